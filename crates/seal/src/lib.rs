@@ -1,1 +1,82 @@
-//! Placeholder.
+//! Cryptography for Cardveil: bytes in, bytes out, and the only crate that touches it.
+//!
+//! # What is here
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`entropy`] | where chance comes from; injected, so that tests can repeat it |
+//! | [`secret`] | boxed, zeroised bytes that are compared in constant time and never printed |
+//! | [`digest`] | SHA-256, HMAC-SHA256, constant-time comparison |
+//! | [`root`] | the key above all keys; a file today |
+//! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
+//! | [`hpke`] | sealing to the key that a cardholder's frame or device made (RFC 9180) |
+//!
+//! The primitives are AWS-LC's, through `aws-lc-rs`, and HPKE is rustls'. No cipher, curve or hash
+//! is written here; what is written here is which bytes are bound to which.
+//!
+//! # The key hierarchy
+//!
+//! ```text
+//! root key        Root::wrap            cardveil/kek/v1   environment, class, version
+//!   class key     Keyring::new_dek      cardveil/dek/v1   environment, table, row, merchant, class, class key version
+//!     DEK         Dek::seal             cardveil/field/v1 environment, table, row, merchant, class, field
+//!       field
+//! ```
+//!
+//! The right column is the AAD of each layer. Every part is preceded by its length (u32, big
+//! endian), so no two lists of parts have the same bytes. A field's AAD names no class key version:
+//! its DEK is its own, and so [`Keyring::rewrap_dek`] moves a record to a newer class key without
+//! touching its fields.
+//!
+//! **Invariant.** What was sealed opens only where it was sealed: the same environment, table, row,
+//! merchant, class and field. A record of the test environment never opens in production, and a
+//! ciphertext copied to another row or column is refused.
+//!
+//! **Invariant.** No type that holds key material can be cloned, serialised or shown. [`Secret`] and
+//! [`Key`] have an opaque `Debug`; [`Keyring`], [`Dek`] and [`FileRoot`] have none.
+//!
+//! **Invariant.** An [`Error`] carries no secret and no input bytes, so it may be logged. It tells
+//! more than a stranger may know, so it is never an answer.
+//!
+//! **Invariant.** Every nonce comes from an [`Entropy`]. The one piece of chance that cannot be
+//! injected is HPKE's ephemeral key, which rustls draws from AWS-LC itself.
+//!
+//! # Formats
+//!
+//! ```text
+//! sealed field, wrapped class key   01 | nonce (12) | ciphertext | tag (16)
+//! wrapped DEK                       01 | class key version (u32) | nonce (12) | ciphertext (32) | tag (16)
+//! ```
+//!
+//! `01` is AES-256-GCM. A new algorithm takes a new byte; the old byte goes on opening.
+//!
+//! # How to add
+//!
+//! - **A root provider** (PKCS#11, a KMS): implement [`Root`] in a file of its own beside
+//!   [`root::FileRoot`]. Bind the `aad` it is given, give it a name with its own prefix, and run the
+//!   cases of `tests/root.rs` on it.
+//! - **A class**: add a variant to [`Class`] with the next free code and a name, and say in
+//!   `Class::purpose` whether it wraps or authenticates. Codes are never reused. An existing
+//!   installation must get a first key of the class ([`Keyring::first`]) before it can open its
+//!   keyring.
+
+mod aead;
+pub mod digest;
+pub mod entropy;
+mod error;
+pub mod hpke;
+pub mod keyring;
+pub mod root;
+pub mod secret;
+
+pub use digest::{constant_time_eq, hmac_sha256, sha256};
+#[cfg(any(test, feature = "testing"))]
+pub use entropy::SeededEntropy;
+pub use entropy::{Entropy, SystemEntropy};
+pub use error::Error;
+#[cfg(any(test, feature = "testing"))]
+pub use hpke::holder;
+pub use hpke::{HolderKey, Sealed, seal_to};
+pub use keyring::{Class, Dek, Keyring, Place, WrappedKey};
+pub use root::{FileRoot, Root};
+pub use secret::{Key, Secret};

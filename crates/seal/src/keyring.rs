@@ -1,0 +1,477 @@
+//! Class keys under the root, a DEK per record under a class key, fields under the DEK.
+//!
+//! **Invariant.** A class key either wraps DEKs or authenticates, never both, and is never exposed.
+//! Deleting a record's wrapped DEK shreds the record.
+
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
+
+use aws_lc_rs::hmac;
+
+use crate::{
+    Entropy, Error, Key, Root, Secret,
+    aead::{self, Cipher},
+    constant_time_eq,
+    digest::mac,
+};
+
+/// What a class key is for. Codes and names are written to storage: never change or reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// Wraps the DEKs of card records (PAN, expiry, name).
+    Pan = 1,
+    /// Wraps the DEKs of card verification values.
+    Cvv = 2,
+    /// Wraps the DEKs of PINs.
+    Pin = 3,
+    /// Wraps the DEKs of what merchants and their users authenticate with: API secrets, TOTP seeds.
+    Credential = 4,
+    /// Authenticates lookup keys, such as the index by PAN.
+    Index = 5,
+    /// Authenticates what we hand out and later check, such as an Access-Token.
+    Access = 6,
+}
+
+#[derive(PartialEq, Eq)]
+enum Purpose {
+    Wrap,
+    Authenticate,
+}
+
+impl Class {
+    /// Every class, in the order of the codes.
+    pub const ALL: [Self; 6] = [
+        Self::Pan,
+        Self::Cvv,
+        Self::Pin,
+        Self::Credential,
+        Self::Index,
+        Self::Access,
+    ];
+
+    /// The stable byte that stands for the class in storage and in AAD.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The class with this code.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.code() == code)
+    }
+
+    /// The stable name, for operators.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pan => "pan",
+            Self::Cvv => "cvv",
+            Self::Pin => "pin",
+            Self::Credential => "credential",
+            Self::Index => "index",
+            Self::Access => "access",
+        }
+    }
+
+    /// The class with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    const fn purpose(self) -> Purpose {
+        match self {
+            Self::Pan | Self::Cvv | Self::Pin | Self::Credential => Purpose::Wrap,
+            Self::Index | Self::Access => Purpose::Authenticate,
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A class key as it is stored: sealed under the root. Not secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappedKey {
+    /// What the key is for.
+    pub class: Class,
+    /// Counts up from 1 within a class and environment.
+    pub version: u32,
+    /// What [`Root::wrap`] returned.
+    pub wrapped: Vec<u8>,
+}
+
+impl WrappedKey {
+    fn generate(
+        root: &dyn Root,
+        environment: &str,
+        (class, version): (Class, u32),
+        entropy: &dyn Entropy,
+    ) -> Result<Self, Error> {
+        let aad = kek_aad(environment, class, version)?;
+        let wrapped = root.wrap(&Key::generate(entropy), &aad, entropy)?;
+        Ok(Self {
+            class,
+            version,
+            wrapped,
+        })
+    }
+
+    /// The same key under another root. What is sealed under the key is untouched.
+    pub fn rewrap(
+        &self,
+        from: &dyn Root,
+        to: &dyn Root,
+        environment: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, Error> {
+        let aad = kek_aad(environment, self.class, self.version)?;
+        let key = from.unwrap(&self.wrapped, &aad)?;
+        Ok(Self {
+            wrapped: to.wrap(&key, &aad, entropy)?,
+            ..*self
+        })
+    }
+}
+
+/// Where a record lives. A DEK opens there and nowhere else; the environment comes from the keyring.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The table's name.
+    pub table: &'a str,
+    /// The row's primary key, as bytes that never change.
+    pub row: &'a [u8],
+    /// The id of the merchant whose record it is.
+    pub merchant: &'a str,
+}
+
+/// All class keys of one environment, scheduled and ready.
+///
+/// ```compile_fail,E0277
+/// fn show(keyring: cardveil_seal::Keyring) {
+///     println!("{keyring:?}");
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// fn copy(keyring: cardveil_seal::Keyring) {
+///     keyring.clone();
+/// }
+/// ```
+pub struct Keyring {
+    environment: String,
+    keks: BTreeMap<(Class, u32), Cipher>,
+    macs: BTreeMap<(Class, u32), hmac::Key>,
+}
+
+impl Keyring {
+    /// Version 1 of every class, for a new environment.
+    pub fn generate(
+        root: &dyn Root,
+        environment: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<WrappedKey>, Error> {
+        Class::ALL
+            .into_iter()
+            .map(|class| Self::first(root, environment, class, entropy))
+            .collect()
+    }
+
+    /// Version 1 of one class, for an environment that is older than the class.
+    pub fn first(
+        root: &dyn Root,
+        environment: &str,
+        class: Class,
+        entropy: &dyn Entropy,
+    ) -> Result<WrappedKey, Error> {
+        WrappedKey::generate(root, environment, (class, 1), entropy)
+    }
+
+    /// Unwraps all keys. There may be several versions of a class: the highest seals, all open.
+    pub fn open(root: &dyn Root, environment: &str, wrapped: &[WrappedKey]) -> Result<Self, Error> {
+        let mut keyring = Self {
+            environment: environment.to_owned(),
+            keks: BTreeMap::new(),
+            macs: BTreeMap::new(),
+        };
+        for &WrappedKey {
+            class,
+            version,
+            ref wrapped,
+        } in wrapped
+        {
+            let key = root.unwrap(wrapped, &kek_aad(environment, class, version)?)?;
+            if !keyring.insert(class, version, &key) {
+                return Err(Error::DuplicateKey { class, version });
+            }
+        }
+        for class in Class::ALL {
+            keyring.current_version(class)?;
+        }
+        Ok(keyring)
+    }
+
+    /// The next version of a class. Store it and open the keyring again to use it; keep the older
+    /// versions for as long as anything is sealed under them.
+    pub fn rotate(
+        &self,
+        root: &dyn Root,
+        class: Class,
+        entropy: &dyn Entropy,
+    ) -> Result<WrappedKey, Error> {
+        let next = self
+            .current_version(class)?
+            .checked_add(1)
+            .ok_or(Error::VersionsExhausted(class))?;
+        WrappedKey::generate(root, &self.environment, (class, next), entropy)
+    }
+
+    /// The environment that all keys are bound to.
+    pub fn environment(&self) -> &str {
+        &self.environment
+    }
+
+    /// The version that seals now.
+    pub fn current_version(&self, class: Class) -> Result<u32, Error> {
+        let current = match class.purpose() {
+            Purpose::Wrap => self
+                .keks
+                .range(versions(class))
+                .next_back()
+                .map(|(key, _)| key),
+            Purpose::Authenticate => self
+                .macs
+                .range(versions(class))
+                .next_back()
+                .map(|(key, _)| key),
+        };
+        current
+            .map(|&(_, version)| version)
+            .ok_or(Error::MissingClass(class))
+    }
+
+    /// The MAC of `parts` under the current version of [`Class::Index`] or [`Class::Access`]. Parts
+    /// cannot run into each other. Let the first one say what the MAC is for.
+    pub fn mac(&self, class: Class, parts: &[&[u8]]) -> Result<[u8; 32], Error> {
+        let (_, current) = self
+            .macs(class, parts)?
+            .next()
+            .ok_or(Error::MissingClass(class))?;
+        Ok(current)
+    }
+
+    /// The MAC of `parts` under each version, with the version, the current one first: what to
+    /// look for while an index is being moved to a newer key.
+    pub fn macs(
+        &self,
+        class: Class,
+        parts: &[&[u8]],
+    ) -> Result<impl Iterator<Item = (u32, [u8; 32])>, Error> {
+        if class.purpose() != Purpose::Authenticate {
+            return Err(Error::WrongPurpose(class));
+        }
+        let mut message = Vec::new();
+        aead::bind(&mut message, parts)?;
+        let keys = self.macs.range(versions(class)).rev();
+        Ok(keys.map(move |(&(_, version), key)| (version, mac(key, &[&message]))))
+    }
+
+    /// Whether `tag` is the MAC of `parts` under any version. Constant time for each version.
+    pub fn verify_mac(&self, class: Class, parts: &[&[u8]], tag: &[u8]) -> Result<bool, Error> {
+        Ok(self
+            .macs(class, parts)?
+            .fold(false, |found, (_, mac)| found | constant_time_eq(&mac, tag)))
+    }
+
+    /// A fresh DEK for the record at `place`, and the wrapped form to store with it.
+    pub fn new_dek(
+        &self,
+        class: Class,
+        place: &Place<'_>,
+        entropy: &dyn Entropy,
+    ) -> Result<(Dek, Vec<u8>), Error> {
+        let key = Key::generate(entropy);
+        let wrapped = self.wrap_dek(class, place, &key, entropy)?;
+        Ok((self.dek(class, place, &key)?, wrapped))
+    }
+
+    /// The DEK of the record at `place`.
+    pub fn open_dek(&self, class: Class, place: &Place<'_>, wrapped: &[u8]) -> Result<Dek, Error> {
+        let (_, key) = self.unwrap_dek(class, place, wrapped)?;
+        self.dek(class, place, &key)
+    }
+
+    /// The same DEK under the current class key, or `None` if it is already. Fields stay as they are.
+    pub fn rewrap_dek(
+        &self,
+        class: Class,
+        place: &Place<'_>,
+        wrapped: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let (version, key) = self.unwrap_dek(class, place, wrapped)?;
+        if version == self.current_version(class)? {
+            return Ok(None);
+        }
+        self.wrap_dek(class, place, &key, entropy).map(Some)
+    }
+
+    /// False if the version is there already.
+    fn insert(&mut self, class: Class, version: u32, key: &Key) -> bool {
+        match class.purpose() {
+            Purpose::Wrap => self
+                .keks
+                .insert((class, version), Cipher::new(key))
+                .is_none(),
+            Purpose::Authenticate => self
+                .macs
+                .insert(
+                    (class, version),
+                    hmac::Key::new(hmac::HMAC_SHA256, key.expose()),
+                )
+                .is_none(),
+        }
+    }
+
+    fn wrap_dek(
+        &self,
+        class: Class,
+        place: &Place<'_>,
+        key: &Key,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, Error> {
+        let version = self.current_version(class)?;
+        let kek = self.kek(class, version)?;
+        let [v0, v1, v2, v3] = version.to_be_bytes();
+        let aad = self.dek_aad(class, place, version)?;
+        kek.seal(
+            &[aead::ALGORITHM, v0, v1, v2, v3],
+            &aad,
+            key.expose(),
+            entropy,
+        )
+    }
+
+    fn unwrap_dek(
+        &self,
+        class: Class,
+        place: &Place<'_>,
+        wrapped: &[u8],
+    ) -> Result<(u32, Key), Error> {
+        let (version, body) = aead::strip_algorithm(wrapped)?
+            .split_first_chunk()
+            .ok_or(Error::TooShort)?;
+        let version = u32::from_be_bytes(*version);
+        let kek = self.kek(class, version)?;
+        let aad = self.dek_aad(class, place, version)?;
+        Ok((version, kek.open_key(&aad, body)?))
+    }
+
+    fn kek(&self, class: Class, version: u32) -> Result<&Cipher, Error> {
+        if class.purpose() != Purpose::Wrap {
+            return Err(Error::WrongPurpose(class));
+        }
+        self.keks
+            .get(&(class, version))
+            .ok_or(Error::UnknownVersion { class, version })
+    }
+
+    fn dek(&self, class: Class, place: &Place<'_>, key: &Key) -> Result<Dek, Error> {
+        let aad = self.place_aad(b"cardveil/field/v1", class, place)?;
+        Ok(Dek {
+            cipher: Cipher::new(key),
+            aad,
+        })
+    }
+
+    fn dek_aad(&self, class: Class, place: &Place<'_>, version: u32) -> Result<Vec<u8>, Error> {
+        let mut aad = self.place_aad(b"cardveil/dek/v1", class, place)?;
+        aead::bind(&mut aad, &[&version.to_be_bytes()])?;
+        Ok(aad)
+    }
+
+    fn place_aad(&self, label: &[u8], class: Class, place: &Place<'_>) -> Result<Vec<u8>, Error> {
+        let Place {
+            table,
+            row,
+            merchant,
+        } = place;
+        let mut aad = Vec::new();
+        aead::bind(
+            &mut aad,
+            &[
+                label,
+                self.environment.as_bytes(),
+                table.as_bytes(),
+                row,
+                merchant.as_bytes(),
+                &[class.code()],
+            ],
+        )?;
+        Ok(aad)
+    }
+}
+
+fn versions(class: Class) -> RangeInclusive<(Class, u32)> {
+    (class, u32::MIN)..=(class, u32::MAX)
+}
+
+fn kek_aad(environment: &str, class: Class, version: u32) -> Result<Vec<u8>, Error> {
+    let mut aad = Vec::new();
+    aead::bind(
+        &mut aad,
+        &[
+            b"cardveil/kek/v1",
+            environment.as_bytes(),
+            &[class.code()],
+            &version.to_be_bytes(),
+        ],
+    )?;
+    Ok(aad)
+}
+
+/// The key of one record, bound to the record's place.
+///
+/// ```compile_fail,E0277
+/// fn show(dek: cardveil_seal::Dek) {
+///     println!("{dek:?}");
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// fn copy(dek: cardveil_seal::Dek) {
+///     dek.clone();
+/// }
+/// ```
+pub struct Dek {
+    cipher: Cipher,
+    /// The AAD of every field, but for the field's name.
+    aad: Vec<u8>,
+}
+
+impl Dek {
+    /// Seals one field of the record.
+    pub fn seal(
+        &self,
+        field: &str,
+        plaintext: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, Error> {
+        self.cipher.seal(
+            &[aead::ALGORITHM],
+            &self.field_aad(field)?,
+            plaintext,
+            entropy,
+        )
+    }
+
+    /// Opens what was sealed as the same field of the same record.
+    pub fn open(&self, field: &str, sealed: &[u8]) -> Result<Secret, Error> {
+        self.cipher
+            .open(&self.field_aad(field)?, aead::strip_algorithm(sealed)?)
+    }
+
+    fn field_aad(&self, field: &str) -> Result<Vec<u8>, Error> {
+        let mut aad = self.aad.clone();
+        aead::bind(&mut aad, &[field.as_bytes()])?;
+        Ok(aad)
+    }
+}

@@ -1,0 +1,217 @@
+//! The root key provider: the key that wraps all class keys and nothing else.
+//!
+//! [`FileRoot`] keeps it in a file outside the data directory. A hardware module or a key service
+//! implements [`Root`] too, and then the key never enters this process.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::Path,
+};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    Entropy, Error, Key,
+    aead::{self, Cipher},
+    sha256,
+};
+
+/// A key that can wrap other keys.
+///
+/// `unwrap` must give back the key only for the very `aad` it was wrapped with, and must refuse
+/// anything else as [`Error::Refused`]. Calls may block (a module or a network may stand behind
+/// them); they happen at start and at rotation only.
+pub trait Root: Send + Sync {
+    /// Seals `key`, bound to `aad`.
+    fn wrap(&self, key: &Key, aad: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, Error>;
+
+    /// Opens what [`Root::wrap`] sealed with the same `aad`.
+    fn unwrap(&self, wrapped: &[u8], aad: &[u8]) -> Result<Key, Error>;
+
+    /// Which root this is, for operators and logs. Stable, and not secret.
+    fn name(&self) -> String;
+}
+
+const MAGIC: &str = "cardveil-root-1 ";
+const FILE_LEN: usize = MAGIC.len() + 2 * Key::LEN + 1;
+
+/// A root key in a file: one line, `cardveil-root-1` and 64 hex digits, for its owner's eyes only.
+///
+/// ```compile_fail,E0277
+/// fn show(root: cardveil_seal::FileRoot) {
+///     println!("{root:?}");
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// fn copy(root: cardveil_seal::FileRoot) {
+///     root.clone();
+/// }
+/// ```
+pub struct FileRoot {
+    cipher: Cipher,
+    name: String,
+}
+
+impl FileRoot {
+    /// Makes a new key in a new file, durable when this returns. Never overwrites.
+    pub fn create(path: &Path, entropy: &dyn Entropy) -> Result<Self, Error> {
+        let key = Key::generate(entropy);
+        let mut file = new_private_file(path).map_err(|source| {
+            let path = path.into();
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                Error::RootExists { path }
+            } else {
+                Error::RootIo {
+                    action: "create",
+                    path,
+                    source,
+                }
+            }
+        })?;
+        if let Err(source) = write_durably(&mut file, path, &key) {
+            // Half a key is of no use, and would stand in the way of the next attempt. If it cannot
+            // be removed either, that attempt says so.
+            drop(fs::remove_file(path));
+            return Err(Error::RootIo {
+                action: "write",
+                path: path.into(),
+                source,
+            });
+        }
+        Ok(Self::new(&key))
+    }
+
+    /// Reads the key. Refuses a file that group or others have any access to (Unix).
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let io_error = |action| {
+            move |source| Error::RootIo {
+                action,
+                path: path.into(),
+                source,
+            }
+        };
+        let file = File::open(path).map_err(io_error("open"))?;
+        refuse_exposed(&file, path)?;
+        // One byte more than a root key file has shows one that is too long. The capacity is there
+        // from the start: a buffer that grows would leave a copy behind.
+        let mut line = Zeroizing::new(Vec::with_capacity(FILE_LEN + 1));
+        file.take(FILE_LEN as u64 + 1)
+            .read_to_end(&mut line)
+            .map_err(io_error("read"))?;
+        let key = parse(&line).ok_or_else(|| Error::RootFormat { path: path.into() })?;
+        Ok(Self::new(&key))
+    }
+
+    fn new(key: &Key) -> Self {
+        let [a, b, c, d, ..] = sha256(&[b"cardveil/root-id", key.expose()]);
+        let id = u32::from_be_bytes([a, b, c, d]);
+        Self {
+            cipher: Cipher::new(key),
+            name: format!("file:{id:08x}"),
+        }
+    }
+}
+
+impl Root for FileRoot {
+    fn wrap(&self, key: &Key, aad: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, Error> {
+        self.cipher
+            .seal(&[aead::ALGORITHM], aad, key.expose(), entropy)
+    }
+
+    fn unwrap(&self, wrapped: &[u8], aad: &[u8]) -> Result<Key, Error> {
+        self.cipher.open_key(aad, aead::strip_algorithm(wrapped)?)
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+fn new_private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn write_durably(file: &mut File, path: &Path, key: &Key) -> io::Result<()> {
+    let mut line = Zeroizing::new(Vec::with_capacity(FILE_LEN));
+    line.extend_from_slice(MAGIC.as_bytes());
+    for byte in key.expose() {
+        line.extend([byte >> 4, byte & 0x0f].map(hex_digit));
+    }
+    line.push(b'\n');
+    file.write_all(&line)?;
+    file.sync_all()?;
+    // The name of a new file is durable once its directory is.
+    #[cfg(unix)]
+    {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+/// Asks the open file, not the path, so that nothing can be swapped in between.
+#[cfg(unix)]
+fn refuse_exposed(file: &File, path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = file.metadata().map_err(|source| Error::RootIo {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::RootExposed {
+            path: path.into(),
+            mode,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_exposed(_file: &File, _path: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+/// The final newline may be missing: editors and secret stores drop it.
+fn parse(line: &[u8]) -> Option<Key> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let digits = line.strip_prefix(MAGIC.as_bytes())?;
+    if digits.len() != 2 * Key::LEN {
+        return None;
+    }
+    let mut key = Key::zeroed();
+    for (byte, pair) in key.expose_mut().iter_mut().zip(digits.chunks_exact(2)) {
+        for &digit in pair {
+            *byte = *byte << 4 | hex_value(digit)?;
+        }
+    }
+    Some(key)
+}
+
+/// `nibble` is under 16.
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 {
+        b'0' + nibble
+    } else {
+        b'a' + nibble - 10
+    }
+}
+
+fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
