@@ -1,0 +1,63 @@
+import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/core";
+import { fromBase64Url, sha256, utf8 } from "./bytes.ts";
+
+export interface PublicJwk {
+  kty: "EC";
+  crv: "P-256";
+  x: string;
+  y: string;
+}
+
+const suite = new CipherSuite({
+  kem: new DhkemP256HkdfSha256(),
+  kdf: new HkdfSha256(),
+  aead: new Aes256Gcm(),
+});
+const INFO = utf8("cardveil/redeem/v1");
+
+/**
+ * The key that one token gets bound to.
+ *
+ * **Invariant**: its private half is not extractable and dies with this object.
+ */
+export class HolderKey {
+  readonly #pair: CryptoKeyPair;
+
+  private constructor(
+    pair: CryptoKeyPair,
+    readonly jwk: PublicJwk,
+    /** RFC 7638, SHA-256. */
+    readonly thumbprint: string,
+  ) {
+    this.#pair = pair;
+  }
+
+  static async generate(): Promise<HolderKey> {
+    const algorithm = { name: "ECDH", namedCurve: "P-256" };
+    return HolderKey.of(await crypto.subtle.generateKey(algorithm, false, ["deriveBits"]));
+  }
+
+  static async of(pair: CryptoKeyPair): Promise<HolderKey> {
+    const { x, y } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+    if (x === undefined || y === undefined) throw new TypeError("not an EC key");
+    const jwk = { kty: "EC", crv: "P-256", x, y } as const;
+    // RFC 7638 3: the required members alone, in lexicographic order.
+    const thumbprint = await sha256(JSON.stringify({ crv: jwk.crv, kty: jwk.kty, x, y }));
+    return new HolderKey(pair, jwk, thumbprint);
+  }
+
+  /** Opens an answer (RFC 9180, base mode, one shot), hands its text to `read`, then clears the bytes. */
+  async open<T>(
+    sealed: { enc: string; ciphertext: string },
+    aad: Uint8Array<ArrayBuffer>,
+    read: (json: string) => T,
+  ): Promise<T> {
+    const recipient = { recipientKey: this.#pair, enc: fromBase64Url(sealed.enc), info: INFO };
+    const plaintext = new Uint8Array(await suite.open(recipient, fromBase64Url(sealed.ciphertext), aad));
+    try {
+      return read(new TextDecoder("utf-8", { fatal: true }).decode(plaintext));
+    } finally {
+      plaintext.fill(0);
+    }
+  }
+}

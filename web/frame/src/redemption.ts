@@ -1,0 +1,98 @@
+import type { Field } from "@cardveil/protocol";
+import { fromBase64Url, sha256 } from "./bytes.ts";
+import { type Answer, type Event, redeem, report, sameFields, type World } from "./client.ts";
+import { Failure } from "./failure.ts";
+import { HolderKey } from "./holder.ts";
+import { parseSecrets, type Secrets } from "./secrets.ts";
+
+export interface Release {
+  secrets: Secrets;
+  lastFour: string;
+  network: string;
+}
+
+/** What the server allows the same key: a field again for 30 s after the claim, 3 times at most. */
+const REPEATS = 3;
+const WINDOW_LEFT_AFTER_REPEATS_MS = 30_000;
+
+/**
+ * One token, the key it gets bound to, and what that key may still ask for.
+ *
+ * **Invariant**: nothing is handed out before the header of the answer says what was asked.
+ */
+export class Redemption {
+  #id: string | undefined;
+  #windowEndsAt: number | undefined;
+  #released = new Set<Field>();
+  #repeats = 0;
+
+  private constructor(
+    private readonly world: World,
+    private readonly embed: string,
+    private readonly token: string,
+    private readonly key: HolderKey,
+  ) {}
+
+  static async begin(world: World, embed: string, token: string): Promise<Redemption> {
+    try {
+      return new Redemption(world, embed, token, await HolderKey.generate());
+    } catch (cause) {
+      // No WebCrypto: an old browser, or a page without TLS.
+      throw new Failure("unsupported", { cause });
+    }
+  }
+
+  /** Until when fields not yet released may be asked for; unknown before the first release. */
+  get windowEndsAt(): number | undefined {
+    return this.#windowEndsAt;
+  }
+
+  /** Whether fields that were released may be asked for once more. */
+  get repeatable(): boolean {
+    const endsAt = this.#windowEndsAt;
+    if (endsAt === undefined || this.#repeats >= REPEATS) return false;
+    return this.world.now() < endsAt - WINDOW_LEFT_AFTER_REPEATS_MS;
+  }
+
+  async release(fields: readonly Field[]): Promise<Release> {
+    const { world, embed, token, key } = this;
+    if (fields.some((field) => this.#released.has(field))) this.#repeats += 1;
+    const answer = await redeem(world, { token, embed, key: key.jwk, fields });
+    const header = await this.#checkedHeader(answer, fields);
+    const secrets = await key
+      .open(answer.sealed, header, (json) => parseSecrets(json, fields))
+      .catch((cause) => {
+        throw new Failure("header_mismatch", { cause });
+      });
+    this.#id = answer.redemption;
+    this.#windowEndsAt ??= answer.windowEndsAt;
+    for (const field of fields) this.#released.add(field);
+    return { secrets, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
+  }
+
+  report(event: Event, field?: Field): void {
+    if (this.#id === undefined) return;
+    const request = { redemption: this.#id, token: this.token, event };
+    void report(this.world, field === undefined ? request : { ...request, field });
+  }
+
+  /** The header is the AAD of the seal, so what it says is what the server sealed. */
+  async #checkedHeader(answer: Answer, fields: readonly Field[]): Promise<Uint8Array<ArrayBuffer>> {
+    try {
+      const bytes = fromBase64Url(answer.header);
+      const header: Record<string, unknown> = JSON.parse(new TextDecoder().decode(bytes));
+      const says =
+        header["redemption"] === answer.redemption &&
+        (this.#id === undefined || this.#id === answer.redemption) &&
+        header["token"] === (await sha256(this.token)) &&
+        header["embed"] === this.embed &&
+        header["operation"] === "VIEW_CARD" &&
+        header["thumbprint"] === this.key.thumbprint &&
+        sameFields(header["fields"], fields);
+      if (says) return bytes;
+    } catch (cause) {
+      throw new Failure("header_mismatch", { cause });
+    }
+    throw new Failure("header_mismatch");
+  }
+}

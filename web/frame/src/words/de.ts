@@ -1,0 +1,63 @@
+import type { Words } from "./en.ts";
+
+export const de: Words = {
+  labels: {
+    card: "Ihre Karte",
+    number: "Kartennummer",
+    numberEnding: "Kartennummer endet auf {digits}",
+    expiry: "Gültig bis",
+    cvv: "CVV",
+    name: "Karteninhaber",
+    copyNumber: "Kartennummer kopieren",
+    copyCvv: "CVV kopieren",
+    copied: "Kopiert",
+    copyFailed: "Das Kopieren hat nicht geklappt. Markieren Sie die Ziffern und kopieren Sie sie von Hand.",
+    showCvv: "CVV anzeigen",
+    showCvvShort: "Zeigen",
+    show: "Kartendaten anzeigen",
+    hide: "Verbergen",
+    retry: "Erneut versuchen",
+    hidesIn: "Noch {seconds} s sichtbar",
+    loading: "Kartendaten werden geladen",
+    shown: "Kartendaten sichtbar",
+    hidden: "Kartendaten verborgen",
+    hiddenByTime: "Nach einer Weile verborgen, damit Ihre Karte sicher bleibt.",
+    hiddenByLeaving: "Verborgen, während Sie weg waren.",
+    cvvGone: "Die CVV kann nicht mehr angezeigt werden. Öffnen Sie Ihre Karte erneut.",
+    reference: "Referenz: {id}",
+  },
+  errors: {
+    token_refused: [
+      "Dieser Zugang zu Ihrer Karte gilt nicht mehr",
+      "Er ist abgelaufen oder wurde schon benutzt. Gehen Sie zurück und öffnen Sie Ihre Karte erneut.",
+    ],
+    origin_refused: [
+      "Diese Seite darf Ihre Karte nicht anzeigen",
+      "Sie ist dafür nicht registriert. Bitte melden Sie es dem Support dieser Seite.",
+    ],
+    rate_limited: ["Zu viele Versuche", "Warten Sie einen Moment und versuchen Sie es dann erneut."],
+    unavailable: [
+      "Ihre Karte kann gerade nicht angezeigt werden",
+      "Mit Ihrer Karte ist alles in Ordnung. Versuchen Sie es gleich noch einmal.",
+    ],
+    offline: ["Sie sind offline", "Prüfen Sie Ihre Internetverbindung und versuchen Sie es erneut."],
+    timeout: ["Das dauert zu lange", "Prüfen Sie Ihre Internetverbindung und versuchen Sie es erneut."],
+    unsupported: [
+      "Dieser Browser kann Ihre Karte nicht anzeigen",
+      "Aktualisieren Sie ihn oder öffnen Sie die Seite in einem anderen Browser.",
+    ],
+    invalid_request: [
+      "Diese Seite ist nicht richtig eingerichtet",
+      "Ihre Anfrage war für uns nicht verständlich. Bitte melden Sie es dem Support dieser Seite.",
+    ],
+    header_mismatch: [
+      "Zur Sicherheit zeigen wir Ihre Karte nicht an",
+      "Die Antwort passte nicht zur Anfrage. Öffnen Sie Ihre Karte erneut. Passiert es wieder, melden Sie es dem Support dieser Seite.",
+    ],
+    token_failed: [
+      "Ihre Karte konnte nicht geöffnet werden",
+      "Diese Seite hat keinen Zugang erhalten. Gehen Sie zurück und öffnen Sie Ihre Karte erneut.",
+    ],
+    internal: ["Etwas ist schiefgegangen", "Gehen Sie zurück und öffnen Sie Ihre Karte erneut."],
+  },
+};

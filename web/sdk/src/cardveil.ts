@@ -1,0 +1,11 @@
+import type { CardveilFactory } from "./api.ts";
+import { FramedCard } from "./card.ts";
+import { parseOptions, parsePlace } from "./options.ts";
+
+/** The SDK, for a script that was loaded from `scriptUrl`. */
+export function cardveilFrom(scriptUrl: string | undefined): CardveilFactory {
+  return (options) => {
+    const place = parsePlace(options, scriptUrl);
+    return { card: (options) => new FramedCard(place, parseOptions(options), options.token) };
+  };
+}

@@ -1,0 +1,19 @@
+import type { ErrorCode } from "@cardveil/protocol";
+import type { CardError } from "./api.ts";
+
+export class CardveilError extends Error implements CardError {
+  override readonly name = "CardveilError";
+  readonly requestId?: string;
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    readonly retryable = false,
+    requestId?: string,
+  ) {
+    super(message);
+    if (requestId !== undefined) this.requestId = requestId;
+  }
+}
+
+export const badOption = (message: string) => new CardveilError("bad_option", message);

@@ -1,0 +1,15 @@
+// What a cardholder's phone has to fetch, gzipped, against its budget.
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+
+const budgets = [
+  { what: "SDK (module)", file: "cardveil.js", max: 5_000 },
+  { what: "SDK (script)", file: "cardveil.iife.js", max: 5_000 },
+  { what: "frame", file: "frame.js", max: 20_000 },
+  { what: "frame, styles", file: "frame.css", max: 3_000 },
+];
+for (const { what, file, max } of budgets) {
+  const bytes = gzipSync(readFileSync(new URL(`dist/${file}`, import.meta.url))).length;
+  console.log(`${what}: ${bytes} of ${max} bytes`);
+  if (bytes > max) process.exitCode = 1;
+}

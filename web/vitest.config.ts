@@ -1,0 +1,9 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["{protocol,frame,sdk}/test/**/*.test.ts"],
+    environment: "happy-dom",
+    restoreMocks: true,
+  },
+});
