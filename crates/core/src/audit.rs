@@ -1,0 +1,267 @@
+//! The audit record: who did what to which card, when, from where, and with what outcome.
+//!
+//! The fields are those of PCI DSS 10.2.2. Nothing secret is in an event: tokens appear as their
+//! SHA-256, keys as their thumbprint, cards by their id.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::card::Fields;
+use crate::clock::Time;
+use crate::id::{CardId, CredentialId, EmbedId, MerchantId, RedemptionId};
+use crate::token::{Cause, Operation, Thumbprint, TokenHash};
+
+/// One audit record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When (10.2.2: date and time).
+    pub at: Time,
+    /// What (10.2.2: type of event).
+    pub kind: Kind,
+    /// Who (10.2.2: user identification).
+    pub actor: Actor,
+    /// From where (10.2.2: origination of event).
+    pub origin: Origin,
+    /// 10.2.2: success or failure indication.
+    pub outcome: Outcome,
+    /// Whose data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant: Option<MerchantId>,
+    /// 10.2.2: identity of the affected data, component, resource or service.
+    pub target: Target,
+    /// What else an auditor needs.
+    #[serde(default, skip_serializing_if = "Detail::is_empty")]
+    pub detail: Detail,
+}
+
+/// The types of events. Their names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// A login token was given to a merchant's server.
+    #[serde(rename = "access.granted")]
+    AccessGranted,
+    /// A client token was issued.
+    #[serde(rename = "token.issued")]
+    TokenIssued,
+    /// A client token was revoked.
+    #[serde(rename = "token.revoked")]
+    TokenRevoked,
+    /// Fields were released to a key for the first time.
+    #[serde(rename = "reveal.released")]
+    RevealReleased,
+    /// Fields that the key had already got were released to it again.
+    #[serde(rename = "reveal.repeated")]
+    RevealRepeated,
+    /// A second key asked: possible theft. Recorded once a token.
+    #[serde(rename = "reveal.conflict")]
+    RevealConflict,
+    /// A redemption was refused.
+    #[serde(rename = "reveal.refused")]
+    RevealRefused,
+    /// The browser claims to have shown fields.
+    #[serde(rename = "reveal.displayed")]
+    RevealDisplayed,
+    /// The browser claims that a field was copied.
+    #[serde(rename = "reveal.copied")]
+    RevealCopied,
+    /// The browser claims that the fields were hidden.
+    #[serde(rename = "reveal.hidden")]
+    RevealHidden,
+    /// The browser claims that the display time ran out.
+    #[serde(rename = "reveal.expired")]
+    RevealExpired,
+    /// A release whose display was never confirmed.
+    #[serde(rename = "reveal.unconfirmed")]
+    RevealUnconfirmed,
+    /// The outcome of an attempt was looked up after a commit that did not answer.
+    #[serde(rename = "reveal.settled")]
+    RevealSettled,
+    /// A merchant was added.
+    #[serde(rename = "merchant.added")]
+    MerchantAdded,
+    /// A merchant was changed.
+    #[serde(rename = "merchant.changed")]
+    MerchantChanged,
+    /// A credential was added.
+    #[serde(rename = "credential.added")]
+    CredentialAdded,
+    /// A credential was changed.
+    #[serde(rename = "credential.changed")]
+    CredentialChanged,
+    /// An embed was added.
+    #[serde(rename = "embed.added")]
+    EmbedAdded,
+    /// An embed was changed.
+    #[serde(rename = "embed.changed")]
+    EmbedChanged,
+    /// A card was added.
+    #[serde(rename = "card.added")]
+    CardAdded,
+    /// A card was changed.
+    #[serde(rename = "card.changed")]
+    CardChanged,
+    /// The epoch was raised: no older token is good.
+    #[serde(rename = "epoch.raised")]
+    EpochRaised,
+    /// The class keys were made.
+    #[serde(rename = "keys.created")]
+    KeysCreated,
+    /// The audit log was read (10.2.1.3).
+    #[serde(rename = "audit.read")]
+    AuditRead,
+    /// The server started (10.2.1.6).
+    #[serde(rename = "server.started")]
+    ServerStarted,
+    /// The server stopped (10.2.1.6).
+    #[serde(rename = "server.stopped")]
+    ServerStopped,
+}
+
+/// Who did it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// A merchant's server.
+    Credential(CredentialId),
+    /// A browser or device, by its key.
+    Holder(Thumbprint),
+    /// A person with the command line; the name of their account on the machine.
+    Operator(String),
+    /// The server itself.
+    System,
+}
+
+/// Where it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A request over the network.
+    Network {
+        /// The caller's address, after the rules for trusted proxies.
+        ip: IpAddr,
+        /// The request's id, which the log carries too.
+        request: Cow<'static, str>,
+    },
+    /// The command line.
+    Console,
+    /// The server itself.
+    Server,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was done.
+    Success,
+    /// It was refused.
+    Failure,
+}
+
+/// What it was done to. Empty fields do not apply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// A card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardId>,
+    /// A client token, by its SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenHash>,
+    /// A redemption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redemption: Option<RedemptionId>,
+    /// A credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialId>,
+    /// An embed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embed: Option<EmbedId>,
+    /// Anything else: a part of the system, or a setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Cow<'static, str>>,
+}
+
+/// What else is worth knowing. Empty fields do not apply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// The operation of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The fields that were released, shown or asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Fields>,
+    /// Why it was refused. The browser is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Set on what a browser says of itself and nobody can check.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claim: bool,
+    /// What was changed, in words that hold no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Cow<'static, str>>,
+}
+
+impl Detail {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An event with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The place; grows, without promise of having no gaps.
+    pub seq: i64,
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Who is acting and from where: what a flow needs to write an event.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Who.
+    pub actor: Actor,
+    /// From where.
+    pub origin: Origin,
+}
+
+impl Source {
+    /// A person at the command line.
+    pub fn operator(name: String) -> Self {
+        Self {
+            actor: Actor::Operator(name),
+            origin: Origin::Console,
+        }
+    }
+
+    /// The server itself.
+    pub const fn server() -> Self {
+        Self {
+            actor: Actor::System,
+            origin: Origin::Server,
+        }
+    }
+
+    /// An event that succeeded.
+    pub fn event(
+        &self,
+        at: Time,
+        kind: Kind,
+        merchant: Option<MerchantId>,
+        target: Target,
+    ) -> Event {
+        Event {
+            at,
+            kind,
+            actor: self.actor.clone(),
+            origin: self.origin.clone(),
+            outcome: Outcome::Success,
+            merchant,
+            target,
+            detail: Detail::default(),
+        }
+    }
+}

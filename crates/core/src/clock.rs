@@ -1,0 +1,111 @@
+//! Time, injected (promise P9): nothing below asks the machine for the hour but [`SystemClock`].
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment: whole milliseconds since the Unix epoch, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Time(i64);
+
+impl Time {
+    /// From milliseconds since the Unix epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, held to what 32 unsigned bits can carry (until 2106).
+    pub fn secs_u32(self) -> u32 {
+        let secs = self.0.div_euclid(1_000).clamp(0, i64::from(u32::MAX));
+        u32::try_from(secs).unwrap_or(u32::MAX)
+    }
+
+    /// The moment `by` later, held at the end of time instead of wrapping.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// The moment `by` earlier.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// From RFC 3339 text, such as `2026-11-22T10:00:00Z`.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>()
+            .ok()
+            .map(|moment| Self(moment.as_millisecond()))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+impl fmt::Display for Time {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(moment) => write!(out, "{moment:.3}"),
+            Err(_) => write!(out, "{}ms", self.0),
+        }
+    }
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The present moment.
+    fn now(&self) -> Time;
+}
+
+/// The machine's clock; the only place that reads it to decide something.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Time {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one reading that all others inject"
+        )]
+        let now = std::time::SystemTime::now();
+        match now.duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => Time::from_millis(0).plus(since),
+            Err(before) => Time::from_millis(0).minus(before.duration()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_rfc3339_and_read_back() {
+        let moment = Time::from_millis(1_716_307_200_123);
+        assert_eq!(moment.to_string(), "2024-05-21T16:00:00.123Z");
+        assert_eq!(
+            Time::parse_rfc3339("2024-05-21T16:00:00.123Z"),
+            Some(moment)
+        );
+        assert_eq!(Time::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn seconds_are_held_to_their_range() {
+        assert_eq!(Time::from_millis(-1).secs_u32(), 0);
+        assert_eq!(Time::from_millis(1_999).secs_u32(), 1);
+        assert_eq!(Time::from_millis(i64::MAX).secs_u32(), u32::MAX);
+    }
+}

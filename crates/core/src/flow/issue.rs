@@ -1,0 +1,233 @@
+//! Issuing a client token: one card, one operation, 300 seconds.
+
+use cardveil_seal::sha256;
+
+use super::{Fault, Service};
+use crate::audit::{Detail, Kind, Source, Target};
+use crate::card::{Card, Fields, State};
+use crate::clock::Time;
+use crate::id::{AccountId, PersonId};
+use crate::merchant::{Credential, Merchant, Sight};
+use crate::port::{CardRef, Idempotency, Issue, Issued};
+use crate::token::{self, ClientToken, Epoch, Operation, Record, Thumbprint};
+
+/// An admitted merchant's server.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// With which credential it came.
+    pub credential: Credential,
+    /// Its merchant.
+    pub merchant: Merchant,
+    /// Who and from where, for the audit record.
+    pub source: Source,
+}
+
+/// What it asks for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The card.
+    pub card: CardRef,
+    /// The card must be of this account, where the dialect names one.
+    pub account: Option<AccountId>,
+    /// The card must be of this person, where the dialect names one.
+    pub person: Option<PersonId>,
+    /// The operation.
+    pub operation: Operation,
+    /// The fields that may be released; all that the card has when left out.
+    pub fields: Option<Fields>,
+    /// The only key that may claim it.
+    pub bound_to: Option<Thumbprint>,
+    /// The caller's name for this request.
+    pub named: Option<Named>,
+}
+
+/// A request that its caller named (`Idempotency-Key`).
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The name.
+    pub key: String,
+    /// SHA-256 over what was asked.
+    pub fingerprint: [u8; 32],
+}
+
+/// A token that was issued.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// The token, for the answer and nothing else.
+    pub token: ClientToken,
+    /// When it ends.
+    pub expires_at: Time,
+    /// Whether it is the answer to an earlier request of the same name.
+    pub replayed: bool,
+}
+
+/// Why no token is issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IssueRefusal {
+    /// The merchant may not show cards (KeySecure 1013).
+    PciDisabled,
+    /// There is no such card that this caller may know of.
+    UnknownCard,
+    /// The card's state does not allow it.
+    CardState(State),
+    /// The card does not have one of the fields.
+    FieldUnavailable,
+    /// The name was used for another request.
+    NameReused,
+}
+
+impl Service {
+    /// Issues a token. When this returns one, its row and its audit record are durable.
+    pub async fn issue(
+        &self,
+        caller: &Caller,
+        epoch: Epoch,
+        asked: &Asked,
+    ) -> Result<Result<IssuedToken, IssueRefusal>, Fault> {
+        if !caller.merchant.pci_enabled {
+            return Ok(Err(IssueRefusal::PciDisabled));
+        }
+        let found = self.store.card(&caller.merchant.id, &asked.card).await?;
+        let Some(card) = found.filter(|card| may_know(&caller.credential, card, asked)) else {
+            return Ok(Err(IssueRefusal::UnknownCard));
+        };
+        if asked.operation == Operation::ViewCard && !card.viewable() {
+            return Ok(Err(IssueRefusal::CardState(card.state)));
+        }
+        let fields = asked.fields.unwrap_or_else(|| card.fields());
+        if fields.is_empty() || !fields.within(card.fields()) {
+            return Ok(Err(IssueRefusal::FieldUnavailable));
+        }
+        self.write_token(caller, epoch, asked, &card, fields).await
+    }
+
+    async fn write_token(
+        &self,
+        caller: &Caller,
+        mut epoch: Epoch,
+        asked: &Asked,
+        card: &Card,
+        fields: Fields,
+    ) -> Result<Result<IssuedToken, IssueRefusal>, Fault> {
+        // An epoch is raised by hand or at a start: once more is enough.
+        for _ in 0..2 {
+            let now = self.now();
+            let idempotency = asked.named.as_ref().map(|named| Idempotency {
+                key: name_hash(caller, named),
+                fingerprint: named.fingerprint,
+                seed: self.random(),
+                expires_at: now.plus(token::TTL),
+            });
+            let random = match &idempotency {
+                Some(named) => self.derived(&named.seed)?,
+                None => self.random(),
+            };
+            let token = ClientToken::new(self.vault.environment(), epoch, now, &random);
+            let record = Record {
+                key: token.key(),
+                epoch,
+                merchant: caller.merchant.id.clone(),
+                credential: caller.credential.id.clone(),
+                card: card.id,
+                operation: asked.operation,
+                allowed: fields,
+                bound_to: asked.bound_to,
+                issued_at: now,
+                expires_at: now.plus(token::TTL),
+                conflict: false,
+                state: token::State::Issued,
+            };
+            let event = issued_event(caller, &record);
+            match self
+                .store
+                .issue(Issue {
+                    record,
+                    event,
+                    idempotency: idempotency.clone(),
+                })
+                .await?
+            {
+                Issued::New => {
+                    let expires_at = now.plus(token::TTL);
+                    return Ok(Ok(IssuedToken {
+                        token,
+                        expires_at,
+                        replayed: false,
+                    }));
+                }
+                Issued::Before(before, record) => {
+                    return self.again(idempotency.as_ref(), &before, &record);
+                }
+                Issued::OldEpoch(current) => epoch = current,
+            }
+        }
+        Err(Fault::Contention)
+    }
+
+    /// The answer to a request that was answered before: the same token, made again.
+    fn again(
+        &self,
+        asked: Option<&Idempotency>,
+        before: &Idempotency,
+        record: &Record,
+    ) -> Result<Result<IssuedToken, IssueRefusal>, Fault> {
+        if asked.is_none_or(|asked| asked.fingerprint != before.fingerprint) {
+            return Ok(Err(IssueRefusal::NameReused));
+        }
+        let random = self.derived(&before.seed)?;
+        let environment = self.vault.environment();
+        let token = ClientToken::new(environment, record.epoch, record.issued_at, &random);
+        Ok(Ok(IssuedToken {
+            token,
+            expires_at: record.expires_at,
+            replayed: true,
+        }))
+    }
+
+    fn derived(&self, seed: &[u8; 32]) -> Result<[u8; 32], Fault> {
+        Ok(self.vault.mac(&[b"client-token", seed])?)
+    }
+}
+
+/// Whether the caller may know of this card; if not, it does not exist (DESIGN section 5).
+fn may_know(credential: &Credential, card: &Card, asked: &Asked) -> bool {
+    let seen = match credential.sight() {
+        Sight::Any => true,
+        Sight::Own(person) => card.person == person,
+        Sight::Nothing => false,
+    };
+    seen && asked
+        .account
+        .as_ref()
+        .is_none_or(|account| *account == card.account)
+        && asked.person.is_none_or(|person| person == card.person)
+}
+
+fn name_hash(caller: &Caller, named: &Named) -> [u8; 32] {
+    // No id holds a zero byte, so the parts cannot run into each other.
+    sha256(&[
+        caller.merchant.id.as_str().as_bytes(),
+        b"\0",
+        caller.credential.id.as_str().as_bytes(),
+        b"\0",
+        named.key.as_bytes(),
+    ])
+}
+
+fn issued_event(caller: &Caller, record: &Record) -> crate::audit::Event {
+    let target = Target {
+        card: Some(record.card),
+        token: Some(record.key.hash),
+        ..Target::default()
+    };
+    let merchant = Some(record.merchant.clone());
+    let mut event = caller
+        .source
+        .event(record.issued_at, Kind::TokenIssued, merchant, target);
+    event.detail = Detail {
+        operation: Some(record.operation),
+        fields: Some(record.allowed),
+        ..Detail::default()
+    };
+    event
+}

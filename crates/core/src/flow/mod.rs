@@ -1,0 +1,98 @@
+//! The flows: what happens from an admitted request to its answer. Each one reads top-down:
+//! look, check, prepare everything that can fail, commit, answer.
+//!
+//! Dialects translate into these calls and out of their results; a new dialect needs no change here.
+
+mod access;
+mod issue;
+mod redeem;
+mod registry;
+
+use std::sync::Arc;
+
+pub use access::{ACCESS_TTL, AccessRefused};
+pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
+pub use redeem::{Redeem, Redeemed, Released, Report};
+pub use registry::{NewCard, NewCredential, NewKey};
+
+use crate::Entropy;
+use crate::audit::{Event, Kind, Source, Target};
+use crate::clock::{Clock, Time};
+use crate::port::{self, Store, Swept};
+use crate::vault::{self, Vault};
+
+/// Why a flow could not be carried through. It is our fault, so callers learn no more than that.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] port::Error),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] vault::Error),
+    /// The same key asked in so many places at once that none of its requests got through.
+    #[error("too many claims of one token at once")]
+    Contention,
+}
+
+/// The domain at work: a store, a vault, a clock and chance.
+#[derive(Clone)]
+pub struct Service {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Service {
+    /// Puts it together.
+    pub fn new(
+        store: Arc<dyn Store>,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            store,
+            vault,
+            clock,
+            entropy,
+        }
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The store, for lookups.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// The vault.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// One round of the sweep: unconfirmed releases are recorded, old rows deleted.
+    pub async fn sweep(&self, limit: usize) -> Result<Swept, Fault> {
+        Ok(self.store.sweep(self.now(), limit).await?)
+    }
+
+    /// Records that the server starts or stops (PCI DSS 10.2.1.6).
+    pub async fn record_server(&self, kind: Kind) -> Result<(), Fault> {
+        let target = Target {
+            resource: Some("server".into()),
+            ..Target::default()
+        };
+        let event: Event = Source::server().event(self.now(), kind, None, target);
+        Ok(self.store.record(event).await?)
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes);
+        bytes
+    }
+}

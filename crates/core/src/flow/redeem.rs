@@ -1,0 +1,265 @@
+//! Redeeming a client token: to at most one key, ever (P1), and never before its record (P2).
+//!
+//! Everything that can fail comes first: the lookups, the vault, the sealing. Then one durable
+//! commit claims the token and writes the record. Then the answer goes out. A refusal takes the
+//! same way through a commit, so that it takes the same time whatever its cause (P6).
+
+use cardveil_seal::{HolderKey, hpke};
+use serde::Serialize;
+
+use super::{Fault, Service};
+use crate::audit::{Kind, Origin};
+use crate::card::{Card, Field, Fields, LastFour, Network};
+use crate::clock::Time;
+use crate::id::{AttemptId, EmbedId, MerchantId, RedemptionId};
+use crate::merchant::MerchantState;
+use crate::port::{self, CardRef};
+use crate::token::{
+    Attempt, Cause, Claim, ClientToken, Grant, Observation, Operation, Record, Thumbprint, Verdict,
+};
+
+/// How often a claim starts again because its own key claimed meanwhile in another place.
+const ROUNDS_MAX: usize = 3;
+
+/// What a browser or device asks.
+pub struct Redeem {
+    /// Its token.
+    pub token: ClientToken,
+    /// Where it is shown.
+    pub embed: EmbedId,
+    /// Its key.
+    pub key: HolderKey,
+    /// The fields; at least one.
+    pub fields: Fields,
+    /// This attempt.
+    pub attempt: AttemptId,
+    /// From where it comes.
+    pub origin: Origin,
+}
+
+/// What it gets.
+#[derive(Debug)]
+pub enum Redeemed {
+    /// The fields, sealed to its key.
+    Released(Box<Released>),
+    /// The one refusal. The cause is for our own figures; the browser is not told.
+    Refused(Cause),
+}
+
+/// An answer that may go out: its claim and its record are durable.
+#[derive(Debug)]
+pub struct Released {
+    /// The redemption.
+    pub redemption: RedemptionId,
+    /// What anyone may see of the card.
+    pub last_four: LastFour,
+    /// The scheme.
+    pub network: Network,
+    /// The JSON that the sealing is bound to.
+    pub header: Vec<u8>,
+    /// The sealed fields.
+    pub sealed: hpke::Sealed,
+    /// Until when further fields may be asked for.
+    pub window_ends_at: Time,
+    /// Which ones.
+    pub fields_left: Fields,
+}
+
+/// What a browser says of a redemption.
+pub struct Report {
+    /// Its token.
+    pub token: ClientToken,
+    /// The redemption.
+    pub redemption: RedemptionId,
+    /// Displayed, copied, hidden or expired.
+    pub kind: Kind,
+    /// Which field, or all.
+    pub field: Option<Field>,
+    /// From where it comes.
+    pub origin: Origin,
+}
+
+/// What the sealing is bound to (DESIGN section 5), in this order.
+#[derive(Serialize)]
+struct Header<'a> {
+    redemption: &'a RedemptionId,
+    token: String,
+    merchant: &'a MerchantId,
+    embed: &'a EmbedId,
+    operation: Operation,
+    fields: Fields,
+    thumbprint: Thumbprint,
+    issued_at: String,
+    expires_at: String,
+}
+
+/// An answer that waits for its claim.
+struct Prepared {
+    card: Card,
+    header: Vec<u8>,
+    sealed: hpke::Sealed,
+}
+
+impl Service {
+    /// Redeems.
+    pub async fn redeem(&self, asked: &Redeem) -> Result<Redeemed, Fault> {
+        for _ in 0..ROUNDS_MAX {
+            if let Some(redeemed) = self.redeem_once(asked).await? {
+                return Ok(redeemed);
+            }
+        }
+        Err(Fault::Contention)
+    }
+
+    /// `None` when the same key's other request came between.
+    async fn redeem_once(&self, asked: &Redeem) -> Result<Option<Redeemed>, Fault> {
+        let by = Thumbprint(asked.key.thumbprint());
+        let key = asked.token.key();
+        let (merchant, mut barred) = self.merchant_of(&asked.embed).await?;
+        let record = self.store.token(&key).await?;
+        let redemption = match record.as_ref().and_then(|record| record.redemption_of(by)) {
+            Some(redemption) => redemption.clone(),
+            None => RedemptionId::generate(&*self.entropy),
+        };
+        let mut claim = Claim {
+            token: key,
+            merchant,
+            by,
+            operation: Operation::ViewCard,
+            fields: asked.fields,
+            attempt: asked.attempt,
+            redemption,
+            barred,
+            at: self.now(),
+            origin: asked.origin.clone(),
+        };
+        let mut prepared = None;
+        if let Some(record) = &record {
+            // The epoch is checked by the claim itself, against the store's.
+            match claim.decide(Some(record), record.epoch).verdict {
+                Verdict::Granted(_) => match self.prepare(asked, record, &claim).await? {
+                    Ok(answer) => prepared = Some(answer),
+                    Err(cause) => barred = Some(cause),
+                },
+                Verdict::Refused(cause) => barred = barred.or(Some(cause)),
+                Verdict::Superseded => return Ok(None),
+            }
+        } else {
+            barred = Some(Cause::Unknown);
+        }
+        claim.barred = barred;
+        Ok(match (self.claim(claim).await?, prepared) {
+            (Verdict::Granted(grant), Some(answer)) => {
+                Some(Redeemed::Released(Box::new(answer.released(grant))))
+            }
+            // Cannot be: what was not prepared was barred, and what is barred is not granted.
+            (Verdict::Granted(_), None) => return Err(Fault::Contention),
+            (Verdict::Refused(cause), _) => Some(Redeemed::Refused(cause)),
+            (Verdict::Superseded, _) => None,
+        })
+    }
+
+    /// Whose embed it is, and whether that merchant may show cards.
+    async fn merchant_of(
+        &self,
+        embed: &EmbedId,
+    ) -> Result<(Option<MerchantId>, Option<Cause>), Fault> {
+        let Some(embed) = self.store.embed(embed).await?.filter(|embed| embed.enabled) else {
+            return Ok((None, None));
+        };
+        let barred = match self.store.merchant(&embed.merchant).await? {
+            Some(merchant) if merchant.state == MerchantState::Active && merchant.pci_enabled => {
+                None
+            }
+            Some(_) | None => Some(Cause::MerchantBarred),
+        };
+        Ok((Some(embed.merchant), barred))
+    }
+
+    /// Opens the card and seals the answer, before anything is claimed.
+    async fn prepare(
+        &self,
+        asked: &Redeem,
+        record: &Record,
+        claim: &Claim,
+    ) -> Result<Result<Prepared, Cause>, Fault> {
+        let card = self
+            .store
+            .card(&record.merchant, &CardRef::Id(record.card))
+            .await?;
+        let Some(card) = card.filter(Card::viewable) else {
+            return Ok(Err(Cause::CardState));
+        };
+        if !asked.fields.within(card.fields()) {
+            return Ok(Err(Cause::FieldNotAllowed));
+        }
+        let header = Header {
+            redemption: &claim.redemption,
+            token: record.key.hash.to_string(),
+            merchant: &record.merchant,
+            embed: &asked.embed,
+            operation: record.operation,
+            fields: asked.fields,
+            thumbprint: claim.by,
+            issued_at: record.issued_at.to_string(),
+            expires_at: record.expires_at.to_string(),
+        };
+        let header = serde_json::to_vec(&header)
+            .map_err(|e| port::Error::Corrupt(format!("a header could not be written: {e}")))?;
+        let sealed = self
+            .vault
+            .release(&card, asked.fields, &asked.key, &header)?;
+        Ok(Ok(Prepared {
+            card,
+            header,
+            sealed,
+        }))
+    }
+
+    /// Claims, and looks the attempt up when the commit does not answer.
+    async fn claim(&self, claim: Claim) -> Result<Verdict, Fault> {
+        let attempt = Attempt {
+            token: claim.token,
+            by: claim.by,
+            attempt: claim.attempt,
+            at: claim.at,
+            origin: claim.origin.clone(),
+        };
+        let redemption = claim.redemption.clone();
+        match self.store.redeem(claim).await {
+            Ok(verdict) => Ok(verdict),
+            Err(unknown @ port::Error::Unknown(_)) => match self.store.settle(attempt).await? {
+                Some(grant) if grant.redemption == redemption => Ok(Verdict::Granted(grant)),
+                Some(_) | None => Err(unknown.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records what a browser says of a redemption.
+    pub async fn report(&self, report: &Report) -> Result<Result<(), Cause>, Fault> {
+        let observation = Observation {
+            token: report.token.key(),
+            redemption: report.redemption.clone(),
+            kind: report.kind,
+            field: report.field,
+            at: self.now(),
+            origin: report.origin.clone(),
+        };
+        Ok(self.store.observe(observation).await?)
+    }
+}
+
+impl Prepared {
+    fn released(self, grant: Grant) -> Released {
+        Released {
+            redemption: grant.redemption,
+            last_four: self.card.last_four,
+            network: self.card.network,
+            header: self.header,
+            sealed: self.sealed,
+            window_ends_at: grant.window_ends_at,
+            fields_left: grant.fields_left,
+        }
+    }
+}

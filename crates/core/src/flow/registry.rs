@@ -1,0 +1,159 @@
+//! What an operator adds: cards and credentials, with everything secret sealed or hashed on the way.
+
+use cardveil_seal::{Secret, sha256};
+use ipnet::IpNet;
+
+use super::{Fault, Service};
+use crate::audit::{Kind, Source, Target};
+use crate::card::{Card, Kind as CardKind, State};
+use crate::clock::Time;
+use crate::id::{AccountId, CardId, CardNo, CredentialId, MerchantId, PersonId};
+use crate::merchant::{Credential, CredentialState, Scope};
+use crate::port::{Change, Taken};
+use crate::token::base62;
+use crate::vault::ClearCard;
+
+/// A card to be added.
+pub struct NewCard {
+    /// Equals' id; made when left out.
+    pub id: Option<CardId>,
+    /// KeySecure's order number.
+    pub no: CardNo,
+    /// Of which merchant.
+    pub merchant: MerchantId,
+    /// Of which account.
+    pub account: AccountId,
+    /// Of which person.
+    pub person: PersonId,
+    /// Virtual or physical.
+    pub kind: CardKind,
+    /// Its state.
+    pub state: State,
+    /// What people call it.
+    pub label: String,
+    /// The clear values.
+    pub clear: ClearCard,
+}
+
+/// A credential to be added.
+pub struct NewCredential {
+    /// Of which merchant.
+    pub merchant: MerchantId,
+    /// Where calls may come from.
+    pub allowed_ips: Vec<IpNet>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Bound to one person.
+    pub person: Option<PersonId>,
+    /// When it ends.
+    pub expires_at: Option<Time>,
+    /// Fixed keys, for the demo, which publishes them; made when left out.
+    pub keys: Option<NewKey>,
+}
+
+/// An Api-Key and its secret in clear: to be shown once, and kept nowhere.
+pub struct NewKey {
+    /// The Api-Key.
+    pub api_key: Secret,
+    /// The apiSecret: 32 printable characters, whose bytes are an AES-256 key.
+    pub api_secret: Secret,
+}
+
+impl Service {
+    /// Seals a card into the change that adds it.
+    pub fn card_change(
+        &self,
+        new: NewCard,
+        source: &Source,
+    ) -> Result<(Change, crate::audit::Event), Fault> {
+        let id = new.id.unwrap_or_else(|| CardId::generate(&*self.entropy));
+        let sealed = self.vault.seal_card(id, &new.merchant, &new.clear)?;
+        let now = self.now();
+        let target = Target {
+            card: Some(id),
+            ..Target::default()
+        };
+        let event = source.event(now, Kind::CardAdded, Some(new.merchant.clone()), target);
+        let card = Card {
+            id,
+            no: new.no,
+            merchant: new.merchant,
+            account: new.account,
+            person: new.person,
+            kind: new.kind,
+            state: new.state,
+            network: new.clear.number.network(),
+            last_four: new.clear.number.last_four(),
+            label: new.label,
+            sealed,
+            created_at: now,
+        };
+        Ok((Change::AddCard(Box::new(card)), event))
+    }
+
+    /// Adds a credential. The keys are returned this once.
+    pub async fn add_credential(
+        &self,
+        new: NewCredential,
+        source: &Source,
+    ) -> Result<Result<(Credential, NewKey), Taken>, Fault> {
+        let id = CredentialId::generate(&*self.entropy);
+        let keys = new.keys.unwrap_or_else(|| self.new_keys());
+        let now = self.now();
+        let sealed_secret = self
+            .vault
+            .seal_secret(&id, &new.merchant, keys.api_secret.expose())?;
+        let credential = Credential {
+            id: id.clone(),
+            merchant: new.merchant.clone(),
+            key_hash: sha256(&[keys.api_key.expose()]),
+            sealed_secret,
+            allowed_ips: new.allowed_ips,
+            scopes: new.scopes,
+            person: new.person,
+            state: CredentialState::Enabled,
+            expires_at: new.expires_at,
+            created_at: now,
+        };
+        let target = Target {
+            credential: Some(id),
+            ..Target::default()
+        };
+        let event = source.event(now, Kind::CredentialAdded, Some(new.merchant), target);
+        let changed = self
+            .change(Change::AddCredential(credential.clone()), event)
+            .await?;
+        Ok(changed.map(|()| (credential, keys)))
+    }
+
+    /// Makes one change.
+    pub async fn change(
+        &self,
+        change: Change,
+        event: crate::audit::Event,
+    ) -> Result<Result<(), Taken>, Fault> {
+        let results = self.store.change(vec![(change, event)]).await?;
+        Ok(results.into_iter().next().unwrap_or(Err(Taken::NoMerchant)))
+    }
+
+    /// 256 random bits as an Api-Key, and 32 random characters as an apiSecret.
+    fn new_keys(&self) -> NewKey {
+        let environment = match self.vault.environment() {
+            crate::card::Environment::Sandbox => "test",
+            crate::card::Environment::Live => "live",
+        };
+        let key = format!("cvk_{environment}_{}", base62::encode(&self.random::<32>()));
+        let mut secret = Vec::with_capacity(32);
+        while secret.len() < 32 {
+            // Rejection keeps every character equally likely: 248 is the last multiple of 62.
+            let [byte] = self.random::<1>();
+            if byte < 248 {
+                secret.push(base62::digit(byte % 62));
+            }
+        }
+        NewKey {
+            api_key: Secret::new(key.into_bytes()),
+            api_secret: Secret::new(secret),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Merchants, their credentials, and the embeds that name who may frame a card.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Time;
+use crate::id::{CredentialId, EmbedId, MerchantId, PersonId};
+
+/// A partner whose server calls us (Equals: the account holder's platform).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merchant {
+    /// Its name for machines.
+    pub id: MerchantId,
+    /// Its name for people.
+    pub name: String,
+    /// Whether it may call at all.
+    pub state: MerchantState,
+    /// Whether its cardholders may be shown card data (KeySecure's code 1013).
+    pub pci_enabled: bool,
+    /// Since when we know it.
+    pub created_at: Time,
+}
+
+/// A merchant's standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MerchantState {
+    /// It may call.
+    Active,
+    /// It may not for now (KeySecure's code 1022).
+    Suspended,
+    /// It has gone; to callers it does not exist (KeySecure's code 1021).
+    Closed,
+}
+
+/// What a merchant's server calls us with. The Api-Key itself is not here: only its hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// Its name; safe to log.
+    pub id: CredentialId,
+    /// Whose it is.
+    pub merchant: MerchantId,
+    /// SHA-256 of the Api-Key, which has 256 random bits (ASVS 6.5.2).
+    pub key_hash: [u8; 32],
+    /// The apiSecret, sealed under the credential class key. Its bytes are an AES-256 key.
+    pub sealed_secret: SealedSecret,
+    /// Where calls may come from. Empty means nowhere.
+    pub allowed_ips: Vec<IpNet>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Bound to one cardholder: what `cards:read:own` then sees.
+    pub person: Option<PersonId>,
+    /// Whether it is in use.
+    pub state: CredentialState,
+    /// The first moment at which it is no longer good.
+    pub expires_at: Option<Time>,
+    /// When it was made.
+    pub created_at: Time,
+}
+
+/// A sealed text with the wrapped key that opens it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedSecret {
+    /// The wrapped DEK.
+    pub dek: Vec<u8>,
+    /// The sealed bytes.
+    pub sealed: Vec<u8>,
+}
+
+/// What a credential may do. The names are Equals' (seed 001: `CommonAuth`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// The cards of the person that the credential is bound to.
+    #[serde(rename = "cards:read:own")]
+    CardsReadOwn,
+    /// All cards of the merchant.
+    #[serde(rename = "cards:read:any")]
+    CardsReadAny,
+}
+
+impl Scope {
+    /// The scope's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CardsReadOwn => "cards:read:own",
+            Self::CardsReadAny => "cards:read:any",
+        }
+    }
+}
+
+/// A credential's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialState {
+    /// In use.
+    Enabled,
+    /// Taken out of use (KeySecure's code 1010).
+    Disabled,
+}
+
+/// Why a credential that exists may not be used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// It is disabled.
+    Disabled,
+    /// It has expired.
+    Expired,
+}
+
+impl Credential {
+    /// Whether it is in use at `now`.
+    pub fn usable(&self, now: Time) -> Result<(), Barred> {
+        match self.state {
+            CredentialState::Disabled => Err(Barred::Disabled),
+            CredentialState::Enabled if self.expires_at.is_some_and(|end| end <= now) => {
+                Err(Barred::Expired)
+            }
+            CredentialState::Enabled => Ok(()),
+        }
+    }
+
+    /// Whether calls may come from `ip`. An IPv4 address inside IPv6 counts as the IPv4 one.
+    pub fn allows_ip(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.allowed_ips.iter().any(|net| net.contains(&ip))
+    }
+
+    /// Which of the merchant's cards it sees: all, one person's, or none.
+    pub fn sight(&self) -> Sight {
+        if self.scopes.contains(&Scope::CardsReadAny) {
+            return Sight::Any;
+        }
+        match (self.scopes.contains(&Scope::CardsReadOwn), self.person) {
+            (true, Some(person)) => Sight::Own(person),
+            (true, None) | (false, _) => Sight::Nothing,
+        }
+    }
+}
+
+/// Which of its merchant's cards a credential sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All of them (`cards:read:any`).
+    Any,
+    /// Those of the person it is bound to (`cards:read:own`).
+    Own(PersonId),
+    /// None.
+    Nothing,
+}
+
+/// A place where cards may be shown: the public id in a frame's address, or an app's id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embed {
+    /// The public id.
+    pub id: EmbedId,
+    /// Whose it is.
+    pub merchant: MerchantId,
+    /// The origins whose pages may frame it, exact and in ASCII form (`https://shop.example`).
+    /// Empty for a native app.
+    pub origins: Vec<String>,
+    /// Whether the CVV may be copied in it. The card number always may.
+    pub copy_cvv: bool,
+    /// Whether it is in use.
+    pub enabled: bool,
+    /// When it was made.
+    pub created_at: Time,
+}
+
+/// What one lookup of an Api-Key tells: enough to admit the call or to say why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The credential.
+    pub credential: Credential,
+    /// Its merchant; `None` when the row is gone, which callers see as a closed merchant.
+    pub merchant: Option<Merchant>,
+    /// The store's epoch at that moment.
+    pub epoch: crate::token::Epoch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credential() -> Credential {
+        Credential {
+            id: CredentialId::parse("crd_1").unwrap(),
+            merchant: MerchantId::parse("mer_1").unwrap(),
+            key_hash: [0; 32],
+            sealed_secret: SealedSecret {
+                dek: vec![],
+                sealed: vec![],
+            },
+            allowed_ips: vec!["127.0.0.1/32".parse().unwrap()],
+            scopes: vec![Scope::CardsReadAny],
+            person: None,
+            state: CredentialState::Enabled,
+            expires_at: Some(Time::from_millis(1_000)),
+            created_at: Time::from_millis(0),
+        }
+    }
+
+    #[test]
+    fn expiry_is_the_first_moment_at_which_it_is_no_longer_good() {
+        let mut credential = credential();
+        assert_eq!(credential.usable(Time::from_millis(999)), Ok(()));
+        assert_eq!(
+            credential.usable(Time::from_millis(1_000)),
+            Err(Barred::Expired)
+        );
+        credential.state = CredentialState::Disabled;
+        assert_eq!(
+            credential.usable(Time::from_millis(0)),
+            Err(Barred::Disabled)
+        );
+    }
+
+    #[test]
+    fn an_ipv4_address_inside_ipv6_counts_as_the_ipv4_one() {
+        let credential = credential();
+        assert!(credential.allows_ip("127.0.0.1".parse().unwrap()));
+        assert!(credential.allows_ip("::ffff:127.0.0.1".parse().unwrap()));
+        assert!(!credential.allows_ip("127.0.0.2".parse().unwrap()));
+        assert!(!credential.allows_ip("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn own_without_a_person_sees_nothing() {
+        let mut credential = credential();
+        assert_eq!(credential.sight(), Sight::Any);
+        credential.scopes = vec![Scope::CardsReadOwn];
+        assert_eq!(credential.sight(), Sight::Nothing);
+        let person = PersonId::from_bytes([1; 16]);
+        credential.person = Some(person);
+        assert_eq!(credential.sight(), Sight::Own(person));
+    }
+}

@@ -1,0 +1,279 @@
+//! What the domain needs of a store, split by guarantee. One contract suite
+//! ([`crate::testing::contract`]) holds every adapter to these words.
+//!
+//! Common to all verbs:
+//!
+//! - **Atomic**: a verb happens whole or not at all; two of them on the same row happen one after
+//!   the other, in every process that shares the store.
+//! - **Durable**: when a verb that writes returns `Ok`, what it wrote survives the loss of power.
+//! - **Audited**: what a verb writes and the event that it takes are one commit.
+//! - **Errors**: [`Error::Unavailable`] says that nothing was written. [`Error::Unknown`] says that
+//!   it may or may not have been; for a redemption, look it up with [`Tokens::settle`]. Adapters
+//!   never retry a write whose outcome is unknown.
+//! - Lookups read what is committed. What is not there is `Ok(None)`.
+//!
+//! To add a verb: here, with its guarantee; in [`crate::testing`]'s two stores; a case in the
+//! contract suite; then in each adapter.
+
+use async_trait::async_trait;
+
+use crate::audit::{Entry, Event};
+use crate::card::{Card, State};
+use crate::clock::Time;
+use crate::id::{CardId, CardNo, EmbedId, MerchantId, PersonId};
+use crate::merchant::{Admission, Credential, Embed, Merchant};
+use crate::token::{
+    Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, Record, TokenHash, TokenKey,
+    Verdict,
+};
+
+/// Why a store could not do it. The text is for the log, never for a caller.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Nothing was written, nothing was read: try again later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The commit did not answer: it may be there or not.
+    #[error("the outcome of a commit is not known: {0}")]
+    Unknown(String),
+    /// What was read is not what this program writes.
+    #[error("the store holds what this program cannot read: {0}")]
+    Corrupt(String),
+}
+
+/// A result of a store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How a card is named by a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardRef {
+    /// By KeySecure's order number, within the merchant.
+    No(CardNo),
+    /// By Equals' id.
+    Id(CardId),
+}
+
+/// Who may call, and which cards there are. Read at every call, so that a change is seen at once.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// The credential of the Api-Key with this SHA-256, its merchant and the epoch, read together.
+    async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>>;
+
+    /// The embed of this id.
+    async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>>;
+
+    /// The merchant of this id.
+    async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>>;
+
+    /// The merchant's card. Another merchant's is not found.
+    async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>>;
+}
+
+/// A token's row that is to be written with its event.
+#[derive(Clone, Debug)]
+pub struct Issue {
+    /// The row.
+    pub record: Record,
+    /// Its event.
+    pub event: Event,
+    /// Set when the caller named its request.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A request that its caller named, so that it may send it twice and mean it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// SHA-256 over merchant, credential and the caller's `Idempotency-Key`.
+    pub key: [u8; 32],
+    /// SHA-256 over what was asked.
+    pub fingerprint: [u8; 32],
+    /// Random bytes from which the token is derived with a key of the vault, so that the same
+    /// token can be answered again and none is ever stored.
+    pub seed: [u8; 32],
+    /// Until when the name is remembered.
+    pub expires_at: Time,
+}
+
+/// What became of an issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Issued {
+    /// The row was written.
+    New,
+    /// A request of this name was answered before, with a token from this seed.
+    Before(Idempotency, Box<Record>),
+    /// The epoch has been raised meanwhile. Nothing was written: make the token again.
+    OldEpoch(Epoch),
+}
+
+/// Which tokens to revoke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// The one with this hash.
+    Hash(TokenHash),
+    /// All of a card.
+    Card(CardId),
+    /// All of a merchant.
+    Merchant(MerchantId),
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Releases recorded as never confirmed.
+    pub unconfirmed: usize,
+    /// Rows past their retention that were deleted.
+    pub deleted: usize,
+    /// Whether there is more to do: the limit was reached.
+    pub more: bool,
+}
+
+/// Tokens: the linearisable heart. Redemption is decided inside the write, by
+/// [`Claim::decide`] over the row as it then is.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// The token's row, for looking before the claim. It decides nothing.
+    async fn token(&self, key: &TokenKey) -> Result<Option<Record>>;
+
+    /// Writes a new token and its event; with a name, looks the name up first, in the same commit.
+    async fn issue(&self, issue: Issue) -> Result<Issued>;
+
+    /// Applies [`Claim::decide`]. To at most one key, ever: of concurrent claims by different keys
+    /// exactly one is granted, in all processes together.
+    async fn redeem(&self, claim: Claim) -> Result<Verdict>;
+
+    /// Applies [`Attempt::decide`], and returns only once that which it has read is durable.
+    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>>;
+
+    /// Applies [`Observation::decide`].
+    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>>;
+
+    /// Applies [`Record::revoke`] to all that match; tells how many it changed.
+    async fn revoke(
+        &self,
+        selection: Selection,
+        at: Time,
+        source: crate::audit::Source,
+    ) -> Result<usize>;
+
+    /// Applies [`Record::sweep`] to tokens whose window has ended, and deletes rows issued before
+    /// `now` less [`crate::token::RETENTION`] and names that have expired; at most `limit` of each.
+    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept>;
+}
+
+/// The audit log: append, and read in order. There is no verb that changes an entry.
+#[async_trait]
+pub trait Audit: Send + Sync {
+    /// Writes an event that belongs to no other write.
+    async fn record(&self, event: Event) -> Result<()>;
+
+    /// Up to `limit` entries after the place `after`, oldest first.
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>>;
+
+    /// The place of the last entry; 0 when there is none.
+    async fn last_entry(&self) -> Result<i64>;
+}
+
+/// Why an addition was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Taken {
+    /// The id or the card order number is in use.
+    #[error("it exists already")]
+    Exists,
+    /// It names a merchant that does not exist.
+    #[error("there is no such merchant")]
+    NoMerchant,
+}
+
+/// A change to one row of the registry, by an operator.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Adds a merchant.
+    AddMerchant(Merchant),
+    /// Puts a merchant in place of the one with its id.
+    SetMerchant(Merchant),
+    /// Adds a credential.
+    AddCredential(Credential),
+    /// Puts a credential in place of the one with its id.
+    SetCredential(Credential),
+    /// Adds an embed.
+    AddEmbed(Embed),
+    /// Puts an embed in place of the one with its id.
+    SetEmbed(Embed),
+    /// Adds a card.
+    AddCard(Box<Card>),
+    /// Sets a card's state.
+    SetCardState(CardId, State),
+}
+
+/// Which cards to list.
+#[derive(Clone, Debug, Default)]
+pub struct CardFilter {
+    /// Of this merchant.
+    pub merchant: Option<MerchantId>,
+    /// Of this person.
+    pub person: Option<PersonId>,
+    /// In this state.
+    pub state: Option<State>,
+}
+
+/// The registry, for operators.
+#[async_trait]
+pub trait Admin: Send + Sync {
+    /// Makes the changes in one commit, each with its event; tells of each whether it was refused.
+    /// A refused one writes nothing, not even its event, and does not stop the others. A `Set` of
+    /// what is not there is [`Taken::NoMerchant`] for a missing merchant and writes nothing.
+    async fn change(
+        &self,
+        changes: Vec<(Change, Event)>,
+    ) -> Result<Vec<std::result::Result<(), Taken>>>;
+
+    /// All merchants, by id.
+    async fn merchants(&self) -> Result<Vec<Merchant>>;
+
+    /// All credentials, by id.
+    async fn credentials(&self) -> Result<Vec<Credential>>;
+
+    /// All embeds, by id.
+    async fn embeds(&self) -> Result<Vec<Embed>>;
+
+    /// Up to `limit` cards after the `offset` first, in the order in which they came.
+    async fn cards(&self, filter: &CardFilter, offset: usize, limit: usize) -> Result<Vec<Card>>;
+
+    /// Raises the epoch: no token and no login issued before is good any more. Returns the new one.
+    async fn raise_epoch(&self, event: Event) -> Result<Epoch>;
+
+    /// The epoch now.
+    async fn epoch(&self) -> Result<Epoch>;
+}
+
+/// A wrapped class key, as stores keep it.
+pub use cardveil_seal::WrappedKey;
+
+/// The wrapped class keys.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// Those in store.
+    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>>;
+
+    /// Writes the first ones. `false`, and nothing written, when there are some already.
+    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool>;
+}
+
+/// Everything a deployment needs of its store.
+pub trait Store: Registry + Tokens + Audit + Admin + Keys {}
+
+impl<S: Registry + Tokens + Audit + Admin + Keys> Store for S {}
+
+/// For adapters: applies a decision's write through two closures, so that no adapter forgets the
+/// event of a change.
+pub fn apply<V, E>(
+    decision: Decision<V>,
+    write: impl FnOnce(Option<&Record>, &Event) -> std::result::Result<(), E>,
+) -> std::result::Result<V, E> {
+    match &decision.write {
+        crate::token::Write::Nothing => {}
+        crate::token::Write::Event(event) => write(None, event)?,
+        crate::token::Write::Change(record, event) => write(Some(record), event)?,
+    }
+    Ok(decision.verdict)
+}

@@ -1,0 +1,159 @@
+//! A store whose next write fails, in each of the two ways in which a write can fail: it was not
+//! written, or it was written and the answer was lost. The second is the one that makes one-time
+//! tokens hard.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use async_trait::async_trait;
+
+use crate::audit::{Entry, Event, Source};
+use crate::card::Card;
+use crate::clock::Time;
+use crate::id::{EmbedId, MerchantId};
+use crate::merchant::{Admission, Credential, Embed, Merchant};
+use crate::port::{
+    Admin, Audit, CardFilter, CardRef, Change, Error, Issue, Issued, Keys, Registry, Result,
+    Selection, Store, Swept, Taken, Tokens, WrappedKey,
+};
+use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
+
+/// How the next write fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is written and the caller is told so.
+    NotPersisted,
+    /// Nothing is written; the caller is told that it may have been.
+    UnknownNotPersisted,
+    /// It is written; the caller is told that it may have been.
+    UnknownPersisted,
+}
+
+/// Wraps a store. Without a fault set it does what the inner one does.
+pub struct Faulty<S> {
+    inner: S,
+    next: AtomicU8,
+}
+
+impl<S: Store> Faulty<S> {
+    /// Around `inner`, with no fault set.
+    pub const fn new(inner: S) -> Self {
+        Self {
+            inner,
+            next: AtomicU8::new(0),
+        }
+    }
+
+    /// Makes the next write fail. Reads, and the lookup of an attempt, are not writes here.
+    pub fn fail_next(&self, fault: Fault) {
+        let code = match fault {
+            Fault::NotPersisted => 1,
+            Fault::UnknownNotPersisted => 2,
+            Fault::UnknownPersisted => 3,
+        };
+        self.next.store(code, Ordering::SeqCst);
+    }
+
+    async fn write<T, F: Future<Output = Result<T>> + Send>(&self, write: F) -> Result<T> {
+        match self.next.swap(0, Ordering::SeqCst) {
+            0 => write.await,
+            1 => Err(Error::Unavailable("planted: not persisted".into())),
+            2 => Err(Error::Unknown("planted: not persisted, not told".into())),
+            _ => {
+                write.await?;
+                Err(Error::Unknown("planted: persisted, not told".into()))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Store> Registry for Faulty<S> {
+    async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
+        self.inner.admission(key_hash).await
+    }
+    async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
+        self.inner.embed(id).await
+    }
+    async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
+        self.inner.merchant(id).await
+    }
+    async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
+        self.inner.card(merchant, card).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Tokens for Faulty<S> {
+    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
+        self.inner.token(key).await
+    }
+    async fn issue(&self, issue: Issue) -> Result<Issued> {
+        self.write(self.inner.issue(issue)).await
+    }
+    async fn redeem(&self, claim: Claim) -> Result<Verdict> {
+        self.write(self.inner.redeem(claim)).await
+    }
+    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
+        self.inner.settle(attempt).await
+    }
+    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
+        self.write(self.inner.observe(observation)).await
+    }
+    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
+        self.write(self.inner.revoke(selection, at, source)).await
+    }
+    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
+        self.write(self.inner.sweep(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Audit for Faulty<S> {
+    async fn record(&self, event: Event) -> Result<()> {
+        self.write(self.inner.record(event)).await
+    }
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
+        self.inner.entries(after, limit).await
+    }
+    async fn last_entry(&self) -> Result<i64> {
+        self.inner.last_entry().await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Admin for Faulty<S> {
+    async fn change(
+        &self,
+        changes: Vec<(Change, Event)>,
+    ) -> Result<Vec<std::result::Result<(), Taken>>> {
+        self.write(self.inner.change(changes)).await
+    }
+    async fn merchants(&self) -> Result<Vec<Merchant>> {
+        self.inner.merchants().await
+    }
+    async fn credentials(&self) -> Result<Vec<Credential>> {
+        self.inner.credentials().await
+    }
+    async fn embeds(&self) -> Result<Vec<Embed>> {
+        self.inner.embeds().await
+    }
+    async fn cards(&self, filter: &CardFilter, offset: usize, limit: usize) -> Result<Vec<Card>> {
+        self.inner.cards(filter, offset, limit).await
+    }
+    async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
+        self.write(self.inner.raise_epoch(event)).await
+    }
+    async fn epoch(&self) -> Result<Epoch> {
+        self.inner.epoch().await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Keys for Faulty<S> {
+    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {
+        self.inner.wrapped_keys().await
+    }
+    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
+        self.write(self.inner.create_keys(keys, event)).await
+    }
+}

@@ -1,0 +1,349 @@
+//! A store in memory: the contract in its plainest form. It is lost when dropped.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::audit::{Entry, Event, Source};
+use crate::card::Card;
+use crate::clock::Time;
+use crate::id::{EmbedId, MerchantId};
+use crate::merchant::{Admission, Credential, Embed, Merchant};
+use crate::port::{
+    Admin, Audit, CardFilter, CardRef, Change, Idempotency, Issue, Issued, Keys, Registry, Result,
+    Selection, Swept, Taken, Tokens, WrappedKey, apply,
+};
+use crate::token::{
+    Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, RETENTION, Record, TokenKey,
+    Verdict,
+};
+
+/// A store in memory.
+#[derive(Default)]
+pub struct Memory(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    epoch: u32,
+    tokens: BTreeMap<TokenKey, Record>,
+    names: BTreeMap<[u8; 32], (Idempotency, TokenKey)>,
+    log: Vec<Event>,
+    merchants: BTreeMap<MerchantId, Merchant>,
+    credentials: Vec<Credential>,
+    embeds: BTreeMap<EmbedId, Embed>,
+    cards: Vec<Card>,
+    keys: Vec<WrappedKey>,
+}
+
+impl Memory {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn apply<V>(&mut self, decision: Decision<V>) -> V {
+        let written = apply(decision, |record, event| {
+            if let Some(record) = record {
+                self.tokens.insert(record.key, record.clone());
+            }
+            self.log.push(event.clone());
+            Ok::<(), std::convert::Infallible>(())
+        });
+        match written {
+            Ok(verdict) => verdict,
+        }
+    }
+
+    fn change(&mut self, change: Change, event: Event) -> std::result::Result<(), Taken> {
+        let merchants = &self.merchants;
+        let known = |merchant: &MerchantId| {
+            if merchants.contains_key(merchant) {
+                Ok(())
+            } else {
+                Err(Taken::NoMerchant)
+            }
+        };
+        let free = |taken: bool| if taken { Err(Taken::Exists) } else { Ok(()) };
+        match change {
+            Change::AddMerchant(merchant) => {
+                free(self.merchants.contains_key(&merchant.id))?;
+                self.merchants.insert(merchant.id.clone(), merchant);
+            }
+            Change::SetMerchant(merchant) => {
+                known(&merchant.id)?;
+                self.merchants.insert(merchant.id.clone(), merchant);
+            }
+            Change::AddCredential(new) => {
+                known(&new.merchant)?;
+                free(
+                    self.credentials
+                        .iter()
+                        .any(|c| c.id == new.id || c.key_hash == new.key_hash),
+                )?;
+                self.credentials.push(new);
+            }
+            Change::SetCredential(new) => {
+                let old = self.credentials.iter_mut().find(|c| c.id == new.id);
+                *old.ok_or(Taken::NoMerchant)? = new;
+            }
+            Change::AddEmbed(new) => {
+                known(&new.merchant)?;
+                free(self.embeds.contains_key(&new.id))?;
+                self.embeds.insert(new.id.clone(), new);
+            }
+            Change::SetEmbed(new) => {
+                let old = self.embeds.get_mut(&new.id);
+                *old.ok_or(Taken::NoMerchant)? = new;
+            }
+            Change::AddCard(new) => {
+                known(&new.merchant)?;
+                free(self.cards.iter().any(|card| {
+                    card.id == new.id || (card.merchant == new.merchant && card.no == new.no)
+                }))?;
+                self.cards.push(*new);
+            }
+            Change::SetCardState(id, state) => {
+                let card = self.cards.iter_mut().find(|card| card.id == id);
+                card.ok_or(Taken::NoMerchant)?.state = state;
+            }
+        }
+        self.log.push(event);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Registry for Memory {
+    async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
+        let inner = self.inner();
+        let credential = inner
+            .credentials
+            .iter()
+            .find(|c| c.key_hash == *key_hash)
+            .cloned();
+        Ok(credential.map(|credential| Admission {
+            merchant: inner.merchants.get(&credential.merchant).cloned(),
+            epoch: Epoch(inner.epoch),
+            credential,
+        }))
+    }
+
+    async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
+        Ok(self.inner().embeds.get(id).cloned())
+    }
+
+    async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
+        Ok(self.inner().merchants.get(id).cloned())
+    }
+
+    async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
+        let found = self
+            .inner()
+            .cards
+            .iter()
+            .find(|known| {
+                known.merchant == *merchant
+                    && match card {
+                        CardRef::No(no) => known.no == *no,
+                        CardRef::Id(id) => known.id == *id,
+                    }
+            })
+            .cloned();
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Tokens for Memory {
+    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
+        Ok(self.inner().tokens.get(key).cloned())
+    }
+
+    async fn issue(&self, issue: Issue) -> Result<Issued> {
+        let mut inner = self.inner();
+        let epoch = Epoch(inner.epoch);
+        if issue.record.epoch != epoch {
+            return Ok(Issued::OldEpoch(epoch));
+        }
+        if let Some(name) = issue.idempotency {
+            let known = inner.names.get(&name.key);
+            if let Some((before, token)) =
+                known.filter(|(n, _)| issue.record.issued_at < n.expires_at)
+                && let Some(record) = inner.tokens.get(token)
+            {
+                return Ok(Issued::Before(before.clone(), Box::new(record.clone())));
+            }
+            inner.names.insert(name.key, (name, issue.record.key));
+        }
+        inner.tokens.insert(issue.record.key, issue.record);
+        inner.log.push(issue.event);
+        Ok(Issued::New)
+    }
+
+    async fn redeem(&self, claim: Claim) -> Result<Verdict> {
+        let mut inner = self.inner();
+        let decision = claim.decide(inner.tokens.get(&claim.token), Epoch(inner.epoch));
+        Ok(inner.apply(decision))
+    }
+
+    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
+        let mut inner = self.inner();
+        let decision = attempt.decide(inner.tokens.get(&attempt.token));
+        Ok(inner.apply(decision))
+    }
+
+    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
+        let mut inner = self.inner();
+        let decision = observation.decide(inner.tokens.get(&observation.token), Epoch(inner.epoch));
+        Ok(inner.apply(decision))
+    }
+
+    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
+        let mut inner = self.inner();
+        let chosen: Vec<_> = inner
+            .tokens
+            .values()
+            .filter(|record| match &selection {
+                Selection::Hash(hash) => record.key.hash == *hash,
+                Selection::Card(card) => record.card == *card,
+                Selection::Merchant(merchant) => record.merchant == *merchant,
+            })
+            .filter_map(|record| record.revoke(at, &source))
+            .collect();
+        let count = chosen.len();
+        for (record, event) in chosen {
+            inner.tokens.insert(record.key, record);
+            inner.log.push(event);
+        }
+        Ok(count)
+    }
+
+    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
+        let mut inner = self.inner();
+        let mut swept = Swept::default();
+        let due: Vec<_> = inner
+            .tokens
+            .values()
+            .filter_map(|record| record.sweep(now))
+            .take(limit)
+            .collect();
+        swept.more |= due.len() == limit;
+        for (record, event) in due {
+            swept.unconfirmed += usize::from(event.is_some());
+            inner.tokens.insert(record.key, record);
+            inner.log.extend(event);
+        }
+        let oldest = now.minus(RETENTION);
+        let old: Vec<_> = inner
+            .tokens
+            .values()
+            .filter(|record| record.issued_at < oldest && record.sweep_due_at().is_none())
+            .map(|record| record.key)
+            .take(limit)
+            .collect();
+        swept.deleted = old.len();
+        swept.more |= old.len() == limit;
+        for key in old {
+            inner.tokens.remove(&key);
+        }
+        inner.names.retain(|_, (name, _)| now < name.expires_at);
+        Ok(swept)
+    }
+}
+
+#[async_trait]
+impl Audit for Memory {
+    async fn record(&self, event: Event) -> Result<()> {
+        self.inner().log.push(event);
+        Ok(())
+    }
+
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
+        let numbered = (1_i64..).zip(self.inner().log.clone());
+        Ok(numbered
+            .skip_while(|(seq, _)| *seq <= after)
+            .take(limit)
+            .map(|(seq, event)| Entry { seq, event })
+            .collect())
+    }
+
+    async fn last_entry(&self) -> Result<i64> {
+        Ok(i64::try_from(self.inner().log.len()).unwrap_or(i64::MAX))
+    }
+}
+
+#[async_trait]
+impl Admin for Memory {
+    async fn change(
+        &self,
+        changes: Vec<(Change, Event)>,
+    ) -> Result<Vec<std::result::Result<(), Taken>>> {
+        let mut inner = self.inner();
+        Ok(changes
+            .into_iter()
+            .map(|(change, event)| inner.change(change, event))
+            .collect())
+    }
+
+    async fn merchants(&self) -> Result<Vec<Merchant>> {
+        Ok(self.inner().merchants.values().cloned().collect())
+    }
+
+    async fn credentials(&self) -> Result<Vec<Credential>> {
+        let mut all = self.inner().credentials.clone();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(all)
+    }
+
+    async fn embeds(&self) -> Result<Vec<Embed>> {
+        Ok(self.inner().embeds.values().cloned().collect())
+    }
+
+    async fn cards(&self, filter: &CardFilter, offset: usize, limit: usize) -> Result<Vec<Card>> {
+        let inner = self.inner();
+        let matching = inner.cards.iter().filter(|card| {
+            filter
+                .merchant
+                .as_ref()
+                .is_none_or(|merchant| *merchant == card.merchant)
+                && filter.person.is_none_or(|person| person == card.person)
+                && filter.state.is_none_or(|state| state == card.state)
+        });
+        Ok(matching.skip(offset).take(limit).cloned().collect())
+    }
+
+    async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
+        let mut inner = self.inner();
+        inner.epoch += 1;
+        inner.log.push(event);
+        Ok(Epoch(inner.epoch))
+    }
+
+    async fn epoch(&self) -> Result<Epoch> {
+        Ok(Epoch(self.inner().epoch))
+    }
+}
+
+#[async_trait]
+impl Keys for Memory {
+    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {
+        let copy = |key: &WrappedKey| WrappedKey {
+            class: key.class,
+            version: key.version,
+            wrapped: key.wrapped.clone(),
+        };
+        Ok(self.inner().keys.iter().map(copy).collect())
+    }
+
+    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
+        let mut inner = self.inner();
+        if !inner.keys.is_empty() {
+            return Ok(false);
+        }
+        inner.keys = keys;
+        inner.log.push(event);
+        Ok(true)
+    }
+}

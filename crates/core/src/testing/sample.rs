@@ -1,0 +1,171 @@
+//! Samples: the smallest honest value of each type that a store takes.
+
+use crate::audit::{Event, Kind as EventKind, Origin, Source, Target};
+use crate::card::{
+    Card, CardNumber, Field, Fields, Kind, LastFour, Network, SealedCard, SealedCvv, State,
+};
+use crate::clock::Time;
+use crate::id::{
+    AccountId, AttemptId, CardId, CardNo, CredentialId, EmbedId, MerchantId, PersonId, RedemptionId,
+};
+use crate::merchant::{
+    Credential, CredentialState, Embed, Merchant, MerchantState, Scope, SealedSecret,
+};
+use crate::port::Issue;
+use crate::token::{self, Claim, Epoch, Operation, Record, TTL, Thumbprint, TokenHash, TokenKey};
+
+/// When the samples happen: 2026-01-01T00:00:00Z.
+pub const START: Time = Time::from_millis(1_767_225_600_000);
+
+/// Ids in the samples are valid by construction.
+fn id<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
+    #[expect(
+        clippy::expect_used,
+        reason = "constants of the tests, checked by every run"
+    )]
+    parsed.expect("a sample id is valid")
+}
+
+/// Merchant number `n`.
+pub fn merchant(n: u8) -> Merchant {
+    Merchant {
+        id: id(MerchantId::parse(&format!("mer_{n}"))),
+        name: format!("Merchant {n}"),
+        state: MerchantState::Active,
+        pci_enabled: true,
+        created_at: START,
+    }
+}
+
+/// Credential number `n` of merchant `n`; the SHA-256 of its Api-Key is `n` 32 times.
+pub fn credential(n: u8) -> Credential {
+    Credential {
+        id: id(CredentialId::parse(&format!("crd_{n}"))),
+        merchant: merchant(n).id,
+        key_hash: [n; 32],
+        sealed_secret: SealedSecret {
+            dek: vec![n; 8],
+            sealed: vec![n; 16],
+        },
+        allowed_ips: id("127.0.0.0/8".parse().map(|net| vec![net])),
+        scopes: vec![Scope::CardsReadAny],
+        person: Some(PersonId::from_bytes([n; 16])),
+        state: CredentialState::Enabled,
+        expires_at: Some(Time::from_millis(START.millis() + 1_000_000)),
+        created_at: START,
+    }
+}
+
+/// Embed number `n` of merchant `n`.
+pub fn embed(n: u8) -> Embed {
+    Embed {
+        id: id(EmbedId::parse(&format!("emb_{n}"))),
+        merchant: merchant(n).id,
+        origins: vec!["https://shop.example".to_owned()],
+        copy_cvv: false,
+        enabled: true,
+        created_at: START,
+    }
+}
+
+/// Card number `n` of merchant 1, with bytes that are no real ciphertexts.
+pub fn card(n: u8) -> Card {
+    Card {
+        id: CardId::from_bytes([n; 16]),
+        no: id(CardNo::parse(&format!("C{n}"))),
+        merchant: merchant(1).id,
+        account: id(AccountId::parse("F50091")),
+        person: PersonId::from_bytes([1; 16]),
+        kind: Kind::Virtual,
+        state: State::Active,
+        network: Network::Visa,
+        last_four: id(LastFour::try_from(format!("{n:04}"))),
+        label: format!("Card {n}"),
+        sealed: SealedCard {
+            dek: vec![n; 61],
+            pan: vec![n; 45],
+            expiry: vec![n; 35],
+            name: vec![n; 40],
+            cvv: Some(SealedCvv {
+                dek: vec![n; 61],
+                cvv: vec![n; 32],
+            }),
+            pan_index: [n; 32],
+        },
+        created_at: START,
+    }
+}
+
+/// The published Visa test number.
+pub fn card_number() -> CardNumber {
+    id(CardNumber::parse("4111111111111111"))
+}
+
+/// An event of this kind at this moment, by the server.
+pub fn event(kind: EventKind, at: Time) -> Event {
+    Source::server().event(at, kind, None, Target::default())
+}
+
+/// An operator.
+pub fn operator() -> Source {
+    Source::operator("tester".to_owned())
+}
+
+/// Token number `n` of merchant 1's card 1, issued at `at` in `epoch`.
+pub fn record(n: u8, at: Time, epoch: Epoch) -> Record {
+    Record {
+        key: TokenKey {
+            issued_secs: at.secs_u32(),
+            hash: TokenHash([n; 32]),
+        },
+        epoch,
+        merchant: merchant(1).id,
+        credential: credential(1).id,
+        card: card(1).id,
+        operation: Operation::ViewCard,
+        allowed: Fields::ALL,
+        bound_to: None,
+        issued_at: at,
+        expires_at: at.plus(TTL),
+        conflict: false,
+        state: token::State::Issued,
+    }
+}
+
+/// The issue of [`record`].
+pub fn issue(n: u8, at: Time, epoch: Epoch) -> Issue {
+    Issue {
+        record: record(n, at, epoch),
+        event: event(EventKind::TokenIssued, at),
+        idempotency: None,
+    }
+}
+
+/// A network origin.
+pub fn origin() -> Origin {
+    Origin::Network {
+        ip: std::net::IpAddr::from([192, 0, 2, 7]),
+        request: "req-1".into(),
+    }
+}
+
+/// A claim of token `n` by key number `key`, under redemption number `key`, at `at`.
+pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
+    Claim {
+        token: record.key,
+        merchant: Some(record.merchant.clone()),
+        by: Thumbprint([key; 32]),
+        operation: record.operation,
+        fields: fields.iter().copied().collect(),
+        attempt: AttemptId::from_bytes([key; 16]),
+        redemption: redemption(key),
+        barred: None,
+        at,
+        origin: origin(),
+    }
+}
+
+/// Redemption number `n`.
+pub fn redemption(n: u8) -> RedemptionId {
+    id(RedemptionId::parse(&format!("rdm_{n}")))
+}

@@ -1,0 +1,625 @@
+//! The states of a token and the rules between them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    EVENTS_MAX, Epoch, Operation, REPEAT_WINDOW, REPEATS_MAX, REVEAL_WINDOW, Thumbprint, TokenKey,
+};
+use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
+use crate::card::{Field, Fields};
+use crate::clock::Time;
+use crate::id::{AttemptId, CardId, CredentialId, MerchantId, RedemptionId};
+
+/// A token as stores keep it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is.
+    pub key: TokenKey,
+    /// The epoch of its issue.
+    pub epoch: Epoch,
+    /// Whose it is.
+    pub merchant: MerchantId,
+    /// Who asked for it.
+    pub credential: CredentialId,
+    /// The one card.
+    pub card: CardId,
+    /// The one operation.
+    pub operation: Operation,
+    /// What may be released.
+    pub allowed: Fields,
+    /// The only key that can claim it, when the merchant named one.
+    pub bound_to: Option<Thumbprint>,
+    /// When it was issued.
+    pub issued_at: Time,
+    /// The first moment at which it can no longer be claimed.
+    pub expires_at: Time,
+    /// Whether another key has tried; recorded once.
+    pub conflict: bool,
+    /// What has become of it.
+    pub state: State,
+}
+
+/// What has become of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nobody has claimed it.
+    Issued,
+    /// A key holds it.
+    Held(Held),
+    /// It was revoked at this moment.
+    Revoked(Time),
+}
+
+/// A token that a key holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The redemption.
+    pub redemption: RedemptionId,
+    /// The key.
+    pub by: Thumbprint,
+    /// When it was claimed.
+    pub at: Time,
+    /// What was released to it: at most one entry a field.
+    pub releases: Vec<Release>,
+    /// The attempts that were granted: at most four a field.
+    pub attempts: Vec<AttemptId>,
+    /// How many events its browser has sent.
+    pub events: u16,
+    /// Whether the sweep has looked at it after its window.
+    pub swept: bool,
+}
+
+/// The release of one field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The field.
+    pub field: Field,
+    /// When it was first released.
+    pub at: Time,
+    /// How often it was released again.
+    pub repeats: u8,
+    /// Whether the browser claims to have shown it.
+    pub displayed: bool,
+}
+
+/// Why a redemption is refused. The browser gets one answer for all of them (P6); the audit record
+/// says which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// No such token, or its row is past its retention.
+    Unknown,
+    /// It is of an older epoch.
+    OldEpoch,
+    /// The embed is unknown, disabled, or another merchant's.
+    Foreign,
+    /// The merchant may not show cards now.
+    MerchantBarred,
+    /// It was not claimed in time.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// It is for another operation.
+    WrongOperation,
+    /// It is for other fields.
+    FieldNotAllowed,
+    /// Another key holds it, or it is bound to another key.
+    OtherKey,
+    /// The window for further fields has closed.
+    WindowClosed,
+    /// The field was released too long ago, or too often.
+    RepeatsExhausted,
+    /// The card's state does not allow it now.
+    CardState,
+    /// The browser reports on a redemption that is not this token's.
+    WrongRedemption,
+    /// The browser has reported too often.
+    TooManyEvents,
+}
+
+/// What a store is to write. It comes with the event that the change needs, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Nothing.
+    Nothing,
+    /// An event alone.
+    Event(Event),
+    /// The token's new form and its event, in one commit.
+    Change(Box<Record>, Event),
+}
+
+/// What was decided, and what must be durable before anyone is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Decision<V> {
+    /// To be written first.
+    pub write: Write,
+    /// To be told then.
+    pub verdict: V,
+}
+
+/// A key's wish to have fields of a token's card. Everything that can fail has been done: the
+/// answer that was sealed before bears the name `redemption`.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The token.
+    pub token: TokenKey,
+    /// The merchant of the embed that asks; `None` when there is no such embed.
+    pub merchant: Option<MerchantId>,
+    /// The key.
+    pub by: Thumbprint,
+    /// What the operation is.
+    pub operation: Operation,
+    /// The fields that are asked for; at least one.
+    pub fields: Fields,
+    /// This attempt.
+    pub attempt: AttemptId,
+    /// The redemption that the answer is sealed under.
+    pub redemption: RedemptionId,
+    /// A reason outside the token to refuse: the card's or the merchant's state.
+    pub barred: Option<Cause>,
+    /// When.
+    pub at: Time,
+    /// From where.
+    pub origin: Origin,
+}
+
+/// What becomes of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The answer may go out.
+    Granted(Grant),
+    /// It may not.
+    Refused(Cause),
+    /// The key holds the token already under another redemption than the answer was sealed for.
+    /// Nothing was written: look again and seal again.
+    Superseded,
+}
+
+/// A claim that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Under which redemption.
+    pub redemption: RedemptionId,
+    /// Until when further fields may be asked for.
+    pub window_ends_at: Time,
+    /// Which were not released yet.
+    pub fields_left: Fields,
+}
+
+/// Whether fields go out for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimKind {
+    /// At least one does.
+    First,
+    /// All had gone out before.
+    Repeat,
+}
+
+/// A granted claim with the token's next form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    held: Held,
+    kind: ClaimKind,
+}
+
+impl Record {
+    /// Until when its holder may ask for further fields; `None` while nobody holds it.
+    pub fn window_ends_at(&self) -> Option<Time> {
+        match &self.state {
+            State::Held(held) => Some(held.at.plus(REVEAL_WINDOW)),
+            State::Issued | State::Revoked(_) => None,
+        }
+    }
+
+    /// When the sweep must look at it; `None` when it need not.
+    pub fn sweep_due_at(&self) -> Option<Time> {
+        match &self.state {
+            State::Held(held) if !held.swept => Some(held.at.plus(REVEAL_WINDOW)),
+            State::Held(_) | State::Issued | State::Revoked(_) => None,
+        }
+    }
+
+    /// The redemption under which `by` holds it.
+    pub fn redemption_of(&self, by: Thumbprint) -> Option<&RedemptionId> {
+        match &self.state {
+            State::Held(held) if held.by == by => Some(&held.redemption),
+            State::Held(_) | State::Issued | State::Revoked(_) => None,
+        }
+    }
+
+    /// Revokes it: no key gets anything for it any more. `None` when it is revoked already.
+    pub fn revoke(&self, at: Time, source: &Source) -> Option<(Self, Event)> {
+        match self.state {
+            State::Revoked(_) => None,
+            State::Issued | State::Held(_) => {
+                let event = source.event(
+                    at,
+                    Kind::TokenRevoked,
+                    Some(self.merchant.clone()),
+                    self.target(),
+                );
+                Some((
+                    Self {
+                        state: State::Revoked(at),
+                        ..self.clone()
+                    },
+                    event,
+                ))
+            }
+        }
+    }
+
+    /// After the window: marks it as looked at, with an event when a release was never confirmed
+    /// (P7). `None` when there is nothing to do yet, or any more.
+    pub fn sweep(&self, now: Time) -> Option<(Self, Option<Event>)> {
+        let State::Held(held) = &self.state else {
+            return None;
+        };
+        if held.swept || now < held.at.plus(REVEAL_WINDOW) {
+            return None;
+        }
+        let unconfirmed: Fields = held
+            .releases
+            .iter()
+            .filter(|release| !release.displayed)
+            .map(|r| r.field)
+            .collect();
+        let event = (!unconfirmed.is_empty()).then(|| {
+            let mut event = Source::server().event(
+                now,
+                Kind::RevealUnconfirmed,
+                Some(self.merchant.clone()),
+                self.target(),
+            );
+            event.outcome = Outcome::Failure;
+            event.detail = Detail {
+                fields: Some(unconfirmed),
+                operation: Some(self.operation),
+                ..Detail::default()
+            };
+            event
+        });
+        let held = Held {
+            swept: true,
+            ..held.clone()
+        };
+        Some((
+            Self {
+                state: State::Held(held),
+                ..self.clone()
+            },
+            event,
+        ))
+    }
+
+    fn target(&self) -> Target {
+        let redemption = match &self.state {
+            State::Held(held) => Some(held.redemption.clone()),
+            State::Issued | State::Revoked(_) => None,
+        };
+        Target {
+            card: Some(self.card),
+            token: Some(self.key.hash),
+            redemption,
+            ..Target::default()
+        }
+    }
+
+    fn grant(&self, held: &Held) -> Grant {
+        let released = held.releases.iter().map(|release| release.field).collect();
+        Grant {
+            redemption: held.redemption.clone(),
+            window_ends_at: held.at.plus(REVEAL_WINDOW),
+            fields_left: self.allowed.without(released),
+        }
+    }
+}
+
+impl Claim {
+    /// The rules of redemption (DESIGN section 4). `epoch` is the store's at the moment of writing.
+    pub fn decide(&self, record: Option<&Record>, epoch: Epoch) -> Decision<Verdict> {
+        let Some(record) = record else {
+            return Decision {
+                write: Write::Event(self.refusal(None, Kind::RevealRefused, Cause::Unknown)),
+                verdict: Verdict::Refused(Cause::Unknown),
+            };
+        };
+        match self.judge(record, epoch) {
+            Ok(Claimed { held, kind: _ }) if held.redemption != self.redemption => Decision {
+                write: Write::Nothing,
+                verdict: Verdict::Superseded,
+            },
+            Ok(Claimed { held, kind }) => {
+                let grant = record.grant(&held);
+                let next = Record {
+                    state: State::Held(held),
+                    ..record.clone()
+                };
+                let event = self.release(&next, kind);
+                Decision {
+                    write: Write::Change(Box::new(next), event),
+                    verdict: Verdict::Granted(grant),
+                }
+            }
+            Err(Cause::OtherKey) if !record.conflict => {
+                let next = Record {
+                    conflict: true,
+                    ..record.clone()
+                };
+                let event = self.refusal(Some(record), Kind::RevealConflict, Cause::OtherKey);
+                Decision {
+                    write: Write::Change(Box::new(next), event),
+                    verdict: Verdict::Refused(Cause::OtherKey),
+                }
+            }
+            Err(cause) => Decision {
+                write: Write::Event(self.refusal(Some(record), Kind::RevealRefused, cause)),
+                verdict: Verdict::Refused(cause),
+            },
+        }
+    }
+
+    fn judge(&self, record: &Record, epoch: Epoch) -> Result<Claimed, Cause> {
+        if record.epoch != epoch {
+            return Err(Cause::OldEpoch);
+        }
+        if self.merchant.as_ref() != Some(&record.merchant) {
+            return Err(Cause::Foreign);
+        }
+        if record.operation != self.operation {
+            return Err(Cause::WrongOperation);
+        }
+        let claimed = match &record.state {
+            State::Revoked(_) => Err(Cause::Revoked),
+            _ if record.bound_to.is_some_and(|key| key != self.by) => Err(Cause::OtherKey),
+            State::Issued => self.first(record),
+            State::Held(held) => self.again(held),
+        }?;
+        if self.fields.is_empty() || !self.fields.within(record.allowed) {
+            return Err(Cause::FieldNotAllowed);
+        }
+        match self.barred {
+            Some(cause) => Err(cause),
+            None => Ok(claimed),
+        }
+    }
+
+    /// The first claim, by whichever key comes first.
+    fn first(&self, record: &Record) -> Result<Claimed, Cause> {
+        if self.at >= record.expires_at {
+            return Err(Cause::Expired);
+        }
+        let held = Held {
+            redemption: self.redemption.clone(),
+            by: self.by,
+            at: self.at,
+            releases: self
+                .fields
+                .iter()
+                .map(|field| self.new_release(field))
+                .collect(),
+            attempts: vec![self.attempt],
+            events: 0,
+            swept: false,
+        };
+        Ok(Claimed {
+            held,
+            kind: ClaimKind::First,
+        })
+    }
+
+    /// A claim on a token that is held: the same key may repeat and go on, any other gets nothing.
+    fn again(&self, held: &Held) -> Result<Claimed, Cause> {
+        if held.by != self.by {
+            return Err(Cause::OtherKey);
+        }
+        let mut next = held.clone();
+        let mut kind = ClaimKind::Repeat;
+        for field in self.fields.iter() {
+            match next
+                .releases
+                .iter_mut()
+                .find(|release| release.field == field)
+            {
+                Some(release) => {
+                    if self.at > release.at.plus(REPEAT_WINDOW) || release.repeats >= REPEATS_MAX {
+                        return Err(Cause::RepeatsExhausted);
+                    }
+                    release.repeats += 1;
+                }
+                None if self.at > held.at.plus(REVEAL_WINDOW) => return Err(Cause::WindowClosed),
+                None => {
+                    next.releases.push(self.new_release(field));
+                    kind = ClaimKind::First;
+                }
+            }
+        }
+        next.attempts.push(self.attempt);
+        Ok(Claimed { held: next, kind })
+    }
+
+    const fn new_release(&self, field: Field) -> Release {
+        Release {
+            field,
+            at: self.at,
+            repeats: 0,
+            displayed: false,
+        }
+    }
+
+    fn release(&self, record: &Record, kind: ClaimKind) -> Event {
+        let kind = match kind {
+            ClaimKind::First => Kind::RevealReleased,
+            ClaimKind::Repeat => Kind::RevealRepeated,
+        };
+        Event {
+            at: self.at,
+            kind,
+            actor: Actor::Holder(self.by),
+            origin: self.origin.clone(),
+            outcome: Outcome::Success,
+            merchant: Some(record.merchant.clone()),
+            target: record.target(),
+            detail: Detail {
+                operation: Some(self.operation),
+                fields: Some(self.fields),
+                ..Detail::default()
+            },
+        }
+    }
+
+    fn refusal(&self, record: Option<&Record>, kind: Kind, cause: Cause) -> Event {
+        Event {
+            at: self.at,
+            kind,
+            actor: Actor::Holder(self.by),
+            origin: self.origin.clone(),
+            outcome: Outcome::Failure,
+            merchant: record.map(|record| record.merchant.clone()),
+            target: record.map_or_else(
+                || Target {
+                    token: Some(self.token.hash),
+                    ..Target::default()
+                },
+                Record::target,
+            ),
+            detail: Detail {
+                operation: Some(self.operation),
+                fields: Some(self.fields),
+                cause: Some(cause),
+                ..Detail::default()
+            },
+        }
+    }
+}
+
+/// An attempt whose commit did not answer.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The token.
+    pub token: TokenKey,
+    /// The key.
+    pub by: Thumbprint,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// When it is looked up.
+    pub at: Time,
+    /// From where it came.
+    pub origin: Origin,
+}
+
+impl Attempt {
+    /// What became of it. The event makes the store commit, so that what it has read is durable.
+    pub fn decide(&self, record: Option<&Record>) -> Decision<Option<Grant>> {
+        let grant = record.and_then(|record| match &record.state {
+            State::Held(held) if held.by == self.by && held.attempts.contains(&self.attempt) => {
+                Some(record.grant(held))
+            }
+            State::Held(_) | State::Issued | State::Revoked(_) => None,
+        });
+        let target = record.map_or_else(
+            || Target {
+                token: Some(self.token.hash),
+                ..Target::default()
+            },
+            Record::target,
+        );
+        let event = Event {
+            at: self.at,
+            kind: Kind::RevealSettled,
+            actor: Actor::System,
+            origin: self.origin.clone(),
+            outcome: if grant.is_some() {
+                Outcome::Success
+            } else {
+                Outcome::Failure
+            },
+            merchant: record.map(|record| record.merchant.clone()),
+            target,
+            detail: Detail::default(),
+        };
+        Decision {
+            write: Write::Event(event),
+            verdict: grant,
+        }
+    }
+}
+
+/// What a browser says of a redemption. Nobody can check it, so its event is labelled a claim.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The token.
+    pub token: TokenKey,
+    /// The redemption.
+    pub redemption: RedemptionId,
+    /// Displayed, copied, hidden or expired.
+    pub kind: Kind,
+    /// Which field; `None` for all that were released.
+    pub field: Option<Field>,
+    /// When it came.
+    pub at: Time,
+    /// From where.
+    pub origin: Origin,
+}
+
+impl Observation {
+    /// Records it, if it is of this token's redemption. A refusal is not recorded: it tells nothing
+    /// of a card, and anyone could fill the log with it.
+    pub fn decide(&self, record: Option<&Record>, epoch: Epoch) -> Decision<Result<(), Cause>> {
+        let refused = |cause| Decision {
+            write: Write::Nothing,
+            verdict: Err(cause),
+        };
+        let Some(record) = record else {
+            return refused(Cause::Unknown);
+        };
+        if record.epoch != epoch {
+            return refused(Cause::OldEpoch);
+        }
+        let State::Held(held) = &record.state else {
+            return refused(Cause::WrongRedemption);
+        };
+        if held.redemption != self.redemption {
+            return refused(Cause::WrongRedemption);
+        }
+        if held.events >= EVENTS_MAX {
+            return refused(Cause::TooManyEvents);
+        }
+        let mut held = held.clone();
+        held.events += 1;
+        let mut fields = Fields::NONE;
+        for release in &mut held.releases {
+            if self.field.is_none_or(|field| field == release.field) {
+                fields.insert(release.field);
+                release.displayed |= self.kind == Kind::RevealDisplayed;
+            }
+        }
+        if fields.is_empty() {
+            return refused(Cause::FieldNotAllowed);
+        }
+        let event = Event {
+            at: self.at,
+            kind: self.kind,
+            actor: Actor::Holder(held.by),
+            origin: self.origin.clone(),
+            outcome: Outcome::Success,
+            merchant: Some(record.merchant.clone()),
+            target: record.target(),
+            detail: Detail {
+                fields: Some(fields),
+                claim: true,
+                ..Detail::default()
+            },
+        };
+        let next = Record {
+            state: State::Held(held),
+            ..record.clone()
+        };
+        Decision {
+            write: Write::Change(Box::new(next), event),
+            verdict: Ok(()),
+        }
+    }
+}

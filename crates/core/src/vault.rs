@@ -1,0 +1,256 @@
+//! The vault: clear card data in, sealed card out, and back for the length of one answer.
+//!
+//! **Invariant:** clear values leave this module in two shapes only: sealed for a store, or sealed
+//! to a holder key. [`Opened`] lives between the two, is wiped when dropped, and cannot be printed.
+//!
+//! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV is kept, one of the
+//! class CVV. Every ciphertext is bound to environment, table, row, merchant, field and key version,
+//! so none opens anywhere else (DESIGN section 6).
+
+use std::sync::Arc;
+
+use cardveil_seal::{Class, Dek, Entropy, HolderKey, Keyring, Place, Secret, hpke};
+
+use crate::card::{
+    Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Field, Fields, InvalidCard,
+    SealedCard, SealedCvv,
+};
+use crate::id::{CardId, CredentialId, MerchantId};
+use crate::merchant::SealedSecret;
+
+/// The label of a redemption's HPKE context (DESIGN section 5).
+const REDEEM_INFO: &[u8] = b"cardveil/redeem/v1";
+
+/// A card's clear values, on their way in.
+pub struct ClearCard {
+    /// The number.
+    pub number: CardNumber,
+    /// The expiry.
+    pub expiry: Expiry,
+    /// The name.
+    pub name: CardholderName,
+    /// The CVV, where one is kept.
+    pub cvv: Option<Cvv>,
+}
+
+/// Why the vault could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The card may not be kept in this environment.
+    #[error(transparent)]
+    Card(#[from] InvalidCard),
+    /// A key is missing or does not fit, or a ciphertext was altered or moved.
+    #[error("the vault could not seal or open a record")]
+    Seal(#[from] cardveil_seal::Error),
+    /// A field was asked for that the card does not have.
+    #[error("the card has no {}", .0.as_str())]
+    NoSuchField(Field),
+    /// What the envelope held is not what was put in.
+    #[error("an opened record does not have its form")]
+    Form,
+}
+
+/// Seals and opens cards and secrets.
+pub struct Vault {
+    keyring: Keyring,
+    environment: Environment,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Vault {
+    /// Over an open keyring of the same environment.
+    pub fn new(keyring: Keyring, environment: Environment, entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            keyring,
+            environment,
+            entropy,
+        }
+    }
+
+    /// Which cards it takes.
+    pub const fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// Seals a card for the row `id` of `merchant`.
+    pub fn seal_card(
+        &self,
+        id: CardId,
+        merchant: &MerchantId,
+        clear: &ClearCard,
+    ) -> Result<SealedCard, Error> {
+        self.environment.admits(&clear.number)?;
+        let entropy = &*self.entropy;
+        let place = place_of_card(&id, merchant);
+        let (dek, wrapped) = self.keyring.new_dek(Class::Pan, &place, entropy)?;
+        let cvv = match &clear.cvv {
+            Some(cvv) => {
+                let (dek, wrapped) = self.keyring.new_dek(Class::Cvv, &place, entropy)?;
+                let sealed = dek.seal(Field::Cvv.as_str(), cvv.expose(), entropy)?;
+                Some(SealedCvv {
+                    dek: wrapped,
+                    cvv: sealed,
+                })
+            }
+            None => None,
+        };
+        let seal = |field: Field, bytes: &[u8]| dek.seal(field.as_str(), bytes, entropy);
+        Ok(SealedCard {
+            pan: seal(Field::Pan, clear.number.expose())?,
+            expiry: seal(Field::Expiry, &clear.expiry.to_bytes())?,
+            name: seal(Field::Name, clear.name.expose())?,
+            dek: wrapped,
+            cvv,
+            pan_index: self
+                .keyring
+                .mac(Class::Index, &[b"pan", clear.number.expose()])?,
+        })
+    }
+
+    /// Opens the asked fields of a card and seals them to `key`. In between they are in memory and
+    /// nowhere else (P3).
+    pub fn release(
+        &self,
+        card: &Card,
+        fields: Fields,
+        key: &HolderKey,
+        header: &[u8],
+    ) -> Result<hpke::Sealed, Error> {
+        let opened = self.open(card, fields)?;
+        Ok(hpke::seal_to(key, REDEEM_INFO, header, opened.0.expose())?)
+    }
+
+    /// Seals a credential's apiSecret.
+    pub fn seal_secret(
+        &self,
+        id: &CredentialId,
+        merchant: &MerchantId,
+        secret: &[u8],
+    ) -> Result<SealedSecret, Error> {
+        let place = place_of_credential(id, merchant);
+        let (dek, wrapped) = self
+            .keyring
+            .new_dek(Class::Credential, &place, &*self.entropy)?;
+        let sealed = dek.seal("api_secret", secret, &*self.entropy)?;
+        Ok(SealedSecret {
+            dek: wrapped,
+            sealed,
+        })
+    }
+
+    /// Opens a credential's apiSecret.
+    pub fn open_secret(
+        &self,
+        id: &CredentialId,
+        merchant: &MerchantId,
+        sealed: &SealedSecret,
+    ) -> Result<Secret, Error> {
+        let place = place_of_credential(id, merchant);
+        let dek = self
+            .keyring
+            .open_dek(Class::Credential, &place, &sealed.dek)?;
+        Ok(dek.open("api_secret", &sealed.sealed)?)
+    }
+
+    /// A keyed digest that only this deployment can make.
+    pub fn mac(&self, parts: &[&[u8]]) -> Result<[u8; 32], Error> {
+        Ok(self.keyring.mac(Class::Access, parts)?)
+    }
+
+    fn open(&self, card: &Card, fields: Fields) -> Result<Opened, Error> {
+        let place = place_of_card(&card.id, &card.merchant);
+        let dek = self
+            .keyring
+            .open_dek(Class::Pan, &place, &card.sealed.dek)?;
+        let mut json = Json::default();
+        for field in fields.iter() {
+            match field {
+                Field::Pan => json.text("pan", open(&dek, field, &card.sealed.pan)?.expose())?,
+                Field::Name => json.text("name", open(&dek, field, &card.sealed.name)?.expose())?,
+                Field::Expiry => {
+                    let opened = open(&dek, field, &card.sealed.expiry)?;
+                    let expiry = Expiry::from_bytes(opened.expose()).map_err(|_| Error::Form)?;
+                    json.expiry(expiry);
+                }
+                Field::Cvv => {
+                    let sealed = card.sealed.cvv.as_ref().ok_or(Error::NoSuchField(field))?;
+                    let dek = self.keyring.open_dek(Class::Cvv, &place, &sealed.dek)?;
+                    json.text("cvv", open(&dek, field, &sealed.cvv)?.expose())?;
+                }
+            }
+        }
+        Ok(json.close())
+    }
+}
+
+/// The plaintext of an answer. Wiped when dropped.
+struct Opened(Secret);
+
+fn open(dek: &Dek, field: Field, sealed: &[u8]) -> Result<Secret, Error> {
+    Ok(dek.open(field.as_str(), sealed)?)
+}
+
+fn place_of_card<'a>(id: &'a CardId, merchant: &'a MerchantId) -> Place<'a> {
+    Place {
+        table: "card",
+        row: id.as_bytes(),
+        merchant: merchant.as_str(),
+    }
+}
+
+fn place_of_credential<'a>(id: &'a CredentialId, merchant: &'a MerchantId) -> Place<'a> {
+    Place {
+        table: "credential",
+        row: id.as_str().as_bytes(),
+        merchant: merchant.as_str(),
+    }
+}
+
+/// Writes the plaintext's JSON into one buffer of a size that is never outgrown, so that no copy of
+/// a clear value is left behind in memory that was given back. A JSON library would grow its own.
+struct Json(Vec<u8>);
+
+/// Four fields: 19 + 4 digits, an expiry, a name of 64 characters of at most 12 bytes when escaped,
+/// and their keys.
+const JSON_BYTES_MAX: usize = 1_024;
+
+impl Default for Json {
+    fn default() -> Self {
+        let mut bytes = Vec::with_capacity(JSON_BYTES_MAX);
+        bytes.push(b'{');
+        Self(bytes)
+    }
+}
+
+impl Json {
+    fn key(&mut self, key: &str) {
+        if self.0.len() > 1 {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    fn text(&mut self, key: &str, value: &[u8]) -> Result<(), Error> {
+        self.key(key);
+        let value = std::str::from_utf8(value).map_err(|_| Error::Form)?;
+        serde_json::to_writer(&mut self.0, value).map_err(|_| Error::Form)
+    }
+
+    fn expiry(&mut self, expiry: Expiry) {
+        self.key("expiry");
+        let json = format!(
+            r#"{{"month":"{}","year":"{}"}}"#,
+            expiry.month(),
+            expiry.year()
+        );
+        self.0.extend_from_slice(json.as_bytes());
+    }
+
+    fn close(mut self) -> Opened {
+        self.0.push(b'}');
+        debug_assert!(self.0.len() <= JSON_BYTES_MAX, "the buffer was outgrown");
+        Opened(Secret::new(self.0))
+    }
+}
