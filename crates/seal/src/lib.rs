@@ -80,3 +80,7 @@ pub use hpke::{HolderKey, Sealed, seal_to};
 pub use keyring::{Class, Dek, Keyring, Place, WrappedKey};
 pub use root::{FileRoot, Root};
 pub use secret::{Key, Secret};
+
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;

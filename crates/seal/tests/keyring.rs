@@ -1,0 +1,597 @@
+//! The envelope: what opens where, and above all what does not.
+
+#![cfg(test)]
+
+mod common;
+
+use std::fs;
+
+use cardveil_seal::{
+    Class, Dek, Entropy, Error, FileRoot, Keyring, Place, Root, SeededEntropy, SystemEntropy,
+    WrappedKey,
+};
+use common::hex;
+use proptest::prelude::*;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const KEKS: [Class; 4] = [Class::Pan, Class::Cvv, Class::Pin, Class::Credential];
+const MACS: [Class; 2] = [Class::Index, Class::Access];
+const PAN: &[u8] = b"4111111111111111";
+
+struct House {
+    root: FileRoot,
+    keys: Vec<WrappedKey>,
+    ring: Keyring,
+}
+
+impl House {
+    fn new(environment: &str) -> Self {
+        Self::seeded(environment, 1)
+    }
+
+    fn seeded(environment: &str, seed: u64) -> Self {
+        let entropy = SeededEntropy::new(seed);
+        let dir = TempDir::new().unwrap();
+        let root = FileRoot::create(&dir.path().join("root.key"), &entropy).unwrap();
+        let keys = Keyring::generate(&root, environment, &entropy).unwrap();
+        let ring = Keyring::open(&root, environment, &keys).unwrap();
+        Self { root, keys, ring }
+    }
+
+    fn rotate(&mut self, class: Class) {
+        self.keys
+            .push(self.ring.rotate(&self.root, class, &SystemEntropy).unwrap());
+        self.ring = Keyring::open(&self.root, self.ring.environment(), &self.keys).unwrap();
+    }
+}
+
+const PLACE: Place<'_> = Place {
+    table: "cards",
+    row: b"row 1",
+    merchant: "mch_1",
+};
+
+fn refused<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Refused))
+}
+
+#[test]
+fn every_class_has_a_first_version() {
+    let house = House::new("test");
+    let made: Vec<_> = house
+        .keys
+        .iter()
+        .map(|key| (key.class, key.version))
+        .collect();
+    assert_eq!(made, Class::ALL.map(|class| (class, 1)));
+    assert_eq!(house.ring.environment(), "test");
+}
+
+#[test]
+fn codes_and_names_are_for_ever() {
+    let all = Class::ALL.map(|class| (class.code(), class.name()));
+    assert_eq!(
+        all,
+        [
+            (1, "pan"),
+            (2, "cvv"),
+            (3, "pin"),
+            (4, "credential"),
+            (5, "index"),
+            (6, "access")
+        ]
+    );
+    for class in Class::ALL {
+        assert_eq!(Class::from_code(class.code()), Some(class));
+        assert_eq!(Class::from_name(class.name()), Some(class));
+        assert_eq!(class.to_string(), class.name());
+    }
+    assert_eq!(Class::from_code(0), None);
+    assert_eq!(Class::from_name("PAN"), None);
+}
+
+#[test]
+fn a_missing_class_is_told() {
+    let House { root, keys, .. } = House::new("test");
+    for class in Class::ALL {
+        let without: Vec<_> = keys
+            .iter()
+            .filter(|key| key.class != class)
+            .cloned()
+            .collect();
+        let error = Keyring::open(&root, "test", &without).err().unwrap();
+        assert!(matches!(error, Error::MissingClass(told) if told == class));
+    }
+}
+
+#[test]
+fn a_version_is_there_once() {
+    let House { root, mut keys, .. } = House::new("test");
+    for class in [Class::Pan, Class::Index] {
+        keys.push(Keyring::first(&root, "test", class, &SystemEntropy).unwrap());
+        let error = Keyring::open(&root, "test", &keys).err().unwrap();
+        assert!(matches!(error, Error::DuplicateKey { class: told, version: 1 } if told == class));
+        keys.pop();
+    }
+}
+
+#[test]
+fn class_keys_stay_in_their_environment_class_and_version() {
+    let House { root, keys, .. } = House::new("test");
+    assert!(refused(&Keyring::open(&root, "live", &keys)));
+    for at in 0..keys.len() {
+        let mut moved = keys.clone();
+        moved[at].version = 2;
+        assert!(refused(&Keyring::open(&root, "test", &moved)), "{at}");
+        let mut moved = keys.clone();
+        moved[at].class = Class::ALL[(at + 1) % Class::ALL.len()];
+        assert!(refused(&Keyring::open(&root, "test", &moved)), "{at}");
+    }
+    let other = House::seeded("test", 2);
+    assert!(refused(&Keyring::open(&other.root, "test", &keys)));
+}
+
+#[test]
+fn a_new_root_takes_the_keys_over() {
+    let old = House::new("test");
+    let new = House::seeded("test", 2);
+    let (dek, wrapped) = old
+        .ring
+        .new_dek(Class::Pan, &PLACE, &SystemEntropy)
+        .unwrap();
+    let sealed = dek.seal("pan", PAN, &SystemEntropy).unwrap();
+    let moved: Vec<_> = old
+        .keys
+        .iter()
+        .map(|key| {
+            key.rewrap(&old.root, &new.root, "test", &SystemEntropy)
+                .unwrap()
+        })
+        .collect();
+    assert!(refused(&Keyring::open(&old.root, "test", &moved)));
+    let ring = Keyring::open(&new.root, "test", &moved).unwrap();
+    let dek = ring.open_dek(Class::Pan, &PLACE, &wrapped).unwrap();
+    assert!(dek.open("pan", &sealed).unwrap().ct_eq(PAN));
+    assert!(refused(&old.keys[0].rewrap(
+        &old.root,
+        &new.root,
+        "live",
+        &SystemEntropy
+    )));
+}
+
+#[test]
+fn the_formats_are_as_documented() {
+    let mut house = House::new("test");
+    house.rotate(Class::Pan);
+    let (dek, wrapped) = house
+        .ring
+        .new_dek(Class::Pan, &PLACE, &SystemEntropy)
+        .unwrap();
+    assert_eq!(wrapped.len(), 1 + 4 + 12 + 32 + 16);
+    assert_eq!(wrapped[..5], [1, 0, 0, 0, 2]);
+    let sealed = dek.seal("pan", PAN, &SystemEntropy).unwrap();
+    assert_eq!(sealed.len(), 1 + 12 + PAN.len() + 16);
+    assert_eq!(sealed[0], 1);
+}
+
+#[test]
+fn the_nonce_is_what_the_entropy_gave() {
+    struct Sevens;
+    impl Entropy for Sevens {
+        fn fill(&self, out: &mut [u8]) {
+            out.fill(7);
+        }
+    }
+    let house = House::new("test");
+    let (dek, wrapped) = house.ring.new_dek(Class::Pan, &PLACE, &Sevens).unwrap();
+    assert_eq!(wrapped[5..17], [7; 12]);
+    assert_eq!(dek.seal("pan", PAN, &Sevens).unwrap()[1..13], [7; 12]);
+}
+
+/// Another implementation wrote these bytes from the documentation. A change that breaks this test
+/// makes stored records unreadable.
+#[test]
+fn version_one_of_the_formats_opens_for_ever() {
+    let golden: Value = serde_json::from_str(include_str!("vectors/format_v1.json")).unwrap();
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("root.key");
+    drop(FileRoot::create(&path, &SystemEntropy).unwrap());
+    // Written over what was created, which keeps its mode.
+    fs::write(
+        &path,
+        format!("cardveil-root-1 {}\n", golden["root"].as_str().unwrap()),
+    )
+    .unwrap();
+    let root = FileRoot::open(&path).unwrap();
+    assert_eq!(golden["root_name"], root.name());
+
+    let class = |value: &Value| Class::from_name(value.as_str().unwrap()).unwrap();
+    let keys: Vec<_> = golden["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| WrappedKey {
+            class: class(&key["class"]),
+            version: u32::try_from(key["version"].as_u64().unwrap()).unwrap(),
+            wrapped: hex(&key["wrapped"]),
+        })
+        .collect();
+    assert_eq!(keys.len(), 7);
+    let ring = Keyring::open(&root, golden["environment"].as_str().unwrap(), &keys).unwrap();
+
+    let record = &golden["record"];
+    let text = |part: &str| record[part].as_str().unwrap();
+    let row = hex(&record["row"]);
+    let place = Place {
+        table: text("table"),
+        row: &row,
+        merchant: text("merchant"),
+    };
+    for wrapped in ["wrapped_under_version_1", "wrapped_under_version_2"] {
+        let dek = ring
+            .open_dek(class(&record["class"]), &place, &hex(&record[wrapped]))
+            .unwrap();
+        let opened = dek.open(text("field"), &hex(&record["sealed"])).unwrap();
+        assert!(opened.ct_eq(&hex(&record["plaintext"])));
+    }
+
+    let parts: Vec<_> = golden["mac"]["parts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(hex)
+        .collect();
+    let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
+    let mac = ring.mac(class(&golden["mac"]["class"]), &parts).unwrap();
+    assert_eq!(mac.to_vec(), hex(&golden["mac"]["mac"]));
+}
+
+#[test]
+fn rotation_seals_anew_and_opens_the_old() {
+    let mut house = House::new("test");
+    let (dek, old) = house
+        .ring
+        .new_dek(Class::Pan, &PLACE, &SystemEntropy)
+        .unwrap();
+    let sealed = dek.seal("pan", PAN, &SystemEntropy).unwrap();
+    assert!(
+        house
+            .ring
+            .rewrap_dek(Class::Pan, &PLACE, &old, &SystemEntropy)
+            .unwrap()
+            .is_none()
+    );
+
+    house.rotate(Class::Pan);
+    assert_eq!(house.ring.current_version(Class::Pan).unwrap(), 2);
+    assert_eq!(house.ring.current_version(Class::Cvv).unwrap(), 1);
+    let open = |ring: &Keyring, wrapped: &[u8]| {
+        ring.open_dek(Class::Pan, &PLACE, wrapped)?
+            .open("pan", &sealed)
+    };
+    assert!(open(&house.ring, &old).unwrap().ct_eq(PAN));
+
+    // The record moves to the new key; its fields stay as they are.
+    let new = house
+        .ring
+        .rewrap_dek(Class::Pan, &PLACE, &old, &SystemEntropy)
+        .unwrap()
+        .unwrap();
+    assert!(open(&house.ring, &new).unwrap().ct_eq(PAN));
+    assert!(
+        house
+            .ring
+            .rewrap_dek(Class::Pan, &PLACE, &new, &SystemEntropy)
+            .unwrap()
+            .is_none()
+    );
+
+    // Once all records have moved, the old key can go.
+    let keys: Vec<_> = house
+        .keys
+        .iter()
+        .filter(|key| (key.class, key.version) != (Class::Pan, 1))
+        .cloned()
+        .collect();
+    let ring = Keyring::open(&house.root, "test", &keys).unwrap();
+    assert!(open(&ring, &new).unwrap().ct_eq(PAN));
+    assert!(matches!(
+        open(&ring, &old),
+        Err(Error::UnknownVersion {
+            class: Class::Pan,
+            version: 1
+        })
+    ));
+}
+
+#[test]
+fn a_claimed_version_is_authenticated() {
+    let mut house = House::new("test");
+    let (_, mut wrapped) = house
+        .ring
+        .new_dek(Class::Pan, &PLACE, &SystemEntropy)
+        .unwrap();
+    house.rotate(Class::Pan);
+    wrapped[4] = 2;
+    assert!(refused(&house.ring.open_dek(Class::Pan, &PLACE, &wrapped)));
+    wrapped[4] = 3;
+    assert!(matches!(
+        house.ring.open_dek(Class::Pan, &PLACE, &wrapped),
+        Err(Error::UnknownVersion {
+            class: Class::Pan,
+            version: 3
+        })
+    ));
+}
+
+#[test]
+fn each_way_to_be_wrong_has_its_error() {
+    let ring = House::new("test").ring;
+    let (dek, wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
+    let open_dek = |wrapped: &[u8]| ring.open_dek(Class::Pan, &PLACE, wrapped).err().unwrap();
+    assert!(matches!(open_dek(&[]), Error::TooShort));
+    assert!(matches!(open_dek(&[9; 65]), Error::UnknownAlgorithm));
+    for len in 1..5 + 12 + 16 {
+        assert!(
+            matches!(open_dek(&wrapped[..len]), Error::TooShort),
+            "{len}"
+        );
+    }
+    for len in 5 + 12 + 16..wrapped.len() {
+        assert!(
+            matches!(open_dek(&wrapped[..len]), Error::KeyLength),
+            "{len}"
+        );
+    }
+    let open = |sealed: &[u8]| dek.open("pan", sealed).err().unwrap();
+    assert!(matches!(open(&[]), Error::TooShort));
+    assert!(matches!(open(&[0; 65]), Error::UnknownAlgorithm));
+    assert!(matches!(open(&[1; 28]), Error::TooShort));
+    assert!(matches!(open(&[1; 29]), Error::Refused));
+}
+
+#[test]
+fn a_class_has_one_purpose() {
+    let ring = House::new("test").ring;
+    for class in KEKS {
+        assert!(matches!(ring.mac(class, &[]), Err(Error::WrongPurpose(told)) if told == class));
+        assert!(ring.verify_mac(class, &[], &[]).is_err());
+    }
+    let (_, wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
+    for class in MACS {
+        let wrong = |error| matches!(error, Error::WrongPurpose(told) if told == class);
+        assert!(wrong(
+            ring.new_dek(class, &PLACE, &SystemEntropy).err().unwrap()
+        ));
+        assert!(wrong(ring.open_dek(class, &PLACE, &wrapped).err().unwrap()));
+    }
+}
+
+#[test]
+fn macs_differ_by_class_parts_environment_and_version() {
+    let mut house = House::new("test");
+    let mac = |ring: &Keyring, class, parts: &[&[u8]]| ring.mac(class, parts).unwrap();
+    let first = mac(&house.ring, Class::Index, &[b"pan", PAN]);
+    assert_eq!(first, mac(&house.ring, Class::Index, &[b"pan", PAN]));
+    assert_ne!(first, mac(&house.ring, Class::Access, &[b"pan", PAN]));
+    assert_ne!(
+        first,
+        mac(&house.ring, Class::Index, &[b"pa", b"n4111111111111111"])
+    );
+    assert_ne!(first, mac(&house.ring, Class::Index, &[b"pan", PAN, b""]));
+    assert_ne!(
+        first,
+        mac(&House::seeded("live", 2).ring, Class::Index, &[b"pan", PAN])
+    );
+
+    house.rotate(Class::Index);
+    let second = mac(&house.ring, Class::Index, &[b"pan", PAN]);
+    assert_ne!(first, second);
+    let all: Vec<_> = house
+        .ring
+        .macs(Class::Index, &[b"pan", PAN])
+        .unwrap()
+        .collect();
+    assert_eq!(all, [(2, second), (1, first)]);
+}
+
+#[test]
+fn a_mac_of_any_version_verifies() {
+    let mut house = House::new("test");
+    let old = house.ring.mac(Class::Access, &[b"token"]).unwrap();
+    house.rotate(Class::Access);
+    let new = house.ring.mac(Class::Access, &[b"token"]).unwrap();
+    let verifies =
+        |parts: &[&[u8]], tag: &[u8]| house.ring.verify_mac(Class::Access, parts, tag).unwrap();
+    assert!(verifies(&[b"token"], &old));
+    assert!(verifies(&[b"token"], &new));
+    assert!(!verifies(&[b"tokem"], &old));
+    assert!(!verifies(&[b"token"], &old[..16]));
+    assert!(!verifies(&[b"token"], &[]));
+    let mut altered = new;
+    altered[31] ^= 1;
+    assert!(!verifies(&[b"token"], &altered));
+}
+
+/// The planted bug: were the AAD ignored, one DEK would open its own fields under any name.
+#[test]
+fn the_same_dek_opens_a_field_under_its_own_name_only() {
+    let ring = House::new("test").ring;
+    let (dek, _) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
+    let sealed = dek.seal("pan", PAN, &SystemEntropy).unwrap();
+    assert!(dek.open("pan", &sealed).unwrap().ct_eq(PAN));
+    for field in ["cvv", "PAN", "pan ", "pa", ""] {
+        assert!(refused(&dek.open(field, &sealed)), "{field:?}");
+    }
+}
+
+/// The same key bytes everywhere, so that nothing but the AAD can tell two places apart.
+#[test]
+fn one_key_in_two_places_is_told_apart_by_the_aad_alone() {
+    let ring = House::new("test").ring;
+    let dek =
+        |class, place: &Place<'_>| ring.new_dek(class, place, &SeededEntropy::new(9)).unwrap();
+    let (home, wrapped) = dek(Class::Pan, &PLACE);
+    let sealed = home.seal("pan", PAN, &SystemEntropy).unwrap();
+    let (again, _) = dek(Class::Pan, &PLACE);
+    assert!(
+        again.open("pan", &sealed).unwrap().ct_eq(PAN),
+        "the key is the same"
+    );
+    for place in [
+        Place {
+            table: "cardz",
+            ..PLACE
+        },
+        Place {
+            row: b"row 2",
+            ..PLACE
+        },
+        Place {
+            merchant: "mch_2",
+            ..PLACE
+        },
+        // The same characters, cut elsewhere.
+        Place {
+            table: "cardsr",
+            row: b"ow 1",
+            ..PLACE
+        },
+        Place {
+            row: b"row 1m",
+            merchant: "ch_1",
+            ..PLACE
+        },
+    ] {
+        assert!(
+            refused(&ring.open_dek(Class::Pan, &place, &wrapped)),
+            "{place:?}"
+        );
+        assert!(
+            refused(&dek(Class::Pan, &place).0.open("pan", &sealed)),
+            "{place:?}"
+        );
+    }
+    for class in [Class::Cvv, Class::Pin, Class::Credential] {
+        assert!(
+            refused(&dek(class, &PLACE).0.open("pan", &sealed)),
+            "{class}"
+        );
+        assert!(refused(&ring.open_dek(class, &PLACE, &wrapped)), "{class}");
+    }
+    let live = House::new("live").ring;
+    let (elsewhere, _) = live
+        .new_dek(Class::Pan, &PLACE, &SeededEntropy::new(9))
+        .unwrap();
+    assert!(refused(&elsewhere.open("pan", &sealed)));
+    assert!(refused(&live.open_dek(Class::Pan, &PLACE, &wrapped)));
+}
+
+#[test]
+fn a_field_and_a_wrapped_key_are_never_taken_for_each_other() {
+    let ring = House::new("test").ring;
+    let (dek, wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
+    let without_version = [&wrapped[..1], &wrapped[5..]].concat();
+    assert!(refused(&dek.open("pan", &without_version)));
+}
+
+#[test]
+fn every_record_and_every_seal_is_fresh() {
+    let ring = House::new("test").ring;
+    let (dek, wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
+    let (other, other_wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
+    assert_ne!(wrapped, other_wrapped);
+    let sealed = dek.seal("pan", PAN, &SystemEntropy).unwrap();
+    assert_ne!(sealed, dek.seal("pan", PAN, &SystemEntropy).unwrap());
+    assert!(
+        refused(&other.open("pan", &sealed)),
+        "a DEK of its own for each record"
+    );
+}
+
+#[test]
+fn no_error_tells_what_it_saw() {
+    let house = House::new("secret environment");
+    let place = Place {
+        table: "secret table",
+        row: b"secret row",
+        merchant: "secret merchant",
+    };
+    let (dek, wrapped) = house
+        .ring
+        .new_dek(Class::Pan, &place, &SystemEntropy)
+        .unwrap();
+    let errors = [
+        dek.open("secret field", &[1; 40]).err().unwrap(),
+        dek.open("secret field", &[2; 40]).err().unwrap(),
+        dek.open("secret field", &[]).err().unwrap(),
+        house
+            .ring
+            .open_dek(Class::Cvv, &place, &wrapped)
+            .err()
+            .unwrap(),
+        house
+            .ring
+            .open_dek(Class::Index, &place, &wrapped)
+            .err()
+            .unwrap(),
+    ];
+    for error in errors {
+        assert!(
+            !format!("{error} {error:?}").contains("secret"),
+            "{error:?}"
+        );
+    }
+}
+
+fn reopened(ring: &Keyring, class: Class, place: &Place<'_>, wrapped: &[u8]) -> Dek {
+    ring.open_dek(class, place, wrapped).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_sealed_opens_and_nothing_altered_does(
+        class in prop::sample::select(&KEKS[..]),
+        table in ".{0,12}",
+        row in prop::collection::vec(any::<u8>(), 0..40),
+        merchant in ".{0,12}",
+        field in ".{0,12}",
+        plaintext in prop::collection::vec(any::<u8>(), 0..300),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8,
+    ) {
+        let ring = House::new("test").ring;
+        let place = Place { table: &table, row: &row, merchant: &merchant };
+        let (dek, wrapped) = ring.new_dek(class, &place, &SystemEntropy).unwrap();
+        let sealed = dek.seal(&field, &plaintext, &SystemEntropy).unwrap();
+        let dek = reopened(&ring, class, &place, &wrapped);
+        prop_assert!(dek.open(&field, &sealed).unwrap().ct_eq(&plaintext));
+
+        let mut altered = sealed.clone();
+        altered[at.index(sealed.len())] ^= 1_u8 << bit;
+        prop_assert!(dek.open(&field, &altered).is_err());
+        prop_assert!(dek.open(&field, &sealed[..at.index(sealed.len())]).is_err());
+        prop_assert!(dek.open(&field, &[&sealed[..], &[0]].concat()).is_err());
+        let other_field = format!("{field}x");
+        prop_assert!(refused(&dek.open(&other_field, &sealed)));
+
+        let mut altered = wrapped.clone();
+        altered[at.index(wrapped.len())] ^= 1_u8 << bit;
+        prop_assert!(ring.open_dek(class, &place, &altered).is_err());
+        let elsewhere = Place { merchant: &format!("{merchant}x"), ..place };
+        prop_assert!(refused(&ring.open_dek(class, &elsewhere, &wrapped)));
+    }
+
+    #[test]
+    fn no_input_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), first in 0_u8..3) {
+        let ring = House::new("test").ring;
+        let (dek, _) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
+        let bytes = [&[first], &bytes[..]].concat();
+        prop_assert!(dek.open("pan", &bytes).is_err());
+        prop_assert!(ring.open_dek(Class::Pan, &PLACE, &bytes).is_err());
+    }
+}
