@@ -26,6 +26,6 @@ pub mod testing;
 pub mod token;
 pub mod vault;
 
-pub use cardveil_seal::{Entropy, HolderKey};
+pub use cardveil_seal::{Entropy, HolderKey, sha384};
 pub use clock::{Clock, Time};
 pub use flow::Service;

@@ -246,8 +246,8 @@ pub trait Admin: Send + Sync {
     async fn epoch(&self) -> Result<Epoch>;
 }
 
-/// A wrapped class key, as stores keep it.
-pub use cardveil_seal::WrappedKey;
+/// A wrapped class key, as stores keep it, and the class that it is of.
+pub use cardveil_seal::{Class, WrappedKey};
 
 /// The wrapped class keys.
 #[async_trait]

@@ -1,1 +1,83 @@
-//! Placeholder.
+//! Cardveil's HTTP: the two dialects, the native API, the client API, the frames, and the listeners
+//! that carry them.
+//!
+//! A dialect is a thin translation: headers, names, codes and status on the outside, the flows of
+//! `cardveil-core` inside. A handler reads top-down: admitted by its [`surface::Permission`], it
+//! parses, calls one flow and translates the answer.
+//!
+//! **Invariant:** no route exists without a permission (P5): [`surface::Surface`] takes routes with
+//! one only, and the permission *is* the check that runs before the handler.
+//!
+//! **Invariant:** nothing here logs a query string, a body, a header's value or a browser's address
+//! (P3, P4): the access log writes the fields of [`log::Line`] and no others.
+//!
+//! To add a code to a dialect: its enum of codes, then follow the compiler to its one `match`.
+//! To add a route: a handler with its `utoipa::path`, and a line in that module's `surface`.
+
+mod address;
+mod admin;
+mod client;
+mod equals;
+mod extract;
+mod guard;
+mod headers;
+mod keysecure;
+mod limit;
+pub mod listener;
+pub mod log;
+mod metrics;
+mod native;
+mod openapi;
+mod problem;
+pub mod surface;
+
+use std::sync::Arc;
+
+use cardveil_core::Service;
+use ipnet::IpNet;
+
+pub use limit::Limits;
+pub use listener::{Listener, ListenerKind};
+pub use metrics::Metrics;
+pub use openapi::document;
+
+/// What the HTTP side of a deployment is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The origin of the client listener as browsers see it, such as `https://cards.example`.
+    pub client_origin: String,
+    /// Peers whose `X-Forwarded-For` is believed. A caller is none of them.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How far in the future KeySecure's `Timestamp` may be, in milliseconds. The contract says 0.
+    pub timestamp_future_tolerance_ms: u32,
+    /// How often callers may call.
+    pub limits: Limits,
+}
+
+/// What every handler shares.
+pub struct App {
+    /// The domain at work.
+    pub service: Service,
+    /// What it is told.
+    pub settings: Settings,
+    /// What it counts.
+    pub metrics: Metrics,
+    limiter: limit::Limiter,
+    frame: client::frame::Assets,
+}
+
+impl App {
+    /// Puts it together.
+    pub fn new(service: Service, settings: Settings) -> Arc<Self> {
+        let limiter = limit::Limiter::new(&settings.limits);
+        Arc::new(Self {
+            service,
+            settings,
+            metrics: Metrics::default(),
+            limiter,
+            frame: client::frame::Assets::new(),
+        })
+    }
+}
+
+type Shared = axum::extract::State<Arc<App>>;

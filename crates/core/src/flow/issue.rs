@@ -46,8 +46,8 @@ pub struct Asked {
 pub struct Named {
     /// The name.
     pub key: String,
-    /// SHA-256 over what was asked.
-    pub fingerprint: [u8; 32],
+    /// What was asked, in one canonical form: the same name with another request is refused.
+    pub request: Vec<u8>,
 }
 
 /// A token that was issued.
@@ -114,7 +114,7 @@ impl Service {
             let now = self.now();
             let idempotency = asked.named.as_ref().map(|named| Idempotency {
                 key: name_hash(caller, named),
-                fingerprint: named.fingerprint,
+                fingerprint: sha256(&[&named.request]),
                 seed: self.random(),
                 expires_at: now.plus(token::TTL),
             });

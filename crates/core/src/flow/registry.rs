@@ -8,7 +8,7 @@ use crate::audit::{Kind, Source, Target};
 use crate::card::{Card, Kind as CardKind, State};
 use crate::clock::Time;
 use crate::id::{AccountId, CardId, CardNo, CredentialId, MerchantId, PersonId};
-use crate::merchant::{Credential, CredentialState, Scope};
+use crate::merchant::{Admission, Credential, CredentialState, Scope};
 use crate::port::{Change, Taken};
 use crate::token::base62;
 use crate::vault::ClearCard;
@@ -60,6 +60,11 @@ pub struct NewKey {
 }
 
 impl Service {
+    /// Who holds this Api-Key, and whether its merchant is known.
+    pub async fn admission(&self, api_key: &str) -> Result<Option<Admission>, Fault> {
+        Ok(self.store.admission(&sha256(&[api_key.as_bytes()])).await?)
+    }
+
     /// Seals a card into the change that adds it.
     pub fn card_change(
         &self,

@@ -1,0 +1,75 @@
+//! The admin listener: health, readiness and figures. It listens on loopback unless told otherwise.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderValue};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::Shared;
+use crate::problem::Problem;
+use crate::surface::{Permission, Surface};
+
+pub(crate) fn routes(surface: Surface) -> Surface {
+    const PROBE: Permission =
+        Permission::Public("probes have no credential; it tells no more than up");
+    const FIGURES: Permission = Permission::Public("counters only; the listener is the operator's");
+    const DOCUMENT: Permission = Permission::Public("the description of a public program");
+    surface
+        .route(PROBE, routes!(healthz))
+        .route(PROBE, routes!(readyz))
+        .route(FIGURES, routes!(metrics))
+        .route(DOCUMENT, routes!(openapi))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether the process runs
+#[utoipa::path(
+    get, path = "/healthz", tag = "Admin", operation_id = "health",
+    responses((status = 200, description = "It runs.", body = Health))
+)]
+async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether it can serve: the store answers
+#[utoipa::path(
+    get, path = "/readyz", tag = "Admin", operation_id = "ready",
+    responses(
+        (status = 200, description = "It can serve.", body = Health),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn readyz(State(app): Shared) -> Result<Json<Health>, Problem> {
+    app.service.store().epoch().await?;
+    Ok(Json(Health { status: "ok" }))
+}
+
+/// Counters in the Prometheus text format
+#[utoipa::path(
+    get, path = "/metrics", tag = "Admin", operation_id = "metrics",
+    responses((status = 200, description = "The counters.", content_type = "text/plain"))
+)]
+async fn metrics(State(app): Shared) -> Response {
+    let content_type = (
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    ([content_type], app.metrics.render()).into_response()
+}
+
+/// The description of all listeners (`OpenAPI` 3.1)
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "Admin", operation_id = "openapi",
+    responses((status = 200, description = "The document.", content_type = "application/json"))
+)]
+async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(crate::openapi::document())
+}

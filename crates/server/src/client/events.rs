@@ -1,0 +1,85 @@
+//! `POST /client/v1/events`: what a frame says of a redemption. Claims, and recorded as such.
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use cardveil_core::audit::Kind;
+use cardveil_core::card::Field;
+use cardveil_core::flow::Report;
+use cardveil_core::id::RedemptionId;
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::Shared;
+use crate::extract;
+use crate::guard::Call;
+use crate::problem::{Code, Problem};
+
+/// What a frame says.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventRequest {
+    /// The redemption.
+    redemption: String,
+    /// Its token.
+    token: String,
+    /// `displayed`, `copied`, `hidden` or `expired`.
+    event: String,
+    /// Of `pan`, `expiry`, `cvv`, `name`; all that were released when left out.
+    field: Option<String>,
+}
+
+/// Report what became of released fields
+///
+/// A release that no `displayed` confirms within its window is recorded as unconfirmed.
+#[utoipa::path(
+    post, path = "/client/v1/events", tag = "Client", operation_id = "reportEvent",
+    request_body = EventRequest,
+    responses(
+        (status = 204, description = "It is on record."),
+        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`; `origin_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn event(
+    State(app): Shared,
+    Extension(call): Extension<Call>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let body: EventRequest = extract::json(request).await?;
+    let kind = match body.event.as_str() {
+        "displayed" => Kind::RevealDisplayed,
+        "copied" => Kind::RevealCopied,
+        "hidden" => Kind::RevealHidden,
+        "expired" => Kind::RevealExpired,
+        _ => {
+            let what = "must be displayed, copied, hidden or expired";
+            return Err(Problem::invalid("event", what));
+        }
+    };
+    let field = match body.field.as_deref() {
+        None => None,
+        Some(name) => Some(
+            Field::parse(name)
+                .ok_or_else(|| Problem::invalid("field", "must be of pan, expiry, cvv, name"))?,
+        ),
+    };
+    let redemption = RedemptionId::parse(&body.redemption)
+        .map_err(|_| Problem::invalid("redemption", "must be a redemption id, rdm_ and a word"))?;
+    let token = super::token(&body.token, app.service.vault().environment())?;
+    let report = Report {
+        token,
+        redemption,
+        kind,
+        field,
+        origin: call.origin(),
+    };
+    match app.service.report(&report).await? {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(_) => Err(Problem::new(Code::TokenRefused)),
+    }
+}

@@ -1,0 +1,56 @@
+//! The client API: what the public calls. Frames, scripts, redemption and events.
+//!
+//! **Invariant:** whatever is wrong with a token, the answer is the same bytes (P6).
+
+mod events;
+pub(crate) mod frame;
+mod redeem;
+mod script;
+
+use cardveil_core::card::Environment;
+use cardveil_core::token::ClientToken;
+use http::{HeaderMap, header};
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::extract::{self, Header};
+use crate::guard::Call;
+use crate::limit::TooOften;
+use crate::problem::{Code, Problem};
+use crate::surface::{Permission, Surface};
+
+pub(crate) fn routes(surface: Surface) -> Surface {
+    const FRAME: Permission =
+        Permission::Public("an empty frame: it holds nothing until a token is redeemed in it");
+    const SCRIPT: Permission = Permission::Public("the SDK: the same public bytes for everyone");
+    surface
+        .route(FRAME, routes!(frame::frame))
+        .route(SCRIPT, routes!(script::module))
+        .route(SCRIPT, routes!(script::classic))
+        .route(Permission::Holder, routes!(redeem::redeem))
+        .route(Permission::Holder, routes!(events::event))
+}
+
+/// A browser says from which page it calls; other callers say nothing. Where it is said, it must be
+/// our own frame: a token is redeemed in no other page, even if it was stolen into one.
+pub(crate) fn admit(app: &App, call: &Call, headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = || Problem::new(Code::OriginRefused);
+    match extract::header(headers, header::ORIGIN.as_str()) {
+        Header::Missing => {}
+        Header::Value(origin) if origin == app.settings.client_origin => {}
+        Header::Value(_) | Header::Malformed => return Err(refused()),
+    }
+    match extract::header(headers, "sec-fetch-site") {
+        Header::Missing | Header::Value("same-origin") => {}
+        Header::Value(_) | Header::Malformed => return Err(refused()),
+    }
+    app.limiter.client(call.ip).map_err(|TooOften(secs)| {
+        app.metrics.rate_limited.increment();
+        Problem::rate_limited(secs)
+    })
+}
+
+/// The token, or the one refusal.
+fn token(text: &str, environment: Environment) -> Result<ClientToken, Problem> {
+    ClientToken::parse(text, environment).map_err(|_| Problem::new(Code::TokenRefused))
+}

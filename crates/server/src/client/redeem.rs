@@ -1,0 +1,191 @@
+//! `POST /client/v1/redeem` (DESIGN section 5). Frames and apps rely on these bytes.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::{Extension, Json};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use cardveil_core::HolderKey;
+use cardveil_core::flow::{Redeem, Redeemed, Released};
+use cardveil_core::id::{AttemptId, EmbedId};
+use cardveil_core::token::Cause;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::extract;
+use crate::guard::Call;
+use crate::native::fields;
+use crate::problem::{Code, Problem};
+use crate::{App, Shared};
+
+/// What is asked.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedeemRequest {
+    /// The client token.
+    token: String,
+    /// The embed's id; it must be of the token's merchant. An app sends its app id.
+    embed: String,
+    /// The holder key.
+    key: PublicKey,
+    /// What to release: of `pan`, `expiry`, `cvv`, `name`, each once.
+    fields: Vec<String>,
+    /// A UUID of this attempt.
+    #[schema(format = "uuid")]
+    attempt: String,
+}
+
+/// A P-256 public key as a JWK (RFC 7517); other members are ignored, but a private one is refused.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct PublicKey {
+    /// `EC`.
+    kty: String,
+    /// `P-256`.
+    crv: String,
+    /// 32 bytes in base64url.
+    x: String,
+    /// 32 bytes in base64url.
+    y: String,
+    /// Must not be there: a private key stays where it was made.
+    #[serde(default)]
+    #[schema(ignore)]
+    d: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RedeemAnswer {
+    /// The redemption, for events.
+    redemption: String,
+    /// What anyone may see of the card.
+    card: CardFace,
+    /// base64url of the JSON that the sealing is bound to.
+    header: String,
+    /// The fields, sealed to the key by HPKE.
+    sealed: SealedFields,
+    /// What may still be asked for, and until when.
+    window: Window,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CardFace {
+    last_four: String,
+    network: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SealedFields {
+    /// The encapsulated key, base64url.
+    enc: String,
+    /// The ciphertext, base64url.
+    ciphertext: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Window {
+    /// RFC 3339.
+    ends_at: String,
+    fields_left: Vec<&'static str>,
+}
+
+/// Redeem a client token
+///
+/// Releases fields of the token's card, sealed to the caller's key. The first key to redeem a token
+/// is the only one that ever can. The same key may ask again: within 30 s for a field it has got
+/// (three times), within 60 s of the first redemption for another one.
+#[utoipa::path(
+    post, path = "/client/v1/redeem", tag = "Client", operation_id = "redeem",
+    request_body = RedeemRequest,
+    responses(
+        (status = 200, description = "The fields, sealed. HPKE base mode, one shot: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; info `cardveil/redeem/v1`; aad the decoded bytes of `header`.", body = RedeemAnswer),
+        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`: nothing was released, the token is still good", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn redeem(
+    State(app): Shared,
+    Extension(call): Extension<Call>,
+    request: Request,
+) -> Result<Json<RedeemAnswer>, Problem> {
+    let body: RedeemRequest = extract::json(request).await?;
+    let asked = parse(&app, &call, &body)?;
+    match app.service.redeem(&asked).await? {
+        Redeemed::Released(released) => {
+            app.metrics.redemptions_released.increment();
+            Ok(Json(answer(&released)))
+        }
+        Redeemed::Refused(cause) => {
+            app.metrics.redemptions_refused.increment();
+            if cause == Cause::OtherKey {
+                app.metrics.redemptions_conflict.increment();
+            }
+            Err(Problem::new(Code::TokenRefused))
+        }
+    }
+}
+
+/// The form of the request is checked before the token, so that a caller with a bug learns of it
+/// and a caller with a bad token learns nothing.
+fn parse(app: &Arc<App>, call: &Call, body: &RedeemRequest) -> Result<Redeem, Problem> {
+    let key = holder_key(&body.key)?;
+    let fields = fields(&body.fields)?;
+    let attempt = AttemptId::parse(&body.attempt)
+        .map_err(|_| Problem::invalid("attempt", "must be a UUID"))?;
+    let embed = EmbedId::parse(&body.embed)
+        .map_err(|_| Problem::invalid("embed", "must be an embed id, emb_ and a word"))?;
+    let token = super::token(&body.token, app.service.vault().environment())?;
+    Ok(Redeem {
+        token,
+        embed,
+        key,
+        fields,
+        attempt,
+        origin: call.origin(),
+    })
+}
+
+fn holder_key(jwk: &PublicKey) -> Result<HolderKey, Problem> {
+    if jwk.kty != "EC" || jwk.crv != "P-256" {
+        return Err(Problem::invalid("key", "must be an EC key on P-256"));
+    }
+    if jwk.d.is_some() {
+        return Err(Problem::invalid(
+            "key.d",
+            "never send a private key; this one is not private now",
+        ));
+    }
+    let coordinate = |name: &str, text: &str| {
+        let bytes = BASE64_URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .filter(|bytes| bytes.len() == 32);
+        bytes.ok_or_else(|| Problem::invalid(name, "must be 32 bytes in base64url"))
+    };
+    let (x, y) = (coordinate("key.x", &jwk.x)?, coordinate("key.y", &jwk.y)?);
+    HolderKey::from_coordinates(&x, &y)
+        .map_err(|_| Problem::invalid("key", "must be a point on P-256"))
+}
+
+fn answer(released: &Released) -> RedeemAnswer {
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    RedeemAnswer {
+        redemption: released.redemption.to_string(),
+        card: CardFace {
+            last_four: released.last_four.as_str().to_owned(),
+            network: released.network.as_str(),
+        },
+        header: encode(&released.header),
+        sealed: SealedFields {
+            enc: encode(&released.sealed.enc),
+            ciphertext: encode(&released.sealed.ciphertext),
+        },
+        window: Window {
+            ends_at: released.window_ends_at.to_string(),
+            fields_left: released.fields_left.names(),
+        },
+    }
+}

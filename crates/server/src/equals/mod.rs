@@ -1,0 +1,192 @@
+//! The Equals Money dialect (`/v2`): seed 001 and the pages around it.
+//!
+//! `Authorization: ApiKey {key}` or the bare key: 401 without, 403 with a wrong one or from a strange
+//! address. Errors are problems. What a caller may not know of is 404.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::{Extension, Json};
+use cardveil_core::flow::{Asked, IssueRefusal};
+use cardveil_core::id::{AccountId, CardId, PersonId};
+use cardveil_core::merchant::{MerchantState, Sight};
+use cardveil_core::port::CardRef;
+use cardveil_core::token::Operation;
+use http::{HeaderMap, header};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use crate::extract::{self, Header, Query};
+use crate::guard::{Admitted, Call};
+use crate::limit::TooOften;
+use crate::problem::{Code, Problem};
+use crate::surface::{Permission, Surface};
+use crate::{App, Shared};
+
+pub(crate) fn routes(surface: Surface) -> Surface {
+    surface.route(Permission::Equals, routes!(access_token))
+}
+
+/// The parameters of seed 001, for the description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(
+    dead_code,
+    reason = "read by the OpenAPI derive; the handler reads the query itself"
+)]
+struct AccessTokenParams {
+    /// The ID of the account to work with.
+    #[param(rename = "accountId", example = "F50091")]
+    account_id: String,
+    /// The ID of the person to work with.
+    #[param(
+        rename = "personId",
+        format = "uuid",
+        example = "775596ae-2624-40af-a9dc-9756110a4a04"
+    )]
+    person_id: Option<String>,
+    /// The MFA session id.
+    #[param(rename = "sessionId", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")]
+    session_id: Option<String>,
+    /// The security token e.g. MFA code.
+    #[param(example = "123456")]
+    token: Option<String>,
+    /// The operation for which a client token is requested: `VIEW_CARD` (default) or
+    /// `ADD_CARD_TO_WALLET`.
+    #[param(rename = "operationName", example = "VIEW_CARD")]
+    operation_name: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct AccessToken {
+    /// The token: one card, one operation, five minutes.
+    token: String,
+}
+
+/// Retrieve an access token for card data and digital wallet operations
+///
+/// Returns an access token for showing a card's sensitive data or for verifying the ability to add
+/// it to a digital wallet. It expires after 5 minutes (seed 001).
+#[utoipa::path(
+    get, path = "/v2/cards/{cardId}/access-token", tag = "Equals Money", operation_id = "getClientToken",
+    params(("cardId" = String, Path, format = "uuid", description = "The ID of the card to work with."), AccessTokenParams),
+    responses(
+        (status = 200, description = "OK", body = AccessToken),
+        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled` or `card_not_viewable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn access_token(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    card_id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<AccessToken>, Problem> {
+    let card_id = extract::path(card_id).and_then(|text| CardId::parse(&text).ok());
+    let card_id = card_id.ok_or_else(|| Problem::invalid("cardId", "must be a UUID"))?;
+    let query = Query::parse(query.as_deref());
+    let account = query
+        .one("accountId")?
+        .ok_or_else(|| Problem::invalid("accountId", "required"))?;
+    let account = AccountId::parse(account)
+        .map_err(|_| Problem::invalid("accountId", "must be 1 to 64 letters, digits, _ or -"))?;
+    let person = query.one("personId")?.map(PersonId::parse).transpose();
+    let person = person.map_err(|_| Problem::invalid("personId", "must be a UUID"))?;
+    let operation = match query.one("operationName")? {
+        None => Operation::ViewCard,
+        Some(name) => Operation::parse(name).ok_or_else(|| {
+            Problem::invalid("operationName", "must be VIEW_CARD or ADD_CARD_TO_WALLET")
+        })?,
+    };
+    // The MFA policy of every merchant is off until sessions exist: their parameters are checked
+    // for form and mean nothing.
+    query.one("sessionId")?;
+    query.one("token")?;
+    let asked = Asked {
+        card: CardRef::Id(card_id),
+        account: Some(account),
+        person,
+        operation,
+        fields: None,
+        bound_to: None,
+        named: None,
+    };
+    let issued = app
+        .service
+        .issue(&admitted.caller, admitted.epoch, &asked)
+        .await?
+        .map_err(problem_of)?;
+    app.metrics.tokens_issued.increment();
+    Ok(Json(AccessToken {
+        token: issued.token.expose().to_owned(),
+    }))
+}
+
+/// What an issue's refusal is to callers who get problems.
+pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
+    match refusal {
+        IssueRefusal::PciDisabled => Problem::new(Code::PciNotEnabled),
+        IssueRefusal::UnknownCard => Problem::new(Code::NotFound),
+        IssueRefusal::CardState(state) => Problem::detail(
+            Code::CardNotViewable,
+            format!(
+                "The card is {}. Bring it into use first, or choose another.",
+                state.as_str()
+            ),
+        ),
+        IssueRefusal::FieldUnavailable => {
+            Problem::invalid("fields", "the card does not have one of them")
+        }
+        IssueRefusal::NameReused => Problem::new(Code::IdempotencyMismatch),
+    }
+}
+
+/// Admits a call.
+pub(crate) async fn admit(
+    app: &App,
+    call: &Call,
+    headers: &HeaderMap,
+) -> Result<Admitted, Problem> {
+    let value = match extract::header(headers, header::AUTHORIZATION.as_str()) {
+        Header::Missing => return Err(Problem::new(Code::CredentialRequired)),
+        Header::Malformed => return Err(Problem::new(Code::CredentialRefused)),
+        Header::Value(value) => value,
+    };
+    let api_key = match value.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("ApiKey") => key.trim(),
+        Some(_) => return Err(Problem::new(Code::CredentialRefused)),
+        None => value,
+    };
+    admit_key(app, call, api_key).await
+}
+
+/// Admits a call by its Api-Key: the rules of every API but KeySecure's.
+pub(crate) async fn admit_key(app: &App, call: &Call, api_key: &str) -> Result<Admitted, Problem> {
+    let refused = || Problem::new(Code::CredentialRefused);
+    let admission = app.service.admission(api_key).await?.ok_or_else(refused)?;
+    admission
+        .credential
+        .usable(app.service.now())
+        .map_err(|_| refused())?;
+    if !admission.credential.allows_ip(call.ip) {
+        return Err(refused());
+    }
+    let merchant = admission.merchant.clone().ok_or_else(refused)?;
+    if merchant.state != MerchantState::Active {
+        return Err(refused());
+    }
+    if admission.credential.sight() == Sight::Nothing {
+        return Err(Problem::new(Code::ScopeMissing));
+    }
+    if let Err(TooOften(secs)) = app.limiter.credential(admission.credential.id.as_str()) {
+        app.metrics.rate_limited.increment();
+        return Err(Problem::rate_limited(secs));
+    }
+    Ok(Admitted::new(admission, merchant, call))
+}

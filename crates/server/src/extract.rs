@@ -1,0 +1,211 @@
+//! Reading what strangers send: bounded, exactly once, and without repeating it in an answer.
+
+use axum::extract::Path;
+use axum::extract::Request;
+use axum::extract::rejection::PathRejection;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::problem::{Code, Problem};
+
+/// The largest body that any API takes (P8).
+pub(crate) const BODY_BYTES_MAX: usize = 16 * 1_024;
+
+/// A header that must stand alone.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Header<'a> {
+    /// It is not there, or empty.
+    Missing,
+    /// It is there more than once, or is not visible ASCII.
+    Malformed,
+    /// Its value.
+    Value(&'a str),
+}
+
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Header<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Header::Missing,
+        (Some(_), Some(_)) => Header::Malformed,
+        (Some(value), None) => match value.to_str() {
+            Ok(text) if text.trim().is_empty() => Header::Missing,
+            Ok(text) => Header::Value(text.trim()),
+            Err(_) => Header::Malformed,
+        },
+    }
+}
+
+/// A JSON body.
+pub(crate) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    match header(request.headers(), header::CONTENT_TYPE.as_str()) {
+        Header::Value(value) if is_json(value) => {}
+        Header::Missing | Header::Malformed | Header::Value(_) => {
+            return Err(Problem::new(Code::UnsupportedMediaType));
+        }
+    }
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX)
+        .collect()
+        .await;
+    let bytes = match body {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            return Err(Problem::detail(
+                Code::TooLarge,
+                format!("The body is larger than {BODY_BYTES_MAX} bytes."),
+            ));
+        }
+        Err(_) => return Err(Problem::invalid("body", "it could not be read to its end")),
+    };
+    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| place(&error))?;
+    json.end()
+        .map_err(|_| Problem::invalid("body", "there is more after the JSON value"))?;
+    Ok(parsed)
+}
+
+/// Where a body is wrong. The parser's own words are not passed on: they repeat what was sent.
+fn place(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let path = error.path().to_string();
+    if error.inner().is_data() {
+        let place = if path == "." { "body" } else { &path };
+        Problem::invalid(place, "missing, unknown, repeated or of the wrong type")
+    } else {
+        Problem::invalid("body", "not valid JSON")
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// A path parameter as text, or `None` when it is not UTF-8.
+pub(crate) fn path(parameter: Result<Path<String>, PathRejection>) -> Option<String> {
+    parameter.ok().map(|Path(text)| text)
+}
+
+/// Query parameters, each at most once.
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn parse(query: Option<&str>) -> Self {
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        Self(
+            pairs
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
+    }
+
+    /// The parameter's value; empty counts as left out.
+    pub(crate) fn one(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self
+            .0
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(_)) => Err(Problem::invalid(name, "given more than once")),
+            (Some(value), None) if value.contains(char::REPLACEMENT_CHARACTER) => {
+                Err(Problem::invalid(name, "not UTF-8"))
+            }
+            (Some(value), None) => Ok(Some(value.as_str()).filter(|value| !value.is_empty())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[derive(serde::Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[expect(dead_code, reason = "read by the parser")]
+        inner: Inner,
+    }
+
+    #[derive(serde::Deserialize, Debug)]
+    struct Inner {
+        #[expect(dead_code, reason = "read by the parser")]
+        text: String,
+    }
+
+    async fn refused(content_type: &str, body: impl Into<Body>) -> String {
+        let request = Request::builder()
+            .header(header::CONTENT_TYPE, content_type)
+            .body(body.into())
+            .unwrap();
+        format!("{:?}", json::<Outer>(request).await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn a_wrong_body_is_told_where_and_never_repeated() {
+        let secret = "cvt_test_secret";
+        let json = "application/json; charset=utf-8";
+        assert!(
+            refused("text/plain", "{}")
+                .await
+                .contains("UnsupportedMediaType")
+        );
+        for (body, place) in [
+            (format!(r#"{{"inner":"{secret}"}}"#), "inner: "),
+            (
+                format!(r#"{{"inner":{{"text":["{secret}"]}}}}"#),
+                "inner.text: ",
+            ),
+            (format!(r#"{{"{secret}":1}}"#), "missing, unknown"),
+            (r"{}".to_owned(), "body: missing"),
+            (format!("{{\"{secret}"), "body: not valid JSON"),
+            (
+                format!(r#"{{"inner":{{"text":""}}}}{secret}"#),
+                "body: there is more",
+            ),
+        ] {
+            let told = refused(json, body).await;
+            assert!(told.contains(place), "{told}");
+            if place != "missing, unknown" {
+                assert!(!told.contains(secret), "{told}");
+            }
+        }
+        assert!(
+            refused(json, vec![b' '; BODY_BYTES_MAX + 1])
+                .await
+                .contains("TooLarge")
+        );
+        assert!(
+            refused(json, &b"{\"inner\":{\"text\":\"\xff\"}}"[..])
+                .await
+                .contains("InvalidRequest")
+        );
+    }
+
+    #[test]
+    fn a_header_counts_once() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(super::header(&headers, "api-key"), Header::Missing);
+        headers.append("api-key", HeaderValue::from_static(" k "));
+        assert_eq!(super::header(&headers, "api-key"), Header::Value("k"));
+        headers.append("api-key", HeaderValue::from_static("k"));
+        assert_eq!(super::header(&headers, "api-key"), Header::Malformed);
+        headers.insert("api-key", HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(super::header(&headers, "api-key"), Header::Malformed);
+        headers.insert("api-key", HeaderValue::from_static(" "));
+        assert_eq!(super::header(&headers, "api-key"), Header::Missing);
+    }
+
+    #[test]
+    fn a_parameter_counts_once() {
+        let query = Query::parse(Some("a=1&b=2&b=3&c=&d=%FF"));
+        assert_eq!(query.one("a").unwrap(), Some("1"));
+        assert!(query.one("b").is_err());
+        assert_eq!(query.one("c").unwrap(), None);
+        assert!(query.one("d").is_err());
+        assert_eq!(query.one("e").unwrap(), None);
+    }
+}

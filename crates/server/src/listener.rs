@@ -1,0 +1,244 @@
+//! The listeners: three, so that a firewall can tell them apart. Each bounds what a stranger can
+//! hold (P8): connections, header time, request time; and each stops within a bound.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use http::{Method, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt as _;
+
+use crate::guard::{Call, CalledBy, Pattern};
+use crate::log::{AccessLog, Line, Told};
+use crate::problem::{Code, Problem};
+use crate::surface::Surface;
+use crate::{App, address, headers};
+
+/// How many connections a listener holds at once.
+const CONNECTIONS_MAX: usize = 4_096;
+/// How long a caller may take to send its request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request may take, its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long running requests may go on after a stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// For partners' servers.
+    Merchant,
+    /// For the public: browsers and phones.
+    Client,
+    /// For operators.
+    Admin,
+}
+
+impl ListenerKind {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Merchant, Self::Client, Self::Admin];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Merchant => "merchant",
+            Self::Client => "client",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// One listener's routes with what surrounds every request.
+#[derive(Clone)]
+pub struct Listener {
+    app: Arc<App>,
+    kind: ListenerKind,
+    router: Router,
+    log: AccessLog,
+    ids: Arc<RequestIds>,
+}
+
+/// Request ids: cheap, unique in this process, and different after a restart.
+struct RequestIds {
+    boot: u32,
+    next: AtomicU32,
+}
+
+impl RequestIds {
+    fn next(&self) -> Arc<str> {
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("{:08x}{count:08x}", self.boot).into()
+    }
+}
+
+impl Listener {
+    /// The listener of this kind. `boot` is a random number of this start.
+    pub fn new(app: &Arc<App>, kind: ListenerKind, log: AccessLog, boot: u32) -> Self {
+        Self {
+            app: Arc::clone(app),
+            kind,
+            router: Surface::of(kind).into_router(Arc::clone(app)),
+            log,
+            ids: Arc::new(RequestIds {
+                boot: boot ^ kind as u32,
+                next: AtomicU32::new(0),
+            }),
+        }
+    }
+
+    /// Answers one request of `peer`.
+    pub async fn answer(&self, peer: SocketAddr, mut request: Request<Body>) -> Response {
+        let at = self.app.service.now();
+        let started = stopwatch();
+        let ip = address::of_caller(
+            peer.ip(),
+            request.headers(),
+            &self.app.settings.trusted_proxies,
+        );
+        let id = self.ids.next();
+        request.extensions_mut().insert(Call {
+            id: Arc::clone(&id),
+            ip,
+        });
+        let method = method_name(request.method());
+        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
+        let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Err(_panic)) => {
+                self.app.metrics.faults.increment();
+                tracing::error!(request.id = %id, "a request panicked");
+                Problem::new(Code::Unavailable).into_response()
+            }
+            Err(_) => {
+                self.app.metrics.faults.increment();
+                tracing::error!(request.id = %id, "a request took too long");
+                Problem::new(Code::Unavailable).into_response()
+            }
+        };
+        headers::finish(response.headers_mut(), &id);
+        let [merchant, client, admin] = &self.app.metrics.requests;
+        let extensions = response.extensions();
+        let (counter, caller_ip) = match self.kind {
+            ListenerKind::Merchant => (merchant, Some(ip)),
+            ListenerKind::Client => (client, None),
+            ListenerKind::Admin => (admin, Some(ip)),
+        };
+        counter.increment();
+        self.log.write(Line {
+            at,
+            message: "request",
+            request_id: id,
+            listener: self.kind.as_str(),
+            method,
+            route: extensions
+                .get::<Pattern>()
+                .map(|pattern| Arc::clone(&pattern.0)),
+            status: response.status().as_u16(),
+            code: extensions.get::<Told>().map(|told| told.0),
+            credential: extensions.get::<CalledBy>().map(|by| Arc::clone(&by.0)),
+            caller_ip,
+            duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+        response
+    }
+
+    /// Serves until `stop` turns true; then refuses what is new, finishes what runs, and returns
+    /// after [`DRAIN_TIMEOUT`] at the latest.
+    pub async fn serve(self, tcp: TcpListener, mut stop: watch::Receiver<bool>) {
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let place = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                place = Arc::clone(&places).acquire_owned() => place,
+            };
+            let Ok(place) = place else { break };
+            let (stream, peer) = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                accepted = tcp.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of file handles, most likely: what is open must end first.
+                        tracing::error!(%error, listener = self.kind.as_str(), "cannot accept");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+            };
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "cannot set TCP_NODELAY");
+            }
+            let listener = self.clone();
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let listener = listener.clone();
+                async move {
+                    let answer = listener.answer(peer, request.map(Body::new)).await;
+                    Ok::<_, std::convert::Infallible>(answer)
+                }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_headers(64)
+                .max_buf_size(64 * 1_024)
+                .serve_connection(TokioIo::new(stream), service);
+            let watched = graceful.watch(connection);
+            tokio::spawn(async move {
+                let _place = place;
+                if let Err(error) = watched.await {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+            });
+        }
+        drop(tcp);
+        if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                listener = self.kind.as_str(),
+                "requests were still running at the end"
+            );
+        }
+    }
+}
+
+/// Forgets, from time to time, what the rate limiter no longer needs.
+pub fn tidy(app: &App) {
+    app.limiter.tidy();
+}
+
+fn stopwatch() -> std::time::Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it measures for the log and decides nothing"
+    )]
+    std::time::Instant::now()
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}

@@ -1,0 +1,197 @@
+//! The native API (`/v1`): the same core with today's habits. POST, problems (RFC 9457), and
+//! `Idempotency-Key`, by which a request may be sent twice and mean one token.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use cardveil_core::card::{Field, Fields};
+use cardveil_core::flow::{Asked, Named};
+use cardveil_core::id::{CardId, CardNo};
+use cardveil_core::port::CardRef;
+use cardveil_core::token::{Operation, TTL, Thumbprint};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::equals::{admit_key, problem_of};
+use crate::extract::{self, Header};
+use crate::guard::{Admitted, Call};
+use crate::problem::{Code, Problem};
+use crate::surface::{Permission, Surface};
+use crate::{App, Shared};
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+pub(crate) fn routes(surface: Surface) -> Surface {
+    surface.route(Permission::Native, routes!(create_client_token))
+}
+
+/// What is asked.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"card_no": "C202605220001", "operation": "VIEW_CARD"}))]
+struct NewClientToken {
+    /// The card by its order number. Either this or `card_id`.
+    card_no: Option<String>,
+    /// The card by its id (a UUID). Either this or `card_no`.
+    card_id: Option<String>,
+    /// `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.
+    operation: Option<String>,
+    /// What may be released, of `pan`, `expiry`, `cvv`, `name`; all that the card has by default.
+    fields: Option<Vec<String>>,
+    /// The RFC 7638 thumbprint of the only key that may redeem it (base64url of SHA-256).
+    thumbprint: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ClientTokenCreated {
+    /// The token: one card, one operation, redeemable to one key.
+    token: String,
+    /// When it ends (RFC 3339).
+    expires_at: String,
+    /// Its validity in seconds.
+    #[schema(example = 300)]
+    expires_in: u64,
+}
+
+/// Issue a client token
+#[utoipa::path(
+    post, path = "/v1/client-tokens", tag = "Native", operation_id = "createClientToken",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters. The same key with the same body gets the same token while that is good; with another body it gets 422.")),
+    request_body = NewClientToken,
+    responses(
+        (status = 201, description = "The token.", body = ClientTokenCreated),
+        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled` or `card_not_viewable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`idempotency_mismatch`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn create_client_token(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(request.headers())?;
+    let body: NewClientToken = extract::json(request).await?;
+    let named = match key {
+        Some(key) => {
+            let request = serde_json::to_vec(&body)
+                .map_err(|_| Problem::invalid("body", "it cannot be written as JSON"))?;
+            Some(Named { key, request })
+        }
+        None => None,
+    };
+    let asked = asked(body, named)?;
+    let issued = app
+        .service
+        .issue(&admitted.caller, admitted.epoch, &asked)
+        .await?
+        .map_err(problem_of)?;
+    app.metrics.tokens_issued.increment();
+    let created = ClientTokenCreated {
+        token: issued.token.expose().to_owned(),
+        expires_at: issued.expires_at.to_string(),
+        expires_in: TTL.as_secs(),
+    };
+    let mut response = (StatusCode::CREATED, axum::Json(created)).into_response();
+    if issued.replayed {
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn asked(body: NewClientToken, named: Option<Named>) -> Result<Asked, Problem> {
+    let card =
+        match (body.card_no, body.card_id) {
+            (Some(no), None) => CardRef::No(CardNo::parse(&no).map_err(|_| {
+                Problem::invalid("card_no", "must be 1 to 64 letters, digits, _ or -")
+            })?),
+            (None, Some(id)) => CardRef::Id(
+                CardId::parse(&id).map_err(|_| Problem::invalid("card_id", "must be a UUID"))?,
+            ),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(Problem::invalid(
+                    "card_no",
+                    "give either card_no or card_id",
+                ));
+            }
+        };
+    let operation = match body.operation.as_deref() {
+        None => Operation::ViewCard,
+        Some(name) => Operation::parse(name).ok_or_else(|| {
+            Problem::invalid("operation", "must be VIEW_CARD or ADD_CARD_TO_WALLET")
+        })?,
+    };
+    let thumbprint = body.thumbprint.as_deref().map(|text| {
+        Thumbprint::parse(text)
+            .ok_or_else(|| Problem::invalid("thumbprint", "must be 32 bytes in base64url"))
+    });
+    Ok(Asked {
+        card,
+        account: None,
+        person: None,
+        operation,
+        fields: body.fields.map(|names| fields(&names)).transpose()?,
+        bound_to: thumbprint.transpose()?,
+        named,
+    })
+}
+
+/// At least one field, each once.
+pub(crate) fn fields(names: &[String]) -> Result<Fields, Problem> {
+    let mut fields = Fields::NONE;
+    for name in names {
+        let field = Field::parse(name)
+            .ok_or_else(|| Problem::invalid("fields", "must be of pan, expiry, cvv, name"))?;
+        if !fields.insert(field) {
+            return Err(Problem::invalid("fields", "each may be given once"));
+        }
+    }
+    if fields.is_empty() {
+        return Err(Problem::invalid("fields", "give at least one"));
+    }
+    Ok(fields)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    match extract::header(headers, "idempotency-key") {
+        Header::Missing => Ok(None),
+        Header::Value(key) if key.len() <= 255 => Ok(Some(key.to_owned())),
+        Header::Value(_) | Header::Malformed => Err(Problem::invalid(
+            "Idempotency-Key",
+            "must be one value of 1 to 255 ASCII characters",
+        )),
+    }
+}
+
+/// Admits a call: `Authorization: Bearer {Api-Key}`.
+pub(crate) async fn admit(
+    app: &App,
+    call: &Call,
+    headers: &HeaderMap,
+) -> Result<Admitted, Problem> {
+    match extract::header(headers, header::AUTHORIZATION.as_str()) {
+        Header::Missing => Err(Problem::new(Code::CredentialRequired)),
+        Header::Malformed => Err(Problem::new(Code::CredentialRefused)),
+        Header::Value(value) => match value.split_once(' ') {
+            Some((scheme, key)) if scheme.eq_ignore_ascii_case("Bearer") => {
+                admit_key(app, call, key.trim()).await
+            }
+            Some(_) | None => Err(Problem::detail(
+                Code::CredentialRefused,
+                "Send Authorization: Bearer and the Api-Key.",
+            )),
+        },
+    }
+}

@@ -1,0 +1,250 @@
+//! Problems (RFC 9457): how every API but KeySecure's says what is wrong. `code` is stable, `detail`
+//! is for people and says what to do next.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use cardveil_core::flow::Fault;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The codes of problems. Stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Code {
+    /// 400: a parameter, header or body is not what the API says. `detail` names it.
+    InvalidRequest,
+    /// 401: the call has no credential.
+    CredentialRequired,
+    /// 403: the credential is unknown, disabled or expired, or is not allowed from this address.
+    CredentialRefused,
+    /// 403: the credential lacks the scope that the call needs.
+    ScopeMissing,
+    /// 403: the merchant may not show card data.
+    PciNotEnabled,
+    /// 403: the card is in a state in which its details are not shown.
+    CardNotViewable,
+    /// 403: the client token is not good, for whichever reason.
+    TokenRefused,
+    /// 403: the browser's page is not of the client origin.
+    OriginRefused,
+    /// 404: there is nothing at this address, or nothing that this caller may know of.
+    NotFound,
+    /// 405: not with this method.
+    MethodNotAllowed,
+    /// 413: the body is larger than the API takes.
+    TooLarge,
+    /// 415: the body is not JSON.
+    UnsupportedMediaType,
+    /// 422: the `Idempotency-Key` was used for another request.
+    IdempotencyMismatch,
+    /// 429: too many calls. `Retry-After` says when to come back.
+    RateLimited,
+    /// 503: we cannot answer now. Nothing was released; the token is still good.
+    Unavailable,
+}
+
+impl Code {
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::CredentialRequired => StatusCode::UNAUTHORIZED,
+            Self::CredentialRefused
+            | Self::ScopeMissing
+            | Self::PciNotEnabled
+            | Self::CardNotViewable
+            | Self::TokenRefused
+            | Self::OriginRefused => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::CredentialRequired => "credential_required",
+            Self::CredentialRefused => "credential_refused",
+            Self::ScopeMissing => "scope_missing",
+            Self::PciNotEnabled => "pci_not_enabled",
+            Self::CardNotViewable => "card_not_viewable",
+            Self::TokenRefused => "token_refused",
+            Self::OriginRefused => "origin_refused",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::TooLarge => "too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::IdempotencyMismatch => "idempotency_mismatch",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "The request is not valid",
+            Self::CredentialRequired => "A credential is required",
+            Self::CredentialRefused => "The credential is refused",
+            Self::ScopeMissing => "The credential lacks a scope",
+            Self::PciNotEnabled => "Showing card data is not enabled",
+            Self::CardNotViewable => "The card cannot be shown now",
+            Self::TokenRefused => "The token is refused",
+            Self::OriginRefused => "The origin is refused",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "The method is not allowed",
+            Self::TooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "The body must be JSON",
+            Self::IdempotencyMismatch => "The idempotency key was used for another request",
+            Self::RateLimited => "Too many requests",
+            Self::Unavailable => "Unavailable",
+        }
+    }
+
+    /// What to do next, where nothing more exact is known.
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "Check the request against the API's description.",
+            Self::CredentialRequired => "Send the Api-Key in the Authorization header.",
+            Self::CredentialRefused => {
+                "Check the Api-Key, its state and expiry, and the addresses it is allowed from."
+            }
+            Self::ScopeMissing => "Use a credential with a scope that this operation names.",
+            Self::PciNotEnabled => "Ask the card programme to enable card display.",
+            Self::CardNotViewable => "Bring the card into use first, or choose another.",
+            Self::TokenRefused => "Ask for a new token and try again.",
+            Self::OriginRefused => "Call this API from the frame that this server serves.",
+            Self::NotFound => "Check the address and the id.",
+            Self::MethodNotAllowed => "See the Allow header.",
+            Self::TooLarge => "Send a smaller body.",
+            Self::UnsupportedMediaType => "Send Content-Type: application/json.",
+            Self::IdempotencyMismatch => "Use a new Idempotency-Key for a new request.",
+            Self::RateLimited => "Wait as long as Retry-After says.",
+            Self::Unavailable => "Try again shortly. Nothing was released.",
+        }
+    }
+}
+
+/// A problem on its way out.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    retry_after_secs: Option<u64>,
+}
+
+/// A problem on the wire.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// `urn:cardveil:problem:` and the code.
+    r#type: String,
+    /// What the code means.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// The stable code.
+    code: Code,
+    /// What is wrong and what to do next.
+    detail: &'a str,
+}
+
+impl Problem {
+    pub(crate) const fn new(code: Code) -> Self {
+        Self {
+            code,
+            detail: Cow::Borrowed(code.advice()),
+            retry_after_secs: None,
+        }
+    }
+
+    pub(crate) fn detail(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after_secs: None,
+        }
+    }
+
+    /// The request is wrong in the named place. `what` never repeats what was sent.
+    pub(crate) fn invalid(place: &str, what: &str) -> Self {
+        Self::detail(Code::InvalidRequest, format!("{place}: {what}"))
+    }
+
+    pub(crate) const fn rate_limited(retry_after_secs: u64) -> Self {
+        let mut problem = Self::new(Code::RateLimited);
+        problem.retry_after_secs = Some(retry_after_secs);
+        problem
+    }
+}
+
+/// Our fault: the caller learns nothing but that, the log learns why.
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        tracing::error!(error = %Chain(&fault), "a request could not be carried through");
+        Self::new(Code::Unavailable)
+    }
+}
+
+impl From<cardveil_core::port::Error> for Problem {
+    fn from(error: cardveil_core::port::Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.code.status();
+        let body = ProblemBody {
+            r#type: format!("urn:cardveil:problem:{}", self.code.name()),
+            title: self.code.title(),
+            status: status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+        };
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (status, bytes).into_response();
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(secs) = self.retry_after_secs {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        }
+        if self.code == Code::CredentialRequired {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
+        }
+        response
+            .extensions_mut()
+            .insert(crate::log::Told(self.code.name()));
+        response
+    }
+}
+
+/// An error with its sources, as one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut error = Some(self.0);
+        let mut first = true;
+        while let Some(current) = error {
+            if !first {
+                out.write_str(": ")?;
+            }
+            write!(out, "{current}")?;
+            first = false;
+            error = current.source();
+        }
+        Ok(())
+    }
+}
