@@ -1,1 +1,13 @@
-//! Placeholder.
+//! Adapters of the ports of [`cardveil_core::port`].
+//!
+//! **Invariant:** no rule of the domain lives here. An adapter reads a row, asks the pure decision
+//! of [`cardveil_core::token`], and writes what that says, all inside one transaction.
+//!
+//! **Invariant:** nothing is answered before what it says is durable.
+//!
+//! To add an adapter (PostgreSQL will sit beside [`sqlite`]): a module with a type that implements
+//! [`cardveil_core::port::Store`], and `cardveil_core::contract_suite!` over it in `tests/`. The
+//! suite says what a verb does; restarts, lost power, full disks and a store that went back in time
+//! are the adapter's own tests.
+
+pub mod sqlite;

@@ -1,0 +1,352 @@
+//! The store in one SQLite file: for a laptop, a pilot, a mid-size programme.
+//!
+//! Writes go to one thread, which commits all that wait at once (`writer`); lookups run where they
+//! are asked for (`readers`). Several processes may have the same file open: the server, and the
+//! command line beside it.
+//!
+//! **Invariant:** one transaction reads a token, decides, and writes; SQLite lets one process at a
+//! time do that, so a token goes to one key in all of them together (P1).
+//!
+//! # The epoch and its fence
+//!
+//! A restored backup un-spends tokens. So the database has a random id and a generation (the last
+//! place in its audit log, which every change of state moves), and a small file outside its folder,
+//! the fence, takes both down after each commit, before the commit is answered. At opening, a
+//! database that is behind its fence, of another id, or without its fence has been exchanged: the
+//! epoch is raised before anything is served, and no token issued before is good any more.
+//!
+//! It detects an older copy of the database put in place of the newer, another database, and a
+//! machine that got the database without the fence. It does not detect that fence and database are
+//! set back together (so keep them on different volumes, and leave the fence out of backups and
+//! snapshots), nor a file exchanged under a running process, which SQLite forbids anyway. The fence
+//! is synced once a second: after lost power it may lack that second, and a restore to a point
+//! within it goes unseen. `cardveil epoch raise` does it by hand.
+//!
+//! # To add a migration
+//!
+//! Add `migrations/NNNN_what.sql` and its line at the end of `MIGRATIONS` in `open.rs`, and a test
+//! that opens a file of the version before. Migrations go forward only and run in one transaction,
+//! so a program of the version before must be stopped first; it refuses the file afterwards.
+
+mod fault;
+mod fence;
+mod open;
+mod readers;
+mod registry;
+mod rows;
+mod tokens;
+mod writer;
+
+use async_trait::async_trait;
+use cardveil_core::audit::{Entry, Event, Source};
+use cardveil_core::card::Card;
+use cardveil_core::clock::Time;
+use cardveil_core::id::{EmbedId, MerchantId};
+use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
+use cardveil_core::port::{
+    Admin, Audit, CardFilter, CardRef, Change, Issue, Issued, Keys, Registry, Result, Selection,
+    Swept, Taken, Tokens, WrappedKey,
+};
+use cardveil_core::token::{
+    Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
+};
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+use self::readers::Readers;
+use self::rows::{Json, Name, card_columns, credential_columns, embed_columns, merchant_columns};
+use self::writer::Writer;
+
+pub use self::open::{OpenError, Opened, Options, Raised, Why};
+
+/// The store. Share it in an [`std::sync::Arc`].
+pub struct Sqlite {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl Sqlite {
+    /// Opens the database, or makes it, and migrates it. `now` is what an epoch that must be raised
+    /// is raised to.
+    pub fn open(options: &Options, now: Time) -> std::result::Result<(Self, Opened), OpenError> {
+        let ready = open::open(options, now)?;
+        let writer = Writer::start(ready.connection, ready.fence, ready.database_id)
+            .map_err(OpenError::Thread)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers = Readers::new(options.database.clone(), cores + 1);
+        Ok((Self { writer, readers }, ready.opened))
+    }
+
+    /// Finishes the writes that wait, brings the WAL into the database and syncs the fence. What is
+    /// asked afterwards is unavailable. Dropping does the same.
+    pub fn close(&self) {
+        self.readers.close();
+        self.writer.close();
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn first<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    connection
+        .prepare_cached(sql)?
+        .query_row(params, read)
+        .optional()
+}
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection
+        .prepare_cached(sql)?
+        .query_map(params, read)?
+        .collect()
+}
+
+fn sql_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Registry for Sqlite {
+    async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            credential_columns!(),
+            ", ",
+            merchant_columns!(),
+            ", (SELECT epoch FROM meta)
+             FROM credential LEFT JOIN merchant ON merchant.id = credential.merchant
+             WHERE credential.key_hash = ?1"
+        );
+        self.readers.read(|connection| {
+            first(connection, SQL, [key_hash], |row| {
+                let merchant = match row.get_ref(11)? {
+                    rusqlite::types::ValueRef::Null => None,
+                    _ => Some(rows::merchant(row, 11)?),
+                };
+                Ok(Admission {
+                    credential: rows::credential(row)?,
+                    merchant,
+                    epoch: Epoch(row.get(16)?),
+                })
+            })
+        })
+    }
+
+    async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
+        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = ?1");
+        self.readers
+            .read(|connection| first(connection, SQL, [id.as_str()], rows::embed))
+    }
+
+    async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            merchant_columns!(),
+            " FROM merchant WHERE id = ?1"
+        );
+        self.readers
+            .read(|connection| first(connection, SQL, [id.as_str()], |row| rows::merchant(row, 0)))
+    }
+
+    async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
+        const BY_NO: &str = concat!(
+            "SELECT ",
+            card_columns!(),
+            " FROM card WHERE merchant = ?1 AND no = ?2"
+        );
+        // The `+` keeps SQLite to the index on the id.
+        const BY_ID: &str = concat!(
+            "SELECT ",
+            card_columns!(),
+            " FROM card WHERE id = ?2 AND +merchant = ?1"
+        );
+        let merchant = merchant.as_str();
+        self.readers.read(|connection| match card {
+            CardRef::No(no) => first(
+                connection,
+                BY_NO,
+                params![merchant, no.as_str()],
+                rows::card,
+            ),
+            CardRef::Id(id) => first(
+                connection,
+                BY_ID,
+                params![merchant, id.as_bytes()],
+                rows::card,
+            ),
+        })
+    }
+}
+
+#[async_trait]
+impl Tokens for Sqlite {
+    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
+        let key = params![key.issued_secs, key.hash.0];
+        self.readers
+            .read(|connection| first(connection, tokens::FIND, key, rows::record))
+    }
+
+    async fn issue(&self, issue: Issue) -> Result<Issued> {
+        let work = move |batch: &writer::Batch<'_>| tokens::issue(batch, &issue);
+        self.writer.submit(work).await
+    }
+
+    async fn redeem(&self, claim: Claim) -> Result<Verdict> {
+        let work = move |batch: &writer::Batch<'_>| tokens::redeem(batch, &claim);
+        self.writer.submit(work).await
+    }
+
+    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
+        let work = move |batch: &writer::Batch<'_>| tokens::settle(batch, &attempt);
+        self.writer.submit(work).await
+    }
+
+    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
+        let work = move |batch: &writer::Batch<'_>| tokens::observe(batch, &observation);
+        self.writer.submit(work).await
+    }
+
+    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
+        let work = move |batch: &writer::Batch<'_>| tokens::revoke(batch, &selection, at, &source);
+        self.writer.submit(work).await
+    }
+
+    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
+        let work = move |batch: &writer::Batch<'_>| tokens::sweep(batch, now, limit);
+        self.writer.submit(work).await
+    }
+}
+
+#[async_trait]
+impl Audit for Sqlite {
+    async fn record(&self, event: Event) -> Result<()> {
+        let work = move |batch: &writer::Batch<'_>| Ok(batch.log(&event)?);
+        self.writer.submit(work).await
+    }
+
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
+        const SQL: &str = "SELECT seq, event FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let params = params![after, sql_count(limit)];
+        self.readers.read(|connection| {
+            all(connection, SQL, params, |row| {
+                let Json(event) = row.get(1)?;
+                Ok(Entry {
+                    seq: row.get(0)?,
+                    event,
+                })
+            })
+        })
+    }
+
+    async fn last_entry(&self) -> Result<i64> {
+        const SQL: &str = "SELECT max(seq) FROM audit";
+        let last = self
+            .readers
+            .read(|connection| first(connection, SQL, [], |row| row.get::<_, Option<i64>>(0)))?;
+        Ok(last.flatten().unwrap_or(0))
+    }
+}
+
+#[async_trait]
+impl Admin for Sqlite {
+    async fn change(
+        &self,
+        changes: Vec<(Change, Event)>,
+    ) -> Result<Vec<std::result::Result<(), Taken>>> {
+        let work = move |batch: &writer::Batch<'_>| registry::change_all(batch, &changes);
+        self.writer.submit(work).await
+    }
+
+    async fn merchants(&self) -> Result<Vec<Merchant>> {
+        const SQL: &str = concat!("SELECT ", merchant_columns!(), " FROM merchant ORDER BY id");
+        self.readers
+            .read(|connection| all(connection, SQL, [], |row| rows::merchant(row, 0)))
+    }
+
+    async fn credentials(&self) -> Result<Vec<Credential>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            credential_columns!(),
+            " FROM credential ORDER BY id"
+        );
+        self.readers
+            .read(|connection| all(connection, SQL, [], rows::credential))
+    }
+
+    async fn embeds(&self) -> Result<Vec<Embed>> {
+        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
+        self.readers
+            .read(|connection| all(connection, SQL, [], rows::embed))
+    }
+
+    async fn cards(&self, filter: &CardFilter, offset: usize, limit: usize) -> Result<Vec<Card>> {
+        let CardFilter {
+            merchant,
+            person,
+            state,
+        } = filter;
+        let merchant = merchant.as_ref().map(MerchantId::as_str);
+        let person = person.as_ref().map(|person| *person.as_bytes());
+        let state = state.map(Name);
+        let (offset, limit) = (sql_count(offset), sql_count(limit));
+        let mut sql = concat!("SELECT ", card_columns!(), " FROM card WHERE true").to_owned();
+        let mut params: Vec<(&str, &dyn ToSql)> = vec![(":offset", &offset), (":limit", &limit)];
+        if merchant.is_some() {
+            sql.push_str(" AND merchant = :merchant");
+            params.push((":merchant", &merchant));
+        }
+        if person.is_some() {
+            sql.push_str(" AND person = :person");
+            params.push((":person", &person));
+        }
+        if state.is_some() {
+            sql.push_str(" AND state = :state");
+            params.push((":state", &state));
+        }
+        sql.push_str(" ORDER BY seq LIMIT :limit OFFSET :offset");
+        self.readers
+            .read(|connection| all(connection, &sql, params.as_slice(), rows::card))
+    }
+
+    async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
+        let work = move |batch: &writer::Batch<'_>| registry::raise_epoch(batch, &event);
+        self.writer.submit(work).await
+    }
+
+    async fn epoch(&self) -> Result<Epoch> {
+        const SQL: &str = "SELECT epoch FROM meta";
+        self.readers.read(|connection| {
+            connection
+                .prepare_cached(SQL)?
+                .query_row([], |row| row.get(0).map(Epoch))
+        })
+    }
+}
+
+#[async_trait]
+impl Keys for Sqlite {
+    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {
+        const SQL: &str = "SELECT class, version, wrapped FROM wrapped_key ORDER BY class, version";
+        self.readers
+            .read(|connection| all(connection, SQL, [], rows::wrapped_key))
+    }
+
+    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
+        let work = move |batch: &writer::Batch<'_>| registry::create_keys(batch, &keys, &event);
+        self.writer.submit(work).await
+    }
+}

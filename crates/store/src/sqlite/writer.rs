@@ -1,0 +1,490 @@
+//! The writer: one thread that takes all the writes that wait, runs them in one transaction, and
+//! answers them after its commit. That is what makes a synced write cheap.
+//!
+//! **Invariant:** a job is answered `Ok` only after the commit that holds its writes. Either all
+//! the writes of a batch are there, or none is: a job that fails after it has written takes the
+//! batch with it, so no half of a job is ever committed.
+//!
+//! **Invariant:** after a commit whose outcome is not known, nothing is answered before another
+//! commit has succeeded. SQLite appends to the WAL from the end of the last commit that it knows
+//! of; a commit that failed left its frames, if any, behind that end, where only the recovery after
+//! a crash could take them for a commit. The next commit overwrites them from the same place, and
+//! since each frame's checksum covers all frames before it, what may be left of them is not valid
+//! any more ("WAL file format", section 4.1 to 4.4). So the state that this next commit has read is
+//! final, and a look-up that commits ([`cardveil_core::port::Tokens::settle`]) tells the truth.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use cardveil_core::audit::Event;
+use cardveil_core::port::{Error, Result};
+use cardveil_core::token::Epoch;
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+use tokio::sync::oneshot;
+
+use super::fault::Fault;
+use super::fence::{Fence, Mark};
+use super::rows::Json;
+
+/// How many jobs may wait (P8); more are refused.
+const QUEUE_MAX: usize = 4_096;
+/// How many jobs share one commit.
+const BATCH_MAX: usize = 512;
+/// How many pages wait in the WAL before a busy writer stops to bring them into the database:
+/// enough that a page which is written again and again is brought over once, and few enough that
+/// callers do not feel it.
+const CHECKPOINT_PAGES: i64 = 1_000;
+/// From here on readers are made to wait, so that the WAL can start anew and stays bounded.
+const WAL_PAGES_MAX: i64 = 16_000;
+/// How long nothing has come before an idle writer tidies up.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// The way to the writer's thread.
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(super) fn start(
+        connection: Connection,
+        fence: Fence,
+        database_id: [u8; 16],
+    ) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let shell = Shell {
+            queue: Arc::clone(&queue),
+            connection,
+            fence,
+            database_id,
+            unsettled: false,
+            untidy: true,
+        };
+        let thread = std::thread::Builder::new()
+            .name("cardveil-writer".into())
+            .spawn(move || shell.run())?;
+        Ok(Self {
+            queue,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Runs `work` in the next batch and answers once it is durable. It goes on without the caller,
+    /// should the caller not wait.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Box::new(Task {
+            work: Some(work),
+            result: None,
+            reply,
+        }))?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::Unknown("the writer has ended".into())))
+    }
+
+    /// Takes no more, finishes what waits, brings the WAL into the database, and ends.
+    pub(super) fn close(&self) {
+        self.queue.close();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // A thread that panicked has said so itself.
+        drop(thread.map(JoinHandle::join));
+    }
+}
+
+/// What waits for the writer.
+trait Job: Send {
+    /// Does the writing. An error is SQLite's, and the batch's.
+    fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), rusqlite::Error>;
+    /// Tells the caller, given the outcome of the batch.
+    fn answer(self: Box<Self>, outcome: &Result<()>);
+}
+
+struct Task<W, T> {
+    work: Option<W>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<W, T> Job for Task<W, T>
+where
+    W: FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send,
+    T: Send,
+{
+    fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), rusqlite::Error> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        let before = batch.connection.total_changes();
+        self.result = Some(match work(batch) {
+            Ok(value) => Ok(value),
+            Err(Fault::Own(error)) if batch.connection.total_changes() == before => Err(error),
+            Err(Fault::Own(error)) => {
+                let half_way = rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
+                return Err(half_way);
+            }
+            Err(Fault::Sqlite(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: &Result<()>) {
+        let never_ran = || Err(Error::Unavailable("the write was not run".into()));
+        let answer = match outcome {
+            Ok(()) => self.result.unwrap_or_else(never_ran),
+            Err(error) => Err(error.clone()),
+        };
+        // A caller that has gone away is told nothing.
+        drop(self.reply.send(answer));
+    }
+}
+
+/// A transaction under way, for the jobs in it.
+pub(super) struct Batch<'a> {
+    connection: &'a Connection,
+}
+
+impl Batch<'_> {
+    /// Runs a statement; tells how many rows it changed.
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+        self.connection.prepare_cached(sql)?.execute(params)
+    }
+
+    /// The first row that a query finds.
+    pub(super) fn first<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        self.connection
+            .prepare_cached(sql)?
+            .query_row(params, read)
+            .optional()
+    }
+
+    /// All rows that a query finds.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.connection
+            .prepare_cached(sql)?
+            .query_map(params, read)?
+            .collect()
+    }
+
+    /// Appends to the audit log.
+    pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {
+        self.execute("INSERT INTO audit (event) VALUES (?1)", [Json(event)])
+            .map(drop)
+    }
+
+    /// The epoch as it is in this transaction.
+    pub(super) fn epoch(&self) -> rusqlite::Result<Epoch> {
+        self.mark().map(|(epoch, _)| epoch)
+    }
+
+    /// The epoch and the last place in the audit log.
+    fn mark(&self) -> rusqlite::Result<(Epoch, i64)> {
+        self.connection
+            .prepare_cached("SELECT epoch, (SELECT coalesce(max(seq), 0) FROM audit) FROM meta")?
+            .query_row([], |row| Ok((Epoch(row.get(0)?), row.get(1)?)))
+    }
+}
+
+/// The thread's own things.
+struct Shell {
+    queue: Arc<Queue>,
+    connection: Connection,
+    fence: Fence,
+    database_id: [u8; 16],
+    /// A commit has failed and none has succeeded since.
+    unsettled: bool,
+    /// There may be pages in the WAL, or something of the fence to sync.
+    untidy: bool,
+}
+
+impl Shell {
+    fn run(mut self) {
+        let _ended = Ended(Arc::clone(&self.queue));
+        loop {
+            match self.queue.next(self.untidy.then_some(IDLE)) {
+                Next::Jobs(jobs) => {
+                    self.serve(jobs);
+                    self.untidy = true;
+                    self.checkpoint_if_due();
+                }
+                Next::Nothing => self.tidy(),
+                Next::Closed => break,
+            }
+        }
+        self.checkpoint("TRUNCATE");
+        self.sync_fence();
+    }
+
+    fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let outcome = self.commit(&mut jobs);
+        if let Err(error) = &outcome {
+            tracing::error!(%error, store.jobs = jobs.len(), "a batch was not committed");
+        }
+        for job in jobs {
+            job.answer(&outcome);
+        }
+    }
+
+    /// All jobs in one transaction.
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<()> {
+        let unavailable = |error: rusqlite::Error| Error::Unavailable(error.to_string());
+        self.roll_back();
+        if self.unsettled {
+            self.barrier().map_err(unavailable)?;
+        }
+        // Without a fence a restore would go unseen, so nothing is written either.
+        self.fence
+            .catch_up()
+            .map_err(|error| Error::Unavailable(format!("the fence: {error}")))?;
+        let (before, after) = match self.run_jobs(jobs) {
+            Ok(marks) => marks,
+            Err(error) => {
+                self.roll_back();
+                return Err(unavailable(error));
+            }
+        };
+        if let Err(error) = self.execute("COMMIT") {
+            return Err(self.after_failed_commit(&error, before));
+        }
+        if after != before {
+            self.advance_fence(after);
+        }
+        Ok(())
+    }
+
+    fn run_jobs(
+        &self,
+        jobs: &mut [Box<dyn Job>],
+    ) -> rusqlite::Result<((Epoch, i64), (Epoch, i64))> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let batch = Batch {
+            connection: &self.connection,
+        };
+        let before = batch.mark()?;
+        for job in jobs {
+            job.run(&batch)?;
+        }
+        Ok((before, batch.mark()?))
+    }
+
+    /// Finds out whether the batch is there, by a commit after which that cannot change; see the
+    /// invariant at the top. The batch wrote an event if it wrote anything that matters.
+    fn after_failed_commit(&mut self, error: &rusqlite::Error, before: (Epoch, i64)) -> Error {
+        self.roll_back();
+        self.unsettled = true;
+        match self.barrier() {
+            Ok(mark) if mark == before => Error::Unavailable(format!("not committed: {error}")),
+            Ok(_) => Error::Unknown(format!("the commit failed: {error}")),
+            Err(second) => Error::Unknown(format!("the commit failed: {error}; then: {second}")),
+        }
+    }
+
+    /// A commit that writes.
+    fn barrier(&mut self) -> rusqlite::Result<(Epoch, i64)> {
+        let written = self.write_barrier();
+        match written {
+            Ok(_) => self.unsettled = false,
+            Err(_) => self.roll_back(),
+        }
+        written
+    }
+
+    fn write_barrier(&self) -> rusqlite::Result<(Epoch, i64)> {
+        self.execute("BEGIN IMMEDIATE")?;
+        self.execute("UPDATE meta SET barrier = barrier + 1")?;
+        let batch = Batch {
+            connection: &self.connection,
+        };
+        let mark = batch.mark()?;
+        self.execute("COMMIT")?;
+        Ok(mark)
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction could not be rolled back");
+        }
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// What is committed stays so; the next batch waits until the fence is in step.
+    fn advance_fence(&mut self, (epoch, generation): (Epoch, i64)) {
+        let mark = Mark {
+            database_id: self.database_id,
+            generation,
+            epoch,
+        };
+        if let Err(error) = self.fence.advance(mark) {
+            tracing::error!(%error, "the fence could not be written: no writes until it can");
+        }
+    }
+
+    fn sync_fence(&mut self) {
+        if self.fence.is_behind()
+            && let Err(error) = self.fence.catch_up().and_then(|()| self.fence.sync())
+        {
+            tracing::error!(%error, "the fence could not be synced");
+        }
+    }
+
+    /// What an idle writer does, so that a busy one need not.
+    fn tidy(&mut self) {
+        self.sync_fence();
+        self.checkpoint("PASSIVE");
+        self.untidy = self.fence.is_behind();
+    }
+
+    fn checkpoint_if_due(&self) {
+        match self.wal("NOOP") {
+            Ok((pages, _)) if pages > WAL_PAGES_MAX => self.checkpoint("TRUNCATE"),
+            Ok((pages, done)) if pages - done > CHECKPOINT_PAGES => self.checkpoint("PASSIVE"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the length of the WAL cannot be read"),
+        }
+    }
+
+    fn checkpoint(&self, mode: &str) {
+        if let Err(error) = self.wal(mode) {
+            tracing::warn!(%error, store.checkpoint = mode, "a checkpoint failed");
+        }
+    }
+
+    /// Runs a checkpoint; tells how many pages the WAL has and how many of them are in the
+    /// database. `NOOP` does nothing else.
+    fn wal(&self, mode: &str) -> rusqlite::Result<(i64, i64)> {
+        self.connection
+            .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
+            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))
+    }
+}
+
+/// However the thread ends, no caller waits for it any more.
+struct Ended(Arc<Queue>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the writer has panicked: the store takes no more writes");
+        }
+        self.0.abandon();
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Box<dyn Job>>,
+    closed: bool,
+    /// The writer waits to be woken; at other times waking it would cost for nothing.
+    asleep: bool,
+}
+
+enum Next {
+    Jobs(Vec<Box<dyn Job>>),
+    Nothing,
+    Closed,
+}
+
+impl Queue {
+    fn push(&self, job: Box<dyn Job>) -> Result<()> {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return Err(closed());
+        }
+        if waiting.jobs.len() >= QUEUE_MAX {
+            return Err(Error::Unavailable("too many writes wait".into()));
+        }
+        waiting.jobs.push_back(job);
+        if std::mem::take(&mut waiting.asleep) {
+            drop(waiting);
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// What waits, up to a batch; waits for it, at most for `patience`.
+    fn next(&self, patience: Option<Duration>) -> Next {
+        let mut waiting = self.waiting();
+        loop {
+            if !waiting.jobs.is_empty() {
+                let length = waiting.jobs.len().min(BATCH_MAX);
+                return Next::Jobs(waiting.jobs.drain(..length).collect());
+            }
+            if waiting.closed {
+                return Next::Closed;
+            }
+            waiting.asleep = true;
+            let timed_out;
+            (waiting, timed_out) = match patience {
+                Some(patience) => {
+                    let (waiting, waited) = self
+                        .arrived
+                        .wait_timeout(waiting, patience)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    (waiting, waited.timed_out())
+                }
+                None => {
+                    let woken = self.arrived.wait(waiting);
+                    (woken.unwrap_or_else(PoisonError::into_inner), false)
+                }
+            };
+            waiting.asleep = false;
+            if timed_out && waiting.jobs.is_empty() && !waiting.closed {
+                return Next::Nothing;
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.waiting().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Nobody will run what waits.
+    fn abandon(&self) {
+        let mut waiting = self.waiting();
+        waiting.closed = true;
+        let left = std::mem::take(&mut waiting.jobs);
+        drop(waiting);
+        for job in left {
+            job.answer(&Err(closed()));
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn closed() -> Error {
+    Error::Unavailable("the store is closed".into())
+}
