@@ -44,7 +44,7 @@ const licenses = await Promise.all(
 await writeFile("dist/LICENSES.txt", licenses.join("\n----\n\n"));
 
 // The server writes both into its page as they are.
-for (const [file, end] of [["frame.js", "</script"], ["frame.css", "</style"]]) {
+for (const [file, end] of [["frame.js", "</script"], ["frame.js", "<!--"], ["frame.css", "</style"]]) {
   const text = await readFile(`dist/${file}`, "utf8");
   if (text.toLowerCase().includes(end)) throw new Error(`dist/${file} holds ${end}`);
 }

@@ -152,7 +152,7 @@ export class Card {
       this.#redemption = redemption;
       // Masked means not fetched: the CVV waits for its own click.
       const fields = this.#configured().fields.filter((field) => field !== "cvv");
-      const release = fields.length > 0 ? await redemption.release(fields) : { secrets: {}, ...this.#last };
+      const release = fields.length > 0 ? await redemption.release(fields) : { secrets: {}, cvv: true, ...this.#last };
       if (turn === this.#turn) await this.#show(release, fields);
     } catch (cause) {
       if (turn !== this.#turn) return;
@@ -167,7 +167,7 @@ export class Card {
     const { secrets, lastFour, network } = release;
     const settings = this.#configured();
     this.#last = { lastFour, network };
-    const cvv: Cvv = settings.fields.includes("cvv") ? "masked" : "absent";
+    const cvv: Cvv = settings.fields.includes("cvv") && release.cvv ? "masked" : "absent";
     const turn = this.#enter({ at: "shown", secrets, cvv, hidesAt: this.around.now() + settings.hideAfter * 1000 });
     const copy = settings.copy.filter((field) => this.config.copy[field]);
     this.view.render({ at: "shown", secrets, cvv, copy, fields: settings.fields, secs: settings.hideAfter, ...this.#last });

@@ -24,6 +24,8 @@ export interface Answer {
   network: string;
   header: string;
   sealed: { enc: string; ciphertext: string };
+  /** What may still be asked for. */
+  fieldsLeft: unknown;
   /** On our clock, so that a wrong clock on the cardholder's device does no harm. */
   windowEndsAt: number;
 }
@@ -135,6 +137,7 @@ async function parseAnswer(response: Response, now: number): Promise<Answer> {
       network: string(card.network).toLowerCase(),
       header: string(header),
       sealed: { enc, ciphertext },
+      fieldsLeft: window.fields_left,
       windowEndsAt: now + Math.min(Math.max(endsAt - serverNow || 0, 0), WINDOW_MAX_MS),
     };
   } catch (cause) {

@@ -9,6 +9,8 @@ export interface Release {
   secrets: Secrets;
   lastFour: string;
   network: string;
+  /** Whether the card has a CVV that this token may show: its click comes later. */
+  cvv: boolean;
 }
 
 /** What the server allows the same key: a field again for 30 s after the claim, 3 times at most. */
@@ -67,7 +69,8 @@ export class Redemption {
     this.#id = answer.redemption;
     this.#windowEndsAt ??= answer.windowEndsAt;
     for (const field of fields) this.#released.add(field);
-    return { secrets, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
+    const cvv = this.#released.has("cvv") || (Array.isArray(answer.fieldsLeft) && answer.fieldsLeft.includes("cvv"));
+    return { secrets, cvv, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
   }
 
   report(event: Event, field?: Field): void {

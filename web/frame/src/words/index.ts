@@ -31,5 +31,5 @@ export function wordsFor(locale: string, labels: Partial<Record<Label, string>>)
 }
 
 export function fill(template: string, slot: string, value: string | number): string {
-  return template.replace(`{${slot}}`, String(value));
+  return template.replace(`{${slot}}`, () => String(value));
 }

@@ -1,0 +1,520 @@
+/**
+ * The life of a card in the frame. Counts as a failure: a digit in the document in any state but `shown`,
+ * a CVV asked for before its click, a token redeemed twice, an event that tells what did not happen.
+ */
+import { type Configuration, FIELDS, type ForPage, parseForPage } from "@cardveil/protocol";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { Card } from "../src/card.ts";
+import { View } from "../src/view.ts";
+import { CARD, EMBED, problem, TOKEN, World } from "./world.ts";
+
+const settings: Configuration = {
+  fields: [...FIELDS],
+  appearance: { theme: "auto" },
+  locale: "en",
+  hideAfter: 60,
+  copy: ["pan", "cvv"],
+  labels: {},
+  renewable: true,
+};
+
+class Page {
+  readonly heard: ForPage[] = [];
+  readonly #waiting: { type: string; resolve: (message: ForPage) => void }[] = [];
+  #read = 0;
+
+  post = (message: ForPage): void => {
+    // What a real page would get: through the parser, and nothing that is not in it.
+    expect(parseForPage(structuredClone(message))).toEqual(message);
+    this.heard.push(message);
+    const index = this.#waiting.findIndex(({ type }) => type === message.type);
+    if (index >= 0) this.#waiting.splice(index, 1)[0]?.resolve(message);
+  };
+
+  /** The next message of a type, counted from the last one that was awaited. */
+  next<T extends ForPage["type"]>(type: T): Promise<Extract<ForPage, { type: T }>> {
+    const index = this.heard.findIndex((message, i) => i >= this.#read && message.type === type);
+    if (index >= 0) {
+      this.#read = index + 1;
+      return Promise.resolve(this.heard[index] as Extract<ForPage, { type: T }>);
+    }
+    return new Promise((resolve) => {
+      this.#waiting.push({ type, resolve: (message) => { this.#read = this.heard.length; resolve(message as Extract<ForPage, { type: T }>); } });
+    });
+  }
+
+  get types(): string[] {
+    return this.heard.map(({ type }) => type);
+  }
+}
+
+let world: World;
+let page: Page;
+let root: HTMLElement;
+let card: Card;
+
+function make(changes: Partial<Configuration> = {}, copy = { pan: true, cvv: false }): void {
+  world = new World();
+  page = new Page();
+  root = document.createElement("main");
+  document.body.replaceChildren(root);
+  card = new Card({ embed: EMBED, origins: [], copy }, world, new View(root), page.post);
+  expect(card.receive({ type: "configure", ...settings, ...changes })).toBe(true);
+}
+
+async function reveal(token = TOKEN): Promise<void> {
+  card.receive({ type: "reveal" });
+  await page.next("needToken");
+  card.receive({ type: "token", token });
+  await page.next("revealed");
+  await settled();
+}
+
+const find = (testid: string) => root.querySelector<HTMLElement>(`[data-testid="cardveil-${testid}"]`);
+const click = (testid: string) => {
+  const button = find(testid);
+  if (button === null) throw new Error(`there is no ${testid}`);
+  button.click();
+};
+/** Everything in the fake world is a promise, so a few tasks of the real loop bring it to rest. */
+const settled = async () => {
+  for (let i = 0; i < 5; i += 1) await new Promise((done) => setTimeout(done));
+};
+const state = () => find("card")?.dataset["state"];
+
+function expectNoDigits(): void {
+  const html = document.documentElement.outerHTML;
+  for (const secret of [CARD.pan, CARD.pan.slice(0, 12), [...CARD.pan].join(" "), "1 1 1 1, 1 1 1 1", CARD.cvv, CARD.name, "12/30"]) {
+    expect(html).not.toContain(secret);
+    expect(document.documentElement.textContent).not.toContain(secret);
+  }
+}
+
+beforeEach(() => make());
+
+describe("reveal", () => {
+  it("asks for a token, redeems it once and shows what was asked but the CVV", async () => {
+    await reveal();
+    expect(state()).toBe("shown");
+    expect(find("pan")?.textContent).toBe(CARD.pan);
+    expect([...(find("pan")?.children ?? [])].map((group) => group.textContent)).toEqual(["4111", "1111", "1111", "1111"]);
+    expect(find("pan")?.getAttribute("aria-label")).toBe("Card number: 4 1 1 1, 1 1 1 1, 1 1 1 1, 1 1 1 1");
+    expect(find("pan")?.dir).toBe("ltr");
+    expect(find("expiry")?.textContent).toBe("12/30");
+    expect(find("name")?.textContent).toBe(CARD.name);
+    expect(find("cvv")).toBeNull();
+    expect(find("countdown")?.textContent).toBe("Hides in 60 s");
+    expect(world.redeems.map((body) => body["fields"])).toEqual([["pan", "expiry", "name"]]);
+    expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed" }]);
+    expect(page.heard).toEqual([{ type: "needToken" }, { type: "revealed", fields: ["pan", "expiry", "name"] }]);
+  });
+
+  it("starts once, however often it is asked", async () => {
+    card.receive({ type: "reveal" });
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    card.receive({ type: "token", token: `${TOKEN}2` });
+    card.receive({ type: "reveal" });
+    await page.next("revealed");
+    card.receive({ type: "reveal" });
+    await settled();
+    expect(page.types.filter((type) => type === "needToken")).toHaveLength(1);
+    expect(world.redeems).toHaveLength(1);
+  });
+
+  it("takes no token that it did not ask for", async () => {
+    card.receive({ type: "token", token: TOKEN });
+    await settled();
+    expect(world.redeems).toEqual([]);
+  });
+
+  it("does nothing before it is configured", () => {
+    const fresh = new Card({ embed: EMBED, origins: [], copy: { pan: true, cvv: true } }, world, new View(root), page.post);
+    fresh.receive({ type: "reveal" });
+    fresh.receive({ type: "hide" });
+    fresh.receive({ type: "token", token: TOKEN });
+    fresh.destroy();
+    expect(page.heard).toEqual([]);
+  });
+
+  it("is configured once", () => {
+    expect(card.receive({ type: "configure", ...settings, hideAfter: 300 })).toBe(false);
+  });
+
+  it("waits in a tab that nobody sees", () => {
+    world.isVisible = false;
+    card.receive({ type: "reveal" });
+    expect(state()).toBe("hidden");
+    expect(page.heard).toEqual([]);
+  });
+
+  it("shows the fields that were asked for and no others", async () => {
+    make({ fields: ["expiry"] });
+    await reveal();
+    expect(world.redeems.map((body) => body["fields"])).toEqual([["expiry"]]);
+    expect(find("pan")).toBeNull();
+    expect(find("copy-pan")).toBeNull();
+    expect(find("show-cvv")).toBeNull();
+    expect(root.textContent).toContain("1111"); // the last four, which the answer tells anyway
+  });
+
+  it("redeems at the click when the CVV alone was asked for", async () => {
+    make({ fields: ["cvv"] });
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    await settled();
+    expect(world.redeems).toEqual([]);
+    click("show-cvv");
+    expect(await page.next("revealed")).toEqual({ type: "revealed", fields: ["cvv"] });
+    expect(find("cvv")?.textContent).toBe(CARD.cvv);
+  });
+});
+
+describe("purge", () => {
+  beforeEach(() => reveal());
+
+  it.each([
+    ["the cardholder hides", () => click("hide"), "hidden"],
+    ["the page hides", () => card.receive({ type: "hide" }), "hidden"],
+    ["the tab is left", () => card.hide("left"), "hidden"],
+    ["the page is left", () => card.leave(), "hidden"],
+    ["time runs out", () => world.advance(60_000), "expired"],
+    ["the page destroys", () => card.receive({ type: "destroy" }), "hidden"],
+  ])("when %s", async (_, leave, event) => {
+    click("show-cvv");
+    await page.next("revealed");
+    leave();
+    expectNoDigits();
+    await settled();
+    expect(world.events.map((body) => body["event"]).at(-1)).toBe(event);
+    expect(page.types.slice(-2)).toEqual(event === "expired" ? ["expired", "hidden"] : ["revealed", "hidden"]);
+    expect(world.clipboard).toEqual([]);
+  });
+
+  it("leaves nothing to copy", async () => {
+    const copy = find("copy-pan");
+    card.hide("asked");
+    copy?.click();
+    await settled();
+    expect(world.clipboard).toEqual([]);
+  });
+
+  it("tells so, without a digit", () => {
+    expect(root.querySelector(".unseen")?.textContent).toBe("Card details shown");
+    card.hide("asked");
+    expect(root.querySelector(".unseen")?.textContent).toBe("Card details hidden");
+  });
+
+  it("happens once", () => {
+    card.hide("asked");
+    card.hide("asked");
+    world.advance(120_000);
+    expect(page.types.filter((type) => type === "hidden")).toHaveLength(1);
+    expect(page.types).not.toContain("expired");
+  });
+});
+
+describe("what arrives too late", () => {
+  it("is dropped when hidden while loading", async () => {
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    card.receive({ type: "hide" });
+    await settled();
+    expect(state()).toBe("hidden");
+    expectNoDigits();
+    expect(page.types).toEqual(["needToken"]);
+    expect(world.events).toEqual([]);
+  });
+
+  it("is dropped when destroyed while loading", async () => {
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    card.destroy();
+    card.destroy();
+    await settled();
+    expect(root.children).toHaveLength(0);
+    expect(world.redeems).toHaveLength(0);
+    card.receive({ type: "reveal" });
+    expect(page.types).toEqual(["needToken"]);
+  });
+
+  it("is dropped when it is a CVV", async () => {
+    await reveal();
+    click("show-cvv");
+    card.hide("left");
+    await settled();
+    expectNoDigits();
+    expect(page.types.filter((type) => type === "revealed")).toHaveLength(1);
+  });
+
+  it("is not reported as displayed when it was hidden before it was painted", async () => {
+    let paint = () => {};
+    world.painted = () => new Promise((done) => (paint = done));
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    await page.next("revealed");
+    card.hide("asked");
+    paint();
+    await settled();
+    expect(world.events.map((body) => body["event"])).toEqual(["hidden"]);
+  });
+});
+
+describe("CVV", () => {
+  it("is fetched by its click, with the same key, and shown", async () => {
+    await reveal();
+    click("show-cvv");
+    click("show-cvv");
+    expect(await page.next("revealed")).toEqual({ type: "revealed", fields: ["cvv"] });
+    await settled();
+    expect(find("cvv")?.textContent).toBe(CARD.cvv);
+    expect(find("show-cvv")).toBeNull();
+    expect(world.redeems.map((body) => body["fields"])).toEqual([["pan", "expiry", "name"], ["cvv"]]);
+    expect(world.redeems[1]?.["key"]).toEqual(world.redeems[0]?.["key"]);
+    expect(world.events.at(-1)).toEqual({ redemption: "rdm_1", token: TOKEN, event: "displayed", field: "cvv" });
+  });
+
+  it("is not offered when the card has none", async () => {
+    world.fates = [{ answer: (answer) => (answer["window"].fields_left = []) }];
+    await reveal();
+    expect(find("show-cvv")).toBeNull();
+    expect(root.textContent).not.toContain("CVV");
+  });
+
+  it("is offered again with the rest", async () => {
+    await reveal();
+    click("show-cvv");
+    await page.next("revealed");
+    card.hide("asked");
+    world.fates = [{ answer: (answer) => (answer["window"].fields_left = []) }];
+    click("show");
+    await page.next("revealed");
+    click("show-cvv");
+    await page.next("revealed");
+    expect(find("cvv")?.textContent).toBe(CARD.cvv);
+  });
+
+  it("is no longer offered when the window is over", async () => {
+    make({ hideAfter: 300 });
+    await reveal();
+    world.advance(59_999);
+    expect(find("show-cvv")?.getAttribute("aria-disabled")).toBeNull();
+    world.advance(1);
+    expect(find("show-cvv")?.getAttribute("aria-disabled")).toBe("true");
+    expect(find("note")?.textContent).toContain("can no longer be shown");
+    click("show-cvv");
+    await settled();
+    expect(world.redeems).toHaveLength(1);
+    expect(find("pan")?.textContent).toBe(CARD.pan);
+  });
+
+  it("refused takes only itself away", async () => {
+    await reveal();
+    world.fates = [problem(403, "token_refused")];
+    click("show-cvv");
+    expect(await page.next("error")).toMatchObject({ code: "token_refused", retryable: false });
+    expect(find("show-cvv")?.getAttribute("aria-disabled")).toBe("true");
+    expect(find("pan")?.textContent).toBe(CARD.pan);
+  });
+
+  it("that could not be fetched may be asked for again", async () => {
+    await reveal();
+    world.fates = ["lose request", "lose request", "lose request"];
+    click("show-cvv");
+    expect(await page.next("error")).toMatchObject({ code: "unavailable", retryable: true });
+    expect(find("note")?.textContent).toContain("Try again");
+    click("show-cvv");
+    await page.next("revealed");
+    expect(find("cvv")?.textContent).toBe(CARD.cvv);
+  });
+});
+
+describe("countdown", () => {
+  it("counts seconds and hides at the last", async () => {
+    make({ hideAfter: 5 });
+    await reveal();
+    for (const left of [4, 3, 2, 1]) {
+      world.advance(1000);
+      expect(find("countdown")?.textContent).toBe(`Hides in ${left} s`);
+    }
+    world.advance(999);
+    expect(state()).toBe("shown");
+    world.advance(1);
+    expect(state()).toBe("hidden");
+    expect(root.textContent).toContain("Hidden after a while");
+  });
+
+  it("hides at once when the device slept through the end", async () => {
+    await reveal();
+    world.time += 3_600_000;
+    world.advance(0);
+    expect(state()).toBe("hidden");
+  });
+});
+
+describe("copy", () => {
+  it("writes bare digits and says so for a while", async () => {
+    await reveal();
+    click("copy-pan");
+    expect(await page.next("copied")).toEqual({ type: "copied", field: "pan" });
+    expect(world.clipboard).toEqual([CARD.pan]);
+    expect(find("note")?.textContent).toBe("Copied");
+    expect(world.events.at(-1)).toMatchObject({ event: "copied", field: "pan" });
+    world.advance(3000);
+    expect(find("note")?.textContent).toBe("");
+  });
+
+  it("tells when nothing was copied", async () => {
+    await reveal();
+    world.canCopy = false;
+    click("copy-pan");
+    expect(await page.next("error")).toMatchObject({ code: "copy_failed" });
+    expect(find("note")?.textContent).toContain("by hand");
+    expect(page.types).not.toContain("copied");
+    expect(state()).toBe("shown");
+  });
+
+  it.each([
+    [{ pan: true, cvv: true }, ["pan", "cvv"], true, true],
+    [{ pan: true, cvv: false }, ["pan", "cvv"], true, false],
+    [{ pan: true, cvv: true }, ["pan"], true, false],
+    [{ pan: false, cvv: true }, ["pan", "cvv"], false, true],
+    [{ pan: true, cvv: true }, [], false, false],
+  ] as const)("needs the embed %j and the page %j", async (embed, asked, pan, cvv) => {
+    make({ copy: [...asked] }, embed);
+    await reveal();
+    click("show-cvv");
+    await page.next("revealed");
+    expect(find("copy-pan") !== null).toBe(pan);
+    expect(find("copy-cvv") !== null).toBe(cvv);
+  });
+});
+
+describe("again", () => {
+  it("within 30 s comes from the same key, without a token", async () => {
+    await reveal();
+    card.hide("asked");
+    click("show");
+    await page.next("revealed");
+    expect(find("pan")?.textContent).toBe(CARD.pan);
+    expect(world.redeems[1]?.["key"]).toEqual(world.redeems[0]?.["key"]);
+    expect(page.types.filter((type) => type === "needToken")).toHaveLength(1);
+  });
+
+  it("later takes a new token and a new key", async () => {
+    await reveal();
+    card.hide("asked");
+    world.advance(30_000);
+    await reveal(`${TOKEN}2`);
+    expect(find("pan")?.textContent).toBe(CARD.pan);
+    expect(world.redeems[1]?.["key"]).not.toEqual(world.redeems[0]?.["key"]);
+  });
+
+  it("asks for a token when the server repeats itself no more", async () => {
+    await reveal();
+    card.hide("asked");
+    world.fates = [problem(403, "token_refused")];
+    card.receive({ type: "reveal" });
+    await page.next("needToken");
+    expect(page.types).not.toContain("error");
+  });
+
+  it("is not offered when the page has no further token", async () => {
+    make({ renewable: false });
+    await reveal();
+    world.advance(60_000);
+    expect(find("show")).toBeNull();
+    card.receive({ type: "reveal" });
+    await page.next("needToken");
+    card.receive({ type: "noToken", code: "token_refused" });
+    expect(await page.next("error")).toMatchObject({ code: "token_refused", retryable: false });
+    expect(find("error")?.textContent).toContain("Go back and open your card again");
+    expect(find("retry")).toBeNull();
+  });
+
+  it("after the page was left takes a new token", async () => {
+    await reveal();
+    card.leave();
+    card.receive({ type: "reveal" });
+    await page.next("needToken");
+    expect(world.redeems).toHaveLength(1);
+  });
+});
+
+describe("failure", () => {
+  it("that passes is tried again with the same key", async () => {
+    world.fates = ["lose answer", "lose answer", "lose answer"];
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    expect(await page.next("error")).toMatchObject({ code: "unavailable", retryable: true });
+    click("retry");
+    await page.next("revealed");
+    expect(new Set(world.redeems.map((body) => JSON.stringify(body["key"]))).size).toBe(1);
+  });
+
+  it("for a spent token shows its words, the reference and a way to a new one", async () => {
+    world.fates = [problem(403, "token_refused")];
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    expect(await page.next("error")).toEqual({
+      type: "error",
+      code: "token_refused",
+      message: "This link to your card no longer works. It has expired or was already used. Go back and open your card again.",
+      retryable: true,
+      requestId: "req_1",
+    });
+    expect(find("error")?.getAttribute("role")).toBe("alert");
+    expect(find("error")?.textContent).toContain("Reference: req_1");
+    click("retry");
+    await page.next("needToken");
+  });
+
+  it("for haste makes the cardholder wait", async () => {
+    world.fates = [problem(429, "rate_limited", { "retry-after": "7" })];
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    await page.next("error");
+    world.advance(6999);
+    expect(find("retry")?.hasAttribute("disabled")).toBe(true);
+    world.advance(1);
+    expect(find("retry")?.hasAttribute("disabled")).toBe(false);
+  });
+
+  it("of the page to bring a token is told", async () => {
+    card.receive({ type: "reveal" });
+    card.receive({ type: "noToken", code: "token_failed" });
+    expect(await page.next("error")).toMatchObject({ code: "token_failed", retryable: true });
+  });
+
+  it("of the browser to make a key is told", async () => {
+    vi.spyOn(crypto.subtle, "generateKey").mockRejectedValue(new Error("no such curve"));
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    expect(await page.next("error")).toMatchObject({ code: "unsupported", retryable: false });
+  });
+});
+
+describe("words and looks", () => {
+  it("come in the page's language and with its labels", async () => {
+    make({ locale: "de", labels: { hide: "Weg damit" } });
+    await reveal();
+    expect(document.documentElement.lang).toBe("de");
+    expect(find("hide")?.textContent).toBe("Weg damit");
+    expect(find("countdown")?.textContent).toBe("Noch 60 s sichtbar");
+  });
+
+  it("cannot be markup", async () => {
+    make({ labels: { hide: "<img src=x onerror=alert(1)>" } });
+    await reveal();
+    expect(root.querySelector("img")).toBeNull();
+    expect(find("hide")?.textContent).toBe("<img src=x onerror=alert(1)>");
+  });
+
+  it("obey the allow-list", () => {
+    make({ appearance: { theme: "dark", accent: "#ffd166", radius: 4 } });
+    const { dataset, style } = document.documentElement;
+    expect(dataset["theme"]).toBe("dark");
+    expect(style.getPropertyValue("--face-ink")).toBe("#000000");
+    expect(style.getPropertyValue("--radius")).toBe("4px");
+  });
+});

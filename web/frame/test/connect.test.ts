@@ -1,0 +1,72 @@
+import { connect, hello } from "@cardveil/protocol";
+import { beforeEach, expect, it, vi } from "vitest";
+import { readConfig } from "../src/config.ts";
+import { awaitConnection, type Connection } from "../src/connect.ts";
+
+const ORIGINS = ["https://shop.example", "https://app.example"];
+const NONCE = "3e9f1f0e-7a57-4c9e-8a50-0d8d4b1c2f11";
+
+let parent: { postMessage: ReturnType<typeof vi.fn> };
+let frame: EventTarget & { parent: unknown; location: { ancestorOrigins?: string[] } };
+
+beforeEach(() => {
+  parent = { postMessage: vi.fn() };
+  frame = Object.assign(new EventTarget(), { parent, location: {} });
+});
+
+const start = () => awaitConnection(ORIGINS, frame as unknown as Window);
+
+function say(parts: { origin?: string; source?: unknown; data?: unknown; ports?: unknown[] } = {}): void {
+  const event = new Event("message");
+  Object.assign(event, { origin: ORIGINS[0], source: parent, data: connect(NONCE), ports: ["port"], ...parts });
+  frame.dispatchEvent(event);
+}
+
+it("says hello to the registered origins alone, each by name", () => {
+  void start();
+  expect(parent.postMessage.mock.calls).toEqual(ORIGINS.map((origin) => [hello(), origin]));
+});
+
+it("says hello to the real parent alone where the browser tells which it is", () => {
+  frame.location.ancestorOrigins = ["https://app.example", "https://outer.example"];
+  void start();
+  expect(parent.postMessage.mock.calls).toEqual([[hello(), "https://app.example"]]);
+});
+
+it("connects once, to its parent, from a registered origin, in a known version", async () => {
+  const connected = vi.fn<(connection: Connection) => void>();
+  const connection = start().then(connected);
+  for (const wrong of [
+    { origin: "https://evil.example" },
+    { origin: "https://shop.example.evil.example" },
+    { origin: "null" },
+    { source: {} },
+    { source: null },
+    { data: { ...connect(NONCE), cardveil: 2 } },
+    { data: hello() },
+    { data: "connect" },
+    { ports: [] },
+  ]) {
+    say(wrong);
+  }
+  await Promise.resolve();
+  expect(connected).not.toHaveBeenCalled();
+  say();
+  say({ ports: ["another port"] });
+  await connection;
+  expect(connected.mock.calls).toEqual([[{ port: "port", nonce: NONCE }]]);
+});
+
+it("reads its configuration and takes no origin that is none", () => {
+  const script = document.createElement("script");
+  script.type = "application/json";
+  script.id = "cardveil-config";
+  const origins = ["https://shop.example", "capacitor://localhost", "*", "https://*.example", "https://shop.example/path", "null", ""];
+  script.textContent = JSON.stringify({ embed: "emb_1", origins, copy: { pan: true, cvv: "yes" } });
+  document.body.append(script);
+  expect(readConfig(document)).toEqual({
+    embed: "emb_1",
+    origins: ["https://shop.example", "capacitor://localhost"],
+    copy: { pan: true, cvv: false },
+  });
+});

@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import { fromBase64Url, toBase64Url } from "../src/bytes.ts";
+import { HolderKey } from "../src/holder.ts";
+import vector from "./hpke.json" with { type: "json" };
+
+const ALGORITHM = { name: "ECDH", namedCurve: "P-256" };
+
+async function holder(): Promise<HolderKey> {
+  const { d, ...open } = vector.key;
+  const privateKey = await crypto.subtle.importKey("jwk", { ...open, d }, ALGORITHM, false, ["deriveBits"]);
+  const publicKey = await crypto.subtle.importKey("jwk", open, ALGORITHM, true, []);
+  return HolderKey.of({ privateKey, publicKey });
+}
+
+describe("HolderKey", () => {
+  it("opens the vector", async () => {
+    const key = await holder();
+    expect(key.thumbprint).toBe(vector.thumbprint);
+    expect(await key.open(vector, fromBase64Url(vector.aad), String)).toBe(vector.plaintext);
+  });
+
+  it.each(["enc", "ciphertext", "aad"] as const)("opens nothing when a bit of %s is another", async (part) => {
+    const key = await holder();
+    const bytes = fromBase64Url(vector[part]);
+    for (const at of [1, bytes.length - 1]) {
+      const changed = bytes.map((byte, i) => (i === at ? byte ^ 1 : byte));
+      const { aad, ...sealed } = { ...vector, [part]: toBase64Url(changed) };
+      await expect(key.open(sealed, fromBase64Url(aad), String)).rejects.toThrow();
+    }
+  });
+
+  it("opens nothing with another key", async () => {
+    const other = await HolderKey.generate();
+    await expect(other.open(vector, fromBase64Url(vector.aad), String)).rejects.toThrow();
+  });
+
+  it("keeps a private half that cannot be taken out", async () => {
+    const { privateKey, publicKey } = (await crypto.subtle.generateKey(ALGORITHM, false, ["deriveBits"])) as CryptoKeyPair;
+    await expect(crypto.subtle.exportKey("jwk", privateKey)).rejects.toThrow();
+    expect((await HolderKey.of({ privateKey, publicKey })).jwk).toEqual({ kty: "EC", crv: "P-256", x: expect.any(String), y: expect.any(String) });
+  });
+
+  it("is another one each time", async () => {
+    const [a, b] = [await HolderKey.generate(), await HolderKey.generate()];
+    expect(a.thumbprint).not.toBe(b.thumbprint);
+    expect(Object.keys(a)).toEqual(["jwk", "thumbprint"]);
+  });
+});
+
+describe("base64url", () => {
+  it("survives every byte", () => {
+    const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
+    expect(fromBase64Url(toBase64Url(bytes))).toEqual(bytes);
+  });
+
+  it.each(["ab=", "a+b/", "a b", "é"])("refuses %s", (text) => {
+    expect(() => fromBase64Url(text)).toThrow(TypeError);
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, it } from "vitest";
+import {
+  connect,
+  ERROR_CODES,
+  type ForFrame,
+  type ForPage,
+  hello,
+  isHello,
+  parseConnect,
+  parseForFrame,
+  parseForPage,
+} from "../src/index.ts";
+
+const NONCE = "3e9f1f0e-7a57-4c9e-8a50-0d8d4b1c2f11";
+const configure: ForFrame = {
+  type: "configure",
+  fields: ["pan", "expiry", "cvv", "name"],
+  appearance: { theme: "dark", accent: "#0b6E4f", radius: 12, font: "system" },
+  locale: "de-CH",
+  hideAfter: 60,
+  copy: ["pan"],
+  labels: { hide: "Weg damit" },
+  renewable: true,
+};
+
+const forFrame: ForFrame[] = [
+  configure,
+  { type: "token", token: "cvt_test_0123456789abcdef" },
+  { type: "noToken", code: "token_failed" },
+  { type: "noToken", code: "token_refused" },
+  { type: "reveal" },
+  { type: "hide" },
+  { type: "destroy" },
+];
+const forPage: ForPage[] = [
+  { type: "ready", nonce: NONCE },
+  { type: "needToken" },
+  { type: "revealed", fields: ["pan", "name"] },
+  { type: "hidden" },
+  { type: "copied", field: "pan" },
+  { type: "expired" },
+  ...ERROR_CODES.map((code): ForPage => ({ type: "error", code, message: "Try again.", retryable: false })),
+  { type: "error", code: "internal", message: "Try again.", retryable: true, requestId: "req_7Q-2.x" },
+  { type: "height", px: 325 },
+];
+
+/** What a hostile window may send, and what no parser may accept or choke on. */
+const hostile: unknown[] = [
+  ...[undefined, null, true, 0, NaN, 1n, "", "reveal", Symbol.iterator, [], {}, () => "reveal", new Map([["type", "reveal"]])],
+  Object.create({ type: "reveal" }),
+  Object.create({ cardveil: 1, type: "hello" }),
+  Object.defineProperty({}, "type", { get: () => { throw new Error("gotcha"); } }),
+  new Proxy({}, { getOwnPropertyDescriptor: () => { throw new Error("gotcha"); } }),
+  { type: "__proto__" }, { type: "constructor" }, { type: ["reveal"] }, { type: { toString: () => "reveal" } }, { type: "REVEAL" },
+  { type: "token" }, { type: "token", token: "" }, { type: "token", token: "a b" }, { type: "token", token: "a\u0000" },
+  { type: "token", token: "x".repeat(257) }, { type: "token", token: ["cvt_test_x"] }, { type: "noToken", code: "internal" },
+  ...[[], ["pin"], ["pan", "pan", "pan", "pan", "pan"], "pan", { 0: "pan", length: 1 }, [["pan"]]].map((fields) => ({ ...configure, fields })),
+  ...[null, { theme: "neon" }, { accent: "red" }, { accent: "#fff" }, { accent: "url(//evil.example)" }, { accent: "#0b6e4f;}" }, { radius: -1 }, { radius: 33 }, { radius: "12" }, { radius: NaN }, { font: "Evil" }].map((appearance) => ({ ...configure, appearance })),
+  ...["", "x", "en_US", "en-", "a".repeat(9), "<b>"].map((locale) => ({ ...configure, locale })),
+  ...[0, 4, 301, Infinity, NaN, -60, "60"].map((hideAfter) => ({ ...configure, hideAfter })),
+  ...[["name"], ["expiry"], "pan", true].map((copy) => ({ ...configure, copy })),
+  ...[{ hide: "" }, { hide: 1 }, { hide: "x".repeat(301) }, { hide: "a\nb" }, null].map((labels) => ({ ...configure, labels })),
+  { ...configure, renewable: "yes" },
+  { type: "ready" }, { type: "ready", nonce: "short" }, { type: "ready", nonce: `${NONCE}<` },
+  { type: "revealed" }, { type: "revealed", fields: ["4111111111111111"] }, { type: "revealed", fields: 16 },
+  { type: "copied", field: "4111111111111111" }, { type: "copied", field: "name" },
+  { type: "error", code: "made_up", message: "m", retryable: true }, { type: "error", code: "internal", retryable: true },
+  { type: "error", code: "internal", message: "m" }, { type: "error", code: "internal", message: "m", retryable: true, requestId: "<script>" },
+  ...[0, -1, 2001, NaN, "300", null].map((px) => ({ type: "height", px })),
+  ...[{ cardveil: 2 }, { cardveil: "1" }, { cardveil: true }, {}].map((version) => ({ ...version, type: "hello" })),
+  { cardveil: 1 }, { cardveil: 1, type: "connect" }, { cardveil: 1, type: "connect", nonce: "" }, { cardveil: 2, type: "connect", nonce: NONCE },
+];
+
+describe("messages", () => {
+  it.each(forFrame)("to the frame: $type", (message) => {
+    expect(parseForFrame(structuredClone(message))).toEqual(message);
+    expect(parseForPage(message)).toBeUndefined();
+  });
+
+  it.each(forPage)("to the page: $type", (message) => {
+    expect(parseForPage(structuredClone(message))).toEqual(message);
+    expect(parseForFrame(message)).toBeUndefined();
+  });
+
+  it("handshake", () => {
+    expect(isHello(hello())).toBe(true);
+    expect(parseConnect(connect(NONCE))).toEqual({ nonce: NONCE });
+    expect(isHello(connect(NONCE))).toBeUndefined();
+    expect(parseConnect(hello())).toBeUndefined();
+  });
+
+  it("drops what is hostile and never throws", () => {
+    expect(hostile.length).toBeGreaterThan(80);
+    for (const data of hostile) {
+      for (const parse of [parseForFrame, parseForPage, parseConnect, isHello]) expect(parse(data)).toBeUndefined();
+    }
+  });
+
+  it("ignores fields it does not know, so that digits cannot ride along", () => {
+    const pan = "4111111111111111";
+    for (const message of forPage) {
+      const seen = JSON.stringify(parseForPage({ ...message, pan, digits: 16, last_four: "1111" }));
+      expect(seen).not.toContain("1111");
+      expect(seen).not.toContain("16");
+    }
+    expect(parseForFrame({ ...configure, css: "@import '//evil.example'" })).toEqual(configure);
+  });
+
+  it("keeps fields in their own order and without repeats", () => {
+    expect(parseForPage({ type: "revealed", fields: ["name", "pan", "name"] })).toEqual({ type: "revealed", fields: ["pan", "name"] });
+  });
+
+  it("fills in the theme alone", () => {
+    expect(parseForFrame({ ...configure, appearance: {} })).toMatchObject({ appearance: { theme: "auto" } });
+  });
+});

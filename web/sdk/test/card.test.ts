@@ -1,0 +1,398 @@
+import nodeConsole from "node:console";
+import { connect, type ForFrame, type ForPage, hello, parseForFrame } from "@cardveil/protocol";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CardEvents, CardOptions } from "../src/api.ts";
+import { FramedCard } from "../src/card.ts";
+import { parseOptions } from "../src/options.ts";
+
+const ORIGIN = "https://cards.example.com";
+const TOKEN = "cvt_test_1";
+
+/** The other side: a window that the SDK believes to be inside its frame. */
+class Frame {
+  readonly window = { postMessage: vi.fn() };
+  readonly heard: ForFrame[] = [];
+  #port: MessagePort | undefined;
+  #nonce = "";
+
+  constructor(readonly element: HTMLIFrameElement) {
+    Object.defineProperty(element, "contentWindow", { value: this.window });
+  }
+
+  hello(changes: object = {}): void {
+    const event = new Event("message");
+    Object.assign(event, { source: this.window, origin: ORIGIN, data: hello(), ...changes });
+    window.dispatchEvent(event);
+    const call = this.window.postMessage.mock.calls.at(-1);
+    if (call === undefined) return;
+    const [message, origin, [port]] = call as [ReturnType<typeof connect>, string, [MessagePort]];
+    expect(origin).toBe(ORIGIN);
+    expect(message).toEqual(connect(message.nonce));
+    this.#nonce = message.nonce;
+    this.#port = port;
+    port.onmessage = ({ data }) => {
+      const parsed = parseForFrame(data);
+      expect(parsed).toEqual(data);
+      if (parsed !== undefined) this.heard.push(parsed);
+    };
+  }
+
+  say(message: ForPage | object): void {
+    this.#port?.postMessage(message);
+  }
+
+  ready(): void {
+    this.say({ type: "ready", nonce: this.#nonce });
+  }
+
+  get types(): string[] {
+    return this.heard.map(({ type }) => type);
+  }
+}
+
+let cards: FramedCard[];
+
+beforeEach(() => {
+  cards = [];
+  // The test's own document loads no frames, which is wanted here, and complains of each on node's console.
+  vi.spyOn(nodeConsole, "error").mockImplementation(() => {});
+  document.body.innerHTML = '<div id="card"></div>';
+});
+afterEach(() => {
+  for (const card of cards) card.destroy();
+  vi.useRealTimers();
+});
+
+function make(token: CardOptions["token"] = TOKEN, options: Omit<CardOptions, "token"> = {}): FramedCard {
+  const card = new FramedCard({ origin: ORIGIN, frameUrl: `${ORIGIN}/embed/emb_1` }, parseOptions({ token, ...options }), token);
+  cards.push(card);
+  return card;
+}
+
+function mount(card: FramedCard): Frame {
+  card.mount("#card");
+  const element = document.querySelector("iframe");
+  if (element === null) throw new Error("there is no frame");
+  return new Frame(element);
+}
+
+/** Messages over a real MessagePort arrive in tasks of their own. */
+const delivered = () => new Promise<void>((done) => setTimeout(done, 20));
+
+function record(card: FramedCard): [string, unknown][] {
+  const seen: [string, unknown][] = [];
+  for (const event of ["ready", "revealed", "hidden", "copied", "expired", "error"] as const) {
+    card.on(event, (detail: CardEvents[typeof event]) => seen.push([event, detail]));
+  }
+  return seen;
+}
+
+describe("mount", () => {
+  it("makes the frame", () => {
+    const { element } = mount(make(TOKEN, { appearance: { theme: "dark" } }));
+    expect(element.getAttribute("src")).toBe(`${ORIGIN}/embed/emb_1`);
+    expect(element.title).toBe("Card details");
+    expect(element.getAttribute("allow")).toBe("clipboard-write");
+    expect(element.dataset["testid"]).toBe("cardveil-frame");
+    expect(element.style.getPropertyValue("color-scheme")).toBe("dark");
+    expect(element.outerHTML).not.toContain(TOKEN);
+  });
+
+  it("takes an element too, and says when there is none", () => {
+    const card = make();
+    expect(() => card.mount("#nowhere")).toThrow(expect.objectContaining({ code: "bad_option" }));
+    expect(() => card.mount(null as unknown as Element)).toThrow(expect.objectContaining({ code: "bad_option" }));
+    card.mount(document.body);
+    expect(document.querySelectorAll("body > iframe")).toHaveLength(1);
+    expect(() => card.mount("#card")).toThrow(expect.objectContaining({ code: "bad_option" }));
+    card.destroy();
+    expect(() => card.mount("#card")).toThrow(expect.objectContaining({ code: "bad_option" }));
+  });
+});
+
+describe("handshake", () => {
+  it("answers its own frame at its own origin and no other", () => {
+    const frame = mount(make());
+    for (const wrong of [
+      { source: window },
+      { source: null },
+      { origin: "https://evil.example" },
+      { origin: `${ORIGIN}.evil.example` },
+      { data: { cardveil: 2, type: "hello" } },
+      { data: "hello" },
+    ]) {
+      frame.hello(wrong);
+      expect(frame.window.postMessage).not.toHaveBeenCalled();
+    }
+    frame.hello();
+    expect(frame.window.postMessage).toHaveBeenCalledOnce();
+  });
+
+  it("configures, waits for ready, reveals, and gives the token when asked", async () => {
+    const token = vi.fn(async () => TOKEN);
+    const card = make(token);
+    const seen = record(card);
+    const frame = mount(card);
+    frame.hello();
+    await delivered();
+    expect(frame.types).toEqual(["configure"]);
+    frame.say({ type: "ready", nonce: "not-the-nonce-that-was-sent" });
+    await delivered();
+    expect(seen).toEqual([]);
+    frame.ready();
+    await delivered();
+    expect(frame.types).toEqual(["configure", "reveal"]);
+    expect(token).not.toHaveBeenCalled();
+    frame.say({ type: "needToken" });
+    await delivered();
+    expect(frame.heard.at(-1)).toEqual({ type: "token", token: TOKEN });
+    frame.say({ type: "revealed", fields: ["pan"] });
+    frame.say({ type: "copied", field: "pan" });
+    frame.say({ type: "expired" });
+    frame.say({ type: "hidden" });
+    frame.say({ type: "error", code: "internal", message: "m", retryable: true, requestId: "req_1" });
+    frame.say({ type: "height", px: 325 });
+    frame.say({ type: "revealed", fields: ["4111111111111111"] });
+    await delivered();
+    expect(seen).toEqual([
+      ["ready", undefined],
+      ["revealed", { fields: ["pan"] }],
+      ["copied", { field: "pan" }],
+      ["expired", undefined],
+      ["hidden", undefined],
+      ["error", expect.objectContaining({ code: "internal", message: "m", retryable: true, requestId: "req_1" })],
+    ]);
+    expect(frame.element.style.height).toBe("325px");
+  });
+
+  it("starts anew when the frame was loaded again", async () => {
+    const card = make();
+    const seen = record(card);
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    await delivered();
+    frame.hello();
+    frame.ready();
+    await delivered();
+    expect(seen.filter(([event]) => event === "ready")).toHaveLength(2);
+    expect(frame.types).toEqual(["configure", "reveal", "configure", "reveal"]);
+  });
+
+  it("keeps several cards apart", async () => {
+    const [a, b] = [make("cvt_test_a"), make("cvt_test_b")];
+    const frameA = mount(a);
+    b.mount("#card");
+    const frameB = new Frame(document.querySelectorAll("iframe")[1] as HTMLIFrameElement);
+    frameB.hello();
+    frameB.ready();
+    frameB.say({ type: "needToken" });
+    await delivered();
+    expect(frameA.window.postMessage).not.toHaveBeenCalled();
+    expect(frameB.heard.at(-1)).toEqual({ type: "token", token: "cvt_test_b" });
+  });
+});
+
+describe("token", () => {
+  async function asked(token: CardOptions["token"], times = 1): Promise<{ frame: Frame; card: FramedCard }> {
+    const card = make(token);
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    for (let i = 0; i < times; i += 1) {
+      frame.say({ type: "needToken" });
+      await delivered();
+    }
+    return { frame, card };
+  }
+
+  it("as a string serves once", async () => {
+    const { frame } = await asked(TOKEN, 2);
+    expect(frame.heard.slice(-2)).toEqual([{ type: "token", token: TOKEN }, { type: "noToken", code: "token_refused" }]);
+  });
+
+  it("as a function is asked for each time", async () => {
+    let count = 0;
+    const { frame } = await asked(() => `cvt_test_${(count += 1)}`, 2);
+    expect(frame.heard.slice(-2)).toEqual([{ type: "token", token: "cvt_test_1" }, { type: "token", token: "cvt_test_2" }]);
+  });
+
+  it.each<[string, () => unknown]>([
+    ["throws", () => { throw new Error("no"); }],
+    ["rejects", () => Promise.reject(new Error("no"))],
+    ["gives nothing", () => undefined],
+    ["gives an object", () => ({ token: TOKEN })],
+    ["gives a token with a space", () => "a b"],
+  ])("of a function that %s becomes token_failed", async (_, token) => {
+    const log = vi.spyOn(console, "error").mockImplementation(() => {});
+    const { frame } = await asked(token as () => string);
+    expect(frame.heard.at(-1)).toEqual({ type: "noToken", code: "token_failed" });
+    expect(log).toHaveBeenCalledOnce();
+  });
+
+  it("that comes too late becomes token_failed", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const card = make(() => new Promise<string>(() => {}));
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    frame.say({ type: "needToken" });
+    const turn = () => new Promise((done) => setImmediate(done));
+    for (let i = 0; i < 20; i += 1) await turn();
+    await vi.advanceTimersByTimeAsync(30_000);
+    for (let i = 0; i < 20; i += 1) await turn();
+    expect(frame.heard.at(-1)).toEqual({ type: "noToken", code: "token_failed" });
+  });
+
+  it("that arrives after destroy goes nowhere", async () => {
+    let give = (_: string) => {};
+    const { frame, card } = await asked(() => new Promise((resolve) => (give = resolve)));
+    card.destroy();
+    give(TOKEN);
+    await delivered();
+    expect(frame.types).not.toContain("token");
+  });
+});
+
+describe("hide and reveal", () => {
+  it("before ready decide how the card starts", async () => {
+    const card = make();
+    const frame = mount(card);
+    card.hide();
+    frame.hello();
+    frame.ready();
+    await delivered();
+    expect(frame.types).toEqual(["configure", "hide"]);
+    card.reveal();
+    card.hide();
+    await delivered();
+    expect(frame.types.slice(2)).toEqual(["reveal", "hide"]);
+  });
+});
+
+describe("destroy", () => {
+  it("right after mount spends nothing, as in StrictMode", async () => {
+    const token = vi.fn(async () => TOKEN);
+    const card = make(token);
+    const seen = record(card);
+    const frame = mount(card);
+    card.destroy();
+    frame.hello();
+    await delivered();
+    expect(frame.window.postMessage).not.toHaveBeenCalled();
+    expect(token).not.toHaveBeenCalled();
+    expect(document.querySelector("iframe")).toBeNull();
+    expect(seen).toEqual([]);
+  });
+
+  it("tells the frame and takes it away", async () => {
+    const card = make();
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    await delivered();
+    card.destroy();
+    await delivered();
+    expect(frame.types.at(-1)).toBe("destroy");
+    expect(document.querySelector("iframe")).toBeNull();
+  });
+
+  it("never throws, whatever was done to the page", () => {
+    const card = make();
+    card.destroy();
+    card.destroy();
+    const other = make();
+    mount(other);
+    document.body.innerHTML = "";
+    other.destroy();
+    other.reveal();
+    other.hide();
+  });
+
+  it("calls nobody afterwards", async () => {
+    const card = make();
+    const seen = record(card);
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    frame.say({ type: "hidden" });
+    card.destroy();
+    await delivered();
+    expect(seen).toEqual([]);
+  });
+});
+
+describe("a frame that does not come", () => {
+  beforeEach(() => void vi.useFakeTimers());
+
+  it("times out after 10 s", () => {
+    const card = make();
+    const seen = record(card);
+    mount(card);
+    vi.advanceTimersByTime(9_999);
+    expect(seen).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(seen).toEqual([["error", expect.objectContaining({ code: "frame_timeout", retryable: true })]]);
+    expect(document.querySelector("[data-testid=cardveil-error]")?.textContent).toContain("Reload the page");
+    expect(document.querySelector("iframe")?.style.display).toBe("none");
+    card.destroy();
+    expect(document.querySelector("#card")?.children).toHaveLength(0);
+  });
+
+  it("is blocked when something else loaded", () => {
+    const card = make();
+    const seen = record(card);
+    const { element } = mount(card);
+    vi.advanceTimersByTime(3_000);
+    element.dispatchEvent(new Event("load"));
+    vi.advanceTimersByTime(2_000);
+    vi.advanceTimersByTime(60_000);
+    expect(seen).toEqual([["error", expect.objectContaining({ code: "frame_blocked", message: expect.stringContaining(`frame-src ${ORIGIN}`) })]]);
+  });
+
+  it("is blocked when the page's policy says so", () => {
+    const card = make();
+    const seen = record(card);
+    mount(card);
+    const violation = (blockedURI: string, effectiveDirective: string) =>
+      document.dispatchEvent(Object.assign(new Event("securitypolicyviolation"), { blockedURI, effectiveDirective }));
+    violation("https://ads.example", "frame-src");
+    violation(ORIGIN, "img-src");
+    expect(seen).toEqual([]);
+    violation(ORIGIN, "frame-src");
+    expect(seen).toEqual([["error", expect.objectContaining({ code: "frame_blocked" })]]);
+  });
+
+  it("is no longer waited for once it said hello", () => {
+    const card = make();
+    const seen = record(card);
+    const frame = mount(card);
+    frame.hello();
+    frame.element.dispatchEvent(new Event("load"));
+    vi.advanceTimersByTime(60_000);
+    expect(seen).toEqual([]);
+  });
+
+  it("is told to the console when nobody listens", () => {
+    const log = vi.spyOn(console, "error").mockImplementation(() => {});
+    mount(make());
+    vi.advanceTimersByTime(10_000);
+    expect(log).toHaveBeenCalledWith(expect.objectContaining({ code: "frame_timeout" }));
+  });
+});
+
+describe("handlers", () => {
+  it("can be taken away, and know their events", async () => {
+    const card = make();
+    const handler = vi.fn();
+    const off = card.on("ready", handler);
+    off();
+    expect(() => card.on("nonsense" as "ready", handler)).toThrow(expect.objectContaining({ code: "bad_option" }));
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    await delivered();
+    expect(handler).not.toHaveBeenCalled();
+  });
+});

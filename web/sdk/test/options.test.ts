@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import type { CardOptions, CardveilOptions } from "../src/api.ts";
+import { parseOptions, parsePlace } from "../src/options.ts";
+
+const embed = "emb_1";
+const served = "https://cards.example.com/sdk/v1/cardveil.js";
+
+describe("where the frame lives", () => {
+  it.each<[CardveilOptions, string | undefined, string]>([
+    [{ embed }, served, "https://cards.example.com/embed/emb_1"],
+    [{ embed, clientUrl: "http://127.0.0.1:7420" }, undefined, "http://127.0.0.1:7420/embed/emb_1"],
+    [{ embed, clientUrl: "https://cards.example.com/" }, "https://shop.example/app.js", "https://cards.example.com/embed/emb_1"],
+  ])("%j from %s", (options, script, frameUrl) => {
+    expect(parsePlace(options, script)).toEqual({ origin: new URL(frameUrl).origin, frameUrl });
+  });
+
+  it.each<[string, unknown, string | undefined]>([
+    ["embed", {}, served],
+    ["embed", undefined, served],
+    ["embed", { embed: "emb_/../evil" }, served],
+    ["embed", { embed: 1 }, served],
+    // A bundled copy comes from the shop's own origin, which has no frames to offer.
+    ["clientUrl", { embed }, "https://shop.example/assets/app.js"],
+    ["clientUrl", { embed }, undefined],
+    ["clientUrl", { embed, clientUrl: "cards.example.com" }, served],
+    ["clientUrl", { embed, clientUrl: "javascript:alert(1)" }, served],
+    ["clientUrl", { embed, clientUrl: "https://cards.example.com/base" }, served],
+  ])("refuses a wrong %s: %j", (option, options, script) => {
+    expect(() => parsePlace(options as CardveilOptions, script)).toThrow(
+      expect.objectContaining({ code: "bad_option", retryable: false, message: expect.stringContaining(`"${option}"`) }),
+    );
+  });
+});
+
+describe("what a card is to be", () => {
+  it("has defaults", () => {
+    document.documentElement.lang = "de-AT";
+    expect(parseOptions({ token: "cvt_test_1" })).toEqual({
+      renewable: false,
+      fields: ["pan", "expiry", "cvv", "name"],
+      appearance: { theme: "auto" },
+      locale: "de-AT",
+      hideAfter: 60,
+      copy: ["pan"],
+      labels: {},
+    });
+    document.documentElement.lang = "";
+    expect(parseOptions({ token: async () => "t" })).toMatchObject({ renewable: true, locale: "en" });
+  });
+
+  it("takes copy as a yes or no", () => {
+    expect(parseOptions({ token: "t", copy: true }).copy).toEqual(["pan", "cvv"]);
+    expect(parseOptions({ token: "t", copy: false }).copy).toEqual([]);
+  });
+
+  it.each<[string, unknown]>([
+    ["token", undefined],
+    ["token", ""],
+    ["token", 1],
+    ["fields", []],
+    ["fields", ["pin"]],
+    ["fields", "pan"],
+    ["appearance", { theme: "neon" }],
+    ["appearance", { accent: "red" }],
+    ["locale", "english!"],
+    ["hideAfter", 4],
+    ["hideAfter", 301],
+    ["hideAfter", "60"],
+    ["copy", ["name"]],
+    ["labels", { hide: "" }],
+  ])("refuses a wrong %s: %j", (option, value) => {
+    const options = { token: "t", [option]: value } as CardOptions;
+    expect(() => parseOptions(options)).toThrow(
+      expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`"${option}"`) }),
+    );
+  });
+});
