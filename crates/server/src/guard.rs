@@ -77,9 +77,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(app: Arc<App>, permission: Permission, pattern: &str) -> Self {
+    pub(crate) fn new(permission: Permission, pattern: &str) -> Self {
         Self {
-            app,
             permission,
             pattern: pattern.into(),
         }

@@ -111,6 +111,7 @@ impl Listener {
         request.extensions_mut().insert(Call {
             id: Arc::clone(&id),
             ip,
+            app: Arc::clone(&self.app),
         });
         let method = method_name(request.method());
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();

@@ -15,7 +15,7 @@ use cardveil_core::port::CardRef;
 use cardveil_core::token::Operation;
 use http::{HeaderMap, header};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::extract::{self, Header, Query};
@@ -27,36 +27,6 @@ use crate::{App, Shared};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     surface.route(Permission::Equals, routes!(access_token))
-}
-
-/// The parameters of seed 001, for the description.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(
-    dead_code,
-    reason = "read by the OpenAPI derive; the handler reads the query itself"
-)]
-struct AccessTokenParams {
-    /// The ID of the account to work with.
-    #[param(rename = "accountId", example = "F50091")]
-    account_id: String,
-    /// The ID of the person to work with.
-    #[param(
-        rename = "personId",
-        format = "uuid",
-        example = "775596ae-2624-40af-a9dc-9756110a4a04"
-    )]
-    person_id: Option<String>,
-    /// The MFA session id.
-    #[param(rename = "sessionId", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")]
-    session_id: Option<String>,
-    /// The security token e.g. MFA code.
-    #[param(example = "123456")]
-    token: Option<String>,
-    /// The operation for which a client token is requested: `VIEW_CARD` (default) or
-    /// `ADD_CARD_TO_WALLET`.
-    #[param(rename = "operationName", example = "VIEW_CARD")]
-    operation_name: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -71,7 +41,14 @@ struct AccessToken {
 /// it to a digital wallet. It expires after 5 minutes (seed 001).
 #[utoipa::path(
     get, path = "/v2/cards/{cardId}/access-token", tag = "Equals Money", operation_id = "getClientToken",
-    params(("cardId" = String, Path, format = "uuid", description = "The ID of the card to work with."), AccessTokenParams),
+    params(
+        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
+        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+        ("sessionId" = Option<String>, Query, description = "The MFA session id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb"),
+        ("token" = Option<String>, Query, description = "The security token e.g. MFA code.", example = "123456"),
+        ("operationName" = Option<String>, Query, description = "The operation for which a client token is requested: `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.", example = "VIEW_CARD"),
+    ),
     responses(
         (status = 200, description = "OK", body = AccessToken),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
