@@ -1,0 +1,64 @@
+/** The real server, as `cardveil demo --json` starts it. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export interface DemoCard {
+  card_no: string;
+  card_id: string;
+  last_four: string;
+  state: string;
+}
+
+export interface Demo {
+  shop_url: string;
+  client_url: string;
+  merchant_url: string;
+  admin_url: string;
+  embed: string;
+  cards: DemoCard[];
+  stop(): Promise<void>;
+}
+
+const BINARY = process.env["CARDVEIL_BIN"] ?? fileURLToPath(new URL("../../../target/release/cardveil", import.meta.url));
+
+/** Resolves when the demo says that it is ready. Ends the process, by its id, on `stop`. */
+export async function startDemo(): Promise<Demo> {
+  const base = await freePortBase();
+  const child = spawn(BINARY, ["demo", "--json", "--port-base", String(base)], { stdio: ["ignore", "pipe", "pipe"] });
+  const complaints: string[] = [];
+  createInterface({ input: child.stderr }).on("line", (line) => {
+    complaints.push(line);
+    if (complaints.length > 50) complaints.shift();
+  });
+  const ended = once(child, "close");
+  const ready = once(createInterface({ input: child.stdout }), "line");
+  const first = await Promise.race([ready, ended]);
+  if (typeof first[0] !== "string") throw new Error(`${BINARY} ended before it was ready:\n${complaints.join("\n")}`);
+  return {
+    ...JSON.parse(first[0]),
+    async stop() {
+      child.kill("SIGTERM");
+      await ended;
+    },
+  };
+}
+
+/** The demo listens on this port and on those 10, 20 and 30 above it. */
+async function freePortBase(): Promise<number> {
+  for (;;) {
+    const base = 20_000 + Math.floor(Math.random() * 20_000);
+    const free = await Promise.all([0, 10, 20, 30].map((above) => isFree(base + above)));
+    if (free.every(Boolean)) return base;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer()
+      .once("error", () => resolve(false))
+      .listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}

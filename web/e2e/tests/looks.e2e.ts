@@ -1,0 +1,158 @@
+/** What people see and hear: keyboard, screen readers (axe), small screens, pictures to look at. */
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import type { Browser, Frame, Locator } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { launch } from "../src/browser.ts";
+import { Cardholder } from "../src/cardholder.ts";
+import { type Demo, startDemo } from "../src/demo.ts";
+
+const SCREENSHOTS = new URL("../screenshots/", import.meta.url).pathname;
+
+let demo: Demo;
+let browser: Browser;
+let axe: string;
+let ada: Cardholder;
+
+beforeAll(async () => {
+  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  await mkdir(SCREENSHOTS, { recursive: true });
+  [demo, browser] = await Promise.all([startDemo(), launch()]);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+
+afterEach(() => ada?.leave());
+
+async function arrive(options: Parameters<typeof Cardholder.arrive>[2] = {}): Promise<void> {
+  ada = await Cardholder.arrive(browser, demo, { reducedMotion: "reduce", ...options });
+}
+
+/** What axe has against a document; its own rules, each with the first element that breaks it. */
+async function complaints(frame: Frame): Promise<string[]> {
+  await frame.evaluate(axe);
+  const isPage = frame === ada.page.mainFrame();
+  const paper = await ada.page.evaluate(() => getComputedStyle(document.querySelector(".stage") as Element).backgroundColor);
+  return frame.evaluate(async ({ isPage, paper }) => {
+    const { axe } = window as unknown as { axe: { run(options: object): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } };
+    // axe cannot reach from one site into another, so each document is asked by itself. It does not see
+    // the page through the transparent frame, and the one heading that a page must have is the page's.
+    if (!isPage) document.documentElement.style.background = paper;
+    const rules = { "page-has-heading-one": { enabled: isPage } };
+    const { violations } = await axe.run({ iframes: false, rules });
+    document.documentElement.style.background = "";
+    return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+  }, { isPage, paper });
+}
+
+const fits = (frame: Frame) =>
+  frame.evaluate(() => ({
+    sideways: document.documentElement.scrollWidth <= window.innerWidth,
+    down: document.documentElement.scrollHeight <= window.innerHeight,
+  }));
+
+describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
+  it("axe finds nothing in the page or in any state of the frame", async () => {
+    await arrive({ colorScheme });
+    expect(await complaints(ada.page.mainFrame())).toEqual([]);
+    await ada.show();
+    expect(await complaints(ada.page.mainFrame())).toEqual([]);
+    expect(await complaints(ada.frame)).toEqual([]);
+    await ada.in("show-cvv").click();
+    await ada.in("cvv").waitFor();
+    expect(await complaints(ada.frame)).toEqual([]);
+    await ada.in("hide").click();
+    await ada.in("show").waitFor();
+    expect(await complaints(ada.frame)).toEqual([]);
+    await ada.by("close-card").click();
+    await ada.mount({ token: "cvt_test_spent" }, "error");
+    expect(await complaints(ada.frame)).toEqual([]);
+  });
+
+  it.each([
+    ["wide", 1100, 860],
+    ["375", 375, 1400],
+    ["320", 320, 1400],
+  ])("fits %s, and is there to look at", async (name, width, height) => {
+    await arrive({ colorScheme, viewport: { width, height }, deviceScaleFactor: 2 });
+    const shoot = (state: string) => ada.page.screenshot({ path: `${SCREENSHOTS}${state}-${name}-${colorScheme}.png` });
+    await shoot("shop");
+    await ada.show();
+    await ada.in("show-cvv").click();
+    await ada.in("cvv").waitFor();
+    expect(await fits(ada.frame)).toEqual({ sideways: true, down: true });
+    expect(await fits(ada.page.mainFrame())).toMatchObject({ sideways: true });
+    await shoot("shown");
+    await ada.in("hide").click();
+    await ada.in("show").waitFor();
+    await shoot("hidden");
+    await ada.by("close-card").click();
+    await ada.mount({ token: "cvt_test_spent" }, "error");
+    expect(await fits(ada.frame)).toMatchObject({ sideways: true });
+    await shoot("refused");
+  });
+});
+
+it("can be read in forced colours", async () => {
+  await arrive({ forcedColors: "active" });
+  await ada.show();
+  const border = await ada.frame.evaluate(() => getComputedStyle(document.querySelector(".face") as Element).borderTopStyle);
+  expect(border).toBe("solid");
+  await ada.page.screenshot({ path: `${SCREENSHOTS}shown-forced-colours.png` });
+});
+
+it("can be done by keyboard alone, and the focus comes out again", async () => {
+  await arrive();
+  const press = (key: string) => ada.page.keyboard.press(key);
+  const focused = () =>
+    Promise.all([ada.page.mainFrame(), ...ada.page.frames().slice(1)].map((frame) => frame.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset["testid"] ?? "")));
+  const tabTo = async (testid: string) => {
+    for (let presses = 0; presses < 20; presses += 1) {
+      if ((await focused()).includes(testid)) return;
+      await press("Tab");
+    }
+    throw new Error(`Tab does not come to ${testid}, but to ${await focused()}`);
+  };
+  await tabTo("show-card");
+  await press("Enter");
+  await ada.in("hide").waitFor();
+  await ada.page.evaluate(() => (document.activeElement as HTMLElement).blur());
+  await tabTo("cardveil-copy-pan");
+  await press("Enter");
+  await ada.by("seen-copied").or(ada.by("seen-error")).first().waitFor();
+  await tabTo("cardveil-show-cvv");
+  await press("Space");
+  await ada.in("cvv").waitFor();
+  // The button is gone; the focus stays where it was, on the digits.
+  expect(await focused()).toContain("cardveil-cvv");
+  await press("Tab");
+  expect(await focused()).toContain("cardveil-hide");
+  await press("Tab");
+  expect((await focused())[0]).toBe("close-card");
+  await press("Shift+Tab");
+  expect(await focused()).toContain("cardveil-hide");
+  await press("Enter");
+  await ada.in("show").waitFor();
+  expect(await focused()).toContain("cardveil-show");
+  await press("Tab");
+  expect((await focused())[0]).toBe("close-card");
+});
+
+it("tells a screen reader what happened, and digits only where they are looked for", async () => {
+  await arrive();
+  await ada.show();
+  const spoken = (role: string): Promise<string[]> => ada.frame.locator(`[role=${role}]`).allTextContents();
+  expect(await spoken("status")).toEqual(["", "Card details shown"]);
+  const number: Locator = ada.frame.getByRole("img", { name: /^Card number: (\d ){3}\d, / });
+  expect(await number.count()).toBe(1);
+  expect(await ada.frame.getByRole("button", { name: "Copy card number" }).count()).toBe(1);
+  expect(await ada.frame.getByRole("button", { name: "Show CVV" }).count()).toBe(1);
+  expect(await ada.frame.getByRole("group", { name: "Your card" }).count()).toBe(1);
+  await ada.in("hide").click();
+  await ada.in("show").waitFor();
+  expect(await spoken("status")).toEqual(["", "Card details hidden"]);
+  expect(await number.count()).toBe(0);
+});
