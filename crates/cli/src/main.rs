@@ -1,1 +1,111 @@
-fn main() {}
+//! `cardveil`: the only binary, and the only place where everything is put together.
+//!
+//! Data goes to stdout, everything else to stderr; `--json` on every command that prints data. Exit
+//! codes: 0 done, 1 failed, 2 wrong usage, 3 done in part (an import that refused lines).
+
+mod cards;
+mod config;
+mod demo;
+mod deployment;
+mod doctor;
+mod import;
+mod operate;
+mod print;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Shows a cardholder their own card, and nobody else
+#[derive(Parser)]
+#[command(name = "cardveil", version, arg_required_else_help = true)]
+struct Cli {
+    /// The configuration file
+    #[arg(
+        long,
+        global = true,
+        env = "CARDVEIL_CONFIG",
+        default_value = "cardveil.toml"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything at once, with test cards and a shop page to click
+    Demo(demo::Args),
+    /// Create a deployment: configuration, root key, database
+    Init(operate::InitArgs),
+    /// Serve the three listeners
+    Serve,
+    /// Check a deployment and say what to mend
+    Doctor(print::Format),
+    /// Merchants: the partners whose servers call
+    #[command(subcommand)]
+    Merchant(operate::MerchantCommand),
+    /// Credentials: the Api-Keys of merchants
+    #[command(subcommand)]
+    Credential(operate::CredentialCommand),
+    /// Embeds: the public ids that name who may frame a card
+    #[command(subcommand)]
+    Embed(operate::EmbedCommand),
+    /// Cards
+    #[command(subcommand)]
+    Card(cards::CardCommand),
+    /// Client tokens
+    #[command(subcommand)]
+    Token(operate::TokenCommand),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(operate::AuditCommand),
+    /// The epoch: no token outlives it
+    #[command(subcommand)]
+    Epoch(operate::EpochCommand),
+    /// Print the OpenAPI description of all listeners
+    Openapi,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            print::error(&error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    deployment::forbid_core_dumps()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let config = &cli.config;
+    let done = |()| ExitCode::SUCCESS;
+    match cli.command {
+        Command::Demo(args) => runtime.block_on(demo::run(args)).map(done),
+        Command::Init(args) => runtime.block_on(operate::init(args)).map(done),
+        Command::Serve => runtime.block_on(serve::run(config)).map(done),
+        Command::Doctor(format) => runtime.block_on(doctor::run(config, format)),
+        Command::Merchant(command) => runtime
+            .block_on(operate::merchant(config, command))
+            .map(done),
+        Command::Credential(command) => runtime
+            .block_on(operate::credential(config, command))
+            .map(done),
+        Command::Embed(command) => runtime.block_on(operate::embed(config, command)).map(done),
+        Command::Card(command) => runtime.block_on(cards::run(config, command)),
+        Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
+        Command::Audit(command) => runtime.block_on(operate::audit(config, command)).map(done),
+        Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
+        Command::Openapi => print::json_pretty(&cardveil_server::document()).map(done),
+    }
+}

@@ -163,13 +163,13 @@ impl Listener {
         loop {
             let place = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
                 place = Arc::clone(&places).acquire_owned() => place,
             };
             let Ok(place) = place else { break };
             let (stream, peer) = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
                 accepted = tcp.accept() => match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
@@ -216,6 +216,12 @@ impl Listener {
             );
         }
     }
+}
+
+/// Waits until the server is to stop.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say so has gone, which says so.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Forgets, from time to time, what the rate limiter no longer needs.

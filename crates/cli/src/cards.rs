@@ -1,0 +1,188 @@
+//! `cardveil card`: add, list, show, set, import. No command prints a card number (PCI DSS 3.4.2).
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use cardveil_core::audit::{Kind, Target};
+use cardveil_core::card::{Card, State};
+use cardveil_core::id::{CardNo, MerchantId};
+use cardveil_core::port::{Admin as _, CardFilter, CardRef, Change, Registry as _};
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::deployment::{Deployment, operator};
+use crate::import;
+use crate::operate::{missing, refused, show_all, show_one};
+use crate::print::Format;
+
+#[derive(Subcommand)]
+pub(crate) enum CardCommand {
+    /// Add one; it is read as one JSON object from standard input, so that no number is in the
+    /// shell's history
+    Add {
+        /// Of which merchant
+        #[arg(long)]
+        merchant: MerchantId,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Add many from a CSV or JSON lines file; `-` reads standard input
+    Import(import::Args),
+    /// List cards
+    List {
+        /// Of this merchant only
+        #[arg(long)]
+        merchant: Option<MerchantId>,
+        /// In this state only
+        #[arg(long, value_parser = state)]
+        state: Option<State>,
+        /// Skip so many
+        #[arg(long, default_value_t = 0)]
+        offset: usize,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show one
+    Show {
+        card_no: CardNo,
+        /// Of which merchant
+        #[arg(long)]
+        merchant: MerchantId,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change one's state
+    Set {
+        card_no: CardNo,
+        /// Of which merchant
+        #[arg(long)]
+        merchant: MerchantId,
+        /// pending, unactivated, active, suspended, replaced, terminated or failed
+        #[arg(long, value_parser = state)]
+        state: State,
+    },
+}
+
+fn state(text: &str) -> Result<State, String> {
+    State::parse(text).ok_or_else(|| {
+        let names = State::ALL.map(State::as_str).join(", ");
+        format!("must be one of {names}")
+    })
+}
+
+/// A card as it may be shown.
+#[derive(Serialize)]
+pub(crate) struct CardView {
+    card_no: String,
+    card_id: String,
+    merchant: String,
+    account_id: String,
+    person_id: String,
+    r#type: &'static str,
+    state: &'static str,
+    network: &'static str,
+    last_four: String,
+    label: String,
+    has_cvv: bool,
+    created_at: String,
+}
+
+impl From<&Card> for CardView {
+    fn from(card: &Card) -> Self {
+        Self {
+            card_no: card.no.to_string(),
+            card_id: card.id.to_string(),
+            merchant: card.merchant.to_string(),
+            account_id: card.account.to_string(),
+            person_id: card.person.to_string(),
+            r#type: card.kind.as_str(),
+            state: card.state.as_str(),
+            network: card.network.as_str(),
+            last_four: card.last_four.as_str().to_owned(),
+            label: card.label.clone(),
+            has_cvv: card.sealed.cvv.is_some(),
+            created_at: card.created_at.to_string(),
+        }
+    }
+}
+
+/// `cardveil card`.
+pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<ExitCode> {
+    let house = Deployment::load(config).await?;
+    match command {
+        CardCommand::Import(args) => return import::run(&house, args).await,
+        CardCommand::Add { merchant, format } => {
+            let new = import::one_from_stdin(&house, &merchant)?;
+            let (no, merchant) = (new.no.clone(), new.merchant.clone());
+            let (change, event) = house.service.card_change(new, &operator())?;
+            house
+                .service
+                .change(change, event)
+                .await?
+                .map_err(refused)?;
+            show_one(&CardView::from(&find(&house, &merchant, no).await?), format)?;
+        }
+        CardCommand::List {
+            merchant,
+            state,
+            offset,
+            limit,
+            format,
+        } => {
+            let filter = CardFilter {
+                merchant,
+                person: None,
+                state,
+            };
+            let cards = house.store.cards(&filter, offset, limit).await?;
+            let views: Vec<_> = cards.iter().map(CardView::from).collect();
+            let columns = [
+                "card_no",
+                "merchant",
+                "type",
+                "state",
+                "network",
+                "last_four",
+                "label",
+            ];
+            show_all(&views, format, &columns)?;
+        }
+        CardCommand::Show {
+            card_no,
+            merchant,
+            format,
+        } => {
+            show_one(
+                &CardView::from(&find(&house, &merchant, card_no).await?),
+                format,
+            )?;
+        }
+        CardCommand::Set {
+            card_no,
+            merchant,
+            state,
+        } => {
+            let card = find(&house, &merchant, card_no).await?;
+            let target = Target {
+                card: Some(card.id),
+                ..Target::default()
+            };
+            let change = Change::SetCardState(card.id, state);
+            house
+                .change(change, Kind::CardChanged, Some(&merchant), target)
+                .await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn find(house: &Deployment, merchant: &MerchantId, no: CardNo) -> anyhow::Result<Card> {
+    house
+        .store
+        .card(merchant, &CardRef::No(no))
+        .await?
+        .ok_or_else(|| missing("card"))
+}

@@ -1,0 +1,347 @@
+//! The configuration: a TOML file and `CARDVEIL_` variables over it. Unknown keys are errors. No
+//! secret is in it: the root key is a path.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use cardveil_core::card::Environment;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::print::hinted;
+
+/// A deployment's configuration. See `docs/configuration.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// `sandbox` takes the schemes' test numbers only, `live` refuses them.
+    pub(crate) environment: Environment,
+    pub(crate) store: Store,
+    pub(crate) keys: Keys,
+    pub(crate) client: Client,
+    pub(crate) listen: Listen,
+    #[serde(default)]
+    pub(crate) network: Network,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) timestamp: Timestamp,
+    #[serde(default)]
+    pub(crate) issuer: Issuer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Store {
+    /// The SQLite file.
+    pub(crate) database: PathBuf,
+    /// The fence: a file outside the database's folder, by which a restored database is noticed.
+    /// Leave it out of backups.
+    pub(crate) fence: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keys {
+    /// The root key's file, outside the database's folder (PCI DSS 3.6.1.2).
+    pub(crate) root: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Client {
+    /// The client listener's origin as browsers see it.
+    pub(crate) origin: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// For partners' servers.
+    pub(crate) merchant: SocketAddr,
+    /// For the public.
+    pub(crate) client: SocketAddr,
+    /// For operators. It has no credentials: keep it on loopback or behind a firewall.
+    pub(crate) admin: SocketAddr,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Network {
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Calls a second of one credential; 0 means without limit.
+    pub(crate) credential_per_second: u32,
+    /// Calls a minute of one browser's address; 0 means without limit.
+    pub(crate) client_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            credential_per_second: 200,
+            client_per_minute: 120,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Timestamp {
+    /// How far in the future KeySecure's `Timestamp` may be. The contract says 0.
+    pub(crate) future_tolerance_ms: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Issuer {
+    /// Why CVVs are stored, and who answers for it. Left out, none is (PCI DSS 3.3.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store_cvv_reason: Option<String>,
+}
+
+/// Variables that are not configuration.
+const OTHER_VARIABLES: [&str; 2] = ["CARDVEIL_CONFIG", "CARDVEIL_LOG"];
+
+impl Config {
+    /// What `init` writes.
+    pub(crate) fn fresh(environment: Environment) -> Self {
+        let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            environment,
+            store: Store {
+                database: "data/cardveil.db".into(),
+                fence: "fence/cardveil.fence".into(),
+            },
+            keys: Keys {
+                root: "keys/root.key".into(),
+            },
+            client: Client {
+                origin: "http://127.0.0.1:7420".to_owned(),
+            },
+            listen: Listen {
+                merchant: local(7410),
+                client: local(7420),
+                admin: local(7430),
+            },
+            network: Network::default(),
+            limits: Limits::default(),
+            timestamp: Timestamp::default(),
+            issuer: Issuer::default(),
+        }
+    }
+
+    /// Reads the file and the variables; paths are relative to the file.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            hinted(
+                format!("cannot read {}: {error}", path.display()),
+                "run `cardveil init` first, or name the file with --config",
+            )
+        })?;
+        let variables = std::env::vars().filter(|(name, _)| name.starts_with("CARDVEIL_"));
+        let config = Self::parse(&text, variables)
+            .with_context(|| format!("{} is not a configuration", path.display()))?;
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
+        Ok(config.under(base))
+    }
+
+    fn parse(
+        text: &str,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> anyhow::Result<Self> {
+        let mut table: toml::Table = text.parse()?;
+        for (name, value) in variables {
+            if OTHER_VARIABLES.contains(&name.as_str()) {
+                continue;
+            }
+            let key = name.trim_start_matches("CARDVEIL_").to_lowercase();
+            let value = literal(&value);
+            match key.split_once('_') {
+                Some((section, key)) => {
+                    let section = table
+                        .entry(section.to_owned())
+                        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+                    let Some(section) = section.as_table_mut() else {
+                        anyhow::bail!("{name} names no setting");
+                    };
+                    section.insert(key.to_owned(), value);
+                }
+                None => {
+                    table.insert(key, value);
+                }
+            }
+        }
+        let config: Self = table.try_into()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        origin(&self.client.origin).context("client.origin")?;
+        let folder = self
+            .store
+            .database
+            .parent()
+            .unwrap_or_else(|| Path::new(""));
+        for (name, path) in [
+            ("keys.root", &self.keys.root),
+            ("store.fence", &self.store.fence),
+        ] {
+            if path.starts_with(folder) && folder != Path::new("") || path.parent() == Some(folder)
+            {
+                return Err(hinted(
+                    format!("{name} is in the database's folder"),
+                    "whoever copies the one must not get the other: move it to a folder of its own",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn under(mut self, base: &Path) -> Self {
+        for path in [
+            &mut self.store.database,
+            &mut self.store.fence,
+            &mut self.keys.root,
+        ] {
+            *path = base.join(&*path);
+        }
+        self
+    }
+
+    /// For the server.
+    pub(crate) fn settings(&self) -> cardveil_server::Settings {
+        cardveil_server::Settings {
+            client_origin: self.client.origin.clone(),
+            trusted_proxies: self.network.trusted_proxies.clone(),
+            timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
+            limits: cardveil_server::Limits {
+                credential_per_second: NonZeroU32::new(self.limits.credential_per_second),
+                client_per_minute: NonZeroU32::new(self.limits.client_per_minute),
+            },
+        }
+    }
+}
+
+/// A variable's value: TOML where it is TOML, a text otherwise.
+fn literal(value: &str) -> toml::Value {
+    let parsed = format!("value = {value}").parse::<toml::Table>();
+    let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+    parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()))
+}
+
+/// An origin in ASCII form: scheme, host, port, and nothing else. An app's own scheme is one too.
+pub(crate) fn origin(text: &str) -> anyhow::Result<String> {
+    let wrong = || {
+        hinted(
+            format!("{text:?} is not an origin"),
+            "give scheme, host and port only, such as https://shop.example",
+        )
+    };
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let host = url.host_str().ok_or_else(wrong)?;
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    let ascii = format!("{}://{host}{port}", url.scheme());
+    if ascii == text && !text.contains('*') {
+        Ok(ascii)
+    } else {
+        Err(wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh_text() -> String {
+        toml::to_string(&Config::fresh(Environment::Sandbox)).unwrap()
+    }
+
+    fn parse(text: &str, variables: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        Config::parse(text, variables)
+    }
+
+    #[test]
+    fn what_init_writes_is_read_back() {
+        assert_eq!(
+            parse(&fresh_text(), &[]).unwrap(),
+            Config::fresh(Environment::Sandbox)
+        );
+    }
+
+    #[test]
+    fn variables_stand_over_the_file() {
+        let variables = [
+            ("CARDVEIL_ENVIRONMENT", "live"),
+            ("CARDVEIL_LISTEN_MERCHANT", "127.0.0.1:9000"),
+            ("CARDVEIL_LIMITS_CLIENT_PER_MINUTE", "7"),
+            ("CARDVEIL_NETWORK_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
+            ("CARDVEIL_CONFIG", "elsewhere.toml"),
+        ];
+        let config = parse(&fresh_text(), &variables).unwrap();
+        assert_eq!(config.environment, Environment::Live);
+        assert_eq!(config.listen.merchant.port(), 9000);
+        assert_eq!(config.limits.client_per_minute, 7);
+        assert_eq!(config.network.trusted_proxies.len(), 1);
+    }
+
+    #[test]
+    fn unknown_keys_and_variables_are_errors() {
+        assert!(parse(&format!("surprise = 1\n{}", fresh_text()), &[]).is_err());
+        assert!(parse(&fresh_text(), &[("CARDVEIL_STORE_SURPRISE", "1")]).is_err());
+        assert!(parse(&fresh_text(), &[("CARDVEIL_SURPRISE", "1")]).is_err());
+        assert!(parse(&fresh_text(), &[("CARDVEIL_ENVIRONMENT_X", "1")]).is_err());
+    }
+
+    #[test]
+    fn the_root_key_and_the_fence_are_kept_from_the_database() {
+        for wrong in ["data/root.key", "data/keys/root.key"] {
+            assert!(
+                parse(&fresh_text(), &[("CARDVEIL_KEYS_ROOT", wrong)]).is_err(),
+                "{wrong}"
+            );
+            assert!(
+                parse(&fresh_text(), &[("CARDVEIL_STORE_FENCE", wrong)]).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_origin_is_exact() {
+        for right in [
+            "https://shop.example",
+            "http://localhost:7400",
+            "capacitor://localhost",
+        ] {
+            assert_eq!(origin(right).unwrap(), right);
+        }
+        for wrong in [
+            "https://shop.example/",
+            "https://*.example",
+            "shop.example",
+            "https://shop.example:443",
+            "https://Shop.example",
+            "https://a b",
+            "",
+            "null",
+            "https://u@shop.example",
+        ] {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A deployment put together: store, keys, vault, clock and chance.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use cardveil_core::audit::{Event, Kind, Source, Target};
+use cardveil_core::clock::{Clock as _, SystemClock};
+use cardveil_core::port::Keys as _;
+use cardveil_core::vault::Vault;
+use cardveil_core::{Entropy, Service};
+use cardveil_seal::{FileRoot, Keyring, SystemEntropy};
+use cardveil_store::sqlite::{Options, Sqlite};
+
+use crate::config::Config;
+use crate::print::{hinted, say};
+
+/// An open deployment.
+pub(crate) struct Deployment {
+    pub(crate) config: Config,
+    pub(crate) service: Service,
+    pub(crate) store: Arc<Sqlite>,
+}
+
+impl Deployment {
+    /// Opens the one that a configuration file describes.
+    pub(crate) async fn load(config: &Path) -> anyhow::Result<Self> {
+        Self::open(Config::load(config)?).await
+    }
+
+    /// Opens it; the root key and the class keys must be there.
+    pub(crate) async fn open(config: Config) -> anyhow::Result<Self> {
+        if !config.keys.root.exists() {
+            return Err(hinted(
+                format!("there is no root key at {}", config.keys.root.display()),
+                "run `cardveil init`, or put the key back: without it no card can be opened",
+            ));
+        }
+        Self::put_together(config).await
+    }
+
+    /// Opens it, and makes what is not there yet.
+    pub(crate) async fn create(config: Config) -> anyhow::Result<Self> {
+        for path in [
+            &config.store.database,
+            &config.store.fence,
+            &config.keys.root,
+        ] {
+            if let Some(folder) = path.parent() {
+                create_private_folder(folder)?;
+            }
+        }
+        if !config.keys.root.exists() {
+            FileRoot::create(&config.keys.root, &SystemEntropy)?;
+        }
+        Self::put_together(config).await
+    }
+
+    async fn put_together(config: Config) -> anyhow::Result<Self> {
+        let clock = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let root = FileRoot::open(&config.keys.root)?;
+        let options = Options {
+            database: config.store.database.clone(),
+            fence: config.store.fence.clone(),
+        };
+        let (store, opened) = Sqlite::open(&options, clock.now())
+            .with_context(|| format!("cannot open {}", options.database.display()))?;
+        if let Some(raised) = opened.epoch_raised {
+            say(&format!(
+                "warning: the epoch was raised, so all outstanding tokens are refused: {}",
+                raised.why
+            ));
+        }
+        let environment = config.environment.as_str();
+        let mut wrapped = store.wrapped_keys().await?;
+        if wrapped.is_empty() {
+            let keys = Keyring::generate(&root, environment, &SystemEntropy)?;
+            let target = Target {
+                resource: Some("class keys".into()),
+                ..Target::default()
+            };
+            let event: Event = operator().event(clock.now(), Kind::KeysCreated, None, target);
+            // Another process may have been first; then its keys are the keys.
+            store.create_keys(keys, event).await?;
+            wrapped = store.wrapped_keys().await?;
+        }
+        let keyring = Keyring::open(&root, environment, &wrapped).map_err(|error| {
+            hinted(
+                format!("the class keys do not open: {error}"),
+                "the root key or the environment is not the one that this database was made with",
+            )
+        })?;
+        let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy));
+        let store = Arc::new(store);
+        let service = Service::new(
+            Arc::<Sqlite>::clone(&store),
+            Arc::new(vault),
+            clock,
+            entropy,
+        );
+        Ok(Self {
+            config,
+            service,
+            store,
+        })
+    }
+}
+
+/// The person at the command line, by the name of their account on the machine.
+pub(crate) fn operator() -> Source {
+    let name = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    Source::operator(name.unwrap_or_else(|| "unknown".to_owned()))
+}
+
+/// A folder that only its owner can look into.
+pub(crate) fn create_private_folder(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))
+}
+
+/// A core dump would hold card data and keys (P3).
+pub(crate) fn forbid_core_dumps() -> anyhow::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none).context("cannot forbid core dumps")
+}

@@ -1,0 +1,150 @@
+//! `cardveil doctor`: checks a deployment and says what to mend.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use cardveil_core::card::Environment;
+use cardveil_core::port::{Admin as _, Keys as _};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::demo;
+use crate::deployment::Deployment;
+use crate::print::{self, Format};
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Check {
+    what: &'static str,
+    ok: bool,
+    /// What was found; what to do about it when it is not well.
+    found: String,
+}
+
+fn check(what: &'static str, ok: bool, found: impl Into<String>) -> Check {
+    Check {
+        what,
+        ok,
+        found: found.into(),
+    }
+}
+
+/// Runs it: exit code 0 when all is well, 1 otherwise.
+pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCode> {
+    let mut checks = Vec::new();
+    match Config::load(config) {
+        Ok(loaded) => {
+            checks.push(check("configuration", true, config.display().to_string()));
+            settings(&loaded, &mut checks);
+            inside(loaded, &mut checks).await;
+        }
+        Err(error) => checks.push(check("configuration", false, format!("{error:#}"))),
+    }
+    let well = checks.iter().all(|check| check.ok);
+    if format.json {
+        print::json(&checks)?;
+    } else {
+        for check in &checks {
+            let mark = if check.ok { "ok  " } else { "MEND" };
+            print::line(&format!("{mark}  {:<14} {}", check.what, check.found))?;
+        }
+    }
+    Ok(if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+/// What the configuration alone tells.
+fn settings(config: &Config, checks: &mut Vec<Check>) {
+    for (what, path) in [
+        ("root key", &config.keys.root),
+        ("database", &config.store.database),
+        ("fence", &config.store.fence),
+    ] {
+        let found = match std::fs::metadata(path) {
+            Ok(meta) if meta.permissions().mode() & 0o077 == 0 => {
+                check(what, true, path.display().to_string())
+            }
+            Ok(_) => check(
+                what,
+                false,
+                format!("others can read {0}: chmod 600 {0}", path.display()),
+            ),
+            Err(error) => check(what, false, format!("{}: {error}", path.display())),
+        };
+        checks.push(found);
+    }
+    let origin = &config.client.origin;
+    let safe = origin.starts_with("https://")
+        || (config.environment == Environment::Sandbox && config.listen.client.ip().is_loopback());
+    let advice = format!("{origin} is not https: put a TLS proxy in front and name its origin");
+    checks.push(check(
+        "client origin",
+        safe,
+        if safe { origin.clone() } else { advice },
+    ));
+    let admin = config.listen.admin;
+    let kept = admin.ip().is_loopback();
+    let advice = format!("{admin} has no credentials: listen on loopback or behind a firewall");
+    checks.push(check(
+        "admin listener",
+        kept,
+        if kept { admin.to_string() } else { advice },
+    ));
+}
+
+/// What shows when it is opened.
+async fn inside(config: Config, checks: &mut Vec<Check>) {
+    let house = match Deployment::open(config).await {
+        Ok(house) => house,
+        Err(error) => {
+            checks.push(check("opening", false, format!("{error:#}")));
+            return;
+        }
+    };
+    let found = async {
+        let keys = house.store.wrapped_keys().await?.len();
+        let epoch = house.store.epoch().await?.0;
+        let merchants = house.store.merchants().await?.len();
+        let credentials = house.store.credentials().await?.len();
+        let embeds = house.store.embeds().await?.len();
+        let demo = demo::credentials_present(&house.service).await?;
+        anyhow::Ok((keys, epoch, merchants, credentials, embeds, demo))
+    };
+    match found.await {
+        Ok((keys, epoch, merchants, credentials, embeds, demo)) => {
+            checks.push(check("class keys", keys > 0, format!("{keys} open")));
+            checks.push(check("epoch", true, epoch.to_string()));
+            for (what, count, next) in [
+                ("merchants", merchants, "cardveil merchant add --name ..."),
+                (
+                    "credentials",
+                    credentials,
+                    "cardveil credential add --merchant ... --allow-ip ...",
+                ),
+                (
+                    "embeds",
+                    embeds,
+                    "cardveil embed add --merchant ... --origin https://...",
+                ),
+            ] {
+                let found = if count > 0 {
+                    count.to_string()
+                } else {
+                    format!("none: {next}")
+                };
+                checks.push(check(what, count > 0, found));
+            }
+            let found = if demo {
+                "the demo's are in it: everyone knows them"
+            } else {
+                "none"
+            };
+            checks.push(check("demo keys", !demo, found));
+        }
+        Err(error) => checks.push(check("reading", false, format!("{error:#}"))),
+    }
+}

@@ -1,0 +1,736 @@
+//! What an operator does: merchants, credentials, embeds, tokens, the audit log, the epoch.
+
+use std::io::{BufRead as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use cardveil_core::Time;
+use cardveil_core::audit::{Kind, Target};
+use cardveil_core::card::Environment;
+use cardveil_core::flow::{NewCredential, NewKey};
+use cardveil_core::id::{CardId, CardNo, CredentialId, EmbedId, MerchantId, PersonId};
+use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState, Scope};
+use cardveil_core::port::{
+    Admin as _, Audit as _, CardRef, Change, Registry as _, Selection, Taken, Tokens as _,
+};
+use cardveil_core::token::{ClientToken, TokenHash};
+use cardveil_seal::SystemEntropy;
+use clap::{Args, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::config::{self, Config};
+use crate::deployment::{Deployment, create_private_folder, operator};
+use crate::print::{self, Format, hinted, say};
+
+#[derive(Args)]
+pub(crate) struct InitArgs {
+    /// Where to put it
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Which cards it takes: the schemes' test numbers, or everything but those
+    #[arg(long, value_enum, default_value = "sandbox")]
+    environment: EnvironmentArg,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EnvironmentArg {
+    Sandbox,
+    Live,
+}
+
+/// `cardveil init`.
+pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
+    let environment = match args.environment {
+        EnvironmentArg::Sandbox => Environment::Sandbox,
+        EnvironmentArg::Live => Environment::Live,
+    };
+    create_private_folder(&args.dir)?;
+    let path = args.dir.join("cardveil.toml");
+    let text = toml::to_string(&Config::fresh(environment))?;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| {
+            hinted(
+                format!("cannot create {}: {error}", path.display()),
+                "choose an empty folder with --dir; a deployment that is there is never overwritten",
+            )
+        })?;
+    let deployment = Deployment::create(Config::load(&path)?).await?;
+    say(&format!("created {}", path.display()));
+    say(&format!(
+        "root key: {}",
+        deployment.config.keys.root.display()
+    ));
+    say("keep a copy of the root key in a safe place, apart from every backup of the database:");
+    say("without it no card can ever be opened again.");
+    say(&format!(
+        "next: cardveil --config {} merchant add --name \"...\"",
+        path.display()
+    ));
+    Ok(())
+}
+
+#[derive(Subcommand)]
+pub(crate) enum MerchantCommand {
+    /// Add one
+    Add {
+        /// Its name for people
+        #[arg(long)]
+        name: String,
+        /// Its id; made when left out
+        #[arg(long)]
+        id: Option<MerchantId>,
+        /// Its cardholders may not be shown card data (KeySecure 1013)
+        #[arg(long)]
+        pci_disabled: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List all
+    List(Format),
+    /// Show one
+    Show {
+        id: MerchantId,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change one
+    Set {
+        id: MerchantId,
+        /// Its name for people
+        #[arg(long)]
+        name: Option<String>,
+        /// Whether it may call
+        #[arg(long, value_enum)]
+        state: Option<MerchantStateArg>,
+        /// Whether its cardholders may be shown card data
+        #[arg(long)]
+        pci_enabled: Option<bool>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum MerchantStateArg {
+    Active,
+    Suspended,
+    Closed,
+}
+
+/// `cardveil merchant`.
+pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    match command {
+        MerchantCommand::Add {
+            name,
+            id,
+            pci_disabled,
+            format,
+        } => {
+            let id = id.unwrap_or_else(|| MerchantId::generate(&SystemEntropy));
+            let merchant = Merchant {
+                id,
+                name,
+                state: MerchantState::Active,
+                pci_enabled: !pci_disabled,
+                created_at: house.service.now(),
+            };
+            let change = Change::AddMerchant(merchant.clone());
+            house
+                .change(
+                    change,
+                    Kind::MerchantAdded,
+                    Some(&merchant.id),
+                    Target::default(),
+                )
+                .await?;
+            show_one(&merchant, format)
+        }
+        MerchantCommand::List(format) => show_all(
+            &house.store.merchants().await?,
+            format,
+            &["id", "name", "state", "pci_enabled"],
+        ),
+        MerchantCommand::Show { id, format } => show_one(&house.find_merchant(&id).await?, format),
+        MerchantCommand::Set {
+            id,
+            name,
+            state,
+            pci_enabled,
+        } => {
+            let mut merchant = house.find_merchant(&id).await?;
+            merchant.name = name.unwrap_or(merchant.name);
+            merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
+            merchant.state = match state {
+                None => merchant.state,
+                Some(MerchantStateArg::Active) => MerchantState::Active,
+                Some(MerchantStateArg::Suspended) => MerchantState::Suspended,
+                Some(MerchantStateArg::Closed) => MerchantState::Closed,
+            };
+            let change = Change::SetMerchant(merchant);
+            house
+                .change(change, Kind::MerchantChanged, Some(&id), Target::default())
+                .await
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CredentialCommand {
+    /// Add one; its Api-Key and secret are shown this once
+    Add {
+        /// Of which merchant
+        #[arg(long)]
+        merchant: MerchantId,
+        /// From where calls may come; repeat for several
+        #[arg(long = "allow-ip", required = true)]
+        allow_ip: Vec<IpNet>,
+        /// What it may do; repeat for several
+        #[arg(long = "scope", value_enum, default_value = "cards:read:any")]
+        scopes: Vec<ScopeArg>,
+        /// Bind it to one person, for cards:read:own
+        #[arg(long)]
+        person: Option<PersonId>,
+        /// When it ends (RFC 3339)
+        #[arg(long, value_parser = time)]
+        expires_at: Option<Time>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List all
+    List(Format),
+    /// Show one
+    Show {
+        id: CredentialId,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change one
+    Set {
+        id: CredentialId,
+        /// Put it into or out of use
+        #[arg(long)]
+        enabled: Option<bool>,
+        /// From where calls may come, in place of what was set; repeat for several
+        #[arg(long = "allow-ip")]
+        allow_ip: Vec<IpNet>,
+        /// When it ends (RFC 3339)
+        #[arg(long, value_parser = time)]
+        expires_at: Option<Time>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ScopeArg {
+    #[value(name = "cards:read:own")]
+    Own,
+    #[value(name = "cards:read:any")]
+    Any,
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    Time::parse_rfc3339(text).ok_or_else(|| "give a time such as 2027-01-01T00:00:00Z".to_owned())
+}
+
+/// A credential as it may be shown: without its hash and its sealed secret.
+#[derive(Serialize)]
+struct CredentialView<'a> {
+    id: &'a CredentialId,
+    merchant: &'a MerchantId,
+    state: CredentialState,
+    allowed_ips: &'a [IpNet],
+    scopes: &'a [Scope],
+    person: Option<PersonId>,
+    expires_at: Option<String>,
+    created_at: String,
+}
+
+impl<'a> From<&'a Credential> for CredentialView<'a> {
+    fn from(credential: &'a Credential) -> Self {
+        Self {
+            id: &credential.id,
+            merchant: &credential.merchant,
+            state: credential.state,
+            allowed_ips: &credential.allowed_ips,
+            scopes: &credential.scopes,
+            person: credential.person,
+            expires_at: credential.expires_at.map(|time| time.to_string()),
+            created_at: credential.created_at.to_string(),
+        }
+    }
+}
+
+/// `cardveil credential`.
+pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    match command {
+        CredentialCommand::Add {
+            merchant,
+            allow_ip,
+            scopes,
+            person,
+            expires_at,
+            format,
+        } => {
+            let scopes: Vec<Scope> = scopes
+                .into_iter()
+                .map(|scope| match scope {
+                    ScopeArg::Own => Scope::CardsReadOwn,
+                    ScopeArg::Any => Scope::CardsReadAny,
+                })
+                .collect();
+            if scopes == [Scope::CardsReadOwn] && person.is_none() {
+                return Err(hinted(
+                    "cards:read:own sees one person's cards",
+                    "give --person",
+                ));
+            }
+            let new = NewCredential {
+                merchant,
+                allowed_ips: allow_ip,
+                scopes,
+                person,
+                expires_at,
+                keys: None,
+            };
+            let added = house.service.add_credential(new, &operator()).await?;
+            let (credential, keys) = added.map_err(refused)?;
+            show_keys(&credential.id, &keys, format)
+        }
+        CredentialCommand::List(format) => {
+            let credentials = house.store.credentials().await?;
+            let views: Vec<_> = credentials.iter().map(CredentialView::from).collect();
+            show_all(
+                &views,
+                format,
+                &[
+                    "id",
+                    "merchant",
+                    "state",
+                    "allowed_ips",
+                    "scopes",
+                    "expires_at",
+                ],
+            )
+        }
+        CredentialCommand::Show { id, format } => show_one(
+            &CredentialView::from(&house.find_credential(&id).await?),
+            format,
+        ),
+        CredentialCommand::Set {
+            id,
+            enabled,
+            allow_ip,
+            expires_at,
+        } => {
+            let mut credential = house.find_credential(&id).await?;
+            credential.state = match enabled {
+                None => credential.state,
+                Some(true) => CredentialState::Enabled,
+                Some(false) => CredentialState::Disabled,
+            };
+            if !allow_ip.is_empty() {
+                credential.allowed_ips = allow_ip;
+            }
+            credential.expires_at = expires_at.or(credential.expires_at);
+            let merchant = credential.merchant.clone();
+            let target = Target {
+                credential: Some(id),
+                ..Target::default()
+            };
+            let change = Change::SetCredential(credential);
+            house
+                .change(change, Kind::CredentialChanged, Some(&merchant), target)
+                .await
+        }
+    }
+}
+
+/// The one time that the keys are seen.
+fn show_keys(id: &CredentialId, keys: &NewKey, format: Format) -> anyhow::Result<()> {
+    let text =
+        |secret: &cardveil_seal::Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+    let (api_key, api_secret) = (text(&keys.api_key), text(&keys.api_secret));
+    if format.json {
+        return print::json(&json!({ "id": id, "api_key": api_key, "api_secret": api_secret }));
+    }
+    say("these are shown this once; keep them where the merchant's server reads its secrets");
+    print::line(&format!(
+        "credential  {id}\nApi-Key     {api_key}\napiSecret   {api_secret}"
+    ))
+}
+
+#[derive(Subcommand)]
+pub(crate) enum EmbedCommand {
+    /// Add one
+    Add {
+        /// Of which merchant
+        #[arg(long)]
+        merchant: MerchantId,
+        /// An origin whose pages may frame cards, exact; repeat for several; none for a native app
+        #[arg(long = "origin")]
+        origins: Vec<String>,
+        /// Allow the CVV to be copied
+        #[arg(long)]
+        copy_cvv: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List all
+    List(Format),
+    /// Show one
+    Show {
+        id: EmbedId,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change one
+    Set {
+        id: EmbedId,
+        /// Put it into or out of use
+        #[arg(long)]
+        enabled: Option<bool>,
+        /// Origins in place of those that were set; repeat for several
+        #[arg(long = "origin")]
+        origins: Vec<String>,
+        /// Whether the CVV may be copied
+        #[arg(long)]
+        copy_cvv: Option<bool>,
+    },
+}
+
+/// `cardveil embed`.
+pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    let checked = |origins: Vec<String>| {
+        origins
+            .iter()
+            .map(|origin| config::origin(origin))
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    match command {
+        EmbedCommand::Add {
+            merchant,
+            origins,
+            copy_cvv,
+            format,
+        } => {
+            let embed = Embed {
+                id: EmbedId::generate(&SystemEntropy),
+                merchant: merchant.clone(),
+                origins: checked(origins)?,
+                copy_cvv,
+                enabled: true,
+                created_at: house.service.now(),
+            };
+            let target = Target {
+                embed: Some(embed.id.clone()),
+                ..Target::default()
+            };
+            let change = Change::AddEmbed(embed.clone());
+            house
+                .change(change, Kind::EmbedAdded, Some(&merchant), target)
+                .await?;
+            show_one(&embed, format)
+        }
+        EmbedCommand::List(format) => show_all(
+            &house.store.embeds().await?,
+            format,
+            &["id", "merchant", "origins", "enabled"],
+        ),
+        EmbedCommand::Show { id, format } => show_one(&house.find_embed(&id).await?, format),
+        EmbedCommand::Set {
+            id,
+            enabled,
+            origins,
+            copy_cvv,
+        } => {
+            let mut embed = house.find_embed(&id).await?;
+            embed.enabled = enabled.unwrap_or(embed.enabled);
+            embed.copy_cvv = copy_cvv.unwrap_or(embed.copy_cvv);
+            if !origins.is_empty() {
+                embed.origins = checked(origins)?;
+            }
+            let merchant = embed.merchant.clone();
+            let target = Target {
+                embed: Some(id),
+                ..Target::default()
+            };
+            house
+                .change(
+                    Change::SetEmbed(embed),
+                    Kind::EmbedChanged,
+                    Some(&merchant),
+                    target,
+                )
+                .await
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Revoke tokens: no key gets anything for them any more
+    Revoke(RevokeArgs),
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// The one with this SHA-256 (base64url, as audit records show it)
+    #[arg(long)]
+    sha256: Option<String>,
+    /// The one that is read from standard input
+    #[arg(long)]
+    stdin: bool,
+    /// All of the card with this id
+    #[arg(long)]
+    card_id: Option<CardId>,
+    /// All of the card with this order number; give its --merchant too
+    #[arg(long, requires = "merchant_of_card")]
+    card_no: Option<CardNo>,
+    /// All of a merchant
+    #[arg(long)]
+    merchant: Option<MerchantId>,
+}
+
+#[derive(Args)]
+pub(crate) struct RevokeArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The merchant of --card-no
+    #[arg(long)]
+    merchant_of_card: Option<MerchantId>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// `cardveil token`.
+pub(crate) async fn token(config: &Path, command: TokenCommand) -> anyhow::Result<()> {
+    let TokenCommand::Revoke(args) = command;
+    let house = Deployment::load(config).await?;
+    let which = args.which;
+    let selection = if let Some(text) = which.sha256 {
+        let hash = TokenHash::parse(&text);
+        Selection::Hash(hash.ok_or_else(|| {
+            hinted(
+                "--sha256 is not 32 bytes in base64url",
+                "copy it from `cardveil audit tail`",
+            )
+        })?)
+    } else if which.stdin {
+        let mut text = String::new();
+        std::io::stdin().lock().read_line(&mut text)?;
+        let token = ClientToken::parse(text.trim(), house.config.environment)?;
+        Selection::Hash(token.key().hash)
+    } else if let Some(id) = which.card_id {
+        Selection::Card(id)
+    } else if let (Some(no), Some(merchant)) = (which.card_no, args.merchant_of_card) {
+        let card = house.store.card(&merchant, &CardRef::No(no)).await?;
+        Selection::Card(card.context("the merchant has no such card")?.id)
+    } else if let Some(merchant) = which.merchant {
+        Selection::Merchant(merchant)
+    } else {
+        anyhow::bail!("name the tokens")
+    };
+    let revoked = house
+        .store
+        .revoke(selection, house.service.now(), operator())
+        .await?;
+    if args.format.json {
+        print::json(&json!({ "revoked": revoked }))
+    } else {
+        print::line(&format!("revoked {revoked}"))
+    }
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Show the last entries
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: u32,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Print all entries as JSON lines
+    Export {
+        /// After this place
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+    },
+}
+
+/// How many entries are read at a time.
+const PAGE: usize = 1_000;
+
+/// `cardveil audit`. Reading the log is on record too (PCI DSS 10.2.1.3).
+pub(crate) async fn audit(config: &Path, command: AuditCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    let last = house.store.last_entry().await?;
+    let target = Target {
+        resource: Some("audit log".into()),
+        ..Target::default()
+    };
+    let event = operator().event(house.service.now(), Kind::AuditRead, None, target);
+    house.store.record(event).await?;
+    let (mut after, json) = match command {
+        AuditCommand::Tail { lines, format } => (last - i64::from(lines), format.json),
+        AuditCommand::Export { after } => (after, true),
+    };
+    loop {
+        let entries = house.store.entries(after, PAGE).await?;
+        for entry in entries.iter().filter(|entry| entry.seq <= last) {
+            if json {
+                print::json(entry)?;
+            } else {
+                print::line(&audit_line(entry)?)?;
+            }
+        }
+        match entries.last() {
+            Some(entry) if entry.seq < last => after = entry.seq,
+            Some(_) | None => return Ok(()),
+        }
+    }
+}
+
+/// `place  time  kind  outcome  who  what`.
+fn audit_line(entry: &cardveil_core::audit::Entry) -> anyhow::Result<String> {
+    let record = serde_json::to_value(entry)?;
+    let part = |name: &str| record.get(name).map(compact).unwrap_or_default();
+    Ok(format!(
+        "{:>8}  {}  {:<20}  {:<7}  {}  {} {}",
+        entry.seq,
+        entry.event.at,
+        part("kind"),
+        part("outcome"),
+        part("actor"),
+        part("target"),
+        part("detail"),
+    ))
+}
+
+#[derive(Subcommand)]
+pub(crate) enum EpochCommand {
+    /// Show it
+    Show,
+    /// Raise it: every token and login issued before is refused from now on
+    Raise,
+}
+
+/// `cardveil epoch`.
+pub(crate) async fn epoch(config: &Path, command: EpochCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    let epoch = match command {
+        EpochCommand::Show => house.store.epoch().await?,
+        EpochCommand::Raise => {
+            let target = Target {
+                resource: Some("epoch".into()),
+                ..Target::default()
+            };
+            let event = operator().event(house.service.now(), Kind::EpochRaised, None, target);
+            house.store.raise_epoch(event).await?
+        }
+    };
+    print::line(&epoch.0.to_string())
+}
+
+impl Deployment {
+    pub(crate) async fn change(
+        &self,
+        change: Change,
+        kind: Kind,
+        merchant: Option<&MerchantId>,
+        target: Target,
+    ) -> anyhow::Result<()> {
+        let target = if target == Target::default() {
+            Target {
+                resource: merchant.map(|id| id.to_string().into()),
+                ..target
+            }
+        } else {
+            target
+        };
+        let event = operator().event(self.service.now(), kind, merchant.cloned(), target);
+        self.service.change(change, event).await?.map_err(refused)
+    }
+
+    pub(crate) async fn find_merchant(&self, id: &MerchantId) -> anyhow::Result<Merchant> {
+        self.store
+            .merchant(id)
+            .await?
+            .ok_or_else(|| missing("merchant"))
+    }
+
+    async fn find_credential(&self, id: &CredentialId) -> anyhow::Result<Credential> {
+        let all = self.store.credentials().await?;
+        all.into_iter()
+            .find(|known| known.id == *id)
+            .ok_or_else(|| missing("credential"))
+    }
+
+    async fn find_embed(&self, id: &EmbedId) -> anyhow::Result<Embed> {
+        self.store.embed(id).await?.ok_or_else(|| missing("embed"))
+    }
+}
+
+pub(crate) fn missing(what: &str) -> anyhow::Error {
+    hinted(
+        format!("there is no such {what}"),
+        format!("`cardveil {what} list` shows what there is"),
+    )
+}
+
+pub(crate) fn refused(taken: Taken) -> anyhow::Error {
+    match taken {
+        Taken::Exists => hinted("it exists already", "choose another id"),
+        Taken::NoMerchant => hinted(
+            "there is no such merchant",
+            "`cardveil merchant list` shows what there is",
+        ),
+    }
+}
+
+/// One value: as JSON, or a line a field.
+pub(crate) fn show_one<T: Serialize>(value: &T, format: Format) -> anyhow::Result<()> {
+    if format.json {
+        return print::json(value);
+    }
+    let value = serde_json::to_value(value)?;
+    for (name, value) in value.as_object().into_iter().flatten() {
+        print::line(&format!("{name:<12} {}", compact(value)))?;
+    }
+    Ok(())
+}
+
+/// Values: a JSON array, or a table of some of their fields.
+pub(crate) fn show_all<T: Serialize>(
+    values: &[T],
+    format: Format,
+    columns: &[&str],
+) -> anyhow::Result<()> {
+    if format.json {
+        return print::json(&values);
+    }
+    let mut rows = Vec::new();
+    for value in values {
+        let value = serde_json::to_value(value)?;
+        let cell = |column: &&str| value.get(column).map(compact).unwrap_or_default();
+        rows.push(columns.iter().map(cell).collect());
+    }
+    print::table(columns, &rows)
+}
+
+fn compact(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(items) => items.iter().map(compact).collect::<Vec<_>>().join(" "),
+        serde_json::Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}

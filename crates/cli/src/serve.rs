@@ -1,0 +1,166 @@
+//! Serving: the three listeners, the sweep, and an end in good order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cardveil_core::Entropy as _;
+use cardveil_core::audit::Kind;
+use cardveil_seal::SystemEntropy;
+use cardveil_server::log::AccessLog;
+use cardveil_server::{App, Listener, ListenerKind, listener};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::demo;
+use crate::deployment::Deployment;
+use crate::print::{hinted, say};
+
+/// How often tokens are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How many rows a sweep takes at a time, so that redemptions wait for milliseconds at the most.
+const SWEEP_ROWS: usize = 1_000;
+
+/// `cardveil serve`.
+pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
+    start_log();
+    let deployment = Deployment::load(config).await?;
+    if demo::credentials_present(&deployment.service).await? {
+        return Err(hinted(
+            "this database holds the demo's credentials, which everyone knows",
+            "make a deployment of your own with `cardveil init`",
+        ));
+    }
+    let running = Running::start(deployment).await?;
+    say("cardveil serves; end it with SIGINT or SIGTERM");
+    stop_signal().await?;
+    running.stop().await
+}
+
+/// A deployment that serves.
+pub(crate) struct Running {
+    deployment: Deployment,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    log: cardveil_server::log::Writer,
+}
+
+impl Running {
+    /// Binds the listeners and starts the sweep.
+    pub(crate) async fn start(deployment: Deployment) -> anyhow::Result<Self> {
+        let app = App::new(deployment.service.clone(), deployment.config.settings());
+        let (log, writer) = AccessLog::start(Box::new(std::io::stderr()))?;
+        let (stop, stopped) = watch::channel(false);
+        let mut boot = [0; 4];
+        SystemEntropy.fill(&mut boot);
+        let listen = &deployment.config.listen;
+        let mut tasks = JoinSet::new();
+        let mut bound = Vec::new();
+        for (kind, address) in [
+            (ListenerKind::Merchant, listen.merchant),
+            (ListenerKind::Client, listen.client),
+            (ListenerKind::Admin, listen.admin),
+        ] {
+            bound.push((kind, bind(kind, address).await?));
+        }
+        deployment
+            .service
+            .record_server(Kind::ServerStarted)
+            .await?;
+        for (kind, tcp) in bound {
+            let listener = Listener::new(&app, kind, log.clone(), u32::from_be_bytes(boot));
+            tasks.spawn(listener.serve(tcp, stopped.clone()));
+        }
+        tasks.spawn(sweep(app, stopped));
+        Ok(Self {
+            deployment,
+            stop,
+            tasks,
+            log: writer,
+        })
+    }
+
+    /// Refuses what is new, finishes what runs, and closes the store.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        self.deployment
+            .service
+            .record_server(Kind::ServerStopped)
+            .await?;
+        let Deployment {
+            service,
+            store,
+            config: _,
+        } = self.deployment;
+        drop(service);
+        if let Some(store) = Arc::into_inner(store) {
+            store.close();
+        }
+        drop(self.log);
+        Ok(())
+    }
+}
+
+async fn bind(kind: ListenerKind, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        hinted(
+            format!("cannot listen on {address} ({}): {error}", kind.as_str()),
+            "another program may use the port: choose another one",
+        )
+    })
+}
+
+/// Records what was never confirmed and deletes what is old, a bounded piece at a time.
+async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = listener::stopped(&mut stop) => return,
+            _ = ticks.tick() => {}
+        }
+        listener::tidy(&app);
+        loop {
+            match app.service.sweep(SWEEP_ROWS).await {
+                Ok(swept) => {
+                    let unconfirmed = u64::try_from(swept.unconfirmed).unwrap_or(u64::MAX);
+                    app.metrics.releases_unconfirmed.add(unconfirmed);
+                    if !swept.more || *stop.borrow() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the sweep failed; it will try again");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub(crate) async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        () = async { let _ = tokio::signal::ctrl_c().await; } => {}
+        _ = term.recv() => {}
+    }
+    Ok(())
+}
+
+/// Events that are not requests: JSON lines on stderr. `CARDVEIL_LOG` sets the level.
+pub(crate) fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CARDVEIL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .init();
+}
