@@ -41,7 +41,7 @@ function choose(card) {
   chosen = card;
   close();
   $("chosen").textContent = card.label ?? "Card";
-  $("about").textContent = `${networkName(card)} ending in ${card.last_four}`;
+  $("about").textContent = `${card.type ? `${words(card.type)} ` : ""}${networkName(card)} ending in ${card.last_four}`;
   $("show").disabled = false;
 }
 
@@ -113,7 +113,6 @@ function row(card) {
   mini.setAttribute("aria-hidden", "true");
   const text = el("span", "text", el("span", "label", card.label ?? "Card"), el("span", "facts", `${networkName(card)} •• ${card.last_four}`));
   const label = el("label", "row", input, mini, text);
-  if (card.type) text.lastChild.append(`, ${words(card.type).toLowerCase()}`);
   label.append(el("span", isActive(card) ? "state" : "state off", words(card.state)));
   label.dataset.testid = `card-${card.card_no}`;
   return label;

@@ -86,6 +86,7 @@ describe("show my card", () => {
     if (frozen === undefined) throw new Error("the demo has no card out of use");
     await ada.by(`card-${frozen.card_no}`).click();
     await ada.by("show-card").click();
+    await ada.by("problem").waitFor();
     expect((await ada.by("problem").textContent())?.length).toBeGreaterThan(20);
     expect(await ada.by("cardveil-frame").count()).toBe(0);
     expect(ada.redeems).toEqual([]);
