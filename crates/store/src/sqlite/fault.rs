@@ -14,9 +14,10 @@ pub(super) enum Fault {
 
 impl From<rusqlite::Error> for Fault {
     fn from(error: rusqlite::Error) -> Self {
-        match unreadable(&error) {
-            true => Self::Own(Error::Corrupt(error.to_string())),
-            false => Self::Sqlite(error),
+        if unreadable(&error) {
+            Self::Own(Error::Corrupt(error.to_string()))
+        } else {
+            Self::Sqlite(error)
         }
     }
 }

@@ -81,9 +81,11 @@ impl Fence {
         Ok((fence, found))
     }
 
-    /// Writes the first mark after opening, synced, and gives the lock back.
+    /// Writes the first mark after opening, synced and in place of all that was there, and gives the
+    /// lock back.
     pub(super) fn release(&mut self, mark: Mark) -> io::Result<()> {
         self.write(mark)?;
+        self.file.set_len(mark.to_line().len() as u64)?;
         self.file.sync_data()?;
         self.file.unlock()
     }

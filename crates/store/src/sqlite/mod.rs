@@ -54,7 +54,9 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use self::readers::Readers;
-use self::rows::{Json, Name, card_columns, credential_columns, embed_columns, merchant_columns};
+use self::rows::{
+    Json, Name, Text, card_columns, credential_columns, embed_columns, merchant_columns,
+};
 use self::writer::Writer;
 
 pub use self::open::{OpenError, Opened, Options, Raised, Why};
@@ -133,10 +135,8 @@ impl Registry for Sqlite {
         );
         self.readers.read(|connection| {
             first(connection, SQL, [key_hash], |row| {
-                let merchant = match row.get_ref(11)? {
-                    rusqlite::types::ValueRef::Null => None,
-                    _ => Some(rows::merchant(row, 11)?),
-                };
+                let has_merchant: Option<Text<MerchantId>> = row.get(11)?;
+                let merchant = has_merchant.map(|_| rows::merchant(row, 11)).transpose()?;
                 Ok(Admission {
                     credential: rows::credential(row)?,
                     merchant,
@@ -168,11 +168,10 @@ impl Registry for Sqlite {
             card_columns!(),
             " FROM card WHERE merchant = ?1 AND no = ?2"
         );
-        // The `+` keeps SQLite to the index on the id.
         const BY_ID: &str = concat!(
             "SELECT ",
             card_columns!(),
-            " FROM card WHERE id = ?2 AND +merchant = ?1"
+            " FROM card WHERE id = ?2 AND merchant = ?1"
         );
         let merchant = merchant.as_str();
         self.readers.read(|connection| match card {

@@ -224,12 +224,12 @@ fn add_card(batch: &Batch<'_>, card: &Card) -> Made {
 }
 
 pub(super) fn raise_epoch(batch: &Batch<'_>, event: &Event) -> Result<Epoch, Fault> {
-    let raised = next_epoch(batch.epoch()?, event.at).ok_or_else(|| {
+    let raised = next_epoch(batch.epoch(), event.at).ok_or_else(|| {
         Fault::Own(Error::Unavailable(
             "the epoch cannot be raised further".into(),
         ))
     })?;
-    batch.execute("UPDATE meta SET epoch = ?1", [raised.0])?;
+    batch.set_epoch(raised)?;
     batch.log(event)?;
     Ok(raised)
 }

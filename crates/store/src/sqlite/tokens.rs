@@ -21,7 +21,7 @@ pub(super) const FIND: &str = concat!(
 );
 
 pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
-    let epoch = batch.epoch()?;
+    let epoch = batch.epoch();
     if issue.record.epoch != epoch {
         return Ok(Issued::OldEpoch(epoch));
     }
@@ -105,7 +105,7 @@ fn remember(batch: &Batch<'_>, name: &Idempotency, token: &TokenKey) -> Outcome<
 }
 
 pub(super) fn redeem(batch: &Batch<'_>, claim: &Claim) -> Outcome<Verdict> {
-    let decision = claim.decide(find(batch, &claim.token)?.as_ref(), batch.epoch()?);
+    let decision = claim.decide(find(batch, &claim.token)?.as_ref(), batch.epoch());
     write(batch, decision)
 }
 
@@ -115,7 +115,7 @@ pub(super) fn settle(batch: &Batch<'_>, attempt: &Attempt) -> Outcome<Option<Gra
 
 pub(super) fn observe(batch: &Batch<'_>, observation: &Observation) -> Outcome<Result<(), Cause>> {
     let record = find(batch, &observation.token)?;
-    write(batch, observation.decide(record.as_ref(), batch.epoch()?))
+    write(batch, observation.decide(record.as_ref(), batch.epoch()))
 }
 
 fn find(batch: &Batch<'_>, key: &TokenKey) -> Outcome<Option<Record>> {
@@ -207,12 +207,19 @@ pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept
         }
     }
     let oldest = now.minus(RETENTION);
-    swept.deleted = batch.execute(
-        "DELETE FROM token WHERE (issued_secs, hash) IN (
-             SELECT issued_secs, hash FROM token
-             WHERE issued_secs <= ?1 AND issued_at < ?2 AND sweep_due_at IS NULL LIMIT ?3)",
+    let old = batch.all(
+        "SELECT issued_secs, hash FROM token
+         WHERE issued_secs <= ?1 AND issued_at < ?2 AND sweep_due_at IS NULL LIMIT ?3",
         params![oldest.secs_u32(), oldest.millis(), most],
+        rows::token_key,
     )?;
+    for key in &old {
+        batch.execute(
+            "DELETE FROM token WHERE issued_secs = ?1 AND hash = ?2",
+            params![key.issued_secs, key.hash.0],
+        )?;
+    }
+    swept.deleted = old.len();
     let forgotten = batch.execute(
         "DELETE FROM name WHERE key IN (
              SELECT key FROM name WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",

@@ -13,6 +13,7 @@
 //! any more ("WAL file format", section 4.1 to 4.4). So the state that this next commit has read is
 //! final, and a look-up that commits ([`cardveil_core::port::Tokens::settle`]) tells the truth.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -148,12 +149,36 @@ where
     }
 }
 
+/// How far the database has come: the epoch, and the last place in the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    epoch: Epoch,
+    generation: i64,
+}
+
 /// A transaction under way, for the jobs in it.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
+    place: Cell<Place>,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    /// Begins it. From here on no other process writes.
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        run(connection, "BEGIN IMMEDIATE")?;
+        let sql = "SELECT epoch, (SELECT coalesce(max(seq), 0) FROM audit) FROM meta";
+        let place = connection.prepare_cached(sql)?.query_row([], |row| {
+            Ok(Place {
+                epoch: Epoch(row.get(0)?),
+                generation: row.get(1)?,
+            })
+        })?;
+        Ok(Self {
+            connection,
+            place: Cell::new(place),
+        })
+    }
+
     /// Runs a statement; tells how many rows it changed.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
         self.connection.prepare_cached(sql)?.execute(params)
@@ -187,21 +212,34 @@ impl Batch<'_> {
 
     /// Appends to the audit log.
     pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {
-        self.execute("INSERT INTO audit (event) VALUES (?1)", [Json(event)])
-            .map(drop)
+        self.execute("INSERT INTO audit (event) VALUES (?1)", [Json(event)])?;
+        let generation = self.connection.last_insert_rowid();
+        self.place.set(Place {
+            generation,
+            ..self.place.get()
+        });
+        Ok(())
     }
 
     /// The epoch as it is in this transaction.
-    pub(super) fn epoch(&self) -> rusqlite::Result<Epoch> {
-        self.mark().map(|(epoch, _)| epoch)
+    pub(super) fn epoch(&self) -> Epoch {
+        self.place.get().epoch
     }
 
-    /// The epoch and the last place in the audit log.
-    fn mark(&self) -> rusqlite::Result<(Epoch, i64)> {
-        self.connection
-            .prepare_cached("SELECT epoch, (SELECT coalesce(max(seq), 0) FROM audit) FROM meta")?
-            .query_row([], |row| Ok((Epoch(row.get(0)?), row.get(1)?)))
+    /// Puts another epoch in its place.
+    pub(super) fn set_epoch(&self, epoch: Epoch) -> rusqlite::Result<()> {
+        self.execute("UPDATE meta SET epoch = ?1", [epoch.0])?;
+        self.place.set(Place {
+            epoch,
+            ..self.place.get()
+        });
+        Ok(())
     }
+}
+
+/// Runs a statement without parameters.
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// The thread's own things.
@@ -262,7 +300,7 @@ impl Shell {
                 return Err(unavailable(error));
             }
         };
-        if let Err(error) = self.execute("COMMIT") {
+        if let Err(error) = run(&self.connection, "COMMIT") {
             return Err(self.after_failed_commit(&error, before));
         }
         if after != before {
@@ -271,35 +309,29 @@ impl Shell {
         Ok(())
     }
 
-    fn run_jobs(
-        &self,
-        jobs: &mut [Box<dyn Job>],
-    ) -> rusqlite::Result<((Epoch, i64), (Epoch, i64))> {
-        self.execute("BEGIN IMMEDIATE")?;
-        let batch = Batch {
-            connection: &self.connection,
-        };
-        let before = batch.mark()?;
+    fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Place, Place)> {
+        let batch = Batch::begin(&self.connection)?;
+        let before = batch.place.get();
         for job in jobs {
             job.run(&batch)?;
         }
-        Ok((before, batch.mark()?))
+        Ok((before, batch.place.get()))
     }
 
     /// Finds out whether the batch is there, by a commit after which that cannot change; see the
-    /// invariant at the top. The batch wrote an event if it wrote anything that matters.
-    fn after_failed_commit(&mut self, error: &rusqlite::Error, before: (Epoch, i64)) -> Error {
+    /// invariant at the top. A batch that moved nothing on wrote nothing that a caller was promised.
+    fn after_failed_commit(&mut self, error: &rusqlite::Error, before: Place) -> Error {
         self.roll_back();
         self.unsettled = true;
         match self.barrier() {
-            Ok(mark) if mark == before => Error::Unavailable(format!("not committed: {error}")),
+            Ok(place) if place == before => Error::Unavailable(format!("not committed: {error}")),
             Ok(_) => Error::Unknown(format!("the commit failed: {error}")),
             Err(second) => Error::Unknown(format!("the commit failed: {error}; then: {second}")),
         }
     }
 
-    /// A commit that writes.
-    fn barrier(&mut self) -> rusqlite::Result<(Epoch, i64)> {
+    /// A commit that writes. It tells where the database stood.
+    fn barrier(&mut self) -> rusqlite::Result<Place> {
         let written = self.write_barrier();
         match written {
             Ok(_) => self.unsettled = false,
@@ -308,35 +340,27 @@ impl Shell {
         written
     }
 
-    fn write_barrier(&self) -> rusqlite::Result<(Epoch, i64)> {
-        self.execute("BEGIN IMMEDIATE")?;
-        self.execute("UPDATE meta SET barrier = barrier + 1")?;
-        let batch = Batch {
-            connection: &self.connection,
-        };
-        let mark = batch.mark()?;
-        self.execute("COMMIT")?;
-        Ok(mark)
+    fn write_barrier(&self) -> rusqlite::Result<Place> {
+        let batch = Batch::begin(&self.connection)?;
+        batch.execute("UPDATE meta SET barrier = barrier + 1", [])?;
+        run(&self.connection, "COMMIT")?;
+        Ok(batch.place.get())
     }
 
     fn roll_back(&self) {
         if !self.connection.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
+            && let Err(error) = run(&self.connection, "ROLLBACK")
         {
             tracing::error!(%error, "a transaction could not be rolled back");
         }
     }
 
-    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
-        self.connection.prepare_cached(sql)?.execute([]).map(drop)
-    }
-
     /// What is committed stays so; the next batch waits until the fence is in step.
-    fn advance_fence(&mut self, (epoch, generation): (Epoch, i64)) {
+    fn advance_fence(&mut self, place: Place) {
         let mark = Mark {
             database_id: self.database_id,
-            generation,
-            epoch,
+            generation: place.generation,
+            epoch: place.epoch,
         };
         if let Err(error) = self.fence.advance(mark) {
             tracing::error!(%error, "the fence could not be written: no writes until it can");
@@ -444,24 +468,26 @@ impl Queue {
             }
             waiting.asleep = true;
             let timed_out;
-            (waiting, timed_out) = match patience {
-                Some(patience) => {
-                    let (waiting, waited) = self
-                        .arrived
-                        .wait_timeout(waiting, patience)
-                        .unwrap_or_else(PoisonError::into_inner);
-                    (waiting, waited.timed_out())
-                }
-                None => {
-                    let woken = self.arrived.wait(waiting);
-                    (woken.unwrap_or_else(PoisonError::into_inner), false)
-                }
-            };
+            (waiting, timed_out) = self.wait(waiting, patience);
             waiting.asleep = false;
             if timed_out && waiting.jobs.is_empty() && !waiting.closed {
                 return Next::Nothing;
             }
         }
+    }
+
+    fn wait<'a>(
+        &self,
+        waiting: MutexGuard<'a, Waiting>,
+        patience: Option<Duration>,
+    ) -> (MutexGuard<'a, Waiting>, bool) {
+        let Some(patience) = patience else {
+            let woken = self.arrived.wait(waiting);
+            return (woken.unwrap_or_else(PoisonError::into_inner), false);
+        };
+        let woken = self.arrived.wait_timeout(waiting, patience);
+        let (waiting, waited) = woken.unwrap_or_else(PoisonError::into_inner);
+        (waiting, waited.timed_out())
     }
 
     fn close(&self) {
@@ -488,3 +514,6 @@ impl Queue {
 fn closed() -> Error {
     Error::Unavailable("the store is closed".into())
 }
+
+#[cfg(test)]
+mod tests;

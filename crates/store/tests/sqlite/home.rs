@@ -1,8 +1,11 @@
 //! A place for a store, and the store in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cardveil_core::testing::sample::START;
+use cardveil_core::audit::Kind;
+use cardveil_core::port::{Admin, Change, Issued, Tokens};
+use cardveil_core::testing::sample::{self, START};
+use cardveil_core::token::{Epoch, Record};
 use cardveil_store::sqlite::{OpenError, Opened, Options, Sqlite};
 use tempfile::TempDir;
 
@@ -15,14 +18,15 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options {
-            database: folder.path().join("data/cardveil.db"),
-            fence: folder.path().join("fence/fence"),
-        };
+        let options = options(folder.path());
         for file in [&options.database, &options.fence] {
             std::fs::create_dir(file.parent().unwrap()).unwrap();
         }
         Self { folder, options }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn try_open(&self) -> Result<(Sqlite, Opened), OpenError> {
@@ -33,8 +37,58 @@ impl Home {
         self.try_open().unwrap()
     }
 
-    /// A path beside both folders.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    /// Takes a copy of the database's files, as a backup of its folder would.
+    pub(crate) fn back_up(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = std::fs::read_dir(self.options.database.parent().unwrap()).unwrap();
+        files
+            .map(|file| file.unwrap().path())
+            .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+            .collect()
     }
+
+    /// Puts the copy in the place of what is there.
+    pub(crate) fn restore(&self, copy: &[(PathBuf, Vec<u8>)]) {
+        let folder = self.options.database.parent().unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        std::fs::create_dir(folder).unwrap();
+        for (path, bytes) in copy {
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+}
+
+/// Where the files are in a folder of a [`Home`].
+pub(crate) fn options(folder: &Path) -> Options {
+    Options {
+        database: folder.join("data/cardveil.db"),
+        fence: folder.join("fence/fence"),
+    }
+}
+
+/// Merchant 1 with its credential, embed and card.
+pub(crate) async fn with_merchant(store: &Sqlite) -> Epoch {
+    let add = |change, kind| (change, sample::event(kind, START));
+    let changes = vec![
+        add(
+            Change::AddMerchant(sample::merchant(1)),
+            Kind::MerchantAdded,
+        ),
+        add(
+            Change::AddCredential(sample::credential(1)),
+            Kind::CredentialAdded,
+        ),
+        add(Change::AddEmbed(sample::embed(1)), Kind::EmbedAdded),
+        add(Change::AddCard(Box::new(sample::card(1))), Kind::CardAdded),
+    ];
+    let results = store.change(changes).await.unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    store.epoch().await.unwrap()
+}
+
+/// Token number `n`, in the store's epoch.
+pub(crate) async fn with_token(store: &Sqlite, n: u8) -> Record {
+    let issue = sample::issue(n, START, store.epoch().await.unwrap());
+    let record = issue.record.clone();
+    assert_eq!(store.issue(issue).await.unwrap(), Issued::New);
+    record
 }

@@ -1,0 +1,333 @@
+//! What goes wrong between a job and its commit.
+
+use std::sync::mpsc;
+
+use cardveil_core::audit::Kind;
+use cardveil_core::testing::sample::{START, event};
+use rusqlite::ErrorCode;
+use tempfile::TempDir;
+
+use super::*;
+use crate::sqlite::open::{Options, Ready, open};
+
+/// A way to hear what a job was answered.
+type Answer<T> = oneshot::Receiver<Result<T>>;
+
+struct Bench {
+    shell: Shell,
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (ready, folder) = ready();
+        let shell = Shell {
+            queue: Arc::default(),
+            connection: ready.connection,
+            fence: ready.fence,
+            database_id: ready.database_id,
+            unsettled: false,
+            untidy: false,
+        };
+        Self {
+            shell,
+            _folder: folder,
+        }
+    }
+
+    fn last_entry(&self) -> i64 {
+        let sql = "SELECT coalesce(max(seq), 0) FROM audit";
+        self.shell
+            .connection
+            .query_row(sql, [], |row| row.get(0))
+            .unwrap()
+    }
+}
+
+fn ready() -> (Ready, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        database: folder.path().join("data/db"),
+        fence: folder.path().join("fence"),
+    };
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    (open(&options, START).unwrap(), folder)
+}
+
+fn job<T: Send + 'static>(
+    work: impl FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+) -> (Box<dyn Job>, Answer<T>) {
+    let (reply, answer) = oneshot::channel();
+    let task = Task {
+        work: Some(work),
+        result: None,
+        reply,
+    };
+    (Box::new(task), answer)
+}
+
+fn logging() -> (Box<dyn Job>, Answer<()>) {
+    job(log_one)
+}
+
+fn log_one(batch: &Batch<'_>) -> std::result::Result<(), Fault> {
+    Ok(batch.log(&event(Kind::AuditRead, START))?)
+}
+
+/// Writes what only the commit finds to be wrong.
+fn orphan_found_at_commit(batch: &Batch<'_>) -> std::result::Result<(), Fault> {
+    batch
+        .connection
+        .pragma_update(None, "defer_foreign_keys", true)?;
+    batch.execute(
+        "INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at)
+         VALUES ('emb_1', 'mer_none', '[]', 0, 0, 0)",
+        [],
+    )?;
+    log_one(batch)
+}
+
+#[test]
+fn a_job_that_sqlite_refuses_takes_its_batch_with_it() {
+    let mut bench = Bench::new();
+    let (first, first_answer) = logging();
+    let (bad, bad_answer) = job(|batch| {
+        log_one(batch)?;
+        Ok(batch.execute(
+            "INSERT INTO meta (one, database_id, epoch) VALUES (2, x'', 0)",
+            [],
+        )?)
+    });
+    let (last, last_answer) = logging();
+    bench.shell.serve(vec![first, bad, last]);
+    assert_eq!(bench.last_entry(), 0, "nothing is left of any");
+    assert!(matches!(
+        bad_answer.blocking_recv(),
+        Ok(Err(Error::Unavailable(_)))
+    ));
+    for answer in [first_answer, last_answer] {
+        assert!(matches!(
+            answer.blocking_recv(),
+            Ok(Err(Error::Unavailable(_)))
+        ));
+    }
+    let (next, next_answer) = logging();
+    bench.shell.serve(vec![next]);
+    assert!(
+        matches!(next_answer.blocking_recv(), Ok(Ok(()))),
+        "and it goes on"
+    );
+    assert_eq!(bench.last_entry(), 1);
+}
+
+#[test]
+fn a_job_that_fails_before_it_writes_fails_alone() {
+    let mut bench = Bench::new();
+    let (first, first_answer) = logging();
+    let (bad, bad_answer) = job::<()>(|_| Err(Fault::Own(Error::Corrupt("a row".into()))));
+    bench.shell.serve(vec![first, bad]);
+    assert!(matches!(first_answer.blocking_recv(), Ok(Ok(()))));
+    assert!(matches!(
+        bad_answer.blocking_recv(),
+        Ok(Err(Error::Corrupt(_)))
+    ));
+    assert_eq!(bench.last_entry(), 1);
+}
+
+#[test]
+fn a_job_that_fails_half_way_leaves_no_half() {
+    let mut bench = Bench::new();
+    let (first, first_answer) = logging();
+    let (bad, bad_answer) = job::<()>(|batch| {
+        log_one(batch)?;
+        Err(Fault::Own(Error::Corrupt("a row".into())))
+    });
+    bench.shell.serve(vec![first, bad]);
+    assert!(matches!(
+        first_answer.blocking_recv(),
+        Ok(Err(Error::Unavailable(_)))
+    ));
+    assert!(matches!(
+        bad_answer.blocking_recv(),
+        Ok(Err(Error::Unavailable(_)))
+    ));
+    assert_eq!(bench.last_entry(), 0);
+}
+
+#[test]
+fn a_failed_commit_that_is_known_to_be_undone_wrote_nothing() {
+    let mut bench = Bench::new();
+    let (bad, answer) = job(orphan_found_at_commit);
+    bench.shell.serve(vec![bad]);
+    assert!(matches!(
+        answer.blocking_recv(),
+        Ok(Err(Error::Unavailable(_)))
+    ));
+    assert!(!bench.shell.unsettled, "a later commit has settled it");
+    assert_eq!(bench.last_entry(), 0);
+}
+
+#[test]
+fn after_a_commit_of_unknown_outcome_nothing_is_answered_before_another_succeeds() {
+    let mut bench = Bench::new();
+    let (bad, answer) = job(|batch| {
+        orphan_found_at_commit(batch)?;
+        Ok(batch.connection.pragma_update(None, "query_only", true)?)
+    });
+    bench.shell.serve(vec![bad]);
+    assert!(matches!(answer.blocking_recv(), Ok(Err(Error::Unknown(_)))));
+
+    let (reads, answer) = job(|batch| Ok(batch.epoch()));
+    bench.shell.serve(vec![reads]);
+    assert!(
+        matches!(answer.blocking_recv(), Ok(Err(Error::Unavailable(_)))),
+        "not even what writes nothing"
+    );
+
+    let writable = bench
+        .shell
+        .connection
+        .pragma_update(None, "query_only", false);
+    writable.unwrap();
+    let (reads, answer) = job(|batch| Ok(batch.epoch()));
+    bench.shell.serve(vec![reads]);
+    assert!(matches!(answer.blocking_recv(), Ok(Ok(_))));
+    assert!(!bench.shell.unsettled);
+    assert_eq!(bench.last_entry(), 0);
+}
+
+#[test]
+fn a_full_disk_refuses_whole_batches_and_is_got_over() {
+    let mut bench = Bench::new();
+    let limit = |bench: &Bench, pages: i64| {
+        let connection = &bench.shell.connection;
+        connection
+            .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+    };
+    let pages: i64 = bench
+        .shell
+        .connection
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap();
+    limit(&bench, pages + 2).unwrap();
+    let mut full = None;
+    for _ in 0..1_000 {
+        let before = bench.last_entry();
+        let (jobs, answers): (Vec<_>, Vec<_>) = (0..10).map(|_| logging()).unzip();
+        bench.shell.serve(jobs);
+        let answers: Vec<_> = answers
+            .into_iter()
+            .map(|a| a.blocking_recv().unwrap())
+            .collect();
+        if let Err(error) = &answers[0] {
+            assert!(answers.iter().all(Result::is_err), "{answers:?}");
+            assert_eq!(bench.last_entry(), before, "no half of a batch");
+            full = Some(error.to_string());
+            break;
+        }
+        assert_eq!(bench.last_entry(), before + 10);
+    }
+    assert!(full.unwrap().contains("full"), "it says why");
+    limit(&bench, 1_000_000).unwrap();
+    let (next, answer) = logging();
+    bench.shell.serve(vec![next]);
+    assert!(matches!(answer.blocking_recv(), Ok(Ok(()))));
+}
+
+#[test]
+fn the_log_cannot_be_changed() {
+    let bench = Bench::new();
+    let connection = &bench.shell.connection;
+    connection
+        .execute("INSERT INTO audit (event) VALUES ('{}')", [])
+        .unwrap();
+    for sql in ["UPDATE audit SET event = ''", "DELETE FROM audit"] {
+        let error = connection.execute(sql, []).unwrap_err();
+        assert_eq!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::ConstraintViolation),
+            "{sql}"
+        );
+    }
+}
+
+fn started() -> (Arc<Writer>, TempDir) {
+    let (ready, folder) = ready();
+    let writer = Writer::start(ready.connection, ready.fence, ready.database_id).unwrap();
+    (Arc::new(writer), folder)
+}
+
+/// Keeps the writer busy until it is told to go on.
+async fn busy(writer: &Arc<Writer>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<Result<()>>) {
+    let (go, wait) = mpsc::channel::<()>();
+    let (started, has_started) = oneshot::channel();
+    let writer = Arc::clone(writer);
+    let busy = tokio::spawn(async move {
+        let work = move |batch: &Batch<'_>| {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+            log_one(batch)
+        };
+        writer.submit(work).await
+    });
+    has_started.await.unwrap();
+    (go, busy)
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_loses_nothing() {
+    let (writer, _folder) = started();
+    let (go, first) = busy(&writer).await;
+    let waiting: Vec<_> = (0..QUEUE_MAX)
+        .map(|_| {
+            let (job, answer) = logging();
+            writer.queue.push(job).unwrap();
+            answer
+        })
+        .collect();
+    let refused = writer.submit(log_one).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    for answer in waiting {
+        answer.await.unwrap().unwrap();
+    }
+    let last = writer
+        .submit(|batch| Ok(batch.place.get().generation))
+        .await;
+    assert_eq!(last.unwrap(), i64::try_from(QUEUE_MAX).unwrap() + 1);
+}
+
+#[tokio::test]
+async fn what_waits_when_it_is_closed_is_done() {
+    let (writer, folder) = started();
+    let (go, first) = busy(&writer).await;
+    let (job, answer) = logging();
+    writer.queue.push(job).unwrap();
+    writer.queue.close();
+    let refused = writer.submit(log_one).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))));
+    go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    answer.await.unwrap().unwrap();
+    writer.close();
+    let wal = folder.path().join("data/db-wal");
+    assert!(!wal.exists(), "the last connection has tidied up");
+}
+
+#[tokio::test]
+async fn a_panic_is_an_unknown_outcome_and_then_nothing_is_taken() {
+    let (writer, _folder) = started();
+    let (go, first) = busy(&writer).await;
+    let (panicking, in_batch) = job::<()>(|_| panic!("planted"));
+    writer.queue.push(panicking).unwrap();
+    go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    assert!(
+        in_batch.await.is_err(),
+        "its caller is told that it is unknown"
+    );
+    writer.close();
+    let refused = writer.submit(log_one).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+}

@@ -1,0 +1,240 @@
+//! A store that went back in time.
+
+use cardveil_core::audit::{Actor, Event, Kind};
+use cardveil_core::card::Field;
+use cardveil_core::port::{Admin, Audit, Issued, Tokens};
+use cardveil_core::testing::sample::{self, START};
+use cardveil_core::token::{Cause, Epoch, Verdict};
+use cardveil_store::sqlite::{Raised, Sqlite, Why};
+
+use crate::home::{Home, with_merchant, with_token};
+
+async fn raises(store: &Sqlite) -> Vec<Event> {
+    let log = store.entries(0, 1_000).await.unwrap();
+    let events = log.into_iter().map(|entry| entry.event);
+    events
+        .filter(|event| event.kind == Kind::EpochRaised)
+        .collect()
+}
+
+/// Opens a home whose epoch must have been raised for this reason, and says so in the log.
+async fn raised(home: &Home, why: Why, before: Epoch) -> Sqlite {
+    let (store, opened) = home.open();
+    let epoch = store.epoch().await.unwrap();
+    assert!(epoch > before, "{epoch:?} {before:?}");
+    assert_eq!(opened.epoch_raised, Some(Raised { why, epoch }));
+    let last = raises(&store).await.pop().unwrap();
+    assert_eq!(last.actor, Actor::System);
+    let note = last.detail.note.unwrap();
+    assert!(note.contains(&why.to_string()), "{note}");
+    assert!(note.contains(&epoch.0.to_string()), "{note}");
+    store
+}
+
+#[tokio::test]
+async fn a_new_store_begins_at_the_clock() {
+    let home = Home::new();
+    let (store, opened) = home.open();
+    assert!(opened.created);
+    assert_eq!(opened.epoch_raised, None);
+    assert_eq!(
+        store.epoch().await.unwrap(),
+        Epoch(START.secs_u32()),
+        "so that no later database of this place begins with the same"
+    );
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_epoch() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let epoch = with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    drop(store);
+    let (store, opened) = home.open();
+    assert!(!opened.created);
+    assert_eq!(opened.epoch_raised, None);
+    assert_eq!(store.epoch().await.unwrap(), epoch);
+    let verdict = store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_restored_copy_does_not_unspend_a_token() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let epoch = with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    store.close();
+    drop(store);
+    let copy = home.back_up();
+
+    let (store, opened) = home.open();
+    assert_eq!(opened.epoch_raised, None);
+    let first = sample::claim(&record, 1, &[Field::Pan], START);
+    assert!(matches!(
+        store.redeem(first).await.unwrap(),
+        Verdict::Granted(_)
+    ));
+    drop(store);
+
+    home.restore(&copy);
+    let store = raised(&home, Why::Behind, epoch).await;
+    let kept = store.token(&record.key).await.unwrap();
+    assert_eq!(kept, Some(record.clone()), "the copy does not know");
+    let thief = sample::claim(&record, 2, &[Field::Pan], START);
+    assert_eq!(
+        store.redeem(thief).await.unwrap(),
+        Verdict::Refused(Cause::OldEpoch)
+    );
+    drop(store);
+    let (_, opened) = home.open();
+    assert_eq!(opened.epoch_raised, None, "once");
+}
+
+#[tokio::test]
+async fn a_copy_taken_while_it_ran_is_seen_too() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let epoch = with_merchant(&store).await;
+    let copy = home.back_up();
+    with_token(&store, 1).await;
+    drop(store);
+    home.restore(&copy);
+    raised(&home, Why::Behind, epoch).await;
+}
+
+#[tokio::test]
+async fn each_restore_gets_an_epoch_of_its_own() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let mut epoch = with_merchant(&store).await;
+    store.close();
+    drop(store);
+    let copy = home.back_up();
+    for _ in 0..3 {
+        let (store, _) = home.open();
+        with_token(&store, 1).await;
+        drop(store);
+        home.restore(&copy);
+        let store = raised(&home, Why::Behind, epoch).await;
+        epoch = store.epoch().await.unwrap();
+        store.close();
+        drop(store);
+        home.restore(&copy);
+        epoch = raised(&home, Why::Behind, epoch)
+            .await
+            .epoch()
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_missing_fence_raises() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let epoch = with_merchant(&store).await;
+    drop(store);
+    std::fs::remove_file(&home.options.fence).unwrap();
+    drop(raised(&home, Why::FenceMissing, epoch).await);
+    assert_eq!(home.open().1.epoch_raised, None, "once");
+}
+
+#[tokio::test]
+async fn a_fence_that_cannot_be_read_raises() {
+    for wrong in ["x", "cardveil-fence-1 0 0 0 0\n"] {
+        let home = Home::new();
+        let epoch = with_merchant(&home.open().0).await;
+        std::fs::write(&home.options.fence, wrong).unwrap();
+        drop(raised(&home, Why::FenceUnreadable, epoch).await);
+        assert_eq!(home.open().1.epoch_raised, None, "once");
+    }
+    let home = Home::new();
+    let epoch = with_merchant(&home.open().0).await;
+    std::fs::write(&home.options.fence, [0xff; 4_096]).unwrap();
+    drop(raised(&home, Why::FenceUnreadable, epoch).await);
+    assert_eq!(
+        home.open().1.epoch_raised,
+        None,
+        "what was longer than a fence is cut"
+    );
+}
+
+#[tokio::test]
+async fn another_database_raises_above_both() {
+    let (home, other) = (Home::new(), Home::new());
+    let (store, _) = home.open();
+    let low = with_merchant(&store).await;
+    drop(store);
+    let (store, _) = other.open();
+    with_merchant(&store).await;
+    let high = store
+        .raise_epoch(sample::event(Kind::EpochRaised, START))
+        .await
+        .unwrap();
+    assert!(high > low);
+    drop(store);
+    home.restore(&[]);
+    for (path, bytes) in other.back_up() {
+        let name = path.file_name().unwrap();
+        std::fs::write(home.options.database.with_file_name(name), bytes).unwrap();
+    }
+    let store = raised(&home, Why::OtherDatabase, high).await;
+    drop(store);
+    home.restore(&[]);
+    let (store, opened) = home.open();
+    assert!(opened.created, "an empty one is another one too");
+    assert_eq!(
+        opened.epoch_raised.map(|raised| raised.why),
+        Some(Why::OtherDatabase)
+    );
+    assert!(store.epoch().await.unwrap() > Epoch(high.0 + 1));
+}
+
+#[tokio::test]
+async fn two_at_once_raise_no_alarm() {
+    let home = Home::new();
+    let (server, _) = home.open();
+    let epoch = with_merchant(&server).await;
+    for n in 1..=20 {
+        with_token(&server, n).await;
+        let (console, opened) = home.open();
+        assert_eq!(opened.epoch_raised, None);
+        let read = sample::event(Kind::AuditRead, START);
+        console.record(read).await.unwrap();
+        with_token(&server, 100 + n).await;
+    }
+    drop(server);
+    let (store, opened) = home.open();
+    assert_eq!(opened.epoch_raised, None);
+    assert_eq!(store.epoch().await.unwrap(), epoch);
+}
+
+#[tokio::test]
+async fn an_epoch_raised_by_one_process_is_the_others_too() {
+    let home = Home::new();
+    let (server, _) = home.open();
+    let epoch = with_merchant(&server).await;
+    let record = with_token(&server, 1).await;
+    let (console, _) = home.open();
+    let later = START.plus(std::time::Duration::from_secs(1_000));
+    let raised = console
+        .raise_epoch(sample::event(Kind::EpochRaised, later))
+        .await
+        .unwrap();
+    assert_eq!(raised, Epoch(later.secs_u32()), "no less than the clock");
+    assert_eq!(server.epoch().await.unwrap(), raised);
+    let claim = sample::claim(&record, 1, &[Field::Pan], START);
+    assert_eq!(
+        server.redeem(claim).await.unwrap(),
+        Verdict::Refused(Cause::OldEpoch)
+    );
+    assert_eq!(
+        server.issue(sample::issue(2, START, epoch)).await.unwrap(),
+        Issued::OldEpoch(raised)
+    );
+}

@@ -1,0 +1,250 @@
+//! The file: what survives in it, who may read it, and files that are none of ours.
+
+use std::os::unix::fs::PermissionsExt;
+
+use cardveil_core::audit::Kind;
+use cardveil_core::card::Field;
+use cardveil_core::port::{
+    Admin, Audit, CardFilter, CardRef, Class, Error, Idempotency, Issued, Keys, Registry, Tokens,
+    WrappedKey,
+};
+use cardveil_core::testing::sample::{self, START};
+use cardveil_core::token::{self, State, Verdict};
+use cardveil_store::sqlite::{OpenError, Options, Sqlite};
+
+use crate::home::{Home, with_merchant, with_token};
+
+#[tokio::test]
+async fn a_reopened_store_has_everything() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let epoch = with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    let keys = vec![WrappedKey {
+        class: Class::Pan,
+        version: 1,
+        wrapped: vec![1; 61],
+    }];
+    let made = sample::event(Kind::KeysCreated, START);
+    assert!(store.create_keys(keys.clone(), made).await.unwrap());
+    let mut named = sample::issue(2, START, epoch);
+    named.idempotency = Some(Idempotency {
+        key: [7; 32],
+        fingerprint: [8; 32],
+        seed: [9; 32],
+        expires_at: START.plus(token::TTL),
+    });
+    store.issue(named.clone()).await.unwrap();
+    let log = store.entries(0, 100).await.unwrap();
+    assert_eq!(log.len(), 8);
+    drop(store);
+
+    let (store, opened) = home.open();
+    assert!(!opened.created);
+    assert_eq!(store.entries(0, 100).await.unwrap(), log);
+    let held = store.token(&record.key).await.unwrap().unwrap();
+    assert!(
+        matches!(&held.state, State::Held(held) if held.redemption == sample::redemption(1)),
+        "{held:?}"
+    );
+    assert_eq!(
+        store
+            .redeem(sample::claim(&record, 2, &[Field::Pan], START))
+            .await
+            .unwrap(),
+        Verdict::Refused(token::Cause::OtherKey)
+    );
+    assert_eq!(store.wrapped_keys().await.unwrap(), keys);
+    assert!(matches!(
+        store.issue(named).await.unwrap(),
+        Issued::Before(..)
+    ));
+    let admission = store.admission(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!(admission.credential, sample::credential(1));
+    let card = sample::card(1);
+    let found = store
+        .card(&card.merchant, &CardRef::No(card.no.clone()))
+        .await
+        .unwrap();
+    assert_eq!(found, Some(card));
+    let filter = CardFilter::default();
+    assert_eq!(store.cards(&filter, 0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn only_its_owner_may_read_it() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    let database = &home.options.database;
+    let files = [
+        database.clone(),
+        database.with_extension("db-wal"),
+        database.with_extension("db-shm"),
+        home.options.fence.clone(),
+    ];
+    for file in files {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn a_closed_store_is_unavailable_and_one_file() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    store.close();
+    store.close();
+    let event = sample::event(Kind::AuditRead, START);
+    assert!(matches!(
+        store.record(event).await,
+        Err(Error::Unavailable(_))
+    ));
+    assert!(matches!(store.epoch().await, Err(Error::Unavailable(_))));
+    let folder = home.options.database.parent().unwrap();
+    let names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["cardveil.db"], "nothing is left in the WAL");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_said_to_be_corrupt_and_hurts_no_other() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    let (good, bad) = (with_token(&store, 1).await, with_token(&store, 2).await);
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    let changed = raw.execute(
+        "UPDATE token SET operation = 'NOTHING' WHERE hash = ?1",
+        [bad.key.hash.0],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    assert!(matches!(
+        store.token(&bad.key).await,
+        Err(Error::Corrupt(_))
+    ));
+    let (refused, granted) = tokio::join!(
+        store.redeem(sample::claim(&bad, 1, &[Field::Pan], START)),
+        store.redeem(sample::claim(&good, 1, &[Field::Pan], START)),
+    );
+    assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
+    assert!(matches!(granted, Ok(Verdict::Granted(_))), "{granted:?}");
+}
+
+#[test]
+fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
+    let home = Home::new();
+    assert!(home.open().1.created);
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    let pragma = |name: &str| raw.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    assert_eq!(pragma("user_version"), Ok(1));
+    assert_eq!(pragma("application_id"), Ok(0x4356_4549));
+    drop(raw);
+    assert!(!home.open().1.created);
+}
+
+#[test]
+fn of_many_that_open_at_once_one_makes_it() {
+    let home = Home::new();
+    let created = std::thread::scope(|scope| {
+        let openers: Vec<_> = (0..8).map(|_| scope.spawn(|| home.open().1)).collect();
+        let opened = openers.into_iter().map(|opener| opener.join().unwrap());
+        opened
+            .inspect(|opened| assert_eq!(opened.epoch_raised, None))
+            .filter(|opened| opened.created)
+            .count()
+    });
+    assert_eq!(created, 1);
+}
+
+/// The error of opening a home whose database is made by `make`.
+fn refusal(make: impl FnOnce(&Home)) -> OpenError {
+    let home = Home::new();
+    make(&home);
+    home.try_open().map(drop).unwrap_err()
+}
+
+#[test]
+fn a_newer_file_is_refused_with_what_to_do() {
+    let error = refusal(|home| {
+        home.open().0.close();
+        let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+        raw.pragma_update(None, "user_version", 7).unwrap();
+    });
+    assert!(
+        matches!(error, OpenError::Newer { found: 7, known: 1 }),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.to_string(),
+        "the database is of version 7 and this program knows versions up to 1: run the program \
+         that wrote it, or restore a backup from before the upgrade"
+    );
+}
+
+#[test]
+fn another_programs_file_is_refused_and_left_as_it_is() {
+    let home = Home::new();
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    raw.execute_batch("CREATE TABLE theirs (a)").unwrap();
+    drop(raw);
+    let before = std::fs::read(&home.options.database).unwrap();
+    let error = home.try_open().map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Foreign(_)), "{error:?}");
+    assert_eq!(std::fs::read(&home.options.database).unwrap(), before);
+    let garbage = refusal(|home| {
+        std::fs::write(&home.options.database, "no database at all\n".repeat(500)).unwrap();
+    });
+    assert!(matches!(garbage, OpenError::Foreign(_)), "{garbage:?}");
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_refused() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    drop(store);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&home.options.database)
+        .unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    let error = home.try_open().map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+}
+
+#[test]
+fn places_that_cannot_be_used_are_named() {
+    let error = refusal(|home| std::fs::create_dir(&home.options.database).unwrap());
+    assert!(matches!(error, OpenError::File { .. }), "{error:?}");
+    assert!(error.to_string().contains("cardveil.db"), "{error}");
+    let error = refusal(|home| std::fs::create_dir(&home.options.fence).unwrap());
+    assert!(matches!(error, OpenError::Fence { .. }), "{error:?}");
+    let error = refusal(|home| {
+        std::fs::remove_dir(home.options.database.parent().unwrap()).unwrap();
+    });
+    assert!(matches!(error, OpenError::File { .. }), "{error:?}");
+}
+
+#[test]
+fn a_fence_beside_the_database_is_refused() {
+    let home = Home::new();
+    for name in ["fence", "deeper/fence"] {
+        let fence = home.options.database.with_file_name(name);
+        std::fs::create_dir_all(fence.parent().unwrap()).unwrap();
+        let options = Options {
+            fence,
+            ..home.options.clone()
+        };
+        let error = Sqlite::open(&options, START).map(drop).unwrap_err();
+        assert!(matches!(error, OpenError::FenceInside(_)), "{error:?}");
+    }
+    assert!(!home.options.database.exists(), "and nothing was made");
+}
