@@ -12,6 +12,7 @@ use cardveil_core::port::{Admin, Audit, Error, Issue, Issued, Tokens};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Epoch, TokenHash, Verdict};
 use cardveil_store::sqlite::Sqlite;
+use futures_util::future::join_all;
 
 use crate::home::{Home, options, with_merchant, with_token};
 
@@ -28,6 +29,7 @@ fn child(part: &str, home: &Home, shell: &str) -> Child {
         .args(["--exact", "processes::plays_its_part", "--nocapture"])
         .env(PART, part)
         .env(FOLDER, home.path())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -64,14 +66,18 @@ async fn plays_its_part() {
     }
 }
 
-/// Claims every token with the key, and says which it got.
+/// Waits for the word, claims every token at once with the key, and says which it got.
 async fn race(store: &Sqlite, key: u8) {
     let epoch = store.epoch().await.unwrap();
     say("ready");
-    for n in 0..TOKENS {
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let claims = (0..TOKENS).map(async |n| {
         let record = sample::record(n, START, epoch);
         let claim = sample::claim(&record, key, &[Field::Pan], START);
-        if let Verdict::Granted(_) = store.redeem(claim).await.unwrap() {
+        (n, store.redeem(claim).await.unwrap())
+    });
+    for (n, verdict) in join_all(claims).await {
+        if let Verdict::Granted(_) = verdict {
             say(&n.to_string());
         }
     }
@@ -90,11 +96,16 @@ async fn of_three_processes_one_gets_each_token() {
     let mut children: Vec<_> = (1..=3)
         .map(|key| child(&format!("race {key}"), &home, "exec \"$@\""))
         .collect();
+    let mut said: Vec<_> = children.iter_mut().map(lines).collect();
+    for lines in &mut said {
+        assert_eq!(lines.next().as_deref(), Some("ready"));
+    }
+    for child in &mut children {
+        drop(child.stdin.take().unwrap());
+    }
     let mut winners: BTreeMap<String, u32> = BTreeMap::new();
-    for said in children.iter_mut().map(lines) {
-        for token in said.filter(|line| line != "ready") {
-            *winners.entry(token).or_default() += 1;
-        }
+    for token in said.into_iter().flatten() {
+        *winners.entry(token).or_default() += 1;
     }
     for mut child in children {
         assert!(child.wait().unwrap().success());
