@@ -191,6 +191,19 @@ describe("purge", () => {
     expect(world.clipboard).toEqual([]);
   });
 
+  it("empties what the view was given, and stops every timer", async () => {
+    const render = vi.spyOn(View.prototype, "render");
+    card.hide("asked");
+    click("show");
+    await page.next("revealed");
+    const scene = render.mock.calls.map(([scene]) => scene).find(({ at }) => at === "shown");
+    expect(scene).toHaveProperty("secrets.pan", CARD.pan);
+    expect(world.timersLeft).toBeGreaterThan(0);
+    card.hide("asked");
+    expect(scene).toHaveProperty("secrets", {});
+    expect(world.timersLeft).toBe(0);
+  });
+
   it("leaves nothing to copy", async () => {
     const copy = find("copy-pan");
     card.hide("asked");

@@ -62,6 +62,10 @@ export class World implements Surroundings {
     return Promise.resolve(this.canCopy);
   };
 
+  get timersLeft(): number {
+    return this.#timers.size;
+  }
+
   /** Moves the clock, stopping at every timer on the way. */
   advance(ms: number): void {
     const end = this.time + ms;

@@ -132,7 +132,7 @@ export class FramedCard implements Card {
     this.#nonce = crypto.randomUUID();
     port1.onmessage = ({ data }) => {
       const message = parseForPage(data);
-      if (message !== undefined && port1 === this.#port && this.#phase === "mounted") this.#obey(message);
+      if (message !== undefined) this.#obey(message);
     };
     target.postMessage(connect(this.#nonce), this.place.origin, [port2]);
     this.#send({ type: "configure", ...this.configuration });
