@@ -26,9 +26,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_start.sql")];
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The WAL file is cut to this when it starts anew; between, checkpoints bound it.
 const WAL_SIZE_LIMIT: i64 = 64 << 20;
-/// Keeps the pages of the tokens that are alive. Negative means KiB. Readers have SQLite's default:
-/// each commit empties their caches anyway.
-const WRITER_CACHE_KIB: i64 = -32_768;
+/// For the pages of the youngest tokens; SQLite walks the whole cache at each commit, so more is
+/// slower. Negative means KiB. Readers have SQLite's default: each commit empties theirs anyway.
+const WRITER_CACHE_KIB: i64 = -8_192;
 const STATEMENTS_CACHED: usize = 64;
 
 /// Where a store lives.
