@@ -1,7 +1,9 @@
 //! The gate before every handler: it admits a call by the route's permission, or answers for it.
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -10,10 +12,16 @@ use cardveil_core::audit::{Actor, Origin, Source};
 use cardveil_core::flow::Caller;
 use cardveil_core::merchant::{Admission, Merchant};
 use cardveil_core::token::Epoch;
-use http::HeaderMap;
+use futures_util::FutureExt as _;
+use http::{HeaderMap, Method};
 
+use crate::keysecure::{Language, Login};
+use crate::problem::{Code, Problem};
 use crate::surface::Permission;
 use crate::{App, client, equals, keysecure, native};
+
+/// How long a request may take, its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the listener knows of a request before anyone has looked into it.
 #[derive(Clone)]
@@ -85,36 +93,60 @@ impl Gate {
     }
 }
 
-/// The middleware of every route.
-pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    let admitted = match request.extensions().get::<Call>() {
-        Some(call) => gate.check(call, request.headers()).await,
-        // The listener puts it there. Without it nobody knows who calls, so nobody is admitted.
-        None => {
-            Err(crate::problem::Problem::new(crate::problem::Code::Unavailable).into_response())
+/// The middleware of every route. A request that panics or takes too long is our fault, told in the
+/// words of the route's API.
+pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let language = Language::of(request.headers());
+    // The listener puts it there. Without it nobody knows who calls, so nobody is admitted.
+    let Some(call) = request.extensions().get::<Call>().cloned() else {
+        return gate.fault(language);
+    };
+    let answered = AssertUnwindSafe(gate.answer(&call, request, next)).catch_unwind();
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => {
+            tracing::error!(request.id = %call.id, "a request panicked");
+            gate.fault(language)
+        }
+        Err(_) => {
+            tracing::error!(request.id = %call.id, "a request took too long");
+            gate.fault(language)
         }
     };
-    let (mut response, called_by) = match admitted {
-        Ok(admitted) => {
-            let called_by = admitted
-                .as_ref()
-                .map(|a| CalledBy(a.caller.credential.id.as_str().into()));
-            if let Some(admitted) = admitted {
-                request.extensions_mut().insert(Arc::new(admitted));
-            }
-            (next.run(request).await, called_by)
-        }
-        Err(refusal) => (refusal, None),
-    };
-    let extensions = response.extensions_mut();
-    extensions.insert(Pattern(gate.pattern));
-    if let Some(called_by) = called_by {
-        extensions.insert(called_by);
-    }
+    response.extensions_mut().insert(Pattern(gate.pattern));
     response
 }
 
 impl Gate {
+    async fn answer(&self, call: &Call, mut request: Request, next: Next) -> Response {
+        // A HEAD does all that a GET does: it would issue a token that nobody gets.
+        if request.method() == Method::HEAD && !matches!(self.permission, Permission::Public(_)) {
+            return Problem::method_not_allowed("GET").into_response();
+        }
+        match self.check(call, request.headers()).await {
+            Ok(Some(admitted)) => {
+                let called_by = CalledBy(admitted.caller.credential.id.as_str().into());
+                request.extensions_mut().insert(Arc::new(admitted));
+                let mut response = next.run(request).await;
+                response.extensions_mut().insert(called_by);
+                response
+            }
+            Ok(None) => next.run(request).await,
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// The answer when the fault is ours.
+    fn fault(&self, language: Language) -> Response {
+        match self.permission {
+            Permission::KeySecureLogin | Permission::KeySecure => keysecure::system_error(language),
+            Permission::Equals
+            | Permission::Native
+            | Permission::Holder
+            | Permission::Public(_) => Problem::new(Code::Unavailable).into_response(),
+        }
+    }
+
     async fn check(&self, call: &Call, headers: &HeaderMap) -> Result<Option<Admitted>, Response> {
         let app = &*call.app;
         match self.permission {
@@ -124,9 +156,13 @@ impl Gate {
                 Ok(None)
             }
             Permission::KeySecureLogin => {
-                keysecure::admit_login(app, call, headers).await.map(Some)
+                let admitted = keysecure::admit(app, call, headers, Login::Now).await;
+                admitted.map(Some).map_err(IntoResponse::into_response)
             }
-            Permission::KeySecure => keysecure::admit(app, call, headers).await.map(Some),
+            Permission::KeySecure => {
+                let admitted = keysecure::admit(app, call, headers, Login::Done).await;
+                admitted.map(Some).map_err(IntoResponse::into_response)
+            }
             Permission::Equals => equals::admit(app, call, headers)
                 .await
                 .map(Some)

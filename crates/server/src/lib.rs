@@ -69,7 +69,7 @@ pub struct App {
 impl App {
     /// Puts it together.
     pub fn new(service: Service, settings: Settings) -> Arc<Self> {
-        let limiter = limit::Limiter::new(&settings.limits);
+        let limiter = limit::Limiter::new(settings.limits, &service);
         Arc::new(Self {
             service,
             settings,

@@ -1,10 +1,24 @@
 //! Rate limits: a credential's calls, and a browser's by address. Kept in this process.
+//!
+//! **Invariant:** the memory of it is bounded (P8). A caller is forgotten as soon as its limit is
+//! whole again, looked for at least once every [`TIDY_CALLS`] calls; so there are never more callers
+//! in memory than that and those whose limits are not whole.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use cardveil_core::{Service, Time};
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+/// After so many calls the callers whose limits are whole again are forgotten.
+const TIDY_CALLS: u32 = 65_536;
 
 /// How often callers may call; `None` means without limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,61 +30,120 @@ pub struct Limits {
 }
 
 pub(crate) struct Limiter {
-    clock: DefaultClock,
-    credentials: Option<DefaultKeyedRateLimiter<String>>,
-    clients: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    credentials: Option<Keyed<String>>,
+    clients: Option<Keyed<IpAddr>>,
 }
 
 /// Too often: come back after so many seconds.
 pub(crate) struct TooOften(pub(crate) u64);
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: Limits, service: &Service) -> Self {
+        let clock = Stopwatch::new(service.clone());
         Self {
-            clock: DefaultClock::default(),
             credentials: limits
                 .credential_per_second
-                .map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
+                .map(|rate| Keyed::new(Quota::per_second(rate), clock.clone())),
             clients: limits
                 .client_per_minute
-                .map(|rate| RateLimiter::keyed(Quota::per_minute(rate))),
+                .map(|rate| Keyed::new(Quota::per_minute(rate), clock)),
         }
     }
 
     pub(crate) fn credential(&self, id: &str) -> Result<(), TooOften> {
-        let Some(limiter) = &self.credentials else {
-            return Ok(());
-        };
-        limiter
-            .check_key(&id.to_owned())
-            .map_err(|not_until| self.too_often(&not_until))
+        match &self.credentials {
+            Some(limiter) => limiter.check(&id.to_owned()),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn client(&self, ip: IpAddr) -> Result<(), TooOften> {
-        let Some(limiter) = &self.clients else {
-            return Ok(());
-        };
-        limiter
-            .check_key(&site(ip))
-            .map_err(|not_until| self.too_often(&not_until))
+        match &self.clients {
+            Some(limiter) => limiter.check(&site(ip)),
+            None => Ok(()),
+        }
     }
 
-    /// Forgets callers whose limits are whole again, so that memory stays bounded (P8).
+    /// Forgets callers whose limits are whole again.
     pub(crate) fn tidy(&self) {
         if let Some(limiter) = &self.credentials {
-            limiter.retain_recent();
+            limiter.tidy();
         }
         if let Some(limiter) = &self.clients {
-            limiter.retain_recent();
+            limiter.tidy();
+        }
+    }
+}
+
+/// One limit for each caller.
+struct Keyed<K: std::hash::Hash + Eq + Clone> {
+    limiter: RateLimiter<K, DashMapStateStore<K>, Stopwatch, NoOpMiddleware<Nanos>>,
+    clock: Stopwatch,
+    calls: AtomicU32,
+}
+
+impl<K: std::hash::Hash + Eq + Clone> Keyed<K> {
+    fn new(quota: Quota, clock: Stopwatch) -> Self {
+        Self {
+            limiter: RateLimiter::dashmap_with_clock(quota, clock.clone()),
+            clock,
+            calls: AtomicU32::new(0),
         }
     }
 
-    fn too_often(
-        &self,
-        not_until: &governor::NotUntil<<DefaultClock as Clock>::Instant>,
-    ) -> TooOften {
-        let wait = not_until.wait_time_from(self.clock.now());
-        TooOften(wait.as_secs() + 1)
+    fn check(&self, caller: &K) -> Result<(), TooOften> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) == TIDY_CALLS {
+            self.tidy();
+        }
+        self.limiter.check_key(caller).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.clock.now());
+            TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+        })
+    }
+
+    fn tidy(&self) {
+        self.calls.store(0, Ordering::Relaxed);
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+    }
+}
+
+/// The time that has passed by the injected clock (P9). When that clock is set back, this one goes
+/// on from where it is: nobody's limit is renewed by it, and nobody waits for it to catch up.
+#[derive(Clone)]
+struct Stopwatch {
+    service: Service,
+    read: Arc<Mutex<Reading>>,
+}
+
+struct Reading {
+    last: Time,
+    passed: Duration,
+}
+
+impl Stopwatch {
+    fn new(service: Service) -> Self {
+        let read = Reading {
+            last: service.now(),
+            passed: Duration::ZERO,
+        };
+        Self {
+            service,
+            read: Arc::new(Mutex::new(read)),
+        }
+    }
+}
+
+impl Clock for Stopwatch {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.service.now();
+        let since = now.millis().saturating_sub(read.last.millis());
+        read.last = now;
+        read.passed += Duration::from_millis(u64::try_from(since).unwrap_or_default());
+        Nanos::from(read.passed)
     }
 }
 

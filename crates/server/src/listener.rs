@@ -1,16 +1,15 @@
 //! The listeners: three, so that a firewall can tell them apart. Each bounds what a stranger can
-//! hold (P8): connections, header time, request time; and each stops within a bound.
+//! hold (P8): connections and the time for a head; each stops within a bound. The time for the rest
+//! of a request is the gate's.
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt as _;
+use axum::response::Response;
 use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,7 +21,6 @@ use tower::ServiceExt as _;
 
 use crate::guard::{Call, CalledBy, Pattern};
 use crate::log::{AccessLog, Line, Told};
-use crate::problem::{Code, Problem};
 use crate::surface::Surface;
 use crate::{App, address, headers};
 
@@ -30,8 +28,6 @@ use crate::{App, address, headers};
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long a caller may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request may take, its body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long running requests may go on after a stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -114,21 +110,11 @@ impl Listener {
             app: Arc::clone(&self.app),
         });
         let method = method_name(request.method());
-        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
-        let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Err(_panic)) => {
-                self.app.metrics.faults.increment();
-                tracing::error!(request.id = %id, "a request panicked");
-                Problem::new(Code::Unavailable).into_response()
-            }
-            Err(_) => {
-                self.app.metrics.faults.increment();
-                tracing::error!(request.id = %id, "a request took too long");
-                Problem::new(Code::Unavailable).into_response()
-            }
-        };
+        let Ok(mut response) = self.router.clone().oneshot(request).await;
         headers::finish(response.headers_mut(), &id);
+        if response.status().is_server_error() {
+            self.app.metrics.faults.increment();
+        }
         let [merchant, client, admin] = &self.app.metrics.requests;
         let extensions = response.extensions();
         let (counter, caller_ip) = match self.kind {

@@ -47,7 +47,7 @@ pub struct Line {
     /// The code told to the caller, where it was not a success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
-    /// The credential that called, where one was admitted or known.
+    /// The credential that called, where one was admitted.
     #[serde(rename = "credential.id", skip_serializing_if = "Option::is_none")]
     pub credential: Option<Arc<str>>,
     /// The merchant's server's address. A browser's is personal data and stays out.
@@ -57,6 +57,10 @@ pub struct Line {
     pub duration_us: u64,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn as_text<S: serde::Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(time)
 }

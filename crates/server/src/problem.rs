@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
 use cardveil_core::flow::Fault;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -135,7 +135,8 @@ impl Code {
 pub(crate) struct Problem {
     code: Code,
     detail: Cow<'static, str>,
-    retry_after_secs: Option<u64>,
+    /// A header that belongs to the code.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 /// A problem on the wire.
@@ -159,7 +160,7 @@ impl Problem {
         Self {
             code,
             detail: Cow::Borrowed(code.advice()),
-            retry_after_secs: None,
+            header: None,
         }
     }
 
@@ -167,7 +168,7 @@ impl Problem {
         Self {
             code,
             detail: detail.into(),
-            retry_after_secs: None,
+            header: None,
         }
     }
 
@@ -176,10 +177,27 @@ impl Problem {
         Self::detail(Code::InvalidRequest, format!("{place}: {what}"))
     }
 
-    pub(crate) const fn rate_limited(retry_after_secs: u64) -> Self {
-        let mut problem = Self::new(Code::RateLimited);
-        problem.retry_after_secs = Some(retry_after_secs);
-        problem
+    pub(crate) fn rate_limited(retry_after_secs: u64) -> Self {
+        Self {
+            header: Some((header::RETRY_AFTER, retry_after_secs.into())),
+            ..Self::new(Code::RateLimited)
+        }
+    }
+
+    /// `scheme` is how the API takes its credential (RFC 9110 11.6.1).
+    pub(crate) fn credential_required(scheme: &'static str) -> Self {
+        Self {
+            header: Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme))),
+            ..Self::new(Code::CredentialRequired)
+        }
+    }
+
+    /// `allowed` are the methods that there are (RFC 9110 15.5.6).
+    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
+        Self {
+            header: Some((header::ALLOW, HeaderValue::from_static(allowed))),
+            ..Self::new(Code::MethodNotAllowed)
+        }
     }
 }
 
@@ -213,15 +231,8 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some(secs) = self.retry_after_secs {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(secs));
-        }
-        if self.code == Code::CredentialRequired {
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
         }
         response
             .extensions_mut()

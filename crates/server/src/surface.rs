@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
-use utoipa::openapi::path::Paths;
+use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
@@ -34,15 +34,17 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// The name of the `OpenAPI` security scheme; `None` for public routes.
-    pub(crate) const fn scheme(self) -> Option<&'static str> {
+    /// What `OpenAPI` says of it: nothing for public routes. A holder's token travels in the body,
+    /// for which `OpenAPI` has no scheme, so its requirement is there and names none.
+    fn requirements(self) -> Vec<SecurityRequirement> {
+        let scheme = |name| vec![SecurityRequirement::new::<_, [&str; 0], &str>(name, [])];
         match self {
-            Self::Public(_) => None,
-            Self::KeySecureLogin => Some("keysecure_login"),
-            Self::KeySecure => Some("keysecure"),
-            Self::Equals => Some("CommonAuth"),
-            Self::Native => Some("native"),
-            Self::Holder => Some("client_token"),
+            Self::Public(_) => Vec::new(),
+            Self::KeySecureLogin => scheme("keysecure_login"),
+            Self::KeySecure => scheme("keysecure"),
+            Self::Equals => scheme("CommonAuth"),
+            Self::Native => scheme("native"),
+            Self::Holder => vec![SecurityRequirement::default()],
         }
     }
 }
@@ -79,11 +81,8 @@ impl Surface {
                 .clone()
                 .route_layer(from_fn_with_state(gate, guard::admit));
             self.router = self.router.route(&path, guarded);
-            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-                let requirement = permission
-                    .scheme()
-                    .map(|scheme| vec![SecurityRequirement::new::<_, [&str; 0], &str>(scheme, [])]);
-                operation.security = Some(requirement.unwrap_or_default());
+            for operation in operations(&mut item) {
+                operation.security = Some(permission.requirements());
             }
             match self.api.paths.paths.get_mut(&path) {
                 Some(known) => known.merge_operations(item),
@@ -113,4 +112,21 @@ impl Surface {
             .fallback(|| async { Problem::new(Code::NotFound) })
             .with_state(app)
     }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+        &mut item.options,
+        &mut item.head,
+        &mut item.patch,
+        &mut item.trace,
+        &mut item.query,
+    ]
+    .into_iter()
+    .flatten()
+    .chain(item.additional_operations.values_mut())
 }

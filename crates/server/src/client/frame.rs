@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::Shared;
 use crate::extract::{self, Header};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 const SCRIPT: &str = include_str!("../../../../web/dist/frame.js");
 const STYLE: &str = include_str!("../../../../web/dist/frame.css");
@@ -119,10 +119,14 @@ pub(super) async fn frame(
             "Check the embed id that the page gives to Cardveil.",
         ));
     };
+    let policy = HeaderValue::from_str(&app.frame.policy(&embed)).ok();
+    let Some(policy) = policy.filter(|_| embed.origins.iter().all(|origin| is_plain(origin)))
+    else {
+        tracing::error!(embed.id = %embed.id, "an origin of this embed cannot be put into a policy");
+        return Err(Problem::new(Code::Unavailable));
+    };
     let mut response = (StatusCode::OK, document(&embed)).into_response();
     let headers = response.headers_mut();
-    let policy = HeaderValue::from_str(&app.frame.policy(&embed))
-        .map_err(|_| Problem::invalid("embed", "one of its origins is not ASCII"))?;
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     for (name, value) in [
         ("content-type", "text/html; charset=utf-8"),
@@ -139,6 +143,15 @@ pub(super) async fn frame(
         );
     }
     Ok(response)
+}
+
+/// Whether an origin is one source of a policy (CSP Level 3, 2.3.1) and can be nothing else: a
+/// space, `;` or `,` would begin another source, directive or policy.
+fn is_plain(origin: &str) -> bool {
+    !origin.is_empty()
+        && origin
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b":/.-[]".contains(&byte))
 }
 
 fn document(embed: &Embed) -> String {

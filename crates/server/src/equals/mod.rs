@@ -131,7 +131,7 @@ pub(crate) async fn admit(
     headers: &HeaderMap,
 ) -> Result<Admitted, Problem> {
     let value = match extract::header(headers, header::AUTHORIZATION.as_str()) {
-        Header::Missing => return Err(Problem::new(Code::CredentialRequired)),
+        Header::Missing => return Err(Problem::credential_required("ApiKey")),
         Header::Malformed => return Err(Problem::new(Code::CredentialRefused)),
         Header::Value(value) => value,
     };

@@ -26,13 +26,13 @@ pub(super) enum Code {
 
 /// The language of messages (header `Language`; English when left out or unknown).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Language {
+pub(crate) enum Language {
     English,
     Chinese,
 }
 
 impl Language {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         match headers.get("language").map(http::HeaderValue::as_bytes) {
             Some(b"zh_CN") => Self::Chinese,
             Some(_) | None => Self::English,

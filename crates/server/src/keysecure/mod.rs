@@ -2,7 +2,8 @@
 //!
 //! Answers are `{code, msg, data}` with HTTP 200, but 500 with 1001. The order of the checks is
 //! DESIGN section 5: Api-Key 1002, 1008, 1010, 1011; address 1003; Timestamp 1005; Access-Token 1006,
-//! 1007; merchant 1021, 1022; PCI 1013; parameters 1004; card 4001, 4005; rate 1009.
+//! 1007; merchant 1021, 1022; rate 1009, as soon as the merchant is known, so that it also limits
+//! who asks for cards that are not there; PCI 1013; parameters 1004; card 4001, 4005.
 
 mod code;
 
@@ -23,7 +24,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use self::code::{Code, Language};
+use self::code::Code;
+pub(crate) use self::code::Language;
 use crate::extract::{self, Header};
 use crate::guard::{Admitted, Call};
 use crate::log::Told;
@@ -181,33 +183,21 @@ const fn code_of(refusal: IssueRefusal) -> Code {
     }
 }
 
-/// Admits a call to Get Token.
-pub(crate) async fn admit_login(
-    app: &App,
-    call: &Call,
-    headers: &HeaderMap,
-) -> Result<Admitted, Response> {
-    admit_by(app, call, headers, false)
-        .await
-        .map_err(|refusal| refusal.logged(app))
+/// Whether a call is the login itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// It is Get Token.
+    Now,
+    /// It must bring the Access-Token that Get Token gave.
+    Done,
 }
 
-/// Admits any other call.
+/// Admits a call.
 pub(crate) async fn admit(
     app: &App,
     call: &Call,
     headers: &HeaderMap,
-) -> Result<Admitted, Response> {
-    admit_by(app, call, headers, true)
-        .await
-        .map_err(|refusal| refusal.logged(app))
-}
-
-async fn admit_by(
-    app: &App,
-    call: &Call,
-    headers: &HeaderMap,
-    needs_access: bool,
+    login: Login,
 ) -> Result<Admitted, Refusal> {
     let language = Language::of(headers);
     let refuse = |code| Refusal {
@@ -249,7 +239,7 @@ async fn admit_by(
             ..refuse(Code::TimestampInvalid)
         });
     }
-    if needs_access {
+    if login == Login::Done {
         let text = match extract::header(headers, "access-token") {
             Header::Missing => return Err(refuse(Code::AccessTokenRequired)),
             Header::Malformed => return Err(refuse(Code::AccessTokenInvalid)),
@@ -313,8 +303,18 @@ fn success<T: Serialize>(data: T) -> Response {
     )
 }
 
+/// The answer when the fault is ours and nothing more is known.
+pub(crate) fn system_error(language: Language) -> Response {
+    let refusal = Refusal {
+        code: Code::SystemError,
+        language,
+        detail: None,
+    };
+    refusal.into_response()
+}
+
 /// An answer that is none.
-struct Refusal {
+pub(crate) struct Refusal {
     code: Code,
     language: Language,
     detail: Option<Cow<'static, str>>,
@@ -330,13 +330,6 @@ impl Refusal {
             detail: None,
         }
     }
-
-    fn logged(self, app: &App) -> Response {
-        if self.code == Code::SystemError {
-            app.metrics.faults.increment();
-        }
-        self.into_response()
-    }
 }
 
 impl IntoResponse for Refusal {
@@ -346,9 +339,10 @@ impl IntoResponse for Refusal {
             Some(detail) => format!("{words}: {detail}").into(),
             None => Cow::Borrowed(words),
         };
-        let status = match self.code {
-            Code::SystemError => StatusCode::INTERNAL_SERVER_ERROR,
-            _ => StatusCode::OK,
+        let status = if self.code == Code::SystemError {
+            StatusCode::INTERNAL_SERVER_ERROR
+        } else {
+            StatusCode::OK
         };
         let envelope = Envelope::<()> {
             code: self.code.number(),

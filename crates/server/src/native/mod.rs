@@ -10,7 +10,7 @@ use cardveil_core::card::{Field, Fields};
 use cardveil_core::flow::{Asked, Named};
 use cardveil_core::id::{CardId, CardNo};
 use cardveil_core::port::CardRef;
-use cardveil_core::token::{Operation, TTL, Thumbprint};
+use cardveil_core::token::{Operation, Thumbprint};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -52,7 +52,7 @@ struct ClientTokenCreated {
     token: String,
     /// When it ends (RFC 3339).
     expires_at: String,
-    /// Its validity in seconds.
+    /// For how many seconds it is still good.
     #[schema(example = 300)]
     expires_in: u64,
 }
@@ -96,17 +96,19 @@ async fn create_client_token(
         .issue(&admitted.caller, admitted.epoch, &asked)
         .await?
         .map_err(problem_of)?;
-    app.metrics.tokens_issued.increment();
+    let left_ms = issued.expires_at.millis() - app.service.now().millis();
     let created = ClientTokenCreated {
         token: issued.token.expose().to_owned(),
         expires_at: issued.expires_at.to_string(),
-        expires_in: TTL.as_secs(),
+        expires_in: u64::try_from(left_ms / 1_000).unwrap_or_default(),
     };
     let mut response = (StatusCode::CREATED, axum::Json(created)).into_response();
     if issued.replayed {
         response
             .headers_mut()
             .insert(REPLAYED, HeaderValue::from_static("true"));
+    } else {
+        app.metrics.tokens_issued.increment();
     }
     Ok(response)
 }
@@ -182,7 +184,7 @@ pub(crate) async fn admit(
     headers: &HeaderMap,
 ) -> Result<Admitted, Problem> {
     match extract::header(headers, header::AUTHORIZATION.as_str()) {
-        Header::Missing => Err(Problem::new(Code::CredentialRequired)),
+        Header::Missing => Err(Problem::credential_required("Bearer")),
         Header::Malformed => Err(Problem::new(Code::CredentialRefused)),
         Header::Value(value) => match value.split_once(' ') {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("Bearer") => {
