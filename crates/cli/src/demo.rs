@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use crate::config::{self, Config, Limits};
 use crate::deployment::{Deployment, create_private_folder};
 use crate::print::{self, hinted, say};
-use crate::serve::{Running, stop_signal};
+use crate::serve::{Running, StopSignal};
 
 const MERCHANT: &str = "mer_demo";
 const EMBED: &str = "emb_demo";
@@ -276,6 +276,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if let Ok(v6) = TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, base))).await {
         shop_listeners.push(v6);
     }
+    let signal = StopSignal::listen()?;
     let running = Running::start(house).await?;
     let shops: Vec<_> = shop_listeners
         .into_iter()
@@ -286,7 +287,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     } else {
         greet(&ready, &dir, temporary.is_some());
     }
-    stop_signal().await?;
+    signal.received().await;
     for shop in shops {
         shop.abort();
     }

@@ -65,7 +65,8 @@ fn settings(config: &Config, checks: &mut Vec<Check>) {
         ("fence", &config.store.fence),
     ] {
         let found = match std::fs::metadata(path) {
-            Ok(meta) if meta.permissions().mode() & 0o077 == 0 => {
+            // The six lowest bits are those of the group and of all others.
+            Ok(meta) if meta.permissions().mode().trailing_zeros() >= 6 => {
                 check(what, true, path.display().to_string())
             }
             Ok(_) => check(

@@ -731,6 +731,8 @@ fn compact(value: &serde_json::Value) -> String {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Array(items) => items.iter().map(compact).collect::<Vec<_>>().join(" "),
         serde_json::Value::Null => String::new(),
-        other => other.to_string(),
+        serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::Object(_) => value.to_string(),
     }
 }

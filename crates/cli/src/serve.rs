@@ -12,6 +12,7 @@ use cardveil_seal::SystemEntropy;
 use cardveil_server::log::AccessLog;
 use cardveil_server::{App, Listener, ListenerKind, listener};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -34,9 +35,10 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
             "make a deployment of your own with `cardveil init`",
         ));
     }
+    let stop = StopSignal::listen()?;
     let running = Running::start(deployment).await?;
     say("cardveil serves; end it with SIGINT or SIGTERM");
-    stop_signal().await?;
+    stop.received().await;
     running.stop().await
 }
 
@@ -142,15 +144,26 @@ async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub(crate) async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        () = async { let _ = tokio::signal::ctrl_c().await; } => {}
-        _ = term.recv() => {}
+/// SIGINT or SIGTERM. Made before anyone is told that the server runs, so that none is missed.
+pub(crate) struct StopSignal {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignal {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+        })
     }
-    Ok(())
+
+    pub(crate) async fn received(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Events that are not requests: JSON lines on stderr. `CARDVEIL_LOG` sets the level.

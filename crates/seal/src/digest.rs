@@ -16,6 +16,11 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     array(context.finish().as_ref())
 }
 
+/// SHA-384, for the integrity values of scripts and styles (CSP Level 3, SRI).
+pub fn sha384(bytes: &[u8]) -> Vec<u8> {
+    digest::digest(&digest::SHA384, bytes).as_ref().to_vec()
+}
+
 /// HMAC-SHA256 of all parts, one after the other.
 pub fn hmac_sha256(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
     mac(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), parts)

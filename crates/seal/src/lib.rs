@@ -69,7 +69,7 @@ pub mod keyring;
 pub mod root;
 pub mod secret;
 
-pub use digest::{constant_time_eq, hmac_sha256, sha256};
+pub use digest::{constant_time_eq, hmac_sha256, sha256, sha384};
 #[cfg(any(test, feature = "testing"))]
 pub use entropy::SeededEntropy;
 pub use entropy::{Entropy, SystemEntropy};

@@ -113,7 +113,7 @@ function row(card) {
   mini.setAttribute("aria-hidden", "true");
   const text = el("span", "text", el("span", "label", card.label ?? "Card"), el("span", "facts", `${networkName(card)} •• ${card.last_four}`));
   const label = el("label", "row", input, mini, text);
-  label.append(el("span", isActive(card) ? "state" : "state off", words(card.state)));
+  label.append(el("span", `state ${mood(card)}`, words(card.state)));
   label.dataset.testid = `card-${card.card_no}`;
   return label;
 }
@@ -126,7 +126,12 @@ function el(tag, className, ...children) {
 }
 
 function isActive(card) {
-  return /^(active|normal)$/i.test(card.state);
+  return /^active$/i.test(card.state);
+}
+
+function mood(card) {
+  if (isActive(card)) return "on";
+  return /^(unactivated|pending)$/i.test(card.state) ? "waiting" : "off";
 }
 
 function networkName(card) {

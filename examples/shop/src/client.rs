@@ -153,14 +153,12 @@ fn of_envelope(body: &Value) -> Answer {
 
 /// A problem in words.
 fn of_problem(body: &Value) -> Answer {
-    match body.get("code").and_then(Value::as_str) {
-        Some("card_not_viewable") => Answer::refused(
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    if text("code") == "card_not_viewable" {
+        return Answer::refused(
             "This card cannot be shown now",
             "It is frozen, closed or not ready yet. Pick another one, or ask your card programme.",
-        ),
-        Some(_) | None => {
-            let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-            Answer::refused(text("title"), text("detail"))
-        }
+        );
     }
+    Answer::refused(text("title"), text("detail"))
 }

@@ -102,7 +102,7 @@ impl Shop {
         let router = Router::new()
             .route(
                 "/",
-                get(|| {
+                get(|| async {
                     page(
                         "text/html; charset=utf-8",
                         include_str!("../page/index.html"),
@@ -111,11 +111,11 @@ impl Shop {
             )
             .route(
                 "/shop.css",
-                get(|| page("text/css; charset=utf-8", include_str!("../page/shop.css"))),
+                get(|| async { page("text/css; charset=utf-8", include_str!("../page/shop.css")) }),
             )
             .route(
                 "/shop.js",
-                get(|| {
+                get(|| async {
                     page(
                         "text/javascript; charset=utf-8",
                         include_str!("../page/shop.js"),
@@ -182,7 +182,7 @@ impl Shop {
                 .await
             {
                 Answer::LoginNeeded => *login = None,
-                answer => return answer,
+                answer @ (Answer::Token(_) | Answer::Refused { .. }) => return answer,
             }
         }
         Answer::refused("The shop could not log in", "Try again.")
@@ -236,7 +236,7 @@ fn error(title: &str, detail: &str) -> Response {
 
 /// A file of the page. Its policy names what a page that embeds Cardveil needs: the SDK's script and
 /// the frame, both of the client origin.
-async fn page(content_type: &'static str, text: &'static str) -> Response {
+fn page(content_type: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),

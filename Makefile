@@ -1,0 +1,67 @@
+# The door. A bare `make` lists what there is.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+# Everything that tests leave behind lands here, where the canary scan looks.
+TEST_TMP := $(CURDIR)/target/test-tmp
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.PHONY: demo
+demo: ## Run everything with test cards and a shop page
+	cargo run --release -- demo
+
+.PHONY: setup
+setup: ## Install what the tests need (Debian packages, Node packages, cargo-deny)
+	scripts/setup.sh
+
+.PHONY: test
+test: setup check unit e2e docs canary ## Install what is needed, then run every check and test
+
+.PHONY: check
+check: ## Formatting, lints, dependency rules, generated files
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	cargo-deny --locked check bans licenses sources
+	cd web && npm run check
+	scripts/fresh.sh
+
+.PHONY: unit
+unit: ## All Rust tests, kill -9 under load among them
+	rm -rf "$(TEST_TMP)" && mkdir -p "$(TEST_TMP)"
+	TMPDIR="$(TEST_TMP)" cargo test --workspace --locked --quiet
+
+.PHONY: e2e
+e2e: release ## The release binary in a real browser
+	mkdir -p "$(TEST_TMP)"
+	cd web && TMPDIR="$(TEST_TMP)" CARDVEIL_BIN="$(CURDIR)/target/release/cardveil" npm run e2e
+
+.PHONY: docs
+docs: release ## Run the calls that the docs show, and check their links
+	docs/check.sh
+
+.PHONY: canary
+canary: ## Seek clear card numbers and tokens in all that the tests left behind
+	scripts/canary.py "$(TEST_TMP)"
+
+.PHONY: bench
+bench: ## Measure speed, as ratios in one run
+	cargo build --release --locked -p cardveil -p cardveil-bench
+	target/release/cardveil-bench
+
+.PHONY: advisories
+advisories: ## Check dependencies against the advisory database (needs the network)
+	cargo-deny --locked check advisories
+
+.PHONY: generate
+generate: ## Make the committed generated files again
+	cd web && npm run build
+	cargo run --quiet --locked -- openapi > docs/openapi.json
+
+.PHONY: release
+release:
+	cargo build --release --locked -p cardveil

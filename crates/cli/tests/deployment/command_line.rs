@@ -1,0 +1,252 @@
+//! The command as an operator uses it.
+
+use crate::http::{self, Connection};
+use crate::world::{World, card, string, text};
+
+#[test]
+fn a_deployment_is_made_checked_and_changed() {
+    let world = World::new(1);
+    let again = world.run(&["init", "--dir", world.dir.path().to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1), "it is never overwritten");
+    assert!(
+        text(&again.stderr).contains("hint: "),
+        "{}",
+        text(&again.stderr)
+    );
+
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.status.success(), "{}", text(&doctor.stdout));
+
+    let shown = world.json(&[
+        "card",
+        "show",
+        "C0",
+        "--merchant",
+        &world.merchant,
+        "--json",
+    ]);
+    assert_eq!(shown["last_four"], "1111");
+    assert!(!shown.to_string().contains("411111"), "{shown}");
+    let credentials = world.run(&["credential", "list", "--json"]);
+    assert!(!text(&credentials.stdout).contains(&world.api_key));
+    assert!(!text(&credentials.stdout).contains("key_hash"));
+
+    let unknown = world.run(&["merchant", "show", "mer_unknown"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(
+        world.run(&["merchant", "frobnicate"]).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn what_an_operator_changes_is_seen_by_the_running_server() {
+    let world = World::new(1);
+    let _server = world.serve();
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    let mut client = Connection::open(world.client_at).unwrap();
+    let holder = cardveil_seal::hpke::holder::Holder::generate().unwrap();
+
+    let token = world.issue(&mut merchant, 0).unwrap();
+    let revoked = world.json(&["token", "revoke", "--merchant", &world.merchant, "--json"]);
+    assert_eq!(revoked["revoked"], 1);
+    assert_eq!(
+        world
+            .redeem(&mut client, &token, &holder, &["pan"])
+            .unwrap()
+            .status,
+        403
+    );
+
+    let token = world.issue(&mut merchant, 0).unwrap();
+    let set = [
+        "card",
+        "set",
+        "C0",
+        "--merchant",
+        &world.merchant,
+        "--state",
+        "suspended",
+    ];
+    assert!(world.run(&set).status.success());
+    assert_eq!(
+        world
+            .redeem(&mut client, &token, &holder, &["pan"])
+            .unwrap()
+            .status,
+        403
+    );
+    let set = [
+        "card",
+        "set",
+        "C0",
+        "--merchant",
+        &world.merchant,
+        "--state",
+        "active",
+    ];
+    assert!(world.run(&set).status.success());
+    let answer = world
+        .redeem(&mut client, &token, &holder, &["pan"])
+        .unwrap();
+    assert_eq!(
+        answer.status, 200,
+        "a refusal does not burn it: {}",
+        answer.body
+    );
+
+    assert!(world.run(&["epoch", "raise"]).status.success());
+    let again = world
+        .redeem(&mut client, &token, &holder, &["pan"])
+        .unwrap();
+    assert_eq!(again.status, 403, "no token outlives an epoch");
+    assert!(
+        world.issue(&mut merchant, 0).is_some(),
+        "and new ones are of the new one"
+    );
+
+    let id = string(&world.json(&["credential", "list", "--json"]), "/0/id");
+    assert!(
+        world
+            .run(&["credential", "set", &id, "--enabled", "false"])
+            .status
+            .success()
+    );
+    let bearer = format!("Bearer {}", world.api_key);
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let refused = merchant
+        .send("POST", "/v1/client-tokens", &headers, "{}")
+        .unwrap();
+    assert_eq!(refused.status, 403);
+}
+
+#[test]
+fn an_import_reports_each_refused_line_by_its_number() {
+    let world = World::new(1);
+    let mut wrong_digit = card(2);
+    wrong_digit["pan"] = "4111111111111112".into();
+    let mut not_a_test_number = card(3);
+    not_a_test_number["pan"] = "4539578763621486".into();
+    let mut unknown_member = card(4);
+    unknown_member["surprise"] = 1.into();
+    let lines = [
+        card(1).to_string(),
+        String::new(),
+        wrong_digit.to_string(),
+        not_a_test_number.to_string(),
+        unknown_member.to_string(),
+        card(0).to_string(),
+        "not json".to_owned(),
+        "x".repeat(20_000),
+        card(5).to_string(),
+    ];
+    let run = world.import(&(lines.join("\n") + "\n"));
+    assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
+    assert_eq!(text(&run.stdout).trim(), r#"{"added":2,"refused":6}"#);
+    let mut told: Vec<_> = text(&run.stderr).lines().map(str::to_owned).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "line 3: pan: the check digit is wrong",
+            "line 4: pan: a sandbox takes only the card schemes' published test numbers",
+            "line 5: a member is missing, unknown or of the wrong type",
+            "line 6: it exists already",
+            "line 7: a member is missing, unknown or of the wrong type",
+            "line 8: the line is too long",
+        ]
+    );
+
+    let csv = world.dir.path().join("cards.csv");
+    let header = "card_no,account_id,person_id,pan,expiry,cvv,name,label";
+    let row = "C6,F50091,775596ae-2624-40af-a9dc-9756110a4a04,5555555555554444,2030-12,456,\"B, C\",Second";
+    std::fs::write(&csv, format!("{header}\n{row}\nC7,too,few\n")).unwrap();
+    let run = world.run(&[
+        "card",
+        "import",
+        csv.to_str().unwrap(),
+        "--merchant",
+        &world.merchant,
+    ]);
+    assert_eq!(text(&run.stdout).trim(), "added 1, refused 1");
+    assert!(
+        text(&run.stderr).contains("line 3: "),
+        "{}",
+        text(&run.stderr)
+    );
+}
+
+#[test]
+fn the_server_ends_in_good_order() {
+    let world = World::new(1);
+    let mut server = world.serve();
+    let pid = rustix::process::Pid::from_child(&server.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(server.0.wait().unwrap().success());
+    assert!(http::get(world.admin_at, "/readyz", &[]).is_none());
+    let kinds: Vec<_> = world
+        .audit()
+        .iter()
+        .map(|entry| string(entry, "/kind"))
+        .collect();
+    assert!(
+        kinds.iter().any(|kind| kind == "server.started"),
+        "{kinds:?}"
+    );
+    assert!(
+        kinds.iter().any(|kind| kind == "server.stopped"),
+        "{kinds:?}"
+    );
+    let wal = std::fs::metadata(world.dir.path().join("data/cardveil.db-wal"));
+    assert!(
+        wal.map_or(0, |meta| meta.len()) == 0,
+        "the WAL was folded into the database"
+    );
+}
+
+#[test]
+fn serve_refuses_the_demos_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_cardveil"))
+        .args([
+            "demo",
+            "--json",
+            "--port-base",
+            "22000",
+            "--dir",
+            dir.path().to_str().unwrap(),
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(demo.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    let pid = rustix::process::Pid::from_child(&demo);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(demo.wait().unwrap().success());
+    let config = dir.path().join("cardveil.toml");
+    std::fs::write(
+        &config,
+        "environment = \"sandbox\"\n\
+         [store]\ndatabase = \"data/cardveil.db\"\nfence = \"fence/cardveil.fence\"\n\
+         [keys]\nroot = \"keys/root.key\"\n\
+         [client]\norigin = \"http://127.0.0.1:22920\"\n\
+         [listen]\nmerchant = \"127.0.0.1:22910\"\nclient = \"127.0.0.1:22920\"\nadmin = \"127.0.0.1:22930\"\n",
+    )
+    .unwrap();
+    let serve = crate::world::binary(dir.path())
+        .arg("serve")
+        .output()
+        .unwrap();
+    assert_eq!(serve.status.code(), Some(1));
+    assert!(
+        text(&serve.stderr).contains("everyone knows"),
+        "{}",
+        text(&serve.stderr)
+    );
+}

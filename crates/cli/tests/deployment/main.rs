@@ -1,0 +1,11 @@
+//! The real binary: the command line, the documented calls, kill -9 under load, and the search for
+//! clear card data in everything that it leaves behind.
+
+#![cfg(test)]
+
+mod canary;
+mod command_line;
+mod crash;
+mod http;
+mod seeds;
+mod world;

@@ -1,0 +1,274 @@
+//! A deployment made and driven through the command line, as an operator would.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use cardveil_seal::hpke::{Sealed, holder::Holder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http;
+
+/// A folder with a deployment in it, and what its merchant was given.
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) merchant_at: SocketAddr,
+    pub(crate) client_at: SocketAddr,
+    pub(crate) admin_at: SocketAddr,
+    pub(crate) merchant: String,
+    pub(crate) api_key: String,
+    pub(crate) api_secret: String,
+    pub(crate) embed: String,
+}
+
+/// A server that runs; killed when dropped.
+pub(crate) struct Server(pub(crate) Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already; either way it is gone afterwards.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl World {
+    /// `init`, then a merchant, a credential, an embed, and `cards` cards of the test number.
+    pub(crate) fn new(cards: usize) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("cardveil-test-")
+            .tempdir()
+            .unwrap();
+        // Ports that were free a moment ago; the server says so if one is taken meanwhile.
+        let free: Vec<_> = (0..3)
+            .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap())
+            .collect();
+        let at = |n: usize| free[n].local_addr().unwrap();
+        let (merchant_at, client_at, admin_at) = (at(0), at(1), at(2));
+        drop(free);
+        let run = command(dir.path(), &["init", "--dir", dir.path().to_str().unwrap()]);
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        let config = dir.path().join("cardveil.toml");
+        let written = std::fs::read_to_string(&config).unwrap();
+        let written = written
+            .replace("127.0.0.1:7410", &merchant_at.to_string())
+            .replace("127.0.0.1:7420", &client_at.to_string())
+            .replace("127.0.0.1:7430", &admin_at.to_string())
+            .replace(
+                "[issuer]",
+                "[issuer]\nstore_cvv_reason = \"a test shows it\"",
+            )
+            .replace("per_second = 200", "per_second = 0")
+            .replace("per_minute = 120", "per_minute = 0");
+        std::fs::write(&config, written).unwrap();
+        let mut world = Self {
+            dir,
+            merchant_at,
+            client_at,
+            admin_at,
+            merchant: String::new(),
+            api_key: String::new(),
+            api_secret: String::new(),
+            embed: String::new(),
+        };
+        let added = world.json(&["merchant", "add", "--name", "Shop", "--json"]);
+        world.merchant = string(&added, "/id");
+        let merchant = world.merchant.clone();
+        let keys = world.json(&[
+            "credential",
+            "add",
+            "--merchant",
+            &merchant,
+            "--allow-ip",
+            "127.0.0.1/32",
+            "--json",
+        ]);
+        world.api_key = string(&keys, "/api_key");
+        world.api_secret = string(&keys, "/api_secret");
+        let embed = world.json(&[
+            "embed",
+            "add",
+            "--merchant",
+            &merchant,
+            "--origin",
+            "https://shop.example",
+            "--json",
+        ]);
+        world.embed = string(&embed, "/id");
+        let lines: Vec<_> = (0..cards).map(|n| card(n).to_string()).collect();
+        let imported = world.import(&lines.join("\n"));
+        assert!(imported.status.success(), "{}", text(&imported.stderr));
+        world
+    }
+
+    /// Runs the command on this deployment.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        command(self.dir.path(), args)
+    }
+
+    /// Runs it, and reads the JSON that it prints.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let run = self.run(args);
+        assert!(run.status.success(), "{args:?}: {}", text(&run.stderr));
+        serde_json::from_slice(&run.stdout).unwrap()
+    }
+
+    /// Imports JSON lines from standard input, so that no file holds a card number.
+    pub(crate) fn import(&self, lines: &str) -> Output {
+        let args = [
+            "card",
+            "import",
+            "-",
+            "--form",
+            "jsonl",
+            "--merchant",
+            &self.merchant,
+            "--json",
+        ];
+        let mut child = binary(self.dir.path())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(lines.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Starts the server and waits until it is ready.
+    pub(crate) fn serve(&self) -> Server {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
+        let child = binary(self.dir.path())
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut server = Server(child);
+        // Nothing tells a parent that a server listens but that it answers.
+        loop {
+            if http::get(self.admin_at, "/readyz", &[]).is_some_and(|answer| answer.status == 200) {
+                return server;
+            }
+            if let Some(status) = server.0.try_wait().unwrap() {
+                let log = std::fs::read_to_string(self.log()).unwrap();
+                panic!("the server ended with {status}: {log}");
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
+    /// All audit entries.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let run = self.run(&["audit", "export"]);
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        text(&run.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// A token for card number `n`, or `None` when the server does not answer.
+    pub(crate) fn issue(&self, connection: &mut http::Connection, n: usize) -> Option<String> {
+        let bearer = format!("Bearer {}", self.api_key);
+        let body = json!({ "card_no": format!("C{n}") }).to_string();
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let answer = connection.send("POST", "/v1/client-tokens", &headers, &body)?;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        Some(string(&answer.json(), "/token"))
+    }
+
+    /// A redemption by `holder`, or `None` when the server does not answer.
+    pub(crate) fn redeem(
+        &self,
+        connection: &mut http::Connection,
+        token: &str,
+        holder: &Holder,
+        fields: &[&str],
+    ) -> Option<http::Answer> {
+        let key = holder.key();
+        let body = json!({
+            "token": token,
+            "embed": self.embed,
+            "key": { "kty": "EC", "crv": "P-256", "x": BASE64.encode(key.x()), "y": BASE64.encode(key.y()) },
+            "fields": fields,
+            "attempt": "00000000-0000-4000-8000-000000000001",
+        });
+        let headers = [("content-type", "application/json")];
+        connection.send("POST", "/client/v1/redeem", &headers, &body.to_string())
+    }
+}
+
+/// Card number `n`, as a line of an import.
+pub(crate) fn card(n: usize) -> Value {
+    json!({
+        "card_no": format!("C{n}"), "account_id": "F50091",
+        "person_id": "775596ae-2624-40af-a9dc-9756110a4a04",
+        "pan": "4111111111111111", "expiry": "12/2030", "cvv": "123", "name": "A CARDHOLDER",
+    })
+}
+
+/// What a redemption released, opened with the holder's key.
+pub(crate) fn opened(answer: &http::Answer, holder: &Holder) -> Value {
+    let body = answer.json();
+    let bytes = |place: &str| BASE64.decode(string(&body, place)).unwrap();
+    let sealed = Sealed {
+        enc: bytes("/sealed/enc"),
+        ciphertext: bytes("/sealed/ciphertext"),
+    };
+    let clear = holder
+        .open(&sealed, b"cardveil/redeem/v1", &bytes("/header"))
+        .unwrap();
+    serde_json::from_slice(clear.expose()).unwrap()
+}
+
+pub(crate) fn string(value: &Value, place: &str) -> String {
+    value
+        .pointer(place)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("{place}: {value}"))
+        .into()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn command(dir: &Path, args: &[&str]) -> Output {
+    binary(dir)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+pub(crate) fn binary(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardveil"));
+    command
+        .current_dir(dir)
+        .env("CARDVEIL_CONFIG", dir.join("cardveil.toml"));
+    command
+}

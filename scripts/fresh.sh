@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Fails when a committed generated file is not what the sources make (DESIGN section 3).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+made=$(mktemp)
+trap 'rm -f "$made"' EXIT
+cargo run --quiet --locked -- openapi > "$made"
+if ! cmp -s "$made" docs/openapi.json; then
+  echo "docs/openapi.json is stale: run \`make generate\` and commit it" >&2
+  exit 1
+fi

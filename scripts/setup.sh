@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Installs what the tests need on a Debian machine that has Rust only: a browser, curl, Python and
+# Node from Debian's packages, Node's packages by their lock file, cargo-deny by cargo.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools="$PWD/.tools"
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need cc gcc
+need make make
+need curl curl
+need python3 python3
+need git git
+need node nodejs
+need npm npm
+command -v "${CHROMIUM:-/usr/bin/chromium}" >/dev/null 2>&1 || missing+=(chromium fonts-dejavu-core)
+if [ "${#missing[@]}" -gt 0 ]; then
+  echo "installing ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# The bundler and the test runner need Node 20; Debian 12 has 18. The npm package `node` brings one.
+if [ "$(node -p 'Number(process.versions.node.split(".")[0])')" -lt 20 ]; then
+  if [ ! -x "$tools/bin/node" ]; then
+    npm install --silent --no-fund --no-audit --prefix "$tools/node" node@22
+    mkdir -p "$tools/bin"
+    ln -sf "$tools/node/node_modules/node/bin/node" "$tools/bin/node"
+  fi
+  export PATH="$tools/bin:$PATH"
+fi
+
+(cd web && npm ci --silent --no-fund --no-audit)
+
+deny=0.20.2
+if ! cargo-deny --version 2>/dev/null | grep -qF "$deny" && ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qF "$deny"; then
+  echo "installing cargo-deny $deny (about two minutes)"
+  # Not optimised: it runs for a second, and compiles in a third of the time.
+  CARGO_TARGET_DIR="$tools/build" cargo install --quiet --debug --locked --root "$tools" cargo-deny@"$deny"
+  rm -rf "$tools/build"
+fi
