@@ -1,7 +1,10 @@
 /** The real server, as `cardveil demo --json` starts it. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -27,21 +30,24 @@ const BINARY = process.env["CARDVEIL_BIN"] ?? fileURLToPath(new URL("../../../ta
 /** Resolves when the demo says that it is ready. Ends the process, by its id, on `stop`. */
 export async function startDemo(): Promise<Demo> {
   const base = await freePortBase();
-  const child = spawn(BINARY, ["demo", "--json", "--port-base", String(base)], { stdio: ["ignore", "pipe", "pipe"] });
-  const complaints: string[] = [];
-  createInterface({ input: child.stderr }).on("line", (line) => {
-    complaints.push(line);
-    if (complaints.length > 50) complaints.shift();
-  });
+  // Its data and its log stay where they are: `make canary` searches them for clear card data.
+  const dir = mkdtempSync(join(tmpdir(), "cardveil-e2e-"));
+  const log = join(dir, "server.log");
+  const args = ["demo", "--json", "--port-base", String(base), "--dir", dir];
+  const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", openSync(log, "a")] });
+  if (child.stdout === null) throw new Error("a pipe was asked for");
   const ended = once(child, "close");
   const ready = once(createInterface({ input: child.stdout }), "line");
   const first = await Promise.race([ready, ended]);
-  if (typeof first[0] !== "string") throw new Error(`${BINARY} ended before it was ready:\n${complaints.join("\n")}`);
+  if (typeof first[0] !== "string") {
+    throw new Error(`${BINARY} ended before it was ready:\n${readFileSync(log, "utf8")}`);
+  }
   return {
     ...JSON.parse(first[0]),
     async stop() {
       child.kill("SIGTERM");
       await ended;
+      if (process.env["KEEP_TEST_FILES"] === undefined) rmSync(dir, { recursive: true });
     },
   };
 }
