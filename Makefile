@@ -33,12 +33,12 @@ check: ## Formatting, lints, dependency rules, generated files
 .PHONY: unit
 unit: ## All Rust tests, kill -9 under load among them
 	rm -rf "$(TEST_TMP)" && mkdir -p "$(TEST_TMP)"
-	TMPDIR="$(TEST_TMP)" cargo test --workspace --locked --quiet
+	TMPDIR="$(TEST_TMP)" KEEP_TEST_FILES=1 cargo test --workspace --locked --quiet
 
 .PHONY: e2e
 e2e: release ## The release binary in a real browser
 	mkdir -p "$(TEST_TMP)"
-	cd web && TMPDIR="$(TEST_TMP)" CARDVEIL_BIN="$(CURDIR)/target/release/cardveil" npm run e2e
+	cd web && TMPDIR="$(TEST_TMP)" KEEP_TEST_FILES=1 CARDVEIL_BIN="$(CURDIR)/target/release/cardveil" npm run e2e
 
 .PHONY: docs
 docs: release ## Run the calls that the docs show, and check their links

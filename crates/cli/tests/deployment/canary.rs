@@ -41,10 +41,13 @@ fn no_file_holds_a_clear_card_number_or_a_token() {
         misplace(&world, &token);
         canaries.push(("token", token));
     }
-    let refused = world.import(&format!(
-        "{}\n",
-        json!({ "card_no": "C9", "pan": "4111111111111111" })
-    ));
+    let refused = world.import(
+        "jsonl",
+        &format!(
+            "{}\n",
+            json!({ "card_no": "C9", "pan": "4111111111111111" })
+        ),
+    );
     assert_eq!(refused.status.code(), Some(3));
     assert!(
         !text(&refused.stderr).contains("4111111111111111"),

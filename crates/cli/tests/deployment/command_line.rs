@@ -1,7 +1,7 @@
 //! The command as an operator uses it.
 
 use crate::http::{self, Connection};
-use crate::world::{World, card, string, text};
+use crate::world::{World, card, folder, string, text};
 
 #[test]
 fn a_deployment_is_made_checked_and_changed() {
@@ -143,7 +143,7 @@ fn an_import_reports_each_refused_line_by_its_number() {
         "x".repeat(20_000),
         card(5).to_string(),
     ];
-    let run = world.import(&(lines.join("\n") + "\n"));
+    let run = world.import("jsonl", &(lines.join("\n") + "\n"));
     assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
     assert_eq!(text(&run.stdout).trim(), r#"{"added":2,"refused":6}"#);
     let mut told: Vec<_> = text(&run.stderr).lines().map(str::to_owned).collect();
@@ -160,18 +160,10 @@ fn an_import_reports_each_refused_line_by_its_number() {
         ]
     );
 
-    let csv = world.dir.path().join("cards.csv");
     let header = "card_no,account_id,person_id,pan,expiry,cvv,name,label";
     let row = "C6,F50091,775596ae-2624-40af-a9dc-9756110a4a04,5555555555554444,2030-12,456,\"B, C\",Second";
-    std::fs::write(&csv, format!("{header}\n{row}\nC7,too,few\n")).unwrap();
-    let run = world.run(&[
-        "card",
-        "import",
-        csv.to_str().unwrap(),
-        "--merchant",
-        &world.merchant,
-    ]);
-    assert_eq!(text(&run.stdout).trim(), "added 1, refused 1");
+    let run = world.import("csv", &format!("{header}\n{row}\nC7,too,few\n"));
+    assert_eq!(text(&run.stdout).trim(), r#"{"added":1,"refused":1}"#);
     assert!(
         text(&run.stderr).contains("line 3: "),
         "{}",
@@ -209,7 +201,7 @@ fn the_server_ends_in_good_order() {
 
 #[test]
 fn serve_refuses_the_demos_database() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_cardveil"))
         .args([
             "demo",

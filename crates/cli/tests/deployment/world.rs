@@ -40,10 +40,7 @@ impl Drop for Server {
 impl World {
     /// `init`, then a merchant, a credential, an embed, and `cards` cards of the test number.
     pub(crate) fn new(cards: usize) -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("cardveil-test-")
-            .tempdir()
-            .unwrap();
+        let dir = folder();
         // Ports that were free a moment ago; the server says so if one is taken meanwhile.
         let free: Vec<_> = (0..3)
             .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap())
@@ -101,7 +98,7 @@ impl World {
         ]);
         world.embed = string(&embed, "/id");
         let lines: Vec<_> = (0..cards).map(|n| card(n).to_string()).collect();
-        let imported = world.import(&lines.join("\n"));
+        let imported = world.import("jsonl", &lines.join("\n"));
         assert!(imported.status.success(), "{}", text(&imported.stderr));
         world
     }
@@ -119,13 +116,13 @@ impl World {
     }
 
     /// Imports JSON lines from standard input, so that no file holds a card number.
-    pub(crate) fn import(&self, lines: &str) -> Output {
+    pub(crate) fn import(&self, form: &str, lines: &str) -> Output {
         let args = [
             "card",
             "import",
             "-",
             "--form",
-            "jsonl",
+            form,
             "--merchant",
             &self.merchant,
             "--json",
@@ -243,6 +240,15 @@ pub(crate) fn opened(answer: &http::Answer, holder: &Holder) -> Value {
         .open(&sealed, b"cardveil/redeem/v1", &bytes("/header"))
         .unwrap();
     serde_json::from_slice(clear.expose()).unwrap()
+}
+
+/// A folder that goes with the test, unless `KEEP_TEST_FILES` asks for a search of all of them.
+pub(crate) fn folder() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("cardveil-test-")
+        .disable_cleanup(std::env::var_os("KEEP_TEST_FILES").is_some())
+        .tempdir()
+        .unwrap()
 }
 
 pub(crate) fn string(value: &Value, place: &str) -> String {
