@@ -1,0 +1,163 @@
+//! Import, and what many cards cost: the same requests to a deployment with a hundred thousand cards
+//! and to one with twelve, in the same rounds.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use cardveil_core::card::TEST_NUMBERS;
+
+use super::http::{CONNECTIONS, issue_load, redeem};
+use crate::report::{Rounds, Table, median, real, say, thousands};
+use crate::requests::{Dialect, Holders, Issue};
+use crate::served::{CardNames, Operator, Served};
+use crate::{Plan, clock, machine, pin};
+
+const FEW: usize = 12;
+/// An import takes seconds: more rounds than these tell nothing more.
+const IMPORTS_MAX: usize = 3;
+
+pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
+    let imports = plan.rounds.min(IMPORTS_MAX);
+    let mut table = Table::new(&["import", "cards", "cards a second (each run)"]);
+    for stores_cvv in [true, false] {
+        let mut rates = Vec::new();
+        for round in 0..imports {
+            let name = format!("import-{stores_cvv}-{round}");
+            rates.push(deployment(plan, &name, plan.cards, stores_cvv)?.rate);
+        }
+        let each: Vec<String> = rates.iter().copied().map(thousands).collect();
+        table.row(vec![
+            if stores_cvv {
+                "with CVV"
+            } else {
+                "without CVV"
+            }
+            .to_owned(),
+            thousands(real(plan.cards)),
+            format!(
+                "**{}** ({})",
+                thousands(median(rates.into_iter())),
+                each.join(", ")
+            ),
+        ]);
+    }
+    table.print("Import")?;
+
+    let many = deployment(plan, "many", plan.cards, false)?.serve()?;
+    let few = deployment(plan, "few", FEW, false)?.serve()?;
+    let holders = Holders::generate()?;
+    let (mut issue_many, mut issue_few) = (Rounds::default(), Rounds::default());
+    let (mut redeem_many, mut redeem_few) = (Rounds::default(), Rounds::default());
+    for _ in 0..plan.rounds {
+        for (served, issues, redeems) in [
+            (&few, &mut issue_few, &mut redeem_few),
+            (&many, &mut issue_many, &mut redeem_many),
+        ] {
+            let mut issue = Issue::new(Dialect::KeySecure, served, plan.seed);
+            issues.push(issue_load(plan, served, CONNECTIONS).measure(&mut issue)?);
+            redeems.push(redeem(plan, served, &holders)?);
+        }
+    }
+    let mut table = Table::comparing();
+    let cards = |count| format!("{} cards", thousands(real(count)));
+    let (few_cards, many_cards) = (cards(FEW), cards(plan.cards));
+    for (name, many, few) in [
+        ("issue, KeySecure", &issue_many, &issue_few),
+        ("redeem", &redeem_many, &redeem_few),
+    ] {
+        let name = format!("{name}, {many_cards}");
+        table.compare((&name, many), (&few_cards, few), CONNECTIONS);
+    }
+    table.print("What many cards cost")?;
+    let memory = |served: &Served| machine::peak_memory_kib(served.child.pid());
+    say(&format!(
+        "Peak memory of the server: {} MB with {many_cards}, {} MB with {few_cards}.\n",
+        thousands(f64::from(memory(&many)?) / 1_024.0),
+        thousands(f64::from(memory(&few)?) / 1_024.0),
+    ))
+}
+
+struct Imported {
+    operator: Operator,
+    cards: Vec<CardNames>,
+    /// Cards a second, by the clock on the wall, from the command's start to its end.
+    rate: f64,
+}
+
+impl Imported {
+    fn serve(self) -> anyhow::Result<Served> {
+        Served::deployment(&self.operator, self.cards)
+    }
+}
+
+/// A deployment with so many cards.
+fn deployment(plan: &Plan, name: &str, count: usize, cvv: bool) -> anyhow::Result<Imported> {
+    let file = plan.dir.path().join(format!("{name}.csv"));
+    let cards = write_csv(&file, count, cvv)?;
+    let operator = Operator::init(plan, name, cvv)?;
+    let began = clock::now();
+    pin::unpinned(|| operator.import(&file, count))??;
+    let rate = real(count) / began.elapsed().as_secs_f64();
+    std::fs::remove_file(file)?;
+    Ok(Imported {
+        operator,
+        cards,
+        rate,
+    })
+}
+
+/// Cards whose numbers are the schemes' published ones, over and over.
+fn write_csv(file: &Path, count: usize, with_cvv: bool) -> anyhow::Result<Vec<CardNames>> {
+    let mut out = BufWriter::new(File::create(file)?);
+    writeln!(
+        out,
+        "card_no,card_id,account_id,person_id,pan,expiry,cvv,name"
+    )?;
+    let mut cards = Vec::with_capacity(count);
+    for (number, pan) in (0..count).zip(TEST_NUMBERS.iter().cycle()) {
+        let card = CardNames {
+            card_no: format!("C{number:09}"),
+            // In no order, as UUIDs of version 4 are.
+            card_id: scattered(number),
+            account_id: format!("F{:06}", number / 100),
+        };
+        let cvv = match (with_cvv, pan.starts_with(['3']) && pan.len() == 15) {
+            (false, _) => "",
+            (true, true) => "1234",
+            (true, false) => "123",
+        };
+        let CardNames {
+            card_no,
+            card_id,
+            account_id,
+        } = &card;
+        let person = scattered(count + number / 10);
+        writeln!(
+            out,
+            "{card_no},{card_id},{account_id},{person},{pan},12/2030,{cvv},A CARDHOLDER"
+        )?;
+        cards.push(card);
+    }
+    out.flush()?;
+    Ok(cards)
+}
+
+/// A UUID that belongs to a number.
+fn scattered(number: usize) -> String {
+    let hash = cardveil_seal::sha256(&[&number.to_be_bytes()]);
+    let hex: String = hash
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        part(17, 20),
+        part(20, 32)
+    )
+}

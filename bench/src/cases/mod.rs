@@ -1,0 +1,5 @@
+//! What is measured.
+
+pub(crate) mod cards;
+pub(crate) mod http;
+pub(crate) mod store;

@@ -1,0 +1,281 @@
+//! The servers that are measured: child processes on the server's core, as an operator starts them.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{Plan, clock, http1, pin};
+
+/// A server's process. Dropping it ends it in good order.
+pub(crate) struct Child(process::Child);
+
+impl Child {
+    /// Starts it on the server's core, with its stderr in a file.
+    pub(crate) fn start(command: &mut Command, stderr: &Path) -> anyhow::Result<Self> {
+        command
+            // It would be taken for a setting.
+            .env_remove("CARDVEIL_BIN")
+            .stdout(Stdio::piped())
+            .stderr(File::create(stderr)?);
+        let child = pin::as_server(|| command.spawn())?;
+        Ok(Self(child.context("a server does not start")?))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn stdin(&mut self) -> Option<process::ChildStdin> {
+        self.0.stdin.take()
+    }
+
+    /// The line that it prints when it is ready.
+    pub(crate) fn ready<T: for<'a> Deserialize<'a>>(&mut self) -> anyhow::Result<T> {
+        let stdout = self.0.stdout.take().context("stdout is taken")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        serde_json::from_str(&line).context("a server did not say that it is ready")
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let asked = pid.map(|pid| kill_process(pid, Signal::TERM));
+        if !matches!(asked, Some(Ok(()))) {
+            // It has ended by itself, or must be ended.
+            let _ = self.0.kill();
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// How a card is named in requests.
+#[derive(Clone, Deserialize)]
+pub(crate) struct CardNames {
+    pub(crate) card_no: String,
+    pub(crate) card_id: String,
+    pub(crate) account_id: String,
+}
+
+/// A Cardveil that serves.
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    pub(crate) merchant: SocketAddr,
+    pub(crate) client: SocketAddr,
+    pub(crate) api_key: String,
+    pub(crate) equals_api_key: String,
+    pub(crate) access_token: String,
+    pub(crate) embed: String,
+    /// Those that can be shown.
+    pub(crate) cards: Vec<CardNames>,
+}
+
+/// What `demo --json` prints, as far as it is needed.
+#[derive(Deserialize)]
+struct Ready {
+    api_key: String,
+    equals_api_key: String,
+    embed: String,
+    cards: Vec<Value>,
+}
+
+impl Served {
+    /// The demo: its limits are open and its twelve cards are there.
+    pub(crate) fn demo(plan: &Plan) -> anyhow::Result<Self> {
+        let folder = plan.dir.path();
+        let base = free_base()?;
+        let mut command = Command::new(&plan.binary);
+        command
+            .args(["demo", "--json", "--port-base", &base.to_string(), "--dir"])
+            .arg(folder.join("demo"));
+        let mut child = Child::start(&mut command, &folder.join("demo.log"))?;
+        let ready: Ready = child.ready()?;
+        let cards = ready.cards.into_iter();
+        let cards = cards.filter(|card| card.get("state").is_some_and(|state| state == "active"));
+        Self {
+            child,
+            merchant: local(base + 10),
+            client: local(base + 20),
+            api_key: ready.api_key,
+            equals_api_key: ready.equals_api_key,
+            access_token: String::new(),
+            embed: ready.embed,
+            cards: cards
+                .map(serde_json::from_value)
+                .collect::<Result<_, _>>()?,
+        }
+        .logged_in()
+    }
+
+    /// A deployment that was made by [`Operator`].
+    pub(crate) fn deployment(operator: &Operator, cards: Vec<CardNames>) -> anyhow::Result<Self> {
+        let base = free_base()?;
+        let mut command = operator.command();
+        command
+            .arg("serve")
+            .env("CARDVEIL_LISTEN_MERCHANT", local(base + 10).to_string())
+            .env("CARDVEIL_LISTEN_CLIENT", local(base + 20).to_string())
+            .env("CARDVEIL_LISTEN_ADMIN", local(base + 30).to_string())
+            .env("CARDVEIL_LIMITS_CREDENTIAL_PER_SECOND", "0")
+            .env("CARDVEIL_LIMITS_CLIENT_PER_MINUTE", "0");
+        let child = Child::start(&mut command, &operator.folder.join("serve.log"))?;
+        await_listener(local(base + 30))?;
+        Self {
+            child,
+            merchant: local(base + 10),
+            client: local(base + 20),
+            api_key: operator.api_key.clone(),
+            equals_api_key: operator.api_key.clone(),
+            access_token: String::new(),
+            embed: operator.embed.clone(),
+            cards,
+        }
+        .logged_in()
+    }
+
+    /// KeySecure's Get Token.
+    fn logged_in(mut self) -> anyhow::Result<Self> {
+        let request = format!(
+            "GET /open-api/v1/merchant/token HTTP/1.1\r\nHost: bench\r\nApi-Key: {}\r\n\
+             Timestamp: {}\r\n\r\n",
+            self.api_key,
+            clock::unix_ms()
+        );
+        let bytes = http1::once(self.merchant, request.as_bytes())?;
+        let answer = http1::parse(&bytes)?.context("half an answer")?;
+        let answer: Value = serde_json::from_slice(answer.body)?;
+        let token = answer.pointer("/data/access_token").and_then(Value::as_str);
+        token
+            .context("Get Token was refused")?
+            .clone_into(&mut self.access_token);
+        Ok(self)
+    }
+}
+
+/// A person at the command line, who makes a deployment.
+pub(crate) struct Operator {
+    binary: PathBuf,
+    folder: PathBuf,
+    merchant: String,
+    api_key: String,
+    embed: String,
+    stores_cvv: bool,
+}
+
+impl Operator {
+    /// Makes a sandbox with one merchant, credential and embed.
+    pub(crate) fn init(plan: &Plan, name: &str, stores_cvv: bool) -> anyhow::Result<Self> {
+        let folder = plan.dir.path().join(name);
+        let mut operator = Self {
+            binary: plan.binary.clone(),
+            folder,
+            merchant: "mer_bench".to_owned(),
+            api_key: String::new(),
+            embed: String::new(),
+            stores_cvv,
+        };
+        let folder = operator.folder.clone();
+        let mut init = operator.command();
+        done(init.arg("init").arg("--dir").arg(folder))?;
+        let merchant = operator.merchant.clone();
+        operator.ask("merchant add --name Bench --id", &[&merchant])?;
+        let credential = "credential add --allow-ip 127.0.0.1/32 --merchant";
+        operator.api_key = operator.ask(credential, &[&merchant])?.text("api_key")?;
+        let embed = "embed add --origin https://shop.example --merchant";
+        operator.embed = operator.ask(embed, &[&merchant])?.text("id")?;
+        Ok(operator)
+    }
+
+    /// Imports a file; all of it must go in.
+    pub(crate) fn import(&self, file: &Path, count: usize) -> anyhow::Result<()> {
+        let file = file.to_string_lossy();
+        let answer = self.ask("card import --merchant", &[&self.merchant, &file])?;
+        let added = answer.0.get("added").and_then(Value::as_u64);
+        anyhow::ensure!(
+            added == u64::try_from(count).ok(),
+            "not all cards went in: {}",
+            answer.0
+        );
+        Ok(())
+    }
+
+    /// The command with this deployment's configuration.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .env_remove("CARDVEIL_BIN")
+            .env("CARDVEIL_CONFIG", self.folder.join("cardveil.toml"));
+        if self.stores_cvv {
+            command.env(
+                "CARDVEIL_ISSUER_STORE_CVV_REASON",
+                "a measurement of test numbers",
+            );
+        }
+        command
+    }
+
+    fn ask(&self, words: &str, arguments: &[&str]) -> anyhow::Result<Told> {
+        let mut command = self.command();
+        command.args(words.split(' ')).args(arguments).arg("--json");
+        Ok(Told(serde_json::from_slice(&done(&mut command)?)?))
+    }
+}
+
+/// What a command printed.
+struct Told(Value);
+
+impl Told {
+    fn text(&self, member: &str) -> anyhow::Result<String> {
+        let text = self.0.get(member).and_then(Value::as_str);
+        Ok(text.with_context(|| format!("no {member}"))?.to_owned())
+    }
+}
+
+/// Runs a command to its end; gives its stdout.
+fn done(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+    let output = command.output()?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// A port with the three others that belong to it, all free a moment ago.
+fn free_base() -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let any = TcpListener::bind(local(0))?;
+        let base = any.local_addr()?.port();
+        let others = [10, 20, 30].map(|offset| base.checked_add(offset).map(local));
+        let free =
+            |address: Option<SocketAddr>| address.is_some_and(|a| TcpListener::bind(a).is_ok());
+        if others.into_iter().all(free) {
+            return Ok(base);
+        }
+    }
+    anyhow::bail!("no free ports")
+}
+
+/// Waits until somebody listens there.
+fn await_listener(address: SocketAddr) -> anyhow::Result<()> {
+    for _ in 0..1_000 {
+        if std::net::TcpStream::connect(address).is_ok() {
+            return Ok(());
+        }
+        clock::pause();
+    }
+    anyhow::bail!("nobody listens on {address}")
+}
