@@ -1,0 +1,323 @@
+//! Who calls: each actor knows what it would know, and no more.
+
+use axum::body::Body;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use cardveil_core::audit::{Entry, Kind};
+use cardveil_core::card::State;
+use cardveil_core::merchant::{Credential, Embed, Merchant as MerchantRow};
+use cardveil_core::port::{Admin as _, Audit as _, Change, Selection, Tokens as _};
+use cardveil_core::testing::sample;
+use cardveil_core::token::{ClientToken, TokenHash};
+use cardveil_seal::Sealed;
+use cardveil_seal::holder::Holder;
+use cardveil_server::ListenerKind;
+use http::request::Builder;
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::world::{Answer, CLIENT_ORIGIN, HOME, OFFICE, World};
+
+pub(crate) fn request(method: Method, path: &str) -> Builder {
+    Request::builder().method(method).uri(path)
+}
+
+pub(crate) fn get(path: &str) -> Builder {
+    request(Method::GET, path)
+}
+
+pub(crate) fn empty(builder: Builder) -> Request<Body> {
+    builder.body(Body::empty()).unwrap()
+}
+
+pub(crate) fn post(path: &str, json: &Value) -> Request<Body> {
+    request(Method::POST, path)
+        .header("content-type", "application/json")
+        .body(Body::from(json.to_string()))
+        .unwrap()
+}
+
+/// Someone on the Internet with nothing.
+pub(crate) struct Stranger<'w> {
+    world: &'w World,
+}
+
+impl<'w> Stranger<'w> {
+    pub(crate) fn new(world: &'w World) -> Self {
+        Self { world }
+    }
+
+    pub(crate) async fn get(&self, kind: ListenerKind, path: &str) -> Answer {
+        self.send(kind, empty(get(path))).await
+    }
+
+    pub(crate) async fn send(&self, kind: ListenerKind, request: Request<Body>) -> Answer {
+        self.world.ask(kind, HOME, request).await
+    }
+}
+
+/// A partner's server.
+pub(crate) struct Merchant<'w> {
+    world: &'w World,
+    pub(crate) key: String,
+}
+
+impl<'w> Merchant<'w> {
+    pub(crate) fn new(world: &'w World, key: &str) -> Self {
+        Self {
+            world,
+            key: key.to_owned(),
+        }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        self.world
+            .ask(ListenerKind::Merchant, OFFICE, request)
+            .await
+    }
+
+    /// A call of the KeySecure dialect, without an Access-Token.
+    pub(crate) fn keysecure(&self, path: &str) -> Builder {
+        get(path)
+            .header("Content-Type", "application/json")
+            .header("Api-Key", &self.key)
+            .header("Timestamp", self.world.now_ms().to_string())
+    }
+
+    /// Get Token.
+    pub(crate) async fn login(&self) -> String {
+        let call = self.keysecure("/open-api/v1/merchant/token");
+        let answer = self.send(empty(call)).await.json();
+        answer["data"]["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Issue PCI Client Access Token, with this Access-Token.
+    pub(crate) async fn client_token(&self, card_no: &str, access: &str) -> Answer {
+        let path = format!("/open-api/v1/merchant/client/{card_no}/token");
+        self.send(empty(self.keysecure(&path).header("Access-Token", access)))
+            .await
+    }
+
+    /// A client token, by logging in and asking.
+    pub(crate) async fn token(&self, card_no: &str) -> String {
+        let answer = self.client_token(card_no, &self.login().await).await.json();
+        let token = &answer["data"]["client_access_token"];
+        token
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer}"))
+            .to_owned()
+    }
+
+    /// The Equals dialect's token, with this query.
+    pub(crate) async fn access_token(&self, card_id: &str, query: &str) -> Answer {
+        let call = get(&format!("/v2/cards/{card_id}/access-token?{query}"))
+            .header("Authorization", format!("ApiKey {}", self.key));
+        self.send(empty(call)).await
+    }
+
+    /// The native token.
+    pub(crate) async fn native(&self, body: &Value) -> Answer {
+        self.send(self.native_call(body)).await
+    }
+
+    /// The native token with an `Idempotency-Key`.
+    pub(crate) async fn native_named(&self, name: &str, body: &Value) -> Answer {
+        let mut call = self.native_call(body);
+        call.headers_mut()
+            .insert("idempotency-key", name.parse().unwrap());
+        self.send(call).await
+    }
+
+    fn native_call(&self, body: &Value) -> Request<Body> {
+        let mut call = post("/v1/client-tokens", body);
+        let value = format!("Bearer {}", self.key).parse().unwrap();
+        call.headers_mut().insert("authorization", value);
+        call
+    }
+}
+
+/// A cardholder's browser: a token, and a key that was made for it.
+pub(crate) struct Cardholder<'w> {
+    world: &'w World,
+    pub(crate) holder: Holder,
+    pub(crate) token: String,
+    pub(crate) embed: String,
+}
+
+impl<'w> Cardholder<'w> {
+    pub(crate) fn with(world: &'w World, token: String) -> Self {
+        Self {
+            world,
+            holder: Holder::generate().unwrap(),
+            token,
+            embed: "emb_1".to_owned(),
+        }
+    }
+
+    pub(crate) fn jwk(&self) -> Value {
+        let key = self.holder.key();
+        let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        json!({"kty": "EC", "crv": "P-256", "x": encode(key.x()), "y": encode(key.y())})
+    }
+
+    pub(crate) fn thumbprint(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.holder.key().thumbprint())
+    }
+
+    pub(crate) fn ask_for(&self, fields: &[&str]) -> Value {
+        json!({
+            "token": self.token,
+            "embed": self.embed,
+            "key": self.jwk(),
+            "fields": fields,
+            "attempt": self.world.attempt(),
+        })
+    }
+
+    pub(crate) async fn redeem(&self, fields: &[&str]) -> Answer {
+        self.send(&self.ask_for(fields)).await
+    }
+
+    pub(crate) async fn send(&self, body: &Value) -> Answer {
+        self.from_frame(post("/client/v1/redeem", body)).await
+    }
+
+    /// Sends it as a browser does from our own frame.
+    pub(crate) async fn from_frame(&self, mut request: Request<Body>) -> Answer {
+        let headers = request.headers_mut();
+        headers.insert("origin", CLIENT_ORIGIN.parse().unwrap());
+        headers.insert("sec-fetch-site", "same-origin".parse().unwrap());
+        self.world.ask(ListenerKind::Client, HOME, request).await
+    }
+
+    pub(crate) async fn report(&self, body: &Value) -> Answer {
+        self.from_frame(post("/client/v1/events", body)).await
+    }
+
+    /// The header that the answer is sealed with.
+    pub(crate) fn header(answer: &Answer) -> Value {
+        let answer = answer.json();
+        serde_json::from_slice(&decode(&answer["header"])).unwrap()
+    }
+
+    /// Opens the sealed fields.
+    pub(crate) fn open(&self, answer: &Answer) -> Value {
+        assert_eq!(answer.status, 200, "{}", answer.shown());
+        let answer = answer.json();
+        let sealed = Sealed {
+            enc: decode(&answer["sealed"]["enc"]),
+            ciphertext: decode(&answer["sealed"]["ciphertext"]),
+        };
+        let aad = decode(&answer["header"]);
+        let opened = self.holder.open(&sealed, b"cardveil/redeem/v1", &aad);
+        serde_json::from_slice(opened.unwrap().expose()).unwrap()
+    }
+}
+
+pub(crate) fn decode(text: &Value) -> Vec<u8> {
+    BASE64_URL_SAFE_NO_PAD
+        .decode(text.as_str().unwrap())
+        .unwrap()
+}
+
+/// Someone who has got hold of a cardholder's token, but not of the key.
+pub(crate) struct Thief<'w>(Cardholder<'w>);
+
+impl<'w> Thief<'w> {
+    pub(crate) fn with(world: &'w World, token: &str) -> Self {
+        Self(Cardholder::with(world, token.to_owned()))
+    }
+
+    pub(crate) async fn redeem(&self, fields: &[&str]) -> Answer {
+        self.0.redeem(fields).await
+    }
+
+    /// Whether this thief could read a card in the answer.
+    pub(crate) fn reads(&self, answer: &Answer) -> bool {
+        answer.status == 200 && self.0.open(answer).is_object()
+    }
+}
+
+/// A person with the command line.
+pub(crate) struct Operator<'w> {
+    world: &'w World,
+}
+
+impl<'w> Operator<'w> {
+    pub(crate) fn new(world: &'w World) -> Self {
+        Self { world }
+    }
+
+    pub(crate) async fn change(&self, change: Change, kind: Kind) {
+        let event = sample::event(kind, self.world.app.service.now());
+        let changed = self.world.app.service.change(change, event).await.unwrap();
+        assert_eq!(changed, Ok(()));
+    }
+
+    pub(crate) async fn set_card(&self, id: &str, state: State) {
+        let change = Change::SetCardState(id.parse().unwrap(), state);
+        self.change(change, Kind::CardChanged).await;
+    }
+
+    pub(crate) async fn set_merchant(&self, n: u8, set: impl FnOnce(&mut MerchantRow)) {
+        let mut merchant = sample::merchant(n);
+        set(&mut merchant);
+        self.change(Change::SetMerchant(merchant), Kind::MerchantChanged)
+            .await;
+    }
+
+    pub(crate) async fn set_embed(&self, n: u8, set: impl FnOnce(&mut Embed)) {
+        let mut embed = sample::embed(n);
+        set(&mut embed);
+        self.change(Change::SetEmbed(embed), Kind::EmbedChanged)
+            .await;
+    }
+
+    pub(crate) async fn set_credential(&self, key: &str, set: impl FnOnce(&mut Credential)) {
+        let found = self
+            .world
+            .app
+            .service
+            .admission(key)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut credential = found.credential;
+        set(&mut credential);
+        self.change(Change::SetCredential(credential), Kind::CredentialChanged)
+            .await;
+    }
+
+    pub(crate) async fn raise_epoch(&self) {
+        let event = sample::event(Kind::EpochRaised, self.world.app.service.now());
+        self.world.store.raise_epoch(event).await.unwrap();
+    }
+
+    pub(crate) async fn revoke(&self, token: &str) {
+        let selection = Selection::Hash(hash(token));
+        let now = self.world.app.service.now();
+        let revoked = self
+            .world
+            .store
+            .revoke(selection, now, sample::operator())
+            .await;
+        assert_eq!(revoked.unwrap(), 1);
+    }
+
+    pub(crate) async fn log(&self) -> Vec<Entry> {
+        self.world.store.entries(0, usize::MAX).await.unwrap()
+    }
+
+    /// The entries of this kind.
+    pub(crate) async fn logged(&self, kind: Kind) -> Vec<Entry> {
+        let mut log = self.log().await;
+        log.retain(|entry| entry.event.kind == kind);
+        log
+    }
+}
+
+/// A token's name in the audit log.
+pub(crate) fn hash(token: &str) -> TokenHash {
+    let token = ClientToken::parse(token, cardveil_core::card::Environment::Sandbox);
+    token.unwrap().key().hash
+}

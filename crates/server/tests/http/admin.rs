@@ -1,0 +1,67 @@
+//! The admin listener.
+
+use cardveil_server::ListenerKind;
+use serde_json::json;
+
+use crate::actors::Thief;
+use crate::world::{PAN, World};
+
+#[tokio::test]
+async fn it_tells_that_it_runs_and_can_serve() {
+    let world = World::new().await;
+    for path in ["/healthz", "/readyz"] {
+        let answer = world.stranger().get(ListenerKind::Admin, path).await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, json!({"status": "ok"}))
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_figures_count_what_happened_and_name_nobody() {
+    let world = World::new().await;
+    let cardholder = world.cardholder().await;
+    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+    let thief = Thief::with(&world, &cardholder.token);
+    assert_eq!(thief.redeem(&["pan"]).await.status, 403);
+    let answer = world.stranger().get(ListenerKind::Admin, "/metrics").await;
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    for secret in [PAN, &cardholder.token, "crd_", "mer_", "198.51.100.20"] {
+        assert!(!answer.text().contains(secret), "{secret}");
+    }
+    insta::assert_snapshot!(answer.text(), @r#"
+    # TYPE cardveil_requests_total counter
+    cardveil_requests_total{listener="merchant"} 2
+    cardveil_requests_total{listener="client"} 2
+    cardveil_requests_total{listener="admin"} 0
+    # TYPE cardveil_tokens_issued_total counter
+    cardveil_tokens_issued_total 1
+    # TYPE cardveil_redemptions_released_total counter
+    cardveil_redemptions_released_total 1
+    # TYPE cardveil_redemptions_refused_total counter
+    cardveil_redemptions_refused_total 1
+    # TYPE cardveil_redemptions_conflict_total counter
+    cardveil_redemptions_conflict_total 1
+    # TYPE cardveil_releases_unconfirmed_total counter
+    cardveil_releases_unconfirmed_total 0
+    # TYPE cardveil_faults_total counter
+    cardveil_faults_total 0
+    # TYPE cardveil_rate_limited_total counter
+    cardveil_rate_limited_total 0
+    "#);
+}
+
+#[tokio::test]
+async fn the_document_is_the_one_that_the_program_prints() {
+    let world = World::new().await;
+    let answer = world
+        .stranger()
+        .get(ListenerKind::Admin, "/openapi.json")
+        .await;
+    let printed = serde_json::to_value(cardveil_server::document()).unwrap();
+    assert_eq!(answer.json(), printed);
+}

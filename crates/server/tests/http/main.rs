@@ -1,0 +1,48 @@
+//! The HTTP API from outside: the path of a test is the path of the URL, and its actors are types.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy takes it for granted only in functions that are tests"
+)]
+
+mod access_log;
+mod actors;
+mod admin;
+mod client {
+    mod v1 {
+        mod events;
+        mod redeem;
+    }
+}
+mod embed;
+mod faults;
+mod limits;
+mod open_api {
+    mod v1 {
+        mod merchant {
+            mod client {
+                mod card_no {
+                    mod token;
+                }
+            }
+            mod token;
+        }
+    }
+}
+mod openapi;
+mod proxies;
+mod sdk;
+mod strangers;
+mod v1 {
+    mod client_tokens;
+}
+mod v2 {
+    mod cards {
+        mod card_id {
+            mod access_token;
+        }
+    }
+}
+mod world;

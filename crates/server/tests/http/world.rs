@@ -1,0 +1,363 @@
+//! A deployment in memory: the real vault and flows, a store that can fail, a clock to turn by hand,
+//! and three listeners that are called without sockets.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use axum::body::Body;
+use cardveil_core::Service;
+use cardveil_core::audit::Kind;
+use cardveil_core::card::{CardNumber, CardholderName, Cvv, Environment, Expiry, State};
+use cardveil_core::flow::{NewCard, NewCredential, NewKey};
+use cardveil_core::id::{CardNo, PersonId};
+use cardveil_core::merchant::Scope;
+use cardveil_core::port::Change;
+use cardveil_core::testing::{Faulty, ManualClock, Memory, sample};
+use cardveil_core::vault::{ClearCard, Vault};
+use cardveil_seal::{Entropy, FileRoot, Keyring, Secret, SeededEntropy};
+use cardveil_server::log::AccessLog;
+use cardveil_server::{App, Limits, Listener, ListenerKind, Settings};
+use http::Request;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+
+use crate::actors::{Cardholder, Merchant, Operator, Stranger};
+
+/// From where merchant 1's servers call.
+pub(crate) const OFFICE: &str = "203.0.113.7";
+/// From where cardholders call.
+pub(crate) const HOME: &str = "198.51.100.20";
+/// The Api-Key of merchant 1, which sees all of its cards.
+pub(crate) const KEY: &str = "cvk_test_merchant_1_any";
+/// Another Api-Key of merchant 1, bound to [`PERSON`].
+pub(crate) const OWN_KEY: &str = "cvk_test_merchant_1_own";
+/// The Api-Key of merchant 2.
+pub(crate) const OTHER_KEY: &str = "cvk_test_merchant_2_any";
+/// The seeds' card, of merchant 1 and [`PERSON`].
+pub(crate) const CARD_NO: &str = "C202605220001";
+/// The seeds' card by its id.
+pub(crate) const CARD_ID: &str = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd";
+/// Its number.
+pub(crate) const PAN: &str = "4111111111111111";
+/// Its CVV.
+pub(crate) const CVV: &str = "739";
+/// A card of merchant 1 and of another person, without a CVV.
+pub(crate) const SECOND_NO: &str = "C202605220002";
+/// That card by its id.
+pub(crate) const SECOND_ID: &str = "11111111-5eb3-4dbc-916c-dbaf9e2deefd";
+/// A card of merchant 2.
+pub(crate) const FOREIGN_NO: &str = "C202605220003";
+/// That card by its id.
+pub(crate) const FOREIGN_ID: &str = "22222222-5eb3-4dbc-916c-dbaf9e2deefd";
+/// The seeds' person.
+pub(crate) const PERSON: &str = "775596ae-2624-40af-a9dc-9756110a4a04";
+/// Another person.
+pub(crate) const SECOND_PERSON: &str = "875596ae-2624-40af-a9dc-9756110a4a04";
+/// The account of all cards.
+pub(crate) const ACCOUNT: &str = "F50091";
+/// Where browsers find the client listener.
+pub(crate) const CLIENT_ORIGIN: &str = "https://cards.example";
+
+/// Chance from a seed, until it is broken: then it panics, as the system's would.
+pub(crate) struct Chance {
+    seeded: SeededEntropy,
+    broken: AtomicBool,
+}
+
+impl Chance {
+    pub(crate) fn break_it(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn mend_it(&self) {
+        self.broken.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Entropy for Chance {
+    fn fill(&self, out: &mut [u8]) {
+        assert!(!self.broken.load(Ordering::SeqCst), "planted: no entropy");
+        self.seeded.fill(out);
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
+    pub(crate) store: Arc<Faulty<Memory>>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) chance: Arc<Chance>,
+    pub(crate) listeners: [Listener; 3],
+    attempts: AtomicU64,
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        client_origin: CLIENT_ORIGIN.to_owned(),
+        trusted_proxies: vec![],
+        timestamp_future_tolerance_ms: 0,
+        limits: Limits {
+            credential_per_second: None,
+            client_per_minute: None,
+        },
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(settings(), AccessLog::none()).await
+    }
+
+    pub(crate) async fn with(settings: Settings, log: AccessLog) -> Self {
+        let chance = Arc::new(Chance {
+            seeded: SeededEntropy::new(7),
+            broken: AtomicBool::new(false),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let root = FileRoot::create(&folder.path().join("root.key"), &*chance).unwrap();
+        let wrapped = Keyring::generate(&root, "sandbox", &*chance).unwrap();
+        let keyring = Keyring::open(&root, "sandbox", &wrapped).unwrap();
+        let vault = Vault::new(keyring, Environment::Sandbox, Arc::clone(&chance) as _);
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let clock = Arc::new(ManualClock::at(sample::START));
+        let service = Service::new(
+            Arc::clone(&store) as _,
+            Arc::new(vault),
+            Arc::clone(&clock) as _,
+            Arc::clone(&chance) as _,
+        );
+        let app = App::new(service, settings);
+        let world = Self {
+            listeners: ListenerKind::ALL
+                .map(|kind| Listener::new(&app, kind, log.clone(), 0x00c0_ffee)),
+            app,
+            store,
+            clock,
+            chance,
+            attempts: AtomicU64::new(0),
+        };
+        world.furnish().await;
+        world
+    }
+
+    async fn furnish(&self) {
+        let operator = self.operator();
+        for n in [1, 2] {
+            let merchant = sample::merchant(n);
+            operator
+                .change(Change::AddMerchant(merchant), Kind::MerchantAdded)
+                .await;
+            operator
+                .change(Change::AddEmbed(sample::embed(n)), Kind::EmbedAdded)
+                .await;
+        }
+        self.add_credential(1, KEY, Scope::CardsReadAny, None).await;
+        self.add_credential(1, OWN_KEY, Scope::CardsReadOwn, Some(PERSON))
+            .await;
+        self.add_credential(2, OTHER_KEY, Scope::CardsReadAny, None)
+            .await;
+        self.add_card(1, (CARD_NO, CARD_ID), PERSON, (PAN, Some(CVV)))
+            .await;
+        self.add_card(
+            1,
+            (SECOND_NO, SECOND_ID),
+            SECOND_PERSON,
+            ("5555555555554444", None),
+        )
+        .await;
+        self.add_card(
+            2,
+            (FOREIGN_NO, FOREIGN_ID),
+            PERSON,
+            ("378282246310005", Some("7394")),
+        )
+        .await;
+    }
+
+    pub(crate) async fn add_credential(
+        &self,
+        merchant: u8,
+        key: &str,
+        scope: Scope,
+        person: Option<&str>,
+    ) {
+        let new = NewCredential {
+            merchant: sample::merchant(merchant).id,
+            allowed_ips: vec!["203.0.113.7/32".parse().unwrap()],
+            scopes: vec![scope],
+            person: person.map(|person| PersonId::parse(person).unwrap()),
+            expires_at: None,
+            keys: Some(NewKey {
+                api_key: Secret::new(key.into()),
+                api_secret: Secret::new(vec![b's'; 32]),
+            }),
+        };
+        let added = self
+            .app
+            .service
+            .add_credential(new, &sample::operator())
+            .await
+            .unwrap();
+        assert!(added.is_ok());
+    }
+
+    async fn add_card(
+        &self,
+        merchant: u8,
+        (no, id): (&str, &str),
+        person: &str,
+        (number, cvv): (&str, Option<&str>),
+    ) {
+        let number = CardNumber::parse(number).unwrap();
+        let new = NewCard {
+            id: Some(id.parse().unwrap()),
+            no: CardNo::parse(no).unwrap(),
+            merchant: sample::merchant(merchant).id,
+            account: ACCOUNT.parse().unwrap(),
+            person: person.parse().unwrap(),
+            kind: cardveil_core::card::Kind::Physical,
+            state: State::Active,
+            label: "A card".to_owned(),
+            clear: ClearCard {
+                cvv: cvv.map(|cvv| Cvv::parse(cvv, number.network()).unwrap()),
+                expiry: Expiry::new(12, 2030).unwrap(),
+                name: CardholderName::parse("A \"CARDHOLDER\"").unwrap(),
+                number,
+            },
+        };
+        let change = self
+            .app
+            .service
+            .card_change(new, &sample::operator())
+            .unwrap();
+        let added = self.app.service.change(change.0, change.1).await.unwrap();
+        assert!(added.is_ok());
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.app.service.now().millis()
+    }
+
+    /// An attempt id that was not used yet.
+    pub(crate) fn attempt(&self) -> String {
+        let count = self.attempts.fetch_add(1, Ordering::Relaxed);
+        format!("00000000-0000-4000-8000-{count:012x}")
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        kind: ListenerKind,
+        from: &str,
+        request: Request<Body>,
+    ) -> Answer {
+        let peer = SocketAddr::new(from.parse::<IpAddr>().unwrap(), 40_000);
+        let [merchant, client, admin] = &self.listeners;
+        let listener = match kind {
+            ListenerKind::Merchant => merchant,
+            ListenerKind::Client => client,
+            ListenerKind::Admin => admin,
+        };
+        let (parts, body) = listener.answer(peer, request).await.into_parts();
+        let mut headers: Vec<_> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect();
+        headers.sort();
+        Answer {
+            status: parts.status.as_u16(),
+            headers,
+            body: body.collect().await.unwrap().to_bytes().to_vec(),
+        }
+    }
+
+    pub(crate) fn merchant(&self) -> Merchant<'_> {
+        Merchant::new(self, KEY)
+    }
+
+    pub(crate) fn stranger(&self) -> Stranger<'_> {
+        Stranger::new(self)
+    }
+
+    pub(crate) fn operator(&self) -> Operator<'_> {
+        Operator::new(self)
+    }
+
+    /// A cardholder of the seeds' card with a fresh token.
+    pub(crate) async fn cardholder(&self) -> Cardholder<'_> {
+        Cardholder::with(self, self.merchant().token(CARD_NO).await)
+    }
+
+    /// The value of a counter at `/metrics`.
+    pub(crate) async fn counted(&self, name: &str) -> u64 {
+        let answer = self.stranger().get(ListenerKind::Admin, "/metrics").await;
+        let line = answer
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().parse().unwrap()
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.shown()))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert_eq!(values.next(), None, "{name} is there once");
+        value
+    }
+
+    /// The status and the `code` of the body.
+    pub(crate) fn code(&self) -> (u16, String) {
+        let code = match &self.json()["code"] {
+            Value::String(code) => code.clone(),
+            code => code.to_string(),
+        };
+        (self.status, code)
+    }
+
+    /// What must be the same in all refusals: everything but the request's id.
+    pub(crate) fn without_id(&self) -> Self {
+        let mut same = self.clone();
+        same.headers.retain(|(name, _)| name != "x-request-id");
+        assert_eq!(same.headers.len() + 1, self.headers.len());
+        same
+    }
+
+    /// The whole answer as text, its request id hidden once its form is checked.
+    pub(crate) fn shown(&self) -> String {
+        let mut text = format!("{}\n", self.status);
+        for (name, value) in &self.headers {
+            let value = if name == "x-request-id" {
+                assert!(value.len() == 16 && value.bytes().all(|b| b.is_ascii_hexdigit()));
+                "[request id]"
+            } else {
+                value
+            };
+            text.push_str(&format!("{name}: {value}\n"));
+        }
+        text.push('\n');
+        match serde_json::from_slice::<Value>(&self.body) {
+            Ok(json) => text.push_str(&serde_json::to_string_pretty(&json).unwrap()),
+            Err(_) => text.push_str(self.text()),
+        }
+        text
+    }
+}
