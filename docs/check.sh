@@ -58,12 +58,12 @@ for file in files:
     blocks = re.findall(r"(?ms)^<!-- tested(?:: (.+?))? -->\n+```(?:sh|bash)\n(.*?)^```", text)
     if len(blocks) != len(re.findall(r"(?m)^<!-- tested", text)):
         bad.append(f"{file}: a block marked as tested is no sh block")
+    home = pathlib.Path(os.environ["WORK"], re.sub(r"\W", "_", str(file)), "home")
+    home.mkdir(parents=True)
     script = "set -euo pipefail\n"
     for n, (_, code) in enumerate(blocks):
         port = lambda found: str(int(os.environ["BASE"]) + int(found[0]) - 7400)
-        script += f"exec > ../{n}.out\n" + re.sub(r"\b74[0-3]0\b", port, code)
-    home = pathlib.Path(os.environ["WORK"], re.sub(r"\W", "_", str(file)), "home")
-    home.mkdir(parents=True)
+        script += f"exec > '{home.parent}/{n}.out'\n" + re.sub(r"\b74[0-3]0\b", port, code)
     env = {**os.environ, "PATH": os.environ["BIN_DIR"] + ":" + os.environ["PATH"]}
     run = subprocess.run(["bash", "-c", script], cwd=home, env=env, stderr=subprocess.PIPE, text=True, timeout=120)
     for n, (wanted, code) in enumerate(blocks):
