@@ -48,6 +48,10 @@ docs: release ## Run the calls that the docs show, and check their links
 canary: ## Seek clear card numbers and tokens in all that the tests left behind
 	scripts/canary.py "$(TEST_TMP)"
 
+.PHONY: planted
+planted: ## Plant a bug for each promise and see the tests catch it (about 15 minutes)
+	scripts/planted.py
+
 .PHONY: bench
 bench: ## Measure speed, as ratios in one run
 	cargo build --release --locked -p cardveil -p cardveil-bench
