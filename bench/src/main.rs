@@ -60,6 +60,9 @@ struct Run {
     /// Seconds that each case takes in a round
     #[arg(long)]
     secs: Option<f64>,
+    /// Connections for issue by KeySecure, in place of 1, 16, 64 and 256
+    #[arg(long, value_delimiter = ',')]
+    connections: Vec<usize>,
     /// Cards to import
     #[arg(long, default_value_t = 100_000)]
     cards: usize,
@@ -90,6 +93,7 @@ enum Part {
 pub(crate) struct Plan {
     rounds: usize,
     time: Duration,
+    connections: Vec<usize>,
     cards: usize,
     seed: u64,
     binary: PathBuf,
@@ -119,6 +123,11 @@ fn run(run: Run) -> anyhow::Result<()> {
     let plan = Plan {
         rounds: run.rounds.unwrap_or(rounds).max(1),
         time: Duration::from_secs_f64(run.secs.unwrap_or(secs)),
+        connections: if run.connections.is_empty() {
+            vec![1, 16, 64, 256]
+        } else {
+            run.connections
+        },
         cards: run.cards,
         seed: run.seed,
         binary,

@@ -13,7 +13,6 @@ use crate::served::Served;
 use crate::{Plan, http1, machine};
 
 pub(crate) const CONNECTIONS: usize = 64;
-const SWEEP: [usize; 4] = [1, 16, 64, 256];
 pub(crate) const REDEEM_ROUTE: &str = "/client/v1/redeem";
 /// How many redemptions a second are prepared for. A round ends early when they are used up.
 const REDEMPTIONS_A_SECOND: f64 = 12_000.0;
@@ -72,10 +71,10 @@ impl Pair<'_> {
     fn issue(&mut self) -> anyhow::Result<()> {
         for dialect in Dialect::ALL {
             let sweep = match dialect {
-                Dialect::KeySecure => &SWEEP[..],
-                Dialect::Equals | Dialect::Native => &[CONNECTIONS],
+                Dialect::KeySecure => self.plan.connections.clone(),
+                Dialect::Equals | Dialect::Native => vec![CONNECTIONS],
             };
-            for &connections in sweep {
+            for connections in sweep {
                 let (mut ours, mut bare) = (Rounds::default(), Rounds::default());
                 for _ in 0..self.plan.rounds {
                     let mut issue = Issue::new(dialect, &self.served, self.plan.seed);
