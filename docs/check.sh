@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Checks the docs: every relative link resolves, and every shell block that follows a line
-# `<!-- tested: TEXT -->` runs and prints TEXT (`<!-- tested -->`: it runs). The blocks of one file
-# run in one shell, in a folder of their own, against a demo on free ports; the ports that the docs
-# show (7400 to 7430) stand for those.
+# Checks the docs: every relative link and every file named in `code` is there, and every shell block
+# that follows a line `<!-- tested: TEXT -->` runs and prints TEXT (`<!-- tested -->`: it runs). The
+# blocks of one file run in one shell, in a folder of their own, against a demo on free ports; the
+# ports that the docs show (7400 to 7430) stand for those.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(realpath "${CARDVEIL_BIN:-target/release/cardveil}")
@@ -55,6 +55,10 @@ for file in files:
         to = file.parent / path if path else file
         if not to.exists() or anchor and to.suffix == ".md" and anchor not in anchors(to):
             bad.append(f"{file}: the link {link} leads nowhere")
+    for path in re.findall(r"`((?:crates/)?(?:core|seal|store|server|cli|web|scripts|docs)/[\w./-]+)`", text):
+        crate, _, rest = path.partition("/")
+        if not any(pathlib.Path(p).exists() for p in (path, f"crates/{path}", f"crates/{crate}/src/{rest}")):
+            bad.append(f"{file}: there is no {path}")
     blocks = re.findall(r"(?ms)^<!-- tested(?:: (.+?))? -->\n+```(?:sh|bash)\n(.*?)^```", text)
     if len(blocks) != len(re.findall(r"(?m)^<!-- tested", text)):
         bad.append(f"{file}: a block marked as tested is no sh block")
