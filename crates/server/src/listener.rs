@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::{Method, Request};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -112,6 +113,10 @@ impl Listener {
         let method = method_name(request.method());
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         headers::finish(response.headers_mut(), &id);
+        // RFC 9110 8.6: never with a 204.
+        if response.status() == StatusCode::NO_CONTENT {
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
         if response.status().is_server_error() {
             self.app.metrics.faults.increment();
         }

@@ -1,1 +1,145 @@
-//! Soon.
+//! The access log: these keys, and never a query string, a token or a browser's address (P3, P4).
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use cardveil_server::ListenerKind;
+use cardveil_server::log::AccessLog;
+use serde_json::{Value, json};
+
+use crate::actors::{Thief, empty, get};
+use crate::world::{CARD_ID, CARD_NO, CVV, HOME, KEY, OFFICE, PAN, World, settings};
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is logged of what `act` does, and the secrets that it names.
+async fn logged(act: impl AsyncFnOnce(&World) -> Vec<String>) -> (String, Vec<String>) {
+    let buffer = Buffer::default();
+    let (log, writer) = AccessLog::start(Box::new(buffer.clone())).unwrap();
+    let world = World::with(settings(), log).await;
+    let secrets = act(&world).await;
+    drop(world);
+    drop(writer);
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    (text, secrets)
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The line with what differs from run to run checked and hidden.
+fn shown(line: &Value) -> String {
+    let mut line = line.clone();
+    assert!(line["duration_us"].take().is_u64());
+    assert_eq!(line["request.id"].take().as_str().unwrap().len(), 16);
+    if let Some(credential) = line.get_mut("credential.id") {
+        assert!(credential.take().as_str().unwrap().starts_with("crd_"));
+    }
+    line.to_string()
+}
+
+#[tokio::test]
+async fn a_line_has_its_keys_and_no_others() {
+    let (text, _) = logged(async |world| {
+        let merchant = world.merchant();
+        merchant.access_token(CARD_ID, "accountId=F50091").await;
+        merchant.access_token(CARD_ID, "accountId=").await;
+        let cardholder = world.cardholder().await;
+        cardholder.redeem(&["pan"]).await;
+        Thief::with(world, &cardholder.token).redeem(&["pan"]).await;
+        world
+            .stranger()
+            .get(ListenerKind::Client, "/embed/emb_1")
+            .await;
+        world.stranger().get(ListenerKind::Client, "/nowhere").await;
+        world.stranger().get(ListenerKind::Admin, "/healthz").await;
+        vec![]
+    })
+    .await;
+    let shown: Vec<_> = lines(&text).iter().map(shown).collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[tokio::test]
+async fn it_holds_no_secret_and_no_personal_data() {
+    let (text, secrets) = logged(async |world| {
+        let merchant = world.merchant();
+        let access = merchant.login().await;
+        let mut secrets = vec![access.clone()];
+        merchant.client_token("C-S3CRET", &access).await;
+        let query = "accountId=F50091&token=654321&sessionId=c92e2960-b745-4b38-8e77-898b2f9ad9bb";
+        merchant.access_token(CARD_ID, query).await;
+        merchant.access_token("S3CRET", query).await;
+        merchant
+            .native_named("S3CRET", &json!({"card_no": CARD_NO}))
+            .await;
+        let cardholder = world.cardholder().await;
+        let answer = cardholder.redeem(&["pan", "cvv"]).await.json();
+        secrets.push(answer["sealed"]["ciphertext"].as_str().unwrap().to_owned());
+        secrets.push(cardholder.jwk()["x"].as_str().unwrap().to_owned());
+        cardholder.send(&json!({PAN: CVV})).await;
+        cardholder.report(&json!({"token": cardholder.token})).await;
+        secrets.push(cardholder.token.clone());
+        for path in [format!("/{PAN}"), "/embed/S3CRET?token=S3CRET".to_owned()] {
+            world.stranger().get(ListenerKind::Client, &path).await;
+        }
+        let call = get("/S3CRET").method("S3CRET").header("api-key", "S3CRET");
+        world.ask(ListenerKind::Merchant, OFFICE, empty(call)).await;
+        secrets
+    })
+    .await;
+    assert_eq!(lines(&text).len(), 13);
+    let fixed = [
+        PAN,
+        "739\"",
+        "S3CRET",
+        "654321",
+        "c92e2960",
+        "accountId",
+        "?",
+        HOME,
+        KEY,
+        "cvt_",
+        "cva_",
+    ];
+    for secret in fixed.into_iter().chain(secrets.iter().map(String::as_str)) {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_request_id_is_the_callers() {
+    let (text, ids) = logged(async |world| {
+        let mut ids = Vec::new();
+        for kind in ListenerKind::ALL {
+            for _ in 0..3 {
+                let answer = world.stranger().get(kind, "/nowhere").await;
+                ids.push(answer.header("x-request-id").unwrap().to_owned());
+            }
+        }
+        ids
+    })
+    .await;
+    let logged: Vec<_> = lines(&text)
+        .iter()
+        .map(|line| line["request.id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(logged, ids);
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 9);
+}

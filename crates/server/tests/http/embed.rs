@@ -1,1 +1,186 @@
-//! Soon.
+//! `GET /embed/{embed}`: the frame.
+
+use cardveil_server::ListenerKind;
+use serde_json::{Value, json};
+
+use crate::actors::{empty, get};
+use crate::world::{Answer, World};
+
+async fn frame(world: &World, embed: &str, destination: Option<&str>) -> Answer {
+    let mut call = get(&format!("/embed/{embed}"));
+    if let Some(destination) = destination {
+        call = call.header("sec-fetch-dest", destination);
+    }
+    world
+        .stranger()
+        .send(ListenerKind::Client, empty(call))
+        .await
+}
+
+/// The status and the headers, with the integrity values checked and hidden.
+fn head(answer: &Answer) -> String {
+    let mut head = answer.clone();
+    head.body.clear();
+    head.headers.retain(|(name, _)| name != "content-length");
+    let mut shown = head.shown();
+    for (name, file) in [("script", "frame.js"), ("style", "frame.css")] {
+        let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
+        let digest = cardveil_seal::sha384(&std::fs::read(built).unwrap());
+        let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
+        shown = shown.replace(
+            &format!("'sha384-{digest}'"),
+            &format!("[integrity of {name}]"),
+        );
+    }
+    shown
+}
+
+fn config(answer: &Answer) -> Value {
+    let (_, rest) = answer.text().split_once("id=\"cardveil-config\">").unwrap();
+    let (config, _) = rest.split_once("</script>").unwrap();
+    serde_json::from_str(config).unwrap()
+}
+
+#[tokio::test]
+async fn the_headers_exactly() {
+    let world = World::new().await;
+    let answer = frame(&world, "emb_1", Some("iframe")).await;
+    insta::assert_snapshot!(head(&answer));
+}
+
+#[tokio::test]
+async fn its_document_holds_its_script_its_style_and_its_config() {
+    let world = World::new().await;
+    let answer = frame(&world, "emb_1", None).await;
+    assert_eq!(
+        config(&answer),
+        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy": {"pan": true, "cvv": false}})
+    );
+    for file in ["frame.js", "frame.css"] {
+        let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
+        assert!(
+            answer
+                .text()
+                .contains(&std::fs::read_to_string(built).unwrap()),
+            "{file}"
+        );
+    }
+    // It loads nothing.
+    for loading in [" src=", " href=", "@import", "url("] {
+        let document = answer.text().split("<script>").next().unwrap();
+        assert!(!document.contains(loading), "{loading}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_embeds_origins_may_frame_it() {
+    let world = World::new().await;
+    for (origins, expected) in [
+        (
+            vec!["https://a.example", "https://b.example:8443"],
+            "frame-ancestors https://a.example https://b.example:8443;",
+        ),
+        (vec![], "frame-ancestors 'none';"),
+    ] {
+        let origins: Vec<_> = origins.into_iter().map(str::to_owned).collect();
+        world
+            .operator()
+            .set_embed(1, |embed| embed.origins.clone_from(&origins))
+            .await;
+        let answer = frame(&world, "emb_1", Some("iframe")).await;
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.contains(expected), "{policy}");
+        assert_eq!(config(&answer)["origins"], json!(origins));
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_could_be_more_than_one_source_is_put_into_no_policy() {
+    let world = World::new().await;
+    for origin in [
+        "https://a.example; script-src *",
+        "https://a.example https://b.example",
+        "https://a.example,",
+        "*",
+        "'self'",
+        "",
+        "https://\u{e9}.example",
+        "https://a.example\r\nx: y",
+        "https://*.example",
+    ] {
+        let origins = vec!["https://shop.example".to_owned(), origin.to_owned()];
+        world
+            .operator()
+            .set_embed(1, |embed| embed.origins = origins)
+            .await;
+        let answer = frame(&world, "emb_1", Some("iframe")).await;
+        assert_eq!(answer.code(), (503, "unavailable".to_owned()), "{origin}");
+        assert_eq!(
+            answer.header("content-security-policy"),
+            Some("default-src 'none'; frame-ancestors 'none'")
+        );
+    }
+}
+
+#[tokio::test]
+async fn it_opens_as_a_frame_only() {
+    let world = World::new().await;
+    for destination in [None, Some("iframe")] {
+        assert_eq!(frame(&world, "emb_1", destination).await.status, 200);
+    }
+    for destination in [
+        "document",
+        "frame",
+        "embed",
+        "object",
+        "empty",
+        "script",
+        "IFRAME",
+        "x, iframe",
+    ] {
+        let answer = frame(&world, "emb_1", Some(destination)).await;
+        assert_eq!(answer.status, 403, "{destination}");
+        assert!(!answer.text().contains("<script"));
+    }
+}
+
+#[tokio::test]
+async fn its_notices_are_framed_by_nobody() {
+    let world = World::new().await;
+    let mut shown = head(&frame(&world, "emb_1", Some("document")).await);
+    shown.push_str(&head(&frame(&world, "emb_404", Some("iframe")).await));
+    insta::assert_snapshot!(shown);
+}
+
+#[tokio::test]
+async fn an_embed_that_is_not_there_is_the_same_as_one_that_is_disabled() {
+    let world = World::new().await;
+    world
+        .operator()
+        .set_embed(2, |embed| embed.enabled = false)
+        .await;
+    let unknown = frame(&world, "emb_404", Some("iframe")).await;
+    assert_eq!(unknown.status, 404);
+    for embed in [
+        "emb_2",
+        "mer_1",
+        "x",
+        "%FF",
+        "emb_%3Cscript%3E",
+        "emb_%0d%0ax:y",
+    ] {
+        let answer = frame(&world, embed, Some("iframe")).await;
+        assert_eq!(answer.without_id(), unknown.without_id(), "{embed}");
+    }
+}
+
+#[tokio::test]
+async fn the_cvv_may_be_copied_where_the_embed_says_so() {
+    let world = World::new().await;
+    world
+        .operator()
+        .set_embed(1, |embed| embed.copy_cvv = true)
+        .await;
+    let answer = frame(&world, "emb_1", Some("iframe")).await;
+    assert_eq!(config(&answer)["copy"], json!({"pan": true, "cvv": true}));
+}

@@ -1,1 +1,148 @@
-//! Soon.
+//! P8 and P9: how often callers may call, at its edges, by the injected clock.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use cardveil_server::log::AccessLog;
+use cardveil_server::{Limits, ListenerKind};
+use serde_json::json;
+
+use crate::actors::{Cardholder, Merchant, empty, post};
+use crate::world::{Answer, CARD_ID, CARD_NO, HOME, OTHER_KEY, OWN_KEY, World, settings};
+
+async fn world(credential_per_second: u32, client_per_minute: u32) -> World {
+    let mut settings = settings();
+    settings.limits = Limits {
+        credential_per_second: NonZeroU32::new(credential_per_second),
+        client_per_minute: NonZeroU32::new(client_per_minute),
+    };
+    World::with(settings, AccessLog::none()).await
+}
+
+async fn login(merchant: &Merchant<'_>) -> Answer {
+    merchant
+        .send(empty(merchant.keysecure("/open-api/v1/merchant/token")))
+        .await
+}
+
+#[tokio::test]
+async fn keysecure_code_1009_in_both_languages() {
+    let world = world(1, 0).await;
+    let merchant = world.merchant();
+    assert_eq!(login(&merchant).await.code().1, "0");
+    assert_eq!(
+        login(&merchant).await.json(),
+        json!({"code": 1009, "msg": "Requests are too frequent"})
+    );
+    let call = merchant
+        .keysecure("/open-api/v1/merchant/token")
+        .header("Language", "zh_CN");
+    let answer = merchant.send(empty(call)).await;
+    assert_eq!(answer.json(), json!({"code": 1009, "msg": "请求过于频繁"}));
+    assert_eq!(world.counted("cardveil_rate_limited_total").await, 2);
+    world.clock.advance(Duration::from_millis(999));
+    assert_eq!(login(&merchant).await.code().1, "1009");
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(login(&merchant).await.code().1, "0");
+}
+
+#[tokio::test]
+async fn each_credential_has_its_own() {
+    let world = world(1, 0).await;
+    for key in [crate::world::KEY, OWN_KEY, OTHER_KEY] {
+        let merchant = Merchant::new(&world, key);
+        assert_eq!(login(&merchant).await.code().1, "0", "{key}");
+        assert_eq!(login(&merchant).await.code().1, "1009", "{key}");
+    }
+}
+
+#[tokio::test]
+async fn one_limit_for_all_dialects() {
+    let world = world(1, 0).await;
+    let merchant = world.merchant();
+    assert_eq!(login(&merchant).await.code().1, "0");
+    for answer in [
+        merchant.access_token(CARD_ID, "accountId=F50091").await,
+        merchant.native(&json!({"card_no": CARD_NO})).await,
+    ] {
+        assert_eq!(answer.code(), (429, "rate_limited".to_owned()));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+}
+
+/// Whoever is refused for another reason before is not counted, and uses nothing of the limit.
+#[tokio::test]
+async fn a_call_that_is_not_admitted_costs_its_credential_nothing() {
+    let world = world(1, 0).await;
+    let merchant = world.merchant();
+    for _ in 0..5 {
+        let call = empty(merchant.keysecure("/open-api/v1/merchant/token"));
+        let elsewhere = world.ask(ListenerKind::Merchant, HOME, call).await;
+        assert_eq!(elsewhere.code().1, "1003");
+    }
+    assert_eq!(login(&merchant).await.code().1, "0");
+}
+
+async fn redeem(world: &World, from: &str) -> Answer {
+    let cardholder = Cardholder::with(world, "cvt_test_x".to_owned());
+    let call = post("/client/v1/redeem", &cardholder.ask_for(&["pan"]));
+    world.ask(ListenerKind::Client, from, call).await
+}
+
+#[tokio::test]
+async fn a_browsers_address_may_call_so_often_a_minute() {
+    let world = world(0, 2).await;
+    assert_eq!(redeem(&world, HOME).await.status, 403);
+    assert_eq!(redeem(&world, HOME).await.status, 403);
+    let answer = redeem(&world, HOME).await;
+    assert_eq!(answer.code(), (429, "rate_limited".to_owned()));
+    assert_eq!(answer.header("retry-after"), Some("30"));
+    world.clock.advance(Duration::from_millis(29_999));
+    assert_eq!(redeem(&world, HOME).await.header("retry-after"), Some("1"));
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(redeem(&world, HOME).await.status, 403);
+    assert_eq!(redeem(&world, HOME).await.status, 429);
+    assert_eq!(redeem(&world, "198.51.100.21").await.status, 403);
+}
+
+#[tokio::test]
+async fn the_addresses_of_one_household_are_one() {
+    let world = world(0, 1).await;
+    assert_eq!(redeem(&world, "2001:db8:1:2::1").await.status, 403);
+    assert_eq!(redeem(&world, "2001:db8:1:2:ffff::1").await.status, 429);
+    assert_eq!(redeem(&world, "2001:db8:1:3::1").await.status, 403);
+    assert_eq!(redeem(&world, "198.51.100.20").await.status, 403);
+    assert_eq!(redeem(&world, "::ffff:198.51.100.20").await.status, 429);
+}
+
+#[tokio::test]
+async fn a_token_is_still_good_after_a_429() {
+    let world = world(0, 1).await;
+    let cardholder = world.cardholder().await;
+    assert_eq!(redeem(&world, HOME).await.status, 403);
+    assert_eq!(cardholder.redeem(&["pan"]).await.status, 429);
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn events_count_too() {
+    let world = world(0, 1).await;
+    let cardholder = world.cardholder().await;
+    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+    let answer = cardholder.report(&json!({})).await;
+    assert_eq!(answer.code(), (429, "rate_limited".to_owned()));
+}
+
+/// A clock that is set back renews no limit, and nobody waits for it to catch up.
+#[tokio::test]
+async fn a_clock_that_is_set_back() {
+    let world = world(0, 1).await;
+    assert_eq!(redeem(&world, HOME).await.status, 403);
+    world
+        .clock
+        .set(cardveil_core::Time::from_millis(world.now_ms() - 3_600_000));
+    assert_eq!(redeem(&world, HOME).await.status, 429);
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(redeem(&world, HOME).await.status, 403);
+}

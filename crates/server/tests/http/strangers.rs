@@ -1,1 +1,230 @@
-//! Soon.
+//! P5: a stranger walks every route that is described and is let into the public ones alone.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use cardveil_core::audit::Kind;
+use cardveil_core::testing::Fault;
+use cardveil_server::surface::Surface;
+use cardveil_server::{ListenerKind, document};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::actors::{empty, request};
+use crate::world::{CARD_ID, CARD_NO, World};
+
+/// All that anyone may call. Who adds one says so here.
+const PUBLIC: [&str; 7] = [
+    "GET /embed/{embed}",
+    "GET /healthz",
+    "GET /metrics",
+    "GET /openapi.json",
+    "GET /readyz",
+    "GET /sdk/v1/cardveil.iife.js",
+    "GET /sdk/v1/cardveil.js",
+];
+
+const METHODS: [&str; 8] = [
+    "get", "put", "post", "delete", "options", "head", "patch", "trace",
+];
+
+/// Each operation of a listener's description: method, path, and what its security says.
+fn operations(api: &Value) -> Vec<(String, String, Value)> {
+    let mut all = Vec::new();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if METHODS.contains(&method.as_str()) {
+                let security = operation.get("security");
+                let security = security.unwrap_or_else(|| panic!("{method} {path} has none"));
+                all.push((method.to_uppercase(), path.clone(), security.clone()));
+            }
+        }
+    }
+    all
+}
+
+fn of(kind: ListenerKind) -> Vec<(String, String, Value)> {
+    operations(&serde_json::to_value(Surface::of(kind).api()).unwrap())
+}
+
+/// The path with good values in the place of its parameters.
+fn filled(path: &str) -> String {
+    let filled = path
+        .replace("{card_no}", CARD_NO)
+        .replace("{cardId}", CARD_ID)
+        .replace("{embed}", "emb_1");
+    assert!(
+        !filled.contains('{'),
+        "{path} has a parameter that this test does not know"
+    );
+    if path.starts_with("/v2/") {
+        format!("{filled}?accountId=F50091")
+    } else {
+        filled
+    }
+}
+
+/// A good body for a path, but for the credential or the token.
+fn plausible(world: &World, path: &str) -> Body {
+    let body = match path {
+        "/v1/client-tokens" => json!({"card_no": CARD_NO}),
+        "/client/v1/redeem" => {
+            let stranger = crate::actors::Cardholder::with(world, "cvt_test_guessed".to_owned());
+            stranger.ask_for(&["pan"])
+        }
+        "/client/v1/events" => json!({
+            "redemption": "rdm_guessed", "token": "cvt_test_guessed", "event": "displayed",
+        }),
+        _ => return Body::empty(),
+    };
+    Body::from(body.to_string())
+}
+
+#[tokio::test]
+async fn a_stranger_is_let_into_the_public_routes_alone() {
+    let world = World::new().await;
+    let mut let_in = BTreeSet::new();
+    for kind in ListenerKind::ALL {
+        for (method, path, security) in of(kind) {
+            let call = request(method.parse().unwrap(), &filled(&path))
+                .header("content-type", "application/json")
+                .body(plausible(&world, &path));
+            // Whoever got as far as a write would be told 503.
+            world.store.fail_next(Fault::NotPersisted);
+            let answer = world.stranger().send(kind, call.unwrap()).await;
+            let route = format!("{method} {path}");
+            let code = match answer.status {
+                200 if answer.json_code().is_none_or(|code| code == "0") => {
+                    assert_eq!(security, json!([]), "{route}");
+                    let_in.insert(route);
+                    continue;
+                }
+                _ => answer.json_code().unwrap(),
+            };
+            assert_ne!(security, json!([]), "{route}");
+            let refusals = ["1002", "credential_required", "token_refused"];
+            assert!(refusals.contains(&code.as_str()), "{route}: {code}");
+        }
+    }
+    assert_eq!(let_in, PUBLIC.map(str::to_owned).into());
+    let log = world.operator().log().await;
+    let made = [Kind::AccessGranted, Kind::TokenIssued, Kind::RevealReleased];
+    assert!(!log.iter().any(|entry| made.contains(&entry.event.kind)));
+}
+
+#[test]
+fn every_operation_says_what_it_needs_and_the_public_ones_nothing() {
+    let document = serde_json::to_value(document()).unwrap();
+    let public: BTreeSet<_> = operations(&document)
+        .into_iter()
+        .filter(|(.., security)| *security == json!([]))
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
+    assert_eq!(public, PUBLIC.map(str::to_owned).into());
+    assert_eq!(operations(&document).len(), PUBLIC.len() + 6);
+}
+
+/// A listener answers for its own routes only, so that a firewall can tell them apart.
+#[tokio::test]
+async fn a_route_is_on_its_own_listener_alone() {
+    let world = World::new().await;
+    for kind in ListenerKind::ALL {
+        for other in ListenerKind::ALL.into_iter().filter(|other| *other != kind) {
+            for (method, path, _) in of(kind) {
+                let call = empty(request(method.parse().unwrap(), &filled(&path)));
+                let answer = world.stranger().send(other, call).await;
+                assert_eq!(
+                    answer.code(),
+                    (404, "not_found".to_owned()),
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_method_is_405_and_tells_which_there_are() {
+    let world = World::new().await;
+    for kind in ListenerKind::ALL {
+        for (method, path, security) in of(kind) {
+            for other in METHODS
+                .iter()
+                .map(|name| name.to_uppercase())
+                .chain(["BREW".to_owned()])
+            {
+                let head = other == "HEAD" && method == "GET" && security == json!([]);
+                if other == method || head {
+                    continue;
+                }
+                let call = empty(request(other.parse().unwrap(), &filled(&path)));
+                let answer = world.stranger().send(kind, call).await;
+                let allow = answer.header("allow").unwrap_or_default();
+                assert_eq!(answer.status, 405, "{other} {path}");
+                assert!(
+                    allow.split(',').any(|name| name == method),
+                    "{other} {path}: {allow}"
+                );
+                if other != "HEAD" {
+                    assert_eq!(answer.code().1, "method_not_allowed");
+                }
+            }
+        }
+    }
+}
+
+/// A HEAD does all that a GET does: it would issue a token that nobody gets.
+#[tokio::test]
+async fn a_head_issues_no_token() {
+    let world = World::new().await;
+    let merchant = world.merchant();
+    let access = merchant.login().await;
+    let paths = [
+        "/open-api/v1/merchant/token",
+        "/open-api/v1/merchant/client/C202605220001/token",
+        "/v2/cards/e9293471-5eb3-4dbc-916c-dbaf9e2deefd/access-token?accountId=F50091",
+    ];
+    let before = world.operator().log().await.len();
+    for path in paths {
+        let call = merchant
+            .keysecure(path)
+            .method(Method::HEAD)
+            .header("Access-Token", &access)
+            .header("Authorization", &merchant.key);
+        let answer = merchant.send(empty(call)).await;
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("GET")),
+            "{path}"
+        );
+    }
+    assert_eq!(world.operator().log().await.len(), before);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_404() {
+    let world = World::new().await;
+    for kind in ListenerKind::ALL {
+        for path in [
+            "/",
+            "//",
+            "/..",
+            "/.env",
+            "/client/v1/redeem/",
+            "/client/v1//redeem",
+            "/embed/",
+            "/embed/a/b",
+            "/EMBED/emb_1",
+            "/healthz/",
+            "/%2e%2e/healthz",
+            "/client/v1/redeem%2f",
+        ] {
+            let answer = world.stranger().get(kind, path).await;
+            assert_eq!(answer.code(), (404, "not_found".to_owned()), "{path}");
+            assert_eq!(
+                answer.header("content-security-policy"),
+                Some("default-src 'none'; frame-ancestors 'none'")
+            );
+        }
+    }
+}

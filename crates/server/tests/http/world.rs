@@ -333,6 +333,12 @@ impl Answer {
         (self.status, code)
     }
 
+    /// The `code` of the body, if it is JSON and has one.
+    pub(crate) fn json_code(&self) -> Option<String> {
+        let body = serde_json::from_slice::<Value>(&self.body).ok()?;
+        body.get("code").map(|_| self.code().1)
+    }
+
     /// What must be the same in all refusals: everything but the request's id.
     pub(crate) fn without_id(&self) -> Self {
         let mut same = self.clone();

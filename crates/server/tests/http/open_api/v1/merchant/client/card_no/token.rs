@@ -81,7 +81,7 @@ async fn the_seeds_call_as_it_is_written() {
     insta::assert_snapshot!(shown, @r#"
     200
     cache-control: no-store
-    content-length: 149
+    content-length: 147
     content-security-policy: default-src 'none'; frame-ancestors 'none'
     content-type: application/json
     cross-origin-resource-policy: same-origin
