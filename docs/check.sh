@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Checks the docs: every relative link and every file named in `code` is there, and every shell block
-# that follows a line `<!-- tested: TEXT -->` runs and prints TEXT (`<!-- tested -->`: it runs). The
-# blocks of one file run in one shell, in a folder of their own, against a demo on free ports; the
-# ports that the docs show (7400 to 7430) stand for those.
+# Checks the docs: every relative link, and every file and make target that is named in `code`, is
+# there; and every shell block that follows a line `<!-- tested: TEXT -->` runs and prints TEXT
+# (`<!-- tested -->`: it runs). The blocks of one file run in one shell, in a folder of their own,
+# against a demo on free ports; the ports that the docs show (7400 to 7430) stand for those.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(realpath "${CARDVEIL_BIN:-target/release/cardveil}")
@@ -59,6 +59,9 @@ for file in files:
         crate, _, rest = path.partition("/")
         if not any(pathlib.Path(p).exists() for p in (path, f"crates/{path}", f"crates/{crate}/src/{rest}")):
             bad.append(f"{file}: there is no {path}")
+    for target in re.findall(r"`make ([\w-]+)`", text):
+        if not re.search(rf"(?m)^{target}:", pathlib.Path("Makefile").read_text()):
+            bad.append(f"{file}: there is no make {target}")
     blocks = re.findall(r"(?ms)^<!-- tested(?:: (.+?))? -->\n+```(?:sh|bash)\n(.*?)^```", text)
     if len(blocks) != len(re.findall(r"(?m)^<!-- tested", text)):
         bad.append(f"{file}: a block marked as tested is no sh block")
