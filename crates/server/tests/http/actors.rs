@@ -179,11 +179,11 @@ impl<'w> Cardholder<'w> {
     }
 
     pub(crate) async fn send(&self, body: &Value) -> Answer {
-        self.from_frame(post("/client/v1/redeem", body)).await
+        self.send_as_frame(post("/client/v1/redeem", body)).await
     }
 
     /// Sends it as a browser does from our own frame.
-    pub(crate) async fn from_frame(&self, mut request: Request<Body>) -> Answer {
+    pub(crate) async fn send_as_frame(&self, mut request: Request<Body>) -> Answer {
         let headers = request.headers_mut();
         headers.insert("origin", CLIENT_ORIGIN.parse().unwrap());
         headers.insert("sec-fetch-site", "same-origin".parse().unwrap());
@@ -191,7 +191,7 @@ impl<'w> Cardholder<'w> {
     }
 
     pub(crate) async fn report(&self, body: &Value) -> Answer {
-        self.from_frame(post("/client/v1/events", body)).await
+        self.send_as_frame(post("/client/v1/events", body)).await
     }
 
     /// The header that the answer is sealed with.

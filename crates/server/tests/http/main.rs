@@ -34,6 +34,7 @@ mod open_api {
 mod openapi;
 mod proxies;
 mod sdk;
+mod serving;
 mod strangers;
 mod v1 {
     mod client_tokens;

@@ -1,6 +1,7 @@
 //! A deployment in memory: the real vault and flows, a store that can fail, a clock to turn by hand,
 //! and three listeners that are called without sockets.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -326,10 +327,10 @@ impl Answer {
 
     /// The status and the `code` of the body.
     pub(crate) fn code(&self) -> (u16, String) {
-        let code = match &self.json()["code"] {
-            Value::String(code) => code.clone(),
-            code => code.to_string(),
-        };
+        let code = &self.json()["code"];
+        let code = code
+            .as_str()
+            .map_or_else(|| code.to_string(), str::to_owned);
         (self.status, code)
     }
 
@@ -357,7 +358,7 @@ impl Answer {
             } else {
                 value
             };
-            text.push_str(&format!("{name}: {value}\n"));
+            writeln!(text, "{name}: {value}").unwrap();
         }
         text.push('\n');
         match serde_json::from_slice::<Value>(&self.body) {

@@ -29,13 +29,8 @@ async fn named(pointer: &str, value: Value, place: &str) {
     let world = World::new().await;
     let cardholder = world.cardholder().await;
     let mut body = cardholder.ask_for(&["pan"]);
-    match body.pointer_mut(pointer) {
-        Some(member) => *member = value,
-        None => {
-            let (parent, name) = pointer.rsplit_once('/').unwrap();
-            body.pointer_mut(parent).unwrap()[name] = value;
-        }
-    }
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    body.pointer_mut(parent).unwrap()[name] = value;
     let answer = cardholder.send(&body).await;
     is(&answer, 400, "invalid_request");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
@@ -176,7 +171,9 @@ async fn raw(
     if let Some(content_type) = content_type {
         call = call.header("content-type", content_type);
     }
-    cardholder.from_frame(call.body(body.into()).unwrap()).await
+    cardholder
+        .send_as_frame(call.body(body.into()).unwrap())
+        .await
 }
 
 const JSON: Option<&str> = Some("application/json");

@@ -516,7 +516,7 @@ async fn the_checks_come_in_the_order_of_the_design() {
     operator.set_card(CARD_ID, State::Suspended).await;
     operator
         .set_merchant(1, |m| {
-            (m.state, m.pci_enabled) = (MerchantState::Closed, false)
+            (m.state, m.pci_enabled) = (MerchantState::Closed, false);
         })
         .await;
     operator
@@ -536,7 +536,7 @@ async fn the_checks_come_in_the_order_of_the_design() {
             3 => {
                 operator
                     .set_credential(KEY, |c| c.state = CredentialState::Enabled)
-                    .await
+                    .await;
             }
             4 => operator.set_credential(KEY, |c| c.expires_at = None).await,
             5 => {
@@ -552,14 +552,14 @@ async fn the_checks_come_in_the_order_of_the_design() {
                 call[2].1 = world.merchant().login().await;
                 operator
                     .set_merchant(1, |m| {
-                        (m.state, m.pci_enabled) = (MerchantState::Closed, false)
+                        (m.state, m.pci_enabled) = (MerchantState::Closed, false);
                     })
                     .await;
             }
             9 => {
                 operator
                     .set_merchant(1, |m| {
-                        (m.state, m.pci_enabled) = (MerchantState::Suspended, false)
+                        (m.state, m.pci_enabled) = (MerchantState::Suspended, false);
                     })
                     .await;
             }

@@ -1,0 +1,104 @@
+//! The listeners on real sockets: what hyper does around the answers, and the end in good order.
+
+use std::net::SocketAddr;
+
+use cardveil_server::ListenerKind;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::world::World;
+
+struct Served {
+    at: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+async fn serve(world: &World, kind: ListenerKind) -> Served {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = tcp.local_addr().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let position = ListenerKind::ALL.iter().position(|known| *known == kind);
+    let listener = world.listeners[position.unwrap()].clone();
+    let task = tokio::spawn(listener.serve(tcp, stopped));
+    Served { at, stop, task }
+}
+
+/// Sends these bytes and reads until the server closes.
+async fn exchange(at: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap().to_ascii_lowercase()
+}
+
+fn closing(head: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+        .into()
+}
+
+#[tokio::test]
+async fn it_answers_and_ends_when_told() {
+    let world = World::new().await;
+    let served = serve(&world, ListenerKind::Admin).await;
+    let answer = exchange(served.at, &closing("GET /healthz HTTP/1.1", "")).await;
+    assert!(answer.starts_with("http/1.1 200 ok\r\n"), "{answer}");
+    assert!(answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
+    served.stop.send(true).unwrap();
+    served.task.await.unwrap();
+    assert!(TcpStream::connect(served.at).await.is_err());
+}
+
+#[tokio::test]
+async fn a_request_that_runs_is_finished_after_the_stop() {
+    let world = World::new().await;
+    let served = serve(&world, ListenerKind::Client).await;
+    let mut stream = TcpStream::connect(served.at).await.unwrap();
+    let head = "POST /client/v1/redeem HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                expect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the body: the request runs.
+    let mut buffer = [0; 25];
+    stream.read_exact(&mut buffer).await.unwrap();
+    assert_eq!(&buffer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    served.stop.send(true).unwrap();
+    stream.write_all(b"{}").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    served.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_204_has_no_length() {
+    let world = World::new().await;
+    let served = serve(&world, ListenerKind::Client).await;
+    let cardholder = world.cardholder().await;
+    let redemption = cardholder.redeem(&["pan"]).await.json()["redemption"].clone();
+    let body = json!({"redemption": redemption, "token": cardholder.token, "event": "displayed"});
+    let head = "POST /client/v1/events HTTP/1.1\r\ncontent-type: application/json";
+    let answer = exchange(served.at, &closing(head, &body.to_string())).await;
+    assert!(answer.starts_with("http/1.1 204 "), "{answer}");
+    assert!(!answer.contains("content-length"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_with_too_many_fields_or_malformed_is_refused() {
+    let world = World::new().await;
+    let served = serve(&world, ListenerKind::Merchant).await;
+    let many = format!("GET / HTTP/1.1{}", "\r\nx: y".repeat(80));
+    let smuggled = "GET / HTTP/1.1\r\ntransfer-encoding: chunked, x";
+    for (head, expected) in [
+        (many.as_str(), "http/1.1 431 "),
+        (smuggled, "http/1.1 400 "),
+        ("GET / HTTP/1.1\r\na b: c", "http/1.1 400 "),
+    ] {
+        let answer = exchange(served.at, &closing(head, "")).await;
+        assert!(answer.starts_with(expected), "{expected}: {answer}");
+    }
+}
