@@ -144,15 +144,15 @@ impl Table {
 
     /// Prints it under a title.
     pub(crate) fn print(&self, title: &str) -> anyhow::Result<()> {
-        let mut text = format!("## {title}\n\n");
-        for (number, cells) in self.0.iter().enumerate() {
-            text.push_str(&format!("| {} |\n", cells.join(" | ")));
-            if number == 0 {
-                text.push_str(&format!("|{}\n", " --- |".repeat(cells.len())));
-            }
-        }
-        say(&text)
+        let mut lines: Vec<String> = self.0.iter().map(|cells| line(cells)).collect();
+        let columns = self.0.first().map_or(0, Vec::len);
+        lines.insert(1, line(&vec!["---".to_owned(); columns]));
+        say(&format!("## {title}\n\n{}\n", lines.join("\n")))
     }
+}
+
+fn line(cells: &[String]) -> String {
+    format!("| {} |", cells.join(" | "))
 }
 
 /// A number for people: `12,300`.

@@ -6,6 +6,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use cardveil_core::card::TEST_NUMBERS;
+use cardveil_core::id::CardId;
 
 use super::http::{CONNECTIONS, issue_load, redeem};
 use crate::report::{Rounds, Table, median, real, say, thousands};
@@ -118,7 +119,7 @@ fn write_csv(file: &Path, count: usize, with_cvv: bool) -> anyhow::Result<Vec<Ca
     for (number, pan) in (0..count).zip(TEST_NUMBERS.iter().cycle()) {
         let card = CardNames {
             card_no: format!("C{number:09}"),
-            // In no order, as UUIDs of version 4 are.
+            // In no order, as random UUIDs are.
             card_id: scattered(number),
             account_id: format!("F{:06}", number / 100),
         };
@@ -146,18 +147,6 @@ fn write_csv(file: &Path, count: usize, with_cvv: bool) -> anyhow::Result<Vec<Ca
 /// A UUID that belongs to a number.
 fn scattered(number: usize) -> String {
     let hash = cardveil_seal::sha256(&[&number.to_be_bytes()]);
-    let hex: String = hash
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!(
-        "{}-{}-4{}-8{}-{}",
-        part(0, 8),
-        part(8, 12),
-        part(13, 16),
-        part(17, 20),
-        part(20, 32)
-    )
+    let half = hash.first_chunk().copied().unwrap_or_default();
+    CardId::from_bytes(half).to_string()
 }
