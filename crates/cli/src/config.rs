@@ -147,8 +147,12 @@ impl Config {
             )
         })?;
         let variables = std::env::vars().filter(|(name, _)| name.starts_with("CARDVEIL_"));
-        let config = Self::parse(&text, variables)
-            .with_context(|| format!("{} is not a configuration", path.display()))?;
+        let config = Self::parse(&text, variables).with_context(|| {
+            format!(
+                "{} with the CARDVEIL_ variables is not a configuration",
+                path.display()
+            )
+        })?;
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         Ok(config.under(base))
     }

@@ -107,12 +107,17 @@ impl Deployment {
     }
 }
 
-/// The person at the command line, by the name of their account on the machine.
+/// The person at the command line: the user id that the machine vouches for, and the name that the
+/// environment claims.
 pub(crate) fn operator() -> Source {
+    let uid = rustix::process::getuid().as_raw();
     let name = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok());
-    Source::operator(name.unwrap_or_else(|| "unknown".to_owned()))
+    Source::operator(match name {
+        Some(name) => format!("{name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    })
 }
 
 /// A folder that only its owner can look into.

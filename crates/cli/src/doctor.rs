@@ -30,6 +30,14 @@ fn check(what: &'static str, ok: bool, found: impl Into<String>) -> Check {
     }
 }
 
+/// An error and what to do about it.
+fn words(error: &anyhow::Error) -> String {
+    match print::hint(error) {
+        Some(hint) => format!("{error:#}: {hint}"),
+        None => format!("{error:#}"),
+    }
+}
+
 /// Runs it: exit code 0 when all is well, 1 otherwise.
 pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCode> {
     let mut checks = Vec::new();
@@ -39,7 +47,7 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
             settings(&loaded, &mut checks);
             inside(loaded, &mut checks).await;
         }
-        Err(error) => checks.push(check("configuration", false, format!("{error:#}"))),
+        Err(error) => checks.push(check("configuration", false, words(&error))),
     }
     let well = checks.iter().all(|check| check.ok);
     if format.json {
@@ -47,7 +55,7 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
     } else {
         for check in &checks {
             let mark = if check.ok { "ok  " } else { "MEND" };
-            print::line(&format!("{mark}  {:<14} {}", check.what, check.found))?;
+            print::line(&format!("{mark}  {:<15} {}", check.what, check.found))?;
         }
     }
     Ok(if well {
@@ -102,7 +110,7 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
     let house = match Deployment::open(config).await {
         Ok(house) => house,
         Err(error) => {
-            checks.push(check("opening", false, format!("{error:#}")));
+            checks.push(check("opening", false, words(&error)));
             return;
         }
     };
@@ -146,6 +154,6 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
             };
             checks.push(check("demo keys", !demo, found));
         }
-        Err(error) => checks.push(check("reading", false, format!("{error:#}"))),
+        Err(error) => checks.push(check("reading", false, words(&error))),
     }
 }

@@ -196,6 +196,7 @@ impl Import<'_> {
     async fn csv(&mut self, input: impl Read) -> anyhow::Result<()> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
         let headers = reader.byte_headers().context("the header line")?.clone();
+        check_headers(&headers)?;
         let mut record = csv::ByteRecord::new();
         loop {
             match reader.read_byte_record(&mut record) {
@@ -329,6 +330,45 @@ impl Import<'_> {
             ExitCode::from(3)
         })
     }
+}
+
+const COLUMNS: [&str; 11] = [
+    "card_no",
+    "account_id",
+    "person_id",
+    "pan",
+    "expiry",
+    "name",
+    "card_id",
+    "type",
+    "state",
+    "cvv",
+    "label",
+];
+/// The first of [`COLUMNS`] must be there.
+const REQUIRED: usize = 6;
+
+/// A wrong header is told once, by name, and not once a line.
+fn check_headers(headers: &csv::ByteRecord) -> anyhow::Result<()> {
+    let known = |header: &[u8]| COLUMNS.iter().any(|column| column.as_bytes() == header);
+    if let Some(place) = headers.iter().position(|header| !known(header)) {
+        return Err(hinted(
+            format!("column {} of the header line is not known", place + 1),
+            format!("the columns are {}", COLUMNS.join(", ")),
+        ));
+    }
+    for column in COLUMNS.iter().take(REQUIRED) {
+        if !headers.iter().any(|header| header == column.as_bytes()) {
+            return Err(hinted(
+                format!("the header line has no column {column}"),
+                format!(
+                    "the required columns are {}",
+                    COLUMNS[..REQUIRED].join(", ")
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 const ROW_FORM: &str = "a member is missing, unknown or of the wrong type";

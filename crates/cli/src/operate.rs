@@ -162,6 +162,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             state,
             pci_enabled,
         } => {
+            something(name.is_some() || state.is_some() || pci_enabled.is_some())?;
             let mut merchant = house.find_merchant(&id).await?;
             merchant.name = name.unwrap_or(merchant.name);
             merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
@@ -187,7 +188,7 @@ pub(crate) enum CredentialCommand {
         #[arg(long)]
         merchant: MerchantId,
         /// From where calls may come; repeat for several
-        #[arg(long = "allow-ip", required = true)]
+        #[arg(long = "allow-ip", required = true, value_parser = network)]
         allow_ip: Vec<IpNet>,
         /// What it may do; repeat for several
         #[arg(long = "scope", value_enum, default_value = "cards:read:any")]
@@ -216,7 +217,7 @@ pub(crate) enum CredentialCommand {
         #[arg(long)]
         enabled: Option<bool>,
         /// From where calls may come, in place of what was set; repeat for several
-        #[arg(long = "allow-ip")]
+        #[arg(long = "allow-ip", value_parser = network)]
         allow_ip: Vec<IpNet>,
         /// When it ends (RFC 3339)
         #[arg(long, value_parser = time)]
@@ -230,6 +231,13 @@ pub(crate) enum ScopeArg {
     Own,
     #[value(name = "cards:read:any")]
     Any,
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+    let parsed = text.parse().ok().or_else(one);
+    parsed.ok_or_else(|| "give an address or a network such as 10.1.0.0/16".to_owned())
 }
 
 fn time(text: &str) -> Result<Time, String> {
@@ -327,6 +335,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             allow_ip,
             expires_at,
         } => {
+            something(enabled.is_some() || !allow_ip.is_empty() || expires_at.is_some())?;
             let mut credential = house.find_credential(&id).await?;
             credential.state = match enabled {
                 None => credential.state,
@@ -449,6 +458,7 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             origins,
             copy_cvv,
         } => {
+            something(enabled.is_some() || !origins.is_empty() || copy_cvv.is_some())?;
             let mut embed = house.find_embed(&id).await?;
             embed.enabled = enabled.unwrap_or(embed.enabled);
             embed.copy_cvv = copy_cvv.unwrap_or(embed.copy_cvv);
@@ -479,8 +489,8 @@ pub(crate) enum TokenCommand {
 }
 
 #[derive(Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct Which {
+#[group(id = "which", required = true, multiple = false, args = ["sha256", "stdin", "card_id", "merchant"])]
+pub(crate) struct RevokeArgs {
     /// The one with this SHA-256 (base64url, as audit records show it)
     #[arg(long)]
     sha256: Option<String>,
@@ -490,21 +500,12 @@ pub(crate) struct Which {
     /// All of the card with this id
     #[arg(long)]
     card_id: Option<CardId>,
-    /// All of the card with this order number; give its --merchant too
-    #[arg(long, requires = "merchant_of_card")]
-    card_no: Option<CardNo>,
-    /// All of a merchant
+    /// All of this merchant
     #[arg(long)]
     merchant: Option<MerchantId>,
-}
-
-#[derive(Args)]
-pub(crate) struct RevokeArgs {
-    #[command(flatten)]
-    which: Which,
-    /// The merchant of --card-no
-    #[arg(long)]
-    merchant_of_card: Option<MerchantId>,
+    /// Of the merchant, only those of the card with this order number
+    #[arg(long, requires = "merchant")]
+    card_no: Option<CardNo>,
     #[command(flatten)]
     format: Format,
 }
@@ -513,35 +514,13 @@ pub(crate) struct RevokeArgs {
 pub(crate) async fn token(config: &Path, command: TokenCommand) -> anyhow::Result<()> {
     let TokenCommand::Revoke(args) = command;
     let house = Deployment::load(config).await?;
-    let which = args.which;
-    let selection = if let Some(text) = which.sha256 {
-        let hash = TokenHash::parse(&text);
-        Selection::Hash(hash.ok_or_else(|| {
-            hinted(
-                "--sha256 is not 32 bytes in base64url",
-                "copy it from `cardveil audit tail`",
-            )
-        })?)
-    } else if which.stdin {
-        let mut text = String::new();
-        std::io::stdin().lock().read_line(&mut text)?;
-        let token = ClientToken::parse(text.trim(), house.config.environment)?;
-        Selection::Hash(token.key().hash)
-    } else if let Some(id) = which.card_id {
-        Selection::Card(id)
-    } else if let (Some(no), Some(merchant)) = (which.card_no, args.merchant_of_card) {
-        let card = house.store.card(&merchant, &CardRef::No(no)).await?;
-        Selection::Card(card.context("the merchant has no such card")?.id)
-    } else if let Some(merchant) = which.merchant {
-        Selection::Merchant(merchant)
-    } else {
-        anyhow::bail!("name the tokens")
-    };
+    let json = args.format.json;
+    let selection = house.selection(args).await?;
     let revoked = house
         .store
         .revoke(selection, house.service.now(), operator())
         .await?;
-    if args.format.json {
+    if json {
         print::json(&json!({ "revoked": revoked }))
     } else {
         print::line(&format!("revoked {revoked}"))
@@ -587,7 +566,7 @@ pub(crate) async fn audit(config: &Path, command: AuditCommand) -> anyhow::Resul
         let entries = house.store.entries(after, PAGE).await?;
         for entry in entries.iter().filter(|entry| entry.seq <= last) {
             if json {
-                print::json(entry)?;
+                print::json(&readable(serde_json::to_value(entry)?))?;
             } else {
                 print::line(&audit_line(entry)?)?;
             }
@@ -660,6 +639,37 @@ impl Deployment {
         self.service.change(change, event).await?.map_err(refused)
     }
 
+    /// Which tokens are meant; what does not exist is an error, so that nothing seems revoked.
+    async fn selection(&self, args: RevokeArgs) -> anyhow::Result<Selection> {
+        if let Some(text) = args.sha256 {
+            let hash = TokenHash::parse(&text).ok_or_else(|| {
+                hinted(
+                    "--sha256 is not 32 bytes in base64url",
+                    "copy it from `cardveil audit tail`",
+                )
+            })?;
+            return Ok(Selection::Hash(hash));
+        }
+        if args.stdin {
+            let mut text = String::new();
+            std::io::stdin().lock().read_line(&mut text)?;
+            let token = ClientToken::parse(text.trim(), self.config.environment)?;
+            return Ok(Selection::Hash(token.key().hash));
+        }
+        if let Some(id) = args.card_id {
+            return Ok(Selection::Card(id));
+        }
+        let merchant = args.merchant.context("name the tokens")?;
+        self.find_merchant(&merchant).await?;
+        match args.card_no {
+            Some(no) => {
+                let card = self.store.card(&merchant, &CardRef::No(no)).await?;
+                Ok(Selection::Card(card.ok_or_else(|| missing("card"))?.id))
+            }
+            None => Ok(Selection::Merchant(merchant)),
+        }
+    }
+
     pub(crate) async fn find_merchant(&self, id: &MerchantId) -> anyhow::Result<Merchant> {
         self.store
             .merchant(id)
@@ -677,6 +687,16 @@ impl Deployment {
     async fn find_embed(&self, id: &EmbedId) -> anyhow::Result<Embed> {
         self.store.embed(id).await?.ok_or_else(|| missing("embed"))
     }
+}
+
+fn something(to_change: bool) -> anyhow::Result<()> {
+    if to_change {
+        return Ok(());
+    }
+    Err(hinted(
+        "there is nothing to change",
+        "`--help` lists what can be",
+    ))
 }
 
 pub(crate) fn missing(what: &str) -> anyhow::Error {
@@ -698,10 +718,10 @@ pub(crate) fn refused(taken: Taken) -> anyhow::Error {
 
 /// One value: as JSON, or a line a field.
 pub(crate) fn show_one<T: Serialize>(value: &T, format: Format) -> anyhow::Result<()> {
+    let value = readable(serde_json::to_value(value)?);
     if format.json {
-        return print::json(value);
+        return print::json(&value);
     }
-    let value = serde_json::to_value(value)?;
     for (name, value) in value.as_object().into_iter().flatten() {
         print::line(&format!("{name:<12} {}", compact(value)))?;
     }
@@ -714,16 +734,31 @@ pub(crate) fn show_all<T: Serialize>(
     format: Format,
     columns: &[&str],
 ) -> anyhow::Result<()> {
+    let mut readables = Vec::new();
+    for value in values {
+        readables.push(readable(serde_json::to_value(value)?));
+    }
     if format.json {
-        return print::json(&values);
+        return print::json(&readables);
     }
     let mut rows = Vec::new();
-    for value in values {
-        let value = serde_json::to_value(value)?;
+    for value in readables {
         let cell = |column: &&str| value.get(column).map(compact).unwrap_or_default();
         rows.push(columns.iter().map(cell).collect());
     }
     print::table(columns, &rows)
+}
+
+/// Times as people and other programs read them (RFC 3339); records keep milliseconds.
+fn readable(mut value: serde_json::Value) -> serde_json::Value {
+    for name in ["at", "created_at", "expires_at"] {
+        if let Some(time) = value.get_mut(name)
+            && let Some(millis) = time.as_i64()
+        {
+            *time = Time::from_millis(millis).to_string().into();
+        }
+    }
+    value
 }
 
 fn compact(value: &serde_json::Value) -> String {

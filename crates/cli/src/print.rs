@@ -79,10 +79,23 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()>
 /// An error, its sources, and a hint where there is one.
 pub(crate) fn error(error: &anyhow::Error) {
     say(&format!("error: {error:#}"));
-    if let Some(hinted) = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Hinted>())
-    {
-        say(&format!("hint: {}", hinted.hint));
+    if let Some(hint) = hint(error) {
+        say(&format!("hint: {hint}"));
     }
+}
+
+/// What to do about an error, where it says so.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<&str> {
+    let hinted = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Hinted>());
+    hinted.map(|hinted| hinted.hint.as_str())
+}
+
+/// Whether stdout was closed by its reader.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -54,7 +54,7 @@ impl Running {
     /// Binds the listeners and starts the sweep.
     pub(crate) async fn start(deployment: Deployment) -> anyhow::Result<Self> {
         let app = App::new(deployment.service.clone(), deployment.config.settings());
-        let (log, writer) = AccessLog::start(Box::new(std::io::stderr()))?;
+        let (writer, log) = AccessLog::start(Box::new(std::io::stderr()))?;
         let (stop, stopped) = watch::channel(false);
         let mut boot = [0; 4];
         SystemEntropy.fill(&mut boot);

@@ -76,8 +76,9 @@ pub struct AccessLog {
 pub struct Writer(Mutex<Option<JoinHandle<()>>>);
 
 impl AccessLog {
-    /// Starts a thread that writes lines to `out`.
-    pub fn start(out: Box<dyn Write + Send>) -> std::io::Result<(Self, Writer)> {
+    /// Starts a thread that writes lines to `out`. The writer comes first, so that in a `let` it is
+    /// dropped last: it waits for the logs to be gone.
+    pub fn start(out: Box<dyn Write + Send>) -> std::io::Result<(Writer, Self)> {
         let (to, from) = sync_channel(QUEUE_LINES);
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
@@ -86,7 +87,7 @@ impl AccessLog {
             to: Some(to),
             dropped: Arc::default(),
         };
-        Ok((log, Writer(Mutex::new(Some(thread)))))
+        Ok((Writer(Mutex::new(Some(thread))), log))
     }
 
     /// Writes nothing.

@@ -242,3 +242,17 @@ fn serve_refuses_the_demos_database() {
         text(&serve.stderr)
     );
 }
+
+/// It once hung: the log's thread was waited for while a sender to it was alive.
+#[test]
+fn a_port_in_use_is_told_at_once() {
+    let world = World::new(0);
+    let _taken = std::net::TcpListener::bind(world.admin_at).unwrap();
+    let serve = world.run(&["serve"]);
+    assert_eq!(serve.status.code(), Some(1));
+    assert!(
+        text(&serve.stderr).contains("hint: another program"),
+        "{}",
+        text(&serve.stderr)
+    );
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cardveil_core::testing::Fault;
 use cardveil_server::ListenerKind;
 use cardveil_server::log::AccessLog;
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ impl Write for Buffer {
 /// What is logged of what `act` does, and the secrets that it names.
 async fn logged(act: impl AsyncFnOnce(&World) -> Vec<String>) -> (String, Vec<String>) {
     let buffer = Buffer::default();
-    let (log, writer) = AccessLog::start(Box::new(buffer.clone())).unwrap();
+    let (writer, log) = AccessLog::start(Box::new(buffer.clone())).unwrap();
     let world = World::with(settings(), log).await;
     let secrets = act(&world).await;
     drop(world);
@@ -79,35 +80,34 @@ async fn a_line_has_its_keys_and_no_others() {
     insta::assert_snapshot!(shown.join("\n"));
 }
 
-#[tokio::test]
-async fn it_holds_no_secret_and_no_personal_data() {
-    let (text, secrets) = logged(async |world| {
-        let merchant = world.merchant();
-        let access = merchant.login().await;
-        let mut secrets = vec![access.clone()];
-        merchant.client_token("C-S3CRET", &access).await;
-        let query = "accountId=F50091&token=654321&sessionId=c92e2960-b745-4b38-8e77-898b2f9ad9bb";
-        merchant.access_token(CARD_ID, query).await;
-        merchant.access_token("S3CRET", query).await;
-        merchant
-            .native_named("S3CRET", &json!({"card_no": CARD_NO}))
-            .await;
-        let cardholder = world.cardholder().await;
-        let answer = cardholder.redeem(&["pan", "cvv"]).await.json();
-        secrets.push(answer["sealed"]["ciphertext"].as_str().unwrap().to_owned());
-        secrets.push(cardholder.jwk()["x"].as_str().unwrap().to_owned());
-        cardholder.send(&json!({PAN: CVV})).await;
-        cardholder.report(&json!({"token": cardholder.token})).await;
-        secrets.push(cardholder.token.clone());
-        for path in [format!("/{PAN}"), "/embed/S3CRET?token=S3CRET".to_owned()] {
-            world.stranger().get(ListenerKind::Client, &path).await;
-        }
-        let call = get("/S3CRET").method("S3CRET").header("api-key", "S3CRET");
-        world.ask(ListenerKind::Merchant, OFFICE, empty(call)).await;
-        secrets
-    })
-    .await;
-    assert_eq!(lines(&text).len(), 13);
+/// Secrets in every place where a caller can put or get one, and then what they are.
+async fn secrets_everywhere(world: &World) -> Vec<String> {
+    let merchant = world.merchant();
+    let access = merchant.login().await;
+    let mut secrets = vec![access.clone()];
+    merchant.client_token("C-S3CRET", &access).await;
+    let query = "accountId=F50091&token=654321&sessionId=c92e2960-b745-4b38-8e77-898b2f9ad9bb";
+    merchant.access_token(CARD_ID, query).await;
+    merchant.access_token("S3CRET", query).await;
+    merchant
+        .native_named("S3CRET", &json!({"card_no": CARD_NO}))
+        .await;
+    let cardholder = world.cardholder().await;
+    let answer = cardholder.redeem(&["pan", "cvv"]).await.json();
+    secrets.push(answer["sealed"]["ciphertext"].as_str().unwrap().to_owned());
+    secrets.push(cardholder.jwk()["x"].as_str().unwrap().to_owned());
+    cardholder.send(&json!({PAN: CVV})).await;
+    cardholder.report(&json!({"token": cardholder.token})).await;
+    secrets.push(cardholder.token.clone());
+    for path in [format!("/{PAN}"), "/embed/S3CRET?token=S3CRET".to_owned()] {
+        world.stranger().get(ListenerKind::Client, &path).await;
+    }
+    let call = get("/S3CRET").method("S3CRET").header("api-key", "S3CRET");
+    world.ask(ListenerKind::Merchant, OFFICE, empty(call)).await;
+    secrets
+}
+
+fn assert_clean(text: &str, secrets: &[String]) {
     let fixed = [
         PAN,
         "739\"",
@@ -115,7 +115,6 @@ async fn it_holds_no_secret_and_no_personal_data() {
         "654321",
         "c92e2960",
         "accountId",
-        "?",
         HOME,
         KEY,
         "cvt_",
@@ -124,6 +123,43 @@ async fn it_holds_no_secret_and_no_personal_data() {
     for secret in fixed.into_iter().chain(secrets.iter().map(String::as_str)) {
         assert!(!text.contains(secret), "{secret}: {text}");
     }
+}
+
+#[tokio::test]
+async fn it_holds_no_secret_and_no_personal_data() {
+    let (text, secrets) = logged(secrets_everywhere).await;
+    assert_eq!(lines(&text).len(), 13);
+    assert!(!text.contains('?'), "no query string");
+    assert_clean(&text, &secrets);
+}
+
+/// The program's own log, at its most talkative, and with every kind of fault.
+#[tokio::test]
+async fn the_programs_log_holds_none_either() {
+    let buffer = Buffer::default();
+    let to = buffer.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || to.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let world = World::new().await;
+    let mut secrets = secrets_everywhere(&world).await;
+    for fault in [Fault::NotPersisted, Fault::UnknownNotPersisted] {
+        let cardholder = world.cardholder().await;
+        world.store.fail_next(fault);
+        assert_eq!(cardholder.redeem(&["pan"]).await.status, 503);
+        secrets.push(cardholder.token);
+    }
+    drop(guard);
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(
+        text.matches("a request could not be carried through")
+            .count(),
+        2,
+        "{text}"
+    );
+    assert_clean(&text, &secrets);
 }
 
 #[tokio::test]
