@@ -157,3 +157,47 @@ fn site(ip: IpAddr) -> IpAddr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use cardveil_core::card::Environment;
+    use cardveil_core::testing::{ManualClock, Memory, sample};
+    use cardveil_core::vault::Vault;
+    use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
+
+    use super::*;
+
+    fn service(clock: &Arc<ManualClock>) -> Service {
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let folder = tempfile::tempdir().unwrap();
+        let root = FileRoot::create(&folder.path().join("root"), &*entropy).unwrap();
+        let keys = Keyring::generate(&root, "sandbox", &*entropy).unwrap();
+        let keyring = Keyring::open(&root, "sandbox", &keys).unwrap();
+        let vault = Vault::new(keyring, Environment::Sandbox, Arc::clone(&entropy) as _);
+        let store = Arc::new(Memory::default());
+        Service::new(store, Arc::new(vault), Arc::clone(clock) as _, entropy)
+    }
+
+    #[test]
+    fn callers_whose_limits_are_whole_are_forgotten_without_being_told_to() {
+        let clock = Arc::new(ManualClock::at(sample::START));
+        let limits = Limits {
+            credential_per_second: None,
+            client_per_minute: NonZeroU32::new(60),
+        };
+        let limiter = Limiter::new(limits, &service(&clock));
+        let clients = limiter.clients.as_ref().unwrap();
+        for number in 0..200_000_u32 {
+            assert!(limiter.client(Ipv4Addr::from(number).into()).is_ok());
+            clock.advance(Duration::from_millis(1));
+            // A limit of one call a second is whole again after a second, and then kept for one
+            // more: 2,000 calls.
+            assert!(clients.limiter.len() <= 65_536 + 2_001, "{number}");
+        }
+        clock.advance(Duration::from_secs(2));
+        limiter.tidy();
+        assert!(clients.limiter.is_empty());
+    }
+}

@@ -55,6 +55,7 @@ fn shown(line: &Value) -> String {
     if let Some(credential) = line.get_mut("credential.id") {
         assert!(credential.take().as_str().unwrap().starts_with("crd_"));
     }
+    line.sort_all_objects();
     line.to_string()
 }
 

@@ -362,7 +362,11 @@ impl Answer {
         }
         text.push('\n');
         match serde_json::from_slice::<Value>(&self.body) {
-            Ok(json) => text.push_str(&serde_json::to_string_pretty(&json).unwrap()),
+            Ok(mut json) => {
+                // The order of members depends on what else is in the build.
+                json.sort_all_objects();
+                text.push_str(&serde_json::to_string_pretty(&json).unwrap());
+            }
             Err(_) => text.push_str(self.text()),
         }
         text
