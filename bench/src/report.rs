@@ -104,6 +104,7 @@ impl Table {
             "beside it",
             "server CPU µs each",
             "beside it",
+            "**ratio by CPU**",
             "generator busy",
         ])
     }
@@ -120,6 +121,7 @@ impl Table {
         connections: usize,
     ) {
         let (ratio, least, greatest) = case.ratio(baseline, |one| one.rate);
+        let (by_cpu, ..) = baseline.ratio(case, |one| one.server_us);
         let latency = |rounds: &Rounds| {
             let (p50, p99) = (rounds.median(|r| r.p50_ms), rounds.median(|r| r.p99_ms));
             format!("{p50:.2}; {p99:.2}")
@@ -138,6 +140,7 @@ impl Table {
             latency(baseline),
             format!("{:.1}", case.median(|one| one.server_us)),
             format!("{:.1}", baseline.median(|one| one.server_us)),
+            format!("**{by_cpu:.2}**"),
             format!("{:.0} %", busy * 100.0),
         ]);
     }
