@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::Fields;
 use crate::clock::Time;
-use crate::id::{CardId, CredentialId, EmbedId, MerchantId, RedemptionId};
+use crate::id::{AttemptId, CardId, CredentialId, EmbedId, MerchantId, RedemptionId};
 use crate::token::{Cause, Operation, Thumbprint, TokenHash};
 
 /// One audit record.
@@ -195,6 +195,9 @@ pub struct Detail {
     /// Why it was refused. The browser is not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// The frame's attempt: the same for a request and its retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptId>,
     /// Set on what a browser says of itself and nobody can check.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim: bool,

@@ -184,8 +184,12 @@ uuid_id!(
     PersonId, "person id (a UUID)"
 );
 uuid_id!(
-    /// One attempt of a frame at a redemption. The frame makes it.
+    /// One attempt of a frame at a redemption. The frame makes it, and sends it again with a retry.
     AttemptId, "attempt id (a UUID)"
+);
+uuid_id!(
+    /// One claim, made by us: no two commits share one, whatever a frame sends twice.
+    ClaimId, "claim id (a UUID)"
 );
 
 #[cfg(test)]

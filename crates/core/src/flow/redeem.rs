@@ -11,7 +11,7 @@ use super::{Fault, Service};
 use crate::audit::{Kind, Origin};
 use crate::card::{Card, Field, Fields, LastFour, Network};
 use crate::clock::Time;
-use crate::id::{AttemptId, EmbedId, MerchantId, RedemptionId};
+use crate::id::{AttemptId, ClaimId, EmbedId, MerchantId, RedemptionId};
 use crate::merchant::MerchantState;
 use crate::port::{self, CardRef};
 use crate::token::{
@@ -127,6 +127,7 @@ impl Service {
             by,
             operation: Operation::ViewCard,
             fields: asked.fields,
+            id: ClaimId::generate(&*self.entropy),
             attempt: asked.attempt,
             redemption,
             barred,
@@ -221,7 +222,7 @@ impl Service {
         let attempt = Attempt {
             token: claim.token,
             by: claim.by,
-            attempt: claim.attempt,
+            claim: claim.id,
             at: claim.at,
             origin: claim.origin.clone(),
         };

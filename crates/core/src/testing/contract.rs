@@ -23,7 +23,7 @@ use super::sample::{self, START};
 use crate::audit::{Event, Kind, Outcome};
 use crate::card::{Field, Fields, State};
 use crate::clock::Time;
-use crate::id::{AttemptId, CardNo};
+use crate::id::{CardNo, ClaimId};
 use crate::merchant::{CredentialState, MerchantState};
 use crate::port::{
     CardFilter, CardRef, Change, Idempotency, Issued, Selection, Store, Swept, Taken, WrappedKey,
@@ -447,7 +447,7 @@ pub async fn an_attempt_can_be_looked_up(store: &dyn Store) {
     let attempt = |n: u8, key: u8| Attempt {
         token: record.key,
         by: Thumbprint([key; 32]),
-        attempt: AttemptId::from_bytes([n; 16]),
+        claim: ClaimId::from_bytes([n; 16]),
         at: START,
         origin: sample::origin(),
     };
@@ -463,7 +463,7 @@ pub async fn an_attempt_can_be_looked_up(store: &dyn Store) {
     assert_eq!(
         store.settle(attempt(2, 1)).await.unwrap(),
         None,
-        "another attempt"
+        "another claim"
     );
     assert_eq!(
         store.settle(attempt(1, 2)).await.unwrap(),

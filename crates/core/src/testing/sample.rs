@@ -6,7 +6,8 @@ use crate::card::{
 };
 use crate::clock::Time;
 use crate::id::{
-    AccountId, AttemptId, CardId, CardNo, CredentialId, EmbedId, MerchantId, PersonId, RedemptionId,
+    AccountId, AttemptId, CardId, CardNo, ClaimId, CredentialId, EmbedId, MerchantId, PersonId,
+    RedemptionId,
 };
 use crate::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Scope, SealedSecret,
@@ -157,6 +158,7 @@ pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
         by: Thumbprint([key; 32]),
         operation: record.operation,
         fields: fields.iter().copied().collect(),
+        id: ClaimId::from_bytes([key; 16]),
         attempt: AttemptId::from_bytes([key; 16]),
         redemption: redemption(key),
         barred: None,

@@ -8,7 +8,7 @@ use super::{
 use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
 use crate::card::{Field, Fields};
 use crate::clock::Time;
-use crate::id::{AttemptId, CardId, CredentialId, MerchantId, RedemptionId};
+use crate::id::{AttemptId, CardId, ClaimId, CredentialId, MerchantId, RedemptionId};
 
 /// A token as stores keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ pub struct Held {
     pub at: Time,
     /// What was released to it: at most one entry a field.
     pub releases: Vec<Release>,
-    /// The attempts that were granted: at most four a field.
-    pub attempts: Vec<AttemptId>,
+    /// The claims that were granted: at most four a field.
+    pub claims: Vec<ClaimId>,
     /// How many events its browser has sent.
     pub events: u16,
     /// Whether the sweep has looked at it after its window.
@@ -153,7 +153,9 @@ pub struct Claim {
     pub operation: Operation,
     /// The fields that are asked for; at least one.
     pub fields: Fields,
-    /// This attempt.
+    /// This claim, by which [`Attempt`] finds out whether it was committed.
+    pub id: ClaimId,
+    /// The frame's attempt, for the record.
     pub attempt: AttemptId,
     /// The redemption that the answer is sealed under.
     pub redemption: RedemptionId,
@@ -400,7 +402,7 @@ impl Claim {
                 .iter()
                 .map(|field| self.new_release(field))
                 .collect(),
-            attempts: vec![self.attempt],
+            claims: vec![self.id],
             events: 0,
             swept: false,
         };
@@ -436,7 +438,7 @@ impl Claim {
                 }
             }
         }
-        next.attempts.push(self.attempt);
+        next.claims.push(self.id);
         Ok(Claimed { held: next, kind })
     }
 
@@ -465,6 +467,7 @@ impl Claim {
             detail: Detail {
                 operation: Some(self.operation),
                 fields: Some(self.fields),
+                attempt: Some(self.attempt),
                 ..Detail::default()
             },
         }
@@ -489,6 +492,7 @@ impl Claim {
                 operation: Some(self.operation),
                 fields: Some(self.fields),
                 cause: Some(cause),
+                attempt: Some(self.attempt),
                 ..Detail::default()
             },
         }
@@ -502,8 +506,9 @@ pub struct Attempt {
     pub token: TokenKey,
     /// The key.
     pub by: Thumbprint,
-    /// The attempt.
-    pub attempt: AttemptId,
+    /// The claim. Not the frame's attempt: a frame may name several claims alike, and what one of
+    /// them released must not go out for another.
+    pub claim: ClaimId,
     /// When it is looked up.
     pub at: Time,
     /// From where it came.
@@ -514,7 +519,7 @@ impl Attempt {
     /// What became of it. The event makes the store commit, so that what it has read is durable.
     pub fn decide(&self, record: Option<&Record>) -> Decision<Option<Grant>> {
         let grant = record.and_then(|record| match &record.state {
-            State::Held(held) if held.by == self.by && held.attempts.contains(&self.attempt) => {
+            State::Held(held) if held.by == self.by && held.claims.contains(&self.claim) => {
                 Some(record.grant(held))
             }
             State::Held(_) | State::Issued | State::Revoked(_) => None,

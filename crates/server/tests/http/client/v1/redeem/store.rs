@@ -103,3 +103,21 @@ async fn a_refusal_that_cannot_be_written_is_no_refusal() {
     assert_eq!(thief.redeem(&["pan"]).await.status, 403);
     assert_eq!(world.operator().logged(Kind::RevealConflict).await.len(), 1);
 }
+
+/// A frame names its retries alike, and may name anything alike. It once got a CVV with no record of
+/// its release: the lookup found the earlier request of the same name.
+#[tokio::test]
+async fn a_lost_commit_is_not_taken_for_an_earlier_one_of_the_same_attempt() {
+    let world = World::new().await;
+    let cardholder = world.cardholder().await;
+    let first = cardholder.ask_for(&["pan"]);
+    assert_eq!(cardholder.send(&first).await.status, 200);
+    let mut second = cardholder.ask_for(&["cvv"]);
+    second["attempt"] = first["attempt"].clone();
+    world.store.fail_next(Fault::UnknownNotPersisted);
+    unavailable(&cardholder.send(&second).await);
+    assert_eq!(releases(&world).await, 1);
+    let again = cardholder.send(&second).await;
+    assert_eq!(cardholder.open(&again), json!({"cvv": "739"}));
+    assert_eq!(releases(&world).await, 2);
+}
