@@ -6,15 +6,18 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use cardveil_core::Time;
 use serde::Serialize;
 
 /// How many lines may wait.
-const QUEUE_LINES: usize = 8_192;
+const QUEUE_LINES: usize = 65_536;
+/// How long lines gather before they are written. What waits is lost when the process is killed;
+/// what must not be lost is in the audit log.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// The code that a response tells its caller; put into its extensions by whoever wrote it.
 #[derive(Clone, Copy)]
@@ -67,75 +70,124 @@ fn as_text<S: serde::Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> 
 
 /// The way to the thread.
 #[derive(Clone)]
-pub struct AccessLog {
-    to: Option<SyncSender<Line>>,
-    dropped: Arc<AtomicU64>,
+pub struct AccessLog(Option<Arc<Shared>>);
+
+/// The thread. Dropping it writes what waits and ends it; later lines are dropped.
+pub struct Writer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// The thread. Dropping it waits until all lines are written, once every [`AccessLog`] is gone.
-pub struct Writer(Mutex<Option<JoinHandle<()>>>);
+/// What requests and the thread share.
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<Line>,
+    closed: bool,
+}
 
 impl AccessLog {
-    /// Starts a thread that writes lines to `out`. The writer comes first, so that in a `let` it is
-    /// dropped last: it waits for the logs to be gone.
+    /// Starts a thread that writes lines to `out`.
     pub fn start(out: Box<dyn Write + Send>) -> std::io::Result<(Writer, Self)> {
-        let (to, from) = sync_channel(QUEUE_LINES);
+        let shared = Arc::<Shared>::default();
         let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_lines(&from, out))?;
-        let log = Self {
-            to: Some(to),
-            dropped: Arc::default(),
-        };
-        Ok((Writer(Mutex::new(Some(thread))), log))
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || shared.write_lines(out)
+            })?;
+        let log = Self(Some(Arc::clone(&shared)));
+        Ok((
+            Writer {
+                shared,
+                thread: Some(thread),
+            },
+            log,
+        ))
     }
 
     /// Writes nothing.
-    pub fn none() -> Self {
-        Self {
-            to: None,
-            dropped: Arc::default(),
-        }
+    pub const fn none() -> Self {
+        Self(None)
     }
 
     /// How many lines were dropped because the thread could not keep up.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.0
+            .as_ref()
+            .map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
     }
 
     pub(crate) fn write(&self, line: Line) {
-        if let Some(to) = &self.to {
-            match to.try_send(line) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    self.dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+        let Some(shared) = &self.0 else { return };
+        let mut waiting = shared.waiting();
+        if waiting.closed || waiting.lines.len() >= QUEUE_LINES {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.lines.push(line);
+        // The thread sleeps for a while after each write; only the first line wakes it.
+        if waiting.lines.len() == 1 {
+            drop(waiting);
+            shared.wake.notify_one();
         }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let thread = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        self.shared.waiting().closed = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
             // A panic in the log's thread has been printed; there is nobody left to tell.
             let _ = thread.join();
         }
     }
 }
 
-/// Writes all that waits with one call, then waits for more.
-fn write_lines(from: &Receiver<Line>, mut out: Box<dyn Write + Send>) {
-    let mut buffer = Vec::with_capacity(64 * 1_024);
-    while let Ok(first) = from.recv() {
-        buffer.clear();
-        for line in std::iter::once(first).chain(from.try_iter().take(255)) {
-            if serde_json::to_writer(&mut buffer, &line).is_ok() {
-                buffer.push(b'\n');
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a line, lets others gather behind it, and writes them all with one call: waking the
+    /// thread for each line would cost a busy server a tenth of its time.
+    fn write_lines(&self, mut out: Box<dyn Write + Send>) {
+        let mut buffer = Vec::with_capacity(64 * 1_024);
+        loop {
+            let mut waiting = self.waiting();
+            while waiting.lines.is_empty() && !waiting.closed {
+                waiting = self
+                    .wake
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if !waiting.closed {
+                let gathered = self
+                    .wake
+                    .wait_timeout_while(waiting, GATHER, |waiting| !waiting.closed);
+                (waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+            }
+            let closed = waiting.closed;
+            let lines = std::mem::take(&mut waiting.lines);
+            drop(waiting);
+            buffer.clear();
+            for line in &lines {
+                if serde_json::to_writer(&mut buffer, line).is_ok() {
+                    buffer.push(b'\n');
+                }
+            }
+            // A log that cannot be written must not stop the server.
+            let _ = out.write_all(&buffer).and_then(|()| out.flush());
+            if closed {
+                return;
             }
         }
-        // A log that cannot be written must not stop the server.
-        let _ = out.write_all(&buffer).and_then(|()| out.flush());
     }
 }

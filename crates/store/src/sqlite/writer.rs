@@ -33,6 +33,8 @@ use super::rows::Json;
 const QUEUE_MAX: usize = 4_096;
 /// How many jobs share one commit.
 const BATCH_MAX: usize = 512;
+/// How often the writer gives way to its callers before it begins a batch.
+const GATHER_ROUNDS_MAX: usize = 4;
 /// How many pages wait in the WAL before a busy writer stops to bring them into the database:
 /// enough that a page which is written again and again is brought over once, and few enough that
 /// callers do not feel it.
@@ -460,6 +462,7 @@ impl Queue {
         let mut waiting = self.waiting();
         loop {
             if !waiting.jobs.is_empty() {
+                waiting = self.gather(waiting);
                 let length = waiting.jobs.len().min(BATCH_MAX);
                 return Next::Jobs(waiting.jobs.drain(..length).collect());
             }
@@ -474,6 +477,22 @@ impl Queue {
                 return Next::Nothing;
             }
         }
+    }
+
+    /// Lets callers that are about to write join the batch. Where they share a core with the writer,
+    /// whoever wakes it would otherwise be interrupted by it, and each batch would hold little more
+    /// than the one write that began it. Where they do not, nothing is given up.
+    fn gather<'a>(&'a self, mut waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
+        for _ in 0..GATHER_ROUNDS_MAX {
+            let before = waiting.jobs.len();
+            drop(waiting);
+            std::thread::yield_now();
+            waiting = self.waiting();
+            if waiting.jobs.len() == before || waiting.jobs.len() >= BATCH_MAX {
+                break;
+            }
+        }
+        waiting
     }
 
     fn wait<'a>(
