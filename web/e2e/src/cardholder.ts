@@ -46,6 +46,8 @@ export class Cardholder {
 
   static async arrive(browser: Browser, demo: Demo, options: BrowserContextOptions = {}): Promise<Cardholder> {
     const context = await browser.newContext({ viewport: { width: 1100, height: 860 }, ...options });
+    // Shorter than a test's, so that the step that hangs is named.
+    context.setDefaultTimeout(15_000);
     // As text, because the test runner would rewrite an `import()` in a function.
     await context.addInitScript({ content: "window.load = (url) => import(url)" });
     const cardholder = new Cardholder(demo, context, await context.newPage());
