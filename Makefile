@@ -25,7 +25,7 @@ test: setup check unit e2e docs canary ## Install what is needed, then run every
 check: ## Formatting, lints, dependency rules, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
 	cargo-deny --locked check bans licenses sources
 	cd web && npm run check
 	scripts/fresh.sh
