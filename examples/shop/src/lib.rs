@@ -2,7 +2,7 @@
 //! right headers, hands the token to its page, and never touches a card number.
 //!
 //! What a real shop adds is its own login: here every visitor is the one cardholder, and
-//! [`Shop::token`] is where a shop checks that the card is its visitor's.
+//! `Shop::token` is where a shop checks that the card is its visitor's.
 
 mod client;
 
