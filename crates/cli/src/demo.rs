@@ -374,7 +374,13 @@ async fn fill(house: &Deployment, origins: Vec<String>) -> anyhow::Result<()> {
         let new = NewCredential {
             merchant: merchant_id.clone(),
             allowed_ips: vec!["127.0.0.1/32".parse()?],
-            scopes: vec![Scope::CardsReadAny],
+            scopes: vec![
+                Scope::CardsReadAny,
+                Scope::CardsWriteAny,
+                Scope::WebhooksManage,
+                Scope::IpAddressesManage,
+                Scope::MfaManage,
+            ],
             person: None,
             expires_at: None,
             keys: Some(NewKey {

@@ -191,9 +191,9 @@ pub(crate) enum CredentialCommand {
         #[arg(long = "allow-ip", required = true, value_parser = network)]
         allow_ip: Vec<IpNet>,
         /// What it may do; repeat for several
-        #[arg(long = "scope", value_enum, default_value = "cards:read:any")]
-        scopes: Vec<ScopeArg>,
-        /// Bind it to one person, for cards:read:own
+        #[arg(long = "scope", value_parser = scope, default_value = "cards:read:any")]
+        scopes: Vec<Scope>,
+        /// Bind it to one person, for cards:read:own and cards:write:own
         #[arg(long)]
         person: Option<PersonId>,
         /// When it ends (RFC 3339)
@@ -225,12 +225,9 @@ pub(crate) enum CredentialCommand {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ScopeArg {
-    #[value(name = "cards:read:own")]
-    Own,
-    #[value(name = "cards:read:any")]
-    Any,
+fn scope(text: &str) -> Result<Scope, String> {
+    let names = Scope::ALL.map(Scope::as_str).join(", ");
+    Scope::parse(text).ok_or_else(|| format!("give one of {names}"))
 }
 
 /// A network, or one address.
@@ -284,16 +281,10 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             expires_at,
             format,
         } => {
-            let scopes: Vec<Scope> = scopes
-                .into_iter()
-                .map(|scope| match scope {
-                    ScopeArg::Own => Scope::CardsReadOwn,
-                    ScopeArg::Any => Scope::CardsReadAny,
-                })
-                .collect();
-            if scopes == [Scope::CardsReadOwn] && person.is_none() {
+            let own = [Scope::CardsReadOwn, Scope::CardsWriteOwn];
+            if person.is_none() && scopes.iter().any(|scope| own.contains(scope)) {
                 return Err(hinted(
-                    "cards:read:own sees one person's cards",
+                    "cards:read:own and cards:write:own are of one person's cards",
                     "give --person",
                 ));
             }

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::card::Fields;
 use crate::clock::Time;
-use crate::id::{AttemptId, CardId, CredentialId, EmbedId, MerchantId, RedemptionId};
+use crate::id::{
+    AttemptId, CardId, CredentialId, EmbedId, MerchantId, PersonId, RedemptionId, SessionId,
+    SubscriptionId, WalletTokenId,
+};
 use crate::token::{Cause, Operation, Thumbprint, TokenHash};
 
 /// One audit record.
@@ -119,6 +122,61 @@ pub enum Kind {
     ServerStopped,
 }
 
+/// What merchants may be told of as it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Topic {
+    /// A card changed its state.
+    #[serde(rename = "card.state")]
+    CardState,
+    /// A digital wallet token changed its state.
+    #[serde(rename = "wallet_token.state")]
+    WalletToken,
+    /// A second key asked for a card: possible theft.
+    #[serde(rename = "reveal.conflict")]
+    RevealConflict,
+    /// A person asked for a one-time code, which the merchant delivers.
+    #[serde(rename = "mfa.code")]
+    MfaCode,
+}
+
+impl Event {
+    /// What the merchant is told of this event as, if anything. The store that writes the event
+    /// queues it, in the same commit, for the merchant's subscriptions to that topic: so whatever
+    /// merchants are told of is on record, and nothing on record is forgotten to be told.
+    pub fn topic(&self) -> Option<Topic> {
+        let moved = self.detail.to.is_some();
+        match self.kind {
+            Kind::CardChanged if moved => Some(Topic::CardState),
+            Kind::RevealConflict => Some(Topic::RevealConflict),
+            Kind::CardChanged
+            | Kind::AccessGranted
+            | Kind::TokenIssued
+            | Kind::TokenRevoked
+            | Kind::RevealReleased
+            | Kind::RevealRepeated
+            | Kind::RevealRefused
+            | Kind::RevealDisplayed
+            | Kind::RevealCopied
+            | Kind::RevealHidden
+            | Kind::RevealExpired
+            | Kind::RevealUnconfirmed
+            | Kind::RevealSettled
+            | Kind::MerchantAdded
+            | Kind::MerchantChanged
+            | Kind::CredentialAdded
+            | Kind::CredentialChanged
+            | Kind::EmbedAdded
+            | Kind::EmbedChanged
+            | Kind::CardAdded
+            | Kind::EpochRaised
+            | Kind::KeysCreated
+            | Kind::AuditRead
+            | Kind::ServerStarted
+            | Kind::ServerStopped => None,
+        }
+    }
+}
+
 /// Who did it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -178,6 +236,18 @@ pub struct Target {
     /// An embed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embed: Option<EmbedId>,
+    /// A person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
+    /// An MFA session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// A digital wallet token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet_token: Option<WalletTokenId>,
+    /// A subscription to events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<SubscriptionId>,
     /// Anything else: a part of the system, or a setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<Cow<'static, str>>,
@@ -201,6 +271,15 @@ pub struct Detail {
     /// Set on what a browser says of itself and nobody can check.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim: bool,
+    /// The state before a change of state, by its name in the domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Cow<'static, str>>,
+    /// The state after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Cow<'static, str>>,
+    /// Why the caller says that it was changed. Checked to hold no card number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What was changed, in words that hold no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Cow<'static, str>>,

@@ -188,6 +188,18 @@ uuid_id!(
     AttemptId, "attempt id (a UUID)"
 );
 uuid_id!(
+    /// One MFA session of a person for a card and an operation.
+    SessionId, "MFA session id (a UUID)"
+);
+uuid_id!(
+    /// A card's token in a digital wallet, as the network knows it.
+    WalletTokenId, "digital wallet token (a UUID)"
+);
+uuid_id!(
+    /// A merchant's subscription to events.
+    SubscriptionId, "subscription id (a UUID)"
+);
+uuid_id!(
     /// One claim, made by us: no two commits share one, whatever a frame sends twice.
     ClaimId, "claim id (a UUID)"
 );

@@ -78,15 +78,51 @@ pub enum Scope {
     /// All cards of the merchant.
     #[serde(rename = "cards:read:any")]
     CardsReadAny,
+    /// Changing the cards of the person that the credential is bound to.
+    #[serde(rename = "cards:write:own")]
+    CardsWriteOwn,
+    /// Changing all cards of the merchant.
+    #[serde(rename = "cards:write:any")]
+    CardsWriteAny,
+    /// The merchant's subscriptions to events.
+    #[serde(rename = "webhooks:manage")]
+    WebhooksManage,
+    /// The addresses from which the credential may call.
+    #[serde(rename = "ip-addresses:manage")]
+    IpAddressesManage,
+    /// Enrolling people's second factors.
+    #[serde(rename = "mfa:manage")]
+    MfaManage,
 }
 
 impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::CardsReadOwn,
+        Self::CardsReadAny,
+        Self::CardsWriteOwn,
+        Self::CardsWriteAny,
+        Self::WebhooksManage,
+        Self::IpAddressesManage,
+        Self::MfaManage,
+    ];
+
     /// The scope's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CardsReadOwn => "cards:read:own",
             Self::CardsReadAny => "cards:read:any",
+            Self::CardsWriteOwn => "cards:write:own",
+            Self::CardsWriteAny => "cards:write:any",
+            Self::WebhooksManage => "webhooks:manage",
+            Self::IpAddressesManage => "ip-addresses:manage",
+            Self::MfaManage => "mfa:manage",
         }
+    }
+
+    /// The scope of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
     }
 }
 
@@ -129,14 +165,55 @@ impl Credential {
 
     /// Which of the merchant's cards it sees: all, one person's, or none.
     pub fn sight(&self) -> Sight {
-        if self.scopes.contains(&Scope::CardsReadAny) {
+        self.sight_by(Scope::CardsReadAny, Scope::CardsReadOwn)
+    }
+
+    /// Which of the merchant's cards it may change; never one that it does not see.
+    pub fn reach(&self) -> Sight {
+        let written = self.sight_by(Scope::CardsWriteAny, Scope::CardsWriteOwn);
+        match (self.sight(), written) {
+            (Sight::Nothing, _) | (_, Sight::Nothing) => Sight::Nothing,
+            (Sight::Any, Sight::Any) => Sight::Any,
+            (Sight::Own(person), _) | (_, Sight::Own(person)) => Sight::Own(person),
+        }
+    }
+
+    fn sight_by(&self, any: Scope, own: Scope) -> Sight {
+        if self.scopes.contains(&any) {
             return Sight::Any;
         }
-        match (self.scopes.contains(&Scope::CardsReadOwn), self.person) {
+        match (self.scopes.contains(&own), self.person) {
             (true, Some(person)) => Sight::Own(person),
             (true, None) | (false, _) => Sight::Nothing,
         }
     }
+
+    /// Whether it has what a call needs.
+    pub fn meets(&self, need: Need) -> bool {
+        match need {
+            Need::ReadCards => self.sight() != Sight::Nothing,
+            Need::WriteCards => self.reach() != Sight::Nothing,
+            Need::ManageWebhooks => self.scopes.contains(&Scope::WebhooksManage),
+            Need::ManageIpAddresses => self.scopes.contains(&Scope::IpAddressesManage),
+            Need::ManageMfa => self.scopes.contains(&Scope::MfaManage),
+        }
+    }
+}
+
+/// What a call needs of the credential that makes it. The same for every API; KeySecure's has no
+/// scopes of its own and follows these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To see cards: `cards:read:own` or `cards:read:any`.
+    ReadCards,
+    /// To change cards: `cards:write:own` or `cards:write:any`, of those it sees.
+    WriteCards,
+    /// `webhooks:manage`.
+    ManageWebhooks,
+    /// `ip-addresses:manage`.
+    ManageIpAddresses,
+    /// `mfa:manage`.
+    ManageMfa,
 }
 
 /// Which of its merchant's cards a credential sees.
@@ -234,5 +311,45 @@ mod tests {
         let person = PersonId::from_bytes([1; 16]);
         credential.person = Some(person);
         assert_eq!(credential.sight(), Sight::Own(person));
+    }
+
+    #[test]
+    fn what_is_not_seen_is_not_written() {
+        let person = PersonId::from_bytes([1; 16]);
+        let mut credential = credential();
+        let mut reach = |scopes: &[Scope], person| {
+            credential.scopes = scopes.to_vec();
+            credential.person = person;
+            (credential.reach(), credential.meets(Need::WriteCards))
+        };
+        use Scope::{CardsReadAny, CardsReadOwn, CardsWriteAny, CardsWriteOwn};
+        assert_eq!(reach(&[CardsReadAny], None), (Sight::Nothing, false));
+        assert_eq!(reach(&[CardsWriteAny], None), (Sight::Nothing, false));
+        assert_eq!(
+            reach(&[CardsReadAny, CardsWriteAny], None),
+            (Sight::Any, true)
+        );
+        let own = (Sight::Own(person), true);
+        assert_eq!(reach(&[CardsReadOwn, CardsWriteAny], Some(person)), own);
+        assert_eq!(reach(&[CardsReadAny, CardsWriteOwn], Some(person)), own);
+        assert_eq!(
+            reach(&[CardsReadOwn, CardsWriteOwn], None),
+            (Sight::Nothing, false)
+        );
+    }
+
+    #[test]
+    fn a_need_that_is_not_of_cards_is_met_by_its_scope_alone() {
+        let mut credential = credential();
+        for (need, scope) in [
+            (Need::ManageWebhooks, Scope::WebhooksManage),
+            (Need::ManageIpAddresses, Scope::IpAddressesManage),
+            (Need::ManageMfa, Scope::MfaManage),
+        ] {
+            for given in Scope::ALL {
+                credential.scopes = vec![given];
+                assert_eq!(credential.meets(need), given == scope, "{need:?} {given:?}");
+            }
+        }
     }
 }

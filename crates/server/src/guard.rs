@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use cardveil_core::audit::{Actor, Origin, Source};
 use cardveil_core::flow::Caller;
-use cardveil_core::merchant::{Admission, Merchant};
+use cardveil_core::merchant::{Admission, Merchant, Need};
 use cardveil_core::token::Epoch;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Method};
@@ -139,9 +139,11 @@ impl Gate {
     /// The answer when the fault is ours.
     fn fault(&self, language: Language) -> Response {
         match self.permission {
-            Permission::KeySecureLogin | Permission::KeySecure => keysecure::system_error(language),
-            Permission::Equals
-            | Permission::Native
+            Permission::KeySecureLogin | Permission::KeySecure(_) => {
+                keysecure::system_error(language)
+            }
+            Permission::Equals(_)
+            | Permission::Native(_)
             | Permission::Holder
             | Permission::Public(_) => Problem::new(Code::Unavailable).into_response(),
         }
@@ -156,18 +158,19 @@ impl Gate {
                 Ok(None)
             }
             Permission::KeySecureLogin => {
-                let admitted = keysecure::admit(app, call, headers, Login::Now).await;
+                let admitted =
+                    keysecure::admit(app, call, headers, Login::Now, Need::ReadCards).await;
                 admitted.map(Some).map_err(IntoResponse::into_response)
             }
-            Permission::KeySecure => {
-                let admitted = keysecure::admit(app, call, headers, Login::Done).await;
+            Permission::KeySecure(need) => {
+                let admitted = keysecure::admit(app, call, headers, Login::Done, need).await;
                 admitted.map(Some).map_err(IntoResponse::into_response)
             }
-            Permission::Equals => equals::admit(app, call, headers)
+            Permission::Equals(need) => equals::admit(app, call, headers, need)
                 .await
                 .map(Some)
                 .map_err(IntoResponse::into_response),
-            Permission::Native => native::admit(app, call, headers)
+            Permission::Native(need) => native::admit(app, call, headers, need)
                 .await
                 .map(Some)
                 .map_err(IntoResponse::into_response),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
+use cardveil_core::merchant::Need;
 use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
@@ -22,12 +23,12 @@ pub enum Permission {
     Public(&'static str),
     /// A merchant's server by KeySecure's rules for Get Token: Api-Key, address, Timestamp.
     KeySecureLogin,
-    /// A merchant's server by KeySecure's rules: the same, and an Access-Token.
-    KeySecure,
-    /// A merchant's server by Equals' rules: `Authorization`, address, `cards:read:own` or `:any`.
-    Equals,
-    /// A merchant's server by the native rules: `Authorization: Bearer`, address, the same scopes.
-    Native,
+    /// A merchant's server by KeySecure's rules: the same, and an Access-Token; and what it needs.
+    KeySecure(Need),
+    /// A merchant's server by Equals' rules: `Authorization`, address, and what it needs.
+    Equals(Need),
+    /// A merchant's server by the native rules: `Authorization: Bearer`, address, and what it needs.
+    Native(Need),
     /// Whoever holds a client token; the handler redeems or checks it. From a browser only if the
     /// page is of the client origin.
     Holder,
@@ -41,9 +42,9 @@ impl Permission {
         match self {
             Self::Public(_) => Vec::new(),
             Self::KeySecureLogin => scheme("keysecure_login"),
-            Self::KeySecure => scheme("keysecure"),
-            Self::Equals => scheme("CommonAuth"),
-            Self::Native => scheme("native"),
+            Self::KeySecure(_) => scheme("keysecure"),
+            Self::Equals(_) => scheme("CommonAuth"),
+            Self::Native(_) => scheme("native"),
             Self::Holder => vec![SecurityRequirement::default()],
         }
     }

@@ -10,7 +10,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::{Extension, Json};
 use cardveil_core::flow::{Asked, IssueRefusal};
 use cardveil_core::id::{AccountId, CardId, PersonId};
-use cardveil_core::merchant::{MerchantState, Sight};
+use cardveil_core::merchant::{MerchantState, Need};
 use cardveil_core::port::CardRef;
 use cardveil_core::token::Operation;
 use http::{HeaderMap, header};
@@ -26,7 +26,7 @@ use crate::surface::{Permission, Surface};
 use crate::{App, Shared};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
-    surface.route(Permission::Equals, routes!(access_token))
+    surface.route(Permission::Equals(Need::ReadCards), routes!(access_token))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -129,6 +129,7 @@ pub(crate) async fn admit(
     app: &App,
     call: &Call,
     headers: &HeaderMap,
+    need: Need,
 ) -> Result<Admitted, Problem> {
     let value = match extract::header(headers, header::AUTHORIZATION.as_str()) {
         Header::Missing => return Err(Problem::credential_required("ApiKey")),
@@ -140,11 +141,16 @@ pub(crate) async fn admit(
         Some(_) => return Err(Problem::new(Code::CredentialRefused)),
         None => value,
     };
-    admit_key(app, call, api_key).await
+    admit_key(app, call, api_key, need).await
 }
 
 /// Admits a call by its Api-Key: the rules of every API but KeySecure's.
-pub(crate) async fn admit_key(app: &App, call: &Call, api_key: &str) -> Result<Admitted, Problem> {
+pub(crate) async fn admit_key(
+    app: &App,
+    call: &Call,
+    api_key: &str,
+    need: Need,
+) -> Result<Admitted, Problem> {
     let refused = || Problem::new(Code::CredentialRefused);
     let admission = app.service.admission(api_key).await?.ok_or_else(refused)?;
     admission
@@ -158,7 +164,7 @@ pub(crate) async fn admit_key(app: &App, call: &Call, api_key: &str) -> Result<A
     if merchant.state != MerchantState::Active {
         return Err(refused());
     }
-    if admission.credential.sight() == Sight::Nothing {
+    if !admission.credential.meets(need) {
         return Err(Problem::new(Code::ScopeMissing));
     }
     if let Err(TooOften(secs)) = app.limiter.credential(admission.credential.id.as_str()) {

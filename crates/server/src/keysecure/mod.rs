@@ -16,7 +16,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use cardveil_core::flow::{Asked, Fault, IssueRefusal};
 use cardveil_core::id::CardNo;
-use cardveil_core::merchant::{Barred, MerchantState, Sight};
+use cardveil_core::merchant::{Barred, MerchantState, Need};
 use cardveil_core::port::CardRef;
 use cardveil_core::token::{Operation, TTL};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -39,7 +39,10 @@ const TIMESTAMP_WINDOW_MS: i64 = 60_000;
 pub(crate) fn routes(surface: Surface) -> Surface {
     surface
         .route(Permission::KeySecureLogin, routes!(login_token))
-        .route(Permission::KeySecure, routes!(client_token))
+        .route(
+            Permission::KeySecure(Need::ReadCards),
+            routes!(client_token),
+        )
 }
 
 /// An answer on the wire.
@@ -198,6 +201,7 @@ pub(crate) async fn admit(
     call: &Call,
     headers: &HeaderMap,
     login: Login,
+    need: Need,
 ) -> Result<Admitted, Refusal> {
     let language = Language::of(headers);
     let refuse = |code| Refusal {
@@ -263,8 +267,8 @@ pub(crate) async fn admit(
         },
         None => return Err(refuse(Code::MerchantNotExist)),
     };
-    // This dialect has no scopes; a credential that sees no card at all is one that is not enabled.
-    if admission.credential.sight() == Sight::Nothing {
+    // This dialect has no scopes; a credential that lacks what the call needs is not enabled for it.
+    if !admission.credential.meets(need) {
         return Err(refuse(Code::ApiKeyNotEnabled));
     }
     if app

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use cardveil_core::card::{Field, Fields};
 use cardveil_core::flow::{Asked, Named};
 use cardveil_core::id::{CardId, CardNo};
+use cardveil_core::merchant::Need;
 use cardveil_core::port::CardRef;
 use cardveil_core::token::{Operation, Thumbprint};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -26,7 +27,10 @@ use crate::{App, Shared};
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 pub(crate) fn routes(surface: Surface) -> Surface {
-    surface.route(Permission::Native, routes!(create_client_token))
+    surface.route(
+        Permission::Native(Need::ReadCards),
+        routes!(create_client_token),
+    )
 }
 
 /// What is asked.
@@ -182,13 +186,14 @@ pub(crate) async fn admit(
     app: &App,
     call: &Call,
     headers: &HeaderMap,
+    need: Need,
 ) -> Result<Admitted, Problem> {
     match extract::header(headers, header::AUTHORIZATION.as_str()) {
         Header::Missing => Err(Problem::credential_required("Bearer")),
         Header::Malformed => Err(Problem::new(Code::CredentialRefused)),
         Header::Value(value) => match value.split_once(' ') {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("Bearer") => {
-                admit_key(app, call, key.trim()).await
+                admit_key(app, call, key.trim(), need).await
             }
             Some(_) | None => Err(Problem::detail(
                 Code::CredentialRefused,
