@@ -114,6 +114,21 @@ pub enum Kind {
     /// The audit log was read (10.2.1.3).
     #[serde(rename = "audit.read")]
     AuditRead,
+    /// A subscription to events was added.
+    #[serde(rename = "webhook.added")]
+    WebhookAdded,
+    /// A subscription to events was changed.
+    #[serde(rename = "webhook.changed")]
+    WebhookChanged,
+    /// A subscription to events was removed, with what still waited for it.
+    #[serde(rename = "webhook.removed")]
+    WebhookRemoved,
+    /// An event could not be delivered in time. It is kept and can be replayed.
+    #[serde(rename = "webhook.failed")]
+    WebhookFailed,
+    /// Events were queued once more, by an operator.
+    #[serde(rename = "webhook.replayed")]
+    WebhookReplayed,
     /// The server started (10.2.1.6).
     #[serde(rename = "server.started")]
     ServerStarted,
@@ -137,6 +152,31 @@ pub enum Topic {
     /// A person asked for a one-time code, which the merchant delivers.
     #[serde(rename = "mfa.code")]
     MfaCode,
+}
+
+impl Topic {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::CardState,
+        Self::WalletToken,
+        Self::RevealConflict,
+        Self::MfaCode,
+    ];
+
+    /// The topic's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CardState => "card.state",
+            Self::WalletToken => "wallet_token.state",
+            Self::RevealConflict => "reveal.conflict",
+            Self::MfaCode => "mfa.code",
+        }
+    }
+
+    /// The topic of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.as_str() == text)
+    }
 }
 
 impl Event {
@@ -171,6 +211,11 @@ impl Event {
             | Kind::EpochRaised
             | Kind::KeysCreated
             | Kind::AuditRead
+            | Kind::WebhookAdded
+            | Kind::WebhookChanged
+            | Kind::WebhookRemoved
+            | Kind::WebhookFailed
+            | Kind::WebhookReplayed
             | Kind::ServerStarted
             | Kind::ServerStopped => None,
         }

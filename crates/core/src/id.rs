@@ -200,6 +200,10 @@ uuid_id!(
     SubscriptionId, "subscription id (a UUID)"
 );
 uuid_id!(
+    /// One event on its way to one subscription: the message id, the same at every attempt.
+    DeliveryId, "delivery id (a UUID)"
+);
+uuid_id!(
     /// One claim, made by us: no two commits share one, whatever a frame sends twice.
     ClaimId, "claim id (a UUID)"
 );

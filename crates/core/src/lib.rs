@@ -18,6 +18,7 @@ pub mod audit;
 pub mod card;
 pub mod clock;
 pub mod flow;
+pub mod hook;
 pub mod id;
 pub mod merchant;
 pub mod port;

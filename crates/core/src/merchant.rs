@@ -315,6 +315,7 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_is_not_written() {
+        use Scope::{CardsReadAny, CardsReadOwn, CardsWriteAny, CardsWriteOwn};
         let person = PersonId::from_bytes([1; 16]);
         let mut credential = credential();
         let mut reach = |scopes: &[Scope], person| {
@@ -322,7 +323,6 @@ mod tests {
             credential.person = person;
             (credential.reach(), credential.meets(Need::WriteCards))
         };
-        use Scope::{CardsReadAny, CardsReadOwn, CardsWriteAny, CardsWriteOwn};
         assert_eq!(reach(&[CardsReadAny], None), (Sight::Nothing, false));
         assert_eq!(reach(&[CardsWriteAny], None), (Sight::Nothing, false));
         assert_eq!(

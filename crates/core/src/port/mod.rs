@@ -15,17 +15,22 @@
 //! To add a verb: here, with its guarantee; in [`crate::testing`]'s two stores; a case in the
 //! contract suite; then in each adapter.
 
+mod outbox;
+
 use async_trait::async_trait;
 
 use crate::audit::{Entry, Event};
 use crate::card::{Card, State};
 use crate::clock::Time;
-use crate::id::{CardId, CardNo, EmbedId, MerchantId, PersonId};
+use crate::hook::Subscription;
+use crate::id::{CardId, CardNo, EmbedId, MerchantId, PersonId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, Record, TokenHash, TokenKey,
     Verdict,
 };
+
+pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Replay, Take};
 
 /// Why a store could not do it. The text is for the log, never for a caller.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -203,6 +208,12 @@ pub enum Change {
     AddCard(Box<Card>),
     /// Sets a card's state.
     SetCardState(CardId, State),
+    /// Adds a subscription.
+    AddSubscription(Box<Subscription>),
+    /// Puts a subscription in place of the one with its id.
+    SetSubscription(Box<Subscription>),
+    /// Removes a subscription and its deliveries.
+    RemoveSubscription(SubscriptionId),
 }
 
 /// Which cards to list.
@@ -260,9 +271,9 @@ pub trait Keys: Send + Sync {
 }
 
 /// Everything a deployment needs of its store.
-pub trait Store: Registry + Tokens + Audit + Admin + Keys {}
+pub trait Store: Registry + Tokens + Audit + Admin + Keys + Outbox {}
 
-impl<S: Registry + Tokens + Audit + Admin + Keys> Store for S {}
+impl<S: Registry + Tokens + Audit + Admin + Keys + Outbox> Store for S {}
 
 /// For adapters: applies a decision's write through two closures, so that no adapter forgets the
 /// event of a change.

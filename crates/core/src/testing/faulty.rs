@@ -9,11 +9,13 @@ use async_trait::async_trait;
 use crate::audit::{Entry, Event, Source};
 use crate::card::Card;
 use crate::clock::Time;
-use crate::id::{EmbedId, MerchantId};
+use crate::hook::{Attempted, Bell, Delivery, Subscription};
+use crate::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::port::{
-    Admin, Audit, CardFilter, CardRef, Change, Error, Issue, Issued, Keys, Registry, Result,
-    Selection, Store, Swept, Taken, Tokens, WrappedKey,
+    Admin, Audit, CardFilter, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued,
+    Keys, Outbox, Registry, Replay, Result, Selection, Store, Swept, Take, Taken, Tokens,
+    WrappedKey,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
 
@@ -155,5 +157,47 @@ impl<S: Store> Keys for Faulty<S> {
     }
     async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
         self.write(self.inner.create_keys(keys, event)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Outbox for Faulty<S> {
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
+        self.inner.subscription(id).await
+    }
+    async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
+        self.inner.subscriptions(merchant).await
+    }
+    async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
+        self.write(self.inner.take_due(take)).await
+    }
+    async fn next_due(&self) -> Result<Option<Time>> {
+        self.inner.next_due().await
+    }
+    async fn record_attempt(&self, attempted: Attempted) -> Result<Option<Delivery>> {
+        self.write(self.inner.record_attempt(attempted)).await
+    }
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<(i64, DeliveryId)>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>> {
+        self.inner.deliveries(filter, after, limit).await
+    }
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        self.inner.delivery(id).await
+    }
+    async fn replay(&self, replay: Replay, at: Time, source: Source) -> Result<usize> {
+        self.write(self.inner.replay(replay, at, source)).await
+    }
+    async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
+        self.write(self.inner.forget(before, limit)).await
+    }
+    async fn outbox_counts(&self) -> Result<Counts> {
+        self.inner.outbox_counts().await
+    }
+    fn bell(&self) -> Bell {
+        self.inner.bell()
     }
 }

@@ -1,13 +1,14 @@
 //! Samples: the smallest honest value of each type that a store takes.
 
-use crate::audit::{Event, Kind as EventKind, Origin, Source, Target};
+use crate::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use crate::card::{
     Card, CardNumber, Field, Fields, Kind, LastFour, Network, SealedCard, SealedCvv, State,
 };
 use crate::clock::Time;
+use crate::hook::{Endpoint, Form, Subscription};
 use crate::id::{
     AccountId, AttemptId, CardId, CardNo, ClaimId, CredentialId, EmbedId, MerchantId, PersonId,
-    RedemptionId,
+    RedemptionId, SubscriptionId,
 };
 use crate::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Scope, SealedSecret,
@@ -170,4 +171,38 @@ pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
 /// Redemption number `n`.
 pub fn redemption(n: u8) -> RedemptionId {
     id(RedemptionId::parse(&format!("rdm_{n}")))
+}
+
+/// Subscription number `n` of merchant 1, to cards' states, in the form of Standard Webhooks.
+pub fn subscription(n: u8) -> Subscription {
+    Subscription {
+        id: SubscriptionId::from_bytes([n; 16]),
+        merchant: merchant(1).id,
+        account: None,
+        form: Form::Standard,
+        url: id(Endpoint::parse("https://hooks.example/cards")),
+        topics: vec![Topic::CardState],
+        enabled: true,
+        secret: Some(SealedSecret {
+            dek: vec![n; 61],
+            sealed: vec![n; 61],
+        }),
+        authorization: None,
+        credential: None,
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+/// The event of a change of the state of merchant 1's card `n`, which merchants are told of.
+pub fn moved(n: u8, to: State, at: Time) -> Event {
+    let target = Target {
+        card: Some(card(n).id),
+        ..Target::default()
+    };
+    let merchant = Some(merchant(1).id);
+    let mut event = Source::server().event(at, EventKind::CardChanged, merchant, target);
+    event.detail.from = Some(State::Active.as_str().into());
+    event.detail.to = Some(to.as_str().into());
+    event
 }

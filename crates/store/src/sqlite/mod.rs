@@ -31,6 +31,7 @@
 mod fault;
 mod fence;
 mod open;
+mod outbox;
 mod readers;
 mod registry;
 mod rows;
@@ -41,11 +42,12 @@ use async_trait::async_trait;
 use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::card::Card;
 use cardveil_core::clock::Time;
-use cardveil_core::id::{EmbedId, MerchantId};
+use cardveil_core::hook::{Attempted, Bell, Delivery, Subscription};
+use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
-    Admin, Audit, CardFilter, CardRef, Change, Issue, Issued, Keys, Registry, Result, Selection,
-    Swept, Taken, Tokens, WrappedKey,
+    Admin, Audit, CardFilter, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Keys,
+    Outbox, Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens, WrappedKey,
 };
 use cardveil_core::token::{
     Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
@@ -53,6 +55,7 @@ use cardveil_core::token::{
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use self::outbox::{delivery_columns, subscription_columns};
 use self::readers::Readers;
 use self::rows::{
     Json, Name, Text, card_columns, credential_columns, embed_columns, merchant_columns,
@@ -347,5 +350,117 @@ impl Keys for Sqlite {
     async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
         let work = move |batch: &writer::Batch<'_>| registry::create_keys(batch, &keys, &event);
         self.writer.submit(work).await
+    }
+}
+
+#[async_trait]
+impl Outbox for Sqlite {
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            subscription_columns!(),
+            " FROM subscription WHERE id = ?1"
+        );
+        self.readers
+            .read(|connection| first(connection, SQL, [id.as_bytes()], outbox::subscription))
+    }
+
+    async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            subscription_columns!(),
+            " FROM subscription WHERE ?1 IS NULL OR merchant = ?1 ORDER BY seq"
+        );
+        let merchant = merchant.map(MerchantId::as_str);
+        self.readers
+            .read(|connection| all(connection, SQL, [merchant], outbox::subscription))
+    }
+
+    async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
+        let work = move |batch: &writer::Batch<'_>| outbox::take_due(batch, take);
+        self.writer.submit(work).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Time>> {
+        self.readers.read(|connection| {
+            let due = connection
+                .prepare_cached(outbox::NEXT_DUE)?
+                .query_row([], |row| row.get::<_, Option<_>>(0))?;
+            Ok(due.map(Time::from_millis))
+        })
+    }
+
+    async fn record_attempt(&self, attempted: Attempted) -> Result<Option<Delivery>> {
+        let work = move |batch: &writer::Batch<'_>| outbox::record_attempt(batch, &attempted);
+        self.writer.submit(work).await
+    }
+
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<(i64, DeliveryId)>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>> {
+        let merchant = filter.merchant.as_ref().map(MerchantId::as_str);
+        let subscription = filter.subscription.map(|id| *id.as_bytes());
+        let (seq, id) = after.map_or((i64::MIN, [0; 16]), |(seq, id)| (seq, *id.as_bytes()));
+        let limit = sql_count(limit);
+        let mut sql = concat!(
+            "SELECT ",
+            delivery_columns!(),
+            " FROM delivery WHERE (delivery.seq, delivery.id) > (:seq, :id)"
+        )
+        .to_owned();
+        let mut params: Vec<(&str, &dyn ToSql)> =
+            vec![(":seq", &seq), (":id", &id), (":limit", &limit)];
+        if merchant.is_some() {
+            sql.push_str(" AND merchant = :merchant");
+            params.push((":merchant", &merchant));
+        }
+        if subscription.is_some() {
+            sql.push_str(" AND subscription = :subscription");
+            params.push((":subscription", &subscription));
+        }
+        if filter.state.is_some() {
+            sql.push_str(" AND state = :state");
+            params.push((":state", &filter.state));
+        }
+        sql.push_str(" ORDER BY delivery.seq, delivery.id LIMIT :limit");
+        self.readers
+            .read(|connection| all(connection, &sql, params.as_slice(), outbox::delivery))
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        self.readers
+            .read(|connection| first(connection, outbox::FIND, [id.as_bytes()], outbox::delivery))
+    }
+
+    async fn replay(&self, replay: Replay, at: Time, source: Source) -> Result<usize> {
+        let work = move |batch: &writer::Batch<'_>| outbox::replay(batch, replay, at, &source);
+        self.writer.submit(work).await
+    }
+
+    async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
+        let work = move |batch: &writer::Batch<'_>| outbox::forget(batch, before, limit);
+        self.writer.submit(work).await
+    }
+
+    async fn outbox_counts(&self) -> Result<Counts> {
+        const SQL: &str = "SELECT (SELECT count(*) FROM delivery WHERE state = 'waiting'),
+                (SELECT count(*) FROM delivery WHERE state = 'failed')";
+        let (waiting, failed) = self.readers.read(|connection| {
+            connection
+                .prepare_cached(SQL)?
+                .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        })?;
+        let count = |count: i64| usize::try_from(count).unwrap_or_default();
+        Ok(Counts {
+            waiting: count(waiting),
+            failed: count(failed),
+        })
+    }
+
+    fn bell(&self) -> Bell {
+        self.writer.bell()
     }
 }

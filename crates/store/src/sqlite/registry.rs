@@ -10,6 +10,7 @@ use rusqlite::{Params, params};
 
 use super::fault::Fault;
 use super::open::next_epoch;
+use super::outbox;
 use super::rows::{Json, Name};
 use super::writer::Batch;
 
@@ -50,6 +51,13 @@ fn make(batch: &Batch<'_>, change: &Change) -> Made {
             "UPDATE card SET state = ?2 WHERE id = ?1",
             params![id.as_bytes(), Name(state)],
         ),
+        Change::AddSubscription(new) => {
+            of_merchant(batch, &new.merchant, || outbox::add(batch, new))
+        }
+        Change::SetSubscription(new) => {
+            of_merchant(batch, &new.merchant, || outbox::set(batch, new))
+        }
+        Change::RemoveSubscription(id) => outbox::remove(batch, *id),
     }
 }
 

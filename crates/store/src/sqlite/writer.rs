@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cardveil_core::audit::Event;
+use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Result};
 use cardveil_core::token::Epoch;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 
 use super::fault::Fault;
 use super::fence::{Fence, Mark};
+use super::outbox;
 use super::rows::Json;
 
 /// How many jobs may wait (P8); more are refused.
@@ -47,6 +49,7 @@ const IDLE: Duration = Duration::from_millis(100);
 /// The way to the writer's thread.
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    bell: Bell,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -57,8 +60,10 @@ impl Writer {
         database_id: [u8; 16],
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
+        let bell = Bell::default();
         let shell = Shell {
             queue: Arc::clone(&queue),
+            bell: bell.clone(),
             connection,
             fence,
             database_id,
@@ -70,8 +75,14 @@ impl Writer {
             .spawn(move || shell.run())?;
         Ok(Self {
             queue,
+            bell,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// Rung after a commit that queued something in the outbox.
+    pub(super) fn bell(&self) -> Bell {
+        self.bell.clone()
     }
 
     /// Runs `work` in the next batch and answers once it is durable. It goes on without the caller,
@@ -162,6 +173,8 @@ struct Place {
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
     place: Cell<Place>,
+    /// Something was queued in the outbox.
+    queued: Cell<bool>,
 }
 
 impl<'a> Batch<'a> {
@@ -178,6 +191,7 @@ impl<'a> Batch<'a> {
         Ok(Self {
             connection,
             place: Cell::new(place),
+            queued: Cell::new(false),
         })
     }
 
@@ -212,7 +226,7 @@ impl<'a> Batch<'a> {
             .collect()
     }
 
-    /// Appends to the audit log.
+    /// Appends to the audit log, and queues what merchants are told of. Nothing else writes to it.
     pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {
         self.execute("INSERT INTO audit (event) VALUES (?1)", [Json(event)])?;
         let generation = self.connection.last_insert_rowid();
@@ -220,7 +234,15 @@ impl<'a> Batch<'a> {
             generation,
             ..self.place.get()
         });
+        if outbox::queue(self, generation, event)? {
+            self.ring();
+        }
         Ok(())
+    }
+
+    /// Has the bell rung once this is committed.
+    pub(super) fn ring(&self) {
+        self.queued.set(true);
     }
 
     /// The epoch as it is in this transaction.
@@ -247,6 +269,7 @@ fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 /// The thread's own things.
 struct Shell {
     queue: Arc<Queue>,
+    bell: Bell,
     connection: Connection,
     fence: Fence,
     database_id: [u8; 16],
@@ -295,8 +318,8 @@ impl Shell {
         self.fence
             .catch_up()
             .map_err(|error| Error::Unavailable(format!("the fence: {error}")))?;
-        let (before, after) = match self.run_jobs(jobs) {
-            Ok(marks) => marks,
+        let (before, after, queued) = match self.run_jobs(jobs) {
+            Ok(ran) => ran,
             Err(error) => {
                 self.roll_back();
                 return Err(unavailable(error));
@@ -308,16 +331,19 @@ impl Shell {
         if after != before {
             self.advance_fence(after);
         }
+        if queued {
+            self.bell.ring();
+        }
         Ok(())
     }
 
-    fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Place, Place)> {
+    fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Place, Place, bool)> {
         let batch = Batch::begin(&self.connection)?;
         let before = batch.place.get();
         for job in jobs {
             job.run(&batch)?;
         }
-        Ok((before, batch.place.get()))
+        Ok((before, batch.place.get(), batch.queued.get()))
     }
 
     /// Finds out whether the batch is there, by a commit after which that cannot change; see the

@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 
 use cardveil_core::audit::Kind;
-use cardveil_core::card::Field;
+use cardveil_core::card::{self, Field};
+use cardveil_core::clock::Time;
 use cardveil_core::port::{
-    Admin, Audit, CardFilter, CardRef, Class, Error, Idempotency, Issued, Keys, Registry, Tokens,
-    WrappedKey,
+    Admin, Audit, CardFilter, CardRef, Change, Class, Error, Idempotency, Issued, Keys, Outbox,
+    Registry, Take, Tokens, WrappedKey,
 };
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{self, State, Verdict};
@@ -144,10 +145,65 @@ fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
     assert!(home.open().1.created);
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     let pragma = |name: &str| raw.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(pragma("user_version"), Ok(1));
+    assert_eq!(pragma("user_version"), Ok(2));
     assert_eq!(pragma("application_id"), Ok(0x4356_4549));
     drop(raw);
     assert!(!home.open().1.created);
+}
+
+/// A file as the program of version 1 left it.
+#[tokio::test]
+async fn a_file_of_version_1_gets_its_outbox() {
+    let home = Home::new();
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    raw.execute_batch(include_str!("../../src/sqlite/migrations/0001_start.sql"))
+        .unwrap();
+    raw.pragma_update(None, "application_id", 0x4356_4549)
+        .unwrap();
+    raw.pragma_update(None, "user_version", 1).unwrap();
+    drop(raw);
+    let (store, opened) = home.open();
+    assert!(!opened.created);
+    with_merchant(&store).await;
+    let subscription = sample::subscription(1);
+    let change = Change::AddSubscription(Box::new(subscription));
+    let event = sample::event(Kind::WebhookAdded, START);
+    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    let moved = sample::moved(1, card::State::Suspended, START);
+    store.record(moved).await.unwrap();
+    assert_eq!(store.outbox_counts().await.unwrap().waiting, 1);
+}
+
+/// What is queued and what is under way survives; the lease of a process that is gone ends.
+#[tokio::test]
+async fn a_reopened_store_goes_on_with_its_outbox() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    let change = Change::AddSubscription(Box::new(sample::subscription(1)));
+    let event = sample::event(Kind::WebhookAdded, START);
+    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    for state in [card::State::Suspended, card::State::Active] {
+        let moved = sample::moved(1, state, START);
+        store.record(moved).await.unwrap();
+    }
+    let until = START.plus(std::time::Duration::from_secs(30));
+    let take = |now: Time, lease_until| Take {
+        now,
+        lease_until,
+        limit: 10,
+        per_subscription: 10,
+    };
+    let lost = store.take_due(take(START, until)).await.unwrap();
+    assert_eq!(lost.len(), 1);
+    drop(store);
+
+    let (store, _) = home.open();
+    assert_eq!(store.next_due().await.unwrap(), Some(until));
+    let later = until.plus(std::time::Duration::from_secs(30));
+    let again = store.take_due(take(until, later)).await.unwrap();
+    assert_eq!(again[0].delivery.id, lost[0].delivery.id);
+    assert_eq!(again[0].event, lost[0].event);
 }
 
 #[test]
@@ -179,12 +235,12 @@ fn a_newer_file_is_refused_with_what_to_do() {
         raw.pragma_update(None, "user_version", 7).unwrap();
     });
     assert!(
-        matches!(error, OpenError::Newer { found: 7, known: 1 }),
+        matches!(error, OpenError::Newer { found: 7, known: 2 }),
         "{error:?}"
     );
     assert_eq!(
         error.to_string(),
-        "the database is of version 7 and this program knows versions up to 1: run the program \
+        "the database is of version 7 and this program knows versions up to 2: run the program \
          that wrote it, or restore a backup from before the upgrade"
     );
 }

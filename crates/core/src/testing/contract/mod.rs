@@ -15,6 +15,10 @@
     reason = "these are tests; they live outside cfg(test) so that adapters can run them"
 )]
 
+mod outbox;
+
+pub use outbox::*;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -60,6 +64,17 @@ macro_rules! contract_suite {
             cards_are_listed_in_pages,
             the_log_is_read_in_order_and_in_pages,
             class_keys_are_created_once,
+            an_event_is_queued_in_the_commit_that_writes_it,
+            an_event_goes_to_whom_it_concerns,
+            only_the_first_of_a_card_is_taken,
+            of_couriers_at_once_one_takes_it,
+            a_lease_that_ends_makes_it_due_again,
+            a_slow_receiver_does_not_hold_the_others_up,
+            what_is_refused_is_tried_again_and_at_last_given_up,
+            a_subscription_out_of_use_is_not_told,
+            subscriptions_are_kept_as_they_were_written,
+            deliveries_are_listed_and_replayed,
+            deliveries_that_arrived_are_forgotten,
         );
     };
     (@cases $open:expr, $($case:ident,)+) => {

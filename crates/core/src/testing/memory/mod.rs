@@ -1,5 +1,7 @@
 //! A store in memory: the contract in its plainest form. It is lost when dropped.
 
+mod outbox;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +10,7 @@ use async_trait::async_trait;
 use crate::audit::{Entry, Event, Source};
 use crate::card::Card;
 use crate::clock::Time;
+use crate::hook::{Bell, Delivery, Subscription};
 use crate::id::{EmbedId, MerchantId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::port::{
@@ -28,12 +31,15 @@ struct Inner {
     epoch: u32,
     tokens: BTreeMap<TokenKey, Record>,
     names: BTreeMap<[u8; 32], (Idempotency, TokenKey)>,
-    log: Vec<Event>,
+    written: Vec<Event>,
     merchants: BTreeMap<MerchantId, Merchant>,
     credentials: Vec<Credential>,
     embeds: BTreeMap<EmbedId, Embed>,
     cards: Vec<Card>,
     keys: Vec<WrappedKey>,
+    subscriptions: Vec<Subscription>,
+    deliveries: Vec<Delivery>,
+    bell: Bell,
 }
 
 impl Memory {
@@ -43,12 +49,18 @@ impl Memory {
 }
 
 impl Inner {
+    /// Appends to the log, and queues what merchants are told of. Nothing else writes to it.
+    fn log(&mut self, event: Event) {
+        self.written.push(event);
+        self.queue_last();
+    }
+
     fn apply<V>(&mut self, decision: Decision<V>) -> V {
         let written = apply(decision, |record, event| {
             if let Some(record) = record {
                 self.tokens.insert(record.key, record.clone());
             }
-            self.log.push(event.clone());
+            self.log(event.clone());
             Ok::<(), std::convert::Infallible>(())
         });
         match written {
@@ -108,8 +120,23 @@ impl Inner {
                 let card = self.cards.iter_mut().find(|card| card.id == id);
                 card.ok_or(Taken::NoMerchant)?.state = state;
             }
+            Change::AddSubscription(new) => {
+                known(&new.merchant)?;
+                free(self.subscriptions.iter().any(|s| s.id == new.id))?;
+                self.subscriptions.push(*new);
+            }
+            Change::SetSubscription(new) => {
+                let old = self.subscriptions.iter_mut().find(|s| s.id == new.id);
+                *old.ok_or(Taken::NoMerchant)? = *new;
+            }
+            Change::RemoveSubscription(id) => {
+                let known = self.subscriptions.iter().any(|s| s.id == id);
+                known.then_some(()).ok_or(Taken::NoMerchant)?;
+                self.subscriptions.retain(|s| s.id != id);
+                self.deliveries.retain(|d| d.subscription != id);
+            }
         }
-        self.log.push(event);
+        self.log(event);
         Ok(())
     }
 }
@@ -178,7 +205,7 @@ impl Tokens for Memory {
             inner.names.insert(name.key, (name, issue.record.key));
         }
         inner.tokens.insert(issue.record.key, issue.record);
-        inner.log.push(issue.event);
+        inner.log(issue.event);
         Ok(Issued::New)
     }
 
@@ -215,7 +242,7 @@ impl Tokens for Memory {
         let count = chosen.len();
         for (record, event) in chosen {
             inner.tokens.insert(record.key, record);
-            inner.log.push(event);
+            inner.log(event);
         }
         Ok(count)
     }
@@ -233,7 +260,9 @@ impl Tokens for Memory {
         for (record, event) in due {
             swept.unconfirmed += usize::from(event.is_some());
             inner.tokens.insert(record.key, record);
-            inner.log.extend(event);
+            if let Some(event) = event {
+                inner.log(event);
+            }
         }
         let oldest = now.minus(RETENTION);
         let old: Vec<_> = inner
@@ -256,12 +285,12 @@ impl Tokens for Memory {
 #[async_trait]
 impl Audit for Memory {
     async fn record(&self, event: Event) -> Result<()> {
-        self.inner().log.push(event);
+        self.inner().log(event);
         Ok(())
     }
 
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
-        let numbered = (1_i64..).zip(self.inner().log.clone());
+        let numbered = (1_i64..).zip(self.inner().written.clone());
         Ok(numbered
             .skip_while(|(seq, _)| *seq <= after)
             .take(limit)
@@ -270,7 +299,7 @@ impl Audit for Memory {
     }
 
     async fn last_entry(&self) -> Result<i64> {
-        Ok(i64::try_from(self.inner().log.len()).unwrap_or(i64::MAX))
+        Ok(i64::try_from(self.inner().written.len()).unwrap_or(i64::MAX))
     }
 }
 
@@ -317,7 +346,7 @@ impl Admin for Memory {
     async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
         let mut inner = self.inner();
         inner.epoch += 1;
-        inner.log.push(event);
+        inner.log(event);
         Ok(Epoch(inner.epoch))
     }
 
@@ -343,7 +372,7 @@ impl Keys for Memory {
             return Ok(false);
         }
         inner.keys = keys;
-        inner.log.push(event);
+        inner.log(event);
         Ok(true)
     }
 }

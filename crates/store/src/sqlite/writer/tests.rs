@@ -22,6 +22,7 @@ impl Bench {
     fn new() -> Self {
         let (ready, folder) = ready();
         let shell = Shell {
+            bell: Bell::default(),
             queue: Arc::default(),
             connection: ready.connection,
             fence: ready.fence,

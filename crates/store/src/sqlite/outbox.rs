@@ -1,0 +1,400 @@
+//! The outbox: subscriptions, what is queued for them, and what becomes of it.
+//!
+//! **Invariant:** of the deliveries that wait in one line of one subscription exactly one has
+//! `head = 1`: the one that [`Delivery::head`] names. Whatever changes a line calls `mend`.
+
+use cardveil_core::audit::{Event, Source};
+use cardveil_core::clock::Time;
+use cardveil_core::hook::{
+    Attempted, Delivery, Line, Settled, State, Subscription, Tried, delivery as rules,
+};
+use cardveil_core::id::{AccountId, DeliveryId, SubscriptionId};
+use cardveil_core::merchant::SealedSecret;
+use cardveil_core::port::{Due, Replay, Take, Taken};
+use rusqlite::types::{FromSqlError, Type};
+use rusqlite::{Row, params};
+
+use super::fault::Fault;
+use super::rows::{Json, Name, Text};
+use super::writer::Batch;
+
+type Outcome<T> = Result<T, Fault>;
+
+/// The columns that [`subscription`] reads, first in a row.
+macro_rules! subscription_columns {
+    () => {
+        "subscription.id, subscription.merchant, subscription.account, subscription.form, \
+         subscription.url, subscription.topics, subscription.enabled, subscription.secret_dek, \
+         subscription.secret, subscription.authorization_dek, subscription.authorization, \
+         subscription.credential, subscription.created_at, subscription.updated_at"
+    };
+}
+pub(super) use subscription_columns;
+
+/// The columns that [`delivery`] reads, first in a row.
+macro_rules! delivery_columns {
+    () => {
+        "delivery.id, delivery.subscription, delivery.merchant, delivery.line, delivery.seq, \
+         delivery.topic, delivery.queued_at, delivery.since, delivery.attempts, delivery.due_at, \
+         delivery.leased_until, delivery.state, delivery.ended_at, delivery.last"
+    };
+}
+pub(super) use delivery_columns;
+
+/// Heads that may be due, to subscriptions that are told now.
+pub(super) const NEXT_DUE: &str = "SELECT min((SELECT min(due_at) FROM delivery
+         WHERE delivery.subscription = subscription.id AND head = 1))
+     FROM subscription WHERE enabled";
+
+pub(super) fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
+    let sealed = |dek: usize| -> rusqlite::Result<Option<SealedSecret>> {
+        let (wrapped, sealed): (Option<Vec<u8>>, Option<Vec<u8>>) =
+            (row.get(dek)?, row.get(dek + 1)?);
+        Ok(wrapped
+            .zip(sealed)
+            .map(|(dek, sealed)| SealedSecret { dek, sealed }))
+    };
+    Ok(Subscription {
+        id: SubscriptionId::from_bytes(row.get(0)?),
+        merchant: row.get(1).map(|Text(id)| id)?,
+        account: row.get::<_, Option<_>>(2)?.map(|Text(id)| id),
+        form: row.get(3).map(|Name(form)| form)?,
+        url: row.get(4).map(|Text(url)| url)?,
+        topics: row.get(5).map(|Json(topics)| topics)?,
+        enabled: row.get(6)?,
+        secret: sealed(7)?,
+        authorization: sealed(9)?,
+        credential: row.get::<_, Option<_>>(11)?.map(|Text(id)| id),
+        created_at: row.get(12).map(Time::from_millis)?,
+        updated_at: row.get(13).map(Time::from_millis)?,
+    })
+}
+
+pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    let ended_at = row.get::<_, Option<_>>(12)?.map(Time::from_millis);
+    let name: String = row.get(11)?;
+    let state = match (name.as_str(), ended_at) {
+        ("waiting", None) => State::Waiting,
+        ("delivered", Some(at)) => State::Delivered(at),
+        ("failed", Some(at)) => State::Failed(at),
+        _ => {
+            let wrong = FromSqlError::InvalidType.into();
+            return Err(rusqlite::Error::FromSqlConversionFailure(
+                11,
+                Type::Text,
+                wrong,
+            ));
+        }
+    };
+    Ok(Delivery {
+        id: DeliveryId::from_bytes(row.get(0)?),
+        subscription: SubscriptionId::from_bytes(row.get(1)?),
+        merchant: row.get(2).map(|Text(id)| id)?,
+        line: row.get(3).map(|Text(line)| line)?,
+        seq: row.get(4)?,
+        topic: row.get(5).map(|Name(topic)| topic)?,
+        queued_at: row.get(6).map(Time::from_millis)?,
+        since: row.get(7).map(Time::from_millis)?,
+        attempts: row.get(8)?,
+        due_at: row.get(9).map(Time::from_millis)?,
+        leased_until: row.get::<_, Option<_>>(10)?.map(Time::from_millis),
+        state,
+        last: row
+            .get::<_, Option<Json<Tried>>>(13)?
+            .map(|Json(tried)| tried),
+    })
+}
+
+macro_rules! subscription_params {
+    ($new:ident) => {
+        params![
+            $new.id.as_bytes(),
+            $new.merchant.as_str(),
+            $new.account.as_ref().map(AccountId::as_str),
+            Name($new.form),
+            $new.url.as_str(),
+            Json(&$new.topics),
+            $new.enabled,
+            $new.secret.as_ref().map(|secret| &secret.dek),
+            $new.secret.as_ref().map(|secret| &secret.sealed),
+            $new.authorization.as_ref().map(|secret| &secret.dek),
+            $new.authorization.as_ref().map(|secret| &secret.sealed),
+            $new.credential.as_ref().map(|id| id.as_str()),
+            $new.created_at.millis(),
+            $new.updated_at.millis(),
+        ]
+    };
+}
+
+pub(super) fn add(batch: &Batch<'_>, new: &Subscription) -> Outcome<Result<(), Taken>> {
+    let added = batch.execute(
+        "INSERT INTO subscription (id, merchant, account, form, url, topics, enabled, secret_dek,
+             secret, authorization_dek, authorization, credential, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         ON CONFLICT DO NOTHING",
+        subscription_params!(new),
+    )?;
+    Ok(if added == 0 {
+        Err(Taken::Exists)
+    } else {
+        Ok(())
+    })
+}
+
+pub(super) fn set(batch: &Batch<'_>, new: &Subscription) -> Outcome<Result<(), Taken>> {
+    let set = batch.execute(
+        "UPDATE subscription SET merchant = ?2, account = ?3, form = ?4, url = ?5, topics = ?6,
+             enabled = ?7, secret_dek = ?8, secret = ?9, authorization_dek = ?10,
+             authorization = ?11, credential = ?12, created_at = ?13, updated_at = ?14
+         WHERE id = ?1",
+        subscription_params!(new),
+    )?;
+    Ok(if set == 0 {
+        Err(Taken::NoMerchant)
+    } else {
+        Ok(())
+    })
+}
+
+pub(super) fn remove(batch: &Batch<'_>, id: SubscriptionId) -> Outcome<Result<(), Taken>> {
+    let removed = batch.execute("DELETE FROM subscription WHERE id = ?1", [id.as_bytes()])?;
+    Ok(if removed == 0 {
+        Err(Taken::NoMerchant)
+    } else {
+        Ok(())
+    })
+}
+
+/// Queues the event at `seq` for those who are told of it; tells whether there was one. Called for
+/// every event that is written.
+pub(super) fn queue(batch: &Batch<'_>, seq: i64, event: &Event) -> rusqlite::Result<bool> {
+    let (Some(topic), Some(merchant)) = (event.topic(), &event.merchant) else {
+        return Ok(false);
+    };
+    let told = batch.all(
+        concat!(
+            "SELECT ",
+            subscription_columns!(),
+            " FROM subscription WHERE merchant = ?1 AND enabled"
+        ),
+        [merchant.as_str()],
+        subscription,
+    )?;
+    if told.is_empty() {
+        return Ok(false);
+    }
+    let account: Option<Text<AccountId>> = match event.target.card {
+        Some(card) => batch.first(
+            "SELECT account FROM card WHERE id = ?1",
+            [card.as_bytes()],
+            |row| row.get(0),
+        )?,
+        None => None,
+    };
+    let account = account.as_ref().map(|Text(account)| account);
+    let mut queued = false;
+    for subscription in told.iter().filter(|s| s.hears(topic, account)) {
+        insert(batch, &subscription.queue(seq, event, topic))?;
+        queued = true;
+    }
+    Ok(queued)
+}
+
+/// The newest of its line: its head if nothing else waits there.
+fn insert(batch: &Batch<'_>, new: &Delivery) -> rusqlite::Result<()> {
+    batch.execute(
+        "INSERT INTO delivery (id, subscription, merchant, line, seq, topic, queued_at, since,
+             attempts, due_at, state, head)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NOT EXISTS (
+             SELECT 1 FROM delivery
+             WHERE subscription = ?2 AND line = ?4 AND state = 'waiting')",
+        params![
+            new.id.as_bytes(),
+            new.subscription.as_bytes(),
+            new.merchant.as_str(),
+            new.line.to_string(),
+            new.seq,
+            Name(new.topic),
+            new.queued_at.millis(),
+            new.since.millis(),
+            new.attempts,
+            new.due_at.millis(),
+            new.state.as_str(),
+        ],
+    )?;
+    Ok(())
+}
+
+fn update(batch: &Batch<'_>, next: &Delivery) -> rusqlite::Result<()> {
+    batch.execute(
+        "UPDATE delivery SET since = ?2, attempts = ?3, due_at = ?4, leased_until = ?5, state = ?6,
+             ended_at = ?7, last = ?8
+         WHERE id = ?1",
+        params![
+            next.id.as_bytes(),
+            next.since.millis(),
+            next.attempts,
+            next.due_at.millis(),
+            next.leased_until.map(Time::millis),
+            next.state.as_str(),
+            next.state.ended_at().map(Time::millis),
+            next.last.map(Json),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Marks the head of a line anew; the order is [`Delivery::head`]'s.
+fn mend(batch: &Batch<'_>, subscription: SubscriptionId, line: Line) -> rusqlite::Result<()> {
+    let line = line.to_string();
+    batch.execute(
+        "UPDATE delivery SET head = 0
+         WHERE subscription = ?1 AND line = ?2 AND head = 1",
+        params![subscription.as_bytes(), line],
+    )?;
+    batch.execute(
+        "UPDATE delivery SET head = 1 WHERE id = (
+             SELECT id FROM delivery WHERE subscription = ?1 AND line = ?2 AND state = 'waiting'
+             ORDER BY leased_until IS NULL, seq LIMIT 1)",
+        params![subscription.as_bytes(), line],
+    )?;
+    Ok(())
+}
+
+pub(super) const FIND: &str = concat!(
+    "SELECT ",
+    delivery_columns!(),
+    " FROM delivery WHERE delivery.id = ?1"
+);
+
+fn find(batch: &Batch<'_>, id: DeliveryId) -> Outcome<Option<Delivery>> {
+    Ok(batch.first(FIND, [id.as_bytes()], delivery)?)
+}
+
+pub(super) fn take_due(batch: &Batch<'_>, take: Take) -> Outcome<Vec<Due>> {
+    let now = take.now.millis();
+    let waiting = batch.all(
+        concat!(
+            "SELECT ",
+            subscription_columns!(),
+            ", (SELECT min(due_at) FROM delivery
+                WHERE delivery.subscription = subscription.id AND head = 1) AS due
+             FROM subscription WHERE enabled AND due <= ?1 ORDER BY due"
+        ),
+        [now],
+        subscription,
+    )?;
+    let mut taken = Vec::new();
+    for subscription in waiting {
+        let left = take.limit.saturating_sub(taken.len());
+        let under_way: i64 = batch
+            .first(
+                "SELECT count(*) FROM delivery WHERE subscription = ?1 AND leased_until > ?2",
+                params![subscription.id.as_bytes(), now],
+                |row| row.get(0),
+            )?
+            .unwrap_or_default();
+        let under_way = usize::try_from(under_way).unwrap_or(usize::MAX);
+        let free = left.min(take.per_subscription.saturating_sub(under_way));
+        take_of(batch, take, &subscription, free, &mut taken)?;
+    }
+    Ok(taken)
+}
+
+fn take_of(
+    batch: &Batch<'_>,
+    take: Take,
+    subscription: &Subscription,
+    most: usize,
+    taken: &mut Vec<Due>,
+) -> Outcome<()> {
+    if most == 0 {
+        return Ok(());
+    }
+    let due = batch.all(
+        concat!(
+            "SELECT ",
+            delivery_columns!(),
+            ", audit.event FROM delivery JOIN audit ON audit.seq = delivery.seq
+             WHERE delivery.subscription = ?1 AND delivery.head = 1 AND delivery.due_at <= ?2
+             ORDER BY delivery.due_at, delivery.seq LIMIT ?3"
+        ),
+        params![
+            subscription.id.as_bytes(),
+            take.now.millis(),
+            super::sql_count(most)
+        ],
+        |row| {
+            let Json(event) = row.get(14)?;
+            Ok((delivery(row)?, event))
+        },
+    )?;
+    for (head, event) in due {
+        if let Some(delivery) = head.lease(take.now, take.lease_until) {
+            update(batch, &delivery)?;
+            taken.push(Due {
+                delivery,
+                subscription: subscription.clone(),
+                event,
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn record_attempt(
+    batch: &Batch<'_>,
+    attempted: &Attempted,
+) -> Outcome<Option<Delivery>> {
+    match attempted.decide(find(batch, attempted.delivery)?.as_ref()) {
+        Settled::Nothing => Ok(None),
+        Settled::Change(next, event) => {
+            update(batch, &next)?;
+            mend(batch, next.subscription, next.line)?;
+            if let Some(event) = event {
+                batch.log(&event)?;
+            }
+            Ok(Some(*next))
+        }
+    }
+}
+
+pub(super) fn replay(
+    batch: &Batch<'_>,
+    replay: Replay,
+    at: Time,
+    source: &Source,
+) -> Outcome<usize> {
+    let chosen = match replay {
+        Replay::One(id) => find(batch, id)?.into_iter().collect(),
+        Replay::Since(subscription, since) => batch.all(
+            concat!(
+                "SELECT ",
+                delivery_columns!(),
+                " FROM delivery WHERE delivery.subscription = ?1 AND delivery.queued_at >= ?2
+                 ORDER BY delivery.seq"
+            ),
+            params![subscription.as_bytes(), since.millis()],
+            delivery,
+        )?,
+    };
+    let next: Vec<_> = chosen.iter().map(|delivery| delivery.replay(at)).collect();
+    for delivery in &next {
+        update(batch, delivery)?;
+        mend(batch, delivery.subscription, delivery.line)?;
+    }
+    if let Some(event) = rules::replayed(&next, at, source) {
+        batch.log(&event)?;
+        batch.ring();
+    }
+    Ok(next.len())
+}
+
+pub(super) fn forget(batch: &Batch<'_>, before: Time, limit: usize) -> Outcome<usize> {
+    let forgotten = batch.execute(
+        "DELETE FROM delivery WHERE id IN (
+             SELECT id FROM delivery WHERE state = 'delivered' AND ended_at < ?1 LIMIT ?2)",
+        params![before.millis(), super::sql_count(limit)],
+    )?;
+    Ok(forgotten)
+}
