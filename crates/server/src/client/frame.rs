@@ -27,7 +27,7 @@ const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=()
      gyroscope=(), hid=(), identity-credentials-get=(), idle-detection=(), local-fonts=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), picture-in-picture=(), \
      publickey-credentials-create=(), publickey-credentials-get=(), screen-wake-lock=(), \
-     serial=(), storage-access=(), usb=(), web-share=(), window-management=(), xr-spatial-tracking=()";
+     serial=(), storage-access=(), usb=(), window-management=(), xr-spatial-tracking=()";
 
 /// What is the same in every frame, worked out once.
 pub(crate) struct Assets {
