@@ -15,7 +15,7 @@ demo: ## Run everything with test cards and a shop page
 	cargo run --release -- demo
 
 .PHONY: setup
-setup: ## Install what the tests need (Debian packages, Node packages, cargo-deny)
+setup: ## Install what the tests need (packages of Debian, Node and Python, cargo-deny)
 	scripts/setup.sh
 
 .PHONY: test
@@ -43,6 +43,11 @@ e2e: release ## The release binary in a real browser
 .PHONY: docs
 docs: release ## Run the calls that the docs show, and check their links
 	docs/check.sh
+
+SECS ?= 8
+.PHONY: conformance
+conformance: release ## Strangers' tools against a demo (SECS=8 each; FRAGMENT=file: a published description)
+	TMPDIR="$(TEST_TMP)" scripts/conformance/run.py --secs $(SECS) $(if $(FRAGMENT),--fragment "$(FRAGMENT)")
 
 .PHONY: canary
 canary: ## Seek clear card numbers and tokens in all that the tests left behind

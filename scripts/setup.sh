@@ -16,6 +16,7 @@ need python3 python3
 need git git
 need node nodejs
 need npm npm
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v "${CHROMIUM:-/usr/bin/chromium}" >/dev/null 2>&1 || missing+=(chromium fonts-dejavu-core)
 if [ "${#missing[@]}" -gt 0 ]; then
   echo "installing ${missing[*]}"

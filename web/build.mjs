@@ -1,7 +1,7 @@
 // Writes the bundles to dist/, which is committed: the server embeds them, so that it builds with Rust alone.
 // The same sources give the same bytes. No path, date or name of this machine goes in.
 import { execFileSync } from "node:child_process";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -35,12 +35,18 @@ declare global {
 `;
 await writeFile("dist/cardveil.d.ts", types + values);
 
+// The page that renders the API's description for operators: a library's own bundle, as it is.
+await copyFile("node_modules/redoc/bundles/redoc.standalone.js", "dist/redoc.js");
+
+const parts = { "@hpke/core": "frame.js", "@hpke/common": "frame.js", redoc: "redoc.js" };
 const licenses = await Promise.all(
-  ["@hpke/core", "@hpke/common"].map(async (name) => {
+  Object.entries(parts).map(async ([name, file]) => {
     const { version } = JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8"));
-    return `${name} ${version}, in frame.js\n\n${await readFile(`node_modules/${name}/LICENSE`, "utf8")}`;
+    return `${name} ${version}, in ${file}\n\n${await readFile(`node_modules/${name}/LICENSE`, "utf8")}`;
   }),
 );
+const inside = await readFile("node_modules/redoc/bundles/redoc.standalone.js.LICENSE.txt", "utf8");
+licenses.push(`What redoc.js holds of others\n\n${inside}`);
 await writeFile("dist/LICENSES.txt", licenses.join("\n----\n\n"));
 
 // The server writes both into its page as they are.

@@ -1,4 +1,6 @@
-//! The admin listener: health, readiness and figures. It listens on loopback unless told otherwise.
+//! The admin listener: health, readiness, figures, and the reference of all APIs. It listens on loopback unless told otherwise.
+
+mod reference;
 
 use axum::Json;
 use axum::extract::State;
@@ -22,6 +24,9 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(PROBE, routes!(readyz))
         .route(FIGURES, routes!(metrics))
         .route(DOCUMENT, routes!(openapi))
+        .route(DOCUMENT, routes!(reference::page))
+        .route(DOCUMENT, routes!(reference::library))
+        .route(DOCUMENT, routes!(reference::start))
 }
 
 #[derive(Serialize, ToSchema)]

@@ -65,3 +65,34 @@ async fn the_document_is_the_one_that_the_program_prints() {
     let printed = serde_json::to_value(cardveil_server::document()).unwrap();
     assert_eq!(answer.json(), printed);
 }
+
+#[tokio::test]
+async fn the_reference_page_gets_all_it_needs_from_this_listener() {
+    let world = World::new().await;
+    let page = world
+        .stranger()
+        .get(ListenerKind::Admin, "/reference")
+        .await;
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = page.header("content-security-policy").unwrap_or_default();
+    assert!(policy.contains("script-src 'self';"), "{policy}");
+    assert!(!page.text().contains("http://") && !page.text().contains("https://"));
+    let sources: Vec<_> = page
+        .text()
+        .match_indices("src=\"")
+        .map(|(at, _)| at + 5)
+        .collect();
+    assert_eq!(sources.len(), 2);
+    for at in sources {
+        let path = page.text()[at..].split('"').next().unwrap().to_owned();
+        let script = world.stranger().get(ListenerKind::Admin, &path).await;
+        assert_eq!(
+            (script.status, script.text().is_empty()),
+            (200, false),
+            "{path}"
+        );
+    }
+}

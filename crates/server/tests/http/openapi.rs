@@ -75,7 +75,8 @@ fn operation_ids_are_unique() {
         }
     });
     let unique: BTreeSet<_> = ids.iter().collect();
-    assert_eq!((ids.len(), unique.len()), (13, 13));
+    assert!(ids.len() >= 16);
+    assert_eq!(ids.len(), unique.len());
 }
 
 #[test]

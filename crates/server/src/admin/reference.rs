@@ -1,0 +1,65 @@
+//! The reference page: the description of all listeners, rendered for people by Redoc, which is built
+//! into the program and fetches nothing from anywhere else.
+
+use axum::response::{Html, IntoResponse, Response};
+use http::header::{self, HeaderName, HeaderValue};
+
+const PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Cardveil: API reference</title>
+</head>
+<body>
+<main id="reference"><noscript>This page needs JavaScript. The description itself is at <a href="/openapi.json">/openapi.json</a>.</noscript></main>
+<script src="/reference/redoc.js"></script>
+<script src="/reference/start.js"></script>
+</body>
+</html>
+"#;
+const REDOC: &str = include_str!("../../../../web/dist/redoc.js");
+// Its search would need a worker from a `blob:` address; the browser's own does.
+const START: &str = r#"Redoc.init("/openapi.json", { disableSearch: true, expandResponses: "200,201", pathInMiddlePanel: true }, document.getElementById("reference"));
+"#;
+
+/// Redoc writes its styles into the page; scripts and data come from this listener alone.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// The description of all listeners, for people
+#[utoipa::path(
+    get, path = "/reference", tag = "Admin", operation_id = "reference",
+    responses((status = 200, description = "A page.", content_type = "text/html"))
+)]
+pub(super) async fn page() -> Response {
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE)).into_response()
+}
+
+/// The library that renders it
+#[utoipa::path(
+    get, path = "/reference/redoc.js", tag = "Admin", operation_id = "referenceLibrary",
+    responses((status = 200, description = "A script.", content_type = "text/javascript"))
+)]
+pub(super) async fn library() -> Response {
+    script(REDOC)
+}
+
+/// The line that starts it
+#[utoipa::path(
+    get, path = "/reference/start.js", tag = "Admin", operation_id = "referenceStart",
+    responses((status = 200, description = "A script.", content_type = "text/javascript"))
+)]
+pub(super) async fn start() -> Response {
+    script(START)
+}
+
+fn script(text: &'static str) -> Response {
+    const TYPE: (HeaderName, HeaderValue) = (
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/javascript; charset=utf-8"),
+    );
+    ([TYPE], text).into_response()
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Checks docs/compatibility/: every row of its tables names at least one test, and every test that is
+named is there. A test is a Rust function (`name`), or `path::name of a web test`; a row that says what is
+left out of scope has a dash in place of a test."""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RUST = re.compile(r"#\[(?:tokio::)?test[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:async )?fn (\w+)|^\s+fn (\w+)\([^)]* in ", re.M)
+CASES = re.compile(r"^pub async fn (\w+)\(", re.M)
+
+
+def rust_tests():
+    names = set()
+    for path in [*ROOT.glob("crates/**/*.rs"), *ROOT.glob("examples/**/*.rs")]:
+        text = path.read_text()
+        names.update(name for match in RUST.findall(text) for name in match if name)
+        if "testing/contract" in str(path):
+            names.update(CASES.findall(text))
+    return names
+
+
+def rows(path):
+    """The cells of each row of each table, without its head."""
+    head = False
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.startswith("|"):
+            head = False
+        elif re.fullmatch(r"[|:\- ]+", line):
+            head = True
+        elif head:
+            yield number, [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def problem_of(cells, known):
+    if len(cells) != 3 or not all(cells):
+        return "a row has three cells: what the source says, what we do, the test"
+    named = re.findall(r"`([^`]+)`", cells[2])
+    if not named:
+        return None if cells[2] in ("-", "–", "—") else "names no test"
+    for name in named:
+        if "::" in name and "/" in name:
+            path, _, title = name.partition("::")
+            if not (ROOT / path).is_file() or title not in (ROOT / path).read_text():
+                return f"there is no test {name}"
+        elif name.rsplit("::", 1)[-1] not in known:
+            return f"there is no test {name}"
+    return None
+
+
+def main():
+    known, count, bad = rust_tests(), 0, []
+    for path in sorted((ROOT / "docs/compatibility").glob("*.md")):
+        for number, cells in rows(path):
+            count += 1
+            if problem := problem_of(cells, known):
+                bad.append(f"{path.relative_to(ROOT)}:{number}: {problem}")
+    if bad or not count:
+        sys.exit("\n".join(bad) or "docs/compatibility holds no row")
+    print(f"{count} rows of docs/compatibility name tests that are there")
+
+
+if __name__ == "__main__":
+    main()
