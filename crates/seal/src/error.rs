@@ -19,6 +19,7 @@ pub enum Error {
     #[error("a value is too long to be sealed or bound")]
     TooLong,
     /// The tag does not fit: other bytes, another key, or another place than where it was sealed.
+    /// Without a tag (ECB): the padding does not fit.
     #[error("sealed bytes do not open here: altered, moved, or sealed under another key")]
     Refused,
     /// A wrapped DEK names a class key version that the keyring does not hold.

@@ -9,6 +9,7 @@
 //! | [`digest`] | SHA-256, HMAC-SHA256, constant-time comparison |
 //! | [`root`] | the key above all keys; a file today |
 //! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
+//! | [`contract_ecb`] | AES-ECB for the one contract that demands it; never for anything else |
 //! | [`hpke`] | sealing to the key that a cardholder's frame or device made (RFC 9180) |
 //!
 //! The primitives are AWS-LC's, through `aws-lc-rs`, and HPKE is rustls'. No cipher, curve or hash
@@ -61,6 +62,7 @@
 //!   keyring.
 
 mod aead;
+pub mod contract_ecb;
 pub mod digest;
 pub mod entropy;
 mod error;
