@@ -81,6 +81,9 @@ pub enum Kind {
     /// The outcome of an attempt was looked up after a commit that did not answer.
     #[serde(rename = "reveal.settled")]
     RevealSettled,
+    /// Card data went to a merchant's own server, encrypted under its credential's secret.
+    #[serde(rename = "card.exported")]
+    CardExported,
     /// A merchant was added.
     #[serde(rename = "merchant.added")]
     MerchantAdded,
@@ -201,6 +204,7 @@ impl Event {
             | Kind::RevealExpired
             | Kind::RevealUnconfirmed
             | Kind::RevealSettled
+            | Kind::CardExported
             | Kind::MerchantAdded
             | Kind::MerchantChanged
             | Kind::CredentialAdded

@@ -1,11 +1,13 @@
 //! The vault: clear card data in, sealed card out, and back for the length of one answer.
 //!
-//! **Invariant:** clear values leave this module in two shapes only: sealed for a store, or sealed
-//! to a holder key. `Opened` lives between the two, is wiped when dropped, and cannot be printed.
+//! **Invariant:** clear values leave this module in three shapes only: sealed for a store, sealed to a
+//! holder key, or encrypted under a credential's secret (`export`). `Opened` lives between the two, is wiped when dropped, and cannot be printed.
 //!
 //! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV is kept, one of the
 //! class CVV. Every ciphertext is bound to environment, table, row, merchant, field and key version,
 //! so none opens anywhere else (DESIGN section 6).
+
+mod export;
 
 use std::sync::Arc;
 

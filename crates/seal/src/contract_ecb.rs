@@ -29,13 +29,11 @@ pub fn encrypt_unauthenticated(key: &Key, plaintext: &Secret) -> Result<Vec<u8>,
     // Room for the padding: a vector that grows would leave the plaintext in its old place.
     let mut buffer = Vec::with_capacity(clear.len() + BLOCK);
     buffer.extend_from_slice(clear);
-    match cipher.encrypt(&mut buffer) {
-        Ok(_no_iv) => Ok(buffer),
-        Err(_) => {
-            buffer.zeroize();
-            Err(Error::Library)
-        }
+    if cipher.encrypt(&mut buffer).is_err() {
+        buffer.zeroize();
+        return Err(Error::Library);
     }
+    Ok(buffer)
 }
 
 /// Decrypts and takes the padding off. Any fault is [`Error::Refused`].

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub redemptions_refused: Counter,
     /// Redemptions refused because another key held the token.
     pub redemptions_conflict: Counter,
+    /// Cards whose data went to a merchant's own server.
+    pub cards_exported: Counter,
     /// Releases that no browser confirmed.
     pub releases_unconfirmed: Counter,
     /// Requests that ended in a fault of ours.
@@ -64,6 +66,7 @@ impl Metrics {
             ("redemptions_released", &self.redemptions_released),
             ("redemptions_refused", &self.redemptions_refused),
             ("redemptions_conflict", &self.redemptions_conflict),
+            ("cards_exported", &self.cards_exported),
             ("releases_unconfirmed", &self.releases_unconfirmed),
             ("faults", &self.faults),
             ("rate_limited", &self.rate_limited),

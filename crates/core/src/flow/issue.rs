@@ -22,6 +22,18 @@ pub struct Caller {
     pub source: Source,
 }
 
+impl Caller {
+    /// Whether it may know of this card of its merchant; if not, the card does not exist (DESIGN
+    /// section 5).
+    pub fn sees(&self, card: &Card) -> bool {
+        match self.credential.sight() {
+            Sight::Any => true,
+            Sight::Own(person) => card.person == person,
+            Sight::Nothing => false,
+        }
+    }
+}
+
 /// What it asks for.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -88,7 +100,7 @@ impl Service {
             return Ok(Err(IssueRefusal::PciDisabled));
         }
         let found = self.store.card(&caller.merchant.id, &asked.card).await?;
-        let Some(card) = found.filter(|card| may_know(&caller.credential, card, asked)) else {
+        let Some(card) = found.filter(|card| caller.sees(card) && is_asked(card, asked)) else {
             return Ok(Err(IssueRefusal::UnknownCard));
         };
         if asked.operation == Operation::ViewCard && !card.viewable() {
@@ -189,14 +201,9 @@ impl Service {
     }
 }
 
-/// Whether the caller may know of this card; if not, it does not exist (DESIGN section 5).
-fn may_know(credential: &Credential, card: &Card, asked: &Asked) -> bool {
-    let seen = match credential.sight() {
-        Sight::Any => true,
-        Sight::Own(person) => card.person == person,
-        Sight::Nothing => false,
-    };
-    seen && asked
+/// Whether the card is of the account and the person that the caller named.
+fn is_asked(card: &Card, asked: &Asked) -> bool {
+    asked
         .account
         .as_ref()
         .is_none_or(|account| *account == card.account)

@@ -4,6 +4,7 @@
 //! Dialects translate into these calls and out of their results; a new dialect needs no change here.
 
 mod access;
+mod export;
 mod issue;
 mod redeem;
 mod registry;
@@ -11,6 +12,7 @@ mod registry;
 use std::sync::Arc;
 
 pub use access::{ACCESS_TTL, AccessRefused};
+pub use export::ExportRefusal;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};

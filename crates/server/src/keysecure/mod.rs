@@ -3,22 +3,24 @@
 //! Answers are `{code, msg, data}` with HTTP 200, but 500 with 1001. The order of the checks is
 //! DESIGN section 5: Api-Key 1002, 1008, 1010, 1011; address 1003; Timestamp 1005; Access-Token 1006,
 //! 1007; merchant 1021, 1022; rate 1009, as soon as the merchant is known, so that it also limits
-//! who asks for cards that are not there; PCI 1013; parameters 1004; card 4001, 4005.
+//! who asks for cards that are not there; PCI 1013; parameters 1004, 1019, 1020; card 4001, 4005.
+//!
+//! Here is what all calls share: admission, the envelope, refusals. A call has a file of its own, and
+//! its line in [`routes`]. `code` holds the codes and their words, `form` reads parameters.
+//!
+//! **Invariant:** every `msg`, that of success too, is in the language that the caller asked for.
 
+mod client_token;
 mod code;
+mod form;
+mod login;
+mod private_info;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use cardveil_core::flow::{Asked, Fault, IssueRefusal};
-use cardveil_core::id::CardNo;
+use cardveil_core::flow::Fault;
 use cardveil_core::merchant::{Barred, MerchantState, Need};
-use cardveil_core::port::CardRef;
-use cardveil_core::token::{Operation, TTL};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -26,22 +28,27 @@ use utoipa_axum::routes;
 
 use self::code::Code;
 pub(crate) use self::code::Language;
+use self::form::Wrong;
+use crate::App;
 use crate::extract::{self, Header};
 use crate::guard::{Admitted, Call};
 use crate::log::Told;
 use crate::problem::Chain;
 use crate::surface::{Permission, Surface};
-use crate::{App, Shared};
 
 /// How far in the past `Timestamp` may be, both ends in.
 const TIMESTAMP_WINDOW_MS: i64 = 60_000;
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Permission::KeySecureLogin, routes!(login_token))
+        .route(Permission::KeySecureLogin, routes!(login::login_token))
         .route(
             Permission::KeySecure(Need::ReadCards),
-            routes!(client_token),
+            routes!(client_token::client_token),
+        )
+        .route(
+            Permission::KeySecure(Need::ReadCards),
+            routes!(private_info::private_info),
         )
 }
 
@@ -55,135 +62,6 @@ struct Envelope<T> {
     /// On success only.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<T>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct LoginToken {
-    /// The Access-Token, good for two hours.
-    access_token: String,
-    /// When it ends: Unix time in milliseconds.
-    expired_time: i64,
-}
-
-#[derive(Serialize, ToSchema)]
-struct ClientTokenData {
-    /// One-time client token.
-    client_access_token: String,
-    /// Validity period in seconds.
-    #[schema(example = 300)]
-    expires_in: u64,
-}
-
-/// Get Token
-///
-/// Gives the login token that all other calls of this dialect need.
-#[utoipa::path(
-    get, path = "/open-api/v1/merchant/token", tag = "KeySecure",
-    params(
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
-    ),
-    responses(
-        (status = 200, description = "`code` 0 and the token, or the code of what is wrong.", body = Envelope<LoginToken>),
-        (status = 500, description = "`code` 1001.", body = Envelope<LoginToken>),
-    )
-)]
-async fn login_token(
-    State(app): Shared,
-    Extension(admitted): Extension<Arc<Admitted>>,
-    headers: HeaderMap,
-) -> Response {
-    match app
-        .service
-        .grant_access(&admitted.caller, admitted.epoch)
-        .await
-    {
-        Ok((token, expires_at)) => success(LoginToken {
-            access_token: String::from_utf8_lossy(token.expose()).into_owned(),
-            expired_time: expires_at.millis(),
-        }),
-        Err(fault) => Refusal::fault(&fault, Language::of(&headers)).into_response(),
-    }
-}
-
-/// Issue PCI Client Access Token
-///
-/// Issues a one-time client token for use with the PCI iframe (seed 000).
-#[utoipa::path(
-    get, path = "/open-api/v1/merchant/client/{card_no}/token", tag = "KeySecure",
-    params(
-        ("card_no" = String, Path, description = "Card order number.", example = "C202605220001"),
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Access-Token" = String, Header, description = "The login token of Get Token."),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
-    ),
-    responses(
-        (status = 200, description = "`code` 0 and the token, or the code of what is wrong.", body = Envelope<ClientTokenData>),
-        (status = 500, description = "`code` 1001.", body = Envelope<ClientTokenData>),
-    )
-)]
-async fn client_token(
-    State(app): Shared,
-    Extension(admitted): Extension<Arc<Admitted>>,
-    card_no: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let refuse = |code| Refusal {
-        code,
-        language: Language::of(&headers),
-        detail: None,
-    };
-    if !admitted.caller.merchant.pci_enabled {
-        return refuse(Code::PciNotEnabled).into_response();
-    }
-    let card_no = extract::path(card_no).and_then(|text| CardNo::parse(&text).ok());
-    let Some(card_no) = card_no else {
-        let detail = match Language::of(&headers) {
-            Language::English => "card_no must be 1 to 64 letters, digits, _ or -",
-            Language::Chinese => "card_no 须为 1 至 64 位字母、数字、_ 或 -",
-        };
-        return Refusal {
-            detail: Some(detail.into()),
-            ..refuse(Code::InvalidParameter)
-        }
-        .into_response();
-    };
-    let asked = Asked {
-        card: CardRef::No(card_no),
-        account: None,
-        person: None,
-        operation: Operation::ViewCard,
-        fields: None,
-        bound_to: None,
-        named: None,
-    };
-    match app
-        .service
-        .issue(&admitted.caller, admitted.epoch, &asked)
-        .await
-    {
-        Ok(Ok(issued)) => {
-            app.metrics.tokens_issued.increment();
-            success(ClientTokenData {
-                client_access_token: issued.token.expose().to_owned(),
-                expires_in: TTL.as_secs(),
-            })
-        }
-        Ok(Err(refusal)) => refuse(code_of(refusal)).into_response(),
-        Err(fault) => Refusal::fault(&fault, Language::of(&headers)).into_response(),
-    }
-}
-
-const fn code_of(refusal: IssueRefusal) -> Code {
-    match refusal {
-        IssueRefusal::PciDisabled => Code::PciNotEnabled,
-        IssueRefusal::UnknownCard => Code::CardNotExist,
-        IssueRefusal::CardState(_) => Code::CardStatus,
-        // This dialect neither chooses fields nor names requests.
-        IssueRefusal::FieldUnavailable | IssueRefusal::NameReused => Code::InvalidParameter,
-    }
 }
 
 /// Whether a call is the login itself.
@@ -204,11 +82,7 @@ pub(crate) async fn admit(
     need: Need,
 ) -> Result<Admitted, Refusal> {
     let language = Language::of(headers);
-    let refuse = |code| Refusal {
-        code,
-        language,
-        detail: None,
-    };
+    let refuse = |code| Refusal::new(code, language);
     let api_key = match extract::header(headers, "api-key") {
         Header::Missing => return Err(refuse(Code::ApiKeyRequired)),
         Header::Malformed => return Err(refuse(Code::ApiKeyNotExist)),
@@ -239,7 +113,7 @@ pub(crate) async fn admit(
             Language::Chinese => format!("服务器时间为 {}", now.millis()),
         };
         return Err(Refusal {
-            detail: Some(detail.into()),
+            detail: Detail::More(detail),
             ..refuse(Code::TimestampInvalid)
         });
     }
@@ -296,12 +170,16 @@ fn timestamp_holds(header: Header<'_>, now_ms: i64, tolerance_ms: i64) -> bool {
     value.is_some_and(|ms| (now_ms - TIMESTAMP_WINDOW_MS..=now_ms + tolerance_ms).contains(&ms))
 }
 
-fn success<T: Serialize>(data: T) -> Response {
+fn success<T: Serialize>(language: Language, data: T) -> Response {
+    let msg = match language {
+        Language::English => "Success",
+        Language::Chinese => "成功",
+    };
     respond(
         StatusCode::OK,
         &Envelope {
             code: 0,
-            msg: "Success".into(),
+            msg: msg.into(),
             data: Some(data),
         },
     )
@@ -309,30 +187,49 @@ fn success<T: Serialize>(data: T) -> Response {
 
 /// The answer when the fault is ours and nothing more is known.
 pub(crate) fn system_error(language: Language) -> Response {
-    let refusal = Refusal {
-        code: Code::SystemError,
-        language,
-        detail: None,
-    };
-    refusal.into_response()
+    Refusal::new(Code::SystemError, language).into_response()
 }
 
 /// An answer that is none.
+#[derive(Debug)]
 pub(crate) struct Refusal {
     code: Code,
     language: Language,
-    detail: Option<Cow<'static, str>>,
+    detail: Detail,
+}
+
+/// What a refusal says beside its code.
+#[derive(Debug)]
+enum Detail {
+    /// The code's words alone.
+    None,
+    /// The code's words, and then this.
+    More(String),
+    /// Only this: the source's form of validation errors, `field_name message`.
+    Instead(String),
 }
 
 impl Refusal {
+    const fn new(code: Code, language: Language) -> Self {
+        Self {
+            code,
+            language,
+            detail: Detail::None,
+        }
+    }
+
+    /// 1004 for a parameter. What the caller sent is not repeated.
+    fn invalid(field: &'static str, wrong: Wrong, language: Language) -> Self {
+        Self {
+            detail: Detail::Instead(format!("{field} {}", wrong.words(language))),
+            ..Self::new(Code::InvalidParameter, language)
+        }
+    }
+
     /// Our fault: the caller learns 1001, the log learns why.
     fn fault(fault: &Fault, language: Language) -> Self {
         tracing::error!(error = %Chain(fault), "a request could not be carried through");
-        Self {
-            code: Code::SystemError,
-            language,
-            detail: None,
-        }
+        Self::new(Code::SystemError, language)
     }
 }
 
@@ -340,8 +237,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let words = self.code.words(self.language);
         let msg = match self.detail {
-            Some(detail) => format!("{words}: {detail}").into(),
-            None => Cow::Borrowed(words),
+            Detail::None => Cow::Borrowed(words),
+            Detail::More(detail) => format!("{words}: {detail}").into(),
+            Detail::Instead(detail) => detail.into(),
         };
         let status = if self.code == Code::SystemError {
             StatusCode::INTERNAL_SERVER_ERROR

@@ -21,6 +21,13 @@ mod faults;
 mod limits;
 mod open_api {
     mod v1 {
+        mod card {
+            mod card_no {
+                mod private {
+                    mod info;
+                }
+            }
+        }
         mod merchant {
             mod client {
                 mod card_no {

@@ -182,6 +182,30 @@ impl World {
         scope: Scope,
         person: Option<&str>,
     ) {
+        let secret = Secret::new(vec![b's'; 32]);
+        self.add_credential_of(merchant, key, (scope, person), secret)
+            .await;
+    }
+
+    /// A credential that sees all of the merchant's cards, with this apiSecret.
+    pub(crate) async fn add_credential_with_secret(
+        &self,
+        merchant: u8,
+        key: &str,
+        secret: [u8; 32],
+    ) {
+        let secret = Secret::new(secret.to_vec());
+        self.add_credential_of(merchant, key, (Scope::CardsReadAny, None), secret)
+            .await;
+    }
+
+    async fn add_credential_of(
+        &self,
+        merchant: u8,
+        key: &str,
+        (scope, person): (Scope, Option<&str>),
+        secret: Secret,
+    ) {
         let new = NewCredential {
             merchant: sample::merchant(merchant).id,
             allowed_ips: vec!["203.0.113.7/32".parse().unwrap()],
@@ -190,7 +214,7 @@ impl World {
             expires_at: None,
             keys: Some(NewKey {
                 api_key: Secret::new(key.into()),
-                api_secret: Secret::new(vec![b's'; 32]),
+                api_secret: secret,
             }),
         };
         let added = self

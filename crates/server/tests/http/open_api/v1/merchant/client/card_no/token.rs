@@ -181,7 +181,7 @@ async fn code_1004_a_card_no_of_another_form() {
         is(&answer, 1004);
         assert_eq!(
             answer.json()["msg"],
-            "Invalid parameter: card_no must be 1 to 64 letters, digits, _ or -",
+            "card_no must be 1 to 64 letters, digits, _ or -",
             "{wrong}"
         );
     }

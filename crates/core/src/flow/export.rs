@@ -1,0 +1,69 @@
+//! Exporting a card's clear data to a merchant's own server, encrypted under the secret of the
+//! credential that asks: what KeySecure's `private/info` defines. No other dialect may call it.
+//!
+//! The same rules as for a client token say who may have which card. What it gives is a release, so
+//! its record is durable before the answer goes out (P2).
+
+use super::{Caller, Fault, Service};
+use crate::audit::{Detail, Event, Kind, Target};
+use crate::card::{Card, Field, State};
+use crate::port::CardRef;
+
+/// What an export holds where the card has it: everything but the name, which the contract leaves out.
+const EXPORTED: [Field; 3] = [Field::Pan, Field::Expiry, Field::Cvv];
+
+/// Why nothing is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportRefusal {
+    /// The merchant may not have clear card data (KeySecure 1013).
+    PciDisabled,
+    /// There is no such card that this caller may know of.
+    UnknownCard,
+    /// The card's state does not allow it.
+    CardState(State),
+}
+
+impl Service {
+    /// Exports. When this returns a ciphertext, the record of its release is durable.
+    pub async fn export(
+        &self,
+        caller: &Caller,
+        card: &CardRef,
+    ) -> Result<Result<String, ExportRefusal>, Fault> {
+        if !caller.merchant.pci_enabled {
+            return Ok(Err(ExportRefusal::PciDisabled));
+        }
+        let found = self.store.card(&caller.merchant.id, card).await?;
+        let Some(card) = found.filter(|card| caller.sees(card)) else {
+            return Ok(Err(ExportRefusal::UnknownCard));
+        };
+        if !card.viewable() {
+            return Ok(Err(ExportRefusal::CardState(card.state)));
+        }
+        // Everything that can fail comes before the record, so that what is on record went out.
+        let ciphertext = self.vault.export(&card, &caller.credential)?;
+        self.store.record(self.exported(caller, &card)).await?;
+        Ok(Ok(ciphertext))
+    }
+
+    fn exported(&self, caller: &Caller, card: &Card) -> Event {
+        let target = Target {
+            card: Some(card.id),
+            credential: Some(caller.credential.id.clone()),
+            ..Target::default()
+        };
+        let merchant = Some(card.merchant.clone());
+        let fields = EXPORTED
+            .into_iter()
+            .filter(|field| card.fields().contains(*field));
+        Event {
+            detail: Detail {
+                fields: Some(fields.collect()),
+                ..Detail::default()
+            },
+            ..caller
+                .source
+                .event(self.now(), Kind::CardExported, merchant, target)
+        }
+    }
+}

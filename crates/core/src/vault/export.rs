@@ -1,0 +1,46 @@
+//! A card's clear data under a credential's apiSecret, in the one form that KeySecure's contract
+//! defines (`private/info`): Base64 of AES-256/ECB/PKCS#7 of compact JSON.
+//!
+//! **Invariant:** the clear JSON lives in this function only, in a [`Secret`] that is wiped; what it
+//! returns is ciphertext.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cardveil_seal::{Class, Key, contract_ecb};
+
+use super::{Error, Json, Vault, open, place_of_card};
+use crate::card::{Card, Expiry, Field};
+use crate::merchant::Credential;
+
+impl Vault {
+    /// Opens the card and encrypts `card_no, card_unique_no, cvv, pan, exp_year, exp_month`, all strings
+    /// and in this order, under the credential's secret. A card without a CVV has an empty one.
+    pub fn export(&self, card: &Card, credential: &Credential) -> Result<String, Error> {
+        let secret = self.open_secret(
+            &credential.id,
+            &credential.merchant,
+            &credential.sealed_secret,
+        )?;
+        let key = Key::from_slice(secret.expose())?;
+        let place = place_of_card(&card.id, &card.merchant);
+        let sealed = &card.sealed;
+        let dek = self.keyring.open_dek(Class::Pan, &place, &sealed.dek)?;
+        let expiry = open(&dek, Field::Expiry, &sealed.expiry)?;
+        let expiry = Expiry::from_bytes(expiry.expose()).map_err(|_| Error::Form)?;
+        let mut json = Json::default();
+        json.text("card_no", card.no.as_str().as_bytes())?;
+        json.text("card_unique_no", b"")?;
+        match &sealed.cvv {
+            Some(cvv) => {
+                let dek = self.keyring.open_dek(Class::Cvv, &place, &cvv.dek)?;
+                json.text("cvv", open(&dek, Field::Cvv, &cvv.cvv)?.expose())?;
+            }
+            None => json.text("cvv", b"")?,
+        }
+        json.text("pan", open(&dek, Field::Pan, &sealed.pan)?.expose())?;
+        json.text("exp_year", expiry.year().as_bytes())?;
+        json.text("exp_month", expiry.month().as_bytes())?;
+        let ciphertext = contract_ecb::encrypt_unauthenticated(&key, &json.close().0)?;
+        Ok(BASE64_STANDARD.encode(ciphertext))
+    }
+}

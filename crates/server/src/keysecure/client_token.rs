@@ -1,0 +1,99 @@
+//! Issue PCI Client Access Token (seed 000).
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use cardveil_core::flow::{Asked, IssueRefusal};
+use cardveil_core::port::CardRef;
+use cardveil_core::token::{Operation, TTL};
+use http::HeaderMap;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::code::Code;
+use super::{Envelope, Language, Refusal, form, success};
+use crate::Shared;
+use crate::guard::Admitted;
+
+#[derive(Serialize, ToSchema)]
+struct ClientTokenData {
+    /// One-time client token.
+    client_access_token: String,
+    /// Validity period in seconds.
+    #[schema(example = 300)]
+    expires_in: u64,
+}
+
+/// Issue PCI Client Access Token
+///
+/// Issues a one-time client token for use with the PCI iframe (seed 000).
+#[utoipa::path(
+    get, path = "/open-api/v1/merchant/client/{card_no}/token", tag = "KeySecure",
+    params(
+        ("card_no" = String, Path, description = "Card order number.", example = "C202605220001"),
+        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
+        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
+        ("Access-Token" = String, Header, description = "The login token of Get Token."),
+        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
+    ),
+    responses(
+        (status = 200, description = "`code` 0 and the token, or the code of what is wrong.", body = Envelope<ClientTokenData>),
+        (status = 500, description = "`code` 1001.", body = Envelope<ClientTokenData>),
+    )
+)]
+pub(super) async fn client_token(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    card_no: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let language = Language::of(&headers);
+    let refuse = |code| Refusal::new(code, language).into_response();
+    if !admitted.caller.merchant.pci_enabled {
+        return refuse(Code::PciNotEnabled);
+    }
+    let card_no = match form::card_no(card_no, language) {
+        Ok(card_no) => card_no,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let asked = Asked {
+        card: CardRef::No(card_no),
+        account: None,
+        person: None,
+        operation: Operation::ViewCard,
+        fields: None,
+        bound_to: None,
+        named: None,
+    };
+    match app
+        .service
+        .issue(&admitted.caller, admitted.epoch, &asked)
+        .await
+    {
+        Ok(Ok(issued)) => {
+            app.metrics.tokens_issued.increment();
+            success(
+                language,
+                ClientTokenData {
+                    client_access_token: issued.token.expose().to_owned(),
+                    expires_in: TTL.as_secs(),
+                },
+            )
+        }
+        Ok(Err(refusal)) => refuse(code_of(refusal)),
+        Err(fault) => Refusal::fault(&fault, language).into_response(),
+    }
+}
+
+const fn code_of(refusal: IssueRefusal) -> Code {
+    match refusal {
+        IssueRefusal::PciDisabled => Code::PciNotEnabled,
+        IssueRefusal::UnknownCard => Code::CardNotExist,
+        IssueRefusal::CardState(_) => Code::CardStatus,
+        // This dialect neither chooses fields nor names requests.
+        IssueRefusal::FieldUnavailable | IssueRefusal::NameReused => Code::InvalidParameter,
+    }
+}

@@ -1,0 +1,78 @@
+//! `private/info`: a card's clear data for the merchant's own server. The one way on which clear card
+//! data leaves to anyone but a cardholder's key (P3), because the contract defines it, and only for
+//! merchants that have it enabled. No other dialect has it.
+//!
+//! The answer is encrypted in the vault; here it is text already.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use cardveil_core::flow::ExportRefusal;
+use cardveil_core::port::CardRef;
+use http::HeaderMap;
+
+use super::code::Code;
+use super::{Envelope, Language, Refusal, form, success};
+use crate::Shared;
+use crate::guard::Admitted;
+
+/// Card private information
+///
+/// Gives a card's clear data, encrypted under the apiSecret of the credential that asks: the Base64 of
+/// AES-256/ECB/PKCS5Padding of `{"card_no","card_unique_no","cvv","pan","exp_year","exp_month"}`, all of
+/// them strings; `cvv` is empty for a card without one. Every answer is on record as a release. Prefer
+/// the client token, which keeps your servers out of PCI scope.
+#[utoipa::path(
+    get, path = "/open-api/v1/card/{card_no}/private/info", tag = "KeySecure",
+    params(
+        ("card_no" = String, Path, description = "Card order number.", example = "C202605220001"),
+        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
+        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
+        ("Access-Token" = String, Header, description = "The login token of Get Token."),
+        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
+    ),
+    responses(
+        (status = 200, description = "`code` 0 and the ciphertext, or the code of what is wrong.", body = Envelope<String>,
+            example = json!({"code": 0, "msg": "Success", "data": "V2l0aCB0aGUgc2VjcmV0IG9mIHlvdXIgY3JlZGVudGlhbA=="})),
+        (status = 500, description = "`code` 1001.", body = Envelope<String>),
+    )
+)]
+pub(super) async fn private_info(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    card_no: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let language = Language::of(&headers);
+    let refuse = |code| Refusal::new(code, language).into_response();
+    if !admitted.caller.merchant.pci_enabled {
+        return refuse(Code::PciNotEnabled);
+    }
+    let card_no = match form::card_no(card_no, language) {
+        Ok(card_no) => card_no,
+        Err(refusal) => return refusal.into_response(),
+    };
+    match app
+        .service
+        .export(&admitted.caller, &CardRef::No(card_no))
+        .await
+    {
+        Ok(Ok(ciphertext)) => {
+            app.metrics.cards_exported.increment();
+            success(language, ciphertext)
+        }
+        Ok(Err(refusal)) => refuse(code_of(refusal)),
+        Err(fault) => Refusal::fault(&fault, language).into_response(),
+    }
+}
+
+const fn code_of(refusal: ExportRefusal) -> Code {
+    match refusal {
+        ExportRefusal::PciDisabled => Code::PciNotEnabled,
+        ExportRefusal::UnknownCard => Code::CardNotExist,
+        ExportRefusal::CardState(_) => Code::CardStatus,
+    }
+}
