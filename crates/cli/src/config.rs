@@ -81,6 +81,9 @@ pub(crate) struct Limits {
     pub(crate) credential_per_second: u32,
     /// Calls a minute of one browser's address; 0 means without limit.
     pub(crate) client_per_minute: u32,
+    /// Calls a minute of one address to the merchant listener that are not admitted; 0 means
+    /// without limit.
+    pub(crate) refused_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -88,6 +91,7 @@ impl Default for Limits {
         Self {
             credential_per_second: 200,
             client_per_minute: 120,
+            refused_per_minute: 60,
         }
     }
 }
@@ -230,6 +234,7 @@ impl Config {
             limits: cardveil_server::Limits {
                 credential_per_second: NonZeroU32::new(self.limits.credential_per_second),
                 client_per_minute: NonZeroU32::new(self.limits.client_per_minute),
+                refused_per_minute: NonZeroU32::new(self.limits.refused_per_minute),
             },
         }
     }

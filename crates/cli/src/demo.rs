@@ -319,6 +319,7 @@ fn config(dir: &std::path::Path, base: u16, strict: bool) -> Config {
         config.limits = Limits {
             credential_per_second: 0,
             client_per_minute: 0,
+            refused_per_minute: 0,
         };
     }
     config

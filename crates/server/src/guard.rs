@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, Method};
 
 use crate::keysecure::{Language, Login};
+use crate::limit::{Standing, TooOften};
 use crate::problem::{Code, Problem};
 use crate::surface::Permission;
 use crate::{App, client, equals, keysecure, native};
@@ -123,17 +124,78 @@ impl Gate {
         if request.method() == Method::HEAD && !matches!(self.permission, Permission::Public(_)) {
             return Problem::method_not_allowed("GET").into_response();
         }
-        match self.check(call, request.headers()).await {
-            Ok(Some(admitted)) => {
-                let called_by = CalledBy(admitted.caller.credential.id.as_str().into());
-                request.extensions_mut().insert(Arc::new(admitted));
-                let mut response = next.run(request).await;
-                response.extensions_mut().insert(called_by);
-                response
-            }
-            Ok(None) => next.run(request).await,
-            Err(refusal) => refusal,
+        let language = Language::of(request.headers());
+        let admitted = match self.check(call, request.headers()).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.not_admitted(call, refusal, language),
+        };
+        let standing = match self.limit(call, admitted.as_ref()) {
+            Ok(standing) => standing,
+            Err(too_often) => return self.too_often(call, &too_often, language),
+        };
+        let called_by = admitted
+            .as_ref()
+            .map(|admitted| CalledBy(admitted.caller.credential.id.as_str().into()));
+        if let Some(admitted) = admitted {
+            request.extensions_mut().insert(Arc::new(admitted));
         }
+        let mut response = next.run(request).await;
+        if let Some(called_by) = called_by {
+            response.extensions_mut().insert(called_by);
+        }
+        if let Some(standing) = standing {
+            standing.tell(response.headers_mut());
+        }
+        response
+    }
+
+    /// Who is refused too often is told no more why.
+    fn not_admitted(&self, call: &Call, refusal: Response, language: Language) -> Response {
+        let counts = match self.permission {
+            Permission::KeySecureLogin
+            | Permission::KeySecure(_)
+            | Permission::Equals(_)
+            | Permission::Native(_) => !refusal.status().is_server_error(),
+            // The frame's own page is the caller's word alone; its address has a limit of its own.
+            Permission::Holder | Permission::Public(_) => false,
+        };
+        if !counts {
+            return refusal;
+        }
+        match call.app.limiter.refused(call.ip) {
+            Ok(_) => refusal,
+            Err(too_often) => self.too_often(call, &too_often, language),
+        }
+    }
+
+    /// Once a caller is known, and before anything is looked up for it: so that it also limits who
+    /// asks for what is not there.
+    fn limit(
+        &self,
+        call: &Call,
+        admitted: Option<&Admitted>,
+    ) -> Result<Option<Standing>, TooOften> {
+        let limiter = &call.app.limiter;
+        match (self.permission, admitted) {
+            (Permission::Holder, _) => limiter.client(call.ip),
+            (_, Some(admitted)) => limiter.credential(admitted.caller.credential.id.as_str()),
+            (_, None) => Ok(None),
+        }
+    }
+
+    fn too_often(&self, call: &Call, too_often: &TooOften, language: Language) -> Response {
+        call.app.metrics.rate_limited.increment();
+        let mut response = match self.permission {
+            Permission::KeySecureLogin | Permission::KeySecure(_) => {
+                keysecure::too_frequent(language)
+            }
+            Permission::Equals(_)
+            | Permission::Native(_)
+            | Permission::Holder
+            | Permission::Public(_) => Problem::new(Code::RateLimited).into_response(),
+        };
+        too_often.tell(response.headers_mut());
+        response
     }
 
     /// The answer when the fault is ours.
@@ -154,7 +216,7 @@ impl Gate {
         match self.permission {
             Permission::Public(_) => Ok(None),
             Permission::Holder => {
-                client::admit(app, call, headers).map_err(IntoResponse::into_response)?;
+                client::admit(app, headers).map_err(IntoResponse::into_response)?;
                 Ok(None)
             }
             Permission::KeySecureLogin => {

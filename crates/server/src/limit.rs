@@ -1,4 +1,8 @@
-//! Rate limits: a credential's calls, and a browser's by address. Kept in this process.
+//! Rate limits: a credential's calls, a browser's by address, and by address the calls that are not
+//! admitted. Kept in this process; what must hold over all of them is a budget, in the store.
+//!
+//! Answers tell where their caller stands in the fields `RateLimit-Policy` and `RateLimit`
+//! (draft-ietf-httpapi-ratelimit-headers-10), and refusals also in `Retry-After`.
 //!
 //! **Invariant:** the memory of it is bounded (P8). A caller is forgotten as soon as its limit is
 //! whole again, looked for at least once every [`TIDY_CALLS`] calls; so there are never more callers
@@ -12,10 +16,11 @@ use std::time::Duration;
 
 use cardveil_core::{Service, Time};
 use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
+use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// After so many calls the callers whose limits are whole again are forgotten.
 const TIDY_CALLS: u32 = 65_536;
@@ -27,15 +32,68 @@ pub struct Limits {
     pub credential_per_second: Option<NonZeroU32>,
     /// Calls a minute of one browser's address (IPv6: its /64), with a burst of as many.
     pub client_per_minute: Option<NonZeroU32>,
+    /// Calls a minute to the merchant listener from one address that are not admitted: an unknown
+    /// Api-Key, a strange address, a wrong clock. With a burst of as many.
+    pub refused_per_minute: Option<NonZeroU32>,
 }
 
 pub(crate) struct Limiter {
     credentials: Option<Keyed<String>>,
     clients: Option<Keyed<IpAddr>>,
+    refused: Option<Keyed<IpAddr>>,
 }
 
-/// Too often: come back after so many seconds.
-pub(crate) struct TooOften(pub(crate) u64);
+/// Where a caller stands with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Whose limit it is, for people.
+    name: &'static str,
+    quota: u32,
+    window_secs: u64,
+    remaining: u32,
+    /// After how many seconds there is more: all of it, or for who has none left the next call.
+    reset_secs: u64,
+}
+
+impl Standing {
+    pub(crate) fn tell(self, headers: &mut HeaderMap) {
+        let Self {
+            name,
+            quota,
+            window_secs,
+            remaining,
+            reset_secs,
+        } = self;
+        for (field, value) in [
+            (
+                "ratelimit-policy",
+                format!("\"{name}\";q={quota};w={window_secs}"),
+            ),
+            (
+                "ratelimit",
+                format!("\"{name}\";r={remaining};t={reset_secs}"),
+            ),
+        ] {
+            // Names and numbers are always a header's value.
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(HeaderName::from_static(field), value);
+            }
+        }
+    }
+}
+
+/// Too often: come back when there is more.
+pub(crate) struct TooOften(Standing);
+
+impl TooOften {
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        self.0.tell(headers);
+        headers.insert(header::RETRY_AFTER, self.0.reset_secs.into());
+    }
+}
+
+/// Where the caller stands, if it has a limit.
+type Checked = Result<Option<Standing>, TooOften>;
 
 impl Limiter {
     pub(crate) fn new(limits: Limits, service: &Service) -> Self {
@@ -43,25 +101,32 @@ impl Limiter {
         Self {
             credentials: limits
                 .credential_per_second
-                .map(|rate| Keyed::new(Quota::per_second(rate), clock.clone())),
+                .map(|rate| Keyed::new("credential", Quota::per_second(rate), clock.clone())),
             clients: limits
                 .client_per_minute
-                .map(|rate| Keyed::new(Quota::per_minute(rate), clock)),
+                .map(|rate| Keyed::new("address", Quota::per_minute(rate), clock.clone())),
+            refused: limits
+                .refused_per_minute
+                .map(|rate| Keyed::new("refused", Quota::per_minute(rate), clock)),
         }
     }
 
-    pub(crate) fn credential(&self, id: &str) -> Result<(), TooOften> {
-        match &self.credentials {
-            Some(limiter) => limiter.check(&id.to_owned()),
-            None => Ok(()),
-        }
+    pub(crate) fn credential(&self, id: &str) -> Checked {
+        let limiter = self.credentials.as_ref();
+        limiter
+            .map(|limiter| limiter.check(&id.to_owned()))
+            .transpose()
     }
 
-    pub(crate) fn client(&self, ip: IpAddr) -> Result<(), TooOften> {
-        match &self.clients {
-            Some(limiter) => limiter.check(&site(ip)),
-            None => Ok(()),
-        }
+    pub(crate) fn client(&self, ip: IpAddr) -> Checked {
+        let limiter = self.clients.as_ref();
+        limiter.map(|limiter| limiter.check(&site(ip))).transpose()
+    }
+
+    /// Counts a call that is not admitted.
+    pub(crate) fn refused(&self, ip: IpAddr) -> Checked {
+        let limiter = self.refused.as_ref();
+        limiter.map(|limiter| limiter.check(&site(ip))).transpose()
     }
 
     /// Forgets callers whose limits are whole again.
@@ -69,7 +134,7 @@ impl Limiter {
         if let Some(limiter) = &self.credentials {
             limiter.tidy();
         }
-        if let Some(limiter) = &self.clients {
+        for limiter in [&self.clients, &self.refused].into_iter().flatten() {
             limiter.tidy();
         }
     }
@@ -77,28 +142,49 @@ impl Limiter {
 
 /// One limit for each caller.
 struct Keyed<K: std::hash::Hash + Eq + Clone> {
-    limiter: RateLimiter<K, DashMapStateStore<K>, Stopwatch, NoOpMiddleware<Nanos>>,
+    name: &'static str,
+    quota: Quota,
+    limiter: RateLimiter<K, DashMapStateStore<K>, Stopwatch, StateInformationMiddleware>,
     clock: Stopwatch,
     calls: AtomicU32,
 }
 
 impl<K: std::hash::Hash + Eq + Clone> Keyed<K> {
-    fn new(quota: Quota, clock: Stopwatch) -> Self {
+    fn new(name: &'static str, quota: Quota, clock: Stopwatch) -> Self {
         Self {
-            limiter: RateLimiter::dashmap_with_clock(quota, clock.clone()),
+            name,
+            quota,
+            limiter: RateLimiter::dashmap_with_clock(quota, clock.clone()).with_middleware(),
             clock,
             calls: AtomicU32::new(0),
         }
     }
 
-    fn check(&self, caller: &K) -> Result<(), TooOften> {
+    fn check(&self, caller: &K) -> Result<Standing, TooOften> {
         if self.calls.fetch_add(1, Ordering::Relaxed) == TIDY_CALLS {
             self.tidy();
         }
-        self.limiter.check_key(caller).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.clock.now());
-            TooOften(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-        })
+        match self.limiter.check_key(caller) {
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity();
+                let used = self.quota.burst_size().get().saturating_sub(remaining);
+                Ok(self.standing(remaining, self.quota.replenish_interval() * used))
+            }
+            Err(not_until) => {
+                let wait = not_until.wait_time_from(self.clock.now());
+                Err(TooOften(self.standing(0, wait)))
+            }
+        }
+    }
+
+    fn standing(&self, remaining: u32, reset: Duration) -> Standing {
+        Standing {
+            name: self.name,
+            quota: self.quota.burst_size().get(),
+            window_secs: whole_secs(self.quota.burst_size_replenished_in()),
+            remaining,
+            reset_secs: whole_secs(reset),
+        }
     }
 
     fn tidy(&self) {
@@ -147,6 +233,11 @@ impl Clock for Stopwatch {
     }
 }
 
+/// Rounded up.
+const fn whole_secs(duration: Duration) -> u64 {
+    duration.as_secs() + (duration.subsec_nanos() > 0) as u64
+}
+
 /// One household's IPv6 addresses share their first 64 bits.
 fn site(ip: IpAddr) -> IpAddr {
     match ip {
@@ -186,6 +277,7 @@ mod tests {
         let limits = Limits {
             credential_per_second: None,
             client_per_minute: NonZeroU32::new(60),
+            refused_per_minute: None,
         };
         let limiter = Limiter::new(limits, &service(&clock));
         let clients = limiter.clients.as_ref().unwrap();

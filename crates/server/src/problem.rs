@@ -177,13 +177,6 @@ impl Problem {
         Self::detail(Code::InvalidRequest, format!("{place}: {what}"))
     }
 
-    pub(crate) fn rate_limited(retry_after_secs: u64) -> Self {
-        Self {
-            header: Some((header::RETRY_AFTER, retry_after_secs.into())),
-            ..Self::new(Code::RateLimited)
-        }
-    }
-
     /// `scheme` is how the API takes its credential (RFC 9110 11.6.1).
     pub(crate) fn credential_required(scheme: &'static str) -> Self {
         Self {

@@ -14,8 +14,6 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::extract::{self, Header};
-use crate::guard::Call;
-use crate::limit::TooOften;
 use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
 
@@ -33,7 +31,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
 
 /// A browser says from which page it calls; other callers say nothing. Where it is said, it must be
 /// our own frame: a token is redeemed in no other page, even if it was stolen into one.
-pub(crate) fn admit(app: &App, call: &Call, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn admit(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let refused = || Problem::new(Code::OriginRefused);
     match extract::header(headers, header::ORIGIN.as_str()) {
         Header::Missing => {}
@@ -44,10 +42,7 @@ pub(crate) fn admit(app: &App, call: &Call, headers: &HeaderMap) -> Result<(), P
         Header::Missing | Header::Value("same-origin") => {}
         Header::Value(_) | Header::Malformed => return Err(refused()),
     }
-    app.limiter.client(call.ip).map_err(|TooOften(secs)| {
-        app.metrics.rate_limited.increment();
-        Problem::rate_limited(secs)
-    })
+    Ok(())
 }
 
 /// The token, or the one refusal.

@@ -20,7 +20,6 @@ use utoipa_axum::routes;
 
 use crate::extract::{self, Header, Query};
 use crate::guard::{Admitted, Call};
-use crate::limit::TooOften;
 use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
 use crate::{App, Shared};
@@ -166,10 +165,6 @@ pub(crate) async fn admit_key(
     }
     if !admission.credential.meets(need) {
         return Err(Problem::new(Code::ScopeMissing));
-    }
-    if let Err(TooOften(secs)) = app.limiter.credential(admission.credential.id.as_str()) {
-        app.metrics.rate_limited.increment();
-        return Err(Problem::rate_limited(secs));
     }
     Ok(Admitted::new(admission, merchant, call))
 }

@@ -145,14 +145,6 @@ pub(crate) async fn admit(
     if !admission.credential.meets(need) {
         return Err(refuse(Code::ApiKeyNotEnabled));
     }
-    if app
-        .limiter
-        .credential(admission.credential.id.as_str())
-        .is_err()
-    {
-        app.metrics.rate_limited.increment();
-        return Err(refuse(Code::TooFrequent));
-    }
     Ok(Admitted::new(admission, merchant, call))
 }
 
@@ -188,6 +180,11 @@ fn success<T: Serialize>(language: Language, data: T) -> Response {
 /// The answer when the fault is ours and nothing more is known.
 pub(crate) fn system_error(language: Language) -> Response {
     Refusal::new(Code::SystemError, language).into_response()
+}
+
+/// The answer to who calls too often.
+pub(crate) fn too_frequent(language: Language) -> Response {
+    Refusal::new(Code::TooFrequent, language).into_response()
 }
 
 /// An answer that is none.

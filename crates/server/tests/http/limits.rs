@@ -11,12 +11,70 @@ use crate::actors::{Cardholder, Merchant, empty, post};
 use crate::world::{Answer, CARD_ID, CARD_NO, HOME, OTHER_KEY, OWN_KEY, World, settings};
 
 async fn world(credential_per_second: u32, client_per_minute: u32) -> World {
+    limited(credential_per_second, client_per_minute, 0).await
+}
+
+async fn limited(credential_per_second: u32, client_per_minute: u32, refused: u32) -> World {
     let mut settings = settings();
     settings.limits = Limits {
         credential_per_second: NonZeroU32::new(credential_per_second),
         client_per_minute: NonZeroU32::new(client_per_minute),
+        refused_per_minute: NonZeroU32::new(refused),
     };
     World::with(settings, AccessLog::none()).await
+}
+
+/// A stranger who tries Api-Keys learns nothing more after a while, in any dialect; nobody else is
+/// held up by it, not even a partner behind the same address.
+#[tokio::test]
+async fn an_address_that_is_refused_too_often_is_told_to_wait() {
+    let world = limited(0, 0, 3).await;
+    let thief = Merchant::new(&world, "cvk_test_guessed");
+    assert_eq!(login(&thief).await.code().1, "1008");
+    let equals = thief.access_token(CARD_ID, "accountId=F50091").await;
+    assert_eq!(equals.code(), (403, "credential_refused".to_owned()));
+    assert_eq!(login(&thief).await.code().1, "1008");
+    let told = login(&thief).await;
+    assert_eq!(told.code().1, "1009");
+    assert_eq!(told.header("retry-after"), Some("20"));
+    assert_eq!(
+        told.header("ratelimit-policy"),
+        Some("\"refused\";q=3;w=60")
+    );
+    assert_eq!(told.header("ratelimit"), Some("\"refused\";r=0;t=20"));
+    let native = thief.native(&json!({"card_no": CARD_NO})).await;
+    assert_eq!(native.code(), (429, "rate_limited".to_owned()));
+    assert_eq!(login(&world.merchant()).await.code().1, "0");
+    world.clock.advance(Duration::from_secs(20));
+    assert_eq!(login(&thief).await.code().1, "1008");
+    assert_eq!(login(&thief).await.code().1, "1009");
+}
+
+#[tokio::test]
+async fn every_answer_tells_where_its_caller_stands() {
+    let world = world(3, 2).await;
+    let merchant = world.merchant();
+    for (left, reset) in [("2", "1"), ("1", "1"), ("0", "1")] {
+        let answer = merchant.native(&json!({"card_no": CARD_NO})).await;
+        assert_eq!(answer.status, 201);
+        assert_eq!(
+            answer.header("ratelimit-policy"),
+            Some("\"credential\";q=3;w=1")
+        );
+        let standing = format!("\"credential\";r={left};t={reset}");
+        assert_eq!(answer.header("ratelimit"), Some(standing.as_str()));
+    }
+    let refused = merchant.native(&json!({"card_no": CARD_NO})).await;
+    assert_eq!(refused.code(), (429, "rate_limited".to_owned()));
+    assert_eq!(refused.header("ratelimit"), Some("\"credential\";r=0;t=1"));
+    world.clock.advance(Duration::from_secs(1));
+    let cardholder = world.cardholder().await;
+    let answer = cardholder.redeem(&["pan"]).await;
+    assert_eq!(
+        answer.header("ratelimit-policy"),
+        Some("\"address\";q=2;w=60")
+    );
+    assert_eq!(answer.header("ratelimit"), Some("\"address\";r=1;t=30"));
 }
 
 async fn login(merchant: &Merchant<'_>) -> Answer {

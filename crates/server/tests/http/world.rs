@@ -100,6 +100,7 @@ pub(crate) fn settings() -> Settings {
         limits: Limits {
             credential_per_second: None,
             client_per_minute: None,
+            refused_per_minute: None,
         },
     }
 }
