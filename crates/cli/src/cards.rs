@@ -3,17 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use cardveil_core::audit::{Kind, Target};
-use cardveil_core::card::{Card, State};
-use cardveil_core::id::{CardNo, MerchantId};
-use cardveil_core::port::{Admin as _, CardFilter, CardRef, Change, Registry as _};
+use cardveil_core::card::{Card, Changed, InvalidText, Reason, State, Transition};
+use cardveil_core::id::{AccountId, CardNo, MerchantId, PersonId};
+use cardveil_core::port::{CardFilter, CardRef, Cards as _, Order, Paging, Registry as _};
 use clap::Subcommand;
 use serde::Serialize;
 
 use crate::deployment::{Deployment, operator};
 use crate::import;
 use crate::operate::{missing, refused, show_all, show_one};
-use crate::print::Format;
+use crate::print::{Format, hinted, say};
 
 #[derive(Subcommand)]
 pub(crate) enum CardCommand {
@@ -33,9 +32,21 @@ pub(crate) enum CardCommand {
         /// Of this merchant only
         #[arg(long)]
         merchant: Option<MerchantId>,
-        /// In this state only
+        /// In this state only; may be given several times
         #[arg(long, value_parser = state)]
-        state: Option<State>,
+        state: Vec<State>,
+        /// Of this account only
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// Of this person only
+        #[arg(long)]
+        person: Option<PersonId>,
+        /// With this text in the label, or with these last four digits
+        #[arg(long)]
+        search: Option<String>,
+        /// The newest first
+        #[arg(long)]
+        newest: bool,
         /// Skip so many
         #[arg(long, default_value_t = 0)]
         offset: usize,
@@ -54,7 +65,7 @@ pub(crate) enum CardCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// Change one's state
+    /// Change one's state, along the steps that there are
     Set {
         card_no: CardNo,
         /// Of which merchant
@@ -63,6 +74,9 @@ pub(crate) enum CardCommand {
         /// pending, unactivated, active, suspended, replaced, terminated or failed
         #[arg(long, value_parser = state)]
         state: State,
+        /// Why, for the audit log; no card number
+        #[arg(long, value_parser = reason)]
+        reason: Option<Reason>,
     },
 }
 
@@ -71,6 +85,10 @@ fn state(text: &str) -> Result<State, String> {
         let names = State::ALL.map(State::as_str).join(", ");
         format!("must be one of {names}")
     })
+}
+
+fn reason(text: &str) -> Result<Reason, InvalidText> {
+    Reason::parse(text)
 }
 
 /// A card as it may be shown.
@@ -86,8 +104,15 @@ pub(crate) struct CardView {
     network: &'static str,
     last_four: String,
     label: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card_unique_no: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cardholder_no: Option<String>,
     has_cvv: bool,
     created_at: String,
+    updated_at: String,
 }
 
 impl From<&Card> for CardView {
@@ -103,8 +128,12 @@ impl From<&Card> for CardView {
             network: card.network.as_str(),
             last_four: card.last_four.as_str().to_owned(),
             label: card.label.clone(),
+            product: card.product.clone(),
+            card_unique_no: card.unique_no.clone(),
+            cardholder_no: card.holder_no.clone(),
             has_cvv: card.sealed.cvv.is_some(),
             created_at: card.created_at.to_string(),
+            updated_at: card.updated_at.to_string(),
         }
     }
 }
@@ -128,17 +157,35 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
         CardCommand::List {
             merchant,
             state,
+            account,
+            person,
+            search,
+            newest,
             offset,
             limit,
             format,
         } => {
             let filter = CardFilter {
                 merchant,
-                person: None,
-                state,
+                person,
+                account,
+                states: state,
+                search,
+                ..CardFilter::default()
             };
-            let cards = house.store.cards(&filter, offset, limit).await?;
-            let views: Vec<_> = cards.iter().map(CardView::from).collect();
+            let order = if newest {
+                Order::NewestFirst
+            } else {
+                Order::OldestFirst
+            };
+            let paging = Paging {
+                order,
+                after: None,
+                offset,
+                limit,
+            };
+            let page = house.store.list_cards(&filter, paging).await?;
+            let views: Vec<_> = page.cards.iter().map(CardView::from).collect();
             let columns = [
                 "card_no",
                 "merchant",
@@ -164,19 +211,49 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
             card_no,
             merchant,
             state,
-        } => {
-            let card = find(&house, &merchant, card_no).await?;
-            let target = Target {
-                card: Some(card.id),
-                ..Target::default()
-            };
-            let change = Change::SetCardState(card.id, state);
-            house
-                .change(change, Kind::CardChanged, Some(&merchant), target)
-                .await?;
-        }
+            reason,
+        } => set(&house, merchant, card_no, state, reason).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn set(
+    house: &Deployment,
+    merchant: MerchantId,
+    no: CardNo,
+    to: State,
+    reason: Option<Reason>,
+) -> anyhow::Result<()> {
+    let transition = Transition {
+        merchant,
+        card: CardRef::No(no),
+        to,
+        from: None,
+        reason,
+        at: house.service.now(),
+        source: operator(),
+    };
+    match house.store.transition_card(transition).await? {
+        Changed::Done(_) => Ok(()),
+        Changed::Already(_) => {
+            say(&format!("the card is {} already", to.as_str()));
+            Ok(())
+        }
+        Changed::Refused(from) => Err(hinted(
+            format!(
+                "a card that is {} cannot become {}",
+                from.as_str(),
+                to.as_str()
+            ),
+            if from.is_final() {
+                "that state is final: add another card".to_owned()
+            } else {
+                let next: Vec<_> = from.next().iter().map(|state| state.as_str()).collect();
+                format!("it can become {}", next.join(", "))
+            },
+        )),
+        Changed::Unknown => Err(missing("card")),
+    }
 }
 
 async fn find(house: &Deployment, merchant: &MerchantId, no: CardNo) -> anyhow::Result<Card> {

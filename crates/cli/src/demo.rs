@@ -8,11 +8,13 @@ use std::path::PathBuf;
 
 use cardveil_core::Service;
 use cardveil_core::audit::{Kind as EventKind, Source, Target};
-use cardveil_core::card::{CardNumber, CardholderName, Cvv, Environment, Expiry, Kind, State};
+use cardveil_core::card::{
+    Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Kind, Label, State,
+};
 use cardveil_core::flow::{NewCard, NewCredential, NewKey};
 use cardveil_core::id::{AccountId, CardId, CardNo, EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Embed, Merchant, MerchantState, Scope};
-use cardveil_core::port::{Admin as _, CardFilter, Change, Registry as _};
+use cardveil_core::port::{Admin as _, CardFilter, Cards as _, Change, Paging, Registry as _};
 use cardveil_core::vault::ClearCard;
 use cardveil_example_shop::{Shop, ShopCard};
 use cardveil_seal::Secret;
@@ -412,7 +414,10 @@ impl Sample {
             person: PersonId::parse(PERSON)?,
             kind: self.kind,
             state: self.state,
-            label: self.label.to_owned(),
+            label: Label::parse(self.label)?,
+            product: None,
+            unique_no: None,
+            holder_no: None,
             clear: ClearCard {
                 number,
                 expiry: Expiry::parse(self.expiry)?,
@@ -423,9 +428,17 @@ impl Sample {
     }
 }
 
+async fn all_cards(house: &Deployment, filter: &CardFilter) -> anyhow::Result<Vec<Card>> {
+    let paging = Paging {
+        limit: 1_000,
+        ..Paging::default()
+    };
+    Ok(house.store.list_cards(filter, paging).await?.cards)
+}
+
 async fn ready(house: &Deployment, shop_url: String) -> anyhow::Result<Ready> {
     let listen = &house.config.listen;
-    let cards = house.store.cards(&CardFilter::default(), 0, 1_000).await?;
+    let cards = all_cards(house, &CardFilter::default()).await?;
     Ok(Ready {
         merchant_url: format!("http://{}", listen.merchant),
         client_url: house.config.client.origin.clone(),
@@ -455,7 +468,7 @@ async fn shop(house: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
         merchant: Some(MerchantId::parse(MERCHANT)?),
         ..Default::default()
     };
-    let cards = house.store.cards(&filter, 0, 1_000).await?;
+    let cards = all_cards(house, &filter).await?;
     let cards = cards
         .iter()
         .map(|card| ShopCard {

@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use cardveil_core::audit::{Event, Source};
-use cardveil_core::card::{CardNumber, CardholderName, Cvv, Expiry, InvalidCard, Kind, State};
+use cardveil_core::card::{
+    CardNumber, CardholderName, Cvv, Expiry, InvalidCard, InvalidText, Kind, Label, State,
+    is_unique_no, is_word,
+};
 use cardveil_core::flow::{Fault, NewCard};
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
 use cardveil_core::port::{Admin as _, Change, Taken};
@@ -79,6 +82,12 @@ struct Row {
     name: String,
     #[serde(default)]
     label: Option<String>,
+    #[serde(default)]
+    product: Option<String>,
+    #[serde(default)]
+    card_unique_no: Option<String>,
+    #[serde(default)]
+    cardholder_no: Option<String>,
 }
 
 /// Why a line is refused, in words that repeat nothing of it.
@@ -88,6 +97,8 @@ enum Refused {
     Form(&'static str),
     #[error("{0}: {1}")]
     Field(&'static str, &'static str),
+    #[error("{0}: {1}")]
+    Text(&'static str, InvalidText),
     #[error(transparent)]
     Card(#[from] InvalidCard),
     #[error("{0}")]
@@ -332,7 +343,7 @@ impl Import<'_> {
     }
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 14] = [
     "card_no",
     "account_id",
     "person_id",
@@ -344,6 +355,9 @@ const COLUMNS: [&str; 11] = [
     "state",
     "cvv",
     "label",
+    "product",
+    "card_unique_no",
+    "cardholder_no",
 ];
 /// The first of [`COLUMNS`] must be there.
 const REQUIRED: usize = 6;
@@ -388,13 +402,12 @@ fn card(house: &Deployment, merchant: &MerchantId, row: &Row) -> Result<NewCard,
     let id = given(row.card_id.as_ref()).map(CardId::parse).transpose();
     let kind = given(row.r#type.as_ref()).map_or(Some(Kind::Virtual), Kind::parse);
     let state = given(row.state.as_ref()).map_or(Some(State::Active), State::parse);
-    let label = given(row.label.as_ref()).unwrap_or_default();
-    if label.chars().count() > 64 || label.chars().any(char::is_control) {
-        return Err(Refused::Field(
-            "label",
-            "must be at most 64 printable characters",
-        ));
-    }
+    let label = Label::parse(given(row.label.as_ref()).unwrap_or_default())
+        .map_err(|invalid| Refused::Text("label", invalid))?;
+    let optional = |name, text: Option<&String>, fits: fn(&str) -> bool, what| match given(text) {
+        Some(text) if !fits(text) => Err(Refused::Field(name, what)),
+        text => Ok(text.map(str::to_owned)),
+    };
     Ok(NewCard {
         id: id.map_err(|_| Refused::Field("card_id", uuid))?,
         no: CardNo::parse(&row.card_no).map_err(|_| Refused::Field("card_no", word))?,
@@ -404,7 +417,15 @@ fn card(house: &Deployment, merchant: &MerchantId, row: &Row) -> Result<NewCard,
         person: PersonId::parse(&row.person_id).map_err(|_| Refused::Field("person_id", uuid))?,
         kind: kind.ok_or(Refused::Field("type", "must be virtual or physical"))?,
         state: state.ok_or(Refused::Field("state", "must be a card's state"))?,
-        label: label.to_owned(),
+        label,
+        product: optional("product", row.product.as_ref(), is_word, word)?,
+        unique_no: optional(
+            "card_unique_no",
+            row.card_unique_no.as_ref(),
+            is_unique_no,
+            "must be 1 to 64 printable ASCII characters without a space",
+        )?,
+        holder_no: optional("cardholder_no", row.cardholder_no.as_ref(), is_word, word)?,
         clear: ClearCard {
             number,
             expiry: Expiry::parse(&row.expiry)?,

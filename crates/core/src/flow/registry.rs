@@ -5,7 +5,7 @@ use ipnet::IpNet;
 
 use super::{Fault, Service};
 use crate::audit::{Kind, Source, Target};
-use crate::card::{Card, Kind as CardKind, State};
+use crate::card::{Card, Kind as CardKind, Label, State};
 use crate::clock::Time;
 use crate::id::{AccountId, CardId, CardNo, CredentialId, MerchantId, PersonId};
 use crate::merchant::{Admission, Credential, CredentialState, Scope};
@@ -30,7 +30,13 @@ pub struct NewCard {
     /// Its state.
     pub state: State,
     /// What people call it.
-    pub label: String,
+    pub label: Label,
+    /// What it is sold as ([`Card::product`]).
+    pub product: Option<String>,
+    /// What the merchant named it ([`Card::unique_no`]).
+    pub unique_no: Option<String>,
+    /// Its holder's number ([`Card::holder_no`]).
+    pub holder_no: Option<String>,
     /// The clear values.
     pub clear: ClearCard,
 }
@@ -89,9 +95,13 @@ impl Service {
             state: new.state,
             network: new.clear.number.network(),
             last_four: new.clear.number.last_four(),
-            label: new.label,
+            label: new.label.into(),
+            product: new.product,
+            unique_no: new.unique_no,
+            holder_no: new.holder_no,
             sealed,
             created_at: now,
+            updated_at: now,
         };
         Ok((Change::AddCard(Box::new(card)), event))
     }

@@ -10,7 +10,7 @@ use super::*;
 use crate::audit::{Kind, Source, Target};
 use crate::card::State as CardState;
 use crate::id::{CardId, DeliveryId, SessionId};
-use crate::port::{Admin as _, Change, Outbox as _, Take};
+use crate::port::{Admin as _, Audit as _, Change, Outbox as _, Take};
 use crate::testing::sample::{self, START};
 use crate::testing::{Fault, Faulty, Memory};
 
@@ -168,9 +168,7 @@ fn take(now: Time) -> Take {
 
 async fn change(store: &Faulty<Memory>, card: u8, at: Time) -> bool {
     let state = CardState::Suspended;
-    let change = Change::SetCardState(sample::card(card).id, state);
-    let changed = store.change(vec![(change, sample::moved(card, state, at))]);
-    changed.await.is_ok()
+    store.record(sample::moved(card, state, at)).await.is_ok()
 }
 
 #[tokio::test]

@@ -15,15 +15,18 @@
 //! To add a verb: here, with its guarantee; in [`crate::testing`]'s two stores; a case in the
 //! contract suite; then in each adapter.
 
+mod cards;
 mod outbox;
 
 use async_trait::async_trait;
 
+pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
+
 use crate::audit::{Entry, Event};
-use crate::card::{Card, State};
+use crate::card::Card;
 use crate::clock::Time;
 use crate::hook::Subscription;
-use crate::id::{CardId, CardNo, EmbedId, MerchantId, PersonId, SubscriptionId};
+use crate::id::{CardId, CardNo, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, Record, TokenHash, TokenKey,
@@ -206,25 +209,12 @@ pub enum Change {
     SetEmbed(Embed),
     /// Adds a card.
     AddCard(Box<Card>),
-    /// Sets a card's state.
-    SetCardState(CardId, State),
     /// Adds a subscription.
     AddSubscription(Box<Subscription>),
     /// Puts a subscription in place of the one with its id.
     SetSubscription(Box<Subscription>),
     /// Removes a subscription and its deliveries.
     RemoveSubscription(SubscriptionId),
-}
-
-/// Which cards to list.
-#[derive(Clone, Debug, Default)]
-pub struct CardFilter {
-    /// Of this merchant.
-    pub merchant: Option<MerchantId>,
-    /// Of this person.
-    pub person: Option<PersonId>,
-    /// In this state.
-    pub state: Option<State>,
 }
 
 /// The registry, for operators.
@@ -247,9 +237,6 @@ pub trait Admin: Send + Sync {
     /// All embeds, by id.
     async fn embeds(&self) -> Result<Vec<Embed>>;
 
-    /// Up to `limit` cards after the `offset` first, in the order in which they came.
-    async fn cards(&self, filter: &CardFilter, offset: usize, limit: usize) -> Result<Vec<Card>>;
-
     /// Raises the epoch: no token and no login issued before is good any more. Returns the new one.
     async fn raise_epoch(&self, event: Event) -> Result<Epoch>;
 
@@ -271,9 +258,9 @@ pub trait Keys: Send + Sync {
 }
 
 /// Everything a deployment needs of its store.
-pub trait Store: Registry + Tokens + Audit + Admin + Keys + Outbox {}
+pub trait Store: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox {}
 
-impl<S: Registry + Tokens + Audit + Admin + Keys + Outbox> Store for S {}
+impl<S: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox> Store for S {}
 
 /// For adapters: applies a decision's write through two closures, so that no adapter forgets the
 /// event of a change.

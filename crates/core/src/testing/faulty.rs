@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use async_trait::async_trait;
 
 use crate::audit::{Entry, Event, Source};
-use crate::card::Card;
+use crate::card::{Card, Changed, Relabel, Transition};
 use crate::clock::Time;
 use crate::hook::{Attempted, Bell, Delivery, Subscription};
 use crate::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::port::{
-    Admin, Audit, CardFilter, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued,
-    Keys, Outbox, Registry, Replay, Result, Selection, Store, Swept, Take, Taken, Tokens,
-    WrappedKey,
+    Admin, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counts, DeliveryFilter, Due, Error,
+    Issue, Issued, Keys, Outbox, Paging, Registry, Replay, Result, Selection, Store, Swept, Take,
+    Taken, Tokens, WrappedKey,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
 
@@ -110,6 +110,19 @@ impl<S: Store> Tokens for Faulty<S> {
 }
 
 #[async_trait]
+impl<S: Store> Cards for Faulty<S> {
+    async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
+        self.inner.list_cards(filter, paging).await
+    }
+    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
+        self.write(self.inner.transition_card(transition)).await
+    }
+    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
+        self.write(self.inner.relabel_card(relabel)).await
+    }
+}
+
+#[async_trait]
 impl<S: Store> Audit for Faulty<S> {
     async fn record(&self, event: Event) -> Result<()> {
         self.write(self.inner.record(event)).await
@@ -138,9 +151,6 @@ impl<S: Store> Admin for Faulty<S> {
     }
     async fn embeds(&self) -> Result<Vec<Embed>> {
         self.inner.embeds().await
-    }
-    async fn cards(&self, filter: &CardFilter, offset: usize, limit: usize) -> Result<Vec<Card>> {
-        self.inner.cards(filter, offset, limit).await
     }
     async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
         self.write(self.inner.raise_epoch(event)).await

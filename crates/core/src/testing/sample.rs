@@ -3,6 +3,7 @@
 use crate::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use crate::card::{
     Card, CardNumber, Field, Fields, Kind, LastFour, Network, SealedCard, SealedCvv, State,
+    Transition,
 };
 use crate::clock::Time;
 use crate::hook::{Endpoint, Form, Subscription};
@@ -13,7 +14,7 @@ use crate::id::{
 use crate::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Scope, SealedSecret,
 };
-use crate::port::Issue;
+use crate::port::{CardRef, Issue};
 use crate::token::{self, Claim, Epoch, Operation, Record, TTL, Thumbprint, TokenHash, TokenKey};
 
 /// When the samples happen: 2026-01-01T00:00:00Z.
@@ -83,6 +84,9 @@ pub fn card(n: u8) -> Card {
         network: Network::Visa,
         last_four: id(LastFour::try_from(format!("{n:04}"))),
         label: format!("Card {n}"),
+        product: None,
+        unique_no: Some(format!("unique-{n}")),
+        holder_no: None,
         sealed: SealedCard {
             dek: vec![n; 61],
             pan: vec![n; 45],
@@ -95,6 +99,7 @@ pub fn card(n: u8) -> Card {
             pan_index: [n; 32],
         },
         created_at: START,
+        updated_at: START,
     }
 }
 
@@ -205,4 +210,17 @@ pub fn moved(n: u8, to: State, at: Time) -> Event {
     event.detail.from = Some(State::Active.as_str().into());
     event.detail.to = Some(to.as_str().into());
     event
+}
+
+/// The server's wish that card `n` go to `to`; from active, [`moved`] is its event.
+pub fn transition(n: u8, to: State, at: Time) -> Transition {
+    Transition {
+        merchant: merchant(1).id,
+        card: CardRef::Id(card(n).id),
+        to,
+        from: None,
+        reason: None,
+        at,
+        source: Source::server(),
+    }
 }

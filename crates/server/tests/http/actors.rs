@@ -4,9 +4,11 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cardveil_core::audit::{Entry, Kind};
-use cardveil_core::card::State;
+use cardveil_core::card::{Changed, State, Transition};
 use cardveil_core::merchant::{Credential, Embed, Merchant as MerchantRow};
-use cardveil_core::port::{Admin as _, Audit as _, Change, Selection, Tokens as _};
+use cardveil_core::port::{
+    Admin as _, Audit as _, CardRef, Cards as _, Change, Selection, Tokens as _,
+};
 use cardveil_core::testing::sample;
 use cardveil_core::token::{ClientToken, TokenHash};
 use cardveil_seal::Sealed;
@@ -255,8 +257,20 @@ impl<'w> Operator<'w> {
     }
 
     pub(crate) async fn set_card(&self, id: &str, state: State) {
-        let change = Change::SetCardState(id.parse().unwrap(), state);
-        self.change(change, Kind::CardChanged).await;
+        let transition = Transition {
+            merchant: sample::merchant(1).id,
+            card: CardRef::Id(id.parse().unwrap()),
+            to: state,
+            from: None,
+            reason: None,
+            at: self.world.app.service.now(),
+            source: sample::operator(),
+        };
+        let changed = self.world.store.transition_card(transition).await.unwrap();
+        assert!(
+            matches!(changed, Changed::Done(_) | Changed::Already(_)),
+            "{changed:?}"
+        );
     }
 
     pub(crate) async fn set_merchant(&self, n: u8, set: impl FnOnce(&mut MerchantRow)) {

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use axum::body::Body;
 use cardveil_core::Service;
 use cardveil_core::audit::Kind;
-use cardveil_core::card::{CardNumber, CardholderName, Cvv, Environment, Expiry, State};
+use cardveil_core::card::{
+    CardNumber, CardholderName, Cvv, Environment, Expiry, Kind as CardKind, Label, State,
+};
 use cardveil_core::flow::{NewCard, NewCredential, NewKey};
 use cardveil_core::id::{CardNo, PersonId};
 use cardveil_core::merchant::Scope;
@@ -230,27 +232,30 @@ impl World {
     async fn add_card(
         &self,
         merchant: u8,
-        (no, id): (&str, &str),
+        names: (&str, &str),
         person: &str,
-        (number, cvv): (&str, Option<&str>),
+        values: (&str, Option<&str>),
     ) {
-        let number = CardNumber::parse(number).unwrap();
-        let new = NewCard {
-            id: Some(id.parse().unwrap()),
-            no: CardNo::parse(no).unwrap(),
-            merchant: sample::merchant(merchant).id,
-            account: ACCOUNT.parse().unwrap(),
-            person: person.parse().unwrap(),
-            kind: cardveil_core::card::Kind::Physical,
-            state: State::Active,
-            label: "A card".to_owned(),
-            clear: ClearCard {
-                cvv: cvv.map(|cvv| Cvv::parse(cvv, number.network()).unwrap()),
-                expiry: Expiry::new(12, 2030).unwrap(),
-                name: CardholderName::parse("A \"CARDHOLDER\"").unwrap(),
-                number,
-            },
-        };
+        self.add(new_card(merchant, names, person, values)).await;
+    }
+
+    /// Adds a card of merchant 1 and [`PERSON`] that is of this kind and in this state, and tells
+    /// its two names.
+    pub(crate) async fn card_in(&self, n: u8, kind: CardKind, state: State) -> (String, String) {
+        let (no, id) = (
+            format!("C{n}"),
+            format!("{n:08x}-0000-4000-8000-000000000000"),
+        );
+        self.add(NewCard {
+            kind,
+            state,
+            ..new_card(1, (&no, &id), PERSON, (PAN, Some(CVV)))
+        })
+        .await;
+        (no, id)
+    }
+
+    pub(crate) async fn add(&self, new: NewCard) {
         let change = self
             .app
             .service
@@ -395,5 +400,34 @@ impl Answer {
             Err(_) => text.push_str(self.text()),
         }
         text
+    }
+}
+
+/// An active physical card of [`ACCOUNT`].
+pub(crate) fn new_card(
+    merchant: u8,
+    (no, id): (&str, &str),
+    person: &str,
+    (number, cvv): (&str, Option<&str>),
+) -> NewCard {
+    let number = CardNumber::parse(number).unwrap();
+    NewCard {
+        id: Some(id.parse().unwrap()),
+        no: CardNo::parse(no).unwrap(),
+        merchant: sample::merchant(merchant).id,
+        account: ACCOUNT.parse().unwrap(),
+        person: person.parse().unwrap(),
+        kind: CardKind::Physical,
+        state: State::Active,
+        label: Label::parse("A card").unwrap(),
+        product: None,
+        unique_no: None,
+        holder_no: None,
+        clear: ClearCard {
+            cvv: cvv.map(|cvv| Cvv::parse(cvv, number.network()).unwrap()),
+            expiry: Expiry::new(12, 2030).unwrap(),
+            name: CardholderName::parse("A \"CARDHOLDER\"").unwrap(),
+            number,
+        },
     }
 }

@@ -28,6 +28,7 @@
 //! that opens a file of the version before. Migrations go forward only and run in one transaction,
 //! so a program of the version before must be stopped first; it refuses the file afterwards.
 
+mod cards;
 mod fault;
 mod fence;
 mod open;
@@ -46,8 +47,8 @@ use cardveil_core::hook::{Attempted, Bell, Delivery, Subscription};
 use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
-    Admin, Audit, CardFilter, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Keys,
-    Outbox, Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens, WrappedKey,
+    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Keys, Outbox,
+    Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens, WrappedKey,
 };
 use cardveil_core::token::{
     Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
@@ -57,9 +58,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use self::outbox::{delivery_columns, subscription_columns};
 use self::readers::Readers;
-use self::rows::{
-    Json, Name, Text, card_columns, credential_columns, embed_columns, merchant_columns,
-};
+use self::rows::{Json, Text, credential_columns, embed_columns, merchant_columns};
 use self::writer::Writer;
 
 pub use self::open::{OpenError, Opened, Options, Raised, Why};
@@ -166,27 +165,17 @@ impl Registry for Sqlite {
     }
 
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
-        const BY_NO: &str = concat!(
-            "SELECT ",
-            card_columns!(),
-            " FROM card WHERE merchant = ?1 AND no = ?2"
-        );
-        const BY_ID: &str = concat!(
-            "SELECT ",
-            card_columns!(),
-            " FROM card WHERE id = ?2 AND merchant = ?1"
-        );
         let merchant = merchant.as_str();
         self.readers.read(|connection| match card {
             CardRef::No(no) => first(
                 connection,
-                BY_NO,
+                cards::BY_NO,
                 params![merchant, no.as_str()],
                 rows::card,
             ),
             CardRef::Id(id) => first(
                 connection,
-                BY_ID,
+                cards::BY_ID,
                 params![merchant, id.as_bytes()],
                 rows::card,
             ),
@@ -293,35 +282,6 @@ impl Admin for Sqlite {
         const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
         self.readers
             .read(|connection| all(connection, SQL, [], rows::embed))
-    }
-
-    async fn cards(&self, filter: &CardFilter, offset: usize, limit: usize) -> Result<Vec<Card>> {
-        let CardFilter {
-            merchant,
-            person,
-            state,
-        } = filter;
-        let merchant = merchant.as_ref().map(MerchantId::as_str);
-        let person = person.as_ref().map(|person| *person.as_bytes());
-        let state = state.map(Name);
-        let (offset, limit) = (sql_count(offset), sql_count(limit));
-        let mut sql = concat!("SELECT ", card_columns!(), " FROM card WHERE true").to_owned();
-        let mut params: Vec<(&str, &dyn ToSql)> = vec![(":offset", &offset), (":limit", &limit)];
-        if merchant.is_some() {
-            sql.push_str(" AND merchant = :merchant");
-            params.push((":merchant", &merchant));
-        }
-        if person.is_some() {
-            sql.push_str(" AND person = :person");
-            params.push((":person", &person));
-        }
-        if state.is_some() {
-            sql.push_str(" AND state = :state");
-            params.push((":state", &state));
-        }
-        sql.push_str(" ORDER BY seq LIMIT :limit OFFSET :offset");
-        self.readers
-            .read(|connection| all(connection, &sql, params.as_slice(), rows::card))
     }
 
     async fn raise_epoch(&self, event: Event) -> Result<Epoch> {

@@ -46,11 +46,6 @@ fn make(batch: &Batch<'_>, change: &Change) -> Made {
         Change::AddEmbed(embed) => of_merchant(batch, &embed.merchant, || add_embed(batch, embed)),
         Change::SetEmbed(embed) => of_merchant(batch, &embed.merchant, || set_embed(batch, embed)),
         Change::AddCard(card) => of_merchant(batch, &card.merchant, || add_card(batch, card)),
-        Change::SetCardState(id, state) => set(
-            batch,
-            "UPDATE card SET state = ?2 WHERE id = ?1",
-            params![id.as_bytes(), Name(state)],
-        ),
         Change::AddSubscription(new) => {
             of_merchant(batch, &new.merchant, || outbox::add(batch, new))
         }
@@ -205,8 +200,10 @@ fn add_card(batch: &Batch<'_>, card: &Card) -> Made {
     add(
         batch,
         "INSERT INTO card (id, no, merchant, account, person, kind, state, network, last_four,
-             label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
+             product, unique_no, holder_no)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19, ?20, ?21, ?22)
          ON CONFLICT DO NOTHING",
         params![
             card.id.as_bytes(),
@@ -227,6 +224,10 @@ fn add_card(batch: &Batch<'_>, card: &Card) -> Made {
             cvv.map(|cvv| &cvv.cvv),
             card.sealed.pan_index,
             card.created_at.millis(),
+            card.updated_at.millis(),
+            card.product,
+            card.unique_no,
+            card.holder_no,
         ],
     )
 }

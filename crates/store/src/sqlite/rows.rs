@@ -240,8 +240,10 @@ pub(super) fn embed(row: &Row<'_>) -> rusqlite::Result<Embed> {
 /// The columns that [`card`] reads, first in a row.
 macro_rules! card_columns {
     () => {
-        "id, no, merchant, account, person, kind, state, network, last_four, label, dek, pan, \
-         expiry, name, cvv_dek, cvv, pan_index, created_at"
+        "card.id, card.no, card.merchant, card.account, card.person, card.kind, card.state, \
+         card.network, card.last_four, card.label, card.dek, card.pan, card.expiry, card.name, \
+         card.cvv_dek, card.cvv, card.pan_index, card.created_at, card.updated_at, card.product, \
+         card.unique_no, card.holder_no, card.seq"
     };
 }
 pub(super) use card_columns;
@@ -249,6 +251,7 @@ pub(super) use card_columns;
 pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
     let cvv_dek: Option<Vec<u8>> = row.get(14)?;
     let cvv: Option<Vec<u8>> = row.get(15)?;
+    let created_at = time(row, 17)?;
     Ok(Card {
         id: CardId::from_bytes(row.get(0)?),
         no: text(row, 1)?,
@@ -268,8 +271,19 @@ pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
             cvv: cvv_dek.zip(cvv).map(|(dek, cvv)| SealedCvv { dek, cvv }),
             pan_index: row.get(16)?,
         },
-        created_at: time(row, 17)?,
+        product: row.get(19)?,
+        unique_no: row.get(20)?,
+        holder_no: row.get(21)?,
+        created_at,
+        updated_at: row
+            .get::<_, Option<_>>(18)?
+            .map_or(created_at, Time::from_millis),
     })
+}
+
+/// A card with its place in the order in which they came.
+pub(super) fn placed_card(row: &Row<'_>) -> rusqlite::Result<(i64, Card)> {
+    Ok((row.get(22)?, card(row)?))
 }
 
 pub(super) fn wrapped_key(row: &Row<'_>) -> rusqlite::Result<WrappedKey> {

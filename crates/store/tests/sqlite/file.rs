@@ -6,8 +6,8 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, Field};
 use cardveil_core::clock::Time;
 use cardveil_core::port::{
-    Admin, Audit, CardFilter, CardRef, Change, Class, Error, Idempotency, Issued, Keys, Outbox,
-    Registry, Take, Tokens, WrappedKey,
+    Admin, Audit, CardFilter, CardRef, Cards, Change, Class, Error, Idempotency, Issued, Keys,
+    Outbox, Paging, Registry, Take, Tokens, WrappedKey,
 };
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{self, State, Verdict};
@@ -72,8 +72,11 @@ async fn a_reopened_store_has_everything() {
         .await
         .unwrap();
     assert_eq!(found, Some(card));
-    let filter = CardFilter::default();
-    assert_eq!(store.cards(&filter, 0, 10).await.unwrap().len(), 1);
+    let listed = store
+        .list_cards(&CardFilter::default(), Paging::default())
+        .await
+        .unwrap();
+    assert_eq!(listed.count, 1);
 }
 
 #[tokio::test]
@@ -145,26 +148,48 @@ fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
     assert!(home.open().1.created);
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     let pragma = |name: &str| raw.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(pragma("user_version"), Ok(2));
+    assert_eq!(pragma("user_version"), Ok(3));
     assert_eq!(pragma("application_id"), Ok(0x4356_4549));
     drop(raw);
     assert!(!home.open().1.created);
 }
 
-/// A file as the program of version 1 left it.
+/// A file as the program of version 1 left it: a card of then keeps what it had, and was last changed
+/// when it came.
 #[tokio::test]
-async fn a_file_of_version_1_gets_its_outbox() {
+async fn a_file_of_version_1_is_brought_to_the_newest() {
     let home = Home::new();
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     raw.execute_batch(include_str!("../../src/sqlite/migrations/0001_start.sql"))
         .unwrap();
+    raw.execute_batch(
+        "INSERT INTO merchant VALUES ('mer_1', 'Merchant 1', 'active', 1, 1767225600000);
+         INSERT INTO card (id, no, merchant, account, person, kind, state, network, last_four,
+             label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at)
+         VALUES (unhex('01010101010101010101010101010101'), 'C1', 'mer_1', 'F50091',
+             unhex('01010101010101010101010101010101'), 'virtual', 'active', 'visa', '0001',
+             'Card 1', x'01', x'02', x'03', x'04', NULL, NULL,
+             unhex('0101010101010101010101010101010101010101010101010101010101010101'),
+             1767225600000);",
+    )
+    .unwrap();
     raw.pragma_update(None, "application_id", 0x4356_4549)
         .unwrap();
     raw.pragma_update(None, "user_version", 1).unwrap();
     drop(raw);
     let (store, opened) = home.open();
     assert!(!opened.created);
-    with_merchant(&store).await;
+    let mut expected = sample::card(1);
+    expected.unique_no = None;
+    (expected.sealed.dek, expected.sealed.pan) = (vec![1], vec![2]);
+    (expected.sealed.expiry, expected.sealed.name) = (vec![3], vec![4]);
+    expected.sealed.cvv = None;
+    let paging = Paging {
+        limit: 10,
+        ..Paging::default()
+    };
+    let listed = store.list_cards(&CardFilter::default(), paging).await;
+    assert_eq!(listed.unwrap().cards, [expected]);
     let subscription = sample::subscription(1);
     let change = Change::AddSubscription(Box::new(subscription));
     let event = sample::event(Kind::WebhookAdded, START);
@@ -235,12 +260,12 @@ fn a_newer_file_is_refused_with_what_to_do() {
         raw.pragma_update(None, "user_version", 7).unwrap();
     });
     assert!(
-        matches!(error, OpenError::Newer { found: 7, known: 2 }),
+        matches!(error, OpenError::Newer { found: 7, known: 3 }),
         "{error:?}"
     );
     assert_eq!(
         error.to_string(),
-        "the database is of version 7 and this program knows versions up to 2: run the program \
+        "the database is of version 7 and this program knows versions up to 3: run the program \
          that wrote it, or restore a backup from before the upgrade"
     );
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::super::sample::{self, START};
 use super::{after, log_len, log_of, with_merchant};
 use crate::audit::{Event, Kind, Outcome, Topic};
-use crate::card::State as CardState;
+use crate::card::{Changed, State as CardState};
 use crate::clock::Time;
 use crate::hook::delivery::{PATIENCE, RETENTION};
 use crate::hook::{Answer, Attempted, Delivery, Endpoint, Form, State, Subscription};
@@ -36,9 +36,8 @@ async fn with_subscription(store: &dyn Store) {
 
 /// Card `n` changes its state.
 async fn moves(store: &dyn Store, n: u8, to: CardState, at: Time) {
-    let change = Change::SetCardState(sample::card(n).id, to);
-    let event = sample::moved(n, to, at);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    let moved = store.transition_card(sample::transition(n, to, at)).await;
+    assert!(matches!(moved, Ok(Changed::Done(_))), "{moved:?}");
 }
 
 async fn take(store: &dyn Store, now: Time) -> Vec<Due> {
@@ -86,7 +85,7 @@ pub async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn Store) 
     let bell = store.bell();
     let rung = bell.times();
     let event = sample::moved(1, CardState::Suspended, after(5));
-    let change = Change::SetCardState(sample::card(9).id, CardState::Suspended);
+    let change = Change::SetEmbed(sample::embed(9));
     let refused = store.change(vec![(change, event.clone())]).await.unwrap();
     assert_eq!(refused, [Err(Taken::NoMerchant)]);
     assert_eq!(all(store).await, []);

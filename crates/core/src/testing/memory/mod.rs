@@ -1,5 +1,6 @@
 //! A store in memory: the contract in its plainest form. It is lost when dropped.
 
+mod cards;
 mod outbox;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ use crate::hook::{Bell, Delivery, Subscription};
 use crate::id::{EmbedId, MerchantId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::port::{
-    Admin, Audit, CardFilter, CardRef, Change, Idempotency, Issue, Issued, Keys, Registry, Result,
-    Selection, Swept, Taken, Tokens, WrappedKey, apply,
+    Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, Keys, Registry, Result, Selection,
+    Swept, Taken, Tokens, WrappedKey, apply,
 };
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, RETENTION, Record, TokenKey,
@@ -116,10 +117,6 @@ impl Inner {
                 }))?;
                 self.cards.push(*new);
             }
-            Change::SetCardState(id, state) => {
-                let card = self.cards.iter_mut().find(|card| card.id == id);
-                card.ok_or(Taken::NoMerchant)?.state = state;
-            }
             Change::AddSubscription(new) => {
                 known(&new.merchant)?;
                 free(self.subscriptions.iter().any(|s| s.id == new.id))?;
@@ -166,19 +163,7 @@ impl Registry for Memory {
     }
 
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
-        let found = self
-            .inner()
-            .cards
-            .iter()
-            .find(|known| {
-                known.merchant == *merchant
-                    && match card {
-                        CardRef::No(no) => known.no == *no,
-                        CardRef::Id(id) => known.id == *id,
-                    }
-            })
-            .cloned();
-        Ok(found)
+        Ok(self.inner().find_card(merchant, card).cloned())
     }
 }
 
@@ -328,19 +313,6 @@ impl Admin for Memory {
 
     async fn embeds(&self) -> Result<Vec<Embed>> {
         Ok(self.inner().embeds.values().cloned().collect())
-    }
-
-    async fn cards(&self, filter: &CardFilter, offset: usize, limit: usize) -> Result<Vec<Card>> {
-        let inner = self.inner();
-        let matching = inner.cards.iter().filter(|card| {
-            filter
-                .merchant
-                .as_ref()
-                .is_none_or(|merchant| *merchant == card.merchant)
-                && filter.person.is_none_or(|person| person == card.person)
-                && filter.state.is_none_or(|state| state == card.state)
-        });
-        Ok(matching.skip(offset).take(limit).cloned().collect())
     }
 
     async fn raise_epoch(&self, event: Event) -> Result<Epoch> {

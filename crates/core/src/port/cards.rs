@@ -1,0 +1,110 @@
+//! Cards: their lists and their changes. Adding one is an operator's change ([`super::Change`]), and
+//! looking one up is [`super::Registry::card`].
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::card::{Card, Changed, Relabel, State, Transition};
+use crate::clock::Time;
+use crate::id::{AccountId, CardNo, MerchantId, PersonId};
+
+/// Which cards to list: those that meet everything that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardFilter {
+    /// Of this merchant. Only operators leave it out.
+    pub merchant: Option<MerchantId>,
+    /// Of this person, because the caller sees no other's cards.
+    pub sight: Option<PersonId>,
+    /// Of this person, because the caller asks for theirs.
+    pub person: Option<PersonId>,
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// In one of these states; in any when empty.
+    pub states: Vec<State>,
+    /// Added at this moment or later.
+    pub created_from: Option<Time>,
+    /// Added at this moment or earlier.
+    pub created_to: Option<Time>,
+    /// Whose label holds this text, whatever the case of its ASCII letters, or whose last four
+    /// digits are this.
+    pub search: Option<String>,
+    /// Whose holder has this number.
+    pub holder_no: Option<String>,
+    /// That the merchant named so.
+    pub unique_no: Option<String>,
+    /// With this order number.
+    pub no: Option<CardNo>,
+}
+
+impl CardFilter {
+    /// Whether `card` is one of them. For stores without a language for questions, and for tests.
+    pub fn admits(&self, card: &Card) -> bool {
+        fn is<T: PartialEq>(asked: Option<&T>, given: &T) -> bool {
+            asked.is_none_or(|asked| asked == given)
+        }
+        let found = self.search.as_ref().is_none_or(|text| {
+            let folded = |text: &str| text.to_ascii_lowercase();
+            folded(&card.label).contains(&folded(text)) || card.last_four.as_str() == text
+        });
+        is(self.merchant.as_ref(), &card.merchant)
+            && is(self.sight.as_ref(), &card.person)
+            && is(self.person.as_ref(), &card.person)
+            && is(self.account.as_ref(), &card.account)
+            && (self.states.is_empty() || self.states.contains(&card.state))
+            && self.created_from.is_none_or(|from| from <= card.created_at)
+            && self.created_to.is_none_or(|to| card.created_at <= to)
+            && found
+            && (self.holder_no.is_none() || self.holder_no == card.holder_no)
+            && (self.unique_no.is_none() || self.unique_no == card.unique_no)
+            && is(self.no.as_ref(), &card.no)
+    }
+}
+
+/// In which order a list runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// In the order in which the cards came.
+    #[default]
+    OldestFirst,
+    /// Against it.
+    NewestFirst,
+}
+
+/// Which part of a list to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paging {
+    /// In which order.
+    pub order: Order,
+    /// Only what comes after this place, which [`CardPage::next`] told. Unlike an offset it stays
+    /// right when cards are added meanwhile.
+    pub after: Option<i64>,
+    /// Skip so many.
+    pub offset: usize,
+    /// Answer at most so many.
+    pub limit: usize,
+}
+
+/// Part of a list, and the length of the whole, of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardPage {
+    /// The cards.
+    pub cards: Vec<Card>,
+    /// How many there are in all, whatever [`Paging`] says.
+    pub count: u64,
+    /// The place of the last card here, when there are more after it.
+    pub next: Option<i64>,
+}
+
+/// Cards. Changes are decided inside the write, over the card as it then is.
+#[async_trait]
+pub trait Cards: Send + Sync {
+    /// The cards that `filter` admits, and how many, in one snapshot. A place in the list, once
+    /// given to a card, is never another's.
+    async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage>;
+
+    /// Applies [`Transition::decide`].
+    async fn transition_card(&self, transition: Transition) -> Result<Changed>;
+
+    /// Applies [`Relabel::decide`].
+    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed>;
+}

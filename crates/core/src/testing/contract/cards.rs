@@ -1,0 +1,367 @@
+//! The cases of [`crate::port::Cards`].
+
+use futures_util::future::join_all;
+
+use super::{after, log_len, log_of, sample, with_merchant};
+use crate::audit::{Event, Kind};
+use crate::card::{Card, Changed, Label, Reason, Relabel, State, Transition};
+use crate::id::{AccountId, CardNo, MerchantId, PersonId};
+use crate::port::{CardFilter, CardPage, CardRef, Change, Order, Paging, Store};
+
+async fn with_cards(store: &dyn Store, cards: impl IntoIterator<Item = Card>) {
+    let event = || sample::event(Kind::CardAdded, sample::START);
+    let changes = cards
+        .into_iter()
+        .map(|card| (Change::AddCard(Box::new(card)), event()))
+        .collect();
+    let added = store.change(changes).await.unwrap();
+    assert!(added.iter().all(Result::is_ok), "{added:?}");
+}
+
+fn numbers(page: &CardPage) -> Vec<String> {
+    page.cards.iter().map(|card| card.no.to_string()).collect()
+}
+
+/// Whatever the limit, the offset and the order: pages one after the other make the whole, and each
+/// tells its length.
+pub async fn cards_are_listed_in_pages_that_make_the_whole(store: &dyn Store) {
+    with_merchant(store).await;
+    with_cards(store, (2..=9).map(sample::card)).await;
+    let filter = CardFilter::default();
+    let oldest: Vec<_> = (1..=9).map(|n| format!("C{n}")).collect();
+    let newest: Vec<_> = oldest.iter().rev().cloned().collect();
+    for (order, whole) in [(Order::OldestFirst, oldest), (Order::NewestFirst, newest)] {
+        for limit in 1..=10 {
+            let (mut by_offset, mut by_place, mut after) = (Vec::new(), Vec::new(), None);
+            for offset in (0..12).step_by(limit) {
+                let paging = Paging {
+                    order,
+                    after: None,
+                    offset,
+                    limit,
+                };
+                let page = store.list_cards(&filter, paging).await.unwrap();
+                assert_eq!(page.count, 9, "{paging:?}");
+                assert_eq!(page.next.is_some(), offset + limit < 9, "{paging:?}");
+                by_offset.extend(numbers(&page));
+            }
+            loop {
+                let paging = Paging {
+                    order,
+                    after,
+                    offset: 0,
+                    limit,
+                };
+                let page = store.list_cards(&filter, paging).await.unwrap();
+                assert_eq!(page.count, 9, "{paging:?}");
+                by_place.extend(numbers(&page));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(by_offset, whole, "limit {limit}");
+            assert_eq!(by_place, whole, "limit {limit}");
+        }
+        let none = Paging {
+            order,
+            ..Paging::default()
+        };
+        let page = store.list_cards(&filter, none).await.unwrap();
+        assert_eq!((page.cards.len(), page.count), (0, 9), "no limit, no cards");
+    }
+}
+
+/// Each alone, and together; what is listed is what [`CardFilter::admits`].
+pub async fn cards_are_listed_by_every_filter(store: &dyn Store) {
+    with_merchant(store).await;
+    let cards = with_various(store).await;
+    for (filter, expected) in filters().into_iter().chain(searches()) {
+        let paging = Paging {
+            limit: 100,
+            ..Paging::default()
+        };
+        let page = store.list_cards(&filter, paging).await.unwrap();
+        assert_eq!(numbers(&page), expected, "{filter:?}");
+        assert_eq!(page.count, expected.len() as u64, "{filter:?}");
+        let admitted: Vec<_> = cards.iter().filter(|card| filter.admits(card)).collect();
+        assert_eq!(
+            page.cards.iter().collect::<Vec<_>>(),
+            admitted,
+            "{filter:?}"
+        );
+    }
+}
+
+/// Cards that differ in what can be asked for.
+async fn with_various(store: &dyn Store) -> Vec<Card> {
+    let mut cards: Vec<_> = (1..=6).map(sample::card).collect();
+    cards[1].state = State::Suspended;
+    cards[1].label = String::from("Petrol 100% OFF");
+    cards[2].state = State::Terminated;
+    cards[2].person = PersonId::from_bytes([2; 16]);
+    cards[3].account = AccountId::parse("F2").unwrap();
+    cards[3].holder_no = Some("H4".to_owned());
+    cards[3].product = Some("gold".to_owned());
+    cards[4].merchant = sample::merchant(2).id;
+    cards[4].no = CardNo::parse("C4").unwrap();
+    cards[5].created_at = after(60);
+    cards[5].updated_at = after(61);
+    cards[5].unique_no = None;
+    with_cards(store, cards.iter().skip(1).cloned()).await;
+    cards
+}
+
+fn filters() -> Vec<(CardFilter, Vec<&'static str>)> {
+    let all = CardFilter::default;
+    let merchant = |n: u8| CardFilter {
+        merchant: Some(sample::merchant(n).id),
+        ..all()
+    };
+    let states = |states: &[State]| CardFilter {
+        states: states.to_vec(),
+        ..merchant(1)
+    };
+    let (one, two) = (
+        Some(PersonId::from_bytes([1; 16])),
+        Some(PersonId::from_bytes([2; 16])),
+    );
+    let between = |from: Option<u64>, to: Option<u64>| CardFilter {
+        created_from: from.map(after),
+        created_to: to.map(after),
+        ..merchant(1)
+    };
+    vec![
+        (all(), vec!["C1", "C2", "C3", "C4", "C4", "C6"]),
+        (merchant(1), vec!["C1", "C2", "C3", "C4", "C6"]),
+        (merchant(2), vec!["C4"]),
+        (merchant(9), vec![]),
+        (states(&[State::Suspended]), vec!["C2"]),
+        (
+            states(&[State::Terminated, State::Suspended]),
+            vec!["C2", "C3"],
+        ),
+        (states(&[State::Failed]), vec![]),
+        (
+            CardFilter {
+                person: two,
+                ..merchant(1)
+            },
+            vec!["C3"],
+        ),
+        (
+            CardFilter {
+                sight: two,
+                ..merchant(1)
+            },
+            vec!["C3"],
+        ),
+        (
+            CardFilter {
+                sight: two,
+                person: one,
+                ..merchant(1)
+            },
+            vec![],
+        ),
+        (
+            CardFilter {
+                account: Some(AccountId::parse("F2").unwrap()),
+                ..merchant(1)
+            },
+            vec!["C4"],
+        ),
+        (between(Some(0), Some(59)), vec!["C1", "C2", "C3", "C4"]),
+        (between(Some(60), None), vec!["C6"]),
+        (between(Some(1), Some(60)), vec!["C6"]),
+        (between(Some(61), None), vec![]),
+        (
+            CardFilter {
+                holder_no: Some("H4".into()),
+                ..merchant(1)
+            },
+            vec!["C4"],
+        ),
+        (
+            CardFilter {
+                unique_no: Some("unique-3".into()),
+                ..merchant(1)
+            },
+            vec!["C3"],
+        ),
+        (
+            CardFilter {
+                no: Some(CardNo::parse("C4").unwrap()),
+                ..merchant(1)
+            },
+            vec!["C4"],
+        ),
+    ]
+}
+
+/// A label's text, whatever the case of ASCII letters and with no letter of special meaning, or four
+/// digits.
+fn searches() -> Vec<(CardFilter, Vec<&'static str>)> {
+    let search = |text: &str| CardFilter {
+        merchant: Some(sample::merchant(1).id),
+        search: Some(text.to_owned()),
+        ..CardFilter::default()
+    };
+    vec![
+        (search("petROL"), vec!["C2"]),
+        (search("100% o"), vec!["C2"]),
+        (search("%"), vec!["C2"]),
+        (search("_"), vec![]),
+        (search("0003"), vec!["C3"]),
+        (search("003"), vec![]),
+        (search("Card"), vec!["C1", "C3", "C4", "C6"]),
+        (
+            CardFilter {
+                states: vec![State::Active],
+                ..search("Card")
+            },
+            vec!["C1", "C4", "C6"],
+        ),
+    ]
+}
+
+fn transition(card: &Card, to: State, secs: u64) -> Transition {
+    Transition {
+        merchant: card.merchant.clone(),
+        card: CardRef::Id(card.id),
+        to,
+        from: None,
+        reason: None,
+        at: after(secs),
+        source: sample::operator(),
+    }
+}
+
+async fn find(store: &dyn Store, merchant: &MerchantId, card: &Card) -> Option<Card> {
+    store.card(merchant, &CardRef::Id(card.id)).await.unwrap()
+}
+
+/// The machine over the row; the event in the same commit; nothing at all when it does not move.
+pub async fn a_card_goes_from_state_to_state_with_its_event(store: &dyn Store) {
+    with_merchant(store).await;
+    let card = sample::card(1);
+    let mut suspend = transition(&card, State::Suspended, 5);
+    suspend.reason = Some(Reason::parse("lost").unwrap());
+    let moved = Card {
+        state: State::Suspended,
+        updated_at: after(5),
+        ..card.clone()
+    };
+    let changed = store.transition_card(suspend.clone()).await.unwrap();
+    assert_eq!(changed, Changed::Done(Box::new(moved.clone())));
+    assert_eq!(
+        find(store, &card.merchant, &card).await,
+        Some(moved.clone())
+    );
+
+    let events = log_of(store, Kind::CardChanged).await;
+    let expected = suspend.decide(Some(&card)).write.map(|(_, event)| event);
+    assert_eq!(events, expected.into_iter().collect::<Vec<Event>>());
+
+    let before = log_len(store).await;
+    let again = store.transition_card(suspend).await.unwrap();
+    assert_eq!(again, Changed::Already(Box::new(moved.clone())));
+    let mut by_no = transition(&card, State::Pending, 6);
+    by_no.card = CardRef::No(card.no.clone());
+    assert_eq!(
+        store.transition_card(by_no.clone()).await.unwrap(),
+        Changed::Refused(State::Suspended)
+    );
+    by_no.to = State::Active;
+    by_no.from = Some(&[State::Unactivated]);
+    assert_eq!(
+        store.transition_card(by_no.clone()).await.unwrap(),
+        Changed::Refused(State::Suspended),
+        "a dialect's narrower rule holds in the commit"
+    );
+    assert_eq!(log_len(store).await, before);
+    assert_eq!(find(store, &card.merchant, &card).await, Some(moved));
+    by_no.from = Some(&[State::Suspended]);
+    let thawed = store.transition_card(by_no).await.unwrap();
+    assert!(matches!(thawed, Changed::Done(_)), "{thawed:?}");
+}
+
+/// It is as unknown as one that is not there.
+pub async fn a_card_of_another_merchant_is_not_changed(store: &dyn Store) {
+    with_merchant(store).await;
+    let card = sample::card(1);
+    let before = log_len(store).await;
+    let mut foreign = transition(&card, State::Suspended, 1);
+    foreign.merchant = sample::merchant(2).id;
+    assert_eq!(
+        store.transition_card(foreign).await.unwrap(),
+        Changed::Unknown
+    );
+    let nowhere = transition(&sample::card(9), State::Suspended, 1);
+    assert_eq!(
+        store.transition_card(nowhere).await.unwrap(),
+        Changed::Unknown
+    );
+    let relabel = Relabel {
+        merchant: sample::merchant(2).id,
+        card: CardRef::No(card.no.clone()),
+        label: Label::parse("mine").unwrap(),
+        at: after(1),
+        source: sample::operator(),
+    };
+    assert_eq!(store.relabel_card(relabel).await.unwrap(), Changed::Unknown);
+    assert_eq!(log_len(store).await, before);
+    assert_eq!(find(store, &card.merchant, &card).await, Some(card));
+}
+
+/// Under a race too.
+pub async fn of_many_who_ask_for_one_state_one_changes_it(store: &dyn Store) {
+    with_merchant(store).await;
+    let card = sample::card(1);
+    let asked =
+        (0..32).map(|secs| store.transition_card(transition(&card, State::Suspended, secs)));
+    let changed: Vec<_> = join_all(asked)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let done = changed
+        .iter()
+        .filter(|changed| matches!(changed, Changed::Done(_)))
+        .count();
+    let already = changed
+        .iter()
+        .filter(|changed| matches!(changed, Changed::Already(_)))
+        .count();
+    assert_eq!((done, already), (1, 31));
+    assert_eq!(log_of(store, Kind::CardChanged).await.len(), 1);
+}
+
+/// In any state; the text is in the row and not in the log.
+pub async fn a_card_is_called_otherwise(store: &dyn Store) {
+    with_merchant(store).await;
+    let card = sample::card(1);
+    let relabel = Relabel {
+        merchant: card.merchant.clone(),
+        card: CardRef::Id(card.id),
+        label: Label::parse("Büro").unwrap(),
+        at: after(7),
+        source: sample::operator(),
+    };
+    let renamed = Card {
+        label: "Büro".to_owned(),
+        updated_at: after(7),
+        ..card.clone()
+    };
+    let changed = store.relabel_card(relabel.clone()).await.unwrap();
+    assert_eq!(changed, Changed::Done(Box::new(renamed.clone())));
+    assert_eq!(
+        find(store, &card.merchant, &card).await,
+        Some(renamed.clone())
+    );
+    let again = store.relabel_card(relabel.clone()).await.unwrap();
+    assert_eq!(again, Changed::Already(Box::new(renamed)));
+    let events = log_of(store, Kind::CardChanged).await;
+    let expected = relabel.decide(Some(&card)).write.map(|(_, event)| event);
+    assert_eq!(events, expected.into_iter().collect::<Vec<Event>>());
+}

@@ -1,0 +1,77 @@
+//! The cards of the store in memory. A card's place is its number in the order of coming, from 1.
+
+use async_trait::async_trait;
+
+use super::{Inner, Memory};
+use crate::card::{Card, Changed, Decided, Relabel, Transition};
+use crate::id::MerchantId;
+use crate::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
+
+impl Inner {
+    pub(super) fn find_card(&self, merchant: &MerchantId, card: &CardRef) -> Option<&Card> {
+        self.cards.iter().find(|known| {
+            known.merchant == *merchant
+                && match card {
+                    CardRef::No(no) => known.no == *no,
+                    CardRef::Id(id) => known.id == *id,
+                }
+        })
+    }
+
+    pub(super) fn transition(&mut self, transition: &Transition) -> Changed {
+        let card = self.find_card(&transition.merchant, &transition.card);
+        let decided = transition.decide(card);
+        self.write_card(decided)
+    }
+
+    fn write_card(&mut self, decided: Decided) -> Changed {
+        if let Some((next, event)) = decided.write {
+            if let Some(card) = self.cards.iter_mut().find(|card| card.id == next.id) {
+                *card = *next;
+            }
+            self.log(event);
+        }
+        decided.verdict
+    }
+}
+
+#[async_trait]
+impl Cards for Memory {
+    async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
+        let inner = self.inner();
+        let mut all: Vec<_> = (1_i64..)
+            .zip(&inner.cards)
+            .filter(|(_, card)| filter.admits(card))
+            .collect();
+        let count = all.len() as u64;
+        if paging.order == Order::NewestFirst {
+            all.reverse();
+        }
+        let mut rest = all.into_iter().filter(|(place, _)| match paging.order {
+            Order::OldestFirst => paging.after.is_none_or(|after| *place > after),
+            Order::NewestFirst => paging.after.is_none_or(|after| *place < after),
+        });
+        let page: Vec<_> = rest
+            .by_ref()
+            .skip(paging.offset)
+            .take(paging.limit)
+            .collect();
+        let last = page.last().map(|(place, _)| *place);
+        Ok(CardPage {
+            cards: page.into_iter().map(|(_, card)| card.clone()).collect(),
+            count,
+            next: rest.next().and(last),
+        })
+    }
+
+    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
+        Ok(self.inner().transition(&transition))
+    }
+
+    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
+        let mut inner = self.inner();
+        let card = inner.find_card(&relabel.merchant, &relabel.card);
+        let decided = relabel.decide(card);
+        Ok(inner.write_card(decided))
+    }
+}

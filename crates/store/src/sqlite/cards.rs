@@ -1,0 +1,210 @@
+//! Cards: their lists, from one statement's snapshot, and their changes, inside a batch.
+
+use async_trait::async_trait;
+use cardveil_core::card::{Card, Changed, Decided, Relabel, Transition};
+use cardveil_core::clock::Time;
+use cardveil_core::id::{AccountId, CardNo, MerchantId};
+use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, params};
+
+use super::fault::Fault;
+use super::rows::{self, Name, card_columns};
+use super::writer::Batch;
+use super::{Sqlite, sql_count};
+
+type Outcome<T> = std::result::Result<T, Fault>;
+
+#[async_trait]
+impl Cards for Sqlite {
+    async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
+        let question = Question::new(filter);
+        self.readers
+            .read(|connection| question.ask(connection, paging))
+    }
+
+    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
+        let work = move |batch: &Batch<'_>| make_transition(batch, &transition);
+        self.writer.submit(work).await
+    }
+
+    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
+        let work = move |batch: &Batch<'_>| {
+            let card = find(batch, &relabel.merchant, &relabel.card)?;
+            write(batch, relabel.decide(card.as_ref()))
+        };
+        self.writer.submit(work).await
+    }
+}
+
+pub(super) fn make_transition(batch: &Batch<'_>, transition: &Transition) -> Outcome<Changed> {
+    let card = find(batch, &transition.merchant, &transition.card)?;
+    write(batch, transition.decide(card.as_ref()))
+}
+
+pub(super) const BY_NO: &str = concat!(
+    "SELECT ",
+    card_columns!(),
+    " FROM card WHERE merchant = ?1 AND no = ?2"
+);
+pub(super) const BY_ID: &str = concat!(
+    "SELECT ",
+    card_columns!(),
+    " FROM card WHERE id = ?2 AND merchant = ?1"
+);
+
+fn find(batch: &Batch<'_>, merchant: &MerchantId, card: &CardRef) -> Outcome<Option<Card>> {
+    let merchant = merchant.as_str();
+    Ok(match card {
+        CardRef::No(no) => batch.first(BY_NO, params![merchant, no.as_str()], rows::card),
+        CardRef::Id(id) => batch.first(BY_ID, params![merchant, id.as_bytes()], rows::card),
+    }?)
+}
+
+/// The columns that a decision may change.
+fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {
+    if let Some((card, event)) = &decided.write {
+        batch.execute(
+            "UPDATE card SET state = ?2, label = ?3, updated_at = ?4 WHERE id = ?1",
+            params![
+                card.id.as_bytes(),
+                Name(card.state),
+                card.label,
+                card.updated_at.millis(),
+            ],
+        )?;
+        batch.log(event)?;
+    }
+    Ok(decided.verdict)
+}
+
+/// A filter as SQL. Every value is a parameter, so the text depends on which filters are given and on
+/// how many states, and few statements are ever prepared.
+#[derive(Default)]
+struct Question {
+    condition: String,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl Question {
+    fn new(filter: &CardFilter) -> Self {
+        let CardFilter {
+            merchant,
+            sight,
+            person,
+            account,
+            states,
+            created_from,
+            created_to,
+            search,
+            holder_no,
+            unique_no,
+            no,
+        } = filter;
+        let mut question = Self::default();
+        let text = |text: &str| text.to_owned();
+        question.and(
+            "merchant = ?",
+            merchant.as_ref().map(MerchantId::as_str).map(text),
+        );
+        question.and(
+            "account = ?",
+            account.as_ref().map(AccountId::as_str).map(text),
+        );
+        question.and("person = ?", person.map(|person| *person.as_bytes()));
+        question.and("person = ?", sight.map(|person| *person.as_bytes()));
+        question.and("no = ?", no.as_ref().map(CardNo::as_str).map(text));
+        question.and("holder_no = ?", holder_no.clone());
+        question.and("unique_no = ?", unique_no.clone());
+        question.and("created_at >= ?", created_from.map(Time::millis));
+        question.and("created_at <= ?", created_to.map(Time::millis));
+        if !states.is_empty() {
+            let places = vec!["?"; states.len()].join(", ");
+            question.condition.push_str(" AND state IN (");
+            question.condition.push_str(&places);
+            question.condition.push(')');
+            for state in states {
+                question.values.push(Box::new(Name(*state)));
+            }
+        }
+        if let Some(search) = search {
+            // SQLite's lower() knows ASCII alone, and instr() no letter of special meaning.
+            question
+                .condition
+                .push_str(" AND (instr(lower(label), lower(?)) > 0 OR last_four = ?)");
+            question.values.push(Box::new(search.clone()));
+            question.values.push(Box::new(search.clone()));
+        }
+        question
+    }
+
+    fn and(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {
+        if let Some(value) = value {
+            self.condition.push_str(" AND ");
+            self.condition.push_str(condition);
+            self.values.push(Box::new(value));
+        }
+    }
+
+    /// In one read transaction, so that cards and count are of one moment.
+    fn ask(&self, connection: &Connection, paging: Paging) -> rusqlite::Result<CardPage> {
+        let snapshot = connection.unchecked_transaction()?;
+        let count = self.count(&snapshot)?;
+        let mut cards = self.page(&snapshot, paging)?;
+        snapshot.finish()?;
+        let more = cards.len() > paging.limit;
+        cards.truncate(paging.limit);
+        Ok(CardPage {
+            next: cards.last().filter(|_| more).map(|(place, _)| *place),
+            cards: cards.into_iter().map(|(_, card)| card).collect(),
+            count,
+        })
+    }
+
+    fn count(&self, connection: &Connection) -> rusqlite::Result<u64> {
+        let sql = format!("SELECT count(*) FROM card WHERE true{}", self.condition);
+        let count: i64 = connection
+            .prepare_cached(&sql)?
+            .query_row(self.parameters(&[]).as_slice(), |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// One card more than the page has, to know whether there are any. The inner question is answered
+    /// by an index alone, however far the offset is.
+    fn page(&self, connection: &Connection, paging: Paging) -> rusqlite::Result<Vec<(i64, Card)>> {
+        let (after, direction) = match paging.order {
+            Order::OldestFirst => ("seq > ?", "ASC"),
+            Order::NewestFirst => ("seq < ?", "DESC"),
+        };
+        let mut own: Vec<Box<dyn ToSql>> = Vec::new();
+        let mut inner = self.condition.clone();
+        if let Some(place) = paging.after {
+            inner.push_str(" AND ");
+            inner.push_str(after);
+            own.push(Box::new(place));
+        }
+        own.push(Box::new(sql_count(paging.limit.saturating_add(1))));
+        own.push(Box::new(sql_count(paging.offset)));
+        let sql = format!(
+            concat!(
+                "SELECT ",
+                card_columns!(),
+                " FROM card WHERE seq IN (SELECT seq FROM card WHERE true{} \
+                 ORDER BY seq {} LIMIT ? OFFSET ?) ORDER BY seq {}"
+            ),
+            inner, direction, direction
+        );
+        connection
+            .prepare_cached(&sql)?
+            .query_map(self.parameters(&own).as_slice(), rows::placed_card)?
+            .collect()
+    }
+
+    fn parameters<'a>(&'a self, own: &'a [Box<dyn ToSql>]) -> Vec<&'a dyn ToSql> {
+        self.values
+            .iter()
+            .chain(own)
+            .map(|value| &**value)
+            .collect()
+    }
+}
