@@ -15,6 +15,7 @@
 //! follow the compiler.
 
 pub mod audit;
+pub mod budget;
 pub mod card;
 pub mod clock;
 pub mod flow;
