@@ -46,7 +46,7 @@ impl Budget {
     /// Takes one, given when the budget would be whole again.
     fn take(self, whole_at: Option<Time>, now: Time) -> Taken {
         let each = self.each_ms;
-        let from = whole_at.map_or(now.millis(), |whole| whole.millis().max(now.millis()));
+        let from = whole_at.unwrap_or(now).max(now).millis();
         let next = from.saturating_add(each);
         let used = next.saturating_sub(now.millis());
         let until = |count: u32| Time::from_millis(next.saturating_sub(each * i64::from(count)));
@@ -264,7 +264,7 @@ mod tests {
         /// A clock set back refuses rather than renews.
         #[test]
         fn a_clock_set_back_gives_nothing_back(back in 0_i64..10_000) {
-            let budgets = of_card(Budget::new(1, 1, Duration::from_millis(1_000)).unwrap());
+            let budgets = of_card(Budget::new(1, 1, Duration::from_secs(1)).unwrap());
             let kept = charge(budgets, 10_000, false).decide(&WholeAt::default()).unwrap();
             prop_assert!(charge(budgets, 10_000 - back, true).decide(&kept).is_err());
         }

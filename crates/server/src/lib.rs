@@ -29,6 +29,7 @@ mod metrics;
 mod native;
 mod openapi;
 mod problem;
+mod schema;
 pub mod surface;
 
 use std::sync::Arc;

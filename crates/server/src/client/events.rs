@@ -20,12 +20,18 @@ use crate::problem::{Code, Problem};
 #[serde(deny_unknown_fields)]
 pub(super) struct EventRequest {
     /// The redemption.
+    #[schema(
+        pattern = "^rdm_[A-Za-z0-9_-]{1,40}$",
+        example = "rdm_5TP3Y9F2mCk0eXrQ1hVbNa"
+    )]
     redemption: String,
     /// Its token.
     token: String,
     /// `displayed`, `copied`, `hidden` or `expired`.
+    #[schema(pattern = "^(displayed|copied|hidden|expired)$", example = "displayed")]
     event: String,
     /// Of `pan`, `expiry`, `cvv`, `name`; all that were released when left out.
+    #[schema(pattern = "^(pan|expiry|cvv|name)$", example = "pan")]
     field: Option<String>,
 }
 

@@ -17,6 +17,7 @@ use crate::extract;
 use crate::guard::Call;
 use crate::native::fields;
 use crate::problem::{Code, Problem};
+use crate::schema::FieldSet;
 use crate::{App, Shared};
 
 /// What is asked.
@@ -26,10 +27,12 @@ pub(super) struct RedeemRequest {
     /// The client token.
     token: String,
     /// The embed's id; it must be of the token's merchant. An app sends its app id.
+    #[schema(pattern = "^emb_[A-Za-z0-9_-]{1,40}$", example = "emb_demo")]
     embed: String,
     /// The holder key.
     key: PublicKey,
     /// What to release: of `pan`, `expiry`, `cvv`, `name`, each once.
+    #[schema(value_type = FieldSet)]
     fields: Vec<String>,
     /// A UUID of this attempt.
     #[schema(format = "uuid")]
@@ -40,12 +43,22 @@ pub(super) struct RedeemRequest {
 #[derive(Deserialize, ToSchema)]
 pub(super) struct PublicKey {
     /// `EC`.
+    #[schema(pattern = "^EC$", example = "EC")]
     kty: String,
     /// `P-256`.
+    #[schema(pattern = "^P-256$", example = "P-256")]
     crv: String,
-    /// 32 bytes in base64url.
+    /// 32 bytes in base64url. With `y` a point on the curve.
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$",
+        example = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4"
+    )]
     x: String,
     /// 32 bytes in base64url.
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$",
+        example = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"
+    )]
     y: String,
     /// Must not be there: a private key stays where it was made.
     #[serde(default)]

@@ -21,6 +21,7 @@ use crate::equals::{admit_key, problem_of};
 use crate::extract::{self, Header};
 use crate::guard::{Admitted, Call};
 use crate::problem::{Code, Problem};
+use crate::schema::FieldSet;
 use crate::surface::{Permission, Surface};
 use crate::{App, Shared};
 
@@ -39,14 +40,19 @@ pub(crate) fn routes(surface: Surface) -> Surface {
 #[schema(example = json!({"card_no": "C202605220001", "operation": "VIEW_CARD"}))]
 struct NewClientToken {
     /// The card by its order number. Either this or `card_id`.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     card_no: Option<String>,
     /// The card by its id (a UUID). Either this or `card_no`.
+    #[schema(format = "uuid")]
     card_id: Option<String>,
     /// `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.
+    #[schema(pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET)$")]
     operation: Option<String>,
     /// What may be released, of `pan`, `expiry`, `cvv`, `name`; all that the card has by default.
+    #[schema(value_type = Option<FieldSet>)]
     fields: Option<Vec<String>>,
     /// The RFC 7638 thumbprint of the only key that may redeem it (base64url of SHA-256).
+    #[schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
     thumbprint: Option<String>,
 }
 
