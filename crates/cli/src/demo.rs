@@ -16,6 +16,7 @@ use cardveil_core::id::{AccountId, CardId, CardNo, EmbedId, MerchantId, PersonId
 use cardveil_core::merchant::{Embed, Merchant, MerchantState, Scope};
 use cardveil_core::port::{Admin as _, CardFilter, Cards as _, Change, Paging, Registry as _};
 use cardveil_core::vault::ClearCard;
+use cardveil_core::wallet::WalletRules;
 use cardveil_example_shop::{Shop, ShopCard};
 use cardveil_seal::Secret;
 use serde::Serialize;
@@ -356,6 +357,7 @@ async fn fill(house: &Deployment, origins: Vec<String>) -> anyhow::Result<()> {
         name: "Saltmarsh".to_owned(),
         state: MerchantState::Active,
         pci_enabled: true,
+        wallets: WalletRules::all(),
         created_at: now,
     };
     let mut changes = vec![

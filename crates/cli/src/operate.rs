@@ -14,6 +14,7 @@ use cardveil_core::port::{
     Admin as _, Audit as _, CardRef, Change, Registry as _, Selection, Taken, Tokens as _,
 };
 use cardveil_core::token::{ClientToken, TokenHash};
+use cardveil_core::wallet::{Bin, Wallet, WalletRules};
 use cardveil_seal::SystemEntropy;
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -111,7 +112,63 @@ pub(crate) enum MerchantCommand {
         /// Whether its cardholders may be shown card data
         #[arg(long)]
         pci_enabled: Option<bool>,
+        #[command(flatten)]
+        wallets: WalletArgs,
     },
+}
+
+/// Which of a merchant's cards may go into which wallet.
+#[derive(Args)]
+pub(crate) struct WalletArgs {
+    /// Into which wallets its cards may go, in place of what was set; repeat for several, or none
+    #[arg(long = "wallet", value_name = "APPLE_PAY|ANDROID_PAY|SAMSUNG_PAY|none")]
+    wallets: Vec<String>,
+    /// Only card numbers that begin so, 6 to 8 digits; repeat for several, or all
+    #[arg(long = "wallet-bin", value_name = "BIN|all")]
+    bins: Vec<String>,
+    /// Only cards of this product; repeat for several, or all
+    #[arg(long = "wallet-product", value_name = "PRODUCT|all")]
+    products: Vec<String>,
+}
+
+impl WalletArgs {
+    fn is_given(&self) -> bool {
+        !(self.wallets.is_empty() && self.bins.is_empty() && self.products.is_empty())
+    }
+
+    fn apply(self, rules: &mut WalletRules) -> anyhow::Result<()> {
+        match self.wallets.as_slice() {
+            [] => {}
+            [none] if none == "none" => rules.wallets.clear(),
+            names => {
+                let parsed = names.iter().map(|name| Wallet::parse(name));
+                let parsed: Option<Vec<_>> = parsed.collect();
+                let mut wallets = parsed.ok_or_else(|| {
+                    let names = "APPLE_PAY, ANDROID_PAY, SAMSUNG_PAY or none";
+                    hinted("--wallet names no wallet", format!("give {names}"))
+                })?;
+                wallets.sort_unstable();
+                wallets.dedup();
+                rules.wallets = wallets;
+            }
+        }
+        match self.bins.as_slice() {
+            [] => {}
+            [all] if all == "all" => rules.bins = None,
+            bins => {
+                let parsed: Result<_, _> = bins.iter().map(|bin| Bin::parse(bin)).collect();
+                rules.bins = Some(parsed.map_err(|error| {
+                    hinted(error.to_string(), "give --wallet-bin 411111, or all")
+                })?);
+            }
+        }
+        match self.products.as_slice() {
+            [] => {}
+            [all] if all == "all" => rules.products = None,
+            products => rules.products = Some(products.to_vec()),
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -137,6 +194,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                 name,
                 state: MerchantState::Active,
                 pci_enabled: !pci_disabled,
+                wallets: WalletRules::default(),
                 created_at: house.service.now(),
             };
             let change = Change::AddMerchant(merchant.clone());
@@ -161,8 +219,10 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             name,
             state,
             pci_enabled,
+            wallets,
         } => {
-            something(name.is_some() || state.is_some() || pci_enabled.is_some())?;
+            let plain = name.is_some() || state.is_some() || pci_enabled.is_some();
+            something(plain || wallets.is_given())?;
             let mut merchant = house.find_merchant(&id).await?;
             merchant.name = name.unwrap_or(merchant.name);
             merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
@@ -172,6 +232,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                 Some(MerchantStateArg::Suspended) => MerchantState::Suspended,
                 Some(MerchantStateArg::Closed) => MerchantState::Closed,
             };
+            wallets.apply(&mut merchant.wallets)?;
             let change = Change::SetMerchant(merchant);
             house
                 .change(change, Kind::MerchantChanged, Some(&id), Target::default())

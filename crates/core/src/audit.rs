@@ -108,6 +108,15 @@ pub enum Kind {
     /// A card was changed.
     #[serde(rename = "card.changed")]
     CardChanged,
+    /// A key was told whether its card can go into a wallet.
+    #[serde(rename = "wallet.checked")]
+    WalletChecked,
+    /// A digital wallet token was asked for.
+    #[serde(rename = "wallet_token.added")]
+    WalletTokenAdded,
+    /// A digital wallet token was changed.
+    #[serde(rename = "wallet_token.changed")]
+    WalletTokenChanged,
     /// The epoch was raised: no older token is good.
     #[serde(rename = "epoch.raised")]
     EpochRaised,
@@ -190,6 +199,7 @@ impl Event {
         let moved = self.detail.to.is_some();
         match self.kind {
             Kind::CardChanged if moved => Some(Topic::CardState),
+            Kind::WalletTokenAdded | Kind::WalletTokenChanged if moved => Some(Topic::WalletToken),
             Kind::RevealConflict => Some(Topic::RevealConflict),
             Kind::CardChanged
             | Kind::AccessGranted
@@ -212,6 +222,9 @@ impl Event {
             | Kind::EmbedAdded
             | Kind::EmbedChanged
             | Kind::CardAdded
+            | Kind::WalletChecked
+            | Kind::WalletTokenAdded
+            | Kind::WalletTokenChanged
             | Kind::EpochRaised
             | Kind::KeysCreated
             | Kind::AuditRead

@@ -120,6 +120,11 @@ text_id!(
     AccountId, "account id", |text| is_word(text, 1, 64)
 );
 
+text_id!(
+    /// A wallet's name for the device that it is on: 1 to 64 letters, digits, `_`, `-`.
+    DeviceId, "device id", |text| is_word(text, 1, 64)
+);
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

@@ -27,6 +27,7 @@ pub mod port;
 pub mod testing;
 pub mod token;
 pub mod vault;
+pub mod wallet;
 
 pub use cardveil_seal::{Entropy, HolderKey, sha384};
 pub use clock::{Clock, Time};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::id::{CredentialId, EmbedId, MerchantId, PersonId};
+use crate::wallet::WalletRules;
 
 /// A partner whose server calls us (Equals: the account holder's platform).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Merchant {
     pub state: MerchantState,
     /// Whether its cardholders may be shown card data (KeySecure's code 1013).
     pub pci_enabled: bool,
+    /// Which of its cards may go into which wallet; by default none.
+    #[serde(default)]
+    pub wallets: WalletRules,
     /// Since when we know it.
     pub created_at: Time,
 }

@@ -1,7 +1,9 @@
 //! The vault: clear card data in, sealed card out, and back for the length of one answer.
 //!
 //! **Invariant:** clear values leave this module in three shapes only: sealed for a store, sealed to a
-//! holder key, or encrypted under a credential's secret (`export`). `Opened` lives between the two, is wiped when dropped, and cannot be printed.
+//! holder key, or encrypted under a credential's secret (`export`). Whether a number begins with given
+//! digits is told as yes or no. `Opened` lives between the two, is wiped when dropped, and cannot be
+//! printed.
 //!
 //! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV is kept, one of the
 //! class CVV. Every ciphertext is bound to environment, table, row, merchant, field and key version,
@@ -19,6 +21,7 @@ use crate::card::{
 };
 use crate::id::{CardId, CredentialId, MerchantId};
 use crate::merchant::SealedSecret;
+use crate::wallet::Bin;
 
 /// The label of a redemption's HPKE context (DESIGN section 5).
 const REDEEM_INFO: &[u8] = b"cardveil/redeem/v1";
@@ -120,6 +123,18 @@ impl Vault {
     ) -> Result<hpke::Sealed, Error> {
         let opened = self.open(card, fields)?;
         Ok(hpke::seal_to(key, REDEEM_INFO, header, opened.0.expose())?)
+    }
+
+    /// Whether the card's number begins with one of these. The number is in memory for as long as it
+    /// takes to compare, and the answer is all that leaves (P3).
+    pub fn begins_with(&self, card: &Card, bins: &[Bin]) -> Result<bool, Error> {
+        let place = place_of_card(&card.id, &card.merchant);
+        let dek = self
+            .keyring
+            .open_dek(Class::Pan, &place, &card.sealed.dek)?;
+        let number = open(&dek, Field::Pan, &card.sealed.pan)?;
+        let begins = |bin: &Bin| number.expose().starts_with(bin.as_str().as_bytes());
+        Ok(bins.iter().any(begins))
     }
 
     /// Seals a credential's apiSecret.

@@ -86,6 +86,11 @@ impl Fields {
         Self(self.0 & !other.0)
     }
 
+    /// These, unless there are none.
+    pub fn some(self) -> Option<Self> {
+        (!self.is_empty()).then_some(self)
+    }
+
     /// The fields in order.
     pub fn iter(self) -> impl Iterator<Item = Field> {
         Field::ALL

@@ -157,6 +157,20 @@ impl Network {
         }
     }
 
+    /// The name for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Visa => "Visa",
+            Self::Mastercard => "Mastercard",
+            Self::Amex => "American Express",
+            Self::Discover => "Discover",
+            Self::Diners => "Diners Club",
+            Self::Jcb => "JCB",
+            Self::Unionpay => "UnionPay",
+            Self::Other => "Card",
+        }
+    }
+
     fn of(digits: &[u8]) -> Self {
         let first_four = digits
             .iter()

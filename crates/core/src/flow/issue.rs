@@ -82,7 +82,7 @@ pub enum IssueRefusal {
     UnknownCard,
     /// The card's state does not allow it.
     CardState(State),
-    /// The card does not have one of the fields.
+    /// The card does not have one of the fields, or the operation releases none.
     FieldUnavailable,
     /// The name was used for another request.
     NameReused,
@@ -106,10 +106,9 @@ impl Service {
         if asked.operation == Operation::ViewCard && !card.viewable() {
             return Ok(Err(IssueRefusal::CardState(card.state)));
         }
-        let fields = asked.fields.unwrap_or_else(|| card.fields());
-        if fields.is_empty() || !fields.within(card.fields()) {
+        let Some(fields) = allowed(asked, &card) else {
             return Ok(Err(IssueRefusal::FieldUnavailable));
-        }
+        };
         self.write_token(caller, epoch, asked, &card, fields).await
     }
 
@@ -201,6 +200,18 @@ impl Service {
     }
 }
 
+/// What may be released: all that the card has where nothing is said; nothing for a wallet.
+fn allowed(asked: &Asked, card: &Card) -> Option<Fields> {
+    match (asked.operation, asked.fields) {
+        (Operation::ViewCard, None) => Some(card.fields()),
+        (Operation::ViewCard, Some(fields)) => {
+            Some(fields).filter(|fields| !fields.is_empty() && fields.within(card.fields()))
+        }
+        (Operation::AddCardToWallet, None) => Some(Fields::NONE),
+        (Operation::AddCardToWallet, Some(_)) => None,
+    }
+}
+
 /// Whether the card is of the account and the person that the caller named.
 fn is_asked(card: &Card, asked: &Asked) -> bool {
     asked
@@ -233,7 +244,7 @@ fn issued_event(caller: &Caller, record: &Record) -> crate::audit::Event {
         .event(record.issued_at, Kind::TokenIssued, merchant, target);
     event.detail = Detail {
         operation: Some(record.operation),
-        fields: Some(record.allowed),
+        fields: record.allowed.some(),
         ..Detail::default()
     };
     event

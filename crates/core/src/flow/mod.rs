@@ -8,6 +8,7 @@ mod export;
 mod issue;
 mod redeem;
 mod registry;
+mod wallet;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub use export::ExportRefusal;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
+pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
 
 use crate::Entropy;
 use crate::audit::{Event, Kind, Source, Target};

@@ -19,7 +19,7 @@ use crate::token::{
 };
 
 /// How often a claim starts again because its own key claimed meanwhile in another place.
-const ROUNDS_MAX: usize = 3;
+pub(super) const ROUNDS_MAX: usize = 3;
 
 /// What a browser or device asks.
 pub struct Redeem {
@@ -127,6 +127,7 @@ impl Service {
             by,
             operation: Operation::ViewCard,
             fields: asked.fields,
+            note: None,
             id: ClaimId::generate(&*self.entropy),
             attempt: asked.attempt,
             redemption,
@@ -161,7 +162,7 @@ impl Service {
     }
 
     /// Whose embed it is, and whether that merchant may show cards.
-    async fn merchant_of(
+    pub(super) async fn merchant_of(
         &self,
         embed: &EmbedId,
     ) -> Result<(Option<MerchantId>, Option<Cause>), Fault> {
@@ -218,7 +219,7 @@ impl Service {
     }
 
     /// Claims, and looks the attempt up when the commit does not answer.
-    async fn claim(&self, claim: Claim) -> Result<Verdict, Fault> {
+    pub(super) async fn claim(&self, claim: Claim) -> Result<Verdict, Fault> {
         let attempt = Attempt {
             token: claim.token,
             by: claim.by,

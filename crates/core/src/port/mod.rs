@@ -17,6 +17,7 @@
 
 mod cards;
 mod outbox;
+mod wallet;
 
 use async_trait::async_trait;
 
@@ -34,6 +35,7 @@ use crate::token::{
 };
 
 pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Replay, Take};
+pub use wallet::{ListedToken, WalletFilter, WalletPage, WalletTokens};
 
 /// Why a store could not do it. The text is for the log, never for a caller.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -258,9 +260,9 @@ pub trait Keys: Send + Sync {
 }
 
 /// Everything a deployment needs of its store.
-pub trait Store: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox {}
+pub trait Store: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox + WalletTokens {}
 
-impl<S: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox> Store for S {}
+impl<S: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox + WalletTokens> Store for S {}
 
 /// For adapters: applies a decision's write through two closures, so that no adapter forgets the
 /// event of a change.

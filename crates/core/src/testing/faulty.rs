@@ -10,14 +10,15 @@ use crate::audit::{Entry, Event, Source};
 use crate::card::{Card, Changed, Relabel, Transition};
 use crate::clock::Time;
 use crate::hook::{Attempted, Bell, Delivery, Subscription};
-use crate::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
+use crate::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId, WalletTokenId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::port::{
     Admin, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counts, DeliveryFilter, Due, Error,
-    Issue, Issued, Keys, Outbox, Paging, Registry, Replay, Result, Selection, Store, Swept, Take,
-    Taken, Tokens, WrappedKey,
+    Issue, Issued, Keys, ListedToken, Outbox, Paging, Registry, Replay, Result, Selection, Store,
+    Swept, Take, Taken, Tokens, WalletFilter, WalletPage, WalletTokens, WrappedKey,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
+use crate::wallet::{self, Census, Device, Refused, WalletToken};
 
 /// How the next write fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,5 +210,41 @@ impl<S: Store> Outbox for Faulty<S> {
     }
     fn bell(&self) -> Bell {
         self.inner.bell()
+    }
+}
+
+#[async_trait]
+impl<S: Store> WalletTokens for Faulty<S> {
+    async fn wallet_token(
+        &self,
+        merchant: &MerchantId,
+        id: &WalletTokenId,
+    ) -> Result<Option<ListedToken>> {
+        self.inner.wallet_token(merchant, id).await
+    }
+    async fn wallet_tokens(
+        &self,
+        filter: &WalletFilter,
+        page: WalletPage,
+    ) -> Result<Vec<ListedToken>> {
+        self.inner.wallet_tokens(filter, page).await
+    }
+    async fn wallet_tokens_count(&self, filter: &WalletFilter) -> Result<usize> {
+        self.inner.wallet_tokens_count(filter).await
+    }
+    async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census> {
+        self.inner.wallet_census(pan_index, device).await
+    }
+    async fn add_wallet_token(
+        &self,
+        asked: wallet::Asked,
+    ) -> Result<std::result::Result<WalletToken, Refused>> {
+        self.write(self.inner.add_wallet_token(asked)).await
+    }
+    async fn change_wallet_token(
+        &self,
+        change: wallet::Change,
+    ) -> Result<std::result::Result<WalletToken, Refused>> {
+        self.write(self.inner.change_wallet_token(change)).await
     }
 }

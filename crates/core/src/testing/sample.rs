@@ -8,14 +8,15 @@ use crate::card::{
 use crate::clock::Time;
 use crate::hook::{Endpoint, Form, Subscription};
 use crate::id::{
-    AccountId, AttemptId, CardId, CardNo, ClaimId, CredentialId, EmbedId, MerchantId, PersonId,
-    RedemptionId, SubscriptionId,
+    AccountId, AttemptId, CardId, CardNo, ClaimId, CredentialId, DeviceId, EmbedId, MerchantId,
+    PersonId, RedemptionId, SubscriptionId, WalletTokenId,
 };
 use crate::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Scope, SealedSecret,
 };
 use crate::port::{CardRef, Issue};
 use crate::token::{self, Claim, Epoch, Operation, Record, TTL, Thumbprint, TokenHash, TokenKey};
+use crate::wallet::{self, Device, DeviceType, Wallet, WalletRules};
 
 /// When the samples happen: 2026-01-01T00:00:00Z.
 pub const START: Time = Time::from_millis(1_767_225_600_000);
@@ -36,6 +37,7 @@ pub fn merchant(n: u8) -> Merchant {
         name: format!("Merchant {n}"),
         state: MerchantState::Active,
         pci_enabled: true,
+        wallets: WalletRules::default(),
         created_at: START,
     }
 }
@@ -164,6 +166,7 @@ pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
         by: Thumbprint([key; 32]),
         operation: record.operation,
         fields: fields.iter().copied().collect(),
+        note: None,
         id: ClaimId::from_bytes([key; 16]),
         attempt: AttemptId::from_bytes([key; 16]),
         redemption: redemption(key),
@@ -222,5 +225,39 @@ pub fn transition(n: u8, to: State, at: Time) -> Transition {
         reason: None,
         at,
         source: Source::server(),
+    }
+}
+
+/// Device number `n`, a phone with Apple Pay.
+pub fn device(n: u8) -> Device {
+    Device {
+        wallet: Wallet::ApplePay,
+        device_type: DeviceType::MobilePhone,
+        device_id: id(DeviceId::parse(&format!("device-{n}"))),
+    }
+}
+
+/// A request for wallet token number `n` of merchant 1's card 1 on device `n`, granted.
+pub fn wallet_asked(n: u8, at: Time) -> wallet::Asked {
+    wallet::Asked {
+        id: WalletTokenId::from_bytes([n; 16]),
+        merchant: merchant(1).id,
+        card: card(1).id,
+        device: device(n),
+        decision: wallet::Decision::Green,
+        at,
+        source: operator(),
+    }
+}
+
+/// A step of wallet token number `n` of merchant 1.
+pub fn wallet_change(n: u8, step: wallet::Step, at: Time) -> wallet::Change {
+    wallet::Change {
+        merchant: merchant(1).id,
+        id: WalletTokenId::from_bytes([n; 16]),
+        step,
+        reason: None,
+        at,
+        source: operator(),
     }
 }

@@ -32,6 +32,9 @@ pub const REVEAL_WINDOW: Duration = Duration::from_secs(60);
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(30);
 /// How often it may.
 pub const REPEATS_MAX: u8 = 3;
+/// How often one token answers whether its card can go into a wallet; each of three wallets on each
+/// of three kinds of device, and some retries.
+pub const CHECKS_MAX: usize = 16;
 /// How many events of a browser one redemption records; what comes after is refused.
 pub const EVENTS_MAX: u16 = 64;
 /// How long a token's row is kept after its issue; past it, the token is unknown.

@@ -1,9 +1,12 @@
 //! The states of a token and the rules between them.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EVENTS_MAX, Epoch, Operation, REPEAT_WINDOW, REPEATS_MAX, REVEAL_WINDOW, Thumbprint, TokenKey,
+    CHECKS_MAX, EVENTS_MAX, Epoch, Operation, REPEAT_WINDOW, REPEATS_MAX, REVEAL_WINDOW,
+    Thumbprint, TokenKey,
 };
 use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
 use crate::card::{Field, Fields};
@@ -62,7 +65,7 @@ pub struct Held {
     pub at: Time,
     /// What was released to it: at most one entry a field.
     pub releases: Vec<Release>,
-    /// The claims that were granted: at most four a field.
+    /// The claims that were granted: at most four a field, or [`CHECKS_MAX`].
     pub claims: Vec<ClaimId>,
     /// How many events its browser has sent.
     pub events: u16,
@@ -151,8 +154,10 @@ pub struct Claim {
     pub by: Thumbprint,
     /// What the operation is.
     pub operation: Operation,
-    /// The fields that are asked for; at least one.
+    /// The fields that are asked for: at least one to view a card, none for a wallet.
     pub fields: Fields,
+    /// What the answer says, for the record, where no fields say it.
+    pub note: Option<Cow<'static, str>>,
     /// This claim, by which [`Attempt`] finds out whether it was committed.
     pub id: ClaimId,
     /// The frame's attempt, for the record.
@@ -379,7 +384,11 @@ impl Claim {
             State::Issued => self.first(record),
             State::Held(held) => self.again(held),
         }?;
-        if self.fields.is_empty() || !self.fields.within(record.allowed) {
+        let fits = match self.operation {
+            Operation::ViewCard => !self.fields.is_empty() && self.fields.within(record.allowed),
+            Operation::AddCardToWallet => self.fields.is_empty(),
+        };
+        if !fits {
             return Err(Cause::FieldNotAllowed);
         }
         match self.barred {
@@ -417,6 +426,29 @@ impl Claim {
         if held.by != self.by {
             return Err(Cause::OtherKey);
         }
+        match self.operation {
+            Operation::ViewCard => self.further_fields(held),
+            Operation::AddCardToWallet => self.further_check(held),
+        }
+    }
+
+    /// A wallet's answer has no fields that could run out: the window and a number bound it.
+    fn further_check(&self, held: &Held) -> Result<Claimed, Cause> {
+        if self.at > held.at.plus(REVEAL_WINDOW) {
+            return Err(Cause::WindowClosed);
+        }
+        if held.claims.len() >= CHECKS_MAX {
+            return Err(Cause::RepeatsExhausted);
+        }
+        let mut next = held.clone();
+        next.claims.push(self.id);
+        Ok(Claimed {
+            held: next,
+            kind: ClaimKind::Repeat,
+        })
+    }
+
+    fn further_fields(&self, held: &Held) -> Result<Claimed, Cause> {
         let mut next = held.clone();
         let mut kind = ClaimKind::Repeat;
         for field in self.fields.iter() {
@@ -452,9 +484,10 @@ impl Claim {
     }
 
     fn release(&self, record: &Record, kind: ClaimKind) -> Event {
-        let kind = match kind {
-            ClaimKind::First => Kind::RevealReleased,
-            ClaimKind::Repeat => Kind::RevealRepeated,
+        let kind = match (self.operation, kind) {
+            (Operation::ViewCard, ClaimKind::First) => Kind::RevealReleased,
+            (Operation::ViewCard, ClaimKind::Repeat) => Kind::RevealRepeated,
+            (Operation::AddCardToWallet, _) => Kind::WalletChecked,
         };
         Event {
             at: self.at,
@@ -466,8 +499,9 @@ impl Claim {
             target: record.target(),
             detail: Detail {
                 operation: Some(self.operation),
-                fields: Some(self.fields),
+                fields: self.fields.some(),
                 attempt: Some(self.attempt),
+                note: self.note.clone(),
                 ..Detail::default()
             },
         }
@@ -490,7 +524,7 @@ impl Claim {
             ),
             detail: Detail {
                 operation: Some(self.operation),
-                fields: Some(self.fields),
+                fields: self.fields.some(),
                 cause: Some(cause),
                 attempt: Some(self.attempt),
                 ..Detail::default()

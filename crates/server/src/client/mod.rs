@@ -1,4 +1,4 @@
-//! The client API: what the public calls. Frames, scripts, redemption and events.
+//! The client API: what the public calls. Frames, scripts, redemption, events and wallets.
 //!
 //! **Invariant:** whatever is wrong with a token, the answer is the same bytes (P6).
 
@@ -6,6 +6,7 @@ mod events;
 pub(crate) mod frame;
 mod redeem;
 mod script;
+mod wallet;
 
 use cardveil_core::card::Environment;
 use cardveil_core::token::ClientToken;
@@ -27,6 +28,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(SCRIPT, routes!(script::classic))
         .route(Permission::Holder, routes!(redeem::redeem))
         .route(Permission::Holder, routes!(events::event))
+        .route(Permission::Holder, routes!(wallet::eligibility))
 }
 
 /// A browser says from which page it calls; other callers say nothing. Where it is said, it must be

@@ -161,7 +161,7 @@ fn parse(app: &Arc<App>, call: &Call, body: &RedeemRequest) -> Result<Redeem, Pr
     })
 }
 
-fn holder_key(jwk: &PublicKey) -> Result<HolderKey, Problem> {
+pub(super) fn holder_key(jwk: &PublicKey) -> Result<HolderKey, Problem> {
     if jwk.kty != "EC" || jwk.crv != "P-256" {
         return Err(Problem::invalid("key", "must be an EC key on P-256"));
     }

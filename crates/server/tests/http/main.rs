@@ -14,6 +14,9 @@ mod client {
     mod v1 {
         mod events;
         mod redeem;
+        mod wallet {
+            mod eligibility;
+        }
     }
 }
 mod embed;

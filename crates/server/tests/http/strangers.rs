@@ -75,6 +75,13 @@ fn plausible(world: &World, path: &str) -> Body {
             let stranger = crate::actors::Cardholder::with(world, "cvt_test_guessed".to_owned());
             stranger.ask_for(&["pan"])
         }
+        "/client/v1/wallet/eligibility" => {
+            let stranger = crate::actors::Cardholder::with(world, "cvt_test_guessed".to_owned());
+            json!({
+                "token": stranger.token, "app": "emb_1", "key": stranger.jwk(),
+                "wallet": "APPLE_PAY", "device_type": "WATCH", "device_id": "guessed",
+            })
+        }
         "/client/v1/events" => json!({
             "redemption": "rdm_guessed", "token": "cvt_test_guessed", "event": "displayed",
         }),

@@ -1,7 +1,7 @@
 //! Cards: their lists, from one statement's snapshot, and their changes, inside a batch.
 
 use async_trait::async_trait;
-use cardveil_core::card::{Card, Changed, Decided, Relabel, Transition};
+use cardveil_core::card::{Card, Changed, Decided, Relabel, State, Transition};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{AccountId, CardNo, MerchantId};
 use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use super::fault::Fault;
 use super::rows::{self, Name, card_columns};
 use super::writer::Batch;
-use super::{Sqlite, sql_count};
+use super::{Sqlite, sql_count, wallet};
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
@@ -74,6 +74,9 @@ fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {
             ],
         )?;
         batch.log(event)?;
+        if card.state == State::Terminated && event.detail.to.is_some() {
+            wallet::end_with_card(batch, &card.id, event)?;
+        }
     }
     Ok(decided.verdict)
 }

@@ -37,6 +37,7 @@ mod readers;
 mod registry;
 mod rows;
 mod tokens;
+mod wallet;
 mod writer;
 
 use async_trait::async_trait;
@@ -142,7 +143,7 @@ impl Registry for Sqlite {
                 Ok(Admission {
                     credential: rows::credential(row)?,
                     merchant,
-                    epoch: Epoch(row.get(16)?),
+                    epoch: Epoch(row.get(17)?),
                 })
             })
         })

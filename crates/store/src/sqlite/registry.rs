@@ -88,14 +88,15 @@ fn set(batch: &Batch<'_>, sql: &str, params: impl Params) -> Made {
 fn add_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
     add(
         batch,
-        "INSERT INTO merchant (id, name, state, pci_enabled, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        "INSERT INTO merchant (id, name, state, pci_enabled, created_at, wallets)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
         params![
             merchant.id.as_str(),
             merchant.name,
             Name(merchant.state),
             merchant.pci_enabled,
             merchant.created_at.millis(),
+            Json(&merchant.wallets),
         ],
     )
 }
@@ -103,7 +104,8 @@ fn add_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
 fn set_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
     set(
         batch,
-        "UPDATE merchant SET name = ?2, state = ?3, pci_enabled = ?4, created_at = ?5
+        "UPDATE merchant SET name = ?2, state = ?3, pci_enabled = ?4, created_at = ?5,
+             wallets = ?6
          WHERE id = ?1",
         params![
             merchant.id.as_str(),
@@ -111,6 +113,7 @@ fn set_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
             Name(merchant.state),
             merchant.pci_enabled,
             merchant.created_at.millis(),
+            Json(&merchant.wallets),
         ],
     )
 }

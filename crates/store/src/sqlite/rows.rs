@@ -99,18 +99,18 @@ pub(super) fn field_names(fields: Fields) -> String {
     fields.names().join(",")
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Time> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Time> {
     row.get(column).map(Time::from_millis)
 }
 
-fn text<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn text<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     row.get(column).map(|Text(id)| id)
 }
 
-fn name<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn name<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     row.get(column).map(|Name(variant)| variant)
 }
 
@@ -174,7 +174,8 @@ pub(super) fn idempotency(row: &Row<'_>) -> rusqlite::Result<Idempotency> {
 /// The columns that [`merchant`] reads.
 macro_rules! merchant_columns {
     () => {
-        "merchant.id, merchant.name, merchant.state, merchant.pci_enabled, merchant.created_at"
+        "merchant.id, merchant.name, merchant.state, merchant.pci_enabled, merchant.created_at, \
+         merchant.wallets"
     };
 }
 pub(super) use merchant_columns;
@@ -187,6 +188,7 @@ pub(super) fn merchant(row: &Row<'_>, first: usize) -> rusqlite::Result<Merchant
         state: name(row, first + 2)?,
         pci_enabled: row.get(first + 3)?,
         created_at: time(row, first + 4)?,
+        wallets: json(row, first + 5)?,
     })
 }
 

@@ -10,3 +10,4 @@ mod fence;
 mod file;
 mod home;
 mod processes;
+mod upgrade;

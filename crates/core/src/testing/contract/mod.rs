@@ -20,6 +20,7 @@ mod outbox;
 
 pub use cards::*;
 pub use outbox::*;
+mod wallet;
 
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ use crate::port::{
 use crate::token::{
     self, Attempt, Cause, Epoch, Observation, RETENTION, Record, Thumbprint, Verdict,
 };
+
+pub use wallet::*;
 
 /// Makes a test of each case of the suite.
 #[macro_export]
@@ -84,6 +87,14 @@ macro_rules! contract_suite {
             subscriptions_are_kept_as_they_were_written,
             deliveries_are_listed_and_replayed,
             deliveries_that_arrived_are_forgotten,
+            a_wallet_token_is_found_within_its_merchant_only,
+            a_wallet_token_moves_with_its_event,
+            a_wallet_token_that_stays_writes_nothing,
+            of_30_concurrent_wallet_tokens_25_are_granted,
+            a_terminated_card_ends_its_wallet_tokens,
+            wallet_tokens_are_listed_by_what_narrows_them,
+            wallet_tokens_are_listed_in_pages,
+            a_merchants_wallet_rules_are_kept,
         );
     };
     (@cases $open:expr, $($case:ident,)+) => {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
-use crate::card::{Card, Changed, Decided, Relabel, Transition};
+use crate::card::{Card, Changed, Decided, Relabel, State, Transition};
 use crate::id::MerchantId;
 use crate::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
 
@@ -26,10 +26,15 @@ impl Inner {
 
     fn write_card(&mut self, decided: Decided) -> Changed {
         if let Some((next, event)) = decided.write {
-            if let Some(card) = self.cards.iter_mut().find(|card| card.id == next.id) {
+            let ended = next.state == State::Terminated && event.detail.to.is_some();
+            let id = next.id;
+            if let Some(card) = self.cards.iter_mut().find(|card| card.id == id) {
                 *card = *next;
             }
-            self.log(event);
+            self.log(event.clone());
+            if ended {
+                self.end_wallet_tokens(id, &event);
+            }
         }
         decided.verdict
     }

@@ -2,6 +2,7 @@
 
 mod cards;
 mod outbox;
+mod wallet;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, RETENTION, Record, TokenKey,
     Verdict,
 };
+use crate::wallet::WalletToken;
 
 /// A store in memory.
 #[derive(Default)]
@@ -41,6 +43,7 @@ struct Inner {
     subscriptions: Vec<Subscription>,
     deliveries: Vec<Delivery>,
     bell: Bell,
+    wallet_tokens: Vec<WalletToken>,
 }
 
 impl Memory {

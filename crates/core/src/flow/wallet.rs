@@ -1,0 +1,359 @@
+//! Digital wallets. Whether a card can go into one is told to at most one key (P1) and never before
+//! its record (P2), by the same claim that releases fields. The register of tokens is read and
+//! changed by merchants, within the cards that their credential sees and reaches.
+
+use std::borrow::Cow;
+
+use cardveil_seal::HolderKey;
+
+use super::redeem::ROUNDS_MAX;
+use super::{Caller, Fault, Service};
+use crate::audit::Origin;
+use crate::card::{Card, Fields, LastFour, Network};
+use crate::id::{
+    AccountId, AttemptId, CardId, ClaimId, EmbedId, MerchantId, PersonId, RedemptionId,
+    WalletTokenId,
+};
+use crate::merchant::Sight;
+use crate::port::{CardRef, ListedToken, WalletFilter, WalletPage};
+use crate::token::{Cause, Claim, ClientToken, Operation, Record, Thumbprint, Verdict};
+use crate::wallet::{Asked, Change, Decision, Device, Facts, Reason, Refused, Step, WalletToken};
+
+/// What a device asks.
+pub struct CheckWallet {
+    /// Its token, for `ADD_CARD_TO_WALLET`.
+    pub token: ClientToken,
+    /// The app: an embed of the token's merchant.
+    pub app: EmbedId,
+    /// Its key.
+    pub key: HolderKey,
+    /// Where the card is to go.
+    pub device: Device,
+    /// From where it comes.
+    pub origin: Origin,
+}
+
+/// What it learns.
+#[derive(Debug)]
+pub enum WalletChecked {
+    /// Whether the card can go in. The claim and its record are durable.
+    Told(WalletAnswer),
+    /// The one refusal. The cause is for our own figures; the device is not told.
+    Refused(Cause),
+}
+
+/// Whether a card can go into a wallet, and what anyone may see of it.
+#[derive(Debug)]
+pub struct WalletAnswer {
+    /// What speaks against it, in a fixed order. With none, it can go in.
+    pub reasons: Vec<Reason>,
+    /// The last four digits.
+    pub last_four: LastFour,
+    /// The scheme.
+    pub network: Network,
+    /// What the wallet may call it.
+    pub display_name: String,
+}
+
+/// Which card a call about wallets is about, as far as its dialect says.
+#[derive(Clone, Debug, Default)]
+pub struct WalletScope {
+    /// This card.
+    pub card: Option<CardId>,
+    /// A card of this account.
+    pub account: Option<AccountId>,
+    /// A card of this person.
+    pub person: Option<PersonId>,
+}
+
+impl WalletScope {
+    fn admits(&self, card: &Card) -> bool {
+        self.card.is_none_or(|id| id == card.id)
+            && self
+                .account
+                .as_ref()
+                .is_none_or(|account| *account == card.account)
+            && self.person.is_none_or(|person| person == card.person)
+    }
+}
+
+/// Part of a list of tokens.
+#[derive(Debug)]
+pub struct WalletList {
+    /// The tokens.
+    pub tokens: Vec<ListedToken>,
+    /// How many match in all.
+    pub count: usize,
+}
+
+impl Service {
+    /// The tokens of the cards that the caller sees.
+    pub async fn wallet_tokens(
+        &self,
+        caller: &Caller,
+        filter: WalletFilter,
+        page: WalletPage,
+    ) -> Result<WalletList, Fault> {
+        let nothing = WalletList {
+            tokens: vec![],
+            count: 0,
+        };
+        let person = match (caller.credential.sight(), filter.person) {
+            (Sight::Any, asked) => asked,
+            (Sight::Own(own), None) => Some(own),
+            (Sight::Own(own), Some(asked)) if own == asked => Some(own),
+            (Sight::Own(_), Some(_)) | (Sight::Nothing, _) => return Ok(nothing),
+        };
+        let filter = WalletFilter {
+            merchant: Some(caller.merchant.id.clone()),
+            person,
+            ..filter
+        };
+        Ok(WalletList {
+            tokens: self.store.wallet_tokens(&filter, page).await?,
+            count: self.store.wallet_tokens_count(&filter).await?,
+        })
+    }
+
+    /// A token of a card that the caller sees.
+    pub async fn wallet_token(
+        &self,
+        caller: &Caller,
+        id: WalletTokenId,
+    ) -> Result<Option<ListedToken>, Fault> {
+        let sight = caller.credential.sight();
+        let scope = WalletScope::default();
+        self.token_within(&caller.merchant.id, sight, &scope, id)
+            .await
+    }
+
+    /// A card that the caller sees and that is within the scope.
+    pub async fn wallet_card(
+        &self,
+        caller: &Caller,
+        scope: &WalletScope,
+        card: CardId,
+    ) -> Result<Option<Card>, Fault> {
+        let sight = caller.credential.sight();
+        self.card_within(&caller.merchant.id, sight, scope, card)
+            .await
+    }
+
+    /// Moves a token of a card that the caller may change.
+    pub async fn move_wallet_token(
+        &self,
+        caller: &Caller,
+        scope: &WalletScope,
+        id: WalletTokenId,
+        step: Step,
+    ) -> Result<Result<WalletToken, Refused>, Fault> {
+        let reach = caller.credential.reach();
+        let merchant = &caller.merchant.id;
+        if self
+            .token_within(merchant, reach, scope, id)
+            .await?
+            .is_none()
+        {
+            return Ok(Err(Refused::Unknown));
+        }
+        let change = Change {
+            merchant: merchant.clone(),
+            id,
+            step,
+            reason: None,
+            at: self.now(),
+            source: caller.source.clone(),
+        };
+        Ok(self.store.change_wallet_token(change).await?)
+    }
+
+    /// Plays the network: a device asks for a token, and the network decides.
+    pub async fn simulate_wallet_token(
+        &self,
+        caller: &Caller,
+        card: CardId,
+        device: Device,
+        decision: Decision,
+    ) -> Result<Result<WalletToken, Refused>, Fault> {
+        let reach = caller.credential.reach();
+        let merchant = &caller.merchant.id;
+        let scope = WalletScope::default();
+        if self
+            .card_within(merchant, reach, &scope, card)
+            .await?
+            .is_none()
+        {
+            return Ok(Err(Refused::Unknown));
+        }
+        let asked = Asked {
+            id: WalletTokenId::generate(&*self.entropy),
+            merchant: merchant.clone(),
+            card,
+            device,
+            decision,
+            at: self.now(),
+            source: caller.source.clone(),
+        };
+        Ok(self.store.add_wallet_token(asked).await?)
+    }
+
+    async fn token_within(
+        &self,
+        merchant: &MerchantId,
+        sight: Sight,
+        scope: &WalletScope,
+        id: WalletTokenId,
+    ) -> Result<Option<ListedToken>, Fault> {
+        let Some(listed) = self.store.wallet_token(merchant, &id).await? else {
+            return Ok(None);
+        };
+        let card = listed.token.card;
+        let within = self.card_within(merchant, sight, scope, card).await?;
+        Ok(within.map(|_| listed))
+    }
+
+    async fn card_within(
+        &self,
+        merchant: &MerchantId,
+        sight: Sight,
+        scope: &WalletScope,
+        card: CardId,
+    ) -> Result<Option<Card>, Fault> {
+        let found = self.store.card(merchant, &CardRef::Id(card)).await?;
+        let seen = |card: &Card| match sight {
+            Sight::Any => true,
+            Sight::Own(person) => card.person == person,
+            Sight::Nothing => false,
+        };
+        Ok(found.filter(|card| seen(card) && scope.admits(card)))
+    }
+
+    /// Tells whether a card can go into a wallet.
+    pub async fn check_wallet(&self, asked: &CheckWallet) -> Result<WalletChecked, Fault> {
+        for _ in 0..ROUNDS_MAX {
+            if let Some(checked) = self.check_once(asked).await? {
+                return Ok(checked);
+            }
+        }
+        Err(Fault::Contention)
+    }
+
+    /// `None` when the same key's other request came between.
+    async fn check_once(&self, asked: &CheckWallet) -> Result<Option<WalletChecked>, Fault> {
+        let by = Thumbprint(asked.key.thumbprint());
+        let (merchant, mut barred) = self.merchant_of(&asked.app).await?;
+        let record = self.store.token(&asked.token.key()).await?;
+        let redemption = record.as_ref().and_then(|record| record.redemption_of(by));
+        let mut claim = Claim {
+            token: asked.token.key(),
+            merchant,
+            by,
+            operation: Operation::AddCardToWallet,
+            fields: Fields::NONE,
+            note: None,
+            id: ClaimId::generate(&*self.entropy),
+            attempt: AttemptId::generate(&*self.entropy),
+            redemption: redemption
+                .cloned()
+                .unwrap_or_else(|| RedemptionId::generate(&*self.entropy)),
+            barred,
+            at: self.now(),
+            origin: asked.origin.clone(),
+        };
+        let mut prepared = None;
+        if let Some(record) = &record {
+            // The epoch is checked by the claim itself, against the store's.
+            match claim.decide(Some(record), record.epoch).verdict {
+                Verdict::Granted(_) => match self.look(asked, record).await? {
+                    Ok(answer) => {
+                        claim.note = Some(note(&asked.device, &answer));
+                        prepared = Some(answer);
+                    }
+                    Err(cause) => barred = Some(cause),
+                },
+                Verdict::Refused(cause) => barred = barred.or(Some(cause)),
+                Verdict::Superseded => return Ok(None),
+            }
+        } else {
+            barred = Some(Cause::Unknown);
+        }
+        claim.barred = barred;
+        Ok(match (self.claim(claim).await?, prepared) {
+            (Verdict::Granted(_), Some(answer)) => Some(WalletChecked::Told(answer)),
+            // Cannot be: what was not prepared was barred, and what is barred is not granted.
+            (Verdict::Granted(_), None) => return Err(Fault::Contention),
+            (Verdict::Refused(cause), _) => Some(WalletChecked::Refused(cause)),
+            (Verdict::Superseded, _) => None,
+        })
+    }
+
+    /// Everything that the answer rests on, before anything is claimed.
+    async fn look(
+        &self,
+        asked: &CheckWallet,
+        record: &Record,
+    ) -> Result<Result<WalletAnswer, Cause>, Fault> {
+        let Some(merchant) = self.store.merchant(&record.merchant).await? else {
+            return Ok(Err(Cause::MerchantBarred));
+        };
+        let card = CardRef::Id(record.card);
+        let Some(card) = self.store.card(&record.merchant, &card).await? else {
+            return Ok(Err(Cause::CardState));
+        };
+        let index = &card.sealed.pan_index;
+        let census = self.store.wallet_census(index, &asked.device).await?;
+        let bin_enabled = match &merchant.wallets.bins {
+            None => true,
+            Some(bins) => self.vault.begins_with(&card, bins)?,
+        };
+        let facts = Facts {
+            card: &card,
+            rules: &merchant.wallets,
+            wallet: asked.device.wallet,
+            bin_enabled,
+            census,
+        };
+        Ok(Ok(WalletAnswer {
+            reasons: facts.reasons(),
+            last_four: card.last_four,
+            network: card.network,
+            display_name: display_name(&card),
+        }))
+    }
+}
+
+/// The card's label, or its scheme and last four digits.
+fn display_name(card: &Card) -> String {
+    if card.label.is_empty() {
+        format!("{} {}", card.network.title(), card.last_four.as_str())
+    } else {
+        card.label.clone()
+    }
+}
+
+/// What was asked and told, for the audit record.
+fn note(device: &Device, answer: &WalletAnswer) -> Cow<'static, str> {
+    let told = match answer.reasons.as_slice() {
+        [] => "eligible".to_owned(),
+        reasons => {
+            let names: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
+            names.join(", ")
+        }
+    };
+    let (wallet, kind) = (device.wallet.as_str(), device.device_type.as_str());
+    format!("{wallet} on {kind}: {told}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::sample;
+
+    #[test]
+    fn a_card_without_a_label_is_named_by_scheme_and_last_four() {
+        let mut card = sample::card(7);
+        assert_eq!(display_name(&card), "Card 7");
+        card.label.clear();
+        assert_eq!(display_name(&card), "Visa 0007");
+    }
+}

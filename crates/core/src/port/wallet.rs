@@ -1,0 +1,96 @@
+//! The register of digital wallet tokens.
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::card::LastFour;
+use crate::id::{AccountId, CardId, DeviceId, MerchantId, PersonId, WalletTokenId};
+use crate::wallet::{
+    Asked, Census, Change, Device, DeviceType, Refused, State, Wallet, WalletToken,
+};
+
+/// Which tokens to list. What is left out does not narrow.
+#[derive(Clone, Debug, Default)]
+pub struct WalletFilter {
+    /// Of this merchant.
+    pub merchant: Option<MerchantId>,
+    /// Of cards of this account.
+    pub account: Option<AccountId>,
+    /// Of cards of this person.
+    pub person: Option<PersonId>,
+    /// Of this card.
+    pub card: Option<CardId>,
+    /// Of cards whose numbers end so.
+    pub last_fours: Option<Vec<LastFour>>,
+    /// In one of these states.
+    pub states: Option<Vec<State>>,
+    /// In one of these wallets.
+    pub wallets: Option<Vec<Wallet>>,
+    /// On devices of one of these types.
+    pub device_types: Option<Vec<DeviceType>>,
+    /// On this device.
+    pub device_id: Option<DeviceId>,
+}
+
+/// Which part of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct WalletPage {
+    /// Those that came after this one; none when it is not there.
+    pub after: Option<WalletTokenId>,
+    /// How many of them to leave out.
+    pub offset: usize,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A token with what anyone who may know of its card may see of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedToken {
+    /// The token.
+    pub token: WalletToken,
+    /// What people call the card.
+    pub label: String,
+    /// The last four digits of its number.
+    pub last_four: LastFour,
+}
+
+/// Digital wallet tokens. A state changes inside the write, by [`Change::decide`] over the row as
+/// it then is; no number of concurrent writes makes more tokens of one card number active or
+/// suspended than [`crate::wallet::TOKENS_PER_PAN_MAX`].
+///
+/// A write that ends a card ends its tokens in the same commit
+/// ([`WalletToken::with_its_card`]), whichever verb it is.
+#[async_trait]
+pub trait WalletTokens: Send + Sync {
+    /// The merchant's token. Another merchant's is not found.
+    async fn wallet_token(
+        &self,
+        merchant: &MerchantId,
+        id: &WalletTokenId,
+    ) -> Result<Option<ListedToken>>;
+
+    /// Those that match, in the order in which they came.
+    async fn wallet_tokens(
+        &self,
+        filter: &WalletFilter,
+        page: WalletPage,
+    ) -> Result<Vec<ListedToken>>;
+
+    /// How many match.
+    async fn wallet_tokens_count(&self, filter: &WalletFilter) -> Result<usize>;
+
+    /// What the card number of this keyed index has, as seen from this device.
+    async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census>;
+
+    /// Applies [`Asked::decide`] over the card and its census, and writes the token.
+    async fn add_wallet_token(
+        &self,
+        asked: Asked,
+    ) -> Result<std::result::Result<WalletToken, Refused>>;
+
+    /// Applies [`Change::decide`].
+    async fn change_wallet_token(
+        &self,
+        change: Change,
+    ) -> Result<std::result::Result<WalletToken, Refused>>;
+}

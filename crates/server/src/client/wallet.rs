@@ -1,0 +1,136 @@
+//! `POST /client/v1/wallet/eligibility` (DESIGN section 5): whether a card can go into a wallet.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::{Extension, Json};
+use cardveil_core::flow::{CheckWallet, WalletAnswer, WalletChecked};
+use cardveil_core::id::{DeviceId, EmbedId};
+use cardveil_core::token::Cause;
+use cardveil_core::wallet::{Device, DeviceType, Reason, Wallet};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::redeem::{PublicKey, holder_key};
+use crate::extract;
+use crate::guard::Call;
+use crate::problem::{Code, Problem};
+use crate::{App, Shared};
+
+/// What is asked.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EligibilityRequest {
+    /// A client token for `ADD_CARD_TO_WALLET`.
+    token: String,
+    /// The app's id: an embed, registered without origins, of the token's merchant.
+    #[schema(example = "emb_app")]
+    app: String,
+    /// The holder key.
+    key: PublicKey,
+    /// `APPLE_PAY`, `ANDROID_PAY` or `SAMSUNG_PAY`.
+    #[schema(example = "APPLE_PAY")]
+    wallet: String,
+    /// `MOBILE_PHONE`, `TABLET` or `WATCH`.
+    #[schema(example = "MOBILE_PHONE")]
+    device_type: String,
+    /// The wallet's name for the device: 1 to 64 letters, digits, `_` or `-`.
+    #[schema(example = "device-1", min_length = 1, max_length = 64)]
+    device_id: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct EligibilityAnswer {
+    /// Whether the card can go into the wallet: there is no reason against it.
+    eligible: bool,
+    /// Every reason against it, in this order: `card_not_active`, `wallet_not_enabled`,
+    /// `bin_not_enabled`, `product_not_enabled`, `token_limit_reached`, `already_on_device`.
+    reasons: Vec<&'static str>,
+    /// What anyone may see of the card.
+    card: WalletCard,
+}
+
+#[derive(Serialize, ToSchema)]
+struct WalletCard {
+    #[schema(example = "1111")]
+    last_four: String,
+    #[schema(example = "visa")]
+    network: &'static str,
+    /// What the wallet may call it.
+    #[schema(example = "Travel card")]
+    display_name: String,
+}
+
+/// Ask whether a card can go into a digital wallet
+///
+/// Redeems a client token for `ADD_CARD_TO_WALLET`. The first key to ask is the only one that ever
+/// can; it may ask again for 60 s, 16 times in all, for other wallets and devices too.
+#[utoipa::path(
+    post, path = "/client/v1/wallet/eligibility", tag = "Client", operation_id = "checkWallet",
+    request_body = EligibilityRequest,
+    responses(
+        (status = 200, description = "Whether it can, and what speaks against it.", body = EligibilityAnswer),
+        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`: nothing was told, the token is still good", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn eligibility(
+    State(app): Shared,
+    Extension(call): Extension<Call>,
+    request: Request,
+) -> Result<Json<EligibilityAnswer>, Problem> {
+    let body: EligibilityRequest = extract::json(request).await?;
+    let asked = parse(&app, &call, &body)?;
+    match app.service.check_wallet(&asked).await? {
+        WalletChecked::Told(told) => Ok(Json(answer(told))),
+        WalletChecked::Refused(cause) => {
+            app.metrics.redemptions_refused.increment();
+            if cause == Cause::OtherKey {
+                app.metrics.redemptions_conflict.increment();
+            }
+            Err(Problem::new(Code::TokenRefused))
+        }
+    }
+}
+
+/// The form before the token, as for a redemption.
+fn parse(app: &Arc<App>, call: &Call, body: &EligibilityRequest) -> Result<CheckWallet, Problem> {
+    let key = holder_key(&body.key)?;
+    let wallet = Wallet::parse(&body.wallet).ok_or_else(|| {
+        Problem::invalid("wallet", "must be APPLE_PAY, ANDROID_PAY or SAMSUNG_PAY")
+    })?;
+    let device_type = DeviceType::parse(&body.device_type)
+        .ok_or_else(|| Problem::invalid("device_type", "must be MOBILE_PHONE, TABLET or WATCH"))?;
+    let device_id = DeviceId::parse(&body.device_id)
+        .map_err(|_| Problem::invalid("device_id", "must be 1 to 64 letters, digits, _ or -"))?;
+    let embed = EmbedId::parse(&body.app)
+        .map_err(|_| Problem::invalid("app", "must be an app's id, emb_ and a word"))?;
+    let token = super::token(&body.token, app.service.vault().environment())?;
+    Ok(CheckWallet {
+        token,
+        app: embed,
+        key,
+        device: Device {
+            wallet,
+            device_type,
+            device_id,
+        },
+        origin: call.origin(),
+    })
+}
+
+fn answer(told: WalletAnswer) -> EligibilityAnswer {
+    EligibilityAnswer {
+        eligible: told.reasons.is_empty(),
+        reasons: told.reasons.into_iter().map(Reason::as_str).collect(),
+        card: WalletCard {
+            last_four: told.last_four.as_str().to_owned(),
+            network: told.network.as_str(),
+            display_name: told.display_name,
+        },
+    }
+}
