@@ -10,6 +10,7 @@
 //! | [`root`] | the key above all keys; a file today |
 //! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
 //! | [`contract_ecb`] | AES-ECB for the one contract that demands it; never for anything else |
+//! | [`totp`] | the codes of authenticator apps (RFC 4226, RFC 6238) |
 //! | [`hpke`] | sealing to the key that a cardholder's frame or device made (RFC 9180) |
 //!
 //! The primitives are AWS-LC's, through `aws-lc-rs`, and HPKE is rustls'. No cipher, curve or hash
@@ -70,6 +71,7 @@ pub mod hpke;
 pub mod keyring;
 pub mod root;
 pub mod secret;
+pub mod totp;
 
 pub use digest::{constant_time_eq, hmac_sha256, sha256, sha384};
 #[cfg(any(test, feature = "testing"))]
