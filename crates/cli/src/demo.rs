@@ -14,6 +14,7 @@ use cardveil_core::card::{
 use cardveil_core::flow::{NewCard, NewCredential, NewKey};
 use cardveil_core::id::{AccountId, CardId, CardNo, EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Embed, Merchant, MerchantState, Scope};
+use cardveil_core::mfa::MfaPolicy;
 use cardveil_core::port::{Admin as _, CardFilter, Cards as _, Change, Paging, Registry as _};
 use cardveil_core::vault::ClearCard;
 use cardveil_core::wallet::WalletRules;
@@ -358,6 +359,7 @@ async fn fill(house: &Deployment, origins: Vec<String>) -> anyhow::Result<()> {
         state: MerchantState::Active,
         pci_enabled: true,
         wallets: WalletRules::all(),
+        mfa: MfaPolicy::default(),
         created_at: now,
     };
     let mut changes = vec![

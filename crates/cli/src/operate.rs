@@ -10,10 +10,11 @@ use cardveil_core::card::Environment;
 use cardveil_core::flow::{NewCredential, NewKey};
 use cardveil_core::id::{CardId, CardNo, CredentialId, EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState, Scope};
+use cardveil_core::mfa::{MfaPolicy, Policy};
 use cardveil_core::port::{
     Admin as _, Audit as _, CardRef, Change, Registry as _, Selection, Taken, Tokens as _,
 };
-use cardveil_core::token::{ClientToken, TokenHash};
+use cardveil_core::token::{ClientToken, Operation, TokenHash};
 use cardveil_core::wallet::{Bin, Wallet, WalletRules};
 use cardveil_seal::SystemEntropy;
 use clap::{Args, Subcommand, ValueEnum};
@@ -114,6 +115,9 @@ pub(crate) enum MerchantCommand {
         pci_enabled: Option<bool>,
         #[command(flatten)]
         wallets: WalletArgs,
+        /// Whether an operation needs a second factor, such as view-card=required; repeat for several
+        #[arg(long = "mfa", value_parser = mfa_policy)]
+        mfa: Vec<(Operation, Policy)>,
     },
 }
 
@@ -171,6 +175,21 @@ impl WalletArgs {
     }
 }
 
+/// `view-card=required`.
+fn mfa_policy(text: &str) -> Result<(Operation, Policy), String> {
+    let parsed = text.split_once('=').and_then(|(operation, policy)| {
+        let operation = match operation {
+            "view-card" => Operation::ViewCard,
+            "add-card-to-wallet" => Operation::AddCardToWallet,
+            _ => return None,
+        };
+        Some((operation, Policy::parse(policy)?))
+    });
+    parsed.ok_or_else(|| {
+        "give view-card or add-card-to-wallet, = and off, delegated or required".to_owned()
+    })
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum MerchantStateArg {
     Active,
@@ -195,6 +214,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                 state: MerchantState::Active,
                 pci_enabled: !pci_disabled,
                 wallets: WalletRules::default(),
+                mfa: MfaPolicy::default(),
                 created_at: house.service.now(),
             };
             let change = Change::AddMerchant(merchant.clone());
@@ -220,12 +240,16 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             state,
             pci_enabled,
             wallets,
+            mfa,
         } => {
             let plain = name.is_some() || state.is_some() || pci_enabled.is_some();
-            something(plain || wallets.is_given())?;
+            something(plain || wallets.is_given() || !mfa.is_empty())?;
             let mut merchant = house.find_merchant(&id).await?;
             merchant.name = name.unwrap_or(merchant.name);
             merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
+            for (operation, policy) in mfa {
+                merchant.mfa.set(operation, policy);
+            }
             merchant.state = match state {
                 None => merchant.state,
                 Some(MerchantStateArg::Active) => MerchantState::Active,

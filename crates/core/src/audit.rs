@@ -117,6 +117,30 @@ pub enum Kind {
     /// A digital wallet token was changed.
     #[serde(rename = "wallet_token.changed")]
     WalletTokenChanged,
+    /// An authenticator app was enrolled; it proves nothing until it is confirmed.
+    #[serde(rename = "mfa.enrolled")]
+    MfaEnrolled,
+    /// An authenticator app gave its first right code.
+    #[serde(rename = "mfa.confirmed")]
+    MfaConfirmed,
+    /// An authenticator app was taken away.
+    #[serde(rename = "mfa.removed")]
+    MfaRemoved,
+    /// An operator lets a person try again who was wrong too often.
+    #[serde(rename = "mfa.reset")]
+    MfaReset,
+    /// A session was opened that waits for the code of an authenticator app.
+    #[serde(rename = "mfa.opened")]
+    MfaOpened,
+    /// A session was opened that waits for a code which the merchant delivers.
+    #[serde(rename = "mfa.code")]
+    MfaCode,
+    /// A code was right, and its session is spent.
+    #[serde(rename = "mfa.passed")]
+    MfaPassed,
+    /// A code, a session or an enrolment was refused.
+    #[serde(rename = "mfa.refused")]
+    MfaRefused,
     /// The epoch was raised: no older token is good.
     #[serde(rename = "epoch.raised")]
     EpochRaised,
@@ -201,6 +225,7 @@ impl Event {
             Kind::CardChanged if moved => Some(Topic::CardState),
             Kind::WalletTokenAdded | Kind::WalletTokenChanged if moved => Some(Topic::WalletToken),
             Kind::RevealConflict => Some(Topic::RevealConflict),
+            Kind::MfaCode => Some(Topic::MfaCode),
             Kind::CardChanged
             | Kind::AccessGranted
             | Kind::TokenIssued
@@ -225,6 +250,13 @@ impl Event {
             | Kind::WalletChecked
             | Kind::WalletTokenAdded
             | Kind::WalletTokenChanged
+            | Kind::MfaEnrolled
+            | Kind::MfaConfirmed
+            | Kind::MfaRemoved
+            | Kind::MfaReset
+            | Kind::MfaOpened
+            | Kind::MfaPassed
+            | Kind::MfaRefused
             | Kind::EpochRaised
             | Kind::KeysCreated
             | Kind::AuditRead
@@ -327,6 +359,9 @@ pub struct Detail {
     /// Why it was refused. The browser is not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// The merchant's own reference for a second factor that it says it has asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<String>,
     /// The frame's attempt: the same for a request and its retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,

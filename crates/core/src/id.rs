@@ -197,6 +197,10 @@ uuid_id!(
     SessionId, "MFA session id (a UUID)"
 );
 uuid_id!(
+    /// One enrolment of an authenticator app.
+    FactorId, "factor id (a UUID)"
+);
+uuid_id!(
     /// A card's token in a digital wallet, as the network knows it.
     WalletTokenId, "digital wallet token (a UUID)"
 );

@@ -22,6 +22,7 @@ pub mod flow;
 pub mod hook;
 pub mod id;
 pub mod merchant;
+pub mod mfa;
 pub mod port;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -29,6 +30,6 @@ pub mod token;
 pub mod vault;
 pub mod wallet;
 
-pub use cardveil_seal::{Entropy, HolderKey, sha384};
+pub use cardveil_seal::{Entropy, HolderKey, Secret, sha384};
 pub use clock::{Clock, Time};
 pub use flow::Service;

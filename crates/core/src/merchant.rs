@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
 use crate::id::{CredentialId, EmbedId, MerchantId, PersonId};
+use crate::mfa::MfaPolicy;
 use crate::wallet::WalletRules;
 
 /// A partner whose server calls us (Equals: the account holder's platform).
@@ -23,6 +24,9 @@ pub struct Merchant {
     /// Which of its cards may go into which wallet; by default none.
     #[serde(default)]
     pub wallets: WalletRules,
+    /// Which operations need a second factor.
+    #[serde(default)]
+    pub mfa: MfaPolicy,
     /// Since when we know it.
     pub created_at: Time,
 }

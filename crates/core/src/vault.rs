@@ -19,7 +19,7 @@ use crate::card::{
     Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Field, Fields, InvalidCard,
     SealedCard, SealedCvv,
 };
-use crate::id::{CardId, CredentialId, MerchantId};
+use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId};
 use crate::merchant::SealedSecret;
 use crate::wallet::Bin;
 
@@ -169,6 +169,28 @@ impl Vault {
         Ok(dek.open("api_secret", &sealed.sealed)?)
     }
 
+    /// Seals the secret of an authenticator app.
+    pub fn seal_totp(&self, of: &FactorOf<'_>, secret: &Secret) -> Result<SealedSecret, Error> {
+        let row = of.row();
+        let (dek, wrapped) =
+            self.keyring
+                .new_dek(Class::Credential, &of.place(&row), &*self.entropy)?;
+        let sealed = dek.seal("totp_secret", secret.expose(), &*self.entropy)?;
+        Ok(SealedSecret {
+            dek: wrapped,
+            sealed,
+        })
+    }
+
+    /// Opens the secret of an authenticator app.
+    pub fn open_totp(&self, of: &FactorOf<'_>, sealed: &SealedSecret) -> Result<Secret, Error> {
+        let row = of.row();
+        let dek = self
+            .keyring
+            .open_dek(Class::Credential, &of.place(&row), &sealed.dek)?;
+        Ok(dek.open("totp_secret", &sealed.sealed)?)
+    }
+
     /// A keyed digest that only this deployment can make.
     pub fn mac(&self, parts: &[&[u8]]) -> Result<[u8; 32], Error> {
         Ok(self.keyring.mac(Class::Access, parts)?)
@@ -197,6 +219,36 @@ impl Vault {
             }
         }
         Ok(json.close())
+    }
+}
+
+/// Whose authenticator app, and which: a sealed secret opens for no other.
+#[derive(Clone, Copy, Debug)]
+pub struct FactorOf<'a> {
+    /// At which merchant.
+    pub merchant: &'a MerchantId,
+    /// Whose.
+    pub person: &'a PersonId,
+    /// The enrolment.
+    pub factor: &'a FactorId,
+}
+
+impl FactorOf<'_> {
+    fn row(&self) -> [u8; 32] {
+        let mut row = [0; 32];
+        let ids = self.person.as_bytes().iter().chain(self.factor.as_bytes());
+        for (to, from) in row.iter_mut().zip(ids) {
+            *to = *from;
+        }
+        row
+    }
+
+    fn place<'p>(&'p self, row: &'p [u8; 32]) -> Place<'p> {
+        Place {
+            table: "mfa_person",
+            row,
+            merchant: self.merchant.as_str(),
+        }
     }
 }
 

@@ -29,10 +29,16 @@ pub(crate) enum Code {
     TokenRefused,
     /// 403: the browser's page is not of the client origin.
     OriginRefused,
+    /// 403: the merchant's policy asks for a second factor, and the call brings none.
+    MfaRequired,
+    /// 403: the second factor is refused, for whichever reason.
+    MfaRefused,
     /// 404: there is nothing at this address, or nothing that this caller may know of.
     NotFound,
     /// 405: not with this method.
     MethodNotAllowed,
+    /// 409: the person has no such second factor, or it is locked.
+    FactorUnavailable,
     /// 413: the body is larger than the API takes.
     TooLarge,
     /// 415: the body is not JSON.
@@ -55,9 +61,12 @@ impl Code {
             | Self::PciNotEnabled
             | Self::CardNotViewable
             | Self::TokenRefused
-            | Self::OriginRefused => StatusCode::FORBIDDEN,
+            | Self::OriginRefused
+            | Self::MfaRequired
+            | Self::MfaRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::FactorUnavailable => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
@@ -76,8 +85,11 @@ impl Code {
             Self::CardNotViewable => "card_not_viewable",
             Self::TokenRefused => "token_refused",
             Self::OriginRefused => "origin_refused",
+            Self::MfaRequired => "mfa_required",
+            Self::MfaRefused => "mfa_refused",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::FactorUnavailable => "factor_unavailable",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::IdempotencyMismatch => "idempotency_mismatch",
@@ -96,8 +108,11 @@ impl Code {
             Self::CardNotViewable => "The card cannot be shown now",
             Self::TokenRefused => "The token is refused",
             Self::OriginRefused => "The origin is refused",
+            Self::MfaRequired => "A second factor is required",
+            Self::MfaRefused => "The second factor is refused",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "The method is not allowed",
+            Self::FactorUnavailable => "The second factor is not available",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::IdempotencyMismatch => "The idempotency key was used for another request",
@@ -119,8 +134,14 @@ impl Code {
             Self::CardNotViewable => "Bring the card into use first, or choose another.",
             Self::TokenRefused => "Ask for a new token and try again.",
             Self::OriginRefused => "Call this API from the frame that this server serves.",
+            Self::MfaRequired => "Open an MFA session and send its id with the person's code.",
+            Self::MfaRefused => "Ask the person for their present code, or open a new MFA session.",
             Self::NotFound => "Check the address and the id.",
             Self::MethodNotAllowed => "See the Allow header.",
+            Self::FactorUnavailable => {
+                "Enrol and confirm an authenticator app for this person. One that is locked is reset by \
+                 the operator."
+            }
             Self::TooLarge => "Send a smaller body.",
             Self::UnsupportedMediaType => "Send Content-Type: application/json.",
             Self::IdempotencyMismatch => "Use a new Idempotency-Key for a new request.",
@@ -175,6 +196,14 @@ impl Problem {
     /// The request is wrong in the named place. `what` never repeats what was sent.
     pub(crate) fn invalid(place: &str, what: &str) -> Self {
         Self::detail(Code::InvalidRequest, format!("{place}: {what}"))
+    }
+
+    /// Too often for a reason of the request's own, not by the credential's limit.
+    pub(crate) fn too_often(retry_after_secs: u64) -> Self {
+        Self {
+            header: Some((header::RETRY_AFTER, retry_after_secs.into())),
+            ..Self::new(Code::RateLimited)
+        }
     }
 
     /// `scheme` is how the API takes its credential (RFC 9110 11.6.1).

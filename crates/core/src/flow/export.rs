@@ -7,7 +7,9 @@
 use super::{Caller, Fault, Service};
 use crate::audit::{Detail, Event, Kind, Target};
 use crate::card::{Card, Field, State};
+use crate::mfa::Policy;
 use crate::port::CardRef;
+use crate::token::Operation;
 
 /// What an export holds where the card has it: everything but the name, which the contract leaves out.
 const EXPORTED: [Field; 3] = [Field::Pan, Field::Expiry, Field::Cvv];
@@ -17,6 +19,8 @@ const EXPORTED: [Field; 3] = [Field::Pan, Field::Expiry, Field::Cvv];
 pub enum ExportRefusal {
     /// The merchant may not have clear card data (KeySecure 1013).
     PciDisabled,
+    /// The merchant's policy asks for a second factor to view a card, which this call cannot carry.
+    MfaUnsupported,
     /// There is no such card that this caller may know of.
     UnknownCard,
     /// The card's state does not allow it.
@@ -32,6 +36,12 @@ impl Service {
     ) -> Result<Result<String, ExportRefusal>, Fault> {
         if !caller.merchant.pci_enabled {
             return Ok(Err(ExportRefusal::PciDisabled));
+        }
+        match caller.merchant.mfa.of(Operation::ViewCard) {
+            Policy::Off => {}
+            Policy::Delegated | Policy::Required => {
+                return Ok(Err(ExportRefusal::MfaUnsupported));
+            }
         }
         let found = self.store.card(&caller.merchant.id, card).await?;
         let Some(card) = found.filter(|card| caller.sees(card)) else {

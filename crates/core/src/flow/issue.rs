@@ -2,7 +2,8 @@
 
 use cardveil_seal::sha256;
 
-use super::{Fault, Service};
+use super::mfa::SecondFactor;
+use super::{Fault, Presented, Service};
 use crate::audit::{Detail, Kind, Source, Target};
 use crate::card::{Card, Fields, State};
 use crate::clock::Time;
@@ -51,6 +52,8 @@ pub struct Asked {
     pub bound_to: Option<Thumbprint>,
     /// The caller's name for this request.
     pub named: Option<Named>,
+    /// What it brings of a second factor.
+    pub mfa: Presented,
 }
 
 /// A request that its caller named (`Idempotency-Key`).
@@ -73,6 +76,13 @@ pub struct IssuedToken {
     pub replayed: bool,
 }
 
+/// What was looked up and judged before the token is written.
+struct Wanted {
+    card: Card,
+    fields: Fields,
+    mfa: SecondFactor,
+}
+
 /// Why no token is issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IssueRefusal {
@@ -86,6 +96,14 @@ pub enum IssueRefusal {
     FieldUnavailable,
     /// The name was used for another request.
     NameReused,
+    /// The merchant's policy asks for a second factor, which this dialect cannot carry.
+    MfaUnsupported,
+    /// The merchant's policy asks for a second factor, and none was brought.
+    MfaRequired,
+    /// The merchant attests the second factor by something that is no reference.
+    MfaReference,
+    /// The second factor is refused, whatever is wrong with it.
+    MfaRefused,
 }
 
 impl Service {
@@ -109,7 +127,12 @@ impl Service {
         let Some(fields) = allowed(asked, &card) else {
             return Ok(Err(IssueRefusal::FieldUnavailable));
         };
-        self.write_token(caller, epoch, asked, &card, fields).await
+        let mfa = match self.second_factor(caller, asked, &card).await? {
+            Ok(mfa) => mfa,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let wanted = Wanted { card, fields, mfa };
+        self.write_token(caller, epoch, asked, &wanted).await
     }
 
     async fn write_token(
@@ -117,8 +140,7 @@ impl Service {
         caller: &Caller,
         mut epoch: Epoch,
         asked: &Asked,
-        card: &Card,
-        fields: Fields,
+        wanted: &Wanted,
     ) -> Result<Result<IssuedToken, IssueRefusal>, Fault> {
         // An epoch is raised by hand or at a start: once more is enough.
         for _ in 0..2 {
@@ -139,22 +161,23 @@ impl Service {
                 epoch,
                 merchant: caller.merchant.id.clone(),
                 credential: caller.credential.id.clone(),
-                card: card.id,
+                card: wanted.card.id,
                 operation: asked.operation,
-                allowed: fields,
+                allowed: wanted.fields,
                 bound_to: asked.bound_to,
                 issued_at: now,
                 expires_at: now.plus(token::TTL),
                 conflict: false,
                 state: token::State::Issued,
             };
-            let event = issued_event(caller, &record);
+            let event = issued_event(caller, &record, &wanted.mfa);
             match self
                 .store
                 .issue(Issue {
                     record,
                     event,
                     idempotency: idempotency.clone(),
+                    mfa: wanted.mfa.assertion().cloned(),
                 })
                 .await?
             {
@@ -170,6 +193,7 @@ impl Service {
                     return self.again(idempotency.as_ref(), &before, &record);
                 }
                 Issued::OldEpoch(current) => epoch = current,
+                Issued::MfaRefused(_) => return Ok(Err(IssueRefusal::MfaRefused)),
             }
         }
         Err(Fault::Contention)
@@ -232,10 +256,11 @@ fn name_hash(caller: &Caller, named: &Named) -> [u8; 32] {
     ])
 }
 
-fn issued_event(caller: &Caller, record: &Record) -> crate::audit::Event {
+fn issued_event(caller: &Caller, record: &Record, mfa: &SecondFactor) -> crate::audit::Event {
     let target = Target {
         card: Some(record.card),
         token: Some(record.key.hash),
+        session: mfa.assertion().and_then(|assertion| assertion.session),
         ..Target::default()
     };
     let merchant = Some(record.merchant.clone());
@@ -245,6 +270,9 @@ fn issued_event(caller: &Caller, record: &Record) -> crate::audit::Event {
     event.detail = Detail {
         operation: Some(record.operation),
         fields: record.allowed.some(),
+        attested: mfa
+            .reference()
+            .map(|reference| reference.as_str().to_owned()),
         ..Detail::default()
     };
     event

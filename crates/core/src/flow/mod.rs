@@ -6,6 +6,7 @@
 mod access;
 mod export;
 mod issue;
+mod mfa;
 mod redeem;
 mod registry;
 mod wallet;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use access::{ACCESS_TTL, AccessRefused};
 pub use export::ExportRefusal;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
+pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
@@ -81,7 +83,11 @@ impl Service {
 
     /// One round of the sweep: unconfirmed releases are recorded, old rows deleted.
     pub async fn sweep(&self, limit: usize) -> Result<Swept, Fault> {
-        Ok(self.store.sweep(self.now(), limit).await?)
+        let mut swept = self.store.sweep(self.now(), limit).await?;
+        let sessions = self.store.sweep_mfa(self.now(), limit).await?;
+        swept.deleted += sessions;
+        swept.more |= sessions == limit;
+        Ok(swept)
     }
 
     /// Records that the server starts or stops (PCI DSS 10.2.1.6).

@@ -16,12 +16,14 @@
 //! contract suite; then in each adapter.
 
 mod cards;
+mod mfa;
 mod outbox;
 mod wallet;
 
 use async_trait::async_trait;
 
 pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
+pub use mfa::Mfa;
 
 use crate::audit::{Entry, Event};
 use crate::card::Card;
@@ -29,6 +31,7 @@ use crate::clock::Time;
 use crate::hook::Subscription;
 use crate::id::{CardId, CardNo, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
+use crate::mfa::Assertion;
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, Record, TokenHash, TokenKey,
     Verdict,
@@ -88,6 +91,9 @@ pub struct Issue {
     pub event: Event,
     /// Set when the caller named its request.
     pub idempotency: Option<Idempotency>,
+    /// Set when the token needs a second factor: judged in the commit, which spends its session and
+    /// writes the token, or writes the refusal alone.
+    pub mfa: Option<Assertion>,
 }
 
 /// A request that its caller named, so that it may send it twice and mean it once.
@@ -113,6 +119,8 @@ pub enum Issued {
     Before(Idempotency, Box<Record>),
     /// The epoch has been raised meanwhile. Nothing was written: make the token again.
     OldEpoch(Epoch),
+    /// The second factor is refused. The refusal was written, and no token.
+    MfaRefused(Cause),
 }
 
 /// Which tokens to revoke.
@@ -144,7 +152,9 @@ pub trait Tokens: Send + Sync {
     /// The token's row, for looking before the claim. It decides nothing.
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>>;
 
-    /// Writes a new token and its event; with a name, looks the name up first, in the same commit.
+    /// Writes a new token and its event; with a name, looks the name up first; then applies
+    /// [`Assertion::decide`], if there is one: all in the same commit. One assertion gives one token
+    /// at most, however often and wherever it is sent.
     async fn issue(&self, issue: Issue) -> Result<Issued>;
 
     /// Applies [`Claim::decide`]. To at most one key, ever: of concurrent claims by different keys
@@ -260,9 +270,15 @@ pub trait Keys: Send + Sync {
 }
 
 /// Everything a deployment needs of its store.
-pub trait Store: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox + WalletTokens {}
+pub trait Store:
+    Registry + Tokens + Cards + Audit + Admin + Keys + Outbox + WalletTokens + Mfa
+{
+}
 
-impl<S: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox + WalletTokens> Store for S {}
+impl<S: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox + WalletTokens + Mfa> Store
+    for S
+{
+}
 
 /// For adapters: applies a decision's write through two closures, so that no adapter forgets the
 /// event of a change.

@@ -10,12 +10,15 @@ use crate::audit::{Entry, Event, Source};
 use crate::card::{Card, Changed, Relabel, Transition};
 use crate::clock::Time;
 use crate::hook::{Attempted, Bell, Delivery, Subscription};
-use crate::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId, WalletTokenId};
+use crate::id::{
+    DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SubscriptionId, WalletTokenId,
+};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
+use crate::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
 use crate::port::{
     Admin, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counts, DeliveryFilter, Due, Error,
-    Issue, Issued, Keys, ListedToken, Outbox, Paging, Registry, Replay, Result, Selection, Store,
-    Swept, Take, Taken, Tokens, WalletFilter, WalletPage, WalletTokens, WrappedKey,
+    Issue, Issued, Keys, ListedToken, Mfa, Outbox, Paging, Registry, Replay, Result, Selection,
+    Store, Swept, Take, Taken, Tokens, WalletFilter, WalletPage, WalletTokens, WrappedKey,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
 use crate::wallet::{self, Census, Device, Refused, WalletToken};
@@ -246,5 +249,30 @@ impl<S: Store> WalletTokens for Faulty<S> {
         change: wallet::Change,
     ) -> Result<std::result::Result<WalletToken, Refused>> {
         self.write(self.inner.change_wallet_token(change)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Mfa for Faulty<S> {
+    async fn mfa_session(&self, id: &SessionId) -> Result<Option<Session>> {
+        self.inner.mfa_session(id).await
+    }
+    async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
+        self.inner.mfa_person(merchant, person).await
+    }
+    async fn open_mfa(
+        &self,
+        opening: Opening,
+    ) -> Result<std::result::Result<Session, OpeningRefused>> {
+        self.write(self.inner.open_mfa(opening)).await
+    }
+    async fn change_factor(
+        &self,
+        request: FactorRequest,
+    ) -> Result<std::result::Result<(), FactorRefused>> {
+        self.write(self.inner.change_factor(request)).await
+    }
+    async fn sweep_mfa(&self, now: Time, limit: usize) -> Result<usize> {
+        self.write(self.inner.sweep_mfa(now, limit)).await
     }
 }

@@ -14,6 +14,7 @@ use crate::id::{
 use crate::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Scope, SealedSecret,
 };
+use crate::mfa::MfaPolicy;
 use crate::port::{CardRef, Issue};
 use crate::token::{self, Claim, Epoch, Operation, Record, TTL, Thumbprint, TokenHash, TokenKey};
 use crate::wallet::{self, Device, DeviceType, Wallet, WalletRules};
@@ -38,6 +39,7 @@ pub fn merchant(n: u8) -> Merchant {
         state: MerchantState::Active,
         pci_enabled: true,
         wallets: WalletRules::default(),
+        mfa: MfaPolicy::default(),
         created_at: START,
     }
 }
@@ -147,6 +149,7 @@ pub fn issue(n: u8, at: Time, epoch: Epoch) -> Issue {
         record: record(n, at, epoch),
         event: event(EventKind::TokenIssued, at),
         idempotency: None,
+        mfa: None,
     }
 }
 

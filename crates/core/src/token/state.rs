@@ -86,8 +86,8 @@ pub struct Release {
     pub displayed: bool,
 }
 
-/// Why a redemption is refused. The browser gets one answer for all of them (P6); the audit record
-/// says which.
+/// Why a redemption is refused, or a second factor. The caller gets one answer for all of them (P6);
+/// the audit record says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -119,6 +119,18 @@ pub enum Cause {
     WrongRedemption,
     /// The browser has reported too often.
     TooManyEvents,
+    /// The code of a second factor is wrong.
+    WrongCode,
+    /// The code was used, or is older than one that was.
+    CodeReused,
+    /// The session of a second factor has given its token.
+    SessionSpent,
+    /// Wrong codes have ended the session.
+    SessionLocked,
+    /// The person has opened too many sessions, or was wrong too often.
+    TooOften,
+    /// The person has no such factor, or it is locked.
+    FactorUnavailable,
 }
 
 /// What a store is to write. It comes with the event that the change needs, or not at all.

@@ -3,12 +3,15 @@
 //! `Authorization: ApiKey {key}` or the bare key: 401 without, 403 with a wrong one or from a strange
 //! address. Errors are problems. What a caller may not know of is 404.
 
+mod mfa;
+
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::{Extension, Json};
-use cardveil_core::flow::{Asked, IssueRefusal};
+use cardveil_core::Secret;
+use cardveil_core::flow::{Asked, IssueRefusal, Presented};
 use cardveil_core::id::{AccountId, CardId, PersonId};
 use cardveil_core::merchant::{MerchantState, Need};
 use cardveil_core::port::CardRef;
@@ -18,6 +21,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+pub(crate) use mfa::session_problem;
+
 use crate::extract::{self, Header, Query};
 use crate::guard::{Admitted, Call};
 use crate::problem::{Code, Problem};
@@ -25,7 +30,12 @@ use crate::surface::{Permission, Surface};
 use crate::{App, Shared};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
-    surface.route(Permission::Equals(Need::ReadCards), routes!(access_token))
+    surface
+        .route(Permission::Equals(Need::ReadCards), routes!(access_token))
+        .route(
+            Permission::Equals(Need::ReadCards),
+            routes!(mfa::create_mfa_session),
+        )
 }
 
 #[derive(Serialize, ToSchema)]
@@ -44,7 +54,7 @@ struct AccessToken {
         ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
         ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
         ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
-        ("sessionId" = Option<String>, Query, description = "The MFA session id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb"),
+        ("sessionId" = Option<String>, Query, description = "The MFA session id, where the policy asks for a second factor; or your own reference, where it is delegated to you.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb"),
         ("token" = Option<String>, Query, description = "The security token e.g. MFA code.", example = "123456"),
         ("operationName" = Option<String>, Query, description = "The operation for which a client token is requested: `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.", example = "VIEW_CARD"),
     ),
@@ -52,7 +62,7 @@ struct AccessToken {
         (status = 200, description = "OK", body = AccessToken),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled` or `card_not_viewable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -80,10 +90,8 @@ async fn access_token(
             Problem::invalid("operationName", "must be VIEW_CARD or ADD_CARD_TO_WALLET")
         })?,
     };
-    // The MFA policy of every merchant is off until sessions exist: their parameters are checked
-    // for form and mean nothing.
-    query.one("sessionId")?;
-    query.one("token")?;
+    let session = query.one("sessionId")?.map(ToOwned::to_owned);
+    let code = query.one("token")?.map(|code| Secret::new(code.into()));
     let asked = Asked {
         card: CardRef::Id(card_id),
         account: Some(account),
@@ -92,6 +100,10 @@ async fn access_token(
         fields: None,
         bound_to: None,
         named: None,
+        mfa: Presented::Given {
+            session,
+            code: code.map(Arc::new),
+        },
     };
     let issued = app
         .service
@@ -103,6 +115,9 @@ async fn access_token(
         token: issued.token.expose().to_owned(),
     }))
 }
+
+/// What a merchant's own reference to a second factor is made of.
+pub(crate) const REFERENCE: &str = "must be 1 to 64 letters, digits, _, -, . or :";
 
 /// What an issue's refusal is to callers who get problems.
 pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
@@ -120,6 +135,9 @@ pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
             Problem::invalid("fields", "the card does not have one of them")
         }
         IssueRefusal::NameReused => Problem::new(Code::IdempotencyMismatch),
+        IssueRefusal::MfaRequired | IssueRefusal::MfaUnsupported => Problem::new(Code::MfaRequired),
+        IssueRefusal::MfaReference => Problem::invalid("sessionId", REFERENCE),
+        IssueRefusal::MfaRefused => Problem::new(Code::MfaRefused),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use cardveil_core::flow::{Asked, IssueRefusal};
+use cardveil_core::flow::{Asked, IssueRefusal, Presented};
 use cardveil_core::port::CardRef;
 use cardveil_core::token::{Operation, TTL};
 use http::HeaderMap;
@@ -67,6 +67,7 @@ pub(super) async fn client_token(
         fields: None,
         bound_to: None,
         named: None,
+        mfa: Presented::Impossible,
     };
     match app
         .service
@@ -93,6 +94,11 @@ const fn code_of(refusal: IssueRefusal) -> Code {
         IssueRefusal::PciDisabled => Code::PciNotEnabled,
         IssueRefusal::UnknownCard => Code::CardNotExist,
         IssueRefusal::CardState(_) => Code::CardStatus,
+        // This dialect has no place for a session and a code.
+        IssueRefusal::MfaUnsupported
+        | IssueRefusal::MfaRequired
+        | IssueRefusal::MfaReference
+        | IssueRefusal::MfaRefused => Code::ModeNotSupported,
         // This dialect neither chooses fields nor names requests.
         IssueRefusal::FieldUnavailable | IssueRefusal::NameReused => Code::InvalidParameter,
     }

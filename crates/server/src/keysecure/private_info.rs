@@ -72,6 +72,7 @@ pub(super) async fn private_info(
 const fn code_of(refusal: ExportRefusal) -> Code {
     match refusal {
         ExportRefusal::PciDisabled => Code::PciNotEnabled,
+        ExportRefusal::MfaUnsupported => Code::ModeNotSupported,
         ExportRefusal::UnknownCard => Code::CardNotExist,
         ExportRefusal::CardState(_) => Code::CardStatus,
     }

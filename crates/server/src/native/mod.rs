@@ -1,13 +1,16 @@
 //! The native API (`/v1`): the same core with today's habits. POST, problems (RFC 9457), and
 //! `Idempotency-Key`, by which a request may be sent twice and mean one token.
 
+mod mfa;
+
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use cardveil_core::Secret;
 use cardveil_core::card::{Field, Fields};
-use cardveil_core::flow::{Asked, Named};
+use cardveil_core::flow::{Asked, IssueRefusal, Named, Presented};
 use cardveil_core::id::{CardId, CardNo};
 use cardveil_core::merchant::Need;
 use cardveil_core::port::CardRef;
@@ -17,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::equals::{admit_key, problem_of};
+use crate::equals::{REFERENCE, admit_key, problem_of};
 use crate::extract::{self, Header};
 use crate::guard::{Admitted, Call};
 use crate::problem::{Code, Problem};
@@ -28,10 +31,23 @@ use crate::{App, Shared};
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 pub(crate) fn routes(surface: Surface) -> Surface {
-    surface.route(
-        Permission::Native(Need::ReadCards),
-        routes!(create_client_token),
-    )
+    surface
+        .route(
+            Permission::Native(Need::ReadCards),
+            routes!(create_client_token),
+        )
+        .route(
+            Permission::Native(Need::ReadCards),
+            routes!(mfa::create_session),
+        )
+        .route(
+            Permission::Native(Need::ManageMfa),
+            routes!(mfa::enrol_totp, mfa::remove_totp),
+        )
+        .route(
+            Permission::Native(Need::ManageMfa),
+            routes!(mfa::confirm_totp),
+        )
 }
 
 /// What is asked.
@@ -54,6 +70,19 @@ struct NewClientToken {
     /// The RFC 7638 thumbprint of the only key that may redeem it (base64url of SHA-256).
     #[schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
     thumbprint: Option<String>,
+    /// What the merchant's MFA policy asks for.
+    mfa: Option<GivenMfa>,
+}
+
+/// A second factor.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = MfaAssertion, example = json!({"session_id": "c92e2960-b745-4b38-8e77-898b2f9ad9bb", "code": "123456"}))]
+struct GivenMfa {
+    /// The session; or your own reference, where the policy is delegated to you.
+    session_id: Option<String>,
+    /// The cardholder's code.
+    code: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -76,7 +105,7 @@ struct ClientTokenCreated {
         (status = 201, description = "The token.", body = ClientTokenCreated),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled` or `card_not_viewable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -105,7 +134,13 @@ async fn create_client_token(
         .service
         .issue(&admitted.caller, admitted.epoch, &asked)
         .await?
-        .map_err(problem_of)?;
+        .map_err(|refusal| {
+            if refusal == IssueRefusal::MfaReference {
+                Problem::invalid("mfa.session_id", REFERENCE)
+            } else {
+                problem_of(refusal)
+            }
+        })?;
     let left_ms = issued.expires_at.millis() - app.service.now().millis();
     let created = ClientTokenCreated {
         token: issued.token.expose().to_owned(),
@@ -124,21 +159,7 @@ async fn create_client_token(
 }
 
 fn asked(body: NewClientToken, named: Option<Named>) -> Result<Asked, Problem> {
-    let card =
-        match (body.card_no, body.card_id) {
-            (Some(no), None) => CardRef::No(CardNo::parse(&no).map_err(|_| {
-                Problem::invalid("card_no", "must be 1 to 64 letters, digits, _ or -")
-            })?),
-            (None, Some(id)) => CardRef::Id(
-                CardId::parse(&id).map_err(|_| Problem::invalid("card_id", "must be a UUID"))?,
-            ),
-            (Some(_), Some(_)) | (None, None) => {
-                return Err(Problem::invalid(
-                    "card_no",
-                    "give either card_no or card_id",
-                ));
-            }
-        };
+    let card = card_ref(body.card_no.as_deref(), body.card_id.as_deref())?;
     let operation = match body.operation.as_deref() {
         None => Operation::ViewCard,
         Some(name) => Operation::parse(name).ok_or_else(|| {
@@ -157,7 +178,32 @@ fn asked(body: NewClientToken, named: Option<Named>) -> Result<Asked, Problem> {
         fields: body.fields.map(|names| fields(&names)).transpose()?,
         bound_to: thumbprint.transpose()?,
         named,
+        mfa: presented(body.mfa),
     })
+}
+
+fn presented(mfa: Option<GivenMfa>) -> Presented {
+    let (session, code) = mfa.map_or((None, None), |mfa| (mfa.session_id, mfa.code));
+    Presented::Given {
+        session,
+        code: code.map(|code| Arc::new(Secret::new(code.into_bytes()))),
+    }
+}
+
+/// A card by one of its two names.
+fn card_ref(no: Option<&str>, id: Option<&str>) -> Result<CardRef, Problem> {
+    match (no, id) {
+        (Some(no), None) => CardNo::parse(no)
+            .map(CardRef::No)
+            .map_err(|_| Problem::invalid("card_no", "must be 1 to 64 letters, digits, _ or -")),
+        (None, Some(id)) => CardId::parse(id)
+            .map(CardRef::Id)
+            .map_err(|_| Problem::invalid("card_id", "must be a UUID")),
+        (Some(_), Some(_)) | (None, None) => Err(Problem::invalid(
+            "card_no",
+            "give either card_no or card_id",
+        )),
+    }
 }
 
 /// At least one field, each once.

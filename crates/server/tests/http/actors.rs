@@ -6,19 +6,20 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cardveil_core::audit::{Entry, Kind};
 use cardveil_core::card::{Changed, State, Transition};
 use cardveil_core::merchant::{Credential, Embed, Merchant as MerchantRow};
+use cardveil_core::mfa::step_at;
 use cardveil_core::port::{
     Admin as _, Audit as _, CardRef, Cards as _, Change, Selection, Tokens as _,
 };
 use cardveil_core::testing::sample;
 use cardveil_core::token::{ClientToken, TokenHash};
-use cardveil_seal::Sealed;
 use cardveil_seal::holder::Holder;
+use cardveil_seal::{Sealed, Secret, totp};
 use cardveil_server::ListenerKind;
 use http::request::Builder;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::world::{Answer, CLIENT_ORIGIN, HOME, OFFICE, World};
+use crate::world::{Answer, CARD_ID, CLIENT_ORIGIN, HOME, OFFICE, PERSON, World};
 
 pub(crate) fn request(method: Method, path: &str) -> Builder {
     Request::builder().method(method).uri(path)
@@ -37,6 +38,14 @@ pub(crate) fn post(path: &str, json: &Value) -> Request<Body> {
         .header("content-type", "application/json")
         .body(Body::from(json.to_string()))
         .unwrap()
+}
+
+/// The wish for a session of the seeds' card and person.
+pub(crate) fn session_for(factor: &str) -> Value {
+    json!({
+        "accountId": "F50091", "personId": PERSON, "cardId": CARD_ID,
+        "operationName": "VIEW_CARD", "factor": factor,
+    })
 }
 
 /// Someone on the Internet with nothing.
@@ -117,6 +126,43 @@ impl<'w> Merchant<'w> {
         self.send(empty(call)).await
     }
 
+    /// Opens an MFA session in the Equals dialect.
+    pub(crate) async fn mfa_session(&self, body: &Value) -> Answer {
+        let mut call = post("/v2/mfa/sessions", body);
+        let value = format!("ApiKey {}", self.key).parse().unwrap();
+        call.headers_mut().insert("authorization", value);
+        self.send(call).await
+    }
+
+    /// The id of a new session of the seeds' card and person.
+    pub(crate) async fn session(&self, factor: &str) -> String {
+        let answer = self.mfa_session(&session_for(factor)).await;
+        let id = &answer.json()["sessionId"];
+        id.as_str()
+            .unwrap_or_else(|| panic!("{}", answer.shown()))
+            .to_owned()
+    }
+
+    /// The access token of the seeds' card with a session and a code.
+    pub(crate) async fn asserted(&self, session: &str, code: &str) -> Answer {
+        let query = format!("accountId=F50091&sessionId={session}&token={code}");
+        self.access_token(CARD_ID, &query).await
+    }
+
+    /// A call of the native API.
+    pub(crate) async fn native_at(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let call = request(method, path)
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", self.key));
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.send(call.body(body).unwrap()).await
+    }
+
     /// The native token.
     pub(crate) async fn native(&self, body: &Value) -> Answer {
         self.send(self.native_call(body)).await
@@ -135,6 +181,56 @@ impl<'w> Merchant<'w> {
         let value = format!("Bearer {}", self.key).parse().unwrap();
         call.headers_mut().insert("authorization", value);
         call
+    }
+}
+
+/// A person's phone with an authenticator app.
+pub(crate) struct Phone<'w> {
+    world: &'w World,
+    secret: Secret,
+}
+
+impl<'w> Phone<'w> {
+    /// Enrolled at merchant 1 and confirmed, in the step before the present one.
+    pub(crate) async fn of(world: &'w World, person: &str) -> Self {
+        let phone = Self {
+            world,
+            secret: Secret::new(b"12345678901234567890".to_vec()),
+        };
+        let (merchant, person) = (sample::merchant(1), person.parse().unwrap());
+        let source = sample::operator();
+        let service = &world.app.service;
+        let secret = Secret::new(phone.secret.expose().to_vec());
+        let enrolled = service
+            .enrol(&merchant, person, Some(secret), &source)
+            .await;
+        assert!(enrolled.unwrap().is_ok());
+        let code = Secret::new(phone.code(-1).into_bytes());
+        let confirmed = service.confirm(&merchant.id, person, &code, &source).await;
+        assert_eq!(confirmed.unwrap(), Ok(()));
+        phone
+    }
+
+    /// The phone that is given this secret.
+    pub(crate) fn with(world: &'w World, secret: &[u8]) -> Self {
+        Self {
+            world,
+            secret: Secret::new(secret.to_vec()),
+        }
+    }
+
+    /// The code of a step, counted from the present one.
+    pub(crate) fn code(&self, step: i64) -> String {
+        let now = step_at(self.world.app.service.now());
+        let code = totp::code(&self.secret, now.checked_add_signed(step).unwrap());
+        String::from_utf8(code.expose().to_vec()).unwrap()
+    }
+
+    /// A code that is none of those which are good now.
+    pub(crate) fn wrong(&self) -> String {
+        let good: Vec<_> = (-1..=1).map(|step| self.code(step)).collect();
+        let mut codes = (0..10).map(|n| format!("{n:06}"));
+        codes.find(|code| !good.contains(code)).unwrap()
     }
 }
 

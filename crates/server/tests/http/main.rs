@@ -48,12 +48,23 @@ mod serving;
 mod strangers;
 mod v1 {
     mod client_tokens;
+    mod mfa {
+        mod sessions;
+    }
+    mod people {
+        mod person_id {
+            mod totp;
+        }
+    }
 }
 mod v2 {
     mod cards {
         mod card_id {
             mod access_token;
         }
+    }
+    mod mfa {
+        mod sessions;
     }
 }
 mod world;

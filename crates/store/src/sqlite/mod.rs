@@ -31,6 +31,7 @@
 mod cards;
 mod fault;
 mod fence;
+mod mfa;
 mod open;
 mod outbox;
 mod readers;
@@ -143,7 +144,7 @@ impl Registry for Sqlite {
                 Ok(Admission {
                     credential: rows::credential(row)?,
                     merchant,
-                    epoch: Epoch(row.get(17)?),
+                    epoch: Epoch(row.get(18)?),
                 })
             })
         })

@@ -88,8 +88,8 @@ fn set(batch: &Batch<'_>, sql: &str, params: impl Params) -> Made {
 fn add_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
     add(
         batch,
-        "INSERT INTO merchant (id, name, state, pci_enabled, created_at, wallets)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+        "INSERT INTO merchant (id, name, state, pci_enabled, created_at, wallets, mfa)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
         params![
             merchant.id.as_str(),
             merchant.name,
@@ -97,6 +97,7 @@ fn add_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
             merchant.pci_enabled,
             merchant.created_at.millis(),
             Json(&merchant.wallets),
+            Json(merchant.mfa),
         ],
     )
 }
@@ -105,7 +106,7 @@ fn set_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
     set(
         batch,
         "UPDATE merchant SET name = ?2, state = ?3, pci_enabled = ?4, created_at = ?5,
-             wallets = ?6
+             wallets = ?6, mfa = ?7
          WHERE id = ?1",
         params![
             merchant.id.as_str(),
@@ -114,6 +115,7 @@ fn set_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
             merchant.pci_enabled,
             merchant.created_at.millis(),
             Json(&merchant.wallets),
+            Json(merchant.mfa),
         ],
     )
 }

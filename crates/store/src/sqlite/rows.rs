@@ -175,7 +175,7 @@ pub(super) fn idempotency(row: &Row<'_>) -> rusqlite::Result<Idempotency> {
 macro_rules! merchant_columns {
     () => {
         "merchant.id, merchant.name, merchant.state, merchant.pci_enabled, merchant.created_at, \
-         merchant.wallets"
+         merchant.wallets, merchant.mfa"
     };
 }
 pub(super) use merchant_columns;
@@ -189,6 +189,7 @@ pub(super) fn merchant(row: &Row<'_>, first: usize) -> rusqlite::Result<Merchant
         pci_enabled: row.get(first + 3)?,
         created_at: time(row, first + 4)?,
         wallets: json(row, first + 5)?,
+        mfa: json(row, first + 6)?,
     })
 }
 

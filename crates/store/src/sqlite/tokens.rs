@@ -9,6 +9,7 @@ use cardveil_core::token::{
 use rusqlite::params;
 
 use super::fault::Fault;
+use super::mfa;
 use super::rows::{self, record_columns};
 use super::writer::Batch;
 
@@ -29,6 +30,12 @@ pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
         && let Some((before, record)) = named(batch, name, issue.record.issued_at)?
     {
         return Ok(Issued::Before(before, Box::new(record)));
+    }
+    // Judged after the name: a request that was answered before has spent its session already.
+    if let Some(assertion) = &issue.mfa
+        && let Err(cause) = mfa::judge(batch, assertion, issue)?
+    {
+        return Ok(Issued::MfaRefused(cause));
     }
     insert(batch, &issue.record)?;
     if let Some(name) = &issue.idempotency {

@@ -16,9 +16,11 @@
 )]
 
 mod cards;
+mod mfa;
 mod outbox;
 
 pub use cards::*;
+pub use mfa::*;
 pub use outbox::*;
 mod wallet;
 
@@ -95,6 +97,18 @@ macro_rules! contract_suite {
             wallet_tokens_are_listed_by_what_narrows_them,
             wallet_tokens_are_listed_in_pages,
             a_merchants_wallet_rules_are_kept,
+            a_session_is_found_as_it_was_opened,
+            one_assertion_gives_one_token,
+            of_64_concurrent_assertions_one_gets_a_token,
+            the_fifth_wrong_code_ends_the_session_and_pauses_the_person,
+            a_session_passes_for_nothing_else,
+            a_raised_epoch_ends_all_older_sessions,
+            a_step_is_used_once_and_none_before_it,
+            an_app_is_enrolled_confirmed_replaced_and_removed,
+            a_hundred_wrong_codes_in_a_row_lock_until_a_reset,
+            sessions_are_counted_by_the_hour,
+            a_named_request_spends_its_session_once,
+            old_sessions_are_deleted_in_bounded_rounds,
         );
     };
     (@cases $open:expr, $($case:ident,)+) => {

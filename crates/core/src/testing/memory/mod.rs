@@ -1,6 +1,7 @@
 //! A store in memory: the contract in its plainest form. It is lost when dropped.
 
 mod cards;
+mod mfa;
 mod outbox;
 mod wallet;
 
@@ -13,8 +14,9 @@ use crate::audit::{Entry, Event, Source};
 use crate::card::Card;
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, Subscription};
-use crate::id::{EmbedId, MerchantId};
+use crate::id::{EmbedId, MerchantId, PersonId, SessionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
+use crate::mfa::{Person, Session};
 use crate::port::{
     Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, Keys, Registry, Result, Selection,
     Swept, Taken, Tokens, WrappedKey, apply,
@@ -44,6 +46,8 @@ struct Inner {
     deliveries: Vec<Delivery>,
     bell: Bell,
     wallet_tokens: Vec<WalletToken>,
+    sessions: BTreeMap<SessionId, Session>,
+    persons: BTreeMap<(MerchantId, PersonId), Person>,
 }
 
 impl Memory {
@@ -182,7 +186,7 @@ impl Tokens for Memory {
         if issue.record.epoch != epoch {
             return Ok(Issued::OldEpoch(epoch));
         }
-        if let Some(name) = issue.idempotency {
+        if let Some(name) = &issue.idempotency {
             let known = inner.names.get(&name.key);
             if let Some((before, token)) =
                 known.filter(|(n, _)| issue.record.issued_at < n.expires_at)
@@ -190,6 +194,13 @@ impl Tokens for Memory {
             {
                 return Ok(Issued::Before(before.clone(), Box::new(record.clone())));
             }
+        }
+        if let Some(assertion) = &issue.mfa
+            && let Err(cause) = inner.judge(assertion, &issue)
+        {
+            return Ok(Issued::MfaRefused(cause));
+        }
+        if let Some(name) = issue.idempotency {
             inner.names.insert(name.key, (name, issue.record.key));
         }
         inner.tokens.insert(issue.record.key, issue.record);

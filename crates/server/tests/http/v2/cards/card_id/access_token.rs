@@ -1,5 +1,7 @@
 //! `GET /v2/cards/{cardId}/access-token`: seed 001.
 
+mod mfa;
+
 use cardveil_core::Time;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, State};

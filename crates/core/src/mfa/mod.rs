@@ -1,0 +1,281 @@
+//! The second factor: whether a merchant's cardholders need one, which they have, and the sessions
+//! in which they prove it.
+//!
+//! A [`Policy`] per merchant and operation says whether a client token needs a second factor. Where
+//! it does, a [`Session`] is opened for one card, person and operation, and its id comes back with a
+//! code: an [`Assertion`]. The commit that issues the token judges the assertion, spends the session
+//! and writes the token, or writes the refusal and no token.
+//!
+//! **Invariant:** one session gives one token at most, and one step of a TOTP secret one at most: both
+//! are spent in the commit that writes the token.
+//!
+//! **Invariant:** a wrong code is counted before anyone is told that it was wrong, so no restart and
+//! no lost answer gives a try back.
+//!
+//! **Invariant:** like [`crate::token`], this module reads no clock and no store: the rows and a
+//! request in, an [`Effects`] and a verdict out. Codes and secrets do not come in either; what comes
+//! in is which step a code has matched ([`Proof`]).
+//!
+//! To add a factor: a variant of [`Factor`] and of [`Proof`], then follow the compiler to
+//! [`crate::flow`], which computes the proof.
+
+pub(crate) mod base32;
+mod person;
+mod session;
+
+use std::time::Duration;
+
+use cardveil_seal::{Secret, totp};
+use serde::{Deserialize, Serialize};
+
+pub use person::{FactorChange, FactorRefused, FactorRequest, Person, Totp};
+pub use session::{Assertion, Opening, OpeningRefused, Proof, Session, State};
+
+use crate::audit::Event;
+use crate::card::CardNumber;
+use crate::clock::Time;
+use crate::token::Operation;
+
+/// How long a session waits for its code (RTS 2018/389 Article 4(3)(d): five minutes at most).
+pub const SESSION_TTL: Duration = Duration::from_secs(300);
+/// How many wrong codes end a session (RTS 2018/389 Article 4(3)(b)).
+pub const WRONG_CODES_MAX: u8 = 5;
+/// How long a person gets no new session after wrong codes have ended one.
+pub const PAUSE: Duration = Duration::from_secs(15 * 60);
+/// How many sessions a person gets in [`SESSIONS_WITHIN`].
+pub const SESSIONS_MAX: usize = 20;
+/// See [`SESSIONS_MAX`].
+pub const SESSIONS_WITHIN: Duration = Duration::from_secs(3_600);
+/// How many wrong codes in a row, over all sessions, lock a person's factors until an operator
+/// resets them (NIST SP 800-63B 5.2.2).
+pub const WRONG_IN_A_ROW_MAX: u32 = 100;
+/// How long a session's row is kept after its end; past it, the session is unknown.
+pub const RETENTION: Duration = Duration::from_secs(3_600);
+
+/// Whether an operation needs a second factor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// It needs none.
+    #[default]
+    Off,
+    /// The merchant has asked for it itself and says so with a reference of its own.
+    Delegated,
+    /// We ask for it.
+    Required,
+}
+
+impl Policy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Delegated, Self::Required];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Delegated => "delegated",
+            Self::Required => "required",
+        }
+    }
+
+    /// The policy of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text)
+    }
+}
+
+/// A merchant's policies. What a row does not name is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MfaPolicy {
+    /// Of `VIEW_CARD`.
+    pub view_card: Policy,
+    /// Of `ADD_CARD_TO_WALLET`.
+    pub add_card_to_wallet: Policy,
+}
+
+impl MfaPolicy {
+    /// The policy of an operation.
+    pub const fn of(&self, operation: Operation) -> Policy {
+        match operation {
+            Operation::ViewCard => self.view_card,
+            Operation::AddCardToWallet => self.add_card_to_wallet,
+        }
+    }
+
+    /// Sets the policy of an operation.
+    pub const fn set(&mut self, operation: Operation, policy: Policy) {
+        match operation {
+            Operation::ViewCard => self.view_card = policy,
+            Operation::AddCardToWallet => self.add_card_to_wallet = policy,
+        }
+    }
+}
+
+/// What a person proves that they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Factor {
+    /// An authenticator app (RFC 6238).
+    #[serde(rename = "TOTP")]
+    Totp,
+    /// A code that the merchant delivers.
+    #[serde(rename = "OTP")]
+    Otp,
+}
+
+impl Factor {
+    /// Its name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Totp => "TOTP",
+            Self::Otp => "OTP",
+        }
+    }
+
+    /// The factor of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Totp, Self::Otp]
+            .into_iter()
+            .find(|factor| factor.as_str() == text)
+    }
+}
+
+/// What a store is to write, in one commit. It has its event, or there is none of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effects {
+    /// The session's next form.
+    pub session: Option<Session>,
+    /// The next form of what is known of the person.
+    pub person: Option<Person>,
+    /// The record of it.
+    pub event: Event,
+}
+
+/// What was decided, and what must be durable before anyone is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Decision<V> {
+    /// To be written first.
+    pub effects: Effects,
+    /// To be told then.
+    pub verdict: V,
+}
+
+/// The step of time at a moment.
+pub fn step_at(at: Time) -> u64 {
+    u64::from(at.secs_u32()) / totp::STEP_SECS
+}
+
+/// Which step a code is of, if it is of the present one or of a neighbour: the clock of a phone may
+/// differ by a step (RFC 6238 section 5.2), and a code may be typed while its step ends. Takes the
+/// same time whichever it is. Of two steps that share a code it is the later, so that neither can
+/// be used again.
+pub fn matching_step(secret: &Secret, at: Time, code: &[u8]) -> Option<u64> {
+    let now = step_at(at);
+    let mut found = None;
+    for step in now.saturating_sub(1)..=now.saturating_add(1) {
+        if totp::code(secret, step).ct_eq(code) {
+            found = Some(step);
+        }
+    }
+    found
+}
+
+/// A merchant's own name for a second factor that it has asked for itself. It goes into the audit
+/// record, which holds no card number: what looks like one is cut to its first six and last four
+/// digits (PCI DSS 3.4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference(String);
+
+impl Reference {
+    /// 1 to 64 ASCII letters, digits, `_`, `-`, `.` or `:`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let word = (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte));
+        word.then(|| Self(without_card_number(text)))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Separators between the digits do not hide a number.
+fn without_card_number(text: &str) -> String {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let others = text.bytes().any(|byte| byte.is_ascii_alphabetic());
+    if others || CardNumber::parse(&digits).is_err() {
+        return text.to_owned();
+    }
+    let head: String = digits.chars().take(6).collect();
+    let tail: String = digits
+        .chars()
+        .skip(digits.len().saturating_sub(4))
+        .collect();
+    format!("{head}_{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret() -> Secret {
+        Secret::new(b"12345678901234567890".to_vec())
+    }
+
+    fn at(secs: i64) -> Time {
+        Time::from_millis(secs * 1_000)
+    }
+
+    #[test]
+    fn a_code_is_good_in_its_step_and_the_steps_beside_it() {
+        // RFC 6238 appendix B: 59 s is step 1, whose code is 287082.
+        let matched = |secs| matching_step(&secret(), at(secs), b"287082");
+        assert_eq!(matched(0), Some(1), "the step before");
+        assert_eq!(matched(29), Some(1));
+        assert_eq!(matched(30), Some(1));
+        assert_eq!(matched(59), Some(1));
+        assert_eq!(matched(89), Some(1), "the last second of the step after");
+        assert_eq!(matched(90), None);
+        for wrong in [&b"287083"[..], b"28708", b"2870820", b"", b"94287082"] {
+            assert_eq!(matching_step(&secret(), at(59), wrong), None);
+        }
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for policy in Policy::ALL {
+            assert_eq!(Policy::parse(policy.as_str()), Some(policy));
+        }
+        for factor in [Factor::Totp, Factor::Otp] {
+            assert_eq!(Factor::parse(factor.as_str()), Some(factor));
+            let json = serde_json::to_value(factor).unwrap();
+            assert_eq!(json, factor.as_str());
+        }
+        assert_eq!(Factor::parse("totp"), None);
+        let empty: MfaPolicy = serde_json::from_str("{}").unwrap();
+        assert_eq!(empty, MfaPolicy::default());
+        assert_eq!(empty.of(Operation::ViewCard), Policy::Off);
+    }
+
+    #[test]
+    fn a_reference_is_a_word_and_holds_no_card_number() {
+        let kept = |text: &str| Reference::parse(text).map(|kept| kept.as_str().to_owned());
+        for text in ["a", "c92e2960-b745-4b38-8e77-898b2f9ad9bb", &"x".repeat(64)] {
+            assert_eq!(kept(text).as_deref(), Some(text));
+        }
+        for wrong in ["", "a b", "é", "a/b", &"x".repeat(65)] {
+            assert_eq!(kept(wrong), None, "{wrong}");
+        }
+        for pan in ["4111111111111111", "4111-1111-1111-1111"] {
+            assert_eq!(kept(pan).as_deref(), Some("411111_1111"));
+        }
+        assert_eq!(
+            kept("4111111111111112").as_deref(),
+            Some("4111111111111112")
+        );
+    }
+}

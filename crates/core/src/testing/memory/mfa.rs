@@ -1,0 +1,93 @@
+//! Second factors in memory.
+
+use async_trait::async_trait;
+
+use super::{Inner, Memory};
+use crate::clock::Time;
+use crate::id::{MerchantId, PersonId, SessionId};
+use crate::mfa::{
+    Assertion, Decision, FactorRefused, FactorRequest, Opening, OpeningRefused, Person, RETENTION,
+    Session,
+};
+use crate::port::{Issue, Mfa, Result};
+use crate::token::{Cause, Epoch};
+
+impl Inner {
+    /// Judges the second factor of a token that is about to be written.
+    pub(super) fn judge(
+        &mut self,
+        assertion: &Assertion,
+        issue: &Issue,
+    ) -> std::result::Result<(), Cause> {
+        let session = assertion.session.and_then(|id| self.sessions.get(&id));
+        let person = (issue.record.merchant.clone(), assertion.person);
+        let decision = assertion.decide(
+            (&issue.record, &issue.event),
+            session,
+            self.persons.get(&person),
+            Epoch(self.epoch),
+        );
+        self.write_mfa(decision)
+    }
+
+    fn write_mfa<V>(&mut self, decision: Decision<V>) -> V {
+        let effects = decision.effects;
+        if let Some(session) = effects.session {
+            self.sessions.insert(session.id, session);
+        }
+        if let Some(person) = effects.person {
+            let key = (person.merchant.clone(), person.person);
+            self.persons.insert(key, person);
+        }
+        self.log(effects.event);
+        decision.verdict
+    }
+}
+
+#[async_trait]
+impl Mfa for Memory {
+    async fn mfa_session(&self, id: &SessionId) -> Result<Option<Session>> {
+        Ok(self.inner().sessions.get(id).cloned())
+    }
+
+    async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
+        let key = (merchant.clone(), *person);
+        Ok(self.inner().persons.get(&key).cloned())
+    }
+
+    async fn open_mfa(
+        &self,
+        opening: Opening,
+    ) -> Result<std::result::Result<Session, OpeningRefused>> {
+        let mut inner = self.inner();
+        let key = (opening.merchant.clone(), opening.person);
+        let decision = opening.decide(inner.persons.get(&key), Epoch(inner.epoch));
+        Ok(inner.write_mfa(decision))
+    }
+
+    async fn change_factor(
+        &self,
+        request: FactorRequest,
+    ) -> Result<std::result::Result<(), FactorRefused>> {
+        let mut inner = self.inner();
+        let key = (request.merchant.clone(), request.person);
+        let decision = request.decide(inner.persons.get(&key));
+        Ok(inner.write_mfa(decision))
+    }
+
+    async fn sweep_mfa(&self, now: Time, limit: usize) -> Result<usize> {
+        let mut inner = self.inner();
+        let oldest = now.minus(RETENTION);
+        let old: Vec<_> = inner
+            .sessions
+            .values()
+            .filter(|session| session.expires_at < oldest)
+            .map(|session| session.id)
+            .take(limit)
+            .collect();
+        for id in &old {
+            inner.sessions.remove(id);
+        }
+        Ok(old.len())
+    }
+}

@@ -1,0 +1,139 @@
+//! MFA sessions. The published pages name a `sessionId` and a `token` in three operations and no
+//! operation that gives them; this is the one (DESIGN section 5). Its names are in the dialect's way.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::{Extension, Json};
+use cardveil_core::flow::{OpenSession, SessionRefused};
+use cardveil_core::id::{AccountId, CardId, PersonId};
+use cardveil_core::mfa::Factor;
+use cardveil_core::port::CardRef;
+use cardveil_core::token::Operation;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Shared;
+use crate::extract;
+use crate::guard::Admitted;
+use crate::problem::{Code, Problem};
+
+/// For whom and for what.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = MfaSessionRequest, example = json!({
+    "accountId": "F50091", "personId": "775596ae-2624-40af-a9dc-9756110a4a04",
+    "cardId": "e9293471-5eb3-4dbc-916c-dbaf9e2deefd", "operationName": "VIEW_CARD", "factor": "TOTP",
+}))]
+struct NewSession {
+    /// The ID of the account to work with.
+    #[schema(required)]
+    account_id: Option<String>,
+    /// The ID of the person who proves the factor: the cardholder.
+    #[schema(required, format = "uuid")]
+    person_id: Option<String>,
+    /// The ID of the card that the access token will be for.
+    #[schema(required, format = "uuid")]
+    card_id: Option<String>,
+    /// The operation that the access token will be for: `VIEW_CARD` (default) or
+    /// `ADD_CARD_TO_WALLET`.
+    operation_name: Option<String>,
+    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers.
+    #[schema(required)]
+    factor: Option<String>,
+}
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = MfaSession, example = json!({
+    "sessionId": "c92e2960-b745-4b38-8e77-898b2f9ad9bb", "factor": "TOTP", "expiresAt": "2026-11-22T10:05:00.000Z",
+}))]
+pub(super) struct Created {
+    /// What goes into `sessionId`, with the code as `token`.
+    #[schema(format = "uuid")]
+    session_id: String,
+    /// What the person must prove.
+    factor: &'static str,
+    /// The first moment at which no code passes it any more: five minutes after its opening.
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+/// Create an MFA session
+///
+/// A session is for one card, person and operation. Its id goes to the access token operation as
+/// `sessionId`, with the person's code as `token`. It gives one access token, ends after five
+/// minutes, and ends at the fifth wrong code.
+#[utoipa::path(
+    post, path = "/v2/mfa/sessions", tag = "Equals Money", operation_id = "createMfaSession",
+    request_body = NewSession,
+    responses(
+        (status = 201, description = "The session.", body = Created),
+        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card of this account and person that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, or it is locked", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn create_mfa_session(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    request: Request,
+) -> Result<(StatusCode, Json<Created>), Problem> {
+    let asked = asked(&extract::json(request).await?)?;
+    let session = app
+        .service
+        .open_session(&admitted.caller, &asked)
+        .await?
+        .map_err(session_problem)?;
+    let created = Created {
+        session_id: session.id.to_string(),
+        factor: session.factor.as_str(),
+        expires_at: session.expires_at.to_string(),
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+fn asked(body: &NewSession) -> Result<OpenSession, Problem> {
+    let account = AccountId::parse(given("accountId", body.account_id.as_deref())?)
+        .map_err(|_| Problem::invalid("accountId", "must be 1 to 64 letters, digits, _ or -"))?;
+    let person = PersonId::parse(given("personId", body.person_id.as_deref())?)
+        .map_err(|_| Problem::invalid("personId", "must be a UUID"))?;
+    let card = CardId::parse(given("cardId", body.card_id.as_deref())?)
+        .map_err(|_| Problem::invalid("cardId", "must be a UUID"))?;
+    let operation = match body.operation_name.as_deref() {
+        None => Operation::ViewCard,
+        Some(name) => Operation::parse(name).ok_or_else(|| {
+            Problem::invalid("operationName", "must be VIEW_CARD or ADD_CARD_TO_WALLET")
+        })?,
+    };
+    let factor = Factor::parse(given("factor", body.factor.as_deref())?)
+        .ok_or_else(|| Problem::invalid("factor", "must be TOTP or OTP"))?;
+    Ok(OpenSession {
+        card: CardRef::Id(card),
+        account: Some(account),
+        person: Some(person),
+        operation,
+        factor,
+    })
+}
+
+fn given<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, Problem> {
+    value.ok_or_else(|| Problem::invalid(name, "required"))
+}
+
+/// What a session's refusal is to callers who get problems.
+pub(crate) fn session_problem(refused: SessionRefused) -> Problem {
+    match refused {
+        SessionRefused::UnknownCard => Problem::new(Code::NotFound),
+        SessionRefused::FactorUnavailable => Problem::new(Code::FactorUnavailable),
+        SessionRefused::TooOften { retry_after_secs } => Problem::too_often(retry_after_secs),
+    }
+}

@@ -1,0 +1,181 @@
+//! Second factors: lookups, and the writes inside a batch. No rule is here: it calls `decide` and
+//! writes what comes out.
+
+use async_trait::async_trait;
+use cardveil_core::clock::Time;
+use cardveil_core::id::{CardId, MerchantId, PersonId, SessionId};
+use cardveil_core::mfa::{
+    Assertion, Decision, FactorRefused, FactorRequest, Opening, OpeningRefused, Person, RETENTION,
+    Session, Totp,
+};
+use cardveil_core::port::{Issue, Mfa, Result};
+use cardveil_core::token::{Cause, Epoch};
+use rusqlite::{Row, params};
+
+use super::fault::Fault;
+use super::rows::{Json, Name, Text};
+use super::writer::Batch;
+use super::{Sqlite, first, sql_count};
+
+type Outcome<T> = std::result::Result<T, Fault>;
+
+const SESSION: &str = "SELECT id, epoch, merchant, person, card, operation, factor, opened_at,
+     expires_at, state FROM mfa_session WHERE id = ?1";
+const PERSON: &str = "SELECT merchant, person, totp, wrong, paused_until, opened FROM mfa_person
+     WHERE merchant = ?1 AND person = ?2";
+
+#[async_trait]
+impl Mfa for Sqlite {
+    async fn mfa_session(&self, id: &SessionId) -> Result<Option<Session>> {
+        self.readers
+            .read(|connection| first(connection, SESSION, [id.as_bytes()], session))
+    }
+
+    async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
+        let key = params![merchant.as_str(), person.as_bytes()];
+        self.readers
+            .read(|connection| first(connection, PERSON, key, person_row))
+    }
+
+    async fn open_mfa(
+        &self,
+        opening: Opening,
+    ) -> Result<std::result::Result<Session, OpeningRefused>> {
+        let work = move |batch: &Batch<'_>| {
+            let person = find_person(batch, &opening.merchant, &opening.person)?;
+            write(batch, opening.decide(person.as_ref(), batch.epoch()))
+        };
+        self.writer.submit(work).await
+    }
+
+    async fn change_factor(
+        &self,
+        request: FactorRequest,
+    ) -> Result<std::result::Result<(), FactorRefused>> {
+        let work = move |batch: &Batch<'_>| {
+            let person = find_person(batch, &request.merchant, &request.person)?;
+            write(batch, request.decide(person.as_ref()))
+        };
+        self.writer.submit(work).await
+    }
+
+    async fn sweep_mfa(&self, now: Time, limit: usize) -> Result<usize> {
+        const SQL: &str = "DELETE FROM mfa_session WHERE id IN (
+             SELECT id FROM mfa_session WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
+        let work = move |batch: &Batch<'_>| {
+            let oldest = now.minus(RETENTION).millis();
+            Ok(batch.execute(SQL, params![oldest, sql_count(limit)])?)
+        };
+        self.writer.submit(work).await
+    }
+}
+
+/// Judges the second factor of a token that is about to be written in the same batch.
+pub(super) fn judge(
+    batch: &Batch<'_>,
+    assertion: &Assertion,
+    issue: &Issue,
+) -> Outcome<std::result::Result<(), Cause>> {
+    let session = match assertion.session {
+        Some(id) => batch.first(SESSION, [id.as_bytes()], session)?,
+        None => None,
+    };
+    let person = find_person(batch, &issue.record.merchant, &assertion.person)?;
+    let decision = assertion.decide(
+        (&issue.record, &issue.event),
+        session.as_ref(),
+        person.as_ref(),
+        batch.epoch(),
+    );
+    write(batch, decision)
+}
+
+fn find_person(
+    batch: &Batch<'_>,
+    merchant: &MerchantId,
+    person: &PersonId,
+) -> Outcome<Option<Person>> {
+    let key = params![merchant.as_str(), person.as_bytes()];
+    Ok(batch.first(PERSON, key, person_row)?)
+}
+
+fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
+    let effects = &decision.effects;
+    if let Some(session) = &effects.session {
+        write_session(batch, session)?;
+    }
+    if let Some(person) = &effects.person {
+        write_person(batch, person)?;
+    }
+    batch.log(&effects.event)?;
+    Ok(decision.verdict)
+}
+
+/// What a session is for never changes, so only its state is written over.
+fn write_session(batch: &Batch<'_>, session: &Session) -> Outcome<()> {
+    batch.execute(
+        "INSERT INTO mfa_session (id, epoch, merchant, person, card, operation, factor, opened_at,
+             expires_at, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+        params![
+            session.id.as_bytes(),
+            session.epoch.0,
+            session.merchant.as_str(),
+            session.person.as_bytes(),
+            session.card.as_bytes(),
+            Name(session.operation),
+            Name(session.factor),
+            session.opened_at.millis(),
+            session.expires_at.millis(),
+            Json(session.state),
+        ],
+    )?;
+    Ok(())
+}
+
+fn write_person(batch: &Batch<'_>, person: &Person) -> Outcome<()> {
+    batch.execute(
+        "INSERT INTO mfa_person (merchant, person, totp, wrong, paused_until, opened)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (merchant, person) DO UPDATE SET totp = excluded.totp,
+             wrong = excluded.wrong, paused_until = excluded.paused_until,
+             opened = excluded.opened",
+        params![
+            person.merchant.as_str(),
+            person.person.as_bytes(),
+            person.totp.as_ref().map(Json),
+            person.wrong,
+            person.paused_until.map(Time::millis),
+            Json(&person.opened),
+        ],
+    )?;
+    Ok(())
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
+    Ok(Session {
+        id: SessionId::from_bytes(row.get(0)?),
+        epoch: Epoch(row.get(1)?),
+        merchant: row.get(2).map(|Text(id)| id)?,
+        person: PersonId::from_bytes(row.get(3)?),
+        card: CardId::from_bytes(row.get(4)?),
+        operation: row.get(5).map(|Name(operation)| operation)?,
+        factor: row.get(6).map(|Name(factor)| factor)?,
+        opened_at: row.get(7).map(Time::from_millis)?,
+        expires_at: row.get(8).map(Time::from_millis)?,
+        state: row.get(9).map(|Json(state)| state)?,
+    })
+}
+
+fn person_row(row: &Row<'_>) -> rusqlite::Result<Person> {
+    let totp: Option<Json<Totp>> = row.get(2)?;
+    Ok(Person {
+        merchant: row.get(0).map(|Text(id)| id)?,
+        person: PersonId::from_bytes(row.get(1)?),
+        totp: totp.map(|Json(totp)| totp),
+        wrong: row.get(3)?,
+        paused_until: row.get::<_, Option<_>>(4)?.map(Time::from_millis),
+        opened: row.get(5).map(|Json(opened)| opened)?,
+    })
+}
