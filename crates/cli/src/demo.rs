@@ -14,12 +14,12 @@ use cardveil_core::card::{
 use cardveil_core::flow::{NewCard, NewCredential, NewKey};
 use cardveil_core::id::{AccountId, CardId, CardNo, EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Embed, Merchant, MerchantState, Scope};
-use cardveil_core::mfa::MfaPolicy;
+use cardveil_core::mfa::{MfaPolicy, Policy, step_at};
 use cardveil_core::port::{Admin as _, CardFilter, Cards as _, Change, Paging, Registry as _};
 use cardveil_core::vault::ClearCard;
 use cardveil_core::wallet::WalletRules;
 use cardveil_example_shop::{Shop, ShopCard};
-use cardveil_seal::Secret;
+use cardveil_seal::{Secret, totp};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -34,6 +34,14 @@ const API_KEY: &str = "cvk_test_demo-keysecure-everyone-knows-this-key";
 const API_SECRET: &str = "demo-secret-everyone-knows-this!";
 const EQUALS_API_KEY: &str = "cvk_test_demo-equals-everyone-knows-this-key";
 const EQUALS_API_SECRET: &str = "demo-secret-everyone-knows-that!";
+const MFA_MERCHANT: &str = "mer_demo_mfa";
+const MFA_EMBED: &str = "emb_demo_mfa";
+const MFA_EQUALS_API_KEY: &str = "cvk_test_demo-mfa-everyone-knows-this-key";
+const MFA_API_SECRET: &str = "demo-secret-everyone-knows-mfa!!";
+const MFA_CARD: &str = "c0ffee00-0000-4000-8000-000000000101";
+const MFA_TOTP: &[u8; 20] = b"everyone knows this!";
+/// The same in Base32, as apps take it.
+const MFA_TOTP_SECRET: &str = "MV3GK4TZN5XGKIDLNZXXO4ZAORUGS4ZB";
 const ACCOUNT: &str = "F50091";
 const PERSON: &str = "775596ae-2624-40af-a9dc-9756110a4a04";
 
@@ -230,8 +238,20 @@ struct Ready {
     equals_api_key: &'static str,
     embed: &'static str,
     cards: Vec<ReadyCard>,
-    /// Null until MFA is there.
-    mfa: Option<()>,
+    /// A second merchant, whose policy requires MFA for showing a card.
+    mfa: ReadyMfa,
+}
+
+#[derive(Serialize)]
+struct ReadyMfa {
+    equals_api_key: &'static str,
+    embed: &'static str,
+    /// Its `card_id`.
+    card: &'static str,
+    account_id: &'static str,
+    person_id: &'static str,
+    /// Base32.
+    totp_secret: &'static str,
 }
 
 #[derive(Serialize)]
@@ -272,7 +292,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     for origin in &args.allow_origin {
         origins.push(config::origin(origin)?);
     }
-    fill(&house, origins).await?;
+    fill(&house, origins.clone()).await?;
+    fill_mfa(&house, origins).await?;
     let ready = ready(&house, shop_url).await?;
     let shop = shop(&house, &ready).await?;
     let mut shop_listeners = vec![bind(SocketAddr::from(([127, 0, 0, 1], base))).await?];
@@ -300,7 +321,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Whether a database holds the demo's credentials.
 pub(crate) async fn credentials_present(service: &Service) -> anyhow::Result<bool> {
-    for key in [API_KEY, EQUALS_API_KEY] {
+    for key in [API_KEY, EQUALS_API_KEY, MFA_EQUALS_API_KEY] {
         if service.admission(key).await?.is_some() {
             return Ok(true);
         }
@@ -400,6 +421,98 @@ async fn fill(house: &Deployment, origins: Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The second merchant: one card, and a cardholder whose authenticator app's secret is public.
+async fn fill_mfa(house: &Deployment, origins: Vec<String>) -> anyhow::Result<()> {
+    let source = Source::server();
+    let now = house.service.now();
+    let merchant = Merchant {
+        id: MerchantId::parse(MFA_MERCHANT)?,
+        name: "Saltmarsh Private".to_owned(),
+        state: MerchantState::Active,
+        pci_enabled: true,
+        wallets: WalletRules::all(),
+        mfa: MfaPolicy {
+            view_card: Policy::Required,
+            ..MfaPolicy::default()
+        },
+        created_at: now,
+    };
+    let embed = Embed {
+        id: EmbedId::parse(MFA_EMBED)?,
+        merchant: merchant.id.clone(),
+        origins,
+        copy_cvv: false,
+        enabled: true,
+        created_at: now,
+    };
+    let target = Target {
+        embed: Some(embed.id.clone()),
+        ..Target::default()
+    };
+    let event = |kind| source.event(now, kind, Some(merchant.id.clone()), target.clone());
+    if house.store.embed(&embed.id).await?.is_some() {
+        let change = (Change::SetEmbed(embed), event(EventKind::EmbedChanged));
+        return Ok(all_done(house.store.change(vec![change]).await?)?);
+    }
+    let card = Sample {
+        no: "C202605220101",
+        ..sample(
+            1,
+            MFA_CARD,
+            "4012888888881881",
+            "913",
+            State::Active,
+            "Private",
+        )
+    };
+    let changes = vec![
+        (
+            Change::AddMerchant(merchant.clone()),
+            event(EventKind::MerchantAdded),
+        ),
+        (Change::AddEmbed(embed), event(EventKind::EmbedAdded)),
+        house
+            .service
+            .card_change(card.card(&merchant.id)?, &source)?,
+    ];
+    all_done(house.store.change(changes).await?)?;
+    let new = NewCredential {
+        merchant: merchant.id.clone(),
+        allowed_ips: vec!["127.0.0.1/32".parse()?],
+        scopes: vec![Scope::CardsReadAny, Scope::CardsWriteAny, Scope::MfaManage],
+        person: None,
+        expires_at: None,
+        keys: Some(NewKey {
+            api_key: Secret::new(MFA_EQUALS_API_KEY.into()),
+            api_secret: Secret::new(MFA_API_SECRET.into()),
+        }),
+    };
+    house.service.add_credential(new, &source).await??;
+    enrol(house, &merchant).await
+}
+
+/// Confirmed by the code of the step before, so that the present one is still good.
+async fn enrol(house: &Deployment, merchant: &Merchant) -> anyhow::Result<()> {
+    let source = Source::server();
+    let person = PersonId::parse(PERSON)?;
+    let secret = || Secret::new(MFA_TOTP.to_vec());
+    let enrolled = house
+        .service
+        .enrol(merchant, person, Some(secret()), &source)
+        .await?;
+    let before = step_at(house.service.now()).saturating_sub(1);
+    let code = totp::code(&secret(), before);
+    let confirmed = house
+        .service
+        .confirm(&merchant.id, person, &code, &source)
+        .await?;
+    anyhow::ensure!(
+        enrolled.is_ok() && confirmed.is_ok(),
+        "the demo's authenticator app could not be enrolled"
+    );
+    Ok(())
+}
+
 fn all_done(
     results: Vec<Result<(), cardveil_core::port::Taken>>,
 ) -> Result<(), cardveil_core::port::Taken> {
@@ -442,7 +555,12 @@ async fn all_cards(house: &Deployment, filter: &CardFilter) -> anyhow::Result<Ve
 
 async fn ready(house: &Deployment, shop_url: String) -> anyhow::Result<Ready> {
     let listen = &house.config.listen;
-    let cards = all_cards(house, &CardFilter::default()).await?;
+    // Those of the merchant whose key is `api_key`; the other's card is `mfa.card`.
+    let filter = CardFilter {
+        merchant: Some(MerchantId::parse(MERCHANT)?),
+        ..CardFilter::default()
+    };
+    let cards = all_cards(house, &filter).await?;
     Ok(Ready {
         merchant_url: format!("http://{}", listen.merchant),
         client_url: house.config.client.origin.clone(),
@@ -463,7 +581,14 @@ async fn ready(house: &Deployment, shop_url: String) -> anyhow::Result<Ready> {
                 state: card.state.as_str(),
             })
             .collect(),
-        mfa: None,
+        mfa: ReadyMfa {
+            equals_api_key: MFA_EQUALS_API_KEY,
+            embed: MFA_EMBED,
+            card: MFA_CARD,
+            account_id: ACCOUNT,
+            person_id: PERSON,
+            totp_secret: MFA_TOTP_SECRET,
+        },
     })
 }
 
