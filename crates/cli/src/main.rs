@@ -9,6 +9,7 @@ mod demo;
 mod deployment;
 mod doctor;
 mod import;
+mod mfa;
 mod operate;
 mod print;
 mod serve;
@@ -59,6 +60,9 @@ enum Command {
     /// Cards
     #[command(subcommand)]
     Card(cards::CardCommand),
+    /// People's second factors
+    #[command(subcommand)]
+    Mfa(mfa::MfaCommand),
     /// Client tokens
     #[command(subcommand)]
     Token(operate::TokenCommand),
@@ -105,6 +109,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             .map(done),
         Command::Embed(command) => runtime.block_on(operate::embed(config, command)).map(done),
         Command::Card(command) => runtime.block_on(cards::run(config, command)),
+        Command::Mfa(command) => runtime.block_on(mfa::run(config, command)).map(done),
         Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
         Command::Audit(command) => runtime.block_on(operate::audit(config, command)).map(done),
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),

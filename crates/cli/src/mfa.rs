@@ -1,0 +1,148 @@
+//! `cardveil mfa`: people's second factors. A secret is shown once, by `enrol`, and by nothing else.
+
+use std::io::BufRead as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use cardveil_core::flow::Enrolment;
+use cardveil_core::id::{MerchantId, PersonId};
+use cardveil_core::mfa::{FactorChange, FactorRefused};
+use cardveil_core::port::Mfa as _;
+use cardveil_seal::Secret;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::deployment::{Deployment, operator};
+use crate::operate::show_one;
+use crate::print::{self, Format, hinted, say};
+
+/// Whose.
+#[derive(Args)]
+pub(crate) struct Whose {
+    /// At which merchant
+    #[arg(long)]
+    merchant: MerchantId,
+    /// Whose
+    #[arg(long)]
+    person: PersonId,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum MfaCommand {
+    /// Enrol an authenticator app in the place of the one before; its secret is shown this once
+    Enrol {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Confirm an app with its first code, which is asked for when it is left out
+    Confirm {
+        #[command(flatten)]
+        whose: Whose,
+        /// The code
+        #[arg(long)]
+        code: Option<String>,
+    },
+    /// Show what is known of a person, without any secret
+    Show {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Let a person try again who was wrong too often
+    Reset(Whose),
+    /// Take the app away
+    Remove(Whose),
+}
+
+/// `cardveil mfa`.
+pub(crate) async fn run(config: &Path, command: MfaCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    match command {
+        MfaCommand::Enrol { whose, format } => {
+            let merchant = house.find_merchant(&whose.merchant).await?;
+            let enrolled = house
+                .service
+                .enrol(&merchant, whose.person, None, &operator())
+                .await?;
+            shown(&enrolled.map_err(refused)?, format)
+        }
+        MfaCommand::Confirm { whose, code } => {
+            house.find_merchant(&whose.merchant).await?;
+            let code = Secret::new(code.map_or_else(ask, Ok)?.into_bytes());
+            house
+                .service
+                .confirm(&whose.merchant, whose.person, &code, &operator())
+                .await?
+                .map_err(refused)
+        }
+        MfaCommand::Show { whose, format } => {
+            let known = house
+                .store
+                .mfa_person(&whose.merchant, &whose.person)
+                .await?;
+            let known = known.ok_or_else(|| refused(FactorRefused::Unavailable))?;
+            let time = |at: cardveil_core::Time| at.to_string();
+            let app = match &known.totp {
+                None => "none",
+                Some(totp) if totp.confirmed_at.is_some() => "confirmed",
+                Some(_) => "unconfirmed",
+            };
+            let view = json!({
+                "merchant": known.merchant,
+                "person": known.person,
+                "app": app,
+                "locked": known.locked(),
+                "wrong_codes": known.wrong,
+                "paused_until": known.paused_until.map(time),
+            });
+            show_one(&view, format)
+        }
+        MfaCommand::Reset(whose) => change(&house, whose, FactorChange::Reset).await,
+        MfaCommand::Remove(whose) => change(&house, whose, FactorChange::Remove).await,
+    }
+}
+
+async fn change(house: &Deployment, whose: Whose, change: FactorChange) -> anyhow::Result<()> {
+    house
+        .service
+        .change_factor(&whose.merchant, whose.person, change, &operator())
+        .await?
+        .map_err(refused)
+}
+
+fn shown(enrolled: &Enrolment, format: Format) -> anyhow::Result<()> {
+    let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+    if format.json {
+        let both = json!({"secret": text(&enrolled.secret), "uri": text(&enrolled.uri)});
+        return print::json(&both);
+    }
+    say("shown this once; give it to the person's authenticator app, then `cardveil mfa confirm`:");
+    print::line(&text(&enrolled.uri))
+}
+
+/// The code, from stdin.
+fn ask() -> anyhow::Result<String> {
+    say("the app's present code:");
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("cannot read the code")?;
+    Ok(line.trim().to_owned())
+}
+
+fn refused(refused: FactorRefused) -> anyhow::Error {
+    match refused {
+        FactorRefused::Unavailable => hinted(
+            "there is no such factor, or it is confirmed already, or it is locked",
+            "`cardveil mfa enrol` enrols an app; `mfa reset` unlocks",
+        ),
+        FactorRefused::WrongCode => hinted(
+            "the code is not the app's",
+            "check the clocks of the phone and of this machine, and give the present code",
+        ),
+    }
+}
