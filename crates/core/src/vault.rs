@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** clear values leave this module in three shapes only: sealed for a store, sealed to a
 //! holder key, or encrypted under a credential's secret (`export`). Whether a number begins with given
-//! digits is told as yes or no. `Opened` lives between the two, is wiped when dropped, and cannot be
-//! printed.
+//! digits is told as yes or no, and an expiry may leave alone, without its number ([`Vault::expiry`]).
+//! `Opened` lives between the two, is wiped when dropped, and cannot be printed.
 //!
 //! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV is kept, one of the
 //! class CVV. Every ciphertext is bound to environment, table, row, merchant, field and key version,
@@ -123,6 +123,18 @@ impl Vault {
     ) -> Result<hpke::Sealed, Error> {
         let opened = self.open(card, fields)?;
         Ok(hpke::seal_to(key, REDEEM_INFO, header, opened.0.expose())?)
+    }
+
+    /// A card's expiry, for the list that a merchant's server asks for. Alone it is no cardholder
+    /// data (PCI DSS, "Account Data": so it is where it stands with the number), yet it is opened for
+    /// the answer and kept nowhere.
+    pub fn expiry(&self, card: &Card) -> Result<Expiry, Error> {
+        let place = place_of_card(&card.id, &card.merchant);
+        let dek = self
+            .keyring
+            .open_dek(Class::Pan, &place, &card.sealed.dek)?;
+        let opened = open(&dek, Field::Expiry, &card.sealed.expiry)?;
+        Expiry::from_bytes(opened.expose()).map_err(|_| Error::Form)
     }
 
     /// Whether the card's number begins with one of these. The number is in memory for as long as it

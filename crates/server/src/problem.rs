@@ -39,6 +39,8 @@ pub(crate) enum Code {
     MethodNotAllowed,
     /// 409: the person has no such second factor, or it is locked.
     FactorUnavailable,
+    /// 409: the card's state does not lead to the one that is asked for.
+    TransitionRefused,
     /// 413: the body is larger than the API takes.
     TooLarge,
     /// 415: the body is not JSON.
@@ -66,7 +68,7 @@ impl Code {
             | Self::MfaRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::FactorUnavailable => StatusCode::CONFLICT,
+            Self::FactorUnavailable | Self::TransitionRefused => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
@@ -90,6 +92,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::FactorUnavailable => "factor_unavailable",
+            Self::TransitionRefused => "transition_refused",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::IdempotencyMismatch => "idempotency_mismatch",
@@ -113,6 +116,7 @@ impl Code {
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "The method is not allowed",
             Self::FactorUnavailable => "The second factor is not available",
+            Self::TransitionRefused => "The card cannot go to that state",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::IdempotencyMismatch => "The idempotency key was used for another request",
@@ -141,6 +145,9 @@ impl Code {
             Self::FactorUnavailable => {
                 "Enrol and confirm an authenticator app for this person. One that is locked is reset by \
                  the operator."
+            }
+            Self::TransitionRefused => {
+                "Look at the card's state, and ask for one that may follow it."
             }
             Self::TooLarge => "Send a smaller body.",
             Self::UnsupportedMediaType => "Send Content-Type: application/json.",

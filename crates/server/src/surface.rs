@@ -1,17 +1,20 @@
 //! The routes of a listener. Each one names its permission, which is also the check that runs before
 //! its handler (P5): there is no other way to add a route.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
 use axum::routing::MethodRouter;
 use cardveil_core::merchant::Need;
+use http::{HeaderValue, StatusCode, header};
 use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
-use crate::guard::{self, Gate};
+use crate::guard::{self, Gate, Pattern};
 use crate::listener::ListenerKind;
 use crate::problem::{Code, Problem};
 use crate::{App, admin, client, equals, keysecure, native};
@@ -108,11 +111,54 @@ impl Surface {
     /// The router, ready to be called.
     pub(crate) fn into_router(self, app: Arc<App>) -> Router {
         let not_allowed = || async { Problem::new(Code::MethodNotAllowed) };
+        let allowed = Arc::new(allowed(&self.api));
+        let complete = move |response: Response| {
+            let allowed = Arc::clone(&allowed);
+            async move { with_allow(response, &allowed) }
+        };
         self.router
+            .route_layer(map_response(complete))
             .method_not_allowed_fallback(not_allowed)
             .fallback(|| async { Problem::new(Code::NotFound) })
             .with_state(app)
     }
+}
+
+/// The methods of each path, as an `Allow` header lists them.
+fn allowed(api: &OpenApi) -> BTreeMap<String, HeaderValue> {
+    let of = |item: &PathItem| {
+        let methods = [
+            (&item.get, "GET"),
+            (&item.put, "PUT"),
+            (&item.post, "POST"),
+            (&item.patch, "PATCH"),
+            (&item.delete, "DELETE"),
+        ];
+        let there = methods
+            .into_iter()
+            .filter(|(operation, _)| operation.is_some());
+        let names: Vec<_> = there.map(|(_, name)| name).collect();
+        HeaderValue::from_str(&names.join(",")).ok()
+    };
+    let paths = api.paths.paths.iter();
+    paths
+        .filter_map(|(path, item)| Some((path.clone(), of(item)?)))
+        .collect()
+}
+
+/// A gate that refuses a HEAD knows its own method alone; the header names all that there are (RFC
+/// 9110 15.5.6).
+fn with_allow(mut response: Response, allowed: &BTreeMap<String, HeaderValue>) -> Response {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let pattern = response.extensions().get::<Pattern>();
+        let methods = pattern
+            .and_then(|Pattern(path)| allowed.get(&**path))
+            .cloned();
+        if let Some(methods) = methods {
+            response.headers_mut().insert(header::ALLOW, methods);
+        }
+    }
+    response
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

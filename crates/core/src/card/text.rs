@@ -35,6 +35,11 @@ impl Reason {
         Ok(Self(text.to_owned()))
     }
 
+    /// Why a virtual card comes into use (Equals, "About card states").
+    pub fn details_shown() -> Self {
+        Self("details shown".to_owned())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

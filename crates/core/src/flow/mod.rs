@@ -4,6 +4,7 @@
 //! Dialects translate into these calls and out of their results; a new dialect needs no change here.
 
 mod access;
+mod cards;
 mod export;
 mod issue;
 mod mfa;
@@ -14,6 +15,7 @@ mod wallet;
 use std::sync::Arc;
 
 pub use access::{ACCESS_TTL, AccessRefused};
+pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
 pub use export::ExportRefusal;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};

@@ -8,8 +8,8 @@ use cardveil_seal::{HolderKey, hpke};
 use serde::Serialize;
 
 use super::{Fault, Service};
-use crate::audit::{Kind, Origin};
-use crate::card::{Card, Field, Fields, LastFour, Network};
+use crate::audit::{Actor, Kind as EventKind, Origin, Source};
+use crate::card::{Card, Field, Fields, Kind, LastFour, Network, Reason, State, Transition};
 use crate::clock::Time;
 use crate::id::{AttemptId, ClaimId, EmbedId, MerchantId, RedemptionId};
 use crate::merchant::MerchantState;
@@ -72,7 +72,7 @@ pub struct Report {
     /// The redemption.
     pub redemption: RedemptionId,
     /// Displayed, copied, hidden or expired.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// Which field, or all.
     pub field: Option<Field>,
     /// From where it comes.
@@ -132,6 +132,7 @@ impl Service {
             attempt: asked.attempt,
             redemption,
             barred,
+            step: None,
             at: self.now(),
             origin: asked.origin.clone(),
         };
@@ -140,7 +141,10 @@ impl Service {
             // The epoch is checked by the claim itself, against the store's.
             match claim.decide(Some(record), record.epoch).verdict {
                 Verdict::Granted(_) => match self.prepare(asked, record, &claim).await? {
-                    Ok(answer) => prepared = Some(answer),
+                    Ok(answer) => {
+                        claim.step = shown(&answer.card, &claim);
+                        prepared = Some(answer);
+                    }
                     Err(cause) => barred = Some(cause),
                 },
                 Verdict::Refused(cause) => barred = barred.or(Some(cause)),
@@ -250,6 +254,25 @@ impl Service {
         };
         Ok(self.store.observe(observation).await?)
     }
+}
+
+/// A virtual card becomes active once its details have been viewed (Equals, "About card states"): in
+/// the commit of the claim that releases its number.
+fn shown(card: &Card, claim: &Claim) -> Option<Transition> {
+    const UNACTIVATED: &[State] = &[State::Unactivated];
+    let new = card.kind == Kind::Virtual && card.state == State::Unactivated;
+    (new && claim.fields.contains(Field::Pan)).then(|| Transition {
+        merchant: card.merchant.clone(),
+        card: CardRef::Id(card.id),
+        to: State::Active,
+        from: Some(UNACTIVATED),
+        reason: Some(Reason::details_shown()),
+        at: claim.at,
+        source: Source {
+            actor: Actor::Holder(claim.by),
+            origin: claim.origin.clone(),
+        },
+    })
 }
 
 impl Prepared {

@@ -257,6 +257,7 @@ impl Service {
                 .cloned()
                 .unwrap_or_else(|| RedemptionId::generate(&*self.entropy)),
             barred,
+            step: None,
             at: self.now(),
             origin: asked.origin.clone(),
         };

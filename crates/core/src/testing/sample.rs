@@ -174,6 +174,7 @@ pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
         attempt: AttemptId::from_bytes([key; 16]),
         redemption: redemption(key),
         barred: None,
+        step: None,
         at,
         origin: origin(),
     }

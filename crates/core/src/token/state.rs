@@ -9,7 +9,7 @@ use super::{
     Thumbprint, TokenKey,
 };
 use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
-use crate::card::{Field, Fields};
+use crate::card::{Field, Fields, Transition};
 use crate::clock::Time;
 use crate::id::{AttemptId, CardId, ClaimId, CredentialId, MerchantId, RedemptionId};
 
@@ -178,6 +178,10 @@ pub struct Claim {
     pub redemption: RedemptionId,
     /// A reason outside the token to refuse: the card's or the merchant's state.
     pub barred: Option<Cause>,
+    /// What the card does when this is granted, in the same commit and with its own event: a virtual
+    /// card comes into use when its details are first shown. It says itself from which states, so
+    /// it does nothing to a card that has moved meanwhile.
+    pub step: Option<Transition>,
     /// When.
     pub at: Time,
     /// From where.
@@ -377,6 +381,14 @@ impl Claim {
                 write: Write::Event(self.refusal(Some(record), Kind::RevealRefused, cause)),
                 verdict: Verdict::Refused(cause),
             },
+        }
+    }
+
+    /// The step of the card that belongs into the commit of this verdict. Stores apply it.
+    pub fn step_of(&self, verdict: &Verdict) -> Option<&Transition> {
+        match verdict {
+            Verdict::Granted(_) => self.step.as_ref(),
+            Verdict::Refused(_) | Verdict::Superseded => None,
         }
     }
 

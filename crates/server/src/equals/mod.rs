@@ -3,6 +3,7 @@
 //! `Authorization: ApiKey {key}` or the bare key: 401 without, 403 with a wrong one or from a strange
 //! address. Errors are problems. What a caller may not know of is 404.
 
+pub(crate) mod cards;
 mod mfa;
 
 use std::sync::Arc;
@@ -30,12 +31,13 @@ use crate::surface::{Permission, Surface};
 use crate::{App, Shared};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
-    surface
+    let surface = surface
         .route(Permission::Equals(Need::ReadCards), routes!(access_token))
         .route(
             Permission::Equals(Need::ReadCards),
             routes!(mfa::create_mfa_session),
-        )
+        );
+    cards::routes(surface)
 }
 
 #[derive(Serialize, ToSchema)]

@@ -87,6 +87,25 @@ impl<'w> Merchant<'w> {
             .await
     }
 
+    /// A call with this scheme of `Authorization`: `ApiKey` for Equals', `Bearer` for the native API.
+    pub(crate) async fn call(
+        &self,
+        scheme: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let call = request(method, path).header("Authorization", format!("{scheme} {}", self.key));
+        let call = match body {
+            None => empty(call),
+            Some(body) => call
+                .header("content-type", "application/json")
+                .body(Body::from(body.to_string()))
+                .unwrap(),
+        };
+        self.send(call).await
+    }
+
     /// A call of the KeySecure dialect, without an Access-Token.
     pub(crate) fn keysecure(&self, path: &str) -> Builder {
         get(path)

@@ -47,6 +47,7 @@ mod sdk;
 mod serving;
 mod strangers;
 mod v1 {
+    mod cards;
     mod client_tokens;
     mod mfa {
         mod sessions;
@@ -61,7 +62,10 @@ mod v2 {
     mod cards {
         mod card_id {
             mod access_token;
+            mod card;
+            mod transition;
         }
+        mod list;
     }
     mod mfa {
         mod sessions;

@@ -55,6 +55,7 @@ fn filled(path: &str) -> String {
     let filled = path
         .replace("{card_no}", CARD_NO)
         .replace("{cardId}", CARD_ID)
+        .replace("{card_id}", CARD_ID)
         .replace("{embed}", "emb_1")
         .replace("{person_id}", PERSON);
     assert!(
@@ -169,21 +170,18 @@ async fn another_method_is_405_and_tells_which_there_are() {
     let world = World::new().await;
     for kind in ListenerKind::ALL {
         let all = of(kind);
-        for (method, path, security) in all.clone() {
+        for (method, path, security) in &all {
             for other in METHODS
                 .iter()
                 .map(|name| name.to_uppercase())
                 .chain(["BREW".to_owned()])
             {
-                let head = other == "HEAD" && method == "GET" && security == json!([]);
-                if head
-                    || all
-                        .iter()
-                        .any(|(known, at, _)| *known == other && *at == path)
-                {
+                let head = other == "HEAD" && method == "GET" && *security == json!([]);
+                let there = all.iter().any(|(m, p, _)| *m == other && p == path);
+                if there || head {
                     continue;
                 }
-                let call = empty(request(other.parse().unwrap(), &filled(&path)));
+                let call = empty(request(other.parse().unwrap(), &filled(path)));
                 let answer = world.stranger().send(kind, call).await;
                 let allow = answer.header("allow").unwrap_or_default();
                 assert_eq!(answer.status, 405, "{other} {path}");

@@ -8,6 +8,7 @@ use cardveil_core::token::{
 };
 use rusqlite::params;
 
+use super::cards;
 use super::fault::Fault;
 use super::mfa;
 use super::rows::{self, record_columns};
@@ -113,7 +114,11 @@ fn remember(batch: &Batch<'_>, name: &Idempotency, token: &TokenKey) -> Outcome<
 
 pub(super) fn redeem(batch: &Batch<'_>, claim: &Claim) -> Outcome<Verdict> {
     let decision = claim.decide(find(batch, &claim.token)?.as_ref(), batch.epoch());
-    write(batch, decision)
+    let verdict = write(batch, decision)?;
+    if let Some(step) = claim.step_of(&verdict) {
+        cards::make_transition(batch, step)?;
+    }
+    Ok(verdict)
 }
 
 pub(super) fn settle(batch: &Batch<'_>, attempt: &Attempt) -> Outcome<Option<Grant>> {

@@ -4,9 +4,10 @@ use futures_util::future::join_all;
 
 use super::{after, log_len, log_of, sample, with_merchant};
 use crate::audit::{Event, Kind};
-use crate::card::{Card, Changed, Label, Reason, Relabel, State, Transition};
+use crate::card::{Card, Changed, Field, Label, Reason, Relabel, State, Transition};
 use crate::id::{AccountId, CardNo, MerchantId, PersonId};
 use crate::port::{CardFilter, CardPage, CardRef, Change, Order, Paging, Store};
+use crate::token::{Cause, Verdict};
 
 async fn with_cards(store: &dyn Store, cards: impl IntoIterator<Item = Card>) {
     let event = || sample::event(Kind::CardAdded, sample::START);
@@ -364,4 +365,66 @@ pub async fn a_card_is_called_otherwise(store: &dyn Store) {
     let events = log_of(store, Kind::CardChanged).await;
     let expected = relabel.decide(Some(&card)).write.map(|(_, event)| event);
     assert_eq!(events, expected.into_iter().collect::<Vec<Event>>());
+}
+
+/// Equals, "About card states": a virtual card is active once its details have been viewed. One
+/// commit holds the release and the step; a claim that is refused moves nothing, and neither does
+/// one that comes when the card has moved on.
+pub async fn details_shown_bring_a_card_into_use_in_their_commit(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let cards = [2, 3].map(|n| Card {
+        state: State::Unactivated,
+        ..sample::card(n)
+    });
+    with_cards(store, cards.clone()).await;
+    let claim_of = async |token: u8, card: u8, key: u8| {
+        let mut issue = sample::issue(token, sample::START, epoch);
+        issue.record.card = sample::card(card).id;
+        store.issue(issue.clone()).await.unwrap();
+        let mut claim = sample::claim(&issue.record, key, &[Field::Pan], after(1));
+        let mut step = sample::transition(card, State::Active, after(1));
+        step.from = Some(&[State::Unactivated]);
+        step.reason = Some(Reason::details_shown());
+        claim.step = Some(step);
+        claim
+    };
+    let mut barred = claim_of(1, 2, 1).await;
+    barred.barred = Some(Cause::CardState);
+    assert_eq!(
+        store.redeem(barred).await.unwrap(),
+        Verdict::Refused(Cause::CardState)
+    );
+    assert_eq!(
+        find(store, &cards[0].merchant, &cards[0]).await.as_ref(),
+        Some(&cards[0])
+    );
+
+    let claim = claim_of(2, 2, 1).await;
+    for repeat in 0..2 {
+        let verdict = store.redeem(claim.clone()).await.unwrap();
+        assert!(
+            matches!(verdict, Verdict::Granted(_)),
+            "{repeat}: {verdict:?}"
+        );
+        let card = find(store, &cards[0].merchant, &cards[0]).await.unwrap();
+        assert_eq!((card.state, card.updated_at), (State::Active, after(1)));
+        let moved = log_of(store, Kind::CardChanged).await;
+        assert_eq!(moved.len(), 1, "once");
+        assert_eq!(moved[0].target.card, Some(card.id));
+        assert_eq!(moved[0].detail.from.as_deref(), Some("unactivated"));
+        assert_eq!(moved[0].detail.to.as_deref(), Some("active"));
+        assert_eq!(moved[0].detail.reason.as_deref(), Some("details shown"));
+    }
+    let mut thief = claim.clone();
+    thief.by = crate::token::Thumbprint([9; 32]);
+    let refused = store.redeem(thief).await.unwrap();
+    assert_eq!(refused, Verdict::Refused(Cause::OtherKey));
+
+    let late = claim_of(3, 3, 1).await;
+    let ended = sample::transition(3, State::Terminated, after(1));
+    store.transition_card(ended).await.unwrap();
+    let verdict = store.redeem(late).await.unwrap();
+    assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+    let card = find(store, &cards[1].merchant, &cards[1]).await.unwrap();
+    assert_eq!(card.state, State::Terminated, "it stays what it has become");
 }

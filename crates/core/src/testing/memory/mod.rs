@@ -211,7 +211,11 @@ impl Tokens for Memory {
     async fn redeem(&self, claim: Claim) -> Result<Verdict> {
         let mut inner = self.inner();
         let decision = claim.decide(inner.tokens.get(&claim.token), Epoch(inner.epoch));
-        Ok(inner.apply(decision))
+        let verdict = inner.apply(decision);
+        if let Some(step) = claim.step_of(&verdict) {
+            inner.transition(step);
+        }
+        Ok(verdict)
     }
 
     async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {

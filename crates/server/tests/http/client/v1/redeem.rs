@@ -1,5 +1,6 @@
 //! `POST /client/v1/redeem`: the heart.
 
+mod first_view;
 mod form;
 mod races;
 mod refusal;

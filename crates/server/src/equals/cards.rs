@@ -1,0 +1,499 @@
+//! Equals' cards: list, read, rename, move (`/v2/cards`; "About card states", "Manage cards",
+//! "Update cards"). The object is theirs, member by member; what we do not keep has one fixed value.
+//!
+//! **Invariant:** no answer here holds a card number. An expiry is opened for the answer alone, and
+//! only for a merchant that may have card data.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::{Extension, Json};
+use cardveil_core::card::{Card, Kind, Label, Reason, State as CardState};
+use cardveil_core::clock::Time;
+use cardveil_core::flow::{CardRefusal, Fault, MERCHANT_MOVES, Sought, Step};
+use cardveil_core::id::{AccountId, CardId, PersonId};
+use cardveil_core::merchant::Need;
+use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::extract::{self, Query};
+use crate::guard::Admitted;
+use crate::problem::{Code, Problem};
+use crate::surface::{Permission, Surface};
+use crate::{App, Shared};
+
+/// How many characters Equals' `name` has at most.
+const NAME_CHARS_MAX: usize = 21;
+const LIMIT_MAX: usize = 1_000;
+const LIMIT_DEFAULT: usize = 100;
+const SEARCH_CHARS_MAX: usize = 64;
+const DAY_MS: i64 = 86_400_000;
+
+pub(super) fn routes(surface: Surface) -> Surface {
+    surface
+        .route(Permission::Equals(Need::ReadCards), routes!(list))
+        .route(Permission::Equals(Need::ReadCards), routes!(read))
+        .route(Permission::Equals(Need::WriteCards), routes!(update))
+        .route(Permission::Equals(Need::WriteCards), routes!(transition))
+}
+
+/// The states of Equals' cards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum EqualsState {
+    Unactivated,
+    Active,
+    Replaced,
+    Suspended,
+    Terminated,
+}
+
+impl EqualsState {
+    const fn of(state: CardState) -> Self {
+        match state {
+            CardState::Pending | CardState::Unactivated => Self::Unactivated,
+            CardState::Active => Self::Active,
+            CardState::Suspended => Self::Suspended,
+            CardState::Replaced => Self::Replaced,
+            CardState::Terminated | CardState::Failed => Self::Terminated,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "UNACTIVATED" => Self::Unactivated,
+            "ACTIVE" => Self::Active,
+            "REPLACED" => Self::Replaced,
+            "SUSPENDED" => Self::Suspended,
+            "TERMINATED" => Self::Terminated,
+            _ => return None,
+        })
+    }
+
+    /// The state that a card is to go to.
+    const fn target(self) -> CardState {
+        match self {
+            Self::Unactivated => CardState::Unactivated,
+            Self::Active => CardState::Active,
+            Self::Replaced => CardState::Replaced,
+            Self::Suspended => CardState::Suspended,
+            Self::Terminated => CardState::Terminated,
+        }
+    }
+}
+
+/// A card as Equals shows it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct EqualsCard {
+    /// A UUID.
+    id: String,
+    /// What people call it; at most 21 characters.
+    #[schema(max_length = 21)]
+    name: String,
+    person_id: String,
+    account_id: String,
+    state: EqualsState,
+    /// `VIRTUAL_PAN` or `PHYSICAL_COMBO`.
+    card_type: &'static str,
+    last_four: String,
+    /// Not kept: null.
+    card_product_token: Option<String>,
+    /// Not kept: null.
+    fulfillment_status: Option<String>,
+    /// `MMYY`; null for a merchant that may not have card data.
+    #[schema(example = "1230")]
+    expiration: Option<String>,
+    /// No PIN is kept: false.
+    pin_is_set: bool,
+    /// Not kept: null.
+    recipient_address: Option<String>,
+    /// Not kept: null.
+    user_token_id: Option<String>,
+    /// `PEOPLE`.
+    card_owner_type: &'static str,
+    /// Not kept: null.
+    card_group_id: Option<String>,
+    /// What it is sold as.
+    card_product_id: Option<String>,
+    /// The state again for a physical card; null for a virtual one.
+    physical_card_state: Option<EqualsState>,
+    /// The id again for a physical card; null for a virtual one.
+    physical_card_id: Option<String>,
+    /// No PIN is kept: false.
+    force_change_pin: bool,
+    /// RFC 3339.
+    created_at: String,
+    /// RFC 3339.
+    updated_at: String,
+    /// Always empty.
+    meta: Vec<String>,
+}
+
+/// A page of cards.
+#[derive(Serialize, ToSchema)]
+struct EqualsCards {
+    /// How many there are in all.
+    count: u64,
+    /// As asked.
+    limit: usize,
+    /// As asked.
+    offset: usize,
+    /// The cards.
+    rows: Vec<EqualsCard>,
+}
+
+/// What a card is to be called.
+#[derive(Deserialize, ToSchema)]
+struct CardUpdate {
+    /// 1 to 21 printable characters, without a card number.
+    #[schema(min_length = 1, max_length = 21, example = "Petrol")]
+    name: String,
+}
+
+/// Where a card is to go.
+#[derive(Deserialize, ToSchema)]
+struct CardTransition {
+    /// `ACTIVE`, `SUSPENDED`, `REPLACED`, `TERMINATED` or `UNACTIVATED`.
+    #[schema(example = "SUSPENDED")]
+    state: String,
+    /// 1 to 255 printable characters, without a card number.
+    #[schema(max_length = 255, example = "Lost by its holder")]
+    reason: Option<String>,
+}
+
+/// List cards
+#[utoipa::path(
+    get, path = "/v2/cards", tag = "Equals Money", operation_id = "listCards",
+    params(
+        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+        ("state" = Option<String>, Query, description = "A comma-separated list of `UNACTIVATED`, `ACTIVE`, `REPLACED`, `SUSPENDED`, `TERMINATED`.", example = "ACTIVE,SUSPENDED"),
+        ("orderBy" = Option<String>, Query, description = "By creation: `asc` (default) or `desc`.", example = "desc"),
+        ("startDate" = Option<String>, Query, description = "Created then or later: a date (from its first moment, UTC) or an RFC 3339 time.", example = "2026-01-01"),
+        ("endDate" = Option<String>, Query, description = "Created then or earlier: a date (to its last moment, UTC) or an RFC 3339 time.", example = "2026-12-31"),
+        ("search" = Option<String>, Query, max_length = 64, description = "Part of the name, or the last four digits.", example = "1111"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many; 100 by default.", example = 100),
+        ("offset" = Option<u32>, Query, minimum = 0, description = "Skip so many.", example = 0),
+    ),
+    responses(
+        (status = 200, description = "OK", body = EqualsCards),
+        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn list(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<EqualsCards>, Problem> {
+    let query = Query::parse(query.as_deref());
+    let (filter, paging) = (filter(&query)?, paging(&query)?);
+    let caller = &admitted.caller;
+    let page = app.service.list_cards(caller, filter, paging).await?;
+    let shown = page.cards.iter().map(|card| show(&app, &admitted, card));
+    Ok(Json(EqualsCards {
+        count: page.count,
+        limit: paging.limit,
+        offset: paging.offset,
+        rows: shown.collect::<Result<_, _>>()?,
+    }))
+}
+
+/// Retrieve a card
+#[utoipa::path(
+    get, path = "/v2/cards/{cardId}", tag = "Equals Money", operation_id = "getCard",
+    params(
+        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
+        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+    ),
+    responses(
+        (status = 200, description = "OK", body = EqualsCard),
+        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn read(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    card_id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<EqualsCard>, Problem> {
+    let sought = sought(card_id, query.as_deref())?;
+    let found = app.service.find_card(&admitted.caller, &sought).await?;
+    let card = found.ok_or_else(|| Problem::new(Code::NotFound))?;
+    Ok(Json(show(&app, &admitted, &card)?))
+}
+
+/// Update a card
+#[utoipa::path(
+    put, path = "/v2/cards/{cardId}", tag = "Equals Money", operation_id = "updateCard",
+    params(
+        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
+        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+    ),
+    request_body = CardUpdate,
+    responses(
+        (status = 200, description = "The card as it is now.", body = EqualsCard),
+        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn update(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    card_id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Json<EqualsCard>, Problem> {
+    let sought = sought(card_id, query.as_deref())?;
+    let CardUpdate { name } = extract::json(request).await?;
+    if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
+        return Err(Problem::invalid("name", "must be 1 to 21 characters"));
+    }
+    let label = Label::parse(&name).map_err(|wrong| invalid("name", wrong))?;
+    let changed = app
+        .service
+        .relabel_card(&admitted.caller, &sought, label)
+        .await?;
+    let card = changed.map_err(refused)?;
+    Ok(Json(show(&app, &admitted, &card)?))
+}
+
+/// Move a card to another state
+#[utoipa::path(
+    post, path = "/v2/cards/{cardId}/transition", tag = "Equals Money", operation_id = "transitionCard",
+    params(
+        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
+        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+    ),
+    request_body = CardTransition,
+    responses(
+        (status = 200, description = "The card as it is now.", body = EqualsCard),
+        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`transition_refused`: the card's state does not lead there", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn transition(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    card_id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Json<EqualsCard>, Problem> {
+    let sought = sought(card_id, query.as_deref())?;
+    let CardTransition { state, reason } = extract::json(request).await?;
+    let state = EqualsState::parse(&state).ok_or_else(|| Problem::invalid("state", STATES))?;
+    let step = Step {
+        to: state.target(),
+        from: Some(MERCHANT_MOVES),
+        reason: parse_reason(reason.as_deref())?,
+    };
+    let changed = app
+        .service
+        .move_card(&admitted.caller, &sought, step)
+        .await?;
+    let card = changed.map_err(refused)?;
+    Ok(Json(show(&app, &admitted, &card)?))
+}
+
+const STATES: &str = "must be of UNACTIVATED, ACTIVE, REPLACED, SUSPENDED, TERMINATED";
+
+/// An empty reason counts as left out.
+pub(crate) fn parse_reason(text: Option<&str>) -> Result<Option<Reason>, Problem> {
+    text.filter(|text| !text.is_empty())
+        .map(Reason::parse)
+        .transpose()
+        .map_err(|wrong| invalid("reason", wrong))
+}
+
+pub(crate) fn invalid(place: &str, wrong: impl std::fmt::Display) -> Problem {
+    Problem::invalid(place, &wrong.to_string())
+}
+
+/// What a refusal to change a card is to callers who get problems.
+pub(crate) fn refused(refusal: CardRefusal) -> Problem {
+    match refusal {
+        CardRefusal::UnknownCard => Problem::new(Code::NotFound),
+        CardRefusal::OutOfReach => Problem::new(Code::ScopeMissing),
+        CardRefusal::State(from) => Problem::detail(
+            Code::TransitionRefused,
+            format!("The card is {}, which does not lead there.", from.as_str()),
+        ),
+    }
+}
+
+fn show(app: &App, admitted: &Admitted, card: &Card) -> Result<EqualsCard, Problem> {
+    let expiration = if admitted.caller.merchant.pci_enabled {
+        let expiry = app.service.vault().expiry(card).map_err(Fault::from)?;
+        let year: String = expiry.year().chars().skip(2).collect();
+        Some(format!("{}{year}", expiry.month()))
+    } else {
+        None
+    };
+    let state = EqualsState::of(card.state);
+    let (card_type, physical) = match card.kind {
+        Kind::Virtual => ("VIRTUAL_PAN", false),
+        Kind::Physical => ("PHYSICAL_COMBO", true),
+    };
+    Ok(EqualsCard {
+        id: card.id.to_string(),
+        name: card.label.chars().take(NAME_CHARS_MAX).collect(),
+        person_id: card.person.to_string(),
+        account_id: card.account.to_string(),
+        state,
+        card_type,
+        last_four: card.last_four.as_str().to_owned(),
+        card_product_token: None,
+        fulfillment_status: None,
+        expiration,
+        pin_is_set: false,
+        recipient_address: None,
+        user_token_id: None,
+        card_owner_type: "PEOPLE",
+        card_group_id: None,
+        card_product_id: card.product.clone(),
+        physical_card_state: physical.then_some(state),
+        physical_card_id: physical.then(|| card.id.to_string()),
+        force_change_pin: false,
+        created_at: card.created_at.to_string(),
+        updated_at: card.updated_at.to_string(),
+        meta: Vec::new(),
+    })
+}
+
+fn sought(
+    card_id: Result<Path<String>, PathRejection>,
+    query: Option<&str>,
+) -> Result<Sought, Problem> {
+    let card_id = extract::path(card_id).and_then(|text| CardId::parse(&text).ok());
+    let card_id = card_id.ok_or_else(|| Problem::invalid("cardId", "must be a UUID"))?;
+    let query = Query::parse(query);
+    Ok(Sought {
+        card: CardRef::Id(card_id),
+        account: Some(account(&query)?),
+        person: person(&query)?,
+    })
+}
+
+fn account(query: &Query) -> Result<AccountId, Problem> {
+    let account = query
+        .one("accountId")?
+        .ok_or_else(|| Problem::invalid("accountId", "required"))?;
+    AccountId::parse(account)
+        .map_err(|_| Problem::invalid("accountId", "must be 1 to 64 letters, digits, _ or -"))
+}
+
+fn person(query: &Query) -> Result<Option<PersonId>, Problem> {
+    let person = query.one("personId")?.map(PersonId::parse).transpose();
+    person.map_err(|_| Problem::invalid("personId", "must be a UUID"))
+}
+
+fn filter(query: &Query) -> Result<CardFilter, Problem> {
+    let search = query.one("search")?;
+    if search.is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
+        return Err(Problem::invalid("search", "must be at most 64 characters"));
+    }
+    Ok(CardFilter {
+        account: Some(account(query)?),
+        person: person(query)?,
+        states: states(query.one("state")?)?,
+        created_from: moment(query, "startDate", 0)?,
+        created_to: moment(query, "endDate", DAY_MS - 1)?,
+        search: search.map(str::to_owned),
+        ..CardFilter::default()
+    })
+}
+
+/// The states of the domain that are shown as one of these.
+fn states(list: Option<&str>) -> Result<Vec<CardState>, Problem> {
+    let Some(list) = list else {
+        return Ok(Vec::new());
+    };
+    let asked = list
+        .split(',')
+        .map(|name| EqualsState::parse(name.trim()))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Problem::invalid("state", STATES))?;
+    let shown_so = |state: &CardState| asked.contains(&EqualsState::of(*state));
+    Ok(CardState::ALL.into_iter().filter(shown_so).collect())
+}
+
+/// A time, or a date as the moment `in_day_ms` after its first.
+fn moment(query: &Query, name: &str, in_day_ms: i64) -> Result<Option<Time>, Problem> {
+    let Some(text) = query.one(name)? else {
+        return Ok(None);
+    };
+    let day = || {
+        let first = Time::parse_rfc3339(&format!("{text}T00:00:00Z"))?;
+        Some(Time::from_millis(first.millis().saturating_add(in_day_ms)))
+    };
+    let moment = match text.len() {
+        10 => day(),
+        _ => Time::parse_rfc3339(text),
+    };
+    let wrong = || Problem::invalid(name, "must be YYYY-MM-DD or an RFC 3339 time");
+    Ok(Some(moment.ok_or_else(wrong)?))
+}
+
+fn paging(query: &Query) -> Result<Paging, Problem> {
+    let order = match query.one("orderBy")? {
+        None | Some("asc") => Order::OldestFirst,
+        Some("desc") => Order::NewestFirst,
+        Some(_) => return Err(Problem::invalid("orderBy", "must be asc or desc")),
+    };
+    Ok(Paging {
+        order,
+        after: None,
+        offset: number(query, "offset", 0)?.unwrap_or(0),
+        limit: limit(query)?,
+    })
+}
+
+/// 1 to 1000; 100 when left out.
+pub(crate) fn limit(query: &Query) -> Result<usize, Problem> {
+    let limit = number(query, "limit", 1)?.unwrap_or(LIMIT_DEFAULT);
+    if limit > LIMIT_MAX {
+        return Err(Problem::invalid("limit", "must be 1 to 1000"));
+    }
+    Ok(limit)
+}
+
+/// Up to nine digits.
+fn number(query: &Query, name: &str, least: usize) -> Result<Option<usize>, Problem> {
+    let Some(text) = query.one(name)? else {
+        return Ok(None);
+    };
+    let digits = text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.then(|| text.parse().ok()).flatten();
+    number
+        .filter(|number| *number >= least)
+        .map(Some)
+        .ok_or_else(|| Problem::invalid(name, "must be a whole number in its range"))
+}
