@@ -13,6 +13,7 @@ mod mfa;
 mod operate;
 mod print;
 mod serve;
+mod wallet_tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +64,9 @@ enum Command {
     /// People's second factors
     #[command(subcommand)]
     Mfa(mfa::MfaCommand),
+    /// The tokens of cards in digital wallets
+    #[command(subcommand)]
+    WalletToken(wallet_tokens::WalletTokenCommand),
     /// Client tokens
     #[command(subcommand)]
     Token(operate::TokenCommand),
@@ -110,6 +114,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Embed(command) => runtime.block_on(operate::embed(config, command)).map(done),
         Command::Card(command) => runtime.block_on(cards::run(config, command)),
         Command::Mfa(command) => runtime.block_on(mfa::run(config, command)).map(done),
+        Command::WalletToken(command) => runtime
+            .block_on(wallet_tokens::run(config, command))
+            .map(done),
         Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
         Command::Audit(command) => runtime.block_on(operate::audit(config, command)).map(done),
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),

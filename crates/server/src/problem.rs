@@ -41,6 +41,10 @@ pub(crate) enum Code {
     FactorUnavailable,
     /// 409: the card's state does not lead to the one that is asked for.
     TransitionRefused,
+    /// 409: the digital wallet token is at its end, or not where the call needs it.
+    WalletTokenFinal,
+    /// 409: the card has as many digital wallet tokens as it may have.
+    WalletTokenLimit,
     /// 413: the body is larger than the API takes.
     TooLarge,
     /// 415: the body is not JSON.
@@ -49,6 +53,8 @@ pub(crate) enum Code {
     IdempotencyMismatch,
     /// 429: too many calls. `Retry-After` says when to come back.
     RateLimited,
+    /// 501: this deployment does not do it. `detail` says what to do instead.
+    NotImplemented,
     /// 503: we cannot answer now. Nothing was released; the token is still good.
     Unavailable,
 }
@@ -68,11 +74,15 @@ impl Code {
             | Self::MfaRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::FactorUnavailable | Self::TransitionRefused => StatusCode::CONFLICT,
+            Self::FactorUnavailable
+            | Self::TransitionRefused
+            | Self::WalletTokenFinal
+            | Self::WalletTokenLimit => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -93,10 +103,13 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::FactorUnavailable => "factor_unavailable",
             Self::TransitionRefused => "transition_refused",
+            Self::WalletTokenFinal => "wallet_token_final",
+            Self::WalletTokenLimit => "wallet_token_limit",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::IdempotencyMismatch => "idempotency_mismatch",
             Self::RateLimited => "rate_limited",
+            Self::NotImplemented => "not_implemented",
             Self::Unavailable => "unavailable",
         }
     }
@@ -117,10 +130,13 @@ impl Code {
             Self::MethodNotAllowed => "The method is not allowed",
             Self::FactorUnavailable => "The second factor is not available",
             Self::TransitionRefused => "The card cannot go to that state",
+            Self::WalletTokenFinal => "The wallet token's state does not lead there",
+            Self::WalletTokenLimit => "The card has too many wallet tokens",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::IdempotencyMismatch => "The idempotency key was used for another request",
             Self::RateLimited => "Too many requests",
+            Self::NotImplemented => "Not implemented",
             Self::Unavailable => "Unavailable",
         }
     }
@@ -149,10 +165,20 @@ impl Code {
             Self::TransitionRefused => {
                 "Look at the card's state, and ask for one that may follow it."
             }
+            Self::WalletTokenFinal => {
+                "Look at the token's state. Add the card to the wallet again for a new token."
+            }
+            Self::WalletTokenLimit => {
+                "Terminate a token of this card first: 25 may be active or suspended."
+            }
             Self::TooLarge => "Send a smaller body.",
             Self::UnsupportedMediaType => "Send Content-Type: application/json.",
             Self::IdempotencyMismatch => "Use a new Idempotency-Key for a new request.",
             Self::RateLimited => "Wait as long as Retry-After says.",
+            Self::NotImplemented => {
+                "No card network is connected for provisioning. Add the card in the wallet by hand, or \
+                 try its life with the simulator of a sandbox: POST /v1/simulator/wallet-tokens."
+            }
             Self::Unavailable => "Try again shortly. Nothing was released.",
         }
     }

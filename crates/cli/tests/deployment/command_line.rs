@@ -256,3 +256,64 @@ fn a_port_in_use_is_told_at_once() {
         text(&serve.stderr)
     );
 }
+
+#[test]
+fn a_merchant_says_which_cards_go_into_which_wallet() {
+    let world = World::new(1);
+    let merchant = world.merchant.clone();
+    let wallets = || world.json(&["merchant", "show", &merchant, "--json"])["wallets"].clone();
+    let none = serde_json::json!({"wallets": [], "bins": null, "products": null});
+    assert_eq!(wallets(), none);
+    let set = |args: &[&str]| {
+        let all = ["merchant", "set", &merchant]
+            .into_iter()
+            .chain(args.iter().copied());
+        world.run(&all.collect::<Vec<_>>()).status.success()
+    };
+    assert!(set(&[
+        "--wallet",
+        "SAMSUNG_PAY",
+        "--wallet",
+        "APPLE_PAY",
+        "--wallet-bin",
+        "411111",
+        "--wallet-product",
+        "gold",
+    ]));
+    let some = serde_json::json!({
+        "wallets": ["APPLE_PAY", "SAMSUNG_PAY"], "bins": ["411111"], "products": ["gold"],
+    });
+    assert_eq!(wallets(), some);
+    for wrong in [
+        ["--wallet", "GARMIN_PAY"],
+        ["--wallet-bin", "41111"],
+        ["--wallet-bin", "4111111111111111"],
+    ] {
+        assert!(!set(&wrong), "{wrong:?}");
+    }
+    assert_eq!(wallets(), some, "what was refused changed nothing");
+    assert!(set(&[
+        "--wallet",
+        "none",
+        "--wallet-bin",
+        "all",
+        "--wallet-product",
+        "all"
+    ]));
+    assert_eq!(wallets(), none);
+
+    let tokens = world.json(&["wallet-token", "list", "--json"]);
+    assert_eq!(tokens, serde_json::json!([]));
+    let unknown = [
+        "wallet-token",
+        "set",
+        "e9293471-5eb3-4dbc-916c-dbaf9e2deefd",
+        "--merchant",
+        &merchant,
+        "--state",
+        "SUSPENDED",
+    ];
+    let refused = world.run(&unknown);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("hint: "));
+}

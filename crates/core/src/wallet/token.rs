@@ -196,8 +196,8 @@ pub struct Change {
     pub id: WalletTokenId,
     /// How.
     pub step: Step,
-    /// Why, in the caller's words; checked to hold no card number.
-    pub reason: Option<String>,
+    /// Why, in the caller's words.
+    pub reason: Option<card::Reason>,
     /// When.
     pub at: Time,
     /// Who and from where.
@@ -220,7 +220,7 @@ impl Change {
             ..token.clone()
         };
         let mut event = next.event(&self.source, Kind::WalletTokenChanged, Some(token.state));
-        event.detail.reason.clone_from(&self.reason);
+        event.detail.reason = self.reason.clone().map(String::from);
         Ok(Changed::To(Box::new(next), Box::new(event)))
     }
 }

@@ -24,18 +24,26 @@ pub(super) struct EligibilityRequest {
     /// A client token for `ADD_CARD_TO_WALLET`.
     token: String,
     /// The app's id: an embed, registered without origins, of the token's merchant.
-    #[schema(example = "emb_app")]
+    #[schema(pattern = "^emb_[A-Za-z0-9_-]{1,40}$", example = "emb_app")]
     app: String,
     /// The holder key.
     key: PublicKey,
     /// `APPLE_PAY`, `ANDROID_PAY` or `SAMSUNG_PAY`.
-    #[schema(example = "APPLE_PAY")]
+    #[schema(
+        pattern = "^(APPLE_PAY|ANDROID_PAY|SAMSUNG_PAY)$",
+        example = "APPLE_PAY"
+    )]
     wallet: String,
     /// `MOBILE_PHONE`, `TABLET` or `WATCH`.
-    #[schema(example = "MOBILE_PHONE")]
+    #[schema(pattern = "^(MOBILE_PHONE|TABLET|WATCH)$", example = "MOBILE_PHONE")]
     device_type: String,
     /// The wallet's name for the device: 1 to 64 letters, digits, `_` or `-`.
-    #[schema(example = "device-1", min_length = 1, max_length = 64)]
+    #[schema(
+        pattern = "^[A-Za-z0-9_-]{1,64}$",
+        example = "device-1",
+        min_length = 1,
+        max_length = 64
+    )]
     device_id: String,
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod cards;
 mod mfa;
+pub(crate) mod wallet;
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
             Permission::Equals(Need::ReadCards),
             routes!(mfa::create_mfa_session),
         );
-    cards::routes(surface)
+    wallet::routes(cards::routes(surface))
 }
 
 #[derive(Serialize, ToSchema)]

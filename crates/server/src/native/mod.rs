@@ -3,6 +3,7 @@
 
 mod cards;
 mod mfa;
+mod wallet;
 
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
             Permission::Native(Need::ManageMfa),
             routes!(mfa::confirm_totp),
         );
-    cards::routes(surface)
+    wallet::routes(cards::routes(surface))
 }
 
 /// What is asked.

@@ -57,6 +57,8 @@ mod v1 {
             mod totp;
         }
     }
+    pub(crate) mod simulator;
+    mod wallet_tokens;
 }
 mod v2 {
     mod cards {
@@ -64,8 +66,11 @@ mod v2 {
             mod access_token;
             mod card;
             mod transition;
+            mod digital_wallet_token_transitions;
+            mod wallets;
         }
         mod list;
+        mod tokens;
     }
     mod mfa {
         mod sessions;

@@ -57,6 +57,7 @@ fn filled(path: &str) -> String {
         .replace("{cardId}", CARD_ID)
         .replace("{card_id}", CARD_ID)
         .replace("{embed}", "emb_1")
+        .replace("{id}", CARD_ID)
         .replace("{person_id}", PERSON);
     assert!(
         !filled.contains('{'),

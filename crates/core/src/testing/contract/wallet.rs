@@ -92,7 +92,7 @@ pub async fn a_wallet_token_moves_with_its_event(store: &dyn Store) {
     ] {
         let mut change =
             sample::wallet_change(1, step, from.updated_at.plus(Duration::from_secs(1)));
-        change.reason = Some("asked for".to_owned());
+        change.reason = Some(card::Reason::parse("asked for").unwrap());
         let next = store
             .change_wallet_token(change.clone())
             .await
