@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use cardveil_core::budget;
 use cardveil_core::card::Environment;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     #[serde(default)]
     pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) budgets: Budgets,
     #[serde(default)]
     pub(crate) timestamp: Timestamp,
     #[serde(default)]
@@ -96,6 +100,49 @@ impl Default for Limits {
     }
 }
 
+/// How often a card, and all cards of a person, may be asked for within the window: freely, and at
+/// most, with a second factor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Budgets {
+    pub(crate) window_secs: u32,
+    pub(crate) card_free: u32,
+    /// 0 means without bounds.
+    pub(crate) card_most: u32,
+    pub(crate) person_free: u32,
+    /// 0 means without bounds.
+    pub(crate) person_most: u32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            window_secs: 86_400,
+            card_free: 20,
+            card_most: 50,
+            person_free: 40,
+            person_most: 100,
+        }
+    }
+}
+
+impl Budgets {
+    /// For the flows.
+    pub(crate) fn budgets(&self) -> anyhow::Result<budget::Budgets> {
+        let window = Duration::from_secs(self.window_secs.into());
+        let of = |name: &str, free, most| match most {
+            0 => Ok(None),
+            most => budget::Budget::new(free, most, window)
+                .map(Some)
+                .with_context(|| format!("budgets.{name}_free, budgets.{name}_most")),
+        };
+        Ok(budget::Budgets {
+            card: of("card", self.card_free, self.card_most)?,
+            person: of("person", self.person_free, self.person_most)?,
+        })
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Timestamp {
@@ -137,6 +184,7 @@ impl Config {
             },
             network: Network::default(),
             limits: Limits::default(),
+            budgets: Budgets::default(),
             timestamp: Timestamp::default(),
             issuer: Issuer::default(),
         }

@@ -346,6 +346,8 @@ fn config(dir: &std::path::Path, base: u16, strict: bool) -> Config {
             client_per_minute: 0,
             refused_per_minute: 0,
         };
+        config.budgets.card_most = 0;
+        config.budgets.person_most = 0;
     }
     config
 }

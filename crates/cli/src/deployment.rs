@@ -98,7 +98,8 @@ impl Deployment {
             Arc::new(vault),
             clock,
             entropy,
-        );
+        )
+        .with_budgets(config.budgets.budgets()?);
         Ok(Self {
             config,
             service,

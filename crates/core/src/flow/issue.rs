@@ -2,9 +2,10 @@
 
 use cardveil_seal::sha256;
 
-use super::mfa::SecondFactor;
+use super::mfa::{SecondFactor, secs_until};
 use super::{Fault, Presented, Service};
 use crate::audit::{Detail, Kind, Source, Target};
+use crate::budget::Overdrawn;
 use crate::card::{Card, Fields, State};
 use crate::clock::Time;
 use crate::id::{AccountId, PersonId};
@@ -104,6 +105,16 @@ pub enum IssueRefusal {
     MfaReference,
     /// The second factor is refused, whatever is wrong with it.
     MfaRefused,
+    /// The card or its person was asked for often: a second factor is needed now.
+    BudgetNeedsFactor {
+        /// In how many seconds none would be; at least 1.
+        retry_after_secs: u64,
+    },
+    /// The card or its person was asked for too often, whatever stands behind it.
+    BudgetExhausted {
+        /// In how many seconds to come back; at least 1.
+        retry_after_secs: u64,
+    },
 }
 
 impl Service {
@@ -131,8 +142,16 @@ impl Service {
             Ok(mfa) => mfa,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let wanted = Wanted { card, fields, mfa };
-        self.write_token(caller, epoch, asked, &wanted).await
+        let mut wanted = Wanted { card, fields, mfa };
+        let written = self.write_token(caller, epoch, asked, &wanted).await?;
+        // Where no policy asks for a second factor, a budget may.
+        if let Err(IssueRefusal::BudgetNeedsFactor { .. }) = written
+            && let Some(assertion) = self.asserted(caller, asked, &wanted.card).await?
+        {
+            wanted.mfa = SecondFactor::Asserted(assertion);
+            return self.write_token(caller, epoch, asked, &wanted).await;
+        }
+        Ok(written)
     }
 
     async fn write_token(
@@ -178,6 +197,7 @@ impl Service {
                     event,
                     idempotency: idempotency.clone(),
                     mfa: wanted.mfa.assertion().cloned(),
+                    charge: self.charge(asked.operation, &wanted.card, wanted.mfa.stands()),
                 })
                 .await?
             {
@@ -194,6 +214,7 @@ impl Service {
                 }
                 Issued::OldEpoch(current) => epoch = current,
                 Issued::MfaRefused(_) => return Ok(Err(IssueRefusal::MfaRefused)),
+                Issued::Overdrawn(overdrawn) => return Ok(Err(refused_by(now, overdrawn))),
             }
         }
         Err(Fault::Contention)
@@ -233,6 +254,17 @@ fn allowed(asked: &Asked, card: &Card) -> Option<Fields> {
         }
         (Operation::AddCardToWallet, None) => Some(Fields::NONE),
         (Operation::AddCardToWallet, Some(_)) => None,
+    }
+}
+
+fn refused_by(now: Time, overdrawn: Overdrawn) -> IssueRefusal {
+    match overdrawn {
+        Overdrawn::NeedsFactor { until } => IssueRefusal::BudgetNeedsFactor {
+            retry_after_secs: secs_until(now, until),
+        },
+        Overdrawn::Exhausted { until } => IssueRefusal::BudgetExhausted {
+            retry_after_secs: secs_until(now, until),
+        },
     }
 }
 

@@ -92,6 +92,14 @@ impl SecondFactor {
         }
     }
 
+    /// Whether there is one, if the commit finds it good.
+    pub(super) const fn stands(&self) -> bool {
+        match self {
+            Self::Attested(_) | Self::Asserted(_) => true,
+            Self::None => false,
+        }
+    }
+
     pub(super) const fn reference(&self) -> Option<&Reference> {
         match self {
             Self::Attested(reference) => Some(reference),
@@ -120,19 +128,36 @@ impl Service {
                     .map(SecondFactor::Attested)
                     .ok_or(IssueRefusal::MfaReference),
             },
-            (Policy::Required, Presented::Given { session, code }) => match (session, code) {
-                (Some(session), Some(code)) => {
-                    let session = SessionId::parse(session).ok();
-                    let proof = self.prove(caller, session, card.person, code).await?;
-                    Ok(SecondFactor::Asserted(Assertion {
-                        session,
-                        person: card.person,
-                        proof,
-                    }))
-                }
-                (None, _) | (_, None) => Err(IssueRefusal::MfaRequired),
-            },
+            (Policy::Required, Presented::Given { .. }) => {
+                let asserted = self.asserted(caller, asked, card).await?;
+                asserted
+                    .map(SecondFactor::Asserted)
+                    .ok_or(IssueRefusal::MfaRequired)
+            }
         })
+    }
+
+    /// What the commit is to judge, if a session and a code were brought.
+    pub(super) async fn asserted(
+        &self,
+        caller: &Caller,
+        asked: &Asked,
+        card: &Card,
+    ) -> Result<Option<Assertion>, Fault> {
+        let Presented::Given {
+            session: Some(session),
+            code: Some(code),
+        } = &asked.mfa
+        else {
+            return Ok(None);
+        };
+        let session = SessionId::parse(session).ok();
+        let proof = self.prove(caller, session, card.person, code).await?;
+        Ok(Some(Assertion {
+            session,
+            person: card.person,
+            proof,
+        }))
     }
 
     /// What a code is. The commit judges it, over the session as it then is.
@@ -328,7 +353,7 @@ impl Service {
 }
 
 /// Whole seconds, so many that it is over when they are.
-fn secs_until(now: Time, until: Time) -> u64 {
+pub(super) fn secs_until(now: Time, until: Time) -> u64 {
     let left_ms = until.millis().saturating_sub(now.millis());
     u64::try_from(left_ms)
         .unwrap_or_default()

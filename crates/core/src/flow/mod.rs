@@ -25,8 +25,11 @@ pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletSco
 
 use crate::Entropy;
 use crate::audit::{Event, Kind, Source, Target};
+use crate::budget::{Budgets, Charge};
+use crate::card::Card;
 use crate::clock::{Clock, Time};
 use crate::port::{self, Store, Swept};
+use crate::token::Operation;
 use crate::vault::{self, Vault};
 
 /// Why a flow could not be carried through. It is our fault, so callers learn no more than that.
@@ -50,6 +53,7 @@ pub struct Service {
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    budgets: Budgets,
 }
 
 impl Service {
@@ -65,7 +69,28 @@ impl Service {
             vault,
             clock,
             entropy,
+            budgets: Budgets::default(),
         }
+    }
+
+    /// The same, with budgets of reveals.
+    #[must_use]
+    pub const fn with_budgets(mut self, budgets: Budgets) -> Self {
+        self.budgets = budgets;
+        self
+    }
+
+    /// What a reveal of a card is charged with.
+    fn charge(&self, operation: Operation, card: &Card, second_factor: bool) -> Option<Charge> {
+        let charged = operation == Operation::ViewCard && self.budgets != Budgets::default();
+        charged.then(|| Charge {
+            budgets: self.budgets,
+            merchant: card.merchant.clone(),
+            card: card.id,
+            person: card.person,
+            second_factor,
+            at: self.now(),
+        })
     }
 
     /// The present moment.

@@ -26,6 +26,7 @@ pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
 pub use mfa::Mfa;
 
 use crate::audit::{Entry, Event};
+use crate::budget::{Charge, Overdrawn};
 use crate::card::Card;
 use crate::clock::Time;
 use crate::hook::Subscription;
@@ -94,6 +95,8 @@ pub struct Issue {
     /// Set when the token needs a second factor: judged in the commit, which spends its session and
     /// writes the token, or writes the refusal alone.
     pub mfa: Option<Assertion>,
+    /// Set when the token is charged to budgets: charged in the commit that writes it.
+    pub charge: Option<Charge>,
 }
 
 /// A request that its caller named, so that it may send it twice and mean it once.
@@ -121,6 +124,8 @@ pub enum Issued {
     OldEpoch(Epoch),
     /// The second factor is refused. The refusal was written, and no token.
     MfaRefused(Cause),
+    /// A budget does not allow it. Nothing was written.
+    Overdrawn(Overdrawn),
 }
 
 /// Which tokens to revoke.
@@ -153,8 +158,9 @@ pub trait Tokens: Send + Sync {
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>>;
 
     /// Writes a new token and its event; with a name, looks the name up first; then applies
-    /// [`Assertion::decide`], if there is one: all in the same commit. One assertion gives one token
-    /// at most, however often and wherever it is sent.
+    /// [`Charge::decide`] and [`Assertion::decide`], if there are any: all in the same commit. One
+    /// assertion gives one token at most, however often and wherever it is sent; what an overdrawn
+    /// budget refuses spends no assertion.
     async fn issue(&self, issue: Issue) -> Result<Issued>;
 
     /// Applies [`Claim::decide`]. To at most one key, ever: of concurrent claims by different keys

@@ -150,6 +150,7 @@ pub fn issue(n: u8, at: Time, epoch: Epoch) -> Issue {
         event: event(EventKind::TokenIssued, at),
         idempotency: None,
         mfa: None,
+        charge: None,
     }
 }
 

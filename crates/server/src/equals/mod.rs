@@ -141,6 +141,12 @@ pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
         IssueRefusal::MfaRequired | IssueRefusal::MfaUnsupported => Problem::new(Code::MfaRequired),
         IssueRefusal::MfaReference => Problem::invalid("sessionId", REFERENCE),
         IssueRefusal::MfaRefused => Problem::new(Code::MfaRefused),
+        IssueRefusal::BudgetNeedsFactor { .. } => Problem::detail(
+            Code::MfaRequired,
+            "The card or its person was asked for often. Open an MFA session and send its id with \
+             the person's code.",
+        ),
+        IssueRefusal::BudgetExhausted { retry_after_secs } => Problem::too_often(retry_after_secs),
     }
 }
 

@@ -84,6 +84,10 @@ pub(super) async fn client_token(
                 },
             )
         }
+        Ok(Err(
+            IssueRefusal::BudgetNeedsFactor { retry_after_secs }
+            | IssueRefusal::BudgetExhausted { retry_after_secs },
+        )) => Refusal::too_often(retry_after_secs, language),
         Ok(Err(refusal)) => refuse(code_of(refusal)),
         Err(fault) => Refusal::fault(&fault, language).into_response(),
     }
@@ -94,6 +98,9 @@ const fn code_of(refusal: IssueRefusal) -> Code {
         IssueRefusal::PciDisabled => Code::PciNotEnabled,
         IssueRefusal::UnknownCard => Code::CardNotExist,
         IssueRefusal::CardState(_) => Code::CardStatus,
+        IssueRefusal::BudgetNeedsFactor { .. } | IssueRefusal::BudgetExhausted { .. } => {
+            Code::TooFrequent
+        }
         // This dialect has no place for a session and a code.
         IssueRefusal::MfaUnsupported
         | IssueRefusal::MfaRequired

@@ -223,6 +223,15 @@ impl Refusal {
         }
     }
 
+    /// 1009 that says when to come back.
+    fn too_often(retry_after_secs: u64, language: Language) -> Response {
+        let mut response = Self::new(Code::TooFrequent, language).into_response();
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, retry_after_secs.into());
+        response
+    }
+
     /// Our fault: the caller learns 1001, the log learns why.
     fn fault(fault: &Fault, language: Language) -> Self {
         tracing::error!(error = %Chain(fault), "a request could not be carried through");

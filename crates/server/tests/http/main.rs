@@ -10,6 +10,7 @@
 mod access_log;
 mod actors;
 mod admin;
+mod budgets;
 mod client {
     mod v1 {
         mod events;

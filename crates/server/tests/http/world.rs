@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use axum::body::Body;
 use cardveil_core::Service;
 use cardveil_core::audit::Kind;
+use cardveil_core::budget::Budgets;
 use cardveil_core::card::{
     CardNumber, CardholderName, Cvv, Environment, Expiry, Kind as CardKind, Label, State,
 };
@@ -113,6 +114,10 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings, log: AccessLog) -> Self {
+        Self::with_budgets(settings, log, Budgets::default()).await
+    }
+
+    pub(crate) async fn with_budgets(settings: Settings, log: AccessLog, budgets: Budgets) -> Self {
         let chance = Arc::new(Chance {
             seeded: SeededEntropy::new(7),
             broken: AtomicBool::new(false),
@@ -129,7 +134,8 @@ impl World {
             Arc::new(vault),
             Arc::clone(&clock) as _,
             Arc::clone(&chance) as _,
-        );
+        )
+        .with_budgets(budgets);
         let app = App::new(service, settings);
         let world = Self {
             listeners: ListenerKind::ALL

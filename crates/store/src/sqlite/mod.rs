@@ -28,6 +28,7 @@
 //! that opens a file of the version before. Migrations go forward only and run in one transaction,
 //! so a program of the version before must be stopped first; it refuses the file afterwards.
 
+mod budget;
 mod cards;
 mod fault;
 mod fence;

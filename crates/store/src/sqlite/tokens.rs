@@ -8,6 +8,7 @@ use cardveil_core::token::{
 };
 use rusqlite::params;
 
+use super::budget;
 use super::cards;
 use super::fault::Fault;
 use super::mfa;
@@ -32,11 +33,20 @@ pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
     {
         return Ok(Issued::Before(before, Box::new(record)));
     }
-    // Judged after the name: a request that was answered before has spent its session already.
+    // After the name: a request that was answered before has been charged, and has spent its session.
+    let charge = issue.charge.as_ref();
+    let charged = match charge.map(|c| budget::decide(batch, c)).transpose()? {
+        None => None,
+        Some(Ok(charged)) => Some(charged),
+        Some(Err(overdrawn)) => return Ok(Issued::Overdrawn(overdrawn)),
+    };
     if let Some(assertion) = &issue.mfa
         && let Err(cause) = mfa::judge(batch, assertion, issue)?
     {
         return Ok(Issued::MfaRefused(cause));
+    }
+    if let Some(charged) = charged {
+        charged.write(batch)?;
     }
     insert(batch, &issue.record)?;
     if let Some(name) = &issue.idempotency {
@@ -237,6 +247,7 @@ pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept
              SELECT key FROM name WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
         params![now.millis(), most],
     )?;
-    swept.more |= swept.deleted == limit || forgotten == limit;
+    let whole = budget::forget(batch, now, most)?;
+    swept.more |= swept.deleted == limit || forgotten == limit || whole == limit;
     Ok(swept)
 }

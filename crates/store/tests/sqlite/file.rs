@@ -148,7 +148,7 @@ fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
     assert!(home.open().1.created);
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     let pragma = |name: &str| raw.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(pragma("user_version"), Ok(5));
+    assert_eq!(pragma("user_version"), Ok(6));
     assert_eq!(pragma("application_id"), Ok(0x4356_4549));
     drop(raw);
     assert!(!home.open().1.created);
@@ -261,12 +261,12 @@ fn a_newer_file_is_refused_with_what_to_do() {
         raw.pragma_update(None, "user_version", 7).unwrap();
     });
     assert!(
-        matches!(error, OpenError::Newer { found: 7, known: 5 }),
+        matches!(error, OpenError::Newer { found: 7, known: 6 }),
         "{error:?}"
     );
     assert_eq!(
         error.to_string(),
-        "the database is of version 7 and this program knows versions up to 5: run the program \
+        "the database is of version 7 and this program knows versions up to 6: run the program \
          that wrote it, or restore a backup from before the upgrade"
     );
 }

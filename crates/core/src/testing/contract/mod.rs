@@ -15,10 +15,12 @@
     reason = "these are tests; they live outside cfg(test) so that adapters can run them"
 )]
 
+mod budget;
 mod cards;
 mod mfa;
 mod outbox;
 
+pub use budget::*;
 pub use cards::*;
 pub use mfa::*;
 pub use outbox::*;
@@ -66,6 +68,10 @@ macro_rules! contract_suite {
             an_unconfirmed_release_is_recorded_once,
             old_rows_are_deleted_in_bounded_rounds,
             an_admission_has_all_it_needs,
+            a_budget_grants_as_many_as_it_holds,
+            a_persons_budget_is_of_all_their_cards,
+            an_overdrawn_budget_spends_no_assertion,
+            whole_budgets_are_forgotten,
             cards_are_found_within_their_merchant_only,
             a_refused_change_writes_nothing,
             changes_are_seen_at_once,

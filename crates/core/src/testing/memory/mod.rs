@@ -11,10 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::audit::{Entry, Event, Source};
+use crate::budget::{Charge, Overdrawn, WholeAt};
 use crate::card::Card;
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, Subscription};
-use crate::id::{EmbedId, MerchantId, PersonId, SessionId};
+use crate::id::{CardId, EmbedId, MerchantId, PersonId, SessionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
 use crate::port::{
@@ -31,8 +32,16 @@ use crate::wallet::WalletToken;
 #[derive(Default)]
 pub struct Memory(Mutex<Inner>);
 
+/// Whose budget.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum BudgetOf {
+    Card(CardId),
+    Person(MerchantId, PersonId),
+}
+
 #[derive(Default)]
 struct Inner {
+    budgets: BTreeMap<BudgetOf, Time>,
     epoch: u32,
     tokens: BTreeMap<TokenKey, Record>,
     names: BTreeMap<[u8; 32], (Idempotency, TokenKey)>,
@@ -61,6 +70,21 @@ impl Inner {
     fn log(&mut self, event: Event) {
         self.written.push(event);
         self.queue_last();
+    }
+
+    /// What is to be kept of the budgets once the charge is written.
+    fn charged(&self, charge: &Charge) -> std::result::Result<Vec<(BudgetOf, Time)>, Overdrawn> {
+        let card = BudgetOf::Card(charge.card);
+        let person = BudgetOf::Person(charge.merchant.clone(), charge.person);
+        let next = charge.decide(&WholeAt {
+            card: self.budgets.get(&card).copied(),
+            person: self.budgets.get(&person).copied(),
+        })?;
+        let kept = [(card, next.card), (person, next.person)];
+        Ok(kept
+            .into_iter()
+            .filter_map(|(of, at)| at.map(|at| (of, at)))
+            .collect())
     }
 
     fn apply<V>(&mut self, decision: Decision<V>) -> V {
@@ -195,11 +219,16 @@ impl Tokens for Memory {
                 return Ok(Issued::Before(before.clone(), Box::new(record.clone())));
             }
         }
+        let charged = match issue.charge.as_ref().map(|c| inner.charged(c)).transpose() {
+            Ok(charged) => charged,
+            Err(overdrawn) => return Ok(Issued::Overdrawn(overdrawn)),
+        };
         if let Some(assertion) = &issue.mfa
             && let Err(cause) = inner.judge(assertion, &issue)
         {
             return Ok(Issued::MfaRefused(cause));
         }
+        inner.budgets.extend(charged.unwrap_or_default());
         if let Some(name) = issue.idempotency {
             inner.names.insert(name.key, (name, issue.record.key));
         }
@@ -281,6 +310,7 @@ impl Tokens for Memory {
             inner.tokens.remove(&key);
         }
         inner.names.retain(|_, (name, _)| now < name.expires_at);
+        inner.budgets.retain(|_, whole_at| now < *whole_at);
         Ok(swept)
     }
 }

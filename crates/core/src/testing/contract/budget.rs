@@ -1,0 +1,143 @@
+//! What every store must do with budgets of reveals.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{after, log_len, with_merchant};
+use crate::budget::{Budget, Budgets, Charge, Overdrawn};
+use crate::clock::Time;
+use crate::id::{CardId, SessionId};
+use crate::mfa::{Assertion, Factor, Opening, Proof};
+use crate::port::{Issue, Issued, Store};
+use crate::testing::sample::{self, START};
+use crate::token::{Epoch, Operation};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn budgets(free: u32, most: u32) -> Budgets {
+    Budgets {
+        card: Some(Budget::new(free, most, DAY).unwrap()),
+        person: None,
+    }
+}
+
+fn issue(n: u8, budgets: Budgets, at: Time, epoch: Epoch) -> Issue {
+    let card = sample::card(1);
+    Issue {
+        charge: Some(Charge {
+            budgets,
+            merchant: card.merchant,
+            card: card.id,
+            person: card.person,
+            second_factor: false,
+            at,
+        }),
+        ..sample::issue(n, at, epoch)
+    }
+}
+
+/// As many as it holds, whoever asks for it at once; a refusal writes nothing, and time fills it.
+pub async fn a_budget_grants_as_many_as_it_holds(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let asked = (1..=16).map(|n| store.issue(issue(n, budgets(4, 4), START, epoch)));
+    let before = log_len(store).await;
+    let answers: Vec<_> = join_all(asked)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let new = answers.iter().filter(|a| **a == Issued::New).count();
+    assert_eq!(new, 4, "{answers:?}");
+    let until = START.plus(DAY / 4);
+    let refused = Issued::Overdrawn(Overdrawn::Exhausted { until });
+    assert_eq!(answers.iter().filter(|a| **a == refused).count(), 12);
+    assert_eq!(log_len(store).await, before + 4);
+
+    let just_before = Time::from_millis(until.millis() - 1);
+    let early = store.issue(issue(17, budgets(4, 4), just_before, epoch));
+    assert_eq!(early.await.unwrap(), refused);
+    let late = store.issue(issue(17, budgets(4, 4), until, epoch));
+    assert_eq!(late.await.unwrap(), Issued::New);
+}
+
+/// Two cards of one person share the person's; two people share nothing.
+pub async fn a_persons_budget_is_of_all_their_cards(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let budgets = Budgets {
+        card: Some(Budget::new(2, 2, DAY).unwrap()),
+        person: Some(Budget::new(2, 2, DAY).unwrap()),
+    };
+    let of_card = |n: u8, card: u8| {
+        let mut issue = issue(n, budgets, START, epoch);
+        if let Some(charge) = &mut issue.charge {
+            charge.card = CardId::from_bytes([card; 16]);
+        }
+        issue
+    };
+    assert_eq!(store.issue(of_card(1, 1)).await.unwrap(), Issued::New);
+    assert_eq!(store.issue(of_card(2, 2)).await.unwrap(), Issued::New);
+    let third = store.issue(of_card(3, 3)).await.unwrap();
+    assert!(matches!(third, Issued::Overdrawn(_)), "{third:?}");
+    let mut other = of_card(4, 4);
+    if let Some(charge) = &mut other.charge {
+        charge.person = sample::card(2).person;
+        charge.merchant = sample::merchant(2).id;
+    }
+    assert_eq!(store.issue(other).await.unwrap(), Issued::New);
+}
+
+/// A second factor opens what is left of it; what it refuses spends no session, and what the second
+/// factor refuses is not charged.
+pub async fn an_overdrawn_budget_spends_no_assertion(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let card = sample::card(1);
+    let opening = Opening {
+        id: SessionId::from_bytes([1; 16]),
+        merchant: card.merchant.clone(),
+        person: card.person,
+        card: card.id,
+        operation: Operation::ViewCard,
+        factor: Factor::Otp,
+        at: START,
+        source: sample::operator(),
+    };
+    store.open_mfa(opening).await.unwrap().unwrap();
+    let with_code = |n: u8, right: bool, most: u32| {
+        let mut issue = issue(n, budgets(0, most), START, epoch);
+        issue.mfa = Some(Assertion {
+            session: Some(SessionId::from_bytes([1; 16])),
+            person: card.person,
+            proof: Proof::Otp { right },
+        });
+        if let Some(charge) = &mut issue.charge {
+            charge.second_factor = true;
+        }
+        issue
+    };
+    let plain = store.issue(issue(1, budgets(0, 1), START, epoch)).await;
+    let needed = Overdrawn::NeedsFactor {
+        until: START.plus(DAY),
+    };
+    assert_eq!(plain.unwrap(), Issued::Overdrawn(needed));
+    let wrong = store.issue(with_code(1, false, 1)).await.unwrap();
+    assert!(matches!(wrong, Issued::MfaRefused(_)), "{wrong:?}");
+    let right = store.issue(with_code(2, true, 1)).await;
+    assert_eq!(right.unwrap(), Issued::New);
+    let exhausted = store.issue(with_code(3, true, 1)).await.unwrap();
+    assert!(matches!(exhausted, Issued::Overdrawn(_)), "{exhausted:?}");
+}
+
+/// What is whole again is forgotten, in bounded rounds.
+pub async fn whole_budgets_are_forgotten(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let first = store.issue(issue(1, budgets(1, 1), START, epoch)).await;
+    assert_eq!(first.unwrap(), Issued::New);
+    store.sweep(after(60), 100).await.unwrap();
+    let still = store.issue(issue(2, budgets(1, 1), after(60), epoch)).await;
+    assert!(matches!(still.unwrap(), Issued::Overdrawn(_)));
+    let day = START.plus(DAY);
+    store.sweep(day, 100).await.unwrap();
+    let again = store.issue(issue(3, budgets(1, 1), day, epoch)).await;
+    assert_eq!(again.unwrap(), Issued::New);
+}
