@@ -20,6 +20,8 @@
 //! [`crate::flow`], which computes the proof.
 
 pub(crate) mod base32;
+#[cfg(test)]
+mod guessing;
 mod person;
 mod session;
 

@@ -9,5 +9,6 @@ mod contract;
 mod fence;
 mod file;
 mod home;
+mod mfa;
 mod processes;
 mod upgrade;

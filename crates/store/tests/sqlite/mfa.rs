@@ -1,0 +1,52 @@
+//! Second factors over a restart.
+
+use cardveil_core::id::SessionId;
+use cardveil_core::mfa::{Assertion, Factor, Opening, Proof, State};
+use cardveil_core::port::{Issue, Issued, Mfa, Tokens};
+use cardveil_core::testing::sample::{self, START};
+use cardveil_core::token::{Cause, Epoch};
+
+use crate::home::{Home, with_merchant};
+
+fn guess(n: u8, right: bool, epoch: Epoch) -> Issue {
+    Issue {
+        mfa: Some(Assertion {
+            session: Some(SessionId::from_bytes([1; 16])),
+            person: sample::card(1).person,
+            proof: Proof::Otp { right },
+        }),
+        ..sample::issue(n, START, epoch)
+    }
+}
+
+#[tokio::test]
+async fn wrong_codes_stay_counted_over_restarts() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let epoch = with_merchant(&store).await;
+    let card = sample::card(1);
+    let opening = Opening {
+        id: SessionId::from_bytes([1; 16]),
+        merchant: card.merchant.clone(),
+        person: card.person,
+        card: card.id,
+        operation: cardveil_core::token::Operation::ViewCard,
+        factor: Factor::Otp,
+        at: START,
+        source: sample::operator(),
+    };
+    let opened = store.open_mfa(opening).await.unwrap().unwrap();
+    drop(store);
+    for n in 1..=5 {
+        let (store, _) = home.open();
+        let wrong = store.issue(guess(n, false, epoch)).await.unwrap();
+        assert_eq!(wrong, Issued::MfaRefused(Cause::WrongCode));
+    }
+    let (store, _) = home.open();
+    let session = store.mfa_session(&opened.id).await.unwrap().unwrap();
+    assert_eq!(session.state, State::Locked { at: START });
+    let right = store.issue(guess(6, true, epoch)).await.unwrap();
+    assert_eq!(right, Issued::MfaRefused(Cause::SessionLocked));
+    let person = store.mfa_person(&card.merchant, &card.person).await;
+    assert_eq!(person.unwrap().unwrap().wrong, 5);
+}
