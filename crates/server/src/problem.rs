@@ -39,6 +39,8 @@ pub(crate) enum Code {
     MethodNotAllowed,
     /// 409: the person has no such second factor, or it is locked.
     FactorUnavailable,
+    /// 409: the list of allowed addresses stays as it is. `detail` says why.
+    IpAddressRefused,
     /// 413: the body is larger than the API takes.
     TooLarge,
     /// 415: the body is not JSON.
@@ -66,7 +68,7 @@ impl Code {
             | Self::MfaRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::FactorUnavailable => StatusCode::CONFLICT,
+            Self::FactorUnavailable | Self::IpAddressRefused => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
@@ -90,6 +92,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::FactorUnavailable => "factor_unavailable",
+            Self::IpAddressRefused => "ip_address_refused",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::IdempotencyMismatch => "idempotency_mismatch",
@@ -113,6 +116,7 @@ impl Code {
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "The method is not allowed",
             Self::FactorUnavailable => "The second factor is not available",
+            Self::IpAddressRefused => "The list of addresses cannot be changed so",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::IdempotencyMismatch => "The idempotency key was used for another request",
@@ -142,6 +146,7 @@ impl Code {
                 "Enrol and confirm an authenticator app for this person. One that is locked is reset by \
                  the operator."
             }
+            Self::IpAddressRefused => "Look at the list first.",
             Self::TooLarge => "Send a smaller body.",
             Self::UnsupportedMediaType => "Send Content-Type: application/json.",
             Self::IdempotencyMismatch => "Use a new Idempotency-Key for a new request.",

@@ -3,6 +3,7 @@
 //! `Authorization: ApiKey {key}` or the bare key: 401 without, 403 with a wrong one or from a strange
 //! address. Errors are problems. What a caller may not know of is 404.
 
+mod ip_addresses;
 mod mfa;
 
 use std::sync::Arc;
@@ -35,6 +36,17 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(
             Permission::Equals(Need::ReadCards),
             routes!(mfa::create_mfa_session),
+        )
+        .route(
+            Permission::Equals(Need::ManageIpAddresses),
+            routes!(
+                ip_addresses::list_ip_addresses,
+                ip_addresses::add_ip_address
+            ),
+        )
+        .route(
+            Permission::Equals(Need::ManageIpAddresses),
+            routes!(ip_addresses::remove_ip_address),
         )
 }
 

@@ -25,7 +25,16 @@ mod limits;
 mod open_api {
     mod v1 {
         mod card {
+            mod active;
+            mod list;
+            mod pin {
+                mod set;
+            }
+            mod status {
+                mod update;
+            }
             mod card_no {
+                mod detail;
                 mod private {
                     mod info;
                 }
@@ -58,6 +67,7 @@ mod v1 {
     }
 }
 mod v2 {
+    mod ipaddresses;
     mod cards {
         mod card_id {
             mod access_token;

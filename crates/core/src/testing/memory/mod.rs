@@ -1,6 +1,8 @@
 //! A store in memory: the contract in its plainest form. It is lost when dropped.
 
+mod allowlists;
 mod cards;
+mod handovers;
 mod mfa;
 mod outbox;
 mod wallet;
@@ -11,10 +13,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::audit::{Entry, Event, Source};
-use crate::card::Card;
+use crate::card::{Card, Guesses};
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, Subscription};
-use crate::id::{EmbedId, MerchantId, PersonId, SessionId};
+use crate::id::{CardId, EmbedId, MerchantId, PersonId, SessionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
 use crate::port::{
@@ -41,6 +43,7 @@ struct Inner {
     credentials: Vec<Credential>,
     embeds: BTreeMap<EmbedId, Embed>,
     cards: Vec<Card>,
+    guesses: BTreeMap<CardId, Guesses>,
     keys: Vec<WrappedKey>,
     subscriptions: Vec<Subscription>,
     deliveries: Vec<Delivery>,
