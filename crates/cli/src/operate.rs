@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cardveil_core::Time;
+use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::card::Environment;
 use cardveil_core::flow::{NewCredential, NewKey};
@@ -332,7 +333,7 @@ struct CredentialView<'a> {
     id: &'a CredentialId,
     merchant: &'a MerchantId,
     state: CredentialState,
-    allowed_ips: &'a [IpNet],
+    allowed_ips: Vec<IpNet>,
     scopes: &'a [Scope],
     person: Option<PersonId>,
     expires_at: Option<String>,
@@ -345,7 +346,7 @@ impl<'a> From<&'a Credential> for CredentialView<'a> {
             id: &credential.id,
             merchant: &credential.merchant,
             state: credential.state,
-            allowed_ips: &credential.allowed_ips,
+            allowed_ips: credential.allowed_ips.nets(),
             scopes: &credential.scopes,
             person: credential.person,
             expires_at: credential.expires_at.map(|time| time.to_string()),
@@ -419,7 +420,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 Some(false) => CredentialState::Disabled,
             };
             if !allow_ip.is_empty() {
-                credential.allowed_ips = allow_ip;
+                credential.allowed_ips = Allowlist::of(allow_ip, house.service.now());
             }
             credential.expires_at = expires_at.or(credential.expires_at);
             let merchant = credential.merchant.clone();

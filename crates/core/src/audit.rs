@@ -84,6 +84,9 @@ pub enum Kind {
     /// Card data went to a merchant's own server, encrypted under its credential's secret.
     #[serde(rename = "card.exported")]
     CardExported,
+    /// A merchant's server wanted a card activated and did not prove that somebody has it.
+    #[serde(rename = "card.activation_refused")]
+    CardActivationRefused,
     /// A merchant was added.
     #[serde(rename = "merchant.added")]
     MerchantAdded,
@@ -240,6 +243,7 @@ impl Event {
             | Kind::RevealUnconfirmed
             | Kind::RevealSettled
             | Kind::CardExported
+            | Kind::CardActivationRefused
             | Kind::MerchantAdded
             | Kind::MerchantChanged
             | Kind::CredentialAdded

@@ -213,6 +213,22 @@ uuid_id!(
     DeliveryId, "delivery id (a UUID)"
 );
 uuid_id!(
+    /// A network from which a credential may call.
+    NetworkId, "network id (a UUID)"
+);
+
+impl NetworkId {
+    /// From a digest (RFC 9562 version 8).
+    pub(crate) fn derived(digest: [u8; 32]) -> Self {
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(digest) {
+            *to = from;
+        }
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
+uuid_id!(
     /// One claim, made by us: no two commits share one, whatever a frame sends twice.
     ClaimId, "claim id (a UUID)"
 );

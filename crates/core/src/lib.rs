@@ -14,6 +14,7 @@
 //! [`flow`], and a case in the contract suite. To add a field to the card: [`card::Field`], then
 //! follow the compiler.
 
+pub mod allowlist;
 pub mod audit;
 pub mod budget;
 pub mod card;

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::allowlist::Allowlist;
 use crate::clock::Time;
 use crate::id::{CredentialId, EmbedId, MerchantId, PersonId};
 use crate::mfa::MfaPolicy;
@@ -54,8 +54,8 @@ pub struct Credential {
     pub key_hash: [u8; 32],
     /// The apiSecret, sealed under the credential class key. Its bytes are an AES-256 key.
     pub sealed_secret: SealedSecret,
-    /// Where calls may come from. Empty means nowhere.
-    pub allowed_ips: Vec<IpNet>,
+    /// Where calls may come from.
+    pub allowed_ips: Allowlist,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// Bound to one cardholder: what `cards:read:own` then sees.
@@ -167,8 +167,7 @@ impl Credential {
 
     /// Whether calls may come from `ip`. An IPv4 address inside IPv6 counts as the IPv4 one.
     pub fn allows_ip(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.allowed_ips.iter().any(|net| net.contains(&ip))
+        self.allowed_ips.contains(ip)
     }
 
     /// Which of the merchant's cards it sees: all, one person's, or none.
@@ -277,7 +276,7 @@ mod tests {
                 dek: vec![],
                 sealed: vec![],
             },
-            allowed_ips: vec!["127.0.0.1/32".parse().unwrap()],
+            allowed_ips: Allowlist::of(["127.0.0.1/32".parse().unwrap()], Time::from_millis(0)),
             scopes: vec![Scope::CardsReadAny],
             person: None,
             state: CredentialState::Enabled,

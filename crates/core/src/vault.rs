@@ -10,6 +10,7 @@
 //! so none opens anywhere else (DESIGN section 6).
 
 mod export;
+mod proof;
 
 use std::sync::Arc;
 

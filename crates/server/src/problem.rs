@@ -45,6 +45,8 @@ pub(crate) enum Code {
     WalletTokenFinal,
     /// 409: the card has as many digital wallet tokens as it may have.
     WalletTokenLimit,
+    /// 409: the list of allowed addresses stays as it is. `detail` says why.
+    IpAddressRefused,
     /// 413: the body is larger than the API takes.
     TooLarge,
     /// 415: the body is not JSON.
@@ -75,6 +77,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::FactorUnavailable
+            | Self::IpAddressRefused
             | Self::TransitionRefused
             | Self::WalletTokenFinal
             | Self::WalletTokenLimit => StatusCode::CONFLICT,
@@ -105,6 +108,7 @@ impl Code {
             Self::TransitionRefused => "transition_refused",
             Self::WalletTokenFinal => "wallet_token_final",
             Self::WalletTokenLimit => "wallet_token_limit",
+            Self::IpAddressRefused => "ip_address_refused",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::IdempotencyMismatch => "idempotency_mismatch",
@@ -132,6 +136,7 @@ impl Code {
             Self::TransitionRefused => "The card cannot go to that state",
             Self::WalletTokenFinal => "The wallet token's state does not lead there",
             Self::WalletTokenLimit => "The card has too many wallet tokens",
+            Self::IpAddressRefused => "The list of addresses cannot be changed so",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::IdempotencyMismatch => "The idempotency key was used for another request",
@@ -171,6 +176,7 @@ impl Code {
             Self::WalletTokenLimit => {
                 "Terminate a token of this card first: 25 may be active or suspended."
             }
+            Self::IpAddressRefused => "Look at the list first.",
             Self::TooLarge => "Send a smaller body.",
             Self::UnsupportedMediaType => "Send Content-Type: application/json.",
             Self::IdempotencyMismatch => "Use a new Idempotency-Key for a new request.",

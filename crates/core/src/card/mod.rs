@@ -7,6 +7,7 @@
 mod change;
 mod environment;
 mod field;
+mod handover;
 mod state;
 mod text;
 mod value;
@@ -16,6 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use change::{Changed, Decided, Relabel, Transition};
 pub use environment::{Environment, TEST_NUMBERS};
 pub use field::{Field, Fields};
+pub use handover::{
+    Activated, Activation, Decided as HandoverDecided, Export, Exported, GUESSES_MAX,
+    GUESSES_WINDOW, Guesses,
+};
 pub use state::State;
 pub use text::{InvalidText, Label, Reason, is_unique_no, is_word};
 pub use value::{CardNumber, CardholderName, Cvv, Expiry, InvalidCard, LastFour, Network};

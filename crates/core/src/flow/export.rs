@@ -6,7 +6,7 @@
 
 use super::{Caller, Fault, Service};
 use crate::audit::{Detail, Event, Kind, Target};
-use crate::card::{Card, Field, State};
+use crate::card::{Card, Export, Exported, Field, State};
 use crate::mfa::Policy;
 use crate::port::CardRef;
 use crate::token::Operation;
@@ -52,8 +52,17 @@ impl Service {
         }
         // Everything that can fail comes before the record, so that what is on record went out.
         let ciphertext = self.vault.export(&card, &caller.credential)?;
-        self.store.record(self.exported(caller, &card)).await?;
-        Ok(Ok(ciphertext))
+        let export = Export {
+            merchant: card.merchant.clone(),
+            card: CardRef::Id(card.id),
+            event: self.exported(caller, &card),
+            source: caller.source.clone(),
+        };
+        Ok(match self.store.export_card(export).await? {
+            Exported::Recorded => Ok(ciphertext),
+            Exported::Refused(state) => Err(ExportRefusal::CardState(state)),
+            Exported::Unknown => Err(ExportRefusal::UnknownCard),
+        })
     }
 
     fn exported(&self, caller: &Caller, card: &Card) -> Event {

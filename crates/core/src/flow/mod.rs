@@ -4,23 +4,28 @@
 //! Dialects translate into these calls and out of their results; a new dialect needs no change here.
 
 mod access;
+mod activate;
+mod allowlist;
 mod cards;
 mod export;
 mod issue;
 mod mfa;
 mod redeem;
 mod registry;
+mod standing;
 mod wallet;
 
 use std::sync::Arc;
 
 pub use access::{ACCESS_TTL, AccessRefused};
+pub use activate::{Activate, Proof};
 pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
 pub use export::ExportRefusal;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
+pub use standing::Move;
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
 
 use crate::Entropy;

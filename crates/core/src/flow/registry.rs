@@ -4,6 +4,7 @@ use cardveil_seal::{Secret, sha256};
 use ipnet::IpNet;
 
 use super::{Fault, Service};
+use crate::allowlist::Allowlist;
 use crate::audit::{Kind, Source, Target};
 use crate::card::{Card, Kind as CardKind, Label, State};
 use crate::clock::Time;
@@ -123,7 +124,7 @@ impl Service {
             merchant: new.merchant.clone(),
             key_hash: sha256(&[keys.api_key.expose()]),
             sealed_secret,
-            allowed_ips: new.allowed_ips,
+            allowed_ips: Allowlist::of(new.allowed_ips, now),
             scopes: new.scopes,
             person: new.person,
             state: CredentialState::Enabled,

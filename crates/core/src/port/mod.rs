@@ -15,7 +15,9 @@
 //! To add a verb: here, with its guarantee; in [`crate::testing`]'s two stores; a case in the
 //! contract suite; then in each adapter.
 
+mod allowlists;
 mod cards;
+mod handovers;
 mod mfa;
 mod outbox;
 mod wallet;
@@ -38,6 +40,8 @@ use crate::token::{
     Verdict,
 };
 
+pub use allowlists::Allowlists;
+pub use handovers::Handovers;
 pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Replay, Take};
 pub use wallet::{ListedToken, WalletFilter, WalletPage, WalletTokens};
 
@@ -277,12 +281,33 @@ pub trait Keys: Send + Sync {
 
 /// Everything a deployment needs of its store.
 pub trait Store:
-    Registry + Tokens + Cards + Audit + Admin + Keys + Outbox + WalletTokens + Mfa
+    Registry
+    + Tokens
+    + Cards
+    + Audit
+    + Admin
+    + Keys
+    + Outbox
+    + WalletTokens
+    + Mfa
+    + Allowlists
+    + Handovers
 {
 }
 
-impl<S: Registry + Tokens + Cards + Audit + Admin + Keys + Outbox + WalletTokens + Mfa> Store
-    for S
+impl<
+    S: Registry
+        + Tokens
+        + Cards
+        + Audit
+        + Admin
+        + Keys
+        + Outbox
+        + WalletTokens
+        + Mfa
+        + Allowlists
+        + Handovers,
+> Store for S
 {
 }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 
+use crate::allowlist::{AllowlistChange, AllowlistChanged};
 use crate::audit::{Entry, Event, Source};
-use crate::card::{Card, Changed, Relabel, Transition};
+use crate::card::{Activated, Activation, Card, Changed, Export, Exported, Relabel, Transition};
 use crate::clock::Time;
 use crate::hook::{Attempted, Bell, Delivery, Subscription};
 use crate::id::{
@@ -16,9 +17,10 @@ use crate::id::{
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
 use crate::port::{
-    Admin, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counts, DeliveryFilter, Due, Error,
-    Issue, Issued, Keys, ListedToken, Mfa, Outbox, Paging, Registry, Replay, Result, Selection,
-    Store, Swept, Take, Taken, Tokens, WalletFilter, WalletPage, WalletTokens, WrappedKey,
+    Admin, Allowlists, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counts, DeliveryFilter,
+    Due, Error, Handovers, Issue, Issued, Keys, ListedToken, Mfa, Outbox, Paging, Registry, Replay,
+    Result, Selection, Store, Swept, Take, Taken, Tokens, WalletFilter, WalletPage, WalletTokens,
+    WrappedKey,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
 use crate::wallet::{self, Census, Device, Refused, WalletToken};
@@ -161,6 +163,23 @@ impl<S: Store> Admin for Faulty<S> {
     }
     async fn epoch(&self) -> Result<Epoch> {
         self.inner.epoch().await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Handovers for Faulty<S> {
+    async fn export_card(&self, export: Export) -> Result<Exported> {
+        self.write(self.inner.export_card(export)).await
+    }
+    async fn activate_card(&self, activation: Activation) -> Result<Activated> {
+        self.write(self.inner.activate_card(activation)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Allowlists for Faulty<S> {
+    async fn change_allowlist(&self, change: AllowlistChange) -> Result<AllowlistChanged> {
+        self.write(self.inner.change_allowlist(change)).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! Samples: the smallest honest value of each type that a store takes.
 
+use crate::allowlist::Allowlist;
 use crate::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use crate::card::{
     Card, CardNumber, Field, Fields, Kind, LastFour, Network, SealedCard, SealedCvv, State,
@@ -54,7 +55,7 @@ pub fn credential(n: u8) -> Credential {
             dek: vec![n; 8],
             sealed: vec![n; 16],
         },
-        allowed_ips: id("127.0.0.0/8".parse().map(|net| vec![net])),
+        allowed_ips: Allowlist::of([id("127.0.0.0/8".parse())], START),
         scopes: vec![Scope::CardsReadAny],
         person: Some(PersonId::from_bytes([n; 16])),
         state: CredentialState::Enabled,

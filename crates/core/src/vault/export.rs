@@ -29,7 +29,8 @@ impl Vault {
         let expiry = Expiry::from_bytes(expiry.expose()).map_err(|_| Error::Form)?;
         let mut json = Json::default();
         json.text("card_no", card.no.as_str().as_bytes())?;
-        json.text("card_unique_no", b"")?;
+        let unique_no = card.unique_no.as_deref().unwrap_or_default();
+        json.text("card_unique_no", unique_no.as_bytes())?;
         match &sealed.cvv {
             Some(cvv) => {
                 let dek = self.keyring.open_dek(Class::Cvv, &place, &cvv.dek)?;

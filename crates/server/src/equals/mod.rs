@@ -4,6 +4,7 @@
 //! address. Errors are problems. What a caller may not know of is 404.
 
 pub(crate) mod cards;
+mod ip_addresses;
 mod mfa;
 pub(crate) mod wallet;
 
@@ -37,6 +38,17 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(
             Permission::Equals(Need::ReadCards),
             routes!(mfa::create_mfa_session),
+        )
+        .route(
+            Permission::Equals(Need::ManageIpAddresses),
+            routes!(
+                ip_addresses::list_ip_addresses,
+                ip_addresses::add_ip_address
+            ),
+        )
+        .route(
+            Permission::Equals(Need::ManageIpAddresses),
+            routes!(ip_addresses::remove_ip_address),
         );
     wallet::routes(cards::routes(surface))
 }

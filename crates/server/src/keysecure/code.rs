@@ -2,8 +2,9 @@
 
 use http::HeaderMap;
 
-/// Codes of this dialect. Numbers are the contract's (error-codes page); 4005 is the one that its
-/// card pages show for a card in the wrong state, 4001 is ours for a card that is not there.
+/// Codes of this dialect. Numbers are the contract's (error-codes page); 4005 and 4017 are the ones
+/// that its card pages show for a card in the wrong state and of the wrong kind, 4001 is ours for a
+/// card that is not there. 1014 to 1018 belong to its hosted page: see docs/errors.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     SystemError,
@@ -19,10 +20,13 @@ pub(super) enum Code {
     ApiKeyExpired,
     ModeNotSupported,
     PciNotEnabled,
+    EndNotAfterStart,
+    RangeTooLong,
     MerchantNotExist,
     MerchantAbnormal,
     CardNotExist,
     CardStatus,
+    NotPhysical,
 }
 
 /// The language of messages (header `Language`; English when left out or unknown).
@@ -57,10 +61,13 @@ impl Code {
             Self::ApiKeyExpired => 1011,
             Self::ModeNotSupported => 1012,
             Self::PciNotEnabled => 1013,
+            Self::EndNotAfterStart => 1019,
+            Self::RangeTooLong => 1020,
             Self::MerchantNotExist => 1021,
             Self::MerchantAbnormal => 1022,
             Self::CardNotExist => 4001,
             Self::CardStatus => 4005,
+            Self::NotPhysical => 4017,
         }
     }
 
@@ -80,10 +87,13 @@ impl Code {
             Self::ApiKeyExpired => "1011",
             Self::ModeNotSupported => "1012",
             Self::PciNotEnabled => "1013",
+            Self::EndNotAfterStart => "1019",
+            Self::RangeTooLong => "1020",
             Self::MerchantNotExist => "1021",
             Self::MerchantAbnormal => "1022",
             Self::CardNotExist => "4001",
             Self::CardStatus => "4005",
+            Self::NotPhysical => "4017",
         }
     }
 
@@ -104,6 +114,14 @@ impl Code {
             Self::ApiKeyNotEnabled => ("Api-Key is not enabled", "Api-Key 未启用"),
             Self::ApiKeyExpired => ("Api-Key has expired", "Api-Key 已过期"),
             Self::ModeNotSupported => ("Integration mode not supported", "不支持的接入模式"),
+            Self::EndNotAfterStart => (
+                "End time must be after start time",
+                "结束时间必须晚于开始时间",
+            ),
+            Self::RangeTooLong => (
+                "Time range exceeds the limit of 90 days",
+                "时间范围超过 90 天的限制",
+            ),
             Self::PciNotEnabled => (
                 "PCI sensitive card display is not enabled",
                 "未开通 PCI 敏感卡信息展示",
@@ -115,6 +133,7 @@ impl Code {
                 "The card's status does not allow this operation",
                 "卡片状态不允许此操作",
             ),
+            Self::NotPhysical => ("The card is not a physical card", "该卡不是实体卡"),
         };
         match language {
             Language::English => english,

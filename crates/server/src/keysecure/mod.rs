@@ -10,11 +10,15 @@
 //!
 //! **Invariant:** every `msg`, that of success too, is in the language that the caller asked for.
 
+mod active;
+mod cards;
 mod client_token;
 mod code;
 mod form;
 mod login;
+mod pin;
 mod private_info;
+mod zone;
 
 use std::borrow::Cow;
 
@@ -49,6 +53,26 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(
             Permission::KeySecure(Need::ReadCards),
             routes!(private_info::private_info),
+        )
+        .route(
+            Permission::KeySecure(Need::ReadCards),
+            routes!(cards::card_list),
+        )
+        .route(
+            Permission::KeySecure(Need::ReadCards),
+            routes!(cards::card_detail),
+        )
+        .route(
+            Permission::KeySecure(Need::WriteCards),
+            routes!(cards::card_status_update),
+        )
+        .route(
+            Permission::KeySecure(Need::WriteCards),
+            routes!(active::card_active),
+        )
+        .route(
+            Permission::KeySecure(Need::WriteCards),
+            routes!(pin::card_pin_set),
         )
 }
 

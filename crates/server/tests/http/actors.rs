@@ -114,6 +114,18 @@ impl<'w> Merchant<'w> {
             .header("Timestamp", self.world.now_ms().to_string())
     }
 
+    /// A call of the KeySecure dialect with a body, logged in, in this language.
+    pub(crate) async fn keysecure_post(&self, path: &str, language: &str, body: &Value) -> Answer {
+        let access = self.login().await;
+        let call = self
+            .keysecure(path)
+            .method(Method::POST)
+            .header("Access-Token", access)
+            .header("Language", language)
+            .body(Body::from(body.to_string()));
+        self.send(call.unwrap()).await
+    }
+
     /// Get Token.
     pub(crate) async fn login(&self) -> String {
         let call = self.keysecure("/open-api/v1/merchant/token");

@@ -26,7 +26,16 @@ mod limits;
 mod open_api {
     mod v1 {
         mod card {
+            mod active;
+            mod list;
+            mod pin {
+                mod set;
+            }
+            mod status {
+                mod update;
+            }
             mod card_no {
+                mod detail;
                 mod private {
                     mod info;
                 }
@@ -62,12 +71,13 @@ mod v1 {
     mod wallet_tokens;
 }
 mod v2 {
+    mod ipaddresses;
     mod cards {
         mod card_id {
             mod access_token;
             mod card;
-            mod transition;
             mod digital_wallet_token_transitions;
+            mod transition;
             mod wallets;
         }
         mod list;

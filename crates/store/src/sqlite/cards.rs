@@ -53,7 +53,11 @@ pub(super) const BY_ID: &str = concat!(
     " FROM card WHERE id = ?2 AND merchant = ?1"
 );
 
-fn find(batch: &Batch<'_>, merchant: &MerchantId, card: &CardRef) -> Outcome<Option<Card>> {
+pub(super) fn find(
+    batch: &Batch<'_>,
+    merchant: &MerchantId,
+    card: &CardRef,
+) -> Outcome<Option<Card>> {
     let merchant = merchant.as_str();
     Ok(match card {
         CardRef::No(no) => batch.first(BY_NO, params![merchant, no.as_str()], rows::card),
@@ -61,24 +65,29 @@ fn find(batch: &Batch<'_>, merchant: &MerchantId, card: &CardRef) -> Outcome<Opt
     }?)
 }
 
-/// The columns that a decision may change.
 fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {
     if let Some((card, event)) = &decided.write {
-        batch.execute(
-            "UPDATE card SET state = ?2, label = ?3, updated_at = ?4 WHERE id = ?1",
-            params![
-                card.id.as_bytes(),
-                Name(card.state),
-                card.label,
-                card.updated_at.millis(),
-            ],
-        )?;
+        update(batch, card)?;
         batch.log(event)?;
         if card.state == State::Terminated && event.detail.to.is_some() {
             wallet::end_with_card(batch, &card.id, event)?;
         }
     }
     Ok(decided.verdict)
+}
+
+/// The columns that a decision may change.
+pub(super) fn update(batch: &Batch<'_>, card: &Card) -> Outcome<()> {
+    batch.execute(
+        "UPDATE card SET state = ?2, label = ?3, updated_at = ?4 WHERE id = ?1",
+        params![
+            card.id.as_bytes(),
+            Name(card.state),
+            card.label,
+            card.updated_at.millis(),
+        ],
+    )?;
+    Ok(())
 }
 
 /// A filter as SQL. Every value is a parameter, so the text depends on which filters are given and on

@@ -28,10 +28,12 @@
 //! that opens a file of the version before. Migrations go forward only and run in one transaction,
 //! so a program of the version before must be stopped first; it refuses the file afterwards.
 
+mod allowlists;
 mod budget;
 mod cards;
 mod fault;
 mod fence;
+mod handovers;
 mod mfa;
 mod open;
 mod outbox;

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, Field};
 use cardveil_core::clock::Time;
@@ -148,7 +149,7 @@ fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
     assert!(home.open().1.created);
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     let pragma = |name: &str| raw.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(pragma("user_version"), Ok(6));
+    assert_eq!(pragma("user_version"), Ok(8));
     assert_eq!(pragma("application_id"), Ok(0x4356_4549));
     drop(raw);
     assert!(!home.open().1.created);
@@ -198,6 +199,45 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     let moved = sample::moved(1, card::State::Suspended, START);
     store.record(moved).await.unwrap();
     assert_eq!(store.outbox_counts().await.unwrap().waiting, 1);
+}
+
+/// Networks that were texts are kept, each with the time of its credential.
+#[tokio::test]
+async fn a_file_of_version_3_keeps_its_networks() {
+    let home = Home::new();
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    for migration in [
+        include_str!("../../src/sqlite/migrations/0001_start.sql"),
+        include_str!("../../src/sqlite/migrations/0002_outbox.sql"),
+        include_str!("../../src/sqlite/migrations/0003_cards.sql"),
+    ] {
+        raw.execute_batch(migration).unwrap();
+    }
+    raw.pragma_update(None, "application_id", 0x4356_4549)
+        .unwrap();
+    raw.pragma_update(None, "user_version", 3).unwrap();
+    let nets = r#"["203.0.113.7/32","2001:db8::/32"]"#;
+    raw.execute_batch(&format!(
+        "INSERT INTO merchant (id, name, state, pci_enabled, created_at) VALUES ('mer_1', 'M', 'active', 1, 5);
+         INSERT INTO credential (key_hash, id, merchant, dek, sealed, allowed_ips, scopes, state, created_at)
+         VALUES (x'{}', 'crd_1', 'mer_1', x'', x'', '{nets}', '[]', 'enabled', 7),
+                (x'{}', 'crd_2', 'mer_1', x'', x'', '[]', '[]', 'enabled', 8);",
+        "01".repeat(32),
+        "02".repeat(32),
+    ))
+    .unwrap();
+    drop(raw);
+    let (store, _) = home.open();
+    let lists: Vec<_> = store
+        .credentials()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|credential| credential.allowed_ips)
+        .collect();
+    let kept = ["203.0.113.7/32", "2001:db8::/32"].map(|net| net.parse().unwrap());
+    let expected = Allowlist::of(kept, Time::from_millis(7));
+    assert_eq!(lists, [expected, Allowlist::default()]);
 }
 
 /// What is queued and what is under way survives; the lease of a process that is gone ends.
@@ -258,15 +298,21 @@ fn a_newer_file_is_refused_with_what_to_do() {
     let error = refusal(|home| {
         home.open().0.close();
         let raw = rusqlite::Connection::open(&home.options.database).unwrap();
-        raw.pragma_update(None, "user_version", 7).unwrap();
+        raw.pragma_update(None, "user_version", 99).unwrap();
     });
     assert!(
-        matches!(error, OpenError::Newer { found: 7, known: 6 }),
+        matches!(
+            error,
+            OpenError::Newer {
+                found: 99,
+                known: 8
+            }
+        ),
         "{error:?}"
     );
     assert_eq!(
         error.to_string(),
-        "the database is of version 7 and this program knows versions up to 6: run the program \
+        "the database is of version 99 and this program knows versions up to 8: run the program \
          that wrote it, or restore a backup from before the upgrade"
     );
 }

@@ -15,13 +15,17 @@
     reason = "these are tests; they live outside cfg(test) so that adapters can run them"
 )]
 
+mod allowlists;
 mod budget;
 mod cards;
+mod handovers;
 mod mfa;
 mod outbox;
 
+pub use allowlists::*;
 pub use budget::*;
 pub use cards::*;
+pub use handovers::*;
 pub use mfa::*;
 pub use outbox::*;
 mod wallet;
@@ -116,6 +120,13 @@ macro_rules! contract_suite {
             sessions_are_counted_by_the_hour,
             a_named_request_spends_its_session_once,
             old_sessions_are_deleted_in_bounded_rounds,
+            a_network_is_added_and_taken_away,
+            a_refused_change_of_a_list_writes_nothing,
+            a_list_of_networks_has_its_end,
+            an_export_is_recorded_or_refused,
+            an_export_brings_a_virtual_card_into_use,
+            a_right_proof_activates_a_card,
+            wrong_proofs_block_the_way,
         );
     };
     (@cases $open:expr, $($case:ident,)+) => {

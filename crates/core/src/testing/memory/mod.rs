@@ -1,6 +1,8 @@
 //! A store in memory: the contract in its plainest form. It is lost when dropped.
 
+mod allowlists;
 mod cards;
+mod handovers;
 mod mfa;
 mod outbox;
 mod wallet;
@@ -12,7 +14,7 @@ use async_trait::async_trait;
 
 use crate::audit::{Entry, Event, Source};
 use crate::budget::{Charge, Overdrawn, WholeAt};
-use crate::card::Card;
+use crate::card::{Card, Guesses};
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, Subscription};
 use crate::id::{CardId, EmbedId, MerchantId, PersonId, SessionId};
@@ -50,6 +52,7 @@ struct Inner {
     credentials: Vec<Credential>,
     embeds: BTreeMap<EmbedId, Embed>,
     cards: Vec<Card>,
+    guesses: BTreeMap<CardId, Guesses>,
     keys: Vec<WrappedKey>,
     subscriptions: Vec<Subscription>,
     deliveries: Vec<Delivery>,

@@ -189,6 +189,22 @@ async fn code_4005_in_each_state_that_is_not_shown() {
     assert_eq!(world.operator().logged(Kind::CardExported).await.len(), 1);
 }
 
+/// A virtual card comes into use when its details are first shown, to a merchant's server too.
+#[tokio::test]
+async fn a_virtual_card_that_was_never_used_comes_into_use() {
+    let world = World::new().await;
+    let (no, _) = world
+        .card_in(1, card::Kind::Virtual, State::Unactivated)
+        .await;
+    for _ in 0..2 {
+        is(&asked(&world.merchant(), &no).await, 0);
+    }
+    let moved = world.operator().logged(Kind::CardChanged).await;
+    assert_eq!(moved.len(), 1);
+    assert_eq!(moved[0].event.detail.to.as_deref(), Some("active"));
+    assert_eq!(world.operator().logged(Kind::CardExported).await.len(), 2);
+}
+
 #[tokio::test]
 async fn every_refusal_and_the_success_in_both_languages() {
     let world = World::new().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cardveil_core::Time;
+use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, State};
 use cardveil_core::merchant::{CredentialState, MerchantState, Scope};
@@ -155,7 +156,9 @@ async fn code_1003_a_credential_without_addresses_is_allowed_from_nowhere() {
     let call = good(&world.merchant()).await;
     world
         .operator()
-        .set_credential(KEY, |credential| credential.allowed_ips.clear())
+        .set_credential(KEY, |credential| {
+            credential.allowed_ips = Allowlist::default();
+        })
         .await;
     is(&asked(&world, call).await, 1003);
 }
@@ -464,12 +467,12 @@ async fn every_refusal_in_both_languages() {
         .await;
     say(&call).await;
     operator.set_credential(KEY, |c| c.expires_at = None).await;
-    let addresses = vec!["192.0.2.1/32".parse().unwrap()];
+    let addresses = Allowlist::of(["192.0.2.1/32".parse().unwrap()], Time::from_millis(0));
     operator
         .set_credential(KEY, |c| c.allowed_ips = addresses)
         .await;
     say(&call).await;
-    let addresses = vec!["203.0.113.7/32".parse().unwrap()];
+    let addresses = Allowlist::of(["203.0.113.7/32".parse().unwrap()], Time::from_millis(0));
     operator
         .set_credential(KEY, |c| c.allowed_ips = addresses)
         .await;
@@ -523,7 +526,7 @@ async fn the_checks_come_in_the_order_of_the_design() {
         .set_credential(KEY, |c| {
             c.state = CredentialState::Disabled;
             c.expires_at = Some(Time::from_millis(0));
-            c.allowed_ips.clear();
+            c.allowed_ips = Allowlist::default();
         })
         .await;
     let mut call: Vec<(&'static str, String)> = vec![];
@@ -540,7 +543,8 @@ async fn the_checks_come_in_the_order_of_the_design() {
             }
             4 => operator.set_credential(KEY, |c| c.expires_at = None).await,
             5 => {
-                let office = vec!["203.0.113.7/32".parse().unwrap()];
+                let office =
+                    Allowlist::of(["203.0.113.7/32".parse().unwrap()], Time::from_millis(0));
                 operator
                     .set_credential(KEY, |c| c.allowed_ips = office)
                     .await;

@@ -1,0 +1,43 @@
+//! Exports and activations in memory.
+
+use async_trait::async_trait;
+
+use super::{Inner, Memory};
+use crate::card::{Activated, Activation, Export, Exported, HandoverDecided};
+use crate::id::CardId;
+use crate::port::{Handovers, Result};
+
+impl Inner {
+    fn hand_over<V>(&mut self, card: Option<CardId>, decided: HandoverDecided<V>) -> V {
+        if let Some(next) = decided.card
+            && let Some(card) = self.cards.iter_mut().find(|card| card.id == next.id)
+        {
+            *card = *next;
+        }
+        if let Some((card, guesses)) = card.zip(decided.guesses) {
+            self.guesses.insert(card, guesses);
+        }
+        for event in decided.events {
+            self.log(event);
+        }
+        decided.verdict
+    }
+}
+
+#[async_trait]
+impl Handovers for Memory {
+    async fn export_card(&self, export: Export) -> Result<Exported> {
+        let mut inner = self.inner();
+        let decided = export.decide(inner.find_card(&export.merchant, &export.card));
+        Ok(inner.hand_over(None, decided))
+    }
+
+    async fn activate_card(&self, activation: Activation) -> Result<Activated> {
+        let mut inner = self.inner();
+        let card = inner.find_card(&activation.merchant, &activation.card);
+        let id = card.map(|card| card.id);
+        let guesses = id.and_then(|id| inner.guesses.get(&id)).cloned();
+        let decided = activation.decide(card, &guesses.unwrap_or_default());
+        Ok(inner.hand_over(id, decided))
+    }
+}

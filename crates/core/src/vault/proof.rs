@@ -1,0 +1,43 @@
+//! Comparing what a merchant's server claims to know of a card with what is kept, in the vault.
+//!
+//! **Invariant:** a CVV is compared in constant time, and one answer covers all that can be wrong with
+//! it: its Base64, its padding, its key, its digits.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cardveil_seal::{Class, Key, constant_time_eq, contract_ecb};
+
+use super::{Error, Vault, open, place_of_card};
+use crate::card::{Card, Field};
+use crate::merchant::Credential;
+
+impl Vault {
+    /// Whether `cvv`, the Base64 of AES-256/ECB/PKCS#7 under the credential's secret, is the card's, and
+    /// `last_four` too. `None` when the card has no CVV to compare with.
+    pub fn proves_possession(
+        &self,
+        card: &Card,
+        credential: &Credential,
+        (cvv, last_four): (&str, &str),
+    ) -> Result<Option<bool>, Error> {
+        let Some(sealed) = &card.sealed.cvv else {
+            return Ok(None);
+        };
+        let place = place_of_card(&card.id, &card.merchant);
+        let dek = self.keyring.open_dek(Class::Cvv, &place, &sealed.dek)?;
+        let kept = open(&dek, Field::Cvv, &sealed.cvv)?;
+        let secret = self.open_secret(
+            &credential.id,
+            &credential.merchant,
+            &credential.sealed_secret,
+        )?;
+        let key = Key::from_slice(secret.expose())?;
+        let brought = BASE64_STANDARD
+            .decode(cvv)
+            .ok()
+            .and_then(|bytes| contract_ecb::decrypt_unauthenticated(&key, &bytes).ok());
+        let same_cvv = brought.is_some_and(|brought| kept.ct_eq(brought.expose()));
+        let same_four = constant_time_eq(card.last_four.as_str().as_bytes(), last_four.as_bytes());
+        Ok(Some(same_cvv & same_four))
+    }
+}
