@@ -17,6 +17,7 @@
 mod address;
 mod admin;
 mod client;
+pub mod courier;
 mod equals;
 mod extract;
 mod guard;

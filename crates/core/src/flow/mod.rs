@@ -10,6 +10,7 @@ mod mfa;
 mod redeem;
 mod registry;
 mod wallet;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
+pub use webhooks::{NewSubscription, Subscribed, SubscriptionChange, SubscriptionRefusal};
 
 use crate::Entropy;
 use crate::audit::{Event, Kind, Source, Target};

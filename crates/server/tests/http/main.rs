@@ -19,6 +19,7 @@ mod client {
         }
     }
 }
+mod courier;
 mod embed;
 mod faults;
 mod limits;

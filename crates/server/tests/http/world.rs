@@ -265,6 +265,10 @@ impl World {
         assert!(added.is_ok());
     }
 
+    pub(crate) fn clock_now(&self) -> cardveil_core::Time {
+        self.app.service.now()
+    }
+
     pub(crate) fn now_ms(&self) -> i64 {
         self.app.service.now().millis()
     }
