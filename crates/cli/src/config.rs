@@ -268,6 +268,7 @@ impl Config {
             client_origin: self.client.origin.clone(),
             trusted_proxies: self.network.trusted_proxies.clone(),
             timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
+            plain_webhooks: self.webhooks.allow_private,
             limits: cardveil_server::Limits {
                 credential_per_second: NonZeroU32::new(self.limits.credential_per_second),
                 client_per_minute: NonZeroU32::new(self.limits.client_per_minute),

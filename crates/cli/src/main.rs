@@ -12,6 +12,7 @@ mod import;
 mod operate;
 mod print;
 mod serve;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +63,9 @@ enum Command {
     /// Client tokens
     #[command(subcommand)]
     Token(operate::TokenCommand),
+    /// Webhooks: who is told of what, and what is on its way
+    #[command(subcommand)]
+    Webhook(webhooks::WebhookCommand),
     /// The audit log
     #[command(subcommand)]
     Audit(operate::AuditCommand),
@@ -106,6 +110,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Embed(command) => runtime.block_on(operate::embed(config, command)).map(done),
         Command::Card(command) => runtime.block_on(cards::run(config, command)),
         Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
+        Command::Webhook(command) => runtime.block_on(webhooks::run(config, command)).map(done),
         Command::Audit(command) => runtime.block_on(operate::audit(config, command)).map(done),
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
         Command::Openapi => print::json_pretty(&cardveil_server::document()).map(done),

@@ -83,13 +83,16 @@ pub(crate) struct CalledBy(pub(crate) Arc<str>);
 pub(crate) struct Gate {
     permission: Permission,
     pattern: Arc<str>,
+    /// The methods that there are, as `Allow` lists them.
+    allow: Arc<str>,
 }
 
 impl Gate {
-    pub(crate) fn new(permission: Permission, pattern: &str) -> Self {
+    pub(crate) fn new(permission: Permission, pattern: &str, allow: &str) -> Self {
         Self {
             permission,
             pattern: pattern.into(),
+            allow: allow.into(),
         }
     }
 }
@@ -122,7 +125,7 @@ impl Gate {
     async fn answer(&self, call: &Call, mut request: Request, next: Next) -> Response {
         // A HEAD does all that a GET does: it would issue a token that nobody gets.
         if request.method() == Method::HEAD && !matches!(self.permission, Permission::Public(_)) {
-            return Problem::method_not_allowed("GET").into_response();
+            return Problem::method_not_allowed(&self.allow).into_response();
         }
         let language = Language::of(request.headers());
         let admitted = match self.check(call, request.headers()).await {

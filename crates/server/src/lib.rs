@@ -32,6 +32,7 @@ mod openapi;
 mod problem;
 mod schema;
 pub mod surface;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub timestamp_future_tolerance_ms: u32,
     /// How often callers may call.
     pub limits: Limits,
+    /// Whether webhooks may go over plain HTTP.
+    pub plain_webhooks: bool,
 }
 
 /// What every handler shares.

@@ -215,9 +215,10 @@ impl Problem {
     }
 
     /// `allowed` are the methods that there are (RFC 9110 15.5.6).
-    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
+    pub(crate) fn method_not_allowed(allowed: &str) -> Self {
+        let allowed = HeaderValue::from_str(allowed).ok();
         Self {
-            header: Some((header::ALLOW, HeaderValue::from_static(allowed))),
+            header: allowed.map(|allowed| (header::ALLOW, allowed)),
             ..Self::new(Code::MethodNotAllowed)
         }
     }

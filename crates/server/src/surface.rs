@@ -77,7 +77,7 @@ impl Surface {
     pub(crate) fn route(mut self, permission: Permission, routes: Routes) -> Self {
         let (schemas, paths, handlers) = routes;
         for (path, mut item) in paths.paths {
-            let gate = Gate::new(permission, &path);
+            let gate = Gate::new(permission, &path, &methods(&item));
             let guarded = handlers
                 .clone()
                 .route_layer(from_fn_with_state(gate, guard::admit));
@@ -113,6 +113,19 @@ impl Surface {
             .fallback(|| async { Problem::new(Code::NotFound) })
             .with_state(app)
     }
+}
+
+/// The methods of a route, as `Allow` lists them.
+fn methods(item: &PathItem) -> String {
+    let all = [
+        ("GET", &item.get),
+        ("PUT", &item.put),
+        ("POST", &item.post),
+        ("DELETE", &item.delete),
+        ("PATCH", &item.patch),
+    ];
+    let there = all.into_iter().filter(|(_, operation)| operation.is_some());
+    there.map(|(name, _)| name).collect::<Vec<_>>().join(",")
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

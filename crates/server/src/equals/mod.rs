@@ -4,6 +4,7 @@
 //! address. Errors are problems. What a caller may not know of is 404.
 
 mod mfa;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -30,12 +31,13 @@ use crate::surface::{Permission, Surface};
 use crate::{App, Shared};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
-    surface
+    let surface = surface
         .route(Permission::Equals(Need::ReadCards), routes!(access_token))
         .route(
             Permission::Equals(Need::ReadCards),
             routes!(mfa::create_mfa_session),
-        )
+        );
+    webhooks::routes(surface)
 }
 
 #[derive(Serialize, ToSchema)]

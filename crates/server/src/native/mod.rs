@@ -2,6 +2,7 @@
 //! `Idempotency-Key`, by which a request may be sent twice and mean one token.
 
 mod mfa;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::{App, Shared};
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 pub(crate) fn routes(surface: Surface) -> Surface {
-    surface
+    let surface = surface
         .route(
             Permission::Native(Need::ReadCards),
             routes!(create_client_token),
@@ -47,7 +48,8 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(
             Permission::Native(Need::ManageMfa),
             routes!(mfa::confirm_totp),
-        )
+        );
+    webhooks::routes(surface)
 }
 
 /// What is asked.

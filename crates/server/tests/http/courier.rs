@@ -67,7 +67,13 @@ impl Got {
 struct Receiver {
     address: SocketAddr,
     calls: mpsc::UnboundedReceiver<Got>,
-    _task: JoinHandle<()>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Receiver {
@@ -75,7 +81,8 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, calls) = mpsc::unbounded_channel();
-        let mut days = days.to_vec().into_iter();
+        let days = days.to_vec();
+        let mut days = days.into_iter();
         let task = tokio::spawn(async move {
             let mut hanging = Vec::new();
             loop {
@@ -104,7 +111,7 @@ impl Receiver {
         Self {
             address,
             calls,
-            _task: task,
+            task,
         }
     }
 
@@ -305,7 +312,6 @@ async fn a_receiver_that_fails_in_every_way_gets_every_event_in_order() {
 async fn a_receiver_that_was_down_for_an_hour_gets_every_event() {
     let house = House::new().await;
     let gone = Receiver::with(&[]).await;
-    gone._task.abort();
     let url = gone.url();
     drop(gone);
     house.subscribe(Form::Equals, &url, None).await;
@@ -441,7 +447,8 @@ async fn a_receiver_that_does_not_speak_tls_is_told_nothing() {
     assert_eq!(hello, [22], "a TLS handshake and no request");
     tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     drop(tcp);
-    assert_eq!(house.attempted(1).await, Answer::Unreachable);
+    let tried = house.until(|all| all[0].attempts == 1).await;
+    assert_eq!(tried[0].last.unwrap().answer, Answer::Unreachable);
     house.stop().await;
 }
 

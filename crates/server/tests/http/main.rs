@@ -57,6 +57,7 @@ mod v1 {
             mod totp;
         }
     }
+    mod webhooks;
 }
 mod v2 {
     mod cards {
@@ -67,5 +68,6 @@ mod v2 {
     mod mfa {
         mod sessions;
     }
+    mod webhooks;
 }
 mod world;

@@ -27,6 +27,9 @@ const PUBLIC: [&str; 10] = [
     "GET /sdk/v1/cardveil.js",
 ];
 
+/// An id that could be a subscription's.
+const SUBSCRIPTION: &str = "c92e2960-b745-4b38-8e77-898b2f9ad9bb";
+
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
@@ -55,6 +58,7 @@ fn filled(path: &str) -> String {
     let filled = path
         .replace("{card_no}", CARD_NO)
         .replace("{cardId}", CARD_ID)
+        .replace("{id}", SUBSCRIPTION)
         .replace("{embed}", "emb_1")
         .replace("{person_id}", PERSON);
     assert!(

@@ -99,6 +99,7 @@ pub(crate) fn settings() -> Settings {
         client_origin: CLIENT_ORIGIN.to_owned(),
         trusted_proxies: vec![],
         timestamp_future_tolerance_ms: 0,
+        plain_webhooks: false,
         limits: Limits {
             credential_per_second: None,
             client_per_minute: None,

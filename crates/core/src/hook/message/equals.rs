@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Facts, Keys, Message, body, code, moved, plain};
 use crate::audit::Topic;
 use crate::card::State;
+use crate::token::Operation;
 
 /// The header of the signature: Base64 of HMAC-SHA256 over the raw body, by the shared secret.
 pub const SIGNATURE: &str = "x-em-signature";
@@ -29,45 +30,42 @@ pub struct EventType {
     pub description: &'static str,
 }
 
+const CARD_STATE: EventType = EventType {
+    topic: Topic::CardState,
+    id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b01",
+    name: "CardStateUpdated",
+    description: "A card's state has changed.",
+};
+const WALLET_TOKEN: EventType = EventType {
+    topic: Topic::WalletToken,
+    id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b02",
+    name: "DigitalWalletTokenTransition",
+    description: "A digital wallet token's state has changed.",
+};
+const REVEAL_CONFLICT: EventType = EventType {
+    topic: Topic::RevealConflict,
+    id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b03",
+    name: "RevealConflict",
+    description: "A second key asked for a card's data: possible theft.",
+};
+const MFA_CODE: EventType = EventType {
+    topic: Topic::MfaCode,
+    id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b04",
+    name: "MfaCode",
+    description: "A person asked for a one-time code: deliver it to them.",
+};
+
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self {
-            topic: Topic::CardState,
-            id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b01",
-            name: "CardStateUpdated",
-            description: "A card's state has changed.",
-        },
-        Self {
-            topic: Topic::WalletToken,
-            id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b02",
-            name: "DigitalWalletTokenTransition",
-            description: "A digital wallet token's state has changed.",
-        },
-        Self {
-            topic: Topic::RevealConflict,
-            id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b03",
-            name: "RevealConflict",
-            description: "A second key asked for a card's data: possible theft.",
-        },
-        Self {
-            topic: Topic::MfaCode,
-            id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b04",
-            name: "MfaCode",
-            description: "A person asked for a one-time code: deliver it to them.",
-        },
-    ];
+    pub const ALL: [Self; 4] = [CARD_STATE, WALLET_TOKEN, REVEAL_CONFLICT, MFA_CODE];
 
     /// That of a topic.
-    pub fn of(topic: Topic) -> &'static Self {
-        const fn at(place: usize) -> &'static EventType {
-            &EventType::ALL[place]
-        }
+    pub const fn of(topic: Topic) -> &'static Self {
         match topic {
-            Topic::CardState => const { at(0) },
-            Topic::WalletToken => const { at(1) },
-            Topic::RevealConflict => const { at(2) },
-            Topic::MfaCode => const { at(3) },
+            Topic::CardState => &CARD_STATE,
+            Topic::WalletToken => &WALLET_TOKEN,
+            Topic::RevealConflict => &REVEAL_CONFLICT,
+            Topic::MfaCode => &MFA_CODE,
         }
     }
 
@@ -128,11 +126,11 @@ fn fields(facts: &Facts<'_>) -> Option<Map<String, Value>> {
             put("reason", json!(event.detail.reason));
         }
         Topic::RevealConflict => {
-            let operation = event.detail.operation.map(|operation| operation.as_str());
+            let operation = event.detail.operation.map(Operation::as_str);
             put("operationName", json!(operation));
         }
         Topic::MfaCode => {
-            let operation = event.detail.operation.map(|operation| operation.as_str());
+            let operation = event.detail.operation.map(Operation::as_str);
             put("operationName", json!(operation));
             put("sessionId", event.target.session?.to_string().into());
             put("code", code(facts)?.into());

@@ -5,6 +5,8 @@
 //! is the Api-Key, the key is the apiSecret, and `time` is `yyyy-MM-dd HH:mm:ss` in the timezone that
 //! the headers name.
 
+use std::fmt::Write as _;
+
 use cardveil_seal::hmac_sha256_with;
 use serde_json::{Map, Value, json};
 
@@ -87,5 +89,9 @@ fn local(at: Time) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
