@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) timestamp: Timestamp,
     #[serde(default)]
     pub(crate) issuer: Issuer,
+    #[serde(default)]
+    pub(crate) webhooks: Webhooks,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +160,24 @@ pub(crate) struct Issuer {
     pub(crate) store_cvv_reason: Option<String>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Webhooks {
+    /// Whether receivers may be at private addresses and without TLS.
+    pub(crate) allow_private: bool,
+    /// How long an attempt may take, in milliseconds: 100 to 60,000.
+    pub(crate) timeout_ms: u32,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            allow_private: false,
+            timeout_ms: 10_000,
+        }
+    }
+}
+
 /// Variables that are not configuration.
 const OTHER_VARIABLES: [&str; 2] = ["CARDVEIL_CONFIG", "CARDVEIL_LOG"];
 
@@ -187,6 +207,7 @@ impl Config {
             budgets: Budgets::default(),
             timestamp: Timestamp::default(),
             issuer: Issuer::default(),
+            webhooks: Webhooks::default(),
         }
     }
 
@@ -242,6 +263,12 @@ impl Config {
 
     fn check(&self) -> anyhow::Result<()> {
         origin(&self.client.origin).context("client.origin")?;
+        if !(100..=60_000).contains(&self.webhooks.timeout_ms) {
+            return Err(hinted(
+                "webhooks.timeout_ms is out of range",
+                "give 100 to 60000 milliseconds",
+            ));
+        }
         let folder = self
             .store
             .database
@@ -273,12 +300,22 @@ impl Config {
         self
     }
 
+    /// For the courier.
+    pub(crate) fn webhooks(&self) -> cardveil_server::courier::Webhooks {
+        cardveil_server::courier::Webhooks {
+            allow_private: self.webhooks.allow_private,
+            timeout: Duration::from_millis(self.webhooks.timeout_ms.into()),
+            ..cardveil_server::courier::Webhooks::default()
+        }
+    }
+
     /// For the server.
     pub(crate) fn settings(&self) -> cardveil_server::Settings {
         cardveil_server::Settings {
             client_origin: self.client.origin.clone(),
             trusted_proxies: self.network.trusted_proxies.clone(),
             timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
+            plain_webhooks: self.webhooks.allow_private,
             limits: cardveil_server::Limits {
                 credential_per_second: NonZeroU32::new(self.limits.credential_per_second),
                 client_per_minute: NonZeroU32::new(self.limits.client_per_minute),
@@ -376,6 +413,23 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn an_attempts_time_has_bounds() {
+        for (value, right) in [
+            ("99", false),
+            ("100", true),
+            ("60000", true),
+            ("60001", false),
+        ] {
+            let variables = [("CARDVEIL_WEBHOOKS_TIMEOUT_MS", value)];
+            assert_eq!(parse(&fresh_text(), &variables).is_ok(), right, "{value}");
+        }
+        let variables = [("CARDVEIL_WEBHOOKS_ALLOW_PRIVATE", "true")];
+        let config = parse(&fresh_text(), &variables).unwrap();
+        assert!(config.webhooks().allow_private);
+        assert!(!Config::fresh(Environment::Live).webhooks().allow_private);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod operate;
 mod print;
 mod serve;
 mod wallet_tokens;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +71,9 @@ enum Command {
     /// Client tokens
     #[command(subcommand)]
     Token(operate::TokenCommand),
+    /// Webhooks: who is told of what, and what is on its way
+    #[command(subcommand)]
+    Webhook(webhooks::WebhookCommand),
     /// The audit log
     #[command(subcommand)]
     Audit(operate::AuditCommand),
@@ -118,6 +122,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             .block_on(wallet_tokens::run(config, command))
             .map(done),
         Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
+        Command::Webhook(command) => runtime.block_on(webhooks::run(config, command)).map(done),
         Command::Audit(command) => runtime.block_on(operate::audit(config, command)).map(done),
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
         Command::Openapi => print::json_pretty(&cardveil_server::document()).map(done),

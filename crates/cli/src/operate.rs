@@ -323,7 +323,7 @@ fn network(text: &str) -> Result<IpNet, String> {
     parsed.ok_or_else(|| "give an address or a network such as 10.1.0.0/16".to_owned())
 }
 
-fn time(text: &str) -> Result<Time, String> {
+pub(crate) fn time(text: &str) -> Result<Time, String> {
     Time::parse_rfc3339(text).ok_or_else(|| "give a time such as 2027-01-01T00:00:00Z".to_owned())
 }
 

@@ -1,4 +1,4 @@
-//! Serving: the three listeners, the sweep, and an end in good order.
+//! Serving: the three listeners, the courier, the sweep, and an end in good order.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use cardveil_core::Entropy as _;
 use cardveil_core::audit::Kind;
 use cardveil_seal::SystemEntropy;
+use cardveil_server::courier::{Courier, SystemResolver};
 use cardveil_server::log::AccessLog;
 use cardveil_server::{App, Listener, ListenerKind, listener};
 use tokio::net::TcpListener;
@@ -51,7 +52,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Binds the listeners and starts the sweep.
+    /// Binds the listeners and starts the courier and the sweep.
     pub(crate) async fn start(deployment: Deployment) -> anyhow::Result<Self> {
         let app = App::new(deployment.service.clone(), deployment.config.settings());
         let (writer, log) = AccessLog::start(Box::new(std::io::stderr()))?;
@@ -76,6 +77,8 @@ impl Running {
             let listener = Listener::new(&app, kind, log.clone(), u32::from_be_bytes(boot));
             tasks.spawn(listener.serve(tcp, stopped.clone()));
         }
+        let courier = Courier::new(&app, deployment.config.webhooks(), Arc::new(SystemResolver))?;
+        tasks.spawn(courier.run(stopped.clone()));
         tasks.spawn(sweep(app, stopped));
         Ok(Self {
             deployment,

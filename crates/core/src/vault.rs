@@ -20,7 +20,7 @@ use crate::card::{
     Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Field, Fields, InvalidCard,
     SealedCard, SealedCvv,
 };
-use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId};
+use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, SubscriptionId};
 use crate::merchant::SealedSecret;
 use crate::wallet::Bin;
 
@@ -157,15 +157,7 @@ impl Vault {
         merchant: &MerchantId,
         secret: &[u8],
     ) -> Result<SealedSecret, Error> {
-        let place = place_of_credential(id, merchant);
-        let (dek, wrapped) = self
-            .keyring
-            .new_dek(Class::Credential, &place, &*self.entropy)?;
-        let sealed = dek.seal("api_secret", secret, &*self.entropy)?;
-        Ok(SealedSecret {
-            dek: wrapped,
-            sealed,
-        })
+        self.seal_at(&SecretPlace::credential(id, merchant), secret)
     }
 
     /// Opens a credential's apiSecret.
@@ -175,11 +167,27 @@ impl Vault {
         merchant: &MerchantId,
         sealed: &SealedSecret,
     ) -> Result<Secret, Error> {
-        let place = place_of_credential(id, merchant);
+        self.open_at(&SecretPlace::credential(id, merchant), sealed)
+    }
+
+    /// Seals a secret text of a row.
+    pub fn seal_at(&self, at: &SecretPlace<'_>, secret: &[u8]) -> Result<SealedSecret, Error> {
+        let entropy = &*self.entropy;
+        let (dek, wrapped) = self
+            .keyring
+            .new_dek(Class::Credential, &at.place, entropy)?;
+        Ok(SealedSecret {
+            sealed: dek.seal(at.field, secret, entropy)?,
+            dek: wrapped,
+        })
+    }
+
+    /// Opens a secret text of a row.
+    pub fn open_at(&self, at: &SecretPlace<'_>, sealed: &SealedSecret) -> Result<Secret, Error> {
         let dek = self
             .keyring
-            .open_dek(Class::Credential, &place, &sealed.dek)?;
-        Ok(dek.open("api_secret", &sealed.sealed)?)
+            .open_dek(Class::Credential, &at.place, &sealed.dek)?;
+        Ok(dek.open(at.field, &sealed.sealed)?)
     }
 
     /// Seals the secret of an authenticator app.
@@ -265,6 +273,46 @@ impl FactorOf<'_> {
     }
 }
 
+/// Where a secret text is: a field of a row of a merchant. It opens nowhere else.
+pub struct SecretPlace<'a> {
+    place: Place<'a>,
+    field: &'static str,
+}
+
+impl<'a> SecretPlace<'a> {
+    /// A credential's apiSecret.
+    fn credential(id: &'a CredentialId, merchant: &'a MerchantId) -> Self {
+        Self::of("credential", id.as_str().as_bytes(), merchant, "api_secret")
+    }
+
+    /// What a subscription's messages are signed with.
+    pub fn webhook_secret(id: &'a SubscriptionId, merchant: &'a MerchantId) -> Self {
+        Self::of("subscription", id.as_bytes(), merchant, "secret")
+    }
+
+    /// What a subscription's messages are sent as `Authorization` with.
+    pub fn webhook_authorization(id: &'a SubscriptionId, merchant: &'a MerchantId) -> Self {
+        Self::of("subscription", id.as_bytes(), merchant, "authorization")
+    }
+
+    fn of(
+        table: &'static str,
+        row: &'a [u8],
+        merchant: &'a MerchantId,
+        field: &'static str,
+    ) -> Self {
+        let merchant = merchant.as_str();
+        Self {
+            place: Place {
+                table,
+                row,
+                merchant,
+            },
+            field,
+        }
+    }
+}
+
 /// The plaintext of an answer. Wiped when dropped.
 struct Opened(Secret);
 
@@ -276,14 +324,6 @@ fn place_of_card<'a>(id: &'a CardId, merchant: &'a MerchantId) -> Place<'a> {
     Place {
         table: "card",
         row: id.as_bytes(),
-        merchant: merchant.as_str(),
-    }
-}
-
-fn place_of_credential<'a>(id: &'a CredentialId, merchant: &'a MerchantId) -> Place<'a> {
-    Place {
-        table: "credential",
-        row: id.as_str().as_bytes(),
         merchant: merchant.as_str(),
     }
 }

@@ -5,7 +5,7 @@
 
 use aws_lc_rs::{constant_time, digest, hmac};
 
-use crate::Key;
+use crate::{Key, Secret};
 
 /// SHA-256 of all parts, one after the other.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
@@ -23,6 +23,11 @@ pub fn sha384(bytes: &[u8]) -> Vec<u8> {
 
 /// HMAC-SHA256 of all parts, one after the other.
 pub fn hmac_sha256(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
+    mac(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), parts)
+}
+
+/// HMAC-SHA256 under a key of any length, as partners choose theirs (RFC 2104 2).
+pub fn hmac_sha256_with(key: &Secret, parts: &[&[u8]]) -> [u8; 32] {
     mac(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), parts)
 }
 
@@ -83,6 +88,9 @@ mod tests {
         for vector in vectors {
             let [key, message, expected] = ["key", "message", "mac"].map(|part| hex(&vector[part]));
             assert_eq!(mac_under(&key, &message), *expected);
+            let (head, tail) = message.split_at(message.len() / 2);
+            let key = Secret::new(key);
+            assert_eq!(hmac_sha256_with(&key, &[head, &[], tail]), *expected);
         }
         assert_eq!(vectors.len(), 7);
         assert_eq!(file["count"], 7);

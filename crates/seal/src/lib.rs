@@ -73,7 +73,7 @@ pub mod root;
 pub mod secret;
 pub mod totp;
 
-pub use digest::{constant_time_eq, hmac_sha256, sha256, sha384};
+pub use digest::{constant_time_eq, hmac_sha256, hmac_sha256_with, sha256, sha384};
 #[cfg(any(test, feature = "testing"))]
 pub use entropy::SeededEntropy;
 pub use entropy::{Entropy, SystemEntropy};

@@ -122,7 +122,7 @@ impl Gate {
     async fn answer(&self, call: &Call, mut request: Request, next: Next) -> Response {
         // A HEAD does all that a GET does: it would issue a token that nobody gets.
         if request.method() == Method::HEAD && !matches!(self.permission, Permission::Public(_)) {
-            return Problem::method_not_allowed("GET").into_response();
+            return Problem::new(Code::MethodNotAllowed).into_response();
         }
         let language = Language::of(request.headers());
         let admitted = match self.check(call, request.headers()).await {

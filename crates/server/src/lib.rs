@@ -17,6 +17,7 @@
 mod address;
 mod admin;
 mod client;
+pub mod courier;
 mod equals;
 mod extract;
 mod guard;
@@ -31,6 +32,7 @@ mod openapi;
 mod problem;
 mod schema;
 pub mod surface;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -53,6 +55,8 @@ pub struct Settings {
     pub timestamp_future_tolerance_ms: u32,
     /// How often callers may call.
     pub limits: Limits,
+    /// Whether webhooks may go over plain HTTP.
+    pub plain_webhooks: bool,
 }
 
 /// What every handler shares.

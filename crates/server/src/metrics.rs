@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cardveil_core::port::Counts;
+
 /// Counters of this process.
 #[derive(Default)]
 pub struct Metrics {
@@ -23,6 +25,12 @@ pub struct Metrics {
     pub faults: Counter,
     /// Calls refused for being too many.
     pub rate_limited: Counter,
+    /// Webhooks that their receivers took.
+    pub webhooks_delivered: Counter,
+    /// Attempts to deliver a webhook that failed.
+    pub webhook_attempts_failed: Counter,
+    /// Webhooks that were given up. They are kept.
+    pub webhooks_given_up: Counter,
     /// Requests, by listener: merchant, client, admin.
     pub requests: [Counter; 3],
 }
@@ -48,8 +56,8 @@ impl Counter {
 }
 
 impl Metrics {
-    /// The Prometheus text format, version 0.0.4.
-    pub(crate) fn render(&self) -> String {
+    /// The Prometheus text format, version 0.0.4; without the outbox where that cannot be read.
+    pub(crate) fn render(&self, outbox: Option<Counts>) -> String {
         let mut text = String::new();
         let [merchant, client, admin] = &self.requests;
         let requests = [("merchant", merchant), ("client", client), ("admin", admin)];
@@ -70,6 +78,9 @@ impl Metrics {
             ("releases_unconfirmed", &self.releases_unconfirmed),
             ("faults", &self.faults),
             ("rate_limited", &self.rate_limited),
+            ("webhooks_delivered", &self.webhooks_delivered),
+            ("webhook_attempts_failed", &self.webhook_attempts_failed),
+            ("webhooks_given_up", &self.webhooks_given_up),
         ];
         for (name, counter) in counters {
             let _ = writeln!(
@@ -77,6 +88,14 @@ impl Metrics {
                 "# TYPE cardveil_{name}_total counter\ncardveil_{name}_total {}",
                 counter.value()
             );
+        }
+        if let Some(Counts { waiting, failed }) = outbox {
+            for (name, value) in [("waiting", waiting), ("failed", failed)] {
+                let _ = writeln!(
+                    text,
+                    "# TYPE cardveil_webhooks_{name} gauge\ncardveil_webhooks_{name} {value}"
+                );
+            }
         }
         text
     }

@@ -252,14 +252,6 @@ impl Problem {
             ..Self::new(Code::CredentialRequired)
         }
     }
-
-    /// `allowed` are the methods that there are (RFC 9110 15.5.6).
-    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
-        Self {
-            header: Some((header::ALLOW, HeaderValue::from_static(allowed))),
-            ..Self::new(Code::MethodNotAllowed)
-        }
-    }
 }
 
 /// Our fault: the caller learns nothing but that, the log learns why.

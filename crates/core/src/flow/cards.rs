@@ -18,6 +18,17 @@ pub struct Sought {
     pub person: Option<PersonId>,
 }
 
+impl Sought {
+    /// A card of whichever account and person.
+    pub const fn of(card: CardRef) -> Self {
+        Self {
+            card,
+            account: None,
+            person: None,
+        }
+    }
+}
+
 /// Out of which states a merchant may move a card. One that is being made is the card programme's: it
 /// says when that has been done, or has failed.
 pub const MERCHANT_MOVES: &[State] = &[
@@ -134,12 +145,7 @@ impl Service {
         let Some(card) = self.find_card(caller, sought).await? else {
             return Ok(Err(CardRefusal::UnknownCard));
         };
-        let reached = match caller.credential.reach() {
-            Sight::Any => true,
-            Sight::Own(person) => card.person == person,
-            Sight::Nothing => false,
-        };
-        Ok(if reached {
+        Ok(if caller.reaches(&card) {
             Ok(card)
         } else {
             Err(CardRefusal::OutOfReach)

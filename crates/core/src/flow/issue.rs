@@ -34,6 +34,15 @@ impl Caller {
             Sight::Nothing => false,
         }
     }
+
+    /// Whether it may change this card, which it then also sees.
+    pub fn reaches(&self, card: &Card) -> bool {
+        match self.credential.reach() {
+            Sight::Any => true,
+            Sight::Own(person) => card.person == person,
+            Sight::Nothing => false,
+        }
+    }
 }
 
 /// What it asks for.

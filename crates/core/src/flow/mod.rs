@@ -12,8 +12,8 @@ mod issue;
 mod mfa;
 mod redeem;
 mod registry;
-mod standing;
 mod wallet;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
-pub use standing::Move;
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
+pub use webhooks::{NewSubscription, Subscribed, SubscriptionChange, SubscriptionRefusal};
 
 use crate::Entropy;
 use crate::audit::{Event, Kind, Source, Target};

@@ -1,4 +1,4 @@
-//! A bell that the store rings after a commit that queued something, so that a courier of the same
+//! A bell that the store rings after a commit that queued something or settled an attempt, so that a courier of the same
 //! process need not wait for its next round. It belongs to no runtime.
 
 use std::future::poll_fn;

@@ -14,6 +14,7 @@
 mod bell;
 pub mod delivery;
 mod endpoint;
+pub mod message;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod tests;
 pub use bell::Bell;
 pub use delivery::{Answer, Attempted, Delivery, Line, Settled, State, Tried};
 pub use endpoint::{Endpoint, InvalidEndpoint};
+pub use message::Message;
 
 use serde::{Deserialize, Serialize};
 

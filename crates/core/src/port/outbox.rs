@@ -115,6 +115,6 @@ pub trait Outbox: Send + Sync {
     /// How much is in it.
     async fn outbox_counts(&self) -> Result<Counts>;
 
-    /// Rung after a commit of this process that queued something.
+    /// Rung after a commit of this process that queued something or recorded an attempt.
     fn bell(&self) -> Bell;
 }

@@ -67,7 +67,8 @@ async fn metrics(State(app): Shared) -> Response {
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
-    ([content_type], app.metrics.render()).into_response()
+    let outbox = app.service.store().outbox_counts().await.ok();
+    ([content_type], app.metrics.render(outbox)).into_response()
 }
 
 /// The description of all listeners (`OpenAPI` 3.1)

@@ -7,6 +7,7 @@ pub(crate) mod cards;
 mod ip_addresses;
 mod mfa;
 pub(crate) mod wallet;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
             Permission::Equals(Need::ManageIpAddresses),
             routes!(ip_addresses::remove_ip_address),
         );
-    wallet::routes(cards::routes(surface))
+    webhooks::routes(wallet::routes(cards::routes(surface)))
 }
 
 #[derive(Serialize, ToSchema)]

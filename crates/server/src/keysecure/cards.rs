@@ -6,8 +6,8 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State as AxumState};
 use axum::response::{IntoResponse, Response};
-use cardveil_core::card::{Card, Changed, Kind, Network, State};
-use cardveil_core::flow::Move;
+use cardveil_core::card::{Card, Kind, Network, State};
+use cardveil_core::flow::{CardRefusal, Sought, Step};
 use cardveil_core::merchant::Sight;
 use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
 use http::HeaderMap;
@@ -276,8 +276,8 @@ async fn detail(
     card_no: Result<Path<String>, PathRejection>,
 ) -> Result<CardDetail, Refusal> {
     let zone = zone(headers, language)?;
-    let card_no = CardRef::No(form::card_no(card_no, language)?);
-    let found = app.service.seen_card(&admitted.caller, &card_no).await;
+    let sought = Sought::of(CardRef::No(form::card_no(card_no, language)?));
+    let found = app.service.find_card(&admitted.caller, &sought).await;
     let found = found.map_err(|fault| Refusal::fault(&fault, language))?;
     let card = found.ok_or_else(|| Refusal::new(Code::CardNotExist, language))?;
     let package = card.product.clone().unwrap_or_default();
@@ -336,17 +336,20 @@ async fn update(
         ),
         _ => return Err(form.wrong("status", Wrong::Status)),
     };
-    let wish = Move {
-        card,
+    let step = Step {
         to,
         from: Some(from),
         reason: None,
     };
-    let changed = app.service.move_card(&admitted.caller, wish).await;
-    match changed.map_err(|fault| Refusal::fault(&fault, language))? {
-        Changed::Done(_) | Changed::Already(_) => Ok(DONE),
-        Changed::Refused(_) => Err(Refusal::new(Code::CardStatus, language)),
-        Changed::Unknown => Err(Refusal::new(Code::CardNotExist, language)),
+    let sought = Sought::of(card);
+    let moved = app.service.move_card(&admitted.caller, &sought, step).await;
+    match moved.map_err(|fault| Refusal::fault(&fault, language))? {
+        Ok(_) => Ok(DONE),
+        Err(CardRefusal::State(_)) => Err(Refusal::new(Code::CardStatus, language)),
+        // It has no word for a card that is seen and out of reach.
+        Err(CardRefusal::UnknownCard | CardRefusal::OutOfReach) => {
+            Err(Refusal::new(Code::CardNotExist, language))
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod cards;
 mod mfa;
 mod wallet;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
             Permission::Native(Need::ManageMfa),
             routes!(mfa::confirm_totp),
         );
-    wallet::routes(cards::routes(surface))
+    webhooks::routes(wallet::routes(cards::routes(surface)))
 }
 
 /// What is asked.

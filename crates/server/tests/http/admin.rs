@@ -54,6 +54,16 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_faults_total 0
     # TYPE cardveil_rate_limited_total counter
     cardveil_rate_limited_total 0
+    # TYPE cardveil_webhooks_delivered_total counter
+    cardveil_webhooks_delivered_total 0
+    # TYPE cardveil_webhook_attempts_failed_total counter
+    cardveil_webhook_attempts_failed_total 0
+    # TYPE cardveil_webhooks_given_up_total counter
+    cardveil_webhooks_given_up_total 0
+    # TYPE cardveil_webhooks_waiting gauge
+    cardveil_webhooks_waiting 0
+    # TYPE cardveil_webhooks_failed gauge
+    cardveil_webhooks_failed 0
     "#);
 }
 

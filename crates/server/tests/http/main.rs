@@ -20,6 +20,7 @@ mod client {
         }
     }
 }
+mod courier;
 mod embed;
 mod faults;
 mod limits;
@@ -69,6 +70,7 @@ mod v1 {
     }
     pub(crate) mod simulator;
     mod wallet_tokens;
+    mod webhooks;
 }
 mod v2 {
     mod ipaddresses;
@@ -86,5 +88,6 @@ mod v2 {
     mod mfa {
         mod sessions;
     }
+    mod webhooks;
 }
 mod world;

@@ -27,6 +27,9 @@ const PUBLIC: [&str; 10] = [
     "GET /sdk/v1/cardveil.js",
 ];
 
+/// An id that could be a subscription's.
+const SUBSCRIPTION: &str = "c92e2960-b745-4b38-8e77-898b2f9ad9bb";
+
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
@@ -58,7 +61,7 @@ fn filled(path: &str) -> String {
         .replace("{card_id}", CARD_ID)
         .replace("{embed}", "emb_1")
         .replace("{person_id}", PERSON)
-        .replace("{id}", "0b8f3a52-6f0e-8a53-9d1c-7d3e5c1f2a90");
+        .replace("{id}", SUBSCRIPTION);
     assert!(
         !filled.contains('{'),
         "{path} has a parameter that this test does not know"

@@ -100,6 +100,7 @@ pub(crate) fn settings() -> Settings {
         client_origin: CLIENT_ORIGIN.to_owned(),
         trusted_proxies: vec![],
         timestamp_future_tolerance_ms: 0,
+        plain_webhooks: false,
         limits: Limits {
             credential_per_second: None,
             client_per_minute: None,
@@ -269,6 +270,10 @@ impl World {
             .unwrap();
         let added = self.app.service.change(change.0, change.1).await.unwrap();
         assert!(added.is_ok());
+    }
+
+    pub(crate) fn clock_now(&self) -> cardveil_core::Time {
+        self.app.service.now()
     }
 
     pub(crate) fn now_ms(&self) -> i64 {

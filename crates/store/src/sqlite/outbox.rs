@@ -354,6 +354,7 @@ pub(super) fn record_attempt(
             if let Some(event) = event {
                 batch.log(&event)?;
             }
+            batch.ring();
             Ok(Some(*next))
         }
     }

@@ -173,7 +173,7 @@ struct Place {
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
     place: Cell<Place>,
-    /// Something was queued in the outbox.
+    /// Something was queued or settled in the outbox.
     queued: Cell<bool>,
 }
 

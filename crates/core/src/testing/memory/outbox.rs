@@ -116,6 +116,7 @@ impl Outbox for Memory {
                 if let Some(event) = event {
                     inner.log(*event);
                 }
+                inner.bell.ring();
                 Ok(Some(*next))
             }
         }

@@ -1,0 +1,341 @@
+//! Subscriptions to events, and the messages of what is delivered to them.
+
+use cardveil_seal::{Secret, sha256};
+
+use super::{Fault, Service};
+use crate::audit::{Event, Kind, Source, Target, Topic};
+use crate::hook::delivery::CODE_PATIENCE;
+use crate::hook::message::{self, Facts, Keys, Message, decode_secret, encode_secret};
+use crate::hook::{Answer, Endpoint, Form, SUBSCRIPTIONS_MAX, Subscription};
+use crate::id::{AccountId, CredentialId, MerchantId, SubscriptionId};
+use crate::merchant::SealedSecret;
+use crate::port::{CardRef, Change, Due, Taken};
+use crate::vault::SecretPlace;
+
+/// A subscription to be added.
+pub struct NewSubscription {
+    /// Of which merchant.
+    pub merchant: MerchantId,
+    /// Of this account's cards only.
+    pub account: Option<AccountId>,
+    /// What messages look like.
+    pub form: Form,
+    /// Where they go.
+    pub url: Endpoint,
+    /// What it is told of.
+    pub topics: Vec<Topic>,
+    /// Whether it is told at once.
+    pub enabled: bool,
+    /// As its owner writes it: Equals' `sharedSecret`, `whsec_...` (made when left out), or
+    /// KeySecure's Api-Key.
+    pub secret: Option<Secret>,
+    /// Sent as `Authorization`.
+    pub authorization: Option<Secret>,
+}
+
+/// What to change of a subscription; what is `None` stays as it is.
+#[derive(Default)]
+pub struct SubscriptionChange {
+    /// Of this account's cards only, or of all.
+    pub account: Option<Option<AccountId>>,
+    /// Where messages go.
+    pub url: Option<Endpoint>,
+    /// What it is told of.
+    pub topics: Option<Vec<Topic>>,
+    /// Whether it is told.
+    pub enabled: Option<bool>,
+    /// What messages are signed with, as in [`NewSubscription`].
+    pub secret: Option<Option<Secret>>,
+    /// What is sent as `Authorization`, or that nothing is.
+    pub authorization: Option<Option<Secret>>,
+}
+
+/// Why a subscription cannot be as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubscriptionRefusal {
+    /// The merchant has as many as it may.
+    #[error("the merchant has {SUBSCRIPTIONS_MAX} subscriptions already")]
+    TooMany,
+    /// There is no such merchant, or no such subscription of it.
+    #[error("there is no such merchant or subscription")]
+    Unknown,
+    /// No topic, or one that the form has no message for.
+    #[error("topics: give at least one, and only those that the form has messages for")]
+    Topics,
+    /// The secret does not have the form's form.
+    #[error("secret: must be whsec_ and the Base64 of 24 to 64 bytes")]
+    Secret,
+    /// KeySecure: the Api-Key is missing, or not one of the merchant's.
+    #[error("the Api-Key is not one of this merchant's")]
+    ApiKey,
+}
+
+/// A subscription that was added, and the secret that was made for it, to be shown this once.
+pub struct Subscribed {
+    /// The subscription.
+    pub subscription: Subscription,
+    /// Its secret's text, when we made it.
+    pub made: Option<Secret>,
+}
+
+type Checked<T> = Result<Result<T, SubscriptionRefusal>, Fault>;
+
+impl Service {
+    /// Adds a subscription.
+    pub async fn subscribe(&self, new: NewSubscription, source: &Source) -> Checked<Subscribed> {
+        let known = self.store.subscriptions(Some(&new.merchant)).await?;
+        if known.len() >= SUBSCRIPTIONS_MAX {
+            return Ok(Err(SubscriptionRefusal::TooMany));
+        }
+        let now = self.now();
+        let mut subscription = Subscription {
+            id: SubscriptionId::generate(&*self.entropy),
+            merchant: new.merchant,
+            account: new.account,
+            form: new.form,
+            url: new.url,
+            topics: topics(new.topics),
+            enabled: new.enabled,
+            secret: None,
+            authorization: None,
+            credential: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let made = match (new.form, &new.secret) {
+            (Form::Standard, None) => {
+                Some(encode_secret(&Secret::new(self.random::<32>().to_vec())))
+            }
+            (Form::Standard | Form::Equals | Form::KeySecure, _) => None,
+        };
+        let secret = new.secret.as_ref().or(made.as_ref());
+        if let Err(refusal) = self.set_secret(&mut subscription, secret).await? {
+            return Ok(Err(refusal));
+        }
+        self.set_authorization(&mut subscription, new.authorization.as_ref())?;
+        if !told(&subscription) {
+            return Ok(Err(SubscriptionRefusal::Topics));
+        }
+        let event = event_of(&subscription, Kind::WebhookAdded, source, now);
+        let change = Change::AddSubscription(Box::new(subscription.clone()));
+        Ok(match self.change(change, event).await? {
+            Ok(()) => Ok(Subscribed { subscription, made }),
+            Err(Taken::Exists | Taken::NoMerchant) => Err(SubscriptionRefusal::Unknown),
+        })
+    }
+
+    /// The merchant's subscription. Another merchant's is not found.
+    pub async fn subscription(
+        &self,
+        merchant: &MerchantId,
+        id: SubscriptionId,
+    ) -> Result<Option<Subscription>, Fault> {
+        let found = self.store.subscription(id).await?;
+        Ok(found.filter(|subscription| subscription.merchant == *merchant))
+    }
+
+    /// Changes a merchant's subscription.
+    pub async fn set_subscription(
+        &self,
+        merchant: &MerchantId,
+        id: SubscriptionId,
+        asked: SubscriptionChange,
+        source: &Source,
+    ) -> Checked<Subscription> {
+        let Some(mut next) = self.subscription(merchant, id).await? else {
+            return Ok(Err(SubscriptionRefusal::Unknown));
+        };
+        next.account = asked.account.unwrap_or(next.account);
+        next.url = asked.url.unwrap_or(next.url);
+        next.topics = asked.topics.map_or(next.topics, topics);
+        next.enabled = asked.enabled.unwrap_or(next.enabled);
+        next.updated_at = self.now();
+        if let Some(secret) = &asked.secret
+            && let Err(refusal) = self.set_secret(&mut next, secret.as_ref()).await?
+        {
+            return Ok(Err(refusal));
+        }
+        if let Some(authorization) = &asked.authorization {
+            self.set_authorization(&mut next, authorization.as_ref())?;
+        }
+        if !told(&next) {
+            return Ok(Err(SubscriptionRefusal::Topics));
+        }
+        let event = event_of(&next, Kind::WebhookChanged, source, next.updated_at);
+        let change = Change::SetSubscription(Box::new(next.clone()));
+        Ok(match self.change(change, event).await? {
+            Ok(()) => Ok(next),
+            Err(Taken::Exists | Taken::NoMerchant) => Err(SubscriptionRefusal::Unknown),
+        })
+    }
+
+    /// Removes a merchant's subscription and what waits for it.
+    pub async fn unsubscribe(
+        &self,
+        merchant: &MerchantId,
+        id: SubscriptionId,
+        source: &Source,
+    ) -> Checked<()> {
+        let Some(known) = self.subscription(merchant, id).await? else {
+            return Ok(Err(SubscriptionRefusal::Unknown));
+        };
+        let event = event_of(&known, Kind::WebhookRemoved, source, self.now());
+        let change = Change::RemoveSubscription(id);
+        let removed = self.change(change, event).await?;
+        Ok(removed.map_err(|_| SubscriptionRefusal::Unknown))
+    }
+
+    /// The message of a delivery, made now; or how the attempt ends without one.
+    pub async fn message(&self, due: &Due) -> Result<Result<Message, Answer>, Fault> {
+        let subscription = &due.subscription;
+        let merchant = &subscription.merchant;
+        let card = match due.event.target.card {
+            Some(id) => self.store.card(merchant, &CardRef::Id(id)).await?,
+            None => None,
+        };
+        let code = match due.delivery.topic {
+            Topic::MfaCode => self.one_time_code(&due.event)?,
+            Topic::CardState | Topic::WalletToken | Topic::RevealConflict => None,
+        };
+        let keys = self.keys_of(subscription).await?;
+        if subscription.form == Form::KeySecure && keys.api_secret.is_none() {
+            // Its credential is gone. It may be told to another, so this is tried again.
+            return Ok(Err(Answer::Unprepared));
+        }
+        let facts = Facts {
+            delivery: &due.delivery,
+            event: &due.event,
+            card: card.as_ref(),
+            code: code.as_ref(),
+            now: self.now(),
+        };
+        Ok(message::message(subscription.form, &facts, keys).ok_or(Answer::Gone))
+    }
+
+    /// The code that a person asked for, while its session lasts.
+    fn one_time_code(&self, event: &Event) -> Result<Option<Secret>, Fault> {
+        let lasts = self.now() < event.at.plus(CODE_PATIENCE);
+        let session = event.target.session.filter(|_| lasts);
+        session.map(|session| self.otp_code(&session)).transpose()
+    }
+
+    async fn keys_of(&self, subscription: &Subscription) -> Result<Keys, Fault> {
+        let (id, merchant) = (&subscription.id, &subscription.merchant);
+        let open = |place: SecretPlace<'_>, sealed: &Option<SealedSecret>| {
+            let opened = sealed.as_ref().map(|s| self.vault.open_at(&place, s));
+            opened.transpose()
+        };
+        let secret = open(
+            SecretPlace::webhook_secret(id, merchant),
+            &subscription.secret,
+        )?;
+        let authorization = open(
+            SecretPlace::webhook_authorization(id, merchant),
+            &subscription.authorization,
+        )?;
+        let api_secret = match (subscription.form, &secret) {
+            (Form::KeySecure, Some(api_key)) => self.api_secret_of(api_key).await?,
+            (Form::KeySecure | Form::Equals | Form::Standard, _) => None,
+        };
+        Ok(Keys {
+            secret,
+            api_secret,
+            authorization,
+        })
+    }
+
+    async fn api_secret_of(&self, api_key: &Secret) -> Result<Option<Secret>, Fault> {
+        let hash = sha256(&[api_key.expose()]);
+        let Some(admission) = self.store.admission(&hash).await? else {
+            return Ok(None);
+        };
+        let credential = admission.credential;
+        let sealed = &credential.sealed_secret;
+        let opened = self
+            .vault
+            .open_secret(&credential.id, &credential.merchant, sealed)?;
+        Ok(Some(opened))
+    }
+
+    async fn set_secret(
+        &self,
+        subscription: &mut Subscription,
+        secret: Option<&Secret>,
+    ) -> Checked<()> {
+        let key = match (subscription.form, secret) {
+            (Form::Equals, None) => {
+                subscription.secret = None;
+                return Ok(Ok(()));
+            }
+            (Form::Equals, Some(secret)) => Secret::new(secret.expose().to_vec()),
+            (Form::Standard, None) => return Ok(Err(SubscriptionRefusal::Secret)),
+            (Form::Standard, Some(secret)) => {
+                let text = std::str::from_utf8(secret.expose()).unwrap_or_default();
+                match decode_secret(text) {
+                    Ok(key) => key,
+                    Err(_) => return Ok(Err(SubscriptionRefusal::Secret)),
+                }
+            }
+            (Form::KeySecure, None) => return Ok(Err(SubscriptionRefusal::ApiKey)),
+            (Form::KeySecure, Some(api_key)) => {
+                let merchant = &subscription.merchant;
+                let Some(credential) = self.credential_of(merchant, api_key).await? else {
+                    return Ok(Err(SubscriptionRefusal::ApiKey));
+                };
+                subscription.credential = Some(credential);
+                Secret::new(api_key.expose().to_vec())
+            }
+        };
+        let place = SecretPlace::webhook_secret(&subscription.id, &subscription.merchant);
+        subscription.secret = Some(self.vault.seal_at(&place, key.expose())?);
+        Ok(Ok(()))
+    }
+
+    async fn credential_of(
+        &self,
+        merchant: &MerchantId,
+        api_key: &Secret,
+    ) -> Result<Option<CredentialId>, Fault> {
+        let admission = self.store.admission(&sha256(&[api_key.expose()])).await?;
+        let credential = admission.map(|admission| admission.credential);
+        Ok(credential
+            .filter(|credential| credential.merchant == *merchant)
+            .map(|credential| credential.id))
+    }
+
+    fn set_authorization(
+        &self,
+        subscription: &mut Subscription,
+        authorization: Option<&Secret>,
+    ) -> Result<(), Fault> {
+        let place = SecretPlace::webhook_authorization(&subscription.id, &subscription.merchant);
+        let sealed = authorization.map(|text| self.vault.seal_at(&place, text.expose()));
+        subscription.authorization = sealed.transpose()?;
+        Ok(())
+    }
+}
+
+/// Each once, in one order.
+fn topics(mut asked: Vec<Topic>) -> Vec<Topic> {
+    asked.sort_unstable();
+    asked.dedup();
+    asked
+}
+
+fn told(subscription: &Subscription) -> bool {
+    let mut topics = subscription.topics.iter();
+    !subscription.topics.is_empty() && topics.all(|topic| subscription.form.tells(*topic))
+}
+
+fn event_of(
+    subscription: &Subscription,
+    kind: Kind,
+    source: &Source,
+    at: crate::clock::Time,
+) -> Event {
+    let target = Target {
+        subscription: Some(subscription.id),
+        ..Target::default()
+    };
+    source.event(at, kind, Some(subscription.merchant.clone()), target)
+}
