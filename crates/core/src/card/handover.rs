@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Card, Changed, Kind, Reason, State, Transition};
 use crate::audit::{Event, Kind as EventKind, Outcome, Source, Target};
+use crate::budget::{Charge, Overdrawn};
 use crate::clock::Time;
 use crate::id::MerchantId;
 use crate::port::CardRef;
@@ -35,6 +36,8 @@ pub struct Export {
     pub event: Event,
     /// Who, and from where.
     pub source: Source,
+    /// Set when it is charged to budgets: charged in the commit that records it.
+    pub charge: Option<Charge>,
 }
 
 /// What became of it.
@@ -46,6 +49,8 @@ pub enum Exported {
     Refused(State),
     /// The merchant has no such card. Nothing was written.
     Unknown,
+    /// A budget does not allow it. Nothing was written.
+    Overdrawn(Overdrawn),
 }
 
 /// What is to be written in one commit, and told then.
@@ -91,7 +96,7 @@ impl Export {
                 card: self.card.clone(),
                 to: State::Active,
                 from: None,
-                reason: Reason::parse("details shown").ok(),
+                reason: Some(Reason::details_shown()),
                 at: self.event.at,
                 source: self.source.clone(),
             };
@@ -320,6 +325,7 @@ mod tests {
                 card: CardRef::Id(card.id),
                 event: sample::event(EventKind::CardExported, START),
                 source: sample::operator(),
+                charge: None,
             };
             let decided = export.decide(Some(&card));
             if card.viewable() {

@@ -4,8 +4,10 @@
 //! The same rules as for a client token say who may have which card. What it gives is a release, so
 //! its record is durable before the answer goes out (P2).
 
+use super::mfa::secs_until;
 use super::{Caller, Fault, Service};
 use crate::audit::{Detail, Event, Kind, Target};
+use crate::budget::Overdrawn;
 use crate::card::{Card, Export, Exported, Field, State};
 use crate::mfa::Policy;
 use crate::port::CardRef;
@@ -25,6 +27,11 @@ pub enum ExportRefusal {
     UnknownCard,
     /// The card's state does not allow it.
     CardState(State),
+    /// The card or its person was asked for too often.
+    Budget {
+        /// In how many seconds to come back; at least 1.
+        retry_after_secs: u64,
+    },
 }
 
 impl Service {
@@ -57,11 +64,18 @@ impl Service {
             card: CardRef::Id(card.id),
             event: self.exported(caller, &card),
             source: caller.source.clone(),
+            charge: self.charge(Operation::ViewCard, &card, false),
         };
         Ok(match self.store.export_card(export).await? {
             Exported::Recorded => Ok(ciphertext),
             Exported::Refused(state) => Err(ExportRefusal::CardState(state)),
             Exported::Unknown => Err(ExportRefusal::UnknownCard),
+            // No second factor can stand behind an export.
+            Exported::Overdrawn(
+                Overdrawn::NeedsFactor { until } | Overdrawn::Exhausted { until },
+            ) => Err(ExportRefusal::Budget {
+                retry_after_secs: secs_until(self.now(), until),
+            }),
         })
     }
 

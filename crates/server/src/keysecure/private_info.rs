@@ -64,6 +64,9 @@ pub(super) async fn private_info(
             app.metrics.cards_exported.increment();
             success(language, ciphertext)
         }
+        Ok(Err(ExportRefusal::Budget { retry_after_secs })) => {
+            Refusal::too_often(retry_after_secs, language)
+        }
         Ok(Err(refusal)) => refuse(code_of(refusal)),
         Err(fault) => Refusal::fault(&fault, language).into_response(),
     }
@@ -75,5 +78,6 @@ const fn code_of(refusal: ExportRefusal) -> Code {
         ExportRefusal::MfaUnsupported => Code::ModeNotSupported,
         ExportRefusal::UnknownCard => Code::CardNotExist,
         ExportRefusal::CardState(_) => Code::CardStatus,
+        ExportRefusal::Budget { .. } => Code::TooFrequent,
     }
 }

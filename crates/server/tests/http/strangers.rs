@@ -199,7 +199,7 @@ async fn another_method_is_405_and_tells_which_there_are() {
                 let allow = answer.header("allow").unwrap_or_default();
                 assert_eq!(answer.status, 405, "{other} {path}");
                 // A HEAD is answered for as the GET that it would be.
-                let get = other == "HEAD" && methods(kind, &path).contains(&"GET".to_owned());
+                let get = other == "HEAD" && methods(kind, path).contains(&"GET".to_owned());
                 let named = if get { "GET" } else { method.as_str() };
                 assert!(
                     allow.split(',').any(|name| name == named),

@@ -8,6 +8,7 @@ use cardveil_core::port::{Handovers, Result};
 use rusqlite::params;
 
 use super::Sqlite;
+use super::budget;
 use super::cards::{find, update};
 use super::fault::Fault;
 use super::rows::Json;
@@ -20,7 +21,16 @@ impl Handovers for Sqlite {
     async fn export_card(&self, export: Export) -> Result<Exported> {
         let work = move |batch: &Batch<'_>| {
             let card = find(batch, &export.merchant, &export.card)?;
-            write(batch, card.as_ref(), export.decide(card.as_ref()))
+            let decided = export.decide(card.as_ref());
+            if decided.verdict == Exported::Recorded
+                && let Some(charge) = &export.charge
+            {
+                match budget::decide(batch, charge)? {
+                    Ok(charged) => charged.write(batch)?,
+                    Err(overdrawn) => return Ok(Exported::Overdrawn(overdrawn)),
+                }
+            }
+            write(batch, card.as_ref(), decided)
         };
         self.writer.submit(work).await
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{after, log_len, with_merchant};
+use crate::audit::Kind;
 use crate::budget::{Budget, Budgets, Charge, Overdrawn};
+use crate::card::{Export, Exported};
 use crate::clock::Time;
 use crate::id::{CardId, SessionId};
 use crate::mfa::{Assertion, Factor, Opening, Proof};
-use crate::port::{Issue, Issued, Store};
+use crate::port::{CardRef, Issue, Issued, Store};
 use crate::testing::sample::{self, START};
 use crate::token::{Epoch, Operation};
 
@@ -140,4 +142,30 @@ pub async fn whole_budgets_are_forgotten(store: &dyn Store) {
     store.sweep(day, 100).await.unwrap();
     let again = store.issue(issue(3, budgets(1, 1), day, epoch)).await;
     assert_eq!(again.unwrap(), Issued::New);
+}
+
+/// An export is charged like a token, in the commit that records it; what it may not is not recorded.
+pub async fn an_export_is_charged_too(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let charge = issue(1, budgets(1, 1), START, epoch).charge;
+    let card = sample::card(1);
+    let export = || Export {
+        merchant: card.merchant.clone(),
+        card: CardRef::Id(card.id),
+        event: sample::event(Kind::CardExported, START),
+        source: sample::operator(),
+        charge: charge.clone(),
+    };
+    assert_eq!(
+        store.export_card(export()).await.unwrap(),
+        Exported::Recorded
+    );
+    let before = log_len(store).await;
+    let until = START.plus(DAY);
+    let overdrawn = Overdrawn::Exhausted { until };
+    let refused = store.export_card(export()).await.unwrap();
+    assert_eq!(refused, Exported::Overdrawn(overdrawn));
+    assert_eq!(log_len(store).await, before);
+    let token = store.issue(issue(1, budgets(1, 1), START, epoch)).await;
+    assert_eq!(token.unwrap(), Issued::Overdrawn(overdrawn));
 }

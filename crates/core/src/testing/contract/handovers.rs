@@ -39,6 +39,7 @@ async fn export(store: &dyn Store, merchant: u8, card: CardId) -> Exported {
         card: CardRef::Id(card),
         event: sample::event(Kind::CardExported, START),
         source: sample::operator(),
+        charge: None,
     };
     store.export_card(export).await.unwrap()
 }

@@ -76,6 +76,7 @@ macro_rules! contract_suite {
             a_persons_budget_is_of_all_their_cards,
             an_overdrawn_budget_spends_no_assertion,
             whole_budgets_are_forgotten,
+            an_export_is_charged_too,
             cards_are_found_within_their_merchant_only,
             a_refused_change_writes_nothing,
             changes_are_seen_at_once,

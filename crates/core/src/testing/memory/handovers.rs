@@ -29,6 +29,14 @@ impl Handovers for Memory {
     async fn export_card(&self, export: Export) -> Result<Exported> {
         let mut inner = self.inner();
         let decided = export.decide(inner.find_card(&export.merchant, &export.card));
+        if decided.verdict == Exported::Recorded
+            && let Some(charge) = &export.charge
+        {
+            match inner.charged(charge) {
+                Ok(charged) => inner.budgets.extend(charged),
+                Err(overdrawn) => return Ok(Exported::Overdrawn(overdrawn)),
+            }
+        }
         Ok(inner.hand_over(None, decided))
     }
 
