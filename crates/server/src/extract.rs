@@ -113,6 +113,11 @@ impl Query {
 
     /// The parameter's value; empty counts as left out.
     pub(crate) fn one(&self, name: &str) -> Result<Option<&str>, Problem> {
+        Ok(self.given(name)?.filter(|value| !value.is_empty()))
+    }
+
+    /// The parameter's value, as it is.
+    pub(crate) fn given(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self
             .0
             .iter()
@@ -124,7 +129,7 @@ impl Query {
             (Some(value), None) if value.contains(char::REPLACEMENT_CHARACTER) => {
                 Err(Problem::invalid(name, "not UTF-8"))
             }
-            (Some(value), None) => Ok(Some(value.as_str()).filter(|value| !value.is_empty())),
+            (Some(value), None) => Ok(Some(value.as_str())),
         }
     }
 }

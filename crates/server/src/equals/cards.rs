@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use cardveil_core::card::{Card, Kind, Label, Reason, State as CardState};
 use cardveil_core::clock::Time;
 use cardveil_core::flow::{CardRefusal, Fault, MERCHANT_MOVES, Sought, Step};
-use cardveil_core::id::{AccountId, CardId, PersonId};
+use cardveil_core::id::{CardId, PersonId};
 use cardveil_core::merchant::Need;
 use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
 use serde::{Deserialize, Serialize};
@@ -397,17 +397,9 @@ fn sought(
     let query = Query::parse(query);
     Ok(Sought {
         card: CardRef::Id(card_id),
-        account: Some(account(&query)?),
+        account: Some(super::account(&query)?),
         person: person(&query)?,
     })
-}
-
-fn account(query: &Query) -> Result<AccountId, Problem> {
-    let account = query
-        .one("accountId")?
-        .ok_or_else(|| Problem::invalid("accountId", "required"))?;
-    AccountId::parse(account)
-        .map_err(|_| Problem::invalid("accountId", "must be 1 to 64 letters, digits, _ or -"))
 }
 
 fn person(query: &Query) -> Result<Option<PersonId>, Problem> {
@@ -421,7 +413,7 @@ fn filter(query: &Query) -> Result<CardFilter, Problem> {
         return Err(Problem::invalid("search", "must be at most 64 characters"));
     }
     Ok(CardFilter {
-        account: Some(account(query)?),
+        account: Some(super::account(query)?),
         person: person(query)?,
         states: states(query.one("state")?)?,
         created_from: moment(query, "startDate", 0)?,

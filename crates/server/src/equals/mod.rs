@@ -93,11 +93,7 @@ async fn access_token(
     let card_id = extract::path(card_id).and_then(|text| CardId::parse(&text).ok());
     let card_id = card_id.ok_or_else(|| Problem::invalid("cardId", "must be a UUID"))?;
     let query = Query::parse(query.as_deref());
-    let account = query
-        .one("accountId")?
-        .ok_or_else(|| Problem::invalid("accountId", "required"))?;
-    let account = AccountId::parse(account)
-        .map_err(|_| Problem::invalid("accountId", "must be 1 to 64 letters, digits, _ or -"))?;
+    let account = account(&query)?;
     let person = query.one("personId")?.map(PersonId::parse).transpose();
     let person = person.map_err(|_| Problem::invalid("personId", "must be a UUID"))?;
     let operation = match query.one("operationName")? {
@@ -134,6 +130,15 @@ async fn access_token(
 
 /// What a merchant's own reference to a second factor is made of.
 pub(crate) const REFERENCE: &str = "must be 1 to 64 letters, digits, _, -, . or :";
+
+/// The account that a call is about. The contract takes any text for one (seed 001: `accountId`), so a
+/// text that cannot be an account's is an account that is not there.
+fn account(query: &Query) -> Result<AccountId, Problem> {
+    let text = query
+        .given("accountId")?
+        .ok_or_else(|| Problem::invalid("accountId", "required"))?;
+    AccountId::parse(text).map_err(|_| Problem::new(Code::NotFound))
+}
 
 /// What an issue's refusal is to callers who get problems.
 pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {

@@ -449,11 +449,7 @@ fn scope(
 }
 
 fn account_and_person(query: &Query) -> Result<(AccountId, Option<PersonId>), Problem> {
-    let account = query
-        .one("accountId")?
-        .ok_or_else(|| Problem::invalid("accountId", "required"))?;
-    let account = AccountId::parse(account)
-        .map_err(|_| Problem::invalid("accountId", "must be 1 to 64 letters, digits, _ or -"))?;
+    let account = super::account(query)?;
     let person = query.one("personId")?.map(PersonId::parse).transpose();
     let person = person.map_err(|_| Problem::invalid("personId", "must be a UUID"))?;
     Ok((account, person))
