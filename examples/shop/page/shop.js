@@ -1,13 +1,16 @@
 // The page of a partner's shop. It asks its own backend for a client token, hands that to Cardveil's SDK,
 // and hears what happened. It never holds card data: that stays in the frame, which is another site.
 
-const $ = (id) => document.getElementById(id);
-const NETWORKS = { visa: "Visa", mastercard: "Mastercard", amex: "American Express", discover: "Discover", jcb: "JCB", unionpay: "UnionPay", diners: "Diners Club" };
+import { askForCode, reserve } from "./code.js";
+import { $, NETWORKS, api, ask, cardName, el, words } from "./page.js";
+import { openWallet } from "./wallet.js";
+
 const EVENTS = ["ready", "revealed", "hidden", "copied", "expired", "error"];
 
 let shop; // what GET /api/cards answered
 let chosen; // one of shop.cards
 let shown; // the SDK's card, while one is mounted
+let showing; // aborts what a click on "Show my card" began
 
 start().catch((error) => {
   console.error(error);
@@ -26,6 +29,7 @@ async function start() {
     $("stage").scrollIntoView({ block: "nearest" }); // on a phone it lies below the list
   });
   $("show").addEventListener("click", show);
+  $("add-to-wallet").addEventListener("click", () => openWallet(chosen));
   $("close").addEventListener("click", () => {
     close();
     $("show").focus();
@@ -40,57 +44,79 @@ async function start() {
 function choose(card) {
   chosen = card;
   close();
+  reserve(card);
   $("chosen").textContent = card.label ?? "Card";
-  $("about").textContent = `${card.type ? `${words(card.type)} ` : ""}${networkName(card)} ending in ${card.last_four}`;
-  $("show").disabled = false;
+  $("about").textContent = `${card.type ? `${words(card.type)} ` : ""}${cardName(card)}`;
+  $("show").disabled = $("add-to-wallet").disabled = false;
+  const keysecure = document.querySelector("input[name=api][value=keysecure]");
+  keysecure.disabled = isProtected(card);
+  if (keysecure.disabled && keysecure.checked) document.querySelector("input[name=api][value=equals]").checked = true;
+  $("api-note").textContent = keysecure.disabled ? "KeySecure has no place for a code." : "A real shop uses one of them.";
 }
 
 async function show() {
   const card = chosen;
   close();
+  showing = new AbortController();
+  const { signal } = showing;
   $("show").disabled = true;
   try {
     // The first token here, so that a refusal is told by the page; later ones when the frame asks.
-    let token = await fetchToken(card);
+    let token = isProtected(card) ? await askForCode(card, signal) : await fetchToken(card);
     const { Cardveil } = await import(`${shop.clientUrl}/sdk/v1/cardveil.js`);
-    if (card !== chosen) return;
-    shown = Cardveil({ embed: shop.embed }).card({
+    if (signal.aborted) return;
+    shown = Cardveil({ embed: card.embed }).card({
       token: async () => {
+        if (token === undefined && isProtected(card)) return askAgain();
         const ready = token ?? (await fetchToken(card));
         token = undefined;
         return ready;
       },
     });
     for (const name of EVENTS) shown.on(name, (detail) => see(name, detail));
-    $("placeholder").hidden = true;
+    $("room").hidden = true;
     $("show").hidden = true;
     $("close").hidden = false;
     shown.mount("#card");
     $("close").focus();
   } catch (error) {
-    if (card === chosen) tell(error.title ?? "Your card could not be shown", error.detail ?? "Try again in a moment.");
+    if (signal.aborted) return;
+    tell(error.title ?? "Your card could not be shown", advice(error));
     if (error.title === undefined) console.error(error);
+    else $("show").focus();
   } finally {
-    $("show").disabled = false;
+    if (showing?.signal === signal) $("show").disabled = false;
   }
 }
 
+/** The frame wants another token, which takes another code: back to the form. This frame gets none. */
+function askAgain() {
+  show();
+  return new Promise(() => {});
+}
+
 function close() {
+  showing?.abort();
+  showing = undefined;
   shown?.destroy();
   shown = undefined;
   $("problem").hidden = true;
-  $("placeholder").hidden = false;
+  $("room").hidden = false;
   $("show").hidden = false;
+  $("show").disabled = false;
   $("close").hidden = true;
 }
 
-/** Throws `{title, detail}` when the card cannot be shown. */
 async function fetchToken(card) {
-  const api = document.querySelector("input[name=api]:checked").value;
-  const response = await fetch(`/api/cards/${encodeURIComponent(card.card_no)}/token?api=${api}`, { method: "POST" });
-  const answer = await response.json().catch(() => ({}));
-  if (typeof answer.token === "string") return answer.token;
-  throw answer.error ?? new Error(`POST token: ${response.status}`);
+  return (await ask(card, `token?api=${api()}`)).body.token;
+}
+
+function advice({ code, detail, retry_after: secs }) {
+  if (code === "rate_limited" && secs > 0) {
+    const minutes = Math.ceil(secs / 60);
+    return `Try again in ${secs < 90 ? `${secs} seconds` : `${minutes} minutes`}.`;
+  }
+  return detail ?? "Try again in a moment.";
 }
 
 function tell(title, detail) {
@@ -111,35 +137,23 @@ function row(card) {
   Object.assign(input, { type: "radio", name: "card", value: card.card_no });
   const mini = el("span", `mini ${card.network}`);
   mini.setAttribute("aria-hidden", "true");
-  const text = el("span", "text", el("span", "label", card.label ?? "Card"), el("span", "facts", `${networkName(card)} •• ${card.last_four}`));
+  const text = el("span", "text", el("span", "label", card.label ?? "Card"), el("span", "facts", `${NETWORKS[card.network] ?? "Card"} •• ${card.last_four}`));
+  if (isProtected(card)) text.append(el("span", "shield", "Protected by a code"));
   const label = el("label", "row", input, mini, text);
   label.append(el("span", `state ${mood(card)}`, words(card.state)));
   label.dataset.testid = `card-${card.card_no}`;
   return label;
 }
 
-function el(tag, className, ...children) {
-  const element = document.createElement(tag);
-  if (className !== "") element.className = className;
-  element.append(...children);
-  return element;
-}
-
 function isActive(card) {
   return /^active$/i.test(card.state);
+}
+
+function isProtected(card) {
+  return card.totp_secret !== null;
 }
 
 function mood(card) {
   if (isActive(card)) return "on";
   return /^(unactivated|pending)$/i.test(card.state) ? "waiting" : "off";
-}
-
-function networkName(card) {
-  return NETWORKS[card.network] ?? "Card";
-}
-
-/** `PENDING_ACTIVATION` to `Pending activation`. */
-function words(constant) {
-  const text = String(constant).replaceAll("_", " ").toLowerCase();
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

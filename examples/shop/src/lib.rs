@@ -2,38 +2,54 @@
 //! right headers, hands the token to its page, and never touches a card number.
 //!
 //! What a real shop adds is its own login: here every visitor is the one cardholder, and
-//! `Shop::token` is where a shop checks that the card is its visitor's.
+//! `Shop::holding` is where a shop checks that the card is its visitor's.
 
 mod client;
+mod factor;
+mod page;
+mod wallet;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use client::{Answer, Cardveil};
+use client::{Answer, Cardveil, Refusal, token_of};
+use factor::Proof;
 
 /// How a shop finds Cardveil, and what it knows of its own cards.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Cardveil's merchant listener.
     pub merchant_url: String,
-    /// Cardveil's client origin, for the page.
+    /// Cardveil's client origin, for the page and for the demo's phone.
     pub client_url: String,
-    /// The shop's embed.
+    /// The card programmes whose cards it shows.
+    pub programmes: Vec<Programme>,
+}
+
+/// A merchant of Cardveil, as which the shop calls.
+#[derive(Clone, Debug)]
+pub struct Programme {
+    /// The page's embed.
     pub embed: String,
-    /// Its Api-Key for KeySecure's API.
-    pub api_key: String,
-    /// Its Api-Key for Equals' and the native API.
+    /// The phone app's id, where cards can be added to wallets.
+    pub app: Option<String>,
+    /// The Api-Key for KeySecure's API.
+    pub keysecure_key: Option<String>,
+    /// The Api-Key for Equals' and the native API.
     pub equals_api_key: String,
+    /// Set where showing a card needs a code: the secret (Base32) of the cardholder's authenticator
+    /// app. A real shop never sees it. The demo's is public, and the page plays the app with it.
+    pub totp_secret: Option<String>,
     /// Its cardholder's cards.
     pub cards: Vec<ShopCard>,
 }
@@ -48,6 +64,9 @@ pub struct ShopCard {
     /// The account it is of.
     #[serde(skip)]
     pub account_id: String,
+    /// Its cardholder.
+    #[serde(skip)]
+    pub person_id: String,
     /// The last four digits.
     pub last_four: String,
     /// The scheme.
@@ -72,6 +91,24 @@ struct Inner {
     login: Mutex<Option<String>>,
 }
 
+/// A card and the programme that it is of.
+struct Holding<'a> {
+    programme: &'a Programme,
+    card: &'a ShopCard,
+}
+
+impl Holding<'_> {
+    /// As Equals' API takes the key.
+    fn api_key(&self) -> String {
+        format!("ApiKey {}", self.programme.equals_api_key)
+    }
+
+    /// As the native API takes it.
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.programme.equals_api_key)
+    }
+}
+
 /// Which of Cardveil's three APIs issues the token. A real shop uses one.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,10 +123,16 @@ struct TokenQuery {
     api: Option<Api>,
 }
 
+impl TokenQuery {
+    fn api(&self) -> Api {
+        self.api.unwrap_or(Api::Keysecure)
+    }
+}
+
 impl Shop {
     /// A shop with these settings.
     pub fn new(settings: Settings) -> Self {
-        let cardveil = Cardveil::new(settings.merchant_url.clone());
+        let cardveil = Cardveil::new(settings.merchant_url.clone(), settings.client_url.clone());
         Self(Arc::new(Inner {
             settings,
             cardveil,
@@ -99,81 +142,94 @@ impl Shop {
 
     /// Serves its page and its backend until the task is dropped.
     pub async fn serve(self, tcp: TcpListener) {
-        let router = Router::new()
-            .route(
-                "/",
-                get(|| async {
-                    page(
-                        "text/html; charset=utf-8",
-                        include_str!("../page/index.html"),
-                    )
-                }),
-            )
-            .route(
-                "/shop.css",
-                get(|| async { page("text/css; charset=utf-8", include_str!("../page/shop.css")) }),
-            )
-            .route(
-                "/shop.js",
-                get(|| async {
-                    page(
-                        "text/javascript; charset=utf-8",
-                        include_str!("../page/shop.js"),
-                    )
-                }),
-            )
+        let router = page::routes()
             .route("/api/cards", get(cards))
+            .route("/api/cards/{card_no}/session", post(factor::open_session))
             .route("/api/cards/{card_no}/token", post(token))
+            .route("/api/cards/{card_no}/wallet/check", post(wallet::check))
+            .route(
+                "/api/cards/{card_no}/wallet/tokens",
+                get(wallet::tokens).post(wallet::simulate),
+            )
+            .route(
+                "/api/cards/{card_no}/wallet/tokens/{id}",
+                post(wallet::change),
+            )
             .fallback(|| async { StatusCode::NOT_FOUND })
             .with_state(self);
         // It ends with its task.
         let _ = axum::serve(tcp, router).await;
     }
 
-    /// A token for one of the cardholder's cards. A real shop checks here that its visitor is the
-    /// cardholder.
-    async fn token(&self, card_no: &str, api: Api) -> Answer {
-        let Some(card) = self
-            .0
-            .settings
-            .cards
-            .iter()
-            .find(|card| card.card_no == card_no)
-        else {
-            return Answer::refused("There is no such card", "Pick another one.");
-        };
+    /// One of the cardholder's cards. A real shop checks here that its visitor is the cardholder.
+    fn holding(&self, card_no: &str) -> Option<Holding<'_>> {
+        self.0.settings.programmes.iter().find_map(|programme| {
+            let card = programme
+                .cards
+                .iter()
+                .find(|card| card.card_no == card_no)?;
+            Some(Holding { programme, card })
+        })
+    }
+
+    fn cardveil(&self) -> &Cardveil {
+        &self.0.cardveil
+    }
+
+    /// A token to show a card.
+    async fn token(
+        &self,
+        holding: &Holding<'_>,
+        api: Api,
+        proof: Option<&Proof>,
+    ) -> Result<String, Refusal> {
+        let Holding { programme, card } = holding;
+        if programme.totp_secret.is_some() {
+            return self.proven(holding, api, proof).await;
+        }
         match api {
-            Api::Keysecure => self.by_keysecure(card).await,
+            Api::Keysecure => self.by_keysecure(holding).await,
             Api::Equals => {
                 let path = format!(
                     "/v2/cards/{}/access-token?accountId={}",
                     card.card_id, card.account_id
                 );
-                let key = format!("ApiKey {}", self.0.settings.equals_api_key);
-                self.0.cardveil.equals(&path, &key).await
+                let key = holding.api_key();
+                token_of(&self.cardveil().call(Method::GET, &path, &key, None).await?)
             }
             Api::Native => {
-                let key = format!("Bearer {}", self.0.settings.equals_api_key);
                 let body = json!({ "card_no": card.card_no });
-                self.0
-                    .cardveil
-                    .native("/v1/client-tokens", &key, &body)
-                    .await
+                let (path, key) = ("/v1/client-tokens", holding.bearer());
+                let answer = self.cardveil().call(Method::POST, path, &key, Some(&body));
+                token_of(&answer.await?)
             }
         }
     }
 
     /// Logs in when it has to, and once more when its login has run out.
-    async fn by_keysecure(&self, card: &ShopCard) -> Answer {
-        let (inner, key) = (&self.0, &self.0.settings.api_key);
-        let path = format!("/open-api/v1/merchant/client/{}/token", card.card_no);
+    async fn by_keysecure(&self, holding: &Holding<'_>) -> Result<String, Refusal> {
+        let not_logged_in = || {
+            Err(Refusal::new(
+                "login",
+                "The shop could not log in",
+                "Try again.",
+            ))
+        };
+        let Some(key) = &holding.programme.keysecure_key else {
+            return not_logged_in();
+        };
+        let inner = &self.0;
+        let path = format!(
+            "/open-api/v1/merchant/client/{}/token",
+            holding.card.card_no
+        );
         let mut login = inner.login.lock().await;
         for _ in 0..2 {
             let access = match &*login {
                 Some(access) => access.clone(),
                 None => match inner.cardveil.keysecure_login(key, &timestamp()).await {
                     Ok(access) => login.insert(access).clone(),
-                    Err(refusal) => return refusal,
+                    Err(refusal) => return Err(refusal),
                 },
             };
             match inner
@@ -182,10 +238,11 @@ impl Shop {
                 .await
             {
                 Answer::LoginNeeded => *login = None,
-                answer @ (Answer::Token(_) | Answer::Refused { .. }) => return answer,
+                Answer::Token(token) => return Ok(token),
+                Answer::Refused(refusal) => return Err(refusal),
             }
         }
-        Answer::refused("The shop could not log in", "Try again.")
+        not_logged_in()
     }
 }
 
@@ -200,62 +257,61 @@ fn timestamp() -> String {
         .to_string()
 }
 
+/// A card for the page, with what the page needs to show it.
+#[derive(Serialize)]
+struct PageCard<'a> {
+    #[serde(flatten)]
+    card: &'a ShopCard,
+    embed: &'a str,
+    wallets: bool,
+    totp_secret: Option<&'a str>,
+}
+
 async fn cards(State(Shop(inner)): State<Shop>) -> Response {
     let Settings {
-        embed,
         client_url,
-        cards,
+        programmes,
         ..
     } = &inner.settings;
-    Json(json!({ "embed": embed, "clientUrl": client_url, "cards": cards })).into_response()
+    let cards: Vec<_> = programmes.iter().flat_map(page_cards).collect();
+    Json(json!({ "clientUrl": client_url, "cards": cards })).into_response()
+}
+
+fn page_cards(programme: &Programme) -> impl Iterator<Item = PageCard<'_>> {
+    programme.cards.iter().map(|card| PageCard {
+        card,
+        embed: &programme.embed,
+        wallets: programme.app.is_some(),
+        totp_secret: programme.totp_secret.as_deref(),
+    })
 }
 
 async fn token(
     State(shop): State<Shop>,
     Path(card_no): Path<String>,
     Query(query): Query<TokenQuery>,
+    proof: Option<Json<Proof>>,
 ) -> Response {
-    match shop
-        .token(&card_no, query.api.unwrap_or(Api::Keysecure))
-        .await
-    {
-        Answer::Token(token) => (
+    let Some(holding) = shop.holding(&card_no) else {
+        return refused(&Refusal::no_such_card());
+    };
+    let proof = proof.as_ref().map(|Json(proof)| proof);
+    match shop.token(&holding, query.api(), proof).await {
+        Ok(token) => (
             [(header::CACHE_CONTROL, "no-store")],
             Json(json!({ "token": token })),
         )
             .into_response(),
-        Answer::LoginNeeded => error("The shop could not log in", "Try again."),
-        Answer::Refused { title, detail } => error(&title, &detail),
+        Err(refusal) => refused(&refusal),
     }
 }
 
-fn error(title: &str, detail: &str) -> Response {
-    let body = json!({ "error": { "title": title, "detail": detail } });
-    (StatusCode::CONFLICT, Json(body)).into_response()
+impl Refusal {
+    fn no_such_card() -> Self {
+        Self::new("not_found", "There is no such card", "Pick another one.")
+    }
 }
 
-/// A file of the page. Its policy names what a page that embeds Cardveil needs: the SDK's script and
-/// the frame, both of the client origin.
-fn page(content_type: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ),
-        (
-            HeaderName::from_static("referrer-policy"),
-            HeaderValue::from_static("no-referrer"),
-        ),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(
-                "default-src 'self'; script-src 'self' http://127.0.0.1:*; \
-                 frame-src http://127.0.0.1:*; img-src 'self' data:; base-uri 'none'; \
-                 form-action 'none'; frame-ancestors 'none'",
-            ),
-        ),
-    ];
-    (headers, text).into_response()
+fn refused(refusal: &Refusal) -> Response {
+    (StatusCode::CONFLICT, Json(json!({ "error": refusal }))).into_response()
 }

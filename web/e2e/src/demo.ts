@@ -21,7 +21,10 @@ export interface Demo {
   merchant_url: string;
   admin_url: string;
   embed: string;
+  equals_api_key: string;
   cards: DemoCard[];
+  /** A second merchant, whose policy asks for a code before a card is shown. */
+  mfa: { equals_api_key: string; card: string; totp_secret: string };
   stop(): Promise<void>;
 }
 

@@ -1,8 +1,8 @@
 /** What people see and hear: keyboard, screen readers (axe), small screens, pictures to look at. */
-import { mkdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { mkdir } from "node:fs/promises";
 import type { Browser, Frame, Locator } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { complaints } from "../src/axe.ts";
 import { launch } from "../src/browser.ts";
 import { Cardholder } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
@@ -11,11 +11,9 @@ const SCREENSHOTS = new URL("../screenshots/", import.meta.url).pathname;
 
 let demo: Demo;
 let browser: Browser;
-let axe: string;
 let ada: Cardholder;
 
 beforeAll(async () => {
-  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
   await mkdir(SCREENSHOTS, { recursive: true });
   [demo, browser] = await Promise.all([startDemo(), launch()]);
 });
@@ -31,23 +29,6 @@ async function arrive(options: Parameters<typeof Cardholder.arrive>[2] = {}): Pr
   ada = await Cardholder.arrive(browser, demo, { reducedMotion: "reduce", ...options });
 }
 
-/** What axe has against a document; its own rules, each with the first element that breaks it. */
-async function complaints(frame: Frame): Promise<string[]> {
-  await frame.evaluate(axe);
-  const isPage = frame === ada.page.mainFrame();
-  const paper = await ada.page.evaluate(() => getComputedStyle(document.querySelector(".stage") as Element).backgroundColor);
-  return frame.evaluate(async ({ isPage, paper }) => {
-    const { axe } = window as unknown as { axe: { run(options: object): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } };
-    // axe cannot reach from one site into another, so each document is asked by itself. It does not see
-    // the page through the transparent frame, and the one heading that a page must have is the page's.
-    if (!isPage) document.documentElement.style.background = paper;
-    const rules = { "page-has-heading-one": { enabled: isPage } };
-    const { violations } = await axe.run({ iframes: false, rules });
-    document.documentElement.style.background = "";
-    return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
-  }, { isPage, paper });
-}
-
 const fits = (frame: Frame) =>
   frame.evaluate(() => ({
     sideways: document.documentElement.scrollWidth <= window.innerWidth,
@@ -57,19 +38,19 @@ const fits = (frame: Frame) =>
 describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
   it("axe finds nothing in the page or in any state of the frame", async () => {
     await arrive({ colorScheme });
-    expect(await complaints(ada.page.mainFrame())).toEqual([]);
+    expect(await complaints(ada.page)).toEqual([]);
     await ada.show();
-    expect(await complaints(ada.page.mainFrame())).toEqual([]);
-    expect(await complaints(ada.frame)).toEqual([]);
+    expect(await complaints(ada.page)).toEqual([]);
+    expect(await complaints(ada.page, ada.frame)).toEqual([]);
     await ada.in("show-cvv").click();
     await ada.in("cvv").waitFor();
-    expect(await complaints(ada.frame)).toEqual([]);
+    expect(await complaints(ada.page, ada.frame)).toEqual([]);
     await ada.in("hide").click();
     await ada.in("show").waitFor();
-    expect(await complaints(ada.frame)).toEqual([]);
+    expect(await complaints(ada.page, ada.frame)).toEqual([]);
     await ada.by("close-card").click();
     await ada.mount({ token: "cvt_test_spent" }, "error");
-    expect(await complaints(ada.frame)).toEqual([]);
+    expect(await complaints(ada.page, ada.frame)).toEqual([]);
   });
 
   it.each([

@@ -1,0 +1,26 @@
+/** What axe has against a document. */
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import type { Frame, Page } from "playwright-core";
+
+const SCRIPT = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Its own rules, each with the first element that breaks it. */
+export async function complaints(page: Page, frame: Frame = page.mainFrame()): Promise<string[]> {
+  await frame.evaluate(SCRIPT);
+  const isPage = frame === page.mainFrame();
+  const paper = await page.evaluate(() => getComputedStyle(document.querySelector(".stage") as Element).backgroundColor);
+  return frame.evaluate(
+    async ({ isPage, paper }) => {
+      const { axe } = window as unknown as { axe: { run(options: object): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } };
+      // axe cannot reach from one site into another, so each document is asked by itself. It does not see
+      // the page through the transparent frame, and the one heading that a page must have is the page's.
+      if (!isPage) document.documentElement.style.background = paper;
+      const rules = { "page-has-heading-one": { enabled: isPage } };
+      const { violations } = await axe.run({ iframes: false, rules });
+      document.documentElement.style.background = "";
+      return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+    },
+    { isPage, paper },
+  );
+}
