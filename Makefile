@@ -19,7 +19,7 @@ setup: ## Install what the tests need (packages of Debian, Node and Python, carg
 	scripts/setup.sh
 
 .PHONY: test
-test: setup check unit e2e docs canary ## Install what is needed, then run every check and test
+test: setup check unit e2e docs conformance canary ## Install what is needed, then run every check and test
 
 .PHONY: check
 check: ## Formatting, lints, dependency rules, generated files
@@ -29,6 +29,7 @@ check: ## Formatting, lints, dependency rules, generated files
 	cargo-deny --locked check bans licenses sources
 	cd web && npm run check
 	scripts/fresh.sh
+	scripts/compatibility.py
 
 .PHONY: unit
 unit: ## All Rust tests, kill -9 under load among them

@@ -8,4 +8,5 @@ mod command_line;
 mod crash;
 mod http;
 mod seeds;
+mod webhooks;
 mod world;
