@@ -24,12 +24,15 @@ use crate::serve::{Running, StopSignal};
 
 const MERCHANT: &str = "mer_demo";
 const EMBED: &str = "emb_demo";
+/// The phone app's id: an embed that no page may frame.
+const APP: &str = "emb_demo_app";
 const API_KEY: &str = "cvk_test_demo-keysecure-everyone-knows-this-key";
 const API_SECRET: &str = "demo-secret-everyone-knows-this!";
 const EQUALS_API_KEY: &str = "cvk_test_demo-equals-everyone-knows-this-key";
 const EQUALS_API_SECRET: &str = "demo-secret-everyone-knows-that!";
 const MFA_MERCHANT: &str = "mer_demo_mfa";
 const MFA_EMBED: &str = "emb_demo_mfa";
+const MFA_APP: &str = "emb_demo_mfa_app";
 const MFA_EQUALS_API_KEY: &str = "cvk_test_demo-mfa-everyone-knows-this-key";
 const MFA_API_SECRET: &str = "demo-secret-everyone-knows-mfa!!";
 const MFA_CARD: &str = "c0ffee00-0000-4000-8000-000000000101";
@@ -235,7 +238,7 @@ async fn ready(house: &Deployment, shop_url: String) -> anyhow::Result<Ready> {
 async fn shop(house: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
     let open = Programme {
         embed: EMBED.to_owned(),
-        app: None,
+        app: Some(APP.to_owned()),
         keysecure_key: Some(API_KEY.to_owned()),
         equals_api_key: EQUALS_API_KEY.to_owned(),
         totp_secret: None,
@@ -243,7 +246,7 @@ async fn shop(house: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
     };
     let protected = Programme {
         embed: MFA_EMBED.to_owned(),
-        app: None,
+        app: Some(MFA_APP.to_owned()),
         keysecure_key: None,
         equals_api_key: MFA_EQUALS_API_KEY.to_owned(),
         totp_secret: Some(MFA_TOTP_SECRET.to_owned()),

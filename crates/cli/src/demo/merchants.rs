@@ -11,8 +11,8 @@ use cardveil_seal::{Secret, totp};
 
 use super::samples::{PROTECTED, SAMPLES, Sample};
 use super::{
-    API_KEY, API_SECRET, EMBED, EQUALS_API_KEY, EQUALS_API_SECRET, MERCHANT, MFA_API_SECRET,
-    MFA_EMBED, MFA_EQUALS_API_KEY, MFA_MERCHANT, MFA_TOTP, PERSON,
+    API_KEY, API_SECRET, APP, EMBED, EQUALS_API_KEY, EQUALS_API_SECRET, MERCHANT, MFA_API_SECRET,
+    MFA_APP, MFA_EMBED, MFA_EQUALS_API_KEY, MFA_MERCHANT, MFA_TOTP, PERSON,
 };
 use crate::deployment::Deployment;
 
@@ -23,6 +23,8 @@ struct Partner<'a> {
     mfa: MfaPolicy,
     /// What its page frames cards with.
     embed: &'static str,
+    /// Its phone app: an embed that no page may frame.
+    app: &'static str,
     /// Api-Keys with their secrets.
     keys: &'a [(&'static str, &'static str)],
     cards: &'a [Sample],
@@ -35,6 +37,7 @@ pub(super) async fn fill(house: &Deployment, origins: &[String]) -> anyhow::Resu
         name: "Saltmarsh",
         mfa: MfaPolicy::default(),
         embed: EMBED,
+        app: APP,
         keys: &[(API_KEY, API_SECRET), (EQUALS_API_KEY, EQUALS_API_SECRET)],
         cards: &SAMPLES,
     };
@@ -48,6 +51,7 @@ pub(super) async fn fill(house: &Deployment, origins: &[String]) -> anyhow::Resu
             ..MfaPolicy::default()
         },
         embed: MFA_EMBED,
+        app: MFA_APP,
         keys: &[(MFA_EQUALS_API_KEY, MFA_API_SECRET)],
         cards: &[PROTECTED],
     };
@@ -82,7 +86,9 @@ impl Partner<'_> {
                 changes.push(house.service.card_change(card, &source)?);
             }
         }
-        changes.push(embed_change(house, &merchant, self.embed, origins).await?);
+        for (id, origins) in [(self.embed, origins), (self.app, &[])] {
+            changes.push(embed_change(house, &merchant, id, origins).await?);
+        }
         let done = house.store.change(changes).await?;
         done.into_iter().collect::<Result<(), _>>()?;
         if known.is_some() {
