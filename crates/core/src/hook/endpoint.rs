@@ -46,6 +46,13 @@ impl Endpoint {
         if url.fragment().is_some() {
             return Err(InvalidEndpoint::Fragment);
         }
+        // What is kept is the normalised form, which may be longer; it must be read again as it is.
+        if url.as_str().len() > URL_MAX {
+            return Err(InvalidEndpoint::TooLong);
+        }
+        if url::Url::parse(url.as_str()).as_ref() != Ok(&url) {
+            return Err(InvalidEndpoint::Form);
+        }
         Ok(Self(url))
     }
 
@@ -112,6 +119,27 @@ mod tests {
             ("https://a.example/#f".into(), InvalidEndpoint::Fragment),
         ] {
             assert_eq!(Endpoint::parse(&text), Err(why), "{text}");
+        }
+    }
+
+    /// A row that could be written and not read would stop all that its merchant is told of.
+    #[test]
+    fn what_is_taken_is_read_again_as_it_is_kept() {
+        let grown = format!("https://a.example/{}", "é".repeat(200));
+        assert!(grown.chars().count() < URL_MAX);
+        assert_eq!(Endpoint::parse(&grown), Err(InvalidEndpoint::TooLong));
+        let kept = Endpoint::parse("https://A.example:443/a/../é b").unwrap();
+        assert_eq!(Endpoint::parse(kept.as_str()), Ok(kept));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_taken_is_read_again_as_it_is_kept(rest in "\\PC{0,600}") {
+            for head in ["https://", "https://a.example/", "http://a.example/?"] {
+                if let Ok(kept) = Endpoint::parse(&format!("{head}{rest}")) {
+                    proptest::prop_assert_eq!(Endpoint::parse(kept.as_str()), Ok(kept));
+                }
+            }
         }
     }
 
