@@ -19,7 +19,7 @@ setup: ## Install what the tests need (packages of Debian, Node and Python, carg
 	scripts/setup.sh
 
 .PHONY: test
-test: setup check unit e2e docs canary ## Install what is needed, then run every check and test
+test: setup check unit e2e docs conformance canary ## Install what is needed, then run every check and test
 
 .PHONY: check
 check: ## Formatting, lints, dependency rules, generated files

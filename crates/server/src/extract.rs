@@ -1,5 +1,7 @@
 //! Reading what strangers send: bounded, exactly once, and without repeating it in an answer.
 
+use std::ops::RangeInclusive;
+
 use axum::extract::Path;
 use axum::extract::Request;
 use axum::extract::rejection::PathRejection;
@@ -98,6 +100,9 @@ pub(crate) fn path(parameter: Result<Path<String>, PathRejection>) -> Option<Str
     parameter.ok().map(|Path(text)| text)
 }
 
+/// How far into a list a caller may skip.
+pub(crate) const OFFSET_MAX: usize = 999_999_999;
+
 /// Query parameters, each at most once.
 pub(crate) struct Query(Vec<(String, String)>);
 
@@ -114,6 +119,26 @@ impl Query {
     /// The parameter's value; empty counts as left out.
     pub(crate) fn one(&self, name: &str) -> Result<Option<&str>, Problem> {
         Ok(self.given(name)?.filter(|value| !value.is_empty()))
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        bounds: RangeInclusive<usize>,
+    ) -> Result<Option<usize>, Problem> {
+        let Some(text) = self.one(name)? else {
+            return Ok(None);
+        };
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let parsed = text.parse().ok().filter(|n| digits && bounds.contains(n));
+        parsed.map(Some).ok_or_else(|| {
+            let (least, most) = (bounds.start(), bounds.end());
+            Problem::invalid(
+                name,
+                &format!("must be a whole number from {least} to {most}"),
+            )
+        })
     }
 
     /// The parameter's value, as it is.

@@ -27,8 +27,6 @@ use crate::{App, Shared};
 
 /// How many characters Equals' `name` has at most.
 const NAME_CHARS_MAX: usize = 21;
-const LIMIT_MAX: usize = 1_000;
-const LIMIT_DEFAULT: usize = 100;
 const SEARCH_CHARS_MAX: usize = 64;
 const DAY_MS: i64 = 86_400_000;
 
@@ -158,7 +156,10 @@ struct CardUpdate {
 #[derive(Deserialize, ToSchema)]
 struct CardTransition {
     /// `ACTIVE`, `SUSPENDED`, `REPLACED`, `TERMINATED` or `UNACTIVATED`.
-    #[schema(example = "SUSPENDED")]
+    #[schema(
+        pattern = "^(UNACTIVATED|ACTIVE|REPLACED|SUSPENDED|TERMINATED)$",
+        example = "SUSPENDED"
+    )]
     state: String,
     /// 1 to 255 printable characters, without a card number.
     #[schema(max_length = 255, example = "Lost by its holder")]
@@ -171,19 +172,20 @@ struct CardTransition {
     params(
         ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
         ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
-        ("state" = Option<String>, Query, description = "A comma-separated list of `UNACTIVATED`, `ACTIVE`, `REPLACED`, `SUSPENDED`, `TERMINATED`.", example = "ACTIVE,SUSPENDED"),
-        ("orderBy" = Option<String>, Query, description = "By creation: `asc` (default) or `desc`.", example = "desc"),
+        ("state" = Option<String>, Query, pattern = "^((UNACTIVATED|ACTIVE|REPLACED|SUSPENDED|TERMINATED)(,(UNACTIVATED|ACTIVE|REPLACED|SUSPENDED|TERMINATED))*)?$", description = "A comma-separated list of `UNACTIVATED`, `ACTIVE`, `REPLACED`, `SUSPENDED`, `TERMINATED`.", example = "ACTIVE,SUSPENDED"),
+        ("orderBy" = Option<String>, Query, pattern = "^(asc|desc)?$", description = "By creation: `asc` (default) or `desc`.", example = "desc"),
         ("startDate" = Option<String>, Query, description = "Created then or later: a date (from its first moment, UTC) or an RFC 3339 time.", example = "2026-01-01"),
         ("endDate" = Option<String>, Query, description = "Created then or earlier: a date (to its last moment, UTC) or an RFC 3339 time.", example = "2026-12-31"),
         ("search" = Option<String>, Query, max_length = 64, description = "Part of the name, or the last four digits.", example = "1111"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many; 100 by default.", example = 100),
-        ("offset" = Option<u32>, Query, minimum = 0, description = "Skip so many.", example = 0),
+        ("offset" = Option<u32>, Query, minimum = 0, maximum = 999_999_999, description = "Skip so many.", example = 0),
     ),
     responses(
         (status = 200, description = "OK", body = EqualsCards),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: the text cannot be an account's", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
@@ -460,32 +462,11 @@ fn paging(query: &Query) -> Result<Paging, Problem> {
         Some("desc") => Order::NewestFirst,
         Some(_) => return Err(Problem::invalid("orderBy", "must be asc or desc")),
     };
+    let (limit, offset) = super::page(query)?;
     Ok(Paging {
         order,
         after: None,
-        offset: number(query, "offset", 0)?.unwrap_or(0),
-        limit: limit(query)?,
+        offset,
+        limit,
     })
-}
-
-/// 1 to 1000; 100 when left out.
-pub(crate) fn limit(query: &Query) -> Result<usize, Problem> {
-    let limit = number(query, "limit", 1)?.unwrap_or(LIMIT_DEFAULT);
-    if limit > LIMIT_MAX {
-        return Err(Problem::invalid("limit", "must be 1 to 1000"));
-    }
-    Ok(limit)
-}
-
-/// Up to nine digits.
-fn number(query: &Query, name: &str, least: usize) -> Result<Option<usize>, Problem> {
-    let Some(text) = query.one(name)? else {
-        return Ok(None);
-    };
-    let digits = text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = digits.then(|| text.parse().ok()).flatten();
-    number
-        .filter(|number| *number >= least)
-        .map(Some)
-        .ok_or_else(|| Problem::invalid(name, "must be a whole number in its range"))
 }

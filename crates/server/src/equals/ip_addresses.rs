@@ -95,7 +95,7 @@ impl IpAddress {
     get, path = "/v2/ipaddresses", tag = "Equals Money",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "At most so many rows; 100 when left out."),
-        ("offset" = Option<u32>, Query, description = "Skip so many; 0 when left out."),
+        ("offset" = Option<u32>, Query, minimum = 0, maximum = 999_999_999, description = "Skip so many; 0 when left out."),
     ),
     responses(
         (status = 200, description = "OK", body = IpAddresses),
@@ -111,11 +111,7 @@ pub(super) async fn list_ip_addresses(
     RawQuery(query): RawQuery,
 ) -> Result<Json<IpAddresses>, Problem> {
     let query = Query::parse(query.as_deref());
-    let limit = number(&query, "limit")?.unwrap_or(100);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Problem::invalid("limit", "must be 1 to 1000"));
-    }
-    let offset = number(&query, "offset")?.unwrap_or(0);
+    let (limit, offset) = super::page(&query)?;
     // The list came with the admission, so this is what the call was let in by.
     let credential = &admitted.caller.credential;
     let networks = credential.allowed_ips.networks();
@@ -221,19 +217,5 @@ fn problem_of(refusal: Refusal) -> Problem {
             "You call from this address and would shut yourself out. Add another that holds it first."
                 .to_owned(),
         ),
-    }
-}
-
-fn number(query: &Query, name: &str) -> Result<Option<usize>, Problem> {
-    let digits = |text: &str| {
-        let plain = text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| text.parse().ok()).flatten()
-    };
-    match query.one(name)? {
-        None => Ok(None),
-        Some(text) => match digits(text) {
-            Some(number) => Ok(Some(number)),
-            None => Err(Problem::invalid(name, "must be a whole number")),
-        },
     }
 }

@@ -28,19 +28,20 @@ use crate::problem::{Code, Problem};
 }))]
 struct NewSession {
     /// The ID of the account to work with.
-    #[schema(required)]
+    #[schema(required, value_type = String)]
     account_id: Option<String>,
     /// The ID of the person who proves the factor: the cardholder.
-    #[schema(required, format = "uuid")]
+    #[schema(required, value_type = String, format = "uuid")]
     person_id: Option<String>,
     /// The ID of the card that the access token will be for.
-    #[schema(required, format = "uuid")]
+    #[schema(required, value_type = String, format = "uuid")]
     card_id: Option<String>,
     /// The operation that the access token will be for: `VIEW_CARD` (default) or
     /// `ADD_CARD_TO_WALLET`.
+    #[schema(pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET)$")]
     operation_name: Option<String>,
     /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers.
-    #[schema(required)]
+    #[schema(required, value_type = String, pattern = "^(TOTP|OTP)$")]
     factor: Option<String>,
 }
 

@@ -27,7 +27,7 @@ use utoipa_axum::routes;
 
 pub(crate) use mfa::session_problem;
 
-use crate::extract::{self, Header, Query};
+use crate::extract::{self, Header, OFFSET_MAX, Query};
 use crate::guard::{Admitted, Call};
 use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
@@ -72,7 +72,7 @@ struct AccessToken {
         ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
         ("sessionId" = Option<String>, Query, description = "The MFA session id, where the policy asks for a second factor; or your own reference, where it is delegated to you.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb"),
         ("token" = Option<String>, Query, description = "The security token e.g. MFA code.", example = "123456"),
-        ("operationName" = Option<String>, Query, description = "The operation for which a client token is requested: `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.", example = "VIEW_CARD"),
+        ("operationName" = Option<String>, Query, pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET)?$", description = "The operation for which a client token is requested: `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.", example = "VIEW_CARD"),
     ),
     responses(
         (status = 200, description = "OK", body = AccessToken),
@@ -138,6 +138,14 @@ fn account(query: &Query) -> Result<AccountId, Problem> {
         .given("accountId")?
         .ok_or_else(|| Problem::invalid("accountId", "required"))?;
     AccountId::parse(text).map_err(|_| Problem::new(Code::NotFound))
+}
+
+/// Which page of a list: `limit`, 1 to 1000 and 100 by default, and `offset` (Equals,
+/// get-card-details).
+fn page(query: &Query) -> Result<(usize, usize), Problem> {
+    let limit = query.number("limit", 1..=1_000)?.unwrap_or(100);
+    let offset = query.number("offset", 0..=OFFSET_MAX)?.unwrap_or(0);
+    Ok((limit, offset))
 }
 
 /// What an issue's refusal is to callers who get problems.

@@ -89,13 +89,14 @@ impl From<ListedToken> for TokenRow {
         ("deviceId" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{0,64}$", description = "The wallet's name for the device.", example = "device-1"),
         ("search" = Option<String>, Query, pattern = "^([0-9]{4}(,[0-9]{4})*)?$", description = "The last four digits of cards.", example = "1111"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many; 100 when left out."),
-        ("offset" = Option<u32>, Query, minimum = 0, description = "Leave out so many; 0 when left out."),
+        ("offset" = Option<u32>, Query, minimum = 0, maximum = 999_999_999, description = "Leave out so many; 0 when left out."),
     ),
     responses(
         (status = 200, description = "OK", body = TokenRows),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: the text cannot be an account's", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
@@ -136,10 +137,11 @@ async fn find_tokens(
             .map_err(|_| Problem::invalid("deviceId", "must be 1 to 64 letters, digits, _ or -"))?,
         ..WalletFilter::default()
     };
+    let (limit, offset) = super::page(&query)?;
     let page = WalletPage {
         after: None,
-        offset: number(&query, "offset", 0..=u32::MAX)?.unwrap_or(0),
-        limit: number(&query, "limit", 1..=1_000)?.unwrap_or(100),
+        offset,
+        limit,
     };
     let list = app
         .service
@@ -482,28 +484,4 @@ fn renamed<T>(
         (Some(_), Some(_)) => Err(Problem::invalid(guide, "given by its other name too")),
         (given, None) | (None, given) => Ok(given),
     }
-}
-
-/// A whole number within bounds.
-pub(crate) fn number(
-    query: &Query,
-    name: &str,
-    bounds: std::ops::RangeInclusive<u32>,
-) -> Result<Option<usize>, Problem> {
-    let Some(text) = query.one(name)? else {
-        return Ok(None);
-    };
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let parsed = text
-        .parse::<u32>()
-        .ok()
-        .filter(|n| digits && bounds.contains(n));
-    if let Some(Ok(number)) = parsed.map(usize::try_from) {
-        return Ok(Some(number));
-    }
-    let (least, most) = (bounds.start(), bounds.end());
-    Err(Problem::invalid(
-        name,
-        &format!("must be a whole number from {least} to {most}"),
-    ))
 }

@@ -55,6 +55,7 @@ struct NewWebhook {
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     account_id: Option<String>,
     /// The event type by its name. Either this or `webhookEventTypeId`.
+    #[schema(pattern = "^(CardStateUpdated|DigitalWalletTokenTransition|MfaCode|RevealConflict)$")]
     webhook_event_type_name: Option<String>,
     /// The event type by its id.
     webhook_event_type_id: Option<String>,
@@ -82,6 +83,7 @@ struct WebhookChange {
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,64}$")]
     account_id: Option<Option<String>>,
     /// The event type by its name.
+    #[schema(pattern = "^(CardStateUpdated|DigitalWalletTokenTransition|MfaCode|RevealConflict)$")]
     webhook_event_type_name: Option<String>,
     /// The event type by its id.
     webhook_event_type_id: Option<String>,
@@ -215,7 +217,7 @@ async fn create(
     get, path = "/v2/webhooks", tag = "Equals Money", operation_id = "listWebhooks",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "How many; 100 by default."),
-        ("offset" = Option<u32>, Query, description = "After how many; 0 by default."),
+        ("offset" = Option<u32>, Query, minimum = 0, maximum = 999_999_999, description = "After how many; 0 by default."),
     ),
     responses(
         (status = 200, description = "The webhooks.", body = Webhooks),
@@ -231,7 +233,7 @@ async fn list(
     Extension(admitted): Extension<Arc<Admitted>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Webhooks>, Problem> {
-    let (limit, offset) = page(query.as_deref())?;
+    let (limit, offset) = super::page(&Query::parse(query.as_deref()))?;
     let all = webhooks::all(&app, &admitted, Form::Equals).await?;
     let rows = all.iter().skip(offset).take(limit).map(Webhook::from);
     Ok(Json(Webhooks {
@@ -352,7 +354,7 @@ async fn remove(
     get, path = "/v2/webhooks/event-types", tag = "Equals Money", operation_id = "listWebhookEventTypes",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "How many; 100 by default."),
-        ("offset" = Option<u32>, Query, description = "After how many; 0 by default."),
+        ("offset" = Option<u32>, Query, minimum = 0, maximum = 999_999_999, description = "After how many; 0 by default."),
     ),
     responses(
         (status = 200, description = "The event types.", body = EventTypes),
@@ -364,7 +366,7 @@ async fn remove(
     )
 )]
 async fn event_types(RawQuery(query): RawQuery) -> Result<Json<EventTypes>, Problem> {
-    let (limit, offset) = page(query.as_deref())?;
+    let (limit, offset) = super::page(&Query::parse(query.as_deref()))?;
     let rows = EventType::ALL.iter().skip(offset).take(limit);
     Ok(Json(EventTypes {
         count: EventType::ALL.len(),
@@ -429,21 +431,4 @@ fn authorization(text: &str) -> Result<Secret, Problem> {
 fn account(text: &str) -> Result<AccountId, Problem> {
     AccountId::parse(text)
         .map_err(|_| Problem::invalid("accountId", "must be 1 to 64 letters, digits, _ or -"))
-}
-
-/// EM: get-card-details: `limit` 1 to 1000, 100 by default, and `offset`.
-fn page(query: Option<&str>) -> Result<(usize, usize), Problem> {
-    let query = Query::parse(query);
-    let number = |name: &str, default: usize| match query.one(name)? {
-        None => Ok(default),
-        Some(text) => text
-            .parse()
-            .map_err(|_| Problem::invalid(name, "must be a number")),
-    };
-    let (limit, offset) = (number("limit", 100)?, number("offset", 0)?);
-    if (1..=1_000).contains(&limit) {
-        Ok((limit, offset))
-    } else {
-        Err(Problem::invalid("limit", "must be 1 to 1000"))
-    }
 }

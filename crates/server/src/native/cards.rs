@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::Shared;
-use crate::equals::cards::{invalid, limit, parse_reason, refused};
+use crate::equals::cards::{invalid, parse_reason, refused};
 use crate::extract::{self, Query};
 use crate::guard::Admitted;
 use crate::problem::{Code, Problem};
@@ -100,7 +100,10 @@ struct CardPatch {
 #[serde(deny_unknown_fields)]
 struct NewTransition {
     /// `active`, `suspended`, `replaced` or `terminated`.
-    #[schema(example = "suspended")]
+    #[schema(
+        pattern = "^(pending|unactivated|active|suspended|replaced|terminated|failed)$",
+        example = "suspended"
+    )]
     state: String,
     /// 1 to 255 printable characters, without a card number.
     #[schema(max_length = 255, example = "Lost by its holder")]
@@ -111,10 +114,10 @@ struct NewTransition {
 #[utoipa::path(
     get, path = "/v1/cards", tag = "Native", operation_id = "listNativeCards",
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many; 100 by default.", example = 100),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 when left out.", example = 20),
         ("after" = Option<String>, Query, description = "`next` of the page before. Give the same filters and order with it."),
-        ("order" = Option<String>, Query, description = "By creation: `asc` (default) or `desc`.", example = "desc"),
-        ("state" = Option<String>, Query, description = "A comma-separated list of states.", example = "active,suspended"),
+        ("order" = Option<String>, Query, pattern = "^(asc|desc)?$", description = "By creation: `asc` (default) or `desc`.", example = "desc"),
+        ("state" = Option<String>, Query, pattern = "^((pending|unactivated|active|suspended|replaced|terminated|failed)(,(pending|unactivated|active|suspended|replaced|terminated|failed))*)?$", description = "A comma-separated list of states.", example = "active,suspended"),
         ("account_id" = Option<String>, Query, description = "Of this account.", example = "F50091"),
         ("person_id" = Option<String>, Query, format = "uuid", description = "Of this person.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
         ("search" = Option<String>, Query, max_length = 64, description = "Part of the label, or the last four digits.", example = "1111"),
@@ -143,7 +146,7 @@ async fn list(
         order,
         after: query.one("after")?.map(cursor).transpose()?,
         offset: 0,
-        limit: limit(&query)?,
+        limit: query.number("limit", 1..=100)?.unwrap_or(20),
     };
     let filter = filter(&query)?;
     let caller = &admitted.caller;
@@ -292,7 +295,7 @@ fn filter(query: &Query) -> Result<CardFilter, Problem> {
     let account = query.one("account_id")?.map(AccountId::parse).transpose();
     let account = account
         .map_err(|_| Problem::invalid("account_id", "must be 1 to 64 letters, digits, _ or -"))?;
-    let person = query.one("person_id")?.map(PersonId::parse).transpose();
+    let person = query.given("person_id")?.map(PersonId::parse).transpose();
     let search = query.one("search")?;
     if search.is_some_and(|text| text.chars().count() > 64) {
         return Err(Problem::invalid("search", "must be at most 64 characters"));

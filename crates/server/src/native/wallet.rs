@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::equals::wallet::{list, number, problem_of};
+use crate::equals::wallet::{list, problem_of};
 use crate::extract::{self, Query};
 use crate::guard::Admitted;
 use crate::problem::{Code, Problem};
@@ -117,7 +117,7 @@ async fn list_tokens(
     RawQuery(query): RawQuery,
 ) -> Result<Json<WalletTokenPage>, Problem> {
     let query = Query::parse(query.as_deref());
-    let limit = number(&query, "limit", 1..=100)?.unwrap_or(20);
+    let limit = query.number("limit", 1..=100)?.unwrap_or(20);
     let after = query.one("after")?.map(WalletTokenId::parse).transpose();
     let page = WalletPage {
         after: after.map_err(|_| Problem::invalid("after", "must be the next of a page"))?,
@@ -143,7 +143,7 @@ async fn list_tokens(
 }
 
 fn filter(query: &Query) -> Result<WalletFilter, Problem> {
-    let card = query.one("card_id")?.map(CardId::parse).transpose();
+    let card = query.given("card_id")?.map(CardId::parse).transpose();
     let device_id = query.one("device_id")?.map(DeviceId::parse).transpose();
     Ok(WalletFilter {
         card: card.map_err(|_| Problem::invalid("card_id", "must be a UUID"))?,

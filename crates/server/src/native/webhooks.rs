@@ -26,6 +26,7 @@ use crate::Shared;
 use crate::extract::{self, Query};
 use crate::guard::Admitted;
 use crate::problem::Problem;
+use crate::schema::TopicSet;
 use crate::surface::{Permission, Surface};
 use crate::webhooks::{self, endpoint, own, present};
 
@@ -45,7 +46,7 @@ struct NewWebhook {
     #[schema(format = "uri", max_length = 512)]
     url: String,
     /// What it is told of: `card.state`, `wallet_token.state`, `reveal.conflict`, `mfa.code`.
-    #[schema(min_items = 1, max_items = 4)]
+    #[schema(value_type = TopicSet)]
     topics: Vec<String>,
     /// Only of this account's cards.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
@@ -66,7 +67,7 @@ struct WebhookChange {
     #[schema(format = "uri", max_length = 512)]
     url: Option<String>,
     /// What it is told of.
-    #[schema(min_items = 1, max_items = 4)]
+    #[schema(value_type = Option<TopicSet>)]
     topics: Option<Vec<String>>,
     /// Only of this account's cards; null for all.
     #[serde(default, deserialize_with = "present")]
@@ -98,9 +99,10 @@ struct Webhook {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Webhooks)]
 struct Webhooks {
-    data: Vec<Webhook>,
-    /// Give it as `cursor` for the next page; null at the end.
-    next_cursor: Option<String>,
+    /// Those of this page, by their ids.
+    webhooks: Vec<Webhook>,
+    /// Give it as `after` for the next page; null at the end.
+    next: Option<String>,
 }
 
 impl From<&Subscription> for Webhook {
@@ -164,7 +166,7 @@ async fn create(
     get, path = "/v1/webhooks", tag = "Native", operation_id = "webhooks",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "How many; 20 by default."),
-        ("cursor" = Option<String>, Query, format = "uuid", description = "The `next_cursor` of the page before."),
+        ("after" = Option<String>, Query, description = "The `next` of the page before."),
     ),
     responses(
         (status = 200, description = "A page of the webhooks.", body = Webhooks),
@@ -181,26 +183,18 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Webhooks>, Problem> {
     let query = Query::parse(query.as_deref());
-    let limit = match query.one("limit")? {
-        None => 20,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=100_usize).contains(limit))
-            .ok_or_else(|| Problem::invalid("limit", "must be 1 to 100"))?,
-    };
-    let wrong = |_| Problem::invalid("cursor", "must be a next_cursor");
-    let cursor = query.one("cursor")?.map(SubscriptionId::parse).transpose();
+    let limit = query.number("limit", 1..=100)?.unwrap_or(20);
+    let after = query.one("after")?.map(SubscriptionId::parse).transpose();
+    let after = after.map_err(|_| Problem::invalid("after", "must be the next of a page"))?;
     let mut all = webhooks::all(&app, &admitted, Form::Standard).await?;
-    // By id, so that a cursor stays good when what it names is removed.
+    // By id, so that a place stays good when what it names is removed.
     all.sort_by_key(|known| known.id);
-    let cursor = cursor.map_err(wrong)?;
-    let mut rest = all.iter().filter(|known| Some(known.id) > cursor);
-    let data: Vec<_> = rest.by_ref().take(limit).map(Webhook::from).collect();
+    let mut rest = all.iter().filter(|known| Some(known.id) > after);
+    let webhooks: Vec<_> = rest.by_ref().take(limit).map(Webhook::from).collect();
     let more = rest.next().is_some();
     Ok(Json(Webhooks {
-        next_cursor: data.last().filter(|_| more).map(|last| last.id.clone()),
-        data,
+        next: webhooks.last().filter(|_| more).map(|last| last.id.clone()),
+        webhooks,
     }))
 }
 

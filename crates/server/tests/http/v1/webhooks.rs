@@ -114,22 +114,22 @@ async fn pages_go_on_where_the_last_one_ended() {
     for expected in [2, 2, 1] {
         let from = cursor
             .as_str()
-            .map(|c| format!("&cursor={c}"))
+            .map(|c| format!("&after={c}"))
             .unwrap_or_default();
         let path = format!("/v1/webhooks?limit=2{from}");
         let page = call(&world, KEY, Method::GET, &path, None).await.json();
-        let data = page["data"].as_array().unwrap().clone();
+        let data = page["webhooks"].as_array().unwrap().clone();
         assert_eq!(data.len(), expected);
         seen.extend(
             data.iter()
                 .map(|row| row["id"].as_str().unwrap().to_owned()),
         );
-        cursor = page["next_cursor"].clone();
+        cursor = page["next"].clone();
     }
     assert_eq!(cursor, Value::Null);
     seen.dedup();
     assert_eq!(seen.len(), 5);
-    for query in ["limit=0", "limit=101", "cursor=x"] {
+    for query in ["limit=0", "limit=101", "after=x"] {
         let path = format!("/v1/webhooks?{query}");
         let answer = call(&world, KEY, Method::GET, &path, None).await;
         assert_eq!(answer.status, 400, "{query}");
