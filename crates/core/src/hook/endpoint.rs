@@ -16,7 +16,7 @@ pub struct Endpoint(url::Url);
 /// Why a text is not an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// Longer than [`URL_MAX`].
+    /// Longer than 512 characters, as it was given or as it is kept.
     #[error("must be at most 512 characters")]
     TooLong,
     /// Not an absolute URL with a host.
