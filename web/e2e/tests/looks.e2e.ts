@@ -113,14 +113,14 @@ it("can be done by keyboard alone, and the focus comes out again", async () => {
   await press("Tab");
   expect(await focused()).toContain("cardveil-hide");
   await press("Tab");
-  expect((await focused())[0]).toBe("close-card");
+  expect((await focused())[0]).toBe("add-to-wallet");
   await press("Shift+Tab");
   expect(await focused()).toContain("cardveil-hide");
   await press("Enter");
   await ada.in("show").waitFor();
   expect(await focused()).toContain("cardveil-show");
   await press("Tab");
-  expect((await focused())[0]).toBe("close-card");
+  expect((await focused())[0]).toBe("add-to-wallet");
 });
 
 it("tells a screen reader what happened, and digits only where they are looked for", async () => {
