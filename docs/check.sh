@@ -6,6 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(realpath "${CARDVEIL_BIN:-target/release/cardveil}")
+# The program takes its settings from variables of this prefix, and refuses one that it does not know.
+unset CARDVEIL_BIN
 work=$(mktemp -d "${TMPDIR:-/tmp}/cardveil-docs-XXXXXX")
 demo=
 trap '[ -z "$demo" ] || { kill "$demo"; wait "$demo"; } 2>/dev/null || true; rm -rf "$work"' EXIT
