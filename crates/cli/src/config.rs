@@ -1,6 +1,8 @@
 //! The configuration: a TOML file and `CARDVEIL_` variables over it. Unknown keys are errors. No
 //! secret is in it: the root key is a path.
 
+mod fonts;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use cardveil_core::card::Environment;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::fonts::Font;
 use crate::print::hinted;
 
 /// A deployment's configuration. See `docs/configuration.md`.
@@ -36,6 +39,9 @@ pub(crate) struct Config {
     pub(crate) issuer: Issuer,
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
+    /// The fonts that frames may show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fonts: Vec<Font>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,6 +214,7 @@ impl Config {
             timestamp: Timestamp::default(),
             issuer: Issuer::default(),
             webhooks: Webhooks::default(),
+            fonts: Vec::new(),
         }
     }
 
@@ -297,6 +304,9 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        for font in &mut self.fonts {
+            font.file = base.join(&font.file);
+        }
         self
     }
 
@@ -310,8 +320,8 @@ impl Config {
     }
 
     /// For the server.
-    pub(crate) fn settings(&self) -> cardveil_server::Settings {
-        cardveil_server::Settings {
+    pub(crate) fn settings(&self) -> anyhow::Result<cardveil_server::Settings> {
+        Ok(cardveil_server::Settings {
             client_origin: self.client.origin.clone(),
             trusted_proxies: self.network.trusted_proxies.clone(),
             timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
@@ -321,7 +331,8 @@ impl Config {
                 client_per_minute: NonZeroU32::new(self.limits.client_per_minute),
                 refused_per_minute: NonZeroU32::new(self.limits.refused_per_minute),
             },
-        }
+            fonts: fonts::read(&self.fonts)?,
+        })
     }
 }
 
@@ -430,6 +441,27 @@ mod tests {
         let config = parse(&fresh_text(), &variables).unwrap();
         assert!(config.webhooks().allow_private);
         assert!(!Config::fresh(Environment::Live).webhooks().allow_private);
+    }
+
+    #[test]
+    fn fonts_are_a_list_with_paths_relative_to_the_file() {
+        let text = format!(
+            "{}\n[[fonts]]\nname = \"inter\"\nfile = \"fonts/inter.woff2\"\nweight = \"100 900\"\n\
+             [[fonts]]\nname = \"inter\"\nfile = \"/etc/inter.woff2\"\nstyle = \"italic\"\n",
+            fresh_text()
+        );
+        let config = parse(&text, &[]).unwrap();
+        assert_eq!(
+            parse(&toml::to_string(&config).unwrap(), &[]).unwrap(),
+            config
+        );
+        let under = config.under(Path::new("/srv"));
+        let files: Vec<_> = under.fonts.iter().map(|font| font.file.as_path()).collect();
+        let expected = ["/srv/fonts/inter.woff2", "/etc/inter.woff2"];
+        assert_eq!(files, expected.map(Path::new));
+        for wrong in ["style = \"oblique\"", "family = \"x\"", "weight = 400"] {
+            assert!(parse(&format!("{text}{wrong}\n"), &[]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) struct Running {
 impl Running {
     /// Binds the listeners and starts the courier and the sweep.
     pub(crate) async fn start(deployment: Deployment) -> anyhow::Result<Self> {
-        let app = App::new(deployment.service.clone(), deployment.config.settings());
+        let app = App::new(deployment.service.clone(), deployment.config.settings()?);
         let (writer, log) = AccessLog::start(Box::new(std::io::stderr()))?;
         let (stop, stopped) = watch::channel(false);
         let mut boot = [0; 4];

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use cardveil_core::Service;
 use ipnet::IpNet;
 
+pub use client::font::{FONT_BYTES_MAX, Font, FontStyle, InvalidFont};
 pub use limit::Limits;
 pub use listener::{Listener, ListenerKind};
 pub use metrics::Metrics;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether webhooks may go over plain HTTP.
     pub plain_webhooks: bool,
+    /// The fonts that frames may show.
+    pub fonts: Vec<Font>,
 }
 
 /// What every handler shares.
@@ -75,12 +78,13 @@ impl App {
     /// Puts it together.
     pub fn new(service: Service, settings: Settings) -> Arc<Self> {
         let limiter = limit::Limiter::new(settings.limits, &service);
+        let frame = client::frame::Assets::new(&settings.fonts);
         Arc::new(Self {
             service,
             settings,
             metrics: Metrics::default(),
             limiter,
-            frame: client::frame::Assets::new(),
+            frame,
         })
     }
 }

@@ -14,12 +14,13 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
+use super::font::{Font, Told};
 use crate::Shared;
 use crate::extract::{self, Header};
 use crate::problem::{Code, Problem};
 
-const SCRIPT: &str = include_str!("../../../../web/dist/frame.js");
-const STYLE: &str = include_str!("../../../../web/dist/frame.css");
+pub(crate) const SCRIPT: &str = include_str!("../../../../web/dist/frame.js");
+pub(crate) const STYLE: &str = include_str!("../../../../web/dist/frame.css");
 
 /// Nothing but a click in the frame may write to the clipboard; nothing else is allowed at all.
 const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=(), camera=(), \
@@ -29,24 +30,44 @@ const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=()
      publickey-credentials-create=(), publickey-credentials-get=(), screen-wake-lock=(), \
      serial=(), storage-access=(), usb=(), window-management=(), xr-spatial-tracking=()";
 
+/// What every frame is served with, besides its policy and what every answer has.
+pub(crate) const HEADERS: [(&str, &str); 7] = [
+    ("content-type", "text/html; charset=utf-8"),
+    ("cross-origin-embedder-policy", "require-corp"),
+    ("cross-origin-resource-policy", "cross-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("integrity-policy", "blocked-destinations=(script)"),
+    ("origin-agent-cluster", "?1"),
+    ("permissions-policy", PERMISSIONS),
+];
+
+/// The integrity value of a script or a style (SRI 3.2; CSP Level 3, 2.3.1).
+pub(crate) fn integrity(text: &str) -> String {
+    let digest = cardveil_core::sha384(text.as_bytes());
+    format!("sha384-{}", BASE64_STANDARD.encode(digest))
+}
+
 /// What is the same in every frame, worked out once.
 pub(crate) struct Assets {
-    script_integrity: String,
-    style_integrity: String,
+    /// The policy, but for who may frame it.
+    pub(crate) policy: String,
 }
 
 impl Assets {
-    pub(crate) fn new() -> Self {
-        let integrity = |text: &str| {
-            format!(
-                "sha384-{}",
-                BASE64_STANDARD.encode(cardveil_core::sha384(text.as_bytes()))
-            )
+    pub(crate) fn new(fonts: &[Font]) -> Self {
+        let fonts = if fonts.is_empty() {
+            ""
+        } else {
+            "font-src 'self'; "
         };
-        Self {
-            script_integrity: integrity(SCRIPT),
-            style_integrity: integrity(STYLE),
-        }
+        let policy = format!(
+            "default-src 'none'; script-src '{}'; style-src '{}'; {fonts}connect-src 'self'; \
+             img-src 'none'; base-uri 'none'; form-action 'none'; object-src 'none'; \
+             require-trusted-types-for 'script'; trusted-types 'none'",
+            integrity(SCRIPT),
+            integrity(STYLE)
+        );
+        Self { policy }
     }
 
     fn policy(&self, embed: &Embed) -> String {
@@ -55,12 +76,7 @@ impl Assets {
         } else {
             embed.origins.join(" ")
         };
-        format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; \
-             img-src 'none'; base-uri 'none'; form-action 'none'; object-src 'none'; \
-             frame-ancestors {ancestors}; require-trusted-types-for 'script'; trusted-types 'none'",
-            self.script_integrity, self.style_integrity
-        )
+        format!("frame-ancestors {ancestors}; {}", self.policy)
     }
 }
 
@@ -70,6 +86,7 @@ struct Config<'a> {
     embed: &'a EmbedId,
     origins: &'a [String],
     copy: Copy,
+    fonts: Vec<Told<'a>>,
 }
 
 #[derive(Serialize)]
@@ -125,18 +142,10 @@ pub(super) async fn frame(
         tracing::error!(embed.id = %embed.id, "an origin of this embed cannot be put into a policy");
         return Err(Problem::new(Code::Unavailable));
     };
-    let mut response = (StatusCode::OK, document(&embed)).into_response();
+    let mut response = (StatusCode::OK, document(&embed, &app.settings.fonts)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    for (name, value) in [
-        ("content-type", "text/html; charset=utf-8"),
-        ("cross-origin-embedder-policy", "require-corp"),
-        ("cross-origin-resource-policy", "cross-origin"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("integrity-policy", "blocked-destinations=(script)"),
-        ("origin-agent-cluster", "?1"),
-        ("permissions-policy", PERMISSIONS),
-    ] {
+    for (name, value) in HEADERS {
         headers.insert(
             HeaderName::from_static(name),
             HeaderValue::from_static(value),
@@ -154,7 +163,7 @@ fn is_plain(origin: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b":/.-[]".contains(&byte))
 }
 
-fn document(embed: &Embed) -> String {
+fn document(embed: &Embed, fonts: &[Font]) -> String {
     let config = Config {
         embed: &embed.id,
         origins: &embed.origins,
@@ -162,6 +171,7 @@ fn document(embed: &Embed) -> String {
             pan: true,
             cvv: embed.copy_cvv,
         },
+        fonts: fonts.iter().map(Font::told).collect(),
     };
     // In a script element only `<` can end the text.
     let config = serde_json::to_string(&config)
@@ -215,7 +225,7 @@ mod tests {
     #[test]
     fn an_embed_without_origins_can_be_framed_by_nobody() {
         let mut embed = sample::embed(1);
-        let assets = Assets::new();
+        let assets = Assets::new(&[]);
         assert!(
             assets
                 .policy(&embed)
@@ -229,6 +239,6 @@ mod tests {
     fn the_config_cannot_end_its_element() {
         let mut embed = sample::embed(1);
         embed.origins = vec!["</script><script>alert(1)".to_owned()];
-        assert_eq!(document(&embed).matches("</script>").count(), 2);
+        assert_eq!(document(&embed, &[]).matches("</script>").count(), 2);
     }
 }

@@ -3,9 +3,10 @@
 //! **Invariant:** whatever is wrong with a token, the answer is the same bytes (P6).
 
 mod events;
+pub(crate) mod font;
 pub(crate) mod frame;
 mod redeem;
-mod script;
+pub(crate) mod script;
 mod wallet;
 
 use cardveil_core::card::Environment;
@@ -22,10 +23,11 @@ pub(crate) fn routes(surface: Surface) -> Surface {
     const FRAME: Permission =
         Permission::Public("an empty frame: it holds nothing until a token is redeemed in it");
     const SCRIPT: Permission = Permission::Public("the SDK: the same public bytes for everyone");
+    const FONT: Permission = Permission::Public("a font that the operator registered");
     surface
         .route(FRAME, routes!(frame::frame))
-        .route(SCRIPT, routes!(script::module))
-        .route(SCRIPT, routes!(script::classic))
+        .route(FONT, routes!(font::font))
+        .route(SCRIPT, routes!(script::script))
         .route(Permission::Holder, routes!(redeem::redeem))
         .route(Permission::Holder, routes!(events::event))
         .route(Permission::Holder, routes!(wallet::eligibility))

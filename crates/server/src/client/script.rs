@@ -1,40 +1,102 @@
-//! The SDK's scripts. Built from `web/`, committed, and the same for everyone.
+//! The scripts that pages load by their address. Built from `web/`, committed, and the same for
+//! everyone.
+//!
+//! Each one is at two addresses: `/sdk/v1/`, which moves with every release of major version 1, and
+//! the exact version's, whose bytes never change.
+//!
+//! To add a script: its line in [`FILES`]. Its routes come from there.
 
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName, HeaderValue};
 
-const MODULE: &str = include_str!("../../../../web/dist/cardveil.js");
-const CLASSIC: &str = include_str!("../../../../web/dist/cardveil.iife.js");
+use crate::problem::{Code, Problem};
 
-/// The SDK as a module
-#[utoipa::path(
-    get, path = "/sdk/v1/cardveil.js", tag = "Client", operation_id = "sdkModule",
-    responses((status = 200, description = "An ES module.", content_type = "text/javascript"))
-)]
-pub(super) async fn module() -> Response {
-    script(MODULE)
+/// Names the moving addresses.
+pub(crate) const MAJOR: &str = "v1";
+/// Names the addresses that never change.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a moving address may be kept: a release reaches every page within it.
+const MOVING: &str = "public, max-age=300";
+pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// A script that pages load by its address.
+pub(crate) struct File {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
 }
 
-/// The SDK as a classic script
+macro_rules! file {
+    ($name:literal) => {
+        File {
+            name: $name,
+            text: include_str!(concat!("../../../../web/dist/", $name)),
+        }
+    };
+}
+
+/// All of them.
+pub(crate) const FILES: &[File] = &[file!("cardveil.js"), file!("cardveil.iife.js")];
+
+/// A script
+///
+/// Of the SDK. The addresses of `v1` follow the releases of this major version; those of the exact
+/// version never change, so they suit `integrity` attributes.
 #[utoipa::path(
-    get, path = "/sdk/v1/cardveil.iife.js", tag = "Client", operation_id = "sdkScript",
-    responses((status = 200, description = "A script that defines `window.Cardveil`.", content_type = "text/javascript"))
+    get, path = "/sdk/{version}/{file}", tag = "Client", operation_id = "sdk",
+    params(
+        ("version" = String, Path, description = "`v1`, or the exact version that this server runs.", example = "v1"),
+        ("file" = String, Path, description = "Its name.", example = "cardveil.js"),
+    ),
+    responses(
+        (status = 200, description = "The script.", content_type = "text/javascript"),
+        (status = 404, description = "`not_found`: another version than this server's, or no such script.", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
 )]
-pub(super) async fn classic() -> Response {
-    script(CLASSIC)
+pub(super) async fn script(
+    address: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Ok(Path((version, name))) = address else {
+        return Err(Problem::new(Code::NotFound));
+    };
+    let cache = match version.as_str() {
+        MAJOR => MOVING,
+        VERSION => IMMUTABLE,
+        _ => return Err(other_version()),
+    };
+    let file = FILES.iter().find(|file| file.name == name);
+    let file = file.ok_or_else(no_such_file)?;
+    Ok(public("text/javascript; charset=utf-8", cache, file.text))
+}
+
+fn other_version() -> Problem {
+    const DETAIL: &str = concat!(
+        "This server has version ",
+        env!("CARGO_PKG_VERSION"),
+        " alone: load /sdk/",
+        env!("CARGO_PKG_VERSION"),
+        "/, or /sdk/v1/, which follows its releases."
+    );
+    Problem::detail(Code::NotFound, DETAIL)
+}
+
+fn no_such_file() -> Problem {
+    let names: Vec<_> = FILES.iter().map(|file| file.name).collect();
+    let names = names.join(", ");
+    Problem::detail(Code::NotFound, format!("The scripts are {names}."))
 }
 
 /// Any page may load it, also one that is isolated (COEP) or asks for integrity (which needs CORS).
-fn script(text: &'static str) -> Response {
+pub(super) fn public(
+    content_type: &'static str,
+    cache: &'static str,
+    body: impl IntoResponse,
+) -> Response {
     let headers = [
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/javascript; charset=utf-8"),
-        ),
-        (
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=300"),
-        ),
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
         (
             header::ACCESS_CONTROL_ALLOW_ORIGIN,
             HeaderValue::from_static("*"),
@@ -44,5 +106,5 @@ fn script(text: &'static str) -> Response {
             HeaderValue::from_static("cross-origin"),
         ),
     ];
-    (headers, text).into_response()
+    (headers, body).into_response()
 }

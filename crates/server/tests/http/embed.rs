@@ -1,5 +1,7 @@
 //! `GET /embed/{embed}`: the frame.
 
+mod fonts;
+
 use cardveil_server::ListenerKind;
 use serde_json::{Value, json};
 
@@ -54,7 +56,7 @@ async fn its_document_holds_its_script_its_style_and_its_config() {
     let answer = frame(&world, "emb_1", None).await;
     assert_eq!(
         config(&answer),
-        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy": {"pan": true, "cvv": false}})
+        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy": {"pan": true, "cvv": false}, "fonts": []})
     );
     for file in ["frame.js", "frame.css"] {
         let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));

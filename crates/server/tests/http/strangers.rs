@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use axum::body::Body;
 use cardveil_core::audit::Kind;
 use cardveil_core::testing::Fault;
+use cardveil_server::log::AccessLog;
 use cardveil_server::surface::Surface;
-use cardveil_server::{ListenerKind, document};
+use cardveil_server::{FontStyle, ListenerKind, document};
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::actors::{empty, request, session_for};
-use crate::world::{CARD_ID, CARD_NO, PERSON, World};
+use crate::world::{CARD_ID, CARD_NO, PERSON, World, font, settings};
 
 /// All that anyone may call. Who adds one says so here.
 const PUBLIC: [&str; 10] = [
+    "GET /embed/fonts/{font}",
     "GET /embed/{embed}",
     "GET /healthz",
     "GET /reference",
@@ -23,12 +25,14 @@ const PUBLIC: [&str; 10] = [
     "GET /metrics",
     "GET /openapi.json",
     "GET /readyz",
-    "GET /sdk/v1/cardveil.iife.js",
-    "GET /sdk/v1/cardveil.js",
+    "GET /sdk/{version}/{file}",
 ];
 
 /// An id that could be a subscription's.
 const SUBSCRIPTION: &str = "c92e2960-b745-4b38-8e77-898b2f9ad9bb";
+
+/// The address of the font that is registered.
+const FONT: &str = "inter-5c1fe60bf735d8a2.woff2";
 
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
@@ -60,6 +64,9 @@ fn filled(path: &str) -> String {
         .replace("{cardId}", CARD_ID)
         .replace("{card_id}", CARD_ID)
         .replace("{embed}", "emb_1")
+        .replace("{font}", FONT)
+        .replace("{version}", "v1")
+        .replace("{file}", "cardveil.js")
         .replace("{person_id}", PERSON)
         .replace("{id}", SUBSCRIPTION);
     assert!(
@@ -102,7 +109,9 @@ fn plausible(world: &World, path: &str) -> Body {
 
 #[tokio::test]
 async fn a_stranger_is_let_into_the_public_routes_alone() {
-    let world = World::new().await;
+    let mut settings = settings();
+    settings.fonts = vec![font("inter", None, FontStyle::Normal)];
+    let world = World::with(settings, AccessLog::none()).await;
     let mut let_in = BTreeSet::new();
     for kind in ListenerKind::ALL {
         for (method, path, security) in of(kind) {

@@ -21,7 +21,7 @@ use cardveil_core::testing::{Faulty, ManualClock, Memory, sample};
 use cardveil_core::vault::{ClearCard, Vault};
 use cardveil_seal::{Entropy, FileRoot, Keyring, Secret, SeededEntropy};
 use cardveil_server::log::AccessLog;
-use cardveil_server::{App, Limits, Listener, ListenerKind, Settings};
+use cardveil_server::{App, Font, FontStyle, Limits, Listener, ListenerKind, Settings};
 use http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -95,12 +95,20 @@ pub(crate) struct World {
     attempts: AtomicU64,
 }
 
+/// The smallest file that begins as WOFF2 does.
+pub(crate) const WOFF2: &[u8] = b"wOF2\0\x01\0\0\0\0\0\x0c";
+
+pub(crate) fn font(name: &str, weight: Option<&str>, style: FontStyle) -> Font {
+    Font::new(name, weight, style, WOFF2.to_vec()).unwrap()
+}
+
 pub(crate) fn settings() -> Settings {
     Settings {
         client_origin: CLIENT_ORIGIN.to_owned(),
         trusted_proxies: vec![],
         timestamp_future_tolerance_ms: 0,
         plain_webhooks: false,
+        fonts: vec![],
         limits: Limits {
             credential_per_second: None,
             client_per_minute: None,
