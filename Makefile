@@ -37,7 +37,7 @@ unit: ## All Rust tests, kill -9 under load among them
 	TMPDIR="$(TEST_TMP)" KEEP_TEST_FILES=1 cargo test --workspace --locked --quiet
 
 .PHONY: e2e
-e2e: release ## The release binary in a real browser
+e2e: release ## The release binary in Chromium, Firefox and WebKit (BROWSER=firefox: in one)
 	mkdir -p "$(TEST_TMP)"
 	cd web && TMPDIR="$(TEST_TMP)" KEEP_TEST_FILES=1 CARDVEIL_BIN="$(CURDIR)/target/release/cardveil" npm run e2e
 

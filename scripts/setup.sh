@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need on a Debian machine that has Rust only: a browser, curl, Python and
-# Node from Debian's packages, Node's packages by their lock file, cargo-deny by cargo.
+# Installs what the tests need on a Debian machine that has Rust only: browsers, curl, Python
+# and Node from Debian's packages, Node's packages by their lock file, cargo-deny by cargo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools="$PWD/.tools"
@@ -18,6 +18,11 @@ need node nodejs
 need npm npm
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v "${CHROMIUM:-/usr/bin/chromium}" >/dev/null 2>&1 || missing+=(chromium fonts-dejavu-core)
+command -v "${FIREFOX:-/usr/bin/firefox-esr}" >/dev/null 2>&1 || missing+=(firefox-esr)
+# WebKit runs on a display of its own, in a window that Debian's own Python opens.
+need WebKitWebDriver webkit2gtk-driver
+need Xvfb xvfb
+/usr/bin/python3 -c 'import gi; gi.require_version("WebKit2", "4.1")' 2>/dev/null || missing+=(python3-gi gir1.2-webkit2-4.1)
 if [ "${#missing[@]}" -gt 0 ]; then
   echo "installing ${missing[*]}"
   as_root apt-get update -qq

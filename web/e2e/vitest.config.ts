@@ -1,12 +1,18 @@
 import { defineConfig } from "vitest/config";
+import { NAMES, nameOf } from "./src/browsers/abilities.ts";
+
+const only = process.env["BROWSER"];
+const names = only === undefined ? NAMES : [nameOf(only)];
 
 export default defineConfig({
   test: {
     root: import.meta.dirname ?? new URL(".", import.meta.url).pathname,
-    include: ["tests/**/*.e2e.ts"],
-    // One server and one browser for all; each test has a context of its own.
+    // One server and one browser for all tests of a file; each test has a visit of its own.
     fileParallelism: false,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // It names the tests that a browser cannot do, and why.
+    reporters: ["verbose"],
+    projects: names.map((name) => ({
+      test: { name, include: ["tests/**/*.e2e.ts"], env: { BROWSER: name }, testTimeout: 60_000, hookTimeout: 60_000 },
+    })),
   },
 });

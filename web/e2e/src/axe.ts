@@ -1,14 +1,14 @@
 /** What axe has against a document. */
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import type { Frame, Page } from "playwright-core";
+import type { Frame, Page } from "./browsers/page.ts";
 
 const SCRIPT = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Its own rules, each with the first element that breaks it. */
-export async function complaints(page: Page, frame: Frame = page.mainFrame()): Promise<string[]> {
+export async function complaints(page: Page, frame: Frame = page): Promise<string[]> {
   await frame.evaluate(SCRIPT);
-  const isPage = frame === page.mainFrame();
+  const isPage = frame === page;
   const paper = await page.evaluate(() => getComputedStyle(document.querySelector(".stage") as Element).backgroundColor);
   return frame.evaluate(
     async ({ isPage, paper }) => {

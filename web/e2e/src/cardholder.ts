@@ -1,7 +1,11 @@
 /** Someone with a browser of their own in front of the demo shop. */
-import type { Browser, BrowserContext, BrowserContextOptions, Frame, Locator, Page, Request } from "playwright-core";
+import { mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import type { CardEvents, CardOptions, CardveilFactory } from "../../sdk/src/api.ts";
+import { type Browser, type Look, name as browserName, type Visit } from "./browsers/index.ts";
+import type { Frame, Locator, Page } from "./browsers/page.ts";
 import type { Demo } from "./demo.ts";
+import { Wire } from "./wire.ts";
 
 /** The schemes' test numbers (DESIGN 6: sandbox accepts no others), by the last four that the page knows. */
 export const TEST_NUMBERS: Record<string, string> = {
@@ -26,31 +30,22 @@ export interface Redeem {
   attempt: string;
 }
 
-export class Cardholder {
-  /** What their browser sent to Cardveil. */
-  readonly redeems: Redeem[] = [];
-  readonly events: { event: string; field?: string }[] = [];
-  /** How often the shop's backend was asked for a token. */
-  tokens = 0;
-  readonly console: string[] = [];
+export interface Report {
+  event: string;
+  field?: string;
+}
 
+export class Cardholder {
   private constructor(
     readonly demo: Demo,
-    readonly context: BrowserContext,
-    readonly page: Page,
-  ) {
-    context.on("request", (request) => this.#note(request));
-    page.on("console", (message) => this.console.push(`${message.type()}: ${message.text()}`));
-    page.on("pageerror", (error) => this.console.push(`pageerror: ${error.message}`));
-  }
+    readonly wire: Wire,
+    private readonly visit: Visit,
+  ) {}
 
-  static async arrive(browser: Browser, demo: Demo, options: BrowserContextOptions = {}): Promise<Cardholder> {
-    const context = await browser.newContext({ viewport: { width: 1100, height: 860 }, ...options });
-    // Shorter than a test's, so that the step that hangs is named.
-    context.setDefaultTimeout(15_000);
-    // As text, because the test runner would rewrite an `import()` in a function.
-    await context.addInitScript({ content: "window.load = (url) => import(url)" });
-    const cardholder = new Cardholder(demo, context, await context.newPage());
+  static async arrive(browser: Browser, demo: Demo, look: Partial<Look> = {}): Promise<Cardholder> {
+    const wire = await Wire.open();
+    const visit = await browser.visit({ viewport: { width: 1100, height: 860 }, ...look }, `http://127.0.0.1:${wire.port}`);
+    const cardholder = new Cardholder(demo, wire, visit);
     await cardholder.open();
     return cardholder;
   }
@@ -58,10 +53,42 @@ export class Cardholder {
   async open(url = this.demo.shop_url): Promise<void> {
     await this.page.goto(url);
     await this.by("show-card").and(this.page.locator(":enabled")).waitFor();
+    // As text, because the test runner would rewrite an `import()` in a function.
+    await this.page.evaluate("window.load = (url) => import(url)");
   }
 
-  leave(): Promise<void> {
-    return this.context.close();
+  async leave(): Promise<void> {
+    await this.visit.leave();
+    this.wire.close();
+  }
+
+  get page(): Page {
+    return this.visit.page;
+  }
+
+  get console(): readonly string[] {
+    return this.visit.console;
+  }
+
+  /** What their browser sent to Cardveil. */
+  get redeems(): Redeem[] {
+    return this.wire.posted(/^\/client\/v1\/redeem$/);
+  }
+
+  get events(): Report[] {
+    return this.wire.posted(/^\/client\/v1\/events$/);
+  }
+
+  /** How often the shop's backend was asked for a token. */
+  get tokens(): number {
+    return this.wire.posted(/^\/api\/cards\/[^/]+\/token$/).length;
+  }
+
+  /** Until Cardveil has heard of it. */
+  async reported(event: string, field?: string): Promise<void> {
+    const fits = (body: string) => JSON.parse(body).event === event && JSON.parse(body).field === field;
+    const { status } = await this.wire.until(({ url, body, status }) => url.pathname === "/client/v1/events" && status !== undefined && fits(body));
+    if (status !== 204) throw new Error(`the report of ${event} was answered with ${status}`);
   }
 
   by(testid: string): Locator {
@@ -79,15 +106,26 @@ export class Cardholder {
 
   /** The frame itself, to look into it as no page can. */
   get frame(): Frame {
-    const frame = this.page.frames().find((frame) => frame.url().startsWith(`${this.demo.client_url}/embed/`));
-    if (frame === undefined) throw new Error("there is no frame");
-    return frame;
+    return this.visit.frame(`${this.demo.client_url}/embed/`);
   }
 
   async show(cardNo?: string): Promise<void> {
     if (cardNo !== undefined) await this.by(`card-${cardNo}`).click();
     await this.by("show-card").click();
     await this.in("hide").waitFor();
+  }
+
+  /** What is in the clipboard, as they find out: by pasting. */
+  async paste(): Promise<string> {
+    await this.page.evaluate(() => {
+      const paper = document.createElement("textarea");
+      paper.dataset["testid"] = "paper";
+      document.body.append(paper);
+    });
+    await this.by("paper").press("Control+V");
+    const pasted = await this.by("paper").inputValue();
+    await this.page.evaluate(() => document.querySelector("[data-testid=paper]")?.remove());
+    return pasted;
   }
 
   /** The whole of the frame's document, attributes and all. */
@@ -120,20 +158,19 @@ export class Cardholder {
     );
   }
 
+  /** A picture of what is on the screen, to look at. */
+  async picture(name: string): Promise<void> {
+    const dir = fileURLToPath(new URL(`../screenshots/${browserName}/`, import.meta.url));
+    await mkdir(dir, { recursive: true });
+    await this.page.screenshot({ path: `${dir}${name}.png` });
+  }
+
   /** A token from the shop's backend. */
   token(cardNo: string): Promise<string> {
     return this.page.evaluate(async (cardNo) => {
       const response = await fetch(`/api/cards/${cardNo}/token?api=native`, { method: "POST" });
       return (await response.json()).token;
     }, cardNo);
-  }
-
-  #note(request: Request): void {
-    const { pathname } = new URL(request.url());
-    if (request.method() !== "POST") return;
-    if (pathname === "/client/v1/redeem") this.redeems.push(request.postDataJSON());
-    if (pathname === "/client/v1/events") this.events.push(request.postDataJSON());
-    if (/^\/api\/cards\/[^/]+\/token$/.test(pathname)) this.tokens += 1;
   }
 }
 

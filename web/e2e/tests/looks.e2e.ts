@@ -1,20 +1,16 @@
 /** What people see and hear: keyboard, screen readers (axe), small screens, pictures to look at. */
-import { mkdir } from "node:fs/promises";
-import type { Browser, Frame, Locator } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { complaints } from "../src/axe.ts";
-import { launch } from "../src/browser.ts";
+import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
+import type { Frame, Locator } from "../src/browsers/page.ts";
 import { Cardholder } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
-
-const SCREENSHOTS = new URL("../screenshots/", import.meta.url).pathname;
 
 let demo: Demo;
 let browser: Browser;
 let ada: Cardholder;
 
 beforeAll(async () => {
-  await mkdir(SCREENSHOTS, { recursive: true });
   [demo, browser] = await Promise.all([startDemo(), launch()]);
 });
 
@@ -25,8 +21,8 @@ afterAll(async () => {
 
 afterEach(() => ada?.leave());
 
-async function arrive(options: Parameters<typeof Cardholder.arrive>[2] = {}): Promise<void> {
-  ada = await Cardholder.arrive(browser, demo, { reducedMotion: "reduce", ...options });
+async function arrive(look: Partial<Look> = {}): Promise<void> {
+  ada = await Cardholder.arrive(browser, demo, { reducedMotion: "reduce", ...look });
 }
 
 const fits = (frame: Frame) =>
@@ -59,13 +55,13 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
     ["320", 320, 1400],
   ])("fits %s, and is there to look at", async (name, width, height) => {
     await arrive({ colorScheme, viewport: { width, height }, deviceScaleFactor: 2 });
-    const shoot = (state: string) => ada.page.screenshot({ path: `${SCREENSHOTS}${state}-${name}-${colorScheme}.png` });
+    const shoot = (state: string) => ada.picture(`${state}-${name}-${colorScheme}`);
     await shoot("shop");
     await ada.show();
     await ada.in("show-cvv").click();
     await ada.in("cvv").waitFor();
     expect(await fits(ada.frame)).toEqual({ sideways: true, down: true });
-    expect(await fits(ada.page.mainFrame())).toMatchObject({ sideways: true });
+    expect(await fits(ada.page)).toMatchObject({ sideways: true });
     await shoot("shown");
     // By key: right after a screenshot Chromium may take a click on a frame of another site for one on the page.
     await ada.in("hide").press("Enter");
@@ -78,19 +74,22 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
   });
 });
 
-it("can be read in forced colours", async () => {
+itNeeds("forced colours")("can be read in forced colours", async () => {
   await arrive({ forcedColors: "active" });
   await ada.show();
   const border = await ada.frame.evaluate(() => getComputedStyle(document.querySelector(".face") as Element).borderTopStyle);
   expect(border).toBe("solid");
-  await ada.page.screenshot({ path: `${SCREENSHOTS}shown-forced-colours.png` });
+  await ada.picture("shown-forced-colours");
 });
 
 it("can be done by keyboard alone, and the focus comes out again", async () => {
   await arrive();
   const press = (key: string) => ada.page.keyboard.press(key);
-  const focused = () =>
-    Promise.all([ada.page.mainFrame(), ...ada.page.frames().slice(1)].map((frame) => frame.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset["testid"] ?? "")));
+  const focused = async () => {
+    const framed = (await ada.by("cardveil-frame").count()) > 0;
+    const documents: Frame[] = framed ? [ada.page, ada.frame] : [ada.page];
+    return Promise.all(documents.map((document_) => document_.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset["testid"] ?? "")));
+  };
   const tabTo = async (testid: string) => {
     for (let presses = 0; presses < 20; presses += 1) {
       if ((await focused()).includes(testid)) return;

@@ -4,22 +4,17 @@
  * Counts as a failure: a reason that nobody is told; a state that the list does not show; focus or a screen
  * reader's user left behind.
  */
-import { mkdir } from "node:fs/promises";
-import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { complaints } from "../src/axe.ts";
-import { launch } from "../src/browser.ts";
+import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
 import { Cardholder } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
-
-const SCREENSHOTS = new URL("../screenshots/", import.meta.url).pathname;
 
 let demo: Demo;
 let browser: Browser;
 let ada: Cardholder;
 
 beforeAll(async () => {
-  await mkdir(SCREENSHOTS, { recursive: true });
   browser = await launch();
 });
 
@@ -42,8 +37,8 @@ function card(lastFour: string): DemoCard {
 }
 
 /** In front of the open window. */
-async function arrive(lastFour = "1111", options: Parameters<typeof Cardholder.arrive>[2] = {}): Promise<void> {
-  ada = await Cardholder.arrive(browser, demo, { reducedMotion: "reduce", ...options });
+async function arrive(lastFour = "1111", look: Partial<Look> = {}): Promise<void> {
+  ada = await Cardholder.arrive(browser, demo, { reducedMotion: "reduce", ...look });
   await ada.by(`card-${card(lastFour).card_no}`).click();
   await open();
 }
@@ -166,10 +161,10 @@ it("tells why a card that is suspended cannot go into a wallet", async () => {
 
 it("tells every reason, and forgets them when something else is picked", async () => {
   await arrive();
-  await ada.context.route("**/wallet/check*", async (route) => {
-    const answer = await route.fetch();
+  ada.wire.fault(/\/wallet\/check$/, async (pass) => {
+    const answer = await pass();
     const reasons = ["card_not_active", "wallet_not_enabled", "bin_not_enabled", "product_not_enabled", "token_limit_reached", "already_on_device"];
-    await route.fulfill({ response: answer, json: { ...(await answer.json()), eligible: false, reasons } });
+    return { ...answer, body: Buffer.from(JSON.stringify({ ...JSON.parse(answer.body.toString()), eligible: false, reasons })) };
   });
   await check();
   expect(await reasons()).toHaveLength(6);
@@ -180,10 +175,10 @@ it("tells every reason, and forgets them when something else is picked", async (
 
 it("tells of a backend that cannot be reached", async () => {
   await arrive();
-  await ada.context.route("**/wallet/check*", (route) => route.abort("connectionrefused"));
+  ada.wire.fault(/\/wallet\/check$/, async () => "cut");
   await ada.by("wallet-check").click();
   await told("The shop could not be reached");
-  await ada.context.unroute("**/wallet/check*");
+  ada.wire.mend();
   await check();
 });
 
@@ -251,7 +246,7 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
       expect(await complaints(ada.page)).toEqual([]);
       const fits = () => ada.by("wallet").evaluate((window) => window.scrollWidth <= window.clientWidth && window.clientHeight <= innerHeight);
       expect(await fits()).toBe(true);
-      await ada.page.screenshot({ path: `${SCREENSHOTS}${state}-${name}-${colorScheme}.png` });
+      await ada.picture(`${state}-${name}-${colorScheme}`);
     };
     await look("wallet-asked");
     await check();
@@ -268,10 +263,10 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
   });
 });
 
-it("can be read in forced colours", async () => {
+itNeeds("forced colours")("can be read in forced colours", async () => {
   await arrive("1111", { forcedColors: "active" });
   await check();
   const border = await result().locator(".verdict").evaluate((element) => getComputedStyle(element).borderTopStyle);
   expect(border).toBe("solid");
-  await ada.page.screenshot({ path: `${SCREENSHOTS}wallet-forced-colours.png` });
+  await ada.picture("wallet-forced-colours");
 });

@@ -1,0 +1,45 @@
+/**
+ * The browser in which this run's tests take place; `BROWSER` names it.
+ *
+ * To add one: its name and what its driver cannot do in `abilities.ts`, its launcher in `LAUNCH`, and its
+ * column in the table of web/README.md.
+ */
+import { it } from "vitest";
+import { type Ability, CANNOT, type Name, nameOf } from "./abilities.ts";
+import type { Frame, Page } from "./page.ts";
+import { launchChromium, launchFirefox } from "./playwright.ts";
+import { launchWebkit } from "./webkit.ts";
+
+export interface Browser {
+  /** A window of its own, with nothing left of others, whose traffic goes through the proxy. */
+  visit(look: Look, proxy: string): Promise<Visit>;
+  close(): Promise<void>;
+}
+
+export interface Look {
+  viewport: { width: number; height: number };
+  colorScheme?: "light" | "dark";
+  reducedMotion?: "reduce";
+  forcedColors?: "active";
+  deviceScaleFactor?: number;
+}
+
+export interface Visit {
+  readonly page: Page;
+  /** What stands in the browser's console. */
+  readonly console: string[];
+  /** The first frame whose address starts so, to look into it as no page can. */
+  frame(prefix: string): Frame;
+  leave(): Promise<void>;
+}
+
+const LAUNCH: Record<Name, () => Promise<Browser>> = { chromium: launchChromium, firefox: launchFirefox, webkit: launchWebkit };
+export const name = nameOf(process.env["BROWSER"]);
+
+export const launch = (): Promise<Browser> => LAUNCH[name]();
+
+/** `it`, for a test that not every browser's driver can do; where it cannot, the test's name says so. */
+export function itNeeds(ability: Ability): (test: string, run: () => Promise<void>) => void {
+  if (!CANNOT[name].includes(ability)) return it;
+  return (test, run) => it.skip(`${test} (not in ${name}, whose driver lacks: ${ability})`, run);
+}

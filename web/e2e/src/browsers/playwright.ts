@@ -1,0 +1,68 @@
+/** Chromium and Firefox, as Debian builds them, by Playwright. */
+import { type BrowserContextOptions, chromium, firefox, type LaunchOptions, type Browser as Launched } from "playwright-core";
+import type { Browser, Look, Visit } from "./index.ts";
+import type { Page } from "./page.ts";
+
+const CHROMIUM: LaunchOptions = {
+  executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+};
+
+export async function launchChromium(): Promise<Browser> {
+  const browser = await chromium.launch(CHROMIUM);
+  return { visit: (look, proxy) => visit(browser, { ...look, proxy: { server: proxy } }), close: () => browser.close() };
+}
+
+/** By WebDriver BiDi, which Firefox itself speaks; `moz-firefox` is Playwright's name for that. */
+export async function launchFirefox(): Promise<Browser> {
+  // Preferences, which BiDi has no command for, are a process's: there is one for each look.
+  const launched = new Map<string, Promise<Launched>>();
+  const dressed = (look: Look): Promise<Launched> => {
+    const firefoxUserPrefs = preferences(look);
+    const key = JSON.stringify(firefoxUserPrefs);
+    const browser = launched.get(key) ?? firefox.launch({ channel: "moz-firefox", executablePath: process.env["FIREFOX"] ?? "/usr/bin/firefox-esr", firefoxUserPrefs });
+    launched.set(key, browser);
+    return browser;
+  };
+  return {
+    async visit(look, proxy) {
+      const { viewport, deviceScaleFactor = 1 } = look;
+      const unset = { colorScheme: null, reducedMotion: null, forcedColors: null, contrast: null };
+      return visit(await dressed(look), { viewport, deviceScaleFactor, proxy: { server: proxy }, ...unset });
+    },
+    async close() {
+      await Promise.all([...launched.values()].map(async (browser) => (await browser).close()));
+    },
+  };
+}
+
+function preferences({ colorScheme, reducedMotion, forcedColors }: Look): Record<string, number | boolean> {
+  return {
+    // Playwright's clicks do not reach a frame that has a process of its own. Origins are kept apart all the same.
+    "fission.webContentIsolationStrategy": 0,
+    "network.proxy.allow_hijacking_localhost": true,
+    "layout.css.prefers-color-scheme.content-override": colorScheme === "dark" ? 0 : 1,
+    "ui.prefersReducedMotion": reducedMotion === "reduce" ? 1 : 0,
+    "browser.display.document_color_use": forcedColors === "active" ? 2 : 0,
+  };
+}
+
+async function visit(browser: Launched, options: BrowserContextOptions): Promise<Visit> {
+  const context = await browser.newContext(options);
+  // Shorter than a test's, so that the step that hangs is named.
+  context.setDefaultTimeout(15_000);
+  const page = await context.newPage();
+  const console: string[] = [];
+  page.on("console", (message) => console.push(`${message.type()}: ${message.text()}`));
+  page.on("pageerror", (error) => console.push(`pageerror: ${error.message}`));
+  return {
+    page: page as Page,
+    console,
+    frame(prefix) {
+      const frame = page.frames().find((frame) => frame.url().startsWith(prefix));
+      if (frame === undefined) throw new Error(`no frame is at ${prefix}`);
+      return frame;
+    },
+    leave: () => context.close(),
+  };
+}
