@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cardveil_core::Time;
-use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::card::Environment;
 use cardveil_core::flow::{NewCredential, NewKey};
@@ -420,7 +419,8 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 Some(false) => CredentialState::Disabled,
             };
             if !allow_ip.is_empty() {
-                credential.allowed_ips = Allowlist::of(allow_ip, house.service.now());
+                let now = house.service.now();
+                credential.allowed_ips = credential.allowed_ips.replaced(allow_ip, now);
             }
             credential.expires_at = expires_at.or(credential.expires_at);
             let merchant = credential.merchant.clone();

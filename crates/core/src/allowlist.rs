@@ -69,6 +69,19 @@ impl Allowlist {
         list
     }
 
+    /// These networks in the place of the ones before. Those that stay keep what people call them, and
+    /// since when they are there.
+    #[must_use]
+    pub fn replaced(&self, nets: impl IntoIterator<Item = IpNet>, at: Time) -> Self {
+        let mut list = Self::of(nets, at);
+        for network in &mut list.0 {
+            if let Some(known) = self.0.iter().find(|known| known.net == network.net) {
+                *network = known.clone();
+            }
+        }
+        list
+    }
+
     /// Whether calls may come from `ip`. An IPv4 address inside IPv6 counts as the IPv4 one.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
@@ -310,6 +323,43 @@ mod tests {
         ] {
             assert_eq!(parse_net(text).unwrap().to_string(), net, "{text}");
         }
+    }
+
+    #[test]
+    fn a_network_that_stays_in_a_new_list_keeps_its_description() {
+        let list = Allowlist(vec![
+            Network {
+                net: parse_net("203.0.113.7").unwrap(),
+                description: "the office".to_owned(),
+                created_at: START,
+                updated_at: START,
+            },
+            Network {
+                net: parse_net("10.1.0.0/16").unwrap(),
+                description: "the old one".to_owned(),
+                created_at: START,
+                updated_at: START,
+            },
+        ]);
+        let later = Time::from_millis(START.millis() + 1);
+        let nets = ["192.0.2.1", "203.0.113.7", "192.0.2.1"].map(|net| parse_net(net).unwrap());
+        let next = list.replaced(nets, later);
+        let told: Vec<_> = next
+            .networks()
+            .iter()
+            .map(|known| {
+                (
+                    known.net.to_string(),
+                    known.description.as_str(),
+                    known.created_at,
+                )
+            })
+            .collect();
+        let expected = [
+            ("192.0.2.1/32".to_owned(), "", later),
+            ("203.0.113.7/32".to_owned(), "the office", START),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]
