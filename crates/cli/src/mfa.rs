@@ -1,6 +1,6 @@
 //! `cardveil mfa`: people's second factors. A secret is shown once, by `enrol`, and by nothing else.
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -10,6 +10,8 @@ use cardveil_core::mfa::{FactorChange, FactorRefused};
 use cardveil_core::port::Mfa as _;
 use cardveil_seal::Secret;
 use clap::{Args, Subcommand};
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 
 use crate::deployment::{Deployment, operator};
@@ -120,7 +122,27 @@ fn shown(enrolled: &Enrolment, format: Format) -> anyhow::Result<()> {
         return print::json(&both);
     }
     say("shown this once; give it to the person's authenticator app, then `cardveil mfa confirm`:");
+    if std::io::stderr().is_terminal()
+        && let Some(code) = qr_code(enrolled.uri.expose())
+    {
+        say(&code);
+    }
     print::line(&text(&enrolled.uri))
+}
+
+/// For a phone's camera: black on white, whatever the terminal's own colours are, with two rows of
+/// modules in a row of text. `None` for what no QR code can hold.
+fn qr_code(data: &[u8]) -> Option<String> {
+    const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
+    const RESET: &str = "\x1b[0m";
+    // A screen has no dirt on it, so the least correction, which gives the smallest code.
+    let code = QrCode::with_error_correction_level(data, EcLevel::L).ok()?;
+    let drawn = code.render::<Dense1x2>().build();
+    let rows = drawn.lines();
+    let coloured: Vec<_> = rows
+        .map(|row| format!("{BLACK_ON_WHITE}{row}{RESET}"))
+        .collect();
+    Some(coloured.join("\n"))
 }
 
 /// The code, from stdin.
@@ -144,5 +166,55 @@ fn refused(refused: FactorRefused) -> anyhow::Error {
             "the code is not the app's",
             "check the clocks of the phone and of this machine, and give the present code",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The modules of what is drawn, read back: dark is true.
+    fn modules(drawn: &str) -> Vec<Vec<bool>> {
+        let mut rows = Vec::new();
+        for line in drawn.lines() {
+            let line = line.strip_prefix("\x1b[38;5;16;48;5;231m").unwrap();
+            let line = line.strip_suffix("\x1b[0m").unwrap();
+            let halves = |upper: bool| {
+                let dark = move |c: char| match c {
+                    ' ' => false,
+                    '█' => true,
+                    '▀' => upper,
+                    '▄' => !upper,
+                    other => panic!("{other:?} is no module"),
+                };
+                line.chars().map(dark).collect::<Vec<_>>()
+            };
+            rows.push(halves(true));
+            rows.push(halves(false));
+        }
+        rows
+    }
+
+    #[test]
+    fn what_is_drawn_is_the_code_with_its_quiet_zone() {
+        let uri = b"otpauth://totp/Shop:775596ae-2624-40af-a9dc-9756110a4a04?secret=GEZDGNBV";
+        let rows = modules(&qr_code(uri).unwrap());
+        let code = QrCode::with_error_correction_level(uri, EcLevel::L).unwrap();
+        let (width, colours) = (code.width(), code.to_colors());
+        // ISO/IEC 18004: four light modules on every side. The last row of text may hold one more.
+        assert!(rows.len() == width + 8 || rows.len() == width + 9);
+        for (y, row) in rows.iter().enumerate() {
+            assert_eq!(row.len(), width + 8);
+            for (x, dark) in row.iter().enumerate() {
+                let within = (4..width + 4).contains(&x) && (4..width + 4).contains(&y);
+                let expected = within && colours[(y - 4) * width + x - 4] == qrcode::Color::Dark;
+                assert_eq!(*dark, expected, "{x},{y}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_code_can_hold_is_not_drawn() {
+        assert_eq!(qr_code(&[b'a'; 4_000]), None);
     }
 }
