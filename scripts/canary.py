@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Seeks clear card numbers, client tokens and card plaintexts in every file below the given folders,
+"""Seeks clear card numbers, client tokens, card plaintexts and PINs in every file below the given folders,
 and core dumps beside the checkout (promises P3 and P4). Exits 1 when it finds one."""
 
 import re
@@ -12,7 +12,7 @@ SOURCE = (ROOT / "crates/core/src/card/environment.rs").read_text()
 LIST = SOURCE[SOURCE.index("pub const TEST_NUMBERS"):]
 NUMBERS = [n.encode() for n in re.findall(r'"(\d{12,19})"', LIST[: LIST.index("];")])]
 TOKEN = re.compile(rb"cvt_(?:test|live)_[0-9A-Za-z]{61}")
-PLAINTEXT = re.compile(rb'"(?:pan|cvv)":"\d{3,19}"')
+PLAINTEXT = re.compile(rb'"(?:pan|cvv|pin)":"\d{3,19}"')
 DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 

@@ -10,11 +10,11 @@ use cardveil_core::card::Environment;
 use cardveil_core::flow::{NewCredential, NewKey};
 use cardveil_core::id::{CardId, CardNo, CredentialId, EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState, Scope};
-use cardveil_core::mfa::{MfaPolicy, Policy};
+use cardveil_core::mfa::{MfaPolicy, Policy, Purpose};
 use cardveil_core::port::{
     Admin as _, Audit as _, CardRef, Change, Registry as _, Selection, Taken, Tokens as _,
 };
-use cardveil_core::token::{ClientToken, Operation, TokenHash};
+use cardveil_core::token::{ClientToken, TokenHash};
 use cardveil_core::wallet::{Bin, Wallet, WalletRules};
 use cardveil_seal::SystemEntropy;
 use clap::{Args, Subcommand, ValueEnum};
@@ -117,7 +117,7 @@ pub(crate) enum MerchantCommand {
         wallets: WalletArgs,
         /// Whether an operation needs a second factor, such as view-card=required; repeat for several
         #[arg(long = "mfa", value_parser = mfa_policy)]
-        mfa: Vec<(Operation, Policy)>,
+        mfa: Vec<(Purpose, Policy)>,
     },
 }
 
@@ -176,17 +176,20 @@ impl WalletArgs {
 }
 
 /// `view-card=required`.
-fn mfa_policy(text: &str) -> Result<(Operation, Policy), String> {
+fn mfa_policy(text: &str) -> Result<(Purpose, Policy), String> {
     let parsed = text.split_once('=').and_then(|(operation, policy)| {
         let operation = match operation {
-            "view-card" => Operation::ViewCard,
-            "add-card-to-wallet" => Operation::AddCardToWallet,
+            "view-card" => Purpose::ViewCard,
+            "add-card-to-wallet" => Purpose::AddCardToWallet,
+            "view-pin" => Purpose::ViewPin,
+            "set-pin" => Purpose::SetPin,
             _ => return None,
         };
         Some((operation, Policy::parse(policy)?))
     });
     parsed.ok_or_else(|| {
-        "give view-card or add-card-to-wallet, = and off, delegated or required".to_owned()
+        "give view-card, add-card-to-wallet, view-pin or set-pin, = and off, delegated or required"
+            .to_owned()
     })
 }
 

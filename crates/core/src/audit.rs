@@ -8,13 +8,14 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::card::Fields;
+use crate::card::{Fields, Verification};
 use crate::clock::Time;
 use crate::id::{
     AttemptId, CardId, CredentialId, EmbedId, MerchantId, PersonId, RedemptionId, SessionId,
     SubscriptionId, WalletTokenId,
 };
-use crate::token::{Cause, Operation, Thumbprint, TokenHash};
+use crate::mfa::Purpose;
+use crate::token::{Cause, Thumbprint, TokenHash};
 
 /// One audit record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,12 @@ pub enum Kind {
     /// A merchant's server wanted a card activated and did not prove that somebody has it.
     #[serde(rename = "card.activation_refused")]
     CardActivationRefused,
+    /// A card's PIN was set.
+    #[serde(rename = "pin.set")]
+    PinSet,
+    /// A card's PIN went to a merchant's own server.
+    #[serde(rename = "pin.released")]
+    PinReleased,
     /// A merchant was added.
     #[serde(rename = "merchant.added")]
     MerchantAdded,
@@ -244,6 +251,8 @@ impl Event {
             | Kind::RevealSettled
             | Kind::CardExported
             | Kind::CardActivationRefused
+            | Kind::PinSet
+            | Kind::PinReleased
             | Kind::MerchantAdded
             | Kind::MerchantChanged
             | Kind::CredentialAdded
@@ -354,9 +363,9 @@ pub struct Target {
 /// What else is worth knowing. Empty fields do not apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
-    /// The operation of the token.
+    /// The operation of the token, or what a second factor was for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operation: Option<Operation>,
+    pub operation: Option<Purpose>,
     /// The fields that were released, shown or asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fields: Option<Fields>,
@@ -366,6 +375,9 @@ pub struct Detail {
     /// The merchant's own reference for a second factor that it says it has asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attested: Option<String>,
+    /// How the merchant says that it has verified the cardholder. Its claim, which nobody can check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_verification: Option<Verification>,
     /// The frame's attempt: the same for a request and its retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,

@@ -2,8 +2,8 @@
 //! factor is, and how often at most. A rate limit holds up a caller for seconds; a budget holds up
 //! whoever reads cards by the hour with a good credential.
 //!
-//! A client token for `VIEW_CARD` and an export take one each from the card's budget and from the
-//! person's. A budget fills up again evenly over its window: the rule is the generic cell rate
+//! A client token for `VIEW_CARD`, an export and the telling of a PIN take one each from the card's
+//! budget and from the person's. A budget fills up again evenly over its window: the rule is the generic cell rate
 //! algorithm (ITU-T I.371 annex A), so that a budget is one moment in a store: when it will be whole.
 //!
 //! **Invariant:** like [`crate::token`], no clock and no store are read here. The store applies

@@ -2,14 +2,16 @@
 //!
 //! **Invariant:** clear values leave this module in three shapes only: sealed for a store, sealed to a
 //! holder key, or encrypted under a credential's secret (`export`). Whether a number begins with given
-//! digits is told as yes or no, and an expiry may leave alone, without its number ([`Vault::expiry`]).
+//! digits is told as yes or no, an expiry may leave alone, without its number ([`Vault::expiry`]), and a
+//! PIN as one contract has it, for the length of an answer ([`Vault::open_pin`]).
 //! `Opened` lives between the two, is wiped when dropped, and cannot be printed.
 //!
-//! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV is kept, one of the
-//! class CVV. Every ciphertext is bound to environment, table, row, merchant, field and key version,
+//! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV or a PIN is kept, one of
+//! its class. Every ciphertext is bound to environment, table, row, merchant, field and key version,
 //! so none opens anywhere else (DESIGN section 6).
 
 mod export;
+mod pin;
 mod proof;
 
 use std::sync::Arc;
@@ -107,6 +109,7 @@ impl Vault {
             name: seal(Field::Name, clear.name.expose())?,
             dek: wrapped,
             cvv,
+            pin: None,
             pan_index: self
                 .keyring
                 .mac(Class::Index, &[b"pan", clear.number.expose()])?,

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub redemptions_conflict: Counter,
     /// Cards whose data went to a merchant's own server.
     pub cards_exported: Counter,
+    /// PINs told to a merchant's own server.
+    pub pins_released: Counter,
     /// Releases that no browser confirmed.
     pub releases_unconfirmed: Counter,
     /// Requests that ended in a fault of ours.
@@ -75,6 +77,7 @@ impl Metrics {
             ("redemptions_refused", &self.redemptions_refused),
             ("redemptions_conflict", &self.redemptions_conflict),
             ("cards_exported", &self.cards_exported),
+            ("pins_released", &self.pins_released),
             ("releases_unconfirmed", &self.releases_unconfirmed),
             ("faults", &self.faults),
             ("rate_limited", &self.rate_limited),

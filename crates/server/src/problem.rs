@@ -47,6 +47,8 @@ pub(crate) enum Code {
     WalletTokenLimit,
     /// 409: the list of allowed addresses stays as it is. `detail` says why.
     IpAddressRefused,
+    /// 400: three digits of the PIN in a row are the same or sequential.
+    WeakPin,
     /// 413: the body is larger than the API takes.
     TooLarge,
     /// 415: the body is not JSON.
@@ -64,7 +66,7 @@ pub(crate) enum Code {
 impl Code {
     const fn status(self) -> StatusCode {
         match self {
-            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::InvalidRequest | Self::WeakPin => StatusCode::BAD_REQUEST,
             Self::CredentialRequired => StatusCode::UNAUTHORIZED,
             Self::CredentialRefused
             | Self::ScopeMissing
@@ -109,6 +111,7 @@ impl Code {
             Self::WalletTokenFinal => "wallet_token_final",
             Self::WalletTokenLimit => "wallet_token_limit",
             Self::IpAddressRefused => "ip_address_refused",
+            Self::WeakPin => "weak_pin",
             Self::TooLarge => "too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::IdempotencyMismatch => "idempotency_mismatch",
@@ -137,6 +140,7 @@ impl Code {
             Self::WalletTokenFinal => "The wallet token's state does not lead there",
             Self::WalletTokenLimit => "The card has too many wallet tokens",
             Self::IpAddressRefused => "The list of addresses cannot be changed so",
+            Self::WeakPin => "The PIN is too weak",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::IdempotencyMismatch => "The idempotency key was used for another request",
@@ -177,6 +181,10 @@ impl Code {
                 "Terminate a token of this card first: 25 may be active or suspended."
             }
             Self::IpAddressRefused => "Look at the list first.",
+            Self::WeakPin => {
+                "Choose a PIN without three digits in a row that are the same or sequential, or leave it \
+                 out to get one."
+            }
             Self::TooLarge => "Send a smaller body.",
             Self::UnsupportedMediaType => "Send Content-Type: application/json.",
             Self::IdempotencyMismatch => "Use a new Idempotency-Key for a new request.",

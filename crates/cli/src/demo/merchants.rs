@@ -48,6 +48,8 @@ pub(super) async fn fill(house: &Deployment, origins: &[String]) -> anyhow::Resu
         name: "Saltmarsh Private",
         mfa: MfaPolicy {
             view_card: Policy::Required,
+            view_pin: Policy::Required,
+            set_pin: Policy::Required,
             ..MfaPolicy::default()
         },
         embed: MFA_EMBED,

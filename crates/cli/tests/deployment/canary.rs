@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use cardveil_seal::hpke::holder::Holder;
+use cardveil_seal::{Key, Secret, contract_ecb};
 use serde_json::json;
 
 use crate::http::{self, Connection};
-use crate::world::{World, opened, text};
+use crate::world::{World, card, opened, string, text};
 
 #[test]
 fn no_file_holds_a_clear_card_number_or_a_token() {
@@ -72,14 +75,121 @@ fn no_file_holds_a_clear_card_number_or_a_token() {
     }
 }
 
+/// A PIN that was set and told in both dialects. As text between quotation marks, and, for a PIN that
+/// is long enough not to be there by chance, on its own.
+#[test]
+fn no_file_holds_a_clear_pin() {
+    const LONG: &str = "739046";
+    const SHORT: &str = "2580";
+    let world = World::new(0);
+    let mut physical = card(0);
+    physical["type"] = "physical".into();
+    let imported = world.import("jsonl", &physical.to_string());
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    let (api_key, api_secret) = writer(&world);
+    let mut server = world.serve();
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+
+    let now = crate::seeds::now_ms();
+    let plain = [("api-key", api_key.as_str()), ("timestamp", now.as_str())];
+    let path = "/open-api/v1/merchant/token";
+    let login = merchant.send("GET", path, &plain, "").unwrap().json();
+    let access = string(&login, "/data/access_token");
+    let key = Key::from_slice(api_secret.as_bytes()).unwrap();
+    let clear = Secret::new(LONG.as_bytes().to_vec());
+    let sealed = contract_ecb::encrypt_unauthenticated(&key, &clear).unwrap();
+    let body = json!({"card_no": "C0", "pin": BASE64_STANDARD.encode(sealed)}).to_string();
+    let headers = [plain[0], plain[1], ("access-token", access.as_str()), JSON];
+    let path = "/open-api/v1/card/pin/set";
+    let set = merchant.send("POST", path, &headers, &body).unwrap();
+    assert_eq!(set.json()["code"], 0, "{}", set.body);
+    search(world.dir.path(), &[("PIN", LONG.to_owned())]);
+
+    let bearer = format!("ApiKey {api_key}");
+    let headers = [("authorization", bearer.as_str()), JSON];
+    let native = format!("Bearer {api_key}");
+    let native = [("authorization", native.as_str())];
+    let cards = http::get(world.merchant_at, "/v1/cards", &native)
+        .unwrap()
+        .json();
+    let path = format!(
+        "/v2/cards/{}/pin?accountId=F50091&personId={}&cardholderVerificationMethod=OTP",
+        string(&cards, "/cards/0/card_id"),
+        string(&card(0), "/person_id"),
+    );
+    let body = json!({ "pin": SHORT }).to_string();
+    let set = merchant.send("PUT", &path, &headers, &body).unwrap();
+    assert_eq!(set.json()["pin"], SHORT, "{}", set.body);
+    let told = merchant.send("GET", &path, &headers, "").unwrap();
+    assert_eq!(told.json()["pin"], SHORT, "{}", told.body);
+    // What callers with a bug do.
+    for path in [
+        format!("{path}&pin={LONG}"),
+        format!("/v2/cards/{LONG}/pin?accountId={LONG}"),
+    ] {
+        for body in [
+            format!("{{\"pin\":{LONG}}}"),
+            format!("{{\"{LONG}\":\"{LONG}\"}}"),
+        ] {
+            assert!(merchant.send("PUT", &path, &headers, &body).is_some());
+            assert!(merchant.send("GET", &path, &headers, "").is_some());
+        }
+    }
+    let canaries = [
+        ("PIN", LONG.to_owned()),
+        ("PIN as JSON", format!("\"{LONG}\"")),
+        ("PIN as JSON", format!("\"{SHORT}\"")),
+    ];
+    search(world.dir.path(), &canaries);
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    search(world.dir.path(), &canaries);
+    let kinds: Vec<_> = world
+        .audit()
+        .iter()
+        .map(|entry| string(entry, "/kind"))
+        .collect();
+    for kind in ["pin.set", "pin.released"] {
+        assert!(kinds.iter().any(|known| known == kind), "{kinds:?}");
+    }
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// The Api-Key and secret of a credential that may change cards.
+fn writer(world: &World) -> (String, String) {
+    let keys = world.json(&[
+        "credential",
+        "add",
+        "--merchant",
+        &world.merchant,
+        "--allow-ip",
+        "127.0.0.1/32",
+        "--scope",
+        "cards:read:any",
+        "--scope",
+        "cards:write:any",
+        "--json",
+    ]);
+    (string(&keys, "/api_key"), string(&keys, "/api_secret"))
+}
+
 /// The search would find it.
 #[test]
 fn a_planted_canary_is_found() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("trace"), b"\0\x01pan=4111111111111111\xff").unwrap();
-    let canaries = [("card number", "4111111111111111".to_owned())];
-    let found = std::panic::catch_unwind(|| search(dir.path(), &canaries));
-    assert!(found.is_err());
+    let trace = b"\0\x01pan=4111111111111111\xff pin 739046, 1739046, 830571a";
+    std::fs::write(dir.path().join("trace"), trace).unwrap();
+    for (what, canary, expected) in [
+        ("card number", "4111111111111111", true),
+        ("PIN", "739046", true),
+        ("PIN", "830571", false),
+        ("PIN", "258036", false),
+    ] {
+        let canaries = [(what, canary.to_owned())];
+        let found = std::panic::catch_unwind(|| search(dir.path(), &canaries));
+        assert_eq!(found.is_err(), expected, "{what} {canary}");
+    }
 }
 
 /// What callers with a bug do: secrets in addresses, in headers, in bodies of the wrong form.
@@ -120,11 +230,23 @@ fn search(dir: &Path, canaries: &[(&str, String)]) {
         for (what, canary) in canaries {
             let wide: Vec<u8> = canary.bytes().flat_map(|byte| [byte, 0]).collect();
             for needle in [canary.as_bytes(), &wide] {
-                let found = bytes.windows(needle.len()).any(|window| window == needle);
+                let found = places(&bytes, needle).any(|at| {
+                    // Six digits inside a longer number or a UUID are there by chance.
+                    let end = at + needle.len();
+                    let beside = [at.checked_sub(1), Some(end)].map(|at| bytes.get(at?));
+                    *what != "PIN" || !beside.into_iter().flatten().any(u8::is_ascii_hexdigit)
+                });
                 assert!(!found, "{} holds a {what}", file.display());
             }
         }
     }
+}
+
+fn places<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let windows = bytes.windows(needle.len()).enumerate();
+    windows
+        .filter(move |(_, window)| *window == needle)
+        .map(|(at, _)| at)
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

@@ -68,7 +68,7 @@ fn shell(command: &str) -> Value {
     serde_json::from_slice(&run.stdout).unwrap()
 }
 
-fn now_ms() -> String {
+pub(crate) fn now_ms() -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "the contract asks a caller for its own time"

@@ -68,7 +68,7 @@ pub struct Decided<V> {
 }
 
 impl<V> Decided<V> {
-    const fn nothing(verdict: V) -> Self {
+    pub(in crate::card) const fn nothing(verdict: V) -> Self {
         Self {
             card: None,
             guesses: None,

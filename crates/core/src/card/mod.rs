@@ -8,6 +8,7 @@ mod change;
 mod environment;
 mod field;
 mod handover;
+mod pin;
 mod state;
 mod text;
 mod value;
@@ -20,6 +21,9 @@ pub use field::{Field, Fields};
 pub use handover::{
     Activated, Activation, Decided as HandoverDecided, Export, Exported, GUESSES_MAX,
     GUESSES_WINDOW, Guesses,
+};
+pub use pin::{
+    InvalidPin, Pin, PinLength, PinRelease, PinReleased, PinSet, PinSetting, Verification,
 };
 pub use state::State;
 pub use text::{InvalidText, Label, Reason, is_unique_no, is_word};
@@ -108,6 +112,8 @@ pub struct SealedCard {
     pub name: Vec<u8>,
     /// The wrapped DEK of the class CVV and the sealed CVV, where one is kept.
     pub cvv: Option<SealedCvv>,
+    /// The wrapped DEK of the class PIN and the sealed PIN, where one was set.
+    pub pin: Option<SealedPin>,
     /// The keyed index of the number (PCI DSS 3.5.1.1).
     pub pan_index: [u8; 32],
 }
@@ -119,6 +125,15 @@ pub struct SealedCvv {
     pub dek: Vec<u8>,
     /// The sealed CVV.
     pub cvv: Vec<u8>,
+}
+
+/// A PIN under a DEK of its own class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedPin {
+    /// The wrapped DEK.
+    pub dek: Vec<u8>,
+    /// The sealed PIN.
+    pub pin: Vec<u8>,
 }
 
 impl Card {

@@ -16,6 +16,8 @@ pub struct Sought {
     pub account: Option<AccountId>,
     /// It must be of this person, where the dialect names one.
     pub person: Option<PersonId>,
+    /// The number of its holder must be this, where the dialect names one.
+    pub holder_no: Option<String>,
 }
 
 impl Sought {
@@ -25,6 +27,7 @@ impl Sought {
             card,
             account: None,
             person: None,
+            holder_no: None,
         }
     }
 }
@@ -69,6 +72,7 @@ impl Service {
             caller.sees(card)
                 && account.is_none_or(|account| *account == card.account)
                 && sought.person.is_none_or(|person| person == card.person)
+                && (sought.holder_no.is_none() || sought.holder_no == card.holder_no)
         }))
     }
 

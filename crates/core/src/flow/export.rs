@@ -9,9 +9,8 @@ use super::{Caller, Fault, Service};
 use crate::audit::{Detail, Event, Kind, Target};
 use crate::budget::Overdrawn;
 use crate::card::{Card, Export, Exported, Field, State};
-use crate::mfa::Policy;
+use crate::mfa::{Policy, Purpose};
 use crate::port::CardRef;
-use crate::token::Operation;
 
 /// What an export holds where the card has it: everything but the name, which the contract leaves out.
 const EXPORTED: [Field; 3] = [Field::Pan, Field::Expiry, Field::Cvv];
@@ -44,7 +43,7 @@ impl Service {
         if !caller.merchant.pci_enabled {
             return Ok(Err(ExportRefusal::PciDisabled));
         }
-        match caller.merchant.mfa.of(Operation::ViewCard) {
+        match caller.merchant.mfa.of(Purpose::ViewCard) {
             Policy::Off => {}
             Policy::Delegated | Policy::Required => {
                 return Ok(Err(ExportRefusal::MfaUnsupported));
@@ -64,7 +63,7 @@ impl Service {
             card: CardRef::Id(card.id),
             event: self.exported(caller, &card),
             source: caller.source.clone(),
-            charge: self.charge(Operation::ViewCard, &card, false),
+            charge: self.charge(Purpose::ViewCard, &card, false),
         };
         Ok(match self.store.export_card(export).await? {
             Exported::Recorded => Ok(ciphertext),

@@ -2,7 +2,7 @@
 
 use cardveil_seal::sha256;
 
-use super::mfa::{SecondFactor, secs_until};
+use super::mfa::{FactorMissing, SecondFactor, secs_until};
 use super::{Fault, Presented, Service};
 use crate::audit::{Detail, Kind, Source, Target};
 use crate::budget::Overdrawn;
@@ -147,15 +147,17 @@ impl Service {
         let Some(fields) = allowed(asked, &card) else {
             return Ok(Err(IssueRefusal::FieldUnavailable));
         };
-        let mfa = match self.second_factor(caller, asked, &card).await? {
+        let purpose = asked.operation.into();
+        let factor = self.second_factor(caller, purpose, &asked.mfa, &card);
+        let mfa = match factor.await? {
             Ok(mfa) => mfa,
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(missing) => return Ok(Err(missing.into())),
         };
         let mut wanted = Wanted { card, fields, mfa };
         let written = self.write_token(caller, epoch, asked, &wanted).await?;
         // Where no policy asks for a second factor, a budget may.
         if let Err(IssueRefusal::BudgetNeedsFactor { .. }) = written
-            && let Some(assertion) = self.asserted(caller, asked, &wanted.card).await?
+            && let Some(assertion) = self.asserted(caller, &asked.mfa, &wanted.card).await?
         {
             wanted.mfa = SecondFactor::Asserted(assertion);
             return self.write_token(caller, epoch, asked, &wanted).await;
@@ -206,7 +208,7 @@ impl Service {
                     event,
                     idempotency: idempotency.clone(),
                     mfa: wanted.mfa.assertion().cloned(),
-                    charge: self.charge(asked.operation, &wanted.card, wanted.mfa.stands()),
+                    charge: self.charge(asked.operation.into(), &wanted.card, wanted.mfa.stands()),
                 })
                 .await?
             {
@@ -266,6 +268,16 @@ fn allowed(asked: &Asked, card: &Card) -> Option<Fields> {
     }
 }
 
+impl From<FactorMissing> for IssueRefusal {
+    fn from(missing: FactorMissing) -> Self {
+        match missing {
+            FactorMissing::Unsupported => Self::MfaUnsupported,
+            FactorMissing::Required => Self::MfaRequired,
+            FactorMissing::Reference => Self::MfaReference,
+        }
+    }
+}
+
 fn refused_by(now: Time, overdrawn: Overdrawn) -> IssueRefusal {
     match overdrawn {
         Overdrawn::NeedsFactor { until } => IssueRefusal::BudgetNeedsFactor {
@@ -309,7 +321,7 @@ fn issued_event(caller: &Caller, record: &Record, mfa: &SecondFactor) -> crate::
         .source
         .event(record.issued_at, Kind::TokenIssued, merchant, target);
     event.detail = Detail {
-        operation: Some(record.operation),
+        operation: Some(record.operation.into()),
         fields: record.allowed.some(),
         attested: mfa
             .reference()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cardveil_seal::{Secret, totp};
 
-use super::{Asked, Caller, Fault, IssueRefusal, Service};
+use super::{Caller, Fault, Service};
 use crate::audit::Source;
 use crate::card::Card;
 use crate::clock::Time;
@@ -17,13 +17,12 @@ use crate::id::{AccountId, FactorId, MerchantId, PersonId, SessionId};
 use crate::merchant::{Credential, Merchant};
 use crate::mfa::{
     self, Assertion, Factor, FactorChange, FactorRefused, FactorRequest, Opening, OpeningRefused,
-    Policy, Proof, Reference, Session, Totp, base32,
+    Policy, Proof, Purpose, Reference, Session, Totp, base32,
 };
 use crate::port::{CardFilter, CardRef, Paging};
-use crate::token::Operation;
 use crate::vault::FactorOf;
 
-/// What a caller brings of a second factor with its wish for a token.
+/// What a caller brings of a second factor with its wish.
 #[derive(Clone, Debug)]
 pub enum Presented {
     /// Nothing: its dialect cannot carry one.
@@ -47,7 +46,7 @@ pub struct OpenSession {
     /// The card must be of this person, where the dialect names one.
     pub person: Option<PersonId>,
     /// For which operation.
-    pub operation: Operation,
+    pub purpose: Purpose,
     /// By what.
     pub factor: Factor,
 }
@@ -72,6 +71,17 @@ pub struct Enrolment {
     pub secret: Secret,
     /// The same as `otpauth://`, for a QR code. It never becomes an address that anyone calls.
     pub uri: Secret,
+}
+
+/// Why what was brought cannot be a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FactorMissing {
+    /// The dialect cannot carry one.
+    Unsupported,
+    /// None was brought.
+    Required,
+    /// The merchant attests it by something that is no reference.
+    Reference,
 }
 
 /// What a token needs of a second factor, as far as it can be said before the commit.
@@ -113,26 +123,27 @@ impl Service {
     pub(super) async fn second_factor(
         &self,
         caller: &Caller,
-        asked: &Asked,
+        purpose: Purpose,
+        presented: &Presented,
         card: &Card,
-    ) -> Result<Result<SecondFactor, IssueRefusal>, Fault> {
-        let policy = caller.merchant.mfa.of(asked.operation);
-        Ok(match (policy, &asked.mfa) {
+    ) -> Result<Result<SecondFactor, FactorMissing>, Fault> {
+        let policy = caller.merchant.mfa.of(purpose);
+        Ok(match (policy, presented) {
             (Policy::Off, _) => Ok(SecondFactor::None),
             (Policy::Delegated | Policy::Required, Presented::Impossible) => {
-                Err(IssueRefusal::MfaUnsupported)
+                Err(FactorMissing::Unsupported)
             }
             (Policy::Delegated, Presented::Given { session, .. }) => match session {
-                None => Err(IssueRefusal::MfaRequired),
+                None => Err(FactorMissing::Required),
                 Some(text) => Reference::parse(text)
                     .map(SecondFactor::Attested)
-                    .ok_or(IssueRefusal::MfaReference),
+                    .ok_or(FactorMissing::Reference),
             },
             (Policy::Required, Presented::Given { .. }) => {
-                let asserted = self.asserted(caller, asked, card).await?;
+                let asserted = self.asserted(caller, presented, card).await?;
                 asserted
                     .map(SecondFactor::Asserted)
-                    .ok_or(IssueRefusal::MfaRequired)
+                    .ok_or(FactorMissing::Required)
             }
         })
     }
@@ -141,13 +152,13 @@ impl Service {
     pub(super) async fn asserted(
         &self,
         caller: &Caller,
-        asked: &Asked,
+        presented: &Presented,
         card: &Card,
     ) -> Result<Option<Assertion>, Fault> {
         let Presented::Given {
             session: Some(session),
             code: Some(code),
-        } = &asked.mfa
+        } = presented
         else {
             return Ok(None);
         };
@@ -232,7 +243,7 @@ impl Service {
             merchant: caller.merchant.id.clone(),
             person: card.person,
             card: card.id,
-            operation: asked.operation,
+            purpose: asked.purpose,
             factor: asked.factor,
             at: now,
             source: caller.source.clone(),

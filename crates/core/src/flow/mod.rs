@@ -10,6 +10,7 @@ mod cards;
 mod export;
 mod issue;
 mod mfa;
+mod pin;
 mod redeem;
 mod registry;
 mod wallet;
@@ -23,6 +24,7 @@ pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
 pub use export::ExportRefusal;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
+pub use pin::{AskedPin, NewPin, PinRefusal};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
@@ -33,8 +35,8 @@ use crate::audit::{Event, Kind, Source, Target};
 use crate::budget::{Budgets, Charge};
 use crate::card::Card;
 use crate::clock::{Clock, Time};
+use crate::mfa::Purpose;
 use crate::port::{self, Store, Swept};
-use crate::token::Operation;
 use crate::vault::{self, Vault};
 
 /// Why a flow could not be carried through. It is our fault, so callers learn no more than that.
@@ -86,8 +88,12 @@ impl Service {
     }
 
     /// What a reveal of a card is charged with.
-    fn charge(&self, operation: Operation, card: &Card, second_factor: bool) -> Option<Charge> {
-        let charged = operation == Operation::ViewCard && self.budgets != Budgets::default();
+    fn charge(&self, purpose: Purpose, card: &Card, second_factor: bool) -> Option<Charge> {
+        let reveals = match purpose {
+            Purpose::ViewCard | Purpose::ViewPin => true,
+            Purpose::AddCardToWallet | Purpose::SetPin => false,
+        };
+        let charged = reveals && self.budgets != Budgets::default();
         charged.then(|| Charge {
             budgets: self.budgets,
             merchant: card.merchant.clone(),

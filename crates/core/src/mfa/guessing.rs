@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::audit::Kind;
 use crate::id::{PersonId, SessionId};
 use crate::testing::sample::{self, START};
 use crate::token::{Cause, Epoch};
@@ -23,7 +22,7 @@ fn compared(tries: u32, a_session: u32) -> u32 {
                 merchant: record.merchant.clone(),
                 person: who,
                 card: record.card,
-                operation: record.operation,
+                purpose: record.operation.into(),
                 factor: Factor::Otp,
                 at: now,
                 source: sample::operator(),
@@ -42,10 +41,9 @@ fn compared(tries: u32, a_session: u32) -> u32 {
             person: who,
             proof: Proof::Otp { right: false },
         };
-        let record = sample::record(1, now, epoch);
-        let issued = sample::event(Kind::TokenIssued, now);
+        let wanted = sample::issue(1, now, epoch).second_factor_use();
         let rows = (session.as_ref(), person.as_ref());
-        let decision = assertion.decide((&record, &issued), rows.0, rows.1, epoch);
+        let decision = assertion.decide(&wanted, rows.0, rows.1, epoch);
         compared += u32::from(decision.verdict == Err(Cause::WrongCode));
         session = decision.effects.session.or(session);
         person = decision.effects.person.or(person);
@@ -74,7 +72,7 @@ proptest! {
     fn a_step_is_taken_once_and_never_backwards(steps in prop::collection::vec(0_u64..12, 1..40)) {
         let epoch = Epoch(1);
         let record = sample::record(1, START, epoch);
-        let issued = sample::event(Kind::TokenIssued, START);
+        let wanted = sample::issue(1, START, epoch).second_factor_use();
         let factor = crate::id::FactorId::from_bytes([1; 16]);
         let mut person = Person::new(record.merchant.clone(), PersonId::from_bytes([1; 16]));
         person.totp = Some(Totp {
@@ -90,7 +88,7 @@ proptest! {
             merchant: record.merchant.clone(),
             person: person.person,
             card: record.card,
-            operation: record.operation,
+            purpose: record.operation.into(),
             factor: Factor::Totp,
             opened_at: START,
             expires_at: START.plus(SESSION_TTL),
@@ -103,7 +101,7 @@ proptest! {
                 person: person.person,
                 proof: Proof::Totp { factor, step: Some(step) },
             };
-            let decision = assertion.decide((&record, &issued), Some(&open), Some(&person), epoch);
+            let decision = assertion.decide(&wanted, Some(&open), Some(&person), epoch);
             prop_assert_eq!(decision.verdict.is_ok(), last.is_none_or(|last| step > last));
             if decision.verdict.is_ok() {
                 last = Some(step);

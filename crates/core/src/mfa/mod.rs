@@ -1,13 +1,13 @@
 //! The second factor: whether a merchant's cardholders need one, which they have, and the sessions
 //! in which they prove it.
 //!
-//! A [`Policy`] per merchant and operation says whether a client token needs a second factor. Where
-//! it does, a [`Session`] is opened for one card, person and operation, and its id comes back with a
-//! code: an [`Assertion`]. The commit that issues the token judges the assertion, spends the session
-//! and writes the token, or writes the refusal and no token.
+//! A [`Policy`] per merchant and [`Purpose`] says whether a client token, or a PIN, needs a second
+//! factor. Where it does, a [`Session`] is opened for one card, person and purpose, and its id comes
+//! back with a code: an [`Assertion`]. The commit that issues the token, or that lets the PIN pass,
+//! judges the assertion and spends the session, or writes the refusal and nothing else.
 //!
-//! **Invariant:** one session gives one token at most, and one step of a TOTP secret one at most: both
-//! are spent in the commit that writes the token.
+//! **Invariant:** one session passes for one [`Use`] at most, and one step of a TOTP secret for one at
+//! most: both are spent in the commit of that use.
 //!
 //! **Invariant:** a wrong code is counted before anyone is told that it was wrong, so no restart and
 //! no lost answer gives a try back.
@@ -23,6 +23,7 @@ pub(crate) mod base32;
 #[cfg(test)]
 mod guessing;
 mod person;
+mod purpose;
 mod session;
 
 use std::time::Duration;
@@ -31,12 +32,12 @@ use cardveil_seal::{Secret, totp};
 use serde::{Deserialize, Serialize};
 
 pub use person::{FactorChange, FactorRefused, FactorRequest, Person, Totp};
-pub use session::{Assertion, Opening, OpeningRefused, Proof, Session, State};
+pub use purpose::Purpose;
+pub use session::{Assertion, Opening, OpeningRefused, Proof, Session, State, Use};
 
 use crate::audit::Event;
 use crate::card::CardNumber;
 use crate::clock::Time;
-use crate::token::Operation;
 
 /// How long a session waits for its code (RTS 2018/389 Article 4(3)(d): five minutes at most).
 pub const SESSION_TTL: Duration = Duration::from_secs(300);
@@ -94,22 +95,30 @@ pub struct MfaPolicy {
     pub view_card: Policy,
     /// Of `ADD_CARD_TO_WALLET`.
     pub add_card_to_wallet: Policy,
+    /// Of `VIEW_PIN`.
+    pub view_pin: Policy,
+    /// Of `SET_PIN`.
+    pub set_pin: Policy,
 }
 
 impl MfaPolicy {
     /// The policy of an operation.
-    pub const fn of(&self, operation: Operation) -> Policy {
-        match operation {
-            Operation::ViewCard => self.view_card,
-            Operation::AddCardToWallet => self.add_card_to_wallet,
+    pub const fn of(&self, purpose: Purpose) -> Policy {
+        match purpose {
+            Purpose::ViewCard => self.view_card,
+            Purpose::AddCardToWallet => self.add_card_to_wallet,
+            Purpose::ViewPin => self.view_pin,
+            Purpose::SetPin => self.set_pin,
         }
     }
 
     /// Sets the policy of an operation.
-    pub const fn set(&mut self, operation: Operation, policy: Policy) {
-        match operation {
-            Operation::ViewCard => self.view_card = policy,
-            Operation::AddCardToWallet => self.add_card_to_wallet = policy,
+    pub const fn set(&mut self, purpose: Purpose, policy: Policy) {
+        match purpose {
+            Purpose::ViewCard => self.view_card = policy,
+            Purpose::AddCardToWallet => self.add_card_to_wallet = policy,
+            Purpose::ViewPin => self.view_pin = policy,
+            Purpose::SetPin => self.set_pin = policy,
         }
     }
 }
@@ -260,7 +269,16 @@ mod tests {
         assert_eq!(Factor::parse("totp"), None);
         let empty: MfaPolicy = serde_json::from_str("{}").unwrap();
         assert_eq!(empty, MfaPolicy::default());
-        assert_eq!(empty.of(Operation::ViewCard), Policy::Off);
+        for purpose in Purpose::ALL {
+            assert_eq!(empty.of(purpose), Policy::Off);
+            assert_eq!(Purpose::parse(purpose.as_str()), Some(purpose));
+            assert_eq!(serde_json::to_value(purpose).unwrap(), purpose.as_str());
+            let mut policy = MfaPolicy::default();
+            policy.set(purpose, Policy::Required);
+            let only = |other: &Purpose| policy.of(*other) == Policy::Required;
+            let required: Vec<_> = Purpose::ALL.into_iter().filter(only).collect();
+            assert_eq!(required, [purpose]);
+        }
     }
 
     #[test]

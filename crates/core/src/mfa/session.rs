@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Effects, Factor, PAUSE, Person, SESSION_TTL, WRONG_CODES_MAX};
+use super::{Decision, Effects, Factor, PAUSE, Person, Purpose, SESSION_TTL, WRONG_CODES_MAX};
 use crate::audit::{Detail, Event, Kind, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::id::{CardId, FactorId, MerchantId, PersonId, SessionId};
-use crate::token::{Cause, Epoch, Operation, Record};
+use crate::token::{Cause, Epoch};
 
 /// A session as stores keep it: for one person, card and operation of one merchant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Session {
     /// The one card.
     pub card: CardId,
     /// The one operation.
-    pub operation: Operation,
+    pub purpose: Purpose,
     /// What they must prove.
     pub factor: Factor,
     /// When it was opened.
@@ -42,7 +42,7 @@ pub enum State {
         /// How many were wrong; fewer than [`WRONG_CODES_MAX`].
         wrong: u8,
     },
-    /// A right code has come, and the token that it was for was written with it.
+    /// A right code has come, and what it was for was written with it.
     Spent {
         /// When.
         at: Time,
@@ -77,7 +77,7 @@ pub struct Opening {
     /// For which card.
     pub card: CardId,
     /// For which operation.
-    pub operation: Operation,
+    pub purpose: Purpose,
     /// By what.
     pub factor: Factor,
     /// When.
@@ -98,12 +98,27 @@ pub enum OpeningRefused {
     },
 }
 
-/// A session's id and what its code has turned out to be, with a token that is to be issued.
+/// What a second factor is to be used for, once: a token that is to be issued, a PIN that is to pass.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// At which merchant.
+    pub merchant: MerchantId,
+    /// For which card.
+    pub card: CardId,
+    /// For which operation.
+    pub purpose: Purpose,
+    /// When.
+    pub at: Time,
+    /// Who wants it.
+    pub source: Source,
+}
+
+/// A session's id and what its code has turned out to be, with what it is to be used for.
 #[derive(Clone, Debug)]
 pub struct Assertion {
     /// The session; `None` when what was sent cannot be one.
     pub session: Option<SessionId>,
-    /// The cardholder of the token's card.
+    /// The cardholder of the card.
     pub person: PersonId,
     /// The code.
     pub proof: Proof,
@@ -150,7 +165,7 @@ impl Opening {
             merchant: self.merchant.clone(),
             person: self.person,
             card: self.card,
-            operation: self.operation,
+            purpose: self.purpose,
             factor: self.factor,
             opened_at: self.at,
             expires_at: self.at.plus(SESSION_TTL),
@@ -200,7 +215,7 @@ impl Opening {
         let merchant = Some(self.merchant.clone());
         let mut event = self.source.event(self.at, kind, merchant, target);
         event.detail = Detail {
-            operation: Some(self.operation),
+            operation: Some(self.purpose),
             note: Some(self.factor.as_str().into()),
             ..Detail::default()
         };
@@ -219,40 +234,39 @@ enum Judged {
 }
 
 impl Assertion {
-    /// The rules of a code, for the commit that is to issue `record` by the event `issued`. The rows
-    /// are the session of this name and the cardholder at the token's merchant; `epoch` is the
-    /// store's.
+    /// The rules of a code, for the commit of `wanted`. The rows are the session of this name and the
+    /// cardholder at its merchant; `epoch` is the store's.
     pub fn decide(
         &self,
-        (record, issued): (&Record, &Event),
+        wanted: &Use,
         session: Option<&Session>,
         person: Option<&Person>,
         epoch: Epoch,
     ) -> Decision<Result<(), Cause>> {
-        let unknown = || Person::new(record.merchant.clone(), self.person);
+        let unknown = || Person::new(wanted.merchant.clone(), self.person);
         let person = person.cloned().unwrap_or_else(unknown);
-        let event = |kind| self.event(kind, record, issued);
+        let event = |kind| self.event(kind, wanted);
         let Some(session) = session else {
             return refused(event(Kind::MfaRefused), Cause::Unknown);
         };
-        match self.judge(record, session, &person, epoch) {
+        match self.judge(wanted, session, &person, epoch) {
             Judged::Right(step) => passed(event(Kind::MfaPassed), session, person, step),
             Judged::Wrong(cause) => wrong(event(Kind::MfaRefused), session, person, cause),
             Judged::Void(cause) => refused(event(Kind::MfaRefused), cause),
         }
     }
 
-    fn judge(&self, record: &Record, session: &Session, person: &Person, epoch: Epoch) -> Judged {
-        if session.merchant != record.merchant {
+    fn judge(&self, wanted: &Use, session: &Session, person: &Person, epoch: Epoch) -> Judged {
+        if session.merchant != wanted.merchant {
             return Judged::Void(Cause::Foreign);
         }
         if session.epoch != epoch {
             return Judged::Void(Cause::OldEpoch);
         }
-        if session.card != record.card || session.person != self.person {
+        if session.card != wanted.card || session.person != self.person {
             return Judged::Void(Cause::Foreign);
         }
-        if session.operation != record.operation {
+        if session.purpose != wanted.purpose {
             return Judged::Void(Cause::WrongOperation);
         }
         match session.state {
@@ -260,7 +274,7 @@ impl Assertion {
             State::Spent { .. } => return Judged::Void(Cause::SessionSpent),
             State::Locked { .. } => return Judged::Void(Cause::SessionLocked),
         }
-        let at = record.issued_at;
+        let at = wanted.at;
         if session.expires_at <= at {
             return Judged::Void(Cause::Expired);
         }
@@ -295,21 +309,17 @@ impl Assertion {
         }
     }
 
-    fn event(&self, kind: Kind, record: &Record, issued: &Event) -> Event {
-        let source = Source {
-            actor: issued.actor.clone(),
-            origin: issued.origin.clone(),
-        };
+    fn event(&self, kind: Kind, wanted: &Use) -> Event {
         let target = Target {
-            card: Some(record.card),
+            card: Some(wanted.card),
             person: Some(self.person),
             session: self.session,
             ..Target::default()
         };
-        let merchant = Some(record.merchant.clone());
-        let mut event = source.event(record.issued_at, kind, merchant, target);
+        let merchant = Some(wanted.merchant.clone());
+        let mut event = wanted.source.event(wanted.at, kind, merchant, target);
         event.detail = Detail {
-            operation: Some(record.operation),
+            operation: Some(wanted.purpose),
             ..Detail::default()
         };
         event

@@ -27,14 +27,14 @@ use async_trait::async_trait;
 pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
 pub use mfa::Mfa;
 
-use crate::audit::{Entry, Event};
+use crate::audit::{Entry, Event, Source};
 use crate::budget::{Charge, Overdrawn};
 use crate::card::Card;
 use crate::clock::Time;
 use crate::hook::Subscription;
 use crate::id::{CardId, CardNo, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
-use crate::mfa::Assertion;
+use crate::mfa::{Assertion, Use};
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, Record, TokenHash, TokenKey,
     Verdict,
@@ -101,6 +101,31 @@ pub struct Issue {
     pub mfa: Option<Assertion>,
     /// Set when the token is charged to budgets: charged in the commit that writes it.
     pub charge: Option<Charge>,
+}
+
+impl Issue {
+    /// What its second factor is used for.
+    pub fn second_factor_use(&self) -> Use {
+        Use {
+            merchant: self.record.merchant.clone(),
+            card: self.record.card,
+            purpose: self.record.operation.into(),
+            at: self.record.issued_at,
+            source: Source {
+                actor: self.event.actor.clone(),
+                origin: self.event.origin.clone(),
+            },
+        }
+    }
+}
+
+/// Why what is granted only with a budget or a second factor is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmet {
+    /// A budget does not allow it. Nothing was written.
+    Overdrawn(Overdrawn),
+    /// The second factor is refused. The refusal was written.
+    Mfa(Cause),
 }
 
 /// A request that its caller named, so that it may send it twice and mean it once.
@@ -178,12 +203,7 @@ pub trait Tokens: Send + Sync {
     async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>>;
 
     /// Applies [`Record::revoke`] to all that match; tells how many it changed.
-    async fn revoke(
-        &self,
-        selection: Selection,
-        at: Time,
-        source: crate::audit::Source,
-    ) -> Result<usize>;
+    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize>;
 
     /// Applies [`Record::sweep`] to tokens whose window has ended, and deletes rows issued before
     /// `now` less [`crate::token::RETENTION`] and names that have expired; at most `limit` of each.

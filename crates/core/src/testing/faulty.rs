@@ -8,7 +8,10 @@ use async_trait::async_trait;
 
 use crate::allowlist::{AllowlistChange, AllowlistChanged};
 use crate::audit::{Entry, Event, Source};
-use crate::card::{Activated, Activation, Card, Changed, Export, Exported, Relabel, Transition};
+use crate::card::{
+    Activated, Activation, Card, Changed, Export, Exported, PinRelease, PinReleased, PinSet,
+    PinSetting, Relabel, Transition,
+};
 use crate::clock::Time;
 use crate::hook::{Attempted, Bell, Delivery, Subscription};
 use crate::id::{
@@ -173,6 +176,12 @@ impl<S: Store> Handovers for Faulty<S> {
     }
     async fn activate_card(&self, activation: Activation) -> Result<Activated> {
         self.write(self.inner.activate_card(activation)).await
+    }
+    async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
+        self.write(self.inner.set_pin(setting)).await
+    }
+    async fn release_pin(&self, release: PinRelease) -> Result<PinReleased> {
+        self.write(self.inner.release_pin(release)).await
     }
 }
 

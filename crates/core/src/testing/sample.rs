@@ -3,8 +3,8 @@
 use crate::allowlist::Allowlist;
 use crate::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use crate::card::{
-    Card, CardNumber, Field, Fields, Kind, LastFour, Network, SealedCard, SealedCvv, State,
-    Transition,
+    Card, CardNumber, Field, Fields, Kind, LastFour, Network, PinRelease, PinSetting, SealedCard,
+    SealedCvv, SealedPin, State, Transition,
 };
 use crate::clock::Time;
 use crate::hook::{Endpoint, Form, Subscription};
@@ -101,10 +101,43 @@ pub fn card(n: u8) -> Card {
                 dek: vec![n; 61],
                 cvv: vec![n; 32],
             }),
+            pin: None,
             pan_index: [n; 32],
         },
         created_at: START,
         updated_at: START,
+    }
+}
+
+/// Sealed PIN number `n`, which is no real ciphertext.
+pub fn pin(n: u8) -> SealedPin {
+    SealedPin {
+        dek: vec![n; 61],
+        pin: vec![n; 33],
+    }
+}
+
+/// The wish that merchant 1's card `card` have PIN number `n`.
+pub fn pin_setting(card: u8, n: u8) -> PinSetting {
+    PinSetting {
+        merchant: merchant(1).id,
+        card: CardRef::Id(CardId::from_bytes([card; 16])),
+        pin: pin(n),
+        physical_only: false,
+        mfa: None,
+        event: event(EventKind::PinSet, START),
+    }
+}
+
+/// The release of merchant 1's card `card`'s PIN.
+pub fn pin_release(card: u8, opened: Option<SealedPin>) -> PinRelease {
+    PinRelease {
+        merchant: merchant(1).id,
+        card: CardRef::Id(CardId::from_bytes([card; 16])),
+        opened,
+        mfa: None,
+        charge: None,
+        event: Some(event(EventKind::PinReleased, START)),
     }
 }
 

@@ -299,7 +299,7 @@ impl Record {
             event.outcome = Outcome::Failure;
             event.detail = Detail {
                 fields: Some(unconfirmed),
-                operation: Some(self.operation),
+                operation: Some(self.operation.into()),
                 ..Detail::default()
             };
             event
@@ -522,7 +522,7 @@ impl Claim {
             merchant: Some(record.merchant.clone()),
             target: record.target(),
             detail: Detail {
-                operation: Some(self.operation),
+                operation: Some(self.operation.into()),
                 fields: self.fields.some(),
                 attempt: Some(self.attempt),
                 note: self.note.clone(),
@@ -547,7 +547,7 @@ impl Claim {
                 Record::target,
             ),
             detail: Detail {
-                operation: Some(self.operation),
+                operation: Some(self.operation.into()),
                 fields: self.fields.some(),
                 cause: Some(cause),
                 attempt: Some(self.attempt),

@@ -3,9 +3,7 @@
 //! **Invariant:** a CVV is compared in constant time, and one answer covers all that can be wrong with
 //! it: its Base64, its padding, its key, its digits.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use cardveil_seal::{Class, Key, constant_time_eq, contract_ecb};
+use cardveil_seal::{Class, constant_time_eq};
 
 use super::{Error, Vault, open, place_of_card};
 use crate::card::{Card, Field};
@@ -26,16 +24,7 @@ impl Vault {
         let place = place_of_card(&card.id, &card.merchant);
         let dek = self.keyring.open_dek(Class::Cvv, &place, &sealed.dek)?;
         let kept = open(&dek, Field::Cvv, &sealed.cvv)?;
-        let secret = self.open_secret(
-            &credential.id,
-            &credential.merchant,
-            &credential.sealed_secret,
-        )?;
-        let key = Key::from_slice(secret.expose())?;
-        let brought = BASE64_STANDARD
-            .decode(cvv)
-            .ok()
-            .and_then(|bytes| contract_ecb::decrypt_unauthenticated(&key, &bytes).ok());
+        let brought = self.read(credential, cvv)?;
         let same_cvv = brought.is_some_and(|brought| kept.ct_eq(brought.expose()));
         let same_four = constant_time_eq(card.last_four.as_str().as_bytes(), last_four.as_bytes());
         Ok(Some(same_cvv & same_four))

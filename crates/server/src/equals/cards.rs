@@ -105,7 +105,7 @@ struct EqualsCard {
     /// `MMYY`; null for a merchant that may not have card data.
     #[schema(example = "1230")]
     expiration: Option<String>,
-    /// No PIN is kept: false.
+    /// Whether it has a PIN.
     pin_is_set: bool,
     /// Not kept: null.
     recipient_address: Option<String>,
@@ -121,7 +121,7 @@ struct EqualsCard {
     physical_card_state: Option<EqualsState>,
     /// The id again for a physical card; null for a virtual one.
     physical_card_id: Option<String>,
-    /// No PIN is kept: false.
+    /// Not kept: false.
     force_change_pin: bool,
     /// RFC 3339.
     created_at: String,
@@ -375,7 +375,7 @@ fn show(app: &App, admitted: &Admitted, card: &Card) -> Result<EqualsCard, Probl
         card_product_token: None,
         fulfillment_status: None,
         expiration,
-        pin_is_set: false,
+        pin_is_set: card.sealed.pin.is_some(),
         recipient_address: None,
         user_token_id: None,
         card_owner_type: "PEOPLE",
@@ -390,7 +390,7 @@ fn show(app: &App, admitted: &Admitted, card: &Card) -> Result<EqualsCard, Probl
     })
 }
 
-fn sought(
+pub(super) fn sought(
     card_id: Result<Path<String>, PathRejection>,
     query: Option<&str>,
 ) -> Result<Sought, Problem> {
@@ -401,6 +401,7 @@ fn sought(
         card: CardRef::Id(card_id),
         account: Some(super::account(&query)?),
         person: person(&query)?,
+        holder_no: None,
     })
 }
 

@@ -7,9 +7,8 @@ use axum::extract::{Request, State};
 use axum::{Extension, Json};
 use cardveil_core::flow::{OpenSession, SessionRefused};
 use cardveil_core::id::{AccountId, CardId, PersonId};
-use cardveil_core::mfa::Factor;
+use cardveil_core::mfa::{Factor, Purpose};
 use cardveil_core::port::CardRef;
-use cardveil_core::token::Operation;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -33,12 +32,12 @@ struct NewSession {
     /// The ID of the person who proves the factor: the cardholder.
     #[schema(required, value_type = String, format = "uuid")]
     person_id: Option<String>,
-    /// The ID of the card that the access token will be for.
+    /// The ID of the card that it will be used for.
     #[schema(required, value_type = String, format = "uuid")]
     card_id: Option<String>,
-    /// The operation that the access token will be for: `VIEW_CARD` (default) or
-    /// `ADD_CARD_TO_WALLET`.
-    #[schema(pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET)$")]
+    /// The operation that it will be used for: `VIEW_CARD` (default), `ADD_CARD_TO_WALLET`, `VIEW_PIN`
+    /// or `SET_PIN`.
+    #[schema(pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET|VIEW_PIN|SET_PIN)$")]
     operation_name: Option<String>,
     /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers.
     #[schema(required, value_type = String, pattern = "^(TOTP|OTP)$")]
@@ -64,9 +63,9 @@ pub(super) struct Created {
 
 /// Create an MFA session
 ///
-/// A session is for one card, person and operation. Its id goes to the access token operation as
-/// `sessionId`, with the person's code as `token`. It gives one access token, ends after five
-/// minutes, and ends at the fifth wrong code.
+/// A session is for one card, person and operation. Its id goes to the access token operation, or to
+/// those of a card's PIN, as `sessionId`, with the person's code as `token`. It passes once, ends after
+/// five minutes, and ends at the fifth wrong code.
 #[utoipa::path(
     post, path = "/v2/mfa/sessions", tag = "Equals Money", operation_id = "createMfaSession",
     request_body = NewSession,
@@ -109,20 +108,28 @@ fn asked(body: &NewSession) -> Result<OpenSession, Problem> {
         .map_err(|_| Problem::invalid("personId", "must be a UUID"))?;
     let card = CardId::parse(given("cardId", body.card_id.as_deref())?)
         .map_err(|_| Problem::invalid("cardId", "must be a UUID"))?;
-    let operation = match body.operation_name.as_deref() {
-        None => Operation::ViewCard,
-        Some(name) => Operation::parse(name).ok_or_else(|| {
-            Problem::invalid("operationName", "must be VIEW_CARD or ADD_CARD_TO_WALLET")
-        })?,
-    };
+    let purpose = purpose("operationName", body.operation_name.as_deref())?;
     let factor = Factor::parse(given("factor", body.factor.as_deref())?)
         .ok_or_else(|| Problem::invalid("factor", "must be TOTP or OTP"))?;
     Ok(OpenSession {
         card: CardRef::Id(card),
         account: Some(account),
         person: Some(person),
-        operation,
+        purpose,
         factor,
+    })
+}
+
+/// What a session is for; `VIEW_CARD` when it is left out.
+pub(crate) fn purpose(place: &str, name: Option<&str>) -> Result<Purpose, Problem> {
+    let Some(name) = name else {
+        return Ok(Purpose::ViewCard);
+    };
+    Purpose::parse(name).ok_or_else(|| {
+        Problem::invalid(
+            place,
+            "must be VIEW_CARD, ADD_CARD_TO_WALLET, VIEW_PIN or SET_PIN",
+        )
     })
 }
 

@@ -6,6 +6,7 @@
 pub(crate) mod cards;
 mod ip_addresses;
 mod mfa;
+mod pin;
 pub(crate) mod wallet;
 mod webhooks;
 
@@ -25,7 +26,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-pub(crate) use mfa::session_problem;
+pub(crate) use mfa::{purpose, session_problem};
 
 use crate::extract::{self, Header, OFFSET_MAX, Query};
 use crate::guard::{Admitted, Call};
@@ -51,7 +52,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
             Permission::Equals(Need::ManageIpAddresses),
             routes!(ip_addresses::remove_ip_address),
         );
-    webhooks::routes(wallet::routes(cards::routes(surface)))
+    webhooks::routes(wallet::routes(pin::routes(cards::routes(surface))))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -148,6 +149,10 @@ fn page(query: &Query) -> Result<(usize, usize), Problem> {
     Ok((limit, offset))
 }
 
+/// What to do where a budget asks for a second factor.
+const ASKED_OFTEN: &str = "The card or its person was asked for often. Open an MFA session and send \
+     its id with the person's code.";
+
 /// What an issue's refusal is to callers who get problems.
 pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
     match refusal {
@@ -167,11 +172,7 @@ pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
         IssueRefusal::MfaRequired | IssueRefusal::MfaUnsupported => Problem::new(Code::MfaRequired),
         IssueRefusal::MfaReference => Problem::invalid("sessionId", REFERENCE),
         IssueRefusal::MfaRefused => Problem::new(Code::MfaRefused),
-        IssueRefusal::BudgetNeedsFactor { .. } => Problem::detail(
-            Code::MfaRequired,
-            "The card or its person was asked for often. Open an MFA session and send its id with \
-             the person's code.",
-        ),
+        IssueRefusal::BudgetNeedsFactor { .. } => Problem::detail(Code::MfaRequired, ASKED_OFTEN),
         IssueRefusal::BudgetExhausted { retry_after_secs } => Problem::too_often(retry_after_secs),
     }
 }

@@ -2,9 +2,9 @@
 
 use http::HeaderMap;
 
-/// Codes of this dialect. Numbers are the contract's (error-codes page); 4005 and 4017 are the ones
-/// that its card pages show for a card in the wrong state and of the wrong kind, 4001 is ours for a
-/// card that is not there. 1014 to 1018 belong to its hosted page: see docs/errors.md.
+/// Codes of this dialect. Numbers are the contract's (error-codes page); 4005, 4016 and 4017 are the
+/// ones that its card pages show for a card in the wrong state, a PIN that is none and a card of the
+/// wrong kind, 4001 is ours for a card that is not there. 1014 to 1018 belong to its hosted page: see docs/errors.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     SystemError,
@@ -26,6 +26,7 @@ pub(super) enum Code {
     MerchantAbnormal,
     CardNotExist,
     CardStatus,
+    PinInvalid,
     NotPhysical,
 }
 
@@ -67,6 +68,7 @@ impl Code {
             Self::MerchantAbnormal => 1022,
             Self::CardNotExist => 4001,
             Self::CardStatus => 4005,
+            Self::PinInvalid => 4016,
             Self::NotPhysical => 4017,
         }
     }
@@ -93,6 +95,7 @@ impl Code {
             Self::MerchantAbnormal => "1022",
             Self::CardNotExist => "4001",
             Self::CardStatus => "4005",
+            Self::PinInvalid => "4016",
             Self::NotPhysical => "4017",
         }
     }
@@ -132,6 +135,10 @@ impl Code {
             Self::CardStatus => (
                 "The card's status does not allow this operation",
                 "卡片状态不允许此操作",
+            ),
+            Self::PinInvalid => (
+                "The PIN must be 6 digits, of which no 3 in a row are the same or sequential",
+                "PIN 须为 6 位数字，且不得含 3 位或以上相同或连续的数字",
             ),
             Self::NotPhysical => ("The card is not a physical card", "该卡不是实体卡"),
         };

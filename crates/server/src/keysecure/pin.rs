@@ -1,16 +1,49 @@
-//! `card/pin/set`: its place. Nothing keeps PINs yet, so every call that is admitted is told 1012,
-//! whatever it brings: it looks at no card and reads no body, which holds a PIN's ciphertext.
+//! `card/pin/set`: a cardholder has chosen a PIN for a physical card in use.
+//!
+//! **Invariant:** whatever is wrong with the PIN, its ciphertext or its digits, the answer is the same
+//! (4016).
 
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use cardveil_core::flow::{AskedPin, NewPin, PinRefusal, Presented, Sought};
+use cardveil_core::port::CardRef;
 use http::HeaderMap;
+use utoipa::ToSchema;
 
-use super::cards::Done;
+use super::cards::{DONE, Done};
 use super::code::Code;
-use super::{Envelope, Language, Refusal};
+use super::form::{Form, Wrong};
+use super::{Envelope, Language, Refusal, success};
+use crate::guard::Admitted;
+use crate::{App, Shared};
+
+/// The longest ciphertext that can hold a PIN, in Base64, with room to spare.
+const PIN_CHARS_MAX: usize = 64;
+
+/// What `card/pin/set` takes.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "describes what the handler reads member by member"
+)]
+pub(super) struct CardPinSetRequest {
+    /// The number of the card's holder. Where it is given it must be the card's.
+    cardholder_no: Option<String>,
+    /// Card order number.
+    #[schema(example = "C202605220001")]
+    card_no: String,
+    /// The PIN: Base64 of AES-256/ECB/PKCS5Padding under the apiSecret. Six digits, of which no three
+    /// in a row are the same or sequential.
+    #[schema(example = "q83vASNFZ4mrze8BI0VniQ==")]
+    pin: String,
+}
 
 /// Set a card's PIN
 ///
-/// Not supported yet: always 1012.
+/// Sets the PIN of a physical card in use, or another in its place.
 #[utoipa::path(
     post, path = "/open-api/v1/card/pin/set", tag = "KeySecure", operation_id = "keysecure_card_pin_set",
     params(
@@ -19,11 +52,68 @@ use super::{Envelope, Language, Refusal};
         ("Access-Token" = String, Header, description = "The login token of Get Token."),
         ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
     ),
+    request_body = CardPinSetRequest,
     responses(
-        (status = 200, description = "`code` 1012.", body = Envelope<Done>),
+        (status = 200, description = "`code` 0 and `result`, or the code of what is wrong: 1004, 1012, 4001, 4005, 4016, 4017.", body = Envelope<Done>),
         (status = 500, description = "`code` 1001.", body = Envelope<Done>),
     )
 )]
-pub(super) async fn card_pin_set(headers: HeaderMap) -> Response {
-    Refusal::new(Code::ModeNotSupported, Language::of(&headers)).into_response()
+pub(super) async fn card_pin_set(
+    State(app): Shared,
+    Extension(admitted): Extension<Arc<Admitted>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
+    let language = Language::of(&headers);
+    let done = set(&app, &admitted, language, request).await;
+    done.map_or_else(IntoResponse::into_response, |done| success(language, done))
+}
+
+async fn set(
+    app: &App,
+    admitted: &Admitted,
+    language: Language,
+    request: Request,
+) -> Result<Done, Refusal> {
+    let form = Form::read(request, language).await?;
+    let holder_no = form.short("cardholder_no")?;
+    let card = CardRef::No(form.required_card_no()?);
+    let pin = form.required("pin")?;
+    if pin.len() > PIN_CHARS_MAX {
+        return Err(form.wrong("pin", Wrong::Ciphertext));
+    }
+    let asked = AskedPin {
+        sought: Sought {
+            holder_no,
+            ..Sought::of(card)
+        },
+        verification: None,
+        mfa: Presented::Impossible,
+    };
+    let set = app
+        .service
+        .set_pin(&admitted.caller, &asked, NewPin::Encrypted(pin))
+        .await
+        .map_err(|fault| Refusal::fault(&fault, language))?;
+    match set {
+        Ok(_) => Ok(DONE),
+        Err(refusal) => Err(Refusal::new(code_of(refusal), language)),
+    }
+}
+
+const fn code_of(refusal: PinRefusal) -> Code {
+    match refusal {
+        PinRefusal::PciDisabled => Code::PciNotEnabled,
+        PinRefusal::UnknownCard | PinRefusal::OutOfReach => Code::CardNotExist,
+        PinRefusal::NotPhysical => Code::NotPhysical,
+        PinRefusal::CardState(_) => Code::CardStatus,
+        PinRefusal::Invalid(_) => Code::PinInvalid,
+        // This dialect carries no second factor, so a policy that asks for one bars the call.
+        PinRefusal::MfaUnsupported
+        | PinRefusal::MfaRequired
+        | PinRefusal::MfaReference
+        | PinRefusal::MfaRefused
+        | PinRefusal::BudgetNeedsFactor => Code::ModeNotSupported,
+        PinRefusal::BudgetExhausted { .. } => Code::TooFrequent,
+    }
 }

@@ -265,11 +265,7 @@ const STATES: &str =
 fn sought(card_id: Result<Path<String>, PathRejection>) -> Result<Sought, Problem> {
     let card_id = extract::path(card_id).and_then(|text| CardId::parse(&text).ok());
     let card_id = card_id.ok_or_else(|| Problem::invalid("card_id", "must be a UUID"))?;
-    Ok(Sought {
-        card: CardRef::Id(card_id),
-        account: None,
-        person: None,
-    })
+    Ok(Sought::of(CardRef::Id(card_id)))
 }
 
 fn cursor(text: &str) -> Result<i64, Problem> {

@@ -9,13 +9,12 @@ use cardveil_core::Secret;
 use cardveil_core::flow::OpenSession;
 use cardveil_core::id::PersonId;
 use cardveil_core::mfa::{Factor, FactorChange, FactorRefused};
-use cardveil_core::token::Operation;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::card_ref;
-use crate::equals::session_problem;
+use crate::equals::{purpose, session_problem};
 use crate::guard::Admitted;
 use crate::problem::{Code, Problem};
 use crate::{App, Shared, extract};
@@ -29,8 +28,8 @@ struct NewSession {
     card_no: Option<String>,
     /// The card by its id (a UUID). Either this or `card_no`.
     card_id: Option<String>,
-    /// The operation that the client token will be for: `VIEW_CARD` (default) or
-    /// `ADD_CARD_TO_WALLET`.
+    /// The operation that it will be used for: `VIEW_CARD` (default), `ADD_CARD_TO_WALLET`, or, in the
+    /// Equals API, `VIEW_PIN` or `SET_PIN`.
     operation: Option<String>,
     /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers.
     factor: String,
@@ -77,19 +76,13 @@ pub(super) async fn create_session(
     request: Request,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
     let body: NewSession = extract::json(request).await?;
-    let operation = match body.operation.as_deref() {
-        None => Operation::ViewCard,
-        Some(name) => Operation::parse(name).ok_or_else(|| {
-            Problem::invalid("operation", "must be VIEW_CARD or ADD_CARD_TO_WALLET")
-        })?,
-    };
     let factor = Factor::parse(&body.factor)
         .ok_or_else(|| Problem::invalid("factor", "must be TOTP or OTP"))?;
     let asked = OpenSession {
         card: card_ref(body.card_no.as_deref(), body.card_id.as_deref())?,
         account: None,
         person: None,
-        operation,
+        purpose: purpose("operation", body.operation.as_deref())?,
         factor,
     };
     let session = app

@@ -48,6 +48,8 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_redemptions_conflict_total 1
     # TYPE cardveil_cards_exported_total counter
     cardveil_cards_exported_total 0
+    # TYPE cardveil_pins_released_total counter
+    cardveil_pins_released_total 0
     # TYPE cardveil_releases_unconfirmed_total counter
     cardveil_releases_unconfirmed_total 0
     # TYPE cardveil_faults_total counter

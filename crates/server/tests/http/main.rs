@@ -79,6 +79,7 @@ mod v2 {
             mod access_token;
             mod card;
             mod digital_wallet_token_transitions;
+            mod pin;
             mod transition;
             mod wallets;
         }

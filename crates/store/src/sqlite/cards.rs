@@ -78,13 +78,17 @@ fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {
 
 /// The columns that a decision may change.
 pub(super) fn update(batch: &Batch<'_>, card: &Card) -> Outcome<()> {
+    let pin = card.sealed.pin.as_ref();
     batch.execute(
-        "UPDATE card SET state = ?2, label = ?3, updated_at = ?4 WHERE id = ?1",
+        "UPDATE card SET state = ?2, label = ?3, updated_at = ?4, pin_dek = ?5, pin = ?6
+         WHERE id = ?1",
         params![
             card.id.as_bytes(),
             Name(card.state),
             card.label,
             card.updated_at.millis(),
+            pin.map(|pin| &pin.dek),
+            pin.map(|pin| &pin.pin),
         ],
     )?;
     Ok(())

@@ -1,18 +1,19 @@
-//! Exports and activations, each inside a batch.
+//! Exports, activations and PINs, each inside a batch.
 
 use async_trait::async_trait;
 use cardveil_core::card::{
-    Activated, Activation, Card, Export, Exported, Guesses, HandoverDecided as Decided,
+    Activated, Activation, Card, Export, Exported, Guesses, HandoverDecided as Decided, PinRelease,
+    PinReleased, PinSet, PinSetting,
 };
-use cardveil_core::port::{Handovers, Result};
+use cardveil_core::port::{Handovers, Result, Unmet};
 use rusqlite::params;
 
 use super::Sqlite;
-use super::budget;
 use super::cards::{find, update};
 use super::fault::Fault;
 use super::rows::Json;
 use super::writer::Batch;
+use super::{budget, mfa};
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
@@ -43,6 +44,41 @@ impl Handovers for Sqlite {
                 None => Guesses::default(),
             };
             let decided = activation.decide(card.as_ref(), &guesses);
+            write(batch, card.as_ref(), decided)
+        };
+        self.writer.submit(work).await
+    }
+
+    async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
+        let work = move |batch: &Batch<'_>| {
+            let card = find(batch, &setting.merchant, &setting.card)?;
+            let decided = setting.decide(card.as_ref());
+            if decided.verdict == PinSet::Done
+                && let Some((assertion, wanted)) = &setting.mfa
+                && let Err(cause) = mfa::judge(batch, assertion, wanted)?
+            {
+                return Ok(PinSet::MfaRefused(cause));
+            }
+            write(batch, card.as_ref(), decided)
+        };
+        self.writer.submit(work).await
+    }
+
+    async fn release_pin(&self, release: PinRelease) -> Result<PinReleased> {
+        let work = move |batch: &Batch<'_>| {
+            let card = find(batch, &release.merchant, &release.card)?;
+            let decided = release.decide(card.as_ref());
+            if decided.verdict == PinReleased::Recorded {
+                let factor = release.mfa.as_ref();
+                let factor = factor.map(|(assertion, wanted)| (assertion, wanted));
+                match mfa::admit(batch, release.charge.as_ref(), factor)? {
+                    Ok(()) => {}
+                    Err(Unmet::Overdrawn(overdrawn)) => {
+                        return Ok(PinReleased::Overdrawn(overdrawn));
+                    }
+                    Err(Unmet::Mfa(cause)) => return Ok(PinReleased::MfaRefused(cause)),
+                }
+            }
             write(batch, card.as_ref(), decided)
         };
         self.writer.submit(work).await

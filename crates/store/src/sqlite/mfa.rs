@@ -2,16 +2,18 @@
 //! writes what comes out.
 
 use async_trait::async_trait;
+use cardveil_core::budget::Charge;
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, MerchantId, PersonId, SessionId};
 use cardveil_core::mfa::{
     Assertion, Decision, FactorRefused, FactorRequest, Opening, OpeningRefused, Person, RETENTION,
-    Session, Totp,
+    Session, Totp, Use,
 };
-use cardveil_core::port::{Issue, Mfa, Result};
+use cardveil_core::port::{Mfa, Result, Unmet};
 use cardveil_core::token::{Cause, Epoch};
 use rusqlite::{Row, params};
 
+use super::budget;
 use super::fault::Fault;
 use super::rows::{Json, Name, Text};
 use super::writer::Batch;
@@ -70,23 +72,41 @@ impl Mfa for Sqlite {
     }
 }
 
-/// Judges the second factor of a token that is about to be written in the same batch.
+/// Takes what is granted in this batch from its budgets, and passes its second factor for it, or
+/// neither.
+pub(super) fn admit(
+    batch: &Batch<'_>,
+    charge: Option<&Charge>,
+    mfa: Option<(&Assertion, &Use)>,
+) -> Outcome<std::result::Result<(), Unmet>> {
+    let charged = match charge.map(|c| budget::decide(batch, c)).transpose()? {
+        None => None,
+        Some(Ok(charged)) => Some(charged),
+        Some(Err(overdrawn)) => return Ok(Err(Unmet::Overdrawn(overdrawn))),
+    };
+    if let Some((assertion, wanted)) = mfa
+        && let Err(cause) = judge(batch, assertion, wanted)?
+    {
+        return Ok(Err(Unmet::Mfa(cause)));
+    }
+    if let Some(charged) = charged {
+        charged.write(batch)?;
+    }
+    Ok(Ok(()))
+}
+
+/// Judges the second factor of what is about to be written in the same batch.
 pub(super) fn judge(
     batch: &Batch<'_>,
     assertion: &Assertion,
-    issue: &Issue,
+    wanted: &Use,
 ) -> Outcome<std::result::Result<(), Cause>> {
     let session = match assertion.session {
         Some(id) => batch.first(SESSION, [id.as_bytes()], session)?,
         None => None,
     };
-    let person = find_person(batch, &issue.record.merchant, &assertion.person)?;
-    let decision = assertion.decide(
-        (&issue.record, &issue.event),
-        session.as_ref(),
-        person.as_ref(),
-        batch.epoch(),
-    );
+    let person = find_person(batch, &wanted.merchant, &assertion.person)?;
+    let decision = assertion.decide(wanted, session.as_ref(), person.as_ref(), batch.epoch());
     write(batch, decision)
 }
 
@@ -124,7 +144,7 @@ fn write_session(batch: &Batch<'_>, session: &Session) -> Outcome<()> {
             session.merchant.as_str(),
             session.person.as_bytes(),
             session.card.as_bytes(),
-            Name(session.operation),
+            Name(session.purpose),
             Name(session.factor),
             session.opened_at.millis(),
             session.expires_at.millis(),
@@ -160,7 +180,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
         merchant: row.get(2).map(|Text(id)| id)?,
         person: PersonId::from_bytes(row.get(3)?),
         card: CardId::from_bytes(row.get(4)?),
-        operation: row.get(5).map(|Name(operation)| operation)?,
+        purpose: row.get(5).map(|Name(purpose)| purpose)?,
         factor: row.get(6).map(|Name(factor)| factor)?,
         opened_at: row.get(7).map(Time::from_millis)?,
         expires_at: row.get(8).map(Time::from_millis)?,

@@ -202,13 +202,14 @@ fn set_embed(batch: &Batch<'_>, embed: &Embed) -> Made {
 
 fn add_card(batch: &Batch<'_>, card: &Card) -> Made {
     let cvv = card.sealed.cvv.as_ref();
+    let pin = card.sealed.pin.as_ref();
     add(
         batch,
         "INSERT INTO card (id, no, merchant, account, person, kind, state, network, last_four,
              label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
-             product, unique_no, holder_no)
+             product, unique_no, holder_no, pin_dek, pin)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19, ?20, ?21, ?22)
+             ?19, ?20, ?21, ?22, ?23, ?24)
          ON CONFLICT DO NOTHING",
         params![
             card.id.as_bytes(),
@@ -233,6 +234,8 @@ fn add_card(batch: &Batch<'_>, card: &Card) -> Made {
             card.product,
             card.unique_no,
             card.holder_no,
+            pin.map(|pin| &pin.dek),
+            pin.map(|pin| &pin.pin),
         ],
     )
 }

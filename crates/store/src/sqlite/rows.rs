@@ -1,6 +1,6 @@
 //! Rows and the domain's types, in both directions.
 
-use cardveil_core::card::{Card, Field, Fields, SealedCard, SealedCvv};
+use cardveil_core::card::{Card, Field, Fields, SealedCard, SealedCvv, SealedPin};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, PersonId};
 use cardveil_core::merchant::{Credential, Embed, Merchant, SealedSecret};
@@ -246,7 +246,7 @@ macro_rules! card_columns {
         "card.id, card.no, card.merchant, card.account, card.person, card.kind, card.state, \
          card.network, card.last_four, card.label, card.dek, card.pan, card.expiry, card.name, \
          card.cvv_dek, card.cvv, card.pan_index, card.created_at, card.updated_at, card.product, \
-         card.unique_no, card.holder_no, card.seq"
+         card.unique_no, card.holder_no, card.pin_dek, card.pin, card.seq"
     };
 }
 pub(super) use card_columns;
@@ -254,6 +254,8 @@ pub(super) use card_columns;
 pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
     let cvv_dek: Option<Vec<u8>> = row.get(14)?;
     let cvv: Option<Vec<u8>> = row.get(15)?;
+    let pin_dek: Option<Vec<u8>> = row.get(22)?;
+    let pin: Option<Vec<u8>> = row.get(23)?;
     let created_at = time(row, 17)?;
     Ok(Card {
         id: CardId::from_bytes(row.get(0)?),
@@ -272,6 +274,7 @@ pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
             expiry: row.get(12)?,
             name: row.get(13)?,
             cvv: cvv_dek.zip(cvv).map(|(dek, cvv)| SealedCvv { dek, cvv }),
+            pin: pin_dek.zip(pin).map(|(dek, pin)| SealedPin { dek, pin }),
             pan_index: row.get(16)?,
         },
         product: row.get(19)?,
@@ -286,7 +289,7 @@ pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
 
 /// A card with its place in the order in which they came.
 pub(super) fn placed_card(row: &Row<'_>) -> rusqlite::Result<(i64, Card)> {
-    Ok((row.get(22)?, card(row)?))
+    Ok((row.get(24)?, card(row)?))
 }
 
 pub(super) fn wrapped_key(row: &Row<'_>) -> rusqlite::Result<WrappedKey> {

@@ -2,7 +2,7 @@
 
 use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
-use cardveil_core::port::{Error, Idempotency, Issue, Issued, Selection, Swept, apply};
+use cardveil_core::port::{Error, Idempotency, Issue, Issued, Selection, Swept, Unmet, apply};
 use cardveil_core::token::{
     Attempt, Cause, Claim, Decision, Grant, Observation, RETENTION, Record, TokenKey, Verdict,
 };
@@ -34,19 +34,12 @@ pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
         return Ok(Issued::Before(before, Box::new(record)));
     }
     // After the name: a request that was answered before has been charged, and has spent its session.
-    let charge = issue.charge.as_ref();
-    let charged = match charge.map(|c| budget::decide(batch, c)).transpose()? {
-        None => None,
-        Some(Ok(charged)) => Some(charged),
-        Some(Err(overdrawn)) => return Ok(Issued::Overdrawn(overdrawn)),
-    };
-    if let Some(assertion) = &issue.mfa
-        && let Err(cause) = mfa::judge(batch, assertion, issue)?
-    {
-        return Ok(Issued::MfaRefused(cause));
-    }
-    if let Some(charged) = charged {
-        charged.write(batch)?;
+    let wanted = issue.second_factor_use();
+    let factor = issue.mfa.as_ref().map(|assertion| (assertion, &wanted));
+    match mfa::admit(batch, issue.charge.as_ref(), factor)? {
+        Ok(()) => {}
+        Err(Unmet::Overdrawn(overdrawn)) => return Ok(Issued::Overdrawn(overdrawn)),
+        Err(Unmet::Mfa(cause)) => return Ok(Issued::MfaRefused(cause)),
     }
     insert(batch, &issue.record)?;
     if let Some(name) = &issue.idempotency {

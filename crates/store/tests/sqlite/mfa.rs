@@ -30,7 +30,7 @@ async fn wrong_codes_stay_counted_over_restarts() {
         merchant: card.merchant.clone(),
         person: card.person,
         card: card.id,
-        operation: cardveil_core::token::Operation::ViewCard,
+        purpose: cardveil_core::mfa::Purpose::ViewCard,
         factor: Factor::Otp,
         at: START,
         source: sample::operator(),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Facts, Keys, Message, body, code, moved, plain};
 use crate::audit::Topic;
 use crate::card::State;
-use crate::token::Operation;
+use crate::mfa::Purpose;
 
 /// The header of the signature: Base64 of HMAC-SHA256 over the raw body, by the shared secret.
 pub const SIGNATURE: &str = "x-em-signature";
@@ -126,11 +126,11 @@ fn fields(facts: &Facts<'_>) -> Option<Map<String, Value>> {
             put("reason", json!(event.detail.reason));
         }
         Topic::RevealConflict => {
-            let operation = event.detail.operation.map(Operation::as_str);
+            let operation = event.detail.operation.map(Purpose::as_str);
             put("operationName", json!(operation));
         }
         Topic::MfaCode => {
-            let operation = event.detail.operation.map(Operation::as_str);
+            let operation = event.detail.operation.map(Purpose::as_str);
             put("operationName", json!(operation));
             put("sessionId", event.target.session?.to_string().into());
             put("code", code(facts)?.into());

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Facts, Keys, Message, body, code, plain};
 use crate::audit::Topic;
-use crate::token::Operation;
+use crate::mfa::Purpose;
 
 const PREFIX: &str = "whsec_";
 /// "Random. At least 24 bytes (192 bits, 512 maximum)".
@@ -81,11 +81,11 @@ fn data(facts: &Facts<'_>) -> Option<Map<String, Value>> {
             put("reason", json!(event.detail.reason));
         }
         Topic::RevealConflict => {
-            let operation = event.detail.operation.map(Operation::as_str);
+            let operation = event.detail.operation.map(Purpose::as_str);
             put("operation", json!(operation));
         }
         Topic::MfaCode => {
-            let operation = event.detail.operation.map(Operation::as_str);
+            let operation = event.detail.operation.map(Purpose::as_str);
             put("operation", json!(operation));
             put("session_id", event.target.session?.to_string().into());
             put("code", code(facts)?.into());

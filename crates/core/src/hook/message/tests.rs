@@ -5,8 +5,8 @@ use super::*;
 use crate::audit::{Kind, Topic};
 use crate::hook::{Answer, Attempted, Settled};
 use crate::id::{SessionId, WalletTokenId};
+use crate::mfa::Purpose;
 use crate::testing::sample::{self, START};
-use crate::token::Operation;
 
 fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
@@ -48,11 +48,11 @@ fn event(topic: Topic) -> Event {
         }
         Topic::RevealConflict => {
             event.kind = Kind::RevealConflict;
-            event.detail.operation = Some(Operation::ViewCard);
+            event.detail.operation = Some(Purpose::ViewCard);
         }
         Topic::MfaCode => {
             event.target.session = Some(SessionId::from_bytes([3; 16]));
-            event.detail.operation = Some(Operation::ViewCard);
+            event.detail.operation = Some(Purpose::ViewCard);
         }
     }
     event

@@ -10,10 +10,10 @@ use crate::budget::{Budget, Budgets, Charge, Overdrawn};
 use crate::card::{Export, Exported};
 use crate::clock::Time;
 use crate::id::{CardId, SessionId};
-use crate::mfa::{Assertion, Factor, Opening, Proof};
+use crate::mfa::{Assertion, Factor, Opening, Proof, Purpose};
 use crate::port::{CardRef, Issue, Issued, Store};
 use crate::testing::sample::{self, START};
-use crate::token::{Epoch, Operation};
+use crate::token::Epoch;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -99,7 +99,7 @@ pub async fn an_overdrawn_budget_spends_no_assertion(store: &dyn Store) {
         merchant: card.merchant.clone(),
         person: card.person,
         card: card.id,
-        operation: Operation::ViewCard,
+        purpose: Purpose::ViewCard,
         factor: Factor::Otp,
         at: START,
         source: sample::operator(),

@@ -10,7 +10,7 @@ use crate::clock::Time;
 use crate::id::{FactorId, PersonId, SessionId};
 use crate::mfa::{
     Assertion, Factor, FactorChange, FactorRefused, FactorRequest, Opening, OpeningRefused, PAUSE,
-    Proof, RETENTION, SESSION_TTL, SESSIONS_MAX, Session, State, Totp, WRONG_IN_A_ROW_MAX,
+    Proof, Purpose, RETENTION, SESSION_TTL, SESSIONS_MAX, Session, State, Totp, WRONG_IN_A_ROW_MAX,
 };
 use crate::port::{Idempotency, Issue, Issued, Store};
 use crate::testing::sample::{self, START};
@@ -26,7 +26,7 @@ fn opening(n: u8, factor: Factor, at: Time) -> Opening {
         merchant: sample::merchant(1).id,
         person: person(),
         card: sample::card(1).id,
-        operation: Operation::ViewCard,
+        purpose: Purpose::ViewCard,
         factor,
         at,
         source: sample::operator(),

@@ -21,6 +21,7 @@ mod cards;
 mod handovers;
 mod mfa;
 mod outbox;
+mod pins;
 
 pub use allowlists::*;
 pub use budget::*;
@@ -28,6 +29,7 @@ pub use cards::*;
 pub use handovers::*;
 pub use mfa::*;
 pub use outbox::*;
+pub use pins::*;
 mod wallet;
 
 use std::time::Duration;
@@ -128,6 +130,11 @@ macro_rules! contract_suite {
             an_export_brings_a_virtual_card_into_use,
             a_right_proof_activates_a_card,
             wrong_proofs_block_the_way,
+            a_pin_is_found_as_it_was_set,
+            a_pin_of_a_card_not_in_use_is_neither_set_nor_told,
+            the_pin_that_is_told_is_the_one_that_the_card_has,
+            one_session_passes_for_one_use_of_a_pin,
+            a_pin_that_is_told_is_charged_to_the_budgets,
         );
     };
     (@cases $open:expr, $($case:ident,)+) => {

@@ -1,11 +1,14 @@
-//! Exports and activations in memory.
+//! Exports, activations and PINs in memory.
 
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
-use crate::card::{Activated, Activation, Export, Exported, HandoverDecided};
+use crate::card::{
+    Activated, Activation, Export, Exported, HandoverDecided, PinRelease, PinReleased, PinSet,
+    PinSetting,
+};
 use crate::id::CardId;
-use crate::port::{Handovers, Result};
+use crate::port::{Handovers, Result, Unmet};
 
 impl Inner {
     fn hand_over<V>(&mut self, card: Option<CardId>, decided: HandoverDecided<V>) -> V {
@@ -47,5 +50,34 @@ impl Handovers for Memory {
         let guesses = id.and_then(|id| inner.guesses.get(&id)).cloned();
         let decided = activation.decide(card, &guesses.unwrap_or_default());
         Ok(inner.hand_over(id, decided))
+    }
+
+    async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
+        let mut inner = self.inner();
+        let decided = setting.decide(inner.find_card(&setting.merchant, &setting.card));
+        if decided.verdict == PinSet::Done
+            && let Some((assertion, wanted)) = &setting.mfa
+            && let Err(cause) = inner.judge(assertion, wanted)
+        {
+            return Ok(PinSet::MfaRefused(cause));
+        }
+        Ok(inner.hand_over(None, decided))
+    }
+
+    async fn release_pin(&self, release: PinRelease) -> Result<PinReleased> {
+        let mut inner = self.inner();
+        let decided = release.decide(inner.find_card(&release.merchant, &release.card));
+        let mfa = release
+            .mfa
+            .as_ref()
+            .map(|(assertion, wanted)| (assertion, wanted));
+        if decided.verdict == PinReleased::Recorded {
+            match inner.admit(release.charge.as_ref(), mfa) {
+                Ok(()) => {}
+                Err(Unmet::Overdrawn(overdrawn)) => return Ok(PinReleased::Overdrawn(overdrawn)),
+                Err(Unmet::Mfa(cause)) => return Ok(PinReleased::MfaRefused(cause)),
+            }
+        }
+        Ok(inner.hand_over(None, decided))
     }
 }

@@ -3,26 +3,41 @@
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
+use crate::budget::Charge;
 use crate::clock::Time;
 use crate::id::{MerchantId, PersonId, SessionId};
 use crate::mfa::{
     Assertion, Decision, FactorRefused, FactorRequest, Opening, OpeningRefused, Person, RETENTION,
-    Session,
+    Session, Use,
 };
-use crate::port::{Issue, Mfa, Result};
+use crate::port::{Mfa, Result, Unmet};
 use crate::token::{Cause, Epoch};
 
 impl Inner {
-    /// Judges the second factor of a token that is about to be written.
+    /// Takes what is granted from its budgets, and passes its second factor for it, or neither.
+    pub(super) fn admit(
+        &mut self,
+        charge: Option<&Charge>,
+        mfa: Option<(&Assertion, &Use)>,
+    ) -> std::result::Result<(), Unmet> {
+        let charged = charge.map(|charge| self.charged(charge)).transpose();
+        let charged = charged.map_err(Unmet::Overdrawn)?;
+        if let Some((assertion, wanted)) = mfa {
+            self.judge(assertion, wanted).map_err(Unmet::Mfa)?;
+        }
+        self.budgets.extend(charged.unwrap_or_default());
+        Ok(())
+    }
+
     pub(super) fn judge(
         &mut self,
         assertion: &Assertion,
-        issue: &Issue,
+        wanted: &Use,
     ) -> std::result::Result<(), Cause> {
         let session = assertion.session.and_then(|id| self.sessions.get(&id));
-        let person = (issue.record.merchant.clone(), assertion.person);
+        let person = (wanted.merchant.clone(), assertion.person);
         let decision = assertion.decide(
-            (&issue.record, &issue.event),
+            wanted,
             session,
             self.persons.get(&person),
             Epoch(self.epoch),

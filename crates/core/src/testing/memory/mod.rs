@@ -22,7 +22,7 @@ use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
 use crate::port::{
     Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, Keys, Registry, Result, Selection,
-    Swept, Taken, Tokens, WrappedKey, apply,
+    Swept, Taken, Tokens, Unmet, WrappedKey, apply,
 };
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, RETENTION, Record, TokenKey,
@@ -222,16 +222,13 @@ impl Tokens for Memory {
                 return Ok(Issued::Before(before.clone(), Box::new(record.clone())));
             }
         }
-        let charged = match issue.charge.as_ref().map(|c| inner.charged(c)).transpose() {
-            Ok(charged) => charged,
-            Err(overdrawn) => return Ok(Issued::Overdrawn(overdrawn)),
-        };
-        if let Some(assertion) = &issue.mfa
-            && let Err(cause) = inner.judge(assertion, &issue)
-        {
-            return Ok(Issued::MfaRefused(cause));
+        let wanted = issue.second_factor_use();
+        let mfa = issue.mfa.as_ref().map(|assertion| (assertion, &wanted));
+        match inner.admit(issue.charge.as_ref(), mfa) {
+            Ok(()) => {}
+            Err(Unmet::Overdrawn(overdrawn)) => return Ok(Issued::Overdrawn(overdrawn)),
+            Err(Unmet::Mfa(cause)) => return Ok(Issued::MfaRefused(cause)),
         }
-        inner.budgets.extend(charged.unwrap_or_default());
         if let Some(name) = issue.idempotency {
             inner.names.insert(name.key, (name, issue.record.key));
         }

@@ -116,7 +116,7 @@ async fn a_wrong_member_is_named_and_never_repeated() {
         ("accountId", json!("F 50091")),
         ("personId", json!("S3CRET")),
         ("cardId", json!("S3CRET")),
-        ("operationName", json!("VIEW_PIN")),
+        ("operationName", json!("VIEW_PINS")),
         ("factor", json!("SMS")),
     ] {
         let answer = merchant.mfa_session(&with(member, value)).await;

@@ -350,6 +350,7 @@ async fn each_operation_has_its_own_policy() {
             merchant.mfa = MfaPolicy {
                 view_card: Policy::Off,
                 add_card_to_wallet: Policy::Required,
+                ..MfaPolicy::default()
             };
         })
         .await;

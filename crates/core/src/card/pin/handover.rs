@@ -1,0 +1,195 @@
+//! Setting a card's PIN and telling it: each a request and a pure decision over the card as it then is,
+//! with everything to write in the same value.
+//!
+//! **Invariant:** a PIN is set on, and told of, a card in use only, and only with its record: whatever
+//! happened since the card was looked at.
+//!
+//! **Invariant:** what is told is the PIN that the card has in the commit of its record.
+
+use crate::audit::Event;
+use crate::budget::{Charge, Overdrawn};
+use crate::card::handover::Decided;
+use crate::card::{Card, Kind, SealedCard, SealedPin, State};
+use crate::id::MerchantId;
+use crate::mfa::{Assertion, Use};
+use crate::port::CardRef;
+use crate::token::Cause;
+
+/// A merchant's server wants a card to have this PIN.
+#[derive(Clone, Debug)]
+pub struct PinSetting {
+    /// Of which merchant.
+    pub merchant: MerchantId,
+    /// Which card.
+    pub card: CardRef,
+    /// The PIN, sealed for that card.
+    pub pin: SealedPin,
+    /// Whether the contract sets PINs of physical cards only (KeySecure: card/pin/set, 4017).
+    pub physical_only: bool,
+    /// Set when it needs a second factor, which is judged for that use in the same commit.
+    pub mfa: Option<(Assertion, Use)>,
+    /// Its record.
+    pub event: Event,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinSet {
+    /// The card has it.
+    Done,
+    /// The card is virtual. Nothing was written.
+    NotPhysical,
+    /// The card is in this state by now. Nothing was written.
+    Refused(State),
+    /// The merchant has no such card. Nothing was written.
+    Unknown,
+    /// The second factor is refused. The refusal was written, and no PIN.
+    MfaRefused(Cause),
+}
+
+impl PinSetting {
+    /// Decides over the card as it is.
+    pub fn decide(&self, card: Option<&Card>) -> Decided<PinSet> {
+        let Some(card) = card else {
+            return Decided::nothing(PinSet::Unknown);
+        };
+        if self.physical_only && card.kind != Kind::Physical {
+            return Decided::nothing(PinSet::NotPhysical);
+        }
+        if card.state != State::Active {
+            return Decided::nothing(PinSet::Refused(card.state));
+        }
+        let next = Card {
+            sealed: SealedCard {
+                pin: Some(self.pin.clone()),
+                ..card.sealed.clone()
+            },
+            updated_at: self.event.at,
+            ..card.clone()
+        };
+        Decided {
+            card: Some(Box::new(next)),
+            events: vec![self.event.clone()],
+            ..Decided::nothing(PinSet::Done)
+        }
+    }
+}
+
+/// A card's PIN is about to leave for a merchant's server.
+#[derive(Clone, Debug)]
+pub struct PinRelease {
+    /// Of which merchant.
+    pub merchant: MerchantId,
+    /// Which card.
+    pub card: CardRef,
+    /// What was opened for the answer.
+    pub opened: Option<SealedPin>,
+    /// Set when it needs a second factor, which is judged for that use in the same commit.
+    pub mfa: Option<(Assertion, Use)>,
+    /// Set when it is charged to budgets: charged in the commit that records it.
+    pub charge: Option<Charge>,
+    /// Its record; none when there is no PIN to tell, which is no release.
+    pub event: Option<Event>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinReleased {
+    /// It may leave: the record is durable.
+    Recorded,
+    /// The card has another PIN by now. Nothing was written: open it again.
+    Superseded,
+    /// The card is in this state by now. Nothing was written.
+    Refused(State),
+    /// The merchant has no such card. Nothing was written.
+    Unknown,
+    /// The second factor is refused. The refusal was written.
+    MfaRefused(Cause),
+    /// A budget does not allow it. Nothing was written.
+    Overdrawn(Overdrawn),
+}
+
+impl PinRelease {
+    /// Decides over the card as it is.
+    pub fn decide(&self, card: Option<&Card>) -> Decided<PinReleased> {
+        let Some(card) = card else {
+            return Decided::nothing(PinReleased::Unknown);
+        };
+        if card.state != State::Active {
+            return Decided::nothing(PinReleased::Refused(card.state));
+        }
+        if card.sealed.pin != self.opened {
+            return Decided::nothing(PinReleased::Superseded);
+        }
+        Decided {
+            events: self.event.iter().cloned().collect(),
+            ..Decided::nothing(PinReleased::Recorded)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::audit::Kind as EventKind;
+    use crate::testing::sample::{self, START};
+
+    proptest! {
+        /// A PIN is set and told in use only, each with its record; all else writes nothing.
+        #[test]
+        fn a_pin_is_of_a_card_in_use(
+            state in select(State::ALL.to_vec()),
+            kind in select(vec![Kind::Virtual, Kind::Physical]),
+            physical_only: bool,
+            has_pin: bool,
+        ) {
+            let mut card = Card { kind, state, ..sample::card(1) };
+            card.sealed.pin = has_pin.then(|| sample::pin(1));
+            let setting = PinSetting { physical_only, ..sample::pin_setting(1, 2) };
+            let decided = setting.decide(Some(&card));
+            if physical_only && kind == Kind::Virtual {
+                prop_assert_eq!(decided, Decided::nothing(PinSet::NotPhysical));
+            } else if state == State::Active {
+                prop_assert_eq!(decided.verdict, PinSet::Done);
+                prop_assert_eq!(decided.events[0].kind, EventKind::PinSet);
+                let mut next = *decided.card.unwrap();
+                prop_assert_eq!(next.sealed.pin.replace(sample::pin(1)), Some(sample::pin(2)));
+                prop_assert_eq!(next.updated_at, START);
+                card.sealed.pin = Some(sample::pin(1));
+                prop_assert_eq!(next, card.clone());
+            } else {
+                prop_assert_eq!(decided, Decided::nothing(PinSet::Refused(state)));
+            }
+            let released = sample::pin_release(1, card.sealed.pin.clone()).decide(Some(&card));
+            prop_assert!(released.card.is_none());
+            if state == State::Active {
+                prop_assert_eq!(released.verdict, PinReleased::Recorded);
+                prop_assert_eq!(released.events[0].kind, EventKind::PinReleased);
+            } else {
+                prop_assert_eq!(released, Decided::nothing(PinReleased::Refused(state)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_what_the_card_has() {
+        let mut card = sample::card(1);
+        for (has, opened) in [(Some(1), Some(2)), (None, Some(1)), (Some(1), None)] {
+            card.sealed.pin = has.map(sample::pin);
+            let release = sample::pin_release(1, opened.map(sample::pin));
+            let decided = release.decide(Some(&card));
+            assert_eq!(decided, Decided::nothing(PinReleased::Superseded));
+        }
+        assert_eq!(
+            sample::pin_release(1, None).decide(None).verdict,
+            PinReleased::Unknown
+        );
+        assert_eq!(
+            sample::pin_setting(1, 1).decide(None).verdict,
+            PinSet::Unknown
+        );
+    }
+}
