@@ -14,6 +14,7 @@ use cardveil_core::card::{Card, Environment};
 use cardveil_core::id::MerchantId;
 use cardveil_core::port::{CardFilter, Cards as _, Paging};
 use cardveil_example_shop::{Programme, Shop, ShopCard};
+use cardveil_server::manifest;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -75,6 +76,8 @@ struct Ready {
     cards: Vec<ReadyCard>,
     /// A second merchant, whose policy requires MFA for showing a card.
     mfa: ReadyMfa,
+    /// What signs the manifest of its scripts.
+    manifest_key: String,
 }
 
 #[derive(Serialize)]
@@ -232,6 +235,7 @@ async fn ready(house: &Deployment, shop_url: String) -> anyhow::Result<Ready> {
             person_id: PERSON,
             totp_secret: MFA_TOTP_SECRET,
         },
+        manifest_key: manifest::key_text(&house.service.vault().manifest_key()?),
     })
 }
 

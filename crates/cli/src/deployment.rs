@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use cardveil_core::audit::{Event, Kind, Source, Target};
-use cardveil_core::clock::{Clock as _, SystemClock};
+use cardveil_core::clock::{Clock as _, SystemClock, Time};
 use cardveil_core::port::Keys as _;
 use cardveil_core::vault::Vault;
 use cardveil_core::{Entropy, Service};
@@ -73,24 +73,7 @@ impl Deployment {
             ));
         }
         let environment = config.environment.as_str();
-        let mut wrapped = store.wrapped_keys().await?;
-        if wrapped.is_empty() {
-            let keys = Keyring::generate(&root, environment, &SystemEntropy)?;
-            let target = Target {
-                resource: Some("class keys".into()),
-                ..Target::default()
-            };
-            let event: Event = operator().event(clock.now(), Kind::KeysCreated, None, target);
-            // Another process may have been first; then its keys are the keys.
-            store.create_keys(keys, event).await?;
-            wrapped = store.wrapped_keys().await?;
-        }
-        let keyring = Keyring::open(&root, environment, &wrapped).map_err(|error| {
-            hinted(
-                format!("the class keys do not open: {error}"),
-                "the root key or the environment is not the one that this database was made with",
-            )
-        })?;
+        let keyring = keyring(&store, &root, environment, clock.now()).await?;
         let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy));
         let store = Arc::new(store);
         let service = Service::new(
@@ -106,6 +89,35 @@ impl Deployment {
             store,
         })
     }
+}
+
+/// The open class keys; those that are not there yet are made.
+async fn keyring(
+    store: &Sqlite,
+    root: &FileRoot,
+    environment: &str,
+    now: Time,
+) -> anyhow::Result<Keyring> {
+    let unfit = |error: cardveil_seal::Error| {
+        hinted(
+            format!("the class keys do not open: {error}"),
+            "the root key or the environment is not the one that this database was made with",
+        )
+    };
+    let mut wrapped = store.wrapped_keys().await?;
+    let missing = Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
+    if !missing.is_empty() {
+        let classes: Vec<_> = missing.iter().map(|key| key.class.name()).collect();
+        let target = Target {
+            resource: Some(format!("class keys: {}", classes.join(", ")).into()),
+            ..Target::default()
+        };
+        let event: Event = operator().event(now, Kind::KeysCreated, None, target);
+        // Another process may have been first; then its keys are the keys.
+        store.create_keys(missing, event).await?;
+        wrapped = store.wrapped_keys().await?;
+    }
+    Keyring::open(root, environment, &wrapped).map_err(unfit)
 }
 
 /// The person at the command line: the user id that the machine vouches for, and the name that the
@@ -139,4 +151,77 @@ pub(crate) fn forbid_core_dumps() -> anyhow::Result<()> {
         maximum: Some(0),
     };
     setrlimit(Resource::Core, none).context("cannot forbid core dumps")
+}
+
+#[cfg(test)]
+mod tests {
+    use cardveil_core::card::Environment;
+    use cardveil_core::port::{Audit as _, WrappedKey};
+    use cardveil_seal::Class;
+
+    use super::*;
+    use crate::print::hint;
+
+    /// A database from before the last class, its root key, and the keys that it has.
+    async fn older(dir: &Path) -> (Config, FileRoot, Vec<WrappedKey>) {
+        let mut config = Config::fresh(Environment::Sandbox);
+        for path in [
+            &mut config.store.database,
+            &mut config.store.fence,
+            &mut config.keys.root,
+        ] {
+            *path = dir.join(&*path);
+            create_private_folder(path.parent().unwrap()).unwrap();
+        }
+        let root = FileRoot::create(&config.keys.root, &SystemEntropy).unwrap();
+        let mut keys = Keyring::generate(&root, "sandbox", &SystemEntropy).unwrap();
+        keys.retain(|key| key.class != Class::Manifest);
+        let options = Options {
+            database: config.store.database.clone(),
+            fence: config.store.fence.clone(),
+        };
+        let (store, _) = Sqlite::open(&options, SystemClock.now()).unwrap();
+        let event = operator().event(
+            SystemClock.now(),
+            Kind::KeysCreated,
+            None,
+            Target::default(),
+        );
+        assert!(store.create_keys(keys.clone(), event).await.unwrap());
+        store.close();
+        (config, root, keys)
+    }
+
+    #[tokio::test]
+    async fn an_older_deployment_gets_the_class_keys_that_it_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, _, keys) = older(dir.path()).await;
+        let house = Deployment::open(config.clone()).await.unwrap();
+        let key = house.service.vault().manifest_key().unwrap();
+        let now = house.store.wrapped_keys().await.unwrap();
+        assert_eq!(now.len(), keys.len() + 1);
+        assert!(keys.iter().all(|key| now.contains(key)));
+        let log = house.store.entries(0, 100).await.unwrap();
+        let last = &log.last().unwrap().event;
+        assert_eq!(last.kind, Kind::KeysCreated);
+        let resource = last.target.resource.as_deref();
+        assert_eq!(resource, Some("class keys: manifest"));
+        let again = Deployment::open(config).await.unwrap();
+        assert_eq!(again.service.vault().manifest_key().unwrap(), key);
+        assert_eq!(again.store.wrapped_keys().await.unwrap(), now);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_root_key_adds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, _, keys) = older(dir.path()).await;
+        let mut wrong = config.clone();
+        wrong.keys.root = dir.path().join("keys/other.key");
+        FileRoot::create(&wrong.keys.root, &SystemEntropy).unwrap();
+        let error = Deployment::open(wrong).await.err().unwrap();
+        assert!(hint(&error).unwrap().contains("the root key"));
+        let house = Deployment::open(config).await.unwrap();
+        let now = house.store.wrapped_keys().await.unwrap();
+        assert_eq!(now.len(), keys.len() + 1);
+    }
 }

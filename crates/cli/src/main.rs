@@ -9,6 +9,7 @@ mod demo;
 mod deployment;
 mod doctor;
 mod import;
+mod manifest;
 mod mfa;
 mod operate;
 mod print;
@@ -80,6 +81,9 @@ enum Command {
     /// The epoch: no token outlives it
     #[command(subcommand)]
     Epoch(operate::EpochCommand),
+    /// The manifest of the scripts that cardholders' browsers run
+    #[command(subcommand)]
+    Manifest(manifest::ManifestCommand),
     /// Print the OpenAPI description of all listeners
     Openapi,
 }
@@ -125,6 +129,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Webhook(command) => runtime.block_on(webhooks::run(config, command)).map(done),
         Command::Audit(command) => runtime.block_on(operate::audit(config, command)).map(done),
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
+        Command::Manifest(command) => runtime.block_on(manifest::run(config, command)).map(done),
         Command::Openapi => print::json_pretty(&cardveil_server::document()).map(done),
     }
 }

@@ -16,7 +16,7 @@ mod proof;
 
 use std::sync::Arc;
 
-use cardveil_seal::{Class, Dek, Entropy, HolderKey, Keyring, Place, Secret, hpke};
+use cardveil_seal::{Class, Dek, Entropy, HolderKey, Keyring, Place, PublicKey, Secret, hpke};
 
 use crate::card::{
     Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Field, Fields, InvalidCard,
@@ -218,6 +218,16 @@ impl Vault {
     /// A keyed digest that only this deployment can make.
     pub fn mac(&self, parts: &[&[u8]]) -> Result<[u8; 32], Error> {
         Ok(self.keyring.mac(Class::Access, parts)?)
+    }
+
+    /// Signs a manifest of the served scripts.
+    pub fn sign_manifest(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(self.keyring.sign(Class::Manifest, message)?)
+    }
+
+    /// Whose signature that is.
+    pub fn manifest_key(&self) -> Result<PublicKey, Error> {
+        Ok(self.keyring.public_key(Class::Manifest)?)
     }
 
     fn open(&self, card: &Card, fields: Fields) -> Result<Opened, Error> {

@@ -22,6 +22,9 @@ pub enum Error {
     /// Without a tag (ECB): the padding does not fit.
     #[error("sealed bytes do not open here: altered, moved, or sealed under another key")]
     Refused,
+    /// The signature is not this key's of these bytes.
+    #[error("the signature does not fit")]
+    BadSignature,
     /// A wrapped DEK names a class key version that the keyring does not hold.
     #[error("the keyring holds no version {version} of the {class} key")]
     UnknownVersion {
@@ -44,7 +47,7 @@ pub enum Error {
     /// The class has no version after this one.
     #[error("the {0} key has used up its version numbers")]
     VersionsExhausted(Class),
-    /// A class that authenticates was asked to wrap, or the other way around.
+    /// A class was asked to do what another purpose's do: wrap, authenticate or sign.
     #[error("the {0} key is not for this use")]
     WrongPurpose(Class),
     /// Not 32 bytes.

@@ -1,6 +1,7 @@
 //! Class keys under the root, a DEK per record under a class key, fields under the DEK.
 //!
-//! **Invariant.** A class key either wraps DEKs or authenticates, never both, and is never exposed.
+//! **Invariant.** A class key wraps DEKs, authenticates or signs, never two of them, and is never
+//! exposed.
 //! Deleting a record's wrapped DEK shreds the record.
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
@@ -12,6 +13,7 @@ use crate::{
     aead::{self, Cipher},
     constant_time_eq,
     digest::mac,
+    sign::Signer,
 };
 
 /// What a class key is for. Codes and names are written to storage: never change or reuse one.
@@ -30,23 +32,27 @@ pub enum Class {
     Index = 5,
     /// Authenticates what we hand out and later check, such as an Access-Token.
     Access = 6,
+    /// Signs the manifest of the served scripts.
+    Manifest = 7,
 }
 
 #[derive(PartialEq, Eq)]
 enum Purpose {
     Wrap,
     Authenticate,
+    Sign,
 }
 
 impl Class {
     /// Every class, in the order of the codes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Pan,
         Self::Cvv,
         Self::Pin,
         Self::Credential,
         Self::Index,
         Self::Access,
+        Self::Manifest,
     ];
 
     /// The stable byte that stands for the class in storage and in AAD.
@@ -68,6 +74,7 @@ impl Class {
             Self::Credential => "credential",
             Self::Index => "index",
             Self::Access => "access",
+            Self::Manifest => "manifest",
         }
     }
 
@@ -80,6 +87,7 @@ impl Class {
         match self {
             Self::Pan | Self::Cvv | Self::Pin | Self::Credential => Purpose::Wrap,
             Self::Index | Self::Access => Purpose::Authenticate,
+            Self::Manifest => Purpose::Sign,
         }
     }
 }
@@ -161,6 +169,7 @@ pub struct Keyring {
     environment: String,
     keks: BTreeMap<(Class, u32), Cipher>,
     macs: BTreeMap<(Class, u32), hmac::Key>,
+    signers: BTreeMap<(Class, u32), Signer>,
 }
 
 impl Keyring {
@@ -170,10 +179,7 @@ impl Keyring {
         environment: &str,
         entropy: &dyn Entropy,
     ) -> Result<Vec<WrappedKey>, Error> {
-        Class::ALL
-            .into_iter()
-            .map(|class| Self::first(root, environment, class, entropy))
-            .collect()
+        Self::missing(root, environment, &[], entropy)
     }
 
     /// Version 1 of one class, for an environment that is older than the class.
@@ -186,12 +192,32 @@ impl Keyring {
         WrappedKey::generate(root, environment, (class, 1), entropy)
     }
 
+    /// Version 1 of each class that has no key yet: all of them for a new environment, those that are
+    /// younger than it for an older one. If a key that is there does not open, nothing is made, or the
+    /// set would hold keys of two roots.
+    pub fn missing(
+        root: &dyn Root,
+        environment: &str,
+        wrapped: &[WrappedKey],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<WrappedKey>, Error> {
+        for key in wrapped {
+            root.unwrap(&key.wrapped, &kek_aad(environment, key.class, key.version)?)?;
+        }
+        Class::ALL
+            .into_iter()
+            .filter(|class| !wrapped.iter().any(|key| key.class == *class))
+            .map(|class| Self::first(root, environment, class, entropy))
+            .collect()
+    }
+
     /// Unwraps all keys. There may be several versions of a class: the highest seals, all open.
     pub fn open(root: &dyn Root, environment: &str, wrapped: &[WrappedKey]) -> Result<Self, Error> {
         let mut keyring = Self {
             environment: environment.to_owned(),
             keks: BTreeMap::new(),
             macs: BTreeMap::new(),
+            signers: BTreeMap::new(),
         };
         for &WrappedKey {
             class,
@@ -200,7 +226,7 @@ impl Keyring {
         } in wrapped
         {
             let key = root.unwrap(wrapped, &kek_aad(environment, class, version)?)?;
-            if !keyring.insert(class, version, &key) {
+            if !keyring.insert(class, version, &key)? {
                 return Err(Error::DuplicateKey { class, version });
             }
         }
@@ -233,20 +259,11 @@ impl Keyring {
     /// The version that seals now.
     pub fn current_version(&self, class: Class) -> Result<u32, Error> {
         let current = match class.purpose() {
-            Purpose::Wrap => self
-                .keks
-                .range(versions(class))
-                .next_back()
-                .map(|(key, _)| key),
-            Purpose::Authenticate => self
-                .macs
-                .range(versions(class))
-                .next_back()
-                .map(|(key, _)| key),
+            Purpose::Wrap => highest(&self.keks, class),
+            Purpose::Authenticate => highest(&self.macs, class),
+            Purpose::Sign => highest(&self.signers, class),
         };
-        current
-            .map(|&(_, version)| version)
-            .ok_or(Error::MissingClass(class))
+        current.ok_or(Error::MissingClass(class))
     }
 
     /// The MAC of `parts` under the current version of [`Class::Index`] or [`Class::Access`]. Parts
@@ -316,20 +333,24 @@ impl Keyring {
     }
 
     /// False if the version is there already.
-    fn insert(&mut self, class: Class, version: u32, key: &Key) -> bool {
-        match class.purpose() {
-            Purpose::Wrap => self
-                .keks
-                .insert((class, version), Cipher::new(key))
-                .is_none(),
-            Purpose::Authenticate => self
-                .macs
-                .insert(
-                    (class, version),
-                    hmac::Key::new(hmac::HMAC_SHA256, key.expose()),
-                )
-                .is_none(),
+    fn insert(&mut self, class: Class, version: u32, key: &Key) -> Result<bool, Error> {
+        let at = (class, version);
+        Ok(match class.purpose() {
+            Purpose::Wrap => self.keks.insert(at, Cipher::new(key)).is_none(),
+            Purpose::Authenticate => {
+                let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+                self.macs.insert(at, key).is_none()
+            }
+            Purpose::Sign => self.signers.insert(at, Signer::new(key)?).is_none(),
+        })
+    }
+
+    pub(crate) fn signer(&self, class: Class) -> Result<&Signer, Error> {
+        if class.purpose() != Purpose::Sign {
+            return Err(Error::WrongPurpose(class));
         }
+        let current = (class, self.current_version(class)?);
+        self.signers.get(&current).ok_or(Error::MissingClass(class))
     }
 
     fn wrap_dek(
@@ -409,6 +430,12 @@ impl Keyring {
         )?;
         Ok(aad)
     }
+}
+
+/// The version of a class that is used now.
+fn highest<T>(keys: &BTreeMap<(Class, u32), T>, class: Class) -> Option<u32> {
+    let (&(_, version), _) = keys.range(versions(class)).next_back()?;
+    Some(version)
 }
 
 fn versions(class: Class) -> RangeInclusive<(Class, u32)> {

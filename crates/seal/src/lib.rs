@@ -10,6 +10,7 @@
 //! | [`root`] | the key above all keys; a file today |
 //! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
 //! | [`contract_ecb`] | AES-ECB for the one contract that demands it; never for anything else |
+//! | [`sign`] | Ed25519 signatures by class keys that sign (RFC 8032) |
 //! | [`totp`] | the codes of authenticator apps (RFC 4226, RFC 6238) |
 //! | [`hpke`] | sealing to the key that a cardholder's frame or device made (RFC 9180) |
 //!
@@ -58,9 +59,8 @@
 //!   [`root::FileRoot`]. Bind the `aad` it is given, give it a name with its own prefix, and run the
 //!   cases of `tests/root.rs` on it.
 //! - **A class**: add a variant to [`Class`] with the next free code and a name, and say in
-//!   `Class::purpose` whether it wraps or authenticates. Codes are never reused. An existing
-//!   installation must get a first key of the class ([`Keyring::first`]) before it can open its
-//!   keyring.
+//!   `Class::purpose` whether it wraps, authenticates or signs. Codes are never reused. An existing
+//!   installation gets a first key of the class ([`Keyring::missing`]) before it opens its keyring.
 
 mod aead;
 pub mod contract_ecb;
@@ -71,6 +71,7 @@ pub mod hpke;
 pub mod keyring;
 pub mod root;
 pub mod secret;
+pub mod sign;
 pub mod totp;
 
 pub use digest::{constant_time_eq, hmac_sha256, hmac_sha256_with, sha256, sha384};
@@ -84,6 +85,7 @@ pub use hpke::{HolderKey, Sealed, seal_to};
 pub use keyring::{Class, Dek, Keyring, Place, WrappedKey};
 pub use root::{FileRoot, Root};
 pub use secret::{Key, Secret};
+pub use sign::PublicKey;
 
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]

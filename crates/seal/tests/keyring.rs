@@ -79,7 +79,8 @@ fn codes_and_names_are_for_ever() {
             (3, "pin"),
             (4, "credential"),
             (5, "index"),
-            (6, "access")
+            (6, "access"),
+            (7, "manifest")
         ]
     );
     for class in Class::ALL {
@@ -103,6 +104,61 @@ fn a_missing_class_is_told() {
         let error = Keyring::open(&root, "test", &without).err().unwrap();
         assert!(matches!(error, Error::MissingClass(told) if told == class));
     }
+}
+
+#[test]
+fn an_older_environment_gets_the_classes_that_it_lacks_under_its_own_root_alone() {
+    let House { root, keys, .. } = House::new("test");
+    let missing = |root: &FileRoot, environment, keys: &[WrappedKey]| {
+        Keyring::missing(root, environment, keys, &SystemEntropy)
+    };
+    let classes = |keys: &[WrappedKey]| keys.iter().map(|key| key.class).collect::<Vec<_>>();
+    assert_eq!(classes(&missing(&root, "test", &[]).unwrap()), Class::ALL);
+    assert!(missing(&root, "test", &keys).unwrap().is_empty());
+    for class in Class::ALL {
+        let mut older = keys.clone();
+        older.retain(|key| key.class != class);
+        let made = missing(&root, "test", &older).unwrap();
+        assert_eq!(classes(&made), [class]);
+        older.extend(made);
+        assert!(Keyring::open(&root, "test", &older).is_ok());
+    }
+    let other = House::seeded("test", 2).root;
+    assert!(refused(&missing(&other, "test", &keys[..1])));
+    assert!(refused(&missing(&root, "live", &keys[..1])));
+}
+
+#[test]
+fn the_current_version_signs_and_nothing_else_does() {
+    let mut house = House::new("test");
+    let first = house.ring.public_key(Class::Manifest).unwrap();
+    let signature = house.ring.sign(Class::Manifest, b"message").unwrap();
+    first.verify(b"message", &signature).unwrap();
+    assert_eq!(
+        house.ring.sign(Class::Manifest, b"message").unwrap(),
+        signature
+    );
+    house.rotate(Class::Manifest);
+    let second = house.ring.public_key(Class::Manifest).unwrap();
+    assert_ne!(first, second);
+    let signature = house.ring.sign(Class::Manifest, b"message").unwrap();
+    second.verify(b"message", &signature).unwrap();
+    assert!(first.verify(b"message", &signature).is_err());
+    for class in KEKS.into_iter().chain(MACS) {
+        assert!(matches!(
+            house.ring.sign(class, b"message"),
+            Err(Error::WrongPurpose(told)) if told == class
+        ));
+        assert!(house.ring.public_key(class).is_err());
+    }
+    let manifest = Class::Manifest;
+    assert!(house.ring.mac(manifest, &[b"message"]).is_err());
+    assert!(
+        house
+            .ring
+            .new_dek(manifest, &PLACE, &SystemEntropy)
+            .is_err()
+    );
 }
 
 #[test]
@@ -219,7 +275,11 @@ fn version_one_of_the_formats_opens_for_ever() {
         })
         .collect();
     assert_eq!(keys.len(), 7);
-    let ring = Keyring::open(&root, golden["environment"].as_str().unwrap(), &keys).unwrap();
+    // As an installation of that time is opened today: with the classes that are younger than it.
+    let environment = golden["environment"].as_str().unwrap();
+    let younger = Keyring::missing(&root, environment, &keys, &SystemEntropy).unwrap();
+    let keys = [keys, younger].concat();
+    let ring = Keyring::open(&root, environment, &keys).unwrap();
 
     let record = &golden["record"];
     let text = |part: &str| record[part].as_str().unwrap();

@@ -31,6 +31,14 @@ const ALWAYS: [(HeaderName, HeaderValue); 3] = [
     ),
 ];
 
+/// What every answer has, as text.
+pub(crate) fn always() -> impl Iterator<Item = (String, String)> {
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    ALWAYS
+        .into_iter()
+        .map(move |(name, value)| (name.to_string(), text(&value)))
+}
+
 pub(crate) fn finish(headers: &mut HeaderMap, request_id: &str) {
     for (name, value) in DEFAULTS {
         headers.entry(name).or_insert(value);

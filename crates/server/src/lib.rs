@@ -40,6 +40,7 @@ use cardveil_core::Service;
 use ipnet::IpNet;
 
 pub use client::font::{FONT_BYTES_MAX, Font, FontStyle, InvalidFont};
+pub use client::manifest;
 pub use limit::Limits;
 pub use listener::{Listener, ListenerKind};
 pub use metrics::Metrics;
@@ -72,6 +73,7 @@ pub struct App {
     pub metrics: Metrics,
     limiter: limit::Limiter,
     frame: client::frame::Assets,
+    manifest: manifest::Once,
 }
 
 impl App {
@@ -85,6 +87,7 @@ impl App {
             metrics: Metrics::default(),
             limiter,
             frame,
+            manifest: manifest::Once::default(),
         })
     }
 }

@@ -295,7 +295,8 @@ pub trait Keys: Send + Sync {
     /// Those in store.
     async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>>;
 
-    /// Writes the first ones. `false`, and nothing written, when there are some already.
+    /// Writes the first keys of classes. `false`, and nothing written, when one of the classes has a
+    /// key already.
     async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool>;
 }
 

@@ -15,12 +15,39 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use super::font::{Font, Told};
+use super::manifest::AssetKind;
 use crate::Shared;
 use crate::extract::{self, Header};
 use crate::problem::{Code, Problem};
 
-pub(crate) const SCRIPT: &str = include_str!("../../../../web/dist/frame.js");
-pub(crate) const STYLE: &str = include_str!("../../../../web/dist/frame.css");
+const SCRIPT: &str = include_str!("../../../../web/dist/frame.js");
+const STYLE: &str = include_str!("../../../../web/dist/frame.css");
+
+/// A part of the document that a browser runs or applies.
+pub(crate) struct Inline {
+    pub(crate) name: &'static str,
+    pub(crate) kind: AssetKind,
+    pub(crate) text: &'static str,
+    /// Why it is there (PCI DSS 6.4.3).
+    pub(crate) purpose: &'static str,
+}
+
+/// All of them: the policy allows no other.
+pub(crate) const INLINE: [Inline; 2] = [
+    Inline {
+        name: "frame.js",
+        kind: AssetKind::InlineScript,
+        text: SCRIPT,
+        purpose: "Makes the key that a card's fields are sealed to, redeems the token, opens the \
+                  fields and shows them. It is the only script that ever holds card data.",
+    },
+    Inline {
+        name: "frame.css",
+        kind: AssetKind::InlineStyle,
+        text: STYLE,
+        purpose: "How the frame looks.",
+    },
+];
 
 /// Nothing but a click in the frame may write to the clipboard; nothing else is allowed at all.
 const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=(), camera=(), \
@@ -31,7 +58,8 @@ const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=()
      serial=(), storage-access=(), usb=(), window-management=(), xr-spatial-tracking=()";
 
 /// What every frame is served with, besides its policy and what every answer has.
-pub(crate) const HEADERS: [(&str, &str); 7] = [
+pub(crate) const HEADERS: [(&str, &str); 8] = [
+    ("cache-control", "no-store"),
     ("content-type", "text/html; charset=utf-8"),
     ("cross-origin-embedder-policy", "require-corp"),
     ("cross-origin-resource-policy", "cross-origin"),

@@ -5,6 +5,7 @@
 mod events;
 pub(crate) mod font;
 pub(crate) mod frame;
+pub mod manifest;
 mod redeem;
 pub(crate) mod script;
 mod wallet;
@@ -24,10 +25,14 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         Permission::Public("an empty frame: it holds nothing until a token is redeemed in it");
     const SCRIPT: Permission = Permission::Public("the SDK: the same public bytes for everyone");
     const FONT: Permission = Permission::Public("a font that the operator registered");
+    const MANIFEST: Permission =
+        Permission::Public("what the public scripts are: the same bytes for everyone");
     surface
         .route(FRAME, routes!(frame::frame))
         .route(FONT, routes!(font::font))
         .route(SCRIPT, routes!(script::script))
+        .route(MANIFEST, routes!(manifest::json))
+        .route(MANIFEST, routes!(manifest::jws))
         .route(Permission::Holder, routes!(redeem::redeem))
         .route(Permission::Holder, routes!(events::event))
         .route(Permission::Holder, routes!(wallet::eligibility))

@@ -4,7 +4,7 @@
 //! Each one is at two addresses: `/sdk/v1/`, which moves with every release of major version 1, and
 //! the exact version's, whose bytes never change.
 //!
-//! To add a script: its line in [`FILES`]. Its routes come from there.
+//! To add a script: its line in [`FILES`]. Routes, manifest and integrity come from there.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -19,31 +19,50 @@ pub(crate) const MAJOR: &str = "v1";
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long a moving address may be kept: a release reaches every page within it.
-const MOVING: &str = "public, max-age=300";
+pub(super) const MOVING: &str = "public, max-age=300";
 pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// How a page loads a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// By `import` or `<script type="module">`.
+    Module,
+    /// By `<script>`.
+    Classic,
+}
 
 /// A script that pages load by its address.
 pub(crate) struct File {
     pub(crate) name: &'static str,
+    pub(crate) form: Form,
     pub(crate) text: &'static str,
+    /// Why it is there (PCI DSS 6.4.3).
+    pub(crate) purpose: &'static str,
 }
 
 macro_rules! file {
-    ($name:literal) => {
+    ($name:literal, $form:ident, $purpose:literal) => {
         File {
             name: $name,
+            form: Form::$form,
             text: include_str!(concat!("../../../../web/dist/", $name)),
+            purpose: $purpose,
         }
     };
 }
 
 /// All of them.
-pub(crate) const FILES: &[File] = &[file!("cardveil.js"), file!("cardveil.iife.js")];
+#[rustfmt::skip]
+pub(crate) const FILES: &[File] = &[
+    file!("cardveil.js", Module, "Puts the card's frame into the shop's page and carries the token to it. It never holds card data."),
+    file!("cardveil.iife.js", Classic, "The same as cardveil.js, for pages without modules: it defines window.Cardveil."),
+];
 
 /// A script
 ///
 /// Of the SDK. The addresses of `v1` follow the releases of this major version; those of the exact
-/// version never change, so they suit `integrity` attributes.
+/// version never change, so they suit `integrity` attributes. What each script is for and its integrity
+/// value are in `/sdk/v1/manifest.json`.
 #[utoipa::path(
     get, path = "/sdk/{version}/{file}", tag = "Client", operation_id = "sdk",
     params(
@@ -77,7 +96,7 @@ fn other_version() -> Problem {
         env!("CARGO_PKG_VERSION"),
         " alone: load /sdk/",
         env!("CARGO_PKG_VERSION"),
-        "/, or /sdk/v1/, which follows its releases."
+        "/ with the integrity value of /sdk/v1/manifest.json, or /sdk/v1/, which follows its releases."
     );
     Problem::detail(Code::NotFound, DETAIL)
 }

@@ -1,5 +1,7 @@
 //! `GET /sdk/*`: the SDK's scripts.
 
+mod manifest;
+
 use cardveil_server::ListenerKind;
 use http::Method;
 

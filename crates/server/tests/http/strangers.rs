@@ -15,7 +15,7 @@ use crate::actors::{empty, request, session_for};
 use crate::world::{CARD_ID, CARD_NO, PERSON, World, font, settings};
 
 /// All that anyone may call. Who adds one says so here.
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 12] = [
     "GET /embed/fonts/{font}",
     "GET /embed/{embed}",
     "GET /healthz",
@@ -25,6 +25,8 @@ const PUBLIC: [&str; 10] = [
     "GET /metrics",
     "GET /openapi.json",
     "GET /readyz",
+    "GET /sdk/v1/manifest.json",
+    "GET /sdk/v1/manifest.jws",
     "GET /sdk/{version}/{file}",
 ];
 

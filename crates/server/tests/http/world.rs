@@ -132,8 +132,10 @@ impl World {
             broken: AtomicBool::new(false),
         });
         let folder = tempfile::tempdir().unwrap();
-        let root = FileRoot::create(&folder.path().join("root.key"), &*chance).unwrap();
-        let wrapped = Keyring::generate(&root, "sandbox", &*chance).unwrap();
+        // Of a seed of their own, so that a new class changes no value that a test knows.
+        let keys = SeededEntropy::new(8);
+        let root = FileRoot::create(&folder.path().join("root.key"), &keys).unwrap();
+        let wrapped = Keyring::generate(&root, "sandbox", &keys).unwrap();
         let keyring = Keyring::open(&root, "sandbox", &wrapped).unwrap();
         let vault = Vault::new(keyring, Environment::Sandbox, Arc::clone(&chance) as _);
         let store = Arc::new(Faulty::new(Memory::default()));

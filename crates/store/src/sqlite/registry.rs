@@ -256,9 +256,12 @@ pub(super) fn create_keys(
     keys: &[WrappedKey],
     event: &Event,
 ) -> Result<bool, Fault> {
-    let some = batch.first("SELECT 1 FROM wrapped_key LIMIT 1", [], |_| Ok(()))?;
-    if some.is_some() {
-        return Ok(false);
+    const SOME: &str = "SELECT 1 FROM wrapped_key WHERE class = ?1 LIMIT 1";
+    for key in keys {
+        let some = batch.first(SOME, [key.class.code()], |_| Ok(()))?;
+        if some.is_some() {
+            return Ok(false);
+        }
     }
     for key in keys {
         batch.execute(

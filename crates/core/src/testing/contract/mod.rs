@@ -921,16 +921,17 @@ pub async fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
     );
 }
 
-/// Two servers that start at once on an empty store must not make two sets.
+/// Two servers that start at once on an empty store must not make two sets, nor two keys of a class
+/// that is younger than the store.
 pub async fn class_keys_are_created_once(store: &dyn Store) {
+    use cardveil_seal::Class;
     assert!(store.wrapped_keys().await.unwrap().is_empty());
-    let keys = |byte: u8| {
-        vec![WrappedKey {
-            class: cardveil_seal::Class::Pan,
-            version: 1,
-            wrapped: vec![byte; 61],
-        }]
+    let key = |class: Class, byte: u8| WrappedKey {
+        class,
+        version: 1,
+        wrapped: vec![byte; 61],
     };
+    let keys = |byte: u8| vec![key(Class::Pan, byte)];
     let event = || sample::event(Kind::KeysCreated, START);
     assert!(store.create_keys(keys(1), event()).await.unwrap());
     assert!(!store.create_keys(keys(2), event()).await.unwrap());
@@ -938,4 +939,14 @@ pub async fn class_keys_are_created_once(store: &dyn Store) {
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].wrapped, [1; 61]);
     assert_eq!(log_of(store, Kind::KeysCreated).await.len(), 1);
+    let mixed = vec![key(Class::Manifest, 3), key(Class::Pan, 3)];
+    assert!(!store.create_keys(mixed, event()).await.unwrap());
+    assert_eq!(store.wrapped_keys().await.unwrap().len(), 1);
+    let younger = |byte: u8| vec![key(Class::Manifest, byte)];
+    assert!(store.create_keys(younger(4), event()).await.unwrap());
+    assert!(!store.create_keys(younger(5), event()).await.unwrap());
+    let kept = store.wrapped_keys().await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|key| (key.class, key.wrapped[0])).collect();
+    assert_eq!(kept, [(Class::Pan, 1), (Class::Manifest, 4)]);
+    assert_eq!(log_of(store, Kind::KeysCreated).await.len(), 2);
 }

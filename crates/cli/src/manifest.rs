@@ -1,0 +1,51 @@
+//! `cardveil manifest`: the manifest of the served scripts.
+
+use std::path::Path;
+
+use cardveil_server::manifest;
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::deployment::Deployment;
+use crate::print::{self, Format};
+
+#[derive(Subcommand)]
+pub(crate) enum ManifestCommand {
+    /// Print the public key that signs it, for merchants to pin
+    Key(Format),
+}
+
+/// A public key as a JWK (RFC 8037 2).
+#[derive(Serialize)]
+struct Jwk {
+    kty: &'static str,
+    crv: &'static str,
+    alg: &'static str,
+    #[serde(rename = "use")]
+    usage: &'static str,
+    kid: String,
+    x: String,
+}
+
+/// `cardveil manifest`.
+pub(crate) async fn run(config: &Path, command: ManifestCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    match command {
+        ManifestCommand::Key(format) => {
+            let key = house.service.vault().manifest_key()?;
+            let jwk = Jwk {
+                kty: "OKP",
+                crv: "Ed25519",
+                alg: "EdDSA",
+                usage: "sig",
+                kid: manifest::kid(&key),
+                x: manifest::key_text(&key),
+            };
+            if format.json {
+                return print::json(&jwk);
+            }
+            print::line(&format!("key  {}", jwk.x))?;
+            print::line(&format!("kid  {}", jwk.kid))
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `GET /sdk/v1/manifest.json`, `GET /sdk/v1/manifest.jws`: what is served, and who says so.
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use cardveil_server::log::AccessLog;
+use cardveil_server::manifest::{self, AssetKind, Manifest, Opened};
+use cardveil_server::{FontStyle, ListenerKind};
+use serde_json::Value;
+
+use crate::world::{Answer, World, font, settings};
+
+async fn get(world: &World, path: &str) -> Answer {
+    let answer = world.stranger().get(ListenerKind::Client, path).await;
+    assert_eq!(answer.status, 200, "{path}");
+    answer
+}
+
+async fn manifest(world: &World) -> Manifest {
+    let answer = get(world, manifest::PATH).await;
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+async fn opened(world: &World) -> Opened {
+    let answer = get(world, manifest::SIGNED_PATH).await;
+    Opened::parse(answer.text()).unwrap()
+}
+
+fn integrity(bytes: &[u8]) -> String {
+    let digest = cardveil_seal::sha384(bytes);
+    format!("sha384-{}", BASE64_STANDARD.encode(digest))
+}
+
+#[tokio::test]
+async fn its_form_exactly() {
+    let world = World::new().await;
+    let mut shown: Value = get(&world, manifest::PATH).await.json();
+    let mut policy = shown["frame"]["policy"].as_str().unwrap().to_owned();
+    // What changes with every build of the bundles is checked below.
+    for script in shown["scripts"].as_array_mut().unwrap() {
+        assert!(script["bytes"].as_u64().unwrap() > 0);
+        script["bytes"] = "[bytes]".into();
+        let integrity = script["integrity"].as_str().unwrap().to_owned();
+        assert_eq!(integrity.len(), "sha384-".len() + 64);
+        script["integrity"] = "[integrity]".into();
+        policy = policy.replace(&integrity, "[integrity]");
+    }
+    shown["frame"]["policy"] = policy.into();
+    insta::assert_json_snapshot!(shown);
+}
+
+#[tokio::test]
+async fn every_address_in_it_has_the_bytes_that_it_says() {
+    let world = World::new().await;
+    let all = manifest(&world).await.scripts;
+    let by_address = all.iter().filter(|script| match script.kind {
+        AssetKind::Module | AssetKind::Script => true,
+        AssetKind::InlineScript | AssetKind::InlineStyle => false,
+    });
+    let mut count = 0;
+    for script in by_address {
+        for path in [Some(&script.path), script.moving_path.as_ref()] {
+            let served = get(&world, path.unwrap()).await.body;
+            assert_eq!(integrity(&served), script.integrity, "{}", script.name);
+            assert_eq!(u64::try_from(served.len()).unwrap(), script.bytes);
+            count += 1;
+        }
+    }
+    // The other two are in the frame.
+    assert_eq!(count, (all.len() - 2) * 2);
+}
+
+/// Nothing in the frame is run or applied but what the manifest has.
+#[tokio::test]
+async fn the_frame_is_as_it_says() {
+    let world = World::new().await;
+    let manifest = manifest(&world).await;
+    let frame = get(&world, "/embed/emb_1").await;
+    let inline = |kind: AssetKind, begin: &str, end: &str| {
+        let (_, rest) = frame.text().split_once(begin).unwrap();
+        let (text, _) = rest.split_once(end).unwrap();
+        let script = manifest.scripts.iter().find(|script| script.kind == kind);
+        let script = script.unwrap();
+        assert_eq!(script.path, "/embed/{embed}");
+        assert_eq!(script.integrity, integrity(text.as_bytes()));
+        assert_eq!(script.bytes, u64::try_from(text.len()).unwrap());
+    };
+    inline(AssetKind::InlineScript, "<script>", "</script>");
+    inline(AssetKind::InlineStyle, "<style>", "</style>");
+    let policy = frame.header("content-security-policy").unwrap();
+    let (ancestors, rest) = policy.split_once("; ").unwrap();
+    assert_eq!(ancestors, "frame-ancestors https://shop.example");
+    assert_eq!(rest, manifest.frame.policy);
+    for (name, value) in &manifest.frame.headers {
+        assert_eq!(frame.header(name), Some(value.as_str()), "{name}");
+    }
+    let told = manifest.frame.headers.len();
+    let besides = ["content-security-policy", "content-length", "x-request-id"];
+    assert_eq!(frame.headers.len(), told + besides.len());
+}
+
+#[tokio::test]
+async fn a_registered_font_is_seen_in_its_policy() {
+    let mut settings = settings();
+    settings.fonts = vec![font("inter", None, FontStyle::Normal)];
+    let world = World::with(settings, AccessLog::none()).await;
+    let policy = manifest(&world).await.frame.policy;
+    assert!(policy.contains("; font-src 'self'; "), "{policy}");
+}
+
+#[tokio::test]
+async fn its_signed_form_is_the_same_bytes_signed_by_the_deployments_key() {
+    let world = World::new().await;
+    let opened = opened(&world).await;
+    assert_eq!(opened.payload, get(&world, manifest::PATH).await.body);
+    let key = world.app.service.vault().manifest_key().unwrap();
+    assert_eq!(opened.kid, manifest::kid(&key));
+    assert!(opened.is_signed_by(&[key]));
+    let written = manifest::parse_key(&manifest::key_text(&key)).unwrap();
+    assert!(opened.is_signed_by(&[written]));
+    assert!(!opened.is_signed_by(&[]));
+    let mut other = *key.as_bytes();
+    other[0] ^= 1;
+    let other = cardveil_seal::PublicKey::from_bytes(&other).unwrap();
+    assert!(!opened.is_signed_by(&[other]));
+    assert!(opened.is_signed_by(&[other, key]));
+}
+
+/// RFC 7515 5.2: nothing of it can be changed.
+#[tokio::test]
+async fn a_changed_signed_form_is_not_signed() {
+    let world = World::new().await;
+    let key = world.app.service.vault().manifest_key().unwrap();
+    let jws = get(&world, manifest::SIGNED_PATH).await.text().to_owned();
+    let step = jws.len() / 97;
+    for at in (0..jws.len()).step_by(step) {
+        let mut changed = jws.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        let opened = Opened::parse(&changed);
+        assert!(
+            !opened.is_some_and(|opened| opened.is_signed_by(&[key])),
+            "{at}"
+        );
+    }
+    // Signed, but not as a manifest, or not by the algorithm.
+    let (_, rest) = jws.split_once('.').unwrap();
+    for header in [
+        r#"{"alg":"none","kid":"x","typ":"cardveil-manifest"}"#,
+        r#"{"alg":"HS256","kid":"x","typ":"cardveil-manifest"}"#,
+        r#"{"alg":"EdDSA","kid":"x","typ":"JWT"}"#,
+        r#"{"alg":"EdDSA","kid":"x"}"#,
+        "",
+    ] {
+        let header = BASE64_URL_SAFE_NO_PAD.encode(header);
+        assert!(Opened::parse(&format!("{header}.{rest}")).is_none());
+    }
+    for wrong in ["", "..", "a.b", &format!("{jws}="), &format!("{jws}.x")] {
+        assert!(Opened::parse(wrong).is_none(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn both_may_be_read_by_any_page() {
+    let world = World::new().await;
+    for (path, kind) in [
+        (manifest::PATH, "application/json"),
+        (manifest::SIGNED_PATH, "application/jose"),
+    ] {
+        let answer = get(&world, path).await;
+        assert_eq!(answer.header("content-type"), Some(kind));
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        assert_eq!(
+            answer.header("cross-origin-resource-policy"),
+            Some("cross-origin")
+        );
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    }
+}
+
+#[tokio::test]
+async fn its_key_is_the_deployments_own() {
+    let world = World::new().await;
+    let (a, b) = (opened(&world).await, opened(&world).await);
+    assert_eq!(a.kid, b.kid);
+    for wrong in ["", "x", &"A".repeat(42), &"A".repeat(44), &"=".repeat(43)] {
+        assert!(manifest::parse_key(wrong).is_none(), "{wrong}");
+    }
+    assert!(manifest::parse_key(&"A".repeat(43)).is_some());
+}
