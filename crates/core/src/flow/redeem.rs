@@ -18,7 +18,8 @@ use crate::token::{
     Attempt, Cause, Claim, ClientToken, Grant, Observation, Operation, Record, Thumbprint, Verdict,
 };
 
-/// How often a claim starts again because its own key claimed meanwhile in another place.
+/// How often a claim starts again because its own key claimed meanwhile in another place, or its card
+/// changed its state.
 pub(super) const ROUNDS_MAX: usize = 3;
 
 /// What a browser or device asks.
@@ -111,7 +112,7 @@ impl Service {
         Err(Fault::Contention)
     }
 
-    /// `None` when the same key's other request came between.
+    /// `None` when the same key's other request came between, or a change of the card.
     async fn redeem_once(&self, asked: &Redeem) -> Result<Option<Redeemed>, Fault> {
         let by = Thumbprint(asked.key.thumbprint());
         let key = asked.token.key();
@@ -132,17 +133,19 @@ impl Service {
             attempt: asked.attempt,
             redemption,
             barred,
+            seen: None,
             step: None,
             at: self.now(),
             origin: asked.origin.clone(),
         };
         let mut prepared = None;
         if let Some(record) = &record {
-            // The epoch is checked by the claim itself, against the store's.
-            match claim.decide(Some(record), record.epoch).verdict {
+            // The epoch and the card are checked by the claim itself, against the store's.
+            match claim.decide(Some(record), None, record.epoch).verdict {
                 Verdict::Granted(_) => match self.prepare(asked, record, &claim).await? {
                     Ok(answer) => {
                         claim.step = shown(&answer.card, &claim);
+                        claim.seen = Some(answer.card.state);
                         prepared = Some(answer);
                     }
                     Err(cause) => barred = Some(cause),

@@ -9,7 +9,7 @@ use cardveil_seal::HolderKey;
 use super::redeem::ROUNDS_MAX;
 use super::{Caller, Fault, Service};
 use crate::audit::Origin;
-use crate::card::{Card, Fields, LastFour, Network};
+use crate::card::{Card, Fields, LastFour, Network, State};
 use crate::id::{
     AccountId, AttemptId, CardId, ClaimId, EmbedId, MerchantId, PersonId, RedemptionId,
     WalletTokenId,
@@ -238,7 +238,7 @@ impl Service {
         Err(Fault::Contention)
     }
 
-    /// `None` when the same key's other request came between.
+    /// `None` when the same key's other request came between, or a change of the card.
     async fn check_once(&self, asked: &CheckWallet) -> Result<Option<WalletChecked>, Fault> {
         let by = Thumbprint(asked.key.thumbprint());
         let (merchant, mut barred) = self.merchant_of(&asked.app).await?;
@@ -257,17 +257,19 @@ impl Service {
                 .cloned()
                 .unwrap_or_else(|| RedemptionId::generate(&*self.entropy)),
             barred,
+            seen: None,
             step: None,
             at: self.now(),
             origin: asked.origin.clone(),
         };
         let mut prepared = None;
         if let Some(record) = &record {
-            // The epoch is checked by the claim itself, against the store's.
-            match claim.decide(Some(record), record.epoch).verdict {
+            // The epoch and the card are checked by the claim itself, against the store's.
+            match claim.decide(Some(record), None, record.epoch).verdict {
                 Verdict::Granted(_) => match self.look(asked, record).await? {
-                    Ok(answer) => {
+                    Ok((answer, seen)) => {
                         claim.note = Some(note(&asked.device, &answer));
+                        claim.seen = Some(seen);
                         prepared = Some(answer);
                     }
                     Err(cause) => barred = Some(cause),
@@ -288,12 +290,12 @@ impl Service {
         })
     }
 
-    /// Everything that the answer rests on, before anything is claimed.
+    /// Everything that the answer rests on, before anything is claimed, and the card's state then.
     async fn look(
         &self,
         asked: &CheckWallet,
         record: &Record,
-    ) -> Result<Result<WalletAnswer, Cause>, Fault> {
+    ) -> Result<Result<(WalletAnswer, State), Cause>, Fault> {
         let Some(merchant) = self.store.merchant(&record.merchant).await? else {
             return Ok(Err(Cause::MerchantBarred));
         };
@@ -314,12 +316,13 @@ impl Service {
             bin_enabled,
             census,
         };
-        Ok(Ok(WalletAnswer {
+        let answer = WalletAnswer {
             reasons: facts.reasons(),
             last_four: card.last_four,
             network: card.network,
             display_name: display_name(&card),
-        }))
+        };
+        Ok(Ok((answer, card.state)))
     }
 }
 

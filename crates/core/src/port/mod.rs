@@ -192,8 +192,9 @@ pub trait Tokens: Send + Sync {
     /// budget refuses spends no assertion.
     async fn issue(&self, issue: Issue) -> Result<Issued>;
 
-    /// Applies [`Claim::decide`]. To at most one key, ever: of concurrent claims by different keys
-    /// exactly one is granted, in all processes together.
+    /// Applies [`Claim::decide`], over the token and its card's state as they then are. To at most one
+    /// key, ever: of concurrent claims by different keys exactly one is granted, in all processes
+    /// together.
     async fn redeem(&self, claim: Claim) -> Result<Verdict>;
 
     /// Applies [`Attempt::decide`], and returns only once that which it has read is durable.

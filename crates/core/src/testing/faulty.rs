@@ -3,6 +3,7 @@
 //! tokens hard.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -43,6 +44,7 @@ pub enum Fault {
 pub struct Faulty<S> {
     inner: S,
     next: AtomicU8,
+    between: Mutex<Option<Transition>>,
 }
 
 impl<S: Store> Faulty<S> {
@@ -51,7 +53,14 @@ impl<S: Store> Faulty<S> {
         Self {
             inner,
             next: AtomicU8::new(0),
+            between: Mutex::new(None),
         }
+    }
+
+    /// Makes a card move right before the next claim, as if somebody came between its look and it.
+    pub fn move_before_next_claim(&self, transition: Transition) {
+        let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        *between = Some(transition);
     }
 
     /// Makes the next write fail. Reads, and the lookup of an attempt, are not writes here.
@@ -102,6 +111,10 @@ impl<S: Store> Tokens for Faulty<S> {
         self.write(self.inner.issue(issue)).await
     }
     async fn redeem(&self, claim: Claim) -> Result<Verdict> {
+        let between = self.between.lock().map(|mut between| between.take());
+        if let Some(transition) = between.unwrap_or_default() {
+            self.inner.transition_card(transition).await?;
+        }
         self.write(self.inner.redeem(claim)).await
     }
     async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {

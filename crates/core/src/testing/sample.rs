@@ -209,6 +209,7 @@ pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
         attempt: AttemptId::from_bytes([key; 16]),
         redemption: redemption(key),
         barred: None,
+        seen: Some(State::Active),
         step: None,
         at,
         origin: origin(),

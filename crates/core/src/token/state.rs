@@ -9,7 +9,7 @@ use super::{
     Thumbprint, TokenKey,
 };
 use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
-use crate::card::{Field, Fields, Transition};
+use crate::card::{self, Field, Fields, Transition};
 use crate::clock::Time;
 use crate::id::{AttemptId, CardId, ClaimId, CredentialId, MerchantId, RedemptionId};
 
@@ -178,6 +178,8 @@ pub struct Claim {
     pub redemption: RedemptionId,
     /// A reason outside the token to refuse: the card's or the merchant's state.
     pub barred: Option<Cause>,
+    /// The state in which the card was when the answer was made of it; none while none was made.
+    pub seen: Option<card::State>,
     /// What the card does when this is granted, in the same commit and with its own event: a virtual
     /// card comes into use when its details are first shown. It says itself from which states, so
     /// it does nothing to a card that has moved meanwhile.
@@ -195,8 +197,9 @@ pub enum Verdict {
     Granted(Grant),
     /// It may not.
     Refused(Cause),
-    /// The key holds the token already under another redemption than the answer was sealed for.
-    /// Nothing was written: look again and seal again.
+    /// The key holds the token already under another redemption than the answer was sealed for, or the
+    /// card is in another state than the answer was made in. Nothing was written: look again and seal
+    /// again.
     Superseded,
 }
 
@@ -341,8 +344,15 @@ impl Record {
 }
 
 impl Claim {
-    /// The rules of redemption (DESIGN section 4). `epoch` is the store's at the moment of writing.
-    pub fn decide(&self, record: Option<&Record>, epoch: Epoch) -> Decision<Verdict> {
+    /// The rules of redemption (DESIGN section 4). `card` is the state of the record's card and `epoch`
+    /// the store's, both at the moment of writing: what is granted is granted of the card as it is
+    /// then.
+    pub fn decide(
+        &self,
+        record: Option<&Record>,
+        card: Option<card::State>,
+        epoch: Epoch,
+    ) -> Decision<Verdict> {
         let Some(record) = record else {
             return Decision {
                 write: Write::Event(self.refusal(None, Kind::RevealRefused, Cause::Unknown)),
@@ -350,10 +360,14 @@ impl Claim {
             };
         };
         match self.judge(record, epoch) {
-            Ok(Claimed { held, kind: _ }) if held.redemption != self.redemption => Decision {
-                write: Write::Nothing,
-                verdict: Verdict::Superseded,
-            },
+            Ok(Claimed { held, kind: _ })
+                if held.redemption != self.redemption || self.seen != card =>
+            {
+                Decision {
+                    write: Write::Nothing,
+                    verdict: Verdict::Superseded,
+                }
+            }
             Ok(Claimed { held, kind }) => {
                 let grant = record.grant(&held);
                 let next = Record {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use cardveil_core::card::{Card, Changed, Decided, Relabel, State, Transition};
 use cardveil_core::clock::Time;
-use cardveil_core::id::{AccountId, CardNo, MerchantId};
+use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId};
 use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params};
@@ -63,6 +63,20 @@ pub(super) fn find(
         CardRef::No(no) => batch.first(BY_NO, params![merchant, no.as_str()], rows::card),
         CardRef::Id(id) => batch.first(BY_ID, params![merchant, id.as_bytes()], rows::card),
     }?)
+}
+
+/// The state of a merchant's card.
+pub(super) fn state(
+    batch: &Batch<'_>,
+    merchant: &MerchantId,
+    card: CardId,
+) -> Outcome<Option<State>> {
+    let found = batch.first(
+        "SELECT state FROM card WHERE id = ?1 AND merchant = ?2",
+        params![card.as_bytes(), merchant.as_str()],
+        |row| row.get(0).map(|Name(state)| state),
+    )?;
+    Ok(found)
 }
 
 fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {

@@ -116,7 +116,12 @@ fn remember(batch: &Batch<'_>, name: &Idempotency, token: &TokenKey) -> Outcome<
 }
 
 pub(super) fn redeem(batch: &Batch<'_>, claim: &Claim) -> Outcome<Verdict> {
-    let decision = claim.decide(find(batch, &claim.token)?.as_ref(), batch.epoch());
+    let record = find(batch, &claim.token)?;
+    let card = match &record {
+        Some(record) => cards::state(batch, &record.merchant, record.card)?,
+        None => None,
+    };
+    let decision = claim.decide(record.as_ref(), card, batch.epoch());
     let verdict = write(batch, decision)?;
     if let Some(step) = claim.step_of(&verdict) {
         cards::make_transition(batch, step)?;

@@ -7,7 +7,7 @@ use crate::audit::{Event, Kind};
 use crate::card::{Card, Changed, Field, Label, Reason, Relabel, State, Transition};
 use crate::id::{AccountId, CardNo, MerchantId, PersonId};
 use crate::port::{CardFilter, CardPage, CardRef, Change, Order, Paging, Store};
-use crate::token::{Cause, Verdict};
+use crate::token::{Cause, Claim, Verdict};
 
 async fn with_cards(store: &dyn Store, cards: impl IntoIterator<Item = Card>) {
     let event = || sample::event(Kind::CardAdded, sample::START);
@@ -386,6 +386,7 @@ pub async fn details_shown_bring_a_card_into_use_in_their_commit(store: &dyn Sto
         step.from = Some(&[State::Unactivated]);
         step.reason = Some(Reason::details_shown());
         claim.step = Some(step);
+        claim.seen = Some(State::Unactivated);
         claim
     };
     let mut barred = claim_of(1, 2, 1).await;
@@ -399,7 +400,7 @@ pub async fn details_shown_bring_a_card_into_use_in_their_commit(store: &dyn Sto
         Some(&cards[0])
     );
 
-    let claim = claim_of(2, 2, 1).await;
+    let mut claim = claim_of(2, 2, 1).await;
     for repeat in 0..2 {
         let verdict = store.redeem(claim.clone()).await.unwrap();
         assert!(
@@ -414,6 +415,7 @@ pub async fn details_shown_bring_a_card_into_use_in_their_commit(store: &dyn Sto
         assert_eq!(moved[0].detail.from.as_deref(), Some("unactivated"));
         assert_eq!(moved[0].detail.to.as_deref(), Some("active"));
         assert_eq!(moved[0].detail.reason.as_deref(), Some("details shown"));
+        claim.seen = Some(State::Active);
     }
     let mut thief = claim.clone();
     thief.by = crate::token::Thumbprint([9; 32]);
@@ -424,7 +426,47 @@ pub async fn details_shown_bring_a_card_into_use_in_their_commit(store: &dyn Sto
     let ended = sample::transition(3, State::Terminated, after(1));
     store.transition_card(ended).await.unwrap();
     let verdict = store.redeem(late).await.unwrap();
-    assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+    assert_eq!(verdict, Verdict::Superseded);
     let card = find(store, &cards[1].merchant, &cards[1]).await.unwrap();
     assert_eq!(card.state, State::Terminated, "it stays what it has become");
+}
+
+/// A card that changes its state between the look and the claim is not shown by what was seen before:
+/// nothing is written, and the token is as it was. Neither is one that was not looked at.
+pub async fn a_claim_is_of_the_card_as_it_is_in_its_commit(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let issue = sample::issue(1, sample::START, epoch);
+    store.issue(issue.clone()).await.unwrap();
+    let claim = sample::claim(&issue.record, 1, &[Field::Pan], after(2));
+    let moves = async |to: State| {
+        let moved = sample::transition(1, to, after(1));
+        store.transition_card(moved).await.unwrap();
+    };
+    moves(State::Suspended).await;
+    let before = log_len(store).await;
+    let unseen = Claim {
+        seen: None,
+        ..claim.clone()
+    };
+    for claim in [claim.clone(), unseen.clone()] {
+        assert_eq!(store.redeem(claim).await.unwrap(), Verdict::Superseded);
+    }
+    assert_eq!(log_len(store).await, before);
+    let kept = store.token(&issue.record.key).await.unwrap();
+    assert_eq!(kept, Some(issue.record.clone()));
+    // What bars it is decided first, and is on record.
+    let barred = Claim {
+        barred: Some(Cause::CardState),
+        ..unseen.clone()
+    };
+    let refused = Verdict::Refused(Cause::CardState);
+    assert_eq!(store.redeem(barred).await.unwrap(), refused);
+    moves(State::Active).await;
+    assert_eq!(store.redeem(unseen).await.unwrap(), Verdict::Superseded);
+    let verdict = store.redeem(claim.clone()).await.unwrap();
+    assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+    // Nor again, while its window lasts.
+    moves(State::Terminated).await;
+    let again = store.redeem(claim).await.unwrap();
+    assert_eq!(again, Verdict::Superseded);
 }

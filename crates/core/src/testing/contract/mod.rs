@@ -90,6 +90,7 @@ macro_rules! contract_suite {
             of_many_who_ask_for_one_state_one_changes_it,
             a_card_is_called_otherwise,
             details_shown_bring_a_card_into_use_in_their_commit,
+            a_claim_is_of_the_card_as_it_is_in_its_commit,
             the_log_is_read_in_order_and_in_pages,
             class_keys_are_created_once,
             an_event_is_queued_in_the_commit_that_writes_it,

@@ -122,7 +122,8 @@ pub async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn Store) 
     let card_token = issue.record.clone();
     store.issue(issue).await.unwrap();
     for key in [1, 2] {
-        let claim = sample::claim(&card_token, key, &[crate::card::Field::Pan], after(7));
+        let mut claim = sample::claim(&card_token, key, &[crate::card::Field::Pan], after(7));
+        claim.seen = Some(CardState::Suspended);
         store.redeem(claim).await.unwrap();
     }
     let hash = Selection::Hash(card_token.key.hash);

@@ -239,7 +239,12 @@ impl Tokens for Memory {
 
     async fn redeem(&self, claim: Claim) -> Result<Verdict> {
         let mut inner = self.inner();
-        let decision = claim.decide(inner.tokens.get(&claim.token), Epoch(inner.epoch));
+        let record = inner.tokens.get(&claim.token);
+        let card = record.and_then(|record| {
+            let card = inner.find_card(&record.merchant, &CardRef::Id(record.card));
+            card.map(|card| card.state)
+        });
+        let decision = claim.decide(record, card, Epoch(inner.epoch));
         let verdict = inner.apply(decision);
         if let Some(step) = claim.step_of(&verdict) {
             inner.transition(step);

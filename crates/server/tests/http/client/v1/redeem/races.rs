@@ -1,11 +1,15 @@
 //! P1: to at most one key, ever.
 
 use cardveil_core::audit::Kind;
+use cardveil_core::card::State;
+use cardveil_core::port::CardRef;
+use cardveil_core::testing::sample;
+use cardveil_core::token::Cause;
 use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::actors::{Cardholder, Thief};
-use crate::world::World;
+use crate::world::{CARD_ID, World};
 
 #[tokio::test]
 async fn of_64_keys_at_once_one_gets_the_card() {
@@ -118,4 +122,48 @@ async fn the_same_key_twice_at_once_is_one_redemption() {
     let operator = world.operator();
     assert_eq!(operator.logged(Kind::RevealReleased).await.len(), 1);
     assert_eq!(operator.logged(Kind::RevealRepeated).await.len(), 1);
+}
+
+/// The look before the claim decides nothing: the card's state counts in the commit.
+#[tokio::test]
+async fn a_card_that_is_suspended_between_the_look_and_the_claim_is_not_shown() {
+    let world = World::new().await;
+    let cardholder = world.cardholder().await;
+    let mut suspended = sample::transition(1, State::Suspended, world.clock_now());
+    suspended.card = CardRef::Id(CARD_ID.parse().unwrap());
+    world.store.move_before_next_claim(suspended);
+    let refused = cardholder.redeem(&["pan", "cvv"]).await;
+    assert_eq!(refused.code(), (403, "token_refused".to_owned()));
+    let operator = world.operator();
+    assert!(operator.logged(Kind::RevealReleased).await.is_empty());
+    let log = operator.logged(Kind::RevealRefused).await;
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0].event.detail.cause, Some(Cause::CardState));
+    // A refusal does not burn the token.
+    operator.set_card(CARD_ID, State::Active).await;
+    let shown = cardholder.redeem(&["pan", "cvv"]).await;
+    assert_eq!(cardholder.open(&shown)["cvv"], "739");
+    // Nor is it shown again.
+    let mut ended = sample::transition(1, State::Terminated, world.clock_now());
+    ended.card = CardRef::Id(CARD_ID.parse().unwrap());
+    world.store.move_before_next_claim(ended);
+    let again = cardholder.redeem(&["pan", "cvv"]).await;
+    assert_eq!(again.code(), (403, "token_refused".to_owned()));
+}
+
+/// A move that leaves the card as one that is shown costs another look, and no more.
+#[tokio::test]
+async fn a_card_that_comes_into_use_between_the_look_and_the_claim_is_shown() {
+    let world = World::new().await;
+    let kind = cardveil_core::card::Kind::Virtual;
+    let (no, id) = world.card_in(5, kind, State::Unactivated).await;
+    let cardholder = Cardholder::with(&world, world.merchant().token(&no).await);
+    let mut active = sample::transition(1, State::Active, world.clock_now());
+    active.card = CardRef::Id(id.parse().unwrap());
+    world.store.move_before_next_claim(active);
+    let shown = cardholder.redeem(&["pan"]).await;
+    assert!(cardholder.open(&shown)["pan"].is_string());
+    let operator = world.operator();
+    assert_eq!(operator.logged(Kind::RevealReleased).await.len(), 1);
+    assert_eq!(operator.logged(Kind::CardChanged).await.len(), 1);
 }

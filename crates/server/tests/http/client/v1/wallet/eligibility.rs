@@ -5,7 +5,7 @@ use std::time::Duration;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::State;
 use cardveil_core::merchant::{Embed, MerchantState};
-use cardveil_core::port::{Change, WalletTokens as _};
+use cardveil_core::port::{CardRef, Change, WalletTokens as _};
 use cardveil_core::testing::{Fault, sample};
 use cardveil_core::token::Cause;
 use cardveil_core::wallet::{Bin, Reason, Wallet, WalletRules};
@@ -386,4 +386,21 @@ async fn a_token_bound_to_a_key_answers_that_key_alone() {
     owner.token = token;
     assert_eq!(ask(&world, &owner).await.status, 200);
     assert_eq!(world.operator().logged(Kind::RevealConflict).await.len(), 1);
+}
+
+/// The answer is of the card as it is in the commit that records it.
+#[tokio::test]
+async fn a_card_that_is_suspended_between_the_look_and_the_claim_is_not_eligible() {
+    let world = world().await;
+    let phone = phone(&world).await;
+    let mut suspended = sample::transition(1, State::Suspended, world.clock_now());
+    suspended.card = CardRef::Id(CARD_ID.parse().unwrap());
+    world.store.move_before_next_claim(suspended);
+    let answer = ask(&world, &phone).await.json();
+    assert_eq!(answer["eligible"], false);
+    assert_eq!(answer["reasons"], json!(["card_not_active"]));
+    let checked = world.operator().logged(Kind::WalletChecked).await;
+    assert_eq!(checked.len(), 1);
+    let note = checked[0].event.detail.note.as_deref();
+    assert_eq!(note, Some("APPLE_PAY on MOBILE_PHONE: card_not_active"));
 }
