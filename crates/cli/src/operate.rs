@@ -789,6 +789,7 @@ pub(crate) fn missing(what: &str) -> anyhow::Error {
 pub(crate) fn refused(taken: Taken) -> anyhow::Error {
     match taken {
         Taken::Exists => hinted("it exists already", "choose another id"),
+        Taken::Full => hinted(taken.to_string(), "remove one first"),
         Taken::NoMerchant => hinted(
             "there is no such merchant",
             "`cardveil merchant list` shows what there is",

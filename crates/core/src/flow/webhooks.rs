@@ -6,7 +6,7 @@ use super::{Fault, Service};
 use crate::audit::{Event, Kind, Source, Target, Topic};
 use crate::hook::delivery::CODE_PATIENCE;
 use crate::hook::message::{self, Facts, Keys, Message, decode_secret, encode_secret};
-use crate::hook::{Answer, Endpoint, Form, SUBSCRIPTIONS_MAX, Subscription};
+use crate::hook::{Answer, Endpoint, Form, Patch, Patched, SUBSCRIPTIONS_MAX, Subscription};
 use crate::id::{AccountId, CredentialId, MerchantId, SubscriptionId};
 use crate::merchant::SealedSecret;
 use crate::port::{CardRef, Change, Due, Taken};
@@ -83,10 +83,6 @@ type Checked<T> = Result<Result<T, SubscriptionRefusal>, Fault>;
 impl Service {
     /// Adds a subscription.
     pub async fn subscribe(&self, new: NewSubscription, source: &Source) -> Checked<Subscribed> {
-        let known = self.store.subscriptions(Some(&new.merchant)).await?;
-        if known.len() >= SUBSCRIPTIONS_MAX {
-            return Ok(Err(SubscriptionRefusal::TooMany));
-        }
         let now = self.now();
         let mut subscription = Subscription {
             id: SubscriptionId::generate(&*self.entropy),
@@ -120,6 +116,7 @@ impl Service {
         let change = Change::AddSubscription(Box::new(subscription.clone()));
         Ok(match self.change(change, event).await? {
             Ok(()) => Ok(Subscribed { subscription, made }),
+            Err(Taken::Full) => Err(SubscriptionRefusal::TooMany),
             Err(Taken::Exists | Taken::NoMerchant) => Err(SubscriptionRefusal::Unknown),
         })
     }
@@ -134,7 +131,8 @@ impl Service {
         Ok(found.filter(|subscription| subscription.merchant == *merchant))
     }
 
-    /// Changes a merchant's subscription.
+    /// Changes a merchant's subscription. Whose it is and its form never change, so what is new can be
+    /// judged and sealed before the commit, which decides over the rest.
     pub async fn set_subscription(
         &self,
         merchant: &MerchantId,
@@ -145,27 +143,42 @@ impl Service {
         let Some(mut next) = self.subscription(merchant, id).await? else {
             return Ok(Err(SubscriptionRefusal::Unknown));
         };
-        next.account = asked.account.unwrap_or(next.account);
-        next.url = asked.url.unwrap_or(next.url);
-        next.topics = asked.topics.map_or(next.topics, topics);
-        next.enabled = asked.enabled.unwrap_or(next.enabled);
-        next.updated_at = self.now();
-        if let Some(secret) = &asked.secret
-            && let Err(refusal) = self.set_secret(&mut next, secret.as_ref()).await?
-        {
-            return Ok(Err(refusal));
+        let mut topics_asked = None;
+        if let Some(asked) = asked.topics {
+            next.topics = topics(asked);
+            topics_asked = Some(next.topics.clone());
         }
-        if let Some(authorization) = &asked.authorization {
-            self.set_authorization(&mut next, authorization.as_ref())?;
+        let mut secret = None;
+        if let Some(asked) = &asked.secret {
+            if let Err(refusal) = self.set_secret(&mut next, asked.as_ref()).await? {
+                return Ok(Err(refusal));
+            }
+            secret = Some((next.secret.clone(), next.credential.clone()));
+        }
+        let mut authorization = None;
+        if let Some(asked) = &asked.authorization {
+            self.set_authorization(&mut next, asked.as_ref())?;
+            authorization = Some(next.authorization.clone());
         }
         if !told(&next) {
             return Ok(Err(SubscriptionRefusal::Topics));
         }
-        let event = event_of(&next, Kind::WebhookChanged, source, next.updated_at);
-        let change = Change::SetSubscription(Box::new(next.clone()));
-        Ok(match self.change(change, event).await? {
-            Ok(()) => Ok(next),
-            Err(Taken::Exists | Taken::NoMerchant) => Err(SubscriptionRefusal::Unknown),
+        let at = self.now();
+        let patch = Patch {
+            event: event_of(&next, Kind::WebhookChanged, source, at),
+            merchant: next.merchant,
+            id,
+            account: asked.account,
+            url: asked.url,
+            topics: topics_asked,
+            enabled: asked.enabled,
+            secret,
+            authorization,
+            at,
+        };
+        Ok(match self.store.patch_subscription(patch).await? {
+            Patched::Done(next) => Ok(*next),
+            Patched::Unknown => Err(SubscriptionRefusal::Unknown),
         })
     }
 

@@ -15,6 +15,7 @@ mod bell;
 pub mod delivery;
 mod endpoint;
 pub mod message;
+mod patch;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use bell::Bell;
 pub use delivery::{Answer, Attempted, Delivery, Line, Settled, State, Tried};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use message::Message;
+pub use patch::{Patch, PatchDecided, Patched};
 
 use serde::{Deserialize, Serialize};
 

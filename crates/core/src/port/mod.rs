@@ -233,6 +233,9 @@ pub enum Taken {
     /// It names a merchant that does not exist.
     #[error("there is no such merchant")]
     NoMerchant,
+    /// The merchant has as many as it may.
+    #[error("the merchant has as many as it may have")]
+    Full,
 }
 
 /// A change to one row of the registry, by an operator.
@@ -252,10 +255,10 @@ pub enum Change {
     SetEmbed(Embed),
     /// Adds a card.
     AddCard(Box<Card>),
-    /// Adds a subscription.
+    /// Adds a subscription, where the merchant has fewer than
+    /// [`SUBSCRIPTIONS_MAX`](crate::hook::SUBSCRIPTIONS_MAX). [`Outbox::patch_subscription`] changes
+    /// one.
     AddSubscription(Box<Subscription>),
-    /// Puts a subscription in place of the one with its id.
-    SetSubscription(Box<Subscription>),
     /// Removes a subscription and its deliveries.
     RemoveSubscription(SubscriptionId),
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::Result;
 use crate::audit::{Event, Source};
 use crate::clock::Time;
-use crate::hook::{Attempted, Bell, Delivery, Subscription};
+use crate::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
 use crate::id::{DeliveryId, MerchantId, SubscriptionId};
 
 /// What a courier asks for.
@@ -80,6 +80,9 @@ pub trait Outbox: Send + Sync {
 
     /// All subscriptions, or a merchant's, in the order in which they came.
     async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>>;
+
+    /// Applies [`Patch::decide`], inside the write, over the row as it then is.
+    async fn patch_subscription(&self, patch: Patch) -> Result<Patched>;
 
     /// Applies [`Delivery::lease`] to what is due to enabled subscriptions: of each line only its
     /// [head](Delivery::head), the longest due first within a subscription. To one courier at a

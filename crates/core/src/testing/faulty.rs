@@ -14,7 +14,7 @@ use crate::card::{
     PinSetting, Relabel, Transition,
 };
 use crate::clock::Time;
-use crate::hook::{Attempted, Bell, Delivery, Subscription};
+use crate::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
 use crate::id::{
     DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SubscriptionId, WalletTokenId,
 };
@@ -222,6 +222,9 @@ impl<S: Store> Outbox for Faulty<S> {
     }
     async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
         self.inner.subscriptions(merchant).await
+    }
+    async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
+        self.write(self.inner.patch_subscription(patch)).await
     }
     async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
         self.write(self.inner.take_due(take)).await

@@ -7,7 +7,7 @@ use crate::card::{
     SealedCvv, SealedPin, State, Transition,
 };
 use crate::clock::Time;
-use crate::hook::{Endpoint, Form, Subscription};
+use crate::hook::{Endpoint, Form, Patch, Subscription};
 use crate::id::{
     AccountId, AttemptId, CardId, CardNo, ClaimId, CredentialId, DeviceId, EmbedId, MerchantId,
     PersonId, RedemptionId, SubscriptionId, WalletTokenId,
@@ -239,6 +239,22 @@ pub fn subscription(n: u8) -> Subscription {
         credential: None,
         created_at: START,
         updated_at: START,
+    }
+}
+
+/// A change of subscription `n` of merchant 1 that changes nothing yet.
+pub fn patch(n: u8, at: Time) -> Patch {
+    Patch {
+        merchant: merchant(1).id,
+        id: SubscriptionId::from_bytes([n; 16]),
+        account: None,
+        url: None,
+        topics: None,
+        enabled: None,
+        secret: None,
+        authorization: None,
+        at,
+        event: event(EventKind::WebhookChanged, at),
     }
 }
 

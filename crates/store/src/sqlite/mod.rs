@@ -48,7 +48,7 @@ use async_trait::async_trait;
 use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::card::Card;
 use cardveil_core::clock::Time;
-use cardveil_core::hook::{Attempted, Bell, Delivery, Subscription};
+use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
 use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
@@ -321,13 +321,15 @@ impl Keys for Sqlite {
 #[async_trait]
 impl Outbox for Sqlite {
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            subscription_columns!(),
-            " FROM subscription WHERE id = ?1"
-        );
-        self.readers
-            .read(|connection| first(connection, SQL, [id.as_bytes()], outbox::subscription))
+        self.readers.read(|connection| {
+            let id = [id.as_bytes()];
+            first(
+                connection,
+                outbox::FIND_SUBSCRIPTION,
+                id,
+                outbox::subscription,
+            )
+        })
     }
 
     async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
@@ -339,6 +341,11 @@ impl Outbox for Sqlite {
         let merchant = merchant.map(MerchantId::as_str);
         self.readers
             .read(|connection| all(connection, SQL, [merchant], outbox::subscription))
+    }
+
+    async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
+        let work = move |batch: &writer::Batch<'_>| outbox::patch(batch, &patch);
+        self.writer.submit(work).await
     }
 
     async fn take_due(&self, take: Take) -> Result<Vec<Due>> {

@@ -6,7 +6,8 @@
 use cardveil_core::audit::{Event, Source};
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{
-    Attempted, Delivery, Line, Settled, State, Subscription, Tried, delivery as rules,
+    Attempted, Delivery, Line, Patch, Patched, SUBSCRIPTIONS_MAX, Settled, State, Subscription,
+    Tried, delivery as rules,
 };
 use cardveil_core::id::{AccountId, DeliveryId, SubscriptionId};
 use cardveil_core::merchant::SealedSecret;
@@ -40,6 +41,12 @@ macro_rules! delivery_columns {
     };
 }
 pub(super) use delivery_columns;
+
+pub(super) const FIND_SUBSCRIPTION: &str = concat!(
+    "SELECT ",
+    subscription_columns!(),
+    " FROM subscription WHERE id = ?1"
+);
 
 /// Heads that may be due, to subscriptions that are told now.
 pub(super) const NEXT_DUE: &str = "SELECT min((SELECT min(due_at) FROM delivery
@@ -126,7 +133,20 @@ macro_rules! subscription_params {
     };
 }
 
+/// The bound is looked at in the batch that adds: of many at once, no more get in than there is room for.
 pub(super) fn add(batch: &Batch<'_>, new: &Subscription) -> Outcome<Result<(), Taken>> {
+    let known = batch.first(FIND_SUBSCRIPTION, [new.id.as_bytes()], subscription)?;
+    if known.is_some() {
+        return Ok(Err(Taken::Exists));
+    }
+    let count = batch.first(
+        "SELECT count(*) FROM subscription WHERE merchant = ?1",
+        [new.merchant.as_str()],
+        |row| row.get::<_, i64>(0),
+    )?;
+    if count >= i64::try_from(SUBSCRIPTIONS_MAX).ok() {
+        return Ok(Err(Taken::Full));
+    }
     let added = batch.execute(
         "INSERT INTO subscription (id, merchant, account, form, url, topics, enabled, secret_dek,
              secret, authorization_dek, authorization, credential, created_at, updated_at)
@@ -141,19 +161,20 @@ pub(super) fn add(batch: &Batch<'_>, new: &Subscription) -> Outcome<Result<(), T
     })
 }
 
-pub(super) fn set(batch: &Batch<'_>, new: &Subscription) -> Outcome<Result<(), Taken>> {
-    let set = batch.execute(
-        "UPDATE subscription SET merchant = ?2, account = ?3, form = ?4, url = ?5, topics = ?6,
-             enabled = ?7, secret_dek = ?8, secret = ?9, authorization_dek = ?10,
-             authorization = ?11, credential = ?12, created_at = ?13, updated_at = ?14
-         WHERE id = ?1",
-        subscription_params!(new),
-    )?;
-    Ok(if set == 0 {
-        Err(Taken::NoMerchant)
-    } else {
-        Ok(())
-    })
+pub(super) fn patch(batch: &Batch<'_>, patch: &Patch) -> Outcome<Patched> {
+    let known = batch.first(FIND_SUBSCRIPTION, [patch.id.as_bytes()], subscription)?;
+    let decided = patch.decide(known.as_ref());
+    if let Some((next, event)) = &decided.write {
+        batch.execute(
+            "UPDATE subscription SET merchant = ?2, account = ?3, form = ?4, url = ?5, topics = ?6,
+                 enabled = ?7, secret_dek = ?8, secret = ?9, authorization_dek = ?10,
+                 authorization = ?11, credential = ?12, created_at = ?13, updated_at = ?14
+             WHERE id = ?1",
+            subscription_params!(next),
+        )?;
+        batch.log(event)?;
+    }
+    Ok(decided.verdict)
 }
 
 pub(super) fn remove(batch: &Batch<'_>, id: SubscriptionId) -> Outcome<Result<(), Taken>> {

@@ -49,9 +49,6 @@ fn make(batch: &Batch<'_>, change: &Change) -> Made {
         Change::AddSubscription(new) => {
             of_merchant(batch, &new.merchant, || outbox::add(batch, new))
         }
-        Change::SetSubscription(new) => {
-            of_merchant(batch, &new.merchant, || outbox::set(batch, new))
-        }
         Change::RemoveSubscription(id) => outbox::remove(batch, *id),
     }
 }

@@ -102,6 +102,8 @@ macro_rules! contract_suite {
             what_is_refused_is_tried_again_and_at_last_given_up,
             a_subscription_out_of_use_is_not_told,
             subscriptions_are_kept_as_they_were_written,
+            a_patch_changes_what_it_names_alone,
+            no_merchant_has_more_subscriptions_than_it_may,
             deliveries_are_listed_and_replayed,
             deliveries_that_arrived_are_forgotten,
             a_wallet_token_is_found_within_its_merchant_only,

@@ -10,7 +10,10 @@ use crate::audit::{Event, Kind, Outcome, Topic};
 use crate::card::{Changed, State as CardState};
 use crate::clock::Time;
 use crate::hook::delivery::{PATIENCE, RETENTION};
-use crate::hook::{Answer, Attempted, Delivery, Endpoint, Form, State, Subscription};
+use crate::hook::{
+    Answer, Attempted, Delivery, Endpoint, Form, Patch, Patched, SUBSCRIPTIONS_MAX, State,
+    Subscription,
+};
 use crate::id::{AccountId, CredentialId, DeliveryId};
 use crate::merchant::SealedSecret;
 use crate::port::{Change, Counts, DeliveryFilter, Due, Replay, Selection, Store, Take, Taken};
@@ -289,14 +292,12 @@ pub async fn a_subscription_out_of_use_is_not_told(store: &dyn Store) {
     with_subscription(store).await;
     moves(store, 1, CardState::Suspended, START).await;
     let set = async |enabled, at: Time| {
-        let changed = Subscription {
-            enabled,
-            updated_at: at,
-            ..sample::subscription(1)
+        let patch = Patch {
+            enabled: Some(enabled),
+            ..sample::patch(1, at)
         };
-        let change = Change::SetSubscription(Box::new(changed));
-        let event = sample::event(Kind::WebhookChanged, at);
-        store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+        let done = store.patch_subscription(patch).await.unwrap();
+        assert!(matches!(done, Patched::Done(_)), "{done:?}");
     };
     set(false, after(1)).await;
     moves(store, 1, CardState::Active, after(2)).await;
@@ -348,15 +349,11 @@ pub async fn subscriptions_are_kept_as_they_were_written(store: &dyn Store) {
                 Change::RemoveSubscription(missing.id),
                 event(Kind::WebhookRemoved),
             ),
-            (
-                Change::SetSubscription(Box::new(missing)),
-                event(Kind::WebhookChanged),
-            ),
         ])
         .await
         .unwrap();
     let missing = Err(Taken::NoMerchant);
-    assert_eq!(refused, [Err(Taken::Exists), missing, missing, missing]);
+    assert_eq!(refused, [Err(Taken::Exists), missing, missing]);
     assert_eq!(log_len(store).await, before);
 
     let everyone = store.subscriptions(None).await.unwrap();
@@ -376,6 +373,128 @@ pub async fn subscriptions_are_kept_as_they_were_written(store: &dyn Store) {
     assert_eq!(store.subscriptions(None).await.unwrap(), [full]);
     assert_eq!(all(store).await, []);
     assert!(take(store, START).await.is_empty());
+}
+
+/// A patch changes what it names and nothing else, so of many at once none undoes another.
+pub async fn a_patch_changes_what_it_names_alone(store: &dyn Store) {
+    with_subscription(store).await;
+    let sealed = |n: u8| SealedSecret {
+        dek: vec![n; 61],
+        sealed: vec![n; 62],
+    };
+    let account = AccountId::parse("F50091").unwrap();
+    let url = Endpoint::parse("https://b.example/").unwrap();
+    let credential = CredentialId::parse("crd_1").unwrap();
+    let patch = || sample::patch(1, after(3));
+    let patches = [
+        Patch {
+            account: Some(Some(account.clone())),
+            ..patch()
+        },
+        Patch {
+            url: Some(url.clone()),
+            ..patch()
+        },
+        Patch {
+            topics: Some(Topic::ALL.to_vec()),
+            ..patch()
+        },
+        Patch {
+            enabled: Some(false),
+            ..patch()
+        },
+        Patch {
+            secret: Some((Some(sealed(5)), Some(credential.clone()))),
+            ..patch()
+        },
+        Patch {
+            authorization: Some(Some(sealed(6))),
+            ..patch()
+        },
+    ];
+    let count = patches.len();
+    let all = patches.map(|patch| store.patch_subscription(patch));
+    for done in join_all(all).await {
+        assert!(matches!(done, Ok(Patched::Done(_))), "{done:?}");
+    }
+    let expected = Subscription {
+        account: Some(account),
+        url,
+        topics: Topic::ALL.to_vec(),
+        enabled: false,
+        secret: Some(sealed(5)),
+        credential: Some(credential),
+        authorization: Some(sealed(6)),
+        updated_at: after(3),
+        ..sample::subscription(1)
+    };
+    let id = expected.id;
+    let found = store.subscription(id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&expected));
+    assert_eq!(log_of(store, Kind::WebhookChanged).await.len(), count);
+    let nothing = Patch {
+        account: Some(None),
+        secret: Some((None, None)),
+        authorization: Some(None),
+        ..patch()
+    };
+    let cleared = Subscription {
+        account: None,
+        secret: None,
+        credential: None,
+        authorization: None,
+        ..expected
+    };
+    let done = store.patch_subscription(nothing).await.unwrap();
+    assert_eq!(done, Patched::Done(Box::new(cleared.clone())));
+    assert_eq!(store.subscription(id).await.unwrap(), Some(cleared));
+    // Another merchant's, and one that is not there: nothing is written.
+    let before = log_len(store).await;
+    let foreign = Patch {
+        merchant: sample::merchant(2).id,
+        ..patch()
+    };
+    for patch in [foreign, sample::patch(9, after(3))] {
+        let unknown = store.patch_subscription(patch).await.unwrap();
+        assert_eq!(unknown, Patched::Unknown);
+    }
+    assert_eq!(log_len(store).await, before);
+}
+
+/// Of many additions at once no more get in than there is room for, whatever the others have.
+pub async fn no_merchant_has_more_subscriptions_than_it_may(store: &dyn Store) {
+    with_subscription(store).await;
+    let add = |merchant: u8, n: u8| {
+        let subscription = Subscription {
+            merchant: sample::merchant(merchant).id,
+            ..sample::subscription(n)
+        };
+        let change = Change::AddSubscription(Box::new(subscription));
+        store.change(vec![(change, sample::event(Kind::WebhookAdded, START))])
+    };
+    let added = join_all((2..=60).map(|n| add(1, n))).await;
+    let count = |wanted: Result<(), Taken>| {
+        let same = |made: &&crate::port::Result<Vec<_>>| made.as_ref().unwrap()[0] == wanted;
+        added.iter().filter(same).count()
+    };
+    let room = SUBSCRIPTIONS_MAX - 1;
+    assert_eq!((count(Ok(())), count(Err(Taken::Full))), (room, 59 - room));
+    let own = sample::merchant(1).id;
+    let all = store.subscriptions(Some(&own)).await.unwrap();
+    assert_eq!(all.len(), SUBSCRIPTIONS_MAX);
+    assert_eq!(
+        log_of(store, Kind::WebhookAdded).await.len(),
+        SUBSCRIPTIONS_MAX
+    );
+    assert_eq!(add(2, 61).await.unwrap(), [Ok(())]);
+    let removed = sample::event(Kind::WebhookRemoved, START);
+    let remove = Change::RemoveSubscription(sample::subscription(1).id);
+    assert_eq!(
+        store.change(vec![(remove, removed)]).await.unwrap(),
+        [Ok(())]
+    );
+    assert_eq!(add(1, 62).await.unwrap(), [Ok(())]);
+    assert_eq!(add(1, 63).await.unwrap(), [Err(Taken::Full)]);
 }
 
 /// Visible, and replayable in their order.

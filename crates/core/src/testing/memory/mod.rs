@@ -16,7 +16,7 @@ use crate::audit::{Entry, Event, Source};
 use crate::budget::{Charge, Overdrawn, WholeAt};
 use crate::card::{Card, Guesses};
 use crate::clock::Time;
-use crate::hook::{Bell, Delivery, Subscription};
+use crate::hook::{Bell, Delivery, SUBSCRIPTIONS_MAX, Subscription};
 use crate::id::{CardId, EmbedId, MerchantId, PersonId, SessionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
@@ -154,11 +154,12 @@ impl Inner {
             Change::AddSubscription(new) => {
                 known(&new.merchant)?;
                 free(self.subscriptions.iter().any(|s| s.id == new.id))?;
+                let own = self.subscriptions.iter();
+                let count = own.filter(|s| s.merchant == new.merchant).count();
+                if count >= SUBSCRIPTIONS_MAX {
+                    return Err(Taken::Full);
+                }
                 self.subscriptions.push(*new);
-            }
-            Change::SetSubscription(new) => {
-                let old = self.subscriptions.iter_mut().find(|s| s.id == new.id);
-                *old.ok_or(Taken::NoMerchant)? = *new;
             }
             Change::RemoveSubscription(id) => {
                 let known = self.subscriptions.iter().any(|s| s.id == id);

@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use super::{Inner, Memory};
 use crate::audit::Source;
 use crate::clock::Time;
-use crate::hook::{Attempted, Bell, Delivery, Settled, State, Subscription, delivery};
+use crate::hook::{
+    Attempted, Bell, Delivery, Patch, Patched, Settled, State, Subscription, delivery,
+};
 use crate::id::{DeliveryId, MerchantId, SubscriptionId};
 use crate::port::{Counts, DeliveryFilter, Due, Outbox, Replay, Result, Take};
 
@@ -81,6 +83,18 @@ impl Outbox for Memory {
         let inner = self.inner();
         let of = |s: &&Subscription| merchant.is_none_or(|merchant| s.merchant == *merchant);
         Ok(inner.subscriptions.iter().filter(of).cloned().collect())
+    }
+
+    async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
+        let mut inner = self.inner();
+        let decided = patch.decide(inner.subscription(patch.id));
+        if let Some((next, event)) = decided.write {
+            if let Some(row) = inner.subscriptions.iter_mut().find(|s| s.id == patch.id) {
+                *row = *next;
+            }
+            inner.log(event);
+        }
+        Ok(decided.verdict)
     }
 
     async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
