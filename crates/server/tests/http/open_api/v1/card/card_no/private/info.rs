@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use cardveil_core::audit::{Actor, Kind, Outcome};
 use cardveil_core::card::{self, Field, State};
 use cardveil_core::merchant::MerchantState;
+use cardveil_core::mfa::Policy;
 use cardveil_core::testing::Fault;
 use cardveil_seal::{Key, contract_ecb};
 use cardveil_server::ListenerKind;
@@ -333,4 +334,32 @@ async fn no_other_dialect_offers_it() {
         .collect();
     assert_eq!(offered, ["/open-api/v1/card/{card_no}/private/info"]);
     is(&asked(&merchant, CARD_NO).await, 0);
+}
+
+/// This call has no place for a second factor, so a policy that asks for one to view a card bars it; that
+/// of another operation does not.
+#[tokio::test]
+async fn code_1012_under_a_policy_to_view_a_card() {
+    let world = World::new().await;
+    for policy in [Policy::Required, Policy::Delegated] {
+        world
+            .operator()
+            .set_merchant(1, |merchant| merchant.mfa.view_card = policy)
+            .await;
+        let barred = asked(&world.merchant(), CARD_NO).await;
+        let msg = "Integration mode not supported";
+        assert_eq!(barred.json(), json!({"code": 1012, "msg": msg}));
+        // Before anything about the card.
+        is(&asked(&world.merchant(), "C404").await, 1012);
+    }
+    assert!(world.operator().logged(Kind::CardExported).await.is_empty());
+    world
+        .operator()
+        .set_merchant(1, |merchant| {
+            merchant.mfa.add_card_to_wallet = Policy::Required;
+            merchant.mfa.view_pin = Policy::Required;
+            merchant.mfa.set_pin = Policy::Required;
+        })
+        .await;
+    is(&asked(&world.merchant(), CARD_NO).await, 0);
 }
