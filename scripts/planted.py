@@ -19,17 +19,18 @@ BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
 # name, file, what stands there once, what is planted, the tests that must fail
 BUGS = [
     ("P1-any-key-may-ask-again", STATE,
-     "if held.by != self.by {", "if held.by != self.by && held.attempts.is_empty() {", CORE),
+     "if held.by != self.by {", "if held.by != self.by && held.claims.is_empty() {", CORE),
     ("P1-bound-key-is-ignored", STATE,
      "record.bound_to.is_some_and(|key| key != self.by)", "record.bound_to.is_some_and(|_| false)", CORE),
     ("P1-the-claim-does-not-look", "crates/store/src/sqlite/tokens.rs",
-     "claim.decide(find(batch, &claim.token)?.as_ref(), batch.epoch());",
-     "claim.decide(\n"
-     "        find(batch, &claim.token)?\n"
-     "            .map(|record| Record { state: cardveil_core::token::State::Issued, ..record })\n"
-     "            .as_ref(),\n"
-     "        batch.epoch(),\n"
-     "    );", STORE),
+     "let record = find(batch, &claim.token)?;",
+     "let record = find(batch, &claim.token)?\n"
+     "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });", STORE),
+    ("P1-a-session-is-not-spent", "crates/core/src/mfa/session.rs",
+     "state: State::Spent { at: event.at },", "state: session.state,", CORE),
+    ("P2-the-card-is-not-looked-at-in-the-commit", STATE,
+     "held.redemption != self.redemption || self.seen != card =>",
+     "held.redemption != self.redemption || (self.seen.is_none() && card.is_none()) =>", CORE),
     ("P1-epoch-is-ignored", STATE,
      "        if record.epoch != epoch {\n            return Err(Cause::OldEpoch);",
      "        if record.epoch > epoch {\n            return Err(Cause::OldEpoch);", CORE),
@@ -53,14 +54,19 @@ BUGS = [
      "        let method = method_name(request.method());\n"
      "        tracing::info!(uri = %request.uri(), \"a request\");", BINARY),
     ("P5-a-route-for-anyone", "crates/server/src/native/mod.rs",
-     "surface.route(Permission::Native, routes!(create_client_token))",
-     "surface.route(Permission::Public(\"\"), routes!(create_client_token))", SERVER),
+     "            Permission::Native(Need::ReadCards),\n            routes!(create_client_token),",
+     "            Permission::Public(\"\"),\n            routes!(create_client_token),", SERVER),
     ("P6-the-cause-in-the-answer", "crates/server/src/client/redeem.rs",
      "Err(Problem::new(Code::TokenRefused))",
      "Err(Problem::detail(Code::TokenRefused, format!(\"{cause:?}\")))", SERVER),
     ("P7-unconfirmed-is-forgotten", STATE,
      "let event = (!unconfirmed.is_empty()).then(|| {",
      "let event = (unconfirmed.is_empty() && !held.swept && held.events > 9).then(|| {", CORE),
+    ("P7-an-event-is-not-queued", "crates/store/src/sqlite/outbox.rs",
+     "for subscription in told.iter().filter(|s| s.hears(topic, account)) {",
+     "for subscription in told.iter().filter(|s| s.hears(topic, account)).skip(1) {", STORE),
+    ("P8-a-budget-is-not-counted", "crates/store/src/sqlite/mfa.rs",
+     "        charged.write(batch)?;\n", "        drop(charged);\n", STORE),
     ("P8-a-body-without-bound", "crates/server/src/extract.rs",
      "Limited::new(request.into_body(), BODY_BYTES_MAX)",
      "Limited::new(request.into_body(), usize::MAX)", SERVER),
