@@ -7,6 +7,8 @@ mod canary;
 mod command_line;
 mod crash;
 mod http;
+mod mfa;
 mod seeds;
+mod verbs;
 mod webhooks;
 mod world;

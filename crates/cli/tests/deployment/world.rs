@@ -108,6 +108,24 @@ impl World {
         command(self.dir.path(), args)
     }
 
+    /// Runs it with this on its standard input.
+    pub(crate) fn feed(&self, args: &[&str], input: &str) -> Output {
+        let mut child = binary(self.dir.path())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    }
+
     /// Runs it, and reads the JSON that it prints.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let run = self.run(args);
@@ -127,20 +145,7 @@ impl World {
             &self.merchant,
             "--json",
         ];
-        let mut child = binary(self.dir.path())
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(lines.as_bytes())
-            .unwrap();
-        child.wait_with_output().unwrap()
+        self.feed(&args, lines)
     }
 
     /// Starts the server and waits until it is ready.
