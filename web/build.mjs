@@ -10,15 +10,24 @@ process.chdir(here);
 await rm("dist", { recursive: true, force: true });
 await mkdir("dist");
 
-const common = { bundle: true, minify: true, charset: "utf8", legalComments: "none", target: ["es2022"], logLevel: "warning" };
+const common = { tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } }, bundle: true, minify: true, charset: "utf8", legalComments: "none", target: ["es2022"], logLevel: "warning" };
 const banner = { js: "/*! Cardveil, Apache-2.0. Third parties: LICENSES.txt */" };
 await Promise.all([
   // `crypto` is what @hpke/core falls back to on old Node; no browser gets there.
   build({ ...common, banner, entryPoints: ["frame/src/main.ts"], outfile: "dist/frame.js", format: "iife", external: ["crypto"] }),
+  build({ ...common, banner, entryPoints: ["frame/src/main-holder.ts"], outfile: "dist/holder.js", format: "iife", external: ["crypto"] }),
+  build({ ...common, banner, entryPoints: ["frame/src/main-part.ts"], outfile: "dist/part.js", format: "iife" }),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
   build({ ...common, banner, entryPoints: ["sdk/src/esm.ts"], outfile: "dist/cardveil.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["sdk/src/iife.ts"], outfile: "dist/cardveil.iife.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["sdk/src/doctor.ts"], outfile: "dist/doctor.js", format: "esm" }),
 ]);
+
+// The server puts one language into each frame, so that nobody's phone fetches the others.
+const words = await build({ ...common, write: false, entryPoints: ["frame/src/words/all.ts"], format: "esm" });
+const { LANGUAGES } = await import(`data:text/javascript;base64,${Buffer.from(words.outputFiles[0].contents).toString("base64")}`);
+const spoken = Object.fromEntries(Object.entries(LANGUAGES).map(([lang, said]) => [lang, { lang, ...said }]));
+await writeFile("dist/words.json", `${JSON.stringify(spoken, null, 1)}\n`);
 
 execFileSync("node_modules/.bin/tsc", ["-p", "sdk/tsconfig.types.json"], { stdio: "inherit" });
 await rename("dist/api.d.ts", "dist/cardveil.d.ts");
@@ -38,7 +47,7 @@ await writeFile("dist/cardveil.d.ts", types + values);
 // The page that renders the API's description for operators: a library's own bundle, as it is.
 await copyFile("node_modules/redoc/bundles/redoc.standalone.js", "dist/redoc.js");
 
-const parts = { "@hpke/core": "frame.js", "@hpke/common": "frame.js", redoc: "redoc.js" };
+const parts = { "@hpke/core": "frame.js and holder.js", "@hpke/common": "frame.js and holder.js", redoc: "redoc.js" };
 const licenses = await Promise.all(
   Object.entries(parts).map(async ([name, file]) => {
     const { version } = JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8"));
@@ -50,7 +59,7 @@ licenses.push(`What redoc.js holds of others\n\n${inside}`);
 await writeFile("dist/LICENSES.txt", licenses.join("\n----\n\n"));
 
 // The server writes both into its page as they are.
-for (const [file, end] of [["frame.js", "</script"], ["frame.js", "<!--"], ["frame.css", "</style"]]) {
+for (const file of ["frame.js", "holder.js", "part.js", "frame.css"]) {
   const text = await readFile(`dist/${file}`, "utf8");
-  if (text.toLowerCase().includes(end)) throw new Error(`dist/${file} holds ${end}`);
+  if (/<\/script|<\/style|<!--/i.test(text)) throw new Error(`dist/${file} could end its element`);
 }

@@ -5,7 +5,7 @@ import { askForCode, reserve } from "./code.js";
 import { $, NETWORKS, api, ask, cardName, el, words } from "./page.js";
 import { openWallet } from "./wallet.js";
 
-const EVENTS = ["ready", "revealed", "hidden", "copied", "expired", "error"];
+const EVENTS = ["ready", "revealed", "hidden", "copied", "expired", "warning", "error"];
 
 let shop; // what GET /api/cards answered
 let chosen; // one of shop.cards

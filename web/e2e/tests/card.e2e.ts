@@ -180,7 +180,7 @@ describe("copy", () => {
       document.execCommand = () => false;
     });
     await ada.in("copy-pan").click();
-    expect(await ada.by("seen-error").textContent()).toContain("copy_failed");
+    expect(await ada.by("seen-warning").textContent()).toContain("copy_failed");
     expect(await ada.in("note").textContent()).toContain("by hand");
     expect(await ada.in("pan").textContent()).toBe(PAN);
   });
@@ -195,7 +195,7 @@ describe("copy", () => {
 
 describe("hide", () => {
   async function expectPurged(ada: Cardholder): Promise<void> {
-    await ada.in("card").and(ada.frame.locator("[data-state=hidden]")).waitFor();
+    await ada.frame.locator("[data-testid=cardveil-card][data-state=hidden]").waitFor();
     const text = await ada.frameText();
     for (const secret of [PAN, "4 1 1 1", "411111"]) expect(text).not.toContain(secret);
     for (const field of ["pan", "expiry", "name", "cvv"]) expect(await ada.in(field).count()).toBe(0);
@@ -364,7 +364,7 @@ describe("nobody else", () => {
     await ada.by("seen-hidden").waitFor();
 
     const heard = await ada.page.evaluate(() => (window as unknown as { heard: string[] }).heard);
-    expect(heard.map((text) => JSON.parse(text).type)).toEqual(expect.arrayContaining(["hello", "ready", "needToken", "revealed", "hidden", "height"]));
+    expect(heard.map((text) => JSON.parse(text).type)).toEqual(expect.arrayContaining(["hello", "ready", "needToken", "revealed", "hidden", "size"]));
     const traffic = ada.wire.exchanges.map((exchange) => JSON.stringify(exchange));
     expect(traffic.length).toBeGreaterThan(10);
     for (const text of [...heard, ...traffic, ...ada.console, await ada.page.content()]) {

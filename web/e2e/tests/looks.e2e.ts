@@ -103,12 +103,14 @@ it("can be done by keyboard alone, and the focus comes out again", async () => {
   await ada.page.evaluate(() => (document.activeElement as HTMLElement).blur());
   await tabTo("cardveil-copy-pan");
   await press("Enter");
-  await ada.by("seen-copied").or(ada.by("seen-error")).first().waitFor();
+  await ada.by("seen-copied").or(ada.by("seen-warning")).first().waitFor();
   await tabTo("cardveil-show-cvv");
   await press("Space");
   await ada.in("cvv").waitFor();
   // The button is gone; the focus stays where it was, on the digits.
   expect(await focused()).toContain("cardveil-cvv");
+  await press("Tab");
+  expect(await focused()).toContain("cardveil-hide-cvv");
   await press("Tab");
   expect(await focused()).toContain("cardveil-hide");
   await press("Tab");

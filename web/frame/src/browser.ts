@@ -1,4 +1,5 @@
 import type { Surroundings } from "./card.ts";
+import { keepKey } from "./keys.ts";
 
 /** The real world, for `Card`. */
 export const browser: Surroundings = {
@@ -7,6 +8,7 @@ export const browser: Surroundings = {
   wait: (ms) => new Promise((done) => setTimeout(done, ms)),
   uuid: () => crypto.randomUUID(),
   online: () => navigator.onLine,
+  keepKey,
   timer(ms, run) {
     const id = setTimeout(run, ms);
     return () => clearTimeout(id);

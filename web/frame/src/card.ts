@@ -1,11 +1,11 @@
-import { type Configuration, type Copyable, type Field, type ForFrame, type ForPage } from "@cardveil/protocol";
+import type { Configuration, Field, ForFrame, ForPage } from "@cardveil/protocol";
 import type { World } from "./client.ts";
 import type { Config } from "./config.ts";
 import { Failure } from "./failure.ts";
-import { type Release, Redemption } from "./redemption.ts";
-import type { Secrets } from "./secrets.ts";
-import type { View } from "./view.ts";
-import { type FrameError, type Speech, wordsFor } from "./words/index.ts";
+import { Redemption } from "./redemption.ts";
+import { type Secrets, written } from "./secrets.ts";
+import type { Because, FieldState, FieldStates, Stage } from "./stage.ts";
+import { about, type FrameError, type Speech, wordsFor } from "./words/index.ts";
 
 /** What a card needs of the browser. */
 export interface Surroundings extends World {
@@ -20,31 +20,26 @@ export interface Surroundings extends World {
 
 type State =
   | { at: "idle" }
-  | { at: "waiting" } // for a token from the page
   | { at: "loading" }
-  | { at: "shown"; secrets: Secrets; hidesAt: number; cvv: Cvv }
+  | { at: "shown"; secrets: Secrets; hidesAt: number; fields: FieldStates }
   | { at: "hidden" }
   | { at: "failed"; failure: Failure }
   | { at: "gone" };
 
-/** `absent`: not asked for. `masked` means not fetched. `gone`: its time is over. */
-export type Cvv = "absent" | "masked" | "loading" | "shown" | "gone";
-
-/** Why the details are hidden. */
-export type Because = "asked" | "time" | "left";
-
 /**
  * The life of one card in the frame: from the page's `reveal` to digits on the screen and away again.
  *
- * **Invariant**: digits live in `State.shown` and in the view, and `#leave` is the only way out of that
- * state: it clears both.
+ * **Invariant**: digits live in `State.shown` and on the stage, and `#enter` is the only way out of that
+ * state: it clears the one, and every scene replaces the other.
  * **Invariant**: whatever was under way when a state was left is dropped when it arrives (`#turn`).
  */
 export class Card {
   #state: State = { at: "idle" };
   #settings: Configuration | undefined;
-  #speech: Speech = wordsFor("en", {});
+  #speech: Speech;
   #redemption: Redemption | undefined;
+  /** Who waits for a token from the page. */
+  #asked: { give(token: string): void; refuse(failure: Failure): void } | undefined;
   #tokens = 0;
   #turn = 0;
   #last = { lastFour: "", network: "" };
@@ -53,28 +48,32 @@ export class Card {
   constructor(
     private readonly config: Config,
     private readonly around: Surroundings,
-    private readonly view: View,
+    private readonly stage: Stage,
     private readonly post: (message: ForPage) => void,
   ) {
-    view.on({
+    this.#speech = wordsFor(config.words, config.words.lang, {});
+    stage.on({
       show: () => this.reveal(),
       retry: () => this.#retry(),
       hide: () => this.hide("asked"),
-      showCvv: () => void this.#showCvv(),
+      showField: (field) => void this.#showField(field),
+      hideField: (field) => this.#hideField(field),
       copy: (field) => void this.#copy(field),
+      copied: (field, done) => this.#copied(field, done),
     });
   }
 
-  /** Obeys the page. Answers whether a `configure` has been taken, so that the frame can say `ready`. */
-  receive(message: ForFrame): boolean {
+  /** Obeys the page. */
+  receive(message: ForFrame): void {
     switch (message.type) {
       case "configure":
-        return this.#configure(message);
+        this.#configure(message);
+        break;
       case "token":
-        this.#redeem(message.token);
+        this.#asked?.give(message.token);
         break;
       case "noToken":
-        if (this.#state.at === "waiting") this.#fail(new Failure(message.code));
+        this.#asked?.refuse(new Failure("token_failed"));
         break;
       case "reveal":
         this.reveal();
@@ -84,16 +83,21 @@ export class Card {
         break;
       case "destroy":
         this.destroy();
+        break;
+      case "part": // for a frame of another kind
     }
-    return false;
+  }
+
+  /** The name of the card in the words of its frame. */
+  get title(): string {
+    return this.#speech.labels.card;
   }
 
   reveal(): void {
     const { at } = this.#state;
-    if (this.#settings === undefined || at === "waiting" || at === "loading" || at === "shown" || at === "gone") return;
+    if (this.#settings === undefined || at === "loading" || at === "shown" || at === "gone") return;
     if (!this.around.visible()) return this.#hidden("left");
-    if (this.#redemption?.repeatable) return void this.#load(this.#redemption, true);
-    this.#askForToken();
+    void this.#load();
   }
 
   /** Clears the digits, now. What is being fetched is dropped when it arrives. */
@@ -104,12 +108,12 @@ export class Card {
       this.#hidden(because);
       if (because === "time") this.post({ type: "expired" });
       this.post({ type: "hidden" });
-    } else if (at === "waiting" || at === "loading" || (at === "idle" && this.#settings !== undefined)) {
+    } else if (at === "loading" || (at === "idle" && this.#settings !== undefined)) {
       this.#hidden(because);
     }
   }
 
-  /** Hides and forgets the token and its key as well: the document is going away or into a cache. */
+  /** Hides and forgets the token as well: the document is going away or into a cache. */
   leave(): void {
     this.hide("left");
     this.#redemption = undefined;
@@ -118,160 +122,191 @@ export class Card {
   destroy(): void {
     this.leave();
     this.#enter({ at: "gone" });
-    this.view.clear();
+    this.stage.clear();
   }
 
-  #configure(settings: Configuration): boolean {
-    if (this.#settings !== undefined) return false;
+  #configure(settings: Configuration): void {
+    if (this.#settings !== undefined) return;
     this.#settings = settings;
-    this.#speech = wordsFor(settings.locale, settings.labels);
-    this.view.configure(this.#speech, settings.appearance);
-    this.view.render({ at: "loading" }); // the page says next whether to reveal or to hide
-    return true;
+    this.#speech = wordsFor(this.config.words, settings.locale, settings.labels);
+    this.stage.configure(this.#speech, settings.appearance);
+    this.stage.render({ at: "loading" }); // the page says next whether to reveal or to hide
   }
 
-  #askForToken(): void {
-    this.#redemption = undefined;
-    this.#enter({ at: "waiting" });
-    this.view.render({ at: "loading" });
-    this.post({ type: "needToken" });
-  }
-
-  #redeem(token: string): void {
-    if (this.#state.at !== "waiting") return;
-    this.#tokens += 1;
-    void this.#load(Redemption.begin(this.around, this.config.embed, token));
-  }
-
-  async #load(begun: Redemption | Promise<Redemption>, again = false): Promise<void> {
+  async #load(): Promise<void> {
     const turn = this.#enter({ at: "loading" });
-    this.view.render({ at: "loading" });
+    this.stage.render({ at: "loading" });
+    const { fields, masked } = this.#configured();
+    // Masked means not fetched: such a field waits for its own click.
+    const wanted = fields.filter((field) => !masked.includes(field));
+    const again = this.#redemption?.offers(wanted) ?? false;
     try {
-      const redemption = await begun;
+      if (wanted.length === 0) return this.#show(wanted, {}, fields);
+      const redemption = await this.#obtain(wanted);
       if (turn !== this.#turn) return;
-      this.#redemption = redemption;
-      // Masked means not fetched: the CVV waits for its own click.
-      const fields = this.#configured().fields.filter((field) => field !== "cvv");
-      const release = fields.length > 0 ? await redemption.release(fields) : { secrets: {}, cvv: true, ...this.#last };
-      if (turn === this.#turn) await this.#show(release, fields);
+      const { secrets, left, ...known } = await redemption.release(wanted);
+      if (turn !== this.#turn) return;
+      this.#last = known;
+      this.#show(wanted, secrets, left);
     } catch (cause) {
       if (turn !== this.#turn) return;
       const failure = Failure.from(cause);
       // Our guess that the server still repeats itself was wrong; a new token is as good.
-      if (again && failure.code === "token_refused") this.#askForToken();
-      else this.#fail(failure);
+      if (again && failure.code === "token_refused" && this.#configured().renewable) {
+        this.#redemption = undefined;
+        void this.#load();
+      } else this.#fail(failure);
     }
   }
 
-  async #show(release: Release, fields: Field[]): Promise<void> {
-    const { secrets, lastFour, network } = release;
-    const settings = this.#configured();
-    this.#last = { lastFour, network };
-    const cvv: Cvv = settings.fields.includes("cvv") && release.cvv ? "masked" : "absent";
-    const turn = this.#enter({ at: "shown", secrets, cvv, hidesAt: this.around.now() + settings.hideAfter * 1000 });
-    const copy = settings.copy.filter((field) => this.config.copy[field]);
-    this.view.render({ at: "shown", secrets, cvv, copy, fields: settings.fields, secs: settings.hideAfter, ...this.#last });
-    this.view.announce(this.#speech.labels.shown);
-    this.#tick();
-    this.#closeWindow();
-    if (fields.length > 0) await this.#displayed(turn, fields);
+  /** The redemption at hand while it offers these fields; otherwise one of a token that the page gives. */
+  async #obtain(fields: readonly Field[]): Promise<Redemption> {
+    if (this.#redemption?.offers(fields)) return this.#redemption;
+    this.#redemption = undefined;
+    const token = await new Promise<string>((give, refuse) => {
+      this.#asked = { give, refuse };
+      this.post({ type: "needToken" });
+    });
+    this.#asked = undefined;
+    this.#tokens += 1;
+    this.#redemption = await Redemption.begin(this.around, this.config.embed, token);
+    return this.#redemption;
   }
 
-  async #displayed(turn: number, fields: Field[], field?: Field): Promise<void> {
-    const redemption = this.#redemption;
-    this.post({ type: "revealed", fields });
+  #show(shown: readonly Field[], secrets: Secrets, left: readonly Field[]): void {
+    const { fields, masked, hideAfter, copy } = this.#configured();
+    const states: FieldStates = {};
+    for (const field of fields) {
+      if (shown.includes(field)) states[field] = "shown";
+      else if (left.includes(field)) states[field] = "masked";
+    }
+    this.#enter({ at: "shown", secrets, fields: states, hidesAt: this.around.now() + hideAfter * 1000 });
+    const copyable = copy.filter((field) => field !== "cvv" || this.config.copyCvv);
+    this.stage.render({ at: "shown", secrets, states, masked, copy: copyable, secs: hideAfter, ...this.#last });
+    this.stage.announce(this.#speech.labels.shown);
+    this.#tick();
+    this.#closeWindow();
+    if (shown.length > 0) void this.#displayed(shown);
+  }
+
+  async #displayed(fields: readonly Field[], field?: Field): Promise<void> {
+    const [redemption, turn] = [this.#redemption, this.#turn];
+    this.post({ type: "revealed", fields: [...fields] });
     await this.around.painted();
     if (turn === this.#turn) redemption?.report("displayed", field);
   }
 
-  async #showCvv(): Promise<void> {
+  async #showField(field: Field): Promise<void> {
     const state = this.#state;
-    const redemption = this.#redemption;
-    if (state.at !== "shown" || state.cvv !== "masked" || redemption === undefined) return;
+    if (state.at !== "shown" || state.fields[field] !== "masked") return;
     const turn = this.#turn;
-    const change = (cvv: Cvv, note?: string) => {
-      state.cvv = cvv;
-      this.view.cvv(cvv, state.secrets.cvv, note);
-    };
-    change("loading");
+    this.#change(field, "loading");
     try {
-      const { secrets } = await redemption.release(["cvv"]);
+      const redemption = await this.#obtain([field]);
       if (turn !== this.#turn) return;
-      if (secrets.cvv !== undefined) state.secrets.cvv = secrets.cvv;
-      change("shown");
-      await this.#displayed(turn, ["cvv"], "cvv");
+      const { secrets, left: _, ...known } = await redemption.release([field]);
+      if (turn !== this.#turn) return;
+      this.#last = known;
+      Object.assign(state.secrets, secrets);
+      this.#change(field, "shown");
+      this.#closeWindow();
+      await this.#displayed([field], field);
     } catch (cause) {
       if (turn !== this.#turn) return;
       const failure = Failure.from(cause);
-      // The card stays: what cannot be had is the CVV alone.
-      if (failure.retryable) change("masked", this.#speech.errors[failure.code as FrameError].join(". "));
-      else change("gone", this.#speech.labels.cvvGone);
+      // The card stays: what cannot be had is this field alone.
+      if (failure.retryable) this.#change(field, "masked", this.#sentence(failure));
+      else this.#change(field, "gone", about(this.#speech, "fieldGone", field));
       this.#postError(failure, failure.retryable);
     }
   }
 
-  async #copy(field: Copyable): Promise<void> {
-    const text = this.#state.at === "shown" ? this.#state.secrets[field] : undefined;
+  #hideField(field: Field): void {
+    const state = this.#state;
+    if (state.at !== "shown" || state.fields[field] !== "shown") return;
+    delete state.secrets[field];
+    this.#redemption?.report("hidden", field);
+    if (this.#redemption?.offers([field])) this.#change(field, "masked");
+    else this.#change(field, "gone", about(this.#speech, "fieldGone", field));
+  }
+
+  #change(field: Field, to: FieldState, note?: string): void {
+    const state = this.#state;
+    if (state.at !== "shown") return;
+    state.fields[field] = to;
+    this.stage.field(field, to, { secrets: state.secrets, ...this.#last }, note);
+  }
+
+  async #copy(field: Field): Promise<void> {
+    const secrets = this.#state.at === "shown" ? this.#state.secrets : {};
+    const text = written(secrets, field);
     if (text === undefined) return;
     const turn = this.#turn;
     const done = await this.around.copy(text);
-    if (turn === this.#turn) this.view.copied(field, done);
+    if (turn === this.#turn) this.#copied(field, done);
+    else if (done) this.post({ type: "copied", field });
+  }
+
+  #copied(field: Field, done: boolean): void {
+    this.stage.copied(field, done);
     if (done) {
-      if (turn === this.#turn) this.#after(COPIED_SHOWN_MS, () => this.view.forgetCopied(field));
+      this.#after(COPIED_SHOWN_MS, () => this.stage.forgetCopied(field));
       this.#redemption?.report("copied", field);
       this.post({ type: "copied", field });
     } else {
-      this.post({ type: "error", code: "copy_failed", message: this.#speech.labels.copyFailed, retryable: true });
+      this.post({ type: "warning", code: "copy_failed", message: this.#speech.labels.copyFailed });
     }
   }
 
   #retry(): void {
-    const state = this.#state;
-    if (state.at !== "failed") return;
-    // An answer that got lost is asked for again by the same key; the token may be bound to it.
-    const lost = state.failure.retryable && this.#redemption;
-    if (lost) void this.#load(lost);
-    else this.#askForToken();
+    if (this.#state.at === "failed") void this.#load();
   }
 
   #fail(failure: Failure): void {
     const retryable = failure.retryable || (NEW_TOKEN_HELPS.has(failure.code) && this.#configured().renewable);
+    // An answer that got lost is asked for again by the same key; the token may be bound to it.
     if (!failure.retryable) this.#redemption = undefined;
     this.#enter({ at: "failed", failure });
-    this.view.render({ at: "failed", failure, retryable });
-    if (failure.retryAfterMs !== undefined) this.#after(failure.retryAfterMs, () => this.view.allowRetry());
+    this.stage.render({ at: "failed", failure, retryable });
+    if (failure.retryAfterMs !== undefined) this.#after(failure.retryAfterMs, () => this.stage.allowRetry());
     this.#postError(failure, retryable);
   }
 
   #postError(failure: Failure, retryable: boolean): void {
     const { code, requestId } = failure;
-    const message = this.#speech.errors[code as FrameError].join(". ");
+    const message = this.#sentence(failure);
     this.post({ type: "error", code, message, retryable, ...(requestId === undefined ? {} : { requestId }) });
+  }
+
+  #sentence({ code }: Failure): string {
+    return this.#speech.errors[code as FrameError].join(". ");
   }
 
   #hidden(because: Because): void {
     this.#enter({ at: "hidden" });
-    const showable = this.#configured().renewable || this.#tokens === 0 || (this.#redemption?.repeatable ?? false);
-    this.view.render({ at: "hidden", because, showable, ...this.#last });
-    this.view.announce(this.#speech.labels.hidden);
+    const { renewable, fields } = this.#configured();
+    const showable = renewable || this.#tokens === 0 || (this.#redemption?.offers(fields) ?? false);
+    this.stage.render({ at: "hidden", because, showable, ...this.#last });
+    this.stage.announce(this.#speech.labels.hidden);
   }
 
   #tick(): void {
     if (this.#state.at !== "shown") return;
     const leftMs = this.#state.hidesAt - this.around.now();
     if (leftMs <= 0) return this.hide("time");
-    this.view.tick(Math.ceil(leftMs / 1000));
+    this.stage.tick(Math.ceil(leftMs / 1000));
     this.#after(leftMs % 1000 || 1000, () => this.#tick());
   }
 
-  /** Takes the offer of a CVV away when the server would no longer release it. */
+  /** Takes the offer of a masked field away when the server would no longer release it. */
   #closeWindow(): void {
     const endsAt = this.#redemption?.windowEndsAt;
     if (endsAt === undefined) return;
     this.#after(endsAt - this.around.now(), () => {
-      if (this.#state.at !== "shown" || this.#state.cvv !== "masked") return;
-      this.#state.cvv = "gone";
-      this.view.cvv("gone", undefined, this.#speech.labels.cvvGone);
+      const fields = this.#state.at === "shown" ? this.#state.fields : {};
+      for (const [field, state] of Object.entries(fields) as [Field, FieldState][]) {
+        if (state === "masked") this.#change(field, "gone", about(this.#speech, "fieldGone", field));
+      }
     });
   }
 
@@ -284,6 +319,7 @@ export class Card {
     const old = this.#state;
     if (old.at === "shown") for (const field of Object.keys(old.secrets)) delete old.secrets[field as Field];
     for (const cancel of this.#cancelTimers.splice(0)) cancel();
+    this.#asked = undefined;
     this.#state = next;
     this.#turn += 1;
     return this.#turn;

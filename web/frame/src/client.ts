@@ -1,6 +1,6 @@
 import { type ErrorCode, type Field, FIELDS, REQUEST_ID } from "@cardveil/protocol";
 import { Failure } from "./failure.ts";
-import type { PublicJwk } from "./holder.ts";
+import type { KeepKey, PublicJwk } from "./holder.ts";
 
 /** What this module needs of the world, so that tests decide what the network and the clock do. */
 export interface World {
@@ -9,6 +9,7 @@ export interface World {
   wait(ms: number): Promise<void>;
   uuid(): string;
   online(): boolean;
+  keepKey: KeepKey;
 }
 
 export interface RedeemRequest {

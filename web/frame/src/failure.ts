@@ -5,7 +5,8 @@ export class Failure extends Error {
   readonly retryable: boolean;
   /** The server's id of the request, for a support desk. */
   readonly requestId: string | undefined;
-  readonly retryAfterMs: number | undefined;
+  /** Unset once it has passed. */
+  retryAfterMs: number | undefined;
 
   constructor(
     readonly code: ErrorCode,

@@ -15,10 +15,13 @@ const suite = new CipherSuite({
 });
 const INFO = utf8("cardveil/redeem/v1");
 
+/** Answers the pair that was kept under a name, or keeps the one that it makes. */
+export type KeepKey = (name: string, make: () => Promise<CryptoKeyPair>) => Promise<CryptoKeyPair>;
+
 /**
  * The key that one token gets bound to.
  *
- * **Invariant**: its private half is not extractable and dies with this object.
+ * **Invariant**: its private half is not extractable.
  */
 export class HolderKey {
   readonly #pair: CryptoKeyPair;
@@ -32,9 +35,10 @@ export class HolderKey {
     this.#pair = pair;
   }
 
-  static async generate(): Promise<HolderKey> {
+  /** The same key for the same token, as long as it is kept; what names it is the token's hash. */
+  static async forToken(token: string, keep: KeepKey): Promise<HolderKey> {
     const algorithm = { name: "ECDH", namedCurve: "P-256" };
-    return HolderKey.of(await crypto.subtle.generateKey(algorithm, false, ["deriveBits"]));
+    return HolderKey.of(await keep(await sha256(token), () => crypto.subtle.generateKey(algorithm, false, ["deriveBits"])));
   }
 
   static async of(pair: CryptoKeyPair): Promise<HolderKey> {

@@ -1,4 +1,4 @@
-import type { Field } from "@cardveil/protocol";
+import { type Field, FIELDS } from "@cardveil/protocol";
 import { fromBase64Url, sha256 } from "./bytes.ts";
 import { type Answer, type Event, redeem, report, sameFields, type World } from "./client.ts";
 import { Failure } from "./failure.ts";
@@ -9,8 +9,8 @@ export interface Release {
   secrets: Secrets;
   lastFour: string;
   network: string;
-  /** Whether the card has a CVV that this token may show: its click comes later. */
-  cvv: boolean;
+  /** What this token may still show. */
+  left: readonly Field[];
 }
 
 /** What the server allows the same key: a field again for 30 s after the claim, 3 times at most. */
@@ -37,7 +37,7 @@ export class Redemption {
 
   static async begin(world: World, embed: string, token: string): Promise<Redemption> {
     try {
-      return new Redemption(world, embed, token, await HolderKey.generate());
+      return new Redemption(world, embed, token, await HolderKey.forToken(token, world.keepKey));
     } catch (cause) {
       // No WebCrypto: an old browser, or a page without TLS.
       throw new Failure("unsupported", { cause });
@@ -49,11 +49,12 @@ export class Redemption {
     return this.#windowEndsAt;
   }
 
-  /** Whether fields that were released may be asked for once more. */
-  get repeatable(): boolean {
+  /** Whether these fields may be asked for, now. Before the first release nobody knows better. */
+  offers(fields: readonly Field[]): boolean {
     const endsAt = this.#windowEndsAt;
-    if (endsAt === undefined || this.#repeats >= REPEATS) return false;
-    return this.world.now() < endsAt - WINDOW_LEFT_AFTER_REPEATS_MS;
+    if (endsAt === undefined) return true;
+    if (!fields.some((field) => this.#released.has(field))) return this.world.now() < endsAt;
+    return this.#repeats < REPEATS && this.world.now() < endsAt - WINDOW_LEFT_AFTER_REPEATS_MS;
   }
 
   async release(fields: readonly Field[]): Promise<Release> {
@@ -69,8 +70,9 @@ export class Redemption {
     this.#id = answer.redemption;
     this.#windowEndsAt ??= answer.windowEndsAt;
     for (const field of fields) this.#released.add(field);
-    const cvv = this.#released.has("cvv") || (Array.isArray(answer.fieldsLeft) && answer.fieldsLeft.includes("cvv"));
-    return { secrets, cvv, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
+    const fieldsLeft: readonly unknown[] = Array.isArray(answer.fieldsLeft) ? answer.fieldsLeft : [];
+    const left = FIELDS.filter((field) => this.#released.has(field) || fieldsLeft.includes(field));
+    return { secrets, left, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
   }
 
   report(event: Event, field?: Field): void {

@@ -29,6 +29,11 @@ const SHAPE = {
   name: /^[^\p{Cc}]{1,80}$/u,
 };
 
+/** A field as it is written on a card; the number without its gaps. */
+export function written({ pan, expiry, cvv, name }: Secrets, field: Field): string | undefined {
+  return { pan, cvv, name, expiry: expiry && `${expiry.month}/${expiry.year.slice(-2)}` }[field];
+}
+
 /** The groups in which a card prints its number. */
 export function groups(pan: string, network: string): string[] {
   const sizes = network === "amex" && pan.length === 15 ? [4, 6, 5] : pan.length === 14 ? [4, 6, 4] : [4, 4, 4, 4, 4];

@@ -1,51 +1,32 @@
-import type { Appearance, Copyable, Field } from "@cardveil/protocol";
-import type { Because, Cvv } from "./card.ts";
-import { faceOf } from "./colour.ts";
+import type { Appearance, Field } from "@cardveil/protocol";
 import { button, el, icon, shape } from "./dom.ts";
-import type { Failure } from "./failure.ts";
+import { dress } from "./dress.ts";
 import { networkMark } from "./network.ts";
-import { groups, type Secrets } from "./secrets.ts";
-import { fill, type FrameError, type Speech, wordsFor } from "./words/index.ts";
-
-export type Scene =
-  | { at: "loading" }
-  | {
-      at: "shown";
-      secrets: Secrets;
-      lastFour: string;
-      network: string;
-      fields: readonly Field[];
-      copy: readonly Copyable[];
-      cvv: Cvv;
-      secs: number;
-    }
-  | { at: "hidden"; because: Because; showable: boolean; lastFour: string; network: string }
-  | { at: "failed"; failure: Failure; retryable: boolean };
-
-/** What the cardholder can do. */
-export interface Actions {
-  show(): void;
-  hide(): void;
-  retry(): void;
-  showCvv(): void;
-  copy(field: Copyable): void;
-}
+import { CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
+import { type Secrets, written } from "./secrets.ts";
+import type { Actions, FieldState, Known, Scene, Stage } from "./stage.ts";
+import { about, fill, type FrameError, nameOf, type Speech, type Spoken, wordsFor } from "./words/index.ts";
 
 /**
- * Draws the scenes. It decides nothing and keeps nothing.
+ * Draws the scenes of a whole card.
  *
  * **Invariant**: each scene replaces the one before, nodes and all, so digits are gone from the document
  * as soon as another scene is drawn. The live region tells of them and never holds them.
  */
-export class View {
+export class View implements Stage {
   readonly #live = el("p", { class: "unseen", role: "status" });
   #scene = el("div");
-  #speech: Speech = wordsFor("en", {});
+  #speech: Speech;
   #actions: Actions | undefined;
-  #copyable: readonly Copyable[] = [];
+  #copyable: readonly Field[] = [];
+  #masked: readonly Field[] = [];
   #secs = 0;
 
-  constructor(private readonly root: HTMLElement) {
+  constructor(
+    private readonly root: HTMLElement,
+    words: Spoken,
+  ) {
+    this.#speech = wordsFor(words, words.lang, {});
     root.replaceChildren(this.#scene, this.#live);
   }
 
@@ -55,18 +36,7 @@ export class View {
 
   configure(speech: Speech, appearance: Appearance): void {
     this.#speech = speech;
-    const { documentElement: html } = document;
-    html.lang = speech.lang;
-    html.dir = speech.dir;
-    html.dataset["theme"] = appearance.theme;
-    if (appearance.radius !== undefined) html.style.setProperty("--radius", `${appearance.radius}px`);
-    if (appearance.accent !== undefined) {
-      const { from, to, ink } = faceOf(appearance.accent);
-      html.style.setProperty("--face-from", from);
-      html.style.setProperty("--face-to", to);
-      html.style.setProperty("--face-ink", ink);
-      html.style.setProperty("--sheen", "transparent"); // it would cost the contrast that faceOf made sure of
-    }
+    dress(speech, appearance);
   }
 
   render(scene: Scene): void {
@@ -96,15 +66,15 @@ export class View {
     this.#find("countdown")?.style.setProperty("--left", String(this.#secs > 0 ? secs / this.#secs : 0));
   }
 
-  cvv(state: Cvv, value: string | undefined, note = ""): void {
-    const slot = this.#scene.querySelector(".cvv-slot");
+  field(field: Field, state: FieldState, of: Known & { secrets: Secrets }, note = ""): void {
+    const slot = this.#scene.querySelector(`.${field}-slot`);
     const focused = slot?.contains(document.activeElement) ?? false;
-    slot?.replaceChildren(...this.#cvvParts(state, value));
-    if (focused) (slot?.querySelector<HTMLElement>("[data-testid=cardveil-cvv], button") ?? this.#find("hide"))?.focus();
+    slot?.replaceChildren(...this.#slot(field, state, of));
+    if (focused) (slot?.querySelector<HTMLElement>(`[data-testid=cardveil-${field}][tabindex], button`) ?? this.#find("hide"))?.focus();
     this.#note(note);
   }
 
-  copied(field: Copyable, done: boolean): void {
+  copied(field: Field, done: boolean): void {
     const { copied, copyFailed } = this.#speech.labels;
     if (done) this.#note(copied, false);
     else this.#note(copyFailed);
@@ -112,7 +82,7 @@ export class View {
   }
 
   /** Some seconds after `copied`. */
-  forgetCopied(field: Copyable): void {
+  forgetCopied(field: Field): void {
     this.#note("");
     this.#find(`copy-${field}`)?.replaceChildren(icon(...COPY));
   }
@@ -128,6 +98,7 @@ export class View {
       case "shown":
         this.#secs = scene.secs;
         this.#copyable = scene.copy;
+        this.#masked = scene.masked;
         return [this.#face(scene.network, this.#number(scene), this.#details(scene)), this.#bar(this.#countdown(scene.secs), this.#hideButton())];
       case "hidden":
         return this.#hiddenScene(scene);
@@ -143,7 +114,7 @@ export class View {
     if (scene.showable) {
       bar.push(button({ class: "action", testid: "show" }, () => this.#actions?.show(), icon(...EYE), labels.show));
     }
-    return [this.#face(scene.network, this.#maskedNumber(scene.lastFour)), this.#bar(...bar)];
+    return [this.#face(scene.network, el("div", { class: "number" }, maskedNumber(this.#speech, scene.lastFour))), this.#bar(...bar)];
   }
 
   #face(network: string, ...rows: Node[]): HTMLElement {
@@ -156,64 +127,42 @@ export class View {
     return el("div", { class: "bar" }, ...(first === undefined ? [] : [first]), said, ...parts);
   }
 
-  #number(scene: Extract<Scene, { at: "shown" }>): HTMLElement {
-    const { pan } = scene.secrets;
-    if (pan === undefined) return this.#maskedNumber(scene.lastFour);
-    const { number, copyNumber } = this.#speech.labels;
-    const parts = groups(pan, scene.network);
-    // Read digit by digit, with a pause between groups; an image, so that it is not read twice.
-    const label = `${number}: ${parts.map((group) => [...group].join(" ")).join(", ")}`;
-    const digits = el("span", { class: "digits", testid: "pan", role: "img", label });
-    digits.dir = "ltr";
-    // A span for every digit, or iOS makes the number a telephone link.
-    digits.append(...parts.map((group) => el("span", { class: "group" }, ...[...group].map((digit) => el("span", {}, digit)))));
-    const row = el("div", { class: pan.length > 16 ? "number long" : "number" }, digits);
-    if (scene.copy.includes("pan")) {
-      row.append(button({ class: "copy", testid: "copy-pan", label: copyNumber }, () => this.#actions?.copy("pan"), icon(...COPY)));
-    }
+  #number(scene: Shown): HTMLElement {
+    const row = el("div", { class: "number pan-slot" });
+    const state = scene.states.pan;
+    if (state === undefined) row.append(maskedNumber(this.#speech, scene.lastFour));
+    else row.append(...this.#slot("pan", state, scene));
     return row;
   }
 
-  #maskedNumber(lastFour: string): HTMLElement {
-    const dots = () => el("span", { class: "group" }, "••••");
-    const label = fill(this.#speech.labels.numberEnding, "digits", [...lastFour].join(" "));
-    const digits = el("span", { class: "digits masked" }, dots(), dots(), dots(), lastFour === "" ? dots() : el("span", { class: "group" }, lastFour));
-    digits.dir = "ltr";
-    digits.setAttribute("role", "img");
-    digits.setAttribute("aria-label", lastFour === "" ? this.#speech.labels.hidden : label);
-    return el("div", { class: "number" }, digits);
-  }
-
-  #details(scene: Extract<Scene, { at: "shown" }>): HTMLElement {
-    const { labels } = this.#speech;
-    const { expiry, name, cvv } = scene.secrets;
+  #details(scene: Shown): HTMLElement {
     const list = el("dl", { class: "details" });
-    const add = (className: string, term: string, detail: HTMLElement) =>
-      list.append(el("div", { class: className }, el("dt", {}, term), detail));
-    if (name !== undefined) add("name", labels.name, el("dd", { testid: "name" }, name));
-    if (expiry !== undefined) {
-      const text = el("dd", { testid: "expiry" }, `${expiry.month}/${expiry.year.slice(-2)}`);
-      text.dir = "ltr";
-      add("expiry", labels.expiry, text);
+    for (const field of ["name", "expiry", "cvv"] as const) {
+      const state = scene.states[field];
+      if (state === undefined) continue;
+      const detail = el("dd", { class: `${field}-slot` }, ...this.#slot(field, state, scene));
+      list.append(el("div", { class: field }, el("dt", {}, nameOf(this.#speech, field)), detail));
     }
-    if (scene.cvv !== "absent") add("cvv", labels.cvv, el("dd", { class: "cvv-slot" }, ...this.#cvvParts(scene.cvv, cvv)));
     return list;
   }
 
-  #cvvParts(state: Cvv, value: string | undefined): HTMLElement[] {
-    const { showCvv, showCvvShort, copyCvv } = this.#speech.labels;
-    if (state === "shown" && value !== undefined) {
-      const digits = el("span", { testid: "cvv", focusable: true }, ...[...value].map((digit) => el("span", {}, digit)));
-      digits.dir = "ltr";
-      if (!this.#copyable.includes("cvv")) return [digits];
-      return [digits, button({ class: "copy", testid: "copy-cvv", label: copyCvv }, () => this.#actions?.copy("cvv"), icon(...COPY))];
+  /** A field and its buttons. */
+  #slot(field: Field, state: FieldState, of: Known & { secrets: Secrets }): HTMLElement[] {
+    const value = written(of.secrets, field);
+    if (state !== "shown" || value === undefined) {
+      const show = showButton(this.#speech, field, state, () => this.#actions?.showField(field));
+      return field === "pan" ? [maskedNumber(this.#speech, of.lastFour), show] : [show];
     }
-    const show = button({ class: "show-cvv", testid: "show-cvv", label: showCvv }, () => this.#actions?.showCvv());
-    show.append(el("span", { class: "dots", hidden: true }, "•••"), showCvvShort);
-    // Not `disabled`, which would drop the keyboard's focus while the answer is on its way.
-    if (state !== "masked") show.setAttribute("aria-disabled", "true");
-    if (state === "loading") show.setAttribute("aria-busy", "true");
-    return [show];
+    const parts = [field === "pan" ? number(this.#speech, value, of.network) : text(field, value, this.#masked.includes(field))];
+    if (this.#copyable.includes(field)) {
+      const label = about(this.#speech, "copyField", field);
+      parts.push(button({ class: "copy", testid: `copy-${field}`, label }, () => this.#actions?.copy(field), icon(...COPY)));
+    }
+    if (this.#masked.includes(field)) {
+      const label = about(this.#speech, "hideField", field);
+      parts.push(button({ class: "copy", testid: `hide-${field}`, label }, () => this.#actions?.hideField(field), icon(...EYE_OFF)));
+    }
+    return parts;
   }
 
   #countdown(secs: number): HTMLElement {
@@ -257,7 +206,4 @@ export class View {
   }
 }
 
-const COPY = ["M9 9h10a1 1 0 0 1 1 1v10a1 1 0 0 1-1 1H9a1 1 0 0 1-1-1V10a1 1 0 0 1 1-1z", "M16 8V5a1 1 0 0 0-1-1H5a1 1 0 0 0-1 1v10a1 1 0 0 0 1 1h3"];
-const CHECK = ["M5 12.5l4.5 4.5L19 7.5"];
-const EYE = ["M2 12s3.6-7 10-7 10 7 10 7-3.6 7-10 7-10-7-10-7z", "M12 9a3 3 0 1 1 0 6 3 3 0 0 1 0-6z"];
-const EYE_OFF = ["M10.6 5.1A10 10 0 0 1 12 5c6.4 0 10 7 10 7a17 17 0 0 1-3.2 4", "M6.5 6.6A16.5 16.5 0 0 0 2 12s3.6 7 10 7a10 10 0 0 0 5.4-1.6", "M9.9 9.9a3 3 0 0 0 4.2 4.2", "M3 3l18 18"];
+type Shown = Extract<Scene, { at: "shown" }>;

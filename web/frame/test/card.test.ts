@@ -5,8 +5,9 @@
 import { type Configuration, FIELDS, type ForPage, parseForPage } from "@cardveil/protocol";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { Card } from "../src/card.ts";
+import type { Config } from "../src/config.ts";
 import { View } from "../src/view.ts";
-import { CARD, EMBED, problem, TOKEN, World } from "./world.ts";
+import { CARD, CONFIG, problem, TOKEN, wordsOf, World } from "./world.ts";
 
 const settings: Configuration = {
   fields: [...FIELDS],
@@ -14,6 +15,7 @@ const settings: Configuration = {
   locale: "en",
   hideAfter: 60,
   copy: ["pan", "cvv"],
+  masked: ["cvv"],
   labels: {},
   renewable: true,
 };
@@ -53,13 +55,13 @@ let page: Page;
 let root: HTMLElement;
 let card: Card;
 
-function make(changes: Partial<Configuration> = {}, copy = { pan: true, cvv: false }): void {
+function make(changes: Partial<Configuration> = {}, config: Partial<Config> = {}): void {
   world = new World();
   page = new Page();
   root = document.createElement("main");
   document.body.replaceChildren(root);
-  card = new Card({ embed: EMBED, origins: [], copy }, world, new View(root), page.post);
-  expect(card.receive({ type: "configure", ...settings, ...changes })).toBe(true);
+  card = new Card({ ...CONFIG, ...config }, world, new View(root, config.words ?? CONFIG.words), page.post);
+  card.receive({ type: "configure", ...settings, ...changes });
 }
 
 async function reveal(token = TOKEN): Promise<void> {
@@ -129,7 +131,7 @@ describe("reveal", () => {
   });
 
   it("does nothing before it is configured", () => {
-    const fresh = new Card({ embed: EMBED, origins: [], copy: { pan: true, cvv: true } }, world, new View(root), page.post);
+    const fresh = new Card(CONFIG, world, new View(root, CONFIG.words), page.post);
     fresh.receive({ type: "reveal" });
     fresh.receive({ type: "hide" });
     fresh.receive({ type: "token", token: TOKEN });
@@ -137,8 +139,10 @@ describe("reveal", () => {
     expect(page.heard).toEqual([]);
   });
 
-  it("is configured once", () => {
-    expect(card.receive({ type: "configure", ...settings, hideAfter: 300 })).toBe(false);
+  it("is configured once", async () => {
+    card.receive({ type: "configure", ...settings, hideAfter: 300 });
+    await reveal();
+    expect(find("countdown")?.textContent).toBe("Hides in 60 s");
   });
 
   it("waits in a tab that nobody sees", () => {
@@ -161,10 +165,11 @@ describe("reveal", () => {
   it("redeems at the click when the CVV alone was asked for", async () => {
     make({ fields: ["cvv"] });
     card.receive({ type: "reveal" });
-    card.receive({ type: "token", token: TOKEN });
     await settled();
-    expect(world.redeems).toEqual([]);
+    expect(page.heard).toEqual([]);
     click("show-cvv");
+    await page.next("needToken");
+    card.receive({ type: "token", token: TOKEN });
     expect(await page.next("revealed")).toEqual({ type: "revealed", fields: ["cvv"] });
     expect(find("cvv")?.textContent).toBe(CARD.cvv);
   });
@@ -381,20 +386,20 @@ describe("copy", () => {
     await reveal();
     world.canCopy = false;
     click("copy-pan");
-    expect(await page.next("error")).toMatchObject({ code: "copy_failed" });
+    expect(await page.next("warning")).toMatchObject({ code: "copy_failed" });
     expect(find("note")?.textContent).toContain("by hand");
     expect(page.types).not.toContain("copied");
     expect(state()).toBe("shown");
   });
 
   it.each([
-    [{ pan: true, cvv: true }, ["pan", "cvv"], true, true],
-    [{ pan: true, cvv: false }, ["pan", "cvv"], true, false],
-    [{ pan: true, cvv: true }, ["pan"], true, false],
-    [{ pan: false, cvv: true }, ["pan", "cvv"], false, true],
-    [{ pan: true, cvv: true }, [], false, false],
-  ] as const)("needs the embed %j and the page %j", async (embed, asked, pan, cvv) => {
-    make({ copy: [...asked] }, embed);
+    [true, ["pan", "cvv"], true, true],
+    [false, ["pan", "cvv"], true, false],
+    [true, ["pan"], true, false],
+    [true, ["cvv"], false, true],
+    [true, [], false, false],
+  ] as const)("needs the embed's word for a CVV (%j) and the page's (%j)", async (copyCvv, asked, pan, cvv) => {
+    make({ copy: [...asked] }, { copyCvv });
     await reveal();
     click("show-cvv");
     await page.next("revealed");
@@ -439,8 +444,8 @@ describe("again", () => {
     expect(find("show")).toBeNull();
     card.receive({ type: "reveal" });
     await page.next("needToken");
-    card.receive({ type: "noToken", code: "token_refused" });
-    expect(await page.next("error")).toMatchObject({ code: "token_refused", retryable: false });
+    card.receive({ type: "noToken" });
+    expect(await page.next("error")).toMatchObject({ code: "token_failed", retryable: false });
     expect(find("error")?.textContent).toContain("Go back and open your card again");
     expect(find("retry")).toBeNull();
   });
@@ -495,7 +500,7 @@ describe("failure", () => {
 
   it("of the page to bring a token is told", async () => {
     card.receive({ type: "reveal" });
-    card.receive({ type: "noToken", code: "token_failed" });
+    card.receive({ type: "noToken" });
     expect(await page.next("error")).toMatchObject({ code: "token_failed", retryable: true });
   });
 
@@ -509,7 +514,7 @@ describe("failure", () => {
 
 describe("words and looks", () => {
   it("come in the page's language and with its labels", async () => {
-    make({ locale: "de", labels: { hide: "Weg damit" } });
+    make({ locale: "de", labels: { hide: "Weg damit" } }, { words: wordsOf("de") });
     await reveal();
     expect(document.documentElement.lang).toBe("de");
     expect(find("hide")?.textContent).toBe("Weg damit");

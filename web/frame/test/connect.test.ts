@@ -62,11 +62,13 @@ it("reads its configuration and takes no origin that is none", () => {
   script.type = "application/json";
   script.id = "cardveil-config";
   const origins = ["https://shop.example", "capacitor://localhost", "*", "https://*.example", "https://shop.example/path", "null", ""];
-  script.textContent = JSON.stringify({ embed: "emb_1", origins, copy: { pan: true, cvv: "yes" } });
+  script.textContent = JSON.stringify({ embed: "emb_1", origins, copy_cvv: "yes", words: { lang: "en" }, fonts: [] });
   document.body.append(script);
   expect(readConfig(document)).toEqual({
     embed: "emb_1",
     origins: ["https://shop.example", "capacitor://localhost"],
-    copy: { pan: true, cvv: false },
+    copyCvv: false,
+    words: { lang: "en" },
+    fonts: [],
   });
 });

@@ -30,7 +30,7 @@ describe("HolderKey", () => {
   });
 
   it("opens nothing with another key", async () => {
-    const other = await HolderKey.generate();
+    const other = await holderOf("a token");
     await expect(other.open(vector, fromBase64Url(vector.aad), String)).rejects.toThrow();
   });
 
@@ -45,18 +45,21 @@ describe("HolderKey", () => {
 
   it("keeps a private half that cannot be taken out", async () => {
     const generate = vi.spyOn(crypto.subtle, "generateKey");
-    const { jwk } = await HolderKey.generate();
+    const { jwk } = await holderOf("a token");
     const { privateKey } = (await generate.mock.results[0]?.value) as CryptoKeyPair;
     expect(privateKey.extractable).toBe(false);
     expect(jwk).toEqual({ kty: "EC", crv: "P-256", x: expect.any(String), y: expect.any(String) });
   });
 
   it("is another one each time", async () => {
-    const [a, b] = [await HolderKey.generate(), await HolderKey.generate()];
+    const [a, b] = [await holderOf("a token"), await holderOf("a token")];
     expect(a.thumbprint).not.toBe(b.thumbprint);
     expect(Object.keys(a)).toEqual(["jwk", "thumbprint"]);
   });
 });
+
+/** A browser that keeps nothing. */
+const holderOf = (token: string) => HolderKey.forToken(token, (_name, make) => make());
 
 describe("base64url", () => {
   it("survives every byte", () => {

@@ -20,7 +20,7 @@ describe("release", () => {
   it("opens what was sealed to its key", async () => {
     const release = await redemption.release(["pan", "expiry", "name"]);
     const { cvv, ...rest } = CARD;
-    expect(release).toEqual({ secrets: rest, cvv: true, lastFour: "1111", network: "visa" });
+    expect(release).toEqual({ secrets: rest, left: ["pan", "expiry", "cvv", "name"], lastFour: "1111", network: "visa" });
     expect(world.redeems).toEqual([
       {
         token: TOKEN,
@@ -142,22 +142,32 @@ describe("window", () => {
   });
 
   it("lets a field be asked for again for 30 s", async () => {
-    expect(redemption.repeatable).toBe(false);
+    expect(redemption.offers(["pan"])).toBe(true);
     await redemption.release(["pan"]);
     world.advance(29_999);
-    expect(redemption.repeatable).toBe(true);
+    expect(redemption.offers(["pan"])).toBe(true);
+    expect(redemption.offers(["cvv", "pan"])).toBe(true);
     world.advance(1);
-    expect(redemption.repeatable).toBe(false);
+    expect(redemption.offers(["pan"])).toBe(false);
+    expect(redemption.offers(["cvv", "pan"])).toBe(false);
+  });
+
+  it("lets another field be asked for until it ends", async () => {
+    await redemption.release(["pan"]);
+    world.advance(59_999);
+    expect(redemption.offers(["cvv"])).toBe(true);
+    world.advance(1);
+    expect(redemption.offers(["cvv"])).toBe(false);
   });
 
   it("and three times at most, another field not counted", async () => {
     await redemption.release(["pan"]);
     await redemption.release(["cvv"]);
     for (let times = 0; times < 3; times += 1) {
-      expect(redemption.repeatable).toBe(true);
+      expect(redemption.offers(["pan"])).toBe(true);
       await redemption.release(["pan"]);
     }
-    expect(redemption.repeatable).toBe(false);
+    expect(redemption.offers(["pan"])).toBe(false);
   });
 });
 

@@ -5,10 +5,18 @@
 import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/core";
 import { sha256, toBase64Url, utf8 } from "../src/bytes.ts";
 import type { Surroundings } from "../src/card.ts";
+import type { Config } from "../src/config.ts";
+import type { KeepKey } from "../src/holder.ts";
+import { en } from "../src/words/en.ts";
+import { LANGUAGES } from "../src/words/all.ts";
+import type { Spoken } from "../src/words/index.ts";
 
 export const TOKEN = "cvt_test_0000000000000000000000000000000000000000001";
 export const EMBED = "emb_test";
 export const CARD = { pan: "4111111111111111", expiry: { month: "12", year: "2030" }, cvv: "987", name: "A CARDHOLDER" };
+
+export const wordsOf = (lang: string): Spoken => ({ lang, ...(LANGUAGES[lang] ?? en) });
+export const CONFIG: Config = { embed: EMBED, origins: [], copyCvv: false, words: wordsOf("en"), fonts: [] };
 
 type Body = Record<string, any>;
 /** What happens to one request: the answer may be changed, lost, refused, or never come. */
@@ -40,6 +48,13 @@ export class World implements Surroundings {
   uuid = () => crypto.randomUUID();
   online = () => this.isOnline;
   visible = () => this.isVisible;
+  readonly #keys = new Map<string, Promise<CryptoKeyPair>>();
+  /** As a browser does: what comes again finds the key that was kept. */
+  keepKey: KeepKey = (name, make) => {
+    const pair = this.#keys.get(name) ?? make();
+    this.#keys.set(name, pair);
+    return pair;
+  };
   painted = () => Promise.resolve();
 
   timer = (ms: number, run: () => void) => {

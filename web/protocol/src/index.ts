@@ -16,8 +16,17 @@ export const VERSION = 1;
 export const FIELDS = ["pan", "expiry", "cvv", "name"] as const;
 export type Field = (typeof FIELDS)[number];
 
-export const COPYABLE = ["pan", "cvv"] as const;
-export type Copyable = (typeof COPYABLE)[number];
+/** What a page can place by itself, each in a frame of its own: a field, or a button. */
+export const PARTS = [
+  ...FIELDS,
+  "copy-pan",
+  "copy-expiry",
+  "copy-cvv",
+  "copy-name",
+  "toggle",
+  "countdown",
+] as const;
+export type Part = (typeof PARTS)[number];
 
 /** What can go wrong, in the words that a merchant's code sees. Published; a code is never renamed. */
 export const ERROR_CODES = [
@@ -32,15 +41,20 @@ export const ERROR_CODES = [
   "timeout",
   "unsupported",
   "header_mismatch",
-  "copy_failed",
   "internal",
   // from the SDK
   "frame_timeout",
   "frame_blocked",
+  "csp_blocked",
+  "embed_unknown",
   "token_failed",
   "bad_option",
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** What went wrong without harm to the card. */
+export const WARNING_CODES = ["copy_failed", "font_unavailable"] as const;
+export type WarningCode = (typeof WARNING_CODES)[number];
 
 /** The words of the frame that a page may replace. Error sentences stay ours. */
 export const LABELS = [
@@ -50,12 +64,12 @@ export const LABELS = [
   "expiry",
   "cvv",
   "name",
-  "copyNumber",
-  "copyCvv",
+  "copyField",
   "copied",
   "copyFailed",
-  "showCvv",
-  "showCvvShort",
+  "showField",
+  "hideField",
+  "showShort",
   "show",
   "hide",
   "retry",
@@ -65,7 +79,7 @@ export const LABELS = [
   "hidden",
   "hiddenByTime",
   "hiddenByLeaving",
-  "cvvGone",
+  "fieldGone",
   "reference",
 ] as const;
 export type Label = (typeof LABELS)[number];
@@ -77,7 +91,28 @@ export interface Appearance {
   accent?: string;
   /** Corner radius in CSS pixels, 0 to 32. */
   radius?: number;
-  font?: "system";
+  /** `system`, or the name of a font that the operator registered. */
+  font?: string;
+  /** What stands outside the face, each `#rrggbb`. */
+  colors?: Partial<Record<Color, string>>;
+  /** How a part's text is set. */
+  text?: TextStyle;
+}
+
+export const COLORS = ["ink", "inkSoft", "line", "control", "panel"] as const;
+export type Color = (typeof COLORS)[number];
+
+export interface TextStyle {
+  color?: string;
+  /** CSS pixels, 8 to 48. */
+  fontSize?: number;
+  /** 100 to 900. */
+  fontWeight?: number;
+  /** In em, -0.05 to 0.5. */
+  letterSpacing?: number;
+  /** A multiple of the font's size, 1 to 3. */
+  lineHeight?: number;
+  textAlign?: "start" | "center" | "end";
 }
 
 export const HIDE_AFTER_SECS = { default: 60, min: 5, max: 300 } as const;
@@ -87,50 +122,69 @@ export interface Configuration {
   appearance: Appearance;
   locale: string;
   hideAfter: number;
-  copy: Copyable[];
+  copy: Field[];
+  /** Fields that are not fetched before the cardholder asks for them. */
+  masked: Field[];
   labels: Partial<Record<Label, string>>;
   /** Whether the page can fetch a new token, so whether "show again" can work after the window. */
   renewable: boolean;
+  /** Where the page places parts: the name by which their frames find this one, which shows nothing itself. */
+  group?: string;
+}
+
+/** What a frame that shows one part is told. */
+export interface PartConfiguration {
+  part: Part;
+  group: string;
+  appearance: Appearance;
+  locale: string;
+  labels: Partial<Record<Label, string>>;
+  /** A button without looks, to lie over one that the page draws. */
+  transparent: boolean;
 }
 
 /** What the page may tell the frame. */
 export type ForFrame =
   | ({ type: "configure" } & Configuration)
+  | ({ type: "part" } & PartConfiguration)
   | { type: "token"; token: string }
-  | { type: "noToken"; code: "token_failed" | "token_refused" }
+  | { type: "noToken" }
   | { type: "reveal" }
   | { type: "hide" }
   | { type: "destroy" };
 
 /** What the frame may tell the page. */
 export type ForPage =
-  | { type: "ready"; nonce: string }
+  | { type: "ready"; nonce: string; title: string }
   | { type: "needToken" }
   | { type: "revealed"; fields: Field[] }
   | { type: "hidden" }
-  | { type: "copied"; field: Copyable }
+  | { type: "copied"; field: Field }
   | { type: "expired" }
+  | { type: "warning"; code: WarningCode; message: string }
   | { type: "error"; code: ErrorCode; message: string; retryable: boolean; requestId?: string }
-  | { type: "height"; px: number };
+  /** In CSS pixels; `baseline` is that of the first line, from the top. */
+  | { type: "size"; height: number; baseline?: number };
 
 export const hello = () => ({ cardveil: VERSION, type: "hello" }) as const;
 export const connect = (nonce: string) => ({ cardveil: VERSION, type: "connect", nonce }) as const;
 
-export const isHello = total((data) => isHandshake(data, "hello") || undefined);
+export const isHello = /* @__PURE__ */ total((data) => isHandshake(data, "hello") || undefined);
 
-export const parseConnect = total((data) =>
+export const parseConnect = /* @__PURE__ */ total((data) =>
   isHandshake(data, "connect") ? { nonce: text(own(data, "nonce"), NONCE) } : undefined,
 );
 
-export const parseForFrame = total((data): ForFrame => {
+export const parseForFrame = /* @__PURE__ */ total((data): ForFrame => {
   const type = own(data, "type");
   switch (type) {
     case "configure":
       return { type, ...parseConfiguration(data) };
+    case "part":
+      return { type, ...parsePartConfiguration(data) };
     case "token":
       return { type, token: text(own(data, "token"), TOKEN) };
     case "noToken":
-      return { type, code: oneOf(own(data, "code"), ["token_failed", "token_refused"]) };
     case "reveal":
     case "hide":
     case "destroy":
@@ -140,11 +194,11 @@ export const parseForFrame = total((data): ForFrame => {
   }
 });
 
-export const parseForPage = total((data): ForPage => {
+export const parseForPage = /* @__PURE__ */ total((data): ForPage => {
   const type = own(data, "type");
   switch (type) {
     case "ready":
-      return { type, nonce: text(own(data, "nonce"), NONCE) };
+      return { type, nonce: text(own(data, "nonce"), NONCE), title: text(own(data, "title"), SENTENCE) };
     case "needToken":
     case "hidden":
     case "expired":
@@ -152,19 +206,22 @@ export const parseForPage = total((data): ForPage => {
     case "revealed":
       return { type, fields: setOf(own(data, "fields"), FIELDS) };
     case "copied":
-      return { type, field: oneOf(own(data, "field"), COPYABLE) };
+      return { type, field: oneOf(own(data, "field"), FIELDS) };
+    case "warning":
+      return { type, code: oneOf(own(data, "code"), WARNING_CODES), message: text(own(data, "message"), SENTENCE) };
     case "error": {
-      const requestId = own(data, "requestId");
       return {
         type,
-        code: oneOf(own(data, "code"), ERROR_CODES),
+        code: text(own(data, "code"), CODE) as ErrorCode,
         message: text(own(data, "message"), SENTENCE),
         retryable: bool(own(data, "retryable")),
-        ...(requestId === undefined ? {} : { requestId: text(requestId, REQUEST_ID) }),
+        ...pick(data, ["requestId"], (value) => text(value, REQUEST_ID)),
       };
     }
-    case "height":
-      return { type, px: within(own(data, "px"), 1, 2000) };
+    case "size": {
+      const height = within(own(data, "height"), 1, 2000);
+      return { type, height, ...pick(data, ["baseline"], (value) => within(value, 0, 2000)) };
+    }
     default:
       return reject();
   }
@@ -178,43 +235,70 @@ export const REQUEST_ID = /^[\w.-]{1,64}$/;
 const TOKEN = /^[\x21-\x7e]{1,256}$/;
 const NONCE = /^[\w-]{16,64}$/;
 const LOCALE = /^[A-Za-z0-9]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$/;
+/** By form: a page may be older than the frame, and what it does not know it passes on. */
+const CODE = /^[a-z]+(_[a-z]+){0,3}$/;
 const COLOUR = /^#[0-9a-f]{6}$/i;
+const FONT = /^[a-z\d][a-z\d-]{0,31}$/;
 const SENTENCE = /^[^\p{Cc}]{1,300}$/u;
 
 /** The SDK parses a caller's options by this too, to say at once which one is wrong. */
 export function parseAppearance(data: unknown): Appearance {
-  const [theme, accent, radius, font] = [
-    own(data, "theme"),
-    own(data, "accent"),
-    own(data, "radius"),
-    own(data, "font"),
-  ];
   return {
-    theme: theme === undefined ? "auto" : oneOf(theme, ["light", "dark", "auto"]),
-    ...(accent === undefined ? {} : { accent: text(accent, COLOUR) }),
-    ...(radius === undefined ? {} : { radius: within(radius, 0, 32) }),
-    ...(font === undefined ? {} : { font: oneOf(font, ["system"]) }),
+    theme: "auto",
+    ...pick(data, ["theme"], (value) => oneOf(value, ["light", "dark", "auto"])),
+    ...pick(data, ["accent"], colour),
+    ...pick(data, ["radius"], (value) => within(value, 0, 32)),
+    ...pick(data, ["font"], (value) => text(value, FONT)),
+    ...pick(data, ["colors"], (colors) => pick(colors, COLORS, colour)),
+    ...pick(data, ["text"], parseTextStyle),
   };
 }
 
+function parseTextStyle(data: unknown): TextStyle {
+  return {
+    ...pick(data, ["color"], colour),
+    ...pick(data, ["fontSize", "fontWeight", "letterSpacing", "lineHeight"], (value, key) => within(value, BOUNDS[key][0], BOUNDS[key][1])),
+    ...pick(data, ["textAlign"], (value) => oneOf(value, ["start", "center", "end"])),
+  };
+}
+
+const BOUNDS = { fontSize: [8, 48], fontWeight: [100, 900], letterSpacing: [-0.05, 0.5], lineHeight: [1, 3] } as const;
+
+const colour = (value: unknown) => text(value, COLOUR);
+
+/** Those of some members that are there, each parsed. */
+function pick<const K extends string, T>(data: unknown, keys: readonly K[], parse: (value: unknown, key: K) => T): { [P in K]?: T } {
+  const picked: { [P in K]?: T } = {};
+  for (const key of keys) {
+    const value = own(data, key);
+    if (value !== undefined) picked[key] = parse(value, key);
+  }
+  return picked;
+}
+
 export function parseFields(data: unknown): Field[] {
-  const fields = setOf(data, FIELDS);
+  const fields = parseSome(data);
   return fields.length > 0 ? fields : reject();
 }
 
 export const parseLocale = (data: unknown): string => text(data, LOCALE);
 export const parseHideAfter = (data: unknown): number =>
   within(data, HIDE_AFTER_SECS.min, HIDE_AFTER_SECS.max);
-export const parseCopy = (data: unknown): Copyable[] => setOf(data, COPYABLE);
+/** Some of the fields, maybe none. */
+export const parseSome = (data: unknown): Field[] => setOf(data, FIELDS);
+export const parsePart = (data: unknown): Part => oneOf(data, PARTS);
 
 export function parseLabels(data: unknown): Partial<Record<Label, string>> {
-  const labels: Partial<Record<Label, string>> = {};
-  for (const label of LABELS) {
-    const value = own(data, label);
-    if (value !== undefined) labels[label] = text(value, SENTENCE);
-  }
-  return labels;
+  return pick(data, LABELS, sentence);
 }
+
+/** A caller's labels: which of them the frame knows is the frame's affair. */
+export function parseTexts(data: unknown): Partial<Record<Label, string>> {
+  if (typeof data !== "object" || data === null) return reject();
+  return Object.fromEntries(Object.entries(data).map(([label, value]) => [label, sentence(value)]));
+}
+
+const sentence = (value: unknown) => text(value, SENTENCE);
 
 function parseConfiguration(data: unknown): Configuration {
   return {
@@ -222,9 +306,22 @@ function parseConfiguration(data: unknown): Configuration {
     appearance: parseAppearance(own(data, "appearance")),
     locale: parseLocale(own(data, "locale")),
     hideAfter: parseHideAfter(own(data, "hideAfter")),
-    copy: parseCopy(own(data, "copy")),
+    copy: parseSome(own(data, "copy")),
+    masked: parseSome(own(data, "masked")),
     labels: parseLabels(own(data, "labels")),
     renewable: bool(own(data, "renewable")),
+    ...pick(data, ["group"], (value) => text(value, NONCE)),
+  };
+}
+
+function parsePartConfiguration(data: unknown): PartConfiguration {
+  return {
+    part: parsePart(own(data, "part")),
+    group: text(own(data, "group"), NONCE),
+    appearance: parseAppearance(own(data, "appearance")),
+    locale: parseLocale(own(data, "locale")),
+    labels: parseLabels(own(data, "labels")),
+    transparent: bool(own(data, "transparent")),
   };
 }
 

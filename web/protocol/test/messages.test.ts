@@ -9,6 +9,7 @@ import {
   parseConnect,
   parseForFrame,
   parseForPage,
+  WARNING_CODES,
 } from "../src/index.ts";
 
 const NONCE = "3e9f1f0e-7a57-4c9e-8a50-0d8d4b1c2f11";
@@ -18,22 +19,38 @@ const configure: ForFrame = {
   appearance: { theme: "dark", accent: "#0b6E4f", radius: 12, font: "system" },
   locale: "de-CH",
   hideAfter: 60,
-  copy: ["pan"],
+  copy: ["pan", "name"],
+  masked: ["cvv"],
   labels: { hide: "Weg damit" },
   renewable: true,
+};
+const part: ForFrame = {
+  type: "part",
+  part: "copy-pan",
+  group: NONCE,
+  appearance: {
+    theme: "auto",
+    font: "inter-2",
+    colors: { ink: "#000000", panel: "#ffffff" },
+    text: { color: "#123456", fontSize: 18, fontWeight: 500, letterSpacing: 0.1, lineHeight: 1.5, textAlign: "end" },
+  },
+  locale: "ar",
+  labels: {},
+  transparent: true,
 };
 
 const forFrame: ForFrame[] = [
   configure,
+  { ...configure, group: NONCE },
+  part,
   { type: "token", token: "cvt_test_0123456789abcdef" },
-  { type: "noToken", code: "token_failed" },
-  { type: "noToken", code: "token_refused" },
+  { type: "noToken" },
   { type: "reveal" },
   { type: "hide" },
   { type: "destroy" },
 ];
 const forPage: ForPage[] = [
-  { type: "ready", nonce: NONCE },
+  { type: "ready", nonce: NONCE, title: "Your card" },
   { type: "needToken" },
   { type: "revealed", fields: ["pan", "name"] },
   { type: "hidden" },
@@ -41,7 +58,9 @@ const forPage: ForPage[] = [
   { type: "expired" },
   ...ERROR_CODES.map((code): ForPage => ({ type: "error", code, message: "Try again.", retryable: false })),
   { type: "error", code: "internal", message: "Try again.", retryable: true, requestId: "req_7Q-2.x" },
-  { type: "height", px: 325 },
+  ...WARNING_CODES.map((code): ForPage => ({ type: "warning", code, message: "Copy it by hand." })),
+  { type: "size", height: 325 },
+  { type: "size", height: 24, baseline: 18.5 },
 ];
 
 /** What a hostile window may send, and what no parser may accept or choke on. */
@@ -53,20 +72,26 @@ const hostile: unknown[] = [
   new Proxy({}, { getOwnPropertyDescriptor: () => { throw new Error("gotcha"); } }),
   { type: "__proto__" }, { type: "constructor" }, { type: ["reveal"] }, { type: { toString: () => "reveal" } }, { type: "REVEAL" },
   { type: "token" }, { type: "token", token: "" }, { type: "token", token: "a b" }, { type: "token", token: "a\u0000" },
-  { type: "token", token: "x".repeat(257) }, { type: "token", token: ["cvt_test_x"] }, { type: "noToken", code: "internal" },
+  { type: "token", token: "x".repeat(257) }, { type: "token", token: ["cvt_test_x"] },
   ...[[], ["pin"], ["pan", "pan", "pan", "pan", "pan"], "pan", { 0: "pan", length: 1 }, [["pan"]]].map((fields) => ({ ...configure, fields })),
-  ...[null, { theme: "neon" }, { accent: "red" }, { accent: "#fff" }, { accent: "url(//evil.example)" }, { accent: "#0b6e4f;}" }, { radius: -1 }, { radius: 33 }, { radius: "12" }, { radius: NaN }, { font: "Evil" }].map((appearance) => ({ ...configure, appearance })),
+  ...[null, { theme: "neon" }, { accent: "red" }, { accent: "#fff" }, { accent: "url(//evil.example)" }, { accent: "#0b6e4f;}" }, { radius: -1 }, { radius: 33 }, { radius: "12" }, { radius: NaN }, { font: "Evil" }, { font: "a\"" }, { colors: { ink: "red" } }, { colors: null }, { text: { fontSize: 500 } }, { text: { color: "#fff;" } }, { text: { textAlign: "justify" } }, { text: { letterSpacing: 2 } }].map((appearance) => ({ ...configure, appearance })),
   ...["", "x", "en_US", "en-", "a".repeat(9), "<b>"].map((locale) => ({ ...configure, locale })),
   ...[0, 4, 301, Infinity, NaN, -60, "60"].map((hideAfter) => ({ ...configure, hideAfter })),
-  ...[["name"], ["expiry"], "pan", true].map((copy) => ({ ...configure, copy })),
+  ...[["pin"], "pan", true].flatMap((some) => [{ ...configure, copy: some }, { ...configure, masked: some }]),
+  ...["", "short", `${NONCE}<`, 1].flatMap((group) => [{ ...configure, group }, { ...part, group }]),
+  ...["copy", "pin", "", ["pan"], undefined].map((name) => ({ ...part, part: name })),
+  { ...part, transparent: "yes" },
   ...[{ hide: "" }, { hide: 1 }, { hide: "x".repeat(301) }, { hide: "a\nb" }, null].map((labels) => ({ ...configure, labels })),
   { ...configure, renewable: "yes" },
-  { type: "ready" }, { type: "ready", nonce: "short" }, { type: "ready", nonce: `${NONCE}<` },
+  { type: "ready" }, { type: "ready", nonce: NONCE }, { type: "ready", nonce: NONCE, title: "a\nb" },
+  { type: "ready", nonce: "short", title: "Card" }, { type: "ready", nonce: `${NONCE}<`, title: "Card" },
   { type: "revealed" }, { type: "revealed", fields: ["4111111111111111"] }, { type: "revealed", fields: 16 },
-  { type: "copied", field: "4111111111111111" }, { type: "copied", field: "name" },
-  { type: "error", code: "made_up", message: "m", retryable: true }, { type: "error", code: "internal", retryable: true },
+  { type: "copied", field: "4111111111111111" }, { type: "copied", field: "pin" },
+  { type: "warning", code: "internal", message: "m" }, { type: "warning", code: "copy_failed" },
+  { type: "error", code: "4111", message: "m", retryable: true }, { type: "error", code: "internal", retryable: true },
   { type: "error", code: "internal", message: "m" }, { type: "error", code: "internal", message: "m", retryable: true, requestId: "<script>" },
-  ...[0, -1, 2001, NaN, "300", null].map((px) => ({ type: "height", px })),
+  ...[0, -1, 2001, NaN, "300", null].map((height) => ({ type: "size", height })),
+  ...[-1, 2001, "3", null].map((baseline) => ({ type: "size", height: 20, baseline })),
   ...[{ cardveil: 2 }, { cardveil: "1" }, { cardveil: true }, {}].map((version) => ({ ...version, type: "hello" })),
   { cardveil: 1 }, { cardveil: 1, type: "connect" }, { cardveil: 1, type: "connect", nonce: "" }, { cardveil: 2, type: "connect", nonce: NONCE },
 ];

@@ -2,6 +2,16 @@
 
 export type CardveilField = "pan" | "expiry" | "cvv" | "name";
 
+/** What a page can place by itself: a field, or a button. `toggle` shows and hides; `countdown` says when. */
+export type CardveilPart =
+  | CardveilField
+  | "copy-pan"
+  | "copy-expiry"
+  | "copy-cvv"
+  | "copy-name"
+  | "toggle"
+  | "countdown";
+
 export interface CardveilOptions {
   /** The public id of your embed, `emb_...`. */
   embed: string;
@@ -13,20 +23,35 @@ export interface CardOptions {
   /**
    * A client token for the card, or a function that fetches one from your server. The function is called
    * when a token is needed, and again when the cardholder asks for the details after they were hidden; a
-   * string serves once.
+   * string serves for as long as the server answers its key again: 30 s after the first time.
    */
   token: string | (() => string | Promise<string>);
   /** What to show; all four by default. The CVV is fetched when the cardholder asks for it. */
   fields?: readonly CardveilField[];
   appearance?: CardAppearance;
-  /** A BCP 47 tag such as `de-CH`; the page's language by default. The frame speaks en and de. */
+  /**
+   * Fields that are not fetched before the cardholder asks for them, each with a switch of its own; the
+   * CVV by default. `true` for all of them.
+   */
+  masked?: boolean | readonly CardveilField[];
+  /** A BCP 47 tag such as `de-CH`; the page's language by default. The frame speaks ar, de, en, es, fr, ja, pt and zh. */
   locale?: string;
   /** Seconds until the details hide themselves: 5 to 300, by default 60. */
   hideAfter?: number;
   /** What gets a copy button, as far as your embed allows it; the number by default. */
-  copy?: boolean | readonly ("pan" | "cvv")[];
+  copy?: boolean | readonly CardveilField[];
   /** Words of your own, for languages the frame does not speak. */
   labels?: Readonly<Record<string, string>>;
+  /** What a screen reader calls the frame; "Your card", in the frame's language, by default. */
+  title?: string;
+}
+
+export interface PartOptions {
+  /** Over the card's own. */
+  appearance?: CardAppearance;
+  /** A button without looks that fills its element, to lie over a button that the page draws. */
+  transparent?: boolean;
+  title?: string;
 }
 
 export interface CardAppearance {
@@ -36,7 +61,23 @@ export interface CardAppearance {
   accent?: string;
   /** The radius of its corners in CSS pixels, 0 to 32. */
   radius?: number;
-  font?: "system";
+  /** `system`, or the name of a font that Cardveil's operator registered. */
+  font?: string;
+  /** What stands outside the face, each `#rrggbb`. */
+  colors?: { ink?: string; inkSoft?: string; line?: string; control?: string; panel?: string };
+  /** How a part's text is set. */
+  text?: {
+    color?: string;
+    /** CSS pixels, 8 to 48. */
+    fontSize?: number;
+    /** 100 to 900. */
+    fontWeight?: number;
+    /** In em, -0.05 to 0.5. */
+    letterSpacing?: number;
+    /** A multiple of the font's size, 1 to 3. */
+    lineHeight?: number;
+    textAlign?: "start" | "center" | "end";
+  };
 }
 
 export type CardErrorCode =
@@ -49,10 +90,11 @@ export type CardErrorCode =
   | "timeout"
   | "unsupported"
   | "header_mismatch"
-  | "copy_failed"
   | "internal"
   | "frame_timeout"
   | "frame_blocked"
+  | "csp_blocked"
+  | "embed_unknown"
   | "token_failed"
   | "bad_option";
 
@@ -64,6 +106,12 @@ export interface CardError extends Error {
   readonly requestId?: string;
 }
 
+/** Something went wrong that leaves the card as it is. */
+export interface CardWarning {
+  readonly code: "copy_failed" | "font_unavailable";
+  readonly message: string;
+}
+
 export interface CardEvents {
   /** The frame is there and configured. */
   ready: void;
@@ -72,16 +120,22 @@ export interface CardEvents {
   /** The details are gone from the screen and from memory. */
   hidden: void;
   /** The cardholder copied this field. */
-  copied: { field: "pan" | "cvv" };
+  copied: { field: CardveilField };
   /** `hideAfter` ran out; `hidden` follows. */
   expired: void;
+  warning: CardWarning;
   /** Something failed. The cardholder has been told by the frame; `message` is what they read. */
   error: CardError;
 }
 
 export interface Card {
-  /** Puts the frame into an element, or the first that matches, and reveals the card. Once per card. */
-  mount(target: string | Element): void;
+  /** Puts the whole card into an element, or the first that matches, and reveals it. Once per card. */
+  mount(target: string | Element): () => void;
+  /**
+   * Puts one part of the card into an element, in a frame of its own; the card is revealed with its first
+   * part. Any number of them share one token. Returns a function that takes the part away again.
+   */
+  mount(target: string | Element, part: CardveilPart, options?: PartOptions): () => void;
   /** Returns a function that takes the handler away again. */
   on<E extends keyof CardEvents>(event: E, handler: (detail: CardEvents[E]) => void): () => void;
   /** Shows the details again after they were hidden. */
@@ -95,14 +149,33 @@ export interface Card {
 export interface Veil {
   /** Throws a `CardError` with code `bad_option`, naming the option, if one is wrong. */
   card(options: CardOptions): Card;
+  /** Looks for what would keep a card from this page, and says what to change. Loads `doctor.js`. */
+  doctor(): Promise<DoctorReport>;
+}
+
+export interface DoctorReport {
+  /** Whether nothing stands in the way. */
+  ok: boolean;
+  checks: readonly DoctorCheck[];
+}
+
+export interface DoctorCheck {
+  /** What was looked at; published, never renamed. */
+  check: "secure_context" | "webcrypto" | "server" | "embed" | "origin" | "frame_policy" | "frame" | "clipboard" | "isolation";
+  ok: boolean;
+  /** What was found and, where it is wrong, the line to change. */
+  message: string;
 }
 
 /** Throws a `CardError` with code `bad_option`, naming the option, if one is wrong. */
 export type CardveilFactory = (options: CardveilOptions) => Veil;
 
 /**
- * `<cardveil-card embed token>`, with the optional attributes `client-url`, `fields`, `locale`, `hide-after`
- * and `theme`. It dispatches the events of a card; their `detail` is what a handler would get.
+ * `<cardveil-card embed token>`, with the optional attributes `client-url`, `fields`, `masked`, `locale`,
+ * `hide-after` and `theme`. It dispatches the events of a card; their `detail` is what a handler would get.
+ *
+ * Where there are elements `<cardveil-part name="pan">` (a `CardveilPart`) inside, those show the card's parts,
+ * and the element nothing itself. One with the attribute `transparent` is a button without looks.
  */
 export interface CardveilCardElement extends HTMLElement {
   /** Instead of the attribute, when it is a function. */

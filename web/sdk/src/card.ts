@@ -1,71 +1,48 @@
-import {
-  type Configuration,
-  connect,
-  type ForFrame,
-  type ForPage,
-  isHello,
-  isToken,
-  parseForPage,
-} from "@cardveil/protocol";
-import type { Card, CardError, CardEvents, CardOptions } from "./api.ts";
+import { type Configuration, type ForPage, isToken, type Part } from "@cardveil/protocol";
+import type { Card, CardError, CardErrorCode, CardEvents, CardOptions, PartOptions } from "./api.ts";
 import { badOption, CardveilError } from "./error.ts";
-import type { Place } from "./options.ts";
+import { Frame } from "./frame.ts";
+import { parsePart, type Place } from "./options.ts";
 
-const HELLO_TIMEOUT_MS = 10_000;
-/** A frame says hello before its load event; when it has not by now, what loaded was not our frame. */
-const HELLO_AFTER_LOAD_MS = 2_000;
 const TOKEN_TIMEOUT_MS = 30_000;
-const FIRST_HEIGHT_PX = 300;
+const TAKEN = "Cardveil: this card was used before; make another one";
 
+export const EVENTS = ["ready", "revealed", "hidden", "copied", "expired", "warning", "error"] as const satisfies (keyof CardEvents)[];
 type Handlers = { [E in keyof CardEvents]: Set<(detail: CardEvents[E]) => void> };
 
 /**
- * One frame in a page.
+ * One card in a page: whole in one frame, or in parts, each in a frame of its own around one that nobody sees.
  *
- * **Invariant**: the token function is called only when a living frame asks, so a card that is mounted
- * and destroyed at once, as React's StrictMode does, spends nothing.
+ * **Invariant**: the token function is called only when a living frame asks, and once at a time, so a
+ * card that is mounted and destroyed at once, as React's StrictMode does, spends nothing.
  * **Invariant**: once destroyed, it calls nobody.
  */
 export class FramedCard implements Card {
-  readonly #handlers: Handlers = {
-    ready: new Set(),
-    revealed: new Set(),
-    hidden: new Set(),
-    copied: new Set(),
-    expired: new Set(),
-    error: new Set(),
-  };
-  #phase: "new" | "mounted" | "destroyed" = "new";
-  #frame: HTMLIFrameElement | undefined;
-  #notice: HTMLElement | undefined;
-  #port: MessagePort | undefined;
-  #nonce = "";
-  #ready = false;
+  readonly #handlers = Object.fromEntries(EVENTS.map((event) => [event, new Set()])) as unknown as Handlers;
+  #phase: "new" | "whole" | "parts" | "destroyed" = "new";
+  /** The frame that holds the card. */
+  #frame: Frame | undefined;
+  readonly #parts = new Map<Frame, () => void>();
+  #group = "";
+  #lost: string | undefined;
   #wanted = true;
-  #token: CardOptions["token"] | undefined;
-  #stop = new AbortController();
-  #timers = new Set<ReturnType<typeof setTimeout>>();
+  #giving: Promise<string> | undefined;
 
   constructor(
     private readonly place: Place,
     private readonly configuration: Configuration,
-    token: CardOptions["token"],
-  ) {
-    this.#token = token;
-  }
+    private readonly options: Pick<CardOptions, "token" | "title" | "labels">,
+  ) {}
 
-  mount(target: string | Element): void {
-    if (this.#phase !== "new") throw badOption(`Cardveil: this card is already ${this.#phase}; make another one`);
+  mount(target: string | Element, part?: Part, options: PartOptions = {}): () => void {
     const element = typeof target === "string" ? document.querySelector(target) : target;
-    if (!(element instanceof Element)) throw badOption(`Cardveil: there is no element ${String(target)} to mount into`);
-    this.#phase = "mounted";
-    this.#frame = this.#makeFrame();
-    const { signal } = this.#stop;
-    window.addEventListener("message", (event) => this.#hear(event), { signal });
-    document.addEventListener("securitypolicyviolation", (event) => this.#onViolation(event), { signal });
-    this.#frame.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#unreachable("frame_blocked")), { signal });
-    this.#after(HELLO_TIMEOUT_MS, () => this.#unreachable("frame_timeout"));
-    element.append(this.#frame);
+    if (!(element instanceof Element)) throw badOption(`Cardveil: there is no element ${target}`);
+    if (part !== undefined) return this.#mountPart(element, part, options);
+    if (this.#phase !== "new") throw badOption(TAKEN);
+    this.#phase = "whole";
+    this.#frame = this.#makeHolder("card");
+    this.#frame.mount(element);
+    return () => this.destroy();
   }
 
   on<E extends keyof CardEvents>(event: E, handler: (detail: CardEvents[E]) => void): () => void {
@@ -76,147 +53,130 @@ export class FramedCard implements Card {
   }
 
   reveal(): void {
-    this.#wanted = true;
-    if (this.#ready) this.#send({ type: "reveal" });
+    this.#want(true);
   }
 
   hide(): void {
-    this.#wanted = false;
-    if (this.#ready) this.#send({ type: "hide" });
+    this.#want(false);
   }
 
   destroy(): void {
     if (this.#phase === "destroyed") return;
     this.#phase = "destroyed";
-    this.#stop.abort();
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#send({ type: "destroy" });
-    this.#port?.close();
-    // Someone else may have taken them out of the page already; `remove` does not mind.
     this.#frame?.remove();
-    this.#notice?.remove();
-    this.#token = undefined;
+    for (const frame of this.#parts.keys()) frame.remove();
+    this.#parts.clear();
     for (const handlers of Object.values(this.#handlers)) handlers.clear();
   }
 
-  #makeFrame(): HTMLIFrameElement {
-    const frame = document.createElement("iframe");
-    frame.src = this.place.frameUrl;
-    frame.title = "Card details";
-    frame.allow = "clipboard-write";
-    frame.referrerPolicy = "no-referrer";
-    frame.dataset["testid"] = "cardveil-frame";
-    const { theme } = this.configuration.appearance;
-    const style = {
-      display: "block",
-      width: "100%",
-      height: `${FIRST_HEIGHT_PX}px`,
-      border: "0",
-      background: "transparent",
-      // Where the schemes of page and frame differ, browsers paint the frame opaque.
-      "color-scheme": theme === "auto" ? "light dark" : theme,
-    };
-    for (const [name, value] of Object.entries(style)) frame.style.setProperty(name, value);
-    return frame;
+  #want(shown: boolean): void {
+    this.#wanted = shown;
+    if (this.#frame?.ready) this.#frame.send({ type: shown ? "reveal" : "hide" });
   }
 
-  #hear(event: MessageEvent): void {
-    const target = this.#frame?.contentWindow;
-    if (!target || event.source !== target || event.origin !== this.place.origin || !isHello(event.data)) return;
-    // A second hello means that the frame was loaded again: it knows nothing any more.
-    this.#port?.close();
-    this.#ready = false;
-    this.#clearTimers();
-    const { port1, port2 } = new MessageChannel();
-    this.#port = port1;
-    this.#nonce = crypto.randomUUID();
-    port1.onmessage = ({ data }) => {
-      const message = parseForPage(data);
-      if (message !== undefined) this.#obey(message);
+  #mountPart(element: Element, part: Part, options: PartOptions): () => void {
+    if (this.#phase === "whole" || this.#phase === "destroyed") throw badOption(TAKEN);
+    const { title, ...settings } = parsePart(part, options, this.configuration.appearance);
+    if (this.#phase === "new") {
+      this.#phase = "parts";
+      this.#group = crypto.randomUUID();
+      this.#frame = this.#makeHolder("holder");
+      this.#frame.mount(document.body);
+    }
+    const { locale, labels } = this.configuration;
+    const { theme } = settings.appearance;
+    // It finds its card only when that is there to be found.
+    const configure = () => {
+      if (this.#frame?.ready) frame.send({ type: "part", group: this.#group, locale, labels, ...settings });
     };
-    target.postMessage(connect(this.#nonce), this.place.origin, [port2]);
-    this.#send({ type: "configure", ...this.configuration });
+    const height = settings.transparent ? "100%" : "24px";
+    const frame: Frame = new Frame(
+      this.place,
+      { as: "part", theme, title, testid: `cardveil-frame-${part}`, height },
+      {
+        connected: configure,
+        ready: () => {},
+        heard: (message) => this.#obey(message),
+        lost: (why) => void this.#unreachable(why, frame),
+      },
+    );
+    this.#parts.set(frame, configure);
+    frame.mount(element);
+    if (this.#lost !== undefined) frame.notice(this.#lost);
+    return () => {
+      this.#parts.delete(frame);
+      frame.remove();
+    };
+  }
+
+  #makeHolder(as: "card" | "holder"): Frame {
+    const { configuration, options } = this;
+    const looks = { as, theme: configuration.appearance.theme, title: options.title, testid: "cardveil-frame", height: "300px" };
+    const frame: Frame = new Frame(this.place, looks, {
+      connected: () => frame.send({ type: "configure", ...configuration, ...(this.#group === "" ? {} : { group: this.#group }) }),
+      ready: () => {
+        this.#emit("ready", undefined);
+        frame.send({ type: this.#wanted ? "reveal" : "hide" });
+        for (const configure of this.#parts.values()) configure();
+      },
+      heard: (message) => this.#obey(message),
+      lost: (why) => void this.#unreachable(why, frame),
+    });
+    return frame;
   }
 
   #obey(message: ForPage): void {
     switch (message.type) {
-      case "ready":
-        if (this.#ready || message.nonce !== this.#nonce) return;
-        this.#ready = true;
-        this.#emit("ready", undefined);
-        this.#send({ type: this.#wanted ? "reveal" : "hide" });
-        break;
       case "needToken":
         void this.#giveToken();
         break;
-      case "revealed":
-        this.#emit("revealed", { fields: message.fields });
-        break;
-      case "copied":
-        this.#emit("copied", { field: message.field });
+      case "error":
+        this.#fail(new CardveilError(message.code, message.message, message.retryable, message.requestId));
         break;
       case "hidden":
       case "expired":
         this.#emit(message.type, undefined);
         break;
-      case "error":
-        this.#fail(new CardveilError(message.code, message.message, message.retryable, message.requestId));
+      case "ready":
+      case "size": // the frame's own
         break;
-      case "height":
-        this.#frame?.style.setProperty("height", `${message.px}px`);
+      default: {
+        const { type, ...detail } = message;
+        this.#emit(type, detail as CardEvents[typeof type]);
+      }
     }
   }
 
-  /** A string serves once: a second redemption by a new key would be refused, and reported as a theft. */
   async #giveToken(): Promise<void> {
-    const source = this.#token;
-    const port = this.#port;
-    const give = (message: ForFrame) => {
-      if (port === this.#port) this.#send(message);
-    };
-    if (typeof source !== "function") {
-      this.#token = undefined;
-      give(isToken(source) ? { type: "token", token: source } : { type: "noToken", code: "token_refused" });
-      return;
-    }
+    const frame = this.#frame;
     try {
-      const token = await Promise.race([source(), this.#tooLate()]);
-      if (!isToken(token)) throw new TypeError("the token function gave no token");
-      give({ type: "token", token });
+      this.#giving ??= this.#fetchToken();
+      const token = await this.#giving;
+      if (!isToken(token)) throw new TypeError("not a token");
+      frame?.send({ type: "token", token });
     } catch (cause) {
       // The frame tells the cardholder, and then us; the cause is for the developer alone.
-      if (this.#phase === "mounted") console.error("Cardveil: the token function failed:", cause);
-      give({ type: "noToken", code: "token_failed" });
+      if (this.#phase !== "destroyed") console.error(cause);
+      frame?.send({ type: "noToken" });
+    } finally {
+      this.#giving = undefined;
     }
   }
 
-  #tooLate(): Promise<never> {
-    return new Promise((_, reject) => {
-      this.#after(TOKEN_TIMEOUT_MS, () => reject(new Error(`no token within ${TOKEN_TIMEOUT_MS / 1000} s`)));
-    });
+  async #fetchToken(): Promise<string> {
+    const { token } = this.options;
+    if (typeof token !== "function") return token;
+    return Promise.race([token(), new Promise<never>((_, reject) => setTimeout(reject, TOKEN_TIMEOUT_MS, new Error("no token in time")))]);
   }
 
-  #onViolation(event: SecurityPolicyViolationEvent): void {
-    const ours = event.blockedURI.startsWith(this.place.origin) && /^(frame|child|default)-src/.test(event.effectiveDirective);
-    if (ours) this.#unreachable("frame_blocked");
-  }
-
-  /** The frame cannot speak for itself, so the page gets a line of text in its place. */
-  #unreachable(code: "frame_blocked" | "frame_timeout"): void {
-    if (this.#port !== undefined || this.#notice !== undefined || this.#frame === undefined) return;
-    this.#clearTimers();
-    this.#frame.style.setProperty("display", "none");
-    this.#notice = document.createElement("p");
-    this.#notice.setAttribute("role", "alert");
-    this.#notice.dataset["testid"] = "cardveil-error";
-    this.#notice.textContent = "Your card cannot be shown right now. Reload the page and try again.";
-    this.#frame.after(this.#notice);
-    const { origin } = this.place;
-    const why =
-      code === "frame_timeout"
-        ? `no answer from ${origin} within ${HELLO_TIMEOUT_MS / 1000} s`
-        : `the frame of ${origin} did not load: check that the embed exists and that ${location.origin} is one of its origins, that this page's Content-Security-Policy has "frame-src ${origin}", and that no content blocker is at work`;
-    this.#fail(new CardveilError(code, `Cardveil: ${why}`, true));
+  async #unreachable(reason: Promise<[CardErrorCode, string]>, frame: Frame): Promise<void> {
+    const text = this.options.labels?.["unreachable"] ?? "Your card cannot be shown right now. Reload the page and try again.";
+    if (frame === this.#frame && this.#phase === "parts") {
+      this.#lost = text;
+      for (const part of this.#parts.keys()) part.notice(text);
+    } else frame.notice(text);
+    const [code, why] = await reason;
+    if (this.#phase !== "destroyed") this.#fail(new CardveilError(code, `Cardveil: ${why}`, true));
   }
 
   #fail(error: CardError): void {
@@ -230,23 +190,8 @@ export class FramedCard implements Card {
         handler(detail);
       } catch (cause) {
         // The handler's own bug: the page's, and not a reason to stop.
-        queueMicrotask(() => {
-          throw cause;
-        });
+        reportError(cause);
       }
     }
-  }
-
-  #send(message: ForFrame): void {
-    this.#port?.postMessage(message);
-  }
-
-  #after(ms: number, run: () => void): void {
-    this.#timers.add(setTimeout(run, ms));
-  }
-
-  #clearTimers(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
   }
 }

@@ -6,6 +6,13 @@ import { parseOptions, parsePlace } from "./options.ts";
 export function cardveilFrom(scriptUrl: string | undefined): CardveilFactory {
   return (options) => {
     const place = parsePlace(options, scriptUrl);
-    return { card: (options) => new FramedCard(place, parseOptions(options), options.token) };
+    return {
+      card(options) {
+        const configuration = parseOptions(options);
+        const language = configuration.locale.split("-", 1)[0]?.toLowerCase();
+        return new FramedCard({ ...place, frameUrl: `${place.frameUrl}?lang=${language}` }, configuration, options);
+      },
+      doctor: async () => (await place.doctor()).examine(place),
+    };
   };
 }

@@ -1,6 +1,8 @@
-import type { Card, CardEvents, CardOptions, CardveilCardElement, CardveilFactory } from "./api.ts";
+import type { Card, CardOptions, CardveilCardElement, CardveilFactory, CardveilOptions, CardveilPart } from "./api.ts";
+import { EVENTS } from "./card.ts";
 
-const EVENTS = ["ready", "revealed", "hidden", "copied", "expired", "error"] as const satisfies (keyof CardEvents)[];
+
+const words = (value: string) => value.split(/[\s,]+/).filter((word) => word !== "");
 
 /** Defines `<cardveil-card>`, unless another copy of the SDK has, or there is no document at all. */
 export function defineElement(cardveil: CardveilFactory): void {
@@ -55,10 +57,13 @@ export function defineElement(cardveil: CardveilFactory): void {
         const embed = this.getAttribute("embed");
         if (embed === null || token === null) return;
         try {
-          const clientUrl = this.getAttribute("client-url");
-          this.#card = cardveil(clientUrl === null ? { embed } : { embed, clientUrl }).card(this.#options(token));
+          const clientUrl = this.getAttribute("client-url") ?? undefined;
+          this.#card = cardveil({ embed, clientUrl } as CardveilOptions).card(this.#options(token));
           for (const event of EVENTS) this.#card.on(event, (detail) => this.#dispatch(event, detail));
-          this.#card.mount(this);
+          const parts = this.querySelectorAll("cardveil-part");
+          if (parts.length === 0) this.#card.mount(this);
+          // What a page wrote into an attribute can be anything; `mount` checks it.
+          for (const part of parts) this.#card.mount(part, part.getAttribute("name") as CardveilPart, { transparent: part.hasAttribute("transparent") });
         } catch (error) {
           console.error(error);
           this.#dispatch("error", error);
@@ -70,15 +75,15 @@ export function defineElement(cardveil: CardveilFactory): void {
           const value = this.getAttribute(name);
           return value === null ? undefined : read(value);
         };
-        const options = {
+        // What a page wrote into an attribute can be anything; the options are checked like anyone's.
+        return {
           token,
-          fields: of("fields", (value) => value.trim().split(/[\s,]+/)),
+          fields: of("fields", words),
+          masked: of("masked", words),
           locale: of("locale", String),
           hideAfter: of("hide-after", Number),
           appearance: of("theme", (theme) => ({ theme })),
-        };
-        // What a page wrote into an attribute can be anything; the options are checked like anyone's.
-        return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as CardOptions;
+        } as CardOptions;
       }
 
       #dispatch(event: string, detail: unknown): void {

@@ -1,59 +1,85 @@
 import {
+  type Appearance,
   type Configuration,
-  COPYABLE,
   FIELDS,
   HIDE_AFTER_SECS,
   parseAppearance,
-  parseCopy,
   parseFields,
   parseHideAfter,
-  parseLabels,
   parseLocale,
+  parsePart as parsePartName,
+  parseSome,
+  parseTexts,
+  type Part,
+  PARTS,
 } from "@cardveil/protocol";
-import type { CardOptions, CardveilOptions } from "./api.ts";
+import type { CardOptions, CardveilOptions, PartOptions } from "./api.ts";
 import { badOption } from "./error.ts";
 
 export interface Place {
   origin: string;
+  embed: string;
   frameUrl: string;
+  /** Loaded when something is wrong, so that no page carries it. */
+  doctor(): Promise<typeof import("./doctor.ts")>;
 }
 
 /** Where the frame lives. `scriptUrl` is where the SDK came from, and means something only if that was Cardveil. */
 export function parsePlace(options: CardveilOptions, scriptUrl: string | undefined): Place {
-  const embed = check("embed", "an embed id such as emb_...", () => matching(options?.embed, /^emb_\w{1,64}$/));
-  const served = scriptUrl !== undefined && new URL(scriptUrl).pathname.startsWith("/sdk/v1/");
+  const embed = check("embed", "such as emb_...", () => matching(options?.embed, /^emb_\w{1,64}$/));
+  const served = scriptUrl !== undefined && /^\/sdk\/[\w.]+\//.test(new URL(scriptUrl).pathname);
   const client = options.clientUrl ?? (served ? scriptUrl : undefined);
-  const origin = check("clientUrl", "Cardveil's client origin such as https://cards.example.com", () => {
+  const origin = check("clientUrl", "such as https://cards.example.com", () => {
     const url = new URL(matching(client, /^https?:/));
     if (options.clientUrl !== undefined && url.pathname !== "/") throw new TypeError();
     return url.origin;
   });
-  return { origin, frameUrl: `${origin}/embed/${embed}` };
+  return {
+    origin,
+    embed,
+    frameUrl: `${origin}/embed/${embed}`,
+    doctor: () => import(/* @vite-ignore */ /* webpackIgnore: true */ `${origin}/sdk/v1/doctor.js`),
+  };
 }
 
 /** Checks every option now, where the mistake is, and not later in a frame. */
 export function parseOptions(options: CardOptions): Configuration {
   const { token, copy } = options;
-  check("token", "a string, or a function that fetches one", () => {
+  check("token", "a string or a function", () => {
     if (typeof token !== "function") matching(token, /./);
   });
   return {
     renewable: typeof token === "function",
     fields: check("fields", `some of ${FIELDS.join(", ")}`, () => parseFields(options.fields ?? FIELDS)),
-    appearance: check("appearance", "{theme, accent: #rrggbb, radius: 0 to 32}", () =>
-      parseAppearance(options.appearance ?? {}),
-    ),
-    locale: check("locale", "a language tag such as en or de-CH", () =>
+    appearance: checkAppearance(options.appearance),
+    locale: check("locale", "such as en or de-CH", () =>
       parseLocale(options.locale ?? (document.documentElement.lang || "en")),
     ),
     hideAfter: check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () =>
       parseHideAfter(options.hideAfter ?? HIDE_AFTER_SECS.default),
     ),
-    copy: check("copy", `a boolean, or some of ${COPYABLE.join(", ")}`, () =>
-      parseCopy(copy === true ? COPYABLE : copy === false ? [] : (copy ?? ["pan"])),
-    ),
-    labels: check("labels", "short texts under the frame's own names", () => parseLabels(options.labels ?? {})),
+    copy: some("copy", copy ?? ["pan"]),
+    masked: some("masked", options.masked ?? ["cvv"]),
+    labels: check("labels", "short texts", () => parseTexts(options.labels ?? {})),
   };
+}
+
+/** What a part is, and how it looks: like its card, but for what it says itself. */
+export function parsePart(part: Part, { appearance, transparent = false, title }: PartOptions, card: Appearance) {
+  return {
+    part: check("part", `one of ${PARTS.join(", ")}`, () => parsePartName(part)),
+    appearance: { ...card, ...(appearance === undefined ? {} : checkAppearance({ theme: card.theme, ...appearance })) },
+    transparent: transparent === true,
+    title,
+  };
+}
+
+function some(option: string, value: boolean | readonly string[]) {
+  return check(option, `a boolean, or some of ${FIELDS.join(", ")}`, () => parseSome(typeof value === "boolean" ? FIELDS.filter(() => value) : value));
+}
+
+function checkAppearance(value: unknown): Appearance {
+  return check("appearance", "of theme, accent, radius, font, colors and text", () => parseAppearance(value ?? {}));
 }
 
 function check<T>(option: string, expected: string, parse: () => T): T {

@@ -42,7 +42,7 @@ class Frame {
   }
 
   ready(): void {
-    this.say({ type: "ready", nonce: this.#nonce });
+    this.say({ type: "ready", nonce: this.#nonce, title: "Your card" });
   }
 
   get types(): string[] {
@@ -64,7 +64,8 @@ afterEach(() => {
 });
 
 function make(token: CardOptions["token"] = TOKEN, options: Omit<CardOptions, "token"> = {}): FramedCard {
-  const card = new FramedCard({ origin: ORIGIN, frameUrl: `${ORIGIN}/embed/emb_1` }, parseOptions({ token, ...options }), token);
+  const place = { origin: ORIGIN, embed: "emb_1", frameUrl: `${ORIGIN}/embed/emb_1?lang=en`, doctor: () => import("../src/doctor.ts") };
+  const card = new FramedCard(place, parseOptions({ token, ...options }), { token, ...options });
   cards.push(card);
   return card;
 }
@@ -90,7 +91,7 @@ function record(card: FramedCard): [string, unknown][] {
 describe("mount", () => {
   it("makes the frame", () => {
     const { element } = mount(make(TOKEN, { appearance: { theme: "dark" } }));
-    expect(element.getAttribute("src")).toBe(`${ORIGIN}/embed/emb_1`);
+    expect(element.getAttribute("src")).toBe(`${ORIGIN}/embed/emb_1?lang=en&as=card`);
     expect(element.title).toBe("Card details");
     expect(element.getAttribute("allow")).toBe("clipboard-write");
     expect(element.dataset["testid"]).toBe("cardveil-frame");
@@ -151,7 +152,7 @@ describe("handshake", () => {
     frame.say({ type: "expired" });
     frame.say({ type: "hidden" });
     frame.say({ type: "error", code: "internal", message: "m", retryable: true, requestId: "req_1" });
-    frame.say({ type: "height", px: 325 });
+    frame.say({ type: "size", height: 325 });
     frame.say({ type: "revealed", fields: ["4111111111111111"] });
     await delivered();
     expect(seen).toEqual([
@@ -206,9 +207,24 @@ describe("token", () => {
     return { frame, card };
   }
 
-  it("as a string serves once", async () => {
+  it("as a string serves again, for the frame is the same holder", async () => {
     const { frame } = await asked(TOKEN, 2);
-    expect(frame.heard.slice(-2)).toEqual([{ type: "token", token: TOKEN }, { type: "noToken", code: "token_refused" }]);
+    expect(frame.heard.slice(-2)).toEqual([{ type: "token", token: TOKEN }, { type: "token", token: TOKEN }]);
+  });
+
+  it("that is none is not sent", async () => {
+    const { frame } = await asked("not a token", 1);
+    expect(frame.heard.at(-1)).toEqual({ type: "noToken" });
+  });
+
+  it("of a function that still runs is not asked for a second time", async () => {
+    let give = (_token: string) => {};
+    const token = vi.fn(() => new Promise<string>((resolve) => { give = resolve; }));
+    const { frame } = await asked(token, 2);
+    give(TOKEN);
+    await delivered();
+    expect(token).toHaveBeenCalledTimes(1);
+    expect(frame.heard.at(-1)).toEqual({ type: "token", token: TOKEN });
   });
 
   it("as a function is asked for each time", async () => {
@@ -226,7 +242,7 @@ describe("token", () => {
   ])("of a function that %s becomes token_failed", async (_, token) => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     const { frame } = await asked(token as () => string);
-    expect(frame.heard.at(-1)).toEqual({ type: "noToken", code: "token_failed" });
+    expect(frame.heard.at(-1)).toEqual({ type: "noToken" });
     expect(log).toHaveBeenCalledOnce();
   });
 
@@ -242,7 +258,7 @@ describe("token", () => {
     for (let i = 0; i < 20; i += 1) await turn();
     await vi.advanceTimersByTimeAsync(30_000);
     for (let i = 0; i < 20; i += 1) await turn();
-    expect(frame.heard.at(-1)).toEqual({ type: "noToken", code: "token_failed" });
+    expect(frame.heard.at(-1)).toEqual({ type: "noToken" });
   });
 
   it("that arrives after destroy goes nowhere", async () => {
@@ -324,15 +340,32 @@ describe("destroy", () => {
 });
 
 describe("a frame that does not come", () => {
-  beforeEach(() => void vi.useFakeTimers());
+  const server = vi.fn<typeof fetch>();
 
-  it("times out after 10 s", () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    vi.stubGlobal("fetch", server);
+    server.mockReset().mockRejectedValue(new TypeError("Failed to fetch"));
+  });
+  afterEach(() => void vi.unstubAllGlobals());
+
+  const blocked = async () => {
+    const card = make();
+    const seen = record(card);
+    const { element } = mount(card);
+    element.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(60_000);
+    return seen;
+  };
+
+  it("times out after 10 s", async () => {
     const card = make();
     const seen = record(card);
     mount(card);
-    vi.advanceTimersByTime(9_999);
+    await vi.advanceTimersByTimeAsync(9_999);
     expect(seen).toEqual([]);
-    vi.advanceTimersByTime(1);
+    await vi.advanceTimersByTimeAsync(1);
+    await vi.dynamicImportSettled();
     expect(seen).toEqual([["error", expect.objectContaining({ code: "frame_timeout", retryable: true })]]);
     expect(document.querySelector("[data-testid=cardveil-error]")?.textContent).toContain("Reload the page");
     expect(document.querySelector("iframe")?.style.display).toBe("none");
@@ -340,18 +373,28 @@ describe("a frame that does not come", () => {
     expect(document.querySelector("#card")?.children).toHaveLength(0);
   });
 
-  it("is blocked when something else loaded", () => {
-    const card = make();
-    const seen = record(card);
-    const { element } = mount(card);
-    vi.advanceTimersByTime(3_000);
-    element.dispatchEvent(new Event("load"));
-    vi.advanceTimersByTime(2_000);
-    vi.advanceTimersByTime(60_000);
-    expect(seen).toEqual([["error", expect.objectContaining({ code: "frame_blocked", message: expect.stringContaining(`frame-src ${ORIGIN}`) })]]);
+  it("is told to the cardholder before it is known why", async () => {
+    server.mockReturnValue(new Promise(() => {}));
+    expect(await blocked()).toEqual([]);
+    expect(document.querySelector("[data-testid=cardveil-error]")?.textContent).toContain("Reload the page");
   });
 
-  it("is blocked when the page's policy says so", () => {
+  it("is blocked when something else loaded", async () => {
+    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "frame_blocked", message: expect.stringContaining(ORIGIN) })]]);
+  });
+
+  it("has the wrong origin when the server says so", async () => {
+    server.mockResolvedValue(Response.json({ embed: "emb_1", origin_registered: false }));
+    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "origin_refused", message: expect.stringContaining(location.origin) })]]);
+    expect(server).toHaveBeenCalledWith(`${ORIGIN}/client/v1/embeds/emb_1`, expect.objectContaining({ credentials: "omit" }));
+  });
+
+  it("has an unknown embed when the server says so", async () => {
+    server.mockResolvedValue(new Response(null, { status: 404 }));
+    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "embed_unknown" })]]);
+  });
+
+  it("is blocked by the page's own policy, with the line to add", async () => {
     const card = make();
     const seen = record(card);
     mount(card);
@@ -359,25 +402,25 @@ describe("a frame that does not come", () => {
       document.dispatchEvent(Object.assign(new Event("securitypolicyviolation"), { blockedURI, effectiveDirective }));
     violation("https://ads.example", "frame-src");
     violation(ORIGIN, "img-src");
-    expect(seen).toEqual([]);
     violation(ORIGIN, "frame-src");
-    expect(seen).toEqual([["error", expect.objectContaining({ code: "frame_blocked" })]]);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(seen).toEqual([["error", expect.objectContaining({ code: "csp_blocked", message: expect.stringContaining(`"frame-src ${ORIGIN}"`) })]]);
   });
 
-  it("is no longer waited for once it said hello", () => {
+  it("is no longer waited for once it said hello", async () => {
     const card = make();
     const seen = record(card);
     const frame = mount(card);
     frame.hello();
     frame.element.dispatchEvent(new Event("load"));
-    vi.advanceTimersByTime(60_000);
+    await vi.advanceTimersByTimeAsync(60_000);
     expect(seen).toEqual([]);
   });
 
-  it("is told to the console when nobody listens", () => {
+  it("is told to the console when nobody listens", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     mount(make());
-    vi.advanceTimersByTime(10_000);
+    await vi.advanceTimersByTimeAsync(10_000);
     expect(log).toHaveBeenCalledWith(expect.objectContaining({ code: "frame_timeout" }));
   });
 });

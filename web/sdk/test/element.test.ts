@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { CardEvents, CardOptions, CardveilCardElement, CardveilOptions } from "../src/api.ts";
+import type { CardEvents, CardOptions, CardveilCardElement, CardveilOptions, CardveilPart } from "../src/api.ts";
 import { defineElement } from "../src/element.ts";
 
 interface Made {
@@ -7,6 +7,7 @@ interface Made {
   options: CardOptions;
   handlers: Map<string, (detail: unknown) => void>;
   mounted: Element | undefined;
+  parts: CardveilPart[];
   destroyed: boolean;
 }
 const made: Made[] = [];
@@ -14,10 +15,14 @@ const made: Made[] = [];
 defineElement((place) => ({
   card: (options) => {
     if (options.fields?.includes("pin" as "pan")) throw Object.assign(new Error("no"), { code: "bad_option" });
-    const card: Made = { place, options, handlers: new Map(), mounted: undefined, destroyed: false };
+    const card: Made = { place, options, handlers: new Map(), mounted: undefined, parts: [], destroyed: false };
     made.push(card);
     return {
-      mount: (target) => void (card.mounted = target as Element),
+      mount: (target, part?: CardveilPart) => {
+        card.mounted = target as Element;
+        if (part !== undefined) card.parts.push(part);
+        return () => {};
+      },
       on: <E extends keyof CardEvents>(event: E, handler: (detail: CardEvents[E]) => void) => {
         card.handlers.set(event, handler as (detail: unknown) => void);
         return () => {};
@@ -27,6 +32,7 @@ defineElement((place) => ({
       destroy: () => void (card.destroyed = true),
     };
   },
+  doctor: () => Promise.reject(new Error("not asked")),
 }));
 
 beforeEach(() => {
@@ -108,7 +114,7 @@ it("dispatches the events of its card", () => {
   element.addEventListener("revealed", (event) => heard((event as CustomEvent).detail));
   made[0]?.handlers.get("revealed")?.({ fields: ["pan"] });
   expect(heard).toHaveBeenCalledWith({ fields: ["pan"] });
-  expect([...(made[0]?.handlers.keys() ?? [])]).toEqual(["ready", "revealed", "hidden", "copied", "expired", "error"]);
+  expect([...(made[0]?.handlers.keys() ?? [])]).toEqual(["ready", "revealed", "hidden", "copied", "expired", "warning", "error"]);
 });
 
 it("dispatches an error for an option that is wrong", () => {

@@ -11,7 +11,7 @@ describe("where the frame lives", () => {
     [{ embed, clientUrl: "http://127.0.0.1:7420" }, undefined, "http://127.0.0.1:7420/embed/emb_1"],
     [{ embed, clientUrl: "https://cards.example.com/" }, "https://shop.example/app.js", "https://cards.example.com/embed/emb_1"],
   ])("%j from %s", (options, script, frameUrl) => {
-    expect(parsePlace(options, script)).toEqual({ origin: new URL(frameUrl).origin, frameUrl });
+    expect(parsePlace(options, script)).toEqual({ origin: new URL(frameUrl).origin, embed, frameUrl, doctor: expect.any(Function) });
   });
 
   it.each<[string, unknown, string | undefined]>([
@@ -42,15 +42,16 @@ describe("what a card is to be", () => {
       locale: "de-AT",
       hideAfter: 60,
       copy: ["pan"],
+      masked: ["cvv"],
       labels: {},
     });
     document.documentElement.lang = "";
     expect(parseOptions({ token: async () => "t" })).toMatchObject({ renewable: true, locale: "en" });
   });
 
-  it("takes copy as a yes or no", () => {
-    expect(parseOptions({ token: "t", copy: true }).copy).toEqual(["pan", "cvv"]);
-    expect(parseOptions({ token: "t", copy: false }).copy).toEqual([]);
+  it.each(["copy", "masked"] as const)("takes %s as a yes or no", (option) => {
+    expect(parseOptions({ token: "t", [option]: true })[option]).toEqual(["pan", "expiry", "cvv", "name"]);
+    expect(parseOptions({ token: "t", [option]: false })[option]).toEqual([]);
   });
 
   it.each<[string, unknown]>([
@@ -66,7 +67,9 @@ describe("what a card is to be", () => {
     ["hideAfter", 4],
     ["hideAfter", 301],
     ["hideAfter", "60"],
-    ["copy", ["name"]],
+    ["copy", ["pin"]],
+    ["masked", "pan"],
+    ["appearance", { text: { fontSize: 500 } }],
     ["labels", { hide: "" }],
   ])("refuses a wrong %s: %j", (option, value) => {
     const options = { token: "t", [option]: value } as CardOptions;

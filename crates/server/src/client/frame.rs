@@ -3,8 +3,11 @@
 //! Who may frame it is decided before any token is known: the address names the embed, the embed
 //! names its origins, and `frame-ancestors` holds the browser to them (reference: security, 3).
 
+use std::collections::BTreeMap;
+
+use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,6 +16,8 @@ use cardveil_core::merchant::Embed;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::font::{Font, Told};
 use super::manifest::AssetKind;
@@ -20,10 +25,8 @@ use crate::Shared;
 use crate::extract::{self, Header};
 use crate::problem::{Code, Problem};
 
-const SCRIPT: &str = include_str!("../../../../web/dist/frame.js");
-const STYLE: &str = include_str!("../../../../web/dist/frame.css");
-
-/// A part of the document that a browser runs or applies.
+/// A part of a document that a browser runs or applies.
+#[derive(Clone, Copy)]
 pub(crate) struct Inline {
     pub(crate) name: &'static str,
     pub(crate) kind: AssetKind,
@@ -32,22 +35,58 @@ pub(crate) struct Inline {
     pub(crate) purpose: &'static str,
 }
 
-/// All of them: the policy allows no other.
-pub(crate) const INLINE: [Inline; 2] = [
-    Inline {
-        name: "frame.js",
-        kind: AssetKind::InlineScript,
-        text: SCRIPT,
-        purpose: "Makes the key that a card's fields are sealed to, redeems the token, opens the \
-                  fields and shows them. It is the only script that ever holds card data.",
+/// One of the documents that a page puts into its frames. They differ in their script alone; the
+/// policy of each allows no other.
+#[derive(Clone, Copy)]
+pub(crate) struct Document {
+    /// What a page asks for it by, in `as`.
+    pub(crate) name: &'static str,
+    pub(crate) script: Inline,
+}
+
+/// All of them; the first one where a page asks for none.
+pub(crate) const DOCUMENTS: [Document; 3] = [
+    Document {
+        name: "card",
+        script: Inline {
+            name: "frame.js",
+            kind: AssetKind::InlineScript,
+            text: include_str!("../../../../web/dist/frame.js"),
+            purpose: "Makes the key that a card's fields are sealed to, redeems the token, opens \
+                      the fields and shows them.",
+        },
     },
-    Inline {
-        name: "frame.css",
-        kind: AssetKind::InlineStyle,
-        text: STYLE,
-        purpose: "How the frame looks.",
+    Document {
+        name: "holder",
+        script: Inline {
+            name: "holder.js",
+            kind: AssetKind::InlineScript,
+            text: include_str!("../../../../web/dist/holder.js"),
+            purpose: "As frame.js, for a card that the page shows in parts: it hands each field to \
+                      the frame of its part.",
+        },
+    },
+    Document {
+        name: "part",
+        script: Inline {
+            name: "part.js",
+            kind: AssetKind::InlineScript,
+            text: include_str!("../../../../web/dist/part.js"),
+            purpose: "Shows one part of a card, a field or a button; it redeems nothing.",
+        },
     },
 ];
+
+pub(crate) const STYLE: Inline = Inline {
+    name: "frame.css",
+    kind: AssetKind::InlineStyle,
+    text: include_str!("../../../../web/dist/frame.css"),
+    purpose: "How the frames look.",
+};
+/// What the frames say, by language.
+const WORDS: &str = include_str!("../../../../web/dist/words.json");
+/// Spoken where a page asks for a language that the frames do not have.
+const FALLBACK: &str = "en";
 
 /// Nothing but a click in the frame may write to the clipboard; nothing else is allowed at all.
 const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=(), camera=(), \
@@ -77,8 +116,9 @@ pub(crate) fn integrity(text: &str) -> String {
 
 /// What is the same in every frame, worked out once.
 pub(crate) struct Assets {
-    /// The policy, but for who may frame it.
-    pub(crate) policy: String,
+    /// Each document with its policy, but for who may frame it.
+    pub(crate) documents: [(Document, String); 3],
+    words: BTreeMap<String, Value>,
 }
 
 impl Assets {
@@ -88,23 +128,43 @@ impl Assets {
         } else {
             "font-src 'self'; "
         };
-        let policy = format!(
-            "default-src 'none'; script-src '{}'; style-src '{}'; {fonts}connect-src 'self'; \
-             img-src 'none'; base-uri 'none'; form-action 'none'; object-src 'none'; \
-             require-trusted-types-for 'script'; trusted-types 'none'",
-            integrity(SCRIPT),
-            integrity(STYLE)
-        );
-        Self { policy }
+        let documents = DOCUMENTS.map(|document| {
+            let policy = format!(
+                "default-src 'none'; script-src '{}'; style-src '{}'; {fonts}connect-src 'self'; \
+                 img-src 'none'; base-uri 'none'; form-action 'none'; object-src 'none'; \
+                 require-trusted-types-for 'script'; trusted-types 'none'",
+                integrity(document.script.text),
+                integrity(STYLE.text)
+            );
+            (document, policy)
+        });
+        // Generated and committed; a test reads it.
+        let words = serde_json::from_str(WORDS).unwrap_or_default();
+        Self { documents, words }
     }
 
-    fn policy(&self, embed: &Embed) -> String {
+    /// The words of a language such as `de`, or of our own.
+    fn words(&self, language: Option<&str>) -> &Value {
+        language
+            .and_then(|language| self.words.get(language))
+            .or_else(|| self.words.get(FALLBACK))
+            .unwrap_or(&Value::Null)
+    }
+
+    /// The document of a name, or the first; and its policy.
+    fn document(&self, name: Option<&str>) -> &(Document, String) {
+        let [first, ..] = &self.documents;
+        let named = |(document, _): &&(Document, String)| Some(document.name) == name;
+        self.documents.iter().find(named).unwrap_or(first)
+    }
+
+    fn policy(policy: &str, embed: &Embed) -> String {
         let ancestors = if embed.origins.is_empty() {
             "'none'".to_owned()
         } else {
             embed.origins.join(" ")
         };
-        format!("frame-ancestors {ancestors}; {}", self.policy)
+        format!("frame-ancestors {ancestors}; {policy}")
     }
 }
 
@@ -113,14 +173,9 @@ impl Assets {
 struct Config<'a> {
     embed: &'a EmbedId,
     origins: &'a [String],
-    copy: Copy,
+    copy_cvv: bool,
     fonts: Vec<Told<'a>>,
-}
-
-#[derive(Serialize)]
-struct Copy {
-    pan: bool,
-    cvv: bool,
+    words: &'a Value,
 }
 
 /// The frame
@@ -129,7 +184,11 @@ struct Copy {
 /// its script has redeemed a token.
 #[utoipa::path(
     get, path = "/embed/{embed}", tag = "Client", operation_id = "frame",
-    params(("embed" = String, Path, description = "The embed's public id.", example = "emb_4v1Zq")),
+    params(
+        ("embed" = String, Path, description = "The embed's public id.", example = "emb_4v1Zq"),
+        ("as" = Option<String>, Query, description = "`card` shows a whole card; `holder` holds one for the frames of its parts; `part` shows one part.", example = "card"),
+        ("lang" = Option<String>, Query, description = "The language of its words: `ar`, `de`, `en`, `es`, `fr`, `ja`, `pt` or `zh`; `en` for any other.", example = "de"),
+    ),
     responses(
         (status = 200, description = "The frame.", content_type = "text/html"),
         (status = 403, description = "It was asked for as something else than a frame.", content_type = "text/html"),
@@ -140,6 +199,7 @@ struct Copy {
 pub(super) async fn frame(
     State(app): Shared,
     embed: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     match extract::header(&headers, "sec-fetch-dest") {
@@ -164,17 +224,78 @@ pub(super) async fn frame(
             "Check the embed id that the page gives to Cardveil.",
         ));
     };
-    let policy = HeaderValue::from_str(&app.frame.policy(&embed)).ok();
+    let query = extract::Query::parse(query.as_deref());
+    // Neither is worth a refusal, which nobody would see in a frame.
+    let words = app.frame.words(query.one("lang").unwrap_or_default());
+    let (document, policy) = app.frame.document(query.one("as").unwrap_or_default());
+    let policy = HeaderValue::from_str(&Assets::policy(policy, &embed)).ok();
     let Some(policy) = policy.filter(|_| embed.origins.iter().all(|origin| is_plain(origin)))
     else {
         tracing::error!(embed.id = %embed.id, "an origin of this embed cannot be put into a policy");
         return Err(Problem::new(Code::Unavailable));
     };
-    let mut response = (StatusCode::OK, document(&embed, &app.settings.fonts)).into_response();
+    let page = page(document.script.text, &embed, &app.settings.fonts, words);
+    let mut response = (StatusCode::OK, page).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     for (name, value) in HEADERS {
         headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    Ok(response)
+}
+
+/// What a page may know of an embed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EmbedAnswer {
+    /// The embed.
+    #[schema(example = "emb_4v1Zq")]
+    embed: String,
+    /// Whether the page that asks (its `Origin`) is one of those that may frame it.
+    origin_registered: bool,
+}
+
+/// Whether a page may show cards
+///
+/// For `veil.doctor()`: why a frame does not come. It tells no more than the frame's own policy does.
+#[utoipa::path(
+    get, path = "/client/v1/embeds/{embed}", tag = "Client", operation_id = "embed",
+    params(("embed" = String, Path, description = "The embed's public id.", example = "emb_4v1Zq")),
+    responses(
+        (status = 200, description = "It is known.", body = EmbedAnswer),
+        (status = 404, description = "`not_found`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn embed(
+    State(app): Shared,
+    embed: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = extract::path(embed).and_then(|text| EmbedId::parse(&text).ok());
+    let found = match id {
+        Some(id) => app.service.store().embed(&id).await?,
+        None => None,
+    };
+    let mut response = match found.filter(|embed| embed.enabled) {
+        Some(embed) => Json(EmbedAnswer {
+            origin_registered: matches!(
+                extract::header(&headers, header::ORIGIN.as_str()),
+                Header::Value(origin) if embed.origins.iter().any(|known| known == origin)
+            ),
+            embed: embed.id.to_string(),
+        })
+        .into_response(),
+        None => Problem::new(Code::NotFound).into_response(),
+    };
+    // Any page may ask; the answer holds nothing of anyone.
+    for (name, value) in [
+        ("access-control-allow-origin", "*"),
+        ("cross-origin-resource-policy", "cross-origin"),
+    ] {
+        response.headers_mut().insert(
             HeaderName::from_static(name),
             HeaderValue::from_static(value),
         );
@@ -191,32 +312,40 @@ fn is_plain(origin: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b":/.-[]".contains(&byte))
 }
 
-fn document(embed: &Embed, fonts: &[Font]) -> String {
+fn page(script: &str, embed: &Embed, fonts: &[Font], words: &Value) -> String {
     let config = Config {
         embed: &embed.id,
         origins: &embed.origins,
-        copy: Copy {
-            pan: true,
-            cvv: embed.copy_cvv,
-        },
+        copy_cvv: embed.copy_cvv,
         fonts: fonts.iter().map(Font::told).collect(),
+        words,
     };
     // In a script element only `<` can end the text.
     let config = serde_json::to_string(&config)
         .unwrap_or_default()
         .replace('<', "\\u003c");
+    // What our own build wrote, which a test holds to plain words.
+    let text = |at: &str| {
+        words
+            .pointer(at)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     [
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"",
+        text("/lang"),
+        "\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"format-detection\" content=\"telephone=no\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Card details</title>\n<style>",
-        STYLE,
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>",
+        text("/labels/card"),
+        "</title>\n<style>",
+        STYLE.text,
         "</style>\n</head>\n<body>\n<main id=\"cardveil-root\"></main>\n\
          <script type=\"application/json\" id=\"cardveil-config\">",
         &config,
         "</script>\n<script>",
-        SCRIPT,
+        script,
         "</script>\n</body>\n</html>\n",
     ]
     .concat()
@@ -245,28 +374,44 @@ mod tests {
 
     #[test]
     fn the_bundles_cannot_end_their_elements() {
-        assert!(!SCRIPT.to_ascii_lowercase().contains("</script"));
-        assert!(!SCRIPT.contains("<!--"));
-        assert!(!STYLE.to_ascii_lowercase().contains("</style"));
+        for Document { script, .. } in DOCUMENTS {
+            assert!(!script.text.to_ascii_lowercase().contains("</script"));
+            assert!(!script.text.contains("<!--"));
+        }
+        assert!(!STYLE.text.to_ascii_lowercase().contains("</style"));
+    }
+
+    #[test]
+    fn every_language_is_there_and_any_other_is_english() {
+        let assets = Assets::new(&[]);
+        for language in ["ar", "de", "en", "es", "fr", "ja", "pt", "zh"] {
+            let words = assets.words(Some(language));
+            assert_eq!(words["lang"], language);
+            let title = words["labels"]["card"].as_str().unwrap();
+            assert!(!title.is_empty() && !title.contains(['<', '&']));
+        }
+        for language in [None, Some("tlh"), Some("")] {
+            assert_eq!(assets.words(language)["lang"], "en");
+        }
     }
 
     #[test]
     fn an_embed_without_origins_can_be_framed_by_nobody() {
         let mut embed = sample::embed(1);
-        let assets = Assets::new(&[]);
-        assert!(
-            assets
-                .policy(&embed)
-                .contains("frame-ancestors https://shop.example;")
-        );
+        let policy = |embed: &Embed| Assets::policy("", embed);
+        assert!(policy(&embed).contains("frame-ancestors https://shop.example;"));
         embed.origins.clear();
-        assert!(assets.policy(&embed).contains("frame-ancestors 'none';"));
+        assert!(policy(&embed).contains("frame-ancestors 'none';"));
     }
 
     #[test]
     fn the_config_cannot_end_its_element() {
         let mut embed = sample::embed(1);
         embed.origins = vec!["</script><script>alert(1)".to_owned()];
-        assert_eq!(document(&embed, &[]).matches("</script>").count(), 2);
+        let words = serde_json::json!({"labels": {"hide": "</script>"}});
+        assert_eq!(
+            page("", &embed, &[], &words).matches("</script>").count(),
+            2
+        );
     }
 }

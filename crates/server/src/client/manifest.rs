@@ -46,8 +46,8 @@ pub struct Manifest {
     pub client_origin: String,
     /// Each script and style.
     pub scripts: Vec<Asset>,
-    /// What the frame is served with.
-    pub frame: Frame,
+    /// What each of the frame's documents is served with.
+    pub frames: Vec<Frame>,
 }
 
 /// A script or style.
@@ -96,7 +96,7 @@ pub enum AssetKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Frame {
     /// Where it is; `{embed}` stands for the embed's id.
-    #[schema(example = "/embed/{embed}")]
+    #[schema(example = "/embed/{embed}?as=card")]
     pub path: String,
     /// Its `Content-Security-Policy`, but for `frame-ancestors`, which is the embed's.
     pub policy: String,
@@ -125,14 +125,19 @@ impl Once {
 }
 
 fn made(app: &App) -> Result<Signed, vault::Error> {
-    let manifest = of(&app.settings.client_origin, &app.frame.policy);
+    let manifest = of(&app.settings.client_origin, &app.frame.documents);
     let mut json = serde_json::to_string_pretty(&manifest).unwrap_or_default();
     json.push('\n');
     let jws = sign(app.service.vault(), json.as_bytes())?;
     Ok(Signed { json, jws })
 }
 
-fn of(client_origin: &str, policy: &str) -> Manifest {
+/// Where a document of the frame is.
+fn path(document: &frame::Document) -> String {
+    format!("{FRAME_PATH}?as={}", document.name)
+}
+
+fn of(client_origin: &str, documents: &[(frame::Document, String)]) -> Manifest {
     let served = script::FILES.iter().map(|file| Asset {
         name: file.name.to_owned(),
         kind: match file.form {
@@ -146,16 +151,21 @@ fn of(client_origin: &str, policy: &str) -> Manifest {
         integrity: frame::integrity(file.text),
         justification: file.purpose.to_owned(),
     });
-    let inline = frame::INLINE.iter().map(|part| Asset {
-        name: part.name.to_owned(),
-        kind: part.kind,
-        path: FRAME_PATH.to_owned(),
-        moving_path: None,
-        version: script::VERSION.to_owned(),
-        bytes: bytes(part.text),
-        integrity: frame::integrity(part.text),
-        justification: part.purpose.to_owned(),
-    });
+    let scripts = frame::DOCUMENTS.map(|document| (document.script, path(&document)));
+    let style = (frame::STYLE, FRAME_PATH.to_owned());
+    let inline = scripts
+        .into_iter()
+        .chain([style])
+        .map(|(part, path)| Asset {
+            name: part.name.to_owned(),
+            kind: part.kind,
+            path,
+            moving_path: None,
+            version: script::VERSION.to_owned(),
+            bytes: bytes(part.text),
+            integrity: frame::integrity(part.text),
+            justification: part.purpose.to_owned(),
+        });
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let mut headers: BTreeMap<_, _> = frame::HEADERS.into_iter().map(pair).collect();
     headers.extend(crate::headers::always());
@@ -163,11 +173,14 @@ fn of(client_origin: &str, policy: &str) -> Manifest {
         version: script::VERSION.to_owned(),
         client_origin: client_origin.to_owned(),
         scripts: served.chain(inline).collect(),
-        frame: Frame {
-            path: FRAME_PATH.to_owned(),
-            policy: policy.to_owned(),
-            headers,
-        },
+        frames: documents
+            .iter()
+            .map(|(document, policy)| Frame {
+                path: path(document),
+                policy: policy.clone(),
+                headers: headers.clone(),
+            })
+            .collect(),
     }
 }
 
@@ -178,7 +191,7 @@ fn bytes(text: &str) -> u64 {
 /// What this version's scripts are, from the program itself: what a deployment of the same version
 /// must serve.
 pub fn own_scripts() -> Vec<Asset> {
-    of("", "").scripts
+    of("", &[]).scripts
 }
 
 /// The JOSE header (RFC 7515 4).

@@ -24,11 +24,14 @@ pub(crate) fn routes(surface: Surface) -> Surface {
     const FRAME: Permission =
         Permission::Public("an empty frame: it holds nothing until a token is redeemed in it");
     const SCRIPT: Permission = Permission::Public("the SDK: the same public bytes for everyone");
+    const EMBED: Permission =
+        Permission::Public("whether a page may show cards, as the frame's own policy says too");
     const FONT: Permission = Permission::Public("a font that the operator registered");
     const MANIFEST: Permission =
         Permission::Public("what the public scripts are: the same bytes for everyone");
     surface
         .route(FRAME, routes!(frame::frame))
+        .route(EMBED, routes!(frame::embed))
         .route(FONT, routes!(font::font))
         .route(SCRIPT, routes!(script::script))
         .route(MANIFEST, routes!(manifest::json))

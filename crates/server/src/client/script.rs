@@ -56,6 +56,7 @@ macro_rules! file {
 pub(crate) const FILES: &[File] = &[
     file!("cardveil.js", Module, "Puts the card's frame into the shop's page and carries the token to it. It never holds card data."),
     file!("cardveil.iife.js", Classic, "The same as cardveil.js, for pages without modules: it defines window.Cardveil."),
+    file!("doctor.js", Module, "Finds out why a frame does not come; a page's developer asks for it. It never holds card data."),
 ];
 
 /// A script

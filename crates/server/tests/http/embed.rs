@@ -54,9 +54,15 @@ async fn the_headers_exactly() {
 async fn its_document_holds_its_script_its_style_and_its_config() {
     let world = World::new().await;
     let answer = frame(&world, "emb_1", None).await;
+    let mut config = config(&answer);
+    let words = config["words"].take();
     assert_eq!(
-        config(&answer),
-        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy": {"pan": true, "cvv": false}, "fonts": []})
+        config,
+        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy_cvv": false, "fonts": [], "words": null})
+    );
+    assert_eq!(
+        (&words["lang"], &words["labels"]["hide"]),
+        (&json!("en"), &json!("Hide"))
     );
     for file in ["frame.js", "frame.css"] {
         let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -72,6 +78,79 @@ async fn its_document_holds_its_script_its_style_and_its_config() {
         let document = answer.text().split("<script>").next().unwrap();
         assert!(!document.contains(loading), "{loading}");
     }
+}
+
+#[tokio::test]
+async fn it_speaks_the_language_that_the_page_asks_for_or_english() {
+    let world = World::new().await;
+    for (query, lang, hide) in [
+        ("?lang=de", "de", "Verbergen"),
+        ("?lang=ar&as=part", "ar", "إخفاء"),
+        ("?lang=tlh", "en", "Hide"),
+        ("?lang=de&lang=fr", "en", "Hide"),
+        ("?lang=%3C%2Fscript%3E", "en", "Hide"),
+    ] {
+        let answer = frame(&world, &format!("emb_1{query}"), None).await;
+        assert_eq!(config(&answer)["words"]["labels"]["hide"], hide, "{query}");
+        assert!(answer.text().contains(&format!("<html lang=\"{lang}\">")));
+    }
+}
+
+#[tokio::test]
+async fn each_document_has_its_own_script_and_a_policy_that_allows_no_other() {
+    let world = World::new().await;
+    for (query, file) in [
+        ("", "frame.js"),
+        ("?as=card", "frame.js"),
+        ("?as=holder", "holder.js"),
+        ("?as=part", "part.js"),
+        ("?as=admin", "frame.js"),
+    ] {
+        let answer = frame(&world, &format!("emb_1{query}"), Some("iframe")).await;
+        let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
+        let script = std::fs::read_to_string(built).unwrap();
+        assert!(answer.text().contains(&script), "{query}");
+        let digest = cardveil_seal::sha384(script.as_bytes());
+        let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(
+            policy.contains(&format!("script-src 'sha384-{digest}';")),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_page_can_learn_why_a_frame_does_not_come() {
+    let world = World::new().await;
+    let ask = |embed: &'static str, origin: &'static str| {
+        let call = get(&format!("/client/v1/embeds/{embed}")).header("origin", origin);
+        let (world, call) = (&world, empty(call));
+        async move { world.stranger().send(ListenerKind::Client, call).await }
+    };
+    for (origin, registered) in [
+        ("https://shop.example", true),
+        ("https://evil.example", false),
+        ("https://shop.example.evil.example", false),
+        ("null", false),
+    ] {
+        let answer = ask("emb_1", origin).await;
+        assert_eq!(
+            answer.json(),
+            json!({"embed": "emb_1", "origin_registered": registered})
+        );
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    }
+    for embed in ["emb_unknown", "x"] {
+        let answer = ask(embed, "https://shop.example").await;
+        assert_eq!(answer.code(), (404, "not_found".to_owned()));
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    }
+    world
+        .operator()
+        .set_embed(1, |embed| embed.enabled = false)
+        .await;
+    assert_eq!(ask("emb_1", "https://shop.example").await.code().0, 404);
 }
 
 #[tokio::test]
@@ -184,5 +263,5 @@ async fn the_cvv_may_be_copied_where_the_embed_says_so() {
         .set_embed(1, |embed| embed.copy_cvv = true)
         .await;
     let answer = frame(&world, "emb_1", Some("iframe")).await;
-    assert_eq!(config(&answer)["copy"], json!({"pan": true, "cvv": true}));
+    assert_eq!(config(&answer)["copy_cvv"], json!(true));
 }

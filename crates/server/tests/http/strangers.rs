@@ -15,7 +15,8 @@ use crate::actors::{empty, request, session_for};
 use crate::world::{CARD_ID, CARD_NO, PERSON, World, font, settings};
 
 /// All that anyone may call. Who adds one says so here.
-const PUBLIC: [&str; 12] = [
+const PUBLIC: [&str; 13] = [
+    "GET /client/v1/embeds/{embed}",
     "GET /embed/fonts/{font}",
     "GET /embed/{embed}",
     "GET /healthz",

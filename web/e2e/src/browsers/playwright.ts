@@ -5,7 +5,16 @@ import type { Page } from "./page.ts";
 
 const CHROMIUM: LaunchOptions = {
   executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    // Playwright switches off what gives a frame of another site its own storage; the last word counts.
+    "--disable-features=Translate",
+  ],
 };
 
 export async function launchChromium(): Promise<Browser> {

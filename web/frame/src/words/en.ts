@@ -3,7 +3,10 @@ import type { ErrorCode, Label } from "@cardveil/protocol";
 /** A title and what to do next. */
 export type Sentence = readonly [title: string, advice: string];
 /** The failures that the frame itself can meet; the others belong to the SDK. */
-export type FrameError = Exclude<ErrorCode, "frame_timeout" | "frame_blocked" | "bad_option" | "copy_failed">;
+export type FrameError = Exclude<
+  ErrorCode,
+  "frame_timeout" | "frame_blocked" | "csp_blocked" | "embed_unknown" | "bad_option"
+>;
 
 export interface Words {
   labels: Record<Label, string>;
@@ -15,15 +18,15 @@ export const en: Words = {
     card: "Your card",
     number: "Card number",
     numberEnding: "Card number ending in {digits}",
-    expiry: "Expires",
+    expiry: "Expiry",
     cvv: "CVV",
     name: "Cardholder",
-    copyNumber: "Copy card number",
-    copyCvv: "Copy CVV",
+    copyField: "Copy {field}",
     copied: "Copied",
     copyFailed: "Copying did not work. Select the digits and copy them by hand.",
-    showCvv: "Show CVV",
-    showCvvShort: "Show",
+    showField: "Show {field}",
+    hideField: "Hide {field}",
+    showShort: "Show",
     show: "Show card details",
     hide: "Hide",
     retry: "Try again",
@@ -33,7 +36,7 @@ export const en: Words = {
     hidden: "Card details hidden",
     hiddenByTime: "Hidden after a while, to keep your card safe.",
     hiddenByLeaving: "Hidden while you were away.",
-    cvvGone: "The CVV can no longer be shown. Open your card again to see it.",
+    fieldGone: "{field} can no longer be shown. Open your card again to see it.",
     reference: "Reference: {id}",
   },
   errors: {

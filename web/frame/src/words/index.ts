@@ -1,35 +1,46 @@
-import type { Label } from "@cardveil/protocol";
-import { de } from "./de.ts";
-import { en, type Words } from "./en.ts";
+import type { Field, Label } from "@cardveil/protocol";
+import type { Words } from "./en.ts";
 
 export type { FrameError, Words } from "./en.ts";
 
-/** To add a language: its file beside `en.ts`, and its line here. */
-const LANGUAGES: Record<string, Words> = { en, de };
-const RIGHT_TO_LEFT = new Set(["ar", "dv", "fa", "he", "ku", "ps", "sd", "ug", "ur", "yi"]);
-
-export interface Speech extends Words {
-  /** The language of the words, which is English where we do not speak the page's. */
+/** The words that the server wrote into the page, and the language that they are in. */
+export interface Spoken extends Words {
   lang: string;
+}
+
+export interface Speech extends Spoken {
   dir: "ltr" | "rtl";
 }
+
+const RIGHT_TO_LEFT = new Set(["ar", "dv", "fa", "he", "ku", "ps", "sd", "ug", "ur", "yi"]);
 
 /**
  * The words for a locale such as `de-CH`. The page's own labels come first; a page that brings them
  * brings its language with them, so the frame is then marked as that language.
  */
-export function wordsFor(locale: string, labels: Partial<Record<Label, string>>): Speech {
-  const language = locale.toLowerCase().split("-", 1)[0] ?? "";
-  const words = LANGUAGES[language] ?? en;
+export function wordsFor(spoken: Spoken, locale: string, labels: Partial<Record<Label, string>>): Speech {
   const foreign = Object.keys(labels).length > 0;
+  const lang = foreign || languageOf(locale) === spoken.lang ? locale : spoken.lang;
   return {
-    labels: { ...words.labels, ...labels },
-    errors: words.errors,
-    lang: foreign || language in LANGUAGES ? locale : "en",
-    dir: foreign && RIGHT_TO_LEFT.has(language) ? "rtl" : "ltr",
+    labels: { ...spoken.labels, ...labels },
+    errors: spoken.errors,
+    lang,
+    dir: RIGHT_TO_LEFT.has(languageOf(lang)) ? "rtl" : "ltr",
   };
 }
 
 export function fill(template: string, slot: string, value: string | number): string {
   return template.replace(`{${slot}}`, () => String(value));
 }
+
+/** A label of the words with a field's name in it, small unless it comes first or is all capitals. */
+export function about(speech: Speech, label: "copyField" | "showField" | "hideField" | "fieldGone", field: Field): string {
+  const template = speech.labels[label];
+  const name = nameOf(speech, field);
+  const small = template.startsWith("{") || /^\p{Lu}\p{Lu}/u.test(name) ? name : name.charAt(0).toLowerCase() + name.slice(1);
+  return fill(template, "field", small);
+}
+
+export const nameOf = ({ labels }: Speech, field: Field): string => labels[field === "pan" ? "number" : field];
+
+const languageOf = (locale: string) => locale.toLowerCase().split("-", 1)[0] ?? "";

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use cardveil_server::log::AccessLog;
-use cardveil_server::manifest::{self, AssetKind, Manifest, Opened};
+use cardveil_server::manifest::{self, AssetKind, FRAME_PATH, Frame, Manifest, Opened};
 use cardveil_server::{FontStyle, ListenerKind};
 use serde_json::Value;
 
@@ -34,17 +34,21 @@ fn integrity(bytes: &[u8]) -> String {
 async fn its_form_exactly() {
     let world = World::new().await;
     let mut shown: Value = get(&world, manifest::PATH).await.json();
-    let mut policy = shown["frame"]["policy"].as_str().unwrap().to_owned();
     // What changes with every build of the bundles is checked below.
+    let mut integrities = Vec::new();
     for script in shown["scripts"].as_array_mut().unwrap() {
         assert!(script["bytes"].as_u64().unwrap() > 0);
         script["bytes"] = "[bytes]".into();
         let integrity = script["integrity"].as_str().unwrap().to_owned();
         assert_eq!(integrity.len(), "sha384-".len() + 64);
         script["integrity"] = "[integrity]".into();
-        policy = policy.replace(&integrity, "[integrity]");
+        integrities.push(integrity);
     }
-    shown["frame"]["policy"] = policy.into();
+    for frame in shown["frames"].as_array_mut().unwrap() {
+        let policy = frame["policy"].as_str().unwrap().to_owned();
+        let hide = |policy: String, integrity| policy.replace(integrity, "[integrity]");
+        frame["policy"] = integrities.iter().fold(policy, hide).into();
+    }
     insta::assert_json_snapshot!(shown);
 }
 
@@ -65,37 +69,38 @@ async fn every_address_in_it_has_the_bytes_that_it_says() {
             count += 1;
         }
     }
-    // The other two are in the frame.
-    assert_eq!(count, (all.len() - 2) * 2);
+    // The others are in the frames: a script each, and a style for all.
+    assert_eq!(count, (all.len() - 4) * 2);
 }
 
-/// Nothing in the frame is run or applied but what the manifest has.
+/// Nothing in a frame is run or applied but what the manifest has.
 #[tokio::test]
-async fn the_frame_is_as_it_says() {
+async fn the_frames_are_as_it_says() {
     let world = World::new().await;
     let manifest = manifest(&world).await;
-    let frame = get(&world, "/embed/emb_1").await;
-    let inline = |kind: AssetKind, begin: &str, end: &str| {
-        let (_, rest) = frame.text().split_once(begin).unwrap();
-        let (text, _) = rest.split_once(end).unwrap();
-        let script = manifest.scripts.iter().find(|script| script.kind == kind);
-        let script = script.unwrap();
-        assert_eq!(script.path, "/embed/{embed}");
-        assert_eq!(script.integrity, integrity(text.as_bytes()));
-        assert_eq!(script.bytes, u64::try_from(text.len()).unwrap());
-    };
-    inline(AssetKind::InlineScript, "<script>", "</script>");
-    inline(AssetKind::InlineStyle, "<style>", "</style>");
-    let policy = frame.header("content-security-policy").unwrap();
-    let (ancestors, rest) = policy.split_once("; ").unwrap();
-    assert_eq!(ancestors, "frame-ancestors https://shop.example");
-    assert_eq!(rest, manifest.frame.policy);
-    for (name, value) in &manifest.frame.headers {
-        assert_eq!(frame.header(name), Some(value.as_str()), "{name}");
+    assert_eq!(manifest.frames.len(), 3);
+    for told in &manifest.frames {
+        let frame = get(&world, &told.path.replace("{embed}", "emb_1")).await;
+        let inline = |path: &str, kind: AssetKind, begin: &str, end: &str| {
+            let (_, rest) = frame.text().split_once(begin).unwrap();
+            let (text, _) = rest.split_once(end).unwrap();
+            let named = |script: &&manifest::Asset| script.kind == kind && script.path == path;
+            let script = manifest.scripts.iter().find(named).unwrap();
+            assert_eq!(script.integrity, integrity(text.as_bytes()));
+            assert_eq!(script.bytes, u64::try_from(text.len()).unwrap());
+        };
+        inline(&told.path, AssetKind::InlineScript, "<script>", "</script>");
+        inline(FRAME_PATH, AssetKind::InlineStyle, "<style>", "</style>");
+        let policy = frame.header("content-security-policy").unwrap();
+        let (ancestors, rest) = policy.split_once("; ").unwrap();
+        assert_eq!(ancestors, "frame-ancestors https://shop.example");
+        assert_eq!(rest, told.policy);
+        for (name, value) in &told.headers {
+            assert_eq!(frame.header(name), Some(value.as_str()), "{name}");
+        }
+        let besides = ["content-security-policy", "content-length", "x-request-id"];
+        assert_eq!(frame.headers.len(), told.headers.len() + besides.len());
     }
-    let told = manifest.frame.headers.len();
-    let besides = ["content-security-policy", "content-length", "x-request-id"];
-    assert_eq!(frame.headers.len(), told + besides.len());
 }
 
 #[tokio::test]
@@ -103,8 +108,9 @@ async fn a_registered_font_is_seen_in_its_policy() {
     let mut settings = settings();
     settings.fonts = vec![font("inter", None, FontStyle::Normal)];
     let world = World::with(settings, AccessLog::none()).await;
-    let policy = manifest(&world).await.frame.policy;
-    assert!(policy.contains("; font-src 'self'; "), "{policy}");
+    for Frame { policy, .. } in manifest(&world).await.frames {
+        assert!(policy.contains("; font-src 'self'; "), "{policy}");
+    }
 }
 
 #[tokio::test]

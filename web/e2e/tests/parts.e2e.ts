@@ -1,0 +1,262 @@
+/**
+ * A card that the page shows in parts, and one that comes again: the real server, in a real browser.
+ *
+ * Counts as a failure: a second redemption for the same card, a digit in the page or in a part that does not
+ * show it, a token that a remount burned.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type CardOptions, type CardveilPart, type PartOptions } from "../../sdk/src/api.ts";
+import { type Browser, launch } from "../src/browsers/index.ts";
+import type { Locator } from "../src/browsers/page.ts";
+import { Cardholder } from "../src/cardholder.ts";
+import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
+
+let demo: Demo;
+let browser: Browser;
+let present: Cardholder[] = [];
+let visa: DemoCard;
+const PAN = "4111111111111111";
+const PARTS = ["pan", "copy-pan", "expiry", "cvv", "name", "toggle", "countdown"] as const;
+
+declare global {
+  interface Window {
+    told: string[];
+    unmount: (() => void)[];
+  }
+}
+
+beforeAll(async () => {
+  [demo, browser] = await Promise.all([startDemo(), launch()]);
+  const found = demo.cards.find((card) => card.last_four === "1111" && /^active$/i.test(card.state));
+  if (found === undefined) throw new Error("the demo has no active card ending in 1111");
+  visa = found;
+});
+afterAll(async () => {
+  await browser?.close();
+  await demo?.stop();
+});
+afterEach(async () => {
+  await Promise.all(present.splice(0).map((cardholder) => cardholder.leave()));
+});
+
+async function arrive(): Promise<Cardholder> {
+  const cardholder = await Cardholder.arrive(browser, demo);
+  present.push(cardholder);
+  return cardholder;
+}
+
+/** Puts a card in parts into the page of the shop, as another page would; whole when no part is named. */
+async function mount(cardholder: Cardholder, options: CardOptions & { token: string }, parts: readonly CardveilPart[], part: PartOptions = {}): Promise<void> {
+  const { client_url: clientUrl, embed } = demo;
+  await cardholder.page.evaluate(
+    async ({ clientUrl, embed, options, parts, part }) => {
+      const place = document.querySelector("#card") as HTMLElement;
+      place.replaceChildren();
+      const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
+      const card = Cardveil({ embed }).card(options);
+      window.told = [];
+      window.unmount = [() => card.destroy()];
+      for (const event of ["ready", "revealed", "hidden", "copied", "expired", "warning", "error"] as const) {
+        card.on(event, (detail) => window.told.push(`${event} ${JSON.stringify(detail ?? {})}`));
+      }
+      if (parts.length === 0) card.mount(place);
+      for (const name of parts) {
+        const slot = place.appendChild(document.createElement("div"));
+        slot.id = `slot-${name}`;
+        window.unmount.push(card.mount(slot, name, part));
+      }
+    },
+    { clientUrl, embed, options, parts, part },
+  );
+}
+
+const inPart = ({ page }: Cardholder, part: CardveilPart, testid: string): Locator =>
+  page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame().locator(`[data-testid="cardveil-${testid}"]`);
+const told = ({ page }: Cardholder) => page.evaluate(() => window.told.map((line) => line.split(" ", 1)[0]));
+
+describe("a card in parts", () => {
+  it("takes one redemption for all of its frames", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
+    await inPart(ada, "pan", "pan").waitFor();
+    expect(await inPart(ada, "pan", "pan").textContent()).toBe(PAN);
+    expect(await inPart(ada, "expiry", "expiry").textContent()).toMatch(/^\d\d\/\d\d$/);
+    await inPart(ada, "name", "name").waitFor();
+    await ada.reported("displayed");
+    expect(ada.redeems).toHaveLength(1);
+    expect(await told(ada)).toEqual(["ready", "revealed"]);
+    expect(await ada.page.content()).not.toContain("4111");
+  });
+
+  it("shows the CVV at the click in its own frame, and takes it away at the next", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
+    await inPart(ada, "cvv", "show-cvv").click();
+    await inPart(ada, "cvv", "cvv").waitFor();
+    expect(await inPart(ada, "cvv", "cvv").textContent()).toMatch(/^\d{3}$/);
+    expect(ada.redeems.map(({ fields }) => fields)).toEqual([["pan", "expiry", "name"], ["cvv"]]);
+    await inPart(ada, "cvv", "hide-cvv").click();
+    await inPart(ada, "cvv", "cvv").waitFor({ state: "detached" });
+  });
+
+  it("copies from a button of its own, without looks over the page's", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], { transparent: true });
+    await ada.page.evaluate(() => {
+      const slot = document.querySelector("#slot-copy-pan") as HTMLElement;
+      slot.style.setProperty("height", "40px");
+    });
+    await inPart(ada, "pan", "pan").waitFor();
+    const button = inPart(ada, "copy-pan", "copy-pan");
+    expect(await button.getAttribute("aria-label")).toBe("Copy card number");
+    await button.click();
+    await ada.page.waitForFunction(() => window.told.length === 3);
+    expect(await told(ada)).toEqual(["ready", "revealed", "copied"]);
+    expect(await ada.paste()).toBe(PAN);
+  });
+
+  it("hides and shows everywhere by one button", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
+    await inPart(ada, "toggle", "hide").click();
+    await inPart(ada, "pan", "pan").waitFor({ state: "detached" });
+    for (const part of ["pan", "expiry", "name"] as const) {
+      const text = await ada.page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame().locator("main").textContent();
+      expect(text).not.toMatch(/4111|\d\d\/\d\d|CARDHOLDER/);
+    }
+    await inPart(ada, "toggle", "show").click();
+    await inPart(ada, "pan", "pan").waitFor();
+    expect(new Set(ada.redeems.map(({ key }) => key.x)).size).toBe(1);
+  });
+
+  it("goes on when one part is taken away, and ends with the card", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
+    await inPart(ada, "pan", "pan").waitFor();
+    await ada.page.evaluate(() => window.unmount[1]?.());
+    expect(await ada.page.locator("[data-testid=cardveil-frame-pan]").count()).toBe(0);
+    expect(await inPart(ada, "name", "name").isVisible()).toBe(true);
+    await ada.page.evaluate(() => window.unmount[0]?.());
+    expect(await ada.page.locator("iframe").count()).toBe(0);
+  });
+
+  it("has a short title of its own for every frame, in the language of the card", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no), locale: "fr" }, PARTS);
+    await inPart(ada, "pan", "pan").waitFor();
+    await inPart(ada, "countdown", "countdown").waitFor();
+    const titles = await ada.page.locator("iframe[data-testid^='cardveil-frame-']").evaluateAll((frames) => frames.map((frame) => frame.title));
+    expect(titles).toEqual(["Numéro de carte", "Copier : numéro de carte", "Date d’expiration", "CVV", "Titulaire", "Votre carte", "Votre carte"]);
+  });
+});
+
+describe("masked", () => {
+  it("means not fetched: nothing is redeemed before the click", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no), masked: true }, []);
+    await ada.in("show-pan").waitFor();
+    expect(ada.redeems).toEqual([]);
+    await ada.in("show-pan").click();
+    await ada.in("pan").waitFor();
+    expect(await ada.in("pan").textContent()).toBe(PAN);
+    expect(ada.redeems.map(({ fields }) => fields)).toEqual([["pan"]]);
+    await ada.in("hide-pan").click();
+    await ada.in("pan").waitFor({ state: "detached" });
+    await ada.in("show-pan").click();
+    await ada.in("pan").waitFor();
+    expect(new Set(ada.redeems.map(({ key }) => key.x)).size).toBe(1);
+  });
+});
+
+describe("one token, one key", () => {
+  it("for a card that is mounted again", async () => {
+    const ada = await arrive();
+    const token = await ada.token(visa.card_no);
+    for (let times = 1; times <= 2; times += 1) {
+      await mount(ada, { token }, []);
+      await ada.in("pan").waitFor();
+      await ada.page.evaluate(() => window.unmount[0]?.());
+    }
+    expect(new Set(ada.redeems.map(({ key }) => key.x)).size).toBe(1);
+    expect(ada.redeems).toHaveLength(2);
+  });
+
+  it("for two frames with the same token at once", async () => {
+    const ada = await arrive();
+    const token = await ada.token(visa.card_no);
+    const { client_url: clientUrl, embed } = demo;
+    await ada.page.evaluate(
+      async ({ clientUrl, embed, token }) => {
+        const place = document.querySelector("#card") as HTMLElement;
+        place.replaceChildren();
+        const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
+        for (let i = 0; i < 2; i += 1) Cardveil({ embed }).card({ token }).mount(place.appendChild(document.createElement("div")));
+      },
+      { clientUrl, embed, token },
+    );
+    await ada.in("pan", 0).waitFor();
+    await ada.in("pan", 1).waitFor();
+    expect(new Set(ada.redeems.map(({ key }) => key.x)).size).toBe(1);
+  });
+
+  it("for a page that was loaded again", async () => {
+    const ada = await arrive();
+    const token = await ada.token(visa.card_no);
+    await mount(ada, { token }, []);
+    await ada.in("pan").waitFor();
+    await ada.open();
+    await mount(ada, { token }, []);
+    await ada.in("pan").waitFor();
+    expect(new Set(ada.redeems.map(({ key }) => key.x)).size).toBe(1);
+  });
+
+  it("and what the browser keeps of it holds no digit and no token", async () => {
+    const ada = await arrive();
+    const token = await ada.token(visa.card_no);
+    await mount(ada, { token }, []);
+    await ada.in("pan").waitFor();
+    const kept = await ada.frame.evaluate(async () => {
+      const opening = indexedDB.open("cardveil");
+      await new Promise((done) => { opening.onsuccess = done; });
+      const all = opening.result.transaction("keys").objectStore("keys").getAll();
+      await new Promise((done) => { all.onsuccess = done; });
+      const extractable = all.result.map(({ pair }) => pair.privateKey.extractable);
+      const text = JSON.stringify(all.result) + JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie;
+      return { extractable, text, caches: await caches.keys() };
+    });
+    expect(kept.extractable).toEqual([false]);
+    expect(kept.caches).toEqual([]);
+    expect(kept.text).not.toMatch(/4111/);
+    expect(kept.text).not.toContain(token);
+  });
+});
+
+describe("doctor", () => {
+  it("finds nothing wrong with the shop's page", async () => {
+    const ada = await arrive();
+    const { client_url: clientUrl, embed } = demo;
+    const report = await ada.page.evaluate(
+      async ({ clientUrl, embed }) => {
+        const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
+        return Cardveil({ embed }).doctor();
+      },
+      { clientUrl, embed },
+    );
+    expect(report.checks.filter(({ ok }) => !ok)).toEqual([]);
+    expect(report.ok).toBe(true);
+  });
+
+  it("says that there is no such embed", async () => {
+    const ada = await arrive();
+    const { client_url: clientUrl } = demo;
+    const report = await ada.page.evaluate(
+      async ({ clientUrl }) => {
+        const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
+        return Cardveil({ embed: "emb_unknown" }).doctor();
+      },
+      { clientUrl },
+    );
+    expect(report.ok).toBe(false);
+    expect(report.checks.find(({ check }) => check === "frame")?.ok).toBe(false);
+  });
+});

@@ -1,0 +1,156 @@
+import type { Field, Part } from "@cardveil/protocol";
+import { written } from "./secrets.ts";
+import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.ts";
+import type { Actions, FieldState, Scene, Stage } from "./stage.ts";
+import type { FrameError, Speech } from "./words/index.ts";
+
+/** The order in which a part is asked to speak for all: one says what happened, and only one. */
+const SPEAKERS: readonly Part[] = ["pan", "name", "expiry", "cvv", "toggle", "countdown"];
+
+/**
+ * Draws a card in frames that the page placed: each gets what it shows and nothing more.
+ *
+ * **Invariant**: it keeps a scene whose secrets are the card's own object, which the card empties.
+ */
+export class Cast implements Stage {
+  readonly #ports = new Map<MessagePort, Part>();
+  #scene: Scene = { at: "loading" };
+  #speech: Speech | undefined;
+  #actions: Actions | undefined;
+  #said = "";
+  #secs = 0;
+  readonly #copied = new Map<Field, boolean>();
+  #paintings: (() => void)[] = [];
+
+  admit(part: Part, port: MessagePort): void {
+    this.#ports.set(port, part);
+    port.addEventListener("message", ({ data }) => this.#obey(part, data));
+    port.addEventListener("close", () => this.#ports.delete(port));
+    port.start();
+    this.#draw();
+  }
+
+  on(actions: Actions): void {
+    this.#actions = actions;
+  }
+
+  configure(speech: Speech): void {
+    this.#speech = speech;
+  }
+
+  render(scene: Scene): void {
+    this.#scene = scene;
+    this.#said = "";
+    this.#copied.clear();
+    if (scene.at === "shown") this.#secs = scene.secs;
+    this.#draw();
+  }
+
+  field(_field: Field, _state: FieldState, _of: unknown, note = ""): void {
+    this.#said = note;
+    this.#draw();
+  }
+
+  tick(secs: number): void {
+    this.#secs = secs;
+    for (const [port, part] of this.#ports) if (part === "countdown") this.#send(port, { type: "tick", secs });
+  }
+
+  announce(text: string): void {
+    this.#said = text;
+    this.#draw();
+  }
+
+  copied(field: Field, done: boolean): void {
+    this.#copied.set(field, done);
+    this.#said = this.#speech?.labels[done ? "copied" : "copyFailed"] ?? "";
+    this.#draw();
+  }
+
+  forgetCopied(field: Field): void {
+    this.#copied.delete(field);
+    this.#said = "";
+    this.#draw();
+  }
+
+  allowRetry(): void {
+    if (this.#scene.at === "failed") this.#scene.failure.retryAfterMs = undefined;
+    this.#draw();
+  }
+
+  clear(): void {
+    for (const port of this.#ports.keys()) {
+      this.#send(port, { type: "draw", drawing: { ...NOTHING, at: "gone" } });
+      port.close();
+    }
+    this.#ports.clear();
+  }
+
+  /** Settles when a part has painted a field. */
+  painted = (): Promise<void> => new Promise((done) => this.#paintings.push(done));
+
+  #draw(): void {
+    const parts = [...this.#ports.values()];
+    const speaker = SPEAKERS.find((part) => parts.includes(part));
+    for (const [port, part] of this.#ports) {
+      this.#send(port, { type: "draw", drawing: { ...this.#drawing(part), ...(part === speaker ? this.#words() : {}) } });
+    }
+  }
+
+  #words(): Pick<Drawing, "says" | "alert"> {
+    const scene = this.#scene;
+    if (scene.at !== "failed") return { says: this.#said, alert: false };
+    const [title, advice] = this.#speech?.errors[scene.failure.code as FrameError] ?? ["", ""];
+    return { says: `${title}. ${advice}`, alert: true };
+  }
+
+  #drawing(part: Part): Drawing {
+    const scene = this.#scene;
+    const { lastFour, network } = scene.at === "shown" || scene.at === "hidden" ? scene : NOTHING;
+    const drawing = { ...NOTHING, at: scene.at, lastFour, network };
+    const field = fieldOf(part);
+    switch (scene.at) {
+      case "loading":
+        return drawing;
+      case "hidden":
+        return { ...drawing, enabled: scene.showable && part === "toggle" };
+      case "failed":
+        return { ...drawing, enabled: scene.retryable && scene.failure.retryAfterMs === undefined && part === "toggle" };
+      case "shown": {
+        if (field === undefined) return { ...drawing, enabled: part === "toggle", secs: this.#secs };
+        const state = scene.states[field];
+        const copies = part !== field;
+        const value = state === "shown" && (!copies || scene.copy.includes(field)) ? written(scene.secrets, field) : undefined;
+        const enabled = copies ? value !== undefined : state === "masked";
+        return { ...drawing, state, value, enabled, secs: this.#secs, masked: scene.masked.includes(field), copied: this.#copied.get(field) };
+      }
+    }
+  }
+
+  #send(port: MessagePort, message: ForPart): void {
+    port.postMessage(message);
+  }
+
+  #obey(part: Part, act: FromPart): void {
+    const field = fieldOf(part);
+    switch (act) {
+      case "show":
+      case "hide":
+      case "retry":
+        this.#actions?.[act]();
+        break;
+      case "showField":
+      case "hideField":
+        if (field !== undefined) this.#actions?.[act](field);
+        break;
+      case "copied":
+      case "copyFailed":
+        if (field !== undefined) this.#actions?.copied(field, act === "copied");
+        break;
+      case "painted":
+        for (const done of this.#paintings.splice(0)) done();
+    }
+  }
+}
+
+const NOTHING: Drawing = { at: "loading", lastFour: "", network: "", masked: false, enabled: false, secs: 0, alert: false };

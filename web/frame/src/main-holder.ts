@@ -1,0 +1,16 @@
+/** The entry of the frame that holds a card and shows nothing: the frames of its parts do. */
+import { browser } from "./browser.ts";
+import { Card } from "./card.ts";
+import { Cast } from "./cast.ts";
+import { readConfig } from "./config.ts";
+import { hold } from "./page.ts";
+import { admitParts } from "./siblings.ts";
+
+const config = readConfig(document);
+if (window.parent !== window) {
+  void hold(config, (post, { group }) => {
+    const cast = new Cast();
+    if (group !== undefined) admitParts(group, config.embed, (part, port) => cast.admit(part, port));
+    return new Card(config, { ...browser, painted: cast.painted }, cast, post);
+  });
+}

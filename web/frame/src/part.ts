@@ -1,0 +1,146 @@
+import type { Part, PartConfiguration } from "@cardveil/protocol";
+import type { Surroundings } from "./card.ts";
+import { button, el, icon } from "./dom.ts";
+import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.ts";
+import { CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
+import { about, fill, nameOf, type Speech } from "./words/index.ts";
+
+/** After this much more than the card's own time a part hides by itself: whoever should tell it may be gone. */
+const GRACE_MS = 1500;
+
+/**
+ * One part of a card in a frame of its own: a field, or a button.
+ *
+ * **Invariant**: each drawing replaces the one before, nodes and all, and the one value it may hold.
+ */
+export class PartView {
+  readonly #live = el("p", { class: "unseen", role: "status" });
+  readonly #box = el("div", { class: "box" });
+  #send: (act: FromPart) => void = () => {};
+  #value: string | undefined;
+  #cancel = () => {};
+  #last: Drawing | undefined;
+
+  constructor(
+    root: HTMLElement,
+    private readonly speech: Speech,
+    private readonly settings: PartConfiguration,
+    private readonly around: Pick<Surroundings, "copy" | "painted" | "timer">,
+  ) {
+    root.className = settings.transparent ? "part transparent" : "part";
+    root.dataset["part"] = settings.part;
+    // What stands at the end of the first line tells where that line's baseline is.
+    root.replaceChildren(this.#box, el("i", { class: "base", hidden: true }), this.#live);
+    this.clear();
+  }
+
+  /** What the page may read to name the frame. */
+  get title(): string {
+    const { part } = this.settings;
+    const field = fieldOf(part);
+    if (field === undefined) return this.speech.labels.card;
+    return part === field ? nameOf(this.speech, field) : about(this.speech, "copyField", field);
+  }
+
+  get baseline(): number {
+    return this.#box.nextElementSibling?.getBoundingClientRect().bottom ?? 0;
+  }
+
+  attach(port: MessagePort): void {
+    this.#send = (act) => port.postMessage(act);
+    port.addEventListener("message", ({ data }: MessageEvent<ForPart>) => {
+      if (data.type === "draw") this.draw(data.drawing);
+      else this.#tick(data.secs);
+    });
+    port.addEventListener("close", () => this.clear());
+    port.start();
+  }
+
+  /** Takes the digits away, whatever the card says later. */
+  clear(): void {
+    if (this.#last === undefined || this.#value !== undefined) {
+      this.draw({ at: "loading", lastFour: "", network: "", masked: false, enabled: false, secs: 0, alert: false, ...this.#rest() });
+    }
+  }
+
+  draw(drawing: Drawing): void {
+    const fresh = drawing.value !== undefined && drawing.value !== this.#value;
+    const focused = this.#box.contains(document.activeElement);
+    this.#cancel();
+    this.#last = drawing;
+    this.#value = drawing.value;
+    this.#box.dataset["state"] = drawing.at;
+    this.#box.setAttribute("aria-busy", String(drawing.at === "loading"));
+    this.#box.replaceChildren(...this.#nodes(drawing));
+    if (focused) this.#box.querySelector<HTMLElement>("button, [tabindex]")?.focus();
+    this.#live.setAttribute("role", drawing.alert ? "alert" : "status");
+    if (this.#live.textContent !== (drawing.says ?? "")) this.#live.textContent = drawing.says ?? "";
+    if (drawing.value !== undefined) this.#cancel = this.around.timer(drawing.secs * 1000 + GRACE_MS, () => this.clear());
+    if (fresh && fieldOf(this.settings.part) === this.settings.part) void this.around.painted().then(() => this.#send("painted"));
+  }
+
+  #rest(): Partial<Drawing> {
+    const { lastFour = "", network = "" } = this.#last ?? {};
+    return this.#last === undefined ? {} : { at: "hidden", lastFour, network };
+  }
+
+  #nodes(drawing: Drawing): Node[] {
+    const { part } = this.settings;
+    if (drawing.at === "gone") return [];
+    const field = fieldOf(part);
+    if (field === undefined) return part === "toggle" ? [this.#toggle(drawing)] : this.#countdown(drawing);
+    return part === field ? this.#field(field, drawing) : [this.#copyButton(field, drawing)];
+  }
+
+  #field(field: Exclude<ReturnType<typeof fieldOf>, undefined>, drawing: Drawing): Node[] {
+    const { speech } = this;
+    const { at, state, value, lastFour } = drawing;
+    if (value !== undefined) {
+      const shown = field === "pan" ? number(speech, value, drawing.network) : text(field, value, drawing.masked);
+      if (!drawing.masked) return [shown];
+      const label = about(speech, "hideField", field);
+      return [shown, button({ class: "bare", testid: `hide-${field}`, label }, () => this.#send("hideField"), icon(...EYE_OFF))];
+    }
+    if (at === "failed") return [drawing.alert ? el("span", { class: "sorry", testid: "error" }, drawing.says ?? "") : el("span", { class: "masked", hidden: true }, "–")];
+    const hidden = field === "pan" ? maskedNumber(speech, lastFour) : el("span", { class: "masked", hidden: true }, DOTS[field]);
+    if (at === "loading") hidden.classList.add("breathing");
+    if (at !== "shown" || state === undefined) return [hidden];
+    return [hidden, showButton(speech, field, state, () => this.#send("showField"))];
+  }
+
+  #copyButton(field: Exclude<ReturnType<typeof fieldOf>, undefined>, drawing: Drawing): Node {
+    const label = about(this.speech, "copyField", field);
+    const copy = button({ class: "copy-part", testid: `copy-${field}`, label }, () => void this.#copy());
+    copy.append(icon(...(drawing.copied === true ? CHECK : COPY)), el("span", { class: "word" }, drawing.copied === true ? this.speech.labels.copied : label));
+    if (!drawing.enabled) copy.setAttribute("aria-disabled", "true");
+    return copy;
+  }
+
+  async #copy(): Promise<void> {
+    if (this.#value === undefined) return;
+    this.#send((await this.around.copy(this.#value)) ? "copied" : "copyFailed");
+  }
+
+  #toggle({ at, enabled }: Drawing): Node {
+    const { labels } = this.speech;
+    const [act, word, sign] = (
+      { shown: ["hide", labels.hide, EYE_OFF], failed: ["retry", labels.retry, EYE] } as const
+    )[at as "shown" | "failed"] ?? ["show", labels.show, EYE];
+    const toggle = button({ class: "action", testid: act }, () => this.#send(act), icon(...sign), el("span", { class: "word" }, word));
+    if (!enabled) toggle.setAttribute("aria-disabled", "true");
+    return toggle;
+  }
+
+  #countdown({ at, secs }: Drawing): Node[] {
+    if (at !== "shown") return [];
+    // role=timer is silent unless asked: nobody wants to hear every second.
+    return [el("span", { class: "countdown", testid: "countdown", role: "timer" }, fill(this.speech.labels.hidesIn, "seconds", secs))];
+  }
+
+  #tick(secs: number): void {
+    const timer = this.#box.querySelector("[data-testid=cardveil-countdown]");
+    if (timer !== null) timer.textContent = fill(this.speech.labels.hidesIn, "seconds", secs);
+  }
+}
+
+const DOTS: Record<Exclude<Part, "pan">, string> | Record<string, string> = { expiry: "••/••", cvv: "•••", name: "••••••" };

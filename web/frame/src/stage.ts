@@ -1,0 +1,58 @@
+/** Where a card is drawn: in its own frame (`View`), or in frames that the page placed (`Cast`). */
+import type { Appearance, Field } from "@cardveil/protocol";
+import type { Failure } from "./failure.ts";
+import type { Secrets } from "./secrets.ts";
+import type { Speech } from "./words/index.ts";
+
+/** `masked` means not fetched. `gone`: its time is over. A field that is not listed is not to be seen. */
+export type FieldState = "masked" | "loading" | "shown" | "gone";
+export type FieldStates = Partial<Record<Field, FieldState>>;
+
+/** Why the details are hidden. */
+export type Because = "asked" | "time" | "left";
+
+export interface Known {
+  lastFour: string;
+  network: string;
+}
+
+export type Scene =
+  | { at: "loading" }
+  | (Known & {
+      at: "shown";
+      secrets: Secrets;
+      states: FieldStates;
+      /** Fields with a switch of their own. */
+      masked: readonly Field[];
+      copy: readonly Field[];
+      secs: number;
+    })
+  | (Known & { at: "hidden"; because: Because; showable: boolean })
+  | { at: "failed"; failure: Failure; retryable: boolean };
+
+/** What the cardholder can do. */
+export interface Actions {
+  show(): void;
+  hide(): void;
+  retry(): void;
+  showField(field: Field): void;
+  hideField(field: Field): void;
+  copy(field: Field): void;
+  /** For a stage that copies by itself: whether it could. */
+  copied(field: Field, done: boolean): void;
+}
+
+/** It decides nothing and keeps nothing that it does not show. */
+export interface Stage {
+  on(actions: Actions): void;
+  configure(speech: Speech, appearance: Appearance): void;
+  render(scene: Scene): void;
+  /** Changes one field of the scene that is shown. */
+  field(field: Field, state: FieldState, of: Known & { secrets: Secrets }, note?: string): void;
+  tick(secs: number): void;
+  announce(text: string): void;
+  copied(field: Field, done: boolean): void;
+  forgetCopied(field: Field): void;
+  allowRetry(): void;
+  clear(): void;
+}

@@ -1,0 +1,63 @@
+import type { Words } from "./en.ts";
+
+export const fr: Words = {
+  labels: {
+    card: "Votre carte",
+    number: "Numéro de carte",
+    numberEnding: "Numéro de carte se terminant par {digits}",
+    expiry: "Date d’expiration",
+    cvv: "CVV",
+    name: "Titulaire",
+    copyField: "Copier : {field}",
+    copied: "Copié",
+    copyFailed: "La copie n’a pas fonctionné. Sélectionnez les chiffres et copiez-les vous-même.",
+    showField: "Afficher : {field}",
+    hideField: "Masquer : {field}",
+    showShort: "Afficher",
+    show: "Afficher les données de la carte",
+    hide: "Masquer",
+    retry: "Réessayer",
+    hidesIn: "Masqué dans {seconds} s",
+    loading: "Chargement des données de la carte",
+    shown: "Données de la carte affichées",
+    hidden: "Données de la carte masquées",
+    hiddenByTime: "Masquées après un moment, pour protéger votre carte.",
+    hiddenByLeaving: "Masquées pendant votre absence.",
+    fieldGone: "{field} : ne peut plus être affiché. Ouvrez de nouveau votre carte pour le voir.",
+    reference: "Référence : {id}",
+  },
+  errors: {
+    token_refused: [
+      "Ce lien vers votre carte ne fonctionne plus",
+      "Il a expiré ou a déjà servi. Revenez en arrière et ouvrez de nouveau votre carte.",
+    ],
+    origin_refused: [
+      "Cette page n’est pas autorisée à afficher votre carte",
+      "Elle n’est pas enregistrée pour cela. Merci de prévenir l’assistance de ce site.",
+    ],
+    rate_limited: ["Trop de tentatives", "Attendez un instant, puis réessayez."],
+    unavailable: [
+      "Votre carte ne peut pas être affichée pour le moment",
+      "Votre carte n’a aucun problème. Réessayez dans un instant.",
+    ],
+    offline: ["Vous êtes hors ligne", "Vérifiez votre connexion à Internet, puis réessayez."],
+    timeout: ["Cela prend trop de temps", "Vérifiez votre connexion à Internet, puis réessayez."],
+    unsupported: [
+      "Ce navigateur ne peut pas afficher votre carte",
+      "Mettez-le à jour ou ouvrez cette page dans un autre navigateur.",
+    ],
+    invalid_request: [
+      "Cette page n’est pas bien configurée",
+      "Nous n’avons pas compris sa demande. Merci de prévenir l’assistance de ce site.",
+    ],
+    header_mismatch: [
+      "Par sécurité, nous n’avons pas affiché votre carte",
+      "La réponse ne correspondait pas à la demande. Ouvrez de nouveau votre carte. Si cela se reproduit, prévenez l’assistance de ce site.",
+    ],
+    token_failed: [
+      "Votre carte n’a pas pu être ouverte",
+      "Cette page n’y a pas eu accès. Revenez en arrière et ouvrez de nouveau votre carte.",
+    ],
+    internal: ["Une erreur s’est produite", "Revenez en arrière et ouvrez de nouveau votre carte."],
+  },
+};

@@ -1,0 +1,124 @@
+/** `veil.doctor()`: loaded when it is asked for, so that no page carries it. */
+import { isHello } from "@cardveil/protocol";
+import type { CardErrorCode, DoctorCheck, DoctorReport } from "./api.ts";
+import type { Place } from "./options.ts";
+
+const PATIENCE_MS = 5000;
+
+/** Why a frame did not come: what it cannot tell, its server may. */
+export async function why(place: Place, code: CardErrorCode): Promise<[code: CardErrorCode, why: string]> {
+  const { origin } = place;
+  if (code === "csp_blocked") return [code, `add "frame-src ${origin}" to this page's Content-Security-Policy`];
+  const { embed, registered } = await ask(place);
+  if (embed?.[0] === false) return ["embed_unknown", embed[1]];
+  if (registered?.[0] === false) return ["origin_refused", registered[1]];
+  if (code === "frame_timeout") return [code, `no answer from ${origin} in time`];
+  return [code, `what loaded from ${origin} was not the frame: look for a content blocker, or something between`];
+}
+
+type Finding = [ok: boolean, message: string];
+
+/** Looks for what would keep a card from this page. It asks for no token and shows nothing. */
+export async function examine(place: Place): Promise<DoctorReport> {
+  const { origin } = place;
+  const checks: DoctorCheck[] = [];
+  const note = (check: DoctorCheck["check"], [ok, message]: Finding) => checks.push({ check, ok, message });
+
+  note("secure_context", [isSecureContext, isSecureContext ? "this page is served over TLS, or from this device" : "serve this page over https: browsers give no cryptography to others"]);
+  const crypto = globalThis.crypto?.subtle !== undefined;
+  note("webcrypto", [crypto, crypto ? "WebCrypto is here" : "no WebCrypto: an old browser, or a page without TLS"]);
+
+  const { server, embed, registered } = await ask(place);
+  const { frame, policy, copies } = await tryFrame(place);
+  // A policy that forbids to ask does no harm where the frame comes.
+  note("server", frame[0] ? [true, `${origin} answers`] : server);
+  if (embed !== undefined) note("embed", embed);
+  if (registered !== undefined) note("origin", registered);
+  note("frame_policy", [
+    policy === undefined,
+    policy === undefined ? "this page's Content-Security-Policy lets the frame in" : `${policy} forbids the frame: add "frame-src ${origin}" to this page's Content-Security-Policy`,
+  ]);
+  note("frame", frame);
+  note("clipboard", [copies, copies ? "copying is allowed" : `add clipboard-write=(self "${origin}") to this page's Permissions-Policy`]);
+  note("isolation", isolation());
+  return { ok: checks.every(({ ok }) => ok), checks };
+}
+
+async function ask({ origin, embed }: Place): Promise<{ server: Finding; embed?: Finding; registered?: Finding }> {
+  let answer: Response;
+  try {
+    answer = await fetch(`${origin}/client/v1/embeds/${embed}`, { credentials: "omit", signal: AbortSignal.timeout(PATIENCE_MS) });
+  } catch {
+    const why = `${origin} did not answer: check its address, or add "connect-src ${origin}" to this page's policy to let the doctor ask`;
+    return { server: [false, why] };
+  }
+  const server: Finding = [true, `${origin} answers`];
+  if (answer.status === 404) return { server, embed: [false, `there is no embed ${embed}, or it is switched off: ask Cardveil's operator`] };
+  if (!answer.ok) return { server: [false, `${origin} answered ${answer.status}`] };
+  const { origin_registered: known } = await answer.json();
+  return {
+    server,
+    embed: [true, `${embed} is known`],
+    registered: [
+      known === true,
+      known === true ? `${location.origin} may show cards` : `${location.origin} is not one of the origins of ${embed}: cardveil embed set ${embed} --origin ${location.origin}`,
+    ],
+  };
+}
+
+interface Tried {
+  frame: Finding;
+  /** The directive that forbids it. */
+  policy?: string;
+  copies: boolean;
+}
+
+/** Whether a frame comes and says hello. It is told nothing, and taken away. */
+function tryFrame({ origin, frameUrl }: Place): Promise<Tried> {
+  const frame = document.createElement("iframe");
+  frame.allow = "clipboard-write";
+  frame.src = frameUrl;
+  frame.title = "Cardveil doctor";
+  frame.setAttribute("aria-hidden", "true");
+  frame.style.cssText = "position:absolute;width:0;height:0;border:0;visibility:hidden";
+  const stop = new AbortController();
+  const { signal } = stop;
+  return new Promise<Omit<Tried, "copies">>((resolve) => {
+    const silence = `no frame of ${origin} within ${PATIENCE_MS / 1000} s: look for a content blocker, a service worker or a proxy that changes its headers`;
+    setTimeout(() => resolve({ frame: [false, silence] }), PATIENCE_MS);
+    document.addEventListener(
+      "securitypolicyviolation",
+      ({ blockedURI, effectiveDirective }) => {
+        if (blockedURI.startsWith(origin) && /^(frame|child|default)-src/.test(effectiveDirective)) {
+          resolve({ frame: [false, "it was not let in"], policy: effectiveDirective });
+        }
+      },
+      { signal },
+    );
+    window.addEventListener(
+      "message",
+      ({ data, source, origin: from }) => {
+        if (source === frame.contentWindow && from === origin && isHello(data)) resolve({ frame: [true, "the frame came and said hello"] });
+      },
+      { signal },
+    );
+    document.body.append(frame);
+  })
+    .then((tried) => ({ ...tried, copies: mayCopy(frame, origin) }))
+    .finally(() => {
+      stop.abort();
+      frame.remove();
+    });
+}
+
+/** Chromium alone can tell; elsewhere the cardholder's click is what counts. */
+function mayCopy(frame: HTMLIFrameElement, origin: string): boolean {
+  const { featurePolicy } = frame as { featurePolicy?: { allowsFeature(name: string, origin: string): boolean } };
+  return featurePolicy?.allowsFeature("clipboard-write", origin) ?? true;
+}
+
+
+/** Told for completeness: the frame is served so that a page can be isolated around it. */
+function isolation(): Finding {
+  return [true, crossOriginIsolated ? "this page is isolated (COEP), and the frame may be in it" : "this page is not isolated, which the frame does not need"];
+}

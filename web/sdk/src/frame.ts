@@ -1,0 +1,149 @@
+import { connect, type ForFrame, type ForPage, isHello, parseForPage } from "@cardveil/protocol";
+import type { CardErrorCode } from "./api.ts";
+import type { Place } from "./options.ts";
+
+const HELLO_TIMEOUT_MS = 10_000;
+/** A frame says hello before its load event; when it has not by now, what loaded was not our frame. */
+const HELLO_AFTER_LOAD_MS = 2_000;
+
+export interface Listener {
+  /** The frame listens, and knows nothing yet. It comes again when the frame was loaded again. */
+  connected(): void;
+  ready(): void;
+  heard(message: ForPage): void;
+  /** It will not come. Why, takes a moment to find out. */
+  lost(why: Promise<[code: CardErrorCode, why: string]>): void;
+}
+
+export interface Looks {
+  theme: "light" | "dark" | "auto";
+  title: string | undefined;
+  testid: string;
+  /** Which of our documents it holds. */
+  as: "card" | "holder" | "part";
+  /** Its first height, in CSS. A holder has none: nobody sees it. */
+  height: string;
+}
+
+/** One iframe and the channel to it. */
+export class Frame {
+  readonly element = document.createElement("iframe");
+  #port: MessagePort | undefined;
+  #nonce = "";
+  #ready = false;
+  #notice: HTMLElement | undefined;
+  readonly #stop = new AbortController();
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+
+  constructor(
+    private readonly place: Place,
+    private readonly looks: Looks,
+    private readonly listener: Listener,
+  ) {
+    const { element } = this;
+    const { as, height, theme, title, testid } = looks;
+    element.src = `${place.frameUrl}&as=${as}`;
+    element.title = title ?? "Card details";
+    element.allow = "clipboard-write";
+    element.referrerPolicy = "no-referrer";
+    element.dataset["testid"] = testid;
+    element.style.cssText =
+      as === "holder"
+        ? // Not `display: none`, in which some browsers run nothing.
+          "position:absolute;width:0;height:0;border:0;visibility:hidden"
+        : // Where the schemes of page and frame differ, browsers paint the frame opaque.
+          `display:inline-block;vertical-align:top;width:100%;height:${height};border:0;background:transparent;color-scheme:${theme === "auto" ? "light dark" : theme}`;
+  }
+
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  mount(into: Element): void {
+    const { signal } = this.#stop;
+    window.addEventListener("message", (event) => this.#hear(event), { signal });
+    document.addEventListener("securitypolicyviolation", (event) => this.#onViolation(event), { signal });
+    this.element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lost("frame_blocked")), { signal });
+    this.#after(HELLO_TIMEOUT_MS, () => this.#lost("frame_timeout"));
+    into.append(this.element);
+  }
+
+  send(message: ForFrame): void {
+    this.#port?.postMessage(message);
+  }
+
+  /** A line of text in its place, when it cannot speak for itself. */
+  notice(text: string): void {
+    if (this.#notice !== undefined) return;
+    this.element.style.setProperty("display", "none");
+    this.#notice = document.createElement("p");
+    this.#notice.setAttribute("role", "alert");
+    this.#notice.dataset["testid"] = "cardveil-error";
+    this.#notice.textContent = text;
+    this.element.after(this.#notice);
+  }
+
+  remove(): void {
+    this.#stop.abort();
+    this.#clearTimers();
+    this.send({ type: "destroy" });
+    this.#port?.close();
+    // Someone else may have taken them out of the page already; `remove` does not mind.
+    this.element.remove();
+    this.#notice?.remove();
+  }
+
+  #hear(event: MessageEvent): void {
+    const target = this.element.contentWindow;
+    if (!target || event.source !== target || event.origin !== this.place.origin || !isHello(event.data)) return;
+    // A second hello means that the frame was loaded again: it knows nothing any more.
+    this.#port?.close();
+    this.#ready = false;
+    this.#clearTimers();
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    this.#nonce = crypto.randomUUID();
+    port1.onmessage = ({ data }) => {
+      const message = parseForPage(data);
+      if (message !== undefined) this.#obey(message);
+    };
+    target.postMessage(connect(this.#nonce), this.place.origin, [port2]);
+    this.listener.connected();
+  }
+
+  #obey(message: ForPage): void {
+    if (message.type === "ready") {
+      if (this.#ready || message.nonce !== this.#nonce) return;
+      this.#ready = true;
+      this.element.title = this.looks.title ?? message.title;
+      this.listener.ready();
+    } else if (message.type === "size") {
+      this.element.style.setProperty("height", `${message.height}px`);
+      const { baseline } = message;
+      if (baseline !== undefined) this.element.style.setProperty("vertical-align", `${baseline - message.height}px`);
+    } else this.listener.heard(message);
+  }
+
+  #onViolation({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent): void {
+    if (blockedURI.startsWith(this.place.origin) && /^(frame|child|default)-src/.test(effectiveDirective)) this.#lost("csp_blocked");
+  }
+
+  #lost(code: "frame_blocked" | "frame_timeout" | "csp_blocked"): void {
+    if (this.#port !== undefined || this.#stop.signal.aborted) return;
+    this.#clearTimers();
+    this.#stop.abort();
+    const { origin } = this.place;
+    // What the frame cannot tell, the doctor finds out, where it can be reached.
+    this.listener.lost(this.place.doctor().then(({ why }) => why(this.place, code), () => [code, `no frame of ${origin}`]));
+  }
+
+
+  #after(ms: number, run: () => void): void {
+    this.#timers.add(setTimeout(run, ms));
+  }
+
+  #clearTimers(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+}
