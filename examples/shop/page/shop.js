@@ -125,7 +125,8 @@ function tell(title, detail) {
 }
 
 function see(name, detail) {
-  const facts = { revealed: () => detail.fields.join(", "), copied: () => detail.field, error: () => `${detail.code}: ${detail.message}` };
+  const problem = () => `${detail.code}: ${detail.message}`;
+  const facts = { revealed: () => detail.fields.join(", "), copied: () => detail.field, warning: problem, error: problem };
   const item = el("li", "", el("code", "", name), el("span", "", facts[name]?.() ?? ""));
   item.dataset.testid = `seen-${name}`;
   $("seen").prepend(item);
