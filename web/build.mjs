@@ -19,7 +19,9 @@ await Promise.all([
   build({ ...common, banner, entryPoints: ["frame/src/main-part.ts"], outfile: "dist/part.js", format: "iife" }),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
   build({ ...common, banner, entryPoints: ["sdk/src/esm.ts"], outfile: "dist/cardveil.js", format: "esm" }),
+  build({ ...common, banner, entryPoints: ["sdk/src/pure.ts"], outfile: "dist/pure.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["sdk/src/iife.ts"], outfile: "dist/cardveil.iife.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["sdk/src/marqeta.ts"], outfile: "dist/marqeta.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["sdk/src/doctor.ts"], outfile: "dist/doctor.js", format: "esm" }),
 ]);
 
@@ -32,17 +34,29 @@ await writeFile("dist/words.json", `${JSON.stringify(spoken, null, 1)}\n`);
 execFileSync("node_modules/.bin/tsc", ["-p", "sdk/tsconfig.types.json"], { stdio: "inherit" });
 await rename("dist/api.d.ts", "dist/cardveil.d.ts");
 const types = await readFile("dist/cardveil.d.ts", "utf8");
-const values = `export declare const Cardveil: CardveilFactory;
-declare global {
-    interface Window {
-        Cardveil?: CardveilFactory;
-    }
-    interface HTMLElementTagNameMap {
-        "cardveil-card": CardveilCardElement;
-    }
-}
-`;
-await writeFile("dist/cardveil.d.ts", types + values);
+await writeFile("dist/cardveil.d.ts", `${types}export declare const Cardveil: CardveilFactory;\n`);
+
+await writeFile(
+  "dist/pure.d.ts",
+  `import type { CardveilFactory } from "./cardveil.js";
+export type * from "./cardveil.js";
+export declare const Cardveil: CardveilFactory;
+/** Defines \`<cardveil-card>\`, once, where there are elements at all. */
+export declare const defineCardveilElement: () => void;
+`,
+);
+
+// The npm package holds the same bytes that the server serves.
+await rm("sdk/dist", { recursive: true, force: true });
+await mkdir("sdk/dist");
+for (const file of ["cardveil.js", "cardveil.iife.js", "pure.js", "marqeta.js", "cardveil.d.ts", "pure.d.ts"]) await copyFile(`dist/${file}`, `sdk/dist/${file}`);
+await copyFile("../LICENSE", "sdk/LICENSE");
+
+// For React: both packages of it stay outside, so that an app has one of each.
+await rm("react/dist", { recursive: true, force: true });
+await build({ ...common, minify: false, banner: { js: '"use client";' }, entryPoints: ["react/src/index.tsx"], outfile: "react/dist/index.js", format: "esm", jsx: "automatic", external: ["react", "react/*", "@cardveil/js/pure"] });
+execFileSync("node_modules/.bin/tsc", ["-p", "react/tsconfig.types.json"], { stdio: "inherit" });
+await copyFile("../LICENSE", "react/LICENSE");
 
 // The page that renders the API's description for operators: a library's own bundle, as it is.
 await copyFile("node_modules/redoc/bundles/redoc.standalone.js", "dist/redoc.js");

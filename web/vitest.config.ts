@@ -1,8 +1,19 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
+const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
 export default defineConfig({
+  // The sources of our packages, by the names that others know them by.
+  resolve: {
+    alias: [
+      { find: /^@cardveil\/js$/, replacement: at("sdk/src/esm.ts") },
+      { find: /^@cardveil\/js\/pure$/, replacement: at("sdk/src/pure.ts") },
+      { find: /^@cardveil\/react$/, replacement: at("react/src/index.tsx") },
+    ],
+  },
   test: {
-    include: ["{protocol,frame,sdk}/test/**/*.test.ts"],
+    include: ["{protocol,frame,sdk,react}/test/**/*.test.{ts,tsx}"],
     environment: "happy-dom",
     restoreMocks: true,
   },

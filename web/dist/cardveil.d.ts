@@ -84,6 +84,8 @@ export interface CardError extends Error {
 export interface CardWarning {
     readonly code: "copy_failed" | "font_unavailable";
     readonly message: string;
+    /** What was to be copied. */
+    readonly field?: CardveilField;
 }
 export interface CardEvents {
     /** The frame is there and configured. */
@@ -154,12 +156,13 @@ export interface CardveilCardElement extends HTMLElement {
     reveal(): void;
     hide(): void;
 }
-export declare const Cardveil: CardveilFactory;
 declare global {
     interface Window {
+        /** Set by the classic script. */
         Cardveil?: CardveilFactory;
     }
     interface HTMLElementTagNameMap {
         "cardveil-card": CardveilCardElement;
     }
 }
+export declare const Cardveil: CardveilFactory;

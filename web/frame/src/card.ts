@@ -254,7 +254,7 @@ export class Card {
       this.#redemption?.report("copied", field);
       this.post({ type: "copied", field });
     } else {
-      this.post({ type: "warning", code: "copy_failed", message: this.#speech.labels.copyFailed });
+      this.post({ type: "warning", code: "copy_failed", message: this.#speech.labels.copyFailed, field });
     }
   }
 

@@ -161,7 +161,7 @@ export type ForPage =
   | { type: "hidden" }
   | { type: "copied"; field: Field }
   | { type: "expired" }
-  | { type: "warning"; code: WarningCode; message: string }
+  | { type: "warning"; code: WarningCode; message: string; field?: Field }
   | { type: "error"; code: ErrorCode; message: string; retryable: boolean; requestId?: string }
   /** In CSS pixels; `baseline` is that of the first line, from the top. */
   | { type: "size"; height: number; baseline?: number };
@@ -208,7 +208,12 @@ export const parseForPage = /* @__PURE__ */ total((data): ForPage => {
     case "copied":
       return { type, field: oneOf(own(data, "field"), FIELDS) };
     case "warning":
-      return { type, code: oneOf(own(data, "code"), WARNING_CODES), message: text(own(data, "message"), SENTENCE) };
+      return {
+        type,
+        code: oneOf(own(data, "code"), WARNING_CODES),
+        message: text(own(data, "message"), SENTENCE),
+        ...pick(data, ["field"], (value) => oneOf(value, FIELDS)),
+      };
     case "error": {
       return {
         type,
@@ -340,7 +345,7 @@ function total<T>(parse: (data: unknown) => T): (data: unknown) => T | undefined
 }
 
 function reject(): never {
-  throw new TypeError("not a message of this protocol");
+  throw new TypeError(); // nobody reads it
 }
 
 /** An own property, so that nothing is ever read from a polluted prototype. */
@@ -349,7 +354,7 @@ function own(data: unknown, key: string): unknown {
   return Object.hasOwn(data, key) ? (data as Record<string, unknown>)[key] : undefined;
 }
 
-function text(value: unknown, shape: RegExp): string {
+export function text(value: unknown, shape: RegExp): string {
   return typeof value === "string" && shape.test(value) ? value : reject();
 }
 

@@ -110,6 +110,8 @@ export interface CardError extends Error {
 export interface CardWarning {
   readonly code: "copy_failed" | "font_unavailable";
   readonly message: string;
+  /** What was to be copied. */
+  readonly field?: CardveilField;
 }
 
 export interface CardEvents {
@@ -182,4 +184,14 @@ export interface CardveilCardElement extends HTMLElement {
   token: CardOptions["token"] | null;
   reveal(): void;
   hide(): void;
+}
+
+declare global {
+  interface Window {
+    /** Set by the classic script. */
+    Cardveil?: CardveilFactory;
+  }
+  interface HTMLElementTagNameMap {
+    "cardveil-card": CardveilCardElement;
+  }
 }

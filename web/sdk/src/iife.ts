@@ -1,12 +1,5 @@
-import type { CardveilFactory } from "./api.ts";
 import { cardveilFrom } from "./cardveil.ts";
 import { defineElement } from "./element.ts";
-
-declare global {
-  interface Window {
-    Cardveil?: CardveilFactory;
-  }
-}
 
 const script = document.currentScript;
 const Cardveil = cardveilFrom(script instanceof HTMLScriptElement ? script.src : undefined);

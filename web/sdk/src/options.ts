@@ -12,6 +12,7 @@ import {
   parseTexts,
   type Part,
   PARTS,
+  text,
 } from "@cardveil/protocol";
 import type { CardOptions, CardveilOptions, PartOptions } from "./api.ts";
 import { badOption } from "./error.ts";
@@ -26,11 +27,11 @@ export interface Place {
 
 /** Where the frame lives. `scriptUrl` is where the SDK came from, and means something only if that was Cardveil. */
 export function parsePlace(options: CardveilOptions, scriptUrl: string | undefined): Place {
-  const embed = check("embed", "such as emb_...", () => matching(options?.embed, /^emb_\w{1,64}$/));
+  const embed = check("embed", "such as emb_...", () => text(options?.embed, /^emb_\w{1,64}$/));
   const served = scriptUrl !== undefined && /^\/sdk\/[\w.]+\//.test(new URL(scriptUrl).pathname);
   const client = options.clientUrl ?? (served ? scriptUrl : undefined);
   const origin = check("clientUrl", "such as https://cards.example.com", () => {
-    const url = new URL(matching(client, /^https?:/));
+    const url = new URL(text(client, /^https?:/));
     if (options.clientUrl !== undefined && url.pathname !== "/") throw new TypeError();
     return url.origin;
   });
@@ -46,14 +47,14 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
 export function parseOptions(options: CardOptions): Configuration {
   const { token, copy } = options;
   check("token", "a string or a function", () => {
-    if (typeof token !== "function") matching(token, /./);
+    if (typeof token !== "function") text(token, /./);
   });
   return {
     renewable: typeof token === "function",
     fields: check("fields", `some of ${FIELDS.join(", ")}`, () => parseFields(options.fields ?? FIELDS)),
     appearance: checkAppearance(options.appearance),
     locale: check("locale", "such as en or de-CH", () =>
-      parseLocale(options.locale ?? (document.documentElement.lang || "en")),
+      parseLocale(options.locale ?? (globalThis.document?.documentElement.lang || "en")),
     ),
     hideAfter: check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () =>
       parseHideAfter(options.hideAfter ?? HIDE_AFTER_SECS.default),
@@ -88,9 +89,4 @@ function check<T>(option: string, expected: string, parse: () => T): T {
   } catch {
     throw badOption(`Cardveil: the option "${option}" must be ${expected}`);
   }
-}
-
-function matching(value: unknown, shape: RegExp): string {
-  if (typeof value !== "string" || !shape.test(value)) throw new TypeError();
-  return value;
 }

@@ -57,6 +57,8 @@ pub(crate) const FILES: &[File] = &[
     file!("cardveil.js", Module, "Puts the card's frame into the shop's page and carries the token to it. It never holds card data."),
     file!("cardveil.iife.js", Classic, "The same as cardveil.js, for pages without modules: it defines window.Cardveil."),
     file!("doctor.js", Module, "Finds out why a frame does not come; a page's developer asks for it. It never holds card data."),
+    file!("marqeta.js", Classic, "Stands in for Marqeta.js: it defines window.marqeta for pages that were written for that. It never holds card data."),
+    file!("pure.js", Module, "The same as cardveil.js, but that it defines no element by itself."),
 ];
 
 /// A script

@@ -13,7 +13,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[tokio::test]
 async fn the_scripts_may_be_loaded_by_any_page() {
     let world = World::new().await;
-    for file in ["cardveil.js", "cardveil.iife.js"] {
+    for file in ["cardveil.js", "cardveil.iife.js", "marqeta.js", "pure.js"] {
         let answer = world
             .stranger()
             .get(ListenerKind::Client, &format!("/sdk/v1/{file}"))
@@ -75,7 +75,7 @@ async fn there_is_no_other_file() {
 #[tokio::test]
 async fn the_address_of_the_exact_version_has_the_same_bytes_and_never_changes() {
     let world = World::new().await;
-    for file in ["cardveil.js", "cardveil.iife.js"] {
+    for file in ["cardveil.js", "cardveil.iife.js", "marqeta.js", "pure.js"] {
         let get = async |version: &str| {
             let path = format!("/sdk/{version}/{file}");
             world.stranger().get(ListenerKind::Client, &path).await
