@@ -31,12 +31,12 @@ export interface Demo {
 const BINARY = process.env["CARDVEIL_BIN"] ?? fileURLToPath(new URL("../../../target/release/cardveil", import.meta.url));
 
 /** Resolves when the demo says that it is ready. Ends the process, by its id, on `stop`. */
-export async function startDemo(): Promise<Demo> {
+export async function startDemo(...more: string[]): Promise<Demo> {
   const base = await freePortBase();
   // Its data and its log stay where they are: `make canary` searches them for clear card data.
   const dir = mkdtempSync(join(tmpdir(), "cardveil-e2e-"));
   const log = join(dir, "server.log");
-  const args = ["demo", "--json", "--port-base", String(base), "--dir", dir];
+  const args = ["demo", "--json", "--port-base", String(base), "--dir", dir, ...more];
   const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", openSync(log, "a")] });
   if (child.stdout === null) throw new Error("a pipe was asked for");
   const ended = once(child, "close");

@@ -1,0 +1,165 @@
+/**
+ * The examples, as their readers would run them: the demo, the examples' own server, and a browser.
+ *
+ * Counts as a failure: a token too many; digits that are not there, or are there after they were hidden.
+ */
+import { once } from "node:events";
+import type { Server } from "node:http";
+import { createServer } from "node:net";
+import { mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+// @ts-expect-error plain JavaScript, as its readers get it
+import { serve } from "../../../examples/server.mjs";
+import { type Browser, launch, name, type Visit } from "../src/browsers/index.ts";
+import type { Scope } from "../src/browsers/page.ts";
+import { type Demo, startDemo } from "../src/demo.ts";
+import { Wire } from "../src/wire.ts";
+
+const PAN = "4111 1111 1111 1111";
+const root = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+
+let demo: Demo;
+let server: Server;
+let browser: Browser;
+let origin: string;
+let wire: Wire;
+let visit: Visit;
+
+beforeAll(async () => {
+  const port = await freePort();
+  origin = `http://localhost:${port}`;
+  [demo, browser] = await Promise.all([startDemo("--allow-origin", origin), launch()]);
+  const { merchant_url: merchantUrl, client_url: clientUrl, equals_api_key: apiKey, embed, cards } = demo;
+  const cardNo = cards.find(({ last_four }) => last_four === "1111")?.card_no;
+  server = await serve({ port, merchantUrl, clientUrl, apiKey, embed, cardNo });
+  await build({
+    entryPoints: [root("examples/react/main.jsx")],
+    outfile: root("examples/react/dist/main.js"),
+    bundle: true,
+    format: "esm",
+    jsx: "automatic",
+    define: { "process.env.NODE_ENV": '"development"' },
+    nodePaths: [root("web/node_modules")],
+    alias: { "@cardveil/react": root("web/react/src/index.tsx"), "@cardveil/js/pure": root("web/sdk/src/pure.ts") },
+  });
+});
+
+afterAll(async () => {
+  server?.close();
+  server?.closeAllConnections();
+  await browser?.close();
+  await demo?.stop();
+});
+
+beforeEach(async () => {
+  wire = await Wire.open();
+  visit = await browser.visit({ viewport: { width: 800, height: 1000 } }, `http://127.0.0.1:${wire.port}`);
+});
+
+afterEach(async () => {
+  await visit?.leave();
+  wire?.close();
+});
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await once(probe.listen(0, "127.0.0.1"), "listening");
+  const { port } = probe.address() as { port: number };
+  probe.close();
+  return port;
+}
+
+const open = (example: string) => visit.page.goto(`${origin}/${example}/`);
+/** What is inside the frame of an element. */
+const inside = (css: string): Scope => visit.page.locator(`${css} iframe`).contentFrame();
+const at = (scope: Scope, testid: string) => scope.locator(`[data-testid="cardveil-${testid}"]`);
+const digits = async (scope: Scope) => {
+  const pan = at(scope, "pan");
+  await pan.waitFor();
+  const groups = await pan.locator(".group").allTextContents();
+  return groups.join(" ");
+};
+/** How often a page asked for a token, and Cardveil for a card. */
+const asked = () => [wire.exchanges.filter(({ method, url }) => method === "POST" && url.pathname === "/token").length, wire.posted(/^\/client\/v1\/redeem$/).length];
+const heard = async (what: string) => {
+  await visit.page.waitForFunction(() => document.querySelector("#heard") !== null);
+  await visit.page.locator("#heard").filter({ hasText: what }).waitFor();
+};
+/** A picture to look at. */
+const picture = async (example: string) => {
+  const dir = root(`web/e2e/screenshots/${name}`);
+  await mkdir(dir, { recursive: true });
+  await visit.page.screenshot({ path: `${dir}/example-${example}.png` });
+};
+const click = (name: string) => visit.page.getByRole("button", { name }).click();
+
+describe("the element", () => {
+  it("shows a whole card, and one in parts, each with one token", async () => {
+    await open("element");
+    expect(await digits(inside("#whole"))).toBe(PAN);
+    expect(await digits(inside("#parts cardveil-part[name=pan]"))).toBe(PAN);
+    await at(inside("#parts cardveil-part[name=expiry]"), "expiry").waitFor();
+    await heard("whole revealed pan,expiry,name");
+    expect(asked()).toEqual([2, 2]);
+    await picture("element");
+    await at(inside("#parts cardveil-part[name=toggle]"), "hide").click();
+    await heard("parts hidden");
+    expect(await at(inside("#parts cardveil-part[name=pan]"), "pan").count()).toBe(0);
+  });
+});
+
+describe("React", () => {
+  it("asks for one token for each card in StrictMode", async () => {
+    await open("react");
+    expect(await digits(inside("[data-cardveil=card]"))).toBe(PAN);
+    expect(await digits(inside("[data-cardveil=pan]"))).toBe(PAN);
+    await heard("revealed pan,expiry,name");
+    await picture("react");
+    // Each thing that was heard rendered the page anew, with options and functions made anew.
+    expect(asked()).toEqual([2, 2]);
+    expect(visit.console.filter((line) => /^(error|pageerror)/.test(line))).toEqual([]);
+  });
+
+  it("hides and shows by a ref and by a hook, and goes away with its component", async () => {
+    await open("react");
+    await digits(inside("[data-cardveil=card]"));
+    await digits(inside("[data-cardveil=pan]"));
+    await click("Hide it");
+    await heard("hidden");
+    expect(await at(inside("[data-cardveil=card]"), "pan").count()).toBe(0);
+    await click("Show it");
+    expect(await digits(inside("[data-cardveil=card]"))).toBe(PAN);
+    await click("Hide the parts");
+    await at(inside("[data-cardveil=pan]"), "pan").waitFor({ state: "detached" });
+    await click("Close");
+    await visit.page.locator("[data-cardveil=card]").waitFor({ state: "detached" });
+    await click("Open");
+    expect(await digits(inside("[data-cardveil=card]"))).toBe(PAN);
+  });
+});
+
+describe("a page for Marqeta.js", () => {
+  it("shows the card by the address of another script alone", async () => {
+    await open("marqeta");
+    await heard("success");
+    const pan = inside("#mq-card-pan");
+    expect(await digits(pan)).toBe(PAN);
+    expect(await at(inside("#mq-card-cvv"), "cvv").textContent()).toMatch(/^\d{3}$/);
+    expect(await at(inside("#mq-card-exp"), "expiry").textContent()).toMatch(/^\d\d\/\d\d$/);
+    expect(asked()).toEqual([1, 1]);
+    await picture("marqeta");
+    // What the page calls `var(--digits)` and `darkslateblue`.
+    const look = await at(pan, "pan").evaluate((element) => ({ color: getComputedStyle(element).color, size: getComputedStyle(element).fontSize }));
+    expect(look).toEqual({ color: "rgb(72, 61, 139)", size: "20px" });
+    expect(visit.console.filter((line) => /warn|error/.test(line))).toEqual([]);
+  });
+
+  it("copies by a click on the page's own button, over which the frame's lies", async () => {
+    await open("marqeta");
+    await heard("success");
+    await at(inside("#mq-copy-card-pan"), "copy-pan").click();
+    await visit.page.locator("#heard").filter({ hasText: /(^|\n)copied/ }).waitFor();
+  });
+});
