@@ -38,7 +38,7 @@ export class PartView {
   get title(): string {
     const { part } = this.settings;
     const field = fieldOf(part);
-    if (field === undefined) return this.speech.labels.card;
+    if (field === undefined) return this.speech.labels[part === "toggle" ? "show" : "card"];
     return part === field ? nameOf(this.speech, field) : about(this.speech, "copyField", field);
   }
 

@@ -371,7 +371,7 @@ describe("countdown", () => {
 });
 
 describe("copy", () => {
-  it("writes bare digits and says so for a while", async () => {
+  it("writes bare digits and says so for a while (skyflow-js SK-1120)", async () => {
     await reveal();
     click("copy-pan");
     expect(await page.next("copied")).toEqual({ type: "copied", field: "pan" });
@@ -382,7 +382,7 @@ describe("copy", () => {
     expect(find("note")?.textContent).toBe("");
   });
 
-  it("tells when nothing was copied", async () => {
+  it("tells when nothing was copied (clipboard-copy#41)", async () => {
     await reveal();
     world.canCopy = false;
     click("copy-pan");

@@ -133,7 +133,7 @@ describe("a card in parts", () => {
     expect(of("cvv").root.innerHTML).not.toContain(CARD.cvv);
   });
 
-  it("copies in the frame that was clicked, as far as page and embed allow", async () => {
+  it("copies in the frame that was clicked, as far as page and embed allow (WebKit#68146)", async () => {
     await press("copy-pan", "copy-pan");
     await press("copy-expiry", "copy-expiry");
     await press("copy-cvv", "copy-cvv");
@@ -217,8 +217,8 @@ describe("a part", () => {
     expect(find("copy-pan", "copy-pan")?.getAttribute("aria-label")).toBe("Copy card number");
   });
 
-  it("has a title of its own", () => {
-    expect(ALL.map((part) => of(part).view.title)).toEqual(["Card number", "Expiry", "CVV", "Cardholder", "Copy card number", "Copy expiry", "Copy CVV", "Your card", "Your card"]);
+  it("has a short title of its own (braintree-web#545)", () => {
+    expect(ALL.map((part) => of(part).view.title)).toEqual(["Card number", "Expiry", "CVV", "Cardholder", "Copy card number", "Copy expiry", "Copy CVV", "Show card details", "Your card"]);
   });
 });
 

@@ -89,7 +89,7 @@ function record(card: FramedCard): [string, unknown][] {
 }
 
 describe("mount", () => {
-  it("makes the frame", () => {
+  it("makes the frame, which may write to the clipboard (clipboard-copy#41)", () => {
     const { element } = mount(make(TOKEN, { appearance: { theme: "dark" } }));
     expect(element.getAttribute("src")).toBe(`${ORIGIN}/embed/emb_1?lang=en&as=card`);
     expect(element.title).toBe("Card details");
@@ -99,7 +99,7 @@ describe("mount", () => {
     expect(element.outerHTML).not.toContain(TOKEN);
   });
 
-  it("takes an element too, and says when there is none", () => {
+  it("takes an element too, and says when there is none (frames-react#25)", () => {
     const card = make();
     expect(() => card.mount("#nowhere")).toThrow(expect.objectContaining({ code: "bad_option" }));
     expect(() => card.mount(null as unknown as Element)).toThrow(expect.objectContaining({ code: "bad_option" }));
@@ -180,7 +180,7 @@ describe("handshake", () => {
     expect(frame.types).toEqual(["configure", "reveal", "configure", "reveal"]);
   });
 
-  it("keeps several cards apart", async () => {
+  it("keeps several cards apart (react-stripe-js#154)", async () => {
     const [a, b] = [make("cvt_test_a"), make("cvt_test_b")];
     const frameA = mount(a);
     b.mount("#card");
@@ -288,7 +288,7 @@ describe("hide and reveal", () => {
 });
 
 describe("destroy", () => {
-  it("right after mount spends nothing, as in StrictMode", async () => {
+  it("right after mount spends nothing, as in StrictMode (react-stripe-js#256)", async () => {
     const token = vi.fn(async () => TOKEN);
     const card = make(token);
     const seen = record(card);
@@ -314,7 +314,7 @@ describe("destroy", () => {
     expect(document.querySelector("iframe")).toBeNull();
   });
 
-  it("never throws, whatever was done to the page", () => {
+  it("never throws, whatever was done to the page (react-stripe-js#291)", () => {
     const card = make();
     card.destroy();
     card.destroy();
@@ -358,7 +358,7 @@ describe("a frame that does not come", () => {
     return seen;
   };
 
-  it("times out after 10 s", async () => {
+  it("times out after 10 s (react-stripe-elements#424)", async () => {
     const card = make();
     const seen = record(card);
     mount(card);
@@ -394,7 +394,7 @@ describe("a frame that does not come", () => {
     expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "embed_unknown" })]]);
   });
 
-  it("is blocked by the page's own policy, with the line to add", async () => {
+  it("is blocked by the page's own policy, with the line to add (react-stripe-js#166)", async () => {
     const card = make();
     const seen = record(card);
     mount(card);
