@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks docs/compatibility/: every row of its tables names at least one test, and every test that is
+"""Checks docs/compatibility/ and docs/lessons.md: every row of their tables names at least one test, and every test that is
 named is there. A test is a Rust function (`name`), or `path::name of a web test`; a row that says what is
 left out of scope has a dash in place of a test."""
 
@@ -52,14 +52,14 @@ def problem_of(cells, known):
 
 def main():
     known, count, bad = rust_tests(), 0, []
-    for path in sorted((ROOT / "docs/compatibility").glob("*.md")):
+    for path in [*sorted((ROOT / "docs/compatibility").glob("*.md")), ROOT / "docs/lessons.md"]:
         for number, cells in rows(path):
             count += 1
             if problem := problem_of(cells, known):
                 bad.append(f"{path.relative_to(ROOT)}:{number}: {problem}")
     if bad or not count:
         sys.exit("\n".join(bad) or "docs/compatibility holds no row")
-    print(f"{count} rows of docs/compatibility name tests that are there")
+    print(f"{count} rows of docs/compatibility and docs/lessons.md name tests that are there")
 
 
 if __name__ == "__main__":
