@@ -230,17 +230,17 @@ mod tests {
     fn a_pin_that_is_made_is_any_strong_one() {
         let entropy = SeededEntropy::new(7);
         let mut seen = BTreeMap::<Vec<u8>, u32>::new();
-        for _ in 0..2_000 {
+        for _ in 0..500 {
             let pin = Pin::generate(&entropy);
             assert!(Pin::parse(pin.expose(), PinLength::Four).is_ok());
             *seen.entry(pin.expose().to_vec()).or_default() += 1;
         }
-        // 2,000 draws of 9,000 and more: a tenth or so fall on one that was drawn, few on one place.
-        assert!(seen.len() > 1_700, "{}", seen.len());
-        assert!(seen.values().all(|times| *times < 8));
+        // Of 9,000 and more: few draws fall on one that was drawn.
+        assert!(seen.len() > 450, "{}", seen.len());
+        assert!(seen.values().all(|times| *times < 5));
         for first in b'0'..=b'9' {
             let share = seen.keys().filter(|pin| pin[0] == first).count();
-            assert!((100..300).contains(&share), "{first}: {share}");
+            assert!((20..90).contains(&share), "{first}: {share}");
         }
     }
 

@@ -7,8 +7,8 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, Field};
 use cardveil_core::clock::Time;
 use cardveil_core::port::{
-    Admin, Audit, CardFilter, CardRef, Cards, Change, Class, Error, Idempotency, Issued, Keys,
-    Outbox, Paging, Registry, Take, Tokens, WrappedKey,
+    Admin, Audit, CardFilter, CardRef, Cards, Change, Class, Error, Handovers, Idempotency, Issued,
+    Keys, Outbox, Paging, Registry, Take, Tokens, WrappedKey,
 };
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{self, State, Verdict};
@@ -192,6 +192,12 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     };
     let listed = store.list_cards(&CardFilter::default(), paging).await;
     assert_eq!(listed.unwrap().cards, [expected]);
+    let set = store.set_pin(sample::pin_setting(1, 7)).await;
+    assert_eq!(set.unwrap(), card::PinSet::Done);
+    let own = sample::merchant(1).id;
+    let card_1 = CardRef::Id(sample::card(1).id);
+    let found = store.card(&own, &card_1).await.unwrap().unwrap();
+    assert_eq!(found.sealed.pin, Some(sample::pin(7)));
     let subscription = sample::subscription(1);
     let change = Change::AddSubscription(Box::new(subscription));
     let event = sample::event(Kind::WebhookAdded, START);
