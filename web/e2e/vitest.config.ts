@@ -7,8 +7,8 @@ const names = only === undefined ? NAMES : [nameOf(only)];
 export default defineConfig({
   test: {
     root: import.meta.dirname ?? new URL(".", import.meta.url).pathname,
-    // One server and one browser for all tests of a file; each test has a visit of its own.
-    fileParallelism: false,
+    // Two files at once, each with a server and a browser; each test has a visit of its own.
+    maxWorkers: 2,
     // It names the tests that a browser cannot do, and why.
     reporters: ["verbose"],
     projects: names.map((name) => ({
