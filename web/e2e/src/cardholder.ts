@@ -104,6 +104,11 @@ export class Cardholder {
       .locator(`[data-testid="cardveil-${testid}"]`);
   }
 
+  /** What a memory dump of the frame, or of the page, would hold. */
+  heap(of: "frame" | "page"): Promise<string> {
+    return this.visit.heap(of === "frame" ? `${this.demo.client_url}/embed/` : undefined);
+  }
+
   /** The frame itself, to look into it as no page can. */
   get frame(): Frame {
     return this.visit.frame(`${this.demo.client_url}/embed/`);
@@ -115,10 +120,13 @@ export class Cardholder {
     await this.in("hide").waitFor();
   }
 
-  /** What is in the clipboard, as they find out: by pasting. */
+  /**
+   * What is in the clipboard, as they find out: by pasting it into a field, as they would a card's number. A
+   * field drops the line end that WebKit puts behind what it selected.
+   */
   async paste(): Promise<string> {
     await this.page.evaluate(() => {
-      const paper = document.createElement("textarea");
+      const paper = document.createElement("input");
       paper.dataset["testid"] = "paper";
       document.body.append(paper);
     });
@@ -163,6 +171,22 @@ export class Cardholder {
     const dir = fileURLToPath(new URL(`../screenshots/${browserName}/`, import.meta.url));
     await mkdir(dir, { recursive: true });
     await this.page.screenshot({ path: `${dir}${name}.png` });
+  }
+
+  /** How much a document keeps in each of the browser's storages, and caches. */
+  stored(where: Frame): Promise<number[]> {
+    return where.evaluate(async () => {
+      const looks = [
+        () => localStorage.length,
+        () => sessionStorage.length,
+        () => document.cookie.length,
+        // The frame keeps a key there, and nothing else: parts.e2e.ts looks into it.
+        async () => (await indexedDB.databases()).filter(({ name }) => name !== "cardveil").length,
+        async () => (await caches.keys()).length,
+      ];
+      // A browser that gives a frame of another site no storage at all refuses the question.
+      return Promise.all(looks.map(async (look) => look()).map((looked) => looked.catch(() => 0)));
+    });
   }
 
   /** A token from the shop's backend. */

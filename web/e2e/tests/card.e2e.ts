@@ -374,19 +374,7 @@ describe("nobody else", () => {
     // Nothing but heights is a number, so there is no place for a count of digits.
     for (const text of heard) expect(text).toMatch(/"height"|"hello"|^[^0-9]*$|"nonce"/);
     for (const frame of [ada.page, ada.frame]) {
-      const stored = await frame.evaluate(async () => {
-        const looks = [
-          () => localStorage.length,
-          () => sessionStorage.length,
-          () => document.cookie.length,
-          // The frame keeps a key there, and nothing else: parts.e2e.ts looks into it.
-          async () => (await indexedDB.databases()).filter(({ name }) => name !== "cardveil").length,
-          async () => (await caches.keys()).length,
-        ];
-        // A browser that gives a frame of another site no storage at all refuses the question.
-        return Promise.all(looks.map(async (look) => look()).map((looked) => looked.catch(() => 0)));
-      });
-      expect(stored).toEqual([0, 0, 0, 0, 0]);
+      expect(await ada.stored(frame)).toEqual([0, 0, 0, 0, 0]);
     }
     for (const { headers } of ada.wire.exchanges) expect(headers).not.toHaveProperty("set-cookie");
     for (const url of [ada.page.url(), ada.frame.url()]) expect(url).not.toContain("cvt_");

@@ -78,7 +78,7 @@ describe("a card in use", () => {
     await told("This card can go into Apple Pay");
     await ada.by("wallet-simulate").click();
     await told("The card is ready in Apple Pay on my phone.");
-    expect(await listed()).toEqual(["Apple Pay, My phone, Active"]);
+    await expect.poll(listed).toEqual(["Apple Pay, My phone, Active"]);
     await check();
     await told("This card cannot go into Apple Pay");
     expect(await reasons()).toEqual(["already_on_device"]);
@@ -97,17 +97,17 @@ describe("a card in use", () => {
     await pick(wallet);
     await pick(device);
     await simulate("Green");
-    expect(await listed()).toEqual([`${wallet}, ${device}, Active`]);
+    await expect.poll(listed).toEqual([`${wallet}, ${device}, Active`]);
   });
 
   it("is verified when the network's decision is yellow", async () => {
     await arrive();
     await simulate("Yellow");
     await told("One more check");
-    expect(await listed()).toEqual(["Apple Pay, My phone, To be verified"]);
+    await expect.poll(listed).toEqual(["Apple Pay, My phone, To be verified"]);
     await ada.by("wallet-pass").click();
     await told("Verified");
-    expect(await listed()).toEqual(["Apple Pay, My phone, Active"]);
+    await expect.poll(listed).toEqual(["Apple Pay, My phone, Active"]);
   });
 
   it("is declined when that check fails, and when the decision is red", async () => {
@@ -115,10 +115,10 @@ describe("a card in use", () => {
     await simulate("Yellow");
     await ada.by("wallet-fail").click();
     await told("The check failed");
-    expect(await listed()).toEqual(["Apple Pay, My phone, Declined"]);
+    await expect.poll(listed).toEqual(["Apple Pay, My phone, Declined"]);
     await simulate("Red");
     await told("Declined");
-    expect(await listed()).toEqual(["Apple Pay, My phone, Declined", "Apple Pay, My phone, Declined"]);
+    await expect.poll(listed).toEqual(["Apple Pay, My phone, Declined", "Apple Pay, My phone, Declined"]);
     expect(await rows().getByRole("button").count()).toBe(0);
   });
 
@@ -127,16 +127,16 @@ describe("a card in use", () => {
     await simulate("Green");
     await ada.by("wallet-suspend").click();
     await told("Suspended");
-    expect(await listed()).toEqual(["Apple Pay, My phone, Suspended"]);
+    await expect.poll(listed).toEqual(["Apple Pay, My phone, Suspended"]);
     await ada.by("wallet-resume").click();
     await told("In use again");
-    expect(await listed()).toEqual(["Apple Pay, My phone, Active"]);
+    await expect.poll(listed).toEqual(["Apple Pay, My phone, Active"]);
     await ada.by("wallet-close").click();
     await open();
     await rows().waitFor();
     await ada.by("wallet-remove").click();
     await told("Removed");
-    expect(await listed()).toEqual(["Apple Pay, My phone, Removed"]);
+    await expect.poll(listed).toEqual(["Apple Pay, My phone, Removed"]);
     await check();
     await told("This card can go into Apple Pay");
   });
@@ -147,7 +147,7 @@ it("asks as the card's own programme for a card that is protected by a code", as
   await ada.page.getByText("Protected by a code").click();
   await open();
   await simulate("Green");
-  expect(await listed()).toEqual(["Apple Pay, My phone, Active"]);
+  await expect.poll(listed).toEqual(["Apple Pay, My phone, Active"]);
 });
 
 it("tells why a card that is suspended cannot go into a wallet", async () => {
@@ -240,10 +240,11 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
     ["wide", 1100, 1000],
     ["375", 375, 900],
     ["320", 320, 900],
-  ])("fits %s, axe finds nothing, and it is there to look at", async (name, width, height) => {
+  ])("fits %s, and is there to look at; at 375 axe finds nothing", async (name, width, height) => {
     await arrive("1111", { colorScheme, viewport: { width, height }, deviceScaleFactor: 2 });
     const look = async (state: string) => {
-      expect(await complaints(ada.page)).toEqual([]);
+      // What axe sees does not depend on the width.
+      if (name === "375") expect(await complaints(ada.page)).toEqual([]);
       const fits = () => ada.by("wallet").evaluate((window) => window.scrollWidth <= window.clientWidth && window.clientHeight <= innerHeight);
       expect(await fits()).toBe(true);
       await ada.picture(`${state}-${name}-${colorScheme}`);

@@ -30,6 +30,8 @@ export interface Visit {
   readonly console: string[];
   /** The first frame whose address starts so, to look into it as no page can. */
   frame(prefix: string): Frame;
+  /** A snapshot of the heap that a frame lives in, or else the page, as text. */
+  heap(prefix?: string): Promise<string>;
   leave(): Promise<void>;
 }
 

@@ -64,13 +64,23 @@ async function visit(browser: Launched, options: BrowserContextOptions): Promise
   const console: string[] = [];
   page.on("console", (message) => console.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => console.push(`pageerror: ${error.message}`));
+  const frame = (prefix: string) => {
+    const found = page.frames().find((frame) => frame.url().startsWith(prefix));
+    if (found === undefined) throw new Error(`no frame is at ${prefix}`);
+    return found;
+  };
   return {
     page: page as Page,
     console,
-    frame(prefix) {
-      const frame = page.frames().find((frame) => frame.url().startsWith(prefix));
-      if (frame === undefined) throw new Error(`no frame is at ${prefix}`);
-      return frame;
+    frame,
+    async heap(prefix) {
+      const session = await context.newCDPSession(prefix === undefined ? page : frame(prefix));
+      const chunks: string[] = [];
+      session.on("HeapProfiler.addHeapSnapshotChunk", ({ chunk }) => chunks.push(chunk));
+      // Takes the rubbish out first.
+      await session.send("HeapProfiler.takeHeapSnapshot");
+      await session.detach();
+      return chunks.join("");
     },
     leave: () => context.close(),
   };

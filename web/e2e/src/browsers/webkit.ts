@@ -39,6 +39,7 @@ async function visit(look: Look, proxy: string): Promise<Visit> {
     page,
     console: [], // the driver tells nothing of it
     frame: (prefix) => new WebkitFrame(session, { css: `iframe[src^="${prefix}"]` }, prefix),
+    heap: () => Promise.reject(new Error("WebKitWebDriver has no command for the heap")),
     async leave() {
       await session.delete().catch(() => undefined); // the window goes before it answers
       await Promise.all([driver, display].map(end));
