@@ -129,6 +129,18 @@ describe("a card in parts", () => {
     expect(new Set(ada.redeems.map(({ key }) => key.x)).size).toBe(1);
   });
 
+  it("stands on the page's own baseline, as high as its text", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "name"], { appearance: { text: { fontSize: 32, lineHeight: 1.5 } } });
+    await inPart(ada, "pan", "pan").waitFor();
+    await ada.page.waitForFunction(() => (document.querySelector<HTMLElement>("[data-testid=cardveil-frame-pan]")?.style.height ?? "24px") !== "24px");
+    const style = await ada.page.locator("[data-testid=cardveil-frame-pan]").evaluate(({ style }) => [style.height, style.verticalAlign].map(Number.parseFloat));
+    const [height = 0, below = 0] = style;
+    expect(height).toBeGreaterThanOrEqual(48);
+    expect(below).toBeLessThan(0);
+    expect(below).toBeGreaterThan(-height / 2);
+  });
+
   it("goes on when one part is taken away, and ends with the card", async () => {
     const ada = await arrive();
     await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
