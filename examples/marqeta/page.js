@@ -14,7 +14,7 @@ window.marqeta.bootstrap({
         domId: "mq-copy-card-pan",
         mode: "transparent",
         onCopySuccess: () => heard("copied"),
-        onCopyFailure: (error) => heard(`not copied: ${error.message}`),
+        onCopyFailure: (error) => heard(`copying failed: ${error.message}`),
       },
     },
   },
