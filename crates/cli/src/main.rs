@@ -1,7 +1,8 @@
 //! `cardveil`: the only binary, and the only place where everything is put together.
 //!
 //! Data goes to stdout, everything else to stderr; `--json` on every command that prints data. Exit
-//! codes: 0 done, 1 failed, 2 wrong usage, 3 done in part (an import that refused lines).
+//! codes: 0 done, 1 failed or found something, 2 wrong usage or could not look, 3 done in part (an import
+//! that refused lines).
 
 mod cards;
 mod config;
@@ -13,6 +14,7 @@ mod manifest;
 mod mfa;
 mod operate;
 mod print;
+mod probe;
 mod serve;
 mod wallet_tokens;
 mod webhooks;
@@ -84,6 +86,8 @@ enum Command {
     /// The manifest of the scripts that cardholders' browsers run
     #[command(subcommand)]
     Manifest(manifest::ManifestCommand),
+    /// Look at a live deployment from outside, as a browser would, and say what is not as it should be
+    Probe(probe::Args),
     /// Print the OpenAPI description of all listeners
     Openapi,
 }
@@ -130,6 +134,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(command) => runtime.block_on(operate::audit(config, command)).map(done),
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
         Command::Manifest(command) => runtime.block_on(manifest::run(config, command)).map(done),
+        Command::Probe(args) => runtime.block_on(probe::run(args)),
         Command::Openapi => print::json_pretty(&cardveil_server::document()).map(done),
     }
 }

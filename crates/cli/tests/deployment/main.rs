@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod http;
 mod mfa;
+mod probe;
 mod seeds;
 mod verbs;
 mod webhooks;

@@ -9,8 +9,6 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use cardveil_core::id::EmbedId;
 use cardveil_core::merchant::Embed;
 use http::StatusCode;
@@ -20,7 +18,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::font::{Font, Told};
-use super::manifest::AssetKind;
+use super::manifest::{AssetKind, integrity};
 use crate::Shared;
 use crate::extract::{self, Header};
 use crate::problem::{Code, Problem};
@@ -108,12 +106,6 @@ pub(crate) const HEADERS: [(&str, &str); 8] = [
     ("permissions-policy", PERMISSIONS),
 ];
 
-/// The integrity value of a script or a style (SRI 3.2; CSP Level 3, 2.3.1).
-pub(crate) fn integrity(text: &str) -> String {
-    let digest = cardveil_core::sha384(text.as_bytes());
-    format!("sha384-{}", BASE64_STANDARD.encode(digest))
-}
-
 /// What is the same in every frame, worked out once.
 pub(crate) struct Assets {
     /// Each document with its policy, but for who may frame it.
@@ -133,8 +125,8 @@ impl Assets {
                 "default-src 'none'; script-src '{}'; style-src '{}'; {fonts}connect-src 'self'; \
                  img-src 'none'; base-uri 'none'; form-action 'none'; object-src 'none'; \
                  require-trusted-types-for 'script'; trusted-types 'none'",
-                integrity(document.script.text),
-                integrity(STYLE.text)
+                integrity(document.script.text.as_bytes()),
+                integrity(STYLE.text.as_bytes())
             );
             (document, policy)
         });

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use cardveil_core::flow::Fault;
 use cardveil_core::vault::{self, Vault};
 use cardveil_seal::PublicKey;
@@ -148,7 +148,7 @@ fn of(client_origin: &str, documents: &[(frame::Document, String)]) -> Manifest 
         moving_path: Some(format!("/sdk/{}/{}", script::MAJOR, file.name)),
         version: script::VERSION.to_owned(),
         bytes: bytes(file.text),
-        integrity: frame::integrity(file.text),
+        integrity: integrity(file.text.as_bytes()),
         justification: file.purpose.to_owned(),
     });
     let scripts = frame::DOCUMENTS.map(|document| (document.script, path(&document)));
@@ -163,7 +163,7 @@ fn of(client_origin: &str, documents: &[(frame::Document, String)]) -> Manifest 
             moving_path: None,
             version: script::VERSION.to_owned(),
             bytes: bytes(part.text),
-            integrity: frame::integrity(part.text),
+            integrity: integrity(part.text.as_bytes()),
             justification: part.purpose.to_owned(),
         });
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
@@ -184,14 +184,19 @@ fn of(client_origin: &str, documents: &[(frame::Document, String)]) -> Manifest 
     }
 }
 
+/// The integrity value of a script or a style (SRI 3.2; CSP Level 3, 2.3.1).
+pub fn integrity(bytes: &[u8]) -> String {
+    let digest = cardveil_core::sha384(bytes);
+    format!("sha384-{}", BASE64_STANDARD.encode(digest))
+}
+
 fn bytes(text: &str) -> u64 {
     u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
-/// What this version's scripts are, from the program itself: what a deployment of the same version
-/// must serve.
-pub fn own_scripts() -> Vec<Asset> {
-    of("", &[]).scripts
+/// What a deployment of this program's version serves, but for its origin and its fonts.
+pub fn own() -> Manifest {
+    of("", &frame::Assets::new(&[]).documents)
 }
 
 /// The JOSE header (RFC 7515 4).

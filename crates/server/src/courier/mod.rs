@@ -21,13 +21,12 @@ use cardveil_core::hook::{Answer, Attempted, State};
 use cardveil_core::port::{Due, Take};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 pub use self::address::{Resolve, SystemResolver};
 use self::post::Post;
-use crate::App;
+pub use crate::outward::NoTls;
 use crate::problem::Chain;
+use crate::{App, outward};
 
 /// What a courier is told.
 #[derive(Clone, Debug)]
@@ -60,14 +59,6 @@ impl Default for Webhooks {
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 const FORGET_ROWS: usize = 1_000;
 
-/// The certificates of the system cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum NoTls {
-    /// TLS has no protocol version to speak.
-    #[error("TLS cannot be set up: {0}")]
-    Config(#[from] tokio_rustls::rustls::Error),
-}
-
 /// Takes what is due and posts it.
 pub struct Courier {
     app: Arc<App>,
@@ -83,20 +74,9 @@ impl Courier {
         settings: Webhooks,
         resolver: Arc<dyn Resolve>,
     ) -> Result<Self, NoTls> {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        let (known, _) = roots.add_parsable_certificates(found.certs);
-        if known == 0 {
-            tracing::warn!("the system has no root certificates: no receiver's can be checked");
-        }
-        let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let post = Post {
             resolver,
-            tls: TlsConnector::from(Arc::new(tls)),
+            tls: outward::connector()?,
             allow_private: settings.allow_private,
             timeout: settings.timeout,
         };

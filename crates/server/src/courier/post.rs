@@ -14,11 +14,10 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::address::{self, NoAddress, Resolve};
+use crate::outward::{self, Driven};
 
 /// How much of an answer is read. Only `KeySecure`'s is looked at.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
@@ -58,15 +57,6 @@ impl From<hyper::Error> for Failed {
     }
 }
 
-/// The task that drives a connection; it ends with whoever holds this.
-struct Driven(AbortHandle);
-
-impl Drop for Driven {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Post {
     /// Sends a message.
     pub(super) async fn send(&self, form: Form, url: &Endpoint, message: &Message) -> Answer {
@@ -95,7 +85,7 @@ impl Post {
         let addresses = address::addresses(resolver, url.url(), self.allow_private).await?;
         let tcp = connect(&addresses).await?;
         if url.is_https() {
-            let name = server_name(url).ok_or(Failed::Broken)?;
+            let name = outward::server_name(url.url()).ok_or(Failed::Broken)?;
             call(form, self.tls.connect(name, tcp).await?, request).await
         } else {
             call(form, tcp, request).await
@@ -111,27 +101,11 @@ async fn connect(addresses: &[SocketAddr]) -> std::io::Result<TcpStream> {
     Ok(tcp)
 }
 
-fn server_name(url: &Endpoint) -> Option<ServerName<'static>> {
-    match url.url().host()? {
-        url::Host::Domain(name) => ServerName::try_from(name.to_owned()).ok(),
-        url::Host::Ipv4(address) => Some(std::net::IpAddr::from(address).into()),
-        url::Host::Ipv6(address) => Some(std::net::IpAddr::from(address).into()),
-    }
-}
-
 /// `None` when a header cannot be written: an authorization with a line break in it.
 fn request(endpoint: &Endpoint, message: &Message) -> Option<Request<Full<Bytes>>> {
-    let url = endpoint.url();
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let host = match (url.host_str()?, url.port()) {
-        (host, Some(port)) => format!("{host}:{port}"),
-        (host, None) => host.to_owned(),
-    };
+    let (host, target) = outward::host_and_target(endpoint.url())?;
     let body = Bytes::copy_from_slice(message.body.expose());
-    let mut request = Request::post(path)
+    let mut request = Request::post(target)
         .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")

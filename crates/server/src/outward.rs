@@ -1,0 +1,64 @@
+//! What calls to others share: TLS by the system's root certificates, and the connection's task.
+
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTls {
+    /// TLS has no protocol version to speak.
+    #[error("TLS cannot be set up: {0}")]
+    Config(#[from] tokio_rustls::rustls::Error),
+}
+
+/// With the system's root certificates, or those of `SSL_CERT_FILE`. Without any, no call over TLS
+/// succeeds, and the log says why.
+pub(crate) fn connector() -> Result<TlsConnector, NoTls> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (known, _) = roots.add_parsable_certificates(found.certs);
+    if known == 0 {
+        tracing::warn!("the system has no root certificates: no server's can be checked");
+    }
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+/// Whose certificate a URL's server must show.
+pub(crate) fn server_name(url: &url::Url) -> Option<ServerName<'static>> {
+    match url.host()? {
+        url::Host::Domain(name) => ServerName::try_from(name.to_owned()).ok(),
+        url::Host::Ipv4(address) => Some(std::net::IpAddr::from(address).into()),
+        url::Host::Ipv6(address) => Some(std::net::IpAddr::from(address).into()),
+    }
+}
+
+/// The `Host` of a request to a URL, and its target.
+pub(crate) fn host_and_target(url: &url::Url) -> Option<(String, String)> {
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let host = match (url.host_str()?, url.port()) {
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    };
+    Some((host, target))
+}
+
+/// The task that drives a connection; it ends with whoever holds this.
+pub(crate) struct Driven(pub(crate) AbortHandle);
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
