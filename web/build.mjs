@@ -17,6 +17,8 @@ await Promise.all([
   build({ ...common, banner, entryPoints: ["frame/src/main.ts"], outfile: "dist/frame.js", format: "iife", external: ["crypto"] }),
   build({ ...common, banner, entryPoints: ["frame/src/main-holder.ts"], outfile: "dist/holder.js", format: "iife", external: ["crypto"] }),
   build({ ...common, banner, entryPoints: ["frame/src/main-part.ts"], outfile: "dist/part.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["gallery/src/gallery.ts"], outfile: "dist/gallery.js", format: "esm" }),
+  build({ ...common, banner, entryPoints: ["gallery/src/specimen.ts"], outfile: "dist/specimen.js", format: "esm" }),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
   build({ ...common, banner, entryPoints: ["sdk/src/esm.ts"], outfile: "dist/cardveil.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["sdk/src/pure.ts"], outfile: "dist/pure.js", format: "esm" }),

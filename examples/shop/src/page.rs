@@ -12,7 +12,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// To add a file: a row here.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 15] = [
     ("/", HTML, include_str!("../page/index.html")),
     ("/shop.css", CSS, include_str!("../page/shop.css")),
     ("/code.css", CSS, include_str!("../page/code.css")),
@@ -22,19 +22,51 @@ const FILES: [(&str, &str, &str); 9] = [
     ("/totp.js", SCRIPT, include_str!("../page/totp.js")),
     ("/wallet.js", SCRIPT, include_str!("../page/wallet.js")),
     ("/page.js", SCRIPT, include_str!("../page/page.js")),
+    ("/gallery", HTML, include_str!("../page/gallery.html")),
+    ("/gallery.css", CSS, include_str!("../page/gallery.css")),
+    (
+        "/gallery.js",
+        SCRIPT,
+        include_str!("../../../web/dist/gallery.js"),
+    ),
+    (SPECIMEN, HTML, include_str!("../page/specimen.html")),
+    (
+        "/gallery/frame.css",
+        CSS,
+        include_str!("../../../web/dist/frame.css"),
+    ),
+    (
+        "/gallery/specimen.js",
+        SCRIPT,
+        include_str!("../../../web/dist/specimen.js"),
+    ),
 ];
+
+/// The one page that another may frame: the gallery shows each specimen in a document of its own.
+const SPECIMEN: &str = "/gallery/specimen";
 
 pub(crate) fn routes() -> Router<Shop> {
     FILES
         .into_iter()
         .fold(Router::new(), |router, (path, content_type, text)| {
-            router.route(path, get(move || async move { file(content_type, text) }))
+            router.route(
+                path,
+                get(move || async move { file(path, content_type, text) }),
+            )
         })
 }
 
 /// Its policy names what a page that embeds Cardveil needs: the SDK's script and the frame, both of
 /// the client origin.
-fn file(content_type: &'static str, text: &'static str) -> Response {
+fn file(path: &'static str, content_type: &'static str, text: &'static str) -> Response {
+    let policy = if path == SPECIMEN {
+        "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'self'"
+    } else {
+        "default-src 'self'; script-src 'self' http://127.0.0.1:*; \
+         frame-src 'self' http://127.0.0.1:*; img-src 'self' data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
+    };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
@@ -48,11 +80,7 @@ fn file(content_type: &'static str, text: &'static str) -> Response {
         ),
         (
             header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(
-                "default-src 'self'; script-src 'self' http://127.0.0.1:*; \
-                 frame-src http://127.0.0.1:*; img-src 'self' data:; base-uri 'none'; \
-                 form-action 'none'; frame-ancestors 'none'",
-            ),
+            HeaderValue::from_static(policy),
         ),
     ];
     (headers, text).into_response()

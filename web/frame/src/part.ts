@@ -109,9 +109,11 @@ export class PartView {
   }
 
   #copyButton(field: Exclude<ReturnType<typeof fieldOf>, undefined>, drawing: Drawing): Node {
-    const label = about(this.speech, "copyField", field);
+    const copied = drawing.copied === true;
+    // Its name is what is read on it (WCAG 2.5.3).
+    const label = copied ? this.speech.labels.copied : about(this.speech, "copyField", field);
     const copy = button({ class: "copy-part", testid: `copy-${field}`, label }, () => void this.#copy());
-    copy.append(icon(...(drawing.copied === true ? CHECK : COPY)), el("span", { class: "word" }, drawing.copied === true ? this.speech.labels.copied : label));
+    copy.append(icon(...(copied ? CHECK : COPY)), el("span", { class: "word" }, label));
     if (!drawing.enabled) copy.setAttribute("aria-disabled", "true");
     return copy;
   }

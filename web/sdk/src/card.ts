@@ -4,6 +4,8 @@ import { badOption, CardveilError } from "./error.ts";
 import { Frame } from "./frame.ts";
 import { parsePart, type Place } from "./options.ts";
 
+/** What a cardholder reads where no frame of ours can tell them. */
+export const UNREACHABLE = "Your card cannot be shown right now. Reload the page and try again.";
 const TOKEN_TIMEOUT_MS = 30_000;
 const TAKEN = "Cardveil: this card was used before; make another one";
 
@@ -170,7 +172,7 @@ export class FramedCard implements Card {
   }
 
   async #unreachable(reason: Promise<[CardErrorCode, string]>, frame: Frame): Promise<void> {
-    const text = this.options.labels?.["unreachable"] ?? "Your card cannot be shown right now. Reload the page and try again.";
+    const text = this.options.labels?.["unreachable"] ?? UNREACHABLE;
     if (frame === this.#frame && this.#phase === "parts") {
       this.#lost = text;
       for (const part of this.#parts.keys()) part.notice(text);

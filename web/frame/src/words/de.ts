@@ -13,7 +13,7 @@ export const de: Words = {
     copyFailed: "Das Kopieren hat nicht geklappt. Markieren Sie die Ziffern und kopieren Sie sie von Hand.",
     showField: "{field} anzeigen",
     hideField: "{field} verbergen",
-    showShort: "Zeigen",
+    showShort: "Anzeigen",
     show: "Kartendaten anzeigen",
     hide: "Verbergen",
     retry: "Erneut versuchen",
