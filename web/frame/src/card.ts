@@ -40,6 +40,7 @@ export class Card {
   #redemption: Redemption | undefined;
   /** Who waits for a token from the page. */
   #asked: { give(token: string): void; refuse(failure: Failure): void } | undefined;
+  #obtaining: Promise<Redemption> | undefined;
   #tokens = 0;
   #turn = 0;
   #last = { lastFour: "", network: "" };
@@ -162,15 +163,30 @@ export class Card {
   /** The redemption at hand while it offers these fields; otherwise one of a token that the page gives. */
   async #obtain(fields: readonly Field[]): Promise<Redemption> {
     if (this.#redemption?.offers(fields)) return this.#redemption;
+    // Two fields may be clicked before the token is there: it is asked for once.
+    this.#obtaining ??= this.#begin();
+    return this.#obtaining;
+  }
+
+  async #begin(): Promise<Redemption> {
+    const turn = this.#turn;
     this.#redemption = undefined;
-    const token = await new Promise<string>((give, refuse) => {
-      this.#asked = { give, refuse };
-      this.post({ type: "needToken" });
-    });
+    try {
+      const token = await new Promise<string>((give, refuse) => {
+        this.#asked = { give, refuse };
+        this.post({ type: "needToken" });
+      });
+      this.#tokens += 1;
+      this.#redemption = await Redemption.begin(this.around, this.config.embed, token);
+      return this.#redemption;
+    } finally {
+      if (turn === this.#turn) this.#forget();
+    }
+  }
+
+  #forget(): void {
     this.#asked = undefined;
-    this.#tokens += 1;
-    this.#redemption = await Redemption.begin(this.around, this.config.embed, token);
-    return this.#redemption;
+    this.#obtaining = undefined;
   }
 
   #show(shown: readonly Field[], secrets: Secrets, left: readonly Field[]): void {
@@ -319,7 +335,7 @@ export class Card {
     const old = this.#state;
     if (old.at === "shown") for (const field of Object.keys(old.secrets)) delete old.secrets[field as Field];
     for (const cancel of this.#cancelTimers.splice(0)) cancel();
-    this.#asked = undefined;
+    this.#forget();
     this.#state = next;
     this.#turn += 1;
     return this.#turn;

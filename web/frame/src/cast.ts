@@ -7,6 +7,9 @@ import type { FrameError, Speech } from "./words/index.ts";
 /** The order in which a part is asked to speak for all: one says what happened, and only one. */
 const SPEAKERS: readonly Part[] = ["pan", "name", "expiry", "cvv", "toggle", "countdown"];
 
+/** More than any page places. */
+const PARTS_MAX = 64;
+
 /**
  * Draws a card in frames that the page placed: each gets what it shows and nothing more.
  *
@@ -23,6 +26,7 @@ export class Cast implements Stage {
   #paintings: (() => void)[] = [];
 
   admit(part: Part, port: MessagePort): void {
+    if (this.#ports.size >= PARTS_MAX) return port.close();
     this.#ports.set(port, part);
     port.addEventListener("message", ({ data }) => this.#obey(part, data));
     port.addEventListener("close", () => this.#ports.delete(port));

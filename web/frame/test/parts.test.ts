@@ -64,6 +64,11 @@ const settled = async () => {
 /** The next message of a type that the page hears. */
 const next = (type: ForPage["type"]) => new Promise<void>((done) => awaited.push({ type, done }));
 let awaited: { type: ForPage["type"]; done(): void }[];
+const hear = (message: ForPage) => {
+  heard.push(message);
+  const index = awaited.findIndex(({ type }) => type === message.type);
+  if (index >= 0) awaited.splice(index, 1)[0]?.done();
+};
 const of = (part: Part) => {
   const found = parts.get(part);
   if (found === undefined) throw new Error(`there is no ${part}`);
@@ -85,8 +90,7 @@ beforeEach(async () => {
   awaited = [];
   parts = new Map();
   card = new Card(CONFIG, { ...world, painted: cast.painted, fetch: world.fetch, timer: world.timer, wait: world.wait, now: world.now }, cast, (message) => {
-    heard.push(message);
-    for (const { done } of awaited.splice(0).filter((waiting) => waiting.type === message.type || void awaited.push(waiting))) done();
+    hear(message);
     if (message.type === "needToken") queueMicrotask(() => card.receive({ type: "token", token: TOKEN }));
   });
   card.receive({ type: "configure", ...settings });
@@ -184,6 +188,32 @@ describe("a card in parts", () => {
     expect(of("pan").root.querySelector("[role=alert]")).not.toBeNull();
     expect(of("expiry").root.textContent).toBe("–");
     expect(find("toggle", "retry")?.getAttribute("aria-disabled")).toBe("true");
+  });
+
+  it("asks for one token for two fields that are clicked before it is there", async () => {
+    card.destroy();
+    card = new Card(CONFIG, { ...world, painted: cast.painted }, (cast = new Cast()), hear);
+    card.receive({ type: "configure", ...settings, masked: [...FIELDS] });
+    for (const part of ["pan", "name"] as const) add(part);
+    card.receive({ type: "reveal" });
+    heard.length = 0;
+    await press("pan", "show-pan");
+    await press("name", "show-name");
+    expect(heard).toEqual([{ type: "needToken" }]);
+    const both = Promise.all([next("revealed"), next("revealed")]);
+    card.receive({ type: "token", token: `${TOKEN}2` });
+    await both;
+    await settled();
+    expect(heard.slice(1)).toEqual(expect.arrayContaining([{ type: "revealed", fields: ["pan"] }, { type: "revealed", fields: ["name"] }]));
+    expect(find("pan", "pan")?.textContent).toBe(CARD.pan);
+    expect(find("name", "name")?.textContent).toBe(CARD.name);
+  });
+
+  it("lets in so many parts and no more", () => {
+    const ports = Array.from({ length: 70 }, () => ({ postMessage: vi.fn(), addEventListener: () => {}, start: () => {}, close: vi.fn() }));
+    for (const port of ports) cast.admit("name", port as unknown as MessagePort);
+    expect(ports.filter(({ close }) => close.mock.calls.length > 0)).toHaveLength(70 - (64 - ALL.length));
+    expect(ports.at(-1)?.postMessage).not.toHaveBeenCalled();
   });
 
   it("shows a part that comes late", async () => {
