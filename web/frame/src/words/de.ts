@@ -5,7 +5,7 @@ export const de: Words = {
     card: "Ihre Karte",
     number: "Kartennummer",
     numberEnding: "Kartennummer endet auf {digits}",
-    expiry: "Ablaufdatum",
+    expiry: "Ablauf",
     cvv: "CVV",
     name: "Karteninhaber",
     copyField: "{field} kopieren",

@@ -5,7 +5,7 @@ export const fr: Words = {
     card: "Votre carte",
     number: "Numéro de carte",
     numberEnding: "Numéro de carte se terminant par {digits}",
-    expiry: "Date d’expiration",
+    expiry: "Expiration",
     cvv: "CVV",
     name: "Titulaire",
     copyField: "Copier : {field}",
