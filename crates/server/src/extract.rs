@@ -121,13 +121,13 @@ impl Query {
         Ok(self.given(name)?.filter(|value| !value.is_empty()))
     }
 
-    /// A whole number within bounds.
+    /// A whole number within bounds. Nothing is no number: a parameter without a value is wrong.
     pub(crate) fn number(
         &self,
         name: &str,
         bounds: RangeInclusive<usize>,
     ) -> Result<Option<usize>, Problem> {
-        let Some(text) = self.one(name)? else {
+        let Some(text) = self.given(name)? else {
             return Ok(None);
         };
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -254,5 +254,17 @@ mod tests {
         assert_eq!(query.one("c").unwrap(), None);
         assert!(query.one("d").is_err());
         assert_eq!(query.one("e").unwrap(), None);
+    }
+
+    /// `limit=` was taken for no limit, though the description says that it is a number.
+    #[test]
+    fn a_number_without_digits_is_wrong() {
+        let query = Query::parse(Some("a=7&b=&c=07&d=+7&e=8&f=-1"));
+        assert_eq!(query.number("a", 0..=7).unwrap(), Some(7));
+        assert_eq!(query.number("c", 0..=7).unwrap(), Some(7));
+        assert_eq!(query.number("none", 0..=7).unwrap(), None);
+        for wrong in ["b", "d", "e", "f"] {
+            assert!(query.number(wrong, 0..=7).is_err(), "{wrong}");
+        }
     }
 }

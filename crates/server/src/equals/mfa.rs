@@ -27,7 +27,7 @@ use crate::problem::{Code, Problem};
 }))]
 struct NewSession {
     /// The ID of the account to work with.
-    #[schema(required, value_type = String)]
+    #[schema(required, value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
     account_id: Option<String>,
     /// The ID of the person who proves the factor: the cardholder.
     #[schema(required, value_type = String, format = "uuid")]
