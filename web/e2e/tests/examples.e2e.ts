@@ -88,7 +88,7 @@ const heard = async (what: string) => {
   await visit.page.locator("#heard").filter({ hasText: what }).waitFor();
 };
 /** Of the page, React and the SDK; browsers have things of their own to say about a frame. */
-const complaints = () => visit.console.filter((line) => /^pageerror|Cardveil:|React/.test(line));
+const complaints = () => visit.console.filter((line) => /^pageerror|Cardveil:|^(error|warning): .*React/.test(line));
 /** A picture to look at. */
 const picture = async (example: string) => {
   const dir = root(`web/e2e/screenshots/${name}`);
