@@ -23,7 +23,8 @@ export class Cast implements Stage {
   #said = "";
   #secs = 0;
   readonly #copied = new Map<Field, boolean>();
-  #paintings: (() => void)[] = [];
+  readonly #painted = new Set<Field>();
+  #awaited: (() => void)[] = [];
 
   admit(part: Part, port: MessagePort): void {
     if (this.#ports.size >= PARTS_MAX) return port.close();
@@ -46,12 +47,15 @@ export class Cast implements Stage {
     this.#scene = scene;
     this.#said = "";
     this.#copied.clear();
+    this.#painted.clear();
+    this.#awaited = [];
     if (scene.at === "shown") this.#secs = scene.secs;
     this.#draw();
   }
 
-  field(_field: Field, _state: FieldState, _of: unknown, note = ""): void {
+  field(field: Field, state: FieldState, _of: unknown, note = ""): void {
     this.#said = note;
+    if (state !== "shown") this.#painted.delete(field);
     this.#draw();
   }
 
@@ -90,8 +94,11 @@ export class Cast implements Stage {
     this.#ports.clear();
   }
 
-  /** Settles when a part has painted a field. */
-  painted = (): Promise<void> => new Promise((done) => this.#paintings.push(done));
+  /**
+   * Settles when all that is shown has been painted. A field that the page has placed nowhere never is, and
+   * its release stays unconfirmed.
+   */
+  painted = (): Promise<void> => new Promise((done) => this.#awaited.push(done));
 
   #draw(): void {
     const parts = [...this.#ports.values()];
@@ -131,6 +138,14 @@ export class Cast implements Stage {
     }
   }
 
+  #paint(field: Field): void {
+    const scene = this.#scene;
+    if (scene.at !== "shown" || scene.states[field] !== "shown") return;
+    this.#painted.add(field);
+    const shown = (Object.keys(scene.states) as Field[]).filter((name) => scene.states[name] === "shown");
+    if (shown.every((name) => this.#painted.has(name))) for (const done of this.#awaited.splice(0)) done();
+  }
+
   #send(port: MessagePort, message: ForPart): void {
     port.postMessage(message);
   }
@@ -152,7 +167,7 @@ export class Cast implements Stage {
         if (field !== undefined) this.#actions?.copied(field, act === "copied");
         break;
       case "painted":
-        for (const done of this.#paintings.splice(0)) done();
+        if (field !== undefined) this.#paint(field);
     }
   }
 }

@@ -123,8 +123,27 @@ describe("a card in parts", () => {
     });
   });
 
-  it("is displayed once a part has painted it", () => {
+  it("is displayed once its parts have painted it", () => {
     expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed" }]);
+  });
+
+  it("is not confirmed while a field that was released is placed nowhere, and is once it is", async () => {
+    card.destroy();
+    world.events.length = 0;
+    cast = new Cast();
+    card = new Card(CONFIG, { ...world, painted: cast.painted }, cast, hear);
+    card.receive({ type: "configure", ...settings, fields: ["pan", "name"] });
+    add("name");
+    card.receive({ type: "reveal" });
+    const revealed = next("revealed");
+    card.receive({ type: "token", token: `${TOKEN}2` });
+    await revealed;
+    await settled();
+    expect(find("name", "name")?.textContent).toBe(CARD.name);
+    expect(world.events).toEqual([]);
+    add("pan");
+    await settled();
+    expect(world.events).toMatchObject([{ event: "displayed" }]);
   });
 
   it("fetches the CVV at the click in its own frame", async () => {
