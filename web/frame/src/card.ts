@@ -230,10 +230,11 @@ export class Card {
     } catch (cause) {
       if (turn !== this.#turn) return;
       const failure = Failure.from(cause);
-      // The card stays: what cannot be had is this field alone.
-      if (failure.retryable) this.#change(field, "masked", this.#sentence(failure));
+      // The card stays: what cannot be had is this field alone. A page that brought no token may bring one yet.
+      const again = failure.retryable || (failure.code === "token_failed" && this.#configured().renewable);
+      if (again) this.#change(field, "masked", this.#sentence(failure));
       else this.#change(field, "gone", about(this.#speech, "fieldGone", field));
-      this.#postError(failure, failure.retryable);
+      this.#postError(failure, again);
     }
   }
 

@@ -175,6 +175,20 @@ describe("reveal", () => {
   });
 });
 
+it("a field that no token was brought for may be asked for again", async () => {
+  make({ masked: ["pan", "cvv"], fields: ["pan"] });
+  card.receive({ type: "reveal" });
+  click("show-pan");
+  await page.next("needToken");
+  card.receive({ type: "noToken" });
+  expect(await page.next("error")).toMatchObject({ code: "token_failed", retryable: true });
+  click("show-pan");
+  await page.next("needToken");
+  card.receive({ type: "token", token: TOKEN });
+  await page.next("revealed");
+  expect(find("pan")?.textContent).toBe(CARD.pan);
+});
+
 describe("purge", () => {
   beforeEach(() => reveal());
 
