@@ -157,6 +157,21 @@ pub enum Kind {
     /// The class keys were made.
     #[serde(rename = "keys.created")]
     KeysCreated,
+    /// A class has got a new key; the one before opens, and seals nothing new.
+    #[serde(rename = "keys.rotated")]
+    KeysRotated,
+    /// The class keys were put under another root key.
+    #[serde(rename = "keys.root_changed")]
+    KeysRootChanged,
+    /// Records were moved to the active key of their class.
+    #[serde(rename = "keys.rewrapped")]
+    KeysRewrapped,
+    /// A class key was destroyed.
+    #[serde(rename = "keys.retired")]
+    KeysRetired,
+    /// A record did not open: it was altered, or is not where it was sealed.
+    #[serde(rename = "vault.tampered")]
+    VaultTampered,
     /// The audit log was read (10.2.1.3).
     #[serde(rename = "audit.read")]
     AuditRead,
@@ -272,6 +287,11 @@ impl Event {
             | Kind::MfaRefused
             | Kind::EpochRaised
             | Kind::KeysCreated
+            | Kind::KeysRotated
+            | Kind::KeysRootChanged
+            | Kind::KeysRewrapped
+            | Kind::KeysRetired
+            | Kind::VaultTampered
             | Kind::AuditRead
             | Kind::WebhookAdded
             | Kind::WebhookChanged

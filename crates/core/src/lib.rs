@@ -22,6 +22,7 @@ pub mod clock;
 pub mod flow;
 pub mod hook;
 pub mod id;
+pub mod keys;
 pub mod merchant;
 pub mod mfa;
 pub mod port;

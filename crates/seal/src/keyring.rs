@@ -16,6 +16,9 @@ use crate::{
     sign::Signer,
 };
 
+/// What the algorithm of a DEK is, for a cryptographic inventory.
+pub const DEK_ALGORITHM: &str = "AES-256-GCM";
+
 /// What a class key is for. Codes and names are written to storage: never change or reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -83,6 +86,44 @@ impl Class {
         Self::ALL.into_iter().find(|class| class.name() == name)
     }
 
+    /// Whether records name the version of the class key that they are under.
+    pub const fn wraps(self) -> bool {
+        match self {
+            Self::Pan | Self::Cvv | Self::Pin | Self::Credential => true,
+            Self::Index | Self::Access | Self::Manifest => false,
+        }
+    }
+
+    /// What keys of the class are used with and for, in words for a cryptographic inventory (PCI DSS
+    /// 12.3.3): algorithm, strength in bits, purpose.
+    pub const fn inventory(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::Pan => (
+                "AES-256-GCM",
+                256,
+                "wraps the keys of card records: number, expiry, name",
+            ),
+            Self::Cvv => (
+                "AES-256-GCM",
+                256,
+                "wraps the keys of card verification values",
+            ),
+            Self::Pin => ("AES-256-GCM", 256, "wraps the keys of PINs"),
+            Self::Credential => (
+                "AES-256-GCM",
+                256,
+                "wraps the keys of API secrets, authenticator secrets and webhook secrets",
+            ),
+            Self::Index => ("HMAC-SHA-256", 256, "index by card number"),
+            Self::Access => (
+                "HMAC-SHA-256",
+                256,
+                "login tokens, named tokens, one-time codes",
+            ),
+            Self::Manifest => ("Ed25519", 128, "signs the manifest of served scripts"),
+        }
+    }
+
     const fn purpose(self) -> Purpose {
         match self {
             Self::Pan | Self::Cvv | Self::Pin | Self::Credential => Purpose::Wrap,
@@ -140,6 +181,15 @@ impl WrappedKey {
             ..*self
         })
     }
+}
+
+/// The version of the class key that a wrapped DEK is under. It is bound into the DEK's own AAD, so a
+/// DEK that names another one does not open.
+pub fn version_of(wrapped: &[u8]) -> Result<u32, Error> {
+    let (version, _) = aead::strip_algorithm(wrapped)?
+        .split_first_chunk()
+        .ok_or(Error::TooShort)?;
+    Ok(u32::from_be_bytes(*version))
 }
 
 /// Where a record lives. A DEK opens there and nowhere else; the environment comes from the keyring.
@@ -378,7 +428,7 @@ impl Keyring {
         place: &Place<'_>,
         wrapped: &[u8],
     ) -> Result<(u32, Key), Error> {
-        let (version, body) = aead::strip_algorithm(wrapped)?
+        let (version, body): (&[u8; 4], _) = aead::strip_algorithm(wrapped)?
             .split_first_chunk()
             .ok_or(Error::TooShort)?;
         let version = u32::from_be_bytes(*version);

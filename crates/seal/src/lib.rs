@@ -82,8 +82,8 @@ pub use error::Error;
 #[cfg(any(test, feature = "testing"))]
 pub use hpke::holder;
 pub use hpke::{HolderKey, Sealed, seal_to};
-pub use keyring::{Class, Dek, Keyring, Place, WrappedKey};
-pub use root::{FileRoot, Root};
+pub use keyring::{Class, DEK_ALGORITHM, Dek, Keyring, Place, WrappedKey, version_of};
+pub use root::{FileRoot, Root, Roots};
 pub use secret::{Key, Secret};
 pub use sign::PublicKey;
 

@@ -33,6 +33,63 @@ pub trait Root: Send + Sync {
     fn name(&self) -> String;
 }
 
+/// Several roots while one takes the other's place: what any of them wrapped opens, and the first one
+/// wraps.
+///
+/// **Invariant:** there is a first one.
+pub struct Roots {
+    first: Box<dyn Root>,
+    others: Vec<Box<dyn Root>>,
+}
+
+impl Roots {
+    /// One root, and those that may have wrapped what is there too.
+    pub fn new(first: Box<dyn Root>, others: Vec<Box<dyn Root>>) -> Self {
+        Self { first, others }
+    }
+
+    /// The one that wraps.
+    pub fn first(&self) -> &dyn Root {
+        &*self.first
+    }
+
+    /// The one that comes after it, if there is one.
+    pub fn next(&self) -> Option<&dyn Root> {
+        self.others.first().map(|root| &**root)
+    }
+
+    /// All of them, the first one first.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn Root> {
+        std::iter::once(&*self.first).chain(self.others.iter().map(|root| &**root))
+    }
+}
+
+impl Root for Roots {
+    fn wrap(&self, key: &Key, aad: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, Error> {
+        self.first.wrap(key, aad, entropy)
+    }
+
+    fn unwrap(&self, wrapped: &[u8], aad: &[u8]) -> Result<Key, Error> {
+        let mut refused = match self.first.unwrap(wrapped, aad) {
+            Ok(key) => return Ok(key),
+            Err(refused) => refused,
+        };
+        for root in &self.others {
+            match root.unwrap(wrapped, aad) {
+                Ok(key) => return Ok(key),
+                // What is not a refusal says more: a module that is gone, say.
+                Err(Error::Refused) => {}
+                Err(other) => refused = other,
+            }
+        }
+        Err(refused)
+    }
+
+    fn name(&self) -> String {
+        self.first.name()
+    }
+}
+
 const MAGIC: &str = "cardveil-root-1 ";
 const FILE_LEN: usize = MAGIC.len() + 2 * Key::LEN + 1;
 

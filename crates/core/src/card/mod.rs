@@ -13,6 +13,7 @@ mod state;
 mod text;
 mod value;
 
+use cardveil_seal::Class;
 use serde::{Deserialize, Serialize};
 
 pub use change::{Changed, Decided, Relabel, Transition};
@@ -134,6 +135,16 @@ pub struct SealedPin {
     pub dek: Vec<u8>,
     /// The sealed PIN.
     pub pin: Vec<u8>,
+}
+
+impl SealedCard {
+    /// The wrapped DEKs, each with its class.
+    pub fn deks(&self) -> Vec<(Class, &[u8])> {
+        let mut deks = vec![(Class::Pan, &*self.dek)];
+        deks.extend(self.cvv.iter().map(|cvv| (Class::Cvv, &*cvv.dek)));
+        deks.extend(self.pin.iter().map(|pin| (Class::Pin, &*pin.dek)));
+        deks
+    }
 }
 
 impl Card {

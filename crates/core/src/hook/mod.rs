@@ -26,6 +26,7 @@ pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use message::Message;
 pub use patch::{Patch, PatchDecided, Patched};
 
+use cardveil_seal::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Event, Topic};
@@ -66,6 +67,12 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Its wrapped DEKs, each with its class.
+    pub fn deks(&self) -> Vec<(Class, &[u8])> {
+        let sealed = [&self.secret, &self.authorization].into_iter().flatten();
+        sealed.map(|s| (Class::Credential, &*s.dek)).collect()
+    }
+
     /// Whether an event of `topic` about a card of `account` is for it.
     pub fn hears(&self, topic: Topic, account: Option<&AccountId>) -> bool {
         let of_account = match &self.account {

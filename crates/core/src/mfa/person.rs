@@ -1,6 +1,7 @@
 //! What is known of a person's second factor at one merchant: the enrolled app, and how often they
 //! were wrong.
 
+use cardveil_seal::Class;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -147,6 +148,14 @@ impl Person {
 }
 
 impl FactorRequest {
+    /// The wrapped DEK that it writes, if it does, with its class.
+    pub fn deks(&self) -> Vec<(Class, &[u8])> {
+        match &self.change {
+            FactorChange::Enrol(totp) => vec![(Class::Credential, &*totp.sealed.dek)],
+            FactorChange::Confirm { .. } | FactorChange::Remove | FactorChange::Reset => Vec::new(),
+        }
+    }
+
     /// The rules of enrolment. `person` is the row, if there is one.
     pub fn decide(&self, person: Option<&Person>) -> Decision<Result<(), FactorRefused>> {
         let unknown = || Person::new(self.merchant.clone(), self.person);

@@ -18,6 +18,7 @@
 mod allowlists;
 mod cards;
 mod handovers;
+mod keys;
 mod mfa;
 mod outbox;
 mod wallet;
@@ -42,6 +43,7 @@ use crate::token::{
 
 pub use allowlists::Allowlists;
 pub use handovers::Handovers;
+pub use keys::Keys;
 pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Replay, Take};
 pub use wallet::{ListedToken, WalletFilter, WalletPage, WalletTokens};
 
@@ -263,6 +265,24 @@ pub enum Change {
     RemoveSubscription(SubscriptionId),
 }
 
+impl Change {
+    /// The wrapped DEKs that it writes, each with its class.
+    pub fn deks(&self) -> Vec<(Class, &[u8])> {
+        match self {
+            Self::AddCard(card) => card.sealed.deks(),
+            Self::AddCredential(new) | Self::SetCredential(new) => {
+                vec![(Class::Credential, &*new.sealed_secret.dek)]
+            }
+            Self::AddSubscription(new) => new.deks(),
+            Self::AddMerchant(_)
+            | Self::SetMerchant(_)
+            | Self::AddEmbed(_)
+            | Self::SetEmbed(_)
+            | Self::RemoveSubscription(_) => Vec::new(),
+        }
+    }
+}
+
 /// The registry, for operators.
 #[async_trait]
 pub trait Admin: Send + Sync {
@@ -292,17 +312,6 @@ pub trait Admin: Send + Sync {
 
 /// A wrapped class key, as stores keep it, and the class that it is of.
 pub use cardveil_seal::{Class, WrappedKey};
-
-/// The wrapped class keys.
-#[async_trait]
-pub trait Keys: Send + Sync {
-    /// Those in store.
-    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>>;
-
-    /// Writes the first keys of classes. `false`, and nothing written, when one of the classes has a
-    /// key already.
-    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool>;
-}
 
 /// Everything a deployment needs of its store.
 pub trait Store:

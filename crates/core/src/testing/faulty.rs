@@ -18,6 +18,10 @@ use crate::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
 use crate::id::{
     DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SubscriptionId, WalletTokenId,
 };
+use crate::keys::{
+    ClassKey, Envelope, Move, Retired, Retirement, RootChange, Rotation, Sought as KeySought,
+    Use as KeyUse,
+};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
 use crate::port::{
@@ -207,11 +211,29 @@ impl<S: Store> Allowlists for Faulty<S> {
 
 #[async_trait]
 impl<S: Store> Keys for Faulty<S> {
-    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {
-        self.inner.wrapped_keys().await
+    async fn class_keys(&self) -> Result<Vec<ClassKey>> {
+        self.inner.class_keys().await
     }
     async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
         self.write(self.inner.create_keys(keys, event)).await
+    }
+    async fn rotate_key(&self, rotation: Rotation) -> Result<bool> {
+        self.write(self.inner.rotate_key(rotation)).await
+    }
+    async fn change_root(&self, change: RootChange) -> Result<bool> {
+        self.write(self.inner.change_root(change)).await
+    }
+    async fn retire_key(&self, retirement: Retirement) -> Result<Retired> {
+        self.write(self.inner.retire_key(retirement)).await
+    }
+    async fn key_uses(&self) -> Result<Vec<KeyUse>> {
+        self.inner.key_uses().await
+    }
+    async fn envelopes(&self, sought: KeySought) -> Result<Vec<Envelope>> {
+        self.inner.envelopes(sought).await
+    }
+    async fn move_envelopes(&self, batch: Move) -> Result<usize> {
+        self.write(self.inner.move_envelopes(batch)).await
     }
 }
 

@@ -5,7 +5,7 @@ use cardveil_core::card::{
     Activated, Activation, Card, Export, Exported, Guesses, HandoverDecided as Decided, PinRelease,
     PinReleased, PinSet, PinSetting,
 };
-use cardveil_core::port::{Handovers, Result, Unmet};
+use cardveil_core::port::{Class, Handovers, Result, Unmet};
 use rusqlite::params;
 
 use super::Sqlite;
@@ -13,7 +13,7 @@ use super::cards::{find, update};
 use super::fault::Fault;
 use super::rows::Json;
 use super::writer::Batch;
-use super::{budget, mfa};
+use super::{budget, keys, mfa};
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
@@ -51,6 +51,7 @@ impl Handovers for Sqlite {
 
     async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
         let work = move |batch: &Batch<'_>| {
+            keys::refuse_retired(batch, [(Class::Pin, &*setting.pin.dek)])?;
             let card = find(batch, &setting.merchant, &setting.card)?;
             let decided = setting.decide(card.as_ref());
             if decided.verdict == PinSet::Done

@@ -13,11 +13,11 @@ use cardveil_core::port::{Mfa, Result, Unmet};
 use cardveil_core::token::{Cause, Epoch};
 use rusqlite::{Row, params};
 
-use super::budget;
 use super::fault::Fault;
 use super::rows::{Json, Name, Text};
 use super::writer::Batch;
 use super::{Sqlite, first, sql_count};
+use super::{budget, keys};
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
@@ -55,6 +55,7 @@ impl Mfa for Sqlite {
         request: FactorRequest,
     ) -> Result<std::result::Result<(), FactorRefused>> {
         let work = move |batch: &Batch<'_>| {
+            keys::refuse_retired(batch, request.deks())?;
             let person = find_person(batch, &request.merchant, &request.person)?;
             write(batch, request.decide(person.as_ref()))
         };

@@ -34,6 +34,7 @@ mod cards;
 mod fault;
 mod fence;
 mod handovers;
+mod keys;
 mod mfa;
 mod open;
 mod outbox;
@@ -52,8 +53,8 @@ use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscriptio
 use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
-    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Keys, Outbox,
-    Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens, WrappedKey,
+    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Outbox, Registry,
+    Replay, Result, Selection, Swept, Take, Taken, Tokens,
 };
 use cardveil_core::token::{
     Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
@@ -301,20 +302,6 @@ impl Admin for Sqlite {
                 .prepare_cached(SQL)?
                 .query_row([], |row| row.get(0).map(Epoch))
         })
-    }
-}
-
-#[async_trait]
-impl Keys for Sqlite {
-    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {
-        const SQL: &str = "SELECT class, version, wrapped FROM wrapped_key ORDER BY class, version";
-        self.readers
-            .read(|connection| all(connection, SQL, [], rows::wrapped_key))
-    }
-
-    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
-        let work = move |batch: &writer::Batch<'_>| registry::create_keys(batch, &keys, &event);
-        self.writer.submit(work).await
     }
 }
 

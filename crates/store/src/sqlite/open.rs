@@ -21,7 +21,7 @@ use super::rows::Json;
 const APPLICATION_ID: i64 = 0x4356_4549;
 /// Each brings the file from the version before to its own, which is its place in this list,
 /// counted from 1. Never change one that was released: add the next.
-const MIGRATIONS: [&str; 9] = [
+pub(super) const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_outbox.sql"),
     include_str!("migrations/0003_cards.sql"),
@@ -31,6 +31,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0007_handover.sql"),
     include_str!("migrations/0008_budget.sql"),
     include_str!("migrations/0009_pin.sql"),
+    include_str!("migrations/0010_keys.sql"),
 ];
 /// How long a statement waits for another process' transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -16,6 +16,7 @@ use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Row, params};
 
 use super::fault::Fault;
+use super::keys;
 use super::rows::{Json, Name, Text};
 use super::writer::Batch;
 
@@ -165,6 +166,7 @@ pub(super) fn patch(batch: &Batch<'_>, patch: &Patch) -> Outcome<Patched> {
     let known = batch.first(FIND_SUBSCRIPTION, [patch.id.as_bytes()], subscription)?;
     let decided = patch.decide(known.as_ref());
     if let Some((next, event)) = &decided.write {
+        keys::refuse_retired(batch, next.deks())?;
         batch.execute(
             "UPDATE subscription SET merchant = ?2, account = ?3, form = ?4, url = ?5, topics = ?6,
                  enabled = ?7, secret_dek = ?8, secret = ?9, authorization_dek = ?10,

@@ -4,15 +4,15 @@ use cardveil_core::audit::Event;
 use cardveil_core::card::Card;
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Credential, Embed, Merchant};
-use cardveil_core::port::{Change, Error, Taken, WrappedKey};
+use cardveil_core::port::{Change, Error, Taken};
 use cardveil_core::token::Epoch;
 use rusqlite::{Params, params};
 
 use super::fault::Fault;
 use super::open::next_epoch;
-use super::outbox;
 use super::rows::{Json, Name};
 use super::writer::Batch;
+use super::{keys, outbox};
 
 /// Whether SQLite could, and then whether the change was refused.
 type Made = Result<Result<(), Taken>, Fault>;
@@ -21,6 +21,9 @@ pub(super) fn change_all(
     batch: &Batch<'_>,
     changes: &[(Change, Event)],
 ) -> Result<Vec<Result<(), Taken>>, Fault> {
+    for (change, _) in changes {
+        keys::refuse_retired(batch, change.deks())?;
+    }
     changes
         .iter()
         .map(|(change, event)| {
@@ -246,26 +249,4 @@ pub(super) fn raise_epoch(batch: &Batch<'_>, event: &Event) -> Result<Epoch, Fau
     batch.set_epoch(raised)?;
     batch.log(event)?;
     Ok(raised)
-}
-
-pub(super) fn create_keys(
-    batch: &Batch<'_>,
-    keys: &[WrappedKey],
-    event: &Event,
-) -> Result<bool, Fault> {
-    const SOME: &str = "SELECT 1 FROM wrapped_key WHERE class = ?1 LIMIT 1";
-    for key in keys {
-        let some = batch.first(SOME, [key.class.code()], |_| Ok(()))?;
-        if some.is_some() {
-            return Ok(false);
-        }
-    }
-    for key in keys {
-        batch.execute(
-            "INSERT INTO wrapped_key (class, version, wrapped) VALUES (?1, ?2, ?3)",
-            params![key.class.code(), key.version, key.wrapped],
-        )?;
-    }
-    batch.log(event)?;
-    Ok(true)
 }

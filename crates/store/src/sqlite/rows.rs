@@ -3,6 +3,7 @@
 use cardveil_core::card::{Card, Field, Fields, SealedCard, SealedCvv, SealedPin};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, PersonId};
+use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::merchant::{Credential, Embed, Merchant, SealedSecret};
 use cardveil_core::port::{Class, Idempotency, WrappedKey};
 use cardveil_core::token::{Epoch, Operation, Record, State, Thumbprint, TokenHash, TokenKey};
@@ -292,12 +293,23 @@ pub(super) fn placed_card(row: &Row<'_>) -> rusqlite::Result<(i64, Card)> {
     Ok((row.get(24)?, card(row)?))
 }
 
-pub(super) fn wrapped_key(row: &Row<'_>) -> rusqlite::Result<WrappedKey> {
+/// The columns that [`class_key`] reads.
+pub(super) const CLASS_KEYS: &str = "SELECT class, version, wrapped, created_at, retiring_at, \
+     retired_at FROM wrapped_key ORDER BY class, version";
+
+pub(super) fn class_key(row: &Row<'_>) -> rusqlite::Result<ClassKey> {
     let ClassCode(class) = row.get(0)?;
-    Ok(WrappedKey {
-        class,
-        version: row.get(1)?,
-        wrapped: row.get(2)?,
+    let when = |column| -> rusqlite::Result<Option<Time>> {
+        Ok(row.get::<_, Option<_>>(column)?.map(Time::from_millis))
+    };
+    Ok(ClassKey {
+        key: WrappedKey {
+            class,
+            version: row.get(1)?,
+            wrapped: row.get(2)?,
+        },
+        created_at: when(3)?,
+        state: keys::State::from_dates(when(4)?, when(5)?),
     })
 }
 

@@ -195,6 +195,11 @@ impl<'a> Batch<'a> {
         })
     }
 
+    /// For a lookup that is run outside a batch too. Nothing is written through it.
+    pub(super) const fn connection(&self) -> &Connection {
+        self.connection
+    }
+
     /// Runs a statement; tells how many rows it changed.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
         self.connection.prepare_cached(sql)?.execute(params)

@@ -6,6 +6,7 @@ use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, Field};
 use cardveil_core::clock::Time;
+use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::port::{
     Admin, Audit, CardFilter, CardRef, Cards, Change, Class, Error, Handovers, Idempotency, Issued,
     Keys, Outbox, Paging, Registry, Take, Tokens, WrappedKey,
@@ -149,7 +150,7 @@ fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
     assert!(home.open().1.created);
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     let pragma = |name: &str| raw.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(pragma("user_version"), Ok(9));
+    assert_eq!(pragma("user_version"), Ok(10));
     assert_eq!(pragma("application_id"), Ok(0x4356_4549));
     drop(raw);
     assert!(!home.open().1.created);
@@ -246,6 +247,44 @@ async fn a_file_of_version_3_keeps_its_networks() {
     assert_eq!(lists, [expected, Allowlist::default()]);
 }
 
+/// Class keys from before they had states are active, and nobody knows since when.
+#[tokio::test]
+async fn a_file_of_version_9_keeps_its_class_keys() {
+    let home = Home::new();
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    for migration in [
+        include_str!("../../src/sqlite/migrations/0001_start.sql"),
+        include_str!("../../src/sqlite/migrations/0002_outbox.sql"),
+        include_str!("../../src/sqlite/migrations/0003_cards.sql"),
+        include_str!("../../src/sqlite/migrations/0004_wallet.sql"),
+        include_str!("../../src/sqlite/migrations/0005_mfa.sql"),
+        include_str!("../../src/sqlite/migrations/0006_allowlist.sql"),
+        include_str!("../../src/sqlite/migrations/0007_handover.sql"),
+        include_str!("../../src/sqlite/migrations/0008_budget.sql"),
+        include_str!("../../src/sqlite/migrations/0009_pin.sql"),
+    ] {
+        raw.execute_batch(migration).unwrap();
+    }
+    raw.pragma_update(None, "application_id", 0x4356_4549)
+        .unwrap();
+    raw.pragma_update(None, "user_version", 9).unwrap();
+    raw.execute_batch("INSERT INTO wrapped_key VALUES (1, 1, x'0102'), (5, 1, x'0304')")
+        .unwrap();
+    drop(raw);
+    let (store, _) = home.open();
+    let of = |class, wrapped| ClassKey {
+        key: WrappedKey {
+            class,
+            version: 1,
+            wrapped,
+        },
+        created_at: None,
+        state: keys::State::Active,
+    };
+    let expected = [of(Class::Pan, vec![1, 2]), of(Class::Index, vec![3, 4])];
+    assert_eq!(store.class_keys().await.unwrap(), expected);
+}
+
 /// What is queued and what is under way survives; the lease of a process that is gone ends.
 #[tokio::test]
 async fn a_reopened_store_goes_on_with_its_outbox() {
@@ -311,14 +350,14 @@ fn a_newer_file_is_refused_with_what_to_do() {
             error,
             OpenError::Newer {
                 found: 99,
-                known: 9
+                known: 10
             }
         ),
         "{error:?}"
     );
     assert_eq!(
         error.to_string(),
-        "the database is of version 99 and this program knows versions up to 9: run the program \
+        "the database is of version 99 and this program knows versions up to 10: run the program \
          that wrote it, or restore a backup from before the upgrade"
     );
 }

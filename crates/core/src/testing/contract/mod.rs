@@ -19,6 +19,7 @@ mod allowlists;
 mod budget;
 mod cards;
 mod handovers;
+mod keys;
 mod mfa;
 mod outbox;
 mod pins;
@@ -27,6 +28,7 @@ pub use allowlists::*;
 pub use budget::*;
 pub use cards::*;
 pub use handovers::*;
+pub use keys::*;
 pub use mfa::*;
 pub use outbox::*;
 pub use pins::*;
@@ -44,7 +46,6 @@ use crate::id::{CardNo, ClaimId};
 use crate::merchant::{CredentialState, MerchantState};
 use crate::port::{
     CardFilter, CardRef, Change, Idempotency, Issued, Paging, Selection, Store, Swept, Taken,
-    WrappedKey,
 };
 use crate::token::{
     self, Attempt, Cause, Epoch, Observation, RETENTION, Record, Thumbprint, Verdict,
@@ -93,6 +94,15 @@ macro_rules! contract_suite {
             a_claim_is_of_the_card_as_it_is_in_its_commit,
             the_log_is_read_in_order_and_in_pages,
             class_keys_are_created_once,
+            a_class_key_goes_from_state_to_state,
+            of_many_rotations_at_once_one_is_made,
+            all_class_keys_change_their_root_at_once,
+            a_key_with_records_under_it_is_not_retired,
+            records_are_moved_from_key_to_key,
+            what_is_sealed_anew_is_written_with_its_key,
+            a_record_that_changed_meanwhile_is_not_moved,
+            records_that_cannot_be_moved_are_passed_over,
+            nothing_is_written_under_a_retired_key,
             an_event_is_queued_in_the_commit_that_writes_it,
             an_event_goes_to_whom_it_concerns,
             only_the_first_of_a_card_is_taken,
@@ -922,34 +932,4 @@ pub async fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
         sample::event(Kind::AuditRead, after(0)),
         "as it was written"
     );
-}
-
-/// Two servers that start at once on an empty store must not make two sets, nor two keys of a class
-/// that is younger than the store.
-pub async fn class_keys_are_created_once(store: &dyn Store) {
-    use cardveil_seal::Class;
-    assert!(store.wrapped_keys().await.unwrap().is_empty());
-    let key = |class: Class, byte: u8| WrappedKey {
-        class,
-        version: 1,
-        wrapped: vec![byte; 61],
-    };
-    let keys = |byte: u8| vec![key(Class::Pan, byte)];
-    let event = || sample::event(Kind::KeysCreated, START);
-    assert!(store.create_keys(keys(1), event()).await.unwrap());
-    assert!(!store.create_keys(keys(2), event()).await.unwrap());
-    let kept = store.wrapped_keys().await.unwrap();
-    assert_eq!(kept.len(), 1);
-    assert_eq!(kept[0].wrapped, [1; 61]);
-    assert_eq!(log_of(store, Kind::KeysCreated).await.len(), 1);
-    let mixed = vec![key(Class::Manifest, 3), key(Class::Pan, 3)];
-    assert!(!store.create_keys(mixed, event()).await.unwrap());
-    assert_eq!(store.wrapped_keys().await.unwrap().len(), 1);
-    let younger = |byte: u8| vec![key(Class::Manifest, byte)];
-    assert!(store.create_keys(younger(4), event()).await.unwrap());
-    assert!(!store.create_keys(younger(5), event()).await.unwrap());
-    let kept = store.wrapped_keys().await.unwrap();
-    let kept: Vec<_> = kept.iter().map(|key| (key.class, key.wrapped[0])).collect();
-    assert_eq!(kept, [(Class::Pan, 1), (Class::Manifest, 4)]);
-    assert_eq!(log_of(store, Kind::KeysCreated).await.len(), 2);
 }

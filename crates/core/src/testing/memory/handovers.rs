@@ -8,7 +8,7 @@ use crate::card::{
     PinSetting,
 };
 use crate::id::CardId;
-use crate::port::{Handovers, Result, Unmet};
+use crate::port::{Class, Handovers, Result, Unmet};
 
 impl Inner {
     fn hand_over<V>(&mut self, card: Option<CardId>, decided: HandoverDecided<V>) -> V {
@@ -54,6 +54,7 @@ impl Handovers for Memory {
 
     async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
         let mut inner = self.inner();
+        inner.refuse_retired([(Class::Pin, &*setting.pin.dek)])?;
         let decided = setting.decide(inner.find_card(&setting.merchant, &setting.card));
         if decided.verdict == PinSet::Done
             && let Some((assertion, wanted)) = &setting.mfa

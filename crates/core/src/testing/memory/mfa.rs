@@ -86,6 +86,7 @@ impl Mfa for Memory {
     ) -> Result<std::result::Result<(), FactorRefused>> {
         let mut inner = self.inner();
         let key = (request.merchant.clone(), request.person);
+        inner.refuse_retired(request.deks())?;
         let decision = request.decide(inner.persons.get(&key));
         Ok(inner.write_mfa(decision))
     }

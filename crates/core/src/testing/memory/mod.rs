@@ -3,6 +3,7 @@
 mod allowlists;
 mod cards;
 mod handovers;
+mod keys;
 mod mfa;
 mod outbox;
 mod wallet;
@@ -18,11 +19,12 @@ use crate::card::{Card, Guesses};
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, SUBSCRIPTIONS_MAX, Subscription};
 use crate::id::{CardId, EmbedId, MerchantId, PersonId, SessionId};
+use crate::keys::ClassKey;
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
 use crate::port::{
-    Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, Keys, Registry, Result, Selection,
-    Swept, Taken, Tokens, Unmet, WrappedKey, apply,
+    Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, Registry, Result, Selection, Swept,
+    Taken, Tokens, Unmet, apply,
 };
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, RETENTION, Record, TokenKey,
@@ -53,7 +55,7 @@ struct Inner {
     embeds: BTreeMap<EmbedId, Embed>,
     cards: Vec<Card>,
     guesses: BTreeMap<CardId, Guesses>,
-    keys: Vec<WrappedKey>,
+    keys: Vec<ClassKey>,
     subscriptions: Vec<Subscription>,
     deliveries: Vec<Delivery>,
     bell: Bell,
@@ -349,6 +351,9 @@ impl Admin for Memory {
         changes: Vec<(Change, Event)>,
     ) -> Result<Vec<std::result::Result<(), Taken>>> {
         let mut inner = self.inner();
+        for (change, _) in &changes {
+            inner.refuse_retired(change.deks())?;
+        }
         Ok(changes
             .into_iter()
             .map(|(change, event)| inner.change(change, event))
@@ -378,28 +383,5 @@ impl Admin for Memory {
 
     async fn epoch(&self) -> Result<Epoch> {
         Ok(Epoch(self.inner().epoch))
-    }
-}
-
-#[async_trait]
-impl Keys for Memory {
-    async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {
-        let copy = |key: &WrappedKey| WrappedKey {
-            class: key.class,
-            version: key.version,
-            wrapped: key.wrapped.clone(),
-        };
-        Ok(self.inner().keys.iter().map(copy).collect())
-    }
-
-    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
-        let mut inner = self.inner();
-        let is_there = |new: &WrappedKey| inner.keys.iter().any(|key| key.class == new.class);
-        if keys.iter().any(is_there) {
-            return Ok(false);
-        }
-        inner.keys.extend(keys);
-        inner.log(event);
-        Ok(true)
     }
 }

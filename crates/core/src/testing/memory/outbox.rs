@@ -89,6 +89,7 @@ impl Outbox for Memory {
         let mut inner = self.inner();
         let decided = patch.decide(inner.subscription(patch.id));
         if let Some((next, event)) = decided.write {
+            inner.refuse_retired(next.deks())?;
             if let Some(row) = inner.subscriptions.iter_mut().find(|s| s.id == patch.id) {
                 *row = *next;
             }
