@@ -2,6 +2,7 @@
 //! secret is in it: the root key is a path.
 
 mod fonts;
+mod tls;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -9,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cardveil_core::budget;
 use cardveil_core::card::Environment;
+use cardveil_core::{Time, budget};
+use cardveil_server::courier::Authorities;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::fonts::Font;
+pub(crate) use self::tls::Tls;
 use crate::print::hinted;
 
 /// A deployment's configuration. See `docs/configuration.md`.
@@ -27,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) keys: Keys,
     pub(crate) client: Client,
     pub(crate) listen: Listen,
+    #[serde(default)]
+    pub(crate) tls: Tls,
     #[serde(default)]
     pub(crate) network: Network,
     #[serde(default)]
@@ -173,6 +178,9 @@ pub(crate) struct Webhooks {
     pub(crate) allow_private: bool,
     /// How long an attempt may take, in milliseconds: 100 to 60,000.
     pub(crate) timeout_ms: u32,
+    /// Authorities of receivers' certificates besides the system's, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Default for Webhooks {
@@ -180,6 +188,7 @@ impl Default for Webhooks {
         Self {
             allow_private: false,
             timeout_ms: 10_000,
+            ca_file: None,
         }
     }
 }
@@ -208,6 +217,7 @@ impl Config {
                 client: local(7420),
                 admin: local(7430),
             },
+            tls: Tls::default(),
             network: Network::default(),
             limits: Limits::default(),
             budgets: Budgets::default(),
@@ -270,6 +280,7 @@ impl Config {
 
     fn check(&self) -> anyhow::Result<()> {
         origin(&self.client.origin).context("client.origin")?;
+        self.tls.check(&self.client.origin)?;
         if !(100..=60_000).contains(&self.webhooks.timeout_ms) {
             return Err(hinted(
                 "webhooks.timeout_ms is out of range",
@@ -307,20 +318,47 @@ impl Config {
         for font in &mut self.fonts {
             font.file = base.join(&font.file);
         }
+        if let Some(path) = &mut self.webhooks.ca_file {
+            *path = base.join(&*path);
+        }
+        self.tls.under(base);
         self
     }
 
     /// For the courier.
-    pub(crate) fn webhooks(&self) -> cardveil_server::courier::Webhooks {
-        cardveil_server::courier::Webhooks {
+    pub(crate) fn webhooks(&self) -> anyhow::Result<cardveil_server::courier::Webhooks> {
+        let authorities = match &self.webhooks.ca_file {
+            Some(path) => Authorities::read(path)
+                .map_err(|error| hinted(error.to_string(), error.hint()))
+                .context("webhooks.ca_file")?,
+            None => Authorities::default(),
+        };
+        Ok(cardveil_server::courier::Webhooks {
             allow_private: self.webhooks.allow_private,
+            authorities,
             timeout: Duration::from_millis(self.webhooks.timeout_ms.into()),
             ..cardveil_server::courier::Webhooks::default()
+        })
+    }
+
+    /// Listeners that carry tokens or card data in the clear to whoever is on the network: in `live`,
+    /// plain, not on loopback, and without a proxy that could end TLS before them.
+    pub(crate) fn exposed_listeners(&self) -> Vec<&'static str> {
+        if self.environment == Environment::Sandbox || !self.network.trusted_proxies.is_empty() {
+            return Vec::new();
         }
+        let all = [
+            ("merchant", self.listen.merchant, &self.tls.merchant),
+            ("client", self.listen.client, &self.tls.client),
+        ];
+        let plain = all
+            .into_iter()
+            .filter(|(_, at, tls)| tls.is_none() && !at.ip().is_loopback());
+        plain.map(|(name, ..)| name).collect()
     }
 
     /// For the server.
-    pub(crate) fn settings(&self) -> anyhow::Result<cardveil_server::Settings> {
+    pub(crate) fn settings(&self, now: Time) -> anyhow::Result<cardveil_server::Settings> {
         Ok(cardveil_server::Settings {
             client_origin: self.client.origin.clone(),
             trusted_proxies: self.network.trusted_proxies.clone(),
@@ -332,6 +370,7 @@ impl Config {
                 refused_per_minute: NonZeroU32::new(self.limits.refused_per_minute),
             },
             fonts: fonts::read(&self.fonts)?,
+            tls: self.tls.load(now)?,
         })
     }
 }
@@ -439,8 +478,30 @@ mod tests {
         }
         let variables = [("CARDVEIL_WEBHOOKS_ALLOW_PRIVATE", "true")];
         let config = parse(&fresh_text(), &variables).unwrap();
-        assert!(config.webhooks().allow_private);
-        assert!(!Config::fresh(Environment::Live).webhooks().allow_private);
+        assert!(config.webhooks().unwrap().allow_private);
+        let fresh = Config::fresh(Environment::Live).webhooks().unwrap();
+        assert!(!fresh.allow_private);
+    }
+
+    #[test]
+    fn what_a_live_listener_carries_in_the_clear_is_told() {
+        let exposed = |variables: &[(&str, &str)]| {
+            let config = parse(&fresh_text(), variables).unwrap();
+            config.exposed_listeners()
+        };
+        let live = ("CARDVEIL_ENVIRONMENT", "live");
+        let merchant = ("CARDVEIL_LISTEN_MERCHANT", "0.0.0.0:7410");
+        let client = ("CARDVEIL_LISTEN_CLIENT", "[::]:7420");
+        let admin = ("CARDVEIL_LISTEN_ADMIN", "10.0.0.1:7430");
+        assert!(exposed(&[live]).is_empty());
+        assert!(exposed(&[live, admin]).is_empty());
+        assert!(exposed(&[merchant, client]).is_empty());
+        assert_eq!(exposed(&[live, merchant, client]), ["merchant", "client"]);
+        let proxy = ("CARDVEIL_NETWORK_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]");
+        assert!(exposed(&[live, merchant, client, proxy]).is_empty());
+        let own = "{ certificate = \"c\", key = \"k\" }";
+        let tls = ("CARDVEIL_TLS_MERCHANT", own);
+        assert_eq!(exposed(&[live, merchant, client, tls]), ["client"]);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `cardveil doctor`: checks a deployment and says what to mend.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cardveil_core::card::Environment;
+use cardveil_core::clock::{Clock as _, SystemClock, Time};
 use cardveil_core::port::{Admin as _, Keys as _};
+use cardveil_server::ListenerKind;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -45,6 +47,7 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
         Ok(loaded) => {
             checks.push(check("configuration", true, config.display().to_string()));
             settings(&loaded, &mut checks);
+            tls(&loaded, SystemClock.now(), &mut checks);
             inside(loaded, &mut checks).await;
         }
         Err(error) => checks.push(check("configuration", false, words(&error))),
@@ -73,8 +76,7 @@ fn settings(config: &Config, checks: &mut Vec<Check>) {
         ("fence", &config.store.fence),
     ] {
         let found = match std::fs::metadata(path) {
-            // The six lowest bits are those of the group and of all others.
-            Ok(meta) if meta.permissions().mode().trailing_zeros() >= 6 => {
+            Ok(meta) if !cardveil_seal::is_exposed(&meta) => {
                 check(what, true, path.display().to_string())
             }
             Ok(_) => check(
@@ -89,7 +91,9 @@ fn settings(config: &Config, checks: &mut Vec<Check>) {
     let origin = &config.client.origin;
     let safe = origin.starts_with("https://")
         || (config.environment == Environment::Sandbox && config.listen.client.ip().is_loopback());
-    let advice = format!("{origin} is not https: put a TLS proxy in front and name its origin");
+    let advice = format!(
+        "{origin} is not https: give [tls.client], or a TLS proxy in front, and name its origin"
+    );
     checks.push(check(
         "client origin",
         safe,
@@ -103,6 +107,43 @@ fn settings(config: &Config, checks: &mut Vec<Check>) {
         kept,
         if kept { admin.to_string() } else { advice },
     ));
+}
+
+/// How long before its end a certificate should have been renewed.
+const RENEW_BEFORE: Duration = Duration::from_secs(14 * 86_400);
+
+/// What listeners show to the network.
+fn tls(config: &Config, now: Time, checks: &mut Vec<Check>) {
+    let exposed = config.exposed_listeners();
+    let found = if exposed.is_empty() {
+        "none in the clear for all to reach".to_owned()
+    } else {
+        format!(
+            "{} in the clear: give [tls.*] or network.trusted_proxies; serve refuses to start",
+            exposed.join(", ")
+        )
+    };
+    checks.push(check("listeners", exposed.is_empty(), found));
+    let listeners = match config.tls.load(now) {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            checks.push(check("TLS", false, words(&error)));
+            return;
+        }
+    };
+    for (what, kind) in [
+        ("TLS, merchant", ListenerKind::Merchant),
+        ("TLS, client", ListenerKind::Client),
+        ("TLS, admin", ListenerKind::Admin),
+    ] {
+        let Some(tls) = listeners.of(kind) else {
+            continue;
+        };
+        let expires = tls.expires();
+        let well = now.plus(RENEW_BEFORE) < expires;
+        let advice = if well { "" } else { ": renew it now" };
+        checks.push(check(what, well, format!("good until {expires}{advice}")));
+    }
 }
 
 /// What shows when it is opened.

@@ -17,10 +17,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::config::Config;
 use crate::demo;
 use crate::deployment::Deployment;
 use crate::print::{hinted, say};
 
+/// How often it is looked whether certificates were renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How often tokens are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How many rows a sweep takes at a time, so that redemptions wait for milliseconds at the most.
@@ -36,11 +39,28 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
             "make a deployment of your own with `cardveil init`",
         ));
     }
+    refuse_exposed(&deployment.config)?;
     let stop = StopSignal::listen()?;
     let running = Running::start(deployment).await?;
     say("cardveil serves; end it with SIGINT or SIGTERM");
     stop.received().await;
     running.stop().await
+}
+
+/// A live deployment shows no token and no card to the network.
+fn refuse_exposed(config: &Config) -> anyhow::Result<()> {
+    let exposed = config.exposed_listeners();
+    if exposed.is_empty() {
+        return Ok(());
+    }
+    Err(hinted(
+        format!(
+            "live, and without TLS for all to reach: {}",
+            exposed.join(", ")
+        ),
+        "give it a certificate ([tls.merchant], [tls.client]), listen on loopback, or name the proxy \
+         that ends TLS before it in network.trusted_proxies",
+    ))
 }
 
 /// A deployment that serves.
@@ -54,11 +74,14 @@ pub(crate) struct Running {
 impl Running {
     /// Binds the listeners and starts the courier and the sweep.
     pub(crate) async fn start(deployment: Deployment) -> anyhow::Result<Self> {
-        let app = App::new(deployment.service.clone(), deployment.config.settings()?);
+        let settings = deployment.config.settings(deployment.service.now())?;
+        let app = App::new(deployment.service.clone(), settings);
         let (writer, log) = AccessLog::start(Box::new(std::io::stderr()))?;
         let (stop, stopped) = watch::channel(false);
         let mut boot = [0; 4];
         SystemEntropy.fill(&mut boot);
+        let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let webhooks = deployment.config.webhooks()?;
         let listen = &deployment.config.listen;
         let mut tasks = JoinSet::new();
         let mut bound = Vec::new();
@@ -77,8 +100,9 @@ impl Running {
             let listener = Listener::new(&app, kind, log.clone(), u32::from_be_bytes(boot));
             tasks.spawn(listener.serve(tcp, stopped.clone()));
         }
-        let courier = Courier::new(&app, deployment.config.webhooks(), Arc::new(SystemResolver))?;
+        let courier = Courier::new(&app, webhooks, Arc::new(SystemResolver))?;
         tasks.spawn(courier.run(stopped.clone()));
+        tasks.spawn(renew(Arc::clone(&app), hangup, stopped.clone()));
         tasks.spawn(sweep(app, stopped));
         Ok(Self {
             deployment,
@@ -117,6 +141,23 @@ async fn bind(kind: ListenerKind, address: SocketAddr) -> anyhow::Result<TcpList
             "another program may use the port: choose another one",
         )
     })
+}
+
+/// Reads the listeners' certificates again on SIGHUP, and when their files change.
+async fn renew(app: Arc<App>, mut hangup: Signal, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(RENEW_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let always = tokio::select! {
+            () = listener::stopped(&mut stop) => return,
+            _ = hangup.recv() => true,
+            _ = ticks.tick() => false,
+        };
+        let app = Arc::clone(&app);
+        let read = move || app.settings.tls.reload(always, app.service.now());
+        // It logs what it does; a panic in it has been printed.
+        let _ = tokio::task::spawn_blocking(read).await;
+    }
 }
 
 /// Records what was never confirmed and deletes what is old, a bounded piece at a time.

@@ -67,6 +67,7 @@ pub mod contract_ecb;
 pub mod digest;
 pub mod entropy;
 mod error;
+mod exposed;
 pub mod hpke;
 pub mod keyring;
 pub mod root;
@@ -79,6 +80,7 @@ pub use digest::{constant_time_eq, hmac_sha256, hmac_sha256_with, sha256, sha384
 pub use entropy::SeededEntropy;
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::Error;
+pub use exposed::is_exposed;
 #[cfg(any(test, feature = "testing"))]
 pub use hpke::holder;
 pub use hpke::{HolderKey, Sealed, seal_to};

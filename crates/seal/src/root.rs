@@ -139,7 +139,7 @@ impl FileRoot {
         Ok(Self::new(&key))
     }
 
-    /// Reads the key. Refuses a file that group or others have any access to (Unix).
+    /// Reads the key. Refuses a file that others can read ([`crate::is_exposed`]).
     pub fn open(path: &Path) -> Result<Self, Error> {
         let io_error = |action| {
             move |source| Error::RootIo {
@@ -218,14 +218,14 @@ fn write_durably(file: &mut File, path: &Path, key: &Key) -> io::Result<()> {
 /// Asks the open file, not the path, so that nothing can be swapped in between.
 #[cfg(unix)]
 fn refuse_exposed(file: &File, path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::PermissionsExt as _;
     let metadata = file.metadata().map_err(|source| Error::RootIo {
         action: "read",
         path: path.into(),
         source,
     })?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if crate::is_exposed(&metadata) {
+        let mode = metadata.permissions().mode() & 0o777;
         return Err(Error::RootExposed {
             path: path.into(),
             mode,

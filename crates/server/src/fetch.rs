@@ -64,7 +64,7 @@ pub struct Fetcher {
 impl Fetcher {
     /// With the system's root certificates.
     pub fn new() -> Result<Self, NoTls> {
-        let tls = outward::connector()?;
+        let tls = outward::connector(&outward::Authorities::default())?;
         Ok(Self { tls })
     }
 

@@ -34,6 +34,7 @@ mod outward;
 mod problem;
 mod schema;
 pub mod surface;
+pub mod tls;
 mod webhooks;
 
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub plain_webhooks: bool,
     /// The fonts that frames may show.
     pub fonts: Vec<Font>,
+    /// Which listeners speak TLS.
+    pub tls: tls::Listeners,
 }
 
 /// What every handler shares.

@@ -1,6 +1,6 @@
 //! The listeners: three, so that a firewall can tell them apart. Each bounds what a stranger can
-//! hold (P8): connections and the time for a head; each stops within a bound. The time for the rest
-//! of a request is the gate's.
+//! hold (P8): connections, and the time for a handshake and for a head; each stops within a bound. The
+//! time for the rest of a request is the gate's.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,9 +15,12 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 use crate::guard::{Call, CalledBy, Pattern};
@@ -27,6 +30,8 @@ use crate::{App, address, headers};
 
 /// How many connections a listener holds at once.
 const CONNECTIONS_MAX: usize = 4_096;
+/// How long a caller may take to agree on TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long running requests may go on after a stop.
@@ -120,14 +125,12 @@ impl Listener {
         if response.status().is_server_error() {
             self.app.metrics.faults.increment();
         }
-        let [merchant, client, admin] = &self.app.metrics.requests;
+        self.app.metrics.requests.of(self.kind).increment();
         let extensions = response.extensions();
-        let (counter, caller_ip) = match self.kind {
-            ListenerKind::Merchant => (merchant, Some(ip)),
-            ListenerKind::Client => (client, None),
-            ListenerKind::Admin => (admin, Some(ip)),
+        let caller_ip = match self.kind {
+            ListenerKind::Merchant | ListenerKind::Admin => Some(ip),
+            ListenerKind::Client => None,
         };
-        counter.increment();
         self.log.write(Line {
             at,
             message: "request",
@@ -174,26 +177,11 @@ impl Listener {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
-            let listener = self.clone();
-            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let listener = listener.clone();
-                async move {
-                    let answer = listener.answer(peer, request.map(Body::new)).await;
-                    Ok::<_, std::convert::Infallible>(answer)
-                }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_headers(64)
-                .max_buf_size(64 * 1_024)
-                .serve_connection(TokioIo::new(stream), service);
-            let watched = graceful.watch(connection);
+            let (listener, watcher) = (self.clone(), graceful.watcher());
+            let stop = stop.clone();
             tokio::spawn(async move {
                 let _place = place;
-                if let Err(error) = watched.await {
-                    tracing::debug!(%error, "a connection ended early");
-                }
+                listener.take(stream, peer, watcher, stop).await;
             });
         }
         drop(tcp);
@@ -205,6 +193,75 @@ impl Listener {
                 listener = self.kind.as_str(),
                 "requests were still running at the end"
             );
+        }
+    }
+
+    /// A connection to its end. It holds its place from here on, the handshake included.
+    async fn take(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        watcher: Watcher,
+        stop: watch::Receiver<bool>,
+    ) {
+        let Some(tls) = self.app.settings.tls.of(self.kind) else {
+            return self.carry(stream, peer, watcher).await;
+        };
+        let acceptor = TlsAcceptor::from(tls.config());
+        if let Some(stream) = self.shake_hands(acceptor, stream, stop).await {
+            self.carry(stream, peer, watcher).await;
+        }
+    }
+
+    /// Agrees on TLS, in time, unless the server is to stop meanwhile: nothing was asked yet.
+    async fn shake_hands(
+        &self,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+        mut stop: watch::Receiver<bool>,
+    ) -> Option<TlsStream<TcpStream>> {
+        let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+        let shaken = tokio::select! {
+            biased;
+            shaken = shaken => shaken,
+            () = stopped(&mut stop) => return None,
+        };
+        let failed = match shaken {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(late) => late.to_string(),
+        };
+        // Scanners do it all day, so it is no warning.
+        tracing::debug!(error = failed, listener = self.kind.as_str(), "no TLS");
+        self.app
+            .metrics
+            .tls_handshakes_failed
+            .of(self.kind)
+            .increment();
+        None
+    }
+
+    async fn carry(
+        self,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        watcher: Watcher,
+    ) {
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let listener = self.clone();
+            async move {
+                let answer = listener.answer(peer, request.map(Body::new)).await;
+                Ok::<_, std::convert::Infallible>(answer)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_headers(64)
+            .max_buf_size(64 * 1_024)
+            .serve_connection(TokioIo::new(io), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cardveil_core::port::Counts;
 
+use crate::{ListenerKind, tls};
+
 /// Counters of this process.
 #[derive(Default)]
 pub struct Metrics {
@@ -33,8 +35,26 @@ pub struct Metrics {
     pub webhook_attempts_failed: Counter,
     /// Webhooks that were given up. They are kept.
     pub webhooks_given_up: Counter,
-    /// Requests, by listener: merchant, client, admin.
-    pub requests: [Counter; 3],
+    /// Requests.
+    pub requests: ByListener,
+    /// Connections that did not come to an agreement on TLS.
+    pub tls_handshakes_failed: ByListener,
+}
+
+/// A count for each listener.
+#[derive(Default)]
+pub struct ByListener([Counter; 3]);
+
+impl ByListener {
+    /// That of one listener.
+    pub const fn of(&self, kind: ListenerKind) -> &Counter {
+        let [merchant, client, admin] = &self.0;
+        match kind {
+            ListenerKind::Merchant => merchant,
+            ListenerKind::Client => client,
+            ListenerKind::Admin => admin,
+        }
+    }
 }
 
 /// A count that only grows.
@@ -59,18 +79,11 @@ impl Counter {
 
 impl Metrics {
     /// The Prometheus text format, version 0.0.4; without the outbox where that cannot be read.
-    pub(crate) fn render(&self, outbox: Option<Counts>) -> String {
+    pub(crate) fn render(&self, outbox: Option<Counts>, tls: &tls::Listeners) -> String {
         let mut text = String::new();
-        let [merchant, client, admin] = &self.requests;
-        let requests = [("merchant", merchant), ("client", client), ("admin", admin)];
-        text.push_str("# TYPE cardveil_requests_total counter\n");
-        for (listener, counter) in requests {
-            let _ = writeln!(
-                text,
-                "cardveil_requests_total{{listener=\"{listener}\"}} {}",
-                counter.value()
-            );
-        }
+        let requests = ListenerKind::ALL.map(|kind| (kind, self.requests.of(kind).value()));
+        by_listener(&mut text, "requests_total counter", &requests);
+        self.render_tls(&mut text, tls);
         let counters = [
             ("tokens_issued", &self.tokens_issued),
             ("redemptions_released", &self.redemptions_released),
@@ -101,5 +114,41 @@ impl Metrics {
             }
         }
         text
+    }
+
+    /// Of the listeners that speak TLS.
+    fn render_tls(&self, text: &mut String, tls: &tls::Listeners) {
+        type Figure = fn(&Metrics, ListenerKind, &tls::Tls) -> u64;
+        let figures: [(&str, Figure); 3] = [
+            ("tls_handshakes_failed_total counter", |metrics, kind, _| {
+                metrics.tls_handshakes_failed.of(kind).value()
+            }),
+            ("tls_certificate_expires_seconds gauge", |_, _, tls| {
+                u64::from(tls.expires().secs_u32())
+            }),
+            ("tls_certificate_stale gauge", |_, _, tls| {
+                u64::from(tls.is_stale())
+            }),
+        ];
+        for (name, figure) in figures {
+            let of = |(kind, tls): (ListenerKind, &_)| (kind, figure(self, kind, tls));
+            let values: Vec<_> = tls
+                .present()
+                .map(|(kind, tls)| of((kind, &**tls)))
+                .collect();
+            if !values.is_empty() {
+                by_listener(text, name, &values);
+            }
+        }
+    }
+}
+
+/// One figure for several listeners; `typed` is its name and its type.
+fn by_listener(text: &mut String, typed: &str, values: &[(ListenerKind, u64)]) {
+    let _ = writeln!(text, "# TYPE cardveil_{typed}");
+    let name = typed.split(' ').next().unwrap_or_default();
+    for (kind, value) in values {
+        let listener = kind.as_str();
+        let _ = writeln!(text, "cardveil_{name}{{listener=\"{listener}\"}} {value}");
     }
 }

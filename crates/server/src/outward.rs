@@ -1,11 +1,14 @@
 //! What calls to others share: TLS by the system's root certificates, and the connection's task.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::tls;
 
 /// TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -15,12 +18,24 @@ pub enum NoTls {
     Config(#[from] tokio_rustls::rustls::Error),
 }
 
-/// With the system's root certificates, or those of `SSL_CERT_FILE`. Without any, no call over TLS
-/// succeeds, and the log says why.
-pub(crate) fn connector() -> Result<TlsConnector, NoTls> {
+/// Authorities besides the system's.
+#[derive(Clone, Debug, Default)]
+pub struct Authorities(Vec<CertificateDer<'static>>);
+
+impl Authorities {
+    /// Those of a PEM file.
+    pub fn read(path: &Path) -> Result<Self, tls::Error> {
+        tls::certificates(path).map(Self)
+    }
+}
+
+/// With the system's root certificates, or those of `SSL_CERT_FILE`, and these. Without any, no call
+/// over TLS succeeds, and the log says why.
+pub(crate) fn connector(more: &Authorities) -> Result<TlsConnector, NoTls> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
-    let (known, _) = roots.add_parsable_certificates(found.certs);
+    let certificates = found.certs.into_iter().chain(more.0.iter().cloned());
+    let (known, _) = roots.add_parsable_certificates(certificates);
     if known == 0 {
         tracing::warn!("the system has no root certificates: no server's can be checked");
     }

@@ -10,6 +10,7 @@ mod http;
 mod mfa;
 mod probe;
 mod seeds;
+mod tls;
 mod verbs;
 mod webhooks;
 mod world;

@@ -35,6 +35,16 @@ struct Health {
     status: &'static str,
 }
 
+#[derive(Serialize, ToSchema)]
+struct Readiness {
+    /// `ok`.
+    status: &'static str,
+    /// What an operator should mend, though it serves: `tls_certificate_stale: client` (its new files
+    /// cannot be used, so those from before are), `tls_certificate_expired: client`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
 /// Whether the process runs
 #[utoipa::path(
     get, path = "/healthz", tag = "Admin", operation_id = "health",
@@ -48,13 +58,16 @@ async fn healthz() -> Json<Health> {
 #[utoipa::path(
     get, path = "/readyz", tag = "Admin", operation_id = "ready",
     responses(
-        (status = 200, description = "It can serve.", body = Health),
+        (status = 200, description = "It can serve.", body = Readiness),
         (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn readyz(State(app): Shared) -> Result<Json<Health>, Problem> {
+async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
     app.service.store().epoch().await?;
-    Ok(Json(Health { status: "ok" }))
+    Ok(Json(Readiness {
+        status: "ok",
+        warnings: app.settings.tls.warnings(app.service.now()),
+    }))
 }
 
 /// Counters in the Prometheus text format
@@ -68,7 +81,11 @@ async fn metrics(State(app): Shared) -> Response {
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
     let outbox = app.service.store().outbox_counts().await.ok();
-    ([content_type], app.metrics.render(outbox)).into_response()
+    (
+        [content_type],
+        app.metrics.render(outbox, &app.settings.tls),
+    )
+        .into_response()
 }
 
 /// The description of all listeners (`OpenAPI` 3.1)

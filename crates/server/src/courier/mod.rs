@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 pub use self::address::{Resolve, SystemResolver};
 use self::post::Post;
-pub use crate::outward::NoTls;
+pub use crate::outward::{Authorities, NoTls};
 use crate::problem::Chain;
 use crate::{App, outward};
 
@@ -33,6 +33,8 @@ use crate::{App, outward};
 pub struct Webhooks {
     /// Whether receivers may be at addresses that are not of the public Internet, and without TLS.
     pub allow_private: bool,
+    /// Whose certificates of receivers are good, besides those that the system knows.
+    pub authorities: Authorities,
     /// How long an attempt may take, from the name's lookup to the answer.
     pub timeout: Duration,
     /// How many deliveries are under way at once.
@@ -47,6 +49,7 @@ impl Default for Webhooks {
     fn default() -> Self {
         Self {
             allow_private: false,
+            authorities: Authorities::default(),
             timeout: Duration::from_secs(10),
             concurrency: 16,
             per_subscription: 4,
@@ -76,7 +79,7 @@ impl Courier {
     ) -> Result<Self, NoTls> {
         let post = Post {
             resolver,
-            tls: outward::connector()?,
+            tls: outward::connector(&settings.authorities)?,
             allow_private: settings.allow_private,
             timeout: settings.timeout,
         };

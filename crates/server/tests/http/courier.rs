@@ -1,5 +1,7 @@
 //! The courier against receivers on loopback that answer as receivers do on bad days.
 
+mod over_tls;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,8 +19,8 @@ use cardveil_core::testing::{Fault, sample};
 use cardveil_seal::{Secret, hmac_sha256_with};
 use cardveil_server::courier::{Courier, Resolve, SystemResolver, Webhooks};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -124,7 +126,7 @@ impl Receiver {
     }
 }
 
-async fn read(tcp: &mut TcpStream) -> Got {
+async fn read(tcp: &mut (impl AsyncRead + Unpin)) -> Got {
     let mut bytes = Vec::new();
     loop {
         let mut chunk = [0; 4_096];

@@ -57,6 +57,7 @@ mod proxies;
 mod sdk;
 mod serving;
 mod strangers;
+mod tls;
 mod v1 {
     mod cards;
     mod client_tokens;

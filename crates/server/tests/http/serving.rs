@@ -11,13 +11,13 @@ use tokio::task::JoinHandle;
 
 use crate::world::World;
 
-struct Served {
-    at: SocketAddr,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+pub(crate) struct Served {
+    pub(crate) at: SocketAddr,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) task: JoinHandle<()>,
 }
 
-async fn serve(world: &World, kind: ListenerKind) -> Served {
+pub(crate) async fn serve(world: &World, kind: ListenerKind) -> Served {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = tcp.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);

@@ -109,6 +109,7 @@ pub(crate) fn settings() -> Settings {
         timestamp_future_tolerance_ms: 0,
         plain_webhooks: false,
         fonts: vec![],
+        tls: cardveil_server::tls::Listeners::default(),
         limits: Limits {
             credential_per_second: None,
             client_per_minute: None,

@@ -1,0 +1,167 @@
+//! A deployment whose listeners speak TLS, from the command line.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::world::{World, binary, text};
+
+/// An authority of the test's own, whose certificate is in a file.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    file: std::path::PathBuf,
+}
+
+impl Authority {
+    fn new(folder: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let file = folder.join(name);
+        std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+        let issuer = Issuer::new(params, key);
+        Self { issuer, file }
+    }
+
+    /// Puts a certificate for loopback and its key where the configuration says.
+    fn issue(&self, folder: &Path) {
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let signed = params.signed_by(&key, &self.issuer).unwrap();
+        put(&folder.join("own.key"), &key.serialize_pem());
+        put(&folder.join("own.pem"), &signed.pem());
+    }
+}
+
+fn put(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A deployment whose client listener speaks TLS.
+fn world() -> World {
+    let world = World::new(0);
+    let config = world.dir.path().join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let at = world.client_at;
+    let written = written.replace(
+        &format!("origin = \"http://{at}\""),
+        &format!("origin = \"https://{at}\""),
+    );
+    let tls = "\n[tls.client]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n";
+    std::fs::write(&config, format!("{written}{tls}")).unwrap();
+    world
+}
+
+/// A probe by whoever knows this authority only.
+fn probe(world: &World, authority: &Authority) -> Output {
+    let url = format!("https://{}", world.client_at);
+    binary(world.dir.path())
+        .args(["probe", &url, "--embed", &world.embed])
+        .args(["--origin", "https://shop.example"])
+        .env("SSL_CERT_FILE", &authority.file)
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_after_sighup_and_a_probe_looks_through_tls() {
+    let world = world();
+    let folder = world.dir.path();
+    let (old, new) = (
+        Authority::new(folder, "old.pem"),
+        Authority::new(folder, "new.pem"),
+    );
+    old.issue(folder);
+    let server = world.serve();
+    let looked = probe(&world, &old);
+    assert_eq!(looked.status.code(), Some(0), "{}", text(&looked.stdout));
+    let looked = probe(&world, &new);
+    assert_eq!(looked.status.code(), Some(2), "{}", text(&looked.stdout));
+    assert!(
+        text(&looked.stderr).contains("invalid peer certificate"),
+        "{}",
+        text(&looked.stderr)
+    );
+
+    new.issue(folder);
+    let pid = Pid::from_child(&server.0);
+    kill_process(pid, Signal::HUP).unwrap();
+    // Nothing tells that a signal was heard but what it does.
+    while !probe(&world, &new).status.success() {}
+    assert_eq!(probe(&world, &old).status.code(), Some(2));
+    drop(server);
+    let log = std::fs::read_to_string(world.log()).unwrap();
+    assert!(
+        log.contains("the listener's certificate was read again"),
+        "{log}"
+    );
+    assert!(!log.contains("PRIVATE KEY"));
+}
+
+#[test]
+fn what_cannot_be_served_is_told_with_advice_by_serve_and_doctor() {
+    let world = world();
+    let folder = world.dir.path();
+    let authority = Authority::new(folder, "authority.pem");
+    let told = |wanted: &str| {
+        let run = world.run(&["serve"]);
+        assert_eq!(run.status.code(), Some(1));
+        let error = text(&run.stderr);
+        assert!(
+            error.contains(wanted) && error.contains("hint: "),
+            "{error}"
+        );
+        let doctor = world.run(&["doctor"]);
+        assert_eq!(doctor.status.code(), Some(1));
+        let found = text(&doctor.stdout);
+        assert!(found.contains("MEND  TLS "), "{found}");
+        assert!(found.contains(wanted), "{found}");
+    };
+    told("own.pem: No such file");
+    authority.issue(folder);
+    let key = KeyPair::generate().unwrap();
+    put(&folder.join("own.key"), &key.serialize_pem());
+    told("is not that of the certificate");
+    authority.issue(folder);
+    let doctor = world.run(&["doctor"]);
+    let found = text(&doctor.stdout);
+    assert!(
+        found.contains("ok    TLS, client     good until 4096-01-01"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_live_deployment_does_not_serve_in_the_clear() {
+    let dir = crate::world::folder();
+    let path = dir.path().to_str().unwrap();
+    let run = |args: &[&str]| {
+        binary(dir.path())
+            .args(args)
+            .env("CARDVEIL_LISTEN_MERCHANT", "0.0.0.0:0")
+            .output()
+            .unwrap()
+    };
+    let made = binary(dir.path())
+        .args(["init", "--dir", path, "--environment", "live"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let served = run(&["serve"]);
+    assert_eq!(served.status.code(), Some(1));
+    let error = text(&served.stderr);
+    assert!(
+        error.contains("without TLS for all to reach: merchant"),
+        "{error}"
+    );
+    let found = text(&run(&["doctor"]).stdout);
+    assert!(
+        found.contains("MEND  listeners       merchant in the clear"),
+        "{found}"
+    );
+}
