@@ -17,6 +17,7 @@ await Promise.all([
   build({ ...common, banner, entryPoints: ["frame/src/main.ts"], outfile: "dist/frame.js", format: "iife", external: ["crypto"] }),
   build({ ...common, banner, entryPoints: ["frame/src/main-holder.ts"], outfile: "dist/holder.js", format: "iife", external: ["crypto"] }),
   build({ ...common, banner, entryPoints: ["frame/src/main-part.ts"], outfile: "dist/part.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["frame/src/main-app.ts"], outfile: "dist/app.js", format: "iife", external: ["crypto"] }),
   build({ ...common, banner, entryPoints: ["gallery/src/gallery.ts"], outfile: "dist/gallery.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["gallery/src/specimen.ts"], outfile: "dist/specimen.js", format: "esm" }),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
@@ -63,7 +64,7 @@ await copyFile("../LICENSE", "react/LICENSE");
 // The page that renders the API's description for operators: a library's own bundle, as it is.
 await copyFile("node_modules/redoc/bundles/redoc.standalone.js", "dist/redoc.js");
 
-const parts = { "@hpke/core": "frame.js and holder.js", "@hpke/common": "frame.js and holder.js", redoc: "redoc.js" };
+const parts = { "@hpke/core": "frame.js, holder.js and app.js", "@hpke/common": "frame.js, holder.js and app.js", redoc: "redoc.js" };
 const licenses = await Promise.all(
   Object.entries(parts).map(async ([name, file]) => {
     const { version } = JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8"));
@@ -75,7 +76,7 @@ licenses.push(`What redoc.js holds of others\n\n${inside}`);
 await writeFile("dist/LICENSES.txt", licenses.join("\n----\n\n"));
 
 // The server writes both into its page as they are.
-for (const file of ["frame.js", "holder.js", "part.js", "frame.css"]) {
+for (const file of ["frame.js", "holder.js", "part.js", "app.js", "frame.css"]) {
   const text = await readFile(`dist/${file}`, "utf8");
   if (/<\/script|<\/style|<!--/i.test(text)) throw new Error(`dist/${file} could end its element`);
 }

@@ -158,7 +158,7 @@ describe("copy", () => {
     expect(await ada.paste()).toBe(PAN);
   });
 
-  it("works without the clipboard API, and the digits never stand in a field for it", async () => {
+  it("works without the clipboard API, and the digits never stand in a field for it (DFXswiss/app#1296)", async () => {
     const ada = await shown();
     await ada.frame.evaluate(() => {
       Object.defineProperty(navigator, "clipboard", { value: undefined });
@@ -263,7 +263,7 @@ describe("hide", () => {
     expect(ada.redeems[1]?.key).not.toEqual(ada.redeems[0]?.key);
   });
 
-  it("happens when the page is left, and Back does not undo it", async () => {
+  it("happens when the page is left, and Back does not undo it (Expensify#75148)", async () => {
     const ada = await shown();
     await ada.page.goto(`${demo.client_url}/sdk/v1/cardveil.js`);
     await ada.page.goBack();
@@ -341,7 +341,7 @@ describe("nobody else", () => {
     expect(eve.redeems).toEqual([]);
   });
 
-  it("finds card data outside the frame: page, messages, requests, storage, console", async () => {
+  it("finds card data outside the frame: page, messages, requests, storage, console (peanut-ui#2088)", async () => {
     const ada = await arrive();
     await ada.page.evaluate(() => {
       const heard: string[] = [];

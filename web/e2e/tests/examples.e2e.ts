@@ -102,7 +102,7 @@ const picture = async (example: string) => {
 const click = (name: string) => visit.page.getByRole("button", { name }).click();
 
 describe("the element", () => {
-  it("shows a whole card, and one in parts, each with one token", async () => {
+  it("shows a whole card, and one in parts, each with one token (react-stripe-js#647, vue-stripe#392)", async () => {
     await open("element");
     expect(await digits(inside("#whole"))).toBe(PAN);
     expect(await digits(inside("#parts cardveil-part[name=pan]"))).toBe(PAN);

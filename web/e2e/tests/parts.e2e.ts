@@ -163,7 +163,7 @@ describe("a card in parts", () => {
 });
 
 describe("masked", () => {
-  it("means not fetched: nothing is redeemed before the click", async () => {
+  it("means not fetched: nothing is redeemed before the click (hcb#10669)", async () => {
     const ada = await arrive();
     await mount(ada, { token: await ada.token(visa.card_no), masked: true }, []);
     await ada.in("show-pan").waitFor();

@@ -99,7 +99,7 @@ describe("a protected card", () => {
     await isShown();
   });
 
-  it("asks again after a wrong code, and takes the right one", async () => {
+  it("asks again after a wrong code, and takes the right one (Expensify#73134, #63945, #96131)", async () => {
     await arrive();
     await type(wrongCode(secret));
     await expect.poll(() => error().textContent()).toMatch(/not accepted.*4 tries are left/);

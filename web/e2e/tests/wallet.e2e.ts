@@ -110,7 +110,7 @@ describe("a card in use", () => {
     await expect.poll(listed).toEqual(["Apple Pay, My phone, Active"]);
   });
 
-  it("is declined when that check fails, and when the decision is red", async () => {
+  it("is declined when that check fails, and when the decision is red (stripe-react-native#953)", async () => {
     await arrive();
     await simulate("Yellow");
     await ada.by("wallet-fail").click();
@@ -159,7 +159,7 @@ it("tells why a card that is suspended cannot go into a wallet", async () => {
   expect(await ada.by("wallet-simulate-form").isVisible()).toBe(false);
 });
 
-it("tells every reason, and forgets them when something else is picked", async () => {
+it("tells every reason, and forgets them when something else is picked (stripe-ios#1791)", async () => {
   await arrive();
   ada.wire.fault(/\/wallet\/check$/, async (pass) => {
     const answer = await pass();

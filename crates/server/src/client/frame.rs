@@ -2,6 +2,9 @@
 //!
 //! Who may frame it is decided before any token is known: the address names the embed, the embed
 //! names its origins, and `frame-ancestors` holds the browser to them (reference: security, 3).
+//!
+//! `GET /webview/{embed}`: the same for an app, which opens it in a WebView and speaks to it over a
+//! bridge of its own. It is nobody's frame, and only for embeds without origins, which are apps'.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +22,9 @@ use utoipa::ToSchema;
 
 use super::font::{Font, Told};
 use super::manifest::{AssetKind, integrity};
-use crate::Shared;
 use crate::extract::{self, Header};
 use crate::problem::{Code, Problem};
+use crate::{App, Shared};
 
 /// A part of a document that a browser runs or applies.
 #[derive(Clone, Copy)]
@@ -33,19 +36,18 @@ pub(crate) struct Inline {
     pub(crate) purpose: &'static str,
 }
 
-/// One of the documents that a page puts into its frames. They differ in their script alone; the
-/// policy of each allows no other.
+/// One of the documents. They differ in their script alone; the policy of each allows no other.
 #[derive(Clone, Copy)]
 pub(crate) struct Document {
-    /// What a page asks for it by, in `as`.
-    pub(crate) name: &'static str,
+    /// Where it is. `{embed}` stands for an embed's id.
+    pub(crate) path: &'static str,
     pub(crate) script: Inline,
 }
 
-/// All of them; the first one where a page asks for none.
+/// What a page puts into its frames; the first one where it says no `as`.
 pub(crate) const DOCUMENTS: [Document; 3] = [
     Document {
-        name: "card",
+        path: "/embed/{embed}?as=card",
         script: Inline {
             name: "frame.js",
             kind: AssetKind::InlineScript,
@@ -55,7 +57,7 @@ pub(crate) const DOCUMENTS: [Document; 3] = [
         },
     },
     Document {
-        name: "holder",
+        path: "/embed/{embed}?as=holder",
         script: Inline {
             name: "holder.js",
             kind: AssetKind::InlineScript,
@@ -65,7 +67,7 @@ pub(crate) const DOCUMENTS: [Document; 3] = [
         },
     },
     Document {
-        name: "part",
+        path: "/embed/{embed}?as=part",
         script: Inline {
             name: "part.js",
             kind: AssetKind::InlineScript,
@@ -74,6 +76,18 @@ pub(crate) const DOCUMENTS: [Document; 3] = [
         },
     },
 ];
+
+/// What an app opens in a WebView.
+pub(crate) const WEBVIEW: Document = Document {
+    path: "/webview/{embed}",
+    script: Inline {
+        name: "app.js",
+        kind: AssetKind::InlineScript,
+        text: include_str!("../../../../web/dist/app.js"),
+        purpose: "As frame.js, for the page that an app opens in a WebView: it speaks to the app \
+                  over the bridge that the app brings.",
+    },
+};
 
 pub(crate) const STYLE: Inline = Inline {
     name: "frame.css",
@@ -110,6 +124,7 @@ pub(crate) const HEADERS: [(&str, &str); 8] = [
 pub(crate) struct Assets {
     /// Each document with its policy, but for who may frame it.
     pub(crate) documents: [(Document, String); 3],
+    pub(crate) webview: (Document, String),
     words: BTreeMap<String, Value>,
 }
 
@@ -120,7 +135,7 @@ impl Assets {
         } else {
             "font-src 'self'; "
         };
-        let documents = DOCUMENTS.map(|document| {
+        let with_policy = |document: Document| {
             let policy = format!(
                 "default-src 'none'; script-src '{}'; style-src '{}'; {fonts}connect-src 'self'; \
                  img-src 'none'; base-uri 'none'; form-action 'none'; object-src 'none'; \
@@ -129,10 +144,14 @@ impl Assets {
                 integrity(STYLE.text.as_bytes())
             );
             (document, policy)
-        });
+        };
         // Generated and committed; a test reads it.
         let words = serde_json::from_str(WORDS).unwrap_or_default();
-        Self { documents, words }
+        Self {
+            documents: DOCUMENTS.map(with_policy),
+            webview: with_policy(WEBVIEW),
+            words,
+        }
     }
 
     /// The words of a language such as `de`, or of our own.
@@ -143,10 +162,13 @@ impl Assets {
             .unwrap_or(&Value::Null)
     }
 
-    /// The document of a name, or the first; and its policy.
+    /// The document that `as` asks for, or the first; and its policy.
     fn document(&self, name: Option<&str>) -> &(Document, String) {
         let [first, ..] = &self.documents;
-        let named = |(document, _): &&(Document, String)| Some(document.name) == name;
+        let named = |(document, _): &&(Document, String)| {
+            let (_, last) = document.path.split_once("?as=").unwrap_or_default();
+            Some(last) == name
+        };
         self.documents.iter().find(named).unwrap_or(first)
     }
 
@@ -194,39 +216,110 @@ pub(super) async fn frame(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    match extract::header(&headers, "sec-fetch-dest") {
-        Header::Missing | Header::Value("iframe") => {}
-        Header::Value(_) | Header::Malformed => {
-            return Ok(notice(
-                StatusCode::FORBIDDEN,
-                "Open your card in your card programme's app or website",
-                "This page shows a card inside another page and cannot be opened by itself.",
-            ));
-        }
+    if !opened_as(&headers, "iframe") {
+        return Ok(notice(
+            StatusCode::FORBIDDEN,
+            "Open your card in your card programme's app or website",
+            "This page shows a card inside another page and cannot be opened by itself.",
+        ));
     }
+    let Some(embed) = find(&app, embed).await? else {
+        return Ok(unknown());
+    };
+    let query = extract::Query::parse(query.as_deref());
+    // What is wrong with it is worth no refusal, which nobody would see in a frame.
+    let document = app.frame.document(query.one("as").unwrap_or_default());
+    shown(&app, document, &embed, &query)
+}
+
+/// The page of an app's WebView
+///
+/// The page that shows a card in an app. The app speaks to it over a bridge that it puts into the
+/// page; nothing is in it until its script has redeemed a token.
+#[utoipa::path(
+    get, path = "/webview/{embed}", tag = "Client", operation_id = "webview",
+    params(
+        ("embed" = String, Path, description = "The public id of an embed without origins: an app's.", example = "emb_4v1Zq"),
+        ("lang" = Option<String>, Query, description = "As for a frame.", example = "de"),
+    ),
+    responses(
+        (status = 200, description = "The page.", content_type = "text/html"),
+        (status = 403, description = "It was asked for as something else than a page of its own, or the embed is of pages.", content_type = "text/html"),
+        (status = 404, description = "There is no such embed.", content_type = "text/html"),
+        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn webview(
+    State(app): Shared,
+    embed: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if !opened_as(&headers, "document") {
+        return Ok(notice(
+            StatusCode::FORBIDDEN,
+            "Open your card in your card programme's app",
+            "This page shows a card inside an app and cannot be put into another page.",
+        ));
+    }
+    let Some(embed) = find(&app, embed).await? else {
+        return Ok(unknown());
+    };
+    if !embed.origins.is_empty() {
+        return Ok(notice(
+            StatusCode::FORBIDDEN,
+            "This embed is for web pages",
+            "An app needs an embed of its own, which is registered without origins.",
+        ));
+    }
+    let query = extract::Query::parse(query.as_deref());
+    shown(&app, &app.frame.webview, &embed, &query)
+}
+
+/// Whether a browser that says what it wants a document for says this.
+fn opened_as(headers: &HeaderMap, destination: &str) -> bool {
+    match extract::header(headers, "sec-fetch-dest") {
+        Header::Missing => true,
+        Header::Value(value) => value == destination,
+        Header::Malformed => false,
+    }
+}
+
+/// The embed, if there is one that is enabled.
+async fn find(
+    app: &App,
+    embed: Result<Path<String>, PathRejection>,
+) -> Result<Option<Embed>, Problem> {
     let id = extract::path(embed).and_then(|text| EmbedId::parse(&text).ok());
     let found = match id {
         Some(id) => app.service.store().embed(&id).await?,
         None => None,
     };
-    let Some(embed) = found.filter(|embed| embed.enabled) else {
-        return Ok(notice(
-            StatusCode::NOT_FOUND,
-            "There is no such embed",
-            "Check the embed id that the page gives to Cardveil.",
-        ));
-    };
-    let query = extract::Query::parse(query.as_deref());
-    // Neither is worth a refusal, which nobody would see in a frame.
+    Ok(found.filter(|embed| embed.enabled))
+}
+
+fn unknown() -> Response {
+    notice(
+        StatusCode::NOT_FOUND,
+        "There is no such embed",
+        "Check the embed id that the page gives to Cardveil.",
+    )
+}
+
+fn shown(
+    app: &App,
+    (document, policy): &(Document, String),
+    embed: &Embed,
+    query: &extract::Query,
+) -> Result<Response, Problem> {
     let words = app.frame.words(query.one("lang").unwrap_or_default());
-    let (document, policy) = app.frame.document(query.one("as").unwrap_or_default());
-    let policy = HeaderValue::from_str(&Assets::policy(policy, &embed)).ok();
+    let policy = HeaderValue::from_str(&Assets::policy(policy, embed)).ok();
     let Some(policy) = policy.filter(|_| embed.origins.iter().all(|origin| is_plain(origin)))
     else {
         tracing::error!(embed.id = %embed.id, "an origin of this embed cannot be put into a policy");
         return Err(Problem::new(Code::Unavailable));
     };
-    let page = page(document.script.text, &embed, &app.settings.fonts, words);
+    let page = page(document.script.text, embed, &app.settings.fonts, words);
     let mut response = (StatusCode::OK, page).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -266,12 +359,7 @@ pub(super) async fn embed(
     embed: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = extract::path(embed).and_then(|text| EmbedId::parse(&text).ok());
-    let found = match id {
-        Some(id) => app.service.store().embed(&id).await?,
-        None => None,
-    };
-    let mut response = match found.filter(|embed| embed.enabled) {
+    let mut response = match find(&app, embed).await? {
         Some(embed) => Json(EmbedAnswer {
             origin_registered: matches!(
                 extract::header(&headers, header::ORIGIN.as_str()),
@@ -366,7 +454,7 @@ mod tests {
 
     #[test]
     fn the_bundles_cannot_end_their_elements() {
-        for Document { script, .. } in DOCUMENTS {
+        for Document { script, .. } in DOCUMENTS.into_iter().chain([WEBVIEW]) {
             assert!(!script.text.to_ascii_lowercase().contains("</script"));
             assert!(!script.text.contains("<!--"));
         }

@@ -125,19 +125,20 @@ impl Once {
 }
 
 fn made(app: &App) -> Result<Signed, vault::Error> {
-    let manifest = of(&app.settings.client_origin, &app.frame.documents);
+    let manifest = of(&app.settings.client_origin, &app.frame);
     let mut json = serde_json::to_string_pretty(&manifest).unwrap_or_default();
     json.push('\n');
     let jws = sign(app.service.vault(), json.as_bytes())?;
     Ok(Signed { json, jws })
 }
 
-/// Where a document of the frame is.
-fn path(document: &frame::Document) -> String {
-    format!("{FRAME_PATH}?as={}", document.name)
-}
-
-fn of(client_origin: &str, documents: &[(frame::Document, String)]) -> Manifest {
+fn of(
+    client_origin: &str,
+    frame::Assets {
+        documents, webview, ..
+    }: &frame::Assets,
+) -> Manifest {
+    let documents = || documents.iter().chain([webview]);
     let served = script::FILES.iter().map(|file| Asset {
         name: file.name.to_owned(),
         kind: match file.form {
@@ -151,15 +152,13 @@ fn of(client_origin: &str, documents: &[(frame::Document, String)]) -> Manifest 
         integrity: integrity(file.text.as_bytes()),
         justification: file.purpose.to_owned(),
     });
-    let scripts = frame::DOCUMENTS.map(|document| (document.script, path(&document)));
-    let style = (frame::STYLE, FRAME_PATH.to_owned());
+    let scripts = documents().map(|(document, _)| (document.script, document.path));
     let inline = scripts
-        .into_iter()
-        .chain([style])
+        .chain([(frame::STYLE, FRAME_PATH)])
         .map(|(part, path)| Asset {
             name: part.name.to_owned(),
             kind: part.kind,
-            path,
+            path: path.to_owned(),
             moving_path: None,
             version: script::VERSION.to_owned(),
             bytes: bytes(part.text),
@@ -173,10 +172,9 @@ fn of(client_origin: &str, documents: &[(frame::Document, String)]) -> Manifest 
         version: script::VERSION.to_owned(),
         client_origin: client_origin.to_owned(),
         scripts: served.chain(inline).collect(),
-        frames: documents
-            .iter()
+        frames: documents()
             .map(|(document, policy)| Frame {
-                path: path(document),
+                path: document.path.to_owned(),
                 policy: policy.clone(),
                 headers: headers.clone(),
             })
@@ -196,7 +194,7 @@ fn bytes(text: &str) -> u64 {
 
 /// What a deployment of this program's version serves, but for its origin and its fonts.
 pub fn own() -> Manifest {
-    of("", &frame::Assets::new(&[]).documents)
+    of("", &frame::Assets::new(&[]))
 }
 
 /// The JOSE header (RFC 7515 4).

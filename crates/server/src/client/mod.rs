@@ -31,6 +31,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         Permission::Public("what the public scripts are: the same bytes for everyone");
     surface
         .route(FRAME, routes!(frame::frame))
+        .route(FRAME, routes!(frame::webview))
         .route(EMBED, routes!(frame::embed))
         .route(FONT, routes!(font::font))
         .route(SCRIPT, routes!(script::script))

@@ -50,6 +50,21 @@ async fn the_headers_exactly() {
     insta::assert_snapshot!(head(&answer));
 }
 
+/// A page allows one host, and the frame needs no other.
+#[tokio::test]
+async fn no_host_is_named_but_those_that_may_frame_it_vellum_assistant_40266() {
+    let world = World::new().await;
+    let answer = frame(&world, "emb_1", Some("iframe")).await;
+    let policy = answer.header("content-security-policy").unwrap();
+    let (ancestors, rest) = policy.split_once("; ").unwrap();
+    assert_eq!(ancestors, "frame-ancestors https://shop.example");
+    for source in rest.split("; ").flat_map(|rule| rule.split(' ').skip(1)) {
+        let quoted = source.starts_with('\'') && source.ends_with('\'');
+        assert!(quoted, "{source} is a host");
+    }
+    assert!(!policy.contains('*'));
+}
+
 #[tokio::test]
 async fn its_document_holds_its_script_its_style_and_its_config() {
     let world = World::new().await;

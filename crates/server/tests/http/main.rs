@@ -92,4 +92,5 @@ mod v2 {
     }
     mod webhooks;
 }
+mod webview;
 mod world;

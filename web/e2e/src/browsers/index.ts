@@ -13,7 +13,16 @@ import { launchWebkit } from "./webkit.ts";
 export interface Browser {
   /** A window of its own, with nothing left of others, whose traffic goes through the proxy. */
   visit(look: Look, proxy: string): Promise<Visit>;
+  /** The same for a page that an app opens in its WebView, with the app around it. */
+  app(look: Look, proxy: string, page: string, tokenAddress: string): Promise<App>;
   close(): Promise<void>;
+}
+
+export interface App extends Visit {
+  /** What came over the bridge, as it came. */
+  readonly heard: string[];
+  /** Speaks to the page as the app does. */
+  say(message: object): Promise<void>;
 }
 
 export interface Look {

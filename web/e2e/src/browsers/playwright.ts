@@ -1,6 +1,6 @@
 /** Chromium and Firefox, as Debian builds them, by Playwright. */
-import { type BrowserContextOptions, chromium, firefox, type LaunchOptions, type Browser as Launched } from "playwright-core";
-import type { Browser, Look, Visit } from "./index.ts";
+import { type BrowserContextOptions, chromium, firefox, type LaunchOptions, type Browser as Launched, type Page as PlaywrightPage } from "playwright-core";
+import type { App, Browser, Look, Visit } from "./index.ts";
 import type { Page } from "./page.ts";
 
 const CHROMIUM: LaunchOptions = {
@@ -19,7 +19,11 @@ const CHROMIUM: LaunchOptions = {
 
 export async function launchChromium(): Promise<Browser> {
   const browser = await chromium.launch(CHROMIUM);
-  return { visit: (look, proxy) => visit(browser, { ...look, proxy: { server: proxy } }), close: () => browser.close() };
+  return {
+    visit: (look, proxy) => visit(browser, { ...look, proxy: { server: proxy } }),
+    app: (look, proxy, ...page) => app(browser, { ...look, proxy: { server: proxy } }, ...page),
+    close: () => browser.close(),
+  };
 }
 
 /** By WebDriver BiDi, which Firefox itself speaks; `moz-firefox` is Playwright's name for that. */
@@ -33,12 +37,13 @@ export async function launchFirefox(): Promise<Browser> {
     launched.set(key, browser);
     return browser;
   };
+  const options = ({ viewport, deviceScaleFactor = 1 }: Look, proxy: string) => {
+    const unset = { colorScheme: null, reducedMotion: null, forcedColors: null, contrast: null };
+    return { viewport, deviceScaleFactor, proxy: { server: proxy }, ...unset };
+  };
   return {
-    async visit(look, proxy) {
-      const { viewport, deviceScaleFactor = 1 } = look;
-      const unset = { colorScheme: null, reducedMotion: null, forcedColors: null, contrast: null };
-      return visit(await dressed(look), { viewport, deviceScaleFactor, proxy: { server: proxy }, ...unset });
-    },
+    visit: async (look, proxy) => visit(await dressed(look), options(look, proxy)),
+    app: async (look, proxy, ...page) => app(await dressed(look), options(look, proxy), ...page),
     async close() {
       await Promise.all([...launched.values()].map(async (browser) => (await browser).close()));
     },
@@ -54,6 +59,29 @@ function preferences({ colorScheme, reducedMotion, forcedColors }: Look): Record
     "ui.prefersReducedMotion": reducedMotion === "reduce" ? 1 : 0,
     "browser.display.document_color_use": forcedColors === "active" ? 2 : 0,
   };
+}
+
+/** An app as Android's and Flutter's are: an object in the page whose `postMessage` takes a text. */
+async function app(browser: Launched, options: BrowserContextOptions, address: string, tokenAddress: string): Promise<App> {
+  const around = await visit(browser, options);
+  const heard: string[] = [];
+  const say = (message: object) => around.page.evaluate((message: object) => (window as unknown as Bridged).cardveil.receive(message), message as never);
+  const hear = async (text: string) => {
+    heard.push(text);
+    const { type } = JSON.parse(text) as { type: string };
+    if (type === "hello") await say({ type: "configure", fields: ["pan", "expiry", "cvv", "name"] });
+    if (type === "needToken") await say({ type: "token", token: await (await fetch(tokenAddress, { method: "POST" })).text() });
+  };
+  const page = around.page as unknown as PlaywrightPage;
+  await page.exposeBinding("toApp", (_, text: string) => void hear(text));
+  await page.addInitScript(() => Object.assign(window, { cardveilApp: { postMessage: (text: string) => (window as unknown as Bridged).toApp(text) } }));
+  await page.goto(address);
+  return Object.assign(around, { heard, say });
+}
+
+interface Bridged {
+  cardveil: { receive(message: object): void };
+  toApp(text: string): void;
 }
 
 async function visit(browser: Launched, options: BrowserContextOptions): Promise<Visit> {

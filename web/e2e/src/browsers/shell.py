@@ -2,9 +2,13 @@
 """The smallest window around WebKit: one view as large as asked, for WebKitWebDriver to steer.
 
 MiniBrowser, which comes with WebKit, is never narrower than its toolbar, and takes no settings.
-Arguments: WIDTHxHEIGHT, the proxy's address, `light` or `dark`, and `reduce` for reduced motion.
+Arguments: WIDTHxHEIGHT, the proxy's address, `light` or `dark`, and `reduce` for reduced motion. With two
+addresses more, of a page and of tokens, the view has the app of examples/webview around it, which opens the
+page; what the app hears is printed.
 """
 
+import importlib.util
+import pathlib
 import sys
 
 import gi
@@ -13,7 +17,7 @@ gi.require_version("Gtk", "3.0")
 gi.require_version("WebKit2", "4.1")
 from gi.repository import Gtk, WebKit2  # noqa: E402
 
-size, proxy, scheme, motion = sys.argv[1:5]
+size, proxy, scheme, motion, *app = sys.argv[1:]
 width, height = map(int, size.split("x"))
 
 look = Gtk.Settings.get_default()
@@ -32,7 +36,17 @@ def create_view(_session):
     window.add(view)
     window.show_all()
     view.connect("close", lambda _view: Gtk.main_quit())
+    if app:
+        open_app(view, *app)
     return view
+
+
+def open_app(view, page, token_address):
+    file = pathlib.Path(__file__).parents[4] / "examples/webview/card.py"
+    spec = importlib.util.spec_from_file_location("card", file)
+    card = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(card)
+    view.bridge = card.Bridge(view, page, card.token_from(token_address), heard=lambda text: print(text, flush=True))
 
 
 def start(_context, session):

@@ -11,7 +11,7 @@ import { writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { Browser, Look, Visit } from "./index.ts";
+import type { App, Browser, Look, Visit } from "./index.ts";
 import type { Frame, Locator, Page, Role, Scope } from "./page.ts";
 import { find, type Query, type Words } from "./query.ts";
 import { type ElementReference, keyActions, Session, WebDriverError } from "./webdriver.ts";
@@ -21,18 +21,29 @@ const WAIT_MS = 15_000;
 const POLL_MS = 25;
 
 export async function launchWebkit(): Promise<Browser> {
-  return { visit, close: async () => undefined };
+  return {
+    visit: (look, proxy) => visit(look, [proxy]),
+    async app(look, proxy, ...page): Promise<App> {
+      const heard: string[] = [];
+      // The app of examples/webview.
+      const around = await visit(look, [proxy, ...page], (line) => heard.push(line));
+      const say = (message: object) => around.page.evaluate((message) => (window as unknown as { cardveil: { receive(message: object): void } }).cardveil.receive(message), message as never);
+      return Object.assign(around, { heard, say });
+    },
+    close: async () => undefined,
+  };
 }
 
-async function visit(look: Look, proxy: string): Promise<Visit> {
+async function visit(look: Look, [proxy = "", ...app]: string[], heard: (line: string) => void = () => undefined): Promise<Visit> {
   const size = `${look.viewport.width}x${look.viewport.height}`;
   const display = spawn("Xvfb", ["-displayfd", "3", "-screen", "0", `${size}x24`], { stdio: ["ignore", "ignore", "ignore", "pipe"] });
   const DISPLAY = `:${await firstLine(display, 3)}`;
   const port = await freePort();
-  const driver = spawn("WebKitWebDriver", [`--port=${port}`], { stdio: "ignore", env: { ...process.env, DISPLAY } });
+  const driver = spawn("WebKitWebDriver", [`--port=${port}`], { stdio: ["ignore", "pipe", "ignore"], env: { ...process.env, DISPLAY } });
+  createInterface({ input: driver.stdout }).on("line", heard);
   const address = `http://127.0.0.1:${port}`;
   await patiently("WebKitWebDriver", () => fetch(`${address}/status`).catch(() => undefined));
-  const args = [size, proxy, look.colorScheme ?? "light", look.reducedMotion ?? "no-preference"];
+  const args = [size, proxy, look.colorScheme ?? "light", look.reducedMotion ?? "no-preference", ...app];
   const session = await Session.start(address, { "webkitgtk:browserOptions": { binary: SHELL, args } });
   const page = new WebkitPage(session);
   return {

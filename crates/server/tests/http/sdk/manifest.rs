@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use cardveil_core::merchant::Embed;
 use cardveil_server::log::AccessLog;
 use cardveil_server::manifest::{self, AssetKind, FRAME_PATH, Frame, Manifest, Opened};
 use cardveil_server::{FontStyle, ListenerKind};
@@ -69,18 +70,24 @@ async fn every_address_in_it_has_the_bytes_that_it_says() {
             count += 1;
         }
     }
-    // The others are in the frames: a script each, and a style for all.
-    assert_eq!(count, (all.len() - 4) * 2);
+    // The others are in the documents: a script each, and a style for all.
+    assert_eq!(count, (all.len() - 5) * 2);
 }
 
 /// Nothing in a frame is run or applied but what the manifest has.
 #[tokio::test]
 async fn the_frames_are_as_it_says() {
     let world = World::new().await;
+    let app = |embed: &mut Embed| embed.origins.clear();
+    world.operator().set_embed(2, app).await;
     let manifest = manifest(&world).await;
-    assert_eq!(manifest.frames.len(), 3);
+    assert_eq!(manifest.frames.len(), 4);
     for told in &manifest.frames {
-        let frame = get(&world, &told.path.replace("{embed}", "emb_1")).await;
+        let (embed, framed_by) = match told.path.as_str() {
+            "/webview/{embed}" => ("emb_2", "'none'"),
+            _ => ("emb_1", "https://shop.example"),
+        };
+        let frame = get(&world, &told.path.replace("{embed}", embed)).await;
         let inline = |path: &str, kind: AssetKind, begin: &str, end: &str| {
             let (_, rest) = frame.text().split_once(begin).unwrap();
             let (text, _) = rest.split_once(end).unwrap();
@@ -93,7 +100,7 @@ async fn the_frames_are_as_it_says() {
         inline(FRAME_PATH, AssetKind::InlineStyle, "<style>", "</style>");
         let policy = frame.header("content-security-policy").unwrap();
         let (ancestors, rest) = policy.split_once("; ").unwrap();
-        assert_eq!(ancestors, "frame-ancestors https://shop.example");
+        assert_eq!(ancestors, format!("frame-ancestors {framed_by}"));
         assert_eq!(rest, told.policy);
         for (name, value) in &told.headers {
             assert_eq!(frame.header(name), Some(value.as_str()), "{name}");
@@ -104,7 +111,7 @@ async fn the_frames_are_as_it_says() {
 }
 
 #[tokio::test]
-async fn a_registered_font_is_seen_in_its_policy() {
+async fn a_font_comes_from_our_own_origin_alone_braintree_web_75() {
     let mut settings = settings();
     settings.fonts = vec![font("inter", None, FontStyle::Normal)];
     let world = World::with(settings, AccessLog::none()).await;

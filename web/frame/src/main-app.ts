@@ -1,0 +1,18 @@
+/** The entry of the page that an app opens in a WebView. It is nobody's frame: the app speaks to it over its bridge. */
+import { type Surface, serveApp } from "./app.ts";
+import { browser } from "./browser.ts";
+import { readConfig } from "./config.ts";
+import { hideWhenLeft, reportSize, wearFont } from "./page.ts";
+import { View } from "./view.ts";
+
+const root = document.getElementById("cardveil-root");
+if (root !== null) {
+  const config = readConfig(document);
+  const view = new View(root, config.words);
+  view.render({ at: "loading" });
+  serveApp(window as Surface, config, browser, view, (card, { appearance }, post) => {
+    wearFont(config, appearance, post);
+    reportSize(root, post);
+    hideWhenLeft(() => card.hide("left"), () => card.leave());
+  });
+}
