@@ -148,6 +148,10 @@ describe("a card in parts", () => {
     await ada.page.evaluate(() => window.unmount[1]?.());
     expect(await ada.page.locator("[data-testid=cardveil-frame-pan]").count()).toBe(0);
     expect(await inPart(ada, "name", "name").isVisible()).toBe(true);
+    // The number spoke for all of them; now another does.
+    await inPart(ada, "toggle", "hide").click();
+    const live = ada.page.locator("[data-testid=cardveil-frame-name]").contentFrame().locator(".unseen");
+    await live.filter({ hasText: "Card details hidden" }).waitFor({ state: "attached" });
     await ada.page.evaluate(() => window.unmount[0]?.());
     expect(await ada.page.locator("iframe").count()).toBe(0);
   });

@@ -29,8 +29,9 @@ export class Cast implements Stage {
   admit(part: Part, port: MessagePort): void {
     if (this.#ports.size >= PARTS_MAX) return port.close();
     this.#ports.set(port, part);
-    port.addEventListener("message", ({ data }) => this.#obey(part, data));
-    port.addEventListener("close", () => this.#ports.delete(port));
+    port.addEventListener("message", ({ data }: MessageEvent<FromPart>) => (data === "gone" ? this.#release(port) : this.#obey(part, data)));
+    // Chromium tells by itself.
+    port.addEventListener("close", () => this.#release(port));
     port.start();
     this.#draw();
   }
@@ -150,7 +151,14 @@ export class Cast implements Stage {
     port.postMessage(message);
   }
 
-  #obey(part: Part, act: FromPart): void {
+  /** Forgets a part that the page took away; what it would have said for all, another one says. */
+  #release(port: MessagePort): void {
+    if (!this.#ports.delete(port)) return;
+    port.close();
+    this.#draw();
+  }
+
+  #obey(part: Part, act: Exclude<FromPart, "gone">): void {
     const field = fieldOf(part);
     switch (act) {
       case "show":

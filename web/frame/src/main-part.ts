@@ -23,6 +23,9 @@ async function start(root: HTMLElement): Promise<void> {
   });
   channel.onClose(clear);
   hideWhenLeft(clear, clear);
+  window.addEventListener("pagehide", ({ persisted }) => {
+    if (!persisted) view.leave();
+  });
   wearFont(config, appearance, channel.post);
   if (!transparent) reportSize(root, channel.post, () => view.baseline);
   channel.ready(view.title);

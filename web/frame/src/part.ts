@@ -56,6 +56,12 @@ export class PartView {
     port.start();
   }
 
+  /** Says goodbye, so that the card does not count on this part any more. */
+  leave(): void {
+    this.#send("gone");
+    this.clear();
+  }
+
   /** Takes the digits away, whatever the card says later. */
   clear(): void {
     if (this.#last === undefined || this.#value !== undefined) {

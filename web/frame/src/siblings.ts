@@ -31,7 +31,7 @@ export interface Drawing {
 }
 
 export type ForPart = { type: "draw"; drawing: Drawing } | { type: "tick"; secs: number };
-export type FromPart = "show" | "hide" | "retry" | "showField" | "hideField" | "copied" | "copyFailed" | "painted";
+export type FromPart = "show" | "hide" | "retry" | "showField" | "hideField" | "copied" | "copyFailed" | "painted" | "gone";
 
 /** The field that a part shows or copies. */
 export const fieldOf = (part: Part) => FIELDS.find((field) => part === field || part === `copy-${field}`);

@@ -228,6 +228,19 @@ describe("a card in parts", () => {
     expect(find("name", "name")?.textContent).toBe(CARD.name);
   });
 
+  it("has another part speak when the page has taken the speaker away", async () => {
+    of("pan").view.leave();
+    world.fates.push(problem(403, "token_refused"));
+    card.hide("asked");
+    card.leave();
+    card.reveal();
+    card.receive({ type: "token", token: TOKEN });
+    await settled();
+    expect(find("name", "error")?.textContent).toContain("This link to your card no longer works");
+    expect(find("pan", "error")).toBeNull();
+    expect(of("pan").drawings.at(-1)?.at).toBe("shown");
+  });
+
   it("lets in so many parts and no more", () => {
     const ports = Array.from({ length: 70 }, () => ({ postMessage: vi.fn(), addEventListener: () => {}, start: () => {}, close: vi.fn() }));
     for (const port of ports) cast.admit("name", port as unknown as MessagePort);
