@@ -35,9 +35,10 @@ BUGS = [
      "        if record.epoch != epoch {\n            return Err(Cause::OldEpoch);",
      "        if record.epoch > epoch {\n            return Err(Cause::OldEpoch);", CORE),
     ("P2-change-without-its-event", "crates/store/src/sqlite/writer.rs",
-     'self.execute("INSERT INTO audit (event) VALUES (?1)", [Json(event)])?;',
-     'if event.kind != cardveil_core::audit::Kind::RevealReleased {\n'
-     '            self.execute("INSERT INTO audit (event) VALUES (?1)", [Json(event)])?;\n        }', STORE),
+     'let end = audit::append(self.connection, &place.end, event)?;',
+     'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
+     '            place.end\n        } else {\n'
+     '            audit::append(self.connection, &place.end, event)?\n        };', STORE),
     ("P2-released-though-the-commit-failed", "crates/core/src/flow/redeem.rs",
      "            Err(error) => Err(error.into()),\n        }\n    }\n\n    /// Records what a browser",
      "            Err(_) => Ok(Verdict::Granted(crate::token::Grant {\n"

@@ -2,12 +2,17 @@
 //!
 //! The fields are those of PCI DSS 10.2.2. Nothing secret is in an event: tokens appear as their
 //! SHA-256, keys as their thumbprint, cards by their id.
+//!
+//! The records of a log are chained by their hashes, and the chain is signed now and then: [`chain`].
+
+pub mod chain;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use self::chain::Checkpoint;
 use crate::card::{Fields, Verification};
 use crate::clock::Time;
 use crate::id::{
@@ -175,6 +180,9 @@ pub enum Kind {
     /// The audit log was read (10.2.1.3).
     #[serde(rename = "audit.read")]
     AuditRead,
+    /// How far a chain of the log had come was signed.
+    #[serde(rename = "audit.checkpoint")]
+    AuditCheckpoint,
     /// A subscription to events was added.
     #[serde(rename = "webhook.added")]
     WebhookAdded,
@@ -293,6 +301,7 @@ impl Event {
             | Kind::KeysRetired
             | Kind::VaultTampered
             | Kind::AuditRead
+            | Kind::AuditCheckpoint
             | Kind::WebhookAdded
             | Kind::WebhookChanged
             | Kind::WebhookRemoved
@@ -416,6 +425,9 @@ pub struct Detail {
     /// What was changed, in words that hold no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Cow<'static, str>>,
+    /// How far the log had come, signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Box<Checkpoint>>,
 }
 
 impl Detail {

@@ -233,6 +233,12 @@ uuid_id!(
     ClaimId, "claim id (a UUID)"
 );
 
+uuid_id!(
+    /// One chain of the audit log: a SQLite database has one, and each process that writes to a
+    /// PostgreSQL has its own.
+    ChainId, "chain id (a UUID)"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -254,7 +254,8 @@ fn lifetime(class: Class) -> Duration {
         | Class::Pin
         | Class::Credential
         | Class::Index
-        | Class::Manifest => NOTICE,
+        | Class::Manifest
+        | Class::Audit => NOTICE,
         Class::Access => NOTICE.saturating_add(ACCESS_TTL),
     }
 }

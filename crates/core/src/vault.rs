@@ -18,10 +18,12 @@ use std::sync::Arc;
 
 use cardveil_seal::{Class, Dek, Entropy, HolderKey, Keyring, Place, PublicKey, Secret, hpke};
 
+use crate::audit::chain::{self, ByteText, Checkpoint, Link};
 use crate::card::{
     Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Field, Fields, InvalidCard,
     SealedCard, SealedCvv,
 };
+use crate::clock::Time;
 use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, SubscriptionId};
 use crate::merchant::SealedSecret;
 use crate::wallet::Bin;
@@ -228,6 +230,27 @@ impl Vault {
     /// Whose signature that is.
     pub fn manifest_key(&self) -> Result<PublicKey, Error> {
         Ok(self.keyring.public_key(Class::Manifest)?)
+    }
+
+    /// Signs how far a chain of the audit log had come.
+    pub fn checkpoint(&self, link: Link, at: Time) -> Result<Checkpoint, Error> {
+        let message = chain::checkpoint_message(&link, at);
+        Ok(Checkpoint {
+            link,
+            key: ByteText(*self.keyring.public_key(Class::Audit)?.as_bytes()),
+            signature: ByteText(
+                self.keyring
+                    .sign(Class::Audit, &message)?
+                    .try_into()
+                    .map_err(|_| Error::Form)?,
+            ),
+        })
+    }
+
+    /// Whose checkpoints of the audit log are ours: the public halves of all versions of the key, the
+    /// current one first.
+    pub fn audit_keys(&self) -> Result<Vec<PublicKey>, Error> {
+        Ok(self.keyring.public_keys(Class::Audit)?)
     }
 
     fn open(&self, card: &Card, fields: Fields) -> Result<Opened, Error> {

@@ -37,6 +37,8 @@ pub enum Class {
     Access = 6,
     /// Signs the manifest of the served scripts.
     Manifest = 7,
+    /// Signs how far the audit log had come.
+    Audit = 8,
 }
 
 #[derive(PartialEq, Eq)]
@@ -48,7 +50,7 @@ enum Purpose {
 
 impl Class {
     /// Every class, in the order of the codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Pan,
         Self::Cvv,
         Self::Pin,
@@ -56,6 +58,7 @@ impl Class {
         Self::Index,
         Self::Access,
         Self::Manifest,
+        Self::Audit,
     ];
 
     /// The stable byte that stands for the class in storage and in AAD.
@@ -78,6 +81,7 @@ impl Class {
             Self::Index => "index",
             Self::Access => "access",
             Self::Manifest => "manifest",
+            Self::Audit => "audit",
         }
     }
 
@@ -90,7 +94,7 @@ impl Class {
     pub const fn wraps(self) -> bool {
         match self {
             Self::Pan | Self::Cvv | Self::Pin | Self::Credential => true,
-            Self::Index | Self::Access | Self::Manifest => false,
+            Self::Index | Self::Access | Self::Manifest | Self::Audit => false,
         }
     }
 
@@ -121,6 +125,7 @@ impl Class {
                 "login tokens, named tokens, one-time codes",
             ),
             Self::Manifest => ("Ed25519", 128, "signs the manifest of served scripts"),
+            Self::Audit => ("Ed25519", 128, "signs the checkpoints of the audit log"),
         }
     }
 
@@ -128,7 +133,7 @@ impl Class {
         match self {
             Self::Pan | Self::Cvv | Self::Pin | Self::Credential => Purpose::Wrap,
             Self::Index | Self::Access => Purpose::Authenticate,
-            Self::Manifest => Purpose::Sign,
+            Self::Manifest | Self::Audit => Purpose::Sign,
         }
     }
 }
@@ -401,6 +406,15 @@ impl Keyring {
         }
         let current = (class, self.current_version(class)?);
         self.signers.get(&current).ok_or(Error::MissingClass(class))
+    }
+
+    /// All that have signed for a class, the current one first.
+    pub(crate) fn signers(&self, class: Class) -> Result<impl Iterator<Item = &Signer>, Error> {
+        if class.purpose() != Purpose::Sign {
+            return Err(Error::WrongPurpose(class));
+        }
+        let signers = self.signers.range(versions(class)).rev();
+        Ok(signers.map(|(_, signer)| signer))
     }
 
     fn wrap_dek(

@@ -2,7 +2,8 @@
 //! them (RFC 8037).
 //!
 //! **Invariant.** What is signed says what it is for: the message begins with something that no
-//! other use of the key signs. There is one use, the manifest of the served scripts.
+//! other use of the key signs. Each class that signs has one use: the manifest of the served scripts,
+//! and the checkpoints of the audit log.
 
 use std::fmt;
 
@@ -37,6 +38,12 @@ impl Keyring {
     /// The public half of the current version of a class that signs.
     pub fn public_key(&self, class: Class) -> Result<PublicKey, Error> {
         self.signer(class)?.public_key()
+    }
+
+    /// The public halves of all versions, the current one first: what was signed before a rotation
+    /// stays as good as it was.
+    pub fn public_keys(&self, class: Class) -> Result<Vec<PublicKey>, Error> {
+        self.signers(class)?.map(Signer::public_key).collect()
     }
 }
 

@@ -80,7 +80,8 @@ fn codes_and_names_are_for_ever() {
             (4, "credential"),
             (5, "index"),
             (6, "access"),
-            (7, "manifest")
+            (7, "manifest"),
+            (8, "audit")
         ]
     );
     for class in Class::ALL {
@@ -654,4 +655,17 @@ proptest! {
         prop_assert!(dek.open("pan", &bytes).is_err());
         prop_assert!(ring.open_dek(Class::Pan, &PLACE, &bytes).is_err());
     }
+}
+
+#[test]
+fn the_public_halves_of_all_versions_are_told() {
+    let mut house = House::new("test");
+    let first = house.ring.public_key(Class::Audit).unwrap();
+    assert_eq!(house.ring.public_keys(Class::Audit).unwrap(), [first]);
+    house.rotate(Class::Audit);
+    let second = house.ring.public_key(Class::Audit).unwrap();
+    let all = house.ring.public_keys(Class::Audit).unwrap();
+    assert_eq!(all, [second, first], "the current one first");
+    assert_ne!(second, house.ring.public_key(Class::Manifest).unwrap());
+    assert!(house.ring.public_keys(Class::Pan).is_err());
 }

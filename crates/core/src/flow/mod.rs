@@ -138,6 +138,26 @@ impl Service {
         Ok(self.store.record(event).await?)
     }
 
+    /// Signs how far this store's chain of the audit log has come, unless nothing has come since it was
+    /// signed last.
+    pub async fn sign_log(&self) -> Result<bool, Fault> {
+        let Some(end) = self.store.chain_end().await? else {
+            return Ok(false);
+        };
+        if end.is_checkpoint() {
+            return Ok(false);
+        }
+        let at = self.now();
+        let target = Target {
+            resource: Some("audit log".into()),
+            ..Target::default()
+        };
+        let mut event: Event = Source::server().event(at, Kind::AuditCheckpoint, None, target);
+        event.detail.checkpoint = Some(Box::new(self.vault.checkpoint(end.link, at)?));
+        self.store.record(event).await?;
+        Ok(true)
+    }
+
     fn random<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.entropy.fill(&mut bytes);

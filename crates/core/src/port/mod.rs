@@ -28,6 +28,7 @@ use async_trait::async_trait;
 pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
 pub use mfa::Mfa;
 
+use crate::audit::chain::Chained;
 use crate::audit::{Entry, Event, Source};
 use crate::budget::{Charge, Overdrawn};
 use crate::card::Card;
@@ -214,6 +215,10 @@ pub trait Tokens: Send + Sync {
 }
 
 /// The audit log: append, and read in order. There is no verb that changes an entry.
+///
+/// Each entry is chained to the one before ([`crate::audit::chain`]) in the commit that writes it, over
+/// the bytes that are stored. An adapter has one function through which entries are written, and a
+/// column for the hash that cannot be left empty.
 #[async_trait]
 pub trait Audit: Send + Sync {
     /// Writes an event that belongs to no other write.
@@ -224,6 +229,13 @@ pub trait Audit: Send + Sync {
 
     /// The place of the last entry; 0 when there is none.
     async fn last_entry(&self) -> Result<i64>;
+
+    /// Up to `limit` entries after the place `after`, oldest first, as they are stored and with their
+    /// links: whatever is there, even if it is no event.
+    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>>;
+
+    /// The last entry of the chain that this store's own writes continue, if there is one.
+    async fn chain_end(&self) -> Result<Option<Chained>>;
 }
 
 /// Why an addition was refused.

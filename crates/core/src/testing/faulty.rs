@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::allowlist::{AllowlistChange, AllowlistChanged};
+use crate::audit::chain::Chained;
 use crate::audit::{Entry, Event, Source};
 use crate::card::{
     Activated, Activation, Card, Changed, Export, Exported, PinRelease, PinReleased, PinSet,
@@ -158,6 +159,12 @@ impl<S: Store> Audit for Faulty<S> {
     }
     async fn last_entry(&self) -> Result<i64> {
         self.inner.last_entry().await
+    }
+    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>> {
+        self.inner.chained(after, limit).await
+    }
+    async fn chain_end(&self) -> Result<Option<Chained>> {
+        self.inner.chain_end().await
     }
 }
 

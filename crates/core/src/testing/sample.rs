@@ -148,7 +148,11 @@ pub fn card_number() -> CardNumber {
 
 /// An event of this kind at this moment, by the server.
 pub fn event(kind: EventKind, at: Time) -> Event {
-    Source::server().event(at, kind, None, Target::default())
+    let target = Target {
+        resource: Some("sample".into()),
+        ..Target::default()
+    };
+    Source::server().event(at, kind, None, target)
 }
 
 /// An operator.

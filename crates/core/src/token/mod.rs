@@ -115,6 +115,8 @@ macro_rules! digest {
     };
 }
 
+pub(crate) use digest;
+
 digest!(
     /// SHA-256 of a token's text: it finds and verifies a token, and never is one.
     TokenHash

@@ -29,6 +29,7 @@
 //! so a program of the version before must be stopped first; it refuses the file afterwards.
 
 mod allowlists;
+mod audit;
 mod budget;
 mod cards;
 mod fault;
@@ -46,6 +47,7 @@ mod wallet;
 mod writer;
 
 use async_trait::async_trait;
+use cardveil_core::audit::chain::Chained;
 use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::card::Card;
 use cardveil_core::clock::Time;
@@ -255,6 +257,17 @@ impl Audit for Sqlite {
             .readers
             .read(|connection| first(connection, SQL, [], |row| row.get::<_, Option<i64>>(0)))?;
         Ok(last.flatten().unwrap_or(0))
+    }
+
+    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>> {
+        let params = params![after, sql_count(limit)];
+        self.readers
+            .read(|connection| all(connection, audit::AFTER, params, audit::chained))
+    }
+
+    async fn chain_end(&self) -> Result<Option<Chained>> {
+        self.readers
+            .read(|connection| first(connection, audit::LAST, [], audit::chained))
     }
 }
 

@@ -13,15 +13,15 @@ use cardveil_core::token::Epoch;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use super::audit;
 use super::fault::damaged;
 use super::fence::{Fence, Found, Mark};
-use super::rows::Json;
 
 /// "CVEI": what `file` and SQLite's own tools know a Cardveil database by.
 const APPLICATION_ID: i64 = 0x4356_4549;
 /// Each brings the file from the version before to its own, which is its place in this list,
 /// counted from 1. Never change one that was released: add the next.
-pub(super) const MIGRATIONS: [&str; 10] = [
+pub(super) const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_outbox.sql"),
     include_str!("migrations/0003_cards.sql"),
@@ -32,7 +32,10 @@ pub(super) const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0008_budget.sql"),
     include_str!("migrations/0009_pin.sql"),
     include_str!("migrations/0010_keys.sql"),
+    include_str!("migrations/0011_chain.sql"),
 ];
+/// After which of them the entries of the log are chained, which SQL alone cannot do.
+const CHAIN: usize = 11;
 /// How long a statement waits for another process' transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The WAL file is cut to this when it starts anew; between, checkpoints bound it.
@@ -317,8 +320,12 @@ fn migrate(transaction: &Transaction<'_>) -> Result<bool, Refused> {
     let Some(done) = usize::try_from(found).ok().filter(|done| *done <= known) else {
         return Err(Refused::Open(OpenError::Newer { found, known }));
     };
-    for migration in MIGRATIONS.iter().skip(done) {
+    for (version, migration) in (1..).zip(MIGRATIONS).skip(done) {
         transaction.execute_batch(migration)?;
+        if version == CHAIN {
+            audit::chain_what_is_there(transaction)?;
+            transaction.execute_batch("DROP TABLE audit_before")?;
+        }
     }
     if done < known {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -365,8 +372,8 @@ fn judge(
         };
         let mut event = Source::server().event(now, Kind::EpochRaised, None, target);
         event.detail.note = Some(format!("raised to {}: {why}", mark.epoch.0).into());
-        transaction.execute("INSERT INTO audit (event) VALUES (?1)", [Json(event)])?;
-        mark.generation = transaction.last_insert_rowid();
+        let end = audit::append(transaction, &audit::end(transaction)?, &event)?;
+        mark.generation = audit::seq(&end);
     }
     let raised = why.map(|why| Raised {
         why,

@@ -67,7 +67,7 @@ impl<T: Serialize> ToSql for Json<T> {
     }
 }
 
-fn unwritable(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+pub(super) fn unwritable(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(error)
 }
 

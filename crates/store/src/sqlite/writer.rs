@@ -20,16 +20,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cardveil_core::audit::Event;
+use cardveil_core::audit::chain::Link;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Result};
 use cardveil_core::token::Epoch;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use tokio::sync::oneshot;
 
+use super::audit;
 use super::fault::Fault;
 use super::fence::{Fence, Mark};
 use super::outbox;
-use super::rows::Json;
 
 /// How many jobs may wait (P8); more are refused.
 const QUEUE_MAX: usize = 4_096;
@@ -162,11 +163,17 @@ where
     }
 }
 
-/// How far the database has come: the epoch, and the last place in the audit log.
+/// How far the database has come: the epoch, and the end of the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     epoch: Epoch,
-    generation: i64,
+    end: Link,
+}
+
+impl Place {
+    fn generation(&self) -> i64 {
+        audit::seq(&self.end)
+    }
 }
 
 /// A transaction under way, for the jobs in it.
@@ -181,16 +188,13 @@ impl<'a> Batch<'a> {
     /// Begins it. From here on no other process writes.
     fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
         run(connection, "BEGIN IMMEDIATE")?;
-        let sql = "SELECT epoch, (SELECT coalesce(max(seq), 0) FROM audit) FROM meta";
-        let place = connection.prepare_cached(sql)?.query_row([], |row| {
-            Ok(Place {
-                epoch: Epoch(row.get(0)?),
-                generation: row.get(1)?,
-            })
-        })?;
+        let epoch = connection
+            .prepare_cached("SELECT epoch FROM meta")?
+            .query_row([], |row| row.get(0).map(Epoch))?;
+        let end = audit::end(connection)?;
         Ok(Self {
             connection,
-            place: Cell::new(place),
+            place: Cell::new(Place { epoch, end }),
             queued: Cell::new(false),
         })
     }
@@ -233,13 +237,10 @@ impl<'a> Batch<'a> {
 
     /// Appends to the audit log, and queues what merchants are told of. Nothing else writes to it.
     pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {
-        self.execute("INSERT INTO audit (event) VALUES (?1)", [Json(event)])?;
-        let generation = self.connection.last_insert_rowid();
-        self.place.set(Place {
-            generation,
-            ..self.place.get()
-        });
-        if outbox::queue(self, generation, event)? {
+        let place = self.place.get();
+        let end = audit::append(self.connection, &place.end, event)?;
+        self.place.set(Place { end, ..place });
+        if outbox::queue(self, audit::seq(&end), event)? {
             self.ring();
         }
         Ok(())
@@ -392,7 +393,7 @@ impl Shell {
     fn advance_fence(&mut self, place: Place) {
         let mark = Mark {
             database_id: self.database_id,
-            generation: place.generation,
+            generation: place.generation(),
             epoch: place.epoch,
         };
         if let Err(error) = self.fence.advance(mark) {

@@ -16,6 +16,7 @@
 )]
 
 mod allowlists;
+mod audit;
 mod budget;
 mod cards;
 mod handovers;
@@ -25,6 +26,7 @@ mod outbox;
 mod pins;
 
 pub use allowlists::*;
+pub use audit::*;
 pub use budget::*;
 pub use cards::*;
 pub use handovers::*;
@@ -93,6 +95,8 @@ macro_rules! contract_suite {
             details_shown_bring_a_card_into_use_in_their_commit,
             a_claim_is_of_the_card_as_it_is_in_its_commit,
             the_log_is_read_in_order_and_in_pages,
+            every_entry_is_chained_to_the_one_before,
+            entries_written_at_once_are_one_chain,
             class_keys_are_created_once,
             a_class_key_goes_from_state_to_state,
             of_many_rotations_at_once_one_is_made,

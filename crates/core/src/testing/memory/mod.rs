@@ -13,12 +13,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::audit::{Entry, Event, Source};
+use crate::audit::chain::{Chained, Link};
+use crate::audit::{Entry, Event, Source, Target};
 use crate::budget::{Charge, Overdrawn, WholeAt};
 use crate::card::{Card, Guesses};
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, SUBSCRIPTIONS_MAX, Subscription};
-use crate::id::{CardId, EmbedId, MerchantId, PersonId, SessionId};
+use crate::id::{CardId, ChainId, EmbedId, MerchantId, PersonId, SessionId};
 use crate::keys::ClassKey;
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
@@ -50,6 +51,7 @@ struct Inner {
     tokens: BTreeMap<TokenKey, Record>,
     names: BTreeMap<[u8; 32], (Idempotency, TokenKey)>,
     written: Vec<Event>,
+    chain: Vec<Chained>,
     merchants: BTreeMap<MerchantId, Merchant>,
     credentials: Vec<Credential>,
     embeds: BTreeMap<EmbedId, Embed>,
@@ -73,6 +75,20 @@ impl Memory {
 impl Inner {
     /// Appends to the log, and queues what merchants are told of. Nothing else writes to it.
     fn log(&mut self, event: Event) {
+        assert_ne!(
+            event.target,
+            Target::default(),
+            "an event names what it was done to (PCI DSS 10.2.2): {event:?}"
+        );
+        let start = Link::start(ChainId::from_bytes([0xc4; 16]));
+        let last = self.chain.last().map_or(start, |entry| entry.link);
+        // An event is texts and numbers, which always have a form.
+        let stored = serde_json::to_string(&event).unwrap_or_default();
+        self.chain.push(Chained {
+            seq: i64::try_from(self.chain.len() + 1).unwrap_or(i64::MAX),
+            link: last.next(stored.as_bytes()),
+            stored,
+        });
         self.written.push(event);
         self.queue_last();
     }
@@ -341,6 +357,16 @@ impl Audit for Memory {
 
     async fn last_entry(&self) -> Result<i64> {
         Ok(i64::try_from(self.inner().written.len()).unwrap_or(i64::MAX))
+    }
+
+    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>> {
+        let inner = self.inner();
+        let later = inner.chain.iter().skip_while(|entry| entry.seq <= after);
+        Ok(later.take(limit).cloned().collect())
+    }
+
+    async fn chain_end(&self) -> Result<Option<Chained>> {
+        Ok(self.inner().chain.last().cloned())
     }
 }
 

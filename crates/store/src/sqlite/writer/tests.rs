@@ -240,7 +240,10 @@ fn the_log_cannot_be_changed() {
     let bench = Bench::new();
     let connection = &bench.shell.connection;
     connection
-        .execute("INSERT INTO audit (event) VALUES ('{}')", [])
+        .execute(
+            "INSERT INTO audit (event, hash) VALUES ('{}', zeroblob(32))",
+            [],
+        )
         .unwrap();
     for sql in ["UPDATE audit SET event = ''", "DELETE FROM audit"] {
         let error = connection.execute(sql, []).unwrap_err();
@@ -294,7 +297,7 @@ async fn a_full_queue_refuses_and_loses_nothing() {
         answer.await.unwrap().unwrap();
     }
     let last = writer
-        .submit(|batch| Ok(batch.place.get().generation))
+        .submit(|batch| Ok(batch.place.get().generation()))
         .await;
     assert_eq!(last.unwrap(), i64::try_from(QUEUE_MAX).unwrap() + 1);
 }

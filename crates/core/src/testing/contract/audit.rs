@@ -1,0 +1,61 @@
+//! The audit log as a chain.
+
+use futures_util::future::join_all;
+
+use super::{START, with_merchant, with_token};
+use crate::audit::Kind;
+use crate::audit::chain::{Chained, Link, Verifier};
+use crate::card::Field;
+use crate::port::Store;
+use crate::testing::sample;
+
+/// The whole log, found good.
+async fn verified(store: &dyn Store) -> Vec<Chained> {
+    let log = store.chained(0, 10_000).await.unwrap();
+    let mut verifier = Verifier::whole(Vec::new());
+    for entry in &log {
+        verifier.look(entry).unwrap();
+    }
+    assert_eq!(store.chain_end().await.unwrap().as_ref(), log.last());
+    log
+}
+
+/// Whichever verb wrote them; and what is chained is what is read.
+pub async fn every_entry_is_chained_to_the_one_before(store: &dyn Store) {
+    let before = verified(store).await.len();
+    let (record, _) = with_token(store).await;
+    let claim = sample::claim(&record, 1, &[Field::Pan], START);
+    store.redeem(claim).await.unwrap();
+    let other = sample::claim(&record, 2, &[Field::Pan], START);
+    store.redeem(other).await.unwrap();
+    let raised = sample::event(Kind::EpochRaised, START);
+    store.raise_epoch(raised).await.unwrap();
+    let log = verified(store).await;
+    assert!(log.len() >= before + 8, "{}", log.len());
+    let read = store.entries(0, 10_000).await.unwrap();
+    assert_eq!(read.len(), log.len());
+    for (entry, chained) in read.iter().zip(&log) {
+        assert_eq!(chained.event().as_ref(), Some(&entry.event));
+        assert_eq!(chained.seq, entry.seq);
+        let stored = serde_json::to_string(&entry.event).unwrap();
+        assert_eq!(chained.stored, stored, "the very bytes");
+    }
+    let first = &log[0];
+    let start = Link::start(first.link.chain);
+    assert_eq!(start.next(first.stored.as_bytes()), first.link);
+    let pages = [
+        store.chained(0, 3).await.unwrap(),
+        store.chained(log[2].seq, 10_000).await.unwrap(),
+    ];
+    assert_eq!(pages.concat(), log, "in pages");
+}
+
+/// However many write at once, each entry follows another and no two the same.
+pub async fn entries_written_at_once_are_one_chain(store: &dyn Store) {
+    with_merchant(store).await;
+    let writes = (0..64).map(|_| store.record(sample::event(Kind::AuditRead, START)));
+    for written in join_all(writes).await {
+        written.unwrap();
+    }
+    assert!(verified(store).await.len() >= 64);
+}

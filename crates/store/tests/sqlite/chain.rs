@@ -1,0 +1,187 @@
+//! The chain of the audit log, and a hand in its file.
+
+use cardveil_core::audit::Kind;
+use cardveil_core::audit::chain::{Finding, Flaw, Verifier};
+use cardveil_core::port::Audit;
+use cardveil_core::testing::sample::{self, START};
+use cardveil_store::sqlite::Sqlite;
+use rusqlite::Connection;
+
+use crate::home::{Home, with_merchant, with_token};
+
+async fn verify(store: &Sqlite) -> Result<u64, Finding> {
+    let mut verifier = Verifier::whole(Vec::new());
+    let log = store.chained(i64::MIN, 10_000).await.unwrap();
+    log.iter().try_for_each(|entry| verifier.look(entry))?;
+    Ok(verifier.count())
+}
+
+/// Eight entries in a file, and the hand of somebody who has dropped the triggers.
+async fn tampered(hand: &str) -> Result<u64, Finding> {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    for n in 1..=4 {
+        with_token(&store, n).await;
+    }
+    assert_eq!(verify(&store).await, Ok(8));
+    let raw = Connection::open(&home.options.database).unwrap();
+    raw.execute_batch(
+        "DROP TRIGGER audit_is_not_changed;
+         DROP TRIGGER audit_is_not_deleted;",
+    )
+    .unwrap();
+    raw.execute_batch(hand).unwrap();
+    assert!(hand.is_empty() || raw.total_changes() > 0, "{hand}");
+    verify(&store).await
+}
+
+fn at(seq: i64, flaw: Flaw) -> Result<u64, Finding> {
+    Err(Finding { seq, flaw })
+}
+
+#[tokio::test]
+async fn an_untouched_file_is_found_good() {
+    assert_eq!(tampered("").await, Ok(8));
+}
+
+#[tokio::test]
+async fn an_edited_row_is_found() {
+    let edit = "UPDATE audit SET event = replace(event, 'success', 'failure') WHERE seq = 3";
+    assert_eq!(tampered(edit).await, at(3, Flaw::Edited));
+    let edit = "UPDATE audit SET event = event || ' ' WHERE seq = 3";
+    assert_eq!(tampered(edit).await, at(3, Flaw::Edited), "a blank");
+    let edit = "UPDATE audit SET hash = randomblob(32) WHERE seq = 8";
+    assert_eq!(tampered(edit).await, at(8, Flaw::Edited), "the hash");
+}
+
+#[tokio::test]
+async fn a_removed_row_is_found() {
+    let remove = "DELETE FROM audit WHERE seq = 3";
+    assert_eq!(tampered(remove).await, at(4, Flaw::Missing { expected: 3 }));
+    let remove = "DELETE FROM audit WHERE seq <= 2";
+    assert_eq!(
+        tampered(remove).await,
+        at(3, Flaw::Missing { expected: 1 }),
+        "the first ones"
+    );
+    let close = "DELETE FROM audit WHERE seq = 3; UPDATE audit SET seq = seq - 1 WHERE seq > 3;";
+    assert_eq!(tampered(close).await, at(3, Flaw::Edited), "and closed up");
+}
+
+#[tokio::test]
+async fn rows_that_changed_places_are_found() {
+    let swap = "UPDATE audit SET seq = -seq WHERE seq IN (4, 6);
+                UPDATE audit SET seq = 10 + seq WHERE seq IN (-4, -6);";
+    assert_eq!(tampered(swap).await, at(4, Flaw::Edited));
+}
+
+#[tokio::test]
+async fn an_inserted_row_is_found() {
+    let at_the_end = "INSERT INTO audit (event, hash) SELECT event, hash FROM audit WHERE seq = 4";
+    assert_eq!(tampered(at_the_end).await, at(9, Flaw::Edited));
+    let before_all = "INSERT INTO audit (seq, event, hash)
+                      SELECT -1, event, hash FROM audit WHERE seq = 4";
+    assert_eq!(tampered(before_all).await, at(-1, Flaw::OutOfPlace));
+    let between = "UPDATE audit SET seq = seq + 100 WHERE seq > 4;
+                   INSERT INTO audit (seq, event, hash)
+                   SELECT 5, event, hash FROM audit WHERE seq = 4;
+                   UPDATE audit SET seq = seq - 99 WHERE seq > 100;";
+    assert_eq!(tampered(between).await, at(5, Flaw::Edited));
+}
+
+/// What is cut off at the end leaves a good chain. The fence has seen more: the next start says so.
+#[tokio::test]
+async fn rows_removed_at_the_end_are_seen_by_the_fence() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    with_token(&store, 1).await;
+    drop(store);
+    let raw = Connection::open(&home.options.database).unwrap();
+    raw.execute_batch(
+        "DROP TRIGGER audit_is_not_deleted;
+         DELETE FROM audit WHERE seq >= 4;",
+    )
+    .unwrap();
+    drop(raw);
+    let (store, opened) = home.open();
+    assert!(opened.epoch_raised.is_some());
+    assert_eq!(verify(&store).await, Ok(4), "with the entry that says so");
+    let last = store.chain_end().await.unwrap().unwrap();
+    assert_eq!(last.event().unwrap().kind, Kind::EpochRaised);
+}
+
+/// The log of a program that knew no chain is chained as it stands, and goes on.
+#[tokio::test]
+async fn a_file_of_version_10_is_chained() {
+    let home = Home::new();
+    let raw = Connection::open(&home.options.database).unwrap();
+    for migration in [
+        include_str!("../../src/sqlite/migrations/0001_start.sql"),
+        include_str!("../../src/sqlite/migrations/0002_outbox.sql"),
+        include_str!("../../src/sqlite/migrations/0003_cards.sql"),
+        include_str!("../../src/sqlite/migrations/0004_wallet.sql"),
+        include_str!("../../src/sqlite/migrations/0005_mfa.sql"),
+        include_str!("../../src/sqlite/migrations/0006_allowlist.sql"),
+        include_str!("../../src/sqlite/migrations/0007_handover.sql"),
+        include_str!("../../src/sqlite/migrations/0008_budget.sql"),
+        include_str!("../../src/sqlite/migrations/0009_pin.sql"),
+        include_str!("../../src/sqlite/migrations/0010_keys.sql"),
+    ] {
+        raw.execute_batch(migration).unwrap();
+    }
+    let events = [1, 2, 3].map(|n| {
+        let mut event = sample::event(Kind::AuditRead, START);
+        event.detail.note = Some(n.to_string().into());
+        event
+    });
+    for event in &events {
+        let json = serde_json::to_string(event).unwrap();
+        raw.execute("INSERT INTO audit (event) VALUES (?1)", [json])
+            .unwrap();
+    }
+    raw.pragma_update(None, "application_id", 0x4356_4549)
+        .unwrap();
+    raw.pragma_update(None, "user_version", 10).unwrap();
+    drop(raw);
+    let (store, _) = home.open();
+    assert_eq!(verify(&store).await, Ok(4), "one tells of the lost fence");
+    let read = store.entries(0, 10).await.unwrap();
+    let kept: Vec<_> = read.iter().take(3).map(|entry| &entry.event).collect();
+    assert_eq!(kept, events.iter().collect::<Vec<_>>());
+    store
+        .record(sample::event(Kind::AuditRead, START))
+        .await
+        .unwrap();
+    assert_eq!(verify(&store).await, Ok(5));
+    drop(store);
+    let raw = Connection::open(&home.options.database).unwrap();
+    let left: i64 = raw
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'audit_before'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(left, 0);
+    for sql in ["UPDATE audit SET event = ''", "DELETE FROM audit"] {
+        assert!(raw.execute(sql, []).is_err(), "{sql}");
+    }
+}
+
+/// Two processes, such as the server and the command line, continue one chain.
+#[tokio::test]
+async fn two_processes_write_one_chain() {
+    let home = Home::new();
+    let (server, _) = home.open();
+    let (console, _) = home.open();
+    with_merchant(&server).await;
+    for n in 1..=10 {
+        with_token(&server, n).await;
+        let read = sample::event(Kind::AuditRead, START);
+        console.record(read).await.unwrap();
+    }
+    assert_eq!(verify(&server).await, Ok(24));
+    assert_eq!(verify(&console).await, Ok(24));
+}
