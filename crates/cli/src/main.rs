@@ -4,6 +4,7 @@
 //! codes: 0 done, 1 failed or found something, 2 wrong usage or could not look, 3 done in part (an import
 //! that refused lines).
 
+mod audit;
 mod cards;
 mod config;
 mod demo;
@@ -79,7 +80,7 @@ enum Command {
     Webhook(webhooks::WebhookCommand),
     /// The audit log
     #[command(subcommand)]
-    Audit(operate::AuditCommand),
+    Audit(audit::AuditCommand),
     /// The epoch: no token outlives it
     #[command(subcommand)]
     Epoch(operate::EpochCommand),
@@ -131,7 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             .map(done),
         Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
         Command::Webhook(command) => runtime.block_on(webhooks::run(config, command)).map(done),
-        Command::Audit(command) => runtime.block_on(operate::audit(config, command)).map(done),
+        Command::Audit(command) => runtime.block_on(audit::run(config, command)),
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
         Command::Manifest(command) => runtime.block_on(manifest::run(config, command)).map(done),
         Command::Probe(args) => runtime.block_on(probe::run(args)),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cardveil_seal::PublicKey;
 use cardveil_server::manifest;
 use clap::Subcommand;
 use serde::Serialize;
@@ -17,7 +18,7 @@ pub(crate) enum ManifestCommand {
 
 /// A public key as a JWK (RFC 8037 2).
 #[derive(Serialize)]
-struct Jwk {
+pub(crate) struct Jwk {
     kty: &'static str,
     crv: &'static str,
     alg: &'static str,
@@ -27,25 +28,35 @@ struct Jwk {
     x: String,
 }
 
+impl Jwk {
+    pub(crate) fn of(key: &PublicKey) -> Self {
+        Self {
+            kty: "OKP",
+            crv: "Ed25519",
+            alg: "EdDSA",
+            usage: "sig",
+            kid: manifest::kid(key),
+            x: manifest::key_text(key),
+        }
+    }
+
+    /// For people.
+    pub(crate) fn print(&self) -> anyhow::Result<()> {
+        print::line(&format!("key  {}", self.x))?;
+        print::line(&format!("kid  {}", self.kid))
+    }
+}
+
 /// `cardveil manifest`.
 pub(crate) async fn run(config: &Path, command: ManifestCommand) -> anyhow::Result<()> {
     let house = Deployment::load(config).await?;
     match command {
         ManifestCommand::Key(format) => {
-            let key = house.service.vault().manifest_key()?;
-            let jwk = Jwk {
-                kty: "OKP",
-                crv: "Ed25519",
-                alg: "EdDSA",
-                usage: "sig",
-                kid: manifest::kid(&key),
-                x: manifest::key_text(&key),
-            };
+            let jwk = Jwk::of(&house.service.vault().manifest_key()?);
             if format.json {
                 return print::json(&jwk);
             }
-            print::line(&format!("key  {}", jwk.x))?;
-            print::line(&format!("kid  {}", jwk.kid))
+            jwk.print()
         }
     }
 }

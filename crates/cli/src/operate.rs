@@ -1,4 +1,4 @@
-//! What an operator does: merchants, credentials, embeds, tokens, the audit log, the epoch.
+//! What an operator does: merchants, credentials, embeds, tokens, the epoch.
 
 use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use cardveil_core::id::{CardId, CardNo, CredentialId, EmbedId, MerchantId, Perso
 use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState, Scope};
 use cardveil_core::mfa::{MfaPolicy, Policy, Purpose};
 use cardveil_core::port::{
-    Admin as _, Audit as _, CardRef, Change, Registry as _, Selection, Taken, Tokens as _,
+    Admin as _, CardRef, Change, Registry as _, Selection, Taken, Tokens as _,
 };
 use cardveil_core::token::{ClientToken, TokenHash};
 use cardveil_core::wallet::{Bin, Wallet, WalletRules};
@@ -608,73 +608,6 @@ pub(crate) async fn token(config: &Path, command: TokenCommand) -> anyhow::Resul
 }
 
 #[derive(Subcommand)]
-pub(crate) enum AuditCommand {
-    /// Show the last entries
-    Tail {
-        /// How many
-        #[arg(short = 'n', long, default_value_t = 20)]
-        lines: u32,
-        #[command(flatten)]
-        format: Format,
-    },
-    /// Print all entries as JSON lines
-    Export {
-        /// After this place
-        #[arg(long, default_value_t = 0)]
-        after: i64,
-    },
-}
-
-/// How many entries are read at a time.
-const PAGE: usize = 1_000;
-
-/// `cardveil audit`. Reading the log is on record too (PCI DSS 10.2.1.3).
-pub(crate) async fn audit(config: &Path, command: AuditCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
-    let last = house.store.last_entry().await?;
-    let target = Target {
-        resource: Some("audit log".into()),
-        ..Target::default()
-    };
-    let event = operator().event(house.service.now(), Kind::AuditRead, None, target);
-    house.store.record(event).await?;
-    let (mut after, json) = match command {
-        AuditCommand::Tail { lines, format } => (last - i64::from(lines), format.json),
-        AuditCommand::Export { after } => (after, true),
-    };
-    loop {
-        let entries = house.store.entries(after, PAGE).await?;
-        for entry in entries.iter().filter(|entry| entry.seq <= last) {
-            if json {
-                print::json(&readable(serde_json::to_value(entry)?))?;
-            } else {
-                print::line(&audit_line(entry)?)?;
-            }
-        }
-        match entries.last() {
-            Some(entry) if entry.seq < last => after = entry.seq,
-            Some(_) | None => return Ok(()),
-        }
-    }
-}
-
-/// `place  time  kind  outcome  who  what`.
-fn audit_line(entry: &cardveil_core::audit::Entry) -> anyhow::Result<String> {
-    let record = serde_json::to_value(entry)?;
-    let part = |name: &str| record.get(name).map(compact).unwrap_or_default();
-    Ok(format!(
-        "{:>8}  {}  {:<20}  {:<7}  {}  {} {}",
-        entry.seq,
-        entry.event.at,
-        part("kind"),
-        part("outcome"),
-        part("actor"),
-        part("target"),
-        part("detail"),
-    ))
-}
-
-#[derive(Subcommand)]
 pub(crate) enum EpochCommand {
     /// Show it
     Show,
@@ -831,7 +764,7 @@ pub(crate) fn show_all<T: Serialize>(
 }
 
 /// Times as people and other programs read them (RFC 3339); records keep milliseconds.
-fn readable(mut value: serde_json::Value) -> serde_json::Value {
+pub(crate) fn readable(mut value: serde_json::Value) -> serde_json::Value {
     for name in ["at", "created_at", "expires_at"] {
         if let Some(time) = value.get_mut(name)
             && let Some(millis) = time.as_i64()
@@ -842,7 +775,7 @@ fn readable(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-fn compact(value: &serde_json::Value) -> String {
+pub(crate) fn compact(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Array(items) => items.iter().map(compact).collect::<Vec<_>>().join(" "),

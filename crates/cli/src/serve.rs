@@ -24,6 +24,8 @@ use crate::print::{hinted, say};
 
 /// How often it is looked whether certificates were renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How often it is signed how far the audit log has come.
+const SIGN_EVERY: Duration = Duration::from_secs(600);
 /// How often tokens are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How many rows a sweep takes at a time, so that redemptions wait for milliseconds at the most.
@@ -103,6 +105,7 @@ impl Running {
         let courier = Courier::new(&app, webhooks, Arc::new(SystemResolver))?;
         tasks.spawn(courier.run(stopped.clone()));
         tasks.spawn(renew(Arc::clone(&app), hangup, stopped.clone()));
+        tasks.spawn(sign(Arc::clone(&app), stopped.clone()));
         tasks.spawn(sweep(app, stopped));
         Ok(Self {
             deployment,
@@ -120,6 +123,7 @@ impl Running {
             .service
             .record_server(Kind::ServerStopped)
             .await?;
+        self.deployment.service.sign_log().await?;
         let Deployment {
             service,
             store,
@@ -157,6 +161,22 @@ async fn renew(app: Arc<App>, mut hangup: Signal, mut stop: watch::Receiver<bool
         let read = move || app.settings.tls.reload(always, app.service.now());
         // It logs what it does; a panic in it has been printed.
         let _ = tokio::task::spawn_blocking(read).await;
+    }
+}
+
+/// Signs how far the audit log has come: at the start, for what a crash left unsigned, and then now and
+/// again.
+async fn sign(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SIGN_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = listener::stopped(&mut stop) => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = app.service.sign_log().await {
+            tracing::error!(%error, "the audit log could not be signed; it will be tried again");
+        }
     }
 }
 

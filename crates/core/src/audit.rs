@@ -492,3 +492,6 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

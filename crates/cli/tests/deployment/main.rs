@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod audit;
 mod canary;
 mod command_line;
 mod crash;

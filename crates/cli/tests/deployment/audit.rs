@@ -1,0 +1,174 @@
+//! `cardveil audit verify`, over the log and over copies of it.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::world::{World, string, text};
+
+/// A deployment whose server has run and ended, so that its log is signed.
+fn served() -> World {
+    let world = World::new(2);
+    let mut server = world.serve();
+    let pid = rustix::process::Pid::from_child(&server.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(server.0.wait().unwrap().success());
+    world
+}
+
+fn export(world: &World, name: &str) -> PathBuf {
+    let run = world.run(&["audit", "export"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let path = world.dir.path().join(name);
+    std::fs::write(&path, run.stdout).unwrap();
+    path
+}
+
+fn report(run: &Output) -> Value {
+    serde_json::from_slice(&run.stdout).unwrap_or_else(|_| panic!("{}", text(&run.stderr)))
+}
+
+fn key(world: &World) -> String {
+    string(&world.json(&["audit", "key", "--json"]), "/0/x")
+}
+
+/// What is found in a file that stands alone: no deployment, the public key.
+fn verify_file(world: &World, lines: &[String]) -> Value {
+    let path = world.dir.path().join("tampered.jsonl");
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let key = key(world);
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_cardveil"))
+        .current_dir("/")
+        .args(["audit", "verify", "--json", "--key", &key, "--from"])
+        .arg(path)
+        .output()
+        .unwrap();
+    let report = report(&run);
+    let ok = report["ok"].as_bool().unwrap();
+    assert_eq!(run.status.code(), Some(i32::from(!ok)), "{report}");
+    report
+}
+
+fn finding(world: &World, lines: &[String]) -> (i64, String) {
+    let report = verify_file(world, lines);
+    let seq = report.pointer("/finding/seq").and_then(Value::as_i64);
+    (
+        seq.unwrap_or_else(|| panic!("{report}")),
+        string(&report, "/finding/flaw"),
+    )
+}
+
+#[test]
+fn a_log_is_found_good_and_signed() {
+    let world = served();
+    let run = world.run(&["audit", "verify", "--json"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let report = report(&run);
+    assert_eq!(report["ok"], true);
+    assert!(report["finding"].is_null());
+    let [chain] = &report["chains"].as_array().unwrap()[..] else {
+        panic!("{report}");
+    };
+    assert_eq!(chain["first"], 1);
+    assert_eq!(chain["place"], report["entries"]);
+    let stopped = world
+        .audit()
+        .iter()
+        .filter(|entry| entry["kind"] == "server.stopped")
+        .filter_map(|entry| entry["seq"].as_i64())
+        .max();
+    assert_eq!(
+        chain["signed_place"].as_i64(),
+        stopped,
+        "signed at the stop"
+    );
+    let words = world.run(&["audit", "verify"]);
+    assert!(text(&words.stdout).contains("ok: "), "{words:?}");
+    assert!(text(&words.stdout).contains("signed to place"), "{words:?}");
+}
+
+#[test]
+fn a_copy_is_verified_by_the_public_key_alone() {
+    let world = served();
+    let copy = export(&world, "copy.jsonl");
+    let copied = std::fs::read_to_string(copy).unwrap();
+    let lines: Vec<_> = copied.lines().map(str::to_owned).collect();
+    let good = verify_file(&world, &lines);
+    assert_eq!(good["entries"].as_u64(), Some(lines.len() as u64));
+    let part = verify_file(&world, &lines[3..]);
+    assert_eq!(part.pointer("/chains/0/first"), Some(&4.into()));
+
+    let with = |edit: &dyn Fn(&mut Vec<String>)| {
+        let mut lines = lines.clone();
+        edit(&mut lines);
+        finding(&world, &lines)
+    };
+    let edited = (3, "edited".to_owned());
+    // In what is stored, the quotes are escaped.
+    let success = "\"outcome\":\"success\"";
+    let readable = with(&|lines| {
+        assert!(lines[2].contains(success));
+        lines[2] = lines[2].replace(success, "\"outcome\":\"failure\"");
+    });
+    assert_eq!(readable, edited, "what is read, and not what is stored");
+    let both = with(&|lines| lines[2] = lines[2].replace("success", "failure"));
+    assert_eq!(both, edited);
+    let removed = with(&|lines| drop(lines.remove(2)));
+    assert_eq!(removed, (4, "missing".to_owned()));
+    let swapped = with(&|lines| lines.swap(2, 4));
+    assert_eq!(swapped, (5, "missing".to_owned()));
+    let twice = with(&|lines| lines.insert(3, lines[2].clone()));
+    assert_eq!(twice, (3, "out_of_place".to_owned()));
+
+    let none = world.dir.path().join("none.jsonl");
+    std::fs::write(&none, "{\"seq\":1}\n").unwrap();
+    let run = world.run(&["audit", "verify", "--from", none.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(text(&run.stderr).contains("hint: "), "{run:?}");
+}
+
+#[test]
+fn a_checkpoint_of_another_deployment_is_refused() {
+    let (world, other) = (served(), World::new(0));
+    let copy = export(&world, "copy.jsonl");
+    let path = copy.to_str().unwrap();
+    let key = key(&other);
+    let run = world.run(&["audit", "verify", "--json", "--from", path, "--key", &key]);
+    assert_eq!(run.status.code(), Some(1));
+    let report = report(&run);
+    assert_eq!(string(&report, "/finding/flaw"), "unsigned");
+}
+
+/// What a copy of the log has seen cannot be taken back.
+#[test]
+fn a_log_that_was_cut_short_is_found_by_a_copy() {
+    let world = served();
+    let data = world.dir.path().join("data/cardveil.db");
+    let before = std::fs::read(&data).unwrap();
+    let short = export(&world, "short.jsonl");
+    let long = export(&world, "long.jsonl");
+    let against = |copy: &PathBuf| {
+        let copy = copy.to_str().unwrap();
+        let run = world.run(&["audit", "verify", "--json", "--against", copy]);
+        (run.status.code(), report(&run))
+    };
+    for copy in [&short, &long] {
+        let (code, report) = against(copy);
+        assert_eq!(code, Some(0), "{report}");
+        let lines = std::fs::read_to_string(copy).unwrap().lines().count();
+        assert_eq!(report["compared"].as_u64(), Some(lines as u64));
+    }
+    std::fs::write(&data, before).unwrap();
+    let (code, report) = against(&long);
+    assert_eq!(code, Some(1), "{report}");
+    assert_eq!(string(&report, "/finding/flaw"), "different");
+    let seq = report.pointer("/finding/seq").and_then(Value::as_i64);
+    let lines = std::fs::read_to_string(&short).unwrap().lines().count();
+    assert_eq!(
+        seq.and_then(|seq| usize::try_from(seq).ok()),
+        Some(lines + 1),
+        "where the copy goes on"
+    );
+    assert!(string(&report, "/finding/file").ends_with("long.jsonl"));
+}
