@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need on a Debian machine that has Rust only: browsers, curl, Python
+# Installs what the tests need on a Debian machine that has Rust only: browsers, curl, Python, PostgreSQL
 # and Node from Debian's packages, Node's packages by their lock file, cargo-deny by cargo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +14,7 @@ need make make
 need curl curl
 need python3 python3
 need git git
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 need node nodejs
 need npm npm
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)

@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use super::audit;
 use super::fault::damaged;
 use super::fence::{Fence, Found, Mark};
+use crate::epoch;
 
 /// "CVEI": what `file` and SQLite's own tools know a Cardveil database by.
 const APPLICATION_ID: i64 = 0x4356_4549;
@@ -189,12 +190,6 @@ pub(super) fn open(options: &Options, now: Time) -> Result<Ready, OpenError> {
     })
 }
 
-/// The next epoch. It is also no less than the clock, so that an epoch which a restore has undone
-/// is not given a second time.
-pub(super) fn next_epoch(latest: Epoch, now: Time) -> Option<Epoch> {
-    Some(Epoch(latest.0.checked_add(1)?.max(now.secs_u32())))
-}
-
 /// A connection with the settings that all of ours share.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -363,7 +358,7 @@ fn judge(
         Found::Mark(fence) => fence.epoch.max(mark.epoch),
         Found::Missing | Found::Unreadable => mark.epoch,
     };
-    mark.epoch = next_epoch(latest, now).ok_or(Refused::Open(OpenError::EpochExhausted))?;
+    mark.epoch = epoch::next(latest, now).ok_or(Refused::Open(OpenError::EpochExhausted))?;
     transaction.execute("UPDATE meta SET epoch = ?1", [mark.epoch.0])?;
     if let Some(why) = why {
         let target = Target {

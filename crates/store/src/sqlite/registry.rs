@@ -9,10 +9,10 @@ use cardveil_core::token::Epoch;
 use rusqlite::{Params, params};
 
 use super::fault::Fault;
-use super::open::next_epoch;
 use super::rows::{Json, Name};
 use super::writer::Batch;
 use super::{keys, outbox};
+use crate::epoch;
 
 /// Whether SQLite could, and then whether the change was refused.
 type Made = Result<Result<(), Taken>, Fault>;
@@ -241,7 +241,7 @@ fn add_card(batch: &Batch<'_>, card: &Card) -> Made {
 }
 
 pub(super) fn raise_epoch(batch: &Batch<'_>, event: &Event) -> Result<Epoch, Fault> {
-    let raised = next_epoch(batch.epoch(), event.at).ok_or_else(|| {
+    let raised = epoch::next(batch.epoch(), event.at).ok_or_else(|| {
         Fault::Own(Error::Unavailable(
             "the epoch cannot be raised further".into(),
         ))

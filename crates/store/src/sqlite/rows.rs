@@ -1,6 +1,6 @@
 //! Rows and the domain's types, in both directions.
 
-use cardveil_core::card::{Card, Field, Fields, SealedCard, SealedCvv, SealedPin};
+use cardveil_core::card::{Card, Fields, SealedCard, SealedCvv, SealedPin};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, PersonId};
 use cardveil_core::keys::{self, ClassKey};
@@ -10,9 +10,10 @@ use cardveil_core::token::{Epoch, Operation, Record, State, Thumbprint, TokenHas
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
-use serde::de::value::Error as NameError;
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::de::DeserializeOwned;
 use std::str::FromStr;
+
+use crate::text;
 
 /// A column with the text of an id.
 pub(super) struct Text<T>(pub(super) T);
@@ -32,17 +33,16 @@ pub(super) struct Name<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromSql for Name<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let name = IntoDeserializer::<NameError>::into_deserializer(value.as_str()?);
-        T::deserialize(name).map(Self).map_err(FromSqlError::other)
+        let name = text::named(value.as_str()?);
+        name.map(Self).map_err(FromSqlError::other)
     }
 }
 
 impl<T: Serialize> ToSql for Name<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        match serde_json::to_value(&self.0) {
-            Ok(serde_json::Value::String(name)) => Ok(name.into()),
-            Ok(_) => Err(unwritable("a variant with data has no name".into())),
-            Err(error) => Err(unwritable(error.into())),
+        match text::name(&self.0) {
+            Ok(name) => Ok(name.into()),
+            Err(error) => Err(unwritable(error)),
         }
     }
 }
@@ -76,10 +76,7 @@ struct FieldNames(Fields);
 
 impl FromSql for FieldNames {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let names = value.as_str()?.split(',').filter(|name| !name.is_empty());
-        names
-            .map(Field::parse)
-            .collect::<Option<Fields>>()
+        text::fields(value.as_str()?)
             .map(Self)
             .ok_or(FromSqlError::InvalidType)
     }
@@ -93,11 +90,6 @@ impl FromSql for OperationName {
             .map(Self)
             .ok_or(FromSqlError::InvalidType)
     }
-}
-
-/// A set of fields as the column that [`record`] reads.
-pub(super) fn field_names(fields: Fields) -> String {
-    fields.names().join(",")
 }
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Time> {

@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::mfa;
 use super::rows::{self, record_columns};
 use super::writer::Batch;
+use crate::text;
 
 type Outcome<T> = Result<T, Fault>;
 
@@ -83,7 +84,7 @@ fn insert(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
             record.credential.as_str(),
             record.card.as_bytes(),
             record.operation.as_str(),
-            rows::field_names(record.allowed),
+            text::field_names(record.allowed),
             record.bound_to.map(|key| key.0),
             record.issued_at.millis(),
             record.expires_at.millis(),

@@ -1,0 +1,76 @@
+//! The audit log: the one function that writes entries, and its chain.
+//!
+//! **Invariant:** entries are written by [`append`] alone, under the head (the row of `meta`, which knows
+//! where the chain ends), so the chain is one over all nodes and its places have no gap.
+
+use cardveil_core::audit::chain::{Chained, Hash, Link as Chain};
+use cardveil_core::id::ChainId;
+use cardveil_core::token::Epoch;
+
+use super::fault::Fault;
+use super::value::{Row, Value, values};
+
+/// After a place, up to so many.
+pub(super) const AFTER: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id
+     FROM audit, meta WHERE audit.seq > $1 ORDER BY audit.seq LIMIT $2";
+pub(super) const LAST: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id
+     FROM audit, meta ORDER BY audit.seq DESC LIMIT 1";
+/// Holds the head until the commit.
+pub(super) const HOLD: &str =
+    "SELECT epoch, database_id, audit_seq, audit_hash FROM meta FOR UPDATE";
+pub(super) const ADVANCE: &str = "UPDATE meta SET audit_seq = $1, audit_hash = $2";
+pub(super) const APPEND: &str = "INSERT INTO audit (seq, event, hash)
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])";
+
+/// The epoch and where the chain ends, from the columns of [`HOLD`].
+pub(super) fn head(row: &Row) -> Result<(Epoch, Chain), Fault> {
+    let chain = ChainId::from_bytes(row.get(1)?);
+    let end = match row.get(2)? {
+        0 => Chain::start(chain),
+        seq => link(chain, seq, Hash(row.get(3)?)),
+    };
+    Ok((Epoch(row.get(0)?), end))
+}
+
+/// Entries behind `end`: the parameters of [`APPEND`], those of [`ADVANCE`], and where the chain ends.
+pub(super) fn append(end: Chain, stored: Vec<String>) -> (Vec<Value>, [Value; 2], Chain) {
+    let (mut seqs, mut hashes) = (Vec::new(), Vec::new());
+    let mut last = end;
+    for text in &stored {
+        last = last.next(text.as_bytes());
+        seqs.push(seq(&last));
+        hashes.push(last.hash.0.to_vec());
+    }
+    let entries = vec![
+        Value::Ints(seqs),
+        Value::Texts(stored),
+        Value::Blobs(hashes),
+    ];
+    (entries, values![seq(&last), last.hash.0], last)
+}
+
+/// The place in the log that a link is at.
+pub(super) fn seq(link: &Chain) -> i64 {
+    i64::try_from(link.place).unwrap_or(i64::MAX)
+}
+
+/// An entry with its link, from the columns of [`AFTER`].
+pub(super) fn chained(row: &Row) -> Result<Chained, Fault> {
+    let seq = row.get(0)?;
+    let hash: Vec<u8> = row.get(2)?;
+    // A hash that somebody cut is no hash; the verifier says so.
+    let hash = Hash(hash.try_into().unwrap_or_default());
+    Ok(Chained {
+        seq,
+        link: link(ChainId::from_bytes(row.get(3)?), seq, hash),
+        stored: row.get(1)?,
+    })
+}
+
+fn link(chain: ChainId, seq: i64, hash: Hash) -> Chain {
+    Chain {
+        chain,
+        place: u64::try_from(seq).unwrap_or(0),
+        hash,
+    }
+}

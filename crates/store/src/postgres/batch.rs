@@ -1,0 +1,283 @@
+//! A transaction under way, for the jobs in it.
+//!
+//! Jobs run one after the other, as in SQLite; but other batches, of this node and of others, run at the
+//! same time. What keeps them apart:
+//!
+//! 1. A job **locks what it decides on** (`FOR UPDATE`), so that of two batches the second waits and then
+//!    reads what the first has committed. What may not be there is locked by inserting it, or by its row
+//!    of `guard`.
+//! 2. **The head of the audit log** (the one row of `meta`) is locked last, before the entries are
+//!    written, until the commit. So entries are committed in the order of their places, and whoever has
+//!    read the log up to a place misses nothing before it. Those who raise the epoch hold it too: a batch
+//!    that began under an older epoch is run again.
+//! 3. Jobs that look at more than rows which they can lock (the registry, the outbox) run **under the
+//!    head**, after all others of their batch, and therefore one after the other in the whole cluster.
+//!    They lock nothing that others hold while they wait for the head.
+//!
+//! **Invariant:** no row that case 3 writes is locked by a job of case 1.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use cardveil_core::audit::Event;
+use cardveil_core::audit::chain::Link as Chain;
+use cardveil_core::hook::Subscription;
+use cardveil_core::id::MerchantId;
+use cardveil_core::port::Error;
+use cardveil_core::token::Epoch;
+use futures_util::FutureExt as _;
+use tokio::runtime::Runtime;
+
+use super::audit;
+use super::fault::Fault;
+use super::link::{Link, Sent, within};
+use super::outbox;
+use super::value::{Row, Value, values};
+
+/// How many rows of `guard` there are.
+const GUARDS: u64 = 1_024;
+
+pub(super) struct Batch<'a> {
+    link: &'a Link,
+    runtime: &'a Runtime,
+    epoch: Cell<Epoch>,
+    /// Where the audit log ends, once the head is held.
+    head: Cell<Option<Chain>>,
+    log: RefCell<Vec<Logged>>,
+    /// Sent and not yet answered.
+    sent: RefCell<Vec<Sent>>,
+    told: RefCell<HashMap<MerchantId, Vec<Subscription>>>,
+    /// Something was queued or settled in the outbox.
+    ring: Cell<bool>,
+}
+
+/// An event that gets its place at the end of the batch, and who is to be told of it.
+struct Logged {
+    event: Event,
+    /// Nothing while the head is not held: only under it is it certain who is subscribed.
+    told: Option<Vec<Subscription>>,
+}
+
+/// What is true once the batch is committed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) epoch: Epoch,
+    /// Nothing when the batch has logged nothing.
+    pub(super) audit_seq: Option<i64>,
+    pub(super) ring: bool,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn begin(link: &'a Link, runtime: &'a Runtime) -> Result<Self, Fault> {
+        let epoch = runtime.block_on(async {
+            link.run("BEGIN").await?;
+            let rows = link.query("SELECT epoch FROM meta", &[]).await?;
+            rows.first()
+                .ok_or_else(super::schema::not_there)?
+                .get(0)
+                .map(Epoch)
+        })?;
+        Ok(Self {
+            link,
+            runtime,
+            epoch: Cell::new(epoch),
+            head: Cell::default(),
+            log: RefCell::default(),
+            sent: RefCell::default(),
+            told: RefCell::default(),
+            ring: Cell::default(),
+        })
+    }
+
+    /// Runs a statement; tells how many rows it changed.
+    pub(super) fn execute(&self, sql: &str, values: impl AsRef<[Value]>) -> Result<usize, Fault> {
+        let changed = self
+            .runtime
+            .block_on(self.link.execute(sql, values.as_ref()))?;
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// Sends a statement and does not wait for its answer: the batch ends only when it has come. The
+    /// server runs statements in the order in which they were sent.
+    pub(super) fn send(&self, sql: &str, values: impl Into<Vec<Value>>) -> Result<(), Fault> {
+        let mut sent = self
+            .runtime
+            .block_on(self.link.prepare(sql, values.into()))?;
+        match (&mut sent).now_or_never() {
+            Some(answer) => drop(answer?),
+            None => self.sent.borrow_mut().push(sent),
+        }
+        Ok(())
+    }
+
+    /// The first row that a query finds.
+    pub(super) fn first<T>(
+        &self,
+        sql: &str,
+        values: impl AsRef<[Value]>,
+        read: impl FnOnce(&Row) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        let rows = self
+            .runtime
+            .block_on(self.link.query(sql, values.as_ref()))?;
+        rows.first().map(read).transpose()
+    }
+
+    /// All rows that a query finds.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        values: impl AsRef<[Value]>,
+        read: impl FnMut(&Row) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        let rows = self
+            .runtime
+            .block_on(self.link.query(sql, values.as_ref()))?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Holds, until the commit, whatever goes by this name.
+    pub(super) fn guard(&self, name: &[&[u8]]) -> Result<(), Fault> {
+        let slot = i64::try_from(fnv(name) % GUARDS).unwrap_or_default();
+        self.first(
+            "SELECT slot FROM guard WHERE slot = $1 FOR UPDATE",
+            values![slot],
+            |_| Ok(()),
+        )?;
+        Ok(())
+    }
+
+    /// Appends to the audit log, and queues what merchants are told of. Nothing else writes to it.
+    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {
+        let told = match self.head.get() {
+            Some(_) => Some(outbox::told(self, event)?),
+            None => None,
+        };
+        self.log.borrow_mut().push(Logged {
+            event: event.clone(),
+            told,
+        });
+        Ok(())
+    }
+
+    /// Has the bell rung once this is committed.
+    pub(super) fn ring(&self) {
+        self.ring.set(true);
+    }
+
+    /// The epoch as it is in this transaction.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch.get()
+    }
+
+    /// Puts another epoch in its place. Only under the head.
+    pub(super) fn set_epoch(&self, epoch: Epoch) -> Result<(), Fault> {
+        self.send("UPDATE meta SET epoch = $1", values![epoch.0])?;
+        self.epoch.set(epoch);
+        Ok(())
+    }
+
+    /// The subscriptions that were looked up in this batch before.
+    pub(super) fn told(&self) -> &RefCell<HashMap<MerchantId, Vec<Subscription>>> {
+        &self.told
+    }
+
+    /// Holds the head of the audit log until the commit; tells where it ends.
+    pub(super) fn hold_head(&self) -> Result<Chain, Fault> {
+        if let Some(end) = self.head.get() {
+            return Ok(end);
+        }
+        let held = self.first(audit::HOLD, values![], audit::head)?;
+        let (epoch, end) = held.ok_or_else(super::schema::not_there)?;
+        if epoch != self.epoch.get() {
+            return Err(Fault::Stale);
+        }
+        self.head.set(Some(end));
+        self.tell_of_what_was_logged()?;
+        Ok(end)
+    }
+
+    fn tell_of_what_was_logged(&self) -> Result<(), Fault> {
+        let mut log = self.log.borrow_mut();
+        let merchants = log
+            .iter()
+            .filter_map(|logged| outbox::listener(&logged.event));
+        outbox::look_up_told(self, merchants.cloned().collect())?;
+        for logged in &mut *log {
+            if logged.told.is_none() {
+                logged.told = Some(outbox::told(self, &logged.event)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the jobs have logged, and by which writer's which batch: all but the commit.
+    pub(super) fn finish(&self, writer: &[u8; 16], number: i64) -> Result<Place, Fault> {
+        let audit_seq = if self.log.borrow().is_empty() {
+            None
+        } else {
+            Some(self.append()?)
+        };
+        self.send(
+            "INSERT INTO writer (id, batch) VALUES ($1, $2)
+             ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, touched_at = now()",
+            values![writer, number],
+        )?;
+        self.settle()?;
+        Ok(Place {
+            epoch: self.epoch.get(),
+            audit_seq,
+            ring: self.ring.get(),
+        })
+    }
+
+    /// The fault with which it began: what was sent before may have failed first, and then all that
+    /// follows fails because of it.
+    pub(super) fn cause(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Postgres(_) => self.settle().err().unwrap_or(fault),
+            Fault::Connection(_) | Fault::Stale | Fault::Unfit(_) | Fault::Own(_) => fault,
+        }
+    }
+
+    /// Waits for all that was sent.
+    fn settle(&self) -> Result<(), Fault> {
+        for sent in self.sent.take() {
+            self.runtime.block_on(within(sent))?;
+        }
+        Ok(())
+    }
+
+    fn append(&self) -> Result<i64, Fault> {
+        let end = self.hold_head()?;
+        let log = self.log.take();
+        let texts: Result<Vec<_>, _> = log
+            .iter()
+            .map(|logged| serde_json::to_string(&logged.event))
+            .collect();
+        let unwritable =
+            |error: serde_json::Error| Fault::Own(Error::Unavailable(error.to_string()));
+        let (entries, place, last) = audit::append(end, texts.map_err(unwritable)?);
+        self.send(audit::ADVANCE, place)?;
+        self.send(audit::APPEND, entries)?;
+        for (seq, logged) in (audit::seq(&end) + 1..).zip(&log) {
+            for subscription in logged.told.iter().flatten() {
+                outbox::queue(self, subscription, seq, &logged.event)?;
+                self.ring();
+            }
+        }
+        Ok(audit::seq(&last))
+    }
+}
+
+/// FNV-1a over the parts, each with its length: which row of `guard` stands for a name. Two names may
+/// share one; then one waits for the other and nothing else happens.
+fn fnv(name: &[&[u8]]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    for part in name {
+        part.len().to_be_bytes().into_iter().for_each(&mut eat);
+        part.iter().copied().for_each(&mut eat);
+    }
+    hash
+}

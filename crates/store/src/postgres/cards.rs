@@ -1,0 +1,230 @@
+//! Cards: their lists, from one statement's snapshot, and their changes, inside a batch.
+
+use async_trait::async_trait;
+use cardveil_core::card::{Card, Changed, Decided, Relabel, State, Transition};
+use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId};
+use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
+
+use super::batch::Batch;
+use super::fault::Fault;
+use super::readers::Readers;
+use super::rows::{self, card_columns};
+use super::value::{Name, Value, values};
+use super::writer::Turn;
+use super::{Postgres, sql_count, wallet};
+use crate::text;
+
+type Outcome<T> = std::result::Result<T, Fault>;
+
+#[async_trait]
+impl Cards for Postgres {
+    async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
+        Question::new(filter).ask(&self.readers, paging).await
+    }
+
+    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
+        let work = move |batch: &Batch<'_>| make_transition(batch, &transition);
+        self.writer.submit(Turn::Rows(0), work).await
+    }
+
+    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
+        let work = move |batch: &Batch<'_>| {
+            let card = hold(batch, &relabel.merchant, &relabel.card)?;
+            write(batch, relabel.decide(card.as_ref()))
+        };
+        self.writer.submit(Turn::Rows(0), work).await
+    }
+}
+
+pub(super) fn make_transition(batch: &Batch<'_>, transition: &Transition) -> Outcome<Changed> {
+    let card = hold(batch, &transition.merchant, &transition.card)?;
+    write(batch, transition.decide(card.as_ref()))
+}
+
+pub(super) const BY_NO: &str = concat!(
+    "SELECT ",
+    card_columns!(),
+    " FROM card WHERE merchant = $1 AND no = $2"
+);
+pub(super) const BY_ID: &str = concat!(
+    "SELECT ",
+    card_columns!(),
+    " FROM card WHERE id = $2 AND merchant = $1"
+);
+
+/// The card, held until the commit.
+pub(super) fn hold(
+    batch: &Batch<'_>,
+    merchant: &MerchantId,
+    card: &CardRef,
+) -> Outcome<Option<Card>> {
+    let merchant = merchant.as_str();
+    match card {
+        CardRef::No(no) => batch.first(&held(BY_NO), values![merchant, no.as_str()], rows::card),
+        CardRef::Id(id) => batch.first(&held(BY_ID), values![merchant, id.as_bytes()], rows::card),
+    }
+}
+
+fn held(sql: &str) -> String {
+    format!("{sql} FOR UPDATE")
+}
+
+/// The state of a merchant's card, which is held.
+pub(super) fn state(
+    batch: &Batch<'_>,
+    merchant: &MerchantId,
+    card: CardId,
+) -> Outcome<Option<State>> {
+    let found = batch.first(
+        "SELECT state FROM card WHERE id = $1 AND merchant = $2 FOR UPDATE",
+        values![card.as_bytes(), merchant.as_str()],
+        |row| rows::name(row, 0),
+    )?;
+    Ok(found)
+}
+
+fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {
+    if let Some((card, event)) = &decided.write {
+        update(batch, card)?;
+        batch.log(event)?;
+        if card.state == State::Terminated && event.detail.to.is_some() {
+            wallet::end_with_card(batch, &card.id, event)?;
+        }
+    }
+    Ok(decided.verdict)
+}
+
+/// The columns that a decision may change.
+pub(super) fn update(batch: &Batch<'_>, card: &Card) -> Outcome<()> {
+    let pin = card.sealed.pin.as_ref();
+    batch.send(
+        "UPDATE card SET state = $2, label = $3, updated_at = $4, pin_dek = $5, pin = $6
+         WHERE id = $1",
+        values![
+            card.id.as_bytes(),
+            Name(card.state),
+            &card.label,
+            card.updated_at.millis(),
+            pin.map(|pin| &pin.dek),
+            pin.map(|pin| &pin.pin),
+        ],
+    )?;
+    Ok(())
+}
+
+/// A filter as SQL. Every value is a parameter, so the text depends on which filters are given alone, and
+/// few statements are ever prepared.
+#[derive(Default)]
+pub(super) struct Question {
+    condition: String,
+    values: Vec<Value>,
+}
+
+impl Question {
+    fn new(filter: &CardFilter) -> Self {
+        let CardFilter {
+            merchant,
+            sight,
+            person,
+            account,
+            states,
+            created_from,
+            created_to,
+            search,
+            holder_no,
+            unique_no,
+            no,
+        } = filter;
+        let mut question = Self::default();
+        question.and("merchant = ?", merchant.as_ref().map(MerchantId::as_str));
+        question.and("account = ?", account.as_ref().map(AccountId::as_str));
+        question.and("person = ?", person.map(|person| *person.as_bytes()));
+        question.and("person = ?", sight.map(|person| *person.as_bytes()));
+        question.and("no = ?", no.as_ref().map(CardNo::as_str));
+        question.and("holder_no = ?", holder_no.as_deref());
+        question.and("unique_no = ?", unique_no.as_deref());
+        question.and("created_at >= ?", *created_from);
+        question.and("created_at <= ?", *created_to);
+        let names = (!states.is_empty()).then(|| name_array(states));
+        question.and("state = ANY (?)", names);
+        // In the collation "C", lower() knows ASCII alone; strpos() knows no letter of special meaning.
+        question.and(
+            "(strpos(lower(label), lower(? COLLATE \"C\")) > 0 OR last_four = ?)",
+            search.as_deref(),
+        );
+        question
+    }
+
+    /// Each `?` is the same value.
+    pub(super) fn and(&mut self, condition: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.values.push(value.into());
+            let place = format!("${}", self.values.len());
+            self.condition.push_str(" AND ");
+            self.condition.push_str(&condition.replace('?', &place));
+        }
+    }
+
+    pub(super) fn condition(&self) -> &str {
+        &self.condition
+    }
+
+    pub(super) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// Cards and count are of one moment.
+    async fn ask(mut self, readers: &Readers, paging: Paging) -> Result<CardPage> {
+        let count_sql = format!("SELECT count(*) FROM card WHERE true{}", self.condition);
+        let count_values = self.values.clone();
+        let page_sql = self.page(paging);
+        let asked = readers.both((&count_sql, &count_values), (&page_sql, &self.values));
+        let (count, cards) = asked.await?;
+        let read = || -> Outcome<_> {
+            let count: i64 = count.first().map_or(Ok(0), |row| row.get(0))?;
+            let cards: Outcome<Vec<_>> = cards.iter().map(rows::placed_card).collect();
+            Ok((count, cards?))
+        };
+        let (count, mut cards) = read().map_err(Fault::nothing_written)?;
+        let more = cards.len() > paging.limit;
+        cards.truncate(paging.limit);
+        Ok(CardPage {
+            next: cards.last().filter(|_| more).map(|(place, _)| *place),
+            cards: cards.into_iter().map(|(_, card)| card).collect(),
+            count: count.unsigned_abs(),
+        })
+    }
+
+    /// One card more than the page has, to know whether there are any. The inner question is answered
+    /// by an index alone, however far the offset is.
+    fn page(&mut self, paging: Paging) -> String {
+        let (after, direction) = match paging.order {
+            Order::OldestFirst => ("seq > ?", "ASC"),
+            Order::NewestFirst => ("seq < ?", "DESC"),
+        };
+        self.and(after, paging.after);
+        self.values
+            .push(sql_count(paging.limit.saturating_add(1)).into());
+        self.values.push(sql_count(paging.offset).into());
+        let last = self.values.len();
+        format!(
+            concat!(
+                "SELECT ",
+                card_columns!(),
+                " FROM card WHERE seq IN (SELECT seq FROM card WHERE true{} \
+                 ORDER BY seq {} LIMIT ${} OFFSET ${}) ORDER BY seq {}"
+            ),
+            self.condition,
+            direction,
+            last - 1,
+            last,
+            direction
+        )
+    }
+}
+
+/// The names of variants, as an array of texts.
+pub(super) fn name_array<T: serde::Serialize>(variants: &[T]) -> Value {
+    let names: std::result::Result<_, _> = variants.iter().map(text::name).collect();
+    names.map_or_else(|error| Value::Unwritable(error.to_string()), Value::Texts)
+}

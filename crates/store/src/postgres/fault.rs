@@ -1,0 +1,99 @@
+//! What goes wrong in PostgreSQL, in the words of the port.
+
+use cardveil_core::port::Error;
+use tokio_postgres::error::SqlState;
+
+use super::schema::Unfit;
+
+/// Why a job in a batch did not succeed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// PostgreSQL could not do it: the transaction is of no use any more.
+    Postgres(tokio_postgres::Error),
+    /// There is no connection, or it did not answer in time.
+    Connection(String),
+    /// What was decided on has changed meanwhile: the batch is to run again.
+    Stale,
+    /// The schema is not one that this program serves on.
+    Unfit(Unfit),
+    /// The job cannot be done, whatever PostgreSQL does.
+    Own(Error),
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+/// What a fault before the commit calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Run the batch again: another transaction was in the way.
+    Again,
+    /// Connect anew, and run the batch again.
+    Reconnect,
+    /// It is one job's fault: run the jobs one by one.
+    Apart,
+}
+
+impl Fault {
+    pub(super) fn remedy(&self) -> Remedy {
+        match self {
+            Self::Stale => Remedy::Again,
+            Self::Connection(_) | Self::Unfit(_) => Remedy::Reconnect,
+            Self::Own(_) => Remedy::Apart,
+            Self::Postgres(error) => match error.code() {
+                None if error.is_closed() || is_io(error) => Remedy::Reconnect,
+                Some(code) if in_the_way(code) => Remedy::Again,
+                Some(code) if of_the_server(code) => Remedy::Reconnect,
+                Some(_) | None => Remedy::Apart,
+            },
+        }
+    }
+
+    /// Of a lookup, or of what was rolled back: nothing was written.
+    pub(super) fn nothing_written(self) -> Error {
+        match self {
+            Self::Postgres(error) => match error.code() {
+                Some(code) if is_damage(code) => Error::Corrupt(describe(&error)),
+                Some(_) | None => Error::Unavailable(describe(&error)),
+            },
+            Self::Connection(text) => Error::Unavailable(text),
+            Self::Stale => Error::Unavailable("the epoch was raised again and again".into()),
+            Self::Unfit(unfit) => Error::Unavailable(unfit.to_string()),
+            Self::Own(error) => error,
+        }
+    }
+}
+
+/// tokio-postgres tells the kind of an error alone; the server's words are its source. A statement's
+/// parameters are in neither.
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{}: {} ({})", db.severity(), db.message(), db.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
+/// Class 40 and locks that were waited for too long: nothing is wrong but the moment.
+pub(super) fn in_the_way(code: &SqlState) -> bool {
+    code.code().starts_with("40") || *code == SqlState::LOCK_NOT_AVAILABLE
+}
+
+/// The server ends, starts, is a standby now or has no room: another connection may do better.
+fn of_the_server(code: &SqlState) -> bool {
+    let class = code.code().get(..2).unwrap_or_default();
+    ["08", "57", "53", "58", "25"].contains(&class)
+}
+
+fn is_damage(code: &SqlState) -> bool {
+    *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED
+}

@@ -1,0 +1,247 @@
+//! Which server this is, and whether the database went back in time.
+//!
+//! A restored backup and a promoted standby un-spend tokens. So the database knows the server that its
+//! epoch is of, by its system identifier and its timeline: each recovery to a point in time and each
+//! promotion begins a timeline, and a new cluster has another identifier ("System Administration
+//! Functions", `pg_control_system`; "Continuous Archiving", timelines). The timeline is read from the
+//! name of the WAL file that is written now, since the control file tells it only after the next
+//! checkpoint. Each connection compares before it serves, and the first that finds another server
+//! raises the epoch there, in the same transaction in which it writes the server down.
+//!
+//! A process also remembers how far it has seen the audit log: a database that holds less went back,
+//! whatever the server says of itself. That covers a cluster which was put back as files, for as long as
+//! one process has seen it before.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cardveil_core::audit::{Kind, Source, Target};
+use cardveil_core::clock::Time;
+use cardveil_core::port::Error;
+use cardveil_core::token::Epoch;
+
+use super::audit;
+use super::fault::Fault;
+use super::link::Link;
+use super::schema;
+use super::value::{Row, values};
+use crate::epoch;
+
+/// A raise of the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raised {
+    /// Why.
+    pub why: Why,
+    /// The epoch now.
+    pub epoch: Epoch,
+}
+
+/// Why the epoch had to be raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The database is on another cluster: a dump was restored, or a copy of the tables.
+    OtherCluster,
+    /// The cluster is on another timeline: a standby was promoted, or a backup was recovered.
+    OtherTimeline,
+    /// The database holds less than this process has seen.
+    Behind,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::OtherCluster => "the database is on another cluster: a backup was restored",
+            Self::OtherTimeline => {
+                "the cluster is on another timeline: a standby was promoted, or a backup recovered"
+            }
+            Self::Behind => "the database holds less than was seen before: a backup was restored",
+        })
+    }
+}
+
+/// What a process has seen of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    audit_seq: i64,
+    epoch: u32,
+}
+
+/// What the connections of one process share.
+#[derive(Default)]
+pub(super) struct Home {
+    seen: Mutex<Seen>,
+}
+
+/// What `meta` says, and what the server says of itself.
+struct Found {
+    version: i32,
+    works_with: i32,
+    epoch: Epoch,
+    audit_seq: i64,
+    kept: Server,
+    /// Nothing while it is in recovery.
+    server: Option<Server>,
+    fsync: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Server {
+    system_identifier: i64,
+    timeline: i64,
+}
+
+const FIND: &str = "SELECT version, works_with, epoch, audit_seq, meta.system_identifier,
+         meta.timeline, control.system_identifier,
+         CASE WHEN pg_is_in_recovery() THEN NULL
+             ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
+         current_setting('fsync')
+     FROM meta, pg_control_system() AS control";
+const FIND_AND_HOLD: &str = "SELECT version, works_with, epoch, audit_seq, meta.system_identifier,
+         meta.timeline, control.system_identifier,
+         CASE WHEN pg_is_in_recovery() THEN NULL
+             ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
+         current_setting('fsync')
+     FROM meta, pg_control_system() AS control FOR UPDATE OF meta";
+/// What a new database is told of its server.
+pub(super) const SERVER_NOW: &str = "SELECT system_identifier,
+         substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM pg_control_system()";
+
+impl Home {
+    /// Takes down that something was committed.
+    pub(super) fn saw(&self, audit_seq: i64, epoch: Epoch) {
+        let mut seen = self.seen();
+        seen.audit_seq = seen.audit_seq.max(audit_seq);
+        seen.epoch = seen.epoch.max(epoch.0);
+    }
+
+    /// Lets a connection serve: the server writes, keeps what it says, has our schema, and is the one
+    /// that the epoch is of, which is raised otherwise.
+    pub(super) async fn admit(&self, link: &Link, now: Time) -> Result<Option<Raised>, Fault> {
+        // Before the database is read: what is there then is no less.
+        let seen = *self.seen();
+        let found = Found::read(link, FIND).await?;
+        found.check()?;
+        if found.why(seen)?.is_none() {
+            self.saw(found.audit_seq, found.epoch);
+            return Ok(None);
+        }
+        link.run("BEGIN").await?;
+        let raised = raise(link, seen, now).await;
+        match raised {
+            Ok(_) => link.run("COMMIT").await?,
+            Err(_) => link.run("ROLLBACK").await?,
+        }
+        let (raised, audit_seq) = raised?;
+        if let Some(raised) = raised {
+            // What was seen before is of a history that is over.
+            *self.seen() = Seen {
+                audit_seq,
+                epoch: raised.epoch.0,
+            };
+            tracing::warn!(
+                store.epoch = raised.epoch.0,
+                "the epoch was raised: {}",
+                raised.why
+            );
+        }
+        Ok(raised)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever comes second finds that it is done.
+async fn raise(link: &Link, seen: Seen, now: Time) -> Result<(Option<Raised>, i64), Fault> {
+    let found = Found::read(link, FIND_AND_HOLD).await?;
+    let (Some(why), Some(server)) = (found.why(seen)?, found.server) else {
+        return Ok((None, found.audit_seq));
+    };
+    let latest = Epoch(found.epoch.0.max(seen.epoch));
+    let next = epoch::next(latest, now)
+        .ok_or_else(|| Fault::Own(Error::Unavailable("the epoch is at its end".into())))?;
+    let target = Target {
+        resource: Some("epoch".into()),
+        ..Target::default()
+    };
+    let mut event = Source::server().event(now, Kind::EpochRaised, None, target);
+    event.detail.note = Some(format!("raised to {}: {why}", next.0).into());
+    // The row is held already.
+    let held = link.query(audit::HOLD, &values![]).await?;
+    let (_, end) = audit::head(held.first().ok_or_else(schema::not_there)?)?;
+    let stored = serde_json::to_string(&event)
+        .map_err(|error| Fault::Own(Error::Unavailable(error.to_string())))?;
+    let (entries, place, last) = audit::append(end, vec![stored]);
+    link.execute(
+        "UPDATE meta SET epoch = $1, system_identifier = $2, timeline = $3",
+        &values![next.0, server.system_identifier, server.timeline],
+    )
+    .await?;
+    link.execute(audit::ADVANCE, &place).await?;
+    link.execute(audit::APPEND, &entries).await?;
+    let seq = audit::seq(&last);
+    let raised = Raised { why, epoch: next };
+    Ok((Some(raised), seq))
+}
+
+impl Found {
+    async fn read(link: &Link, sql: &str) -> Result<Self, Fault> {
+        let rows = link.query(sql, &[]).await.map_err(schema::missing)?;
+        let row = rows.first().ok_or_else(schema::not_there)?;
+        let timeline: Option<String> = row.get(7)?;
+        Ok(Self {
+            version: row.get(0)?,
+            works_with: row.get(1)?,
+            epoch: Epoch(row.get(2)?),
+            audit_seq: row.get(3)?,
+            kept: Server {
+                system_identifier: row.get(4)?,
+                timeline: row.get(5)?,
+            },
+            server: match timeline {
+                None => None,
+                Some(hex) => Some(Server {
+                    system_identifier: row.get(6)?,
+                    timeline: parse_timeline(&hex)?,
+                }),
+            },
+            fsync: row.get(8)?,
+        })
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.fsync != "on" {
+            let text = "the server has fsync off: what it commits may be lost";
+            return Err(Fault::Connection(text.into()));
+        }
+        schema::check(self.version, self.works_with)
+    }
+
+    fn why(&self, seen: Seen) -> Result<Option<Why>, Fault> {
+        let Some(server) = self.server else {
+            let text = "the server is a standby: it takes no writes";
+            return Err(Fault::Connection(text.into()));
+        };
+        Ok(if server.system_identifier != self.kept.system_identifier {
+            Some(Why::OtherCluster)
+        } else if server.timeline != self.kept.timeline {
+            Some(Why::OtherTimeline)
+        } else if self.audit_seq < seen.audit_seq || self.epoch.0 < seen.epoch {
+            Some(Why::Behind)
+        } else {
+            None
+        })
+    }
+}
+
+/// The server's identity as `meta` keeps it.
+pub(super) fn server_now(row: &Row) -> Result<(i64, i64), Fault> {
+    let hex: String = row.get(1)?;
+    Ok((row.get(0)?, parse_timeline(&hex)?))
+}
+
+/// "The first 8 hexadecimal digits" of a WAL file's name.
+fn parse_timeline(hex: &str) -> Result<i64, Fault> {
+    i64::from_str_radix(hex, 16)
+        .map_err(|_| Fault::Own(Error::Corrupt("the WAL file's name has no timeline".into())))
+}

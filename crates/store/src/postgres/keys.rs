@@ -1,0 +1,382 @@
+//! Class keys, and the records under them: lookups, and the writes inside a batch.
+//!
+//! A record's wrapped DEK names the version that it is under, and the expressions by which it is found
+//! here are those of the indexes in `migrations/0001_start.sql`.
+
+use async_trait::async_trait;
+use cardveil_core::audit::Event;
+use cardveil_core::id::{CardId, PersonId, SubscriptionId};
+use cardveil_core::keys::{
+    ClassKey, Envelope, Move, Moved, Retired, Retirement, RootChange, Rotation, Slot, Sought, Use,
+    version_of,
+};
+use cardveil_core::mfa::Totp;
+use cardveil_core::port::{Class, Error, Keys, Result, WrappedKey};
+
+use super::batch::Batch;
+use super::fault::Fault;
+use super::rows::{CLASS_KEYS, class_key, id};
+use super::value::{Json, Row, values};
+use super::writer::Turn;
+use super::{Postgres, sql_count};
+
+type Outcome<T> = std::result::Result<T, Fault>;
+
+#[async_trait]
+impl Keys for Postgres {
+    async fn class_keys(&self) -> Result<Vec<ClassKey>> {
+        self.readers.all(CLASS_KEYS, &values![], class_key).await
+    }
+
+    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
+        let work = move |batch: &Batch<'_>| {
+            let known = read(batch)?;
+            let is_there = |new: &WrappedKey| known.iter().any(|key| key.key.class == new.class);
+            if keys.iter().any(is_there) {
+                return Ok(false);
+            }
+            let rows = keys.iter().map(|key| ClassKey::new(key.clone(), event.at));
+            write(batch, &rows.collect::<Vec<_>>(), &event)?;
+            Ok(true)
+        };
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn rotate_key(&self, rotation: Rotation) -> Result<bool> {
+        let work = move |batch: &Batch<'_>| {
+            let rows = rotation.decide(&read(batch)?);
+            write_some(batch, rows, &rotation.event)
+        };
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn change_root(&self, change: RootChange) -> Result<bool> {
+        let work = move |batch: &Batch<'_>| {
+            let rows = change.decide(&read(batch)?);
+            write_some(batch, rows, &change.event)
+        };
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn retire_key(&self, retirement: Retirement) -> Result<Retired> {
+        let work = move |batch: &Batch<'_>| {
+            // Whoever writes under the version shares its row until their commit.
+            let version = values![retirement.class.code(), retirement.version];
+            batch.execute(HOLD, version)?;
+            let in_use = in_use(batch, retirement.class, retirement.version)?;
+            let (retired, write_it) = retirement.decide(&read(batch)?, in_use);
+            if let Some((row, event)) = write_it {
+                write(batch, &[row], &event)?;
+            }
+            Ok(retired)
+        };
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn key_uses(&self) -> Result<Vec<Use>> {
+        let mut uses = Vec::new();
+        for (class, sql) in COUNTED {
+            let counted = |row: &Row| Ok((row.get::<Vec<u8>>(0)?, row.get::<i64>(1)?));
+            for (version, records) in self.readers.all(sql, &values![], counted).await? {
+                // What names no version is none of ours, and will not open.
+                if let Ok(version) = <[u8; 4]>::try_from(version) {
+                    uses.push(Use {
+                        class,
+                        version: u32::from_be_bytes(version),
+                        records: records.unsigned_abs(),
+                    });
+                }
+            }
+        }
+        Ok(uses)
+    }
+
+    async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {
+        let mut found = Vec::new();
+        let end = sought.skip.saturating_add(sought.limit);
+        for place in places(sought.class) {
+            if found.len() < end {
+                let limit = sql_count(end - found.len());
+                let under = values![sought.version.to_be_bytes(), limit];
+                let read = |row: &Row| place.envelope(row);
+                found.extend(self.readers.all(place.sql(), &under, read).await?);
+            }
+        }
+        Ok(found.split_off(sought.skip.min(found.len())))
+    }
+
+    async fn move_envelopes(&self, wanted: Move) -> Result<usize> {
+        let work = move |batch: &Batch<'_>| {
+            let deks = wanted.envelopes.iter().map(|one| (wanted.class, &*one.dek));
+            refuse_retired(batch, deks)?;
+            let mut moved = 0;
+            for one in &wanted.envelopes {
+                moved += usize::from(move_one(batch, one)?);
+            }
+            if let Some(event) = wanted.event(moved) {
+                batch.log(&event)?;
+            }
+            Ok(moved)
+        };
+        self.writer.submit(Turn::Rows(0), work).await
+    }
+}
+
+/// Holds a version, so that it is not destroyed meanwhile.
+const HOLD: &str = "SELECT 1 FROM wrapped_key WHERE class = $1 AND version = $2 FOR UPDATE";
+
+/// Refuses what is about to be written under a key that opens nothing any more, and keeps the others
+/// from being retired until the commit.
+pub(super) fn refuse_retired<'a>(
+    batch: &Batch<'_>,
+    deks: impl IntoIterator<Item = (Class, &'a [u8])>,
+) -> Outcome<()> {
+    const SQL: &str = "SELECT retired_at IS NOT NULL FROM wrapped_key
+         WHERE class = $1 AND version = $2 FOR SHARE";
+    for (class, dek) in deks {
+        let Ok(version) = version_of(dek) else {
+            continue;
+        };
+        let retired = batch.first(SQL, values![class.code(), version], |row| row.get(0))?;
+        if retired.unwrap_or(false) {
+            let why = "a record is sealed under a retired key";
+            return Err(Fault::Own(Error::Unavailable(why.into())));
+        }
+    }
+    Ok(())
+}
+
+fn read(batch: &Batch<'_>) -> Outcome<Vec<ClassKey>> {
+    batch.all(CLASS_KEYS, values![], class_key)
+}
+
+fn write_some(batch: &Batch<'_>, rows: Option<Vec<ClassKey>>, event: &Event) -> Outcome<bool> {
+    match rows {
+        None => Ok(false),
+        Some(rows) => write(batch, &rows, event).map(|()| true),
+    }
+}
+
+fn write(batch: &Batch<'_>, rows: &[ClassKey], event: &Event) -> Outcome<()> {
+    for row in rows {
+        let (retiring_at, retired_at) = row.state.dates();
+        batch.send(
+            "INSERT INTO wrapped_key (class, version, wrapped, created_at, retiring_at, retired_at)
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (class, version) DO UPDATE SET wrapped = excluded.wrapped,
+                 retiring_at = excluded.retiring_at, retired_at = excluded.retired_at",
+            values![
+                row.key.class.code(),
+                row.key.version,
+                &row.key.wrapped,
+                row.created_at,
+                retiring_at,
+                retired_at,
+            ],
+        )?;
+    }
+    batch.log(event)
+}
+
+/// Where records of a class are.
+#[derive(Clone, Copy)]
+enum Place {
+    Card,
+    Cvv,
+    Pin,
+    Credential,
+    Totp,
+    WebhookSecret,
+    WebhookAuthorization,
+}
+
+const fn places(class: Class) -> &'static [Place] {
+    match class {
+        Class::Pan => &[Place::Card],
+        Class::Cvv => &[Place::Cvv],
+        Class::Pin => &[Place::Pin],
+        Class::Credential => &[
+            Place::Credential,
+            Place::Totp,
+            Place::WebhookSecret,
+            Place::WebhookAuthorization,
+        ],
+        Class::Index | Class::Access | Class::Manifest | Class::Audit => &[],
+    }
+}
+
+impl Place {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Card => {
+                "SELECT id, merchant, dek, pan, expiry, name FROM card
+                 WHERE substr(dek, 2, 4) = $1 ORDER BY seq LIMIT $2"
+            }
+            Self::Cvv => {
+                "SELECT id, merchant, cvv_dek, cvv FROM card
+                 WHERE cvv_dek IS NOT NULL AND substr(cvv_dek, 2, 4) = $1 ORDER BY seq LIMIT $2"
+            }
+            Self::Pin => {
+                "SELECT id, merchant, pin_dek, pin FROM card
+                 WHERE pin_dek IS NOT NULL AND substr(pin_dek, 2, 4) = $1 ORDER BY seq LIMIT $2"
+            }
+            Self::Credential => {
+                "SELECT id, merchant, dek, sealed FROM credential
+                 WHERE substr(dek, 2, 4) = $1 ORDER BY key_hash LIMIT $2"
+            }
+            Self::WebhookSecret => {
+                "SELECT id, merchant, secret_dek, secret FROM subscription
+                 WHERE substr(secret_dek, 2, 4) = $1 ORDER BY seq LIMIT $2"
+            }
+            Self::WebhookAuthorization => {
+                "SELECT id, merchant, authorization_dek, \"authorization\" FROM subscription
+                 WHERE substr(authorization_dek, 2, 4) = $1 ORDER BY seq LIMIT $2"
+            }
+            Self::Totp => {
+                "SELECT merchant, person, totp FROM mfa_person
+                 WHERE totp_key = $1 ORDER BY merchant, person LIMIT $2"
+            }
+        }
+    }
+
+    fn envelope(self, row: &Row) -> Outcome<Envelope> {
+        if let Self::Totp = self {
+            return totp(row);
+        }
+        let merchant = id(row, 1)?;
+        let card = || row.get(0).map(CardId::from_bytes);
+        let subscription = || row.get(0).map(SubscriptionId::from_bytes);
+        let (slot, fields) = match self {
+            Self::Card => (Slot::Card(card()?, merchant), 3..6),
+            Self::Cvv => (Slot::Cvv(card()?, merchant), 3..4),
+            Self::Pin => (Slot::Pin(card()?, merchant), 3..4),
+            Self::Credential | Self::Totp => (Slot::Credential(id(row, 0)?, merchant), 3..4),
+            Self::WebhookSecret => (Slot::WebhookSecret(subscription()?, merchant), 3..4),
+            Self::WebhookAuthorization => {
+                (Slot::WebhookAuthorization(subscription()?, merchant), 3..4)
+            }
+        };
+        Ok(Envelope {
+            slot,
+            dek: row.get(2)?,
+            sealed: fields.map(|field| row.get(field)).collect::<Outcome<_>>()?,
+        })
+    }
+}
+
+/// Which version the secret of an app is under, for the column that it is found by.
+pub(super) fn key_column(totp: Option<&Totp>) -> Option<[u8; 4]> {
+    version_of(&totp?.sealed.dek).ok().map(u32::to_be_bytes)
+}
+
+fn totp(row: &Row) -> Outcome<Envelope> {
+    let Json(totp): Json<Totp> = row.get(2)?;
+    Ok(Envelope {
+        slot: Slot::Totp(id(row, 0)?, PersonId::from_bytes(row.get(1)?), totp.id),
+        dek: totp.sealed.dek,
+        sealed: vec![totp.sealed.sealed],
+    })
+}
+
+fn in_use(batch: &Batch<'_>, class: Class, version: u32) -> Outcome<bool> {
+    for place in places(class) {
+        let under = values![version.to_be_bytes(), 1_i64];
+        if batch.first(place.sql(), under, |_| Ok(()))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+const COUNTED: [(Class, &str); 4] = [
+    (
+        Class::Pan,
+        "SELECT substr(dek, 2, 4), count(*) FROM card GROUP BY 1 ORDER BY 1",
+    ),
+    (
+        Class::Cvv,
+        "SELECT substr(cvv_dek, 2, 4), count(*) FROM card WHERE cvv_dek IS NOT NULL
+         GROUP BY 1 ORDER BY 1",
+    ),
+    (
+        Class::Pin,
+        "SELECT substr(pin_dek, 2, 4), count(*) FROM card WHERE pin_dek IS NOT NULL
+         GROUP BY 1 ORDER BY 1",
+    ),
+    (
+        Class::Credential,
+        "SELECT key, count(*) FROM (
+             SELECT substr(dek, 2, 4) AS key FROM credential
+             UNION ALL SELECT substr(secret_dek, 2, 4) FROM subscription
+                 WHERE secret_dek IS NOT NULL
+             UNION ALL SELECT substr(authorization_dek, 2, 4) FROM subscription
+                 WHERE authorization_dek IS NOT NULL
+             UNION ALL SELECT totp_key FROM mfa_person WHERE totp_key IS NOT NULL
+         ) AS keys GROUP BY 1 ORDER BY 1",
+    ),
+];
+
+fn move_one(batch: &Batch<'_>, one: &Moved) -> Outcome<bool> {
+    let sealed = |at: usize| one.sealed.as_ref().and_then(|sealed| sealed.get(at));
+    let (was, dek) = (&one.was, &one.dek);
+    let changed = match &one.slot {
+        Slot::Card(id, _) => batch.execute(
+            "UPDATE card SET dek = $3, pan = coalesce($4, pan), expiry = coalesce($5, expiry),
+                 name = coalesce($6, name)
+             WHERE id = $1 AND dek = $2",
+            values![id.as_bytes(), was, dek, sealed(0), sealed(1), sealed(2)],
+        )?,
+        Slot::Cvv(id, _) => batch.execute(
+            "UPDATE card SET cvv_dek = $3, cvv = coalesce($4, cvv) WHERE id = $1 AND cvv_dek = $2",
+            values![id.as_bytes(), was, dek, sealed(0)],
+        )?,
+        Slot::Pin(id, _) => batch.execute(
+            "UPDATE card SET pin_dek = $3, pin = coalesce($4, pin) WHERE id = $1 AND pin_dek = $2",
+            values![id.as_bytes(), was, dek, sealed(0)],
+        )?,
+        Slot::Credential(id, _) => batch.execute(
+            "UPDATE credential SET dek = $3, sealed = coalesce($4, sealed)
+             WHERE id = $1 AND dek = $2",
+            values![id.as_str(), was, dek, sealed(0)],
+        )?,
+        Slot::WebhookSecret(id, _) => batch.execute(
+            "UPDATE subscription SET secret_dek = $3, secret = coalesce($4, secret)
+             WHERE id = $1 AND secret_dek = $2",
+            values![id.as_bytes(), was, dek, sealed(0)],
+        )?,
+        Slot::WebhookAuthorization(id, _) => batch.execute(
+            "UPDATE subscription SET authorization_dek = $3,
+                 \"authorization\" = coalesce($4, \"authorization\")
+             WHERE id = $1 AND authorization_dek = $2",
+            values![id.as_bytes(), was, dek, sealed(0)],
+        )?,
+        Slot::Totp(merchant, person, factor) => {
+            let key = values![merchant.as_str(), person.as_bytes()];
+            let found = batch.first(
+                "SELECT totp FROM mfa_person WHERE merchant = $1 AND person = $2
+                     AND totp IS NOT NULL FOR UPDATE",
+                key,
+                |row| row.get(0).map(|Json(totp)| totp),
+            )?;
+            let is_it = |totp: &Totp| totp.id == *factor && totp.sealed.dek == *was;
+            let Some(mut totp) = found.filter(is_it) else {
+                return Ok(false);
+            };
+            totp.sealed.dek.clone_from(dek);
+            if let Some(sealed) = sealed(0) {
+                totp.sealed.sealed.clone_from(sealed);
+            }
+            batch.execute(
+                "UPDATE mfa_person SET totp = $3, totp_key = $4
+                 WHERE merchant = $1 AND person = $2",
+                values![
+                    merchant.as_str(),
+                    person.as_bytes(),
+                    Json(&totp),
+                    key_column(Some(&totp))
+                ],
+            )?
+        }
+    };
+    Ok(changed == 1)
+}

@@ -1,0 +1,124 @@
+//! Connections: their settings, what is checked before one serves, and how statements are sent.
+//!
+//! **Invariant:** no connection serves before the server behind it was compared with the one that the
+//! epoch is of ([`super::home`]).
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Statement};
+
+use super::fault::{Fault, describe};
+use super::options::Options;
+use super::value::{Row, Value};
+
+/// After this a statement counts as lost, and its connection with it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(12);
+/// How many statements a connection keeps prepared.
+const STATEMENTS_CACHED: usize = 256;
+
+/// What holds for all sessions: a commit is answered once it is on disk (and on the standbys that the
+/// server waits for), whatever the database's default; nothing waits for ever; names are ours.
+const SETTINGS: &str = "
+    SET search_path = cardveil;
+    SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+        WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);
+    SET default_transaction_isolation = 'read committed';
+    SET lock_timeout = '6s';
+    SET idle_in_transaction_session_timeout = '5s';
+    SET client_min_messages = 'warning';
+    SET timezone = 'UTC'";
+
+/// A statement that was sent and not yet answered.
+pub(super) type Sent = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>;
+
+pub(super) struct Link {
+    client: Arc<Client>,
+    statements: Mutex<HashMap<String, Statement>>,
+}
+
+impl Link {
+    /// Connects. The connection lives as long as this runtime.
+    pub(super) async fn connect(options: &Options) -> Result<Self, Fault> {
+        let connecting = options.config.connect(NoTls);
+        let (client, connection) = within(connecting).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = describe(&error), "a connection has ended");
+            }
+        });
+        let link = Self {
+            client: Arc::new(client),
+            statements: Mutex::default(),
+        };
+        link.run(SETTINGS).await?;
+        Ok(link)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs statements without parameters.
+    pub(super) async fn run(&self, sql: &str) -> Result<(), Fault> {
+        within(self.client.batch_execute(sql)).await
+    }
+
+    pub(super) async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Fault> {
+        let statement = self.statement(sql).await?;
+        let rows = within(self.client.query(&statement, &references(values))).await?;
+        Ok(rows.into_iter().map(Row).collect())
+    }
+
+    pub(super) async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, Fault> {
+        let statement = self.statement(sql).await?;
+        within(self.client.execute(&statement, &references(values))).await
+    }
+
+    /// Makes a statement ready to be sent: it is when what is returned is first polled.
+    pub(super) async fn prepare(&self, sql: &str, values: Vec<Value>) -> Result<Sent, Fault> {
+        let statement = self.statement(sql).await?;
+        let client = Arc::clone(&self.client);
+        Ok(Box::pin(async move {
+            client.execute(&statement, &references(&values)).await
+        }))
+    }
+
+    async fn statement(&self, sql: &str) -> Result<Statement, Fault> {
+        let known = self.statements().get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = within(self.client.prepare(sql)).await?;
+        let mut statements = self.statements();
+        if statements.len() < STATEMENTS_CACHED {
+            statements.insert(sql.to_owned(), statement.clone());
+        }
+        Ok(statement)
+    }
+
+    fn statements(&self) -> MutexGuard<'_, HashMap<String, Statement>> {
+        self.statements
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) async fn within<T>(
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Fault> {
+    match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Fault::Connection("the server does not answer".into())),
+    }
+}
+
+fn references(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values
+        .iter()
+        .map(|value| value as &(dyn ToSql + Sync))
+        .collect()
+}

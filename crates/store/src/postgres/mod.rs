@@ -1,0 +1,437 @@
+//! The store in PostgreSQL 15 or later: any number of nodes on one primary.
+//!
+//! Writes of a node go to its two writers, each of which commits all that wait at once (`writer`,
+//! `batch`); lookups go to a pool (`readers`) and read the primary too.
+//!
+//! **Invariant:** a job holds the rows that it decides on until its commit, so a token goes to one key
+//! in all nodes together (P1).
+//!
+//! **Invariant:** no connection serves before its server was compared with the one that the epoch is
+//! of (`home`), so no token survives a promotion or a restore.
+//!
+//! **Invariant:** a commit is on disk before it is answered, whatever the database's defaults (`link`).
+//!
+//! The SQL is what distributed databases of PostgreSQL's kind know too: row locks and upserts, and no
+//! advisory locks but for migrations.
+//!
+//! # To add a migration
+//!
+//! See [`schema`].
+
+mod allowlists;
+mod audit;
+mod batch;
+mod budget;
+mod cards;
+mod fault;
+mod handovers;
+mod home;
+mod keys;
+mod link;
+mod mfa;
+mod options;
+mod outbox;
+mod readers;
+mod registry;
+mod rows;
+pub mod schema;
+mod tokens;
+mod value;
+mod wallet;
+mod writer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cardveil_core::Entropy;
+use cardveil_core::audit::chain::Chained;
+use cardveil_core::audit::{Entry, Event, Source};
+use cardveil_core::card::Card;
+use cardveil_core::clock::{Clock, Time};
+use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
+use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
+use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
+use cardveil_core::port::{
+    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Outbox,
+    Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens,
+};
+use cardveil_core::token::{
+    Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
+};
+
+use self::batch::Batch;
+use self::fault::Fault;
+use self::home::Home;
+use self::outbox::{delivery_columns, subscription_columns};
+use self::readers::Readers;
+use self::rows::{credential_columns, embed_columns, merchant_columns};
+use self::value::{Json, Text, Value, values};
+use self::writer::{Turn, Writer};
+
+pub use self::home::{Raised, Why};
+pub use self::options::{Options, OptionsError};
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The schema is not one to serve on.
+    #[error(transparent)]
+    Schema(#[from] schema::Unfit),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] Error),
+    /// The system cannot start a thread.
+    #[error("cannot start a writer's thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The store. Share it in an [`Arc`].
+pub struct Postgres {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl Postgres {
+    /// Connects, and looks whether the database serves. The schema must be there: [`schema::migrate`].
+    /// `clock` says what an epoch that must be raised is raised to, now or later.
+    pub async fn open(
+        options: &Options,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> std::result::Result<(Self, Option<Raised>), OpenError> {
+        let home = Arc::new(Home::default());
+        let readers = Readers::new(options.clone(), Arc::clone(&home), Arc::clone(&clock));
+        let raised = readers.probe().await.map_err(|fault| match fault {
+            Fault::Unfit(unfit) => OpenError::Schema(unfit),
+            Fault::Postgres(_) | Fault::Connection(_) | Fault::Stale | Fault::Own(_) => {
+                OpenError::Database(fault.nothing_written())
+            }
+        })?;
+        let id = |_| {
+            let mut id = [0; 16];
+            entropy.fill(&mut id);
+            id
+        };
+        let ids = (0..options.writers).map(id).collect();
+        let writer = Writer::start(options, &home, &clock, ids).map_err(OpenError::Thread)?;
+        Ok((Self { writer, readers }, raised))
+    }
+
+    /// Finishes the writes that wait. What is asked afterwards is unavailable. Dropping does the same.
+    pub fn close(&self) {
+        self.readers.close();
+        self.writer.close();
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn sql_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// By which the jobs of a batch are ordered: the first bytes of a token's hash.
+fn order(key: &TokenKey) -> Turn {
+    let first = key.hash.0.first_chunk().copied().unwrap_or_default();
+    Turn::Rows(u64::from_be_bytes(first))
+}
+
+#[async_trait]
+impl Registry for Postgres {
+    async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            credential_columns!(),
+            ", ",
+            merchant_columns!(),
+            ", (SELECT epoch FROM meta)
+             FROM credential LEFT JOIN merchant ON merchant.id = credential.merchant
+             WHERE credential.key_hash = $1"
+        );
+        let admission = |row: &value::Row| {
+            let has_merchant: Option<Text<MerchantId>> = row.get(11)?;
+            let merchant = has_merchant.map(|_| rows::merchant(row, 11)).transpose()?;
+            Ok(Admission {
+                credential: rows::credential(row)?,
+                merchant,
+                epoch: Epoch(row.get(18)?),
+            })
+        };
+        self.readers.first(SQL, &values![key_hash], admission).await
+    }
+
+    async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
+        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = $1");
+        self.readers
+            .first(SQL, &values![id.as_str()], rows::embed)
+            .await
+    }
+
+    async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            merchant_columns!(),
+            " FROM merchant WHERE id = $1"
+        );
+        self.readers
+            .first(SQL, &values![id.as_str()], |row| rows::merchant(row, 0))
+            .await
+    }
+
+    async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
+        let (sql, values) = match card {
+            CardRef::No(no) => (cards::BY_NO, values![merchant.as_str(), no.as_str()]),
+            CardRef::Id(id) => (cards::BY_ID, values![merchant.as_str(), id.as_bytes()]),
+        };
+        self.readers.first(sql, &values, rows::card).await
+    }
+}
+
+#[async_trait]
+impl Tokens for Postgres {
+    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
+        let key = values![key.issued_secs, key.hash.0];
+        self.readers.first(tokens::FIND, &key, rows::record).await
+    }
+
+    async fn issue(&self, issue: Issue) -> Result<Issued> {
+        let turn = order(&issue.record.key);
+        let work = move |batch: &Batch<'_>| tokens::issue(batch, &issue);
+        self.writer.submit(turn, work).await
+    }
+
+    async fn redeem(&self, claim: Claim) -> Result<Verdict> {
+        let turn = order(&claim.token);
+        let work = move |batch: &Batch<'_>| tokens::redeem(batch, &claim);
+        self.writer.submit(turn, work).await
+    }
+
+    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
+        let turn = order(&attempt.token);
+        let work = move |batch: &Batch<'_>| tokens::settle(batch, &attempt);
+        self.writer.submit(turn, work).await
+    }
+
+    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
+        let turn = order(&observation.token);
+        let work = move |batch: &Batch<'_>| tokens::observe(batch, &observation);
+        self.writer.submit(turn, work).await
+    }
+
+    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
+        let work = move |batch: &Batch<'_>| tokens::revoke(batch, &selection, at, &source);
+        self.writer.submit(Turn::Rows(0), work).await
+    }
+
+    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
+        let work = move |batch: &Batch<'_>| tokens::sweep(batch, now, limit);
+        self.writer.submit(Turn::Rows(0), work).await
+    }
+}
+
+#[async_trait]
+impl Audit for Postgres {
+    async fn record(&self, event: Event) -> Result<()> {
+        let work = move |batch: &Batch<'_>| batch.log(&event);
+        self.writer.submit(Turn::Rows(0), work).await
+    }
+
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
+        const SQL: &str = "SELECT seq, event FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let values = values![after, sql_count(limit)];
+        let entry = |row: &value::Row| {
+            let Json(event) = row.get(1)?;
+            Ok(Entry {
+                seq: row.get(0)?,
+                event,
+            })
+        };
+        self.readers.all(SQL, &values, entry).await
+    }
+
+    async fn last_entry(&self) -> Result<i64> {
+        const SQL: &str = "SELECT max(seq) FROM audit";
+        let last = self
+            .readers
+            .first(SQL, &values![], |row| row.get::<Option<i64>>(0))
+            .await?;
+        Ok(last.flatten().unwrap_or(0))
+    }
+
+    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>> {
+        let values = values![after, sql_count(limit)];
+        self.readers
+            .all(audit::AFTER, &values, audit::chained)
+            .await
+    }
+
+    async fn chain_end(&self) -> Result<Option<Chained>> {
+        self.readers
+            .first(audit::LAST, &values![], audit::chained)
+            .await
+    }
+}
+
+#[async_trait]
+impl Admin for Postgres {
+    async fn change(
+        &self,
+        changes: Vec<(Change, Event)>,
+    ) -> Result<Vec<std::result::Result<(), Taken>>> {
+        let work = move |batch: &Batch<'_>| registry::change_all(batch, &changes);
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn merchants(&self) -> Result<Vec<Merchant>> {
+        const SQL: &str = concat!("SELECT ", merchant_columns!(), " FROM merchant ORDER BY id");
+        self.readers
+            .all(SQL, &values![], |row| rows::merchant(row, 0))
+            .await
+    }
+
+    async fn credentials(&self) -> Result<Vec<Credential>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            credential_columns!(),
+            " FROM credential ORDER BY id"
+        );
+        self.readers.all(SQL, &values![], rows::credential).await
+    }
+
+    async fn embeds(&self) -> Result<Vec<Embed>> {
+        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
+        self.readers.all(SQL, &values![], rows::embed).await
+    }
+
+    async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
+        let work = move |batch: &Batch<'_>| registry::raise_epoch(batch, &event);
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn epoch(&self) -> Result<Epoch> {
+        const SQL: &str = "SELECT epoch FROM meta";
+        let epoch = self
+            .readers
+            .first(SQL, &values![], |row| row.get(0).map(Epoch))
+            .await?;
+        epoch.ok_or_else(|| Error::Corrupt("the database has no epoch".into()))
+    }
+}
+
+#[async_trait]
+impl Outbox for Postgres {
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
+        let id = values![id.as_bytes()];
+        self.readers
+            .first(outbox::FIND_SUBSCRIPTION, &id, outbox::subscription)
+            .await
+    }
+
+    async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            subscription_columns!(),
+            " FROM subscription WHERE $1::text IS NULL OR merchant = $1 ORDER BY seq"
+        );
+        let merchant = merchant.map(MerchantId::as_str);
+        self.readers
+            .all(SQL, &values![merchant], outbox::subscription)
+            .await
+    }
+
+    async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
+        let work = move |batch: &Batch<'_>| outbox::patch(batch, &patch);
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
+        let work = move |batch: &Batch<'_>| outbox::take_due(batch, take);
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Time>> {
+        let due = self
+            .readers
+            .first(outbox::NEXT_DUE, &values![], |row| row.get(0))
+            .await?;
+        Ok(due.flatten())
+    }
+
+    async fn record_attempt(&self, attempted: Attempted) -> Result<Option<Delivery>> {
+        let work = move |batch: &Batch<'_>| outbox::record_attempt(batch, &attempted);
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<(i64, DeliveryId)>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>> {
+        let merchant = filter.merchant.as_ref().map(MerchantId::as_str);
+        let subscription = filter.subscription.map(|id| *id.as_bytes());
+        let (seq, id) = after.map_or((i64::MIN, [0; 16]), |(seq, id)| (seq, *id.as_bytes()));
+        let mut sql = concat!(
+            "SELECT ",
+            delivery_columns!(),
+            " FROM delivery WHERE (delivery.seq, delivery.id) > ($1, $2)"
+        )
+        .to_owned();
+        let mut values: Vec<Value> = values![seq, id].into();
+        for (column, value) in [
+            ("merchant", merchant.map(Value::from)),
+            ("subscription", subscription.map(Value::from)),
+            ("state", filter.state.map(Value::from)),
+        ] {
+            if let Some(value) = value {
+                values.push(value);
+                sql = format!("{sql} AND {column} = ${}", values.len());
+            }
+        }
+        values.push(sql_count(limit).into());
+        let place = values.len();
+        let sql = format!("{sql} ORDER BY delivery.seq, delivery.id LIMIT ${place}");
+        self.readers.all(&sql, &values, outbox::delivery).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        self.readers
+            .first(outbox::FIND, &values![id.as_bytes()], outbox::delivery)
+            .await
+    }
+
+    async fn replay(&self, replay: Replay, at: Time, source: Source) -> Result<usize> {
+        let work = move |batch: &Batch<'_>| outbox::replay(batch, replay, at, &source);
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
+        let work = move |batch: &Batch<'_>| outbox::forget(batch, before, limit);
+        self.writer.submit(Turn::Head, work).await
+    }
+
+    async fn outbox_counts(&self) -> Result<Counts> {
+        const SQL: &str = "SELECT (SELECT count(*) FROM delivery WHERE state = 'waiting'),
+                (SELECT count(*) FROM delivery WHERE state = 'failed')";
+        let counts = self
+            .readers
+            .first(SQL, &values![], |row| {
+                Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))
+            })
+            .await?;
+        let (waiting, failed) = counts.unwrap_or_default();
+        let count = |count: i64| usize::try_from(count).unwrap_or_default();
+        Ok(Counts {
+            waiting: count(waiting),
+            failed: count(failed),
+        })
+    }
+
+    fn bell(&self) -> Bell {
+        self.writer.bell()
+    }
+}

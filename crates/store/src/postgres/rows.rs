@@ -1,0 +1,253 @@
+//! Rows and the domain's types.
+
+use std::str::FromStr;
+
+use cardveil_core::card::{Card, Fields, SealedCard, SealedCvv, SealedPin};
+use cardveil_core::clock::Time;
+use cardveil_core::id::{CardId, PersonId};
+use cardveil_core::keys::{self, ClassKey};
+use cardveil_core::merchant::{Credential, Embed, Merchant, SealedSecret};
+use cardveil_core::port::{Class, Idempotency, WrappedKey};
+use cardveil_core::token::{Epoch, Operation, Record, State, Thumbprint, TokenHash, TokenKey};
+use serde::de::DeserializeOwned;
+
+use super::fault::Fault;
+use super::value::{Column, Json, Name, Row, Text};
+use crate::text;
+
+type Outcome<T> = Result<T, Fault>;
+
+/// A set of fields as `pan,cvv`.
+struct FieldNames(Fields);
+
+impl Column for FieldNames {
+    type Raw = String;
+    fn from_raw(raw: String) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let fields = text::fields(&raw).ok_or("a field of no known name")?;
+        Ok(Self(fields))
+    }
+}
+
+struct OperationName(Operation);
+
+impl Column for OperationName {
+    type Raw = String;
+    fn from_raw(raw: String) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let operation = Operation::parse(&raw).ok_or("an operation of no known name")?;
+        Ok(Self(operation))
+    }
+}
+
+struct ClassCode(Class);
+
+impl Column for ClassCode {
+    type Raw = i64;
+    fn from_raw(raw: i64) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let class = Class::from_code(raw.try_into()?).ok_or("a class of no known code")?;
+        Ok(Self(class))
+    }
+}
+
+pub(super) fn id<T>(row: &Row, column: usize) -> Outcome<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get(column).map(|Text(id)| id)
+}
+
+pub(super) fn name<T: DeserializeOwned>(row: &Row, column: usize) -> Outcome<T> {
+    row.get(column).map(|Name(variant)| variant)
+}
+
+pub(super) fn json<T: DeserializeOwned>(row: &Row, column: usize) -> Outcome<T> {
+    row.get(column).map(|Json(value)| value)
+}
+
+/// The columns that [`record`] reads, first in a row.
+macro_rules! record_columns {
+    () => {
+        "token.issued_secs, token.hash, token.epoch, token.merchant, token.credential, token.card, \
+         token.operation, token.allowed, token.bound_to, token.issued_at, token.expires_at, \
+         token.conflict, token.state"
+    };
+}
+pub(super) use record_columns;
+
+pub(super) fn token_key(row: &Row) -> Result<TokenKey, Fault> {
+    Ok(TokenKey {
+        issued_secs: row.get(0)?,
+        hash: TokenHash(row.get(1)?),
+    })
+}
+
+pub(super) fn record(row: &Row) -> Result<Record, Fault> {
+    let state: Option<Json<State>> = row.get(12)?;
+    Ok(Record {
+        key: token_key(row)?,
+        epoch: Epoch(row.get(2)?),
+        merchant: id(row, 3)?,
+        credential: id(row, 4)?,
+        card: CardId::from_bytes(row.get(5)?),
+        operation: row.get(6).map(|OperationName(operation)| operation)?,
+        allowed: row.get(7).map(|FieldNames(fields)| fields)?,
+        bound_to: row.get::<Option<_>>(8)?.map(Thumbprint),
+        issued_at: row.get(9)?,
+        expires_at: row.get(10)?,
+        conflict: row.get(11)?,
+        state: state.map_or(State::Issued, |Json(state)| state),
+    })
+}
+
+/// The state's column: nothing while nobody has claimed it, so that most rows are short.
+pub(super) fn state_column(state: &State) -> Option<Json<&State>> {
+    match state {
+        State::Issued => None,
+        State::Held(_) | State::Revoked(_) => Some(Json(state)),
+    }
+}
+
+/// A named request, after the columns of its token.
+pub(super) fn idempotency(row: &Row) -> Result<Idempotency, Fault> {
+    Ok(Idempotency {
+        key: row.get(13)?,
+        fingerprint: row.get(14)?,
+        seed: row.get(15)?,
+        expires_at: row.get(16)?,
+    })
+}
+
+/// The columns that [`merchant`] reads.
+macro_rules! merchant_columns {
+    () => {
+        "merchant.id, merchant.name, merchant.state, merchant.pci_enabled, merchant.created_at, \
+         merchant.wallets, merchant.mfa"
+    };
+}
+pub(super) use merchant_columns;
+
+/// A merchant whose columns begin at `first`.
+pub(super) fn merchant(row: &Row, first: usize) -> Result<Merchant, Fault> {
+    Ok(Merchant {
+        id: id(row, first)?,
+        name: row.get(first + 1)?,
+        state: name(row, first + 2)?,
+        pci_enabled: row.get(first + 3)?,
+        created_at: row.get(first + 4)?,
+        wallets: json(row, first + 5)?,
+        mfa: json(row, first + 6)?,
+    })
+}
+
+/// The columns that [`credential`] reads, first in a row.
+macro_rules! credential_columns {
+    () => {
+        "credential.id, credential.merchant, credential.key_hash, credential.dek, \
+         credential.sealed, credential.allowed_ips, credential.scopes, credential.person, \
+         credential.state, credential.expires_at, credential.created_at"
+    };
+}
+pub(super) use credential_columns;
+
+pub(super) fn credential(row: &Row) -> Result<Credential, Fault> {
+    Ok(Credential {
+        id: id(row, 0)?,
+        merchant: id(row, 1)?,
+        key_hash: row.get(2)?,
+        sealed_secret: SealedSecret {
+            dek: row.get(3)?,
+            sealed: row.get(4)?,
+        },
+        allowed_ips: json(row, 5)?,
+        scopes: json(row, 6)?,
+        person: row.get::<Option<_>>(7)?.map(PersonId::from_bytes),
+        state: name(row, 8)?,
+        expires_at: row.get(9)?,
+        created_at: row.get(10)?,
+    })
+}
+
+/// The columns that [`embed`] reads, first in a row.
+macro_rules! embed_columns {
+    () => {
+        "id, merchant, origins, copy_cvv, enabled, created_at"
+    };
+}
+pub(super) use embed_columns;
+
+pub(super) fn embed(row: &Row) -> Result<Embed, Fault> {
+    Ok(Embed {
+        id: id(row, 0)?,
+        merchant: id(row, 1)?,
+        origins: json(row, 2)?,
+        copy_cvv: row.get(3)?,
+        enabled: row.get(4)?,
+        created_at: row.get(5)?,
+    })
+}
+
+/// The columns that [`card`] reads, first in a row.
+macro_rules! card_columns {
+    () => {
+        "card.id, card.no, card.merchant, card.account, card.person, card.kind, card.state, \
+         card.network, card.last_four, card.label, card.dek, card.pan, card.expiry, card.name, \
+         card.cvv_dek, card.cvv, card.pan_index, card.created_at, card.updated_at, card.product, \
+         card.unique_no, card.holder_no, card.pin_dek, card.pin, card.seq"
+    };
+}
+pub(super) use card_columns;
+
+pub(super) fn card(row: &Row) -> Result<Card, Fault> {
+    let cvv_dek: Option<Vec<u8>> = row.get(14)?;
+    let cvv: Option<Vec<u8>> = row.get(15)?;
+    let pin_dek: Option<Vec<u8>> = row.get(22)?;
+    let pin: Option<Vec<u8>> = row.get(23)?;
+    let created_at: Time = row.get(17)?;
+    Ok(Card {
+        id: CardId::from_bytes(row.get(0)?),
+        no: id(row, 1)?,
+        merchant: id(row, 2)?,
+        account: id(row, 3)?,
+        person: PersonId::from_bytes(row.get(4)?),
+        kind: name(row, 5)?,
+        state: name(row, 6)?,
+        network: name(row, 7)?,
+        last_four: name(row, 8)?,
+        label: row.get(9)?,
+        sealed: SealedCard {
+            dek: row.get(10)?,
+            pan: row.get(11)?,
+            expiry: row.get(12)?,
+            name: row.get(13)?,
+            cvv: cvv_dek.zip(cvv).map(|(dek, cvv)| SealedCvv { dek, cvv }),
+            pin: pin_dek.zip(pin).map(|(dek, pin)| SealedPin { dek, pin }),
+            pan_index: row.get(16)?,
+        },
+        product: row.get(19)?,
+        unique_no: row.get(20)?,
+        holder_no: row.get(21)?,
+        created_at,
+        updated_at: row.get::<Option<Time>>(18)?.unwrap_or(created_at),
+    })
+}
+
+/// A card with its place in the order in which they came.
+pub(super) fn placed_card(row: &Row) -> Result<(i64, Card), Fault> {
+    Ok((row.get(24)?, card(row)?))
+}
+
+/// The columns that [`class_key`] reads.
+pub(super) const CLASS_KEYS: &str = "SELECT class, version, wrapped, created_at, retiring_at, \
+     retired_at FROM wrapped_key ORDER BY class, version";
+
+pub(super) fn class_key(row: &Row) -> Outcome<ClassKey> {
+    let ClassCode(class) = row.get(0)?;
+    Ok(ClassKey {
+        key: WrappedKey {
+            class,
+            version: row.get(1)?,
+            wrapped: row.get(2)?,
+        },
+        created_at: row.get(3)?,
+        state: keys::State::from_dates(row.get(4)?, row.get(5)?),
+    })
+}

@@ -1,0 +1,220 @@
+//! The schema: its migrations, and which programs may serve on it.
+//!
+//! Only the owner migrates, by `cardveil migrate`; the server's role may read and write rows, and of the
+//! audit log it may only append. A migration that is out is never changed.
+//!
+//! # Old and new side by side
+//!
+//! A program serves on the schema that it knows, and on newer ones whose `works_with` says that it may;
+//! never on an older one. So an upgrade is: migrate, then exchange the nodes one by one. For that a
+//! migration adds what has a default, and what an older program writes must stay right; what it no
+//! longer needs is taken away one version later. A migration that cannot be so raises `WORKS_WITH` to its
+//! own version, and then all nodes must be stopped for it.
+//!
+//! # To add a migration
+//!
+//! `migrations/NNNN_what.sql`, its line at the end of [`MIGRATIONS`], and a test in `tests/postgres` that
+//! migrates a database of the version before.
+
+use cardveil_core::Entropy;
+use cardveil_core::clock::Time;
+use cardveil_core::port::Error;
+use cardveil_core::token::Epoch;
+use tokio_postgres::error::SqlState;
+
+use super::fault::Fault;
+use super::home;
+use super::link::Link;
+use super::options::Options;
+use super::value::values;
+use crate::epoch;
+
+/// Each brings the schema from the version before to its own, which is its place in this list, counted
+/// from 1.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_start.sql")];
+/// The oldest program that may serve on the newest schema.
+const WORKS_WITH: i32 = 1;
+/// Held while one process migrates.
+const MIGRATION_LOCK: i64 = 0x4356_4549;
+
+/// The version that this program knows.
+fn known() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// Why a schema is not served on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// There is none.
+    #[error("the database has no Cardveil schema")]
+    Missing,
+    /// It is older than the program.
+    #[error("the schema is of version {found} and this program needs version {needed}")]
+    Older {
+        /// The schema's version.
+        found: i32,
+        /// The program's.
+        needed: i32,
+    },
+    /// It is newer than the program, and not made to work with it.
+    #[error(
+        "the schema is of version {found}, which works with programs that know version \
+         {works_with}; this one knows version {known}"
+    )]
+    Newer {
+        /// The schema's version.
+        found: i32,
+        /// The oldest program that it works with.
+        works_with: i32,
+        /// The program's version.
+        known: i32,
+    },
+}
+
+pub(super) fn unfit(version: i32, works_with: i32) -> Option<Unfit> {
+    let known = known();
+    if version < known {
+        Some(Unfit::Older {
+            found: version,
+            needed: known,
+        })
+    } else if works_with > known {
+        Some(Unfit::Newer {
+            found: version,
+            works_with,
+            known,
+        })
+    } else {
+        None
+    }
+}
+
+pub(super) fn check(version: i32, works_with: i32) -> Result<(), Fault> {
+    match unfit(version, works_with) {
+        Some(unfit) => Err(Fault::Unfit(unfit)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn not_there() -> Fault {
+    Fault::Unfit(Unfit::Missing)
+}
+
+/// What is said of a table that is not there.
+pub(super) fn missing(fault: Fault) -> Fault {
+    match &fault {
+        Fault::Postgres(error)
+            if matches!(
+                error.code(),
+                Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME)
+            ) =>
+        {
+            not_there()
+        }
+        Fault::Postgres(_)
+        | Fault::Connection(_)
+        | Fault::Stale
+        | Fault::Unfit(_)
+        | Fault::Own(_) => fault,
+    }
+}
+
+/// What a migration did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version before; 0 when there was none.
+    pub from: i32,
+    /// The version now.
+    pub to: i32,
+}
+
+/// Brings the schema to the newest version as its owner, all in one transaction, and lets `server` use
+/// it. `now` and chance are for a new database's epoch and id.
+pub async fn migrate(
+    options: &Options,
+    server: Option<&str>,
+    now: Time,
+    entropy: &dyn Entropy,
+) -> Result<Migrated, Error> {
+    let done = async {
+        let link = Link::connect(options).await?;
+        link.run("BEGIN").await?;
+        let migrated = migrate_in(&link, server, now, entropy).await?;
+        link.run("COMMIT").await?;
+        Ok(migrated)
+    };
+    done.await.map_err(Fault::nothing_written)
+}
+
+async fn migrate_in(
+    link: &Link,
+    server: Option<&str>,
+    now: Time,
+    entropy: &dyn Entropy,
+) -> Result<Migrated, Fault> {
+    link.query("SELECT pg_advisory_xact_lock($1)", &values![MIGRATION_LOCK])
+        .await?;
+    link.run("CREATE SCHEMA IF NOT EXISTS cardveil").await?;
+    let table = link
+        .query("SELECT to_regclass('cardveil.meta') IS NOT NULL", &[])
+        .await?;
+    let there = table.first().map_or(Ok(false), |row| row.get(0))?;
+    let from = if there { version(link).await? } else { 0 };
+    let to = known();
+    if from > to {
+        return Err(Fault::Unfit(Unfit::Newer {
+            found: from,
+            works_with: from,
+            known: to,
+        }));
+    }
+    for migration in MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0)) {
+        link.run(migration).await?;
+    }
+    if from == 0 {
+        begin(link, now, entropy).await?;
+    }
+    link.execute(
+        "UPDATE meta SET version = $1, works_with = $2",
+        &values![i64::from(to), i64::from(WORKS_WITH)],
+    )
+    .await?;
+    if let Some(server) = server {
+        grant(link, server).await?;
+    }
+    Ok(Migrated { from, to })
+}
+
+async fn version(link: &Link) -> Result<i32, Fault> {
+    let rows = link.query("SELECT version FROM meta", &[]).await?;
+    rows.first().ok_or_else(not_there)?.get(0)
+}
+
+/// The one row of `meta`.
+async fn begin(link: &Link, now: Time, entropy: &dyn Entropy) -> Result<(), Fault> {
+    let mut database_id = [0; 16];
+    entropy.fill(&mut database_id);
+    let epoch = epoch::next(Epoch(0), now).unwrap_or(Epoch(1));
+    let rows = link.query(home::SERVER_NOW, &[]).await?;
+    let (system, timeline) = home::server_now(rows.first().ok_or_else(not_there)?)?;
+    link.execute(
+        "INSERT INTO meta (one, version, works_with, database_id, epoch, system_identifier, timeline)
+         VALUES (1, 0, 0, $1, $2, $3, $4)",
+        &values![database_id, epoch.0, system, timeline],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The least that a server needs. Of the audit log it may only append and read: `UPDATE`, `DELETE` and
+/// `TRUNCATE` are never granted.
+async fn grant(link: &Link, server: &str) -> Result<(), Fault> {
+    const GRANTS: &str = "
+        GRANT USAGE ON SCHEMA cardveil TO {role};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA cardveil TO {role};
+        GRANT USAGE ON ALL SEQUENCES IN SCHEMA cardveil TO {role};
+        REVOKE UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON audit FROM {role};
+        REVOKE INSERT, DELETE ON meta, guard FROM {role}";
+    let quoted = format!("\"{}\"", server.replace('"', "\"\""));
+    link.run(&GRANTS.replace("{role}", &quoted)).await
+}

@@ -1,0 +1,263 @@
+//! The writes of tokens, each inside a batch.
+
+use cardveil_core::audit::Source;
+use cardveil_core::clock::Time;
+use cardveil_core::port::{Idempotency, Issue, Issued, Selection, Swept, Unmet, apply};
+use cardveil_core::token::{
+    Attempt, Cause, Claim, Decision, Grant, Observation, RETENTION, Record, TokenKey, Verdict,
+};
+
+use super::batch::Batch;
+use super::budget;
+use super::cards;
+use super::fault::Fault;
+use super::mfa;
+use super::rows::{self, record_columns};
+use super::value::values;
+use crate::text;
+
+type Outcome<T> = Result<T, Fault>;
+
+pub(super) const FIND: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM token WHERE issued_secs = $1 AND hash = $2"
+);
+/// Holds the row until the commit.
+const HOLD: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    " FROM token WHERE issued_secs = $1 AND hash = $2 FOR UPDATE"
+);
+
+/// A token's row is new and nobody else's, so nothing of it need be held; a second one with its hash is
+/// refused by the table and never put in its place: that would un-spend a token.
+pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
+    let epoch = batch.epoch();
+    if issue.record.epoch != epoch {
+        return Ok(Issued::OldEpoch(epoch));
+    }
+    if let Some(name) = &issue.idempotency
+        && let Some((before, record)) = named(batch, name, issue.record.issued_at)?
+    {
+        return Ok(Issued::Before(before, Box::new(record)));
+    }
+    // After the name: a request that was answered before has been charged, and has spent its session.
+    let wanted = issue.second_factor_use();
+    let factor = issue.mfa.as_ref().map(|assertion| (assertion, &wanted));
+    match mfa::admit(batch, issue.charge.as_ref(), factor)? {
+        Ok(()) => {}
+        Err(Unmet::Overdrawn(overdrawn)) => return Ok(Issued::Overdrawn(overdrawn)),
+        Err(Unmet::Mfa(cause)) => return Ok(Issued::MfaRefused(cause)),
+    }
+    insert(batch, &issue.record)?;
+    if let Some(name) = &issue.idempotency {
+        remember(batch, name, &issue.record.key)?;
+    }
+    batch.log(&issue.event)?;
+    Ok(Issued::New)
+}
+
+fn named(
+    batch: &Batch<'_>,
+    name: &Idempotency,
+    now: Time,
+) -> Outcome<Option<(Idempotency, Record)>> {
+    // The row is held, if need be as one that has expired.
+    batch.execute(
+        "INSERT INTO name (key, fingerprint, seed, expires_at, issued_secs, hash)
+         VALUES ($1, '', '', 0, 0, '') ON CONFLICT (key) DO UPDATE SET key = excluded.key",
+        values![name.key],
+    )?;
+    let found = batch.first(
+        concat!(
+            "SELECT ",
+            record_columns!(),
+            ", name.key, name.fingerprint, name.seed, name.expires_at
+             FROM name JOIN token USING (issued_secs, hash)
+             WHERE name.key = $1 AND name.expires_at > $2"
+        ),
+        values![name.key, now.millis()],
+        |row| Ok((rows::idempotency(row)?, rows::record(row)?)),
+    )?;
+    Ok(found)
+}
+
+fn insert(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
+    batch.send(
+        "INSERT INTO token (issued_secs, hash, epoch, merchant, credential, card, operation,
+             allowed, bound_to, issued_at, expires_at, conflict, state, sweep_due_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        values![
+            record.key.issued_secs,
+            record.key.hash.0,
+            record.epoch.0,
+            record.merchant.as_str(),
+            record.credential.as_str(),
+            record.card.as_bytes(),
+            record.operation.as_str(),
+            text::field_names(record.allowed),
+            record.bound_to.map(|key| key.0),
+            record.issued_at.millis(),
+            record.expires_at.millis(),
+            record.conflict,
+            rows::state_column(&record.state),
+            record.sweep_due_at().map(Time::millis),
+        ],
+    )?;
+    Ok(())
+}
+
+fn remember(batch: &Batch<'_>, name: &Idempotency, token: &TokenKey) -> Outcome<()> {
+    batch.send(
+        "UPDATE name SET fingerprint = $2, seed = $3, expires_at = $4, issued_secs = $5, hash = $6
+         WHERE key = $1",
+        values![
+            name.key,
+            name.fingerprint,
+            name.seed,
+            name.expires_at.millis(),
+            token.issued_secs,
+            token.hash.0,
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn redeem(batch: &Batch<'_>, claim: &Claim) -> Outcome<Verdict> {
+    let record = find(batch, &claim.token)?;
+    let card = match &record {
+        Some(record) => cards::state(batch, &record.merchant, record.card)?,
+        None => None,
+    };
+    let decision = claim.decide(record.as_ref(), card, batch.epoch());
+    let verdict = write(batch, decision)?;
+    if let Some(step) = claim.step_of(&verdict) {
+        cards::make_transition(batch, step)?;
+    }
+    Ok(verdict)
+}
+
+pub(super) fn settle(batch: &Batch<'_>, attempt: &Attempt) -> Outcome<Option<Grant>> {
+    write(batch, attempt.decide(find(batch, &attempt.token)?.as_ref()))
+}
+
+pub(super) fn observe(batch: &Batch<'_>, observation: &Observation) -> Outcome<Result<(), Cause>> {
+    let record = find(batch, &observation.token)?;
+    write(batch, observation.decide(record.as_ref(), batch.epoch()))
+}
+
+fn find(batch: &Batch<'_>, key: &TokenKey) -> Outcome<Option<Record>> {
+    batch.first(HOLD, values![key.issued_secs, key.hash.0], rows::record)
+}
+
+fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
+    apply(decision, |record, event| {
+        if let Some(record) = record {
+            update(batch, record)?;
+        }
+        batch.log(event)?;
+        Ok(())
+    })
+}
+
+/// The columns that a decision may change.
+fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
+    batch.send(
+        "UPDATE token SET conflict = $3, state = $4, sweep_due_at = $5
+         WHERE issued_secs = $1 AND hash = $2",
+        values![
+            record.key.issued_secs,
+            record.key.hash.0,
+            record.conflict,
+            rows::state_column(&record.state),
+            record.sweep_due_at().map(Time::millis),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Looks at every row that is kept: an operator's measure, which other writes wait for.
+pub(super) fn revoke(
+    batch: &Batch<'_>,
+    selection: &Selection,
+    at: Time,
+    source: &Source,
+) -> Outcome<usize> {
+    let keys = match selection {
+        Selection::Hash(hash) => batch.all(
+            "SELECT issued_secs, hash FROM token WHERE hash = $1 ORDER BY issued_secs, hash",
+            values![hash.0],
+            rows::token_key,
+        ),
+        Selection::Card(card) => batch.all(
+            "SELECT issued_secs, hash FROM token WHERE card = $1 ORDER BY issued_secs, hash",
+            values![card.as_bytes()],
+            rows::token_key,
+        ),
+        Selection::Merchant(merchant) => batch.all(
+            "SELECT issued_secs, hash FROM token WHERE merchant = $1 ORDER BY issued_secs, hash",
+            values![merchant.as_str()],
+            rows::token_key,
+        ),
+    }?;
+    let mut count = 0;
+    for key in keys {
+        let record = find(batch, &key)?;
+        if let Some((revoked, event)) = record.and_then(|record| record.revoke(at, source)) {
+            update(batch, &revoked)?;
+            batch.log(&event)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept> {
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let due = batch.all(
+        concat!(
+            "SELECT ",
+            record_columns!(),
+            " FROM token WHERE sweep_due_at <= $1 ORDER BY sweep_due_at LIMIT $2
+             FOR UPDATE SKIP LOCKED"
+        ),
+        values![now.millis(), most],
+        rows::record,
+    )?;
+    let mut swept = Swept {
+        more: due.len() == limit,
+        ..Swept::default()
+    };
+    for (record, event) in due.iter().filter_map(|record| record.sweep(now)) {
+        update(batch, &record)?;
+        if let Some(event) = event {
+            batch.log(&event)?;
+            swept.unconfirmed += 1;
+        }
+    }
+    let oldest = now.minus(RETENTION);
+    let old = batch.all(
+        "SELECT issued_secs, hash FROM token
+         WHERE issued_secs <= $1 AND issued_at < $2 AND sweep_due_at IS NULL LIMIT $3
+         FOR UPDATE SKIP LOCKED",
+        values![oldest.secs_u32(), oldest.millis(), most],
+        rows::token_key,
+    )?;
+    for key in &old {
+        batch.send(
+            "DELETE FROM token WHERE issued_secs = $1 AND hash = $2",
+            values![key.issued_secs, key.hash.0],
+        )?;
+    }
+    swept.deleted = old.len();
+    let forgotten = batch.execute(
+        "DELETE FROM name WHERE key IN (
+             SELECT key FROM name WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
+             FOR UPDATE SKIP LOCKED)",
+        values![now.millis(), most],
+    )?;
+    let whole = budget::forget(batch, now, most)?;
+    swept.more |= swept.deleted == limit || forgotten == limit || whole == limit;
+    Ok(swept)
+}

@@ -1,0 +1,231 @@
+//! Columns and the domain's types, in both directions.
+//!
+//! Parameters are owned ([`Value`]), so that a statement can be sent before the one ahead of it was
+//! answered.
+
+use std::error::Error as StdError;
+use std::str::FromStr;
+
+use bytes::BytesMut;
+use cardveil_core::clock::Time;
+use cardveil_core::port::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+
+use super::fault::Fault;
+use crate::text;
+
+type Boxed = Box<dyn StdError + Send + Sync>;
+
+/// A parameter of a statement.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Ints(Vec<i64>),
+    Texts(Vec<String>),
+    Blobs(Vec<Vec<u8>>),
+    /// What could not be made into a column's text; the statement fails before it is sent.
+    Unwritable(String),
+}
+
+impl ToSql for Value {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Boxed> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Bool(value) => value.to_sql_checked(ty, out),
+            Self::Int(value) if *ty == Type::INT4 => i32::try_from(*value)?.to_sql_checked(ty, out),
+            Self::Int(value) => value.to_sql_checked(ty, out),
+            Self::Text(value) => value.to_sql_checked(ty, out),
+            Self::Bytes(value) => value.to_sql_checked(ty, out),
+            Self::Ints(value) => value.to_sql_checked(ty, out),
+            Self::Texts(value) => value.to_sql_checked(ty, out),
+            Self::Blobs(value) => value.to_sql_checked(ty, out),
+            Self::Unwritable(why) => Err(why.clone().into()),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+macro_rules! into_value {
+    ($($type:ty => $variant:ident;)+) => {
+        $(impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::$variant(value.into())
+            }
+        })+
+    };
+}
+
+into_value! {
+    bool => Bool;
+    i64 => Int;
+    u32 => Int;
+    u16 => Int;
+    u8 => Int;
+    String => Text;
+    &str => Text;
+    &String => Text;
+    Vec<u8> => Bytes;
+    &[u8] => Bytes;
+    Vec<i64> => Ints;
+    Vec<String> => Texts;
+}
+
+impl From<&Vec<u8>> for Value {
+    fn from(value: &Vec<u8>) -> Self {
+        Self::Bytes(value.clone())
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Value {
+    fn from(value: [u8; N]) -> Self {
+        Self::Bytes(value.into())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Value {
+    fn from(value: &[u8; N]) -> Self {
+        Self::Bytes(value.to_vec())
+    }
+}
+
+impl From<Time> for Value {
+    fn from(value: Time) -> Self {
+        Self::Int(value.millis())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl<T: Serialize> From<Name<T>> for Value {
+    fn from(Name(value): Name<T>) -> Self {
+        text::name(&value).map_or_else(|error| Self::Unwritable(error.to_string()), Self::Text)
+    }
+}
+
+impl<T: Serialize> From<Json<T>> for Value {
+    fn from(Json(value): Json<T>) -> Self {
+        let json = serde_json::to_string(&value);
+        json.map_or_else(|error| Self::Unwritable(error.to_string()), Self::Text)
+    }
+}
+
+/// The parameters of a statement.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => {
+        [$($crate::postgres::value::Value::from($value)),*]
+    };
+}
+pub(super) use values;
+
+/// What a column is read as.
+pub(super) trait Column: Sized {
+    /// How it arrives.
+    type Raw: for<'a> FromSql<'a>;
+    fn from_raw(raw: Self::Raw) -> Result<Self, Boxed>;
+}
+
+macro_rules! as_it_is {
+    ($($type:ty),+) => {
+        $(impl Column for $type {
+            type Raw = Self;
+            fn from_raw(raw: Self) -> Result<Self, Boxed> {
+                Ok(raw)
+            }
+        })+
+    };
+}
+
+as_it_is!(bool, i32, i64, String, Vec<u8>);
+
+macro_rules! narrowed {
+    ($($type:ty),+) => {
+        $(impl Column for $type {
+            type Raw = i64;
+            fn from_raw(raw: i64) -> Result<Self, Boxed> {
+                Ok(raw.try_into()?)
+            }
+        })+
+    };
+}
+
+narrowed!(u8, u16, u32);
+
+impl<const N: usize> Column for [u8; N] {
+    type Raw = Vec<u8>;
+    fn from_raw(raw: Vec<u8>) -> Result<Self, Boxed> {
+        Self::try_from(raw).map_err(|raw| format!("{} bytes and not {N}", raw.len()).into())
+    }
+}
+
+impl Column for Time {
+    type Raw = i64;
+    fn from_raw(raw: i64) -> Result<Self, Boxed> {
+        Ok(Self::from_millis(raw))
+    }
+}
+
+impl<T: Column> Column for Option<T> {
+    type Raw = Option<T::Raw>;
+    fn from_raw(raw: Self::Raw) -> Result<Self, Boxed> {
+        raw.map(T::from_raw).transpose()
+    }
+}
+
+/// A column with the text of an id.
+pub(super) struct Text<T>(pub(super) T);
+
+impl<T: FromStr<Err: StdError + Send + Sync + 'static>> Column for Text<T> {
+    type Raw = String;
+    fn from_raw(raw: String) -> Result<Self, Boxed> {
+        Ok(Self(raw.parse()?))
+    }
+}
+
+/// A column with the name of a variant, as serde knows it.
+pub(super) struct Name<T>(pub(super) T);
+
+impl<T: DeserializeOwned> Column for Name<T> {
+    type Raw = String;
+    fn from_raw(raw: String) -> Result<Self, Boxed> {
+        Ok(Self(text::named(&raw)?))
+    }
+}
+
+/// A column with JSON.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> Column for Json<T> {
+    type Raw = String;
+    fn from_raw(raw: String) -> Result<Self, Boxed> {
+        Ok(Self(serde_json::from_str(&raw)?))
+    }
+}
+
+/// A row that a query found.
+pub(super) struct Row(pub(super) tokio_postgres::Row);
+
+impl Row {
+    pub(super) fn get<T: Column>(&self, column: usize) -> Result<T, Fault> {
+        let raw = self.0.try_get(column).map_err(|error| unreadable(&error))?;
+        T::from_raw(raw).map_err(|error| unreadable(&*error))
+    }
+}
+
+fn unreadable(error: &dyn StdError) -> Fault {
+    Fault::Own(Error::Corrupt(error.to_string()))
+}

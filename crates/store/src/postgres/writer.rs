@@ -1,0 +1,458 @@
+//! The writers: threads that take the writes that wait, run them in one transaction, and answer them
+//! after its commit. That is what makes a synced write cheap. There are two, so that one runs the next
+//! batch while the other waits for the disk.
+//!
+//! **Invariant:** a job is answered `Ok` only after the commit that holds its writes was answered, or was
+//! looked up and found.
+//!
+//! **Invariant:** what may have been committed is never run again. Each batch writes its number into its
+//! writer's row. When a commit does not answer, a fresh connection locks that row, which waits until the
+//! old transaction has ended either way, and reads which batch was the last. (`pg_xact_status` would not
+//! do: after a crash a transaction id that never reached the disk is given a second time.) What is
+//! known not to be committed is run again, a bounded number of times.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use cardveil_core::clock::Clock;
+use cardveil_core::hook::Bell;
+use cardveil_core::port::{Error, Result};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio_postgres::error::SqlState;
+
+use super::batch::{Batch, Place};
+use super::fault::{Fault, Remedy, in_the_way};
+use super::home::Home;
+use super::link::Link;
+use super::options::Options;
+use super::value::values;
+
+/// How many jobs may wait (P8); more are refused.
+const QUEUE_MAX: usize = 4_096;
+/// How many jobs share one commit.
+const BATCH_MAX: usize = 256;
+/// How often a batch that is known not to be committed is run.
+const ROUNDS_MAX: u32 = 5;
+/// How long a commit that did not answer is looked for; longer than the server keeps an abandoned
+/// transaction open (`idle_in_transaction_session_timeout`).
+const LOOK_UP_ROUNDS_MAX: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(50);
+/// Writers that have committed nothing for so long are forgotten: nobody looks them up any more.
+const FORGET_WRITERS: &str = "DELETE FROM writer WHERE touched_at < now() - interval '1 day'";
+
+/// When a job runs within its batch; see [`super::batch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Turn {
+    /// It locks the rows that it decides on. The number orders the jobs of a batch by what they lock, so
+    /// that two batches which lock the same do so in the same order.
+    Rows(u64),
+    /// It runs under the head of the audit log.
+    Head,
+}
+
+/// The way to the writers' threads.
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    bell: Bell,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// `ids` are random, one for each thread.
+    pub(super) fn start(
+        options: &Options,
+        home: &Arc<Home>,
+        clock: &Arc<dyn Clock>,
+        ids: Vec<[u8; 16]>,
+    ) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let bell = Bell::default();
+        let mut threads = Vec::new();
+        for id in ids {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let mut shell = Shell {
+                queue: Arc::clone(&queue),
+                bell: bell.clone(),
+                options: options.clone(),
+                home: Arc::clone(home),
+                clock: Arc::clone(clock),
+                runtime,
+                link: None,
+                id,
+                number: 0,
+            };
+            let thread = std::thread::Builder::new().name("cardveil-writer".into());
+            threads.push(thread.spawn(move || shell.run())?);
+        }
+        Ok(Self {
+            queue,
+            bell,
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Rung after a commit that queued something in the outbox.
+    pub(super) fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
+    /// Runs `work` in a batch and answers once it is durable. It goes on without the caller, should the
+    /// caller not wait. It may be run more than once; only the last time is committed.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Box::new(Task {
+            turn,
+            work,
+            result: None,
+            reply,
+        }))?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::Unknown("the writer has ended".into())))
+    }
+
+    /// Takes no more, finishes what waits, and ends.
+    pub(super) fn close(&self) {
+        self.queue.close();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread that panicked has said so itself.
+            drop(thread.join());
+        }
+    }
+}
+
+/// What waits for a writer.
+trait Job: Send {
+    fn turn(&self) -> Turn;
+    /// Does the writing.
+    fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault>;
+    /// Tells the caller, given the outcome of the batch.
+    fn answer(self: Box<Self>, outcome: Result<()>);
+}
+
+struct Task<W, T> {
+    turn: Turn,
+    work: W,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<W, T> Job for Task<W, T>
+where
+    W: Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send,
+    T: Send,
+{
+    fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault> {
+        self.result = Some((self.work)(batch)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<()>) {
+        let Self { result, reply, .. } = *self;
+        let never_ran = || Error::Unavailable("the write was not run".into());
+        let answer = outcome.and_then(|()| result.ok_or_else(never_ran));
+        // A caller that has gone away is told nothing.
+        drop(reply.send(answer));
+    }
+}
+
+type Jobs = Vec<Box<dyn Job>>;
+
+/// How a batch ended.
+enum Ended {
+    Committed,
+    /// Nothing of it was or will be committed.
+    Failed(Fault),
+    /// It may be committed or not.
+    Unknown(String),
+}
+
+/// A thread's own things.
+struct Shell {
+    queue: Arc<Queue>,
+    bell: Bell,
+    options: Options,
+    home: Arc<Home>,
+    clock: Arc<dyn Clock>,
+    runtime: Runtime,
+    link: Option<Link>,
+    /// Which row of `writer` is its own.
+    id: [u8; 16],
+    number: i64,
+}
+
+impl Shell {
+    fn run(&mut self) {
+        let _ended = Left(Arc::clone(&self.queue));
+        while let Some(mut jobs) = self.queue.next() {
+            jobs.sort_by_key(|job| job.turn());
+            self.serve(jobs);
+        }
+    }
+
+    fn serve(&mut self, mut jobs: Jobs) {
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            let fault = match self.commit(&mut jobs) {
+                Ended::Committed => return answer(jobs, &Ok(())),
+                Ended::Unknown(text) => {
+                    tracing::error!(error = text, store.jobs = jobs.len(), "a commit is unknown");
+                    return answer(jobs, &Err(Error::Unknown(text)));
+                }
+                Ended::Failed(fault) => fault,
+            };
+            let alone = jobs.len() == 1;
+            match fault.remedy() {
+                Remedy::Reconnect => self.link = None,
+                Remedy::Again => {}
+                Remedy::Apart if alone => rounds = ROUNDS_MAX,
+                Remedy::Apart => return self.serve_apart(jobs),
+            }
+            if rounds >= ROUNDS_MAX {
+                let error = fault.nothing_written();
+                tracing::error!(%error, store.jobs = jobs.len(), "a batch was not committed");
+                return answer(jobs, &Err(error));
+            }
+            tracing::debug!(?fault, store.jobs = jobs.len(), "a batch is run again");
+            self.pause(rounds);
+        }
+    }
+
+    /// One bad job does not fail its neighbours.
+    fn serve_apart(&mut self, jobs: Jobs) {
+        for job in jobs {
+            self.serve(vec![job]);
+        }
+    }
+
+    /// All jobs in one transaction.
+    fn commit(&mut self, jobs: &mut Jobs) -> Ended {
+        self.number += 1;
+        if let Err(fault) = self.connect() {
+            return Ended::Failed(fault);
+        }
+        let place = match self.run_jobs(jobs) {
+            Ok(place) => place,
+            Err(fault) => {
+                self.roll_back();
+                return Ended::Failed(fault);
+            }
+        };
+        let ended = self.send_commit();
+        if let Ended::Committed = ended {
+            if let Some(seq) = place.audit_seq {
+                self.home.saw(seq, place.epoch);
+            }
+            if place.ring {
+                self.bell.ring();
+            }
+        }
+        ended
+    }
+
+    fn run_jobs(&self, jobs: &mut Jobs) -> std::result::Result<Place, Fault> {
+        let Some(link) = &self.link else {
+            return Err(Fault::Connection("there is no connection".into()));
+        };
+        let batch = Batch::begin(link, &self.runtime)?;
+        let ran = jobs.iter_mut().try_for_each(|job| {
+            if job.turn() == Turn::Head {
+                batch.hold_head()?;
+            }
+            job.run(&batch)
+        });
+        ran.and_then(|()| batch.finish(&self.id, self.number))
+            .map_err(|fault| batch.cause(fault))
+    }
+
+    fn send_commit(&mut self) -> Ended {
+        let Some(link) = &self.link else {
+            return Ended::Failed(Fault::Connection("there is no connection".into()));
+        };
+        let error = match self.runtime.block_on(link.run("COMMIT")) {
+            Ok(()) => return Ended::Committed,
+            Err(Fault::Postgres(error)) if is_refusal(&error) => {
+                self.roll_back();
+                return Ended::Failed(Fault::Postgres(error));
+            }
+            Err(fault) => fault.nothing_written().to_string(),
+        };
+        self.link = None;
+        tracing::warn!(error, "a commit did not answer and is looked up");
+        self.look_up(&error)
+    }
+
+    /// Whether the batch of this number is there, from what can no longer change.
+    fn look_up(&mut self, error: &str) -> Ended {
+        // The update is a commit of its own, so that what it has read is durable when it is answered.
+        const LAST: &str = "INSERT INTO writer (id, batch) VALUES ($1, -1)
+             ON CONFLICT (id) DO UPDATE SET touched_at = now() RETURNING batch";
+        for round in 1..=LOOK_UP_ROUNDS_MAX {
+            let last = self.connect().and_then(|()| {
+                let Some(link) = &self.link else {
+                    return Err(Fault::Connection("there is no connection".into()));
+                };
+                let rows = self.runtime.block_on(link.query(LAST, &values![self.id]))?;
+                rows.first().map_or(Ok(-1), |row| row.get::<i64>(0))
+            });
+            match last {
+                Ok(last) if last == self.number => return Ended::Committed,
+                Ok(_) => {
+                    let text = format!("not committed: {error}");
+                    return Ended::Failed(Fault::Connection(text));
+                }
+                Err(fault) => {
+                    tracing::debug!(?fault, "a commit is still looked up");
+                    self.link = None;
+                    self.pause(round + 3);
+                }
+            }
+        }
+        Ended::Unknown(error.to_owned())
+    }
+
+    fn connect(&mut self) -> std::result::Result<(), Fault> {
+        if self.link.as_ref().is_some_and(|link| !link.is_closed()) {
+            return Ok(());
+        }
+        self.link = None;
+        let connecting = async {
+            let link = Link::connect(&self.options).await?;
+            self.home.admit(&link, self.clock.now()).await?;
+            link.run(FORGET_WRITERS).await?;
+            Ok::<_, Fault>(link)
+        };
+        self.link = Some(self.runtime.block_on(connecting)?);
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {
+        let rolled_back = match &self.link {
+            Some(link) => self.runtime.block_on(link.run("ROLLBACK")),
+            None => Ok(()),
+        };
+        if rolled_back.is_err() {
+            self.link = None;
+        }
+    }
+
+    fn pause(&self, rounds: u32) {
+        let pause = PAUSE * 2_u32.pow(rounds.min(6) - 1);
+        self.runtime
+            .block_on(async { tokio::time::sleep(pause).await });
+    }
+}
+
+/// An answer to `COMMIT` which says that it was rolled back. Any other failure may come after it.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| {
+        in_the_way(code)
+            || code.code().starts_with("23")
+            || *code == SqlState::IN_FAILED_SQL_TRANSACTION
+    })
+}
+
+fn answer(jobs: Jobs, outcome: &Result<()>) {
+    for job in jobs {
+        job.answer(outcome.clone());
+    }
+}
+
+/// However a thread ends, no caller waits for it any more.
+struct Left(Arc<Queue>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a writer has panicked: the store takes no more writes");
+            self.0.abandon();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Box<dyn Job>>,
+    closed: bool,
+}
+
+impl Queue {
+    fn push(&self, job: Box<dyn Job>) -> Result<()> {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return Err(closed());
+        }
+        if waiting.jobs.len() >= QUEUE_MAX {
+            return Err(Error::Unavailable("too many writes wait".into()));
+        }
+        waiting.jobs.push_back(job);
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// What waits, up to a batch; nothing when it is closed and empty.
+    fn next(&self) -> Option<Jobs> {
+        let mut waiting = self.waiting();
+        loop {
+            if !waiting.jobs.is_empty() {
+                let length = waiting.jobs.len().min(BATCH_MAX);
+                return Some(waiting.jobs.drain(..length).collect());
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self
+                .arrived
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn close(&self) {
+        self.waiting().closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// Nobody will run what waits.
+    fn abandon(&self) {
+        let mut waiting = self.waiting();
+        waiting.closed = true;
+        let left = std::mem::take(&mut waiting.jobs);
+        drop(waiting);
+        self.arrived.notify_all();
+        for job in left {
+            job.answer(Err(closed()));
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn closed() -> Error {
+    Error::Unavailable("the store is closed".into())
+}

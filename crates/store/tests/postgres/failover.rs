@@ -1,0 +1,210 @@
+//! Clusters that are killed, promoted and restored.
+
+use cardveil_core::audit::Kind;
+use cardveil_core::card::Field;
+use cardveil_core::port::{Admin, Audit, Tokens};
+use cardveil_core::testing::sample::{self, START};
+use cardveil_core::token::{Cause, Record, Verdict};
+use cardveil_store::postgres::{Postgres, Why};
+use futures_util::future::join_all;
+
+use crate::cluster::Cluster;
+use crate::home::{migrate, open, try_open, with_merchant, with_token};
+
+/// A cluster of the test's own, with the schema; the name of its database.
+async fn cluster() -> (Cluster, String) {
+    let mut cluster = Cluster::create();
+    cluster.start();
+    cluster.add_roles();
+    let database = cluster.database();
+    migrate(&cluster, &database).await;
+    (cluster, database)
+}
+
+async fn claim(store: &Postgres, record: &Record, key: u8) -> Verdict {
+    let claim = sample::claim(record, key, &[Field::Pan], START);
+    store.redeem(claim).await.unwrap()
+}
+
+/// P1 and P2: what was answered is there after the server was killed, and nothing has a second key.
+#[tokio::test]
+async fn what_was_answered_survives_kill_9() {
+    let (mut cluster, database) = cluster().await;
+    let store = open(&cluster, &database).await;
+    let epoch = with_merchant(&store).await;
+    for n in 0..=255 {
+        with_token(&store, n).await;
+    }
+    let claims = (0..=255).map(async |n| {
+        let record = sample::record(n, START, epoch);
+        let claim = sample::claim(&record, 1, &[Field::Pan], START);
+        (n, store.redeem(claim).await)
+    });
+    // The first answers come while others are still being written.
+    let mut answers = futures_util::future::select_all(claims.map(Box::pin));
+    let mut granted = Vec::new();
+    for _ in 0..20 {
+        let ((n, verdict), _, rest) = answers.await;
+        if let Ok(Verdict::Granted(_)) = verdict {
+            granted.push(n);
+        }
+        answers = futures_util::future::select_all(rest);
+    }
+    cluster.kill();
+    cluster.start();
+    for (n, verdict) in join_all(answers.into_inner()).await {
+        if let Ok(Verdict::Granted(_)) = verdict {
+            granted.push(n);
+        }
+    }
+    assert!(granted.len() >= 20, "{granted:?}");
+    let second = open(&cluster, &database).await;
+    assert_eq!(
+        second.epoch().await.unwrap(),
+        epoch,
+        "a crash is no restore"
+    );
+    for n in granted {
+        let record = sample::record(n, START, epoch);
+        let thief = claim(&second, &record, 2).await;
+        assert_eq!(thief, Verdict::Refused(Cause::OtherKey), "token {n}");
+    }
+}
+
+/// The standby has not seen the claim, and so would hold the token for good.
+#[tokio::test]
+async fn a_promoted_standby_takes_no_token_of_before() {
+    let (mut cluster, database) = cluster().await;
+    let store = open(&cluster, &database).await;
+    with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let mut standby = cluster.base_backup(&["-R"]);
+    standby.set("primary_conninfo=''");
+    assert!(matches!(
+        claim(&store, &record, 1).await,
+        Verdict::Granted(_)
+    ));
+    drop(store);
+    cluster.stop();
+
+    standby.start();
+    let refused = try_open(&standby, &database).await.err().unwrap();
+    assert!(refused.to_string().contains("standby"), "{refused}");
+    standby.promote();
+    let (second, raised) = try_open(&standby, &database).await.unwrap();
+    assert_eq!(raised.unwrap().why, Why::OtherTimeline);
+    assert_eq!(
+        claim(&second, &record, 2).await,
+        Verdict::Refused(Cause::OldEpoch)
+    );
+    let log = second.entries(0, 100).await.unwrap();
+    let events_of_it = log.iter().filter(|e| e.event.kind == Kind::EpochRaised);
+    assert_eq!(events_of_it.count(), 1);
+    let (third, raised) = try_open(&standby, &database).await.unwrap();
+    assert_eq!(raised, None, "once is enough");
+    assert_eq!(third.epoch().await.unwrap(), second.epoch().await.unwrap());
+}
+
+/// A store that was open all the while learns of it when it connects anew.
+#[tokio::test]
+async fn a_store_that_goes_on_with_a_promoted_standby_raises_the_epoch_first() {
+    let (mut cluster, database) = cluster().await;
+    let store = open(&cluster, &database).await;
+    let epoch = with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let mut standby = cluster.base_backup(&["-R"]);
+    assert!(matches!(
+        claim(&store, &record, 1).await,
+        Verdict::Granted(_)
+    ));
+    cluster.stop();
+    standby.set("primary_conninfo=''");
+    standby.move_to(&mut cluster);
+    cluster.start();
+    cluster.promote();
+    assert_eq!(
+        claim(&store, &record, 2).await,
+        Verdict::Refused(Cause::OldEpoch)
+    );
+    assert!(store.epoch().await.unwrap() > epoch);
+}
+
+/// By the way that PostgreSQL's manual describes: recovery from a base backup ends on a new timeline.
+#[tokio::test]
+async fn a_recovered_base_backup_takes_no_token_of_before() {
+    let (mut cluster, database) = cluster().await;
+    let store = open(&cluster, &database).await;
+    with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let mut backup = cluster.base_backup(&[]);
+    assert!(matches!(
+        claim(&store, &record, 1).await,
+        Verdict::Granted(_)
+    ));
+    drop(store);
+    cluster.stop();
+
+    std::fs::write(backup.data().join("recovery.signal"), "").unwrap();
+    backup.set("restore_command=false");
+    backup.start();
+    backup.await_primary();
+    let (second, raised) = try_open(&backup, &database).await.unwrap();
+    assert_eq!(raised.unwrap().why, Why::OtherTimeline);
+    assert_eq!(
+        claim(&second, &record, 2).await,
+        Verdict::Refused(Cause::OldEpoch)
+    );
+}
+
+/// Files put back without a recovery have the same timeline; a store that was there before notices.
+#[tokio::test]
+async fn a_cluster_that_went_back_under_an_open_store_is_noticed() {
+    let (mut cluster, database) = cluster().await;
+    let store = open(&cluster, &database).await;
+    with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let backup = cluster.base_backup(&[]);
+    assert!(matches!(
+        claim(&store, &record, 1).await,
+        Verdict::Granted(_)
+    ));
+    cluster.stop();
+    backup.move_to(&mut cluster);
+    cluster.start();
+    assert_eq!(
+        claim(&store, &record, 2).await,
+        Verdict::Refused(Cause::OldEpoch)
+    );
+    let log = store.entries(0, 100).await.unwrap();
+    let note = log
+        .iter()
+        .find(|e| e.event.kind == Kind::EpochRaised)
+        .and_then(|e| e.event.detail.note.clone());
+    assert!(note.unwrap().contains("less than was seen"));
+}
+
+/// A dump in another cluster.
+#[tokio::test]
+async fn a_restored_dump_takes_no_token_of_before() {
+    let (cluster, database) = cluster().await;
+    let store = open(&cluster, &database).await;
+    with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let dump = cluster.dump(&database);
+    assert!(matches!(
+        claim(&store, &record, 1).await,
+        Verdict::Granted(_)
+    ));
+
+    let mut other = Cluster::create();
+    other.start();
+    other.add_roles();
+    let restored = other.database();
+    other.restore(&restored, &dump);
+    let (second, raised) = try_open(&other, &restored).await.unwrap();
+    assert_eq!(raised.unwrap().why, Why::OtherCluster);
+    assert_eq!(
+        claim(&second, &record, 2).await,
+        Verdict::Refused(Cause::OldEpoch)
+    );
+}

@@ -1,0 +1,15 @@
+//! The PostgreSQL store: the contract suite, and what only a server can show.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy takes it for granted only in functions that are tests"
+)]
+
+mod cluster;
+mod contract;
+mod failover;
+mod home;
+mod nodes;
+mod server;

@@ -1,0 +1,113 @@
+//! Several nodes on one database.
+
+use std::collections::BTreeSet;
+
+use cardveil_core::audit::Kind;
+use cardveil_core::card::Field;
+use cardveil_core::port::{Admin, Audit, Issued, Tokens};
+use cardveil_core::testing::sample::{self, START};
+use cardveil_core::token::{Cause, Verdict};
+use cardveil_store::postgres::Postgres;
+use futures_util::future::{join, join_all};
+
+use crate::home::{Home, with_merchant, with_token};
+
+const TOKENS: u8 = 100;
+
+/// Each token is asked for by a key of each node at once.
+#[tokio::test]
+async fn of_three_nodes_one_gets_each_token() {
+    let home = Home::new().await;
+    let nodes = [home.open().await, home.open().await, home.open().await];
+    let epoch = with_merchant(&nodes[0]).await;
+    for n in 0..TOKENS {
+        with_token(&nodes[usize::from(n) % 3], n).await;
+    }
+    let claim = async |node: &Postgres, key: u8, n: u8| {
+        let record = sample::record(n, START, epoch);
+        let claim = sample::claim(&record, key, &[Field::Pan], START);
+        node.redeem(claim).await.unwrap()
+    };
+    // One node asks in the opposite order: whoever locks what the other has must not wait for ever.
+    let forwards = |key: usize| {
+        let node = &nodes[key];
+        let key = u8::try_from(key + 1).unwrap();
+        join_all((0..TOKENS).map(move |n| claim(node, key, n)))
+    };
+    let backwards = join_all((0..TOKENS).rev().map(|n| claim(&nodes[2], 3, n)));
+    let ((one, two), mut three) = join(join(forwards(0), forwards(1)), backwards).await;
+    three.reverse();
+    for n in 0..usize::from(TOKENS) {
+        let verdicts = [&one[n], &two[n], &three[n]];
+        let granted = |v: &&&Verdict| matches!(v, Verdict::Granted(_));
+        let refused = |v: &&&Verdict| ***v == Verdict::Refused(Cause::OtherKey);
+        assert_eq!(verdicts.iter().filter(granted).count(), 1, "{verdicts:?}");
+        assert_eq!(verdicts.iter().filter(refused).count(), 2, "{verdicts:?}");
+    }
+    let log = nodes[0].entries(0, 10_000).await.unwrap();
+    let count = |kind| log.iter().filter(|entry| entry.event.kind == kind).count();
+    assert_eq!(count(Kind::RevealReleased), usize::from(TOKENS));
+    assert_eq!(count(Kind::RevealConflict), usize::from(TOKENS));
+    let seqs: Vec<_> = log.iter().map(|entry| entry.seq).collect();
+    let whole: Vec<_> = (1..=i64::try_from(log.len()).unwrap()).collect();
+    assert_eq!(seqs, whole, "no place is left out");
+}
+
+/// Whoever reads the log from where they were reads all of it, while two nodes write.
+#[tokio::test]
+async fn a_reader_of_the_log_misses_nothing() {
+    let home = Home::new().await;
+    let (one, two) = (home.open().await, home.open().await);
+    let epoch = with_merchant(&one).await;
+    let write = async |node: &Postgres, numbers: std::ops::Range<u8>| {
+        for n in numbers {
+            let issue = sample::issue(n, START, epoch);
+            assert_eq!(node.issue(issue).await.unwrap(), Issued::New);
+        }
+    };
+    let read = async {
+        let mut seen = Vec::new();
+        while seen.len() < 200 {
+            let after = seen.last().copied().unwrap_or(4);
+            let entries = two.entries(after, 3).await.unwrap();
+            seen.extend(entries.iter().map(|entry| entry.seq));
+        }
+        seen
+    };
+    let writes = join(write(&one, 0..100), write(&two, 100..200));
+    let (_, seen) = join(writes, read).await;
+    assert_eq!(seen, (5..205).collect::<Vec<_>>());
+}
+
+/// A raise on one node is obeyed by the next write of another.
+#[tokio::test]
+async fn all_nodes_learn_of_a_raised_epoch() {
+    let home = Home::new().await;
+    let (one, two) = (home.open().await, home.open().await);
+    let epoch = with_merchant(&one).await;
+    let record = with_token(&two, 1).await;
+    let event = sample::event(Kind::EpochRaised, START);
+    let raised = one.raise_epoch(event).await.unwrap();
+    assert!(raised > epoch);
+    let claim = sample::claim(&record, 1, &[Field::Pan], START);
+    let verdict = two.redeem(claim).await.unwrap();
+    assert_eq!(verdict, Verdict::Refused(Cause::OldEpoch));
+    let old = sample::issue(2, START, epoch);
+    assert_eq!(two.issue(old).await.unwrap(), Issued::OldEpoch(raised));
+    assert_eq!(two.epoch().await.unwrap(), raised);
+}
+
+/// One job that the database refuses does not fail those that share its batch.
+#[tokio::test]
+async fn a_bad_write_fails_alone() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    let epoch = with_merchant(&store).await;
+    with_token(&store, 7).await;
+    let issues = (1..=20).map(|n| store.issue(sample::issue(n, START, epoch)));
+    let results = join_all(issues).await;
+    let bad: BTreeSet<_> = (1..=20).filter(|n| results[n - 1].is_err()).collect();
+    assert_eq!(bad, BTreeSet::from([7]), "its hash is taken");
+    let record = sample::record(8, START, epoch);
+    assert!(store.token(&record.key).await.unwrap().is_some());
+}

@@ -1,0 +1,156 @@
+//! What is asked of the server: its settings, its roles, its schema.
+
+use cardveil_core::port::Error;
+use cardveil_store::postgres::schema::Unfit;
+use cardveil_store::postgres::{OpenError, Options, OptionsError};
+
+use crate::cluster::{Cluster, OWNER, SERVER};
+use crate::home::{Home, migrate, try_open, with_merchant, with_token};
+
+#[tokio::test]
+async fn the_servers_role_appends_to_the_log_and_does_no_more() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    with_merchant(&store).await;
+    let cluster = Cluster::shared();
+    for sql in [
+        "UPDATE cardveil.audit SET event = ''",
+        "DELETE FROM cardveil.audit",
+        "TRUNCATE cardveil.audit",
+        "DELETE FROM cardveil.meta",
+        "ALTER TABLE cardveil.audit DISABLE TRIGGER ALL",
+        "DROP TABLE cardveil.audit",
+        "CREATE TABLE cardveil.mine (x int)",
+    ] {
+        let refused = cluster.sql_as(SERVER, &home.database, sql).unwrap_err();
+        assert!(
+            refused.contains("permission denied") || refused.contains("must be owner"),
+            "{sql}: {refused}"
+        );
+    }
+    for sql in [
+        "UPDATE cardveil.audit SET event = ''",
+        "DELETE FROM cardveil.audit",
+        "TRUNCATE cardveil.audit",
+    ] {
+        let refused = cluster.sql_as(OWNER, &home.database, sql).unwrap_err();
+        assert!(refused.contains("append-only"), "{sql}: {refused}");
+    }
+}
+
+/// Whatever the database's default is, our commits wait for the disk.
+#[tokio::test]
+async fn a_default_of_asynchronous_commits_is_overruled() {
+    let home = Home::new().await;
+    let cluster = Cluster::shared();
+    let database = &home.database;
+    for (default, ours) in [
+        ("off", "on"),
+        ("local", "on"),
+        ("remote_apply", "remote_apply"),
+    ] {
+        cluster.sql(
+            "postgres",
+            &format!("ALTER DATABASE {database} SET synchronous_commit = {default}"),
+        );
+        cluster.sql(
+            database,
+            "CREATE TABLE IF NOT EXISTS public.was (setting text);
+             TRUNCATE public.was;
+             GRANT INSERT ON public.was TO PUBLIC;
+             CREATE OR REPLACE FUNCTION public.take_down() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 INSERT INTO public.was VALUES (current_setting('synchronous_commit'));
+                 RETURN NULL;
+             END $$;
+             CREATE OR REPLACE TRIGGER take_down AFTER INSERT ON cardveil.token
+                 FOR EACH ROW EXECUTE FUNCTION public.take_down()",
+        );
+        let store = home.open().await;
+        if default == "off" {
+            with_merchant(&store).await;
+        }
+        with_token(&store, default.len().try_into().unwrap()).await;
+        let was = cluster.sql(database, "SELECT DISTINCT setting FROM public.was");
+        assert_eq!(was, ours);
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_fsync_is_refused() {
+    let mut cluster = Cluster::create();
+    cluster.start();
+    cluster.add_roles();
+    let database = cluster.database();
+    migrate(&cluster, &database).await;
+    cluster.stop();
+    cluster.set("fsync=off");
+    cluster.start();
+    let refused = try_open(&cluster, &database).await.err().unwrap();
+    let OpenError::Database(Error::Unavailable(text)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(text.contains("fsync"), "{text}");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_missing_older_or_newer_is_refused() {
+    let cluster = Cluster::shared();
+    let empty = cluster.database();
+    let refused = try_open(cluster, &empty).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Schema(Unfit::Missing)));
+
+    let home = Home::new().await;
+    let at = |version: i32, works_with: i32| {
+        let sql =
+            format!("UPDATE cardveil.meta SET version = {version}, works_with = {works_with}");
+        cluster.sql(&home.database, &sql);
+    };
+    let now: i32 = cluster
+        .sql(&home.database, "SELECT version FROM cardveil.meta")
+        .parse()
+        .unwrap();
+    at(now - 1, 1);
+    let older = try_open(cluster, &home.database).await.err().unwrap();
+    assert!(matches!(older, OpenError::Schema(Unfit::Older { .. })));
+    at(now + 1, now + 1);
+    let newer = try_open(cluster, &home.database).await.err().unwrap();
+    assert!(matches!(newer, OpenError::Schema(Unfit::Newer { .. })));
+    at(now + 1, now);
+    let beside = try_open(cluster, &home.database).await;
+    assert!(beside.is_ok(), "it says that this program may serve on it");
+}
+
+#[tokio::test]
+async fn a_second_migration_changes_nothing() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let first = migrate(cluster, &database).await;
+    assert_eq!(first.from, 0);
+    let second = migrate(cluster, &database).await;
+    assert_eq!((second.from, second.to), (first.to, first.to));
+}
+
+#[test]
+fn a_connection_string_has_all_but_the_password() {
+    let right = "host=/run/postgresql user=cardveil dbname=cardveil";
+    assert!(Options::parse(right).is_ok());
+    assert!(Options::parse("postgresql://cardveil@db.internal/cardveil").is_ok());
+    for (wrong, refusal) in [
+        (
+            "host=db user=cardveil dbname=c password=x",
+            "it holds a password",
+        ),
+        ("user=cardveil dbname=c", "it names no host"),
+        ("host=db dbname=c", "it names no user"),
+        ("host=db user=c", "it names no dbname"),
+        (
+            "host=db user=c dbname=c sslmode=require",
+            "it asks for TLS, which this program cannot speak with PostgreSQL",
+        ),
+    ] {
+        let error: OptionsError = Options::parse(wrong).err().unwrap();
+        assert_eq!(error.to_string(), refusal);
+    }
+    assert!(Options::parse("nonsense").is_err());
+}
