@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) issuer: Issuer,
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
+    #[serde(default)]
+    pub(crate) shutdown: Shutdown,
     /// The fonts that frames may show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) fonts: Vec<Font>,
@@ -193,6 +195,14 @@ impl Default for Webhooks {
     }
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Shutdown {
+    /// How long it serves on after it was told to stop, while `/readyz` says 503 so that load balancers
+    /// send nothing new: at most 300.
+    pub(crate) delay_secs: u32,
+}
+
 /// Variables that are not configuration.
 const OTHER_VARIABLES: [&str; 2] = ["CARDVEIL_CONFIG", "CARDVEIL_LOG"];
 
@@ -224,6 +234,7 @@ impl Config {
             timestamp: Timestamp::default(),
             issuer: Issuer::default(),
             webhooks: Webhooks::default(),
+            shutdown: Shutdown::default(),
             fonts: Vec::new(),
         }
     }
@@ -285,6 +296,12 @@ impl Config {
             return Err(hinted(
                 "webhooks.timeout_ms is out of range",
                 "give 100 to 60000 milliseconds",
+            ));
+        }
+        if self.shutdown.delay_secs > 300 {
+            return Err(hinted(
+                "shutdown.delay_secs is out of range",
+                "give 0 to 300 seconds",
             ));
         }
         let folder = self

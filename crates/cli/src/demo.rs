@@ -138,7 +138,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if let Ok(v6) = TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, base))).await {
         shop_listeners.push(v6);
     }
-    let signal = StopSignal::listen()?;
+    let mut signal = StopSignal::listen()?;
     let running = Running::start(house).await?;
     let shops: Vec<_> = shop_listeners
         .into_iter()

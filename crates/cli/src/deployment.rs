@@ -143,16 +143,6 @@ pub(crate) fn create_private_folder(folder: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot create {}", folder.display()))
 }
 
-/// A core dump would hold card data and keys (P3).
-pub(crate) fn forbid_core_dumps() -> anyhow::Result<()> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    setrlimit(Resource::Core, none).context("cannot forbid core dumps")
-}
-
 #[cfg(test)]
 mod tests {
     use cardveil_core::card::Environment;

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::demo;
 use crate::deployment::Deployment;
 use crate::print::{self, Format};
+use crate::process::{self, Swap};
 
 /// One thing that was looked at.
 #[derive(Serialize)]
@@ -48,6 +49,7 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
             checks.push(check("configuration", true, config.display().to_string()));
             settings(&loaded, &mut checks);
             tls(&loaded, SystemClock.now(), &mut checks);
+            memory(&loaded, &mut checks);
             inside(loaded, &mut checks).await;
         }
         Err(error) => checks.push(check("configuration", false, words(&error))),
@@ -144,6 +146,20 @@ fn tls(config: &Config, now: Time, checks: &mut Vec<Check>) {
         let advice = if well { "" } else { ": renew it now" };
         checks.push(check(what, well, format!("good until {expires}{advice}")));
     }
+}
+
+/// Where memory could go.
+fn memory(config: &Config, checks: &mut Vec<Check>) {
+    let (well, found) = match process::swap() {
+        Swap::Locked => (true, "is locked by serve, with the limit that holds here"),
+        Swap::NoneThere => (true, "there is no swap"),
+        Swap::Possible => (
+            config.environment == Environment::Sandbox,
+            "could go to swap: LimitMEMLOCK=infinity in the service's unit (look from within it), or \
+             switch swap off",
+        ),
+    };
+    checks.push(check("memory", well, found));
 }
 
 /// What shows when it is opened.

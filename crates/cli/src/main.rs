@@ -16,6 +16,7 @@ mod mfa;
 mod operate;
 mod print;
 mod probe;
+mod process;
 mod serve;
 mod wallet_tokens;
 mod webhooks;
@@ -107,7 +108,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    deployment::forbid_core_dumps()?;
+    process::harden()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

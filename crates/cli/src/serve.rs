@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::demo;
 use crate::deployment::Deployment;
 use crate::print::{hinted, say};
+use crate::process::{self, Swap};
 
 /// How often it is looked whether certificates were renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
@@ -42,11 +43,26 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
         ));
     }
     refuse_exposed(&deployment.config)?;
-    let stop = StopSignal::listen()?;
+    let mut stop = StopSignal::listen()?;
+    lock_memory();
     let running = Running::start(deployment).await?;
+    process::notify("READY=1");
     say("cardveil serves; end it with SIGINT or SIGTERM");
     stop.received().await;
+    process::notify("STOPPING=1");
+    running.drain(&mut stop).await;
     running.stop().await
+}
+
+fn lock_memory() {
+    match process::lock_memory() {
+        Swap::Locked => tracing::info!("memory is locked, so nothing of it goes to swap"),
+        Swap::NoneThere => tracing::info!("memory is not locked, and there is no swap"),
+        Swap::Possible => tracing::warn!(
+            hint = "LimitMEMLOCK=infinity in the service's unit, or switch swap off",
+            "memory is not locked, so keys and card data could be written to swap"
+        ),
+    }
 }
 
 /// A live deployment shows no token and no card to the network.
@@ -68,6 +84,7 @@ fn refuse_exposed(config: &Config) -> anyhow::Result<()> {
 /// A deployment that serves.
 pub(crate) struct Running {
     deployment: Deployment,
+    app: Arc<App>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     log: cardveil_server::log::Writer,
@@ -106,13 +123,25 @@ impl Running {
         tasks.spawn(courier.run(stopped.clone()));
         tasks.spawn(renew(Arc::clone(&app), hangup, stopped.clone()));
         tasks.spawn(sign(Arc::clone(&app), stopped.clone()));
-        tasks.spawn(sweep(app, stopped));
+        tasks.spawn(sweep(Arc::clone(&app), stopped));
         Ok(Self {
             deployment,
+            app,
             stop,
             tasks,
             log: writer,
         })
+    }
+
+    /// Tells load balancers to send nothing new, and gives them the time to hear it. Another signal ends
+    /// the wait.
+    async fn drain(&self, stop: &mut StopSignal) {
+        self.app.drain();
+        let delay = Duration::from_secs(self.deployment.config.shutdown.delay_secs.into());
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = stop.received() => {}
+        }
     }
 
     /// Refuses what is new, finishes what runs, and closes the store.
@@ -129,7 +158,7 @@ impl Running {
             store,
             config: _,
         } = self.deployment;
-        drop(service);
+        drop((service, self.app));
         if let Some(store) = Arc::into_inner(store) {
             store.close();
         }
@@ -222,7 +251,7 @@ impl StopSignal {
         })
     }
 
-    pub(crate) async fn received(mut self) {
+    pub(crate) async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -38,6 +38,7 @@ pub mod tls;
 mod webhooks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cardveil_core::Service;
 use ipnet::IpNet;
@@ -76,6 +77,7 @@ pub struct App {
     pub settings: Settings,
     /// What it counts.
     pub metrics: Metrics,
+    draining: AtomicBool,
     limiter: limit::Limiter,
     frame: client::frame::Assets,
     manifest: manifest::Once,
@@ -90,10 +92,16 @@ impl App {
             service,
             settings,
             metrics: Metrics::default(),
+            draining: AtomicBool::new(false),
             limiter,
             frame,
             manifest: manifest::Once::default(),
         })
+    }
+
+    /// From now on `/readyz` says that nothing new is to be sent here. It goes on serving.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 }
 

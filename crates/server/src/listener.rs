@@ -25,6 +25,7 @@ use tower::ServiceExt as _;
 
 use crate::guard::{Call, CalledBy, Pattern};
 use crate::log::{AccessLog, Line, Told};
+use crate::problem::Code;
 use crate::surface::Surface;
 use crate::{App, address, headers};
 
@@ -122,7 +123,9 @@ impl Listener {
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        if response.status().is_server_error() {
+        let told = response.extensions().get::<Told>().map(|told| told.0);
+        let stopping = told == Some(Code::Stopping.name());
+        if response.status().is_server_error() && !stopping {
             self.app.metrics.faults.increment();
         }
         self.app.metrics.requests.of(self.kind).increment();
@@ -141,7 +144,7 @@ impl Listener {
                 .get::<Pattern>()
                 .map(|pattern| Arc::clone(&pattern.0)),
             status: response.status().as_u16(),
-            code: extensions.get::<Told>().map(|told| told.0),
+            code: told,
             credential: extensions.get::<CalledBy>().map(|by| Arc::clone(&by.0)),
             caller_ip,
             duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),

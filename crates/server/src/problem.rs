@@ -61,6 +61,8 @@ pub(crate) enum Code {
     NotImplemented,
     /// 503: we cannot answer now. Nothing was released; the token is still good.
     Unavailable,
+    /// 503: the server was told to stop; for load balancers only.
+    Stopping,
 }
 
 impl Code {
@@ -88,11 +90,11 @@ impl Code {
             Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::CredentialRequired => "credential_required",
@@ -118,6 +120,7 @@ impl Code {
             Self::RateLimited => "rate_limited",
             Self::NotImplemented => "not_implemented",
             Self::Unavailable => "unavailable",
+            Self::Stopping => "stopping",
         }
     }
 
@@ -147,6 +150,7 @@ impl Code {
             Self::RateLimited => "Too many requests",
             Self::NotImplemented => "Not implemented",
             Self::Unavailable => "Unavailable",
+            Self::Stopping => "The server is stopping",
         }
     }
 
@@ -194,6 +198,7 @@ impl Code {
                  try its life with the simulator of a sandbox: POST /v1/simulator/wallet-tokens."
             }
             Self::Unavailable => "Try again shortly. Nothing was released.",
+            Self::Stopping => "Send nothing new here. What is under way is finished.",
         }
     }
 }

@@ -200,6 +200,76 @@ fn the_server_ends_in_good_order() {
 }
 
 #[test]
+fn a_server_told_to_stop_serves_on_until_balancers_have_heard() {
+    let world = World::new(1);
+    let config = world.dir.path().join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    assert!(written.contains("delay_secs = 0"), "{written}");
+    std::fs::write(
+        &config,
+        written.replace("delay_secs = 0", "delay_secs = 300"),
+    )
+    .unwrap();
+    let manager = world.dir.path().join("manager");
+    let manager_socket = std::os::unix::net::UnixDatagram::bind(&manager).unwrap();
+    let heard = || {
+        let mut message = [0; 32];
+        let length = manager_socket.recv(&mut message).unwrap();
+        text(&message[..length])
+    };
+    let mut server = world.serve_with(&[("NOTIFY_SOCKET", manager.to_str().unwrap())]);
+    assert_eq!(heard(), "READY=1");
+    let pid = rustix::process::Pid::from_child(&server.0);
+    let end = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    end();
+    assert_eq!(heard(), "STOPPING=1");
+    let ready = || http::get(world.admin_at, "/readyz", &[]).unwrap();
+    while ready().status == 200 {}
+    assert_eq!(ready().json()["code"], "stopping");
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    assert!(world.issue(&mut merchant, 0).is_some());
+    // Whoever asks twice does not want to wait.
+    end();
+    assert!(server.0.wait().unwrap().success());
+}
+
+#[test]
+fn what_is_in_memory_is_not_for_others() {
+    let world = World::new(0);
+    let server = world.serve();
+    let told = |file: &str| {
+        let path = format!("/proc/{}/{file}", server.0.id());
+        std::fs::read_to_string(path).unwrap()
+    };
+    let limits = told("limits");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    assert_eq!(core.unwrap().split_whitespace().nth(4), Some("0"));
+    let status = told("status");
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    // What is not dumpable is root's (prctl(2), PR_SET_DUMPABLE), whoever started it.
+    let meta = std::fs::metadata(format!("/proc/{}/mem", server.0.id())).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&meta), 0);
+    // Its memory is out of swap's reach where the machine lets it be: without a limit, or with
+    // CAP_IPC_LOCK (14).
+    let limit = limits
+        .lines()
+        .find(|line| line.starts_with("Max locked memory"));
+    let unlimited = limit.unwrap().split_whitespace().nth(3) == Some("unlimited");
+    let of = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .trim()
+    };
+    let capable = u64::from_str_radix(of("CapEff:"), 16).unwrap() & 1 << 14 != 0;
+    let locked: u64 = of("VmLck:").trim_end_matches(" kB").parse().unwrap();
+    assert_eq!(locked > 0, unlimited || capable, "{locked} kB");
+}
+
+#[test]
 fn serve_refuses_the_demos_database() {
     let dir = folder();
     let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_cardveil"))

@@ -150,6 +150,11 @@ impl World {
 
     /// Starts the server and waits until it is ready.
     pub(crate) fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// With these variables, too.
+    pub(crate) fn serve_with(&self, variables: &[(&str, &str)]) -> Server {
         let log = File::options()
             .create(true)
             .append(true)
@@ -157,6 +162,7 @@ impl World {
             .unwrap();
         let child = binary(self.dir.path())
             .arg("serve")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -2,6 +2,8 @@
 
 mod reference;
 
+use std::sync::atomic::Ordering;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::Shared;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
@@ -59,10 +61,13 @@ async fn healthz() -> Json<Health> {
     get, path = "/readyz", tag = "Admin", operation_id = "ready",
     responses(
         (status = 200, description = "It can serve.", body = Readiness),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`; `stopping` once it was told to stop: send nothing new here", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
+    if app.draining.load(Ordering::Relaxed) {
+        return Err(Problem::new(Code::Stopping));
+    }
     app.service.store().epoch().await?;
     Ok(Json(Readiness {
         status: "ok",

@@ -19,6 +19,23 @@ async fn it_tells_that_it_runs_and_can_serve() {
 }
 
 #[tokio::test]
+async fn once_told_to_stop_it_is_not_ready_and_serves_on() {
+    let world = World::new().await;
+    world.app.drain();
+    let ready = world.stranger().get(ListenerKind::Admin, "/readyz").await;
+    assert_eq!(
+        (ready.status, &ready.json()["code"]),
+        (503, &json!("stopping"))
+    );
+    let runs = world.stranger().get(ListenerKind::Admin, "/healthz").await;
+    assert_eq!(runs.status, 200);
+    let cardholder = world.cardholder().await;
+    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+    // Nobody is to be woken by it.
+    assert_eq!(world.counted("cardveil_faults_total").await, 0);
+}
+
+#[tokio::test]
 async fn the_figures_count_what_happened_and_name_nobody() {
     let world = World::new().await;
     let cardholder = world.cardholder().await;
