@@ -19,7 +19,7 @@ setup: ## Install what the tests need (packages of Debian, Node and Python, carg
 	scripts/setup.sh
 
 .PHONY: test
-test: setup check unit e2e docs conformance canary ## Install what is needed, then run every check and test
+test: setup check unit verify e2e docs conformance canary ## Install what is needed, then run every check and test
 
 .PHONY: check
 check: ## Formatting, lints, dependency rules, generated files
@@ -53,6 +53,12 @@ conformance: release ## Strangers' tools against a demo (SECS=8 each; FRAGMENT=f
 .PHONY: canary
 canary: ## Seek clear card numbers and tokens in all that the tests left behind
 	scripts/canary.py "$(TEST_TMP)"
+
+# Built as it is developed, which is fast enough for a checker: the program that it checks is the release.
+.PHONY: verify
+verify: release ## Check the promises while everything goes wrong (LONG=1: as for a release)
+	cargo build --quiet --locked -p cardveil-verify
+	target/debug/cardveil-verify $(if $(LONG),--long)
 
 .PHONY: planted
 planted: ## Plant a bug for each promise and see the tests catch it (about 15 minutes)

@@ -1,0 +1,283 @@
+//! What was asked and what came, and whether it may have been so. This part knows nothing of the
+//! program: it compares what clients saw with what the audit log says.
+//!
+//! What counts as a failure, by [`Violation`]. What does not: a request without an answer; a refusal by
+//! "unavailable", after which a token is still good.
+//!
+//! To add a rule: a variant with its words, its place in [`check`], and a history in the tests that
+//! breaks it and no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// What became of one request to redeem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Granted,
+    Refused,
+    /// Told that nothing was released: the token is still good.
+    Unavailable,
+    /// No answer: anything may have happened.
+    Unknown,
+}
+
+/// One request to redeem.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) key: u8,
+    /// Milliseconds since the run began.
+    pub(crate) sent: u64,
+    pub(crate) came: u64,
+    pub(crate) outcome: Outcome,
+}
+
+/// What one token has been through, in the order in which answers came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Story {
+    /// Its SHA-256, as the log names it.
+    pub(crate) hash: String,
+    pub(crate) issued: u64,
+    pub(crate) asked: Vec<Asked>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Violation {
+    /// P1.
+    TwoKeys,
+    /// P1, by the log.
+    TwoKeysOnRecord,
+    /// P2.
+    ReleaseWithoutRecord,
+    /// A claim that was answered, and is not there any more.
+    ClaimLost,
+    /// A token that was answered, that nobody has claimed, and that nobody gets.
+    TokenLost,
+    /// An issue without its record.
+    IssueWithoutRecord,
+    /// The epoch was raised by something that is no restore.
+    EpochRaised,
+}
+
+/// A key may ask again for so long, and so often.
+const REPEAT_MS: u64 = 30_000;
+const ANSWERS_MAX: usize = 4;
+/// How long a token can be claimed.
+const LIFE_MS: u64 = 300_000;
+/// Clocks are read at both ends of a request.
+const SLACK_MS: u64 = 1_000;
+
+/// The log, by token.
+#[derive(Default)]
+pub(crate) struct Log {
+    issued: BTreeSet<String>,
+    holders: BTreeMap<String, BTreeSet<String>>,
+    epochs_raised: usize,
+}
+
+impl Log {
+    /// Takes an entry in.
+    pub(crate) fn read(&mut self, entry: &Value) {
+        let text = |at: &str| {
+            entry
+                .pointer(at)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let token = text("/target/token").to_owned();
+        match text("/kind") {
+            "token.issued" => {
+                self.issued.insert(token);
+            }
+            "reveal.released" | "reveal.repeated" => {
+                let holder = text("/actor/holder").to_owned();
+                self.holders.entry(token).or_default().insert(holder);
+            }
+            "epoch.raised" => self.epochs_raised += 1,
+            _ => {}
+        }
+    }
+}
+
+/// All that may not have been. `holders` are the keys' thumbprints, as the log names them.
+pub(crate) fn check(stories: &[Story], log: &Log, holders: &[String]) -> Vec<(String, Violation)> {
+    let mut found: Vec<_> = stories
+        .iter()
+        .flat_map(|story| {
+            let of = |violation| (story.hash.clone(), violation);
+            violations(story, log, holders).into_iter().map(of)
+        })
+        .collect();
+    if log.epochs_raised > 0 {
+        found.push((String::new(), Violation::EpochRaised));
+    }
+    found
+}
+
+fn violations(story: &Story, log: &Log, holders: &[String]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let granted = |asked: &&Asked| asked.outcome == Outcome::Granted;
+    let keys: BTreeSet<u8> = story
+        .asked
+        .iter()
+        .filter(granted)
+        .map(|asked| asked.key)
+        .collect();
+    let recorded = log.holders.get(&story.hash);
+    if keys.len() > 1 {
+        found.push(Violation::TwoKeys);
+    }
+    if recorded.is_some_and(|holders| holders.len() > 1) {
+        found.push(Violation::TwoKeysOnRecord);
+    }
+    if !log.issued.contains(&story.hash) {
+        found.push(Violation::IssueWithoutRecord);
+    }
+    let on_record = |key: &u8| {
+        let holder = holders.get(usize::from(*key));
+        recorded
+            .zip(holder)
+            .is_some_and(|(recorded, holder)| recorded.contains(holder))
+    };
+    if !keys.iter().all(on_record) {
+        found.push(Violation::ReleaseWithoutRecord);
+    }
+    if claim_lost(story) {
+        found.push(Violation::ClaimLost);
+    }
+    if token_lost(story) {
+        found.push(Violation::TokenLost);
+    }
+    found
+}
+
+/// A key was granted, asked again in time, and was refused.
+fn claim_lost(story: &Story) -> bool {
+    story.asked.iter().any(|refused| {
+        let mine = || story.asked.iter().filter(|asked| asked.key == refused.key);
+        let Some(first) = mine().find(|asked| asked.outcome == Outcome::Granted) else {
+            return false;
+        };
+        // What had no answer may have been granted as well, and counts.
+        let spent = mine()
+            .filter(|asked| asked.sent < refused.came && asked.outcome != Outcome::Refused)
+            .count();
+        // It may have been claimed as early as the first request that had no answer was sent.
+        let claimed = mine().map(|asked| asked.sent).min().unwrap_or_default();
+        refused.outcome == Outcome::Refused
+            && refused.sent > first.came
+            && refused.came + SLACK_MS < claimed + REPEAT_MS
+            && spent < ANSWERS_MAX
+    })
+}
+
+/// Every request was answered by a refusal, in time, and nobody holds it.
+fn token_lost(story: &Story) -> bool {
+    !story.asked.is_empty()
+        && story.asked.iter().all(|asked| {
+            asked.outcome == Outcome::Refused && asked.came + SLACK_MS < story.issued + LIFE_MS
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const HOLDERS: [&str; 2] = ["ada", "eve"];
+
+    fn asked(key: u8, at: u64, outcome: Outcome) -> Asked {
+        Asked {
+            key,
+            sent: at,
+            came: at + 10,
+            outcome,
+        }
+    }
+
+    fn story(asked: &[Asked]) -> Story {
+        Story {
+            hash: "t".into(),
+            issued: 0,
+            asked: asked.to_vec(),
+        }
+    }
+
+    /// The log of one token, issued, and released to these.
+    fn log(holders: &[&str]) -> Log {
+        let mut log = Log::default();
+        log.read(&json!({"kind": "token.issued", "target": {"token": "t"}}));
+        for holder in holders {
+            log.read(&json!({"kind": "reveal.released", "target": {"token": "t"}, "actor": {"holder": holder}}));
+        }
+        log
+    }
+
+    fn found(asked: &[Asked], log: &Log) -> Vec<Violation> {
+        let holders = HOLDERS.map(str::to_owned);
+        let found = check(&[story(asked)], log, &holders);
+        found.into_iter().map(|(_, violation)| violation).collect()
+    }
+
+    #[test]
+    fn what_may_be_is_let_pass() {
+        use Outcome::{Granted, Refused, Unavailable, Unknown};
+        let ada = |at, outcome| asked(0, at, outcome);
+        let eve = |at, outcome| asked(1, at, outcome);
+        for (asked, holders) in [
+            (vec![ada(0, Granted), eve(5, Refused)], vec!["ada"]),
+            (
+                vec![ada(0, Unknown), eve(5, Refused), ada(50, Granted)],
+                vec!["ada"],
+            ),
+            // Claimed by a request that had no answer, and never asked for again.
+            (vec![ada(0, Unknown), eve(5, Refused)], vec!["ada"]),
+            (vec![ada(0, Unknown), eve(5, Granted)], vec!["eve"]),
+            (vec![ada(0, Unavailable), eve(5, Unavailable)], vec![]),
+            // Too late, and too often.
+            (vec![ada(0, Granted), ada(31_000, Refused)], vec!["ada"]),
+            (
+                vec![
+                    ada(0, Granted),
+                    ada(20, Granted),
+                    ada(40, Unknown),
+                    ada(60, Granted),
+                    ada(80, Refused),
+                ],
+                vec!["ada"],
+            ),
+            (vec![ada(301_000, Refused)], vec![]),
+        ] {
+            assert_eq!(found(&asked, &log(&holders)), [], "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_is_found() {
+        use Outcome::{Granted, Refused};
+        let two = [asked(0, 0, Granted), asked(1, 5, Granted)];
+        assert_eq!(
+            found(&two, &log(&["ada", "eve"])),
+            [Violation::TwoKeys, Violation::TwoKeysOnRecord]
+        );
+        let one = [asked(0, 0, Granted)];
+        assert_eq!(
+            found(&one, &log(&["ada", "eve"])),
+            [Violation::TwoKeysOnRecord]
+        );
+        assert_eq!(found(&one, &log(&[])), [Violation::ReleaseWithoutRecord]);
+        assert_eq!(
+            found(&one, &log(&["eve"])),
+            [Violation::ReleaseWithoutRecord]
+        );
+        let lost = [asked(0, 0, Granted), asked(0, 100, Refused)];
+        assert_eq!(found(&lost, &log(&["ada"])), [Violation::ClaimLost]);
+        let nobody = [asked(0, 0, Refused), asked(1, 5, Refused)];
+        assert_eq!(found(&nobody, &log(&[])), [Violation::TokenLost]);
+        assert_eq!(found(&[], &Log::default()), [Violation::IssueWithoutRecord]);
+        let mut raised = log(&["ada"]);
+        raised.read(&json!({"kind": "epoch.raised"}));
+        assert_eq!(found(&one, &raised), [Violation::EpochRaised]);
+    }
+}

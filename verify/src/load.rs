@@ -1,0 +1,262 @@
+//! Clients that race: each issues a token, has two keys claim it at once, from two nodes if there are two,
+//! and asks again where an answer was lost, as a frame does.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use cardveil_core::card::Environment;
+use cardveil_core::token::{ClientToken, Thumbprint};
+use cardveil_seal::hpke::holder::Holder;
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::history::{Asked, Outcome, Story};
+use crate::http::{Answer, Connection};
+use crate::system::{CARDS, System, card_no};
+
+/// How often a client asks again for what it got no answer to, and how long it waits in between.
+const TRIES_MAX: usize = 200;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What all clients share.
+pub(crate) struct Load {
+    nodes: Vec<(SocketAddr, SocketAddr)>,
+    authorization: String,
+    embed: String,
+    keys: [Value; 2],
+    /// The keys' thumbprints, as the log names them.
+    pub(crate) holders: [String; 2],
+    clock: Clock,
+    pub(crate) stop: AtomicBool,
+    /// Requests to redeem that were answered.
+    pub(crate) answered: AtomicUsize,
+    pub(crate) stories: Mutex<Vec<Story>>,
+}
+
+impl Load {
+    pub(crate) fn of(system: &System) -> anyhow::Result<Self> {
+        let holders = [Holder::generate()?, Holder::generate()?];
+        let jwk = |holder: &Holder| {
+            let key = holder.key();
+            let [x, y] = [key.x(), key.y()].map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
+            json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y })
+        };
+        let nodes = system.nodes.iter();
+        Ok(Self {
+            nodes: nodes
+                .map(|node| (node.merchant_at, node.client_at))
+                .collect(),
+            authorization: format!("authorization: Bearer {}\r\n", system.api_key),
+            embed: system.embed.clone(),
+            keys: holders.each_ref().map(jwk),
+            holders: holders
+                .each_ref()
+                .map(|holder| Thumbprint(holder.key().thumbprint()).to_string()),
+            clock: Clock::start(),
+            stop: AtomicBool::new(false),
+            answered: AtomicUsize::new(0),
+            stories: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// One client, until it is stopped.
+    pub(crate) fn run(&self, client: usize) {
+        let mut client = Client {
+            load: self,
+            merchants: self.nodes.iter().map(|_| None).collect(),
+            cardholders: self.nodes.iter().map(|_| None).collect(),
+            turn: client,
+        };
+        let mut stories = Vec::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            client.turn = client.turn.wrapping_add(1);
+            match client.issue() {
+                Some((token, story)) => stories.push(client.race(&token, story)),
+                None => std::thread::sleep(PAUSE),
+            }
+        }
+        if let Ok(mut all) = self.stories.lock() {
+            all.append(&mut stories);
+        }
+    }
+}
+
+struct Client<'a> {
+    load: &'a Load,
+    merchants: Vec<Option<Connection>>,
+    cardholders: Vec<Option<Connection>>,
+    turn: usize,
+}
+
+impl Client<'_> {
+    fn issue(&mut self) -> Option<(String, Story)> {
+        let n = self.turn % self.load.nodes.len();
+        let body = json!({ "card_no": card_no(self.turn % CARDS) });
+        let slot = self.merchants.get_mut(n)?;
+        let (at, _) = *self.load.nodes.get(n)?;
+        let issued = self.load.clock.millis();
+        let answer = exchange(
+            slot,
+            at,
+            "/v1/client-tokens",
+            &self.load.authorization,
+            &body,
+        )?;
+        let token = answer
+            .body
+            .pointer("/token")
+            .and_then(Value::as_str)
+            .filter(|_| answer.status == 201)?;
+        let hash = ClientToken::parse(token, Environment::Sandbox)
+            .ok()?
+            .key()
+            .hash
+            .to_string();
+        let story = Story {
+            hash,
+            issued,
+            asked: Vec::new(),
+        };
+        Some((token.to_owned(), story))
+    }
+
+    /// Both keys at once; then whoever has no answer, until there is one; now and then, the winner again.
+    fn race(&mut self, token: &str, mut story: Story) -> Story {
+        let nodes = self.load.nodes.len();
+        let keys = [self.turn % 2, (self.turn + 1) % 2];
+        let places = [self.turn % nodes, (self.turn / 2) % nodes];
+        // Two connections to one node, if there is but one.
+        let mut second = None;
+        let sent = self.load.clock.millis();
+        let first = self.send(places[0], token, keys[0]);
+        let raced = self.load.nodes.get(places[1]).and_then(|(_, at)| {
+            let connection = second.insert(Connection::open(*at)?);
+            connection.send("POST", REDEEM, "", &self.body(token, keys[1]))
+        });
+        let answers = [
+            first.and_then(|()| self.receive(places[0])),
+            raced.and_then(|()| second.as_mut()?.receive()),
+        ];
+        for (key, answer) in keys.into_iter().zip(answers) {
+            self.note(&mut story, key, sent, answer.as_ref());
+        }
+        for key in keys {
+            self.insist(token, key, &mut story);
+        }
+        if self.turn.is_multiple_of(4) {
+            let key = story
+                .asked
+                .iter()
+                .find(|asked| asked.outcome == Outcome::Granted);
+            if let Some(key) = key.map(|asked| usize::from(asked.key)) {
+                self.ask((self.turn / 4) % nodes, token, key, &mut story);
+            }
+        }
+        story
+    }
+
+    /// As a frame does: the same again, while there is no answer.
+    fn insist(&mut self, token: &str, key: usize, story: &mut Story) {
+        for tried in 0..TRIES_MAX {
+            let mine = || {
+                story
+                    .asked
+                    .iter()
+                    .filter(|asked| usize::from(asked.key) == key)
+            };
+            // What was lost counts too: a key is refused for asking too often.
+            let lost = mine()
+                .filter(|asked| asked.outcome == Outcome::Unknown)
+                .count();
+            let latest = mine().next_back().map(|asked| asked.outcome);
+            if matches!(latest, Some(Outcome::Granted | Outcome::Refused)) || lost > 2 {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+            let place = (self.turn + tried) % self.load.nodes.len();
+            self.ask(place, token, key, story);
+        }
+    }
+
+    fn ask(&mut self, place: usize, token: &str, key: usize, story: &mut Story) {
+        let sent = self.load.clock.millis();
+        // What did not even get there was not asked.
+        if self.send(place, token, key).is_some() {
+            let answer = self.receive(place);
+            self.note(story, key, sent, answer.as_ref());
+        }
+    }
+
+    fn note(&self, story: &mut Story, key: usize, sent: u64, answer: Option<&Answer>) {
+        let outcome = match answer.map(|answer| answer.status) {
+            Some(200) => Outcome::Granted,
+            Some(403) => Outcome::Refused,
+            Some(503) => Outcome::Unavailable,
+            Some(_) | None => Outcome::Unknown,
+        };
+        if matches!(outcome, Outcome::Granted | Outcome::Refused) {
+            self.load.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        story.asked.push(Asked {
+            key: u8::try_from(key).unwrap_or_default(),
+            sent,
+            came: self.load.clock.millis(),
+            outcome,
+        });
+    }
+
+    fn body(&self, token: &str, key: usize) -> Value {
+        json!({
+            "token": token, "embed": self.load.embed, "key": self.load.keys.get(key), "fields": ["pan"],
+            "attempt": "00000000-0000-4000-8000-000000000001",
+        })
+    }
+
+    fn send(&mut self, place: usize, token: &str, key: usize) -> Option<()> {
+        let body = self.body(token, key);
+        let (_, at) = *self.load.nodes.get(place)?;
+        let slot = self.cardholders.get_mut(place)?;
+        if slot.is_none() {
+            *slot = Connection::open(at);
+        }
+        let sent = slot.as_mut()?.send("POST", REDEEM, "", &body);
+        if sent.is_none() {
+            *slot = None;
+        }
+        sent
+    }
+
+    fn receive(&mut self, place: usize) -> Option<Answer> {
+        let slot = self.cardholders.get_mut(place)?;
+        let answer = slot.as_mut().and_then(Connection::receive);
+        if answer.is_none() {
+            *slot = None;
+        }
+        answer
+    }
+}
+
+const REDEEM: &str = "/client/v1/redeem";
+
+fn exchange(
+    slot: &mut Option<Connection>,
+    at: SocketAddr,
+    path: &str,
+    authorization: &str,
+    body: &Value,
+) -> Option<Answer> {
+    if slot.is_none() {
+        *slot = Connection::open(at);
+    }
+    let connection = slot.as_mut()?;
+    let sent = connection.send("POST", path, authorization, body);
+    let answer = sent.and_then(|()| connection.receive());
+    if answer.is_none() {
+        *slot = None;
+    }
+    answer
+}

@@ -1,0 +1,266 @@
+//! `cardveil-verify`: whether the promises hold when everything goes wrong.
+//!
+//! First the rules, exhaustively ([`model`]); then the release binary over real stores, under load, while
+//! its processes are killed and stopped, by a checker that knows nothing of the program ([`history`]).
+//! Every bug that is planted must be found. `docs/verification.md` has the last long run.
+//!
+//! **Invariant:** one violation, one bug that is not found, or a run that was too thin, ends it with 1.
+
+mod clock;
+mod history;
+mod http;
+mod load;
+mod model;
+mod postgres;
+mod system;
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use cardveil_seal::{Entropy as _, SeededEntropy};
+use clap::Parser;
+use rustix::process::Signal;
+
+use crate::clock::Clock;
+use crate::history::{Log, Outcome, Story};
+use crate::load::Load;
+use crate::model::{Bug, Redemption};
+use crate::system::{Store, System};
+
+/// Checks the promises, while everything goes wrong
+#[derive(Parser)]
+#[command(name = "cardveil-verify")]
+struct Args {
+    /// The program
+    #[arg(long, default_value = "target/release/cardveil")]
+    binary: PathBuf,
+    /// For releases: a larger model, 1,000,000 redemptions and 1,000 kills of each store
+    #[arg(long)]
+    long: bool,
+    /// Only this store
+    #[arg(long)]
+    store: Option<Store>,
+    /// Answers to requests to redeem, of each store, at least
+    #[arg(long)]
+    redemptions: Option<usize>,
+    /// Kills, of each store, at least
+    #[arg(long)]
+    kills: Option<usize>,
+    /// Where chance begins
+    #[arg(long, default_value_t = 20_261_122)]
+    seed: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let binary = args.binary.canonicalize().with_context(|| {
+        format!(
+            "there is no program at {}: `make release` builds it",
+            args.binary.display()
+        )
+    })?;
+    say(&format!("seed {}", args.seed));
+    check_model(args.long)?;
+    let (redemptions, kills) = if args.long {
+        (1_000_000, 1_000)
+    } else {
+        (4_000, 20)
+    };
+    for store in [Store::Sqlite, Store::Postgres] {
+        if args.store.is_none_or(|only| only == store) {
+            let plan = Plan {
+                store,
+                nodes: if store == Store::Postgres { 3 } else { 1 },
+                redemptions: args.redemptions.unwrap_or(redemptions),
+                kills: args.kills.unwrap_or(kills),
+                seed: args.seed,
+            };
+            check_store(&binary, &plan)?;
+        }
+    }
+    say("nothing that may not be");
+    Ok(())
+}
+
+fn say(line: &str) {
+    #[expect(
+        clippy::print_stdout,
+        reason = "the report is what this program is for"
+    )]
+    {
+        println!("{line}");
+    }
+}
+
+/// The rules, whole and with each bug.
+fn check_model(long: bool) -> anyhow::Result<()> {
+    let two = |tries, operator, restore| Redemption {
+        claimants: vec![1, 2],
+        tries,
+        operator,
+        restore,
+        bug: None,
+    };
+    let mut models = vec![two(1, true, true), two(2, true, false), two(2, false, true)];
+    if long {
+        let three = |claimants: &[u8]| Redemption {
+            claimants: claimants.to_vec(),
+            ..two(1, false, true)
+        };
+        models.extend([two(2, true, true), three(&[1, 1, 2]), three(&[1, 2, 3])]);
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    for model in models {
+        let what = format!("{model:?}");
+        // A key that may ask but once never asks again.
+        let reaches_all = model.tries > 1;
+        let outcome = model::check(model, threads);
+        say(&format!("{what}: {} states", outcome.states));
+        ensure!(outcome.violated.is_empty(), "{:?}", outcome.violated);
+        ensure!(
+            outcome.unreached.is_empty() || !reaches_all,
+            "never came: {:?}",
+            outcome.unreached
+        );
+    }
+    for bug in Bug::ALL {
+        let planted = Redemption {
+            bug: Some(bug),
+            // What it takes to see it, and no more.
+            ..two(2, matches!(bug, Bug::StaleCard), bug == Bug::EpochIgnored)
+        };
+        let outcome = model::check(planted, threads);
+        ensure!(
+            !outcome.violated.is_empty(),
+            "{bug:?} was planted, and not found"
+        );
+        say(&format!(
+            "{bug:?}, planted, is found: {}",
+            outcome.violated.join("; ")
+        ));
+    }
+    Ok(())
+}
+
+struct Plan {
+    store: Store,
+    nodes: usize,
+    redemptions: usize,
+    kills: usize,
+    seed: u64,
+}
+
+/// The real thing: load and faults until there were enough of both, then the check.
+fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<()> {
+    let began = Clock::start();
+    let mut system = System::create(binary, plan.store, plan.nodes)?;
+    for node in 0..plan.nodes {
+        system.start(node)?;
+    }
+    let load = Load::of(&system)?;
+    let faults = std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let load = &load;
+            scope.spawn(move || load.run(client));
+        }
+        let done = break_things(&mut system, plan, &load);
+        load.stop.store(true, Ordering::Relaxed);
+        done
+    })?;
+    let mut log = Log::default();
+    let entries = system.audit(|entry| log.read(entry))?;
+    system.verify_audit()?;
+    let stories = load
+        .stories
+        .into_inner()
+        .map_err(|_| anyhow::anyhow!("a client ended early"))?;
+    let found = history::check(&stories, &log, &load.holders);
+    say(&format!(
+        "{:?}, {} nodes: {} in {} s; {faults:?}; {entries} audit entries; {} violations",
+        plan.store,
+        plan.nodes,
+        summary(&stories),
+        began.millis() / 1_000,
+        found.len()
+    ));
+    for (token, violation) in found.iter().take(10) {
+        let story = stories.iter().find(|story| story.hash == *token);
+        say(&format!("  {violation:?} of {token}: {story:?}"));
+    }
+    ensure!(found.is_empty(), "the promises do not hold");
+    Ok(())
+}
+
+const CLIENTS: usize = 8;
+
+fn summary(stories: &[Story]) -> String {
+    let of = |outcome| {
+        let asked = stories.iter().flat_map(|story| &story.asked);
+        asked.filter(|asked| asked.outcome == outcome).count()
+    };
+    format!(
+        "{} tokens, {} granted, {} refused, {} without an answer, {} unavailable",
+        stories.len(),
+        of(Outcome::Granted),
+        of(Outcome::Refused),
+        of(Outcome::Unknown),
+        of(Outcome::Unavailable)
+    )
+}
+
+/// What was done to the system.
+#[derive(Debug, Default)]
+struct Faults {
+    nodes_killed: usize,
+    databases_killed: usize,
+    nodes_stopped: usize,
+}
+
+/// Kills and stops what there is, by chance, until there was enough of it.
+fn break_things(system: &mut System, plan: &Plan, load: &Load) -> anyhow::Result<Faults> {
+    let entropy = SeededEntropy::new(plan.seed);
+    let chance = |below: u64| {
+        let mut bytes = [0; 8];
+        entropy.fill(&mut bytes);
+        u64::from_le_bytes(bytes) % below
+    };
+    let mut faults = Faults::default();
+    while faults.nodes_killed + faults.databases_killed < plan.kills
+        || load.answered.load(Ordering::Relaxed) < plan.redemptions
+    {
+        // Where in a request a fault falls is what is varied.
+        let kills = faults.nodes_killed + faults.databases_killed;
+        let rest = if kills < plan.kills {
+            5 + chance(120)
+        } else {
+            1_000
+        };
+        std::thread::sleep(Duration::from_millis(rest));
+        if kills >= plan.kills {
+            continue;
+        }
+        let node = usize::try_from(chance(plan.nodes as u64)).unwrap_or_default();
+        match (chance(4), &mut system.postgres) {
+            (0, Some(postgres)) => {
+                postgres.kill()?;
+                std::thread::sleep(Duration::from_millis(chance(100)));
+                postgres.start()?;
+                faults.databases_killed += 1;
+            }
+            (1, _) => {
+                system.signal(node, Signal::STOP)?;
+                std::thread::sleep(Duration::from_millis(20 + chance(400)));
+                system.signal(node, Signal::CONT)?;
+                faults.nodes_stopped += 1;
+            }
+            _ => {
+                system.kill(node)?;
+                system.start(node)?;
+                faults.nodes_killed += 1;
+            }
+        }
+    }
+    Ok(faults)
+}

@@ -1,0 +1,300 @@
+//! A deployment of the real program: made and driven by its own command line, served by one node or more.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::Connection;
+use crate::postgres::{OWNER, Postgres};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Store {
+    Sqlite,
+    Postgres,
+}
+
+pub(crate) struct System {
+    dir: TempDir,
+    binary: PathBuf,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) postgres: Option<Postgres>,
+    pub(crate) api_key: String,
+    pub(crate) embed: String,
+}
+
+/// One process of the server.
+pub(crate) struct Node {
+    config: PathBuf,
+    pub(crate) merchant_at: SocketAddr,
+    pub(crate) client_at: SocketAddr,
+    admin_at: SocketAddr,
+    process: Option<Child>,
+}
+
+pub(crate) const CARDS: usize = 32;
+
+impl System {
+    pub(crate) fn create(binary: &Path, store: Store, nodes: usize) -> anyhow::Result<Self> {
+        // Whoever PostgreSQL runs as must be able to pass through it.
+        let dir = tempfile::Builder::new()
+            .prefix("cardveil-verify-")
+            .tempdir()?;
+        let mut this = Self {
+            binary: binary.to_owned(),
+            nodes: Vec::new(),
+            postgres: None,
+            api_key: String::new(),
+            embed: String::new(),
+            dir,
+        };
+        if store == Store::Postgres {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(this.dir.path(), PermissionsExt::from_mode(0o711))?;
+            this.postgres = Some(Postgres::create(&this.dir.path().join("postgres"))?);
+        }
+        let home = this.dir.path().join("home");
+        this.run(
+            &home.join("cardveil.toml"),
+            &["init", "--dir", &home.to_string_lossy()],
+        )?;
+        let written = std::fs::read_to_string(home.join("cardveil.toml"))?;
+        for n in 0..nodes {
+            let node = Node::write(&home, n, &written, this.postgres.as_ref())?;
+            this.nodes.push(node);
+        }
+        if this.postgres.is_some() {
+            this.operate(&["migrate", "--owner", OWNER])?;
+        }
+        this.populate()?;
+        Ok(this)
+    }
+
+    fn populate(&mut self) -> anyhow::Result<()> {
+        let merchant = self.json(&["merchant", "add", "--name", "Shop", "--json"])?;
+        let merchant = text(&merchant, "/id")?;
+        let of = ["--merchant", &merchant, "--json"];
+        let keys = self.json(
+            &[
+                &["credential", "add", "--allow-ip", "127.0.0.1/32"][..],
+                &of,
+            ]
+            .concat(),
+        )?;
+        self.api_key = text(&keys, "/api_key")?;
+        let embed = self.json(
+            &[
+                &["embed", "add", "--origin", "https://shop.example"][..],
+                &of,
+            ]
+            .concat(),
+        )?;
+        self.embed = text(&embed, "/id")?;
+        let lines: Vec<_> = (0..CARDS)
+            .map(|n| {
+                json!({
+                    "card_no": card_no(n), "account_id": "F50091",
+                    "person_id": "775596ae-2624-40af-a9dc-9756110a4a04",
+                    "pan": "4111111111111111", "expiry": "12/2030", "name": "A CARDHOLDER",
+                })
+                .to_string()
+            })
+            .collect();
+        let import = [&["card", "import", "-", "--form", "jsonl"][..], &of].concat();
+        let config = self.config()?.to_owned();
+        let mut child = self
+            .command(&config, &import)
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut input = child.stdin.take().context("a pipe was asked for")?;
+        std::io::Write::write_all(&mut input, lines.join("\n").as_bytes())?;
+        drop(input);
+        ensure!(child.wait()?.success(), "the cards were not imported");
+        Ok(())
+    }
+
+    /// Starts a node, and waits until it is ready.
+    pub(crate) fn start(&mut self, n: usize) -> anyhow::Result<()> {
+        let node = self.nodes.get(n).context("no such node")?;
+        let log = node.config.with_extension("log");
+        let said = File::options().create(true).append(true).open(&log)?;
+        let mut child = self
+            .command(&node.config.clone(), &["serve"])
+            .stdout(Stdio::null())
+            .stderr(said)
+            .spawn()?;
+        let node = self.nodes.get_mut(n).context("no such node")?;
+        // Nothing tells a parent that a server listens but that it answers.
+        loop {
+            if node.is_ready() {
+                node.process = Some(child);
+                return Ok(());
+            }
+            if let Some(status) = child.try_wait()? {
+                let said = std::fs::read_to_string(&log)?;
+                let last: Vec<_> = said.lines().rev().take(5).collect();
+                bail!("node {n} ended with {status}: {}", last.join("\n"));
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn kill(&mut self, n: usize) -> anyhow::Result<()> {
+        let node = self.nodes.get_mut(n).context("no such node")?;
+        if let Some(mut process) = node.process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Stops a node in its tracks, or has it go on.
+    pub(crate) fn signal(&self, n: usize, signal: Signal) -> anyhow::Result<()> {
+        let process = self.nodes.get(n).and_then(|node| node.process.as_ref());
+        let pid = process
+            .map(Child::id)
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        kill_process(pid.context("the node does not run")?, signal)?;
+        Ok(())
+    }
+
+    /// What the audit log says, entry by entry.
+    pub(crate) fn audit(&self, mut read: impl FnMut(&Value)) -> anyhow::Result<usize> {
+        let done = self.operate(&["audit", "export"])?;
+        let mut count = 0;
+        for line in done
+            .stdout
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            read(&serde_json::from_slice(line)?);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Runs the program's own check of the log.
+    pub(crate) fn verify_audit(&self) -> anyhow::Result<()> {
+        self.operate(&["audit", "verify"]).map(drop)
+    }
+
+    fn json(&self, args: &[&str]) -> anyhow::Result<Value> {
+        Ok(serde_json::from_slice(&self.operate(args)?.stdout)?)
+    }
+
+    /// Runs an operator's command.
+    pub(crate) fn operate(&self, args: &[&str]) -> anyhow::Result<Output> {
+        self.run(self.config()?, args)
+    }
+
+    fn config(&self) -> anyhow::Result<&Path> {
+        Ok(&self.nodes.first().context("no node")?.config)
+    }
+
+    fn run(&self, config: &Path, args: &[&str]) -> anyhow::Result<Output> {
+        let done = self.command(config, args).stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "cardveil {args:?}: {said}");
+        Ok(done)
+    }
+
+    fn command(&self, config: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            // The same few cards are asked for again and again.
+            .env("CARDVEIL_BUDGETS_CARD_MOST", "0")
+            .env("CARDVEIL_BUDGETS_PERSON_MOST", "0")
+            .env("CARDVEIL_LIMITS_CREDENTIAL_PER_SECOND", "0")
+            .env("CARDVEIL_LIMITS_CLIENT_PER_MINUTE", "0")
+            .env("CARDVEIL_LOG", "error")
+            .env("CARDVEIL_CONFIG", config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        for n in 0..self.nodes.len() {
+            drop(self.kill(n));
+        }
+    }
+}
+
+impl Node {
+    fn write(
+        home: &Path,
+        n: usize,
+        written: &str,
+        postgres: Option<&Postgres>,
+    ) -> anyhow::Result<Self> {
+        // Ports that were free a moment ago; the server says so if one is taken meanwhile.
+        let free = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)));
+        let mut at = Vec::new();
+        for listener in &free {
+            let listener = listener
+                .as_ref()
+                .map_err(|error| anyhow::anyhow!("no free port: {error}"))?;
+            at.push(listener.local_addr()?);
+        }
+        drop(free);
+        let [merchant_at, client_at, admin_at] = at[..] else {
+            bail!("three ports were asked for")
+        };
+        let mut text = written.to_owned();
+        for (usual, at) in [
+            ("127.0.0.1:7410", merchant_at),
+            ("127.0.0.1:7420", client_at),
+            ("127.0.0.1:7430", admin_at),
+        ] {
+            text = text.replace(usual, &at.to_string());
+        }
+        if let Some(postgres) = postgres {
+            let kept =
+                |line: &&str| !line.starts_with("database =") && !line.starts_with("fence =");
+            let store = format!("[store]\npostgres = \"{}\"", postgres.connection());
+            text = text
+                .lines()
+                .filter(kept)
+                .collect::<Vec<_>>()
+                .join("\n")
+                .replace("[store]", &store);
+        }
+        let config = home.join(format!("node-{n}.toml"));
+        std::fs::write(&config, text)?;
+        Ok(Self {
+            config,
+            merchant_at,
+            client_at,
+            admin_at,
+            process: None,
+        })
+    }
+
+    fn is_ready(&self) -> bool {
+        let ask = || {
+            let mut connection = Connection::open(self.admin_at)?;
+            connection.send("GET", "/readyz", "", &Value::Null)?;
+            connection.receive()
+        };
+        ask().is_some_and(|answer| answer.status == 200)
+    }
+}
+
+pub(crate) fn card_no(n: usize) -> String {
+    format!("C{n}")
+}
+
+pub(crate) fn text(value: &Value, at: &str) -> anyhow::Result<String> {
+    let text = value.pointer(at).and_then(Value::as_str);
+    Ok(text.with_context(|| format!("no {at}"))?.to_owned())
+}
