@@ -5,6 +5,7 @@
 //! that refused lines).
 
 mod audit;
+mod backup;
 mod cards;
 mod config;
 mod demo;
@@ -82,6 +83,10 @@ enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Write the database to one encrypted file, while it serves
+    Backup(backup::BackupArgs),
+    /// Put a backup in place, with the epoch raised
+    Restore(backup::RestoreArgs),
     /// The epoch: no token outlives it
     #[command(subcommand)]
     Epoch(operate::EpochCommand),
@@ -134,6 +139,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
         Command::Webhook(command) => runtime.block_on(webhooks::run(config, command)).map(done),
         Command::Audit(command) => runtime.block_on(audit::run(config, command)),
+        Command::Backup(args) => runtime.block_on(backup::backup(config, args)).map(done),
+        Command::Restore(args) => runtime.block_on(backup::restore(config, args)).map(done),
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
         Command::Manifest(command) => runtime.block_on(manifest::run(config, command)).map(done),
         Command::Probe(args) => runtime.block_on(probe::run(args)),

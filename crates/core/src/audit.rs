@@ -180,6 +180,12 @@ pub enum Kind {
     /// The audit log was read (10.2.1.3).
     #[serde(rename = "audit.read")]
     AuditRead,
+    /// A backup was made.
+    #[serde(rename = "backup.made")]
+    BackupMade,
+    /// A backup was put in the place of the database.
+    #[serde(rename = "backup.restored")]
+    BackupRestored,
     /// How far a chain of the log had come was signed.
     #[serde(rename = "audit.checkpoint")]
     AuditCheckpoint,
@@ -302,6 +308,8 @@ impl Event {
             | Kind::VaultTampered
             | Kind::AuditRead
             | Kind::AuditCheckpoint
+            | Kind::BackupMade
+            | Kind::BackupRestored
             | Kind::WebhookAdded
             | Kind::WebhookChanged
             | Kind::WebhookRemoved

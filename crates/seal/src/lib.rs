@@ -11,6 +11,7 @@
 //! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
 //! | [`contract_ecb`] | AES-ECB for the one contract that demands it; never for anything else |
 //! | [`sign`] | Ed25519 signatures by class keys that sign (RFC 8032) |
+//! | [`stream`] | what is too long to hold, such as a backup, in chunks under a key of its own |
 //! | [`totp`] | the codes of authenticator apps (RFC 4226, RFC 6238) |
 //! | [`hpke`] | sealing to the key that a cardholder's frame or device made (RFC 9180) |
 //!
@@ -41,7 +42,8 @@
 //! **Invariant.** An [`Error`] carries no secret and no input bytes, so it may be logged. It tells
 //! more than a stranger may know, so it is never an answer.
 //!
-//! **Invariant.** Every nonce comes from an [`Entropy`]. The one piece of chance that cannot be
+//! **Invariant.** Every nonce comes from an [`Entropy`], but for those of [`stream`], which count under a
+//! key that is used once. The one piece of chance that cannot be
 //! injected is HPKE's ephemeral key, which rustls draws from AWS-LC itself.
 //!
 //! # Formats
@@ -73,6 +75,7 @@ pub mod keyring;
 pub mod root;
 pub mod secret;
 pub mod sign;
+pub mod stream;
 pub mod totp;
 
 pub use digest::{constant_time_eq, hmac_sha256, hmac_sha256_with, sha256, sha384};
@@ -88,6 +91,7 @@ pub use keyring::{Class, DEK_ALGORITHM, Dek, Keyring, Place, WrappedKey, version
 pub use root::{FileRoot, Root, Roots};
 pub use secret::{Key, Secret};
 pub use sign::PublicKey;
+pub use stream::{StreamError, open_stream, read_header, seal_stream};
 
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod audit;
+mod backup;
 mod canary;
 mod command_line;
 mod crash;

@@ -30,6 +30,7 @@
 
 mod allowlists;
 mod audit;
+mod backup;
 mod budget;
 mod cards;
 mod fault;
@@ -69,6 +70,7 @@ use self::readers::Readers;
 use self::rows::{Json, Text, credential_columns, embed_columns, merchant_columns};
 use self::writer::Writer;
 
+pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 pub use self::open::{OpenError, Opened, Options, Raised, Why};
 
 /// The store. Share it in an [`std::sync::Arc`].

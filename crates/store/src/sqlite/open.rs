@@ -38,7 +38,7 @@ pub(super) const MIGRATIONS: [&str; 11] = [
 /// After which of them the entries of the log are chained, which SQL alone cannot do.
 const CHAIN: usize = 11;
 /// How long a statement waits for another process' transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The WAL file is cut to this when it starts anew; between, checkpoints bound it.
 const WAL_SIZE_LIMIT: i64 = 64 << 20;
 /// For the pages of the youngest tokens; SQLite walks the whole cache at each commit, so more is
@@ -141,6 +141,9 @@ pub enum OpenError {
         /// What SQLite says.
         detail: String,
     },
+    /// Another process has the file open.
+    #[error("the database {} is in use", .0.display())]
+    InUse(PathBuf),
     /// SQLite cannot work with the file now.
     #[error("cannot use the database {}: {source}", path.display())]
     Sqlite {
@@ -235,7 +238,7 @@ fn fence_apart(options: &Options) -> Result<(), OpenError> {
 }
 
 /// SQLite gives `-wal` and `-shm` the permissions of the database.
-fn create_private(path: &Path) -> io::Result<()> {
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -246,7 +249,7 @@ fn create_private(path: &Path) -> io::Result<()> {
         .map(drop)
 }
 
-enum Refused {
+pub(super) enum Refused {
     Sqlite(rusqlite::Error),
     Open(OpenError),
     Foreign,
@@ -259,7 +262,7 @@ impl From<rusqlite::Error> for Refused {
 }
 
 impl Refused {
-    fn at(self, path: &Path) -> OpenError {
+    pub(super) fn at(self, path: &Path) -> OpenError {
         let path = path.to_owned();
         match self {
             Self::Open(error) => error,
@@ -294,7 +297,7 @@ fn prepare(path: &Path, found: &Found, now: Time) -> Result<(Connection, Mark, O
 }
 
 /// Before anything is written to it.
-fn check_ours(connection: &Connection) -> Result<(), Refused> {
+pub(super) fn check_ours(connection: &Connection) -> Result<(), Refused> {
     let (application, version, tables) = connection.query_row(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
          FROM pragma_application_id, pragma_user_version",
@@ -309,7 +312,7 @@ fn check_ours(connection: &Connection) -> Result<(), Refused> {
 
 /// Brings the file to the newest version, whichever process is the first to get here; tells
 /// whether it was empty.
-fn migrate(transaction: &Transaction<'_>) -> Result<bool, Refused> {
+pub(super) fn migrate(transaction: &Transaction<'_>) -> Result<bool, Refused> {
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = MIGRATIONS.len();
     let Some(done) = usize::try_from(found).ok().filter(|done| *done <= known) else {

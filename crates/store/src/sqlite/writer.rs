@@ -30,6 +30,7 @@ use tokio::sync::oneshot;
 use super::audit;
 use super::fault::Fault;
 use super::fence::{Fence, Mark};
+use super::open::BUSY_TIMEOUT;
 use super::outbox;
 
 /// How many jobs may wait (P8); more are refused.
@@ -44,6 +45,8 @@ const GATHER_ROUNDS_MAX: usize = 4;
 const CHECKPOINT_PAGES: i64 = 1_000;
 /// From here on readers are made to wait, so that the WAL can start anew and stays bounded.
 const WAL_PAGES_MAX: i64 = 16_000;
+/// How long a checkpoint waits for readers that are under way.
+const READERS_WAIT: Duration = Duration::from_millis(100);
 /// How long nothing has come before an idle writer tidies up.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -70,6 +73,7 @@ impl Writer {
             database_id,
             unsettled: false,
             untidy: true,
+            wal_pages_max: WAL_PAGES_MAX,
         };
         let thread = std::thread::Builder::new()
             .name("cardveil-writer".into())
@@ -283,6 +287,9 @@ struct Shell {
     unsettled: bool,
     /// There may be pages in the WAL, or something of the fence to sync.
     untidy: bool,
+    /// How long the WAL may get before readers are made to wait. A reader that does not end soon, such as
+    /// a backup, is not waited for again before the WAL has grown by as much once more.
+    wal_pages_max: i64,
 }
 
 impl Shell {
@@ -416,9 +423,13 @@ impl Shell {
         self.untidy = self.fence.is_behind();
     }
 
-    fn checkpoint_if_due(&self) {
+    fn checkpoint_if_due(&mut self) {
         match self.wal("NOOP") {
-            Ok((pages, _)) if pages > WAL_PAGES_MAX => self.checkpoint("TRUNCATE"),
+            Ok((pages, _)) if pages > self.wal_pages_max => {
+                self.checkpoint("TRUNCATE");
+                let left = self.wal("NOOP").map_or(0, |(pages, _)| pages);
+                self.wal_pages_max = left.saturating_add(WAL_PAGES_MAX);
+            }
             Ok((pages, done)) if pages - done > CHECKPOINT_PAGES => self.checkpoint("PASSIVE"),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the length of the WAL cannot be read"),
@@ -434,9 +445,13 @@ impl Shell {
     /// Runs a checkpoint; tells how many pages the WAL has and how many of them are in the
     /// database. `NOOP` does nothing else.
     fn wal(&self, mode: &str) -> rusqlite::Result<(i64, i64)> {
-        self.connection
+        self.connection.busy_timeout(READERS_WAIT)?;
+        let told = self
+            .connection
             .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
-            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))
+            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)));
+        self.connection.busy_timeout(BUSY_TIMEOUT)?;
+        told
     }
 }
 

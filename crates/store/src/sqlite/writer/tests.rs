@@ -29,6 +29,7 @@ impl Bench {
             database_id: ready.database_id,
             unsettled: false,
             untidy: false,
+            wal_pages_max: WAL_PAGES_MAX,
         };
         Self {
             shell,
