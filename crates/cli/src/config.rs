@@ -66,6 +66,9 @@ pub(crate) struct Store {
 pub(crate) struct Keys {
     /// The root key's file, outside the database's folder (PCI DSS 3.6.1.2).
     pub(crate) root: PathBuf,
+    /// The root key that is to take its place: what is under it opens too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_root: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +221,7 @@ impl Config {
             },
             keys: Keys {
                 root: "keys/root.key".into(),
+                next_root: None,
             },
             client: Client {
                 origin: "http://127.0.0.1:7420".to_owned(),
@@ -309,10 +313,14 @@ impl Config {
             .database
             .parent()
             .unwrap_or_else(|| Path::new(""));
+        let next_root = self.keys.next_root.as_ref();
         for (name, path) in [
             ("keys.root", &self.keys.root),
             ("store.fence", &self.store.fence),
-        ] {
+        ]
+        .into_iter()
+        .chain(next_root.map(|path| ("keys.next_root", path)))
+        {
             if path.starts_with(folder) && folder != Path::new("") || path.parent() == Some(folder)
             {
                 return Err(hinted(
@@ -330,6 +338,9 @@ impl Config {
             &mut self.store.fence,
             &mut self.keys.root,
         ] {
+            *path = base.join(&*path);
+        }
+        if let Some(path) = &mut self.keys.next_root {
             *path = base.join(&*path);
         }
         for font in &mut self.fonts {
@@ -475,10 +486,9 @@ mod tests {
                 parse(&fresh_text(), &[("CARDVEIL_KEYS_ROOT", wrong)]).is_err(),
                 "{wrong}"
             );
-            assert!(
-                parse(&fresh_text(), &[("CARDVEIL_STORE_FENCE", wrong)]).is_err(),
-                "{wrong}"
-            );
+            for name in ["CARDVEIL_STORE_FENCE", "CARDVEIL_KEYS_NEXT_ROOT"] {
+                assert!(parse(&fresh_text(), &[(name, wrong)]).is_err(), "{wrong}");
+            }
         }
     }
 

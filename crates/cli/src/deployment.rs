@@ -6,14 +6,15 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use cardveil_core::audit::{Event, Kind, Source, Target};
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
-use cardveil_core::port::Keys as _;
+use cardveil_core::port::{Keys as _, WrappedKey};
 use cardveil_core::vault::Vault;
 use cardveil_core::{Entropy, Service};
-use cardveil_seal::{FileRoot, Keyring, SystemEntropy};
+use cardveil_seal::{Keyring, Roots, SystemEntropy};
 use cardveil_store::sqlite::{Options, Sqlite};
 
 use crate::config::Config;
 use crate::print::{hinted, say};
+use crate::roots;
 
 /// An open deployment.
 pub(crate) struct Deployment {
@@ -30,12 +31,6 @@ impl Deployment {
 
     /// Opens it; the root key and the class keys must be there.
     pub(crate) async fn open(config: Config) -> anyhow::Result<Self> {
-        if !config.keys.root.exists() {
-            return Err(hinted(
-                format!("there is no root key at {}", config.keys.root.display()),
-                "run `cardveil init`, or put the key back: without it no card can be opened",
-            ));
-        }
         Self::put_together(config).await
     }
 
@@ -51,7 +46,7 @@ impl Deployment {
             }
         }
         if !config.keys.root.exists() {
-            FileRoot::create(&config.keys.root, &SystemEntropy)?;
+            roots::create(&config.keys.root)?;
         }
         Self::put_together(config).await
     }
@@ -59,7 +54,8 @@ impl Deployment {
     async fn put_together(config: Config) -> anyhow::Result<Self> {
         let clock = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let root = FileRoot::open(&config.keys.root)?;
+        let roots = roots::open(&config.keys)?;
+        roots::refuse_beside_data(&config)?;
         let options = Options {
             database: config.store.database.clone(),
             fence: config.store.fence.clone(),
@@ -73,8 +69,10 @@ impl Deployment {
             ));
         }
         let environment = config.environment.as_str();
-        let keyring = keyring(&store, &root, environment, clock.now()).await?;
-        let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy));
+        let (keyring, wrapped) = keyring(&store, &roots, environment, clock.now()).await?;
+        drop(roots);
+        let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
+            .reloading(roots::FromConfig::of(&config), wrapped);
         let store = Arc::new(store);
         let service = Service::new(
             Arc::<Sqlite>::clone(&store),
@@ -94,10 +92,10 @@ impl Deployment {
 /// The open class keys; those that are not there yet are made.
 async fn keyring(
     store: &Sqlite,
-    root: &FileRoot,
+    roots: &Roots,
     environment: &str,
     now: Time,
-) -> anyhow::Result<Keyring> {
+) -> anyhow::Result<(Keyring, Vec<WrappedKey>)> {
     let unfit = |error: cardveil_seal::Error| {
         hinted(
             format!("the class keys do not open: {error}"),
@@ -105,7 +103,7 @@ async fn keyring(
         )
     };
     let mut wrapped = store.wrapped_keys().await?;
-    let missing = Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
+    let missing = Keyring::missing(roots, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
     if !missing.is_empty() {
         let classes: Vec<_> = missing.iter().map(|key| key.class.name()).collect();
         let target = Target {
@@ -117,7 +115,8 @@ async fn keyring(
         store.create_keys(missing, event).await?;
         wrapped = store.wrapped_keys().await?;
     }
-    Keyring::open(root, environment, &wrapped).map_err(unfit)
+    let keyring = Keyring::open(roots, environment, &wrapped).map_err(unfit)?;
+    Ok((keyring, wrapped))
 }
 
 /// The person at the command line: the user id that the machine vouches for, and the name that the
@@ -146,8 +145,8 @@ pub(crate) fn create_private_folder(folder: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use cardveil_core::card::Environment;
-    use cardveil_core::port::{Audit as _, WrappedKey};
-    use cardveil_seal::Class;
+    use cardveil_core::port::Audit as _;
+    use cardveil_seal::{Class, FileRoot};
 
     use super::*;
     use crate::print::hint;

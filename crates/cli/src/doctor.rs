@@ -73,10 +73,14 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
 /// What the configuration alone tells.
 fn settings(config: &Config, checks: &mut Vec<Check>) {
     for (what, path) in [
-        ("root key", &config.keys.root),
-        ("database", &config.store.database),
-        ("fence", &config.store.fence),
+        ("root key", Some(&config.keys.root)),
+        ("next root key", config.keys.next_root.as_ref()),
+        ("database", Some(&config.store.database)),
+        ("fence", Some(&config.store.fence)),
     ] {
+        let Some(path) = path else {
+            continue;
+        };
         let found = match std::fs::metadata(path) {
             Ok(meta) if !cardveil_seal::is_exposed(&meta) => {
                 check(what, true, path.display().to_string())

@@ -12,12 +12,14 @@ mod demo;
 mod deployment;
 mod doctor;
 mod import;
+mod keys;
 mod manifest;
 mod mfa;
 mod operate;
 mod print;
 mod probe;
 mod process;
+mod roots;
 mod serve;
 mod wallet_tokens;
 mod webhooks;
@@ -74,6 +76,9 @@ enum Command {
     /// The tokens of cards in digital wallets
     #[command(subcommand)]
     WalletToken(wallet_tokens::WalletTokenCommand),
+    /// Class keys: their states, rotation and retirement
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
     /// Client tokens
     #[command(subcommand)]
     Token(operate::TokenCommand),
@@ -136,6 +141,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::WalletToken(command) => runtime
             .block_on(wallet_tokens::run(config, command))
             .map(done),
+        Command::Key(command) => runtime.block_on(keys::run(config, command)).map(done),
         Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
         Command::Webhook(command) => runtime.block_on(webhooks::run(config, command)).map(done),
         Command::Audit(command) => runtime.block_on(audit::run(config, command)),

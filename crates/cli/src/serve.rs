@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cardveil_core::Entropy as _;
 use cardveil_core::audit::Kind;
+use cardveil_core::keys;
 use cardveil_seal::SystemEntropy;
 use cardveil_server::courier::{Courier, SystemResolver};
 use cardveil_server::log::AccessLog;
@@ -123,6 +124,7 @@ impl Running {
         tasks.spawn(courier.run(stopped.clone()));
         tasks.spawn(renew(Arc::clone(&app), hangup, stopped.clone()));
         tasks.spawn(sign(Arc::clone(&app), stopped.clone()));
+        tasks.spawn(look_at_keys(Arc::clone(&app), stopped.clone()));
         tasks.spawn(sweep(Arc::clone(&app), stopped));
         Ok(Self {
             deployment,
@@ -205,6 +207,32 @@ async fn sign(app: Arc<App>, mut stop: watch::Receiver<bool>) {
         }
         if let Err(error) = app.service.sign_log().await {
             tracing::error!(%error, "the audit log could not be signed; it will be tried again");
+        }
+    }
+}
+
+/// Notices a rotation, so that new records are sealed under the new key.
+async fn look_at_keys(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(keys::LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = listener::stopped(&mut stop) => return,
+            _ = ticks.tick() => {}
+        }
+        match app.service.look_at_keys().await {
+            Ok(true) => {
+                failing = false;
+                tracing::info!("the class keys have changed, and are open");
+            }
+            Ok(false) => failing = false,
+            // Those that are open stay so. Said once, or it would be said every few seconds.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!(%error, "the class keys have changed, and do not open here");
+            }
+            Err(_) => {}
         }
     }
 }

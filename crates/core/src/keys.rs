@@ -28,6 +28,10 @@ use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, Subscripti
 /// between two looks at the class keys ([`LOOK_EVERY`]).
 pub const NOTICE: Duration = Duration::from_secs(10);
 
+/// How long what an audit key has signed must be verifiable: PCI DSS 10.5.1 wants the log kept for 12
+/// months, and this is a month more.
+pub const AUDIT_KEPT: Duration = Duration::from_secs(396 * 86_400);
+
 /// How often a server looks at the class keys.
 pub const LOOK_EVERY: Duration = Duration::from_secs(3);
 
@@ -254,9 +258,9 @@ fn lifetime(class: Class) -> Duration {
         | Class::Pin
         | Class::Credential
         | Class::Index
-        | Class::Manifest
-        | Class::Audit => NOTICE,
+        | Class::Manifest => NOTICE,
         Class::Access => NOTICE.saturating_add(ACCESS_TTL),
+        Class::Audit => AUDIT_KEPT,
     }
 }
 

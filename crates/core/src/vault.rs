@@ -13,10 +13,14 @@
 mod export;
 mod pin;
 mod proof;
+mod rewrap;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use cardveil_seal::{Class, Dek, Entropy, HolderKey, Keyring, Place, PublicKey, Secret, hpke};
+use cardveil_seal::{
+    Class, Dek, Entropy, HolderKey, Keyring, Place, PublicKey, Secret, WrappedKey, hpke,
+};
 
 use crate::audit::chain::{self, ByteText, Checkpoint, Link};
 use crate::card::{
@@ -30,6 +34,12 @@ use crate::wallet::Bin;
 
 /// The label of a redemption's HPKE context (DESIGN section 5).
 const REDEEM_INFO: &[u8] = b"cardveil/redeem/v1";
+
+/// What secrets are sealed as, besides the fields of cards. Bound into them: never change one.
+const API_SECRET: &str = "api_secret";
+const TOTP_SECRET: &str = "totp_secret";
+const WEBHOOK_SECRET: &str = "secret";
+const WEBHOOK_AUTHORIZATION: &str = "authorization";
 
 /// A card's clear values, on their way in.
 pub struct ClearCard {
@@ -60,21 +70,116 @@ pub enum Error {
     Form,
 }
 
+impl Error {
+    /// Whether a record was altered or moved, as far as can be told: what opens nowhere looks so.
+    pub const fn is_tampering(&self) -> bool {
+        use cardveil_seal::Error as Seal;
+        matches!(
+            self,
+            Self::Form
+                | Self::Seal(
+                    Seal::Refused
+                        | Seal::TooShort
+                        | Seal::UnknownAlgorithm
+                        | Seal::UnknownVersion { .. }
+                )
+        )
+    }
+
+    /// Whether a record names a class key that is not open here.
+    pub const fn is_unknown_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Seal(cardveil_seal::Error::UnknownVersion { .. })
+        )
+    }
+}
+
+/// Opens wrapped class keys: whoever can reach the root key.
+pub trait Opener: Send + Sync {
+    /// The keyring of these keys. May block, as a hardware module does.
+    fn open(&self, keys: &[WrappedKey]) -> Result<Keyring, cardveil_seal::Error>;
+}
+
 /// Seals and opens cards and secrets.
+///
+/// **Invariant:** the open class keys are here and nowhere else, so that those which
+/// [`Vault::reload`] brings are in use at once.
 pub struct Vault {
-    keyring: Keyring,
+    open: RwLock<Open>,
+    opener: Option<Arc<dyn Opener>>,
     environment: Environment,
     entropy: Arc<dyn Entropy>,
+    alarms: AtomicU64,
+}
+
+/// The open class keys, and what they were opened from.
+struct Open {
+    keyring: Arc<Keyring>,
+    from: Vec<WrappedKey>,
 }
 
 impl Vault {
     /// Over an open keyring of the same environment.
     pub fn new(keyring: Keyring, environment: Environment, entropy: Arc<dyn Entropy>) -> Self {
         Self {
-            keyring,
+            open: RwLock::new(Open {
+                keyring: Arc::new(keyring),
+                from: Vec::new(),
+            }),
+            opener: None,
             environment,
             entropy,
+            alarms: AtomicU64::new(0),
         }
+    }
+
+    /// The same, which can open other class keys later.
+    #[must_use]
+    pub fn reloading(mut self, opener: Arc<dyn Opener>, from: Vec<WrappedKey>) -> Self {
+        self.opener = Some(opener);
+        let open = self.open.get_mut();
+        open.unwrap_or_else(PoisonError::into_inner).from = from;
+        self
+    }
+
+    /// Puts these class keys in the place of those that are open, if they are others; tells whether
+    /// they are. If they do not open, those that are open stay so.
+    pub fn reload(&self, keys: Vec<WrappedKey>) -> Result<bool, Error> {
+        let Some(opener) = &self.opener else {
+            return Ok(false);
+        };
+        let is_same = |open: &Open| open.from == keys;
+        if is_same(&self.open.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(false);
+        }
+        let keyring = Arc::new(opener.open(&keys)?);
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = Open {
+            keyring,
+            from: keys,
+        };
+        Ok(true)
+    }
+
+    /// Which version of a class seals.
+    pub fn sealing_version(&self, class: Class) -> Result<u32, Error> {
+        Ok(self.keyring().current_version(class)?)
+    }
+
+    /// How often a record did not open because it was altered or moved.
+    pub fn alarms(&self) -> u64 {
+        self.alarms.load(Ordering::Relaxed)
+    }
+
+    /// One more of them.
+    pub(crate) fn alarm(&self) {
+        self.alarms.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&open.keyring)
     }
 
     /// Which cards it takes.
@@ -92,10 +197,10 @@ impl Vault {
         self.environment.admits(&clear.number)?;
         let entropy = &*self.entropy;
         let place = place_of_card(&id, merchant);
-        let (dek, wrapped) = self.keyring.new_dek(Class::Pan, &place, entropy)?;
+        let (dek, wrapped) = self.keyring().new_dek(Class::Pan, &place, entropy)?;
         let cvv = match &clear.cvv {
             Some(cvv) => {
-                let (dek, wrapped) = self.keyring.new_dek(Class::Cvv, &place, entropy)?;
+                let (dek, wrapped) = self.keyring().new_dek(Class::Cvv, &place, entropy)?;
                 let sealed = dek.seal(Field::Cvv.as_str(), cvv.expose(), entropy)?;
                 Some(SealedCvv {
                     dek: wrapped,
@@ -113,7 +218,7 @@ impl Vault {
             cvv,
             pin: None,
             pan_index: self
-                .keyring
+                .keyring()
                 .mac(Class::Index, &[b"pan", clear.number.expose()])?,
         })
     }
@@ -137,7 +242,7 @@ impl Vault {
     pub fn expiry(&self, card: &Card) -> Result<Expiry, Error> {
         let place = place_of_card(&card.id, &card.merchant);
         let dek = self
-            .keyring
+            .keyring()
             .open_dek(Class::Pan, &place, &card.sealed.dek)?;
         let opened = open(&dek, Field::Expiry, &card.sealed.expiry)?;
         Expiry::from_bytes(opened.expose()).map_err(|_| Error::Form)
@@ -148,7 +253,7 @@ impl Vault {
     pub fn begins_with(&self, card: &Card, bins: &[Bin]) -> Result<bool, Error> {
         let place = place_of_card(&card.id, &card.merchant);
         let dek = self
-            .keyring
+            .keyring()
             .open_dek(Class::Pan, &place, &card.sealed.dek)?;
         let number = open(&dek, Field::Pan, &card.sealed.pan)?;
         let begins = |bin: &Bin| number.expose().starts_with(bin.as_str().as_bytes());
@@ -179,7 +284,7 @@ impl Vault {
     pub fn seal_at(&self, at: &SecretPlace<'_>, secret: &[u8]) -> Result<SealedSecret, Error> {
         let entropy = &*self.entropy;
         let (dek, wrapped) = self
-            .keyring
+            .keyring()
             .new_dek(Class::Credential, &at.place, entropy)?;
         Ok(SealedSecret {
             sealed: dek.seal(at.field, secret, entropy)?,
@@ -190,7 +295,7 @@ impl Vault {
     /// Opens a secret text of a row.
     pub fn open_at(&self, at: &SecretPlace<'_>, sealed: &SealedSecret) -> Result<Secret, Error> {
         let dek = self
-            .keyring
+            .keyring()
             .open_dek(Class::Credential, &at.place, &sealed.dek)?;
         Ok(dek.open(at.field, &sealed.sealed)?)
     }
@@ -199,9 +304,9 @@ impl Vault {
     pub fn seal_totp(&self, of: &FactorOf<'_>, secret: &Secret) -> Result<SealedSecret, Error> {
         let row = of.row();
         let (dek, wrapped) =
-            self.keyring
+            self.keyring()
                 .new_dek(Class::Credential, &of.place(&row), &*self.entropy)?;
-        let sealed = dek.seal("totp_secret", secret.expose(), &*self.entropy)?;
+        let sealed = dek.seal(TOTP_SECRET, secret.expose(), &*self.entropy)?;
         Ok(SealedSecret {
             dek: wrapped,
             sealed,
@@ -212,34 +317,44 @@ impl Vault {
     pub fn open_totp(&self, of: &FactorOf<'_>, sealed: &SealedSecret) -> Result<Secret, Error> {
         let row = of.row();
         let dek = self
-            .keyring
+            .keyring()
             .open_dek(Class::Credential, &of.place(&row), &sealed.dek)?;
-        Ok(dek.open("totp_secret", &sealed.sealed)?)
+        Ok(dek.open(TOTP_SECRET, &sealed.sealed)?)
     }
 
     /// A keyed digest that only this deployment can make.
     pub fn mac(&self, parts: &[&[u8]]) -> Result<[u8; 32], Error> {
-        Ok(self.keyring.mac(Class::Access, parts)?)
+        Ok(self.keyring().mac(Class::Access, parts)?)
+    }
+
+    /// The same under each class key that is open, the newest first: for what was made before a
+    /// rotation and is still good.
+    pub fn macs(&self, parts: &[&[u8]]) -> Result<Vec<[u8; 32]>, Error> {
+        let keyring = self.keyring();
+        let macs = keyring.macs(Class::Access, parts)?;
+        Ok(macs.map(|(_, mac)| mac).collect())
     }
 
     /// Signs a manifest of the served scripts.
     pub fn sign_manifest(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(self.keyring.sign(Class::Manifest, message)?)
+        Ok(self.keyring().sign(Class::Manifest, message)?)
     }
 
     /// Whose signature that is.
     pub fn manifest_key(&self) -> Result<PublicKey, Error> {
-        Ok(self.keyring.public_key(Class::Manifest)?)
+        Ok(self.keyring().public_key(Class::Manifest)?)
     }
 
     /// Signs how far a chain of the audit log had come.
     pub fn checkpoint(&self, link: Link, at: Time) -> Result<Checkpoint, Error> {
         let message = chain::checkpoint_message(&link, at);
+        // Key and signature of one keyring: another may take its place in between.
+        let keyring = self.keyring();
         Ok(Checkpoint {
             link,
-            key: ByteText(*self.keyring.public_key(Class::Audit)?.as_bytes()),
+            key: ByteText(*keyring.public_key(Class::Audit)?.as_bytes()),
             signature: ByteText(
-                self.keyring
+                keyring
                     .sign(Class::Audit, &message)?
                     .try_into()
                     .map_err(|_| Error::Form)?,
@@ -250,13 +365,13 @@ impl Vault {
     /// Whose checkpoints of the audit log are ours: the public halves of all versions of the key, the
     /// current one first.
     pub fn audit_keys(&self) -> Result<Vec<PublicKey>, Error> {
-        Ok(self.keyring.public_keys(Class::Audit)?)
+        Ok(self.keyring().public_keys(Class::Audit)?)
     }
 
     fn open(&self, card: &Card, fields: Fields) -> Result<Opened, Error> {
         let place = place_of_card(&card.id, &card.merchant);
         let dek = self
-            .keyring
+            .keyring()
             .open_dek(Class::Pan, &place, &card.sealed.dek)?;
         let mut json = Json::default();
         for field in fields.iter() {
@@ -270,7 +385,7 @@ impl Vault {
                 }
                 Field::Cvv => {
                     let sealed = card.sealed.cvv.as_ref().ok_or(Error::NoSuchField(field))?;
-                    let dek = self.keyring.open_dek(Class::Cvv, &place, &sealed.dek)?;
+                    let dek = self.keyring().open_dek(Class::Cvv, &place, &sealed.dek)?;
                     json.text("cvv", open(&dek, field, &sealed.cvv)?.expose())?;
                 }
             }
@@ -318,17 +433,22 @@ pub struct SecretPlace<'a> {
 impl<'a> SecretPlace<'a> {
     /// A credential's apiSecret.
     fn credential(id: &'a CredentialId, merchant: &'a MerchantId) -> Self {
-        Self::of("credential", id.as_str().as_bytes(), merchant, "api_secret")
+        Self::of("credential", id.as_str().as_bytes(), merchant, API_SECRET)
     }
 
     /// What a subscription's messages are signed with.
     pub fn webhook_secret(id: &'a SubscriptionId, merchant: &'a MerchantId) -> Self {
-        Self::of("subscription", id.as_bytes(), merchant, "secret")
+        Self::of("subscription", id.as_bytes(), merchant, WEBHOOK_SECRET)
     }
 
     /// What a subscription's messages are sent as `Authorization` with.
     pub fn webhook_authorization(id: &'a SubscriptionId, merchant: &'a MerchantId) -> Self {
-        Self::of("subscription", id.as_bytes(), merchant, "authorization")
+        Self::of(
+            "subscription",
+            id.as_bytes(),
+            merchant,
+            WEBHOOK_AUTHORIZATION,
+        )
     }
 
     fn of(

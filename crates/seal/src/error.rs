@@ -88,6 +88,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The root key cannot be reached. The text holds no secret.
+    #[error("the root key cannot be reached: {0}")]
+    RootUnavailable(String),
     /// The operating system refused.
     #[error("cannot {action} the root key file {}", .path.display())]
     RootIo {

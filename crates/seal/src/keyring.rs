@@ -171,6 +171,13 @@ impl WrappedKey {
         })
     }
 
+    /// Whether a root opens it.
+    pub fn opens_under(&self, root: &dyn Root, environment: &str) -> bool {
+        kek_aad(environment, self.class, self.version)
+            .and_then(|aad| root.unwrap(&self.wrapped, &aad))
+            .is_ok()
+    }
+
     /// The same key under another root. What is sealed under the key is untouched.
     pub fn rewrap(
         &self,

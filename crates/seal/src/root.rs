@@ -12,7 +12,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Entropy, Error, Key,
+    Entropy, Error, Key, WrappedKey,
     aead::{self, Cipher},
     sha256,
 };
@@ -56,6 +56,12 @@ impl Roots {
     /// The one that comes after it, if there is one.
     pub fn next(&self) -> Option<&dyn Root> {
         self.others.first().map(|root| &**root)
+    }
+
+    /// The one that these class keys are under; the first one while there are none.
+    pub fn of(&self, keys: &[WrappedKey], environment: &str) -> &dyn Root {
+        let holds = |root: &&dyn Root| keys.iter().any(|key| key.opens_under(*root, environment));
+        self.iter().find(holds).unwrap_or(&*self.first)
     }
 
     /// All of them, the first one first.

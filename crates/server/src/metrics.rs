@@ -79,7 +79,13 @@ impl Counter {
 
 impl Metrics {
     /// The Prometheus text format, version 0.0.4; without the outbox where that cannot be read.
-    pub(crate) fn render(&self, outbox: Option<Counts>, tls: &tls::Listeners) -> String {
+    /// `tampered` counts the records that did not open because they were altered or moved.
+    pub(crate) fn render(
+        &self,
+        outbox: Option<Counts>,
+        tampered: u64,
+        tls: &tls::Listeners,
+    ) -> String {
         let mut text = String::new();
         let requests = ListenerKind::ALL.map(|kind| (kind, self.requests.of(kind).value()));
         by_listener(&mut text, "requests_total counter", &requests);
@@ -105,6 +111,8 @@ impl Metrics {
                 counter.value()
             );
         }
+        let name = "cardveil_vault_tampered_total";
+        let _ = writeln!(text, "# TYPE {name} counter\n{name} {tampered}");
         if let Some(Counts { waiting, failed }) = outbox {
             for (name, value) in [("waiting", waiting), ("failed", failed)] {
                 let _ = writeln!(

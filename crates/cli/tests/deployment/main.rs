@@ -9,6 +9,7 @@ mod canary;
 mod command_line;
 mod crash;
 mod http;
+mod keys;
 mod mfa;
 mod probe;
 mod seeds;

@@ -2,6 +2,7 @@
 
 use super::{Caller, Fault, Service};
 use crate::card::{Activated, Activation, Kind};
+use crate::keys::Slot;
 use crate::port::CardRef;
 
 /// What a merchant's server brings to have a card activated.
@@ -43,9 +44,13 @@ impl Service {
             return Ok(Activate::Decided(Activated::NotPhysical));
         }
         let brought = (proof.cvv, proof.last_four);
+        let credential = &caller.credential;
         let proven = self
-            .vault
-            .proves_possession(&card, &caller.credential, brought)?;
+            .open(
+                || Slot::Cvv(card.id, card.merchant.clone()),
+                |vault| vault.proves_possession(&card, credential, brought),
+            )
+            .await?;
         let Some(proven) = proven else {
             return Ok(Activate::NoCvv);
         };

@@ -4,6 +4,7 @@
 //! The same rules as for a client token say who may have which card. What it gives is a release, so
 //! its record is durable before the answer goes out (P2).
 
+use super::keys::slot_of;
 use super::mfa::secs_until;
 use super::{Caller, Fault, Service};
 use crate::audit::{Detail, Event, Kind, Target};
@@ -57,7 +58,12 @@ impl Service {
             return Ok(Err(ExportRefusal::CardState(card.state)));
         }
         // Everything that can fail comes before the record, so that what is on record went out.
-        let ciphertext = self.vault.export(&card, &caller.credential)?;
+        let ciphertext = self
+            .open(
+                || slot_of(&card),
+                |vault| vault.export(&card, &caller.credential),
+            )
+            .await?;
         let export = Export {
             merchant: card.merchant.clone(),
             card: CardRef::Id(card.id),

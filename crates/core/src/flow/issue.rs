@@ -241,9 +241,17 @@ impl Service {
         if asked.is_none_or(|asked| asked.fingerprint != before.fingerprint) {
             return Ok(Err(IssueRefusal::NameReused));
         }
-        let random = self.derived(&before.seed)?;
         let environment = self.vault.environment();
-        let token = ClientToken::new(environment, record.epoch, record.issued_at, &random);
+        // It was made under the key of then, which may not be the one of now.
+        let made = |random: &[u8; 32]| {
+            ClientToken::new(environment, record.epoch, record.issued_at, random)
+        };
+        let under_each = self.vault.macs(&[b"client-token", &before.seed])?;
+        let token = under_each
+            .iter()
+            .map(made)
+            .find(|token| token.key() == record.key)
+            .ok_or(crate::vault::Error::Form)?;
         Ok(Ok(IssuedToken {
             token,
             expires_at: record.expires_at,

@@ -14,6 +14,7 @@ use crate::audit::Source;
 use crate::card::Card;
 use crate::clock::Time;
 use crate::id::{AccountId, FactorId, MerchantId, PersonId, SessionId};
+use crate::keys::Slot;
 use crate::merchant::{Credential, Merchant};
 use crate::mfa::{
     self, Assertion, Factor, FactorChange, FactorRefused, FactorRequest, Opening, OpeningRefused,
@@ -190,14 +191,16 @@ impl Service {
         };
         match session.factor {
             Factor::Otp => Ok(Proof::Otp {
-                right: self.otp_code(&session.id)?.ct_eq(code.expose()),
+                right: self.is_otp_code(&session.id, code)?,
             }),
             Factor::Totp => {
                 let known = self.store.mfa_person(&session.merchant, &person).await?;
                 let Some(totp) = known.and_then(|known| known.totp) else {
                     return Ok(Proof::Nothing);
                 };
-                let step = self.matched(&session.merchant, &person, &totp, code)?;
+                let step = self
+                    .matched(&session.merchant, &person, &totp, code)
+                    .await?;
                 Ok(Proof::Totp {
                     factor: totp.id,
                     step,
@@ -206,7 +209,7 @@ impl Service {
         }
     }
 
-    fn matched(
+    async fn matched(
         &self,
         merchant: &MerchantId,
         person: &PersonId,
@@ -218,7 +221,10 @@ impl Service {
             person,
             factor: &totp.id,
         };
-        let secret = self.vault.open_totp(&of, &totp.sealed)?;
+        let slot = || Slot::Totp(merchant.clone(), *person, totp.id);
+        let secret = self
+            .open(slot, |vault| vault.open_totp(&of, &totp.sealed))
+            .await?;
         Ok(mfa::matching_step(&secret, self.now(), code.expose()))
     }
 
@@ -260,10 +266,14 @@ impl Service {
     /// The code of a session whose code the merchant delivers: for whoever delivers it, and for
     /// nobody else. The same one each time.
     pub fn otp_code(&self, session: &SessionId) -> Result<Secret, Fault> {
-        let mac = self.vault.mac(&[b"mfa-otp", session.as_bytes()])?;
-        // 64 bits over a million codes: none is likelier than another by more than one in 10^13.
-        let bits = mac.first_chunk::<8>().copied().unwrap_or_default();
-        Ok(totp::digits(u64::from_be_bytes(bits)))
+        Ok(otp_of(&self.vault.mac(&[b"mfa-otp", session.as_bytes()])?))
+    }
+
+    /// A code that was told before a rotation of the key that it is made with is right after it.
+    pub(super) fn is_otp_code(&self, session: &SessionId, code: &Secret) -> Result<bool, Fault> {
+        let macs = self.vault.macs(&[b"mfa-otp", session.as_bytes()])?;
+        let right = macs.iter().map(|mac| otp_of(mac).ct_eq(code.expose()));
+        Ok(right.fold(false, |any, right| any | right))
     }
 
     /// Whether a credential may manage this person's factors; if not, the person does not exist. A
@@ -339,7 +349,7 @@ impl Service {
         };
         let change = FactorChange::Confirm {
             factor: totp.id,
-            step: self.matched(merchant, &person, &totp, code)?,
+            step: self.matched(merchant, &person, &totp, code).await?,
         };
         self.change_factor(merchant, person, change, source).await
     }
@@ -401,6 +411,13 @@ fn percent(text: &str) -> String {
         }
     }
     out
+}
+
+/// The six digits of a digest.
+fn otp_of(mac: &[u8; 32]) -> Secret {
+    // 64 bits over a million codes: none is likelier than another by more than one in 10^13.
+    let bits = mac.first_chunk::<8>().copied().unwrap_or_default();
+    totp::digits(u64::from_be_bytes(bits))
 }
 
 #[cfg(test)]

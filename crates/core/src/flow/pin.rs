@@ -7,6 +7,7 @@
 
 use cardveil_seal::Secret;
 
+use super::keys::slot_of_secret;
 use super::mfa::{FactorMissing, SecondFactor, secs_until};
 use super::{Caller, Fault, Presented, Service, Sought};
 use crate::audit::{Detail, Event, Kind, Target};
@@ -16,6 +17,7 @@ use crate::card::{
     PinSetting, State, Verification,
 };
 use crate::clock::Time;
+use crate::keys::Slot;
 use crate::mfa::{Assertion, Purpose, Use};
 use crate::port::CardRef;
 
@@ -121,7 +123,7 @@ impl Service {
         if card.state != State::Active {
             return Ok(Err(PinRefusal::CardState(card.state)));
         }
-        let pin = match self.chosen(caller, new)? {
+        let pin = match self.chosen(caller, new).await? {
             Ok(pin) => pin,
             Err(invalid) => return Ok(Err(PinRefusal::Invalid(invalid))),
         };
@@ -149,9 +151,20 @@ impl Service {
         })
     }
 
-    fn chosen(&self, caller: &Caller, new: NewPin<'_>) -> Result<Result<Pin, InvalidPin>, Fault> {
+    async fn chosen(
+        &self,
+        caller: &Caller,
+        new: NewPin<'_>,
+    ) -> Result<Result<Pin, InvalidPin>, Fault> {
         Ok(match new {
-            NewPin::Encrypted(text) => self.vault.read_pin(&caller.credential, text)?,
+            NewPin::Encrypted(text) => {
+                let credential = &caller.credential;
+                self.open(
+                    || slot_of_secret(credential),
+                    |vault| vault.read_pin(credential, text),
+                )
+                .await?
+            }
             NewPin::Clear(digits) => Pin::parse(digits.expose(), PinLength::Four),
             NewPin::Generated => Ok(Pin::generate(&*self.entropy)),
         })
@@ -180,7 +193,8 @@ impl Service {
                 Err(missing) => return Ok(Err(missing.into())),
             };
             // Everything that can fail comes before the record, so that what is on record went out.
-            let opened = self.vault.open_pin(&card)?;
+            let slot = || Slot::Pin(card.id, card.merchant.clone());
+            let opened = self.open(slot, |vault| vault.open_pin(&card)).await?;
             let pin = opened.filter(|pin| pin.is_of(PinLength::Four));
             let mut released = self.release(caller, asked, &card, (&pin, &factor)).await?;
             // Where no policy asks for a second factor, a budget may.

@@ -7,6 +7,7 @@
 use cardveil_seal::{HolderKey, hpke};
 use serde::Serialize;
 
+use super::keys::slot_of;
 use super::{Fault, Service};
 use crate::audit::{Actor, Kind as EventKind, Origin, Source};
 use crate::card::{Card, Field, Fields, Kind, LastFour, Network, Reason, State, Transition};
@@ -216,8 +217,11 @@ impl Service {
         let header = serde_json::to_vec(&header)
             .map_err(|e| port::Error::Corrupt(format!("a header could not be written: {e}")))?;
         let sealed = self
-            .vault
-            .release(&card, asked.fields, &asked.key, &header)?;
+            .open(
+                || slot_of(&card),
+                |vault| vault.release(&card, asked.fields, &asked.key, &header),
+            )
+            .await?;
         Ok(Ok(Prepared {
             card,
             header,

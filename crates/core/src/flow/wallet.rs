@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use cardveil_seal::HolderKey;
 
+use super::keys::slot_of;
 use super::redeem::ROUNDS_MAX;
 use super::{Caller, Fault, Service};
 use crate::audit::Origin;
@@ -307,7 +308,10 @@ impl Service {
         let census = self.store.wallet_census(index, &asked.device).await?;
         let bin_enabled = match &merchant.wallets.bins {
             None => true,
-            Some(bins) => self.vault.begins_with(&card, bins)?,
+            Some(bins) => {
+                self.open(|| slot_of(&card), |vault| vault.begins_with(&card, bins))
+                    .await?
+            }
         };
         let facts = Facts {
             card: &card,

@@ -2,13 +2,14 @@
 
 use cardveil_seal::{Secret, sha256};
 
+use super::keys::slot_of_secret;
 use super::{Fault, Service};
 use crate::audit::{Event, Kind, Source, Target, Topic};
 use crate::hook::delivery::CODE_PATIENCE;
 use crate::hook::message::{self, Facts, Keys, Message, decode_secret, encode_secret};
 use crate::hook::{Answer, Endpoint, Form, Patch, Patched, SUBSCRIPTIONS_MAX, Subscription};
 use crate::id::{AccountId, CredentialId, MerchantId, SubscriptionId};
-use crate::merchant::SealedSecret;
+use crate::keys::Slot;
 use crate::port::{CardRef, Change, Due, Taken};
 use crate::vault::SecretPlace;
 
@@ -234,18 +235,24 @@ impl Service {
 
     async fn keys_of(&self, subscription: &Subscription) -> Result<Keys, Fault> {
         let (id, merchant) = (&subscription.id, &subscription.merchant);
-        let open = |place: SecretPlace<'_>, sealed: &Option<SealedSecret>| {
-            let opened = sealed.as_ref().map(|s| self.vault.open_at(&place, s));
-            opened.transpose()
+        let slot = || Slot::WebhookSecret(*id, merchant.clone());
+        let place = SecretPlace::webhook_secret(id, merchant);
+        let secret = match &subscription.secret {
+            Some(sealed) => Some(
+                self.open(slot, |vault| vault.open_at(&place, sealed))
+                    .await?,
+            ),
+            None => None,
         };
-        let secret = open(
-            SecretPlace::webhook_secret(id, merchant),
-            &subscription.secret,
-        )?;
-        let authorization = open(
-            SecretPlace::webhook_authorization(id, merchant),
-            &subscription.authorization,
-        )?;
+        let slot = || Slot::WebhookAuthorization(*id, merchant.clone());
+        let place = SecretPlace::webhook_authorization(id, merchant);
+        let authorization = match &subscription.authorization {
+            Some(sealed) => Some(
+                self.open(slot, |vault| vault.open_at(&place, sealed))
+                    .await?,
+            ),
+            None => None,
+        };
         let api_secret = match (subscription.form, &secret) {
             (Form::KeySecure, Some(api_key)) => self.api_secret_of(api_key).await?,
             (Form::KeySecure | Form::Equals | Form::Standard, _) => None,
@@ -264,9 +271,13 @@ impl Service {
         };
         let credential = admission.credential;
         let sealed = &credential.sealed_secret;
+        let (id, merchant) = (&credential.id, &credential.merchant);
         let opened = self
-            .vault
-            .open_secret(&credential.id, &credential.merchant, sealed)?;
+            .open(
+                || slot_of_secret(&credential),
+                |vault| vault.open_secret(id, merchant, sealed),
+            )
+            .await?;
         Ok(Some(opened))
     }
 

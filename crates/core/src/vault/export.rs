@@ -20,7 +20,7 @@ impl Vault {
         let key = self.contract_key(credential)?;
         let place = place_of_card(&card.id, &card.merchant);
         let sealed = &card.sealed;
-        let dek = self.keyring.open_dek(Class::Pan, &place, &sealed.dek)?;
+        let dek = self.keyring().open_dek(Class::Pan, &place, &sealed.dek)?;
         let expiry = open(&dek, Field::Expiry, &sealed.expiry)?;
         let expiry = Expiry::from_bytes(expiry.expose()).map_err(|_| Error::Form)?;
         let mut json = Json::default();
@@ -29,7 +29,7 @@ impl Vault {
         json.text("card_unique_no", unique_no.as_bytes())?;
         match &sealed.cvv {
             Some(cvv) => {
-                let dek = self.keyring.open_dek(Class::Cvv, &place, &cvv.dek)?;
+                let dek = self.keyring().open_dek(Class::Cvv, &place, &cvv.dek)?;
                 json.text("cvv", open(&dek, Field::Cvv, &cvv.cvv)?.expose())?;
             }
             None => json.text("cvv", b"")?,

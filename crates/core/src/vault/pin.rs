@@ -9,14 +9,14 @@ use super::{Error, Vault, place_of_card};
 use crate::card::{Card, InvalidPin, Pin, PinLength, SealedPin};
 use crate::merchant::Credential;
 
-const FIELD: &str = "pin";
+pub(super) const FIELD: &str = "pin";
 
 impl Vault {
     /// Seals a PIN for a card.
     pub fn seal_pin(&self, card: &Card, pin: &Pin) -> Result<SealedPin, Error> {
         let entropy = &*self.entropy;
         let place = place_of_card(&card.id, &card.merchant);
-        let (dek, wrapped) = self.keyring.new_dek(Class::Pin, &place, entropy)?;
+        let (dek, wrapped) = self.keyring().new_dek(Class::Pin, &place, entropy)?;
         Ok(SealedPin {
             pin: dek.seal(FIELD, pin.expose(), entropy)?,
             dek: wrapped,
@@ -30,7 +30,7 @@ impl Vault {
             return Ok(None);
         };
         let place = place_of_card(&card.id, &card.merchant);
-        let dek = self.keyring.open_dek(Class::Pin, &place, &sealed.dek)?;
+        let dek = self.keyring().open_dek(Class::Pin, &place, &sealed.dek)?;
         Ok(Some(Pin::opened(dek.open(FIELD, &sealed.pin)?)))
     }
 

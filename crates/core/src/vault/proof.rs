@@ -22,7 +22,7 @@ impl Vault {
             return Ok(None);
         };
         let place = place_of_card(&card.id, &card.merchant);
-        let dek = self.keyring.open_dek(Class::Cvv, &place, &sealed.dek)?;
+        let dek = self.keyring().open_dek(Class::Cvv, &place, &sealed.dek)?;
         let kept = open(&dek, Field::Cvv, &sealed.cvv)?;
         let brought = self.read(credential, cvv)?;
         let same_cvv = brought.is_some_and(|brought| kept.ct_eq(brought.expose()));

@@ -88,7 +88,8 @@ async fn metrics(State(app): Shared) -> Response {
     let outbox = app.service.store().outbox_counts().await.ok();
     (
         [content_type],
-        app.metrics.render(outbox, &app.settings.tls),
+        app.metrics
+            .render(outbox, app.service.vault().alarms(), &app.settings.tls),
     )
         .into_response()
 }

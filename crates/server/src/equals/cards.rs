@@ -11,7 +11,7 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::{Extension, Json};
 use cardveil_core::card::{Card, Kind, Label, Reason, State as CardState};
 use cardveil_core::clock::Time;
-use cardveil_core::flow::{CardRefusal, Fault, MERCHANT_MOVES, Sought, Step};
+use cardveil_core::flow::{CardRefusal, MERCHANT_MOVES, Sought, Step};
 use cardveil_core::id::{CardId, PersonId};
 use cardveil_core::merchant::Need;
 use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
@@ -199,12 +199,15 @@ async fn list(
     let (filter, paging) = (filter(&query)?, paging(&query)?);
     let caller = &admitted.caller;
     let page = app.service.list_cards(caller, filter, paging).await?;
-    let shown = page.cards.iter().map(|card| show(&app, &admitted, card));
+    let mut rows = Vec::with_capacity(page.cards.len());
+    for card in &page.cards {
+        rows.push(show(&app, &admitted, card).await?);
+    }
     Ok(Json(EqualsCards {
         count: page.count,
         limit: paging.limit,
         offset: paging.offset,
-        rows: shown.collect::<Result<_, _>>()?,
+        rows,
     }))
 }
 
@@ -235,7 +238,7 @@ async fn read(
     let sought = sought(card_id, query.as_deref())?;
     let found = app.service.find_card(&admitted.caller, &sought).await?;
     let card = found.ok_or_else(|| Problem::new(Code::NotFound))?;
-    Ok(Json(show(&app, &admitted, &card)?))
+    Ok(Json(show(&app, &admitted, &card).await?))
 }
 
 /// Update a card
@@ -277,7 +280,7 @@ async fn update(
         .relabel_card(&admitted.caller, &sought, label)
         .await?;
     let card = changed.map_err(refused)?;
-    Ok(Json(show(&app, &admitted, &card)?))
+    Ok(Json(show(&app, &admitted, &card).await?))
 }
 
 /// Move a card to another state
@@ -322,7 +325,7 @@ async fn transition(
         .move_card(&admitted.caller, &sought, step)
         .await?;
     let card = changed.map_err(refused)?;
-    Ok(Json(show(&app, &admitted, &card)?))
+    Ok(Json(show(&app, &admitted, &card).await?))
 }
 
 const STATES: &str = "must be of UNACTIVATED, ACTIVE, REPLACED, SUSPENDED, TERMINATED";
@@ -351,9 +354,9 @@ pub(crate) fn refused(refusal: CardRefusal) -> Problem {
     }
 }
 
-fn show(app: &App, admitted: &Admitted, card: &Card) -> Result<EqualsCard, Problem> {
+async fn show(app: &App, admitted: &Admitted, card: &Card) -> Result<EqualsCard, Problem> {
     let expiration = if admitted.caller.merchant.pci_enabled {
-        let expiry = app.service.vault().expiry(card).map_err(Fault::from)?;
+        let expiry = app.service.expiry(card).await?;
         let year: String = expiry.year().chars().skip(2).collect();
         Some(format!("{}{year}", expiry.month()))
     } else {

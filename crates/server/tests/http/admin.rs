@@ -79,6 +79,8 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_webhook_attempts_failed_total 0
     # TYPE cardveil_webhooks_given_up_total counter
     cardveil_webhooks_given_up_total 0
+    # TYPE cardveil_vault_tampered_total counter
+    cardveil_vault_tampered_total 0
     # TYPE cardveil_webhooks_waiting gauge
     cardveil_webhooks_waiting 0
     # TYPE cardveil_webhooks_failed gauge

@@ -1,0 +1,239 @@
+//! Rotation with the real binary: beside a server that serves, killed and run again.
+//!
+//! What counts as a failure: a card that cannot be read at any moment of it; a record that is under an
+//! old key when all is said to be moved; an old root key that opens anything.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Stdio};
+
+use cardveil_seal::hpke::holder::Holder;
+use serde_json::Value;
+
+use crate::http::Connection;
+use crate::world::{World, binary, opened, text};
+
+const CARDS: usize = 3_000;
+
+/// How many records are under a version of a class, by `key list`.
+fn records(world: &World, class: &str, version: u64) -> u64 {
+    let keys = world.json(&["key", "list", "--json"]);
+    let is_it = |key: &&Value| key["class"] == class && key["version"] == version;
+    let found = keys.as_array().unwrap().iter().find(is_it);
+    found.unwrap_or_else(|| panic!("{keys}"))["records"]
+        .as_u64()
+        .unwrap()
+}
+
+fn done(world: &World, args: &[&str]) -> String {
+    let run = world.run(args);
+    assert!(run.status.success(), "{args:?}: {}", text(&run.stderr));
+    text(&run.stderr)
+}
+
+fn refused(world: &World, args: &[&str]) -> String {
+    let run = world.run(args);
+    assert_eq!(run.status.code(), Some(1), "{args:?}");
+    text(&run.stderr)
+}
+
+/// A cardholder looks at some of the cards.
+fn look(world: &World) {
+    let holder = Holder::generate().unwrap();
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    let mut client = Connection::open(world.client_at).unwrap();
+    for n in [0, 1, CARDS / 2, CARDS - 1] {
+        let token = world.issue(&mut merchant, n).unwrap();
+        let fields = ["pan", "cvv", "name"];
+        let answer = world.redeem(&mut client, &token, &holder, &fields).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let clear = opened(&answer, &holder);
+        assert_eq!(clear["pan"], "4111111111111111");
+        assert_eq!(clear["cvv"], "123");
+    }
+}
+
+/// A rewrap that has begun: it has told of its first batch.
+fn begun(world: &World, args: &[&str]) -> Child {
+    let mut child = binary(world.dir.path())
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("records moved"), "{line}");
+    child
+}
+
+#[test]
+fn a_rotation_is_killed_twice_and_goes_on_while_a_server_reads() {
+    let world = World::new(CARDS);
+    let _server = world.serve();
+    let all = u64::try_from(CARDS).unwrap();
+    look(&world);
+    done(&world, &["key", "rotate", "--class", "pan"]);
+    assert_eq!(records(&world, "pan", 1), all);
+    let before = refused(
+        &world,
+        &["key", "retire", "--class", "pan", "--version", "1"],
+    );
+    assert!(before.contains("hint: move them first"), "{before}");
+    // At 200 a second it would take 15 seconds: it is killed long before its end.
+    let slow = ["key", "rewrap", "--deks", "--per-second", "200"];
+    let mut left = all;
+    for _ in 0..2 {
+        let mut child = begun(&world, &slow);
+        look(&world);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let now = records(&world, "pan", 1);
+        assert!(0 < now && now < left, "{now} of {left}");
+        assert_eq!(now + records(&world, "pan", 2), all, "none is lost");
+        left = now;
+        look(&world);
+    }
+    let said = done(
+        &world,
+        &["key", "rewrap", "--deks", "--per-second", "100000"],
+    );
+    assert!(
+        said.contains(&format!("done, {left} records moved")),
+        "{said}"
+    );
+    assert_eq!(records(&world, "pan", 1), 0);
+    assert_eq!(records(&world, "pan", 2), all);
+    look(&world);
+    done(
+        &world,
+        &["key", "retire", "--class", "pan", "--version", "1"],
+    );
+    look(&world);
+    let keys = world.json(&["key", "list", "--json"]);
+    assert_eq!(keys[0]["state"], "retired");
+    assert!(keys[0]["root"].is_null(), "{keys}");
+    assert_eq!(keys[1]["state"], "active");
+    let moved = |entry: &&Value| entry["kind"] == "keys.rewrapped";
+    let log = world.audit();
+    let sum: u64 = log
+        .iter()
+        .filter(moved)
+        .map(|entry| {
+            let note = entry["detail"]["note"].as_str().unwrap();
+            note.split(' ').next().unwrap().parse::<u64>().unwrap()
+        })
+        .sum();
+    assert_eq!(sum, all, "each record is on record once");
+    let kinds = ["keys.rotated", "keys.retired"];
+    for kind in kinds {
+        assert_eq!(log.iter().filter(|entry| entry["kind"] == kind).count(), 1);
+    }
+    assert!(log.iter().all(|entry| entry["kind"] != "vault.tampered"));
+}
+
+#[test]
+fn a_new_root_takes_over_and_the_old_one_opens_nothing() {
+    let world = World::new(4);
+    let config = world.dir.path().join("cardveil.toml");
+    let missing = refused(&world, &["key", "rotate", "--root"]);
+    assert!(
+        missing.contains("hint: name it as keys.next_root"),
+        "{missing}"
+    );
+    let written = std::fs::read_to_string(&config).unwrap();
+    let with_next = written.replace(
+        "root = \"keys/root.key\"",
+        "root = \"keys/root.key\"\nnext_root = \"keys/next.key\"",
+    );
+    assert_ne!(with_next, written);
+    std::fs::write(&config, &with_next).unwrap();
+    let missing = refused(&world, &["key", "list"]);
+    assert!(missing.contains("cardveil key create-root"), "{missing}");
+    done(&world, &["key", "create-root"]);
+    let twice = refused(&world, &["key", "create-root"]);
+    assert!(twice.contains("exists already"), "{twice}");
+    let mut server = world.serve();
+    done(&world, &["key", "rotate", "--root"]);
+    let again = done(&world, &["key", "rotate", "--root"]);
+    assert!(again.contains("already"), "{again}");
+    done(&world, &["key", "rotate", "--class", "cvv"]);
+    look_at_two(&world);
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    // The old one alone opens nothing, the new one alone everything.
+    std::fs::write(&config, &written).unwrap();
+    let old = refused(&world, &["key", "list"]);
+    assert!(old.contains("the class keys do not open"), "{old}");
+    std::fs::remove_file(world.dir.path().join("keys/root.key")).unwrap();
+    let renamed = written.replace("keys/root.key", "keys/next.key");
+    std::fs::write(&config, renamed).unwrap();
+    let _server = world.serve();
+    look_at_two(&world);
+    let inventory = world.json(&["key", "inventory", "--json"]);
+    let rows = inventory["keys"].as_array().unwrap();
+    assert_eq!(rows[0]["key"], "root");
+    assert_eq!(rows[0]["provider"], rows[1]["provider"]);
+    assert!(
+        rows.iter().all(|row| row["algorithm"].is_string()),
+        "{rows:?}"
+    );
+}
+
+fn look_at_two(world: &World) {
+    let holder = Holder::generate().unwrap();
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    let mut client = Connection::open(world.client_at).unwrap();
+    for n in [0, 3] {
+        let token = world.issue(&mut merchant, n).unwrap();
+        let answer = world.redeem(&mut client, &token, &holder, &["pan"]);
+        assert_eq!(answer.unwrap().status, 200);
+    }
+}
+
+#[test]
+fn what_cannot_be_done_with_keys_says_what_to_do() {
+    let world = World::new(1);
+    let said = |args: &[&str]| refused(&world, args);
+    let index = said(&["key", "rotate", "--class", "index"]);
+    assert!(index.contains("cannot be rotated"), "{index}");
+    let active = said(&["key", "retire", "--class", "pan", "--version", "1"]);
+    assert!(
+        active.contains("cardveil key rotate --class pan"),
+        "{active}"
+    );
+    let unknown = said(&["key", "retire", "--class", "pan", "--version", "7"]);
+    assert!(unknown.contains("cardveil key list"), "{unknown}");
+    let nothing = done(&world, &["key", "rewrap"]);
+    assert!(nothing.contains("nothing to move"), "{nothing}");
+    let class = world.run(&["key", "rotate", "--class", "nothing"]);
+    assert_eq!(class.status.code(), Some(2));
+    assert!(
+        text(&class.stderr).contains("pan, cvv, pin"),
+        "it names them"
+    );
+    let table = world.run(&["key", "list"]);
+    assert!(text(&table.stdout).starts_with("CLASS "), "a table");
+}
+
+/// PCI DSS 3.6.1.2, by whatever name the root key is reached.
+#[test]
+fn a_root_key_beside_the_data_is_refused() {
+    let world = World::new(0);
+    let (data, keys) = (world.dir.path().join("data"), world.dir.path().join("keys"));
+    std::fs::rename(keys.join("root.key"), data.join("r.key")).unwrap();
+    std::os::unix::fs::symlink(data.join("r.key"), keys.join("root.key")).unwrap();
+    let said = refused(&world, &["key", "list"]);
+    assert!(said.contains("is in the database's folder"), "{said}");
+    let mut serve = binary(world.dir.path())
+        .arg("serve")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut stderr = serve.stderr.take().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(!serve.wait().unwrap().success());
+    assert!(said.contains("is in the database's folder"), "{said}");
+}

@@ -1,0 +1,149 @@
+//! The vault at work: opening with an alarm where a record was tampered with, noticing other class keys,
+//! and moving records to the active key of their class.
+
+use cardveil_seal::Class;
+
+use super::{Fault, Service};
+use crate::audit::{Event, Kind, Outcome, Source};
+use crate::card::{Card, Expiry};
+use crate::keys::{Move, Slot, Sought};
+use crate::merchant::Credential;
+use crate::vault::{Error, Vault};
+
+/// A batch of records that is to be moved.
+#[derive(Clone, Copy, Debug)]
+pub struct Rewrap {
+    /// Of which class.
+    pub class: Class,
+    /// From under which version.
+    pub version: u32,
+    /// How many could not be moved until now: they are passed over.
+    pub skip: usize,
+    /// At most so many.
+    pub limit: usize,
+    /// Whether each gets a new DEK too.
+    pub anew: bool,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// How many were found.
+    pub found: usize,
+    /// How many were moved. Others had changed meanwhile.
+    pub moved: usize,
+    /// Those that do not open. They stay as they are.
+    pub stuck: Vec<Slot>,
+}
+
+impl Service {
+    /// Looks whether there are other class keys in store than those that are open; tells whether
+    /// there were, and they are open now.
+    pub async fn look_at_keys(&self) -> Result<bool, Fault> {
+        let keys = self.store.wrapped_keys().await?;
+        Ok(self.vault.reload(keys)?)
+    }
+
+    /// Opens something of the record at `slot`. A record under a class key that is not known here was
+    /// written after a rotation, so the class keys are looked at and it is tried once more. One that
+    /// was altered or moved is told of: in the figures, and in the audit log.
+    pub(super) async fn open<T: Send>(
+        &self,
+        slot: impl FnOnce() -> Slot + Send,
+        open: impl Fn(&Vault) -> Result<T, Error> + Send + Sync,
+    ) -> Result<T, Fault> {
+        let mut opened = open(&self.vault);
+        if opened.as_ref().err().is_some_and(Error::is_unknown_key) && self.look_at_keys().await? {
+            opened = open(&self.vault);
+        }
+        match opened {
+            Ok(opened) => Ok(opened),
+            Err(error) => {
+                if error.is_tampering() {
+                    self.alarm(&slot(), &error).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A card's expiry, for the lists that merchants' servers ask for.
+    pub async fn expiry(&self, card: &Card) -> Result<Expiry, Fault> {
+        self.open(|| slot_of(card), |vault| vault.expiry(card))
+            .await
+    }
+
+    /// Moves a batch of records to the active key of their class. Where it is killed it goes on from,
+    /// because each record names its key itself.
+    pub async fn rewrap(&self, asked: Rewrap, source: &Source) -> Result<Rewrapped, Fault> {
+        let to = self.vault.sealing_version(asked.class)?;
+        let sought = Sought {
+            class: asked.class,
+            version: asked.version,
+            skip: asked.skip,
+            limit: asked.limit,
+        };
+        let found = self.store.envelopes(sought).await?;
+        let mut rewrapped = Rewrapped {
+            found: found.len(),
+            moved: 0,
+            stuck: Vec::new(),
+        };
+        let mut envelopes = Vec::new();
+        for envelope in found {
+            match self.vault.rewrap(&envelope, asked.anew) {
+                Ok(moved) => envelopes.extend(moved),
+                Err(error) if error.is_tampering() => {
+                    self.alarm(&envelope.slot, &error).await?;
+                    rewrapped.stuck.push(envelope.slot);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !envelopes.is_empty() {
+            let batch = Move {
+                class: asked.class,
+                from: asked.version,
+                to,
+                envelopes,
+                at: self.now(),
+                source: source.clone(),
+            };
+            rewrapped.moved = self.store.move_envelopes(batch).await?;
+        }
+        Ok(rewrapped)
+    }
+
+    /// PCI DSS 3.7.6: a substituted key or record is noticed.
+    async fn alarm(&self, slot: &Slot, error: &Error) -> Result<(), Fault> {
+        self.vault.alarm();
+        let (merchant, target) = slot.target();
+        let source = Source::server();
+        let mut event: Event = source.event(self.now(), Kind::VaultTampered, merchant, target);
+        event.outcome = Outcome::Failure;
+        let class = slot.class();
+        event.detail.note = Some(format!("{class}: {}", cause_of(error)).into());
+        Ok(self.store.record(event).await?)
+    }
+}
+
+/// What of an error helps an auditor. It holds nothing of the record.
+fn cause_of(error: &Error) -> String {
+    match error {
+        Error::Seal(error) => error.to_string(),
+        Error::Card(_) | Error::NoSuchField(_) | Error::Form => error.to_string(),
+    }
+}
+
+/// The part of a card that its number is in.
+pub(super) fn slot_of(card: &Card) -> Slot {
+    Slot::Card(card.id, card.merchant.clone())
+}
+
+/// Where a credential's apiSecret is.
+pub(super) fn slot_of_secret(credential: &Credential) -> Slot {
+    Slot::Credential(credential.id.clone(), credential.merchant.clone())
+}
+
+#[cfg(test)]
+mod tests;
