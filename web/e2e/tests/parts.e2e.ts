@@ -262,6 +262,21 @@ describe("doctor", () => {
     expect(report.ok).toBe(true);
   });
 
+  it("is of the version that a page has pinned", async () => {
+    const ada = await arrive();
+    const { client_url: clientUrl, embed } = demo;
+    const { version } = (await (await fetch(`${clientUrl}/sdk/v1/manifest.json`)).json()) as { version: string };
+    await ada.page.evaluate(
+      async ({ clientUrl, embed, version }) => {
+        const { Cardveil } = await window.load(`${clientUrl}/sdk/${version}/cardveil.js`);
+        return Cardveil({ embed }).doctor();
+      },
+      { clientUrl, embed, version },
+    );
+    const asked = ada.wire.exchanges.map(({ url }) => url.pathname).filter((path) => path.endsWith("/doctor.js"));
+    expect(asked).toEqual([`/sdk/${version}/doctor.js`]);
+  });
+
   it("says that there is no such embed", async () => {
     const ada = await arrive();
     const { client_url: clientUrl } = demo;

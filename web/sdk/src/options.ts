@@ -39,7 +39,8 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
     origin,
     embed,
     frameUrl: `${origin}/embed/${embed}`,
-    doctor: () => import(/* @vite-ignore */ /* webpackIgnore: true */ `${origin}/sdk/v1/doctor.js`),
+    // Of the version that the page has, where it has one from there.
+    doctor: () => import(/* @vite-ignore */ /* webpackIgnore: true */ new URL("doctor.js", served ? scriptUrl : `${origin}/sdk/v1/`).href),
   };
 }
 
