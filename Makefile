@@ -19,7 +19,7 @@ setup: ## Install what the tests need (packages of Debian, Node and Python, carg
 	scripts/setup.sh
 
 .PHONY: test
-test: setup check unit verify e2e docs conformance canary ## Install what is needed, then run every check and test
+test: setup check packaging unit verify e2e docs conformance canary ## Install what is needed, then run every check and test
 
 .PHONY: check
 check: ## Formatting, lints, dependency rules, generated files
@@ -30,6 +30,10 @@ check: ## Formatting, lints, dependency rules, generated files
 	cd web && npm run check
 	scripts/fresh.sh
 	scripts/compatibility.py
+
+.PHONY: packaging
+packaging: ## The systemd unit, the image's recipe, the compose file, the Helm chart
+	.tools/packaging/bin/python scripts/packaging/check.py
 
 .PHONY: unit
 unit: ## All Rust tests, kill -9 under load among them

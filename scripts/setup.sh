@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian machine that has Rust only: browsers, curl, Python, PostgreSQL
-# and Node from Debian's packages, Node's packages by their lock file, cargo-deny by cargo.
+# and Node from Debian's packages, Node's packages by their lock file, linters from PyPI, cargo-deny by
+# cargo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools="$PWD/.tools"
@@ -17,6 +18,11 @@ need git git
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 need node nodejs
 need npm npm
+# What checks packaging/: systemd's own tool, and the template engine of Helm.
+need systemd-analyze systemd
+need go golang-go
+[ -d /usr/share/gocode/src/github.com/Masterminds/sprig ] || missing+=(golang-github-masterminds-sprig-dev)
+[ -d /usr/share/gocode/src/sigs.k8s.io/yaml ] || missing+=(golang-k8s-sigs-yaml-dev)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 command -v "${CHROMIUM:-/usr/bin/chromium}" >/dev/null 2>&1 || missing+=(chromium fonts-dejavu-core)
 command -v "${FIREFOX:-/usr/bin/firefox-esr}" >/dev/null 2>&1 || missing+=(firefox-esr)
@@ -41,6 +47,14 @@ if [ "$(node -p 'Number(process.versions.node.split(".")[0])')" -lt 20 ]; then
 fi
 
 (cd web && npm ci --silent --no-fund --no-audit)
+
+# Linters of packaging/, from PyPI.
+if ! cmp -s scripts/packaging/requirements.txt "$tools/packaging/requirements.txt"; then
+  rm -rf "$tools/packaging"
+  python3 -m venv "$tools/packaging"
+  "$tools/packaging/bin/pip" install --quiet --disable-pip-version-check -r scripts/packaging/requirements.txt
+  cp scripts/packaging/requirements.txt "$tools/packaging/"
+fi
 
 deny=0.20.2
 if ! cargo-deny --version 2>/dev/null | grep -qF "$deny" && ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qF "$deny"; then

@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod deployment;
 mod doctor;
+mod healthcheck;
 mod import;
 mod keys;
 mod manifest;
@@ -58,6 +59,8 @@ enum Command {
     Serve,
     /// Check a deployment and say what to mend
     Doctor(print::Format),
+    /// Ask the running server whether it is ready: for containers
+    Healthcheck(healthcheck::Args),
     /// Merchants: the partners whose servers call
     #[command(subcommand)]
     Merchant(operate::MerchantCommand),
@@ -129,6 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Init(args) => runtime.block_on(operate::init(args)).map(done),
         Command::Serve => runtime.block_on(serve::run(config)).map(done),
         Command::Doctor(format) => runtime.block_on(doctor::run(config, format)),
+        Command::Healthcheck(args) => runtime.block_on(healthcheck::run(config, args)).map(done),
         Command::Merchant(command) => runtime
             .block_on(operate::merchant(config, command))
             .map(done),

@@ -221,16 +221,21 @@ fn a_server_told_to_stop_serves_on_until_balancers_have_heard() {
     assert_eq!(heard(), "READY=1");
     let pid = rustix::process::Pid::from_child(&server.0);
     let end = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(world.run(&["healthcheck"]).status.success());
     end();
     assert_eq!(heard(), "STOPPING=1");
     let ready = || http::get(world.admin_at, "/readyz", &[]).unwrap();
     while ready().status == 200 {}
     assert_eq!(ready().json()["code"], "stopping");
+    let unhealthy = world.run(&["healthcheck"]);
+    assert_eq!(unhealthy.status.code(), Some(1));
+    assert!(text(&unhealthy.stderr).contains("not ready: 503"));
     let mut merchant = Connection::open(world.merchant_at).unwrap();
     assert!(world.issue(&mut merchant, 0).is_some());
     // Whoever asks twice does not want to wait.
     end();
     assert!(server.0.wait().unwrap().success());
+    assert_eq!(world.run(&["healthcheck"]).status.code(), Some(1));
 }
 
 #[test]
