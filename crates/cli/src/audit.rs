@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use cardveil_core::audit::chain::{Chained, Finding, Flaw, Link, Seen, Verifier};
 use cardveil_core::audit::{Kind, Target};
-use cardveil_core::port::Audit as _;
 use cardveil_seal::PublicKey;
 use cardveil_server::manifest::parse_key;
 use clap::{Args, Subcommand};

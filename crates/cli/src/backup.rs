@@ -16,7 +16,6 @@ use cardveil_core::Time;
 use cardveil_core::audit::chain::Verifier;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::clock::{Clock as _, SystemClock};
-use cardveil_core::port::Audit as _;
 use cardveil_core::token::Epoch;
 use cardveil_seal::{
     Class, FileRoot, Keyring, PublicKey, Root as _, StreamError, SystemEntropy, open_stream,
@@ -114,6 +113,7 @@ struct RestoreReport {
 /// `cardveil backup`.
 pub(crate) async fn backup(config: &Path, args: BackupArgs) -> anyhow::Result<()> {
     let house = Deployment::load(config).await?;
+    refuse_postgres(&house.config)?;
     refuse_existing(&args.file)?;
     let partial = Scratch::take(&args.file, ".partial")?;
     let copy = Scratch::take(&house.config.store.database, ".copy")?;
@@ -164,9 +164,21 @@ pub(crate) async fn backup(config: &Path, args: BackupArgs) -> anyhow::Result<()
     ))
 }
 
+/// PostgreSQL has its own ways.
+fn refuse_postgres(config: &Config) -> anyhow::Result<()> {
+    match &config.store.postgres {
+        None => Ok(()),
+        Some(_) => Err(hinted(
+            "this deployment is kept in PostgreSQL",
+            "back it up and restore it by base backups and WAL: docs/operations.md",
+        )),
+    }
+}
+
 /// `cardveil restore`.
 pub(crate) async fn restore(config: &Path, args: RestoreArgs) -> anyhow::Result<()> {
     let config = Config::load(config)?;
+    refuse_postgres(&config)?;
     let database = config.store.database.clone();
     if database.exists() && !args.replace {
         return Err(hinted(

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use cardveil_core::card::{Card, Changed, InvalidText, Reason, State, Transition};
 use cardveil_core::id::{AccountId, CardNo, MerchantId, PersonId};
-use cardveil_core::port::{CardFilter, CardRef, Cards as _, Order, Paging, Registry as _};
+use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
 use clap::Subcommand;
 use serde::Serialize;
 

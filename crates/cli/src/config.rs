@@ -54,11 +54,51 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Store {
-    /// The SQLite file.
+    /// The SQLite file; empty with PostgreSQL.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub(crate) database: PathBuf,
     /// The fence: a file outside the database's folder, by which a restored database is noticed.
-    /// Leave it out of backups.
+    /// Leave it out of backups. Empty with PostgreSQL.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub(crate) fence: PathBuf,
+    /// How to connect to PostgreSQL, without the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) postgres: Option<String>,
+    /// The file with the password for PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+impl Store {
+    /// In PostgreSQL.
+    pub(crate) fn postgres(connection: String, password_file: Option<PathBuf>) -> Self {
+        Self {
+            database: PathBuf::new(),
+            fence: PathBuf::new(),
+            postgres: Some(connection),
+            password_file,
+        }
+    }
+
+    /// One of the two, whole.
+    fn check(&self) -> anyhow::Result<()> {
+        let sqlite = [&self.database, &self.fence].map(|path| !is_empty(path));
+        match (sqlite, &self.postgres, &self.password_file) {
+            ([true, true], None, None) | ([false, false], Some(_), _) => Ok(()),
+            (_, None, _) => Err(hinted(
+                "[store] is not whole",
+                "give store.database and store.fence, or store.postgres",
+            )),
+            (_, Some(_), _) => Err(hinted(
+                "[store] names two databases",
+                "give store.database and store.fence, or store.postgres",
+            )),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +258,8 @@ impl Config {
             store: Store {
                 database: "data/cardveil.db".into(),
                 fence: "fence/cardveil.fence".into(),
+                postgres: None,
+                password_file: None,
             },
             keys: Keys {
                 root: "keys/root.key".into(),
@@ -308,6 +350,10 @@ impl Config {
                 "give 0 to 300 seconds",
             ));
         }
+        self.store.check()?;
+        if self.store.postgres.is_some() {
+            return Ok(());
+        }
         let folder = self
             .store
             .database
@@ -338,6 +384,11 @@ impl Config {
             &mut self.store.fence,
             &mut self.keys.root,
         ] {
+            if !is_empty(path) {
+                *path = base.join(&*path);
+            }
+        }
+        if let Some(path) = &mut self.store.password_file {
             *path = base.join(&*path);
         }
         if let Some(path) = &mut self.keys.next_root {
@@ -489,6 +540,36 @@ mod tests {
             for name in ["CARDVEIL_STORE_FENCE", "CARDVEIL_KEYS_NEXT_ROOT"] {
                 assert!(parse(&fresh_text(), &[(name, wrong)]).is_err(), "{wrong}");
             }
+        }
+    }
+
+    #[test]
+    fn a_store_is_one_of_the_two_and_whole() {
+        let store = |lines: &str| {
+            let mut table: toml::Table = fresh_text().parse().unwrap();
+            table.insert(
+                "store".to_owned(),
+                lines.parse::<toml::Table>().unwrap().into(),
+            );
+            parse(&table.to_string(), &[])
+        };
+        let postgres = "postgres = \"host=/run/postgresql user=cardveil dbname=cardveil\"";
+        let right = store(&format!("{postgres}\npassword_file = \"pg.password\"")).unwrap();
+        let text = toml::to_string(&right).unwrap();
+        assert!(!text.contains("fence"), "{text}");
+        assert_eq!(parse(&text, &[]).unwrap(), right);
+        let under = right.under(Path::new("/srv"));
+        assert_eq!(under.store.password_file, Some("/srv/pg.password".into()));
+        assert_eq!(under.store.database, PathBuf::new());
+        let sqlite = "database = \"data/x.db\"\nfence = \"fence/x\"";
+        assert!(store(sqlite).is_ok());
+        for wrong in [
+            "",
+            "database = \"data/x.db\"",
+            &format!("{sqlite}\n{postgres}"),
+            &format!("{sqlite}\npassword_file = \"x\""),
+        ] {
+            assert!(store(wrong).is_err(), "{wrong}");
         }
     }
 

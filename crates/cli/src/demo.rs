@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use cardveil_core::Service;
 use cardveil_core::card::{Card, Environment};
 use cardveil_core::id::MerchantId;
-use cardveil_core::port::{CardFilter, Cards as _, Paging};
+use cardveil_core::port::{CardFilter, Paging};
 use cardveil_example_shop::{Programme, Shop, ShopCard};
 use cardveil_server::manifest;
 use serde::Serialize;

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use cardveil_core::audit::{Event, Kind, Source, Target};
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
-use cardveil_core::port::{Keys as _, WrappedKey};
+use cardveil_core::port::{Store, WrappedKey};
 use cardveil_core::vault::Vault;
 use cardveil_core::{Entropy, Service};
 use cardveil_seal::{Keyring, Roots, SystemEntropy};
-use cardveil_store::sqlite::{Options, Sqlite};
 
+use crate::backend::Backend;
 use crate::config::Config;
-use crate::print::{hinted, say};
+use crate::print::hinted;
 use crate::roots;
 
 /// An open deployment.
 pub(crate) struct Deployment {
     pub(crate) config: Config,
     pub(crate) service: Service,
-    pub(crate) store: Arc<Sqlite>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) backend: Backend,
 }
 
 impl Deployment {
@@ -36,6 +37,12 @@ impl Deployment {
 
     /// Opens it, and makes what is not there yet.
     pub(crate) async fn create(config: Config) -> anyhow::Result<Self> {
+        Self::create_root(&config)?;
+        Self::put_together(config).await
+    }
+
+    /// Makes the folders and the root key, if they are not there yet.
+    pub(crate) fn create_root(config: &Config) -> anyhow::Result<()> {
         for path in [
             &config.store.database,
             &config.store.fence,
@@ -48,7 +55,7 @@ impl Deployment {
         if !config.keys.root.exists() {
             roots::create(&config.keys.root)?;
         }
-        Self::put_together(config).await
+        Ok(())
     }
 
     async fn put_together(config: Config) -> anyhow::Result<Self> {
@@ -56,42 +63,27 @@ impl Deployment {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let roots = roots::open(&config.keys)?;
         roots::refuse_beside_data(&config)?;
-        let options = Options {
-            database: config.store.database.clone(),
-            fence: config.store.fence.clone(),
-        };
-        let (store, opened) = Sqlite::open(&options, clock.now())
-            .with_context(|| format!("cannot open {}", options.database.display()))?;
-        if let Some(raised) = opened.epoch_raised {
-            say(&format!(
-                "warning: the epoch was raised, so all outstanding tokens are refused: {}",
-                raised.why
-            ));
-        }
+        let backend = Backend::open(&config.store).await?;
+        let store = backend.store();
         let environment = config.environment.as_str();
-        let (keyring, wrapped) = keyring(&store, &roots, environment, clock.now()).await?;
+        let (keyring, wrapped) = keyring(&*store, &roots, environment, clock.now()).await?;
         drop(roots);
         let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
             .reloading(roots::FromConfig::of(&config), wrapped);
-        let store = Arc::new(store);
-        let service = Service::new(
-            Arc::<Sqlite>::clone(&store),
-            Arc::new(vault),
-            clock,
-            entropy,
-        )
-        .with_budgets(config.budgets.budgets()?);
+        let service = Service::new(Arc::clone(&store), Arc::new(vault), clock, entropy)
+            .with_budgets(config.budgets.budgets()?);
         Ok(Self {
             config,
             service,
             store,
+            backend,
         })
     }
 }
 
 /// The open class keys; those that are not there yet are made.
 async fn keyring(
-    store: &Sqlite,
+    store: &dyn Store,
     roots: &Roots,
     environment: &str,
     now: Time,
@@ -145,8 +137,9 @@ pub(crate) fn create_private_folder(folder: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use cardveil_core::card::Environment;
-    use cardveil_core::port::Audit as _;
+    use cardveil_core::port::Keys as _;
     use cardveil_seal::{Class, FileRoot};
+    use cardveil_store::sqlite::{Options, Sqlite};
 
     use super::*;
     use crate::print::hint;

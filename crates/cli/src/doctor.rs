@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use cardveil_core::card::Environment;
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
-use cardveil_core::port::{Admin as _, Keys as _};
 use cardveil_server::ListenerKind;
 use serde::Serialize;
 
@@ -78,7 +77,7 @@ fn settings(config: &Config, checks: &mut Vec<Check>) {
         ("database", Some(&config.store.database)),
         ("fence", Some(&config.store.fence)),
     ] {
-        let Some(path) = path else {
+        let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
             continue;
         };
         let found = match std::fs::metadata(path) {

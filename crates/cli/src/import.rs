@@ -17,7 +17,7 @@ use cardveil_core::card::{
 };
 use cardveil_core::flow::{Fault, NewCard};
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
-use cardveil_core::port::{Admin as _, Change, Taken};
+use cardveil_core::port::{Change, Taken};
 use cardveil_core::vault::{self, ClearCard};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};

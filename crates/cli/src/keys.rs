@@ -9,7 +9,7 @@ use cardveil_core::audit::{Kind, Target};
 use cardveil_core::clock::Clock as _;
 use cardveil_core::flow::{Rewrap, Rewrapped};
 use cardveil_core::keys::{self, ClassKey, Retired, Retirement, RootChange, Rotation, State};
-use cardveil_core::port::{Class, Keys as _, WrappedKey};
+use cardveil_core::port::{Class, WrappedKey};
 use cardveil_seal::{DEK_ALGORITHM, Keyring, Root, SystemEntropy};
 use clap::{Args, Subcommand};
 use serde::Serialize;

@@ -5,6 +5,7 @@
 //! that refused lines).
 
 mod audit;
+mod backend;
 mod backup;
 mod cards;
 mod config;
@@ -16,6 +17,7 @@ mod import;
 mod keys;
 mod manifest;
 mod mfa;
+mod migrate;
 mod operate;
 mod print;
 mod probe;
@@ -55,6 +57,8 @@ enum Command {
     Demo(demo::Args),
     /// Create a deployment: configuration, root key, database
     Init(operate::InitArgs),
+    /// Make or upgrade the schema in PostgreSQL, as its owner
+    Migrate(migrate::Args),
     /// Serve the three listeners
     Serve,
     /// Check a deployment and say what to mend
@@ -130,6 +134,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Demo(args) => runtime.block_on(demo::run(args)).map(done),
         Command::Init(args) => runtime.block_on(operate::init(args)).map(done),
+        Command::Migrate(args) => runtime.block_on(migrate::run(config, args)).map(done),
         Command::Serve => runtime.block_on(serve::run(config)).map(done),
         Command::Doctor(format) => runtime.block_on(doctor::run(config, format)),
         Command::Healthcheck(args) => runtime.block_on(healthcheck::run(config, args)).map(done),

@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use cardveil_core::flow::Enrolment;
 use cardveil_core::id::{MerchantId, PersonId};
 use cardveil_core::mfa::{FactorChange, FactorRefused};
-use cardveil_core::port::Mfa as _;
 use cardveil_seal::Secret;
 use clap::{Args, Subcommand};
 use qrcode::render::unicode::Dense1x2;

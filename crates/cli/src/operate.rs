@@ -11,9 +11,7 @@ use cardveil_core::flow::{NewCredential, NewKey};
 use cardveil_core::id::{CardId, CardNo, CredentialId, EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState, Scope};
 use cardveil_core::mfa::{MfaPolicy, Policy, Purpose};
-use cardveil_core::port::{
-    Admin as _, CardRef, Change, Registry as _, Selection, Taken, Tokens as _,
-};
+use cardveil_core::port::{CardRef, Change, Selection, Taken};
 use cardveil_core::token::{ClientToken, TokenHash};
 use cardveil_core::wallet::{Bin, Wallet, WalletRules};
 use cardveil_seal::SystemEntropy;
@@ -34,6 +32,13 @@ pub(crate) struct InitArgs {
     /// Which cards it takes: the schemes' test numbers, or everything but those
     #[arg(long, value_enum, default_value = "sandbox")]
     environment: EnvironmentArg,
+    /// Keep it in PostgreSQL: a connection string without a password, such as "host=/run/postgresql
+    /// user=cardveil dbname=cardveil". `cardveil migrate` makes the schema
+    #[arg(long, value_name = "CONNECTION")]
+    postgres: Option<String>,
+    /// The file with the password for PostgreSQL
+    #[arg(long, value_name = "FILE", requires = "postgres")]
+    password_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -50,7 +55,11 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
     };
     create_private_folder(&args.dir)?;
     let path = args.dir.join("cardveil.toml");
-    let text = toml::to_string(&Config::fresh(environment))?;
+    let mut fresh = Config::fresh(environment);
+    if let Some(connection) = args.postgres {
+        fresh.store = config::Store::postgres(connection, args.password_file);
+    }
+    let text = toml::to_string(&fresh)?;
     std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -62,16 +71,21 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
                 "choose an empty folder with --dir; a deployment that is there is never overwritten",
             )
         })?;
-    let deployment = Deployment::create(Config::load(&path)?).await?;
+    let config = Config::load(&path)?;
+    let root = config.keys.root.clone();
+    let next = if config.store.postgres.is_some() {
+        Deployment::create_root(&config)?;
+        "migrate --owner ..."
+    } else {
+        Deployment::create(config).await?;
+        "merchant add --name \"...\""
+    };
     say(&format!("created {}", path.display()));
-    say(&format!(
-        "root key: {}",
-        deployment.config.keys.root.display()
-    ));
+    say(&format!("root key: {}", root.display()));
     say("keep a copy of the root key in a safe place, apart from every backup of the database:");
     say("without it no card can ever be opened again.");
     say(&format!(
-        "next: cardveil --config {} merchant add --name \"...\"",
+        "next: cardveil --config {} {next}",
         path.display()
     ));
     Ok(())

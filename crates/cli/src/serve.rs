@@ -156,14 +156,10 @@ impl Running {
             .await?;
         self.deployment.service.sign_log().await?;
         let Deployment {
-            service,
-            store,
-            config: _,
+            service, backend, ..
         } = self.deployment;
         drop((service, self.app));
-        if let Some(store) = Arc::into_inner(store) {
-            store.close();
-        }
+        backend.close();
         drop(self.log);
         Ok(())
     }

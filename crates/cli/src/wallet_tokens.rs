@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cardveil_core::card::Reason;
 use cardveil_core::id::{CardId, MerchantId, WalletTokenId};
-use cardveil_core::port::{ListedToken, WalletFilter, WalletPage, WalletTokens as _};
+use cardveil_core::port::{ListedToken, WalletFilter, WalletPage};
 use cardveil_core::wallet::{Change, Refused, State, Step, Wallet};
 use clap::Subcommand;
 use serde::Serialize;

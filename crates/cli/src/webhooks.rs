@@ -9,7 +9,7 @@ use cardveil_core::audit::Topic;
 use cardveil_core::flow::{NewSubscription, SubscriptionChange, SubscriptionRefusal};
 use cardveil_core::hook::{Delivery, Endpoint, Form, Subscription};
 use cardveil_core::id::{AccountId, DeliveryId, MerchantId, SubscriptionId};
-use cardveil_core::port::{DeliveryFilter, Outbox as _, Replay};
+use cardveil_core::port::{DeliveryFilter, Replay};
 use cardveil_seal::Secret;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;

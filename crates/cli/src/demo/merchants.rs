@@ -5,7 +5,7 @@ use cardveil_core::flow::{NewCredential, NewKey};
 use cardveil_core::id::{EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Embed, Merchant, MerchantState, Scope};
 use cardveil_core::mfa::{MfaPolicy, Policy, step_at};
-use cardveil_core::port::{Admin as _, Change, Registry as _};
+use cardveil_core::port::Change;
 use cardveil_core::wallet::WalletRules;
 use cardveil_seal::{Secret, totp};
 

@@ -6,11 +6,15 @@
 mod audit;
 mod backup;
 mod canary;
+#[path = "../../../store/tests/postgres/cluster.rs"]
+#[expect(dead_code, reason = "the store's tests need all of it")]
+mod cluster;
 mod command_line;
 mod crash;
 mod http;
 mod keys;
 mod mfa;
+mod postgres;
 mod probe;
 mod seeds;
 mod tls;

@@ -12,6 +12,7 @@ use cardveil_seal::hpke::{Sealed, holder::Holder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::cluster::{Cluster, OWNER, SERVER};
 use crate::http;
 
 /// A folder with a deployment in it, and what its merchant was given.
@@ -40,15 +41,53 @@ impl Drop for Server {
 impl World {
     /// `init`, then a merchant, a credential, an embed, and `cards` cards of the test number.
     pub(crate) fn new(cards: usize) -> Self {
+        Self::made(cards, &[], &[])
+    }
+
+    /// The same in a database of a cluster.
+    pub(crate) fn in_postgres(cluster: &Cluster, cards: usize) -> Self {
+        let connection = cluster.connection(SERVER, &cluster.database());
+        Self::made(
+            cards,
+            &["--postgres", &connection],
+            &["migrate", "--owner", OWNER],
+        )
+    }
+
+    /// Another node of the same deployment, on ports of its own.
+    pub(crate) fn beside(&self) -> Self {
         let dir = folder();
-        // Ports that were free a moment ago; the server says so if one is taken meanwhile.
-        let free: Vec<_> = (0..3)
-            .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap())
-            .collect();
-        let at = |n: usize| free[n].local_addr().unwrap();
-        let (merchant_at, client_at, admin_at) = (at(0), at(1), at(2));
-        drop(free);
-        let run = command(dir.path(), &["init", "--dir", dir.path().to_str().unwrap()]);
+        let keys = dir.path().join("keys");
+        std::fs::create_dir(&keys).unwrap();
+        std::fs::copy(self.dir.path().join("keys/root.key"), keys.join("root.key")).unwrap();
+        let mut written = std::fs::read_to_string(self.dir.path().join("cardveil.toml")).unwrap();
+        let [merchant_at, client_at, admin_at] = free_addresses();
+        for (was, is) in [
+            (self.merchant_at, merchant_at),
+            (self.client_at, client_at),
+            (self.admin_at, admin_at),
+        ] {
+            written = written.replace(&was.to_string(), &is.to_string());
+        }
+        std::fs::write(dir.path().join("cardveil.toml"), written).unwrap();
+        Self {
+            dir,
+            merchant_at,
+            client_at,
+            admin_at,
+            merchant: self.merchant.clone(),
+            api_key: self.api_key.clone(),
+            api_secret: self.api_secret.clone(),
+            embed: self.embed.clone(),
+        }
+    }
+
+    /// `init` with more arguments, and a command before the first of the others.
+    fn made(cards: usize, with: &[&str], first: &[&str]) -> Self {
+        let dir = folder();
+        let [merchant_at, client_at, admin_at] = free_addresses();
+        let init = ["init", "--dir", dir.path().to_str().unwrap()];
+        let run = command(dir.path(), &[&init, with].concat());
         assert!(run.status.success(), "{}", text(&run.stderr));
         let config = dir.path().join("cardveil.toml");
         let written = std::fs::read_to_string(&config).unwrap();
@@ -63,6 +102,10 @@ impl World {
             .replace("per_second = 200", "per_second = 0")
             .replace("per_minute = 120", "per_minute = 0");
         std::fs::write(&config, written).unwrap();
+        if !first.is_empty() {
+            let run = command(dir.path(), first);
+            assert!(run.status.success(), "{}", text(&run.stderr));
+        }
         let mut world = Self {
             dir,
             merchant_at,
@@ -228,6 +271,12 @@ impl World {
         let headers = [("content-type", "application/json")];
         connection.send("POST", "/client/v1/redeem", &headers, &body.to_string())
     }
+}
+
+/// Ports that were free a moment ago; the server says so if one is taken meanwhile.
+fn free_addresses() -> [SocketAddr; 3] {
+    let free = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    free.map(|listener| listener.local_addr().unwrap())
 }
 
 /// Card number `n`, as a line of an import.

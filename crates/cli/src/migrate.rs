@@ -1,0 +1,57 @@
+//! `cardveil migrate`: makes or upgrades the schema, as its owner.
+
+use std::path::{Path, PathBuf};
+
+use cardveil_core::clock::{Clock as _, SystemClock};
+use cardveil_seal::SystemEntropy;
+use cardveil_store::postgres::schema;
+use clap::Args as ClapArgs;
+
+use crate::backend;
+use crate::config::Config;
+use crate::print::{hinted, say};
+
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// The role that owns the schema; the user of store.postgres when left out
+    #[arg(long, value_name = "ROLE")]
+    owner: Option<String>,
+    /// A file with the owner's password
+    #[arg(long, value_name = "FILE")]
+    owner_password_file: Option<PathBuf>,
+}
+
+/// `cardveil migrate`.
+pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let Some(connection) = &config.store.postgres else {
+        say("SQLite is migrated when it is opened: there is nothing to do");
+        return Ok(());
+    };
+    let server = backend::options(connection, config.store.password_file.as_deref())?;
+    let user = server.user().to_owned();
+    let owner = match &args.owner {
+        None => server,
+        Some(owner) => {
+            let password = args.owner_password_file.as_deref();
+            backend::options(connection, password)?.with_user(owner)
+        }
+    };
+    let migrated = schema::migrate(&owner, Some(&user), SystemClock.now(), &SystemEntropy)
+        .await
+        .map_err(|error| {
+            hinted(
+                format!("cannot migrate {}: {error}", owner.place()),
+                "the owner needs CREATE on the database, and the server's role must exist",
+            )
+        })?;
+    say(&if migrated.from == migrated.to {
+        format!("the schema is of version {}: nothing to do", migrated.to)
+    } else {
+        format!(
+            "the schema was migrated from version {} to {}",
+            migrated.from, migrated.to
+        )
+    });
+    Ok(())
+}

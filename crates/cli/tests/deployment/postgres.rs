@@ -1,0 +1,88 @@
+//! Several servers on one PostgreSQL, made and driven as an operator would.
+
+use cardveil_seal::hpke::holder::Holder;
+
+use crate::cluster::{Cluster, OWNER, SERVER};
+use crate::http::{self, Connection};
+use crate::world::{World, opened, text};
+
+#[test]
+fn what_one_node_issues_another_redeems_once() {
+    let cluster = Cluster::shared();
+    let one = World::in_postgres(cluster, 2);
+    let two = one.beside();
+    let _nodes = (one.serve(), two.serve());
+    let mut merchant = Connection::open(one.merchant_at).unwrap();
+    let mut here = Connection::open(one.client_at).unwrap();
+    let mut there = Connection::open(two.client_at).unwrap();
+    let (holder, thief) = (Holder::generate().unwrap(), Holder::generate().unwrap());
+    for n in 0..2 {
+        let token = one.issue(&mut merchant, n).unwrap();
+        let answer = two.redeem(&mut there, &token, &holder, &["pan"]).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(opened(&answer, &holder)["pan"], "4111111111111111");
+        for (world, connection) in [(&one, &mut here), (&two, &mut there)] {
+            let refused = world.redeem(connection, &token, &thief, &["pan"]).unwrap();
+            assert_eq!(refused.status, 403, "{}", refused.body);
+        }
+        let again = one.redeem(&mut here, &token, &holder, &["cvv"]).unwrap();
+        assert_eq!(opened(&again, &holder)["cvv"], "123");
+    }
+    // An operator's word on one node is obeyed by the other.
+    let token = one.issue(&mut merchant, 0).unwrap();
+    assert!(one.run(&["epoch", "raise"]).status.success());
+    let refused = two.redeem(&mut there, &token, &holder, &["pan"]).unwrap();
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    let verified = one.run(&["audit", "verify"]);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+}
+
+#[test]
+fn a_server_says_what_its_database_lacks() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let dir = crate::world::folder();
+    let connection = cluster.connection(SERVER, &database);
+    let run = |args: &[&str]| {
+        let run = crate::world::binary(dir.path()).args(args).output();
+        let run = run.unwrap();
+        (run.status.success(), text(&run.stderr))
+    };
+    let folder = dir.path().to_str().unwrap();
+    let (made, said) = run(&["init", "--dir", folder, "--postgres", &connection]);
+    assert!(made, "{said}");
+    assert!(said.contains("migrate --owner"), "{said}");
+    let (served, said) = run(&["serve"]);
+    assert!(!served);
+    assert!(said.contains("has no Cardveil schema"), "{said}");
+    assert!(said.contains("hint: run `cardveil migrate`"), "{said}");
+    let (migrated, said) = run(&["migrate"]);
+    assert!(!migrated, "the server's role owns nothing");
+    assert!(said.contains("permission denied"), "{said}");
+    let (migrated, said) = run(&["migrate", "--owner", OWNER]);
+    assert!(migrated, "{said}");
+    let (again, said) = run(&["migrate", "--owner", OWNER]);
+    assert!(again && said.contains("nothing to do"), "{said}");
+    assert!(run(&["merchant", "add", "--name", "Shop"]).0);
+}
+
+#[test]
+fn a_server_whose_database_is_gone_is_not_ready_and_comes_back_by_itself() {
+    let mut cluster = Cluster::create();
+    cluster.start();
+    cluster.add_roles();
+    let world = World::in_postgres(&cluster, 1);
+    let _server = world.serve();
+    let ready = || {
+        let answer = http::get(world.admin_at, "/readyz", &[]);
+        answer.map(|answer| answer.status)
+    };
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    assert!(world.issue(&mut merchant, 0).is_some());
+    assert_eq!(ready(), Some(200));
+    cluster.stop();
+    assert_eq!(ready(), Some(503));
+    cluster.start();
+    assert_eq!(ready(), Some(200));
+    assert!(world.issue(&mut merchant, 0).is_some());
+}
