@@ -12,6 +12,7 @@ mod http;
 mod load;
 mod model;
 mod postgres;
+mod proxy;
 mod system;
 
 use std::path::PathBuf;
@@ -216,6 +217,9 @@ struct Faults {
     nodes_killed: usize,
     databases_killed: usize,
     nodes_stopped: usize,
+    connections_cut: usize,
+    connections_stalled: usize,
+    commits_lost: usize,
 }
 
 /// Kills and stops what there is, by chance, until there was enough of it.
@@ -242,14 +246,25 @@ fn break_things(system: &mut System, plan: &Plan, load: &Load) -> anyhow::Result
             continue;
         }
         let node = usize::try_from(chance(plan.nodes as u64)).unwrap_or_default();
-        match (chance(4), &mut system.postgres) {
-            (0, Some(postgres)) => {
+        match (chance(8), &mut system.postgres) {
+            (0 | 1, Some(postgres)) => {
                 postgres.kill()?;
                 std::thread::sleep(Duration::from_millis(chance(100)));
                 postgres.start()?;
                 faults.databases_killed += 1;
             }
-            (1, _) => {
+            (2, Some(postgres)) => {
+                postgres.proxy.cut();
+                faults.connections_cut += 1;
+            }
+            (3, Some(postgres)) => {
+                postgres.proxy.stall(true);
+                std::thread::sleep(Duration::from_millis(20 + chance(400)));
+                postgres.proxy.stall(false);
+                faults.connections_stalled += 1;
+            }
+            (4, Some(postgres)) => postgres.proxy.lose_commits(8),
+            (5, _) => {
                 system.signal(node, Signal::STOP)?;
                 std::thread::sleep(Duration::from_millis(20 + chance(400)));
                 system.signal(node, Signal::CONT)?;
@@ -261,6 +276,9 @@ fn break_things(system: &mut System, plan: &Plan, load: &Load) -> anyhow::Result
                 faults.nodes_killed += 1;
             }
         }
+    }
+    if let Some(postgres) = &system.postgres {
+        faults.commits_lost = postgres.proxy.commits_lost();
     }
     Ok(faults)
 }

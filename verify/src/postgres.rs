@@ -3,12 +3,20 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
+
+use crate::proxy::Proxy;
 
 pub(crate) const OWNER: &str = "cardveil_owner";
 const SERVER: &str = "cardveil";
 const DATABASE: &str = "cardveil";
+/// How long the processes of one that was killed are waited for.
+const STARTS_MAX: usize = 200;
+const PAUSE: Duration = Duration::from_millis(50);
+/// The name of its socket, which its port is a part of.
+const SOCKET: &str = ".s.PGSQL.5432";
 /// Where Debian keeps what is not on the path, the newest last.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
@@ -16,6 +24,7 @@ pub(crate) struct Postgres {
     folder: PathBuf,
     bin: PathBuf,
     first: Option<Child>,
+    pub(crate) proxy: Proxy,
 }
 
 impl Postgres {
@@ -25,6 +34,7 @@ impl Postgres {
             folder: folder.to_owned(),
             bin: programs()?,
             first: None,
+            proxy: Proxy::open(&folder.join(SOCKET))?,
         };
         if is_root() {
             // Its programs refuse to run as root; whoever runs them must reach the folder.
@@ -54,16 +64,34 @@ impl Postgres {
         Ok(this)
     }
 
-    /// What a deployment connects by.
+    /// What a deployment connects by: what lies between can fail.
     pub(crate) fn connection(&self) -> String {
+        let at = self.proxy.at;
         format!(
-            "host={} user={SERVER} dbname={DATABASE}",
-            self.folder.display()
+            "host={} port={} user={SERVER} dbname={DATABASE}",
+            at.ip(),
+            at.port()
         )
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts it, and waits until it answers; when it was killed, once the last of its processes has noticed.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
+        for _ in 0..STARTS_MAX {
+            let said = self.try_start()?;
+            if self.first.is_some() {
+                return Ok(());
+            }
+            ensure!(
+                said.contains("still in use") || said.contains("lock file"),
+                "PostgreSQL did not start: {said}"
+            );
+            std::thread::sleep(PAUSE);
+        }
+        bail!("the processes of the PostgreSQL that was killed did not end")
+    }
+
+    /// What it said, if it did not start.
+    fn try_start(&mut self) -> anyhow::Result<String> {
         let mut postgres = self.program("postgres");
         postgres
             .arg("-D")
@@ -82,17 +110,21 @@ impl Postgres {
             .stderr(Stdio::piped())
             .spawn()
             .context("postgres")?;
-        let said = first.stderr.take().context("a pipe was asked for")?;
-        let mut lines = BufReader::new(said).lines();
-        let ready = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .any(|line| line.contains("ready to accept connections"));
-        // What it says later is nobody's, but must be read.
-        std::thread::spawn(move || lines.for_each(drop));
-        self.first = Some(first);
-        ensure!(ready, "PostgreSQL did not start");
-        Ok(())
+        let err = first.stderr.take().context("a pipe was asked for")?;
+        let mut lines = BufReader::new(err).lines().map_while(Result::ok);
+        let mut said = String::new();
+        for line in lines.by_ref() {
+            if line.contains("ready to accept connections") {
+                self.first = Some(first);
+                // What it says later is nobody's, but must be read.
+                std::thread::spawn(move || lines.for_each(drop));
+                return Ok(said);
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        first.wait()?;
+        Ok(said)
     }
 
     /// Kills its first process; the others end when they notice, and the next start waits for them.
