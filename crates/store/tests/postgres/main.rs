@@ -11,5 +11,6 @@ mod cluster;
 mod contract;
 mod failover;
 mod home;
+mod lost;
 mod nodes;
 mod server;
