@@ -18,7 +18,7 @@ use cardveil_core::audit::{Kind, Target};
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::token::Epoch;
 use cardveil_seal::{
-    Class, FileRoot, Keyring, PublicKey, Root as _, StreamError, SystemEntropy, open_stream,
+    Class, Keyring, PublicKey, Root as _, Roots, StreamError, SystemEntropy, open_stream,
     read_header, seal_stream,
 };
 use cardveil_store::sqlite::{Contents, Copy, OpenError, copy_to, fence_epoch, put_in_place};
@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::deployment::{Deployment, create_private_folder, operator};
 use crate::print::{self, Format, hinted, say};
+use crate::roots;
 
 /// What the stream is of.
 const LABEL: &str = "backup";
@@ -125,7 +126,7 @@ pub(crate) async fn backup(config: &Path, args: BackupArgs) -> anyhow::Result<()
     let contents = opened.contents()?;
     verify_chain(&opened, &house.service.vault().audit_keys()?)?;
     drop(opened);
-    let root = FileRoot::open(&house.config.keys.root)?;
+    let root = roots::open(&house.config.keys)?;
     let header = serde_json::to_vec(&Header {
         form: FORM,
         made_at: now.to_string(),
@@ -187,7 +188,7 @@ pub(crate) async fn restore(config: &Path, args: RestoreArgs) -> anyhow::Result<
              name",
         ));
     }
-    let root = FileRoot::open(&config.keys.root)?;
+    let root = roots::open(&config.keys)?;
     for path in [&database, &config.store.fence] {
         if let Some(folder) = path.parent() {
             create_private_folder(folder)?;
@@ -276,7 +277,7 @@ fn newest_epoch(config: &Config, replace: bool) -> Option<Epoch> {
 
 /// The class keys open under this root, or nothing in the backup does; then it tells the keys of its
 /// checkpoints.
-fn class_keys(copy: &Copy, root: &FileRoot, config: &Config) -> anyhow::Result<Vec<PublicKey>> {
+fn class_keys(copy: &Copy, root: &Roots, config: &Config) -> anyhow::Result<Vec<PublicKey>> {
     let stored = copy.class_keys()?.into_iter().map(|key| key.key);
     let wrapped: Vec<_> = stored.filter(|key| !key.wrapped.is_empty()).collect();
     let environment = config.environment.as_str();
@@ -314,7 +315,7 @@ fn verify_chain(copy: &Copy, keys: &[PublicKey]) -> anyhow::Result<()> {
     }
 }
 
-fn write(root: &FileRoot, header: &[u8], copy: &Scratch, partial: &Scratch) -> anyhow::Result<u64> {
+fn write(root: &Roots, header: &[u8], copy: &Scratch, partial: &Scratch) -> anyhow::Result<u64> {
     let mut to = BufWriter::new(partial.file.try_clone()?);
     let from = File::open(&copy.path)?;
     let bar = bar(from.metadata()?.len(), "sealing");
@@ -333,7 +334,7 @@ fn write(root: &FileRoot, header: &[u8], copy: &Scratch, partial: &Scratch) -> a
 }
 
 /// Opens what was written and compares it with the copy that was checked.
-fn read_back(root: &FileRoot, copy: &Scratch, partial: &Scratch) -> anyhow::Result<()> {
+fn read_back(root: &Roots, copy: &Scratch, partial: &Scratch) -> anyhow::Result<()> {
     let mut from = BufReader::new(File::open(&partial.path)?);
     let header = read_header(&mut from)?;
     let bar = bar(partial.file.metadata()?.len(), "reading it back");
@@ -374,12 +375,7 @@ impl Write for Same {
     }
 }
 
-fn decrypt(
-    root: &FileRoot,
-    file: &Path,
-    config: &Config,
-    copy: &Scratch,
-) -> anyhow::Result<Header> {
+fn decrypt(root: &Roots, file: &Path, config: &Config, copy: &Scratch) -> anyhow::Result<Header> {
     let from = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let bar = bar(from.metadata()?.len(), "opening");
     let mut from = BufReader::new(bar.wrap_read(from));

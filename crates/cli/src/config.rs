@@ -105,10 +105,64 @@ impl Store {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keys {
     /// The root key's file, outside the database's folder (PCI DSS 3.6.1.2).
-    pub(crate) root: PathBuf,
+    pub(crate) root: RootKey,
     /// The root key that is to take its place: what is under it opens too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) next_root: Option<PathBuf>,
+    pub(crate) next_root: Option<RootKey>,
+}
+
+impl Keys {
+    /// The files that must not lie beside the data: of each root key its own, or its module's PIN.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let roots = [
+            (["keys.root", "keys.root.pkcs11.pin_file"], Some(&self.root)),
+            (
+                ["keys.next_root", "keys.next_root.pkcs11.pin_file"],
+                self.next_root.as_ref(),
+            ),
+        ];
+        roots
+            .into_iter()
+            .filter_map(|([file, pin], root)| match root? {
+                RootKey::File(path) => Some((file, path)),
+                RootKey::Module { pkcs11 } => Some((pin, &pkcs11.pin_file)),
+            })
+    }
+}
+
+/// Where a root key is: a file, or a hardware module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(crate) enum RootKey {
+    /// The key's file.
+    File(PathBuf),
+    /// A key inside a module.
+    Module {
+        /// By PKCS #11.
+        pkcs11: Pkcs11,
+    },
+}
+
+/// A key in a hardware module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pkcs11 {
+    /// The shared library of its maker.
+    pub(crate) module: PathBuf,
+    pub(crate) token_label: String,
+    pub(crate) key_label: String,
+    /// A file with the user's PIN, for its owner's eyes only.
+    pub(crate) pin_file: PathBuf,
+}
+
+impl RootKey {
+    /// The file that is to be relative to the configuration's.
+    const fn file(&mut self) -> &mut PathBuf {
+        match self {
+            Self::File(path) => path,
+            Self::Module { pkcs11 } => &mut pkcs11.pin_file,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,7 +316,7 @@ impl Config {
                 password_file: None,
             },
             keys: Keys {
-                root: "keys/root.key".into(),
+                root: RootKey::File("keys/root.key".into()),
                 next_root: None,
             },
             client: Client {
@@ -359,14 +413,8 @@ impl Config {
             .database
             .parent()
             .unwrap_or_else(|| Path::new(""));
-        let next_root = self.keys.next_root.as_ref();
-        for (name, path) in [
-            ("keys.root", &self.keys.root),
-            ("store.fence", &self.store.fence),
-        ]
-        .into_iter()
-        .chain(next_root.map(|path| ("keys.next_root", path)))
-        {
+        let fence = ("store.fence", &self.store.fence);
+        for (name, path) in self.keys.files().chain([fence]) {
             if path.starts_with(folder) && folder != Path::new("") || path.parent() == Some(folder)
             {
                 return Err(hinted(
@@ -382,7 +430,7 @@ impl Config {
         for path in [
             &mut self.store.database,
             &mut self.store.fence,
-            &mut self.keys.root,
+            self.keys.root.file(),
         ] {
             if !is_empty(path) {
                 *path = base.join(&*path);
@@ -391,7 +439,8 @@ impl Config {
         if let Some(path) = &mut self.store.password_file {
             *path = base.join(&*path);
         }
-        if let Some(path) = &mut self.keys.next_root {
+        if let Some(next) = &mut self.keys.next_root {
+            let path = next.file();
             *path = base.join(&*path);
         }
         for font in &mut self.fonts {
@@ -570,6 +619,33 @@ mod tests {
             &format!("{sqlite}\npassword_file = \"x\""),
         ] {
             assert!(store(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_root_key_is_a_file_or_in_a_module() {
+        let module = r#"{ pkcs11 = { module = "/usr/lib/m.so", token_label = "t", key_label = "k", pin_file = "keys/pin" } }"#;
+        let config = parse(&fresh_text(), &[("CARDVEIL_KEYS_NEXT_ROOT", module)]).unwrap();
+        assert_eq!(
+            parse(&toml::to_string(&config).unwrap(), &[]).unwrap(),
+            config
+        );
+        let under = config.under(Path::new("/srv"));
+        let files: Vec<_> = under.keys.files().collect();
+        let [root, pin] = ["/srv/keys/root.key", "/srv/keys/pin"].map(PathBuf::from);
+        let expected = [
+            ("keys.root", &root),
+            ("keys.next_root.pkcs11.pin_file", &pin),
+        ];
+        assert_eq!(files, expected);
+        for wrong in [
+            module.replace("keys/pin", "data/pin"),
+            module.replace("key_label", "key"),
+            module.replace("{ pkcs11", "{ surprise = 1, pkcs11"),
+            module.replace(", pin_file = \"keys/pin\"", ""),
+        ] {
+            let variables = [("CARDVEIL_KEYS_NEXT_ROOT", wrong.as_str())];
+            assert!(parse(&fresh_text(), &variables).is_err(), "{wrong}");
         }
     }
 

@@ -18,7 +18,7 @@ use cardveil_server::manifest;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::config::{self, Config, Limits};
+use crate::config::{self, Config, Limits, RootKey};
 use crate::deployment::{Deployment, create_private_folder};
 use crate::print::{self, hinted, say};
 use crate::serve::{Running, StopSignal};
@@ -171,7 +171,7 @@ fn config(dir: &std::path::Path, base: u16, strict: bool) -> Config {
     let mut config = Config::fresh(Environment::Sandbox);
     config.store.database = dir.join("data/cardveil.db");
     config.store.fence = dir.join("fence/cardveil.fence");
-    config.keys.root = dir.join("keys/root.key");
+    config.keys.root = RootKey::File(dir.join("keys/root.key"));
     config.listen.merchant = local(10);
     config.listen.client = local(20);
     config.listen.admin = local(30);

@@ -12,7 +12,7 @@ use cardveil_core::{Entropy, Service};
 use cardveil_seal::{Keyring, Roots, SystemEntropy};
 
 use crate::backend::Backend;
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::print::hinted;
 use crate::roots;
 
@@ -43,16 +43,18 @@ impl Deployment {
 
     /// Makes the folders and the root key, if they are not there yet.
     pub(crate) fn create_root(config: &Config) -> anyhow::Result<()> {
-        for path in [
-            &config.store.database,
-            &config.store.fence,
-            &config.keys.root,
-        ] {
+        let keys = config.keys.files().map(|(_, path)| path);
+        for path in [&config.store.database, &config.store.fence]
+            .into_iter()
+            .chain(keys)
+        {
             if let Some(folder) = path.parent() {
                 create_private_folder(folder)?;
             }
         }
-        if !config.keys.root.exists() {
+        if let RootKey::File(path) = &config.keys.root
+            && !path.exists()
+        {
             roots::create(&config.keys.root)?;
         }
         Ok(())
@@ -147,15 +149,14 @@ mod tests {
     /// A database from before the last class, its root key, and the keys that it has.
     async fn older(dir: &Path) -> (Config, FileRoot, Vec<WrappedKey>) {
         let mut config = Config::fresh(Environment::Sandbox);
-        for path in [
-            &mut config.store.database,
-            &mut config.store.fence,
-            &mut config.keys.root,
-        ] {
+        for path in [&mut config.store.database, &mut config.store.fence] {
             *path = dir.join(&*path);
             create_private_folder(path.parent().unwrap()).unwrap();
         }
-        let root = FileRoot::create(&config.keys.root, &SystemEntropy).unwrap();
+        let path = dir.join("keys/root.key");
+        config.keys.root = RootKey::File(path.clone());
+        create_private_folder(path.parent().unwrap()).unwrap();
+        let root = FileRoot::create(&path, &SystemEntropy).unwrap();
         let mut keys = Keyring::generate(&root, "sandbox", &SystemEntropy).unwrap();
         keys.retain(|key| key.class != Class::Manifest);
         let options = Options {
@@ -198,8 +199,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (config, _, keys) = older(dir.path()).await;
         let mut wrong = config.clone();
-        wrong.keys.root = dir.path().join("keys/other.key");
-        FileRoot::create(&wrong.keys.root, &SystemEntropy).unwrap();
+        let path = dir.path().join("keys/other.key");
+        FileRoot::create(&path, &SystemEntropy).unwrap();
+        wrong.keys.root = RootKey::File(path);
         let error = Deployment::open(wrong).await.err().unwrap();
         assert!(hint(&error).unwrap().contains("the root key"));
         let house = Deployment::open(config).await.unwrap();

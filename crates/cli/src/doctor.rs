@@ -72,14 +72,13 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
 /// What the configuration alone tells.
 fn settings(config: &Config, checks: &mut Vec<Check>) {
     for (what, path) in [
-        ("root key", Some(&config.keys.root)),
-        ("next root key", config.keys.next_root.as_ref()),
-        ("database", Some(&config.store.database)),
-        ("fence", Some(&config.store.fence)),
-    ] {
-        let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
-            continue;
-        };
+        ("database", &config.store.database),
+        ("fence", &config.store.fence),
+    ]
+    .into_iter()
+    .chain(config.keys.files())
+    .filter(|(_, path)| !path.as_os_str().is_empty())
+    {
         let found = match std::fs::metadata(path) {
             Ok(meta) if !cardveil_seal::is_exposed(&meta) => {
                 check(what, true, path.display().to_string())

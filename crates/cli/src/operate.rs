@@ -72,7 +72,7 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
             )
         })?;
     let config = Config::load(&path)?;
-    let root = config.keys.root.clone();
+    let keys = config.keys.clone();
     let next = if config.store.postgres.is_some() {
         Deployment::create_root(&config)?;
         "migrate --owner ..."
@@ -81,7 +81,9 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
         "merchant add --name \"...\""
     };
     say(&format!("created {}", path.display()));
-    say(&format!("root key: {}", root.display()));
+    for (_, path) in keys.files() {
+        say(&format!("root key: {}", path.display()));
+    }
     say("keep a copy of the root key in a safe place, apart from every backup of the database:");
     say("without it no card can ever be opened again.");
     say(&format!(

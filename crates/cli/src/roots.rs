@@ -5,15 +5,22 @@
 //!
 //! To add a provider: `cardveil_seal` says how; here, what the configuration calls it.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use cardveil_core::port::WrappedKey;
 use cardveil_core::vault::Opener;
-use cardveil_seal::{Error, FileRoot, Keyring, Root, Roots};
+use cardveil_seal::{
+    Error, FileRoot, Keyring, Pkcs11Place, Pkcs11Root, Root, Roots, Secret, SystemEntropy,
+};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Pkcs11, RootKey};
 use crate::print::hinted;
+
+/// More than any module takes.
+const PIN_BYTES_MAX: usize = 256;
 
 /// The root key in use, and the one that will take its place, if that is named.
 pub(crate) fn open(keys: &config::Keys) -> anyhow::Result<Roots> {
@@ -25,29 +32,82 @@ pub(crate) fn open(keys: &config::Keys) -> anyhow::Result<Roots> {
     Ok(Roots::new(first, others))
 }
 
-fn open_one(name: &str, path: &Path) -> anyhow::Result<Box<dyn Root>> {
-    if !path.exists() {
-        let hint = match name {
-            "keys.root" => {
-                "run `cardveil init`, or put the key back: without it no card can be opened"
-            }
-            _ => "make it with `cardveil key create-root`, or take keys.next_root out",
-        };
-        let what = format!("there is no root key at {} ({name})", path.display());
-        return Err(hinted(what, hint));
+fn open_one(name: &str, root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
+    match root {
+        RootKey::File(path) if !path.exists() => {
+            let hint = match name {
+                "keys.root" => {
+                    "run `cardveil init`, or put the key back: without it no card can be opened"
+                }
+                _ => "make it with `cardveil key create-root`, or take keys.next_root out",
+            };
+            let what = format!("there is no root key at {} ({name})", path.display());
+            Err(hinted(what, hint))
+        }
+        RootKey::File(path) => Ok(Box::new(FileRoot::open(path)?)),
+        RootKey::Module { pkcs11 } => {
+            let root = Pkcs11Root::open(place(pkcs11), pin(pkcs11)?);
+            Ok(Box::new(root.map_err(|error| module_hint(name, &error))?))
+        }
     }
-    Ok(Box::new(FileRoot::open(path)?))
 }
 
 /// Makes a root key where there is none.
-pub(crate) fn create(path: &Path) -> anyhow::Result<Box<dyn Root>> {
-    if let Some(folder) = path.parent() {
-        crate::deployment::create_private_folder(folder)?;
+pub(crate) fn create(root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
+    match root {
+        RootKey::File(path) => {
+            if let Some(folder) = path.parent() {
+                crate::deployment::create_private_folder(folder)?;
+            }
+            Ok(Box::new(FileRoot::create(path, &SystemEntropy)?))
+        }
+        RootKey::Module { pkcs11 } => {
+            let root = Pkcs11Root::create(place(pkcs11), pin(pkcs11)?);
+            let root = root.map_err(|error| module_hint("keys.next_root", &error))?;
+            Ok(Box::new(root))
+        }
     }
-    Ok(Box::new(FileRoot::create(
-        path,
-        &cardveil_seal::SystemEntropy,
-    )?))
+}
+
+fn module_hint(name: &str, error: &Error) -> anyhow::Error {
+    hinted(
+        error.to_string(),
+        format!(
+            "check {name}: the module's path, the labels, and the PIN in its file; \
+             `cardveil key create-root` makes the key that keys.next_root names"
+        ),
+    )
+}
+
+fn place(module: &Pkcs11) -> Pkcs11Place {
+    Pkcs11Place {
+        module: module.module.clone(),
+        token: module.token_label.clone(),
+        key: module.key_label.clone(),
+    }
+}
+
+/// The PIN, from a file that nobody else can read. The newline at its end is none of it.
+fn pin(module: &Pkcs11) -> anyhow::Result<Secret> {
+    let path = &module.pin_file;
+    let cannot = || format!("cannot read the PIN's file {}", path.display());
+    let mut file = std::fs::File::open(path).with_context(cannot)?;
+    if cardveil_seal::is_exposed(&file.metadata().with_context(cannot)?) {
+        return Err(hinted(
+            format!("others can read the PIN's file {}", path.display()),
+            format!("chmod 600 {}", path.display()),
+        ));
+    }
+    // From the start of a size that is not outgrown: a buffer that grows leaves a copy behind.
+    let mut pin = Vec::with_capacity(PIN_BYTES_MAX);
+    let most = u64::try_from(PIN_BYTES_MAX).unwrap_or(u64::MAX);
+    std::io::Read::take(&mut file, most)
+        .read_to_end(&mut pin)
+        .with_context(cannot)?;
+    while pin.last().is_some_and(u8::is_ascii_whitespace) {
+        pin.pop();
+    }
+    Ok(Secret::new(pin))
 }
 
 /// Refuses a root key in the database's folder or below it, by whatever name: whoever copies the one
@@ -61,18 +121,14 @@ pub(crate) fn refuse_beside_data(config: &Config) -> anyhow::Result<()> {
         parent.unwrap_or_else(|| Path::new(".")).canonicalize()
     };
     let data = folder(&config.store.database);
-    let roots = [Some(&config.keys.root), config.keys.next_root.as_ref()];
-    for path in roots.into_iter().flatten() {
+    for (name, path) in config.keys.files() {
         // What is not there is told of when it is opened.
         let (Ok(data), Ok(root)) = (&data, path.canonicalize()) else {
             continue;
         };
         if root.starts_with(data) {
             return Err(hinted(
-                format!(
-                    "the root key {} is in the database's folder",
-                    path.display()
-                ),
+                format!("{name} ({}) is in the database's folder", path.display()),
                 "whoever copies the one must not get the other: move it to a folder of its own",
             ));
         }

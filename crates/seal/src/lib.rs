@@ -7,7 +7,8 @@
 //! | [`entropy`] | where chance comes from; injected, so that tests can repeat it |
 //! | [`secret`] | boxed, zeroised bytes that are compared in constant time and never printed |
 //! | [`digest`] | SHA-256, HMAC-SHA256, constant-time comparison |
-//! | [`root`] | the key above all keys; a file today |
+//! | [`root`] | the key above all keys: in a file, or in several while one takes the other's place |
+//! | [`pkcs11`] | the key above all keys in a hardware module |
 //! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
 //! | [`contract_ecb`] | AES-ECB for the one contract that demands it; never for anything else |
 //! | [`sign`] | Ed25519 signatures by class keys that sign (RFC 8032) |
@@ -72,6 +73,8 @@ mod error;
 mod exposed;
 pub mod hpke;
 pub mod keyring;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 pub mod root;
 pub mod secret;
 pub mod sign;
@@ -88,6 +91,8 @@ pub use exposed::is_exposed;
 pub use hpke::holder;
 pub use hpke::{HolderKey, Sealed, seal_to};
 pub use keyring::{Class, DEK_ALGORITHM, Dek, Keyring, Place, WrappedKey, version_of};
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11Place, Pkcs11Root};
 pub use root::{FileRoot, Root, Roots};
 pub use secret::{Key, Secret};
 pub use sign::PublicKey;

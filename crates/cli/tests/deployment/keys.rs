@@ -4,7 +4,7 @@
 //! old key when all is said to be moved; an old root key that opens anything.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use cardveil_seal::hpke::holder::Holder;
 use serde_json::Value;
@@ -236,4 +236,59 @@ fn a_root_key_beside_the_data_is_refused() {
     stderr.read_to_string(&mut said).unwrap();
     assert!(!serve.wait().unwrap().success());
     assert!(said.contains("is in the database's folder"), "{said}");
+}
+
+/// From a file to a hardware module, which is `SoftHSM` here.
+#[test]
+fn a_root_key_moves_into_a_hardware_module() {
+    let world = World::new(4);
+    let dir = world.dir.path();
+    let tokens = dir.join("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    let text = format!("directories.tokendir = {}\n", tokens.display());
+    std::fs::write(dir.join("softhsm2.conf"), text).unwrap();
+    let made = Command::new("softhsm2-util")
+        .env("SOFTHSM2_CONF", dir.join("softhsm2.conf"))
+        .args(["--init-token", "--free", "--label", "cards"])
+        .args(["--so-pin", "31415926", "--pin", "27182818"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let pin = dir.join("keys/pin");
+    std::fs::write(&pin, "27182818\n").unwrap();
+    let config = dir.join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let module = "{ pkcs11 = { module = \"/usr/lib/softhsm/libsofthsm2.so\", token_label = \"cards\", \
+                  key_label = \"root\", pin_file = \"keys/pin\" } }";
+    let root = "root = \"keys/root.key\"";
+    std::fs::write(
+        &config,
+        written.replace(root, &format!("{root}\nnext_root = {module}")),
+    )
+    .unwrap();
+    let exposed = refused(&world, &["key", "create-root"]);
+    assert!(exposed.contains("hint: chmod 600"), "{exposed}");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&pin, private).unwrap();
+    let missing = refused(&world, &["key", "list"]);
+    assert!(missing.contains("there is no such key"), "{missing}");
+    let said = done(&world, &["key", "create-root"]);
+    assert!(said.contains("made pkcs11:cards/root"), "{said}");
+    done(&world, &["key", "rotate", "--root"]);
+    let new = written.replace(root, &format!("root = {module}"));
+    std::fs::write(&config, new).unwrap();
+    std::fs::remove_file(dir.join("keys/root.key")).unwrap();
+    let _server = world.serve();
+    look_at_two(&world);
+    // The server learns of a new class key by the module, too.
+    done(&world, &["key", "rotate", "--class", "pan"]);
+    done(&world, &["key", "rewrap"]);
+    look_at_two(&world);
+    let keys = world.json(&["key", "list", "--json"]);
+    let all = keys.as_array().unwrap();
+    assert!(all.iter().all(|key| key["root"] == "pkcs11:cards/root"));
+    std::fs::write(&pin, "00000000\n").unwrap();
+    let wrong = refused(&world, &["key", "list"]);
+    assert!(wrong.contains("the PIN is wrong"), "{wrong}");
+    assert!(!wrong.contains("00000000"), "no PIN is told");
 }

@@ -336,6 +336,8 @@ pub(crate) fn binary(dir: &Path) -> Command {
     command
         .current_dir(dir)
         .env("CARDVEIL_CONFIG", dir.join("cardveil.toml"))
+        // For those tests that have a hardware module.
+        .env("SOFTHSM2_CONF", dir.join("softhsm2.conf"))
         // The same few cards are asked for thousands of times.
         .env("CARDVEIL_BUDGETS_CARD_MOST", "0")
         .env("CARDVEIL_BUDGETS_PERSON_MOST", "0")

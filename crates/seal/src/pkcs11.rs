@@ -1,0 +1,239 @@
+//! The root key in a hardware module, by PKCS #11: an AES-256 key that cannot leave the module, under
+//! which class keys are sealed by AES-256-GCM inside it.
+//!
+//! The module is asked at start, at a rotation and when there are other class keys, and never for a
+//! request. Each call opens a session of its own and logs in, so there is none that could be lost; what a
+//! module wrapped has the format of [`FileRoot`](crate::FileRoot)'s.
+//!
+//! **Invariant:** a key that could be read out of the module, or that two objects could be meant by, is
+//! not used.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
+use cryptoki::error::{Error as ModuleError, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use zeroize::Zeroizing;
+
+use crate::aead::{ALGORITHM, strip_algorithm};
+use crate::{Entropy, Error, Key, Root, Secret};
+
+const NONCE_LEN: usize = 12;
+const TAG_BITS: u64 = 128;
+
+/// Where the root key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pkcs11Place {
+    /// The module: a shared library of its maker.
+    pub module: PathBuf,
+    /// The label of the token.
+    pub token: String,
+    /// The label of the key.
+    pub key: String,
+}
+
+/// A root key in a hardware module.
+///
+/// ```compile_fail,E0277
+/// fn show(root: cardveil_seal::Pkcs11Root) {
+///     println!("{root:?}");
+/// }
+/// ```
+pub struct Pkcs11Root {
+    place: Pkcs11Place,
+    pin: Secret,
+}
+
+impl Pkcs11Root {
+    /// The key that is there. `pin` is the user's.
+    pub fn open(place: Pkcs11Place, pin: Secret) -> Result<Self, Error> {
+        let root = Self { place, pin };
+        let session = root.session(false)?;
+        root.find(&session)?
+            .ok_or_else(|| root.unavailable("there is no such key in the token"))?;
+        Ok(root)
+    }
+
+    /// Makes the key inside the module. Never in the place of another one.
+    pub fn create(place: Pkcs11Place, pin: Secret) -> Result<Self, Error> {
+        let root = Self { place, pin };
+        let session = root.session(true)?;
+        if root.find(&session)?.is_some() {
+            return Err(root.unavailable("the key exists already, and is never overwritten"));
+        }
+        let template = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::ValueLen(32.into()),
+            Attribute::Label(root.place.key.as_bytes().to_vec()),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+            Attribute::Wrap(false),
+            Attribute::Unwrap(false),
+        ];
+        session
+            .generate_key(&Mechanism::AesKeyGen, &template)
+            .map_err(|error| root.failed(&error))?;
+        Ok(root)
+    }
+
+    /// A session of its own, logged in.
+    fn session(&self, writes: bool) -> Result<Session, Error> {
+        let module = module(&self.place.module)?;
+        let failed = |error: ModuleError| self.failed(&error);
+        let mut found = None;
+        for slot in module.get_slots_with_initialized_token().map_err(failed)? {
+            let token = module.get_token_info(slot).map_err(failed)?;
+            if token.label() == self.place.token && found.replace(slot).is_some() {
+                return Err(self.unavailable("there are several tokens of this label"));
+            }
+        }
+        let slot = found.ok_or_else(|| self.unavailable("there is no token of this label"))?;
+        let session = if writes {
+            module.open_rw_session(slot)
+        } else {
+            module.open_ro_session(slot)
+        };
+        let session = session.map_err(failed)?;
+        let pin = std::str::from_utf8(self.pin.expose())
+            .map_err(|_| self.unavailable("the PIN is not text"))?;
+        match session.login(UserType::User, Some(&AuthPin::new(pin.into()))) {
+            // All sessions of a process are logged in together.
+            Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
+            Err(ModuleError::Pkcs11(RvError::PinIncorrect, _)) => {
+                Err(self.unavailable("the PIN is wrong; too many wrong ones lock the token"))
+            }
+            Err(ModuleError::Pkcs11(RvError::PinLocked, _)) => {
+                Err(self.unavailable("the PIN is locked: its security officer must set a new one"))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn find(&self, session: &Session) -> Result<Option<ObjectHandle>, Error> {
+        let failed = |error: ModuleError| self.failed(&error);
+        let sought = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::Label(self.place.key.as_bytes().to_vec()),
+        ];
+        let found = session.find_objects(&sought).map_err(failed)?;
+        let key = match found.as_slice() {
+            [] => return Ok(None),
+            [key] => *key,
+            [_, ..] => return Err(self.unavailable("there are several keys of this label")),
+        };
+        let asked = [AttributeType::Sensitive, AttributeType::Extractable];
+        let has = session.get_attributes(key, &asked).map_err(failed)?;
+        let kept = [Attribute::Sensitive(true), Attribute::Extractable(false)];
+        if kept.iter().all(|attribute| has.contains(attribute)) {
+            Ok(Some(key))
+        } else {
+            Err(self.unavailable("the key can be read out of the module, so it is not used"))
+        }
+    }
+
+    fn key(&self, session: &Session) -> Result<ObjectHandle, Error> {
+        self.find(session)?
+            .ok_or_else(|| self.unavailable("there is no such key in the token"))
+    }
+
+    fn failed(&self, error: &ModuleError) -> Error {
+        self.unavailable(&error.to_string())
+    }
+
+    fn unavailable(&self, why: &str) -> Error {
+        let Pkcs11Place { module, token, key } = &self.place;
+        let module = module.display();
+        Error::RootUnavailable(format!("key {key:?} of token {token:?} in {module}: {why}"))
+    }
+}
+
+impl Root for Pkcs11Root {
+    fn wrap(&self, key: &Key, aad: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, Error> {
+        let session = self.session(false)?;
+        let own = self.key(&session)?;
+        let mut nonce = [0; NONCE_LEN];
+        entropy.fill(&mut nonce);
+        let mut wrapped = vec![ALGORITHM];
+        wrapped.extend(nonce);
+        let parameters = GcmParams::new(&mut nonce, aad, TAG_BITS.into());
+        let parameters = parameters.map_err(|_| Error::TooLong)?;
+        let sealed = session
+            .encrypt(&Mechanism::AesGcm(parameters), own, key.expose())
+            .map_err(|error| self.failed(&error))?;
+        wrapped.extend(sealed);
+        Ok(wrapped)
+    }
+
+    fn unwrap(&self, wrapped: &[u8], aad: &[u8]) -> Result<Key, Error> {
+        let (nonce, sealed) = strip_algorithm(wrapped)?
+            .split_first_chunk::<NONCE_LEN>()
+            .ok_or(Error::TooShort)?;
+        if sealed.len() != Key::LEN + 16 {
+            return Err(Error::TooShort);
+        }
+        let session = self.session(false)?;
+        let own = self.key(&session)?;
+        let mut nonce = *nonce;
+        let parameters = GcmParams::new(&mut nonce, aad, TAG_BITS.into());
+        let parameters = parameters.map_err(|_| Error::TooLong)?;
+        match session.decrypt(&Mechanism::AesGcm(parameters), own, sealed) {
+            Ok(key) => Key::from_slice(&Zeroizing::new(key)),
+            Err(error) if is_refusal(&error) => Err(Error::Refused),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("pkcs11:{}/{}", self.place.token, self.place.key)
+    }
+}
+
+/// What modules say where the tag does not fit. PKCS #11 2.40 names no error for it, and `SoftHSM` says
+/// "general error".
+const fn is_refusal(error: &ModuleError) -> bool {
+    matches!(
+        error,
+        ModuleError::Pkcs11(
+            RvError::EncryptedDataInvalid
+                | RvError::EncryptedDataLenRange
+                | RvError::DataInvalid
+                | RvError::DataLenRange
+                | RvError::GeneralError
+                | RvError::FunctionFailed,
+            Function::Decrypt
+        )
+    )
+}
+
+/// The module, loaded and initialised once in a process, as PKCS #11 wants it.
+fn module(path: &Path) -> Result<Pkcs11, Error> {
+    static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = loaded.get(path) {
+        return Ok(module.clone());
+    }
+    let failed = |what: &str, error: ModuleError| {
+        let path = path.display();
+        Error::RootUnavailable(format!(
+            "the PKCS #11 module {path} cannot be {what}: {error}"
+        ))
+    };
+    let module = Pkcs11::new(path).map_err(|error| failed("loaded", error))?;
+    module
+        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+        .map_err(|error| failed("initialised", error))?;
+    loaded.insert(path.to_owned(), module.clone());
+    Ok(module)
+}
