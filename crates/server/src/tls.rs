@@ -191,15 +191,20 @@ impl Tls {
         take(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again: always, or only when they are not as they were. `None`: they are.
+    /// Reads the files again: always, or only when they are not as they were or could not be used then,
+    /// which time alone may have mended. `None`: there is nothing new to tell.
     fn reload(&self, always: bool, now: Time) -> Option<Result<Time, Error>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let there = Seen::of(&self.files);
-        if !always && *seen == there {
+        let told = !always && *seen == there;
+        if told && !self.is_stale() {
             return None;
         }
         *seen = there;
         let read = read(&self.files, now);
+        if told && read.is_err() {
+            return None;
+        }
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         Some(match read {
             Ok((config, expires)) => {

@@ -407,6 +407,23 @@ async fn a_file_that_has_the_same_marks_is_read_when_the_operator_says_so() {
 }
 
 #[tokio::test]
+async fn new_files_that_only_had_to_wait_are_used_when_it_is_time() {
+    let authority = Authority::new();
+    let folder = Folder::with(&authority.server());
+    let world = world(folder.files()).await;
+    let purpose = ExtendedKeyUsagePurpose::ServerAuth;
+    let later = authority.pair(purpose, (2026, 12, 1), LATER);
+    folder.put(&later);
+    let tls = &world.app.settings.tls;
+    tls.reload(false, now());
+    assert!(tls.merchant.as_ref().unwrap().is_stale());
+    tls.reload(false, now());
+    assert!(tls.merchant.as_ref().unwrap().is_stale());
+    tls.reload(false, Time::parse_rfc3339("2026-12-01T00:00:00Z").unwrap());
+    assert!(!tls.merchant.as_ref().unwrap().is_stale());
+}
+
+#[tokio::test]
 async fn the_end_of_a_certificate_is_told() {
     let authority = Authority::new();
     let purpose = ExtendedKeyUsagePurpose::ServerAuth;
