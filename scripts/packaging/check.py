@@ -141,8 +141,6 @@ def chart(render):
 
 def config(of, text):
     """What the chart writes is a configuration: every key is one that docs/configuration.md has."""
-    # To be documented with the store that they are of.
-    pending = {"store.postgres", "store.password_file"}
     documented = (HOME / "docs" / "configuration.md").read_text()
 
     def look(table, path):
@@ -153,7 +151,7 @@ def config(of, text):
                 check(f"`{key}`" in documented, f"{of}: tls.*.{key} is not documented")
             else:
                 name = ".".join([*path, key])
-                check(name in pending or f"`{name}`" in documented, f"{of}: {name} is not documented")
+                check(f"`{name}`" in documented, f"{of}: {name} is not documented")
 
     look(tomllib.loads(text), [])
 
