@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use cardveil_core::card::{Card, Changed, InvalidText, Reason, State, Transition};
+use cardveil_core::card::{
+    Card, Changed, InvalidText, Reason, Removal, Removed, State, Transition,
+};
 use cardveil_core::id::{AccountId, CardNo, MerchantId, PersonId};
 use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
 use clap::Subcommand;
@@ -55,6 +57,12 @@ pub(crate) enum CardCommand {
         limit: usize,
         #[command(flatten)]
         format: Format,
+    },
+    /// Delete one that has ended, with the keys of its fields
+    Remove {
+        card_no: CardNo,
+        #[arg(long)]
+        merchant: MerchantId,
     },
     /// Show one
     Show {
@@ -207,6 +215,7 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                 format,
             )?;
         }
+        CardCommand::Remove { card_no, merchant } => remove(&house, merchant, card_no).await?,
         CardCommand::Set {
             card_no,
             merchant,
@@ -215,6 +224,24 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
         } => set(&house, merchant, card_no, state, reason).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(house: &Deployment, merchant: MerchantId, no: CardNo) -> anyhow::Result<()> {
+    let removal = Removal {
+        merchant,
+        card: CardRef::No(no),
+        why: "by an operator",
+        at: house.service.now(),
+        source: operator(),
+    };
+    match house.store.remove_card(removal).await? {
+        Removed::Done => Ok(()),
+        Removed::Refused(state) => Err(hinted(
+            format!("a card that is {} is not removed", state.as_str()),
+            "end it first: `cardveil card set ... --state terminated`, and let its merchant be told",
+        )),
+        Removed::Unknown => Err(missing("card")),
+    }
 }
 
 async fn set(

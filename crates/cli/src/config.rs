@@ -45,6 +45,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
     #[serde(default)]
+    pub(crate) retention: Retention,
+    #[serde(default)]
     pub(crate) shutdown: Shutdown,
     /// The fonts that frames may show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -282,6 +284,23 @@ pub(crate) struct Webhooks {
     pub(crate) ca_file: Option<PathBuf>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retention {
+    /// How many days after its last month a card is ended, and then removed with its keys. Left out, no
+    /// card is removed by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expired_cards_days: Option<u32>,
+}
+
+impl Retention {
+    /// How long expired cards are kept, if not for ever.
+    pub(crate) fn expired_cards(&self) -> Option<Duration> {
+        let days = self.expired_cards_days?;
+        Some(Duration::from_secs(u64::from(days) * 86_400))
+    }
+}
+
 impl Default for Webhooks {
     fn default() -> Self {
         Self {
@@ -334,6 +353,7 @@ impl Config {
             timestamp: Timestamp::default(),
             issuer: Issuer::default(),
             webhooks: Webhooks::default(),
+            retention: Retention::default(),
             shutdown: Shutdown::default(),
             fonts: Vec::new(),
         }

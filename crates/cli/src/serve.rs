@@ -28,6 +28,10 @@ use crate::process::{self, Swap};
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How often it is signed how far the audit log has come.
 const SIGN_EVERY: Duration = Duration::from_secs(600);
+/// How often all cards are gone through for those that have expired.
+const PURGE_EVERY: Duration = Duration::from_secs(86_400);
+/// How many cards are gone through at a time.
+const PURGE_CARDS: usize = 500;
 /// How often tokens are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How many rows a sweep takes at a time, so that redemptions wait for milliseconds at the most.
@@ -125,6 +129,9 @@ impl Running {
         tasks.spawn(renew(Arc::clone(&app), hangup, stopped.clone()));
         tasks.spawn(sign(Arc::clone(&app), stopped.clone()));
         tasks.spawn(look_at_keys(Arc::clone(&app), stopped.clone()));
+        if let Some(keep) = deployment.config.retention.expired_cards() {
+            tasks.spawn(purge(Arc::clone(&app), keep, stopped.clone()));
+        }
         tasks.spawn(sweep(Arc::clone(&app), stopped));
         Ok(Self {
             deployment,
@@ -188,6 +195,37 @@ async fn renew(app: Arc<App>, mut hangup: Signal, mut stop: watch::Receiver<bool
         let read = move || app.settings.tls.reload(always, app.service.now());
         // It logs what it does; a panic in it has been printed.
         let _ = tokio::task::spawn_blocking(read).await;
+    }
+}
+
+/// Goes through all cards once a day, a bounded piece at a time, and removes what has expired.
+async fn purge(app: Arc<App>, keep: Duration, mut stop: watch::Receiver<bool>) {
+    let mut days = tokio::time::interval(PURGE_EVERY);
+    let mut pieces = tokio::time::interval(SWEEP_EVERY);
+    for ticks in [&mut days, &mut pieces] {
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    }
+    let mut place = None;
+    loop {
+        let ticks = if place.is_none() {
+            &mut days
+        } else {
+            &mut pieces
+        };
+        tokio::select! {
+            () = listener::stopped(&mut stop) => return,
+            _ = ticks.tick() => {}
+        }
+        match app.service.purge_expired(keep, place, PURGE_CARDS).await {
+            Ok(purged) => {
+                place = purged.next;
+                if purged.unreadable > 0 {
+                    let cards = purged.unreadable;
+                    tracing::error!(cards, "cards whose expiry does not open are kept");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the purge failed; it will try again"),
+        }
     }
 }
 

@@ -123,6 +123,9 @@ pub enum Kind {
     /// A card was changed.
     #[serde(rename = "card.changed")]
     CardChanged,
+    /// A card's record and its keys were deleted.
+    #[serde(rename = "card.removed")]
+    CardRemoved,
     /// A key was told whether its card can go into a wallet.
     #[serde(rename = "wallet.checked")]
     WalletChecked,
@@ -289,6 +292,7 @@ impl Event {
             | Kind::EmbedAdded
             | Kind::EmbedChanged
             | Kind::CardAdded
+            | Kind::CardRemoved
             | Kind::WalletChecked
             | Kind::WalletTokenAdded
             | Kind::WalletTokenChanged

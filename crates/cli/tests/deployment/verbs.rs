@@ -225,3 +225,31 @@ fn addresses_that_stay_keep_their_descriptions() {
     assert_eq!(office.1, "the office", "{listed}");
     assert_eq!(told.len(), 3);
 }
+
+/// A card goes only after its end, and its records stay.
+#[test]
+fn a_card_that_has_ended_is_removed() {
+    let world = World::new(2);
+    let merchant = world.merchant.as_str();
+    let card = |verb: &[&str]| {
+        let mut args = vec!["card"];
+        args.extend_from_slice(verb);
+        args.extend_from_slice(&["--merchant", merchant]);
+        world.run(&args)
+    };
+    let early = card(&["remove", "C0"]);
+    assert_eq!(early.status.code(), Some(1));
+    assert!(text(&early.stderr).contains("hint: end it first"));
+    assert!(
+        card(&["set", "C0", "--state", "terminated"])
+            .status
+            .success()
+    );
+    let removed = card(&["remove", "C0"]);
+    assert!(removed.status.success(), "{}", text(&removed.stderr));
+    assert_eq!(card(&["show", "C0"]).status.code(), Some(1));
+    assert!(card(&["show", "C1"]).status.success());
+    let last = world.audit().pop().unwrap();
+    assert_eq!(last["kind"], "card.removed");
+    assert_eq!(last["detail"]["note"], "by an operator");
+}

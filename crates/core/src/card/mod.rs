@@ -9,6 +9,7 @@ mod environment;
 mod field;
 mod handover;
 mod pin;
+mod removal;
 mod state;
 mod text;
 mod value;
@@ -26,6 +27,7 @@ pub use handover::{
 pub use pin::{
     InvalidPin, Pin, PinLength, PinRelease, PinReleased, PinSet, PinSetting, Verification,
 };
+pub use removal::{Removal, Removed};
 pub use state::State;
 pub use text::{InvalidText, Label, Reason, is_unique_no, is_word};
 pub use value::{CardNumber, CardholderName, Cvv, Expiry, InvalidCard, LastFour, Network};

@@ -5,6 +5,8 @@ use std::fmt;
 use cardveil_seal::Secret;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Time;
+
 /// Why a card's value is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCard {
@@ -233,6 +235,17 @@ impl Expiry {
             u8::try_from(month_number).map_err(|_| InvalidCard::Expiry)?,
             year_number,
         )
+    }
+
+    /// The first moment after its last month, in UTC.
+    pub fn ends_at(self) -> Time {
+        let (year, month) = match self.month {
+            12 => (self.year.saturating_add(1), 1),
+            month => (self.year, month.saturating_add(1)),
+        };
+        // The years are held to 2000 to 2100, so it is a time.
+        Time::parse_rfc3339(&format!("{year:04}-{month:02}-01T00:00:00Z"))
+            .unwrap_or(Time::from_millis(i64::MAX))
     }
 
     /// Two digits.

@@ -14,6 +14,7 @@ mod mfa;
 mod pin;
 mod redeem;
 mod registry;
+mod retention;
 mod wallet;
 mod webhooks;
 
@@ -29,6 +30,7 @@ pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use pin::{AskedPin, NewPin, PinRefusal};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
+pub use retention::{HOLD, Purged};
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
 pub use webhooks::{NewSubscription, Subscribed, SubscriptionChange, SubscriptionRefusal};
 

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::card::{Card, Changed, Relabel, State, Transition};
+use crate::card::{Card, Changed, Relabel, Removal, Removed, State, Transition};
 use crate::clock::Time;
 use crate::id::{AccountId, CardNo, MerchantId, PersonId};
 
@@ -107,4 +107,8 @@ pub trait Cards: Send + Sync {
 
     /// Applies [`Relabel::decide`].
     async fn relabel_card(&self, relabel: Relabel) -> Result<Changed>;
+
+    /// Applies [`Removal::decide`], and deletes the card, its keys, its digital wallet tokens and what is
+    /// known of wrong proofs for it.
+    async fn remove_card(&self, removal: Removal) -> Result<Removed>;
 }

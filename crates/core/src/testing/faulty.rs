@@ -12,7 +12,7 @@ use crate::audit::chain::Chained;
 use crate::audit::{Entry, Event, Source};
 use crate::card::{
     Activated, Activation, Card, Changed, Export, Exported, PinRelease, PinReleased, PinSet,
-    PinSetting, Relabel, Transition,
+    PinSetting, Relabel, Removal, Removed, Transition,
 };
 use crate::clock::Time;
 use crate::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
@@ -146,6 +146,9 @@ impl<S: Store> Cards for Faulty<S> {
     }
     async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
         self.write(self.inner.relabel_card(relabel)).await
+    }
+    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
+        self.write(self.inner.remove_card(removal)).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cards: their lists, from one statement's snapshot, and their changes, inside a batch.
 
 use async_trait::async_trait;
-use cardveil_core::card::{Card, Changed, Decided, Relabel, State, Transition};
+use cardveil_core::card::{Card, Changed, Decided, Relabel, Removal, Removed, State, Transition};
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId};
 use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
 
@@ -34,11 +34,32 @@ impl Cards for Postgres {
         };
         self.writer.submit(Turn::Rows(0), work).await
     }
+
+    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
+        let work = move |batch: &Batch<'_>| remove(batch, &removal);
+        self.writer.submit(Turn::Rows(0), work).await
+    }
 }
 
 pub(super) fn make_transition(batch: &Batch<'_>, transition: &Transition) -> Outcome<Changed> {
     let card = hold(batch, &transition.merchant, &transition.card)?;
     write(batch, transition.decide(card.as_ref()))
+}
+
+fn remove(batch: &Batch<'_>, removal: &Removal) -> Outcome<Removed> {
+    let card = hold(batch, &removal.merchant, &removal.card)?;
+    let (removed, event) = removal.decide(card.as_ref());
+    if let (Some(card), Some(event)) = (card, event) {
+        for sql in [
+            "DELETE FROM wallet_token WHERE card = $1",
+            "DELETE FROM card_guess WHERE card = $1",
+            "DELETE FROM card WHERE id = $1",
+        ] {
+            batch.execute(sql, values![card.id.as_bytes()])?;
+        }
+        batch.log(&event)?;
+    }
+    Ok(removed)
 }
 
 pub(super) const BY_NO: &str = concat!(

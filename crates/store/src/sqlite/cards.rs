@@ -1,7 +1,7 @@
 //! Cards: their lists, from one statement's snapshot, and their changes, inside a batch.
 
 use async_trait::async_trait;
-use cardveil_core::card::{Card, Changed, Decided, Relabel, State, Transition};
+use cardveil_core::card::{Card, Changed, Decided, Relabel, Removal, Removed, State, Transition};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId};
 use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
@@ -35,11 +35,39 @@ impl Cards for Sqlite {
         };
         self.writer.submit(work).await
     }
+
+    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
+        let work = move |batch: &Batch<'_>| remove(batch, &removal);
+        self.writer.submit(work).await
+    }
 }
 
 pub(super) fn make_transition(batch: &Batch<'_>, transition: &Transition) -> Outcome<Changed> {
     let card = find(batch, &transition.merchant, &transition.card)?;
     write(batch, transition.decide(card.as_ref()))
+}
+
+/// The page that a row was in is written anyway, and then the row's bytes are zeroes (`secure_delete`).
+fn remove(batch: &Batch<'_>, removal: &Removal) -> Outcome<Removed> {
+    let card = find(batch, &removal.merchant, &removal.card)?;
+    let (removed, event) = removal.decide(card.as_ref());
+    if let (Some(card), Some(event)) = (card, event) {
+        // A place that was given is not given again, though its row is gone.
+        batch.execute(
+            "UPDATE meta SET last_card = (SELECT coalesce(max(seq), 0) FROM card)
+             WHERE last_card < (SELECT coalesce(max(seq), 0) FROM card)",
+            [],
+        )?;
+        for sql in [
+            "DELETE FROM wallet_token WHERE card = ?1",
+            "DELETE FROM card_guess WHERE card = ?1",
+            "DELETE FROM card WHERE id = ?1",
+        ] {
+            batch.execute(sql, [card.id.as_bytes()])?;
+        }
+        batch.log(&event)?;
+    }
+    Ok(removed)
 }
 
 pub(super) const BY_NO: &str = concat!(

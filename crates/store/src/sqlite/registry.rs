@@ -207,9 +207,10 @@ fn add_card(batch: &Batch<'_>, card: &Card) -> Made {
         batch,
         "INSERT INTO card (id, no, merchant, account, person, kind, state, network, last_four,
              label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
-             product, unique_no, holder_no, pin_dek, pin)
+             product, unique_no, holder_no, pin_dek, pin, seq)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19, ?20, ?21, ?22, ?23, ?24)
+             ?19, ?20, ?21, ?22, ?23, ?24,
+             (SELECT max(last_card, (SELECT coalesce(max(seq), 0) FROM card)) + 1 FROM meta))
          ON CONFLICT DO NOTHING",
         params![
             card.id.as_bytes(),

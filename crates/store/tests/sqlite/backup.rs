@@ -1,7 +1,8 @@
 //! Copies of the file.
 
 use cardveil_core::audit::chain::Verifier;
-use cardveil_core::port::{Admin, Audit, Change, Registry};
+use cardveil_core::card::{Removal, Removed, State, Transition};
+use cardveil_core::port::{Admin, Audit, CardRef, Cards, Change, Registry};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::Epoch;
 use cardveil_store::sqlite::{Copy, OpenError, copy_to, put_in_place};
@@ -153,4 +154,49 @@ async fn a_copy_whose_rows_hang_in_the_air_is_refused() {
         .unwrap();
     drop(raw);
     assert!(matches!(Copy::open(&path), Err(OpenError::Damaged { .. })));
+}
+
+/// The wrapped keys of a card that was removed are nowhere in the file that is left, nor in its WAL.
+#[tokio::test]
+async fn a_removed_cards_keys_are_not_in_the_file() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    let mut card = sample::card(2);
+    card.sealed.dek = b"the wrapped key of card number 2".to_vec();
+    let has = || {
+        let folder = home.options.database.parent().unwrap();
+        std::fs::read_dir(folder).unwrap().any(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            bytes.windows(32).any(|window| window == card.sealed.dek)
+        })
+    };
+    let event = |kind| sample::event(kind, START);
+    let added = (
+        Change::AddCard(Box::new(card.clone())),
+        event(cardveil_core::audit::Kind::CardAdded),
+    );
+    store.change(vec![added]).await.unwrap()[0].unwrap();
+    assert!(has());
+    let (merchant, name) = (card.merchant.clone(), CardRef::Id(card.id));
+    let ended = Transition {
+        merchant: merchant.clone(),
+        card: name.clone(),
+        to: State::Terminated,
+        from: None,
+        reason: None,
+        at: START,
+        source: sample::operator(),
+    };
+    store.transition_card(ended).await.unwrap();
+    let removal = Removal {
+        merchant,
+        card: name,
+        why: "a test",
+        at: START,
+        source: sample::operator(),
+    };
+    assert_eq!(store.remove_card(removal).await.unwrap(), Removed::Done);
+    store.close();
+    assert!(!has());
 }

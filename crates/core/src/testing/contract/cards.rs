@@ -4,7 +4,9 @@ use futures_util::future::join_all;
 
 use super::{after, log_len, log_of, sample, with_merchant};
 use crate::audit::{Event, Kind};
-use crate::card::{Card, Changed, Field, Label, Reason, Relabel, State, Transition};
+use crate::card::{
+    Card, Changed, Field, Label, Reason, Relabel, Removal, Removed, State, Transition,
+};
 use crate::id::{AccountId, CardNo, MerchantId, PersonId};
 use crate::port::{CardFilter, CardPage, CardRef, Change, Order, Paging, Store};
 use crate::token::{Cause, Claim, Verdict};
@@ -469,4 +471,82 @@ pub async fn a_claim_is_of_the_card_as_it_is_in_its_commit(store: &dyn Store) {
     moves(State::Terminated).await;
     let again = store.redeem(claim).await.unwrap();
     assert_eq!(again, Verdict::Superseded);
+}
+
+fn removal(card: &Card) -> Removal {
+    Removal {
+        merchant: card.merchant.clone(),
+        card: CardRef::No(card.no.clone()),
+        why: "a test",
+        at: after(9),
+        source: sample::operator(),
+    }
+}
+
+/// With all that hangs on it; and then its name is free again.
+pub async fn only_a_card_at_its_end_is_removed(store: &dyn Store) {
+    with_merchant(store).await;
+    let card = sample::card(1);
+    let asked = sample::wallet_asked(1, after(1));
+    store
+        .add_wallet_token(asked.clone())
+        .await
+        .unwrap()
+        .unwrap();
+    let before = log_len(store).await;
+    let removed = store.remove_card(removal(&card)).await.unwrap();
+    assert_eq!(removed, Removed::Refused(State::Active));
+    let foreign = Removal {
+        merchant: sample::merchant(2).id,
+        ..removal(&card)
+    };
+    assert_eq!(store.remove_card(foreign).await.unwrap(), Removed::Unknown);
+    assert_eq!(log_len(store).await, before, "a refusal writes nothing");
+    assert!(find(store, &card.merchant, &card).await.is_some());
+
+    let ended = store.transition_card(transition(&card, State::Terminated, 5));
+    assert!(matches!(ended.await.unwrap(), Changed::Done(_)));
+    let removed = store.remove_card(removal(&card)).await.unwrap();
+    assert_eq!(removed, Removed::Done);
+    assert_eq!(find(store, &card.merchant, &card).await, None);
+    let token = store.wallet_token(&asked.merchant, &asked.id).await;
+    assert_eq!(token.unwrap(), None);
+    let log = log_of(store, Kind::CardRemoved).await;
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0].target.card, Some(card.id));
+    assert_eq!(log[0].detail.from.as_deref(), Some("terminated"));
+    let again = store.remove_card(removal(&card)).await.unwrap();
+    assert_eq!(again, Removed::Unknown);
+    assert_eq!(log_of(store, Kind::CardRemoved).await.len(), 1);
+    with_cards(store, [card.clone()]).await;
+    assert_eq!(find(store, &card.merchant, &card).await, Some(card));
+}
+
+/// Whoever is in the middle of a list misses no card that comes after.
+pub async fn a_removed_cards_place_is_given_to_no_other(store: &dyn Store) {
+    with_merchant(store).await;
+    with_cards(store, [2, 3].map(sample::card)).await;
+    let filter = CardFilter::default();
+    let paging = Paging {
+        limit: 2,
+        ..Paging::default()
+    };
+    let first = store.list_cards(&filter, paging).await.unwrap();
+    for n in [2, 3] {
+        let card = sample::card(n);
+        let ended = store.transition_card(transition(&card, State::Terminated, 5));
+        assert!(matches!(ended.await.unwrap(), Changed::Done(_)));
+        let removed = store.remove_card(removal(&card)).await.unwrap();
+        assert_eq!(removed, Removed::Done);
+    }
+    with_cards(store, [4, 5].map(sample::card)).await;
+    let rest = Paging {
+        after: first.next,
+        limit: 10,
+        ..Paging::default()
+    };
+    assert!(rest.after.is_some());
+    let rest = store.list_cards(&filter, rest).await.unwrap();
+    assert_eq!(numbers(&rest), ["C4", "C5"]);
+    assert_eq!(rest.count, 3);
 }

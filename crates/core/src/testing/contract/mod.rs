@@ -92,6 +92,8 @@ macro_rules! contract_suite {
             a_card_of_another_merchant_is_not_changed,
             of_many_who_ask_for_one_state_one_changes_it,
             a_card_is_called_otherwise,
+            only_a_card_at_its_end_is_removed,
+            a_removed_cards_place_is_given_to_no_other,
             details_shown_bring_a_card_into_use_in_their_commit,
             a_claim_is_of_the_card_as_it_is_in_its_commit,
             the_log_is_read_in_order_and_in_pages,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
-use crate::card::{Card, Changed, Decided, Relabel, State, Transition};
+use crate::card::{Card, Changed, Decided, Relabel, Removal, Removed, State, Transition};
 use crate::id::MerchantId;
 use crate::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
 
@@ -44,7 +44,8 @@ impl Inner {
 impl Cards for Memory {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
         let inner = self.inner();
-        let mut all: Vec<_> = (1_i64..)
+        let places = inner.card_places.0.iter().copied();
+        let mut all: Vec<_> = places
             .zip(&inner.cards)
             .filter(|(_, card)| filter.admits(card))
             .collect();
@@ -78,5 +79,20 @@ impl Cards for Memory {
         let card = inner.find_card(&relabel.merchant, &relabel.card);
         let decided = relabel.decide(card);
         Ok(inner.write_card(decided))
+    }
+
+    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
+        let mut inner = self.inner();
+        let card = inner.find_card(&removal.merchant, &removal.card);
+        let (id, decided) = (card.map(|card| card.id), removal.decide(card));
+        let at = inner.cards.iter().position(|card| Some(card.id) == id);
+        if let ((_, Some(event)), Some(at)) = (&decided, at) {
+            let card = inner.cards.remove(at);
+            inner.card_places.0.remove(at);
+            inner.wallet_tokens.retain(|token| token.card != card.id);
+            inner.guesses.remove(&card.id);
+            inner.log(event.clone());
+        }
+        Ok(decided.0)
     }
 }

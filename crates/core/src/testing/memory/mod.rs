@@ -56,6 +56,8 @@ struct Inner {
     credentials: Vec<Credential>,
     embeds: BTreeMap<EmbedId, Embed>,
     cards: Vec<Card>,
+    /// The places of the cards, and the last that was given.
+    card_places: (Vec<i64>, i64),
     guesses: BTreeMap<CardId, Guesses>,
     keys: Vec<ClassKey>,
     subscriptions: Vec<Subscription>,
@@ -168,6 +170,8 @@ impl Inner {
                     card.id == new.id || (card.merchant == new.merchant && card.no == new.no)
                 }))?;
                 self.cards.push(*new);
+                self.card_places.1 += 1;
+                self.card_places.0.push(self.card_places.1);
             }
             Change::AddSubscription(new) => {
                 known(&new.merchant)?;
