@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_seal::SystemEntropy;
-use cardveil_store::postgres::schema;
+use cardveil_store::postgres::{from_sqlite, schema};
 use clap::Args as ClapArgs;
 
 use crate::backend;
@@ -19,6 +19,10 @@ pub(crate) struct Args {
     /// A file with the owner's password
     #[arg(long, value_name = "FILE")]
     owner_password_file: Option<PathBuf>,
+    /// Then copy a whole deployment out of this SQLite file into the empty database. Nobody may serve
+    /// from the file, then or afterwards
+    #[arg(long, value_name = "FILE")]
+    from_sqlite: Option<PathBuf>,
 }
 
 /// `cardveil migrate`.
@@ -53,5 +57,21 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
             migrated.from, migrated.to
         )
     });
+    if let Some(file) = &args.from_sqlite {
+        let told = |table: &str, rows| say(&format!("{table:<13} {rows:>9} rows"));
+        let epoch = from_sqlite(&owner, file, SystemClock.now(), told)
+            .await
+            .map_err(|error| {
+                hinted(
+                    format!("nothing was copied: {error}"),
+                    "the schema must be empty: make it anew, and stop whoever serves from the file",
+                )
+            })?;
+        say(&format!(
+            "all is there; the epoch was raised to {}",
+            epoch.0
+        ));
+        say("the root key stays the same one; take the SQLite file out of use");
+    }
     Ok(())
 }

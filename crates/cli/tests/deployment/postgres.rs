@@ -86,3 +86,46 @@ fn a_server_whose_database_is_gone_is_not_ready_and_comes_back_by_itself() {
     assert_eq!(ready(), Some(200));
     assert!(world.issue(&mut merchant, 0).is_some());
 }
+
+#[test]
+fn a_deployment_moves_out_of_sqlite() {
+    let cluster = Cluster::shared();
+    let world = World::new(2);
+    let holder = Holder::generate().unwrap();
+    let token = {
+        let _server = world.serve();
+        let mut merchant = Connection::open(world.merchant_at).unwrap();
+        world.issue(&mut merchant, 0).unwrap()
+    };
+    let connection = cluster.connection(SERVER, &cluster.database());
+    let config = world.dir.path().join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let mut settings: toml::Table = written.parse().unwrap();
+    let store = toml::Table::from_iter([("postgres".to_owned(), connection.into())]);
+    settings.insert("store".to_owned(), store.into());
+    std::fs::write(&config, settings.to_string()).unwrap();
+    let moved = world.run(&[
+        "migrate",
+        "--owner",
+        OWNER,
+        "--from-sqlite",
+        "data/cardveil.db",
+    ]);
+    assert!(moved.status.success(), "{}", text(&moved.stderr));
+    let said = text(&moved.stderr);
+    assert!(said.contains("card                  2 rows"), "{said}");
+    let _server = world.serve();
+    let mut client = Connection::open(world.client_at).unwrap();
+    let refused = world
+        .redeem(&mut client, &token, &holder, &["pan"])
+        .unwrap();
+    assert_eq!(refused.status, 403, "{}", refused.body);
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    let token = world.issue(&mut merchant, 1).unwrap();
+    let answer = world
+        .redeem(&mut client, &token, &holder, &["pan"])
+        .unwrap();
+    assert_eq!(opened(&answer, &holder)["pan"], "4111111111111111");
+    let verified = world.run(&["audit", "verify"]);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+}

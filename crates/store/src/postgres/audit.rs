@@ -3,11 +3,15 @@
 //! **Invariant:** entries are written by [`append`] alone, under the head (the row of `meta`, which knows
 //! where the chain ends), so the chain is one over all nodes and its places have no gap.
 
+use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::{Chained, Hash, Link as Chain};
 use cardveil_core::id::ChainId;
+use cardveil_core::port::Error;
 use cardveil_core::token::Epoch;
 
 use super::fault::Fault;
+use super::link::Link;
+use super::schema::not_there;
 use super::value::{Row, Value, values};
 
 /// After a place, up to so many.
@@ -27,7 +31,7 @@ pub(super) fn head(row: &Row) -> Result<(Epoch, Chain), Fault> {
     let chain = ChainId::from_bytes(row.get(1)?);
     let end = match row.get(2)? {
         0 => Chain::start(chain),
-        seq => link(chain, seq, Hash(row.get(3)?)),
+        seq => link_at(chain, seq, Hash(row.get(3)?)),
     };
     Ok((Epoch(row.get(0)?), end))
 }
@@ -49,6 +53,18 @@ pub(super) fn append(end: Chain, stored: Vec<String>) -> (Vec<Value>, [Value; 2]
     (entries, values![seq(&last), last.hash.0], last)
 }
 
+/// Writes an entry outside a batch, in the transaction that holds the head; tells its place.
+pub(super) async fn append_one(link: &Link, event: &Event) -> Result<i64, Fault> {
+    let held = link.query(HOLD, &values![]).await?;
+    let (_, end) = head(held.first().ok_or_else(not_there)?)?;
+    let stored = serde_json::to_string(event)
+        .map_err(|error| Fault::Own(Error::Unavailable(error.to_string())))?;
+    let (entries, place, last) = append(end, vec![stored]);
+    link.execute(ADVANCE, &place).await?;
+    link.execute(APPEND, &entries).await?;
+    Ok(seq(&last))
+}
+
 /// The place in the log that a link is at.
 pub(super) fn seq(link: &Chain) -> i64 {
     i64::try_from(link.place).unwrap_or(i64::MAX)
@@ -62,12 +78,12 @@ pub(super) fn chained(row: &Row) -> Result<Chained, Fault> {
     let hash = Hash(hash.try_into().unwrap_or_default());
     Ok(Chained {
         seq,
-        link: link(ChainId::from_bytes(row.get(3)?), seq, hash),
+        link: link_at(ChainId::from_bytes(row.get(3)?), seq, hash),
         stored: row.get(1)?,
     })
 }
 
-fn link(chain: ChainId, seq: i64, hash: Hash) -> Chain {
+fn link_at(chain: ChainId, seq: i64, hash: Hash) -> Chain {
     Chain {
         chain,
         place: u64::try_from(seq).unwrap_or(0),

@@ -166,20 +166,12 @@ async fn raise(link: &Link, seen: Seen, now: Time) -> Result<(Option<Raised>, i6
     };
     let mut event = Source::server().event(now, Kind::EpochRaised, None, target);
     event.detail.note = Some(format!("raised to {}: {why}", next.0).into());
-    // The row is held already.
-    let held = link.query(audit::HOLD, &values![]).await?;
-    let (_, end) = audit::head(held.first().ok_or_else(schema::not_there)?)?;
-    let stored = serde_json::to_string(&event)
-        .map_err(|error| Fault::Own(Error::Unavailable(error.to_string())))?;
-    let (entries, place, last) = audit::append(end, vec![stored]);
     link.execute(
         "UPDATE meta SET epoch = $1, system_identifier = $2, timeline = $3",
         &values![next.0, server.system_identifier, server.timeline],
     )
     .await?;
-    link.execute(audit::ADVANCE, &place).await?;
-    link.execute(audit::APPEND, &entries).await?;
-    let seq = audit::seq(&last);
+    let seq = audit::append_one(link, &event).await?;
     let raised = Raised { why, epoch: next };
     Ok((Some(raised), seq))
 }

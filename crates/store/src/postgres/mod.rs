@@ -26,6 +26,7 @@ mod cards;
 mod fault;
 mod handovers;
 mod home;
+mod import;
 mod keys;
 mod link;
 mod mfa;
@@ -69,6 +70,7 @@ use self::value::{Json, Text, Value, values};
 use self::writer::{Turn, Writer};
 
 pub use self::home::{Raised, Why};
+pub use self::import::from_sqlite;
 pub use self::options::{Options, OptionsError};
 
 /// Why a store could not be opened.

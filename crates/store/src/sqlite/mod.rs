@@ -71,6 +71,9 @@ use self::rows::{Json, Text, credential_columns, embed_columns, merchant_columns
 use self::writer::Writer;
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
+/// The version of files that this program writes.
+pub(crate) const VERSION: usize = open::MIGRATIONS.len();
+
 pub use self::open::{OpenError, Opened, Options, Raised, Why};
 
 /// The store. Share it in an [`std::sync::Arc`].

@@ -11,6 +11,7 @@ mod cluster;
 mod contract;
 mod failover;
 mod home;
+mod import;
 mod lost;
 mod nodes;
 mod server;

@@ -1,0 +1,129 @@
+//! A deployment that moves from SQLite.
+
+use cardveil_core::audit::Kind;
+use cardveil_core::card::Field;
+use cardveil_core::port::{Admin, Audit, CardFilter, Cards, Change, Keys, Paging, Store, Tokens};
+use cardveil_core::testing::sample::{self, START};
+use cardveil_core::token::{Cause, Verdict};
+use cardveil_store::postgres::from_sqlite;
+use cardveil_store::sqlite::{self, Sqlite};
+
+use crate::cluster::{Cluster, OWNER};
+use crate::home::{Home, options};
+
+async fn filled(store: &dyn Store) {
+    let add = |change, kind| (change, sample::event(kind, START));
+    let changes = vec![
+        add(
+            Change::AddMerchant(sample::merchant(1)),
+            Kind::MerchantAdded,
+        ),
+        add(
+            Change::AddMerchant(sample::merchant(2)),
+            Kind::MerchantAdded,
+        ),
+        add(
+            Change::AddCredential(sample::credential(1)),
+            Kind::CredentialAdded,
+        ),
+        add(Change::AddEmbed(sample::embed(1)), Kind::EmbedAdded),
+        add(Change::AddCard(Box::new(sample::card(1))), Kind::CardAdded),
+        add(Change::AddCard(Box::new(sample::card(2))), Kind::CardAdded),
+    ];
+    let results = store.change(changes).await.unwrap();
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let asked = sample::wallet_asked(1, START);
+    store.add_wallet_token(asked).await.unwrap().unwrap();
+    let epoch = store.epoch().await.unwrap();
+    for n in 1..=3 {
+        store.issue(sample::issue(n, START, epoch)).await.unwrap();
+    }
+    let record = sample::record(1, START, epoch);
+    let claim = sample::claim(&record, 1, &[Field::Pan], START);
+    assert!(matches!(
+        store.redeem(claim).await.unwrap(),
+        Verdict::Granted(_)
+    ));
+}
+
+#[tokio::test]
+async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = sqlite::Options {
+        database: folder.path().join("data/cardveil.db"),
+        fence: folder.path().join("fence/fence"),
+    };
+    for file in [&files.database, &files.fence] {
+        std::fs::create_dir(file.parent().unwrap()).unwrap();
+    }
+    let (old, _) = Sqlite::open(&files, START).unwrap();
+    filled(&old).await;
+    let home = Home::new().await;
+    let owner = options(Cluster::shared(), OWNER, &home.database);
+    let mut told = Vec::new();
+    let copy = from_sqlite(&owner, &files.database, START, |table, rows| {
+        told.push((table.to_owned(), rows));
+    });
+    let raised = copy.await.unwrap();
+    for (table, rows) in [
+        ("merchant", 2),
+        ("card", 2),
+        ("token", 3),
+        ("wallet_token", 1),
+    ] {
+        assert!(told.contains(&(table.to_owned(), rows)), "{told:?}");
+    }
+    let new = home.open().await;
+    assert_eq!(
+        new.merchants().await.unwrap(),
+        old.merchants().await.unwrap()
+    );
+    assert_eq!(
+        new.credentials().await.unwrap(),
+        old.credentials().await.unwrap()
+    );
+    assert_eq!(new.embeds().await.unwrap(), old.embeds().await.unwrap());
+    assert_eq!(
+        new.class_keys().await.unwrap(),
+        old.class_keys().await.unwrap()
+    );
+    let (filter, paging) = (
+        CardFilter::default(),
+        Paging {
+            limit: 10,
+            ..Paging::default()
+        },
+    );
+    assert_eq!(
+        new.list_cards(&filter, paging).await.unwrap(),
+        old.list_cards(&filter, paging).await.unwrap()
+    );
+    let (before, mut after) = (
+        old.chained(0, 100).await.unwrap(),
+        new.chained(0, 100).await.unwrap(),
+    );
+    let last = after.pop().unwrap();
+    assert_eq!(after, before, "the chain goes on where it was");
+    let end = before.last().unwrap().link;
+    assert_eq!(last.link, end.next(last.stored.as_bytes()));
+
+    let epoch = old.epoch().await.unwrap();
+    assert!(raised > epoch);
+    assert_eq!(new.epoch().await.unwrap(), raised);
+    for n in 1..=3 {
+        let record = sample::record(n, START, epoch);
+        assert_eq!(
+            new.token(&record.key).await.unwrap(),
+            old.token(&record.key).await.unwrap()
+        );
+        let claim = sample::claim(&record, 2, &[Field::Pan], START);
+        let verdict = new.redeem(claim).await.unwrap();
+        assert_eq!(verdict, Verdict::Refused(Cause::OldEpoch));
+    }
+    let third = Change::AddCard(Box::new(sample::card(3)));
+    let added = sample::event(Kind::CardAdded, START);
+    assert_eq!(new.change(vec![(third, added)]).await.unwrap(), [Ok(())]);
+
+    let again = from_sqlite(&owner, &files.database, START, |_, _| {}).await;
+    assert!(again.unwrap_err().to_string().contains("not empty"));
+}
