@@ -13,6 +13,7 @@ TREE = ROOT / "target/planted/tree"
 STATE = "crates/core/src/token/state.rs"
 CORE = ["-p", "cardveil-core"]
 STORE = ["-p", "cardveil-store"]
+POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
 SERVER = ["-p", "cardveil-server"]
 BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
 
@@ -26,6 +27,16 @@ BUGS = [
      "let record = find(batch, &claim.token)?;",
      "let record = find(batch, &claim.token)?\n"
      "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });", STORE),
+    ("P1-an-asynchronous-commit", "crates/store/src/postgres/link.rs",
+     "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END", POSTGRES),
+    ("P1-a-claim-that-locks-nothing", "crates/store/src/postgres/tokens.rs",
+     "hash = $2 FOR UPDATE\"", "hash = $2\"", POSTGRES),
+    ("P1-a-commit-that-is-not-looked-up", "crates/store/src/postgres/writer.rs",
+     "Ok(last) if last == self.number => return Ended::Committed,",
+     "Ok(last) if last < 0 && last == self.number => return Ended::Committed,", POSTGRES),
+    ("P1-a-timeline-that-is-not-looked-at", "crates/store/src/postgres/home.rs",
+     "} else if server.timeline != self.kept.timeline {",
+     "} else if server.timeline < self.kept.timeline {", POSTGRES),
     ("P1-a-session-is-not-spent", "crates/core/src/mfa/session.rs",
      "state: State::Spent { at: event.at },", "state: session.state,", CORE),
     ("P2-the-card-is-not-looked-at-in-the-commit", STATE,
