@@ -6,7 +6,7 @@
 //! **Invariant:** what was read last and is whole is what is used: a new file that is broken, expired or
 //! does not fit changes nothing but the log, a figure and a warning of `/readyz`.
 //!
-//! To add a setting of a listener's TLS: [`Files`], then [`read`].
+//! To add a setting of a listener's TLS: [`Files`], then `read`.
 
 mod validity;
 

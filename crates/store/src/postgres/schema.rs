@@ -13,7 +13,7 @@
 //!
 //! # To add a migration
 //!
-//! `migrations/NNNN_what.sql`, its line at the end of [`MIGRATIONS`], and a test in `tests/postgres` that
+//! `migrations/NNNN_what.sql`, its line at the end of `MIGRATIONS`, and a test in `tests/postgres` that
 //! migrates a database of the version before.
 
 use cardveil_core::Entropy;
