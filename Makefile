@@ -64,6 +64,10 @@ verify: release ## Check the promises while everything goes wrong (LONG=1: as fo
 	cargo build --quiet --locked -p cardveil-verify
 	target/debug/cardveil-verify $(if $(LONG),--long)
 
+.PHONY: rotation
+rotation: release ## Rotate root, class keys and records' keys under load (CARDS=100000; two minutes)
+	scripts/rotation.py
+
 .PHONY: planted
 planted: ## Plant a bug for each promise and see the tests catch it (about 15 minutes)
 	scripts/planted.py
