@@ -2,6 +2,7 @@
 """Seeks clear card numbers, client tokens, card plaintexts and PINs in every file below the given folders,
 and core dumps beside the checkout (promises P3 and P4). Exits 1 when it finds one."""
 
+import hashlib
 import re
 import sys
 import zlib
@@ -28,8 +29,8 @@ def findings(data: bytes):
     wide = data.replace(b"\0", b"")  # UTF-16 text, and numbers that a page boundary has split
     for haystack in {data, wide}:
         for number in NUMBERS:
-            # A longer run of digits is another number.
-            if re.search(rb"(?<!\d)" + number + rb"(?!\d)", haystack):
+            # A longer run of digits is another number. The plain look first, which is far faster.
+            if number in haystack and re.search(rb"(?<!\d)" + number + rb"(?!\d)", haystack):
                 yield "a card number"
         if any(is_token(match) for match in TOKEN.findall(haystack)):
             yield "a client token"
@@ -46,8 +47,16 @@ def main() -> int:
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
     files += [file for file in ROOT.glob("core*") if file.is_file()]
     found = 0
+    clean = set()  # PostgreSQL's databases begin as copies of one, in hundreds of files each
     for file in files:
-        for what in set(findings(file.read_bytes())):
+        data = file.read_bytes()
+        digest = hashlib.sha256(data).digest()
+        if digest in clean:
+            continue
+        wrong = set(findings(data))
+        if not wrong:
+            clean.add(digest)
+        for what in wrong:
             found += 1
             print(f"{file}: {what}")
     print(f"canary: {len(files)} files searched, {found} findings")
