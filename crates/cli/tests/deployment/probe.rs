@@ -194,7 +194,8 @@ const CHANGES: &[(&str, &[&str], Change)] = &[
             return answer;
         };
         if path(request) == "/sdk/v1/manifest.jws" {
-            format!("{rest}.A{}", &signature[1..])
+            let other = if signature.starts_with('A') { "B" } else { "A" };
+            format!("{rest}.{other}{}", &signature[1..])
         } else {
             answer
         }
