@@ -7,27 +7,28 @@
 //! **Invariant:** one violation, one bug that is not found, or a run that was too thin, ends it with 1.
 
 mod clock;
+mod faults;
 mod history;
 mod http;
 mod load;
 mod model;
 mod postgres;
 mod proxy;
+mod report;
 mod system;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use cardveil_seal::{Entropy as _, SeededEntropy};
 use clap::Parser;
-use rustix::process::Signal;
 
 use crate::clock::Clock;
-use crate::history::{Log, Outcome, Story};
+use crate::faults::{Plan, break_things};
+use crate::history::Log;
 use crate::load::Load;
 use crate::model::{Bug, Redemption};
+use crate::report::{say, tell};
 use crate::system::{Store, System};
 
 /// Checks the promises, while everything goes wrong
@@ -69,6 +70,7 @@ fn main() -> anyhow::Result<()> {
     } else {
         (4_000, 20)
     };
+    let mut rows = Vec::new();
     for store in [Store::Sqlite, Store::Postgres] {
         if args.store.is_none_or(|only| only == store) {
             let plan = Plan {
@@ -78,21 +80,12 @@ fn main() -> anyhow::Result<()> {
                 kills: args.kills.unwrap_or(kills),
                 seed: args.seed,
             };
-            check_store(&binary, &plan)?;
+            rows.push(check_store(&binary, &plan)?);
         }
     }
+    report::table(&rows);
     say("nothing that may not be");
     Ok(())
-}
-
-fn say(line: &str) {
-    #[expect(
-        clippy::print_stdout,
-        reason = "the report is what this program is for"
-    )]
-    {
-        println!("{line}");
-    }
 }
 
 /// The rules, whole and with each bug.
@@ -145,16 +138,8 @@ fn check_model(long: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Plan {
-    store: Store,
-    nodes: usize,
-    redemptions: usize,
-    kills: usize,
-    seed: u64,
-}
-
 /// The real thing: load and faults until there were enough of both, then the check.
-fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<()> {
+fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<String> {
     let began = Clock::start();
     let mut system = System::create(binary, plan.store, plan.nodes)?;
     for node in 0..plan.nodes {
@@ -170,6 +155,7 @@ fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<()> {
         load.stop.store(true, Ordering::Relaxed);
         done
     })?;
+    tell("reading the audit log");
     let mut log = Log::default();
     let entries = system.audit(|entry| log.read(entry))?;
     system.verify_audit()?;
@@ -182,7 +168,7 @@ fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<()> {
         "{:?}, {} nodes: {} in {} s; {faults:?}; {entries} audit entries; {} violations",
         plan.store,
         plan.nodes,
-        summary(&stories),
+        report::summary(&stories),
         began.millis() / 1_000,
         found.len()
     ));
@@ -191,94 +177,7 @@ fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<()> {
         say(&format!("  {violation:?} of {token}: {story:?}"));
     }
     ensure!(found.is_empty(), "the promises do not hold");
-    Ok(())
+    Ok(report::row(plan, &stories, &faults, found.len()))
 }
 
 const CLIENTS: usize = 8;
-
-fn summary(stories: &[Story]) -> String {
-    let of = |outcome| {
-        let asked = stories.iter().flat_map(|story| &story.asked);
-        asked.filter(|asked| asked.outcome == outcome).count()
-    };
-    format!(
-        "{} tokens, {} granted, {} refused, {} without an answer, {} unavailable",
-        stories.len(),
-        of(Outcome::Granted),
-        of(Outcome::Refused),
-        of(Outcome::Unknown),
-        of(Outcome::Unavailable)
-    )
-}
-
-/// What was done to the system.
-#[derive(Debug, Default)]
-struct Faults {
-    nodes_killed: usize,
-    databases_killed: usize,
-    nodes_stopped: usize,
-    connections_cut: usize,
-    connections_stalled: usize,
-    commits_lost: usize,
-}
-
-/// Kills and stops what there is, by chance, until there was enough of it.
-fn break_things(system: &mut System, plan: &Plan, load: &Load) -> anyhow::Result<Faults> {
-    let entropy = SeededEntropy::new(plan.seed);
-    let chance = |below: u64| {
-        let mut bytes = [0; 8];
-        entropy.fill(&mut bytes);
-        u64::from_le_bytes(bytes) % below
-    };
-    let mut faults = Faults::default();
-    while faults.nodes_killed + faults.databases_killed < plan.kills
-        || load.answered.load(Ordering::Relaxed) < plan.redemptions
-    {
-        // Where in a request a fault falls is what is varied.
-        let kills = faults.nodes_killed + faults.databases_killed;
-        let rest = if kills < plan.kills {
-            5 + chance(120)
-        } else {
-            1_000
-        };
-        std::thread::sleep(Duration::from_millis(rest));
-        if kills >= plan.kills {
-            continue;
-        }
-        let node = usize::try_from(chance(plan.nodes as u64)).unwrap_or_default();
-        match (chance(8), &mut system.postgres) {
-            (0 | 1, Some(postgres)) => {
-                postgres.kill()?;
-                std::thread::sleep(Duration::from_millis(chance(100)));
-                postgres.start()?;
-                faults.databases_killed += 1;
-            }
-            (2, Some(postgres)) => {
-                postgres.proxy.cut();
-                faults.connections_cut += 1;
-            }
-            (3, Some(postgres)) => {
-                postgres.proxy.stall(true);
-                std::thread::sleep(Duration::from_millis(20 + chance(400)));
-                postgres.proxy.stall(false);
-                faults.connections_stalled += 1;
-            }
-            (4, Some(postgres)) => postgres.proxy.lose_commits(8),
-            (5, _) => {
-                system.signal(node, Signal::STOP)?;
-                std::thread::sleep(Duration::from_millis(20 + chance(400)));
-                system.signal(node, Signal::CONT)?;
-                faults.nodes_stopped += 1;
-            }
-            _ => {
-                system.kill(node)?;
-                system.start(node)?;
-                faults.nodes_killed += 1;
-            }
-        }
-    }
-    if let Some(postgres) = &system.postgres {
-        faults.commits_lost = postgres.proxy.commits_lost();
-    }
-    Ok(faults)
-}

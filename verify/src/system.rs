@@ -1,6 +1,7 @@
 //! A deployment of the real program: made and driven by its own command line, served by one node or more.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -164,18 +165,20 @@ impl System {
         Ok(())
     }
 
-    /// What the audit log says, entry by entry.
+    /// What the audit log says, entry by entry: all of it is more than fits into memory.
     pub(crate) fn audit(&self, mut read: impl FnMut(&Value)) -> anyhow::Result<usize> {
-        let done = self.operate(&["audit", "export"])?;
+        let mut export = self
+            .command(self.config()?, &["audit", "export"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let lines = export.stdout.take().context("a pipe was asked for")?;
         let mut count = 0;
-        for line in done
-            .stdout
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            read(&serde_json::from_slice(line)?);
+        for line in BufReader::new(lines).lines() {
+            read(&serde_json::from_str(&line?)?);
             count += 1;
         }
+        ensure!(export.wait()?.success(), "the log was not exported");
         Ok(count)
     }
 

@@ -1,0 +1,175 @@
+//! What is done to a system under load, and when.
+//!
+//! To add a fault: what does it in `system` or `postgres`, its place in [`break_once`], and its words in
+//! `docs/verification.md`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::ensure;
+use cardveil_seal::{Entropy as _, SeededEntropy};
+use rustix::process::Signal;
+
+use crate::clock::Clock;
+use crate::load::Load;
+use crate::report::tell;
+use crate::system::{Store, System};
+
+/// How much of what.
+pub(crate) struct Plan {
+    pub(crate) store: Store,
+    pub(crate) nodes: usize,
+    pub(crate) redemptions: usize,
+    pub(crate) kills: usize,
+    pub(crate) seed: u64,
+}
+
+/// What was done to the system.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) nodes_killed: usize,
+    pub(crate) databases_killed: usize,
+    pub(crate) others: BTreeMap<&'static str, usize>,
+}
+
+impl Faults {
+    fn kills(&self) -> usize {
+        self.nodes_killed + self.databases_killed
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.others.entry(what).or_default() += 1;
+    }
+}
+
+/// How often it is said how far a run is.
+const TELL_EVERY_MS: u64 = 30_000;
+/// After so long without an answer there will be none: no fault lasts for as long.
+const SILENCE_MAX_MS: u64 = 120_000;
+
+struct Chance(SeededEntropy);
+
+impl Chance {
+    fn below(&self, bound: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        u64::from_le_bytes(bytes) % bound
+    }
+
+    /// Sleeps for so many milliseconds at least, and some more.
+    fn rest(&self, least: u64, more: u64) {
+        std::thread::sleep(Duration::from_millis(least + self.below(more)));
+    }
+}
+
+/// Kills and stops what there is, by chance, until there was enough of it and of the load.
+pub(crate) fn break_things(
+    system: &mut System,
+    plan: &Plan,
+    load: &Load,
+) -> anyhow::Result<Faults> {
+    let chance = Chance(SeededEntropy::new(plan.seed));
+    let mut faults = Faults::default();
+    let mut progress = Progress::begin();
+    loop {
+        let answered = load.answered.load(Ordering::Relaxed);
+        progress.at(plan, answered, faults.kills())?;
+        if faults.kills() >= plan.kills && answered >= plan.redemptions {
+            break;
+        }
+        // Where in a request a fault falls is what is varied.
+        chance.rest(5, 120);
+        // They keep step with the load: the end of a run is broken as often as its beginning.
+        let due = faults.kills() * plan.redemptions <= answered * plan.kills;
+        if due && faults.kills() < plan.kills {
+            break_once(system, plan, &chance, &mut faults)?;
+        }
+    }
+    if let Some(postgres) = &system.postgres {
+        let lost = postgres.proxy.commits_lost();
+        faults.others.insert("commits lost", lost);
+    }
+    Ok(faults)
+}
+
+fn break_once(
+    system: &mut System,
+    plan: &Plan,
+    chance: &Chance,
+    faults: &mut Faults,
+) -> anyhow::Result<()> {
+    let node = usize::try_from(chance.below(plan.nodes as u64)).unwrap_or_default();
+    match (chance.below(8), &mut system.postgres) {
+        (0 | 1, Some(postgres)) => {
+            postgres.kill()?;
+            chance.rest(0, 100);
+            postgres.start()?;
+            faults.databases_killed += 1;
+        }
+        (2, Some(postgres)) => {
+            postgres.proxy.cut();
+            faults.count("cuts");
+        }
+        (3, Some(postgres)) => {
+            postgres.proxy.stall(true);
+            chance.rest(20, 400);
+            postgres.proxy.stall(false);
+            faults.count("stalls");
+        }
+        (4, Some(postgres)) => postgres.proxy.lose_commits(8),
+        (5, _) => {
+            system.signal(node, Signal::STOP)?;
+            chance.rest(20, 400);
+            system.signal(node, Signal::CONT)?;
+            faults.count("stops");
+        }
+        _ => {
+            system.kill(node)?;
+            system.start(node)?;
+            faults.nodes_killed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// How far a run is, and whether it still goes on.
+struct Progress {
+    clock: Clock,
+    told: u64,
+    answered: usize,
+    since: u64,
+}
+
+impl Progress {
+    fn begin() -> Self {
+        Self {
+            clock: Clock::start(),
+            told: 0,
+            answered: 0,
+            since: 0,
+        }
+    }
+
+    fn at(&mut self, plan: &Plan, answered: usize, kills: usize) -> anyhow::Result<()> {
+        let now = self.clock.millis();
+        if answered > self.answered {
+            (self.answered, self.since) = (answered, now);
+        }
+        ensure!(
+            now < self.since + SILENCE_MAX_MS,
+            "nothing is answered any more, after {answered} answers and {kills} kills"
+        );
+        if now >= self.told + TELL_EVERY_MS {
+            self.told = now;
+            tell(&format!(
+                "{:?}: {answered} of {} answers, {kills} of {} kills, {} s",
+                plan.store,
+                plan.redemptions,
+                plan.kills,
+                now / 1_000
+            ));
+        }
+        Ok(())
+    }
+}
