@@ -2,6 +2,8 @@
 //! secret is in it: the root key is a path.
 
 mod fonts;
+mod keys;
+mod store;
 mod tls;
 
 use std::net::SocketAddr;
@@ -17,6 +19,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::fonts::Font;
+pub(crate) use self::keys::{Keys, Pkcs11, RootKey};
+pub(crate) use self::store::Store;
 pub(crate) use self::tls::Tls;
 use crate::print::hinted;
 
@@ -51,120 +55,6 @@ pub(crate) struct Config {
     /// The fonts that frames may show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) fonts: Vec<Font>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Store {
-    /// The SQLite file; empty with PostgreSQL.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub(crate) database: PathBuf,
-    /// The fence: a file outside the database's folder, by which a restored database is noticed.
-    /// Leave it out of backups. Empty with PostgreSQL.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub(crate) fence: PathBuf,
-    /// How to connect to PostgreSQL, without the password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) postgres: Option<String>,
-    /// The file with the password for PostgreSQL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) password_file: Option<PathBuf>,
-}
-
-fn is_empty(path: &Path) -> bool {
-    path.as_os_str().is_empty()
-}
-
-impl Store {
-    /// In PostgreSQL.
-    pub(crate) fn postgres(connection: String, password_file: Option<PathBuf>) -> Self {
-        Self {
-            database: PathBuf::new(),
-            fence: PathBuf::new(),
-            postgres: Some(connection),
-            password_file,
-        }
-    }
-
-    /// One of the two, whole.
-    fn check(&self) -> anyhow::Result<()> {
-        let sqlite = [&self.database, &self.fence].map(|path| !is_empty(path));
-        match (sqlite, &self.postgres, &self.password_file) {
-            ([true, true], None, None) | ([false, false], Some(_), _) => Ok(()),
-            (_, None, _) => Err(hinted(
-                "[store] is not whole",
-                "give store.database and store.fence, or store.postgres",
-            )),
-            (_, Some(_), _) => Err(hinted(
-                "[store] names two databases",
-                "give store.database and store.fence, or store.postgres",
-            )),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Keys {
-    /// The root key's file, outside the database's folder (PCI DSS 3.6.1.2).
-    pub(crate) root: RootKey,
-    /// The root key that is to take its place: what is under it opens too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) next_root: Option<RootKey>,
-}
-
-impl Keys {
-    /// The files that must not lie beside the data: of each root key its own, or its module's PIN.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
-        let roots = [
-            (["keys.root", "keys.root.pkcs11.pin_file"], Some(&self.root)),
-            (
-                ["keys.next_root", "keys.next_root.pkcs11.pin_file"],
-                self.next_root.as_ref(),
-            ),
-        ];
-        roots
-            .into_iter()
-            .filter_map(|([file, pin], root)| match root? {
-                RootKey::File(path) => Some((file, path)),
-                RootKey::Module { pkcs11 } => Some((pin, &pkcs11.pin_file)),
-            })
-    }
-}
-
-/// Where a root key is: a file, or a hardware module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-pub(crate) enum RootKey {
-    /// The key's file.
-    File(PathBuf),
-    /// A key inside a module.
-    Module {
-        /// By PKCS #11.
-        pkcs11: Pkcs11,
-    },
-}
-
-/// A key in a hardware module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Pkcs11 {
-    /// The shared library of its maker.
-    pub(crate) module: PathBuf,
-    pub(crate) token_label: String,
-    pub(crate) key_label: String,
-    /// A file with the user's PIN, for its owner's eyes only.
-    pub(crate) pin_file: PathBuf,
-}
-
-impl RootKey {
-    /// The file that is to be relative to the configuration's.
-    const fn file(&mut self) -> &mut PathBuf {
-        match self {
-            Self::File(path) => path,
-            Self::Module { pkcs11 } => &mut pkcs11.pin_file,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -452,7 +342,7 @@ impl Config {
             &mut self.store.fence,
             self.keys.root.file(),
         ] {
-            if !is_empty(path) {
+            if !store::is_empty(path) {
                 *path = base.join(&*path);
             }
         }

@@ -1,8 +1,8 @@
-//! The audit log as a chain.
+//! The audit log: append, read in order, and as a chain.
 
 use futures_util::future::join_all;
 
-use super::{START, with_merchant, with_token};
+use super::{START, after, with_merchant, with_token};
 use crate::audit::Kind;
 use crate::audit::chain::{Chained, Link, Verifier};
 use crate::card::Field;
@@ -58,4 +58,38 @@ pub async fn entries_written_at_once_are_one_chain(store: &dyn Store) {
         written.unwrap();
     }
     assert!(verified(store).await.len() >= 64);
+}
+
+/// Append, and read in order.
+pub async fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
+    let start = store.last_entry().await.unwrap();
+    for secs in 0..5 {
+        store
+            .record(sample::event(Kind::AuditRead, after(secs)))
+            .await
+            .unwrap();
+    }
+    let first = store.entries(start, 3).await.unwrap();
+    assert_eq!(first.len(), 3);
+    let last = first.last().unwrap().seq;
+    let rest = store.entries(last, 100).await.unwrap();
+    let times: Vec<_> = first
+        .iter()
+        .chain(&rest)
+        .map(|entry| entry.event.at)
+        .collect();
+    assert_eq!(times, (0..5).map(after).collect::<Vec<_>>());
+    assert!(
+        first
+            .iter()
+            .chain(&rest)
+            .map(|entry| entry.seq)
+            .is_sorted_by(|a, b| a < b)
+    );
+    assert_eq!(store.last_entry().await.unwrap(), rest.last().unwrap().seq);
+    assert_eq!(
+        first[0].event,
+        sample::event(Kind::AuditRead, after(0)),
+        "as it was written"
+    );
 }

@@ -1,0 +1,130 @@
+//! `cardveil embed`.
+
+use std::path::Path;
+
+use cardveil_core::audit::{Kind, Target};
+use cardveil_core::id::{EmbedId, MerchantId};
+use cardveil_core::merchant::Embed;
+use cardveil_core::port::Change;
+use cardveil_seal::SystemEntropy;
+use clap::Subcommand;
+
+use super::{missing, show_all, show_one, something};
+use crate::config;
+use crate::deployment::Deployment;
+use crate::print::Format;
+
+#[derive(Subcommand)]
+pub(crate) enum EmbedCommand {
+    /// Add one
+    Add {
+        /// Of which merchant
+        #[arg(long)]
+        merchant: MerchantId,
+        /// An origin whose pages may frame cards, exact; repeat for several; none for a native app
+        #[arg(long = "origin")]
+        origins: Vec<String>,
+        /// Allow the CVV to be copied
+        #[arg(long)]
+        copy_cvv: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List all
+    List(Format),
+    /// Show one
+    Show {
+        id: EmbedId,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change one
+    Set {
+        id: EmbedId,
+        /// Put it into or out of use
+        #[arg(long)]
+        enabled: Option<bool>,
+        /// Origins in place of those that were set; repeat for several
+        #[arg(long = "origin")]
+        origins: Vec<String>,
+        /// Whether the CVV may be copied
+        #[arg(long)]
+        copy_cvv: Option<bool>,
+    },
+}
+
+/// `cardveil embed`.
+pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    let checked = |origins: Vec<String>| {
+        origins
+            .iter()
+            .map(|origin| config::origin(origin))
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    match command {
+        EmbedCommand::Add {
+            merchant,
+            origins,
+            copy_cvv,
+            format,
+        } => {
+            let embed = Embed {
+                id: EmbedId::generate(&SystemEntropy),
+                merchant: merchant.clone(),
+                origins: checked(origins)?,
+                copy_cvv,
+                enabled: true,
+                created_at: house.service.now(),
+            };
+            let target = Target {
+                embed: Some(embed.id.clone()),
+                ..Target::default()
+            };
+            let change = Change::AddEmbed(embed.clone());
+            house
+                .change(change, Kind::EmbedAdded, Some(&merchant), target)
+                .await?;
+            show_one(&embed, format)
+        }
+        EmbedCommand::List(format) => show_all(
+            &house.store.embeds().await?,
+            format,
+            &["id", "merchant", "origins", "enabled"],
+        ),
+        EmbedCommand::Show { id, format } => show_one(&house.find_embed(&id).await?, format),
+        EmbedCommand::Set {
+            id,
+            enabled,
+            origins,
+            copy_cvv,
+        } => {
+            something(enabled.is_some() || !origins.is_empty() || copy_cvv.is_some())?;
+            let mut embed = house.find_embed(&id).await?;
+            embed.enabled = enabled.unwrap_or(embed.enabled);
+            embed.copy_cvv = copy_cvv.unwrap_or(embed.copy_cvv);
+            if !origins.is_empty() {
+                embed.origins = checked(origins)?;
+            }
+            let merchant = embed.merchant.clone();
+            let target = Target {
+                embed: Some(id),
+                ..Target::default()
+            };
+            house
+                .change(
+                    Change::SetEmbed(embed),
+                    Kind::EmbedChanged,
+                    Some(&merchant),
+                    target,
+                )
+                .await
+        }
+    }
+}
+
+impl Deployment {
+    async fn find_embed(&self, id: &EmbedId) -> anyhow::Result<Embed> {
+        self.store.embed(id).await?.ok_or_else(|| missing("embed"))
+    }
+}

@@ -1,0 +1,207 @@
+//! `cardveil merchant`.
+
+use std::path::Path;
+
+use cardveil_core::audit::{Kind, Target};
+use cardveil_core::id::MerchantId;
+use cardveil_core::merchant::{Merchant, MerchantState};
+use cardveil_core::mfa::{MfaPolicy, Policy, Purpose};
+use cardveil_core::port::Change;
+use cardveil_core::wallet::{Bin, Wallet, WalletRules};
+use cardveil_seal::SystemEntropy;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{show_all, show_one, something};
+use crate::deployment::Deployment;
+use crate::print::{Format, hinted};
+
+#[derive(Subcommand)]
+pub(crate) enum MerchantCommand {
+    /// Add one
+    Add {
+        /// Its name for people
+        #[arg(long)]
+        name: String,
+        /// Its id; made when left out
+        #[arg(long)]
+        id: Option<MerchantId>,
+        /// Its cardholders may not be shown card data (KeySecure 1013)
+        #[arg(long)]
+        pci_disabled: bool,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// List all
+    List(Format),
+    /// Show one
+    Show {
+        id: MerchantId,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Change one
+    Set {
+        id: MerchantId,
+        /// Its name for people
+        #[arg(long)]
+        name: Option<String>,
+        /// Whether it may call
+        #[arg(long, value_enum)]
+        state: Option<MerchantStateArg>,
+        /// Whether its cardholders may be shown card data
+        #[arg(long)]
+        pci_enabled: Option<bool>,
+        #[command(flatten)]
+        wallets: WalletArgs,
+        /// Whether an operation needs a second factor, such as view-card=required; repeat for several
+        #[arg(long = "mfa", value_parser = mfa_policy)]
+        mfa: Vec<(Purpose, Policy)>,
+    },
+}
+
+/// Which of a merchant's cards may go into which wallet.
+#[derive(Args)]
+pub(crate) struct WalletArgs {
+    /// Into which wallets its cards may go, in place of what was set; repeat for several, or none
+    #[arg(long = "wallet", value_name = "APPLE_PAY|ANDROID_PAY|SAMSUNG_PAY|none")]
+    wallets: Vec<String>,
+    /// Only card numbers that begin so, 6 to 8 digits; repeat for several, or all
+    #[arg(long = "wallet-bin", value_name = "BIN|all")]
+    bins: Vec<String>,
+    /// Only cards of this product; repeat for several, or all
+    #[arg(long = "wallet-product", value_name = "PRODUCT|all")]
+    products: Vec<String>,
+}
+
+impl WalletArgs {
+    fn is_given(&self) -> bool {
+        !(self.wallets.is_empty() && self.bins.is_empty() && self.products.is_empty())
+    }
+
+    fn apply(self, rules: &mut WalletRules) -> anyhow::Result<()> {
+        match self.wallets.as_slice() {
+            [] => {}
+            [none] if none == "none" => rules.wallets.clear(),
+            names => {
+                let parsed = names.iter().map(|name| Wallet::parse(name));
+                let parsed: Option<Vec<_>> = parsed.collect();
+                let mut wallets = parsed.ok_or_else(|| {
+                    let names = "APPLE_PAY, ANDROID_PAY, SAMSUNG_PAY or none";
+                    hinted("--wallet names no wallet", format!("give {names}"))
+                })?;
+                wallets.sort_unstable();
+                wallets.dedup();
+                rules.wallets = wallets;
+            }
+        }
+        match self.bins.as_slice() {
+            [] => {}
+            [all] if all == "all" => rules.bins = None,
+            bins => {
+                let parsed: Result<_, _> = bins.iter().map(|bin| Bin::parse(bin)).collect();
+                rules.bins = Some(parsed.map_err(|error| {
+                    hinted(error.to_string(), "give --wallet-bin 411111, or all")
+                })?);
+            }
+        }
+        match self.products.as_slice() {
+            [] => {}
+            [all] if all == "all" => rules.products = None,
+            products => rules.products = Some(products.to_vec()),
+        }
+        Ok(())
+    }
+}
+
+/// `view-card=required`.
+fn mfa_policy(text: &str) -> Result<(Purpose, Policy), String> {
+    let parsed = text.split_once('=').and_then(|(operation, policy)| {
+        let operation = match operation {
+            "view-card" => Purpose::ViewCard,
+            "add-card-to-wallet" => Purpose::AddCardToWallet,
+            "view-pin" => Purpose::ViewPin,
+            "set-pin" => Purpose::SetPin,
+            _ => return None,
+        };
+        Some((operation, Policy::parse(policy)?))
+    });
+    parsed.ok_or_else(|| {
+        "give view-card, add-card-to-wallet, view-pin or set-pin, = and off, delegated or required"
+            .to_owned()
+    })
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum MerchantStateArg {
+    Active,
+    Suspended,
+    Closed,
+}
+
+/// `cardveil merchant`.
+pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow::Result<()> {
+    let house = Deployment::load(config).await?;
+    match command {
+        MerchantCommand::Add {
+            name,
+            id,
+            pci_disabled,
+            format,
+        } => {
+            let id = id.unwrap_or_else(|| MerchantId::generate(&SystemEntropy));
+            let merchant = Merchant {
+                id,
+                name,
+                state: MerchantState::Active,
+                pci_enabled: !pci_disabled,
+                wallets: WalletRules::default(),
+                mfa: MfaPolicy::default(),
+                created_at: house.service.now(),
+            };
+            let change = Change::AddMerchant(merchant.clone());
+            house
+                .change(
+                    change,
+                    Kind::MerchantAdded,
+                    Some(&merchant.id),
+                    Target::default(),
+                )
+                .await?;
+            show_one(&merchant, format)
+        }
+        MerchantCommand::List(format) => show_all(
+            &house.store.merchants().await?,
+            format,
+            &["id", "name", "state", "pci_enabled"],
+        ),
+        MerchantCommand::Show { id, format } => show_one(&house.find_merchant(&id).await?, format),
+        MerchantCommand::Set {
+            id,
+            name,
+            state,
+            pci_enabled,
+            wallets,
+            mfa,
+        } => {
+            let plain = name.is_some() || state.is_some() || pci_enabled.is_some();
+            something(plain || wallets.is_given() || !mfa.is_empty())?;
+            let mut merchant = house.find_merchant(&id).await?;
+            merchant.name = name.unwrap_or(merchant.name);
+            merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
+            for (operation, policy) in mfa {
+                merchant.mfa.set(operation, policy);
+            }
+            merchant.state = match state {
+                None => merchant.state,
+                Some(MerchantStateArg::Active) => MerchantState::Active,
+                Some(MerchantStateArg::Suspended) => MerchantState::Suspended,
+                Some(MerchantStateArg::Closed) => MerchantState::Closed,
+            };
+            wallets.apply(&mut merchant.wallets)?;
+            let change = Change::SetMerchant(merchant);
+            house
+                .change(change, Kind::MerchantChanged, Some(&id), Target::default())
+                .await
+        }
+    }
+}

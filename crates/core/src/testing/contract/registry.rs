@@ -1,0 +1,134 @@
+//! Who may call, and what there is.
+
+use super::{START, log_len, with_merchant};
+use crate::audit::Kind;
+use crate::id::CardNo;
+use crate::merchant::{CredentialState, MerchantState};
+use crate::port::{CardFilter, CardRef, Change, Paging, Store, Taken};
+use crate::testing::sample;
+
+/// One lookup admits or refuses a call.
+pub async fn an_admission_has_all_it_needs(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let admission = store.admission(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!(admission.credential, sample::credential(1));
+    assert_eq!(admission.merchant, Some(sample::merchant(1)));
+    assert_eq!(admission.epoch, epoch);
+    assert_eq!(store.admission(&[2; 32]).await.unwrap(), None);
+    assert_eq!(
+        store.embed(&sample::embed(1).id).await.unwrap(),
+        Some(sample::embed(1))
+    );
+    assert_eq!(store.embed(&sample::embed(2).id).await.unwrap(), None);
+    let merchant = sample::merchant(1);
+    assert_eq!(store.merchant(&merchant.id).await.unwrap(), Some(merchant));
+    assert_eq!(store.merchant(&sample::merchant(9).id).await.unwrap(), None);
+}
+
+/// Existence is not told.
+pub async fn cards_are_found_within_their_merchant_only(store: &dyn Store) {
+    with_merchant(store).await;
+    let card = sample::card(1);
+    let (own, other) = (sample::merchant(1).id, sample::merchant(2).id);
+    for name in [CardRef::No(card.no.clone()), CardRef::Id(card.id)] {
+        assert_eq!(store.card(&own, &name).await.unwrap(), Some(card.clone()));
+        assert_eq!(store.card(&other, &name).await.unwrap(), None);
+    }
+    let unknown = CardRef::No(CardNo::parse("C999").unwrap());
+    assert_eq!(store.card(&own, &unknown).await.unwrap(), None);
+}
+
+/// Nor its event; and it does not stop the others.
+pub async fn a_refused_change_writes_nothing(store: &dyn Store) {
+    with_merchant(store).await;
+    let before = log_len(store).await;
+    let event = || sample::event(Kind::CardAdded, START);
+    let mut same_no = sample::card(2);
+    same_no.no = sample::card(1).no;
+    let mut same_id = sample::card(3);
+    same_id.id = sample::card(1).id;
+    let mut orphan = sample::card(4);
+    orphan.merchant = sample::merchant(9).id;
+    let mut same_key = sample::credential(2);
+    same_key.key_hash = sample::credential(1).key_hash;
+    let mut same_no_elsewhere = sample::card(5);
+    same_no_elsewhere.no = sample::card(1).no;
+    same_no_elsewhere.merchant = sample::merchant(2).id;
+    let results = store
+        .change(vec![
+            (Change::AddCard(Box::new(same_no)), event()),
+            (Change::AddCard(Box::new(same_id)), event()),
+            (Change::AddCard(Box::new(orphan)), event()),
+            (Change::AddCredential(same_key), event()),
+            (Change::AddMerchant(sample::merchant(1)), event()),
+            (Change::AddEmbed(sample::embed(1)), event()),
+            (Change::AddEmbed(sample::embed(9)), event()),
+            (Change::SetMerchant(sample::merchant(9)), event()),
+            (Change::SetCredential(sample::credential(9)), event()),
+            (Change::AddCard(Box::new(sample::card(2))), event()),
+            (Change::AddCard(Box::new(same_no_elsewhere)), event()),
+        ])
+        .await
+        .unwrap();
+    let (exists, missing) = (Err(Taken::Exists), Err(Taken::NoMerchant));
+    assert_eq!(
+        results,
+        [
+            exists,
+            exists,
+            missing,
+            exists,
+            exists,
+            exists,
+            missing,
+            missing,
+            missing,
+            Ok(()),
+            Ok(())
+        ]
+    );
+    assert_eq!(log_len(store).await, before + 2);
+    let listed = store
+        .list_cards(&CardFilter::default(), Paging::default())
+        .await;
+    assert_eq!(listed.unwrap().count, 3);
+}
+
+/// No stale answer.
+pub async fn changes_are_seen_at_once(store: &dyn Store) {
+    with_merchant(store).await;
+    let mut credential = sample::credential(1);
+    credential.state = CredentialState::Disabled;
+    let mut merchant = sample::merchant(1);
+    merchant.state = MerchantState::Suspended;
+    let mut embed = sample::embed(1);
+    embed.enabled = false;
+    let event = |kind| sample::event(kind, START);
+    let results = store
+        .change(vec![
+            (
+                Change::SetCredential(credential.clone()),
+                event(Kind::CredentialChanged),
+            ),
+            (
+                Change::SetMerchant(merchant.clone()),
+                event(Kind::MerchantChanged),
+            ),
+            (Change::SetEmbed(embed.clone()), event(Kind::EmbedChanged)),
+        ])
+        .await
+        .unwrap();
+    assert!(results.iter().all(Result::is_ok));
+    let admission = store.admission(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!(admission.credential, credential);
+    assert_eq!(admission.merchant, Some(merchant));
+    assert_eq!(store.embed(&embed.id).await.unwrap(), Some(embed));
+}
+
+/// By id.
+pub async fn the_registry_is_listed(store: &dyn Store) {
+    with_merchant(store).await;
+    assert_eq!(store.merchants().await.unwrap().len(), 2);
+    assert_eq!(store.credentials().await.unwrap(), [sample::credential(1)]);
+    assert_eq!(store.embeds().await.unwrap(), [sample::embed(1)]);
+}

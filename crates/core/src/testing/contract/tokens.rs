@@ -1,0 +1,579 @@
+//! Tokens: to at most one key, and each step on record.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{START, after, log_len, log_of, with_merchant, with_token};
+use crate::audit::{Kind, Outcome};
+use crate::card::{Field, Fields};
+use crate::clock::Time;
+use crate::id::ClaimId;
+use crate::port::{Idempotency, Issued, Selection, Store, Swept};
+use crate::testing::sample;
+use crate::token::{self, Attempt, Cause, Observation, RETENTION, Record, Thumbprint, Verdict};
+
+/// What goes in comes out.
+pub async fn a_token_is_found_as_it_was_issued(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    assert_eq!(
+        store.token(&record.key).await.unwrap(),
+        Some(record.clone())
+    );
+    let mut other = record.key;
+    other.issued_secs += 1;
+    assert_eq!(store.token(&other).await.unwrap(), None);
+    assert_eq!(log_of(store, Kind::TokenIssued).await.len(), 1);
+
+    let mut bound = sample::issue(2, START, record.epoch);
+    bound.record.bound_to = Some(Thumbprint([5; 32]));
+    bound.record.operation = token::Operation::AddCardToWallet;
+    bound.record.allowed = Fields::from_iter([Field::Pan]);
+    store.issue(bound.clone()).await.unwrap();
+    assert_eq!(
+        store.token(&bound.record.key).await.unwrap(),
+        Some(bound.record)
+    );
+}
+
+/// A token of an epoch that is over is never written.
+pub async fn an_issue_in_an_old_epoch_is_told_the_new_one(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let raised = store
+        .raise_epoch(sample::event(Kind::EpochRaised, START))
+        .await
+        .unwrap();
+    assert!(raised > epoch);
+    assert_eq!(store.epoch().await.unwrap(), raised);
+    let issue = sample::issue(1, START, epoch);
+    let key = issue.record.key;
+    assert_eq!(store.issue(issue).await.unwrap(), Issued::OldEpoch(raised));
+    assert_eq!(store.token(&key).await.unwrap(), None);
+    assert!(log_of(store, Kind::TokenIssued).await.is_empty());
+}
+
+/// `Idempotency-Key`: the name is looked up and written in the commit of the token.
+pub async fn a_named_request_is_answered_once(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let named = |n: u8, at: Time| {
+        let mut issue = sample::issue(n, at, epoch);
+        issue.idempotency = Some(Idempotency {
+            key: [7; 32],
+            fingerprint: [n; 32],
+            seed: [n; 32],
+            expires_at: at.plus(token::TTL),
+        });
+        issue
+    };
+    let first = named(1, START);
+    assert_eq!(store.issue(first.clone()).await.unwrap(), Issued::New);
+    let second = store.issue(named(2, after(1))).await.unwrap();
+    let before = first.idempotency.clone().unwrap();
+    assert_eq!(
+        second,
+        Issued::Before(before.clone(), Box::new(first.record.clone()))
+    );
+    assert_eq!(
+        store.token(&named(2, after(1)).record.key).await.unwrap(),
+        None
+    );
+    assert_eq!(log_of(store, Kind::TokenIssued).await.len(), 1);
+    let late = store.issue(named(3, after(299))).await.unwrap();
+    assert_eq!(late, Issued::Before(before, Box::new(first.record)));
+    assert_eq!(
+        store.issue(named(4, after(300))).await.unwrap(),
+        Issued::New
+    );
+
+    let concurrent = (10..30).map(|n| {
+        let mut issue = sample::issue(n, START, epoch);
+        issue.idempotency = Some(Idempotency {
+            key: [8; 32],
+            fingerprint: [0; 32],
+            seed: [n; 32],
+            expires_at: START.plus(token::TTL),
+        });
+        store.issue(issue)
+    });
+    let results = join_all(concurrent).await;
+    let new = results
+        .iter()
+        .filter(|r| matches!(r, Ok(Issued::New)))
+        .count();
+    let before = results
+        .iter()
+        .filter(|r| matches!(r, Ok(Issued::Before(..))))
+        .count();
+    assert_eq!((new, before), (1, 19));
+}
+
+/// P1.
+pub async fn the_first_key_gets_it_and_no_other(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    let fields = [Field::Pan, Field::Expiry];
+    let verdict = store
+        .redeem(sample::claim(&record, 1, &fields, after(299)))
+        .await
+        .unwrap();
+    let Verdict::Granted(grant) = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(grant.redemption, sample::redemption(1));
+    assert_eq!(grant.window_ends_at, after(359));
+    assert_eq!(grant.fields_left.names(), ["cvv", "name"]);
+
+    for key in [2, 3] {
+        let verdict = store
+            .redeem(sample::claim(&record, key, &fields, after(300)))
+            .await
+            .unwrap();
+        assert_eq!(verdict, Verdict::Refused(Cause::OtherKey));
+    }
+    let released = log_of(store, Kind::RevealReleased).await;
+    assert_eq!(released.len(), 1);
+    assert_eq!(released[0].target.redemption, Some(sample::redemption(1)));
+    assert_eq!(released[0].target.token, Some(record.key.hash));
+    assert_eq!(released[0].target.card, Some(record.card));
+    assert_eq!(
+        released[0].detail.fields,
+        Some(fields.into_iter().collect())
+    );
+    assert_eq!(
+        log_of(store, Kind::RevealConflict).await.len(),
+        1,
+        "the alarm rings once"
+    );
+    assert_eq!(
+        log_of(store, Kind::RevealRefused).await.len(),
+        1,
+        "and the next is on record too"
+    );
+}
+
+/// P1 under a race.
+pub async fn of_64_concurrent_keys_one_gets_it(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    let claims =
+        (1..=64).map(|key| store.redeem(sample::claim(&record, key, &[Field::Pan], START)));
+    let verdicts: Vec<_> = join_all(claims)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let granted = verdicts
+        .iter()
+        .filter(|v| matches!(v, Verdict::Granted(_)))
+        .count();
+    let refused = verdicts
+        .iter()
+        .filter(|v| **v == Verdict::Refused(Cause::OtherKey))
+        .count();
+    assert_eq!((granted, refused), (1, 63));
+    assert_eq!(log_of(store, Kind::RevealReleased).await.len(), 1);
+    assert_eq!(log_of(store, Kind::RevealConflict).await.len(), 1);
+}
+
+/// The merchant named the key when it asked.
+pub async fn a_token_bound_to_a_key_goes_to_no_other(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let mut issue = sample::issue(1, START, epoch);
+    issue.record.bound_to = Some(Thumbprint([9; 32]));
+    let record = issue.record.clone();
+    store.issue(issue).await.unwrap();
+    let thief = store
+        .redeem(sample::claim(&record, 8, &[Field::Pan], START))
+        .await
+        .unwrap();
+    assert_eq!(thief, Verdict::Refused(Cause::OtherKey));
+    assert_eq!(log_of(store, Kind::RevealConflict).await.len(), 1);
+    let owner = store
+        .redeem(sample::claim(&record, 9, &[Field::Pan], START))
+        .await
+        .unwrap();
+    assert!(
+        matches!(owner, Verdict::Granted(_)),
+        "the thief has not burned it: {owner:?}"
+    );
+}
+
+/// DESIGN section 4, "Again".
+pub async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    let ask = async |field: Field, secs: u64| {
+        store
+            .redeem(sample::claim(&record, 1, &[field], after(secs)))
+            .await
+            .unwrap()
+    };
+    assert!(matches!(ask(Field::Pan, 10).await, Verdict::Granted(_)));
+    for _ in 0..3 {
+        assert!(
+            matches!(ask(Field::Pan, 40).await, Verdict::Granted(_)),
+            "30 s, three times"
+        );
+    }
+    assert_eq!(
+        ask(Field::Pan, 40).await,
+        Verdict::Refused(Cause::RepeatsExhausted),
+        "a fourth"
+    );
+    assert!(
+        matches!(ask(Field::Cvv, 70).await, Verdict::Granted(_)),
+        "60 s after the claim"
+    );
+    let late = store
+        .redeem(sample::claim(
+            &record,
+            1,
+            &[Field::Name],
+            Time::from_millis(after(70).millis() + 1),
+        ))
+        .await
+        .unwrap();
+    assert_eq!(late, Verdict::Refused(Cause::WindowClosed));
+    let stale = store
+        .redeem(sample::claim(
+            &record,
+            1,
+            &[Field::Cvv],
+            Time::from_millis(after(100).millis() + 1),
+        ))
+        .await
+        .unwrap();
+    assert_eq!(
+        stale,
+        Verdict::Refused(Cause::RepeatsExhausted),
+        "30 s after its release"
+    );
+    assert_eq!(
+        log_of(store, Kind::RevealReleased).await.len(),
+        2,
+        "pan and cvv, a record each"
+    );
+    assert_eq!(log_of(store, Kind::RevealRepeated).await.len(), 3);
+    assert!(log_of(store, Kind::RevealConflict).await.is_empty());
+}
+
+/// Two mounts of one frame: the second must seal for the redemption that stands.
+pub async fn a_claim_sealed_for_another_redemption_is_superseded(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    let before = log_len(store).await;
+    let mut claim = sample::claim(&record, 1, &[Field::Pan], START);
+    claim.redemption = sample::redemption(99);
+    assert_eq!(store.redeem(claim).await.unwrap(), Verdict::Superseded);
+    assert_eq!(
+        log_len(store).await,
+        before,
+        "nothing was released, nothing is written"
+    );
+}
+
+/// P6's other half: the browser is told nothing, the record everything.
+pub async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) {
+    let (record, epoch) = with_token(store).await;
+    let claim = || sample::claim(&record, 1, &[Field::Pan], START);
+    let unknown = sample::record(42, START, epoch);
+    let mut foreign = claim();
+    foreign.merchant = Some(sample::merchant(2).id);
+    let mut nowhere = claim();
+    nowhere.merchant = None;
+    let mut wallet = claim();
+    wallet.operation = token::Operation::AddCardToWallet;
+    let mut barred = claim();
+    barred.barred = Some(Cause::CardState);
+    let mut nothing = claim();
+    nothing.fields = Fields::NONE;
+    let cases = [
+        (
+            sample::claim(&unknown, 1, &[Field::Pan], START),
+            Cause::Unknown,
+        ),
+        (foreign, Cause::Foreign),
+        (nowhere, Cause::Foreign),
+        (wallet, Cause::WrongOperation),
+        (barred, Cause::CardState),
+        (nothing, Cause::FieldNotAllowed),
+        (
+            sample::claim(&record, 1, &[Field::Pan], after(300)),
+            Cause::Expired,
+        ),
+    ];
+    for (claim, cause) in cases {
+        assert_eq!(store.redeem(claim).await.unwrap(), Verdict::Refused(cause));
+        let last = log_of(store, Kind::RevealRefused).await.pop().unwrap();
+        assert_eq!(last.detail.cause, Some(cause));
+        assert_eq!(last.outcome, Outcome::Failure);
+    }
+    assert_eq!(
+        store.token(&record.key).await.unwrap(),
+        Some(record),
+        "and nothing has changed"
+    );
+}
+
+/// DESIGN section 4, "Epoch".
+pub async fn a_raised_epoch_ends_all_older_tokens(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    store
+        .raise_epoch(sample::event(Kind::EpochRaised, START))
+        .await
+        .unwrap();
+    let again = store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    assert_eq!(again, Verdict::Refused(Cause::OldEpoch));
+}
+
+/// DESIGN section 4, "Unknown outcome".
+pub async fn an_attempt_can_be_looked_up(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    let attempt = |n: u8, key: u8| Attempt {
+        token: record.key,
+        by: Thumbprint([key; 32]),
+        claim: ClaimId::from_bytes([n; 16]),
+        at: START,
+        origin: sample::origin(),
+    };
+    assert_eq!(store.settle(attempt(1, 1)).await.unwrap(), None);
+    let verdict = store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    let Verdict::Granted(grant) = verdict else {
+        panic!("{verdict:?}")
+    };
+    assert_eq!(store.settle(attempt(1, 1)).await.unwrap(), Some(grant));
+    assert_eq!(
+        store.settle(attempt(2, 1)).await.unwrap(),
+        None,
+        "another claim"
+    );
+    assert_eq!(
+        store.settle(attempt(1, 2)).await.unwrap(),
+        None,
+        "another key"
+    );
+    assert_eq!(log_of(store, Kind::RevealSettled).await.len(), 4);
+}
+
+/// DESIGN section 4, "Confirm".
+pub async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    let say = |kind: Kind, redemption: u8, field: Option<Field>| Observation {
+        token: record.key,
+        redemption: sample::redemption(redemption),
+        kind,
+        field,
+        at: START,
+        origin: sample::origin(),
+    };
+    let early = store
+        .observe(say(Kind::RevealDisplayed, 1, None))
+        .await
+        .unwrap();
+    assert_eq!(early, Err(Cause::WrongRedemption), "nobody holds it yet");
+    store
+        .redeem(sample::claim(&record, 1, &[Field::Pan, Field::Name], START))
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .observe(say(Kind::RevealDisplayed, 1, None))
+            .await
+            .unwrap(),
+        Ok(())
+    );
+    assert_eq!(
+        store
+            .observe(say(Kind::RevealCopied, 1, Some(Field::Pan)))
+            .await
+            .unwrap(),
+        Ok(())
+    );
+    let refused = [
+        (say(Kind::RevealDisplayed, 2, None), Cause::WrongRedemption),
+        (
+            say(Kind::RevealDisplayed, 1, Some(Field::Cvv)),
+            Cause::FieldNotAllowed,
+        ),
+    ];
+    for (observation, cause) in refused {
+        assert_eq!(store.observe(observation).await.unwrap(), Err(cause));
+    }
+    let displayed = log_of(store, Kind::RevealDisplayed).await;
+    assert_eq!(displayed.len(), 1);
+    assert!(displayed[0].detail.claim);
+    assert_eq!(displayed[0].detail.fields.unwrap().names(), ["pan", "name"]);
+    let copied = log_of(store, Kind::RevealCopied).await;
+    assert_eq!(copied[0].detail.fields.unwrap().names(), ["pan"]);
+}
+
+/// P8.
+pub async fn a_browser_cannot_fill_the_log(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    let observation = Observation {
+        token: record.key,
+        redemption: sample::redemption(1),
+        kind: Kind::RevealHidden,
+        field: None,
+        at: START,
+        origin: sample::origin(),
+    };
+    for _ in 0..token::EVENTS_MAX {
+        assert_eq!(store.observe(observation.clone()).await.unwrap(), Ok(()));
+    }
+    assert_eq!(
+        store.observe(observation).await.unwrap(),
+        Err(Cause::TooManyEvents)
+    );
+    assert_eq!(
+        log_of(store, Kind::RevealHidden).await.len(),
+        usize::from(token::EVENTS_MAX)
+    );
+}
+
+/// By hash, by card, by merchant; issued or held.
+pub async fn revoked_tokens_are_refused(store: &dyn Store) {
+    let (record, epoch) = with_token(store).await;
+    let revoke = async |selection| {
+        store
+            .revoke(selection, START, sample::operator())
+            .await
+            .unwrap()
+    };
+    assert_eq!(
+        revoke(Selection::Hash(sample::record(9, START, epoch).key.hash)).await,
+        0
+    );
+    assert_eq!(revoke(Selection::Hash(record.key.hash)).await, 1);
+    assert_eq!(revoke(Selection::Hash(record.key.hash)).await, 0, "once");
+    let verdict = store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    assert_eq!(verdict, Verdict::Refused(Cause::Revoked));
+
+    let held = sample::issue(2, START, epoch);
+    store.issue(held.clone()).await.unwrap();
+    store
+        .redeem(sample::claim(&held.record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    assert_eq!(revoke(Selection::Card(record.card)).await, 1);
+    let again = store
+        .redeem(sample::claim(&held.record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    assert_eq!(
+        again,
+        Verdict::Refused(Cause::Revoked),
+        "its holder gets no more either"
+    );
+
+    store.issue(sample::issue(3, START, epoch)).await.unwrap();
+    assert_eq!(revoke(Selection::Merchant(sample::merchant(2).id)).await, 0);
+    assert_eq!(
+        revoke(Selection::Merchant(record.merchant.clone())).await,
+        1
+    );
+    assert_eq!(log_of(store, Kind::TokenRevoked).await.len(), 3);
+}
+
+/// P7.
+pub async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
+    let (record, epoch) = with_token(store).await;
+    store
+        .redeem(sample::claim(&record, 1, &[Field::Pan, Field::Name], START))
+        .await
+        .unwrap();
+    let confirmed = sample::issue(2, START, epoch);
+    store.issue(confirmed.clone()).await.unwrap();
+    store
+        .redeem(sample::claim(&confirmed.record, 2, &[Field::Pan], START))
+        .await
+        .unwrap();
+    let displayed = |token: &Record, redemption: u8, field: Field| Observation {
+        token: token.key,
+        redemption: sample::redemption(redemption),
+        kind: Kind::RevealDisplayed,
+        field: Some(field),
+        at: START,
+        origin: sample::origin(),
+    };
+    store
+        .observe(displayed(&record, 1, Field::Name))
+        .await
+        .unwrap()
+        .unwrap();
+    store
+        .observe(displayed(&confirmed.record, 2, Field::Pan))
+        .await
+        .unwrap()
+        .unwrap();
+
+    let early = store
+        .sweep(Time::from_millis(after(60).millis() - 1), 100)
+        .await
+        .unwrap();
+    assert_eq!(early, Swept::default());
+    let swept = store.sweep(after(60), 100).await.unwrap();
+    assert_eq!(
+        swept,
+        Swept {
+            unconfirmed: 1,
+            deleted: 0,
+            more: false
+        }
+    );
+    assert_eq!(
+        store.sweep(after(61), 100).await.unwrap(),
+        Swept::default(),
+        "once"
+    );
+    let unconfirmed = log_of(store, Kind::RevealUnconfirmed).await;
+    assert_eq!(unconfirmed.len(), 1);
+    assert_eq!(unconfirmed[0].detail.fields.unwrap().names(), ["pan"]);
+    assert_eq!(
+        unconfirmed[0].target.redemption,
+        Some(sample::redemption(1))
+    );
+}
+
+/// P8: a sweep is bounded, and deletes no row that it has not looked at.
+pub async fn old_rows_are_deleted_in_bounded_rounds(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    for n in 1..=5 {
+        store.issue(sample::issue(n, START, epoch)).await.unwrap();
+    }
+    let record = sample::record(1, START, epoch);
+    store
+        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .await
+        .unwrap();
+    let kept = store.sweep(START.plus(RETENTION), 100).await.unwrap();
+    assert_eq!(
+        (kept.unconfirmed, kept.deleted),
+        (1, 0),
+        "the last moment of its retention"
+    );
+    // A second later, because the adapters may keep time in the key by whole seconds.
+    let late = START.plus(RETENTION).plus(Duration::from_secs(1));
+    let first = store.sweep(late, 3).await.unwrap();
+    assert_eq!((first.deleted, first.more), (3, true));
+    let second = store.sweep(late, 3).await.unwrap();
+    assert_eq!((second.deleted, second.more), (2, false));
+    assert_eq!(store.token(&record.key).await.unwrap(), None);
+}
