@@ -68,7 +68,11 @@ export function serveApp(surface: Surface, config: Config, around: Surroundings,
   }
 
   function post(message: ForPage): void {
-    if (message.type === "needToken") stopWaiting = around.timer(TOKEN_TIMEOUT_MS, () => card?.receive({ type: "noToken" }));
+    if (message.type === "needToken") {
+      // Hidden and asked for again while it waited: the new question has its own thirty seconds.
+      stopWaiting();
+      stopWaiting = around.timer(TOKEN_TIMEOUT_MS, () => card?.receive({ type: "noToken" }));
+    }
     app?.post(message);
   }
 

@@ -165,3 +165,18 @@ it("waits thirty seconds for a token, and takes no for an answer", async () => {
   app.say({ type: "noToken" });
   expect(await refused).toMatchObject({ code: "token_failed" });
 });
+
+it("gives a second question its own thirty seconds", async () => {
+  const asked = app.next("needToken");
+  app.say({ type: "configure" });
+  await asked;
+  world.advance(20_000);
+  app.say({ type: "hide" });
+  const again = app.next("needToken");
+  app.say({ type: "reveal" });
+  await again;
+  const outcome = Promise.race([app.next("revealed"), app.next("error")]);
+  world.advance(29_999);
+  app.say({ type: "token", token: TOKEN });
+  expect(await outcome).toMatchObject({ type: "revealed" });
+});
