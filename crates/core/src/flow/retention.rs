@@ -52,12 +52,13 @@ impl Service {
             ..Purged::default()
         };
         for card in &page.cards {
-            match self.vault.expiry(card) {
+            match self.expiry(card).await {
                 Ok(expiry) if expiry.ends_at().plus(keep) <= self.now() => {
                     self.purge(card, &mut purged).await?;
                 }
                 Ok(_) => {}
-                Err(_) => purged.unreadable += 1,
+                Err(Fault::Vault(_)) => purged.unreadable += 1,
+                Err(fault @ (Fault::Store(_) | Fault::Contention)) => return Err(fault),
             }
         }
         Ok(purged)

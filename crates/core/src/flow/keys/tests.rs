@@ -304,6 +304,16 @@ async fn under_a_new_root_a_server_goes_on_and_the_old_one_opens_nothing() {
     house.read_all(&restarted.unwrap(), CARDS + 1).await;
 }
 
+/// A card that another process added after a rotation is not taken for a damaged one.
+#[tokio::test]
+async fn a_purge_reads_what_is_under_a_key_that_it_has_not_seen() {
+    let house = House::new().await;
+    house.rotate(Class::Pan).await;
+    house.add_card(CARDS + 1).await;
+    let purge = house.server.purge_expired(Duration::ZERO, None, 100);
+    assert_eq!(purge.await.unwrap().unreadable, 0);
+}
+
 #[tokio::test]
 async fn what_was_authenticated_before_a_rotation_is_good_after_it() {
     let house = House::new().await;
