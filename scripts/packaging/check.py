@@ -43,7 +43,7 @@ def unit():
     with tempfile.TemporaryDirectory() as etc:
         # A program that is there stands in for ours, and each drop-in is laid over the unit.
         text = (folder / "cardveil.service").read_text().replace("/usr/local/bin/cardveil", "/bin/true")
-        for name in [None, "root-key.conf", "low-ports.conf"]:
+        for name in [None, "root-key.conf", "low-ports.conf", "softhsm.conf"]:
             at = pathlib.Path(etc) / (name or "none") / "cardveil.service"
             over = at.parent / "cardveil.service.d"
             over.mkdir(parents=True)

@@ -46,7 +46,8 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
         .map_err(|error| {
             hinted(
                 format!("cannot migrate {}: {error}", owner.place()),
-                "the owner needs CREATE on the database, and the server's role must exist",
+                "the owner needs CREATE on the database, the server's role must exist, and pg_hba.conf \
+                 must let the owner in from here: `peer` asks for an account of the role's name",
             )
         })?;
     say(&if migrated.from == migrated.to {
