@@ -337,11 +337,7 @@ impl Config {
     }
 
     fn under(mut self, base: &Path) -> Self {
-        for path in [
-            &mut self.store.database,
-            &mut self.store.fence,
-            self.keys.root.file(),
-        ] {
+        for path in [&mut self.store.database, &mut self.store.fence] {
             if !store::is_empty(path) {
                 *path = base.join(&*path);
             }
@@ -349,9 +345,9 @@ impl Config {
         if let Some(path) = &mut self.store.password_file {
             *path = base.join(&*path);
         }
+        self.keys.root.under(base);
         if let Some(next) = &mut self.keys.next_root {
-            let path = next.file();
-            *path = base.join(&*path);
+            next.under(base);
         }
         for font in &mut self.fonts {
             font.file = base.join(&font.file);
@@ -555,6 +551,28 @@ mod tests {
             module.replace(", pin_file = \"keys/pin\"", ""),
         ] {
             let variables = [("CARDVEIL_KEYS_NEXT_ROOT", wrong.as_str())];
+            assert!(parse(&fresh_text(), &variables).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_root_key_may_be_in_shares_and_none_lies_beside_the_data() {
+        let shares = r#"{ shares = ["/media/a/share-1", "b/share-2"] }"#;
+        let config = parse(&fresh_text(), &[("CARDVEIL_KEYS_ROOT", shares)]).unwrap();
+        assert_eq!(
+            parse(&toml::to_string(&config).unwrap(), &[]).unwrap(),
+            config
+        );
+        let under = config.under(Path::new("/srv"));
+        let [one, two] = ["/media/a/share-1", "/srv/b/share-2"].map(PathBuf::from);
+        let files: Vec<_> = under.keys.files().collect();
+        assert_eq!(files, [("keys.root", &one), ("keys.root", &two)]);
+        for wrong in [
+            shares.replace("b/share-2", "data/share-2"),
+            shares.replace("{ shares", "{ surprise = 1, shares"),
+            r#"{ shares = "one" }"#.to_owned(),
+        ] {
+            let variables = [("CARDVEIL_KEYS_ROOT", wrong.as_str())];
             assert!(parse(&fresh_text(), &variables).is_err(), "{wrong}");
         }
     }

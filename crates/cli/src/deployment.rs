@@ -55,7 +55,7 @@ impl Deployment {
         if let RootKey::File(path) = &config.keys.root
             && !path.exists()
         {
-            roots::create(&config.keys.root)?;
+            roots::create(&config.keys.root, None)?;
         }
         Ok(())
     }

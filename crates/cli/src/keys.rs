@@ -46,7 +46,13 @@ pub(crate) enum KeyCommand {
         version: u32,
     },
     /// Make the root key that `keys.next_root` names
-    CreateRoot,
+    CreateRoot {
+        /// How many of its shares open it, where it is in shares: at least 2
+        #[arg(long)]
+        threshold: Option<u8>,
+    },
+    /// Split the root key's file into shares, of which some open it
+    Split(roots::Split),
 }
 
 #[derive(Args)]
@@ -85,8 +91,14 @@ fn class(name: &str) -> Result<Class, String> {
 /// `cardveil key`.
 pub(crate) async fn run(config: &Path, command: KeyCommand) -> anyhow::Result<()> {
     let loaded = Config::load(config)?;
-    if let KeyCommand::CreateRoot = command {
-        return create_root(&loaded);
+    match &command {
+        KeyCommand::CreateRoot { threshold } => return create_root(&loaded, *threshold),
+        KeyCommand::Split(to) => return split(&loaded, to),
+        KeyCommand::List(_)
+        | KeyCommand::Inventory(_)
+        | KeyCommand::Rotate(_)
+        | KeyCommand::Rewrap(_)
+        | KeyCommand::Retire { .. } => {}
     }
     let house = Deployment::open(loaded).await?;
     match command {
@@ -98,7 +110,7 @@ pub(crate) async fn run(config: &Path, command: KeyCommand) -> anyhow::Result<()
         },
         KeyCommand::Rewrap(args) => rewrap(&house, &args).await,
         KeyCommand::Retire { class, version } => retire(&house, class, version).await,
-        KeyCommand::CreateRoot => Ok(()),
+        KeyCommand::CreateRoot { .. } | KeyCommand::Split(_) => Ok(()),
     }
 }
 
@@ -298,14 +310,22 @@ async fn rotate_root(house: &Deployment) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn create_root(config: &Config) -> anyhow::Result<()> {
+fn split(config: &Config, to: &roots::Split) -> anyhow::Result<()> {
+    let name = roots::split(config, to)?;
+    say(&format!("made the shares of {name}"));
+    say("next: give each to its holder, name them as keys.root = { shares = [...] }, restart, and");
+    say("destroy the root key's file with its copies: it opens everything on its own");
+    Ok(())
+}
+
+fn create_root(config: &Config, threshold: Option<u8>) -> anyhow::Result<()> {
     let next = config.keys.next_root.as_ref().ok_or_else(|| {
         hinted(
             "keys.next_root is not set",
             "set it to where the new root key is to be; `cardveil init` makes the first one",
         )
     })?;
-    let root = roots::create(next)?;
+    let root = roots::create(next, threshold)?;
     roots::refuse_beside_data(config)?;
     say(&format!("made {}", root.name()));
     say("keep a copy of it in a safe place, apart from every backup of the database");

@@ -6,14 +6,15 @@
 //! To add a provider: `cardveil_seal` says how; here, what the configuration calls it.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use cardveil_core::port::WrappedKey;
 use cardveil_core::vault::Opener;
 use cardveil_seal::{
-    Error, FileRoot, Keyring, Pkcs11Place, Pkcs11Root, Root, Roots, Secret, SystemEntropy,
+    Error, FileRoot, Keyring, Pkcs11Place, Pkcs11Root, Root, Roots, Secret, SharesRoot,
+    SystemEntropy,
 };
 
 use crate::config::{self, Config, Pkcs11, RootKey};
@@ -45,6 +46,10 @@ fn open_one(name: &str, root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
             Err(hinted(what, hint))
         }
         RootKey::File(path) => Ok(Box::new(FileRoot::open(path)?)),
+        RootKey::Shares { shares } => {
+            let root = SharesRoot::open(shares).map_err(|error| shares_hint(name, error))?;
+            Ok(Box::new(root))
+        }
         RootKey::Module { pkcs11 } => {
             let root = Pkcs11Root::open(place(pkcs11), pin(pkcs11)?);
             Ok(Box::new(root.map_err(|error| module_hint(name, &error))?))
@@ -52,9 +57,25 @@ fn open_one(name: &str, root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
     }
 }
 
-/// Makes a root key where there is none.
-pub(crate) fn create(root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
+/// Makes a root key where there is none; one in shares, so that so many of them open it.
+pub(crate) fn create(root: &RootKey, threshold: Option<u8>) -> anyhow::Result<Box<dyn Root>> {
+    let is_shared = matches!(root, RootKey::Shares { .. });
+    if is_shared != threshold.is_some() {
+        return Err(hinted(
+            "how many shares open the key is said of a root key in shares, and of no other",
+            "with keys.next_root = { shares = [...] } run `cardveil key create-root --threshold 3`",
+        ));
+    }
     match root {
+        RootKey::Shares { shares } => {
+            for folder in shares.iter().filter_map(|path| path.parent()) {
+                crate::deployment::create_private_folder(folder)?;
+            }
+            let root = SharesRoot::create(shares, threshold.unwrap_or_default(), &SystemEntropy);
+            Ok(Box::new(
+                root.map_err(|error| shares_hint("keys.next_root", error))?,
+            ))
+        }
         RootKey::File(path) => {
             if let Some(folder) = path.parent() {
                 crate::deployment::create_private_folder(folder)?;
@@ -67,6 +88,54 @@ pub(crate) fn create(root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
             Ok(Box::new(root))
         }
     }
+}
+
+/// Splits the root key in use, which must be a file, into new files of a folder; tells its name.
+pub(crate) fn split(config: &Config, to: &Split) -> anyhow::Result<String> {
+    let RootKey::File(path) = &config.keys.root else {
+        return Err(hinted(
+            "keys.root is not a file",
+            "a key of a module does not leave it; to have other shares make a new root key: \
+             `cardveil key create-root`",
+        ));
+    };
+    crate::deployment::create_private_folder(&to.out)?;
+    let files: Vec<_> = (1..=to.shares)
+        .map(|n| to.out.join(format!("share-{n}")))
+        .collect();
+    let root = SharesRoot::split(path, &files, to.threshold, &SystemEntropy);
+    Ok(root
+        .map_err(|error| shares_hint("keys.root", error))?
+        .name())
+}
+
+/// How a root key is to be split.
+#[derive(clap::Args)]
+pub(crate) struct Split {
+    /// How many shares to make: at most 16
+    #[arg(long)]
+    shares: u8,
+    /// How many of them open the key: at least 2
+    #[arg(long)]
+    threshold: u8,
+    /// The folder for them, on no disk that lasts
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn shares_hint(name: &str, error: Error) -> anyhow::Error {
+    let hint = if let Error::SharesMissing { .. } = error {
+        format!("bring more of the files that {name} lists; each holder brings one")
+    } else if let Error::ShareFormat { .. } = error {
+        "compare it with its holder's copy, or take it out of the list if others are enough".into()
+    } else if let Error::SharesAltered = error {
+        "try other shares in its place, to learn which one it is".into()
+    } else if let Error::SharesDiffer { .. } = error {
+        "only shares that were made together go together".into()
+    } else {
+        return error.into();
+    };
+    hinted(error.to_string(), hint)
 }
 
 fn module_hint(name: &str, error: &Error) -> anyhow::Error {

@@ -88,6 +88,40 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Not what a split asks for.
+    #[error("a root key is split into 2 to 16 shares, of which 2 or more open it")]
+    ShareCount,
+    /// Not a share of a root key, or not as it was written.
+    #[error("{} is not a share of a root key as it was written: {why}", .path.display())]
+    ShareFormat {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Fewer shares than open the key.
+    #[error("{missing} more of the root key's shares are needed: {there} of {threshold} are there")]
+    SharesMissing {
+        /// How many are missing.
+        missing: u8,
+        /// How many are there.
+        there: u8,
+        /// How many open the key.
+        threshold: u8,
+    },
+    /// Shares that were not made together, or the same one twice.
+    #[error("{} and {} {why}", .path.display(), .other.display())]
+    SharesDiffer {
+        /// A file.
+        path: PathBuf,
+        /// The file that it does not go with.
+        other: PathBuf,
+        /// What is wrong with them.
+        why: &'static str,
+    },
+    /// The shares give a key that is not the one that was split.
+    #[error("the shares give another key than the one that was split: one of them was altered")]
+    SharesAltered,
     /// The root key cannot be reached. The text holds no secret.
     #[error("the root key cannot be reached: {0}")]
     RootUnavailable(String),

@@ -8,6 +8,7 @@
 //! | [`secret`] | boxed, zeroised bytes that are compared in constant time and never printed |
 //! | [`digest`] | SHA-256, HMAC-SHA256, constant-time comparison |
 //! | [`root`] | the key above all keys: in a file, or in several while one takes the other's place |
+//! | [`shares`] | the key above all keys in shares, of which some open it |
 //! | [`pkcs11`] | the key above all keys in a hardware module |
 //! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
 //! | [`contract_ecb`] | AES-ECB for the one contract that demands it; never for anything else |
@@ -16,7 +17,7 @@
 //! | [`totp`] | the codes of authenticator apps (RFC 4226, RFC 6238) |
 //! | [`hpke`] | sealing to the key that a cardholder's frame or device made (RFC 9180) |
 //!
-//! The primitives are AWS-LC's, through `aws-lc-rs`, and HPKE is rustls'. No cipher, curve or hash
+//! The primitives are AWS-LC's, through `aws-lc-rs`, HPKE is rustls', and shares are blahaj's. No cipher, curve or hash
 //! is written here; what is written here is which bytes are bound to which.
 //!
 //! # The key hierarchy
@@ -77,6 +78,7 @@ pub mod keyring;
 pub mod pkcs11;
 pub mod root;
 pub mod secret;
+pub mod shares;
 pub mod sign;
 pub mod stream;
 pub mod totp;
@@ -95,6 +97,7 @@ pub use keyring::{Class, DEK_ALGORITHM, Dek, Keyring, Place, WrappedKey, version
 pub use pkcs11::{Pkcs11Place, Pkcs11Root};
 pub use root::{FileRoot, Root, Roots};
 pub use secret::{Key, Secret};
+pub use shares::{SHARES_MAX, SharesRoot};
 pub use sign::PublicKey;
 pub use stream::{StreamError, open_stream, read_header, seal_stream};
 

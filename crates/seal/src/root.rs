@@ -1,6 +1,7 @@
 //! The root key provider: the key that wraps all class keys and nothing else.
 //!
-//! [`FileRoot`] keeps it in a file outside the data directory. A hardware module or a key service
+//! [`FileRoot`] keeps it in a file outside the data directory,
+//! [`SharesRoot`](crate::SharesRoot) in several. A hardware module or a key service
 //! implements [`Root`] too, and then the key never enters this process.
 
 use std::{
@@ -120,60 +121,79 @@ impl FileRoot {
     /// Makes a new key in a new file, durable when this returns. Never overwrites.
     pub fn create(path: &Path, entropy: &dyn Entropy) -> Result<Self, Error> {
         let key = Key::generate(entropy);
-        let mut file = new_private_file(path).map_err(|source| {
-            let path = path.into();
-            if source.kind() == io::ErrorKind::AlreadyExists {
-                Error::RootExists { path }
-            } else {
-                Error::RootIo {
-                    action: "create",
-                    path,
-                    source,
-                }
-            }
-        })?;
-        if let Err(source) = write_durably(&mut file, path, &key) {
-            // Half a key is of no use, and would stand in the way of the next attempt. If it cannot
-            // be removed either, that attempt says so.
-            drop(fs::remove_file(path));
-            return Err(Error::RootIo {
-                action: "write",
-                path: path.into(),
-                source,
-            });
-        }
+        write_new(path, &line_of(&key))?;
         Ok(Self::new(&key))
     }
 
     /// Reads the key. Refuses a file that others can read ([`crate::is_exposed`]).
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let io_error = |action| {
-            move |source| Error::RootIo {
-                action,
-                path: path.into(),
-                source,
-            }
-        };
-        let file = File::open(path).map_err(io_error("open"))?;
-        refuse_exposed(&file, path)?;
-        // One byte more than a root key file has shows one that is too long. The capacity is there
-        // from the start: a buffer that grows would leave a copy behind.
-        let mut line = Zeroizing::new(Vec::with_capacity(FILE_LEN + 1));
-        file.take(FILE_LEN as u64 + 1)
-            .read_to_end(&mut line)
-            .map_err(io_error("read"))?;
-        let key = parse(&line).ok_or_else(|| Error::RootFormat { path: path.into() })?;
-        Ok(Self::new(&key))
+        Ok(Self::new(&read_key(path)?))
     }
 
     fn new(key: &Key) -> Self {
-        let [a, b, c, d, ..] = sha256(&[b"cardveil/root-id", key.expose()]);
-        let id = u32::from_be_bytes([a, b, c, d]);
         Self {
             cipher: Cipher::new(key),
-            name: format!("file:{id:08x}"),
+            name: format!("file:{:08x}", id_of(key)),
         }
     }
+}
+
+/// What tells root keys apart. One cannot get from it to the key.
+pub(crate) fn id_of(key: &Key) -> u32 {
+    let [a, b, c, d, ..] = sha256(&[b"cardveil/root-id", key.expose()]);
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// The key in a root key's file.
+pub(crate) fn read_key(path: &Path) -> Result<Key, Error> {
+    let line = read_private(path, FILE_LEN)?;
+    parse(&line).ok_or_else(|| Error::RootFormat { path: path.into() })
+}
+
+/// Reads a file that nobody else may read, of at most so many bytes: of one that is longer, a byte more.
+pub(crate) fn read_private(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let io_error = |action| {
+        move |source| Error::RootIo {
+            action,
+            path: path.into(),
+            source,
+        }
+    };
+    let file = File::open(path).map_err(io_error("open"))?;
+    refuse_exposed(&file, path)?;
+    let room = most.saturating_add(1);
+    // The capacity is there from the start: a buffer that grows would leave a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(room as u64)
+        .read_to_end(&mut bytes)
+        .map_err(io_error("read"))?;
+    Ok(bytes)
+}
+
+/// Writes a new file that nobody else can read, durable when this returns. Never overwrites.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = new_private_file(path).map_err(|source| {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::AlreadyExists {
+            Error::RootExists { path }
+        } else {
+            Error::RootIo {
+                action: "create",
+                path,
+                source,
+            }
+        }
+    })?;
+    write_durably(&mut file, path, bytes).map_err(|source| {
+        // Half a key is of no use, and would stand in the way of the next attempt. If it cannot
+        // be removed either, that attempt says so.
+        drop(fs::remove_file(path));
+        Error::RootIo {
+            action: "write",
+            path: path.into(),
+            source,
+        }
+    })
 }
 
 impl Root for FileRoot {
@@ -199,14 +219,18 @@ fn new_private_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn write_durably(file: &mut File, path: &Path, key: &Key) -> io::Result<()> {
+fn line_of(key: &Key) -> Zeroizing<Vec<u8>> {
     let mut line = Zeroizing::new(Vec::with_capacity(FILE_LEN));
     line.extend_from_slice(MAGIC.as_bytes());
     for byte in key.expose() {
         line.extend([byte >> 4, byte & 0x0f].map(hex_digit));
     }
     line.push(b'\n');
-    file.write_all(&line)?;
+    line
+}
+
+fn write_durably(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
     file.sync_all()?;
     // The name of a new file is durable once its directory is.
     #[cfg(unix)]
@@ -262,7 +286,7 @@ fn parse(line: &[u8]) -> Option<Key> {
 }
 
 /// `nibble` is under 16.
-fn hex_digit(nibble: u8) -> u8 {
+pub(crate) fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 {
         b'0' + nibble
     } else {
@@ -270,7 +294,7 @@ fn hex_digit(nibble: u8) -> u8 {
     }
 }
 
-fn hex_value(digit: u8) -> Option<u8> {
+pub(crate) fn hex_value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

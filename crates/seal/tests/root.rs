@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cardveil_seal::{Error, FileRoot, Key, Keyring, Root, SeededEntropy, SystemEntropy};
+use cardveil_seal::{
+    Error, FileRoot, Key, Keyring, Root, SeededEntropy, SharesRoot, SystemEntropy,
+};
 use tempfile::TempDir;
 
 fn new_path() -> (TempDir, PathBuf) {
@@ -65,6 +67,16 @@ fn a_file_root_keeps_the_contract() {
     let other = FileRoot::create(&other_path, &SystemEntropy).unwrap();
     contract(&root, &other);
     contract(&FileRoot::open(&path).unwrap(), &other);
+}
+
+#[test]
+fn a_root_in_shares_keeps_the_contract() {
+    let (dir, other_path) = new_path();
+    let paths = ["a", "b", "c"].map(|name| dir.path().join(name));
+    let root = SharesRoot::create(&paths, 2, &SystemEntropy).unwrap();
+    let other = FileRoot::create(&other_path, &SystemEntropy).unwrap();
+    contract(&root, &other);
+    contract(&SharesRoot::open(&paths[1..]).unwrap(), &other);
 }
 
 #[test]

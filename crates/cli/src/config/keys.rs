@@ -1,6 +1,6 @@
 //! `[keys]`: where the root key is, and the one that is to take its place.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The files that must not lie beside the data: of each root key its own, or its module's PIN.
+    /// The files that must not lie beside the data, and what names them: of each root key its own, or
+    /// its module's PIN.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         let roots = [
             (["keys.root", "keys.root.pkcs11.pin_file"], Some(&self.root)),
@@ -24,16 +25,27 @@ impl Keys {
                 self.next_root.as_ref(),
             ),
         ];
+        roots.into_iter().flat_map(|([own, pin], root)| {
+            let (name, files) = match root {
+                None => (own, &[][..]),
+                Some(root @ RootKey::Module { .. }) => (pin, root.files()),
+                Some(root @ (RootKey::File(_) | RootKey::Shares { .. })) => (own, root.files()),
+            };
+            files.iter().map(move |path| (name, path))
+        })
+    }
+
+    /// Whether a file is one of several that need not all be there.
+    pub(crate) fn is_share(&self, file: &PathBuf) -> bool {
+        let roots = [Some(&self.root), self.next_root.as_ref()];
         roots
             .into_iter()
-            .filter_map(|([file, pin], root)| match root? {
-                RootKey::File(path) => Some((file, path)),
-                RootKey::Module { pkcs11 } => Some((pin, &pkcs11.pin_file)),
-            })
+            .flatten()
+            .any(|root| matches!(root, RootKey::Shares { shares } if shares.contains(file)))
     }
 }
 
-/// Where a root key is: a file, or a hardware module.
+/// Where a root key is: a file, a hardware module, or shares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(crate) enum RootKey {
@@ -43,6 +55,11 @@ pub(crate) enum RootKey {
     Module {
         /// By PKCS #11.
         pkcs11: Pkcs11,
+    },
+    /// Files of which some are enough.
+    Shares {
+        /// All of them, or those that are brought here.
+        shares: Vec<PathBuf>,
     },
 }
 
@@ -59,11 +76,24 @@ pub(crate) struct Pkcs11 {
 }
 
 impl RootKey {
-    /// The file that is to be relative to the configuration's.
-    pub(super) const fn file(&mut self) -> &mut PathBuf {
+    /// Its own files, or its module's PIN.
+    fn files(&self) -> &[PathBuf] {
         match self {
-            Self::File(path) => path,
-            Self::Module { pkcs11 } => &mut pkcs11.pin_file,
+            Self::File(path) => std::slice::from_ref(path),
+            Self::Module { pkcs11 } => std::slice::from_ref(&pkcs11.pin_file),
+            Self::Shares { shares } => shares,
+        }
+    }
+
+    /// Makes its files relative to a folder.
+    pub(super) fn under(&mut self, base: &Path) {
+        let files = match self {
+            Self::File(path) => std::slice::from_mut(path),
+            Self::Module { pkcs11 } => std::slice::from_mut(&mut pkcs11.pin_file),
+            Self::Shares { shares } => shares,
+        };
+        for file in files {
+            *file = base.join(&*file);
         }
     }
 }

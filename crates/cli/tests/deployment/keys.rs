@@ -238,6 +238,87 @@ fn a_root_key_beside_the_data_is_refused() {
     assert!(said.contains("is in the database's folder"), "{said}");
 }
 
+/// From a file to shares that five people hold, of whom three are needed.
+#[test]
+fn a_root_key_moves_into_shares() {
+    let world = World::new(4);
+    let dir = world.dir.path();
+    let config = dir.join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let holders = |which: &[u8]| {
+        let files = which.iter().map(|n| format!("\"holder-{n}/share\""));
+        format!("{{ shares = [{}] }}", files.collect::<Vec<_>>().join(", "))
+    };
+    let (all, old) = (holders(&[1, 2, 3, 4, 5]), "root = \"keys/root.key\"");
+    let next = written.replace(old, &format!("{old}\nnext_root = {all}"));
+    std::fs::write(&config, next).unwrap();
+    let unsaid = refused(&world, &["key", "create-root"]);
+    assert!(unsaid.contains("--threshold 3"), "{unsaid}");
+    let one = refused(&world, &["key", "create-root", "--threshold", "1"]);
+    assert!(one.contains("2 or more open it"), "{one}");
+    done(&world, &["key", "create-root", "--threshold", "3"]);
+    let twice = refused(&world, &["key", "create-root", "--threshold", "3"]);
+    assert!(twice.contains("exists already"), "{twice}");
+    done(&world, &["key", "rotate", "--root"]);
+    std::fs::remove_file(dir.join("keys/root.key")).unwrap();
+    // Three holders have come, of the five that are named.
+    std::fs::write(&config, written.replace(old, &format!("root = {all}"))).unwrap();
+    for away in ["holder-2", "holder-5"] {
+        std::fs::rename(dir.join(away), dir.join(format!("{away}-away"))).unwrap();
+    }
+    {
+        let _server = world.serve();
+        look_at_two(&world);
+    }
+    let doctor = world.run(&["doctor"]);
+    let found = text(&doctor.stdout);
+    assert!(found.contains("holder-5/share is not here"), "{found}");
+    std::fs::rename(dir.join("holder-4"), dir.join("holder-4-away")).unwrap();
+    let few = refused(&world, &["key", "list"]);
+    assert!(few.contains("1 more of the root key's shares"), "{few}");
+    assert!(few.contains("hint: bring more"), "{few}");
+    // A share of the same key by another split does not go with these.
+    std::fs::rename(dir.join("holder-5-away"), dir.join("holder-5")).unwrap();
+    let share = dir.join("holder-5/share");
+    let text_of_it = std::fs::read_to_string(&share).unwrap();
+    let (digits, at) = ("key ", text_of_it.find("key ").unwrap() + 8);
+    assert!(text_of_it.contains(digits));
+    let mut typed = text_of_it.clone().into_bytes();
+    typed[at] = if typed[at] == b'0' { b'1' } else { b'0' };
+    std::fs::write(&share, &typed).unwrap();
+    let mistyped = refused(&world, &["key", "list"]);
+    assert!(mistyped.contains("holder-5/share"), "{mistyped}");
+    assert!(mistyped.contains("a character is wrong"), "{mistyped}");
+    assert!(!mistyped.contains(&text_of_it[at..at + 4]), "{mistyped}");
+    std::fs::write(&share, text_of_it).unwrap();
+    let keys = world.json(&["key", "list", "--json"]);
+    let root = keys[0]["root"].as_str().unwrap();
+    assert!(root.starts_with("shares:"), "{root}");
+}
+
+/// A file is split where it stands: the class keys are under the same key.
+#[test]
+fn a_root_keys_file_is_split() {
+    let world = World::new(4);
+    let dir = world.dir.path();
+    let split = ["key", "split", "--shares", "3", "--threshold", "2", "--out"];
+    let out = dir.join("paper");
+    let args = [&split[..], &[out.to_str().unwrap()]].concat();
+    let said = done(&world, &args);
+    assert!(said.contains("made the shares of shares:"), "{said}");
+    let config = dir.join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let shares = "root = { shares = [\"paper/share-3\", \"paper/share-1\"] }";
+    let renamed = written.replace("root = \"keys/root.key\"", shares);
+    assert_ne!(renamed, written);
+    std::fs::write(&config, renamed).unwrap();
+    std::fs::remove_file(dir.join("keys/root.key")).unwrap();
+    let _server = world.serve();
+    look_at_two(&world);
+    let again = refused(&world, &args);
+    assert!(again.contains("keys.root is not a file"), "{again}");
+}
+
 /// From a file to a hardware module, which is `SoftHSM` here.
 #[test]
 fn a_root_key_moves_into_a_hardware_module() {
