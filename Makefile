@@ -60,6 +60,10 @@ conformance: release ## Strangers' tools against a demo (SECS=8 each; FRAGMENT=f
 canary: ## Seek clear card numbers and tokens in all that the tests left behind
 	scripts/canary.py "$(TEST_TMP)"
 
+.PHONY: swap
+swap: release ## Press a server out of its memory, and look at what got into swap (as root)
+	scripts/swap.py
+
 # Built as it is developed, which is fast enough for a checker: the program that it checks is the release.
 .PHONY: verify
 verify: release ## Check the promises while everything goes wrong (LONG=1: as for a release)

@@ -69,9 +69,9 @@ class Deployment:
     def json(self, *args):
         return json.loads(self.run(*args).stdout)
 
-    def start(self):
+    def start(self, *under):
         log = (self.home / "server.log").open("a")
-        self.server = subprocess.Popen([BINARY, "serve"], env=self.env, stdout=log, stderr=log)
+        self.server = subprocess.Popen([*under, BINARY, "serve"], env=self.env, stdout=log, stderr=log)
         while True:
             assert self.server.poll() is None, "the server ended"
             try:
