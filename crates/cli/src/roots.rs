@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use cardveil_core::port::WrappedKey;
 use cardveil_core::vault::Opener;
 use cardveil_seal::{
-    Error, FileRoot, Keyring, Pkcs11Place, Pkcs11Root, Root, Roots, Secret, SharesRoot,
+    Error, FileRoot, Key, Keyring, Pkcs11Place, Pkcs11Root, Root, Roots, Secret, SharesRoot,
     SystemEntropy,
 };
 
@@ -28,9 +28,26 @@ pub(crate) fn open(keys: &config::Keys) -> anyhow::Result<Roots> {
     let first = open_one("keys.root", &keys.root)?;
     let mut others = Vec::new();
     if let Some(next) = &keys.next_root {
-        others.push(open_one("keys.next_root", next)?);
+        let next = open_one("keys.next_root", next)?;
+        try_out(&*next)?;
+        others.push(next);
     }
     Ok(Roots::new(first, others))
+}
+
+/// Nothing is under the next root yet, so nothing else would tell before the class keys are moved to it
+/// that this process cannot use it: a sandbox may be in a module's way that was in no operator's.
+fn try_out(next: &dyn Root) -> anyhow::Result<()> {
+    let aad = b"cardveil trial";
+    next.wrap(&Key::generate(&SystemEntropy), aad, &SystemEntropy)
+        .and_then(|wrapped| next.unwrap(&wrapped, aad))
+        .map(drop)
+        .map_err(|error| {
+            hinted(
+                format!("keys.next_root, {}, cannot be used: {error}", next.name()),
+                "mend that before `cardveil key rotate --root`, or take keys.next_root out",
+            )
+        })
 }
 
 fn open_one(name: &str, root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
@@ -227,5 +244,41 @@ impl Opener for FromConfig {
             Err(other) => Error::RootUnavailable(format!("{other:#}")),
         })?;
         Keyring::open(&roots, self.environment, keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardveil_seal::Entropy;
+
+    use super::*;
+
+    /// A module that is there, seals, and then is not there any more.
+    struct Lost;
+
+    impl Root for Lost {
+        fn wrap(&self, _: &Key, _: &[u8], _: &dyn Entropy) -> Result<Vec<u8>, Error> {
+            Ok(vec![0; 60])
+        }
+
+        fn unwrap(&self, _: &[u8], _: &[u8]) -> Result<Key, Error> {
+            Err(Error::Refused)
+        }
+
+        fn name(&self) -> String {
+            "pkcs11:cards/root".to_owned()
+        }
+    }
+
+    #[test]
+    fn a_next_root_that_cannot_be_used_is_told_before_anything_is_under_it() {
+        let told = try_out(&Lost).unwrap_err().to_string();
+        assert!(
+            told.starts_with("keys.next_root, pkcs11:cards/root, cannot be used"),
+            "{told}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let root = FileRoot::create(&folder.path().join("root.key"), &SystemEntropy).unwrap();
+        try_out(&root).unwrap();
     }
 }
