@@ -12,7 +12,7 @@ use cardveil_core::keys;
 use cardveil_seal::SystemEntropy;
 use cardveil_server::courier::{Courier, SystemResolver};
 use cardveil_server::log::AccessLog;
-use cardveil_server::{App, Listener, ListenerKind, listener};
+use cardveil_server::{App, Listener, ListenerKind, Sharing, listener};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -132,6 +132,7 @@ impl Running {
         if let Some(keep) = deployment.config.retention.expired_cards() {
             tasks.spawn(purge(Arc::clone(&app), keep, stopped.clone()));
         }
+        tasks.spawn(Sharing::new(Arc::clone(&app)).run(stopped.clone()));
         tasks.spawn(sweep(Arc::clone(&app), stopped));
         Ok(Self {
             deployment,

@@ -45,7 +45,7 @@ use ipnet::IpNet;
 
 pub use client::font::{FONT_BYTES_MAX, Font, FontStyle, InvalidFont};
 pub use client::manifest;
-pub use limit::Limits;
+pub use limit::{Limits, Sharing};
 pub use listener::{Listener, ListenerKind};
 pub use metrics::Metrics;
 pub use openapi::document;

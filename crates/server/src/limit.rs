@@ -1,5 +1,6 @@
 //! Rate limits: a credential's calls, a browser's by address, and by address the calls that are not
-//! admitted. Kept in this process; what must hold over all of them is a budget, in the store.
+//! admitted. Kept in this process, which tells the other nodes what it has admitted and counts what
+//! they have ([`share`]). What must hold to the last call over all nodes is a budget, in the store.
 //!
 //! Answers tell where their caller stands in the fields `RateLimit-Policy` and `RateLimit`
 //! (draft-ietf-httpapi-ratelimit-headers-10), and refusals also in `Retry-After`.
@@ -8,19 +9,26 @@
 //! whole again, looked for at least once every [`TIDY_CALLS`] calls; so there are never more callers
 //! in memory than that and those whose limits are not whole.
 
+mod share;
+
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cardveil_core::port::Count;
 use cardveil_core::{Service, Time};
 use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
-use governor::state::keyed::DashMapStateStore;
+use governor::state::StateStore as _;
 use governor::{Quota, RateLimiter};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+pub use self::share::Sharing;
+use self::share::{Debts, Pending};
 
 /// After so many calls the callers whose limits are whole again are forgotten.
 const TIDY_CALLS: u32 = 65_536;
@@ -41,6 +49,8 @@ pub(crate) struct Limiter {
     credentials: Option<Keyed<String>>,
     clients: Option<Keyed<IpAddr>>,
     refused: Option<Keyed<IpAddr>>,
+    /// What the other nodes are yet to be told.
+    pending: Pending,
 }
 
 /// Where a caller stands with a limit.
@@ -108,25 +118,49 @@ impl Limiter {
             refused: limits
                 .refused_per_minute
                 .map(|rate| Keyed::new("refused", Quota::per_minute(rate), clock)),
+            pending: Pending::default(),
         }
     }
 
     pub(crate) fn credential(&self, id: &str) -> Checked {
-        let limiter = self.credentials.as_ref();
-        limiter
-            .map(|limiter| limiter.check(&id.to_owned()))
-            .transpose()
+        self.check(self.credentials.as_ref(), &id.to_owned())
     }
 
     pub(crate) fn client(&self, ip: IpAddr) -> Checked {
-        let limiter = self.clients.as_ref();
-        limiter.map(|limiter| limiter.check(&site(ip))).transpose()
+        self.check(self.clients.as_ref(), &site(ip))
     }
 
     /// Counts a call that is not admitted.
     pub(crate) fn refused(&self, ip: IpAddr) -> Checked {
-        let limiter = self.refused.as_ref();
-        limiter.map(|limiter| limiter.check(&site(ip))).transpose()
+        self.check(self.refused.as_ref(), &site(ip))
+    }
+
+    fn check<K: Hash + Eq + Clone + ToString>(
+        &self,
+        limiter: Option<&Keyed<K>>,
+        caller: &K,
+    ) -> Checked {
+        let Some(limiter) = limiter else {
+            return Ok(None);
+        };
+        let standing = limiter.check(caller)?;
+        self.pending.add(limiter.name, || caller.to_string());
+        Ok(Some(standing))
+    }
+
+    /// Counts what another node has admitted. Names that a newer node knows are passed over.
+    fn count(&self, count: &Count) {
+        let caller = &*count.caller;
+        if let Some(limiter) = of_name(self.credentials.as_ref(), &count.limit) {
+            limiter.count(&caller.to_owned(), count.calls);
+        }
+        for limiter in [&self.clients, &self.refused] {
+            if let Some(limiter) = of_name(limiter.as_ref(), &count.limit)
+                && let Ok(ip) = caller.parse()
+            {
+                limiter.count(&ip, count.calls);
+            }
+        }
     }
 
     /// Forgets callers whose limits are whole again.
@@ -140,30 +174,57 @@ impl Limiter {
     }
 }
 
+fn of_name<'a, K: Hash + Eq + Clone>(
+    limiter: Option<&'a Keyed<K>>,
+    name: &str,
+) -> Option<&'a Keyed<K>> {
+    limiter.filter(|limiter| limiter.name == name)
+}
+
 /// One limit for each caller.
-struct Keyed<K: std::hash::Hash + Eq + Clone> {
+struct Keyed<K: Hash + Eq + Clone> {
     name: &'static str,
     quota: Quota,
-    limiter: RateLimiter<K, DashMapStateStore<K>, Stopwatch, StateInformationMiddleware>,
+    debts: Debts<K>,
+    limiter: RateLimiter<K, Debts<K>, Stopwatch, StateInformationMiddleware>,
     clock: Stopwatch,
+    /// From when on the limiter counts time.
+    start: Nanos,
     calls: AtomicU32,
 }
 
-impl<K: std::hash::Hash + Eq + Clone> Keyed<K> {
+impl<K: Hash + Eq + Clone> Keyed<K> {
     fn new(name: &'static str, quota: Quota, clock: Stopwatch) -> Self {
+        let debts = Debts::default();
         Self {
             name,
             quota,
-            limiter: RateLimiter::dashmap_with_clock(quota, clock.clone()).with_middleware(),
+            start: clock.now(),
+            limiter: RateLimiter::new(quota, debts.clone(), clock.clone()),
+            debts,
             clock,
             calls: AtomicU32::new(0),
         }
     }
 
-    fn check(&self, caller: &K) -> Result<Standing, TooOften> {
-        if self.calls.fetch_add(1, Ordering::Relaxed) == TIDY_CALLS {
-            self.tidy();
+    /// Counts calls that were admitted elsewhere, whether or not they would have been here.
+    fn count(&self, caller: &K, calls: u32) {
+        self.tidy_at_times();
+        let now = self.clock.now().saturating_sub(self.start);
+        let each = Nanos::from(self.quota.replenish_interval()).as_u64();
+        let more = each.saturating_mul(calls.into());
+        let counted = self.debts.measure_and_replace(caller, |whole_at| {
+            let from = whole_at.map_or(now, |whole_at| whole_at.max(now));
+            let whole_at = Nanos::new(from.as_u64().saturating_add(more));
+            Ok::<_, std::convert::Infallible>(((), whole_at))
+        });
+        match counted {
+            Ok(()) => {}
         }
+    }
+
+    fn check(&self, caller: &K) -> Result<Standing, TooOften> {
+        self.tidy_at_times();
         match self.limiter.check_key(caller) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
@@ -184,6 +245,12 @@ impl<K: std::hash::Hash + Eq + Clone> Keyed<K> {
             window_secs: whole_secs(self.quota.burst_size_replenished_in()),
             remaining,
             reset_secs: whole_secs(reset),
+        }
+    }
+
+    fn tidy_at_times(&self) {
+        if self.calls.fetch_add(1, Ordering::Relaxed) == TIDY_CALLS {
+            self.tidy();
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Metrics {
     pub faults: Counter,
     /// Calls refused for being too many.
     pub rate_limited: Counter,
+    /// Exchanges with the other nodes that failed, so that this one's rate limits are its own.
+    pub limit_exchanges_failed: Counter,
     /// Webhooks that their receivers took.
     pub webhooks_delivered: Counter,
     /// Attempts to deliver a webhook that failed.
@@ -100,6 +102,7 @@ impl Metrics {
             ("releases_unconfirmed", &self.releases_unconfirmed),
             ("faults", &self.faults),
             ("rate_limited", &self.rate_limited),
+            ("limit_exchanges_failed", &self.limit_exchanges_failed),
             ("webhooks_delivered", &self.webhooks_delivered),
             ("webhook_attempts_failed", &self.webhook_attempts_failed),
             ("webhooks_given_up", &self.webhooks_given_up),

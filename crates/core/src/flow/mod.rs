@@ -40,7 +40,7 @@ use crate::budget::{Budgets, Charge};
 use crate::card::Card;
 use crate::clock::{Clock, Time};
 use crate::mfa::Purpose;
-use crate::port::{self, Store, Swept};
+use crate::port::{self, Heard, NodeId, Store, Swept, Told};
 use crate::vault::{self, Vault};
 
 /// Why a flow could not be carried through. It is our fault, so callers learn no more than that.
@@ -130,6 +130,21 @@ impl Service {
         swept.deleted += sessions;
         swept.more |= sessions == limit;
         Ok(swept)
+    }
+
+    /// A name for this process among those that share the store.
+    pub fn name_node(&self) -> NodeId {
+        NodeId(self.random())
+    }
+
+    /// Tells the other nodes what this one has admitted, and hears what they have; `None` when the
+    /// store is of one node.
+    pub async fn exchange_counts(
+        &self,
+        told: Told,
+        heard: &Heard,
+    ) -> Result<Option<Vec<Told>>, Fault> {
+        Ok(self.store.exchange(told, heard).await?)
     }
 
     /// Records that the server starts or stops (PCI DSS 10.2.1.6).

@@ -17,6 +17,7 @@
 
 mod allowlists;
 mod cards;
+mod counters;
 mod handovers;
 mod keys;
 mod mfa;
@@ -43,6 +44,7 @@ use crate::token::{
 };
 
 pub use allowlists::Allowlists;
+pub use counters::{Count, Counters, Heard, NodeId, ROUNDS_KEPT, Told};
 pub use handovers::Handovers;
 pub use keys::Keys;
 pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Replay, Take};
@@ -338,6 +340,7 @@ pub trait Store:
     + Mfa
     + Allowlists
     + Handovers
+    + Counters
 {
 }
 
@@ -352,7 +355,8 @@ impl<
         + WalletTokens
         + Mfa
         + Allowlists
-        + Handovers,
+        + Handovers
+        + Counters,
 > Store for S
 {
 }

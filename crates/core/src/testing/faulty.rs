@@ -26,10 +26,10 @@ use crate::keys::{
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
 use crate::port::{
-    Admin, Allowlists, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counts, DeliveryFilter,
-    Due, Error, Handovers, Issue, Issued, Keys, ListedToken, Mfa, Outbox, Paging, Registry, Replay,
-    Result, Selection, Store, Swept, Take, Taken, Tokens, WalletFilter, WalletPage, WalletTokens,
-    WrappedKey,
+    Admin, Allowlists, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counters, Counts,
+    DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Mfa, Outbox,
+    Paging, Registry, Replay, Result, Selection, Store, Swept, Take, Taken, Tokens, Told,
+    WalletFilter, WalletPage, WalletTokens, WrappedKey,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
 use crate::wallet::{self, Census, Device, Refused, WalletToken};
@@ -350,5 +350,12 @@ impl<S: Store> Mfa for Faulty<S> {
     }
     async fn sweep_mfa(&self, now: Time, limit: usize) -> Result<usize> {
         self.write(self.inner.sweep_mfa(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Counters for Faulty<S> {
+    async fn exchange(&self, told: Told, heard: &Heard) -> Result<Option<Vec<Told>>> {
+        self.write(self.inner.exchange(told, heard)).await
     }
 }

@@ -73,6 +73,8 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_faults_total 0
     # TYPE cardveil_rate_limited_total counter
     cardveil_rate_limited_total 0
+    # TYPE cardveil_limit_exchanges_failed_total counter
+    cardveil_limit_exchanges_failed_total 0
     # TYPE cardveil_webhooks_delivered_total counter
     cardveil_webhooks_delivered_total 0
     # TYPE cardveil_webhook_attempts_failed_total counter

@@ -1,5 +1,7 @@
 //! P8 and P9: how often callers may call, at its edges, by the injected clock.
 
+mod shared;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 

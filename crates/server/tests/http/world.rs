@@ -162,6 +162,20 @@ impl World {
         world
     }
 
+    /// Another server on the same store, with the same limits.
+    pub(crate) fn beside(&self) -> Self {
+        let app = App::new(self.app.service.clone(), self.app.settings.clone());
+        Self {
+            listeners: ListenerKind::ALL
+                .map(|kind| Listener::new(&app, kind, AccessLog::none(), 0x00c0_ffef)),
+            app,
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
+            attempts: AtomicU64::new(0),
+        }
+    }
+
     async fn furnish(&self) {
         let operator = self.operator();
         for n in [1, 2] {

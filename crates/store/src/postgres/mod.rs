@@ -23,6 +23,7 @@ mod audit;
 mod batch;
 mod budget;
 mod cards;
+mod counters;
 mod fault;
 mod handovers;
 mod home;
@@ -61,6 +62,7 @@ use cardveil_core::token::{
 };
 
 use self::batch::Batch;
+use self::counters::Exchange;
 use self::fault::Fault;
 use self::home::Home;
 use self::outbox::{delivery_columns, subscription_columns};
@@ -91,6 +93,7 @@ pub enum OpenError {
 pub struct Postgres {
     writer: Writer,
     readers: Readers,
+    exchange: Exchange,
 }
 
 impl Postgres {
@@ -116,12 +119,19 @@ impl Postgres {
         };
         let ids = (0..options.writers).map(id).collect();
         let writer = Writer::start(options, &home, &clock, ids).map_err(OpenError::Thread)?;
-        Ok((Self { writer, readers }, raised))
+        let exchange = Exchange::new(options.clone(), home, clock);
+        let store = Self {
+            writer,
+            readers,
+            exchange,
+        };
+        Ok((store, raised))
     }
 
     /// Finishes the writes that wait. What is asked afterwards is unavailable. Dropping does the same.
     pub fn close(&self) {
         self.readers.close();
+        self.exchange.close();
         self.writer.close();
     }
 }

@@ -31,7 +31,10 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_start.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001_start.sql"),
+    include_str!("migrations/0002_counters.sql"),
+];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;
 /// Held while one process migrates.

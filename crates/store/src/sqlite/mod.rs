@@ -33,6 +33,7 @@ mod audit;
 mod backup;
 mod budget;
 mod cards;
+mod counters;
 mod fault;
 mod fence;
 mod handovers;

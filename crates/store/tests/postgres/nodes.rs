@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Issued, Tokens};
+use cardveil_core::port::{Admin, Audit, Count, Counters, Heard, Issued, NodeId, Tokens, Told};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
 use cardveil_store::postgres::Postgres;
 use futures_util::future::{join, join_all};
 
+use crate::cluster::Cluster;
 use crate::home::{Home, with_merchant, with_token};
 
 const TOKENS: u8 = 100;
@@ -110,4 +111,63 @@ async fn a_bad_write_fails_alone() {
     assert_eq!(bad, BTreeSet::from([7]), "its hash is taken");
     let record = sample::record(8, START, epoch);
     assert!(store.token(&record.key).await.unwrap().is_some());
+}
+
+/// What a node has admitted, the others hear; it waits for no disk, and a process that ended leaves
+/// nothing for long.
+#[tokio::test]
+async fn nodes_hear_what_the_others_have_admitted() {
+    let home = Home::new().await;
+    let (one, two) = (home.open().await, home.open().await);
+    let told = |node: u8, round: i64| Told {
+        node: NodeId([node; 16]),
+        round,
+        counts: vec![Count {
+            limit: "address".into(),
+            caller: "203.0.113.7".into(),
+            calls: 3,
+        }],
+    };
+    let nothing = Heard::new();
+    assert_eq!(
+        one.exchange(told(1, 1), &nothing).await.unwrap(),
+        Some(vec![])
+    );
+    let heard = two.exchange(told(2, 1), &nothing).await.unwrap();
+    assert_eq!(heard, Some(vec![told(1, 1)]));
+    let cluster = Cluster::shared();
+    let sql = |sql: &str| cluster.sql(&home.database, sql);
+    let unlogged = "SELECT relpersistence FROM pg_class WHERE relname = 'counted'";
+    assert_eq!(sql(unlogged), "u");
+    sql("UPDATE cardveil.counted SET told_at = now() - interval '2 minutes' WHERE round = 1");
+    let three = home.open().await;
+    let heard = three.exchange(told(3, 1), &nothing).await.unwrap();
+    assert_eq!(heard, Some(vec![]));
+    assert_eq!(sql("SELECT count(*) FROM cardveil.counted"), "1");
+    three.close();
+    assert!(three.exchange(told(3, 2), &nothing).await.is_err());
+}
+
+/// A statement that ends with its server is not the end: the next exchange has a new connection.
+#[tokio::test]
+async fn an_exchange_that_fails_is_followed_by_one_that_does_not() {
+    let home = Home::new().await;
+    let node = home.open().await;
+    let told = |round| Told {
+        node: NodeId([1; 16]),
+        round,
+        counts: vec![],
+    };
+    let nothing = Heard::new();
+    node.exchange(told(1), &nothing).await.unwrap();
+    let end = format!(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{}'",
+        home.database
+    );
+    Cluster::shared().sql("postgres", &end);
+    let mut failed = 0;
+    while node.exchange(told(2), &nothing).await.is_err() {
+        failed += 1;
+        assert!(failed < 3);
+    }
 }

@@ -1,11 +1,11 @@
 //! What is asked of the server: its settings, its roles, its schema.
 
-use cardveil_core::port::Error;
+use cardveil_core::port::{Counters, Error, Heard, NodeId, Tokens, Told};
 use cardveil_store::postgres::schema::Unfit;
 use cardveil_store::postgres::{OpenError, Options, OptionsError};
 
 use crate::cluster::{Cluster, OWNER, SERVER};
-use crate::home::{Home, migrate, try_open, with_merchant, with_token};
+use crate::home::{Home, migrate, open, try_open, with_merchant, with_token};
 
 #[tokio::test]
 async fn the_servers_role_appends_to_the_log_and_does_no_more() {
@@ -129,6 +129,39 @@ async fn a_second_migration_changes_nothing() {
     assert_eq!(first.from, 0);
     let second = migrate(cluster, &database).await;
     assert_eq!((second.from, second.to), (first.to, first.to));
+}
+
+/// A database of the first version is migrated under the nodes that serve on it: its server's role may use
+/// what is new, and nothing that was there is changed.
+#[tokio::test]
+async fn a_database_of_the_first_version_is_migrated() {
+    let cluster = Cluster::shared();
+    let home = Home::new().await;
+    let before = home.open().await;
+    let record = {
+        with_merchant(&before).await;
+        with_token(&before, 1).await
+    };
+    let sql = |sql: &str| cluster.sql(&home.database, sql);
+    sql("DROP TABLE cardveil.counted; UPDATE cardveil.meta SET version = 1");
+    let refused = try_open(cluster, &home.database).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Schema(Unfit::Older { .. })));
+    let migrated = migrate(cluster, &home.database).await;
+    assert_eq!((migrated.from, migrated.to), (1, 2));
+    assert_eq!(sql("SELECT works_with FROM cardveil.meta"), "1");
+    let after = open(cluster, &home.database).await;
+    for node in [&before, &after] {
+        assert_eq!(node.token(&record.key).await.unwrap(), Some(record.clone()));
+    }
+    let told = Told {
+        node: NodeId([1; 16]),
+        round: 1,
+        counts: vec![],
+    };
+    assert_eq!(
+        after.exchange(told, &Heard::new()).await.unwrap(),
+        Some(vec![])
+    );
 }
 
 #[test]

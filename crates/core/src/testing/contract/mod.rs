@@ -19,6 +19,7 @@ mod allowlists;
 mod audit;
 mod budget;
 mod cards;
+mod counters;
 mod handovers;
 mod keys;
 mod mfa;
@@ -32,6 +33,7 @@ pub use allowlists::*;
 pub use audit::*;
 pub use budget::*;
 pub use cards::*;
+pub use counters::*;
 pub use handovers::*;
 pub use keys::*;
 pub use mfa::*;
@@ -136,6 +138,8 @@ macro_rules! contract_suite {
             sessions_are_counted_by_the_hour,
             a_named_request_spends_its_session_once,
             old_sessions_are_deleted_in_bounded_rounds,
+            what_a_node_tells_is_heard_once,
+            only_the_last_rounds_of_a_node_are_kept,
             a_network_is_added_and_taken_away,
             a_refused_change_of_a_list_writes_nothing,
             a_list_of_networks_has_its_end,

@@ -2,6 +2,7 @@
 
 mod allowlists;
 mod cards;
+mod counters;
 mod handovers;
 mod keys;
 mod mfa;
@@ -24,8 +25,8 @@ use crate::keys::ClassKey;
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
 use crate::port::{
-    Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, Registry, Result, Selection, Swept,
-    Taken, Tokens, Unmet, apply,
+    Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, NodeId, Registry, Result, Selection,
+    Swept, Taken, Tokens, Told, Unmet, apply,
 };
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, RETENTION, Record, TokenKey,
@@ -66,6 +67,7 @@ struct Inner {
     wallet_tokens: Vec<WalletToken>,
     sessions: BTreeMap<SessionId, Session>,
     persons: BTreeMap<(MerchantId, PersonId), Person>,
+    told: BTreeMap<(NodeId, i64), Told>,
 }
 
 impl Memory {
