@@ -74,6 +74,11 @@ verify: release ## Check the promises while everything goes wrong (LONG=1: as fo
 rotation: release ## Rotate root, class keys and records' keys under load (CARDS=100000; two minutes)
 	scripts/rotation.py
 
+.PHONY: upgrade
+upgrade: release ## Upgrade three nodes under load, losing no request (FROM=ref, or OLD_BINARY=file)
+	cargo build --quiet --locked -p cardveil-verify
+	scripts/upgrade.sh
+
 .PHONY: planted
 planted: ## Plant a bug for each promise and see the tests catch it (about 15 minutes)
 	scripts/planted.py

@@ -15,6 +15,8 @@ pub(crate) struct Connection(BufReader<TcpStream>);
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
+    /// Nothing more is answered on this connection.
+    pub(crate) is_last: bool,
 }
 
 impl Connection {
@@ -45,6 +47,7 @@ impl Connection {
     pub(crate) fn receive(&mut self) -> Option<Answer> {
         let status = self.line()?.split(' ').nth(1)?.parse().ok()?;
         let mut length = 0;
+        let mut is_last = false;
         loop {
             let line = self.line()?;
             if line.is_empty() {
@@ -54,11 +57,18 @@ impl Connection {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().ok()?;
             }
+            if name.eq_ignore_ascii_case("connection") {
+                is_last = value.trim().eq_ignore_ascii_case("close");
+            }
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).ok()?;
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Some(Answer { status, body })
+        Some(Answer {
+            status,
+            body,
+            is_last,
+        })
     }
 
     fn line(&mut self) -> Option<String> {

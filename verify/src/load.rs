@@ -34,22 +34,32 @@ pub(crate) struct Load {
     pub(crate) stop: AtomicBool,
     /// Requests to redeem that were answered.
     pub(crate) answered: AtomicUsize,
+    /// Requests that came to nothing and are in no story: for a token, or such as could not be sent.
+    pub(crate) nothing: AtomicUsize,
     pub(crate) stories: Mutex<Vec<Story>>,
 }
 
 impl Load {
+    /// On all nodes of a system.
     pub(crate) fn of(system: &System) -> anyhow::Result<Self> {
+        let nodes = system.nodes.iter();
+        let nodes = nodes.map(|node| (node.at.merchant, node.at.client));
+        Self::through(system, nodes.collect())
+    }
+
+    /// On a system by way of these places, which are a merchant listener and a client listener each.
+    pub(crate) fn through(
+        system: &System,
+        nodes: Vec<(SocketAddr, SocketAddr)>,
+    ) -> anyhow::Result<Self> {
         let holders = [Holder::generate()?, Holder::generate()?];
         let jwk = |holder: &Holder| {
             let key = holder.key();
             let [x, y] = [key.x(), key.y()].map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
             json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y })
         };
-        let nodes = system.nodes.iter();
         Ok(Self {
-            nodes: nodes
-                .map(|node| (node.merchant_at, node.client_at))
-                .collect(),
+            nodes,
             authorization: format!("authorization: Bearer {}\r\n", system.api_key),
             embed: system.embed.clone(),
             keys: holders.each_ref().map(jwk),
@@ -59,6 +69,7 @@ impl Load {
             clock: Clock::start(),
             stop: AtomicBool::new(false),
             answered: AtomicUsize::new(0),
+            nothing: AtomicUsize::new(0),
             stories: Mutex::new(Vec::new()),
         })
     }
@@ -74,9 +85,11 @@ impl Load {
         let mut stories = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             client.turn = client.turn.wrapping_add(1);
-            match client.issue() {
-                Some((token, story)) => stories.push(client.race(&token, story)),
-                None => std::thread::sleep(PAUSE),
+            if let Some((token, story)) = client.issue() {
+                stories.push(client.race(&token, story));
+            } else {
+                self.nothing.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(PAUSE);
             }
         }
         if let Ok(mut all) = self.stories.lock() {
@@ -188,6 +201,8 @@ impl Client<'_> {
         if self.send(place, token, key).is_some() {
             let answer = self.receive(place);
             self.note(story, key, sent, answer.as_ref());
+        } else {
+            self.load.nothing.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -233,7 +248,7 @@ impl Client<'_> {
     fn receive(&mut self, place: usize) -> Option<Answer> {
         let slot = self.cardholders.get_mut(place)?;
         let answer = slot.as_mut().and_then(Connection::receive);
-        if answer.is_none() {
+        if answer.as_ref().is_none_or(|answer| answer.is_last) {
             *slot = None;
         }
         answer
@@ -255,7 +270,7 @@ fn exchange(
     let connection = slot.as_mut()?;
     let sent = connection.send("POST", path, authorization, body);
     let answer = sent.and_then(|()| connection.receive());
-    if answer.is_none() {
+    if answer.as_ref().is_none_or(|answer| answer.is_last) {
         *slot = None;
     }
     answer

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** one violation, one bug that is not found, or a run that was too thin, ends it with 1.
 
+mod balancer;
 mod clock;
 mod faults;
 mod history;
@@ -16,6 +17,7 @@ mod postgres;
 mod proxy;
 mod report;
 mod system;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -50,6 +52,9 @@ struct Args {
     /// Kills, of each store, at least
     #[arg(long)]
     kills: Option<usize>,
+    /// Only this: upgrade a deployment of this older program under load
+    #[arg(long, value_name = "BINARY")]
+    upgrade_from: Option<PathBuf>,
     /// Where chance begins
     #[arg(long, default_value_t = 20_261_122)]
     seed: u64,
@@ -63,6 +68,10 @@ fn main() -> anyhow::Result<()> {
             args.binary.display()
         )
     })?;
+    if let Some(old) = args.upgrade_from {
+        let old = old.canonicalize().context("there is no older program")?;
+        return upgrade::check(&upgrade::Programs { old, new: binary });
+    }
     say(&format!("seed {}", args.seed));
     check_model(args.long)?;
     let (redemptions, kills) = if args.long {

@@ -28,15 +28,22 @@ pub(crate) struct System {
     pub(crate) postgres: Option<Postgres>,
     pub(crate) api_key: String,
     pub(crate) embed: String,
+    settings: Vec<(&'static str, String)>,
 }
 
 /// One process of the server.
 pub(crate) struct Node {
     config: PathBuf,
-    pub(crate) merchant_at: SocketAddr,
-    pub(crate) client_at: SocketAddr,
-    admin_at: SocketAddr,
+    pub(crate) at: Addresses,
     process: Option<Child>,
+}
+
+/// Where a node listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) merchant: SocketAddr,
+    pub(crate) client: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 pub(crate) const CARDS: usize = 32;
@@ -53,6 +60,7 @@ impl System {
             postgres: None,
             api_key: String::new(),
             embed: String::new(),
+            settings: Vec::new(),
             dir,
         };
         if store == Store::Postgres {
@@ -120,6 +128,16 @@ impl System {
         Ok(())
     }
 
+    /// Has the next processes run with a setting.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.push((name, value.to_owned()));
+    }
+
+    /// Has the next processes run another program.
+    pub(crate) fn program(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
+    }
+
     /// Starts a node, and waits until it is ready.
     pub(crate) fn start(&mut self, n: usize) -> anyhow::Result<()> {
         let node = self.nodes.get(n).context("no such node")?;
@@ -133,7 +151,7 @@ impl System {
         let node = self.nodes.get_mut(n).context("no such node")?;
         // Nothing tells a parent that a server listens but that it answers.
         loop {
-            if node.is_ready() {
+            if node.at.are_ready() {
                 node.process = Some(child);
                 return Ok(());
             }
@@ -152,6 +170,16 @@ impl System {
             process.kill()?;
             process.wait()?;
         }
+        Ok(())
+    }
+
+    /// Ends a node in good order.
+    pub(crate) fn stop(&mut self, n: usize) -> anyhow::Result<()> {
+        self.signal(n, Signal::TERM)?;
+        let node = self.nodes.get_mut(n).context("no such node")?;
+        let mut process = node.process.take().context("the node does not run")?;
+        let status = process.wait()?;
+        ensure!(status.success(), "node {n} ended with {status}");
         Ok(())
     }
 
@@ -219,6 +247,7 @@ impl System {
             .env("CARDVEIL_LIMITS_CLIENT_PER_MINUTE", "0")
             .env("CARDVEIL_LOG", "error")
             .env("CARDVEIL_CONFIG", config)
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
@@ -250,14 +279,14 @@ impl Node {
             at.push(listener.local_addr()?);
         }
         drop(free);
-        let [merchant_at, client_at, admin_at] = at[..] else {
+        let [merchant, client, admin] = at[..] else {
             bail!("three ports were asked for")
         };
         let mut text = written.to_owned();
         for (usual, at) in [
-            ("127.0.0.1:7410", merchant_at),
-            ("127.0.0.1:7420", client_at),
-            ("127.0.0.1:7430", admin_at),
+            ("127.0.0.1:7410", merchant),
+            ("127.0.0.1:7420", client),
+            ("127.0.0.1:7430", admin),
         ] {
             text = text.replace(usual, &at.to_string());
         }
@@ -276,16 +305,20 @@ impl Node {
         std::fs::write(&config, text)?;
         Ok(Self {
             config,
-            merchant_at,
-            client_at,
-            admin_at,
+            at: Addresses {
+                merchant,
+                client,
+                admin,
+            },
             process: None,
         })
     }
+}
 
-    fn is_ready(&self) -> bool {
+impl Addresses {
+    pub(crate) fn are_ready(&self) -> bool {
         let ask = || {
-            let mut connection = Connection::open(self.admin_at)?;
+            let mut connection = Connection::open(self.admin)?;
             connection.send("GET", "/readyz", "", &Value::Null)?;
             connection.receive()
         };

@@ -99,9 +99,14 @@ impl App {
         })
     }
 
-    /// From now on `/readyz` says that nothing new is to be sent here. It goes on serving.
+    /// From now on `/readyz` says that nothing new is to be sent here, and each answer that it is the last
+    /// on its connection. It goes on serving.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -119,6 +119,12 @@ impl Listener {
         let method = method_name(request.method());
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         headers::finish(response.headers_mut(), &id);
+        if self.app.is_draining() {
+            // RFC 9112 9.6: a request that were sent on it once the server stops would be lost. Whoever keeps
+            // connections open, through a load balancer for TCP too, opens the next one to another node.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
         // RFC 9110 8.6: never with a 204.
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);

@@ -2,8 +2,6 @@
 
 mod reference;
 
-use std::sync::atomic::Ordering;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -65,7 +63,7 @@ async fn healthz() -> Json<Health> {
     )
 )]
 async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
-    if app.draining.load(Ordering::Relaxed) {
+    if app.is_draining() {
         return Err(Problem::new(Code::Stopping));
     }
     app.service.store().epoch().await?;

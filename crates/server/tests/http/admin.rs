@@ -21,6 +21,8 @@ async fn it_tells_that_it_runs_and_can_serve() {
 #[tokio::test]
 async fn once_told_to_stop_it_is_not_ready_and_serves_on() {
     let world = World::new().await;
+    let before = world.stranger().get(ListenerKind::Admin, "/healthz").await;
+    assert_eq!(before.header("connection"), None);
     world.app.drain();
     let ready = world.stranger().get(ListenerKind::Admin, "/readyz").await;
     assert_eq!(
@@ -30,7 +32,10 @@ async fn once_told_to_stop_it_is_not_ready_and_serves_on() {
     let runs = world.stranger().get(ListenerKind::Admin, "/healthz").await;
     assert_eq!(runs.status, 200);
     let cardholder = world.cardholder().await;
-    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+    let shown = cardholder.redeem(&["pan"]).await;
+    assert_eq!(shown.status, 200);
+    // Whoever keeps connections open goes elsewhere.
+    assert_eq!(shown.header("connection"), Some("close"));
     // Nobody is to be woken by it.
     assert_eq!(world.counted("cardveil_faults_total").await, 0);
 }

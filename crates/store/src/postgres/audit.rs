@@ -11,7 +11,7 @@ use cardveil_core::token::Epoch;
 
 use super::fault::Fault;
 use super::link::Link;
-use super::schema::not_there;
+use super::schema::{self, not_there};
 use super::value::{Row, Value, values};
 
 /// After a place, up to so many.
@@ -19,15 +19,18 @@ pub(super) const AFTER: &str = "SELECT audit.seq, audit.event, audit.hash, meta.
      FROM audit, meta WHERE audit.seq > $1 ORDER BY audit.seq LIMIT $2";
 pub(super) const LAST: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id
      FROM audit, meta ORDER BY audit.seq DESC LIMIT 1";
-/// Holds the head until the commit.
+/// Holds the head until the commit. Whoever migrates holds it too, so that no program writes to a schema
+/// that it must not serve on, on connections that it has had for long.
 pub(super) const HOLD: &str =
-    "SELECT epoch, database_id, audit_seq, audit_hash FROM meta FOR UPDATE";
+    "SELECT epoch, database_id, audit_seq, audit_hash, version, works_with
+     FROM meta FOR UPDATE";
 pub(super) const ADVANCE: &str = "UPDATE meta SET audit_seq = $1, audit_hash = $2";
 pub(super) const APPEND: &str = "INSERT INTO audit (seq, event, hash)
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])";
 
 /// The epoch and where the chain ends, from the columns of [`HOLD`].
 pub(super) fn head(row: &Row) -> Result<(Epoch, Chain), Fault> {
+    schema::check(row.get(4)?, row.get(5)?)?;
     let chain = ChainId::from_bytes(row.get(1)?);
     let end = match row.get(2)? {
         0 => Chain::start(chain),

@@ -325,11 +325,13 @@ impl Admin for Postgres {
     }
 
     async fn epoch(&self) -> Result<Epoch> {
-        const SQL: &str = "SELECT epoch FROM meta";
-        let epoch = self
-            .readers
-            .first(SQL, &values![], |row| row.get(0).map(Epoch))
-            .await?;
+        // Readiness asks by it, so it tells of a schema too that was migrated meanwhile.
+        const SQL: &str = "SELECT epoch, version, works_with FROM meta";
+        let read = |row: &value::Row| {
+            schema::check(row.get(1)?, row.get(2)?)?;
+            row.get(0).map(Epoch)
+        };
+        let epoch = self.readers.first(SQL, &values![], read).await?;
         epoch.ok_or_else(|| Error::Corrupt("the database has no epoch".into()))
     }
 }

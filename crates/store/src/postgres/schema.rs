@@ -9,7 +9,9 @@
 //! never on an older one. So an upgrade is: migrate, then exchange the nodes one by one. For that a
 //! migration adds what has a default, and what an older program writes must stay right; what it no
 //! longer needs is taken away one version later. A migration that cannot be so raises `WORKS_WITH` to its
-//! own version, and then all nodes must be stopped for it.
+//! own version, and then all nodes must be stopped for it: those that were left running release nothing
+//! more and say that they are not ready, since whoever writes looks under the head of the audit log, which
+//! the migration holds.
 //!
 //! # To add a migration
 //!

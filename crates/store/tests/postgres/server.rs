@@ -1,6 +1,7 @@
 //! What is asked of the server: its settings, its roles, its schema.
 
-use cardveil_core::port::{Counters, Error, Heard, NodeId, Tokens, Told};
+use cardveil_core::port::{Admin, Counters, Error, Heard, Issued, NodeId, Tokens, Told};
+use cardveil_core::testing::sample::{self, START};
 use cardveil_store::postgres::schema::Unfit;
 use cardveil_store::postgres::{OpenError, Options, OptionsError};
 
@@ -119,6 +120,30 @@ async fn a_schema_that_is_missing_older_or_newer_is_refused() {
     at(now + 1, now);
     let beside = try_open(cluster, &home.database).await;
     assert!(beside.is_ok(), "it says that this program may serve on it");
+}
+
+/// `cardveil migrate` of a newer program, while this one serves.
+#[tokio::test]
+async fn a_node_that_runs_serves_on_a_newer_schema_only_if_it_may() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    let epoch = with_merchant(&store).await;
+    let to = |works_with: &str| {
+        let sql =
+            format!("UPDATE cardveil.meta SET version = version + 1, works_with = {works_with}");
+        Cluster::shared().sql(&home.database, &sql);
+    };
+    to("works_with");
+    let issued = store.issue(sample::issue(1, START, epoch)).await;
+    assert_eq!(issued.unwrap(), Issued::New);
+    assert_eq!(store.epoch().await.unwrap(), epoch);
+    to("version + 1");
+    let refused = store.issue(sample::issue(2, START, epoch)).await;
+    let Err(Error::Unavailable(text)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(text.contains("works with programs"), "{text}");
+    assert!(store.epoch().await.is_err(), "it is not ready");
 }
 
 #[tokio::test]
