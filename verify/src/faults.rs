@@ -12,8 +12,10 @@ use cardveil_seal::{Entropy as _, SeededEntropy};
 use rustix::process::Signal;
 
 use crate::clock::Clock;
+use crate::history::{Log, Restore};
 use crate::load::Load;
 use crate::report::tell;
+use crate::restore::restore;
 use crate::system::{Store, System};
 
 /// How much of what.
@@ -22,6 +24,7 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) redemptions: usize,
     pub(crate) kills: usize,
+    pub(crate) restores: usize,
     pub(crate) seed: u64,
 }
 
@@ -31,6 +34,7 @@ pub(crate) struct Faults {
     pub(crate) nodes_killed: usize,
     pub(crate) databases_killed: usize,
     pub(crate) others: BTreeMap<&'static str, usize>,
+    pub(crate) restores: Vec<Restore>,
 }
 
 impl Faults {
@@ -63,11 +67,13 @@ impl Chance {
     }
 }
 
-/// Kills and stops what there is, by chance, until there was enough of it and of the load.
+/// Kills and stops what there is, by chance, until there was enough of it and of the load. `log` gets what a
+/// restore takes away.
 pub(crate) fn break_things(
     system: &mut System,
     plan: &Plan,
     load: &Load,
+    log: &mut Log,
 ) -> anyhow::Result<Faults> {
     let chance = Chance(SeededEntropy::new(plan.seed));
     let mut faults = Faults::default();
@@ -75,7 +81,9 @@ pub(crate) fn break_things(
     loop {
         let answered = load.answered.load(Ordering::Relaxed);
         progress.at(plan, answered, faults.kills())?;
-        if faults.kills() >= plan.kills && answered >= plan.redemptions {
+        let restored = faults.restores.len();
+        let enough = faults.kills() >= plan.kills && restored >= plan.restores;
+        if enough && answered >= plan.redemptions {
             break;
         }
         // Where in a request a fault falls is what is varied.
@@ -85,7 +93,15 @@ pub(crate) fn break_things(
         if due && faults.kills() < plan.kills {
             break_once(system, plan, &chance, &mut faults)?;
         }
+        let due = (2 * restored + 1) * plan.redemptions <= 2 * answered * plan.restores;
+        if due && restored < plan.restores {
+            let between = |system: &mut System| break_once(system, plan, &chance, &mut faults);
+            let restore = restore(system, load, log, restored, between)?;
+            faults.restores.push(restore);
+        }
     }
+    let restored = faults.restores.len();
+    faults.others.insert("restores", restored);
     if let Some(postgres) = &system.postgres {
         let lost = postgres.proxy.commits_lost();
         faults.others.insert("commits lost", lost);

@@ -7,6 +7,7 @@
 //! To add a rule: a variant with its words, its place in [`check`], and a history in the tests that
 //! breaks it and no other.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -57,6 +58,26 @@ pub(crate) enum Violation {
     IssueWithoutRecord,
     /// The epoch was raised by something that is no restore.
     EpochRaised,
+    /// A restore or a promotion has not raised it.
+    EpochNotRaised,
+    /// A token from before a restore was good after it.
+    OldToken,
+}
+
+/// A restore or a promotion: from when on nobody was served by the database of before, and since when
+/// the other serves. Milliseconds since the run began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restore {
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+}
+
+impl Restore {
+    /// It fell into the life of a token that was asked about so late. What the database of before has said
+    /// of it may be gone; who got an answer may not.
+    fn touches(self, story: &Story, came: u64) -> bool {
+        self.began <= came && self.ended >= story.issued
+    }
 }
 
 /// A key may ask again for so long, and so often.
@@ -67,12 +88,13 @@ const LIFE_MS: u64 = 300_000;
 /// Clocks are read at both ends of a request.
 const SLACK_MS: u64 = 1_000;
 
-/// The log, by token.
+/// The log, by token. After a restore there are two that begin alike: both are read.
 #[derive(Default)]
 pub(crate) struct Log {
     issued: BTreeSet<String>,
     holders: BTreeMap<String, BTreeSet<String>>,
-    epochs_raised: usize,
+    /// The hashes of the entries that say so.
+    epochs_raised: BTreeSet<String>,
 }
 
 impl Log {
@@ -93,28 +115,41 @@ impl Log {
                 let holder = text("/actor/holder").to_owned();
                 self.holders.entry(token).or_default().insert(holder);
             }
-            "epoch.raised" => self.epochs_raised += 1,
+            "epoch.raised" => {
+                self.epochs_raised.insert(text("/hash").to_owned());
+            }
             _ => {}
         }
     }
 }
 
-/// All that may not have been. `holders` are the keys' thumbprints, as the log names them.
-pub(crate) fn check(stories: &[Story], log: &Log, holders: &[String]) -> Vec<(String, Violation)> {
+/// What is known besides what clients saw.
+pub(crate) struct Facts<'a> {
+    pub(crate) log: &'a Log,
+    /// The keys' thumbprints, as the log names them.
+    pub(crate) holders: &'a [String],
+    pub(crate) restores: &'a [Restore],
+}
+
+/// All that may not have been.
+pub(crate) fn check(stories: &[Story], facts: &Facts<'_>) -> Vec<(String, Violation)> {
     let mut found: Vec<_> = stories
         .iter()
         .flat_map(|story| {
             let of = |violation| (story.hash.clone(), violation);
-            violations(story, log, holders).into_iter().map(of)
+            violations(story, facts).into_iter().map(of)
         })
         .collect();
-    if log.epochs_raised > 0 {
-        found.push((String::new(), Violation::EpochRaised));
+    match facts.log.epochs_raised.len().cmp(&facts.restores.len()) {
+        Ordering::Less => found.push((String::new(), Violation::EpochNotRaised)),
+        Ordering::Equal => {}
+        Ordering::Greater => found.push((String::new(), Violation::EpochRaised)),
     }
     found
 }
 
-fn violations(story: &Story, log: &Log, holders: &[String]) -> Vec<Violation> {
+fn violations(story: &Story, facts: &Facts<'_>) -> Vec<Violation> {
+    let (log, holders) = (facts.log, facts.holders);
     let mut found = Vec::new();
     let granted = |asked: &&Asked| asked.outcome == Outcome::Granted;
     let keys: BTreeSet<u8> = story
@@ -142,17 +177,34 @@ fn violations(story: &Story, log: &Log, holders: &[String]) -> Vec<Violation> {
     if !keys.iter().all(on_record) {
         found.push(Violation::ReleaseWithoutRecord);
     }
-    if claim_lost(story) {
+    if claim_lost(story, facts.restores) {
         found.push(Violation::ClaimLost);
     }
-    if token_lost(story) {
+    if token_lost(story, facts.restores) {
         found.push(Violation::TokenLost);
+    }
+    if facts
+        .restores
+        .iter()
+        .any(|restore| is_revived(story, *restore))
+    {
+        found.push(Violation::OldToken);
     }
     found
 }
 
+/// It was there before a restore, and was granted after it.
+fn is_revived(story: &Story, restore: Restore) -> bool {
+    let was_there = story
+        .asked
+        .first()
+        .is_some_and(|first| first.sent < restore.began);
+    let granted = |asked: &Asked| asked.outcome == Outcome::Granted && asked.sent > restore.ended;
+    was_there && story.asked.iter().any(granted)
+}
+
 /// A key was granted, asked again in time, and was refused.
-fn claim_lost(story: &Story) -> bool {
+fn claim_lost(story: &Story, restores: &[Restore]) -> bool {
     story.asked.iter().any(|refused| {
         let mine = || story.asked.iter().filter(|asked| asked.key == refused.key);
         let Some(first) = mine().find(|asked| asked.outcome == Outcome::Granted) else {
@@ -168,12 +220,17 @@ fn claim_lost(story: &Story) -> bool {
             && refused.sent > first.came
             && refused.came + SLACK_MS < claimed + REPEAT_MS
             && spent < ANSWERS_MAX
+            && !restores
+                .iter()
+                .any(|restore| restore.touches(story, refused.came))
     })
 }
 
 /// Every request was answered by a refusal, in time, and nobody holds it.
-fn token_lost(story: &Story) -> bool {
+fn token_lost(story: &Story, restores: &[Restore]) -> bool {
+    let came = story.asked.last().map_or(0, |last| last.came);
     !story.asked.is_empty()
+        && !restores.iter().any(|restore| restore.touches(story, came))
         && story.asked.iter().all(|asked| {
             asked.outcome == Outcome::Refused && asked.came + SLACK_MS < story.issued + LIFE_MS
         })
@@ -215,9 +272,22 @@ mod tests {
     }
 
     fn found(asked: &[Asked], log: &Log) -> Vec<Violation> {
+        found_after(asked, log, &[])
+    }
+
+    fn found_after(asked: &[Asked], log: &Log, restores: &[Restore]) -> Vec<Violation> {
         let holders = HOLDERS.map(str::to_owned);
-        let found = check(&[story(asked)], log, &holders);
+        let facts = Facts {
+            log,
+            holders: &holders,
+            restores,
+        };
+        let found = check(&[story(asked)], &facts);
         found.into_iter().map(|(_, violation)| violation).collect()
+    }
+
+    fn raise(log: &mut Log, hash: &str) {
+        log.read(&json!({"kind": "epoch.raised", "hash": hash}));
     }
 
     #[test]
@@ -277,7 +347,64 @@ mod tests {
         assert_eq!(found(&nobody, &log(&[])), [Violation::TokenLost]);
         assert_eq!(found(&[], &Log::default()), [Violation::IssueWithoutRecord]);
         let mut raised = log(&["ada"]);
-        raised.read(&json!({"kind": "epoch.raised"}));
+        raise(&mut raised, "a");
         assert_eq!(found(&one, &raised), [Violation::EpochRaised]);
+    }
+
+    #[test]
+    fn a_restore_takes_claims_away_and_gives_none() {
+        use Outcome::{Granted, Refused};
+        let restore = [Restore {
+            began: 200,
+            ended: 300,
+        }];
+        let after = |asked: &[Asked], holders: &[&str]| {
+            let mut log = log(holders);
+            // Once in each of the two logs.
+            raise(&mut log, "a");
+            raise(&mut log, "a");
+            found_after(asked, &log, &restore)
+        };
+        let claimed = [asked(0, 0, Granted), asked(0, 400, Refused)];
+        assert_eq!(after(&claimed, &["ada"]), []);
+        let nobody = [asked(0, 0, Refused), asked(1, 400, Refused)];
+        assert_eq!(after(&nobody, &[]), []);
+        let stolen = [asked(0, 0, Granted), asked(1, 400, Granted)];
+        assert_eq!(
+            after(&stolen, &["ada", "eve"]),
+            [
+                Violation::TwoKeys,
+                Violation::TwoKeysOnRecord,
+                Violation::OldToken
+            ]
+        );
+        let revived = [asked(0, 0, Refused), asked(1, 400, Granted)];
+        assert_eq!(after(&revived, &["eve"]), [Violation::OldToken]);
+        let lost = [asked(0, 310, Granted), asked(0, 400, Refused)];
+        let mut later = story(&lost);
+        later.issued = 305;
+        let (mut log, holders) = (log(&["ada"]), HOLDERS.map(str::to_owned));
+        let mut found = |raises: &[&str]| {
+            for hash in raises {
+                raise(&mut log, hash);
+            }
+            let facts = Facts {
+                log: &log,
+                holders: &holders,
+                restores: &restore,
+            };
+            let found = check(std::slice::from_ref(&later), &facts);
+            found.into_iter().map(|found| found.1).collect::<Vec<_>>()
+        };
+        // It excuses nothing that came after it.
+        assert_eq!(
+            found(&[]),
+            [Violation::ClaimLost, Violation::EpochNotRaised]
+        );
+        assert_eq!(found(&["a"]), [Violation::ClaimLost]);
+        assert_eq!(
+            found(&["b"]),
+            [Violation::ClaimLost, Violation::EpochRaised]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Clients that race: each issues a token, has two keys claim it at once, from two nodes if there are two,
 //! and asks again where an answer was lost, as a frame does.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,6 +22,12 @@ use crate::system::{CARDS, System, card_no};
 /// How often a client asks again for what it got no answer to, and how long it waits in between.
 const TRIES_MAX: usize = 200;
 const PAUSE: Duration = Duration::from_millis(20);
+/// Of how many tokens one is kept, and how many, to be asked for once more when others have been: a
+/// restore may lie in between.
+const LATE_EVERY: usize = 3;
+const LATE: usize = 16;
+/// How often a request comes twice.
+const DOUBLED_EVERY: usize = 7;
 
 /// What all clients share.
 pub(crate) struct Load {
@@ -30,7 +37,7 @@ pub(crate) struct Load {
     keys: [Value; 2],
     /// The keys' thumbprints, as the log names them.
     pub(crate) holders: [String; 2],
-    clock: Clock,
+    pub(crate) clock: Clock,
     pub(crate) stop: AtomicBool,
     /// Requests to redeem that were answered.
     pub(crate) answered: AtomicUsize,
@@ -83,15 +90,28 @@ impl Load {
             turn: client,
         };
         let mut stories = Vec::new();
+        let mut late: VecDeque<(String, Story)> = VecDeque::new();
         while !self.stop.load(Ordering::Relaxed) {
             client.turn = client.turn.wrapping_add(1);
+            if late.len() > LATE {
+                stories.extend(
+                    late.pop_front()
+                        .map(|(token, story)| client.steal(&token, story)),
+                );
+            }
             if let Some((token, story)) = client.issue() {
-                stories.push(client.race(&token, story));
+                let story = client.race(&token, story);
+                if client.turn.is_multiple_of(LATE_EVERY) {
+                    late.push_back((token, story));
+                } else {
+                    stories.push(story);
+                }
             } else {
                 self.nothing.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(PAUSE);
             }
         }
+        stories.extend(late.into_iter().map(|(_, story)| story));
         if let Ok(mut all) = self.stories.lock() {
             all.append(&mut stories);
         }
@@ -140,7 +160,9 @@ impl Client<'_> {
     /// Both keys at once; then whoever has no answer, until there is one; now and then, the winner again.
     fn race(&mut self, token: &str, mut story: Story) -> Story {
         let nodes = self.load.nodes.len();
-        let keys = [self.turn % 2, (self.turn + 1) % 2];
+        // Now and then what lies between has doubled a request: the same key twice, at once.
+        let other = usize::from(!self.turn.is_multiple_of(DOUBLED_EVERY));
+        let keys = [self.turn % 2, (self.turn + other) % 2];
         let places = [self.turn % nodes, (self.turn / 2) % nodes];
         // Two connections to one node, if there is but one.
         let mut second = None;
@@ -169,6 +191,19 @@ impl Client<'_> {
                 self.ask((self.turn / 4) % nodes, token, key, &mut story);
             }
         }
+        story
+    }
+
+    /// Whoever did not get it comes again, late.
+    fn steal(&mut self, token: &str, mut story: Story) -> Story {
+        let granted = |asked: &&Asked| asked.outcome == Outcome::Granted;
+        let key = story
+            .asked
+            .iter()
+            .find(granted)
+            .map_or(1, |asked| asked.key);
+        let place = self.turn % self.load.nodes.len();
+        self.ask(place, token, usize::from(1 - key), &mut story);
         story
     }
 

@@ -16,6 +16,7 @@ mod model;
 mod postgres;
 mod proxy;
 mod report;
+mod restore;
 mod system;
 mod upgrade;
 
@@ -27,7 +28,7 @@ use clap::Parser;
 
 use crate::clock::Clock;
 use crate::faults::{Plan, break_things};
-use crate::history::Log;
+use crate::history::{Facts, Log};
 use crate::load::Load;
 use crate::model::{Bug, Redemption};
 use crate::report::{say, tell};
@@ -52,6 +53,9 @@ struct Args {
     /// Kills, of each store, at least
     #[arg(long)]
     kills: Option<usize>,
+    /// Restored backups and promoted standbys, of each store
+    #[arg(long)]
+    restores: Option<usize>,
     /// Only this: upgrade a deployment of this older program under load
     #[arg(long, value_name = "BINARY")]
     upgrade_from: Option<PathBuf>,
@@ -74,10 +78,10 @@ fn main() -> anyhow::Result<()> {
     }
     say(&format!("seed {}", args.seed));
     check_model(args.long)?;
-    let (redemptions, kills) = if args.long {
-        (1_000_000, 1_000)
+    let (redemptions, kills, restores) = if args.long {
+        (1_000_000, 1_000, 20)
     } else {
-        (4_000, 20)
+        (4_000, 20, 2)
     };
     let mut rows = Vec::new();
     for store in [Store::Sqlite, Store::Postgres] {
@@ -87,6 +91,7 @@ fn main() -> anyhow::Result<()> {
                 nodes: if store == Store::Postgres { 3 } else { 1 },
                 redemptions: args.redemptions.unwrap_or(redemptions),
                 kills: args.kills.unwrap_or(kills),
+                restores: args.restores.unwrap_or(restores),
                 seed: args.seed,
             };
             rows.push(check_store(&binary, &plan)?);
@@ -155,24 +160,29 @@ fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<String> 
         system.start(node)?;
     }
     let load = Load::of(&system)?;
+    let mut log = Log::default();
     let faults = std::thread::scope(|scope| {
         for client in 0..CLIENTS {
             let load = &load;
             scope.spawn(move || load.run(client));
         }
-        let done = break_things(&mut system, plan, &load);
+        let done = break_things(&mut system, plan, &load, &mut log);
         load.stop.store(true, Ordering::Relaxed);
         done
     })?;
     tell("reading the audit log");
-    let mut log = Log::default();
     let entries = system.audit(|entry| log.read(entry))?;
     system.verify_audit()?;
     let stories = load
         .stories
         .into_inner()
         .map_err(|_| anyhow::anyhow!("a client ended early"))?;
-    let found = history::check(&stories, &log, &load.holders);
+    let facts = Facts {
+        log: &log,
+        holders: &load.holders,
+        restores: &faults.restores,
+    };
+    let found = history::check(&stories, &facts);
     say(&format!(
         "{:?}, {} nodes: {} in {} s; {faults:?}; {entries} audit entries; {} violations",
         plan.store,

@@ -22,7 +22,7 @@ pub(crate) struct Proxy {
 }
 
 struct Wire {
-    socket: PathBuf,
+    socket: Mutex<PathBuf>,
     open: Mutex<Vec<TcpStream>>,
     /// How many of the next commits are lost.
     losing: AtomicUsize,
@@ -35,7 +35,7 @@ impl Proxy {
     pub(crate) fn open(socket: &Path) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
         let wire = Arc::new(Wire {
-            socket: socket.to_owned(),
+            socket: Mutex::new(socket.to_owned()),
             open: Mutex::default(),
             losing: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
@@ -50,12 +50,22 @@ impl Proxy {
         std::thread::spawn(move || {
             for node in listener.incoming().map_while(Result::ok) {
                 // A server that is down takes no connection, and so does not its proxy.
-                if let Ok(server) = UnixStream::connect(&wire.socket) {
+                if let Ok(server) = UnixStream::connect(wire.socket()) {
                     drop(wire.join(node, server));
                 }
             }
         });
         Ok(proxy)
+    }
+
+    /// Leads to another server from now on.
+    pub(crate) fn turn_to(&self, socket: &Path) {
+        let mut at = self
+            .wire
+            .socket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        socket.clone_into(&mut at);
     }
 
     /// Cuts all that are open.
@@ -82,6 +92,11 @@ impl Proxy {
 }
 
 impl Wire {
+    fn socket(&self) -> PathBuf {
+        let at = self.socket.lock();
+        at.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn open(&self) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -194,9 +194,19 @@ impl System {
     }
 
     /// What the audit log says, entry by entry: all of it is more than fits into memory.
-    pub(crate) fn audit(&self, mut read: impl FnMut(&Value)) -> anyhow::Result<usize> {
+    pub(crate) fn audit(&self, read: impl FnMut(&Value)) -> anyhow::Result<usize> {
+        self.export(self.config()?, 0, read)
+    }
+
+    /// What the log of a deployment says after a place.
+    pub(crate) fn export(
+        &self,
+        config: &Path,
+        after: i64,
+        mut read: impl FnMut(&Value),
+    ) -> anyhow::Result<usize> {
         let mut export = self
-            .command(self.config()?, &["audit", "export"])
+            .command(config, &["audit", "export", "--after", &after.to_string()])
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()?;
@@ -208,6 +218,29 @@ impl System {
         }
         ensure!(export.wait()?.success(), "the log was not exported");
         Ok(count)
+    }
+
+    /// The place of the log's last entry.
+    pub(crate) fn last_entry(&self) -> anyhow::Result<i64> {
+        let last = self.json(&["audit", "tail", "-n", "1", "--json"])?;
+        last.pointer("/seq")
+            .and_then(Value::as_i64)
+            .context("no seq")
+    }
+
+    /// A file in its folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The first node's configuration, for another database.
+    pub(crate) fn config_for(&self, connection: &str) -> anyhow::Result<PathBuf> {
+        let postgres = self.postgres.as_ref().context("no PostgreSQL")?;
+        let written = std::fs::read_to_string(self.config()?)?;
+        // Beside the others, since what it names is beside it.
+        let config = self.config()?.with_file_name("other.toml");
+        std::fs::write(&config, written.replace(&postgres.connection(), connection))?;
+        Ok(config)
     }
 
     /// Runs the program's own check of the log.
@@ -224,7 +257,7 @@ impl System {
         self.run(self.config()?, args)
     }
 
-    fn config(&self) -> anyhow::Result<&Path> {
+    pub(crate) fn config(&self) -> anyhow::Result<&Path> {
         Ok(&self.nodes.first().context("no node")?.config)
     }
 

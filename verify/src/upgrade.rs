@@ -12,7 +12,7 @@ use anyhow::ensure;
 
 use crate::balancer::Balancer;
 use crate::clock::Clock;
-use crate::history::{self, Log, Outcome};
+use crate::history::{self, Facts, Log, Outcome};
 use crate::load::Load;
 use crate::postgres::OWNER;
 use crate::report::{say, summary, tell};
@@ -59,7 +59,12 @@ pub(crate) fn check(programs: &Programs) -> anyhow::Result<()> {
         .stories
         .into_inner()
         .map_err(|_| anyhow::anyhow!("a client ended early"))?;
-    let found = history::check(&stories, &log, &load.holders);
+    let facts = Facts {
+        log: &log,
+        holders: &load.holders,
+        restores: &[],
+    };
+    let found = history::check(&stories, &facts);
     let lost = stories.iter().flat_map(|story| &story.asked);
     let lost =
         lost.filter(|asked| matches!(asked.outcome, Outcome::Unknown | Outcome::Unavailable));

@@ -8,9 +8,10 @@
 //! checkpoint. Each connection compares before it serves, and the first that finds another server
 //! raises the epoch there, in the same transaction in which it writes the server down.
 //!
-//! A process also remembers how far it has seen the audit log: a database that holds less went back,
-//! whatever the server says of itself. That covers a cluster which was put back as files, for as long as
-//! one process has seen it before.
+//! A process also remembers how far it has seen the audit log in the newest epoch that it has seen: a database
+//! that holds less of that epoch went back, whatever the server says of itself. That covers a cluster which was
+//! put back as files, for as long as one process has seen it before. One of a newer epoch may hold less:
+//! another node has raised it, for all that was seen before.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -58,11 +59,11 @@ impl std::fmt::Display for Why {
     }
 }
 
-/// What a process has seen of the database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a process has seen of the database: the epoch comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {
-    audit_seq: i64,
     epoch: u32,
+    audit_seq: i64,
 }
 
 /// What the connections of one process share.
@@ -109,8 +110,10 @@ impl Home {
     /// Takes down that something was committed.
     pub(super) fn saw(&self, audit_seq: i64, epoch: Epoch) {
         let mut seen = self.seen();
-        seen.audit_seq = seen.audit_seq.max(audit_seq);
-        seen.epoch = seen.epoch.max(epoch.0);
+        *seen = (*seen).max(Seen {
+            epoch: epoch.0,
+            audit_seq,
+        });
     }
 
     /// Lets a connection serve: the server writes, keeps what it says, has our schema, and is the one
@@ -132,11 +135,7 @@ impl Home {
         }
         let (raised, audit_seq) = raised?;
         if let Some(raised) = raised {
-            // What was seen before is of a history that is over.
-            *self.seen() = Seen {
-                audit_seq,
-                epoch: raised.epoch.0,
-            };
+            self.saw(audit_seq, raised.epoch);
             tracing::warn!(
                 store.epoch = raised.epoch.0,
                 "the epoch was raised: {}",
@@ -209,6 +208,13 @@ impl Found {
         schema::check(self.version, self.works_with)
     }
 
+    fn seen(&self) -> Seen {
+        Seen {
+            epoch: self.epoch.0,
+            audit_seq: self.audit_seq,
+        }
+    }
+
     fn why(&self, seen: Seen) -> Result<Option<Why>, Fault> {
         let Some(server) = self.server else {
             let text = "the server is a standby: it takes no writes";
@@ -218,7 +224,7 @@ impl Found {
             Some(Why::OtherCluster)
         } else if server.timeline != self.kept.timeline {
             Some(Why::OtherTimeline)
-        } else if self.audit_seq < seen.audit_seq || self.epoch.0 < seen.epoch {
+        } else if self.seen() < seen {
             Some(Why::Behind)
         } else {
             None

@@ -129,6 +129,41 @@ async fn a_store_that_goes_on_with_a_promoted_standby_raises_the_epoch_first() {
     assert!(store.epoch().await.unwrap() > epoch);
 }
 
+/// Two stores that were open all the while and have seen more: the first raises it, for both.
+#[tokio::test]
+async fn a_promotion_is_noticed_once_by_all_nodes_together() {
+    let (mut cluster, database) = cluster().await;
+    let (one, two) = (
+        open(&cluster, &database).await,
+        open(&cluster, &database).await,
+    );
+    let before = with_merchant(&one).await;
+    let backup = cluster.base_backup(&["-R"]);
+    for n in 0..20 {
+        with_token(&one, n).await;
+        two.record(sample::event(Kind::AuditRead, START))
+            .await
+            .unwrap();
+    }
+    cluster.stop();
+    let mut standby = backup;
+    standby.set("primary_conninfo=''");
+    standby.move_to(&mut cluster);
+    cluster.start();
+    cluster.promote();
+    let after = one.epoch().await.unwrap();
+    assert!(after > before);
+    for node in [&two, &one, &two] {
+        node.record(sample::event(Kind::AuditRead, START))
+            .await
+            .unwrap();
+        assert_eq!(node.epoch().await.unwrap(), after);
+    }
+    let log = one.entries(0, 100).await.unwrap();
+    let raises = log.iter().filter(|e| e.event.kind == Kind::EpochRaised);
+    assert_eq!(raises.count(), 1);
+}
+
 /// By the way that PostgreSQL's manual describes: recovery from a base backup ends on a new timeline.
 #[tokio::test]
 async fn a_recovered_base_backup_takes_no_token_of_before() {

@@ -1,0 +1,106 @@
+//! A database that goes back in time under load: a backup that is put back, a standby that is promoted.
+//!
+//! What the database of before held alone is read before it goes: a release must be in one of the two logs,
+//! and no token in both with two keys.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use crate::clock::Clock;
+use crate::history::{Log, Restore};
+use crate::load::Load;
+use crate::postgres::Successor;
+use crate::system::System;
+
+/// How many requests are answered after the backup, which it does not hold.
+const BETWEEN: usize = 250;
+const PAUSE: Duration = Duration::from_millis(20);
+const BETWEEN_MAX_MS: u64 = 120_000;
+
+/// Makes a backup or a standby, lets time pass, and puts it in the database's place. The `n`-th of a run.
+pub(crate) fn restore(
+    system: &mut System,
+    load: &Load,
+    log: &mut Log,
+    n: usize,
+    between: impl FnMut(&mut System) -> anyhow::Result<()>,
+) -> anyhow::Result<Restore> {
+    // All until here is in both.
+    let common = system.last_entry()?;
+    if system.postgres.is_some() {
+        let successor = if n.is_multiple_of(2) {
+            Successor::Standby
+        } else {
+            Successor::Backup
+        };
+        succeed(system, load, log, (successor, common), between)
+    } else {
+        put_back(system, load, log, (n, common), between)
+    }
+}
+
+fn put_back(
+    system: &mut System,
+    load: &Load,
+    log: &mut Log,
+    (n, common): (usize, i64),
+    mut between: impl FnMut(&mut System) -> anyhow::Result<()>,
+) -> anyhow::Result<Restore> {
+    let file = system.file(&format!("{n}.backup"));
+    let name = file.to_string_lossy();
+    system.operate(&["backup", &name])?;
+    serve_on(load)?;
+    between(system)?;
+    let began = load.clock.millis();
+    for node in 0..system.nodes.len() {
+        system.kill(node)?;
+    }
+    system.export(system.config()?, common, |entry| log.read(entry))?;
+    system.operate(&["restore", "--replace", &name])?;
+    for node in 0..system.nodes.len() {
+        system.start(node)?;
+    }
+    std::fs::remove_file(&file)?;
+    let ended = load.clock.millis();
+    Ok(Restore { began, ended })
+}
+
+fn succeed(
+    system: &mut System,
+    load: &Load,
+    log: &mut Log,
+    (successor, common): (Successor, i64),
+    mut between: impl FnMut(&mut System) -> anyhow::Result<()>,
+) -> anyhow::Result<Restore> {
+    let postgres = system.postgres.as_mut().context("no PostgreSQL")?;
+    postgres.prepare(successor)?;
+    serve_on(load)?;
+    between(system)?;
+    let began = load.clock.millis();
+    let postgres = system.postgres.as_mut().context("no PostgreSQL")?;
+    postgres.kill()?;
+    let mut old = postgres.succeed(successor)?;
+    // It serves once one node has found out, and no node serves before it has looked.
+    let _ = system.last_entry()?;
+    let ended = load.clock.millis();
+    let postgres = system.postgres.as_ref().context("no PostgreSQL")?;
+    let other = postgres.revive(&mut old)?;
+    let config = system.config_for(&other)?;
+    system.export(&config, common, |entry| log.read(entry))?;
+    Ok(Restore { began, ended })
+}
+
+fn serve_on(load: &Load) -> anyhow::Result<()> {
+    let until = load.answered.load(Ordering::Relaxed) + BETWEEN;
+    let clock = Clock::start();
+    while load.answered.load(Ordering::Relaxed) < until {
+        ensure!(
+            clock.millis() < BETWEEN_MAX_MS,
+            "too few requests are answered"
+        );
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
