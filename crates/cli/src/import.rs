@@ -107,6 +107,8 @@ enum Refused {
         "cvv: this deployment stores none; set issuer.store_cvv_reason to record why it should"
     )]
     NoIssuerMode,
+    #[error("cvv: a card verification key gives this card's (`cardveil key cvks`); leave it out")]
+    CvvDerived,
 }
 
 /// What is on its way: the lines of a batch and their commit.
@@ -396,6 +398,9 @@ fn card(house: &Deployment, merchant: &MerchantId, row: &Row) -> Result<NewCard,
     let cvv = given(row.cvv.as_ref())
         .map(|text| Cvv::parse(text, network))
         .transpose()?;
+    if cvv.is_some() && house.service.vault().derives(&number) {
+        return Err(Refused::CvvDerived);
+    }
     if cvv.is_some() && house.config.issuer.store_cvv_reason.is_none() {
         return Err(Refused::NoIssuerMode);
     }

@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::cvk;
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, Format, hinted, say};
 use crate::roots;
@@ -51,6 +52,10 @@ pub(crate) enum KeyCommand {
         #[arg(long)]
         threshold: Option<u8>,
     },
+    /// Bring a card verification key here, in components, so that CVVs are derived and not stored
+    ImportCvk(cvk::Import),
+    /// List the card verification keys: for which cards they are, and their check values
+    Cvks(Format),
     /// Split the root key's file into shares, of which some open it
     Split(roots::Split),
 }
@@ -98,6 +103,8 @@ pub(crate) async fn run(config: &Path, command: KeyCommand) -> anyhow::Result<()
         | KeyCommand::Inventory(_)
         | KeyCommand::Rotate(_)
         | KeyCommand::Rewrap(_)
+        | KeyCommand::ImportCvk(_)
+        | KeyCommand::Cvks(_)
         | KeyCommand::Retire { .. } => {}
     }
     let house = Deployment::open(loaded).await?;
@@ -108,6 +115,8 @@ pub(crate) async fn run(config: &Path, command: KeyCommand) -> anyhow::Result<()
             Some(class) => rotate(&house, class).await,
             None => rotate_root(&house).await,
         },
+        KeyCommand::ImportCvk(args) => cvk::import(&house, &args).await,
+        KeyCommand::Cvks(format) => cvk::list(&house, format),
         KeyCommand::Rewrap(args) => rewrap(&house, &args).await,
         KeyCommand::Retire { class, version } => retire(&house, class, version).await,
         KeyCommand::CreateRoot { .. } | KeyCommand::Split(_) => Ok(()),
@@ -237,6 +246,7 @@ async fn inventory(house: &Deployment, format: Format) -> anyhow::Result<()> {
 }
 
 async fn rotate(house: &Deployment, class: Class) -> anyhow::Result<()> {
+    refuse_cvk(class)?;
     if class == Class::Index {
         return Err(hinted(
             "the index key cannot be rotated",
@@ -462,7 +472,19 @@ impl Pace {
     }
 }
 
+/// Card verification keys are the card programme's, and each card names its own.
+fn refuse_cvk(class: Class) -> anyhow::Result<()> {
+    if class != Class::Cvk {
+        return Ok(());
+    }
+    Err(hinted(
+        "a card verification key is neither rotated nor retired: cards keep the value printed on them",
+        "bring the next one with `cardveil key import-cvk`: new cards get theirs from it",
+    ))
+}
+
 async fn retire(house: &Deployment, class: Class, version: u32) -> anyhow::Result<()> {
+    refuse_cvk(class)?;
     loop {
         let retirement = Retirement {
             class,

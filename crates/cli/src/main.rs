@@ -9,6 +9,7 @@ mod backend;
 mod backup;
 mod cards;
 mod config;
+mod cvk;
 mod demo;
 mod deployment;
 mod doctor;

@@ -123,7 +123,16 @@ pub fn active(keys: &[ClassKey], class: Class) -> Option<&ClassKey> {
         .max_by_key(|key| key.key.version)
 }
 
-/// A new version for a class.
+/// The version of the next card verification key.
+pub fn next_cvk<'a>(keys: impl Iterator<Item = &'a WrappedKey>) -> Option<u32> {
+    let cvks = keys.filter(|key| key.class == Class::Cvk);
+    cvks.map(|key| key.version)
+        .max()
+        .unwrap_or(0)
+        .checked_add(1)
+}
+
+/// A new version for a class, which takes the place of the one before; or a card verification key.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     /// The next version of its class.
@@ -140,9 +149,21 @@ impl Rotation {
         Self { key, event }
     }
 
-    /// The rows that come out; none if the key is not the version after the active one, because
+    /// A card verification key that was brought here: it takes no other's place, because each card keeps
+    /// the one that it was made with.
+    pub fn imported(key: WrappedKey, at: Time, source: &Source) -> Self {
+        let mut event = source.event(at, Kind::KeysCreated, None, target(key.class, key.version));
+        event.detail.to = Some(State::Active.as_str().into());
+        Self { key, event }
+    }
+
+    /// The rows that come out; none if the key is not the version after the newest one, because
     /// somebody else was first.
     pub fn decide(&self, keys: &[ClassKey]) -> Option<Vec<ClassKey>> {
+        if self.key.class == Class::Cvk {
+            let new = next_cvk(keys.iter().map(|key| &key.key)) == Some(self.key.version);
+            return new.then(|| vec![ClassKey::new(self.key.clone(), self.event.at)]);
+        }
         let before = active(keys, self.key.class)?;
         if before.key.version.checked_add(1) != Some(self.key.version) {
             return None;
@@ -258,7 +279,8 @@ fn lifetime(class: Class) -> Duration {
         | Class::Pin
         | Class::Credential
         | Class::Index
-        | Class::Manifest => NOTICE,
+        | Class::Manifest
+        | Class::Cvk => NOTICE,
         Class::Access => NOTICE.saturating_add(ACCESS_TTL),
         Class::Audit => AUDIT_KEPT,
     }

@@ -7,9 +7,10 @@
 //! `Opened` lives between the two, is wiped when dropped, and cannot be printed.
 //!
 //! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV or a PIN is kept, one of
-//! its class. Every ciphertext is bound to environment, table, row, merchant, field and key version,
+//! its class. In the place of a CVV it can have the name of the key that gives it (`cvv`). Every ciphertext is bound to environment, table, row, merchant, field and key version,
 //! so none opens anywhere else (DESIGN section 6).
 
+mod cvv;
 mod export;
 mod pin;
 mod proof;
@@ -25,7 +26,7 @@ use cardveil_seal::{
 use crate::audit::chain::{self, ByteText, Checkpoint, Link};
 use crate::card::{
     Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Field, Fields, InvalidCard,
-    SealedCard, SealedCvv,
+    SealedCard,
 };
 use crate::clock::Time;
 use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, SubscriptionId};
@@ -198,17 +199,7 @@ impl Vault {
         let entropy = &*self.entropy;
         let place = place_of_card(&id, merchant);
         let (dek, wrapped) = self.keyring().new_dek(Class::Pan, &place, entropy)?;
-        let cvv = match &clear.cvv {
-            Some(cvv) => {
-                let (dek, wrapped) = self.keyring().new_dek(Class::Cvv, &place, entropy)?;
-                let sealed = dek.seal(Field::Cvv.as_str(), cvv.expose(), entropy)?;
-                Some(SealedCvv {
-                    dek: wrapped,
-                    cvv: sealed,
-                })
-            }
-            None => None,
-        };
+        let cvv = self.seal_cvv(&place, clear)?;
         let seal = |field: Field, bytes: &[u8]| dek.seal(field.as_str(), bytes, entropy);
         Ok(SealedCard {
             pan: seal(Field::Pan, clear.number.expose())?,
@@ -384,9 +375,8 @@ impl Vault {
                     json.expiry(expiry);
                 }
                 Field::Cvv => {
-                    let sealed = card.sealed.cvv.as_ref().ok_or(Error::NoSuchField(field))?;
-                    let dek = self.keyring().open_dek(Class::Cvv, &place, &sealed.dek)?;
-                    json.text("cvv", open(&dek, field, &sealed.cvv)?.expose())?;
+                    let cvv = self.cvv(card)?.ok_or(Error::NoSuchField(field))?;
+                    json.text("cvv", cvv.expose())?;
                 }
             }
         }

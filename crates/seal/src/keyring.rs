@@ -12,6 +12,7 @@ use crate::{
     Entropy, Error, Key, Root, Secret,
     aead::{self, Cipher},
     constant_time_eq,
+    cvk::{Cvk, CvkError, CvkNote, CvkParts, ExpiryOrder},
     digest::mac,
     sign::Signer,
 };
@@ -39,6 +40,9 @@ pub enum Class {
     Manifest = 7,
     /// Signs how far the audit log had come.
     Audit = 8,
+    /// Derives card verification values. Such keys are the card programme's: none is generated, each
+    /// version is another card verification key, and there may be none.
+    Cvk = 9,
 }
 
 #[derive(PartialEq, Eq)]
@@ -46,10 +50,11 @@ enum Purpose {
     Wrap,
     Authenticate,
     Sign,
+    Derive,
 }
 
 impl Class {
-    /// Every class, in the order of the codes.
+    /// Every class of which each environment has a key, in the order of the codes.
     pub const ALL: [Self; 8] = [
         Self::Pan,
         Self::Cvv,
@@ -68,7 +73,7 @@ impl Class {
 
     /// The class with this code.
     pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.code() == code)
+        Self::known().find(|class| class.code() == code)
     }
 
     /// The stable name, for operators.
@@ -82,19 +87,24 @@ impl Class {
             Self::Access => "access",
             Self::Manifest => "manifest",
             Self::Audit => "audit",
+            Self::Cvk => "cvk",
         }
     }
 
     /// The class with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.name() == name)
+        Self::known().find(|class| class.name() == name)
+    }
+
+    fn known() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain([Self::Cvk])
     }
 
     /// Whether records name the version of the class key that they are under.
     pub const fn wraps(self) -> bool {
         match self {
             Self::Pan | Self::Cvv | Self::Pin | Self::Credential => true,
-            Self::Index | Self::Access | Self::Manifest | Self::Audit => false,
+            Self::Index | Self::Access | Self::Manifest | Self::Audit | Self::Cvk => false,
         }
     }
 
@@ -126,6 +136,11 @@ impl Class {
             ),
             Self::Manifest => ("Ed25519", 128, "signs the manifest of served scripts"),
             Self::Audit => ("Ed25519", 128, "signs the checkpoints of the audit log"),
+            Self::Cvk => (
+                "DES, two keys",
+                112,
+                "derives card verification values (CVV2, CVC2)",
+            ),
         }
     }
 
@@ -134,6 +149,7 @@ impl Class {
             Self::Pan | Self::Cvv | Self::Pin | Self::Credential => Purpose::Wrap,
             Self::Index | Self::Access => Purpose::Authenticate,
             Self::Manifest | Self::Audit => Purpose::Sign,
+            Self::Cvk => Purpose::Derive,
         }
     }
 }
@@ -232,6 +248,7 @@ pub struct Keyring {
     keks: BTreeMap<(Class, u32), Cipher>,
     macs: BTreeMap<(Class, u32), hmac::Key>,
     signers: BTreeMap<(Class, u32), Signer>,
+    cvks: BTreeMap<u32, Cvk>,
 }
 
 impl Keyring {
@@ -273,6 +290,55 @@ impl Keyring {
             .collect()
     }
 
+    /// A card verification key under the root, as this version of [`Class::Cvk`]: for cards whose numbers
+    /// begin with `prefix`.
+    pub fn import_cvk(
+        &self,
+        root: &dyn Root,
+        (version, cvk): (u32, &CvkParts),
+        (prefix, order): (&str, ExpiryOrder),
+        entropy: &dyn Entropy,
+    ) -> Result<Result<WrappedKey, CvkError>, Error> {
+        let key = match cvk.key(prefix, order) {
+            Ok(key) => key,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let class = Class::Cvk;
+        let aad = kek_aad(&self.environment, class, version)?;
+        let wrapped = root.wrap(&key, &aad, entropy)?;
+        Ok(Ok(WrappedKey {
+            class,
+            version,
+            wrapped,
+        }))
+    }
+
+    /// The card verification key of new cards of this number: of those that are for it, the one that
+    /// says most of it, and of these the newest.
+    pub fn cvk_for(&self, number: &[u8]) -> Option<u32> {
+        let fitting = self.cvks.iter();
+        let fitting = fitting.filter_map(|(version, cvk)| Some((cvk.fits(number)?, *version)));
+        fitting.max().map(|(_, version)| version)
+    }
+
+    /// The CVV2 that a card verification key gives for a number and two digits each of month and year.
+    pub fn derive_cvv(
+        &self,
+        version: u32,
+        number: &[u8],
+        (month, year): (&[u8], &[u8]),
+    ) -> Result<Secret, Error> {
+        let class = Class::Cvk;
+        let cvk = self.cvks.get(&version);
+        let cvk = cvk.ok_or(Error::UnknownVersion { class, version })?;
+        cvk.cvv2(number, month, year)
+    }
+
+    /// What operators may know of the card verification keys.
+    pub fn cvks(&self) -> impl Iterator<Item = CvkNote> {
+        self.cvks.iter().map(|(version, cvk)| cvk.note(*version))
+    }
+
     /// Unwraps all keys. There may be several versions of a class: the highest seals, all open.
     pub fn open(root: &dyn Root, environment: &str, wrapped: &[WrappedKey]) -> Result<Self, Error> {
         let mut keyring = Self {
@@ -280,6 +346,7 @@ impl Keyring {
             keks: BTreeMap::new(),
             macs: BTreeMap::new(),
             signers: BTreeMap::new(),
+            cvks: BTreeMap::new(),
         };
         for &WrappedKey {
             class,
@@ -324,6 +391,7 @@ impl Keyring {
             Purpose::Wrap => highest(&self.keks, class),
             Purpose::Authenticate => highest(&self.macs, class),
             Purpose::Sign => highest(&self.signers, class),
+            Purpose::Derive => self.cvks.keys().next_back().copied(),
         };
         current.ok_or(Error::MissingClass(class))
     }
@@ -404,6 +472,7 @@ impl Keyring {
                 self.macs.insert(at, key).is_none()
             }
             Purpose::Sign => self.signers.insert(at, Signer::new(key)?).is_none(),
+            Purpose::Derive => self.cvks.insert(version, Cvk::open(key)?).is_none(),
         })
     }
 

@@ -12,12 +12,14 @@
 //! | [`pkcs11`] | the key above all keys in a hardware module |
 //! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
 //! | [`contract_ecb`] | AES-ECB for the one contract that demands it; never for anything else |
+//! | [`cvk`] | card verification keys, and the values that they give |
 //! | [`sign`] | Ed25519 signatures by class keys that sign (RFC 8032) |
 //! | [`stream`] | what is too long to hold, such as a backup, in chunks under a key of its own |
 //! | [`totp`] | the codes of authenticator apps (RFC 4226, RFC 6238) |
 //! | [`hpke`] | sealing to the key that a cardholder's frame or device made (RFC 9180) |
 //!
-//! The primitives are AWS-LC's, through `aws-lc-rs`, HPKE is rustls', and shares are blahaj's. No cipher, curve or hash
+//! The primitives are AWS-LC's, through `aws-lc-rs`, HPKE is rustls', shares are blahaj's, and
+//! the DES of card verification values is `RustCrypto`'s. No cipher, curve or hash
 //! is written here; what is written here is which bytes are bound to which.
 //!
 //! # The key hierarchy
@@ -68,6 +70,7 @@
 
 mod aead;
 pub mod contract_ecb;
+pub mod cvk;
 pub mod digest;
 pub mod entropy;
 mod error;
@@ -83,6 +86,7 @@ pub mod sign;
 pub mod stream;
 pub mod totp;
 
+pub use cvk::{CvkError, CvkNote, CvkParts, ExpiryOrder};
 pub use digest::{constant_time_eq, hmac_sha256, hmac_sha256_with, sha256, sha384};
 #[cfg(any(test, feature = "testing"))]
 pub use entropy::SeededEntropy;

@@ -3,7 +3,7 @@
 //! What counts as a failure: a card that cannot be read at any moment of it; a record that is under an
 //! old key when all is said to be moved; an old root key that opens anything.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use cardveil_seal::hpke::holder::Holder;
@@ -372,4 +372,137 @@ fn a_root_key_moves_into_a_hardware_module() {
     let wrong = refused(&world, &["key", "list"]);
     assert!(wrong.contains("the PIN is wrong"), "{wrong}");
     assert!(!wrong.contains("00000000"), "no PIN is told");
+}
+
+/// The components of the key that is used below, and what `openssl` says of it: the CVV2 of
+/// 4111111111111111 with 12/30 as YYMM.
+const COMPONENTS: &str = "0101010101010101FEFEFEFEFEFEFEFE\n0123456789ABCDEF0123456789ABCDEF\n";
+const DERIVED: &str = "597";
+
+fn import_cvk(world: &World, args: &[&str], components: &str) -> (bool, String) {
+    let mut child = binary(world.dir.path())
+        .args(["key", "import-cvk"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have refused its arguments, and read nothing.
+    drop(stdin.write_all(components.as_bytes()));
+    drop(stdin);
+    let run = child.wait_with_output().unwrap();
+    (run.status.success(), text(&run.stderr))
+}
+
+fn cvv_of(world: &World, n: usize) -> (u16, Value) {
+    let holder = Holder::generate().unwrap();
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    let mut client = Connection::open(world.client_at).unwrap();
+    let token = world.issue(&mut merchant, n).unwrap();
+    let answer = world.redeem(&mut client, &token, &holder, &["cvv"]);
+    let answer = answer.unwrap();
+    let cvv = if answer.status == 200 {
+        opened(&answer, &holder)["cvv"].clone()
+    } else {
+        Value::Null
+    };
+    (answer.status, cvv)
+}
+
+/// A CVV that is on no disk: derived for each answer, by the key that the card names.
+#[test]
+fn a_cvv_is_derived_and_never_stored() {
+    let world = World::new(1);
+    let server = world.serve();
+    let wrong = COMPONENTS.replace("FEFEFE\n", "FEFEFF\n");
+    for (args, components, why) in [
+        (&["--expiry", "yymm"][..], wrong.as_str(), "odd parity"),
+        (
+            &["--expiry", "yymm"],
+            "01\n",
+            "component 1: a component is 32",
+        ),
+        (
+            &["--expiry", "yymm", "--kcv", "000000"],
+            COMPONENTS,
+            "with the check value",
+        ),
+        (
+            &["--expiry", "yymm", "--prefix", "37"],
+            COMPONENTS,
+            "American Express",
+        ),
+        (&[], COMPONENTS, "--expiry"),
+    ] {
+        let (taken, said) = import_cvk(&world, args, components);
+        assert!(!taken && said.contains(why), "{said}");
+        assert!(!said.contains("FEFEFE"), "{said}");
+    }
+    assert_eq!(
+        world.json(&["key", "cvks", "--json"]),
+        serde_json::json!([])
+    );
+    let args = ["--expiry", "yymm", "--prefix", "4111"];
+    let (taken, said) = import_cvk(&world, &args, COMPONENTS);
+    assert!(taken, "{said}");
+    let cvks = world.json(&["key", "cvks", "--json"]);
+    assert_eq!(cvks[0]["prefix"], "4111");
+    assert!(said.contains(cvks[0]["kcv"].as_str().unwrap()), "{said}");
+
+    let mut card = crate::world::card(1);
+    let both = world.import("jsonl", &format!("{card}\n"));
+    assert_eq!(both.status.code(), Some(3));
+    let both = text(&both.stderr);
+    assert!(both.contains("a card verification key gives"), "{both}");
+    card.as_object_mut().unwrap().remove("cvv");
+    let added = world.import("jsonl", &format!("{card}\n"));
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    // The server has not been told: it looks when a record names a key that it does not know.
+    assert_eq!(cvv_of(&world, 1), (200, DERIVED.into()));
+    // What was stored before stays as it was.
+    assert_eq!(cvv_of(&world, 0), (200, "123".into()));
+
+    // Another key for the same cards, and new keys above it: the card keeps its own.
+    let other = COMPONENTS.replace("0101010101010101", "1010101010101010");
+    assert!(import_cvk(&world, &args, &other).0);
+    done(&world, &["key", "rotate", "--class", "cvv"]);
+    done(&world, &["key", "rewrap", "--deks"]);
+    assert_eq!(cvv_of(&world, 1), (200, DERIVED.into()));
+    let kept = refused(
+        &world,
+        &["key", "retire", "--class", "cvk", "--version", "1"],
+    );
+    assert!(kept.contains("neither rotated nor retired"), "{kept}");
+    drop(server);
+    let _server = world.serve();
+    assert_eq!(cvv_of(&world, 1), (200, DERIVED.into()));
+
+    let noted = |entry: &&Value| entry["detail"]["note"] == "cvv derived by cvk 1";
+    let log = world.audit();
+    let releases: Vec<_> = log.iter().filter(noted).collect();
+    assert_eq!(releases.len(), 3, "each release says by which key");
+    let all = serde_json::to_string(&log).unwrap();
+    assert!(!all.contains(&format!("\"{DERIVED}\"")));
+    // The key and its components are in no file, and neither is the value.
+    let key = [
+        "0123456789abcdeffedcba9876543210",
+        "0123456789abcdef0123456789abcdef",
+        "0101010101010101fefefefefefefefe",
+    ];
+    let mut seen = 0;
+    for file in crate::canary::files(world.dir.path()) {
+        let bytes = std::fs::read(&file).unwrap();
+        let words = String::from_utf8_lossy(&bytes).to_lowercase();
+        for key in key {
+            let pairs = (0..32).step_by(2).map(|at| &key[at..at + 2]);
+            let raw: Vec<_> = pairs
+                .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+                .collect();
+            assert!(!bytes.windows(16).any(|window| window == raw), "{file:?}");
+            assert!(!words.contains(key), "{file:?}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 3, "{seen}");
 }

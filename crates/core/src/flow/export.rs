@@ -6,6 +6,7 @@
 
 use super::keys::slot_of;
 use super::mfa::secs_until;
+use super::redeem::derived;
 use super::{Caller, Fault, Service};
 use crate::audit::{Detail, Event, Kind, Target};
 use crate::budget::Overdrawn;
@@ -58,16 +59,19 @@ impl Service {
             return Ok(Err(ExportRefusal::CardState(card.state)));
         }
         // Everything that can fail comes before the record, so that what is on record went out.
-        let ciphertext = self
+        let (ciphertext, cvk) = self
             .open(
                 || slot_of(&card),
-                |vault| vault.export(&card, &caller.credential),
+                |vault| {
+                    let ciphertext = vault.export(&card, &caller.credential)?;
+                    Ok((ciphertext, vault.cvk_of(&card)?))
+                },
             )
             .await?;
         let export = Export {
             merchant: card.merchant.clone(),
             card: CardRef::Id(card.id),
-            event: self.exported(caller, &card),
+            event: self.exported(caller, &card, cvk),
             source: caller.source.clone(),
             charge: self.charge(Purpose::ViewCard, &card, false),
         };
@@ -84,7 +88,7 @@ impl Service {
         })
     }
 
-    fn exported(&self, caller: &Caller, card: &Card) -> Event {
+    fn exported(&self, caller: &Caller, card: &Card, cvk: Option<u32>) -> Event {
         let target = Target {
             card: Some(card.id),
             credential: Some(caller.credential.id.clone()),
@@ -97,6 +101,7 @@ impl Service {
         Event {
             detail: Detail {
                 fields: Some(fields.collect()),
+                note: cvk.map(derived),
                 ..Detail::default()
             },
             ..caller

@@ -4,6 +4,8 @@
 //! commit claims the token and writes the record. Then the answer goes out. A refusal takes the
 //! same way through a commit, so that it takes the same time whatever its cause (P6).
 
+use std::borrow::Cow;
+
 use cardveil_seal::{HolderKey, hpke};
 use serde::Serialize;
 
@@ -100,6 +102,8 @@ struct Prepared {
     card: Card,
     header: Vec<u8>,
     sealed: hpke::Sealed,
+    /// Which key gave the CVV, where one did.
+    cvk: Option<u32>,
 }
 
 impl Service {
@@ -145,6 +149,7 @@ impl Service {
             match claim.decide(Some(record), None, record.epoch).verdict {
                 Verdict::Granted(_) => match self.prepare(asked, record, &claim).await? {
                     Ok(answer) => {
+                        claim.note = answer.cvk.map(derived);
                         claim.step = shown(&answer.card, &claim);
                         claim.seen = Some(answer.card.state);
                         prepared = Some(answer);
@@ -216,16 +221,22 @@ impl Service {
         };
         let header = serde_json::to_vec(&header)
             .map_err(|e| port::Error::Corrupt(format!("a header could not be written: {e}")))?;
-        let sealed = self
+        let (sealed, cvk) = self
             .open(
                 || slot_of(&card),
-                |vault| vault.release(&card, asked.fields, &asked.key, &header),
+                |vault| {
+                    let sealed = vault.release(&card, asked.fields, &asked.key, &header)?;
+                    let has_cvv = asked.fields.contains(Field::Cvv);
+                    let cvk = if has_cvv { vault.cvk_of(&card)? } else { None };
+                    Ok((sealed, cvk))
+                },
             )
             .await?;
         Ok(Ok(Prepared {
             card,
             header,
             sealed,
+            cvk,
         }))
     }
 
@@ -261,6 +272,11 @@ impl Service {
         };
         Ok(self.store.observe(observation).await?)
     }
+}
+
+/// What is on record of a CVV that no row holds.
+pub(super) fn derived(cvk: u32) -> Cow<'static, str> {
+    format!("cvv derived by cvk {cvk}").into()
 }
 
 /// A virtual card becomes active once its details have been viewed (Equals, "About card states"): in

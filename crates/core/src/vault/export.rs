@@ -27,11 +27,8 @@ impl Vault {
         json.text("card_no", card.no.as_str().as_bytes())?;
         let unique_no = card.unique_no.as_deref().unwrap_or_default();
         json.text("card_unique_no", unique_no.as_bytes())?;
-        match &sealed.cvv {
-            Some(cvv) => {
-                let dek = self.keyring().open_dek(Class::Cvv, &place, &cvv.dek)?;
-                json.text("cvv", open(&dek, Field::Cvv, &cvv.cvv)?.expose())?;
-            }
+        match self.cvv(card)? {
+            Some(cvv) => json.text("cvv", cvv.expose())?,
             None => json.text("cvv", b"")?,
         }
         json.text("pan", open(&dek, Field::Pan, &sealed.pan)?.expose())?;

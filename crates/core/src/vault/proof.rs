@@ -3,10 +3,10 @@
 //! **Invariant:** a CVV is compared in constant time, and one answer covers all that can be wrong with
 //! it: its Base64, its padding, its key, its digits.
 
-use cardveil_seal::{Class, constant_time_eq};
+use cardveil_seal::constant_time_eq;
 
-use super::{Error, Vault, open, place_of_card};
-use crate::card::{Card, Field};
+use super::{Error, Vault};
+use crate::card::Card;
 use crate::merchant::Credential;
 
 impl Vault {
@@ -18,12 +18,9 @@ impl Vault {
         credential: &Credential,
         (cvv, last_four): (&str, &str),
     ) -> Result<Option<bool>, Error> {
-        let Some(sealed) = &card.sealed.cvv else {
+        let Some(kept) = self.cvv(card)? else {
             return Ok(None);
         };
-        let place = place_of_card(&card.id, &card.merchant);
-        let dek = self.keyring().open_dek(Class::Cvv, &place, &sealed.dek)?;
-        let kept = open(&dek, Field::Cvv, &sealed.cvv)?;
         let brought = self.read(credential, cvv)?;
         let same_cvv = brought.is_some_and(|brought| kept.ct_eq(brought.expose()));
         let same_four = constant_time_eq(card.last_four.as_str().as_bytes(), last_four.as_bytes());

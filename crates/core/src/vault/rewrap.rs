@@ -1,7 +1,7 @@
 //! Moving records from one class key to another. Where a record's DEK stays, its fields stay as they are;
 //! where it gets a new one, its fields are opened and sealed again, and are in memory in between only.
 
-use cardveil_seal::Place;
+use cardveil_seal::{Class, Place};
 
 use super::{Error, FactorOf, SecretPlace, Vault, place_of_card};
 use crate::card::Field;
@@ -67,8 +67,14 @@ impl Vault {
         }
         let (new, dek) = keyring.new_dek(class, place, entropy)?;
         let mut sealed = Vec::with_capacity(fields.len());
-        for (field, was) in fields.iter().zip(&envelope.sealed) {
-            let opened = old.open(field, was)?;
+        for (&field, was) in fields.iter().zip(&envelope.sealed) {
+            let (field, opened) = match old.open(field, was) {
+                // In the place of a CVV there can be the name of the key that gives it.
+                Err(cardveil_seal::Error::Refused) if class == Class::Cvv => {
+                    (super::cvv::CVK, old.open(super::cvv::CVK, was)?)
+                }
+                opened => (field, opened?),
+            };
             sealed.push(new.seal(field, opened.expose(), entropy)?);
         }
         Ok(Some(moved(dek, Some(sealed))))

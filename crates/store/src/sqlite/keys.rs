@@ -181,7 +181,7 @@ const fn places(class: Class) -> &'static [Place] {
             Place::WebhookSecret,
             Place::WebhookAuthorization,
         ],
-        Class::Index | Class::Access | Class::Manifest | Class::Audit => &[],
+        Class::Index | Class::Access | Class::Manifest | Class::Audit | Class::Cvk => &[],
     }
 }
 
