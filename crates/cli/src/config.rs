@@ -3,6 +3,7 @@
 
 mod fonts;
 mod keys;
+mod sinks;
 mod store;
 mod tls;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::fonts::Font;
 pub(crate) use self::keys::{Keys, Pkcs11, RootKey};
+pub(crate) use self::sinks::{Audit, Sink};
 pub(crate) use self::store::Store;
 pub(crate) use self::tls::Tls;
 use crate::print::hinted;
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) issuer: Issuer,
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
+    #[serde(default)]
+    pub(crate) audit: Audit,
     #[serde(default)]
     pub(crate) retention: Retention,
     #[serde(default)]
@@ -243,6 +247,7 @@ impl Config {
             timestamp: Timestamp::default(),
             issuer: Issuer::default(),
             webhooks: Webhooks::default(),
+            audit: Audit::default(),
             retention: Retention::default(),
             shutdown: Shutdown::default(),
             fonts: Vec::new(),
@@ -314,6 +319,7 @@ impl Config {
                 "give 0 to 300 seconds",
             ));
         }
+        self.audit.check()?;
         self.store.check()?;
         if self.store.postgres.is_some() {
             return Ok(());
@@ -355,6 +361,7 @@ impl Config {
         if let Some(path) = &mut self.webhooks.ca_file {
             *path = base.join(&*path);
         }
+        self.audit.under(base);
         self.tls.under(base);
         self
     }

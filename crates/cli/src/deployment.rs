@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use cardveil_core::audit::sink::Gate;
 use cardveil_core::audit::{Event, Kind, Source, Target};
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
 use cardveil_core::port::{Store, WrappedKey};
@@ -73,7 +74,12 @@ impl Deployment {
         let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
             .reloading(roots::FromConfig::of(&config), wrapped);
         let service = Service::new(Arc::clone(&store), Arc::new(vault), clock, entropy)
-            .with_budgets(config.budgets.budgets()?);
+            .with_budgets(config.budgets.budgets()?)
+            .with_gate(if config.audit.can_stop() {
+                Gate::kept()
+            } else {
+                Gate::open()
+            });
         Ok(Self {
             config,
             service,

@@ -14,6 +14,7 @@ use crate::demo;
 use crate::deployment::Deployment;
 use crate::print::{self, Format};
 use crate::process::{self, Swap};
+use crate::sinks;
 
 /// One thing that was looked at.
 #[derive(Serialize)]
@@ -184,6 +185,14 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
         let credentials = house.store.credentials().await?.len();
         let embeds = house.store.embeds().await?.len();
         let demo = demo::credentials_present(&house.service).await?;
+        let sinks = sinks::listed(&house).await?;
+        for sink in sinks {
+            checks.push(check(
+                "audit sink",
+                !sink.full && sink.error.is_none(),
+                sink.words(),
+            ));
+        }
         anyhow::Ok((keys, epoch, merchants, credentials, embeds, demo))
     };
     match found.await {

@@ -25,6 +25,7 @@ mod probe;
 mod process;
 mod roots;
 mod serve;
+mod sinks;
 mod wallet_tokens;
 mod webhooks;
 

@@ -12,11 +12,12 @@ use cardveil_core::keys;
 use cardveil_seal::SystemEntropy;
 use cardveil_server::courier::{Courier, SystemResolver};
 use cardveil_server::log::AccessLog;
+use cardveil_server::sinks::Sinks;
 use cardveil_server::{App, Listener, ListenerKind, Sharing, listener};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::Config;
 use crate::demo;
@@ -92,6 +93,8 @@ pub(crate) struct Running {
     app: Arc<App>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// The sinks' workers, which end last: they hand over what the end itself writes.
+    sinks: (watch::Sender<bool>, JoinHandle<()>),
     log: cardveil_server::log::Writer,
 }
 
@@ -120,6 +123,10 @@ impl Running {
             .service
             .record_server(Kind::ServerStarted)
             .await?;
+        let mut sinks = Sinks::new(&app, deployment.config.audit.settings());
+        sinks.look().await;
+        let (stop_sinks, sinks_stopped) = watch::channel(false);
+        let sinks = tokio::spawn(sinks.run(sinks_stopped));
         for (kind, tcp) in bound {
             let listener = Listener::new(&app, kind, log.clone(), u32::from_be_bytes(boot));
             tasks.spawn(listener.serve(tcp, stopped.clone()));
@@ -139,6 +146,7 @@ impl Running {
             app,
             stop,
             tasks,
+            sinks: (stop_sinks, sinks),
             log: writer,
         })
     }
@@ -163,6 +171,10 @@ impl Running {
             .record_server(Kind::ServerStopped)
             .await?;
         self.deployment.service.sign_log().await?;
+        let (stop, sinks) = self.sinks;
+        stop.send_replace(true);
+        // It logs what it does; a panic in it has been printed.
+        let _ = sinks.await;
         let Deployment {
             service, backend, ..
         } = self.deployment;

@@ -6,6 +6,8 @@
 //! The records of a log are chained by their hashes, and the chain is signed now and then: [`chain`].
 
 pub mod chain;
+mod exported;
+pub mod sink;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,6 +15,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use self::chain::Checkpoint;
+pub use self::exported::exported;
 use crate::card::{Fields, Verification};
 use crate::clock::Time;
 use crate::id::{

@@ -125,6 +125,11 @@ text_id!(
     DeviceId, "device id", |text| is_word(text, 1, 64)
 );
 
+text_id!(
+    /// An operator's name for a sink of the audit log: 1 to 40 letters, digits, `_`, `-`.
+    SinkName, "name of a sink", |text| is_word(text, 1, 40)
+);
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

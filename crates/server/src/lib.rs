@@ -33,6 +33,7 @@ mod openapi;
 mod outward;
 mod problem;
 mod schema;
+pub mod sinks;
 pub mod surface;
 pub mod tls;
 mod webhooks;
@@ -78,6 +79,7 @@ pub struct App {
     /// What it counts.
     pub metrics: Metrics,
     draining: AtomicBool,
+    sinks: sinks::Board,
     limiter: limit::Limiter,
     frame: client::frame::Assets,
     manifest: manifest::Once,
@@ -93,6 +95,7 @@ impl App {
             settings,
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),
+            sinks: sinks::Board::default(),
             limiter,
             frame,
             manifest: manifest::Once::default(),

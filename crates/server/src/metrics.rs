@@ -4,8 +4,10 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cardveil_core::Time;
 use cardveil_core::port::Counts;
 
+use crate::sinks::Standing;
 use crate::{ListenerKind, tls};
 
 /// Counters of this process.
@@ -150,6 +152,26 @@ impl Metrics {
             if !values.is_empty() {
                 by_listener(text, name, &values);
             }
+        }
+    }
+}
+
+/// How far the audit log's sinks are behind.
+pub(crate) fn render_sinks(text: &mut String, sinks: &[Standing], now: Time) {
+    type Figure = fn(&Standing, Time) -> u64;
+    let figures: [(&str, Figure); 3] = [
+        ("lag_entries", |sink, _| sink.lag.entries),
+        ("lag_seconds", |sink, now| sink.lag.age(now).as_secs()),
+        ("full", |sink, _| u64::from(sink.is_full)),
+    ];
+    for (name, figure) in figures.iter().filter(|_| !sinks.is_empty()) {
+        let _ = writeln!(text, "# TYPE cardveil_audit_sink_{name} gauge");
+        for sink in sinks {
+            let (label, value) = (&sink.name, figure(sink, now));
+            let _ = writeln!(
+                text,
+                "cardveil_audit_sink_{name}{{sink=\"{label}\"}} {value}"
+            );
         }
     }
 }

@@ -61,6 +61,9 @@ pub(crate) enum Code {
     NotImplemented,
     /// 503: we cannot answer now. Nothing was released; the token is still good.
     Unavailable,
+    /// 503: a sink of the audit log that is required takes no more, so nothing is released. Nothing was;
+    /// the token is still good.
+    AuditSinkFull,
     /// 503: the server was told to stop; for load balancers only.
     Stopping,
 }
@@ -90,7 +93,9 @@ impl Code {
             Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Unavailable | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::AuditSinkFull | Self::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -120,6 +125,7 @@ impl Code {
             Self::RateLimited => "rate_limited",
             Self::NotImplemented => "not_implemented",
             Self::Unavailable => "unavailable",
+            Self::AuditSinkFull => "audit_sink_full",
             Self::Stopping => "stopping",
         }
     }
@@ -150,6 +156,7 @@ impl Code {
             Self::RateLimited => "Too many requests",
             Self::NotImplemented => "Not implemented",
             Self::Unavailable => "Unavailable",
+            Self::AuditSinkFull => "Nothing is released now",
             Self::Stopping => "The server is stopping",
         }
     }
@@ -198,6 +205,9 @@ impl Code {
                  try its life with the simulator of a sandbox: POST /v1/simulator/wallet-tokens."
             }
             Self::Unavailable => "Try again shortly. Nothing was released.",
+            Self::AuditSinkFull => {
+                "Try again in a minute: the audit log has to be copied first. Nothing was released."
+            }
             Self::Stopping => "Send nothing new here. What is under way is finished.",
         }
     }
@@ -270,8 +280,11 @@ impl Problem {
 /// Our fault: the caller learns nothing but that, the log learns why.
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        tracing::error!(error = %Chain(&fault), "a request could not be carried through");
-        Self::new(Code::Unavailable)
+        if tell(&fault) {
+            Self::new(Code::Unavailable)
+        } else {
+            Self::new(Code::AuditSinkFull)
+        }
     }
 }
 
@@ -304,6 +317,18 @@ impl IntoResponse for Problem {
             .extensions_mut()
             .insert(crate::log::Told(self.code.name()));
         response
+    }
+}
+
+/// Logs a fault. Not that releases are stopped: whoever stopped them has said so once; that is told by
+/// `false`.
+pub(crate) fn tell(fault: &Fault) -> bool {
+    match fault {
+        Fault::SinkFull => false,
+        Fault::Store(_) | Fault::Vault(_) | Fault::Contention => {
+            tracing::error!(error = %Chain(fault), "a request could not be carried through");
+            true
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod mfa;
 mod postgres;
 mod probe;
 mod seeds;
+mod sinks;
 mod tls;
 mod verbs;
 mod webhooks;

@@ -42,6 +42,7 @@ impl Service {
         caller: &Caller,
         card: &CardRef,
     ) -> Result<Result<String, ExportRefusal>, Fault> {
+        self.pass_gate()?;
         if !caller.merchant.pci_enabled {
             return Ok(Err(ExportRefusal::PciDisabled));
         }

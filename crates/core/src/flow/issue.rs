@@ -134,6 +134,7 @@ impl Service {
         epoch: Epoch,
         asked: &Asked,
     ) -> Result<Result<IssuedToken, IssueRefusal>, Fault> {
+        self.pass_gate()?;
         if !caller.merchant.pci_enabled {
             return Ok(Err(IssueRefusal::PciDisabled));
         }

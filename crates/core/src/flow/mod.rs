@@ -15,6 +15,7 @@ mod pin;
 mod redeem;
 mod registry;
 mod retention;
+mod sinks;
 mod wallet;
 mod webhooks;
 
@@ -31,10 +32,12 @@ pub use pin::{AskedPin, NewPin, PinRefusal};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
 pub use retention::{HOLD, Purged};
+pub use sinks::SinkStanding;
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
 pub use webhooks::{NewSubscription, Subscribed, SubscriptionChange, SubscriptionRefusal};
 
 use crate::Entropy;
+use crate::audit::sink::Gate;
 use crate::audit::{Event, Kind, Source, Target};
 use crate::budget::{Budgets, Charge};
 use crate::card::Card;
@@ -55,6 +58,9 @@ pub enum Fault {
     /// The same key asked in so many places at once that none of its requests got through.
     #[error("too many claims of one token at once")]
     Contention,
+    /// A sink of the audit log that is required is too far behind, so nothing is released.
+    #[error("nothing is released until the audit log's sinks have caught up")]
+    SinkFull,
 }
 
 /// The domain at work: a store, a vault, a clock and chance.
@@ -65,6 +71,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     budgets: Budgets,
+    gate: Gate,
 }
 
 impl Service {
@@ -81,6 +88,29 @@ impl Service {
             clock,
             entropy,
             budgets: Budgets::default(),
+            gate: Gate::open(),
+        }
+    }
+
+    /// The same, behind a gate.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Gate) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// What stops releases, for whoever keeps it.
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Asked first by every flow that could end in a release, so that nothing is spent by what is not
+    /// answered.
+    fn pass_gate(&self) -> Result<(), Fault> {
+        if self.gate.admits(self.now()) {
+            Ok(())
+        } else {
+            Err(Fault::SinkFull)
         }
     }
 

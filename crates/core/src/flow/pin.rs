@@ -107,6 +107,9 @@ impl Service {
         asked: &AskedPin,
         new: NewPin<'_>,
     ) -> Result<Result<Pin, PinRefusal>, Fault> {
+        if new.is_clear() {
+            self.pass_gate()?;
+        }
         if new.is_clear() && !caller.merchant.pci_enabled {
             return Ok(Err(PinRefusal::PciDisabled));
         }
@@ -177,6 +180,7 @@ impl Service {
         caller: &Caller,
         asked: &AskedPin,
     ) -> Result<Result<Option<Pin>, PinRefusal>, Fault> {
+        self.pass_gate()?;
         if !caller.merchant.pci_enabled {
             return Ok(Err(PinRefusal::PciDisabled));
         }

@@ -109,6 +109,7 @@ struct Prepared {
 impl Service {
     /// Redeems.
     pub async fn redeem(&self, asked: &Redeem) -> Result<Redeemed, Fault> {
+        self.pass_gate()?;
         for _ in 0..ROUNDS_MAX {
             if let Some(redeemed) = self.redeem_once(asked).await? {
                 return Ok(redeemed);

@@ -58,7 +58,9 @@ impl Service {
                 }
                 Ok(_) => {}
                 Err(Fault::Vault(_)) => purged.unreadable += 1,
-                Err(fault @ (Fault::Store(_) | Fault::Contention)) => return Err(fault),
+                Err(fault @ (Fault::Store(_) | Fault::Contention | Fault::SinkFull)) => {
+                    return Err(fault);
+                }
             }
         }
         Ok(purged)

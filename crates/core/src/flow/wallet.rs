@@ -231,6 +231,7 @@ impl Service {
 
     /// Tells whether a card can go into a wallet.
     pub async fn check_wallet(&self, asked: &CheckWallet) -> Result<WalletChecked, Fault> {
+        self.pass_gate()?;
         for _ in 0..ROUNDS_MAX {
             if let Some(checked) = self.check_once(asked).await? {
                 return Ok(checked);

@@ -22,6 +22,7 @@ mod handovers;
 mod keys;
 mod mfa;
 mod outbox;
+mod sinks;
 mod wallet;
 
 use async_trait::async_trait;
@@ -48,6 +49,7 @@ pub use counters::{Count, Counters, Heard, NodeId, ROUNDS_KEPT, Told};
 pub use handovers::Handovers;
 pub use keys::Keys;
 pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Replay, Take};
+pub use sinks::Sinks;
 pub use wallet::{ListedToken, WalletFilter, WalletPage, WalletTokens};
 
 /// Why a store could not do it. The text is for the log, never for a caller.
@@ -341,6 +343,7 @@ pub trait Store:
     + Allowlists
     + Handovers
     + Counters
+    + Sinks
 {
 }
 
@@ -356,7 +359,8 @@ impl<
         + Mfa
         + Allowlists
         + Handovers
-        + Counters,
+        + Counters
+        + Sinks,
 > Store for S
 {
 }

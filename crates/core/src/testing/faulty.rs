@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use crate::allowlist::{AllowlistChange, AllowlistChanged};
 use crate::audit::chain::Chained;
+use crate::audit::sink::{Fed, Hold, Progress};
 use crate::audit::{Entry, Event, Source};
 use crate::card::{
     Activated, Activation, Card, Changed, Export, Exported, PinRelease, PinReleased, PinSet,
@@ -28,7 +29,7 @@ use crate::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, 
 use crate::port::{
     Admin, Allowlists, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counters, Counts,
     DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Mfa, Outbox,
-    Paging, Registry, Replay, Result, Selection, Store, Swept, Take, Taken, Tokens, Told,
+    Paging, Registry, Replay, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
     WalletFilter, WalletPage, WalletTokens, WrappedKey,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
@@ -104,6 +105,19 @@ impl<S: Store> Registry for Faulty<S> {
     }
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
         self.inner.card(merchant, card).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Sinks for Faulty<S> {
+    async fn sinks(&self) -> Result<Vec<Progress>> {
+        self.inner.sinks().await
+    }
+    async fn hold_sink(&self, hold: Hold) -> Result<Option<Progress>> {
+        self.write(self.inner.hold_sink(hold)).await
+    }
+    async fn record_fed(&self, fed: Fed) -> Result<Option<Progress>> {
+        self.write(self.inner.record_fed(fed)).await
     }
 }
 

@@ -10,9 +10,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::Shared;
 use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
+use crate::{Shared, metrics};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     const PROBE: Permission =
@@ -40,7 +40,8 @@ struct Readiness {
     /// `ok`.
     status: &'static str,
     /// What an operator should mend, though it serves: `tls_certificate_stale: client` (its new files
-    /// cannot be used, so those from before are), `tls_certificate_expired: client`.
+    /// cannot be used, so those from before are), `tls_certificate_expired: client`, `audit_sink_full: siem`
+    /// (nothing is released until that sink has caught up; all else is served).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -67,9 +68,11 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
         return Err(Problem::new(Code::Stopping));
     }
     app.service.store().epoch().await?;
+    let mut warnings = app.settings.tls.warnings(app.service.now());
+    warnings.extend(app.sinks.warnings());
     Ok(Json(Readiness {
         status: "ok",
-        warnings: app.settings.tls.warnings(app.service.now()),
+        warnings,
     }))
 }
 
@@ -84,12 +87,11 @@ async fn metrics(State(app): Shared) -> Response {
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
     let outbox = app.service.store().outbox_counts().await.ok();
-    (
-        [content_type],
-        app.metrics
-            .render(outbox, app.service.vault().alarms(), &app.settings.tls),
-    )
-        .into_response()
+    let mut text = app
+        .metrics
+        .render(outbox, app.service.vault().alarms(), &app.settings.tls);
+    metrics::render_sinks(&mut text, &app.sinks.standings(), app.service.now());
+    ([content_type], text).into_response()
 }
 
 /// The description of all listeners (`OpenAPI` 3.1)

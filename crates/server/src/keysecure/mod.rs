@@ -37,7 +37,7 @@ use crate::App;
 use crate::extract::{self, Header};
 use crate::guard::{Admitted, Call};
 use crate::log::Told;
-use crate::problem::Chain;
+use crate::problem;
 use crate::surface::{Permission, Surface};
 
 /// How far in the past `Timestamp` may be, both ends in.
@@ -256,10 +256,21 @@ impl Refusal {
         response
     }
 
-    /// Our fault: the caller learns 1001, the log learns why.
+    /// Our fault: the caller learns 1001, the log learns why. The contract has no code for stopped
+    /// releases, so they are 1001 too, and its words say that it is worth to come again.
     fn fault(fault: &Fault, language: Language) -> Self {
-        tracing::error!(error = %Chain(fault), "a request could not be carried through");
-        Self::new(Code::SystemError, language)
+        let refusal = Self::new(Code::SystemError, language);
+        if problem::tell(fault) {
+            return refusal;
+        }
+        let words = match language {
+            Language::English => "nothing is released now, try again in a minute",
+            Language::Chinese => "暂停提供数据，请一分钟后重试",
+        };
+        Self {
+            detail: Detail::More(words.to_owned()),
+            ..refusal
+        }
     }
 }
 

@@ -56,6 +56,7 @@ mod openapi;
 mod proxies;
 mod sdk;
 mod serving;
+mod sinks;
 mod strangers;
 mod tls;
 mod v1 {

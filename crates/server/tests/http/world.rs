@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use axum::body::Body;
 use cardveil_core::Service;
 use cardveil_core::audit::Kind;
+use cardveil_core::audit::sink::Gate;
 use cardveil_core::budget::Budgets;
 use cardveil_core::card::{
     CardNumber, CardholderName, Cvv, Environment, Expiry, Kind as CardKind, Label, State,
@@ -128,6 +129,16 @@ impl World {
     }
 
     pub(crate) async fn with_budgets(settings: Settings, log: AccessLog, budgets: Budgets) -> Self {
+        Self::with_all(settings, log, budgets, Gate::open()).await
+    }
+
+    /// With a gate that is closed until somebody holds it open.
+    pub(crate) async fn with_gate() -> Self {
+        let (log, budgets) = (AccessLog::none(), Budgets::default());
+        Self::with_all(settings(), log, budgets, Gate::kept()).await
+    }
+
+    async fn with_all(settings: Settings, log: AccessLog, budgets: Budgets, gate: Gate) -> Self {
         let chance = Arc::new(Chance {
             seeded: SeededEntropy::new(7),
             broken: AtomicBool::new(false),
@@ -147,7 +158,8 @@ impl World {
             Arc::clone(&clock) as _,
             Arc::clone(&chance) as _,
         )
-        .with_budgets(budgets);
+        .with_budgets(budgets)
+        .with_gate(gate);
         let app = App::new(service, settings);
         let world = Self {
             listeners: ListenerKind::ALL

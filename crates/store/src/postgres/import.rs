@@ -23,7 +23,7 @@ use super::value::{Json, Value, values};
 use crate::{epoch, sqlite};
 
 /// In an order in which nothing names what is not there yet.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "merchant",
     "credential",
     "embed",
@@ -39,6 +39,7 @@ const TABLES: [&str; 15] = [
     "token",
     "name",
     "audit",
+    "sink",
 ];
 const COUNTED: [&str; 3] = ["card", "subscription", "wallet_token"];
 

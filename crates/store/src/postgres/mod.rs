@@ -37,6 +37,7 @@ mod readers;
 mod registry;
 mod rows;
 pub mod schema;
+mod sinks;
 mod tokens;
 mod value;
 mod wallet;

@@ -33,9 +33,10 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
+    include_str!("migrations/0003_sinks.sql"),
 ];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;

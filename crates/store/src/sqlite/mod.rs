@@ -44,6 +44,7 @@ mod outbox;
 mod readers;
 mod registry;
 mod rows;
+mod sinks;
 mod tokens;
 mod wallet;
 mod writer;

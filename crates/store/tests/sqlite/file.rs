@@ -150,7 +150,7 @@ fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
     assert!(home.open().1.created);
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     let pragma = |name: &str| raw.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(pragma("user_version"), Ok(12));
+    assert_eq!(pragma("user_version"), Ok(13));
     assert_eq!(pragma("application_id"), Ok(0x4356_4549));
     drop(raw);
     assert!(!home.open().1.created);
@@ -350,14 +350,14 @@ fn a_newer_file_is_refused_with_what_to_do() {
             error,
             OpenError::Newer {
                 found: 99,
-                known: 12
+                known: 13
             }
         ),
         "{error:?}"
     );
     assert_eq!(
         error.to_string(),
-        "the database is of version 99 and this program knows versions up to 12: run the program \
+        "the database is of version 99 and this program knows versions up to 13: run the program \
          that wrote it, or restore a backup from before the upgrade"
     );
 }

@@ -26,6 +26,7 @@ mod mfa;
 mod outbox;
 mod pins;
 mod registry;
+mod sinks;
 mod tokens;
 mod wallet;
 
@@ -40,6 +41,7 @@ pub use mfa::*;
 pub use outbox::*;
 pub use pins::*;
 pub use registry::*;
+pub use sinks::*;
 pub use tokens::*;
 pub use wallet::*;
 
@@ -56,6 +58,8 @@ use crate::token::{Epoch, Record};
 macro_rules! contract_suite {
     ($open:expr) => {
         $crate::contract_suite!(@cases $open,
+            a_sink_is_fed_by_one_at_a_time,
+            a_sinks_place_never_goes_back,
             a_token_is_found_as_it_was_issued,
             an_issue_in_an_old_epoch_is_told_the_new_one,
             a_named_request_is_answered_once,

@@ -7,6 +7,7 @@ mod handovers;
 mod keys;
 mod mfa;
 mod outbox;
+mod sinks;
 mod wallet;
 
 use std::collections::BTreeMap;
@@ -15,12 +16,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::audit::chain::{Chained, Link};
+use crate::audit::sink::Progress;
 use crate::audit::{Entry, Event, Source, Target};
 use crate::budget::{Charge, Overdrawn, WholeAt};
 use crate::card::{Card, Guesses};
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, SUBSCRIPTIONS_MAX, Subscription};
-use crate::id::{CardId, ChainId, EmbedId, MerchantId, PersonId, SessionId};
+use crate::id::{CardId, ChainId, EmbedId, MerchantId, PersonId, SessionId, SinkName};
 use crate::keys::ClassKey;
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
@@ -64,6 +66,7 @@ struct Inner {
     subscriptions: Vec<Subscription>,
     deliveries: Vec<Delivery>,
     bell: Bell,
+    sinks: BTreeMap<SinkName, Progress>,
     wallet_tokens: Vec<WalletToken>,
     sessions: BTreeMap<SessionId, Session>,
     persons: BTreeMap<(MerchantId, PersonId), Person>,

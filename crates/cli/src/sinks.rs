@@ -1,0 +1,128 @@
+//! `cardveil audit sink`: how the audit log's sinks stand.
+
+use std::path::Path;
+
+use cardveil_core::flow::SinkStanding;
+use cardveil_core::id::SinkName;
+use cardveil_server::sinks::Target;
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::config::{Config, Sink};
+use crate::deployment::Deployment;
+use crate::print::{self, Format};
+
+#[derive(Subcommand)]
+pub(crate) enum SinkCommand {
+    /// List the sinks: how far each has come, and why it takes nothing
+    List(Format),
+}
+
+/// A sink that is configured here.
+#[derive(Serialize)]
+pub(crate) struct Listed {
+    name: SinkName,
+    kind: &'static str,
+    target: String,
+    required: bool,
+    place: i64,
+    lag_entries: u64,
+    lag_secs: u64,
+    pub(crate) full: bool,
+    taken_at: Option<String>,
+    pub(crate) error: Option<String>,
+}
+
+impl Listed {
+    /// For `doctor`.
+    pub(crate) fn words(&self) -> String {
+        let full = if self.full {
+            ", and nothing is released until it has caught up"
+        } else {
+            ""
+        };
+        let behind = format!("{}: {} entries behind{full}", self.name, self.lag_entries);
+        match &self.error {
+            Some(error) => format!("{behind}: {error}"),
+            None => behind,
+        }
+    }
+}
+
+/// `cardveil audit sink`.
+pub(crate) async fn run(config: &Path, command: SinkCommand) -> anyhow::Result<()> {
+    let SinkCommand::List(format) = command;
+    let house = Deployment::load(config).await?;
+    let sinks = listed(&house).await?;
+    if format.json {
+        return print::json(&sinks);
+    }
+    let row = |sink: &Listed| {
+        let required = if sink.required { "yes" } else { "no" };
+        let error = sink.error.clone().unwrap_or_else(|| "-".to_owned());
+        vec![
+            sink.name.to_string(),
+            sink.kind.to_owned(),
+            required.to_owned(),
+            sink.place.to_string(),
+            sink.lag_entries.to_string(),
+            format!("{} s", sink.lag_secs),
+            sink.taken_at.clone().unwrap_or_else(|| "-".to_owned()),
+            error,
+        ]
+    };
+    let rows: Vec<_> = sinks.iter().map(row).collect();
+    print::table(
+        &[
+            "NAME",
+            "KIND",
+            "REQUIRED",
+            "PLACE",
+            "LAG",
+            "OLDEST",
+            "LAST TAKEN",
+            "ERROR",
+        ],
+        &rows,
+    )
+}
+
+/// The configured sinks, as they stand.
+pub(crate) async fn listed(house: &Deployment) -> anyhow::Result<Vec<Listed>> {
+    let sinks = &configured(&house.config);
+    let names: Vec<_> = sinks.iter().map(|sink| sink.name.clone()).collect();
+    let standings = house.service.sink_standings(&names).await?;
+    let now = house.service.now();
+    let one = |(sink, standing): (&Sink, SinkStanding)| {
+        let (kind, target) = words(sink);
+        let lag = standing.lag;
+        let progress = standing.progress;
+        Listed {
+            name: standing.name,
+            kind,
+            target,
+            required: sink.required,
+            place: progress.as_ref().map_or(0, |row| row.place),
+            lag_entries: lag.entries,
+            lag_secs: lag.age(now).as_secs(),
+            full: sink.limit().is_some_and(|limit| limit.is_passed(&lag, now)),
+            taken_at: progress
+                .as_ref()
+                .and_then(|row| row.taken_at)
+                .map(|at| at.to_string()),
+            error: progress.and_then(|row| row.error),
+        }
+    };
+    Ok(sinks.iter().zip(standings).map(one).collect())
+}
+
+fn configured(config: &Config) -> Vec<Sink> {
+    config.audit.sink.clone()
+}
+
+fn words(sink: &Sink) -> (&'static str, String) {
+    match sink.target() {
+        Some(Target::File(path)) => ("file", path.display().to_string()),
+        None => ("none", String::new()),
+    }
+}

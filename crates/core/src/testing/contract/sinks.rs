@@ -1,0 +1,101 @@
+//! How far the sinks of the audit log have come.
+
+use std::time::Duration;
+
+use super::START;
+use crate::audit::sink::{Fed, Hold, Holder, Lease, Progress};
+use crate::clock::Time;
+use crate::id::SinkName;
+use crate::port::Store;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+fn name(text: &str) -> SinkName {
+    SinkName::parse(text).unwrap()
+}
+
+fn hold(sink: &str, holder: u8, at: Time) -> Hold {
+    Hold {
+        name: name(sink),
+        holder: Holder([holder; 16]),
+        at,
+        until: at.plus(LEASE),
+    }
+}
+
+fn fed(sink: &str, holder: u8, place: i64, at: Time) -> Fed {
+    Fed {
+        name: name(sink),
+        holder: Holder([holder; 16]),
+        at,
+        until: Some(at.plus(LEASE)),
+        place,
+        error: None,
+    }
+}
+
+/// One feeds it at a time; another when that one's lease is over, or was given back.
+pub async fn a_sink_is_fed_by_one_at_a_time(store: &dyn Store) {
+    assert_eq!(store.sinks().await.unwrap(), []);
+    let fresh = store.hold_sink(hold("siem", 1, START)).await.unwrap();
+    let fresh = fresh.unwrap();
+    assert_eq!(
+        (fresh.place, fresh.taken_at, &fresh.error),
+        (0, None, &None)
+    );
+    let end = START.plus(LEASE);
+    let early = hold("siem", 2, end.minus(Duration::from_millis(1)));
+    assert_eq!(store.hold_sink(early).await.unwrap(), None);
+    let again = store.hold_sink(hold("siem", 1, START)).await.unwrap();
+    assert_eq!(again.as_ref(), Some(&fresh), "its own");
+    let second = store
+        .hold_sink(hold("siem", 2, end))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(second.lease.unwrap().holder, Holder([2; 16]));
+    // The first one comes back too late.
+    let late = store.record_fed(fed("siem", 1, 7, end)).await.unwrap();
+    assert_eq!(late, None);
+    assert_eq!(store.sinks().await.unwrap(), [second]);
+    let mut last = fed("siem", 2, 3, end);
+    last.until = None;
+    let given = store.record_fed(last).await.unwrap().unwrap();
+    assert_eq!((given.place, given.lease), (3, None));
+    let third = store.hold_sink(hold("siem", 3, end)).await.unwrap();
+    assert_eq!(third.unwrap().place, 3, "goes on from there");
+    let unknown = store.record_fed(fed("soc", 3, 1, end)).await.unwrap();
+    assert_eq!(unknown, None);
+}
+
+/// Its place goes forward; its error stays for as long as it is told.
+pub async fn a_sinks_place_never_goes_back(store: &dyn Store) {
+    for sink in ["soc", "siem"] {
+        store.hold_sink(hold(sink, 1, START)).await.unwrap();
+    }
+    let later = START.plus(Duration::from_secs(1));
+    store.record_fed(fed("siem", 1, 9, later)).await.unwrap();
+    let mut broken = fed("siem", 1, 4, later.plus(Duration::from_secs(1)));
+    broken.error = Some("x".repeat(300));
+    let row = store.record_fed(broken.clone()).await.unwrap().unwrap();
+    let expected = Progress {
+        name: name("siem"),
+        place: 9,
+        taken_at: Some(later),
+        lease: Some(Lease {
+            holder: Holder([1; 16]),
+            until: broken.until.unwrap(),
+        }),
+        error: Some("x".repeat(200)),
+    };
+    assert_eq!(row, expected);
+    let rows = store.sinks().await.unwrap();
+    let places: Vec<_> = rows
+        .iter()
+        .map(|row| (row.name.as_str(), row.place))
+        .collect();
+    assert_eq!(places, [("siem", 9), ("soc", 0)], "by name");
+    assert_eq!(rows[0], expected);
+    store.record_fed(fed("siem", 1, 9, later)).await.unwrap();
+    assert_eq!(store.sinks().await.unwrap()[0].error, None);
+}

@@ -1,0 +1,41 @@
+//! The sinks' rows in memory.
+
+use async_trait::async_trait;
+
+use super::{Inner, Memory};
+use crate::audit::sink::{Fed, Hold, Progress};
+use crate::id::SinkName;
+use crate::port::{Result, Sinks};
+
+impl Inner {
+    fn sink(&self, name: &SinkName) -> Option<&Progress> {
+        self.sinks.get(name)
+    }
+
+    fn put_sink(&mut self, next: Option<&Progress>) {
+        if let Some(next) = next {
+            self.sinks.insert(next.name.clone(), next.clone());
+        }
+    }
+}
+
+#[async_trait]
+impl Sinks for Memory {
+    async fn sinks(&self) -> Result<Vec<Progress>> {
+        Ok(self.inner().sinks.values().cloned().collect())
+    }
+
+    async fn hold_sink(&self, hold: Hold) -> Result<Option<Progress>> {
+        let mut inner = self.inner();
+        let next = hold.decide(inner.sink(&hold.name));
+        inner.put_sink(next.as_ref());
+        Ok(next)
+    }
+
+    async fn record_fed(&self, fed: Fed) -> Result<Option<Progress>> {
+        let mut inner = self.inner();
+        let next = fed.decide(inner.sink(&fed.name));
+        inner.put_sink(next.as_ref());
+        Ok(next)
+    }
+}

@@ -1,0 +1,78 @@
+//! How far the sinks of the audit log have come.
+
+use async_trait::async_trait;
+use cardveil_core::audit::sink::{Fed, Hold, Holder, Lease, Progress};
+use cardveil_core::clock::Time;
+use cardveil_core::id::SinkName;
+use cardveil_core::port::{self, Sinks};
+use rusqlite::{Row, params};
+
+use super::fault::Fault;
+use super::rows::Text;
+use super::writer::Batch;
+use super::{Sqlite, all};
+
+const ALL: &str =
+    "SELECT name, place, taken_at, holder, lease_until, error FROM sink ORDER BY name";
+const FIND: &str =
+    "SELECT name, place, taken_at, holder, lease_until, error FROM sink WHERE name = ?1";
+
+#[async_trait]
+impl Sinks for Sqlite {
+    async fn sinks(&self) -> port::Result<Vec<Progress>> {
+        self.readers
+            .read(|connection| all(connection, ALL, [], progress))
+    }
+
+    async fn hold_sink(&self, hold: Hold) -> port::Result<Option<Progress>> {
+        let work = move |batch: &Batch<'_>| {
+            let next = hold.decide(find(batch, &hold.name)?.as_ref());
+            put(batch, next)
+        };
+        self.writer.submit(work).await
+    }
+
+    async fn record_fed(&self, fed: Fed) -> port::Result<Option<Progress>> {
+        let work = move |batch: &Batch<'_>| {
+            let next = fed.decide(find(batch, &fed.name)?.as_ref());
+            put(batch, next)
+        };
+        self.writer.submit(work).await
+    }
+}
+
+fn find(batch: &Batch<'_>, name: &SinkName) -> Result<Option<Progress>, Fault> {
+    Ok(batch.first(FIND, [name.as_str()], progress)?)
+}
+
+fn put(batch: &Batch<'_>, next: Option<Progress>) -> Result<Option<Progress>, Fault> {
+    if let Some(next) = &next {
+        batch.execute(
+            "INSERT OR REPLACE INTO sink (name, place, taken_at, holder, lease_until, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                next.name.as_str(),
+                next.place,
+                next.taken_at.map(Time::millis),
+                next.lease.map(|lease| lease.holder.0),
+                next.lease.map(|lease| lease.until.millis()),
+                next.error,
+            ],
+        )?;
+    }
+    Ok(next)
+}
+
+fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
+    let (holder, until): (Option<[u8; 16]>, Option<i64>) = (row.get(3)?, row.get(4)?);
+    Ok(Progress {
+        name: row.get(0).map(|Text(name)| name)?,
+        place: row.get(1)?,
+        taken_at: row.get::<_, Option<_>>(2)?.map(Time::from_millis),
+        lease: holder.zip(until).map(|(holder, until)| Lease {
+            holder: Holder(holder),
+            until: Time::from_millis(until),
+        }),
+        error: row.get(5)?,
+    })
+}
