@@ -199,4 +199,4 @@ fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<String> 
     Ok(report::row(plan, &stories, &faults, found.len()))
 }
 
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 32;
