@@ -39,6 +39,8 @@ afterEach(() => ada.leave());
 async function expectNothingLeft(...documents: ("frame" | "page")[]): Promise<void> {
   for (const name of documents) {
     const where = name === "frame" ? ada.frame : ada.page;
+    // What was on the screen is the browser's until the next picture is drawn, which takes a busy machine a while.
+    await where.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(0)))));
     expect(await where.evaluate(() => document.documentElement.outerHTML)).not.toMatch(LEFTOVERS);
     expect(await ada.stored(where)).toEqual([0, 0, 0, 0, 0]);
     expect(await ada.heap(name)).not.toMatch(LEFTOVERS);

@@ -9,7 +9,7 @@
 //!
 //! **Invariant:** the log of the process has a sink's name and why it takes nothing, never an entry.
 //!
-//! To add an output: a variant of [`Target`], its file beside `file.rs` with an [`Output`], and its form
+//! To add an output: a variant of [`Target`], its file beside `file.rs` with an `Output`, and its form
 //! in the configuration.
 
 mod file;
