@@ -22,6 +22,8 @@ use crate::system::{CARDS, System, card_no};
 /// How often a client asks again for what it got no answer to, and how long it waits in between.
 const TRIES_MAX: usize = 200;
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long answers are waited for before it is said that there are too few.
+const ANSWERS_WAIT_MAX_MS: u64 = 120_000;
 /// Of how many tokens one is kept, and how many, to be asked for once more when others have been: a
 /// restore may lie in between.
 const LATE_EVERY: usize = 3;
@@ -79,6 +81,20 @@ impl Load {
             nothing: AtomicUsize::new(0),
             stories: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Waits until so many more requests were answered.
+    pub(crate) fn serve_on(&self, answers: usize) -> anyhow::Result<()> {
+        let until = self.answered.load(Ordering::Relaxed) + answers;
+        let clock = Clock::start();
+        while self.answered.load(Ordering::Relaxed) < until {
+            anyhow::ensure!(
+                clock.millis() < ANSWERS_WAIT_MAX_MS,
+                "too few requests are answered"
+            );
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// One client, until it is stopped.

@@ -3,12 +3,8 @@
 //! What the database of before held alone is read before it goes: a release must be in one of the two logs,
 //! and no token in both with two keys.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use anyhow::Context as _;
 
-use anyhow::{Context as _, ensure};
-
-use crate::clock::Clock;
 use crate::history::{Log, Restore};
 use crate::load::Load;
 use crate::postgres::Successor;
@@ -16,8 +12,6 @@ use crate::system::System;
 
 /// How many requests are answered after the backup, which it does not hold.
 const BETWEEN: usize = 250;
-const PAUSE: Duration = Duration::from_millis(20);
-const BETWEEN_MAX_MS: u64 = 120_000;
 
 /// Makes a backup or a standby, lets time pass, and puts it in the database's place. The `n`-th of a run.
 pub(crate) fn restore(
@@ -51,7 +45,7 @@ fn put_back(
     let file = system.file(&format!("{n}.backup"));
     let name = file.to_string_lossy();
     system.operate(&["backup", &name])?;
-    serve_on(load)?;
+    load.serve_on(BETWEEN)?;
     between(system)?;
     let began = load.clock.millis();
     for node in 0..system.nodes.len() {
@@ -76,7 +70,7 @@ fn succeed(
 ) -> anyhow::Result<Restore> {
     let postgres = system.postgres.as_mut().context("no PostgreSQL")?;
     postgres.prepare(successor)?;
-    serve_on(load)?;
+    load.serve_on(BETWEEN)?;
     between(system)?;
     let began = load.clock.millis();
     let postgres = system.postgres.as_mut().context("no PostgreSQL")?;
@@ -90,17 +84,4 @@ fn succeed(
     let config = system.config_for(&other)?;
     system.export(&config, common, |entry| log.read(entry))?;
     Ok(Restore { began, ended })
-}
-
-fn serve_on(load: &Load) -> anyhow::Result<()> {
-    let until = load.answered.load(Ordering::Relaxed) + BETWEEN;
-    let clock = Clock::start();
-    while load.answered.load(Ordering::Relaxed) < until {
-        ensure!(
-            clock.millis() < BETWEEN_MAX_MS,
-            "too few requests are answered"
-        );
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
 }

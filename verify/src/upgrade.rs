@@ -6,12 +6,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::ensure;
 
 use crate::balancer::Balancer;
-use crate::clock::Clock;
 use crate::history::{self, Facts, Log, Outcome};
 use crate::load::Load;
 use crate::postgres::OWNER;
@@ -24,9 +22,6 @@ const CLIENTS: usize = 6;
 const BETWEEN: usize = 400;
 /// More than two of the balancer's rounds, on a busy machine too.
 const DELAY_SECS: &str = "2";
-const PAUSE: Duration = Duration::from_millis(20);
-/// After so long without enough answers something is wrong.
-const STEP_MAX_MS: u64 = 120_000;
 
 pub(crate) struct Programs {
     pub(crate) old: PathBuf,
@@ -81,31 +76,18 @@ pub(crate) fn check(programs: &Programs) -> anyhow::Result<()> {
 
 /// What migrating said.
 fn upgrade(system: &mut System, load: &Load, new: &Path) -> anyhow::Result<String> {
-    serve_on(load)?;
+    load.serve_on(BETWEEN)?;
     system.program(new);
     tell("migrating");
     let migrated = system.operate(&["migrate", "--owner", OWNER])?;
     let migrated = String::from_utf8_lossy(&migrated.stderr);
     // Old nodes on the new schema, then both beside each other.
-    serve_on(load)?;
+    load.serve_on(BETWEEN)?;
     for node in 0..NODES {
         tell(&format!("exchanging node {node}"));
         system.stop(node)?;
         system.start(node)?;
-        serve_on(load)?;
+        load.serve_on(BETWEEN)?;
     }
     Ok(migrated.trim().to_owned())
-}
-
-fn serve_on(load: &Load) -> anyhow::Result<()> {
-    let until = load.answered.load(Ordering::Relaxed) + BETWEEN;
-    let clock = Clock::start();
-    while load.answered.load(Ordering::Relaxed) < until {
-        ensure!(
-            clock.millis() < STEP_MAX_MS,
-            "too few requests are answered"
-        );
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
 }
