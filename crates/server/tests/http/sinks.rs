@@ -97,6 +97,15 @@ async fn caught_up(world: &World) {
     .await;
 }
 
+/// Until it is noted why the sink takes nothing.
+async fn stuck(world: &World) {
+    until(world, async || {
+        let rows = world.store.sinks().await.unwrap();
+        rows.first().is_some_and(|row| row.error.is_some())
+    })
+    .await;
+}
+
 async fn write(world: &World, count: usize) {
     for _ in 0..count {
         let event = sample::event(Kind::AuditRead, world.clock_now());
@@ -306,16 +315,7 @@ async fn a_sink_that_is_not_required_stops_nothing() {
     std::fs::create_dir(&path).unwrap();
     let working = Working::new(&world, vec![sink(&path, None)]);
     write(&world, 50).await;
-    until(&world, async || {
-        world
-            .store
-            .sinks()
-            .await
-            .unwrap()
-            .first()
-            .is_some_and(|row| row.error.is_some())
-    })
-    .await;
+    stuck(&world).await;
     world.clock.advance(Duration::from_secs(3_600));
     let gate = world.app.service.gate().clone();
     until(&world, async || gate.admits(world.clock_now())).await;
@@ -458,16 +458,7 @@ async fn the_words_of_an_error_hold_no_entry() {
     let world = World::with_gate().await;
     let working = Working::new(&world, vec![sink(Path::new("/dev/full"), None)]);
     write(&world, 1).await;
-    until(&world, async || {
-        world
-            .store
-            .sinks()
-            .await
-            .unwrap()
-            .first()
-            .is_some_and(|row| row.error.is_some())
-    })
-    .await;
+    stuck(&world).await;
     let row = world.store.sinks().await.unwrap().remove(0);
     assert_eq!(
         row.error.as_deref(),
