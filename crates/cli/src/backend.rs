@@ -8,7 +8,7 @@ use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::port::Store;
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::schema::Unfit;
-use cardveil_store::postgres::{self, OpenError, Postgres};
+use cardveil_store::postgres::{self, OpenError, OptionsError, Postgres, Transport};
 use cardveil_store::sqlite::{self, Sqlite};
 
 use crate::config;
@@ -25,7 +25,7 @@ impl Backend {
     /// Opens the one that is configured; says so when the epoch had to be raised.
     pub(crate) async fn open(config: &config::Store) -> anyhow::Result<Self> {
         let (backend, why) = if let Some(connection) = &config.postgres {
-            let options = options(connection, config.password_file.as_deref())?;
+            let options = options(config, connection)?;
             let opened = Postgres::open(&options, Arc::new(SystemClock), &SystemEntropy).await;
             let (store, raised) = opened.map_err(|error| unusable(&error, &options.place()))?;
             let why = raised.map(|raised| raised.why.to_string());
@@ -64,21 +64,75 @@ impl Backend {
     }
 }
 
-/// Where PostgreSQL is, with the password from its file.
+/// Where PostgreSQL is and how it is gone to, with the password of the server's role from its file.
 pub(crate) fn options(
+    config: &config::Store,
+    connection: &str,
+) -> anyhow::Result<postgres::Options> {
+    with_password(config, connection, config.password_file.as_deref())
+}
+
+/// The same for another role, by its password.
+pub(crate) fn owner_options(
+    config: &config::Store,
+    connection: &str,
+    owner: &str,
+    password_file: Option<&Path>,
+) -> anyhow::Result<postgres::Options> {
+    Ok(with_password(config, connection, password_file)?.with_user(owner))
+}
+
+fn with_password(
+    config: &config::Store,
     connection: &str,
     password_file: Option<&Path>,
 ) -> anyhow::Result<postgres::Options> {
-    let options = postgres::Options::parse(connection).map_err(|error| {
-        hinted(
-            format!("store.postgres: {error}"),
-            "give host, user and dbname, such as \"host=/run/postgresql user=cardveil \
-             dbname=cardveil\"; a password goes into the file that store.password_file names",
-        )
-    })?;
+    let authorities = config.postgres_ca.as_deref().map(authorities).transpose()?;
+    let transport = match &authorities {
+        Some(pem) => Transport::Tls(pem),
+        None if config.postgres_plain => Transport::Plain,
+        None => Transport::Local,
+    };
+    let options =
+        postgres::Options::parse(connection, transport).map_err(|error| refused(&error))?;
     Ok(match password_file {
         Some(path) => options.with_password(&password(path)?),
         None => options,
+    })
+}
+
+fn refused(error: &OptionsError) -> anyhow::Error {
+    let (setting, hint) = match error {
+        OptionsError::Unreadable(_) | OptionsError::Password | OptionsError::Missing(_) => (
+            "store.postgres",
+            "give host, user and dbname, such as \"host=/run/postgresql user=cardveil \
+             dbname=cardveil\"; a password goes into the file that store.password_file names, and \
+             sslmode=verify-full is what store.postgres_ca means",
+        ),
+        OptionsError::Unencrypted(_) | OptionsError::SslMode { .. } => (
+            "store.postgres",
+            "name the authority of the server's certificate (PEM) with store.postgres_ca, or say \
+             store.postgres_plain = true if the network between encrypts; see \"TLS to PostgreSQL\" \
+             in docs/operations.md",
+        ),
+        OptionsError::Socket => (
+            "store.postgres",
+            "nothing leaves the machine over it: take store.postgres_ca away",
+        ),
+        OptionsError::Authorities(_) => (
+            "store.postgres_ca",
+            "give the certificates of the authorities, in PEM form, and no others",
+        ),
+    };
+    hinted(format!("{setting}: {error}"), hint)
+}
+
+fn authorities(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        hinted(
+            format!("store.postgres_ca: cannot read {}: {error}", path.display()),
+            "name the file with the authorities of the server's certificate",
+        )
     })
 }
 
@@ -105,7 +159,8 @@ fn unusable(error: &OpenError, place: &str) -> anyhow::Error {
         }
         OpenError::Schema(Unfit::Newer { .. }) => "run the program that the schema is of",
         OpenError::Database(_) => {
-            "is it the primary, does it run, and may this user connect? See docs/operations.md"
+            "is it the primary, does it run, and may this user connect? Over TLS, is its certificate for \
+             this name, and of store.postgres_ca? See docs/operations.md"
         }
         OpenError::Thread(_) => "is there a limit on threads?",
     };

@@ -227,6 +227,8 @@ impl Config {
                 fence: "fence/cardveil.fence".into(),
                 postgres: None,
                 password_file: None,
+                postgres_ca: None,
+                postgres_plain: false,
             },
             keys: Keys {
                 root: RootKey::File("keys/root.key".into()),
@@ -343,14 +345,7 @@ impl Config {
     }
 
     fn under(mut self, base: &Path) -> Self {
-        for path in [&mut self.store.database, &mut self.store.fence] {
-            if !store::is_empty(path) {
-                *path = base.join(&*path);
-            }
-        }
-        if let Some(path) = &mut self.store.password_file {
-            *path = base.join(&*path);
-        }
+        self.store.under(base);
         self.keys.root.under(base);
         if let Some(next) = &mut self.keys.next_root {
             next.under(base);
@@ -516,12 +511,17 @@ mod tests {
             parse(&table.to_string(), &[])
         };
         let postgres = "postgres = \"host=/run/postgresql user=cardveil dbname=cardveil\"";
-        let right = store(&format!("{postgres}\npassword_file = \"pg.password\"")).unwrap();
+        let right = store(&format!(
+            "{postgres}\npassword_file = \"pg.password\"\npostgres_ca = \"/etc/ca.pem\""
+        ))
+        .unwrap();
         let text = toml::to_string(&right).unwrap();
         assert!(!text.contains("fence"), "{text}");
+        assert!(!text.contains("plain"), "{text}");
         assert_eq!(parse(&text, &[]).unwrap(), right);
         let under = right.under(Path::new("/srv"));
         assert_eq!(under.store.password_file, Some("/srv/pg.password".into()));
+        assert_eq!(under.store.postgres_ca, Some("/etc/ca.pem".into()));
         assert_eq!(under.store.database, PathBuf::new());
         let sqlite = "database = \"data/x.db\"\nfence = \"fence/x\"";
         assert!(store(sqlite).is_ok());
@@ -530,6 +530,9 @@ mod tests {
             "database = \"data/x.db\"",
             &format!("{sqlite}\n{postgres}"),
             &format!("{sqlite}\npassword_file = \"x\""),
+            &format!("{sqlite}\npostgres_ca = \"x\""),
+            &format!("{sqlite}\npostgres_plain = true"),
+            &format!("{postgres}\npostgres_ca = \"x\"\npostgres_plain = true"),
         ] {
             assert!(store(wrong).is_err(), "{wrong}");
         }

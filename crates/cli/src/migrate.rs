@@ -32,13 +32,13 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
         say("SQLite is migrated when it is opened: there is nothing to do");
         return Ok(());
     };
-    let server = backend::options(connection, config.store.password_file.as_deref())?;
+    let server = backend::options(&config.store, connection)?;
     let user = server.user().to_owned();
     let owner = match &args.owner {
         None => server,
         Some(owner) => {
             let password = args.owner_password_file.as_deref();
-            backend::options(connection, password)?.with_user(owner)
+            backend::owner_options(&config.store, connection, owner, password)?
         }
     };
     let migrated = schema::migrate(&owner, Some(&user), SystemClock.now(), &SystemEntropy)

@@ -41,6 +41,12 @@ pub(crate) struct InitArgs {
     /// The file with the password for PostgreSQL
     #[arg(long, value_name = "FILE", requires = "postgres")]
     password_file: Option<PathBuf>,
+    /// The authorities of PostgreSQL's certificate (PEM), when it is on another machine
+    #[arg(long, value_name = "FILE", requires = "postgres")]
+    postgres_ca: Option<PathBuf>,
+    /// PostgreSQL is on another machine, and the network between encrypts
+    #[arg(long, requires = "postgres", conflicts_with = "postgres_ca")]
+    postgres_plain: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -59,7 +65,12 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
     let path = args.dir.join("cardveil.toml");
     let mut fresh = Config::fresh(environment);
     if let Some(connection) = args.postgres {
-        fresh.store = config::Store::postgres(connection, args.password_file);
+        fresh.store = config::Store {
+            password_file: args.password_file,
+            postgres_ca: args.postgres_ca,
+            postgres_plain: args.postgres_plain,
+            ..config::Store::postgres(connection)
+        };
     }
     let text = toml::to_string(&fresh)?;
     std::fs::OpenOptions::new()

@@ -22,28 +22,66 @@ pub(crate) struct Store {
     /// The file with the password for PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) password_file: Option<PathBuf>,
+    /// The authorities of PostgreSQL's certificate, PEM. With it, connections are TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) postgres_ca: Option<PathBuf>,
+    /// PostgreSQL is on another machine, and what is beneath encrypts the way there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) postgres_plain: bool,
 }
 
-pub(super) fn is_empty(path: &Path) -> bool {
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
 impl Store {
     /// In PostgreSQL.
-    pub(crate) fn postgres(connection: String, password_file: Option<PathBuf>) -> Self {
+    pub(crate) fn postgres(connection: String) -> Self {
         Self {
             database: PathBuf::new(),
             fence: PathBuf::new(),
             postgres: Some(connection),
-            password_file,
+            password_file: None,
+            postgres_ca: None,
+            postgres_plain: false,
+        }
+    }
+
+    pub(super) fn under(&mut self, base: &Path) {
+        let sqlite = [&mut self.database, &mut self.fence];
+        let sqlite = sqlite.into_iter().filter(|path| !is_empty(path));
+        for path in sqlite
+            .chain(&mut self.password_file)
+            .chain(&mut self.postgres_ca)
+        {
+            *path = base.join(&*path);
         }
     }
 
     /// One of the two, whole.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let sqlite = [&self.database, &self.fence].map(|path| !is_empty(path));
-        match (sqlite, &self.postgres, &self.password_file) {
-            ([true, true], None, None) | ([false, false], Some(_), _) => Ok(()),
+        let more =
+            self.password_file.is_some() || self.postgres_ca.is_some() || self.postgres_plain;
+        match (sqlite, &self.postgres, more) {
+            ([true, true], None, false) => Ok(()),
+            ([false, false], Some(_), _) => {
+                if self.postgres_ca.is_some() && self.postgres_plain {
+                    return Err(hinted(
+                        "store.postgres_ca and store.postgres_plain are both given",
+                        "the first asks for TLS, the second says that there is none",
+                    ));
+                }
+                Ok(())
+            }
             (_, None, _) => Err(hinted(
                 "[store] is not whole",
                 "give store.database and store.fence, or store.postgres",

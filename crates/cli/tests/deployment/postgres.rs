@@ -4,6 +4,7 @@ use cardveil_seal::hpke::holder::Holder;
 
 use crate::cluster::{Cluster, OWNER, SERVER};
 use crate::http::{self, Connection};
+use crate::tls::Authority;
 use crate::world::{World, opened, text};
 
 #[test]
@@ -128,4 +129,82 @@ fn a_deployment_moves_out_of_sqlite() {
     assert_eq!(opened(&answer, &holder)["pan"], "4111111111111111");
     let verified = world.run(&["audit", "verify"]);
     assert!(verified.status.success(), "{}", text(&verified.stderr));
+}
+
+/// All of it: the schema, the operator's commands, a node that serves.
+#[test]
+fn a_deployment_on_another_machine_is_over_tls() {
+    let folder = crate::world::folder();
+    let authority = Authority::new(folder.path(), "authority.pem");
+    let mut cluster = Cluster::create();
+    let at = cluster.listen("hostssl all all 127.0.0.0/8 trust");
+    let (certificate, key) = authority.signed("db.test");
+    cluster.certify(&certificate, &key);
+    cluster.start();
+    cluster.add_roles();
+    let world = World::over_tls(&cluster, "db.test", at, &authority.file);
+    let _server = world.serve();
+    let holder = Holder::generate().unwrap();
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    let mut client = Connection::open(world.client_at).unwrap();
+    let token = world.issue(&mut merchant, 0).unwrap();
+    let answer = world
+        .redeem(&mut client, &token, &holder, &["pan"])
+        .unwrap();
+    assert_eq!(opened(&answer, &holder)["pan"], "4111111111111111");
+    let connections = "SELECT count(*) >= 3, bool_and(ssl) FROM pg_stat_ssl
+        JOIN pg_stat_activity USING (pid) WHERE usename = 'cardveil'";
+    assert_eq!(cluster.sql("postgres", connections), "t|t");
+
+    let other = Authority::new(folder.path(), "other.pem");
+    let with_other = [("CARDVEIL_STORE_POSTGRES_CA", other.file.to_str().unwrap())];
+    let refused = told(&world, &["epoch", "show"], &with_other);
+    assert!(refused.contains("of another authority"), "{refused}");
+    assert!(refused.contains("hint: "), "{refused}");
+    let refused = told(&world, &["migrate", "--owner", OWNER], &with_other);
+    assert!(refused.contains("of another authority"), "{refused}");
+}
+
+#[test]
+fn nothing_goes_to_another_machine_in_the_clear_unless_that_is_said() {
+    let world = World::in_postgres(Cluster::shared(), 0);
+    // Never there: RFC 5737, and RFC 2606.
+    let away = "host=db.invalid hostaddr=192.0.2.1 user=cardveil dbname=x connect_timeout=1";
+    let away = ("CARDVEIL_STORE_POSTGRES", away);
+    for command in [
+        &["serve"] as &[&str],
+        &["migrate", "--owner", OWNER],
+        &["merchant", "list"],
+        &["key", "list"],
+        &["audit", "verify"],
+    ] {
+        let refused = told(&world, command, &[away]);
+        assert!(
+            refused.contains("192.0.2.1 is not on this machine"),
+            "{refused}"
+        );
+        assert!(
+            refused.contains("hint: ") && refused.contains("store.postgres_ca"),
+            "{refused}"
+        );
+    }
+    let plain = ("CARDVEIL_STORE_POSTGRES_PLAIN", "true");
+    let tried = told(&world, &["merchant", "list"], &[away, plain]);
+    assert!(tried.contains("cannot use the database"), "{tried}");
+    let ca = ("CARDVEIL_STORE_POSTGRES_CA", "nowhere.pem");
+    let refused = told(&world, &["merchant", "list"], &[away, ca]);
+    assert!(refused.contains("nowhere.pem"), "{refused}");
+    let refused = told(&world, &["merchant", "list"], &[away, ca, plain]);
+    assert!(refused.contains("are both given"), "{refused}");
+}
+
+/// What a command that fails says.
+fn told(world: &World, args: &[&str], variables: &[(&str, &str)]) -> String {
+    let run = crate::world::binary(world.dir.path())
+        .args(args)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    assert!(!run.status.success(), "{args:?}");
+    text(&run.stderr)
 }

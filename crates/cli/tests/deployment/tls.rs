@@ -10,13 +10,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::world::{World, binary, text};
 
 /// An authority of the test's own, whose certificate is in a file.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    file: std::path::PathBuf,
+    pub(crate) file: std::path::PathBuf,
 }
 
 impl Authority {
-    fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -28,11 +28,17 @@ impl Authority {
 
     /// Puts a certificate for loopback and its key where the configuration says.
     fn issue(&self, folder: &Path) {
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let (certificate, key) = self.signed("127.0.0.1");
+        put(&folder.join("own.key"), &key);
+        put(&folder.join("own.pem"), &certificate);
+    }
+
+    /// A certificate for a name, and its key.
+    pub(crate) fn signed(&self, name: &str) -> (String, String) {
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
         let key = KeyPair::generate().unwrap();
         let signed = params.signed_by(&key, &self.issuer).unwrap();
-        put(&folder.join("own.key"), &key.serialize_pem());
-        put(&folder.join("own.pem"), &signed.pem());
+        (signed.pem(), key.serialize_pem())
     }
 }
 

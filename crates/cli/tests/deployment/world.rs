@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -52,6 +52,15 @@ impl World {
             &["--postgres", &connection],
             &["migrate", "--owner", OWNER],
         )
+    }
+
+    /// The same in a database of a cluster that is gone to over TLS, by this name.
+    pub(crate) fn over_tls(cluster: &Cluster, name: &str, at: Ipv4Addr, authority: &Path) -> Self {
+        let database = cluster.database();
+        let connection = format!("host={name} hostaddr={at} user={SERVER} dbname={database}");
+        let authority = authority.to_str().unwrap();
+        let with = ["--postgres", &connection, "--postgres-ca", authority];
+        Self::made(1, &with, &["migrate", "--owner", OWNER])
     }
 
     /// Another node of the same deployment, on ports of its own.

@@ -4,6 +4,7 @@ use cardveil_core::port::Error;
 use tokio_postgres::error::SqlState;
 
 use super::schema::Unfit;
+use super::tls;
 
 /// Why a job in a batch did not succeed.
 #[derive(Debug)]
@@ -73,7 +74,10 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{}: {} ({})", db.severity(), db.message(), db.code().code()),
         None => match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
+            Some(source) => match tls::refusal(source) {
+                Some(words) => words,
+                None => format!("{error}: {source}"),
+            },
             None => error.to_string(),
         },
     }

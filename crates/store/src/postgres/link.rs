@@ -8,8 +8,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, Connection, NoTls, Socket, Statement};
 
 use super::fault::{Fault, describe};
 use super::options::Options;
@@ -43,13 +44,10 @@ pub(super) struct Link {
 impl Link {
     /// Connects. The connection lives as long as this runtime.
     pub(super) async fn connect(options: &Options) -> Result<Self, Fault> {
-        let connecting = options.config.connect(NoTls);
-        let (client, connection) = within(connecting).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = describe(&error), "a connection has ended");
-            }
-        });
+        let client = match &options.tls {
+            Some(tls) => open(options, tls.connector()).await?,
+            None => open(options, NoTls).await?,
+        };
         let link = Self {
             client: Arc::new(client),
             statements: Mutex::default(),
@@ -104,6 +102,34 @@ impl Link {
         self.statements
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One way for all: whether there is TLS is in the options' `ssl_mode` too.
+async fn open<T>(options: &Options, tls: T) -> Result<Client, Fault>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+{
+    let (client, connection) = within(options.config.connect(tls)).await.map_err(no_way)?;
+    tokio::spawn(drive(connection));
+    Ok(client)
+}
+
+async fn drive<S: TlsStream + Unpin>(connection: Connection<Socket, S>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(error = describe(&error), "a connection has ended");
+    }
+}
+
+/// Without the server's own words it is about the way there: another attempt may do better.
+fn no_way(fault: Fault) -> Fault {
+    match fault {
+        Fault::Postgres(error) if error.code().is_none() => Fault::Connection(describe(&error)),
+        Fault::Postgres(_)
+        | Fault::Connection(_)
+        | Fault::Stale
+        | Fault::Unfit(_)
+        | Fault::Own(_) => fault,
     }
 }
 

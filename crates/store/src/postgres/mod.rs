@@ -38,6 +38,7 @@ mod registry;
 mod rows;
 pub mod schema;
 mod sinks;
+mod tls;
 mod tokens;
 mod value;
 mod wallet;
@@ -74,7 +75,8 @@ use self::writer::{Turn, Writer};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
-pub use self::options::{Options, OptionsError};
+pub use self::options::{Options, OptionsError, Transport};
+pub use self::tls::AuthoritiesError;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]

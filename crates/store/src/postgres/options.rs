@@ -1,9 +1,12 @@
 //! Where the database is, and how to get in.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+use super::tls::{AuthoritiesError, Tls};
 
 /// How long one address of the server may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,8 +22,21 @@ const WRITERS: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(super) config: Config,
+    /// What verifies the server; nothing where the way there needs no TLS.
+    pub(super) tls: Option<Tls>,
     pub(super) readers: usize,
     pub(super) writers: usize,
+}
+
+/// How what is sent to the server is kept from others.
+#[derive(Clone, Copy, Debug)]
+pub enum Transport<'a> {
+    /// By not leaving this machine: a unix socket, or a loopback address.
+    Local,
+    /// By TLS: the server's certificate is verified to one of the authorities in this PEM file.
+    Tls(&'a [u8]),
+    /// By what is beneath, such as a mesh. There is no TLS.
+    Plain,
 }
 
 /// Why a connection string is refused.
@@ -35,15 +51,29 @@ pub enum OptionsError {
     /// It leaves something out.
     #[error("it names no {0}")]
     Missing(&'static str),
-    /// This program speaks to PostgreSQL without TLS.
-    #[error("it asks for TLS, which this program cannot speak with PostgreSQL")]
-    Tls,
+    /// It leaves this machine, and nothing is said of how that is encrypted.
+    #[error("{0} is not on this machine, and nothing is said of how the way there is encrypted")]
+    Unencrypted(String),
+    /// It says something else of TLS than what is said beside it.
+    #[error("it has sslmode={string}, and {beside}")]
+    SslMode {
+        /// What is in it.
+        string: &'static str,
+        /// What is said beside it.
+        beside: &'static str,
+    },
+    /// There is no TLS over unix sockets.
+    #[error("it names a unix socket, over which there is no TLS")]
+    Socket,
+    /// The authorities are not usable.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
 }
 
 impl Options {
     /// From a connection string of keywords and values or a URL, as PostgreSQL knows them: "Connection
-    /// Strings" in its manual. It holds no password.
-    pub fn parse(text: &str) -> Result<Self, OptionsError> {
+    /// Strings" in its manual. It holds no password, and of TLS no more than must be consistent.
+    pub fn parse(text: &str, transport: Transport<'_>) -> Result<Self, OptionsError> {
         let unreadable =
             |error: tokio_postgres::Error| OptionsError::Unreadable(super::fault::describe(&error));
         let mut config: Config = text.parse().map_err(unreadable)?;
@@ -61,10 +91,11 @@ impl Options {
                 return Err(OptionsError::Missing(name));
             }
         }
-        if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
-            return Err(OptionsError::Tls);
-        }
-        config.ssl_mode(SslMode::Disable);
+        let tls = encryption(&config, transport)?;
+        config.ssl_mode(match tls {
+            Some(_) => SslMode::Require,
+            None => SslMode::Disable,
+        });
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -81,6 +112,7 @@ impl Options {
         }
         Ok(Self {
             config,
+            tls,
             readers: READERS,
             writers: WRITERS,
         })
@@ -116,4 +148,69 @@ impl Options {
         let database = self.config.get_dbname().unwrap_or_default();
         format!("{database} at {}", hosts.join(", "))
     }
+}
+
+/// What verifies the server, where the way to it needs TLS.
+fn encryption(config: &Config, transport: Transport<'_>) -> Result<Option<Tls>, OptionsError> {
+    let asks = config.get_ssl_mode() == SslMode::Require;
+    match transport {
+        Transport::Tls(pem) => {
+            if config.get_ssl_mode() == SslMode::Disable {
+                return Err(OptionsError::SslMode {
+                    string: "disable",
+                    beside: "authorities are named",
+                });
+            }
+            // Of an address alone nobody says which name the certificate is to have.
+            if config.get_hosts().is_empty() {
+                return Err(OptionsError::Missing("host"));
+            }
+            if config.get_hosts().iter().any(is_socket) {
+                return Err(OptionsError::Socket);
+            }
+            Ok(Some(Tls::trusting(pem)?))
+        }
+        Transport::Local | Transport::Plain if asks => Err(OptionsError::SslMode {
+            string: "require",
+            beside: "no authority is named that could vouch for the server",
+        }),
+        Transport::Plain => Ok(None),
+        Transport::Local => match outside(config) {
+            Some(host) => Err(OptionsError::Unencrypted(host)),
+            None => Ok(None),
+        },
+    }
+}
+
+fn is_socket(host: &Host) -> bool {
+    match host {
+        Host::Tcp(_) => false,
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    }
+}
+
+/// The first server that may be on another machine. Where there is an address beside a name, the address is
+/// what is connected to.
+fn outside(config: &Config) -> Option<String> {
+    let addresses = config.get_hostaddrs();
+    if !addresses.is_empty() {
+        let outside = addresses.iter().find(|address| !is_loopback(**address));
+        return outside.map(ToString::to_string);
+    }
+    config.get_hosts().iter().find_map(|host| match host {
+        Host::Tcp(name) => {
+            let inside = match name.parse() {
+                Ok(address) => is_loopback(address),
+                Err(_) => name.eq_ignore_ascii_case("localhost"),
+            };
+            (!inside).then(|| name.clone())
+        }
+        #[cfg(unix)]
+        Host::Unix(_) => None,
+    })
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }

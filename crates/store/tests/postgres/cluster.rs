@@ -5,11 +5,12 @@
 //! As root, PostgreSQL's programs run as `nobody`, since they refuse to run as root.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// Who owns the schema in the tests.
 pub(crate) const OWNER: &str = "cardveil_owner";
@@ -101,6 +102,37 @@ impl Cluster {
     pub(crate) fn set(&mut self, setting: &str) {
         self.settings.push_str(" -c ");
         self.settings.push_str(setting);
+    }
+
+    /// Has it listen over TCP too, at a loopback address of its own and PostgreSQL's usual port, with
+    /// these lines of `pg_hba.conf` for whoever comes there.
+    pub(crate) fn listen(&mut self, access: &str) -> Ipv4Addr {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let address = Ipv4Addr::new(127, high | 1, low, NEXT.fetch_add(1, Ordering::Relaxed));
+        self.set(&format!("listen_addresses={address}"));
+        self.put(
+            "pg_hba.conf",
+            &format!("local all all trust\nlocal replication all trust\n{access}\n"),
+        );
+        address
+    }
+
+    /// What it shows whoever asks for TLS: PEM.
+    pub(crate) fn certify(&mut self, certificate: &str, key: &str) {
+        self.put("server.crt", certificate);
+        self.put("server.key", key);
+        self.set("ssl=on");
+    }
+
+    /// A file in its folder that only it can read.
+    fn put(&self, name: &str, text: &str) {
+        let path = self.data().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("nobody").arg(&path));
+        }
     }
 
     /// Starts it and returns once it answers.

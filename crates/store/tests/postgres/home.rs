@@ -9,7 +9,7 @@ use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Epoch, Record};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::schema::{self, Migrated};
-use cardveil_store::postgres::{OpenError, Options, Postgres, Raised};
+use cardveil_store::postgres::{OpenError, Options, Postgres, Raised, Transport};
 use tokio::sync::OnceCell;
 
 use crate::cluster::{Cluster, OWNER, SERVER};
@@ -46,7 +46,7 @@ impl Home {
 }
 
 pub(crate) fn options(cluster: &Cluster, user: &str, database: &str) -> Options {
-    Options::parse(&cluster.connection(user, database)).unwrap()
+    Options::parse(&cluster.connection(user, database), Transport::Local).unwrap()
 }
 
 /// Makes the schema, as its owner, for the server's role.

@@ -12,7 +12,7 @@ use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
 use cardveil_seal::SystemEntropy;
-use cardveil_store::postgres::{Options, Postgres};
+use cardveil_store::postgres::{Options, Postgres, Transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -66,7 +66,7 @@ impl Proxy {
     async fn open(&self, database: &str) -> Postgres {
         let host = self.folder.path().display();
         let connection = format!("host={host} user={SERVER} dbname={database}");
-        let options = Options::parse(&connection).unwrap();
+        let options = Options::parse(&connection, Transport::Local).unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let opened = Postgres::open(&options, clock, &SystemEntropy).await;
         opened.unwrap().0

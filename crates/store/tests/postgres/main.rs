@@ -15,3 +15,4 @@ mod import;
 mod lost;
 mod nodes;
 mod server;
+mod tls;

@@ -27,6 +27,12 @@ postgres = {{ .Values.postgres.connection | toJson }}
 {{- if .Values.postgres.passwordSecret.name }}
 password_file = "/run/secrets/postgres/password"
 {{- end }}
+{{- if .Values.postgres.caSecret.name }}
+postgres_ca = "/run/secrets/postgres-ca/ca.crt"
+{{- end }}
+{{- if .Values.postgres.plain }}
+postgres_plain = true
+{{- end }}
 
 [keys]
 root = "/run/secrets/root-key/root.key"
