@@ -1,5 +1,7 @@
 //! `cardveil doctor`: checks a deployment and says what to mend.
 
+mod postgres;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -50,6 +52,7 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
             settings(&loaded, &mut checks);
             tls(&loaded, SystemClock.now(), &mut checks);
             memory(&loaded, &mut checks);
+            postgres::look(&loaded.store, &mut checks).await;
             inside(loaded, &mut checks).await;
         }
         Err(error) => checks.push(check("configuration", false, words(&error))),

@@ -156,6 +156,12 @@ fn a_deployment_on_another_machine_is_over_tls() {
         JOIN pg_stat_activity USING (pid) WHERE usename = 'cardveil'";
     assert_eq!(cluster.sql("postgres", connections), "t|t");
 
+    let doctor = text(&world.run(&["doctor"]).stdout);
+    assert!(
+        doctor.contains("ok    PostgreSQL, TLS TLSv1.3, to a verified server"),
+        "{doctor}"
+    );
+
     let other = Authority::new(folder.path(), "other.pem");
     let with_other = [("CARDVEIL_STORE_POSTGRES_CA", other.file.to_str().unwrap())];
     let refused = told(&world, &["epoch", "show"], &with_other);
@@ -196,6 +202,41 @@ fn nothing_goes_to_another_machine_in_the_clear_unless_that_is_said() {
     assert!(refused.contains("nowhere.pem"), "{refused}");
     let refused = told(&world, &["merchant", "list"], &[away, ca, plain]);
     assert!(refused.contains("are both given"), "{refused}");
+}
+
+#[test]
+fn doctor_looks_at_the_server_and_at_its_role() {
+    let cluster = Cluster::shared();
+    let world = World::in_postgres(cluster, 1);
+    let doctor = world.run(&["doctor"]);
+    let found = text(&doctor.stdout);
+    assert!(doctor.status.success(), "{found}");
+    for line in [
+        "ok    PostgreSQL      1",
+        "ok    PostgreSQL, TLS none needed: a unix socket",
+        "ok    commits         wait for the disk, and for no standby",
+        "ok    pages           whole after a crash; with checksums",
+        "ok    schema          version 3",
+        "ok    server's role   cardveil has no more rights than it needs",
+    ] {
+        assert!(found.contains(line), "{line}: {found}");
+    }
+    let config = world.dir.path().join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let as_owner = written.replace("user=cardveil ", &format!("user={OWNER} "));
+    std::fs::write(&config, as_owner).unwrap();
+    let doctor = world.run(&["doctor"]);
+    assert_eq!(doctor.status.code(), Some(1));
+    let found = text(&doctor.stdout);
+    let line = "MEND  server's role   cardveil_owner: it owns things in the database; ";
+    assert!(found.contains(line), "{found}");
+    let gone = written.replace("host=", "host=/nowhere");
+    std::fs::write(&config, gone).unwrap();
+    let found = text(&world.run(&["doctor"]).stdout);
+    assert!(
+        found.contains("MEND  PostgreSQL      cannot look at"),
+        "{found}"
+    );
 }
 
 /// What a command that fails says.

@@ -38,6 +38,7 @@ mod registry;
 mod rows;
 pub mod schema;
 mod sinks;
+pub mod survey;
 mod tls;
 mod tokens;
 mod value;

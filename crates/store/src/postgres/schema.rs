@@ -125,6 +125,18 @@ pub(super) fn missing(fault: Fault) -> Fault {
     }
 }
 
+/// The version of the one that is there, if this program serves on it.
+pub(super) async fn found(link: &Link) -> Result<i32, Fault> {
+    let rows = link
+        .query("SELECT version, works_with FROM meta", &[])
+        .await;
+    let rows = rows.map_err(missing)?;
+    let row = rows.first().ok_or_else(not_there)?;
+    let version = row.get(0)?;
+    check(version, row.get(1)?)?;
+    Ok(version)
+}
+
 /// What a migration did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migrated {

@@ -15,4 +15,5 @@ mod import;
 mod lost;
 mod nodes;
 mod server;
+mod survey;
 mod tls;

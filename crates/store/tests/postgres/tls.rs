@@ -15,6 +15,8 @@ use rcgen::{
     date_time_ymd,
 };
 
+use cardveil_store::postgres::survey::{Way, survey};
+
 use crate::cluster::{Cluster, OWNER, SERVER};
 use crate::home::with_merchant;
 
@@ -146,6 +148,8 @@ async fn all_connections_are_encrypted_and_so_are_those_after_a_crash() {
     let (all, encrypted) = away.connections();
     assert!(all >= 3, "a reader, a writer, the exchange: {all}");
     assert_eq!(all, encrypted);
+    let found = survey(&away.options(SERVER, &authority)).await.unwrap();
+    assert_eq!(found.way, Way::Tls("TLSv1.3".to_owned()));
 
     away.cluster.kill();
     away.cluster.start();
