@@ -109,6 +109,7 @@ impl Running {
         SystemEntropy.fill(&mut boot);
         let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let webhooks = deployment.config.webhooks()?;
+        let audit = deployment.config.audit.settings()?;
         let listen = &deployment.config.listen;
         let mut tasks = JoinSet::new();
         let mut bound = Vec::new();
@@ -123,7 +124,7 @@ impl Running {
             .service
             .record_server(Kind::ServerStarted)
             .await?;
-        let mut sinks = Sinks::new(&app, deployment.config.audit.settings());
+        let mut sinks = Sinks::new(&app, audit);
         sinks.look().await;
         let (stop_sinks, sinks_stopped) = watch::channel(false);
         let sinks = tokio::spawn(sinks.run(sinks_stopped));

@@ -94,10 +94,10 @@ pub(crate) async fn listed(house: &Deployment) -> anyhow::Result<Vec<Listed>> {
     let standings = house.service.sink_standings(&names).await?;
     let now = house.service.now();
     let one = |(sink, standing): (&Sink, SinkStanding)| {
-        let (kind, target) = words(sink);
+        let (kind, target) = words(&sink.target()?);
         let lag = standing.lag;
         let progress = standing.progress;
-        Listed {
+        Ok(Listed {
             name: standing.name,
             kind,
             target,
@@ -111,18 +111,18 @@ pub(crate) async fn listed(house: &Deployment) -> anyhow::Result<Vec<Listed>> {
                 .and_then(|row| row.taken_at)
                 .map(|at| at.to_string()),
             error: progress.and_then(|row| row.error),
-        }
+        })
     };
-    Ok(sinks.iter().zip(standings).map(one).collect())
+    sinks.iter().zip(standings).map(one).collect()
 }
 
 fn configured(config: &Config) -> Vec<Sink> {
     config.audit.sink.clone()
 }
 
-fn words(sink: &Sink) -> (&'static str, String) {
-    match sink.target() {
-        Some(Target::File(path)) => ("file", path.display().to_string()),
-        None => ("none", String::new()),
+fn words(target: &Target) -> (&'static str, String) {
+    match target {
+        Target::File(path) => ("file", path.display().to_string()),
+        Target::Syslog(receiver) => ("syslog", receiver.to_string()),
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use crate::tls;
 
@@ -32,6 +33,32 @@ impl Authorities {
 /// With the system's root certificates, or those of `SSL_CERT_FILE`, and these. Without any, no call
 /// over TLS succeeds, and the log says why.
 pub(crate) fn connector(more: &Authorities) -> Result<TlsConnector, NoTls> {
+    let tls = builder(systems(more))?.with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+/// With the authorities of a file and no others, or else with the system's; and with a certificate to
+/// show, if there is one, and its key. Files are read.
+pub(crate) fn known_by(
+    authorities: Option<&Path>,
+    shown: Option<(&Path, &Path)>,
+) -> Result<TlsConnector, tls::Error> {
+    let roots = match authorities {
+        Some(path) => tls::authorities(path)?,
+        None => systems(&Authorities::default()),
+    };
+    let builder = builder(roots)?;
+    let tls = match shown {
+        Some((certificate, key)) => {
+            let chain = tls::certificates(certificate)?;
+            builder.with_client_auth_cert(chain, tls::key(key)?)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+fn systems(more: &Authorities) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let certificates = found.certs.into_iter().chain(more.0.iter().cloned());
@@ -39,12 +66,16 @@ pub(crate) fn connector(more: &Authorities) -> Result<TlsConnector, NoTls> {
     if known == 0 {
         tracing::warn!("the system has no root certificates: no server's can be checked");
     }
+    roots
+}
+
+fn builder(
+    roots: RootCertStore,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, tokio_rustls::rustls::Error> {
     let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(tls)))
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots))
 }
 
 /// Whose certificate a URL's server must show.

@@ -379,7 +379,8 @@ fn chain(path: &Path, now: Time) -> Result<(Vec<CertificateDer<'static>>, Time),
     Ok((chain, until))
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+/// A private key in a PEM file that is its owner's alone.
+pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     let pem = Secret::new(bytes(path, |meta| {
         if cardveil_seal::is_exposed(meta) {
             return Err(Error::Exposed(path.to_owned()));
@@ -391,7 +392,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
 }
 
 /// The authorities whose certificates are good.
-fn authorities(path: &Path) -> Result<RootCertStore, Error> {
+pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         let added = roots.add(certificate);

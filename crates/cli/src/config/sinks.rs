@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use cardveil_core::audit::sink::Limit;
 use cardveil_core::id::SinkName;
-use cardveil_server::sinks::{self, Target};
+use cardveil_server::sinks::{self, Receiver, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::print::hinted;
@@ -31,6 +32,17 @@ pub(crate) struct Sink {
     /// The file that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<PathBuf>,
+    /// The syslog receiver that it is: `tls://`, `tcp://` or `unix://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    syslog: Option<String>,
+    /// The authorities of its certificate, PEM. Without, the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ca: Option<PathBuf>,
+    /// What it is shown: a certificate and its key, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<PathBuf>,
     /// Whether nothing is released while it is too far behind.
     #[serde(default)]
     pub(crate) required: bool,
@@ -65,8 +77,16 @@ impl Audit {
     }
 
     pub(super) fn under(&mut self, base: &Path) {
-        for file in self.sink.iter_mut().filter_map(|sink| sink.file.as_mut()) {
-            *file = base.join(&*file);
+        for sink in &mut self.sink {
+            let files = [
+                &mut sink.file,
+                &mut sink.ca,
+                &mut sink.certificate,
+                &mut sink.key,
+            ];
+            for file in files.into_iter().flatten() {
+                *file = base.join(&*file);
+            }
         }
     }
 
@@ -75,31 +95,34 @@ impl Audit {
         self.sink.iter().any(|sink| sink.required)
     }
 
-    /// For the workers.
-    pub(crate) fn settings(&self) -> sinks::Settings {
-        let sinks = self.sink.iter().filter_map(|sink| {
-            Some(sinks::Sink {
+    /// For the workers. What they will need of files is there.
+    pub(crate) fn settings(&self) -> anyhow::Result<sinks::Settings> {
+        let mut sinks = Vec::new();
+        for sink in &self.sink {
+            let target = sink.target()?;
+            if let Target::Syslog(receiver) = &target {
+                let checked = receiver.check();
+                checked
+                    .map_err(|error| hinted(error.to_string(), error.hint()))
+                    .with_context(|| format!("the audit sink {}", sink.name))?;
+            }
+            sinks.push(sinks::Sink {
                 name: sink.name.clone(),
-                target: sink.target()?,
+                target,
                 limit: sink.limit(),
-            })
-        });
-        sinks::Settings {
-            sinks: sinks.collect(),
-            ..sinks::Settings::default()
+            });
         }
+        Ok(sinks::Settings {
+            sinks,
+            ..sinks::Settings::default()
+        })
     }
 }
 
 impl Sink {
     fn check(&self) -> anyhow::Result<()> {
         let name = &self.name;
-        if self.target().is_none() {
-            return Err(hinted(
-                format!("the audit sink {name} goes nowhere"),
-                "give it file",
-            ));
-        }
+        self.target()?;
         if self.lag_most.is_some() && !self.required {
             return Err(hinted(
                 format!("the audit sink {name} has lag_most and is not required"),
@@ -116,8 +139,51 @@ impl Sink {
         Ok(())
     }
 
-    pub(crate) fn target(&self) -> Option<Target> {
-        self.file.clone().map(Target::File)
+    /// Where it is.
+    pub(crate) fn target(&self) -> anyhow::Result<Target> {
+        let name = &self.name;
+        let receiver = match (&self.file, &self.syslog) {
+            (Some(_), None) => None,
+            (None, Some(address)) => Some(Receiver::parse(address).map_err(|error| {
+                hinted(
+                    format!("syslog of the audit sink {name} is no address: {error}"),
+                    "such as tls://siem.example:6514",
+                )
+            })?),
+            (None, None) | (Some(_), Some(_)) => {
+                return Err(hinted(
+                    format!("the audit sink {name} must have file or syslog, and one of them"),
+                    "two copies are two sinks, each with its name",
+                ));
+            }
+        };
+        let own = match (&self.certificate, &self.key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(hinted(
+                    format!("the audit sink {name} has a certificate or a key, but not both"),
+                    "give certificate and key, or neither",
+                ));
+            }
+        };
+        match receiver {
+            Some(Receiver::Tls { host, mut identity }) => {
+                identity.authorities.clone_from(&self.ca);
+                identity.shown = own;
+                Ok(Target::Syslog(Receiver::Tls { host, identity }))
+            }
+            Some(Receiver::Tcp(_) | Receiver::Unix(_)) | None
+                if self.ca.is_some() || own.is_some() =>
+            {
+                Err(hinted(
+                    format!("the audit sink {name} has ca, certificate or key, and no TLS"),
+                    "they belong to syslog = \"tls://...\"",
+                ))
+            }
+            Some(plain @ (Receiver::Tcp(_) | Receiver::Unix(_))) => Ok(Target::Syslog(plain)),
+            None => Ok(Target::File(self.file.clone().unwrap_or_default())),
+        }
     }
 
     /// How far it may be behind, if that stops anything.
@@ -149,7 +215,7 @@ mod tests {
         let text = "[[sink]]\nname = \"siem\"\nfile = \"log/audit.jsonl\"\n";
         let audit = parse(text).unwrap();
         assert!(!audit.can_stop());
-        let sinks = audit.settings().sinks;
+        let sinks = audit.settings().unwrap().sinks;
         assert_eq!(sinks[0].target, Target::File("/srv/log/audit.jsonl".into()));
         assert_eq!(sinks[0].limit, None);
         let limit = |more: &str| {
@@ -163,6 +229,62 @@ mod tests {
         assert_eq!((entries.entries, entries.age), (5, Duration::MAX));
         let both = limit("lag_most = { entries = 0, seconds = 60 }");
         assert_eq!((both.entries, both.age.as_secs()), (0, 60));
+    }
+
+    #[test]
+    fn a_sink_is_a_syslog_receiver() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["siem".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        std::fs::write(folder.path().join("own.pem"), certificate).unwrap();
+        let key_file = folder.path().join("own.key");
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        let parse = |more: &str| -> anyhow::Result<Target> {
+            let text = format!("[[sink]]\nname = \"soc\"\n{more}");
+            let mut audit: Audit = toml::from_str(&text)?;
+            audit.check()?;
+            assert_eq!(parse(&toml::to_string(&audit)?)?, audit);
+            audit.under(folder.path());
+            Ok(audit.settings()?.sinks.remove(0).target)
+        };
+        for address in ["tcp://siem:601", "unix:///dev/log", "tls://siem:6514"] {
+            let target = parse(&format!("syslog = \"{address}\"")).unwrap();
+            assert_eq!(target, Target::Syslog(Receiver::parse(address).unwrap()));
+        }
+        let tls = "syslog = \"tls://siem\"\nca = \"own.pem\"\n";
+        let own = "certificate = \"own.pem\"\nkey = \"own.key\"\n";
+        let words = |more: &str| format!("{:#}", parse(more).unwrap_err());
+        assert!(words(&format!("{tls}{own}")).contains("others can read"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(key_file, mode).unwrap();
+        let Target::Syslog(Receiver::Tls { identity, .. }) = parse(&format!("{tls}{own}")).unwrap()
+        else {
+            panic!("it is TLS");
+        };
+        assert_eq!(identity.authorities, Some(folder.path().join("own.pem")));
+        let there = ["own.pem", "own.key"].map(|name| folder.path().join(name));
+        assert_eq!(identity.shown, Some(there.into()));
+
+        for (wrong, why) in [
+            (String::new(), "file or syslog"),
+            (format!("{tls}file = \"a\""), "file or syslog"),
+            ("syslog = \"udp://siem:514\"".to_owned(), "UDP"),
+            ("syslog = \"siem:514\"".to_owned(), "begins with tls://"),
+            (format!("{tls}key = \"own.key\""), "not both"),
+            (
+                "syslog = \"tcp://siem\"\nca = \"own.pem\"".to_owned(),
+                "no TLS",
+            ),
+            (format!("syslog = \"unix:///dev/log\"\n{own}"), "no TLS"),
+            ("file = \"a\"\nca = \"own.pem\"".to_owned(), "no TLS"),
+            (tls.replace("own.pem", "none.pem"), "cannot read"),
+            (tls.replace("own.pem", "own.key"), "no certificate"),
+        ] {
+            assert!(words(&wrong).contains(why), "{wrong}: {}", words(&wrong));
+        }
+        let secret = words("syslog = \"tls://user:hunter2@siem\"");
+        assert!(!secret.contains("hunter2"), "{secret}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The sinks of the audit log: workers that follow the log into files, and the
+//! The sinks of the audit log: workers that follow the log into files and to syslog receivers, and the
 //! one that looks how far they are behind and keeps the gate of releases.
 //!
 //! What is decided about a sink's place and about the gate is in `cardveil_core::audit::sink`. A sink is
@@ -9,10 +9,11 @@
 //!
 //! **Invariant:** the log of the process has a sink's name and why it takes nothing, never an entry.
 //!
-//! To add an output: a variant of [`Target`], its file beside `file.rs` with an `Output`, and its form
+//! To add an output: a variant of [`Target`], its module beside `file.rs` with an `Output`, and its form
 //! in the configuration.
 
 mod file;
+mod syslog;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,12 +29,14 @@ use cardveil_core::id::SinkName;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use self::syslog::{Host, Identity, Malformed, Receiver};
 use crate::problem::Chain;
 use crate::{App, listener};
 
 /// How long a sink is one worker's at a time. It is renewed when half of that is over.
 const LEASE: Duration = Duration::from_secs(10);
-/// How many entries a piece has at most.
+/// How many entries a piece has at most. A failure makes the next one smaller, so that what a slow output
+/// takes in time gets through, and little is handed over twice.
 const PIECE: usize = 500;
 /// How long is waited after an output failed: at first, and at most.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -45,6 +48,8 @@ const LAST_TURNS: Duration = Duration::from_secs(5);
 pub enum Target {
     /// A file, one entry a line.
     File(PathBuf),
+    /// A syslog receiver, one entry a message.
+    Syslog(Receiver),
 }
 
 /// A sink.
@@ -262,6 +267,8 @@ struct Feeder {
     /// The row, and until when the sink is ours.
     ours: Option<(Progress, Time)>,
     wait: Duration,
+    /// How many entries the next piece may have.
+    piece: usize,
     said: Option<String>,
 }
 
@@ -269,6 +276,7 @@ impl Feeder {
     fn new(app: &Arc<App>, sink: &Sink, round: Duration) -> Self {
         let output: Box<dyn Output> = match &sink.target {
             Target::File(path) => Box::new(file::FileOutput::new(path.clone())),
+            Target::Syslog(receiver) => Box::new(syslog::SyslogOutput::new(receiver.clone())),
         };
         Self {
             app: Arc::clone(app),
@@ -278,6 +286,7 @@ impl Feeder {
             round,
             ours: None,
             wait: WAITS.0,
+            piece: PIECE,
             said: None,
         }
     }
@@ -312,7 +321,7 @@ impl Feeder {
         };
         let app = Arc::clone(&self.app);
         let store = app.service.store();
-        let entries = store.chained(row.place, PIECE).await?;
+        let entries = store.chained(row.place, self.piece).await?;
         let Some(last) = entries.last() else {
             return Ok(Went::Idle);
         };
@@ -377,6 +386,7 @@ impl Feeder {
         let next = self.app.service.store().record_fed(fed).await?;
         self.ours = next.map(|row| (row, until));
         self.wait = WAITS.0;
+        self.piece = (self.piece * 2).min(PIECE);
         if self.said.take().is_some() {
             tracing::info!(audit.sink = %self.name, "the audit sink takes entries again");
         }
@@ -386,7 +396,10 @@ impl Feeder {
     /// Notes and logs why, once; tells how long to wait.
     async fn failed(&mut self, failed: Failed) -> Duration {
         let why = match failed {
-            Failed::Output(Stuck(why)) => why,
+            Failed::Output(Stuck(why)) => {
+                self.piece = (self.piece / 4).max(1);
+                why
+            }
             // A step whose outcome is not known is looked up by holding the sink anew.
             Failed::Store(error) => {
                 self.ours = None;

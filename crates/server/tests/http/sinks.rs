@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 use crate::actors::{empty, post};
 use crate::world::{CARD_ID, CARD_NO, KEY, World};
 
+mod syslog;
+
 const LIMIT: Limit = Limit {
     entries: 5,
     age: Duration::from_secs(60),

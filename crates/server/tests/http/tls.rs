@@ -62,7 +62,7 @@ impl Authority {
         self.pair(ExtendedKeyUsagePurpose::ServerAuth, THEN, LATER)
     }
 
-    fn partner(&self) -> Pair {
+    pub(crate) fn partner(&self) -> Pair {
         self.pair(ExtendedKeyUsagePurpose::ClientAuth, THEN, LATER)
     }
 
@@ -81,7 +81,7 @@ impl Authority {
     }
 
     /// Whom this authority's servers are good for.
-    fn roots(&self) -> RootCertStore {
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.certificate)).unwrap();
         roots
