@@ -181,9 +181,8 @@ fn a_kill_loses_no_entry_of_a_syslog_receiver() {
     // What operators see, with the sink in the configuration's file.
     let config = world.dir.path().join("cardveil.toml");
     let mut settings = std::fs::read_to_string(&config).unwrap();
-    settings.push_str(&format!(
-        "\n[[audit.sink]]\nname = \"soc\"\nsyslog = \"{address}\"\n"
-    ));
+    let more = format!("\n[[audit.sink]]\nname = \"soc\"\nsyslog = \"{address}\"\n");
+    settings.push_str(&more);
     std::fs::write(&config, settings).unwrap();
     let listed = world.json(&["audit", "sink", "list", "--json"]);
     let expected = ("syslog", address.as_str());
