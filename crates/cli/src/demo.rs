@@ -106,6 +106,7 @@ struct ReadyCard {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .with_env_filter("warn")
         .init();
     let temporary = match &args.dir {

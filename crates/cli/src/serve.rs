@@ -343,6 +343,8 @@ pub(crate) fn start_log() {
         .json()
         .flatten_event(true)
         .with_writer(std::io::stderr)
+        // It would panic: what cannot be written there stops nothing, as with the line of a request.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .init();
 }

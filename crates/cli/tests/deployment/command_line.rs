@@ -1,7 +1,9 @@
 //! The command as an operator uses it.
 
+use cardveil_seal::hpke::holder::Holder;
+
 use crate::http::{self, Connection};
-use crate::world::{World, card, folder, string, text};
+use crate::world::{World, card, folder, opened, string, text};
 
 #[test]
 fn a_deployment_is_made_checked_and_changed() {
@@ -45,7 +47,7 @@ fn what_an_operator_changes_is_seen_by_the_running_server() {
     let _server = world.serve();
     let mut merchant = Connection::open(world.merchant_at).unwrap();
     let mut client = Connection::open(world.client_at).unwrap();
-    let holder = cardveil_seal::hpke::holder::Holder::generate().unwrap();
+    let holder = Holder::generate().unwrap();
 
     let token = world.issue(&mut merchant, 0).unwrap();
     let revoked = world.json(&["token", "revoke", "--merchant", &world.merchant, "--json"]);
@@ -391,4 +393,20 @@ fn a_merchant_says_which_cards_go_into_which_wallet() {
     let refused = world.run(&unknown);
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("hint: "));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let world = World::new(1);
+    // As a full disk answers each write.
+    std::os::unix::fs::symlink("/dev/full", world.log()).unwrap();
+    let _server = world.serve();
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
+    let mut client = Connection::open(world.client_at).unwrap();
+    let holder = Holder::generate().unwrap();
+    let token = world.issue(&mut merchant, 0).unwrap();
+    let answer = world
+        .redeem(&mut client, &token, &holder, &["pan"])
+        .unwrap();
+    assert_eq!(opened(&answer, &holder)["pan"], "4111111111111111");
 }
