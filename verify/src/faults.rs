@@ -12,11 +12,12 @@ use cardveil_seal::{Entropy as _, SeededEntropy};
 use rustix::process::Signal;
 
 use crate::clock::Clock;
-use crate::history::{Log, Restore};
+use crate::history::{Log, Restore, Suspension};
 use crate::load::Load;
+use crate::postgres::Postgres;
 use crate::report::tell;
 use crate::restore::restore;
-use crate::system::{Store, System};
+use crate::system::{CARDS, Store, System};
 
 /// How much of what.
 pub(crate) struct Plan {
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) redemptions: usize,
     pub(crate) kills: usize,
     pub(crate) restores: usize,
+    /// Whether the disk is to be filled too.
+    pub(crate) small_disk: bool,
     pub(crate) seed: u64,
 }
 
@@ -35,6 +38,7 @@ pub(crate) struct Faults {
     pub(crate) databases_killed: usize,
     pub(crate) others: BTreeMap<&'static str, usize>,
     pub(crate) restores: Vec<Restore>,
+    pub(crate) suspensions: Vec<Suspension>,
 }
 
 impl Faults {
@@ -51,6 +55,14 @@ impl Faults {
 const TELL_EVERY_MS: u64 = 30_000;
 /// After so long without an answer there will be none: no fault lasts for as long.
 const SILENCE_MAX_MS: u64 = 120_000;
+/// How many requests are answered while a card is suspended, and while numbers have changed places.
+const MEANWHILE: usize = 40;
+/// How long a disk is full at most: what was left in a file may do for a while.
+const FULL_MAX_MS: u64 = 3_000;
+/// How far a node's clock is off at most, in seconds.
+pub(crate) const CLOCK_OFF_MAX: u64 = 3;
+/// How often a command is given that did not reach the database.
+const TRIES_MAX: usize = 10;
 
 struct Chance(SeededEntropy);
 
@@ -59,6 +71,11 @@ impl Chance {
         let mut bytes = [0; 8];
         self.0.fill(&mut bytes);
         u64::from_le_bytes(bytes) % bound
+    }
+
+    /// An index of so many.
+    fn pick(&self, of: usize) -> usize {
+        usize::try_from(self.below(of as u64)).unwrap_or_default()
     }
 
     /// Sleeps for so many milliseconds at least, and some more.
@@ -91,17 +108,19 @@ pub(crate) fn break_things(
         // They keep step with the load: the end of a run is broken as often as its beginning.
         let due = faults.kills() * plan.redemptions <= answered * plan.kills;
         if due && faults.kills() < plan.kills {
-            break_once(system, plan, &chance, &mut faults)?;
+            break_once(system, load, &chance, &mut faults)?;
         }
         let due = (2 * restored + 1) * plan.redemptions <= 2 * answered * plan.restores;
         if due && restored < plan.restores {
-            let between = |system: &mut System| break_once(system, plan, &chance, &mut faults);
+            let between = |system: &mut System| break_once(system, load, &chance, &mut faults);
             let restore = restore(system, load, log, restored, between)?;
             faults.restores.push(restore);
         }
     }
     let restored = faults.restores.len();
     faults.others.insert("restores", restored);
+    let suspended = faults.suspensions.len();
+    faults.others.insert("suspensions", suspended);
     if let Some(postgres) = &system.postgres {
         let lost = postgres.proxy.commits_lost();
         faults.others.insert("commits lost", lost);
@@ -111,12 +130,12 @@ pub(crate) fn break_things(
 
 fn break_once(
     system: &mut System,
-    plan: &Plan,
+    load: &Load,
     chance: &Chance,
     faults: &mut Faults,
 ) -> anyhow::Result<()> {
-    let node = usize::try_from(chance.below(plan.nodes as u64)).unwrap_or_default();
-    match (chance.below(8), &mut system.postgres) {
+    let node = chance.pick(system.nodes.len());
+    match (chance.below(12), &mut system.postgres) {
         (0 | 1, Some(postgres)) => {
             postgres.kill()?;
             chance.rest(0, 100);
@@ -140,10 +159,72 @@ fn break_once(
             system.signal(node, Signal::CONT)?;
             faults.count("stops");
         }
+        (6, _) => {
+            let suspension = suspend(system, load, chance.pick(CARDS))?;
+            faults.suspensions.push(suspension);
+        }
+        (7, _) => {
+            system.swap_cards()?;
+            load.serve_on(MEANWHILE)?;
+            system.swap_cards()?;
+            faults.count("swaps of sealed numbers");
+        }
+        (8, _) => {
+            let off =
+                chance.below(2 * CLOCK_OFF_MAX + 1).cast_signed() - CLOCK_OFF_MAX.cast_signed();
+            if system.step_clock(node, off)? {
+                faults.count("clock steps");
+            }
+        }
+        (9, _) if system.disk.is_some() => fill_the_disk(system, load, faults)?,
         _ => {
             system.kill(node)?;
             system.start(node)?;
             faults.nodes_killed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A card, for as long as some requests are answered.
+fn suspend(system: &System, load: &Load, card: usize) -> anyhow::Result<Suspension> {
+    let set = |state| {
+        let asked = load.clock.millis();
+        let mut done = system.set_card(card, state);
+        for _ in 1..TRIES_MAX {
+            if done.is_ok() {
+                break;
+            }
+            done = system.set_card(card, state);
+        }
+        done.map(|()| (asked, load.clock.millis()))
+    };
+    let (asked, began) = set("suspended")?;
+    load.serve_on(MEANWHILE)?;
+    let (ended, over) = set("active")?;
+    Ok(Suspension {
+        card,
+        asked,
+        began,
+        ended,
+        over,
+    })
+}
+
+/// For a moment: nobody can write until there is room again, and then everybody can.
+fn fill_the_disk(system: &mut System, load: &Load, faults: &mut Faults) -> anyhow::Result<()> {
+    // A follower that has found no room is not promoted: an operator makes another.
+    let followed = system
+        .postgres
+        .as_ref()
+        .is_some_and(Postgres::has_successor);
+    if let Some(disk) = system.disk.as_ref().filter(|_| !followed) {
+        let ballast = disk.fill()?;
+        load.be_unavailable(FULL_MAX_MS);
+        drop(ballast);
+        faults.count("full disks");
+        if let Some(postgres) = &mut system.postgres {
+            postgres.recover()?;
         }
     }
     Ok(())

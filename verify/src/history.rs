@@ -11,15 +11,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::faults::CLOCK_OFF_MAX;
+
 /// What became of one request to redeem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Granted,
+    /// Granted, with something that is not this card's number, sealed to the key that asked.
+    Misgiven,
     Refused,
     /// Told that nothing was released: the token is still good.
     Unavailable,
     /// No answer: anything may have happened.
     Unknown,
+}
+
+impl Outcome {
+    /// Nothing is asked again for.
+    pub(crate) const fn is_answer(self) -> bool {
+        matches!(self, Self::Granted | Self::Misgiven | Self::Refused)
+    }
 }
 
 /// One request to redeem.
@@ -37,6 +48,7 @@ pub(crate) struct Asked {
 pub(crate) struct Story {
     /// Its SHA-256, as the log names it.
     pub(crate) hash: String,
+    pub(crate) card: usize,
     pub(crate) issued: u64,
     pub(crate) asked: Vec<Asked>,
 }
@@ -49,6 +61,12 @@ pub(crate) enum Violation {
     TwoKeysOnRecord,
     /// P2.
     ReleaseWithoutRecord,
+    /// One request has two records of its release.
+    RecordedTwice,
+    /// P3: what came was not the card's number, for the key that asked.
+    OtherCard,
+    /// A card that its merchant had suspended was shown.
+    SuspendedCard,
     /// A claim that was answered, and is not there any more.
     ClaimLost,
     /// A token that was answered, that nobody has claimed, and that nobody gets.
@@ -79,6 +97,30 @@ impl Restore {
     }
 }
 
+/// A card that was suspended for a while, by what its merchant saw. Milliseconds since the run began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspension {
+    pub(crate) card: usize,
+    /// When it was asked for, and answered.
+    pub(crate) asked: u64,
+    pub(crate) began: u64,
+    /// When its end was asked for, and answered.
+    pub(crate) ended: u64,
+    pub(crate) over: u64,
+}
+
+impl Suspension {
+    /// A token of the card may have been refused for it.
+    fn touches(self, story: &Story, came: u64) -> bool {
+        self.card == story.card && self.asked <= came && self.over >= story.issued
+    }
+
+    /// The card was suspended all the while.
+    fn covers(self, story: &Story, asked: &Asked) -> bool {
+        self.card == story.card && self.began < asked.sent && asked.came < self.ended
+    }
+}
+
 /// A key may ask again for so long, and so often.
 const REPEAT_MS: u64 = 30_000;
 const ANSWERS_MAX: usize = 4;
@@ -86,14 +128,15 @@ const ANSWERS_MAX: usize = 4;
 const LIFE_MS: u64 = 300_000;
 /// How often a restore raises the epoch at most: SQLite's in the copy, and once more by the fence.
 const RAISES_MAX: usize = 2;
-/// Clocks are read at both ends of a request.
-const SLACK_MS: u64 = 1_000;
+/// Clocks are read at both ends of a request; two nodes' are apart by twice what one's is off.
+const SLACK_MS: u64 = 1_000 + 2 * 1_000 * CLOCK_OFF_MAX;
 
 /// The log, by token. After a restore there are two that begin alike: both are read.
 #[derive(Default)]
 pub(crate) struct Log {
     issued: BTreeSet<String>,
-    holders: BTreeMap<String, BTreeSet<String>>,
+    /// By token and holder, the hashes of the entries that say that it was released.
+    holders: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
     /// The hashes of the entries that say so.
     epochs_raised: BTreeSet<String>,
 }
@@ -114,7 +157,9 @@ impl Log {
             }
             "reveal.released" | "reveal.repeated" => {
                 let holder = text("/actor/holder").to_owned();
-                self.holders.entry(token).or_default().insert(holder);
+                let of_token = self.holders.entry(token).or_default();
+                let entries = of_token.entry(holder).or_default();
+                entries.insert(text("/hash").to_owned());
             }
             "epoch.raised" => {
                 self.epochs_raised.insert(text("/hash").to_owned());
@@ -130,6 +175,15 @@ pub(crate) struct Facts<'a> {
     /// The keys' thumbprints, as the log names them.
     pub(crate) holders: &'a [String],
     pub(crate) restores: &'a [Restore],
+    pub(crate) suspensions: &'a [Suspension],
+}
+
+impl Facts<'_> {
+    /// Something else than its redemptions may have had a token refused.
+    fn excuse(&self, story: &Story, came: u64) -> bool {
+        self.restores.iter().any(|it| it.touches(story, came))
+            || self.suspensions.iter().any(|it| it.touches(story, came))
+    }
 }
 
 /// All that may not have been.
@@ -175,15 +229,26 @@ fn violations(story: &Story, facts: &Facts<'_>) -> Vec<Violation> {
         let holder = holders.get(usize::from(*key));
         recorded
             .zip(holder)
-            .is_some_and(|(recorded, holder)| recorded.contains(holder))
+            .is_some_and(|(recorded, holder)| recorded.contains_key(holder))
     };
     if !keys.iter().all(on_record) {
         found.push(Violation::ReleaseWithoutRecord);
     }
-    if claim_lost(story, facts.restores) {
+    if recorded_twice(story, facts) {
+        found.push(Violation::RecordedTwice);
+    }
+    let misgiven = |asked: &Asked| asked.outcome == Outcome::Misgiven;
+    if story.asked.iter().any(misgiven) {
+        found.push(Violation::OtherCard);
+    }
+    let covered = |asked: &Asked| facts.suspensions.iter().any(|it| it.covers(story, asked));
+    if story.asked.iter().filter(granted).any(covered) {
+        found.push(Violation::SuspendedCard);
+    }
+    if claim_lost(story, facts) {
         found.push(Violation::ClaimLost);
     }
-    if token_lost(story, facts.restores) {
+    if token_lost(story, facts) {
         found.push(Violation::TokenLost);
     }
     if facts
@@ -206,8 +271,22 @@ fn is_revived(story: &Story, restore: Restore) -> bool {
     was_there && story.asked.iter().any(granted)
 }
 
+/// A key's releases are on record more often than it has asked.
+fn recorded_twice(story: &Story, facts: &Facts<'_>) -> bool {
+    let Some(recorded) = facts.log.holders.get(&story.hash) else {
+        return false;
+    };
+    facts.holders.iter().zip(0..).any(|(holder, key)| {
+        let mine = |asked: &&Asked| asked.key == key && asked.outcome != Outcome::Refused;
+        let asked = story.asked.iter().filter(mine).count();
+        recorded
+            .get(holder)
+            .is_some_and(|entries| entries.len() > asked)
+    })
+}
+
 /// A key was granted, asked again in time, and was refused.
-fn claim_lost(story: &Story, restores: &[Restore]) -> bool {
+fn claim_lost(story: &Story, facts: &Facts<'_>) -> bool {
     story.asked.iter().any(|refused| {
         let mine = || story.asked.iter().filter(|asked| asked.key == refused.key);
         let Some(first) = mine().find(|asked| asked.outcome == Outcome::Granted) else {
@@ -223,17 +302,15 @@ fn claim_lost(story: &Story, restores: &[Restore]) -> bool {
             && refused.sent > first.came
             && refused.came + SLACK_MS < claimed + REPEAT_MS
             && spent < ANSWERS_MAX
-            && !restores
-                .iter()
-                .any(|restore| restore.touches(story, refused.came))
+            && !facts.excuse(story, refused.came)
     })
 }
 
 /// Every request was answered by a refusal, in time, and nobody holds it.
-fn token_lost(story: &Story, restores: &[Restore]) -> bool {
+fn token_lost(story: &Story, facts: &Facts<'_>) -> bool {
     let came = story.asked.last().map_or(0, |last| last.came);
     !story.asked.is_empty()
-        && !restores.iter().any(|restore| restore.touches(story, came))
+        && !facts.excuse(story, came)
         && story.asked.iter().all(|asked| {
             asked.outcome == Outcome::Refused && asked.came + SLACK_MS < story.issued + LIFE_MS
         })
@@ -259,6 +336,7 @@ mod tests {
     fn story(asked: &[Asked]) -> Story {
         Story {
             hash: "t".into(),
+            card: 1,
             issued: 0,
             asked: asked.to_vec(),
         }
@@ -269,9 +347,15 @@ mod tests {
         let mut log = Log::default();
         log.read(&json!({"kind": "token.issued", "target": {"token": "t"}}));
         for holder in holders {
-            log.read(&json!({"kind": "reveal.released", "target": {"token": "t"}, "actor": {"holder": holder}}));
+            release(&mut log, holder, "a");
         }
         log
+    }
+
+    fn release(log: &mut Log, holder: &str, hash: &str) {
+        log.read(&json!({
+            "kind": "reveal.released", "target": {"token": "t"}, "actor": {"holder": holder}, "hash": hash,
+        }));
     }
 
     fn found(asked: &[Asked], log: &Log) -> Vec<Violation> {
@@ -284,6 +368,7 @@ mod tests {
             log,
             holders: &holders,
             restores,
+            suspensions: &[],
         };
         let found = check(&[story(asked)], &facts);
         found.into_iter().map(|(_, violation)| violation).collect()
@@ -328,21 +413,31 @@ mod tests {
 
     #[test]
     fn what_may_not_be_is_found() {
-        use Outcome::{Granted, Refused};
+        use Outcome::{Granted, Misgiven, Refused, Unavailable};
         let two = [asked(0, 0, Granted), asked(1, 5, Granted)];
         assert_eq!(
             found(&two, &log(&["ada", "eve"])),
             [Violation::TwoKeys, Violation::TwoKeysOnRecord]
         );
         let one = [asked(0, 0, Granted)];
+        // Nor has eve asked, whose release is on record.
         assert_eq!(
             found(&one, &log(&["ada", "eve"])),
-            [Violation::TwoKeysOnRecord]
+            [Violation::TwoKeysOnRecord, Violation::RecordedTwice]
         );
+        let mut twice = log(&["ada"]);
+        release(&mut twice, "ada", "a");
+        assert_eq!(found(&one, &twice), []);
+        release(&mut twice, "ada", "b");
+        assert_eq!(found(&one, &twice), [Violation::RecordedTwice]);
+        let again = [asked(0, 0, Granted), asked(0, 50, Unavailable)];
+        assert_eq!(found(&again, &twice), []);
+        let misgiven = [asked(0, 0, Misgiven)];
+        assert_eq!(found(&misgiven, &log(&["ada"])), [Violation::OtherCard]);
         assert_eq!(found(&one, &log(&[])), [Violation::ReleaseWithoutRecord]);
         assert_eq!(
             found(&one, &log(&["eve"])),
-            [Violation::ReleaseWithoutRecord]
+            [Violation::ReleaseWithoutRecord, Violation::RecordedTwice]
         );
         let lost = [asked(0, 0, Granted), asked(0, 100, Refused)];
         assert_eq!(found(&lost, &log(&["ada"])), [Violation::ClaimLost]);
@@ -352,6 +447,42 @@ mod tests {
         let mut raised = log(&["ada"]);
         raise(&mut raised, "a");
         assert_eq!(found(&one, &raised), [Violation::EpochRaised]);
+    }
+
+    #[test]
+    fn a_card_that_is_suspended_is_not_shown() {
+        use Outcome::{Granted, Refused};
+        let suspended_for = |holders: &[&str], card, story: &[Asked]| {
+            let suspensions = [Suspension {
+                card,
+                asked: 100,
+                began: 200,
+                ended: 300,
+                over: 400,
+            }];
+            let (log, holders) = (log(holders), HOLDERS.map(str::to_owned));
+            let facts = Facts {
+                log: &log,
+                holders: &holders,
+                restores: &[],
+                suspensions: &suspensions,
+            };
+            let found = check(&[self::story(story)], &facts);
+            found.into_iter().map(|found| found.1).collect::<Vec<_>>()
+        };
+        let suspended = |card, story: &[Asked]| suspended_for(&["ada"], card, story);
+        let shown = [asked(0, 250, Granted)];
+        assert_eq!(suspended(1, &shown), [Violation::SuspendedCard]);
+        assert_eq!(suspended(2, &shown), []);
+        for at in [195, 295] {
+            assert_eq!(suspended(1, &[asked(0, at, Granted)]), []);
+        }
+        let refused = [asked(0, 0, Granted), asked(0, 250, Refused)];
+        assert_eq!(suspended(1, &refused), []);
+        assert_eq!(suspended(2, &refused), [Violation::ClaimLost]);
+        let nobody = [asked(0, 250, Refused), asked(1, 450, Refused)];
+        assert_eq!(suspended_for(&[], 1, &nobody), []);
+        assert_eq!(suspended_for(&[], 2, &nobody), [Violation::TokenLost]);
     }
 
     #[test]
@@ -395,6 +526,7 @@ mod tests {
                 log: &log,
                 holders: &holders,
                 restores: &restore,
+                suspensions: &[],
             };
             let found = check(std::slice::from_ref(&later), &facts);
             found.into_iter().map(|found| found.1).collect::<Vec<_>>()

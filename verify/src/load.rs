@@ -14,10 +14,11 @@ use cardveil_core::token::{ClientToken, Thumbprint};
 use cardveil_seal::hpke::holder::Holder;
 use serde_json::{Value, json};
 
+use crate::answer;
 use crate::clock::Clock;
 use crate::history::{Asked, Outcome, Story};
 use crate::http::{Answer, Connection};
-use crate::system::{CARDS, System, card_no};
+use crate::system::{CARDS, System, card_no, card_number};
 
 /// How often a client asks again for what it got no answer to, and how long it waits in between.
 const TRIES_MAX: usize = 200;
@@ -37,12 +38,15 @@ pub(crate) struct Load {
     authorization: String,
     embed: String,
     keys: [Value; 2],
+    openers: [Holder; 2],
     /// The keys' thumbprints, as the log names them.
     pub(crate) holders: [String; 2],
     pub(crate) clock: Clock,
     pub(crate) stop: AtomicBool,
     /// Requests to redeem that were answered.
     pub(crate) answered: AtomicUsize,
+    /// Requests to redeem that were told that nothing can be released now.
+    pub(crate) unavailable: AtomicUsize,
     /// Requests that came to nothing and are in no story: for a token, or such as could not be sent.
     pub(crate) nothing: AtomicUsize,
     pub(crate) stories: Mutex<Vec<Story>>,
@@ -61,7 +65,7 @@ impl Load {
         system: &System,
         nodes: Vec<(SocketAddr, SocketAddr)>,
     ) -> anyhow::Result<Self> {
-        let holders = [Holder::generate()?, Holder::generate()?];
+        let openers = [Holder::generate()?, Holder::generate()?];
         let jwk = |holder: &Holder| {
             let key = holder.key();
             let [x, y] = [key.x(), key.y()].map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes));
@@ -71,13 +75,15 @@ impl Load {
             nodes,
             authorization: format!("authorization: Bearer {}\r\n", system.api_key),
             embed: system.embed.clone(),
-            keys: holders.each_ref().map(jwk),
-            holders: holders
+            keys: openers.each_ref().map(jwk),
+            holders: openers
                 .each_ref()
                 .map(|holder| Thumbprint(holder.key().thumbprint()).to_string()),
+            openers,
             clock: Clock::start(),
             stop: AtomicBool::new(false),
             answered: AtomicUsize::new(0),
+            unavailable: AtomicUsize::new(0),
             nothing: AtomicUsize::new(0),
             stories: Mutex::new(Vec::new()),
         })
@@ -95,6 +101,15 @@ impl Load {
             std::thread::sleep(PAUSE);
         }
         Ok(())
+    }
+
+    /// Waits until a request was told that nothing can be released now, but not for long.
+    pub(crate) fn be_unavailable(&self, most_ms: u64) {
+        let before = self.unavailable.load(Ordering::Relaxed);
+        let clock = Clock::start();
+        while self.unavailable.load(Ordering::Relaxed) == before && clock.millis() < most_ms {
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// One client, until it is stopped.
@@ -144,7 +159,8 @@ struct Client<'a> {
 impl Client<'_> {
     fn issue(&mut self) -> Option<(String, Story)> {
         let n = self.turn % self.load.nodes.len();
-        let body = json!({ "card_no": card_no(self.turn % CARDS) });
+        let card = self.turn % CARDS;
+        let body = json!({ "card_no": card_no(card) });
         let slot = self.merchants.get_mut(n)?;
         let (at, _) = *self.load.nodes.get(n)?;
         let issued = self.load.clock.millis();
@@ -167,6 +183,7 @@ impl Client<'_> {
             .to_string();
         let story = Story {
             hash,
+            card,
             issued,
             asked: Vec::new(),
         };
@@ -237,7 +254,7 @@ impl Client<'_> {
                 .filter(|asked| asked.outcome == Outcome::Unknown)
                 .count();
             let latest = mine().next_back().map(|asked| asked.outcome);
-            if matches!(latest, Some(Outcome::Granted | Outcome::Refused)) || lost > 2 {
+            if latest.is_some_and(Outcome::is_answer) || lost > 2 {
                 return;
             }
             std::thread::sleep(PAUSE);
@@ -258,14 +275,18 @@ impl Client<'_> {
     }
 
     fn note(&self, story: &mut Story, key: usize, sent: u64, answer: Option<&Answer>) {
-        let outcome = match answer.map(|answer| answer.status) {
-            Some(200) => Outcome::Granted,
-            Some(403) => Outcome::Refused,
-            Some(503) => Outcome::Unavailable,
+        let outcome = match answer.map(|answer| (answer.status, &answer.body)) {
+            Some((200, body)) if self.is_right(story, key, body) => Outcome::Granted,
+            Some((200, _)) => Outcome::Misgiven,
+            Some((403, _)) => Outcome::Refused,
+            Some((503, _)) => Outcome::Unavailable,
             Some(_) | None => Outcome::Unknown,
         };
-        if matches!(outcome, Outcome::Granted | Outcome::Refused) {
+        if outcome.is_answer() {
             self.load.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        if outcome == Outcome::Unavailable {
+            self.load.unavailable.fetch_add(1, Ordering::Relaxed);
         }
         story.asked.push(Asked {
             key: u8::try_from(key).unwrap_or_default(),
@@ -273,6 +294,11 @@ impl Client<'_> {
             came: self.load.clock.millis(),
             outcome,
         });
+    }
+
+    fn is_right(&self, story: &Story, key: usize, body: &Value) -> bool {
+        let opener = self.load.openers.get(key);
+        opener.is_some_and(|opener| answer::is_number(body, opener, card_number(story.card)))
     }
 
     fn body(&self, token: &str, key: usize) -> Value {

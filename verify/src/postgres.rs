@@ -12,6 +12,7 @@ use crate::proxy::Proxy;
 pub(crate) const OWNER: &str = "cardveil_owner";
 const SERVER: &str = "cardveil";
 const DATABASE: &str = "cardveil";
+const SCHEMA: &str = "cardveil";
 /// How long the processes of one that was killed are waited for.
 const STARTS_MAX: usize = 200;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -163,11 +164,36 @@ impl Postgres {
         Ok(format!("host={sockets} user={SERVER} dbname={DATABASE}"))
     }
 
-    fn sql(&self, database: &str, sql: &str) -> anyhow::Result<()> {
+    /// Waits until it serves again, whose disk was full: it starts over by itself, or it has ended.
+    pub(crate) fn recover(&mut self) -> anyhow::Result<()> {
+        for _ in 0..STARTS_MAX {
+            if self.primary.has_ended()? {
+                self.start()?;
+            }
+            if self.sql(DATABASE, "SELECT").is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        bail!("it does not serve again, though there is room")
+    }
+
+    /// Whether another server follows it, or is about to take its place.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.standby.is_some()
+    }
+
+    /// Changes data past the program; tells how many rows.
+    pub(crate) fn change(&self, sql: &str) -> anyhow::Result<usize> {
+        let said = self.sql(DATABASE, &format!("SET search_path TO {SCHEMA}; {sql}"))?;
+        let count = said.lines().find_map(|line| line.strip_prefix("UPDATE "));
+        Ok(count.context("no update")?.parse()?)
+    }
+
+    fn sql(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         let mut psql = self.program("psql");
         psql.args([
             "-X",
-            "-q",
             "-v",
             "ON_ERROR_STOP=1",
             "-U",
@@ -176,6 +202,7 @@ impl Postgres {
             database,
             "-h",
         ]);
+        psql.stdout(Stdio::piped());
         run(psql.arg(&self.primary.sockets).args(["-c", sql]))
     }
 
@@ -236,6 +263,7 @@ impl Server {
             "max_connections=200",
             "wal_level=replica",
             "deadlock_timeout=100ms",
+            "max_wal_size=256MB",
             // There is no archive.
             "restore_command=false",
         ] {
@@ -260,6 +288,13 @@ impl Server {
         }
         first.wait()?;
         Ok(said)
+    }
+
+    fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(match &mut self.first {
+            Some(first) => first.try_wait()?.is_some(),
+            None => true,
+        })
     }
 
     fn kill(&mut self) -> anyhow::Result<()> {
@@ -319,16 +354,17 @@ fn programs() -> anyhow::Result<PathBuf> {
         .context("no PostgreSQL server: run `make setup`")
 }
 
-fn run(command: &mut Command) -> anyhow::Result<()> {
+/// What it said on stdout, where that was asked for.
+fn run(command: &mut Command) -> anyhow::Result<String> {
     let done = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{command:?}"))?;
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "{command:?}: {said}");
-    Ok(())
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::getuid().is_root()
 }

@@ -5,13 +5,16 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use cardveil_core::card::TEST_NUMBERS;
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::http::Connection;
 use crate::postgres::{OWNER, Postgres};
 
@@ -22,14 +25,24 @@ pub(crate) enum Store {
 }
 
 pub(crate) struct System {
-    dir: TempDir,
     binary: PathBuf,
     pub(crate) nodes: Vec<Node>,
     pub(crate) postgres: Option<Postgres>,
     pub(crate) api_key: String,
     pub(crate) embed: String,
+    merchant: String,
     settings: Vec<(&'static str, String)>,
+    /// What sets a node's clock apart from the machine's.
+    faketime: Option<PathBuf>,
+    /// After all that is on it.
+    pub(crate) disk: Option<Disk>,
+    dir: TempDir,
 }
+
+/// For how long another process's writes are waited for.
+const BUSY: Duration = Duration::from_secs(30);
+/// Where Debian's package has it, below a folder for the machine's kind.
+const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 
 /// One process of the server.
 pub(crate) struct Node {
@@ -46,21 +59,31 @@ pub(crate) struct Addresses {
     pub(crate) admin: SocketAddr,
 }
 
+/// Each has a number of its own.
 pub(crate) const CARDS: usize = 32;
 
 impl System {
-    pub(crate) fn create(binary: &Path, store: Store, nodes: usize) -> anyhow::Result<Self> {
+    pub(crate) fn create(
+        binary: &Path,
+        store: Store,
+        nodes: usize,
+        small_disk: bool,
+    ) -> anyhow::Result<Self> {
         // Whoever PostgreSQL runs as must be able to pass through it.
         let dir = tempfile::Builder::new()
             .prefix("cardveil-verify-")
             .tempdir()?;
+        let disk = small_disk.then(|| Disk::mount(dir.path())).transpose()?;
         let mut this = Self {
             binary: binary.to_owned(),
             nodes: Vec::new(),
             postgres: None,
             api_key: String::new(),
             embed: String::new(),
+            merchant: String::new(),
             settings: Vec::new(),
+            faketime: faketime(),
+            disk,
             dir,
         };
         if store == Store::Postgres {
@@ -88,6 +111,7 @@ impl System {
     fn populate(&mut self) -> anyhow::Result<()> {
         let merchant = self.json(&["merchant", "add", "--name", "Shop", "--json"])?;
         let merchant = text(&merchant, "/id")?;
+        self.merchant.clone_from(&merchant);
         let of = ["--merchant", &merchant, "--json"];
         let keys = self.json(
             &[
@@ -110,7 +134,7 @@ impl System {
                 json!({
                     "card_no": card_no(n), "account_id": "F50091",
                     "person_id": "775596ae-2624-40af-a9dc-9756110a4a04",
-                    "pan": "4111111111111111", "expiry": "12/2030", "name": "A CARDHOLDER",
+                    "pan": card_number(n), "expiry": "12/2030", "name": "A CARDHOLDER",
                 })
                 .to_string()
             })
@@ -143,11 +167,15 @@ impl System {
         let node = self.nodes.get(n).context("no such node")?;
         let log = node.config.with_extension("log");
         let said = File::options().create(true).append(true).open(&log)?;
-        let mut child = self
-            .command(&node.config.clone(), &["serve"])
-            .stdout(Stdio::null())
-            .stderr(said)
-            .spawn()?;
+        let mut serve = self.command(&node.config, &["serve"]);
+        if let Some(faketime) = &self.faketime {
+            serve
+                .env("LD_PRELOAD", faketime)
+                .env("FAKETIME_TIMESTAMP_FILE", node.clock())
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let mut child = serve.stdout(Stdio::null()).stderr(said).spawn()?;
         let node = self.nodes.get_mut(n).context("no such node")?;
         // Nothing tells a parent that a server listens but that it answers.
         loop {
@@ -193,6 +221,13 @@ impl System {
         Ok(())
     }
 
+    /// Steps a node's clock to so many seconds off the machine's. Whether that can be done here.
+    pub(crate) fn step_clock(&self, n: usize, seconds: i64) -> anyhow::Result<bool> {
+        let node = self.nodes.get(n).context("no such node")?;
+        node.set_clock(seconds)?;
+        Ok(self.faketime.is_some())
+    }
+
     /// What the audit log says, entry by entry: all of it is more than fits into memory.
     pub(crate) fn audit(&self, read: impl FnMut(&Value)) -> anyhow::Result<usize> {
         self.export(self.config()?, 0, read)
@@ -228,6 +263,11 @@ impl System {
             .context("no seq")
     }
 
+    /// SQLite's file.
+    fn database(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.config()?.with_file_name("data").join("cardveil.db"))
+    }
+
     /// A file in its folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -250,6 +290,43 @@ impl System {
 
     fn json(&self, args: &[&str]) -> anyhow::Result<Value> {
         Ok(serde_json::from_slice(&self.operate(args)?.stdout)?)
+    }
+
+    /// Moves a card to another state, as its issuer does.
+    pub(crate) fn set_card(&self, card: usize, state: &str) -> anyhow::Result<()> {
+        let (of, no) = (self.merchant.as_str(), card_no(card));
+        let args = ["card", "set", "--merchant", of, "--state", state, &no];
+        self.operate(&args).map(drop)
+    }
+
+    /// Has the sealed numbers and the keys of every second pair of cards change places, as one who can write
+    /// into the database and knows no key would try it. Once more, and they are as they were.
+    pub(crate) fn swap_cards(&self) -> anyhow::Result<()> {
+        let firsts = (0..CARDS).step_by(4);
+        let both = |n| [(n, n + 1), (n + 1, n)];
+        let pairs: Vec<_> = firsts
+            .flat_map(both)
+            .map(|(one, other)| format!("('{}', '{}')", card_no(one), card_no(other)))
+            .collect();
+        let sql = format!(
+            "UPDATE card SET pan = other.pan, dek = other.dek FROM card AS other
+             WHERE (card.no, other.no) IN (VALUES {})",
+            pairs.join(", ")
+        );
+        let changed = match &self.postgres {
+            Some(postgres) => postgres.change(&sql)?,
+            None => {
+                let database = rusqlite::Connection::open(self.database()?)?;
+                database.busy_timeout(BUSY)?;
+                database.execute(&sql, [])?
+            }
+        };
+        let wanted = pairs.len();
+        ensure!(
+            changed == wanted,
+            "{changed} cards changed, and not {wanted}"
+        );
+        Ok(())
     }
 
     /// Runs an operator's command.
@@ -336,7 +413,7 @@ impl Node {
         }
         let config = home.join(format!("node-{n}.toml"));
         std::fs::write(&config, text)?;
-        Ok(Self {
+        let this = Self {
             config,
             at: Addresses {
                 merchant,
@@ -344,7 +421,22 @@ impl Node {
                 admin,
             },
             process: None,
-        })
+        };
+        this.set_clock(0)?;
+        Ok(this)
+    }
+
+    /// What tells its clock how far off it is.
+    fn clock(&self) -> PathBuf {
+        self.config.with_extension("clock")
+    }
+
+    fn set_clock(&self, seconds: i64) -> anyhow::Result<()> {
+        // It is read all the time: whole, before or after.
+        let new = self.config.with_extension("clock-new");
+        std::fs::write(&new, format!("{seconds:+}"))?;
+        std::fs::rename(new, self.clock())?;
+        Ok(())
     }
 }
 
@@ -361,6 +453,20 @@ impl Addresses {
 
 pub(crate) fn card_no(n: usize) -> String {
     format!("C{n}")
+}
+
+fn faketime() -> Option<PathBuf> {
+    let kinds = std::fs::read_dir("/usr/lib").ok()?;
+    let of = |kind: std::fs::DirEntry| kind.path().join(FAKETIME);
+    kinds
+        .map_while(Result::ok)
+        .map(of)
+        .find(|library| library.exists())
+}
+
+/// Its PAN.
+pub(crate) fn card_number(n: usize) -> &'static str {
+    TEST_NUMBERS.get(n).copied().unwrap_or_default()
 }
 
 pub(crate) fn text(value: &Value, at: &str) -> anyhow::Result<String> {

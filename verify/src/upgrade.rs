@@ -30,7 +30,7 @@ pub(crate) struct Programs {
 
 /// Upgrades a deployment of the old program to the new one.
 pub(crate) fn check(programs: &Programs) -> anyhow::Result<()> {
-    let mut system = System::create(&programs.old, Store::Postgres, NODES)?;
+    let mut system = System::create(&programs.old, Store::Postgres, NODES, false)?;
     system.set("CARDVEIL_SHUTDOWN_DELAY_SECS", DELAY_SECS);
     for node in 0..NODES {
         system.start(node)?;
@@ -58,6 +58,7 @@ pub(crate) fn check(programs: &Programs) -> anyhow::Result<()> {
         log: &log,
         holders: &load.holders,
         restores: &[],
+        suspensions: &[],
     };
     let found = history::check(&stories, &facts);
     let lost = stories.iter().flat_map(|story| &story.asked);
