@@ -1,93 +1,22 @@
 #!/usr/bin/env python3
-"""Plants one bug a promise (DESIGN section 10) in a copy of the tree and runs the tests that must
-catch it. A bug that no test catches, or that does not compile, fails the run. `make planted`;
-`scripts/planted.py NAME...` runs some of them."""
+"""Plants bugs in a copy of the tree, one after the other, and runs what must find them: for each promise
+(DESIGN section 10) the tests, and for what only goes wrong between processes the checker, which kills,
+stops and restores the program that has the bug. A bug that is not found, or that does not compile, fails
+the run. `make planted`; `scripts/planted.py NAME...` runs some of them. The bugs are in planted_bugs.py."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from planted_bugs import IN_PROCESSES, IN_TESTS
+
 ROOT = Path(__file__).resolve().parent.parent
 TREE = ROOT / "target/planted/tree"
-STATE = "crates/core/src/token/state.rs"
-CORE = ["-p", "cardveil-core"]
-STORE = ["-p", "cardveil-store"]
-POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
-SERVER = ["-p", "cardveil-server"]
-BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
-
-# name, file, what stands there once, what is planted, the tests that must fail
-BUGS = [
-    ("P1-any-key-may-ask-again", STATE,
-     "if held.by != self.by {", "if held.by != self.by && held.claims.is_empty() {", CORE),
-    ("P1-bound-key-is-ignored", STATE,
-     "record.bound_to.is_some_and(|key| key != self.by)", "record.bound_to.is_some_and(|_| false)", CORE),
-    ("P1-the-claim-does-not-look", "crates/store/src/sqlite/tokens.rs",
-     "let record = find(batch, &claim.token)?;",
-     "let record = find(batch, &claim.token)?\n"
-     "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });", STORE),
-    ("P1-an-asynchronous-commit", "crates/store/src/postgres/link.rs",
-     "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END", POSTGRES),
-    ("P1-a-claim-that-locks-nothing", "crates/store/src/postgres/tokens.rs",
-     "hash = $2 FOR UPDATE\"", "hash = $2\"", POSTGRES),
-    ("P1-a-commit-that-is-not-looked-up", "crates/store/src/postgres/writer.rs",
-     "Ok(last) if last == self.number => return Ended::Committed,",
-     "Ok(last) if last < 0 && last == self.number => return Ended::Committed,", POSTGRES),
-    ("P1-a-timeline-that-is-not-looked-at", "crates/store/src/postgres/home.rs",
-     "} else if server.timeline != self.kept.timeline {",
-     "} else if server.timeline < self.kept.timeline {", POSTGRES),
-    ("P1-a-session-is-not-spent", "crates/core/src/mfa/session.rs",
-     "state: State::Spent { at: event.at },", "state: session.state,", CORE),
-    ("P2-the-card-is-not-looked-at-in-the-commit", STATE,
-     "held.redemption != self.redemption || self.seen != card =>",
-     "held.redemption != self.redemption || (self.seen.is_none() && card.is_none()) =>", CORE),
-    ("P1-epoch-is-ignored", STATE,
-     "        if record.epoch != epoch {\n            return Err(Cause::OldEpoch);",
-     "        if record.epoch > epoch {\n            return Err(Cause::OldEpoch);", CORE),
-    ("P2-change-without-its-event", "crates/store/src/sqlite/writer.rs",
-     'let end = audit::append(self.connection, &place.end, event)?;',
-     'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
-     '            place.end\n        } else {\n'
-     '            audit::append(self.connection, &place.end, event)?\n        };', STORE),
-    ("P2-released-though-the-commit-failed", "crates/core/src/flow/redeem.rs",
-     "            Err(error) => Err(error.into()),\n        }\n    }\n\n    /// Records what a browser",
-     "            Err(_) => Ok(Verdict::Granted(crate::token::Grant {\n"
-     "                redemption,\n"
-     "                window_ends_at: self.now(),\n"
-     "                fields_left: Fields::NONE,\n"
-     "            })),\n        }\n    }\n\n    /// Records what a browser", SERVER),
-    ("P3-a-body-in-the-log", "crates/server/src/extract.rs",
-     "fn place(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {",
-     "fn place(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {\n"
-     "    tracing::warn!(%error, \"a body is wrong\");", BINARY),
-    ("P4-the-address-in-the-log", "crates/server/src/listener.rs",
-     "        let method = method_name(request.method());",
-     "        let method = method_name(request.method());\n"
-     "        tracing::info!(uri = %request.uri(), \"a request\");", BINARY),
-    ("P5-a-route-for-anyone", "crates/server/src/native/mod.rs",
-     "            Permission::Native(Need::ReadCards),\n            routes!(create_client_token),",
-     "            Permission::Public(\"\"),\n            routes!(create_client_token),", SERVER),
-    ("P6-the-cause-in-the-answer", "crates/server/src/client/redeem.rs",
-     "Err(Problem::new(Code::TokenRefused))",
-     "Err(Problem::detail(Code::TokenRefused, format!(\"{cause:?}\")))", SERVER),
-    ("P7-unconfirmed-is-forgotten", STATE,
-     "let event = (!unconfirmed.is_empty()).then(|| {",
-     "let event = (unconfirmed.is_empty() && !held.swept && held.events > 9).then(|| {", CORE),
-    ("P7-an-event-is-not-queued", "crates/store/src/sqlite/outbox.rs",
-     "for subscription in told.iter().filter(|s| s.hears(topic, account)) {",
-     "for subscription in told.iter().filter(|s| s.hears(topic, account)).skip(1) {", STORE),
-    ("P8-a-budget-is-not-counted", "crates/store/src/sqlite/mfa.rs",
-     "        charged.write(batch)?;\n", "        drop(charged);\n", STORE),
-    ("P8-a-body-without-bound", "crates/server/src/extract.rs",
-     "Limited::new(request.into_body(), BODY_BYTES_MAX)",
-     "Limited::new(request.into_body(), usize::MAX)", SERVER),
-    ("P9-the-machines-clock", "crates/core/src/flow/mod.rs",
-     "        self.clock.now()\n",
-     "        let _ = &self.clock;\n        crate::clock::SystemClock.now()\n", SERVER),
-    ("AAD-field-is-left-out", "crates/seal/src/keyring.rs",
-     "aead::bind(&mut aad, &[field.as_bytes()])?;", "let _ = field;", ["-p", "cardveil-seal"]),
-]
+BUILD = ROOT / "target/planted/build"
+# With each of them the checker must find it: every time.
+SEEDS = (1, 2, 3)
+ENOUGH = ["--redemptions", "1500", "--kills", "8", "--restores", "2"]
 
 
 def run(*command, **options):
@@ -105,38 +34,75 @@ def copy_tree():
     run("git", "checkout", "--force", "--detach", head, cwd=TREE, check=True)
 
 
-def cargo_test(args):
-    env = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target/planted/build"))
-    return run("cargo", "test", "--locked", "--quiet", *args, cwd=TREE, env=env)
+def cargo(*args):
+    return run("cargo", *args, "--locked", "--quiet", cwd=TREE, env=dict(os.environ, CARGO_TARGET_DIR=str(BUILD)))
 
 
-def caught(name, file, stands, planted, tests):
-    path = TREE / file
-    text = path.read_text()
-    if text.count(stands) != 1:
-        print(f"STALE   {name}: its place in {file} has changed")
+def planted(name, edits):
+    """What there was before, by file; nothing when a place has changed."""
+    texts = {TREE / file: (TREE / file).read_text() for file, _, _ in edits}
+    for file, stands, bug in edits:
+        text = (TREE / file).read_text()
+        if text.count(stands) != 1:
+            print(f"STALE   {name}: its place in {file} has changed")
+            give_back(texts)
+            return None
+        (TREE / file).write_text(text.replace(stands, bug))
+    return texts
+
+
+def give_back(texts):
+    for path, text in texts.items():
+        path.write_text(text)
+
+
+def found_by_tests(tests):
+    return cargo("test", *tests).returncode != 0, "all tests pass"
+
+
+def found_by_checker(store):
+    """It must say so, and not that it could not run."""
+    for seed in SEEDS:
+        command = [BUILD / "debug/cardveil-verify", "--binary", BUILD / "debug/cardveil", "--store", store, *ENOUGH]
+        said = run(*map(str, command), "--seed", str(seed), cwd=TREE)
+        if "the promises do not hold" not in said.stderr:
+            last = said.stderr.strip().splitlines()[:1]
+            return False, f"seed {seed} on {store}: {last}"
+    return True, ""
+
+
+def caught(name, edits, build, is_found):
+    texts = planted(name, edits)
+    if texts is None:
         return False
-    path.write_text(text.replace(stands, planted))
     try:
-        built = cargo_test([*tests[:2], "--no-run"])
+        built = cargo(*build)
         if built.returncode != 0:
             print(f"BROKEN  {name}: it does not compile\n{built.stderr[-2000:]}")
             return False
-        if cargo_test(tests).returncode == 0:
-            print(f"MISSED  {name}: all tests pass")
-            return False
-        print(f"caught  {name}")
-        return True
+        found, why = is_found()
+        print(f"caught  {name}" if found else f"MISSED  {name}: {why}", flush=True)
+        return found
     finally:
-        path.write_text(text)
+        give_back(texts)
 
 
 def main():
     copy_tree()
-    chosen = [bug for bug in BUGS if not sys.argv[1:] or bug[0] in sys.argv[1:]]
-    results = [caught(*bug) for bug in chosen]
-    print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
-    return 0 if results and all(results) else 1
+    bugs = {
+        name: ([(file, stands, bug)], ["test", *tests[:2], "--no-run"], lambda tests=tests: found_by_tests(tests))
+        for name, file, stands, bug, tests in IN_TESTS
+    }
+    both = ["build", "-p", "cardveil", "-p", "cardveil-verify"]
+    for name, store, edits in IN_PROCESSES:
+        bugs[name] = (edits, both, lambda store=store: found_by_checker(store))
+    chosen = sys.argv[1:] or list(bugs)
+    unknown = [name for name in chosen if name not in bugs]
+    if unknown:
+        sys.exit(f"no such bug: {' '.join(unknown)}")
+    results = [caught(name, *bugs[name]) for name in chosen]
+    print(f"{sum(results)} caught, {len(results) - sum(results)} not")
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

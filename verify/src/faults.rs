@@ -1,7 +1,7 @@
 //! What is done to a system under load, and when.
 //!
-//! To add a fault: what does it in `system` or `postgres`, its place in [`break_once`], and its words in
-//! `docs/verification.md`.
+//! To add a fault: what does it in `system` or `postgres`, a [`Fault`] with its place in [`break_once`], and
+//! its words in `docs/verification.md`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -64,12 +64,57 @@ pub(crate) const CLOCK_OFF_MAX: u64 = 3;
 /// How often a command is given that did not reach the database.
 const TRIES_MAX: usize = 10;
 
-struct Chance(SeededEntropy);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    KillNode,
+    KillDatabase,
+    Cut,
+    Stall,
+    LoseCommits,
+    Stop,
+    Suspend,
+    Swap,
+    StepClock,
+    FillDisk,
+}
+
+/// Drawn from until nothing is left, and then anew: no run is without one of them.
+const OF_A_NODE: &[Fault] = &[
+    Fault::KillNode,
+    Fault::KillNode,
+    Fault::Stop,
+    Fault::Suspend,
+    Fault::Swap,
+    Fault::StepClock,
+    Fault::FillDisk,
+];
+const OF_A_CLUSTER: &[Fault] = &[
+    Fault::KillDatabase,
+    Fault::KillDatabase,
+    Fault::Cut,
+    Fault::Stall,
+    Fault::LoseCommits,
+];
+
+struct Chance {
+    entropy: SeededEntropy,
+    deck: Vec<Fault>,
+}
 
 impl Chance {
+    fn draw(&mut self, in_a_cluster: bool) -> Fault {
+        if self.deck.is_empty() {
+            self.deck.extend(OF_A_NODE);
+            self.deck
+                .extend(OF_A_CLUSTER.iter().filter(|_| in_a_cluster));
+        }
+        let at = self.pick(self.deck.len());
+        self.deck.swap_remove(at)
+    }
+
     fn below(&self, bound: u64) -> u64 {
         let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
+        self.entropy.fill(&mut bytes);
         u64::from_le_bytes(bytes) % bound
     }
 
@@ -92,7 +137,10 @@ pub(crate) fn break_things(
     load: &Load,
     log: &mut Log,
 ) -> anyhow::Result<Faults> {
-    let chance = Chance(SeededEntropy::new(plan.seed));
+    let mut chance = Chance {
+        entropy: SeededEntropy::new(plan.seed),
+        deck: Vec::new(),
+    };
     let mut faults = Faults::default();
     let mut progress = Progress::begin();
     loop {
@@ -108,11 +156,11 @@ pub(crate) fn break_things(
         // They keep step with the load: the end of a run is broken as often as its beginning.
         let due = faults.kills() * plan.redemptions <= answered * plan.kills;
         if due && faults.kills() < plan.kills {
-            break_once(system, load, &chance, &mut faults)?;
+            break_once(system, load, &mut chance, &mut faults)?;
         }
         let due = (2 * restored + 1) * plan.redemptions <= 2 * answered * plan.restores;
         if due && restored < plan.restores {
-            let between = |system: &mut System| break_once(system, load, &chance, &mut faults);
+            let between = |system: &mut System| break_once(system, load, &mut chance, &mut faults);
             let restore = restore(system, load, log, restored, between)?;
             faults.restores.push(restore);
         }
@@ -131,53 +179,53 @@ pub(crate) fn break_things(
 fn break_once(
     system: &mut System,
     load: &Load,
-    chance: &Chance,
+    chance: &mut Chance,
     faults: &mut Faults,
 ) -> anyhow::Result<()> {
     let node = chance.pick(system.nodes.len());
-    match (chance.below(12), &mut system.postgres) {
-        (0 | 1, Some(postgres)) => {
+    match (chance.draw(system.postgres.is_some()), &mut system.postgres) {
+        (Fault::KillDatabase, Some(postgres)) => {
             postgres.kill()?;
             chance.rest(0, 100);
             postgres.start()?;
             faults.databases_killed += 1;
         }
-        (2, Some(postgres)) => {
+        (Fault::Cut, Some(postgres)) => {
             postgres.proxy.cut();
             faults.count("cuts");
         }
-        (3, Some(postgres)) => {
+        (Fault::Stall, Some(postgres)) => {
             postgres.proxy.stall(true);
             chance.rest(20, 400);
             postgres.proxy.stall(false);
             faults.count("stalls");
         }
-        (4, Some(postgres)) => postgres.proxy.lose_commits(8),
-        (5, _) => {
+        (Fault::LoseCommits, Some(postgres)) => postgres.proxy.lose_commits(8),
+        (Fault::Stop, _) => {
             system.signal(node, Signal::STOP)?;
             chance.rest(20, 400);
             system.signal(node, Signal::CONT)?;
             faults.count("stops");
         }
-        (6, _) => {
+        (Fault::Suspend, _) => {
             let suspension = suspend(system, load, chance.pick(CARDS))?;
             faults.suspensions.push(suspension);
         }
-        (7, _) => {
+        (Fault::Swap, _) => {
             system.swap_cards()?;
             load.serve_on(MEANWHILE)?;
             system.swap_cards()?;
             faults.count("swaps of sealed numbers");
         }
-        (8, _) => {
-            let off =
-                chance.below(2 * CLOCK_OFF_MAX + 1).cast_signed() - CLOCK_OFF_MAX.cast_signed();
-            if system.step_clock(node, off)? {
+        (Fault::StepClock, _) => {
+            let off = chance.below(2 * CLOCK_OFF_MAX + 1).cast_signed();
+            if system.step_clock(node, off - CLOCK_OFF_MAX.cast_signed())? {
                 faults.count("clock steps");
             }
         }
-        (9, _) if system.disk.is_some() => fill_the_disk(system, load, faults)?,
-        _ => {
+        (Fault::FillDisk, _) => fill_the_disk(system, load, faults)?,
+        (Fault::KillNode, _)
+        | (Fault::KillDatabase | Fault::Cut | Fault::Stall | Fault::LoseCommits, None) => {
             system.kill(node)?;
             system.start(node)?;
             faults.nodes_killed += 1;
@@ -199,7 +247,9 @@ fn suspend(system: &System, load: &Load, card: usize) -> anyhow::Result<Suspensi
         }
         done.map(|()| (asked, load.clock.millis()))
     };
+    let tokens = load.issue_for(card);
     let (asked, began) = set("suspended")?;
+    load.redeem(tokens);
     load.serve_on(MEANWHILE)?;
     let (ended, over) = set("active")?;
     Ok(Suspension {

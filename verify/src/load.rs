@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -112,14 +112,40 @@ impl Load {
         }
     }
 
-    /// One client, until it is stopped.
-    pub(crate) fn run(&self, client: usize) {
-        let mut client = Client {
+    /// A token of a card by each node that answers, for [`Load::redeem`].
+    pub(crate) fn issue_for(&self, card: usize) -> Vec<(String, Story)> {
+        let of = |node: usize| self.client(node).issue(node, card);
+        (0..self.nodes.len()).filter_map(of).collect()
+    }
+
+    /// Asks for each at each node.
+    pub(crate) fn redeem(&self, tokens: Vec<(String, Story)>) {
+        let ask = |(token, mut story): (String, Story)| {
+            for node in 0..self.nodes.len() {
+                self.client(node).ask(node, &token, 0, &mut story);
+            }
+            story
+        };
+        self.keep(tokens.into_iter().map(ask));
+    }
+
+    fn keep(&self, stories: impl IntoIterator<Item = Story>) {
+        let mut all = self.stories.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(stories);
+    }
+
+    fn client(&self, turn: usize) -> Client<'_> {
+        Client {
             load: self,
             merchants: self.nodes.iter().map(|_| None).collect(),
             cardholders: self.nodes.iter().map(|_| None).collect(),
-            turn: client,
-        };
+            turn,
+        }
+    }
+
+    /// One client, until it is stopped.
+    pub(crate) fn run(&self, client: usize) {
+        let mut client = self.client(client);
         let mut stories = Vec::new();
         let mut late: VecDeque<(String, Story)> = VecDeque::new();
         while !self.stop.load(Ordering::Relaxed) {
@@ -130,7 +156,8 @@ impl Load {
                         .map(|(token, story)| client.steal(&token, story)),
                 );
             }
-            if let Some((token, story)) = client.issue() {
+            let (node, card) = (client.turn % self.nodes.len(), client.turn % CARDS);
+            if let Some((token, story)) = client.issue(node, card) {
                 let story = client.race(&token, story);
                 if client.turn.is_multiple_of(LATE_EVERY) {
                     late.push_back((token, story));
@@ -143,9 +170,7 @@ impl Load {
             }
         }
         stories.extend(late.into_iter().map(|(_, story)| story));
-        if let Ok(mut all) = self.stories.lock() {
-            all.append(&mut stories);
-        }
+        self.keep(stories);
     }
 }
 
@@ -157,12 +182,10 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    fn issue(&mut self) -> Option<(String, Story)> {
-        let n = self.turn % self.load.nodes.len();
-        let card = self.turn % CARDS;
+    fn issue(&mut self, node: usize, card: usize) -> Option<(String, Story)> {
         let body = json!({ "card_no": card_no(card) });
-        let slot = self.merchants.get_mut(n)?;
-        let (at, _) = *self.load.nodes.get(n)?;
+        let slot = self.merchants.get_mut(node)?;
+        let (at, _) = *self.load.nodes.get(node)?;
         let issued = self.load.clock.millis();
         let answer = exchange(
             slot,

@@ -47,7 +47,7 @@ struct Args {
     /// For releases: a larger model, 1,000,000 redemptions and 1,000 kills of each store
     #[arg(long)]
     long: bool,
-    /// Only this store
+    /// Only this store, and not the rules
     #[arg(long)]
     store: Option<Store>,
     /// Answers to requests to redeem, of each store, at least
@@ -80,7 +80,9 @@ fn main() -> anyhow::Result<()> {
         return upgrade::check(&upgrade::Programs { old, new: binary });
     }
     say(&format!("seed {}", args.seed));
-    check_model(args.long)?;
+    if args.store.is_none() {
+        check_model(args.long)?;
+    }
     let mut rows = Vec::new();
     for store in [Store::Sqlite, Store::Postgres] {
         if args.store.is_none_or(|only| only == store) {

@@ -183,9 +183,12 @@ impl Postgres {
         self.standby.is_some()
     }
 
-    /// Changes data past the program; tells how many rows.
-    pub(crate) fn change(&self, sql: &str) -> anyhow::Result<usize> {
-        let said = self.sql(DATABASE, &format!("SET search_path TO {SCHEMA}; {sql}"))?;
+    /// Changes a table past the program; tells how many rows.
+    pub(crate) fn change(&self, table: &str, sql: &str) -> anyhow::Result<usize> {
+        // Apart from the program's own batches, with which it might lock itself out.
+        let apart =
+            format!("SET search_path TO {SCHEMA}; LOCK TABLE {table} IN EXCLUSIVE MODE; {sql}");
+        let said = self.sql(DATABASE, &apart)?;
         let count = said.lines().find_map(|line| line.strip_prefix("UPDATE "));
         Ok(count.context("no update")?.parse()?)
     }

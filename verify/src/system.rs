@@ -313,13 +313,12 @@ impl System {
              WHERE (card.no, other.no) IN (VALUES {})",
             pairs.join(", ")
         );
-        let changed = match &self.postgres {
-            Some(postgres) => postgres.change(&sql)?,
-            None => {
-                let database = rusqlite::Connection::open(self.database()?)?;
-                database.busy_timeout(BUSY)?;
-                database.execute(&sql, [])?
-            }
+        let changed = if let Some(postgres) = &self.postgres {
+            postgres.change("card", &sql)?
+        } else {
+            let database = rusqlite::Connection::open(self.database()?)?;
+            database.busy_timeout(BUSY)?;
+            database.execute(&sql, [])?
         };
         let wanted = pairs.len();
         ensure!(

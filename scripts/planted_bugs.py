@@ -1,0 +1,163 @@
+"""The bugs that planted.py plants."""
+
+STATE = "crates/core/src/token/state.rs"
+CORE = ["-p", "cardveil-core"]
+STORE = ["-p", "cardveil-store"]
+POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
+SERVER = ["-p", "cardveil-server"]
+BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
+
+# Name, file, what stands there once, what is planted, the tests that must fail.
+IN_TESTS = [
+    ("P1-any-key-may-ask-again", STATE,
+     "if held.by != self.by {", "if held.by != self.by && held.claims.is_empty() {", CORE),
+    ("P1-bound-key-is-ignored", STATE,
+     "record.bound_to.is_some_and(|key| key != self.by)", "record.bound_to.is_some_and(|_| false)", CORE),
+    ("P1-the-claim-does-not-look", "crates/store/src/sqlite/tokens.rs",
+     "let record = find(batch, &claim.token)?;",
+     "let record = find(batch, &claim.token)?\n"
+     "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });", STORE),
+    ("P1-an-asynchronous-commit", "crates/store/src/postgres/link.rs",
+     "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END", POSTGRES),
+    ("P1-a-claim-that-locks-nothing", "crates/store/src/postgres/tokens.rs",
+     "hash = $2 FOR UPDATE\"", "hash = $2\"", POSTGRES),
+    ("P1-a-commit-that-is-not-looked-up", "crates/store/src/postgres/writer.rs",
+     "Ok(last) if last == self.number => return Ended::Committed,",
+     "Ok(last) if last < 0 && last == self.number => return Ended::Committed,", POSTGRES),
+    ("P1-a-timeline-that-is-not-looked-at", "crates/store/src/postgres/home.rs",
+     "} else if server.timeline != self.kept.timeline {",
+     "} else if server.timeline < self.kept.timeline {", POSTGRES),
+    ("P1-a-session-is-not-spent", "crates/core/src/mfa/session.rs",
+     "state: State::Spent { at: event.at },", "state: session.state,", CORE),
+    ("P2-the-card-is-not-looked-at-in-the-commit", STATE,
+     "held.redemption != self.redemption || self.seen != card =>",
+     "held.redemption != self.redemption || (self.seen.is_none() && card.is_none()) =>", CORE),
+    ("P1-epoch-is-ignored", STATE,
+     "        if record.epoch != epoch {\n            return Err(Cause::OldEpoch);",
+     "        if record.epoch > epoch {\n            return Err(Cause::OldEpoch);", CORE),
+    ("P2-change-without-its-event", "crates/store/src/sqlite/writer.rs",
+     'let end = audit::append(self.connection, &place.end, event)?;',
+     'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
+     '            place.end\n        } else {\n'
+     '            audit::append(self.connection, &place.end, event)?\n        };', STORE),
+    ("P2-released-though-the-commit-failed", "crates/core/src/flow/redeem.rs",
+     "            Err(error) => Err(error.into()),\n        }\n    }\n\n    /// Records what a browser",
+     "            Err(_) => Ok(Verdict::Granted(crate::token::Grant {\n"
+     "                redemption,\n"
+     "                window_ends_at: self.now(),\n"
+     "                fields_left: Fields::NONE,\n"
+     "            })),\n        }\n    }\n\n    /// Records what a browser", SERVER),
+    ("P3-a-body-in-the-log", "crates/server/src/extract.rs",
+     "fn place(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {",
+     "fn place(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {\n"
+     "    tracing::warn!(%error, \"a body is wrong\");", BINARY),
+    ("P4-the-address-in-the-log", "crates/server/src/listener.rs",
+     "        let method = method_name(request.method());",
+     "        let method = method_name(request.method());\n"
+     "        tracing::info!(uri = %request.uri(), \"a request\");", BINARY),
+    ("P5-a-route-for-anyone", "crates/server/src/native/mod.rs",
+     "            Permission::Native(Need::ReadCards),\n            routes!(create_client_token),",
+     "            Permission::Public(\"\"),\n            routes!(create_client_token),", SERVER),
+    ("P6-the-cause-in-the-answer", "crates/server/src/client/redeem.rs",
+     "Err(Problem::new(Code::TokenRefused))",
+     "Err(Problem::detail(Code::TokenRefused, format!(\"{cause:?}\")))", SERVER),
+    ("P7-unconfirmed-is-forgotten", STATE,
+     "let event = (!unconfirmed.is_empty()).then(|| {",
+     "let event = (unconfirmed.is_empty() && !held.swept && held.events > 9).then(|| {", CORE),
+    ("P7-an-event-is-not-queued", "crates/store/src/sqlite/outbox.rs",
+     "for subscription in told.iter().filter(|s| s.hears(topic, account)) {",
+     "for subscription in told.iter().filter(|s| s.hears(topic, account)).skip(1) {", STORE),
+    ("P8-a-budget-is-not-counted", "crates/store/src/sqlite/mfa.rs",
+     "        charged.write(batch)?;\n", "        drop(charged);\n", STORE),
+    ("P8-a-body-without-bound", "crates/server/src/extract.rs",
+     "Limited::new(request.into_body(), BODY_BYTES_MAX)",
+     "Limited::new(request.into_body(), usize::MAX)", SERVER),
+    ("P9-the-machines-clock", "crates/core/src/flow/mod.rs",
+     "        self.clock.now()\n",
+     "        let _ = &self.clock;\n        crate::clock::SystemClock.now()\n", SERVER),
+    ("AAD-field-is-left-out", "crates/seal/src/keyring.rs",
+     "aead::bind(&mut aad, &[field.as_bytes()])?;", "let _ = field;", ["-p", "cardveil-seal"]),
+]
+
+RELEASES_LATE = (
+    "        static LATE: std::sync::Mutex<Option<Event>> = std::sync::Mutex::new(None);\n"
+    "        let late;\n"
+    "        let event = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n"
+    "            let Some(before) = LATE.lock().unwrap().replace(event.clone()) else {\n"
+    "                return Ok(());\n"
+    "            };\n"
+    "            late = before;\n"
+    "            &late\n"
+    "        } else {\n"
+    "            event\n"
+    "        };\n")
+IN_MEMORY = (
+    "static MEMORY: std::sync::Mutex<std::collections::BTreeMap<TokenKey, Record>> =\n"
+    "    std::sync::Mutex::new(std::collections::BTreeMap::new());\n\n")
+FIND = "fn find(batch: &Batch<'_>, key: &TokenKey) -> Outcome<Option<Record>> {\n"
+FIND_IN_MEMORY = (
+    IN_MEMORY + FIND
+    + "    if let Some(record) = MEMORY.lock().unwrap().get(key) {\n        return Ok(Some(record.clone()));\n    }\n")
+UPDATE = "fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {\n"
+UPDATE_IN_MEMORY = (
+    UPDATE + "    MEMORY.lock().unwrap().insert(record.key, record.clone());\n"
+    "    if record.expires_at.millis() > 0 {\n        return Ok(());\n    }\n")
+SQLITE_TOKENS = "crates/store/src/sqlite/tokens.rs"
+POSTGRES_TOKENS = "crates/store/src/postgres/tokens.rs"
+EPOCH_IS_IGNORED = (STATE, "        if record.epoch != epoch {\n            return Err(Cause::OldEpoch);",
+                    "        if record.epoch > epoch {\n            return Err(Cause::OldEpoch);")
+AAD_WITHOUT_ROW = ("crates/seal/src/keyring.rs",
+                   "                table.as_bytes(),\n                row,\n",
+                   "                table.as_bytes(),\n                row.get(..0).unwrap_or_default(),\n")
+STALE_CARD = [
+    ("crates/core/src/flow/redeem.rs",
+     "        let card = self\n            .store\n            .card(&record.merchant, &CardRef::Id(record.card))\n"
+     "            .await?;\n        let Some(card) = card.filter(Card::viewable)",
+     "        static CACHE: std::sync::Mutex<std::collections::BTreeMap<[u8; 16], Card>> =\n"
+     "            std::sync::Mutex::new(std::collections::BTreeMap::new());\n"
+     "        let cached = CACHE.lock().unwrap().get(record.card.as_bytes()).cloned();\n"
+     "        let card = match cached {\n"
+     "            Some(card) => Some(card),\n"
+     "            None => self.store.card(&record.merchant, &CardRef::Id(record.card)).await?,\n"
+     "        };\n"
+     "        if let Some(card) = &card {\n"
+     "            CACHE.lock().unwrap().insert(*record.card.as_bytes(), card.clone());\n"
+     "        }\n"
+     "        let Some(card) = card.filter(Card::viewable)"),
+    (STATE, "held.redemption != self.redemption || self.seen != card =>",
+     "held.redemption != self.redemption || (self.seen.is_none() && card.is_none()) =>"),
+]
+
+# Name, store, edits. What is killed with a signal loses nothing that SQLite has written, synced or not: an
+# asynchronous commit is looked for on PostgreSQL alone, whose first process holds what is not yet written.
+IN_PROCESSES = [
+    ("check-then-set-sqlite", "sqlite", [
+        (SQLITE_TOKENS, "let record = find(batch, &claim.token)?;",
+         "let record = find(batch, &claim.token)?\n"
+         "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });")]),
+    ("check-then-set-postgres", "postgres", [(POSTGRES_TOKENS, "hash = $2 FOR UPDATE\"", "hash = $2\"")]),
+    ("asynchronous-commit", "postgres", [
+        ("crates/store/src/postgres/link.rs", "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END")]),
+    ("audit-after-send-sqlite", "sqlite", [
+        ("crates/store/src/sqlite/writer.rs",
+         "    pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {\n",
+         "    pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {\n" + RELEASES_LATE)]),
+    ("audit-after-send-postgres", "postgres", [
+        ("crates/store/src/postgres/batch.rs",
+         "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n",
+         "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n" + RELEASES_LATE)]),
+    ("memory-only-claims-sqlite", "sqlite", [
+        (SQLITE_TOKENS, FIND, FIND_IN_MEMORY), (SQLITE_TOKENS, UPDATE, UPDATE_IN_MEMORY)]),
+    ("memory-only-claims-postgres", "postgres", [
+        (POSTGRES_TOKENS, FIND, FIND_IN_MEMORY), (POSTGRES_TOKENS, UPDATE, UPDATE_IN_MEMORY)]),
+    ("blind-retry", "postgres", [
+        ("crates/store/src/postgres/writer.rs",
+         "Ok(last) if last == self.number => return Ended::Committed,",
+         "Ok(last) if last < -1 => return Ended::Committed,")]),
+    ("epoch-ignored-sqlite", "sqlite", [EPOCH_IS_IGNORED]),
+    ("epoch-ignored-postgres", "postgres", [EPOCH_IS_IGNORED]),
+    ("aad-missing-sqlite", "sqlite", [AAD_WITHOUT_ROW]),
+    ("aad-missing-postgres", "postgres", [AAD_WITHOUT_ROW]),
+    ("stale-cache-sqlite", "sqlite", STALE_CARD),
+    ("stale-cache-postgres", "postgres", STALE_CARD),
+]
