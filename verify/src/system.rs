@@ -41,6 +41,9 @@ pub(crate) struct System {
 
 /// For how long another process's writes are waited for.
 const BUSY: Duration = Duration::from_secs(30);
+/// How often a command is given that did not get through, and what is waited in between.
+const TRIES_MAX: usize = 10;
+const PAUSE: Duration = Duration::from_millis(200);
 /// Where Debian's package has it, below a folder for the machine's kind.
 const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 
@@ -257,7 +260,8 @@ impl System {
 
     /// The place of the log's last entry.
     pub(crate) fn last_entry(&self) -> anyhow::Result<i64> {
-        let last = self.json(&["audit", "tail", "-n", "1", "--json"])?;
+        let last = self.insist(&["audit", "tail", "-n", "1", "--json"])?;
+        let last: Value = serde_json::from_slice(&last.stdout)?;
         last.pointer("/seq")
             .and_then(Value::as_i64)
             .context("no seq")
@@ -296,7 +300,7 @@ impl System {
     pub(crate) fn set_card(&self, card: usize, state: &str) -> anyhow::Result<()> {
         let (of, no) = (self.merchant.as_str(), card_no(card));
         let args = ["card", "set", "--merchant", of, "--state", state, &no];
-        self.operate(&args).map(drop)
+        self.insist(&args).map(drop)
     }
 
     /// Has the sealed numbers and the keys of every second pair of cards change places, as one who can write
@@ -331,6 +335,19 @@ impl System {
     /// Runs an operator's command.
     pub(crate) fn operate(&self, args: &[&str]) -> anyhow::Result<Output> {
         self.run(self.config()?, args)
+    }
+
+    /// The same, given again as an operator would when what lies between was cut.
+    fn insist(&self, args: &[&str]) -> anyhow::Result<Output> {
+        let mut done = self.operate(args);
+        for _ in 1..TRIES_MAX {
+            if done.is_ok() {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            done = self.operate(args);
+        }
+        done
     }
 
     pub(crate) fn config(&self) -> anyhow::Result<&Path> {
