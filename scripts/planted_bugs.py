@@ -96,9 +96,14 @@ IN_MEMORY = (
     "    std::sync::Mutex::new(std::collections::BTreeMap::new());\n\n")
 FIND = "fn find(batch: &Batch<'_>, key: &TokenKey) -> Outcome<Option<Record>> {\n"
 FIND_IN_MEMORY = (
-    IN_MEMORY + FIND
-    + "    if let Some(record) = MEMORY.lock().unwrap().get(key) {\n        return Ok(Some(record.clone()));\n    }\n")
+    IN_MEMORY
+    + "pub(super) fn remembered(key: &TokenKey) -> Option<Record> {\n    MEMORY.lock().unwrap().get(key).cloned()\n}\n\n"
+    + FIND + "    if let Some(record) = remembered(key) {\n        return Ok(Some(record));\n    }\n")
 UPDATE = "fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {\n"
+LOOKED_UP = (
+    "    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {\n",
+    "    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {\n"
+    "        if let Some(record) = tokens::remembered(key) {\n            return Ok(Some(record));\n        }\n")
 UPDATE_IN_MEMORY = (
     UPDATE + "    MEMORY.lock().unwrap().insert(record.key, record.clone());\n"
     "    if record.expires_at.millis() > 0 {\n        return Ok(());\n    }\n")
@@ -147,9 +152,11 @@ IN_PROCESSES = [
          "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n",
          "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n" + RELEASES_LATE)]),
     ("memory-only-claims-sqlite", "sqlite", [
-        (SQLITE_TOKENS, FIND, FIND_IN_MEMORY), (SQLITE_TOKENS, UPDATE, UPDATE_IN_MEMORY)]),
+        (SQLITE_TOKENS, FIND, FIND_IN_MEMORY), (SQLITE_TOKENS, UPDATE, UPDATE_IN_MEMORY),
+        ("crates/store/src/sqlite/mod.rs", *LOOKED_UP)]),
     ("memory-only-claims-postgres", "postgres", [
-        (POSTGRES_TOKENS, FIND, FIND_IN_MEMORY), (POSTGRES_TOKENS, UPDATE, UPDATE_IN_MEMORY)]),
+        (POSTGRES_TOKENS, FIND, FIND_IN_MEMORY), (POSTGRES_TOKENS, UPDATE, UPDATE_IN_MEMORY),
+        ("crates/store/src/postgres/mod.rs", *LOOKED_UP)]),
     ("blind-retry", "postgres", [
         ("crates/store/src/postgres/writer.rs",
          "Ok(last) if last == self.number => return Ended::Committed,",
