@@ -2,7 +2,8 @@
 """Rotates everything under load: class keys, records' keys and the root, over many cards (`make rotation`).
 
 Counts as a failure: a reveal that fails at any moment; a move that does not go on after a kill where it was;
-a record that is left behind; a root key of before that still opens something. CARDS=100000 says how many."""
+a record that is left behind; a root key of before that still opens something. CARDS=100000 says how many, and
+STORE=postgres where."""
 
 import json
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = os.environ.pop("CARDVEIL_BIN", str(ROOT / "target/release/cardveil"))
 CARDS = int(os.environ.get("CARDS", "100000"))
+STORE = os.environ.get("STORE", "sqlite")
 # Slow enough that a move can be killed twice on its way.
 SECONDS = 12
 # RFC 7515 A.3: a public key is all that a redemption needs.
@@ -32,8 +34,35 @@ KEY = {
 }
 
 
-class Deployment:
+class Cluster:
+    """A PostgreSQL of its own, on a unix socket. Its programs do not run as root."""
+
     def __init__(self, folder):
+        self.folder, self.bin = Path(folder) / "postgres", sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+        self.folder.mkdir()
+        self.drop = []
+        if os.getuid() == 0:
+            os.chmod(folder, 0o711)
+            subprocess.run(["chown", "nobody", self.folder], check=True)
+            self.drop = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        self.data = self.folder / "data"
+        self.run("initdb", "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-locale", "-D", self.data)
+        options = f"-c listen_addresses= -k {self.folder}"
+        self.run("pg_ctl", "-w", "-D", self.data, "-l", self.folder / "log", "-o", options, "start")
+        for sql in ("CREATE ROLE owner LOGIN", "CREATE ROLE cardveil LOGIN", "CREATE DATABASE cardveil OWNER owner"):
+            self.run("psql", "-X", "-q", "-h", self.folder, "-U", "postgres", "-c", sql)
+        self.connection = f"host={self.folder} user=cardveil dbname=cardveil"
+
+    def run(self, program, *args):
+        command = [*self.drop, self.bin / program, *args]
+        subprocess.run(command, check=True, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def stop(self):
+        self.run("pg_ctl", "-w", "-m", "fast", "-D", self.data, "stop")
+
+
+class Deployment:
+    def __init__(self, folder, cluster):
         self.home = Path(folder) / "home"
         self.config = self.home / "cardveil.toml"
         self.env = dict(
@@ -49,6 +78,9 @@ class Deployment:
         self.merchant_at, self.client_at, self.admin_at = free_ports(3)
         for usual, port in ((7410, self.merchant_at), (7420, self.client_at), (7430, self.admin_at)):
             self.configure(f"127.0.0.1:{usual}", f"127.0.0.1:{port}")
+        if cluster:
+            self.configure('database = "data/cardveil.db"\nfence = "fence/cardveil.fence"', f'postgres = "{cluster.connection}"')
+            self.run("migrate", "--owner", "owner")
         merchant = self.json("merchant", "add", "--name", "Shop", "--json")["id"]
         of = ("--merchant", merchant, "--json")
         self.api_key = self.json("credential", "add", "--allow-ip", "127.0.0.1/32", *of)["api_key"]
@@ -162,13 +194,18 @@ def free_ports(count):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="cardveil-rotation-") as folder:
-        d = Deployment(folder)
-        d.start()
+        cluster = Cluster(folder) if STORE == "postgres" else None
         try:
-            rotate(d)
+            d = Deployment(folder, cluster)
+            d.start()
+            try:
+                rotate(d)
+            finally:
+                d.server.kill()
         finally:
-            d.server.kill()
-    print(f"{CARDS} cards: class key, record keys and root rotated, no reveal failed")
+            if cluster:
+                cluster.stop()
+    print(f"{CARDS} cards in {STORE}: class key, record keys and root rotated, no reveal failed")
 
 
 def rotate(d):
