@@ -37,11 +37,12 @@ struct Connection {
 }
 
 /// Whom to ask, over how many connections, and for how long.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Load {
-    pub(crate) address: SocketAddr,
-    /// The server's process.
-    pub(crate) pid: u32,
+    /// The connections go to these in turn.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The processes that serve.
+    pub(crate) pids: Vec<u32>,
     pub(crate) connections: usize,
     pub(crate) time: Duration,
 }
@@ -49,7 +50,7 @@ pub(crate) struct Load {
 impl Load {
     /// Asks, and measures.
     pub(crate) fn measure(&self, requests: &mut dyn Requests) -> anyhow::Result<Measured> {
-        self.drive(requests)?.end(self.pid)
+        self.drive(requests)?.end(&self.pids)
     }
 
     /// Asks until the requests or the time end.
@@ -57,8 +58,9 @@ impl Load {
         let mut poll = Poll::new()?;
         let mut events = Events::with_capacity(self.connections.max(1));
         let mut open = Vec::with_capacity(self.connections);
-        for number in 0..self.connections {
-            let mut connection = Connection::open(self.address)?;
+        let addresses = self.addresses.iter().copied().cycle();
+        for (number, address) in (0..self.connections).zip(addresses) {
+            let mut connection = Connection::open(address)?;
             poll.registry()
                 .register(&mut connection.stream, Token(number), Interest::READABLE)?;
             open.push(connection);
@@ -72,7 +74,7 @@ impl Load {
             anyhow::ensure!(!events.is_empty(), "no answer for 5 seconds");
             for event in &events {
                 if let Some(connection) = open.get_mut(event.token().0) {
-                    connection.turn(&mut round, self.pid)?;
+                    connection.turn(&mut round, &self.pids)?;
                 }
             }
         }
@@ -115,7 +117,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn answered(&mut self, sent_at: Instant, pid: u32) -> anyhow::Result<Instant> {
+    fn answered(&mut self, sent_at: Instant, pids: &[u32]) -> anyhow::Result<Instant> {
         let now = clock::now();
         if self.counted.is_some() {
             let micros = (now - sent_at).as_micros();
@@ -126,17 +128,17 @@ impl<'a> Round<'a> {
         } else if now >= self.starts_at {
             self.counted = Some(Counted {
                 at: now,
-                server_cpu: machine::cpu_of(pid)?,
+                server_cpu: machine::cpu_of(pids)?,
                 own_cpu: machine::own_cpu()?,
             });
         }
         Ok(now)
     }
 
-    fn end(self, pid: u32) -> anyhow::Result<Measured> {
+    fn end(self, pids: &[u32]) -> anyhow::Result<Measured> {
         let counted = self.counted.context("the round was too short")?;
         let time = self.ended_at - counted.at;
-        let server_cpu = machine::cpu_of(pid)?.saturating_sub(counted.server_cpu);
+        let server_cpu = machine::cpu_of(pids)?.saturating_sub(counted.server_cpu);
         let own_cpu = machine::own_cpu()?.saturating_sub(counted.own_cpu);
         Measured::new(self.latencies_us, time, server_cpu, own_cpu)
     }
@@ -172,7 +174,7 @@ impl Connection {
 
     /// Reads what is there; at the end of an answer, asks again. The poll tells edges, so after half
     /// an answer it reads until there is nothing; after a whole one nothing can be left.
-    fn turn(&mut self, round: &mut Round<'_>, pid: u32) -> anyhow::Result<()> {
+    fn turn(&mut self, round: &mut Round<'_>, pids: &[u32]) -> anyhow::Result<()> {
         loop {
             let free = self.buffer.get_mut(self.filled..).unwrap_or_default();
             match self.stream.read(free) {
@@ -184,7 +186,7 @@ impl Connection {
             let bytes = self.buffer.get(..self.filled).unwrap_or_default();
             if let Some(answer) = http1::parse(bytes)? {
                 round.requests.check(&answer)?;
-                self.sent_at = round.answered(self.sent_at, pid)?;
+                self.sent_at = round.answered(self.sent_at, pids)?;
                 self.filled = 0;
                 return if round.over { Ok(()) } else { self.send(round) };
             }

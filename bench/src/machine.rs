@@ -60,16 +60,32 @@ fn filesystem(folder: &Path) -> anyhow::Result<String> {
     Ok(holding.map_or("unknown", |(_, kind)| kind).to_owned())
 }
 
-/// How long a process' threads have run.
-pub(crate) fn cpu_of(pid: u32) -> anyhow::Result<Duration> {
+/// How long the threads of processes have run.
+pub(crate) fn cpu_of(pids: &[u32]) -> anyhow::Result<Duration> {
     let mut sum = Duration::ZERO;
-    for task in fs::read_dir(format!("/proc/{pid}/task")).context("the server has ended")? {
-        // A thread may end meanwhile.
-        if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
-            sum += on_cpu(&text)?;
+    for pid in pids {
+        // A database's process may end meanwhile, and so may a thread; a server that does is missed soon.
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten();
+        for task in tasks.map_while(Result::ok) {
+            if let Ok(text) = fs::read_to_string(task.path().join("schedstat")) {
+                sum += on_cpu(&text)?;
+            }
         }
     }
     Ok(sum)
+}
+
+/// A process and its children.
+pub(crate) fn family(first: u32) -> anyhow::Result<Vec<u32>> {
+    let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"))?;
+    let children = children.split_whitespace().map(str::parse);
+    let mut all = vec![first];
+    for child in children {
+        all.push(child?);
+    }
+    Ok(all)
 }
 
 /// How long this thread has run.

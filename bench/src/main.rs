@@ -12,6 +12,7 @@
 mod bare;
 mod cases;
 mod clock;
+mod cluster;
 mod http1;
 mod load;
 mod machine;
@@ -87,6 +88,8 @@ enum Part {
     Store,
     /// Import, and how much the number of cards matters
     Cards,
+    /// PostgreSQL with one node and with three, beside SQLite
+    Postgres,
 }
 
 /// What a case is told.
@@ -146,6 +149,9 @@ fn run(run: Run) -> anyhow::Result<()> {
     }
     if wanted(Part::Cards) {
         cases::cards::run(&plan)?;
+    }
+    if wanted(Part::Postgres) {
+        cases::cluster::run(&plan)?;
     }
     report::say(&machine::load_after()?)
 }

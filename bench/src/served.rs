@@ -124,6 +124,8 @@ impl Served {
             .env("CARDVEIL_LISTEN_MERCHANT", local(base + 10).to_string())
             .env("CARDVEIL_LISTEN_CLIENT", local(base + 20).to_string())
             .env("CARDVEIL_LISTEN_ADMIN", local(base + 30).to_string())
+            .env("CARDVEIL_BUDGETS_CARD_MOST", "0")
+            .env("CARDVEIL_BUDGETS_PERSON_MOST", "0")
             .env("CARDVEIL_LIMITS_CREDENTIAL_PER_SECOND", "0")
             .env("CARDVEIL_LIMITS_CLIENT_PER_MINUTE", "0");
         let child = Child::start(&mut command, &operator.folder.join("serve.log"))?;
@@ -172,7 +174,12 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// Makes a sandbox with one merchant, credential and embed.
-    pub(crate) fn init(plan: &Plan, name: &str, stores_cvv: bool) -> anyhow::Result<Self> {
+    pub(crate) fn init(
+        plan: &Plan,
+        name: &str,
+        stores_cvv: bool,
+        postgres: Option<(String, &str)>,
+    ) -> anyhow::Result<Self> {
         let folder = plan.dir.path().join(name);
         let mut operator = Self {
             binary: plan.binary.clone(),
@@ -185,6 +192,10 @@ impl Operator {
         let folder = operator.folder.clone();
         let mut init = operator.command();
         done(init.arg("init").arg("--dir").arg(folder))?;
+        if let Some((connection, owner)) = postgres {
+            operator.turn_to(&connection)?;
+            done(operator.command().args(["migrate", "--owner", owner]))?;
+        }
         let merchant = operator.merchant.clone();
         operator.ask("merchant add --name Bench --id", &[&merchant])?;
         let credential = "credential add --allow-ip 127.0.0.1/32 --merchant";
@@ -192,6 +203,17 @@ impl Operator {
         let embed = "embed add --origin https://shop.example --merchant";
         operator.embed = operator.ask(embed, &[&merchant])?.text("id")?;
         Ok(operator)
+    }
+
+    /// Has the configuration name a database of PostgreSQL in place of a file.
+    fn turn_to(&self, connection: &str) -> anyhow::Result<()> {
+        let config = self.folder.join("cardveil.toml");
+        let written = std::fs::read_to_string(&config)?;
+        let stays = |line: &&str| !line.starts_with("database =") && !line.starts_with("fence =");
+        let kept: Vec<_> = written.lines().filter(stays).collect();
+        let store = format!("[store]\npostgres = \"{connection}\"");
+        std::fs::write(config, kept.join("\n").replace("[store]", &store))?;
+        Ok(())
     }
 
     /// Imports a file; all of it must go in.

@@ -9,6 +9,7 @@ use cardveil_core::card::TEST_NUMBERS;
 use cardveil_core::id::CardId;
 
 use super::http::{CONNECTIONS, issue_load, redeem};
+use crate::cluster::Cluster;
 use crate::report::{Rounds, Table, median, real, say, thousands};
 use crate::requests::{Dialect, Holders, Issue};
 use crate::served::{CardNames, Operator, Served};
@@ -17,6 +18,8 @@ use crate::{Plan, clock, machine, pin};
 const FEW: usize = 12;
 /// An import takes seconds: more rounds than these tell nothing more.
 const IMPORTS_MAX: usize = 3;
+/// How many cards are asked for at most.
+const NAMES_MAX: usize = 100_000;
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let imports = plan.rounds.min(IMPORTS_MAX);
@@ -25,7 +28,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
         let mut rates = Vec::new();
         for round in 0..imports {
             let name = format!("import-{stores_cvv}-{round}");
-            rates.push(deployment(plan, &name, plan.cards, stores_cvv)?.rate);
+            rates.push(deployment(plan, &name, plan.cards, stores_cvv, None)?.rate);
         }
         let each: Vec<String> = rates.iter().copied().map(thousands).collect();
         table.row(vec![
@@ -45,8 +48,8 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     }
     table.print("Import")?;
 
-    let many = deployment(plan, "many", plan.cards, false)?.serve()?;
-    let few = deployment(plan, "few", FEW, false)?.serve()?;
+    let many = deployment(plan, "many", plan.cards, false, None)?.serve()?;
+    let few = deployment(plan, "few", FEW, false, None)?.serve()?;
     let holders = Holders::generate()?;
     let (mut issue_many, mut issue_few) = (Rounds::default(), Rounds::default());
     let (mut redeem_many, mut redeem_few) = (Rounds::default(), Rounds::default());
@@ -56,8 +59,9 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
             (&many, &mut issue_many, &mut redeem_many),
         ] {
             let mut issue = Issue::new(Dialect::KeySecure, served, plan.seed);
-            issues.push(issue_load(plan, served, CONNECTIONS).measure(&mut issue)?);
-            redeems.push(redeem(plan, served, &holders)?);
+            let node = std::slice::from_ref(served);
+            issues.push(issue_load(plan, node, &[], CONNECTIONS).measure(&mut issue)?);
+            redeems.push(redeem(plan, node, &[], &holders, CONNECTIONS)?);
         }
     }
     let mut table = Table::comparing();
@@ -79,24 +83,37 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     ))
 }
 
-struct Imported {
+pub(super) struct Imported {
     operator: Operator,
     cards: Vec<CardNames>,
     /// Cards a second, by the clock on the wall, from the command's start to its end.
-    rate: f64,
+    pub(super) rate: f64,
 }
 
 impl Imported {
-    fn serve(self) -> anyhow::Result<Served> {
+    pub(super) fn serve(self) -> anyhow::Result<Served> {
         Served::deployment(&self.operator, self.cards)
+    }
+
+    /// By so many nodes.
+    pub(super) fn serve_by(self, nodes: usize) -> anyhow::Result<Vec<Served>> {
+        let node = |_| Served::deployment(&self.operator, self.cards.clone());
+        (0..nodes).map(node).collect()
     }
 }
 
-/// A deployment with so many cards.
-fn deployment(plan: &Plan, name: &str, count: usize, cvv: bool) -> anyhow::Result<Imported> {
+/// A deployment with so many cards: on SQLite, or on a database of its own in a cluster.
+pub(super) fn deployment(
+    plan: &Plan,
+    name: &str,
+    count: usize,
+    cvv: bool,
+    cluster: Option<&Cluster>,
+) -> anyhow::Result<Imported> {
     let file = plan.dir.path().join(format!("{name}.csv"));
     let cards = write_csv(&file, count, cvv)?;
-    let operator = Operator::init(plan, name, cvv)?;
+    let database = cluster.map(|cluster| cluster.database(name)).transpose()?;
+    let operator = Operator::init(plan, name, cvv, database)?;
     let began = clock::now();
     pin::unpinned(|| operator.import(&file, count))??;
     let rate = real(count) / began.elapsed().as_secs_f64();
@@ -115,7 +132,9 @@ fn write_csv(file: &Path, count: usize, with_cvv: bool) -> anyhow::Result<Vec<Ca
         out,
         "card_no,card_id,account_id,person_id,pan,expiry,cvv,name"
     )?;
-    let mut cards = Vec::with_capacity(count);
+    // A sample of many is drawn from; all of their requests would not go into memory.
+    let every = count.div_ceil(NAMES_MAX);
+    let mut cards = Vec::with_capacity(count / every + 1);
     for (number, pan) in (0..count).zip(TEST_NUMBERS.iter().cycle()) {
         let card = CardNames {
             card_no: format!("C{number:09}"),
@@ -138,7 +157,9 @@ fn write_csv(file: &Path, count: usize, with_cvv: bool) -> anyhow::Result<Vec<Ca
             out,
             "{card_no},{card_id},{account_id},{person},{pan},12/2030,{cvv},A CARDHOLDER"
         )?;
-        cards.push(card);
+        if number.is_multiple_of(every) {
+            cards.push(card);
+        }
     }
     out.flush()?;
     Ok(cards)

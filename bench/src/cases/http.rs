@@ -37,7 +37,7 @@ pub(crate) fn run(plan: &Plan, issue: bool, redeem: bool) -> anyhow::Result<()> 
         )?;
         repeated.push(Repeated::new(dialect.route(), &bytes)?);
     }
-    let tokens = collect(&served, 1, plan.seed)?;
+    let tokens = collect(std::slice::from_ref(&served), 1, plan.seed)?;
     let bytes = {
         let tokens = tokens.into_iter();
         let mut first = Redeem::new(REDEEM_ROUTE, tokens, &holders, &served.embed);
@@ -94,12 +94,15 @@ impl Pair<'_> {
         for _ in 0..self.plan.rounds {
             for (route, rounds) in [(REDEEM_ROUTE, &mut bare), (SEAL_ROUTE, &mut sealing)] {
                 // It looks at no token, so one will do.
-                let tokens = collect(&self.served, 1, self.plan.seed)?.into_iter();
+                let tokens =
+                    collect(std::slice::from_ref(&self.served), 1, self.plan.seed)?.into_iter();
                 let tokens = tokens.flat_map(std::iter::repeat);
                 let mut ask = Redeem::new(route, tokens, &self.holders, &self.served.embed);
                 rounds.push(self.at_bare(CONNECTIONS).measure(&mut ask)?);
             }
-            ours.push(redeem(self.plan, &self.served, &self.holders)?);
+            let served = std::slice::from_ref(&self.served);
+            let ours_now = redeem(self.plan, served, &[], &self.holders, CONNECTIONS)?;
+            ours.push(ours_now);
         }
         let ours = ("redeem", &ours);
         self.table
@@ -109,57 +112,76 @@ impl Pair<'_> {
     }
 
     fn at_merchant(&self, connections: usize) -> Load {
-        issue_load(self.plan, &self.served, connections)
+        issue_load(
+            self.plan,
+            std::slice::from_ref(&self.served),
+            &[],
+            connections,
+        )
     }
 
     fn at_bare(&self, connections: usize) -> Load {
         Load {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, self.bare.port)),
-            pid: self.bare.child.pid(),
+            addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, self.bare.port))],
+            pids: vec![self.bare.child.pid()],
             connections,
             time: self.plan.time,
         }
     }
 }
 
-pub(crate) fn issue_load(plan: &Plan, served: &Served, connections: usize) -> Load {
+/// Issue by these nodes, whose database has processes of its own.
+pub(crate) fn issue_load(
+    plan: &Plan,
+    nodes: &[Served],
+    database: &[u32],
+    connections: usize,
+) -> Load {
+    let nodes_pids = nodes.iter().map(|node| node.child.pid());
     Load {
-        address: served.merchant,
-        pid: served.child.pid(),
+        addresses: nodes.iter().map(|node| node.merchant).collect(),
+        pids: nodes_pids.chain(database.iter().copied()).collect(),
         connections,
         time: plan.time,
     }
 }
 
 /// A round of redemptions, of tokens that were issued for it.
-pub(crate) fn redeem(plan: &Plan, served: &Served, holders: &Holders) -> anyhow::Result<Measured> {
+pub(crate) fn redeem(
+    plan: &Plan,
+    nodes: &[Served],
+    database: &[u32],
+    holders: &Holders,
+    connections: usize,
+) -> anyhow::Result<Measured> {
     let wanted = plan.time.as_secs_f64() * REDEMPTIONS_A_SECOND;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "positive and small"
     )]
-    let tokens = collect(served, wanted as usize + CONNECTIONS, plan.seed)?;
+    let tokens = collect(nodes, wanted as usize + connections, plan.seed)?;
     let load = Load {
-        address: served.client,
-        ..issue_load(plan, served, CONNECTIONS)
+        addresses: nodes.iter().map(|node| node.client).collect(),
+        ..issue_load(plan, nodes, database, connections)
     };
+    let embed = &nodes.first().context("no node")?.embed;
     load.measure(&mut Redeem::new(
         REDEEM_ROUTE,
         tokens.into_iter(),
         holders,
-        &served.embed,
+        embed,
     ))
 }
 
 /// Issues so many tokens, as a preparation.
-fn collect(served: &Served, count: usize, seed: u64) -> anyhow::Result<Vec<String>> {
-    let mut issue = Issue::new(Dialect::Native, served, seed).collecting(count);
-    let connections = CONNECTIONS.min(count);
+fn collect(nodes: &[Served], count: usize, seed: u64) -> anyhow::Result<Vec<String>> {
+    let first = nodes.first().context("no node")?;
+    let mut issue = Issue::new(Dialect::Native, first, seed).collecting(count);
     let load = Load {
-        address: served.merchant,
-        pid: served.child.pid(),
-        connections,
+        addresses: nodes.iter().map(|node| node.merchant).collect(),
+        pids: nodes.iter().map(|node| node.child.pid()).collect(),
+        connections: CONNECTIONS.min(count),
         time: std::time::Duration::from_secs(120),
     };
     load.drive(&mut issue)?;

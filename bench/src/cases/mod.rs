@@ -1,5 +1,6 @@
 //! What is measured.
 
 pub(crate) mod cards;
+pub(crate) mod cluster;
 pub(crate) mod http;
 pub(crate) mod store;

@@ -117,7 +117,7 @@ fn issue(folder: &Path, callers: u32, time: Duration) -> anyhow::Result<Measured
             .collect::<Result<(), _>>()?;
         let epoch = store.epoch().await?;
         let pid = std::process::id();
-        let cpu = machine::cpu_of(pid)?;
+        let cpu = machine::cpu_of(&[pid])?;
         let began = clock::now();
         let tasks: Vec<_> = (0..callers)
             .map(|caller| tokio::spawn(call(Arc::clone(&store), caller, epoch, began + time)))
@@ -127,7 +127,7 @@ fn issue(folder: &Path, callers: u32, time: Duration) -> anyhow::Result<Measured
             latencies.extend(task.await??);
         }
         let took = began.elapsed();
-        let cpu = machine::cpu_of(pid)?.saturating_sub(cpu);
+        let cpu = machine::cpu_of(&[pid])?.saturating_sub(cpu);
         Measured::new(latencies, took, cpu, cpu)
     });
     store.close();
