@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,6 +21,20 @@ pub(crate) struct Disk(PathBuf);
 
 /// What fills it, until it is dropped.
 pub(crate) struct Ballast(PathBuf);
+
+/// Runs this program once more where its mounts are its own, which go with it however it ends.
+pub(crate) fn set_apart() {
+    const APART: &str = "CARDVEIL_VERIFY_APART";
+    if std::env::var_os(APART).is_none()
+        && let Ok(this) = std::env::current_exe()
+    {
+        let mut apart = Command::new("unshare");
+        apart.args(["--mount", "--"]).arg(this);
+        apart.args(std::env::args_os().skip(1)).env(APART, "1");
+        // Where there is no such program the mounts are everybody's.
+        drop(apart.exec());
+    }
+}
 
 impl Disk {
     pub(crate) fn mount(at: &Path) -> anyhow::Result<Self> {

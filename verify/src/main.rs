@@ -69,6 +69,9 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if is_root() {
+        disk::set_apart();
+    }
     let binary = args.binary.canonicalize().with_context(|| {
         format!(
             "there is no program at {}: `make release` builds it",
