@@ -24,7 +24,8 @@ pub(crate) struct Ballast(PathBuf);
 
 /// Runs this program once more where its mounts are its own, which go with it however it ends.
 pub(crate) fn set_apart() {
-    const APART: &str = "CARDVEIL_VERIFY_APART";
+    // Not named as a setting of the program is.
+    const APART: &str = "VERIFY_APART";
     if std::env::var_os(APART).is_none()
         && let Ok(this) = std::env::current_exe()
     {
