@@ -239,9 +239,10 @@ fn suspend(system: &System, load: &Load, card: usize) -> anyhow::Result<Suspensi
         system.set_card(card, state)?;
         Ok::<_, anyhow::Error>((asked, load.clock.millis()))
     };
-    let tokens = load.issue_for(card);
+    let mut tokens = load.issue_for(card);
     let (asked, began) = set("suspended")?;
-    load.redeem(tokens);
+    load.redeem(&mut tokens, 0);
+    load.keep_tokens(tokens);
     load.serve_on(MEANWHILE)?;
     let (ended, over) = set("active")?;
     Ok(Suspension {

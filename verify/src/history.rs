@@ -49,7 +49,9 @@ pub(crate) struct Story {
     /// Its SHA-256, as the log names it.
     pub(crate) hash: String,
     pub(crate) card: usize,
+    /// When it was asked to be issued, and when it was there.
     pub(crate) issued: u64,
+    pub(crate) there: u64,
     pub(crate) asked: Vec<Asked>,
 }
 
@@ -263,10 +265,7 @@ fn violations(story: &Story, facts: &Facts<'_>) -> Vec<Violation> {
 
 /// It was there before a restore, and was granted after it.
 fn is_revived(story: &Story, restore: Restore) -> bool {
-    let was_there = story
-        .asked
-        .first()
-        .is_some_and(|first| first.sent < restore.began);
+    let was_there = story.there < restore.began;
     let granted = |asked: &Asked| asked.outcome == Outcome::Granted && asked.sent > restore.ended;
     was_there && story.asked.iter().any(granted)
 }
@@ -338,6 +337,7 @@ mod tests {
             hash: "t".into(),
             card: 1,
             issued: 0,
+            there: 1,
             asked: asked.to_vec(),
         }
     }
@@ -516,7 +516,7 @@ mod tests {
         assert_eq!(after(&revived, &["eve"]), [Violation::OldToken]);
         let lost = [asked(0, 310, Granted), asked(0, 400, Refused)];
         let mut later = story(&lost);
-        later.issued = 305;
+        (later.issued, later.there) = (305, 306);
         let (mut log, holders) = (log(&["ada"]), HOLDERS.map(str::to_owned));
         let mut found = |raises: &[&str]| {
             for hash in raises {

@@ -119,14 +119,17 @@ impl Load {
     }
 
     /// Asks for each at each node.
-    pub(crate) fn redeem(&self, tokens: Vec<(String, Story)>) {
-        let ask = |(token, mut story): (String, Story)| {
+    pub(crate) fn redeem(&self, tokens: &mut [(String, Story)], key: usize) {
+        for (token, story) in tokens {
             for node in 0..self.nodes.len() {
-                self.client(node).ask(node, &token, 0, &mut story);
+                self.client(node).ask(node, token, key, story);
             }
-            story
-        };
-        self.keep(tokens.into_iter().map(ask));
+        }
+    }
+
+    /// Nothing more is asked for these.
+    pub(crate) fn keep_tokens(&self, tokens: Vec<(String, Story)>) {
+        self.keep(tokens.into_iter().map(|(_, story)| story));
     }
 
     fn keep(&self, stories: impl IntoIterator<Item = Story>) {
@@ -208,6 +211,7 @@ impl Client<'_> {
             hash,
             card,
             issued,
+            there: self.load.clock.millis(),
             asked: Vec::new(),
         };
         Some((token.to_owned(), story))

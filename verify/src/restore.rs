@@ -19,20 +19,32 @@ pub(crate) fn restore(
     load: &Load,
     log: &mut Log,
     n: usize,
-    between: impl FnMut(&mut System) -> anyhow::Result<()>,
+    mut between: impl FnMut(&mut System) -> anyhow::Result<()>,
 ) -> anyhow::Result<Restore> {
+    // One that is redeemed in between, which a backup does not know, and one that is not.
+    let mut redeemed = load.issue_for(0);
+    let live = load.issue_for(1);
     // All until here is in both.
     let common = system.last_entry()?;
-    if system.postgres.is_some() {
+    let mut between = |system: &mut System| {
+        load.redeem(&mut redeemed, 0);
+        between(system)
+    };
+    let restore = if system.postgres.is_some() {
         let successor = if n.is_multiple_of(2) {
             Successor::Standby
         } else {
             Successor::Backup
         };
-        succeed(system, load, log, (successor, common), between)
+        succeed(system, load, log, (successor, common), &mut between)
     } else {
-        put_back(system, load, log, (n, common), between)
+        put_back(system, load, log, (n, common), &mut between)
+    }?;
+    for mut tokens in [redeemed, live] {
+        load.redeem(&mut tokens, 1);
+        load.keep_tokens(tokens);
     }
+    Ok(restore)
 }
 
 fn put_back(
