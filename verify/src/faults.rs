@@ -128,18 +128,18 @@ impl Chance {
 }
 
 /// Kills and stops what there is, by chance, until there was enough of it and of the load. `log` gets what a
-/// restore takes away.
+/// restore takes away, `faults` what was done, even if it ends early.
 pub(crate) fn break_things(
     system: &mut System,
     plan: &Plan,
     load: &Load,
     log: &mut Log,
-) -> anyhow::Result<Faults> {
+    faults: &mut Faults,
+) -> anyhow::Result<()> {
     let mut chance = Chance {
         entropy: SeededEntropy::new(plan.seed),
         deck: Vec::new(),
     };
-    let mut faults = Faults::default();
     let mut progress = Progress::begin();
     loop {
         let answered = load.answered.load(Ordering::Relaxed);
@@ -154,11 +154,11 @@ pub(crate) fn break_things(
         // They keep step with the load: the end of a run is broken as often as its beginning.
         let due = faults.kills() * plan.redemptions <= answered * plan.kills;
         if due && faults.kills() < plan.kills {
-            break_once(system, load, &mut chance, &mut faults)?;
+            break_once(system, load, &mut chance, faults)?;
         }
         let due = (2 * restored + 1) * plan.redemptions <= 2 * answered * plan.restores;
         if due && restored < plan.restores {
-            let between = |system: &mut System| break_once(system, load, &mut chance, &mut faults);
+            let between = |system: &mut System| break_once(system, load, &mut chance, faults);
             let restore = restore(system, load, log, restored, between)?;
             faults.restores.push(restore);
         }
@@ -171,7 +171,7 @@ pub(crate) fn break_things(
         let lost = postgres.proxy.commits_lost();
         faults.others.insert("commits lost", lost);
     }
-    Ok(faults)
+    Ok(())
 }
 
 fn break_once(

@@ -83,6 +83,16 @@ pub(crate) enum Violation {
     OldToken,
 }
 
+impl Violation {
+    /// It is known from what clients saw, whatever the log says.
+    pub(crate) const fn was_seen(&self) -> bool {
+        matches!(
+            self,
+            Self::TwoKeys | Self::OtherCard | Self::SuspendedCard | Self::OldToken
+        )
+    }
+}
+
 /// A restore or a promotion: from when on nobody was served by the database of before, and since when
 /// the other serves. Milliseconds since the run began.
 #[derive(Clone, Copy, Debug)]
