@@ -17,6 +17,8 @@ IN_TESTS = [
      "let record = find(batch, &claim.token)?;",
      "let record = find(batch, &claim.token)?\n"
      "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });", STORE),
+    ("P1-an-asynchronous-commit-of-sqlite", "crates/store/src/sqlite/open.rs",
+     '"synchronous", "FULL"', '"synchronous", "NORMAL"', STORE),
     ("P1-an-asynchronous-commit", "crates/store/src/postgres/link.rs",
      "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END", POSTGRES),
     ("P1-a-claim-that-locks-nothing", "crates/store/src/postgres/tokens.rs",

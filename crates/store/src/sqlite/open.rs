@@ -395,3 +395,27 @@ fn read_mark(connection: &Connection) -> rusqlite::Result<Mark> {
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite, "PRAGMA synchronous" and "PRAGMA fullfsync". What a killed process has written stays written,
+    /// so only lost power would show it otherwise.
+    #[test]
+    fn a_commit_is_synced_before_it_is_answered() {
+        const FULL: i64 = 2;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let connection = connect(file.path()).unwrap();
+        for (setting, wanted) in [
+            ("synchronous", FULL),
+            ("fullfsync", 1),
+            ("checkpoint_fullfsync", 1),
+        ] {
+            let set: i64 = connection
+                .pragma_query_value(None, setting, |row| row.get(0))
+                .unwrap();
+            assert_eq!(set, wanted, "{setting}");
+        }
+    }
+}
