@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::ensure;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -15,6 +15,16 @@ const BYTES: u64 = 768 << 20;
 /// What is asked for first, and last, when it is filled.
 const CHUNK: u64 = 64 << 20;
 const PAGE: u64 = 4_096;
+/// Mounts one where nobody sees it.
+const TRY: [&str; 7] = [
+    "--mount",
+    "--",
+    "mount",
+    "-t",
+    "tmpfs",
+    "cardveil-verify",
+    "/mnt",
+];
 
 /// A mounted one.
 pub(crate) struct Disk(PathBuf);
@@ -22,19 +32,30 @@ pub(crate) struct Disk(PathBuf);
 /// What fills it, until it is dropped.
 pub(crate) struct Ballast(PathBuf);
 
-/// Runs this program once more where its mounts are its own, which go with it however it ends.
-pub(crate) fn set_apart() {
+/// Whether there can be one. If so this program runs once more where its mounts are its own, which go
+/// with it however it ends.
+pub(crate) fn is_possible() -> bool {
     // Not named as a setting of the program is.
     const APART: &str = "VERIFY_APART";
-    if std::env::var_os(APART).is_none()
-        && let Ok(this) = std::env::current_exe()
-    {
-        let mut apart = Command::new("unshare");
-        apart.args(["--mount", "--"]).arg(this);
-        apart.args(std::env::args_os().skip(1)).env(APART, "1");
-        // Where there is no such program the mounts are everybody's.
-        drop(apart.exec());
+    if std::env::var_os(APART).is_some() {
+        return true;
     }
+    // Root alone may, and not in every container.
+    let tried = Command::new("unshare")
+        .args(TRY)
+        .stderr(Stdio::null())
+        .status();
+    if !tried.is_ok_and(|tried| tried.success()) {
+        return false;
+    }
+    if let Ok(this) = std::env::current_exe() {
+        let mut again = Command::new("unshare");
+        again.args(["--mount", "--"]).arg(this);
+        again.args(std::env::args_os().skip(1)).env(APART, "1");
+        // It comes back only if that could not be started.
+        drop(again.exec());
+    }
+    false
 }
 
 impl Disk {
