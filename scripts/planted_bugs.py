@@ -120,15 +120,12 @@ STALE_CARD = [
     ("crates/core/src/flow/redeem.rs",
      "        let card = self\n            .store\n            .card(&record.merchant, &CardRef::Id(record.card))\n"
      "            .await?;\n        let Some(card) = card.filter(Card::viewable)",
-     "        static CACHE: std::sync::Mutex<std::collections::BTreeMap<[u8; 16], Card>> =\n"
+     "        static CACHE: std::sync::Mutex<std::collections::BTreeMap<[u8; 16], State>> =\n"
      "            std::sync::Mutex::new(std::collections::BTreeMap::new());\n"
-     "        let cached = CACHE.lock().unwrap().get(record.card.as_bytes()).cloned();\n"
-     "        let card = match cached {\n"
-     "            Some(card) => Some(card),\n"
-     "            None => self.store.card(&record.merchant, &CardRef::Id(record.card)).await?,\n"
-     "        };\n"
-     "        if let Some(card) = &card {\n"
-     "            CACHE.lock().unwrap().insert(*record.card.as_bytes(), card.clone());\n"
+     "        let mut card = self.store.card(&record.merchant, &CardRef::Id(record.card)).await?;\n"
+     "        if let Some(card) = &mut card {\n"
+     "            let mut cache = CACHE.lock().unwrap();\n"
+     "            card.state = *cache.entry(*record.card.as_bytes()).or_insert(card.state);\n"
      "        }\n"
      "        let Some(card) = card.filter(Card::viewable)"),
     (STATE, "held.redemption != self.redemption || self.seen != card =>",

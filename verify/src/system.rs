@@ -395,19 +395,7 @@ impl Node {
         written: &str,
         postgres: Option<&Postgres>,
     ) -> anyhow::Result<Self> {
-        // Ports that were free a moment ago; the server says so if one is taken meanwhile.
-        let free = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-        let mut at = Vec::new();
-        for listener in &free {
-            let listener = listener
-                .as_ref()
-                .map_err(|error| anyhow::anyhow!("no free port: {error}"))?;
-            at.push(listener.local_addr()?);
-        }
-        drop(free);
-        let [merchant, client, admin] = at[..] else {
-            bail!("three ports were asked for")
-        };
+        let [merchant, client, admin] = free_ports(n)?;
         let mut text = written.to_owned();
         for (usual, at) in [
             ("127.0.0.1:7410", merchant),
@@ -469,6 +457,24 @@ impl Addresses {
 
 pub(crate) fn card_no(n: usize) -> String {
     format!("C{n}")
+}
+
+/// Ports that are free now, and that no connection gets as its own while their node is down: below those that
+/// Linux gives out (`ip_local_port_range`).
+fn free_ports(node: usize) -> anyhow::Result<[SocketAddr; 3]> {
+    const PORTS: std::ops::Range<u16> = 12_000..32_000;
+    const OF_A_NODE: usize = 100;
+    // Two runs at once begin at different places.
+    let run = usize::try_from(std::process::id()).unwrap_or_default();
+    let skipped = (run * 16 + node) * OF_A_NODE % PORTS.len();
+    let free = PORTS
+        .cycle()
+        .skip(skipped)
+        .take(OF_A_NODE)
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .filter(|at| TcpListener::bind(at).is_ok());
+    let found: Vec<_> = free.take(3).collect();
+    <[SocketAddr; 3]>::try_from(found).map_err(|_| anyhow::anyhow!("no free ports"))
 }
 
 fn faketime() -> Option<PathBuf> {
