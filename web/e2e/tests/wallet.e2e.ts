@@ -73,7 +73,7 @@ const listed = () => rows().evaluateAll((items) => items.map((item) => [".label"
 describe("a card in use", () => {
   it("can go into a wallet, and the network's green puts it there", async () => {
     await arrive();
-    expect(await ada.by("wallet").textContent()).toContain("This card is in no wallet yet.");
+    await ada.by("wallet").getByText("This card is in no wallet yet.").waitFor();
     await check();
     await told("This card can go into Apple Pay");
     await ada.by("wallet-simulate").click();
