@@ -33,7 +33,7 @@ IN_TESTS = [
      "state: State::Spent { at: event.at },", "state: session.state,", CORE),
     ("P2-the-card-is-not-looked-at-in-the-commit", STATE,
      "held.redemption != self.redemption || self.seen != card =>",
-     "held.redemption != self.redemption || (self.seen.is_none() && card.is_none()) =>", CORE),
+     "held.redemption != self.redemption || (self.seen != card && card.is_none()) =>", CORE),
     ("P1-epoch-is-ignored", STATE,
      "        if record.epoch != epoch {\n            return Err(Cause::OldEpoch);",
      "        if record.epoch > epoch {\n            return Err(Cause::OldEpoch);", CORE),
@@ -129,7 +129,7 @@ STALE_CARD = [
      "        }\n"
      "        let Some(card) = card.filter(Card::viewable)"),
     (STATE, "held.redemption != self.redemption || self.seen != card =>",
-     "held.redemption != self.redemption || (self.seen.is_none() && card.is_none()) =>"),
+     "held.redemption != self.redemption || (self.seen != card && card.is_none()) =>"),
 ]
 
 # Name, store, edits. What is killed with a signal loses nothing that SQLite has written, synced or not: an
