@@ -56,7 +56,14 @@ pub(crate) struct VerifyArgs {
     from: Vec<PathBuf>,
     /// With --from: the public key of the checkpoints, so that no deployment is needed; repeat for
     /// several
-    #[arg(long, value_name = "KEY", value_parser = public_key, requires = "from")]
+    // One key in 64 begins with a hyphen.
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_parser = public_key,
+        requires = "from",
+        allow_hyphen_values = true
+    )]
     key: Vec<PublicKey>,
     /// Also compare the log with this exported file, which shows what was removed at its end; repeat
     /// for several

@@ -38,7 +38,8 @@ pub(crate) struct Args {
     #[arg(long = "origin", value_parser = origin)]
     origins: Vec<String>,
     /// The key that signs the manifest (`cardveil manifest key`); repeat while it changes
-    #[arg(long = "key", value_parser = key)]
+    // One key in 64 begins with a hyphen.
+    #[arg(long = "key", value_parser = key, allow_hyphen_values = true)]
     keys: Vec<PublicKey>,
     /// Look over plain HTTP elsewhere than at loopback, too
     #[arg(long)]

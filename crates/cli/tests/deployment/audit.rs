@@ -141,11 +141,13 @@ fn a_checkpoint_of_another_deployment_is_refused() {
     let (world, other) = (served(), World::new(0));
     let copy = export(&world, "copy.jsonl");
     let path = copy.to_str().unwrap();
-    let key = key(&other);
-    let run = world.run(&["audit", "verify", "--json", "--from", path, "--key", &key]);
-    assert_eq!(run.status.code(), Some(1));
-    let report = report(&run);
-    assert_eq!(string(&report, "/finding/flaw"), "unsigned");
+    let begins_with_a_hyphen = format!("-{}", "A".repeat(42));
+    for key in [key(&other), begins_with_a_hyphen] {
+        let run = world.run(&["audit", "verify", "--json", "--from", path, "--key", &key]);
+        assert_eq!(run.status.code(), Some(1));
+        let report = report(&run);
+        assert_eq!(string(&report, "/finding/flaw"), "unsigned");
+    }
 }
 
 /// What a copy of the log has seen cannot be taken back.
