@@ -203,8 +203,7 @@ impl Service {
         };
         let mut event: Event = Source::server().event(at, Kind::AuditCheckpoint, None, target);
         event.detail.checkpoint = Some(Box::new(self.vault.checkpoint(end.link, at)?));
-        self.store.record(event).await?;
-        Ok(true)
+        Ok(self.store.record_checkpoint(end.link, event).await?)
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {

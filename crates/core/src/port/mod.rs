@@ -30,7 +30,7 @@ use async_trait::async_trait;
 pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
 pub use mfa::Mfa;
 
-use crate::audit::chain::Chained;
+use crate::audit::chain::{Chained, Link};
 use crate::audit::{Entry, Event, Source};
 use crate::budget::{Charge, Overdrawn};
 use crate::card::Card;
@@ -227,6 +227,10 @@ pub trait Tokens: Send + Sync {
 pub trait Audit: Send + Sync {
     /// Writes an event that belongs to no other write.
     async fn record(&self, event: Event) -> Result<()>;
+
+    /// Writes a checkpoint, where the log has the link that it is of. It may not, when another database
+    /// took this one's place since the link was read: a standby that lagged, a backup. Tells whether.
+    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool>;
 
     /// Up to `limit` entries after the place `after`, oldest first.
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>>;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::allowlist::{AllowlistChange, AllowlistChanged};
-use crate::audit::chain::Chained;
+use crate::audit::chain::{Chained, Link};
 use crate::audit::sink::{Fed, Hold, Progress};
 use crate::audit::{Entry, Event, Source};
 use crate::card::{
@@ -170,6 +170,9 @@ impl<S: Store> Cards for Faulty<S> {
 impl<S: Store> Audit for Faulty<S> {
     async fn record(&self, event: Event) -> Result<()> {
         self.write(self.inner.record(event)).await
+    }
+    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool> {
+        self.write(self.inner.record_checkpoint(link, event)).await
     }
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
         self.inner.entries(after, limit).await

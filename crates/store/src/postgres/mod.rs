@@ -49,7 +49,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cardveil_core::Entropy;
-use cardveil_core::audit::chain::Chained;
+use cardveil_core::audit::chain::{Chained, Link};
 use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::card::Card;
 use cardveil_core::clock::{Clock, Time};
@@ -253,6 +253,20 @@ impl Tokens for Postgres {
 impl Audit for Postgres {
     async fn record(&self, event: Event) -> Result<()> {
         let work = move |batch: &Batch<'_>| batch.log(&event);
+        self.writer.submit(Turn::Rows(0), work).await
+    }
+
+    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool> {
+        // A batch that failed may be run again on another server, so it is looked at in the batch.
+        let work = move |batch: &Batch<'_>| {
+            let at = values![audit::seq(&link) - 1, 1_i64];
+            let found = batch.first(audit::AFTER, at, audit::chained)?;
+            let is_there = found.is_some_and(|entry| entry.link == link);
+            if is_there {
+                batch.log(&event)?;
+            }
+            Ok(is_there)
+        };
         self.writer.submit(Turn::Rows(0), work).await
     }
 

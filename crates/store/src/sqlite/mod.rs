@@ -50,7 +50,7 @@ mod wallet;
 mod writer;
 
 use async_trait::async_trait;
-use cardveil_core::audit::chain::Chained;
+use cardveil_core::audit::chain::{Chained, Link};
 use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::card::Card;
 use cardveil_core::clock::Time;
@@ -241,6 +241,19 @@ impl Tokens for Sqlite {
 impl Audit for Sqlite {
     async fn record(&self, event: Event) -> Result<()> {
         let work = move |batch: &writer::Batch<'_>| Ok(batch.log(&event)?);
+        self.writer.submit(work).await
+    }
+
+    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool> {
+        let work = move |batch: &writer::Batch<'_>| {
+            let params = params![audit::seq(&link) - 1, 1];
+            let found = batch.first(audit::AFTER, params, audit::chained)?;
+            let is_there = found.is_some_and(|entry| entry.link == link);
+            if is_there {
+                batch.log(&event)?;
+            }
+            Ok(is_there)
+        };
         self.writer.submit(work).await
     }
 

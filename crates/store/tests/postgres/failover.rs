@@ -129,6 +129,29 @@ async fn a_store_that_goes_on_with_a_promoted_standby_raises_the_epoch_first() {
     assert!(store.epoch().await.unwrap() > epoch);
 }
 
+/// A signature over an entry that the standby never had would look like a log that was written anew.
+#[tokio::test]
+async fn a_promoted_standby_gets_no_checkpoint_of_what_it_lacks() {
+    let (mut cluster, database) = cluster().await;
+    let store = open(&cluster, &database).await;
+    with_merchant(&store).await;
+    let kept = store.chain_end().await.unwrap().unwrap().link;
+    let mut standby = cluster.base_backup(&["-R"]);
+    with_token(&store, 1).await;
+    let lost = store.chain_end().await.unwrap().unwrap().link;
+    cluster.stop();
+    standby.set("primary_conninfo=''");
+    standby.move_to(&mut cluster);
+    cluster.start();
+    cluster.promote();
+    let signed = async |link| {
+        let event = sample::event(Kind::AuditCheckpoint, START);
+        store.record_checkpoint(link, event).await.unwrap()
+    };
+    assert!(!signed(lost).await);
+    assert!(signed(kept).await);
+}
+
 /// Two stores that were open all the while and have seen more: the first raises it, for both.
 #[tokio::test]
 async fn a_promotion_is_noticed_once_by_all_nodes_together() {

@@ -6,6 +6,7 @@ use super::{START, after, with_merchant, with_token};
 use crate::audit::Kind;
 use crate::audit::chain::{Chained, Link, Verifier};
 use crate::card::Field;
+use crate::id::ChainId;
 use crate::port::Store;
 use crate::testing::sample;
 
@@ -48,6 +49,41 @@ pub async fn every_entry_is_chained_to_the_one_before(store: &dyn Store) {
         store.chained(log[2].seq, 10_000).await.unwrap(),
     ];
     assert_eq!(pages.concat(), log, "in pages");
+}
+
+/// What was signed of a log that is another's, or was one that went back in time, would look like a log that
+/// was written anew.
+pub async fn a_checkpoint_is_of_what_the_log_holds(store: &dyn Store) {
+    with_merchant(store).await;
+    let first = verified(store).await[0].link;
+    let end = store.chain_end().await.unwrap().unwrap().link;
+    let event = || sample::event(Kind::AuditRead, START);
+    for there in [first, end] {
+        assert!(store.record_checkpoint(there, event()).await.unwrap());
+    }
+    let log = verified(store).await;
+    let elsewhere = [
+        Link {
+            hash: first.hash,
+            ..end
+        },
+        Link {
+            place: end.place + 3,
+            ..end
+        },
+        Link { place: 0, ..first },
+        Link {
+            chain: ChainId::from_bytes([9; 16]),
+            ..end
+        },
+    ];
+    for link in elsewhere {
+        assert!(
+            !store.record_checkpoint(link, event()).await.unwrap(),
+            "{link:?}"
+        );
+    }
+    assert_eq!(verified(store).await, log, "nothing was written");
 }
 
 /// However many write at once, each entry follows another and no two the same.

@@ -98,6 +98,7 @@ macro_rules! contract_suite {
             a_claim_is_of_the_card_as_it_is_in_its_commit,
             the_log_is_read_in_order_and_in_pages,
             every_entry_is_chained_to_the_one_before,
+            a_checkpoint_is_of_what_the_log_holds,
             entries_written_at_once_are_one_chain,
             class_keys_are_created_once,
             a_class_key_goes_from_state_to_state,
