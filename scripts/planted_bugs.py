@@ -22,7 +22,15 @@ IN_TESTS = [
     ("P1-an-asynchronous-commit", "crates/store/src/postgres/link.rs",
      "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END", POSTGRES),
     ("P1-a-claim-that-locks-nothing", "crates/store/src/postgres/tokens.rs",
-     "hash = $2 FOR UPDATE\"", "hash = $2\"", POSTGRES),
+     "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)", POSTGRES),
+    ("P1-a-batch-that-forgets-its-own-claims", "crates/store/src/postgres/tokens.rs",
+     "*held = Some(record.clone());", "let _ = held;", POSTGRES),
+    ("P2-a-checkpoint-of-a-log-that-is-gone", "crates/store/src/postgres/mod.rs",
+     "found.is_some_and(|entry| entry.link == link);", "found.is_some() || link.place > 0;", POSTGRES),
+    ("P2-a-lookup-that-joins-a-query-under-way", "crates/store/src/postgres/readers.rs",
+     "        drop(self);\n        readers.query(lent, &sql, &values).await.map(Arc::new)\n",
+     "        let found = readers.query(lent, &sql, &values).await.map(Arc::new);\n"
+     "        drop(self);\n        found\n", POSTGRES),
     ("P1-a-commit-that-is-not-looked-up", "crates/store/src/postgres/writer.rs",
      "Ok(last) if last == self.number => return Ended::Committed,",
      "Ok(last) if last < 0 && last == self.number => return Ended::Committed,", POSTGRES),
@@ -139,7 +147,8 @@ IN_PROCESSES = [
         (SQLITE_TOKENS, "let record = find(batch, &claim.token)?;",
          "let record = find(batch, &claim.token)?\n"
          "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });")]),
-    ("check-then-set-postgres", "postgres", [(POSTGRES_TOKENS, "hash = $2 FOR UPDATE\"", "hash = $2\"")]),
+    ("check-then-set-postgres", "postgres", [
+        (POSTGRES_TOKENS, "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)")]),
     ("asynchronous-commit", "postgres", [
         ("crates/store/src/postgres/link.rs", "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END")]),
     ("audit-after-send-sqlite", "sqlite", [

@@ -12,7 +12,7 @@ use cardveil_core::token::Epoch;
 use super::fault::Fault;
 use super::link::Link;
 use super::schema::{self, not_there};
-use super::value::{Row, Value, values};
+use super::value::{Row, Value, columns, values};
 
 /// After a place, up to so many.
 pub(super) const AFTER: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id
@@ -41,18 +41,12 @@ pub(super) fn head(row: &Row) -> Result<(Epoch, Chain), Fault> {
 
 /// Entries behind `end`: the parameters of [`APPEND`], those of [`ADVANCE`], and where the chain ends.
 pub(super) fn append(end: Chain, stored: Vec<String>) -> (Vec<Value>, [Value; 2], Chain) {
-    let (mut seqs, mut hashes) = (Vec::new(), Vec::new());
     let mut last = end;
-    for text in &stored {
+    let entry = |text: String| {
         last = last.next(text.as_bytes());
-        seqs.push(seq(&last));
-        hashes.push(last.hash.0.to_vec());
-    }
-    let entries = vec![
-        Value::Ints(seqs),
-        Value::Texts(stored),
-        Value::Blobs(hashes),
-    ];
+        values![seq(&last), text, last.hash.0].into()
+    };
+    let entries = columns(stored.into_iter().map(entry).collect());
     (entries, values![seq(&last), last.hash.0], last)
 }
 

@@ -5,7 +5,8 @@
 //!
 //! 1. A job **locks what it decides on** (`FOR UPDATE`), so that of two batches the second waits and then
 //!    reads what the first has committed. What may not be there is locked by inserting it, or by its row
-//!    of `guard`.
+//!    of `guard`. The tokens of all claims of a batch, and their cards, are locked by two statements,
+//!    after all other jobs of this kind; what is kept of them follows what the batch itself writes.
 //! 2. **The head of the audit log** (the one row of `meta`) is locked last, before the entries are
 //!    written, until the commit. So entries are committed in the order of their places, and whoever has
 //!    read the log up to a place misses nothing before it. Those who raise the epoch hold it too: a batch
@@ -22,16 +23,18 @@ use std::collections::HashMap;
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link as Chain;
 use cardveil_core::hook::Subscription;
-use cardveil_core::id::MerchantId;
+use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::Error;
 use cardveil_core::token::Epoch;
 use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 
 use super::audit;
+use super::cards;
 use super::fault::Fault;
 use super::link::{Link, Sent, within};
 use super::outbox;
+use super::tokens;
 use super::value::{Row, Value, values};
 
 /// How many rows of `guard` there are.
@@ -47,6 +50,9 @@ pub(super) struct Batch<'a> {
     /// Sent and not yet answered.
     sent: RefCell<Vec<Sent>>,
     told: RefCell<HashMap<MerchantId, Vec<Subscription>>>,
+    pub(super) tokens: tokens::Gathered,
+    /// Of the cards that are held.
+    pub(super) card_states: RefCell<HashMap<CardId, cards::Held>>,
     /// Something was queued or settled in the outbox.
     ring: Cell<bool>,
 }
@@ -85,6 +91,8 @@ impl<'a> Batch<'a> {
             log: RefCell::default(),
             sent: RefCell::default(),
             told: RefCell::default(),
+            tokens: tokens::Gathered::default(),
+            card_states: RefCell::default(),
             ring: Cell::default(),
         })
     }
@@ -213,6 +221,7 @@ impl<'a> Batch<'a> {
 
     /// Writes what the jobs have logged, and by which writer's which batch: all but the commit.
     pub(super) fn finish(&self, writer: &[u8; 16], number: i64) -> Result<Place, Fault> {
+        tokens::send_issued(self)?;
         let audit_seq = if self.log.borrow().is_empty() {
             None
         } else {

@@ -1,5 +1,7 @@
 //! Cards: their lists, from one statement's snapshot, and their changes, inside a batch.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use cardveil_core::card::{Card, Changed, Decided, Relabel, Removal, Removed, State, Transition};
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId};
@@ -12,7 +14,6 @@ use super::rows::{self, card_columns};
 use super::value::{Name, Value, values};
 use super::writer::Turn;
 use super::{Postgres, sql_count, wallet};
-use crate::text;
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
@@ -24,7 +25,7 @@ impl Cards for Postgres {
 
     async fn transition_card(&self, transition: Transition) -> Result<Changed> {
         let work = move |batch: &Batch<'_>| make_transition(batch, &transition);
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
@@ -32,12 +33,12 @@ impl Cards for Postgres {
             let card = hold(batch, &relabel.merchant, &relabel.card)?;
             write(batch, relabel.decide(card.as_ref()))
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn remove_card(&self, removal: Removal) -> Result<Removed> {
         let work = move |batch: &Batch<'_>| remove(batch, &removal);
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 }
 
@@ -73,6 +74,17 @@ pub(super) const BY_ID: &str = concat!(
     " FROM card WHERE id = $2 AND merchant = $1"
 );
 
+/// One lookup by the index for each, in the order in which they are named.
+const HOLD_STATES: &str = "SELECT card.id, card.merchant, card.state
+     FROM unnest($1::bytea[]) AS wanted (id) CROSS JOIN LATERAL
+         (SELECT * FROM card WHERE id = wanted.id FOR UPDATE) AS card";
+
+/// What is decided on of a card that is held: as it is in this transaction.
+pub(super) struct Held {
+    merchant: MerchantId,
+    state: State,
+}
+
 /// The card, held until the commit.
 pub(super) fn hold(
     batch: &Batch<'_>,
@@ -96,12 +108,27 @@ pub(super) fn state(
     merchant: &MerchantId,
     card: CardId,
 ) -> Outcome<Option<State>> {
-    let found = batch.first(
-        "SELECT state FROM card WHERE id = $1 AND merchant = $2 FOR UPDATE",
-        values![card.as_bytes(), merchant.as_str()],
-        |row| rows::name(row, 0),
-    )?;
-    Ok(found)
+    if !batch.card_states.borrow().contains_key(&card) {
+        hold_states(batch, [card].into_iter())?;
+    }
+    let states = batch.card_states.borrow();
+    let found = states.get(&card).filter(|held| held.merchant == *merchant);
+    Ok(found.map(|held| held.state))
+}
+
+/// Holds these cards until the commit, for [`state`].
+pub(super) fn hold_states(batch: &Batch<'_>, cards: impl Iterator<Item = CardId>) -> Outcome<()> {
+    // Each once, and all batches in the same order.
+    let cards: BTreeSet<_> = cards.map(|card| *card.as_bytes()).collect();
+    let held = batch.all(HOLD_STATES, [cards.into_iter().collect()], |row| {
+        let held = Held {
+            merchant: rows::id(row, 1)?,
+            state: rows::name(row, 2)?,
+        };
+        Ok((CardId::from_bytes(row.get(0)?), held))
+    })?;
+    batch.card_states.borrow_mut().extend(held);
+    Ok(())
 }
 
 fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {
@@ -130,6 +157,9 @@ pub(super) fn update(batch: &Batch<'_>, card: &Card) -> Outcome<()> {
             pin.map(|pin| &pin.pin),
         ],
     )?;
+    if let Some(held) = batch.card_states.borrow_mut().get_mut(&card.id) {
+        held.state = card.state;
+    }
     Ok(())
 }
 
@@ -246,6 +276,5 @@ impl Question {
 
 /// The names of variants, as an array of texts.
 pub(super) fn name_array<T: serde::Serialize>(variants: &[T]) -> Value {
-    let names: std::result::Result<_, _> = variants.iter().map(text::name).collect();
-    names.map_or_else(|error| Value::Unwritable(error.to_string()), Value::Texts)
+    variants.iter().map(Name).collect()
 }

@@ -93,16 +93,9 @@ impl Exchange {
 
 async fn exchange(link: &Link, told: Told, heard: &Heard) -> Result<Vec<Told>, Fault> {
     let counts = (!told.counts.is_empty()).then_some(Json(&told.counts));
-    let nodes = heard.keys().map(|node| node.0.to_vec()).collect();
-    let rounds: Vec<i64> = heard.values().copied().collect();
-    let values = values![
-        told.node.0,
-        told.round,
-        counts,
-        ROUNDS_KEPT,
-        Value::Blobs(nodes),
-        rounds,
-    ];
+    let nodes: Value = heard.keys().map(|node| node.0).collect();
+    let rounds: Value = heard.values().copied().collect();
+    let values = values![told.node.0, told.round, counts, ROUNDS_KEPT, nodes, rounds,];
     let rows = link.query(EXCHANGE, &values).await?;
     let told = rows.iter().map(|row| {
         let Json(counts) = row.get(2)?;

@@ -33,7 +33,7 @@ impl Handovers for Postgres {
             }
             write(batch, card.as_ref(), decided)
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn activate_card(&self, activation: Activation) -> Result<Activated> {
@@ -46,7 +46,7 @@ impl Handovers for Postgres {
             let decided = activation.decide(card.as_ref(), &guesses);
             write(batch, card.as_ref(), decided)
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
@@ -62,7 +62,7 @@ impl Handovers for Postgres {
             }
             write(batch, card.as_ref(), decided)
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn release_pin(&self, release: PinRelease) -> Result<PinReleased> {
@@ -82,7 +82,7 @@ impl Handovers for Postgres {
             }
             write(batch, card.as_ref(), decided)
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 }
 

@@ -3,6 +3,8 @@
 //! A record's wrapped DEK names the version that it is under, and the expressions by which it is found
 //! here are those of the indexes in `migrations/0001_start.sql`.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use cardveil_core::audit::Event;
 use cardveil_core::id::{CardId, PersonId, SubscriptionId};
@@ -118,7 +120,7 @@ impl Keys for Postgres {
             }
             Ok(moved)
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 }
 
@@ -133,11 +135,12 @@ pub(super) fn refuse_retired<'a>(
 ) -> Outcome<()> {
     const SQL: &str = "SELECT retired_at IS NOT NULL FROM wrapped_key
          WHERE class = $1 AND version = $2 FOR SHARE";
-    for (class, dek) in deks {
-        let Ok(version) = version_of(dek) else {
-            continue;
-        };
-        let retired = batch.first(SQL, values![class.code(), version], |row| row.get(0))?;
+    let versions = deks
+        .into_iter()
+        .filter_map(|(class, dek)| Some((class.code(), version_of(dek).ok()?)));
+    // Many records are under few keys.
+    for (class, version) in versions.collect::<BTreeSet<_>>() {
+        let retired = batch.first(SQL, values![class, version], |row| row.get(0))?;
         if retired.unwrap_or(false) {
             let why = "a record is sealed under a retired key";
             return Err(Fault::Own(Error::Unavailable(why.into())));

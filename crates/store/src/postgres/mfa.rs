@@ -50,7 +50,7 @@ impl Mfa for Postgres {
             let person = find_person(batch, &opening.merchant, &opening.person)?;
             write(batch, opening.decide(person.as_ref(), batch.epoch()))
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn change_factor(
@@ -62,7 +62,7 @@ impl Mfa for Postgres {
             let person = find_person(batch, &request.merchant, &request.person)?;
             write(batch, request.decide(person.as_ref()))
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn sweep_mfa(&self, now: Time, limit: usize) -> Result<usize> {
@@ -73,7 +73,7 @@ impl Mfa for Postgres {
             let oldest = now.minus(RETENTION).millis();
             batch.execute(SQL, values![oldest, sql_count(limit)])
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 }
 

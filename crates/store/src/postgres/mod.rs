@@ -96,7 +96,7 @@ pub enum OpenError {
 /// The store. Share it in an [`Arc`].
 pub struct Postgres {
     writer: Writer,
-    readers: Readers,
+    readers: Arc<Readers>,
     exchange: Exchange,
 }
 
@@ -109,7 +109,11 @@ impl Postgres {
         entropy: &dyn Entropy,
     ) -> std::result::Result<(Self, Option<Raised>), OpenError> {
         let home = Arc::new(Home::default());
-        let readers = Readers::new(options.clone(), Arc::clone(&home), Arc::clone(&clock));
+        let readers = Arc::new(Readers::new(
+            options.clone(),
+            Arc::clone(&home),
+            Arc::clone(&clock),
+        ));
         let raised = readers.probe().await.map_err(|fault| match fault {
             Fault::Unfit(unfit) => OpenError::Schema(unfit),
             Fault::Postgres(_) | Fault::Connection(_) | Fault::Stale | Fault::Own(_) => {
@@ -148,12 +152,6 @@ impl Drop for Postgres {
 
 fn sql_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// By which the jobs of a batch are ordered: the first bytes of a token's hash.
-fn order(key: &TokenKey) -> Turn {
-    let first = key.hash.0.first_chunk().copied().unwrap_or_default();
-    Turn::Rows(u64::from_be_bytes(first))
 }
 
 #[async_trait]
@@ -215,37 +213,36 @@ impl Tokens for Postgres {
     }
 
     async fn issue(&self, issue: Issue) -> Result<Issued> {
-        let turn = order(&issue.record.key);
         let work = move |batch: &Batch<'_>| tokens::issue(batch, &issue);
-        self.writer.submit(turn, work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn redeem(&self, claim: Claim) -> Result<Verdict> {
-        let turn = order(&claim.token);
+        let turn = Turn::Token(claim.token);
         let work = move |batch: &Batch<'_>| tokens::redeem(batch, &claim);
         self.writer.submit(turn, work).await
     }
 
     async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
-        let turn = order(&attempt.token);
+        let turn = Turn::Token(attempt.token);
         let work = move |batch: &Batch<'_>| tokens::settle(batch, &attempt);
         self.writer.submit(turn, work).await
     }
 
     async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
-        let turn = order(&observation.token);
+        let turn = Turn::Token(observation.token);
         let work = move |batch: &Batch<'_>| tokens::observe(batch, &observation);
         self.writer.submit(turn, work).await
     }
 
     async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
         let work = move |batch: &Batch<'_>| tokens::revoke(batch, &selection, at, &source);
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
         let work = move |batch: &Batch<'_>| tokens::sweep(batch, now, limit);
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 }
 
@@ -253,7 +250,7 @@ impl Tokens for Postgres {
 impl Audit for Postgres {
     async fn record(&self, event: Event) -> Result<()> {
         let work = move |batch: &Batch<'_>| batch.log(&event);
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool> {
@@ -267,7 +264,7 @@ impl Audit for Postgres {
             }
             Ok(is_there)
         };
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {

@@ -215,8 +215,8 @@ pub(super) fn look_up_told(batch: &Batch<'_>, merchants: BTreeSet<MerchantId>) -
     if merchants.is_empty() {
         return Ok(());
     }
-    let ids = merchants.iter().map(|id| id.as_str().to_owned()).collect();
-    let found = batch.all(ENABLED, vec![Value::Texts(ids)], subscription)?;
+    let ids: Value = merchants.iter().map(MerchantId::as_str).collect();
+    let found = batch.all(ENABLED, [ids], subscription)?;
     let mut told = batch.told().borrow_mut();
     told.extend(merchants.into_iter().map(|id| (id, Vec::new())));
     for subscription in found {

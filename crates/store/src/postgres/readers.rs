@@ -1,12 +1,19 @@
 //! Connections for lookups: a bounded pool, opened when they are needed. They read the primary.
 //!
-//! **Invariant:** nothing is cached above PostgreSQL, so a lookup sees what any node has committed.
+//! When all connections are busy, lookups wait; those that ask the same share one query, such as of the
+//! one credential by which a partner's server asks for all of its tokens.
+//!
+//! **Invariant:** nothing is cached above PostgreSQL: the query that answers a lookup was sent after the
+//! lookup was made, so it sees what any node had committed by then.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cardveil_core::clock::Clock;
 use cardveil_core::port::{Error, Result};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::fault::{Fault, Remedy};
@@ -20,12 +27,19 @@ use super::writer::closed;
 const WAIT: Duration = Duration::from_secs(5);
 const SETTINGS: &str = "SET default_transaction_read_only = on; SET statement_timeout = '5s'";
 
+/// A statement and its parameters.
+type Asked = (String, Vec<Value>);
+/// What a query found, for all who asked for it.
+type Found = BoxFuture<'static, Result<Arc<Vec<Row>>>>;
+
 pub(super) struct Readers {
     options: Options,
     home: Arc<Home>,
     clock: Arc<dyn Clock>,
     permits: Semaphore,
     idle: Mutex<Vec<Link>>,
+    /// Lookups that wait for a connection, and may be joined.
+    waiting: Mutex<HashMap<Asked, WeakShared<Found>>>,
 }
 
 impl Readers {
@@ -36,17 +50,18 @@ impl Readers {
             home,
             clock,
             idle: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
     /// The first row that a query finds.
     pub(super) async fn first<T>(
-        &self,
+        self: &Arc<Self>,
         sql: &str,
-        values: &[Value],
+        values: impl Into<Vec<Value>>,
         read: impl FnOnce(&Row) -> std::result::Result<T, Fault>,
     ) -> Result<Option<T>> {
-        let rows = self.query(sql, values).await?;
+        let rows = self.join((sql.to_owned(), values.into())).await?;
         let found = rows.first().map(read).transpose();
         found.map_err(Fault::nothing_written)
     }
@@ -58,7 +73,8 @@ impl Readers {
         values: &[Value],
         read: impl FnMut(&Row) -> std::result::Result<T, Fault>,
     ) -> Result<Vec<T>> {
-        let rows = self.query(sql, values).await?;
+        let lent = self.lend().await?;
+        let rows = self.query(lent, sql, values).await?;
         let read: std::result::Result<_, _> = rows.iter().map(read).collect();
         read.map_err(Fault::nothing_written)
     }
@@ -96,9 +112,25 @@ impl Readers {
         self.idle().clear();
     }
 
+    /// The answer to a lookup that asks the same and still waits, or to a new one.
+    fn join(self: &Arc<Self>, asked: Asked) -> Shared<Found> {
+        let mut waiting = self.waiting();
+        if let Some(answer) = waiting.get(&asked).and_then(WeakShared::upgrade) {
+            return answer;
+        }
+        let place = Place {
+            readers: Arc::clone(self),
+            asked: asked.clone(),
+        };
+        let answer = place.ask().boxed().shared();
+        if let Some(answer) = answer.downgrade() {
+            waiting.insert(asked, answer);
+        }
+        answer
+    }
+
     /// A lookup may be done again: when its connection turns out to be dead, on a fresh one.
-    async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
-        let lent = self.lend().await?;
+    async fn query(&self, lent: Lent<'_>, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
         let fresh = lent.fresh;
         let read = match lent.link() {
             Ok(link) => link.query(sql, values).await,
@@ -161,8 +193,36 @@ impl Readers {
         }
     }
 
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Asked, WeakShared<Found>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Link>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A lookup's place among those that wait; it is left when the connection is there, or nobody waits any
+/// more.
+struct Place {
+    readers: Arc<Readers>,
+    asked: Asked,
+}
+
+impl Place {
+    async fn ask(self) -> Result<Arc<Vec<Row>>> {
+        let readers = Arc::clone(&self.readers);
+        let lent = readers.lend().await?;
+        let (sql, values) = self.asked.clone();
+        // Whoever asks from here on may know of a commit that this query does not see.
+        drop(self);
+        readers.query(lent, &sql, &values).await.map(Arc::new)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.readers.waiting().remove(&self.asked);
     }
 }
 

@@ -1,6 +1,8 @@
 //! The operators' writes: the registry and the epoch. All run under the head of the
 //! audit log, one after the other in the whole cluster.
 
+use std::collections::BTreeSet;
+
 use cardveil_core::audit::Event;
 use cardveil_core::card::Card;
 use cardveil_core::id::MerchantId;
@@ -10,30 +12,45 @@ use cardveil_core::token::Epoch;
 
 use super::batch::Batch;
 use super::fault::Fault;
-use super::value::{Json, Name, Value, values};
-use super::{keys, outbox};
+use super::value::{Json, Name, Value, columns, values};
+use super::{keys, outbox, rows};
 use crate::epoch;
 
-/// Whether SQLite could, and then whether the change was refused.
+/// Whether PostgreSQL could, and then whether the change was refused.
 type Made = Result<Result<(), Taken>, Fault>;
 
 pub(super) fn change_all(
     batch: &Batch<'_>,
     changes: &[(Change, Event)],
 ) -> Result<Vec<Result<(), Taken>>, Fault> {
-    for (change, _) in changes {
-        keys::refuse_retired(batch, change.deks())?;
-    }
-    changes
-        .iter()
-        .map(|(change, event)| {
-            let made = make(batch, change)?;
+    let deks = changes.iter().flat_map(|(change, _)| change.deks());
+    keys::refuse_retired(batch, deks)?;
+    let mut all = Vec::new();
+    let are_cards = |one: &(Change, Event), next: &(Change, Event)| {
+        matches!((&one.0, &next.0), (Change::AddCard(_), Change::AddCard(_)))
+    };
+    // An import is cards alone.
+    for run in changes.chunk_by(are_cards) {
+        let made = match run {
+            [(change, _)] => vec![make(batch, change)?],
+            cards => add_cards(batch, cards.iter().filter_map(|(change, _)| card(change)))?,
+        };
+        for ((_, event), made) in run.iter().zip(&made) {
             if made.is_ok() {
                 batch.log(event)?;
             }
-            Ok(made)
-        })
-        .collect()
+        }
+        all.extend(made);
+    }
+    Ok(all)
+}
+
+fn card(change: &Change) -> Option<&Card> {
+    if let Change::AddCard(card) = change {
+        Some(card)
+    } else {
+        None
+    }
 }
 
 fn make(batch: &Batch<'_>, change: &Change) -> Made {
@@ -48,7 +65,10 @@ fn make(batch: &Batch<'_>, change: &Change) -> Made {
         }),
         Change::AddEmbed(embed) => of_merchant(batch, &embed.merchant, || add_embed(batch, embed)),
         Change::SetEmbed(embed) => of_merchant(batch, &embed.merchant, || set_embed(batch, embed)),
-        Change::AddCard(card) => of_merchant(batch, &card.merchant, || add_card(batch, card)),
+        Change::AddCard(card) => {
+            let made = add_cards(batch, [&**card])?.pop();
+            Ok(made.unwrap_or(Err(Taken::Exists)))
+        }
         Change::AddSubscription(new) => {
             of_merchant(batch, &new.merchant, || outbox::add(batch, new))
         }
@@ -58,15 +78,24 @@ fn make(batch: &Batch<'_>, change: &Change) -> Made {
 
 /// Foreign keys guard it too; asking first tells what is missing without failing the batch.
 fn of_merchant(batch: &Batch<'_>, id: &MerchantId, make: impl FnOnce() -> Made) -> Made {
-    let known = batch.first(
-        "SELECT 1 FROM merchant WHERE id = $1",
-        values![id.as_str()],
-        |_| Ok(()),
-    )?;
-    match known {
-        Some(()) => make(),
-        None => Ok(Err(Taken::NoMerchant)),
+    if known_merchants(batch, [id].into_iter())?.is_empty() {
+        return Ok(Err(Taken::NoMerchant));
     }
+    make()
+}
+
+/// Those of them that there are.
+fn known_merchants<'a>(
+    batch: &Batch<'_>,
+    ids: impl Iterator<Item = &'a MerchantId>,
+) -> Result<BTreeSet<MerchantId>, Fault> {
+    let ids: BTreeSet<_> = ids.map(MerchantId::as_str).collect();
+    let known = batch.all(
+        "SELECT id FROM merchant WHERE id = ANY ($1)",
+        [ids.into_iter().collect()],
+        |row| rows::id(row, 0),
+    )?;
+    Ok(known.into_iter().collect())
 }
 
 /// An insert that does nothing where a unique column is in use.
@@ -200,44 +229,73 @@ fn set_embed(batch: &Batch<'_>, embed: &Embed) -> Made {
     )
 }
 
-fn add_card(batch: &Batch<'_>, card: &Card) -> Made {
+/// In their order, so that of two that exclude each other the first is added.
+fn add_cards<'a>(
+    batch: &Batch<'_>,
+    cards: impl IntoIterator<Item = &'a Card>,
+) -> Result<Vec<Result<(), Taken>>, Fault> {
+    let cards: Vec<_> = cards.into_iter().collect();
+    let merchants = known_merchants(batch, cards.iter().map(|card| &card.merchant))?;
+    let of_known = cards
+        .iter()
+        .filter(|card| merchants.contains(&card.merchant));
+    let rows: Vec<_> = of_known.map(|card| card_row(card)).collect();
+    let mut added = BTreeSet::new();
+    if !rows.is_empty() {
+        let ids = batch.all(ADD_CARDS, columns(rows), |row| row.get::<[u8; 16]>(0))?;
+        added.extend(ids);
+    }
+    let made = cards.iter().map(|card| {
+        if !merchants.contains(&card.merchant) {
+            Err(Taken::NoMerchant)
+        } else if added.remove(card.id.as_bytes()) {
+            Ok(())
+        } else {
+            Err(Taken::Exists)
+        }
+    });
+    Ok(made.collect())
+}
+
+const ADD_CARDS: &str = "INSERT INTO card (id, no, merchant, account, person, kind, state, network,
+         last_four, label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
+         product, unique_no, holder_no, pin_dek, pin)
+     SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[],
+         $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[],
+         $14::bytea[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bigint[], $19::bigint[],
+         $20::text[], $21::text[], $22::text[], $23::bytea[], $24::bytea[])
+     ON CONFLICT DO NOTHING RETURNING id";
+
+fn card_row(card: &Card) -> Vec<Value> {
     let cvv = card.sealed.cvv.as_ref();
     let pin = card.sealed.pin.as_ref();
-    add(
-        batch,
-        "INSERT INTO card (id, no, merchant, account, person, kind, state, network, last_four,
-             label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
-             product, unique_no, holder_no, pin_dek, pin)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-             $19, $20, $21, $22, $23, $24)
-         ON CONFLICT DO NOTHING",
-        values![
-            card.id.as_bytes(),
-            card.no.as_str(),
-            card.merchant.as_str(),
-            card.account.as_str(),
-            card.person.as_bytes(),
-            Name(card.kind),
-            Name(card.state),
-            Name(card.network),
-            card.last_four.as_str(),
-            &card.label,
-            &card.sealed.dek,
-            &card.sealed.pan,
-            &card.sealed.expiry,
-            &card.sealed.name,
-            cvv.map(|cvv| &cvv.dek),
-            cvv.map(|cvv| &cvv.cvv),
-            card.sealed.pan_index,
-            card.created_at.millis(),
-            card.updated_at.millis(),
-            card.product.as_deref(),
-            card.unique_no.as_deref(),
-            card.holder_no.as_deref(),
-            pin.map(|pin| &pin.dek),
-            pin.map(|pin| &pin.pin),
-        ],
-    )
+    let row = values![
+        card.id.as_bytes(),
+        card.no.as_str(),
+        card.merchant.as_str(),
+        card.account.as_str(),
+        card.person.as_bytes(),
+        Name(card.kind),
+        Name(card.state),
+        Name(card.network),
+        card.last_four.as_str(),
+        &card.label,
+        &card.sealed.dek,
+        &card.sealed.pan,
+        &card.sealed.expiry,
+        &card.sealed.name,
+        cvv.map(|cvv| &cvv.dek),
+        cvv.map(|cvv| &cvv.cvv),
+        card.sealed.pan_index,
+        card.created_at.millis(),
+        card.updated_at.millis(),
+        card.product.as_deref(),
+        card.unique_no.as_deref(),
+        card.holder_no.as_deref(),
+        pin.map(|pin| &pin.dek),
+        pin.map(|pin| &pin.pin),
+    ];
+    row.into()
 }
 
 pub(super) fn raise_epoch(batch: &Batch<'_>, event: &Event) -> Result<Epoch, Fault> {

@@ -1,5 +1,8 @@
 //! The writes of tokens, each inside a batch.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
 use cardveil_core::port::{Idempotency, Issue, Issued, Selection, Swept, Unmet, apply};
@@ -13,7 +16,7 @@ use super::cards;
 use super::fault::Fault;
 use super::mfa;
 use super::rows::{self, record_columns};
-use super::value::values;
+use super::value::{Value, columns, values};
 use crate::text;
 
 type Outcome<T> = Result<T, Fault>;
@@ -23,12 +26,30 @@ pub(super) const FIND: &str = concat!(
     record_columns!(),
     " FROM token WHERE issued_secs = $1 AND hash = $2"
 );
-/// Holds the row until the commit.
+/// Holds rows until the commit, in the order in which they are named: one lookup by the primary key for
+/// each, however small the table was when the statement was planned.
 const HOLD: &str = concat!(
     "SELECT ",
     record_columns!(),
-    " FROM token WHERE issued_secs = $1 AND hash = $2 FOR UPDATE"
+    " FROM unnest($1::bigint[], $2::bytea[]) AS wanted (secs, hash) CROSS JOIN LATERAL
+         (SELECT * FROM token WHERE issued_secs = wanted.secs AND hash = wanted.hash FOR UPDATE)
+         AS token"
 );
+const INSERT: &str =
+    "INSERT INTO token (issued_secs, hash, epoch, merchant, credential, card, operation,
+         allowed, bound_to, issued_at, expires_at, conflict, state, sweep_due_at)
+     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[], $5::text[],
+         $6::bytea[], $7::text[], $8::text[], $9::bytea[], $10::bigint[], $11::bigint[],
+         $12::boolean[], $13::text[], $14::bigint[])";
+
+/// What the jobs of a batch do to many tokens with one statement.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// Rows that are issued and not yet sent.
+    issued: RefCell<Vec<Vec<Value>>>,
+    /// Those that [`hold`] holds, as they are in this transaction; nothing where there is none.
+    held: RefCell<HashMap<TokenKey, Option<Record>>>,
+}
 
 /// A token's row is new and nobody else's, so nothing of it need be held; a second one with its hash is
 /// refused by the table and never put in its place: that would un-spend a token.
@@ -50,7 +71,7 @@ pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
         Err(Unmet::Overdrawn(overdrawn)) => return Ok(Issued::Overdrawn(overdrawn)),
         Err(Unmet::Mfa(cause)) => return Ok(Issued::MfaRefused(cause)),
     }
-    insert(batch, &issue.record)?;
+    insert(batch, &issue.record);
     if let Some(name) = &issue.idempotency {
         remember(batch, name, &issue.record.key)?;
     }
@@ -63,6 +84,7 @@ fn named(
     name: &Idempotency,
     now: Time,
 ) -> Outcome<Option<(Idempotency, Record)>> {
+    send_issued(batch)?;
     // The row is held, if need be as one that has expired.
     batch.execute(
         "INSERT INTO name (key, fingerprint, seed, expires_at, issued_secs, hash)
@@ -83,28 +105,32 @@ fn named(
     Ok(found)
 }
 
-fn insert(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
-    batch.send(
-        "INSERT INTO token (issued_secs, hash, epoch, merchant, credential, card, operation,
-             allowed, bound_to, issued_at, expires_at, conflict, state, sweep_due_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-        values![
-            record.key.issued_secs,
-            record.key.hash.0,
-            record.epoch.0,
-            record.merchant.as_str(),
-            record.credential.as_str(),
-            record.card.as_bytes(),
-            record.operation.as_str(),
-            text::field_names(record.allowed),
-            record.bound_to.map(|key| key.0),
-            record.issued_at.millis(),
-            record.expires_at.millis(),
-            record.conflict,
-            rows::state_column(&record.state),
-            record.sweep_due_at().map(Time::millis),
-        ],
-    )?;
+/// It is sent before anything of this batch reads tokens, and at its end.
+fn insert(batch: &Batch<'_>, record: &Record) {
+    let row = values![
+        record.key.issued_secs,
+        record.key.hash.0,
+        record.epoch.0,
+        record.merchant.as_str(),
+        record.credential.as_str(),
+        record.card.as_bytes(),
+        record.operation.as_str(),
+        text::field_names(record.allowed),
+        record.bound_to.map(|key| key.0),
+        record.issued_at.millis(),
+        record.expires_at.millis(),
+        record.conflict,
+        rows::state_column(&record.state),
+        record.sweep_due_at().map(Time::millis),
+    ];
+    batch.tokens.issued.borrow_mut().push(row.into());
+}
+
+pub(super) fn send_issued(batch: &Batch<'_>) -> Outcome<()> {
+    let issued = batch.tokens.issued.take();
+    if !issued.is_empty() {
+        batch.send(INSERT, columns(issued))?;
+    }
     Ok(())
 }
 
@@ -148,7 +174,32 @@ pub(super) fn observe(batch: &Batch<'_>, observation: &Observation) -> Outcome<R
 }
 
 fn find(batch: &Batch<'_>, key: &TokenKey) -> Outcome<Option<Record>> {
-    batch.first(HOLD, values![key.issued_secs, key.hash.0], rows::record)
+    let held = batch.tokens.held.borrow().get(key).cloned();
+    match held {
+        Some(record) => Ok(record),
+        None => Ok(read_held(batch, &[*key])?.pop()),
+    }
+}
+
+/// Holds these tokens until the commit, and their cards, for all jobs that decide on one. Whoever else
+/// changes them in this batch has done so before.
+pub(super) fn hold(batch: &Batch<'_>, keys: &[TokenKey]) -> Outcome<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let found = read_held(batch, keys)?;
+    cards::hold_states(batch, found.iter().map(|record| record.card))?;
+    let mut held = batch.tokens.held.borrow_mut();
+    held.extend(keys.iter().map(|key| (*key, None)));
+    held.extend(found.into_iter().map(|record| (record.key, Some(record))));
+    Ok(())
+}
+
+fn read_held(batch: &Batch<'_>, keys: &[TokenKey]) -> Outcome<Vec<Record>> {
+    send_issued(batch)?;
+    let secs = keys.iter().map(|key| key.issued_secs).collect();
+    let hashes = keys.iter().map(|key| key.hash.0).collect();
+    batch.all(HOLD, [secs, hashes], rows::record)
 }
 
 fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
@@ -174,6 +225,9 @@ fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
             record.sweep_due_at().map(Time::millis),
         ],
     )?;
+    if let Some(held) = batch.tokens.held.borrow_mut().get_mut(&record.key) {
+        *held = Some(record.clone());
+    }
     Ok(())
 }
 
@@ -184,6 +238,7 @@ pub(super) fn revoke(
     at: Time,
     source: &Source,
 ) -> Outcome<usize> {
+    send_issued(batch)?;
     let keys = match selection {
         Selection::Hash(hash) => batch.all(
             "SELECT issued_secs, hash FROM token WHERE hash = $1 ORDER BY issued_secs, hash",
@@ -214,6 +269,7 @@ pub(super) fn revoke(
 }
 
 pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept> {
+    send_issued(batch)?;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let due = batch.all(
         concat!(

@@ -19,16 +19,14 @@ use crate::text;
 type Boxed = Box<dyn StdError + Send + Sync>;
 
 /// A parameter of a statement.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Value {
     Null,
     Bool(bool),
     Int(i64),
     Text(String),
     Bytes(Vec<u8>),
-    Ints(Vec<i64>),
-    Texts(Vec<String>),
-    Blobs(Vec<Vec<u8>>),
+    List(Vec<Self>),
     /// What could not be made into a column's text; the statement fails before it is sent.
     Unwritable(String),
 }
@@ -42,9 +40,7 @@ impl ToSql for Value {
             Self::Int(value) => value.to_sql_checked(ty, out),
             Self::Text(value) => value.to_sql_checked(ty, out),
             Self::Bytes(value) => value.to_sql_checked(ty, out),
-            Self::Ints(value) => value.to_sql_checked(ty, out),
-            Self::Texts(value) => value.to_sql_checked(ty, out),
-            Self::Blobs(value) => value.to_sql_checked(ty, out),
+            Self::List(values) => values.to_sql_checked(ty, out),
             Self::Unwritable(why) => Err(why.clone().into()),
         }
     }
@@ -77,8 +73,6 @@ into_value! {
     &String => Text;
     Vec<u8> => Bytes;
     &[u8] => Bytes;
-    Vec<i64> => Ints;
-    Vec<String> => Texts;
 }
 
 impl From<&Vec<u8>> for Value {
@@ -105,6 +99,12 @@ impl From<Time> for Value {
     }
 }
 
+impl<T: Into<Self>> FromIterator<T> for Value {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        Self::List(values.into_iter().map(Into::into).collect())
+    }
+}
+
 impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -122,6 +122,18 @@ impl<T: Serialize> From<Json<T>> for Value {
         let json = serde_json::to_string(&value);
         json.map_or_else(|error| Self::Unwritable(error.to_string()), Self::Text)
     }
+}
+
+/// Rows of one width, as one list for each column: what `unnest` takes.
+pub(super) fn columns(rows: Vec<Vec<Value>>) -> Vec<Value> {
+    let width = rows.first().map_or(0, Vec::len);
+    let mut columns = vec![Vec::with_capacity(rows.len()); width];
+    for row in rows {
+        for (column, value) in columns.iter_mut().zip(row) {
+            column.push(value);
+        }
+    }
+    columns.into_iter().map(Value::List).collect()
 }
 
 /// The parameters of a statement.

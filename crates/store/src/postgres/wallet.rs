@@ -289,11 +289,11 @@ impl WalletTokens for Postgres {
 
     async fn add_wallet_token(&self, asked: Asked) -> Stored<Result<WalletToken, Refused>> {
         let work = move |batch: &Batch<'_>| add(batch, &asked);
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 
     async fn change_wallet_token(&self, wish: Change) -> Stored<Result<WalletToken, Refused>> {
         let work = move |batch: &Batch<'_>| change(batch, &wish);
-        self.writer.submit(Turn::Rows(0), work).await
+        self.writer.submit(Turn::Rows, work).await
     }
 }

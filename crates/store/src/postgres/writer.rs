@@ -19,6 +19,7 @@ use std::time::Duration;
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Result};
+use cardveil_core::token::TokenKey;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio_postgres::error::SqlState;
@@ -28,6 +29,7 @@ use super::fault::{Fault, Remedy, in_the_way};
 use super::home::Home;
 use super::link::Link;
 use super::options::Options;
+use super::tokens;
 use super::value::values;
 
 /// How many jobs may wait (P8); more are refused.
@@ -46,11 +48,22 @@ const FORGET_WRITERS: &str = "DELETE FROM writer WHERE touched_at < now() - inte
 /// When a job runs within its batch; see [`super::batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
-    /// It locks the rows that it decides on. The number orders the jobs of a batch by what they lock, so
-    /// that two batches which lock the same do so in the same order.
-    Rows(u64),
+    /// It locks the rows that it decides on.
+    Rows,
+    /// It decides on this token. The tokens of a batch are locked together, by all batches in the same
+    /// order, so that none waits for one that waits for it.
+    Token(TokenKey),
     /// It runs under the head of the audit log.
     Head,
+}
+
+impl Turn {
+    fn token(self) -> Option<TokenKey> {
+        match self {
+            Self::Token(key) => Some(key),
+            Self::Rows | Self::Head => None,
+        }
+    }
 }
 
 /// The way to the writers' threads.
@@ -271,9 +284,12 @@ impl Shell {
             return Err(Fault::Connection("there is no connection".into()));
         };
         let batch = Batch::begin(link, &self.runtime)?;
+        let mut tokens: Vec<_> = jobs.iter().filter_map(|job| job.turn().token()).collect();
         let ran = jobs.iter_mut().try_for_each(|job| {
-            if job.turn() == Turn::Head {
-                batch.hold_head()?;
+            match job.turn() {
+                Turn::Rows => {}
+                Turn::Token(_) => tokens::hold(&batch, &std::mem::take(&mut tokens))?,
+                Turn::Head => drop(batch.hold_head()?),
             }
             job.run(&batch)
         });

@@ -54,6 +54,8 @@ pub async fn a_refused_change_writes_nothing(store: &dyn Store) {
     let mut same_no_elsewhere = sample::card(5);
     same_no_elsewhere.no = sample::card(1).no;
     same_no_elsewhere.merchant = sample::merchant(2).id;
+    let mut same_no_as_new = sample::card(6);
+    same_no_as_new.no = sample::card(2).no;
     let results = store
         .change(vec![
             (Change::AddCard(Box::new(same_no)), event()),
@@ -66,6 +68,7 @@ pub async fn a_refused_change_writes_nothing(store: &dyn Store) {
             (Change::SetMerchant(sample::merchant(9)), event()),
             (Change::SetCredential(sample::credential(9)), event()),
             (Change::AddCard(Box::new(sample::card(2))), event()),
+            (Change::AddCard(Box::new(same_no_as_new)), event()),
             (Change::AddCard(Box::new(same_no_elsewhere)), event()),
         ])
         .await
@@ -84,6 +87,7 @@ pub async fn a_refused_change_writes_nothing(store: &dyn Store) {
             missing,
             missing,
             Ok(()),
+            exists,
             Ok(())
         ]
     );
