@@ -198,7 +198,11 @@ fn break_once(
             postgres.proxy.stall(false);
             faults.count("stalls");
         }
-        (Fault::LoseCommits, Some(postgres)) => postgres.proxy.lose_commits(8),
+        (Fault::LoseCommits, Some(postgres)) => {
+            postgres.proxy.lose_commits(24);
+            // Those of claims, and not of what another fault leaves to be done.
+            load.serve_on(MEANWHILE)?;
+        }
         (Fault::Stop, _) => {
             system.signal(node, Signal::STOP)?;
             chance.rest(20, 400);
@@ -239,8 +243,16 @@ fn suspend(system: &System, load: &Load, card: usize) -> anyhow::Result<Suspensi
         system.set_card(card, state)?;
         Ok::<_, anyhow::Error>((asked, load.clock.millis()))
     };
+    // Every node has shown it, and has another token to show it for.
+    let mut shown = load.issue_for(card);
+    load.redeem(&mut shown, 0);
+    load.keep_tokens(shown);
     let mut tokens = load.issue_for(card);
     let (asked, began) = set("suspended")?;
+    // What is sent within the same millisecond does not count as later.
+    while load.clock.millis() <= began {
+        std::thread::yield_now();
+    }
     load.redeem(&mut tokens, 0);
     load.keep_tokens(tokens);
     load.serve_on(MEANWHILE)?;

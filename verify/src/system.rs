@@ -356,8 +356,8 @@ impl System {
 
     fn run(&self, config: &Path, args: &[&str]) -> anyhow::Result<Output> {
         let done = self.command(config, args).stdin(Stdio::null()).output()?;
-        let said = String::from_utf8_lossy(&done.stderr);
-        ensure!(done.status.success(), "cardveil {args:?}: {said}");
+        let [said, found] = [&done.stderr, &done.stdout].map(|out| String::from_utf8_lossy(out));
+        ensure!(done.status.success(), "cardveil {args:?}: {said}{found}");
         Ok(done)
     }
 
