@@ -219,8 +219,7 @@ pub fn put_in_place(copy: &Path, database: &Path, now: Time) -> Result<Option<Pa
         .map_err(unusable)?;
     let kept = if database.try_exists().map_err(unusable)? {
         let _held = take_alone(database)?;
-        let kept = with_suffix(database, &format!(".before-restore-{}", now.secs_u32()));
-        fs::hard_link(database, &kept).map_err(unusable)?;
+        let kept = link_kept(database, now).map_err(unusable)?;
         fs::rename(copy, database).map_err(unusable)?;
         Some(kept)
     } else {
@@ -230,6 +229,20 @@ pub fn put_in_place(copy: &Path, database: &Path, now: Time) -> Result<Option<Pa
     };
     sync_folder(database).map_err(unusable)?;
     Ok(kept)
+}
+
+/// Gives the database a second name, which stays. Another restore of the same second has one of its own, and
+/// so has one that was killed.
+fn link_kept(database: &Path, now: Time) -> io::Result<PathBuf> {
+    let mut n = 1;
+    loop {
+        let suffix = format!(".before-restore-{}-{n}", now.secs_u32());
+        let kept = with_suffix(database, &suffix);
+        match fs::hard_link(database, &kept) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => n += 1,
+            linked => return linked.map(|()| kept),
+        }
+    }
 }
 
 /// Has the database alone, in one file. As long as the connection lives, nobody else opens it.

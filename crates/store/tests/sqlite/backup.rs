@@ -91,6 +91,23 @@ async fn a_revived_copy_has_an_epoch_above_all_that_were() {
 }
 
 #[tokio::test]
+async fn two_restores_in_one_second_keep_both_databases() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    let path = copied(&home);
+    let again = home.path().join("again");
+    std::fs::copy(&path, &again).unwrap();
+    with_token(&store, 1).await;
+    drop(store);
+    let kept = [path, again].map(|copy| {
+        let kept = put_in_place(&copy, &home.options.database, START).unwrap();
+        Copy::open(&kept.unwrap()).unwrap().contents().unwrap()
+    });
+    assert_eq!(kept.map(|contents| contents.open_tokens), [1, 0]);
+}
+
+#[tokio::test]
 async fn a_store_in_use_is_not_replaced() {
     let home = Home::new();
     let (store, _) = home.open();
