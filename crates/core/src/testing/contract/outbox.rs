@@ -95,7 +95,7 @@ pub async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn Store) 
     assert_eq!(bell.times(), rung, "and the bell is silent");
 
     moves(store, 1, CardState::Suspended, after(5)).await;
-    bell.heard(rung).await;
+    assert_ne!(bell.times(), rung, "rung before it is answered");
     let queued = all(store).await;
     assert_eq!(queued.len(), 1);
     assert_eq!(queued[0].seq, store.last_entry().await.unwrap());
@@ -550,7 +550,7 @@ pub async fn deliveries_are_listed_and_replayed(store: &dyn Store) {
     assert!(log_of(store, Kind::WebhookReplayed).await.is_empty());
     let rung = store.bell().times();
     assert_eq!(replay(Replay::Since(one, after(2)), after(10)).await, 2);
-    store.bell().heard(rung).await;
+    assert_ne!(store.bell().times(), rung);
     let by_operator = |event: &Event| event.target.subscription == Some(one);
     let replayed = log_of(store, Kind::WebhookReplayed).await;
     assert!(replayed.len() == 1 && replayed.iter().all(by_operator));
