@@ -1,7 +1,7 @@
 //! A transaction under way, for the jobs in it.
 //!
-//! Jobs run one after the other, as in SQLite; but other batches, of this node and of others, run at the
-//! same time. What keeps them apart:
+//! Jobs run one after the other, as in SQLite; but the batches of other nodes run at the same time. What
+//! keeps them apart:
 //!
 //! 1. A job **locks what it decides on** (`FOR UPDATE`), so that of two batches the second waits and then
 //!    reads what the first has committed. What may not be there is locked by inserting it, or by its row

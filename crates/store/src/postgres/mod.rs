@@ -1,7 +1,7 @@
 //! The store in PostgreSQL 15 or later: any number of nodes on one primary.
 //!
-//! Writes of a node go to its two writers, each of which commits all that wait at once (`writer`,
-//! `batch`); lookups go to a pool (`readers`) and read the primary too.
+//! Writes of a node go to its writer, which commits all that wait at once (`writer`, `batch`); lookups
+//! go to a pool (`readers`) and read the primary too.
 //!
 //! **Invariant:** a job holds the rows that it decides on until its commit, so a token goes to one key
 //! in all nodes together (P1).
@@ -120,13 +120,9 @@ impl Postgres {
                 OpenError::Database(fault.nothing_written())
             }
         })?;
-        let id = |_| {
-            let mut id = [0; 16];
-            entropy.fill(&mut id);
-            id
-        };
-        let ids = (0..options.writers).map(id).collect();
-        let writer = Writer::start(options, &home, &clock, ids).map_err(OpenError::Thread)?;
+        let mut id = [0; 16];
+        entropy.fill(&mut id);
+        let writer = Writer::start(options, &home, &clock, id).map_err(OpenError::Thread)?;
         let exchange = Exchange::new(options.clone(), home, clock);
         let store = Self {
             writer,

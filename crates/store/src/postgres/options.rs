@@ -15,8 +15,6 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
 /// Connections for lookups, of one node.
 const READERS: usize = 8;
-/// Connections for writes, of one node: while one commits, the other runs the next batch.
-const WRITERS: usize = 2;
 
 /// Where a store lives.
 #[derive(Clone, Debug)]
@@ -25,7 +23,6 @@ pub struct Options {
     /// What verifies the server; nothing where the way there needs no TLS.
     pub(super) tls: Option<Tls>,
     pub(super) readers: usize,
-    pub(super) writers: usize,
 }
 
 /// How what is sent to the server is kept from others.
@@ -114,7 +111,6 @@ impl Options {
             config,
             tls,
             readers: READERS,
-            writers: WRITERS,
         })
     }
 

@@ -1,6 +1,6 @@
-//! The writers: threads that take the writes that wait, run them in one transaction, and answer them
-//! after its commit. That is what makes a synced write cheap. There are two, so that one runs the next
-//! batch while the other waits for the disk.
+//! The writer: a thread that takes the writes that wait, runs them in one transaction, and answers them
+//! after its commit. That is what makes a synced write cheap. A node has one: a second would take half of what
+//! waits, and then wait for the head of the audit log, which the first holds until its commit.
 //!
 //! **Invariant:** a job is answered `Ok` only after the commit that holds its writes was answered, or was
 //! looked up and found.
@@ -66,46 +66,43 @@ impl Turn {
     }
 }
 
-/// The way to the writers' threads.
+/// The way to the writer's thread.
 pub(super) struct Writer {
     queue: Arc<Queue>,
     bell: Bell,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    /// `ids` are random, one for each thread.
+    /// `id` is random.
     pub(super) fn start(
         options: &Options,
         home: &Arc<Home>,
         clock: &Arc<dyn Clock>,
-        ids: Vec<[u8; 16]>,
+        id: [u8; 16],
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let bell = Bell::default();
-        let mut threads = Vec::new();
-        for id in ids {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            let mut shell = Shell {
-                queue: Arc::clone(&queue),
-                bell: bell.clone(),
-                options: options.clone(),
-                home: Arc::clone(home),
-                clock: Arc::clone(clock),
-                runtime,
-                link: None,
-                id,
-                number: 0,
-            };
-            let thread = std::thread::Builder::new().name("cardveil-writer".into());
-            threads.push(thread.spawn(move || shell.run())?);
-        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let mut shell = Shell {
+            queue: Arc::clone(&queue),
+            bell: bell.clone(),
+            options: options.clone(),
+            home: Arc::clone(home),
+            clock: Arc::clone(clock),
+            runtime,
+            link: None,
+            id,
+            number: 0,
+        };
+        let thread = std::thread::Builder::new().name("cardveil-writer".into());
+        let thread = thread.spawn(move || shell.run())?;
         Ok(Self {
             queue,
             bell,
-            threads: Mutex::new(threads),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
@@ -136,12 +133,13 @@ impl Writer {
     /// Takes no more, finishes what waits, and ends.
     pub(super) fn close(&self) {
         self.queue.close();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            // A thread that panicked has said so itself.
-            drop(thread.join());
-        }
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // A thread that panicked has said so itself.
+        drop(thread.map(JoinHandle::join));
     }
 }
 
@@ -195,7 +193,7 @@ enum Ended {
     Unknown(String),
 }
 
-/// A thread's own things.
+/// The thread's own things.
 struct Shell {
     queue: Arc<Queue>,
     bell: Bell,
@@ -390,7 +388,7 @@ fn answer(jobs: Jobs, outcome: &Result<()>) {
     }
 }
 
-/// However a thread ends, no caller waits for it any more.
+/// However the thread ends, no caller waits for it any more.
 struct Left(Arc<Queue>);
 
 impl Drop for Left {
@@ -449,7 +447,7 @@ impl Queue {
 
     fn close(&self) {
         self.waiting().closed = true;
-        self.arrived.notify_all();
+        self.arrived.notify_one();
     }
 
     /// Nobody will run what waits.
@@ -458,7 +456,6 @@ impl Queue {
         waiting.closed = true;
         let left = std::mem::take(&mut waiting.jobs);
         drop(waiting);
-        self.arrived.notify_all();
         for job in left {
             job.answer(Err(closed()));
         }
