@@ -66,12 +66,28 @@ fn remove(batch: &Batch<'_>, removal: &Removal) -> Outcome<Removed> {
 pub(super) const BY_NO: &str = concat!(
     "SELECT ",
     card_columns!(),
-    " FROM card WHERE merchant = $1 AND no = $2"
+    ", wanted.place
+     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (merchant, no, place)
+         CROSS JOIN LATERAL
+         (SELECT * FROM card WHERE merchant = wanted.merchant AND no = wanted.no LIMIT 1) AS card"
 );
 pub(super) const BY_ID: &str = concat!(
     "SELECT ",
     card_columns!(),
-    " FROM card WHERE id = $2 AND merchant = $1"
+    ", wanted.place
+     FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS wanted (merchant, id, place)
+         CROSS JOIN LATERAL
+         (SELECT * FROM card WHERE id = wanted.id AND merchant = wanted.merchant LIMIT 1) AS card"
+);
+const HOLD_BY_NO: &str = concat!(
+    "SELECT ",
+    card_columns!(),
+    " FROM card WHERE merchant = $1 AND no = $2 FOR UPDATE"
+);
+const HOLD_BY_ID: &str = concat!(
+    "SELECT ",
+    card_columns!(),
+    " FROM card WHERE merchant = $1 AND id = $2 FOR UPDATE"
 );
 
 /// One lookup by the index for each, in the order in which they are named.
@@ -93,13 +109,9 @@ pub(super) fn hold(
 ) -> Outcome<Option<Card>> {
     let merchant = merchant.as_str();
     match card {
-        CardRef::No(no) => batch.first(&held(BY_NO), values![merchant, no.as_str()], rows::card),
-        CardRef::Id(id) => batch.first(&held(BY_ID), values![merchant, id.as_bytes()], rows::card),
+        CardRef::No(no) => batch.first(HOLD_BY_NO, values![merchant, no.as_str()], rows::card),
+        CardRef::Id(id) => batch.first(HOLD_BY_ID, values![merchant, id.as_bytes()], rows::card),
     }
-}
-
-fn held(sql: &str) -> String {
-    format!("{sql} FOR UPDATE")
 }
 
 /// The state of a merchant's card, which is held.

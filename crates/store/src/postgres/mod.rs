@@ -158,9 +158,11 @@ impl Registry for Postgres {
             credential_columns!(),
             ", ",
             merchant_columns!(),
-            ", (SELECT epoch FROM meta)
-             FROM credential LEFT JOIN merchant ON merchant.id = credential.merchant
-             WHERE credential.key_hash = $1"
+            ", (SELECT epoch FROM meta), wanted.place
+             FROM unnest($1::bytea[]) WITH ORDINALITY AS wanted (key_hash, place)
+                 CROSS JOIN LATERAL
+                 (SELECT * FROM credential WHERE key_hash = wanted.key_hash LIMIT 1) AS credential
+                 LEFT JOIN merchant ON merchant.id = credential.merchant"
         );
         let admission = |row: &value::Row| {
             let has_merchant: Option<Text<MerchantId>> = row.get(11)?;
@@ -171,13 +173,19 @@ impl Registry for Postgres {
                 epoch: Epoch(row.get(18)?),
             })
         };
-        self.readers.first(SQL, &values![key_hash], admission).await
+        self.readers.find(SQL, values![key_hash], admission).await
     }
 
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
-        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = $1");
+        const SQL: &str = concat!(
+            "SELECT ",
+            embed_columns!(),
+            ", wanted.place
+             FROM unnest($1::text[]) WITH ORDINALITY AS wanted (embed, place) CROSS JOIN LATERAL
+                 (SELECT * FROM embed WHERE id = wanted.embed LIMIT 1) AS embed"
+        );
         self.readers
-            .first(SQL, &values![id.as_str()], rows::embed)
+            .find(SQL, values![id.as_str()], rows::embed)
             .await
     }
 
@@ -185,10 +193,12 @@ impl Registry for Postgres {
         const SQL: &str = concat!(
             "SELECT ",
             merchant_columns!(),
-            " FROM merchant WHERE id = $1"
+            ", wanted.place
+             FROM unnest($1::text[]) WITH ORDINALITY AS wanted (id, place) CROSS JOIN LATERAL
+                 (SELECT * FROM merchant WHERE id = wanted.id LIMIT 1) AS merchant"
         );
         self.readers
-            .first(SQL, &values![id.as_str()], |row| rows::merchant(row, 0))
+            .find(SQL, values![id.as_str()], |row| rows::merchant(row, 0))
             .await
     }
 
@@ -197,7 +207,7 @@ impl Registry for Postgres {
             CardRef::No(no) => (cards::BY_NO, values![merchant.as_str(), no.as_str()]),
             CardRef::Id(id) => (cards::BY_ID, values![merchant.as_str(), id.as_bytes()]),
         };
-        self.readers.first(sql, &values, rows::card).await
+        self.readers.find(sql, values, rows::card).await
     }
 }
 
@@ -205,7 +215,7 @@ impl Registry for Postgres {
 impl Tokens for Postgres {
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
         let key = values![key.issued_secs, key.hash.0];
-        self.readers.first(tokens::FIND, &key, rows::record).await
+        self.readers.find(tokens::FIND, key, rows::record).await
     }
 
     async fn issue(&self, issue: Issue) -> Result<Issued> {

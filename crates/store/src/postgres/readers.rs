@@ -1,7 +1,7 @@
 //! Connections for lookups: a bounded pool, opened when they are needed. They read the primary.
 //!
-//! When all connections are busy, lookups wait; those that ask the same share one query, such as of the
-//! one credential by which a partner's server asks for all of its tokens.
+//! When all connections are busy, lookups wait; those of one kind that wait together are one query, in which
+//! what is asked for twice is there once: a partner's server asks for all of its tokens by one credential.
 //!
 //! **Invariant:** nothing is cached above PostgreSQL: the query that answers a lookup was sent after the
 //! lookup was made, so it sees what any node had committed by then.
@@ -20,17 +20,17 @@ use super::fault::{Fault, Remedy};
 use super::home::{Home, Raised};
 use super::link::Link;
 use super::options::Options;
-use super::value::{Row, Value};
+use super::value::{Row, Value, columns};
 use super::writer::closed;
 
 /// How long a lookup waits for a connection (P8).
 const WAIT: Duration = Duration::from_secs(5);
 const SETTINGS: &str = "SET default_transaction_read_only = on; SET statement_timeout = '5s'";
 
-/// A statement and its parameters.
-type Asked = (String, Vec<Value>);
-/// What a query found, for all who asked for it.
-type Found = BoxFuture<'static, Result<Arc<Vec<Row>>>>;
+/// What lookups that wait together ask for, and the place of each in their answer.
+type Asked = HashMap<Vec<Value>, usize>;
+/// What they find, each at its place.
+type Found = BoxFuture<'static, Result<Arc<Vec<Option<Row>>>>>;
 
 pub(super) struct Readers {
     options: Options,
@@ -38,8 +38,21 @@ pub(super) struct Readers {
     clock: Arc<dyn Clock>,
     permits: Semaphore,
     idle: Mutex<Vec<Link>>,
-    /// Lookups that wait for a connection, and may be joined.
-    waiting: Mutex<HashMap<Asked, WeakShared<Found>>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Lookups that wait for a connection, and may be joined: by their statement.
+#[derive(Default)]
+struct Waiting {
+    together: HashMap<&'static str, Together>,
+    /// The number of the last of them.
+    last: u64,
+}
+
+struct Together {
+    number: u64,
+    asked: Asked,
+    answer: WeakShared<Found>,
 }
 
 impl Readers {
@@ -54,16 +67,33 @@ impl Readers {
         }
     }
 
-    /// The first row that a query finds.
-    pub(super) async fn first<T>(
+    /// The row that a statement finds by keys, if there is one. The statement takes a list for each key, and its
+    /// last column is the place in these lists (`WITH ORDINALITY`, from 1 on). Keys are ids and hashes, which
+    /// PostgreSQL refuses none of, so that no lookup fails another.
+    pub(super) async fn find<T>(
         self: &Arc<Self>,
-        sql: &str,
-        values: impl Into<Vec<Value>>,
+        sql: &'static str,
+        keys: impl Into<Vec<Value>>,
         read: impl FnOnce(&Row) -> std::result::Result<T, Fault>,
     ) -> Result<Option<T>> {
-        let rows = self.join((sql.to_owned(), values.into())).await?;
-        let found = rows.first().map(read).transpose();
+        let (answer, place) = self.join(sql, keys.into());
+        let found = answer.await?;
+        let Some(found) = found.get(place) else {
+            return Err(Error::Unavailable("a lookup was not made".into()));
+        };
+        let found = found.as_ref().map(read).transpose();
         found.map_err(Fault::nothing_written)
+    }
+
+    /// The first row that a query finds.
+    pub(super) async fn first<T>(
+        &self,
+        sql: &str,
+        values: &[Value],
+        read: impl FnMut(&Row) -> std::result::Result<T, Fault>,
+    ) -> Result<Option<T>> {
+        let rows = self.all(sql, values, read).await?;
+        Ok(rows.into_iter().next())
     }
 
     /// All rows that a query finds.
@@ -112,21 +142,33 @@ impl Readers {
         self.idle().clear();
     }
 
-    /// The answer to a lookup that asks the same and still waits, or to a new one.
-    fn join(self: &Arc<Self>, asked: Asked) -> Shared<Found> {
+    /// The answer to the lookups by this statement that still wait, or to a new one; and the place in it.
+    fn join(self: &Arc<Self>, sql: &'static str, keys: Vec<Value>) -> (Shared<Found>, usize) {
         let mut waiting = self.waiting();
-        if let Some(answer) = waiting.get(&asked).and_then(WeakShared::upgrade) {
-            return answer;
+        if let Some(together) = waiting.together.get_mut(sql)
+            && let Some(answer) = together.answer.upgrade()
+        {
+            let next = together.asked.len();
+            let place = *together.asked.entry(keys).or_insert(next);
+            return (answer, place);
         }
+        waiting.last += 1;
         let place = Place {
             readers: Arc::clone(self),
-            asked: asked.clone(),
+            sql,
+            number: waiting.last,
         };
+        let number = place.number;
         let answer = place.ask().boxed().shared();
-        if let Some(answer) = answer.downgrade() {
-            waiting.insert(asked, answer);
+        if let Some(weak) = answer.downgrade() {
+            let together = Together {
+                number,
+                asked: HashMap::from([(keys, 0)]),
+                answer: weak,
+            };
+            waiting.together.insert(sql, together);
         }
-        answer
+        (answer, 0)
     }
 
     /// A lookup may be done again: when its connection turns out to be dead, on a fresh one.
@@ -193,7 +235,7 @@ impl Readers {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Asked, WeakShared<Found>>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,27 +244,49 @@ impl Readers {
     }
 }
 
-/// A lookup's place among those that wait; it is left when the connection is there, or nobody waits any
+/// The place of lookups among those that wait; it is left when the connection is there, or nobody waits any
 /// more.
 struct Place {
     readers: Arc<Readers>,
-    asked: Asked,
+    sql: &'static str,
+    number: u64,
 }
 
 impl Place {
-    async fn ask(self) -> Result<Arc<Vec<Row>>> {
+    async fn ask(self) -> Result<Arc<Vec<Option<Row>>>> {
         let readers = Arc::clone(&self.readers);
+        let sql = self.sql;
         let lent = readers.lend().await?;
-        let (sql, values) = self.asked.clone();
         // Whoever asks from here on may know of a commit that this query does not see.
-        drop(self);
-        readers.query(lent, &sql, &values).await.map(Arc::new)
+        let mut asked: Vec<_> = self.leave().into_iter().collect();
+        asked.sort_unstable_by_key(|(_, place)| *place);
+        let asked: Vec<_> = asked.into_iter().map(|(keys, _)| keys).collect();
+        let mut found: Vec<_> = asked.iter().map(|_| None).collect();
+        let rows = readers.query(lent, sql, &columns(asked)).await?;
+        for row in rows {
+            let place: usize = row.last().map_err(Fault::nothing_written)?;
+            if let Some(found) = place.checked_sub(1).and_then(|place| found.get_mut(place)) {
+                *found = Some(row);
+            }
+        }
+        Ok(Arc::new(found))
+    }
+
+    fn leave(&self) -> Asked {
+        let mut waiting = self.readers.waiting();
+        match waiting.together.get(self.sql) {
+            Some(together) if together.number == self.number => {
+                let left = waiting.together.remove(self.sql);
+                left.map(|together| together.asked).unwrap_or_default()
+            }
+            Some(_) | None => Asked::new(),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.readers.waiting().remove(&self.asked);
+        self.leave();
     }
 }
 

@@ -24,7 +24,11 @@ type Outcome<T> = Result<T, Fault>;
 pub(super) const FIND: &str = concat!(
     "SELECT ",
     record_columns!(),
-    " FROM token WHERE issued_secs = $1 AND hash = $2"
+    ", wanted.place
+     FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS wanted (secs, hash, place)
+         CROSS JOIN LATERAL
+         (SELECT * FROM token WHERE issued_secs = wanted.secs AND hash = wanted.hash LIMIT 1)
+         AS token"
 );
 /// Holds rows until the commit, in the order in which they are named: one lookup by the primary key for
 /// each, however small the table was when the statement was planned.

@@ -175,7 +175,7 @@ macro_rules! narrowed {
     };
 }
 
-narrowed!(u8, u16, u32);
+narrowed!(u8, u16, u32, usize);
 
 impl<const N: usize> Column for [u8; N] {
     type Raw = Vec<u8>;
@@ -235,6 +235,11 @@ impl Row {
     pub(super) fn get<T: Column>(&self, column: usize) -> Result<T, Fault> {
         let raw = self.0.try_get(column).map_err(|error| unreadable(&error))?;
         T::from_raw(raw).map_err(|error| unreadable(&*error))
+    }
+
+    /// Its last column.
+    pub(super) fn last<T: Column>(&self) -> Result<T, Fault> {
+        self.get(self.0.len().saturating_sub(1))
     }
 }
 

@@ -3,7 +3,7 @@
 use cardveil_core::audit::Kind;
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Merchant, MerchantState};
-use cardveil_core::port::{Admin, Change, Registry};
+use cardveil_core::port::{Admin, Audit, Change, Registry};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_store::postgres::Postgres;
 use futures_util::FutureExt as _;
@@ -20,6 +20,15 @@ fn lookup(store: &Postgres, n: u8) -> BoxFuture<'_, Option<Merchant>> {
     async move { store.merchant(&id).await.unwrap() }.boxed()
 }
 
+/// Lookups that have been sent, because none had to wait.
+fn one_on_each_connection(store: &Postgres) -> Vec<BoxFuture<'_, Option<Merchant>>> {
+    let mut sent: Vec<_> = (1..=CONNECTIONS).map(|n| lookup(store, n)).collect();
+    for lookup in &mut sent {
+        assert!(lookup.now_or_never().is_none());
+    }
+    sent
+}
+
 fn state(found: Option<&Merchant>) -> MerchantState {
     found.unwrap().state
 }
@@ -31,24 +40,27 @@ async fn lookups_that_wait_share_a_query_and_none_is_older_than_its_question() {
     let home = Home::new().await;
     let other = home.open().await;
     with_merchant(&other).await;
+    let event = sample::event(Kind::MerchantAdded, START);
+    let another = (Change::AddMerchant(sample::merchant(2)), event);
+    assert_eq!(other.change(vec![another]).await.unwrap(), [Ok(())]);
     let proxy = Proxy::start();
     let store = proxy.open(&home.database).await;
     // All connections are there, and have the statement.
-    join_all((1..=CONNECTIONS).map(|n| lookup(&store, n))).await;
+    let pages = (0..CONNECTIONS).map(|_| store.entries(0, 1));
+    assert!(join_all(pages).await.iter().all(Result::is_ok));
+    join_all(one_on_each_connection(&store)).await;
 
     proxy.hold_answers();
     let before = proxy.executed();
-    let mut busy: Vec<_> = (1..=CONNECTIONS).map(|n| lookup(&store, n)).collect();
-    for lookup in &mut busy {
-        assert!(lookup.now_or_never().is_none());
-    }
+    let busy = one_on_each_connection(&store);
     proxy.until_held(usize::from(CONNECTIONS)).await;
-    let mut waiting: Vec<_> = (0..100).map(|_| lookup(&store, 1)).collect();
+    // Of whom there is one, of whom there is none, and some who are asked for again and again.
+    let mut waiting: Vec<_> = (0..100).map(|n| lookup(&store, 1 + n % 7)).collect();
     for lookup in &mut waiting {
         assert!(lookup.now_or_never().is_none());
     }
-    // One of those who share it goes away, whoever it was.
-    drop(waiting.swap_remove(0));
+    // The one who was first goes away.
+    drop(waiting.remove(0));
     let suspended = Merchant {
         state: MerchantState::Suspended,
         ..sample::merchant(1)
@@ -67,8 +79,14 @@ async fn lookups_that_wait_share_a_query_and_none_is_older_than_its_question() {
         MerchantState::Active,
         "it was asked before"
     );
-    for found in join_all(waiting).await {
-        assert_eq!(state(found.as_ref()), MerchantState::Suspended);
+    let found = join_all(waiting).await;
+    let states: Vec<_> = (1..100).map(|n| 1 + n % 7).chain([1]).zip(&found).collect();
+    for (n, found) in states {
+        match n {
+            1 => assert_eq!(state(found.as_ref()), MerchantState::Suspended),
+            2 => assert_eq!(found, &Some(sample::merchant(2))),
+            _ => assert_eq!(found, &None),
+        }
     }
     let sent = proxy.executed() - before;
     assert_eq!(sent, usize::from(CONNECTIONS) + 1);
