@@ -31,6 +31,10 @@ const fits = (frame: Frame) =>
     down: document.documentElement.scrollHeight <= window.innerHeight,
   }));
 
+/** On how many lines the groups of a card number are. */
+const lines = (pan: Locator) =>
+  pan.evaluate((pan) => new Set([...pan.children].map((group) => group.getBoundingClientRect().top)).size);
+
 describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
   it("axe finds nothing in the page or in any state of the frame", async () => {
     await arrive({ colorScheme });
@@ -62,6 +66,7 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
     await ada.in("cvv").waitFor();
     expect(await fits(ada.frame)).toEqual({ sideways: true, down: true });
     expect(await fits(ada.page)).toMatchObject({ sideways: true });
+    expect(await lines(ada.in("pan"))).toBe(1);
     await shoot("shown");
     // By key: right after a screenshot Chromium may take a click on a frame of another site for one on the page.
     await ada.in("hide").press("Enter");
