@@ -60,6 +60,7 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
   ])("fits %s, and is there to look at", async (name, width, height) => {
     await arrive({ colorScheme, viewport: { width, height }, deviceScaleFactor: 2 });
     const shoot = (state: string) => ada.picture(`${state}-${name}-${colorScheme}`);
+    expect(await ada.page.evaluate(() => [...document.querySelectorAll(".cards")].every((list) => list.scrollWidth <= list.clientWidth))).toBe(true);
     await shoot("shop");
     await ada.show();
     await ada.in("show-cvv").click();
