@@ -280,13 +280,23 @@ fn is_revived(story: &Story, restore: Restore) -> bool {
     was_there && story.asked.iter().any(granted)
 }
 
+/// It was under way when another database took the place: what the one before had committed, and had not
+/// answered, is in its log, and the request was decided anew.
+fn was_decided_anew(asked: &Asked, facts: &Facts<'_>) -> bool {
+    let spans = |restore: &Restore| asked.sent < restore.ended && asked.came > restore.began;
+    facts.restores.iter().any(spans)
+}
+
 /// A key's releases are on record more often than it has asked.
 fn recorded_twice(story: &Story, facts: &Facts<'_>) -> bool {
     let Some(recorded) = facts.log.holders.get(&story.hash) else {
         return false;
     };
     facts.holders.iter().zip(0..).any(|(holder, key)| {
-        let mine = |asked: &&Asked| asked.key == key && asked.outcome != Outcome::Refused;
+        let mine = |asked: &&Asked| {
+            let was_refused = asked.outcome == Outcome::Refused;
+            asked.key == key && (!was_refused || was_decided_anew(asked, facts))
+        };
         let asked = story.asked.iter().filter(mine).count();
         recorded
             .get(holder)
@@ -513,6 +523,12 @@ mod tests {
         assert_eq!(after(&claimed, &["ada"]), []);
         let nobody = [asked(0, 0, Refused), asked(1, 400, Refused)];
         assert_eq!(after(&nobody, &[]), []);
+        // Committed before, not answered, and decided anew.
+        assert_eq!(after(&[asked(0, 195, Refused)], &["ada"]), []);
+        for at in [185, 301] {
+            let found = after(&[asked(0, at, Refused)], &["ada"]);
+            assert!(found.contains(&Violation::RecordedTwice), "{at}: {found:?}");
+        }
         let stolen = [asked(0, 0, Granted), asked(1, 400, Granted)];
         assert_eq!(
             after(&stolen, &["ada", "eve"]),
