@@ -173,7 +173,10 @@ impl Registry for Postgres {
                 epoch: Epoch(row.get(18)?),
             })
         };
-        self.readers.find(SQL, values![key_hash], admission).await
+        let is_it = |found: &Admission| found.credential.key_hash == *key_hash;
+        self.readers
+            .find(SQL, values![key_hash], admission, is_it)
+            .await
     }
 
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
@@ -185,7 +188,7 @@ impl Registry for Postgres {
                  (SELECT * FROM embed WHERE id = wanted.embed LIMIT 1) AS embed"
         );
         self.readers
-            .find(SQL, values![id.as_str()], rows::embed)
+            .find(SQL, values![id.as_str()], rows::embed, |it| it.id == *id)
             .await
     }
 
@@ -197,8 +200,9 @@ impl Registry for Postgres {
              FROM unnest($1::text[]) WITH ORDINALITY AS wanted (id, place) CROSS JOIN LATERAL
                  (SELECT * FROM merchant WHERE id = wanted.id LIMIT 1) AS merchant"
         );
+        let read = |row: &value::Row| rows::merchant(row, 0);
         self.readers
-            .find(SQL, values![id.as_str()], |row| rows::merchant(row, 0))
+            .find(SQL, values![id.as_str()], read, |it| it.id == *id)
             .await
     }
 
@@ -207,15 +211,24 @@ impl Registry for Postgres {
             CardRef::No(no) => (cards::BY_NO, values![merchant.as_str(), no.as_str()]),
             CardRef::Id(id) => (cards::BY_ID, values![merchant.as_str(), id.as_bytes()]),
         };
-        self.readers.find(sql, values, rows::card).await
+        let is_it = |found: &Card| {
+            found.merchant == *merchant
+                && match card {
+                    CardRef::No(no) => found.no == *no,
+                    CardRef::Id(id) => found.id == *id,
+                }
+        };
+        self.readers.find(sql, values, rows::card, is_it).await
     }
 }
 
 #[async_trait]
 impl Tokens for Postgres {
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
-        let key = values![key.issued_secs, key.hash.0];
-        self.readers.find(tokens::FIND, key, rows::record).await
+        let keys = values![key.issued_secs, key.hash.0];
+        self.readers
+            .find(tokens::FIND, keys, rows::record, |it| it.key == *key)
+            .await
     }
 
     async fn issue(&self, issue: Issue) -> Result<Issued> {

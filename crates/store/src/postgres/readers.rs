@@ -69,12 +69,14 @@ impl Readers {
 
     /// The row that a statement finds by keys, if there is one. The statement takes a list for each key, and its
     /// last column is the place in these lists (`WITH ORDINALITY`, from 1 on). Keys are ids and hashes, which
-    /// PostgreSQL refuses none of, so that no lookup fails another.
+    /// PostgreSQL refuses none of, so that no lookup fails another. `is_it` says whether the row is of these
+    /// keys: a mistake about places shows nobody what is another's.
     pub(super) async fn find<T>(
         self: &Arc<Self>,
         sql: &'static str,
         keys: impl Into<Vec<Value>>,
         read: impl FnOnce(&Row) -> std::result::Result<T, Fault>,
+        is_it: impl FnOnce(&T) -> bool,
     ) -> Result<Option<T>> {
         let (answer, place) = self.join(sql, keys.into());
         let found = answer.await?;
@@ -82,7 +84,11 @@ impl Readers {
             return Err(Error::Unavailable("a lookup was not made".into()));
         };
         let found = found.as_ref().map(read).transpose();
-        found.map_err(Fault::nothing_written)
+        let found = found.map_err(Fault::nothing_written)?;
+        if found.as_ref().is_some_and(|found| !is_it(found)) {
+            return Err(Error::Corrupt("a lookup found another row".into()));
+        }
+        Ok(found)
     }
 
     /// The first row that a query finds.
