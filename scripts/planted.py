@@ -6,6 +6,7 @@ the run. `make planted`; `scripts/planted.py NAME...` runs some of them. The bug
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ BUILD = ROOT / "target/planted/build"
 # With each of them the checker must find it: every time.
 SEEDS = (1, 2, 3)
 ENOUGH = ["--redemptions", "1500", "--kills", "8", "--restores", "2"]
+# The tests of a bug take seconds. One that waits for ever has found nothing.
+TESTS_S_MAX = 900
 
 
 def run(*command, **options):
@@ -35,8 +38,27 @@ def copy_tree():
     run("git", "checkout", "--force", "--detach", head, cwd=TREE, check=True)
 
 
-def cargo(*args):
-    return run("cargo", *args, "--locked", "--quiet", cwd=TREE, env=dict(os.environ, CARGO_TARGET_DIR=str(BUILD)))
+def cargo(*args, limit=None):
+    """Its code, none when it has not ended in so many seconds, and what it said."""
+    process = subprocess.Popen(
+        ["cargo", *args, "--locked", "--quiet"],
+        cwd=TREE,
+        env=dict(os.environ, CARGO_TARGET_DIR=str(BUILD)),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=limit)
+        return process.returncode, said
+    except subprocess.TimeoutExpired:
+        return None, ""
+    finally:
+        if process.poll() is None:
+            # With the tests that it has started.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def planted(name, edits):
@@ -58,7 +80,12 @@ def give_back(texts):
 
 
 def found_by_tests(tests):
-    return cargo("test", *tests).returncode != 0, ""
+    """A test must fail, and not only the run; tells which."""
+    code, said = cargo("test", *tests, limit=TESTS_S_MAX)
+    if code is None:
+        return False, f"a test did not end in {TESTS_S_MAX} s"
+    failed = sorted(set(re.findall(r"^---- (\S+) stdout ----$", said, re.MULTILINE)))
+    return bool(failed), ", ".join(failed) or said[-500:].strip()
 
 
 def found_by_checker(store):
@@ -78,9 +105,9 @@ def caught(name, edits, build, is_found):
     if texts is None:
         return False
     try:
-        built = cargo(*build)
-        if built.returncode != 0:
-            print(f"BROKEN  {name}: it does not compile\n{built.stderr[-2000:]}")
+        code, said = cargo(*build)
+        if code != 0:
+            print(f"BROKEN  {name}: it does not compile\n{said[-2000:]}")
             return False
         found, how = is_found()
         print(f"{'caught' if found else 'MISSED'}  {name}{how and ': '}{how}", flush=True)
