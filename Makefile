@@ -88,6 +88,7 @@ bench: ## Measure speed, as ratios in one run
 	# Apart: built together, the server would get the test features that the load generator needs.
 	cargo build --release --locked -p cardveil
 	cargo build --release --locked -p cardveil-bench
+	bench/peers/setup.sh
 	target/release/cardveil-bench
 
 .PHONY: advisories

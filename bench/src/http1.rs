@@ -30,9 +30,9 @@ pub(crate) fn parse(bytes: &[u8]) -> anyhow::Result<Option<Answer<'_>>> {
         .map(|body| Answer { status, head, body }))
 }
 
-/// A header's value; hyper writes names in small letters.
+/// A header's value, named in any letters.
 pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    headers(head).find_map(|(known, value)| (known == name).then_some(value))
+    headers(head).find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
 }
 
 /// All headers.
@@ -59,7 +59,7 @@ pub(crate) fn once(address: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8
 mod tests {
     use super::*;
 
-    const BYTES: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 5\r\ndate: x: y\r\n\r\nhello";
+    const BYTES: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\ndate: x: y\r\n\r\nhello";
 
     #[test]
     fn an_answer_is_read_once_it_is_whole() {

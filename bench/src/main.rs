@@ -76,6 +76,9 @@ struct Run {
     /// Where the databases go: a folder on the disk that is to be measured
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
+    /// Where `bench/peers/setup.sh` put the peers
+    #[arg(long, default_value = ".tools/peers")]
+    peers: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -90,6 +93,8 @@ enum Part {
     Cards,
     /// PostgreSQL with one node and with three, beside SQLite
     Postgres,
+    /// A system of the same kind, installed by `bench/peers/setup.sh`
+    Peers,
 }
 
 /// What a case is told.
@@ -100,6 +105,7 @@ pub(crate) struct Plan {
     cards: usize,
     seed: u64,
     binary: PathBuf,
+    peers: PathBuf,
     /// A folder of this run alone.
     dir: tempfile::TempDir,
 }
@@ -134,6 +140,7 @@ fn run(run: Run) -> anyhow::Result<()> {
         cards: run.cards,
         seed: run.seed,
         binary,
+        peers: run.peers,
         dir: tempfile::Builder::new()
             .prefix("cardveil-bench-")
             .tempdir_in(&run.dir)?,
@@ -152,6 +159,9 @@ fn run(run: Run) -> anyhow::Result<()> {
     }
     if wanted(Part::Postgres) {
         cases::cluster::run(&plan)?;
+    }
+    if wanted(Part::Peers) {
+        cases::peers::run(&plan)?;
     }
     report::say(&machine::load_after()?)
 }

@@ -268,7 +268,8 @@ impl Holders {
     }
 }
 
-fn told(answer: &Answer<'_>) -> String {
+/// An answer, for a message.
+pub(crate) fn told(answer: &Answer<'_>) -> String {
     let body = String::from_utf8_lossy(answer.body);
     let start: String = body.chars().take(200).collect();
     format!("{} {start}", answer.status)

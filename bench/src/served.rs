@@ -272,12 +272,12 @@ fn done(command: &mut Command) -> anyhow::Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-fn local(port: u16) -> SocketAddr {
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 /// A port with the three others that belong to it, all free a moment ago.
-fn free_base() -> anyhow::Result<u16> {
+pub(crate) fn free_base() -> anyhow::Result<u16> {
     for _ in 0..100 {
         let any = TcpListener::bind(local(0))?;
         let base = any.local_addr()?.port();
@@ -292,7 +292,7 @@ fn free_base() -> anyhow::Result<u16> {
 }
 
 /// Waits until somebody listens there.
-fn await_listener(address: SocketAddr) -> anyhow::Result<()> {
+pub(crate) fn await_listener(address: SocketAddr) -> anyhow::Result<()> {
     for _ in 0..1_000 {
         if std::net::TcpStream::connect(address).is_ok() {
             return Ok(());

@@ -91,14 +91,13 @@ pub(super) struct Imported {
 }
 
 impl Imported {
-    pub(super) fn serve(self) -> anyhow::Result<Served> {
-        Served::deployment(&self.operator, self.cards)
+    pub(super) fn serve(&self) -> anyhow::Result<Served> {
+        Served::deployment(&self.operator, self.cards.clone())
     }
 
     /// By so many nodes.
-    pub(super) fn serve_by(self, nodes: usize) -> anyhow::Result<Vec<Served>> {
-        let node = |_| Served::deployment(&self.operator, self.cards.clone());
-        (0..nodes).map(node).collect()
+    pub(super) fn serve_by(&self, nodes: usize) -> anyhow::Result<Vec<Served>> {
+        (0..nodes).map(|_| self.serve()).collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! PostgreSQL in place of SQLite: one node and three, beside one node on SQLite with as many cards.
+//! PostgreSQL in place of SQLite: one node and three, beside one node on SQLite with as many cards; and one node
+//! beside one with few cards.
 //! What serves has the server's core together, PostgreSQL's processes among it, and all of their CPU time
 //! is counted.
 
@@ -7,61 +8,102 @@ use anyhow::Context as _;
 use super::cards::deployment;
 use super::http::{issue_load, redeem};
 use crate::cluster::Cluster;
-use crate::report::{Rounds, Table, real, say, thousands};
+use crate::report::{Measured, Rounds, Table, real, say, thousands};
 use crate::requests::{Dialect, Holders, Issue};
 use crate::served::Served;
 use crate::{Plan, machine};
 
 const CONNECTIONS: usize = 256;
 const NODES: usize = 3;
+const FEW: usize = 1_000;
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let cluster = Cluster::start(&plan.dir.path().join("postgres"))?;
-    let sqlite = [deployment(plan, "sqlite", plan.cards, false, None)?.serve()?];
-    let imported = deployment(plan, "one", plan.cards, false, Some(&cluster))?;
-    let rate = imported.rate;
-    let one = [imported.serve()?];
-    let mut table = Table::comparing();
+    let on_sqlite = [deployment(plan, "sqlite", plan.cards, false, None)?.serve()?];
+    let imported = deployment(plan, "many_cards", plan.cards, false, Some(&cluster))?;
+    let few = [deployment(plan, "few_cards", FEW, false, Some(&cluster))?.serve()?];
     let holders = Holders::generate()?;
-    let issue = |nodes: &[Served], database: &[u32]| {
-        let first = nodes.first().context("no node")?;
-        let mut issue = Issue::new(Dialect::KeySecure, first, plan.seed);
-        issue_load(plan, nodes, database, CONNECTIONS).measure(&mut issue)
-    };
-    let redeem =
-        |nodes: &[Served], database: &[u32]| redeem(plan, nodes, database, &holders, CONNECTIONS);
-    let mut compare = |name: &str, nodes: &[Served]| -> anyhow::Result<()> {
-        let database = cluster.pids()?;
-        let (mut issued, mut issued_beside) = (Rounds::default(), Rounds::default());
-        let (mut redeemed, mut redeemed_beside) = (Rounds::default(), Rounds::default());
-        for _ in 0..plan.rounds {
-            issued_beside.push(issue(&sqlite, &[])?);
-            issued.push(issue(nodes, &database)?);
-            redeemed_beside.push(redeem(&sqlite, &[])?);
-            redeemed.push(redeem(nodes, &database)?);
-        }
-        for (what, ours, beside) in [
-            ("issue, KeySecure", &issued, &issued_beside),
-            ("redeem", &redeemed, &redeemed_beside),
-        ] {
-            let name = format!("{what}, {name}");
-            table.compare((&name, ours), ("SQLite", beside), CONNECTIONS);
-        }
-        Ok(())
-    };
-    compare("PostgreSQL, one node", &one)?;
+    let cards = |count| format!("{} cards", thousands(real(count)));
+    let mut table = Table::comparing();
+
+    let one = [imported.serve()?];
+    let sqlite = Side::new(plan, "SQLite", &on_sqlite, None);
+    let many = Side::new(plan, &cards(plan.cards), &one, Some(&cluster));
+    let few = Side::new(plan, &cards(FEW), &few, Some(&cluster));
+    many.compare(&few, &holders, &mut table)?;
+    let one_node = Side::new(plan, "PostgreSQL, one node", &one, Some(&cluster));
+    one_node.compare(&sqlite, &holders, &mut table)?;
     let memory = peak_mb(&one)?;
     drop(one);
-    let three = deployment(plan, "three", plan.cards, false, Some(&cluster))?.serve_by(NODES)?;
-    compare("PostgreSQL, three nodes", &three)?;
-    let title = format!("PostgreSQL, {} cards", thousands(real(plan.cards)));
-    table.print(&title)?;
+    let three = imported.serve_by(NODES)?;
+    let three_nodes = Side::new(plan, "PostgreSQL, three nodes", &three, Some(&cluster));
+    three_nodes.compare(&sqlite, &holders, &mut table)?;
+    table.print(&format!("PostgreSQL, {}", cards(plan.cards)))?;
     say(&format!(
         "Peak memory of a node: {memory} MB, {} MB of one of three, {} MB on SQLite. Imported at {} cards a second.\n",
         peak_mb(&three)?,
-        peak_mb(&sqlite)?,
-        thousands(rate),
+        peak_mb(&on_sqlite)?,
+        thousands(imported.rate),
     ))
+}
+
+/// Nodes that serve together, with the cluster that they stand on.
+struct Side<'a> {
+    plan: &'a Plan,
+    name: String,
+    nodes: &'a [Served],
+    cluster: Option<&'a Cluster>,
+}
+
+impl<'a> Side<'a> {
+    fn new(plan: &'a Plan, name: &str, nodes: &'a [Served], cluster: Option<&'a Cluster>) -> Self {
+        Self {
+            plan,
+            name: name.to_owned(),
+            nodes,
+            cluster,
+        }
+    }
+
+    fn compare(&self, beside: &Self, holders: &Holders, table: &mut Table) -> anyhow::Result<()> {
+        let (mut issued, mut issued_beside) = (Rounds::default(), Rounds::default());
+        let (mut redeemed, mut redeemed_beside) = (Rounds::default(), Rounds::default());
+        for _ in 0..self.plan.rounds {
+            issued_beside.push(beside.issue()?);
+            issued.push(self.issue()?);
+            redeemed_beside.push(beside.redeem(holders)?);
+            redeemed.push(self.redeem(holders)?);
+        }
+        for (what, ours, theirs) in [
+            ("issue, KeySecure", &issued, &issued_beside),
+            ("redeem", &redeemed, &redeemed_beside),
+        ] {
+            let name = format!("{what}, {}", self.name);
+            table.compare((&name, ours), (&beside.name, theirs), CONNECTIONS);
+        }
+        Ok(())
+    }
+
+    fn issue(&self) -> anyhow::Result<Measured> {
+        let first = self.nodes.first().context("no node")?;
+        let mut issue = Issue::new(Dialect::KeySecure, first, self.plan.seed);
+        issue_load(self.plan, self.nodes, &self.database()?, CONNECTIONS).measure(&mut issue)
+    }
+
+    fn redeem(&self, holders: &Holders) -> anyhow::Result<Measured> {
+        redeem(
+            self.plan,
+            self.nodes,
+            &self.database()?,
+            holders,
+            CONNECTIONS,
+        )
+    }
+
+    /// The database's processes, as they are now.
+    fn database(&self) -> anyhow::Result<Vec<u32>> {
+        self.cluster.map_or(Ok(Vec::new()), Cluster::pids)
+    }
 }
 
 /// Of the node that took the most.
