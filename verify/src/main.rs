@@ -202,6 +202,7 @@ fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<String> 
         holders: &load.holders,
         restores: &faults.restores,
         suspensions: &faults.suspensions,
+        raises_max: plan.store.raises_max(),
     };
     let mut found = history::check(&stories, &facts);
     if broken.is_err() {

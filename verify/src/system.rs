@@ -24,6 +24,17 @@ pub(crate) enum Store {
     Postgres,
 }
 
+impl Store {
+    /// How often a restore raises the epoch at most.
+    pub(crate) const fn raises_max(self) -> usize {
+        match self {
+            // In the copy, and once more by the fence.
+            Self::Sqlite => 2,
+            Self::Postgres => 1,
+        }
+    }
+}
+
 pub(crate) struct System {
     binary: PathBuf,
     pub(crate) nodes: Vec<Node>,

@@ -59,6 +59,7 @@ pub(crate) fn check(programs: &Programs) -> anyhow::Result<()> {
         holders: &load.holders,
         restores: &[],
         suspensions: &[],
+        raises_max: 1,
     };
     let found = history::check(&stories, &facts);
     let lost = stories.iter().flat_map(|story| &story.asked);
