@@ -62,7 +62,7 @@ class Cluster:
 
 
 class Deployment:
-    def __init__(self, folder, cluster):
+    def __init__(self, folder, cluster=None):
         self.home = Path(folder) / "home"
         self.config = self.home / "cardveil.toml"
         self.env = dict(
