@@ -53,16 +53,24 @@ impl Cluster {
             format!("CREATE ROLE {OWNER} LOGIN"),
             format!("CREATE ROLE {SERVER} LOGIN"),
         ] {
-            this.sql(&sql)?;
+            this.sql("postgres", &sql)?;
         }
         Ok(this)
     }
 
     /// A new database: how to connect to it, and who is to own the schema.
     pub(crate) fn database(&self, name: &str) -> anyhow::Result<(String, &'static str)> {
-        self.sql(&format!("CREATE DATABASE {name} OWNER {OWNER}"))?;
+        let sql = format!("CREATE DATABASE {name} OWNER {OWNER}");
+        self.sql("postgres", &sql)?;
         let host = self.folder.display();
         Ok((format!("host={host} user={SERVER} dbname={name}"), OWNER))
+    }
+
+    /// Does what it would do by itself in the minutes after an import.
+    pub(crate) fn settle(&self, name: &str) -> anyhow::Result<()> {
+        ["VACUUM (ANALYZE)", "CHECKPOINT"]
+            .into_iter()
+            .try_for_each(|sql| self.sql(name, sql))
     }
 
     /// Its processes.
@@ -72,9 +80,11 @@ impl Cluster {
         machine::family(first.parse()?)
     }
 
-    fn sql(&self, sql: &str) -> anyhow::Result<()> {
+    fn sql(&self, database: &str, sql: &str) -> anyhow::Result<()> {
         let mut psql = self.program("psql");
-        psql.args(["-X", "-q", "-U", "postgres", "-c", sql, "-h"]);
+        psql.args([
+            "-X", "-q", "-U", "postgres", "-d", database, "-c", sql, "-h",
+        ]);
         done(psql.arg(&self.folder))
     }
 

@@ -22,6 +22,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let on_sqlite = [deployment(plan, "sqlite", plan.cards, false, None)?.serve()?];
     let imported = deployment(plan, "many_cards", plan.cards, false, Some(&cluster))?;
     let few = [deployment(plan, "few_cards", FEW, false, Some(&cluster))?.serve()?];
+    cluster.settle("many_cards")?;
     let holders = Holders::generate()?;
     let cards = |count| format!("{} cards", thousands(real(count)));
     let mut table = Table::comparing();
