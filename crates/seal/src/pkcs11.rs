@@ -18,6 +18,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
+use cryptoki::slot::TokenInfo;
 use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
@@ -37,6 +38,9 @@ pub struct Pkcs11Place {
     /// The label of the key.
     pub key: String,
 }
+
+/// The PIN that was wrong of each module and token, so that none is entered twice.
+static REFUSED: Mutex<BTreeMap<(PathBuf, String), Secret>> = Mutex::new(BTreeMap::new());
 
 /// A root key in a hardware module.
 ///
@@ -99,6 +103,7 @@ impl Pkcs11Root {
             }
         }
         let slot = found.ok_or_else(|| self.unavailable("there is no token of this label"))?;
+        self.spare_tries(&module.get_token_info(slot).map_err(failed)?)?;
         let session = if writes {
             module.open_rw_session(slot)
         } else {
@@ -111,6 +116,8 @@ impl Pkcs11Root {
             // All sessions of a process are logged in together.
             Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
             Err(ModuleError::Pkcs11(RvError::PinIncorrect, _)) => {
+                let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+                refused.insert(self.token(), Secret::new(self.pin.expose().to_vec()));
                 Err(self.unavailable("the PIN is wrong; too many wrong ones lock the token"))
             }
             Err(ModuleError::Pkcs11(RvError::PinLocked, _)) => {
@@ -118,6 +125,28 @@ impl Pkcs11Root {
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// A wrong PIN is not entered a second time by this process, and no PIN at all where one more
+    /// wrong one would lock the token, for all nodes: a person who knows it logs in first.
+    fn spare_tries(&self, token: &TokenInfo) -> Result<(), Error> {
+        if token.user_pin_locked() || token.user_pin_final_try() {
+            return Err(self.unavailable(
+                "the token has one try of its PIN left, or none: put the right PIN into its file, and log in \
+                 once with the maker's own tool",
+            ));
+        }
+        let refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused
+            .get(&self.token())
+            .is_some_and(|pin| pin.ct_eq(self.pin.expose()))
+        {
+            return Err(self.unavailable(
+                "its PIN is still the one that was wrong, and was not entered again: put the right one into \
+                 its file, or restart if it is right now",
+            ));
+        }
+        Ok(())
     }
 
     fn find(&self, session: &Session) -> Result<Option<ObjectHandle>, Error> {
@@ -146,6 +175,10 @@ impl Pkcs11Root {
     fn key(&self, session: &Session) -> Result<ObjectHandle, Error> {
         self.find(session)?
             .ok_or_else(|| self.unavailable("there is no such key in the token"))
+    }
+
+    fn token(&self) -> (PathBuf, String) {
+        (self.place.module.clone(), self.place.token.clone())
     }
 
     fn failed(&self, error: &ModuleError) -> Error {

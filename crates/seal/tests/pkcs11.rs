@@ -128,6 +128,9 @@ fn what_is_wrong_with_a_module_is_told() {
         let said = why(place("root"), b"00000000");
         assert!(said.contains("the PIN is wrong"), "{said}");
         assert!(!said.contains("00000000"), "no PIN is told");
+        // Each entry takes the token nearer to being locked, for all nodes.
+        let said = why(place("another"), b"00000000");
+        assert!(said.contains("was not entered again"), "{said}");
         let said = why(place("absent"), pin);
         assert!(said.contains("there is no such key"), "{said}");
         let token = Pkcs11Place {
