@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use cardveil_core::port::WrappedKey;
 use cardveil_core::vault::Opener;
 use cardveil_seal::{
@@ -237,13 +238,20 @@ impl FromConfig {
     }
 }
 
+#[async_trait]
 impl Opener for FromConfig {
-    fn open(&self, keys: &[WrappedKey]) -> Result<Keyring, Error> {
-        let roots = open(&self.keys).map_err(|error| match error.downcast::<Error>() {
-            Ok(error) => error,
-            Err(other) => Error::RootUnavailable(format!("{other:#}")),
-        })?;
-        Keyring::open(&roots, self.environment, keys)
+    async fn open(&self, keys: Vec<WrappedKey>) -> Result<Keyring, Error> {
+        let (config, environment) = (self.keys.clone(), self.environment);
+        let opened = tokio::task::spawn_blocking(move || {
+            let roots = open(&config).map_err(|error| match error.downcast::<Error>() {
+                Ok(error) => error,
+                Err(other) => Error::RootUnavailable(format!("{other:#}")),
+            })?;
+            Keyring::open(&roots, environment, &keys)
+        });
+        opened
+            .await
+            .unwrap_or_else(|error| Err(Error::RootUnavailable(error.to_string())))
     }
 }
 

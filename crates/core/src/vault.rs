@@ -19,6 +19,7 @@ mod rewrap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use async_trait::async_trait;
 use cardveil_seal::{
     Class, Dek, Entropy, HolderKey, Keyring, Place, PublicKey, Secret, WrappedKey, hpke,
 };
@@ -97,9 +98,11 @@ impl Error {
 }
 
 /// Opens wrapped class keys: whoever can reach the root key.
+#[async_trait]
 pub trait Opener: Send + Sync {
-    /// The keyring of these keys. May block, as a hardware module does.
-    fn open(&self, keys: &[WrappedKey]) -> Result<Keyring, cardveil_seal::Error>;
+    /// The keyring of these keys. It may take seconds, as a hardware module does, and blocks no thread
+    /// that serves requests.
+    async fn open(&self, keys: Vec<WrappedKey>) -> Result<Keyring, cardveil_seal::Error>;
 }
 
 /// Seals and opens cards and secrets.
@@ -146,7 +149,7 @@ impl Vault {
 
     /// Puts these class keys in the place of those that are open, if they are others; tells whether
     /// they are. If they do not open, those that are open stay so.
-    pub fn reload(&self, keys: Vec<WrappedKey>) -> Result<bool, Error> {
+    pub async fn reload(&self, keys: Vec<WrappedKey>) -> Result<bool, Error> {
         let Some(opener) = &self.opener else {
             return Ok(false);
         };
@@ -154,7 +157,7 @@ impl Vault {
         if is_same(&self.open.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(false);
         }
-        let keyring = Arc::new(opener.open(&keys)?);
+        let keyring = Arc::new(opener.open(keys.clone()).await?);
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         *open = Open {
             keyring,

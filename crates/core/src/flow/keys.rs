@@ -1,12 +1,15 @@
 //! The vault at work: opening with an alarm where a record was tampered with, noticing other class keys,
 //! and moving records to the active key of their class.
 
-use cardveil_seal::Class;
+use std::error::Error as _;
+
+use cardveil_seal::{Class, WrappedKey};
 
 use super::{Fault, Service};
 use crate::audit::{Event, Kind, Outcome, Source};
 use crate::card::{Card, Expiry};
-use crate::keys::{Move, Slot, Sought};
+use crate::clock::Time;
+use crate::keys::{LOOK_EVERY, Move, Slot, Sought};
 use crate::merchant::Credential;
 use crate::vault::{Error, Vault};
 
@@ -36,12 +39,38 @@ pub struct Rewrapped {
     pub stuck: Vec<Slot>,
 }
 
+/// Class keys that did not open, and why.
+pub(super) struct FailedLook {
+    keys: Vec<WrappedKey>,
+    at: Time,
+    why: String,
+}
+
 impl Service {
     /// Looks whether there are other class keys in store than those that are open; tells whether
     /// there were, and they are open now.
+    ///
+    /// One look at a time: many requests may meet a new key at once, and a hardware module is asked
+    /// once for all of them. If it did not open, it is not asked again before [`LOOK_EVERY`] has passed.
     pub async fn look_at_keys(&self) -> Result<bool, Fault> {
+        let mut look = self.look.lock().await;
         let keys = self.store.wrapped_keys().await?;
-        Ok(self.vault.reload(keys)?)
+        let now = self.now();
+        if let Some(failed) = &*look
+            && failed.keys == keys
+            && now < failed.at.plus(LOOK_EVERY)
+        {
+            let why = cardveil_seal::Error::RootUnavailable(failed.why.clone());
+            return Err(Error::Seal(why).into());
+        }
+        *look = None;
+        self.vault.reload(keys.clone()).await.map_err(|error| {
+            let why = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            *look = Some(FailedLook { keys, at: now, why });
+            error.into()
+        })
     }
 
     /// Opens something of the record at `slot`. A record under a class key that is not known here was
@@ -53,7 +82,9 @@ impl Service {
         open: impl Fn(&Vault) -> Result<T, Error> + Send + Sync,
     ) -> Result<T, Fault> {
         let mut opened = open(&self.vault);
-        if opened.as_ref().err().is_some_and(Error::is_unknown_key) && self.look_at_keys().await? {
+        if opened.as_ref().err().is_some_and(Error::is_unknown_key) {
+            // Whatever it tells: another request may have looked first, and the key is open now.
+            self.look_at_keys().await?;
             opened = open(&self.vault);
         }
         match opened {

@@ -21,10 +21,12 @@ mod webhooks;
 
 use std::sync::Arc;
 
+use self::keys::FailedLook;
 pub use access::{ACCESS_TTL, AccessRefused};
 pub use activate::{Activate, Proof};
 pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
 pub use export::ExportRefusal;
+use futures_util::lock::Mutex;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use keys::{Rewrap, Rewrapped};
 pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
@@ -72,6 +74,8 @@ pub struct Service {
     entropy: Arc<dyn Entropy>,
     budgets: Budgets,
     gate: Gate,
+    /// Held while it is looked at the class keys.
+    look: Arc<Mutex<Option<FailedLook>>>,
 }
 
 impl Service {
@@ -89,6 +93,7 @@ impl Service {
             entropy,
             budgets: Budgets::default(),
             gate: Gate::open(),
+            look: Arc::default(),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use cardveil_seal::{FileRoot, Key, Keyring, Root, Roots, SeededEntropy, WrappedKey};
 use tempfile::TempDir;
 
@@ -32,21 +34,28 @@ struct House {
     server: Service,
 }
 
-struct FromFiles(Vec<PathBuf>);
+struct FromFiles {
+    paths: Vec<PathBuf>,
+    tries: Arc<AtomicUsize>,
+}
 
 impl FromFiles {
     fn roots(&self) -> Roots {
         let mut roots = self
-            .0
+            .paths
             .iter()
             .map(|path| Box::new(FileRoot::open(path).unwrap()) as Box<dyn Root>);
         Roots::new(roots.next().unwrap(), roots.collect())
     }
 }
 
+#[async_trait]
 impl Opener for FromFiles {
-    fn open(&self, keys: &[WrappedKey]) -> Result<Keyring, cardveil_seal::Error> {
-        Keyring::open(&self.roots(), "sandbox", keys)
+    async fn open(&self, keys: Vec<WrappedKey>) -> Result<Keyring, cardveil_seal::Error> {
+        self.tries.fetch_add(1, Ordering::Relaxed);
+        // As slow as a module: others come meanwhile.
+        tokio::task::yield_now().await;
+        Keyring::open(&self.roots(), "sandbox", &keys)
     }
 }
 
@@ -165,7 +174,7 @@ impl House {
         self.store.retire_key(retirement).await.unwrap()
     }
 
-    fn clock_now(&self) -> crate::Time {
+    fn clock_now(&self) -> Time {
         crate::Clock::now(&*self.clock)
     }
 
@@ -176,7 +185,10 @@ impl House {
 
 fn files(folder: &TempDir, names: &[u8]) -> FromFiles {
     let path = |n: &u8| folder.path().join(format!("{n}.key"));
-    FromFiles(names.iter().map(path).collect())
+    FromFiles {
+        paths: names.iter().map(path).collect(),
+        tries: Arc::default(),
+    }
 }
 
 /// A process with these root keys.
@@ -186,11 +198,18 @@ async fn process(
     clock: &Arc<ManualClock>,
     roots: &[u8],
 ) -> Result<Service, cardveil_seal::Error> {
+    process_with(files(folder, roots), store, clock).await
+}
+
+async fn process_with(
+    opener: FromFiles,
+    store: &Arc<Memory>,
+    clock: &Arc<ManualClock>,
+) -> Result<Service, cardveil_seal::Error> {
     let chance = Arc::new(SeededEntropy::new(2));
-    let opener = files(folder, roots);
     let keys = store.wrapped_keys().await.unwrap();
     let vault = Vault::new(
-        opener.open(&keys)?,
+        opener.open(keys.clone()).await?,
         Environment::Sandbox,
         Arc::clone(&chance) as _,
     );
@@ -302,6 +321,49 @@ async fn under_a_new_root_a_server_goes_on_and_the_old_one_opens_nothing() {
     ));
     let restarted = process(&house.folder, &house.store, &house.clock, &[2]).await;
     house.read_all(&restarted.unwrap(), CARDS + 1).await;
+}
+
+#[tokio::test]
+async fn requests_that_meet_a_new_key_at_once_all_read_and_the_root_is_asked_once() {
+    let house = House::new().await;
+    let opener = files(&house.folder, &[1]);
+    let tries = Arc::clone(&opener.tries);
+    let server = process_with(opener, &house.store, &house.clock);
+    let server = server.await.unwrap();
+    house.rotate(Class::Pan).await;
+    house.add_card(CARDS + 1).await;
+    let card = house.card(CARDS + 1).await;
+    let before = tries.load(Ordering::Relaxed);
+    let (one, other) = tokio::join!(read(&server, &card), read(&server, &card));
+    one.unwrap();
+    other.unwrap();
+    assert_eq!(server.vault().alarms(), 0);
+    assert_eq!(tries.load(Ordering::Relaxed), before + 1);
+}
+
+#[tokio::test]
+async fn a_root_that_does_not_open_is_not_asked_by_every_request() {
+    let house = House::new().await;
+    let opener = files(&house.folder, &[1]);
+    let tries = Arc::clone(&opener.tries);
+    let server = process_with(opener, &house.store, &house.clock);
+    let server = server.await.unwrap();
+    house.rotate(Class::Pan).await;
+    house.add_card(CARDS + 1).await;
+    let card = house.card(CARDS + 1).await;
+    let key = house.folder.path().join("1.key");
+    let away = house.folder.path().join("away.key");
+    std::fs::rename(&key, &away).unwrap();
+    std::fs::copy(house.folder.path().join("2.key"), &key).unwrap();
+    let before = tries.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(read(&server, &card).await.is_err());
+    }
+    assert_eq!(tries.load(Ordering::Relaxed), before + 1);
+    std::fs::rename(&away, &key).unwrap();
+    house.clock.advance(LOOK_EVERY);
+    read(&server, &card).await.unwrap();
+    assert_eq!(server.vault().alarms(), 0);
 }
 
 /// A card that another process added after a rotation is not taken for a damaged one.
