@@ -18,7 +18,7 @@ use cardveil_core::audit::{Kind, Target};
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::token::Epoch;
 use cardveil_seal::{
-    Class, Keyring, PublicKey, Root as _, Roots, StreamError, SystemEntropy, open_stream,
+    Class, Keyring, PublicKey, Root, Roots, StreamError, SystemEntropy, WrappedKey, open_stream,
     read_header, seal_stream,
 };
 use cardveil_store::sqlite::{Contents, Copy, OpenError, copy_to, fence_epoch, put_in_place};
@@ -125,8 +125,12 @@ pub(crate) async fn backup(config: &Path, args: BackupArgs) -> anyhow::Result<()
     let opened = Copy::open(&copy.path).map_err(|error| no_copy(&error))?;
     let contents = opened.contents()?;
     verify_chain(&opened, &house.service.vault().audit_keys()?)?;
+    let wrapped = wrapped_keys(&opened)?;
     drop(opened);
-    let root = roots::open(&house.config.keys)?;
+    let roots = roots::open(&house.config.keys)?;
+    // While one root key takes the other's place: under the one that its class keys are under, so that
+    // who keeps that one can restore it.
+    let root = roots.of(&wrapped, house.config.environment.as_str());
     let header = serde_json::to_vec(&Header {
         form: FORM,
         made_at: now.to_string(),
@@ -134,8 +138,8 @@ pub(crate) async fn backup(config: &Path, args: BackupArgs) -> anyhow::Result<()
         root: root.name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
-    let bytes = write(&root, &header, &copy, &partial)?;
-    read_back(&root, &copy, &partial)?;
+    let bytes = write(root, &header, &copy, &partial)?;
+    read_back(root, &copy, &partial)?;
     drop(copy);
     partial.become_file(&args.file)?;
     let target = Target {
@@ -275,11 +279,16 @@ fn newest_epoch(config: &Config, replace: bool) -> Option<Epoch> {
     fence.max(there)
 }
 
+/// Those that are not retired.
+fn wrapped_keys(copy: &Copy) -> anyhow::Result<Vec<WrappedKey>> {
+    let stored = copy.class_keys()?.into_iter().map(|key| key.key);
+    Ok(stored.filter(|key| !key.wrapped.is_empty()).collect())
+}
+
 /// The class keys open under this root, or nothing in the backup does; then it tells the keys of its
 /// checkpoints.
 fn class_keys(copy: &Copy, root: &Roots, config: &Config) -> anyhow::Result<Vec<PublicKey>> {
-    let stored = copy.class_keys()?.into_iter().map(|key| key.key);
-    let wrapped: Vec<_> = stored.filter(|key| !key.wrapped.is_empty()).collect();
+    let wrapped = wrapped_keys(copy)?;
     let environment = config.environment.as_str();
     if !wrapped.iter().any(|key| key.class == Class::Audit) {
         return Ok(Vec::new());
@@ -315,7 +324,7 @@ fn verify_chain(copy: &Copy, keys: &[PublicKey]) -> anyhow::Result<()> {
     }
 }
 
-fn write(root: &Roots, header: &[u8], copy: &Scratch, partial: &Scratch) -> anyhow::Result<u64> {
+fn write(root: &dyn Root, header: &[u8], copy: &Scratch, partial: &Scratch) -> anyhow::Result<u64> {
     let mut to = BufWriter::new(partial.file.try_clone()?);
     let from = File::open(&copy.path)?;
     let bar = bar(from.metadata()?.len(), "sealing");
@@ -334,7 +343,7 @@ fn write(root: &Roots, header: &[u8], copy: &Scratch, partial: &Scratch) -> anyh
 }
 
 /// Opens what was written and compares it with the copy that was checked.
-fn read_back(root: &Roots, copy: &Scratch, partial: &Scratch) -> anyhow::Result<()> {
+fn read_back(root: &dyn Root, copy: &Scratch, partial: &Scratch) -> anyhow::Result<()> {
     let mut from = BufReader::new(File::open(&partial.path)?);
     let header = read_header(&mut from)?;
     let bar = bar(partial.file.metadata()?.len(), "reading it back");
@@ -394,19 +403,21 @@ fn decrypt(root: &Roots, file: &Path, config: &Config, copy: &Scratch) -> anyhow
             "restore it under the configuration that it was made with",
         ));
     }
-    if header.root != root.name() {
-        return Err(hinted(
-            format!(
+    let mut to = BufWriter::new(copy.file.try_clone()?);
+    open_stream(root, (LABEL, &bytes), &mut from, &mut to).map_err(|error| {
+        // The same key may have another name since: in shares, or in a token of another label.
+        if matches!(error, StreamError::Key(_)) && header.root != root.name() {
+            let what = format!(
                 "{} was made under the root key {}, and this is {}",
                 file.display(),
                 header.root,
                 root.name()
-            ),
-            "put the root key of that time at keys.root",
-        ));
-    }
-    let mut to = BufWriter::new(copy.file.try_clone()?);
-    open_stream(root, (LABEL, &bytes), &mut from, &mut to).map_err(unfit)?;
+            );
+            hinted(what, "put the root key of that time at keys.root")
+        } else {
+            unfit(error)
+        }
+    })?;
     to.flush()?;
     bar.finish_and_clear();
     Ok(header)
@@ -498,17 +509,32 @@ impl Scratch {
 
     /// Gives it its name, if that is free still, and makes the name durable.
     fn become_file(self, file: &Path) -> anyhow::Result<()> {
-        std::fs::hard_link(&self.path, file).map_err(|error| {
+        put_at_free_name(&self.path, file).map_err(|error| {
             if error.kind() == std::io::ErrorKind::AlreadyExists {
                 exists(file)
             } else {
-                error.into()
+                hinted(
+                    format!("cannot give {} its name: {error}", file.display()),
+                    "the file system may have neither links nor renames that overwrite nothing: write it to \
+                     a local disk and copy it from there",
+                )
             }
         })?;
         drop(self);
         let folder = file.parent().filter(|path| !path.as_os_str().is_empty());
         File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
         Ok(())
+    }
+}
+
+/// Gives a file another name, if that is free.
+fn put_at_free_name(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system knows this; one that does not has links, as a rule.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => std::fs::hard_link(from, to),
+        renamed => Ok(renamed?),
     }
 }
 

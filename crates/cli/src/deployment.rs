@@ -103,7 +103,9 @@ async fn keyring(
         )
     };
     let mut wrapped = store.wrapped_keys().await?;
-    let missing = Keyring::missing(roots, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
+    // While one root key takes the other's place: under the one that the others are under.
+    let root = roots.of(&wrapped, environment);
+    let missing = Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
     if !missing.is_empty() {
         let classes: Vec<_> = missing.iter().map(|key| key.class.name()).collect();
         let target = Target {

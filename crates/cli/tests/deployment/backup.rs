@@ -281,3 +281,65 @@ fn kill_when(world: &World, args: &[&str], file: &Path, round: u32) {
     let _ = child.kill();
     child.wait().unwrap();
 }
+
+/// Writes something else for the root key's line of the configuration.
+fn configure(world: &World, root: &str) {
+    let config = world.dir.path().join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let keys = written.find("[keys]").unwrap() + "[keys]\n".len();
+    let end = written[keys..]
+        .find("\n[")
+        .map_or(written.len(), |at| keys + at + 1);
+    let written = format!("{}{root}\n{}", &written[..keys], &written[end..]);
+    std::fs::write(config, written).unwrap();
+}
+
+/// The file was destroyed, as the command advises: the key is the same, and has another name.
+#[test]
+fn a_backup_of_before_the_root_key_was_split_is_restored_from_its_shares() {
+    let world = World::new(1);
+    let file = backup(&world, "of-the-file.backup");
+    let split = ["key", "split", "--shares", "3", "--threshold", "2", "--out"];
+    let paper = world.dir.path().join("paper");
+    let split = world.run(&[&split[..], &[paper.to_str().unwrap()]].concat());
+    assert!(split.status.success(), "{}", text(&split.stderr));
+    std::fs::remove_file(world.dir.path().join("keys/root.key")).unwrap();
+    configure(
+        &world,
+        "root = { shares = [\"paper/share-3\", \"paper/share-1\"] }",
+    );
+    good(&restore(&world, &file, &["--replace"]));
+    let server = world.serve();
+    shows(&world);
+    stop(server);
+}
+
+#[test]
+fn a_backup_during_a_change_of_the_root_key_is_under_the_new_one() {
+    let world = World::new(1);
+    configure(
+        &world,
+        "root = \"keys/root.key\"\nnext_root = \"keys/next.key\"",
+    );
+    let before = world.run(&["key", "create-root"]);
+    assert!(before.status.success(), "{}", text(&before.stderr));
+    let early = backup(&world, "before.backup");
+    let moved = world.run(&["key", "rotate", "--root"]);
+    assert!(moved.status.success(), "{}", text(&moved.stderr));
+    let late = backup(&world, "during.backup");
+    let old = world.dir.path().join("keys/root.key");
+    let away = world.dir.path().join("away.key");
+    std::fs::rename(&old, &away).unwrap();
+    configure(&world, "root = \"keys/next.key\"");
+    good(&restore(&world, &late, &["--replace"]));
+    refused(
+        &restore(&world, &early, &["--replace"]),
+        "was made under the root key",
+    );
+    std::fs::rename(&away, &old).unwrap();
+    configure(&world, "root = \"keys/root.key\"");
+    good(&restore(&world, &early, &["--replace"]));
+    let server = world.serve();
+    shows(&world);
+    stop(server);
+}
