@@ -316,7 +316,12 @@ async fn rotate_root(house: &Deployment) -> anyhow::Result<()> {
     say(
         "next: give keys.root the value of keys.next_root, take that out, restart all servers, and",
     );
-    say("destroy the root key of before with its copies: it opens nothing any more");
+    say(
+        "take the root key of before off every node. It opens nothing any more but backups that were",
+    );
+    say(
+        "made under it: keep one copy apart from them for as long as you keep those, then destroy it",
+    );
     Ok(())
 }
 
@@ -485,6 +490,12 @@ fn refuse_cvk(class: Class) -> anyhow::Result<()> {
 
 async fn retire(house: &Deployment, class: Class, version: u32) -> anyhow::Result<()> {
     refuse_cvk(class)?;
+    if class == Class::Audit {
+        return Err(hinted(
+            "an audit key is not retired: without it what it has signed could not be verified any more",
+            "the audit log is never pruned, so leave the key as it is; `cardveil key rotate` has a new one sign",
+        ));
+    }
     loop {
         let retirement = Retirement {
             class,

@@ -28,10 +28,6 @@ use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, Subscripti
 /// between two looks at the class keys ([`LOOK_EVERY`]).
 pub const NOTICE: Duration = Duration::from_secs(10);
 
-/// How long what an audit key has signed must be verifiable: PCI DSS 10.5.1 wants the log kept for 12
-/// months, and this is a month more.
-pub const AUDIT_KEPT: Duration = Duration::from_secs(396 * 86_400);
-
 /// How often a server looks at the class keys.
 pub const LOOK_EVERY: Duration = Duration::from_secs(3);
 
@@ -228,7 +224,7 @@ pub enum Retired {
     Unknown,
     /// It is the one that seals.
     Active,
-    /// Records are under it.
+    /// Records are under it, or the log holds what it has signed.
     InUse,
     /// What was authenticated under it is good until then.
     NotBefore(Time),
@@ -247,7 +243,9 @@ impl Retirement {
             State::Retired { .. } => return (Retired::Unknown, None),
             State::Retiring { since } => since,
         };
-        if in_use {
+        // What an audit key has signed stays in the log, which is never pruned, and its public half is
+        // had from the key alone.
+        if in_use || self.class == Class::Audit {
             return (Retired::InUse, None);
         }
         let ready = since.plus(lifetime(self.class));
@@ -280,9 +278,9 @@ fn lifetime(class: Class) -> Duration {
         | Class::Credential
         | Class::Index
         | Class::Manifest
+        | Class::Audit
         | Class::Cvk => NOTICE,
         Class::Access => NOTICE.saturating_add(ACCESS_TTL),
-        Class::Audit => AUDIT_KEPT,
     }
 }
 

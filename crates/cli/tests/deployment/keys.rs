@@ -203,6 +203,8 @@ fn what_cannot_be_done_with_keys_says_what_to_do() {
         active.contains("cardveil key rotate --class pan"),
         "{active}"
     );
+    let audit = said(&["key", "retire", "--class", "audit", "--version", "1"]);
+    assert!(audit.contains("an audit key is not retired"), "{audit}");
     let unknown = said(&["key", "retire", "--class", "pan", "--version", "7"]);
     assert!(unknown.contains("cardveil key list"), "{unknown}");
     let nothing = done(&world, &["key", "rewrap"]);

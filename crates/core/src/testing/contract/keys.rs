@@ -201,6 +201,10 @@ pub async fn a_class_key_goes_from_state_to_state(store: &dyn Store) {
     let early = retire(store, Class::Access, 1, after(60)).await;
     assert_eq!(early, Retired::NotBefore(ready));
     assert_eq!(retire(store, Class::Access, 1, ready).await, Retired::Done);
+    // The log holds what it has signed, and is never pruned.
+    assert!(rotate(store, Class::Audit, 2, START).await);
+    let years = after(10 * 366 * 86_400);
+    assert_eq!(retire(store, Class::Audit, 1, years).await, Retired::InUse);
 }
 
 /// Two operators who rotate at once make one key.
