@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cardveil_core::Entropy as _;
 use cardveil_core::audit::Kind;
+use cardveil_core::flow::Signing;
 use cardveil_core::keys;
 use cardveil_seal::SystemEntropy;
 use cardveil_server::courier::{Courier, SystemResolver};
@@ -171,7 +172,7 @@ impl Running {
             .service
             .record_server(Kind::ServerStopped)
             .await?;
-        self.deployment.service.sign_log().await?;
+        tell_signing(self.deployment.service.sign_log().await?);
         let (stop, sinks) = self.sinks;
         stop.send_replace(true);
         // It logs what it does; a panic in it has been printed.
@@ -253,9 +254,22 @@ async fn sign(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             () = listener::stopped(&mut stop) => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = app.service.sign_log().await {
-            tracing::error!(%error, "the audit log could not be signed; it will be tried again");
+        match app.service.sign_log().await {
+            Ok(signing) => tell_signing(signing),
+            Err(error) => {
+                tracing::error!(%error, "the audit log could not be signed; it will be tried again");
+            }
         }
+    }
+}
+
+fn tell_signing(signing: Signing) {
+    if let Signing::Rewritten { place } = signing {
+        tracing::error!(
+            place,
+            hint = "a copy of the log tells which entry: `cardveil audit verify --against FILE`",
+            "the audit log is not what this server signed, so it is signed no more"
+        );
     }
 }
 

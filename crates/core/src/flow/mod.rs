@@ -10,6 +10,7 @@ mod cards;
 mod export;
 mod issue;
 mod keys;
+mod log;
 mod mfa;
 mod pin;
 mod redeem;
@@ -22,6 +23,7 @@ mod webhooks;
 use std::sync::Arc;
 
 use self::keys::FailedLook;
+use self::log::Signed;
 pub use access::{ACCESS_TTL, AccessRefused};
 pub use activate::{Activate, Proof};
 pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
@@ -29,6 +31,7 @@ pub use export::ExportRefusal;
 use futures_util::lock::Mutex;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use keys::{Rewrap, Rewrapped};
+pub use log::Signing;
 pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use pin::{AskedPin, NewPin, PinRefusal};
 pub use redeem::{Redeem, Redeemed, Released, Report};
@@ -76,6 +79,8 @@ pub struct Service {
     gate: Gate,
     /// Held while it is looked at the class keys.
     look: Arc<Mutex<Option<FailedLook>>>,
+    /// What this process signed last of the audit log. Held while it signs.
+    signed: Arc<Mutex<Option<Signed>>>,
 }
 
 impl Service {
@@ -94,6 +99,7 @@ impl Service {
             budgets: Budgets::default(),
             gate: Gate::open(),
             look: Arc::default(),
+            signed: Arc::default(),
         }
     }
 
@@ -190,25 +196,6 @@ impl Service {
         };
         let event: Event = Source::server().event(self.now(), kind, None, target);
         Ok(self.store.record(event).await?)
-    }
-
-    /// Signs how far this store's chain of the audit log has come, unless nothing has come since it was
-    /// signed last.
-    pub async fn sign_log(&self) -> Result<bool, Fault> {
-        let Some(end) = self.store.chain_end().await? else {
-            return Ok(false);
-        };
-        if end.is_checkpoint() {
-            return Ok(false);
-        }
-        let at = self.now();
-        let target = Target {
-            resource: Some("audit log".into()),
-            ..Target::default()
-        };
-        let mut event: Event = Source::server().event(at, Kind::AuditCheckpoint, None, target);
-        event.detail.checkpoint = Some(Box::new(self.vault.checkpoint(end.link, at)?));
-        Ok(self.store.record_checkpoint(end.link, event).await?)
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {

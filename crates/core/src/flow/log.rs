@@ -1,0 +1,165 @@
+//! Signing the audit log, in the process that serves.
+//!
+//! **Invariant:** no signature is put over a chain in which what this process signed before is gone.
+
+use super::{Fault, Service};
+use crate::audit::chain::Chained;
+use crate::audit::{Event, Kind, Outcome, Source, Target};
+use crate::token::Epoch;
+
+/// What came of signing the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Signing {
+    /// It is signed up to its end.
+    Done,
+    /// There was nothing new, or another database took this one's place meanwhile.
+    Nothing,
+    /// What this process signed last is not there any more, so nothing was signed: the log was written
+    /// anew, or cut. It is on record as `vault.tampered`.
+    Rewritten {
+        /// The place in the chain.
+        place: u64,
+    },
+}
+
+/// An entry up to which the audit log was signed, and the epoch of then.
+pub(super) struct Signed {
+    end: Chained,
+    epoch: Epoch,
+}
+
+impl Service {
+    /// Signs how far this store's chain of the audit log has come, unless nothing has come since it was
+    /// signed last.
+    ///
+    /// What this process has signed before must still be there: else the chain was written anew or cut
+    /// under it, and its signature would make that good. That is an alarm, and nothing is signed.
+    pub async fn sign_log(&self) -> Result<Signing, Fault> {
+        let mut signed = self.signed.lock().await;
+        if let Some(last) = &*signed
+            && self.is_gone(last).await?
+        {
+            return self.tell_rewritten(last).await;
+        }
+        let Some(end) = self.store.chain_end().await? else {
+            return Ok(Signing::Nothing);
+        };
+        if end.is_checkpoint() {
+            return Ok(Signing::Nothing);
+        }
+        let at = self.now();
+        let target = Target {
+            resource: Some("audit log".into()),
+            ..Target::default()
+        };
+        let mut event: Event = Source::server().event(at, Kind::AuditCheckpoint, None, target);
+        event.detail.checkpoint = Some(Box::new(self.vault.checkpoint(end.link, at)?));
+        let epoch = self.store.epoch().await?;
+        let is_recorded = self.store.record_checkpoint(end.link, event).await?;
+        if !is_recorded {
+            return Ok(Signing::Nothing);
+        }
+        *signed = Some(Signed { end, epoch });
+        Ok(Signing::Done)
+    }
+
+    /// Whether the entry is not what was signed. Not where the epoch was raised meanwhile: a restored
+    /// database, or a standby that lagged, may have ended before it.
+    async fn is_gone(&self, last: &Signed) -> Result<bool, Fault> {
+        let before = last.end.seq.saturating_sub(1);
+        let found = self.store.chained(before, 1).await?;
+        let is_there = found.first() == Some(&last.end);
+        Ok(!is_there && self.store.epoch().await? == last.epoch)
+    }
+
+    async fn tell_rewritten(&self, last: &Signed) -> Result<Signing, Fault> {
+        self.vault.alarm();
+        let place = last.end.link.place;
+        let target = Target {
+            resource: Some("audit log".into()),
+            ..Target::default()
+        };
+        let mut event: Event =
+            Source::server().event(self.now(), Kind::VaultTampered, None, target);
+        event.outcome = Outcome::Failure;
+        event.detail.note = Some(format!("place {place} is not what was signed").into());
+        self.store.record(event).await?;
+        Ok(Signing::Rewritten { place })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
+
+    use super::*;
+    use crate::card::Environment;
+    use crate::port::{Admin as _, Audit as _};
+    use crate::testing::sample::{self, START};
+    use crate::testing::{ManualClock, Memory};
+    use crate::vault::Vault;
+
+    async fn signed(entries: u32) -> (Arc<Memory>, Service) {
+        let chance = Arc::new(SeededEntropy::new(1));
+        let folder = tempfile::tempdir().unwrap();
+        let root = FileRoot::create(&folder.path().join("root.key"), &*chance).unwrap();
+        let keys = Keyring::generate(&root, "sandbox", &*chance).unwrap();
+        let keyring = Keyring::open(&root, "sandbox", &keys).unwrap();
+        let vault = Vault::new(keyring, Environment::Sandbox, Arc::clone(&chance) as _);
+        let store = Arc::new(Memory::default());
+        let clock = Arc::new(ManualClock::at(START));
+        let service = Service::new(Arc::clone(&store) as _, Arc::new(vault), clock, chance);
+        add(&store, entries).await;
+        assert_eq!(service.sign_log().await.unwrap(), Signing::Done);
+        (store, service)
+    }
+
+    async fn add(store: &Memory, entries: u32) {
+        for _ in 0..entries {
+            let event = sample::event(Kind::CardAdded, START);
+            store.record(event).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_is_signed_when_there_is_something_new() {
+        let (store, service) = signed(3).await;
+        assert_eq!(service.sign_log().await.unwrap(), Signing::Nothing);
+        add(&store, 1).await;
+        assert_eq!(service.sign_log().await.unwrap(), Signing::Done);
+        assert_eq!(service.vault().alarms(), 0);
+    }
+
+    /// By somebody who has the database and no key: all hashes fit, and the checkpoint is gone.
+    #[tokio::test]
+    async fn what_was_signed_and_then_written_anew_is_not_signed_again() {
+        for cut in [2, 4] {
+            let (store, service) = signed(3).await;
+            store.cut_log(cut);
+            for _ in 0..5 {
+                let other = sample::event(Kind::MerchantAdded, START);
+                store.record(other).await.unwrap();
+            }
+            for alarms in 1..=2 {
+                let signing = service.sign_log().await.unwrap();
+                assert_eq!(signing, Signing::Rewritten { place: 3 });
+                assert_eq!(service.vault().alarms(), alarms);
+            }
+            let last = store.chain_end().await.unwrap().unwrap().event().unwrap();
+            assert_eq!(last.kind, Kind::VaultTampered);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_of_another_epoch_may_end_before_what_was_signed() {
+        let (store, service) = signed(3).await;
+        store.cut_log(2);
+        let event = sample::event(Kind::EpochRaised, START);
+        store.raise_epoch(event).await.unwrap();
+        assert_eq!(service.sign_log().await.unwrap(), Signing::Done);
+        assert_eq!(service.vault().alarms(), 0);
+    }
+}
