@@ -212,8 +212,8 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    // Zeroes what is deleted in pages that are written anyway.
-    connection.pragma_update(None, "secure_delete", "FAST")?;
+    // Zeroes what is deleted, in pages that come to be free too.
+    connection.pragma_update(None, "secure_delete", true)?;
     // No temporary files, and no page of the file where a stray pointer could change it.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "mmap_size", 0)?;
