@@ -128,6 +128,9 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     process::harden()?;
+    // Cards and keys are in the clear in an import, a rotation or a backup too. `serve` and `doctor` tell
+    // where it cannot be done.
+    let _ = process::lock_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
