@@ -6,7 +6,7 @@ mod merchant;
 mod token;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cardveil_core::Time;
 use cardveil_core::audit::{Kind, Target};
@@ -84,14 +84,14 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
                 "choose an empty folder with --dir; a deployment that is there is never overwritten",
             )
         })?;
-    let config = Config::load(&path)?;
-    let keys = config.keys.clone();
-    let next = if config.store.postgres.is_some() {
-        Deployment::create_root(&config)?;
-        "migrate --owner ..."
-    } else {
-        Deployment::create(config).await?;
-        "merchant add --name \"...\""
+    let (keys, next) = match lay_out(&path).await {
+        Ok(made) => made,
+        Err(error) => {
+            // What is configured and not there would be in the way of the next attempt. If it cannot be
+            // removed either, that attempt says so.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
     };
     say(&format!("created {}", path.display()));
     for (_, path) in keys.files() {
@@ -104,6 +104,18 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
         path.display()
     ));
     Ok(())
+}
+
+/// The root key, and the database where it is a file: as configured. Tells what comes next.
+async fn lay_out(path: &Path) -> anyhow::Result<(config::Keys, &'static str)> {
+    let config = Config::load(path)?;
+    let keys = config.keys.clone();
+    if config.store.postgres.is_some() {
+        Deployment::create_root(&config)?;
+        return Ok((keys, "migrate --owner ..."));
+    }
+    Deployment::create(config).await?;
+    Ok((keys, "merchant add --name \"...\""))
 }
 
 impl Deployment {

@@ -3,7 +3,7 @@
 use cardveil_seal::hpke::holder::Holder;
 
 use crate::http::{self, Connection};
-use crate::world::{World, card, folder, opened, string, text};
+use crate::world::{World, binary, card, folder, opened, string, text};
 
 #[test]
 fn a_deployment_is_made_checked_and_changed() {
@@ -308,7 +308,7 @@ fn serve_refuses_the_demos_database() {
          [listen]\nmerchant = \"127.0.0.1:22910\"\nclient = \"127.0.0.1:22920\"\nadmin = \"127.0.0.1:22930\"\n",
     )
     .unwrap();
-    let serve = crate::world::binary(dir.path())
+    let serve = binary(dir.path())
         .arg("serve")
         .output()
         .unwrap();
@@ -409,4 +409,24 @@ fn a_log_that_cannot_be_written_stops_nothing() {
         .redeem(&mut client, &token, &holder, &["pan"])
         .unwrap();
     assert_eq!(opened(&answer, &holder)["pan"], "4111111111111111");
+}
+
+#[test]
+fn an_init_that_failed_can_be_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("new");
+    std::fs::create_dir(&folder).unwrap();
+    let in_the_way = folder.join("data");
+    std::fs::write(&in_the_way, "").unwrap();
+    let init = || {
+        let mut command = binary(dir.path());
+        command.args(["init", "--dir", folder.to_str().unwrap()]);
+        command.output().unwrap()
+    };
+    let failed = init();
+    assert!(!failed.status.success());
+    assert!(!folder.join("cardveil.toml").exists());
+    std::fs::remove_file(in_the_way).unwrap();
+    let made = init();
+    assert!(made.status.success(), "{}", text(&made.stderr));
 }
