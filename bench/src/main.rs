@@ -49,7 +49,7 @@ enum Child {
 
 #[derive(clap::Args)]
 struct Run {
-    /// About a minute in place of about six: shorter rounds, and fewer
+    /// About two minutes in place of a quarter of an hour: shorter rounds, and fewer
     #[arg(long)]
     quick: bool,
     /// Only these parts; all when left out
