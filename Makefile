@@ -80,7 +80,7 @@ upgrade: release ## Upgrade three nodes under load, losing no request (FROM=ref,
 	scripts/upgrade.sh
 
 .PHONY: planted
-planted: ## Plant bugs, and see the tests and the checker catch them (about an hour)
+planted: ## Plant bugs, and see the tests and the checker catch them (half an hour)
 	scripts/planted.py
 
 .PHONY: bench
