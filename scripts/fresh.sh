@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails when a committed generated file is not what the sources make (DESIGN section 3).
+# Fails when a committed generated file is not what the sources make.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 made=$(mktemp)
