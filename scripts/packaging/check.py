@@ -67,7 +67,34 @@ def image():
         check(f"!{member.split('/')[0]}" in sent, f"the image is built without {member}")
     compose = PACKAGING / "docker" / "compose.yaml"
     run(TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
-    run("sh", "-n", PACKAGING / "docker" / "roles.sh")
+    secrets(compose)
+
+
+def secrets(compose):
+    """Files of secrets are seen in containers as they are: each is given to the account that reads it."""
+    import yaml
+
+    recipe = yaml.safe_load(compose.read_text())
+    given = {}
+    for owner, names in re.findall(r"(?m)^chown (\d+) ([\w. ]+)$", (PACKAGING / "README.md").read_text()):
+        given |= dict.fromkeys(names.split(), owner)
+    roles = compose.parent / "roles.sh"
+    read = set(re.findall(r"/run/secrets/(\w+)", roles.read_text()))
+    check(read <= set(recipe["services"]["postgres"]["secrets"]), f"roles.sh reads {read}")
+    for name, service in recipe["services"].items():
+        account = "999" if service["image"].startswith("postgres:") else "65532"
+        for secret in service["secrets"]:
+            file = pathlib.Path(recipe["secrets"][secret]["file"]).name
+            check(given.get(file) == account, f"{name} runs as {account} and reads {file}, of {given.get(file)}")
+    # Here are no secrets, so it must end before it makes a role.
+    with tempfile.TemporaryDirectory() as folder:
+        psql = pathlib.Path(folder) / "psql"
+        psql.write_text('#!/bin/sh\ntouch "$0.called"\n')
+        psql.chmod(0o755)
+        path = {"PATH": f"{folder}:{os.environ['PATH']}", "POSTGRES_USER": "postgres", "POSTGRES_DB": "cardveil"}
+        done = subprocess.run(["sh", roles], env=path, capture_output=True)
+        called = psql.with_suffix(".called").exists()
+        check(done.returncode != 0 and not called, "roles.sh makes roles though it cannot read their passwords")
 
 
 def restricted(name, spec):
