@@ -21,6 +21,8 @@ TOOLS = HOME / ".tools" / "packaging" / "bin"
 KUBERNETES = ["1.27", "1.37"]
 # Of `systemd-analyze security`, times ten: 14 today.
 EXPOSURE_MAX = 15
+# How long a stop may take after its delay: what runs has 10 s, then sinks of the audit log 5.
+STOP_SECS = 15
 
 failures = []
 
@@ -145,6 +147,12 @@ def chart(render):
             run(TOOLS / "yamllint", "-s", "-d", style, file.name)
         for document in documents:
             of = f"{values.name}, {document['kind']}"
+        specs = {d["kind"]: d["spec"]["template"]["spec"] for d in documents if d["kind"] in ("Deployment", "Job")}
+        for key in ["imagePullSecrets", "priorityClassName", "nodeSelector", "tolerations", "affinity"]:
+            given = both.get(key) or None
+            check(all(spec.get(key) == given for spec in specs.values()), f"{values.name}: {key} is not everywhere")
+        grace = specs["Deployment"]["terminationGracePeriodSeconds"]
+        check(grace >= both["shutdownDelaySecs"] + STOP_SECS, f"{values.name}: a pod is killed after {grace} s")
             spec = document.get("spec", {})
             if "template" in spec:
                 restricted(of, spec["template"]["spec"])

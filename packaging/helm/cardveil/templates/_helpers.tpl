@@ -91,6 +91,22 @@ capabilities:
 
 {{/* One key of a Secret as a file. */}}
 {{- define "cardveil.secretVolume" -}}
+{{/* Where pods may run. */}}
+{{- define "cardveil.scheduling" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 - name: {{ .volume }}
   secret:
     secretName: {{ .secret.name }}
