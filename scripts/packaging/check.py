@@ -112,9 +112,11 @@ def restricted(name, spec):
         check(own["capabilities"] == {"drop": ["ALL"]}, f"{name} has capabilities")
         check("memory" in container["resources"]["limits"], f"{name} has no bound of memory")
         mounts = {mount["name"] for mount in container["volumeMounts"]}
-        volumes = {volume["name"] for volume in spec["volumes"]}
-        check(mounts == volumes, f"{name} mounts {mounts} of {volumes}")
-        check(all(mount["readOnly"] for mount in container["volumeMounts"]), f"{name} mounts to write")
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        check(mounts == volumes.keys(), f"{name} mounts {mounts} of {volumes.keys()}")
+        for mount in container["volumeMounts"]:
+            given = {"secret", "configMap"} & volumes[mount["name"]].keys()
+            check(mount.get("readOnly") is True or not given, f"{name} mounts {mount['name']} to write")
     for volume in spec["volumes"]:
         secret = volume.get("secret")
         check(secret is None or secret["defaultMode"] == 0o400, f"{name}: {volume} can be read by all")
@@ -145,14 +147,14 @@ def chart(render):
                 run(TOOLS / "kubernetes-validate", "--strict", "-k", version, file.name)
             style = "{extends: relaxed, rules: {line-length: disable, trailing-spaces: disable, empty-lines: disable, indentation: disable}}"
             run(TOOLS / "yamllint", "-s", "-d", style, file.name)
-        for document in documents:
-            of = f"{values.name}, {document['kind']}"
         specs = {d["kind"]: d["spec"]["template"]["spec"] for d in documents if d["kind"] in ("Deployment", "Job")}
         for key in ["imagePullSecrets", "priorityClassName", "nodeSelector", "tolerations", "affinity"]:
             given = both.get(key) or None
             check(all(spec.get(key) == given for spec in specs.values()), f"{values.name}: {key} is not everywhere")
         grace = specs["Deployment"]["terminationGracePeriodSeconds"]
         check(grace >= both["shutdownDelaySecs"] + STOP_SECS, f"{values.name}: a pod is killed after {grace} s")
+        for document in documents:
+            of = f"{values.name}, {document['kind']}"
             spec = document.get("spec", {})
             if "template" in spec:
                 restricted(of, spec["template"]["spec"])
@@ -180,8 +182,11 @@ def config(of, text):
 
     def look(table, path):
         for key, value in table.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and path != ["keys"]:
                 look(value, [*path, key])
+            elif isinstance(value, list) and all(isinstance(one, dict) for one in value) and value:
+                name = ".".join([*path, key])
+                check(f"`[[{name}]]`" in documented, f"{of}: [[{name}]] is not documented")
             elif path and path[0] == "tls":
                 check(f"`{key}`" in documented, f"{of}: tls.*.{key} is not documented")
             else:

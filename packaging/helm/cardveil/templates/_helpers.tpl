@@ -33,9 +33,11 @@ postgres_ca = "/run/secrets/postgres-ca/ca.crt"
 {{- if .Values.postgres.plain }}
 postgres_plain = true
 {{- end }}
+{{- if .Values.rootKeySecret.name }}
 
 [keys]
 root = "/run/secrets/root-key/root.key"
+{{- end }}
 
 [client]
 origin = {{ .Values.clientOrigin | toJson }}
@@ -89,8 +91,6 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* One key of a Secret as a file. */}}
-{{- define "cardveil.secretVolume" -}}
 {{/* Where pods may run. */}}
 {{- define "cardveil.scheduling" -}}
 {{- with .Values.priorityClassName }}
@@ -107,6 +107,8 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* One key of a Secret as a file. */}}
+{{- define "cardveil.secretVolume" -}}
 - name: {{ .volume }}
   secret:
     secretName: {{ .secret.name }}
