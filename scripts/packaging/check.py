@@ -88,6 +88,10 @@ def secrets(compose):
         for secret in service["secrets"]:
             file = pathlib.Path(recipe["secrets"][secret]["file"]).name
             check(given.get(file) == account, f"{name} runs as {account} and reads {file}, of {given.get(file)}")
+    settings = tomllib.loads((compose.parent / "cardveil.toml").read_text())
+    delay = settings.get("shutdown", {}).get("delay_secs", 0)
+    grace = int(recipe["services"]["cardveil"]["stop_grace_period"].removesuffix("s"))
+    check(grace >= delay + STOP_SECS, f"the container is killed after {grace} s")
     # Here are no secrets, so it must end before it makes a role.
     with tempfile.TemporaryDirectory() as folder:
         psql = pathlib.Path(folder) / "psql"
