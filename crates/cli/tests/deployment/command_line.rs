@@ -308,10 +308,7 @@ fn serve_refuses_the_demos_database() {
          [listen]\nmerchant = \"127.0.0.1:22910\"\nclient = \"127.0.0.1:22920\"\nadmin = \"127.0.0.1:22930\"\n",
     )
     .unwrap();
-    let serve = binary(dir.path())
-        .arg("serve")
-        .output()
-        .unwrap();
+    let serve = binary(dir.path()).arg("serve").output().unwrap();
     assert_eq!(serve.status.code(), Some(1));
     assert!(
         text(&serve.stderr).contains("everyone knows"),
