@@ -1,6 +1,8 @@
 //! The listeners: three, so that a firewall can tell them apart. Each bounds what a stranger can
-//! hold (P8): connections, and the time for a handshake and for a head; each stops within a bound. The
-//! time for the rest of a request is the gate's.
+//! hold (P8): connections, and the time for a handshake, for a head and for taking what is answered; each
+//! stops within a bound. The time for the rest of a request is the gate's.
+
+mod impatient;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
+use self::impatient::Impatient;
 use crate::guard::{Call, CalledBy, Pattern};
 use crate::log::{AccessLog, Line, Told};
 use crate::problem::Code;
@@ -213,6 +216,7 @@ impl Listener {
         watcher: Watcher,
         stop: watch::Receiver<bool>,
     ) {
+        let stream = Impatient::new(stream);
         let Some(tls) = self.app.settings.tls.of(self.kind) else {
             return self.carry(stream, peer, watcher).await;
         };
@@ -226,9 +230,9 @@ impl Listener {
     async fn shake_hands(
         &self,
         acceptor: TlsAcceptor,
-        stream: TcpStream,
+        stream: Impatient<TcpStream>,
         mut stop: watch::Receiver<bool>,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<TlsStream<Impatient<TcpStream>>> {
         let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
         let shaken = tokio::select! {
             biased;

@@ -1,13 +1,15 @@
 //! The listeners on real sockets: what hyper does around the answers, and the end in good order.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use cardveil_server::ListenerKind;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::world::World;
 
@@ -19,12 +21,43 @@ pub(crate) struct Served {
 
 pub(crate) async fn serve(world: &World, kind: ListenerKind) -> Served {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at(world, kind, tcp)
+}
+
+/// By connections that hold little of what is under way: as small as the system lets them be.
+pub(crate) fn serve_narrow(world: &World, kind: ListenerKind) -> Served {
+    let tcp = TcpSocket::new_v4().unwrap();
+    tcp.set_send_buffer_size(1).unwrap();
+    tcp.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    serve_at(world, kind, tcp.listen(16).unwrap())
+}
+
+fn serve_at(world: &World, kind: ListenerKind, tcp: TcpListener) -> Served {
     let at = tcp.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
     let position = ListenerKind::ALL.iter().position(|known| *known == kind);
     let listener = world.listeners[position.unwrap()].clone();
     let task = tokio::spawn(listener.serve(tcp, stopped));
     Served { at, stop, task }
+}
+
+/// The other side of a narrow connection.
+pub(crate) async fn connect_narrow(at: SocketAddr) -> TcpStream {
+    let tcp = TcpSocket::new_v4().unwrap();
+    tcp.set_recv_buffer_size(1).unwrap();
+    tcp.connect(at).await.unwrap()
+}
+
+/// Asks again and again and takes no answer, until the connection is closed; how long that took.
+pub(crate) async fn ask_in_vain(stream: &mut (impl AsyncWrite + Unpin)) -> Duration {
+    let asked = Instant::now();
+    let asking = async {
+        let request = b"GET /sdk/v1/cardveil.js HTTP/1.1\r\nhost: x\r\n\r\n";
+        while stream.write_all(request).await.is_ok() {}
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(3_600), asking).await;
+    assert!(ended.is_ok(), "it holds its place for ever");
+    asked.elapsed()
 }
 
 /// Sends these bytes and reads until the server closes.
@@ -101,4 +134,12 @@ async fn a_head_with_too_many_fields_or_malformed_is_refused() {
         let answer = exchange(served.at, &closing(head, "")).await;
         assert!(answer.starts_with(expected), "{expected}: {answer}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_loses_its_place() {
+    let world = World::new().await;
+    let served = serve_narrow(&world, ListenerKind::Client);
+    let mut stream = connect_narrow(served.at).await;
+    assert_eq!(ask_in_vain(&mut stream).await.as_secs(), 20);
 }

@@ -25,7 +25,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ClientConfig, ProtocolVersion, RootCertStore};
 
-use crate::serving::{Served, serve};
+use crate::serving::{Served, ask_in_vain, connect_narrow, serve, serve_narrow};
 use crate::world::{World, settings};
 
 /// An authority of the test's own.
@@ -308,6 +308,18 @@ async fn a_handshake_that_stalls_ends() {
     );
     let figures = figures(&world).await;
     assert!(figures.contains("tls_handshakes_failed_total{listener=\"merchant\"} 2\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_loses_its_place() {
+    let authority = Authority::new();
+    let world = world(Folder::with(&authority.server()).files()).await;
+    let served = serve_narrow(&world, ListenerKind::Merchant);
+    let tcp = connect_narrow(served.at).await;
+    let connector = TlsConnector::from(Arc::new(partner(&authority, None)));
+    let name = "localhost".try_into().unwrap();
+    let mut stream = connector.connect(name, tcp).await.unwrap();
+    assert_eq!(ask_in_vain(&mut stream).await.as_secs(), 20);
 }
 
 #[tokio::test]
