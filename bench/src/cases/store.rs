@@ -95,7 +95,7 @@ fn issue(folder: &Path, callers: u32, time: Duration) -> anyhow::Result<Measured
     for path in [&options.database, &options.fence] {
         std::fs::create_dir_all(path.parent().context("a path without a folder")?)?;
     }
-    let (store, _) = Sqlite::open(&options, SystemClock.now())?;
+    let (store, _) = Sqlite::open(&options, Arc::new(SystemClock))?;
     let store = Arc::new(store);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let measured = runtime.block_on(async {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use cardveil_core::clock::{Clock as _, SystemClock};
+use cardveil_core::clock::SystemClock;
 use cardveil_core::port::Store;
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::schema::Unfit;
@@ -35,7 +35,7 @@ impl Backend {
                 database: config.database.clone(),
                 fence: config.fence.clone(),
             };
-            let (store, opened) = Sqlite::open(&options, SystemClock.now())
+            let (store, opened) = Sqlite::open(&options, Arc::new(SystemClock))
                 .with_context(|| format!("cannot open {}", options.database.display()))?;
             let why = opened.epoch_raised.map(|raised| raised.why.to_string());
             (Self::Sqlite(Arc::new(store)), why)

@@ -171,7 +171,7 @@ mod tests {
             database: config.store.database.clone(),
             fence: config.store.fence.clone(),
         };
-        let (store, _) = Sqlite::open(&options, SystemClock.now()).unwrap();
+        let (store, _) = Sqlite::open(&options, Arc::new(SystemClock)).unwrap();
         let event = operator().event(
             SystemClock.now(),
             Kind::KeysCreated,

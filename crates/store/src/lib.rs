@@ -12,5 +12,6 @@
 
 mod epoch;
 pub mod postgres;
+mod pulse;
 pub mod sqlite;
 mod text;

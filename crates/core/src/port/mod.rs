@@ -303,6 +303,22 @@ impl Change {
     }
 }
 
+/// How a store's writes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// What was tried last was committed; or none was tried yet.
+    Fine,
+    /// Since this moment writes are tried and none was committed.
+    Pending {
+        /// When the first of them began.
+        since: Time,
+        /// Whether one of them has ended in vain. Otherwise the first is under way.
+        failed: bool,
+    },
+    /// No write is taken any more, until the process starts again.
+    Ended,
+}
+
 /// The registry, for operators.
 #[async_trait]
 pub trait Admin: Send + Sync {
@@ -328,6 +344,10 @@ pub trait Admin: Send + Sync {
 
     /// The epoch now.
     async fn epoch(&self) -> Result<Epoch>;
+
+    /// How this process' own writes go. It asks nobody. When writes have failed, whatever is written next
+    /// shows whether they go again: [`Tokens::sweep`] does, though it may find nothing to do.
+    fn writes(&self) -> Writes;
 }
 
 /// A wrapped class key, as stores keep it, and the class that it is of.

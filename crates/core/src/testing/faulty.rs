@@ -30,7 +30,7 @@ use crate::port::{
     Admin, Allowlists, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counters, Counts,
     DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Mfa, Outbox,
     Paging, Registry, Replay, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
-    WalletFilter, WalletPage, WalletTokens, WrappedKey,
+    WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
 use crate::wallet::{self, Census, Device, Refused, WalletToken};
@@ -51,6 +51,7 @@ pub struct Faulty<S> {
     inner: S,
     next: AtomicU8,
     between: Mutex<Option<Transition>>,
+    writes: Mutex<Option<Writes>>,
 }
 
 impl<S: Store> Faulty<S> {
@@ -60,6 +61,7 @@ impl<S: Store> Faulty<S> {
             inner,
             next: AtomicU8::new(0),
             between: Mutex::new(None),
+            writes: Mutex::new(None),
         }
     }
 
@@ -67,6 +69,11 @@ impl<S: Store> Faulty<S> {
     pub fn move_before_next_claim(&self, transition: Transition) {
         let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
         *between = Some(transition);
+    }
+
+    /// Has it say how its writes go; `None` for what the inner one says.
+    pub fn say_of_writes(&self, writes: Option<Writes>) {
+        *self.writes.lock().unwrap_or_else(PoisonError::into_inner) = writes;
     }
 
     /// Makes the next write fail. Reads, and the lookup of an attempt, are not writes here.
@@ -210,6 +217,10 @@ impl<S: Store> Admin for Faulty<S> {
     }
     async fn epoch(&self) -> Result<Epoch> {
         self.inner.epoch().await
+    }
+    fn writes(&self) -> Writes {
+        let said = *self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        said.unwrap_or_else(|| self.inner.writes())
     }
 }
 

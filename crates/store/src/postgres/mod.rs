@@ -58,7 +58,7 @@ use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
     Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Outbox,
-    Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens,
+    Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
     Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
@@ -367,6 +367,10 @@ impl Admin for Postgres {
         };
         let epoch = self.readers.first(SQL, &values![], read).await?;
         epoch.ok_or_else(|| Error::Corrupt("the database has no epoch".into()))
+    }
+
+    fn writes(&self) -> Writes {
+        self.writer.writes()
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
-use cardveil_core::port::{Error, Result};
+use cardveil_core::port::{Error, Result, Writes};
 use cardveil_core::token::TokenKey;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -31,6 +31,7 @@ use super::link::Link;
 use super::options::Options;
 use super::tokens;
 use super::value::values;
+use crate::pulse::Pulse;
 
 /// How many jobs may wait (P8); more are refused.
 const QUEUE_MAX: usize = 4_096;
@@ -70,6 +71,7 @@ impl Turn {
 pub(super) struct Writer {
     queue: Arc<Queue>,
     bell: Bell,
+    pulse: Pulse,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -83,12 +85,14 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let bell = Bell::default();
+        let pulse = Pulse::new(Arc::clone(clock));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let mut shell = Shell {
             queue: Arc::clone(&queue),
             bell: bell.clone(),
+            pulse: pulse.clone(),
             options: options.clone(),
             home: Arc::clone(home),
             clock: Arc::clone(clock),
@@ -102,6 +106,7 @@ impl Writer {
         Ok(Self {
             queue,
             bell,
+            pulse,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -109,6 +114,11 @@ impl Writer {
     /// Rung after a commit that queued something in the outbox.
     pub(super) fn bell(&self) -> Bell {
         self.bell.clone()
+    }
+
+    /// How they go.
+    pub(super) fn writes(&self) -> Writes {
+        self.pulse.writes()
     }
 
     /// Runs `work` in a batch and answers once it is durable. It goes on without the caller, should the
@@ -197,6 +207,7 @@ enum Ended {
 struct Shell {
     queue: Arc<Queue>,
     bell: Bell,
+    pulse: Pulse,
     options: Options,
     home: Arc<Home>,
     clock: Arc<dyn Clock>,
@@ -209,7 +220,7 @@ struct Shell {
 
 impl Shell {
     fn run(&mut self) {
-        let _ended = Left(Arc::clone(&self.queue));
+        let _ended = Left(Arc::clone(&self.queue), self.pulse.clone());
         while let Some(mut jobs) = self.queue.next() {
             jobs.sort_by_key(|job| job.turn());
             self.serve(jobs);
@@ -217,12 +228,17 @@ impl Shell {
     }
 
     fn serve(&mut self, mut jobs: Jobs) {
+        self.pulse.begin();
         let mut rounds = 0;
         loop {
             rounds += 1;
             let fault = match self.commit(&mut jobs) {
-                Ended::Committed => return answer(jobs, &Ok(())),
+                Ended::Committed => {
+                    self.pulse.committed();
+                    return answer(jobs, &Ok(()));
+                }
                 Ended::Unknown(text) => {
+                    self.pulse.failed();
                     tracing::error!(error = text, store.jobs = jobs.len(), "a commit is unknown");
                     return answer(jobs, &Err(Error::Unknown(text)));
                 }
@@ -232,13 +248,16 @@ impl Shell {
             match fault.remedy() {
                 Remedy::Reconnect => self.link = None,
                 Remedy::Again => {}
-                Remedy::Apart if alone => rounds = ROUNDS_MAX,
+                Remedy::Apart if alone => {
+                    // The job's own fault, of which the server has told: it works.
+                    self.pulse.committed();
+                    return give_up(jobs, fault);
+                }
                 Remedy::Apart => return self.serve_apart(jobs),
             }
             if rounds >= ROUNDS_MAX {
-                let error = fault.nothing_written();
-                tracing::error!(%error, store.jobs = jobs.len(), "a batch was not committed");
-                return answer(jobs, &Err(error));
+                self.pulse.failed();
+                return give_up(jobs, fault);
             }
             tracing::debug!(?fault, store.jobs = jobs.len(), "a batch is run again");
             self.pause(rounds);
@@ -382,6 +401,12 @@ fn is_refusal(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+fn give_up(jobs: Jobs, fault: Fault) {
+    let error = fault.nothing_written();
+    tracing::error!(%error, store.jobs = jobs.len(), "a batch was not committed");
+    answer(jobs, &Err(error));
+}
+
 fn answer(jobs: Jobs, outcome: &Result<()>) {
     for job in jobs {
         job.answer(outcome.clone());
@@ -389,7 +414,7 @@ fn answer(jobs: Jobs, outcome: &Result<()>) {
 }
 
 /// However the thread ends, no caller waits for it any more.
-struct Left(Arc<Queue>);
+struct Left(Arc<Queue>, Pulse);
 
 impl Drop for Left {
     fn drop(&mut self) {
@@ -397,6 +422,7 @@ impl Drop for Left {
             tracing::error!("a writer has panicked: the store takes no more writes");
             self.0.abandon();
         }
+        self.1.end();
     }
 }
 

@@ -141,6 +141,12 @@ impl Fence {
         Ok(())
     }
 
+    /// Works with another handle from here on; gives back the one before.
+    #[cfg(test)]
+    pub(super) const fn swap(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
     /// Another process may have come further, and must not be set back.
     fn write_if_newer(&self, mark: Mark) -> io::Result<()> {
         match read(&self.file)? {

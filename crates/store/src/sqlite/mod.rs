@@ -49,17 +49,19 @@ mod tokens;
 mod wallet;
 mod writer;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cardveil_core::audit::chain::{Chained, Link};
 use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::card::Card;
-use cardveil_core::clock::Time;
+use cardveil_core::clock::{Clock, Time};
 use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
 use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
     Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Outbox, Registry,
-    Replay, Result, Selection, Swept, Take, Taken, Tokens,
+    Replay, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
     Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
@@ -85,11 +87,14 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the database, or makes it, and migrates it. `now` is what an epoch that must be raised
+    /// Opens the database, or makes it, and migrates it. `clock` says what an epoch that must be raised
     /// is raised to.
-    pub fn open(options: &Options, now: Time) -> std::result::Result<(Self, Opened), OpenError> {
-        let ready = open::open(options, now)?;
-        let writer = Writer::start(ready.connection, ready.fence, ready.database_id)
+    pub fn open(
+        options: &Options,
+        clock: Arc<dyn Clock>,
+    ) -> std::result::Result<(Self, Opened), OpenError> {
+        let ready = open::open(options, clock.now())?;
+        let writer = Writer::start(ready.connection, ready.fence, ready.database_id, clock)
             .map_err(OpenError::Thread)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::new(options.database.clone(), cores + 1);
@@ -335,6 +340,10 @@ impl Admin for Sqlite {
                 .prepare_cached(SQL)?
                 .query_row([], |row| row.get(0).map(Epoch))
         })
+    }
+
+    fn writes(&self) -> Writes {
+        self.writer.writes()
     }
 }
 

@@ -21,8 +21,9 @@ use std::time::Duration;
 
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link;
+use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
-use cardveil_core::port::{Error, Result};
+use cardveil_core::port::{Error, Result, Writes};
 use cardveil_core::token::Epoch;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use tokio::sync::oneshot;
@@ -32,6 +33,7 @@ use super::fault::Fault;
 use super::fence::{Fence, Mark};
 use super::open::BUSY_TIMEOUT;
 use super::outbox;
+use crate::pulse::Pulse;
 
 /// How many jobs may wait (P8); more are refused.
 const QUEUE_MAX: usize = 4_096;
@@ -54,6 +56,7 @@ const IDLE: Duration = Duration::from_millis(100);
 pub(super) struct Writer {
     queue: Arc<Queue>,
     bell: Bell,
+    pulse: Pulse,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -62,12 +65,15 @@ impl Writer {
         connection: Connection,
         fence: Fence,
         database_id: [u8; 16],
+        clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let bell = Bell::default();
+        let pulse = Pulse::new(clock);
         let shell = Shell {
             queue: Arc::clone(&queue),
             bell: bell.clone(),
+            pulse: pulse.clone(),
             connection,
             fence,
             database_id,
@@ -81,6 +87,7 @@ impl Writer {
         Ok(Self {
             queue,
             bell,
+            pulse,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -88,6 +95,11 @@ impl Writer {
     /// Rung after a commit that queued something in the outbox.
     pub(super) fn bell(&self) -> Bell {
         self.bell.clone()
+    }
+
+    /// How they go.
+    pub(super) fn writes(&self) -> Writes {
+        self.pulse.writes()
     }
 
     /// Runs `work` in the next batch and answers once it is durable. It goes on without the caller,
@@ -280,6 +292,7 @@ fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 struct Shell {
     queue: Arc<Queue>,
     bell: Bell,
+    pulse: Pulse,
     connection: Connection,
     fence: Fence,
     database_id: [u8; 16],
@@ -294,7 +307,7 @@ struct Shell {
 
 impl Shell {
     fn run(mut self) {
-        let _ended = Ended(Arc::clone(&self.queue));
+        let _ended = Ended(Arc::clone(&self.queue), self.pulse.clone());
         loop {
             match self.queue.next(self.untidy.then_some(IDLE)) {
                 Next::Jobs(jobs) => {
@@ -311,12 +324,32 @@ impl Shell {
     }
 
     fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        self.pulse.begin();
+        let before = self.connection.total_changes();
         let outcome = self.commit(&mut jobs);
-        if let Err(error) = &outcome {
-            tracing::error!(%error, store.jobs = jobs.len(), "a batch was not committed");
+        // A commit of nothing succeeds on a full disk, too.
+        let has_written = !self.pulse.has_failed() || self.connection.total_changes() != before;
+        match &outcome {
+            Ok(()) if has_written => self.pulse.committed(),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(%error, store.jobs = jobs.len(), "a batch was not committed");
+            }
         }
         for job in jobs {
             job.answer(&outcome);
+        }
+        if !has_written || outcome.is_err() {
+            self.try_to_write();
+        }
+    }
+
+    /// Finds out whether it was the batch's own fault. Nobody waits for it but the next batch.
+    fn try_to_write(&mut self) {
+        if self.barrier().is_ok() && self.fence.catch_up().is_ok() {
+            self.pulse.committed();
+        } else {
+            self.pulse.failed();
         }
     }
 
@@ -456,13 +489,14 @@ impl Shell {
 }
 
 /// However the thread ends, no caller waits for it any more.
-struct Ended(Arc<Queue>);
+struct Ended(Arc<Queue>, Pulse);
 
 impl Drop for Ended {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("the writer has panicked: the store takes no more writes");
         }
+        self.1.end();
         self.0.abandon();
     }
 }

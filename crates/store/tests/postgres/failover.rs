@@ -2,7 +2,7 @@
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Tokens};
+use cardveil_core::port::{Admin, Audit, Error, Tokens, Writes};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Record, Verdict};
 use cardveil_store::postgres::{Postgres, Why};
@@ -69,6 +69,27 @@ async fn what_was_answered_survives_kill_9() {
         let thief = claim(&second, &record, 2).await;
         assert_eq!(thief, Verdict::Refused(Cause::OtherKey), "token {n}");
     }
+}
+
+/// A sweep that finds nothing to do shows it, so that a node recovers to which nobody is sent.
+#[tokio::test]
+async fn writes_fail_until_the_server_is_back() {
+    let (mut cluster, database) = cluster().await;
+    let store = open(&cluster, &database).await;
+    assert_eq!(store.writes(), Writes::Fine);
+    cluster.stop();
+    let swept = store.sweep(START, 1).await;
+    assert!(matches!(swept, Err(Error::Unavailable(_))), "{swept:?}");
+    let failed = Writes::Pending {
+        since: START,
+        failed: true,
+    };
+    assert_eq!(store.writes(), failed);
+    cluster.start();
+    store.sweep(START, 1).await.unwrap();
+    assert_eq!(store.writes(), Writes::Fine);
+    store.close();
+    assert_eq!(store.writes(), Writes::Ended);
 }
 
 /// The standby has not seen the claim, and so would hold the token for good.

@@ -1,8 +1,11 @@
 //! A deployment that moves from SQLite.
 
+use std::sync::Arc;
+
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Audit, CardFilter, Cards, Change, Keys, Paging, Store, Tokens};
+use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
 use cardveil_store::postgres::from_sqlite;
@@ -56,7 +59,7 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
     for file in [&files.database, &files.fence] {
         std::fs::create_dir(file.parent().unwrap()).unwrap();
     }
-    let (old, _) = Sqlite::open(&files, START).unwrap();
+    let (old, _) = Sqlite::open(&files, Arc::new(ManualClock::at(START))).unwrap();
     filled(&old).await;
     let home = Home::new().await;
     let owner = options(Cluster::shared(), OWNER, &home.database);

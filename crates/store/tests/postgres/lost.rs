@@ -2,9 +2,10 @@
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Issued, Tokens};
+use cardveil_core::port::{Admin, Audit, Issued, Tokens, Writes};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
+use futures_util::future::join;
 
 use crate::home::{Home, with_merchant};
 use crate::proxy::{Fate, Proxy};
@@ -44,4 +45,26 @@ async fn a_commit_without_an_answer_is_looked_up() {
     }
     let raised = store.epoch().await.unwrap();
     assert_eq!(raised, epoch, "a lost connection is no restore");
+}
+
+/// As behind a standby that is waited for and has gone.
+#[tokio::test]
+async fn a_write_without_an_answer_is_pending() {
+    let home = Home::new().await;
+    let proxy = Proxy::start();
+    let store = proxy.open(&home.database).await;
+    with_merchant(&store).await;
+    proxy.hold_answers();
+    let meanwhile = async {
+        proxy.until_held(1).await;
+        let pending = Writes::Pending {
+            since: START,
+            failed: false,
+        };
+        assert_eq!(store.writes(), pending);
+        proxy.let_answers_through();
+    };
+    let (swept, ()) = join(store.sweep(START, 1), meanwhile).await;
+    swept.unwrap();
+    assert_eq!(store.writes(), Writes::Fine);
 }

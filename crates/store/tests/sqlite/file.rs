@@ -1,6 +1,7 @@
 //! The file: what survives in it, who may read it, and files that are none of ours.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::Kind;
@@ -11,6 +12,7 @@ use cardveil_core::port::{
     Admin, Audit, CardFilter, CardRef, Cards, Change, Class, Error, Handovers, Idempotency, Issued,
     Keys, Outbox, Paging, Registry, Take, Tokens, WrappedKey,
 };
+use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{self, State, Verdict};
 use cardveil_store::sqlite::{OpenError, Options, Sqlite};
@@ -416,7 +418,8 @@ fn a_fence_beside_the_database_is_refused() {
             fence,
             ..home.options.clone()
         };
-        let error = Sqlite::open(&options, START).map(drop).unwrap_err();
+        let clock = Arc::new(ManualClock::at(START));
+        let error = Sqlite::open(&options, clock).map(drop).unwrap_err();
         assert!(matches!(error, OpenError::FenceInside(_)), "{error:?}");
     }
     assert!(!home.options.database.exists(), "and nothing was made");

@@ -1,9 +1,11 @@
 //! A place for a store, and the store in it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::port::{Admin, Change, Issued, Tokens};
+use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Epoch, Record};
 use cardveil_store::sqlite::{OpenError, Opened, Options, Sqlite};
@@ -30,7 +32,7 @@ impl Home {
     }
 
     pub(crate) fn try_open(&self) -> Result<(Sqlite, Opened), OpenError> {
-        Sqlite::open(&self.options, START)
+        Sqlite::open(&self.options, Arc::new(ManualClock::at(START)))
     }
 
     pub(crate) fn open(&self) -> (Sqlite, Opened) {

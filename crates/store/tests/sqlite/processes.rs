@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Error, Issue, Issued, Tokens};
+use cardveil_core::port::{Admin, Audit, Error, Issue, Issued, Tokens, Writes};
+use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Epoch, TokenHash, Verdict};
 use cardveil_store::sqlite::Sqlite;
@@ -57,10 +59,12 @@ async fn plays_its_part() {
     let (Ok(part), Ok(folder)) = (std::env::var(PART), std::env::var(FOLDER)) else {
         return;
     };
-    let (store, opened) = Sqlite::open(&options(Path::new(&folder)), START).unwrap();
+    let clock = Arc::new(ManualClock::at(START));
+    let (store, opened) = Sqlite::open(&options(Path::new(&folder)), clock).unwrap();
     assert_eq!(opened.epoch_raised, None);
     match part.split_once(' ') {
         Some(("race", key)) => race(&store, key.parse().unwrap()).await,
+        Some(("fill", "")) => fill(&store, Path::new(&folder)).await,
         Some(("issue", first)) => issue_until_stopped(&store, first.parse().unwrap()).await,
         other => assert_eq!(other, None, "no such part"),
     }
@@ -195,4 +199,42 @@ async fn a_disk_that_is_full_loses_and_invents_nothing() {
         store.token(&after.key).await.unwrap().is_some(),
         "it goes on when there is space again"
     );
+}
+
+/// Writes until the smallest write fails, and says whether that is told, and stays told.
+async fn fill(store: &Sqlite, folder: &Path) {
+    // A reader under way, without which the WAL would begin anew, in its own place.
+    let reader = rusqlite::Connection::open(options(folder).database).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM meta").unwrap();
+    let epoch = store.epoch().await.unwrap();
+    let pending = Writes::Pending {
+        since: START,
+        failed: true,
+    };
+    for n in 0.. {
+        let issued = store.issue(numbered(n, epoch)).await;
+        if issued.is_err() && store.writes() == pending {
+            break;
+        }
+    }
+    for _ in 0..3 {
+        // It has nothing to do, and shows that a write fails still.
+        let swept = store.sweep(START, 1).await;
+        assert!(matches!(swept, Err(Error::Unavailable(_))), "{swept:?}");
+        assert_eq!(store.writes(), pending);
+    }
+    say("pending");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_told() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    drop(store);
+    let shell = "trap '' XFSZ; ulimit -f 400; exec \"$@\"";
+    let mut writer = child("fill ", &home, shell);
+    let said: Vec<_> = lines(&mut writer).collect();
+    assert!(writer.wait().unwrap().success());
+    assert_eq!(said, ["pending"]);
 }

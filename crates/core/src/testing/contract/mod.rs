@@ -85,6 +85,7 @@ macro_rules! contract_suite {
             cards_are_found_within_their_merchant_only,
             a_refused_change_writes_nothing,
             changes_are_seen_at_once,
+            what_was_written_leaves_writes_fine,
             the_registry_is_listed,
             cards_are_listed_in_pages_that_make_the_whole,
             cards_are_listed_by_every_filter,

@@ -4,7 +4,7 @@ use super::{START, log_len, with_merchant};
 use crate::audit::Kind;
 use crate::id::CardNo;
 use crate::merchant::{CredentialState, MerchantState};
-use crate::port::{CardFilter, CardRef, Change, Paging, Store, Taken};
+use crate::port::{CardFilter, CardRef, Change, Paging, Store, Taken, Writes};
 use crate::testing::sample;
 
 /// One lookup admits or refuses a call.
@@ -127,6 +127,18 @@ pub async fn changes_are_seen_at_once(store: &dyn Store) {
     assert_eq!(admission.credential, credential);
     assert_eq!(admission.merchant, Some(merchant));
     assert_eq!(store.embed(&embed.id).await.unwrap(), Some(embed));
+}
+
+/// By the time that a writer is answered.
+pub async fn what_was_written_leaves_writes_fine(store: &dyn Store) {
+    assert_eq!(store.writes(), Writes::Fine);
+    for _ in 0..9 {
+        store
+            .record(sample::event(Kind::AuditRead, START))
+            .await
+            .unwrap();
+        assert_eq!(store.writes(), Writes::Fine);
+    }
 }
 
 /// By id.

@@ -28,7 +28,7 @@ use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
 use crate::port::{
     Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, NodeId, Registry, Result, Selection,
-    Swept, Taken, Tokens, Told, Unmet, apply,
+    Swept, Taken, Tokens, Told, Unmet, Writes, apply,
 };
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, RETENTION, Record, TokenKey,
@@ -435,5 +435,9 @@ impl Admin for Memory {
 
     async fn epoch(&self) -> Result<Epoch> {
         Ok(Epoch(self.inner().epoch))
+    }
+
+    fn writes(&self) -> Writes {
+        Writes::Fine
     }
 }

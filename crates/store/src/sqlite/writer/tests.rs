@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 
 use cardveil_core::audit::Kind;
+use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{START, event};
 use rusqlite::ErrorCode;
 use tempfile::TempDir;
@@ -15,7 +16,7 @@ type Answer<T> = oneshot::Receiver<Result<T>>;
 
 struct Bench {
     shell: Shell,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Bench {
@@ -23,6 +24,7 @@ impl Bench {
         let (ready, folder) = ready();
         let shell = Shell {
             bell: Bell::default(),
+            pulse: Pulse::new(clock()),
             queue: Arc::default(),
             connection: ready.connection,
             fence: ready.fence,
@@ -31,10 +33,7 @@ impl Bench {
             untidy: false,
             wal_pages_max: WAL_PAGES_MAX,
         };
-        Self {
-            shell,
-            _folder: folder,
-        }
+        Self { shell, folder }
     }
 
     fn last_entry(&self) -> i64 {
@@ -44,6 +43,10 @@ impl Bench {
             .query_row(sql, [], |row| row.get(0))
             .unwrap()
     }
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(ManualClock::at(START))
 }
 
 fn ready() -> (Ready, TempDir) {
@@ -236,6 +239,69 @@ fn a_full_disk_refuses_whole_batches_and_is_got_over() {
     assert!(matches!(answer.blocking_recv(), Ok(Ok(()))));
 }
 
+/// Since the sample's start.
+const fn pending(failed: bool) -> Writes {
+    Writes::Pending {
+        since: START,
+        failed,
+    }
+}
+
+/// Serves one job that writes and one that does not, and tells how writes go after each.
+fn writes_after(bench: &mut Bench) -> [Writes; 2] {
+    let idle: (Box<dyn Job>, Answer<Epoch>) = job(|batch| Ok(batch.epoch()));
+    [logging().0, idle.0].map(|job| {
+        bench.shell.serve(vec![job]);
+        bench.shell.pulse.writes()
+    })
+}
+
+#[test]
+fn a_batch_that_fails_by_its_own_fault_says_nothing_of_writes() {
+    let mut bench = Bench::new();
+    let (bad, _) = job(orphan_found_at_commit);
+    let (worse, _) = job::<()>(|batch| {
+        log_one(batch)?;
+        Err(Fault::Own(Error::Corrupt("a row".into())))
+    });
+    for job in [bad, worse] {
+        bench.shell.serve(vec![job]);
+        assert_eq!(bench.shell.pulse.writes(), Writes::Fine);
+    }
+}
+
+/// As on a full disk, a commit of nothing succeeds.
+#[test]
+fn writes_fail_until_one_is_committed_even_if_nobody_comes_to_write() {
+    let mut bench = Bench::new();
+    assert_eq!(writes_after(&mut bench), [Writes::Fine; 2]);
+    let refuse = |bench: &Bench, refused: bool| {
+        let connection = &bench.shell.connection;
+        connection
+            .pragma_update(None, "query_only", refused)
+            .unwrap();
+    };
+    refuse(&bench, true);
+    assert_eq!(writes_after(&mut bench), [pending(true); 2]);
+    refuse(&bench, false);
+    let (idle, answer) = job(|batch| Ok(batch.epoch()));
+    bench.shell.serve(vec![idle]);
+    assert!(matches!(answer.blocking_recv(), Ok(Ok(_))));
+    assert_eq!(bench.shell.pulse.writes(), Writes::Fine);
+}
+
+#[test]
+fn writes_fail_while_the_fence_cannot_be_written() {
+    let mut bench = Bench::new();
+    let read_only = std::fs::File::open(bench.folder.path().join("fence")).unwrap();
+    let whole = bench.shell.fence.swap(read_only);
+    bench.shell.serve(vec![logging().0]);
+    assert_eq!(bench.last_entry(), 1, "it was committed before the fence");
+    assert_eq!(writes_after(&mut bench), [pending(true); 2]);
+    bench.shell.fence.swap(whole);
+    assert_eq!(writes_after(&mut bench), [Writes::Fine; 2]);
+}
+
 #[test]
 fn the_log_cannot_be_changed() {
     let bench = Bench::new();
@@ -258,7 +324,7 @@ fn the_log_cannot_be_changed() {
 
 fn started() -> (Arc<Writer>, TempDir) {
     let (ready, folder) = ready();
-    let writer = Writer::start(ready.connection, ready.fence, ready.database_id).unwrap();
+    let writer = Writer::start(ready.connection, ready.fence, ready.database_id, clock()).unwrap();
     (Arc::new(writer), folder)
 }
 
@@ -292,6 +358,7 @@ async fn a_full_queue_refuses_and_loses_nothing() {
         .collect();
     let refused = writer.submit(log_one).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert_eq!(writer.writes(), pending(false), "as long as it takes");
     go.send(()).unwrap();
     first.await.unwrap().unwrap();
     for answer in waiting {
@@ -333,6 +400,7 @@ async fn a_panic_is_an_unknown_outcome_and_then_nothing_is_taken() {
         "its caller is told that it is unknown"
     );
     writer.close();
+    assert_eq!(writer.writes(), Writes::Ended);
     let refused = writer.submit(log_one).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
 }
