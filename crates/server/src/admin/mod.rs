@@ -2,9 +2,12 @@
 
 mod reference;
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use cardveil_core::port::Writes;
 use http::header::{self, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,6 +16,10 @@ use utoipa_axum::routes;
 use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
 use crate::{Shared, metrics};
+
+/// How long writes may be tried in vain before nothing more is to be sent here. Nodes share a database: a busy
+/// moment of it must not take all of them out at once.
+const WRITES_LATE: Duration = Duration::from_secs(10);
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     const PROBE: Permission =
@@ -41,7 +48,8 @@ struct Readiness {
     status: &'static str,
     /// What an operator should mend, though it serves: `tls_certificate_stale: client` (its new files
     /// cannot be used, so those from before are), `tls_certificate_expired: client`, `audit_sink_full: siem`
-    /// (nothing is released until that sink has caught up; all else is served).
+    /// (nothing is released until that sink has caught up; all else is served), `store_writes_fail` (what was
+    /// last tried was not written, and it is tried again).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -55,7 +63,7 @@ async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether it can serve: the store answers
+/// Whether it can serve: the store answers, and takes writes
 #[utoipa::path(
     get, path = "/readyz", tag = "Admin", operation_id = "ready",
     responses(
@@ -67,9 +75,20 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
     if app.is_draining() {
         return Err(Problem::new(Code::Stopping));
     }
-    app.service.store().epoch().await?;
-    let mut warnings = app.settings.tls.warnings(app.service.now());
+    let (store, now) = (app.service.store(), app.service.now());
+    store.epoch().await?;
+    let mut warnings = app.settings.tls.warnings(now);
     warnings.extend(app.sinks.warnings());
+    match store.writes() {
+        Writes::Fine => {}
+        Writes::Pending { since, .. } if since <= now.minus(WRITES_LATE) => {
+            return Err(Problem::new(Code::Unavailable));
+        }
+        Writes::Pending { failed, .. } => {
+            warnings.extend(failed.then(|| "store_writes_fail".to_owned()));
+        }
+        Writes::Ended => return Err(Problem::new(Code::Unavailable)),
+    }
     Ok(Json(Readiness {
         status: "ok",
         warnings,

@@ -1,7 +1,11 @@
 //! The admin listener.
 
+use std::time::Duration;
+
+use cardveil_core::port::Writes;
+use cardveil_core::testing::sample::START;
 use cardveil_server::ListenerKind;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::actors::Thief;
 use crate::world::{PAN, World};
@@ -38,6 +42,46 @@ async fn once_told_to_stop_it_is_not_ready_and_serves_on() {
     assert_eq!(shown.header("connection"), Some("close"));
     // Nobody is to be woken by it.
     assert_eq!(world.counted("cardveil_faults_total").await, 0);
+}
+
+async fn readiness(world: &World) -> (u16, Value) {
+    let answer = world.stranger().get(ListenerKind::Admin, "/readyz").await;
+    let told = answer.json();
+    let what = told.get("code").or_else(|| told.get("warnings"));
+    (answer.status, what.cloned().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn it_is_not_ready_once_writes_have_failed_for_a_while() {
+    let world = World::new().await;
+    let pending = |failed| {
+        Some(Writes::Pending {
+            since: START,
+            failed,
+        })
+    };
+    let warned = (200, json!(["store_writes_fail"]));
+    let unready = (503, json!("unavailable"));
+    world.store.say_of_writes(pending(false));
+    assert_eq!(readiness(&world).await, (200, Value::Null));
+    world.store.say_of_writes(pending(true));
+    assert_eq!(readiness(&world).await, warned);
+    world.clock.advance(Duration::from_millis(9_999));
+    assert_eq!(readiness(&world).await, warned);
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(readiness(&world).await, unready);
+    // A commit that hangs has not failed yet, and helps nobody.
+    world.store.say_of_writes(pending(false));
+    assert_eq!(readiness(&world).await, unready);
+    world.store.say_of_writes(None);
+    assert_eq!(readiness(&world).await, (200, Value::Null));
+}
+
+#[tokio::test]
+async fn it_is_not_ready_once_no_write_will_be_taken() {
+    let world = World::new().await;
+    world.store.say_of_writes(Some(Writes::Ended));
+    assert_eq!(readiness(&world).await, (503, json!("unavailable")));
 }
 
 #[tokio::test]
