@@ -188,9 +188,9 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
             };
             let paging = Paging {
                 order,
-                after: None,
                 offset,
                 limit,
+                ..Paging::default()
             };
             let page = house.store.list_cards(&filter, paging).await?;
             let views: Vec<_> = page.cards.iter().map(CardView::from).collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Fault, Service};
 use crate::audit::Source;
 use crate::card::{Card, Changed, Removal, Removed, State, Transition};
-use crate::port::{CardFilter, CardRef, Order, Paging};
+use crate::port::{CardFilter, CardRef, Paging};
 
 /// How long a card stays after it has ended: its merchant may still have to be told, which is tried for
 /// two weeks and needs the card.
@@ -38,10 +38,9 @@ impl Service {
         limit: usize,
     ) -> Result<Purged, Fault> {
         let paging = Paging {
-            order: Order::OldestFirst,
             after,
-            offset: 0,
             limit,
+            ..Paging::default()
         };
         let page = self
             .store

@@ -82,15 +82,17 @@ pub struct Paging {
     pub offset: usize,
     /// Answer at most so many.
     pub limit: usize,
+    /// Count the whole list too: that takes longer the more cards there are, however few are answered.
+    pub count: bool,
 }
 
-/// Part of a list, and the length of the whole, of one moment.
+/// Part of a list and, where it was asked for, the length of the whole, of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CardPage {
     /// The cards.
     pub cards: Vec<Card>,
-    /// How many there are in all, whatever [`Paging`] says.
-    pub count: u64,
+    /// How many there are in all, if [`Paging::count`] asks.
+    pub count: Option<u64>,
     /// The place of the last card here, when there are more after it.
     pub next: Option<i64>,
 }
@@ -98,7 +100,7 @@ pub struct CardPage {
 /// Cards. Changes are decided inside the write, over the card as it then is.
 #[async_trait]
 pub trait Cards: Send + Sync {
-    /// The cards that `filter` admits, and how many, in one snapshot. A place in the list, once
+    /// The cards that `filter` admits, and how many where that is asked, in one snapshot. A place in the list, once
     /// given to a card, is never another's.
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage>;
 

@@ -204,7 +204,8 @@ async fn list(
         rows.push(show(&app, &admitted, card).await?);
     }
     Ok(Json(EqualsCards {
-        count: page.count,
+        // Whoever sees nothing has none to count.
+        count: page.count.unwrap_or(0),
         limit: paging.limit,
         offset: paging.offset,
         rows,
@@ -469,8 +470,9 @@ fn paging(query: &Query) -> Result<Paging, Problem> {
     let (limit, offset) = super::page(query)?;
     Ok(Paging {
         order,
-        after: None,
         offset,
         limit,
+        count: true,
+        ..Paging::default()
     })
 }

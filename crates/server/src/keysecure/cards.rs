@@ -228,9 +228,9 @@ async fn list(
     };
     let paging = Paging {
         order: Order::NewestFirst,
-        after: None,
         offset: page.saturating_mul(size),
         limit: size,
+        ..Paging::default()
     };
     let found = app.service.store().list_cards(&filter, paging).await;
     let found = found.map_err(|error| Refusal::fault(&error.into(), language))?;

@@ -145,8 +145,8 @@ async fn list(
     let paging = Paging {
         order,
         after: query.one("after")?.map(cursor).transpose()?,
-        offset: 0,
         limit: query.number("limit", 1..=100)?.unwrap_or(20),
+        ..Paging::default()
     };
     let filter = filter(&query)?;
     let caller = &admitted.caller;

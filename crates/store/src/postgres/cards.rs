@@ -236,8 +236,27 @@ impl Question {
         &self.values
     }
 
+    async fn ask(self, readers: &Readers, paging: Paging) -> Result<CardPage> {
+        let (count, mut cards) = if paging.count {
+            let (count, cards) = self.both(readers, paging).await?;
+            (Some(count), cards)
+        } else {
+            let mut question = self;
+            let sql = question.page(paging);
+            let found = readers.all(&sql, &question.values, rows::placed_card);
+            (None, found.await?)
+        };
+        let more = cards.len() > paging.limit;
+        cards.truncate(paging.limit);
+        Ok(CardPage {
+            next: cards.last().filter(|_| more).map(|(place, _)| *place),
+            cards: cards.into_iter().map(|(_, card)| card).collect(),
+            count,
+        })
+    }
+
     /// Cards and count are of one moment.
-    async fn ask(mut self, readers: &Readers, paging: Paging) -> Result<CardPage> {
+    async fn both(mut self, readers: &Readers, paging: Paging) -> Result<(u64, Vec<(i64, Card)>)> {
         let count_sql = format!("SELECT count(*) FROM card WHERE true{}", self.condition);
         let count_values = self.values.clone();
         let page_sql = self.page(paging);
@@ -246,16 +265,9 @@ impl Question {
         let read = || -> Outcome<_> {
             let count: i64 = count.first().map_or(Ok(0), |row| row.get(0))?;
             let cards: Outcome<Vec<_>> = cards.iter().map(rows::placed_card).collect();
-            Ok((count, cards?))
+            Ok((count.unsigned_abs(), cards?))
         };
-        let (count, mut cards) = read().map_err(Fault::nothing_written)?;
-        let more = cards.len() > paging.limit;
-        cards.truncate(paging.limit);
-        Ok(CardPage {
-            next: cards.last().filter(|_| more).map(|(place, _)| *place),
-            cards: cards.into_iter().map(|(_, card)| card).collect(),
-            count: count.unsigned_abs(),
-        })
+        read().map_err(Fault::nothing_written)
     }
 
     /// One card more than the page has, to know whether there are any. The inner question is answered

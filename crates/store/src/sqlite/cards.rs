@@ -207,7 +207,7 @@ impl Question {
     /// In one read transaction, so that cards and count are of one moment.
     fn ask(&self, connection: &Connection, paging: Paging) -> rusqlite::Result<CardPage> {
         let snapshot = connection.unchecked_transaction()?;
-        let count = self.count(&snapshot)?;
+        let count = paging.count.then(|| self.count(&snapshot)).transpose()?;
         let mut cards = self.page(&snapshot, paging)?;
         snapshot.finish()?;
         let more = cards.len() > paging.limit;

@@ -94,6 +94,7 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
         CardFilter::default(),
         Paging {
             limit: 10,
+            count: true,
             ..Paging::default()
         },
     );

@@ -92,10 +92,12 @@ pub async fn a_refused_change_writes_nothing(store: &dyn Store) {
         ]
     );
     assert_eq!(log_len(store).await, before + 2);
-    let listed = store
-        .list_cards(&CardFilter::default(), Paging::default())
-        .await;
-    assert_eq!(listed.unwrap().count, 3);
+    let counted = Paging {
+        count: true,
+        ..Paging::default()
+    };
+    let listed = store.list_cards(&CardFilter::default(), counted).await;
+    assert_eq!(listed.unwrap().count, Some(3));
 }
 
 /// No stale answer.

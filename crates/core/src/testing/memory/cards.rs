@@ -49,7 +49,7 @@ impl Cards for Memory {
             .zip(&inner.cards)
             .filter(|(_, card)| filter.admits(card))
             .collect();
-        let count = all.len() as u64;
+        let count = paging.count.then_some(all.len() as u64);
         if paging.order == Order::NewestFirst {
             all.reverse();
         }
