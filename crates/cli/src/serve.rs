@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cardveil_core::Entropy as _;
 use cardveil_core::audit::Kind;
-use cardveil_core::flow::Signing;
+use cardveil_core::flow::{Purged, Signing};
 use cardveil_core::keys;
 use cardveil_seal::SystemEntropy;
 use cardveil_server::courier::{Courier, SystemResolver};
@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::demo;
@@ -32,6 +33,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 const SIGN_EVERY: Duration = Duration::from_secs(600);
 /// How often all cards are gone through for those that have expired.
 const PURGE_EVERY: Duration = Duration::from_secs(86_400);
+/// How long after a failure the purge goes on at the same place.
+const PURGE_AGAIN: Duration = Duration::from_secs(5);
 /// How many cards are gone through at a time.
 const PURGE_CARDS: usize = 500;
 /// How often tokens are swept.
@@ -213,25 +216,19 @@ async fn renew(app: Arc<App>, mut hangup: Signal, mut stop: watch::Receiver<bool
     }
 }
 
-/// Goes through all cards once a day, a bounded piece at a time, and removes what has expired.
+/// Goes through all cards, a bounded piece at a time, removes what has expired, and begins anew a day later.
 async fn purge(app: Arc<App>, keep: Duration, mut stop: watch::Receiver<bool>) {
-    let mut days = tokio::time::interval(PURGE_EVERY);
-    let mut pieces = tokio::time::interval(SWEEP_EVERY);
-    for ticks in [&mut days, &mut pieces] {
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    }
     let mut place = None;
+    let mut pause = Duration::ZERO;
     loop {
-        let ticks = if place.is_none() {
-            &mut days
-        } else {
-            &mut pieces
-        };
         tokio::select! {
             () = listener::stopped(&mut stop) => return,
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        match app.service.purge_expired(keep, place, PURGE_CARDS).await {
+        let begun = Instant::now();
+        let purged = app.service.purge_expired(keep, place, PURGE_CARDS).await;
+        pause = purge_pause(purged.as_ref().ok(), begun.elapsed());
+        match purged {
             Ok(purged) => {
                 place = purged.next;
                 if purged.unreadable > 0 {
@@ -241,6 +238,16 @@ async fn purge(app: Arc<App>, keep: Duration, mut stop: watch::Receiver<bool>) {
             }
             Err(error) => tracing::error!(%error, "the purge failed; it will try again"),
         }
+    }
+}
+
+/// How long the purge rests after a piece, none if it failed. While there is more it rests for as long as
+/// the piece took: at most half of one connection's time is its, however slow the store is.
+fn purge_pause(purged: Option<&Purged>, took: Duration) -> Duration {
+    match purged {
+        None => PURGE_AGAIN,
+        Some(purged) if purged.next.is_some() => took,
+        Some(_) => PURGE_EVERY,
     }
 }
 
@@ -361,4 +368,23 @@ pub(crate) fn start_log() {
         .log_internal_errors(false)
         .with_env_filter(filter)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With 10^7 cards there are 20,000 pieces, so five seconds between them were more than a day; and a
+    /// first piece that failed was tried again a day later.
+    #[test]
+    fn the_purge_rests_as_long_as_it_worked_and_a_day_when_all_cards_were_seen() {
+        let took = Duration::from_millis(20);
+        let after = |next| Purged {
+            next,
+            ..Purged::default()
+        };
+        assert_eq!(purge_pause(Some(&after(Some(500))), took), took);
+        assert_eq!(purge_pause(Some(&after(None)), took), PURGE_EVERY);
+        assert_eq!(purge_pause(None, took), PURGE_AGAIN);
+    }
 }
