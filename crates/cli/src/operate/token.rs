@@ -49,10 +49,7 @@ pub(crate) async fn token(config: &Path, command: TokenCommand) -> anyhow::Resul
     let house = Deployment::load(config).await?;
     let json = args.format.json;
     let selection = house.selection(args).await?;
-    let revoked = house
-        .store
-        .revoke(selection, house.service.now(), operator())
-        .await?;
+    let revoked = house.service.revoke(&selection, &operator()).await?;
     if json {
         print::json(&json!({ "revoked": revoked }))
     } else {

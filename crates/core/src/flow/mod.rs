@@ -16,6 +16,7 @@ mod pin;
 mod redeem;
 mod registry;
 mod retention;
+mod revoke;
 mod sinks;
 mod wallet;
 mod webhooks;

@@ -210,8 +210,19 @@ pub trait Tokens: Send + Sync {
     /// Applies [`Observation::decide`].
     async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>>;
 
-    /// Applies [`Record::revoke`] to all that match; tells how many it changed.
-    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize>;
+    /// Up to `limit` tokens of a selection that are [revocable](Record::is_revocable) at `at` and come
+    /// after the place `after`, in the order of their keys.
+    async fn revocable(
+        &self,
+        selection: &Selection,
+        at: Time,
+        after: Option<TokenKey>,
+        limit: usize,
+    ) -> Result<Vec<TokenKey>>;
+
+    /// Applies [`Record::revoke`] to each of these that there is; tells how many it changed. All of
+    /// them are held until the commit, so a caller names no more than others can wait for.
+    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize>;
 
     /// Applies [`Record::sweep`] to tokens whose window has ended, and deletes rows issued before
     /// `now` less [`crate::token::RETENTION`] and names that have expired; at most `limit` of each.

@@ -149,8 +149,17 @@ impl<S: Store> Tokens for Faulty<S> {
     async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
         self.write(self.inner.observe(observation)).await
     }
-    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
-        self.write(self.inner.revoke(selection, at, source)).await
+    async fn revocable(
+        &self,
+        selection: &Selection,
+        at: Time,
+        after: Option<TokenKey>,
+        limit: usize,
+    ) -> Result<Vec<TokenKey>> {
+        self.inner.revocable(selection, at, after, limit).await
+    }
+    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {
+        self.write(self.inner.revoke(tokens, at, source)).await
     }
     async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
         self.write(self.inner.sweep(now, limit)).await

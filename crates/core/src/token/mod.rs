@@ -39,6 +39,8 @@ pub const CHECKS_MAX: usize = 16;
 pub const EVENTS_MAX: u16 = 64;
 /// How long a token's row is kept after its issue; past it, the token is unknown.
 pub const RETENTION: Duration = Duration::from_secs(3_600);
+/// By how much the clock of whoever revokes may be ahead of a node's.
+pub const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

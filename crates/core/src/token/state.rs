@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CHECKS_MAX, EVENTS_MAX, Epoch, Operation, REPEAT_WINDOW, REPEATS_MAX, REVEAL_WINDOW,
-    Thumbprint, TokenKey,
+    CHECKS_MAX, CLOCKS_APART, EVENTS_MAX, Epoch, Operation, REPEAT_WINDOW, REPEATS_MAX,
+    REVEAL_WINDOW, Thumbprint, TokenKey,
 };
 use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
 use crate::card::{self, Field, Fields, Transition};
@@ -252,6 +252,16 @@ impl Record {
         match &self.state {
             State::Held(held) if held.by == by => Some(&held.redemption),
             State::Held(_) | State::Issued | State::Revoked(_) => None,
+        }
+    }
+
+    /// Whether a revocation at `at` would keep anything from anyone: one that is revoked, or that
+    /// nobody claimed before it expired, gives nothing any more.
+    pub fn is_revocable(&self, at: Time) -> bool {
+        match &self.state {
+            State::Issued => at.minus(CLOCKS_APART) < self.expires_at,
+            State::Held(_) => true,
+            State::Revoked(_) => false,
         }
     }
 

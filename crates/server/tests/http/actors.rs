@@ -7,9 +7,7 @@ use cardveil_core::audit::{Entry, Kind};
 use cardveil_core::card::{Changed, State, Transition};
 use cardveil_core::merchant::{Credential, Embed, Merchant as MerchantRow};
 use cardveil_core::mfa::step_at;
-use cardveil_core::port::{
-    Admin as _, Audit as _, CardRef, Cards as _, Change, Selection, Tokens as _,
-};
+use cardveil_core::port::{Admin as _, Audit as _, CardRef, Cards as _, Change, Selection};
 use cardveil_core::testing::sample;
 use cardveil_core::token::{ClientToken, TokenHash};
 use cardveil_seal::holder::Holder;
@@ -436,12 +434,8 @@ impl<'w> Operator<'w> {
 
     pub(crate) async fn revoke(&self, token: &str) {
         let selection = Selection::Hash(hash(token));
-        let now = self.world.app.service.now();
-        let revoked = self
-            .world
-            .store
-            .revoke(selection, now, sample::operator())
-            .await;
+        let service = &self.world.app.service;
+        let revoked = service.revoke(&selection, &sample::operator()).await;
         assert_eq!(revoked.unwrap(), 1);
     }
 

@@ -45,6 +45,7 @@ mod value;
 mod wallet;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -61,7 +62,7 @@ use cardveil_core::port::{
     Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
-    Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
+    Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
 };
 
 use self::batch::Batch;
@@ -254,8 +255,26 @@ impl Tokens for Postgres {
         self.writer.submit(turn, work).await
     }
 
-    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
-        let work = move |batch: &Batch<'_>| tokens::revoke(batch, &selection, at, &source);
+    async fn revocable(
+        &self,
+        selection: &Selection,
+        at: Time,
+        after: Option<TokenKey>,
+        limit: usize,
+    ) -> Result<Vec<TokenKey>> {
+        let (sql, what) = tokens::revocable(selection);
+        let (secs, hash) = after.map_or((-1, Vec::new()), |after| {
+            (i64::from(after.issued_secs), after.hash.0.to_vec())
+        });
+        let expired = at.minus(CLOCKS_APART);
+        let values = values![what, secs, hash, expired, sql_count(limit)];
+        self.readers.all(sql, &values, rows::token_key).await
+    }
+
+    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {
+        let tokens: BTreeSet<_> = tokens.into_iter().collect();
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        let work = move |batch: &Batch<'_>| tokens::revoke(batch, &tokens, at, &source);
         self.writer.submit(Turn::Rows, work).await
     }
 

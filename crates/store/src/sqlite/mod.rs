@@ -64,10 +64,11 @@ use cardveil_core::port::{
     Replay, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
-    Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
+    Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
 };
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use std::collections::BTreeSet;
 
 use self::outbox::{delivery_columns, subscription_columns};
 use self::readers::Readers;
@@ -231,8 +232,26 @@ impl Tokens for Sqlite {
         self.writer.submit(work).await
     }
 
-    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
-        let work = move |batch: &writer::Batch<'_>| tokens::revoke(batch, &selection, at, &source);
+    async fn revocable(
+        &self,
+        selection: &Selection,
+        at: Time,
+        after: Option<TokenKey>,
+        limit: usize,
+    ) -> Result<Vec<TokenKey>> {
+        let (sql, what) = tokens::revocable(selection);
+        let (secs, hash) = after.map_or((-1, Vec::new()), |after| {
+            (i64::from(after.issued_secs), after.hash.0.to_vec())
+        });
+        let expired = at.minus(CLOCKS_APART).millis();
+        let params = params![what, secs, hash, expired, sql_count(limit)];
+        self.readers
+            .read(|connection| all(connection, sql, params, rows::token_key))
+    }
+
+    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {
+        let tokens: BTreeSet<_> = tokens.into_iter().collect();
+        let work = move |batch: &writer::Batch<'_>| tokens::revoke(batch, &tokens, at, &source);
         self.writer.submit(work).await
     }
 

@@ -1,5 +1,7 @@
 //! The writes of tokens, each inside a batch.
 
+use std::collections::BTreeSet;
+
 use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
 use cardveil_core::port::{Error, Idempotency, Issue, Issued, Selection, Swept, Unmet, apply};
@@ -7,6 +9,7 @@ use cardveil_core::token::{
     Attempt, Cause, Claim, Decision, Grant, Observation, RETENTION, Record, TokenKey, Verdict,
 };
 use rusqlite::params;
+use rusqlite::types::Value;
 
 use super::budget;
 use super::cards;
@@ -169,33 +172,35 @@ fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
     Ok(())
 }
 
-/// Looks at every row that is kept: an operator's measure, which other writes wait for.
+/// How the revocable ones of a selection are found, and the first value of the question.
+pub(super) fn revocable(selection: &Selection) -> (&'static str, Value) {
+    macro_rules! sql {
+        ($column:literal) => {
+            concat!(
+                "SELECT issued_secs, hash FROM token WHERE ",
+                $column,
+                " = ?1 AND (issued_secs, hash) > (?2, ?3)
+                     AND (state IS NULL AND expires_at > ?4 OR state NOT LIKE '{\"revoked\"%')
+                 ORDER BY issued_secs, hash LIMIT ?5"
+            )
+        };
+    }
+    match selection {
+        Selection::Hash(hash) => (sql!("hash"), Value::Blob(hash.0.to_vec())),
+        Selection::Card(card) => (sql!("card"), Value::Blob(card.as_bytes().to_vec())),
+        Selection::Merchant(merchant) => (sql!("merchant"), Value::Text(merchant.as_str().into())),
+    }
+}
+
 pub(super) fn revoke(
     batch: &Batch<'_>,
-    selection: &Selection,
+    keys: &BTreeSet<TokenKey>,
     at: Time,
     source: &Source,
 ) -> Outcome<usize> {
-    let keys = match selection {
-        Selection::Hash(hash) => batch.all(
-            "SELECT issued_secs, hash FROM token WHERE hash = ?1",
-            [hash.0],
-            rows::token_key,
-        ),
-        Selection::Card(card) => batch.all(
-            "SELECT issued_secs, hash FROM token WHERE card = ?1",
-            [card.as_bytes()],
-            rows::token_key,
-        ),
-        Selection::Merchant(merchant) => batch.all(
-            "SELECT issued_secs, hash FROM token WHERE merchant = ?1",
-            [merchant.as_str()],
-            rows::token_key,
-        ),
-    }?;
     let mut count = 0;
     for key in keys {
-        let record = find(batch, &key)?;
+        let record = find(batch, key)?;
         if let Some((revoked, event)) = record.and_then(|record| record.revoke(at, source)) {
             update(batch, &revoked)?;
             batch.log(&event)?;

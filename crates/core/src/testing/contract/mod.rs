@@ -50,7 +50,7 @@ use std::time::Duration;
 use super::sample::{self, START};
 use crate::audit::{Event, Kind};
 use crate::clock::Time;
-use crate::port::{Change, Issued, Store};
+use crate::port::{Change, Issued, Selection, Store};
 use crate::token::{Epoch, Record};
 
 /// Makes a test of each case of the suite.
@@ -74,6 +74,8 @@ macro_rules! contract_suite {
             what_the_browser_says_is_recorded_as_a_claim,
             a_browser_cannot_fill_the_log,
             revoked_tokens_are_refused,
+            tokens_are_revoked_in_pieces,
+            what_gives_nothing_any_more_is_not_revoked,
             an_unconfirmed_release_is_recorded_once,
             old_rows_are_deleted_in_bounded_rounds,
             an_admission_has_all_it_needs,
@@ -200,6 +202,13 @@ async fn with_token(store: &dyn Store) -> (Record, Epoch) {
     let record = issue.record.clone();
     assert_eq!(store.issue(issue).await.unwrap(), Issued::New);
     (record, epoch)
+}
+
+/// Revokes all tokens of a selection that may be; tells how many.
+async fn revoke(store: &dyn Store, selection: Selection, at: Time) -> usize {
+    let tokens = store.revocable(&selection, at, None, 100).await.unwrap();
+    let by = sample::operator();
+    store.revoke(tokens, at, by).await.unwrap()
 }
 
 async fn log_of(store: &dyn Store, kind: Kind) -> Vec<Event> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::super::sample::{self, START};
-use super::{after, log_len, log_of, with_merchant};
+use super::{after, log_len, log_of, revoke, with_merchant};
 use crate::audit::{Event, Kind, Outcome, Topic};
 use crate::card::{Changed, State as CardState};
 use crate::clock::Time;
@@ -130,8 +130,7 @@ pub async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn Store) 
         store.redeem(claim).await.unwrap();
     }
     let hash = Selection::Hash(card_token.key.hash);
-    let by = sample::operator();
-    store.revoke(hash, after(8), by).await.unwrap();
+    assert_eq!(revoke(store, hash, after(8)).await, 1);
     let topics: Vec<_> = all(store).await.iter().map(|d| d.topic).collect();
     let (state, conflict) = (Topic::CardState, Topic::RevealConflict);
     assert_eq!(topics, [state, conflict, conflict]);

@@ -448,12 +448,7 @@ pub async fn a_browser_cannot_fill_the_log(store: &dyn Store) {
 /// By hash, by card, by merchant; issued or held.
 pub async fn revoked_tokens_are_refused(store: &dyn Store) {
     let (record, epoch) = with_token(store).await;
-    let revoke = async |selection| {
-        store
-            .revoke(selection, START, sample::operator())
-            .await
-            .unwrap()
-    };
+    let revoke = async |selection| super::revoke(store, selection, START).await;
     assert_eq!(
         revoke(Selection::Hash(sample::record(9, START, epoch).key.hash)).await,
         0
@@ -490,6 +485,71 @@ pub async fn revoked_tokens_are_refused(store: &dyn Store) {
         1
     );
     assert_eq!(log_of(store, Kind::TokenRevoked).await.len(), 3);
+}
+
+/// P8: a piece holds no more tokens than it names, and each is on record in the commit that revokes it.
+pub async fn tokens_are_revoked_in_pieces(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    for n in 1..=5 {
+        // The later the number, the earlier: their place is their time first.
+        let at = after(u64::from(9 - n));
+        store.issue(sample::issue(n, at, epoch)).await.unwrap();
+    }
+    let key = |n| sample::record(n, after(u64::from(9 - n)), epoch).key;
+    let all = Selection::Merchant(sample::merchant(1).id);
+    let find = async |behind, limit| {
+        store
+            .revocable(&all, after(9), behind, limit)
+            .await
+            .unwrap()
+    };
+    let first = find(None, 2).await;
+    assert_eq!(first, [key(5), key(4)]);
+    let second = find(Some(key(4)), 2).await;
+    assert_eq!(second, [key(3), key(2)]);
+    assert_eq!(find(Some(key(2)), 2).await, [key(1)]);
+    assert_eq!(find(Some(key(1)), 2).await, []);
+
+    let unknown = sample::record(42, START, epoch).key;
+    let twice = vec![key(4), key(5), unknown, key(4)];
+    let by = sample::operator();
+    assert_eq!(store.revoke(twice, after(9), by).await.unwrap(), 2);
+    let events = log_of(store, Kind::TokenRevoked).await;
+    let mut hashes: Vec<_> = events
+        .iter()
+        .filter_map(|event| event.target.token)
+        .collect();
+    hashes.sort_unstable();
+    assert_eq!(hashes, [key(4).hash, key(5).hash]);
+    assert_eq!(
+        find(None, 9).await,
+        [key(3), key(2), key(1)],
+        "what is left"
+    );
+    let by = sample::operator();
+    assert_eq!(store.revoke(first, after(9), by).await.unwrap(), 0, "once");
+    assert_eq!(log_of(store, Kind::TokenRevoked).await.len(), 2);
+}
+
+/// Of an hour of tokens that are kept, those of the last minutes.
+pub async fn what_gives_nothing_any_more_is_not_revoked(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    store.issue(sample::issue(1, START, epoch)).await.unwrap();
+    let held = sample::issue(2, START, epoch);
+    store.issue(held.clone()).await.unwrap();
+    let claim = sample::claim(&held.record, 1, &[Field::Pan], START);
+    store.redeem(claim).await.unwrap();
+    let all = Selection::Card(held.record.card);
+    let count = async |at| store.revocable(&all, at, None, 9).await.unwrap().len();
+    let by_any_clock = after(300).plus(token::CLOCKS_APART);
+    let before = Time::from_millis(by_any_clock.millis() - 1);
+    assert_eq!(count(before).await, 2, "a node's clock may be behind");
+    assert_eq!(count(by_any_clock).await, 1, "its holder may ask again");
+    assert_eq!(super::revoke(store, all.clone(), by_any_clock).await, 1);
+    assert_eq!(count(START).await, 1);
+    let events = log_of(store, Kind::TokenRevoked).await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].target.token, Some(held.record.key.hash));
 }
 
 /// P7.

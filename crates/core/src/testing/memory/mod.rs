@@ -10,7 +10,7 @@ mod outbox;
 mod sinks;
 mod wallet;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -300,16 +300,30 @@ impl Tokens for Memory {
         Ok(inner.apply(decision))
     }
 
-    async fn revoke(&self, selection: Selection, at: Time, source: Source) -> Result<usize> {
-        let mut inner = self.inner();
-        let chosen: Vec<_> = inner
-            .tokens
-            .values()
-            .filter(|record| match &selection {
+    async fn revocable(
+        &self,
+        selection: &Selection,
+        at: Time,
+        after: Option<TokenKey>,
+        limit: usize,
+    ) -> Result<Vec<TokenKey>> {
+        let inner = self.inner();
+        let chosen = inner.tokens.values().filter(|record| {
+            let named = match selection {
                 Selection::Hash(hash) => record.key.hash == *hash,
                 Selection::Card(card) => record.card == *card,
                 Selection::Merchant(merchant) => record.merchant == *merchant,
-            })
+            };
+            named && Some(record.key) > after && record.is_revocable(at)
+        });
+        Ok(chosen.map(|record| record.key).take(limit).collect())
+    }
+
+    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {
+        let mut inner = self.inner();
+        let tokens: BTreeSet<_> = tokens.into_iter().collect();
+        let known = tokens.iter().filter_map(|key| inner.tokens.get(key));
+        let chosen: Vec<_> = known
             .filter_map(|record| record.revoke(at, &source))
             .collect();
         let count = chosen.len();
