@@ -49,6 +49,7 @@ mod tokens;
 mod wallet;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -68,7 +69,6 @@ use cardveil_core::token::{
 };
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
-use std::collections::BTreeSet;
 
 use self::outbox::{delivery_columns, subscription_columns};
 use self::readers::Readers;
