@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 pub use self::address::{Resolve, SystemResolver};
 use self::post::Post;
+use crate::listener::DRAIN_TIMEOUT;
 pub use crate::outward::{Authorities, NoTls};
 use crate::problem::Chain;
 use crate::{App, outward};
@@ -90,7 +91,8 @@ impl Courier {
         })
     }
 
-    /// Works until it is told to stop; then finishes what is under way.
+    /// Works until it is told to stop; then finishes what is under way, and returns after [`DRAIN_TIMEOUT`]
+    /// at the latest. What is broken off then is sent again once its lease has ended.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let bell = self.app.service.store().bell();
         let mut under_way = JoinSet::new();
@@ -106,7 +108,14 @@ impl Courier {
                 Some(_) = under_way.join_next() => {}
             }
         }
-        while under_way.join_next().await.is_some() {}
+        let ended = async { while under_way.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_TIMEOUT, ended).await.is_err() {
+            let left = under_way.len();
+            tracing::warn!(
+                webhook.deliveries = left,
+                "webhooks were still under way at the end"
+            );
+        }
     }
 
     /// Sends what is due, as far as there is room; tells how long nothing else will be.

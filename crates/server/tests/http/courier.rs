@@ -18,6 +18,7 @@ use cardveil_core::port::{Audit as _, DeliveryFilter, Outbox as _};
 use cardveil_core::testing::{Fault, sample};
 use cardveil_seal::{Secret, hmac_sha256_with};
 use cardveil_server::courier::{Courier, Resolve, SystemResolver, Webhooks};
+use cardveil_server::listener::DRAIN_TIMEOUT;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -538,6 +539,30 @@ async fn a_stop_finishes_what_is_under_way() {
     let row = &world.store.deliveries(&filter, None, 1).await.unwrap()[0];
     assert_eq!(row.last.unwrap().answer, Answer::TimedOut, "on record");
     assert_eq!(row.leased_until, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_a_receiver_as_long_as_for_requests() {
+    let mut receiver = Receiver::with(&[Day::Hangs]).await;
+    let slow = Webhooks {
+        timeout: Duration::from_secs(60),
+        ..webhooks()
+    };
+    let house = House::with(slow.clone(), Arc::new(SystemResolver)).await;
+    house.subscribe(Form::Standard, &receiver.url(), None).await;
+    house.moves(CARD_ID, "suspended").await;
+    let first = receiver.got().await;
+    let before = tokio::time::Instant::now();
+    let world = house.stop().await;
+    assert_eq!(before.elapsed(), DRAIN_TIMEOUT);
+    let house = House::of(world, slow, Arc::new(SystemResolver));
+    let leased = house.deliveries().await[0].leased_until.unwrap();
+    house.world.clock.set(leased);
+    house.world.store.bell().ring();
+    let second = receiver.got().await;
+    assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
+    house.until(delivered).await;
+    house.stop().await;
 }
 
 #[tokio::test]
