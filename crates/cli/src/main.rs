@@ -136,7 +136,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .build()?;
     let config = &cli.config;
     let done = |()| ExitCode::SUCCESS;
-    match cli.command {
+    let ended = match cli.command {
         Command::Demo(args) => runtime.block_on(demo::run(args)).map(done),
         Command::Init(args) => runtime.block_on(operate::init(args)).map(done),
         Command::Migrate(args) => runtime.block_on(migrate::run(config, args)).map(done),
@@ -165,5 +165,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Manifest(command) => runtime.block_on(manifest::run(config, command)).map(done),
         Command::Probe(args) => runtime.block_on(probe::run(args)),
         Command::Openapi => print::json_pretty(&cardveil_server::document()).map(done),
-    }
+    };
+    // What is left is the system's lookup of a name that was given up, which may take its time.
+    runtime.shutdown_background();
+    ended
 }
