@@ -106,8 +106,8 @@ impl Running {
     /// Binds the listeners and starts the courier and the sweep.
     pub(crate) async fn start(deployment: Deployment) -> anyhow::Result<Self> {
         let settings = deployment.config.settings(deployment.service.now())?;
-        let app = App::new(deployment.service.clone(), settings);
         let (writer, log) = AccessLog::start(Box::new(std::io::stderr()))?;
+        let app = App::new(deployment.service.clone(), settings, log);
         let (stop, stopped) = watch::channel(false);
         let mut boot = [0; 4];
         SystemEntropy.fill(&mut boot);
@@ -133,7 +133,7 @@ impl Running {
         let (stop_sinks, sinks_stopped) = watch::channel(false);
         let sinks = tokio::spawn(sinks.run(sinks_stopped));
         for (kind, tcp) in bound {
-            let listener = Listener::new(&app, kind, log.clone(), u32::from_be_bytes(boot));
+            let listener = Listener::new(&app, kind, u32::from_be_bytes(boot));
             tasks.spawn(listener.serve(tcp, stopped.clone()));
         }
         let courier = Courier::new(&app, webhooks, Arc::new(SystemResolver))?;

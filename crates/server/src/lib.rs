@@ -78,6 +78,7 @@ pub struct App {
     pub settings: Settings,
     /// What it counts.
     pub metrics: Metrics,
+    log: log::AccessLog,
     draining: AtomicBool,
     sinks: sinks::Board,
     limiter: limit::Limiter,
@@ -86,14 +87,15 @@ pub struct App {
 }
 
 impl App {
-    /// Puts it together.
-    pub fn new(service: Service, settings: Settings) -> Arc<Self> {
+    /// Puts it together. Each request has its line in `log`.
+    pub fn new(service: Service, settings: Settings, log: log::AccessLog) -> Arc<Self> {
         let limiter = limit::Limiter::new(settings.limits, &service);
         let frame = client::frame::Assets::new(&settings.fonts);
         Arc::new(Self {
             service,
             settings,
             metrics: Metrics::default(),
+            log,
             draining: AtomicBool::new(false),
             sinks: sinks::Board::default(),
             limiter,

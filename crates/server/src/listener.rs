@@ -27,7 +27,7 @@ use tower::ServiceExt as _;
 
 use self::impatient::Impatient;
 use crate::guard::{Call, CalledBy, Pattern};
-use crate::log::{AccessLog, Line, Told};
+use crate::log::{Line, Told};
 use crate::problem::Code;
 use crate::surface::Surface;
 use crate::{App, address, headers};
@@ -72,7 +72,6 @@ pub struct Listener {
     app: Arc<App>,
     kind: ListenerKind,
     router: Router,
-    log: AccessLog,
     ids: Arc<RequestIds>,
 }
 
@@ -91,12 +90,11 @@ impl RequestIds {
 
 impl Listener {
     /// The listener of this kind. `boot` is a random number of this start.
-    pub fn new(app: &Arc<App>, kind: ListenerKind, log: AccessLog, boot: u32) -> Self {
+    pub fn new(app: &Arc<App>, kind: ListenerKind, boot: u32) -> Self {
         Self {
             app: Arc::clone(app),
             kind,
             router: Surface::of(kind).into_router(Arc::clone(app)),
-            log,
             ids: Arc::new(RequestIds {
                 boot: boot ^ kind as u32,
                 next: AtomicU32::new(0),
@@ -143,7 +141,7 @@ impl Listener {
             ListenerKind::Merchant | ListenerKind::Admin => Some(ip),
             ListenerKind::Client => None,
         };
-        self.log.write(Line {
+        self.app.log.write(Line {
             at,
             message: "request",
             request_id: id,

@@ -1,5 +1,5 @@
 //! The access log: one JSON line a request, written by a thread of its own so that no request waits
-//! for a terminal or a disk. When the thread cannot keep up, lines are dropped and counted.
+//! for a terminal or a disk. When the thread cannot keep up, or cannot write, lines are dropped and counted.
 //!
 //! **Invariant:** a line has the fields of [`Line`] and no others. There is no field for a query
 //! string, a body, a header or a browser's address, because those hold secrets and personal data.
@@ -117,8 +117,8 @@ impl AccessLog {
         Self(None)
     }
 
-    /// How many lines were dropped because the thread could not keep up.
-    pub fn dropped(&self) -> u64 {
+    /// How many lines were dropped: the thread could not keep up, or could not write them.
+    pub(crate) fn dropped(&self) -> u64 {
         self.0
             .as_ref()
             .map_or(0, |shared| shared.dropped.load(Ordering::Relaxed))
@@ -128,7 +128,7 @@ impl AccessLog {
         let Some(shared) = &self.0 else { return };
         let mut waiting = shared.waiting();
         if waiting.closed || waiting.lines.len() >= QUEUE_LINES {
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
+            shared.dropped(1);
             return;
         }
         waiting.lines.push(line);
@@ -154,6 +154,11 @@ impl Drop for Writer {
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dropped(&self, lines: usize) {
+        let lines = u64::try_from(lines).unwrap_or(u64::MAX);
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
     /// Waits for a line, lets others gather behind it, and writes them all with one call: waking the
@@ -184,7 +189,9 @@ impl Shared {
                 }
             }
             // A log that cannot be written must not stop the server.
-            let _ = out.write_all(&buffer).and_then(|()| out.flush());
+            if out.write_all(&buffer).and_then(|()| out.flush()).is_err() {
+                self.dropped(lines.len());
+            }
             if closed {
                 return;
             }

@@ -156,6 +156,12 @@ impl Metrics {
     }
 }
 
+/// Lines that the access log lacks.
+pub(crate) fn render_dropped(text: &mut String, lines: u64) {
+    let name = "cardveil_access_log_dropped_total";
+    let _ = writeln!(text, "# TYPE {name} counter\n{name} {lines}");
+}
+
 /// How far the audit log's sinks are behind.
 pub(crate) fn render_sinks(text: &mut String, sinks: &[Standing], now: Time) {
     type Figure = fn(&Standing, Time) -> u64;

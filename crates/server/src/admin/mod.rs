@@ -109,6 +109,7 @@ async fn metrics(State(app): Shared) -> Response {
     let mut text = app
         .metrics
         .render(outbox, app.service.vault().alarms(), &app.settings.tls);
+    metrics::render_dropped(&mut text, app.log.dropped());
     metrics::render_sinks(&mut text, &app.sinks.standings(), app.service.now());
     ([content_type], text).into_response()
 }

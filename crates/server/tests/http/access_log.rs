@@ -183,3 +183,31 @@ async fn the_request_id_is_the_callers() {
     assert_eq!(logged, ids);
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 9);
 }
+
+/// Whose reader has gone.
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn lines_that_are_not_written_are_counted() {
+    let (writer, log) = AccessLog::start(Box::new(Broken)).unwrap();
+    let world = World::with(settings(), log).await;
+    for _ in 0..3 {
+        world.stranger().get(ListenerKind::Admin, "/healthz").await;
+    }
+    // It tries to write what waits.
+    drop(writer);
+    let name = "cardveil_access_log_dropped_total";
+    assert_eq!(world.counted(name).await, 3);
+    // Nobody takes the line of the request before any more.
+    assert_eq!(world.counted(name).await, 4);
+}

@@ -136,6 +136,8 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_webhooks_waiting 0
     # TYPE cardveil_webhooks_failed gauge
     cardveil_webhooks_failed 0
+    # TYPE cardveil_access_log_dropped_total counter
+    cardveil_access_log_dropped_total 0
     "#);
 }
 

@@ -160,10 +160,9 @@ impl World {
         )
         .with_budgets(budgets)
         .with_gate(gate);
-        let app = App::new(service, settings);
+        let app = App::new(service, settings, log);
         let world = Self {
-            listeners: ListenerKind::ALL
-                .map(|kind| Listener::new(&app, kind, log.clone(), 0x00c0_ffee)),
+            listeners: ListenerKind::ALL.map(|kind| Listener::new(&app, kind, 0x00c0_ffee)),
             app,
             store,
             clock,
@@ -176,10 +175,10 @@ impl World {
 
     /// Another server on the same store, with the same limits.
     pub(crate) fn beside(&self) -> Self {
-        let app = App::new(self.app.service.clone(), self.app.settings.clone());
+        let (service, settings) = (self.app.service.clone(), self.app.settings.clone());
+        let app = App::new(service, settings, AccessLog::none());
         Self {
-            listeners: ListenerKind::ALL
-                .map(|kind| Listener::new(&app, kind, AccessLog::none(), 0x00c0_ffef)),
+            listeners: ListenerKind::ALL.map(|kind| Listener::new(&app, kind, 0x00c0_ffef)),
             app,
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
