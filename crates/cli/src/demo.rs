@@ -62,7 +62,7 @@ pub(crate) struct Args {
     strict: bool,
 }
 
-/// What `--json` prints (DESIGN section 8).
+/// What `--json` prints.
 #[derive(Serialize)]
 struct Ready {
     merchant_url: String,

@@ -77,7 +77,7 @@ pub struct SealedSecret {
     pub sealed: Vec<u8>,
 }
 
-/// What a credential may do. The names are Equals' (seed 001: `CommonAuth`).
+/// What a credential may do. The names are Equals Money's (`CommonAuth`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// The cards of the person that the credential is bound to.

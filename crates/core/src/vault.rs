@@ -8,7 +8,7 @@
 //!
 //! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV or a PIN is kept, one of
 //! its class. In the place of a CVV it can have the name of the key that gives it (`cvv`). Every ciphertext is bound to environment, table, row, merchant, field and key version,
-//! so none opens anywhere else (DESIGN section 6).
+//! so none opens anywhere else.
 
 mod cvv;
 mod export;
@@ -34,7 +34,7 @@ use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, Subscripti
 use crate::merchant::SealedSecret;
 use crate::wallet::Bin;
 
-/// The label of a redemption's HPKE context (DESIGN section 5).
+/// The label of a redemption's HPKE context (docs/protocol.md, "Open the answer").
 const REDEEM_INFO: &[u8] = b"cardveil/redeem/v1";
 
 /// What secrets are sealed as, besides the fields of cards. Bound into them: never change one.

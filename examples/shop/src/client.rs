@@ -92,7 +92,7 @@ impl Cardveil {
         }
     }
 
-    /// KeySecure's client token (seed 000).
+    /// KeySecure's client token.
     pub(crate) async fn keysecure(&self, path: &str, key: &str, now: &str, access: &str) -> Answer {
         let request = self
             .keysecure_get(path, key, now)
@@ -109,7 +109,7 @@ impl Cardveil {
         }
     }
 
-    /// A call of Equals' API (seed 001) or of the native one, which answer with problems.
+    /// A call of Equals Money's API or of the native one, which answer with problems.
     pub(crate) async fn call(
         &self,
         method: Method,

@@ -7,7 +7,7 @@ import type { Frame, Locator, Page } from "./browsers/page.ts";
 import type { Demo } from "./demo.ts";
 import { Wire } from "./wire.ts";
 
-/** The schemes' test numbers (DESIGN 6: sandbox accepts no others), by the last four that the page knows. */
+/** The schemes' test numbers (a sandbox accepts no others), by the last four that the page knows. */
 export const TEST_NUMBERS: Record<string, string> = {
   "1111": "4111111111111111",
   "4444": "5555555555554444",

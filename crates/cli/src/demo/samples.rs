@@ -19,7 +19,7 @@ pub(super) struct Sample {
     label: &'static str,
 }
 
-/// The first one is the card of both seeds' examples.
+/// The first one is the card of the examples in both published descriptions.
 pub(super) const SAMPLES: [Sample; 12] = [
     sample(
         1,

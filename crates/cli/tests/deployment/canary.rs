@@ -90,7 +90,7 @@ fn no_file_holds_a_clear_pin() {
     let mut server = world.serve();
     let mut merchant = Connection::open(world.merchant_at).unwrap();
 
-    let now = crate::seeds::now_ms();
+    let now = crate::published::now_ms();
     let plain = [("api-key", api_key.as_str()), ("timestamp", now.as_str())];
     let path = "/open-api/v1/merchant/token";
     let login = merchant.send("GET", path, &plain, "").unwrap().json();

@@ -16,7 +16,7 @@ mod keys;
 mod mfa;
 mod postgres;
 mod probe;
-mod seeds;
+mod published;
 mod sinks;
 mod tls;
 mod verbs;

@@ -8,7 +8,7 @@ use cardveil_seal::{Secret, totp};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 
-use crate::seeds::now_ms;
+use crate::published::now_ms;
 use crate::world::{World, binary, string, text};
 
 const PERSON: &str = "775596ae-2624-40af-a9dc-9756110a4a04";

@@ -83,7 +83,7 @@ pub struct Report {
     pub origin: Origin,
 }
 
-/// What the sealing is bound to (DESIGN section 5), in this order.
+/// What the sealing is bound to (docs/protocol.md, "Redeem"), in this order.
 #[derive(Serialize)]
 struct Header<'a> {
     redemption: &'a RedemptionId,

@@ -24,7 +24,7 @@ pub use state::{
 
 use std::time::Duration;
 
-/// How long a token waits for its redemption (seed 000: `expires_in`; seed 001: "5 minutes").
+/// How long a token waits for its redemption (KeySecure: `expires_in`; Equals Money: "5 minutes").
 pub const TTL: Duration = Duration::from_secs(300);
 /// How long after the claim the key may ask for further fields.
 pub const REVEAL_WINDOW: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ pub const CLOCKS_APART: Duration = Duration::from_secs(60);
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
-    /// Showing the card (seed 001: the default).
+    /// Showing the card (Equals Money: the default).
     #[serde(rename = "VIEW_CARD")]
     ViewCard,
     /// Putting it into a digital wallet.

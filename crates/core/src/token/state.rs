@@ -354,7 +354,7 @@ impl Record {
 }
 
 impl Claim {
-    /// The rules of redemption (DESIGN section 4). `card` is the state of the record's card and `epoch`
+    /// The rules of redemption (docs/protocol.md). `card` is the state of the record's card and `epoch`
     /// the store's, both at the moment of writing: what is granted is granted of the card as it is
     /// then.
     pub fn decide(

@@ -1,4 +1,5 @@
-//! The Equals Money dialect (`/v2`): seed 001 and the pages around it.
+//! The Equals Money dialect (`/v2`): "Retrieve an access token for card data and digital wallet
+//! operations" and the pages around it (docs/compatibility).
 //!
 //! `Authorization: ApiKey {key}` or the bare key: 401 without, 403 with a wrong one or from a strange
 //! address. Errors are problems. What a caller may not know of is 404.
@@ -64,7 +65,7 @@ struct AccessToken {
 /// Retrieve an access token for card data and digital wallet operations
 ///
 /// Returns an access token for showing a card's sensitive data or for verifying the ability to add
-/// it to a digital wallet. It expires after 5 minutes (seed 001).
+/// it to a digital wallet. It expires after 5 minutes.
 #[utoipa::path(
     get, path = "/v2/cards/{cardId}/access-token", tag = "Equals Money", operation_id = "getClientToken",
     params(
@@ -132,7 +133,7 @@ async fn access_token(
 /// What a merchant's own reference to a second factor is made of.
 pub(crate) const REFERENCE: &str = "must be 1 to 64 letters, digits, _, -, . or :";
 
-/// The account that a call is about. The contract takes any text for one (seed 001: `accountId`), so a
+/// The account that a call is about. The contract takes any text for one (`accountId`), so a
 /// text that cannot be an account's is an account that is not there.
 fn account(query: &Query) -> Result<AccountId, Problem> {
     let text = query

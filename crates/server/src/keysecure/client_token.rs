@@ -1,4 +1,4 @@
-//! Issue PCI Client Access Token (seed 000).
+//! KeySecure's "Issue PCI Client Access Token" (docs/compatibility/keysecure.md).
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ struct ClientTokenData {
 
 /// Issue PCI Client Access Token
 ///
-/// Issues a one-time client token for use with the PCI iframe (seed 000).
+/// Issues a one-time client token for use with the PCI iframe.
 #[utoipa::path(
     get, path = "/open-api/v1/merchant/client/{card_no}/token", tag = "KeySecure",
     params(

@@ -38,7 +38,7 @@ pub(crate) fn post(path: &str, json: &Value) -> Request<Body> {
         .unwrap()
 }
 
-/// The wish for a session of the seeds' card and person.
+/// The wish for a session of the published examples' card and person.
 pub(crate) fn session_for(factor: &str) -> Value {
     json!({
         "accountId": "F50091", "personId": PERSON, "cardId": CARD_ID,
@@ -163,7 +163,7 @@ impl<'w> Merchant<'w> {
         self.send(call).await
     }
 
-    /// The id of a new session of the seeds' card and person.
+    /// The id of a new session of the published examples' card and person.
     pub(crate) async fn session(&self, factor: &str) -> String {
         let answer = self.mfa_session(&session_for(factor)).await;
         let id = &answer.json()["sessionId"];
@@ -172,7 +172,7 @@ impl<'w> Merchant<'w> {
             .to_owned()
     }
 
-    /// The access token of the seeds' card with a session and a code.
+    /// The access token of the published examples' card with a session and a code.
     pub(crate) async fn asserted(&self, session: &str, code: &str) -> Answer {
         let query = format!("accountId=F50091&sessionId={session}&token={code}");
         self.access_token(CARD_ID, &query).await

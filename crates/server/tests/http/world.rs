@@ -39,9 +39,9 @@ pub(crate) const KEY: &str = "cvk_test_merchant_1_any";
 pub(crate) const OWN_KEY: &str = "cvk_test_merchant_1_own";
 /// The Api-Key of merchant 2.
 pub(crate) const OTHER_KEY: &str = "cvk_test_merchant_2_any";
-/// The seeds' card, of merchant 1 and [`PERSON`].
+/// The published examples' card, of merchant 1 and [`PERSON`].
 pub(crate) const CARD_NO: &str = "C202605220001";
-/// The seeds' card by its id.
+/// The published examples' card by its id.
 pub(crate) const CARD_ID: &str = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd";
 /// Its number.
 pub(crate) const PAN: &str = "4111111111111111";
@@ -55,7 +55,7 @@ pub(crate) const SECOND_ID: &str = "11111111-5eb3-4dbc-916c-dbaf9e2deefd";
 pub(crate) const FOREIGN_NO: &str = "C202605220003";
 /// That card by its id.
 pub(crate) const FOREIGN_ID: &str = "22222222-5eb3-4dbc-916c-dbaf9e2deefd";
-/// The seeds' person.
+/// The published examples' person.
 pub(crate) const PERSON: &str = "775596ae-2624-40af-a9dc-9756110a4a04";
 /// Another person.
 pub(crate) const SECOND_PERSON: &str = "875596ae-2624-40af-a9dc-9756110a4a04";
@@ -361,7 +361,7 @@ impl World {
         Operator::new(self)
     }
 
-    /// A cardholder of the seeds' card with a fresh token.
+    /// A cardholder of the published examples' card with a fresh token.
     pub(crate) async fn cardholder(&self) -> Cardholder<'_> {
         Cardholder::with(self, self.merchant().token(CARD_NO).await)
     }

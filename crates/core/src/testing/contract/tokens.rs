@@ -196,7 +196,7 @@ pub async fn a_token_bound_to_a_key_goes_to_no_other(store: &dyn Store) {
     );
 }
 
-/// DESIGN section 4, "Again".
+/// docs/protocol.md, "Windows".
 pub async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let ask = async |field: Field, secs: u64| {
@@ -315,7 +315,7 @@ pub async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) {
     );
 }
 
-/// DESIGN section 4, "Epoch".
+/// P1: a restore or a promotion raises it.
 pub async fn a_raised_epoch_ends_all_older_tokens(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     store
@@ -333,7 +333,7 @@ pub async fn a_raised_epoch_ends_all_older_tokens(store: &dyn Store) {
     assert_eq!(again, Verdict::Refused(Cause::OldEpoch));
 }
 
-/// DESIGN section 4, "Unknown outcome".
+/// When a commit did not say how it ended.
 pub async fn an_attempt_can_be_looked_up(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let attempt = |n: u8, key: u8| Attempt {
@@ -365,7 +365,7 @@ pub async fn an_attempt_can_be_looked_up(store: &dyn Store) {
     assert_eq!(log_of(store, Kind::RevealSettled).await.len(), 4);
 }
 
-/// DESIGN section 4, "Confirm".
+/// docs/protocol.md, "Events".
 pub async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let say = |kind: Kind, redemption: u8, field: Option<Field>| Observation {

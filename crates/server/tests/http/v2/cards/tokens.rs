@@ -23,7 +23,7 @@ fn devices(found: &Answer) -> Vec<String> {
         .collect()
 }
 
-/// Three tokens of the seeds' card and one of the second card's, on a watch.
+/// Three tokens of the published examples' card and one of the second card's, on a watch.
 async fn furnished() -> World {
     let world = world().await;
     token(&world, 1, "green").await;

@@ -1,4 +1,4 @@
-//! `GET /v2/cards/{cardId}/access-token`: seed 001.
+//! `GET /v2/cards/{cardId}/access-token`: Equals Money's "Retrieve an access token".
 
 mod mfa;
 
@@ -46,7 +46,7 @@ fn good(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn the_seeds_call_as_it_is_written() {
+async fn the_published_call_as_it_is_written() {
     let world = World::new().await;
     // curl --request GET --url '.../v2/cards/{cardId}/access-token?accountId={{accountId}}'
     //   --header 'Authorization: <api-key>'
@@ -227,7 +227,7 @@ async fn account_and_person_must_be_the_cards() {
     );
 }
 
-/// Seed 001 takes any text for an account: what cannot be one's is of nobody.
+/// Equals Money's description takes any text for an account: what cannot be one's is of nobody.
 #[tokio::test]
 async fn any_text_may_be_an_account_and_most_are_of_nobody() {
     let world = World::new().await;

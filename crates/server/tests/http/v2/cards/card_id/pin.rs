@@ -56,7 +56,7 @@ async fn put(merchant: &Merchant<'_>, card: &str, query: &str, body: Value) -> A
         .await
 }
 
-/// The PIN of the seeds' card.
+/// The PIN of the published examples' card.
 async fn told(world: &World) -> Value {
     let answer = get(&world.merchant(), CARD_ID, ASKED).await;
     assert_eq!(answer.status, 200, "{}", answer.shown());

@@ -1,4 +1,4 @@
-//! `GET /open-api/v1/merchant/client/{card_no}/token`: seed 000.
+//! `GET /open-api/v1/merchant/client/{card_no}/token`: KeySecure's "Issue PCI Client Access Token".
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn is(answer: &Answer, code: u16) {
 }
 
 #[tokio::test]
-async fn the_seeds_call_as_it_is_written() {
+async fn the_published_call_as_it_is_written() {
     let world = World::new().await;
     let access = world.merchant().login().await;
     // curl --request GET --url .../open-api/v1/merchant/client/C202605220001/token

@@ -1,4 +1,4 @@
-//! The calls of the two seed documents, made by curl as they are written there, with the host and
+//! The calls of the two published descriptions, made by curl as they are written there, with the host and
 //! the values in place of their placeholders and nothing else changed.
 
 use std::io::BufRead as _;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::world::string;
 
-/// Seed 000.
+/// KeySecure's "Issue PCI Client Access Token".
 const KEYSECURE: &str = "curl --request GET \
   --url https://sandbox-openplatform.keysecure.io/open-api/v1/merchant/client/C202605220001/token \
   --header 'Content-Type: application/json' \
@@ -17,7 +17,7 @@ const KEYSECURE: &str = "curl --request GET \
   --header 'Timestamp: 1716307200000' \
   --header 'Access-Token: your_access_token'";
 
-/// Seed 001.
+/// Equals Money's "Retrieve an access token for card data and digital wallet operations".
 const EQUALS: &str = "curl --request GET \
   --url 'https://api.equalsmoney.com/v2/cards/{cardId}/access-token?accountId={{accountId}}' \
   --header 'Authorization: <api-key>'";
@@ -81,7 +81,7 @@ pub(crate) fn now_ms() -> String {
 }
 
 #[test]
-fn both_seeds_calls_work_as_written() {
+fn both_published_calls_work_as_written() {
     let demo = demo();
     let of = |name: &str| string(&demo.ready, name);
     let login = shell(&format!(
