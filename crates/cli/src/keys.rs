@@ -397,12 +397,12 @@ async fn rewrap_one(
     let to = house.service.vault().sealing_version(class)?;
     let what = format!("{class} {version} -> {to}");
     let mut pace = Pace::new(args.per_second);
-    let (mut moved, mut stuck) = (0_u64, 0_usize);
+    let (mut moved, mut stuck) = (0_u64, Vec::new());
     loop {
         let asked = Rewrap {
             class,
             version,
-            skip: stuck,
+            stuck: &stuck,
             limit: usize::try_from(pace.batch()).context("a batch")?,
             anew: args.deks,
         };
@@ -413,8 +413,8 @@ async fn rewrap_one(
             stuck: left,
         } = done;
         moved += u64::try_from(now).context("a count")?;
-        stuck += left.len();
-        if found == 0 || stuck > STUCK_MAX {
+        stuck.extend(left);
+        if found == 0 || stuck.len() > STUCK_MAX {
             break;
         }
         if pace.may_tell() {
@@ -430,7 +430,7 @@ async fn rewrap_one(
         from,
         to,
         moved,
-        stuck,
+        stuck: stuck.len(),
     })
 }
 

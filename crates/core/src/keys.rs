@@ -383,15 +383,13 @@ impl Slot {
     }
 }
 
-/// Which envelopes are to be read: those of a class under a version, in an order that stays.
+/// Which envelopes are to be read: those of a class under a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sought {
     /// The class.
     pub class: Class,
     /// The version.
     pub version: u32,
-    /// How many of them to pass over: those that could not be moved.
-    pub skip: usize,
     /// At most so many.
     pub limit: usize,
 }

@@ -15,13 +15,13 @@ use crate::vault::{Error, Vault};
 
 /// A batch of records that is to be moved.
 #[derive(Clone, Copy, Debug)]
-pub struct Rewrap {
+pub struct Rewrap<'a> {
     /// Of which class.
     pub class: Class,
     /// From under which version.
     pub version: u32,
-    /// How many could not be moved until now: they are passed over.
-    pub skip: usize,
+    /// Those that could not be moved until now: they are passed over.
+    pub stuck: &'a [Slot],
     /// At most so many.
     pub limit: usize,
     /// Whether each gets a new DEK too.
@@ -106,15 +106,17 @@ impl Service {
 
     /// Moves a batch of records to the active key of their class. Where it is killed it goes on from,
     /// because each record names its key itself.
-    pub async fn rewrap(&self, asked: Rewrap, source: &Source) -> Result<Rewrapped, Fault> {
+    pub async fn rewrap(&self, asked: Rewrap<'_>, source: &Source) -> Result<Rewrapped, Fault> {
         let to = self.vault.sealing_version(asked.class)?;
         let sought = Sought {
             class: asked.class,
             version: asked.version,
-            skip: asked.skip,
-            limit: asked.limit,
+            // However they come, there are as many others among them as there are to be.
+            limit: asked.limit.saturating_add(asked.stuck.len()),
         };
-        let found = self.store.envelopes(sought).await?;
+        let mut found = self.store.envelopes(sought).await?;
+        found.retain(|envelope| !asked.stuck.contains(&envelope.slot));
+        found.truncate(asked.limit);
         let mut rewrapped = Rewrapped {
             found: found.len(),
             moved: 0,

@@ -45,7 +45,7 @@ pub trait Keys: Send + Sync {
     /// those that have some.
     async fn key_uses(&self) -> Result<Vec<Use>>;
 
-    /// The envelopes under a version, in an order that stays while others are moved away.
+    /// Envelopes under a version, whichever come first. It takes no longer the more were moved away.
     async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>>;
 
     /// Writes the batch with [`Move::event`], if any was moved; tells how many were. An envelope that

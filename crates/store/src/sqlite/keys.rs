@@ -77,14 +77,11 @@ impl Keys for Sqlite {
     async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {
         self.readers.read(|connection| {
             let mut found = Vec::new();
-            let end = sought.skip.saturating_add(sought.limit);
             for place in places(sought.class) {
-                if found.len() < end {
-                    let limit = sql_count(end - found.len());
-                    found.extend(place.under(connection, sought.version, limit)?);
-                }
+                let limit = sql_count(sought.limit - found.len());
+                found.extend(place.under(connection, sought.version, limit)?);
             }
-            Ok(found.split_off(sought.skip.min(found.len())))
+            Ok(found)
         })
     }
 
@@ -223,7 +220,7 @@ impl Place {
         }
     }
 
-    /// Those under a version, in an order that stays.
+    /// Those under a version.
     fn under(
         self,
         connection: &Connection,

@@ -16,6 +16,7 @@ mod lookups;
 mod lost;
 mod nodes;
 mod proxy;
+mod rotation;
 mod server;
 mod survey;
 mod tls;

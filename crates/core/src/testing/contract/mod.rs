@@ -111,7 +111,7 @@ macro_rules! contract_suite {
             records_are_moved_from_key_to_key,
             what_is_sealed_anew_is_written_with_its_key,
             a_record_that_changed_meanwhile_is_not_moved,
-            records_that_cannot_be_moved_are_passed_over,
+            records_under_a_version_are_found_in_batches,
             nothing_is_written_under_a_retired_key,
             an_event_is_queued_in_the_commit_that_writes_it,
             an_event_goes_to_whom_it_concerns,

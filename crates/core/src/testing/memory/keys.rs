@@ -218,7 +218,7 @@ impl Keys for Memory {
     async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {
         let inner = self.inner();
         let under = inner.under(sought.class, sought.version);
-        Ok(under.skip(sought.skip).take(sought.limit).collect())
+        Ok(under.take(sought.limit).collect())
     }
 
     async fn move_envelopes(&self, batch: Move) -> Result<usize> {
