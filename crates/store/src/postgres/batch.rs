@@ -32,7 +32,7 @@ use tokio::runtime::Runtime;
 use super::audit;
 use super::cards;
 use super::fault::Fault;
-use super::link::{Link, Sent, within};
+use super::link::{ANSWER_WITHIN, Link, Sent, within};
 use super::outbox;
 use super::tokens;
 use super::value::{Row, Value, values};
@@ -252,7 +252,7 @@ impl<'a> Batch<'a> {
     /// Waits for all that was sent.
     fn settle(&self) -> Result<(), Fault> {
         for sent in self.sent.take() {
-            self.runtime.block_on(within(sent))?;
+            self.runtime.block_on(within(ANSWER_WITHIN, sent))?;
         }
         Ok(())
     }

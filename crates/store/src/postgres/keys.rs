@@ -76,21 +76,24 @@ impl Keys for Postgres {
     }
 
     async fn key_uses(&self) -> Result<Vec<Use>> {
-        let mut uses = Vec::new();
-        for (class, sql) in COUNTED {
-            let counted = |row: &Row| Ok((row.get::<Vec<u8>>(0)?, row.get::<i64>(1)?));
-            for (version, records) in self.readers.all(sql, &values![], counted).await? {
-                // What names no version is none of ours, and will not open.
-                if let Ok(version) = <[u8; 4]>::try_from(version) {
-                    uses.push(Use {
-                        class,
-                        version: u32::from_be_bytes(version),
-                        records: records.unsigned_abs(),
-                    });
+        let counted = async {
+            let link = self.readers.patient().await?;
+            let mut uses = Vec::new();
+            for (class, sql) in COUNTED {
+                for row in link.query(sql, &[]).await? {
+                    // What names no version is none of ours, and will not open.
+                    if let Ok(version) = <[u8; 4]>::try_from(row.get::<Vec<u8>>(0)?) {
+                        uses.push(Use {
+                            class,
+                            version: u32::from_be_bytes(version),
+                            records: row.get::<i64>(1)?.unsigned_abs(),
+                        });
+                    }
                 }
             }
-        }
-        Ok(uses)
+            Ok(uses)
+        };
+        counted.await.map_err(Fault::nothing_written)
     }
 
     async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {

@@ -17,7 +17,7 @@ use super::options::Options;
 use super::value::{Row, Value};
 
 /// After this a statement counts as lost, and its connection with it.
-const ANSWER_WITHIN: Duration = Duration::from_secs(12);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 /// How many statements a connection keeps prepared.
 const STATEMENTS_CACHED: usize = 256;
 
@@ -38,6 +38,7 @@ pub(super) type Sent = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::E
 
 pub(super) struct Link {
     client: Arc<Client>,
+    answer_within: Duration,
     statements: Mutex<HashMap<String, Statement>>,
 }
 
@@ -50,10 +51,22 @@ impl Link {
         };
         let link = Self {
             client: Arc::new(client),
+            answer_within: ANSWER_WITHIN,
             statements: Mutex::default(),
         };
         link.run(SETTINGS).await?;
         Ok(link)
+    }
+
+    /// For what an operator waits for: statements take as long as they take. A server that is gone is
+    /// noticed by TCP, and one that hangs by the operator.
+    pub(super) async fn patient(options: &Options) -> Result<Self, Fault> {
+        let link = Self::connect(options).await?;
+        link.run("SET statement_timeout = 0").await?;
+        Ok(Self {
+            answer_within: Duration::MAX,
+            ..link
+        })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -62,18 +75,20 @@ impl Link {
 
     /// Runs statements without parameters.
     pub(super) async fn run(&self, sql: &str) -> Result<(), Fault> {
-        within(self.client.batch_execute(sql)).await
+        within(self.answer_within, self.client.batch_execute(sql)).await
     }
 
     pub(super) async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Fault> {
         let statement = self.statement(sql).await?;
-        let rows = within(self.client.query(&statement, &references(values))).await?;
+        let values = references(values);
+        let rows = within(self.answer_within, self.client.query(&statement, &values)).await?;
         Ok(rows.into_iter().map(Row).collect())
     }
 
     pub(super) async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, Fault> {
         let statement = self.statement(sql).await?;
-        within(self.client.execute(&statement, &references(values))).await
+        let values = references(values);
+        within(self.answer_within, self.client.execute(&statement, &values)).await
     }
 
     /// Makes a statement ready to be sent: it is when what is returned is first polled.
@@ -90,7 +105,7 @@ impl Link {
         if let Some(statement) = known {
             return Ok(statement);
         }
-        let statement = within(self.client.prepare(sql)).await?;
+        let statement = within(self.answer_within, self.client.prepare(sql)).await?;
         let mut statements = self.statements();
         if statements.len() < STATEMENTS_CACHED {
             statements.insert(sql.to_owned(), statement.clone());
@@ -110,7 +125,8 @@ async fn open<T>(options: &Options, tls: T) -> Result<Client, Fault>
 where
     T: MakeTlsConnect<Socket, Stream: Send + 'static>,
 {
-    let (client, connection) = within(options.config.connect(tls)).await.map_err(no_way)?;
+    let connected = within(ANSWER_WITHIN, options.config.connect(tls)).await;
+    let (client, connection) = connected.map_err(no_way)?;
     tokio::spawn(drive(connection));
     Ok(client)
 }
@@ -134,9 +150,10 @@ fn no_way(fault: Fault) -> Fault {
 }
 
 pub(super) async fn within<T>(
+    limit: Duration,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, Fault> {
-    match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+    match tokio::time::timeout(limit, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Fault::Connection("the server does not answer".into())),
     }

@@ -224,6 +224,14 @@ impl Readers {
         })
     }
 
+    /// A connection of its own for questions about all rows, which take longer than a lookup may.
+    pub(super) async fn patient(&self) -> std::result::Result<Link, Fault> {
+        let link = Link::patient(&self.options).await?;
+        self.home.admit(&link, self.clock.now()).await?;
+        link.run("SET default_transaction_read_only = on").await?;
+        Ok(link)
+    }
+
     async fn connect(&self) -> std::result::Result<(Link, Option<Raised>), Fault> {
         let link = Link::connect(&self.options).await?;
         let raised = self.home.admit(&link, self.clock.now()).await?;
