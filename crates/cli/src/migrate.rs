@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cardveil_core::clock::{Clock as _, SystemClock};
+use cardveil_core::port::Error;
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{from_sqlite, schema};
 use clap::Args as ClapArgs;
@@ -43,13 +44,7 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     };
     let migrated = schema::migrate(&owner, Some(&user), SystemClock.now(), &SystemEntropy)
         .await
-        .map_err(|error| {
-            hinted(
-                format!("cannot migrate {}: {error}", owner.place()),
-                "the owner needs CREATE on the database, the server's role must exist, and pg_hba.conf \
-                 must let the owner in from here: `peer` asks for an account of the role's name",
-            )
-        })?;
+        .map_err(|error| not_migrated(&owner.place(), &error))?;
     say(&if migrated.from == migrated.to {
         format!("the schema is of version {}: nothing to do", migrated.to)
     } else {
@@ -62,12 +57,7 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
         let told = |table: &str, rows| say(&format!("{table:<13} {rows:>9} rows"));
         let epoch = from_sqlite(&owner, file, SystemClock.now(), told)
             .await
-            .map_err(|error| {
-                hinted(
-                    format!("nothing was copied: {error}"),
-                    "the schema must be empty: make it anew, and stop whoever serves from the file",
-                )
-            })?;
+            .map_err(|error| not_copied(&error))?;
         say(&format!(
             "all is there; the epoch was raised to {}",
             epoch.0
@@ -75,4 +65,51 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
         say("the root key stays the same one; take the SQLite file out of use");
     }
     Ok(())
+}
+
+fn not_migrated(place: &str, error: &Error) -> anyhow::Error {
+    match error {
+        Error::Unknown(why) => hinted(
+            format!("it is not known whether {place} was migrated: {why}"),
+            "run `cardveil migrate` again: it tells, and does what is left",
+        ),
+        Error::Unavailable(_) | Error::Corrupt(_) => hinted(
+            format!("cannot migrate {place}: {error}"),
+            "the owner needs CREATE on the database, the server's role must exist, and pg_hba.conf \
+             must let the owner in from here: `peer` asks for an account of the role's name",
+        ),
+    }
+}
+
+fn not_copied(error: &Error) -> anyhow::Error {
+    match error {
+        Error::Unknown(why) => hinted(
+            format!("it is not known whether all was copied or nothing: {why}"),
+            "do not serve from SQLite before you know: run this again, and if it finds that the \
+             database is not empty, all is there",
+        ),
+        Error::Unavailable(_) | Error::Corrupt(_) => hinted(
+            format!("nothing was copied: {error}"),
+            "the schema must be empty: unless a run before left all there without knowing it, make it \
+             anew, and stop whoever serves from the file",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads that nothing was copied serves from SQLite again.
+    #[test]
+    fn a_commit_without_an_answer_is_not_told_as_nothing_done() {
+        let lost = Error::Unknown("the connection was cut".to_owned());
+        let told = [not_copied(&lost), not_migrated("db", &lost)];
+        for told in told.map(|told| told.to_string()) {
+            assert!(told.starts_with("it is not known whether"), "{told}");
+        }
+        let refused = Error::Unavailable("no".to_owned());
+        let told = not_copied(&refused).to_string();
+        assert!(told.starts_with("nothing was copied"), "{told}");
+    }
 }

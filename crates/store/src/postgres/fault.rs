@@ -88,8 +88,17 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Class 40 and locks that were waited for too long: nothing is wrong but the moment.
-pub(super) fn in_the_way(code: &SqlState) -> bool {
+fn in_the_way(code: &SqlState) -> bool {
     code.code().starts_with("40") || *code == SqlState::LOCK_NOT_AVAILABLE
+}
+
+/// An answer to `COMMIT` which says that it was rolled back. Any other failure may come after it.
+pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| {
+        in_the_way(code)
+            || code.code().starts_with("23")
+            || *code == SqlState::IN_FAILED_SQL_TRANSACTION
+    })
 }
 
 /// The server ends, starts, is a standby now or has no room: another connection may do better.

@@ -44,7 +44,8 @@ const TABLES: [&str; 16] = [
 const COUNTED: [&str; 3] = ["card", "subscription", "wallet_token"];
 
 /// Copies the file's rows as the schema's owner. `progress` is told of each table and how many of its rows
-/// are there. Nobody may serve from the file meanwhile or afterwards.
+/// are there. Nobody may serve from the file meanwhile or afterwards; nor after [`Error::Unknown`], when all
+/// is there or nothing: the next call is refused if it is.
 pub async fn from_sqlite(
     options: &Options,
     file: &Path,
@@ -56,7 +57,7 @@ pub async fn from_sqlite(
     let source = opened.map_err(|error| unreadable(&error).nothing_written())?;
     let copied = async {
         check(&source)?;
-        let link = Link::connect(options).await?;
+        let link = Link::patient(options).await?;
         link.run("BEGIN").await?;
         refuse_full(&link).await?;
         for table in TABLES {
@@ -64,10 +65,11 @@ pub async fn from_sqlite(
             progress(table, count);
         }
         let epoch = finish(&source, &link, now).await?;
-        link.run("COMMIT").await?;
-        Ok(epoch)
+        Ok((link, epoch))
     };
-    copied.await.map_err(Fault::nothing_written)
+    let (link, epoch) = copied.await.map_err(Fault::nothing_written)?;
+    link.commit().await?;
+    Ok(epoch)
 }
 
 fn unreadable(error: &rusqlite::Error) -> Fault {

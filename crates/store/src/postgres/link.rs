@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cardveil_core::port::Error;
 use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Connection, NoTls, Socket, Statement};
 
-use super::fault::{Fault, describe};
+use super::fault::{Fault, describe, is_refusal};
 use super::options::Options;
 use super::value::{Row, Value};
 
@@ -76,6 +77,21 @@ impl Link {
     /// Runs statements without parameters.
     pub(super) async fn run(&self, sql: &str) -> Result<(), Fault> {
         within(self.answer_within, self.client.batch_execute(sql)).await
+    }
+
+    /// Ends a transaction that is not looked up when the answer is lost.
+    pub(super) async fn commit(&self) -> Result<(), Error> {
+        match self.run("COMMIT").await {
+            Ok(()) => Ok(()),
+            Err(Fault::Postgres(error)) if is_refusal(&error) => {
+                Err(Fault::Postgres(error).nothing_written())
+            }
+            Err(Fault::Postgres(error)) => Err(Error::Unknown(describe(&error))),
+            Err(Fault::Connection(text)) => Err(Error::Unknown(text)),
+            Err(fault @ (Fault::Stale | Fault::Unfit(_) | Fault::Own(_))) => {
+                Err(fault.nothing_written())
+            }
+        }
     }
 
     pub(super) async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Fault> {

@@ -147,7 +147,8 @@ pub struct Migrated {
 }
 
 /// Brings the schema to the newest version as its owner, all in one transaction, and lets `server` use
-/// it. `now` and chance are for a new database's epoch and id.
+/// it. `now` and chance are for a new database's epoch and id. After [`Error::Unknown`] it was migrated or
+/// not: the next call tells.
 pub async fn migrate(
     options: &Options,
     server: Option<&str>,
@@ -155,13 +156,14 @@ pub async fn migrate(
     entropy: &dyn Entropy,
 ) -> Result<Migrated, Error> {
     let done = async {
-        let link = Link::connect(options).await?;
+        let link = Link::patient(options).await?;
         link.run("BEGIN").await?;
         let migrated = migrate_in(&link, server, now, entropy).await?;
-        link.run("COMMIT").await?;
-        Ok(migrated)
+        Ok((link, migrated))
     };
-    done.await.map_err(Fault::nothing_written)
+    let (link, migrated) = done.await.map_err(Fault::nothing_written)?;
+    link.commit().await?;
+    Ok(migrated)
 }
 
 async fn migrate_in(

@@ -22,10 +22,9 @@ use cardveil_core::port::{Error, Result, Writes};
 use cardveil_core::token::TokenKey;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio_postgres::error::SqlState;
 
 use super::batch::{Batch, Place};
-use super::fault::{Fault, Remedy, in_the_way};
+use super::fault::{Fault, Remedy, is_refusal};
 use super::home::Home;
 use super::link::Link;
 use super::options::Options;
@@ -390,15 +389,6 @@ impl Shell {
         self.runtime
             .block_on(async { tokio::time::sleep(pause).await });
     }
-}
-
-/// An answer to `COMMIT` which says that it was rolled back. Any other failure may come after it.
-fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| {
-        in_the_way(code)
-            || code.code().starts_with("23")
-            || *code == SqlState::IN_FAILED_SQL_TRANSACTION
-    })
 }
 
 fn give_up(jobs: Jobs, fault: Fault) {

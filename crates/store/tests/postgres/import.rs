@@ -1,18 +1,23 @@
 //! A deployment that moves from SQLite.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, CardFilter, Cards, Change, Keys, Paging, Store, Tokens};
+use cardveil_core::port::{
+    Admin, Audit, CardFilter, Cards, Change, Error, Keys, Paging, Store, Tokens,
+};
 use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
-use cardveil_store::postgres::from_sqlite;
+use cardveil_seal::SystemEntropy;
+use cardveil_store::postgres::{from_sqlite, schema};
 use cardveil_store::sqlite::{self, Sqlite};
 
-use crate::cluster::{Cluster, OWNER};
+use crate::cluster::{Cluster, OWNER, SERVER};
 use crate::home::{Home, options};
+use crate::proxy::{Fate, Proxy};
 
 async fn filled(store: &dyn Store) {
     let add = |change, kind| (change, sample::event(kind, START));
@@ -49,18 +54,24 @@ async fn filled(store: &dyn Store) {
     ));
 }
 
-#[tokio::test]
-async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
-    let folder = tempfile::tempdir().unwrap();
+/// A deployment on SQLite.
+async fn deployment(folder: &Path) -> (sqlite::Options, Sqlite) {
     let files = sqlite::Options {
-        database: folder.path().join("data/cardveil.db"),
-        fence: folder.path().join("fence/fence"),
+        database: folder.join("data/cardveil.db"),
+        fence: folder.join("fence/fence"),
     };
     for file in [&files.database, &files.fence] {
         std::fs::create_dir(file.parent().unwrap()).unwrap();
     }
     let (old, _) = Sqlite::open(&files, Arc::new(ManualClock::at(START))).unwrap();
     filled(&old).await;
+    (files, old)
+}
+
+#[tokio::test]
+async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, old) = deployment(folder.path()).await;
     let home = Home::new().await;
     let owner = options(Cluster::shared(), OWNER, &home.database);
     let mut told = Vec::new();
@@ -130,4 +141,44 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
 
     let again = from_sqlite(&owner, &files.database, START, |_, _| {}).await;
     assert!(again.unwrap_err().to_string().contains("not empty"));
+}
+
+/// The owner who is told that nothing was copied serves from SQLite again, and a token is good in two places.
+#[tokio::test]
+async fn a_copy_whose_commit_has_no_answer_is_told_as_unknown_and_the_next_one_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, _old) = deployment(folder.path()).await;
+    let proxy = Proxy::start();
+    for (fate, is_there) in [(Fate::Done, true), (Fate::Undone, false)] {
+        let home = Home::new().await;
+        let owner = proxy.options(OWNER, &home.database);
+        proxy.next(fate);
+        let lost = from_sqlite(&owner, &files.database, START, |_, _| {}).await;
+        assert!(matches!(lost, Err(Error::Unknown(_))), "{lost:?}");
+        let again = from_sqlite(&owner, &files.database, START, |_, _| {}).await;
+        match again {
+            Err(Error::Unavailable(why)) => {
+                assert!(
+                    is_there && why.contains("the database is not empty"),
+                    "{why}"
+                );
+            }
+            again => assert!(!is_there && again.is_ok(), "{again:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_migration_whose_commit_has_no_answer_is_told_as_unknown_and_the_next_one_tells() {
+    let proxy = Proxy::start();
+    for (fate, is_there) in [(Fate::Done, true), (Fate::Undone, false)] {
+        let database = Cluster::shared().database();
+        let owner = proxy.options(OWNER, &database);
+        proxy.next(fate);
+        let lost = schema::migrate(&owner, Some(SERVER), START, &SystemEntropy).await;
+        assert!(matches!(lost, Err(Error::Unknown(_))), "{lost:?}");
+        let again = schema::migrate(&owner, Some(SERVER), START, &SystemEntropy).await;
+        let again = again.unwrap();
+        assert_eq!(again.from, if is_there { again.to } else { 0 });
+    }
 }

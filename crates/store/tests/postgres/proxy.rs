@@ -93,10 +93,14 @@ impl Proxy {
         held.wait_for(|held| *held >= connections).await.unwrap();
     }
 
-    pub(crate) async fn open(&self, database: &str) -> Postgres {
+    pub(crate) fn options(&self, user: &str, database: &str) -> Options {
         let host = self.folder.path().display();
-        let connection = format!("host={host} user={SERVER} dbname={database}");
-        let options = Options::parse(&connection, Transport::Local).unwrap();
+        let connection = format!("host={host} user={user} dbname={database}");
+        Options::parse(&connection, Transport::Local).unwrap()
+    }
+
+    pub(crate) async fn open(&self, database: &str) -> Postgres {
+        let options = self.options(SERVER, database);
         let clock = Arc::new(ManualClock::at(START));
         let opened = Postgres::open(&options, clock, &SystemEntropy).await;
         opened.unwrap().0
