@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use cardveil_core::Time;
 use cardveil_core::audit::Topic;
-use cardveil_core::flow::{NewSubscription, SubscriptionChange, SubscriptionRefusal};
+use cardveil_core::flow::{NewSubscription, Replay, SubscriptionChange, SubscriptionRefusal};
 use cardveil_core::hook::{Delivery, Endpoint, Form, Subscription};
 use cardveil_core::id::{AccountId, DeliveryId, MerchantId, SubscriptionId};
-use cardveil_core::port::{DeliveryFilter, Replay};
+use cardveil_core::port::DeliveryFilter;
 use cardveil_seal::Secret;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -376,8 +376,7 @@ async fn replay(
             ));
         }
     };
-    let at = house.service.now();
-    match house.store.replay(selection, at, operator()).await? {
+    match house.service.replay(selection, &operator()).await? {
         0 => Err(hinted(
             "there is no such delivery",
             "see `cardveil webhook deliveries`",

@@ -40,7 +40,7 @@ pub use registry::{NewCard, NewCredential, NewKey};
 pub use retention::{HOLD, Purged};
 pub use sinks::SinkStanding;
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
-pub use webhooks::{NewSubscription, Subscribed, SubscriptionChange, SubscriptionRefusal};
+pub use webhooks::{NewSubscription, Replay, Subscribed, SubscriptionChange, SubscriptionRefusal};
 
 use crate::Entropy;
 use crate::audit::sink::Gate;

@@ -5,12 +5,13 @@ use cardveil_seal::{Secret, sha256};
 use super::keys::slot_of_secret;
 use super::{Fault, Service};
 use crate::audit::{Event, Kind, Source, Target, Topic};
+use crate::clock::Time;
 use crate::hook::delivery::CODE_PATIENCE;
 use crate::hook::message::{self, Facts, Keys, Message, decode_secret, encode_secret};
 use crate::hook::{Answer, Endpoint, Form, Patch, Patched, SUBSCRIPTIONS_MAX, Subscription};
-use crate::id::{AccountId, CredentialId, MerchantId, SubscriptionId};
+use crate::id::{AccountId, CredentialId, DeliveryId, MerchantId, SubscriptionId};
 use crate::keys::Slot;
-use crate::port::{CardRef, Change, Due, Taken};
+use crate::port::{CardRef, Change, DeliveryFilter, Due, Taken};
 use crate::vault::SecretPlace;
 
 /// A subscription to be added.
@@ -78,6 +79,18 @@ pub struct Subscribed {
     /// Its secret's text, when we made it.
     pub made: Option<Secret>,
 }
+
+/// Which deliveries to queue once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The one.
+    One(DeliveryId),
+    /// All to a subscription of events that happened at or after a moment.
+    Since(SubscriptionId, Time),
+}
+
+/// How many deliveries are queued once more in one commit, which all other writes wait for (P8).
+const REPLAYED_TOGETHER: usize = 200;
 
 type Checked<T> = Result<Result<T, SubscriptionRefusal>, Fault>;
 
@@ -197,6 +210,37 @@ impl Service {
         let change = Change::RemoveSubscription(id);
         let removed = self.change(change, event).await?;
         Ok(removed.map_err(|_| SubscriptionRefusal::Unknown))
+    }
+
+    /// Queues deliveries once more; tells how many. Each commit records who did that, and to how many.
+    /// Should it end half-way, it can be done again.
+    pub async fn replay(&self, replay: Replay, source: &Source) -> Result<usize, Fault> {
+        let at = self.now();
+        let (subscription, since) = match replay {
+            Replay::One(id) => return Ok(self.store.replay(vec![id], at, source.clone()).await?),
+            Replay::Since(subscription, since) => (Some(subscription), Some(since)),
+        };
+        let filter = DeliveryFilter {
+            subscription,
+            since,
+            ..DeliveryFilter::default()
+        };
+        let (mut after, mut replayed) = (None, 0);
+        loop {
+            let page = self
+                .store
+                .deliveries(&filter, after, REPLAYED_TOGETHER)
+                .await?;
+            after = page.last().map(|last| (last.seq, last.id));
+            let more = page.len() == REPLAYED_TOGETHER;
+            let ids: Vec<_> = page.iter().map(|delivery| delivery.id).collect();
+            if !ids.is_empty() {
+                replayed += self.store.replay(ids, at, source.clone()).await?;
+            }
+            if !more {
+                return Ok(replayed);
+            }
+        }
     }
 
     /// The message of a delivery, made now; or how the attempt ends without one.
@@ -351,12 +395,7 @@ fn told(subscription: &Subscription) -> bool {
     !subscription.topics.is_empty() && topics.all(|topic| subscription.form.tells(*topic))
 }
 
-fn event_of(
-    subscription: &Subscription,
-    kind: Kind,
-    source: &Source,
-    at: crate::clock::Time,
-) -> Event {
+fn event_of(subscription: &Subscription, kind: Kind, source: &Source, at: Time) -> Event {
     let target = Target {
         subscription: Some(subscription.id),
         ..Target::default()

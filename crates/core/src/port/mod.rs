@@ -48,7 +48,7 @@ pub use allowlists::Allowlists;
 pub use counters::{Count, Counters, Heard, NodeId, ROUNDS_KEPT, Told};
 pub use handovers::Handovers;
 pub use keys::Keys;
-pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Replay, Take};
+pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Take};
 pub use sinks::Sinks;
 pub use wallet::{ListedToken, WalletFilter, WalletPage, WalletTokens};
 

@@ -43,15 +43,8 @@ pub struct DeliveryFilter {
     pub subscription: Option<SubscriptionId>,
     /// In the state of this name.
     pub state: Option<&'static str>,
-}
-
-/// Which deliveries to replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replay {
-    /// The one.
-    One(DeliveryId),
-    /// All to a subscription of events that happened at or after a moment.
-    Since(SubscriptionId, Time),
+    /// Of events that happened at or after this moment.
+    pub since: Option<Time>,
 }
 
 /// How much is in the outbox.
@@ -108,9 +101,9 @@ pub trait Outbox: Send + Sync {
     /// The delivery of this id.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>>;
 
-    /// Applies [`Delivery::replay`] to all that match, and records who did that, in one commit;
-    /// tells how many they were. Without a match it writes nothing.
-    async fn replay(&self, replay: Replay, at: Time, source: Source) -> Result<usize>;
+    /// Applies [`Delivery::replay`] to those of these that there are, all of one subscription, and
+    /// records who did that, in one commit; tells how many they were. Without one it writes nothing.
+    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize>;
 
     /// Deletes up to `limit` deliveries that arrived before `before`; tells how many.
     async fn forget(&self, before: Time, limit: usize) -> Result<usize>;

@@ -29,7 +29,7 @@ use crate::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, 
 use crate::port::{
     Admin, Allowlists, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counters, Counts,
     DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Mfa, Outbox,
-    Paging, Registry, Replay, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
+    Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
     WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
@@ -315,8 +315,8 @@ impl<S: Store> Outbox for Faulty<S> {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
         self.inner.delivery(id).await
     }
-    async fn replay(&self, replay: Replay, at: Time, source: Source) -> Result<usize> {
-        self.write(self.inner.replay(replay, at, source)).await
+    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
+        self.write(self.inner.replay(deliveries, at, source)).await
     }
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         self.write(self.inner.forget(before, limit)).await

@@ -59,7 +59,7 @@ use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
     Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Outbox,
-    Registry, Replay, Result, Selection, Swept, Take, Taken, Tokens, Writes,
+    Registry, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
     Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
@@ -453,14 +453,15 @@ impl Outbox for Postgres {
         )
         .to_owned();
         let mut values: Vec<Value> = values![seq, id].into();
-        for (column, value) in [
-            ("merchant", merchant.map(Value::from)),
-            ("subscription", subscription.map(Value::from)),
-            ("state", filter.state.map(Value::from)),
+        for (condition, value) in [
+            ("merchant =", merchant.map(Value::from)),
+            ("subscription =", subscription.map(Value::from)),
+            ("state =", filter.state.map(Value::from)),
+            ("queued_at >=", filter.since.map(Value::from)),
         ] {
             if let Some(value) = value {
                 values.push(value);
-                sql = format!("{sql} AND {column} = ${}", values.len());
+                sql = format!("{sql} AND {condition} ${}", values.len());
             }
         }
         values.push(sql_count(limit).into());
@@ -475,8 +476,8 @@ impl Outbox for Postgres {
             .await
     }
 
-    async fn replay(&self, replay: Replay, at: Time, source: Source) -> Result<usize> {
-        let work = move |batch: &Batch<'_>| outbox::replay(batch, replay, at, &source);
+    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
+        let work = move |batch: &Batch<'_>| outbox::replay(batch, &deliveries, at, &source);
         self.writer.submit(Turn::Head, work).await
     }
 

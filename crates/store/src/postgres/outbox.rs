@@ -16,7 +16,7 @@ use cardveil_core::hook::{
 };
 use cardveil_core::id::{AccountId, DeliveryId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::SealedSecret;
-use cardveil_core::port::{Due, Error, Replay, Take, Taken};
+use cardveil_core::port::{Due, Error, Take, Taken};
 
 use super::batch::Batch;
 use super::fault::Fault;
@@ -429,27 +429,26 @@ pub(super) fn record_attempt(
 
 pub(super) fn replay(
     batch: &Batch<'_>,
-    replay: Replay,
+    ids: &[DeliveryId],
     at: Time,
     source: &Source,
 ) -> Outcome<usize> {
-    let chosen = match replay {
-        Replay::One(id) => find(batch, id)?.into_iter().collect(),
-        Replay::Since(subscription, since) => batch.all(
-            concat!(
-                "SELECT ",
-                delivery_columns!(),
-                " FROM delivery WHERE delivery.subscription = $1 AND delivery.queued_at >= $2
-                 ORDER BY delivery.seq"
-            ),
-            values![subscription.as_bytes(), since.millis()],
-            delivery,
-        )?,
-    };
+    let chosen = batch.all(
+        concat!(
+            "SELECT ",
+            delivery_columns!(),
+            " FROM delivery WHERE delivery.id = ANY ($1)"
+        ),
+        [ids.iter().map(DeliveryId::as_bytes).collect()],
+        delivery,
+    )?;
     let next: Vec<_> = chosen.iter().map(|delivery| delivery.replay(at)).collect();
     for delivery in &next {
         update(batch, delivery)?;
-        mend(batch, delivery.subscription, delivery.line)?;
+    }
+    let lines: BTreeSet<_> = next.iter().map(|it| (it.subscription, it.line)).collect();
+    for (subscription, line) in lines {
+        mend(batch, subscription, line)?;
     }
     if let Some(event) = rules::replayed(&next, at, source) {
         batch.log(&event)?;

@@ -62,7 +62,7 @@ use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
     Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Outbox, Registry,
-    Replay, Result, Selection, Swept, Take, Taken, Tokens, Writes,
+    Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
     Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
@@ -424,6 +424,7 @@ impl Outbox for Sqlite {
         let merchant = filter.merchant.as_ref().map(MerchantId::as_str);
         let subscription = filter.subscription.map(|id| *id.as_bytes());
         let (seq, id) = after.map_or((i64::MIN, [0; 16]), |(seq, id)| (seq, *id.as_bytes()));
+        let since = filter.since.map(Time::millis);
         let limit = sql_count(limit);
         let mut sql = concat!(
             "SELECT ",
@@ -445,6 +446,10 @@ impl Outbox for Sqlite {
             sql.push_str(" AND state = :state");
             params.push((":state", &filter.state));
         }
+        if since.is_some() {
+            sql.push_str(" AND queued_at >= :since");
+            params.push((":since", &since));
+        }
         sql.push_str(" ORDER BY delivery.seq, delivery.id LIMIT :limit");
         self.readers
             .read(|connection| all(connection, &sql, params.as_slice(), outbox::delivery))
@@ -455,8 +460,8 @@ impl Outbox for Sqlite {
             .read(|connection| first(connection, outbox::FIND, [id.as_bytes()], outbox::delivery))
     }
 
-    async fn replay(&self, replay: Replay, at: Time, source: Source) -> Result<usize> {
-        let work = move |batch: &writer::Batch<'_>| outbox::replay(batch, replay, at, &source);
+    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
+        let work = move |batch: &writer::Batch<'_>| outbox::replay(batch, &deliveries, at, &source);
         self.writer.submit(work).await
     }
 

@@ -3,6 +3,8 @@
 //! **Invariant:** of the deliveries that wait in one line of one subscription exactly one has
 //! `head = 1`: the one that [`Delivery::head`] names. Whatever changes a line calls `mend`.
 
+use std::collections::BTreeSet;
+
 use cardveil_core::audit::{Event, Source};
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{
@@ -11,7 +13,7 @@ use cardveil_core::hook::{
 };
 use cardveil_core::id::{AccountId, DeliveryId, SubscriptionId};
 use cardveil_core::merchant::SealedSecret;
-use cardveil_core::port::{Due, Replay, Take, Taken};
+use cardveil_core::port::{Due, Take, Taken};
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Row, params};
 
@@ -385,27 +387,19 @@ pub(super) fn record_attempt(
 
 pub(super) fn replay(
     batch: &Batch<'_>,
-    replay: Replay,
+    ids: &[DeliveryId],
     at: Time,
     source: &Source,
 ) -> Outcome<usize> {
-    let chosen = match replay {
-        Replay::One(id) => find(batch, id)?.into_iter().collect(),
-        Replay::Since(subscription, since) => batch.all(
-            concat!(
-                "SELECT ",
-                delivery_columns!(),
-                " FROM delivery WHERE delivery.subscription = ?1 AND delivery.queued_at >= ?2
-                 ORDER BY delivery.seq"
-            ),
-            params![subscription.as_bytes(), since.millis()],
-            delivery,
-        )?,
-    };
-    let next: Vec<_> = chosen.iter().map(|delivery| delivery.replay(at)).collect();
-    for delivery in &next {
-        update(batch, delivery)?;
-        mend(batch, delivery.subscription, delivery.line)?;
+    let ids: BTreeSet<_> = ids.iter().collect();
+    let mut next = Vec::new();
+    for id in ids {
+        if let Some(known) = find(batch, *id)? {
+            let replayed = known.replay(at);
+            update(batch, &replayed)?;
+            mend(batch, replayed.subscription, replayed.line)?;
+            next.push(replayed);
+        }
     }
     if let Some(event) = rules::replayed(&next, at, source) {
         batch.log(&event)?;

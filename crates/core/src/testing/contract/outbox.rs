@@ -16,7 +16,7 @@ use crate::hook::{
 };
 use crate::id::{AccountId, CredentialId, DeliveryId};
 use crate::merchant::SealedSecret;
-use crate::port::{Change, Counts, DeliveryFilter, Due, Replay, Selection, Store, Take, Taken};
+use crate::port::{Change, Counts, DeliveryFilter, Due, Selection, Store, Take, Taken};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -540,15 +540,21 @@ pub async fn deliveries_are_listed_and_replayed(store: &dyn Store) {
     };
     assert_eq!(list(&nobody, None, 10).await, []);
 
-    let replay = async |replay, at| {
+    let replay = async |ids, at| {
         let by = sample::operator();
-        store.replay(replay, at, by).await.unwrap()
+        store.replay(ids, at, by).await.unwrap()
     };
     let unknown = DeliveryId::from_bytes([9; 16]);
-    assert_eq!(replay(Replay::One(unknown), after(10)).await, 0);
+    assert_eq!(replay(vec![unknown], after(10)).await, 0);
     assert!(log_of(store, Kind::WebhookReplayed).await.is_empty());
     let rung = store.bell().times();
-    assert_eq!(replay(Replay::Since(one, after(2)), after(10)).await, 2);
+    let late = DeliveryFilter {
+        since: Some(after(2)),
+        ..filter(Some(one), None)
+    };
+    assert_eq!(list(&late, None, 10).await, ours[1..]);
+    let ids = [2, 1, 2].map(|n| ours[n].id);
+    assert_eq!(replay(ids.into(), after(10)).await, 2, "each once");
     assert_ne!(store.bell().times(), rung);
     let by_operator = |event: &Event| event.target.subscription == Some(one);
     let replayed = log_of(store, Kind::WebhookReplayed).await;
@@ -558,13 +564,13 @@ pub async fn deliveries_are_listed_and_replayed(store: &dyn Store) {
     assert_eq!(first[0].delivery.id, ours[1].id, "the same message id");
     assert_eq!(first[0].delivery.attempts, 0);
     // An older one comes back while a younger one is under way: it waits for its turn.
-    assert_eq!(replay(Replay::One(ours[0].id), after(11)).await, 1);
+    assert_eq!(replay(vec![ours[0].id], after(11)).await, 1);
     assert!(take(store, after(11)).await.is_empty());
     record(store, &first[0], after(12), Answer::Accepted(200)).await;
     let next = take(store, after(12)).await;
     assert_eq!(told(&next), ["suspended"]);
     // One that is under way stays with its courier.
-    assert_eq!(replay(Replay::One(ours[0].id), after(13)).await, 1);
+    assert_eq!(replay(vec![ours[0].id], after(13)).await, 1);
     assert!(take(store, after(13)).await.is_empty());
     record(store, &next[0], after(14), Answer::Accepted(200)).await;
     let third = take(store, after(14)).await;

@@ -9,7 +9,7 @@ use crate::hook::{
     Attempted, Bell, Delivery, Patch, Patched, Settled, State, Subscription, delivery,
 };
 use crate::id::{DeliveryId, MerchantId, SubscriptionId};
-use crate::port::{Counts, DeliveryFilter, Due, Outbox, Replay, Result, Take};
+use crate::port::{Counts, DeliveryFilter, Due, Outbox, Result, Take};
 
 impl Inner {
     /// Queues the last event of the log for those who are told of it.
@@ -148,6 +148,7 @@ impl Outbox for Memory {
             filter.merchant.as_ref().is_none_or(|m| *m == d.merchant)
                 && filter.subscription.is_none_or(|s| s == d.subscription)
                 && filter.state.is_none_or(|state| state == d.state.as_str())
+                && filter.since.is_none_or(|since| d.queued_at >= since)
                 && after.is_none_or(|after| (d.seq, d.id) > after)
         };
         let mut found: Vec<_> = inner.deliveries.iter().filter(matches).cloned().collect();
@@ -160,15 +161,12 @@ impl Outbox for Memory {
         Ok(self.inner().deliveries.iter().find(|d| d.id == id).cloned())
     }
 
-    async fn replay(&self, replay: Replay, at: Time, source: Source) -> Result<usize> {
+    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
         let mut inner = self.inner();
         let chosen: Vec<_> = inner
             .deliveries
             .iter()
-            .filter(|d| match replay {
-                Replay::One(id) => d.id == id,
-                Replay::Since(id, since) => d.subscription == id && d.queued_at >= since,
-            })
+            .filter(|d| deliveries.contains(&d.id))
             .map(|d| d.replay(at))
             .collect();
         for next in &chosen {

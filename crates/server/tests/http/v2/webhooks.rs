@@ -1,7 +1,14 @@
 //! Equals' webhooks.
 
+use std::time::Duration;
+
 use cardveil_core::audit::Kind;
+use cardveil_core::card::State;
+use cardveil_core::flow::Replay;
+use cardveil_core::id::SubscriptionId;
 use cardveil_core::merchant::Scope;
+use cardveil_core::port::{Audit as _, Outbox as _};
+use cardveil_core::testing::sample::{self, START};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -93,6 +100,43 @@ async fn a_webhook_is_created_read_changed_and_deleted() {
     ] {
         assert_eq!(operator.logged(kind).await.len(), 1, "{kind:?}");
     }
+}
+
+/// A subscription to which `count` events wait, and its path.
+async fn with_deliveries(world: &World, count: u8) -> (SubscriptionId, String) {
+    let mut asked = asked();
+    asked["accountId"] = Value::Null;
+    let answer = call(world, KEY, Method::POST, "/v2/webhooks", Some(&asked)).await;
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    for n in 0..count {
+        let event = sample::moved(n, State::Suspended, START);
+        world.store.record(event).await.unwrap();
+    }
+    let waiting = world.store.outbox_counts().await.unwrap().waiting;
+    assert_eq!(waiting, usize::from(count));
+    (
+        SubscriptionId::parse(&id).unwrap(),
+        format!("/v2/webhooks/{id}"),
+    )
+}
+
+/// P8: no commit holds more of them, and each says how many it has queued.
+#[tokio::test]
+async fn events_are_replayed_200_in_a_commit() {
+    let world = world().await;
+    let (id, _) = with_deliveries(&world, 250).await;
+    let (service, by) = (&world.app.service, sample::operator());
+    let replayed = service.replay(Replay::Since(id, START), &by).await;
+    assert_eq!(replayed.unwrap(), 250);
+    let log = world.operator().logged(Kind::WebhookReplayed).await;
+    let notes: Vec<_> = log
+        .iter()
+        .map(|it| it.event.detail.note.as_deref())
+        .collect();
+    assert_eq!(notes, [Some("200 deliveries"), Some("50 deliveries")]);
+    let tomorrow = START.plus(Duration::from_secs(86_400));
+    let replayed = service.replay(Replay::Since(id, tomorrow), &by).await;
+    assert_eq!(replayed.unwrap(), 0);
 }
 
 #[tokio::test]
