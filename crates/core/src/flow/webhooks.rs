@@ -92,6 +92,10 @@ pub enum Replay {
 /// How many deliveries are queued once more in one commit, which all other writes wait for (P8).
 const REPLAYED_TOGETHER: usize = 200;
 
+/// How many deliveries to a subscription that is removed are deleted in one commit, which all other
+/// writes wait for (P8).
+const DROPPED_TOGETHER: usize = 500;
+
 type Checked<T> = Result<Result<T, SubscriptionRefusal>, Fault>;
 
 impl Service {
@@ -196,7 +200,9 @@ impl Service {
         })
     }
 
-    /// Removes a merchant's subscription and what waits for it.
+    /// Removes a merchant's subscription and what waits for it. It is disabled first, with a record that
+    /// says what for: then nothing new is queued, and it is emptied a bounded piece at a time. Should
+    /// it end half-way, the subscription is still there, and can be removed again.
     pub async fn unsubscribe(
         &self,
         merchant: &MerchantId,
@@ -206,7 +212,27 @@ impl Service {
         let Some(known) = self.subscription(merchant, id).await? else {
             return Ok(Err(SubscriptionRefusal::Unknown));
         };
-        let event = event_of(&known, Kind::WebhookRemoved, source, self.now());
+        let at = self.now();
+        let mut event = event_of(&known, Kind::WebhookChanged, source, at);
+        event.detail.note = Some("disabled to be removed, with all that is queued for it".into());
+        let disable = Patch {
+            merchant: known.merchant.clone(),
+            id,
+            account: None,
+            url: None,
+            topics: None,
+            enabled: Some(false),
+            secret: None,
+            authorization: None,
+            at,
+            event,
+        };
+        match self.store.patch_subscription(disable).await? {
+            Patched::Done(_) => {}
+            Patched::Unknown => return Ok(Err(SubscriptionRefusal::Unknown)),
+        }
+        while self.store.drop_deliveries(id, DROPPED_TOGETHER).await? == DROPPED_TOGETHER {}
+        let event = event_of(&known, Kind::WebhookRemoved, source, at);
         let change = Change::RemoveSubscription(id);
         let removed = self.change(change, event).await?;
         Ok(removed.map_err(|_| SubscriptionRefusal::Unknown))

@@ -318,6 +318,10 @@ impl<S: Store> Outbox for Faulty<S> {
     async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
         self.write(self.inner.replay(deliveries, at, source)).await
     }
+    async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize> {
+        self.write(self.inner.drop_deliveries(subscription, limit))
+            .await
+    }
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         self.write(self.inner.forget(before, limit)).await
     }

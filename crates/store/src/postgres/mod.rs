@@ -481,6 +481,11 @@ impl Outbox for Postgres {
         self.writer.submit(Turn::Head, work).await
     }
 
+    async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize> {
+        let work = move |batch: &Batch<'_>| outbox::drop_deliveries(batch, subscription, limit);
+        self.writer.submit(Turn::Head, work).await
+    }
+
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         let work = move |batch: &Batch<'_>| outbox::forget(batch, before, limit);
         self.writer.submit(Turn::Head, work).await

@@ -465,6 +465,12 @@ impl Outbox for Sqlite {
         self.writer.submit(work).await
     }
 
+    async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize> {
+        let work =
+            move |batch: &writer::Batch<'_>| outbox::drop_deliveries(batch, subscription, limit);
+        self.writer.submit(work).await
+    }
+
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         let work = move |batch: &writer::Batch<'_>| outbox::forget(batch, before, limit);
         self.writer.submit(work).await

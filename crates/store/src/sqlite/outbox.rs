@@ -408,6 +408,29 @@ pub(super) fn replay(
     Ok(next.len())
 }
 
+/// The heads go last, so that each line has one for as long as anything waits in it.
+pub(super) fn drop_deliveries(
+    batch: &Batch<'_>,
+    id: SubscriptionId,
+    limit: usize,
+) -> Outcome<usize> {
+    let known = batch.first(FIND_SUBSCRIPTION, params![id.as_bytes()], subscription)?;
+    if known.is_none_or(|known| known.enabled) {
+        return Ok(0);
+    }
+    let mut dropped = 0;
+    for sql in [
+        "DELETE FROM delivery WHERE id IN (
+             SELECT id FROM delivery WHERE subscription = ?1 AND head = 0 LIMIT ?2)",
+        "DELETE FROM delivery WHERE id IN (
+             SELECT id FROM delivery WHERE subscription = ?1 AND head = 1 LIMIT ?2)",
+    ] {
+        let most = super::sql_count(limit - dropped);
+        dropped += batch.execute(sql, params![id.as_bytes(), most])?;
+    }
+    Ok(dropped)
+}
+
 pub(super) fn forget(batch: &Batch<'_>, before: Time, limit: usize) -> Outcome<usize> {
     let forgotten = batch.execute(
         "DELETE FROM delivery WHERE id IN (

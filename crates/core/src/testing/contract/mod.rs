@@ -126,6 +126,7 @@ macro_rules! contract_suite {
             no_merchant_has_more_subscriptions_than_it_may,
             deliveries_are_listed_and_replayed,
             deliveries_that_arrived_are_forgotten,
+            a_subscription_is_emptied_in_pieces,
             a_wallet_token_is_found_within_its_merchant_only,
             a_wallet_token_moves_with_its_event,
             a_wallet_token_that_stays_writes_nothing,

@@ -1,5 +1,6 @@
 //! The cases of the outbox.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -593,4 +594,55 @@ pub async fn deliveries_that_arrived_are_forgotten(store: &dyn Store) {
     assert_eq!(store.forget(late, 10).await.unwrap(), 1);
     assert_eq!(all(store).await.len(), 3);
     assert_eq!(take(store, late).await.len(), 2);
+}
+
+/// P8: and only once it is out of use, which is on record (P7).
+pub async fn a_subscription_is_emptied_in_pieces(store: &dyn Store) {
+    with_subscription(store).await;
+    subscribe(store, sample::subscription(2)).await;
+    for (secs, state) in [(1, CardState::Suspended), (2, CardState::Active)] {
+        for n in 1..=3 {
+            moves(store, n, state, after(secs)).await;
+        }
+    }
+    let (one, two) = (sample::subscription(1).id, sample::subscription(2).id);
+    // One has arrived, so its line's head is the next; another is under way.
+    let mut taken = take(store, after(2)).await;
+    taken.retain(|due| due.delivery.subscription == one);
+    assert_eq!(taken.len(), 3);
+    record(store, &taken[0], after(2), Answer::Accepted(200)).await;
+
+    let drop = async |id, limit| store.drop_deliveries(id, limit).await.unwrap();
+    assert_eq!(drop(one, 100).await, 0, "it is told of what waits");
+    let set = async |enabled| {
+        let mut patch = sample::patch(1, after(3));
+        patch.enabled = Some(enabled);
+        store.patch_subscription(patch).await.unwrap();
+    };
+    set(false).await;
+    assert_eq!(drop(sample::subscription(9).id, 100).await, 0);
+    assert_eq!(drop(one, 0).await, 0);
+    assert_eq!(drop(one, 2).await, 2);
+    let left = async |id| {
+        let mut all = all(store).await;
+        all.retain(|delivery| delivery.subscription == id);
+        all
+    };
+    assert_eq!(left(one).await.len(), 4);
+
+    // Whoever stops here can go on: what waits in a line has a head.
+    set(true).await;
+    let waiting = left(one).await;
+    let lines = waiting.iter().filter(|it| it.state == State::Waiting);
+    let lines: BTreeSet<_> = lines.map(|delivery| delivery.line).collect();
+    let mut due = take(store, after(60)).await;
+    due.retain(|due| due.delivery.subscription == one);
+    assert_eq!(due.len(), lines.len(), "{waiting:?}");
+
+    set(false).await;
+    let dropped = [drop(one, 3).await, drop(one, 3).await, drop(one, 3).await];
+    assert_eq!(dropped, [3, 1, 0]);
+    assert_eq!(left(one).await, []);
+    assert_eq!(left(two).await.len(), 6, "another's stay");
+    assert_eq!(record(store, &due[0], after(61), Answer::Gone).await, None);
 }

@@ -179,6 +179,20 @@ impl Outbox for Memory {
         Ok(chosen.len())
     }
 
+    async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize> {
+        let mut inner = self.inner();
+        let before = inner.deliveries.len();
+        if inner.subscription(subscription).is_some_and(|s| !s.enabled) {
+            let mut left = limit;
+            inner.deliveries.retain(|delivery| {
+                let dropped = delivery.subscription == subscription && left > 0;
+                left -= usize::from(dropped);
+                !dropped
+            });
+        }
+        Ok(before - inner.deliveries.len())
+    }
+
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         let mut inner = self.inner();
         let old = |d: &&Delivery| matches!(d.state, State::Delivered(at) if at < before);

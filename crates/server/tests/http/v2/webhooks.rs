@@ -8,6 +8,7 @@ use cardveil_core::flow::Replay;
 use cardveil_core::id::SubscriptionId;
 use cardveil_core::merchant::Scope;
 use cardveil_core::port::{Audit as _, Outbox as _};
+use cardveil_core::testing::Fault;
 use cardveil_core::testing::sample::{self, START};
 use http::Method;
 use serde_json::{Value, json};
@@ -93,27 +94,27 @@ async fn a_webhook_is_created_read_changed_and_deleted() {
     let again = call(&world, KEY, Method::DELETE, &path, None).await;
     assert_eq!(again.code(), (404, "not_found".into()));
     let operator = world.operator();
-    for kind in [
-        Kind::WebhookAdded,
-        Kind::WebhookChanged,
-        Kind::WebhookRemoved,
+    for (kind, count) in [
+        (Kind::WebhookAdded, 1),
+        (Kind::WebhookChanged, 2),
+        (Kind::WebhookRemoved, 1),
     ] {
-        assert_eq!(operator.logged(kind).await.len(), 1, "{kind:?}");
+        assert_eq!(operator.logged(kind).await.len(), count, "{kind:?}");
     }
 }
 
 /// A subscription to which `count` events wait, and its path.
-async fn with_deliveries(world: &World, count: u8) -> (SubscriptionId, String) {
+async fn with_deliveries(world: &World, count: usize) -> (SubscriptionId, String) {
     let mut asked = asked();
     asked["accountId"] = Value::Null;
     let answer = call(world, KEY, Method::POST, "/v2/webhooks", Some(&asked)).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
-    for n in 0..count {
+    for n in (0..=u8::MAX).cycle().take(count) {
         let event = sample::moved(n, State::Suspended, START);
         world.store.record(event).await.unwrap();
     }
     let waiting = world.store.outbox_counts().await.unwrap().waiting;
-    assert_eq!(waiting, usize::from(count));
+    assert_eq!(waiting, count);
     (
         SubscriptionId::parse(&id).unwrap(),
         format!("/v2/webhooks/{id}"),
@@ -137,6 +138,35 @@ async fn events_are_replayed_200_in_a_commit() {
     let tomorrow = START.plus(Duration::from_secs(86_400));
     let replayed = service.replay(Replay::Since(id, tomorrow), &by).await;
     assert_eq!(replayed.unwrap(), 0);
+}
+
+/// P7, P8: what waits goes a piece at a time, after a record that says so; whoever was stopped between two
+/// pieces asks again.
+#[tokio::test]
+async fn a_webhook_with_many_deliveries_is_deleted_even_if_stopped_half_way() {
+    let world = world().await;
+    let (id, path) = with_deliveries(&world, 1_001).await;
+    let delete = async || call(&world, KEY, Method::DELETE, &path, None).await;
+    world.store.fail_next(Fault::NotPersisted);
+    assert_eq!(delete().await.status, 503);
+    assert_eq!(world.store.outbox_counts().await.unwrap().waiting, 1_001);
+    // Stopped after its first two commits.
+    let mut disable = sample::patch(1, START);
+    (disable.id, disable.enabled) = (id, Some(false));
+    world.store.patch_subscription(disable).await.unwrap();
+    assert_eq!(world.store.drop_deliveries(id, 500).await.unwrap(), 500);
+    let read = call(&world, KEY, Method::GET, &path, None).await;
+    assert_eq!(read.json()["enabled"], false);
+
+    assert_eq!(delete().await.status, 204);
+    assert_eq!(delete().await.status, 404);
+    assert_eq!(world.store.outbox_counts().await.unwrap().waiting, 0);
+    let operator = world.operator();
+    let intended = operator.logged(Kind::WebhookChanged).await.pop().unwrap();
+    let removed = operator.logged(Kind::WebhookRemoved).await.pop().unwrap();
+    assert!(intended.seq < removed.seq);
+    assert_eq!(intended.event.target.subscription, Some(id));
+    assert!(intended.event.detail.note.is_some());
 }
 
 #[tokio::test]
