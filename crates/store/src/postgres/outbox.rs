@@ -354,6 +354,9 @@ pub(super) fn take_due(batch: &Batch<'_>, take: Take) -> Outcome<Vec<Due>> {
     let mut taken = Vec::new();
     for subscription in waiting {
         let left = take.limit.saturating_sub(taken.len());
+        if left == 0 {
+            break;
+        }
         let under_way: i64 = batch
             .first(
                 "SELECT count(*) FROM delivery WHERE subscription = $1 AND leased_until > $2",
