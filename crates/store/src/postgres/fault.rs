@@ -32,6 +32,9 @@ impl From<tokio_postgres::Error> for Fault {
 pub(super) enum Remedy {
     /// Run the batch again: another transaction was in the way.
     Again,
+    /// A lock was waited for in vain, which one job may need alone: run the batch again, and then the
+    /// jobs one by one.
+    Locked,
     /// Connect anew, and run the batch again.
     Reconnect,
     /// It is one job's fault: run the jobs one by one.
@@ -46,6 +49,7 @@ impl Fault {
             Self::Own(_) => Remedy::Apart,
             Self::Postgres(error) => match error.code() {
                 None if error.is_closed() || is_io(error) => Remedy::Reconnect,
+                Some(&SqlState::LOCK_NOT_AVAILABLE) => Remedy::Locked,
                 Some(code) if in_the_way(code) => Remedy::Again,
                 Some(code) if of_the_server(code) => Remedy::Reconnect,
                 Some(_) | None => Remedy::Apart,

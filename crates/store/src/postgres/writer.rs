@@ -38,6 +38,11 @@ const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 256;
 /// How often a batch that is known not to be committed is run.
 const ROUNDS_MAX: u32 = 5;
+/// How often a batch waits for a lock in vain before its jobs are run one by one, each of which then waits
+/// in vain once.
+const WAITS_TOGETHER_MAX: u32 = 2;
+/// How often it waits in vain in all: then what is left of it is refused, since all others wait behind it.
+const WAITS_MAX: u32 = 5;
 /// How long a commit that did not answer is looked for; longer than the server keeps an abandoned
 /// transaction open (`idle_in_transaction_session_timeout`).
 const LOOK_UP_ROUNDS_MAX: u32 = 8;
@@ -222,11 +227,12 @@ impl Shell {
         let _ended = Left(Arc::clone(&self.queue), self.pulse.clone());
         while let Some(mut jobs) = self.queue.next() {
             jobs.sort_by_key(|job| job.turn());
-            self.serve(jobs);
+            self.serve(jobs, &mut 0);
         }
     }
 
-    fn serve(&mut self, mut jobs: Jobs) {
+    /// `waits` counts how often the batch that these jobs are of has waited for a lock in vain.
+    fn serve(&mut self, mut jobs: Jobs, waits: &mut u32) {
         self.pulse.begin();
         let mut rounds = 0;
         loop {
@@ -244,15 +250,21 @@ impl Shell {
                 Ended::Failed(fault) => fault,
             };
             let alone = jobs.len() == 1;
-            match fault.remedy() {
+            let remedy = fault.remedy();
+            *waits += u32::from(remedy == Remedy::Locked);
+            match remedy {
                 Remedy::Reconnect => self.link = None,
-                Remedy::Again => {}
+                Remedy::Locked if alone && *waits > WAITS_TOGETHER_MAX => rounds = ROUNDS_MAX,
+                Remedy::Locked if !alone && *waits >= WAITS_TOGETHER_MAX => {
+                    return self.serve_apart(jobs, waits);
+                }
+                Remedy::Again | Remedy::Locked => {}
                 Remedy::Apart if alone => {
                     // The job's own fault, of which the server has told: it works.
                     self.pulse.committed();
                     return give_up(jobs, fault);
                 }
-                Remedy::Apart => return self.serve_apart(jobs),
+                Remedy::Apart => return self.serve_apart(jobs, waits),
             }
             if rounds >= ROUNDS_MAX {
                 self.pulse.failed();
@@ -263,10 +275,15 @@ impl Shell {
         }
     }
 
-    /// One bad job does not fail its neighbours.
-    fn serve_apart(&mut self, jobs: Jobs) {
+    /// One bad job does not fail its neighbours, nor does one that waits for what another keeps locked.
+    fn serve_apart(&mut self, jobs: Jobs, waits: &mut u32) {
         for job in jobs {
-            self.serve(vec![job]);
+            if *waits < WAITS_MAX {
+                self.serve(vec![job], waits);
+            } else {
+                let too_long = "others waited too long for a lock";
+                job.answer(Err(Error::Unavailable(too_long.into())));
+            }
         }
     }
 

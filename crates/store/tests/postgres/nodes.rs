@@ -9,6 +9,7 @@ use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
 use cardveil_store::postgres::Postgres;
 use futures_util::future::{join, join_all};
+use tokio_postgres::NoTls;
 
 use crate::cluster::Cluster;
 use crate::home::{Home, with_merchant, with_token};
@@ -111,6 +112,32 @@ async fn a_bad_write_fails_alone() {
     assert_eq!(bad, BTreeSet::from([7]), "its hash is taken");
     let record = sample::record(8, START, epoch);
     assert!(store.token(&record.key).await.unwrap().is_some());
+}
+
+/// Nor does one that waits for what another transaction keeps locked.
+#[tokio::test]
+async fn a_write_that_waits_for_a_lock_fails_none_of_its_batch() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    let epoch = with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let connection = Cluster::shared().connection("postgres", &home.database);
+    let (other, driver) = tokio_postgres::connect(&connection, NoTls).await.unwrap();
+    tokio::spawn(driver);
+    let lock = "BEGIN; SELECT FROM cardveil.token FOR UPDATE";
+    other.batch_execute(lock).await.unwrap();
+    let neighbours = async {
+        let issues = (2..=20).map(|n| store.issue(sample::issue(n, START, epoch)));
+        let answers = join_all(issues).await;
+        other.batch_execute("ROLLBACK").await.unwrap();
+        answers
+    };
+    let claim = store.redeem(sample::claim(&record, 1, &[Field::Pan], START));
+    let (answers, claimed) = join(neighbours, claim).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap(), Issued::New);
+    }
+    assert!(matches!(claimed, Ok(Verdict::Granted(_))), "{claimed:?}");
 }
 
 /// What a node has admitted, the others hear; it waits for no disk, and a process that ended leaves
