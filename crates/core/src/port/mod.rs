@@ -154,7 +154,8 @@ pub struct Idempotency {
 pub enum Issued {
     /// The row was written.
     New,
-    /// A request of this name was answered before, with a token from this seed.
+    /// A request of this name was answered before, with a token from this seed, in this epoch: one of
+    /// an older epoch is good for nothing, so its name is given anew.
     Before(Idempotency, Box<Record>),
     /// The epoch has been raised meanwhile. Nothing was written: make the token again.
     OldEpoch(Epoch),

@@ -64,9 +64,9 @@ fn named(
             record_columns!(),
             ", name.key, name.fingerprint, name.seed, name.expires_at
              FROM name JOIN token USING (issued_secs, hash)
-             WHERE name.key = ?1 AND name.expires_at > ?2"
+             WHERE name.key = ?1 AND name.expires_at > ?2 AND token.epoch = ?3"
         ),
-        params![name.key, now.millis()],
+        params![name.key, now.millis(), batch.epoch().0],
         |row| Ok((rows::idempotency(row)?, rows::record(row)?)),
     )?;
     Ok(found)

@@ -63,6 +63,7 @@ macro_rules! contract_suite {
             a_token_is_found_as_it_was_issued,
             an_issue_in_an_old_epoch_is_told_the_new_one,
             a_named_request_is_answered_once,
+            a_named_request_of_an_older_epoch_is_answered_anew,
             the_first_key_gets_it_and_no_other,
             of_64_concurrent_keys_one_gets_it,
             a_token_bound_to_a_key_goes_to_no_other,

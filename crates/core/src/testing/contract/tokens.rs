@@ -150,6 +150,35 @@ pub async fn the_first_key_gets_it_and_no_other(store: &dyn Store) {
     );
 }
 
+/// What was answered before the epoch was raised is refused everywhere, so a retry gets what is good.
+pub async fn a_named_request_of_an_older_epoch_is_answered_anew(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let named = |n: u8, epoch| {
+        let mut issue = sample::issue(n, START, epoch);
+        issue.idempotency = Some(Idempotency {
+            key: [7; 32],
+            fingerprint: [0; 32],
+            seed: [n; 32],
+            expires_at: START.plus(token::TTL),
+        });
+        issue
+    };
+    assert_eq!(store.issue(named(1, epoch)).await.unwrap(), Issued::New);
+    let event = sample::event(Kind::EpochRaised, START);
+    let raised = store.raise_epoch(event).await.unwrap();
+    let again = named(2, raised);
+    assert_eq!(store.issue(again.clone()).await.unwrap(), Issued::New);
+    let claim = sample::claim(&again.record, 1, &[Field::Pan], START);
+    let verdict = store.redeem(claim).await.unwrap();
+    assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+    let third = store.issue(named(3, raised)).await.unwrap();
+    let Issued::Before(before, record) = third else {
+        panic!("{third:?}")
+    };
+    assert_eq!(Some(before), again.idempotency);
+    assert_eq!(record.key, again.record.key);
+}
+
 /// P1 under a race.
 pub async fn of_64_concurrent_keys_one_gets_it(store: &dyn Store) {
     let (record, _) = with_token(store).await;

@@ -253,7 +253,7 @@ impl Tokens for Memory {
             let known = inner.names.get(&name.key);
             if let Some((before, token)) =
                 known.filter(|(n, _)| issue.record.issued_at < n.expires_at)
-                && let Some(record) = inner.tokens.get(token)
+                && let Some(record) = inner.tokens.get(token).filter(|it| it.epoch == epoch)
             {
                 return Ok(Issued::Before(before.clone(), Box::new(record.clone())));
             }
