@@ -103,6 +103,8 @@ pub(crate) fn path(parameter: Result<Path<String>, PathRejection>) -> Option<Str
 /// How far into a list a caller may skip.
 pub(crate) const OFFSET_MAX: usize = 999_999_999;
 
+const SEARCH_CHARS_MAX: usize = 64;
+
 /// Query parameters, each at most once.
 pub(crate) struct Query(Vec<(String, String)>);
 
@@ -119,6 +121,16 @@ impl Query {
     /// The parameter's value; empty counts as left out.
     pub(crate) fn one(&self, name: &str) -> Result<Option<&str>, Problem> {
         Ok(self.given(name)?.filter(|value| !value.is_empty()))
+    }
+
+    /// What a list is searched for. PostgreSQL has no place for a NUL in a text.
+    pub(crate) fn search(&self) -> Result<Option<String>, Problem> {
+        let text = self.one("search")?;
+        if text.is_some_and(|text| text.contains('\0') || text.chars().count() > SEARCH_CHARS_MAX) {
+            let detail = "must be at most 64 characters, none of them NUL";
+            return Err(Problem::invalid("search", detail));
+        }
+        Ok(text.map(str::to_owned))
     }
 
     /// A whole number within bounds. Nothing is no number: a parameter without a value is wrong.

@@ -27,7 +27,6 @@ use crate::{App, Shared};
 
 /// How many characters Equals' `name` has at most.
 const NAME_CHARS_MAX: usize = 21;
-const SEARCH_CHARS_MAX: usize = 64;
 const DAY_MS: i64 = 86_400_000;
 
 pub(super) fn routes(surface: Surface) -> Surface {
@@ -176,7 +175,7 @@ struct CardTransition {
         ("orderBy" = Option<String>, Query, pattern = "^(asc|desc)?$", description = "By creation: `asc` (default) or `desc`.", example = "desc"),
         ("startDate" = Option<String>, Query, description = "Created then or later: a date (from its first moment, UTC) or an RFC 3339 time.", example = "2026-01-01"),
         ("endDate" = Option<String>, Query, description = "Created then or earlier: a date (to its last moment, UTC) or an RFC 3339 time.", example = "2026-12-31"),
-        ("search" = Option<String>, Query, max_length = 64, description = "Part of the name, or the last four digits.", example = "1111"),
+        ("search" = Option<String>, Query, max_length = 64, pattern = "^[^\\x00]*$", description = "Part of the name, or the last four digits.", example = "1111"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many; 100 by default.", example = 100),
         ("offset" = Option<u32>, Query, minimum = 0, maximum = 999_999_999, description = "Skip so many.", example = 0),
     ),
@@ -415,17 +414,13 @@ fn person(query: &Query) -> Result<Option<PersonId>, Problem> {
 }
 
 fn filter(query: &Query) -> Result<CardFilter, Problem> {
-    let search = query.one("search")?;
-    if search.is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
-        return Err(Problem::invalid("search", "must be at most 64 characters"));
-    }
     Ok(CardFilter {
         account: Some(super::account(query)?),
         person: person(query)?,
         states: states(query.one("state")?)?,
         created_from: moment(query, "startDate", 0)?,
         created_to: moment(query, "endDate", DAY_MS - 1)?,
-        search: search.map(str::to_owned),
+        search: query.search()?,
         ..CardFilter::default()
     })
 }

@@ -22,7 +22,7 @@ pub(super) enum Wrong {
     NotText,
     /// Not the form of an order number or another short name.
     Word,
-    /// Not one to 64 characters.
+    /// Not one to 64 characters, or a NUL among them.
     Text64,
     /// Not a number within a page's bounds.
     Page,
@@ -53,7 +53,10 @@ impl Wrong {
                 "must be 1 to 64 letters, digits, _ or -",
                 "须为 1 至 64 位字母、数字、_ 或 -",
             ),
-            Self::Text64 => ("must be at most 64 characters", "不得超过 64 个字符"),
+            Self::Text64 => (
+                "must be at most 64 characters, none of them NUL",
+                "不得超过 64 个字符，且不得含空字符",
+            ),
             Self::Page => (
                 "must be a whole number from 0 to 1000000",
                 "须为 0 至 1000000 的整数",
@@ -149,10 +152,10 @@ impl Form {
             .ok_or_else(|| self.wrong("card_no", Wrong::Missing))
     }
 
-    /// A name of at most 64 characters, if it is given.
+    /// A name of at most 64 characters, if it is given. PostgreSQL has no place for a NUL in a text.
     pub(super) fn short(&self, field: &'static str) -> Result<Option<String>, Refusal> {
         let text = self.text(field)?;
-        if text.is_some_and(|text| text.chars().count() > 64) {
+        if text.is_some_and(|text| text.contains('\0') || text.chars().count() > 64) {
             return Err(self.wrong(field, Wrong::Text64));
         }
         Ok(text.map(str::to_owned))

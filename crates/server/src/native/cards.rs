@@ -120,7 +120,7 @@ struct NewTransition {
         ("state" = Option<String>, Query, pattern = "^((pending|unactivated|active|suspended|replaced|terminated|failed)(,(pending|unactivated|active|suspended|replaced|terminated|failed))*)?$", description = "A comma-separated list of states.", example = "active,suspended"),
         ("account_id" = Option<String>, Query, description = "Of this account.", example = "F50091"),
         ("person_id" = Option<String>, Query, format = "uuid", description = "Of this person.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
-        ("search" = Option<String>, Query, max_length = 64, description = "Part of the label, or the last four digits.", example = "1111"),
+        ("search" = Option<String>, Query, max_length = 64, pattern = "^[^\\x00]*$", description = "Part of the label, or the last four digits.", example = "1111"),
     ),
     responses(
         (status = 200, description = "The page.", body = NativeCards),
@@ -292,15 +292,11 @@ fn filter(query: &Query) -> Result<CardFilter, Problem> {
     let account = account
         .map_err(|_| Problem::invalid("account_id", "must be 1 to 64 letters, digits, _ or -"))?;
     let person = query.given("person_id")?.map(PersonId::parse).transpose();
-    let search = query.one("search")?;
-    if search.is_some_and(|text| text.chars().count() > 64) {
-        return Err(Problem::invalid("search", "must be at most 64 characters"));
-    }
     Ok(CardFilter {
         account,
         person: person.map_err(|_| Problem::invalid("person_id", "must be a UUID"))?,
         states: states.transpose()?.unwrap_or_default(),
-        search: search.map(str::to_owned),
+        search: query.search()?,
         ..CardFilter::default()
     })
 }

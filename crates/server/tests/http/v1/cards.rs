@@ -147,6 +147,7 @@ async fn filters_and_what_each_caller_sees() {
         "?person_id=1",
         "?account_id=%20a",
         &format!("?search={}", "x".repeat(65)),
+        "?search=x%00",
     ] {
         is(&get(&merchant, wrong).await, 400, "invalid_request");
     }

@@ -203,6 +203,7 @@ async fn each_wrong_parameter_is_named() {
         ("accountId=F50091&startDate=2026-13-01", "startDate"),
         ("accountId=F50091&endDate=01/01/2026", "endDate"),
         (&format!("accountId=F50091&search={long}"), "search"),
+        ("accountId=F50091&search=x%00", "search"),
     ] {
         let answer = list(&world.merchant(), query).await;
         assert_eq!(

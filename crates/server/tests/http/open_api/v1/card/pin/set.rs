@@ -206,7 +206,11 @@ async fn code_1004_names_the_parameter() {
         ),
         (
             with(good(CARD_NO), "cardholder_no", &long),
-            "cardholder_no must be at most 64 characters",
+            "cardholder_no must be at most 64 characters, none of them NUL",
+        ),
+        (
+            with(good(CARD_NO), "cardholder_no", "H\0"),
+            "cardholder_no must be at most 64 characters, none of them NUL",
         ),
         (
             json!([]),
