@@ -103,8 +103,9 @@ impl Options {
         if config.get_application_name().is_none() {
             config.application_name("cardveil");
         }
-        // Of several hosts, the one that is the primary now.
-        if config.get_hosts().len() > 1 {
+        // Of several servers, the one that is the primary now. Of a name that leads to several, nobody here
+        // knows; the string says it.
+        if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         Ok(Self {
