@@ -5,7 +5,8 @@
 //!
 //! 1. A job **locks what it decides on** (`FOR UPDATE`), so that of two batches the second waits and then
 //!    reads what the first has committed. What may not be there is locked by inserting it, or by its row
-//!    of `guard`. The tokens of all claims of a batch, and their cards, are locked by two statements,
+//!    of `guard`. The budgets and the rows of `guard` that its jobs [share](Shared) with others are locked
+//!    before any of them runs, in one order. The tokens of all claims of a batch, and their cards, are locked by two statements,
 //!    after all other jobs of this kind; what is kept of them follows what the batch itself writes.
 //! 2. **The head of the audit log** (the one row of `meta`) is locked last, before the entries are
 //!    written, until the commit. So entries are committed in the order of their places, and whoever has
@@ -18,10 +19,11 @@
 //! **Invariant:** no row that case 3 writes is locked by a job of case 1.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link as Chain;
+use cardveil_core::budget::Charge;
 use cardveil_core::hook::Subscription;
 use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::Error;
@@ -30,6 +32,7 @@ use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 
 use super::audit;
+use super::budget;
 use super::cards;
 use super::fault::Fault;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
@@ -51,6 +54,9 @@ pub(super) struct Batch<'a> {
     sent: RefCell<Vec<Sent>>,
     told: RefCell<HashMap<MerchantId, Vec<Subscription>>>,
     pub(super) tokens: tokens::Gathered,
+    pub(super) budgets: RefCell<budget::Held>,
+    /// Of `guard`, that are held.
+    slots: RefCell<BTreeSet<i64>>,
     /// Of the cards that are held.
     pub(super) card_states: RefCell<HashMap<CardId, cards::Held>>,
     /// Something was queued or settled in the outbox.
@@ -92,6 +98,8 @@ impl<'a> Batch<'a> {
             sent: RefCell::default(),
             told: RefCell::default(),
             tokens: tokens::Gathered::default(),
+            budgets: RefCell::default(),
+            slots: RefCell::default(),
             card_states: RefCell::default(),
             ring: Cell::default(),
         })
@@ -146,12 +154,25 @@ impl<'a> Batch<'a> {
 
     /// Holds, until the commit, whatever goes by this name.
     pub(super) fn guard(&self, name: &[&[u8]]) -> Result<(), Fault> {
-        let slot = i64::try_from(fnv(name) % GUARDS).unwrap_or_default();
-        self.first(
-            "SELECT slot FROM guard WHERE slot = $1 FOR UPDATE",
-            values![slot],
-            |_| Ok(()),
-        )?;
+        self.hold_slots(&BTreeSet::from([slot(name)]))
+    }
+
+    /// Holds, until the commit, what its jobs share with those of other batches.
+    pub(super) fn hold(&self, shared: &Shared) -> Result<(), Fault> {
+        budget::hold(self, &shared.budgets)?;
+        self.hold_slots(&shared.slots)
+    }
+
+    fn hold_slots(&self, slots: &BTreeSet<i64>) -> Result<(), Fault> {
+        const HOLD: &str = "SELECT guard.slot FROM unnest($1::bigint[]) AS wanted (slot)
+             CROSS JOIN LATERAL (SELECT slot FROM guard WHERE slot = wanted.slot FOR UPDATE)
+             AS guard";
+        let mut held = self.slots.borrow_mut();
+        let missing: Vec<_> = slots.difference(&held).copied().collect();
+        if !missing.is_empty() {
+            self.all(HOLD, [missing.iter().copied().collect()], |_| Ok(()))?;
+            held.extend(missing);
+        }
         Ok(())
     }
 
@@ -277,6 +298,35 @@ impl<'a> Batch<'a> {
         }
         Ok(audit::seq(&last))
     }
+}
+
+/// What jobs of many batches lock, each in an order of its own: budgets and slots of `guard`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shared {
+    budgets: BTreeSet<Vec<u8>>,
+    slots: BTreeSet<i64>,
+}
+
+impl Shared {
+    pub(super) fn charge(mut self, charge: Option<&Charge>) -> Self {
+        self.budgets
+            .extend(charge.into_iter().flat_map(budget::keys));
+        self
+    }
+
+    pub(super) fn guard(mut self, name: &[&[u8]]) -> Self {
+        self.slots.insert(slot(name));
+        self
+    }
+
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.budgets.extend(other.budgets.iter().cloned());
+        self.slots.extend(&other.slots);
+    }
+}
+
+fn slot(name: &[&[u8]]) -> i64 {
+    i64::try_from(fnv(name) % GUARDS).unwrap_or_default()
 }
 
 /// FNV-1a over the parts, each with its length: which row of `guard` stands for a name. Two names may

@@ -5,10 +5,12 @@ use cardveil_core::card::{
     Activated, Activation, Card, Export, Exported, Guesses, HandoverDecided as Decided, PinRelease,
     PinReleased, PinSet, PinSetting,
 };
+use cardveil_core::id::MerchantId;
+use cardveil_core::mfa::{Assertion, Use};
 use cardveil_core::port::{Class, Handovers, Result, Unmet};
 
 use super::Postgres;
-use super::batch::Batch;
+use super::batch::{Batch, Shared};
 use super::cards::{hold, update};
 use super::fault::Fault;
 use super::value::{Json, values};
@@ -20,6 +22,7 @@ type Outcome<T> = std::result::Result<T, Fault>;
 #[async_trait]
 impl Handovers for Postgres {
     async fn export_card(&self, export: Export) -> Result<Exported> {
+        let shared = Shared::default().charge(export.charge.as_ref());
         let work = move |batch: &Batch<'_>| {
             let card = hold(batch, &export.merchant, &export.card)?;
             let decided = export.decide(card.as_ref());
@@ -33,7 +36,7 @@ impl Handovers for Postgres {
             }
             write(batch, card.as_ref(), decided)
         };
-        self.writer.submit(Turn::Rows, work).await
+        self.writer.submit_with(shared, Turn::Rows, work).await
     }
 
     async fn activate_card(&self, activation: Activation) -> Result<Activated> {
@@ -50,6 +53,7 @@ impl Handovers for Postgres {
     }
 
     async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
+        let shared = mfa::shared(None, factor_of(setting.mfa.as_ref()));
         let work = move |batch: &Batch<'_>| {
             keys::refuse_retired(batch, [(Class::Pin, &*setting.pin.dek)])?;
             let card = hold(batch, &setting.merchant, &setting.card)?;
@@ -62,10 +66,11 @@ impl Handovers for Postgres {
             }
             write(batch, card.as_ref(), decided)
         };
-        self.writer.submit(Turn::Rows, work).await
+        self.writer.submit_with(shared, Turn::Rows, work).await
     }
 
     async fn release_pin(&self, release: PinRelease) -> Result<PinReleased> {
+        let shared = mfa::shared(release.charge.as_ref(), factor_of(release.mfa.as_ref()));
         let work = move |batch: &Batch<'_>| {
             let card = hold(batch, &release.merchant, &release.card)?;
             let decided = release.decide(card.as_ref());
@@ -82,8 +87,12 @@ impl Handovers for Postgres {
             }
             write(batch, card.as_ref(), decided)
         };
-        self.writer.submit(Turn::Rows, work).await
+        self.writer.submit_with(shared, Turn::Rows, work).await
     }
+}
+
+fn factor_of(mfa: Option<&(Assertion, Use)>) -> Option<(&MerchantId, &Assertion)> {
+    mfa.map(|(assertion, wanted)| (&wanted.merchant, assertion))
 }
 
 fn guesses(batch: &Batch<'_>, card: &Card) -> Outcome<Guesses> {

@@ -12,7 +12,7 @@ use cardveil_core::mfa::{
 use cardveil_core::port::{Mfa, Result, Unmet};
 use cardveil_core::token::{Cause, Epoch};
 
-use super::batch::Batch;
+use super::batch::{Batch, Shared};
 use super::fault::Fault;
 use super::rows;
 use super::value::{Json, Name, Row, values};
@@ -46,23 +46,25 @@ impl Mfa for Postgres {
         &self,
         opening: Opening,
     ) -> Result<std::result::Result<Session, OpeningRefused>> {
+        let shared = Shared::default().guard(&name_of(&opening.merchant, &opening.person));
         let work = move |batch: &Batch<'_>| {
             let person = find_person(batch, &opening.merchant, &opening.person)?;
             write(batch, opening.decide(person.as_ref(), batch.epoch()))
         };
-        self.writer.submit(Turn::Rows, work).await
+        self.writer.submit_with(shared, Turn::Rows, work).await
     }
 
     async fn change_factor(
         &self,
         request: FactorRequest,
     ) -> Result<std::result::Result<(), FactorRefused>> {
+        let shared = Shared::default().guard(&name_of(&request.merchant, &request.person));
         let work = move |batch: &Batch<'_>| {
             keys::refuse_retired(batch, request.deks())?;
             let person = find_person(batch, &request.merchant, &request.person)?;
             write(batch, request.decide(person.as_ref()))
         };
-        self.writer.submit(Turn::Rows, work).await
+        self.writer.submit_with(shared, Turn::Rows, work).await
     }
 
     async fn sweep_mfa(&self, now: Time, limit: usize) -> Result<usize> {
@@ -75,6 +77,20 @@ impl Mfa for Postgres {
         };
         self.writer.submit(Turn::Rows, work).await
     }
+}
+
+/// What [`admit`] and [`judge`] decide on: the budgets, and the merchant's person whose factor it is.
+pub(super) fn shared(charge: Option<&Charge>, factor: Option<(&MerchantId, &Assertion)>) -> Shared {
+    let shared = Shared::default().charge(charge);
+    match factor {
+        Some((merchant, assertion)) => shared.guard(&name_of(merchant, &assertion.person)),
+        None => shared,
+    }
+}
+
+/// By which a person is held.
+fn name_of<'a>(merchant: &'a MerchantId, person: &'a PersonId) -> [&'a [u8]; 3] {
+    [b"person", merchant.as_str().as_bytes(), person.as_bytes()]
 }
 
 /// Takes what is granted in this batch from its budgets, and passes its second factor for it, or
@@ -121,7 +137,7 @@ fn find_person(
     merchant: &MerchantId,
     person: &PersonId,
 ) -> Outcome<Option<Person>> {
-    batch.guard(&[b"person", merchant.as_str().as_bytes(), person.as_bytes()])?;
+    batch.guard(&name_of(merchant, person))?;
     let key = values![merchant.as_str(), person.as_bytes()];
     batch.first(PERSON, key, person_row)
 }

@@ -233,8 +233,12 @@ impl Tokens for Postgres {
     }
 
     async fn issue(&self, issue: Issue) -> Result<Issued> {
+        let shared = mfa::shared(
+            issue.charge.as_ref(),
+            issue.mfa.as_ref().map(|it| (&issue.record.merchant, it)),
+        );
         let work = move |batch: &Batch<'_>| tokens::issue(batch, &issue);
-        self.writer.submit(Turn::Rows, work).await
+        self.writer.submit_with(shared, Turn::Rows, work).await
     }
 
     async fn redeem(&self, claim: Claim) -> Result<Verdict> {

@@ -23,7 +23,7 @@ use cardveil_core::token::TokenKey;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use super::batch::{Batch, Place};
+use super::batch::{Batch, Place, Shared};
 use super::fault::{Fault, Remedy, is_refusal};
 use super::home::Home;
 use super::link::Link;
@@ -53,7 +53,7 @@ const FORGET_WRITERS: &str = "DELETE FROM writer WHERE touched_at < now() - inte
 /// When a job runs within its batch; see [`super::batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
-    /// It locks the rows that it decides on.
+    /// It locks the rows that it decides on, but those that are locked for all jobs: see [`Shared`].
     Rows,
     /// It decides on this token. The tokens of a batch are locked together, by all batches in the same
     /// order, so that none waits for one that waits for it.
@@ -132,8 +132,19 @@ impl Writer {
         turn: Turn,
         work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
     ) -> Result<T> {
+        self.submit_with(Shared::default(), turn, work).await
+    }
+
+    /// The same for work that locks what is `shared` with others.
+    pub(super) async fn submit_with<T: Send + 'static>(
+        &self,
+        shared: Shared,
+        turn: Turn,
+        work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.queue.push(Box::new(Task {
+            shared,
             turn,
             work,
             result: None,
@@ -160,6 +171,8 @@ impl Writer {
 /// What waits for a writer.
 trait Job: Send {
     fn turn(&self) -> Turn;
+    /// What is locked for it before any job of its batch runs.
+    fn shared(&self) -> &Shared;
     /// Does the writing.
     fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault>;
     /// Tells the caller, given the outcome of the batch.
@@ -167,6 +180,7 @@ trait Job: Send {
 }
 
 struct Task<W, T> {
+    shared: Shared,
     turn: Turn,
     work: W,
     result: Option<T>,
@@ -180,6 +194,10 @@ where
 {
     fn turn(&self) -> Turn {
         self.turn
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault> {
@@ -318,15 +336,22 @@ impl Shell {
         };
         let batch = Batch::begin(link, &self.runtime)?;
         let mut tokens: Vec<_> = jobs.iter().filter_map(|job| job.turn().token()).collect();
-        let ran = jobs.iter_mut().try_for_each(|job| {
+        let mut shared = Shared::default();
+        for job in jobs.iter() {
+            shared.extend(job.shared());
+        }
+        let run = |job: &mut Box<dyn Job>| {
             match job.turn() {
                 Turn::Rows => {}
                 Turn::Token(_) => tokens::hold(&batch, &std::mem::take(&mut tokens))?,
                 Turn::Head => drop(batch.hold_head()?),
             }
             job.run(&batch)
-        });
-        ran.and_then(|()| batch.finish(&self.id, self.number))
+        };
+        batch
+            .hold(&shared)
+            .and_then(|()| jobs.iter_mut().try_for_each(run))
+            .and_then(|()| batch.finish(&self.id, self.number))
             .map_err(|fault| batch.cause(fault))
     }
 

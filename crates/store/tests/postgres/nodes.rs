@@ -1,14 +1,20 @@
 //! Several nodes on one database.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cardveil_core::audit::Kind;
+use cardveil_core::budget::{Budget, Budgets, Charge};
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Count, Counters, Heard, Issued, NodeId, Tokens, Told};
+use cardveil_core::id::{CardId, PersonId, SessionId};
+use cardveil_core::mfa::{Factor, Opening, Purpose};
+use cardveil_core::port::{
+    Admin, Audit, Count, Counters, Heard, Issued, Mfa, NodeId, Tokens, Told,
+};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
 use cardveil_store::postgres::Postgres;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, join3};
 use tokio_postgres::NoTls;
 
 use crate::cluster::Cluster;
@@ -138,6 +144,82 @@ async fn a_write_that_waits_for_a_lock_fails_none_of_its_batch() {
         assert_eq!(answer.unwrap(), Issued::New);
     }
     assert!(matches!(claimed, Ok(Verdict::Granted(_))), "{claimed:?}");
+}
+
+/// Two nodes charge the same budgets and ask for the same persons, in opposite orders.
+#[tokio::test]
+async fn batches_that_cross_do_not_deadlock() {
+    const PERSONS: u8 = 10;
+    let home = Home::new().await;
+    let (one, two) = (home.open().await, home.open().await);
+    let epoch = with_merchant(&one).await;
+    // Both meet in the middle, where another one lets them wait until each has what the other needs.
+    let cluster = Cluster::shared();
+    let connection = cluster.connection("postgres", &home.database);
+    let (other, driver) = tokio_postgres::connect(&connection, NoTls).await.unwrap();
+    tokio::spawn(driver);
+    let middle = "BEGIN; INSERT INTO cardveil.budget (key, whole_at)
+         VALUES ('c'::bytea || decode(repeat('05', 16), 'hex'), 0)";
+    other.batch_execute(middle).await.unwrap();
+    let of = |table| format!("FROM {table} WHERE datname = '{}'", home.database);
+    let release = async {
+        let waiting = of("pg_stat_activity") + " AND wait_event_type = 'Lock'";
+        let waiting = format!("SELECT count(*) {waiting}");
+        while cluster.sql("postgres", &waiting) != "2" {
+            tokio::task::yield_now().await;
+        }
+        other.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let card = |n: u8| (CardId::from_bytes([n; 16]), PersonId::from_bytes([n; 16]));
+    let issue = |place: u8, n: u8| {
+        let mut issue = sample::issue(place, START, epoch);
+        let whole = Budget::new(4, 4, Duration::from_secs(86_400)).unwrap();
+        issue.charge = Some(Charge {
+            budgets: Budgets {
+                card: Some(whole),
+                person: Some(whole),
+            },
+            merchant: sample::merchant(1).id,
+            card: card(n).0,
+            person: card(n).1,
+            second_factor: false,
+            at: START,
+        });
+        issue
+    };
+    let opening = |place: u8, n: u8| Opening {
+        id: SessionId::from_bytes([place; 16]),
+        merchant: sample::merchant(1).id,
+        person: card(n).1,
+        card: card(n).0,
+        purpose: Purpose::ViewCard,
+        factor: Factor::Otp,
+        at: START,
+        source: sample::operator(),
+    };
+    let write = async |node: &Postgres, place: u8, n: u8| {
+        let (issued, opened) = join(
+            node.issue(issue(place, n)),
+            node.open_mfa(opening(place, n)),
+        )
+        .await;
+        assert_eq!(issued.unwrap(), Issued::New);
+        opened.unwrap().unwrap();
+    };
+    let forwards = join_all((0..PERSONS).map(|n| write(&one, n, n)));
+    let backwards = join_all((0..PERSONS).rev().map(|n| write(&two, PERSONS + n, n)));
+    join3(forwards, backwards, release).await;
+    let charged = "SELECT count(*), count(DISTINCT whole_at) FROM cardveil.budget";
+    assert_eq!(cluster.sql(&home.database, charged), "20|1", "each twice");
+
+    // A backend tells what it has counted when it ends.
+    drop((one, two, other));
+    let left = format!("SELECT count(*) {}", of("pg_stat_activity"));
+    while cluster.sql("postgres", &left) != "0" {
+        tokio::task::yield_now().await;
+    }
+    let deadlocks = format!("SELECT deadlocks {}", of("pg_stat_database"));
+    assert_eq!(cluster.sql("postgres", &deadlocks), "0");
 }
 
 /// What a node has admitted, the others hear; it waits for no disk, and a process that ended leaves
