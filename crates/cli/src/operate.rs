@@ -167,6 +167,10 @@ pub(crate) fn missing(what: &str) -> anyhow::Error {
 pub(crate) fn refused(taken: Taken) -> anyhow::Error {
     match taken {
         Taken::Exists => hinted("it exists already", "choose another id"),
+        Taken::Changed => hinted(
+            "it was changed meanwhile, and nothing was done",
+            "look at it with `show`, and run this again",
+        ),
         Taken::Full => hinted(taken.to_string(), "remove one first"),
         Taken::NoMerchant => hinted(
             "there is no such merchant",

@@ -5,7 +5,7 @@ use cardveil_core::flow::{NewCredential, NewKey};
 use cardveil_core::id::{EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Embed, Merchant, MerchantState, Scope};
 use cardveil_core::mfa::{MfaPolicy, Policy, step_at};
-use cardveil_core::port::Change;
+use cardveil_core::port::{Change, Set};
 use cardveil_core::wallet::WalletRules;
 use cardveil_seal::{Secret, totp};
 
@@ -136,7 +136,10 @@ async fn embed_change(
     };
     let event = |kind| Source::server().event(now, kind, Some(merchant.id.clone()), target);
     Ok(match house.store.embed(&embed.id).await? {
-        Some(_) => (Change::SetEmbed(embed), event(EventKind::EmbedChanged)),
+        Some(was) => {
+            let change = Change::SetEmbed(Set::boxed(was, embed));
+            (change, event(EventKind::EmbedChanged))
+        }
         None => (Change::AddEmbed(embed), event(EventKind::EmbedAdded)),
     })
 }

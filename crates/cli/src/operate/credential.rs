@@ -7,7 +7,7 @@ use cardveil_core::audit::{Kind, Target};
 use cardveil_core::flow::{NewCredential, NewKey};
 use cardveil_core::id::{CredentialId, MerchantId, PersonId};
 use cardveil_core::merchant::{Credential, CredentialState, Scope};
-use cardveil_core::port::Change;
+use cardveil_core::port::{Change, Set};
 use clap::Subcommand;
 use ipnet::IpNet;
 use serde::Serialize;
@@ -164,7 +164,8 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             expires_at,
         } => {
             something(enabled.is_some() || !allow_ip.is_empty() || expires_at.is_some())?;
-            let mut credential = house.find_credential(&id).await?;
+            let was = house.find_credential(&id).await?;
+            let mut credential = was.clone();
             credential.state = match enabled {
                 None => credential.state,
                 Some(true) => CredentialState::Enabled,
@@ -180,7 +181,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 credential: Some(id),
                 ..Target::default()
             };
-            let change = Change::SetCredential(credential);
+            let change = Change::SetCredential(Set::boxed(was, credential));
             house
                 .change(change, Kind::CredentialChanged, Some(&merchant), target)
                 .await

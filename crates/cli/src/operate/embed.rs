@@ -5,7 +5,7 @@ use std::path::Path;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::id::{EmbedId, MerchantId};
 use cardveil_core::merchant::Embed;
-use cardveil_core::port::Change;
+use cardveil_core::port::{Change, Set};
 use cardveil_seal::SystemEntropy;
 use clap::Subcommand;
 
@@ -100,7 +100,8 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             copy_cvv,
         } => {
             something(enabled.is_some() || !origins.is_empty() || copy_cvv.is_some())?;
-            let mut embed = house.find_embed(&id).await?;
+            let was = house.find_embed(&id).await?;
+            let mut embed = was.clone();
             embed.enabled = enabled.unwrap_or(embed.enabled);
             embed.copy_cvv = copy_cvv.unwrap_or(embed.copy_cvv);
             if !origins.is_empty() {
@@ -113,7 +114,7 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             };
             house
                 .change(
-                    Change::SetEmbed(embed),
+                    Change::SetEmbed(Set::boxed(was, embed)),
                     Kind::EmbedChanged,
                     Some(&merchant),
                     target,

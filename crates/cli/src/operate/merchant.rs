@@ -6,7 +6,7 @@ use cardveil_core::audit::{Kind, Target};
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Merchant, MerchantState};
 use cardveil_core::mfa::{MfaPolicy, Policy, Purpose};
-use cardveil_core::port::Change;
+use cardveil_core::port::{Change, Set};
 use cardveil_core::wallet::{Bin, Wallet, WalletRules};
 use cardveil_seal::SystemEntropy;
 use clap::{Args, Subcommand, ValueEnum};
@@ -185,7 +185,8 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
         } => {
             let plain = name.is_some() || state.is_some() || pci_enabled.is_some();
             something(plain || wallets.is_given() || !mfa.is_empty())?;
-            let mut merchant = house.find_merchant(&id).await?;
+            let was = house.find_merchant(&id).await?;
+            let mut merchant = was.clone();
             merchant.name = name.unwrap_or(merchant.name);
             merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
             for (operation, policy) in mfa {
@@ -198,7 +199,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                 Some(MerchantStateArg::Closed) => MerchantState::Closed,
             };
             wallets.apply(&mut merchant.wallets)?;
-            let change = Change::SetMerchant(merchant);
+            let change = Change::SetMerchant(Set::boxed(was, merchant));
             house
                 .change(change, Kind::MerchantChanged, Some(&id), Target::default())
                 .await

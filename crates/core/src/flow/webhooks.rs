@@ -135,7 +135,9 @@ impl Service {
         Ok(match self.change(change, event).await? {
             Ok(()) => Ok(Subscribed { subscription, made }),
             Err(Taken::Full) => Err(SubscriptionRefusal::TooMany),
-            Err(Taken::Exists | Taken::NoMerchant) => Err(SubscriptionRefusal::Unknown),
+            Err(Taken::Exists | Taken::NoMerchant | Taken::Changed) => {
+                Err(SubscriptionRefusal::Unknown)
+            }
         })
     }
 

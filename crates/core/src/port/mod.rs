@@ -258,7 +258,7 @@ pub trait Audit: Send + Sync {
     async fn chain_end(&self) -> Result<Option<Chained>>;
 }
 
-/// Why an addition was refused.
+/// Why a change was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Taken {
     /// The id or the card order number is in use.
@@ -270,6 +270,35 @@ pub enum Taken {
     /// The merchant has as many as it may.
     #[error("the merchant has as many as it may have")]
     Full,
+    /// It is no longer what it was read as.
+    #[error("it was changed meanwhile")]
+    Changed,
+}
+
+/// A row in place of the one that was read. Whoever changes one field writes the others as they were, so a
+/// change that came between would be lost: a disabled credential would be in use again.
+#[derive(Clone, Debug)]
+pub struct Set<T> {
+    /// As it was read.
+    pub was: T,
+    /// As it will be.
+    pub to: T,
+}
+
+impl<T: PartialEq> Set<T> {
+    /// As a [`Change`] has it.
+    pub fn boxed(was: T, to: T) -> Box<Self> {
+        Box::new(Self { was, to })
+    }
+
+    /// What is to be written, given the row as it is in the commit.
+    pub fn decide(&self, row: Option<&T>) -> std::result::Result<&T, Taken> {
+        match row {
+            None => Err(Taken::NoMerchant),
+            Some(row) if *row != self.was => Err(Taken::Changed),
+            Some(_) => Ok(&self.to),
+        }
+    }
 }
 
 /// A change to one row of the registry, by an operator.
@@ -278,15 +307,15 @@ pub enum Change {
     /// Adds a merchant.
     AddMerchant(Merchant),
     /// Puts a merchant in place of the one with its id.
-    SetMerchant(Merchant),
+    SetMerchant(Box<Set<Merchant>>),
     /// Adds a credential.
     AddCredential(Credential),
     /// Puts a credential in place of the one with its id.
-    SetCredential(Credential),
+    SetCredential(Box<Set<Credential>>),
     /// Adds an embed.
     AddEmbed(Embed),
     /// Puts an embed in place of the one with its id.
-    SetEmbed(Embed),
+    SetEmbed(Box<Set<Embed>>),
     /// Adds a card.
     AddCard(Box<Card>),
     /// Adds a subscription, where the merchant has fewer than
@@ -302,9 +331,8 @@ impl Change {
     pub fn deks(&self) -> Vec<(Class, &[u8])> {
         match self {
             Self::AddCard(card) => card.sealed.deks(),
-            Self::AddCredential(new) | Self::SetCredential(new) => {
-                vec![(Class::Credential, &*new.sealed_secret.dek)]
-            }
+            Self::AddCredential(new) => vec![(Class::Credential, &*new.sealed_secret.dek)],
+            Self::SetCredential(set) => vec![(Class::Credential, &*set.to.sealed_secret.dek)],
             Self::AddSubscription(new) => new.deks(),
             Self::AddMerchant(_)
             | Self::SetMerchant(_)
@@ -335,8 +363,8 @@ pub enum Writes {
 #[async_trait]
 pub trait Admin: Send + Sync {
     /// Makes the changes in one commit, each with its event; tells of each whether it was refused.
-    /// A refused one writes nothing, not even its event, and does not stop the others. A `Set` of
-    /// what is not there is [`Taken::NoMerchant`] for a missing merchant and writes nothing.
+    /// A refused one writes nothing, not even its event, and does not stop the others. A [`Set`] is
+    /// decided in the commit, whoever else writes: [`Set::decide`].
     async fn change(
         &self,
         changes: Vec<(Change, Event)>,

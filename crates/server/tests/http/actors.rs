@@ -7,7 +7,9 @@ use cardveil_core::audit::{Entry, Kind};
 use cardveil_core::card::{Changed, State, Transition};
 use cardveil_core::merchant::{Credential, Embed, Merchant as MerchantRow};
 use cardveil_core::mfa::step_at;
-use cardveil_core::port::{Admin as _, Audit as _, CardRef, Cards as _, Change, Selection};
+use cardveil_core::port::{
+    Admin as _, Audit as _, CardRef, Cards as _, Change, Registry as _, Selection, Set,
+};
 use cardveil_core::testing::sample;
 use cardveil_core::token::{ClientToken, TokenHash};
 use cardveil_seal::holder::Holder;
@@ -399,17 +401,21 @@ impl<'w> Operator<'w> {
     }
 
     pub(crate) async fn set_merchant(&self, n: u8, set: impl FnOnce(&mut MerchantRow)) {
-        let mut merchant = sample::merchant(n);
-        set(&mut merchant);
-        self.change(Change::SetMerchant(merchant), Kind::MerchantChanged)
-            .await;
+        let was = self.world.store.merchant(&sample::merchant(n).id).await;
+        let was = was.unwrap().unwrap();
+        let mut to = sample::merchant(n);
+        set(&mut to);
+        let change = Change::SetMerchant(Set::boxed(was, to));
+        self.change(change, Kind::MerchantChanged).await;
     }
 
     pub(crate) async fn set_embed(&self, n: u8, set: impl FnOnce(&mut Embed)) {
-        let mut embed = sample::embed(n);
-        set(&mut embed);
-        self.change(Change::SetEmbed(embed), Kind::EmbedChanged)
-            .await;
+        let was = self.world.store.embed(&sample::embed(n).id).await;
+        let was = was.unwrap().unwrap();
+        let mut to = sample::embed(n);
+        set(&mut to);
+        let change = Change::SetEmbed(Set::boxed(was, to));
+        self.change(change, Kind::EmbedChanged).await;
     }
 
     pub(crate) async fn set_credential(&self, key: &str, set: impl FnOnce(&mut Credential)) {
@@ -421,10 +427,11 @@ impl<'w> Operator<'w> {
             .await
             .unwrap()
             .unwrap();
-        let mut credential = found.credential;
-        set(&mut credential);
-        self.change(Change::SetCredential(credential), Kind::CredentialChanged)
-            .await;
+        let was = found.credential;
+        let mut to = was.clone();
+        set(&mut to);
+        let change = Change::SetCredential(Set::boxed(was, to));
+        self.change(change, Kind::CredentialChanged).await;
     }
 
     pub(crate) async fn raise_epoch(&self) {

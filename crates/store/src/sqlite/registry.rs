@@ -4,12 +4,12 @@ use cardveil_core::audit::Event;
 use cardveil_core::card::Card;
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Credential, Embed, Merchant};
-use cardveil_core::port::{Change, Error, Taken};
+use cardveil_core::port::{Change, Error, Set, Taken};
 use cardveil_core::token::Epoch;
 use rusqlite::{Params, params};
 
 use super::fault::Fault;
-use super::rows::{Json, Name};
+use super::rows::{self, Json, Name, credential_columns, embed_columns, merchant_columns};
 use super::writer::Batch;
 use super::{keys, outbox};
 use crate::epoch;
@@ -39,15 +39,15 @@ pub(super) fn change_all(
 fn make(batch: &Batch<'_>, change: &Change) -> Made {
     match change {
         Change::AddMerchant(merchant) => add_merchant(batch, merchant),
-        Change::SetMerchant(merchant) => set_merchant(batch, merchant),
+        Change::SetMerchant(set) => set_merchant(batch, set),
         Change::AddCredential(credential) => of_merchant(batch, &credential.merchant, || {
             add_credential(batch, credential)
         }),
-        Change::SetCredential(credential) => of_merchant(batch, &credential.merchant, || {
-            set_credential(batch, credential)
-        }),
+        Change::SetCredential(set) => {
+            of_merchant(batch, &set.to.merchant, || set_credential(batch, set))
+        }
         Change::AddEmbed(embed) => of_merchant(batch, &embed.merchant, || add_embed(batch, embed)),
-        Change::SetEmbed(embed) => of_merchant(batch, &embed.merchant, || set_embed(batch, embed)),
+        Change::SetEmbed(set) => of_merchant(batch, &set.to.merchant, || set_embed(batch, set)),
         Change::AddCard(card) => of_merchant(batch, &card.merchant, || add_card(batch, card)),
         Change::AddSubscription(new) => {
             of_merchant(batch, &new.merchant, || outbox::add(batch, new))
@@ -77,8 +77,8 @@ fn add(batch: &Batch<'_>, sql: &str, params: impl Params) -> Made {
     })
 }
 
-/// An update of the one row that must be there.
-fn set(batch: &Batch<'_>, sql: &str, params: impl Params) -> Made {
+/// An update of the one row that is there.
+fn update(batch: &Batch<'_>, sql: &str, params: impl Params) -> Made {
     Ok(match batch.execute(sql, params)? {
         0 => Err(Taken::NoMerchant),
         _ => Ok(()),
@@ -102,8 +102,18 @@ fn add_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
     )
 }
 
-fn set_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
-    set(
+fn set_merchant(batch: &Batch<'_>, set: &Set<Merchant>) -> Made {
+    const FIND: &str = concat!(
+        "SELECT ",
+        merchant_columns!(),
+        " FROM merchant WHERE id = ?1"
+    );
+    let row = batch.first(FIND, [set.to.id.as_str()], |row| rows::merchant(row, 0))?;
+    let merchant = match set.decide(row.as_ref()) {
+        Ok(merchant) => merchant,
+        Err(taken) => return Ok(Err(taken)),
+    };
+    update(
         batch,
         "UPDATE merchant SET name = ?2, state = ?3, pci_enabled = ?4, created_at = ?5,
              wallets = ?6, mfa = ?7
@@ -130,7 +140,17 @@ fn add_credential(batch: &Batch<'_>, credential: &Credential) -> Made {
     )
 }
 
-fn set_credential(batch: &Batch<'_>, credential: &Credential) -> Made {
+fn set_credential(batch: &Batch<'_>, set: &Set<Credential>) -> Made {
+    const FIND: &str = concat!(
+        "SELECT ",
+        credential_columns!(),
+        " FROM credential WHERE id = ?1"
+    );
+    let row = batch.first(FIND, [set.to.id.as_str()], rows::credential)?;
+    let credential = match set.decide(row.as_ref()) {
+        Ok(credential) => credential,
+        Err(taken) => return Ok(Err(taken)),
+    };
     let others = batch.first(
         "SELECT 1 FROM credential WHERE key_hash = ?1 AND id <> ?2",
         params![credential.key_hash, credential.id.as_str()],
@@ -139,7 +159,7 @@ fn set_credential(batch: &Batch<'_>, credential: &Credential) -> Made {
     if others.is_some() {
         return Ok(Err(Taken::Exists));
     }
-    set(
+    update(
         batch,
         "UPDATE credential SET merchant = ?2, key_hash = ?3, dek = ?4, sealed = ?5,
              allowed_ips = ?6, scopes = ?7, person = ?8, state = ?9, expires_at = ?10,
@@ -184,8 +204,14 @@ fn add_embed(batch: &Batch<'_>, embed: &Embed) -> Made {
     )
 }
 
-fn set_embed(batch: &Batch<'_>, embed: &Embed) -> Made {
-    set(
+fn set_embed(batch: &Batch<'_>, set: &Set<Embed>) -> Made {
+    const FIND: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = ?1");
+    let row = batch.first(FIND, [set.to.id.as_str()], rows::embed)?;
+    let embed = match set.decide(row.as_ref()) {
+        Ok(embed) => embed,
+        Err(taken) => return Ok(Err(taken)),
+    };
+    update(
         batch,
         "UPDATE embed SET merchant = ?2, origins = ?3, copy_cvv = ?4, enabled = ?5, created_at = ?6
          WHERE id = ?1",

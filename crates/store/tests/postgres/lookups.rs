@@ -3,7 +3,7 @@
 use cardveil_core::audit::Kind;
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Merchant, MerchantState};
-use cardveil_core::port::{Admin, Audit, Change, Registry};
+use cardveil_core::port::{Admin, Audit, Change, Registry, Set};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_store::postgres::Postgres;
 use futures_util::FutureExt as _;
@@ -66,7 +66,8 @@ async fn lookups_that_wait_share_a_query_and_none_is_older_than_its_question() {
         ..sample::merchant(1)
     };
     let event = sample::event(Kind::MerchantChanged, START);
-    let changes = vec![(Change::SetMerchant(suspended), event)];
+    let change = Change::SetMerchant(Set::boxed(sample::merchant(1), suspended));
+    let changes = vec![(change, event)];
     assert_eq!(other.change(changes).await.unwrap(), [Ok(())]);
     let mut last = lookup(&store, 1);
     assert!((&mut last).now_or_never().is_none());

@@ -17,7 +17,7 @@ use crate::keys::{
 };
 use crate::merchant::SealedSecret;
 use crate::mfa::{FactorChange, FactorRequest, Totp};
-use crate::port::{CardRef, Change, Class, Error, Store, WrappedKey};
+use crate::port::{CardRef, Change, Class, Error, Set, Store, WrappedKey};
 
 fn key(class: Class, version: u32, byte: u8) -> WrappedKey {
     WrappedKey {
@@ -473,10 +473,12 @@ pub async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
     setting.pin.dek = dek(1, 8);
     refused(store.set_pin(setting).await.map(drop));
     refused(enrol(store, 1).await);
-    let mut credential = sample::credential(1);
+    let was = sample::credential(1);
+    let mut credential = was.clone();
     credential.sealed_secret = secret(1, 1);
     let event = sample::event(Kind::CredentialChanged, START);
-    let change = vec![(Change::SetCredential(credential), event)];
+    let change = Change::SetCredential(Set::boxed(was, credential));
+    let change = vec![(change, event)];
     refused(store.change(change).await.map(drop));
     assert_eq!(log_len(store).await, length);
     add_card(store, card_under(66, 2)).await.unwrap();

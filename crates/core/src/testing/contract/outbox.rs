@@ -17,7 +17,7 @@ use crate::hook::{
 };
 use crate::id::{AccountId, CredentialId, DeliveryId};
 use crate::merchant::SealedSecret;
-use crate::port::{Change, Counts, DeliveryFilter, Due, Selection, Store, Take, Taken};
+use crate::port::{Change, Counts, DeliveryFilter, Due, Selection, Set, Store, Take, Taken};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -89,7 +89,7 @@ pub async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn Store) 
     let bell = store.bell();
     let rung = bell.times();
     let event = sample::moved(1, CardState::Suspended, after(5));
-    let change = Change::SetEmbed(sample::embed(9));
+    let change = Change::SetEmbed(Set::boxed(sample::embed(9), sample::embed(9)));
     let refused = store.change(vec![(change, event.clone())]).await.unwrap();
     assert_eq!(refused, [Err(Taken::NoMerchant)]);
     assert_eq!(all(store).await, []);

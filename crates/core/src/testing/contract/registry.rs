@@ -1,10 +1,12 @@
 //! Who may call, and what there is.
 
-use super::{START, log_len, with_merchant};
+use futures_util::future::join_all;
+
+use super::{START, after, log_len, with_merchant};
 use crate::audit::Kind;
 use crate::id::CardNo;
-use crate::merchant::{CredentialState, MerchantState};
-use crate::port::{CardFilter, CardRef, Change, Paging, Store, Taken, Writes};
+use crate::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState};
+use crate::port::{CardFilter, CardRef, Change, Paging, Set, Store, Taken, Writes};
 use crate::testing::sample;
 
 /// One lookup admits or refuses a call.
@@ -65,8 +67,14 @@ pub async fn a_refused_change_writes_nothing(store: &dyn Store) {
             (Change::AddMerchant(sample::merchant(1)), event()),
             (Change::AddEmbed(sample::embed(1)), event()),
             (Change::AddEmbed(sample::embed(9)), event()),
-            (Change::SetMerchant(sample::merchant(9)), event()),
-            (Change::SetCredential(sample::credential(9)), event()),
+            (
+                set_merchant(sample::merchant(9), sample::merchant(9)),
+                event(),
+            ),
+            (
+                set_credential(sample::credential(9), sample::credential(9)),
+                event(),
+            ),
             (Change::AddCard(Box::new(sample::card(2))), event()),
             (Change::AddCard(Box::new(same_no_as_new)), event()),
             (Change::AddCard(Box::new(same_no_elsewhere)), event()),
@@ -113,14 +121,17 @@ pub async fn changes_are_seen_at_once(store: &dyn Store) {
     let results = store
         .change(vec![
             (
-                Change::SetCredential(credential.clone()),
+                set_credential(sample::credential(1), credential.clone()),
                 event(Kind::CredentialChanged),
             ),
             (
-                Change::SetMerchant(merchant.clone()),
+                set_merchant(sample::merchant(1), merchant.clone()),
                 event(Kind::MerchantChanged),
             ),
-            (Change::SetEmbed(embed.clone()), event(Kind::EmbedChanged)),
+            (
+                set_embed(sample::embed(1), embed.clone()),
+                event(Kind::EmbedChanged),
+            ),
         ])
         .await
         .unwrap();
@@ -141,6 +152,92 @@ pub async fn what_was_written_leaves_writes_fine(store: &dyn Store) {
             .unwrap();
         assert_eq!(store.writes(), Writes::Fine);
     }
+}
+
+fn set_merchant(was: Merchant, to: Merchant) -> Change {
+    Change::SetMerchant(Set::boxed(was, to))
+}
+
+fn set_credential(was: Credential, to: Credential) -> Change {
+    Change::SetCredential(Set::boxed(was, to))
+}
+
+fn set_embed(was: Embed, to: Embed) -> Change {
+    Change::SetEmbed(Set::boxed(was, to))
+}
+
+/// Whoever read a row before another changed it would write back what the other took away: an end that was
+/// set beside `--enabled false` would put a leaked key into use again.
+pub async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dyn Store) {
+    with_merchant(store).await;
+    let (merchant, embed) = (sample::merchant(1), sample::embed(1));
+    let credential = sample::credential(1);
+    let mut disabled = credential.clone();
+    disabled.state = CredentialState::Disabled;
+    let mut ending = credential.clone();
+    ending.expires_at = Some(after(60));
+    let mut suspended = merchant.clone();
+    suspended.state = MerchantState::Suspended;
+    let mut renamed = merchant.clone();
+    renamed.name.push_str(", renamed");
+    let mut off = embed.clone();
+    off.enabled = false;
+    let mut copying = embed.clone();
+    copying.copy_cvv = true;
+    let pairs = [
+        (
+            set_credential(credential.clone(), disabled.clone()),
+            set_credential(credential, ending),
+        ),
+        (
+            set_merchant(merchant.clone(), suspended.clone()),
+            set_merchant(merchant, renamed),
+        ),
+        (
+            set_embed(embed.clone(), off.clone()),
+            set_embed(embed, copying),
+        ),
+    ];
+    let before = log_len(store).await;
+    let event = || sample::event(Kind::CredentialChanged, START);
+    for (first, late) in pairs {
+        // In one commit, and in two.
+        let made = store.change(vec![(first, event()), (late.clone(), event())]);
+        assert_eq!(made.await.unwrap(), [Ok(()), Err(Taken::Changed)]);
+        let made = store.change(vec![(late, event())]).await.unwrap();
+        assert_eq!(made, [Err(Taken::Changed)]);
+    }
+    assert_eq!(log_len(store).await, before + 3);
+    let admission = store.admission(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!(admission.credential, disabled);
+    assert_eq!(admission.merchant, Some(suspended));
+    assert_eq!(store.embed(&off.id).await.unwrap(), Some(off));
+    // Who reads again may.
+    let mut both = disabled.clone();
+    both.expires_at = Some(after(60));
+    let again = (set_credential(disabled, both.clone()), event());
+    assert_eq!(store.change(vec![again]).await.unwrap(), [Ok(())]);
+    assert_eq!(store.credentials().await.unwrap(), [both]);
+    let unknown = set_embed(sample::embed(9), sample::embed(9));
+    let made = store.change(vec![(unknown, event())]).await.unwrap();
+    assert_eq!(made, [Err(Taken::NoMerchant)]);
+}
+
+/// At the same time, having read the same.
+pub async fn of_many_who_change_one_credential_one_does(store: &dyn Store) {
+    with_merchant(store).await;
+    let was = sample::credential(1);
+    let change = |secs| {
+        let mut to = was.clone();
+        to.expires_at = Some(after(secs));
+        let event = sample::event(Kind::CredentialChanged, START);
+        store.change(vec![(set_credential(was.clone(), to), event)])
+    };
+    let made = join_all((1..=8).map(change)).await;
+    let made: Vec<_> = made.into_iter().flat_map(Result::unwrap).collect();
+    let done = made.iter().filter(|made| made.is_ok()).count();
+    let refused = made.iter().filter(|made| **made == Err(Taken::Changed));
+    assert_eq!((done, refused.count()), (1, 7), "{made:?}");
 }
 
 /// By id.

@@ -9,7 +9,7 @@ use crate::audit::{Actor, Kind, Topic};
 use crate::card::{self, Card, State as CardState};
 use crate::id::{AccountId, DeviceId, PersonId, WalletTokenId};
 use crate::merchant::Merchant;
-use crate::port::{Change, Store, WalletFilter, WalletPage};
+use crate::port::{Change, Set, Store, WalletFilter, WalletPage};
 use crate::testing::sample::{self, START};
 use crate::wallet::{
     Bin, Census, Decision, DeviceType, Fulfilment, Refused, State, Step, TOKENS_PER_PAN_MAX,
@@ -389,14 +389,15 @@ pub async fn a_merchants_wallet_rules_are_kept(store: &dyn Store) {
         products: Some(vec!["gold".to_owned()]),
     };
     for rules in [rules, WalletRules::all()] {
+        let was = store.merchant(&sample::merchant(1).id).await.unwrap();
+        let was = was.unwrap();
         let merchant = Merchant {
             wallets: rules.clone(),
-            ..sample::merchant(1)
+            ..was.clone()
         };
+        let change = Change::SetMerchant(Set::boxed(was, merchant));
         let event = sample::event(Kind::MerchantChanged, START);
-        let set = store
-            .change(vec![(Change::SetMerchant(merchant), event)])
-            .await;
+        let set = store.change(vec![(change, event)]).await;
         assert_eq!(set.unwrap(), [Ok(())]);
         assert_eq!(kept().await, rules);
         let admission = store.admission(&[1; 32]).await.unwrap().unwrap();

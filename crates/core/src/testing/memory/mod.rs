@@ -151,9 +151,9 @@ impl Inner {
                 free(self.merchants.contains_key(&merchant.id))?;
                 self.merchants.insert(merchant.id.clone(), merchant);
             }
-            Change::SetMerchant(merchant) => {
-                known(&merchant.id)?;
-                self.merchants.insert(merchant.id.clone(), merchant);
+            Change::SetMerchant(set) => {
+                let to = set.decide(self.merchants.get(&set.to.id))?;
+                self.merchants.insert(to.id.clone(), to.clone());
             }
             Change::AddCredential(new) => {
                 known(&new.merchant)?;
@@ -164,18 +164,19 @@ impl Inner {
                 )?;
                 self.credentials.push(new);
             }
-            Change::SetCredential(new) => {
-                let old = self.credentials.iter_mut().find(|c| c.id == new.id);
-                *old.ok_or(Taken::NoMerchant)? = new;
+            Change::SetCredential(set) => {
+                let row = self.credentials.iter_mut().find(|c| c.id == set.to.id);
+                let to = set.decide(row.as_deref())?;
+                row.ok_or(Taken::NoMerchant)?.clone_from(to);
             }
             Change::AddEmbed(new) => {
                 known(&new.merchant)?;
                 free(self.embeds.contains_key(&new.id))?;
                 self.embeds.insert(new.id.clone(), new);
             }
-            Change::SetEmbed(new) => {
-                let old = self.embeds.get_mut(&new.id);
-                *old.ok_or(Taken::NoMerchant)? = new;
+            Change::SetEmbed(set) => {
+                let to = set.decide(self.embeds.get(&set.to.id))?;
+                self.embeds.insert(to.id.clone(), to.clone());
             }
             Change::AddCard(new) => {
                 known(&new.merchant)?;
