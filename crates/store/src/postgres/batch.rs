@@ -6,8 +6,9 @@
 //! 1. A job **locks what it decides on** (`FOR UPDATE`), so that of two batches the second waits and then
 //!    reads what the first has committed. What may not be there is locked by inserting it, or by its row
 //!    of `guard`. The budgets and the rows of `guard` that its jobs [share](Shared) with others are locked
-//!    before any of them runs, in one order. The tokens of all claims of a batch, and their cards, are locked by two statements,
-//!    after all other jobs of this kind; what is kept of them follows what the batch itself writes.
+//!    before any of them runs, in one order. The tokens of all claims of a batch, and their cards, are
+//!    locked by two statements, after all other jobs of this kind; what is kept of them follows what the
+//!    batch itself writes.
 //! 2. **The head of the audit log** (the one row of `meta`) is locked last, before the entries are
 //!    written, until the commit. So entries are committed in the order of their places, and whoever has
 //!    read the log up to a place misses nothing before it. Those who raise the epoch hold it too: a batch
@@ -16,7 +17,10 @@
 //!    head**, after all others of their batch, and therefore one after the other in the whole cluster.
 //!    They lock nothing that others hold while they wait for the head.
 //!
-//! **Invariant:** no row that case 3 writes is locked by a job of case 1.
+//! **Invariant:** no row that case 3 writes is locked by a job of case 1; but for what an operator does to
+//! keys and credentials while their records are moved to another key. Then, and where two jobs of case 1
+//! lock the same cards in other orders, PostgreSQL finds the deadlock within a second, and one of the two
+//! batches is run again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};

@@ -57,6 +57,17 @@ impl Fault {
         }
     }
 
+    /// Whether it is of what one job wrote, and not of the server, the schema or what the role may.
+    pub(super) fn is_of_a_job(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Postgres(error) => error
+                .code()
+                .is_some_and(|code| ["22", "23"].contains(&class_of(code))),
+            Self::Connection(_) | Self::Stale | Self::Unfit(_) => false,
+        }
+    }
+
     /// Of a lookup, or of what was rolled back: nothing was written.
     pub(super) fn nothing_written(self) -> Error {
         match self {
@@ -91,24 +102,28 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-/// Class 40 and locks that were waited for too long: nothing is wrong but the moment.
+fn class_of(code: &SqlState) -> &str {
+    code.code().get(..2).unwrap_or_default()
+}
+
+/// Class 40 and locks that were waited for too long: nothing is wrong but the moment. One of that class says
+/// that nobody knows.
 fn in_the_way(code: &SqlState) -> bool {
-    code.code().starts_with("40") || *code == SqlState::LOCK_NOT_AVAILABLE
+    let rolled_back = class_of(code) == "40" && *code != SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
+    rolled_back || *code == SqlState::LOCK_NOT_AVAILABLE
 }
 
 /// An answer to `COMMIT` which says that it was rolled back. Any other failure may come after it.
 pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| {
-        in_the_way(code)
-            || code.code().starts_with("23")
-            || *code == SqlState::IN_FAILED_SQL_TRANSACTION
+        in_the_way(code) || class_of(code) == "23" || *code == SqlState::IN_FAILED_SQL_TRANSACTION
     })
 }
 
 /// The server ends, starts, is a standby now or has no room: another connection may do better.
 fn of_the_server(code: &SqlState) -> bool {
-    let class = code.code().get(..2).unwrap_or_default();
-    ["08", "57", "53", "58", "25"].contains(&class)
+    ["08", "57", "53", "58", "25"].contains(&class_of(code))
+        || *code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
 }
 
 fn is_damage(code: &SqlState) -> bool {

@@ -272,7 +272,15 @@ impl Tokens for Postgres {
         });
         let expired = at.minus(CLOCKS_APART);
         let values = values![what, secs, hash, expired, sql_count(limit)];
-        self.readers.all(sql, &values, rows::token_key).await
+        let found = async {
+            let link = self.readers.patient().await?;
+            let found = link.query(sql, &values).await?;
+            found
+                .iter()
+                .map(rows::token_key)
+                .collect::<std::result::Result<Vec<_>, _>>()
+        };
+        found.await.map_err(Fault::nothing_written)
     }
 
     async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {

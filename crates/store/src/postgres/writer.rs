@@ -278,8 +278,12 @@ impl Shell {
                 }
                 Remedy::Again | Remedy::Locked => {}
                 Remedy::Apart if alone => {
-                    // The job's own fault, of which the server has told: it works.
-                    self.pulse.committed();
+                    if fault.is_of_a_job() {
+                        // The server has told of it: it works.
+                        self.pulse.committed();
+                    } else {
+                        self.pulse.failed();
+                    }
                     return give_up(jobs, fault);
                 }
                 Remedy::Apart => return self.serve_apart(jobs, waits),

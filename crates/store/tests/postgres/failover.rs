@@ -2,14 +2,14 @@
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Error, Tokens, Writes};
+use cardveil_core::port::{Admin, Audit, Error, Issued, Tokens, Writes};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Record, Verdict};
 use cardveil_store::postgres::{Postgres, Why};
 use futures_util::future::join_all;
 
 use crate::cluster::Cluster;
-use crate::home::{migrate, open, try_open, with_merchant, with_token};
+use crate::home::{Home, migrate, open, try_open, with_merchant, with_token};
 
 /// A cluster of the test's own, with the schema; the name of its database.
 async fn cluster() -> (Cluster, String) {
@@ -90,6 +90,37 @@ async fn writes_fail_until_the_server_is_back() {
     assert_eq!(store.writes(), Writes::Fine);
     store.close();
     assert_eq!(store.writes(), Writes::Ended);
+}
+
+/// Grants and logins are the server's affair, though it answers: nobody is told that it takes writes.
+#[tokio::test]
+async fn writes_fail_while_the_role_may_not_write() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    let epoch = with_merchant(&store).await;
+    let admin = |sql: &str| Cluster::shared().sql(&home.database, sql);
+    let issue = |n| store.issue(sample::issue(n, START, epoch));
+    let failed = Writes::Pending {
+        since: START,
+        failed: true,
+    };
+    admin("REVOKE INSERT ON cardveil.audit FROM cardveil");
+    let refused = issue(1).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert_eq!(store.writes(), failed);
+    admin("GRANT INSERT ON cardveil.audit TO cardveil");
+    assert_eq!(issue(1).await.unwrap(), Issued::New);
+    assert_eq!(store.writes(), Writes::Fine);
+
+    let no_entry = format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", home.database);
+    admin(&no_entry);
+    admin(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+         WHERE datname = current_database() AND usename = 'cardveil'",
+    );
+    let refused = issue(2).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert_eq!(store.writes(), failed);
 }
 
 /// The standby has not seen the claim, and so would hold the token for good.
