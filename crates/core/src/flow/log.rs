@@ -1,6 +1,7 @@
 //! Signing the audit log, in the process that serves.
 //!
-//! **Invariant:** no signature is put over a chain in which what this process signed before is gone.
+//! **Invariant:** no signature is put over a chain in which what this process signed before is gone, unless
+//! the epoch was raised since.
 
 use super::{Fault, Service};
 use crate::audit::chain::Chained;
@@ -13,10 +14,17 @@ use crate::token::Epoch;
 pub enum Signing {
     /// It is signed up to its end.
     Done,
+    /// The same. What this process signed last is not in it, as after a restore: the epoch was raised.
+    Anew {
+        /// The place in the chain of what it signed last.
+        place: u64,
+        /// The epoch of then.
+        epoch: Epoch,
+    },
     /// There was nothing new, or another database took this one's place meanwhile.
     Nothing,
-    /// What this process signed last is not there any more, so nothing was signed: the log was written
-    /// anew, or cut. It is on record as `vault.tampered`.
+    /// What this process signed last is not there any more, so nothing was signed, nor will be: the log was
+    /// written anew, or cut. It is on record as `vault.tampered`.
     Rewritten {
         /// The place in the chain.
         place: u64,
@@ -27,6 +35,8 @@ pub enum Signing {
 pub(super) struct Signed {
     end: Chained,
     epoch: Epoch,
+    /// It was found gone.
+    lost: bool,
 }
 
 impl Service {
@@ -34,15 +44,28 @@ impl Service {
     /// signed last.
     ///
     /// What this process has signed before must still be there: else the chain was written anew or cut
-    /// under it, and its signature would make that good. That is an alarm, and nothing is signed.
+    /// under it, and its signature would make that good. That is an alarm, and this process signs nothing
+    /// more. Where the epoch was raised since, a restored database or a standby that lagged may have ended
+    /// before it.
     pub async fn sign_log(&self) -> Result<Signing, Fault> {
         let mut signed = self.signed.lock().await;
-        if let Some(last) = &*signed
-            && self.is_gone(last).await?
+        // Read before it is looked for what was signed: what comes after this end refuses the signature.
+        let end = self.store.chain_end().await?;
+        let mut done = Signing::Done;
+        if let Some(last) = &mut *signed
+            && (last.lost || !self.is_there(&last.end).await?)
         {
-            return self.tell_rewritten(last).await;
+            let epoch = self.store.epoch().await?;
+            if last.lost || epoch == last.epoch {
+                last.lost = true;
+                return self.tell_rewritten(last).await;
+            }
+            done = Signing::Anew {
+                place: last.end.link.place,
+                epoch: last.epoch,
+            };
         }
-        let Some(end) = self.store.chain_end().await? else {
+        let Some(end) = end else {
             return Ok(Signing::Nothing);
         };
         if end.is_checkpoint() {
@@ -60,17 +83,18 @@ impl Service {
         if !is_recorded {
             return Ok(Signing::Nothing);
         }
-        *signed = Some(Signed { end, epoch });
-        Ok(Signing::Done)
+        *signed = Some(Signed {
+            end,
+            epoch,
+            lost: false,
+        });
+        Ok(done)
     }
 
-    /// Whether the entry is not what was signed. Not where the epoch was raised meanwhile: a restored
-    /// database, or a standby that lagged, may have ended before it.
-    async fn is_gone(&self, last: &Signed) -> Result<bool, Fault> {
-        let before = last.end.seq.saturating_sub(1);
+    async fn is_there(&self, end: &Chained) -> Result<bool, Fault> {
+        let before = end.seq.saturating_sub(1);
         let found = self.store.chained(before, 1).await?;
-        let is_there = found.first() == Some(&last.end);
-        Ok(!is_there && self.store.epoch().await? == last.epoch)
+        Ok(found.first() == Some(end))
     }
 
     async fn tell_rewritten(&self, last: &Signed) -> Result<Signing, Fault> {
@@ -150,6 +174,11 @@ mod tests {
             }
             let last = store.chain_end().await.unwrap().unwrap().event().unwrap();
             assert_eq!(last.kind, Kind::VaultTampered);
+            // Nor is it once somebody has raised the epoch for it.
+            let raised = sample::event(Kind::EpochRaised, START);
+            store.raise_epoch(raised).await.unwrap();
+            let signing = service.sign_log().await.unwrap();
+            assert_eq!(signing, Signing::Rewritten { place: 3 });
         }
     }
 
@@ -157,9 +186,13 @@ mod tests {
     async fn a_database_of_another_epoch_may_end_before_what_was_signed() {
         let (store, service) = signed(3).await;
         store.cut_log(2);
+        let epoch = store.epoch().await.unwrap();
         let event = sample::event(Kind::EpochRaised, START);
         store.raise_epoch(event).await.unwrap();
-        assert_eq!(service.sign_log().await.unwrap(), Signing::Done);
+        let anew = Signing::Anew { place: 3, epoch };
+        assert_eq!(service.sign_log().await.unwrap(), anew);
         assert_eq!(service.vault().alarms(), 0);
+        add(&store, 1).await;
+        assert_eq!(service.sign_log().await.unwrap(), Signing::Done);
     }
 }
