@@ -125,6 +125,13 @@ pub enum Error {
     /// The root key cannot be reached. The text holds no secret.
     #[error("the root key cannot be reached: {0}")]
     RootUnavailable(String),
+    /// The PIN of the root key's token is wrong or locked, or was not entered. Whoever goes on trying locks
+    /// the token for everybody. The text holds no secret.
+    #[error("the root key cannot be reached: {0}")]
+    PinRefused(String),
+    /// The class keys were tried a moment ago, and did not open.
+    #[error("the class keys did not open a moment ago, and are tried again soon: {0}")]
+    KeysUnopened(String),
     /// The operating system refused.
     #[error("cannot {action} the root key file {}", .path.display())]
     RootIo {

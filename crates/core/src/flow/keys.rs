@@ -39,7 +39,7 @@ pub struct Rewrapped {
     pub stuck: Vec<Slot>,
 }
 
-/// Class keys that did not open, and why.
+/// Class keys that did not open, or not yet, and why.
 pub(super) struct FailedLook {
     keys: Vec<WrappedKey>,
     at: Time,
@@ -51,26 +51,44 @@ impl Service {
     /// there were, and they are open now.
     ///
     /// One look at a time: many requests may meet a new key at once, and a hardware module is asked
-    /// once for all of them. If it did not open, it is not asked again before [`LOOK_EVERY`] has passed.
+    /// once for all of them. If it did not open, or nobody waited until it did, it is not asked again
+    /// before [`LOOK_EVERY`] has passed.
     pub async fn look_at_keys(&self) -> Result<bool, Fault> {
         let mut look = self.look.lock().await;
+        self.look_under(&mut look).await
+    }
+
+    async fn look_under(&self, look: &mut Option<FailedLook>) -> Result<bool, Fault> {
         let keys = self.store.wrapped_keys().await?;
         let now = self.now();
         if let Some(failed) = &*look
             && failed.keys == keys
+            && failed.at <= now
             && now < failed.at.plus(LOOK_EVERY)
         {
-            let why = cardveil_seal::Error::RootUnavailable(failed.why.clone());
-            return Err(Error::Seal(why).into());
+            return Err(Error::Seal(cardveil_seal::Error::KeysUnopened(failed.why.clone())).into());
         }
-        *look = None;
-        self.vault.reload(keys.clone()).await.map_err(|error| {
-            let why = error
-                .source()
-                .map_or_else(|| error.to_string(), ToString::to_string);
-            *look = Some(FailedLook { keys, at: now, why });
-            error.into()
-        })
+        // Should the caller go while the module is asked, the module goes on with it.
+        let asked = FailedLook {
+            keys: keys.clone(),
+            at: now,
+            why: "they are being opened".into(),
+        };
+        *look = Some(asked);
+        match self.vault.reload(keys.clone()).await {
+            Ok(are_new) => {
+                *look = None;
+                Ok(are_new)
+            }
+            Err(error) => {
+                let why = error
+                    .source()
+                    .map_or_else(|| error.to_string(), ToString::to_string);
+                let at = self.now();
+                *look = Some(FailedLook { keys, at, why });
+                Err(error.into())
+            }
+        }
     }
 
     /// Opens something of the record at `slot`. A record under a class key that is not known here was
@@ -83,9 +101,13 @@ impl Service {
     ) -> Result<T, Fault> {
         let mut opened = open(&self.vault);
         if opened.as_ref().err().is_some_and(Error::is_unknown_key) {
-            // Whatever it tells: another request may have looked first, and the key is open now.
-            self.look_at_keys().await?;
+            let mut look = self.look.lock().await;
+            // Another request may have looked meanwhile.
             opened = open(&self.vault);
+            if opened.as_ref().err().is_some_and(Error::is_unknown_key) {
+                self.look_under(&mut look).await?;
+                opened = open(&self.vault);
+            }
         }
         match opened {
             Ok(opened) => Ok(opened),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cardveil_seal::{FileRoot, Key, Keyring, Root, Roots, SeededEntropy, WrappedKey};
+use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -37,6 +38,8 @@ struct House {
 struct FromFiles {
     paths: Vec<PathBuf>,
     tries: Arc<AtomicUsize>,
+    /// Passes while they are opened.
+    clock: Option<Arc<ManualClock>>,
 }
 
 impl FromFiles {
@@ -55,6 +58,9 @@ impl Opener for FromFiles {
         self.tries.fetch_add(1, Ordering::Relaxed);
         // As slow as a module: others come meanwhile.
         tokio::task::yield_now().await;
+        if let Some(clock) = &self.clock {
+            clock.advance(LOOK_EVERY * 2);
+        }
         Keyring::open(&self.roots(), "sandbox", &keys)
     }
 }
@@ -188,6 +194,7 @@ fn files(folder: &TempDir, names: &[u8]) -> FromFiles {
     FromFiles {
         paths: names.iter().map(path).collect(),
         tries: Arc::default(),
+        clock: None,
     }
 }
 
@@ -344,7 +351,8 @@ async fn requests_that_meet_a_new_key_at_once_all_read_and_the_root_is_asked_onc
 #[tokio::test]
 async fn a_root_that_does_not_open_is_not_asked_by_every_request() {
     let house = House::new().await;
-    let opener = files(&house.folder, &[1]);
+    let mut opener = files(&house.folder, &[1]);
+    opener.clock = Some(Arc::clone(&house.clock));
     let tries = Arc::clone(&opener.tries);
     let server = process_with(opener, &house.store, &house.clock);
     let server = server.await.unwrap();
@@ -364,6 +372,25 @@ async fn a_root_that_does_not_open_is_not_asked_by_every_request() {
     house.clock.advance(LOOK_EVERY);
     read(&server, &card).await.unwrap();
     assert_eq!(server.vault().alarms(), 0);
+}
+
+/// A module that hangs has each caller give up, and is not asked by the next one meanwhile.
+#[tokio::test]
+async fn a_root_that_nobody_waited_for_is_not_asked_by_the_next_request() {
+    let house = House::new().await;
+    let opener = files(&house.folder, &[1]);
+    let tries = Arc::clone(&opener.tries);
+    let server = process_with(opener, &house.store, &house.clock);
+    let server = server.await.unwrap();
+    house.rotate(Class::Pan).await;
+    house.add_card(CARDS + 1).await;
+    let card = house.card(CARDS + 1).await;
+    let before = tries.load(Ordering::Relaxed);
+    assert!(read(&server, &card).now_or_never().is_none());
+    assert!(read(&server, &card).await.is_err());
+    assert_eq!(tries.load(Ordering::Relaxed), before + 1);
+    house.clock.advance(LOOK_EVERY);
+    read(&server, &card).await.unwrap();
 }
 
 /// A card that another process added after a rotation is not taken for a damaged one.
