@@ -160,7 +160,8 @@ struct Report {
     last_seq: Option<i64>,
     chains: Vec<ChainReport>,
     compared: u64,
-    finding: Option<Told>,
+    /// The first that is wrong with what was looked at, and the first in which it is not what a copy says.
+    findings: Vec<Told>,
 }
 
 #[derive(Serialize)]
@@ -210,8 +211,10 @@ async fn verify(config: &Path, args: VerifyArgs) -> anyhow::Result<ExitCode> {
         verify_log(config, &args.against).await?
     } else {
         let keys = if args.key.is_empty() {
+            let here = "without --key, the keys are those of the deployment here";
             Deployment::load(config)
-                .await?
+                .await
+                .context(here)?
                 .service
                 .vault()
                 .audit_keys()?
@@ -241,34 +244,45 @@ async fn verify_log(config: &Path, copies: &[PathBuf]) -> anyhow::Result<Report>
         after = last.seq;
         finding = look(&mut verifier, &entries, None);
     }
+    let mut findings = Vec::from_iter(finding);
     let mut compared = 0;
     for copy in copies {
-        if finding.is_some() {
+        if let Some(finding) = compare(&house, copy, &keys, &mut compared).await? {
+            findings.push(finding);
             break;
         }
-        let mut rows = Rows::new(&house);
-        let mut part = Verifier::part(keys.clone());
-        for entry in entries_of(copy)? {
-            let entry = entry?;
-            finding = match &entry {
-                Ok(entry) => {
-                    let doubles = part.doubles();
-                    let of_itself = look(&mut part, std::slice::from_ref(entry), Some(copy));
-                    match of_itself {
-                        Some(found) => Some(found),
-                        None if part.doubles() > doubles => continue,
-                        None => rows.compare(entry).await?.map(|f| Told::new(f, Some(copy))),
-                    }
-                }
-                Err(finding) => Some(Told::new(*finding, Some(copy))),
-            };
-            if finding.is_some() {
-                break;
-            }
-            compared += 1;
-        }
     }
-    Ok(report(&verifier, compared, finding))
+    Ok(report(&verifier, compared, findings))
+}
+
+/// The first entry of a copy that is not in the log, or not right of itself; counts those that are.
+async fn compare(
+    house: &Deployment,
+    copy: &Path,
+    keys: &[PublicKey],
+    compared: &mut u64,
+) -> anyhow::Result<Option<Told>> {
+    let mut rows = Rows::new(house);
+    let mut part = Verifier::part(keys.to_vec());
+    for entry in entries_of(copy)? {
+        let entry = match entry? {
+            Ok(entry) => entry,
+            Err(finding) => return Ok(Some(Told::new(finding, Some(copy)))),
+        };
+        let doubles = part.doubles();
+        let of_itself = look(&mut part, std::slice::from_ref(&entry), Some(copy));
+        if of_itself.is_some() {
+            return Ok(of_itself);
+        }
+        if part.doubles() > doubles {
+            continue;
+        }
+        if let Some(finding) = rows.compare(&entry).await? {
+            return Ok(Some(Told::new(finding, Some(copy))));
+        }
+        *compared += 1;
+    }
+    Ok(None)
 }
 
 fn verify_files(files: &[PathBuf], keys: Vec<PublicKey>) -> anyhow::Result<Report> {
@@ -280,11 +294,11 @@ fn verify_files(files: &[PathBuf], keys: Vec<PublicKey>) -> anyhow::Result<Repor
                 Err(finding) => Some(Told::new(finding, Some(file))),
             };
             if found.is_some() {
-                return Ok(report(&verifier, 0, found));
+                return Ok(report(&verifier, 0, Vec::from_iter(found)));
             }
         }
     }
-    Ok(report(&verifier, 0, None))
+    Ok(report(&verifier, 0, Vec::new()))
 }
 
 fn look(verifier: &mut Verifier, entries: &[Chained], file: Option<&Path>) -> Option<Told> {
@@ -292,15 +306,15 @@ fn look(verifier: &mut Verifier, entries: &[Chained], file: Option<&Path>) -> Op
     found.map(|finding| Told::new(finding, file))
 }
 
-fn report(verifier: &Verifier, compared: u64, finding: Option<Told>) -> Report {
+fn report(verifier: &Verifier, compared: u64, findings: Vec<Told>) -> Report {
     Report {
-        ok: finding.is_none(),
+        ok: findings.is_empty(),
         entries: verifier.count(),
         doubles: verifier.doubles(),
         last_seq: verifier.last_seq(),
         chains: verifier.chains().map(ChainReport::from).collect(),
         compared,
-        finding,
+        findings,
     }
 }
 
@@ -318,25 +332,30 @@ fn print_report(report: &Report) -> anyhow::Result<()> {
             _ => "  not signed: whoever can write to it can have made it anew".to_owned(),
         })?;
     }
-    match &report.finding {
-        None if report.compared > 0 => print::line(&format!(
+    for told in &report.findings {
+        let file = told.file.as_ref();
+        let place = file.map_or_else(String::new, |file| format!(" of {}", file.display()));
+        print::line(&format!(
+            "NOT WHAT WAS WRITTEN: entry {}{place}: {}",
+            told.finding.seq, told.message
+        ))?;
+    }
+    if !report.ok {
+        return Ok(());
+    }
+    print::line(&if report.compared > 0 {
+        format!(
             "ok: {} entries, and {} of copies are in it",
             report.entries, report.compared
-        )),
-        None if report.doubles > 0 => print::line(&format!(
+        )
+    } else if report.doubles > 0 {
+        format!(
             "ok: {} entries, {} of them more than once",
             report.entries, report.doubles
-        )),
-        None => print::line(&format!("ok: {} entries", report.entries)),
-        Some(told) => {
-            let file = told.file.as_ref();
-            let place = file.map_or_else(String::new, |file| format!(" of {}", file.display()));
-            print::line(&format!(
-                "NOT WHAT WAS WRITTEN: entry {}{place}: {}",
-                told.finding.seq, told.message
-            ))
-        }
-    }
+        )
+    } else {
+        format!("ok: {} entries", report.entries)
+    })
 }
 
 /// A line of an export.

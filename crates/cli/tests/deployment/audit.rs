@@ -52,10 +52,10 @@ fn verify_file(world: &World, lines: &[String]) -> Value {
 
 fn finding(world: &World, lines: &[String]) -> (i64, String) {
     let report = verify_file(world, lines);
-    let seq = report.pointer("/finding/seq").and_then(Value::as_i64);
+    let seq = report.pointer("/findings/0/seq").and_then(Value::as_i64);
     (
         seq.unwrap_or_else(|| panic!("{report}")),
-        string(&report, "/finding/flaw"),
+        string(&report, "/findings/0/flaw"),
     )
 }
 
@@ -66,7 +66,7 @@ fn a_log_is_found_good_and_signed() {
     assert!(run.status.success(), "{}", text(&run.stderr));
     let report = report(&run);
     assert_eq!(report["ok"], true);
-    assert!(report["finding"].is_null());
+    assert!(report["findings"].as_array().is_some_and(Vec::is_empty));
     let [chain] = &report["chains"].as_array().unwrap()[..] else {
         panic!("{report}");
     };
@@ -146,7 +146,7 @@ fn a_checkpoint_of_another_deployment_is_refused() {
         let run = world.run(&["audit", "verify", "--json", "--from", path, "--key", &key]);
         assert_eq!(run.status.code(), Some(1));
         let report = report(&run);
-        assert_eq!(string(&report, "/finding/flaw"), "unsigned");
+        assert_eq!(string(&report, "/findings/0/flaw"), "unsigned");
     }
 }
 
@@ -172,13 +172,34 @@ fn a_log_that_was_cut_short_is_found_by_a_copy() {
     std::fs::write(&data, before).unwrap();
     let (code, report) = against(&long);
     assert_eq!(code, Some(1), "{report}");
-    assert_eq!(string(&report, "/finding/flaw"), "different");
-    let seq = report.pointer("/finding/seq").and_then(Value::as_i64);
+    assert_eq!(string(&report, "/findings/0/flaw"), "different");
+    let seq = report.pointer("/findings/0/seq").and_then(Value::as_i64);
     let lines = std::fs::read_to_string(&short).unwrap().lines().count();
     assert_eq!(
         seq.and_then(|seq| usize::try_from(seq).ok()),
         Some(lines + 1),
         "where the copy goes on"
     );
-    assert!(string(&report, "/finding/file").ends_with("long.jsonl"));
+    assert!(string(&report, "/findings/0/file").ends_with("long.jsonl"));
+}
+
+/// What a copy tells is told beside what the log itself tells.
+#[test]
+fn a_log_that_is_broken_is_compared_too() {
+    let world = served();
+    let copy = export(&world, "copy.jsonl");
+    let copy = copy.to_str().unwrap();
+    let database = rusqlite::Connection::open(world.dir.path().join("data/cardveil.db")).unwrap();
+    database
+        .execute_batch("DROP TRIGGER audit_is_not_deleted; DELETE FROM audit WHERE seq = 3")
+        .unwrap();
+    drop(database);
+    let run = world.run(&["audit", "verify", "--json", "--against", copy]);
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    let report = report(&run);
+    assert_eq!(string(&report, "/findings/0/flaw"), "missing");
+    assert_eq!(string(&report, "/findings/1/flaw"), "removed");
+    assert_eq!(report.pointer("/findings/1/seq"), Some(&3.into()));
+    let run = world.run(&["audit", "verify", "--against", "nowhere.jsonl"]);
+    assert!(text(&run.stderr).contains("cannot read"), "{run:?}");
 }
