@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use cardveil_core::card::{
     Card, Changed, InvalidText, Reason, Removal, Removed, State, Transition,
 };
-use cardveil_core::id::{AccountId, CardNo, MerchantId, PersonId};
+use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
 use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
 use clap::Subcommand;
 use serde::Serialize;
@@ -66,7 +66,11 @@ pub(crate) enum CardCommand {
     },
     /// Show one
     Show {
-        card_no: CardNo,
+        #[arg(required_unless_present = "card_id")]
+        card_no: Option<CardNo>,
+        /// By its id, as events and the audit log name it
+        #[arg(long, conflicts_with = "card_no")]
+        card_id: Option<CardId>,
         /// Of which merchant
         #[arg(long)]
         merchant: MerchantId,
@@ -160,7 +164,8 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                 .change(change, event)
                 .await?
                 .map_err(refused)?;
-            show_one(&CardView::from(&find(&house, &merchant, no).await?), format)?;
+            let card = find(&house, &merchant, &CardRef::No(no)).await?;
+            show_one(&CardView::from(&card), format)?;
         }
         CardCommand::List {
             merchant,
@@ -207,11 +212,16 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
         }
         CardCommand::Show {
             card_no,
+            card_id,
             merchant,
             format,
         } => {
+            let card = card_no
+                .map(CardRef::No)
+                .or_else(|| card_id.map(CardRef::Id));
+            let card = card.ok_or_else(|| missing("card"))?;
             show_one(
-                &CardView::from(&find(&house, &merchant, card_no).await?),
+                &CardView::from(&find(&house, &merchant, &card).await?),
                 format,
             )?;
         }
@@ -283,10 +293,10 @@ async fn set(
     }
 }
 
-async fn find(house: &Deployment, merchant: &MerchantId, no: CardNo) -> anyhow::Result<Card> {
+async fn find(house: &Deployment, merchant: &MerchantId, card: &CardRef) -> anyhow::Result<Card> {
     house
         .store
-        .card(merchant, &CardRef::No(no))
+        .card(merchant, card)
         .await?
         .ok_or_else(|| missing("card"))
 }
