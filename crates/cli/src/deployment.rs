@@ -14,7 +14,7 @@ use cardveil_seal::{Keyring, Roots, SystemEntropy};
 
 use crate::backend::Backend;
 use crate::config::{Config, RootKey};
-use crate::print::hinted;
+use crate::print::explained;
 use crate::roots;
 
 /// An open deployment.
@@ -97,10 +97,13 @@ async fn keyring(
     now: Time,
 ) -> anyhow::Result<(Keyring, Vec<WrappedKey>)> {
     let unfit = |error: cardveil_seal::Error| {
-        hinted(
-            format!("the class keys do not open: {error}"),
-            "the root key or the environment is not the one that this database was made with",
-        )
+        use cardveil_seal::Error::{PinRefused, RootUnavailable};
+        let hint = if matches!(error, RootUnavailable(_) | PinRefused(_)) {
+            "it was reached a moment ago: run this again, and if that does not help look at its module"
+        } else {
+            "the root key or the environment is not the one that this database was made with"
+        };
+        explained(error, "the class keys do not open", hint)
     };
     let mut wrapped = store.wrapped_keys().await?;
     // While one root key takes the other's place: under the one that the others are under.

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::cvk;
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, Format, hinted, say};
@@ -343,7 +343,13 @@ fn create_root(config: &Config, threshold: Option<u8>) -> anyhow::Result<()> {
     let root = roots::create(next, threshold)?;
     roots::refuse_beside_data(config)?;
     say(&format!("made {}", root.name()));
-    say("keep a copy of it in a safe place, apart from every backup of the database");
+    say(match next {
+        RootKey::File(_) => {
+            "keep a copy of it in a safe place, apart from every backup of the database"
+        }
+        RootKey::Shares { .. } => "give each share to its holder: enough of them are the root key",
+        RootKey::Module { .. } => "back the token up with its maker's tools: it is the root key",
+    });
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr; `--json` on every command that prints data. Exit
 //! codes: 0 done, 1 failed or found something, 2 wrong usage or could not look, 3 done in part (an import
-//! that refused lines).
+//! that refused lines), 4 failed for the PIN of the root key's token, which would be locked by trying again.
 
 mod audit;
 mod backend;
@@ -121,7 +121,13 @@ fn main() -> ExitCode {
         Err(error) if print::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             print::error(&error);
-            ExitCode::from(1)
+            let by_pin = error.chain().any(|cause| {
+                matches!(
+                    cause.downcast_ref(),
+                    Some(cardveil_seal::Error::PinRefused(_))
+                )
+            });
+            ExitCode::from(if by_pin { 4 } else { 1 })
         }
     }
 }

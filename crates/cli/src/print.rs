@@ -29,6 +29,18 @@ pub(crate) fn hinted(what: impl Into<String>, hint: impl Into<String>) -> anyhow
     .into()
 }
 
+/// An error of which is said what it kept from happening, and what to do next.
+pub(crate) fn explained(
+    cause: impl Into<anyhow::Error>,
+    what: impl Into<String>,
+    hint: impl Into<String>,
+) -> anyhow::Error {
+    cause.into().context(Hinted {
+        what: what.into(),
+        hint: hint.into(),
+    })
+}
+
 /// One line to stdout.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

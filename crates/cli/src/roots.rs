@@ -19,7 +19,7 @@ use cardveil_seal::{
 };
 
 use crate::config::{self, Config, Pkcs11, RootKey};
-use crate::print::hinted;
+use crate::print::{explained, hinted};
 
 /// More than any module takes.
 const PIN_BYTES_MAX: usize = 256;
@@ -70,7 +70,7 @@ fn open_one(name: &str, root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
         }
         RootKey::Module { pkcs11 } => {
             let root = Pkcs11Root::open(place(pkcs11), pin(pkcs11)?);
-            Ok(Box::new(root.map_err(|error| module_hint(name, &error))?))
+            Ok(Box::new(root.map_err(|error| module_hint(name, error))?))
         }
     }
 }
@@ -102,7 +102,7 @@ pub(crate) fn create(root: &RootKey, threshold: Option<u8>) -> anyhow::Result<Bo
         }
         RootKey::Module { pkcs11 } => {
             let root = Pkcs11Root::create(place(pkcs11), pin(pkcs11)?);
-            let root = root.map_err(|error| module_hint("keys.next_root", &error))?;
+            let root = root.map_err(|error| module_hint("keys.next_root", error))?;
             Ok(Box::new(root))
         }
     }
@@ -156,14 +156,12 @@ fn shares_hint(name: &str, error: Error) -> anyhow::Error {
     hinted(error.to_string(), hint)
 }
 
-fn module_hint(name: &str, error: &Error) -> anyhow::Error {
-    hinted(
-        error.to_string(),
-        format!(
-            "check {name}: the module's path, the labels, and the PIN in its file; \
-             `cardveil key create-root` makes the key that keys.next_root names"
-        ),
-    )
+fn module_hint(name: &str, error: Error) -> anyhow::Error {
+    let hint = format!(
+        "check {name}: the module's path, the labels, the PIN in its file, and whether this account may \
+         read the module's own files; `cardveil key create-root` makes the key that keys.next_root names"
+    );
+    explained(error, format!("{name} does not open"), hint)
 }
 
 fn place(module: &Pkcs11) -> Pkcs11Place {

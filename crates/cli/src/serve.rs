@@ -236,7 +236,9 @@ async fn purge(app: Arc<App>, keep: Duration, mut stop: watch::Receiver<bool>) {
                     tracing::error!(cards, "cards whose expiry does not open are kept");
                 }
             }
-            Err(error) => tracing::error!(%error, "the purge failed; it will try again"),
+            Err(error) => {
+                tracing::error!(error = chain(error), "the purge failed; it will try again");
+            }
         }
     }
 }
@@ -264,20 +266,36 @@ async fn sign(app: Arc<App>, mut stop: watch::Receiver<bool>) {
         match app.service.sign_log().await {
             Ok(signing) => tell_signing(signing),
             Err(error) => {
-                tracing::error!(%error, "the audit log could not be signed; it will be tried again");
+                let error = chain(error);
+                tracing::error!(
+                    error,
+                    "the audit log could not be signed; it will be tried again"
+                );
             }
         }
     }
 }
 
 fn tell_signing(signing: Signing) {
-    if let Signing::Rewritten { place } = signing {
-        tracing::error!(
+    match signing {
+        Signing::Done | Signing::Nothing => {}
+        Signing::Anew { place, epoch } => tracing::warn!(
+            place,
+            epoch = epoch.0,
+            "the audit log lacks what this server signed last, as after a restore: the epoch was raised \
+             since, and it is signed anew"
+        ),
+        Signing::Rewritten { place } => tracing::error!(
             place,
             hint = "a copy of the log tells which entry: `cardveil audit verify --against FILE`",
-            "the audit log is not what this server signed, so it is signed no more"
-        );
+            "the audit log is not what this server signed, so it signs no more"
+        ),
     }
+}
+
+/// An error with its sources, as one line.
+fn chain(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
 }
 
 /// Notices a rotation, so that new records are sealed under the new key.
@@ -299,7 +317,8 @@ async fn look_at_keys(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             // Those that are open stay so. Said once, or it would be said every few seconds.
             Err(error) if !failing => {
                 failing = true;
-                tracing::error!(%error, "the class keys have changed, and do not open here");
+                let error = chain(error);
+                tracing::error!(error, "the class keys have changed, and do not open here");
             }
             Err(_) => {}
         }
@@ -326,7 +345,7 @@ async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the sweep failed; it will try again");
+                    tracing::error!(error = chain(error), "the sweep failed; it will try again");
                     break;
                 }
             }

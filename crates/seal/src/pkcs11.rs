@@ -2,8 +2,8 @@
 //! which class keys are sealed by AES-256-GCM inside it.
 //!
 //! The module is asked at start, at a rotation and when there are other class keys, and never for a
-//! request. Each call opens a session of its own and logs in, so there is none that could be lost; what a
-//! module wrapped has the format of [`FileRoot`](crate::FileRoot)'s.
+//! request. Each call opens a session of its own, and logs in where nobody is, so there is none that could
+//! be lost; what a module wrapped has the format of [`FileRoot`](crate::FileRoot)'s.
 //!
 //! **Invariant:** a key that could be read out of the module, or that two objects could be meant by, is
 //! not used.
@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error as ModuleError, RvError};
@@ -28,6 +29,11 @@ use crate::{Entropy, Error, Key, Root, Secret};
 const NONCE_LEN: usize = 12;
 const TAG_BITS: u64 = 128;
 
+/// How often a session is tried to be opened, and the pause between. While another process logs in, modules
+/// whose token is files (`SoftHSM`) may find it damaged or gone for a moment. The PIN is entered after it.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Where the root key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pkcs11Place {
@@ -39,8 +45,8 @@ pub struct Pkcs11Place {
     pub key: String,
 }
 
-/// The PIN that was wrong of each module and token, so that none is entered twice.
-static REFUSED: Mutex<BTreeMap<(PathBuf, String), Secret>> = Mutex::new(BTreeMap::new());
+/// The PINs that were wrong of each module and token, so that this process enters none twice.
+static REFUSED: Mutex<BTreeMap<(PathBuf, String), Vec<Secret>>> = Mutex::new(BTreeMap::new());
 
 /// A root key in a hardware module.
 ///
@@ -52,21 +58,24 @@ static REFUSED: Mutex<BTreeMap<(PathBuf, String), Secret>> = Mutex::new(BTreeMap
 pub struct Pkcs11Root {
     place: Pkcs11Place,
     pin: Secret,
+    /// While one session is logged in, all others of the process are: software modules write down each login,
+    /// and processes that log in at once get in each other's way.
+    login: Mutex<Option<Session>>,
 }
 
 impl Pkcs11Root {
     /// The key that is there. `pin` is the user's.
     pub fn open(place: Pkcs11Place, pin: Secret) -> Result<Self, Error> {
-        let root = Self { place, pin };
+        let root = Self::new(place, pin);
         let session = root.session(false)?;
-        root.find(&session)?
-            .ok_or_else(|| root.unavailable("there is no such key in the token"))?;
+        root.key(&session)?;
+        root.stay_logged_in(session);
         Ok(root)
     }
 
     /// Makes the key inside the module. Never in the place of another one.
     pub fn create(place: Pkcs11Place, pin: Secret) -> Result<Self, Error> {
-        let root = Self { place, pin };
+        let root = Self::new(place, pin);
         let session = root.session(true)?;
         if root.find(&session)?.is_some() {
             return Err(root.unavailable("the key exists already, and is never overwritten"));
@@ -88,28 +97,32 @@ impl Pkcs11Root {
         session
             .generate_key(&Mechanism::AesKeyGen, &template)
             .map_err(|error| root.failed(&error))?;
+        root.stay_logged_in(session);
         Ok(root)
+    }
+
+    const fn new(place: Pkcs11Place, pin: Secret) -> Self {
+        let login = Mutex::new(None);
+        Self { place, pin, login }
+    }
+
+    fn stay_logged_in(&self, session: Session) {
+        *self.login.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
     }
 
     /// A session of its own, logged in.
     fn session(&self, writes: bool) -> Result<Session, Error> {
-        let module = module(&self.place.module)?;
         let failed = |error: ModuleError| self.failed(&error);
-        let mut found = None;
-        for slot in module.get_slots_with_initialized_token().map_err(failed)? {
-            let token = module.get_token_info(slot).map_err(failed)?;
-            if token.label() == self.place.token && found.replace(slot).is_some() {
-                return Err(self.unavailable("there are several tokens of this label"));
+        let mut tries = 1;
+        let session = loop {
+            match self.open_session(writes) {
+                Err(Error::RootUnavailable(_)) if tries < TRIES => {
+                    tries += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                opened => break opened?,
             }
-        }
-        let slot = found.ok_or_else(|| self.unavailable("there is no token of this label"))?;
-        self.spare_tries(&module.get_token_info(slot).map_err(failed)?)?;
-        let session = if writes {
-            module.open_rw_session(slot)
-        } else {
-            module.open_ro_session(slot)
         };
-        let session = session.map_err(failed)?;
         let pin = std::str::from_utf8(self.pin.expose())
             .map_err(|_| self.unavailable("the PIN is not text"))?;
         match session.login(UserType::User, Some(&AuthPin::new(pin.into()))) {
@@ -117,21 +130,44 @@ impl Pkcs11Root {
             Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
             Err(ModuleError::Pkcs11(RvError::PinIncorrect, _)) => {
                 let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-                refused.insert(self.token(), Secret::new(self.pin.expose().to_vec()));
-                Err(self.unavailable("the PIN is wrong; too many wrong ones lock the token"))
+                let wrong = Secret::new(self.pin.expose().to_vec());
+                refused.entry(self.token()).or_default().push(wrong);
+                Err(self.pin_refused("the PIN is wrong; too many wrong ones lock the token"))
             }
             Err(ModuleError::Pkcs11(RvError::PinLocked, _)) => {
-                Err(self.unavailable("the PIN is locked: its security officer must set a new one"))
+                Err(self.pin_refused("the PIN is locked: its security officer must set a new one"))
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// A session in which nobody has logged in yet.
+    fn open_session(&self, writes: bool) -> Result<Session, Error> {
+        let module = module(&self.place.module)?;
+        let failed = |error: ModuleError| self.failed(&error);
+        let mut found = None;
+        for slot in module.get_slots_with_initialized_token().map_err(failed)? {
+            let token = module.get_token_info(slot).map_err(failed)?;
+            if token.label() == self.place.token && found.replace((slot, token)).is_some() {
+                return Err(self.unavailable("there are several tokens of this label"));
+            }
+        }
+        let (slot, token) =
+            found.ok_or_else(|| self.unavailable("there is no token of this label"))?;
+        self.spare_tries(&token)?;
+        let session = if writes {
+            module.open_rw_session(slot)
+        } else {
+            module.open_ro_session(slot)
+        };
+        session.map_err(failed)
     }
 
     /// A wrong PIN is not entered a second time by this process, and no PIN at all where one more
     /// wrong one would lock the token, for all nodes: a person who knows it logs in first.
     fn spare_tries(&self, token: &TokenInfo) -> Result<(), Error> {
         if token.user_pin_locked() || token.user_pin_final_try() {
-            return Err(self.unavailable(
+            return Err(self.pin_refused(
                 "the token has one try of its PIN left, or none: put the right PIN into its file, and log in \
                  once with the maker's own tool",
             ));
@@ -139,10 +175,10 @@ impl Pkcs11Root {
         let refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
         if refused
             .get(&self.token())
-            .is_some_and(|pin| pin.ct_eq(self.pin.expose()))
+            .is_some_and(|pins| pins.iter().any(|pin| pin.ct_eq(self.pin.expose())))
         {
-            return Err(self.unavailable(
-                "its PIN is still the one that was wrong, and was not entered again: put the right one into \
+            return Err(self.pin_refused(
+                "its PIN is one that was wrong, and was not entered again: put the right one into \
                  its file, or restart if it is right now",
             ));
         }
@@ -186,9 +222,17 @@ impl Pkcs11Root {
     }
 
     fn unavailable(&self, why: &str) -> Error {
+        Error::RootUnavailable(self.told(why))
+    }
+
+    fn pin_refused(&self, why: &str) -> Error {
+        Error::PinRefused(self.told(why))
+    }
+
+    fn told(&self, why: &str) -> String {
         let Pkcs11Place { module, token, key } = &self.place;
         let module = module.display();
-        Error::RootUnavailable(format!("key {key:?} of token {token:?} in {module}: {why}"))
+        format!("key {key:?} of token {token:?} in {module}: {why}")
     }
 }
 

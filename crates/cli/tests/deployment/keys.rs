@@ -328,8 +328,8 @@ fn a_root_key_moves_into_a_hardware_module() {
     let dir = world.dir.path();
     let tokens = dir.join("tokens");
     std::fs::create_dir(&tokens).unwrap();
-    let text = format!("directories.tokendir = {}\n", tokens.display());
-    std::fs::write(dir.join("softhsm2.conf"), text).unwrap();
+    let conf = format!("directories.tokendir = {}\n", tokens.display());
+    std::fs::write(dir.join("softhsm2.conf"), conf).unwrap();
     let made = Command::new("softhsm2-util")
         .env("SOFTHSM2_CONF", dir.join("softhsm2.conf"))
         .args(["--init-token", "--free", "--label", "cards"])
@@ -371,7 +371,9 @@ fn a_root_key_moves_into_a_hardware_module() {
     let all = keys.as_array().unwrap();
     assert!(all.iter().all(|key| key["root"] == "pkcs11:cards/root"));
     std::fs::write(&pin, "00000000\n").unwrap();
-    let wrong = refused(&world, &["key", "list"]);
+    let wrong = world.run(&["key", "list"]);
+    assert_eq!(wrong.status.code(), Some(4), "it is not to be tried again");
+    let wrong = text(&wrong.stderr);
     assert!(wrong.contains("the PIN is wrong"), "{wrong}");
     assert!(!wrong.contains("00000000"), "no PIN is told");
 }
