@@ -57,10 +57,16 @@ struct Readiness {
 /// Whether the process runs
 #[utoipa::path(
     get, path = "/healthz", tag = "Admin", operation_id = "health",
-    responses((status = 200, description = "It runs.", body = Health))
+    responses(
+        (status = 200, description = "It runs.", body = Health),
+        (status = 503, description = "`unavailable`: its writer has ended after a fault of its own, and only a restart helps", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
 )]
-async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok" })
+async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
+    if app.service.store().writes() == Writes::Ended && !app.is_draining() {
+        return Err(Problem::new(Code::Unavailable));
+    }
+    Ok(Json(Health { status: "ok" }))
 }
 
 /// Whether it can serve: the store answers, and takes writes

@@ -82,6 +82,9 @@ async fn it_is_not_ready_once_no_write_will_be_taken() {
     let world = World::new().await;
     world.store.say_of_writes(Some(Writes::Ended));
     assert_eq!(readiness(&world).await, (503, json!("unavailable")));
+    // Whoever watches over it restarts it.
+    let runs = world.stranger().get(ListenerKind::Admin, "/healthz").await;
+    assert_eq!(runs.status, 503);
 }
 
 #[tokio::test]
