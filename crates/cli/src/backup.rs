@@ -8,7 +8,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, Read, Seek as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -180,6 +180,20 @@ fn refuse_postgres(config: &Config) -> anyhow::Result<()> {
     }
 }
 
+/// What root puts in the place of another account's database, that account cannot open.
+fn refuse_root_for_others(database: &Path) -> anyhow::Result<()> {
+    let Ok(there) = std::fs::metadata(database) else {
+        return Ok(());
+    };
+    if rustix::process::geteuid().is_root() && there.uid() != 0 {
+        return Err(hinted(
+            format!("{} is not root's", database.display()),
+            "run this as the account of the server: runuser -u cardveil -- cardveil ... restore ...",
+        ));
+    }
+    Ok(())
+}
+
 /// `cardveil restore`.
 pub(crate) async fn restore(config: &Path, args: RestoreArgs) -> anyhow::Result<()> {
     let config = Config::load(config)?;
@@ -192,6 +206,7 @@ pub(crate) async fn restore(config: &Path, args: RestoreArgs) -> anyhow::Result<
              name",
         ));
     }
+    refuse_root_for_others(&database)?;
     let root = roots::open(&config.keys)?;
     for path in [&database, &config.store.fence] {
         if let Some(folder) = path.parent() {

@@ -343,3 +343,17 @@ fn a_backup_during_a_change_of_the_root_key_is_under_the_new_one() {
     shows(&world);
     stop(server);
 }
+
+/// Its service could not open what root would put in place.
+#[test]
+fn root_restores_no_database_of_another_account() {
+    let world = World::new(1);
+    let file = backup(&world, "a.backup");
+    let database = world.dir.path().join("data/cardveil.db");
+    let before = std::fs::read(&database).unwrap();
+    // Only root can give files away; another account has none that are not its own.
+    if std::os::unix::fs::chown(&database, Some(65_534), None).is_ok() {
+        refused(&restore(&world, &file, &["--replace"]), "is not root's");
+        assert_eq!(std::fs::read(&database).unwrap(), before);
+    }
+}
