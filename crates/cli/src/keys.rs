@@ -203,10 +203,14 @@ async fn inventory(house: &Deployment, format: Format) -> anyhow::Result<()> {
     }
     for key in listed(house).await? {
         let (algorithm, bits, purpose) = class(key.class).map_err(anyhow::Error::msg)?.inventory();
+        let place = match key.retired_at {
+            Some(_) => "nowhere: it was destroyed",
+            None => "the database, wrapped by the root key",
+        };
         rows.push(json!({
             "key": key.class, "version": key.version, "state": key.state, "algorithm": algorithm,
             "strength_bits": bits, "purpose": purpose,
-            "place": "the database, wrapped by the root key", "provider": key.root,
+            "place": place, "provider": key.root,
             "created_at": key.created_at, "retiring_since": key.retiring_since,
             "retired_at": key.retired_at, "records": key.records,
         }));

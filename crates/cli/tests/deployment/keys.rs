@@ -115,6 +115,8 @@ fn a_rotation_is_killed_twice_and_goes_on_while_a_server_reads() {
     assert_eq!(keys[0]["state"], "retired");
     assert!(keys[0]["root"].is_null(), "{keys}");
     assert_eq!(keys[1]["state"], "active");
+    let inventory = world.json(&["key", "inventory", "--json"]);
+    assert_eq!(inventory["keys"][1]["place"], "nowhere: it was destroyed");
     let moved = |entry: &&Value| entry["kind"] == "keys.rewrapped";
     let log = world.audit();
     let sum: u64 = log
