@@ -129,8 +129,8 @@ pub enum Error {
     /// the token for everybody. The text holds no secret.
     #[error("the root key cannot be reached: {0}")]
     PinRefused(String),
-    /// The class keys were tried a moment ago, and did not open.
-    #[error("the class keys did not open a moment ago, and are tried again soon: {0}")]
+    /// The class keys do not open; the text says why, and holds no secret.
+    #[error("the class keys do not open: {0}")]
     KeysUnopened(String),
     /// The operating system refused.
     #[error("cannot {action} the root key file {}", .path.display())]

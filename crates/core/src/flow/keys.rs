@@ -2,8 +2,11 @@
 //! and moving records to the active key of their class.
 
 use std::error::Error as _;
+use std::sync::Arc;
 
 use cardveil_seal::{Class, WrappedKey};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 
 use super::{Fault, Service};
 use crate::audit::{Event, Kind, Outcome, Source};
@@ -39,11 +42,18 @@ pub struct Rewrapped {
     pub stuck: Vec<Slot>,
 }
 
-/// Class keys that did not open, or not yet, and why.
-pub(super) struct FailedLook {
+/// Other class keys than those that are open.
+pub(super) struct Look {
     keys: Vec<WrappedKey>,
-    at: Time,
-    why: String,
+    came: Came,
+}
+
+/// What came of them.
+enum Came {
+    /// They are being opened. Whoever comes next goes on waiting where the one before gave up.
+    Opening(Shared<BoxFuture<'static, Result<bool, Arc<Error>>>>),
+    /// They do not open.
+    Failed { at: Time, why: String },
 }
 
 impl Service {
@@ -51,31 +61,36 @@ impl Service {
     /// there were, and they are open now.
     ///
     /// One look at a time: many requests may meet a new key at once, and a hardware module is asked
-    /// once for all of them. If it did not open, or nobody waited until it did, it is not asked again
-    /// before [`LOOK_EVERY`] has passed.
+    /// once for all of them, also where the first of them gives up. If it did not open, it is not asked
+    /// again before [`LOOK_EVERY`] has passed.
     pub async fn look_at_keys(&self) -> Result<bool, Fault> {
         let mut look = self.look.lock().await;
         self.look_under(&mut look).await
     }
 
-    async fn look_under(&self, look: &mut Option<FailedLook>) -> Result<bool, Fault> {
+    async fn look_under(&self, look: &mut Option<Look>) -> Result<bool, Fault> {
         let keys = self.store.wrapped_keys().await?;
         let now = self.now();
-        if let Some(failed) = &*look
-            && failed.keys == keys
-            && failed.at <= now
-            && now < failed.at.plus(LOOK_EVERY)
-        {
-            return Err(Error::Seal(cardveil_seal::Error::KeysUnopened(failed.why.clone())).into());
-        }
-        // Should the caller go while the module is asked, the module goes on with it.
-        let asked = FailedLook {
-            keys: keys.clone(),
-            at: now,
-            why: "they are being opened".into(),
+        let before = look.take().filter(|look| look.keys == keys);
+        let opening = match before.map(|look| look.came) {
+            Some(Came::Opening(opening)) => opening,
+            Some(Came::Failed { at, why }) if at <= now && now < at.plus(LOOK_EVERY) => {
+                let told = unopened(&why);
+                let came = Came::Failed { at, why };
+                *look = Some(Look { keys, came });
+                return Err(told);
+            }
+            Some(Came::Failed { .. }) | None => {
+                let (vault, keys) = (Arc::clone(&self.vault), keys.clone());
+                let reload = async move { vault.reload(keys).await.map_err(Arc::new) };
+                reload.boxed().shared()
+            }
         };
-        *look = Some(asked);
-        match self.vault.reload(keys.clone()).await {
+        *look = Some(Look {
+            keys: keys.clone(),
+            came: Came::Opening(opening.clone()),
+        });
+        match opening.await {
             Ok(are_new) => {
                 *look = None;
                 Ok(are_new)
@@ -84,9 +99,11 @@ impl Service {
                 let why = error
                     .source()
                     .map_or_else(|| error.to_string(), ToString::to_string);
+                let told = unopened(&why);
                 let at = self.now();
-                *look = Some(FailedLook { keys, at, why });
-                Err(error.into())
+                let came = Came::Failed { at, why };
+                *look = Some(Look { keys, came });
+                Err(told)
             }
         }
     }
@@ -180,6 +197,10 @@ impl Service {
         event.detail.note = Some(format!("{class}: {}", cause_of(error)).into());
         Ok(self.store.record(event).await?)
     }
+}
+
+fn unopened(why: &str) -> Fault {
+    Error::Seal(cardveil_seal::Error::KeysUnopened(why.to_owned())).into()
 }
 
 /// What of an error helps an auditor. It holds nothing of the record.

@@ -23,7 +23,7 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use self::keys::FailedLook;
+use self::keys::Look;
 use self::log::Signed;
 pub use access::{ACCESS_TTL, AccessRefused};
 pub use activate::{Activate, Proof};
@@ -79,7 +79,7 @@ pub struct Service {
     budgets: Budgets,
     gate: Gate,
     /// Held while it is looked at the class keys.
-    look: Arc<Mutex<Option<FailedLook>>>,
+    look: Arc<Mutex<Option<Look>>>,
     /// What this process signed last of the audit log. Held while it signs.
     signed: Arc<Mutex<Option<Signed>>>,
 }
