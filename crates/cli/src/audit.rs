@@ -207,7 +207,7 @@ impl Told {
 }
 
 async fn verify(config: &Path, args: VerifyArgs) -> anyhow::Result<ExitCode> {
-    let report = if args.from.is_empty() {
+    let (report, all) = if args.from.is_empty() {
         verify_log(config, &args.against).await?
     } else {
         let keys = if args.key.is_empty() {
@@ -221,17 +221,22 @@ async fn verify(config: &Path, args: VerifyArgs) -> anyhow::Result<ExitCode> {
         } else {
             args.key
         };
-        verify_files(&args.from, keys)?
+        (verify_files(&args.from, keys)?, Ok(()))
     };
     if args.format.json {
         print::json(&report)?;
     } else {
         print_report(&report)?;
     }
+    all?;
     Ok(ExitCode::from(u8::from(!report.ok)))
 }
 
-async fn verify_log(config: &Path, copies: &[PathBuf]) -> anyhow::Result<Report> {
+/// What was found; and why a copy could not be read, where the log itself is not what was written.
+async fn verify_log(
+    config: &Path,
+    copies: &[PathBuf],
+) -> anyhow::Result<(Report, anyhow::Result<()>)> {
     let (house, _) = open(config).await?;
     let keys = house.service.vault().audit_keys()?;
     let mut verifier = Verifier::whole(keys.clone());
@@ -245,14 +250,17 @@ async fn verify_log(config: &Path, copies: &[PathBuf]) -> anyhow::Result<Report>
         finding = look(&mut verifier, &entries, None);
     }
     let mut findings = Vec::from_iter(finding);
-    let mut compared = 0;
+    let (mut compared, mut all) = (0, Ok(()));
     for copy in copies {
-        if let Some(finding) = compare(&house, copy, &keys, &mut compared).await? {
-            findings.push(finding);
-            break;
+        match compare(&house, copy, &keys, &mut compared).await {
+            Ok(None) => continue,
+            Ok(Some(finding)) => findings.push(finding),
+            Err(error) if findings.is_empty() => return Err(error),
+            Err(error) => all = Err(error),
         }
+        break;
     }
-    Ok(report(&verifier, compared, findings))
+    Ok((report(&verifier, compared, findings), all))
 }
 
 /// The first entry of a copy that is not in the log, or not right of itself; counts those that are.

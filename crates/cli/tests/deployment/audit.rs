@@ -201,5 +201,7 @@ fn a_log_that_is_broken_is_compared_too() {
     assert_eq!(string(&report, "/findings/1/flaw"), "removed");
     assert_eq!(report.pointer("/findings/1/seq"), Some(&3.into()));
     let run = world.run(&["audit", "verify", "--against", "nowhere.jsonl"]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(text(&run.stdout).contains("NOT WHAT WAS WRITTEN"));
     assert!(text(&run.stderr).contains("cannot read"), "{run:?}");
 }
