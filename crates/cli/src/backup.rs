@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::deployment::{Deployment, create_private_folder, operator};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{self, Format, explained, hinted, say};
 use crate::roots;
 
 /// What the stream is of.
@@ -180,15 +180,19 @@ fn refuse_postgres(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// What root puts in the place of another account's database, that account cannot open.
-fn refuse_root_for_others(database: &Path) -> anyhow::Result<()> {
-    let Ok(there) = std::fs::metadata(database) else {
+/// What root puts into another account's folder, that account cannot open.
+fn refuse_root_for_others(path: &Path) -> anyhow::Result<()> {
+    let place = path.ancestors().find(|part| part.exists());
+    let owner = place.and_then(|part| part.metadata().ok());
+    let (Some(place), Some(owner)) = (place, owner.map(|it| it.uid())) else {
         return Ok(());
     };
-    if rustix::process::geteuid().is_root() && there.uid() != 0 {
+    if rustix::process::geteuid().is_root() && owner != 0 {
         return Err(hinted(
-            format!("{} is not root's", database.display()),
-            "run this as the account of the server: runuser -u cardveil -- cardveil ... restore ...",
+            format!("{} is not root's", place.display()),
+            format!(
+                "run this as the account that serves (uid {owner}): runuser -u cardveil -- cardveil ..."
+            ),
         ));
     }
     Ok(())
@@ -207,6 +211,7 @@ pub(crate) async fn restore(config: &Path, args: RestoreArgs) -> anyhow::Result<
         ));
     }
     refuse_root_for_others(&database)?;
+    refuse_root_for_others(&config.store.fence)?;
     let root = roots::open(&config.keys)?;
     for path in [&database, &config.store.fence] {
         if let Some(folder) = path.parent() {
@@ -312,8 +317,9 @@ fn class_keys(copy: &Copy, root: &Roots, config: &Config) -> anyhow::Result<Vec<
         .map_err(anyhow::Error::from)
         .and_then(|keyring| Ok(keyring.public_keys(Class::Audit)?));
     opened.map_err(|error| {
-        hinted(
-            format!("the class keys in the backup do not open: {error}"),
+        explained(
+            error,
+            "the class keys in the backup do not open",
             "its root key was changed after it was made: put the root key of that time back",
         )
     })

@@ -355,5 +355,10 @@ fn root_restores_no_database_of_another_account() {
     if std::os::unix::fs::chown(&database, Some(65_534), None).is_ok() {
         refused(&restore(&world, &file, &["--replace"]), "is not root's");
         assert_eq!(std::fs::read(&database).unwrap(), before);
+        // Nor where it was lost.
+        std::fs::remove_file(&database).unwrap();
+        let folder = database.parent().unwrap();
+        std::os::unix::fs::chown(folder, Some(65_534), None).unwrap();
+        refused(&restore(&world, &file, &[]), "is not root's");
     }
 }
