@@ -98,8 +98,10 @@ async fn keyring(
 ) -> anyhow::Result<(Keyring, Vec<WrappedKey>)> {
     let unfit = |error: cardveil_seal::Error| {
         use cardveil_seal::Error::{PinRefused, RootUnavailable};
-        let hint = if matches!(error, RootUnavailable(_) | PinRefused(_)) {
+        let hint = if let RootUnavailable(_) = error {
             "it was reached a moment ago: run this again, and if that does not help look at its module"
+        } else if let PinRefused(_) = error {
+            "put the right PIN into its file before this is run again: each run enters it once"
         } else {
             "the root key or the environment is not the one that this database was made with"
         };

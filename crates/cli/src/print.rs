@@ -98,9 +98,12 @@ pub(crate) fn error(error: &anyhow::Error) {
 
 /// What to do about an error, where it says so.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<&str> {
-    let hinted = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Hinted>());
+    // What an error was explained by is not in its chain as itself.
+    let hinted = error.downcast_ref::<Hinted>().or_else(|| {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Hinted>())
+    });
     hinted.map(|hinted| hinted.hint.as_str())
 }
 

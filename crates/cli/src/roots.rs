@@ -29,11 +29,26 @@ pub(crate) fn open(keys: &config::Keys) -> anyhow::Result<Roots> {
     let first = open_one("keys.root", &keys.root)?;
     let mut others = Vec::new();
     if let Some(next) = &keys.next_root {
+        refuse_two_pins(&keys.root, next)?;
         let next = open_one("keys.next_root", next)?;
         try_out(&*next)?;
         others.push(next);
     }
     Ok(Roots::new(first, others))
+}
+
+/// A token that is open by the one PIN is not asked for the other, which would show wrong at the next start.
+fn refuse_two_pins(root: &RootKey, next: &RootKey) -> anyhow::Result<()> {
+    if let (RootKey::Module { pkcs11: one }, RootKey::Module { pkcs11: other }) = (root, next)
+        && (&one.module, &one.token_label) == (&other.module, &other.token_label)
+        && !pin(one)?.ct_eq(pin(other)?.expose())
+    {
+        return Err(hinted(
+            "keys.root and keys.next_root are in one token, and their PINs differ",
+            "give both the same pin_file",
+        ));
+    }
+    Ok(())
 }
 
 /// Nothing is under the next root yet, so nothing else would tell before the class keys are moved to it
@@ -44,8 +59,9 @@ fn try_out(next: &dyn Root) -> anyhow::Result<()> {
         .and_then(|wrapped| next.unwrap(&wrapped, aad))
         .map(drop)
         .map_err(|error| {
-            hinted(
-                format!("keys.next_root, {}, cannot be used: {error}", next.name()),
+            explained(
+                error,
+                format!("keys.next_root, {}, cannot be used", next.name()),
                 "mend that before `cardveil key rotate --root`, or take keys.next_root out",
             )
         })

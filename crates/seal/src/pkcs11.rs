@@ -113,9 +113,10 @@ impl Pkcs11Root {
     /// A session of its own, logged in.
     fn session(&self, writes: bool) -> Result<Session, Error> {
         let failed = |error: ModuleError| self.failed(&error);
+        let module = module(&self.place.module)?;
         let mut tries = 1;
         let session = loop {
-            match self.open_session(writes) {
+            match self.open_session(&module, writes) {
                 Err(Error::RootUnavailable(_)) if tries < TRIES => {
                     tries += 1;
                     std::thread::sleep(PAUSE);
@@ -128,7 +129,10 @@ impl Pkcs11Root {
         match session.login(UserType::User, Some(&AuthPin::new(pin.into()))) {
             // All sessions of a process are logged in together.
             Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
-            Err(ModuleError::Pkcs11(RvError::PinIncorrect, _)) => {
+            Err(ModuleError::Pkcs11(
+                RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
+                _,
+            )) => {
                 let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
                 let wrong = Secret::new(self.pin.expose().to_vec());
                 refused.entry(self.token()).or_default().push(wrong);
@@ -137,13 +141,16 @@ impl Pkcs11Root {
             Err(ModuleError::Pkcs11(RvError::PinLocked, _)) => {
                 Err(self.pin_refused("the PIN is locked: its security officer must set a new one"))
             }
+            Err(ModuleError::Pkcs11(RvError::PinExpired, _)) => {
+                Err(self
+                    .pin_refused("the PIN has expired: set a new one with the maker's own tool"))
+            }
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// A session in which nobody has logged in yet.
-    fn open_session(&self, writes: bool) -> Result<Session, Error> {
-        let module = module(&self.place.module)?;
+    /// A session, before the PIN is entered.
+    fn open_session(&self, module: &Pkcs11, writes: bool) -> Result<Session, Error> {
         let failed = |error: ModuleError| self.failed(&error);
         let mut found = None;
         for slot in module.get_slots_with_initialized_token().map_err(failed)? {

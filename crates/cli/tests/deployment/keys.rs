@@ -377,6 +377,7 @@ fn a_root_key_moves_into_a_hardware_module() {
     assert_eq!(wrong.status.code(), Some(4), "it is not to be tried again");
     let wrong = text(&wrong.stderr);
     assert!(wrong.contains("the PIN is wrong"), "{wrong}");
+    assert!(wrong.contains("hint: check keys.root"), "{wrong}");
     assert!(!wrong.contains("00000000"), "no PIN is told");
 }
 
