@@ -432,7 +432,7 @@ impl<'a> Rows<'a> {
             self.page = self.house.store.chained(after, PAGE).await?.into();
         }
         let flaw = match self.page.front() {
-            Some(entry) if entry.seq == copy.seq && entry.link == copy.link => return Ok(None),
+            Some(entry) if entry == copy => return Ok(None),
             Some(entry) if entry.seq == copy.seq => Flaw::Different,
             Some(_) | None => Flaw::Removed,
         };

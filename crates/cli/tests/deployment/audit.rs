@@ -188,17 +188,28 @@ fn a_log_that_was_cut_short_is_found_by_a_copy() {
 fn a_log_that_is_broken_is_compared_too() {
     let world = served();
     let copy = export(&world, "copy.jsonl");
+    let third = std::fs::read_to_string(&copy).unwrap();
+    let third: Value = serde_json::from_str(third.lines().nth(2).unwrap()).unwrap();
+    let stored = string(&third, "/stored");
     let copy = copy.to_str().unwrap();
-    let database = rusqlite::Connection::open(world.dir.path().join("data/cardveil.db")).unwrap();
-    database
-        .execute_batch("DROP TRIGGER audit_is_not_deleted; DELETE FROM audit WHERE seq = 3")
-        .unwrap();
-    drop(database);
+    let data = world.dir.path().join("data/cardveil.db");
+    let mut bytes = std::fs::read(&data).unwrap();
+    let windows = bytes.windows(stored.len());
+    let found: Vec<_> = (0..)
+        .zip(windows)
+        .filter(|(_, window)| *window == stored.as_bytes())
+        .collect();
+    let [(at, _)] = found[..] else {
+        panic!("it is there once")
+    };
+    let outcome = stored.find("success").unwrap();
+    bytes[at + outcome] = b'S';
+    std::fs::write(&data, bytes).unwrap();
     let run = world.run(&["audit", "verify", "--json", "--against", copy]);
     assert_eq!(run.status.code(), Some(1), "{run:?}");
     let report = report(&run);
-    assert_eq!(string(&report, "/findings/0/flaw"), "missing");
-    assert_eq!(string(&report, "/findings/1/flaw"), "removed");
+    assert_eq!(string(&report, "/findings/0/flaw"), "edited");
+    assert_eq!(string(&report, "/findings/1/flaw"), "different");
     assert_eq!(report.pointer("/findings/1/seq"), Some(&3.into()));
     let run = world.run(&["audit", "verify", "--against", "nowhere.jsonl"]);
     assert_eq!(run.status.code(), Some(1));
