@@ -6,6 +6,7 @@
 use super::{Fault, Service};
 use crate::audit::chain::Chained;
 use crate::audit::{Event, Kind, Outcome, Source, Target};
+use crate::clock::Time;
 use crate::token::Epoch;
 
 /// What came of signing the audit log.
@@ -72,11 +73,7 @@ impl Service {
             return Ok(Signing::Nothing);
         }
         let at = self.now();
-        let target = Target {
-            resource: Some("audit log".into()),
-            ..Target::default()
-        };
-        let mut event: Event = Source::server().event(at, Kind::AuditCheckpoint, None, target);
+        let mut event = event_of_log(at, Kind::AuditCheckpoint);
         event.detail.checkpoint = Some(Box::new(self.vault.checkpoint(end.link, at)?));
         let epoch = self.store.epoch().await?;
         let is_recorded = self.store.record_checkpoint(end.link, event).await?;
@@ -100,17 +97,20 @@ impl Service {
     async fn tell_rewritten(&self, last: &Signed) -> Result<Signing, Fault> {
         self.vault.alarm();
         let place = last.end.link.place;
-        let target = Target {
-            resource: Some("audit log".into()),
-            ..Target::default()
-        };
-        let mut event: Event =
-            Source::server().event(self.now(), Kind::VaultTampered, None, target);
+        let mut event = event_of_log(self.now(), Kind::VaultTampered);
         event.outcome = Outcome::Failure;
         event.detail.note = Some(format!("place {place} is not what was signed").into());
         self.store.record(event).await?;
         Ok(Signing::Rewritten { place })
     }
+}
+
+fn event_of_log(at: Time, kind: Kind) -> Event {
+    let target = Target {
+        resource: Some("audit log".into()),
+        ..Target::default()
+    };
+    Source::server().event(at, kind, None, target)
 }
 
 #[cfg(test)]
