@@ -187,6 +187,16 @@ impl House {
     fn files(&self, names: &[u8]) -> FromFiles {
         files(&self.folder, names)
     }
+
+    /// A server, a card under a class key that was made after it has started, and how often its root is asked.
+    async fn meets_a_new_key(&self, opener: FromFiles) -> (Service, Card, Arc<AtomicUsize>) {
+        let tries = Arc::clone(&opener.tries);
+        let server = process_with(opener, &self.store, &self.clock);
+        let server = server.await.unwrap();
+        self.rotate(Class::Pan).await;
+        self.add_card(CARDS + 1).await;
+        (server, self.card(CARDS + 1).await, tries)
+    }
 }
 
 fn files(folder: &TempDir, names: &[u8]) -> FromFiles {
@@ -333,13 +343,7 @@ async fn under_a_new_root_a_server_goes_on_and_the_old_one_opens_nothing() {
 #[tokio::test]
 async fn requests_that_meet_a_new_key_at_once_all_read_and_the_root_is_asked_once() {
     let house = House::new().await;
-    let opener = files(&house.folder, &[1]);
-    let tries = Arc::clone(&opener.tries);
-    let server = process_with(opener, &house.store, &house.clock);
-    let server = server.await.unwrap();
-    house.rotate(Class::Pan).await;
-    house.add_card(CARDS + 1).await;
-    let card = house.card(CARDS + 1).await;
+    let (server, card, tries) = house.meets_a_new_key(house.files(&[1])).await;
     let before = tries.load(Ordering::Relaxed);
     let (one, other) = tokio::join!(read(&server, &card), read(&server, &card));
     one.unwrap();
@@ -351,14 +355,9 @@ async fn requests_that_meet_a_new_key_at_once_all_read_and_the_root_is_asked_onc
 #[tokio::test]
 async fn a_root_that_does_not_open_is_not_asked_by_every_request() {
     let house = House::new().await;
-    let mut opener = files(&house.folder, &[1]);
+    let mut opener = house.files(&[1]);
     opener.clock = Some(Arc::clone(&house.clock));
-    let tries = Arc::clone(&opener.tries);
-    let server = process_with(opener, &house.store, &house.clock);
-    let server = server.await.unwrap();
-    house.rotate(Class::Pan).await;
-    house.add_card(CARDS + 1).await;
-    let card = house.card(CARDS + 1).await;
+    let (server, card, tries) = house.meets_a_new_key(opener).await;
     let key = house.folder.path().join("1.key");
     let away = house.folder.path().join("away.key");
     std::fs::rename(&key, &away).unwrap();
@@ -378,13 +377,7 @@ async fn a_root_that_does_not_open_is_not_asked_by_every_request() {
 #[tokio::test]
 async fn a_root_that_nobody_waited_for_is_asked_no_second_time() {
     let house = House::new().await;
-    let opener = files(&house.folder, &[1]);
-    let tries = Arc::clone(&opener.tries);
-    let server = process_with(opener, &house.store, &house.clock);
-    let server = server.await.unwrap();
-    house.rotate(Class::Pan).await;
-    house.add_card(CARDS + 1).await;
-    let card = house.card(CARDS + 1).await;
+    let (server, card, tries) = house.meets_a_new_key(house.files(&[1])).await;
     let before = tries.load(Ordering::Relaxed);
     assert!(read(&server, &card).now_or_never().is_none());
     read(&server, &card).await.unwrap();
