@@ -52,6 +52,10 @@ IN_TESTS = [
      'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
      '            place.end\n        } else {\n'
      '            audit::append(self.connection, &place.end, event)?\n        };', STORE),
+    ("P10-a-change-without-its-from-and-to", "crates/store/src/sqlite/registry.rs",
+     "batch.log(&change.record(event))?;", "batch.log(event)?;", STORE),
+    ("P10-an-allow-list-without-its-from-and-to", "crates/core/src/allowlist.rs",
+     "changes: changes(Some(before), Some(after)),", "changes: changes(Some(after), Some(after)),", CORE),
     ("P2-released-though-the-commit-failed", "crates/core/src/flow/redeem.rs",
      "            Err(error) => Err(error.into()),\n        }\n    }\n\n    /// Records what a browser",
      "            Err(_) => Ok(Verdict::Granted(crate::token::Grant {\n"

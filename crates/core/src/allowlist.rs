@@ -12,6 +12,7 @@ use cardveil_seal::sha256;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::settings::changes;
 use crate::audit::{Detail, Event, Kind, Source, Target};
 use crate::clock::Time;
 use crate::id::{CredentialId, NetworkId};
@@ -228,7 +229,7 @@ impl AllowlistChange {
         };
         let mut grown = credential.clone();
         grown.allowed_ips.0.push(network.clone());
-        let event = self.event(&grown, format!("allows {net}"));
+        let event = self.event((credential, &grown), format!("allows {net}"));
         Ok((grown, network, event))
     }
 
@@ -246,19 +247,21 @@ impl AllowlistChange {
         if self.from.is_some_and(|ip| !next.allowed_ips.contains(ip)) {
             return Err(Refusal::LockOut);
         }
-        let event = self.event(&next, format!("no longer allows {}", network.net));
+        let note = format!("no longer allows {}", network.net);
+        let event = self.event((credential, &next), note);
         Ok((next, network, event))
     }
 
-    fn event(&self, credential: &Credential, note: String) -> Event {
+    fn event(&self, (before, after): (&Credential, &Credential), note: String) -> Event {
         let target = Target {
-            credential: Some(credential.id.clone()),
+            credential: Some(after.id.clone()),
             ..Target::default()
         };
-        let merchant = Some(credential.merchant.clone());
+        let merchant = Some(after.merchant.clone());
         Event {
             detail: Detail {
                 note: Some(note.into()),
+                changes: changes(Some(before), Some(after)),
                 ..Detail::default()
             },
             ..self

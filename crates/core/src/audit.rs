@@ -7,6 +7,7 @@
 
 pub mod chain;
 mod exported;
+pub mod settings;
 pub mod sink;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::chain::Checkpoint;
 pub use self::exported::exported;
+pub use self::settings::FieldChange;
 use crate::card::{Fields, Verification};
 use crate::clock::Time;
 use crate::id::{
@@ -440,6 +442,9 @@ pub struct Detail {
     /// What was changed, in words that hold no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Cow<'static, str>>,
+    /// The settings that are no longer what they were, or that a new row starts with: [`settings`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
     /// How far the log had come, signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<Checkpoint>>,

@@ -4,6 +4,7 @@ use cardveil_seal::{Secret, sha256};
 
 use super::keys::slot_of_secret;
 use super::{Fault, Service};
+use crate::audit::settings::changes;
 use crate::audit::{Event, Kind, Source, Target, Topic};
 use crate::clock::Time;
 use crate::hook::delivery::CODE_PATIENCE;
@@ -234,7 +235,8 @@ impl Service {
             Patched::Unknown => return Ok(Err(SubscriptionRefusal::Unknown)),
         }
         while self.store.drop_deliveries(id, DROPPED_TOGETHER).await? == DROPPED_TOGETHER {}
-        let event = event_of(&known, Kind::WebhookRemoved, source, at);
+        let mut event = event_of(&known, Kind::WebhookRemoved, source, at);
+        event.detail.changes = changes(Some(&known), None);
         let change = Change::RemoveSubscription(id);
         let removed = self.change(change, event).await?;
         Ok(removed.map_err(|_| SubscriptionRefusal::Unknown))

@@ -2,6 +2,7 @@
 //! it then is, so that of two changes at once neither undoes the other.
 
 use super::{Endpoint, Subscription};
+use crate::audit::settings::changes;
 use crate::audit::{Event, Topic};
 use crate::clock::Time;
 use crate::id::{AccountId, CredentialId, MerchantId, SubscriptionId};
@@ -80,8 +81,10 @@ impl Patch {
         }
         next.enabled = self.enabled.unwrap_or(next.enabled);
         next.updated_at = self.at;
+        let mut event = self.event.clone();
+        event.detail.changes = changes(Some(known), Some(&*next));
         PatchDecided {
-            write: Some((next.clone(), self.event.clone())),
+            write: Some((next.clone(), event)),
             verdict: Patched::Done(next),
         }
     }

@@ -25,12 +25,15 @@ mod outbox;
 mod sinks;
 mod wallet;
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 
 pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
 pub use mfa::Mfa;
 
 use crate::audit::chain::{Chained, Link};
+use crate::audit::settings::changes;
 use crate::audit::{Entry, Event, Source};
 use crate::budget::{Charge, Overdrawn};
 use crate::card::Card;
@@ -327,6 +330,24 @@ pub enum Change {
 }
 
 impl Change {
+    /// Its record: the event, and from what to what. Adapters write this one, in the commit of the change,
+    /// so whoever changes a row cannot leave that out. A subscription that is removed is not at hand here.
+    pub fn record<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        let changes = match self {
+            Self::AddMerchant(new) => changes(None, Some(new)),
+            Self::SetMerchant(set) => changes(Some(&set.was), Some(&set.to)),
+            Self::AddCredential(new) => changes(None, Some(new)),
+            Self::SetCredential(set) => changes(Some(&set.was), Some(&set.to)),
+            Self::AddEmbed(new) => changes(None, Some(new)),
+            Self::SetEmbed(set) => changes(Some(&set.was), Some(&set.to)),
+            Self::AddSubscription(new) => changes(None, Some(&**new)),
+            Self::AddCard(_) | Self::RemoveSubscription(_) => return Cow::Borrowed(event),
+        };
+        let mut event = event.clone();
+        event.detail.changes = changes;
+        Cow::Owned(event)
+    }
+
     /// The wrapped DEKs that it writes, each with its class.
     pub fn deks(&self) -> Vec<(Class, &[u8])> {
         match self {

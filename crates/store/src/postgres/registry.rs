@@ -36,9 +36,9 @@ pub(super) fn change_all(
             [(change, _)] => vec![make(batch, change)?],
             cards => add_cards(batch, cards.iter().filter_map(|(change, _)| card(change)))?,
         };
-        for ((_, event), made) in run.iter().zip(&made) {
+        for ((change, event), made) in run.iter().zip(&made) {
             if made.is_ok() {
-                batch.log(event)?;
+                batch.log(&change.record(event))?;
             }
         }
         all.extend(made);

@@ -29,7 +29,7 @@ pub(super) fn change_all(
         .map(|(change, event)| {
             let made = make(batch, change)?;
             if made.is_ok() {
-                batch.log(event)?;
+                batch.log(&change.record(event))?;
             }
             Ok(made)
         })

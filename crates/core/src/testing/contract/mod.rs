@@ -88,6 +88,8 @@ macro_rules! contract_suite {
             cards_are_found_within_their_merchant_only,
             a_refused_change_writes_nothing,
             changes_are_seen_at_once,
+            a_change_is_on_record_from_what_to_what,
+            a_change_by_a_contracts_call_is_on_record_from_what_to_what,
             what_was_written_leaves_writes_fine,
             a_change_of_what_was_changed_meanwhile_is_refused,
             of_many_who_change_one_credential_one_does,

@@ -2,10 +2,13 @@
 
 use futures_util::future::join_all;
 
-use super::{START, after, log_len, with_merchant};
+use super::{START, after, log_len, log_of, with_merchant};
+use crate::allowlist::{AllowlistChange, AllowlistChanged, Wish, parse_net};
 use crate::audit::Kind;
+use crate::hook::{Endpoint, Patched};
 use crate::id::CardNo;
-use crate::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState};
+use crate::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState, Scope};
+use crate::mfa::{Policy, Purpose};
 use crate::port::{CardFilter, CardRef, Change, Paging, Set, Store, Taken, Writes};
 use crate::testing::sample;
 
@@ -140,6 +143,122 @@ pub async fn changes_are_seen_at_once(store: &dyn Store) {
     assert_eq!(admission.credential, credential);
     assert_eq!(admission.merchant, Some(merchant));
     assert_eq!(store.embed(&embed.id).await.unwrap(), Some(embed));
+}
+
+/// What an operator changes or adds, whichever row: in the same commit, whoever made the event.
+pub async fn a_change_is_on_record_from_what_to_what(store: &dyn Store) {
+    with_merchant(store).await;
+    let (merchant, credential, embed) =
+        (sample::merchant(1), sample::credential(1), sample::embed(1));
+    let mut required = merchant.clone();
+    required.mfa.set(Purpose::ViewCard, Policy::Required);
+    let mut scoped = credential.clone();
+    scoped.scopes = vec![Scope::WebhooksManage];
+    let mut moved = embed.clone();
+    moved.origins = vec!["https://new.example".to_owned()];
+    let event = |kind| sample::event(kind, START);
+    let set = vec![
+        (
+            set_merchant(merchant, required),
+            event(Kind::MerchantChanged),
+        ),
+        (
+            set_credential(credential, scoped),
+            event(Kind::CredentialChanged),
+        ),
+        (set_embed(embed.clone(), moved), event(Kind::EmbedChanged)),
+        (
+            Change::AddEmbed(Embed {
+                id: sample::embed(3).id,
+                ..embed.clone()
+            }),
+            event(Kind::EmbedAdded),
+        ),
+    ];
+    assert_eq!(store.change(set).await.unwrap(), [Ok(()); 4]);
+    let was = embed.origins.join(" ");
+    for (kind, field, from, to) in [
+        (
+            Kind::MerchantChanged,
+            "mfa.view_card",
+            Some("off"),
+            Some("required"),
+        ),
+        (
+            Kind::CredentialChanged,
+            "scopes",
+            Some("cards:read:any"),
+            Some("webhooks:manage"),
+        ),
+        (
+            Kind::EmbedChanged,
+            "origins",
+            Some(&*was),
+            Some("https://new.example"),
+        ),
+        (Kind::EmbedAdded, "origins", None, Some(&*was)),
+    ] {
+        let log = log_of(store, kind).await;
+        let changes = &log.last().unwrap().detail.changes;
+        let found = changes.iter().find(|change| change.field == field).unwrap();
+        assert_eq!((found.from.as_deref(), found.to.as_deref()), (from, to));
+        if from.is_some() {
+            assert_eq!(changes.len(), 1, "{changes:?}");
+        }
+    }
+}
+
+/// What a credential changes itself.
+pub async fn a_change_by_a_contracts_call_is_on_record_from_what_to_what(store: &dyn Store) {
+    with_merchant(store).await;
+    let was = sample::credential(1).allowed_ips.nets()[0].to_string();
+    let change = AllowlistChange {
+        credential: sample::credential(1).id,
+        wish: Wish::Add {
+            net: parse_net("203.0.113.0/24").unwrap(),
+            description: String::new(),
+        },
+        from: None,
+        at: START,
+        source: sample::operator(),
+    };
+    let listed = store.change_allowlist(change).await.unwrap();
+    assert!(matches!(listed, AllowlistChanged::Done(_)), "{listed:?}");
+    let both = format!("{was} 203.0.113.0/24");
+    let subscription = sample::subscription(1);
+    let event = sample::event(Kind::WebhookAdded, START);
+    let add = (
+        Change::AddSubscription(Box::new(subscription.clone())),
+        event,
+    );
+    assert_eq!(store.change(vec![add]).await.unwrap(), [Ok(())]);
+    let mut patch = sample::patch(1, START);
+    patch.event.kind = Kind::WebhookChanged;
+    patch.url = Some(Endpoint::parse("https://elsewhere.example/hook").unwrap());
+    let patched = store.patch_subscription(patch).await.unwrap();
+    assert!(matches!(patched, Patched::Done(_)), "{patched:?}");
+    let url = subscription.url.url();
+    let host = format!("{}://{}", url.scheme(), url.host_str().unwrap());
+    for (kind, field, from, to) in [
+        (
+            Kind::CredentialChanged,
+            "allowed_ips",
+            Some(&*was),
+            Some(&*both),
+        ),
+        (Kind::WebhookAdded, "host", None, Some(&*host)),
+        (
+            Kind::WebhookChanged,
+            "host",
+            Some(&*host),
+            Some("https://elsewhere.example"),
+        ),
+    ] {
+        let log = log_of(store, kind).await;
+        let changes = &log.last().unwrap().detail.changes;
+        let found = changes.iter().find(|change| change.field == field).unwrap();
+        assert_eq!((found.from.as_deref(), found.to.as_deref()), (from, to));
+    }
 }
 
 /// By the time that a writer is answered.

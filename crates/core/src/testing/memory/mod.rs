@@ -136,7 +136,8 @@ impl Inner {
         }
     }
 
-    fn change(&mut self, change: Change, event: Event) -> std::result::Result<(), Taken> {
+    fn change(&mut self, change: Change, event: &Event) -> std::result::Result<(), Taken> {
+        let event = change.record(event).into_owned();
         let merchants = &self.merchants;
         let known = |merchant: &MerchantId| {
             if merchants.contains_key(merchant) {
@@ -423,7 +424,7 @@ impl Admin for Memory {
         }
         Ok(changes
             .into_iter()
-            .map(|(change, event)| inner.change(change, event))
+            .map(|(change, event)| inner.change(change, &event))
             .collect())
     }
 
