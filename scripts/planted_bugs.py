@@ -67,6 +67,9 @@ IN_TESTS = [
      "fn place(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {",
      "fn place(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {\n"
      "    tracing::warn!(%error, \"a body is wrong\");", BINARY),
+    ("P5-a-proxy-that-tells-nothing-is-the-caller", "crates/server/src/address.rs",
+     "        let ip = address(hop)?;\n",
+     "        let Some(ip) = address(hop) else {\n            return Some(peer.to_canonical());\n        };\n", SERVER),
     ("P4-the-address-in-the-log", "crates/server/src/listener.rs",
      "        let method = method_name(request.method());",
      "        let method = method_name(request.method());\n"

@@ -29,20 +29,28 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Call {
     /// The id that the caller, the log and the audit record share.
     pub(crate) id: Arc<str>,
-    /// From where it comes, after the rules for trusted proxies.
-    pub(crate) ip: IpAddr,
+    /// From where it comes, after the rules for trusted proxies. None where nobody can tell: what judges
+    /// an address then refuses.
+    pub(crate) ip: Option<IpAddr>,
     /// What checks it.
     pub(crate) app: Arc<App>,
 }
 
 impl Call {
-    /// For audit records.
-    pub(crate) fn origin(&self) -> Origin {
+    /// For audit records of a call from `ip`.
+    pub(crate) fn origin(&self, ip: IpAddr) -> Origin {
         Origin::Network {
-            ip: self.ip,
+            ip,
             request: (*self.id).to_owned().into(),
         }
     }
+}
+
+/// Whoever calls with a client token, from an address that is known; for handlers.
+#[derive(Clone)]
+pub(crate) struct Holder {
+    /// For audit records.
+    pub(crate) origin: Origin,
 }
 
 /// An admitted merchant's server, for handlers.
@@ -55,10 +63,11 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    pub(crate) fn new(admission: Admission, merchant: Merchant, call: &Call) -> Self {
+    /// `origin` is of an address that the credential allows.
+    pub(crate) fn new(admission: Admission, merchant: Merchant, origin: Origin) -> Self {
         let source = Source {
             actor: Actor::Credential(admission.credential.id.clone()),
-            origin: call.origin(),
+            origin,
         };
         Self {
             caller: Caller {
@@ -129,6 +138,13 @@ impl Gate {
             Ok(admitted) => admitted,
             Err(refusal) => return self.not_admitted(call, refusal, language),
         };
+        if self.permission == Permission::Holder {
+            let Some(ip) = call.ip else {
+                return Problem::new(Code::CallerUnknown).into_response();
+            };
+            let origin = call.origin(ip);
+            request.extensions_mut().insert(Holder { origin });
+        }
         let standing = match self.limit(call, admitted.as_ref()) {
             Ok(standing) => standing,
             Err(too_often) => return self.too_often(call, &too_often, language),
@@ -159,12 +175,13 @@ impl Gate {
             // The frame's own page is the caller's word alone; its address has a limit of its own.
             Permission::Holder | Permission::Public(_) => false,
         };
-        if !counts {
-            return refusal;
-        }
-        match call.app.limiter.refused(call.ip) {
-            Ok(_) => refusal,
-            Err(too_often) => self.too_often(call, &too_often, language),
+        match call
+            .ip
+            .filter(|_| counts)
+            .map(|ip| call.app.limiter.refused(ip))
+        {
+            Some(Err(too_often)) => self.too_often(call, &too_often, language),
+            Some(Ok(_)) | None => refusal,
         }
     }
 
@@ -176,10 +193,10 @@ impl Gate {
         admitted: Option<&Admitted>,
     ) -> Result<Option<Standing>, TooOften> {
         let limiter = &call.app.limiter;
-        match (self.permission, admitted) {
-            (Permission::Holder, _) => limiter.client(call.ip),
-            (_, Some(admitted)) => limiter.credential(admitted.caller.credential.id.as_str()),
-            (_, None) => Ok(None),
+        match (self.permission, call.ip, admitted) {
+            (Permission::Holder, Some(ip), _) => limiter.client(ip),
+            (_, _, Some(admitted)) => limiter.credential(admitted.caller.credential.id.as_str()),
+            (_, _, None) => Ok(None),
         }
     }
 

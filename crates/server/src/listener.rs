@@ -138,7 +138,7 @@ impl Listener {
         self.app.metrics.requests.of(self.kind).increment();
         let extensions = response.extensions();
         let caller_ip = match self.kind {
-            ListenerKind::Merchant | ListenerKind::Admin => Some(ip),
+            ListenerKind::Merchant | ListenerKind::Admin => ip,
             ListenerKind::Client => None,
         };
         self.app.log.write(Line {

@@ -27,6 +27,8 @@ pub(crate) enum Code {
     CardNotViewable,
     /// 403: the client token is not good, for whichever reason.
     TokenRefused,
+    /// 403: a proxy before the server does not tell from which address the call comes.
+    CallerUnknown,
     /// 403: the browser's page is not of the client origin.
     OriginRefused,
     /// 403: the merchant's policy asks for a second factor, and the call brings none.
@@ -78,6 +80,7 @@ impl Code {
             | Self::PciNotEnabled
             | Self::CardNotViewable
             | Self::TokenRefused
+            | Self::CallerUnknown
             | Self::OriginRefused
             | Self::MfaRequired
             | Self::MfaRefused => StatusCode::FORBIDDEN,
@@ -108,6 +111,7 @@ impl Code {
             Self::PciNotEnabled => "pci_not_enabled",
             Self::CardNotViewable => "card_not_viewable",
             Self::TokenRefused => "token_refused",
+            Self::CallerUnknown => "caller_unknown",
             Self::OriginRefused => "origin_refused",
             Self::MfaRequired => "mfa_required",
             Self::MfaRefused => "mfa_refused",
@@ -139,6 +143,7 @@ impl Code {
             Self::PciNotEnabled => "Showing card data is not enabled",
             Self::CardNotViewable => "The card cannot be shown now",
             Self::TokenRefused => "The token is refused",
+            Self::CallerUnknown => "The caller's address is not known",
             Self::OriginRefused => "The origin is refused",
             Self::MfaRequired => "A second factor is required",
             Self::MfaRefused => "The second factor is refused",
@@ -173,6 +178,10 @@ impl Code {
             Self::PciNotEnabled => "Ask the card programme to enable card display.",
             Self::CardNotViewable => "Bring the card into use first, or choose another.",
             Self::TokenRefused => "Ask for a new token and try again.",
+            Self::CallerUnknown => {
+                "The proxy before the server has to add the caller's address to X-Forwarded-For, or \
+                 send it by the PROXY protocol."
+            }
             Self::OriginRefused => "Call this API from the frame that this server serves.",
             Self::MfaRequired => "Open an MFA session and send its id with the person's code.",
             Self::MfaRefused => "Ask the person for their present code, or open a new MFA session.",

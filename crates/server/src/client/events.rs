@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::Shared;
 use crate::extract;
-use crate::guard::Call;
+use crate::guard::Holder;
 use crate::problem::{Code, Problem};
 
 /// What a frame says.
@@ -44,7 +44,7 @@ pub(super) struct EventRequest {
     responses(
         (status = 204, description = "It is on record."),
         (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`; `origin_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -53,7 +53,7 @@ pub(super) struct EventRequest {
 )]
 pub(super) async fn event(
     State(app): Shared,
-    Extension(call): Extension<Call>,
+    Extension(holder): Extension<Holder>,
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let body: EventRequest = extract::json(request).await?;
@@ -82,7 +82,7 @@ pub(super) async fn event(
         redemption,
         kind,
         field,
-        origin: call.origin(),
+        origin: holder.origin.clone(),
     };
     match app.service.report(&report).await? {
         Ok(()) => Ok(StatusCode::NO_CONTENT),

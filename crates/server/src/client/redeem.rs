@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::extract;
-use crate::guard::Call;
+use crate::guard::Holder;
 use crate::native::fields;
 use crate::problem::{Code, Problem};
 use crate::schema::FieldSet;
@@ -112,7 +112,7 @@ struct Window {
     responses(
         (status = 200, description = "The fields, sealed. HPKE base mode, one shot: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; info `cardveil/redeem/v1`; aad the decoded bytes of `header`.", body = RedeemAnswer),
         (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -121,11 +121,11 @@ struct Window {
 )]
 pub(super) async fn redeem(
     State(app): Shared,
-    Extension(call): Extension<Call>,
+    Extension(holder): Extension<Holder>,
     request: Request,
 ) -> Result<Json<RedeemAnswer>, Problem> {
     let body: RedeemRequest = extract::json(request).await?;
-    let asked = parse(&app, &call, &body)?;
+    let asked = parse(&app, &holder, &body)?;
     match app.service.redeem(&asked).await? {
         Redeemed::Released(released) => {
             app.metrics.redemptions_released.increment();
@@ -143,7 +143,7 @@ pub(super) async fn redeem(
 
 /// The form of the request is checked before the token, so that a caller with a bug learns of it
 /// and a caller with a bad token learns nothing.
-fn parse(app: &Arc<App>, call: &Call, body: &RedeemRequest) -> Result<Redeem, Problem> {
+fn parse(app: &Arc<App>, holder: &Holder, body: &RedeemRequest) -> Result<Redeem, Problem> {
     let key = holder_key(&body.key)?;
     let fields = fields(&body.fields)?;
     let attempt = AttemptId::parse(&body.attempt)
@@ -157,7 +157,7 @@ fn parse(app: &Arc<App>, call: &Call, body: &RedeemRequest) -> Result<Redeem, Pr
         key,
         fields,
         attempt,
-        origin: call.origin(),
+        origin: holder.origin.clone(),
     })
 }
 

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::redeem::{PublicKey, holder_key};
 use crate::extract;
-use crate::guard::Call;
+use crate::guard::Holder;
 use crate::problem::{Code, Problem};
 use crate::{App, Shared};
 
@@ -79,7 +79,7 @@ struct WalletCard {
     responses(
         (status = 200, description = "Whether it can, and what speaks against it.", body = EligibilityAnswer),
         (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -88,11 +88,11 @@ struct WalletCard {
 )]
 pub(super) async fn eligibility(
     State(app): Shared,
-    Extension(call): Extension<Call>,
+    Extension(holder): Extension<Holder>,
     request: Request,
 ) -> Result<Json<EligibilityAnswer>, Problem> {
     let body: EligibilityRequest = extract::json(request).await?;
-    let asked = parse(&app, &call, &body)?;
+    let asked = parse(&app, &holder, &body)?;
     match app.service.check_wallet(&asked).await? {
         WalletChecked::Told(told) => Ok(Json(answer(told))),
         WalletChecked::Refused(cause) => {
@@ -106,7 +106,11 @@ pub(super) async fn eligibility(
 }
 
 /// The form before the token, as for a redemption.
-fn parse(app: &Arc<App>, call: &Call, body: &EligibilityRequest) -> Result<CheckWallet, Problem> {
+fn parse(
+    app: &Arc<App>,
+    holder: &Holder,
+    body: &EligibilityRequest,
+) -> Result<CheckWallet, Problem> {
     let key = holder_key(&body.key)?;
     let wallet = Wallet::parse(&body.wallet).ok_or_else(|| {
         Problem::invalid("wallet", "must be APPLE_PAY, ANDROID_PAY or SAMSUNG_PAY")
@@ -127,7 +131,7 @@ fn parse(app: &Arc<App>, call: &Call, body: &EligibilityRequest) -> Result<Check
             device_type,
             device_id,
         },
-        origin: call.origin(),
+        origin: holder.origin.clone(),
     })
 }
 

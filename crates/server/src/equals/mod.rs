@@ -11,6 +11,7 @@ mod pin;
 pub(crate) mod wallet;
 mod webhooks;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
@@ -211,9 +212,8 @@ pub(crate) async fn admit_key(
         .credential
         .usable(app.service.now())
         .map_err(|_| refused())?;
-    if !admission.credential.allows_ip(call.ip) {
-        return Err(refused());
-    }
+    let allowed = |ip: &IpAddr| admission.credential.allows_ip(*ip);
+    let ip = call.ip.filter(allowed).ok_or_else(refused)?;
     let merchant = admission.merchant.clone().ok_or_else(refused)?;
     if merchant.state != MerchantState::Active {
         return Err(refused());
@@ -221,5 +221,5 @@ pub(crate) async fn admit_key(
     if !admission.credential.meets(need) {
         return Err(Problem::new(Code::ScopeMissing));
     }
-    Ok(Admitted::new(admission, merchant, call))
+    Ok(Admitted::new(admission, merchant, call.origin(ip)))
 }

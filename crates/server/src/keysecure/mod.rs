@@ -22,6 +22,7 @@ mod private_info;
 mod zone;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use axum::response::{IntoResponse, Response};
 use cardveil_core::flow::Fault;
@@ -124,9 +125,10 @@ pub(crate) async fn admit(
         Err(Barred::Disabled) => return Err(refuse(Code::ApiKeyNotEnabled)),
         Err(Barred::Expired) => return Err(refuse(Code::ApiKeyExpired)),
     }
-    if !admission.credential.allows_ip(call.ip) {
+    let allowed = |ip: &IpAddr| admission.credential.allows_ip(*ip);
+    let Some(ip) = call.ip.filter(allowed) else {
         return Err(refuse(Code::IpNotAllowed));
-    }
+    };
     let tolerance = i64::from(app.settings.timestamp_future_tolerance_ms);
     if !timestamp_holds(
         extract::header(headers, "timestamp"),
@@ -170,7 +172,7 @@ pub(crate) async fn admit(
     if !admission.credential.meets(need) {
         return Err(refuse(Code::ApiKeyNotEnabled));
     }
-    Ok(Admitted::new(admission, merchant, call))
+    Ok(Admitted::new(admission, merchant, call.origin(ip)))
 }
 
 /// `now - 60,000 <= timestamp <= now + tolerance`, in digits alone.
