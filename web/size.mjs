@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 const budgets = [
-  { what: "SDK (module)", file: "cardveil.js", max: 5_000 },
-  { what: "SDK (pure module)", file: "pure.js", max: 5_000 },
-  { what: "SDK (script)", file: "cardveil.iife.js", max: 5_000 },
+  { what: "SDK (module)", file: "cardveil.js", max: 5_500 },
+  { what: "SDK (pure module)", file: "pure.js", max: 5_500 },
+  { what: "SDK (script)", file: "cardveil.iife.js", max: 5_500 },
   { what: "stand-in for Marqeta.js", file: "marqeta.js", max: 7_000 },
   { what: "frame", file: "frame.js", max: 20_000 },
   { what: "frame that holds", file: "holder.js", max: 20_000 },

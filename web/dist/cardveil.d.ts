@@ -5,7 +5,7 @@ export type CardveilPart = CardveilField | "copy-pan" | "copy-expiry" | "copy-cv
 export interface CardveilOptions {
     /** The public id of your embed, `emb_...`. */
     embed: string;
-    /** Cardveil's client origin. Needed unless the SDK is loaded from there. */
+    /** Cardveil's client origin, for a copy of the SDK; one that was loaded from Cardveil itself keeps to where it came from. */
     clientUrl?: string;
 }
 export interface CardOptions {

@@ -343,6 +343,129 @@ describe("a page that is not what it should be", () => {
   });
 });
 
+describe("what a page leaves lying about", () => {
+  eachOnItsOwnPage();
+  const EVIL = "https://evil.example";
+
+  /** A card of the shop's page after some mischief: what its frames are, and what became of it. */
+  const after = async (mischief: string, way: "module" | "classic" | "element" | "parts" | "marqeta" = "module") => {
+    const token = await ada.token(visa);
+    return ada.page.evaluate(
+      async ({ client_url, embed, token, mischief, way }) => {
+        const file = way === "marqeta" ? "marqeta.js" : way === "classic" || way === "element" ? "cardveil.iife.js" : "cardveil.js";
+        // Before the mischief, which may be with what a test needs.
+        const { load, createElement, body, head } = { load: window.load, createElement: document.createElement.bind(document), body: document.body, head: document.head };
+        const place = body.appendChild(createElement("div"));
+        place.id = "place";
+        const all = Document.prototype.querySelectorAll.bind(document) as typeof document.querySelectorAll;
+        const before = [Object.prototype, Array.prototype, String.prototype].map((shared) => [shared, new Set(Reflect.ownKeys(shared))] as const);
+        const settled = new Promise<string>((done) => {
+          (0, eval)(mischief);
+          const told = (event: string) => (detail?: { code?: string; message?: string }) => done([event, detail?.code, detail?.message].filter((part) => part !== undefined).join(" "));
+          const go = async () => {
+            if (file === "cardveil.js") {
+              const { Cardveil } = await load(`${client_url}/sdk/v1/${file}`);
+              const card = Cardveil({ embed }).card({ token });
+              card.on("revealed", () => told("revealed")());
+              card.on("error", told("error"));
+              if (way === "parts") card.mount("#place", "pan");
+              else card.mount("#place");
+              return;
+            }
+            const script = createElement("script");
+            script.src = `${client_url}/sdk/v1/${file}`;
+            script.setAttribute("data-embed", embed);
+            const loaded = new Promise((ran) => (script.onload = ran));
+            Element.prototype.append.call(head, script);
+            await loaded;
+            if (way === "marqeta") {
+              window.marqeta?.bootstrap({ clientAccessToken: token, showPan: { cardPan: { domId: "place" } }, callbackEvents: { onSuccess: () => told("revealed")(), onFailure: told("error") } });
+            } else if (way === "classic") {
+              const card = window.Cardveil?.({ embed }).card({ token });
+              card?.on("revealed", () => told("revealed")());
+              card?.on("error", told("error"));
+              card?.mount("#place");
+            } else {
+              const element = createElement("cardveil-card");
+              element.setAttribute("embed", embed);
+              element.setAttribute("token", token);
+              element.addEventListener("revealed", () => told("revealed")());
+              element.addEventListener("error", (event) => told("error")((event as unknown as CustomEvent).detail));
+              Element.prototype.append.call(place, element);
+            }
+          };
+          go().catch((error) => done(`thrown ${error}`));
+        });
+        const ended = await settled;
+        // What drives the browser would stumble over it.
+        for (const [shared, names] of before) for (const name of Reflect.ownKeys(shared)) if (!names.has(name)) Reflect.deleteProperty(shared, name);
+        for (const named of all("[data-mischief]")) Element.prototype.remove.call(named);
+        return [ended, [...all("iframe")].map((frame) => new URL(frame.src).origin + new URL(frame.src).pathname)] as const;
+      },
+      { client_url: demo.client_url, embed: demo.embed, token, mischief, way },
+    );
+  };
+
+  const data = (members: object) => `Object.assign(Object.prototype, ${JSON.stringify(members)});`;
+  const OPTIONS = data({ clientUrl: EVIL, embed: "emb_evil", token: "cvt_test_evil", fields: ["cvv"], copy: ["cvv"], transparent: true, origin: EVIL, frameUrl: EVIL, showPan: {}, component: {}, callbackEvents: {}, domId: "card", mode: "transparent" });
+  // Each of these the browser reads of an object that is given to it, or of what is defined.
+  const DICTIONARIES = data({ once: true, passive: true, capture: true, bubbles: true, composed: true, detail: "text", method: "POST", mode: "same-origin", adoptedCallback: "text", connectedMoveCallback: "text", disabledFeatures: 1, formAssociated: true });
+  const DESCRIPTORS = data({ get: "text", set: "text" });
+  const elements = (names: string[]) =>
+    names.map((name) => `for (const kind of ["form", "img"]) { const named = Document.prototype.createElement.call(document, kind); named.setAttribute("name", "${name}"); named.id = "${name}"; named.dataset.mischief = ""; Element.prototype.prepend.call(Reflect.get(Document.prototype, "body", document), named); }`).join("");
+  const NAMES = elements(["Cardveil", "marqeta", "currentScript", "createElement", "querySelector", "getElementById", "addEventListener", "body", "documentElement", "customElements", "crypto"]);
+
+  const WAYS = ["module", "classic", "element", "parts", "marqeta"] as const;
+  const MISCHIEF: [string, string][] = [
+    ["options on Object.prototype", OPTIONS],
+    ["members of the browser's dictionaries on Object.prototype", DICTIONARIES],
+    ["accessors of descriptors on Object.prototype", DESCRIPTORS],
+    ["elements with the names of what the SDK uses", NAMES],
+  ];
+  it.each(WAYS.flatMap((way) => MISCHIEF.map(([what, mischief]) => [what, way, mischief] as const)))("leads no token astray and turns no card off: %s, %s", async (_, way, mischief) => {
+    const [ended, frames] = await after(mischief, way);
+    expect(ended).toBe("revealed");
+    expect(new Set(frames)).toEqual(new Set([frameUrl]));
+    expect(ada.redeems).toHaveLength(1);
+  });
+
+  it.each<[string, string]>([
+    ["setters on Array.prototype", `for (const index of ["0", "1", "2"]) Object.defineProperty(Array.prototype, index, { configurable: true, set: hear, get: () => undefined });`],
+    ["setters on Object.prototype", `for (const name of ["token", "origin", "frameUrl", "embed", "group"]) Object.defineProperty(Object.prototype, name, { configurable: true, set: hear, get: () => undefined });`],
+    ["toJSON on every prototype", `Object.prototype.toJSON = String.prototype.toJSON = function () { hear(this); return "x"; };`],
+    ["a then that every object has", `Object.prototype.then = function (resolve) { hear(this); resolve("x"); };`],
+    ["a then that every text has", `String.prototype.then = function (resolve) { hear(this); resolve("x"); };`],
+    ["the page's own name", `window.name = "cvt_test_evil"; document.querySelector("iframe")?.remove();`],
+  ])("hears no token where the SDK computes: %s", async (_, listen) => {
+    const [ended, frames] = await after(`
+      window.overheard = new Map();
+      const hear = (value) => { window.overheard.set(window.overheard.size, String(value)); };
+      ${listen}`);
+    expect(ended).toBe("revealed");
+    expect(frames).toEqual([frameUrl]);
+    const overheard = await ada.page.evaluate(`[...window.overheard.values()].join()`);
+    expect(overheard).not.toContain("cvt_test_");
+  });
+
+  it("does not send the card to where a clientUrl says that came with the options", async () => {
+    const token = await ada.token(visa);
+    const told = await ada.page.evaluate(
+      async ({ client_url, embed, token, evil }) => {
+        const { Cardveil } = await window.load(`${client_url}/sdk/v1/cardveil.js`);
+        const card = Cardveil({ embed, ...JSON.parse(JSON.stringify({ clientUrl: evil })) }).card({ token });
+        const revealed = new Promise<string>((done) => {
+          card.on("revealed", () => done("revealed"));
+          card.on("error", ({ code }) => done(code));
+        });
+        card.mount("#card");
+        return revealed;
+      },
+      { client_url: demo.client_url, embed: demo.embed, token, evil: EVIL },
+    );
+    expect(told).toBe("revealed");
+  });
+});
+
 describe("an option", () => {
   eachOnItsOwnPage();
 

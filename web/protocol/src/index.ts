@@ -300,7 +300,7 @@ export function parseLabels(data: unknown): Partial<Record<Label, string>> {
 /** A caller's labels: which of them the frame knows is the frame's affair. */
 export function parseTexts(data: unknown): Partial<Record<Label, string>> {
   if (typeof data !== "object" || data === null) return reject();
-  return Object.fromEntries(Object.entries(data).map(([label, value]) => [label, sentence(value)]));
+  return bare(Object.fromEntries(Object.entries(data).map(([label, value]) => [label, sentence(value)])));
 }
 
 const sentence = (value: unknown) => text(value, SENTENCE);
@@ -337,7 +337,8 @@ function isHandshake(data: unknown, type: string): boolean {
 function total<T>(parse: (data: unknown) => T): (data: unknown) => T | undefined {
   return (data) => {
     try {
-      return parse(data);
+      const parsed = parse(data);
+      return typeof parsed === "object" && parsed !== null ? bare(parsed) : parsed;
     } catch {
       return undefined;
     }
@@ -352,6 +353,17 @@ function reject(): never {
 function own(data: unknown, key: string): unknown {
   if (typeof data !== "object" || data === null) return reject();
   return Object.hasOwn(data, key) ? (data as Record<string, unknown>)[key] : undefined;
+}
+
+/** The same members on an object that inherits nothing: what is not in it is not found on `Object.prototype`. */
+export const bare = <T extends object>(members: T): T => Object.assign(Object.create(null), members);
+
+/** Those of some members that are an object's own, each read once; none of what is no object. */
+export function ownOf<T, const K extends keyof T & string>(data: T, ...keys: readonly K[]): Pick<T, K> {
+  const members: Pick<T, K> = Object.create(null);
+  if (typeof data !== "object" || data === null) return members;
+  for (const key of keys) if (Object.hasOwn(data, key)) members[key] = data[key];
+  return members;
 }
 
 export function text(value: unknown, shape: RegExp): string {

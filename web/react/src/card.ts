@@ -7,6 +7,7 @@
  * task, makes one card, one frame and asks for one token.
  */
 import { type Card, type CardEvents, type CardOptions, Cardveil, type CardveilOptions } from "@cardveil/js/pure";
+import { ownOf } from "@cardveil/protocol";
 import { type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 
 export interface CardHandlers {
@@ -19,6 +20,10 @@ export interface CardHandlers {
   /** Without it, errors go to the console. The frame tells the cardholder in either case. */
   onError?: (error: CardEvents["error"]) => void;
 }
+
+const HANDLERS = ["onReady", "onRevealed", "onHidden", "onCopied", "onExpired", "onWarning", "onError"] as const;
+const OPTIONS = ["fields", "appearance", "masked", "locale", "hideAfter", "copy", "labels", "title"] as const;
+const PROPS = ["embed", "clientUrl", "token", ...OPTIONS, ...HANDLERS] as const;
 
 /** What `veil.card()` takes, where the embed is, and what to be told of. */
 export type CardProps = CardveilOptions & CardOptions & CardHandlers;
@@ -39,7 +44,8 @@ export interface Living {
   fail(error: unknown): void;
 }
 
-export function useCard(props: CardProps, ref: Ref<CardHandle> | undefined, started: (card: Card) => void): Living | undefined {
+export function useCard(given: CardProps, ref: Ref<CardHandle> | undefined, started: (card: Card) => void): Living | undefined {
+  const props = ownOf(given, ...PROPS);
   const [living, setLiving] = useState<Living>();
   const current = useRef<Living>(undefined);
   const latest = useRef({ props, started });
@@ -79,9 +85,9 @@ type Latest = { readonly current: { props: CardProps; started: (card: Card) => v
 
 function start(latest: Latest): Living {
   const { props, started } = latest.current;
-  const { embed, clientUrl, token, fields, appearance, masked, locale, hideAfter, copy, labels, title } = props;
+  const { embed, clientUrl, token } = props;
   const place = defined({ embed, clientUrl }) as unknown as CardveilOptions;
-  const options = defined({ fields, appearance, masked, locale, hideAfter, copy, labels, title });
+  const options = defined(ownOf(props, ...OPTIONS));
   // The function of the latest render, whichever that is when a token is needed.
   const asked = () => {
     const { token } = latest.current.props;
@@ -111,15 +117,19 @@ function tell({ onError }: CardProps, error: CardEvents["error"]): void {
 
 /** What makes another card when it changes. */
 function keyOf(props: CardProps): string {
-  const { embed, clientUrl, token, fields, appearance, masked, locale, hideAfter, copy, labels, title } = props;
-  return written([embed, clientUrl, typeof token === "function" ? {} : token, fields, appearance, masked, locale, hideAfter, copy, labels, title]);
+  const { embed, clientUrl, token } = props;
+  return written([embed, clientUrl, typeof token === "function" ? {} : token, ownOf(props, ...OPTIONS)]);
 }
 
-/** A value as text; two that say the same give the same, in whatever order their members are. */
+/**
+ * A value as text; two that say the same give the same, in whatever order their members are. No object goes to
+ * `JSON.stringify`, which would ask a `toJSON` of `Object.prototype` what the object says.
+ */
 export function written(value: unknown): string {
-  return JSON.stringify(value, (_key, member: unknown) =>
-    typeof member !== "object" || member === null || Array.isArray(member) ? member : Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1))),
-  );
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "";
+  if (Array.isArray(value)) return `[${value.map((member) => written(member)).join()}]`;
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${written(member)}`).sort().join()}}`;
 }
 
 /** Without the members that are undefined: for React, a prop that is undefined was not given. */

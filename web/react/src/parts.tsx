@@ -1,5 +1,6 @@
 /** A card in parts, which a page places by itself; any number of them share one token. */
 import type { CardveilPart as Part, PartOptions } from "@cardveil/js/pure";
+import { ownOf } from "@cardveil/protocol";
 import { createContext, type CSSProperties, forwardRef, type ReactNode, useContext, useEffect, useImperativeHandle, useMemo, useRef } from "react";
 import { type CardHandle, type CardProps, type Living, useCard, written } from "./card.ts";
 
@@ -19,7 +20,7 @@ export const CardveilProvider = forwardRef<CardHandle, CardveilProviderProps>(fu
   const handle = useMemo<CardHandle>(() => ({ reveal: () => inner.current?.reveal(), hide: () => inner.current?.hide() }), []);
   useImperativeHandle(ref, () => handle, [handle]);
   const provided = useMemo(() => ({ living, handle }), [living, handle]);
-  return <Context.Provider value={provided}>{props.children}</Context.Provider>;
+  return <Context.Provider value={provided}>{ownOf(props, "children").children}</Context.Provider>;
 });
 
 export type CardveilPartProps = Omit<PartOptions, "transparent"> & {
@@ -34,7 +35,8 @@ export type CardveilPartProps = Omit<PartOptions, "transparent"> & {
 };
 
 /** One part of the card of the `CardveilProvider` around it, in a frame of its own. */
-export function CardveilPart({ name, appearance, transparent, title, className, style, id }: CardveilPartProps): ReactNode {
+export function CardveilPart(props: CardveilPartProps): ReactNode {
+  const { name, appearance, transparent, title, className, style, id } = ownOf(props, "name", "appearance", "transparent", "title", "className", "style", "id");
   const { living } = useProvided("CardveilPart");
   const element = useRef<HTMLDivElement>(null);
   const key = written([appearance, transparent, title]);

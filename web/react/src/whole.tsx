@@ -1,3 +1,4 @@
+import { ownOf } from "@cardveil/protocol";
 import { type CSSProperties, forwardRef, useRef } from "react";
 import { type CardHandle, type CardProps, useCard } from "./card.ts";
 
@@ -14,6 +15,6 @@ export const CardveilCard = forwardRef<CardHandle, CardveilCardProps>(function C
   useCard(props, ref, (card) => {
     if (element.current !== null) card.mount(element.current);
   });
-  const { className, style, id } = props;
+  const { className, style, id } = ownOf(props, "className", "style", "id");
   return <div ref={element} className={className} style={style} id={id} data-cardveil="card" />;
 });

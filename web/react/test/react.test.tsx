@@ -76,6 +76,35 @@ describe("a whole card", () => {
     expect(only().mounted[0]?.[0]).toBe(host.querySelector(".mine"));
   });
 
+  it("is what its own props say, whatever `Object.prototype` holds", async () => {
+    const wishes = { clientUrl: "https://evil.example", fields: ["cvv"], copy: true, title: "Evil", className: "evil", id: "evil", transparent: true, children: "Evil", onReady: "text" };
+    try {
+      for (const [name, value] of Object.entries(wishes)) Object.defineProperty(Object.prototype, name, { value, configurable: true, writable: true });
+      await render(<CardveilCard embed="emb_1" token="cvt_test_1" hideAfter={30} />);
+      expect(only().place).toStrictEqual({ embed: "emb_1" });
+      expect(only().options).toStrictEqual({ token: "cvt_test_1", hideAfter: 30 });
+      expect(() => only().handlers.get("ready")?.(undefined)).not.toThrow();
+      expect(host.querySelector(".evil, #evil")).toBeNull();
+      await render(<CardveilProvider embed="emb_1" token="cvt_test_1"><CardveilPart name="copy-pan" /></CardveilProvider>);
+      expect(only().mounted[0]?.[2]).toStrictEqual({});
+    } finally {
+      for (const name of Object.keys(wishes)) Reflect.deleteProperty(Object.prototype, name);
+    }
+  });
+
+  it("is compared by what its options say, whatever `toJSON` says of every object", async () => {
+    Object.defineProperty(Object.prototype, "toJSON", { value: () => "all the same", configurable: true });
+    try {
+      await render(<CardveilCard {...place} token="cvt_test_1" fields={["pan"]} appearance={{ radius: 4, theme: "dark" }} />);
+      await render(<CardveilCard {...place} token="cvt_test_1" fields={["pan"]} appearance={{ theme: "dark", radius: 4 }} />);
+      expect(made).toHaveLength(1);
+      await render(<CardveilCard {...place} token="cvt_test_2" fields={["pan"]} appearance={{ theme: "dark", radius: 4 }} />);
+      expect(made).toHaveLength(2);
+    } finally {
+      Reflect.deleteProperty(Object.prototype, "toJSON");
+    }
+  });
+
   it("is one in StrictMode, which mounts twice (react-stripe-js #256)", async () => {
     const token = vi.fn(async () => "cvt_test_1");
     await render(<StrictMode><CardveilCard {...place} token={token} /></StrictMode>);

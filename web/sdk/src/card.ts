@@ -1,5 +1,6 @@
-import { type Configuration, type ForPage, isToken, type Part } from "@cardveil/protocol";
+import { bare, type Configuration, type ForPage, isToken, type Part } from "@cardveil/protocol";
 import type { Card, CardError, CardErrorCode, CardEvents, CardOptions, PartOptions } from "./api.ts";
+import { native } from "./document.ts";
 import { badOption, CardveilError } from "./error.ts";
 import { Frame } from "./frame.ts";
 import { parsePart, type Place } from "./options.ts";
@@ -20,7 +21,7 @@ type Handlers = { [E in keyof CardEvents]: Set<(detail: CardEvents[E]) => void> 
  * **Invariant**: once destroyed, it calls nobody.
  */
 export class FramedCard implements Card {
-  readonly #handlers = Object.fromEntries(EVENTS.map((event) => [event, new Set()])) as unknown as Handlers;
+  readonly #handlers = bare(Object.fromEntries(EVENTS.map((event) => [event, new Set()]))) as unknown as Handlers;
   #phase: "new" | "whole" | "parts" | "destroyed" = "new";
   /** The frame that holds the card. */
   #frame: Frame | undefined;
@@ -33,11 +34,11 @@ export class FramedCard implements Card {
   constructor(
     private readonly place: Place,
     private readonly configuration: Configuration,
-    private readonly options: Pick<CardOptions, "token" | "title" | "labels">,
+    private readonly options: Pick<CardOptions, "token" | "title">,
   ) {}
 
   mount(target: string | Element, part?: Part, options: PartOptions = {}): () => void {
-    const element = typeof target === "string" ? document.querySelector(target) : target;
+    const element = typeof target === "string" ? native("querySelector")(target) : target;
     if (!(element instanceof Element)) throw badOption(`Cardveil: there is no element ${target}`);
     if (part !== undefined) return this.#mountPart(element, part, options);
     if (this.#phase !== "new") throw badOption(TAKEN);
@@ -83,7 +84,7 @@ export class FramedCard implements Card {
       this.#phase = "parts";
       this.#group = crypto.randomUUID();
       this.#frame = this.#makeHolder("holder");
-      this.#frame.mount(document.body);
+      this.#frame.mount(native("body"));
     }
     const { locale, labels } = this.configuration;
     const { theme } = settings.appearance;
@@ -172,7 +173,7 @@ export class FramedCard implements Card {
   }
 
   async #unreachable(reason: Promise<[CardErrorCode, string]>, frame: Frame): Promise<void> {
-    const text = this.options.labels?.["unreachable"] ?? UNREACHABLE;
+    const text = (this.configuration.labels as Record<string, string>)["unreachable"] ?? UNREACHABLE;
     if (frame === this.#frame && this.#phase === "parts") {
       this.#lost = text;
       for (const part of this.#parts.keys()) part.notice(text);

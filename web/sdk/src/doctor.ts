@@ -1,6 +1,7 @@
 /** `veil.doctor()`: loaded when it is asked for, so that no page carries it. */
-import { isHello } from "@cardveil/protocol";
+import { bare, isHello, ownOf } from "@cardveil/protocol";
 import type { CardErrorCode, DoctorCheck, DoctorReport } from "./api.ts";
+import { append, native } from "./document.ts";
 import type { Place } from "./options.ts";
 
 const PATIENCE_MS = 5000;
@@ -47,7 +48,7 @@ export async function examine(place: Place): Promise<DoctorReport> {
 async function ask({ origin, embed }: Place): Promise<{ server: Finding; embed?: Finding; registered?: Finding }> {
   let answer: Response;
   try {
-    answer = await fetch(`${origin}/client/v1/embeds/${embed}`, { credentials: "omit", signal: AbortSignal.timeout(PATIENCE_MS) });
+    answer = await fetch(`${origin}/client/v1/embeds/${embed}`, bare({ credentials: "omit", signal: AbortSignal.timeout(PATIENCE_MS) } as const));
   } catch {
     const why = `${origin} did not answer: check its address, or add "connect-src ${origin}" to this page's policy to let the doctor ask`;
     return { server: [false, why] };
@@ -55,7 +56,7 @@ async function ask({ origin, embed }: Place): Promise<{ server: Finding; embed?:
   const server: Finding = [true, `${origin} answers`];
   if (answer.status === 404) return { server, embed: [false, `there is no embed ${embed}, or it is switched off: ask Cardveil's operator`] };
   if (!answer.ok) return { server: [false, `${origin} answered ${answer.status}`] };
-  const { origin_registered: known } = await answer.json();
+  const { origin_registered: known } = ownOf(await answer.json(), "origin_registered");
   return {
     server,
     embed: [true, `${embed} is known`],
@@ -75,34 +76,34 @@ interface Tried {
 
 /** Whether a frame comes and says hello. It is told nothing, and taken away. */
 function tryFrame({ origin, frameUrl }: Place): Promise<Tried> {
-  const frame = document.createElement("iframe");
+  const frame = native("createElement")("iframe");
   frame.allow = "clipboard-write";
   frame.src = frameUrl;
   frame.title = "Cardveil doctor";
   frame.setAttribute("aria-hidden", "true");
   frame.style.cssText = "position:absolute;width:0;height:0;border:0;visibility:hidden";
   const stop = new AbortController();
-  const { signal } = stop;
+  const until = bare({ signal: stop.signal });
   return new Promise<Omit<Tried, "copies">>((resolve) => {
     const silence = `no frame of ${origin} within ${PATIENCE_MS / 1000} s: look for a content blocker, a service worker or a proxy that changes its headers`;
     setTimeout(() => resolve({ frame: [false, silence] }), PATIENCE_MS);
-    document.addEventListener(
+    native("addEventListener")(
       "securitypolicyviolation",
       ({ blockedURI, effectiveDirective }) => {
         if (blockedURI.startsWith(origin) && /^(frame|child|default)-src/.test(effectiveDirective)) {
           resolve({ frame: [false, "it was not let in"], policy: effectiveDirective });
         }
       },
-      { signal },
+      until,
     );
     window.addEventListener(
       "message",
       ({ data, source, origin: from }) => {
         if (source === frame.contentWindow && from === origin && isHello(data)) resolve({ frame: [true, "the frame came and said hello"] });
       },
-      { signal },
+      until,
     );
-    document.body.append(frame);
+    append(native("body"), frame);
   })
     .then((tried) => ({ ...tried, copies: mayCopy(frame, origin) }))
     .finally(() => {
@@ -113,10 +114,9 @@ function tryFrame({ origin, frameUrl }: Place): Promise<Tried> {
 
 /** Chromium alone can tell; elsewhere the cardholder's click is what counts. */
 function mayCopy(frame: HTMLIFrameElement, origin: string): boolean {
-  const { featurePolicy } = frame as { featurePolicy?: { allowsFeature(name: string, origin: string): boolean } };
-  return featurePolicy?.allowsFeature("clipboard-write", origin) ?? true;
+  const { featurePolicy } = frame as { featurePolicy?: { allowsFeature?(name: string, origin: string): boolean } };
+  return typeof featurePolicy?.allowsFeature === "function" ? featurePolicy.allowsFeature("clipboard-write", origin) : true;
 }
-
 
 /** Told for completeness: the frame is served so that a page can be isolated around it. */
 function isolation(): Finding {

@@ -1,6 +1,6 @@
+import { bare } from "@cardveil/protocol";
 import type { Card, CardOptions, CardveilCardElement, CardveilFactory, CardveilOptions, CardveilPart } from "./api.ts";
 import { EVENTS } from "./card.ts";
-
 
 const words = (value: string) => value.split(/[\s,]+/).filter((word) => word !== "");
 
@@ -12,6 +12,14 @@ export function defineElement(cardveil: CardveilFactory): void {
     "cardveil-card",
     class extends HTMLElement implements CardveilCardElement {
       static readonly observedAttributes = ["embed", "token", "client-url"];
+      // What a browser looks for in a definition, and would find on `Object.prototype`.
+      static readonly disabledFeatures = undefined;
+      static readonly formAssociated = false;
+      declare readonly adoptedCallback: undefined;
+      declare readonly connectedMoveCallback: undefined;
+      static {
+        Object.assign(this.prototype, { adoptedCallback: undefined, connectedMoveCallback: undefined });
+      }
       #card: Card | undefined;
       #token: CardOptions["token"] | null = null;
       #starting: ReturnType<typeof setTimeout> | undefined;
@@ -87,7 +95,7 @@ export function defineElement(cardveil: CardveilFactory): void {
       }
 
       #dispatch(event: string, detail: unknown): void {
-        this.dispatchEvent(new CustomEvent(event, { detail }));
+        this.dispatchEvent(new CustomEvent(event, bare({ detail })));
       }
 
       #end(): void {

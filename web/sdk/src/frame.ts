@@ -1,5 +1,6 @@
-import { connect, type ForFrame, type ForPage, isHello, parseForPage } from "@cardveil/protocol";
+import { bare, connect, type ForFrame, type ForPage, isHello, parseForPage } from "@cardveil/protocol";
 import type { CardErrorCode } from "./api.ts";
+import { append, native } from "./document.ts";
 import type { Place } from "./options.ts";
 
 const HELLO_TIMEOUT_MS = 10_000;
@@ -27,7 +28,7 @@ export interface Looks {
 
 /** One iframe and the channel to it. */
 export class Frame {
-  readonly element = document.createElement("iframe");
+  readonly element = native("createElement")("iframe");
   #port: MessagePort | undefined;
   #nonce = "";
   #ready = false;
@@ -60,12 +61,12 @@ export class Frame {
   }
 
   mount(into: Element): void {
-    const { signal } = this.#stop;
-    window.addEventListener("message", (event) => this.#hear(event), { signal });
-    document.addEventListener("securitypolicyviolation", (event) => this.#onViolation(event), { signal });
-    this.element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lost("frame_blocked")), { signal });
+    const until = bare({ signal: this.#stop.signal });
+    window.addEventListener("message", (event) => this.#hear(event), until);
+    native("addEventListener")("securitypolicyviolation", (event) => this.#onViolation(event), until);
+    this.element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lost("frame_blocked")), until);
     this.#after(HELLO_TIMEOUT_MS, () => this.#lost("frame_timeout"));
-    into.append(this.element);
+    append(into, this.element);
   }
 
   send(message: ForFrame): void {
@@ -76,7 +77,7 @@ export class Frame {
   notice(text: string): void {
     if (this.#notice !== undefined) return;
     this.element.style.setProperty("display", "none");
-    this.#notice = document.createElement("p");
+    this.#notice = native("createElement")("p");
     this.#notice.setAttribute("role", "alert");
     this.#notice.dataset["testid"] = "cardveil-error";
     this.#notice.textContent = text;
@@ -136,7 +137,6 @@ export class Frame {
     // What the frame cannot tell, the doctor finds out, where it can be reached.
     this.listener.lost(this.place.doctor().then(({ why }) => why(this.place, code), () => [code, `no frame of ${origin}`]));
   }
-
 
   #after(ms: number, run: () => void): void {
     this.#timers.add(setTimeout(run, ms));

@@ -1,7 +1,9 @@
+import { bare } from "@cardveil/protocol";
 import { cardveilFrom } from "./cardveil.ts";
+import { currentScript } from "./document.ts";
 import { defineElement } from "./element.ts";
 
-const script = document.currentScript;
-const Cardveil = cardveilFrom(script instanceof HTMLScriptElement ? script.src : undefined);
-window.Cardveil ??= Cardveil;
-defineElement(window.Cardveil);
+const Cardveil = cardveilFrom(currentScript()?.src);
+// Whatever is found by this name: an element, such as `<form id="Cardveil">`, or a member of `Object.prototype`.
+Object.defineProperty(window, "Cardveil", bare({ value: Cardveil, writable: true, enumerable: true, configurable: true }));
+defineElement(Cardveil);

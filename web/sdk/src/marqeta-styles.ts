@@ -4,15 +4,17 @@
  * The page's own browser reads the values, in the page's own element, so `var()`, names of colours and `em` mean
  * what they mean there.
  */
+import { bare } from "@cardveil/protocol";
 import type { CardAppearance } from "./api.ts";
+import { append, native } from "./document.ts";
 
 type Text = NonNullable<CardAppearance["text"]>;
 
 /** `{ "font-size": "20px" }`, or `{ span: { ... } }` as in Marqeta.js. */
 export function textStyle(styles: unknown, at: Element): Text {
-  const probe = at.appendChild(document.createElement("span"));
+  const probe = append(at, native("createElement")("span"));
   try {
-    const text: Text = {};
+    const text: Text = bare({});
     // All of them first: a length in em depends on the font's size.
     const given = [...declarations(styles)];
     for (const [property, value] of given) probe.style.setProperty(property, value);
@@ -35,7 +37,7 @@ function* declarations(styles: unknown): Generator<[property: string, value: str
 }
 
 /** Each puts into the text what the frame can take, and answers whether it could. */
-const READ: Record<string, (style: CSSStyleDeclaration, text: Text) => boolean> = {
+const READ: Record<string, (style: CSSStyleDeclaration, text: Text) => boolean> = bare({
   color(style, text) {
     // Opaque sRGB, as browsers write any colour of that kind.
     const parts = /^rgb\((\d+), (\d+), (\d+)\)$/.exec(style.color);
@@ -53,7 +55,7 @@ const READ: Record<string, (style: CSSStyleDeclaration, text: Text) => boolean> 
     text.textAlign = textAlign === "center" ? "center" : textAlign === end || textAlign === "end" ? "end" : "start";
     return [start, end, "start", "end", "center"].includes(textAlign);
   },
-};
+});
 
 const em = (length: string, { fontSize }: CSSStyleDeclaration) => (length === "normal" ? NaN : parseFloat(length) / parseFloat(fontSize));
 

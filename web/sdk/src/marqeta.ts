@@ -7,8 +7,10 @@
  *
  * To add an element: its row in `ELEMENTS`. To add a style: its case in `marqeta-styles.ts`.
  */
+import { ownOf } from "@cardveil/protocol";
 import type { Card, CardOptions, CardveilField, CardveilPart } from "./api.ts";
 import { cardveilFrom } from "./cardveil.ts";
+import { currentScript, native } from "./document.ts";
 import { badOption } from "./error.ts";
 import { textStyle, warnOnce } from "./marqeta-styles.ts";
 
@@ -42,13 +44,12 @@ export interface MarqetaOptions {
   callbackEvents?: { onSuccess?: () => void; onFailure?: (error: Error) => void };
 }
 
-const script = document.currentScript;
-const address = script instanceof HTMLScriptElement ? script : undefined;
+const script = currentScript();
 /** The card that an element shows a part of, so that the next one in the same place ends it. */
 const shown = new WeakMap<Element, Card>();
 
 function bootstrap(options: MarqetaOptions): void {
-  const { onSuccess, onFailure } = options?.callbackEvents ?? {};
+  const { onSuccess, onFailure } = ownOf(ownOf(options, "callbackEvents").callbackEvents ?? {}, "onSuccess", "onFailure");
   // Told later, as Marqeta's are: callers set up what these need after the call.
   const fail = (error: unknown) => setTimeout(() => (onFailure === undefined ? console.error(error) : onFailure(error as Error)));
   try {
@@ -58,11 +59,12 @@ function bootstrap(options: MarqetaOptions): void {
   }
 }
 
-function show({ clientAccessToken, component, showPan = component?.showPan }: MarqetaOptions, succeed: () => void, fail: (error: unknown) => void): void {
-  const places = placesOf(showPan ?? {});
+function show(options: MarqetaOptions, succeed: () => void, fail: (error: unknown) => void): void {
+  const { clientAccessToken, component, showPan } = ownOf(options, "clientAccessToken", "component", "showPan");
+  const places = placesOf(showPan ?? ownOf(component ?? {}, "showPan").showPan ?? {});
   const fields = FIELDS.filter((field) => places.some(({ part }) => part === field || part === `copy-${field}`));
   if (fields.length === 0) throw badOption("Cardveil: showPan needs cardPan, cardExp or cardCvv");
-  const card = cardveilFrom(address?.src)({ embed: embedId() }).card({
+  const card = cardveilFrom(script?.src)({ embed: embedId() }).card({
     token: clientAccessToken,
     fields,
     // Marqeta shows all of it at once, on a page that it knows nothing of, and for as long as the page likes.
@@ -99,9 +101,10 @@ const FIELDS = ["pan", "expiry", "cvv"] as const;
 function placesOf(showPan: ShowPan): { part: CardveilPart; into: Element; element: Element_ }[] {
   for (const name of Object.keys(showPan)) if (!Object.hasOwn(ELEMENTS, name)) warnOnce(`showPan.${name} is not known here`);
   return (Object.keys(ELEMENTS) as (keyof typeof ELEMENTS)[]).flatMap((name) => {
-    const element = showPan[name];
-    if (element === undefined) return [];
-    const into = document.getElementById(String(element.domId));
+    const given = ownOf(showPan, name)[name];
+    if (given === undefined) return [];
+    const element = ownOf(given, "domId", "format", "styles", "mode", "onCopySuccess", "onCopyFailure");
+    const into = native("getElementById")(String(element.domId));
     if (into === null) throw badOption(`Cardveil: ${name}.domId must name an element of the page`);
     if (element.format === false) warnOnce("format: false is not known here: digits stand in groups, and are copied without");
     return [{ part: ELEMENTS[name], into, element }];
@@ -110,7 +113,7 @@ function placesOf(showPan: ShowPan): { part: CardveilPart; into: Element; elemen
 
 /** From `data-embed` of the script, or `?embed=` of its address. */
 function embedId(): string {
-  const embed = address?.dataset["embed"] ?? (address && new URL(address.src).searchParams.get("embed"));
+  const embed = script?.getAttribute("data-embed") ?? (script && new URL(script.src).searchParams.get("embed"));
   if (!embed) throw badOption('Cardveil: the script of marqeta.js needs data-embed="emb_...", or ?embed=emb_... in its address');
   return embed;
 }

@@ -3,6 +3,7 @@ import {
   type Configuration,
   FIELDS,
   HIDE_AFTER_SECS,
+  ownOf,
   parseAppearance,
   parseFields,
   parseHideAfter,
@@ -15,6 +16,7 @@ import {
   text,
 } from "@cardveil/protocol";
 import type { CardOptions, CardveilOptions, PartOptions } from "./api.ts";
+import { native } from "./document.ts";
 import { badOption } from "./error.ts";
 
 export interface Place {
@@ -25,27 +27,41 @@ export interface Place {
   doctor(): Promise<typeof import("./doctor.ts")>;
 }
 
-/** Where the frame lives. `scriptUrl` is where the SDK came from, and means something only if that was Cardveil. */
+/**
+ * Where the frame lives. `scriptUrl` is where the SDK came from. If that was Cardveil, by its path, tokens go to
+ * no other origin, whatever `clientUrl` says; unless it was the page's own origin, which may keep a copy there.
+ */
 export function parsePlace(options: CardveilOptions, scriptUrl: string | undefined): Place {
-  const embed = check("embed", "such as emb_...", () => text(options?.embed, /^emb_\w{1,64}$/));
-  const served = scriptUrl !== undefined && /^\/sdk\/[\w.]+\//.test(new URL(scriptUrl).pathname);
-  const client = options.clientUrl ?? (served ? scriptUrl : undefined);
-  const origin = check("clientUrl", "such as https://cards.example.com", () => {
-    const url = new URL(text(client, /^https?:/));
-    if (options.clientUrl !== undefined && url.pathname !== "/") throw new TypeError();
-    return url.origin;
-  });
+  const { embed: id, clientUrl } = ownOf(options, "embed", "clientUrl");
+  const embed = check("embed", "such as emb_...", () => text(id, /^emb_\w{1,64}$/));
+  const script = scriptUrl === undefined ? undefined : new URL(scriptUrl);
+  const served = script !== undefined && /^\/sdk\/[\w.]+\/[a-z.]+\.js$/.test(script.pathname) ? script : undefined;
+  const named =
+    clientUrl === undefined && served !== undefined
+      ? served.origin
+      : check("clientUrl", "such as https://cards.example.com", () => {
+          const url = new URL(text(clientUrl, /^https?:/));
+          if (url.pathname !== "/") throw new TypeError();
+          return url.origin;
+        });
+  const origin = served !== undefined && served.origin !== location.origin ? served.origin : named;
+  if (origin !== named) console.warn(`Cardveil: clientUrl is left out: the SDK came from ${origin}`);
   return {
     origin,
     embed,
     frameUrl: `${origin}/embed/${embed}`,
     // Of the version that the page has, where it has one from there.
-    doctor: () => import(/* @vite-ignore */ /* webpackIgnore: true */ new URL("doctor.js", served ? scriptUrl : `${origin}/sdk/v1/`).href),
+    doctor: () => import(/* @vite-ignore */ /* webpackIgnore: true */ new URL("doctor.js", served ?? `${origin}/sdk/v1/`).href),
   };
 }
 
+/** What a caller says of a card. */
+export const cardOptions = (given: CardOptions): CardOptions =>
+  ownOf(given, "token", "fields", "appearance", "masked", "locale", "hideAfter", "copy", "labels", "title");
+
 /** Checks every option now, where the mistake is, and not later in a frame. */
-export function parseOptions(options: CardOptions): Configuration {
+export function parseOptions(given: CardOptions): Configuration {
+  const options = cardOptions(given);
   const { token, copy } = options;
   check("token", "a string or a function", () => {
     if (typeof token !== "function") text(token, /./);
@@ -55,7 +71,7 @@ export function parseOptions(options: CardOptions): Configuration {
     fields: check("fields", `some of ${FIELDS.join(", ")}`, () => parseFields(options.fields ?? FIELDS)),
     appearance: checkAppearance(options.appearance),
     locale: check("locale", "such as en or de-CH", () =>
-      parseLocale(options.locale ?? (globalThis.document?.documentElement.lang || "en")),
+      parseLocale(options.locale ?? ((typeof document === "object" && native("documentElement").lang) || "en")),
     ),
     hideAfter: check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () =>
       parseHideAfter(options.hideAfter ?? HIDE_AFTER_SECS.default),
@@ -67,7 +83,8 @@ export function parseOptions(options: CardOptions): Configuration {
 }
 
 /** What a part is, and how it looks: like its card, but for what it says itself. */
-export function parsePart(part: Part, { appearance, transparent = false, title }: PartOptions, card: Appearance) {
+export function parsePart(part: Part, options: PartOptions, card: Appearance) {
+  const { appearance, transparent, title } = ownOf(options, "appearance", "transparent", "title");
   return {
     part: check("part", `one of ${PARTS.join(", ")}`, () => parsePartName(part)),
     appearance: { ...card, ...(appearance === undefined ? {} : checkAppearance({ theme: card.theme, ...appearance })) },

@@ -44,7 +44,7 @@ async function load(address = `${ADDRESS}?embed=emb_1`, embed?: string): Promise
   script.type = "inert";
   script.src = address;
   if (embed !== undefined) script.dataset["embed"] = embed;
-  vi.spyOn(document, "currentScript", "get").mockReturnValue(script);
+  vi.spyOn(Document.prototype, "currentScript", "get").mockReturnValue(script);
   vi.resetModules();
   await import("../src/marqeta.ts");
 }
@@ -95,6 +95,29 @@ describe("bootstrap", () => {
     await load();
     const card = bootstrap({ clientAccessToken: "t", showPan: { copyCardExp: { domId: "exp" }, copyCardCvv: { domId: "cvv", mode: "transparent" } } });
     expect(card).toMatchObject({ options: { fields: ["expiry", "cvv"], copy: ["expiry", "cvv"] }, parts: { "copy-expiry": { options: { transparent: false } }, "copy-cvv": { options: { transparent: true } } } });
+  });
+
+  it("reads what a page says itself, and nothing from `Object.prototype` or an element of some name", async () => {
+    await load(ADDRESS, "emb_2");
+    const wishes = { showPan: { cardCvv: { domId: "cvv" } }, component: {}, callbackEvents: { onSuccess: "text" }, cardCvv: { domId: "cvv" }, copyCardPan: { domId: "copy" }, mode: "transparent", styles: { color: "#ff0000" }, onCopySuccess: "text", embed: "emb_evil" };
+    try {
+      for (const [name, value] of Object.entries(wishes)) Object.defineProperty(Object.prototype, name, { value, configurable: true, writable: true });
+      Object.defineProperty(document, "getElementById", { value: document.createElement("img"), configurable: true });
+      const card = bootstrap({ clientAccessToken: "t", showPan: { cardPan: { domId: "pan" }, copyCardExp: { domId: "exp" } } });
+      expect(card.place).toEqual({ embed: "emb_2" });
+      expect(card.options.fields).toEqual(["pan", "expiry"]);
+      expect(card.parts).toEqual({
+        pan: { into: "pan", options: { appearance: { text: {} }, transparent: false } },
+        "copy-expiry": { into: "exp", options: { appearance: { text: {} }, transparent: false } },
+      });
+      expect(() => {
+        card.handlers.get("revealed")?.({ fields: ["pan"] });
+        card.handlers.get("copied")?.({ field: "expiry" });
+      }).not.toThrow();
+    } finally {
+      Reflect.deleteProperty(document, "getElementById");
+      for (const name of Object.keys(wishes)) Reflect.deleteProperty(Object.prototype, name);
+    }
   });
 
   it("ends the card that was in the same place", async () => {
