@@ -43,35 +43,82 @@ impl Budget {
         })
     }
 
-    /// Takes one, given when the budget would be whole again.
-    fn take(self, whole_at: Option<Time>, now: Time) -> Taken {
+    /// Takes one.
+    fn take(self, kept: Option<Level>, now: Time) -> Taken {
         let each = self.each_ms;
-        let from = whole_at.unwrap_or(now).max(now).millis();
-        let next = from.saturating_add(each);
-        let used = next.saturating_sub(now.millis());
+        let before = kept.map_or(0, |kept| self.used_ms(kept, now));
+        let next = now.millis().saturating_add(before).saturating_add(each);
+        let used = before.saturating_add(each);
+        let level = Level {
+            whole_at: Time::from_millis(next),
+            charged_at: Some(now),
+        };
         let until = |count: u32| Time::from_millis(next.saturating_sub(each * i64::from(count)));
         if used > each * i64::from(self.most) {
             Taken::Over {
                 until: until(self.most),
+                // Only where it was kept under another clock: else there is nothing to write.
+                dated_anew: self.dated_anew(kept, now),
             }
         } else if used > each * i64::from(self.free) {
             Taken::WithFactor {
-                whole_at: Time::from_millis(next),
+                level,
                 until: until(self.free),
+                dated_anew: self.dated_anew(kept, now),
             }
         } else {
-            Taken::Free {
-                whole_at: Time::from_millis(next),
-            }
+            Taken::Free { level }
         }
+    }
+
+    /// How much of it is used, in milliseconds until it is whole: never more than all of it.
+    fn used_ms(self, kept: Level, now: Time) -> i64 {
+        let window = self.each_ms * i64::from(self.most);
+        let left = |since: Time| kept.whole_at.millis().saturating_sub(since.millis());
+        let used = match kept.charged_at {
+            // Charged under a clock that was ahead, or this one is behind: what was used then is used
+            // now, and no time has passed since.
+            Some(charged_at) if charged_at.is_ahead_of(now) => left(charged_at),
+            // By a program that does not say when. No clock that is right leads there; one was taken.
+            None if kept
+                .whole_at
+                .minus(Duration::from_millis(window.unsigned_abs()))
+                .is_ahead_of(now) =>
+            {
+                self.each_ms
+            }
+            Some(_) | None => left(now),
+        };
+        used.clamp(0, window)
+    }
+
+    /// The same level by this clock, where it was kept under one that this one contradicts. Without
+    /// it, what is used would stay so until the other clock's time comes.
+    fn dated_anew(self, kept: Option<Level>, now: Time) -> Option<Level> {
+        let kept = kept?;
+        let used = Duration::from_millis(self.used_ms(kept, now).unsigned_abs());
+        let anew = Level {
+            whole_at: now.plus(used),
+            charged_at: Some(now),
+        };
+        (anew.whole_at < kept.whole_at).then_some(anew)
     }
 }
 
 /// What taking one from a budget comes to.
 enum Taken {
-    Free { whole_at: Time },
-    WithFactor { whole_at: Time, until: Time },
-    Over { until: Time },
+    Free {
+        level: Level,
+    },
+    WithFactor {
+        level: Level,
+        until: Time,
+        dated_anew: Option<Level>,
+    },
+    Over {
+        until: Time,
+        dated_anew: Option<Level>,
+    },
 }
 
 /// The budgets of a deployment; `None` is without bounds.
@@ -100,14 +147,55 @@ pub struct Charge {
     pub at: Time,
 }
 
-/// What a store keeps of a card's and a person's budget: when each will be whole again. What it has
-/// not, or what has passed, is whole.
+/// Whose budget.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Of {
+    /// A card's.
+    Card(CardId),
+    /// A person's at one merchant.
+    Person(MerchantId, PersonId),
+}
+
+impl Of {
+    /// The name by which a store keeps it: `c` and the card's id, or `p`, the person's id and the
+    /// merchant's.
+    pub fn key(&self) -> Vec<u8> {
+        match self {
+            Self::Card(card) => [b"c", &card.as_bytes()[..]].concat(),
+            Self::Person(merchant, person) => {
+                [b"p", &person.as_bytes()[..], merchant.as_str().as_bytes()].concat()
+            }
+        }
+    }
+}
+
+/// How far a budget is used, as a store keeps it. What it has not, or what has passed, is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// When it will be whole again.
+    pub whole_at: Time,
+    /// When it was last charged; unknown where a program of an older version wrote it.
+    pub charged_at: Option<Time>,
+}
+
+/// The levels of a card's and a person's budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WholeAt {
+pub struct Levels {
     /// The card's.
-    pub card: Option<Time>,
+    pub card: Option<Level>,
     /// The person's.
-    pub person: Option<Time>,
+    pub person: Option<Level>,
+}
+
+/// What was decided of a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Decided {
+    /// The levels to be written: once what it is for is written, or at once when it is refused. `None`
+    /// leaves a level as it is.
+    pub write: Levels,
+    /// Whether it is granted.
+    pub verdict: Result<(), Overdrawn>,
 }
 
 /// Why a reveal is not granted now.
@@ -126,38 +214,66 @@ pub enum Overdrawn {
 }
 
 impl Charge {
-    /// What is to be kept once it is granted, or why it is not. What is refused is not charged.
-    pub fn decide(&self, kept: &WholeAt) -> Result<WholeAt, Overdrawn> {
-        let take = |budget: Option<Budget>, whole_at| budget.map(|b| b.take(whole_at, self.at));
-        let taken = [
+    /// The card's budget.
+    pub const fn of_card(&self) -> Of {
+        Of::Card(self.card)
+    }
+
+    /// The person's.
+    pub fn of_person(&self) -> Of {
+        Of::Person(self.merchant.clone(), self.person)
+    }
+
+    /// Whether it is granted, and what is to be kept. What is refused is not charged; but a level
+    /// that was kept under a clock which this one contradicts is dated anew, or nobody would get
+    /// anything until that clock's time comes.
+    pub fn decide(&self, kept: &Levels) -> Decided {
+        let take = |budget: Option<Budget>, level| budget.map(|b| b.take(level, self.at));
+        let [card, person] = [
             take(self.budgets.card, kept.card),
             take(self.budgets.person, kept.person),
         ];
         let mut exhausted = None;
         let mut needs_factor = None;
-        for taken in taken.iter().flatten() {
+        for taken in [&card, &person].into_iter().flatten() {
             match taken {
-                Taken::Over { until } => exhausted = exhausted.max(Some(*until)),
+                Taken::Over { until, .. } => exhausted = exhausted.max(Some(*until)),
                 Taken::WithFactor { until, .. } => needs_factor = needs_factor.max(Some(*until)),
                 Taken::Free { .. } => {}
             }
         }
-        if let Some(until) = exhausted {
-            return Err(Overdrawn::Exhausted { until });
+        let needs_factor = needs_factor.filter(|_| !self.second_factor);
+        let refused = match (exhausted, needs_factor) {
+            (Some(until), _) => Some(Overdrawn::Exhausted { until }),
+            (None, Some(until)) => Some(Overdrawn::NeedsFactor { until }),
+            (None, None) => None,
+        };
+        let to_write = |taken: Option<Taken>| match refused {
+            Some(_) => taken.and_then(Taken::refused),
+            None => taken.and_then(Taken::granted),
+        };
+        Decided {
+            write: Levels {
+                card: to_write(card),
+                person: to_write(person),
+            },
+            verdict: refused.map_or(Ok(()), Err),
         }
-        if let Some(until) = needs_factor.filter(|_| !self.second_factor) {
-            return Err(Overdrawn::NeedsFactor { until });
-        }
-        let [card, person] = taken.map(|taken| taken.and_then(Taken::whole_at));
-        Ok(WholeAt { card, person })
     }
 }
 
 impl Taken {
-    const fn whole_at(self) -> Option<Time> {
+    const fn granted(self) -> Option<Level> {
         match self {
-            Self::Free { whole_at } | Self::WithFactor { whole_at, .. } => Some(whole_at),
+            Self::Free { level } | Self::WithFactor { level, .. } => Some(level),
             Self::Over { .. } => None,
+        }
+    }
+
+    const fn refused(self) -> Option<Level> {
+        match self {
+            Self::Free { .. } => None,
+            Self::WithFactor { dated_anew, .. } | Self::Over { dated_anew, .. } => dated_anew,
         }
     }
 }
@@ -188,24 +304,36 @@ mod tests {
         }
     }
 
+    /// Kept by one that grants it.
+    fn granted(charge: &Charge, kept: &Levels) -> Levels {
+        let decided = charge.decide(kept);
+        assert_eq!(decided.verdict, Ok(()));
+        decided.write
+    }
+
     #[test]
     fn first_free_then_with_a_second_factor_then_not_at_all() {
         let budgets = of_card(Budget::new(2, 4, DAY).unwrap());
         let each = 86_400_000 / 4;
-        let mut kept = WholeAt::default();
+        let mut kept = Levels::default();
         for _ in 0..2 {
-            kept = charge(budgets, 0, false).decide(&kept).unwrap();
+            kept = granted(&charge(budgets, 0, false), &kept);
         }
         let until = Time::from_millis(each);
-        let refused = charge(budgets, 0, false).decide(&kept);
+        let refused = charge(budgets, 0, false).decide(&kept).verdict;
         assert_eq!(refused, Err(Overdrawn::NeedsFactor { until }));
         for _ in 0..2 {
-            kept = charge(budgets, 0, true).decide(&kept).unwrap();
+            kept = granted(&charge(budgets, 0, true), &kept);
         }
-        let refused = charge(budgets, 0, true).decide(&kept);
+        let refused = charge(budgets, 0, true).decide(&kept).verdict;
         assert_eq!(refused, Err(Overdrawn::Exhausted { until }));
-        assert!(charge(budgets, each - 1, true).decide(&kept).is_err());
-        assert!(charge(budgets, each, true).decide(&kept).is_ok());
+        assert!(
+            charge(budgets, each - 1, true)
+                .decide(&kept)
+                .verdict
+                .is_err()
+        );
+        assert!(charge(budgets, each, true).decide(&kept).verdict.is_ok());
     }
 
     #[test]
@@ -214,11 +342,10 @@ mod tests {
             card: Some(Budget::new(5, 5, DAY).unwrap()),
             person: Some(Budget::new(1, 1, DAY).unwrap()),
         };
-        let kept = charge(budgets, 0, false).decide(&WholeAt::default());
-        let kept = kept.unwrap();
-        assert!(kept.card < kept.person);
+        let kept = granted(&charge(budgets, 0, false), &Levels::default());
+        assert!(kept.card.unwrap().whole_at < kept.person.unwrap().whole_at);
         let until = Time::from_millis(86_400_000);
-        let refused = charge(budgets, 0, true).decide(&kept);
+        let refused = charge(budgets, 0, true).decide(&kept).verdict;
         assert_eq!(refused, Err(Overdrawn::Exhausted { until }));
     }
 
@@ -241,16 +368,18 @@ mod tests {
             let window = 1_000;
             let most = free + more;
             let budget = Budget::new(free, most, Duration::from_millis(window)).unwrap();
-            let (mut now, mut kept, mut granted) = (0, WholeAt::default(), Vec::new());
+            let (mut now, mut kept, mut granted) = (0, Levels::default(), Vec::new());
             for (pause, factor) in calls {
                 now += pause / 10;
-                match charge(of_card(budget), now, factor).decide(&kept) {
-                    Ok(next) => { kept = next; granted.push(now); }
+                let decided = charge(of_card(budget), now, factor).decide(&kept);
+                match decided.verdict {
+                    Ok(()) => { kept = decided.write; granted.push(now); }
                     Err(Overdrawn::Exhausted { until } | Overdrawn::NeedsFactor { until }) => {
                         prop_assert!(until.millis() > now);
                         prop_assert!(until.millis() <= now + 1_000 + 1);
                         let again = charge(of_card(budget), until.millis(), true).decide(&kept);
-                        prop_assert!(again.is_ok());
+                        prop_assert!(again.verdict.is_ok());
+                        prop_assert_eq!(decided.write, Levels::default());
                     }
                 }
             }
@@ -265,8 +394,97 @@ mod tests {
         #[test]
         fn a_clock_set_back_gives_nothing_back(back in 0_i64..10_000) {
             let budgets = of_card(Budget::new(1, 1, Duration::from_secs(1)).unwrap());
-            let kept = charge(budgets, 10_000, false).decide(&WholeAt::default()).unwrap();
-            prop_assert!(charge(budgets, 10_000 - back, true).decide(&kept).is_err());
+            let kept = granted(&charge(budgets, 10_000, false), &Levels::default());
+            let again = charge(budgets, 10_000 - back, true).decide(&kept);
+            prop_assert!(again.verdict.is_err());
         }
+
+        /// However far a clock jumps and however much is taken there: once it is right again, nobody
+        /// waits for longer than a window, and no more is given than the budget holds.
+        #[test]
+        fn a_clock_that_jumped_locks_nobody_out(
+            free in 0_u32..4, more in 1_u32..4, jump in prop_oneof![
+                -200_000_000_000_i64..200_000_000_000, Just(i64::MAX), Just(i64::MIN)],
+            before in 0_u32..9, there in 0_u32..9, dated in any::<bool>(),
+        ) {
+            const NOW: i64 = 1_800_000_000_000;
+            let most = free + more;
+            let budgets = of_card(Budget::new(free, most, DAY).unwrap());
+            let mut kept = Levels::default();
+            let take = |kept: &mut Levels, at: i64| {
+                let decided = charge(budgets, at, true).decide(kept);
+                kept.card = decided.write.card.or(kept.card);
+                if !dated && let Some(level) = &mut kept.card {
+                    level.charged_at = None;
+                }
+                decided.verdict.is_ok()
+            };
+            for _ in 0..before { take(&mut kept, NOW); }
+            for _ in 0..there { take(&mut kept, NOW.saturating_add(jump)); }
+            let now = (0..2 * most).filter(|_| take(&mut kept, NOW)).count();
+            prop_assert!(now <= usize::try_from(most).unwrap());
+            let later = (0..most).filter(|_| take(&mut kept, NOW + 86_400_000)).count();
+            prop_assert_eq!(later, usize::try_from(most).unwrap(), "whole a window later");
+        }
+    }
+
+    #[test]
+    fn one_token_of_a_clock_ahead_counts_as_one() {
+        let budgets = of_card(Budget::new(2, 4, DAY).unwrap());
+        let (now, day) = (1_800_000_000_000_i64, 86_400_000_i64);
+        for ahead in [61_000, day / 2, 2 * day, 80 * 365 * day, 600 * 365 * day] {
+            let kept = granted(&charge(budgets, now + ahead, false), &Levels::default());
+            let second = granted(&charge(budgets, now, false), &kept);
+            assert_eq!(
+                second.card.unwrap().whole_at.millis(),
+                now + day / 2,
+                "{ahead}"
+            );
+            let third = charge(budgets, now, false).decide(&second).verdict;
+            assert!(
+                matches!(third, Err(Overdrawn::NeedsFactor { .. })),
+                "{ahead}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_used_up_under_a_clock_ahead_is_whole_a_window_after_it_was_right() {
+        let budgets = of_card(Budget::new(1, 1, DAY).unwrap());
+        let (now, day) = (1_800_000_000_000_i64, 86_400_000_i64);
+        let kept = granted(
+            &charge(budgets, now + 80 * 365 * day, true),
+            &Levels::default(),
+        );
+        let refused = charge(budgets, now, true).decide(&kept);
+        let until = Time::from_millis(now + day);
+        assert_eq!(refused.verdict, Err(Overdrawn::Exhausted { until }));
+        let kept = refused.write;
+        assert!(
+            charge(budgets, now + day - 1, true)
+                .decide(&kept)
+                .verdict
+                .is_err()
+        );
+        assert!(
+            charge(budgets, now + day, true)
+                .decide(&kept)
+                .verdict
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn clocks_that_differ_as_they_may_share_a_budget() {
+        let budgets = of_card(Budget::new(1, 1, DAY).unwrap());
+        let (now, day) = (1_800_000_000_000_i64, 86_400_000_i64);
+        let kept = granted(&charge(budgets, now + 60_000, true), &Levels::default());
+        let behind = charge(budgets, now, true).decide(&kept);
+        assert!(behind.verdict.is_err());
+        let until = charge(budgets, now + day, true).decide(&kept);
+        assert!(
+            until.verdict.is_err(),
+            "not before the clock that charged it says so"
+        );
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// By how much the clocks of nodes, and of whoever operates them, may differ.
+pub const CLOCKS_APART: Duration = Duration::from_secs(60);
+
 /// A moment: whole milliseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -43,6 +46,13 @@ impl Time {
             self.0
                 .saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
         )
+    }
+
+    /// Whether a clock that was ahead has written it down: it is later than `now` by more than clocks
+    /// may differ. Whatever lives for a while from such a moment would live too long, and whoever
+    /// waits for it would wait too long, so each rule says what it makes of one (docs/clocks.md).
+    pub fn is_ahead_of(self, now: Self) -> bool {
+        self > now.plus(CLOCKS_APART)
     }
 
     /// From RFC 3339 text, such as `2026-11-22T10:00:00Z`.
@@ -100,6 +110,26 @@ mod tests {
             Some(moment)
         );
         assert_eq!(Time::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_moment_is_ahead_once_it_is_later_than_clocks_may_differ() {
+        let now = Time::from_millis(1_716_307_200_000);
+        let edge = now.plus(CLOCKS_APART);
+        assert!(!edge.is_ahead_of(now));
+        assert!(edge.plus(Duration::from_millis(1)).is_ahead_of(now));
+        assert!(!Time::from_millis(i64::MAX).is_ahead_of(Time::from_millis(i64::MAX)));
+        assert!(!Time::from_millis(i64::MIN).is_ahead_of(now));
+    }
+
+    #[test]
+    fn every_moment_can_be_moved_and_told() {
+        for millis in [i64::MIN, -1, 0, 20_650_000_000_000, i64::MAX] {
+            let moment = Time::from_millis(millis);
+            assert!(moment.plus(Duration::MAX) >= moment);
+            assert!(moment.minus(Duration::MAX) <= moment);
+            assert!(!moment.to_string().is_empty());
+        }
     }
 
     #[test]

@@ -115,10 +115,11 @@ impl Export {
 pub struct Guesses(Vec<Time>);
 
 impl Guesses {
-    /// Those that still count.
+    /// Those that still count. One of a clock that was ahead counts from now on.
     fn counting(&self, now: Time) -> Vec<Time> {
-        let counts = |at: &&Time| now < at.plus(GUESSES_WINDOW);
-        self.0.iter().filter(counts).copied().collect()
+        let dated = |at: &Time| if at.is_ahead_of(now) { now } else { *at };
+        let counts = |at: &Time| now < at.plus(GUESSES_WINDOW);
+        self.0.iter().map(dated).filter(counts).collect()
     }
 
     /// Whether there is none.
@@ -174,7 +175,12 @@ impl Activation {
         }
         let mut counting = guesses.counting(self.at);
         if counting.len() >= GUESSES_MAX {
-            return Decided::nothing(Activated::Blocked);
+            return Decided {
+                // Kept as they are dated now, or they would count until another clock's time.
+                guesses: Some(Guesses(counting))
+                    .filter(|dated| dated.0.iter().any(|at| !guesses.0.contains(at))),
+                ..Decided::nothing(Activated::Blocked)
+            };
         }
         if !self.proven {
             counting.push(self.at);
@@ -289,6 +295,29 @@ mod tests {
         let right = activation(true, day).decide(Some(&card), &guesses);
         assert_eq!(right.verdict, Activated::Done);
         assert_eq!(right.guesses, Some(Guesses::default()));
+    }
+
+    #[test]
+    fn wrong_ones_of_a_clock_ahead_block_for_a_day_after_it_was_right() {
+        let card = card(Kind::Physical, State::Unactivated);
+        for ahead_days in [2, 80 * 365, 600 * 365] {
+            let ahead = START.plus(Duration::from_secs(ahead_days * 86_400));
+            let mut guesses = Guesses::default();
+            for _ in 0..5 {
+                let decided = activation(false, ahead).decide(Some(&card), &guesses);
+                guesses = decided.guesses.unwrap();
+            }
+            let blocked = activation(true, START).decide(Some(&card), &guesses);
+            assert_eq!(blocked.verdict, Activated::Blocked);
+            let guesses = blocked.guesses.unwrap();
+            let again = activation(true, START).decide(Some(&card), &guesses);
+            assert_eq!(again, Decided::nothing(Activated::Blocked), "written once");
+            let day = START.plus(GUESSES_WINDOW);
+            let before = Time::from_millis(day.millis() - 1);
+            let right = |at| activation(true, at).decide(Some(&card), &guesses).verdict;
+            assert_eq!(right(before), Activated::Blocked);
+            assert_eq!(right(day), Activated::Done);
+        }
     }
 
     proptest! {

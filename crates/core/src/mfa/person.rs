@@ -5,10 +5,11 @@ use cardveil_seal::Class;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decision, Effects, Factor, SESSIONS_MAX, SESSIONS_WITHIN, WRONG_CODES_MAX, WRONG_IN_A_ROW_MAX,
+    Decision, Effects, Factor, PAUSE, SESSIONS_MAX, SESSIONS_WITHIN, WRONG_CODES_MAX,
+    WRONG_IN_A_ROW_MAX, step_at,
 };
 use crate::audit::{Detail, Event, Kind, Outcome, Source, Target};
-use crate::clock::Time;
+use crate::clock::{CLOCKS_APART, Time};
 use crate::id::{FactorId, MerchantId, PersonId};
 use crate::merchant::SealedSecret;
 use crate::token::Cause;
@@ -110,6 +111,31 @@ impl Person {
         self.totp
             .as_ref()
             .filter(|totp| totp.confirmed_at.is_some())
+    }
+
+    /// As a clock would have kept it that says `at` now: what lies further ahead than it ever can was
+    /// written under a clock that was ahead, or this one is behind. A pause and the sessions of the
+    /// last hour begin anew, and of an app the codes count as used that could be brought now, so that
+    /// nobody gains by it and nobody waits for the other clock's time. Whoever writes the row writes
+    /// this one.
+    #[must_use]
+    pub(super) fn dated(mut self, at: Time) -> Self {
+        let paused = |until: Time| {
+            let ahead = until.minus(PAUSE).is_ahead_of(at);
+            if ahead { at.plus(PAUSE) } else { until }
+        };
+        self.paused_until = self.paused_until.map(paused);
+        for opened in &mut self.opened {
+            if opened.is_ahead_of(at) {
+                *opened = at;
+            }
+        }
+        if let Some(step) = self.totp.as_mut().and_then(|totp| totp.last_step.as_mut())
+            && *step > step_at(at.plus(CLOCKS_APART)).saturating_add(1)
+        {
+            *step = step_at(at).saturating_add(1);
+        }
+        self
     }
 
     /// Whether they can prove a factor at all.

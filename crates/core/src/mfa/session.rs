@@ -152,12 +152,15 @@ impl Opening {
         epoch: Epoch,
     ) -> Decision<Result<Session, OpeningRefused>> {
         let unknown = || Person::new(self.merchant.clone(), self.person);
-        let person = person.cloned().unwrap_or_else(unknown);
+        let kept = person;
+        let person = person.cloned().unwrap_or_else(unknown).dated(self.at);
         if !person.has(self.factor) {
             return self.refused(Cause::FactorUnavailable, OpeningRefused::FactorUnavailable);
         }
         if let Some(until) = person.barred_until(self.at) {
-            return self.refused(Cause::TooOften, OpeningRefused::TooOften { until });
+            let mut refused = self.refused(Cause::TooOften, OpeningRefused::TooOften { until });
+            refused.effects.person = Some(person).filter(|dated| Some(dated) != kept);
+            return refused;
         }
         let session = Session {
             id: self.id,
@@ -244,7 +247,7 @@ impl Assertion {
         epoch: Epoch,
     ) -> Decision<Result<(), Cause>> {
         let unknown = || Person::new(wanted.merchant.clone(), self.person);
-        let person = person.cloned().unwrap_or_else(unknown);
+        let person = person.cloned().unwrap_or_else(unknown).dated(wanted.at);
         let event = |kind| self.event(kind, wanted);
         let Some(session) = session else {
             return refused(event(Kind::MfaRefused), Cause::Unknown);
@@ -275,7 +278,7 @@ impl Assertion {
             State::Locked { .. } => return Judged::Void(Cause::SessionLocked),
         }
         let at = wanted.at;
-        if session.expires_at <= at {
+        if session.expires_at <= at || session.opened_at.is_ahead_of(at) {
             return Judged::Void(Cause::Expired);
         }
         // A person whose session was locked cannot go on in another that was open already.

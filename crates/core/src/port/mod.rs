@@ -152,6 +152,14 @@ pub struct Idempotency {
     pub expires_at: Time,
 }
 
+impl Idempotency {
+    /// Whether a request of this name is answered with the token that it was given. It is not once the
+    /// name has expired, nor where a clock that was ahead has given it: no key could claim that token.
+    pub fn answers(&self, record: &Record, now: Time) -> bool {
+        now < self.expires_at && !record.issued_at.is_ahead_of(now)
+    }
+}
+
 /// What became of an issue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Issued {

@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+pub use crate::clock::CLOCKS_APART;
 pub use codec::{ClientToken, Malformed};
 pub use state::{
     Attempt, Cause, Claim, ClaimKind, Claimed, Decision, Grant, Held, Observation, Record, Release,
@@ -39,8 +40,6 @@ pub const CHECKS_MAX: usize = 16;
 pub const EVENTS_MAX: u16 = 64;
 /// How long a token's row is kept after its issue; past it, the token is unknown.
 pub const RETENTION: Duration = Duration::from_secs(3_600);
-/// By how much the clock of whoever revokes may be ahead of a node's.
-pub const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

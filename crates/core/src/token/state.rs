@@ -1,6 +1,7 @@
 //! The states of a token and the rules between them.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -293,7 +294,8 @@ impl Record {
         let State::Held(held) = &self.state else {
             return None;
         };
-        if held.swept || now < held.at.plus(REVEAL_WINDOW) {
+        let due = now >= held.at.plus(REVEAL_WINDOW) || held.at.is_ahead_of(now);
+        if held.swept || !due {
             return None;
         }
         let unconfirmed: Fields = held
@@ -447,7 +449,8 @@ impl Claim {
 
     /// The first claim, by whichever key comes first.
     fn first(&self, record: &Record) -> Result<Claimed, Cause> {
-        if self.at >= record.expires_at {
+        // One that a clock ahead has issued would live until that clock's time comes.
+        if self.at >= record.expires_at || record.issued_at.is_ahead_of(self.at) {
             return Err(Cause::Expired);
         }
         let held = Held {
@@ -482,7 +485,7 @@ impl Claim {
 
     /// A wallet's answer has no fields that could run out: the window and a number bound it.
     fn further_check(&self, held: &Held) -> Result<Claimed, Cause> {
-        if self.at > held.at.plus(REVEAL_WINDOW) {
+        if passed(held.at, REVEAL_WINDOW, self.at) {
             return Err(Cause::WindowClosed);
         }
         if held.claims.len() >= CHECKS_MAX {
@@ -506,12 +509,15 @@ impl Claim {
                 .find(|release| release.field == field)
             {
                 Some(release) => {
-                    if self.at > release.at.plus(REPEAT_WINDOW) || release.repeats >= REPEATS_MAX {
+                    if passed(release.at, REPEAT_WINDOW, self.at) || release.repeats >= REPEATS_MAX
+                    {
                         return Err(Cause::RepeatsExhausted);
                     }
                     release.repeats += 1;
                 }
-                None if self.at > held.at.plus(REVEAL_WINDOW) => return Err(Cause::WindowClosed),
+                None if passed(held.at, REVEAL_WINDOW, self.at) => {
+                    return Err(Cause::WindowClosed);
+                }
                 None => {
                     next.releases.push(self.new_release(field));
                     kind = ClaimKind::First;
@@ -579,6 +585,12 @@ impl Claim {
             },
         }
     }
+}
+
+/// Whether a window has passed, or was opened by a clock that was ahead: it would stay open until that
+/// clock's time comes.
+fn passed(from: Time, window: Duration, at: Time) -> bool {
+    at > from.plus(window) || from.is_ahead_of(at)
 }
 
 /// An attempt whose commit did not answer.

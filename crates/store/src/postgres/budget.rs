@@ -1,11 +1,11 @@
-//! Budgets of reveals: for each card and each person the moment at which theirs is whole again.
+//! Budgets of reveals: how far each card's and each person's is used.
 //!
 //! Many who show cards at once are of few cards or persons, in any order; so all budgets that a batch may
 //! charge are held before its jobs run ([`super::batch`]).
 
 use std::collections::{BTreeSet, HashMap};
 
-use cardveil_core::budget::{Charge, Overdrawn, WholeAt};
+use cardveil_core::budget::{Charge, Level, Levels, Of, Overdrawn};
 use cardveil_core::clock::Time;
 
 use super::batch::Batch;
@@ -13,14 +13,14 @@ use super::fault::Fault;
 use super::value::{Row, values};
 
 /// A charge that is granted and not yet written.
-pub(super) struct Charged([(Vec<u8>, Option<Time>); 2]);
+pub(super) struct Charged([(Of, Option<Level>); 2]);
 
 /// What is held of a batch's budgets, as they are in its transaction.
-pub(super) type Held = HashMap<Vec<u8>, Time>;
+pub(super) type Held = HashMap<Vec<u8>, Level>;
 
 /// The budgets that a charge is of.
 pub(super) fn keys(charge: &Charge) -> [Vec<u8>; 2] {
-    [card_key(charge), person_key(charge)]
+    [charge.of_card().key(), charge.of_person().key()]
 }
 
 /// Holds budgets until the commit, in their order; where there is none, one that has been whole since the
@@ -28,40 +28,58 @@ pub(super) fn keys(charge: &Charge) -> [Vec<u8>; 2] {
 pub(super) fn hold(batch: &Batch<'_>, keys: &BTreeSet<Vec<u8>>) -> Result<(), Fault> {
     const HOLD: &str = "INSERT INTO budget (key, whole_at)
              SELECT wanted.key, 0 FROM unnest($1::bytea[]) AS wanted (key)
-         ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING key, whole_at";
+         ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING key, whole_at, charged_at";
     let mut held = batch.budgets.borrow_mut();
     let missing: Vec<_> = keys.iter().filter(|key| !held.contains_key(*key)).collect();
     if !missing.is_empty() {
-        let read = |row: &Row| Ok((row.get(0)?, row.get(1)?));
+        let read = |row: &Row| {
+            let level = Level {
+                whole_at: row.get(1)?,
+                charged_at: row.get(2)?,
+            };
+            Ok((row.get(0)?, level))
+        };
         held.extend(batch.all(HOLD, [missing.into_iter().collect()], read)?);
     }
     Ok(())
 }
 
-/// Applies [`Charge::decide`] over what is kept. Both rows are held.
+/// Applies [`Charge::decide`] over what is kept. Both rows are held. What a refusal writes is written
+/// here.
 pub(super) fn decide(
     batch: &Batch<'_>,
     charge: &Charge,
 ) -> Result<Result<Charged, Overdrawn>, Fault> {
-    let [card, person] = keys(charge);
-    hold(batch, &[card.clone(), person.clone()].into())?;
-    let held = batch.budgets.borrow();
-    let decided = charge.decide(&WholeAt {
-        card: held.get(&card).copied(),
-        person: held.get(&person).copied(),
-    });
-    Ok(decided.map(|next| Charged([(card, next.card), (person, next.person)])))
+    let (card, person) = (charge.of_card(), charge.of_person());
+    hold(batch, &keys(charge).into())?;
+    let decided = {
+        let held = batch.budgets.borrow();
+        charge.decide(&Levels {
+            card: held.get(&card.key()).copied(),
+            person: held.get(&person.key()).copied(),
+        })
+    };
+    let write = Charged([(card, decided.write.card), (person, decided.write.person)]);
+    Ok(match decided.verdict {
+        Ok(()) => Ok(write),
+        Err(overdrawn) => {
+            write.write(batch)?;
+            Err(overdrawn)
+        }
+    })
 }
 
 impl Charged {
     pub(super) fn write(self, batch: &Batch<'_>) -> Result<(), Fault> {
         // Inserted where a sweep of the same batch has forgotten it since it was held.
-        const WRITE: &str = "INSERT INTO budget (key, whole_at) VALUES ($1, $2)
-             ON CONFLICT (key) DO UPDATE SET whole_at = excluded.whole_at";
-        for (key, at) in self.0 {
-            if let Some(at) = at {
-                batch.send(WRITE, values![&key, at])?;
-                batch.budgets.borrow_mut().insert(key, at);
+        const WRITE: &str = "INSERT INTO budget (key, whole_at, charged_at) VALUES ($1, $2, $3)
+             ON CONFLICT (key) DO UPDATE
+             SET whole_at = excluded.whole_at, charged_at = excluded.charged_at";
+        for (of, level) in self.0 {
+            if let Some(level) = level {
+                let key = of.key();
+                batch.send(WRITE, values![&key, level.whole_at, level.charged_at])?;
+                batch.budgets.borrow_mut().insert(key, level);
             }
         }
         Ok(())
@@ -76,13 +94,4 @@ pub(super) fn forget(batch: &Batch<'_>, now: Time, limit: i64) -> Result<usize, 
              FOR UPDATE SKIP LOCKED)",
         values![now.millis(), limit],
     )
-}
-
-fn card_key(charge: &Charge) -> Vec<u8> {
-    [b"c", &charge.card.as_bytes()[..]].concat()
-}
-
-fn person_key(charge: &Charge) -> Vec<u8> {
-    let person = &charge.person.as_bytes()[..];
-    [b"p", person, charge.merchant.as_str().as_bytes()].concat()
 }

@@ -33,10 +33,11 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
     include_str!("migrations/0003_sinks.sql"),
+    include_str!("migrations/0004_charged.sql"),
 ];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;
@@ -44,7 +45,7 @@ const WORKS_WITH: i32 = 1;
 const MIGRATION_LOCK: i64 = 0x4356_4549;
 
 /// The version that this program knows.
-fn known() -> i32 {
+pub fn known() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
 }
 

@@ -7,7 +7,8 @@ use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
 use cardveil_core::port::{Idempotency, Issue, Issued, Selection, Swept, Unmet, apply};
 use cardveil_core::token::{
-    Attempt, Cause, Claim, Decision, Grant, Observation, RETENTION, Record, TokenKey, Verdict,
+    Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Observation, RETENTION, REVEAL_WINDOW,
+    Record, TokenKey, Verdict,
 };
 
 use super::batch::Batch;
@@ -106,7 +107,7 @@ fn named(
         values![name.key, now.millis(), batch.epoch().0],
         |row| Ok((rows::idempotency(row)?, rows::record(row)?)),
     )?;
-    Ok(found)
+    Ok(found.filter(|(name, record)| name.answers(record, now)))
 }
 
 /// It is sent before anything of this batch reads tokens, and at its end.
@@ -275,14 +276,17 @@ pub(super) fn revoke(
 pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept> {
     send_issued(batch)?;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    // Those that a clock ahead has released are due too: see `Record::sweep`.
+    let ahead = now.plus(REVEAL_WINDOW + CLOCKS_APART);
     let due = batch.all(
         concat!(
             "SELECT ",
             record_columns!(),
-            " FROM token WHERE sweep_due_at <= $1 ORDER BY sweep_due_at LIMIT $2
+            " FROM token WHERE sweep_due_at <= $1 OR sweep_due_at > $2
+             ORDER BY sweep_due_at LIMIT $3
              FOR UPDATE SKIP LOCKED"
         ),
-        values![now.millis(), most],
+        values![now.millis(), ahead.millis(), most],
         rows::record,
     )?;
     let mut swept = Swept {

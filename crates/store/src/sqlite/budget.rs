@@ -1,6 +1,6 @@
-//! Budgets of reveals: for each card and each person the moment at which theirs is whole again.
+//! Budgets of reveals: how far each card's and each person's is used.
 
-use cardveil_core::budget::{Charge, Overdrawn, WholeAt};
+use cardveil_core::budget::{Charge, Level, Levels, Of, Overdrawn};
 use cardveil_core::clock::Time;
 use rusqlite::params;
 
@@ -8,29 +8,40 @@ use super::fault::Fault;
 use super::writer::Batch;
 
 /// A charge that is granted and not yet written.
-pub(super) struct Charged([(Vec<u8>, Option<Time>); 2]);
+pub(super) struct Charged([(Of, Option<Level>); 2]);
 
-/// Applies [`Charge::decide`] over what is kept.
+/// Applies [`Charge::decide`] over what is kept. What a refusal writes is written here.
 pub(super) fn decide(
     batch: &Batch<'_>,
     charge: &Charge,
 ) -> Result<Result<Charged, Overdrawn>, Fault> {
-    let (card, person) = (card_key(charge), person_key(charge));
-    let kept = WholeAt {
-        card: whole_at(batch, &card)?,
-        person: whole_at(batch, &person)?,
+    let (card, person) = (charge.of_card(), charge.of_person());
+    let kept = Levels {
+        card: level(batch, &card)?,
+        person: level(batch, &person)?,
     };
     let decided = charge.decide(&kept);
-    Ok(decided.map(|next| Charged([(card, next.card), (person, next.person)])))
+    let write = Charged([(card, decided.write.card), (person, decided.write.person)]);
+    Ok(match decided.verdict {
+        Ok(()) => Ok(write),
+        Err(overdrawn) => {
+            write.write(batch)?;
+            Err(overdrawn)
+        }
+    })
 }
 
 impl Charged {
     pub(super) fn write(self, batch: &Batch<'_>) -> rusqlite::Result<()> {
-        for (key, at) in self.0 {
-            if let Some(at) = at {
+        for (of, level) in self.0 {
+            if let Some(level) = level {
                 batch.execute(
-                    "INSERT OR REPLACE INTO budget (key, whole_at) VALUES (?1, ?2)",
-                    params![key, at.millis()],
+                    "INSERT OR REPLACE INTO budget (key, whole_at, charged_at) VALUES (?1, ?2, ?3)",
+                    params![
+                        of.key(),
+                        level.whole_at.millis(),
+                        level.charged_at.map(Time::millis)
+                    ],
                 )?;
             }
         }
@@ -47,17 +58,12 @@ pub(super) fn forget(batch: &Batch<'_>, now: Time, limit: i64) -> rusqlite::Resu
     )
 }
 
-fn whole_at(batch: &Batch<'_>, key: &[u8]) -> rusqlite::Result<Option<Time>> {
-    batch.first("SELECT whole_at FROM budget WHERE key = ?1", [key], |row| {
-        row.get(0).map(Time::from_millis)
+fn level(batch: &Batch<'_>, of: &Of) -> rusqlite::Result<Option<Level>> {
+    const FIND: &str = "SELECT whole_at, charged_at FROM budget WHERE key = ?1";
+    batch.first(FIND, [of.key()], |row| {
+        Ok(Level {
+            whole_at: row.get(0).map(Time::from_millis)?,
+            charged_at: row.get::<_, Option<_>>(1)?.map(Time::from_millis),
+        })
     })
-}
-
-fn card_key(charge: &Charge) -> Vec<u8> {
-    [b"c", &charge.card.as_bytes()[..]].concat()
-}
-
-fn person_key(charge: &Charge) -> Vec<u8> {
-    let person = &charge.person.as_bytes()[..];
-    [b"p", person, charge.merchant.as_str().as_bytes()].concat()
 }

@@ -77,7 +77,7 @@ use self::writer::Writer;
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
-pub(crate) const VERSION: usize = open::MIGRATIONS.len();
+pub const VERSION: usize = open::MIGRATIONS.len();
 
 pub use self::open::{OpenError, Opened, Options, Raised, Why};
 

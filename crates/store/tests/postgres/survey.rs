@@ -1,6 +1,6 @@
 //! What is found of a server and of its role.
 
-use cardveil_store::postgres::schema::Unfit;
+use cardveil_store::postgres::schema::{self, Unfit};
 use cardveil_store::postgres::survey::{Schema, Survey, Way, survey};
 use cardveil_store::postgres::{Options, Transport};
 
@@ -28,7 +28,7 @@ async fn a_server_with_our_schema_and_its_role() {
         way: Way::Socket,
         excess: vec![],
         schema: Ok(Schema {
-            version: 3,
+            version: schema::known(),
             is_append_only: true,
         }),
     };

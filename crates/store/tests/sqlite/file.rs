@@ -15,7 +15,7 @@ use cardveil_core::port::{
 use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{self, State, Verdict};
-use cardveil_store::sqlite::{OpenError, Options, Sqlite};
+use cardveil_store::sqlite::{OpenError, Options, Sqlite, VERSION};
 
 use crate::home::{Home, with_merchant, with_token};
 
@@ -153,7 +153,10 @@ fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
     assert!(home.open().1.created);
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     let pragma = |name: &str| raw.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    assert_eq!(pragma("user_version"), Ok(13));
+    assert_eq!(
+        pragma("user_version").unwrap(),
+        i64::try_from(VERSION).unwrap()
+    );
     assert_eq!(pragma("application_id"), Ok(0x4356_4549));
     drop(raw);
     assert!(!home.open().1.created);
@@ -353,15 +356,17 @@ fn a_newer_file_is_refused_with_what_to_do() {
             error,
             OpenError::Newer {
                 found: 99,
-                known: 13
+                known: VERSION
             }
         ),
         "{error:?}"
     );
     assert_eq!(
         error.to_string(),
-        "the database is of version 99 and this program knows versions up to 13: run the program \
-         that wrote it, or restore a backup from before the upgrade"
+        format!(
+            "the database is of version 99 and this program knows versions up to {VERSION}: run the \
+             program that wrote it, or restore a backup from before the upgrade"
+        )
     );
 }
 

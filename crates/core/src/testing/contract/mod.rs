@@ -19,6 +19,7 @@ mod allowlists;
 mod audit;
 mod budget;
 mod cards;
+mod clocks;
 mod counters;
 mod handovers;
 mod keys;
@@ -34,6 +35,7 @@ pub use allowlists::*;
 pub use audit::*;
 pub use budget::*;
 pub use cards::*;
+pub use clocks::*;
 pub use counters::*;
 pub use handovers::*;
 pub use keys::*;
@@ -85,6 +87,14 @@ macro_rules! contract_suite {
             an_overdrawn_budget_spends_no_assertion,
             whole_budgets_are_forgotten,
             an_export_is_charged_too,
+            a_clock_that_was_ahead_locks_no_budget,
+            a_budget_used_up_under_a_clock_ahead_is_whole_a_window_later,
+            a_clock_that_was_ahead_locks_no_second_factor,
+            a_session_of_a_clock_ahead_has_expired,
+            a_step_of_a_clock_ahead_is_forgotten,
+            a_token_of_a_clock_ahead_is_good_for_nothing,
+            a_release_under_a_clock_ahead_is_recorded_as_unconfirmed,
+            wrong_proofs_under_a_clock_ahead_block_no_longer,
             cards_are_found_within_their_merchant_only,
             a_refused_change_writes_nothing,
             changes_are_seen_at_once,

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use crate::audit::chain::{Chained, Link};
 use crate::audit::sink::Progress;
 use crate::audit::{Entry, Event, Source, Target};
-use crate::budget::{Charge, Overdrawn, WholeAt};
+use crate::budget::{Charge, Level, Levels, Of, Overdrawn};
 use crate::card::{Card, Guesses};
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, SUBSCRIPTIONS_MAX, Subscription};
@@ -40,16 +40,9 @@ use crate::wallet::WalletToken;
 #[derive(Default)]
 pub struct Memory(Mutex<Inner>);
 
-/// Whose budget.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum BudgetOf {
-    Card(CardId),
-    Person(MerchantId, PersonId),
-}
-
 #[derive(Default)]
 struct Inner {
-    budgets: BTreeMap<BudgetOf, Time>,
+    budgets: BTreeMap<Of, Level>,
     epoch: u32,
     tokens: BTreeMap<TokenKey, Record>,
     names: BTreeMap<[u8; 32], (Idempotency, TokenKey)>,
@@ -109,18 +102,24 @@ impl Inner {
     }
 
     /// What is to be kept of the budgets once the charge is written.
-    fn charged(&self, charge: &Charge) -> std::result::Result<Vec<(BudgetOf, Time)>, Overdrawn> {
-        let card = BudgetOf::Card(charge.card);
-        let person = BudgetOf::Person(charge.merchant.clone(), charge.person);
-        let next = charge.decide(&WholeAt {
+    fn charged(&mut self, charge: &Charge) -> std::result::Result<Vec<(Of, Level)>, Overdrawn> {
+        let (card, person) = (charge.of_card(), charge.of_person());
+        let decided = charge.decide(&Levels {
             card: self.budgets.get(&card).copied(),
             person: self.budgets.get(&person).copied(),
-        })?;
-        let kept = [(card, next.card), (person, next.person)];
-        Ok(kept
+        });
+        let write = [(card, decided.write.card), (person, decided.write.person)];
+        let write = write
             .into_iter()
-            .filter_map(|(of, at)| at.map(|at| (of, at)))
-            .collect())
+            .filter_map(|(of, level)| level.map(|level| (of, level)))
+            .collect();
+        match decided.verdict {
+            Ok(()) => Ok(write),
+            Err(overdrawn) => {
+                self.budgets.extend(write);
+                Err(overdrawn)
+            }
+        }
     }
 
     fn apply<V>(&mut self, decision: Decision<V>) -> V {
@@ -252,10 +251,10 @@ impl Tokens for Memory {
             return Ok(Issued::OldEpoch(epoch));
         }
         if let Some(name) = &issue.idempotency {
-            let known = inner.names.get(&name.key);
-            if let Some((before, token)) =
-                known.filter(|(n, _)| issue.record.issued_at < n.expires_at)
+            let now = issue.record.issued_at;
+            if let Some((before, token)) = inner.names.get(&name.key)
                 && let Some(record) = inner.tokens.get(token).filter(|it| it.epoch == epoch)
+                && before.answers(record, now)
             {
                 return Ok(Issued::Before(before.clone(), Box::new(record.clone())));
             }
@@ -367,7 +366,7 @@ impl Tokens for Memory {
             inner.tokens.remove(&key);
         }
         inner.names.retain(|_, (name, _)| now < name.expires_at);
-        inner.budgets.retain(|_, whole_at| now < *whole_at);
+        inner.budgets.retain(|_, level| now < level.whole_at);
         Ok(swept)
     }
 }
