@@ -64,6 +64,8 @@ def image():
     wanted = f"FROM rust:{'.'.join(channel.split('.')[:2])}-"
     recipe = (PACKAGING / "docker" / "Dockerfile").read_text()
     check(wanted in recipe, f"the Dockerfile builds with another Rust than {channel}")
+    for base in (line for line in recipe.splitlines() if line.startswith("FROM ")):
+        check(re.search(r"@sha256:[0-9a-f]{64}( |$)", base), f"a base that no digest names: {base}")
     sent = (PACKAGING / "docker" / "Dockerfile.dockerignore").read_text().splitlines()
     for member in tomllib.loads((HOME / "Cargo.toml").read_text())["workspace"]["members"]:
         check(f"!{member.split('/')[0]}" in sent, f"the image is built without {member}")
