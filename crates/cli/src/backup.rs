@@ -7,7 +7,7 @@
 //! before it gets its place, whatever the fence says.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Seek as _, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -509,22 +509,16 @@ impl Scratch {
         let mut path = beside.as_os_str().to_owned();
         path.push(suffix);
         let path = PathBuf::from(path);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        file.try_lock().map_err(|_| {
-            hinted(
-                format!("{} is in use", path.display()),
-                "another backup or restore runs: wait for its end",
-            )
-        })?;
-        file.set_len(0)?;
-        (&file).rewind()?;
+        let cannot = || format!("cannot write {}", path.display());
+        let file = match create_new(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                remove_left_over(&path)?;
+                create_new(&path)
+            }
+            created => created,
+        };
+        let file = file.with_context(cannot)?;
+        file.try_lock().map_err(|_| scratch_in_use(&path))?;
         Ok(Self { path, file })
     }
 
@@ -546,6 +540,45 @@ impl Scratch {
         File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
         Ok(())
     }
+}
+
+/// A new file for its owner's eyes only. It follows no link, and takes nothing that somebody else has put
+/// there (`O_EXCL`, open(2)).
+fn create_new(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    options.open(path)
+}
+
+/// Removes what a backup or restore that was killed has left. A link, and a file of somebody else's or
+/// of another name too, is none of ours.
+fn remove_left_over(path: &Path) -> anyhow::Result<()> {
+    let foreign = || {
+        hinted(
+            format!(
+                "{} is not what a backup or restore has left",
+                path.display()
+            ),
+            "look at who has put it there, and remove it",
+        )
+    };
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|_| foreign())?;
+    let meta = file.metadata()?;
+    let ours = meta.uid() == rustix::process::geteuid().as_raw();
+    if !meta.is_file() || meta.nlink() != 1 || !ours {
+        return Err(foreign());
+    }
+    file.try_lock().map_err(|_| scratch_in_use(path))?;
+    Ok(std::fs::remove_file(path)?)
+}
+
+fn scratch_in_use(path: &Path) -> anyhow::Error {
+    hinted(
+        format!("{} is in use", path.display()),
+        "another backup or restore runs: wait for its end",
+    )
 }
 
 /// Gives a file another name, if that is free.

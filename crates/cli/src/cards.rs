@@ -8,6 +8,7 @@ use cardveil_core::card::{
 };
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
 use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
+use cardveil_core::text::CardNumberIn;
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -99,6 +100,12 @@ fn state(text: &str) -> Result<State, String> {
     })
 }
 
+fn own_numbers(wrong: CardNumberIn) -> anyhow::Error {
+    let hint = "a card number belongs into pan alone; an issuer whose own numbers look so names the field \
+                in numbering.own";
+    hinted(wrong.to_string(), hint)
+}
+
 fn reason(text: &str) -> Result<Reason, InvalidText> {
     Reason::parse(text)
 }
@@ -158,7 +165,10 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
         CardCommand::Add { merchant, format } => {
             let new = import::one_from_stdin(&house, &merchant)?;
             let (no, merchant) = (new.no.clone(), new.merchant.clone());
-            let (change, event) = house.service.card_change(new, &operator())?;
+            let (change, event) = house
+                .service
+                .card_change(new, &operator())?
+                .map_err(own_numbers)?;
             house
                 .service
                 .change(change, event)

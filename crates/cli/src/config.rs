@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cardveil_core::card::Environment;
+use cardveil_core::text::NumberedField;
 use cardveil_core::{Time, budget};
 use cardveil_server::courier::Authorities;
 use ipnet::IpNet;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) timestamp: Timestamp,
     #[serde(default)]
     pub(crate) issuer: Issuer,
+    #[serde(default)]
+    pub(crate) numbering: Numbering,
     #[serde(default)]
     pub(crate) webhooks: Webhooks,
     #[serde(default)]
@@ -166,6 +169,13 @@ pub(crate) struct Issuer {
     pub(crate) store_cvv_reason: Option<String>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Numbering {
+    /// The fields of a card whose own numbers look like card numbers, and are taken as they are.
+    pub(crate) own: Vec<NumberedField>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Webhooks {
@@ -248,6 +258,7 @@ impl Config {
             budgets: Budgets::default(),
             timestamp: Timestamp::default(),
             issuer: Issuer::default(),
+            numbering: Numbering::default(),
             webhooks: Webhooks::default(),
             audit: Audit::default(),
             retention: Retention::default(),
@@ -399,7 +410,7 @@ impl Config {
             client_origin: self.client.origin.clone(),
             trusted_proxies: self.network.trusted_proxies.clone(),
             timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
-            plain_webhooks: self.webhooks.allow_private,
+            private_webhooks: self.webhooks.allow_private,
             limits: cardveil_server::Limits {
                 credential_per_second: NonZeroU32::new(self.limits.credential_per_second),
                 client_per_minute: NonZeroU32::new(self.limits.client_per_minute),

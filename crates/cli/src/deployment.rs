@@ -8,6 +8,7 @@ use cardveil_core::audit::sink::Gate;
 use cardveil_core::audit::{Event, Kind, Source, Target};
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
 use cardveil_core::port::{Store, WrappedKey};
+use cardveil_core::text::Numbering;
 use cardveil_core::vault::Vault;
 use cardveil_core::{Entropy, Service};
 use cardveil_seal::{Keyring, Roots, SystemEntropy};
@@ -16,6 +17,7 @@ use crate::backend::Backend;
 use crate::config::{Config, RootKey};
 use crate::print::explained;
 use crate::roots;
+use crate::trust;
 
 /// An open deployment.
 pub(crate) struct Deployment {
@@ -28,7 +30,9 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// Opens the one that a configuration file describes.
     pub(crate) async fn load(config: &Path) -> anyhow::Result<Self> {
-        Self::open(Config::load(config)?).await
+        let loaded = Config::load(config)?;
+        trust::refuse_open_to_all(config, &loaded)?;
+        Self::open(loaded).await
     }
 
     /// Opens it; the root key and the class keys must be there.
@@ -75,6 +79,7 @@ impl Deployment {
             .reloading(roots::FromConfig::of(&config), wrapped);
         let service = Service::new(Arc::clone(&store), Arc::new(vault), clock, entropy)
             .with_budgets(config.budgets.budgets()?)
+            .with_numbering(Numbering::with_own(config.numbering.own.clone()))
             .with_gate(if config.audit.can_stop() {
                 Gate::kept()
             } else {

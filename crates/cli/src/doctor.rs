@@ -17,6 +17,7 @@ use crate::deployment::Deployment;
 use crate::print::{self, Format};
 use crate::process::{self, Swap};
 use crate::sinks;
+use crate::trust;
 
 /// One thing that was looked at.
 #[derive(Serialize)]
@@ -50,6 +51,7 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
         Ok(loaded) => {
             checks.push(check("configuration", true, config.display().to_string()));
             settings(&loaded, &mut checks);
+            others(config, &loaded, &mut checks);
             tls(&loaded, SystemClock.now(), &mut checks);
             memory(&loaded, &mut checks);
             postgres::look(&loaded.store, &mut checks).await;
@@ -119,6 +121,30 @@ fn settings(config: &Config, checks: &mut Vec<Check>) {
         kept,
         if kept { admin.to_string() } else { advice },
     ));
+}
+
+/// Who else may change what the deployment is made of, and what was loosened.
+fn others(file: &Path, config: &Config, checks: &mut Vec<Check>) {
+    let untrusted = trust::untrusted(file, config);
+    if untrusted.is_empty() {
+        checks.push(check("files", true, "nobody else can change them"));
+    }
+    for one in untrusted {
+        checks.push(check("files", false, format!("{}: {one}", one.of)));
+    }
+    if !config.numbering.own.is_empty() {
+        let fields: Vec<_> = config
+            .numbering
+            .own
+            .iter()
+            .map(|field| field.as_str())
+            .collect();
+        let found = format!(
+            "{} may hold what looks like a card number (numbering.own), in the clear",
+            fields.join(", ")
+        );
+        checks.push(check("numbering", true, found));
+    }
 }
 
 /// How long before its end a certificate should have been renewed.

@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal as _, Read, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use cardveil_core::card::{
 use cardveil_core::flow::{Fault, NewCard};
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
 use cardveil_core::port::{Change, Taken};
+use cardveil_core::text::CardNumberIn;
 use cardveil_core::vault::{self, ClearCard};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -101,6 +103,8 @@ enum Refused {
     Text(&'static str, InvalidText),
     #[error(transparent)]
     Card(#[from] InvalidCard),
+    #[error(transparent)]
+    Number(#[from] CardNumberIn),
     #[error("{0}")]
     Taken(Taken),
     #[error(
@@ -143,12 +147,7 @@ pub(crate) async fn run(house: &Deployment, args: Args) -> anyhow::Result<ExitCo
         let size = file.metadata()?.len();
         (Box::new(file), Some(size))
     };
-    let report = args
-        .report
-        .as_ref()
-        .map(File::create)
-        .transpose()
-        .context("--report")?;
+    let report = args.report.as_deref().map(create_report).transpose()?;
     let bar = progress(size);
     let input = BufReader::with_capacity(256 * 1_024, bar.wrap_read(input));
     let mut import = Import {
@@ -185,7 +184,17 @@ pub(crate) fn one_from_stdin(house: &Deployment, merchant: &MerchantId) -> anyho
     Ok(card(house, merchant, &row)?)
 }
 
-fn form_of(path: &std::path::Path) -> Option<Form> {
+/// A new file: one that is there, or a link, may be anybody's.
+fn create_report(path: &Path) -> anyhow::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path).map_err(|error| {
+        let hint = "give --report the name of a file that is not there yet";
+        hinted(format!("cannot create {}: {error}", path.display()), hint)
+    })
+}
+
+fn form_of(path: &Path) -> Option<Form> {
     match path.extension()?.to_str()? {
         "csv" => Some(Form::Csv),
         "jsonl" | "ndjson" => Some(Form::Jsonl),
@@ -266,7 +275,7 @@ impl Import<'_> {
         let change = match new {
             Err(refused) => Err(refused),
             Ok(new) => match self.house.service.card_change(new, &self.source) {
-                Ok(change) => Ok(change),
+                Ok(change) => change.map_err(Refused::from),
                 Err(Fault::Vault(vault::Error::Card(invalid))) => Err(invalid.into()),
                 Err(fault) => return Err(fault.into()),
             },

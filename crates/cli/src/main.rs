@@ -26,6 +26,7 @@ mod process;
 mod roots;
 mod serve;
 mod sinks;
+mod trust;
 mod wallet_tokens;
 mod webhooks;
 

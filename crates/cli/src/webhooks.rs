@@ -11,6 +11,7 @@ use cardveil_core::hook::{Delivery, Endpoint, Form, Subscription};
 use cardveil_core::id::{AccountId, DeliveryId, MerchantId, SubscriptionId};
 use cardveil_core::port::DeliveryFilter;
 use cardveil_seal::Secret;
+use cardveil_server::courier::callable;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
@@ -286,13 +287,12 @@ async fn find(house: &Deployment, id: SubscriptionId) -> anyhow::Result<Subscrip
 }
 
 fn check_url(house: &Deployment, url: &Endpoint) -> anyhow::Result<()> {
-    if url.is_https() || house.config.webhooks.allow_private {
-        return Ok(());
-    }
-    Err(hinted(
-        "the URL is not https",
-        "give an https URL, or set webhooks.allow_private for receivers of your own network",
-    ))
+    callable(url, house.config.webhooks.allow_private).map_err(|why| {
+        hinted(
+            format!("the URL {why}"),
+            "give another, or set webhooks.allow_private for receivers of your own network",
+        )
+    })
 }
 
 /// The first line of stdin, so that no secret is in the list of processes.
@@ -315,6 +315,7 @@ fn refused(refusal: SubscriptionRefusal) -> anyhow::Error {
         SubscriptionRefusal::Unknown => "see `cardveil merchant list` and `cardveil webhook list`",
         SubscriptionRefusal::Topics => "keysecure has messages for card.state alone",
         SubscriptionRefusal::Secret => "leave --secret-stdin out, and one is made",
+        SubscriptionRefusal::Account => "see numbering.own in docs/configuration.md",
         SubscriptionRefusal::ApiKey => "give the merchant's Api-Key on stdin",
     };
     hinted(refusal.to_string(), hint)

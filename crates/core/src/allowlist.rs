@@ -26,7 +26,7 @@ pub const NETWORKS_MAX: usize = 100;
 pub struct Network {
     /// The network; one address has the full prefix.
     pub net: IpNet,
-    /// What people call it; at most 255 printable characters.
+    /// What people call it; a [`Description`](crate::text::Description).
     pub description: String,
     /// Since when.
     pub created_at: Time,
@@ -123,11 +123,6 @@ pub fn parse_net(text: &str) -> Option<IpNet> {
     sound.then_some(net)
 }
 
-/// Whether a text may describe a network: at most 255 characters that can be printed.
-pub fn is_description(text: &str) -> bool {
-    text.chars().count() <= 255 && !text.chars().any(char::is_control)
-}
-
 /// A change that a credential makes to its own list.
 #[derive(Clone, Debug)]
 pub struct AllowlistChange {
@@ -150,7 +145,7 @@ pub enum Wish {
     Add {
         /// As [`parse_net`] reads it.
         net: IpNet,
-        /// What people call it; [`is_description`].
+        /// What people call it; a [`Description`](crate::text::Description).
         description: String,
     },
     /// Takes a network away.

@@ -28,6 +28,7 @@ pub mod mfa;
 pub mod port;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod token;
 pub mod vault;
 pub mod wallet;

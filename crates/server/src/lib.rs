@@ -62,8 +62,8 @@ pub struct Settings {
     pub timestamp_future_tolerance_ms: u32,
     /// How often callers may call.
     pub limits: Limits,
-    /// Whether webhooks may go over plain HTTP.
-    pub plain_webhooks: bool,
+    /// Whether webhooks may go to private addresses, and over plain HTTP.
+    pub private_webhooks: bool,
     /// The fonts that frames may show.
     pub fonts: Vec<Font>,
     /// Which listeners speak TLS.

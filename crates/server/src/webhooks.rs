@@ -10,10 +10,12 @@ use axum::extract::rejection::PathRejection;
 use cardveil_core::flow::SubscriptionRefusal;
 use cardveil_core::hook::{Endpoint, Form, SUBSCRIPTIONS_MAX, Subscription};
 use cardveil_core::id::SubscriptionId;
+use cardveil_core::text::InvalidText;
 use cardveil_seal::Secret;
 use http::StatusCode;
 use serde::{Deserialize, Deserializer};
 
+use crate::courier::callable;
 use crate::guard::Admitted;
 use crate::problem::{Code, Problem};
 use crate::{App, extract};
@@ -33,11 +35,9 @@ where
 /// A URL that messages may be sent to, as far as its text tells.
 pub(crate) fn endpoint(app: &App, text: &str) -> Result<Endpoint, Problem> {
     let url = Endpoint::parse(text).map_err(|why| Problem::invalid("url", &why.to_string()))?;
-    if url.is_https() || app.settings.plain_webhooks {
-        Ok(url)
-    } else {
-        Err(Problem::invalid("url", "must be an absolute https URL"))
-    }
+    callable(&url, app.settings.private_webhooks)
+        .map_err(|why| Problem::invalid("url", &why.to_string()))?;
+    Ok(url)
 }
 
 /// A header's value: visible ASCII and spaces.
@@ -107,6 +107,9 @@ pub(crate) fn problem_of(refusal: SubscriptionRefusal) -> Problem {
         SubscriptionRefusal::Topics => Problem::invalid("topics", "give at least one"),
         SubscriptionRefusal::Secret => {
             Problem::invalid("secret", "must be whsec_ and the Base64 of 24 to 64 bytes")
+        }
+        SubscriptionRefusal::Account => {
+            Problem::invalid("accountId", &InvalidText::CardNumber.to_string())
         }
         SubscriptionRefusal::ApiKey => Problem::invalid("secret", "must be an Api-Key of yours"),
     }

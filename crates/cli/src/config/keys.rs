@@ -35,6 +35,15 @@ impl Keys {
         })
     }
 
+    /// The shared libraries that are loaded for them.
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &Path> {
+        let roots = [Some(&self.root), self.next_root.as_ref()];
+        roots.into_iter().flatten().filter_map(|root| match root {
+            RootKey::Module { pkcs11 } => Some(pkcs11.module.as_path()),
+            RootKey::File(_) | RootKey::Shares { .. } => None,
+        })
+    }
+
     /// Whether a file is one of several that need not all be there.
     pub(crate) fn is_share(&self, file: &PathBuf) -> bool {
         let roots = [Some(&self.root), self.next_root.as_ref()];

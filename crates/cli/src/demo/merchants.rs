@@ -85,7 +85,7 @@ impl Partner<'_> {
             changes.push((Change::AddMerchant(merchant.clone()), event));
             for card in self.cards {
                 let card = card.card(&merchant.id)?;
-                changes.push(house.service.card_change(card, &source)?);
+                changes.push(house.service.card_change(card, &source)??);
             }
         }
         for (id, origins) in [(self.embed, origins), (self.app, &[])] {

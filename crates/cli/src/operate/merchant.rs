@@ -7,6 +7,7 @@ use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Merchant, MerchantState};
 use cardveil_core::mfa::{MfaPolicy, Policy, Purpose};
 use cardveil_core::port::{Change, Set};
+use cardveil_core::text::MerchantName;
 use cardveil_core::wallet::{Bin, Wallet, WalletRules};
 use cardveil_seal::SystemEntropy;
 use clap::{Args, Subcommand, ValueEnum};
@@ -21,7 +22,7 @@ pub(crate) enum MerchantCommand {
     Add {
         /// Its name for people
         #[arg(long)]
-        name: String,
+        name: MerchantName,
         /// Its id; made when left out
         #[arg(long)]
         id: Option<MerchantId>,
@@ -44,7 +45,7 @@ pub(crate) enum MerchantCommand {
         id: MerchantId,
         /// Its name for people
         #[arg(long)]
-        name: Option<String>,
+        name: Option<MerchantName>,
         /// Whether it may call
         #[arg(long, value_enum)]
         state: Option<MerchantStateArg>,
@@ -151,7 +152,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             let id = id.unwrap_or_else(|| MerchantId::generate(&SystemEntropy));
             let merchant = Merchant {
                 id,
-                name,
+                name: name.into(),
                 state: MerchantState::Active,
                 pci_enabled: !pci_disabled,
                 wallets: WalletRules::default(),
@@ -187,7 +188,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             something(plain || wallets.is_given() || !mfa.is_empty())?;
             let was = house.find_merchant(&id).await?;
             let mut merchant = was.clone();
-            merchant.name = name.unwrap_or(merchant.name);
+            merchant.name = name.map_or(merchant.name, String::from);
             merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
             for (operation, policy) in mfa {
                 merchant.mfa.set(operation, policy);

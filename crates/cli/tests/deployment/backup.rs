@@ -1,5 +1,7 @@
 //! `cardveil backup` and `cardveil restore` on the real binary.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
@@ -153,6 +155,30 @@ fn a_backup_is_on_record_and_overwrites_nothing() {
     );
     let left = names(&world.dir.path().join("data"));
     assert!(!left.iter().any(|name| name.contains("copy")), "{left:?}");
+}
+
+#[test]
+fn what_somebody_put_in_the_way_of_a_backup_is_not_written_to() {
+    let world = World::new(1);
+    let at = |name: &str| world.dir.path().join(name);
+    let file = at("one.backup");
+    let partial = at("one.backup.partial");
+    let run = || world.run(&["backup", file.to_str().unwrap()]);
+    std::fs::write(at("theirs"), "kept").unwrap();
+    std::os::unix::fs::symlink(at("theirs"), &partial).unwrap();
+    refused(&run(), "is not what a backup or restore has left");
+    std::fs::remove_file(&partial).unwrap();
+    std::fs::hard_link(at("theirs"), &partial).unwrap();
+    refused(&run(), "is not what a backup or restore has left");
+    assert_eq!(std::fs::read_to_string(at("theirs")).unwrap(), "kept");
+    assert!(!file.exists());
+
+    std::fs::remove_file(&partial).unwrap();
+    std::fs::write(&partial, "left over").unwrap();
+    std::fs::set_permissions(&partial, Permissions::from_mode(0o666)).unwrap();
+    assert!(run().status.success());
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

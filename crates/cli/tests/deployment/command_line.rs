@@ -174,6 +174,97 @@ fn an_import_reports_each_refused_line_by_its_number() {
 }
 
 #[test]
+fn a_card_number_is_taken_into_no_field_but_its_own() {
+    let world = World::new(0);
+    let fields = [
+        "card_no",
+        "account_id",
+        "product",
+        "card_unique_no",
+        "cardholder_no",
+        "label",
+        "name",
+    ];
+    let lines: Vec<_> = fields
+        .iter()
+        .map(|field| {
+            let mut card = card(1);
+            card[field] = "4111-1111-1111-1111".into();
+            card.to_string()
+        })
+        .collect();
+    let run = world.import("jsonl", &(lines.join("\n") + "\n"));
+    assert_eq!(text(&run.stdout).trim(), r#"{"added":0,"refused":7}"#);
+    let expected: Vec<_> = (1..)
+        .zip(fields)
+        .map(|(line, field)| {
+            format!("line {line}: {field}: must not hold what could be a card number")
+        })
+        .collect();
+    assert_eq!(text(&run.stderr).lines().collect::<Vec<_>>(), expected);
+
+    let config = world.dir.path().join("cardveil.toml");
+    let none = std::fs::read_to_string(&config).unwrap();
+    let own = none.replace("own = []", "own = [\"card_no\"]");
+    std::fs::write(&config, own).unwrap();
+    let run = world.import("jsonl", &lines[0]);
+    assert_eq!(text(&run.stdout).trim(), r#"{"added":1,"refused":0}"#);
+    let doctor = world.run(&["doctor"]);
+    let told = "card_no may hold what looks like a card number";
+    assert!(
+        text(&doctor.stdout).contains(told),
+        "{}",
+        text(&doctor.stdout)
+    );
+}
+
+#[test]
+fn a_name_that_cannot_be_read_or_holds_a_card_number_is_refused() {
+    let world = World::new(0);
+    for (name, why) in [
+        (
+            "4111 1111 1111 1111",
+            "must not hold what could be a card number",
+        ),
+        ("a\u{1b}[2J", "must be at most 128 printable characters"),
+        ("a\u{202e}b", "must be at most 128 printable characters"),
+        (" ", "must not be blank"),
+    ] {
+        for args in [
+            &["merchant", "add", "--name", name][..],
+            &["merchant", "set", &world.merchant, "--name", name],
+        ] {
+            let run = world.run(args);
+            assert!(!run.status.success());
+            assert!(text(&run.stderr).contains(why), "{}", text(&run.stderr));
+        }
+    }
+}
+
+#[test]
+fn a_report_is_written_to_a_new_file_only() {
+    let world = World::new(0);
+    let at = |name: &str| world.dir.path().join(name);
+    std::fs::write(at("cards.csv"), "card_no\n").unwrap();
+    std::fs::write(at("mine"), "kept").unwrap();
+    std::os::unix::fs::symlink(at("mine"), at("link")).unwrap();
+    for report in ["mine", "link"] {
+        let (cards, report) = (at("cards.csv"), at(report));
+        let run = world.run(&[
+            "card",
+            "import",
+            cards.to_str().unwrap(),
+            "--merchant",
+            &world.merchant,
+            "--report",
+            report.to_str().unwrap(),
+        ]);
+        assert!(text(&run.stderr).contains("a file that is not there yet"));
+        assert_eq!(std::fs::read_to_string(at("mine")).unwrap(), "kept");
+    }
+}
+
+#[test]
 fn the_server_ends_in_good_order() {
     let world = World::new(1);
     let mut server = world.serve();

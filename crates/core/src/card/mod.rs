@@ -11,12 +11,12 @@ mod handover;
 mod pin;
 mod removal;
 mod state;
-mod text;
 mod value;
 
 use cardveil_seal::Class;
 use serde::{Deserialize, Serialize};
 
+pub use crate::text::{InvalidText, Label, Reason, is_unique_no, is_word};
 pub use change::{Changed, Decided, Relabel, Transition};
 pub use environment::{Environment, TEST_NUMBERS};
 pub use field::{Field, Fields};
@@ -29,7 +29,7 @@ pub use pin::{
 };
 pub use removal::{Removal, Removed};
 pub use state::State;
-pub use text::{InvalidText, Label, Reason, is_unique_no, is_word};
+pub(crate) use value::luhn;
 pub use value::{CardNumber, CardholderName, Cvv, Expiry, InvalidCard, LastFour, Network};
 
 use crate::clock::Time;

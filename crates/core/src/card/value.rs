@@ -6,6 +6,7 @@ use cardveil_seal::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
+use crate::text::{InvalidText, check_seen};
 
 /// Why a card's value is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,9 +29,9 @@ pub enum InvalidCard {
     /// Three digits, or four for American Express.
     #[error("cvv: must be 3 digits, or 4 for American Express")]
     Cvv,
-    /// 1 to 64 characters that can be printed.
-    #[error("name: must be 1 to 64 printable characters")]
-    Name,
+    /// 1 to 64 characters that can be printed, some of them to be seen, and no card number.
+    #[error("name: {0}")]
+    Name(InvalidText),
 }
 
 /// A card number: 12 to 19 digits whose check digit is right.
@@ -71,7 +72,7 @@ impl CardNumber {
 }
 
 /// Whether the check digit is right (ISO/IEC 7812-1 annex B).
-pub(super) fn luhn(digits: &[u8]) -> bool {
+pub(crate) fn luhn(digits: &[u8]) -> bool {
     let sum: u32 = digits
         .iter()
         .rev()
@@ -302,14 +303,13 @@ impl Cvv {
 pub struct CardholderName(Secret);
 
 impl CardholderName {
-    /// 1 to 64 characters, none of them a control character.
+    /// How many characters it may have.
+    const CHARS_MAX: usize = 64;
+
+    /// 1 to 64 printable characters that hold no card number.
     pub fn parse(text: &str) -> Result<Self, InvalidCard> {
-        let length = text.chars().count();
-        if (1..=64).contains(&length) && !text.chars().any(char::is_control) {
-            Ok(Self(Secret::new(text.as_bytes().to_vec())))
-        } else {
-            Err(InvalidCard::Name)
-        }
+        check_seen(text, Self::CHARS_MAX).map_err(InvalidCard::Name)?;
+        Ok(Self(Secret::new(text.as_bytes().to_vec())))
     }
 
     /// The UTF-8 bytes, for sealing.
@@ -365,6 +365,23 @@ mod tests {
             "", "13/2031", "00/31", "3/31", "03/1999", "é31", "+3/31", "0331x", "03/20311",
         ] {
             assert!(Expiry::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_can_be_read_and_is_no_card_number() {
+        for fine in ["A CARDHOLDER", "Zoë Müller-O'Neil", "王小明", "N"] {
+            assert!(CardholderName::parse(fine).is_ok(), "{fine}");
+        }
+        for (wrong, why) in [
+            ("", InvalidText::Blank),
+            (" \u{a0}\u{200b}", InvalidText::Blank),
+            ("A\tCARDHOLDER", InvalidText::Form(64)),
+            ("A \u{202e}REDLOHDRAC", InvalidText::Form(64)),
+            ("A 4111 1111 1111 1111", InvalidText::CardNumber),
+        ] {
+            let refused = CardholderName::parse(wrong).err();
+            assert_eq!(refused, Some(InvalidCard::Name(why)), "{wrong:?}");
         }
     }
 

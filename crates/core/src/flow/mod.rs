@@ -50,6 +50,7 @@ use crate::card::Card;
 use crate::clock::{Clock, Time};
 use crate::mfa::Purpose;
 use crate::port::{self, Heard, NodeId, Store, Swept, Told};
+use crate::text::Numbering;
 use crate::vault::{self, Vault};
 
 /// Why a flow could not be carried through. It is our fault, so callers learn no more than that.
@@ -77,6 +78,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     budgets: Budgets,
+    numbering: Numbering,
     gate: Gate,
     /// Held while it is looked at the class keys.
     look: Arc<Mutex<Option<Look>>>,
@@ -98,6 +100,7 @@ impl Service {
             clock,
             entropy,
             budgets: Budgets::default(),
+            numbering: Numbering::default(),
             gate: Gate::open(),
             look: Arc::default(),
             signed: Arc::default(),
@@ -130,6 +133,13 @@ impl Service {
     #[must_use]
     pub const fn with_budgets(mut self, budgets: Budgets) -> Self {
         self.budgets = budgets;
+        self
+    }
+
+    /// The same, where the issuer's own numbers may look like card numbers.
+    #[must_use]
+    pub fn with_numbering(mut self, numbering: Numbering) -> Self {
+        self.numbering = numbering;
         self
     }
 

@@ -5,12 +5,13 @@ use ipnet::IpNet;
 
 use super::{Fault, Service};
 use crate::allowlist::Allowlist;
-use crate::audit::{Kind, Source, Target};
+use crate::audit::{Event, Kind, Source, Target};
 use crate::card::{Card, Kind as CardKind, Label, State};
 use crate::clock::Time;
 use crate::id::{AccountId, CardId, CardNo, CredentialId, MerchantId, PersonId};
 use crate::merchant::{Admission, Credential, CredentialState, Scope};
 use crate::port::{Change, Taken};
+use crate::text::{CardNumberIn, NumberedField, Numbering};
 use crate::token::base62;
 use crate::vault::ClearCard;
 
@@ -40,6 +41,36 @@ pub struct NewCard {
     pub holder_no: Option<String>,
     /// The clear values.
     pub clear: ClearCard,
+}
+
+impl NewCard {
+    fn check_numbers(&self, numbering: &Numbering) -> Result<(), CardNumberIn> {
+        // Taken apart, so that a new text is not forgotten here.
+        let Self {
+            id: _,
+            no,
+            merchant: _,
+            account,
+            person: _,
+            kind: _,
+            state: _,
+            label: _,
+            product,
+            unique_no,
+            holder_no,
+            clear: _,
+        } = self;
+        numbering.check(NumberedField::CardNo, no.as_str())?;
+        numbering.check(NumberedField::AccountId, account.as_str())?;
+        for (field, text) in [
+            (NumberedField::Product, product),
+            (NumberedField::CardUniqueNo, unique_no),
+            (NumberedField::CardholderNo, holder_no),
+        ] {
+            numbering.check(field, text.as_deref().unwrap_or_default())?;
+        }
+        Ok(())
+    }
 }
 
 /// A credential to be added.
@@ -72,12 +103,16 @@ impl Service {
         Ok(self.store.admission(&sha256(&[api_key.as_bytes()])).await?)
     }
 
-    /// Seals a card into the change that adds it.
+    /// Seals a card into the change that adds it. Refused where a field of its own could be a card
+    /// number, which would stand in clear.
     pub fn card_change(
         &self,
         new: NewCard,
         source: &Source,
-    ) -> Result<(Change, crate::audit::Event), Fault> {
+    ) -> Result<Result<(Change, Event), CardNumberIn>, Fault> {
+        if let Err(refused) = new.check_numbers(&self.numbering) {
+            return Ok(Err(refused));
+        }
         let id = new.id.unwrap_or_else(|| CardId::generate(&*self.entropy));
         let sealed = self.vault.seal_card(id, &new.merchant, &new.clear)?;
         let now = self.now();
@@ -104,7 +139,7 @@ impl Service {
             created_at: now,
             updated_at: now,
         };
-        Ok((Change::AddCard(Box::new(card)), event))
+        Ok(Ok((Change::AddCard(Box::new(card)), event)))
     }
 
     /// Adds a credential. The keys are returned this once.
@@ -143,11 +178,7 @@ impl Service {
     }
 
     /// Makes one change.
-    pub async fn change(
-        &self,
-        change: Change,
-        event: crate::audit::Event,
-    ) -> Result<Result<(), Taken>, Fault> {
+    pub async fn change(&self, change: Change, event: Event) -> Result<Result<(), Taken>, Fault> {
         let results = self.store.change(vec![(change, event)]).await?;
         Ok(results.into_iter().next().unwrap_or(Err(Taken::NoMerchant)))
     }

@@ -13,6 +13,7 @@ use crate::hook::{Answer, Endpoint, Form, Patch, Patched, SUBSCRIPTIONS_MAX, Sub
 use crate::id::{AccountId, CredentialId, DeliveryId, MerchantId, SubscriptionId};
 use crate::keys::Slot;
 use crate::port::{CardRef, Change, DeliveryFilter, Due, Taken};
+use crate::text::{CardNumberIn, NumberedField};
 use crate::vault::SecretPlace;
 
 /// A subscription to be added.
@@ -68,6 +69,9 @@ pub enum SubscriptionRefusal {
     /// The secret does not have the form's form.
     #[error("secret: must be whsec_ and the Base64 of 24 to 64 bytes")]
     Secret,
+    /// The account's id could be a card number.
+    #[error("{}", CardNumberIn(NumberedField::AccountId))]
+    Account,
     /// KeySecure: the Api-Key is missing, or not one of the merchant's.
     #[error("the Api-Key is not one of this merchant's")]
     ApiKey,
@@ -102,6 +106,9 @@ type Checked<T> = Result<Result<T, SubscriptionRefusal>, Fault>;
 impl Service {
     /// Adds a subscription.
     pub async fn subscribe(&self, new: NewSubscription, source: &Source) -> Checked<Subscribed> {
+        if let Err(refusal) = self.check_account(new.account.as_ref()) {
+            return Ok(Err(refusal));
+        }
         let now = self.now();
         let mut subscription = Subscription {
             id: SubscriptionId::generate(&*self.entropy),
@@ -142,6 +149,12 @@ impl Service {
         })
     }
 
+    fn check_account(&self, account: Option<&AccountId>) -> Result<(), SubscriptionRefusal> {
+        let text = account.map(AccountId::as_str).unwrap_or_default();
+        let checked = self.numbering.check(NumberedField::AccountId, text);
+        checked.map_err(|_| SubscriptionRefusal::Account)
+    }
+
     /// The merchant's subscription. Another merchant's is not found.
     pub async fn subscription(
         &self,
@@ -161,6 +174,9 @@ impl Service {
         asked: SubscriptionChange,
         source: &Source,
     ) -> Checked<Subscription> {
+        if let Err(refusal) = self.check_account(asked.account.as_ref().and_then(Option::as_ref)) {
+            return Ok(Err(refusal));
+        }
         let Some(mut next) = self.subscription(merchant, id).await? else {
             return Ok(Err(SubscriptionRefusal::Unknown));
         };

@@ -36,8 +36,8 @@ pub use purpose::Purpose;
 pub use session::{Assertion, Opening, OpeningRefused, Proof, Session, State, Use};
 
 use crate::audit::Event;
-use crate::card::CardNumber;
 use crate::clock::Time;
+use crate::text::holds_card_number;
 
 /// How long a session waits for its code (RTS 2018/389 Article 4(3)(d): five minutes at most).
 pub const SESSION_TTL: Duration = Duration::from_secs(300);
@@ -193,8 +193,8 @@ pub fn matching_step(secret: &Secret, at: Time, code: &[u8]) -> Option<u64> {
 }
 
 /// A merchant's own name for a second factor that it has asked for itself. It goes into the audit
-/// record, which holds no card number: what looks like one is cut to its first six and last four
-/// digits (PCI DSS 3.4.1).
+/// record, which holds no card number: where it looks like one, only its first six and last four digits
+/// are kept (PCI DSS 3.4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference(String);
 
@@ -214,19 +214,23 @@ impl Reference {
     }
 }
 
-/// Separators between the digits do not hide a number.
+/// The digits of the whole text between its first six and last four, where some of them could be a
+/// card number, become `_`.
 fn without_card_number(text: &str) -> String {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let others = text.bytes().any(|byte| byte.is_ascii_alphabetic());
-    if others || CardNumber::parse(&digits).is_err() {
+    if !holds_card_number(text) {
         return text.to_owned();
     }
-    let head: String = digits.chars().take(6).collect();
-    let tail: String = digits
-        .chars()
-        .skip(digits.len().saturating_sub(4))
-        .collect();
-    format!("{head}_{tail}")
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let mut place = 0;
+    let shown = |char: char| {
+        if !char.is_ascii_digit() {
+            return char;
+        }
+        place += 1;
+        let shown = place <= 6 || place > digits.saturating_sub(4);
+        if shown { char } else { '_' }
+    };
+    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -290,8 +294,12 @@ mod tests {
         for wrong in ["", "a b", "é", "a/b", &"x".repeat(65)] {
             assert_eq!(kept(wrong), None, "{wrong}");
         }
-        for pan in ["4111111111111111", "4111-1111-1111-1111"] {
-            assert_eq!(kept(pan).as_deref(), Some("411111_1111"));
+        for (pan, shown) in [
+            ("4111111111111111", "411111______1111"),
+            ("4111-1111-1111-1111", "4111-11__-____-1111"),
+            ("sca:4111111111111111", "sca:411111______1111"),
+        ] {
+            assert_eq!(kept(pan).as_deref(), Some(shown));
         }
         assert_eq!(
             kept("4111111111111112").as_deref(),

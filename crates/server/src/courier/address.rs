@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use async_trait::async_trait;
+use cardveil_core::hook::Endpoint;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 /// IPv4 networks that are not the public Internet (IANA IPv4 Special-Purpose Address Registry), and
@@ -66,6 +67,43 @@ pub(super) fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(address) => {
             GLOBAL_V6.contains(&address) && !REFUSED_V6.iter().any(|net| net.contains(&address))
         }
+    }
+}
+
+/// Why a URL can never be called, as far as its text tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Uncallable {
+    /// It is not `https`.
+    #[error("must be an absolute https URL")]
+    Plain,
+    /// Its host is an address, or this machine's own name, that is not of the public Internet.
+    #[error("must lead to an address of the public Internet")]
+    Private,
+}
+
+/// Whether a URL may be called, as far as its text tells: said when it is made, so that nobody waits for
+/// deliveries that cannot come. What a name leads to is looked at for each delivery.
+pub fn callable(endpoint: &Endpoint, allow_private: bool) -> Result<(), Uncallable> {
+    if allow_private {
+        return Ok(());
+    }
+    if !endpoint.is_https() {
+        return Err(Uncallable::Plain);
+    }
+    let public = match endpoint.url().host() {
+        Some(url::Host::Ipv4(address)) => is_public(address.into()),
+        Some(url::Host::Ipv6(address)) => is_public(address.into()),
+        // RFC 6761 6.3.
+        Some(url::Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name != "localhost" && !name.ends_with(".localhost")
+        }
+        None => false,
+    };
+    if public {
+        Ok(())
+    } else {
+        Err(Uncallable::Private)
     }
 }
 
@@ -132,6 +170,34 @@ mod tests {
         async fn resolve(&self, _host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
             let with_port = |address: &&str| SocketAddr::new(address.parse().unwrap(), port);
             Ok(self.0.iter().map(with_port).collect())
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_literally_private_is_refused_when_it_is_made() {
+        let told = |text: &str| callable(&Endpoint::parse(text).unwrap(), false);
+        for private in [
+            "https://127.0.0.1/hook",
+            "https://10.1.2.3/",
+            "https://169.254.169.254/latest/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://[::1]:8443/",
+            "https://[::ffff:10.0.0.1]/",
+            "https://localhost/",
+            "https://LOCALHOST./",
+            "https://a.localhost:9/",
+        ] {
+            assert_eq!(told(private), Err(Uncallable::Private), "{private}");
+            assert_eq!(callable(&Endpoint::parse(private).unwrap(), true), Ok(()));
+        }
+        assert_eq!(told("http://hooks.example/"), Err(Uncallable::Plain));
+        for fine in [
+            "https://hooks.example/",
+            "https://1.1.1.1/",
+            "https://notlocalhost/",
+        ] {
+            assert_eq!(told(fine), Ok(()), "{fine}");
         }
     }
 

@@ -22,7 +22,7 @@ use cardveil_core::port::{Due, Take};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use self::address::{Resolve, SystemResolver};
+pub use self::address::{Resolve, SystemResolver, Uncallable, callable};
 use self::post::Post;
 use crate::listener::DRAIN_TIMEOUT;
 pub use crate::outward::{Authorities, NoTls};

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::{Extension, Json};
-use cardveil_core::allowlist::{
-    AllowlistChanged, NETWORKS_MAX, Network, Refusal, Wish, is_description, parse_net,
-};
+use cardveil_core::allowlist::{AllowlistChanged, NETWORKS_MAX, Network, Refusal, Wish, parse_net};
 use cardveil_core::id::{CredentialId, NetworkId};
+use cardveil_core::text::Description;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -158,10 +157,9 @@ pub(super) async fn add_ip_address(
         Problem::invalid("ip", what)
     })?;
     let description = asked.description.unwrap_or_default();
-    if !is_description(&description) {
-        let what = "must be at most 255 printable characters";
-        return Err(Problem::invalid("description", what));
-    }
+    let description = Description::parse(&description)
+        .map_err(|wrong| Problem::invalid("description", &wrong.to_string()))?
+        .into();
     let wish = Wish::Add { net, description };
     match app.service.change_allowlist(&admitted.caller, wish).await? {
         AllowlistChanged::Done(network) => {

@@ -108,7 +108,7 @@ pub(crate) fn settings() -> Settings {
         client_origin: CLIENT_ORIGIN.to_owned(),
         trusted_proxies: vec![],
         timestamp_future_tolerance_ms: 0,
-        plain_webhooks: false,
+        private_webhooks: false,
         fonts: vec![],
         tls: cardveil_server::tls::Listeners::default(),
         limits: Limits {
@@ -303,6 +303,7 @@ impl World {
             .app
             .service
             .card_change(new, &sample::operator())
+            .unwrap()
             .unwrap();
         let added = self.app.service.change(change.0, change.1).await.unwrap();
         assert!(added.is_ok());
