@@ -6,6 +6,7 @@ STORE = ["-p", "cardveil-store"]
 POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
 SERVER = ["-p", "cardveil-server"]
 BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
+MEMORY = ["-p", "cardveil", "--test", "deployment", "memory"]
 
 # Name, file, what stands there once, what is planted, the tests that must fail.
 IN_TESTS = [
@@ -70,6 +71,17 @@ IN_TESTS = [
     ("P5-a-proxy-that-tells-nothing-is-the-caller", "crates/server/src/address.rs",
      "        let ip = address(hop)?;\n",
      "        let Some(ip) = address(hop) else {\n            return Some(peer.to_canonical());\n        };\n", SERVER),
+    ("P3-what-is-freed-is-not-wiped", "crates/cli/src/main.rs",
+     "static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);",
+     "static ALLOCATOR: MiMalloc = MiMalloc;\nconst _: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);", MEMORY),
+    ("P3-an-idle-connection-keeps-a-request", "crates/server/src/listener.rs",
+     "TokioIo::new(Cleared::new(io))", "TokioIo::new(io)", MEMORY),
+    ("P3-an-idle-connection-keeps-what-tls-decrypted", "crates/server/src/listener/cleared.rs",
+     "if polled.is_pending() {", "if polled.is_pending() && room.initialized().len() < room.capacity() {", MEMORY),
+    ("P3-a-head-in-pieces-is-kept", "crates/server/src/listener.rs",
+     "const HEAD_BYTES_MAX: usize = 8 * 1_024;", "const HEAD_BYTES_MAX: usize = 64 * 1_024;", MEMORY),
+    ("P3-the-stack-is-left-as-it-is", "crates/server/src/stack.rs",
+     "        overwrite(DEPTH_KIB);\n", "        overwrite(DEPTH_KIB / 256);\n", MEMORY),
     ("P4-the-address-in-the-log", "crates/server/src/listener.rs",
      "        let method = method_name(request.method());",
      "        let method = method_name(request.method());\n"

@@ -34,9 +34,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+use zeroizing_alloc::ZeroAlloc;
 
+/// Wipes what is freed, and moves what grows, so that nothing of a request outlives it in the heap (P3).
+/// C code has a heap of its own: AWS-LC wipes what it frees, and SQLite is given nothing in clear.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 /// Shows a cardholder their own card, and nobody else
 #[derive(Parser)]

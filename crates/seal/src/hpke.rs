@@ -88,6 +88,9 @@ pub struct Sealed {
 }
 
 /// Seals `plaintext` to `key`. The holder must know the same `info` and `aad` to open it.
+///
+/// rustls copies the plaintext into a vector that grows for its tag. Where it moves, the copy is left in
+/// freed heap: the program's allocator must wipe what is freed.
 pub fn seal_to(
     key: &HolderKey,
     info: &[u8],

@@ -34,6 +34,7 @@ mod outward;
 mod problem;
 mod schema;
 pub mod sinks;
+mod stack;
 pub mod surface;
 pub mod tls;
 mod webhooks;

@@ -2,6 +2,7 @@
 //! hold (P8): connections, and the time for a handshake, for a head and for taking what is answered; each
 //! stops within a bound. The time for the rest of a request is the gate's.
 
+mod cleared;
 mod impatient;
 
 use std::net::SocketAddr;
@@ -25,10 +26,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
+use self::cleared::Cleared;
 use self::impatient::Impatient;
 use crate::guard::{Call, CalledBy, Pattern};
 use crate::log::{Line, Told};
 use crate::problem::Code;
+use crate::stack::Traceless;
 use crate::surface::Surface;
 use crate::{App, address, headers};
 
@@ -38,6 +41,10 @@ const CONNECTIONS_MAX: usize = 4_096;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request's head may be. As long as the buffer that hyper begins with, so that a head that
+/// comes in pieces does not make the buffer grow: hyper would not use the begin of a longer one again
+/// while a connection is idle, and so leave there what the last request said (P3).
+const HEAD_BYTES_MAX: usize = 8 * 1_024;
 /// How long running requests may go on after a stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -189,10 +196,10 @@ impl Listener {
             }
             let (listener, watcher) = (self.clone(), graceful.watcher());
             let stop = stop.clone();
-            tokio::spawn(async move {
+            tokio::spawn(Traceless::new(async move {
                 let _place = place;
                 listener.take(stream, peer, watcher, stop).await;
-            });
+            }));
         }
         drop(tcp);
         if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown())
@@ -219,6 +226,7 @@ impl Listener {
             return self.carry(stream, peer, watcher).await;
         };
         let acceptor = TlsAcceptor::from(tls.config());
+        let stream = Cleared::new(stream);
         if let Some(stream) = self.shake_hands(acceptor, stream, stop).await {
             self.carry(stream, peer, watcher).await;
         }
@@ -228,9 +236,9 @@ impl Listener {
     async fn shake_hands(
         &self,
         acceptor: TlsAcceptor,
-        stream: Impatient<TcpStream>,
+        stream: Cleared<Impatient<TcpStream>>,
         mut stop: watch::Receiver<bool>,
-    ) -> Option<TlsStream<Impatient<TcpStream>>> {
+    ) -> Option<TlsStream<Cleared<Impatient<TcpStream>>>> {
         let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
         let shaken = tokio::select! {
             biased;
@@ -267,10 +275,13 @@ impl Listener {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // A caller that says no more may still wait for its answer. Looking for that while a request
+            // runs would take another buffer for each.
+            .half_close(true)
             .header_read_timeout(HEADER_TIMEOUT)
             .max_headers(64)
-            .max_buf_size(64 * 1_024)
-            .serve_connection(TokioIo::new(io), service);
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(Cleared::new(io)), service);
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection ended early");
         }

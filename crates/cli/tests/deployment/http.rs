@@ -1,13 +1,18 @@
 //! The smallest HTTP/1.1 client that does: one connection, one request at a time. A call gives
 //! `None` when the connection fails, which is what a killed server looks like.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
 
-pub(crate) struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<Box<dyn Stream>>);
+
+/// What goes both ways: TCP, or TLS over it.
+pub(crate) trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -33,7 +38,11 @@ impl Connection {
             .set_read_timeout(Some(Duration::from_secs(60)))
             .ok()?;
         stream.set_nodelay(true).ok()?;
-        Some(Self(BufReader::new(stream)))
+        Some(Self::over(stream))
+    }
+
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self(BufReader::new(Box::new(stream)))
     }
 
     pub(crate) fn send(
@@ -54,11 +63,17 @@ impl Connection {
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{lines}content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.0.get_mut().write_all(request.as_bytes()).ok()?;
+        self.write(request.as_bytes())?;
         self.read()
     }
 
-    fn read(&mut self) -> Option<Answer> {
+    /// A part of a request.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Option<()> {
+        self.0.get_mut().write_all(bytes).ok()?;
+        self.0.get_mut().flush().ok()
+    }
+
+    pub(crate) fn read(&mut self) -> Option<Answer> {
         let status = self.line()?.split(' ').nth(1)?.parse().ok()?;
         let mut length = 0;
         loop {

@@ -13,6 +13,7 @@ mod command_line;
 mod crash;
 mod http;
 mod keys;
+mod memory;
 mod mfa;
 mod postgres;
 mod probe;

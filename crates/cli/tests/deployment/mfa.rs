@@ -46,7 +46,7 @@ fn base32(text: &str) -> Secret {
 }
 
 /// The present code of an app with this secret.
-fn code(secret: &str) -> String {
+pub(crate) fn code(secret: &str) -> String {
     let now: u64 = now_ms().parse().unwrap();
     let code = totp::code(&base32(secret), now / 1_000 / totp::STEP_SECS);
     text(code.expose())

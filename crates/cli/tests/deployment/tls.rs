@@ -6,12 +6,14 @@ use std::process::Output;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::pki_types::CertificateDer;
 
 use crate::world::{World, binary, text};
 
 /// An authority of the test's own, whose certificate is in a file.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    der: CertificateDer<'static>,
     pub(crate) file: std::path::PathBuf,
 }
 
@@ -21,13 +23,20 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let file = folder.join(name);
-        std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+        let own = params.self_signed(&key).unwrap();
+        std::fs::write(&file, own.pem()).unwrap();
+        let der = own.der().clone();
         let issuer = Issuer::new(params, key);
-        Self { issuer, file }
+        Self { issuer, der, file }
+    }
+
+    /// Its own certificate.
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        self.der.clone()
     }
 
     /// Puts a certificate for loopback and its key where the configuration says.
-    fn issue(&self, folder: &Path) {
+    pub(crate) fn issue(&self, folder: &Path) {
         let (certificate, key) = self.signed("127.0.0.1");
         put(&folder.join("own.key"), &key);
         put(&folder.join("own.pem"), &certificate);

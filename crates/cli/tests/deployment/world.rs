@@ -207,14 +207,19 @@ impl World {
 
     /// With these variables, too.
     pub(crate) fn serve_with(&self, variables: &[(&str, &str)]) -> Server {
+        let mut serve = binary(self.dir.path());
+        serve.arg("serve").envs(variables.iter().copied());
+        self.start(serve)
+    }
+
+    /// Runs what serves, and waits until it is ready.
+    pub(crate) fn start(&self, mut serve: Command) -> Server {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.log())
             .unwrap();
-        let child = binary(self.dir.path())
-            .arg("serve")
-            .envs(variables.iter().copied())
+        let child = serve
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -27,6 +27,7 @@ use self::post::Post;
 use crate::listener::DRAIN_TIMEOUT;
 pub use crate::outward::{Authorities, NoTls};
 use crate::problem::Chain;
+use crate::stack::Traceless;
 use crate::{App, outward};
 
 /// What a courier is told.
@@ -155,7 +156,9 @@ impl Courier {
         };
         for due in store.take_due(take).await? {
             let (app, post) = (Arc::clone(&self.app), Arc::clone(&self.post));
-            under_way.spawn(async move { deliver(&app, &post, due).await });
+            under_way.spawn(Traceless::new(
+                async move { deliver(&app, &post, due).await },
+            ));
         }
         Ok(self.settings.round)
     }

@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::address::{self, NoAddress, Resolve};
 use crate::outward::{self, Driven};
+use crate::stack::Traceless;
 
 /// How much of an answer is read. Only `KeySecure`'s is looked at.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
@@ -131,10 +132,10 @@ async fn call(
     request: Request<Full<Bytes>>,
 ) -> Result<Answer, Failed> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
-    let driven = tokio::spawn(async move {
+    let driven = tokio::spawn(Traceless::new(async move {
         // What breaks here breaks the exchange, which says so.
         let _ = connection.await;
-    });
+    }));
     let _driven = Driven(driven.abort_handle());
     let answer = sender.send_request(request).await?;
     let status = answer.status();
