@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "crates/core/src/card/environment.rs").read_text()
 LIST = SOURCE[SOURCE.index("pub const TEST_NUMBERS"):]
 NUMBERS = [n.encode() for n in re.findall(r'"(\d{12,19})"', LIST[: LIST.index("];")])]
-TOKEN = re.compile(rb"cvt_(?:test|live)_[0-9A-Za-z]{61}")
+TOKEN = re.compile(rb"cvt_(?:test|live)_(?:[0-9A-Za-z]{83}|[0-9A-Za-z]{61})")
 PLAINTEXT = re.compile(rb'"(?:pan|cvv|pin)":"\d{3,19}"')
 DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cardveil_core::card::Environment;
-use cardveil_core::token::{ClientToken, Thumbprint};
+use cardveil_core::token::{Thumbprint, Unchecked};
 use cardveil_seal::hpke::holder::Holder;
 use serde_json::{Value, json};
 
@@ -202,7 +202,7 @@ impl Client<'_> {
             .pointer("/token")
             .and_then(Value::as_str)
             .filter(|_| answer.status == 201)?;
-        let hash = ClientToken::parse(token, Environment::Sandbox)
+        let hash = Unchecked::parse(token, Environment::Sandbox)
             .ok()?
             .key()
             .hash

@@ -321,8 +321,23 @@ impl Vault {
         Ok(self.keyring().mac(Class::Access, parts)?)
     }
 
-    /// The same under each class key that is open, the newest first: for what was made before a
-    /// rotation and is still good.
+    /// Whether the class key of this version is open.
+    pub fn knows_mac_key(&self, version: u32) -> bool {
+        self.keyring().knows_mac(Class::Access, version)
+    }
+
+    /// The same under the class key of this version, for what names its version.
+    pub fn mac_under(&self, version: u32, parts: &[&[u8]]) -> Result<[u8; 32], Error> {
+        Ok(self.keyring().mac_under(Class::Access, version, parts)?)
+    }
+
+    /// The same under each class key that is open, with its version, the newest first: for what was
+    /// made before a rotation, is still good, and does not name the one that it was made under.
+    pub fn macs_by_version(&self, parts: &[&[u8]]) -> Result<Vec<(u32, [u8; 32])>, Error> {
+        Ok(self.keyring().macs(Class::Access, parts)?.collect())
+    }
+
+    /// The same without the versions.
     pub fn macs(&self, parts: &[&[u8]]) -> Result<Vec<[u8; 32]>, Error> {
         let keyring = self.keyring();
         let macs = keyring.macs(Class::Access, parts)?;

@@ -132,7 +132,7 @@ impl Class {
             Self::Access => (
                 "HMAC-SHA-256",
                 256,
-                "login tokens, named tokens, one-time codes",
+                "login tokens, client tokens, one-time codes",
             ),
             Self::Manifest => ("Ed25519", 128, "signs the manifest of served scripts"),
             Self::Audit => ("Ed25519", 128, "signs the checkpoints of the audit log"),
@@ -420,6 +420,28 @@ impl Keyring {
         aead::bind(&mut message, parts)?;
         let keys = self.macs.range(versions(class)).rev();
         Ok(keys.map(move |(&(_, version), key)| (version, mac(key, &[&message]))))
+    }
+
+    /// Whether there is a key of this version to MAC with.
+    pub fn knows_mac(&self, class: Class, version: u32) -> bool {
+        self.macs.contains_key(&(class, version))
+    }
+
+    /// The MAC of `parts` under this version alone, for what names its version.
+    pub fn mac_under(
+        &self,
+        class: Class,
+        version: u32,
+        parts: &[&[u8]],
+    ) -> Result<[u8; 32], Error> {
+        if class.purpose() != Purpose::Authenticate {
+            return Err(Error::WrongPurpose(class));
+        }
+        let key = self.macs.get(&(class, version));
+        let key = key.ok_or(Error::UnknownVersion { class, version })?;
+        let mut message = Vec::new();
+        aead::bind(&mut message, parts)?;
+        Ok(mac(key, &[&message]))
     }
 
     /// Whether `tag` is the MAC of `parts` under any version. Constant time for each version.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cardveil_core::Time;
+use cardveil_core::flow::NotTaken;
 use cardveil_core::port::Counts;
 
 use crate::sinks::Standing;
@@ -21,6 +22,12 @@ pub struct Metrics {
     pub redemptions_refused: Counter,
     /// Redemptions refused because another key held the token.
     pub redemptions_conflict: Counter,
+    /// Texts that were presented as tokens and were refused before any lookup: not in the form of one.
+    pub tokens_malformed: Counter,
+    /// The same: in the form of one that we did not make.
+    pub tokens_forged: Counter,
+    /// The same: ours, and past their life.
+    pub tokens_past_life: Counter,
     /// Cards whose data went to a merchant's own server.
     pub cards_exported: Counter,
     /// PINs told to a merchant's own server.
@@ -82,6 +89,15 @@ impl Counter {
 }
 
 impl Metrics {
+    /// The count of texts that are no tokens, for one reason.
+    pub(crate) const fn token_not_taken(&self, why: NotTaken) -> &Counter {
+        match why {
+            NotTaken::Form => &self.tokens_malformed,
+            NotTaken::Check => &self.tokens_forged,
+            NotTaken::PastLife => &self.tokens_past_life,
+        }
+    }
+
     /// The Prometheus text format, version 0.0.4; without the outbox where that cannot be read.
     /// `tampered` counts the records that did not open because they were altered or moved.
     pub(crate) fn render(
@@ -99,6 +115,9 @@ impl Metrics {
             ("redemptions_released", &self.redemptions_released),
             ("redemptions_refused", &self.redemptions_refused),
             ("redemptions_conflict", &self.redemptions_conflict),
+            ("tokens_malformed", &self.tokens_malformed),
+            ("tokens_forged", &self.tokens_forged),
+            ("tokens_past_life", &self.tokens_past_life),
             ("cards_exported", &self.cards_exported),
             ("pins_released", &self.pins_released),
             ("releases_unconfirmed", &self.releases_unconfirmed),

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::id::{CardId, CardNo, MerchantId};
 use cardveil_core::port::{CardRef, Selection};
-use cardveil_core::token::{ClientToken, TokenHash};
+use cardveil_core::token::{TokenHash, Unchecked};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -97,7 +97,7 @@ impl Deployment {
         if args.stdin {
             let mut text = String::new();
             std::io::stdin().lock().read_line(&mut text)?;
-            let token = ClientToken::parse(text.trim(), self.config.environment)?;
+            let token = Unchecked::parse(text.trim(), self.config.environment)?;
             return Ok(Selection::Hash(token.key().hash));
         }
         if let Some(id) = args.card_id {

@@ -158,8 +158,8 @@ fn check_audit(world: &World, all: &HashMap<String, History>) {
 
 fn hash_of(token: &str) -> String {
     use cardveil_core::card::Environment;
-    use cardveil_core::token::ClientToken;
-    ClientToken::parse(token, Environment::Sandbox)
+    use cardveil_core::token::Unchecked;
+    Unchecked::parse(token, Environment::Sandbox)
         .unwrap()
         .key()
         .hash

@@ -1,8 +1,9 @@
 //! Issuing a client token: one card, one operation, 300 seconds.
 
-use cardveil_seal::sha256;
+use cardveil_seal::{Class, sha256};
 
 use super::mfa::{FactorMissing, SecondFactor, secs_until};
+use super::tokens::Form;
 use super::{Fault, Presented, Service};
 use crate::audit::{Detail, Kind, Source, Target};
 use crate::budget::Overdrawn;
@@ -182,11 +183,13 @@ impl Service {
                 seed: self.random(),
                 expires_at: now.plus(token::TTL),
             });
+            let version = self.vault.sealing_version(Class::Access)?;
             let random = match &idempotency {
-                Some(named) => self.derived(&named.seed)?,
+                Some(named) => self.vault.mac_under(version, &seeded(&named.seed))?,
                 None => self.random(),
             };
-            let token = ClientToken::new(self.vault.environment(), epoch, now, &random);
+            let form = self.form().await?;
+            let token = self.write(form, version, (epoch, now), &random)?;
             let record = Record {
                 key: token.key(),
                 epoch,
@@ -242,27 +245,29 @@ impl Service {
         if asked.is_none_or(|asked| asked.fingerprint != before.fingerprint) {
             return Ok(Err(IssueRefusal::NameReused));
         }
-        let environment = self.vault.environment();
-        // It was made under the key of then, which may not be the one of now.
-        let made = |random: &[u8; 32]| {
-            ClientToken::new(environment, record.epoch, record.issued_at, random)
-        };
-        let under_each = self.vault.macs(&[b"client-token", &before.seed])?;
-        let token = under_each
-            .iter()
-            .map(made)
-            .find(|token| token.key() == record.key)
-            .ok_or(crate::vault::Error::Form)?;
+        // It was made under the key of then, and in the form of then.
+        let mut found = None;
+        for (version, random) in self.vault.macs_by_version(&seeded(&before.seed))? {
+            for form in [Form::Keyed, Form::First] {
+                let of = (record.epoch, record.issued_at);
+                let token = self.write(form, version, of, &random)?;
+                if token.key() == record.key {
+                    found = Some(token);
+                }
+            }
+        }
+        let token = found.ok_or(crate::vault::Error::Form)?;
         Ok(Ok(IssuedToken {
             token,
             expires_at: record.expires_at,
             replayed: true,
         }))
     }
+}
 
-    fn derived(&self, seed: &[u8; 32]) -> Result<[u8; 32], Fault> {
-        Ok(self.vault.mac(&[b"client-token", seed])?)
-    }
+/// From what the random bytes of a named request's token are derived.
+fn seeded(seed: &[u8; 32]) -> [&[u8]; 2] {
+    [b"client-token", seed]
 }
 
 /// What may be released: all that the card has where nothing is said; nothing for a wallet.

@@ -222,4 +222,4 @@ pub(super) fn slot_of_secret(credential: &Credential) -> Slot {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

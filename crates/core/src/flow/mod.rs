@@ -18,6 +18,7 @@ mod registry;
 mod retention;
 mod revoke;
 mod sinks;
+mod tokens;
 mod wallet;
 mod webhooks;
 
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use self::keys::Look;
 use self::log::Signed;
+use self::tokens::Earlier;
 pub use access::{ACCESS_TTL, AccessRefused};
 pub use activate::{Activate, Proof};
 pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
@@ -39,6 +41,7 @@ pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey};
 pub use retention::{HOLD, Purged};
 pub use sinks::SinkStanding;
+pub use tokens::{GONE_AFTER, NotTaken};
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
 pub use webhooks::{NewSubscription, Replay, Subscribed, SubscriptionChange, SubscriptionRefusal};
 
@@ -84,6 +87,10 @@ pub struct Service {
     look: Arc<Mutex<Option<Look>>>,
     /// What this process signed last of the audit log. Held while it signs.
     signed: Arc<Mutex<Option<Signed>>>,
+    /// Held while it is looked for programs of the version before.
+    earlier: Arc<Mutex<Option<Earlier>>>,
+    /// When it was looked for the key of a token that names one which is not open. Held meanwhile.
+    key_looked_at: Arc<Mutex<Option<Time>>>,
 }
 
 impl Service {
@@ -104,6 +111,8 @@ impl Service {
             gate: Gate::open(),
             look: Arc::default(),
             signed: Arc::default(),
+            earlier: Arc::default(),
+            key_looked_at: Arc::default(),
         }
     }
 

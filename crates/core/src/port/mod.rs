@@ -205,6 +205,10 @@ pub trait Tokens: Send + Sync {
     /// The token's row, for looking before the claim. It decides nothing.
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>>;
 
+    /// When a program that knows only the first form of tokens last wrote, by a clock that says `now`.
+    /// It may have issued some until then, and may be serving still. `None` where none ever has.
+    async fn first_form_last(&self, now: Time) -> Result<Option<Time>>;
+
     /// Writes a new token and its event; with a name, looks the name up first; then applies
     /// [`Charge::decide`] and [`Assertion::decide`], if there are any: all in the same commit. One
     /// assertion gives one token at most, however often and wherever it is sent; what an overdrawn

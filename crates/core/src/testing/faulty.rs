@@ -133,6 +133,9 @@ impl<S: Store> Tokens for Faulty<S> {
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
         self.inner.token(key).await
     }
+    async fn first_form_last(&self, now: Time) -> Result<Option<Time>> {
+        self.inner.first_form_last(now).await
+    }
     async fn issue(&self, issue: Issue) -> Result<Issued> {
         self.write(self.inner.issue(issue)).await
     }

@@ -17,7 +17,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 pub use crate::clock::CLOCKS_APART;
-pub use codec::{ClientToken, Malformed};
+pub use codec::{ClientToken, Malformed, Said, Unchecked};
 pub use state::{
     Attempt, Cause, Claim, ClaimKind, Claimed, Decision, Grant, Held, Observation, Record, Release,
     State, Verdict, Write,
@@ -33,6 +33,10 @@ pub const REVEAL_WINDOW: Duration = Duration::from_secs(60);
 pub const REPEAT_WINDOW: Duration = Duration::from_secs(30);
 /// How often it may.
 pub const REPEATS_MAX: u8 = 3;
+/// How long after its issue a token can still be redeemed, by anyone, if it was claimed at its end.
+pub const LIFE: Duration = TTL
+    .saturating_add(REVEAL_WINDOW)
+    .saturating_add(REPEAT_WINDOW);
 /// How often one token answers whether its card can go into a wallet; each of three wallets on each
 /// of three kinds of device, and some retries.
 pub const CHECKS_MAX: usize = 16;

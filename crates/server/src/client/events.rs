@@ -6,6 +6,7 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
 use cardveil_core::flow::Report;
 use cardveil_core::id::RedemptionId;
+use cardveil_core::token::RETENTION;
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -76,7 +77,7 @@ pub(super) async fn event(
     };
     let redemption = RedemptionId::parse(&body.redemption)
         .map_err(|_| Problem::invalid("redemption", "must be a redemption id, rdm_ and a word"))?;
-    let token = super::token(&body.token, app.service.vault().environment())?;
+    let token = super::token(&app, &body.token, RETENTION).await?;
     let report = Report {
         token,
         redemption,

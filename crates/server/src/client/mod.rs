@@ -10,7 +10,8 @@ mod redeem;
 pub(crate) mod script;
 mod wallet;
 
-use cardveil_core::card::Environment;
+use std::time::Duration;
+
 use cardveil_core::token::ClientToken;
 use http::{HeaderMap, header};
 use utoipa_axum::routes;
@@ -59,6 +60,9 @@ pub(crate) fn admit(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The token, or the one refusal.
-fn token(text: &str, environment: Environment) -> Result<ClientToken, Problem> {
-    ClientToken::parse(text, environment).map_err(|_| Problem::new(Code::TokenRefused))
+async fn token(app: &App, text: &str, life: Duration) -> Result<ClientToken, Problem> {
+    app.service.token(text, life).await?.map_err(|not_taken| {
+        app.metrics.token_not_taken(not_taken).increment();
+        Problem::new(Code::TokenRefused)
+    })
 }

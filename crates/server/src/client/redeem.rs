@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cardveil_core::HolderKey;
 use cardveil_core::flow::{Redeem, Redeemed, Released};
 use cardveil_core::id::{AttemptId, EmbedId};
-use cardveil_core::token::Cause;
+use cardveil_core::token::{self, Cause};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -125,7 +125,7 @@ pub(super) async fn redeem(
     request: Request,
 ) -> Result<Json<RedeemAnswer>, Problem> {
     let body: RedeemRequest = extract::json(request).await?;
-    let asked = parse(&app, &holder, &body)?;
+    let asked = parse(&app, &holder, &body).await?;
     match app.service.redeem(&asked).await? {
         Redeemed::Released(released) => {
             app.metrics.redemptions_released.increment();
@@ -143,14 +143,14 @@ pub(super) async fn redeem(
 
 /// The form of the request is checked before the token, so that a caller with a bug learns of it
 /// and a caller with a bad token learns nothing.
-fn parse(app: &Arc<App>, holder: &Holder, body: &RedeemRequest) -> Result<Redeem, Problem> {
+async fn parse(app: &Arc<App>, holder: &Holder, body: &RedeemRequest) -> Result<Redeem, Problem> {
     let key = holder_key(&body.key)?;
     let fields = fields(&body.fields)?;
     let attempt = AttemptId::parse(&body.attempt)
         .map_err(|_| Problem::invalid("attempt", "must be a UUID"))?;
     let embed = EmbedId::parse(&body.embed)
         .map_err(|_| Problem::invalid("embed", "must be an embed id, emb_ and a word"))?;
-    let token = super::token(&body.token, app.service.vault().environment())?;
+    let token = super::token(app, &body.token, token::LIFE).await?;
     Ok(Redeem {
         token,
         embed,

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::{Extension, Json};
 use cardveil_core::flow::{CheckWallet, WalletAnswer, WalletChecked};
 use cardveil_core::id::{DeviceId, EmbedId};
-use cardveil_core::token::Cause;
+use cardveil_core::token::{self, Cause};
 use cardveil_core::wallet::{Device, DeviceType, Reason, Wallet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -92,7 +92,7 @@ pub(super) async fn eligibility(
     request: Request,
 ) -> Result<Json<EligibilityAnswer>, Problem> {
     let body: EligibilityRequest = extract::json(request).await?;
-    let asked = parse(&app, &holder, &body)?;
+    let asked = parse(&app, &holder, &body).await?;
     match app.service.check_wallet(&asked).await? {
         WalletChecked::Told(told) => Ok(Json(answer(told))),
         WalletChecked::Refused(cause) => {
@@ -106,7 +106,7 @@ pub(super) async fn eligibility(
 }
 
 /// The form before the token, as for a redemption.
-fn parse(
+async fn parse(
     app: &Arc<App>,
     holder: &Holder,
     body: &EligibilityRequest,
@@ -121,7 +121,7 @@ fn parse(
         .map_err(|_| Problem::invalid("device_id", "must be 1 to 64 letters, digits, _ or -"))?;
     let embed = EmbedId::parse(&body.app)
         .map_err(|_| Problem::invalid("app", "must be an app's id, emb_ and a word"))?;
-    let token = super::token(&body.token, app.service.vault().environment())?;
+    let token = super::token(app, &body.token, token::LIFE).await?;
     Ok(CheckWallet {
         token,
         app: embed,

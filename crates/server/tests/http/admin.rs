@@ -115,6 +115,12 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_redemptions_refused_total 1
     # TYPE cardveil_redemptions_conflict_total counter
     cardveil_redemptions_conflict_total 1
+    # TYPE cardveil_tokens_malformed_total counter
+    cardveil_tokens_malformed_total 0
+    # TYPE cardveil_tokens_forged_total counter
+    cardveil_tokens_forged_total 0
+    # TYPE cardveil_tokens_past_life_total counter
+    cardveil_tokens_past_life_total 0
     # TYPE cardveil_cards_exported_total counter
     cardveil_cards_exported_total 0
     # TYPE cardveil_pins_released_total counter

@@ -41,6 +41,7 @@ use super::cards;
 use super::fault::Fault;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
 use super::outbox;
+use super::schema;
 use super::tokens;
 use super::value::{Row, Value, values};
 
@@ -89,7 +90,7 @@ impl<'a> Batch<'a> {
             link.run("BEGIN").await?;
             let rows = link.query("SELECT epoch FROM meta", &[]).await?;
             rows.first()
-                .ok_or_else(super::schema::not_there)?
+                .ok_or_else(schema::not_there)?
                 .get(0)
                 .map(Epoch)
         })?;
@@ -221,7 +222,7 @@ impl<'a> Batch<'a> {
             return Ok(end);
         }
         let held = self.first(audit::HOLD, values![], audit::head)?;
-        let (epoch, end) = held.ok_or_else(super::schema::not_there)?;
+        let (epoch, end) = held.ok_or_else(schema::not_there)?;
         if epoch != self.epoch.get() {
             return Err(Fault::Stale);
         }
@@ -253,9 +254,9 @@ impl<'a> Batch<'a> {
             Some(self.append()?)
         };
         self.send(
-            "INSERT INTO writer (id, batch) VALUES ($1, $2)
+            "INSERT INTO writer (id, batch, knows) VALUES ($1, $2, $3)
              ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, touched_at = now()",
-            values![writer, number],
+            values![writer, number, i64::from(schema::known())],
         )?;
         self.settle()?;
         Ok(Place {

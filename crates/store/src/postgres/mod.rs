@@ -232,6 +232,15 @@ impl Tokens for Postgres {
             .await
     }
 
+    async fn first_form_last(&self, now: Time) -> Result<Option<Time>> {
+        // By the database's clock, which all nodes share.
+        const AGO: &str = "SELECT (extract(epoch FROM now() - max(touched_at)) * 1000)::bigint
+             FROM writer WHERE knows = 0";
+        let read = |row: &value::Row| row.get::<Option<i64>>(0);
+        let ago = self.readers.first(AGO, &[], read).await?.flatten();
+        Ok(ago.map(|ago| Time::from_millis(now.millis().saturating_sub(ago))))
+    }
+
     async fn issue(&self, issue: Issue) -> Result<Issued> {
         let shared = mfa::shared(
             issue.charge.as_ref(),

@@ -28,6 +28,7 @@ use super::fault::{Fault, Remedy, is_refusal};
 use super::home::Home;
 use super::link::Link;
 use super::options::Options;
+use super::schema;
 use super::tokens;
 use super::value::values;
 use crate::pulse::Pulse;
@@ -379,14 +380,16 @@ impl Shell {
     /// Whether the batch of this number is there, from what can no longer change.
     fn look_up(&mut self, error: &str) -> Ended {
         // The update is a commit of its own, so that what it has read is durable when it is answered.
-        const LAST: &str = "INSERT INTO writer (id, batch) VALUES ($1, -1)
+        const LAST: &str = "INSERT INTO writer (id, batch, knows) VALUES ($1, -1, $2)
              ON CONFLICT (id) DO UPDATE SET touched_at = now() RETURNING batch";
         for round in 1..=LOOK_UP_ROUNDS_MAX {
             let last = self.connect().and_then(|()| {
                 let Some(link) = &self.link else {
                     return Err(Fault::Connection("there is no connection".into()));
                 };
-                let rows = self.runtime.block_on(link.query(LAST, &values![self.id]))?;
+                let rows = self
+                    .runtime
+                    .block_on(link.query(LAST, &values![self.id, i64::from(schema::known())]))?;
                 rows.first().map_or(Ok(-1), |row| row.get::<i64>(0))
             });
             match last {

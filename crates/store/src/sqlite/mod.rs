@@ -212,6 +212,13 @@ impl Tokens for Sqlite {
             .read(|connection| first(connection, tokens::FIND, key, rows::record))
     }
 
+    async fn first_form_last(&self, _: Time) -> Result<Option<Time>> {
+        const LAST: &str = "SELECT first_form_last FROM meta WHERE first_form_last > 0";
+        let read = |row: &Row<'_>| row.get(0).map(Time::from_millis);
+        self.readers
+            .read(|connection| first(connection, LAST, [], read))
+    }
+
     async fn issue(&self, issue: Issue) -> Result<Issued> {
         let work = move |batch: &writer::Batch<'_>| tokens::issue(batch, &issue);
         self.writer.submit(work).await

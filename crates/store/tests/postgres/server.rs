@@ -1,5 +1,7 @@
 //! What is asked of the server: its settings, its roles, its schema.
 
+use std::time::Duration;
+
 use cardveil_core::port::{Admin, Counters, Error, Heard, Issued, NodeId, Tokens, Told};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_store::postgres::schema::{self, Unfit};
@@ -170,6 +172,7 @@ async fn a_database_of_the_first_version_is_migrated() {
     let sql = |sql: &str| cluster.sql(&home.database, sql);
     sql("DROP TABLE cardveil.counted, cardveil.sink;
          ALTER TABLE cardveil.budget DROP COLUMN charged_at;
+         ALTER TABLE cardveil.writer DROP COLUMN knows;
          UPDATE cardveil.meta SET version = 1");
     let refused = try_open(cluster, &home.database).await.err().unwrap();
     assert!(matches!(refused, OpenError::Schema(Unfit::Older { .. })));
@@ -210,4 +213,21 @@ fn a_connection_string_has_all_but_the_password() {
         assert_eq!(error.to_string(), refusal);
     }
     assert!(parse("nonsense").is_err());
+}
+
+/// A node of the version before writes its row as it always did. It reads tokens of the first form only.
+#[tokio::test]
+async fn a_node_of_the_version_before_is_noticed_by_what_it_writes() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    with_merchant(&store).await;
+    assert_eq!(store.first_form_last(START).await.unwrap(), None);
+    let sql = |sql: &str| Cluster::shared().sql(&home.database, sql);
+    sql("INSERT INTO cardveil.writer (id, batch) VALUES ('\\x01', 1)
+         ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, touched_at = now()");
+    let last = store.first_form_last(START).await.unwrap().unwrap();
+    assert!(last <= START && START < last.plus(Duration::from_secs(60)));
+    sql("UPDATE cardveil.writer SET touched_at = now() - interval '1 hour' WHERE knows = 0");
+    let last = store.first_form_last(START).await.unwrap().unwrap();
+    assert!(last.plus(Duration::from_secs(3_600)) <= START);
 }

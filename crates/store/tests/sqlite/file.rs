@@ -214,6 +214,32 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     assert_eq!(store.outbox_counts().await.unwrap().waiting, 1);
 }
 
+/// What a program before issued is redeemed after its upgrade: until then tokens had no check.
+#[tokio::test]
+async fn a_file_of_version_1_says_when_a_token_of_the_first_form_was_last_issued() {
+    let home = Home::new();
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    raw.execute_batch(include_str!("../../src/sqlite/migrations/0001_start.sql"))
+        .unwrap();
+    let issued = |at: i64| {
+        let sql = "INSERT INTO token (issued_secs, hash, epoch, merchant, credential, card,
+                 operation, allowed, issued_at, expires_at, conflict)
+             VALUES (?1 / 1000, randomblob(32), 0, 'mer_1', 'crd_1', randomblob(16), 'VIEW_CARD',
+                 'pan', ?1, ?1 + 300000, 0)";
+        raw.execute(sql, [at]).unwrap();
+    };
+    issued(START.millis());
+    issued(START.millis() - 7_000);
+    raw.pragma_update(None, "application_id", 0x4356_4549)
+        .unwrap();
+    raw.pragma_update(None, "user_version", 1).unwrap();
+    drop(raw);
+    let upgraded = home.open().0;
+    assert_eq!(upgraded.first_form_last(START).await.unwrap(), Some(START));
+    let fresh = Home::new();
+    assert_eq!(fresh.open().0.first_form_last(START).await.unwrap(), None);
+}
+
 /// Networks that were texts are kept, each with the time of its credential.
 #[tokio::test]
 async fn a_file_of_version_3_keeps_its_networks() {

@@ -27,12 +27,12 @@ const CARDS: u8 = 7;
 const WRAPPING: [Class; 4] = [Class::Pan, Class::Cvv, Class::Pin, Class::Credential];
 
 /// A store with cards, an operator's process, and a server's.
-struct House {
+pub(in crate::flow) struct House {
     folder: TempDir,
-    store: Arc<Memory>,
-    clock: Arc<ManualClock>,
-    operator: Service,
-    server: Service,
+    pub(in crate::flow) store: Arc<Memory>,
+    pub(in crate::flow) clock: Arc<ManualClock>,
+    pub(in crate::flow) operator: Service,
+    pub(in crate::flow) server: Service,
 }
 
 struct FromFiles {
@@ -66,7 +66,7 @@ impl Opener for FromFiles {
 }
 
 impl House {
-    async fn new() -> Self {
+    pub(in crate::flow) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let chance = SeededEntropy::new(1);
         let root = FileRoot::create(&folder.path().join("1.key"), &chance).unwrap();
@@ -154,7 +154,7 @@ impl House {
         assert_eq!(opened.expose(), [b's'; 32]);
     }
 
-    async fn rotate(&self, class: Class) {
+    pub(in crate::flow) async fn rotate(&self, class: Class) {
         let roots = self.files(&[1, 2]).roots();
         let keys = self.store.wrapped_keys().await.unwrap();
         let keyring = Keyring::open(&roots, "sandbox", &keys).unwrap();
@@ -170,7 +170,7 @@ impl House {
         assert!(self.operator.look_at_keys().await.unwrap());
     }
 
-    async fn retire(&self, class: Class, version: u32) -> Retired {
+    pub(in crate::flow) async fn retire(&self, class: Class, version: u32) -> Retired {
         let retirement = Retirement {
             class,
             version,

@@ -44,6 +44,7 @@ pub struct Memory(Mutex<Inner>);
 struct Inner {
     budgets: BTreeMap<Of, Level>,
     epoch: u32,
+    first_form_last: Option<Time>,
     tokens: BTreeMap<TokenKey, Record>,
     names: BTreeMap<[u8; 32], (Idempotency, TokenKey)>,
     written: Vec<Event>,
@@ -73,6 +74,11 @@ impl Memory {
         let left = inner.chain.len().saturating_sub(entries);
         inner.chain.truncate(left);
         inner.written.truncate(left);
+    }
+
+    /// A program that knows only the first form of tokens writes, as a node of the version before.
+    pub fn write_as_the_version_before(&self, at: Time) {
+        self.inner().first_form_last = Some(at);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -242,6 +248,10 @@ impl Registry for Memory {
 impl Tokens for Memory {
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
         Ok(self.inner().tokens.get(key).cloned())
+    }
+
+    async fn first_form_last(&self, _: Time) -> Result<Option<Time>> {
+        Ok(self.inner().first_form_last)
     }
 
     async fn issue(&self, issue: Issue) -> Result<Issued> {

@@ -38,7 +38,7 @@ async fn the_whole_answer() {
     insta::assert_snapshot!(answer.shown().replace(&token, "[client token]"), @r#"
     201
     cache-control: no-store
-    content-length: 139
+    content-length: 161
     content-security-policy: default-src 'none'; frame-ancestors 'none'
     content-type: application/json
     cross-origin-resource-policy: same-origin

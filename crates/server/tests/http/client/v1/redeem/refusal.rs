@@ -6,10 +6,10 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::{Environment, State};
 use cardveil_core::merchant::MerchantState;
 use cardveil_core::testing::sample::START;
-use cardveil_core::token::{Cause, ClientToken, Epoch};
+use cardveil_core::token::{Cause, ClientToken, Epoch, LIFE, RETENTION, Said};
 use serde_json::{Value, json};
 
-use crate::actors::Cardholder;
+use crate::actors::{Cardholder, post};
 use crate::world::{Answer, CARD_ID, CARD_NO, CVV, PAN, World};
 
 /// What every refusal is.
@@ -18,10 +18,30 @@ fn refusal(answer: &Answer) -> Answer {
     answer.without_id()
 }
 
-fn unknown_token(environment: Environment) -> String {
-    ClientToken::new(environment, Epoch(0), START, &[9; 32])
-        .expose()
-        .to_owned()
+/// In all its parts one of ours, but for its check, which `mac` makes.
+fn written(
+    environment: Environment,
+    mac: impl FnOnce(&[&[u8]]) -> Result<[u8; 32], cardveil_core::vault::Error>,
+) -> String {
+    let said = Said {
+        environment,
+        epoch: Epoch(0),
+        issued_at: START,
+        random: &[9; 32],
+    };
+    let token = ClientToken::new(&said, 1, mac).unwrap();
+    token.expose().to_owned()
+}
+
+/// Anybody can write this.
+fn forged_token(environment: Environment) -> String {
+    written(environment, |_| Ok([7; 32]))
+}
+
+/// We made it, and there is no row of it.
+fn unknown_token(world: &World) -> String {
+    let vault = world.app.service.vault();
+    written(Environment::Sandbox, |parts| vault.mac_under(1, parts))
 }
 
 /// A cardholder's good token is spoilt; then the answer is that of a token that never was, nothing
@@ -47,14 +67,14 @@ async fn is_the_refusal(
             .iter()
             .all(|entry| entry.event.kind != Kind::RevealReleased)
     );
-    let never_was = Cardholder::with(&world, unknown_token(Environment::Sandbox));
+    let never_was = Cardholder::with(&world, forged_token(Environment::Sandbox));
     assert_eq!(refusal(&answer), refusal(&never_was.redeem(&["pan"]).await));
 }
 
 #[tokio::test]
 async fn the_refusal() {
     let world = World::new().await;
-    let never_was = Cardholder::with(&world, unknown_token(Environment::Sandbox));
+    let never_was = Cardholder::with(&world, forged_token(Environment::Sandbox));
     insta::assert_snapshot!(never_was.redeem(&["pan"]).await.shown());
 }
 
@@ -65,8 +85,8 @@ async fn issued(world: &World, body: &Value) -> String {
 
 #[tokio::test]
 async fn an_unknown_token() {
-    is_the_refusal(Some(Cause::Unknown), async |_, cardholder| {
-        cardholder.token = unknown_token(Environment::Sandbox);
+    is_the_refusal(Some(Cause::Unknown), async |world, cardholder| {
+        cardholder.token = unknown_token(world);
     })
     .await;
 }
@@ -203,7 +223,7 @@ async fn a_token_that_is_bound_to_another_key() {
 #[tokio::test]
 async fn a_token_of_another_environment() {
     is_the_refusal(None, async |_, cardholder| {
-        cardholder.token = unknown_token(Environment::Live);
+        cardholder.token = forged_token(Environment::Live);
     })
     .await;
 }
@@ -214,6 +234,68 @@ async fn a_text_that_is_no_token() {
         cardholder.token = "\u{1f600}\0'; --".repeat(100);
     })
     .await;
+}
+
+/// A right checksum is no proof: anybody can compute one.
+#[tokio::test]
+async fn a_token_that_we_did_not_make() {
+    is_the_refusal(None, async |_, cardholder| {
+        cardholder.token = forged_token(Environment::Sandbox);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_of_the_first_form_where_none_was_ever_issued() {
+    is_the_refusal(None, async |_, cardholder| {
+        let said = Said {
+            environment: Environment::Sandbox,
+            epoch: Epoch(0),
+            issued_at: START,
+            random: &[9; 32],
+        };
+        cardholder.token = ClientToken::in_first_form(&said).expose().to_owned();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_past_its_life_by_its_own_time() {
+    is_the_refusal(None, async |world, _| world.clock.advance(LIFE)).await;
+}
+
+/// 28,000 of them once made 28,000 records.
+#[tokio::test]
+async fn what_we_did_not_make_is_counted_and_leaves_no_record() {
+    let world = World::new().await;
+    let cardholder = world.cardholder().await;
+    let ours = cardholder.token.clone();
+    let before = world.operator().log().await.len();
+    let forged = forged_token(Environment::Sandbox);
+    for path in ["redeem", "events", "wallet/eligibility"] {
+        for token in [&forged, "garbage", &ours] {
+            if *token == ours {
+                world.clock.set(START.plus(RETENTION));
+            }
+            let mut body = match path {
+                "redeem" => cardholder.ask_for(&["pan"]),
+                "events" => json!({"redemption": "rdm_1", "event": "displayed"}),
+                _ => json!({
+                    "app": "emb_1", "key": cardholder.ask_for(&["pan"])["key"],
+                    "wallet": "APPLE_PAY", "device_type": "WATCH", "device_id": "1",
+                }),
+            };
+            body["token"] = json!(token);
+            let request = post(&format!("/client/v1/{path}"), &body);
+            let answer = cardholder.send_as_frame(request).await;
+            assert_eq!(answer.json()["code"], "token_refused", "{path} {token}");
+        }
+    }
+    assert_eq!(world.operator().log().await.len(), before);
+    for name in ["malformed", "forged", "past_life"] {
+        let counter = format!("cardveil_tokens_{name}_total");
+        assert_eq!(world.counted(&counter).await, 3, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn the_published_call_as_it_is_written() {
     insta::assert_snapshot!(answer.shown().replace(&token, "[client token]"), @r#"
     200
     cache-control: no-store
-    content-length: 82
+    content-length: 104
     content-security-policy: default-src 'none'; frame-ancestors 'none'
     content-type: application/json
     cross-origin-resource-policy: same-origin

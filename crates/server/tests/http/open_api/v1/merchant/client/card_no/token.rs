@@ -74,7 +74,7 @@ async fn the_published_call_as_it_is_written() {
         .unwrap()
         .to_owned();
     // Redacted once its form, its row and its record are checked.
-    assert_eq!(token.len(), 70, "{token}");
+    assert_eq!(token.len(), 92, "{token}");
     let issued = world.operator().logged(Kind::TokenIssued).await;
     assert_eq!(issued.len(), 1);
     assert_eq!(issued[0].event.target.token, Some(hash(&token)));
@@ -82,7 +82,7 @@ async fn the_published_call_as_it_is_written() {
     insta::assert_snapshot!(shown, @r#"
     200
     cache-control: no-store
-    content-length: 147
+    content-length: 169
     content-security-policy: default-src 'none'; frame-ancestors 'none'
     content-type: application/json
     cross-origin-resource-policy: same-origin
