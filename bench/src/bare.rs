@@ -98,6 +98,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         .build()?
         .block_on(async {
             let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+            #[expect(clippy::disallowed_methods, reason = "it prints a number")]
             writeln!(std::io::stdout(), "{}", tcp.local_addr()?.port())?;
             Ok(axum::serve(tcp, router).await?)
         })

@@ -172,6 +172,10 @@ pub(crate) fn thousands(value: f64) -> String {
 }
 
 /// To stdout, at once.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it prints what it measured itself"
+)]
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")

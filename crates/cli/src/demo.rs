@@ -105,7 +105,8 @@ struct ReadyCard {
 /// Runs it until SIGINT or SIGTERM.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(print::Log)
+        .with_ansi(false)
         .log_internal_errors(false)
         .with_env_filter("warn")
         .init();
@@ -299,7 +300,7 @@ fn greet(ready: &Ready, dir: &std::path::Path, temporary: bool) {
     } else {
         "kept"
     };
-    say(&format!(
+    let text = format!(
         "\n  Cardveil demo\n\n  Open   {}   and show a card\n\n  \
          merchant API   {}\n  client API     {}\n  admin          {}\n  data           {} ({kept})\n\n  \
          Api-Key        {}\n  Equals key     {}\n\n  Test cards and public keys: never for real cards. Ctrl-C ends it.\n",
@@ -310,5 +311,6 @@ fn greet(ready: &Ready, dir: &std::path::Path, temporary: bool) {
         dir.display(),
         ready.api_key,
         ready.equals_api_key,
-    ));
+    );
+    text.lines().for_each(say);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use cardveil_core::audit::sink::Gate;
-use cardveil_core::audit::{Event, Kind, Source, Target};
+use cardveil_core::audit::{Event, Kind, Target};
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
 use cardveil_core::port::{Store, WrappedKey};
 use cardveil_core::text::Numbering;
@@ -15,6 +15,7 @@ use cardveil_seal::{Keyring, Roots, SystemEntropy};
 
 use crate::backend::Backend;
 use crate::config::{Config, RootKey};
+pub(crate) use crate::operator::operator;
 use crate::print::explained;
 use crate::roots;
 use crate::trust;
@@ -129,19 +130,6 @@ async fn keyring(
     }
     let keyring = Keyring::open(roots, environment, &wrapped).map_err(unfit)?;
     Ok((keyring, wrapped))
-}
-
-/// The person at the command line: the user id that the machine vouches for, and the name that the
-/// environment claims.
-pub(crate) fn operator() -> Source {
-    let uid = rustix::process::getuid().as_raw();
-    let name = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok());
-    Source::operator(match name {
-        Some(name) => format!("{name} (uid {uid})"),
-        None => format!("uid {uid}"),
-    })
 }
 
 /// A folder that only its owner can look into.

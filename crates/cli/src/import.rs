@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal as _, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -203,7 +203,7 @@ fn form_of(path: &Path) -> Option<Form> {
 }
 
 fn progress(size: Option<u64>) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !print::is_watched() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}  {elapsed}")

@@ -20,6 +20,7 @@ mod manifest;
 mod mfa;
 mod migrate;
 mod operate;
+mod operator;
 mod print;
 mod probe;
 mod process;

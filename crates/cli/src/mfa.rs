@@ -1,6 +1,6 @@
 //! `cardveil mfa`: people's second factors. A secret is shown once, by `enrol`, and by nothing else.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::BufRead as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -121,27 +121,17 @@ fn shown(enrolled: &Enrolment, format: Format) -> anyhow::Result<()> {
         return print::json(&both);
     }
     say("shown this once; give it to the person's authenticator app, then `cardveil mfa confirm`:");
-    if std::io::stderr().is_terminal()
-        && let Some(code) = qr_code(enrolled.uri.expose())
-    {
-        say(&code);
+    if let Some(code) = qr_code(enrolled.uri.expose()) {
+        print::draw(&code);
     }
     print::line(&text(&enrolled.uri))
 }
 
-/// For a phone's camera: black on white, whatever the terminal's own colours are, with two rows of
-/// modules in a row of text. `None` for what no QR code can hold.
+/// For a phone's camera, with two rows of modules in a row of text. `None` for what no QR code can hold.
 fn qr_code(data: &[u8]) -> Option<String> {
-    const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
-    const RESET: &str = "\x1b[0m";
     // A screen has no dirt on it, so the least correction, which gives the smallest code.
     let code = QrCode::with_error_correction_level(data, EcLevel::L).ok()?;
-    let drawn = code.render::<Dense1x2>().build();
-    let rows = drawn.lines();
-    let coloured: Vec<_> = rows
-        .map(|row| format!("{BLACK_ON_WHITE}{row}{RESET}"))
-        .collect();
-    Some(coloured.join("\n"))
+    Some(code.render::<Dense1x2>().build())
 }
 
 /// The code, from stdin.

@@ -198,9 +198,9 @@ fn show_keys(id: &CredentialId, keys: &NewKey, format: Format) -> anyhow::Result
         return print::json(&json!({ "id": id, "api_key": api_key, "api_secret": api_secret }));
     }
     say("these are shown this once; keep them where the merchant's server reads its secrets");
-    print::line(&format!(
-        "credential  {id}\nApi-Key     {api_key}\napiSecret   {api_secret}"
-    ))
+    print::line(&format!("credential  {id}"))?;
+    print::line(&format!("Api-Key     {api_key}"))?;
+    print::line(&format!("apiSecret   {api_secret}"))
 }
 
 impl Deployment {

@@ -47,6 +47,7 @@ fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test reads it")]
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{MARK}{line}").unwrap();
