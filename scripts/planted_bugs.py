@@ -57,6 +57,11 @@ IN_TESTS = [
      "batch.log(&change.record(event))?;", "batch.log(event)?;", STORE),
     ("P10-an-allow-list-without-its-from-and-to", "crates/core/src/allowlist.rs",
      "changes: changes(Some(before), Some(after)),", "changes: changes(Some(after), Some(after)),", CORE),
+    ("P8-a-refused-call-that-leaves-no-record", "crates/server/src/guard.rs",
+     "call.app.note_refused(call, self.permission.api(), why);",
+     "call.app.metrics.access_refused.of(why.0).increment();", SERVER),
+    ("P8-refused-calls-that-flood-the-log", "crates/core/src/audit/refused.rs",
+     "} else if rows.len() < RECORDS_MAX {", "} else if rows.len() < 1000 * RECORDS_MAX {", CORE),
     ("P2-released-though-the-commit-failed", "crates/core/src/flow/redeem.rs",
      "            Err(error) => Err(error.into()),\n        }\n    }\n\n    /// Records what a browser",
      "            Err(_) => Ok(Verdict::Granted(crate::token::Grant {\n"

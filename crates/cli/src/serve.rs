@@ -14,7 +14,7 @@ use cardveil_seal::SystemEntropy;
 use cardveil_server::courier::{Courier, SystemResolver};
 use cardveil_server::log::AccessLog;
 use cardveil_server::sinks::Sinks;
-use cardveil_server::{App, Listener, ListenerKind, Sharing, listener};
+use cardveil_server::{App, Listener, ListenerKind, Sharing, listener, refused};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::demo;
 use crate::deployment::Deployment;
-use crate::print::{hinted, say};
+use crate::print::{self, hinted, say};
 use crate::process::{self, Swap};
 
 /// How often it is looked whether certificates were renewed.
@@ -106,7 +106,7 @@ impl Running {
     /// Binds the listeners and starts the courier and the sweep.
     pub(crate) async fn start(deployment: Deployment) -> anyhow::Result<Self> {
         let settings = deployment.config.settings(deployment.service.now())?;
-        let (writer, log) = AccessLog::start(Box::new(std::io::stderr()))?;
+        let (writer, log) = AccessLog::start(print::access_log())?;
         let app = App::new(deployment.service.clone(), settings, log);
         let (stop, stopped) = watch::channel(false);
         let mut boot = [0; 4];
@@ -140,6 +140,7 @@ impl Running {
         tasks.spawn(courier.run(stopped.clone()));
         tasks.spawn(renew(Arc::clone(&app), hangup, stopped.clone()));
         tasks.spawn(sign(Arc::clone(&app), stopped.clone()));
+        tasks.spawn(refused::record_refused(Arc::clone(&app), stopped.clone()));
         tasks.spawn(look_at_keys(Arc::clone(&app), stopped.clone()));
         if let Some(keep) = deployment.config.retention.expired_cards() {
             tasks.spawn(purge(Arc::clone(&app), keep, stopped.clone()));
@@ -171,6 +172,7 @@ impl Running {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
+        self.app.record_refused().await;
         self.deployment
             .service
             .record_server(Kind::ServerStopped)
@@ -382,7 +384,7 @@ pub(crate) fn start_log() {
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
-        .with_writer(std::io::stderr)
+        .with_writer(print::Log)
         // It would panic: what cannot be written there stops nothing, as with the line of a request.
         .log_internal_errors(false)
         .with_env_filter(filter)

@@ -7,6 +7,7 @@
 
 pub mod chain;
 mod exported;
+pub mod refused;
 pub mod settings;
 pub mod sink;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::chain::Checkpoint;
 pub use self::exported::exported;
+use self::refused::RefusedCalls;
 pub use self::settings::FieldChange;
 use crate::card::{Fields, Verification};
 use crate::clock::Time;
@@ -56,6 +58,9 @@ pub enum Kind {
     /// A login token was given to a merchant's server.
     #[serde(rename = "access.granted")]
     AccessGranted,
+    /// Calls were refused at the door: [`refused`].
+    #[serde(rename = "access.refused")]
+    AccessRefused,
     /// A client token was issued.
     #[serde(rename = "token.issued")]
     TokenIssued,
@@ -275,6 +280,7 @@ impl Event {
             Kind::MfaCode => Some(Topic::MfaCode),
             Kind::CardChanged
             | Kind::AccessGranted
+            | Kind::AccessRefused
             | Kind::TokenIssued
             | Kind::TokenRevoked
             | Kind::RevealReleased
@@ -338,7 +344,9 @@ pub enum Actor {
     Credential(CredentialId),
     /// A browser or device, by its key.
     Holder(Thumbprint),
-    /// A person with the command line; the name of their account on the machine.
+    /// Somebody who called with no Api-Key that anybody has.
+    Stranger,
+    /// A person with the command line; who the machine says that they are.
     Operator(String),
     /// The server itself.
     System,
@@ -353,6 +361,11 @@ pub enum Origin {
         /// The caller's address, after the rules for trusted proxies.
         ip: IpAddr,
         /// The request's id, which the log carries too.
+        request: Cow<'static, str>,
+    },
+    /// A request of which nobody can tell the caller's address, so that it was refused.
+    Untold {
+        /// As above.
         request: Cow<'static, str>,
     },
     /// The command line.
@@ -445,6 +458,9 @@ pub struct Detail {
     /// The settings that are no longer what they were, or that a new row starts with: [`settings`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
+    /// The calls that were refused alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Box<RefusedCalls>>,
     /// How far the log had come, signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<Checkpoint>>,

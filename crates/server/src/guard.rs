@@ -18,6 +18,7 @@ use http::{HeaderMap, Method};
 use crate::keysecure::{Language, Login};
 use crate::limit::{Standing, TooOften};
 use crate::problem::{Code, Problem};
+use crate::refused::Refused;
 use crate::surface::Permission;
 use crate::{App, client, equals, keysecure, native};
 
@@ -37,6 +38,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// For the record of its refusal.
+    pub(crate) fn origin_of_refused(&self) -> Origin {
+        match self.ip {
+            Some(ip) => self.origin(ip),
+            None => Origin::Untold {
+                request: (*self.id).to_owned().into(),
+            },
+        }
+    }
+
     /// For audit records of a call from `ip`.
     pub(crate) fn origin(&self, ip: IpAddr) -> Origin {
         Origin::Network {
@@ -136,7 +147,7 @@ impl Gate {
         let language = Language::of(request.headers());
         let admitted = match self.check(call, request.headers()).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.not_admitted(call, refusal, language),
+            Err(refused) => return self.not_admitted(call, refused, language),
         };
         if self.permission == Permission::Holder {
             let Some(ip) = call.ip else {
@@ -166,7 +177,19 @@ impl Gate {
     }
 
     /// Who is refused too often is told no more why.
-    fn not_admitted(&self, call: &Call, refusal: Response, language: Language) -> Response {
+    fn not_admitted(
+        &self,
+        call: &Call,
+        refused: Refused<Response>,
+        language: Language,
+    ) -> Response {
+        let Refused {
+            answer: refusal,
+            why,
+        } = refused;
+        if let Some(why) = why {
+            call.app.note_refused(call, self.permission.api(), why);
+        }
         let counts = match self.permission {
             Permission::KeySecureLogin
             | Permission::KeySecure(_)
@@ -228,31 +251,36 @@ impl Gate {
         }
     }
 
-    async fn check(&self, call: &Call, headers: &HeaderMap) -> Result<Option<Admitted>, Response> {
+    async fn check(
+        &self,
+        call: &Call,
+        headers: &HeaderMap,
+    ) -> Result<Option<Admitted>, Refused<Response>> {
         let app = &*call.app;
         match self.permission {
             Permission::Public(_) => Ok(None),
             Permission::Holder => {
-                client::admit(app, headers).map_err(IntoResponse::into_response)?;
+                // What is wrong with the frame's own page is no refusal of anybody's access.
+                client::admit(app, headers).map_err(|p| Refused::fault(p.into_response()))?;
                 Ok(None)
             }
             Permission::KeySecureLogin => {
                 let admitted =
                     keysecure::admit(app, call, headers, Login::Now, Need::ReadCards).await;
-                admitted.map(Some).map_err(IntoResponse::into_response)
+                admitted.map(Some).map_err(Refused::into_response)
             }
             Permission::KeySecure(need) => {
                 let admitted = keysecure::admit(app, call, headers, Login::Done, need).await;
-                admitted.map(Some).map_err(IntoResponse::into_response)
+                admitted.map(Some).map_err(Refused::into_response)
             }
             Permission::Equals(need) => equals::admit(app, call, headers, need)
                 .await
                 .map(Some)
-                .map_err(IntoResponse::into_response),
+                .map_err(Refused::into_response),
             Permission::Native(need) => native::admit(app, call, headers, need)
                 .await
                 .map(Some)
-                .map_err(IntoResponse::into_response),
+                .map_err(Refused::into_response),
         }
     }
 }

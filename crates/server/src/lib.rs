@@ -32,6 +32,7 @@ mod native;
 mod openapi;
 mod outward;
 mod problem;
+pub mod refused;
 mod schema;
 pub mod sinks;
 mod stack;
@@ -83,6 +84,7 @@ pub struct App {
     draining: AtomicBool,
     sinks: sinks::Board,
     limiter: limit::Limiter,
+    door: refused::Door,
     frame: client::frame::Assets,
     manifest: manifest::Once,
 }
@@ -100,6 +102,7 @@ impl App {
             draining: AtomicBool::new(false),
             sinks: sinks::Board::default(),
             limiter,
+            door: refused::Door::default(),
             frame,
             manifest: manifest::Once::default(),
         })

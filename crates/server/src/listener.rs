@@ -13,6 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
+use cardveil_core::audit::refused::Denied;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -33,7 +34,7 @@ use crate::log::{Line, Told};
 use crate::problem::Code;
 use crate::stack::Traceless;
 use crate::surface::Surface;
-use crate::{App, address, headers};
+use crate::{App, address, headers, tls};
 
 /// How many connections a listener holds at once.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -227,7 +228,7 @@ impl Listener {
         };
         let acceptor = TlsAcceptor::from(tls.config());
         let stream = Cleared::new(stream);
-        if let Some(stream) = self.shake_hands(acceptor, stream, stop).await {
+        if let Some(stream) = self.shake_hands(acceptor, stream, peer, stop).await {
             self.carry(stream, peer, watcher).await;
         }
     }
@@ -237,6 +238,7 @@ impl Listener {
         &self,
         acceptor: TlsAcceptor,
         stream: Cleared<Impatient<TcpStream>>,
+        peer: SocketAddr,
         mut stop: watch::Receiver<bool>,
     ) -> Option<TlsStream<Cleared<Impatient<TcpStream>>>> {
         let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
@@ -247,7 +249,12 @@ impl Listener {
         };
         let failed = match shaken {
             Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => {
+                if tls::is_about_certificate(&error) {
+                    self.refuse_certificate(peer);
+                }
+                error.to_string()
+            }
             Err(late) => late.to_string(),
         };
         // Scanners do it all day, so it is no warning.
@@ -258,6 +265,17 @@ impl Listener {
             .of(self.kind)
             .increment();
         None
+    }
+
+    /// A client certificate that is missing or not good ends the connection before there is a request.
+    fn refuse_certificate(&self, peer: SocketAddr) {
+        let call = Call {
+            id: self.ids.next(),
+            ip: Some(peer.ip()),
+            app: Arc::clone(&self.app),
+        };
+        let why = (Denied::Certificate, None);
+        self.app.note_refused(&call, self.kind.as_str(), why);
     }
 
     async fn carry(

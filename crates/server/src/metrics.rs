@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cardveil_core::Time;
+use cardveil_core::audit::refused::Denied;
 use cardveil_core::flow::NotTaken;
 use cardveil_core::port::Counts;
 
@@ -34,6 +35,8 @@ pub struct Metrics {
     pub pins_released: Counter,
     /// Releases that no browser confirmed.
     pub releases_unconfirmed: Counter,
+    /// Calls that were refused at the door, by cause.
+    pub access_refused: ByCause,
     /// Requests that ended in a fault of ours.
     pub faults: Counter,
     /// Calls refused for being too many.
@@ -65,6 +68,19 @@ impl ByListener {
             ListenerKind::Client => client,
             ListenerKind::Admin => admin,
         }
+    }
+}
+
+/// A count for each cause of a refusal at the door.
+#[derive(Default)]
+pub struct ByCause([Counter; Denied::ALL.len()]);
+
+impl ByCause {
+    /// That of one cause.
+    pub fn of(&self, denied: Denied) -> &Counter {
+        let place = Denied::ALL.iter().position(|known| *known == denied);
+        let [first, ..] = &self.0;
+        place.and_then(|place| self.0.get(place)).unwrap_or(first)
     }
 }
 
@@ -134,6 +150,12 @@ impl Metrics {
                 "# TYPE cardveil_{name}_total counter\ncardveil_{name}_total {}",
                 counter.value()
             );
+        }
+        let name = "cardveil_access_refused_total";
+        let _ = writeln!(text, "# TYPE {name} counter");
+        for denied in Denied::ALL {
+            let (cause, count) = (denied.as_str(), self.access_refused.of(denied).value());
+            let _ = writeln!(text, "{name}{{cause=\"{cause}\"}} {count}");
         }
         let name = "cardveil_vault_tampered_total";
         let _ = writeln!(text, "# TYPE {name} counter\n{name} {tampered}");

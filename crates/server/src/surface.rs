@@ -38,6 +38,19 @@ pub enum Permission {
 }
 
 impl Permission {
+    /// Which API it is of, for records.
+    pub(crate) const fn api(self) -> &'static str {
+        match self {
+            Self::KeySecureLogin | Self::KeySecure(_) => "keysecure",
+            Self::Equals(_) => "equals",
+            Self::Native(_) => "native",
+            Self::Holder => "client",
+            Self::Public(_) => "public",
+        }
+    }
+}
+
+impl Permission {
     /// What `OpenAPI` says of it: nothing for public routes. A holder's token travels in the body,
     /// for which `OpenAPI` has no scheme, so its requirement is there and names none.
     fn requirements(self) -> Vec<SecurityRequirement> {

@@ -110,6 +110,15 @@ pub enum Error {
     Setup(#[from] rustls::Error),
 }
 
+/// Whether a handshake ended because of the certificate that the caller showed, or should have shown.
+pub(crate) fn is_about_certificate(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(
+        cause,
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_))
+    )
+}
+
 impl Error {
     /// What to do about it.
     pub const fn hint(&self) -> &'static str {

@@ -114,6 +114,29 @@ impl Chained {
         serde_json::from_str(&self.stored).ok()
     }
 
+    /// When it happened, whoever wrote it.
+    pub fn at(&self) -> Option<Time> {
+        #[derive(Deserialize)]
+        struct When {
+            at: Time,
+        }
+        serde_json::from_str(&self.stored)
+            .ok()
+            .map(|When { at }| at)
+    }
+
+    /// Whether a later version wrote it, which has kinds of events that this one does not know. No
+    /// checkpoint is one of them.
+    fn is_of_a_later_version(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Told {
+            kind: String,
+        }
+        let kind = serde_json::from_str(&self.stored).map(|Told { kind }| kind);
+        let is_known = |kind: &String| serde_json::from_value::<Kind>(kind.as_str().into()).is_ok();
+        self.at().is_some() && kind.is_ok_and(|kind| !is_known(&kind))
+    }
+
     /// Whether it is a checkpoint.
     pub fn is_checkpoint(&self) -> bool {
         self.event()
@@ -370,8 +393,11 @@ impl Verifier {
         if link.hash != next.hash && !anchors {
             return Err(Flaw::Edited);
         }
-        let event = entry.event().ok_or(Flaw::Unreadable)?;
-        if event.kind == Kind::AuditCheckpoint {
+        let event = entry.event();
+        if event.is_none() && !entry.is_of_a_later_version() {
+            return Err(Flaw::Unreadable);
+        }
+        if let Some(event) = event.filter(|event| event.kind == Kind::AuditCheckpoint) {
             let checkpoint = event.detail.checkpoint.ok_or(Flaw::Unreadable)?;
             signed_by(&self.keys, &checkpoint, event.at)?;
             reaches(seen, &checkpoint)?;

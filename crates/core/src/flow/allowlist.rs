@@ -14,7 +14,8 @@ impl Service {
     ) -> Result<AllowlistChanged, Fault> {
         let from = match caller.source.origin {
             Origin::Network { ip, .. } => Some(ip),
-            Origin::Console | Origin::Server => None,
+            // A call from an address that is not told is not admitted.
+            Origin::Untold { .. } | Origin::Console | Origin::Server => None,
         };
         let change = AllowlistChange {
             credential: caller.credential.id.clone(),

@@ -14,6 +14,7 @@ mod log;
 mod mfa;
 mod pin;
 mod redeem;
+mod refused;
 mod registry;
 mod retention;
 mod revoke;

@@ -33,8 +33,7 @@ impl Service {
             let entries = u64::try_from(last.saturating_sub(place)).unwrap_or(0);
             let since = if entries > 0 {
                 let oldest = self.store.chained(place, 1).await?;
-                let event = oldest.first().and_then(Chained::event);
-                event.map(|event| event.at)
+                oldest.first().and_then(Chained::at)
             } else {
                 None
             };

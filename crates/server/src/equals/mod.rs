@@ -18,9 +18,10 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::{Extension, Json};
 use cardveil_core::Secret;
+use cardveil_core::audit::refused::Denied;
 use cardveil_core::flow::{Asked, IssueRefusal, Presented};
 use cardveil_core::id::{AccountId, CardId, PersonId};
-use cardveil_core::merchant::{MerchantState, Need};
+use cardveil_core::merchant::{Barred, MerchantState, Need};
 use cardveil_core::port::CardRef;
 use cardveil_core::token::Operation;
 use http::{HeaderMap, header};
@@ -33,6 +34,7 @@ pub(crate) use mfa::{purpose, session_problem};
 use crate::extract::{self, Header, OFFSET_MAX, Query};
 use crate::guard::{Admitted, Call};
 use crate::problem::{Code, Problem};
+use crate::refused::Refused;
 use crate::surface::{Permission, Surface};
 use crate::{App, Shared};
 
@@ -185,15 +187,19 @@ pub(crate) async fn admit(
     call: &Call,
     headers: &HeaderMap,
     need: Need,
-) -> Result<Admitted, Problem> {
+) -> Result<Admitted, Refused<Problem>> {
+    let refused = || Refused::stranger(Problem::new(Code::CredentialRefused), Denied::KeyMissing);
     let value = match extract::header(headers, header::AUTHORIZATION.as_str()) {
-        Header::Missing => return Err(Problem::credential_required("ApiKey")),
-        Header::Malformed => return Err(Problem::new(Code::CredentialRefused)),
+        Header::Missing => {
+            let answer = Problem::credential_required("ApiKey");
+            return Err(Refused::stranger(answer, Denied::KeyMissing));
+        }
+        Header::Malformed => return Err(refused()),
         Header::Value(value) => value,
     };
     let api_key = match value.split_once(' ') {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("ApiKey") => key.trim(),
-        Some(_) => return Err(Problem::new(Code::CredentialRefused)),
+        Some(_) => return Err(refused()),
         None => value,
     };
     admit_key(app, call, api_key, need).await
@@ -205,21 +211,36 @@ pub(crate) async fn admit_key(
     call: &Call,
     api_key: &str,
     need: Need,
-) -> Result<Admitted, Problem> {
+) -> Result<Admitted, Refused<Problem>> {
     let refused = || Problem::new(Code::CredentialRefused);
-    let admission = app.service.admission(api_key).await?.ok_or_else(refused)?;
-    admission
-        .credential
-        .usable(app.service.now())
-        .map_err(|_| refused())?;
-    let allowed = |ip: &IpAddr| admission.credential.allows_ip(*ip);
-    let ip = call.ip.filter(allowed).ok_or_else(refused)?;
-    let merchant = admission.merchant.clone().ok_or_else(refused)?;
-    if merchant.state != MerchantState::Active {
-        return Err(refused());
+    let Some(admission) = app.service.admission(api_key).await? else {
+        return Err(Refused::stranger(refused(), Denied::KeyUnknown));
+    };
+    let refuse = |denied| Refused::holder(refused(), denied, &admission.credential);
+    match admission.credential.usable(app.service.now()) {
+        Ok(()) => {}
+        Err(Barred::Disabled) => return Err(refuse(Denied::KeyDisabled)),
+        Err(Barred::Expired) => return Err(refuse(Denied::KeyExpired)),
     }
+    let allowed = |ip: &IpAddr| admission.credential.allows_ip(*ip);
+    let Some(ip) = call.ip.filter(allowed) else {
+        return Err(refuse(Denied::Address));
+    };
+    let merchant = match &admission.merchant {
+        Some(merchant) => match merchant.state {
+            MerchantState::Active => merchant.clone(),
+            MerchantState::Suspended => return Err(refuse(Denied::MerchantSuspended)),
+            MerchantState::Closed => return Err(refuse(Denied::MerchantClosed)),
+        },
+        None => return Err(refuse(Denied::MerchantClosed)),
+    };
     if !admission.credential.meets(need) {
-        return Err(Problem::new(Code::ScopeMissing));
+        let answer = Problem::new(Code::ScopeMissing);
+        return Err(Refused::holder(
+            answer,
+            Denied::Scope,
+            &admission.credential,
+        ));
     }
     Ok(Admitted::new(admission, merchant, call.origin(ip)))
 }

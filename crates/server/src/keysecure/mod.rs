@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use axum::response::{IntoResponse, Response};
+use cardveil_core::audit::refused::Denied;
 use cardveil_core::flow::Fault;
 use cardveil_core::merchant::{Barred, MerchantState, Need};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -40,6 +41,7 @@ use crate::extract::{self, Header};
 use crate::guard::{Admitted, Call};
 use crate::log::Told;
 use crate::problem;
+use crate::refused::Refused;
 use crate::surface::{Permission, Surface};
 
 /// How far in the past `Timestamp` may be, both ends in.
@@ -106,28 +108,33 @@ pub(crate) async fn admit(
     headers: &HeaderMap,
     login: Login,
     need: Need,
-) -> Result<Admitted, Refusal> {
+) -> Result<Admitted, Refused<Refusal>> {
     let language = Language::of(headers);
     let refuse = |code| Refusal::new(code, language);
+    let stranger = |code, denied| Err(Refused::stranger(refuse(code), denied));
+    let fault = |fault: Fault| Refused::fault(Refusal::fault(&fault, language));
     let api_key = match extract::header(headers, "api-key") {
-        Header::Missing => return Err(refuse(Code::ApiKeyRequired)),
-        Header::Malformed => return Err(refuse(Code::ApiKeyNotExist)),
+        Header::Missing => return stranger(Code::ApiKeyRequired, Denied::KeyMissing),
+        Header::Malformed => return stranger(Code::ApiKeyNotExist, Denied::KeyMissing),
         Header::Value(key) => key,
     };
     let found = app.service.admission(api_key).await;
-    let found = found.map_err(|fault| Refusal::fault(&fault, language))?;
-    let Some(admission) = found else {
-        return Err(refuse(Code::ApiKeyNotExist));
+    let Some(admission) = found.map_err(fault)? else {
+        return stranger(Code::ApiKeyNotExist, Denied::KeyUnknown);
+    };
+    let holder = |code, denied| {
+        let answer = refuse(code);
+        Err(Refused::holder(answer, denied, &admission.credential))
     };
     let now = app.service.now();
     match admission.credential.usable(now) {
         Ok(()) => {}
-        Err(Barred::Disabled) => return Err(refuse(Code::ApiKeyNotEnabled)),
-        Err(Barred::Expired) => return Err(refuse(Code::ApiKeyExpired)),
+        Err(Barred::Disabled) => return holder(Code::ApiKeyNotEnabled, Denied::KeyDisabled),
+        Err(Barred::Expired) => return holder(Code::ApiKeyExpired, Denied::KeyExpired),
     }
     let allowed = |ip: &IpAddr| admission.credential.allows_ip(*ip);
     let Some(ip) = call.ip.filter(allowed) else {
-        return Err(refuse(Code::IpNotAllowed));
+        return holder(Code::IpNotAllowed, Denied::Address);
     };
     let tolerance = i64::from(app.settings.timestamp_future_tolerance_ms);
     if !timestamp_holds(
@@ -139,38 +146,45 @@ pub(crate) async fn admit(
             Language::English => format!("the server's time is {}", now.millis()),
             Language::Chinese => format!("服务器时间为 {}", now.millis()),
         };
-        return Err(Refusal {
+        let answer = Refusal {
             detail: Detail::More(detail),
             ..refuse(Code::TimestampInvalid)
-        });
+        };
+        let holder = &admission.credential;
+        return Err(Refused::holder(answer, Denied::Timestamp, holder));
     }
     if login == Login::Done {
         let text = match extract::header(headers, "access-token") {
-            Header::Missing => return Err(refuse(Code::AccessTokenRequired)),
-            Header::Malformed => return Err(refuse(Code::AccessTokenInvalid)),
+            Header::Missing => {
+                return holder(Code::AccessTokenRequired, Denied::AccessTokenMissing);
+            }
+            Header::Malformed => {
+                return holder(Code::AccessTokenInvalid, Denied::AccessTokenInvalid);
+            }
             Header::Value(text) => text,
         };
         let checked = app
             .service
             .check_access(text, &admission.credential.id, admission.epoch);
-        if checked
-            .map_err(|fault| Refusal::fault(&fault, language))?
-            .is_err()
-        {
-            return Err(refuse(Code::AccessTokenInvalid));
+        if checked.map_err(fault)?.is_err() {
+            return holder(Code::AccessTokenInvalid, Denied::AccessTokenInvalid);
         }
     }
     let merchant = match &admission.merchant {
         Some(merchant) => match merchant.state {
             MerchantState::Active => merchant.clone(),
-            MerchantState::Suspended => return Err(refuse(Code::MerchantAbnormal)),
-            MerchantState::Closed => return Err(refuse(Code::MerchantNotExist)),
+            MerchantState::Suspended => {
+                return holder(Code::MerchantAbnormal, Denied::MerchantSuspended);
+            }
+            MerchantState::Closed => {
+                return holder(Code::MerchantNotExist, Denied::MerchantClosed);
+            }
         },
-        None => return Err(refuse(Code::MerchantNotExist)),
+        None => return holder(Code::MerchantNotExist, Denied::MerchantClosed),
     };
     // This dialect has no scopes; a credential that lacks what the call needs is not enabled for it.
     if !admission.credential.meets(need) {
-        return Err(refuse(Code::ApiKeyNotEnabled));
+        return holder(Code::ApiKeyNotEnabled, Denied::Scope);
     }
     Ok(Admitted::new(admission, merchant, call.origin(ip)))
 }

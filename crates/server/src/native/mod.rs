@@ -12,6 +12,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use cardveil_core::Secret;
+use cardveil_core::audit::refused::Denied;
 use cardveil_core::card::{Field, Fields};
 use cardveil_core::flow::{Asked, IssueRefusal, Named, Presented};
 use cardveil_core::id::{CardId, CardNo};
@@ -27,6 +28,7 @@ use crate::equals::{REFERENCE, admit_key, problem_of};
 use crate::extract::{self, Header};
 use crate::guard::{Admitted, Call};
 use crate::problem::{Code, Problem};
+use crate::refused::Refused;
 use crate::schema::FieldSet;
 use crate::surface::{Permission, Surface};
 use crate::{App, Shared};
@@ -243,15 +245,16 @@ pub(crate) async fn admit(
     call: &Call,
     headers: &HeaderMap,
     need: Need,
-) -> Result<Admitted, Problem> {
+) -> Result<Admitted, Refused<Problem>> {
+    let refused = |answer| Err(Refused::stranger(answer, Denied::KeyMissing));
     match extract::header(headers, header::AUTHORIZATION.as_str()) {
-        Header::Missing => Err(Problem::credential_required("Bearer")),
-        Header::Malformed => Err(Problem::new(Code::CredentialRefused)),
+        Header::Missing => refused(Problem::credential_required("Bearer")),
+        Header::Malformed => refused(Problem::new(Code::CredentialRefused)),
         Header::Value(value) => match value.split_once(' ') {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("Bearer") => {
                 admit_key(app, call, key.trim(), need).await
             }
-            Some(_) | None => Err(Problem::detail(
+            Some(_) | None => refused(Problem::detail(
                 Code::CredentialRefused,
                 "Send Authorization: Bearer and the Api-Key.",
             )),

@@ -54,6 +54,7 @@ mod open_api {
 }
 mod openapi;
 mod proxies;
+mod refusals;
 mod sdk;
 mod serving;
 mod sinks;

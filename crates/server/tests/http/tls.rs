@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cardveil_core::Time;
+use cardveil_core::audit::refused::Denied;
 use cardveil_core::testing::sample;
 use cardveil_server::log::AccessLog;
 use cardveil_server::tls::{Callers, Error, Files, Listeners, Tls};
@@ -538,6 +539,29 @@ async fn partners_show_a_certificate_where_they_must() {
     assert!(call(Some(&expired)).await.is_err());
     // A server's certificate is not a partner's, whoever signed it.
     assert!(call(Some(&partners.server())).await.is_err());
+}
+
+#[tokio::test]
+async fn a_refused_client_certificate_is_on_record() {
+    let (authority, partners) = (Authority::new(), Authority::new());
+    let folder = Folder::with(&authority.server());
+    let files = with_partners(&folder, &partners, Callers::MustShow);
+    let (world, served) = served(files).await;
+    let call = async |own: Option<&Pair>| call(served.at, partner(&authority, own)).await;
+    assert!(call(None).await.is_err());
+    assert!(call(Some(&authority.partner())).await.is_err());
+    world.app.record_refused().await;
+    let log = cardveil_core::port::Audit::entries(&*world.store, 0, 10_000).await;
+    let log = log.unwrap();
+    let refused = log
+        .iter()
+        .find_map(|entry| entry.event.detail.refused.as_ref());
+    let refused = refused.unwrap();
+    assert_eq!(refused.cause, Some(Denied::Certificate));
+    assert_eq!(
+        (refused.calls, refused.from.unwrap().to_string()),
+        (2, "127.0.0.1/32".to_owned())
+    );
 }
 
 #[tokio::test]

@@ -267,6 +267,30 @@ fn a_checkpoint_may_lie_behind() {
     assert_eq!(verifier.chains().next().unwrap().unsigned(), 4);
 }
 
+/// Nodes of two versions write one log while they are upgraded one after the other.
+#[test]
+fn an_entry_of_a_later_version_is_read_as_one() {
+    let vault = vault(1);
+    let mut log = log(&vault);
+    let mut later = serde_json::to_value(event(Kind::AuditRead, START)).unwrap();
+    later["kind"] = "something.new".into();
+    later["actor"] = "somebody_new".into();
+    let stored = later.to_string();
+    let end = log.last().unwrap().link;
+    log.push(Chained {
+        seq: end.place as i64 + 1,
+        link: end.next(stored.as_bytes()),
+        stored,
+    });
+    let last = log.last().unwrap();
+    assert_eq!((last.event(), last.at()), (None, Some(START)));
+    sign(&vault, &mut log);
+    let mut verifier = Verifier::whole(vault.audit_keys().unwrap());
+    for entry in &log {
+        verifier.look(entry).unwrap();
+    }
+}
+
 #[test]
 fn what_is_no_event_is_found() {
     let vault = vault(1);
