@@ -1,6 +1,6 @@
 // Serves the examples beside it and gives their pages tokens. Plain Node, nothing to install.
 //
-//   cardveil demo --allow-origin http://localhost:7500
+//   cardveil demo --transparent --allow-origin http://localhost:7500
 //   node examples/server.mjs
 //
 // What a real server adds is its own sign-in: whoever gets a token sees the card, so the card is chosen by who is

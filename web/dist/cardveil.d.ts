@@ -37,7 +37,7 @@ export interface CardOptions {
 export interface PartOptions {
     /** Over the card's own. */
     appearance?: CardAppearance;
-    /** A button without looks that fills its element, to lie over a button that the page draws. */
+    /** A button without looks that fills its element, to lie over a button that the page draws; where your embed allows it. */
     transparent?: boolean;
     title?: string;
 }
@@ -82,7 +82,7 @@ export interface CardError extends Error {
 }
 /** Something went wrong that leaves the card as it is. */
 export interface CardWarning {
-    readonly code: "copy_failed" | "font_unavailable";
+    readonly code: "copy_failed" | "font_unavailable" | "transparent_refused";
     readonly message: string;
     /** What was to be copied. */
     readonly field?: CardveilField;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cardveil_core::card::Environment;
+use cardveil_core::merchant::is_secure_origin;
 use cardveil_core::text::NumberedField;
 use cardveil_core::{Time, budget};
 use cardveil_server::courier::Authorities;
@@ -451,6 +452,19 @@ pub(crate) fn origin(text: &str) -> anyhow::Result<String> {
     }
 }
 
+/// An origin whose pages may frame cards.
+pub(crate) fn embed_origin(text: &str) -> anyhow::Result<String> {
+    let origin = origin(text)?;
+    if is_secure_origin(&origin) {
+        return Ok(origin);
+    }
+    Err(hinted(
+        format!("{origin} is not https"),
+        "whoever stands between its visitors and its server writes its pages, and could frame \
+         cards; http is for localhost, *.localhost, 127.0.0.1 and [::1] alone",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -680,5 +694,16 @@ mod tests {
         ] {
             assert!(origin(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_embed_takes_https_origins_and_those_of_this_device() {
+        for right in ["https://shop.example", "http://localhost:7400"] {
+            assert_eq!(embed_origin(right).unwrap(), right);
+        }
+        let error = embed_origin("http://shop.example").unwrap_err();
+        assert_eq!(error.to_string(), "http://shop.example is not https");
+        assert!(crate::print::hint(&error).unwrap().contains("localhost"));
+        assert!(embed_origin("https://shop.example/").is_err());
     }
 }

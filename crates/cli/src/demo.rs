@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// Another origin whose pages may frame cards; repeat for several
     #[arg(long = "allow-origin")]
     allow_origin: Vec<String>,
+    /// Allow parts without looks, as `cardveil embed set --transparent true` does
+    #[arg(long)]
+    transparent: bool,
     /// Keep to the limits that a real deployment has
     #[arg(long)]
     strict: bool,
@@ -130,9 +133,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let house = Deployment::create(config).await?;
     let mut origins = vec![shop_url.clone()];
     for origin in &args.allow_origin {
-        origins.push(config::origin(origin)?);
+        origins.push(config::embed_origin(origin)?);
     }
-    merchants::fill(&house, &origins).await?;
+    let pages = merchants::Pages {
+        origins: &origins,
+        transparent: args.transparent,
+    };
+    merchants::fill(&house, &pages).await?;
     let ready = ready(&house, shop_url).await?;
     let shop = shop(&house, &ready).await?;
     let mut shop_listeners = vec![bind(SocketAddr::from(([127, 0, 0, 1], base))).await?];

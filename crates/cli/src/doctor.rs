@@ -1,5 +1,6 @@
 //! `cardveil doctor`: checks a deployment and says what to mend.
 
+mod embeds;
 mod postgres;
 
 use std::path::Path;
@@ -212,7 +213,8 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
         let epoch = house.store.epoch().await?.0;
         let merchants = house.store.merchants().await?.len();
         let credentials = house.store.credentials().await?.len();
-        let embeds = house.store.embeds().await?.len();
+        let embeds = house.store.embeds().await?;
+        embeds::look(&embeds, checks);
         let demo = demo::credentials_present(&house.service).await?;
         let sinks = sinks::listed(&house).await?;
         for sink in sinks {
@@ -237,7 +239,7 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
                 ),
                 (
                     "embeds",
-                    embeds,
+                    embeds.len(),
                     "cardveil embed add --merchant ... --origin https://...",
                 ),
             ] {

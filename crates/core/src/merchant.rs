@@ -246,10 +246,31 @@ pub struct Embed {
     pub origins: Vec<String>,
     /// Whether the CVV may be copied in it. The card number always may.
     pub copy_cvv: bool,
+    /// Whether a page may lay parts without looks over what it draws itself, so that it decides what a
+    /// cardholder believes to click.
+    #[serde(default)]
+    pub transparent: bool,
     /// Whether it is in use.
     pub enabled: bool,
     /// When it was made.
     pub created_at: Time,
+}
+
+/// Whether pages of an origin may frame cards: nobody on the network between can have written them.
+/// `https`, or whatever this very device serves itself: `http://localhost`, `capacitor://localhost`.
+pub fn is_secure_origin(origin: &str) -> bool {
+    let Some((scheme, rest)) = origin.split_once("://") else {
+        return false;
+    };
+    let host = match rest.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some(_) | None => rest,
+    };
+    let here = ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+        || host
+            .strip_suffix(".localhost")
+            .is_some_and(|name| !name.is_empty());
+    scheme == "https" || here
 }
 
 /// What one lookup of an Api-Key tells: enough to admit the call or to say why not.
@@ -307,6 +328,42 @@ mod tests {
         assert!(credential.allows_ip("::ffff:127.0.0.1".parse().unwrap()));
         assert!(!credential.allows_ip("127.0.0.2".parse().unwrap()));
         assert!(!credential.allows_ip("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn pages_of_https_and_of_this_device_may_frame_cards() {
+        for secure in [
+            "https://shop.example",
+            "https://shop.example:8443",
+            "https://[2001:db8::1]",
+            "http://localhost",
+            "http://localhost:3000",
+            "http://127.0.0.1:3000",
+            "http://[::1]",
+            "http://[::1]:3000",
+            "http://shop.localhost:7400",
+            "capacitor://localhost",
+        ] {
+            assert!(is_secure_origin(secure), "{secure}");
+        }
+        for other in [
+            "http://shop.example",
+            "http://shop.example:8080",
+            "http://127.0.0.2",
+            "http://10.0.0.1:3000",
+            "http://[::2]",
+            "http://[::ffff:127.0.0.1]",
+            "http://localhost.example",
+            "http://notlocalhost",
+            "http://.localhost",
+            "http://127.0.0.1.example",
+            "ftp://shop.example",
+            "app://shop.example",
+            "localhost",
+            "",
+        ] {
+            assert!(!is_secure_origin(other), "{other}");
+        }
     }
 
     #[test]

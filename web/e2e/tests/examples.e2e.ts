@@ -30,7 +30,7 @@ let visit: Visit;
 beforeAll(async () => {
   const port = await freePort();
   origin = `http://localhost:${port}`;
-  [demo, browser] = await Promise.all([startDemo("--allow-origin", origin), launch()]);
+  [demo, browser] = await Promise.all([startDemo("--transparent", "--allow-origin", origin), launch()]);
   const { merchant_url: merchantUrl, client_url: clientUrl, equals_api_key: apiKey, embed, cards } = demo;
   const cardNo = cards.find(({ last_four }) => last_four === "1111")?.card_no;
   server = await serve({ port, merchantUrl, clientUrl, apiKey, embed, cardNo });

@@ -47,7 +47,7 @@ async function arrive(): Promise<Cardholder> {
 
 /** Puts a card in parts into the page of the shop, as another page would; whole when no part is named. */
 async function mount(cardholder: Cardholder, options: CardOptions & { token: string }, parts: readonly CardveilPart[], part: PartOptions = {}): Promise<void> {
-  const { client_url: clientUrl, embed } = demo;
+  const { client_url: clientUrl, embed } = cardholder.demo;
   await cardholder.page.evaluate(
     async ({ clientUrl, embed, options, parts, part }) => {
       const place = document.querySelector("#card") as HTMLElement;
@@ -99,8 +99,21 @@ describe("a card in parts", () => {
     await inPart(ada, "cvv", "cvv").waitFor({ state: "detached" });
   });
 
-  it("copies from a button of its own, without looks over the page's", async () => {
+  it("keeps its looks over a button of the page's, unless its embed allows parts without", async () => {
     const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], { transparent: true });
+    await inPart(ada, "pan", "pan").waitFor();
+    await inPart(ada, "copy-pan", "copy-pan").waitFor();
+    expect(await ada.page.locator("[data-testid=cardveil-frame-copy-pan]").contentFrame().locator("main").getAttribute("class")).toBe("part");
+    expect(await inPart(ada, "copy-pan", "copy-pan").textContent()).toContain("Copy card number");
+    const warning = (await ada.page.evaluate(() => window.told)).find((line) => line.startsWith("warning"));
+    expect(warning).toContain("transparent_refused");
+  });
+
+  it("copies from a button of its own, without looks over the page's", async () => {
+    const generous = await startDemo("--transparent");
+    const ada = await Cardholder.arrive(browser, generous);
+    present.push(ada);
     await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], { transparent: true });
     await ada.page.evaluate(() => {
       const slot = document.querySelector("#slot-copy-pan") as HTMLElement;
@@ -113,6 +126,7 @@ describe("a card in parts", () => {
     await ada.page.waitForFunction(() => window.told.length === 3);
     expect(await told(ada)).toEqual(["ready", "revealed", "copied"]);
     expect(await ada.paste()).toBe(PAN);
+    await generous.stop();
   });
 
   it("hides and shows everywhere by one button", async () => {

@@ -15,6 +15,8 @@ export interface Config {
   origins: readonly string[];
   /** Whether this merchant's cardholders may copy the CVV. */
   copyCvv: boolean;
+  /** Whether a page may lay parts without looks over what it draws itself. */
+  transparent: boolean;
   words: Spoken;
   fonts: readonly RegisteredFont[];
 }
@@ -23,7 +25,7 @@ export interface Config {
 export function readConfig(document: Document): Config {
   const data = JSON.parse(document.getElementById("cardveil-config")?.textContent ?? "");
   const origins = (data.origins as unknown[]).map(String).filter((origin) => ORIGIN.test(origin));
-  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, words: data.words, fonts: data.fonts };
+  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words: data.words, fonts: data.fonts };
 }
 
 /** Apps have schemes of their own, whose `URL.origin` is `null`, so this goes by form. */

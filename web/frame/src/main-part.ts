@@ -3,7 +3,7 @@ import { browser } from "./browser.ts";
 import { readConfig } from "./config.ts";
 import { dress } from "./dress.ts";
 import { firstMessage, hideWhenLeft, reportSize, wearFont } from "./page.ts";
-import { PartView } from "./part.ts";
+import { allowed, PartView } from "./part.ts";
 import { join } from "./siblings.ts";
 import { wordsFor } from "./words/index.ts";
 
@@ -12,10 +12,11 @@ async function start(root: HTMLElement): Promise<void> {
   if (window.parent === window) return;
   const [settings, channel] = await firstMessage(config);
   if (settings.type !== "part") return;
-  const { appearance, locale, labels, transparent, group, part } = settings;
+  const { appearance, locale, labels, group, part } = settings;
+  const transparent = allowed(config, settings, channel.post);
   const speech = wordsFor(config.words, locale, labels);
   dress(speech, appearance);
-  const view = new PartView(root, speech, settings, browser);
+  const view = new PartView(root, speech, { ...settings, transparent }, browser);
   document.title = view.title;
   const clear = () => view.clear();
   channel.hear(({ type }) => {

@@ -1,5 +1,6 @@
-import type { Part, PartConfiguration } from "@cardveil/protocol";
+import type { ForPage, Part, PartConfiguration } from "@cardveil/protocol";
 import type { Surroundings } from "./card.ts";
+import type { Config } from "./config.ts";
 import { button, el, icon } from "./dom.ts";
 import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.ts";
 import { CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
@@ -7,6 +8,13 @@ import { about, fill, nameOf, type Speech } from "./words/index.ts";
 
 /** After this much more than the card's own time a part hides by itself: whoever should tell it may be gone. */
 const GRACE_MS = 1500;
+
+/** Whether a part is without looks: the page asks, and what the server wrote into this document decides. */
+export function allowed(config: Pick<Config, "transparent">, { transparent }: PartConfiguration, post: (message: ForPage) => void): boolean {
+  if (!transparent || config.transparent) return transparent;
+  post({ type: "warning", code: "transparent_refused", message: "The embed does not allow transparent parts; this one has looks." });
+  return false;
+}
 
 /**
  * One part of a card in a frame of its own: a field, or a button.

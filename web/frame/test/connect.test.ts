@@ -68,6 +68,7 @@ it("reads its configuration and takes no origin that is none", () => {
     embed: "emb_1",
     origins: ["https://shop.example", "capacitor://localhost"],
     copyCvv: false,
+    transparent: false,
     words: { lang: "en" },
     fonts: [],
   });

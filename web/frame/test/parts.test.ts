@@ -6,7 +6,7 @@ import { type Configuration, FIELDS, type ForPage, type Part } from "@cardveil/p
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Card } from "../src/card.ts";
 import { Cast } from "../src/cast.ts";
-import { PartView } from "../src/part.ts";
+import { allowed, PartView } from "../src/part.ts";
 import { admitParts, type Drawing, join } from "../src/siblings.ts";
 import { wordsFor } from "../src/words/index.ts";
 import { CARD, CONFIG, problem, TOKEN, wordsOf, World } from "./world.ts";
@@ -271,6 +271,18 @@ describe("a part", () => {
     expect(find("pan", "pan")).not.toBeNull();
     world.advance(1);
     expect(find("pan", "pan")).toBeNull();
+  });
+
+  it("is without looks where the embed allows it, whatever the page says, which is told", () => {
+    const asked = { part: "copy-pan", group: "g", appearance: { theme: "auto" }, locale: "en", labels: {} } as const;
+    const told: ForPage[] = [];
+    const post = (message: ForPage) => void told.push(message);
+    expect(allowed({ transparent: true }, { ...asked, transparent: true }, post)).toBe(true);
+    expect(allowed({ transparent: true }, { ...asked, transparent: false }, post)).toBe(false);
+    expect(allowed({ transparent: false }, { ...asked, transparent: false }, post)).toBe(false);
+    expect(told).toEqual([]);
+    expect(allowed({ transparent: false }, { ...asked, transparent: true }, post)).toBe(false);
+    expect(told).toEqual([{ type: "warning", code: "transparent_refused", message: expect.any(String) }]);
   });
 
   it("is a button without looks when asked, and says what it does", () => {

@@ -16,7 +16,7 @@ export const EMBED = "emb_test";
 export const CARD = { pan: "4111111111111111", expiry: { month: "12", year: "2030" }, cvv: "987", name: "A CARDHOLDER" };
 
 export const wordsOf = (lang: string): Spoken => ({ lang, ...(LANGUAGES[lang] ?? en) });
-export const CONFIG: Config = { embed: EMBED, origins: [], copyCvv: false, words: wordsOf("en"), fonts: [] };
+export const CONFIG: Config = { embed: EMBED, origins: [], copyCvv: false, transparent: false, words: wordsOf("en"), fonts: [] };
 
 type Body = Record<string, any>;
 /** What happens to one request: the answer may be changed, lost, refused, or never come. */

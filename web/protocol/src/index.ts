@@ -53,7 +53,7 @@ export const ERROR_CODES = [
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /** What went wrong without harm to the card. */
-export const WARNING_CODES = ["copy_failed", "font_unavailable"] as const;
+export const WARNING_CODES = ["copy_failed", "font_unavailable", "transparent_refused"] as const;
 export type WarningCode = (typeof WARNING_CODES)[number];
 
 /** The words of the frame that a page may replace. Error sentences stay ours. */

@@ -31,7 +31,13 @@ struct Partner<'a> {
 }
 
 /// Adds what is not there yet.
-pub(super) async fn fill(house: &Deployment, origins: &[String]) -> anyhow::Result<()> {
+/// What pages may show cards, and how.
+pub(super) struct Pages<'a> {
+    pub(super) origins: &'a [String],
+    pub(super) transparent: bool,
+}
+
+pub(super) async fn fill(house: &Deployment, pages: &Pages<'_>) -> anyhow::Result<()> {
     let open = Partner {
         id: MERCHANT,
         name: "Saltmarsh",
@@ -41,7 +47,7 @@ pub(super) async fn fill(house: &Deployment, origins: &[String]) -> anyhow::Resu
         keys: &[(API_KEY, API_SECRET), (EQUALS_API_KEY, EQUALS_API_SECRET)],
         cards: &SAMPLES,
     };
-    open.fill(house, origins).await?;
+    open.fill(house, pages).await?;
     // One card, and a cardholder whose authenticator app's secret is public.
     let protected = Partner {
         id: MFA_MERCHANT,
@@ -57,7 +63,7 @@ pub(super) async fn fill(house: &Deployment, origins: &[String]) -> anyhow::Resu
         keys: &[(MFA_EQUALS_API_KEY, MFA_API_SECRET)],
         cards: &[PROTECTED],
     };
-    if let Some(merchant) = protected.fill(house, origins).await? {
+    if let Some(merchant) = protected.fill(house, pages).await? {
         enrol(house, &merchant).await?;
     }
     Ok(())
@@ -68,7 +74,7 @@ impl Partner<'_> {
     async fn fill(
         &self,
         house: &Deployment,
-        origins: &[String],
+        pages: &Pages<'_>,
     ) -> anyhow::Result<Option<Merchant>> {
         let merchant = self.merchant(house)?;
         let known = house.store.embed(&EmbedId::parse(self.embed)?).await?;
@@ -88,8 +94,12 @@ impl Partner<'_> {
                 changes.push(house.service.card_change(card, &source)??);
             }
         }
-        for (id, origins) in [(self.embed, origins), (self.app, &[])] {
-            changes.push(embed_change(house, &merchant, id, origins).await?);
+        let no_pages = Pages {
+            origins: &[],
+            transparent: false,
+        };
+        for (id, pages) in [(self.embed, pages), (self.app, &no_pages)] {
+            changes.push(embed_change(house, &merchant, id, pages).await?);
         }
         let done = house.store.change(changes).await?;
         done.into_iter().collect::<Result<(), _>>()?;
@@ -119,14 +129,15 @@ async fn embed_change(
     house: &Deployment,
     merchant: &Merchant,
     id: &str,
-    origins: &[String],
+    pages: &Pages<'_>,
 ) -> anyhow::Result<(Change, cardveil_core::audit::Event)> {
     let now = house.service.now();
     let embed = Embed {
         id: EmbedId::parse(id)?,
         merchant: merchant.id.clone(),
-        origins: origins.to_vec(),
+        origins: pages.origins.to_vec(),
         copy_cvv: false,
+        transparent: pages.transparent,
         enabled: true,
         created_at: now,
     };

@@ -27,6 +27,10 @@ pub(crate) enum EmbedCommand {
         /// Allow the CVV to be copied
         #[arg(long)]
         copy_cvv: bool,
+        /// Allow parts without looks, which a page lays over a button of its own (Marqeta.js'
+        /// mode: transparent)
+        #[arg(long)]
+        transparent: bool,
         #[command(flatten)]
         format: Format,
     },
@@ -50,6 +54,9 @@ pub(crate) enum EmbedCommand {
         /// Whether the CVV may be copied
         #[arg(long)]
         copy_cvv: Option<bool>,
+        /// Whether parts may be without looks
+        #[arg(long)]
+        transparent: Option<bool>,
     },
 }
 
@@ -59,7 +66,7 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
     let checked = |origins: Vec<String>| {
         origins
             .iter()
-            .map(|origin| config::origin(origin))
+            .map(|origin| config::embed_origin(origin))
             .collect::<anyhow::Result<Vec<_>>>()
     };
     match command {
@@ -67,6 +74,7 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             merchant,
             origins,
             copy_cvv,
+            transparent,
             format,
         } => {
             let embed = Embed {
@@ -74,6 +82,7 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
                 merchant: merchant.clone(),
                 origins: checked(origins)?,
                 copy_cvv,
+                transparent,
                 enabled: true,
                 created_at: house.service.now(),
             };
@@ -98,12 +107,15 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             enabled,
             origins,
             copy_cvv,
+            transparent,
         } => {
-            something(enabled.is_some() || !origins.is_empty() || copy_cvv.is_some())?;
+            let flags = [enabled, copy_cvv, transparent];
+            something(!origins.is_empty() || flags.iter().any(Option::is_some))?;
             let was = house.find_embed(&id).await?;
             let mut embed = was.clone();
             embed.enabled = enabled.unwrap_or(embed.enabled);
             embed.copy_cvv = copy_cvv.unwrap_or(embed.copy_cvv);
+            embed.transparent = transparent.unwrap_or(embed.transparent);
             if !origins.is_empty() {
                 embed.origins = checked(origins)?;
             }

@@ -42,6 +42,37 @@ fn a_deployment_is_made_checked_and_changed() {
 }
 
 #[test]
+fn an_embed_takes_https_origins_and_is_asked_for_transparent_parts() {
+    let world = World::new(0);
+    let embed = |id: &str| world.json(&["embed", "show", id, "--json"]);
+    assert_eq!(embed(&world.embed)["transparent"], false);
+    let in_the_clear = ["--origin", "http://shop.example"];
+    for verb in [
+        &["add", "--merchant", &world.merchant][..],
+        &["set", &world.embed],
+    ] {
+        let refused = world.run(&[&["embed"], verb, &in_the_clear].concat());
+        assert_eq!(refused.status.code(), Some(1));
+        let said = text(&refused.stderr);
+        assert!(said.contains("http://shop.example is not https"), "{said}");
+        assert!(
+            said.contains("hint: ") && said.contains("localhost"),
+            "{said}"
+        );
+    }
+    let flags = ["--origin", "http://localhost:3000", "--transparent", "true"];
+    let set = world.run(&[&["embed", "set", &world.embed], &flags[..]].concat());
+    assert!(set.status.success(), "{}", text(&set.stderr));
+    assert_eq!(embed(&world.embed)["transparent"], true);
+    assert_eq!(embed(&world.embed)["origins"][0], "http://localhost:3000");
+    let found = text(&world.run(&["doctor"]).stdout).to_owned();
+    assert!(
+        found.contains("let pages lay parts without looks"),
+        "{found}"
+    );
+}
+
+#[test]
 fn what_an_operator_changes_is_seen_by_the_running_server() {
     let world = World::new(1);
     let _server = world.serve();

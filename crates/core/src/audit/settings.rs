@@ -272,12 +272,14 @@ impl Settings for Embed {
             merchant: _,
             origins,
             copy_cvv,
+            transparent,
             enabled,
             created_at: _,
         } = self;
         vec![
             ("origins", Value::List(origins.clone())),
             ("copy_cvv", one(copy_cvv)),
+            ("transparent", one(transparent)),
             ("enabled", one(enabled)),
         ]
     }

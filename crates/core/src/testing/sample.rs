@@ -71,6 +71,7 @@ pub fn embed(n: u8) -> Embed {
         merchant: merchant(n).id,
         origins: vec!["https://shop.example".to_owned()],
         copy_cvv: false,
+        transparent: false,
         enabled: true,
         created_at: START,
     }

@@ -188,6 +188,7 @@ struct Config<'a> {
     embed: &'a EmbedId,
     origins: &'a [String],
     copy_cvv: bool,
+    transparent: bool,
     fonts: Vec<Told<'a>>,
     words: &'a Value,
 }
@@ -397,6 +398,7 @@ fn page(script: &str, embed: &Embed, fonts: &[Font], words: &Value) -> String {
         embed: &embed.id,
         origins: &embed.origins,
         copy_cvv: embed.copy_cvv,
+        transparent: embed.transparent,
         fonts: fonts.iter().map(Font::told).collect(),
         words,
     };

@@ -73,7 +73,7 @@ async fn its_document_holds_its_script_its_style_and_its_config() {
     let words = config["words"].take();
     assert_eq!(
         config,
-        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy_cvv": false, "fonts": [], "words": null})
+        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy_cvv": false, "transparent": false, "fonts": [], "words": null})
     );
     assert_eq!(
         (&words["lang"], &words["labels"]["hide"]),
@@ -279,4 +279,17 @@ async fn the_cvv_may_be_copied_where_the_embed_says_so() {
         .await;
     let answer = frame(&world, "emb_1", Some("iframe")).await;
     assert_eq!(config(&answer)["copy_cvv"], json!(true));
+    assert_eq!(config(&answer)["transparent"], json!(false));
+}
+
+#[tokio::test]
+async fn parts_may_be_transparent_where_the_embed_says_so() {
+    let world = World::new().await;
+    world
+        .operator()
+        .set_embed(1, |embed| embed.transparent = true)
+        .await;
+    let answer = frame(&world, "emb_1", Some("iframe")).await;
+    assert_eq!(config(&answer)["transparent"], json!(true));
+    assert_eq!(config(&answer)["copy_cvv"], json!(false));
 }

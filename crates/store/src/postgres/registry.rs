@@ -224,8 +224,8 @@ use credential_params;
 fn add_embed(batch: &Batch<'_>, embed: &Embed) -> Made {
     add(
         batch,
-        "INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        "INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at, transparent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         values![
             embed.id.as_str(),
             embed.merchant.as_str(),
@@ -233,6 +233,7 @@ fn add_embed(batch: &Batch<'_>, embed: &Embed) -> Made {
             embed.copy_cvv,
             embed.enabled,
             embed.created_at.millis(),
+            embed.transparent,
         ],
     )
 }
@@ -246,7 +247,8 @@ fn set_embed(batch: &Batch<'_>, set: &Set<Embed>) -> Made {
     };
     update(
         batch,
-        "UPDATE embed SET merchant = $2, origins = $3, copy_cvv = $4, enabled = $5, created_at = $6
+        "UPDATE embed SET merchant = $2, origins = $3, copy_cvv = $4, enabled = $5, created_at = $6,
+             transparent = $7
          WHERE id = $1",
         values![
             embed.id.as_str(),
@@ -255,6 +257,7 @@ fn set_embed(batch: &Batch<'_>, set: &Set<Embed>) -> Made {
             embed.copy_cvv,
             embed.enabled,
             embed.created_at.millis(),
+            embed.transparent,
         ],
     )
 }

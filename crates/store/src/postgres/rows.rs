@@ -169,7 +169,7 @@ pub(super) fn credential(row: &Row) -> Result<Credential, Fault> {
 /// The columns that [`embed`] reads, first in a row.
 macro_rules! embed_columns {
     () => {
-        "id, merchant, origins, copy_cvv, enabled, created_at"
+        "id, merchant, origins, copy_cvv, enabled, created_at, transparent"
     };
 }
 pub(super) use embed_columns;
@@ -180,6 +180,7 @@ pub(super) fn embed(row: &Row) -> Result<Embed, Fault> {
         merchant: id(row, 1)?,
         origins: json(row, 2)?,
         copy_cvv: row.get(3)?,
+        transparent: row.get(6)?,
         enabled: row.get(4)?,
         created_at: row.get(5)?,
     })

@@ -33,12 +33,13 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
     include_str!("migrations/0003_sinks.sql"),
     include_str!("migrations/0004_charged.sql"),
     include_str!("migrations/0005_token_form.sql"),
+    include_str!("migrations/0006_transparent.sql"),
 ];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;

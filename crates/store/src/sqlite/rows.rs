@@ -217,7 +217,7 @@ pub(super) fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
 /// The columns that [`embed`] reads, first in a row.
 macro_rules! embed_columns {
     () => {
-        "id, merchant, origins, copy_cvv, enabled, created_at"
+        "id, merchant, origins, copy_cvv, enabled, created_at, transparent"
     };
 }
 pub(super) use embed_columns;
@@ -228,6 +228,7 @@ pub(super) fn embed(row: &Row<'_>) -> rusqlite::Result<Embed> {
         merchant: text(row, 1)?,
         origins: json(row, 2)?,
         copy_cvv: row.get(3)?,
+        transparent: row.get(6)?,
         enabled: row.get(4)?,
         created_at: time(row, 5)?,
     })

@@ -36,3 +36,29 @@ async fn a_file_from_before_wallets_enables_none_and_takes_tokens() {
     let token = store.add_wallet_token(asked).await.unwrap().unwrap();
     assert_eq!(token.card, sample::card(1).id);
 }
+
+/// Embeds keep what they had; one that is added afterwards asks for it.
+#[tokio::test]
+async fn an_embed_from_before_keeps_its_transparent_parts() {
+    let home = Home::new();
+    first_version(&home);
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    raw.execute_batch(
+        "INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at)
+         VALUES ('emb_1', 'mer_1', '[\"http://shop.example\"]', 0, 1, 0);",
+    )
+    .unwrap();
+    drop(raw);
+    let (store, _) = home.open();
+    let kept = store.embed(&sample::embed(1).id).await.unwrap().unwrap();
+    assert!(kept.transparent);
+    assert_eq!(kept.origins, ["http://shop.example"]);
+    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    raw.execute_batch(
+        "INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at)
+         VALUES ('emb_2', 'mer_1', '[]', 0, 1, 0);",
+    )
+    .unwrap();
+    let added = store.embed(&sample::embed(2).id).await.unwrap().unwrap();
+    assert!(!added.transparent);
+}

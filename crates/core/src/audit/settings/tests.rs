@@ -101,7 +101,7 @@ fn a_changed_origin_allow_list_scope_or_webhook_says_from_what_to_what() {
 fn a_row_that_is_added_says_what_it_starts_with() {
     let told = changes(None, Some(&sample::embed(1)));
     let fields: Vec<_> = told.iter().map(|change| &*change.field).collect();
-    assert_eq!(fields, ["origins", "copy_cvv", "enabled"]);
+    assert_eq!(fields, ["origins", "copy_cvv", "transparent", "enabled"]);
     assert!(told.iter().all(|c| c.from.is_none() && c.to.is_some()));
     let told = changes(Some(&sample::embed(1)), None);
     assert!(told.iter().all(|c| c.from.is_some() && c.to.is_none()));

@@ -303,6 +303,7 @@ pub async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dyn Store
     off.enabled = false;
     let mut copying = embed.clone();
     copying.copy_cvv = true;
+    copying.transparent = true;
     let pairs = [
         (
             set_credential(credential.clone(), disabled.clone()),
