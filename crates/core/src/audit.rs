@@ -443,6 +443,9 @@ pub struct Detail {
     /// Set on what a browser says of itself and nobody can check.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim: bool,
+    /// Whether the browser has looked if the cardholder could see the frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
     /// The state before a change of state, by its name in the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Cow<'static, str>>,
@@ -464,6 +467,16 @@ pub struct Detail {
     /// How far the log had come, signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Box<Checkpoint>>,
+}
+
+/// Whether what a frame shows could be seen, as its browser says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Nothing hid the frame.
+    Seen,
+    /// The browser cannot tell, or did not.
+    NotLookedAt,
 }
 
 impl Detail {

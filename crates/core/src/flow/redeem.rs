@@ -79,6 +79,8 @@ pub struct Report {
     pub kind: EventKind,
     /// Which field, or all.
     pub field: Option<Field>,
+    /// Whether it says that nothing hid the frame.
+    pub seen: bool,
     /// From where it comes.
     pub origin: Origin,
 }
@@ -268,6 +270,7 @@ impl Service {
             redemption: report.redemption.clone(),
             kind: report.kind,
             field: report.field,
+            seen: report.seen,
             at: self.now(),
             origin: report.origin.clone(),
         };

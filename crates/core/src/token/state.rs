@@ -9,7 +9,7 @@ use super::{
     CHECKS_MAX, CLOCKS_APART, EVENTS_MAX, Epoch, Operation, REPEAT_WINDOW, REPEATS_MAX,
     REVEAL_WINDOW, Thumbprint, TokenKey,
 };
-use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
+use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target, Visibility};
 use crate::card::{self, Field, Fields, Transition};
 use crate::clock::Time;
 use crate::id::{AttemptId, CardId, ClaimId, CredentialId, MerchantId, RedemptionId};
@@ -657,6 +657,8 @@ pub struct Observation {
     pub kind: Kind,
     /// Which field; `None` for all that were released.
     pub field: Option<Field>,
+    /// Whether the browser says that nothing hid the frame.
+    pub seen: bool,
     /// When it came.
     pub at: Time,
     /// From where.
@@ -709,6 +711,7 @@ impl Observation {
             detail: Detail {
                 fields: Some(fields),
                 claim: true,
+                visibility: self.visibility(),
                 ..Detail::default()
             },
         };
@@ -720,5 +723,15 @@ impl Observation {
             write: Write::Change(Box::new(next), event),
             verdict: Ok(()),
         }
+    }
+
+    /// Said of what a cardholder must be able to see: what is shown, and the button that copies.
+    fn visibility(&self) -> Option<Visibility> {
+        let matters = matches!(self.kind, Kind::RevealDisplayed | Kind::RevealCopied);
+        matters.then_some(if self.seen {
+            Visibility::Seen
+        } else {
+            Visibility::NotLookedAt
+        })
     }
 }

@@ -34,6 +34,9 @@ pub(super) struct EventRequest {
     /// Of `pan`, `expiry`, `cvv`, `name`; all that were released when left out.
     #[schema(pattern = "^(pan|expiry|cvv|name)$", example = "pan")]
     field: Option<String>,
+    /// `true` where the browser has looked and nothing hid the frame; left out where it cannot tell.
+    #[schema(example = true)]
+    visible: Option<bool>,
 }
 
 /// Report what became of released fields
@@ -75,6 +78,9 @@ pub(super) async fn event(
                 .ok_or_else(|| Problem::invalid("field", "must be of pan, expiry, cvv, name"))?,
         ),
     };
+    if body.visible == Some(false) {
+        return Err(Problem::invalid("visible", "must be true, or left out"));
+    }
     let redemption = RedemptionId::parse(&body.redemption)
         .map_err(|_| Problem::invalid("redemption", "must be a redemption id, rdm_ and a word"))?;
     let token = super::token(&app, &body.token, RETENTION).await?;
@@ -83,6 +89,7 @@ pub(super) async fn event(
         redemption,
         kind,
         field,
+        seen: body.visible.is_some(),
         origin: holder.origin.clone(),
     };
     match app.service.report(&report).await? {

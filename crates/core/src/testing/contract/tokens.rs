@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{START, after, log_len, log_of, with_merchant, with_token};
-use crate::audit::{Kind, Outcome};
+use crate::audit::{Kind, Outcome, Visibility};
 use crate::card::{Field, Fields};
 use crate::clock::Time;
 use crate::id::ClaimId;
@@ -402,6 +402,7 @@ pub async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Store) {
         redemption: sample::redemption(redemption),
         kind,
         field,
+        seen: kind == Kind::RevealCopied,
         at: START,
         origin: sample::origin(),
     };
@@ -444,6 +445,12 @@ pub async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Store) {
     assert_eq!(displayed[0].detail.fields.unwrap().names(), ["pan", "name"]);
     let copied = log_of(store, Kind::RevealCopied).await;
     assert_eq!(copied[0].detail.fields.unwrap().names(), ["pan"]);
+    // A browser that cannot look, and one that did.
+    assert_eq!(
+        displayed[0].detail.visibility,
+        Some(Visibility::NotLookedAt)
+    );
+    assert_eq!(copied[0].detail.visibility, Some(Visibility::Seen));
 }
 
 /// P8.
@@ -458,6 +465,7 @@ pub async fn a_browser_cannot_fill_the_log(store: &dyn Store) {
         redemption: sample::redemption(1),
         kind: Kind::RevealHidden,
         field: None,
+        seen: false,
         at: START,
         origin: sample::origin(),
     };
@@ -599,6 +607,7 @@ pub async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
         redemption: sample::redemption(redemption),
         kind: Kind::RevealDisplayed,
         field: Some(field),
+        seen: true,
         at: START,
         origin: sample::origin(),
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardveil_core::audit::{Kind, Outcome};
+use cardveil_core::audit::{Kind, Outcome, Visibility};
 use cardveil_core::card::{Field, Fields};
 use cardveil_core::testing::Fault;
 use serde_json::{Value, json};
@@ -52,6 +52,30 @@ async fn what_a_browser_says_is_recorded_as_its_claim() {
             logged[0].event.detail.fields,
             Some(Fields::from_iter([Field::Pan]))
         );
+    }
+}
+
+#[tokio::test]
+async fn whether_it_was_seen_is_on_record_of_what_is_shown_and_copied() {
+    let world = World::new().await;
+    let (cardholder, redemption) = shown(&world, &["pan"]).await;
+    for (name, kind, expected) in [
+        ("displayed", Kind::RevealDisplayed, true),
+        ("copied", Kind::RevealCopied, true),
+        ("hidden", Kind::RevealHidden, false),
+    ] {
+        let mut body = event(&cardholder, &redemption, name);
+        assert_eq!(cardholder.report(&body).await.status, 204);
+        body["visible"] = json!(true);
+        assert_eq!(cardholder.report(&body).await.status, 204);
+        let logged = world.operator().logged(kind).await;
+        let visibility: Vec<_> = logged
+            .iter()
+            .map(|entry| entry.event.detail.visibility)
+            .collect();
+        let both = [Visibility::NotLookedAt, Visibility::Seen];
+        let both = both.map(|one| expected.then_some(one));
+        assert_eq!(visibility, both, "{name}");
     }
 }
 
@@ -173,6 +197,7 @@ async fn a_wrong_member_is_named() {
         ("redemption", json!("emb_1")),
         ("redemption", json!(1)),
         ("event", json!("shown")),
+        ("visible", json!(false)),
         ("event", json!("reveal.displayed")),
         ("field", json!("pin")),
         ("other", json!(1)),
