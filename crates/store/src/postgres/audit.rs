@@ -22,7 +22,8 @@ pub(super) const LAST: &str = "SELECT audit.seq, audit.event, audit.hash, meta.d
 /// Holds the head until the commit. Whoever migrates holds it too, so that no program writes to a schema
 /// that it must not serve on, on connections that it has had for long.
 pub(super) const HOLD: &str =
-    "SELECT epoch, database_id, audit_seq, audit_hash, version, works_with
+    "SELECT epoch, database_id, audit_seq, audit_hash, version, works_with,
+         written_by::xid IS NOT DISTINCT FROM xmin
      FROM meta FOR UPDATE";
 pub(super) const ADVANCE: &str = "UPDATE meta SET audit_seq = $1, audit_hash = $2";
 pub(super) const APPEND: &str = "INSERT INTO audit (seq, event, hash)
@@ -31,6 +32,11 @@ pub(super) const APPEND: &str = "INSERT INTO audit (seq, event, hash)
 /// The epoch and where the chain ends, from the columns of [`HOLD`].
 pub(super) fn head(row: &Row) -> Result<(Epoch, Chain), Fault> {
     schema::check(row.get(4)?, row.get(5)?)?;
+    if !row.get(6)? {
+        // On a connection that was there before: the next one raises the epoch (`home`).
+        let restored = "what the database says of itself was put back from a dump";
+        return Err(Fault::Connection(restored.into()));
+    }
     let chain = ChainId::from_bytes(row.get(1)?);
     let end = match row.get(2)? {
         0 => Chain::start(chain),

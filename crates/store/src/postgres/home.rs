@@ -8,6 +8,15 @@
 //! checkpoint. Each connection compares before it serves, and the first that finds another server
 //! raises the epoch there, in the same transaction in which it writes the server down.
 //!
+//! A dump says what the rows were, and so puts them back into the same cluster, too. But each row of
+//! `meta` and of `token` holds the id of the transaction that wrote it, which PostgreSQL keeps beside the
+//! row as well (`xmin`; freezing leaves it readable, "System Columns" and "Preventing Transaction ID
+//! Wraparound Failures"). A row that a dump brought has another, and nothing but a raise of the epoch makes
+//! the two equal again: not a node of the version before, a migration, nor the owner. Where `meta` has been
+//! brought back, the epoch is raised; a token's row alone is read as one of no epoch, so no key gets it. A
+//! copy that `CREATE DATABASE ... TEMPLATE` made has the ids of its template, and is known by its own id in
+//! `pg_database`. What is not known: rows that somebody with the owner's rights stamps by hand.
+//!
 //! A process also remembers how far it has seen the audit log in the newest epoch that it has seen: a database
 //! that holds less of that epoch went back, whatever the server says of itself. That covers a cluster which was
 //! put back as files, for as long as one process has seen it before. One of a newer epoch may hold less:
@@ -43,6 +52,10 @@ pub enum Why {
     OtherCluster,
     /// The cluster is on another timeline: a standby was promoted, or a backup was recovered.
     OtherTimeline,
+    /// What the database says of itself was put there by a restore, and not by a program of ours.
+    Restored,
+    /// The database is a copy of another one of its cluster.
+    OtherDatabase,
     /// The database holds less than this process has seen.
     Behind,
 }
@@ -54,6 +67,8 @@ impl std::fmt::Display for Why {
             Self::OtherTimeline => {
                 "the cluster is on another timeline: a standby was promoted, or a backup recovered"
             }
+            Self::Restored => "rows were put back from a dump",
+            Self::OtherDatabase => "the database is a copy of another one in its cluster",
             Self::Behind => "the database holds less than was seen before: a backup was restored",
         })
     }
@@ -82,6 +97,10 @@ struct Found {
     /// Nothing while it is in recovery.
     server: Option<Server>,
     fsync: String,
+    /// The row of `meta` was written where it is.
+    is_written_here: bool,
+    /// It was written in this database.
+    is_this_database: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +109,24 @@ struct Server {
     timeline: i64,
 }
 
-const FIND: &str = "SELECT version, works_with, epoch, audit_seq, meta.system_identifier,
-         meta.timeline, control.system_identifier,
-         CASE WHEN pg_is_in_recovery() THEN NULL
-             ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
-         current_setting('fsync')
-     FROM meta, pg_control_system() AS control";
-const FIND_AND_HOLD: &str = "SELECT version, works_with, epoch, audit_seq, meta.system_identifier,
-         meta.timeline, control.system_identifier,
-         CASE WHEN pg_is_in_recovery() THEN NULL
-             ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
-         current_setting('fsync')
-     FROM meta, pg_control_system() AS control FOR UPDATE OF meta";
+/// What [`Found`] is read from.
+macro_rules! find {
+    ($hold:literal) => {
+        concat!(
+            "SELECT version, works_with, epoch, audit_seq, meta.system_identifier, meta.timeline,
+                 control.system_identifier,
+                 CASE WHEN pg_is_in_recovery() THEN NULL
+                     ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
+                 current_setting('fsync'), written_by::xid IS NOT DISTINCT FROM meta.xmin,
+                 database_oid IS NOT DISTINCT FROM here.oid::bigint
+             FROM meta, pg_control_system() AS control, pg_database AS here
+             WHERE here.datname = current_database()",
+            $hold
+        )
+    };
+}
+const FIND: &str = find!("");
+const FIND_AND_HOLD: &str = find!(" FOR UPDATE OF meta");
 /// What a new database is told of its server.
 pub(super) const SERVER_NOW: &str = "SELECT system_identifier,
          substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM pg_control_system()";
@@ -165,8 +190,17 @@ async fn raise(link: &Link, seen: Seen, now: Time) -> Result<(Option<Raised>, i6
     };
     let mut event = Source::server().event(now, Kind::EpochRaised, None, target);
     event.detail.note = Some(format!("raised to {}: {why}", next.0).into());
+    // Where the head alone was put back, the log goes on from its own end.
+    link.run(
+        "UPDATE meta SET audit_seq = log.seq, audit_hash = log.hash
+             FROM (SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1) AS log
+             WHERE log.seq > meta.audit_seq",
+    )
+    .await?;
     link.execute(
-        "UPDATE meta SET epoch = $1, system_identifier = $2, timeline = $3",
+        "UPDATE meta SET epoch = $1, system_identifier = $2, timeline = $3,
+             written_by = pg_current_xact_id(), database_oid =
+                 (SELECT oid::bigint FROM pg_database WHERE datname = current_database())",
         &values![next.0, server.system_identifier, server.timeline],
     )
     .await?;
@@ -177,7 +211,13 @@ async fn raise(link: &Link, seen: Seen, now: Time) -> Result<(Option<Raised>, i6
 
 impl Found {
     async fn read(link: &Link, sql: &str) -> Result<Self, Fault> {
-        let rows = link.query(sql, &[]).await.map_err(schema::missing)?;
+        let rows = match link.query(sql, &[]).await {
+            Err(fault) if schema::is_older(&fault) => {
+                schema::found(link).await?;
+                return Err(fault);
+            }
+            rows => rows.map_err(schema::missing)?,
+        };
         let row = rows.first().ok_or_else(schema::not_there)?;
         let timeline: Option<String> = row.get(7)?;
         Ok(Self {
@@ -197,6 +237,8 @@ impl Found {
                 }),
             },
             fsync: row.get(8)?,
+            is_written_here: row.get(9)?,
+            is_this_database: row.get(10)?,
         })
     }
 
@@ -224,6 +266,10 @@ impl Found {
             Some(Why::OtherCluster)
         } else if server.timeline != self.kept.timeline {
             Some(Why::OtherTimeline)
+        } else if !self.is_this_database {
+            Some(Why::OtherDatabase)
+        } else if !self.is_written_here {
+            Some(Why::Restored)
         } else if self.seen() < seen {
             Some(Why::Behind)
         } else {

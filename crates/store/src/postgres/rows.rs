@@ -63,11 +63,13 @@ pub(super) fn json<T: DeserializeOwned>(row: &Row, column: usize) -> Outcome<T> 
     row.get(column).map(|Json(value)| value)
 }
 
-/// The columns that [`record`] reads, first in a row.
+/// The columns that [`record`] reads, first in a row. A row that a dump put back is of no epoch: its stamp
+/// is not of the transaction that wrote it (`home`).
 macro_rules! record_columns {
     () => {
-        "token.issued_secs, token.hash, token.epoch, token.merchant, token.credential, token.card, \
-         token.operation, token.allowed, token.bound_to, token.issued_at, token.expires_at, \
+        "token.issued_secs, token.hash, \
+         CASE WHEN token.written_by::xid <> token.xmin THEN 0 ELSE token.epoch END, \
+         token.merchant, token.credential, token.card, token.operation, token.allowed, token.bound_to, token.issued_at, token.expires_at, \
          token.conflict, token.state"
     };
 }

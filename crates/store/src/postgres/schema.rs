@@ -33,13 +33,14 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
     include_str!("migrations/0003_sinks.sql"),
     include_str!("migrations/0004_charged.sql"),
     include_str!("migrations/0005_token_form.sql"),
     include_str!("migrations/0006_transparent.sql"),
+    include_str!("migrations/0007_stamps.sql"),
 ];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;
@@ -128,6 +129,14 @@ pub(super) fn missing(fault: Fault) -> Fault {
     }
 }
 
+/// Whether what was asked for is of a newer schema than the one that is there.
+pub(super) fn is_older(fault: &Fault) -> bool {
+    match fault {
+        Fault::Postgres(error) => error.code() == Some(&SqlState::UNDEFINED_COLUMN),
+        Fault::Connection(_) | Fault::Stale | Fault::Unfit(_) | Fault::Own(_) => false,
+    }
+}
+
 /// The version of the one that is there, if this program serves on it.
 pub(super) async fn found(link: &Link) -> Result<i32, Fault> {
     let rows = link
@@ -191,6 +200,10 @@ async fn migrate_in(
             known: to,
         }));
     }
+    if there && from < to {
+        // All that writes has it first, so nobody holds what a migration waits for and waits for this.
+        link.run("LOCK TABLE meta IN ACCESS EXCLUSIVE MODE").await?;
+    }
     for migration in MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0)) {
         link.run(migration).await?;
     }
@@ -221,8 +234,10 @@ async fn begin(link: &Link, now: Time, entropy: &dyn Entropy) -> Result<(), Faul
     let rows = link.query(home::SERVER_NOW, &[]).await?;
     let (system, timeline) = home::server_now(rows.first().ok_or_else(not_there)?)?;
     link.execute(
-        "INSERT INTO meta (one, version, works_with, database_id, epoch, system_identifier, timeline)
-         VALUES (1, 0, 0, $1, $2, $3, $4)",
+        "INSERT INTO meta (one, version, works_with, database_id, epoch, system_identifier, timeline,
+             written_by, database_oid)
+         SELECT 1, 0, 0, $1, $2, $3, $4, pg_current_xact_id(), oid::bigint
+             FROM pg_database WHERE datname = current_database()",
         &values![database_id, epoch.0, system, timeline],
     )
     .await?;

@@ -28,7 +28,8 @@ pub(super) const FIND: &str = concat!(
     ", wanted.place
      FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS wanted (secs, hash, place)
          CROSS JOIN LATERAL
-         (SELECT * FROM token WHERE issued_secs = wanted.secs AND hash = wanted.hash LIMIT 1)
+         (SELECT *, xmin FROM token
+             WHERE issued_secs = wanted.secs AND hash = wanted.hash LIMIT 1)
          AS token"
 );
 /// Holds rows until the commit, in the order in which they are named: one lookup by the primary key for
@@ -37,7 +38,8 @@ const HOLD: &str = concat!(
     "SELECT ",
     record_columns!(),
     " FROM unnest($1::bigint[], $2::bytea[]) AS wanted (secs, hash) CROSS JOIN LATERAL
-         (SELECT * FROM token WHERE issued_secs = wanted.secs AND hash = wanted.hash FOR UPDATE)
+         (SELECT *, xmin FROM token
+             WHERE issued_secs = wanted.secs AND hash = wanted.hash FOR UPDATE)
          AS token"
 );
 const INSERT: &str =
@@ -107,7 +109,8 @@ fn named(
         values![name.key, now.millis(), batch.epoch().0],
         |row| Ok((rows::idempotency(row)?, rows::record(row)?)),
     )?;
-    Ok(found.filter(|(name, record)| name.answers(record, now)))
+    let epoch = batch.epoch();
+    Ok(found.filter(|(name, record)| record.epoch == epoch && name.answers(record, now)))
 }
 
 /// It is sent before anything of this batch reads tokens, and at its end.

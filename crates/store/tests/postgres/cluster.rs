@@ -261,21 +261,51 @@ impl Cluster {
 
     /// A logical backup of a database.
     pub(crate) fn dump(&self, database: &str) -> Vec<u8> {
+        self.dump_with(database, &[])
+    }
+
+    /// The same with arguments of `pg_dump`.
+    pub(crate) fn dump_with(&self, database: &str, arguments: &[&str]) -> Vec<u8> {
         let mut dump = program("pg_dump");
         dump.arg("-d").arg(self.connection("postgres", database));
-        dump.output().unwrap().stdout
+        let out = dump.args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{arguments:?}: {said}");
+        out.stdout
+    }
+
+    /// Has `pg_restore` put a dump in its own format back.
+    pub(crate) fn pg_restore(&self, database: &str, dump: &[u8], arguments: &[&str]) {
+        let mut restore = program("pg_restore");
+        restore
+            .args(["--exit-on-error", "-d"])
+            .arg(self.connection("postgres", database))
+            .args(arguments);
+        feed(restore, dump);
+    }
+
+    /// Returns once nobody is connected to the database.
+    pub(crate) fn leave(&self, database: &str) {
+        self.sql(
+            "postgres",
+            &format!(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                 WHERE datname = '{database}'"
+            ),
+        );
+    }
+
+    /// Sets the counters of a cluster that is stopped.
+    pub(crate) fn reset_wal(&self, arguments: &[&str]) {
+        run(program("pg_resetwal").args(arguments).arg(self.data()));
     }
 
     /// Runs a dump.
     pub(crate) fn restore(&self, database: &str, dump: &[u8]) {
         let mut psql = program("psql");
         psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d"])
-            .arg(self.connection("postgres", database))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null());
-        let mut psql = psql.spawn().unwrap();
-        psql.stdin.take().unwrap().write_all(dump).unwrap();
-        assert!(psql.wait().unwrap().success());
+            .arg(self.connection("postgres", database));
+        feed(psql, dump);
     }
 
     /// Makes a standby the primary, and returns when it is.
@@ -324,6 +354,17 @@ fn run(command: &mut Command) {
     let out = command.output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{command:?}: {said}");
+}
+
+/// Runs a program that reads this.
+fn feed(mut command: Command, input: &[u8]) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    assert!(child.wait().unwrap().success(), "{command:?}");
 }
 
 /// Where PostgreSQL's programs are: Debian's newest, or those in the path.

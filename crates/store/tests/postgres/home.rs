@@ -27,16 +27,16 @@ impl Home {
             let database = cluster.database();
             migrate(cluster, &database).await;
             // A database is copied only when nobody is connected to it any more.
-            cluster.sql(
-                "postgres",
-                &format!(
-                    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-                     WHERE datname = '{database}'"
-                ),
-            );
+            cluster.leave(&database);
             database
         });
         let database = cluster.database_like(template.await);
+        // As if it were no copy, whose epoch would be raised.
+        cluster.sql(
+            &database,
+            "UPDATE cardveil.meta SET database_oid =
+                 (SELECT oid FROM pg_database WHERE datname = current_database())",
+        );
         Self { database }
     }
 

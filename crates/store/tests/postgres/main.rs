@@ -16,6 +16,7 @@ mod lookups;
 mod lost;
 mod nodes;
 mod proxy;
+mod restore;
 mod rotation;
 mod server;
 mod survey;

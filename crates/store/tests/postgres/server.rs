@@ -173,6 +173,9 @@ async fn a_database_of_the_first_version_is_migrated() {
     sql("DROP TABLE cardveil.counted, cardveil.sink;
          ALTER TABLE cardveil.budget DROP COLUMN charged_at;
          ALTER TABLE cardveil.writer DROP COLUMN knows;
+         DROP FUNCTION cardveil.stamp() CASCADE;
+         ALTER TABLE cardveil.token DROP COLUMN written_by;
+         ALTER TABLE cardveil.meta DROP COLUMN written_by, DROP COLUMN database_oid;
          UPDATE cardveil.meta SET version = 1");
     let refused = try_open(cluster, &home.database).await.err().unwrap();
     assert!(matches!(refused, OpenError::Schema(Unfit::Older { .. })));
