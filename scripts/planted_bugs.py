@@ -7,6 +7,8 @@ POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
 SERVER = ["-p", "cardveil-server"]
 BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
 MEMORY = ["-p", "cardveil", "--test", "deployment", "memory"]
+RIGHTS_RS = "crates/core/src/merchant/rights.rs"
+RIGHTS = [*CORE, "--lib", "merchant::rights"]
 
 # Name, file, what stands there once, what is planted, the tests that must fail.
 IN_TESTS = [
@@ -67,6 +69,24 @@ IN_TESTS = [
      "call.app.metrics.access_refused.of(why.0).increment();", SERVER),
     ("P8-refused-calls-that-flood-the-log", "crates/core/src/audit/refused.rs",
      "} else if rows.len() < RECORDS_MAX {", "} else if rows.len() < 1000 * RECORDS_MAX {", CORE),
+    ("P10-exporting-does-not-ask-for-its-scope", RIGHTS_RS,
+     "Need::ExportCards => sees && self.has(Scope::CardsExport),", "Need::ExportCards => sees,", RIGHTS),
+    ("P10-the-merchants-permission-is-not-looked-at", RIGHTS_RS,
+     "if !merchant.permits(need) {", "if !merchant.permits(need) && !merchant.pci_enabled {", RIGHTS),
+    ("P10-a-person-s-credential-sees-another-s-cards", RIGHTS_RS,
+     "Some(person) if self.has(any) || self.has(own) => Sight::Own(person),",
+     "Some(_) if self.has(any) => Sight::Any,\n            Some(person) if self.has(own) => Sight::Own(person),",
+     RIGHTS),
+    ("P10-one-time-codes-for-whoever-manages-webhooks", RIGHTS_RS,
+     "Topic::MfaCode => self.has(Scope::MfaCodes),", "Topic::MfaCode => true,", RIGHTS),
+    ("P10-the-version-before-is-shown-too-much", RIGHTS_RS,
+     "Scope::CardsWriteOwn => self.has(Scope::PinsSet),", "Scope::CardsWriteOwn => true,", RIGHTS),
+    ("P10-a-ceiling-that-is-not-looked-at", "crates/core/src/allowlist.rs",
+     "&& !ceiling.iter().any(|within| within.contains(&net))", "&& ceiling.iter().any(|_| false)",
+     [*CORE, "--lib", "allowlist"]),
+    ("P10-a-right-kept-in-another-s-place", "crates/store/src/sqlite/rows.rs",
+     "read_pins: row.get(first + 8)?,", "read_pins: row.get(first + 9)?,",
+     [*STORE, "--test", "sqlite", "what_a_pair_may_do"]),
     ("P2-released-though-the-commit-failed", "crates/core/src/flow/redeem.rs",
      "            Err(error) => Err(error.into()),\n        }\n    }\n\n    /// Records what a browser",
      "            Err(_) => Ok(Verdict::Granted(crate::token::Grant {\n"

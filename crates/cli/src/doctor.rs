@@ -1,6 +1,7 @@
 //! `cardveil doctor`: checks a deployment and says what to mend.
 
 mod embeds;
+mod permissions;
 mod postgres;
 
 use std::path::Path;
@@ -211,8 +212,8 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
     let found = async {
         let keys = house.store.wrapped_keys().await?.len();
         let epoch = house.store.epoch().await?.0;
-        let merchants = house.store.merchants().await?.len();
-        let credentials = house.store.credentials().await?.len();
+        let merchants = house.store.merchants().await?;
+        let credentials = house.store.credentials().await?;
         let embeds = house.store.embeds().await?;
         embeds::look(&embeds, checks);
         let demo = demo::credentials_present(&house.service).await?;
@@ -231,10 +232,14 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
             checks.push(check("class keys", keys > 0, format!("{keys} open")));
             checks.push(check("epoch", true, epoch.to_string()));
             for (what, count, next) in [
-                ("merchants", merchants, "cardveil merchant add --name ..."),
+                (
+                    "merchants",
+                    merchants.len(),
+                    "cardveil merchant add --name ...",
+                ),
                 (
                     "credentials",
-                    credentials,
+                    credentials.len(),
                     "cardveil credential add --merchant ... --allow-ip ...",
                 ),
                 (
@@ -256,6 +261,8 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
                 "none"
             };
             checks.push(check("demo keys", !demo, found));
+            let now = house.service.now();
+            permissions::look(&merchants, &credentials, now, checks);
         }
         Err(error) => checks.push(check("reading", false, words(&error))),
     }

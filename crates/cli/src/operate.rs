@@ -21,7 +21,7 @@ use crate::config::{self, Config};
 use crate::deployment::{Deployment, create_private_folder, operator};
 use crate::print::{self, Format, hinted, say};
 
-pub(crate) use self::credential::{CredentialCommand, credential, time};
+pub(crate) use self::credential::{CredentialCommand, PERMITTED, credential, time};
 pub(crate) use self::embed::{EmbedCommand, embed};
 pub(crate) use self::merchant::{MerchantCommand, merchant};
 pub(crate) use self::token::{EpochCommand, TokenCommand, epoch, token};

@@ -316,6 +316,8 @@ fn refused(refusal: SubscriptionRefusal) -> anyhow::Error {
         SubscriptionRefusal::Topics => "keysecure has messages for card.state alone",
         SubscriptionRefusal::Secret => "leave --secret-stdin out, and one is made",
         SubscriptionRefusal::Account => "see numbering.own in docs/configuration.md",
+        // Cannot be: operators may have any topic.
+        SubscriptionRefusal::Scope => "give the credential mfa:codes",
         SubscriptionRefusal::ApiKey => "give the merchant's Api-Key on stdin",
     };
     hinted(refusal.to_string(), hint)

@@ -4,7 +4,10 @@
 //! one commit ([`crate::port::Allowlists`]).
 //!
 //! **Invariant:** nobody locks itself out: a change that a credential makes leaves the address from
-//! which it was asked allowed. Operators at the command line may write any list.
+//! which it was asked allowed.
+//!
+//! **Invariant:** a credential adds nothing beyond the operator's ceiling
+//! ([`Credential::ip_ceiling`]). Operators at the command line may write any list.
 
 use std::net::IpAddr;
 
@@ -174,6 +177,8 @@ pub enum Refusal {
     Last,
     /// The caller's own address would not be allowed any more.
     LockOut,
+    /// It is not within what the operator lets the credential add.
+    Ceiling,
 }
 
 /// What was decided, and what must be durable before anyone is told.
@@ -215,6 +220,11 @@ impl AllowlistChange {
         }
         if list.len() >= NETWORKS_MAX {
             return Err(Refusal::Full);
+        }
+        if let Some(ceiling) = &credential.ip_ceiling
+            && !ceiling.iter().any(|within| within.contains(&net))
+        {
+            return Err(Refusal::Ceiling);
         }
         let network = Network {
             net,
@@ -404,6 +414,36 @@ mod tests {
         ));
         let refused = AllowlistChanged::Refused(Refusal::Full);
         assert_eq!(add(&credential(&full), "198.51.100.0/24"), refused);
+    }
+
+    #[test]
+    fn a_credential_adds_nothing_beyond_the_operators_ceiling() {
+        let under = |ceiling: Option<&[&str]>| Credential {
+            ip_ceiling: ceiling.map(|nets| nets.iter().map(|net| net.parse().unwrap()).collect()),
+            ..credential(&["203.0.113.7/32"])
+        };
+        let refused = AllowlistChanged::Refused(Refusal::Ceiling);
+        let within = under(Some(&["198.51.100.0/24", "2001:db8::/48"]));
+        for net in ["198.51.100.0/24", "198.51.100.9", "2001:db8:0:1::/64"] {
+            assert!(
+                matches!(add(&within, net), AllowlistChanged::Done(_)),
+                "{net}"
+            );
+        }
+        for net in [
+            "198.51.0.0/16",
+            "198.51.101.1",
+            "2001:db8::/47",
+            "192.0.2.1",
+        ] {
+            assert_eq!(add(&within, net), refused, "{net}");
+        }
+        assert_eq!(add(&under(Some(&[])), "203.0.113.8"), refused);
+        let before = under(None);
+        assert!(matches!(
+            add(&before, "192.0.2.1"),
+            AllowlistChanged::Done(_)
+        ));
     }
 
     #[test]

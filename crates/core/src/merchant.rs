@@ -1,9 +1,13 @@
 //! Merchants, their credentials, and the embeds that name who may frame a card.
 
+mod rights;
+
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use self::rights::{Lack, Need, Permissions, Scope, Sight, judge};
 use crate::allowlist::Allowlist;
 use crate::clock::Time;
 use crate::id::{CredentialId, EmbedId, MerchantId, PersonId};
@@ -21,6 +25,9 @@ pub struct Merchant {
     pub state: MerchantState,
     /// Whether its cardholders may be shown card data (KeySecure's code 1013).
     pub pci_enabled: bool,
+    /// What it may have beside that.
+    #[serde(default)]
+    pub permissions: Permissions,
     /// Which of its cards may go into which wallet; by default none.
     #[serde(default)]
     pub wallets: WalletRules,
@@ -56,8 +63,15 @@ pub struct Credential {
     pub sealed_secret: SealedSecret,
     /// Where calls may come from.
     pub allowed_ips: Allowlist,
+    /// Within which networks it may add to that itself: the operator's ceiling. `None` in credentials of
+    /// before there were ceilings, which may add any.
+    #[serde(default)]
+    pub ip_ceiling: Option<Vec<IpNet>>,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// Whether it has scopes that nobody asked for by name, from before there were such.
+    #[serde(default)]
+    pub inherited: bool,
     /// Bound to one cardholder: what `cards:read:own` then sees.
     pub person: Option<PersonId>,
     /// Whether it is in use.
@@ -75,63 +89,6 @@ pub struct SealedSecret {
     pub dek: Vec<u8>,
     /// The sealed bytes.
     pub sealed: Vec<u8>,
-}
-
-/// What a credential may do. The names are Equals Money's (`CommonAuth`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Scope {
-    /// The cards of the person that the credential is bound to.
-    #[serde(rename = "cards:read:own")]
-    CardsReadOwn,
-    /// All cards of the merchant.
-    #[serde(rename = "cards:read:any")]
-    CardsReadAny,
-    /// Changing the cards of the person that the credential is bound to.
-    #[serde(rename = "cards:write:own")]
-    CardsWriteOwn,
-    /// Changing all cards of the merchant.
-    #[serde(rename = "cards:write:any")]
-    CardsWriteAny,
-    /// The merchant's subscriptions to events.
-    #[serde(rename = "webhooks:manage")]
-    WebhooksManage,
-    /// The addresses from which the credential may call.
-    #[serde(rename = "ip-addresses:manage")]
-    IpAddressesManage,
-    /// Enrolling people's second factors.
-    #[serde(rename = "mfa:manage")]
-    MfaManage,
-}
-
-impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::CardsReadOwn,
-        Self::CardsReadAny,
-        Self::CardsWriteOwn,
-        Self::CardsWriteAny,
-        Self::WebhooksManage,
-        Self::IpAddressesManage,
-        Self::MfaManage,
-    ];
-
-    /// The scope's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CardsReadOwn => "cards:read:own",
-            Self::CardsReadAny => "cards:read:any",
-            Self::CardsWriteOwn => "cards:write:own",
-            Self::CardsWriteAny => "cards:write:any",
-            Self::WebhooksManage => "webhooks:manage",
-            Self::IpAddressesManage => "ip-addresses:manage",
-            Self::MfaManage => "mfa:manage",
-        }
-    }
-
-    /// The scope of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
-    }
 }
 
 /// A credential's state.
@@ -169,69 +126,6 @@ impl Credential {
     pub fn allows_ip(&self, ip: IpAddr) -> bool {
         self.allowed_ips.contains(ip)
     }
-
-    /// Which of the merchant's cards it sees: all, one person's, or none.
-    pub fn sight(&self) -> Sight {
-        self.sight_by(Scope::CardsReadAny, Scope::CardsReadOwn)
-    }
-
-    /// Which of the merchant's cards it may change; never one that it does not see.
-    pub fn reach(&self) -> Sight {
-        let written = self.sight_by(Scope::CardsWriteAny, Scope::CardsWriteOwn);
-        match (self.sight(), written) {
-            (Sight::Nothing, _) | (_, Sight::Nothing) => Sight::Nothing,
-            (Sight::Any, Sight::Any) => Sight::Any,
-            (Sight::Own(person), _) | (_, Sight::Own(person)) => Sight::Own(person),
-        }
-    }
-
-    fn sight_by(&self, any: Scope, own: Scope) -> Sight {
-        if self.scopes.contains(&any) {
-            return Sight::Any;
-        }
-        match (self.scopes.contains(&own), self.person) {
-            (true, Some(person)) => Sight::Own(person),
-            (true, None) | (false, _) => Sight::Nothing,
-        }
-    }
-
-    /// Whether it has what a call needs.
-    pub fn meets(&self, need: Need) -> bool {
-        match need {
-            Need::ReadCards => self.sight() != Sight::Nothing,
-            Need::WriteCards => self.reach() != Sight::Nothing,
-            Need::ManageWebhooks => self.scopes.contains(&Scope::WebhooksManage),
-            Need::ManageIpAddresses => self.scopes.contains(&Scope::IpAddressesManage),
-            Need::ManageMfa => self.scopes.contains(&Scope::MfaManage),
-        }
-    }
-}
-
-/// What a call needs of the credential that makes it. The same for every API; KeySecure's has no
-/// scopes of its own and follows these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// To see cards: `cards:read:own` or `cards:read:any`.
-    ReadCards,
-    /// To change cards: `cards:write:own` or `cards:write:any`, of those it sees.
-    WriteCards,
-    /// `webhooks:manage`.
-    ManageWebhooks,
-    /// `ip-addresses:manage`.
-    ManageIpAddresses,
-    /// `mfa:manage`.
-    ManageMfa,
-}
-
-/// Which of its merchant's cards a credential sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
-    /// All of them (`cards:read:any`).
-    Any,
-    /// Those of the person it is bound to (`cards:read:own`).
-    Own(PersonId),
-    /// None.
-    Nothing,
 }
 
 /// A place where cards may be shown: the public id in a frame's address, or an app's id.
@@ -298,7 +192,9 @@ mod tests {
                 sealed: vec![],
             },
             allowed_ips: Allowlist::of(["127.0.0.1/32".parse().unwrap()], Time::from_millis(0)),
+            ip_ceiling: None,
             scopes: vec![Scope::CardsReadAny],
+            inherited: false,
             person: None,
             state: CredentialState::Enabled,
             expires_at: Some(Time::from_millis(1_000)),
@@ -363,57 +259,6 @@ mod tests {
             "",
         ] {
             assert!(!is_secure_origin(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn own_without_a_person_sees_nothing() {
-        let mut credential = credential();
-        assert_eq!(credential.sight(), Sight::Any);
-        credential.scopes = vec![Scope::CardsReadOwn];
-        assert_eq!(credential.sight(), Sight::Nothing);
-        let person = PersonId::from_bytes([1; 16]);
-        credential.person = Some(person);
-        assert_eq!(credential.sight(), Sight::Own(person));
-    }
-
-    #[test]
-    fn what_is_not_seen_is_not_written() {
-        use Scope::{CardsReadAny, CardsReadOwn, CardsWriteAny, CardsWriteOwn};
-        let person = PersonId::from_bytes([1; 16]);
-        let mut credential = credential();
-        let mut reach = |scopes: &[Scope], person| {
-            credential.scopes = scopes.to_vec();
-            credential.person = person;
-            (credential.reach(), credential.meets(Need::WriteCards))
-        };
-        assert_eq!(reach(&[CardsReadAny], None), (Sight::Nothing, false));
-        assert_eq!(reach(&[CardsWriteAny], None), (Sight::Nothing, false));
-        assert_eq!(
-            reach(&[CardsReadAny, CardsWriteAny], None),
-            (Sight::Any, true)
-        );
-        let own = (Sight::Own(person), true);
-        assert_eq!(reach(&[CardsReadOwn, CardsWriteAny], Some(person)), own);
-        assert_eq!(reach(&[CardsReadAny, CardsWriteOwn], Some(person)), own);
-        assert_eq!(
-            reach(&[CardsReadOwn, CardsWriteOwn], None),
-            (Sight::Nothing, false)
-        );
-    }
-
-    #[test]
-    fn a_need_that_is_not_of_cards_is_met_by_its_scope_alone() {
-        let mut credential = credential();
-        for (need, scope) in [
-            (Need::ManageWebhooks, Scope::WebhooksManage),
-            (Need::ManageIpAddresses, Scope::IpAddressesManage),
-            (Need::ManageMfa, Scope::MfaManage),
-        ] {
-            for given in Scope::ALL {
-                credential.scopes = vec![given];
-                assert_eq!(credential.meets(need), given == scope, "{need:?} {given:?}");
-            }
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) enum Code {
     CredentialRefused,
     /// 403: the credential lacks the scope that the call needs.
     ScopeMissing,
-    /// 403: the merchant may not show card data.
+    /// 403: the merchant may not show card data, or not have it or PINs on its own servers.
     PciNotEnabled,
     /// 403: the card is in a state in which its details are not shown.
     CardNotViewable,
@@ -140,7 +140,7 @@ impl Code {
             Self::CredentialRequired => "A credential is required",
             Self::CredentialRefused => "The credential is refused",
             Self::ScopeMissing => "The credential lacks a scope",
-            Self::PciNotEnabled => "Showing card data is not enabled",
+            Self::PciNotEnabled => "This is not enabled for the merchant",
             Self::CardNotViewable => "The card cannot be shown now",
             Self::TokenRefused => "The token is refused",
             Self::CallerUnknown => "The caller's address is not known",
@@ -175,7 +175,7 @@ impl Code {
                 "Check the Api-Key, its state and expiry, and the addresses it is allowed from."
             }
             Self::ScopeMissing => "Use a credential with a scope that this operation names.",
-            Self::PciNotEnabled => "Ask the card programme to enable card display.",
+            Self::PciNotEnabled => "Ask the card programme to enable this for you.",
             Self::CardNotViewable => "Bring the card into use first, or choose another.",
             Self::TokenRefused => "Ask for a new token and try again.",
             Self::CallerUnknown => {

@@ -111,6 +111,10 @@ pub(crate) fn problem_of(refusal: SubscriptionRefusal) -> Problem {
         SubscriptionRefusal::Account => {
             Problem::invalid("accountId", &InvalidText::CardNumber.to_string())
         }
+        SubscriptionRefusal::Scope => Problem::detail(
+            Code::ScopeMissing,
+            "One-time codes need mfa:codes beside webhooks:manage.",
+        ),
         SubscriptionRefusal::ApiKey => Problem::invalid("secret", "must be an Api-Key of yours"),
     }
 }

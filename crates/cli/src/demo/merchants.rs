@@ -3,7 +3,7 @@
 use cardveil_core::audit::{Kind as EventKind, Source, Target};
 use cardveil_core::flow::{NewCredential, NewKey};
 use cardveil_core::id::{EmbedId, MerchantId, PersonId};
-use cardveil_core::merchant::{Embed, Merchant, MerchantState, Scope};
+use cardveil_core::merchant::{Embed, Merchant, MerchantState, Permissions, Scope};
 use cardveil_core::mfa::{MfaPolicy, Policy, step_at};
 use cardveil_core::port::{Change, Set};
 use cardveil_core::wallet::WalletRules;
@@ -118,6 +118,11 @@ impl Partner<'_> {
             name: self.name.to_owned(),
             state: MerchantState::Active,
             pci_enabled: true,
+            permissions: Permissions {
+                export: true,
+                read_pins: true,
+                set_pins: true,
+            },
             wallets: WalletRules::all(),
             mfa: self.mfa,
             created_at: house.service.now(),
@@ -163,10 +168,17 @@ async fn add_key(
     let new = NewCredential {
         merchant: merchant.clone(),
         allowed_ips: vec!["127.0.0.1/32".parse()?],
+        ip_ceiling: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
+        // The demo shows every call.
         scopes: vec![
             Scope::CardsReadAny,
             Scope::CardsWriteAny,
+            Scope::CardsExport,
+            Scope::PinsRead,
+            Scope::PinsSet,
+            Scope::WalletsProvision,
             Scope::WebhooksManage,
+            Scope::MfaCodes,
             Scope::IpAddressesManage,
             Scope::MfaManage,
         ],

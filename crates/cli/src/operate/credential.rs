@@ -6,9 +6,10 @@ use cardveil_core::Time;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::flow::{NewCredential, NewKey};
 use cardveil_core::id::{CredentialId, MerchantId, PersonId};
-use cardveil_core::merchant::{Credential, CredentialState, Scope};
+use cardveil_core::merchant::{Credential, CredentialState, Need, Scope};
 use cardveil_core::port::{Change, Set};
 use clap::Subcommand;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
@@ -27,12 +28,17 @@ pub(crate) enum CredentialCommand {
         /// From where calls may come; repeat for several
         #[arg(long = "allow-ip", required = true, value_parser = network)]
         allow_ip: Vec<IpNet>,
-        /// What it may do; repeat for several
-        #[arg(long = "scope", value_parser = scope, default_value = "cards:read:any")]
+        /// What it may do; repeat for several. Left out, it issues tokens and reads: cards:read:any, or
+        /// cards:read:own with --person
+        #[arg(long = "scope", value_parser = scopes())]
         scopes: Vec<Scope>,
-        /// Bind it to one person, for cards:read:own and cards:write:own
+        /// Bind it to one person: it reaches nothing of another
         #[arg(long)]
         person: Option<PersonId>,
+        /// Within which networks it may itself add to --allow-ip, with ip-addresses:manage; repeat for
+        /// several
+        #[arg(long = "ip-ceiling", value_parser = network)]
+        ip_ceiling: Vec<IpNet>,
         /// When it ends (RFC 3339)
         #[arg(long, value_parser = time)]
         expires_at: Option<Time>,
@@ -56,15 +62,31 @@ pub(crate) enum CredentialCommand {
         /// From where calls may come, in place of what was set; repeat for several
         #[arg(long = "allow-ip", value_parser = network)]
         allow_ip: Vec<IpNet>,
+        /// What it may do, in place of what was set; repeat for several
+        #[arg(long = "scope", value_parser = scopes())]
+        scopes: Vec<Scope>,
+        /// Within which networks it may itself add to --allow-ip, in place of what was set; repeat for
+        /// several, or none
+        #[arg(long = "ip-ceiling", value_name = "NETWORK|none", value_parser = ceiling)]
+        ip_ceiling: Vec<Option<IpNet>>,
         /// When it ends (RFC 3339)
         #[arg(long, value_parser = time)]
         expires_at: Option<Time>,
     },
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
-    let names = Scope::ALL.map(Scope::as_str).join(", ");
-    Scope::parse(text).ok_or_else(|| format!("give one of {names}"))
+/// Scopes by their names, which `--help` lists with what they are.
+fn scopes() -> impl TypedValueParser<Value = Scope> {
+    let named = |scope: Scope| PossibleValue::new(scope.as_str()).help(scope.words());
+    PossibleValuesParser::new(Scope::ALL.map(named))
+        .try_map(|text| Scope::parse(&text).ok_or("there is no such scope"))
+}
+
+fn ceiling(text: &str) -> Result<Option<IpNet>, String> {
+    match text {
+        "none" => Ok(None),
+        text => network(text).map(Some),
+    }
 }
 
 /// A network, or one address.
@@ -78,6 +100,13 @@ pub(crate) fn time(text: &str) -> Result<Time, String> {
     Time::parse_rfc3339(text).ok_or_else(|| "give a time such as 2027-01-01T00:00:00Z".to_owned())
 }
 
+/// The scopes that need the merchant's permission, and how that is given.
+pub(crate) const PERMITTED: [(Scope, Need, &str); 3] = [
+    (Scope::CardsExport, Need::ExportCards, "--export"),
+    (Scope::PinsRead, Need::ReadPins, "--read-pins"),
+    (Scope::PinsSet, Need::SetPins, "--set-pins"),
+];
+
 /// A credential as it may be shown: without its hash and its sealed secret.
 #[derive(Serialize)]
 struct CredentialView<'a> {
@@ -85,7 +114,9 @@ struct CredentialView<'a> {
     merchant: &'a MerchantId,
     state: CredentialState,
     allowed_ips: Vec<IpNet>,
+    ip_ceiling: Option<&'a [IpNet]>,
     scopes: &'a [Scope],
+    inherited: bool,
     person: Option<PersonId>,
     expires_at: Option<String>,
     created_at: String,
@@ -98,7 +129,9 @@ impl<'a> From<&'a Credential> for CredentialView<'a> {
             merchant: &credential.merchant,
             state: credential.state,
             allowed_ips: credential.allowed_ips.nets(),
+            ip_ceiling: credential.ip_ceiling.as_deref(),
             scopes: &credential.scopes,
+            inherited: credential.inherited,
             person: credential.person,
             expires_at: credential.expires_at.map(|time| time.to_string()),
             created_at: credential.created_at.to_string(),
@@ -115,19 +148,21 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             allow_ip,
             scopes,
             person,
+            ip_ceiling,
             expires_at,
             format,
         } => {
-            let own = [Scope::CardsReadOwn, Scope::CardsWriteOwn];
-            if person.is_none() && scopes.iter().any(|scope| own.contains(scope)) {
-                return Err(hinted(
-                    "cards:read:own and cards:write:own are of one person's cards",
-                    "give --person",
-                ));
-            }
+            let scopes = match (scopes.is_empty(), person) {
+                (false, _) => scopes,
+                (true, None) => vec![Scope::CardsReadAny],
+                (true, Some(_)) => vec![Scope::CardsReadOwn],
+            };
+            make_sense(&scopes, person, Some(&ip_ceiling))?;
+            house.tell_of_permissions(&merchant, &scopes).await?;
             let new = NewCredential {
                 merchant,
                 allowed_ips: allow_ip,
+                ip_ceiling,
                 scopes,
                 person,
                 expires_at,
@@ -161,9 +196,12 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             id,
             enabled,
             allow_ip,
+            scopes,
+            ip_ceiling,
             expires_at,
         } => {
-            something(enabled.is_some() || !allow_ip.is_empty() || expires_at.is_some())?;
+            let lists = allow_ip.len() + scopes.len() + ip_ceiling.len();
+            something(enabled.is_some() || lists > 0 || expires_at.is_some())?;
             let was = house.find_credential(&id).await?;
             let mut credential = was.clone();
             credential.state = match enabled {
@@ -176,6 +214,18 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 credential.allowed_ips = credential.allowed_ips.replaced(allow_ip, now);
             }
             credential.expires_at = expires_at.or(credential.expires_at);
+            if !ip_ceiling.is_empty() {
+                credential.ip_ceiling = Some(ip_ceiling.into_iter().flatten().collect());
+            }
+            if !scopes.is_empty() {
+                let ceiling = credential.ip_ceiling.as_deref();
+                make_sense(&scopes, credential.person, ceiling)?;
+                house
+                    .tell_of_permissions(&credential.merchant, &scopes)
+                    .await?;
+                credential.scopes = scopes;
+                credential.inherited = false;
+            }
             let merchant = credential.merchant.clone();
             let target = Target {
                 credential: Some(id),
@@ -187,6 +237,36 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 .await
         }
     }
+}
+
+/// Scopes that could never do anything are a slip.
+fn make_sense(
+    scopes: &[Scope],
+    person: Option<PersonId>,
+    ceiling: Option<&[IpNet]>,
+) -> anyhow::Result<()> {
+    if person.is_none()
+        && let Some(own) = scopes.iter().find(|scope| scope.is_own())
+    {
+        let what = format!("{} is of one person's cards", own.as_str());
+        return Err(hinted(what, "give --person"));
+    }
+    if person.is_some()
+        && let Some(all) = scopes.iter().find(|scope| scope.is_of_all())
+    {
+        let what = format!(
+            "{} is of all persons, and this credential is of one",
+            all.as_str()
+        );
+        return Err(hinted(what, "give cards:read:own and cards:write:own"));
+    }
+    if scopes.contains(&Scope::IpAddressesManage) && ceiling.is_none_or(<[_]>::is_empty) {
+        return Err(hinted(
+            "ip-addresses:manage without networks that it may add",
+            "give --ip-ceiling 203.0.113.0/24, as wide as you would let the merchant call from",
+        ));
+    }
+    Ok(())
 }
 
 /// The one time that the keys are seen.
@@ -204,6 +284,27 @@ fn show_keys(id: &CredentialId, keys: &NewKey, format: Format) -> anyhow::Result
 }
 
 impl Deployment {
+    /// What is given to the credential and not to its merchant does nothing yet.
+    async fn tell_of_permissions(
+        &self,
+        merchant: &MerchantId,
+        scopes: &[Scope],
+    ) -> anyhow::Result<()> {
+        let Some(merchant) = self.store.merchant(merchant).await? else {
+            return Ok(());
+        };
+        for (scope, need, flag) in PERMITTED {
+            if scopes.contains(&scope) && !merchant.permits(need) {
+                let scope = scope.as_str();
+                say(&format!(
+                    "{scope} does nothing until its merchant may: cardveil merchant set {} {flag} true",
+                    merchant.id
+                ));
+            }
+        }
+        Ok(())
+    }
+
     async fn find_credential(&self, id: &CredentialId) -> anyhow::Result<Credential> {
         let all = self.store.credentials().await?;
         all.into_iter()

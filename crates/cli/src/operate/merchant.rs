@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::id::MerchantId;
-use cardveil_core::merchant::{Merchant, MerchantState};
+use cardveil_core::merchant::{Merchant, MerchantState, Permissions};
 use cardveil_core::mfa::{MfaPolicy, Policy, Purpose};
 use cardveil_core::port::{Change, Set};
 use cardveil_core::text::MerchantName;
@@ -29,6 +29,15 @@ pub(crate) enum MerchantCommand {
         /// Its cardholders may not be shown card data (KeySecure 1013)
         #[arg(long)]
         pci_disabled: bool,
+        /// Its own servers may have card data: KeySecure's private/info, Equals' expiration
+        #[arg(long)]
+        export: bool,
+        /// Its own servers may be told PINs
+        #[arg(long)]
+        read_pins: bool,
+        /// Its own servers may set PINs
+        #[arg(long)]
+        set_pins: bool,
         #[command(flatten)]
         format: Format,
     },
@@ -53,11 +62,39 @@ pub(crate) enum MerchantCommand {
         #[arg(long)]
         pci_enabled: Option<bool>,
         #[command(flatten)]
+        permissions: PermissionArgs,
+        #[command(flatten)]
         wallets: WalletArgs,
         /// Whether an operation needs a second factor, such as view-card=required; repeat for several
         #[arg(long = "mfa", value_parser = mfa_policy)]
         mfa: Vec<(Purpose, Policy)>,
     },
+}
+
+/// What a merchant may have beside frames.
+#[derive(Args)]
+pub(crate) struct PermissionArgs {
+    /// Whether its own servers may have card data: KeySecure's private/info, Equals' expiration
+    #[arg(long)]
+    export: Option<bool>,
+    /// Whether its own servers may be told PINs
+    #[arg(long)]
+    read_pins: Option<bool>,
+    /// Whether its own servers may set PINs
+    #[arg(long)]
+    set_pins: Option<bool>,
+}
+
+impl PermissionArgs {
+    const fn is_given(&self) -> bool {
+        self.export.is_some() || self.read_pins.is_some() || self.set_pins.is_some()
+    }
+
+    fn apply(&self, permissions: &mut Permissions) {
+        permissions.export = self.export.unwrap_or(permissions.export);
+        permissions.read_pins = self.read_pins.unwrap_or(permissions.read_pins);
+        permissions.set_pins = self.set_pins.unwrap_or(permissions.set_pins);
+    }
 }
 
 /// Which of a merchant's cards may go into which wallet.
@@ -147,6 +184,9 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             name,
             id,
             pci_disabled,
+            export,
+            read_pins,
+            set_pins,
             format,
         } => {
             let id = id.unwrap_or_else(|| MerchantId::generate(&SystemEntropy));
@@ -155,6 +195,11 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                 name: name.into(),
                 state: MerchantState::Active,
                 pci_enabled: !pci_disabled,
+                permissions: Permissions {
+                    export,
+                    read_pins,
+                    set_pins,
+                },
                 wallets: WalletRules::default(),
                 mfa: MfaPolicy::default(),
                 created_at: house.service.now(),
@@ -173,7 +218,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
         MerchantCommand::List(format) => show_all(
             &house.store.merchants().await?,
             format,
-            &["id", "name", "state", "pci_enabled"],
+            &["id", "name", "state", "pci_enabled", "permissions"],
         ),
         MerchantCommand::Show { id, format } => show_one(&house.find_merchant(&id).await?, format),
         MerchantCommand::Set {
@@ -181,15 +226,18 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             name,
             state,
             pci_enabled,
+            permissions,
             wallets,
             mfa,
         } => {
             let plain = name.is_some() || state.is_some() || pci_enabled.is_some();
-            something(plain || wallets.is_given() || !mfa.is_empty())?;
+            let grouped = permissions.is_given() || wallets.is_given();
+            something(plain || grouped || !mfa.is_empty())?;
             let was = house.find_merchant(&id).await?;
             let mut merchant = was.clone();
             merchant.name = name.map_or(merchant.name, String::from);
             merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
+            permissions.apply(&mut merchant.permissions);
             for (operation, policy) in mfa {
                 merchant.mfa.set(operation, policy);
             }

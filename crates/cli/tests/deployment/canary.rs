@@ -156,8 +156,12 @@ fn no_file_holds_a_clear_pin() {
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// The Api-Key and secret of a credential that may change cards.
+/// The Api-Key and secret of a credential that may set PINs and be told them.
 fn writer(world: &World) -> (String, String) {
+    let id = world.merchant.as_str();
+    let may = ["--read-pins", "true", "--set-pins", "true"];
+    let set = world.run(&[&["merchant", "set", id][..], &may].concat());
+    assert!(set.status.success(), "{set:?}");
     let keys = world.json(&[
         "credential",
         "add",
@@ -168,7 +172,9 @@ fn writer(world: &World) -> (String, String) {
         "--scope",
         "cards:read:any",
         "--scope",
-        "cards:write:any",
+        "pins:read",
+        "--scope",
+        "pins:set",
         "--json",
     ]);
     (string(&keys, "/api_key"), string(&keys, "/api_secret"))

@@ -180,6 +180,8 @@ fn addresses_that_stay_keep_their_descriptions() {
         "127.0.0.1/32",
         "--scope",
         "ip-addresses:manage",
+        "--ip-ceiling",
+        "203.0.113.0/24",
         "--json",
     ]);
     let authorization = format!("ApiKey {}", string(&keys, "/api_key"));

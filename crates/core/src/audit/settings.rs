@@ -15,13 +15,14 @@
 
 use std::borrow::Cow;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::allowlist::{Allowlist, Network};
 use crate::card::Reason;
 use crate::clock::Time;
 use crate::hook::Subscription;
-use crate::merchant::{Credential, Embed, Merchant, Scope, SealedSecret};
+use crate::merchant::{Credential, Embed, Merchant, Permissions, Scope, SealedSecret};
 use crate::mfa::MfaPolicy;
 use crate::wallet::{Bin, WalletRules};
 
@@ -186,6 +187,12 @@ impl Settings for Merchant {
             name,
             state,
             pci_enabled,
+            permissions:
+                Permissions {
+                    export,
+                    read_pins,
+                    set_pins,
+                },
             wallets:
                 WalletRules {
                     wallets,
@@ -205,6 +212,9 @@ impl Settings for Merchant {
             ("name", Value::One(words(name))),
             ("state", named(state)),
             ("pci_enabled", one(pci_enabled)),
+            ("permissions.export", one(export)),
+            ("permissions.read_pins", one(read_pins)),
+            ("permissions.set_pins", one(set_pins)),
             ("wallets", list_of(wallets, |w| w.as_str().to_owned())),
             (
                 "wallets.bins",
@@ -230,7 +240,9 @@ impl Settings for Credential {
             key_hash,
             sealed_secret,
             allowed_ips,
+            ip_ceiling,
             scopes,
+            inherited,
             person,
             state,
             expires_at,
@@ -241,9 +253,14 @@ impl Settings for Credential {
             ("api_secret", hidden(Some(sealed_secret))),
             ("allowed_ips", networks(allowed_ips)),
             (
+                "ip_ceiling",
+                limit_to(ip_ceiling.as_deref(), |net: &IpNet| net.to_string()),
+            ),
+            (
                 "scopes",
                 list_of(scopes, |scope: &Scope| scope.as_str().to_owned()),
             ),
+            ("inherited", one(inherited)),
             ("person", maybe(person.as_ref())),
             ("state", named(state)),
             ("expires_at", maybe::<Time>(expires_at.as_ref())),

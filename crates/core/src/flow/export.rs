@@ -11,6 +11,7 @@ use super::{Caller, Fault, Service};
 use crate::audit::{Detail, Event, Kind, Target};
 use crate::budget::Overdrawn;
 use crate::card::{Card, Export, Exported, Field, State};
+use crate::merchant::Need;
 use crate::mfa::{Policy, Purpose};
 use crate::port::CardRef;
 
@@ -20,8 +21,8 @@ const EXPORTED: [Field; 3] = [Field::Pan, Field::Expiry, Field::Cvv];
 /// Why nothing is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportRefusal {
-    /// The merchant may not have clear card data (KeySecure 1013).
-    PciDisabled,
+    /// The merchant or the credential may not have clear card data (KeySecure 1013).
+    NotPermitted,
     /// The merchant's policy asks for a second factor to view a card, which this call cannot carry.
     MfaUnsupported,
     /// There is no such card that this caller may know of.
@@ -43,8 +44,8 @@ impl Service {
         card: &CardRef,
     ) -> Result<Result<String, ExportRefusal>, Fault> {
         self.pass_gate()?;
-        if !caller.merchant.pci_enabled {
-            return Ok(Err(ExportRefusal::PciDisabled));
+        if caller.may(Need::ExportCards).is_err() {
+            return Ok(Err(ExportRefusal::NotPermitted));
         }
         match caller.merchant.mfa.of(Purpose::ViewCard) {
             Policy::Off => {}

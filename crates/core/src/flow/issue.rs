@@ -10,7 +10,7 @@ use crate::budget::Overdrawn;
 use crate::card::{Card, Fields, State};
 use crate::clock::Time;
 use crate::id::{AccountId, PersonId};
-use crate::merchant::{Credential, Merchant, Sight};
+use crate::merchant::{Credential, Lack, Merchant, Need, Sight, judge};
 use crate::port::{CardRef, Idempotency, Issue, Issued};
 use crate::token::{self, ClientToken, Epoch, Operation, Record, Thumbprint};
 
@@ -34,6 +34,11 @@ impl Caller {
             Sight::Own(person) => card.person == person,
             Sight::Nothing => false,
         }
+    }
+
+    /// Whether it may do what something needs.
+    pub fn may(&self, need: Need) -> Result<(), Lack> {
+        judge(&self.merchant, &self.credential, need)
     }
 
     /// Whether it may change this card, which it then also sees.

@@ -2,8 +2,9 @@
 //!
 //! One contract brings a PIN encrypted under the credential's secret and never asks for it (KeySecure:
 //! card/pin/set). The other lets clear PINs cross the merchant's server in both directions (Equals:
-//! "Retrieve a PIN", "Update a card's PIN"), so its calls are, like an export, for merchants alone that
-//! may have clear card data. What is told is a release: its record is durable before it goes out (P2).
+//! "Retrieve a PIN", "Update a card's PIN"). Setting and telling are permissions of their own; what
+//! crosses in the clear is, like an export, for merchants alone that may have clear card data. What is
+//! told is a release: its record is durable before it goes out (P2).
 
 use cardveil_seal::Secret;
 
@@ -18,6 +19,7 @@ use crate::card::{
 };
 use crate::clock::Time;
 use crate::keys::Slot;
+use crate::merchant::Need;
 use crate::mfa::{Assertion, Purpose, Use};
 use crate::port::CardRef;
 
@@ -59,12 +61,10 @@ impl NewPin<'_> {
 /// Why a PIN is not set or not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinRefusal {
-    /// The merchant may not have clear card data.
-    PciDisabled,
+    /// The merchant or the credential may not set or be told PINs, or not in the clear.
+    NotPermitted,
     /// There is no such card that this caller may know of.
     UnknownCard,
-    /// The caller sees it and may not change it.
-    OutOfReach,
     /// The card is virtual, and the contract sets PINs of physical cards.
     NotPhysical,
     /// The card's state does not allow it.
@@ -110,15 +110,13 @@ impl Service {
         if new.is_clear() {
             self.pass_gate()?;
         }
-        if new.is_clear() && !caller.merchant.pci_enabled {
-            return Ok(Err(PinRefusal::PciDisabled));
+        let clear = new.is_clear() && !caller.merchant.pci_enabled;
+        if clear || caller.may(Need::SetPins).is_err() {
+            return Ok(Err(PinRefusal::NotPermitted));
         }
         let Some(card) = self.find_card(caller, &asked.sought).await? else {
             return Ok(Err(PinRefusal::UnknownCard));
         };
-        if !caller.reaches(&card) {
-            return Ok(Err(PinRefusal::OutOfReach));
-        }
         let physical_only = !new.is_clear();
         if physical_only && card.kind != CardKind::Physical {
             return Ok(Err(PinRefusal::NotPhysical));
@@ -181,8 +179,8 @@ impl Service {
         asked: &AskedPin,
     ) -> Result<Result<Option<Pin>, PinRefusal>, Fault> {
         self.pass_gate()?;
-        if !caller.merchant.pci_enabled {
-            return Ok(Err(PinRefusal::PciDisabled));
+        if caller.may(Need::ReadPins).is_err() {
+            return Ok(Err(PinRefusal::NotPermitted));
         }
         for _ in 0..ROUNDS_MAX {
             let Some(card) = self.find_card(caller, &asked.sought).await? else {

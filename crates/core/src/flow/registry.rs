@@ -79,6 +79,8 @@ pub struct NewCredential {
     pub merchant: MerchantId,
     /// Where calls may come from.
     pub allowed_ips: Vec<IpNet>,
+    /// Within which networks it may add to them itself, by a contract's call.
+    pub ip_ceiling: Vec<IpNet>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// Bound to one person.
@@ -160,7 +162,9 @@ impl Service {
             key_hash: sha256(&[keys.api_key.expose()]),
             sealed_secret,
             allowed_ips: Allowlist::of(new.allowed_ips, now),
+            ip_ceiling: Some(new.ip_ceiling),
             scopes: new.scopes,
+            inherited: false,
             person: new.person,
             state: CredentialState::Enabled,
             expires_at: new.expires_at,

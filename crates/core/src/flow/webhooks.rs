@@ -3,7 +3,7 @@
 use cardveil_seal::{Secret, sha256};
 
 use super::keys::slot_of_secret;
-use super::{Fault, Service};
+use super::{Caller, Fault, Service};
 use crate::audit::settings::changes;
 use crate::audit::{Event, Kind, Source, Target, Topic};
 use crate::clock::Time;
@@ -72,6 +72,9 @@ pub enum SubscriptionRefusal {
     /// The account's id could be a card number.
     #[error("{}", CardNumberIn(NumberedField::AccountId))]
     Account,
+    /// The credential may not have what the subscription carries, or would.
+    #[error("topics: the credential may not have one of them")]
+    Scope,
     /// KeySecure: the Api-Key is missing, or not one of the merchant's.
     #[error("the Api-Key is not one of this merchant's")]
     ApiKey,
@@ -104,6 +107,35 @@ const DROPPED_TOGETHER: usize = 500;
 type Checked<T> = Result<Result<T, SubscriptionRefusal>, Fault>;
 
 impl Service {
+    /// Adds a subscription for a merchant's server, of topics that its credential may have.
+    pub async fn subscribe_as(&self, caller: &Caller, new: NewSubscription) -> Checked<Subscribed> {
+        let mut topics = new.topics.iter();
+        if !topics.all(|topic| caller.credential.may_tell(*topic)) {
+            return Ok(Err(SubscriptionRefusal::Scope));
+        }
+        self.subscribe(new, &caller.source).await
+    }
+
+    /// Changes a subscription for a merchant's server, whose credential may have what it carries and
+    /// what it is to carry: whoever changes the address has the messages.
+    pub async fn set_subscription_as(
+        &self,
+        caller: &Caller,
+        id: SubscriptionId,
+        asked: SubscriptionChange,
+    ) -> Checked<Subscription> {
+        let merchant = &caller.merchant.id;
+        let Some(known) = self.subscription(merchant, id).await? else {
+            return Ok(Err(SubscriptionRefusal::Unknown));
+        };
+        let mut topics = known.topics.iter().chain(asked.topics.iter().flatten());
+        if !topics.all(|topic| caller.credential.may_tell(*topic)) {
+            return Ok(Err(SubscriptionRefusal::Scope));
+        }
+        self.set_subscription(merchant, id, asked, &caller.source)
+            .await
+    }
+
     /// Adds a subscription.
     pub async fn subscribe(&self, new: NewSubscription, source: &Source) -> Checked<Subscribed> {
         if let Err(refusal) = self.check_account(new.account.as_ref()) {

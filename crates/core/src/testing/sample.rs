@@ -13,7 +13,7 @@ use crate::id::{
     PersonId, RedemptionId, SubscriptionId, WalletTokenId,
 };
 use crate::merchant::{
-    Credential, CredentialState, Embed, Merchant, MerchantState, Scope, SealedSecret,
+    Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope, SealedSecret,
 };
 use crate::mfa::MfaPolicy;
 use crate::port::{CardRef, Issue};
@@ -39,6 +39,11 @@ pub fn merchant(n: u8) -> Merchant {
         name: format!("Merchant {n}"),
         state: MerchantState::Active,
         pci_enabled: true,
+        permissions: Permissions {
+            export: true,
+            read_pins: true,
+            set_pins: true,
+        },
         wallets: WalletRules::default(),
         mfa: MfaPolicy::default(),
         created_at: START,
@@ -56,7 +61,9 @@ pub fn credential(n: u8) -> Credential {
             sealed: vec![n; 16],
         },
         allowed_ips: Allowlist::of([id("127.0.0.0/8".parse())], START),
+        ip_ceiling: None,
         scopes: vec![Scope::CardsReadAny],
+        inherited: false,
         person: Some(PersonId::from_bytes([n; 16])),
         state: CredentialState::Enabled,
         expires_at: Some(Time::from_millis(START.millis() + 1_000_000)),

@@ -139,7 +139,7 @@ pub(super) async fn list_ip_addresses(
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`ip_address_refused`: it is in the list, or the list is full.", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`ip_address_refused`: it is in the list, the list is full, or the card programme does not let you add it.", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -211,6 +211,9 @@ fn problem_of(refusal: Refusal) -> Problem {
             "The list has {NETWORKS_MAX} addresses. Take one away, or add a network."
         )),
         Refusal::Last => refused("It is the last one: nobody could call any more.".to_owned()),
+        Refusal::Ceiling => refused(
+            "The card programme does not let you add it. Ask for another ceiling.".to_owned(),
+        ),
         Refusal::LockOut => refused(
             "You call from this address and would shut yourself out. Add another that holds it first."
                 .to_owned(),

@@ -21,7 +21,7 @@ use cardveil_core::Secret;
 use cardveil_core::audit::refused::Denied;
 use cardveil_core::flow::{Asked, IssueRefusal, Presented};
 use cardveil_core::id::{AccountId, CardId, PersonId};
-use cardveil_core::merchant::{Barred, MerchantState, Need};
+use cardveil_core::merchant::{Barred, Lack, MerchantState, Need, judge};
 use cardveil_core::port::CardRef;
 use cardveil_core::token::Operation;
 use http::{HeaderMap, header};
@@ -234,8 +234,11 @@ pub(crate) async fn admit_key(
         },
         None => return Err(refuse(Denied::MerchantClosed)),
     };
-    if !admission.credential.meets(need) {
-        let answer = Problem::new(Code::ScopeMissing);
+    if let Err(lack) = judge(&merchant, &admission.credential, need) {
+        let answer = Problem::new(match lack {
+            Lack::Scope => Code::ScopeMissing,
+            Lack::Permission => Code::PciNotEnabled,
+        });
         return Err(Refused::holder(
             answer,
             Denied::Scope,

@@ -29,8 +29,8 @@ const METHODS: &str = "must be BIOMETRIC_FACE, BIOMETRIC_FINGERPRINT, LOGIN or O
 
 pub(super) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Permission::Equals(Need::ReadCards), routes!(read))
-        .route(Permission::Equals(Need::WriteCards), routes!(update))
+        .route(Permission::Equals(Need::ReadPins), routes!(read))
+        .route(Permission::Equals(Need::SetPins), routes!(update))
 }
 
 /// A card's PIN.
@@ -213,13 +213,8 @@ fn text(pin: &Pin) -> String {
 /// What a refusal is here; `not_in_use` is the code for a card that is not.
 fn problem(refusal: PinRefusal, not_in_use: Code) -> Problem {
     match refusal {
-        PinRefusal::PciDisabled => Problem::detail(
-            Code::PciNotEnabled,
-            "A PIN crosses your server in the clear. Ask the card programme to enable card data for \
-             you.",
-        ),
+        PinRefusal::NotPermitted => Problem::new(Code::PciNotEnabled),
         PinRefusal::UnknownCard => Problem::new(Code::NotFound),
-        PinRefusal::OutOfReach => Problem::new(Code::ScopeMissing),
         PinRefusal::CardState(state) => Problem::detail(
             not_in_use,
             format!(

@@ -30,12 +30,13 @@ use crate::surface::{Permission, Surface};
 pub(super) fn routes(surface: Surface) -> Surface {
     const READ: Permission = Permission::Equals(Need::ReadCards);
     const WRITE: Permission = Permission::Equals(Need::WriteCards);
+    const PROVISION: Permission = Permission::Equals(Need::ProvisionWallets);
     surface
         .route(READ, routes!(find_tokens))
         .route(WRITE, routes!(transition))
-        .route(WRITE, routes!(apple))
-        .route(WRITE, routes!(google))
-        .route(WRITE, routes!(samsung))
+        .route(PROVISION, routes!(apple))
+        .route(PROVISION, routes!(google))
+        .route(PROVISION, routes!(samsung))
 }
 
 #[derive(Serialize, ToSchema)]

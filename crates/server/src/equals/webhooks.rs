@@ -206,7 +206,7 @@ async fn create(
             .map(authorization)
             .transpose()?,
     };
-    let added = app.service.subscribe(new, &admitted.caller.source).await?;
+    let added = app.service.subscribe_as(&admitted.caller, new).await?;
     let added = added.map_err(webhooks::problem_of)?;
     let view = Webhook::from(&added.subscription);
     Ok((StatusCode::CREATED, Json(view)).into_response())
@@ -293,10 +293,9 @@ async fn change(
     let known = own(&app, &admitted, Form::Equals, id).await?;
     let asked: WebhookChange = extract::json(request).await?;
     let asked = checked(&app, asked)?;
-    let caller = &admitted.caller;
     let set = app
         .service
-        .set_subscription(&caller.merchant.id, known.id, asked, &caller.source)
+        .set_subscription_as(&admitted.caller, known.id, asked)
         .await?;
     let set = set.map_err(webhooks::problem_of)?;
     Ok(Json(Webhook::from(&set)))

@@ -4,7 +4,8 @@
 //! Answers are `{code, msg, data}` with HTTP 200, but 500 with 1001. The order of the checks is
 //! decided (docs/api-decisions.md): Api-Key 1002, 1008, 1010, 1011; address 1003; Timestamp 1005; Access-Token 1006,
 //! 1007; merchant 1021, 1022; rate 1009, as soon as the merchant is known, so that it also limits
-//! who asks for cards that are not there; PCI 1013; parameters 1004, 1019, 1020; card 4001, 4005.
+//! who asks for cards that are not there; PCI 1013 (before the rate, where the call itself is not
+//! enabled); parameters 1004, 1019, 1020; card 4001, 4005.
 //!
 //! Here is what all calls share: admission, the envelope, refusals. A call has a file of its own, and
 //! its line in [`routes`]. `code` holds the codes and their words, `form` reads parameters.
@@ -27,7 +28,7 @@ use std::net::IpAddr;
 use axum::response::{IntoResponse, Response};
 use cardveil_core::audit::refused::Denied;
 use cardveil_core::flow::Fault;
-use cardveil_core::merchant::{Barred, MerchantState, Need};
+use cardveil_core::merchant::{Barred, MerchantState, Need, judge};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -55,7 +56,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
             routes!(client_token::client_token),
         )
         .route(
-            Permission::KeySecure(Need::ReadCards),
+            Permission::KeySecure(Need::ExportCards),
             routes!(private_info::private_info),
         )
         .route(
@@ -75,7 +76,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
             routes!(active::card_active),
         )
         .route(
-            Permission::KeySecure(Need::WriteCards),
+            Permission::KeySecure(Need::SetPins),
             routes!(pin::card_pin_set),
         )
 }
@@ -182,11 +183,24 @@ pub(crate) async fn admit(
         },
         None => return holder(Code::MerchantNotExist, Denied::MerchantClosed),
     };
-    // This dialect has no scopes; a credential that lacks what the call needs is not enabled for it.
-    if !admission.credential.meets(need) {
-        return holder(Code::ApiKeyNotEnabled, Denied::Scope);
+    if judge(&merchant, &admission.credential, need).is_err() {
+        return holder(lacking(need), Denied::Scope);
     }
     Ok(Admitted::new(admission, merchant, call.origin(ip)))
+}
+
+/// This dialect has no scopes: card data and PINs are not enabled for the caller, or its credential is not
+/// enabled for the call.
+const fn lacking(need: Need) -> Code {
+    match need {
+        Need::ExportCards | Need::ReadPins | Need::SetPins => Code::PciNotEnabled,
+        Need::ReadCards
+        | Need::WriteCards
+        | Need::ProvisionWallets
+        | Need::ManageWebhooks
+        | Need::ManageIpAddresses
+        | Need::ManageMfa => Code::ApiKeyNotEnabled,
+    }
 }
 
 /// `now - 60,000 <= timestamp <= now + tolerance`, in digits alone.

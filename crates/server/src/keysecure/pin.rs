@@ -54,7 +54,7 @@ pub(super) struct CardPinSetRequest {
     ),
     request_body = CardPinSetRequest,
     responses(
-        (status = 200, description = "`code` 0 and `result`, or the code of what is wrong: 1004, 1012, 4001, 4005, 4016, 4017.", body = Envelope<Done>),
+        (status = 200, description = "`code` 0 and `result`, or the code of what is wrong: 1004, 1012, 1013, 4001, 4005, 4016, 4017.", body = Envelope<Done>),
         (status = 500, description = "`code` 1001.", body = Envelope<Done>),
     )
 )]
@@ -103,8 +103,8 @@ async fn set(
 
 const fn code_of(refusal: PinRefusal) -> Code {
     match refusal {
-        PinRefusal::PciDisabled => Code::PciNotEnabled,
-        PinRefusal::UnknownCard | PinRefusal::OutOfReach => Code::CardNotExist,
+        PinRefusal::NotPermitted => Code::PciNotEnabled,
+        PinRefusal::UnknownCard => Code::CardNotExist,
         PinRefusal::NotPhysical => Code::NotPhysical,
         PinRefusal::CardState(_) => Code::CardStatus,
         PinRefusal::Invalid(_) => Code::PinInvalid,

@@ -1,6 +1,9 @@
 //! `private/info`: a card's clear data for the merchant's own server. The one way on which clear card
 //! data leaves to anyone but a cardholder's key (P3), because the contract defines it, and only for
-//! merchants that have it enabled. No other dialect has it.
+//! merchants and credentials that may have it ([`Need::ExportCards`], which the gate asks for). No other
+//! dialect has it.
+//!
+//! [`Need::ExportCards`]: cardveil_core::merchant::Need::ExportCards
 //!
 //! The answer is encrypted in the vault; here it is text already.
 
@@ -48,9 +51,6 @@ pub(super) async fn private_info(
 ) -> Response {
     let language = Language::of(&headers);
     let refuse = |code| Refusal::new(code, language).into_response();
-    if !admitted.caller.merchant.pci_enabled {
-        return refuse(Code::PciNotEnabled);
-    }
     let card_no = match form::card_no(card_no, language) {
         Ok(card_no) => card_no,
         Err(refusal) => return refusal.into_response(),
@@ -74,7 +74,7 @@ pub(super) async fn private_info(
 
 const fn code_of(refusal: ExportRefusal) -> Code {
     match refusal {
-        ExportRefusal::PciDisabled => Code::PciNotEnabled,
+        ExportRefusal::NotPermitted => Code::PciNotEnabled,
         ExportRefusal::MfaUnsupported => Code::ModeNotSupported,
         ExportRefusal::UnknownCard => Code::CardNotExist,
         ExportRefusal::CardState(_) => Code::CardStatus,

@@ -151,7 +151,7 @@ async fn create(
         secret: asked.secret.map(secret),
         authorization: None,
     };
-    let added = app.service.subscribe(new, &admitted.caller.source).await?;
+    let added = app.service.subscribe_as(&admitted.caller, new).await?;
     let added = added.map_err(webhooks::problem_of)?;
     let made = added.made.as_ref();
     let view = Webhook {
@@ -261,10 +261,9 @@ async fn change(
         secret: asked.secret.map(|text| Some(secret(text))),
         authorization: None,
     };
-    let caller = &admitted.caller;
     let set = app
         .service
-        .set_subscription(&caller.merchant.id, known.id, asked, &caller.source)
+        .set_subscription_as(&admitted.caller, known.id, asked)
         .await?;
     let set = set.map_err(webhooks::problem_of)?;
     Ok(Json(Webhook::from(&set)))

@@ -53,6 +53,7 @@ mod open_api {
     }
 }
 mod openapi;
+mod permissions;
 mod proxies;
 mod refusals;
 mod sdk;

@@ -147,7 +147,7 @@ async fn while_the_gate_is_closed_nothing_is_released_and_all_else_goes_on() {
     gate.hold_open(world.clock_now());
     world
         .operator()
-        .set_credential(KEY, |c| c.scopes.push(Scope::CardsWriteAny))
+        .set_credential(KEY, |c| c.scopes = Scope::ALL.to_vec())
         .await;
     let merchant = world.merchant();
     let access = merchant.login().await;

@@ -57,12 +57,12 @@ fn operations(api: &Value) -> Vec<(String, String, Value)> {
     all
 }
 
-fn of(kind: ListenerKind) -> Vec<(String, String, Value)> {
+pub(crate) fn of(kind: ListenerKind) -> Vec<(String, String, Value)> {
     operations(&serde_json::to_value(Surface::of(kind).api()).unwrap())
 }
 
 /// The path with good values in the place of its parameters.
-fn filled(path: &str) -> String {
+pub(crate) fn filled(path: &str) -> String {
     let filled = path
         .replace("/webview/{embed}", "/webview/emb_2")
         .replace("{card_no}", CARD_NO)

@@ -255,6 +255,9 @@ impl World {
         let new = NewCredential {
             merchant: sample::merchant(merchant).id,
             allowed_ips: vec!["203.0.113.7/32".parse().unwrap()],
+            ip_ceiling: ["0.0.0.0/0", "::/0"]
+                .map(|net| net.parse().unwrap())
+                .to_vec(),
             scopes: vec![scope],
             person: person.map(|person| PersonId::parse(person).unwrap()),
             expires_at: None,

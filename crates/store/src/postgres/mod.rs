@@ -166,12 +166,12 @@ impl Registry for Postgres {
                  LEFT JOIN merchant ON merchant.id = credential.merchant"
         );
         let admission = |row: &value::Row| {
-            let has_merchant: Option<Text<MerchantId>> = row.get(11)?;
-            let merchant = has_merchant.map(|_| rows::merchant(row, 11)).transpose()?;
+            let has_merchant: Option<Text<MerchantId>> = row.get(14)?;
+            let merchant = has_merchant.map(|_| rows::merchant(row, 14)).transpose()?;
             Ok(Admission {
                 credential: rows::credential(row)?,
                 merchant,
-                epoch: Epoch(row.get(18)?),
+                epoch: Epoch(row.get(24)?),
             })
         };
         let is_it = |found: &Admission| found.credential.key_hash == *key_hash;

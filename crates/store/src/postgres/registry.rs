@@ -118,17 +118,10 @@ fn update(batch: &Batch<'_>, sql: &str, values: impl AsRef<[Value]>) -> Made {
 fn add_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
     add(
         batch,
-        "INSERT INTO merchant (id, name, state, pci_enabled, created_at, wallets, mfa)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-        values![
-            merchant.id.as_str(),
-            &merchant.name,
-            Name(merchant.state),
-            merchant.pci_enabled,
-            merchant.created_at.millis(),
-            Json(&merchant.wallets),
-            Json(merchant.mfa),
-        ],
+        "INSERT INTO merchant (id, name, state, pci_enabled, created_at, wallets, mfa,
+             may_export, may_read_pins, may_set_pins)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+        merchant_params!(merchant),
     )
 }
 
@@ -148,26 +141,38 @@ fn set_merchant(batch: &Batch<'_>, set: &Set<Merchant>) -> Made {
     update(
         batch,
         "UPDATE merchant SET name = $2, state = $3, pci_enabled = $4, created_at = $5,
-             wallets = $6, mfa = $7
+             wallets = $6, mfa = $7, may_export = $8, may_read_pins = $9,
+             may_set_pins = $10
          WHERE id = $1",
-        values![
-            merchant.id.as_str(),
-            &merchant.name,
-            Name(merchant.state),
-            merchant.pci_enabled,
-            merchant.created_at.millis(),
-            Json(&merchant.wallets),
-            Json(merchant.mfa),
-        ],
+        merchant_params!(merchant),
     )
 }
+
+macro_rules! merchant_params {
+    ($merchant:ident) => {
+        values![
+            $merchant.id.as_str(),
+            &$merchant.name,
+            Name($merchant.state),
+            $merchant.pci_enabled,
+            $merchant.created_at.millis(),
+            Json(&$merchant.wallets),
+            Json($merchant.mfa),
+            $merchant.permissions.export,
+            $merchant.permissions.read_pins,
+            $merchant.permissions.set_pins,
+        ]
+    };
+}
+use merchant_params;
 
 fn add_credential(batch: &Batch<'_>, credential: &Credential) -> Made {
     add(
         batch,
         "INSERT INTO credential (id, merchant, key_hash, dek, sealed, allowed_ips, scopes, person,
-             state, expires_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+             state, expires_at, created_at, rights, ip_ceiling, inherited)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         ON CONFLICT DO NOTHING",
         credential_params!(credential),
     )
 }
@@ -196,7 +201,7 @@ fn set_credential(batch: &Batch<'_>, set: &Set<Credential>) -> Made {
         batch,
         "UPDATE credential SET merchant = $2, key_hash = $3, dek = $4, sealed = $5,
              allowed_ips = $6, scopes = $7, person = $8, state = $9, expires_at = $10,
-             created_at = $11
+             created_at = $11, rights = $12, ip_ceiling = $13, inherited = $14
          WHERE id = $1",
         credential_params!(credential),
     )
@@ -211,11 +216,14 @@ macro_rules! credential_params {
             &$credential.sealed_secret.dek,
             &$credential.sealed_secret.sealed,
             Json(&$credential.allowed_ips),
-            Json(&$credential.scopes),
+            Json($credential.scopes_before()),
             $credential.person.map(|person| *person.as_bytes()),
             Name($credential.state),
             $credential.expires_at,
             $credential.created_at.millis(),
+            Json(&$credential.scopes),
+            $credential.ip_ceiling.as_ref().map(Json),
+            $credential.inherited,
         ]
     };
 }

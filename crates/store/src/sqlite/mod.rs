@@ -158,12 +158,12 @@ impl Registry for Sqlite {
         );
         self.readers.read(|connection| {
             first(connection, SQL, [key_hash], |row| {
-                let has_merchant: Option<Text<MerchantId>> = row.get(11)?;
-                let merchant = has_merchant.map(|_| rows::merchant(row, 11)).transpose()?;
+                let has_merchant: Option<Text<MerchantId>> = row.get(14)?;
+                let merchant = has_merchant.map(|_| rows::merchant(row, 14)).transpose()?;
                 Ok(Admission {
                     credential: rows::credential(row)?,
                     merchant,
-                    epoch: Epoch(row.get(18)?),
+                    epoch: Epoch(row.get(24)?),
                 })
             })
         })

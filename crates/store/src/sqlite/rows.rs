@@ -4,7 +4,7 @@ use cardveil_core::card::{Card, Fields, SealedCard, SealedCvv, SealedPin};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, PersonId};
 use cardveil_core::keys::{self, ClassKey};
-use cardveil_core::merchant::{Credential, Embed, Merchant, SealedSecret};
+use cardveil_core::merchant::{Credential, Embed, Merchant, Permissions, SealedSecret};
 use cardveil_core::port::{Class, Idempotency, WrappedKey};
 use cardveil_core::token::{Epoch, Operation, Record, State, Thumbprint, TokenHash, TokenKey};
 use rusqlite::Row;
@@ -168,7 +168,8 @@ pub(super) fn idempotency(row: &Row<'_>) -> rusqlite::Result<Idempotency> {
 macro_rules! merchant_columns {
     () => {
         "merchant.id, merchant.name, merchant.state, merchant.pci_enabled, merchant.created_at, \
-         merchant.wallets, merchant.mfa"
+         merchant.wallets, merchant.mfa, merchant.may_export, merchant.may_read_pins, \
+         merchant.may_set_pins"
     };
 }
 pub(super) use merchant_columns;
@@ -183,6 +184,11 @@ pub(super) fn merchant(row: &Row<'_>, first: usize) -> rusqlite::Result<Merchant
         created_at: time(row, first + 4)?,
         wallets: json(row, first + 5)?,
         mfa: json(row, first + 6)?,
+        permissions: Permissions {
+            export: row.get(first + 7)?,
+            read_pins: row.get(first + 8)?,
+            set_pins: row.get(first + 9)?,
+        },
     })
 }
 
@@ -191,7 +197,8 @@ macro_rules! credential_columns {
     () => {
         "credential.id, credential.merchant, credential.key_hash, credential.dek, \
          credential.sealed, credential.allowed_ips, credential.scopes, credential.person, \
-         credential.state, credential.expires_at, credential.created_at"
+         credential.state, credential.expires_at, credential.created_at, credential.rights, \
+         credential.ip_ceiling, credential.inherited"
     };
 }
 pub(super) use credential_columns;
@@ -206,7 +213,13 @@ pub(super) fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
             sealed: row.get(4)?,
         },
         allowed_ips: json(row, 5)?,
-        scopes: json(row, 6)?,
+        // What a program of the version before wrote has no rights of its own.
+        scopes: match row.get::<_, Option<_>>(11)? {
+            Some(Json(scopes)) => scopes,
+            None => json(row, 6)?,
+        },
+        ip_ceiling: row.get::<_, Option<_>>(12)?.map(|Json(nets)| nets),
+        inherited: row.get(13)?,
         person: row.get::<_, Option<_>>(7)?.map(PersonId::from_bytes),
         state: name(row, 8)?,
         expires_at: row.get::<_, Option<_>>(9)?.map(Time::from_millis),

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use cardveil_core::port::{Admin, Counters, Error, Heard, Issued, NodeId, Tokens, Told};
+use cardveil_core::audit::Kind;
+use cardveil_core::merchant::{Credential, Permissions, Scope};
+use cardveil_core::port::{
+    Admin, Change, Counters, Error, Heard, Issued, NodeId, Set, Tokens, Told,
+};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_store::postgres::schema::{self, Unfit};
 use cardveil_store::postgres::{OpenError, Options, OptionsError, Transport};
@@ -176,6 +180,8 @@ async fn a_database_of_the_first_version_is_migrated() {
          DROP FUNCTION cardveil.stamp() CASCADE;
          ALTER TABLE cardveil.token DROP COLUMN written_by;
          ALTER TABLE cardveil.meta DROP COLUMN written_by, DROP COLUMN database_oid;
+         ALTER TABLE cardveil.merchant DROP may_export, DROP may_read_pins, DROP may_set_pins;
+         ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited;
          UPDATE cardveil.meta SET version = 1");
     let refused = try_open(cluster, &home.database).await.err().unwrap();
     assert!(matches!(refused, OpenError::Schema(Unfit::Older { .. })));
@@ -195,6 +201,93 @@ async fn a_database_of_the_first_version_is_migrated() {
         after.exchange(told, &Heard::new()).await.unwrap(),
         Some(vec![])
     );
+}
+
+/// What scopes meant before there were scopes for exporting, PINs and one-time codes, they mean afterwards;
+/// and a program of the version before reads no more of a credential than it may act on.
+#[tokio::test]
+async fn credentials_of_the_version_before_keep_what_they_could() {
+    let cluster = Cluster::shared();
+    let home = Home::new().await;
+    let sql = |sql: &str| cluster.sql(&home.database, sql);
+    let add = |n: u8, merchant: &str, scopes: &str, person: &str| {
+        sql(&format!(
+            "INSERT INTO cardveil.credential (key_hash, id, merchant, dek, sealed, allowed_ips, scopes,
+                 person, state, created_at)
+             VALUES ('\\x{}', 'crd_{n}', '{merchant}', '', '', '[]', '{scopes}', {person}, 'enabled', 0)",
+            format!("{n:02x}").repeat(32),
+        ));
+    };
+    sql(
+        "ALTER TABLE cardveil.merchant DROP may_export, DROP may_read_pins, DROP may_set_pins;
+         ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited;
+         INSERT INTO cardveil.merchant (id, name, state, pci_enabled, created_at)
+         VALUES ('mer_1', 'M', 'active', true, 0), ('mer_2', 'M', 'active', false, 0)",
+    );
+    let person = format!("'\\x{}'", "07".repeat(16));
+    let all = r#"["cards:read:any","cards:write:any","webhooks:manage"]"#;
+    let own = r#"["cards:read:own","cards:write:own","webhooks:manage"]"#;
+    add(1, "mer_1", all, "NULL");
+    add(2, "mer_1", own, &person);
+    add(3, "mer_2", all, "NULL");
+    add(4, "mer_2", "[]", "NULL");
+    let migration = include_str!("../../src/postgres/migrations/0008_permissions.sql");
+    sql(&format!("SET search_path = cardveil; {migration}"));
+    // A node of the version before is still there.
+    add(5, "mer_1", all, "NULL");
+    sql(r#"UPDATE cardveil.credential SET scopes = '["cards:read:any"]' WHERE id = 'crd_3'"#);
+
+    let store = home.open().await;
+    let merchants = store.merchants().await.unwrap();
+    let [first, second] = merchants.as_slice() else {
+        panic!("{merchants:?}")
+    };
+    assert_eq!(first.permissions, sample::merchant(1).permissions);
+    let set_pins = Permissions {
+        set_pins: true,
+        ..Permissions::default()
+    };
+    assert_eq!(second.permissions, set_pins);
+    let known = store.credentials().await.unwrap();
+    let scopes: Vec<Vec<_>> = known
+        .iter()
+        .map(|known| known.scopes.iter().map(|scope| scope.as_str()).collect())
+        .collect();
+    let common = ["webhooks:manage", "cards:export", "pins:read", "pins:set"];
+    let expected: [&[&str]; 5] = [
+        &[
+            &["cards:read:any", "cards:write:any"],
+            &common[..],
+            &["mfa:codes"],
+        ]
+        .concat(),
+        &[&["cards:read:own", "cards:write:own"], &common[..]].concat(),
+        &[
+            "cards:read:any",
+            "cards:write:any",
+            "webhooks:manage",
+            "pins:set",
+            "mfa:codes",
+        ],
+        &[],
+        &["cards:read:any", "cards:write:any", "webhooks:manage"],
+    ];
+    assert_eq!(scopes, expected);
+    assert!(known.iter().all(|known| known.ip_ceiling.is_none()));
+    let inherited: Vec<_> = known.iter().map(|known| known.inherited).collect();
+    assert_eq!(inherited, [true, true, true, false, false]);
+
+    // Narrowed, it is refused by the version before, which could not hold it to that.
+    let narrowed = Credential {
+        scopes: vec![Scope::CardsReadAny, Scope::MfaManage],
+        ..known[0].clone()
+    };
+    let change = Change::SetCredential(Set::boxed(known[0].clone(), narrowed.clone()));
+    let event = sample::event(Kind::CredentialChanged, START);
+    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    let before = sql("SELECT scopes FROM cardveil.credential WHERE id = 'crd_1'");
+    assert_eq!(before, r#"["mfa:manage"]"#);
+    assert_eq!(store.credentials().await.unwrap()[0], narrowed);
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn a_changed_policy_says_from_what_to_what() {
         m.wallets.wallets = vec![Wallet::ApplePay];
         m.wallets.bins = Some(vec![Bin::parse("411111").unwrap()]);
         m.pci_enabled = !m.pci_enabled;
+        m.permissions.export = false;
     });
     let (was, is) = (merchant.pci_enabled, !merchant.pci_enabled);
     let of = |field: &str| told.iter().find(|c| c.field == field).unwrap().clone();
@@ -41,6 +42,10 @@ fn a_changed_policy_says_from_what_to_what() {
     assert_eq!(
         of("pci_enabled"),
         change("pci_enabled", Some(&was.to_string()), Some(&is.to_string()))
+    );
+    assert_eq!(
+        of("permissions.export"),
+        change("permissions.export", Some("true"), Some("false"))
     );
     assert_eq!(
         of("wallets.bins"),
@@ -65,6 +70,7 @@ fn a_changed_origin_allow_list_scope_or_webhook_says_from_what_to_what() {
         let nets = ["10.0.0.0/16", "192.0.2.7/32"].map(|net| net.parse().unwrap());
         c.allowed_ips = Allowlist::of(nets, START);
         c.scopes = vec![Scope::WebhooksManage, Scope::CardsReadAny];
+        c.ip_ceiling = Some(vec!["10.0.0.0/8".parse().unwrap()]);
         c.state = CredentialState::Disabled;
         c.expires_at = Some(Time::from_millis(0));
     });
@@ -75,6 +81,7 @@ fn a_changed_origin_allow_list_scope_or_webhook_says_from_what_to_what() {
     );
     let expected = [
         change("allowed_ips", Some(&was), Some("10.0.0.0/16 192.0.2.7/32")),
+        change("ip_ceiling", Some("all"), Some("10.0.0.0/8")),
         scopes,
         change("state", Some("enabled"), Some("disabled")),
         change(
@@ -147,7 +154,7 @@ fn no_secret_is_told() {
 #[test]
 fn a_long_list_is_told_by_what_differs_and_ends() {
     let nets = |range: std::ops::Range<u32>| {
-        let net = |n: u32| ipnet::IpNet::from(std::net::IpAddr::from(n.to_be_bytes()));
+        let net = |n: u32| IpNet::from(std::net::IpAddr::from(n.to_be_bytes()));
         Allowlist::of(range.map(net), START)
     };
     let mut credential = sample::credential(1);

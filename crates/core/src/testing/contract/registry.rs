@@ -7,7 +7,9 @@ use crate::allowlist::{AllowlistChange, AllowlistChanged, Wish, parse_net};
 use crate::audit::Kind;
 use crate::hook::{Endpoint, Patched};
 use crate::id::CardNo;
-use crate::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState, Scope};
+use crate::merchant::{
+    Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope,
+};
 use crate::mfa::{Policy, Purpose};
 use crate::port::{CardFilter, CardRef, Change, Paging, Set, Store, Taken, Writes};
 use crate::testing::sample;
@@ -358,6 +360,52 @@ pub async fn of_many_who_change_one_credential_one_does(store: &dyn Store) {
     let done = made.iter().filter(|made| made.is_ok()).count();
     let refused = made.iter().filter(|made| **made == Err(Taken::Changed));
     assert_eq!((done, refused.count()), (1, 7), "{made:?}");
+}
+
+/// Each permission, each scope and a ceiling, alone: one that is kept in another's place would be a right
+/// that nobody gave.
+pub async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
+    with_merchant(store).await;
+    let key = sample::credential(1).key_hash;
+    let gives: [fn(&mut Permissions); 4] = [
+        |_| {},
+        |given| given.export = true,
+        |given| given.read_pins = true,
+        |given| given.set_pins = true,
+    ];
+    for give in gives {
+        let was = store.merchant(&sample::merchant(1).id).await.unwrap();
+        let was = was.unwrap();
+        let mut to = was.clone();
+        to.permissions = Permissions::default();
+        give(&mut to.permissions);
+        let change = set_merchant(was, to.clone());
+        let event = sample::event(Kind::MerchantChanged, START);
+        assert_eq!(store.change(vec![(change, event)]).await.unwrap(), [Ok(())]);
+        let admission = store.admission(&key).await.unwrap().unwrap();
+        assert_eq!(admission.merchant, Some(to));
+    }
+    let ceiling = || Some(vec!["198.51.100.0/24".parse().unwrap()]);
+    let none: fn() -> Option<Vec<ipnet::IpNet>> = || None;
+    for (scopes, ip_ceiling) in Scope::ALL
+        .map(|scope| (vec![scope], none()))
+        .into_iter()
+        .chain([(vec![], Some(vec![])), (Scope::ALL.to_vec(), ceiling())])
+    {
+        let was = store.admission(&key).await.unwrap().unwrap().credential;
+        let to = Credential {
+            scopes,
+            ip_ceiling,
+            inherited: !was.inherited,
+            ..was.clone()
+        };
+        let change = set_credential(was, to.clone());
+        let event = sample::event(Kind::CredentialChanged, START);
+        assert_eq!(store.change(vec![(change, event)]).await.unwrap(), [Ok(())]);
+        let admission = store.admission(&key).await.unwrap().unwrap();
+        assert_eq!(admission.credential, to);
+        assert_eq!(store.credentials().await.unwrap(), [to]);
+    }
 }
 
 /// By id.

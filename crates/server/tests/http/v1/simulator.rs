@@ -19,7 +19,10 @@ pub(crate) async fn world() -> World {
     let world = World::new().await;
     let operator = world.operator();
     operator
-        .set_credential(KEY, |c| c.scopes.push(Scope::CardsWriteAny))
+        .set_credential(KEY, |c| {
+            c.scopes
+                .extend([Scope::CardsWriteAny, Scope::WalletsProvision]);
+        })
         .await;
     operator
         .set_credential(OWN_KEY, |c| c.scopes.push(Scope::CardsWriteOwn))

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use cardveil_core::card::{Kind, State};
+use cardveil_core::merchant::Scope;
 use http::Method;
 use serde_json::json;
 
 use crate::actors::Merchant;
-use crate::world::{Answer, CARD_ID, OTHER_KEY, OWN_KEY, PERSON, SECOND_ID, SECOND_PERSON, World};
+use crate::world::{
+    Answer, CARD_ID, KEY, OTHER_KEY, OWN_KEY, PERSON, SECOND_ID, SECOND_PERSON, World,
+};
 
 async fn list(merchant: &Merchant<'_>, query: &str) -> Answer {
     let path = format!("/v2/cards?{query}");
@@ -27,6 +30,11 @@ async fn ids(merchant: &Merchant<'_>, query: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_page_as_a_whole() {
     let world = World::new().await;
+    let export = Scope::CardsExport;
+    world
+        .operator()
+        .set_credential(KEY, |c| c.scopes.push(export))
+        .await;
     let answer = list(&world.merchant(), "accountId=F50091&limit=1").await;
     assert_eq!(
         answer.json(),
@@ -175,12 +183,22 @@ async fn each_caller_sees_its_own_cards_alone() {
 #[tokio::test]
 async fn an_expiry_is_only_for_merchants_that_may_have_card_data() {
     let world = World::new().await;
-    world
-        .operator()
-        .set_merchant(1, |m| m.pci_enabled = false)
+    let operator = world.operator();
+    let expiration = async || {
+        let answer = list(&world.merchant(), "accountId=F50091").await;
+        answer.json()["rows"][0]["expiration"].clone()
+    };
+    assert_eq!(expiration().await, json!(null), "without the scope");
+    operator
+        .set_credential(KEY, |c| c.scopes.push(Scope::CardsExport))
         .await;
-    let answer = list(&world.merchant(), "accountId=F50091").await;
-    assert_eq!(answer.json()["rows"][0]["expiration"], json!(null));
+    assert_eq!(expiration().await, json!("1230"));
+    operator
+        .set_merchant(1, |m| m.permissions.export = false)
+        .await;
+    assert_eq!(expiration().await, json!(null), "without the permission");
+    operator.set_merchant(1, |m| m.pci_enabled = false).await;
+    assert_eq!(expiration().await, json!(null), "without card display");
 }
 
 #[tokio::test]

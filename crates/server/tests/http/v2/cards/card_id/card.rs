@@ -125,8 +125,9 @@ async fn who_may_only_read_changes_nothing() {
     is(&reader, 403, "scope_missing");
     may_write(&world).await;
     let own = Merchant::new(&world, OWN_KEY);
-    let seen = ask(&own, SECOND_ID, "accountId=F50091", body()).await;
-    is(&seen, 403, "scope_missing");
+    // Bound to a person, it does not see another's card, whatever its scopes say.
+    let another = ask(&own, SECOND_ID, "accountId=F50091", body()).await;
+    is(&another, 404, "not_found");
     let foreign = ask(&world.merchant(), FOREIGN_ID, "accountId=F50091", body()).await;
     is(&foreign, 404, "not_found");
     assert!(world.operator().logged(Kind::CardChanged).await.is_empty());

@@ -36,7 +36,7 @@ async fn world() -> World {
 }
 
 async fn furnished(world: World) -> World {
-    let scopes = vec![Scope::CardsReadAny, Scope::CardsWriteAny];
+    let scopes = vec![Scope::CardsReadAny, Scope::PinsRead, Scope::PinsSet];
     world
         .operator()
         .set_credential(KEY, |c| c.scopes = scopes)
@@ -265,6 +265,12 @@ async fn another_person_s_card_is_not_there() {
         is(&get(&merchant, card, &query).await, 404, "not_found");
         let put = put(&merchant, card, &query, json!({"pin": PIN})).await;
         is(&put, 404, "not_found");
+    }
+    for key in [OTHER_KEY, OWN_KEY] {
+        world
+            .operator()
+            .set_credential(key, |c| c.scopes.push(Scope::PinsRead))
+            .await;
     }
     let other = Merchant::new(&world, OTHER_KEY);
     is(&get(&other, CARD_ID, ASKED).await, 404, "not_found");

@@ -22,7 +22,7 @@ const PIN: &str = "258036";
 
 async fn world() -> World {
     let world = World::new().await;
-    let scopes = vec![Scope::CardsReadAny, Scope::CardsWriteAny];
+    let scopes = vec![Scope::CardsReadAny, Scope::PinsSet];
     world
         .operator()
         .set_credential(KEY, |c| c.scopes = scopes)
@@ -144,7 +144,7 @@ async fn code_4017_for_a_virtual_card_and_4005_for_one_not_in_use() {
 #[tokio::test]
 async fn code_4001_for_a_card_that_is_not_there_for_this_caller() {
     let world = world().await;
-    let scopes = vec![Scope::CardsReadAny, Scope::CardsWriteOwn];
+    let scopes = vec![Scope::CardsReadAny, Scope::PinsSet];
     world
         .operator()
         .set_credential(OWN_KEY, |c| c.scopes = scopes)
@@ -267,9 +267,21 @@ async fn a_merchant_without_card_display_may_set_a_pin() {
 }
 
 #[tokio::test]
-async fn a_write_needs_a_credential_that_may_write() {
+async fn code_1013_for_whoever_may_not_set_pins() {
     let world = World::new().await;
-    assert_eq!(asked(&world, &good(CARD_NO)).await.code().1, "1010");
+    let mut all = Scope::ALL.to_vec();
+    all.retain(|scope| *scope != Scope::PinsSet);
+    let operator = world.operator();
+    operator.set_credential(KEY, |c| c.scopes = all).await;
+    assert_eq!(asked(&world, &good(CARD_NO)).await.code().1, "1013");
+    operator
+        .set_credential(KEY, |c| c.scopes.push(Scope::PinsSet))
+        .await;
+    assert_eq!(asked(&world, &good(CARD_NO)).await.code().1, "0");
+    operator
+        .set_merchant(1, |m| m.permissions.set_pins = false)
+        .await;
+    assert_eq!(asked(&world, &good(CARD_NO)).await.code().1, "1013");
 }
 
 /// A PIN that was not written was not set, and one whose commit did not answer is told as a fault.

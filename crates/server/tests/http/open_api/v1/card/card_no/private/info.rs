@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cardveil_core::audit::{Actor, Kind, Outcome};
 use cardveil_core::card::{self, Field, State};
-use cardveil_core::merchant::MerchantState;
+use cardveil_core::merchant::{MerchantState, Scope};
 use cardveil_core::mfa::Policy;
 use cardveil_core::testing::Fault;
 use cardveil_seal::{Key, contract_ecb};
@@ -18,7 +18,8 @@ use serde_json::json;
 
 use crate::actors::{Merchant, empty};
 use crate::world::{
-    Answer, CARD_ID, CARD_NO, CVV, FOREIGN_NO, OTHER_KEY, OWN_KEY, PAN, SECOND_NO, World, settings,
+    Answer, CARD_ID, CARD_NO, CVV, FOREIGN_NO, KEY, OTHER_KEY, OWN_KEY, PAN, SECOND_NO, World,
+    settings,
 };
 
 /// What `openssl enc -aes-256-ecb -K 7373...73 | base64` makes of
@@ -28,6 +29,21 @@ const KNOWN: &str = "tiGimdpmg8Nn4iQ/xFDmes0a824RJ8V+/FONtTBhW5iNhDjnnP/+KcLtsAz
 
 /// The same of the second card, which has no CVV.
 const KNOWN_WITHOUT_CVV: &str = "tiGimdpmg8Nn4iQ/xFDmehJC2db0wRlzI4AKGbd4Tm6NhDjnnP/+KcLtsAzguxH7GcM6u8Fgyj4T1iLZVyNYrhmTFlrdBbCvk5vasAKECE+m3m948HlM4EN0I8cGYw2eQrWPWqFLEfDYb7VYlPFX8mh0LUHn6y856/6vzgmgnsQ=";
+
+/// Each credential may have card data, and merchant 1 may.
+async fn world() -> World {
+    furnished(World::new().await).await
+}
+
+async fn furnished(world: World) -> World {
+    for key in [KEY, OWN_KEY, OTHER_KEY] {
+        world
+            .operator()
+            .set_credential(key, |c| c.scopes.push(Scope::CardsExport))
+            .await;
+    }
+    world
+}
 
 async fn asked(merchant: &Merchant<'_>, card_no: &str) -> Answer {
     let access = merchant.login().await;
@@ -49,7 +65,7 @@ fn is(answer: &Answer, code: u16) {
 
 #[tokio::test]
 async fn the_answer_is_what_openssl_makes_of_the_documents_json() {
-    let world = World::new().await;
+    let world = world().await;
     let answer = asked(&world.merchant(), CARD_NO).await;
     assert_eq!(
         answer.json(),
@@ -60,7 +76,7 @@ async fn the_answer_is_what_openssl_makes_of_the_documents_json() {
 
 #[tokio::test]
 async fn a_card_without_a_cvv_has_an_empty_one() {
-    let world = World::new().await;
+    let world = world().await;
     let answer = asked(&world.merchant(), SECOND_NO).await;
     assert_eq!(answer.json()["data"], KNOWN_WITHOUT_CVV);
     let log = world.operator().logged(Kind::CardExported).await;
@@ -70,9 +86,15 @@ async fn a_card_without_a_cvv_has_an_empty_one() {
 
 #[tokio::test]
 async fn it_opens_with_the_secret_of_the_credential_that_asked_and_no_other() {
-    let world = World::new().await;
+    let world = world().await;
     world
         .add_credential_with_secret(1, "cvk_test_merchant_1_second", [b'x'; 32])
+        .await;
+    world
+        .operator()
+        .set_credential("cvk_test_merchant_1_second", |c| {
+            c.scopes.push(Scope::CardsExport);
+        })
         .await;
     let second = Merchant::new(&world, "cvk_test_merchant_1_second");
     let answer = asked(&second, CARD_NO).await.json();
@@ -88,7 +110,7 @@ async fn it_opens_with_the_secret_of_the_credential_that_asked_and_no_other() {
 
 #[tokio::test]
 async fn it_is_on_record_as_a_release() {
-    let world = World::new().await;
+    let world = world().await;
     is(&asked(&world.merchant(), CARD_NO).await, 0);
     let log = world.operator().logged(Kind::CardExported).await;
     assert_eq!(log.len(), 1);
@@ -116,7 +138,7 @@ async fn code_1001_without_its_record_nothing_goes_out() {
         Fault::UnknownNotPersisted,
         Fault::UnknownPersisted,
     ] {
-        let world = World::new().await;
+        let world = world().await;
         let merchant = world.merchant();
         let access = merchant.login().await;
         let call = merchant
@@ -132,7 +154,7 @@ async fn code_1001_without_its_record_nothing_goes_out() {
 
 #[tokio::test]
 async fn code_1013_before_anything_about_the_card() {
-    let world = World::new().await;
+    let world = world().await;
     world
         .operator()
         .set_merchant(1, |m| m.pci_enabled = false)
@@ -145,7 +167,7 @@ async fn code_1013_before_anything_about_the_card() {
 
 #[tokio::test]
 async fn code_1004_for_what_is_no_card_no() {
-    let world = World::new().await;
+    let world = world().await;
     for card_no in ["%20", "%FF", &"C".repeat(65)] {
         let answer = asked(&world.merchant(), card_no).await;
         is(&answer, 1004);
@@ -158,7 +180,7 @@ async fn code_1004_for_what_is_no_card_no() {
 
 #[tokio::test]
 async fn code_4001_an_unknown_card_a_foreign_one_and_another_persons_are_the_same() {
-    let world = World::new().await;
+    let world = world().await;
     let merchant = world.merchant();
     let unknown = asked(&merchant, "C404").await;
     is(&unknown, 4001);
@@ -181,7 +203,7 @@ async fn code_4001_an_unknown_card_a_foreign_one_and_another_persons_are_the_sam
 
 #[tokio::test]
 async fn code_4005_in_each_state_that_is_not_shown() {
-    let world = World::new().await;
+    let world = world().await;
     for (n, state) in (1..).zip(State::ALL) {
         let (no, _) = world.card_in(n, card::Kind::Physical, state).await;
         let expected = if state == State::Active { 0 } else { 4005 };
@@ -193,7 +215,7 @@ async fn code_4005_in_each_state_that_is_not_shown() {
 /// A virtual card comes into use when its details are first shown, to a merchant's server too.
 #[tokio::test]
 async fn a_virtual_card_that_was_never_used_comes_into_use() {
-    let world = World::new().await;
+    let world = world().await;
     let (no, _) = world
         .card_in(1, card::Kind::Virtual, State::Unactivated)
         .await;
@@ -208,7 +230,7 @@ async fn a_virtual_card_that_was_never_used_comes_into_use() {
 
 #[tokio::test]
 async fn every_refusal_and_the_success_in_both_languages() {
-    let world = World::new().await;
+    let world = world().await;
     let merchant = world.merchant();
     let access = merchant.login().await;
     let mut told = Vec::new();
@@ -233,7 +255,7 @@ async fn every_refusal_and_the_success_in_both_languages() {
 
 #[tokio::test]
 async fn a_suspended_merchant_and_a_call_without_a_login_get_nothing() {
-    let world = World::new().await;
+    let world = world().await;
     let merchant = world.merchant();
     let call = merchant.keysecure("/open-api/v1/card/C202605220001/private/info");
     is(&merchant.send(empty(call)).await, 1006);
@@ -279,7 +301,7 @@ async fn no_log_and_no_figure_holds_what_was_exported() {
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let (writer, log) = AccessLog::start(Box::new(access.clone())).unwrap();
-    let world = World::with(settings(), log).await;
+    let world = furnished(World::with(settings(), log).await).await;
     is(&asked(&world.merchant(), CARD_NO).await, 0);
     let merchant = world.merchant();
     let token = merchant.login().await;
@@ -313,7 +335,7 @@ async fn no_log_and_no_figure_holds_what_was_exported() {
 /// P3: `private/info` alone has it. What the other dialects can answer holds no ciphertext of a card.
 #[tokio::test]
 async fn no_other_dialect_offers_it() {
-    let world = World::new().await;
+    let world = world().await;
     let merchant = world.merchant();
     for path in [
         format!("/v1/cards/{CARD_ID}/private-info"),
@@ -340,7 +362,7 @@ async fn no_other_dialect_offers_it() {
 /// of another operation does not.
 #[tokio::test]
 async fn code_1012_under_a_policy_to_view_a_card() {
-    let world = World::new().await;
+    let world = world().await;
     for policy in [Policy::Required, Policy::Delegated] {
         world
             .operator()

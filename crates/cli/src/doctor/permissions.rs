@@ -1,0 +1,176 @@
+//! What merchants and credentials may do and need not: what came from before it was asked for by name,
+//! and what does nothing.
+
+use cardveil_core::clock::Time;
+use cardveil_core::merchant::{Credential, Merchant, Scope};
+
+use super::{Check, check};
+use crate::operate::PERMITTED;
+
+/// One line for each thing to narrow.
+pub(super) fn look(
+    merchants: &[Merchant],
+    credentials: &[Credential],
+    now: Time,
+    checks: &mut Vec<Check>,
+) {
+    let used = || credentials.iter().filter(|known| known.usable(now).is_ok());
+    let mut found: Vec<_> = used().filter_map(inherited).collect();
+    found.extend(used().filter_map(of_one_person));
+    found.extend(used().filter_map(without_ceiling));
+    for merchant in merchants {
+        let own = || used().filter(|known| known.merchant == merchant.id);
+        found.extend(idle(merchant, &own));
+    }
+    if found.is_empty() {
+        checks.push(check("permissions", true, "each was asked for by name"));
+    }
+    let wide = found.into_iter();
+    checks.extend(wide.map(|found| check("permissions", false, found)));
+}
+
+fn inherited(known: &Credential) -> Option<String> {
+    known.inherited.then(|| {
+        format!(
+            "{} may do what nobody asked for by name ({}): say what it needs with `credential set {} \
+             --scope ...`",
+            known.id,
+            names(&known.scopes),
+            known.id
+        )
+    })
+}
+
+fn of_one_person(known: &Credential) -> Option<String> {
+    let mut of_all = known.scopes.clone();
+    of_all.retain(|scope| scope.is_of_all());
+    (known.person.is_some() && !of_all.is_empty()).then(|| {
+        format!(
+            "{} is of one person, so it has less than it says ({}): give it cards:read:own and \
+             cards:write:own, or another credential without --person",
+            known.id,
+            names(&of_all)
+        )
+    })
+}
+
+fn without_ceiling(known: &Credential) -> Option<String> {
+    let adds = known.scopes.contains(&Scope::IpAddressesManage);
+    (adds && known.ip_ceiling.is_none()).then(|| {
+        format!(
+            "{} may itself add any network to those it may call from: `credential set {} --ip-ceiling \
+             ...`, or leave ip-addresses:manage out",
+            known.id, known.id
+        )
+    })
+}
+
+/// What the merchant may and none of its credentials uses, and the other way round.
+fn idle<'a, I: Iterator<Item = &'a Credential>>(
+    merchant: &Merchant,
+    own: &impl Fn() -> I,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (scope, need, flag) in PERMITTED {
+        let mut holders = own().filter(|known| known.scopes.contains(&scope));
+        match (merchant.permissions.gives(need), holders.next()) {
+            (true, None) => found.push(format!(
+                "{} may, and none of its credentials has {}: `merchant set {} {flag} false`",
+                merchant.id,
+                scope.as_str(),
+                merchant.id
+            )),
+            (false, Some(holder)) => found.push(format!(
+                "{} has {}, which does nothing: `merchant set {} {flag} true`, or take it away",
+                holder.id,
+                scope.as_str(),
+                merchant.id
+            )),
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+    found
+}
+
+fn names(scopes: &[Scope]) -> String {
+    let names: Vec<_> = scopes.iter().map(|scope| scope.as_str()).collect();
+    names.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use cardveil_core::merchant::Permissions;
+    use cardveil_core::testing::sample::{self, START};
+
+    use super::*;
+
+    fn told(merchant: &Merchant, credential: &Credential) -> Vec<(bool, String)> {
+        let mut checks = Vec::new();
+        let credentials = std::slice::from_ref(credential);
+        look(
+            std::slice::from_ref(merchant),
+            credentials,
+            START,
+            &mut checks,
+        );
+        checks
+            .into_iter()
+            .map(|check| (check.ok, check.found))
+            .collect()
+    }
+
+    fn pair(scopes: &[Scope]) -> (Merchant, Credential) {
+        let merchant = Merchant {
+            permissions: Permissions::default(),
+            ..sample::merchant(1)
+        };
+        let credential = Credential {
+            scopes: scopes.to_vec(),
+            person: None,
+            ..sample::credential(1)
+        };
+        (merchant, credential)
+    }
+
+    /// The one finding, which is to be mended.
+    fn wrong(merchant: &Merchant, credential: &Credential, words: &str) {
+        let told = told(merchant, credential);
+        let [(false, found)] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert!(found.contains(words), "{found}");
+    }
+
+    #[test]
+    fn what_was_asked_for_by_name_is_well() {
+        let (merchant, credential) = pair(&[Scope::CardsReadAny]);
+        assert!(told(&merchant, &credential)[0].0);
+        let (mut merchant, credential) = pair(&[Scope::CardsReadAny, Scope::CardsExport]);
+        merchant.permissions.export = true;
+        assert!(told(&merchant, &credential)[0].0);
+    }
+
+    #[test]
+    fn what_is_wider_than_need_be_is_named() {
+        let (merchant, mut credential) = pair(&[Scope::CardsReadAny]);
+        credential.inherited = true;
+        wrong(&merchant, &credential, "credential set crd_1 --scope");
+        credential.state = cardveil_core::merchant::CredentialState::Disabled;
+        assert!(
+            told(&merchant, &credential)[0].0,
+            "one out of use is not asked about"
+        );
+        let (merchant, mut credential) = pair(&[Scope::CardsReadAny]);
+        credential.person = sample::credential(1).person;
+        wrong(&merchant, &credential, "is of one person");
+        let (merchant, mut credential) = pair(&[Scope::IpAddressesManage]);
+        wrong(&merchant, &credential, "--ip-ceiling");
+        credential.ip_ceiling = Some(vec![]);
+        assert!(told(&merchant, &credential)[0].0);
+        let (merchant, credential) = pair(&[Scope::CardsReadAny, Scope::PinsRead]);
+        wrong(&merchant, &credential, "--read-pins true");
+        let (mut merchant, credential) = pair(&[Scope::CardsReadAny]);
+        merchant.permissions.set_pins = true;
+        wrong(&merchant, &credential, "--set-pins false");
+    }
+}

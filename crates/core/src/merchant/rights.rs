@@ -1,0 +1,491 @@
+//! What a merchant and its credentials may do: each thing asked for by name, in both places.
+//!
+//! **Invariant:** a merchant and a credential that ask for nothing can issue client tokens and read
+//! their own cards' list, state and last four, and change nothing. docs/permissions.md has the table.
+//!
+//! To add a scope: its variant, its name, the [`Need`] of the routes that ask for it, and whether
+//! [`Credential::scopes_before`] may show it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Credential, Merchant};
+use crate::audit::Topic;
+use crate::id::PersonId;
+
+/// What a merchant may have beside frames that show its cards. By default nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// Its own servers may have card data (KeySecure's `private/info`, Equals' `expiration`).
+    pub export: bool,
+    /// Its own servers may be told PINs (Equals' `GET` of a PIN).
+    pub read_pins: bool,
+    /// Its own servers may set PINs (KeySecure's `card/pin/set`, Equals' `PUT` of a PIN).
+    pub set_pins: bool,
+}
+
+impl Permissions {
+    /// Whether a need is among them; what needs no permission of the merchant is.
+    pub const fn gives(self, need: Need) -> bool {
+        match need {
+            Need::ExportCards => self.export,
+            Need::ReadPins => self.read_pins,
+            Need::SetPins => self.set_pins,
+            Need::ReadCards
+            | Need::WriteCards
+            | Need::ProvisionWallets
+            | Need::ManageWebhooks
+            | Need::ManageIpAddresses
+            | Need::ManageMfa => true,
+        }
+    }
+}
+
+/// What a credential may do. The names are in the family of Equals Money's (`CommonAuth`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// The cards of the person that the credential is bound to.
+    #[serde(rename = "cards:read:own")]
+    CardsReadOwn,
+    /// All cards of the merchant.
+    #[serde(rename = "cards:read:any")]
+    CardsReadAny,
+    /// Changing the states and names of the cards of the person that the credential is bound to.
+    #[serde(rename = "cards:write:own")]
+    CardsWriteOwn,
+    /// Changing the states and names of all cards of the merchant.
+    #[serde(rename = "cards:write:any")]
+    CardsWriteAny,
+    /// Having the data of the cards that it sees.
+    #[serde(rename = "cards:export")]
+    CardsExport,
+    /// Being told the PINs of the cards that it sees.
+    #[serde(rename = "pins:read")]
+    PinsRead,
+    /// Setting the PINs of the cards that it sees.
+    #[serde(rename = "pins:set")]
+    PinsSet,
+    /// Having a wallet's provisioning payload for the cards that it sees.
+    #[serde(rename = "wallets:provision")]
+    WalletsProvision,
+    /// The merchant's subscriptions to events.
+    #[serde(rename = "webhooks:manage")]
+    WebhooksManage,
+    /// Subscriptions that carry cardholders' one-time codes.
+    #[serde(rename = "mfa:codes")]
+    MfaCodes,
+    /// The addresses from which the credential may call, within the operator's ceiling.
+    #[serde(rename = "ip-addresses:manage")]
+    IpAddressesManage,
+    /// Enrolling people's second factors.
+    #[serde(rename = "mfa:manage")]
+    MfaManage,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::CardsReadOwn,
+        Self::CardsReadAny,
+        Self::CardsWriteOwn,
+        Self::CardsWriteAny,
+        Self::CardsExport,
+        Self::PinsRead,
+        Self::PinsSet,
+        Self::WalletsProvision,
+        Self::WebhooksManage,
+        Self::MfaCodes,
+        Self::IpAddressesManage,
+        Self::MfaManage,
+    ];
+
+    /// The scope's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CardsReadOwn => "cards:read:own",
+            Self::CardsReadAny => "cards:read:any",
+            Self::CardsWriteOwn => "cards:write:own",
+            Self::CardsWriteAny => "cards:write:any",
+            Self::CardsExport => "cards:export",
+            Self::PinsRead => "pins:read",
+            Self::PinsSet => "pins:set",
+            Self::WalletsProvision => "wallets:provision",
+            Self::WebhooksManage => "webhooks:manage",
+            Self::MfaCodes => "mfa:codes",
+            Self::IpAddressesManage => "ip-addresses:manage",
+            Self::MfaManage => "mfa:manage",
+        }
+    }
+
+    /// What it lets a credential do, in a few words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::CardsReadOwn => "issue tokens for, list and read the cards of its person",
+            Self::CardsReadAny => "issue tokens for, list and read all of the merchant's cards",
+            Self::CardsWriteOwn => "change states and names of its person's cards",
+            Self::CardsWriteAny => "change states and names of all of the merchant's cards",
+            Self::CardsExport => "have card data on the merchant's own servers",
+            Self::PinsRead => "be told PINs",
+            Self::PinsSet => "set PINs",
+            Self::WalletsProvision => "have wallets' provisioning payloads",
+            Self::WebhooksManage => "manage webhooks; not for a credential of one person",
+            Self::MfaCodes => "subscribe to cardholders' one-time codes",
+            Self::IpAddressesManage => "change from where it may call, within its ceiling",
+            Self::MfaManage => "enrol people's authenticator apps",
+        }
+    }
+
+    /// The scope of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+    }
+
+    /// Whether it is of one person's cards, and so means nothing without a person.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Self::CardsReadOwn | Self::CardsWriteOwn)
+    }
+
+    /// Whether it is of more than one person, and so means nothing to a credential that is bound to one.
+    pub const fn is_of_all(self) -> bool {
+        matches!(
+            self,
+            Self::CardsReadAny | Self::CardsWriteAny | Self::WebhooksManage | Self::MfaCodes
+        )
+    }
+}
+
+/// What a call needs. The same for every API; KeySecure's has no scopes of its own and follows these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To see cards: `cards:read:own` or `cards:read:any`.
+    ReadCards,
+    /// To change cards: `cards:write:own` or `cards:write:any`, of those it sees.
+    WriteCards,
+    /// To have card data: the merchant's permission, and `cards:export`, of the cards it sees.
+    ExportCards,
+    /// To be told PINs: the merchant's permission, and `pins:read`, of the cards it sees.
+    ReadPins,
+    /// To set PINs: the merchant's permission, and `pins:set`, of the cards it sees.
+    SetPins,
+    /// To have provisioning payloads: `wallets:provision`, of the cards it sees.
+    ProvisionWallets,
+    /// `webhooks:manage`, of a credential that is not bound to a person.
+    ManageWebhooks,
+    /// `ip-addresses:manage`.
+    ManageIpAddresses,
+    /// `mfa:manage`.
+    ManageMfa,
+}
+
+impl Need {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::ReadCards,
+        Self::WriteCards,
+        Self::ExportCards,
+        Self::ReadPins,
+        Self::SetPins,
+        Self::ProvisionWallets,
+        Self::ManageWebhooks,
+        Self::ManageIpAddresses,
+        Self::ManageMfa,
+    ];
+}
+
+/// Why a call may not do what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The credential lacks the scope.
+    Scope,
+    /// The merchant lacks the permission.
+    Permission,
+}
+
+/// Which of its merchant's cards a credential sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All of them (`cards:read:any`).
+    Any,
+    /// Those of the person it is bound to.
+    Own(PersonId),
+    /// None.
+    Nothing,
+}
+
+/// Whether a merchant's credential may do what a call needs. Every gate and every flow that gives
+/// away or changes something asks here.
+pub fn judge(merchant: &Merchant, credential: &Credential, need: Need) -> Result<(), Lack> {
+    if !credential.meets(need) {
+        return Err(Lack::Scope);
+    }
+    if !merchant.permits(need) {
+        return Err(Lack::Permission);
+    }
+    Ok(())
+}
+
+impl Merchant {
+    /// Whether it may have what a call needs. What is told in the clear needs `pci_enabled`, too.
+    pub fn permits(&self, need: Need) -> bool {
+        let clear = matches!(need, Need::ExportCards | Need::ReadPins);
+        self.permissions.gives(need) && (self.pci_enabled || !clear)
+    }
+}
+
+impl Credential {
+    /// Which of the merchant's cards it sees: all, one person's, or none. One that is bound to a person
+    /// never sees another's, whatever its scopes say.
+    pub fn sight(&self) -> Sight {
+        self.sight_by(Scope::CardsReadAny, Scope::CardsReadOwn)
+    }
+
+    /// Which of the merchant's cards it may change; never one that it does not see.
+    pub fn reach(&self) -> Sight {
+        match self.sight_by(Scope::CardsWriteAny, Scope::CardsWriteOwn) {
+            Sight::Nothing => Sight::Nothing,
+            Sight::Any | Sight::Own(_) => self.sight(),
+        }
+    }
+
+    fn sight_by(&self, any: Scope, own: Scope) -> Sight {
+        match self.person {
+            Some(person) if self.has(any) || self.has(own) => Sight::Own(person),
+            None if self.has(any) => Sight::Any,
+            Some(_) | None => Sight::Nothing,
+        }
+    }
+
+    fn has(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Whether its scopes are those that a call needs.
+    pub fn meets(&self, need: Need) -> bool {
+        let sees = self.sight() != Sight::Nothing;
+        match need {
+            Need::ReadCards => sees,
+            Need::WriteCards => self.reach() != Sight::Nothing,
+            Need::ExportCards => sees && self.has(Scope::CardsExport),
+            Need::ReadPins => sees && self.has(Scope::PinsRead),
+            Need::SetPins => sees && self.has(Scope::PinsSet),
+            Need::ProvisionWallets => sees && self.has(Scope::WalletsProvision),
+            Need::ManageWebhooks => self.person.is_none() && self.has(Scope::WebhooksManage),
+            Need::ManageIpAddresses => self.has(Scope::IpAddressesManage),
+            Need::ManageMfa => self.has(Scope::MfaManage),
+        }
+    }
+
+    /// Whether it may have a subscription told of a topic, change one that is, or have it sent elsewhere.
+    pub fn may_tell(&self, topic: Topic) -> bool {
+        let codes = match topic {
+            Topic::MfaCode => self.has(Scope::MfaCodes),
+            Topic::CardState | Topic::WalletToken | Topic::RevealConflict => true,
+        };
+        codes && self.meets(Need::ManageWebhooks)
+    }
+
+    /// Its scopes as programs of the version before may know them. To those, who reads cards may export
+    /// them and be told PINs, who writes may set PINs, and who manages webhooks has one-time codes; they
+    /// know no ceiling, and bind `any` to nobody. So they are shown a scope only where all of that is
+    /// granted, and refuse the credential otherwise: beside them it is never more than it is here.
+    pub fn scopes_before(&self) -> Vec<Scope> {
+        let whole = |scope: Scope| match scope {
+            Scope::CardsReadOwn => self.has(Scope::CardsExport) && self.has(Scope::PinsRead),
+            Scope::CardsReadAny => {
+                self.person.is_none() && self.has(Scope::CardsExport) && self.has(Scope::PinsRead)
+            }
+            Scope::CardsWriteOwn => self.has(Scope::PinsSet),
+            Scope::CardsWriteAny => self.person.is_none() && self.has(Scope::PinsSet),
+            Scope::WebhooksManage => self.person.is_none() && self.has(Scope::MfaCodes),
+            Scope::IpAddressesManage => self.ip_ceiling.is_none(),
+            Scope::MfaManage => true,
+            Scope::CardsExport
+            | Scope::PinsRead
+            | Scope::PinsSet
+            | Scope::WalletsProvision
+            | Scope::MfaCodes => false,
+        };
+        let scopes = self.scopes.iter().copied();
+        scopes.filter(|scope| whole(*scope)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::sample;
+
+    fn credential(scopes: &[Scope], person: Option<PersonId>) -> Credential {
+        Credential {
+            scopes: scopes.to_vec(),
+            person,
+            ..sample::credential(1)
+        }
+    }
+
+    fn person() -> PersonId {
+        PersonId::from_bytes([1; 16])
+    }
+
+    /// A merchant that may have nothing but frames.
+    fn plain() -> Merchant {
+        Merchant {
+            permissions: Permissions::default(),
+            ..sample::merchant(1)
+        }
+    }
+
+    #[test]
+    fn a_pair_without_flags_reads_cards_and_nothing_else() {
+        for credential in [
+            credential(&[Scope::CardsReadAny], None),
+            credential(&[Scope::CardsReadOwn], Some(person())),
+        ] {
+            for merchant in [plain(), sample::merchant(1)] {
+                for need in Need::ALL {
+                    let may = judge(&merchant, &credential, need).is_ok();
+                    assert_eq!(may, need == Need::ReadCards, "{need:?}");
+                }
+            }
+            assert!(!credential.may_tell(Topic::MfaCode));
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_by_name_needs_the_merchant_too() {
+        let all = credential(&Scope::ALL, None);
+        let told = [Need::ExportCards, Need::ReadPins, Need::SetPins];
+        for need in Need::ALL {
+            let judged = judge(&plain(), &all, need);
+            let expected = if told.contains(&need) {
+                Err(Lack::Permission)
+            } else {
+                Ok(())
+            };
+            assert_eq!(judged, expected, "{need:?}");
+        }
+        type Give = fn(&mut Permissions);
+        let gives: [(Need, Give); 3] = [
+            (Need::ExportCards, |given| given.export = true),
+            (Need::ReadPins, |given| given.read_pins = true),
+            (Need::SetPins, |given| given.set_pins = true),
+        ];
+        for (need, give) in gives {
+            let mut merchant = plain();
+            give(&mut merchant.permissions);
+            for other in told {
+                let may = judge(&merchant, &all, other).is_ok();
+                assert_eq!(may, other == need, "{need:?} {other:?}");
+            }
+            merchant.pci_enabled = false;
+            let clear = need != Need::SetPins;
+            assert_eq!(judge(&merchant, &all, need).is_err(), clear, "{need:?}");
+        }
+    }
+
+    #[test]
+    fn a_need_is_met_by_its_scope_and_by_no_other() {
+        let needs = [
+            (Need::ExportCards, Scope::CardsExport),
+            (Need::ReadPins, Scope::PinsRead),
+            (Need::SetPins, Scope::PinsSet),
+            (Need::ProvisionWallets, Scope::WalletsProvision),
+            (Need::WriteCards, Scope::CardsWriteAny),
+            (Need::ManageWebhooks, Scope::WebhooksManage),
+            (Need::ManageIpAddresses, Scope::IpAddressesManage),
+            (Need::ManageMfa, Scope::MfaManage),
+        ];
+        for (need, scope) in needs {
+            for given in Scope::ALL {
+                let met = credential(&[Scope::CardsReadAny, given], None).meets(need);
+                assert_eq!(met, given == scope, "{need:?} {given:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn own_without_a_person_sees_nothing() {
+        let sight = |scope, person| credential(&[scope], person).sight();
+        assert_eq!(sight(Scope::CardsReadAny, None), Sight::Any);
+        assert_eq!(sight(Scope::CardsReadOwn, None), Sight::Nothing);
+        let own = Sight::Own(person());
+        assert_eq!(sight(Scope::CardsReadOwn, Some(person())), own);
+    }
+
+    #[test]
+    fn a_credential_of_one_person_reaches_nothing_of_another() {
+        let all = credential(&Scope::ALL, Some(person()));
+        assert_eq!(all.sight(), Sight::Own(person()));
+        assert_eq!(all.reach(), Sight::Own(person()));
+        assert!(!all.meets(Need::ManageWebhooks));
+        for topic in Topic::ALL {
+            assert!(!all.may_tell(topic), "{topic:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_not_written() {
+        use Scope::{CardsReadAny, CardsReadOwn, CardsWriteAny, CardsWriteOwn};
+        let reach = |scopes: &[Scope], person| {
+            let credential = credential(scopes, person);
+            (credential.reach(), credential.meets(Need::WriteCards))
+        };
+        let nothing = (Sight::Nothing, false);
+        assert_eq!(reach(&[CardsReadAny], None), nothing);
+        assert_eq!(reach(&[CardsWriteAny], None), nothing);
+        assert_eq!(reach(&[CardsReadOwn, CardsWriteOwn], None), nothing);
+        assert_eq!(reach(&[CardsReadAny, CardsWriteOwn], None), nothing);
+        let any = (Sight::Any, true);
+        assert_eq!(reach(&[CardsReadAny, CardsWriteAny], None), any);
+        let own = (Sight::Own(person()), true);
+        assert_eq!(reach(&[CardsReadOwn, CardsWriteAny], Some(person())), own);
+        assert_eq!(reach(&[CardsReadAny, CardsWriteOwn], Some(person())), own);
+    }
+
+    #[test]
+    fn one_time_codes_have_a_scope_of_their_own() {
+        let may = |scopes: &[Scope], topic| credential(scopes, None).may_tell(topic);
+        let both = [Scope::WebhooksManage, Scope::MfaCodes];
+        assert!(may(&both[..1], Topic::CardState) && !may(&both[..1], Topic::MfaCode));
+        assert!(may(&both, Topic::MfaCode) && !may(&both[1..], Topic::MfaCode));
+    }
+
+    /// What a program of the version before made of its scopes.
+    fn could(scopes: &[Scope], person: Option<PersonId>) -> Vec<Scope> {
+        let mut could = scopes.to_vec();
+        let has =
+            |any, own: Scope| scopes.contains(&any) || (scopes.contains(&own) && person.is_some());
+        if has(Scope::CardsReadAny, Scope::CardsReadOwn) {
+            could.extend([Scope::CardsExport, Scope::PinsRead]);
+        }
+        if has(Scope::CardsWriteAny, Scope::CardsWriteOwn) {
+            could.push(Scope::PinsSet);
+        }
+        if scopes.contains(&Scope::WebhooksManage) {
+            could.push(Scope::MfaCodes);
+        }
+        could
+    }
+
+    #[test]
+    fn the_version_before_can_do_nothing_that_is_not_granted_here() {
+        for bits in 0_u32..1 << Scope::ALL.len() {
+            let given = Scope::ALL.into_iter().enumerate();
+            let given = given.filter(|(place, _)| bits & (1 << place) != 0);
+            let scopes: Vec<_> = given.map(|(_, scope)| scope).collect();
+            for person in [None, Some(person())] {
+                let before = credential(&scopes, person).scopes_before();
+                for scope in could(&before, person) {
+                    assert!(scopes.contains(&scope), "{scopes:?}: {scope:?}");
+                    assert!(person.is_none() || !scope.is_of_all(), "{scope:?}");
+                }
+            }
+        }
+        let kept = credential(&Scope::ALL, None).scopes_before();
+        assert!(kept.contains(&Scope::CardsReadAny) && kept.contains(&Scope::CardsWriteAny));
+        let ceiling = Credential {
+            ip_ceiling: Some(vec![]),
+            ..credential(&Scope::ALL, None)
+        };
+        assert!(!ceiling.scopes_before().contains(&Scope::IpAddressesManage));
+    }
+}
