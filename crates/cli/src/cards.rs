@@ -208,6 +208,7 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                 ..Paging::default()
             };
             let page = house.store.list_cards(&filter, paging).await?;
+            house.tell_left_out();
             let views: Vec<_> = page.cards.iter().map(CardView::from).collect();
             let columns = [
                 "card_no",

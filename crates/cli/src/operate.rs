@@ -138,6 +138,15 @@ impl Deployment {
         self.service.change(change, event).await?.map_err(refused)
     }
 
+    /// Says which rows the lists of this command have left out.
+    pub(crate) fn tell_left_out(&self) {
+        for row in self.store.left_out() {
+            say(&format!(
+                "left out, because it cannot be read, as if it was altered: {row}"
+            ));
+        }
+    }
+
     pub(crate) async fn find_merchant(&self, id: &MerchantId) -> anyhow::Result<Merchant> {
         self.store
             .merchant(id)

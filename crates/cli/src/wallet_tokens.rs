@@ -130,6 +130,7 @@ pub(crate) async fn run(config: &Path, command: WalletTokenCommand) -> anyhow::R
                 limit,
             };
             let found = house.store.wallet_tokens(&filter, page).await?;
+            house.tell_left_out();
             let views: Vec<_> = found.into_iter().map(View::from).collect();
             let columns = [
                 "id",

@@ -197,6 +197,7 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
         WebhookCommand::Add(args) => add(&house, args).await,
         WebhookCommand::List(format) => {
             let all = house.store.subscriptions(None).await?;
+            house.tell_left_out();
             let views: Vec<_> = all.iter().map(View::from).collect();
             let columns = ["id", "merchant", "form", "url", "topics", "enabled"];
             crate::operate::show_all(&views, format, &columns)

@@ -197,6 +197,12 @@ impl Metrics {
     }
 }
 
+/// Rows that lists leave out because they cannot be read.
+pub(crate) fn render_left_out(text: &mut String, rows: usize) {
+    let name = "cardveil_rows_unreadable";
+    let _ = writeln!(text, "# TYPE {name} gauge\n{name} {rows}");
+}
+
 /// Lines that the access log lacks.
 pub(crate) fn render_dropped(text: &mut String, lines: u64) {
     let name = "cardveil_access_log_dropped_total";

@@ -11,6 +11,7 @@
 //! are the adapter's own tests.
 
 mod epoch;
+mod left_out;
 pub mod postgres;
 mod pulse;
 pub mod sqlite;

@@ -174,6 +174,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
         }
         CredentialCommand::List(format) => {
             let credentials = house.store.credentials().await?;
+            house.tell_left_out();
             let views: Vec<_> = credentials.iter().map(CredentialView::from).collect();
             show_all(
                 &views,
@@ -307,6 +308,7 @@ impl Deployment {
 
     async fn find_credential(&self, id: &CredentialId) -> anyhow::Result<Credential> {
         let all = self.store.credentials().await?;
+        self.tell_left_out();
         all.into_iter()
             .find(|known| known.id == *id)
             .ok_or_else(|| missing("credential"))

@@ -96,11 +96,11 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
                 .await?;
             show_one(&embed, format)
         }
-        EmbedCommand::List(format) => show_all(
-            &house.store.embeds().await?,
-            format,
-            &["id", "merchant", "origins", "enabled"],
-        ),
+        EmbedCommand::List(format) => {
+            let embeds = house.store.embeds().await?;
+            house.tell_left_out();
+            show_all(&embeds, format, &["id", "merchant", "origins", "enabled"])
+        }
         EmbedCommand::Show { id, format } => show_one(&house.find_embed(&id).await?, format),
         EmbedCommand::Set {
             id,

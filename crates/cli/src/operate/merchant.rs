@@ -215,11 +215,15 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                 .await?;
             show_one(&merchant, format)
         }
-        MerchantCommand::List(format) => show_all(
-            &house.store.merchants().await?,
-            format,
-            &["id", "name", "state", "pci_enabled", "permissions"],
-        ),
+        MerchantCommand::List(format) => {
+            let merchants = house.store.merchants().await?;
+            house.tell_left_out();
+            show_all(
+                &merchants,
+                format,
+                &["id", "name", "state", "pci_enabled", "permissions"],
+            )
+        }
         MerchantCommand::Show { id, format } => show_one(&house.find_merchant(&id).await?, format),
         MerchantCommand::Set {
             id,

@@ -1,8 +1,9 @@
 //! The vault at work: opening with an alarm where a record was tampered with, noticing other class keys,
 //! and moving records to the active key of their class.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use cardveil_seal::{Class, WrappedKey};
 use futures_util::FutureExt as _;
@@ -12,9 +13,32 @@ use super::{Fault, Service};
 use crate::audit::{Event, Kind, Outcome, Source};
 use crate::card::{Card, Expiry};
 use crate::clock::Time;
+use crate::id::CardId;
 use crate::keys::{LOOK_EVERY, Move, Slot, Sought};
 use crate::merchant::Credential;
 use crate::vault::{Error, Vault};
+
+/// The cards of which it was told that lists leave them out. Bounded: of more than that nothing more is told.
+#[derive(Clone, Default)]
+pub(super) struct LeftOut(Arc<std::sync::Mutex<BTreeSet<CardId>>>);
+
+/// How many cards that lists leave out are told of.
+const LEFT_OUT_MAX: usize = 1_000;
+
+impl LeftOut {
+    fn is_told(&self, card: CardId) -> bool {
+        let cards = self.cards();
+        cards.contains(&card) || cards.len() >= LEFT_OUT_MAX
+    }
+
+    fn tell(&self, card: CardId) {
+        self.cards().insert(card);
+    }
+
+    fn cards(&self) -> std::sync::MutexGuard<'_, BTreeSet<CardId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A batch of records that is to be moved.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +165,22 @@ impl Service {
     pub async fn expiry(&self, card: &Card) -> Result<Expiry, Fault> {
         self.open(|| slot_of(card), |vault| vault.expiry(card))
             .await
+    }
+
+    /// A card's expiry, for a list. `None` where it was tampered with: the list leaves that card out, so
+    /// that it hides no other. It is an alarm once a card, or whoever lists would fill the log.
+    pub async fn listed_expiry(&self, card: &Card) -> Result<Option<Expiry>, Fault> {
+        if self.left_out.is_told(card.id) {
+            return Ok(self.vault.expiry(card).ok());
+        }
+        match self.expiry(card).await {
+            Ok(expiry) => Ok(Some(expiry)),
+            Err(Fault::Vault(error)) if error.is_tampering() => {
+                self.left_out.tell(card.id);
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Moves a batch of records to the active key of their class. Where it is killed it goes on from,

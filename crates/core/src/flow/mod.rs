@@ -25,7 +25,7 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use self::keys::Look;
+use self::keys::{LeftOut, Look};
 use self::log::Signed;
 use self::tokens::Earlier;
 pub use access::{ACCESS_TTL, AccessRefused};
@@ -88,6 +88,8 @@ pub struct Service {
     look: Arc<Mutex<Option<Look>>>,
     /// What this process signed last of the audit log. Held while it signs.
     signed: Arc<Mutex<Option<Signed>>>,
+    /// The cards that lists have left out, and that were told of.
+    left_out: LeftOut,
     /// Held while it is looked for programs of the version before.
     earlier: Arc<Mutex<Option<Earlier>>>,
     /// When it was looked for the key of a token that names one which is not open. Held meanwhile.
@@ -112,6 +114,7 @@ impl Service {
             gate: Gate::open(),
             look: Arc::default(),
             signed: Arc::default(),
+            left_out: LeftOut::default(),
             earlier: Arc::default(),
             key_looked_at: Arc::default(),
         }

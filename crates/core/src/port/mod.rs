@@ -418,6 +418,10 @@ pub trait Admin: Send + Sync {
     /// The epoch now.
     async fn epoch(&self) -> Result<Epoch>;
 
+    /// The rows that lists have left out since the store was opened, because they cannot be read: a table
+    /// and a key each, and at most a hundred. One altered row hides no other.
+    fn left_out(&self) -> Vec<String>;
+
     /// How this process' own writes go. It asks nobody. When writes have failed, whatever is written next
     /// shows whether they go again: [`Tokens::sweep`] does, though it may find nothing to do.
     fn writes(&self) -> Writes;

@@ -230,6 +230,10 @@ impl<S: Store> Admin for Faulty<S> {
     async fn epoch(&self) -> Result<Epoch> {
         self.inner.epoch().await
     }
+    fn left_out(&self) -> Vec<String> {
+        self.inner.left_out()
+    }
+
     fn writes(&self) -> Writes {
         let said = *self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         said.unwrap_or_else(|| self.inner.writes())

@@ -115,6 +115,7 @@ async fn metrics(State(app): Shared) -> Response {
     let mut text = app
         .metrics
         .render(outbox, app.service.vault().alarms(), &app.settings.tls);
+    metrics::render_left_out(&mut text, app.service.store().left_out().len());
     metrics::render_dropped(&mut text, app.log.dropped());
     metrics::render_sinks(&mut text, &app.sinks.standings(), app.service.now());
     ([content_type], text).into_response()

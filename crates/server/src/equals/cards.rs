@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::{Extension, Json};
-use cardveil_core::card::{Card, Kind, Label, Reason, State as CardState};
+use cardveil_core::card::{Card, Expiry, Kind, Label, Reason, State as CardState};
 use cardveil_core::clock::Time;
 use cardveil_core::flow::{CardRefusal, MERCHANT_MOVES, Sought, Step};
 use cardveil_core::id::{CardId, PersonId};
@@ -200,7 +200,11 @@ async fn list(
     let page = app.service.list_cards(caller, filter, paging).await?;
     let mut rows = Vec::with_capacity(page.cards.len());
     for card in &page.cards {
-        rows.push(show(&app, &admitted, card).await?);
+        if admitted.caller.may(Need::ExportCards).is_err() {
+            rows.push(shown(card, None));
+        } else if let Some(expiry) = app.service.listed_expiry(card).await? {
+            rows.push(shown(card, Some(&expiry)));
+        }
     }
     Ok(Json(EqualsCards {
         // Whoever sees nothing has none to count.
@@ -356,19 +360,24 @@ pub(crate) fn refused(refusal: CardRefusal) -> Problem {
 
 async fn show(app: &App, admitted: &Admitted, card: &Card) -> Result<EqualsCard, Problem> {
     // It is sealed, so it is card data on the merchant's server.
-    let expiration = if admitted.caller.may(Need::ExportCards).is_ok() {
-        let expiry = app.service.expiry(card).await?;
+    if admitted.caller.may(Need::ExportCards).is_err() {
+        return Ok(shown(card, None));
+    }
+    let expiry = app.service.expiry(card).await?;
+    Ok(shown(card, Some(&expiry)))
+}
+
+fn shown(card: &Card, expiry: Option<&Expiry>) -> EqualsCard {
+    let expiration = expiry.map(|expiry| {
         let year: String = expiry.year().chars().skip(2).collect();
-        Some(format!("{}{year}", expiry.month()))
-    } else {
-        None
-    };
+        format!("{}{year}", expiry.month())
+    });
     let state = EqualsState::of(card.state);
     let (card_type, physical) = match card.kind {
         Kind::Virtual => ("VIRTUAL_PAN", false),
         Kind::Physical => ("PHYSICAL_COMBO", true),
     };
-    Ok(EqualsCard {
+    EqualsCard {
         id: card.id.to_string(),
         name: card.label.chars().take(NAME_CHARS_MAX).collect(),
         person_id: card.person.to_string(),
@@ -391,7 +400,7 @@ async fn show(app: &App, admitted: &Admitted, card: &Card) -> Result<EqualsCard,
         created_at: card.created_at.to_string(),
         updated_at: card.updated_at.to_string(),
         meta: Vec::new(),
-    })
+    }
 }
 
 pub(super) fn sought(

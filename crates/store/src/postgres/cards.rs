@@ -11,16 +11,20 @@ use super::batch::Batch;
 use super::fault::Fault;
 use super::readers::Readers;
 use super::rows::{self, card_columns};
-use super::value::{Name, Value, values};
+use super::value::{Name, Row, Value, values};
 use super::writer::Turn;
-use super::{Postgres, sql_count, wallet};
+use super::{Postgres, keep, sql_count, wallet};
+use crate::left_out::LeftOut;
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
 #[async_trait]
 impl Cards for Postgres {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
-        Question::new(filter).ask(&self.readers, paging).await
+        let left_out = &self.left_out;
+        Question::new(filter)
+            .ask(&self.readers, paging, left_out)
+            .await
     }
 
     async fn transition_card(&self, transition: Transition) -> Result<Changed> {
@@ -236,27 +240,33 @@ impl Question {
         &self.values
     }
 
-    async fn ask(self, readers: &Readers, paging: Paging) -> Result<CardPage> {
+    async fn ask(self, readers: &Readers, paging: Paging, left_out: &LeftOut) -> Result<CardPage> {
         let (count, mut cards) = if paging.count {
-            let (count, cards) = self.both(readers, paging).await?;
+            let (count, cards) = self.both(readers, paging, left_out).await?;
             (Some(count), cards)
         } else {
             let mut question = self;
             let sql = question.page(paging);
-            let found = readers.all(&sql, &question.values, rows::placed_card);
+            let placed = |row: &Row| placed_card(row, left_out);
+            let found = readers.all(&sql, &question.values, placed);
             (None, found.await?)
         };
         let more = cards.len() > paging.limit;
         cards.truncate(paging.limit);
         Ok(CardPage {
             next: cards.last().filter(|_| more).map(|(place, _)| *place),
-            cards: cards.into_iter().map(|(_, card)| card).collect(),
+            cards: cards.into_iter().filter_map(|(_, card)| card).collect(),
             count,
         })
     }
 
     /// Cards and count are of one moment.
-    async fn both(mut self, readers: &Readers, paging: Paging) -> Result<(u64, Vec<(i64, Card)>)> {
+    async fn both(
+        mut self,
+        readers: &Readers,
+        paging: Paging,
+        left_out: &LeftOut,
+    ) -> Result<(u64, Vec<Placed>)> {
         let count_sql = format!("SELECT count(*) FROM card WHERE true{}", self.condition);
         let count_values = self.values.clone();
         let page_sql = self.page(paging);
@@ -264,7 +274,8 @@ impl Question {
         let (count, cards) = asked.await?;
         let read = || -> Outcome<_> {
             let count: i64 = count.first().map_or(Ok(0), |row| row.get(0))?;
-            let cards: Outcome<Vec<_>> = cards.iter().map(rows::placed_card).collect();
+            let placed = |row: &Row| placed_card(row, left_out);
+            let cards: Outcome<Vec<_>> = cards.iter().map(placed).collect();
             Ok((count.unsigned_abs(), cards?))
         };
         read().map_err(Fault::nothing_written)
@@ -296,6 +307,14 @@ impl Question {
             direction
         )
     }
+}
+
+/// A card with its place; nothing in the place of one that cannot be read.
+type Placed = (i64, Option<Card>);
+
+fn placed_card(row: &Row, left_out: &LeftOut) -> Outcome<Placed> {
+    let card = keep(left_out, "card", row, rows::card(row))?;
+    Ok((rows::place_of_card(row)?, card))
 }
 
 /// The names of variants, as an array of texts.

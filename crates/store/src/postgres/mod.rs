@@ -74,6 +74,7 @@ use self::readers::Readers;
 use self::rows::{credential_columns, embed_columns, merchant_columns};
 use self::value::{Json, Text, Value, values};
 use self::writer::{Turn, Writer};
+use crate::left_out::{LeftOut, name_of};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
@@ -94,11 +95,33 @@ pub enum OpenError {
     Thread(std::io::Error),
 }
 
+/// Of a row of many: what was read, or nothing where the row cannot be read and is left out.
+fn keep<T>(
+    left_out: &LeftOut,
+    table: &'static str,
+    row: &value::Row,
+    read: std::result::Result<T, Fault>,
+) -> std::result::Result<Option<T>, Fault> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(Fault::Own(Error::Corrupt(_))) => {
+            let text = || row.get::<String>(0).ok();
+            let key = text().map(|text| text.chars().take(64).collect());
+            let bytes = || row.get::<Vec<u8>>(0).ok();
+            let key = key.or_else(|| bytes().map(|b| name_of(b.get(..32).unwrap_or(&b))));
+            left_out.note(table, key.as_deref().unwrap_or("?"));
+            Ok(None)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
 /// The store. Share it in an [`Arc`].
 pub struct Postgres {
     writer: Writer,
     readers: Arc<Readers>,
     exchange: Exchange,
+    left_out: Arc<LeftOut>,
 }
 
 impl Postgres {
@@ -129,8 +152,21 @@ impl Postgres {
             writer,
             readers,
             exchange,
+            left_out: Arc::default(),
         };
         Ok((store, raised))
+    }
+
+    /// All rows of a list that can be read.
+    async fn list<T>(
+        &self,
+        (table, sql): (&'static str, &str),
+        values: &[Value],
+        read: impl Fn(&value::Row) -> std::result::Result<T, Fault>,
+    ) -> Result<Vec<T>> {
+        let kept = |row: &value::Row| keep(&self.left_out, table, row, read(row));
+        let rows = self.readers.all(sql, values, kept).await?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// Finishes the writes that wait. What is asked afterwards is unavailable. Dropping does the same.
@@ -300,7 +336,8 @@ impl Tokens for Postgres {
     }
 
     async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
-        let work = move |batch: &Batch<'_>| tokens::sweep(batch, now, limit);
+        let left_out = Arc::clone(&self.left_out);
+        let work = move |batch: &Batch<'_>| tokens::sweep(batch, now, limit, &left_out);
         self.writer.submit(Turn::Rows, work).await
     }
 }
@@ -374,8 +411,7 @@ impl Admin for Postgres {
 
     async fn merchants(&self) -> Result<Vec<Merchant>> {
         const SQL: &str = concat!("SELECT ", merchant_columns!(), " FROM merchant ORDER BY id");
-        self.readers
-            .all(SQL, &values![], |row| rows::merchant(row, 0))
+        self.list(("merchant", SQL), &values![], |row| rows::merchant(row, 0))
             .await
     }
 
@@ -385,12 +421,13 @@ impl Admin for Postgres {
             credential_columns!(),
             " FROM credential ORDER BY id"
         );
-        self.readers.all(SQL, &values![], rows::credential).await
+        self.list(("credential", SQL), &values![], rows::credential)
+            .await
     }
 
     async fn embeds(&self) -> Result<Vec<Embed>> {
         const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
-        self.readers.all(SQL, &values![], rows::embed).await
+        self.list(("embed", SQL), &values![], rows::embed).await
     }
 
     async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
@@ -407,6 +444,10 @@ impl Admin for Postgres {
         };
         let epoch = self.readers.first(SQL, &values![], read).await?;
         epoch.ok_or_else(|| Error::Corrupt("the database has no epoch".into()))
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        self.left_out.all()
     }
 
     fn writes(&self) -> Writes {
@@ -430,8 +471,8 @@ impl Outbox for Postgres {
             " FROM subscription WHERE $1::text IS NULL OR merchant = $1 ORDER BY seq"
         );
         let merchant = merchant.map(MerchantId::as_str);
-        self.readers
-            .all(SQL, &values![merchant], outbox::subscription)
+        let table = "subscription";
+        self.list((table, SQL), &values![merchant], outbox::subscription)
             .await
     }
 
@@ -441,7 +482,8 @@ impl Outbox for Postgres {
     }
 
     async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
-        let work = move |batch: &Batch<'_>| outbox::take_due(batch, take);
+        let left_out = Arc::clone(&self.left_out);
+        let work = move |batch: &Batch<'_>| outbox::take_due(batch, take, &left_out);
         self.writer.submit(Turn::Head, work).await
     }
 

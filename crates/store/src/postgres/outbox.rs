@@ -20,9 +20,10 @@ use cardveil_core::port::{Due, Error, Take, Taken};
 
 use super::batch::Batch;
 use super::fault::Fault;
-use super::keys;
 use super::rows;
 use super::value::{Json, Name, Row, Text, Value, values};
+use super::{keep, keys};
+use crate::left_out::LeftOut;
 
 type Outcome<T> = Result<T, Fault>;
 
@@ -338,7 +339,7 @@ fn find(batch: &Batch<'_>, id: DeliveryId) -> Outcome<Option<Delivery>> {
     batch.first(FIND, values![id.as_bytes()], delivery)
 }
 
-pub(super) fn take_due(batch: &Batch<'_>, take: Take) -> Outcome<Vec<Due>> {
+pub(super) fn take_due(batch: &Batch<'_>, take: Take, left_out: &LeftOut) -> Outcome<Vec<Due>> {
     let now = take.now.millis();
     let waiting = batch.all(
         concat!(
@@ -349,10 +350,10 @@ pub(super) fn take_due(batch: &Batch<'_>, take: Take) -> Outcome<Vec<Due>> {
              WHERE enabled AND due <= $1 ORDER BY due"
         ),
         values![now],
-        subscription,
+        |row| keep(left_out, "subscription", row, subscription(row)),
     )?;
     let mut taken = Vec::new();
-    for subscription in waiting {
+    for subscription in waiting.into_iter().flatten() {
         let left = take.limit.saturating_sub(taken.len());
         if left == 0 {
             break;

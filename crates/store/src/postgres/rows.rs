@@ -246,9 +246,9 @@ pub(super) fn card(row: &Row) -> Result<Card, Fault> {
     })
 }
 
-/// A card with its place in the order in which they came.
-pub(super) fn placed_card(row: &Row) -> Result<(i64, Card), Fault> {
-    Ok((row.get(24)?, card(row)?))
+/// A card's place in the order in which they came.
+pub(super) fn place_of_card(row: &Row) -> Result<i64, Fault> {
+    row.get(24)
 }
 
 /// The columns that [`class_key`] reads.

@@ -15,9 +15,11 @@ use super::batch::Batch;
 use super::budget;
 use super::cards;
 use super::fault::Fault;
+use super::keep;
 use super::mfa;
 use super::rows::{self, record_columns};
 use super::value::{Value, columns, values};
+use crate::left_out::LeftOut;
 use crate::text;
 
 type Outcome<T> = Result<T, Fault>;
@@ -276,7 +278,12 @@ pub(super) fn revoke(
     Ok(revoked.len())
 }
 
-pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept> {
+pub(super) fn sweep(
+    batch: &Batch<'_>,
+    now: Time,
+    limit: usize,
+    left_out: &LeftOut,
+) -> Outcome<Swept> {
     send_issued(batch)?;
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     // Those that a clock ahead has released are due too: see `Record::sweep`.
@@ -290,13 +297,13 @@ pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept
              FOR UPDATE SKIP LOCKED"
         ),
         values![now.millis(), ahead.millis(), most],
-        rows::record,
+        |row| keep(left_out, "token", row, rows::record(row)),
     )?;
     let mut swept = Swept {
         more: due.len() == limit,
         ..Swept::default()
     };
-    for (record, event) in due.iter().filter_map(|record| record.sweep(now)) {
+    for (record, event) in due.iter().flatten().filter_map(|record| record.sweep(now)) {
         update(batch, &record)?;
         if let Some(event) = event {
             batch.log(&event)?;

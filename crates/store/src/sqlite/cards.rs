@@ -11,7 +11,8 @@ use rusqlite::{Connection, params};
 use super::fault::Fault;
 use super::rows::{self, Name, card_columns};
 use super::writer::Batch;
-use super::{Sqlite, sql_count, wallet};
+use super::{Sqlite, keep, sql_count, wallet};
+use crate::left_out::LeftOut;
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
@@ -20,7 +21,7 @@ impl Cards for Sqlite {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
         let question = Question::new(filter);
         self.readers
-            .read(|connection| question.ask(connection, paging))
+            .read(|connection| question.ask(connection, paging, &self.left_out))
     }
 
     async fn transition_card(&self, transition: Transition) -> Result<Changed> {
@@ -205,16 +206,21 @@ impl Question {
     }
 
     /// In one read transaction, so that cards and count are of one moment.
-    fn ask(&self, connection: &Connection, paging: Paging) -> rusqlite::Result<CardPage> {
+    fn ask(
+        &self,
+        connection: &Connection,
+        paging: Paging,
+        left_out: &LeftOut,
+    ) -> rusqlite::Result<CardPage> {
         let snapshot = connection.unchecked_transaction()?;
         let count = paging.count.then(|| self.count(&snapshot)).transpose()?;
-        let mut cards = self.page(&snapshot, paging)?;
+        let mut cards = self.page(&snapshot, paging, left_out)?;
         snapshot.finish()?;
         let more = cards.len() > paging.limit;
         cards.truncate(paging.limit);
         Ok(CardPage {
             next: cards.last().filter(|_| more).map(|(place, _)| *place),
-            cards: cards.into_iter().map(|(_, card)| card).collect(),
+            cards: cards.into_iter().filter_map(|(_, card)| card).collect(),
             count,
         })
     }
@@ -228,8 +234,13 @@ impl Question {
     }
 
     /// One card more than the page has, to know whether there are any. The inner question is answered
-    /// by an index alone, however far the offset is.
-    fn page(&self, connection: &Connection, paging: Paging) -> rusqlite::Result<Vec<(i64, Card)>> {
+    /// by an index alone, however far the offset is. One that cannot be read has its place.
+    fn page(
+        &self,
+        connection: &Connection,
+        paging: Paging,
+        left_out: &LeftOut,
+    ) -> rusqlite::Result<Vec<(i64, Option<Card>)>> {
         let (after, direction) = match paging.order {
             Order::OldestFirst => ("seq > ?", "ASC"),
             Order::NewestFirst => ("seq < ?", "DESC"),
@@ -254,7 +265,10 @@ impl Question {
         );
         connection
             .prepare_cached(&sql)?
-            .query_map(self.parameters(&own).as_slice(), rows::placed_card)?
+            .query_map(self.parameters(&own).as_slice(), |row| {
+                let card = keep(left_out, "card", row, rows::card(row))?;
+                Ok((rows::place_of_card(row)?, card))
+            })?
             .collect()
     }
 

@@ -67,13 +67,14 @@ use cardveil_core::port::{
 use cardveil_core::token::{
     Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
 };
-use rusqlite::types::ToSql;
+use rusqlite::types::{ToSql, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use self::outbox::{delivery_columns, subscription_columns};
 use self::readers::Readers;
 use self::rows::{Json, Text, credential_columns, embed_columns, merchant_columns};
 use self::writer::Writer;
+use crate::left_out::{LeftOut, name_of};
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
@@ -85,6 +86,7 @@ pub use self::open::{OpenError, Opened, Options, Raised, Why};
 pub struct Sqlite {
     writer: Writer,
     readers: Readers,
+    left_out: Arc<LeftOut>,
 }
 
 impl Sqlite {
@@ -99,7 +101,12 @@ impl Sqlite {
             .map_err(OpenError::Thread)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::new(options.database.clone(), cores + 1);
-        Ok((Self { writer, readers }, ready.opened))
+        let store = Self {
+            writer,
+            readers,
+            left_out: Arc::default(),
+        };
+        Ok((store, ready.opened))
     }
 
     /// Finishes the writes that wait, brings the WAL into the database and syncs the fence. What is
@@ -107,6 +114,19 @@ impl Sqlite {
     pub fn close(&self) {
         self.readers.close();
         self.writer.close();
+    }
+
+    /// All rows of a list that can be read.
+    fn list<T>(
+        &self,
+        connection: &Connection,
+        (table, sql): (&'static str, &str),
+        params: impl Params,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        let kept = |row: &Row<'_>| keep(&self.left_out, table, row, read(row));
+        let rows = all(connection, sql, params, kept)?;
+        Ok(rows.into_iter().flatten().collect())
     }
 }
 
@@ -138,6 +158,28 @@ fn all<T>(
         .prepare_cached(sql)?
         .query_map(params, read)?
         .collect()
+}
+
+/// Of a row of many: what was read, or nothing where the row cannot be read and is left out.
+fn keep<T>(
+    left_out: &LeftOut,
+    table: &'static str,
+    row: &Row<'_>,
+    read: rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if fault::unreadable(&error) => {
+            let key = match row.get_ref(0)? {
+                ValueRef::Text(text) => String::from_utf8_lossy(text).chars().take(64).collect(),
+                ValueRef::Blob(bytes) => name_of(bytes.get(..32).unwrap_or(bytes)),
+                ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => "?".to_owned(),
+            };
+            left_out.note(table, &key);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn sql_count(count: usize) -> i64 {
@@ -263,7 +305,8 @@ impl Tokens for Sqlite {
     }
 
     async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
-        let work = move |batch: &writer::Batch<'_>| tokens::sweep(batch, now, limit);
+        let left_out = Arc::clone(&self.left_out);
+        let work = move |batch: &writer::Batch<'_>| tokens::sweep(batch, now, limit, &left_out);
         self.writer.submit(work).await
     }
 }
@@ -334,8 +377,11 @@ impl Admin for Sqlite {
 
     async fn merchants(&self) -> Result<Vec<Merchant>> {
         const SQL: &str = concat!("SELECT ", merchant_columns!(), " FROM merchant ORDER BY id");
-        self.readers
-            .read(|connection| all(connection, SQL, [], |row| rows::merchant(row, 0)))
+        self.readers.read(|connection| {
+            self.list(connection, ("merchant", SQL), [], |row| {
+                rows::merchant(row, 0)
+            })
+        })
     }
 
     async fn credentials(&self) -> Result<Vec<Credential>> {
@@ -345,13 +391,13 @@ impl Admin for Sqlite {
             " FROM credential ORDER BY id"
         );
         self.readers
-            .read(|connection| all(connection, SQL, [], rows::credential))
+            .read(|connection| self.list(connection, ("credential", SQL), [], rows::credential))
     }
 
     async fn embeds(&self) -> Result<Vec<Embed>> {
         const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
         self.readers
-            .read(|connection| all(connection, SQL, [], rows::embed))
+            .read(|connection| self.list(connection, ("embed", SQL), [], rows::embed))
     }
 
     async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
@@ -366,6 +412,10 @@ impl Admin for Sqlite {
                 .prepare_cached(SQL)?
                 .query_row([], |row| row.get(0).map(Epoch))
         })
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        self.left_out.all()
     }
 
     fn writes(&self) -> Writes {
@@ -394,8 +444,14 @@ impl Outbox for Sqlite {
             " FROM subscription WHERE ?1 IS NULL OR merchant = ?1 ORDER BY seq"
         );
         let merchant = merchant.map(MerchantId::as_str);
-        self.readers
-            .read(|connection| all(connection, SQL, [merchant], outbox::subscription))
+        self.readers.read(|connection| {
+            self.list(
+                connection,
+                ("subscription", SQL),
+                [merchant],
+                outbox::subscription,
+            )
+        })
     }
 
     async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
@@ -404,7 +460,8 @@ impl Outbox for Sqlite {
     }
 
     async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
-        let work = move |batch: &writer::Batch<'_>| outbox::take_due(batch, take);
+        let left_out = Arc::clone(&self.left_out);
+        let work = move |batch: &writer::Batch<'_>| outbox::take_due(batch, take, &left_out);
         self.writer.submit(work).await
     }
 

@@ -18,9 +18,10 @@ use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Row, params};
 
 use super::fault::Fault;
-use super::keys;
 use super::rows::{Json, Name, Text};
 use super::writer::Batch;
+use super::{keep, keys};
+use crate::left_out::LeftOut;
 
 type Outcome<T> = Result<T, Fault>;
 
@@ -296,7 +297,7 @@ fn find(batch: &Batch<'_>, id: DeliveryId) -> Outcome<Option<Delivery>> {
     Ok(batch.first(FIND, [id.as_bytes()], delivery)?)
 }
 
-pub(super) fn take_due(batch: &Batch<'_>, take: Take) -> Outcome<Vec<Due>> {
+pub(super) fn take_due(batch: &Batch<'_>, take: Take, left_out: &LeftOut) -> Outcome<Vec<Due>> {
     let now = take.now.millis();
     let waiting = batch.all(
         concat!(
@@ -307,10 +308,10 @@ pub(super) fn take_due(batch: &Batch<'_>, take: Take) -> Outcome<Vec<Due>> {
              FROM subscription WHERE enabled AND due <= ?1 ORDER BY due"
         ),
         [now],
-        subscription,
+        |row| keep(left_out, "subscription", row, subscription(row)),
     )?;
     let mut taken = Vec::new();
-    for subscription in waiting {
+    for subscription in waiting.into_iter().flatten() {
         let left = take.limit.saturating_sub(taken.len());
         if left == 0 {
             break;

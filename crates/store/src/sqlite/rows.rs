@@ -294,9 +294,9 @@ pub(super) fn card(row: &Row<'_>) -> rusqlite::Result<Card> {
     })
 }
 
-/// A card with its place in the order in which they came.
-pub(super) fn placed_card(row: &Row<'_>) -> rusqlite::Result<(i64, Card)> {
-    Ok((row.get(24)?, card(row)?))
+/// A card's place in the order in which they came.
+pub(super) fn place_of_card(row: &Row<'_>) -> rusqlite::Result<i64> {
+    row.get(24)
 }
 
 /// The columns that [`class_key`] reads.

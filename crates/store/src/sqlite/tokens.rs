@@ -15,9 +15,11 @@ use rusqlite::types::Value;
 use super::budget;
 use super::cards;
 use super::fault::Fault;
+use super::keep;
 use super::mfa;
 use super::rows::{self, record_columns};
 use super::writer::Batch;
+use crate::left_out::LeftOut;
 use crate::text;
 
 type Outcome<T> = Result<T, Fault>;
@@ -211,7 +213,12 @@ pub(super) fn revoke(
     Ok(count)
 }
 
-pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept> {
+pub(super) fn sweep(
+    batch: &Batch<'_>,
+    now: Time,
+    limit: usize,
+    left_out: &LeftOut,
+) -> Outcome<Swept> {
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     // Those that a clock ahead has released are due too: see `Record::sweep`.
     let ahead = now.plus(REVEAL_WINDOW + CLOCKS_APART);
@@ -223,13 +230,13 @@ pub(super) fn sweep(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<Swept
              ORDER BY sweep_due_at LIMIT ?3"
         ),
         params![now.millis(), ahead.millis(), most],
-        rows::record,
+        |row| keep(left_out, "token", row, rows::record(row)),
     )?;
     let mut swept = Swept {
         more: due.len() == limit,
         ..Swept::default()
     };
-    for (record, event) in due.iter().filter_map(|record| record.sweep(now)) {
+    for (record, event) in due.iter().flatten().filter_map(|record| record.sweep(now)) {
         update(batch, &record)?;
         if let Some(event) = event {
             batch.log(&event)?;

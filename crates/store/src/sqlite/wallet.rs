@@ -14,7 +14,8 @@ use rusqlite::{Connection, Row, params};
 use super::fault::Fault;
 use super::rows::{self, Json, Name, card_columns};
 use super::writer::Batch;
-use super::{Sqlite, all, first, sql_count};
+use super::{Sqlite, all, first, keep, sql_count};
+use crate::left_out::{FILLED_MOST, LeftOut};
 
 type Outcome<T> = Result<T, Fault>;
 
@@ -243,11 +244,34 @@ fn update(batch: &Batch<'_>, token: &WalletToken) -> Outcome<()> {
     Ok(())
 }
 
+/// Up to the page's limit: where tokens cannot be read, others come in their place.
 fn page_of(
     connection: &Connection,
     filter: &WalletFilter,
-    page: WalletPage,
+    mut page: WalletPage,
+    left_out: &LeftOut,
 ) -> rusqlite::Result<Vec<ListedToken>> {
+    let wanted = page.limit;
+    let mut found = Vec::new();
+    for _ in 0..FILLED_MOST {
+        page.limit = wanted.saturating_sub(found.len());
+        let rows = piece_of(connection, filter, &page, left_out)?;
+        let is_last = rows.len() < page.limit;
+        page.offset = page.offset.saturating_add(rows.len());
+        found.extend(rows.into_iter().flatten());
+        if is_last || found.len() >= wanted {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn piece_of(
+    connection: &Connection,
+    filter: &WalletFilter,
+    page: &WalletPage,
+    left_out: &LeftOut,
+) -> rusqlite::Result<Vec<Option<ListedToken>>> {
     let narrowed = Narrowed::by(filter);
     let mut sql = concat!("SELECT ", listed_from!(), " WHERE true").to_owned();
     sql.push_str(&narrowed.sql);
@@ -261,7 +285,9 @@ fn page_of(
     let (limit, offset) = (sql_count(page.limit), sql_count(page.offset));
     params.push((":limit", &limit));
     params.push((":offset", &offset));
-    all(connection, &sql, params.as_slice(), listed)
+    all(connection, &sql, params.as_slice(), |row| {
+        keep(left_out, "wallet_token", row, listed(row))
+    })
 }
 
 #[async_trait]
@@ -287,7 +313,7 @@ impl WalletTokens for Sqlite {
         page: WalletPage,
     ) -> Stored<Vec<ListedToken>> {
         self.readers
-            .read(|connection| page_of(connection, filter, page))
+            .read(|connection| page_of(connection, filter, page, &self.left_out))
     }
 
     async fn wallet_tokens_count(&self, filter: &WalletFilter) -> Stored<usize> {

@@ -7,6 +7,7 @@
     reason = "clippy takes it for granted only in functions that are tests"
 )]
 
+mod altered;
 mod cluster;
 mod contract;
 mod failover;

@@ -5,6 +5,7 @@
     reason = "clippy takes it for granted only in functions that are tests"
 )]
 
+mod altered;
 mod backup;
 mod chain;
 mod contract;

@@ -488,6 +488,24 @@ async fn whatever_is_swapped_does_not_open_and_is_alarmed() {
     assert!(vault.open_at(&at, &sealed).is_err());
 }
 
+/// One record a call would fill the log, by whoever lists.
+#[tokio::test]
+async fn an_altered_card_is_left_out_of_lists_with_one_alarm() {
+    let house = House::new().await;
+    let good = house.card(1).await;
+    let mut bad = house.card(2).await;
+    bad.sealed.expiry[20] ^= 1;
+    for _ in 0..3 {
+        assert!(house.server.listed_expiry(&bad).await.unwrap().is_none());
+        let listed = house.server.listed_expiry(&good).await.unwrap();
+        assert_eq!(listed.unwrap().month(), "12");
+    }
+    assert_eq!(house.server.vault().alarms(), 1);
+    let log = house.store.entries(0, 1_000).await.unwrap();
+    let alarms = log.iter().filter(|e| e.event.kind == Kind::VaultTampered);
+    assert_eq!(alarms.count(), 1);
+}
+
 /// What does not open stays where it is, is told of, and holds nothing up.
 #[tokio::test]
 async fn a_rewrap_passes_over_what_does_not_open() {

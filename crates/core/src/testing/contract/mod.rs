@@ -16,6 +16,7 @@
 )]
 
 mod allowlists;
+mod altered;
 mod audit;
 mod budget;
 mod cards;
@@ -32,6 +33,7 @@ mod tokens;
 mod wallet;
 
 pub use allowlists::*;
+pub use altered::*;
 pub use audit::*;
 pub use budget::*;
 pub use cards::*;

@@ -462,6 +462,10 @@ impl Admin for Memory {
         Ok(Epoch(self.inner().epoch))
     }
 
+    fn left_out(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn writes(&self) -> Writes {
         Writes::Fine
     }
