@@ -69,15 +69,14 @@ struct Sought {
 struct Scene<'w> {
     world: &'w World,
     server: Server,
-    merchant: Connection,
-    client: Connection,
+    tls: Option<&'w Arc<ClientConfig>>,
     api_key: String,
     api_secret: String,
     sought: Vec<Sought>,
 }
 
 impl<'w> Scene<'w> {
-    fn new(world: &'w World, tls: Option<&Arc<ClientConfig>>) -> Self {
+    fn new(world: &'w World, tls: Option<&'w Arc<ClientConfig>>) -> Self {
         let keys = world.json(&[
             "credential",
             "add",
@@ -94,15 +93,10 @@ impl<'w> Scene<'w> {
             "--json",
         ]);
         let server = world.start(readable(binary(world.dir.path()).arg("serve")));
-        let open = |at| match tls {
-            None => Connection::open(at).unwrap(),
-            Some(config) => over_tls(at, config),
-        };
         let mut scene = Self {
             world,
-            merchant: open(world.merchant_at),
-            client: open(world.client_at),
             server,
+            tls,
             api_key: string(&keys, "/api_key"),
             api_secret: string(&keys, "/api_secret"),
             sought: Vec::new(),
@@ -121,25 +115,38 @@ impl<'w> Scene<'w> {
         scene
     }
 
+    /// The server waits ten seconds for a request, so that no command is run between those of one
+    /// connection.
     fn play(mut self) {
         assert_eq!(self.found(), [""; 0], "it was there before it came");
-        self.a_planted_copy_is_found();
         self.cards_are_added();
-        let mut tokens = self.keysecure();
-        tokens.push(self.pin_set_and_told());
-        self.app_enrolled();
-        tokens.push(self.delivered_code());
+        let [physical, virtual_one] = ["C0", "C1"].map(|no| self.card_id(no));
+        let messages = self.webhook();
+        let mut first = self.connection(self.world.merchant_at);
+        self.a_planted_copy_is_found(&mut first);
+        let mut tokens = vec![self.keysecure(&mut first)];
+        tokens.push(self.pin_set_and_told(&mut first, &physical));
+        self.app_enrolled(&mut first);
+        self.require_a_factor();
+        let mut second = self.connection(self.world.merchant_at);
+        tokens.push(self.delivered_code(&mut second, &virtual_one, &messages));
+        let mut client = self.connection(self.world.client_at);
         for token in tokens {
-            self.redeemed(&token);
+            self.redeemed(&mut client, &token);
         }
         // What is promised is a time, so the test waits for it.
         std::thread::sleep(SOON);
         let found = self.found();
         assert!(found.is_empty(), "{}", found.join("\n"));
-        // All connections are still in use.
-        let ask = [("authorization", "Bearer none")];
-        for connection in [&mut self.merchant, &mut self.client] {
-            assert!(connection.send("GET", "/v1/cards", &ask, "").is_some());
+        for mut still_open in [second, client] {
+            assert!(still_open.send("GET", "/", &[], "").is_some());
+        }
+    }
+
+    fn connection(&self, at: SocketAddr) -> Connection {
+        match self.tls {
+            None => Connection::open(at).unwrap(),
+            Some(config) => over_tls(at, config),
         }
     }
 
@@ -169,14 +176,14 @@ impl<'w> Scene<'w> {
 
     /// Half of a request, which waits for the other half, is in memory and is found; and it is not when
     /// the request is over.
-    fn a_planted_copy_is_found(&mut self) {
+    fn a_planted_copy_is_found(&self, merchant: &mut Connection) {
         let authorization = format!("authorization: Bearer {}\r\n", self.api_key);
         let head = format!("GET /v1/cards HTTP/1.1\r\nhost: localhost\r\n{authorization}");
-        self.merchant.write(head.as_bytes()).unwrap();
+        merchant.write(head.as_bytes()).unwrap();
         // Nothing tells that the server has read it.
         while self.found().is_empty() {}
-        self.merchant.write(b"content-length: 0\r\n\r\n").unwrap();
-        assert_eq!(self.merchant.read().unwrap().status, 200);
+        merchant.write(b"content-length: 0\r\n\r\n").unwrap();
+        assert_eq!(merchant.read().unwrap().status, 200);
     }
 
     /// By commands, while the server serves.
@@ -202,21 +209,21 @@ impl<'w> Scene<'w> {
     }
 
     /// A login, a client token, `private/info` and a PIN; the client token.
-    fn keysecure(&mut self) -> Vec<String> {
+    fn keysecure(&mut self, merchant: &mut Connection) -> String {
         let (key, now) = (self.api_key.clone(), now_ms());
         let plain = [("api-key", key.as_str()), ("timestamp", now.as_str()), JSON];
         let path = "/open-api/v1/merchant/token";
-        let login = self.merchant.send("GET", path, &plain, "").unwrap().json();
+        let login = merchant.send("GET", path, &plain, "").unwrap().json();
         let access = string(&login, "/data/access_token");
         self.seek("Access-Token", &access);
         let headers = [plain[0], plain[1], ("access-token", access.as_str()), JSON];
 
         let path = "/open-api/v1/merchant/client/C0/token";
-        let issued = self.merchant.send("GET", path, &headers, "").unwrap();
+        let issued = merchant.send("GET", path, &headers, "").unwrap();
         let token = self.token(&issued, "/data/client_access_token");
 
         let path = "/open-api/v1/card/C0/private/info";
-        let told = self.merchant.send("GET", path, &headers, "").unwrap();
+        let told = merchant.send("GET", path, &headers, "").unwrap();
         let sealed = BASE64_STANDARD.decode(string(&told.json(), "/data"));
         let key = Key::from_slice(self.api_secret.as_bytes()).unwrap();
         let clear = contract_ecb::decrypt_unauthenticated(&key, &sealed.unwrap()).unwrap();
@@ -226,9 +233,9 @@ impl<'w> Scene<'w> {
         let sealed = contract_ecb::encrypt_unauthenticated(&key, &pin).unwrap();
         let body = json!({"card_no": "C0", "pin": BASE64_STANDARD.encode(sealed)}).to_string();
         let path = "/open-api/v1/card/pin/set";
-        let set = self.merchant.send("POST", path, &headers, &body).unwrap();
+        let set = merchant.send("POST", path, &headers, &body).unwrap();
         assert_eq!(set.json()["code"], 0, "{}", set.body);
-        vec![token]
+        token
     }
 
     /// The client token of an answer.
@@ -238,16 +245,16 @@ impl<'w> Scene<'w> {
         token
     }
 
-    fn equals(&mut self, method: &str, path: &str, body: &str) -> Answer {
+    fn equals(&self, merchant: &mut Connection, method: &str, path: &str, body: &str) -> Answer {
         let authorization = format!("ApiKey {}", self.api_key);
         let headers = [("authorization", authorization.as_str()), JSON];
-        self.merchant.send(method, path, &headers, body).unwrap()
+        merchant.send(method, path, &headers, body).unwrap()
     }
 
-    fn native(&mut self, method: &str, path: &str, body: &Value) -> Answer {
+    fn native(&self, merchant: &mut Connection, method: &str, path: &str, body: &Value) -> Answer {
         let authorization = format!("Bearer {}", self.api_key);
         let headers = [("authorization", authorization.as_str()), JSON];
-        self.merchant
+        merchant
             .send(method, path, &headers, &body.to_string())
             .unwrap()
     }
@@ -265,49 +272,66 @@ impl<'w> Scene<'w> {
     }
 
     /// Equals' PIN calls, and a client token of the native API.
-    fn pin_set_and_told(&mut self) -> String {
+    fn pin_set_and_told(&mut self, merchant: &mut Connection, card: &str) -> String {
         let path = format!(
-            "/v2/cards/{}/pin?accountId=F50091&personId={WITH_APP}&cardholderVerificationMethod=OTP",
-            self.card_id("C0")
+            "/v2/cards/{card}/pin?accountId=F50091&personId={WITH_APP}&cardholderVerificationMethod=OTP"
         );
-        let set = self.equals("PUT", &path, &json!({ "pin": FOUR }).to_string());
+        let set = self.equals(merchant, "PUT", &path, &json!({ "pin": FOUR }).to_string());
         assert_eq!(set.json()["pin"], FOUR, "{}", set.body);
-        let told = self.equals("GET", &path, "");
+        let told = self.equals(merchant, "GET", &path, "");
         assert_eq!(told.json()["pin"], FOUR, "{}", told.body);
-        let issued = self.native("POST", "/v1/client-tokens", &json!({"card_no": "C2"}));
+        let issued = self.native(
+            merchant,
+            "POST",
+            "/v1/client-tokens",
+            &json!({"card_no": "C2"}),
+        );
         self.token(&issued, "/token")
     }
 
     /// The app's secret is shown, and its code confirms it.
-    fn app_enrolled(&mut self) {
+    fn app_enrolled(&mut self, merchant: &mut Connection) {
         let path = format!("/v1/people/{WITH_APP}/totp");
-        let enrolled = self.native("PUT", &path, &Value::Null).json();
+        let enrolled = self.native(merchant, "PUT", &path, &Value::Null).json();
         let secret = string(&enrolled, "/secret");
         self.seek("app's secret", &secret);
         let code = code(&secret);
         self.seek("code of the app", &code);
         let path = format!("{path}/confirm");
-        let confirmed = self.native("POST", &path, &json!({ "code": code }));
+        let confirmed = self.native(merchant, "POST", &path, &json!({ "code": code }));
         assert_eq!(confirmed.status, 204, "{}", confirmed.body);
     }
 
-    /// A code goes by webhook and comes back in an address, as the contract has it; for a client token.
-    fn delivered_code(&mut self) -> String {
-        let merchant = self.world.merchant.clone();
+    /// Where codes go.
+    fn webhook(&mut self) -> Receiver<Value> {
+        let merchant = &self.world.merchant;
         let (url, messages) = receiver();
-        let mut add = vec!["webhook", "add", "--merchant", &merchant, "--url", &url];
+        let mut add = vec!["webhook", "add", "--merchant", merchant, "--url", &url];
         add.extend(["--topic", "mfa.code", "--json"]);
         let added = self.world.json(&add);
         self.seek("webhook's secret", &string(&added, "/secret"));
-        let required = ["merchant", "set", &merchant, "--mfa", "view-card=required"];
+        messages
+    }
+
+    fn require_a_factor(&self) {
+        let merchant = &self.world.merchant;
+        let required = ["merchant", "set", merchant, "--mfa", "view-card=required"];
         let set = self.world.run(&required);
         assert!(set.status.success(), "{}", text(&set.stderr));
-        let card = self.card_id("C1");
+    }
+
+    /// A code goes by webhook and comes back in an address, as the contract has it; for a client token.
+    fn delivered_code(
+        &mut self,
+        merchant: &mut Connection,
+        card: &str,
+        messages: &Receiver<Value>,
+    ) -> String {
         let body = json!({
             "accountId": "F50091", "personId": WITHOUT, "cardId": card,
             "operationName": "VIEW_CARD", "factor": "OTP",
         });
-        let session = self.equals("POST", "/v2/mfa/sessions", &body.to_string());
+        let session = self.equals(merchant, "POST", "/v2/mfa/sessions", &body.to_string());
         let session = string(&session.json(), "/sessionId");
         let message = messages.recv_timeout(PATIENCE).unwrap();
         let code = string(&message, "/data/code");
@@ -315,18 +339,15 @@ impl<'w> Scene<'w> {
         let path = format!(
             "/v2/cards/{card}/access-token?accountId=F50091&sessionId={session}&token={code}"
         );
-        let issued = self.equals("GET", &path, "");
+        let issued = self.equals(merchant, "GET", &path, "");
         self.token(&issued, "/token")
     }
 
     /// All of the card.
-    fn redeemed(&mut self, token: &str) {
+    fn redeemed(&self, client: &mut Connection, token: &str) {
         let holder = Holder::generate().unwrap();
         let fields = ["pan", "expiry", "cvv", "name"];
-        let answer = self
-            .world
-            .redeem(&mut self.client, token, &holder, &fields)
-            .unwrap();
+        let answer = self.world.redeem(client, token, &holder, &fields).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(opened(&answer, &holder)["pan"], PAN);
     }
