@@ -33,6 +33,12 @@ use self::share::{Debts, Pending};
 /// After so many calls the callers whose limits are whole again are forgotten.
 const TIDY_CALLS: u32 = 65_536;
 
+/// The most time that passes between two readings of the clock: in this all limits are whole again. What a
+/// clock jumps beyond it counts for nothing; governor's times end after 584 years, and then it panics.
+const STEP_MAX: Duration = Duration::from_secs(3_600);
+/// How much time ever passes: far before governor's end, so that what it adds has room.
+const PASSED_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 /// How often callers may call; `None` means without limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -262,7 +268,8 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 }
 
 /// The time that has passed by the injected clock (P9). When that clock is set back, this one goes
-/// on from where it is: nobody's limit is renewed by it, and nobody waits for it to catch up.
+/// on from where it is: nobody's limit is renewed by it, and nobody waits for it to catch up. When that clock
+/// jumps ahead, by whatever, this one goes on by [`STEP_MAX`].
 #[derive(Clone)]
 struct Stopwatch {
     service: Service,
@@ -294,8 +301,9 @@ impl Clock for Stopwatch {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.service.now();
         let since = now.millis().saturating_sub(read.last.millis());
+        let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
         read.last = now;
-        read.passed += Duration::from_millis(u64::try_from(since).unwrap_or_default());
+        read.passed = PASSED_MAX.min(read.passed + since.min(STEP_MAX));
         Nanos::from(read.passed)
     }
 }

@@ -206,3 +206,28 @@ async fn a_clock_that_is_set_back() {
     world.clock.advance(Duration::from_secs(60));
     assert_eq!(redeem(&world, HOME).await.status, 403);
 }
+
+/// A step of 600 years ended governor, and the process answered 503 until it was started anew.
+#[tokio::test]
+async fn a_clock_that_jumps_by_600_years() {
+    let world = limited(0, 1, 1).await;
+    let right = world.clock_now();
+    let centuries = Duration::from_secs(600 * 366 * 86_400);
+    let thief = Merchant::new(&world, "cvk_test_guessed");
+    assert_eq!(redeem(&world, HOME).await.status, 403);
+    assert_eq!(login(&thief).await.code().1, "1008");
+    for _ in 0..3 {
+        world.clock.advance(centuries);
+        assert_eq!(redeem(&world, HOME).await.status, 403);
+        assert_eq!(login(&thief).await.code().1, "1008");
+        assert_eq!(redeem(&world, HOME).await.header("retry-after"), Some("60"));
+        world.clock.set(right);
+        // Right again: nobody waits for longer than the window.
+        assert_eq!(redeem(&world, HOME).await.header("retry-after"), Some("60"));
+        assert_eq!(login(&thief).await.code().1, "1009");
+    }
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(redeem(&world, HOME).await.status, 403);
+    assert_eq!(login(&thief).await.code().1, "1008");
+    assert_eq!(world.counted("cardveil_faults_total").await, 0);
+}
