@@ -1,18 +1,50 @@
 //! Reading what strangers send: bounded, exactly once, and without repeating it in an answer.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use axum::extract::Path;
 use axum::extract::Request;
 use axum::extract::rejection::PathRejection;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, Limited};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use crate::problem::{Code, Problem};
 
 /// The largest body that any API takes (P8).
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1_024;
+
+/// How long a body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A value that must be a JSON object: serde takes an array for a struct too, by the order of its members.
+#[derive(Debug, serde::Serialize)]
+#[serde(transparent)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Members<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+
+        let members = Members(std::marker::PhantomData);
+        from.deserialize_map(members).map(Self)
+    }
+}
 
 /// A header that must stand alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +70,7 @@ pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Header<'a> {
     }
 }
 
-/// A JSON body.
+/// A JSON body, which is an object.
 pub(crate) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
     match header(request.headers(), header::CONTENT_TYPE.as_str()) {
         Header::Value(value) if is_json(value) => {}
@@ -46,9 +78,10 @@ pub(crate) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Pro
             return Err(Problem::new(Code::UnsupportedMediaType));
         }
     }
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX)
-        .collect()
-        .await;
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, body).await else {
+        return Err(Problem::request_timeout());
+    };
     let bytes = match body {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
@@ -60,7 +93,8 @@ pub(crate) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Pro
         Err(_) => return Err(Problem::invalid("body", "it could not be read to its end")),
     };
     let mut json = serde_json::Deserializer::from_slice(&bytes);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| place(&error))?;
+    let parsed = serde_path_to_error::deserialize::<_, Object<T>>(&mut json);
+    let Object(parsed) = parsed.map_err(|error| place(&error))?;
     json.end()
         .map_err(|_| Problem::invalid("body", "there is more after the JSON value"))?;
     Ok(parsed)
@@ -182,7 +216,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Outer {
         #[expect(dead_code, reason = "read by the parser")]
-        inner: Inner,
+        inner: Object<Inner>,
     }
 
     #[derive(serde::Deserialize, Debug)]
@@ -221,6 +255,8 @@ mod tests {
             ),
             (r#"{"unknown":1}"#.to_owned(), "unknown: missing, unknown"),
             (r"{}".to_owned(), "body: missing"),
+            (r#"[{"text":""}]"#.to_owned(), "body: missing"),
+            (r#"{"inner":[""]}"#.to_owned(), "inner: missing"),
             (format!("{{\"{secret}"), "body: not valid JSON"),
             (
                 format!(r#"{{"inner":{{"text":""}}}}{secret}"#),

@@ -39,6 +39,8 @@ pub(crate) enum Code {
     NotFound,
     /// 405: not with this method.
     MethodNotAllowed,
+    /// 408: the body did not come in time.
+    RequestTimeout,
     /// 409: the person has no such second factor, or it is locked.
     FactorUnavailable,
     /// 409: the card's state does not lead to the one that is asked for.
@@ -86,6 +88,7 @@ impl Code {
             | Self::MfaRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::FactorUnavailable
             | Self::IpAddressRefused
             | Self::TransitionRefused
@@ -117,6 +120,7 @@ impl Code {
             Self::MfaRefused => "mfa_refused",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
             Self::FactorUnavailable => "factor_unavailable",
             Self::TransitionRefused => "transition_refused",
             Self::WalletTokenFinal => "wallet_token_final",
@@ -149,6 +153,7 @@ impl Code {
             Self::MfaRefused => "The second factor is refused",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "The method is not allowed",
+            Self::RequestTimeout => "The request came too slowly",
             Self::FactorUnavailable => "The second factor is not available",
             Self::TransitionRefused => "The card cannot go to that state",
             Self::WalletTokenFinal => "The wallet token's state does not lead there",
@@ -187,6 +192,7 @@ impl Code {
             Self::MfaRefused => "Ask the person for their present code, or open a new MFA session.",
             Self::NotFound => "Check the address and the id.",
             Self::MethodNotAllowed => "See the Allow header.",
+            Self::RequestTimeout => "Send the body within 10 seconds.",
             Self::FactorUnavailable => {
                 "Enrol and confirm an authenticator app for this person. One that is locked is reset by \
                  the operator."
@@ -275,6 +281,18 @@ impl Problem {
             header: Some((header::RETRY_AFTER, retry_after_secs.into())),
             ..Self::new(Code::RateLimited)
         }
+    }
+
+    /// The body came too slowly. What is yet to come of it is not waited for (RFC 9110 15.5.9).
+    pub(crate) fn request_timeout() -> Self {
+        Self {
+            header: Some((header::CONNECTION, HeaderValue::from_static("close"))),
+            ..Self::new(Code::RequestTimeout)
+        }
+    }
+
+    pub(crate) const fn code(&self) -> Code {
+        self.code
     }
 
     /// `scheme` is how the API takes its credential (RFC 9110 11.6.1).

@@ -12,7 +12,7 @@ use cardveil_core::merchant::Need;
 use http::{HeaderValue, StatusCode, header};
 use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{OpenApi, RefOr, Schema};
+use utoipa::openapi::{OpenApi, RefOr, ResponseBuilder, Schema};
 
 use crate::guard::{self, Gate, Pattern};
 use crate::listener::ListenerKind;
@@ -100,6 +100,11 @@ impl Surface {
             self.router = self.router.route(&path, guarded);
             for operation in operations(&mut item) {
                 operation.security = Some(permission.requirements());
+                if operation.request_body.is_some() {
+                    let late = ResponseBuilder::new().description("The body came too slowly.");
+                    let responses = &mut operation.responses.responses;
+                    responses.insert("408".to_owned(), late.build().into());
+                }
             }
             match self.api.paths.paths.get_mut(&path) {
                 Some(known) => known.merge_operations(item),

@@ -13,7 +13,7 @@ use cardveil_core::token::{self, Cause};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::extract;
+use crate::extract::{self, Object};
 use crate::guard::Holder;
 use crate::native::fields;
 use crate::problem::{Code, Problem};
@@ -30,7 +30,8 @@ pub(super) struct RedeemRequest {
     #[schema(pattern = "^emb_[A-Za-z0-9_-]{1,40}$", example = "emb_demo")]
     embed: String,
     /// The holder key.
-    key: PublicKey,
+    #[schema(value_type = PublicKey)]
+    key: Object<PublicKey>,
     /// What to release: of `pan`, `expiry`, `cvv`, `name`, each once.
     #[schema(value_type = FieldSet)]
     fields: Vec<String>,
@@ -144,7 +145,7 @@ pub(super) async fn redeem(
 /// The form of the request is checked before the token, so that a caller with a bug learns of it
 /// and a caller with a bad token learns nothing.
 async fn parse(app: &Arc<App>, holder: &Holder, body: &RedeemRequest) -> Result<Redeem, Problem> {
-    let key = holder_key(&body.key)?;
+    let key = holder_key(&body.key.0)?;
     let fields = fields(&body.fields)?;
     let attempt = AttemptId::parse(&body.attempt)
         .map_err(|_| Problem::invalid("attempt", "must be a UUID"))?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::redeem::{PublicKey, holder_key};
-use crate::extract;
+use crate::extract::{self, Object};
 use crate::guard::Holder;
 use crate::problem::{Code, Problem};
 use crate::{App, Shared};
@@ -27,7 +27,8 @@ pub(super) struct EligibilityRequest {
     #[schema(pattern = "^emb_[A-Za-z0-9_-]{1,40}$", example = "emb_app")]
     app: String,
     /// The holder key.
-    key: PublicKey,
+    #[schema(value_type = PublicKey)]
+    key: Object<PublicKey>,
     /// `APPLE_PAY`, `ANDROID_PAY` or `SAMSUNG_PAY`.
     #[schema(
         pattern = "^(APPLE_PAY|ANDROID_PAY|SAMSUNG_PAY)$",
@@ -111,7 +112,7 @@ async fn parse(
     holder: &Holder,
     body: &EligibilityRequest,
 ) -> Result<CheckWallet, Problem> {
-    let key = holder_key(&body.key)?;
+    let key = holder_key(&body.key.0)?;
     let wallet = Wallet::parse(&body.wallet).ok_or_else(|| {
         Problem::invalid("wallet", "must be APPLE_PAY, ANDROID_PAY or SAMSUNG_PAY")
     })?;

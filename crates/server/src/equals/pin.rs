@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::{ASKED_OFTEN, REFERENCE, cards};
 use crate::Shared;
-use crate::extract::{self, Query};
+use crate::extract::{self, Object, Query};
 use crate::guard::Admitted;
 use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
@@ -68,7 +68,8 @@ struct Update {
     )]
     cardholder_verification_method: Option<String>,
     /// The second factor, where the policy asks for one.
-    mfa: Option<GivenMfa>,
+    #[schema(value_type = Option<GivenMfa>)]
+    mfa: Option<Object<GivenMfa>>,
 }
 
 /// A second factor.
@@ -176,7 +177,7 @@ async fn update(
     let method = body.cardholder_verification_method.as_deref();
     let (session, code) = body
         .mfa
-        .map_or((None, None), |mfa| (mfa.session_id, mfa.token));
+        .map_or((None, None), |Object(mfa)| (mfa.session_id, mfa.token));
     let asked = AskedPin {
         sought,
         verification: method.map(verification).transpose()?,

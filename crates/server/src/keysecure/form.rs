@@ -11,7 +11,7 @@ use cardveil_core::id::CardNo;
 use serde_json::{Map, Value};
 
 use super::{Language, Refusal};
-use crate::extract;
+use crate::{extract, problem};
 
 /// What is wrong with a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(super) enum Wrong {
     Ciphertext,
     /// The body as a whole.
     Body,
+    /// The body did not come in time.
+    Slow,
     /// What was given to prove that the card is there does not fit it.
     NoMatch,
 }
@@ -86,6 +88,7 @@ impl Wrong {
                 "must be a JSON object of at most 16 KiB, sent as application/json",
                 "须为不超过 16 KiB 的 JSON 对象，Content-Type 须为 application/json",
             ),
+            Self::Slow => ("must come within 10 seconds", "须在 10 秒内发送完毕"),
             Self::NoMatch => (
                 "or card_last_no does not match the card",
                 "或 card_last_no 与卡片不符",
@@ -119,6 +122,9 @@ impl Form {
     pub(super) async fn read(request: Request, language: Language) -> Result<Self, Refusal> {
         match extract::json(request).await {
             Ok(members) => Ok(Self { members, language }),
+            Err(problem) if problem.code() == problem::Code::RequestTimeout => {
+                Err(Refusal::too_slow(language))
+            }
             Err(_) => Err(Refusal::invalid("body", Wrong::Body, language)),
         }
     }

@@ -246,6 +246,7 @@ pub(crate) fn too_frequent(language: Language) -> Response {
 #[derive(Debug)]
 pub(crate) struct Refusal {
     code: Code,
+    status: StatusCode,
     language: Language,
     detail: Detail,
 }
@@ -265,6 +266,11 @@ impl Refusal {
     const fn new(code: Code, language: Language) -> Self {
         Self {
             code,
+            status: if matches!(code, Code::SystemError) {
+                StatusCode::INTERNAL_SERVER_ERROR
+            } else {
+                StatusCode::OK
+            },
             language,
             detail: Detail::None,
         }
@@ -275,6 +281,14 @@ impl Refusal {
         Self {
             detail: Detail::Instead(format!("{field} {}", wrong.words(language))),
             ..Self::new(Code::InvalidParameter, language)
+        }
+    }
+
+    /// 1004, and HTTP's own word for a body that comes too slowly.
+    fn too_slow(language: Language) -> Self {
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            ..Self::invalid("body", Wrong::Slow, language)
         }
     }
 
@@ -313,17 +327,17 @@ impl IntoResponse for Refusal {
             Detail::More(detail) => format!("{words}: {detail}").into(),
             Detail::Instead(detail) => detail.into(),
         };
-        let status = if self.code == Code::SystemError {
-            StatusCode::INTERNAL_SERVER_ERROR
-        } else {
-            StatusCode::OK
-        };
         let envelope = Envelope::<()> {
             code: self.code.number(),
             msg,
             data: None,
         };
-        let mut response = respond(status, &envelope);
+        let mut response = respond(self.status, &envelope);
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            // What is yet to come of the body is not waited for (RFC 9110 15.5.9).
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         response.extensions_mut().insert(Told(self.code.name()));
         response
     }

@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::equals::{REFERENCE, admit_key, problem_of};
-use crate::extract::{self, Header};
+use crate::extract::{self, Header, Object};
 use crate::guard::{Admitted, Call};
 use crate::problem::{Code, Problem};
 use crate::refused::Refused;
@@ -77,7 +77,8 @@ struct NewClientToken {
     #[schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
     thumbprint: Option<String>,
     /// What the merchant's MFA policy asks for.
-    mfa: Option<GivenMfa>,
+    #[schema(value_type = Option<GivenMfa>)]
+    mfa: Option<Object<GivenMfa>>,
 }
 
 /// A second factor.
@@ -188,8 +189,9 @@ fn asked(body: NewClientToken, named: Option<Named>) -> Result<Asked, Problem> {
     })
 }
 
-fn presented(mfa: Option<GivenMfa>) -> Presented {
-    let (session, code) = mfa.map_or((None, None), |mfa| (mfa.session_id, mfa.code));
+fn presented(mfa: Option<Object<GivenMfa>>) -> Presented {
+    let given = |Object(mfa): Object<GivenMfa>| (mfa.session_id, mfa.code);
+    let (session, code) = mfa.map_or((None, None), given);
     Presented::Given {
         session,
         code: code.map(|code| Arc::new(Secret::new(code.into_bytes()))),

@@ -340,3 +340,18 @@ async fn a_body_that_is_not_json() {
     is(&answer, 400, "invalid_request");
     assert_ne!(answer.json()["detail"], Value::Null);
 }
+
+/// serde takes an array for a struct, by the order of its members.
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let world = World::new().await;
+    let merchant = world.merchant();
+    for body in [
+        json!([CARD_NO, null, "VIEW_CARD", null, null]),
+        json!({"card_no": CARD_NO, "mfa": ["c92e2960-b745-4b38-8e77-898b2f9ad9bb", "123456"]}),
+        json!([]),
+    ] {
+        let answer = merchant.native(&body).await;
+        assert_eq!(answer.code(), (400, "invalid_request".to_owned()), "{body}");
+    }
+}

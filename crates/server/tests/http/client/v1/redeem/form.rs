@@ -340,3 +340,19 @@ async fn no_answer_invites_another_origin() {
     assert_eq!(answer.header("allow"), Some("POST"));
     assert_eq!(answer.header("access-control-allow-origin"), None);
 }
+
+/// serde takes an array for a struct, by the order of its members.
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let world = World::new().await;
+    let cardholder = world.cardholder().await;
+    let body = cardholder.ask_for(&["pan"]);
+    let members = |of: &Value| json!(of.as_object().unwrap().values().collect::<Vec<_>>());
+    is(
+        &cardholder.send(&members(&body)).await,
+        400,
+        "invalid_request",
+    );
+    named("/key", members(&body["key"]), "key").await;
+    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+}
