@@ -17,6 +17,7 @@ use cardveil_core::card::Environment;
 use cardveil_core::merchant::is_secure_origin;
 use cardveil_core::text::NumberedField;
 use cardveil_core::{Time, budget};
+use cardveil_server::ListenerKind;
 use cardveil_server::courier::Authorities;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,8 @@ pub(crate) struct Listen {
 pub(crate) struct Network {
     /// Peers whose `X-Forwarded-For` is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Listeners to which they speak the PROXY protocol.
+    pub(crate) proxy_protocol: Vec<ListenerKind>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,6 +330,12 @@ impl Config {
                 "give 100 to 60000 milliseconds",
             ));
         }
+        if !self.network.proxy_protocol.is_empty() && self.network.trusted_proxies.is_empty() {
+            return Err(hinted(
+                "network.proxy_protocol is believed of trusted proxies only, and there are none",
+                "name the load balancers' addresses in network.trusted_proxies",
+            ));
+        }
         if self.shutdown.delay_secs > 300 {
             return Err(hinted(
                 "shutdown.delay_secs is out of range",
@@ -392,17 +401,32 @@ impl Config {
     /// Listeners that carry tokens or card data in the clear to whoever is on the network: in `live`,
     /// plain, not on loopback, and without a proxy that could end TLS before them.
     pub(crate) fn exposed_listeners(&self) -> Vec<&'static str> {
-        if self.environment == Environment::Sandbox || !self.network.trusted_proxies.is_empty() {
+        if self.network.trusted_proxies.is_empty() {
+            let plain = self.plain_listeners().into_iter();
+            plain.map(ListenerKind::as_str).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Listeners of `live` that others than this machine reach, without TLS of their own. They take
+    /// connections from trusted proxies only.
+    fn plain_listeners(&self) -> Vec<ListenerKind> {
+        if self.environment == Environment::Sandbox {
             return Vec::new();
         }
         let all = [
-            ("merchant", self.listen.merchant, &self.tls.merchant),
-            ("client", self.listen.client, &self.tls.client),
+            (
+                ListenerKind::Merchant,
+                self.listen.merchant,
+                &self.tls.merchant,
+            ),
+            (ListenerKind::Client, self.listen.client, &self.tls.client),
         ];
         let plain = all
             .into_iter()
             .filter(|(_, at, tls)| tls.is_none() && !at.ip().is_loopback());
-        plain.map(|(name, ..)| name).collect()
+        plain.map(|(kind, ..)| kind).collect()
     }
 
     /// For the server.
@@ -410,6 +434,8 @@ impl Config {
         Ok(cardveil_server::Settings {
             client_origin: self.client.origin.clone(),
             trusted_proxies: self.network.trusted_proxies.clone(),
+            proxy_protocol: self.network.proxy_protocol.clone(),
+            behind_proxies: self.plain_listeners(),
             timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
             private_webhooks: self.webhooks.allow_private,
             limits: cardveil_server::Limits {
@@ -646,9 +672,34 @@ mod tests {
         assert_eq!(exposed(&[live, merchant, client]), ["merchant", "client"]);
         let proxy = ("CARDVEIL_NETWORK_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]");
         assert!(exposed(&[live, merchant, client, proxy]).is_empty());
+        let behind = |variables: &[(&str, &str)]| {
+            let settings = parse(&fresh_text(), variables)
+                .unwrap()
+                .settings(Time::from_millis(0));
+            settings.unwrap().behind_proxies
+        };
+        let both = [ListenerKind::Merchant, ListenerKind::Client];
+        assert_eq!(behind(&[live, merchant, client, proxy]), both);
+        assert_eq!(behind(&[live, client, proxy]), [ListenerKind::Client]);
+        assert!(behind(&[merchant, client, proxy]).is_empty());
         let own = "{ certificate = \"c\", key = \"k\" }";
         let tls = ("CARDVEIL_TLS_MERCHANT", own);
         assert_eq!(exposed(&[live, merchant, client, tls]), ["client"]);
+    }
+
+    #[test]
+    fn the_proxy_protocol_is_of_trusted_proxies_and_named_listeners() {
+        let listeners = (
+            "CARDVEIL_NETWORK_PROXY_PROTOCOL",
+            "[\"merchant\", \"client\"]",
+        );
+        let proxies = ("CARDVEIL_NETWORK_TRUSTED_PROXIES", "[\"10.0.0.0/8\"]");
+        let config = parse(&fresh_text(), &[listeners, proxies]).unwrap();
+        let both = [ListenerKind::Merchant, ListenerKind::Client];
+        assert_eq!(config.network.proxy_protocol, both);
+        assert!(parse(&fresh_text(), &[listeners]).is_err());
+        let wrong = ("CARDVEIL_NETWORK_PROXY_PROTOCOL", "[\"shop\"]");
+        assert!(parse(&fresh_text(), &[wrong, proxies]).is_err());
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn refuse_exposed(config: &Config) -> anyhow::Result<()> {
     }
     Err(hinted(
         format!(
-            "live, and without TLS for all to reach: {}",
+            "live, and in the clear for all to reach: {}",
             exposed.join(", ")
         ),
         "give it a certificate ([tls.merchant], [tls.client]), listen on loopback, or name the proxy \
@@ -109,8 +109,6 @@ impl Running {
         let (writer, log) = AccessLog::start(print::access_log())?;
         let app = App::new(deployment.service.clone(), settings, log);
         let (stop, stopped) = watch::channel(false);
-        let mut boot = [0; 4];
-        SystemEntropy.fill(&mut boot);
         let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let webhooks = deployment.config.webhooks()?;
         let audit = deployment.config.audit.settings()?;
@@ -133,7 +131,9 @@ impl Running {
         let (stop_sinks, sinks_stopped) = watch::channel(false);
         let sinks = tokio::spawn(sinks.run(sinks_stopped));
         for (kind, tcp) in bound {
-            let listener = Listener::new(&app, kind, u32::from_be_bytes(boot));
+            let mut boot = [0; 32];
+            SystemEntropy.fill(&mut boot);
+            let listener = Listener::new(&app, kind, boot);
             tasks.spawn(listener.serve(tcp, stopped.clone()));
         }
         let courier = Courier::new(&app, webhooks, Arc::new(SystemResolver))?;

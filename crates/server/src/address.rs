@@ -10,6 +10,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::HeaderMap;
 use ipnet::IpNet;
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// At this address.
+    At(IpAddr),
+    /// Behind a proxy that does not tell who it is: what it asks itself, or for somebody unknown.
+    Untold,
+}
+
 /// Whether an address is one of the configured proxies'.
 pub(crate) fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
     let ip = ip.to_canonical();
@@ -17,7 +26,11 @@ pub(crate) fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
 }
 
 /// The address of the caller, where it can be known: the last hop that is not a trusted proxy.
-pub(crate) fn of_caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+pub(crate) fn of_caller(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    // What an unknown peer says of itself is no proxy's word.
+    let Peer::At(peer) = peer else {
+        return None;
+    };
     if !is_trusted(peer, trusted) {
         return Some(peer.to_canonical());
     }
@@ -72,7 +85,7 @@ mod tests {
             headers.append("x-forwarded-for", HeaderValue::from_bytes(field).unwrap());
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        of_caller(peer.parse().unwrap(), &headers, &trusted)
+        of_caller(Peer::At(peer.parse().unwrap()), &headers, &trusted)
     }
 
     fn caller(peer: &str, forwarded: &[&str]) -> String {
@@ -100,6 +113,15 @@ mod tests {
         }
         assert_eq!(caller("::ffff:10.0.0.1", &["2001:db8::1"]), "2001:db8::1");
         assert_eq!(caller("fd00::1", &["::ffff:203.0.113.9"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn what_a_peer_that_was_not_told_says_of_itself_is_not_believed() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", HeaderValue::from_static("203.0.113.9"));
+        let everyone = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+        assert_eq!(of_caller(Peer::Untold, &headers, &everyone), None);
+        assert_eq!(of_caller(Peer::Untold, &headers, &[]), None);
     }
 
     #[test]

@@ -46,6 +46,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cardveil_core::Service;
 use ipnet::IpNet;
 
+pub use address::Peer;
 pub use client::font::{FONT_BYTES_MAX, Font, FontStyle, InvalidFont};
 pub use client::manifest;
 pub use limit::{Limits, Sharing};
@@ -60,6 +61,10 @@ pub struct Settings {
     pub client_origin: String,
     /// Peers whose `X-Forwarded-For` is believed. A caller is none of them.
     pub trusted_proxies: Vec<IpNet>,
+    /// Listeners to which trusted proxies speak the PROXY protocol.
+    pub proxy_protocol: Vec<ListenerKind>,
+    /// Listeners that take connections from trusted proxies only.
+    pub behind_proxies: Vec<ListenerKind>,
     /// How far in the future KeySecure's `Timestamp` may be, in milliseconds. The contract says 0.
     pub timestamp_future_tolerance_ms: u32,
     /// How often callers may call.

@@ -4,22 +4,25 @@
 
 mod cleared;
 mod impatient;
+mod proxy;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use cardveil_core::audit::refused::Denied;
-use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderValue, Method, Request, StatusCode};
+use cardveil_seal::sha256;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -29,15 +32,18 @@ use tower::ServiceExt as _;
 
 use self::cleared::Cleared;
 use self::impatient::Impatient;
+use crate::address::Peer;
 use crate::guard::{Call, CalledBy, Pattern};
 use crate::log::{Line, Told};
-use crate::problem::Code;
+use crate::problem::{Code, Problem};
 use crate::stack::Traceless;
 use crate::surface::Surface;
 use crate::{App, address, headers, tls};
 
 /// How many connections a listener holds at once.
 const CONNECTIONS_MAX: usize = 4_096;
+/// How long a proxy may take to say for whom it connects.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller may take to agree on TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller may take to send its request's head.
@@ -50,7 +56,8 @@ const HEAD_BYTES_MAX: usize = 8 * 1_024;
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ListenerKind {
     /// For partners' servers.
     Merchant,
@@ -83,42 +90,46 @@ pub struct Listener {
     ids: Arc<RequestIds>,
 }
 
-/// Request ids: cheap, unique in this process, and different after a restart.
+/// Request ids: no two are the same, and none tells how many there were.
 struct RequestIds {
-    boot: u32,
-    next: AtomicU32,
+    kind: ListenerKind,
+    /// Chance of this start. Nobody is told it, and the ids do not tell it.
+    boot: [u8; 32],
+    next: AtomicU64,
 }
 
 impl RequestIds {
     fn next(&self) -> Arc<str> {
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        format!("{:08x}{count:08x}", self.boot).into()
+        let count = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let kind = self.kind.as_str().as_bytes();
+        let hash = sha256(&[b"cardveil/request-id/v1\0", &self.boot, kind, &count]);
+        let [id, _] = hash.as_chunks::<16>().0 else {
+            return "".into();
+        };
+        format!("{:032x}", u128::from_be_bytes(*id)).into()
     }
 }
 
 impl Listener {
-    /// The listener of this kind. `boot` is a random number of this start.
-    pub fn new(app: &Arc<App>, kind: ListenerKind, boot: u32) -> Self {
+    /// The listener of this kind. `boot` is chance, made for this start.
+    pub fn new(app: &Arc<App>, kind: ListenerKind, boot: [u8; 32]) -> Self {
         Self {
             app: Arc::clone(app),
             kind,
             router: Surface::of(kind).into_router(Arc::clone(app)),
             ids: Arc::new(RequestIds {
-                boot: boot ^ kind as u32,
-                next: AtomicU32::new(0),
+                kind,
+                boot,
+                next: AtomicU64::new(0),
             }),
         }
     }
 
     /// Answers one request of `peer`.
-    pub async fn answer(&self, peer: SocketAddr, mut request: Request<Body>) -> Response {
+    pub async fn answer(&self, peer: Peer, mut request: Request<Body>) -> Response {
         let at = self.app.service.now();
         let started = stopwatch();
-        let ip = address::of_caller(
-            peer.ip(),
-            request.headers(),
-            &self.app.settings.trusted_proxies,
-        );
+        let ip = address::of_caller(peer, request.headers(), &self.app.settings.trusted_proxies);
         let id = self.ids.next();
         request.extensions_mut().insert(Call {
             id: Arc::clone(&id),
@@ -126,7 +137,16 @@ impl Listener {
             app: Arc::clone(&self.app),
         });
         let method = method_name(request.method());
-        let Ok(mut response) = self.router.clone().oneshot(request).await;
+        let mut response = if is_sound(&request) {
+            let Ok(response) = self.router.clone().oneshot(request).await;
+            response
+        } else {
+            let what = "Host must be there once, and Transfer-Encoding at most once, as chunked";
+            let mut refused = Problem::invalid("headers", what).into_response();
+            let close = HeaderValue::from_static("close");
+            refused.headers_mut().insert(CONNECTION, close);
+            refused
+        };
         headers::finish(response.headers_mut(), &id);
         if self.app.is_draining() {
             // RFC 9112 9.6: a request that were sent on it once the server stops would be lost. Whoever keeps
@@ -154,7 +174,7 @@ impl Listener {
             message: "request",
             request_id: id,
             listener: self.kind.as_str(),
-            method,
+            method: Some(method),
             route: extensions
                 .get::<Pattern>()
                 .map(|pattern| Arc::clone(&pattern.0)),
@@ -162,9 +182,33 @@ impl Listener {
             code: told,
             credential: extensions.get::<CalledBy>().map(|by| Arc::clone(&by.0)),
             caller_ip,
-            duration_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            peer_ip: None,
+            duration_us: Some(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)),
         });
         response
+    }
+
+    /// Logs a request whose head could not be read: hyper has answered it, before anybody here saw it.
+    fn refused_by_http(&self, peer: Peer, status: StatusCode) {
+        self.app.metrics.requests.of(self.kind).increment();
+        let peer_ip = match (self.kind, peer) {
+            (ListenerKind::Merchant | ListenerKind::Admin, Peer::At(ip)) => Some(ip),
+            (ListenerKind::Client, _) | (_, Peer::Untold) => None,
+        };
+        self.app.log.write(Line {
+            at: self.app.service.now(),
+            message: "request",
+            request_id: self.ids.next(),
+            listener: self.kind.as_str(),
+            method: None,
+            route: None,
+            status: status.as_u16(),
+            code: None,
+            credential: None,
+            caller_ip: None,
+            peer_ip,
+            duration_us: None,
+        });
     }
 
     /// Serves until `stop` turns true; then refuses what is new, finishes what runs, and returns
@@ -199,7 +243,7 @@ impl Listener {
             let stop = stop.clone();
             tokio::spawn(Traceless::new(async move {
                 let _place = place;
-                listener.take(stream, peer, watcher, stop).await;
+                listener.take(stream, peer.ip(), watcher, stop).await;
             }));
         }
         drop(tcp);
@@ -217,11 +261,14 @@ impl Listener {
     /// A connection to its end. It holds its place from here on, the handshake included.
     async fn take(
         self,
-        stream: TcpStream,
-        peer: SocketAddr,
+        mut stream: TcpStream,
+        peer: IpAddr,
         watcher: Watcher,
-        stop: watch::Receiver<bool>,
+        mut stop: watch::Receiver<bool>,
     ) {
+        let Some(peer) = self.meet(&mut stream, peer, &mut stop).await else {
+            return;
+        };
         let stream = Impatient::new(stream);
         let Some(tls) = self.app.settings.tls.of(self.kind) else {
             return self.carry(stream, peer, watcher).await;
@@ -233,12 +280,59 @@ impl Listener {
         }
     }
 
+    /// Who is at the other end, unless the connection is not taken.
+    async fn meet(
+        &self,
+        stream: &mut TcpStream,
+        peer: IpAddr,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<Peer> {
+        let settings = &self.app.settings;
+        if !address::is_trusted(peer, &settings.trusted_proxies) {
+            let taken = !settings.behind_proxies.contains(&self.kind);
+            if !taken {
+                self.turn_away("only trusted proxies may connect");
+            }
+            return taken.then_some(Peer::At(peer));
+        }
+        if !settings.proxy_protocol.contains(&self.kind) {
+            return Some(Peer::At(peer));
+        }
+        let told = tokio::select! {
+            biased;
+            told = tokio::time::timeout(PROXY_TIMEOUT, proxy::read(stream)) => told,
+            () = stopped(stop) => return None,
+        };
+        match told {
+            Ok(Ok(peer)) => Some(peer),
+            Ok(Err(error)) => {
+                self.turn_away(&error.to_string());
+                None
+            }
+            Err(late) => {
+                self.turn_away(&late.to_string());
+                None
+            }
+        }
+    }
+
+    /// Scanners and load balancers' checks do it all day, so it is no warning.
+    fn turn_away(&self, why: &str) {
+        let listener = self.kind.as_str();
+        tracing::debug!(why, listener, "a connection is not taken");
+        self.app
+            .metrics
+            .connections_refused
+            .of(self.kind)
+            .increment();
+    }
+
     /// Agrees on TLS, in time, unless the server is to stop meanwhile: nothing was asked yet.
     async fn shake_hands(
         &self,
         acceptor: TlsAcceptor,
         stream: Cleared<Impatient<TcpStream>>,
-        peer: SocketAddr,
+        peer: Peer,
         mut stop: watch::Receiver<bool>,
     ) -> Option<TlsStream<Cleared<Impatient<TcpStream>>>> {
         let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
@@ -268,10 +362,11 @@ impl Listener {
     }
 
     /// A client certificate that is missing or not good ends the connection before there is a request.
-    fn refuse_certificate(&self, peer: SocketAddr) {
+    fn refuse_certificate(&self, peer: Peer) {
+        let trusted = &self.app.settings.trusted_proxies;
         let call = Call {
             id: self.ids.next(),
-            ip: Some(peer.ip()),
+            ip: address::of_caller(peer, &HeaderMap::new(), trusted),
             app: Arc::clone(&self.app),
         };
         let why = (Denied::Certificate, None);
@@ -281,9 +376,10 @@ impl Listener {
     async fn carry(
         self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: SocketAddr,
+        peer: Peer,
         watcher: Watcher,
     ) {
+        let log = self.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let listener = self.clone();
             async move {
@@ -301,9 +397,31 @@ impl Listener {
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(Cleared::new(io)), service);
         if let Err(error) = watcher.watch(connection).await {
+            // A client that begins with HTTP/2 gets no answer.
+            if error.is_parse() && !error.is_parse_version_h2() {
+                let status = if error.is_parse_too_large() {
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+                } else {
+                    StatusCode::BAD_REQUEST
+                };
+                log.refused_by_http(peer, status);
+            }
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
+
+/// What a server must refuse (RFC 9112 3.2, 6.1) and hyper lets through: a proxy that reads it in another
+/// way sees other requests than we do. Where `Content-Length` comes with a `Transfer-Encoding`, hyper goes
+/// by the latter and closes the connection afterwards, as RFC 9112 6.1 allows.
+fn is_sound(request: &Request<Body>) -> bool {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let hosts_wanted = usize::from(request.version() >= Version::HTTP_11);
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    (hosts_wanted..=1).contains(&hosts)
+        && codings.next().is_none_or(chunked)
+        && codings.next().is_none()
 }
 
 /// Waits until the server is to stop.

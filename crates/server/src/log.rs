@@ -36,9 +36,9 @@ pub struct Line {
     pub request_id: Arc<str>,
     /// Which listener.
     pub listener: &'static str,
-    /// The method.
-    #[serde(rename = "http.method")]
-    pub method: &'static str,
+    /// The method; none when the head could not be read.
+    #[serde(rename = "http.method", skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
     /// The route's pattern, such as `/v2/cards/{cardId}/access-token`; never the address itself; none when
     /// there is no such route.
     #[serde(rename = "http.route")]
@@ -56,8 +56,13 @@ pub struct Line {
     /// The merchant's server's address. A browser's is personal data and stays out.
     #[serde(rename = "caller.ip", skip_serializing_if = "Option::is_none")]
     pub caller_ip: Option<std::net::IpAddr>,
-    /// How long it took.
-    pub duration_us: u64,
+    /// The other end of the merchant's server's connection, where the head could not be read, so that nobody
+    /// knows who called through it.
+    #[serde(rename = "peer.ip", skip_serializing_if = "Option::is_none")]
+    pub peer_ip: Option<std::net::IpAddr>,
+    /// How long it took; none when the head could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_us: Option<u64>,
 }
 
 #[expect(

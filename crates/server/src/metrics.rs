@@ -51,6 +51,9 @@ pub struct Metrics {
     pub webhooks_given_up: Counter,
     /// Requests.
     pub requests: ByListener,
+    /// Connections that were closed before anything was asked: from others than trusted proxies where only
+    /// those may connect, or without the header of the PROXY protocol.
+    pub connections_refused: ByListener,
     /// Connections that did not come to an agreement on TLS.
     pub tls_handshakes_failed: ByListener,
 }
@@ -125,6 +128,9 @@ impl Metrics {
         let mut text = String::new();
         let requests = ListenerKind::ALL.map(|kind| (kind, self.requests.of(kind).value()));
         by_listener(&mut text, "requests_total counter", &requests);
+        let refused = |kind| (kind, self.connections_refused.of(kind).value());
+        let refused = ListenerKind::ALL.map(refused);
+        by_listener(&mut text, "connections_refused_total counter", &refused);
         self.render_tls(&mut text, tls);
         let counters = [
             ("tokens_issued", &self.tokens_issued),

@@ -9,7 +9,11 @@ use cardveil_server::ListenerKind;
 use cardveil_server::log::AccessLog;
 use serde_json::{Value, json};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::actors::{Thief, empty, get};
+use crate::serving::{closing, serve};
 use crate::world::{CARD_ID, CARD_NO, CVV, HOME, KEY, OFFICE, PAN, World, settings};
 
 #[derive(Clone, Default)]
@@ -51,7 +55,7 @@ fn lines(text: &str) -> Vec<Value> {
 fn shown(line: &Value) -> String {
     let mut line = line.clone();
     assert!(line["duration_us"].take().is_u64());
-    assert_eq!(line["request.id"].take().as_str().unwrap().len(), 16);
+    assert_eq!(line["request.id"].take().as_str().unwrap().len(), 32);
     if let Some(credential) = line.get_mut("credential.id") {
         assert!(credential.take().as_str().unwrap().starts_with("crd_"));
     }
@@ -79,6 +83,58 @@ async fn a_line_has_its_keys_and_no_others() {
     .await;
     let shown: Vec<_> = lines(&text).iter().map(shown).collect();
     insta::assert_snapshot!(shown.join("\n"));
+}
+
+/// hyper answers them before any service runs, and nobody saw them.
+#[tokio::test]
+async fn requests_that_http_itself_refuses_have_their_lines() {
+    let many = format!("GET /S3CRET HTTP/1.1{}", "\r\nx: S3CRET".repeat(80));
+    let long = format!("GET /{} HTTP/1.1", "S3CRET".repeat(16_384));
+    let (text, _) = logged(async |world| {
+        for kind in [ListenerKind::Merchant, ListenerKind::Client] {
+            let served = serve(world, kind).await;
+            for head in [
+                &many,
+                &long,
+                "G@T /S3CRET HTTP/1.1",
+                "GET / HTTP/1.1\r\nS3 CRET: x",
+            ] {
+                // hyper may close before all of a long head is written.
+                let mut stream = TcpStream::connect(served.at).await.unwrap();
+                let _ = stream.write_all(&closing(head, "")).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+            served.stop.send(true).unwrap();
+            served.task.await.unwrap();
+        }
+        vec![]
+    })
+    .await;
+    assert!(!text.contains("S3"), "{text}");
+    let expected = [431, 431, 400, 400].map(|status| {
+        let merchant = json!({
+            "http.status": status, "listener": "merchant", "message": "request",
+            "peer.ip": "127.0.0.1",
+        });
+        let client = json!({"http.status": status, "listener": "client", "message": "request"});
+        [merchant, client]
+    });
+    for (n, line) in lines(&text).into_iter().enumerate() {
+        let mut line = line;
+        let members = line.as_object_mut().unwrap();
+        assert_eq!(
+            members
+                .remove("request.id")
+                .unwrap()
+                .as_str()
+                .unwrap()
+                .len(),
+            32
+        );
+        assert!(members.remove("at").is_some());
+        assert_eq!(line, expected[n % 4][n / 4], "{n}");
+    }
+    assert_eq!(lines(&text).len(), 8);
 }
 
 /// Secrets in every place where a caller can put or get one, and then what they are.

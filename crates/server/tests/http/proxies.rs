@@ -3,11 +3,15 @@
 use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::{Kind, Origin};
 use cardveil_core::merchant::Credential;
-use cardveil_server::ListenerKind;
 use cardveil_server::log::AccessLog;
+use cardveil_server::{ListenerKind, Settings};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::actors::{empty, get, post};
+use crate::serving::{closing, serve};
 use crate::world::{CARD_NO, HOME, KEY, OFFICE, World, settings};
 
 async fn behind_proxies() -> World {
@@ -154,6 +158,116 @@ async fn who_calls_is_not_known() {
     }
     // Nothing was spent.
     assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+}
+
+/// Get Token over a socket, behind these bytes; the answer's code, or nothing when the connection is closed.
+async fn login_behind(world: &World, before: &[u8], forwarded: &str) -> String {
+    let served = serve(world, ListenerKind::Merchant).await;
+    let head = format!(
+        "GET /open-api/v1/merchant/token HTTP/1.1\r\napi-key: {KEY}\r\ntimestamp: {}{forwarded}",
+        world.now_ms()
+    );
+    let mut stream = TcpStream::connect(served.at).await.unwrap();
+    let _ = stream
+        .write_all(&[before, &closing(&head, "")].concat())
+        .await;
+    let mut answer = Vec::new();
+    // Whoever closes with bytes unread resets the connection.
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).unwrap();
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    let body = serde_json::from_str::<serde_json::Value>(body);
+    body.map_or_else(|_| String::new(), |body| body["code"].to_string())
+}
+
+async fn on_loopback(set: impl FnOnce(&mut Settings)) -> World {
+    let mut settings = settings();
+    settings.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    set(&mut settings);
+    World::with(settings, AccessLog::none()).await
+}
+
+/// Naming one proxy lifted the refusal for everyone.
+#[tokio::test]
+async fn a_listener_behind_proxies_takes_nobody_elses_connections() {
+    let all = vec![ListenerKind::Merchant, ListenerKind::Client];
+    let named = on_loopback(|settings| settings.behind_proxies = all.clone()).await;
+    assert_eq!(
+        login_behind(&named, b"", "\r\nx-forwarded-for: 203.0.113.7").await,
+        "0"
+    );
+    let elsewhere = on_loopback(|settings| {
+        settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        settings.behind_proxies = all;
+    })
+    .await;
+    assert_eq!(login_behind(&elsewhere, b"", "").await, "");
+    let refused = r#"cardveil_connections_refused_total{listener="merchant"}"#;
+    assert_eq!(elsewhere.counted(refused).await, 1);
+    assert_eq!(named.counted(refused).await, 0);
+}
+
+#[tokio::test]
+async fn by_the_proxy_protocol_a_load_balancer_for_tcp_tells_who_calls() {
+    let world =
+        on_loopback(|settings| settings.proxy_protocol = vec![ListenerKind::Merchant]).await;
+    let version_2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x7f\0\0\x01\xc0\0\0\x50";
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let office = "\r\nx-forwarded-for: 203.0.113.7";
+    for (header, forwarded, code) in [
+        (
+            &b"PROXY TCP4 203.0.113.7 127.0.0.1 49152 80\r\n"[..],
+            "",
+            "0",
+        ),
+        (version_2, "", "0"),
+        (
+            b"PROXY TCP4 198.51.100.20 127.0.0.1 49152 80\r\n",
+            "",
+            "1003",
+        ),
+        // The caller's own word, which no proxy wrote.
+        (
+            b"PROXY TCP4 198.51.100.20 127.0.0.1 49152 80\r\n",
+            office,
+            "1003",
+        ),
+        (b"PROXY UNKNOWN\r\n", office, "1003"),
+        (local, office, "1003"),
+        // A proxy for HTTP behind the load balancer.
+        (b"PROXY TCP4 127.0.0.1 127.0.0.1 49152 80\r\n", office, "0"),
+        (b"PROXY TCP4 127.0.0.1 127.0.0.1 49152 80\r\n", "", "1003"),
+        // Without a header there is no request.
+        (b"", "", ""),
+        (b"", office, ""),
+    ] {
+        assert_eq!(
+            login_behind(&world, header, forwarded).await,
+            code,
+            "{header:?} {forwarded}"
+        );
+    }
+    // Who is no trusted proxy has its header read as a request.
+    let stranger = on_loopback(|settings| {
+        settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        settings.proxy_protocol = vec![ListenerKind::Merchant];
+    })
+    .await;
+    let header = b"PROXY TCP4 203.0.113.7 127.0.0.1 49152 80\r\n";
+    assert_eq!(login_behind(&stranger, header, "").await, "");
+    assert_eq!(login_behind(&stranger, b"", "").await, "1003");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_says_nothing_loses_its_place() {
+    let world =
+        on_loopback(|settings| settings.proxy_protocol = vec![ListenerKind::Merchant]).await;
+    let served = serve(&world, ListenerKind::Merchant).await;
+    let mut stream = TcpStream::connect(served.at).await.unwrap();
+    stream.write_all(b"PROXY TCP4 203.0.113.7 ").await.unwrap();
+    let asked = Instant::now();
+    assert!(matches!(stream.read(&mut [0]).await, Ok(0) | Err(_)));
+    assert_eq!(asked.elapsed().as_secs(), 5);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use cardveil_server::ListenerKind;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -61,7 +62,7 @@ pub(crate) async fn ask_in_vain(stream: &mut (impl AsyncWrite + Unpin)) -> Durat
 }
 
 /// Sends these bytes and reads until the server closes.
-async fn exchange(at: SocketAddr, bytes: &[u8]) -> String {
+pub(crate) async fn exchange(at: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
@@ -69,7 +70,7 @@ async fn exchange(at: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8(answer).unwrap().to_ascii_lowercase()
 }
 
-fn closing(head: &str, body: &str) -> Vec<u8> {
+pub(crate) fn closing(head: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
         .into()
@@ -134,6 +135,125 @@ async fn a_head_with_too_many_fields_or_malformed_is_refused() {
         let answer = exchange(served.at, &closing(head, "")).await;
         assert!(answer.starts_with(expected), "{expected}: {answer}");
     }
+}
+
+/// RFC 9112 3.2 and 6.1: another server on the way reads such a request in another way.
+#[tokio::test]
+async fn a_request_that_two_servers_read_in_two_ways_is_refused() {
+    let world = World::new().await;
+    let served = serve(&world, ListenerKind::Client).await;
+    let body = "\r\n\r\n0\r\n\r\n";
+    for (head, expected) in [
+        (
+            "POST / HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(),
+            400,
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n".to_owned(),
+            400,
+        ),
+        (
+            "GET / HTTP/1.0\r\nhost: x\r\nhost: y\r\n\r\n".to_owned(),
+            400,
+        ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked{body}"
+            ),
+            400,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, chunked{body}"),
+            400,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked{body}"),
+            400,
+        ),
+        ("GET / HTTP/1.0\r\n\r\n".to_owned(), 404),
+        ("GET / HTTP/1.0\r\nhost: x\r\n\r\n".to_owned(), 404),
+        // By the Transfer-Encoding alone, and then the end, in either order.
+        (
+            format!(
+                "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 44{body}"
+            ),
+            404,
+        ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 44\r\ntransfer-encoding: chunked{body}"
+            ),
+            404,
+        ),
+    ] {
+        // What follows on the connection gets no answer of its own.
+        let smuggled = format!("{head}GET /sdk/v1/cardveil.js HTTP/1.1\r\nhost: x\r\n\r\n");
+        let answer = exchange(served.at, smuggled.as_bytes()).await;
+        let status = format!("http/1.1 {expected} ");
+        let status_of_1_0 = format!("http/1.0 {expected} ");
+        assert!(
+            answer.starts_with(&status) || answer.starts_with(&status_of_1_0),
+            "{head}: {answer}"
+        );
+        assert_eq!(answer.matches("http/1.").count(), 1, "{head}: {answer}");
+    }
+    let healthy = exchange(served.at, &closing("GET /sdk/v1/cardveil.js HTTP/1.1", "")).await;
+    assert!(healthy.starts_with("http/1.1 200 "), "{healthy}");
+}
+
+/// It was 503, an ERROR line and a count of our faults.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_is_the_callers_fault() {
+    let world = World::new().await;
+    let client = serve(&world, ListenerKind::Client).await;
+    let head = "POST /client/v1/redeem HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                content-length: 2\r\n\r\n{";
+    let asked = Instant::now();
+    let answer = exchange(client.at, head.as_bytes()).await;
+    assert_eq!(asked.elapsed().as_secs(), 10);
+    assert!(answer.starts_with("http/1.1 408 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
+    assert_eq!(world.counted("cardveil_faults_total").await, 0);
+    // The source's own form, with HTTP's status.
+    let access = world.merchant().login().await;
+    let request = world
+        .merchant()
+        .keysecure("/open-api/v1/card/list")
+        .method("POST");
+    let request = request.header("access-token", access);
+    let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+    let request = request.body(Body::from_stream(never)).unwrap();
+    let answer = world.merchant().send(request).await;
+    assert_eq!(answer.code(), (408, "1004".to_owned()));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!(world.counted("cardveil_faults_total").await, 0);
+}
+
+/// An id told how many requests there had been.
+#[tokio::test]
+async fn request_ids_tell_nothing() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..64 {
+        let answer = world.stranger().get(ListenerKind::Client, "/nothing").await;
+        let id = answer.header("x-request-id").unwrap().to_owned();
+        assert_eq!(id.len(), 32, "{id}");
+        assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        ids.push(id);
+    }
+    // Nothing of one is in the next at the same place, beyond what chance gives: 2 of 32 digits.
+    let same = |(one, next): (&String, &String)| {
+        one.bytes()
+            .zip(next.bytes())
+            .filter(|(a, b)| a == b)
+            .count()
+    };
+    let shared: usize = ids.iter().zip(&ids[1..]).map(same).sum();
+    assert!(shared < 63 * 4, "{shared}");
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 64);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,6 @@
 //! and three listeners that are called without sockets.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -22,8 +21,9 @@ use cardveil_core::testing::{Faulty, ManualClock, Memory, sample};
 use cardveil_core::vault::{ClearCard, Vault};
 use cardveil_seal::{Entropy, FileRoot, Keyring, Secret, SeededEntropy};
 use cardveil_server::log::AccessLog;
-use cardveil_server::{App, Font, FontStyle, Limits, Listener, ListenerKind, Settings};
-use http::Request;
+use cardveil_server::{App, Font, FontStyle, Limits, Listener, ListenerKind, Peer, Settings};
+use http::header::HOST;
+use http::{HeaderValue, Request};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
@@ -107,6 +107,8 @@ pub(crate) fn settings() -> Settings {
     Settings {
         client_origin: CLIENT_ORIGIN.to_owned(),
         trusted_proxies: vec![],
+        proxy_protocol: vec![],
+        behind_proxies: vec![],
         timestamp_future_tolerance_ms: 0,
         private_webhooks: false,
         fonts: vec![],
@@ -162,7 +164,7 @@ impl World {
         .with_gate(gate);
         let app = App::new(service, settings, log);
         let world = Self {
-            listeners: ListenerKind::ALL.map(|kind| Listener::new(&app, kind, 0x00c0_ffee)),
+            listeners: ListenerKind::ALL.map(|kind| Listener::new(&app, kind, [1; 32])),
             app,
             store,
             clock,
@@ -178,7 +180,7 @@ impl World {
         let (service, settings) = (self.app.service.clone(), self.app.settings.clone());
         let app = App::new(service, settings, AccessLog::none());
         Self {
-            listeners: ListenerKind::ALL.map(|kind| Listener::new(&app, kind, 0x00c0_ffef)),
+            listeners: ListenerKind::ALL.map(|kind| Listener::new(&app, kind, [2; 32])),
             app,
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
@@ -330,9 +332,12 @@ impl World {
         &self,
         kind: ListenerKind,
         from: &str,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Answer {
-        let peer = SocketAddr::new(from.parse::<IpAddr>().unwrap(), 40_000);
+        let peer = Peer::At(from.parse().unwrap());
+        // As HTTP/1.1 has it.
+        let host = HeaderValue::from_static("localhost");
+        request.headers_mut().entry(HOST).or_insert(host);
         let [merchant, client, admin] = &self.listeners;
         let listener = match kind {
             ListenerKind::Merchant => merchant,
@@ -434,7 +439,7 @@ impl Answer {
         let mut text = format!("{}\n", self.status);
         for (name, value) in &self.headers {
             let value = if name == "x-request-id" {
-                assert!(value.len() == 16 && value.bytes().all(|b| b.is_ascii_hexdigit()));
+                assert!(value.len() == 32 && value.bytes().all(|b| b.is_ascii_hexdigit()));
                 "[request id]"
             } else {
                 value

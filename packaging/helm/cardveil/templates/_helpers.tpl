@@ -49,6 +49,7 @@ admin = "0.0.0.0:7430"
 
 [network]
 trusted_proxies = {{ .Values.trustedProxies | toJson }}
+proxy_protocol = {{ .Values.proxyProtocol | toJson }}
 
 [shutdown]
 delay_secs = {{ int .Values.shutdownDelaySecs }}
