@@ -159,6 +159,8 @@ export class Cardholder {
           }
         });
         card.mount("#card");
+        // Out of view a card waits.
+        [...document.querySelectorAll("#card iframe")].at(-1)?.scrollIntoView({ block: "nearest" });
         await ended;
         return told;
       },

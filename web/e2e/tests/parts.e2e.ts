@@ -225,6 +225,8 @@ describe("one token, one key", () => {
       { clientUrl, embed, token },
     );
     await ada.in("pan", 0).waitFor();
+    // Out of view a card waits.
+    await ada.page.locator("[data-testid=cardveil-frame]").nth(1).evaluate((frame) => frame.scrollIntoView());
     await ada.in("pan", 1).waitFor();
     expect(new Set(ada.redeems.map(({ key }) => key.x)).size).toBe(1);
   });

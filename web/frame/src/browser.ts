@@ -1,8 +1,8 @@
 import type { Surroundings } from "./card.ts";
 import { keepKey } from "./keys.ts";
 
-/** The real world, for `Card`. */
-export const browser: Surroundings = {
+/** The real world, for `Card`; what can be seen of it is each document's own. */
+export const browser: Omit<Surroundings, "sight"> = {
   fetch: (path, init) => fetch(path, init),
   now: () => Date.now(),
   wait: (ms) => new Promise((done) => setTimeout(done, ms)),

@@ -1,9 +1,10 @@
-import type { Configuration, Field, ForFrame, ForPage } from "@cardveil/protocol";
+import type { Configuration, Field, ForFrame, ForPage, Hindrance } from "@cardveil/protocol";
 import type { World } from "./client.ts";
 import type { Config } from "./config.ts";
 import { Failure } from "./failure.ts";
 import { Redemption } from "./redemption.ts";
 import { type Secrets, written } from "./secrets.ts";
+import { isHindrance, type Sighting } from "./sight.ts";
 import type { Because, FieldState, FieldStates, Stage } from "./stage.ts";
 import { about, type FrameError, type Speech, wordsFor } from "./words/index.ts";
 
@@ -16,6 +17,8 @@ export interface Surroundings extends World {
   /** Settles once what was rendered has been painted. */
   painted(): Promise<void>;
   visible(): boolean;
+  /** Whether what is rendered can be seen. */
+  sight: Sighting;
 }
 
 type State =
@@ -32,6 +35,8 @@ type State =
  * **Invariant**: digits live in `State.shown` and on the stage, and `#enter` is the only way out of that
  * state: it clears the one, and every scene replaces the other.
  * **Invariant**: whatever was under way when a state was left is dropped when it arrives (`#turn`).
+ * **Invariant**: nothing is asked for, of the page or of the server, and nothing is said to be displayed, before
+ * the frame can be seen (`#seen`), where the browser can tell.
  */
 export class Card {
   #state: State = { at: "idle" };
@@ -143,8 +148,11 @@ export class Card {
     const again = this.#redemption?.offers(wanted) ?? false;
     try {
       if (wanted.length === 0) return this.#show(wanted, {}, fields);
+      if (this.around.sight.hidden) await this.#seen();
       const redemption = await this.#obtain(wanted);
       if (turn !== this.#turn) return;
+      // The token may have taken its time.
+      if (this.around.sight.hidden) await this.#seen();
       const { secrets, left, ...known } = await redemption.release(wanted);
       if (turn !== this.#turn) return;
       this.#last = known;
@@ -209,7 +217,48 @@ export class Card {
     const [redemption, turn] = [this.#redemption, this.#turn];
     this.post({ type: "revealed", fields: [...fields] });
     await this.around.painted();
-    if (turn === this.#turn) redemption?.report("displayed", field);
+    if (turn !== this.#turn) return;
+    const looked = await this.#seen();
+    if (turn === this.#turn) redemption?.report("displayed", field, looked);
+  }
+
+  /**
+   * Settles once the frame can be seen, and tells whether that was looked at; not at all when the state is left
+   * before. Meanwhile the page is told what hides it, after a grace: pages fade cards in.
+   */
+  #seen(): Promise<boolean> {
+    const { sight } = this.around;
+    return new Promise((done) => {
+      let told = false;
+      let stop = () => {};
+      let cancel = () => {};
+      const look = () => {
+        cancel();
+        const { now } = sight;
+        if (!sight.hidden) {
+          stop();
+          if (told && this.#state.at === "loading") this.stage.render({ at: "loading" });
+          done(now === "seen");
+        } else if (isHindrance(now) && !told) {
+          cancel = this.around.timer(GRACE_MS, () => {
+            told = true;
+            this.#postCovered(now);
+          });
+        }
+      };
+      stop = sight.watch(look);
+      this.#cancelTimers.push(() => {
+        stop();
+        cancel();
+      });
+      look();
+    });
+  }
+
+  #postCovered(cause: Hindrance): void {
+    const { covered } = this.#speech.labels;
+    if (this.#state.at === "loading") this.stage.render({ at: "loading", note: covered });
+    this.post({ type: "warning", code: "frame_covered", message: covered, cause });
   }
 
   async #showField(field: Field): Promise<void> {
@@ -218,8 +267,10 @@ export class Card {
     const turn = this.#turn;
     this.#change(field, "loading");
     try {
+      if (this.around.sight.hidden) await this.#seen();
       const redemption = await this.#obtain([field]);
       if (turn !== this.#turn) return;
+      if (this.around.sight.hidden) await this.#seen();
       const { secrets, left: _, ...known } = await redemption.release([field]);
       if (turn !== this.#turn) return;
       this.#last = known;
@@ -258,6 +309,8 @@ export class Card {
     const secrets = this.#state.at === "shown" ? this.#state.secrets : {};
     const text = written(secrets, field);
     if (text === undefined) return;
+    // A page could have laid something over the button until now.
+    if (!this.around.sight.steady) return this.#copied(field, false);
     const turn = this.#turn;
     const done = await this.around.copy(text);
     if (turn === this.#turn) this.#copied(field, done);
@@ -268,7 +321,7 @@ export class Card {
     this.stage.copied(field, done);
     if (done) {
       this.#after(COPIED_SHOWN_MS, () => this.stage.forgetCopied(field));
-      this.#redemption?.report("copied", field);
+      this.#redemption?.report("copied", field, this.around.sight.now === "seen");
       this.post({ type: "copied", field });
     } else {
       this.post({ type: "warning", code: "copy_failed", message: this.#speech.labels.copyFailed, field });
@@ -349,4 +402,6 @@ export class Card {
 }
 
 const COPIED_SHOWN_MS = 3000;
+/** How long a frame may be hidden before its page is told. */
+const GRACE_MS = 1500;
 const NEW_TOKEN_HELPS: ReadonlySet<string> = new Set(["token_refused", "token_failed", "header_mismatch"]);

@@ -1,5 +1,6 @@
-import type { Field, Part } from "@cardveil/protocol";
+import { type Field, HINDRANCES, type Part } from "@cardveil/protocol";
 import { written } from "./secrets.ts";
+import { isSight, type Sight, Sighting } from "./sight.ts";
 import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.ts";
 import type { Actions, FieldState, Scene, Stage } from "./stage.ts";
 import type { FrameError, Speech } from "./words/index.ts";
@@ -17,6 +18,7 @@ const PARTS_MAX = 64;
  */
 export class Cast implements Stage {
   readonly #ports = new Map<MessagePort, Part>();
+  readonly #sights = new Map<MessagePort, Sight>();
   #scene: Scene = { at: "loading" };
   #speech: Speech | undefined;
   #actions: Actions | undefined;
@@ -26,10 +28,18 @@ export class Cast implements Stage {
   readonly #painted = new Set<Field>();
   #awaited: (() => void)[] = [];
 
-  admit(part: Part, port: MessagePort): void {
+  /** Of its parts, which are what can be seen: one of them is enough to begin. */
+  readonly sight = new Sighting(() => performance.now(), "outside");
+
+  admit(part: Part, port: MessagePort, sight: Sight): void {
     if (this.#ports.size >= PARTS_MAX) return port.close();
     this.#ports.set(port, part);
-    port.addEventListener("message", ({ data }: MessageEvent<FromPart>) => (data === "gone" ? this.#release(port) : this.#obey(part, data)));
+    this.#see(port, sight);
+    port.addEventListener("message", ({ data }: MessageEvent<FromPart>) => {
+      if (data === "gone") this.#release(port);
+      else if (isSight(data)) this.#see(port, data);
+      else this.#obey(part, data);
+    });
     // Chromium tells by itself.
     port.addEventListener("close", () => this.#release(port));
     port.start();
@@ -46,7 +56,7 @@ export class Cast implements Stage {
 
   render(scene: Scene): void {
     this.#scene = scene;
-    this.#said = "";
+    this.#said = (scene.at === "loading" && scene.note) || "";
     this.#copied.clear();
     this.#painted.clear();
     this.#awaited = [];
@@ -93,10 +103,11 @@ export class Cast implements Stage {
       port.close();
     }
     this.#ports.clear();
+    this.#sights.clear();
   }
 
   /**
-   * Settles when all that is shown has been painted. A field that the page has placed nowhere never is, and
+   * Settles when all that is shown has been painted in sight. A field that the page has placed nowhere never is, and
    * its release stays unconfirmed.
    */
   painted = (): Promise<void> => new Promise((done) => this.#awaited.push(done));
@@ -154,11 +165,20 @@ export class Cast implements Stage {
   /** Forgets a part that the page took away; what it would have said for all, another one says. */
   #release(port: MessagePort): void {
     if (!this.#ports.delete(port)) return;
+    this.#see(port, undefined);
     port.close();
     this.#draw();
   }
 
-  #obey(part: Part, act: Exclude<FromPart, "gone">): void {
+  #see(port: MessagePort, sight: Sight | undefined): void {
+    if (sight === undefined) this.#sights.delete(port);
+    else this.#sights.set(port, sight);
+    const all = new Set(this.#sights.values());
+    const order = ["seen", "unknown", ...HINDRANCES] as const;
+    this.sight.become(order.find((sight) => all.has(sight)) ?? "outside");
+  }
+
+  #obey(part: Part, act: Exclude<FromPart, "gone" | Sight>): void {
     const field = fieldOf(part);
     switch (act) {
       case "show":

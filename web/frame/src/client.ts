@@ -38,6 +38,7 @@ export interface EventRequest {
   token: string;
   event: Event;
   field?: Field;
+  visible?: true;
 }
 
 const RETRY_DELAYS_MS = [500, 1500];
@@ -66,6 +67,11 @@ export async function report(world: World, request: EventRequest): Promise<void>
   for (let left = request.event === "displayed" ? 1 : 0; ; left -= 1) {
     try {
       const response = await world.fetch("/client/v1/events", { ...POST, keepalive: true, body: JSON.stringify(request) });
+      // A node of the version before, during an upgrade, knows no such member.
+      if (response.status === 400 && request.visible) {
+        const { visible: _, ...known } = request;
+        return report(world, known);
+      }
       if (response.status < 500) return;
     } catch {
       // Lost on the way, like a 5xx.

@@ -3,6 +3,7 @@ import { type Surface, serveApp } from "./app.ts";
 import { browser } from "./browser.ts";
 import { readConfig } from "./config.ts";
 import { hideWhenLeft, reportSize, wearFont } from "./page.ts";
+import { Sighting } from "./sight.ts";
 import { View } from "./view.ts";
 
 const root = document.getElementById("cardveil-root");
@@ -10,7 +11,9 @@ if (root !== null) {
   const config = readConfig(document);
   const view = new View(root, config.words);
   view.render({ at: "loading" });
-  serveApp(window as Surface, config, browser, view, (card, { appearance }, post) => {
+  // What lies over a WebView is the app's, and nothing in the page sees it.
+  const sight = new Sighting(() => performance.now(), "unknown");
+  serveApp(window as Surface, config, { ...browser, sight }, view, (card, { appearance }, post) => {
     wearFont(config, appearance, post);
     reportSize(root, post);
     hideWhenLeft(() => card.hide("left"), () => card.leave());

@@ -10,7 +10,7 @@ const config = readConfig(document);
 if (window.parent !== window) {
   void hold(config, (post, { group }) => {
     const cast = new Cast();
-    if (group !== undefined) admitParts(group, config.embed, (part, port) => cast.admit(part, port));
-    return new Card(config, { ...browser, painted: cast.painted }, cast, post);
+    if (group !== undefined) admitParts(group, config.embed, (part, port, sight) => cast.admit(part, port, sight));
+    return new Card(config, { ...browser, painted: cast.painted, sight: cast.sight }, cast, post);
   });
 }

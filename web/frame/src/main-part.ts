@@ -5,10 +5,12 @@ import { dress } from "./dress.ts";
 import { firstMessage, hideWhenLeft, reportSize, wearFont } from "./page.ts";
 import { allowed, PartView } from "./part.ts";
 import { join } from "./siblings.ts";
+import { lookAt, ROOM } from "./sight.ts";
 import { wordsFor } from "./words/index.ts";
 
 async function start(root: HTMLElement): Promise<void> {
   const config = readConfig(document);
+  const around = { ...browser, sight: lookAt(root, ROOM.part) };
   if (window.parent === window) return;
   const [settings, channel] = await firstMessage(config);
   if (settings.type !== "part") return;
@@ -16,7 +18,7 @@ async function start(root: HTMLElement): Promise<void> {
   const transparent = allowed(config, settings, channel.post);
   const speech = wordsFor(config.words, locale, labels);
   dress(speech, appearance);
-  const view = new PartView(root, speech, { ...settings, transparent }, browser);
+  const view = new PartView(root, speech, { ...settings, transparent }, around);
   document.title = view.title;
   const clear = () => view.clear();
   channel.hear(({ type }) => {
@@ -30,7 +32,7 @@ async function start(root: HTMLElement): Promise<void> {
   wearFont(config, appearance, channel.post);
   if (!transparent) reportSize(root, channel.post, () => view.baseline);
   channel.ready(view.title);
-  view.attach(await join(group, config.embed, part));
+  view.attach(await join(group, config.embed, part, around.sight.now));
 }
 
 const root = document.getElementById("cardveil-root");

@@ -4,10 +4,12 @@ import { Card } from "./card.ts";
 import { readConfig } from "./config.ts";
 import { Failure } from "./failure.ts";
 import { hold, reportSize, wearFont } from "./page.ts";
+import { lookAt, ROOM } from "./sight.ts";
 import { View } from "./view.ts";
 
 async function start(root: HTMLElement): Promise<void> {
   const config = readConfig(document);
+  const sight = lookAt(root, ROOM.card);
   const view = new View(root, config.words);
   view.render({ at: "loading" });
   if (window.parent === window) {
@@ -17,7 +19,7 @@ async function start(root: HTMLElement): Promise<void> {
   await hold(config, (post, settings) => {
     wearFont(config, settings.appearance, post);
     reportSize(root, post);
-    return new Card(config, browser, view, post);
+    return new Card(config, { ...browser, sight }, view, post);
   });
 }
 

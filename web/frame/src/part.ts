@@ -33,7 +33,7 @@ export class PartView {
     root: HTMLElement,
     private readonly speech: Speech,
     private readonly settings: PartConfiguration,
-    private readonly around: Pick<Surroundings, "copy" | "painted" | "timer">,
+    private readonly around: Pick<Surroundings, "copy" | "painted" | "sight" | "timer">,
   ) {
     root.className = settings.transparent ? "part transparent" : "part";
     root.dataset["part"] = settings.part;
@@ -55,7 +55,10 @@ export class PartView {
   }
 
   attach(port: MessagePort): void {
+    const { sight } = this.around;
     this.#send = (act) => port.postMessage(act);
+    this.#send(sight.now);
+    sight.watch(() => this.#send(sight.now));
     port.addEventListener("message", ({ data }: MessageEvent<ForPart>) => {
       if (data.type === "draw") this.draw(data.drawing);
       else this.#tick(data.secs);
@@ -90,7 +93,7 @@ export class PartView {
     this.#live.setAttribute("role", drawing.alert ? "alert" : "status");
     if (this.#live.textContent !== (drawing.says ?? "")) this.#live.textContent = drawing.says ?? "";
     if (drawing.value !== undefined) this.#cancel = this.around.timer(drawing.secs * 1000 + GRACE_MS, () => this.clear());
-    if (fresh && fieldOf(this.settings.part) === this.settings.part) void this.around.painted().then(() => this.#send("painted"));
+    if (fresh && fieldOf(this.settings.part) === this.settings.part) void this.#painted(drawing.value);
   }
 
   #rest(): Partial<Drawing> {
@@ -132,8 +135,22 @@ export class PartView {
     return copy;
   }
 
+  /** Painted where it can be seen, and while it shows the same. */
+  async #painted(value: string | undefined): Promise<void> {
+    await this.around.painted();
+    const { sight } = this.around;
+    const tell = () => {
+      if (sight.hidden) return;
+      stop();
+      if (this.#value === value) this.#send("painted");
+    };
+    const stop = sight.watch(tell);
+    tell();
+  }
+
   async #copy(): Promise<void> {
     if (this.#value === undefined) return;
+    if (!this.around.sight.steady) return this.#send("copyFailed");
     this.#send((await this.around.copy(this.#value)) ? "copied" : "copyFailed");
   }
 

@@ -75,10 +75,11 @@ export class Redemption {
     return { secrets, left, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
   }
 
-  report(event: Event, field?: Field): void {
+  /** `visible`: the browser has looked, and nothing hid it. */
+  report(event: Event, field?: Field, visible = false): void {
     if (this.#id === undefined) return;
     const request = { redemption: this.#id, token: this.token, event };
-    void report(this.world, field === undefined ? request : { ...request, field });
+    void report(this.world, { ...request, ...(field === undefined ? {} : { field }), ...(visible ? { visible } : {}) });
   }
 
   /** The header is the AAD of the seal, so what it says is what the server sealed. */

@@ -7,6 +7,7 @@
  * which opens nothing by itself.
  */
 import { FIELDS, PARTS, type Part, VERSION } from "@cardveil/protocol";
+import { isSight, type Sight } from "./sight.ts";
 import type { FieldState } from "./stage.ts";
 
 /** What a part is told: all that it shows. */
@@ -31,31 +32,33 @@ export interface Drawing {
 }
 
 export type ForPart = { type: "draw"; drawing: Drawing } | { type: "tick"; secs: number };
-export type FromPart = "show" | "hide" | "retry" | "showField" | "hideField" | "copied" | "copyFailed" | "painted" | "gone";
+/** A part says what it was asked to do, and whether it can be seen. */
+export type FromPart = Sight | "show" | "hide" | "retry" | "showField" | "hideField" | "copied" | "copyFailed" | "painted" | "gone";
 
 /** The field that a part shows or copies. */
 export const fieldOf = (part: Part) => FIELDS.find((field) => part === field || part === `copy-${field}`);
 
 /** Lets siblings of the same embed in, each over a port of its own. */
-export function admitParts(group: string, embed: string, admit: (part: Part, port: MessagePort) => void): void {
+export function admitParts(group: string, embed: string, admit: (part: Part, port: MessagePort, sight: Sight) => void): void {
   listen("join", group, (data, source) => {
     const part = PARTS.find((known) => known === data["part"]);
     if (part === undefined || data["embed"] !== embed) return;
     const { port1, port2 } = new MessageChannel();
     source.postMessage({ cardveil: VERSION, type: "admit", group }, location.origin, [port2]);
-    admit(part, port1);
+    // A part of a server from before says nothing of it.
+    admit(part, port1, isSight(data["sight"]) ? data["sight"] : "unknown");
   });
 }
 
 /** Asks every sibling; the one that holds the card answers. */
-export function join(group: string, embed: string, part: Part): Promise<MessagePort> {
+export function join(group: string, embed: string, part: Part, sight: Sight): Promise<MessagePort> {
   return new Promise((resolve) => {
     listen("admit", group, (_data, _source, port) => {
       if (port !== undefined) resolve(port);
     });
     const { parent } = window;
     for (let i = 0; i < parent.length; i += 1) {
-      if (parent[i] !== window) parent[i]?.postMessage({ cardveil: VERSION, type: "join", group, embed, part }, location.origin);
+      if (parent[i] !== window) parent[i]?.postMessage({ cardveil: VERSION, type: "join", group, embed, part, sight }, location.origin);
     }
   });
 }

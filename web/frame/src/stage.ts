@@ -17,7 +17,8 @@ export interface Known {
 }
 
 export type Scene =
-  | { at: "loading" }
+  /** `note` says what keeps it. */
+  | { at: "loading"; note?: string }
   | (Known & {
       at: "shown";
       secrets: Secrets;

@@ -47,7 +47,8 @@ export class View implements Stage {
     next.setAttribute("aria-busy", String(scene.at === "loading"));
     this.#scene.replaceWith(next);
     this.#scene = next;
-    this.#live.textContent = scene.at === "loading" ? this.#speech.labels.loading : "";
+    this.#live.textContent = scene.at === "loading" ? (scene.note ?? this.#speech.labels.loading) : "";
+    if (scene.at === "loading" && scene.note !== undefined) this.#note(scene.note);
     // The button that had the focus is gone; without this a keyboard would start again at the top.
     if (focused) next.querySelector<HTMLElement>("[data-next], button")?.focus();
   }

@@ -550,3 +550,129 @@ describe("words and looks", () => {
     expect(style.getPropertyValue("--radius")).toBe("4px");
   });
 });
+
+describe("a frame that cannot be seen", () => {
+  const until = async (type: ForPage["type"]) => {
+    await page.next(type);
+    await settled();
+  };
+
+  it("asks for nothing, tells the page after a grace, and goes on by itself", async () => {
+    world.sight.become("covered");
+    card.receive({ type: "reveal" });
+    await settled();
+    world.advance(1499);
+    expect(page.heard).toEqual([]);
+    world.advance(1);
+    const { covered } = CONFIG.words.labels;
+    expect(page.heard).toEqual([{ type: "warning", code: "frame_covered", message: covered, cause: "covered" }]);
+    expect(find("note")?.textContent).toBe(covered);
+    world.advance(600_000);
+    expect(page.heard).toHaveLength(1);
+    expect(world.redeems).toEqual([]);
+    expectNoDigits();
+    const needed = page.next("needToken");
+    world.sight.become("seen");
+    await needed;
+    expect(find("note")?.textContent).toBe("");
+    card.receive({ type: "token", token: TOKEN });
+    await until("revealed");
+    expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed", visible: true }]);
+  });
+
+  it("is not told of where it is faded in, or scrolled out of view", async () => {
+    world.sight.become("covered");
+    card.receive({ type: "reveal" });
+    world.advance(1000);
+    world.sight.become("outside");
+    world.advance(60_000);
+    expect(page.heard).toEqual([]);
+    world.sight.become("too_small");
+    world.advance(1500);
+    expect(page.heard).toEqual([expect.objectContaining({ code: "frame_covered", cause: "too_small" })]);
+  });
+
+  it("keeps a token that was brought meanwhile", async () => {
+    card.receive({ type: "reveal" });
+    await page.next("needToken");
+    world.sight.become("covered");
+    card.receive({ type: "token", token: TOKEN });
+    await settled();
+    expect(world.redeems).toEqual([]);
+    world.sight.become("seen");
+    await until("revealed");
+    expect(world.redeems).toHaveLength(1);
+  });
+
+  it("displays nothing, though it was revealed", async () => {
+    world.painted = async () => world.sight.become("covered");
+    world.sight.become("seen");
+    await reveal();
+    expect(world.events).toEqual([]);
+    world.advance(1500);
+    expect(page.heard.at(-1)).toMatchObject({ type: "warning", code: "frame_covered" });
+    world.sight.become("seen");
+    await settled();
+    expect(world.events).toEqual([expect.objectContaining({ event: "displayed", visible: true })]);
+  });
+
+  it("fetches no field at a click", async () => {
+    world.sight.become("seen");
+    await reveal();
+    world.sight.become("covered");
+    click("show-cvv");
+    await settled();
+    expect(world.redeems).toHaveLength(1);
+    world.sight.become("seen");
+    await until("revealed");
+    expect(world.redeems[1]?.["fields"]).toEqual(["cvv"]);
+  });
+
+  it("copies nothing, nor does one that was uncovered under the finger", async () => {
+    world.sight.become("seen");
+    await reveal();
+    click("copy-pan");
+    await until("warning");
+    world.advance(300);
+    click("copy-pan");
+    await until("copied");
+    world.sight.become("covered");
+    click("copy-pan");
+    await until("warning");
+    expect(world.clipboard).toEqual([CARD.pan]);
+  });
+
+  it("drops its wait when it is hidden or ended", async () => {
+    world.sight.become("covered");
+    card.receive({ type: "reveal" });
+    card.receive({ type: "hide" });
+    world.sight.become("seen");
+    await settled();
+    expect(page.heard).toEqual([]);
+    world.sight.become("covered");
+    card.receive({ type: "reveal" });
+    card.destroy();
+    world.sight.become("seen");
+    world.advance(10_000);
+    await settled();
+    expect(page.heard).toEqual([]);
+    expect(world.timersLeft).toBe(0);
+  });
+});
+
+describe("what is said of being seen", () => {
+  it("is left out where the browser cannot tell", async () => {
+    await reveal();
+    expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed" }]);
+  });
+
+  it("is left out for a server from before, which refuses it", async () => {
+    world.sight.become("seen");
+    world.eventFates = [400];
+    await reveal();
+    expect(world.events).toEqual([
+      { redemption: "rdm_1", token: TOKEN, event: "displayed", visible: true },
+      { redemption: "rdm_1", token: TOKEN, event: "displayed" },
+    ]);
+  });
+});

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Card } from "../src/card.ts";
 import { Cast } from "../src/cast.ts";
 import { allowed, PartView } from "../src/part.ts";
+import { Sighting } from "../src/sight.ts";
 import { admitParts, type Drawing, join } from "../src/siblings.ts";
 import { wordsFor } from "../src/words/index.ts";
 import { CARD, CONFIG, problem, TOKEN, wordsOf, World } from "./world.ts";
@@ -30,18 +31,18 @@ let card: Card;
 let heard: ForPage[];
 let parts: Map<Part, { view: PartView; root: HTMLElement; drawings: Drawing[] }>;
 
-function add(part: Part, transparent = false): void {
+function add(part: Part, transparent = false, sight = world.sight): void {
   const root = document.createElement("main");
   document.body.append(root);
   const speech = wordsFor(wordsOf("en"), "en", {});
-  const view = new PartView(root, speech, { part, group: "g", appearance: { theme: "auto" }, locale: "en", labels: {}, transparent }, world);
+  const view = new PartView(root, speech, { part, group: "g", appearance: { theme: "auto" }, locale: "en", labels: {}, transparent }, { ...world, sight });
   const [port1, port2] = channel();
   const drawings: Drawing[] = [];
   port2.addEventListener("message", ({ data }) => {
     if (data.type === "draw") drawings.push(data.drawing);
   });
   view.attach(port2);
-  cast.admit(part, port1);
+  cast.admit(part, port1, sight.now);
   parts.set(part, { view, root, drawings });
 }
 
@@ -89,7 +90,7 @@ beforeEach(async () => {
   heard = [];
   awaited = [];
   parts = new Map();
-  card = new Card(CONFIG, { ...world, painted: cast.painted, fetch: world.fetch, timer: world.timer, wait: world.wait, now: world.now }, cast, (message) => {
+  card = new Card(CONFIG, { ...world, painted: cast.painted, sight: cast.sight, fetch: world.fetch, timer: world.timer, wait: world.wait, now: world.now }, cast, (message) => {
     hear(message);
     if (message.type === "needToken") queueMicrotask(() => card.receive({ type: "token", token: TOKEN }));
   });
@@ -243,7 +244,7 @@ describe("a card in parts", () => {
 
   it("lets in so many parts and no more", () => {
     const ports = Array.from({ length: 70 }, () => ({ postMessage: vi.fn(), addEventListener: () => {}, start: () => {}, close: vi.fn() }));
-    for (const port of ports) cast.admit("name", port as unknown as MessagePort);
+    for (const port of ports) cast.admit("name", port as unknown as MessagePort, "unknown");
     expect(ports.filter(({ close }) => close.mock.calls.length > 0)).toHaveLength(70 - (64 - ALL.length));
     expect(ports.at(-1)?.postMessage).not.toHaveBeenCalled();
   });
@@ -296,6 +297,73 @@ describe("a part", () => {
   });
 });
 
+describe("sight", () => {
+  /** The same card from the start, in parts that their browser can look at. */
+  async function hiddenParts(...names: Part[]): Promise<Map<Part, Sighting>> {
+    card.destroy();
+    document.body.replaceChildren();
+    [world, cast, heard, awaited, parts] = [new World(), new Cast(), [], [], new Map()];
+    const sights = new Map(names.map((name) => [name, new Sighting(() => world.time, "covered")]));
+    card = new Card(CONFIG, { ...world, painted: cast.painted, sight: cast.sight }, cast, (message) => {
+      hear(message);
+      if (message.type === "needToken") queueMicrotask(() => card.receive({ type: "token", token: TOKEN }));
+    });
+    card.receive({ type: "configure", ...settings, fields: ["pan", "expiry"], masked: [] });
+    for (const [name, sight] of sights) add(name, false, sight);
+    card.receive({ type: "reveal" });
+    await settled();
+    return sights;
+  }
+
+  it("of none: nothing is asked for, and the page is told after a grace", async () => {
+    await hiddenParts("pan", "expiry");
+    expect(heard).toEqual([]);
+    world.advance(1500);
+    expect(heard).toEqual([expect.objectContaining({ type: "warning", code: "frame_covered", cause: "covered" })]);
+    expect(world.redeems).toEqual([]);
+    expect(of("pan").drawings.at(-1)?.says).toContain("covers your card");
+  });
+
+  it("of one is enough to begin, and of all that show a field to be displayed", async () => {
+    const sights = await hiddenParts("pan", "expiry");
+    const revealed = next("revealed");
+    sights.get("pan")?.become("seen");
+    await revealed;
+    await settled();
+    expect(world.redeems).toHaveLength(1);
+    expect(world.events).toEqual([]);
+    sights.get("expiry")?.become("seen");
+    await settled();
+    expect(world.events).toEqual([expect.objectContaining({ event: "displayed", visible: true })]);
+  });
+
+  it("of a copy button is looked at when it is clicked", async () => {
+    const sights = await hiddenParts("pan", "copy-pan");
+    const revealed = next("revealed");
+    for (const sight of sights.values()) sight.become("seen");
+    await revealed;
+    await settled();
+    // A page that uncovers the button under a finger that is on its way down.
+    await press("copy-pan", "copy-pan", "warning");
+    expect(world.clipboard).toEqual([]);
+    world.advance(300);
+    await press("copy-pan", "copy-pan", "copied");
+    expect(world.clipboard).toEqual([CARD.pan]);
+    expect(world.events.at(-1)).toMatchObject({ event: "copied", visible: true });
+    sights.get("copy-pan")?.become("covered");
+    await press("copy-pan", "copy-pan", "warning");
+    expect(world.clipboard).toHaveLength(1);
+  });
+
+  it("of a part that says nothing of it, from before, keeps nobody waiting", () => {
+    const another = new Cast();
+    expect(another.sight.now).toBe("outside");
+    const [port] = channel();
+    another.admit("pan", port, "unknown");
+    expect(another.sight.now).toBe("unknown");
+  });
+});
+
 describe("siblings", () => {
   const admit = vi.fn();
   const sibling = { parent: window.parent, postMessage: vi.fn() };
@@ -343,7 +411,7 @@ describe("siblings", () => {
   it("take the first answer of a sibling, and of nobody else", async () => {
     const joined = vi.fn();
     const port = new MessageChannel().port1;
-    void join("our-group-of-frames", "emb_1", "pan").then(joined);
+    void join("our-group-of-frames", "emb_1", "pan", "seen").then(joined);
     const admitted = { type: "admit" };
     say({ origin: "https://evil.example", ports: [port] }, admitted);
     say({ source: { parent: {}, postMessage: () => {} }, ports: [port] }, admitted);

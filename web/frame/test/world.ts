@@ -7,6 +7,7 @@ import { sha256, toBase64Url, utf8 } from "../src/bytes.ts";
 import type { Surroundings } from "../src/card.ts";
 import type { Config } from "../src/config.ts";
 import type { KeepKey } from "../src/holder.ts";
+import { Sighting } from "../src/sight.ts";
 import { en } from "../src/words/en.ts";
 import { LANGUAGES } from "../src/words/all.ts";
 import type { Spoken } from "../src/words/index.ts";
@@ -48,6 +49,7 @@ export class World implements Surroundings {
   uuid = () => crypto.randomUUID();
   online = () => this.isOnline;
   visible = () => this.isVisible;
+  sight = new Sighting(() => this.time, "unknown");
   readonly #keys = new Map<string, Promise<CryptoKeyPair>>();
   /** As a browser does: what comes again finds the key that was kept. */
   keepKey: KeepKey = (name, make) => {

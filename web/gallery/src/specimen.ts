@@ -3,6 +3,7 @@ import type { Appearance, PartConfiguration } from "@cardveil/protocol";
 import { dress } from "../../frame/src/dress.ts";
 import { Failure } from "../../frame/src/failure.ts";
 import { PartView } from "../../frame/src/part.ts";
+import { Sighting } from "../../frame/src/sight.ts";
 import { View } from "../../frame/src/view.ts";
 import { LANGUAGES } from "../../frame/src/words/all.ts";
 import { en } from "../../frame/src/words/en.ts";
@@ -33,7 +34,7 @@ function draw(root: HTMLElement, specimen: Specimen): void {
     const { part, transparent = false } = specimen;
     const settings: PartConfiguration = { part, group: "", appearance, locale: lang, labels: {}, transparent };
     // Nothing runs out, and nothing is copied, in a gallery.
-    const view = new PartView(root, speech, settings, { copy: async () => true, painted: async () => {}, timer: () => () => {} });
+    const view = new PartView(root, speech, settings, { copy: async () => true, painted: async () => {}, timer: () => () => {}, sight: new Sighting(() => 0, "unknown") });
     document.title = view.title;
     view.draw(specimen.drawing());
   } else {

@@ -53,8 +53,12 @@ export const ERROR_CODES = [
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /** What went wrong without harm to the card. */
-export const WARNING_CODES = ["copy_failed", "font_unavailable", "transparent_refused"] as const;
+export const WARNING_CODES = ["copy_failed", "font_unavailable", "transparent_refused", "frame_covered"] as const;
 export type WarningCode = (typeof WARNING_CODES)[number];
+
+/** Why a frame cannot be seen, as far as it knows itself. */
+export const HINDRANCES = ["covered", "too_small", "not_rendered"] as const;
+export type Hindrance = (typeof HINDRANCES)[number];
 
 /** The words of the frame that a page may replace. Error sentences stay ours. */
 export const LABELS = [
@@ -80,6 +84,7 @@ export const LABELS = [
   "hiddenByTime",
   "hiddenByLeaving",
   "fieldGone",
+  "covered",
   "reference",
 ] as const;
 export type Label = (typeof LABELS)[number];
@@ -161,7 +166,7 @@ export type ForPage =
   | { type: "hidden" }
   | { type: "copied"; field: Field }
   | { type: "expired" }
-  | { type: "warning"; code: WarningCode; message: string; field?: Field }
+  | { type: "warning"; code: WarningCode; message: string; field?: Field; cause?: Hindrance }
   | { type: "error"; code: ErrorCode; message: string; retryable: boolean; requestId?: string }
   /** In CSS pixels; `baseline` is that of the first line, from the top. */
   | { type: "size"; height: number; baseline?: number };
@@ -213,6 +218,7 @@ export const parseForPage = /* @__PURE__ */ total((data): ForPage => {
         code: oneOf(own(data, "code"), WARNING_CODES),
         message: text(own(data, "message"), SENTENCE),
         ...pick(data, ["field"], (value) => oneOf(value, FIELDS)),
+        ...pick(data, ["cause"], (value) => oneOf(value, HINDRANCES)),
       };
     case "error": {
       return {

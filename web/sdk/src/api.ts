@@ -106,10 +106,18 @@ export interface CardError extends Error {
   readonly requestId?: string;
 }
 
+/**
+ * Why a card cannot be seen: something lies over it (`covered`); it, or what it is in, has an opacity, a filter, a
+ * blend or a transform (`effect`); it is too small; or it is not rendered at all.
+ */
+export type CoverCause = "covered" | "effect" | "too_small" | "not_rendered";
+
 /** Something went wrong that leaves the card as it is. */
 export interface CardWarning {
-  readonly code: "copy_failed" | "font_unavailable" | "transparent_refused";
+  readonly code: "copy_failed" | "font_unavailable" | "transparent_refused" | "frame_covered";
   readonly message: string;
+  /** Of `frame_covered`: what likely hides the frame; `message` names it, where it is the page's. */
+  readonly cause?: CoverCause;
   /** What was to be copied. */
   readonly field?: CardveilField;
 }

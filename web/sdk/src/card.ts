@@ -140,6 +140,9 @@ export class FramedCard implements Card {
       case "expired":
         this.#emit(message.type, undefined);
         break;
+      case "warning":
+        void this.#warn(message);
+        break;
       case "ready":
       case "size": // the frame's own
         break;
@@ -148,6 +151,14 @@ export class FramedCard implements Card {
         this.#emit(type, detail as CardEvents[typeof type]);
       }
     }
+  }
+
+  /** What a frame cannot tell, its page may: what lies over it. */
+  async #warn({ type: _, ...warning }: ForPage & { type: "warning" }): Promise<void> {
+    const frames = this.#phase === "parts" ? [...this.#parts.keys()] : this.#frame === undefined ? [] : [this.#frame];
+    const asked = () => this.place.doctor().then(({ hides }) => hides(frames.map(({ element }) => element)));
+    const found = warning.code === "frame_covered" ? await asked().catch(() => undefined) : undefined;
+    if (this.#phase !== "destroyed") this.#emit("warning", { ...warning, ...found });
   }
 
   async #giveToken(): Promise<void> {

@@ -1,6 +1,6 @@
 /** `veil.doctor()`: loaded when it is asked for, so that no page carries it. */
 import { bare, isHello, ownOf } from "@cardveil/protocol";
-import type { CardErrorCode, DoctorCheck, DoctorReport } from "./api.ts";
+import type { CardErrorCode, CoverCause, DoctorCheck, DoctorReport } from "./api.ts";
 import { append, native } from "./document.ts";
 import type { Place } from "./options.ts";
 
@@ -16,6 +16,47 @@ export async function why(place: Place, code: CardErrorCode): Promise<[code: Car
   if (code === "frame_timeout") return [code, `no answer from ${origin} in time`];
   return [code, `what loaded from ${origin} was not the frame: look for a content blocker, or something between`];
 }
+
+/** What of this page likely hides one of its frames. */
+export function hides(frames: readonly HTMLElement[]): { cause: CoverCause; message: string } | undefined {
+  for (const frame of frames) {
+    const [cause, why] = hidden(frame) ?? [];
+    if (cause !== undefined) return { cause, message: `Cardveil waits until its frame can be seen: ${why}` };
+  }
+  return undefined;
+}
+
+function hidden(frame: HTMLElement): [CoverCause, why: string] | undefined {
+  for (let element: HTMLElement | null = frame; element !== null; element = element.parentElement) {
+    const style = getComputedStyle(element);
+    if (style.display === "none" || /hidden|collapse/.test(style.visibility)) return ["not_rendered", `${named(element)} is not rendered`];
+    for (const [property, harmless] of EFFECTS) {
+      const value = style.getPropertyValue(property);
+      if (!harmless.test(value)) return ["effect", `${named(element)} has ${property}: ${value}`];
+    }
+  }
+  const { left, top, width, height } = frame.getBoundingClientRect();
+  if (width < 120 || height < 24) return ["too_small", `it is ${Math.round(width)} by ${Math.round(height)} pixels`];
+  for (const across of [0.02, 0.5, 0.98]) {
+    for (const down of [0.02, 0.5, 0.98]) {
+      const over = native("elementFromPoint")(left + across * width, top + down * height);
+      if (over !== null && over !== frame && !over.contains(frame)) return ["covered", `${named(over)} lies over it`];
+    }
+  }
+  return undefined;
+}
+
+/** What hides a frame unless its value is like this. A transform may move and enlarge. */
+const EFFECTS: readonly (readonly [property: string, harmless: RegExp])[] = [
+  ["opacity", /^(1|)$/],
+  ["filter", /^(none|)$/],
+  ["mix-blend-mode", /^(normal|)$/],
+  ["perspective", /^(none|)$/],
+  ["transform", /^(none|matrix\(([1-9][\d.]*), 0, 0, \2, [^)]*\)|)$/],
+  ["rotate", /^(none|0deg|)$/],
+];
+
+const named = ({ localName, id, classList }: Element) => `<${localName}${id === "" ? "" : ` id="${id}"`}${classList.length === 0 ? "" : ` class="${classList}"`}>`;
 
 type Finding = [ok: boolean, message: string];
 

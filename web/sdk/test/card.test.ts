@@ -111,6 +111,38 @@ describe("mount", () => {
   });
 });
 
+describe("a frame that cannot be seen", () => {
+  const hidden = { type: "warning", code: "frame_covered", message: "Something covers your card.", cause: "covered" };
+
+  it("is told of with what hides it, which its page can see", async () => {
+    const card = make();
+    const warned: unknown[] = [];
+    card.on("warning", (warning) => warned.push(warning));
+    const frame = mount(card);
+    document.body.style.setProperty("opacity", "0.5");
+    frame.hello();
+    frame.ready();
+    frame.say(hidden);
+    await vi.waitFor(() => expect(warned).toHaveLength(1));
+    document.body.style.removeProperty("opacity");
+    expect(warned[0]).toMatchObject({ code: "frame_covered", cause: "effect", message: expect.stringContaining("<body> has opacity: 0.5") });
+  });
+
+  it("is told of by itself where its page cannot find out", async () => {
+    const place = { origin: ORIGIN, embed: "emb_1", frameUrl: `${ORIGIN}/embed/emb_1?lang=en`, doctor: () => Promise.reject(new Error("blocked")) };
+    const card = new FramedCard(place, parseOptions({ token: TOKEN }), { token: TOKEN });
+    cards.push(card);
+    const warned: unknown[] = [];
+    card.on("warning", (warning) => warned.push(warning));
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    frame.say(hidden);
+    await vi.waitFor(() => expect(warned).toHaveLength(1));
+    expect(warned[0]).toEqual({ code: "frame_covered", cause: "covered", message: hidden.message });
+  });
+});
+
 describe("handshake", () => {
   it("answers its own frame at its own origin and no other", () => {
     const frame = mount(make());

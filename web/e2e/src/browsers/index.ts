@@ -52,5 +52,5 @@ export const launch = (): Promise<Browser> => LAUNCH[name]();
 /** `it`, for a test that not every browser's driver can do; where it cannot, the test's name says so. */
 export function itNeeds(ability: Ability): (test: string, run: () => Promise<void>) => void {
   if (!CANNOT[name].includes(ability)) return it;
-  return (test, run) => it.skip(`${test} (not in ${name}, whose driver lacks: ${ability})`, run);
+  return (test, run) => it.skip(`${test} (not in ${name}, where this lacks: ${ability})`, run);
 }

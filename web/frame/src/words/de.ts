@@ -24,6 +24,7 @@ export const de: Words = {
     hiddenByTime: "Nach einer Weile verborgen, damit Ihre Karte sicher bleibt.",
     hiddenByLeaving: "Verborgen, während Sie weg waren.",
     fieldGone: "{field} kann nicht mehr angezeigt werden. Öffnen Sie Ihre Karte erneut.",
+    covered: "Etwas auf dieser Seite verdeckt Ihre Karte. Sie erscheint, sobald nichts mehr darüber liegt.",
     reference: "Referenz: {id}",
   },
   errors: {

@@ -37,6 +37,7 @@ export const en: Words = {
     hiddenByTime: "Hidden after a while, to keep your card safe.",
     hiddenByLeaving: "Hidden while you were away.",
     fieldGone: "{field} can no longer be shown. Open your card again to see it.",
+    covered: "Something on this page covers your card. It appears when nothing lies over it.",
     reference: "Reference: {id}",
   },
   errors: {

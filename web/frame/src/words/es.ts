@@ -24,6 +24,7 @@ export const es: Words = {
     hiddenByTime: "Ocultos pasado un tiempo, para proteger su tarjeta.",
     hiddenByLeaving: "Ocultos mientras no estaba.",
     fieldGone: "{field}: ya no se puede mostrar. Vuelva a abrir su tarjeta para verlo.",
+    covered: "Algo en esta página cubre su tarjeta. Aparecerá cuando nada la cubra.",
     reference: "Referencia: {id}",
   },
   errors: {

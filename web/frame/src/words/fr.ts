@@ -24,6 +24,7 @@ export const fr: Words = {
     hiddenByTime: "Masquées après un moment, pour protéger votre carte.",
     hiddenByLeaving: "Masquées pendant votre absence.",
     fieldGone: "{field} : ne peut plus être affiché. Ouvrez de nouveau votre carte pour le voir.",
+    covered: "Un élément de cette page recouvre votre carte. Elle s’affichera dès que rien ne la couvrira.",
     reference: "Référence : {id}",
   },
   errors: {

@@ -24,6 +24,7 @@ export const ja: Words = {
     hiddenByTime: "カードを守るため、一定時間後に非表示にしました。",
     hiddenByLeaving: "離れている間に非表示にしました。",
     fieldGone: "{field}は表示できなくなりました。もう一度カードを開いてください。",
+    covered: "このページの何かがカードを覆っています。覆うものがなくなると表示されます。",
     reference: "参照番号：{id}",
   },
   errors: {

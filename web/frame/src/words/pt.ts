@@ -24,6 +24,7 @@ export const pt: Words = {
     hiddenByTime: "Ocultos após algum tempo, para proteger o seu cartão.",
     hiddenByLeaving: "Ocultos durante a sua ausência.",
     fieldGone: "{field}: já não pode ser mostrado. Abra o cartão de novo para o ver.",
+    covered: "Algo nesta página cobre o seu cartão. Ele aparecerá quando nada o cobrir.",
     reference: "Referência: {id}",
   },
   errors: {

@@ -24,6 +24,7 @@ export const zh: Words = {
     hiddenByTime: "为保护您的卡片，信息已自动隐藏。",
     hiddenByLeaving: "您离开期间，信息已隐藏。",
     fieldGone: "{field}已无法显示。请重新打开您的卡片查看。",
+    covered: "此页面上有内容遮住了您的卡。移开后，卡片即会显示。",
     reference: "参考编号：{id}",
   },
   errors: {
