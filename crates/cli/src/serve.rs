@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cardveil_core::Entropy as _;
 use cardveil_core::audit::Kind;
+use cardveil_core::clock::Steadiness;
 use cardveil_core::flow::{Purged, Signing};
 use cardveil_core::keys;
 use cardveil_seal::SystemEntropy;
@@ -32,6 +33,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How often it is signed how far the audit log has come.
 const SIGN_EVERY: Duration = Duration::from_secs(600);
 /// How often all cards are gone through for those that have expired.
+/// For how long the clock must have gone evenly before cards are removed by it.
+const STEADY: Duration = Duration::from_secs(3_600);
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(60);
 const PURGE_EVERY: Duration = Duration::from_secs(86_400);
 /// How long after a failure the purge goes on at the same place.
 const PURGE_AGAIN: Duration = Duration::from_secs(5);
@@ -219,14 +223,29 @@ async fn renew(app: Arc<App>, mut hangup: Signal, mut stop: watch::Receiver<bool
 }
 
 /// Goes through all cards, a bounded piece at a time, removes what has expired, and begins anew a day later.
+/// What it removes does not come back: it does nothing before the clock has been steady for [`STEADY`].
 async fn purge(app: Arc<App>, keep: Duration, mut stop: watch::Receiver<bool>) {
     let mut place = None;
+    let started = Instant::now();
+    let mut steadiness = Steadiness::default();
     let mut pause = Duration::ZERO;
+    let mut rested = Duration::ZERO;
     loop {
+        // In pieces, so that a jump is seen before it is acted upon.
+        let rest = pause.saturating_sub(rested).min(LOOK_AT_CLOCK);
         tokio::select! {
             () = listener::stopped(&mut stop) => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(rest) => {}
         }
+        rested += rest;
+        let steady = steadiness.look(app.service.now(), started.elapsed());
+        if steady < STEADY {
+            pause = pause.max(rested + STEADY.saturating_sub(steady));
+        }
+        if rested < pause {
+            continue;
+        }
+        rested = Duration::ZERO;
         let begun = Instant::now();
         let purged = app.service.purge_expired(keep, place, PURGE_CARDS).await;
         pause = purge_pause(purged.as_ref().ok(), begun.elapsed());

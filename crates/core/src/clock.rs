@@ -73,6 +73,31 @@ impl fmt::Display for Time {
     }
 }
 
+/// Whether a clock goes evenly, beside a stopwatch that nobody sets: what cannot be undone waits until it
+/// has for a while.
+#[derive(Debug, Default)]
+pub struct Steadiness {
+    last: Option<(Time, Duration)>,
+    since: Duration,
+}
+
+impl Steadiness {
+    /// For how long the clock, which says `now`, has kept up with the stopwatch, which says `passed`. A
+    /// jump by more than [`CLOCKS_APART`] begins that anew.
+    pub fn look(&mut self, now: Time, passed: Duration) -> Duration {
+        if let Some((then, before)) = self.last {
+            let expected = then.plus(passed.saturating_sub(before));
+            if now.is_ahead_of(expected) || expected.is_ahead_of(now) {
+                self.since = passed;
+            }
+        } else {
+            self.since = passed;
+        }
+        self.last = Some((now, passed));
+        passed.saturating_sub(self.since)
+    }
+}
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// The present moment.
@@ -120,6 +145,20 @@ mod tests {
         assert!(edge.plus(Duration::from_millis(1)).is_ahead_of(now));
         assert!(!Time::from_millis(i64::MAX).is_ahead_of(Time::from_millis(i64::MAX)));
         assert!(!Time::from_millis(i64::MIN).is_ahead_of(now));
+    }
+
+    #[test]
+    fn a_clock_is_steady_since_its_last_jump() {
+        let secs = Duration::from_secs;
+        let start = Time::from_millis(1_716_307_200_000);
+        let mut steadiness = Steadiness::default();
+        assert_eq!(steadiness.look(start, secs(100)), secs(0));
+        let slewed = start.plus(secs(3_600) + CLOCKS_APART);
+        assert_eq!(steadiness.look(slewed, secs(3_700)), secs(3_600));
+        let ahead = slewed.plus(secs(80 * 365 * 86_400));
+        assert_eq!(steadiness.look(ahead, secs(3_700)), secs(0));
+        assert_eq!(steadiness.look(ahead.plus(secs(9)), secs(3_709)), secs(9));
+        assert_eq!(steadiness.look(slewed, secs(3_710)), secs(0), "right again");
     }
 
     #[test]

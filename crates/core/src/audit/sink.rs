@@ -80,7 +80,9 @@ impl Hold {
             error: None,
         };
         let row = row.cloned().unwrap_or_else(fresh);
-        let taken = |lease: &Lease| lease.holder != self.holder && lease.until > self.at;
+        // One that was taken under a clock ahead would be held until that clock's time comes.
+        let lasts = |until: Time| until > self.at && !until.is_ahead_of(self.until);
+        let taken = |lease: &Lease| lease.holder != self.holder && lasts(lease.until);
         if row.lease.as_ref().is_some_and(taken) {
             return None;
         }
@@ -189,8 +191,11 @@ impl Gate {
 
     /// Whether something may be released now.
     pub fn admits(&self, now: Time) -> bool {
-        let open_until = |until: &Arc<AtomicI64>| now.millis() < until.load(Ordering::Acquire);
-        self.0.as_ref().is_none_or(open_until)
+        let open = |until: &Arc<AtomicI64>| {
+            let until = Time::from_millis(until.load(Ordering::Acquire));
+            now < until && !until.is_ahead_of(now.plus(GATE_HOLDS))
+        };
+        self.0.as_ref().is_none_or(open)
     }
 
     /// Open for the next [`GATE_HOLDS`].
@@ -260,5 +265,7 @@ mod tests {
         gate.hold_open(end);
         gate.close();
         assert!(!gate.admits(end));
+        gate.hold_open(NOW.plus(Duration::from_secs(2 * 86_400)));
+        assert!(!gate.admits(NOW), "held open by a clock that was ahead");
     }
 }

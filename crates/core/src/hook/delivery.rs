@@ -29,6 +29,8 @@ const EVERY: Duration = Duration::from_secs(300);
 /// The waits after the first attempts, in seconds, as the Standard Webhooks specification
 /// recommends ("Deliverability and reliability"); the last is repeated.
 const STANDARD_SECS: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+/// No wait is longer.
+pub const WAIT_MAX: Duration = Duration::from_secs(86_400);
 /// The same for a one-time code, which somebody waits for.
 const CODE_SECS: [u64; 5] = [2, 5, 10, 30, 60];
 
@@ -252,6 +254,19 @@ impl Delivery {
         due.then(|| Self {
             due_at: until,
             leased_until: Some(until),
+            ..self.clone()
+        })
+    }
+
+    /// Makes it due now, where it waits further ahead than a wait or a lease can last: a clock that was
+    /// ahead has said so. `None` when it waits as it should, or not at all.
+    #[must_use]
+    pub fn dated(&self, now: Time) -> Option<Self> {
+        let ahead = self.due_at.is_ahead_of(now.plus(WAIT_MAX));
+        (self.state == State::Waiting && ahead).then(|| Self {
+            since: self.since.min(now),
+            due_at: now,
+            leased_until: None,
             ..self.clone()
         })
     }

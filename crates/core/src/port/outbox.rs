@@ -110,6 +110,10 @@ pub trait Outbox: Send + Sync {
     /// without a record. What is left is as it was: each of its lines still has its head.
     async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize>;
 
+    /// Applies [`Delivery::dated`] to up to `limit` deliveries, so that none waits for the time of a clock
+    /// that was ahead; tells how many.
+    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize>;
+
     /// Deletes up to `limit` deliveries that arrived before `before`; tells how many.
     async fn forget(&self, before: Time, limit: usize) -> Result<usize>;
 

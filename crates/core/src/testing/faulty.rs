@@ -329,6 +329,9 @@ impl<S: Store> Outbox for Faulty<S> {
         self.write(self.inner.drop_deliveries(subscription, limit))
             .await
     }
+    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize> {
+        self.write(self.inner.date_anew(now, limit)).await
+    }
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         self.write(self.inner.forget(before, limit)).await
     }

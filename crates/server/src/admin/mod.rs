@@ -87,7 +87,10 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
     warnings.extend(app.sinks.warnings());
     match store.writes() {
         Writes::Fine => {}
-        Writes::Pending { since, .. } if since <= now.minus(WRITES_LATE) => {
+        // Since a moment that is yet to come, the clock was set back: nobody knows for how long.
+        Writes::Pending { since, .. }
+            if since <= now.minus(WRITES_LATE) || since.is_ahead_of(now) =>
+        {
             return Err(Problem::new(Code::Unavailable));
         }
         Writes::Pending { failed, .. } => {

@@ -170,11 +170,21 @@ impl Courier {
 
     async fn forget(&self, at: &mut Time) {
         let now = self.app.service.now();
-        if now < *at {
+        if now < *at && !at.is_ahead_of(now.plus(FORGET_EVERY)) {
             return;
         }
         *at = now.plus(FORGET_EVERY);
         let store = self.app.service.store();
+        loop {
+            match store.date_anew(now, FORGET_ROWS).await {
+                Ok(FORGET_ROWS) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::error!(error = %Chain(&error), "deliveries were not dated anew");
+                    return;
+                }
+            }
+        }
         loop {
             match store.forget(now.minus(RETENTION), FORGET_ROWS).await {
                 Ok(FORGET_ROWS) => {}

@@ -343,6 +343,7 @@ impl Feeder {
         let now = self.app.service.now();
         if let Some((row, until)) = &self.ours
             && now.plus(LEASE / 2) < *until
+            && *until <= now.plus(LEASE)
         {
             return Ok(Some(row.clone()));
         }

@@ -549,6 +549,11 @@ impl Outbox for Postgres {
         self.writer.submit(Turn::Head, work).await
     }
 
+    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize> {
+        let work = move |batch: &Batch<'_>| outbox::date_anew(batch, now, limit);
+        self.writer.submit(Turn::Head, work).await
+    }
+
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         let work = move |batch: &Batch<'_>| outbox::forget(batch, before, limit);
         self.writer.submit(Turn::Head, work).await

@@ -484,6 +484,25 @@ pub(super) fn drop_deliveries(
     Ok(dropped)
 }
 
+pub(super) fn date_anew(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<usize> {
+    let most = super::sql_count(limit);
+    let late = batch.all(
+        concat!(
+            "SELECT ",
+            delivery_columns!(),
+            " FROM delivery WHERE state = 'waiting' AND due_at > $1 LIMIT $2"
+        ),
+        values![now.plus(rules::WAIT_MAX).millis(), most],
+        delivery,
+    )?;
+    let dated: Vec<_> = late.iter().filter_map(|it| it.dated(now)).collect();
+    for next in &dated {
+        update(batch, next)?;
+        mend(batch, next.subscription, next.line)?;
+    }
+    Ok(dated.len())
+}
+
 pub(super) fn forget(batch: &Batch<'_>, before: Time, limit: usize) -> Outcome<usize> {
     let forgotten = batch.execute(
         "DELETE FROM delivery WHERE id IN (

@@ -535,6 +535,11 @@ impl Outbox for Sqlite {
         self.writer.submit(work).await
     }
 
+    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize> {
+        let work = move |batch: &writer::Batch<'_>| outbox::date_anew(batch, now, limit);
+        self.writer.submit(work).await
+    }
+
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         let work = move |batch: &writer::Batch<'_>| outbox::forget(batch, before, limit);
         self.writer.submit(work).await

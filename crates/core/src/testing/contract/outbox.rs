@@ -646,3 +646,36 @@ pub async fn a_subscription_is_emptied_in_pieces(store: &dyn Store) {
     assert_eq!(left(two).await.len(), 6, "another's stay");
     assert_eq!(record(store, &due[0], after(61), Answer::Gone).await, None);
 }
+
+/// What waits for the time of a clock that was ahead, or is leased until then, is due again once it is
+/// dated anew; what waits as it should is left.
+pub async fn a_delivery_of_a_clock_ahead_is_due_again(store: &dyn Store) {
+    const DAY: Duration = Duration::from_secs(86_400);
+    with_subscription(store).await;
+    moves(store, 1, CardState::Suspended, START).await;
+    for days in [2, 80 * 365, 600 * 365] {
+        let ahead = START.plus(days * DAY);
+        let due = take(store, ahead).await;
+        assert_eq!(due.len(), 1, "{ahead}");
+        assert_eq!(take(store, START).await, [], "leased until then");
+        assert_eq!(store.date_anew(START, 100).await.unwrap(), 1);
+        assert_eq!(store.date_anew(START, 100).await.unwrap(), 0, "once");
+        let again = take(store, START).await;
+        assert_eq!(again.len(), 1);
+        let late = record(store, &due[0], ahead, Answer::Accepted(200)).await;
+        assert_eq!(late, None, "the lease of before is over");
+        record(store, &again[0], START, Answer::TimedOut)
+            .await
+            .unwrap();
+    }
+    let ahead = START.plus(2 * DAY);
+    let due = take(store, ahead).await;
+    let tried = record(store, &due[0], ahead, Answer::TimedOut).await;
+    assert!(tried.unwrap().due_at > ahead);
+    assert_eq!(store.date_anew(START, 100).await.unwrap(), 1);
+    let due = take(store, START).await;
+    record(store, &due[0], START, Answer::TimedOut)
+        .await
+        .unwrap();
+    assert_eq!(store.date_anew(START, 100).await.unwrap(), 0);
+}

@@ -99,3 +99,19 @@ pub async fn a_sinks_place_never_goes_back(store: &dyn Store) {
     store.record_fed(fed("siem", 1, 9, later)).await.unwrap();
     assert_eq!(store.sinks().await.unwrap()[0].error, None);
 }
+
+/// A lease that was taken under a clock ahead keeps nobody away.
+pub async fn a_sink_that_a_clock_ahead_holds_is_given_to_another(store: &dyn Store) {
+    for days in [2_u64, 80 * 365, 600 * 365] {
+        let ahead = START.plus(Duration::from_secs(days * 86_400));
+        let first = store.hold_sink(hold("siem", 1, ahead)).await.unwrap();
+        assert!(first.is_some());
+        let second = store.hold_sink(hold("siem", 2, START)).await.unwrap();
+        assert_eq!(second.unwrap().lease.unwrap().holder, Holder([2; 16]));
+        let late = store.record_fed(fed("siem", 1, 7, START)).await.unwrap();
+        assert_eq!(late, None, "{ahead}");
+        let mut given = fed("siem", 2, 0, START);
+        given.until = None;
+        store.record_fed(given).await.unwrap();
+    }
+}

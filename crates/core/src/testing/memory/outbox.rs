@@ -193,6 +193,16 @@ impl Outbox for Memory {
         Ok(before - inner.deliveries.len())
     }
 
+    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize> {
+        let mut inner = self.inner();
+        let dated = inner.deliveries.iter().filter_map(|d| d.dated(now));
+        let dated: Vec<_> = dated.take(limit).collect();
+        for next in &dated {
+            inner.put(next.clone());
+        }
+        Ok(dated.len())
+    }
+
     async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
         let mut inner = self.inner();
         let old = |d: &&Delivery| matches!(d.state, State::Delivered(at) if at < before);
