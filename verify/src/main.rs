@@ -55,7 +55,7 @@ struct Args {
     /// Kills, of each store, at least
     #[arg(long)]
     kills: Option<usize>,
-    /// Restored backups and promoted standbys, of each store
+    /// Restored backups and dumps, and promoted standbys, of each store
     #[arg(long)]
     restores: Option<usize>,
     /// Only this: upgrade a deployment of this older program under load
@@ -232,5 +232,5 @@ fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<String> 
 
 const CLIENTS: usize = 32;
 /// Redemptions, kills and restores of each store.
-const SHORT: (usize, usize, usize) = (4_000, 20, 2);
+const SHORT: (usize, usize, usize) = (4_000, 20, 3);
 const LONG: (usize, usize, usize) = (1_000_000, 1_000, 20);

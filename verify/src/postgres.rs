@@ -143,6 +143,43 @@ impl Postgres {
         Ok(())
     }
 
+    /// A dump of the database, in a file.
+    pub(crate) fn dump(&self, n: usize) -> anyhow::Result<PathBuf> {
+        let file = self.primary.sockets.join(format!("{n}.dump"));
+        let mut dump = self.program("pg_dump");
+        dump.args(["-U", "postgres", "--format=custom", "-d", DATABASE, "-h"]);
+        dump.arg(&self.primary.sockets).arg("-f").arg(&file);
+        run(&mut dump)?;
+        Ok(file)
+    }
+
+    /// Puts a dump in the place of all that is there.
+    pub(crate) fn put_back(&self, dump: &Path) -> anyhow::Result<()> {
+        self.restore(dump, &["--clean", "--if-exists"])
+    }
+
+    /// Puts a dump's rows in the place of those that are there; the tables stay.
+    pub(crate) fn put_rows_back(&self, dump: &Path) -> anyhow::Result<()> {
+        // As a replica does, for which the triggers that keep the log do not run.
+        let empty = format!(
+            "SET session_replication_role = replica;
+             DO $$ BEGIN EXECUTE (SELECT 'TRUNCATE ' || string_agg(oid::regclass::text, ', ')
+                 FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r');
+             END $$"
+        );
+        self.sql(DATABASE, &empty)?;
+        self.restore(dump, &["--data-only", "--disable-triggers"])
+    }
+
+    fn restore(&self, dump: &Path, how: &[&str]) -> anyhow::Result<()> {
+        let mut restore = self.program("pg_restore");
+        restore.args(["-U", "postgres", "--exit-on-error", "-d", DATABASE, "-h"]);
+        restore.arg(&self.primary.sockets).args(how).arg(dump);
+        run(&mut restore)?;
+        std::fs::remove_file(dump)?;
+        Ok(())
+    }
+
     /// Puts the other one in the place of a primary that was killed.
     pub(crate) fn succeed(&mut self, successor: Successor) -> anyhow::Result<Old> {
         let mut server = self.standby.take().context("nothing was prepared")?;

@@ -1,4 +1,5 @@
-//! A database that goes back in time under load: a backup that is put back, a standby that is promoted.
+//! A database that goes back in time under load: a backup or a dump that is put back, a standby that is
+//! promoted.
 //!
 //! What the database of before held alone is read before it goes: a release must be in one of the two logs,
 //! and no token in both with two keys.
@@ -30,15 +31,17 @@ pub(crate) fn restore(
         load.redeem(&mut redeemed, 0);
         between(system)
     };
-    let restore = if system.postgres.is_some() {
-        let successor = if n.is_multiple_of(2) {
-            Successor::Standby
-        } else {
-            Successor::Backup
-        };
-        succeed(system, load, log, (successor, common), &mut between)
-    } else {
-        put_back(system, load, log, (n, common), &mut between)
+    let restore = match (system.postgres.is_some(), n % 3) {
+        (false, _) => put_back(system, load, log, (n, common), &mut between),
+        (true, 0) => put_dump_back(system, load, log, (n, common), &mut between),
+        (true, 1) => {
+            let standby = (Successor::Standby, common);
+            succeed(system, load, log, standby, &mut between)
+        }
+        (true, _) => {
+            let backup = (Successor::Backup, common);
+            succeed(system, load, log, backup, &mut between)
+        }
     }?;
     for mut tokens in [redeemed, live] {
         load.redeem(&mut tokens, 1);
@@ -69,6 +72,36 @@ fn put_back(
         system.start(node)?;
     }
     std::fs::remove_file(&file)?;
+    let ended = load.clock.millis();
+    Ok(Restore { began, ended })
+}
+
+/// Whole, or its rows alone, in turn; into the same server, which says nothing of it.
+fn put_dump_back(
+    system: &mut System,
+    load: &Load,
+    log: &mut Log,
+    (n, common): (usize, i64),
+    mut between: impl FnMut(&mut System) -> anyhow::Result<()>,
+) -> anyhow::Result<Restore> {
+    let postgres = system.postgres.as_mut().context("no PostgreSQL")?;
+    let dump = postgres.dump(n)?;
+    load.serve_on(BETWEEN)?;
+    between(system)?;
+    let began = load.clock.millis();
+    for node in 0..system.nodes.len() {
+        system.kill(node)?;
+    }
+    system.export(system.config()?, common, |entry| log.read(entry))?;
+    let postgres = system.postgres.as_mut().context("no PostgreSQL")?;
+    if n.is_multiple_of(2) {
+        postgres.put_back(&dump)?;
+    } else {
+        postgres.put_rows_back(&dump)?;
+    }
+    for node in 0..system.nodes.len() {
+        system.start(node)?;
+    }
     let ended = load.clock.millis();
     Ok(Restore { began, ended })
 }
