@@ -124,7 +124,12 @@ fn schema(found: &Survey) -> Check {
 
 fn role(found: &Survey, user: &str) -> Check {
     if found.excess.is_empty() {
-        let words = format!("{user} has no more rights than it needs");
+        let mut words = format!("{user} has no more rights than it needs");
+        if found.may_make_large_objects {
+            words.push_str(
+                ", but for large objects: a superuser takes them away (docs/operations.md, Large objects)",
+            );
+        }
         return check("server's role", true, words);
     }
     let all = found.excess.join("; ");
@@ -150,6 +155,7 @@ mod tests {
             standbys: "ANY 1 (a, b)".into(),
             way: Way::Tls("TLSv1.3".into()),
             excess: vec![],
+            may_make_large_objects: false,
             schema: Ok(Schema {
                 version: 3,
                 is_append_only: true,

@@ -248,6 +248,8 @@ async fn begin(link: &Link, now: Time, entropy: &dyn Entropy) -> Result<(), Faul
 /// The least that a server needs. Of the audit log it may only append and read: `UPDATE`, `DELETE` and
 /// `TRUNCATE` are never granted.
 async fn grant(link: &Link, server: &str) -> Result<(), Fault> {
+    const DATABASE: &str = "SELECT quote_ident(datname), pg_has_role(datdba, 'MEMBER')
+        FROM pg_database WHERE datname = current_database()";
     const GRANTS: &str = "
         GRANT USAGE ON SCHEMA cardveil TO {role};
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA cardveil TO {role};
@@ -255,5 +257,14 @@ async fn grant(link: &Link, server: &str) -> Result<(), Fault> {
         REVOKE UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON audit FROM {role};
         REVOKE INSERT, DELETE ON meta, guard FROM {role}";
     let quoted = format!("\"{}\"", server.replace('"', "\"\""));
-    link.run(&GRANTS.replace("{role}", &quoted)).await
+    link.run(&GRANTS.replace("{role}", &quoted)).await?;
+    // Temporary tables are anybody's in a new database. Only its owner can change that.
+    let rows = link.query(DATABASE, &[]).await?;
+    let row = rows.first().ok_or_else(not_there)?;
+    let database: String = row.get(0)?;
+    if row.get(1)? {
+        let sql = format!("REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC, {quoted}");
+        link.run(&sql).await?;
+    }
+    Ok(())
 }

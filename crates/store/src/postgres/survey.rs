@@ -36,6 +36,8 @@ pub struct Survey {
     pub way: Way,
     /// What the role can do that the server has no need of.
     pub excess: Vec<&'static str>,
+    /// Whether it may make large objects, as everybody may until a superuser says otherwise.
+    pub may_make_large_objects: bool,
     /// What the schema is, or why it is not served on.
     pub schema: Result<Schema, Unfit>,
 }
@@ -73,13 +75,18 @@ const ROLE: &str = "SELECT me.rolsuper, me.rolcreaterole,
         EXISTS (SELECT FROM pg_shdepend, pg_database
             WHERE datname = current_database() AND refclassid = 'pg_authid'::regclass
                 AND refobjid = me.oid AND deptype = 'o' AND (dbid = pg_database.oid
-                    OR classid = 'pg_database'::regclass AND objid = pg_database.oid))
+                    OR classid = 'pg_database'::regclass AND objid = pg_database.oid)),
+        has_database_privilege(current_database(), 'TEMPORARY'),
+        has_function_privilege('lo_creat(integer)', 'EXECUTE')
+            OR has_function_privilege('lo_create(oid)', 'EXECUTE')
+            OR has_function_privilege('lo_from_bytea(oid, bytea)', 'EXECUTE')
      FROM pg_roles AS me WHERE me.rolname = current_user";
-const POWERS: [&str; 4] = [
+const POWERS: [&str; 5] = [
     "it is a superuser",
     "it may make roles",
     "it may run programs or write files where the server runs",
     "it owns things in the database",
+    "it may make temporary tables",
 ];
 
 /// The order is that of [`RIGHTS`], and then the triggers that hold the owner.
@@ -142,6 +149,7 @@ async fn look(link: &Link) -> Result<Survey, Fault> {
         standbys: server.get(6)?,
         way,
         excess,
+        may_make_large_objects: role.get(POWERS.len())?,
         schema,
     })
 }

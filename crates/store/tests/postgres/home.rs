@@ -37,6 +37,11 @@ impl Home {
             "UPDATE cardveil.meta SET database_oid =
                  (SELECT oid FROM pg_database WHERE datname = current_database())",
         );
+        // A copy has none of its template's rights.
+        cluster.sql(
+            "postgres",
+            &format!("REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC"),
+        );
         Self { database }
     }
 

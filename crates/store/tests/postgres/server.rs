@@ -28,6 +28,7 @@ async fn the_servers_role_appends_to_the_log_and_does_no_more() {
         "ALTER TABLE cardveil.audit DISABLE TRIGGER ALL",
         "DROP TABLE cardveil.audit",
         "CREATE TABLE cardveil.mine (x int)",
+        "CREATE TEMPORARY TABLE mine (x int)",
     ] {
         let refused = cluster.sql_as(SERVER, &home.database, sql).unwrap_err();
         assert!(
@@ -177,6 +178,7 @@ async fn a_database_of_the_first_version_is_migrated() {
     sql("DROP TABLE cardveil.counted, cardveil.sink;
          ALTER TABLE cardveil.budget DROP COLUMN charged_at;
          ALTER TABLE cardveil.writer DROP COLUMN knows;
+         ALTER TABLE cardveil.embed DROP COLUMN transparent;
          DROP FUNCTION cardveil.stamp() CASCADE;
          ALTER TABLE cardveil.token DROP COLUMN written_by;
          ALTER TABLE cardveil.meta DROP COLUMN written_by, DROP COLUMN database_oid;

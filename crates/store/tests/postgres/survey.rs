@@ -27,6 +27,7 @@ async fn a_server_with_our_schema_and_its_role() {
         standbys: String::new(),
         way: Way::Socket,
         excess: vec![],
+        may_make_large_objects: true,
         schema: Ok(Schema {
             version: schema::known(),
             is_append_only: true,
@@ -164,4 +165,27 @@ async fn a_careless_server_and_a_standby_are_found() {
     let found = of(&standby, SERVER, &database).await;
     assert!(!found.is_primary);
     assert!(found.fsync && found.schema.is_ok());
+}
+
+/// As operations.md says; for this one database.
+#[tokio::test]
+async fn a_role_without_large_objects() {
+    let cluster = Cluster::shared();
+    let home = Home::new().await;
+    for function in [
+        "lo_creat(integer)",
+        "lo_create(oid)",
+        "lo_from_bytea(oid, bytea)",
+    ] {
+        let revoke = format!("REVOKE EXECUTE ON FUNCTION pg_catalog.{function} FROM PUBLIC");
+        cluster.sql(&home.database, &revoke);
+    }
+    assert!(
+        !of(cluster, SERVER, &home.database)
+            .await
+            .may_make_large_objects
+    );
+    let made = cluster.sql_as(SERVER, &home.database, "SELECT lo_create(0)");
+    assert!(made.unwrap_err().contains("permission denied"));
+    home.open().await;
 }
