@@ -7,6 +7,7 @@
 mod audit;
 mod backend;
 mod backup;
+mod budgets;
 mod cards;
 mod config;
 mod cvk;
@@ -88,6 +89,9 @@ enum Command {
     /// People's second factors
     #[command(subcommand)]
     Mfa(mfa::MfaCommand),
+    /// Budgets of reveals: how often cards and people may still be asked for
+    #[command(subcommand)]
+    Budget(budgets::BudgetCommand),
     /// The tokens of cards in digital wallets
     #[command(subcommand)]
     WalletToken(wallet_tokens::WalletTokenCommand),
@@ -163,6 +167,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             .map(done),
         Command::Embed(command) => runtime.block_on(operate::embed(config, command)).map(done),
         Command::Card(command) => runtime.block_on(cards::run(config, command)),
+        Command::Budget(command) => runtime.block_on(budgets::run(config, command)).map(done),
         Command::Mfa(command) => runtime.block_on(mfa::run(config, command)).map(done),
         Command::WalletToken(command) => runtime
             .block_on(wallet_tokens::run(config, command))

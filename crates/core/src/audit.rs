@@ -157,6 +157,9 @@ pub enum Kind {
     /// An operator lets a person try again who was wrong too often.
     #[serde(rename = "mfa.reset")]
     MfaReset,
+    /// An operator made a card's or a person's budget of reveals whole again.
+    #[serde(rename = "budget.reset")]
+    BudgetReset,
     /// A session was opened that waits for the code of an authenticator app.
     #[serde(rename = "mfa.opened")]
     MfaOpened,
@@ -311,6 +314,7 @@ impl Event {
             | Kind::MfaConfirmed
             | Kind::MfaRemoved
             | Kind::MfaReset
+            | Kind::BudgetReset
             | Kind::MfaOpened
             | Kind::MfaPassed
             | Kind::MfaRefused

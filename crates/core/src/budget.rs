@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use crate::audit::{Event, Kind, Source, Target};
 use crate::clock::Time;
 use crate::id::{CardId, MerchantId, PersonId};
 
@@ -90,6 +91,20 @@ impl Budget {
             Some(_) | None => left(now),
         };
         used.clamp(0, window)
+    }
+
+    /// How many are used of it, the last of them perhaps in part.
+    pub fn used(self, kept: Level, now: Time) -> u32 {
+        let used = self
+            .used_ms(kept, now)
+            .unsigned_abs()
+            .div_ceil(self.each_ms.unsigned_abs());
+        u32::try_from(used).unwrap_or(self.most)
+    }
+
+    /// How many there are, with a second factor.
+    pub const fn most(self) -> u32 {
+        self.most
     }
 
     /// The same level by this clock, where it was kept under one that this one contradicts. Without
@@ -185,6 +200,49 @@ pub struct Levels {
     pub card: Option<Level>,
     /// The person's.
     pub person: Option<Level>,
+}
+
+/// An operator's wish that a budget be whole again.
+#[derive(Clone, Debug)]
+pub struct Reset {
+    /// Whose.
+    pub of: Of,
+    /// At which merchant.
+    pub merchant: MerchantId,
+    /// The budget, where it is bounded.
+    pub budget: Option<Budget>,
+    /// When.
+    pub at: Time,
+    /// Who wants it.
+    pub source: Source,
+}
+
+impl Reset {
+    /// The record of it, given the level as it is; the store forgets that. `None` where nothing is kept.
+    pub fn decide(&self, kept: Option<Level>) -> Option<Event> {
+        let kept = kept?;
+        let target = match self.of {
+            Of::Card(card) => Target {
+                card: Some(card),
+                ..Target::default()
+            },
+            Of::Person(_, person) => Target {
+                person: Some(person),
+                ..Target::default()
+            },
+        };
+        let merchant = Some(self.merchant.clone());
+        let mut event = self
+            .source
+            .event(self.at, Kind::BudgetReset, merchant, target);
+        let used = self.budget.map(|it| (it.used(kept, self.at), it.most));
+        let used = used.map_or_else(String::new, |(used, most)| {
+            format!("{used} of {most} used, ")
+        });
+        event.detail.from = Some(format!("{used}whole at {}", kept.whole_at).into());
+        event.detail.to = Some("whole".into());
+        Some(event)
+    }
 }
 
 /// What was decided of a charge.

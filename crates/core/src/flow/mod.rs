@@ -142,6 +142,11 @@ impl Service {
         }
     }
 
+    /// The budgets of reveals.
+    pub const fn budgets(&self) -> Budgets {
+        self.budgets
+    }
+
     /// The same, with budgets of reveals.
     #[must_use]
     pub const fn with_budgets(mut self, budgets: Budgets) -> Self {

@@ -16,6 +16,7 @@
 //! contract suite; then in each adapter.
 
 mod allowlists;
+mod budgets;
 mod cards;
 mod counters;
 mod handovers;
@@ -29,6 +30,7 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 
+pub use budgets::BudgetLevels;
 pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
 pub use mfa::Mfa;
 
@@ -445,6 +447,7 @@ pub trait Store:
     + Handovers
     + Counters
     + Sinks
+    + BudgetLevels
 {
 }
 
@@ -461,7 +464,8 @@ impl<
         + Allowlists
         + Handovers
         + Counters
-        + Sinks,
+        + Sinks
+        + BudgetLevels,
 > Store for S
 {
 }

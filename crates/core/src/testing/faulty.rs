@@ -11,6 +11,7 @@ use crate::allowlist::{AllowlistChange, AllowlistChanged};
 use crate::audit::chain::{Chained, Link};
 use crate::audit::sink::{Fed, Hold, Progress};
 use crate::audit::{Entry, Event, Source};
+use crate::budget::{Level, Of, Reset};
 use crate::card::{
     Activated, Activation, Card, Changed, Export, Exported, PinRelease, PinReleased, PinSet,
     PinSetting, Relabel, Removal, Removed, Transition,
@@ -27,9 +28,9 @@ use crate::keys::{
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
 use crate::port::{
-    Admin, Allowlists, Audit, CardFilter, CardPage, CardRef, Cards, Change, Counters, Counts,
-    DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Mfa, Outbox,
-    Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
+    Admin, Allowlists, Audit, BudgetLevels, CardFilter, CardPage, CardRef, Cards, Change, Counters,
+    Counts, DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Mfa,
+    Outbox, Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
     WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
 };
 use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
@@ -125,6 +126,16 @@ impl<S: Store> Sinks for Faulty<S> {
     }
     async fn record_fed(&self, fed: Fed) -> Result<Option<Progress>> {
         self.write(self.inner.record_fed(fed)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> BudgetLevels for Faulty<S> {
+    async fn budget(&self, of: &Of) -> Result<Option<Level>> {
+        self.inner.budget(of).await
+    }
+    async fn reset_budget(&self, reset: Reset) -> Result<bool> {
+        self.write(self.inner.reset_budget(reset)).await
     }
 }
 

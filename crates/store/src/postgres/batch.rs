@@ -27,7 +27,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link as Chain;
-use cardveil_core::budget::Charge;
+use cardveil_core::budget::{Charge, Of};
 use cardveil_core::hook::Subscription;
 use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::Error;
@@ -316,6 +316,11 @@ impl Shared {
     pub(super) fn charge(mut self, charge: Option<&Charge>) -> Self {
         self.budgets
             .extend(charge.into_iter().flat_map(budget::keys));
+        self
+    }
+
+    pub(super) fn budget(mut self, of: &Of) -> Self {
+        self.budgets.insert(of.key());
         self
     }
 

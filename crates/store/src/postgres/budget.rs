@@ -5,12 +5,49 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cardveil_core::budget::{Charge, Level, Levels, Of, Overdrawn};
+use async_trait::async_trait;
+use cardveil_core::budget::{Charge, Level, Levels, Of, Overdrawn, Reset};
 use cardveil_core::clock::Time;
+use cardveil_core::port::{self, BudgetLevels};
 
-use super::batch::Batch;
+use super::Postgres;
+use super::batch::{Batch, Shared};
 use super::fault::Fault;
 use super::value::{Row, values};
+use super::writer::Turn;
+
+#[async_trait]
+impl BudgetLevels for Postgres {
+    async fn budget(&self, of: &Of) -> port::Result<Option<Level>> {
+        const FIND: &str = "SELECT whole_at, charged_at FROM budget WHERE key = $1";
+        let read = |row: &Row| {
+            Ok(Level {
+                whole_at: row.get(0)?,
+                charged_at: row.get(1)?,
+            })
+        };
+        self.readers.first(FIND, &values![of.key()], read).await
+    }
+
+    async fn reset_budget(&self, reset: Reset) -> port::Result<bool> {
+        let shared = Shared::default().budget(&reset.of);
+        let work = move |batch: &Batch<'_>| {
+            let key = reset.of.key();
+            hold(batch, &BTreeSet::from([key.clone()]))?;
+            // What was not there is held as one that has been whole since the beginning of time.
+            let kept = batch.budgets.borrow().get(&key).copied();
+            let kept = kept.filter(|level| level.whole_at.millis() > 0);
+            let Some(event) = reset.decide(kept) else {
+                return Ok(false);
+            };
+            batch.send("DELETE FROM budget WHERE key = $1", values![&key])?;
+            batch.budgets.borrow_mut().remove(&key);
+            batch.log(&event)?;
+            Ok(true)
+        };
+        self.writer.submit_with(shared, Turn::Rows, work).await
+    }
+}
 
 /// A charge that is granted and not yet written.
 pub(super) struct Charged([(Of, Option<Level>); 2]);

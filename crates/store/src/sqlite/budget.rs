@@ -1,11 +1,36 @@
 //! Budgets of reveals: how far each card's and each person's is used.
 
-use cardveil_core::budget::{Charge, Level, Levels, Of, Overdrawn};
+use async_trait::async_trait;
+use cardveil_core::budget::{Charge, Level, Levels, Of, Overdrawn, Reset};
 use cardveil_core::clock::Time;
-use rusqlite::params;
+use cardveil_core::port::{self, BudgetLevels};
+use rusqlite::{Row, params};
 
 use super::fault::Fault;
 use super::writer::Batch;
+use super::{Sqlite, first};
+
+const FIND: &str = "SELECT whole_at, charged_at FROM budget WHERE key = ?1";
+
+#[async_trait]
+impl BudgetLevels for Sqlite {
+    async fn budget(&self, of: &Of) -> port::Result<Option<Level>> {
+        self.readers
+            .read(|connection| first(connection, FIND, [of.key()], read))
+    }
+
+    async fn reset_budget(&self, reset: Reset) -> port::Result<bool> {
+        let work = move |batch: &Batch<'_>| {
+            let Some(event) = reset.decide(level(batch, &reset.of)?) else {
+                return Ok(false);
+            };
+            batch.execute("DELETE FROM budget WHERE key = ?1", [reset.of.key()])?;
+            batch.log(&event)?;
+            Ok(true)
+        };
+        self.writer.submit(work).await
+    }
+}
 
 /// A charge that is granted and not yet written.
 pub(super) struct Charged([(Of, Option<Level>); 2]);
@@ -59,11 +84,12 @@ pub(super) fn forget(batch: &Batch<'_>, now: Time, limit: i64) -> rusqlite::Resu
 }
 
 fn level(batch: &Batch<'_>, of: &Of) -> rusqlite::Result<Option<Level>> {
-    const FIND: &str = "SELECT whole_at, charged_at FROM budget WHERE key = ?1";
-    batch.first(FIND, [of.key()], |row| {
-        Ok(Level {
-            whole_at: row.get(0).map(Time::from_millis)?,
-            charged_at: row.get::<_, Option<_>>(1)?.map(Time::from_millis),
-        })
+    batch.first(FIND, [of.key()], read)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Level> {
+    Ok(Level {
+        whole_at: row.get(0).map(Time::from_millis)?,
+        charged_at: row.get::<_, Option<_>>(1)?.map(Time::from_millis),
     })
 }

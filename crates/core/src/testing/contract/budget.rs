@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{after, log_len, with_merchant};
+use super::{after, log_len, log_of, with_merchant};
 use crate::audit::Kind;
-use crate::budget::{Budget, Budgets, Charge, Overdrawn};
+use crate::budget::{Budget, Budgets, Charge, Of, Overdrawn, Reset};
 use crate::card::{Export, Exported};
 use crate::clock::Time;
 use crate::id::{CardId, SessionId};
@@ -168,4 +168,42 @@ pub async fn an_export_is_charged_too(store: &dyn Store) {
     assert_eq!(log_len(store).await, before);
     let token = store.issue(issue(1, budgets(1, 1), START, epoch)).await;
     assert_eq!(token.unwrap(), Issued::Overdrawn(overdrawn));
+}
+
+/// An operator sees how far a budget is used, and makes it whole: on record from what to what.
+pub async fn a_budget_is_shown_and_reset(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    let card = sample::card(1);
+    let of = Of::Card(card.id);
+    let budget = Budget::new(2, 2, DAY).unwrap();
+    let reset = |of: &Of| Reset {
+        of: of.clone(),
+        merchant: card.merchant.clone(),
+        budget: Some(budget),
+        at: START,
+        source: sample::operator(),
+    };
+    assert_eq!(store.budget(&of).await.unwrap(), None);
+    let before = log_len(store).await;
+    assert!(!store.reset_budget(reset(&of)).await.unwrap());
+    assert_eq!(log_len(store).await, before, "there was nothing to do");
+    for n in 1..=2 {
+        let issued = store.issue(issue(n, budgets(2, 2), START, epoch)).await;
+        assert_eq!(issued.unwrap(), Issued::New);
+    }
+    let level = store.budget(&of).await.unwrap().unwrap();
+    assert_eq!(budget.used(level, START), 2);
+    assert_eq!(level.whole_at, START.plus(DAY));
+    assert!(store.reset_budget(reset(&of)).await.unwrap());
+    let log = log_of(store, Kind::BudgetReset).await;
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0].target.card, Some(card.id));
+    let from = format!("2 of 2 used, whole at {}", START.plus(DAY));
+    assert_eq!(log[0].detail.from.as_deref(), Some(&*from));
+    assert_eq!(log[0].detail.to.as_deref(), Some("whole"));
+    assert!(!store.reset_budget(reset(&of)).await.unwrap(), "once");
+    let issued = store.issue(issue(3, budgets(2, 2), START, epoch)).await;
+    assert_eq!(issued.unwrap(), Issued::New);
+    let person = Of::Person(card.merchant.clone(), card.person);
+    assert!(!store.reset_budget(reset(&person)).await.unwrap());
 }

@@ -90,6 +90,7 @@ macro_rules! contract_suite {
             an_overdrawn_budget_spends_no_assertion,
             whole_budgets_are_forgotten,
             an_export_is_charged_too,
+            a_budget_is_shown_and_reset,
             a_clock_that_was_ahead_locks_no_budget,
             a_budget_used_up_under_a_clock_ahead_is_whole_a_window_later,
             a_clock_that_was_ahead_locks_no_second_factor,

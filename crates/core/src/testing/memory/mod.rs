@@ -1,6 +1,7 @@
 //! A store in memory: the contract in its plainest form. It is lost when dropped.
 
 mod allowlists;
+mod budgets;
 mod cards;
 mod counters;
 mod handovers;
