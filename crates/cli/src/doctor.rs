@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use cardveil_core::card::Environment;
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
+use cardveil_core::merchant::Merchant;
 use cardveil_server::ListenerKind;
 use serde::Serialize;
 
@@ -200,6 +201,20 @@ fn memory(config: &Config, checks: &mut Vec<Check>) {
     checks.push(check("memory", well, found));
 }
 
+/// Merchants whose delivered codes count where a cardholder has an app: a deployment from before the policy
+/// named factors has it so.
+fn fallbacks(merchants: &[Merchant], checks: &mut Vec<Check>) {
+    let weak = |merchant: &&Merchant| merchant.mfa.factors.fallback.iter().next().is_some();
+    for merchant in merchants.iter().filter(weak) {
+        let id = &merchant.id;
+        let found = format!(
+            "{id} takes a delivered code in place of an authenticator app: unless that is meant, \
+             cardveil merchant set {id} --fallback none"
+        );
+        checks.push(check("second factors", true, found));
+    }
+}
+
 /// What shows when it is opened.
 async fn inside(config: Config, checks: &mut Vec<Check>) {
     let house = match Deployment::open(config).await {
@@ -214,6 +229,7 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
         let epoch = house.store.epoch().await?.0;
         let merchants = house.store.merchants().await?;
         let credentials = house.store.credentials().await?;
+        fallbacks(&merchants, checks);
         let embeds = house.store.embeds().await?;
         embeds::look(&embeds, checks);
         let demo = demo::credentials_present(&house.service).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Merchant, MerchantState, Permissions};
-use cardveil_core::mfa::{MfaPolicy, Policy, Purpose};
+use cardveil_core::mfa::{Factor, FactorPolicy, MfaPolicy, Policy, Purpose};
 use cardveil_core::port::{Change, Set};
 use cardveil_core::text::MerchantName;
 use cardveil_core::wallet::{Bin, Wallet, WalletRules};
@@ -68,6 +68,8 @@ pub(crate) enum MerchantCommand {
         /// Whether an operation needs a second factor, such as view-card=required; repeat for several
         #[arg(long = "mfa", value_parser = mfa_policy)]
         mfa: Vec<(Purpose, Policy)>,
+        #[command(flatten)]
+        factors: FactorArgs,
     },
 }
 
@@ -94,6 +96,48 @@ impl PermissionArgs {
         permissions.export = self.export.unwrap_or(permissions.export);
         permissions.read_pins = self.read_pins.unwrap_or(permissions.read_pins);
         permissions.set_pins = self.set_pins.unwrap_or(permissions.set_pins);
+    }
+}
+
+/// Which second factors count for its cardholders.
+#[derive(Args)]
+pub(crate) struct FactorArgs {
+    /// Which factors count, in place of what was set: totp, an authenticator app, or otp, a code that
+    /// the merchant delivers; repeat for several
+    #[arg(long = "factor", value_name = "totp|otp", value_parser = factor)]
+    accepts: Vec<Factor>,
+    /// Which of them count also where the cardholder has a stronger one, in place of what was set;
+    /// repeat for several, or none
+    #[arg(long = "fallback", value_name = "otp|none", value_parser = fallback)]
+    fallback: Vec<Fallback>,
+}
+
+/// A factor, or none.
+type Fallback = Option<Factor>;
+
+fn factor(text: &str) -> Result<Factor, String> {
+    Factor::parse(&text.to_ascii_uppercase()).ok_or_else(|| "give totp or otp".to_owned())
+}
+
+fn fallback(text: &str) -> Result<Fallback, String> {
+    match text {
+        "none" => Ok(None),
+        _ => factor(text).map(Some),
+    }
+}
+
+impl FactorArgs {
+    fn is_given(&self) -> bool {
+        !(self.accepts.is_empty() && self.fallback.is_empty())
+    }
+
+    fn apply(self, policy: &mut FactorPolicy) {
+        if !self.accepts.is_empty() {
+            policy.accepts = self.accepts.into_iter().collect();
+        }
+        if !self.fallback.is_empty() {
+            policy.fallback = self.fallback.into_iter().flatten().collect();
+        }
     }
 }
 
@@ -233,9 +277,10 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             permissions,
             wallets,
             mfa,
+            factors,
         } => {
             let plain = name.is_some() || state.is_some() || pci_enabled.is_some();
-            let grouped = permissions.is_given() || wallets.is_given();
+            let grouped = permissions.is_given() || wallets.is_given() || factors.is_given();
             something(plain || grouped || !mfa.is_empty())?;
             let was = house.find_merchant(&id).await?;
             let mut merchant = was.clone();
@@ -245,6 +290,7 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             for (operation, policy) in mfa {
                 merchant.mfa.set(operation, policy);
             }
+            factors.apply(&mut merchant.mfa.factors);
             merchant.state = match state {
                 None => merchant.state,
                 Some(MerchantStateArg::Active) => MerchantState::Active,

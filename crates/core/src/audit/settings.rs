@@ -23,7 +23,7 @@ use crate::card::Reason;
 use crate::clock::Time;
 use crate::hook::Subscription;
 use crate::merchant::{Credential, Embed, Merchant, Permissions, Scope, SealedSecret};
-use crate::mfa::MfaPolicy;
+use crate::mfa::{Factor, FactorPolicy, FactorSet, MfaPolicy};
 use crate::wallet::{Bin, WalletRules};
 
 /// How long a value is at most.
@@ -205,6 +205,7 @@ impl Settings for Merchant {
                     add_card_to_wallet,
                     view_pin,
                     set_pin,
+                    factors: FactorPolicy { accepts, fallback },
                 },
             created_at: _,
         } = self;
@@ -228,8 +229,15 @@ impl Settings for Merchant {
             ("mfa.add_card_to_wallet", one(add_card_to_wallet.as_str())),
             ("mfa.view_pin", one(view_pin.as_str())),
             ("mfa.set_pin", one(set_pin.as_str())),
+            ("mfa.factors.accepts", factors(*accepts)),
+            ("mfa.factors.fallback", factors(*fallback)),
         ]
     }
+}
+
+fn factors(set: FactorSet) -> Value {
+    let all: Vec<_> = set.iter().collect();
+    list_of(&all, |factor: &Factor| factor.as_str().to_owned())
 }
 
 impl Settings for Credential {

@@ -48,8 +48,8 @@ pub struct OpenSession {
     pub person: Option<PersonId>,
     /// For which operation.
     pub purpose: Purpose,
-    /// By what.
-    pub factor: Factor,
+    /// By what; by the strongest that the person has when it is left out.
+    pub factor: Option<Factor>,
 }
 
 /// Why no session is opened.
@@ -57,8 +57,10 @@ pub struct OpenSession {
 pub enum SessionRefused {
     /// There is no such card that this caller may know of.
     UnknownCard,
-    /// The person has no such factor, or it is locked.
+    /// The person has no such factor, it is locked, or it does not count.
     FactorUnavailable,
+    /// The person has a stronger one, and this one is no fallback for it.
+    StrongerEnrolled,
     /// The person has opened too many, or was wrong too often.
     TooOften {
         /// In how many seconds to come back; at least 1.
@@ -251,12 +253,14 @@ impl Service {
             card: card.id,
             purpose: asked.purpose,
             factor: asked.factor,
+            factors: caller.merchant.mfa.factors,
             at: now,
             source: caller.source.clone(),
         };
         let opened = self.store.open_mfa(opening).await?;
         Ok(opened.map_err(|refused| match refused {
             OpeningRefused::FactorUnavailable => SessionRefused::FactorUnavailable,
+            OpeningRefused::StrongerEnrolled => SessionRefused::StrongerEnrolled,
             OpeningRefused::TooOften { until } => SessionRefused::TooOften {
                 retry_after_secs: secs_until(now, until),
             },

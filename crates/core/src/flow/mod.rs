@@ -163,9 +163,10 @@ impl Service {
 
     /// What a reveal of a card is charged with.
     fn charge(&self, purpose: Purpose, card: &Card, second_factor: bool) -> Option<Charge> {
+        // Whoever sets a PIN knows it, so that counts as being told it.
         let reveals = match purpose {
-            Purpose::ViewCard | Purpose::ViewPin => true,
-            Purpose::AddCardToWallet | Purpose::SetPin => false,
+            Purpose::ViewCard | Purpose::ViewPin | Purpose::SetPin => true,
+            Purpose::AddCardToWallet => false,
         };
         let charged = reveals && self.budgets != Budgets::default();
         charged.then(|| Charge {

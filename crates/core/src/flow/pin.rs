@@ -129,27 +129,57 @@ impl Service {
             Err(invalid) => return Ok(Err(PinRefusal::Invalid(invalid))),
         };
         let factor = self.second_factor(caller, Purpose::SetPin, &asked.mfa, &card);
-        let factor = match factor.await? {
+        let mut factor = match factor.await? {
             Ok(factor) => factor,
             Err(missing) => return Ok(Err(missing.into())),
         };
-        let now = self.now();
-        let event = pin_event(caller, (Kind::PinSet, now), asked, &card, &factor);
-        let setting = PinSetting {
-            merchant: card.merchant.clone(),
-            card: CardRef::Id(card.id),
-            pin: self.vault.seal_pin(&card, &pin)?,
-            physical_only,
-            mfa: to_judge(caller, Purpose::SetPin, now, &card, &factor),
-            event,
-        };
-        Ok(match self.store.set_pin(setting).await? {
+        let wanted = (&pin, physical_only);
+        let mut set = self.put(caller, asked, &card, wanted, &factor).await?;
+        // Where no policy asks for a second factor, a budget may.
+        if let PinSet::Overdrawn(Overdrawn::NeedsFactor { .. }) = set
+            && let Some(assertion) = self.asserted(caller, &asked.mfa, &card).await?
+        {
+            factor = SecondFactor::Asserted(assertion);
+            set = self.put(caller, asked, &card, wanted, &factor).await?;
+        }
+        Ok(match set {
             PinSet::Done => Ok(pin),
             PinSet::NotPhysical => Err(PinRefusal::NotPhysical),
             PinSet::Refused(state) => Err(PinRefusal::CardState(state)),
             PinSet::Unknown => Err(PinRefusal::UnknownCard),
             PinSet::MfaRefused(_) => Err(PinRefusal::MfaRefused),
+            PinSet::Overdrawn(overdrawn) => Err(self.overdrawn(overdrawn)),
         })
+    }
+
+    async fn put(
+        &self,
+        caller: &Caller,
+        asked: &AskedPin,
+        card: &Card,
+        (pin, physical_only): (&Pin, bool),
+        factor: &SecondFactor,
+    ) -> Result<PinSet, Fault> {
+        let now = self.now();
+        let setting = PinSetting {
+            merchant: card.merchant.clone(),
+            card: CardRef::Id(card.id),
+            pin: self.vault.seal_pin(card, pin)?,
+            physical_only,
+            mfa: to_judge(caller, Purpose::SetPin, now, card, factor),
+            charge: self.charge(Purpose::SetPin, card, factor.stands()),
+            event: pin_event(caller, (Kind::PinSet, now), asked, card, factor),
+        };
+        Ok(self.store.set_pin(setting).await?)
+    }
+
+    fn overdrawn(&self, overdrawn: Overdrawn) -> PinRefusal {
+        match overdrawn {
+            Overdrawn::NeedsFactor { .. } => PinRefusal::BudgetNeedsFactor,
+            Overdrawn::Exhausted { until } => PinRefusal::BudgetExhausted {
+                retry_after_secs: secs_until(self.now(), until),
+            },
+        }
     }
 
     async fn chosen(
@@ -244,14 +274,7 @@ impl Service {
             PinReleased::Refused(state) => Err(PinRefusal::CardState(state)),
             PinReleased::Unknown => Err(PinRefusal::UnknownCard),
             PinReleased::MfaRefused(_) => Err(PinRefusal::MfaRefused),
-            PinReleased::Overdrawn(Overdrawn::NeedsFactor { .. }) => {
-                Err(PinRefusal::BudgetNeedsFactor)
-            }
-            PinReleased::Overdrawn(Overdrawn::Exhausted { until }) => {
-                Err(PinRefusal::BudgetExhausted {
-                    retry_after_secs: secs_until(self.now(), until),
-                })
-            }
+            PinReleased::Overdrawn(overdrawn) => Err(self.overdrawn(overdrawn)),
         })
     }
 }

@@ -23,7 +23,8 @@ fn compared(tries: u32, a_session: u32) -> u32 {
                 person: who,
                 card: record.card,
                 purpose: record.operation.into(),
-                factor: Factor::Otp,
+                factor: Some(Factor::Otp),
+                factors: FactorPolicy::default(),
                 at: now,
                 source: sample::operator(),
             };

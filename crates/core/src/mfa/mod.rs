@@ -99,6 +99,8 @@ pub struct MfaPolicy {
     pub view_pin: Policy,
     /// Of `SET_PIN`.
     pub set_pin: Policy,
+    /// Which factors count, for whatever needs one.
+    pub factors: FactorPolicy,
 }
 
 impl MfaPolicy {
@@ -123,6 +125,75 @@ impl MfaPolicy {
     }
 }
 
+/// Which factors count at a merchant. Of those that a person has, the strongest is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FactorPolicy {
+    /// Those that count at all; by default every one.
+    pub accepts: FactorSet,
+    /// Those of them that count also where the person has a stronger one; by default none.
+    pub fallback: FactorSet,
+}
+
+impl Default for FactorPolicy {
+    fn default() -> Self {
+        Self {
+            accepts: Factor::ALL.into_iter().collect(),
+            fallback: FactorSet::default(),
+        }
+    }
+}
+
+/// Some of the factors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Factor>", into = "Vec<Factor>")]
+pub struct FactorSet {
+    totp: bool,
+    otp: bool,
+}
+
+impl FactorSet {
+    /// Whether it is one of them.
+    pub const fn contains(self, factor: Factor) -> bool {
+        match factor {
+            Factor::Totp => self.totp,
+            Factor::Otp => self.otp,
+        }
+    }
+
+    /// The strongest first.
+    pub fn iter(self) -> impl Iterator<Item = Factor> {
+        Factor::ALL
+            .into_iter()
+            .filter(move |factor| self.contains(*factor))
+    }
+}
+
+impl FromIterator<Factor> for FactorSet {
+    fn from_iter<T: IntoIterator<Item = Factor>>(factors: T) -> Self {
+        let mut set = Self::default();
+        for factor in factors {
+            match factor {
+                Factor::Totp => set.totp = true,
+                Factor::Otp => set.otp = true,
+            }
+        }
+        set
+    }
+}
+
+impl From<Vec<Factor>> for FactorSet {
+    fn from(factors: Vec<Factor>) -> Self {
+        factors.into_iter().collect()
+    }
+}
+
+impl From<FactorSet> for Vec<Factor> {
+    fn from(set: FactorSet) -> Self {
+        set.iter().collect()
+    }
+}
+
 /// What a person proves that they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Factor {
@@ -135,6 +206,10 @@ pub enum Factor {
 }
 
 impl Factor {
+    /// All of them, the strongest first: an app's code is of the person's own secret, and one that is
+    /// delivered is known to whoever delivers it.
+    pub const ALL: [Self; 2] = [Self::Totp, Self::Otp];
+
     /// Its name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -145,9 +220,7 @@ impl Factor {
 
     /// The factor of this name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Totp, Self::Otp]
-            .into_iter()
-            .find(|factor| factor.as_str() == text)
+        Self::ALL.into_iter().find(|factor| factor.as_str() == text)
     }
 }
 
@@ -199,19 +272,38 @@ pub fn matching_step(secret: &Secret, at: Time, code: &[u8]) -> Option<u64> {
 pub struct Reference(String);
 
 impl Reference {
-    /// 1 to 64 ASCII letters, digits, `_`, `-`, `.` or `:`.
+    /// 1 to 64 ASCII letters, digits, `_`, `-`, `.` or `:`, and not what a program writes where it has no
+    /// reference.
     pub fn parse(text: &str) -> Option<Self> {
         let word = (1..=64).contains(&text.len())
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte));
-        word.then(|| Self(without_card_number(text)))
+        (word && !is_nothing(text)).then(|| Self(without_card_number(text)))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What comes of a variable that was never set: it attests nothing.
+fn is_nothing(text: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "undefined",
+        "null",
+        "nil",
+        "none",
+        "nan",
+        "infinity",
+        "true",
+        "false",
+        "object",
+        "sessionid",
+    ];
+    let zeros = text.bytes().all(|byte| b"0-_.:".contains(&byte));
+    zeros || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// The digits of the whole text between its first six and last four, where some of them could be a
@@ -265,7 +357,7 @@ mod tests {
         for policy in Policy::ALL {
             assert_eq!(Policy::parse(policy.as_str()), Some(policy));
         }
-        for factor in [Factor::Totp, Factor::Otp] {
+        for factor in Factor::ALL {
             assert_eq!(Factor::parse(factor.as_str()), Some(factor));
             let json = serde_json::to_value(factor).unwrap();
             assert_eq!(json, factor.as_str());
@@ -273,6 +365,11 @@ mod tests {
         assert_eq!(Factor::parse("totp"), None);
         let empty: MfaPolicy = serde_json::from_str("{}").unwrap();
         assert_eq!(empty, MfaPolicy::default());
+        let kept = serde_json::to_value(empty.factors).unwrap();
+        assert_eq!(
+            kept,
+            serde_json::json!({"accepts": ["TOTP", "OTP"], "fallback": []})
+        );
         for purpose in Purpose::ALL {
             assert_eq!(empty.of(purpose), Policy::Off);
             assert_eq!(Purpose::parse(purpose.as_str()), Some(purpose));
@@ -293,6 +390,19 @@ mod tests {
         }
         for wrong in ["", "a b", "é", "a/b", &"x".repeat(65)] {
             assert_eq!(kept(wrong), None, "{wrong}");
+        }
+        for unset in [
+            "undefined",
+            "null",
+            "0",
+            "NaN",
+            "[object Object]",
+            "None",
+            "false",
+            "-",
+            "00000000-0000-0000-0000-000000000000",
+        ] {
+            assert_eq!(kept(unset), None, "{unset} attests nothing");
         }
         for (pan, shown) in [
             ("4111111111111111", "411111______1111"),

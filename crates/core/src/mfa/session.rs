@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, Effects, Factor, PAUSE, Person, Purpose, SESSION_TTL, WRONG_CODES_MAX};
+use super::{
+    Decision, Effects, Factor, FactorPolicy, PAUSE, Person, Purpose, SESSION_TTL, WRONG_CODES_MAX,
+};
 use crate::audit::{Detail, Event, Kind, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::id::{CardId, FactorId, MerchantId, PersonId, SessionId};
@@ -78,8 +80,10 @@ pub struct Opening {
     pub card: CardId,
     /// For which operation.
     pub purpose: Purpose,
-    /// By what.
-    pub factor: Factor,
+    /// By what; by the strongest that the person has when it is left out.
+    pub factor: Option<Factor>,
+    /// Which factors count.
+    pub factors: FactorPolicy,
     /// When.
     pub at: Time,
     /// Who wants it.
@@ -89,8 +93,10 @@ pub struct Opening {
 /// Why no session is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpeningRefused {
-    /// The person has no such factor, or it is locked.
+    /// The person has no such factor, it is locked, or it does not count.
     FactorUnavailable,
+    /// The person has a stronger one, and this one is no fallback for it.
+    StrongerEnrolled,
     /// They have opened too many, or were wrong too often.
     TooOften {
         /// When to come back.
@@ -154,8 +160,21 @@ impl Opening {
         let unknown = || Person::new(self.merchant.clone(), self.person);
         let kept = person;
         let person = person.cloned().unwrap_or_else(unknown).dated(self.at);
-        if !person.has(self.factor) {
+        // The strongest of those that count.
+        let asked_for = self
+            .factors
+            .accepts
+            .iter()
+            .find(|factor| person.has(*factor));
+        let Some(factor) = self.factor.or(asked_for) else {
             return self.refused(Cause::FactorUnavailable, OpeningRefused::FactorUnavailable);
+        };
+        if !self.factors.accepts.contains(factor) || !person.has(factor) {
+            return self.refused(Cause::FactorUnavailable, OpeningRefused::FactorUnavailable);
+        }
+        let stronger = asked_for.filter(|strongest| *strongest != factor);
+        if stronger.is_some() && !self.factors.fallback.contains(factor) {
+            return self.refused(Cause::WeakerFactor, OpeningRefused::StrongerEnrolled);
         }
         if let Some(until) = person.barred_until(self.at) {
             let mut refused = self.refused(Cause::TooOften, OpeningRefused::TooOften { until });
@@ -169,13 +188,13 @@ impl Opening {
             person: self.person,
             card: self.card,
             purpose: self.purpose,
-            factor: self.factor,
+            factor,
             opened_at: self.at,
             expires_at: self.at.plus(SESSION_TTL),
             state: State::Open { wrong: 0 },
         };
         // The event of a code to be delivered is what the merchant is told of.
-        let kind = match self.factor {
+        let kind = match factor {
             Factor::Totp => Kind::MfaOpened,
             Factor::Otp => Kind::MfaCode,
         };
@@ -183,7 +202,7 @@ impl Opening {
             effects: Effects {
                 session: Some(session.clone()),
                 person: Some(person.opening(self.at)),
-                event: self.event(kind),
+                event: self.opened(kind, factor, stronger),
             },
             verdict: Ok(session),
         }
@@ -208,6 +227,18 @@ impl Opening {
         }
     }
 
+    /// The record says when a weaker factor stands in for a stronger one.
+    fn opened(&self, kind: Kind, factor: Factor, stronger: Option<Factor>) -> Event {
+        let name = factor.as_str();
+        let note = match stronger {
+            None => name.into(),
+            Some(stronger) => format!("{name}, a fallback for {}", stronger.as_str()).into(),
+        };
+        let mut event = self.event(kind);
+        event.detail.note = Some(note);
+        event
+    }
+
     fn event(&self, kind: Kind) -> Event {
         let target = Target {
             card: Some(self.card),
@@ -219,7 +250,7 @@ impl Opening {
         let mut event = self.source.event(self.at, kind, merchant, target);
         event.detail = Detail {
             operation: Some(self.purpose),
-            note: Some(self.factor.as_str().into()),
+            note: self.factor.map(|factor| factor.as_str().into()),
             ..Detail::default()
         };
         event

@@ -133,6 +133,7 @@ pub fn pin_setting(card: u8, n: u8) -> PinSetting {
         pin: pin(n),
         physical_only: false,
         mfa: None,
+        charge: None,
         event: event(EventKind::PinSet, START),
     }
 }

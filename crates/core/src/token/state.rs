@@ -130,8 +130,10 @@ pub enum Cause {
     SessionLocked,
     /// The person has opened too many sessions, or was wrong too often.
     TooOften,
-    /// The person has no such factor, or it is locked.
+    /// The person has no such factor, it is locked, or it does not count.
     FactorUnavailable,
+    /// The person has a stronger factor than the one that was asked for.
+    WeakerFactor,
 }
 
 /// What a store is to write. It comes with the event that the change needs, or not at all.

@@ -39,8 +39,9 @@ struct NewSession {
     /// or `SET_PIN`.
     #[schema(pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET|VIEW_PIN|SET_PIN)$")]
     operation_name: Option<String>,
-    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers.
-    #[schema(required, value_type = String, pattern = "^(TOTP|OTP)$")]
+    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers. Left out, it is the
+    /// strongest that the person has and that counts.
+    #[schema(pattern = "^(TOTP|OTP)$")]
     factor: Option<String>,
 }
 
@@ -75,7 +76,7 @@ pub(super) struct Created {
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: no such card of this account and person that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, or it is locked", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, it is locked, it does not count, or the person has a stronger one", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -109,8 +110,7 @@ fn asked(body: &NewSession) -> Result<OpenSession, Problem> {
     let card = CardId::parse(given("cardId", body.card_id.as_deref())?)
         .map_err(|_| Problem::invalid("cardId", "must be a UUID"))?;
     let purpose = purpose("operationName", body.operation_name.as_deref())?;
-    let factor = Factor::parse(given("factor", body.factor.as_deref())?)
-        .ok_or_else(|| Problem::invalid("factor", "must be TOTP or OTP"))?;
+    let factor = factor(body.factor.as_deref())?;
     Ok(OpenSession {
         card: CardRef::Id(card),
         account: Some(account),
@@ -133,6 +133,13 @@ pub(crate) fn purpose(place: &str, name: Option<&str>) -> Result<Purpose, Proble
     })
 }
 
+/// By what a session is passed; the strongest that the person has when it is left out.
+pub(crate) fn factor(name: Option<&str>) -> Result<Option<Factor>, Problem> {
+    let parsed = name.map(|name| Factor::parse(name).ok_or(()));
+    let wrong = |()| Problem::invalid("factor", "must be TOTP or OTP");
+    parsed.transpose().map_err(wrong)
+}
+
 fn given<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, Problem> {
     value.ok_or_else(|| Problem::invalid(name, "required"))
 }
@@ -142,6 +149,10 @@ pub(crate) fn session_problem(refused: SessionRefused) -> Problem {
     match refused {
         SessionRefused::UnknownCard => Problem::new(Code::NotFound),
         SessionRefused::FactorUnavailable => Problem::new(Code::FactorUnavailable),
+        SessionRefused::StrongerEnrolled => Problem::detail(
+            Code::FactorUnavailable,
+            "The person has a stronger factor: leave `factor` out, or ask for that one.",
+        ),
         SessionRefused::TooOften { retry_after_secs } => Problem::too_often(retry_after_secs),
     }
 }

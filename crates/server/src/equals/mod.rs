@@ -29,7 +29,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-pub(crate) use mfa::{purpose, session_problem};
+pub(crate) use mfa::{factor, purpose, session_problem};
 
 use crate::extract::{self, Header, OFFSET_MAX, Query};
 use crate::guard::{Admitted, Call};

@@ -112,8 +112,8 @@ const fn code_of(refusal: PinRefusal) -> Code {
         PinRefusal::MfaUnsupported
         | PinRefusal::MfaRequired
         | PinRefusal::MfaReference
-        | PinRefusal::MfaRefused
-        | PinRefusal::BudgetNeedsFactor => Code::ModeNotSupported,
-        PinRefusal::BudgetExhausted { .. } => Code::TooFrequent,
+        | PinRefusal::MfaRefused => Code::ModeNotSupported,
+        // This dialect has no place for a session and a code, so it comes back later.
+        PinRefusal::BudgetNeedsFactor | PinRefusal::BudgetExhausted { .. } => Code::TooFrequent,
     }
 }

@@ -8,13 +8,13 @@ use axum::{Extension, Json};
 use cardveil_core::Secret;
 use cardveil_core::flow::OpenSession;
 use cardveil_core::id::PersonId;
-use cardveil_core::mfa::{Factor, FactorChange, FactorRefused};
+use cardveil_core::mfa::{FactorChange, FactorRefused};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::card_ref;
-use crate::equals::{purpose, session_problem};
+use crate::equals::{factor, purpose, session_problem};
 use crate::guard::Admitted;
 use crate::problem::{Code, Problem};
 use crate::{App, Shared, extract};
@@ -31,8 +31,9 @@ struct NewSession {
     /// The operation that it will be used for: `VIEW_CARD` (default), `ADD_CARD_TO_WALLET`, or, in the
     /// Equals API, `VIEW_PIN` or `SET_PIN`.
     operation: Option<String>,
-    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers.
-    factor: String,
+    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers. Left out, it is the
+    /// strongest that the person has and that counts.
+    factor: Option<String>,
 }
 
 /// A session.
@@ -63,7 +64,7 @@ pub(super) struct Created {
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, or it is locked", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, it is locked, it does not count, or the person has a stronger one", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -76,14 +77,12 @@ pub(super) async fn create_session(
     request: Request,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
     let body: NewSession = extract::json(request).await?;
-    let factor = Factor::parse(&body.factor)
-        .ok_or_else(|| Problem::invalid("factor", "must be TOTP or OTP"))?;
     let asked = OpenSession {
         card: card_ref(body.card_no.as_deref(), body.card_id.as_deref())?,
         account: None,
         person: None,
         purpose: purpose("operation", body.operation.as_deref())?,
-        factor,
+        factor: factor(body.factor.as_deref())?,
     };
     let session = app
         .service

@@ -54,11 +54,14 @@ impl Handovers for Sqlite {
             keys::refuse_retired(batch, [(Class::Pin, &*setting.pin.dek)])?;
             let card = find(batch, &setting.merchant, &setting.card)?;
             let decided = setting.decide(card.as_ref());
-            if decided.verdict == PinSet::Done
-                && let Some((assertion, wanted)) = &setting.mfa
-                && let Err(cause) = mfa::judge(batch, assertion, wanted)?
-            {
-                return Ok(PinSet::MfaRefused(cause));
+            if decided.verdict == PinSet::Done {
+                let factor = setting.mfa.as_ref();
+                let factor = factor.map(|(assertion, wanted)| (assertion, wanted));
+                match mfa::admit(batch, setting.charge.as_ref(), factor)? {
+                    Ok(()) => {}
+                    Err(Unmet::Overdrawn(overdrawn)) => return Ok(PinSet::Overdrawn(overdrawn)),
+                    Err(Unmet::Mfa(cause)) => return Ok(PinSet::MfaRefused(cause)),
+                }
             }
             write(batch, card.as_ref(), decided)
         };

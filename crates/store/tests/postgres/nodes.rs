@@ -7,7 +7,7 @@ use cardveil_core::audit::Kind;
 use cardveil_core::budget::{Budget, Budgets, Charge};
 use cardveil_core::card::Field;
 use cardveil_core::id::{CardId, PersonId, SessionId};
-use cardveil_core::mfa::{Factor, Opening, Purpose};
+use cardveil_core::mfa::{Factor, FactorPolicy, Opening, Purpose};
 use cardveil_core::port::{
     Admin, Audit, Count, Counters, Heard, Issued, Mfa, NodeId, Tokens, Told,
 };
@@ -193,7 +193,8 @@ async fn batches_that_cross_do_not_deadlock() {
         person: card(n).1,
         card: card(n).0,
         purpose: Purpose::ViewCard,
-        factor: Factor::Otp,
+        factor: Some(Factor::Otp),
+        factors: FactorPolicy::default(),
         at: START,
         source: sample::operator(),
     };

@@ -1,7 +1,7 @@
 //! Second factors over a restart.
 
 use cardveil_core::id::SessionId;
-use cardveil_core::mfa::{Assertion, Factor, Opening, Proof, State};
+use cardveil_core::mfa::{Assertion, Factor, FactorPolicy, Opening, Proof, State};
 use cardveil_core::port::{Issue, Issued, Mfa, Tokens};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Epoch};
@@ -31,7 +31,8 @@ async fn wrong_codes_stay_counted_over_restarts() {
         person: card.person,
         card: card.id,
         purpose: cardveil_core::mfa::Purpose::ViewCard,
-        factor: Factor::Otp,
+        factor: Some(Factor::Otp),
+        factors: FactorPolicy::default(),
         at: START,
         source: sample::operator(),
     };

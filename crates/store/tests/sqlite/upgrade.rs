@@ -2,6 +2,7 @@
 
 use cardveil_core::audit::Kind;
 use cardveil_core::merchant::{Credential, Permissions, Scope};
+use cardveil_core::mfa::Factor;
 use cardveil_core::port::{Admin, Change, Registry, Set, WalletTokens};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::wallet::WalletRules;
@@ -29,7 +30,10 @@ async fn a_file_from_before_wallets_enables_none_and_takes_tokens() {
     let (store, opened) = home.open();
     assert!(!opened.created);
     let merchant = store.merchant(&sample::merchant(1).id).await.unwrap();
-    assert_eq!(merchant.unwrap().wallets, WalletRules::default());
+    let merchant = merchant.unwrap();
+    assert_eq!(merchant.wallets, WalletRules::default());
+    let kept: Vec<_> = merchant.mfa.factors.fallback.iter().collect();
+    assert_eq!(kept, [Factor::Otp], "what counted before goes on to count");
     let card = Change::AddCard(Box::new(sample::card(1)));
     let added = sample::event(Kind::CardAdded, START);
     assert_eq!(store.change(vec![(card, added)]).await.unwrap(), [Ok(())]);

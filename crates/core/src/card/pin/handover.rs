@@ -28,6 +28,9 @@ pub struct PinSetting {
     pub physical_only: bool,
     /// Set when it needs a second factor, which is judged for that use in the same commit.
     pub mfa: Option<(Assertion, Use)>,
+    /// Set when it is charged to budgets: charged in the commit that sets it. Whoever may set a PIN as
+    /// often as they like knows it.
+    pub charge: Option<Charge>,
     /// Its record.
     pub event: Event,
 }
@@ -45,6 +48,8 @@ pub enum PinSet {
     Unknown,
     /// The second factor is refused. The refusal was written, and no PIN.
     MfaRefused(Cause),
+    /// A budget does not allow it. Nothing was written.
+    Overdrawn(Overdrawn),
 }
 
 impl PinSetting {

@@ -10,7 +10,7 @@ use crate::budget::{Budget, Budgets, Charge, Of, Overdrawn, Reset};
 use crate::card::{Export, Exported};
 use crate::clock::Time;
 use crate::id::{CardId, SessionId};
-use crate::mfa::{Assertion, Factor, Opening, Proof, Purpose};
+use crate::mfa::{Assertion, Factor, FactorPolicy, Opening, Proof, Purpose};
 use crate::port::{CardRef, Issue, Issued, Store};
 use crate::testing::sample::{self, START};
 use crate::token::Epoch;
@@ -100,7 +100,8 @@ pub async fn an_overdrawn_budget_spends_no_assertion(store: &dyn Store) {
         person: card.person,
         card: card.id,
         purpose: Purpose::ViewCard,
-        factor: Factor::Otp,
+        factor: Some(Factor::Otp),
+        factors: FactorPolicy::default(),
         at: START,
         source: sample::operator(),
     };

@@ -10,8 +10,8 @@ use crate::card::{Activated, Activation, Field, Kind as CardKind};
 use crate::clock::{CLOCKS_APART, Time};
 use crate::id::{CardId, CardNo, FactorId, PersonId, SessionId};
 use crate::mfa::{
-    Assertion, Factor, FactorChange, FactorRequest, Opening, OpeningRefused, PAUSE, Proof, Purpose,
-    SESSIONS_MAX, SESSIONS_WITHIN, Totp, step_at,
+    Assertion, Factor, FactorChange, FactorPolicy, FactorRequest, Opening, OpeningRefused, PAUSE,
+    Proof, Purpose, SESSIONS_MAX, SESSIONS_WITHIN, Totp, step_at,
 };
 use crate::port::{CardRef, Change, Idempotency, Issue, Issued, Store};
 use crate::testing::sample::{self, START};
@@ -99,7 +99,8 @@ pub async fn a_clock_that_was_ahead_locks_no_second_factor(store: &dyn Store) {
             person: PersonId::from_bytes([person; 16]),
             card: sample::card(1).id,
             purpose: Purpose::ViewCard,
-            factor: Factor::Otp,
+            factor: Some(Factor::Otp),
+            factors: FactorPolicy::default(),
             at,
             source: sample::operator(),
         };
@@ -156,7 +157,8 @@ pub async fn a_session_of_a_clock_ahead_has_expired(store: &dyn Store) {
             person,
             card: sample::card(1).id,
             purpose: Purpose::ViewCard,
-            factor: Factor::Otp,
+            factor: Some(Factor::Otp),
+            factors: FactorPolicy::default(),
             at: opened,
             source: sample::operator(),
         };
@@ -213,7 +215,8 @@ pub async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
                 person,
                 card: sample::card(1).id,
                 purpose: Purpose::ViewCard,
-                factor: Factor::Totp,
+                factor: Some(Factor::Totp),
+                factors: FactorPolicy::default(),
                 at,
                 source: sample::operator(),
             };

@@ -9,8 +9,9 @@ use crate::audit::{Kind, Outcome};
 use crate::clock::Time;
 use crate::id::{FactorId, PersonId, SessionId};
 use crate::mfa::{
-    Assertion, Factor, FactorChange, FactorRefused, FactorRequest, Opening, OpeningRefused, PAUSE,
-    Proof, Purpose, RETENTION, SESSION_TTL, SESSIONS_MAX, Session, State, Totp, WRONG_IN_A_ROW_MAX,
+    Assertion, Factor, FactorChange, FactorPolicy, FactorRefused, FactorRequest, Opening,
+    OpeningRefused, PAUSE, Proof, Purpose, RETENTION, SESSION_TTL, SESSIONS_MAX, Session, State,
+    Totp, WRONG_IN_A_ROW_MAX,
 };
 use crate::port::{Idempotency, Issue, Issued, Store};
 use crate::testing::sample::{self, START};
@@ -27,7 +28,8 @@ fn opening(n: u8, factor: Factor, at: Time) -> Opening {
         person: person(),
         card: sample::card(1).id,
         purpose: Purpose::ViewCard,
-        factor,
+        factor: Some(factor),
+        factors: FactorPolicy::default(),
         at,
         source: sample::operator(),
     }
@@ -89,6 +91,51 @@ async fn with_app(store: &dyn Store, n: u8) -> FactorId {
     };
     assert_eq!(change(store, confirm, START).await, Ok(()));
     factor
+}
+
+/// Whoever has an app is asked for it. A code that the merchant delivers counts beside it only where the
+/// policy lists it as a fallback, and then the record says so.
+pub async fn a_weaker_factor_counts_as_a_fallback_alone_and_on_record(store: &dyn Store) {
+    with_merchant(store).await;
+    let wish = |n: u8, factor: Option<Factor>, fallback: &[Factor]| Opening {
+        factor,
+        factors: FactorPolicy {
+            fallback: fallback.iter().copied().collect(),
+            ..FactorPolicy::default()
+        },
+        ..opening(n, Factor::Otp, START)
+    };
+    let first = store.open_mfa(wish(1, None, &[])).await.unwrap().unwrap();
+    assert_eq!(first.factor, Factor::Otp, "the only one");
+    with_app(store, 1).await;
+    let strongest = store.open_mfa(wish(2, None, &[])).await.unwrap().unwrap();
+    assert_eq!(strongest.factor, Factor::Totp);
+    let weaker = store
+        .open_mfa(wish(3, Some(Factor::Otp), &[]))
+        .await
+        .unwrap();
+    assert_eq!(weaker.err(), Some(OpeningRefused::StrongerEnrolled));
+    let refused = log_of(store, Kind::MfaRefused).await.pop().unwrap();
+    assert_eq!(refused.detail.cause, Some(Cause::WeakerFactor));
+    let fallback = store
+        .open_mfa(wish(4, Some(Factor::Otp), &[Factor::Otp]))
+        .await
+        .unwrap();
+    assert_eq!(fallback.unwrap().factor, Factor::Otp);
+    let told = log_of(store, Kind::MfaCode).await.pop().unwrap();
+    assert_eq!(
+        told.detail.note.as_deref(),
+        Some("OTP, a fallback for TOTP")
+    );
+    let apps_alone = Opening {
+        factors: FactorPolicy {
+            accepts: [Factor::Totp].into_iter().collect(),
+            ..FactorPolicy::default()
+        },
+        ..opening(5, Factor::Otp, START)
+    };
+    let refused = store.open_mfa(apps_alone).await.unwrap();
+    assert_eq!(refused.err(), Some(OpeningRefused::FactorUnavailable));
 }
 
 /// What goes in comes out.

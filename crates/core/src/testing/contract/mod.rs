@@ -181,6 +181,8 @@ macro_rules! contract_suite {
             a_pin_of_a_card_not_in_use_is_neither_set_nor_told,
             the_pin_that_is_told_is_the_one_that_the_card_has,
             one_session_passes_for_one_use_of_a_pin,
+            setting_a_pin_is_charged,
+            a_weaker_factor_counts_as_a_fallback_alone_and_on_record,
             a_pin_that_is_told_is_charged_to_the_budgets,
         );
     };

@@ -11,7 +11,7 @@ use crate::card::{
 };
 use crate::clock::Time;
 use crate::id::{CardId, SessionId};
-use crate::mfa::{Assertion, Factor, Opening, Proof, Purpose, Use};
+use crate::mfa::{Assertion, Factor, FactorPolicy, Opening, Proof, Purpose, Use};
 use crate::port::{CardRef, Change, Store};
 use crate::token::Cause;
 
@@ -117,6 +117,34 @@ pub async fn the_pin_that_is_told_is_the_one_that_the_card_has(store: &dyn Store
     assert_eq!(log_of(store, Kind::PinReleased).await.len(), 2);
 }
 
+/// A PIN that is set is known to whoever sets it, as one that is told: the same budget, the same commit.
+pub async fn setting_a_pin_is_charged(store: &dyn Store) {
+    with_merchant(store).await;
+    let card = sample::card(1);
+    let day = std::time::Duration::from_secs(86_400);
+    let setting = |n: u8| PinSetting {
+        charge: Some(Charge {
+            budgets: Budgets {
+                card: Some(Budget::new(3, 3, day).unwrap()),
+                person: None,
+            },
+            merchant: card.merchant.clone(),
+            card: card.id,
+            person: card.person,
+            second_factor: false,
+            at: START,
+        }),
+        ..sample::pin_setting(1, n)
+    };
+    let all = join_all((1..=20).map(|n| store.set_pin(setting(n)))).await;
+    let verdicts: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+    let done = |verdict: &&PinSet| **verdict == PinSet::Done;
+    assert_eq!(verdicts.iter().filter(done).count(), 3, "{verdicts:?}");
+    let over = |verdict: &PinSet| matches!(verdict, PinSet::Done | PinSet::Overdrawn(_));
+    assert!(verdicts.iter().all(over), "{verdicts:?}");
+    assert_eq!(log_of(store, Kind::PinSet).await.len(), 3);
+}
+
 async fn open(store: &dyn Store, n: u8, purpose: Purpose) {
     let card = sample::card(1);
     let opening = Opening {
@@ -125,7 +153,8 @@ async fn open(store: &dyn Store, n: u8, purpose: Purpose) {
         person: card.person,
         card: card.id,
         purpose,
-        factor: Factor::Otp,
+        factor: Some(Factor::Otp),
+        factors: FactorPolicy::default(),
         at: START,
         source: sample::operator(),
     };

@@ -56,11 +56,14 @@ impl Handovers for Memory {
         let mut inner = self.inner();
         inner.refuse_retired([(Class::Pin, &*setting.pin.dek)])?;
         let decided = setting.decide(inner.find_card(&setting.merchant, &setting.card));
-        if decided.verdict == PinSet::Done
-            && let Some((assertion, wanted)) = &setting.mfa
-            && let Err(cause) = inner.judge(assertion, wanted)
-        {
-            return Ok(PinSet::MfaRefused(cause));
+        let mfa = setting.mfa.as_ref();
+        let mfa = mfa.map(|(assertion, wanted)| (assertion, wanted));
+        if decided.verdict == PinSet::Done {
+            match inner.admit(setting.charge.as_ref(), mfa) {
+                Ok(()) => {}
+                Err(Unmet::Overdrawn(overdrawn)) => return Ok(PinSet::Overdrawn(overdrawn)),
+                Err(Unmet::Mfa(cause)) => return Ok(PinSet::MfaRefused(cause)),
+            }
         }
         Ok(inner.hand_over(None, decided))
     }

@@ -1,7 +1,8 @@
 //! `POST /v1/mfa/sessions`, and the `mfa` of `POST /v1/client-tokens`.
 
 use cardveil_core::audit::Kind;
-use cardveil_core::mfa::Policy;
+use cardveil_core::merchant::Merchant;
+use cardveil_core::mfa::{Factor, Policy};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -58,7 +59,6 @@ async fn a_wrong_member_is_named() {
             json!({"card_no": CARD_NO, "card_id": CARD_ID, "factor": "OTP"}),
             "card_no",
         ),
-        (json!({"card_no": CARD_NO}), "body"),
         (json!({"card_no": CARD_NO, "factor": "otp"}), "factor"),
         (
             json!({"card_no": CARD_NO, "factor": "OTP", "operation": "PIN"}),
@@ -78,6 +78,23 @@ async fn a_wrong_member_is_named() {
     is(&foreign, 404, "not_found");
     let none = open(&world, &json!({"card_no": CARD_NO, "factor": "TOTP"})).await;
     is(&none, 409, "factor_unavailable");
+}
+
+#[tokio::test]
+async fn a_factor_that_is_left_out_is_the_strongest_that_counts() {
+    let world = World::new().await;
+    let asked = json!({"card_no": CARD_NO});
+    assert_eq!(open(&world, &asked).await.json()["factor"], "OTP");
+    let _phone = Phone::of(&world, PERSON).await;
+    assert_eq!(open(&world, &asked).await.json()["factor"], "TOTP");
+    let weaker = json!({"card_no": CARD_NO, "factor": "OTP"});
+    is(&open(&world, &weaker).await, 409, "factor_unavailable");
+    let fallback = |merchant: &mut Merchant| {
+        merchant.mfa.factors.fallback = [Factor::Otp].into_iter().collect();
+    };
+    world.operator().set_merchant(1, fallback).await;
+    assert_eq!(open(&world, &weaker).await.json()["factor"], "OTP");
+    assert_eq!(open(&world, &asked).await.json()["factor"], "TOTP");
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn a_wrong_member_is_named_and_never_repeated() {
         assert!(detail.starts_with(member), "{detail}");
         assert!(!answer.text().contains("S3CRET"));
     }
-    for member in ["accountId", "personId", "cardId", "factor"] {
+    for member in ["accountId", "personId", "cardId"] {
         let answer = merchant.mfa_session(&with(member, Value::Null)).await;
         is(&answer, 400, "invalid_request");
         assert_eq!(answer.json()["detail"], format!("{member}: required"));

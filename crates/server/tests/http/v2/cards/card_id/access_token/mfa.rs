@@ -298,14 +298,18 @@ async fn a_delegated_factor_is_the_merchants_word_and_is_on_record() {
         403,
         "mfa_required",
     );
-    for wrong in ["a%20b", "%C3%A9", &"x".repeat(65)] {
+    let unset = ["undefined", "null", "0", "NaN", "[object%20Object]"];
+    for wrong in unset
+        .into_iter()
+        .chain(["a%20b", "%C3%A9", &"x".repeat(65)])
+    {
         let query = format!("{PLAIN}&sessionId={wrong}");
         let answer = merchant.access_token(CARD_ID, &query).await;
         is(&answer, 400, "invalid_request");
     }
     for (sent, recorded) in [
         ("sca-2026.11:42", "sca-2026.11:42"),
-        ("4111111111111111", "411111_1111"),
+        ("4111111111111111", "411111______1111"),
     ] {
         let query = format!("{PLAIN}&sessionId={sent}&token=anything");
         good(&merchant.access_token(CARD_ID, &query).await);
@@ -458,12 +462,10 @@ async fn the_other_dialect_is_told_that_it_cannot() {
 #[tokio::test]
 async fn no_code_and_no_secret_is_on_record() {
     let world = world(Policy::Required).await;
-    let phone = Phone::of(&world, PERSON).await;
     let merchant = world.merchant();
-    let (app, delivered) = (
-        merchant.session("TOTP").await,
-        merchant.session("OTP").await,
-    );
+    let delivered = merchant.session("OTP").await;
+    let phone = Phone::of(&world, PERSON).await;
+    let app = merchant.session("TOTP").await;
     let codes = [phone.code(0), otp(&world, &delivered), phone.wrong()];
     merchant.asserted(&app, &codes[2]).await;
     good(&merchant.asserted(&app, &codes[0]).await);

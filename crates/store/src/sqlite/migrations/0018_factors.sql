@@ -1,0 +1,4 @@
+-- Which factors count, beside the policies: a merchant that is there keeps what it had, so that a code which
+-- it delivers goes on to count where its cardholder has an authenticator app.
+UPDATE merchant SET mfa = json_set(mfa, '$.factors',
+    json('{"accepts":["TOTP","OTP"],"fallback":["OTP"]}'));
