@@ -77,21 +77,28 @@ struct Scene<'w> {
 
 impl<'w> Scene<'w> {
     fn new(world: &'w World, tls: Option<&'w Arc<ClientConfig>>) -> Self {
-        let keys = world.json(&[
+        let id = world.merchant.as_str();
+        let may = ["--export", "--read-pins", "--set-pins"].map(|flag| [flag, "true"]);
+        let set = world.run(&[&["merchant", "set", id][..], may.as_flattened()].concat());
+        assert!(set.status.success(), "{set:?}");
+        let scopes = [
+            "cards:read:any",
+            "cards:export",
+            "pins:read",
+            "pins:set",
+            "mfa:manage",
+        ];
+        let scopes = scopes.map(|scope| ["--scope", scope]);
+        let add = [
             "credential",
             "add",
             "--merchant",
-            &world.merchant,
+            id,
             "--allow-ip",
             "127.0.0.1/32",
-            "--scope",
-            "cards:read:any",
-            "--scope",
-            "cards:write:any",
-            "--scope",
-            "mfa:manage",
             "--json",
-        ]);
+        ];
+        let keys = world.json(&[&add[..], scopes.as_flattened()].concat());
         let server = world.start(readable(binary(world.dir.path()).arg("serve")));
         let mut scene = Self {
             world,
