@@ -238,8 +238,9 @@ describe("a message to the frame", () => {
   it("in the raider's own hands gets a card shown to the cardholder, and still not a digit", async () => {
     const token = await ada.token(visa);
     const types = await ada.page.evaluate(async ({ frameUrl, token, configure }) => {
-      const frame = (await window.raid.open(frameUrl)).contentWindow as Window;
-      const port = window.raid.connect(frame);
+      const element = await window.raid.open(frameUrl);
+      element.scrollIntoView();
+      const port = window.raid.connect(element.contentWindow as Window);
       const ready = window.raid.until(port, "ready");
       port.postMessage(configure);
       await ready;
@@ -357,6 +358,8 @@ describe("what a page leaves lying about", () => {
         const { load, createElement, body, head } = { load: window.load, createElement: document.createElement.bind(document), body: document.body, head: document.head };
         const place = body.appendChild(createElement("div"));
         place.id = "place";
+        // Out of view a card waits.
+        place.style.cssText = "position: fixed; top: 0; left: 0; width: 424px; z-index: 99";
         const all = Document.prototype.querySelectorAll.bind(document) as typeof document.querySelectorAll;
         const before = [Object.prototype, Array.prototype, String.prototype].map((shared) => [shared, new Set(Reflect.ownKeys(shared))] as const);
         const settled = new Promise<string>((done) => {
