@@ -65,7 +65,7 @@ fn an_embed_takes_https_origins_and_is_asked_for_transparent_parts() {
     assert!(set.status.success(), "{}", text(&set.stderr));
     assert_eq!(embed(&world.embed)["transparent"], true);
     assert_eq!(embed(&world.embed)["origins"][0], "http://localhost:3000");
-    let found = text(&world.run(&["doctor"]).stdout).to_owned();
+    let found = text(&world.run(&["doctor"]).stdout);
     assert!(
         found.contains("let pages lay parts without looks"),
         "{found}"

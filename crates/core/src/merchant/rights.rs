@@ -312,6 +312,8 @@ impl Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Give = fn(&mut Permissions);
     use crate::testing::sample;
 
     fn credential(scopes: &[Scope], person: Option<PersonId>) -> Credential {
@@ -363,7 +365,6 @@ mod tests {
             };
             assert_eq!(judged, expected, "{need:?}");
         }
-        type Give = fn(&mut Permissions);
         let gives: [(Need, Give); 3] = [
             (Need::ExportCards, |given| given.export = true),
             (Need::ReadPins, |given| given.read_pins = true),
