@@ -1,6 +1,7 @@
 """The bugs that planted.py plants."""
 
 STATE = "crates/core/src/token/state.rs"
+CODEC = "crates/core/src/token/codec.rs"
 CORE = ["-p", "cardveil-core"]
 STORE = ["-p", "cardveil-store"]
 POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
@@ -50,11 +51,21 @@ IN_TESTS = [
     ("P1-a-session-is-not-spent", "crates/core/src/mfa/session.rs",
      "state: State::Spent { at: event.at },", "state: session.state,", CORE),
     ("P2-the-card-is-not-looked-at-in-the-commit", STATE,
-     "held.redemption != self.redemption || self.seen != card =>",
-     "held.redemption != self.redemption || (self.seen != card && card.is_none()) =>", CORE),
+     "held.redemption != self.redemption || self.seen != around.card =>",
+     "held.redemption != self.redemption || (self.seen != around.card && around.card.is_none()) =>", CORE),
+    ("P2-the-credential-is-not-looked-at-in-the-commit", STATE,
+     "        around.lives.last(self)?;\n", "", CORE),
+    ("P2-a-change-that-is-committed-while-a-claim-waits", "crates/store/src/postgres/batch.rs",
+     "let outlived = self.lives_used.get() && self.lives != lives;", "let outlived = self.lives > lives;", POSTGRES),
+    ("P8-a-token-that-is-taken-without-its-check", CODEC,
+     "constant_time_eq(check, &keyed.check)", "constant_time_eq(check, check)", CORE),
+    ("P8-a-check-of-fewer-bytes", CODEC,
+     "constant_time_eq(check, &keyed.check)", "check.starts_with(&keyed.check[..4])", CORE),
+    ("P8-refusals-without-end", STATE,
+     "record.refusals < REFUSALS_RECORDED_MAX", "record.refusals < u32::MAX", CORE),
     ("P1-epoch-is-ignored", STATE,
-     "        if record.epoch != epoch {\n            return Err(Cause::OldEpoch);",
-     "        if record.epoch > epoch {\n            return Err(Cause::OldEpoch);", CORE),
+     "        if record.epoch != around.epoch {\n            return Err(Cause::OldEpoch",
+     "        if record.epoch > around.epoch {\n            return Err(Cause::OldEpoch", CORE),
     ("P2-change-without-its-event", "crates/store/src/sqlite/writer.rs",
      'let end = audit::append(self.connection, &place.end, event)?;',
      'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
@@ -175,8 +186,8 @@ UPDATE_IN_MEMORY = (
     "    if record.expires_at.millis() > 0 {\n        return Ok(());\n    }\n")
 SQLITE_TOKENS = "crates/store/src/sqlite/tokens.rs"
 POSTGRES_TOKENS = "crates/store/src/postgres/tokens.rs"
-EPOCH_IS_IGNORED = (STATE, "        if record.epoch != epoch {\n            return Err(Cause::OldEpoch);",
-                    "        if record.epoch > epoch {\n            return Err(Cause::OldEpoch);")
+EPOCH_IS_IGNORED = (STATE, "        if record.epoch != around.epoch {\n            return Err(Cause::OldEpoch",
+                    "        if record.epoch > around.epoch {\n            return Err(Cause::OldEpoch")
 AAD_WITHOUT_ROW = ("crates/seal/src/keyring.rs",
                    "                table.as_bytes(),\n                row,\n",
                    "                table.as_bytes(),\n                row.get(..0).unwrap_or_default(),\n")
@@ -192,8 +203,8 @@ STALE_CARD = [
      "            card.state = *cache.entry(*record.card.as_bytes()).or_insert(card.state);\n"
      "        }\n"
      "        let Some(card) = card.filter(Card::viewable)"),
-    (STATE, "held.redemption != self.redemption || self.seen != card =>",
-     "held.redemption != self.redemption || (self.seen != card && card.is_none()) =>"),
+    (STATE, "held.redemption != self.redemption || self.seen != around.card =>",
+     "held.redemption != self.redemption || (self.seen != around.card && around.card.is_none()) =>"),
 ]
 
 # Name, store, edits. What is killed with a signal loses nothing that SQLite has written, synced or not: an

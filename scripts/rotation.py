@@ -153,8 +153,9 @@ class Load:
             asked = {"card_no": f"C{random.randrange(CARDS)}"}
             status, token = post(f"http://127.0.0.1:{d.merchant_at}/v1/client-tokens", asked, bearer)
             if status == 201:
+                frame = {"origin": f"http://127.0.0.1:{d.client_at}"}
                 wish = {"embed": d.embed, "key": KEY, "fields": ["pan"], "attempt": "00000000-0000-4000-8000-000000000001"}
-                status, _ = post(f"http://127.0.0.1:{d.client_at}/client/v1/redeem", {"token": token["token"], **wish})
+                status, _ = post(f"http://127.0.0.1:{d.client_at}/client/v1/redeem", {"token": token["token"], **wish}, frame)
             if status == 200:
                 self.shown += 1
             else:

@@ -164,7 +164,7 @@ pub(crate) struct Redeem<'a> {
     route: &'static str,
     tokens: Box<dyn Iterator<Item = String> + 'a>,
     holders: &'a Holders,
-    embed: &'a str,
+    served: &'a Served,
     attempt: u64,
     body: String,
 }
@@ -174,13 +174,13 @@ impl<'a> Redeem<'a> {
         route: &'static str,
         tokens: impl Iterator<Item = String> + 'a,
         holders: &'a Holders,
-        embed: &'a str,
+        served: &'a Served,
     ) -> Self {
         Self {
             route,
             tokens: Box::new(tokens),
             holders,
-            embed,
+            served,
             attempt: 0,
             body: String::with_capacity(1_024),
         }
@@ -201,14 +201,15 @@ impl Requests for Redeem<'_> {
             "{{\"token\":\"{token}\",\"embed\":\"{}\",\"key\":{key},\
              \"fields\":[\"pan\",\"expiry\",\"name\"],\
              \"attempt\":\"00000000-0000-4000-8000-{:012x}\"}}",
-            self.embed, self.attempt,
+            self.served.embed, self.attempt,
         );
         body.is_ok()
             && write!(
                 out,
                 "POST {} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
-                 Content-Length: {}\r\n\r\n{}",
+                 Origin: {}\r\nContent-Length: {}\r\n\r\n{}",
                 self.route,
+                self.served.origin,
                 self.body.len(),
                 self.body
             )

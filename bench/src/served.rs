@@ -74,6 +74,8 @@ pub(crate) struct Served {
     pub(crate) equals_api_key: String,
     pub(crate) access_token: String,
     pub(crate) embed: String,
+    /// Where browsers would find its frames.
+    pub(crate) origin: String,
     /// Those that can be shown.
     pub(crate) cards: Vec<CardNames>,
 }
@@ -84,6 +86,7 @@ struct Ready {
     api_key: String,
     equals_api_key: String,
     embed: String,
+    client_url: String,
     cards: Vec<Value>,
 }
 
@@ -108,6 +111,7 @@ impl Served {
             equals_api_key: ready.equals_api_key,
             access_token: String::new(),
             embed: ready.embed,
+            origin: ready.client_url,
             cards: cards
                 .map(serde_json::from_value)
                 .collect::<Result<_, _>>()?,
@@ -138,6 +142,7 @@ impl Served {
             equals_api_key: operator.api_key.clone(),
             access_token: String::new(),
             embed: operator.embed.clone(),
+            origin: "http://127.0.0.1:7420".to_owned(),
             cards,
         }
         .logged_in()

@@ -19,6 +19,9 @@ pub(crate) struct Answer {
     pub(crate) is_last: bool,
 }
 
+/// Where browsers would find the frames of all nodes.
+pub(crate) const ORIGIN: &str = "http://127.0.0.1:7420";
+
 impl Connection {
     pub(crate) fn open(at: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(at).ok()?;
@@ -38,7 +41,7 @@ impl Connection {
         let body = body.to_string();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-             {authorization}content-length: {}\r\n\r\n{body}",
+             origin: {ORIGIN}\r\n{authorization}content-length: {}\r\n\r\n{body}",
             body.len()
         );
         self.0.get_mut().write_all(request.as_bytes()).ok()

@@ -153,7 +153,11 @@ fn check_model(long: bool) -> anyhow::Result<()> {
         let planted = Redemption {
             bug: Some(bug),
             // What it takes to see it, and no more.
-            ..two(2, matches!(bug, Bug::StaleCard), bug == Bug::EpochIgnored)
+            ..two(
+                2,
+                matches!(bug, Bug::StaleCard | Bug::StaleLives),
+                bug == Bug::EpochIgnored,
+            )
         };
         let outcome = model::check(planted, threads);
         ensure!(

@@ -3,10 +3,12 @@
 //! The rules are the program's own: [`Claim::decide`] and [`Attempt::decide`]. Around them is a model of
 //! what brings requests to them: nodes that look, seal and commit in turn, a store that may fail in
 //! both forms (not persisted; persisted, but reported as unknown), crashes, answers that get lost, a
-//! clock, an operator who suspends the card or revokes the token, and a backup that is restored.
+//! clock, an operator who suspends the card, disables the credential or revokes the token, and a backup
+//! that is restored.
 //!
 //! What counts as a failure: two keys with an answer; an answer whose record was never durable; a grant
-//! of a card as it no longer is, or of a token that was revoked or is of an older epoch. What does not:
+//! of a card or by a credential as it no longer is, or of a token that was revoked or is of an older
+//! epoch. What does not:
 //! a claimant without an answer. Nothing is random: every order of all of it is looked at.
 //!
 //! To add a bug that it must find: a variant of [`Bug`], and the one place where it is different.
@@ -18,8 +20,11 @@ use std::time::Duration;
 use cardveil_core::Time;
 use cardveil_core::card::{self, Field};
 use cardveil_core::id::{ClaimId, RedemptionId};
+use cardveil_core::merchant::CredentialState;
 use cardveil_core::testing::sample;
-use cardveil_core::token::{Attempt, Cause, Claim, Epoch, Record, State, Verdict, Write};
+use cardveil_core::token::{
+    Around, Attempt, Cause, Claim, Epoch, Lives, Record, State, Verdict, Write,
+};
 use stateright::{Checker as _, Model, Property};
 
 /// A mistake that a store or a flow could make.
@@ -37,16 +42,19 @@ pub(crate) enum Bug {
     EpochIgnored,
     /// The card's state is not looked at again in the commit.
     StaleCard,
+    /// Nor is the credential that asked for the token.
+    StaleLives,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::CheckThenSet,
         Self::MemoryOnlyClaims,
         Self::AuditAfterSend,
         Self::UnknownTakenForDone,
         Self::EpochIgnored,
         Self::StaleCard,
+        Self::StaleLives,
     ];
 }
 
@@ -57,7 +65,7 @@ pub(crate) struct Redemption {
     pub(crate) claimants: Vec<u8>,
     /// How often each may try.
     pub(crate) tries: u8,
-    /// Whether an operator suspends the card and revokes the token.
+    /// Whether an operator suspends the card, disables the credential and revokes the token.
     pub(crate) operator: bool,
     /// Whether a backup is made and restored.
     pub(crate) restore: bool,
@@ -103,6 +111,7 @@ struct Disk {
     row: Row,
     epoch: u32,
     suspended: bool,
+    disabled: bool,
 }
 
 /// A request under way.
@@ -112,6 +121,7 @@ struct Wish {
     id: u8,
     at: usize,
     suspended: bool,
+    disabled: bool,
     barred: bool,
     /// The row as it was when it was read.
     row: Row,
@@ -161,6 +171,7 @@ pub(crate) enum Action {
     Crash,
     Wait,
     Suspend,
+    Disable,
     Revoke,
     BackUp,
     Restore,
@@ -192,12 +203,18 @@ impl Redemption {
             id,
             at: world.now,
             suspended: world.disk.suspended,
+            disabled: world.disk.disabled,
             barred: false,
             row,
         };
         let mut claim = self.claim(claimant, &wish)?;
         claim.seen = None;
-        let early = claim.decide(Some(&wish.row.0), None, wish.row.0.epoch);
+        let around = Around {
+            card: None,
+            lives: &lives(wish.disabled),
+            epoch: wish.row.0.epoch,
+        };
+        let early = claim.decide(Some(&wish.row.0), &around);
         wish.barred = early.verdict != granted(&early.verdict) || world.disk.suspended;
         Some(wish)
     }
@@ -213,14 +230,25 @@ impl Redemption {
             claim.seen = Some(card(world.disk.suspended));
         }
         let epoch = Epoch(world.disk.epoch);
-        let decision = claim.decide(Some(&row.0), Some(card(world.disk.suspended)), epoch);
+        let disabled = if self.bug == Some(Bug::StaleLives) {
+            wish.disabled
+        } else {
+            world.disk.disabled
+        };
+        let around = Around {
+            card: Some(card(world.disk.suspended)),
+            lives: &lives(disabled),
+            epoch,
+        };
+        let decision = claim.decide(Some(&row.0), &around);
         let before = &world.disk.row.0;
         let granted = matches!(decision.verdict, Verdict::Granted(_));
         world.granted_wrongly |= granted
             && (world.disk.suspended
+                || world.disk.disabled
                 || before.epoch != epoch
                 || matches!(before.state, State::Revoked(_)));
-        if let Write::Change(next, _) = decision.write {
+        if let Write::Change(next, _) | Write::Count(next) = decision.write {
             world.disk.row = Row(*next);
         }
         if granted && self.bug != Some(Bug::AuditAfterSend) {
@@ -256,6 +284,16 @@ fn card(suspended: bool) -> card::State {
     }
 }
 
+fn lives(disabled: bool) -> Lives {
+    let mut lives = sample::lives();
+    if let Some(credential) = &mut lives.credential
+        && disabled
+    {
+        credential.state = CredentialState::Disabled;
+    }
+    lives
+}
+
 /// The verdict itself when it grants; else one that it is not.
 fn granted(verdict: &Verdict) -> Verdict {
     match verdict {
@@ -275,6 +313,7 @@ impl Model for Redemption {
                 row: Row(sample::record(1, sample::START, Epoch(1))),
                 epoch: 1,
                 suspended: false,
+                disabled: false,
             },
             backup: None,
             restored: false,
@@ -289,7 +328,8 @@ impl Model for Redemption {
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
         use Action::{
-            Answer, BackUp, Commit, Crash, Look, LoseAnswer, Restore, Revoke, Settle, Suspend, Wait,
+            Answer, BackUp, Commit, Crash, Disable, Look, LoseAnswer, Restore, Revoke, Settle,
+            Suspend, Wait,
         };
         for (claimant, (step, left)) in world.claimants.iter().enumerate() {
             match step {
@@ -316,6 +356,9 @@ impl Model for Redemption {
         }
         if self.operator && !world.disk.suspended {
             actions.push(Suspend);
+        }
+        if self.operator && !world.disk.disabled {
+            actions.push(Disable);
         }
         if self.operator && !matches!(world.disk.row.0.state, State::Revoked(_)) {
             actions.push(Revoke);
@@ -386,6 +429,7 @@ impl Model for Redemption {
             }
             Action::Wait => next.now += 1,
             Action::Suspend => next.disk.suspended = true,
+            Action::Disable => next.disk.disabled = true,
             Action::Revoke => {
                 let (revoked, _) = last.disk.row.0.revoke(at(last.now), &sample::operator())?;
                 next.disk.row = Row(revoked);

@@ -383,6 +383,7 @@ impl System {
             .env("CARDVEIL_LIMITS_CREDENTIAL_PER_SECOND", "0")
             .env("CARDVEIL_LIMITS_CLIENT_PER_MINUTE", "0")
             .env("CARDVEIL_LOG", "error")
+            .env("CARDVEIL_CLIENT_ORIGIN", crate::http::ORIGIN)
             .env("CARDVEIL_CONFIG", config)
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())

@@ -40,7 +40,7 @@ pub(crate) fn run(plan: &Plan, issue: bool, redeem: bool) -> anyhow::Result<()> 
     let tokens = collect(std::slice::from_ref(&served), 1, plan.seed)?;
     let bytes = {
         let tokens = tokens.into_iter();
-        let mut first = Redeem::new(REDEEM_ROUTE, tokens, &holders, &served.embed);
+        let mut first = Redeem::new(REDEEM_ROUTE, tokens, &holders, served);
         first_answer(&mut first, served.client)?
     };
     repeated.push(Repeated::new(("POST", REDEEM_ROUTE), &bytes)?);
@@ -97,7 +97,7 @@ impl Pair<'_> {
                 let tokens =
                     collect(std::slice::from_ref(&self.served), 1, self.plan.seed)?.into_iter();
                 let tokens = tokens.flat_map(std::iter::repeat);
-                let mut ask = Redeem::new(route, tokens, &self.holders, &self.served.embed);
+                let mut ask = Redeem::new(route, tokens, &self.holders, &self.served);
                 rounds.push(self.at_bare(CONNECTIONS).measure(&mut ask)?);
             }
             let served = std::slice::from_ref(&self.served);
@@ -165,12 +165,12 @@ pub(crate) fn redeem(
         addresses: nodes.iter().map(|node| node.client).collect(),
         ..issue_load(plan, nodes, database, connections)
     };
-    let embed = &nodes.first().context("no node")?.embed;
+    let first = nodes.first().context("no node")?;
     load.measure(&mut Redeem::new(
         REDEEM_ROUTE,
         tokens.into_iter(),
         holders,
-        embed,
+        first,
     ))
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::rights::sight_of;
 pub use self::rights::{Lack, Need, Permissions, Scope, Sight, judge};
 use crate::allowlist::Allowlist;
 use crate::clock::Time;
@@ -113,18 +114,27 @@ pub enum Barred {
 impl Credential {
     /// Whether it is in use at `now`.
     pub fn usable(&self, now: Time) -> Result<(), Barred> {
-        match self.state {
-            CredentialState::Disabled => Err(Barred::Disabled),
-            CredentialState::Enabled if self.expires_at.is_some_and(|end| end <= now) => {
-                Err(Barred::Expired)
-            }
-            CredentialState::Enabled => Ok(()),
-        }
+        usable(self.state, self.expires_at, now)
     }
 
     /// Whether calls may come from `ip`. An IPv4 address inside IPv6 counts as the IPv4 one.
     pub fn allows_ip(&self, ip: IpAddr) -> bool {
         self.allowed_ips.contains(ip)
+    }
+}
+
+/// Whether a credential in this state and with this end is in use at `now`.
+pub(crate) fn usable(
+    state: CredentialState,
+    expires_at: Option<Time>,
+    now: Time,
+) -> Result<(), Barred> {
+    match state {
+        CredentialState::Disabled => Err(Barred::Disabled),
+        CredentialState::Enabled if expires_at.is_some_and(|end| end <= now) => {
+            Err(Barred::Expired)
+        }
+        CredentialState::Enabled => Ok(()),
     }
 }
 

@@ -261,7 +261,8 @@ impl Gate {
             Permission::Public(_) => Ok(None),
             Permission::Holder => {
                 // What is wrong with the frame's own page is no refusal of anybody's access.
-                client::admit(app, headers).map_err(|p| Refused::fault(p.into_response()))?;
+                let _says_where =
+                    client::admit(app, headers).map_err(|p| Refused::fault(p.into_response()))?;
                 Ok(None)
             }
             Permission::KeySecureLogin => {

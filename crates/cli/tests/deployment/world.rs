@@ -282,7 +282,11 @@ impl World {
             "fields": fields,
             "attempt": "00000000-0000-4000-8000-000000000001",
         });
-        let headers = [("content-type", "application/json")];
+        let origin = format!("http://{}", self.client_at);
+        let headers = [
+            ("content-type", "application/json"),
+            ("origin", origin.as_str()),
+        ];
         connection.send("POST", "/client/v1/redeem", &headers, &body.to_string())
     }
 }

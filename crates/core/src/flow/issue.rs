@@ -9,7 +9,7 @@ use crate::audit::{Detail, Kind, Source, Target};
 use crate::budget::Overdrawn;
 use crate::card::{Card, Fields, State};
 use crate::clock::Time;
-use crate::id::{AccountId, PersonId};
+use crate::id::{AccountId, EmbedId, PersonId};
 use crate::merchant::{Credential, Lack, Merchant, Need, Sight, judge};
 use crate::port::{CardRef, Idempotency, Issue, Issued};
 use crate::token::{self, ClientToken, Epoch, Operation, Record, Thumbprint};
@@ -66,6 +66,8 @@ pub struct Asked {
     pub fields: Option<Fields>,
     /// The only key that may claim it.
     pub bound_to: Option<Thumbprint>,
+    /// The only embed that it may be redeemed in; the merchant's own.
+    pub embed: Option<EmbedId>,
     /// The caller's name for this request.
     pub named: Option<Named>,
     /// What it brings of a second factor.
@@ -110,6 +112,8 @@ pub enum IssueRefusal {
     CardState(State),
     /// The card does not have one of the fields, or the operation releases none.
     FieldUnavailable,
+    /// The merchant has no such embed, or it is out of use.
+    UnknownEmbed,
     /// The name was used for another request.
     NameReused,
     /// The merchant's policy asks for a second factor, which this dialect cannot carry.
@@ -154,6 +158,12 @@ impl Service {
         let Some(fields) = allowed(asked, &card) else {
             return Ok(Err(IssueRefusal::FieldUnavailable));
         };
+        if let Some(embed) = &asked.embed {
+            let found = self.store.embed(embed).await?;
+            if !found.is_some_and(|it| it.enabled && it.merchant == caller.merchant.id) {
+                return Ok(Err(IssueRefusal::UnknownEmbed));
+            }
+        }
         let purpose = asked.operation.into();
         let factor = self.second_factor(caller, purpose, &asked.mfa, &card);
         let mfa = match factor.await? {
@@ -193,7 +203,11 @@ impl Service {
                 Some(named) => self.vault.mac_under(version, &seeded(&named.seed))?,
                 None => self.random(),
             };
-            let form = self.form().await?;
+            // A node of the version before knows of no embed. It must not read what it would not keep to.
+            let form = match asked.embed {
+                Some(_) => Form::Keyed,
+                None => self.form().await?,
+            };
             let token = self.write(form, version, (epoch, now), &random)?;
             let record = Record {
                 key: token.key(),
@@ -204,9 +218,11 @@ impl Service {
                 operation: asked.operation,
                 allowed: wanted.fields,
                 bound_to: asked.bound_to,
+                embed: asked.embed.clone(),
                 issued_at: now,
                 expires_at: now.plus(token::TTL),
                 conflict: false,
+                refusals: 0,
                 state: token::State::Issued,
             };
             let event = issued_event(caller, &record, &wanted.mfa);
@@ -332,6 +348,7 @@ fn issued_event(caller: &Caller, record: &Record, mfa: &SecondFactor) -> crate::
     let target = Target {
         card: Some(record.card),
         token: Some(record.key.hash),
+        embed: record.embed.clone(),
         session: mfa.assertion().and_then(|assertion| assertion.session),
         ..Target::default()
     };

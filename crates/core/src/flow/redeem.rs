@@ -15,10 +15,10 @@ use crate::audit::{Actor, Kind as EventKind, Origin, Source};
 use crate::card::{Card, Field, Fields, Kind, LastFour, Network, Reason, State, Transition};
 use crate::clock::Time;
 use crate::id::{AttemptId, ClaimId, EmbedId, MerchantId, RedemptionId};
-use crate::merchant::MerchantState;
 use crate::port::{self, CardRef};
 use crate::token::{
-    Attempt, Cause, Claim, ClientToken, Grant, Observation, Operation, Record, Thumbprint, Verdict,
+    Around, Attempt, Cause, Claim, ClientToken, Grant, Lives, LivesOf, Observation, Operation,
+    Record, Thumbprint, Verdict,
 };
 
 /// How often a claim starts again because its own key claimed meanwhile in another place, or its card
@@ -37,6 +37,9 @@ pub struct Redeem {
     pub fields: Fields,
     /// This attempt.
     pub attempt: AttemptId,
+    /// Whether it says that it comes from a page of our own origin. Whoever says another is refused
+    /// before.
+    pub with_origin: bool,
     /// From where it comes.
     pub origin: Origin,
 }
@@ -48,6 +51,8 @@ pub enum Redeemed {
     Released(Box<Released>),
     /// The one refusal. The cause is for our own figures; the browser is not told.
     Refused(Cause),
+    /// The embed is framed by pages, and this came from none. Nothing was spent.
+    NoOrigin,
 }
 
 /// An answer that may go out: its claim and its record are durable.
@@ -124,15 +129,22 @@ impl Service {
     async fn redeem_once(&self, asked: &Redeem) -> Result<Option<Redeemed>, Fault> {
         let by = Thumbprint(asked.key.thumbprint());
         let key = asked.token.key();
-        let (merchant, mut barred) = self.merchant_of(&asked.embed).await?;
-        let record = self.store.token(&key).await?;
-        let redemption = match record.as_ref().and_then(|record| record.redemption_of(by)) {
+        let Some(record) = self.store.token(&key).await? else {
+            return Ok(Some(Redeemed::Refused(Cause::Unknown)));
+        };
+        let lives = LivesOf::token(&record, &asked.embed);
+        let lives = self.store.lives(&lives).await?;
+        if lives.wants_origin() && !asked.with_origin {
+            return Ok(Some(Redeemed::NoOrigin));
+        }
+        let redemption = match record.redemption_of(by) {
             Some(redemption) => redemption.clone(),
             None => RedemptionId::generate(&*self.entropy),
         };
         let mut claim = Claim {
             token: key,
-            merchant,
+            embed: asked.embed.clone(),
+            with_origin: asked.with_origin,
             by,
             operation: Operation::ViewCard,
             fields: asked.fields,
@@ -140,32 +152,28 @@ impl Service {
             id: ClaimId::generate(&*self.entropy),
             attempt: asked.attempt,
             redemption,
-            barred,
+            person: None,
+            barred: None,
             seen: None,
             step: None,
             at: self.now(),
             origin: asked.origin.clone(),
         };
         let mut prepared = None;
-        if let Some(record) = &record {
-            // The epoch and the card are checked by the claim itself, against the store's.
-            match claim.decide(Some(record), None, record.epoch).verdict {
-                Verdict::Granted(_) => match self.prepare(asked, record, &claim).await? {
-                    Ok(answer) => {
-                        claim.note = answer.cvk.map(derived);
-                        claim.step = shown(&answer.card, &claim);
-                        claim.seen = Some(answer.card.state);
-                        prepared = Some(answer);
-                    }
-                    Err(cause) => barred = Some(cause),
-                },
-                Verdict::Refused(cause) => barred = barred.or(Some(cause)),
-                Verdict::Superseded => return Ok(None),
-            }
-        } else {
-            barred = Some(Cause::Unknown);
+        match early(&claim, &record, &lives) {
+            Verdict::Granted(_) => match self.prepare(asked, &record, &claim).await? {
+                Ok(answer) => {
+                    claim.note = answer.cvk.map(derived);
+                    claim.step = shown(&answer.card, &claim);
+                    claim.seen = Some(answer.card.state);
+                    claim.person = Some(answer.card.person);
+                    prepared = Some(answer);
+                }
+                Err(cause) => claim.barred = Some(cause),
+            },
+            Verdict::Refused(cause) => claim.barred = Some(cause),
+            Verdict::Superseded => return Ok(None),
         }
-        claim.barred = barred;
         Ok(match (self.claim(claim).await?, prepared) {
             (Verdict::Granted(grant), Some(answer)) => {
                 Some(Redeemed::Released(Box::new(answer.released(grant))))
@@ -175,23 +183,6 @@ impl Service {
             (Verdict::Refused(cause), _) => Some(Redeemed::Refused(cause)),
             (Verdict::Superseded, _) => None,
         })
-    }
-
-    /// Whose embed it is, and whether that merchant may show cards.
-    pub(super) async fn merchant_of(
-        &self,
-        embed: &EmbedId,
-    ) -> Result<(Option<MerchantId>, Option<Cause>), Fault> {
-        let Some(embed) = self.store.embed(embed).await?.filter(|embed| embed.enabled) else {
-            return Ok((None, None));
-        };
-        let barred = match self.store.merchant(&embed.merchant).await? {
-            Some(merchant) if merchant.state == MerchantState::Active && merchant.pci_enabled => {
-                None
-            }
-            Some(_) | None => Some(Cause::MerchantBarred),
-        };
-        Ok((Some(embed.merchant), barred))
     }
 
     /// Opens the card and seals the answer, before anything is claimed.
@@ -276,6 +267,17 @@ impl Service {
         };
         Ok(self.store.observe(observation).await?)
     }
+}
+
+/// What the rules say before anything is opened: all but what the claim looks at itself, which are the
+/// epoch and the card in the store's commit.
+pub(super) fn early(claim: &Claim, record: &Record, lives: &Lives) -> Verdict {
+    let around = Around {
+        card: None,
+        lives,
+        epoch: record.epoch,
+    };
+    claim.decide(Some(record), &around).verdict
 }
 
 /// What is on record of a CVV that no row holds.

@@ -7,17 +7,17 @@ use std::borrow::Cow;
 use cardveil_seal::HolderKey;
 
 use super::keys::slot_of;
-use super::redeem::ROUNDS_MAX;
+use super::redeem::{ROUNDS_MAX, early};
 use super::{Caller, Fault, Service};
 use crate::audit::Origin;
-use crate::card::{Card, Fields, LastFour, Network, State};
+use crate::card::{Card, Fields, LastFour, Network};
 use crate::id::{
     AccountId, AttemptId, CardId, ClaimId, EmbedId, MerchantId, PersonId, RedemptionId,
     WalletTokenId,
 };
 use crate::merchant::Sight;
 use crate::port::{CardRef, ListedToken, WalletFilter, WalletPage};
-use crate::token::{Cause, Claim, ClientToken, Operation, Record, Thumbprint, Verdict};
+use crate::token::{Cause, Claim, ClientToken, LivesOf, Operation, Record, Thumbprint, Verdict};
 use crate::wallet::{Asked, Change, Decision, Device, Facts, Reason, Refused, Step, WalletToken};
 
 /// What a device asks.
@@ -30,6 +30,8 @@ pub struct CheckWallet {
     pub key: HolderKey,
     /// Where the card is to go.
     pub device: Device,
+    /// As of a [redemption](super::Redeem::with_origin).
+    pub with_origin: bool,
     /// From where it comes.
     pub origin: Origin,
 }
@@ -41,6 +43,8 @@ pub enum WalletChecked {
     Told(WalletAnswer),
     /// The one refusal. The cause is for our own figures; the device is not told.
     Refused(Cause),
+    /// The app is an embed that pages frame, and this came from none. Nothing was spent.
+    NoOrigin,
 }
 
 /// Whether a card can go into a wallet, and what anyone may see of it.
@@ -243,46 +247,51 @@ impl Service {
     /// `None` when the same key's other request came between, or a change of the card.
     async fn check_once(&self, asked: &CheckWallet) -> Result<Option<WalletChecked>, Fault> {
         let by = Thumbprint(asked.key.thumbprint());
-        let (merchant, mut barred) = self.merchant_of(&asked.app).await?;
-        let record = self.store.token(&asked.token.key()).await?;
-        let redemption = record.as_ref().and_then(|record| record.redemption_of(by));
+        let key = asked.token.key();
+        let Some(record) = self.store.token(&key).await? else {
+            return Ok(Some(WalletChecked::Refused(Cause::Unknown)));
+        };
+        let lives = LivesOf::token(&record, &asked.app);
+        let lives = self.store.lives(&lives).await?;
+        if lives.wants_origin() && !asked.with_origin {
+            return Ok(Some(WalletChecked::NoOrigin));
+        }
+        let redemption = match record.redemption_of(by) {
+            Some(redemption) => redemption.clone(),
+            None => RedemptionId::generate(&*self.entropy),
+        };
         let mut claim = Claim {
-            token: asked.token.key(),
-            merchant,
+            token: key,
+            embed: asked.app.clone(),
+            with_origin: asked.with_origin,
             by,
             operation: Operation::AddCardToWallet,
             fields: Fields::NONE,
             note: None,
             id: ClaimId::generate(&*self.entropy),
             attempt: AttemptId::generate(&*self.entropy),
-            redemption: redemption
-                .cloned()
-                .unwrap_or_else(|| RedemptionId::generate(&*self.entropy)),
-            barred,
+            redemption,
+            person: None,
+            barred: None,
             seen: None,
             step: None,
             at: self.now(),
             origin: asked.origin.clone(),
         };
         let mut prepared = None;
-        if let Some(record) = &record {
-            // The epoch and the card are checked by the claim itself, against the store's.
-            match claim.decide(Some(record), None, record.epoch).verdict {
-                Verdict::Granted(_) => match self.look(asked, record).await? {
-                    Ok((answer, seen)) => {
-                        claim.note = Some(note(&asked.device, &answer));
-                        claim.seen = Some(seen);
-                        prepared = Some(answer);
-                    }
-                    Err(cause) => barred = Some(cause),
-                },
-                Verdict::Refused(cause) => barred = barred.or(Some(cause)),
-                Verdict::Superseded => return Ok(None),
-            }
-        } else {
-            barred = Some(Cause::Unknown);
+        match early(&claim, &record, &lives) {
+            Verdict::Granted(_) => match self.look(asked, &record).await? {
+                Ok((answer, card)) => {
+                    claim.note = Some(note(&asked.device, &answer));
+                    claim.seen = Some(card.state);
+                    claim.person = Some(card.person);
+                    prepared = Some(answer);
+                }
+                Err(cause) => claim.barred = Some(cause),
+            },
+            Verdict::Refused(cause) => claim.barred = Some(cause),
+            Verdict::Superseded => return Ok(None),
         }
-        claim.barred = barred;
         Ok(match (self.claim(claim).await?, prepared) {
             (Verdict::Granted(_), Some(answer)) => Some(WalletChecked::Told(answer)),
             // Cannot be: what was not prepared was barred, and what is barred is not granted.
@@ -292,12 +301,12 @@ impl Service {
         })
     }
 
-    /// Everything that the answer rests on, before anything is claimed, and the card's state then.
+    /// Everything that the answer rests on, before anything is claimed, and the card as it is then.
     async fn look(
         &self,
         asked: &CheckWallet,
         record: &Record,
-    ) -> Result<Result<(WalletAnswer, State), Cause>, Fault> {
+    ) -> Result<Result<(WalletAnswer, Card), Cause>, Fault> {
         let Some(merchant) = self.store.merchant(&record.merchant).await? else {
             return Ok(Err(Cause::MerchantBarred));
         };
@@ -327,7 +336,7 @@ impl Service {
             network: card.network,
             display_name: display_name(&card),
         };
-        Ok(Ok((answer, card.state)))
+        Ok(Ok((answer, card)))
     }
 }
 

@@ -223,6 +223,21 @@ pub fn judge(merchant: &Merchant, credential: &Credential, need: Need) -> Result
     Ok(())
 }
 
+/// Which cards a credential reaches by one scope for all of them and one for a person's own.
+pub(crate) fn sight_of(
+    scopes: &[Scope],
+    person: Option<PersonId>,
+    any: Scope,
+    own: Scope,
+) -> Sight {
+    let has = |scope| scopes.contains(&scope);
+    match person {
+        Some(person) if has(any) || has(own) => Sight::Own(person),
+        None if has(any) => Sight::Any,
+        Some(_) | None => Sight::Nothing,
+    }
+}
+
 impl Merchant {
     /// Whether it may have what a call needs. What is told in the clear needs `pci_enabled`, too.
     pub fn permits(&self, need: Need) -> bool {
@@ -247,11 +262,7 @@ impl Credential {
     }
 
     fn sight_by(&self, any: Scope, own: Scope) -> Sight {
-        match self.person {
-            Some(person) if self.has(any) || self.has(own) => Sight::Own(person),
-            None if self.has(any) => Sight::Any,
-            Some(_) | None => Sight::Nothing,
-        }
+        sight_of(&self.scopes, self.person, any, own)
     }
 
     fn has(&self, scope: Scope) -> bool {

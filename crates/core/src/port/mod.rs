@@ -45,8 +45,8 @@ use crate::id::{CardId, CardNo, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Assertion, Use};
 use crate::token::{
-    Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, Record, TokenHash, TokenKey,
-    Verdict,
+    Attempt, Cause, Claim, Decision, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenHash,
+    TokenKey, Verdict,
 };
 
 pub use allowlists::Allowlists;
@@ -94,6 +94,9 @@ pub trait Registry: Send + Sync {
 
     /// The merchant of this id.
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>>;
+
+    /// What a token lives by, all of one moment.
+    async fn lives(&self, of: &LivesOf) -> Result<Lives>;
 
     /// The merchant's card. Another merchant's is not found.
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>>;
@@ -217,7 +220,8 @@ pub trait Tokens: Send + Sync {
     /// budget refuses spends no assertion.
     async fn issue(&self, issue: Issue) -> Result<Issued>;
 
-    /// Applies [`Claim::decide`], over the token and its card's state as they then are. To at most one
+    /// Applies [`Claim::decide`], over the token, its card's state and what it lives by, as all of them
+    /// are in the commit: nothing is granted past a change of these that was answered before. To at most one
     /// key, ever: of concurrent claims by different keys exactly one is granted, in all processes
     /// together.
     async fn redeem(&self, claim: Claim) -> Result<Verdict>;
@@ -242,8 +246,8 @@ pub trait Tokens: Send + Sync {
     /// them are held until the commit, so a caller names no more than others can wait for.
     async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize>;
 
-    /// Applies [`Record::sweep`] to tokens whose window has ended, and deletes rows issued before
-    /// `now` less [`crate::token::RETENTION`] and names that have expired; at most `limit` of each.
+    /// Applies [`Record::sweep`] to tokens whose window has ended, and deletes rows, with the events of
+    /// [`Record::refusals_told`], that were issued before `now` less [`crate::token::RETENTION`] and names that have expired; at most `limit` of each.
     async fn sweep(&self, now: Time, limit: usize) -> Result<Swept>;
 }
 
@@ -474,12 +478,13 @@ impl<
 /// event of a change.
 pub fn apply<V, E>(
     decision: Decision<V>,
-    write: impl FnOnce(Option<&Record>, &Event) -> std::result::Result<(), E>,
+    write: impl FnOnce(Option<&Record>, Option<&Event>) -> std::result::Result<(), E>,
 ) -> std::result::Result<V, E> {
     match &decision.write {
         crate::token::Write::Nothing => {}
-        crate::token::Write::Event(event) => write(None, event)?,
-        crate::token::Write::Change(record, event) => write(Some(record), event)?,
+        crate::token::Write::Event(event) => write(None, Some(event))?,
+        crate::token::Write::Change(record, event) => write(Some(record), Some(event))?,
+        crate::token::Write::Count(record) => write(Some(record), None)?,
     }
     Ok(decision.verdict)
 }

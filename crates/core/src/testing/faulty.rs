@@ -33,7 +33,9 @@ use crate::port::{
     Outbox, Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
     WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
 };
-use crate::token::{Attempt, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict};
+use crate::token::{
+    Attempt, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenKey, Verdict,
+};
 use crate::wallet::{self, Census, Device, Refused, WalletToken};
 
 /// How the next write fails.
@@ -52,6 +54,7 @@ pub struct Faulty<S> {
     inner: S,
     next: AtomicU8,
     between: Mutex<Option<Transition>>,
+    changed: Mutex<Option<(Change, Event)>>,
     writes: Mutex<Option<Writes>>,
 }
 
@@ -62,6 +65,7 @@ impl<S: Store> Faulty<S> {
             inner,
             next: AtomicU8::new(0),
             between: Mutex::new(None),
+            changed: Mutex::new(None),
             writes: Mutex::new(None),
         }
     }
@@ -70,6 +74,12 @@ impl<S: Store> Faulty<S> {
     pub fn move_before_next_claim(&self, transition: Transition) {
         let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
         *between = Some(transition);
+    }
+
+    /// Makes an operator change something right before the next claim.
+    pub fn change_before_next_claim(&self, change: Change, event: Event) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        *changed = Some((change, event));
     }
 
     /// Has it say how its writes go; `None` for what the inner one says.
@@ -110,6 +120,9 @@ impl<S: Store> Registry for Faulty<S> {
     }
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
         self.inner.merchant(id).await
+    }
+    async fn lives(&self, of: &LivesOf) -> Result<Lives> {
+        self.inner.lives(of).await
     }
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
         self.inner.card(merchant, card).await
@@ -154,6 +167,10 @@ impl<S: Store> Tokens for Faulty<S> {
         let between = self.between.lock().map(|mut between| between.take());
         if let Some(transition) = between.unwrap_or_default() {
             self.inner.transition_card(transition).await?;
+        }
+        let changed = self.changed.lock().map(|mut changed| changed.take());
+        if let Some(change) = changed.unwrap_or_default() {
+            self.inner.change(vec![change]).await?;
         }
         self.write(self.inner.redeem(claim)).await
     }

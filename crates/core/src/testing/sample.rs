@@ -17,7 +17,10 @@ use crate::merchant::{
 };
 use crate::mfa::MfaPolicy;
 use crate::port::{CardRef, Issue};
-use crate::token::{self, Claim, Epoch, Operation, Record, TTL, Thumbprint, TokenHash, TokenKey};
+use crate::token::{
+    self, Claim, CredentialLife, EmbedLife, Epoch, Lives, MerchantLife, Operation, Record, TTL,
+    Thumbprint, TokenHash, TokenKey,
+};
 use crate::wallet::{self, Device, DeviceType, Wallet, WalletRules};
 
 /// When the samples happen: 2026-01-01T00:00:00Z.
@@ -183,9 +186,11 @@ pub fn record(n: u8, at: Time, epoch: Epoch) -> Record {
         operation: Operation::ViewCard,
         allowed: Fields::ALL,
         bound_to: None,
+        embed: None,
         issued_at: at,
         expires_at: at.plus(TTL),
         conflict: false,
+        refusals: 0,
         state: token::State::Issued,
     }
 }
@@ -213,7 +218,8 @@ pub fn origin() -> Origin {
 pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
     Claim {
         token: record.key,
-        merchant: Some(record.merchant.clone()),
+        embed: embed(1).id,
+        with_origin: true,
         by: Thumbprint([key; 32]),
         operation: record.operation,
         fields: fields.iter().copied().collect(),
@@ -221,11 +227,34 @@ pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
         id: ClaimId::from_bytes([key; 16]),
         attempt: AttemptId::from_bytes([key; 16]),
         redemption: redemption(key),
+        person: Some(card(1).person),
         barred: None,
         seen: Some(State::Active),
         step: None,
         at,
         origin: origin(),
+    }
+}
+
+/// What the tokens of merchant 1 live by.
+pub fn lives() -> Lives {
+    let (credential, merchant, embed) = (credential(1), merchant(1), embed(1));
+    Lives {
+        credential: Some(CredentialLife {
+            state: credential.state,
+            expires_at: credential.expires_at,
+            scopes: credential.scopes,
+            person: credential.person,
+        }),
+        merchant: Some(MerchantLife {
+            state: merchant.state,
+            pci_enabled: merchant.pci_enabled,
+        }),
+        embed: Some(EmbedLife {
+            merchant: embed.merchant,
+            enabled: embed.enabled,
+            is_web: !embed.origins.is_empty(),
+        }),
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub(crate) mod base62;
 mod codec;
+mod lives;
 mod state;
 
 use std::fmt;
@@ -18,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::clock::CLOCKS_APART;
 pub use codec::{ClientToken, Malformed, Said, Unchecked};
+pub use lives::{CredentialLife, EmbedLife, Lives, LivesOf, MerchantLife};
 pub use state::{
-    Attempt, Cause, Claim, ClaimKind, Claimed, Decision, Grant, Held, Observation, Record, Release,
-    State, Verdict, Write,
+    Around, Attempt, Cause, Claim, ClaimKind, Claimed, Decision, Grant, Held, Observation, Record,
+    Release, State, Verdict, Write,
 };
 
 use std::time::Duration;
@@ -40,6 +42,9 @@ pub const LIFE: Duration = TTL
 /// How often one token answers whether its card can go into a wallet; each of three wallets on each
 /// of three kinds of device, and some retries.
 pub const CHECKS_MAX: usize = 16;
+/// How many refusals of one token are records; what comes after is counted in its row, and the count is
+/// on record when the row goes. The first try of another key is on record always.
+pub const REFUSALS_RECORDED_MAX: u32 = 16;
 /// How many events of a browser one redemption records; what comes after is refused.
 pub const EVENTS_MAX: u16 = 64;
 /// How long a token's row is kept after its issue; past it, the token is unknown.

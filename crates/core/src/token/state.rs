@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::lives::Refused;
 use super::{
-    CHECKS_MAX, CLOCKS_APART, EVENTS_MAX, Epoch, Operation, REPEAT_WINDOW, REPEATS_MAX,
-    REVEAL_WINDOW, Thumbprint, TokenKey,
+    CHECKS_MAX, CLOCKS_APART, EVENTS_MAX, Epoch, Lives, Operation, REFUSALS_RECORDED_MAX,
+    REPEAT_WINDOW, REPEATS_MAX, REVEAL_WINDOW, Thumbprint, TokenKey,
 };
 use crate::audit::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target, Visibility};
 use crate::card::{self, Field, Fields, Transition};
 use crate::clock::Time;
-use crate::id::{AttemptId, CardId, ClaimId, CredentialId, MerchantId, RedemptionId};
+use crate::id::{
+    AttemptId, CardId, ClaimId, CredentialId, EmbedId, MerchantId, PersonId, RedemptionId,
+};
 
 /// A token as stores keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +36,16 @@ pub struct Record {
     pub allowed: Fields,
     /// The only key that can claim it, when the merchant named one.
     pub bound_to: Option<Thumbprint>,
+    /// The only embed that it can be redeemed in, when the merchant named one.
+    pub embed: Option<EmbedId>,
     /// When it was issued.
     pub issued_at: Time,
     /// The first moment at which it can no longer be claimed.
     pub expires_at: Time,
     /// Whether another key has tried; recorded once.
     pub conflict: bool,
+    /// How often a claim was refused, in all nodes together.
+    pub refusals: u32,
     /// What has become of it.
     pub state: State,
 }
@@ -145,6 +152,8 @@ pub enum Write {
     Event(Event),
     /// The token's new form and its event, in one commit.
     Change(Box<Record>, Event),
+    /// The token with its refusal counted and nothing else changed: there were enough on record.
+    Count(Box<Record>),
 }
 
 /// What was decided, and what must be durable before anyone is told.
@@ -163,8 +172,10 @@ pub struct Decision<V> {
 pub struct Claim {
     /// The token.
     pub token: TokenKey,
-    /// The merchant of the embed that asks; `None` when there is no such embed.
-    pub merchant: Option<MerchantId>,
+    /// The embed that asks.
+    pub embed: EmbedId,
+    /// Whether it asks from a page of our own origin. One that says another was refused before.
+    pub with_origin: bool,
     /// The key.
     pub by: Thumbprint,
     /// What the operation is.
@@ -179,7 +190,9 @@ pub struct Claim {
     pub attempt: AttemptId,
     /// The redemption that the answer is sealed under.
     pub redemption: RedemptionId,
-    /// A reason outside the token to refuse: the card's or the merchant's state.
+    /// The person of the card that the answer was made of.
+    pub person: Option<PersonId>,
+    /// A reason outside the token and its lives to refuse: the card's state.
     pub barred: Option<Cause>,
     /// The state in which the card was when the answer was made of it; none while none was made.
     pub seen: Option<card::State>,
@@ -191,6 +204,17 @@ pub struct Claim {
     pub at: Time,
     /// From where.
     pub origin: Origin,
+}
+
+/// What a claim finds beside the token's row, all of it in its own commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Around<'a> {
+    /// The state of the token's card.
+    pub card: Option<card::State>,
+    /// What the token lives by.
+    pub lives: &'a Lives,
+    /// The epoch.
+    pub epoch: Epoch,
 }
 
 /// What becomes of a claim.
@@ -334,6 +358,22 @@ impl Record {
         ))
     }
 
+    /// When its row goes: how many refusals are not on record each, if there are any (P7).
+    pub fn refusals_told(&self, now: Time) -> Option<Event> {
+        (self.refusals > REFUSALS_RECORDED_MAX).then(|| {
+            let mut event = Source::server().event(
+                now,
+                Kind::RevealRefused,
+                Some(self.merchant.clone()),
+                self.target(),
+            );
+            event.outcome = Outcome::Failure;
+            let all = self.refusals;
+            event.detail.note = Some(format!("{all} refusals in all").into());
+            event
+        })
+    }
+
     fn target(&self) -> Target {
         let redemption = match &self.state {
             State::Held(held) => Some(held.redemption.clone()),
@@ -358,24 +398,21 @@ impl Record {
 }
 
 impl Claim {
-    /// The rules of redemption (docs/protocol.md). `card` is the state of the record's card and `epoch`
-    /// the store's, both at the moment of writing: what is granted is granted of the card as it is
-    /// then.
-    pub fn decide(
-        &self,
-        record: Option<&Record>,
-        card: Option<card::State>,
-        epoch: Epoch,
-    ) -> Decision<Verdict> {
+    /// The rules of redemption (docs/protocol.md), over all that decides as it is at the moment of
+    /// writing: what is granted is granted of the card, the credential, the merchant and the embed as
+    /// they are then.
+    ///
+    /// A token of ours without a row leaves nothing: nobody could count how often it comes.
+    pub fn decide(&self, record: Option<&Record>, around: &Around<'_>) -> Decision<Verdict> {
         let Some(record) = record else {
             return Decision {
-                write: Write::Event(self.refusal(None, Kind::RevealRefused, Cause::Unknown)),
+                write: Write::Nothing,
                 verdict: Verdict::Refused(Cause::Unknown),
             };
         };
-        match self.judge(record, epoch) {
+        match self.judge(record, around) {
             Ok(Claimed { held, kind: _ })
-                if held.redemption != self.redemption || self.seen != card =>
+                if held.redemption != self.redemption || self.seen != around.card =>
             {
                 Decision {
                     write: Write::Nothing,
@@ -394,21 +431,29 @@ impl Claim {
                     verdict: Verdict::Granted(grant),
                 }
             }
-            Err(Cause::OtherKey) if !record.conflict => {
-                let next = Record {
-                    conflict: true,
-                    ..record.clone()
-                };
-                let event = self.refusal(Some(record), Kind::RevealConflict, Cause::OtherKey);
-                Decision {
-                    write: Write::Change(Box::new(next), event),
-                    verdict: Verdict::Refused(Cause::OtherKey),
-                }
-            }
-            Err(cause) => Decision {
-                write: Write::Event(self.refusal(Some(record), Kind::RevealRefused, cause)),
-                verdict: Verdict::Refused(cause),
-            },
+            Err(refused) => self.refuse(record, refused),
+        }
+    }
+
+    fn refuse(&self, record: &Record, refused: Refused) -> Decision<Verdict> {
+        let alarm = refused.cause == Cause::OtherKey && !record.conflict;
+        let next = Box::new(Record {
+            conflict: record.conflict || alarm,
+            refusals: record.refusals.saturating_add(1),
+            ..record.clone()
+        });
+        let write = if alarm {
+            let event = self.refusal(record, Kind::RevealConflict, refused);
+            Write::Change(next, event)
+        } else if record.refusals < REFUSALS_RECORDED_MAX {
+            let event = self.refusal(record, Kind::RevealRefused, refused);
+            Write::Change(next, event)
+        } else {
+            Write::Count(next)
+        };
+        Decision {
+            write,
+            verdict: Verdict::Refused(refused.cause),
         }
     }
 
@@ -420,15 +465,13 @@ impl Claim {
         }
     }
 
-    fn judge(&self, record: &Record, epoch: Epoch) -> Result<Claimed, Cause> {
-        if record.epoch != epoch {
-            return Err(Cause::OldEpoch);
+    fn judge(&self, record: &Record, around: &Around<'_>) -> Result<Claimed, Refused> {
+        if record.epoch != around.epoch {
+            return Err(Cause::OldEpoch.into());
         }
-        if self.merchant.as_ref() != Some(&record.merchant) {
-            return Err(Cause::Foreign);
-        }
+        around.lives.admit(self, record)?;
         if record.operation != self.operation {
-            return Err(Cause::WrongOperation);
+            return Err(Cause::WrongOperation.into());
         }
         let claimed = match &record.state {
             State::Revoked(_) => Err(Cause::Revoked),
@@ -441,10 +484,11 @@ impl Claim {
             Operation::AddCardToWallet => self.fields.is_empty(),
         };
         if !fits {
-            return Err(Cause::FieldNotAllowed);
+            return Err(Cause::FieldNotAllowed.into());
         }
+        around.lives.last(self)?;
         match self.barred {
-            Some(cause) => Err(cause),
+            Some(cause) => Err(cause.into()),
             None => Ok(claimed),
         }
     }
@@ -557,34 +601,39 @@ impl Claim {
                 operation: Some(self.operation.into()),
                 fields: self.fields.some(),
                 attempt: Some(self.attempt),
-                note: self.note.clone(),
+                note: self.released_note(),
                 ..Detail::default()
             },
         }
     }
 
-    fn refusal(&self, record: Option<&Record>, kind: Kind, cause: Cause) -> Event {
+    fn refusal(&self, record: &Record, kind: Kind, refused: Refused) -> Event {
         Event {
             at: self.at,
             kind,
             actor: Actor::Holder(self.by),
             origin: self.origin.clone(),
             outcome: Outcome::Failure,
-            merchant: record.map(|record| record.merchant.clone()),
-            target: record.map_or_else(
-                || Target {
-                    token: Some(self.token.hash),
-                    ..Target::default()
-                },
-                Record::target,
-            ),
+            merchant: Some(record.merchant.clone()),
+            target: record.target(),
             detail: Detail {
                 operation: Some(self.operation.into()),
                 fields: self.fields.some(),
-                cause: Some(cause),
+                cause: Some(refused.cause),
                 attempt: Some(self.attempt),
+                note: refused.note.map(Cow::Borrowed),
                 ..Detail::default()
             },
+        }
+    }
+
+    /// What the record of a release says where no fields say it.
+    fn released_note(&self) -> Option<Cow<'static, str>> {
+        const ALONE: &str = "without an Origin";
+        match (&self.note, self.with_origin) {
+            (note, true) => note.clone(),
+            (None, false) => Some(ALONE.into()),
+            (Some(note), false) => Some(format!("{note}; {ALONE}").into()),
         }
     }
 }

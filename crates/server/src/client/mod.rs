@@ -43,20 +43,25 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(Permission::Holder, routes!(wallet::eligibility))
 }
 
-/// A browser says from which page it calls; other callers say nothing. Where it is said, it must be
-/// our own frame: a token is redeemed in no other page, even if it was stolen into one.
-pub(crate) fn admit(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
-    let refused = || Problem::new(Code::OriginRefused);
-    match extract::header(headers, header::ORIGIN.as_str()) {
-        Header::Missing => {}
-        Header::Value(origin) if origin == app.settings.client_origin => {}
-        Header::Value(_) | Header::Malformed => return Err(refused()),
-    }
+/// A browser says from which page it calls, and then it must be our own frame; other callers say nothing.
+/// Tells whether it said so: what an embed that pages frame redeems must carry it
+/// ([`Lives::wants_origin`](cardveil_core::token::Lives::wants_origin)). Any program can say so, too: this
+/// keeps other pages out, and no thief.
+pub(crate) fn admit(app: &App, headers: &HeaderMap) -> Result<bool, Problem> {
+    let with_origin = match extract::header(headers, header::ORIGIN.as_str()) {
+        Header::Missing => false,
+        Header::Value(origin) if origin == app.settings.client_origin => true,
+        Header::Value(_) | Header::Malformed => return Err(no_origin()),
+    };
     match extract::header(headers, "sec-fetch-site") {
-        Header::Missing | Header::Value("same-origin") => {}
-        Header::Value(_) | Header::Malformed => return Err(refused()),
+        Header::Missing | Header::Value("same-origin") => Ok(with_origin),
+        Header::Value(_) | Header::Malformed => Err(no_origin()),
     }
-    Ok(())
+}
+
+/// The refusal of a page that is not ours, and of none where there must be one.
+fn no_origin() -> Problem {
+    Problem::new(Code::OriginRefused)
 }
 
 /// The token, or the one refusal.

@@ -125,8 +125,9 @@ pub(super) async fn redeem(
     Extension(holder): Extension<Holder>,
     request: Request,
 ) -> Result<Json<RedeemAnswer>, Problem> {
+    let with_origin = super::admit(&app, request.headers())?;
     let body: RedeemRequest = extract::json(request).await?;
-    let asked = parse(&app, &holder, &body).await?;
+    let asked = parse(&app, &holder, with_origin, &body).await?;
     match app.service.redeem(&asked).await? {
         Redeemed::Released(released) => {
             app.metrics.redemptions_released.increment();
@@ -139,12 +140,18 @@ pub(super) async fn redeem(
             }
             Err(Problem::new(Code::TokenRefused))
         }
+        Redeemed::NoOrigin => Err(super::no_origin()),
     }
 }
 
 /// The form of the request is checked before the token, so that a caller with a bug learns of it
 /// and a caller with a bad token learns nothing.
-async fn parse(app: &Arc<App>, holder: &Holder, body: &RedeemRequest) -> Result<Redeem, Problem> {
+async fn parse(
+    app: &Arc<App>,
+    holder: &Holder,
+    with_origin: bool,
+    body: &RedeemRequest,
+) -> Result<Redeem, Problem> {
     let key = holder_key(&body.key.0)?;
     let fields = fields(&body.fields)?;
     let attempt = AttemptId::parse(&body.attempt)
@@ -158,6 +165,7 @@ async fn parse(app: &Arc<App>, holder: &Holder, body: &RedeemRequest) -> Result<
         key,
         fields,
         attempt,
+        with_origin,
         origin: holder.origin.clone(),
     })
 }

@@ -92,8 +92,9 @@ pub(super) async fn eligibility(
     Extension(holder): Extension<Holder>,
     request: Request,
 ) -> Result<Json<EligibilityAnswer>, Problem> {
+    let with_origin = super::admit(&app, request.headers())?;
     let body: EligibilityRequest = extract::json(request).await?;
-    let asked = parse(&app, &holder, &body).await?;
+    let asked = parse(&app, &holder, with_origin, &body).await?;
     match app.service.check_wallet(&asked).await? {
         WalletChecked::Told(told) => Ok(Json(answer(told))),
         WalletChecked::Refused(cause) => {
@@ -103,6 +104,7 @@ pub(super) async fn eligibility(
             }
             Err(Problem::new(Code::TokenRefused))
         }
+        WalletChecked::NoOrigin => Err(super::no_origin()),
     }
 }
 
@@ -110,6 +112,7 @@ pub(super) async fn eligibility(
 async fn parse(
     app: &Arc<App>,
     holder: &Holder,
+    with_origin: bool,
     body: &EligibilityRequest,
 ) -> Result<CheckWallet, Problem> {
     let key = holder_key(&body.key.0)?;
@@ -132,6 +135,7 @@ async fn parse(
             device_type,
             device_id,
         },
+        with_origin,
         origin: holder.origin.clone(),
     })
 }

@@ -116,6 +116,7 @@ async fn access_token(
         operation,
         fields: None,
         bound_to: None,
+        embed: None,
         named: None,
         mfa: Presented::Given {
             session,
@@ -132,6 +133,9 @@ async fn access_token(
         token: issued.token.expose().to_owned(),
     }))
 }
+
+/// What is said of an embed that a token cannot be bound to.
+pub(crate) const EMBED: &str = "must be an embed of yours that is in use";
 
 /// What a merchant's own reference to a second factor is made of.
 pub(crate) const REFERENCE: &str = "must be 1 to 64 letters, digits, _, -, . or :";
@@ -172,6 +176,7 @@ pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
         IssueRefusal::FieldUnavailable => {
             Problem::invalid("fields", "the card does not have one of them")
         }
+        IssueRefusal::UnknownEmbed => Problem::invalid("embed", EMBED),
         IssueRefusal::NameReused => Problem::new(Code::IdempotencyMismatch),
         IssueRefusal::MfaRequired | IssueRefusal::MfaUnsupported => Problem::new(Code::MfaRequired),
         IssueRefusal::MfaReference => Problem::invalid("sessionId", REFERENCE),

@@ -66,6 +66,7 @@ pub(super) async fn client_token(
         operation: Operation::ViewCard,
         fields: None,
         bound_to: None,
+        embed: None,
         named: None,
         mfa: Presented::Impossible,
     };
@@ -107,6 +108,8 @@ const fn code_of(refusal: IssueRefusal) -> Code {
         | IssueRefusal::MfaReference
         | IssueRefusal::MfaRefused => Code::ModeNotSupported,
         // This dialect neither chooses fields nor names requests.
-        IssueRefusal::FieldUnavailable | IssueRefusal::NameReused => Code::InvalidParameter,
+        IssueRefusal::FieldUnavailable | IssueRefusal::UnknownEmbed | IssueRefusal::NameReused => {
+            Code::InvalidParameter
+        }
     }
 }

@@ -15,7 +15,7 @@ use cardveil_core::Secret;
 use cardveil_core::audit::refused::Denied;
 use cardveil_core::card::{Field, Fields};
 use cardveil_core::flow::{Asked, IssueRefusal, Named, Presented};
-use cardveil_core::id::{CardId, CardNo};
+use cardveil_core::id::{CardId, CardNo, EmbedId};
 use cardveil_core::merchant::Need;
 use cardveil_core::port::CardRef;
 use cardveil_core::token::{Operation, Thumbprint};
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::equals::{REFERENCE, admit_key, problem_of};
+use crate::equals::{EMBED, REFERENCE, admit_key, problem_of};
 use crate::extract::{self, Header, Object};
 use crate::guard::{Admitted, Call};
 use crate::problem::{Code, Problem};
@@ -76,6 +76,11 @@ struct NewClientToken {
     /// The RFC 7638 thumbprint of the only key that may redeem it (base64url of SHA-256).
     #[schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
     thumbprint: Option<String>,
+    /// The only embed that it may be redeemed in: one of the merchant's own, in use.
+    // Left out of the form that Idempotency-Key stands for where it is not given, as before it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^emb_[A-Za-z0-9_-]{1,40}$")]
+    embed: Option<String>,
     /// What the merchant's MFA policy asks for.
     #[schema(value_type = Option<GivenMfa>)]
     mfa: Option<Object<GivenMfa>>,
@@ -141,12 +146,9 @@ async fn create_client_token(
         .service
         .issue(&admitted.caller, admitted.epoch, &asked)
         .await?
-        .map_err(|refusal| {
-            if refusal == IssueRefusal::MfaReference {
-                Problem::invalid("mfa.session_id", REFERENCE)
-            } else {
-                problem_of(refusal)
-            }
+        .map_err(|refusal| match refusal {
+            IssueRefusal::MfaReference => Problem::invalid("mfa.session_id", REFERENCE),
+            other => problem_of(other),
         })?;
     let left_ms = issued.expires_at.millis() - app.service.now().millis();
     let created = ClientTokenCreated {
@@ -177,6 +179,8 @@ fn asked(body: NewClientToken, named: Option<Named>) -> Result<Asked, Problem> {
         Thumbprint::parse(text)
             .ok_or_else(|| Problem::invalid("thumbprint", "must be 32 bytes in base64url"))
     });
+    let embed = body.embed.as_deref().map(EmbedId::parse).transpose();
+    let embed = embed.map_err(|_| Problem::invalid("embed", EMBED))?;
     Ok(Asked {
         card,
         account: None,
@@ -184,6 +188,7 @@ fn asked(body: NewClientToken, named: Option<Named>) -> Result<Asked, Problem> {
         operation,
         fields: body.fields.map(|names| fields(&names)).transpose()?,
         bound_to: thumbprint.transpose()?,
+        embed,
         named,
         mfa: presented(body.mfa),
     })

@@ -15,7 +15,7 @@ use cardveil_core::card::{
 };
 use cardveil_core::flow::{NewCard, NewCredential, NewKey};
 use cardveil_core::id::{CardNo, PersonId};
-use cardveil_core::merchant::Scope;
+use cardveil_core::merchant::{Embed, Scope};
 use cardveil_core::port::Change;
 use cardveil_core::testing::{Faulty, ManualClock, Memory, sample};
 use cardveil_core::vault::{ClearCard, Vault};
@@ -384,6 +384,18 @@ impl World {
             .find_map(|line| line.strip_prefix(name));
         line.unwrap().trim().parse().unwrap()
     }
+}
+
+/// Registers an app of merchant 1: an embed that no page frames.
+pub(crate) async fn app(world: &World) -> String {
+    let app = Embed {
+        id: "emb_app".parse().unwrap(),
+        origins: vec![],
+        ..sample::embed(1)
+    };
+    let change = Change::AddEmbed(app);
+    world.operator().change(change, Kind::EmbedAdded).await;
+    "emb_app".to_owned()
 }
 
 /// A whole answer.

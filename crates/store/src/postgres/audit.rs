@@ -23,7 +23,7 @@ pub(super) const LAST: &str = "SELECT audit.seq, audit.event, audit.hash, meta.d
 /// that it must not serve on, on connections that it has had for long.
 pub(super) const HOLD: &str =
     "SELECT epoch, database_id, audit_seq, audit_hash, version, works_with,
-         written_by::xid IS NOT DISTINCT FROM xmin
+         written_by::xid IS NOT DISTINCT FROM xmin, lives
      FROM meta FOR UPDATE";
 pub(super) const ADVANCE: &str = "UPDATE meta SET audit_seq = $1, audit_hash = $2";
 pub(super) const APPEND: &str = "INSERT INTO audit (seq, event, hash)

@@ -17,6 +17,8 @@
 //!    head**, after all others of their batch, and therefore one after the other in the whole cluster.
 //!    They lock nothing that others hold while they wait for the head.
 //!
+//! What tokens live by is written in case 3 and decides in case 1, without a lock: see [`super::lives`].
+//!
 //! **Invariant:** no row that case 3 writes is locked by a job of case 1; but for what an operator does to
 //! keys and credentials while their records are moved to another key. Then, and where two jobs of case 1
 //! lock the same cards in other orders, PostgreSQL finds the deadlock within a second, and one of the two
@@ -24,6 +26,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link as Chain;
@@ -31,7 +34,7 @@ use cardveil_core::budget::{Charge, Of};
 use cardveil_core::hook::Subscription;
 use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::Error;
-use cardveil_core::token::Epoch;
+use cardveil_core::token::{Epoch, Lives, LivesOf};
 use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 
@@ -40,10 +43,12 @@ use super::budget;
 use super::cards;
 use super::fault::Fault;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
+use super::lives::{self, Kept};
 use super::outbox;
+use super::rows;
 use super::schema;
 use super::tokens;
-use super::value::{Row, Value, values};
+use super::value::{Row, Value, columns, values};
 
 /// How many rows of `guard` there are.
 const GUARDS: u64 = 1_024;
@@ -59,6 +64,11 @@ pub(super) struct Batch<'a> {
     sent: RefCell<Vec<Sent>>,
     told: RefCell<HashMap<MerchantId, Vec<Subscription>>>,
     pub(super) tokens: tokens::Gathered,
+    kept: &'a RefCell<Kept>,
+    /// How often what tokens live by had been changed when this began.
+    lives: i64,
+    /// Whether a job was decided by it.
+    lives_used: Cell<bool>,
     pub(super) budgets: RefCell<budget::Held>,
     /// Of `guard`, that are held.
     slots: RefCell<BTreeSet<i64>>,
@@ -85,15 +95,18 @@ pub(super) struct Place {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn begin(link: &'a Link, runtime: &'a Runtime) -> Result<Self, Fault> {
-        let epoch = runtime.block_on(async {
+    pub(super) fn begin(
+        link: &'a Link,
+        runtime: &'a Runtime,
+        kept: &'a RefCell<Kept>,
+    ) -> Result<Self, Fault> {
+        let (epoch, lives) = runtime.block_on(async {
             link.run("BEGIN").await?;
-            let rows = link.query("SELECT epoch FROM meta", &[]).await?;
-            rows.first()
-                .ok_or_else(schema::not_there)?
-                .get(0)
-                .map(Epoch)
+            let rows = link.query("SELECT epoch, lives FROM meta", &[]).await?;
+            let row = rows.first().ok_or_else(schema::not_there)?;
+            Ok::<_, Fault>((Epoch(row.get(0)?), row.get(1)?))
         })?;
+        kept.borrow_mut().turn_to(lives);
         Ok(Self {
             link,
             runtime,
@@ -103,6 +116,9 @@ impl<'a> Batch<'a> {
             sent: RefCell::default(),
             told: RefCell::default(),
             tokens: tokens::Gathered::default(),
+            kept,
+            lives,
+            lives_used: Cell::default(),
             budgets: RefCell::default(),
             slots: RefCell::default(),
             card_states: RefCell::default(),
@@ -211,6 +227,23 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// What a token lives by, as the commit finds it.
+    pub(super) fn lives(&self, of: LivesOf) -> Result<Arc<Lives>, Fault> {
+        let alone = self.head.get().is_none();
+        if alone {
+            self.lives_used.set(true);
+            if let Some(lives) = self.kept.borrow().find(&of) {
+                return Ok(lives);
+            }
+        }
+        let found = self.first(lives::FIND, columns(vec![lives::keys(&of)]), rows::lives)?;
+        let lives = Arc::new(found.map_or_else(Lives::default, |(_, lives)| lives));
+        if alone {
+            self.kept.borrow_mut().keep(of, &lives);
+        }
+        Ok(lives)
+    }
+
     /// The subscriptions that were looked up in this batch before.
     pub(super) fn told(&self) -> &RefCell<HashMap<MerchantId, Vec<Subscription>>> {
         &self.told
@@ -221,9 +254,11 @@ impl<'a> Batch<'a> {
         if let Some(end) = self.head.get() {
             return Ok(end);
         }
-        let held = self.first(audit::HOLD, values![], audit::head)?;
-        let (epoch, end) = held.ok_or_else(schema::not_there)?;
-        if epoch != self.epoch.get() {
+        let head = |row: &Row| Ok((audit::head(row)?, row.get::<i64>(7)?));
+        let held = self.first(audit::HOLD, values![], head)?;
+        let ((epoch, end), lives) = held.ok_or_else(schema::not_there)?;
+        let outlived = self.lives_used.get() && self.lives != lives;
+        if epoch != self.epoch.get() || outlived {
             return Err(Fault::Stale);
         }
         self.head.set(Some(end));

@@ -30,6 +30,7 @@ mod home;
 mod import;
 mod keys;
 mod link;
+mod lives;
 mod mfa;
 mod options;
 mod outbox;
@@ -62,7 +63,8 @@ use cardveil_core::port::{
     Registry, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
-    Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
+    Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record,
+    TokenKey, Verdict,
 };
 
 use self::batch::Batch;
@@ -241,6 +243,14 @@ impl Registry for Postgres {
         self.readers
             .find(SQL, values![id.as_str()], read, |it| it.id == *id)
             .await
+    }
+
+    async fn lives(&self, of: &LivesOf) -> Result<Lives> {
+        let is_it = |(whose, _): &(LivesOf, Lives)| whose == of;
+        let found = self
+            .readers
+            .find(lives::FIND, lives::keys(of), rows::lives, is_it);
+        Ok(found.await?.map_or_else(Lives::default, |(_, lives)| lives))
     }
 
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {

@@ -8,7 +8,10 @@ use cardveil_core::id::{CardId, PersonId};
 use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::merchant::{Credential, Embed, Merchant, Permissions, SealedSecret};
 use cardveil_core::port::{Class, Idempotency, WrappedKey};
-use cardveil_core::token::{Epoch, Operation, Record, State, Thumbprint, TokenHash, TokenKey};
+use cardveil_core::token::{
+    CredentialLife, EmbedLife, Epoch, Lives, LivesOf, MerchantLife, Operation, Record, State,
+    Thumbprint, TokenHash, TokenKey,
+};
 use serde::de::DeserializeOwned;
 
 use super::fault::Fault;
@@ -70,7 +73,7 @@ macro_rules! record_columns {
         "token.issued_secs, token.hash, \
          CASE WHEN token.written_by::xid <> token.xmin THEN 0 ELSE token.epoch END, \
          token.merchant, token.credential, token.card, token.operation, token.allowed, token.bound_to, token.issued_at, token.expires_at, \
-         token.conflict, token.state"
+         token.conflict, token.state, token.embed, token.refusals"
     };
 }
 pub(super) use record_columns;
@@ -93,9 +96,11 @@ pub(super) fn record(row: &Row) -> Result<Record, Fault> {
         operation: row.get(6).map(|OperationName(operation)| operation)?,
         allowed: row.get(7).map(|FieldNames(fields)| fields)?,
         bound_to: row.get::<Option<_>>(8)?.map(Thumbprint),
+        embed: row.get::<Option<_>>(13)?.map(|Text(id)| id),
         issued_at: row.get(9)?,
         expires_at: row.get(10)?,
         conflict: row.get(11)?,
+        refusals: row.get(14)?,
         state: state.map_or(State::Issued, |Json(state)| state),
     })
 }
@@ -111,10 +116,10 @@ pub(super) fn state_column(state: &State) -> Option<Json<&State>> {
 /// A named request, after the columns of its token.
 pub(super) fn idempotency(row: &Row) -> Result<Idempotency, Fault> {
     Ok(Idempotency {
-        key: row.get(13)?,
-        fingerprint: row.get(14)?,
-        seed: row.get(15)?,
-        expires_at: row.get(16)?,
+        key: row.get(15)?,
+        fingerprint: row.get(16)?,
+        seed: row.get(17)?,
+        expires_at: row.get(18)?,
     })
 }
 
@@ -199,6 +204,54 @@ pub(super) fn embed(row: &Row) -> Result<Embed, Fault> {
         enabled: row.get(4)?,
         created_at: row.get(5)?,
     })
+}
+
+/// The columns that [`lives`] reads.
+macro_rules! lives_columns {
+    () => {
+        "credential.state, credential.expires_at, coalesce(credential.rights, credential.scopes), \
+         credential.person, merchant.state, merchant.pci_enabled, embed.merchant, embed.enabled, embed.origins <> '[]'"
+    };
+}
+pub(super) use lives_columns;
+
+/// Whose rows they are, and what of them decides. A part that is not there has no state, or no owner.
+pub(super) fn lives(row: &Row) -> Outcome<(LivesOf, Lives)> {
+    let credential = match row.get(0)? {
+        None => None,
+        Some(Name(state)) => Some(CredentialLife {
+            state,
+            expires_at: row.get(1)?,
+            scopes: json(row, 2)?,
+            person: row.get::<Option<_>>(3)?.map(PersonId::from_bytes),
+        }),
+    };
+    let merchant = match row.get(4)? {
+        None => None,
+        Some(Name(state)) => Some(MerchantLife {
+            state,
+            pci_enabled: row.get(5)?,
+        }),
+    };
+    let embed = match row.get(6)? {
+        None => None,
+        Some(Text(merchant)) => Some(EmbedLife {
+            merchant,
+            enabled: row.get(7)?,
+            is_web: row.get(8)?,
+        }),
+    };
+    let of = LivesOf {
+        credential: id(row, 9)?,
+        merchant: id(row, 10)?,
+        embed: id(row, 11)?,
+    };
+    let lives = Lives {
+        credential,
+        merchant,
+        embed,
+    };
+    Ok((of, lives))
 }
 
 /// The columns that [`card`] reads, first in a row.

@@ -33,7 +33,7 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
     include_str!("migrations/0003_sinks.sql"),
@@ -43,6 +43,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0007_stamps.sql"),
     include_str!("migrations/0008_permissions.sql"),
     include_str!("migrations/0009_factors.sql"),
+    include_str!("migrations/0010_lives.sql"),
 ];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;

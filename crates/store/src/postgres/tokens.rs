@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
+use cardveil_core::id::EmbedId;
 use cardveil_core::port::{Idempotency, Issue, Issued, Selection, Swept, Unmet, apply};
 use cardveil_core::token::{
-    Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Observation, RETENTION, REVEAL_WINDOW,
-    Record, TokenKey, Verdict,
+    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, LivesOf, Observation,
+    REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, Record, TokenKey, Verdict,
 };
 
 use super::batch::Batch;
@@ -46,10 +48,10 @@ const HOLD: &str = concat!(
 );
 const INSERT: &str =
     "INSERT INTO token (issued_secs, hash, epoch, merchant, credential, card, operation,
-         allowed, bound_to, issued_at, expires_at, conflict, state, sweep_due_at)
+         allowed, bound_to, issued_at, expires_at, conflict, state, sweep_due_at, embed)
      SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[], $5::text[],
          $6::bytea[], $7::text[], $8::text[], $9::bytea[], $10::bigint[], $11::bigint[],
-         $12::boolean[], $13::text[], $14::bigint[])";
+         $12::boolean[], $13::text[], $14::bigint[], $15::text[])";
 
 /// What the jobs of a batch do to many tokens with one statement.
 #[derive(Default)]
@@ -132,6 +134,7 @@ fn insert(batch: &Batch<'_>, record: &Record) {
         record.conflict,
         rows::state_column(&record.state),
         record.sweep_due_at().map(Time::millis),
+        record.embed.as_ref().map(EmbedId::as_str),
     ];
     batch.tokens.issued.borrow_mut().push(row.into());
 }
@@ -166,7 +169,16 @@ pub(super) fn redeem(batch: &Batch<'_>, claim: &Claim) -> Outcome<Verdict> {
         Some(record) => cards::state(batch, &record.merchant, record.card)?,
         None => None,
     };
-    let decision = claim.decide(record.as_ref(), card, batch.epoch());
+    let lives = match &record {
+        Some(record) => batch.lives(LivesOf::token(record, &claim.embed))?,
+        None => Arc::default(),
+    };
+    let around = Around {
+        card,
+        lives: &lives,
+        epoch: batch.epoch(),
+    };
+    let decision = claim.decide(record.as_ref(), &around);
     let verdict = write(batch, decision)?;
     if let Some(step) = claim.step_of(&verdict) {
         cards::make_transition(batch, step)?;
@@ -217,7 +229,9 @@ fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
         if let Some(record) = record {
             update(batch, record)?;
         }
-        batch.log(event)?;
+        if let Some(event) = event {
+            batch.log(event)?;
+        }
         Ok(())
     })
 }
@@ -225,7 +239,7 @@ fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
 /// The columns that a decision may change.
 fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
     batch.send(
-        "UPDATE token SET conflict = $3, state = $4, sweep_due_at = $5
+        "UPDATE token SET conflict = $3, state = $4, sweep_due_at = $5, refusals = $6
          WHERE issued_secs = $1 AND hash = $2",
         values![
             record.key.issued_secs,
@@ -233,6 +247,7 @@ fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
             record.conflict,
             rows::state_column(&record.state),
             record.sweep_due_at().map(Time::millis),
+            record.refusals,
         ],
     )?;
     if let Some(held) = batch.tokens.held.borrow_mut().get_mut(&record.key) {
@@ -311,6 +326,27 @@ pub(super) fn sweep(
         }
     }
     let oldest = now.minus(RETENTION);
+    let counted = batch.all(
+        concat!(
+            "SELECT ",
+            record_columns!(),
+            " FROM token WHERE issued_secs <= $1 AND issued_at < $2 AND sweep_due_at IS NULL
+                 AND refusals > $3 LIMIT $4 FOR UPDATE SKIP LOCKED"
+        ),
+        values![
+            oldest.secs_u32(),
+            oldest.millis(),
+            REFUSALS_RECORDED_MAX,
+            most
+        ],
+        rows::record,
+    )?;
+    for record in &counted {
+        if let Some(event) = record.refusals_told(now) {
+            batch.log(&event)?;
+        }
+        delete(batch, &record.key)?;
+    }
     let old = batch.all(
         "SELECT issued_secs, hash FROM token
          WHERE issued_secs <= $1 AND issued_at < $2 AND sweep_due_at IS NULL LIMIT $3
@@ -319,12 +355,9 @@ pub(super) fn sweep(
         rows::token_key,
     )?;
     for key in &old {
-        batch.send(
-            "DELETE FROM token WHERE issued_secs = $1 AND hash = $2",
-            values![key.issued_secs, key.hash.0],
-        )?;
+        delete(batch, key)?;
     }
-    swept.deleted = old.len();
+    swept.deleted = counted.len() + old.len();
     let forgotten = batch.execute(
         "DELETE FROM name WHERE key IN (
              SELECT key FROM name WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
@@ -332,6 +365,13 @@ pub(super) fn sweep(
         values![now.millis(), most],
     )?;
     let whole = budget::forget(batch, now, most)?;
-    swept.more |= swept.deleted == limit || forgotten == limit || whole == limit;
+    swept.more |= swept.deleted >= limit || forgotten == limit || whole == limit;
     Ok(swept)
+}
+
+fn delete(batch: &Batch<'_>, key: &TokenKey) -> Outcome<()> {
+    batch.send(
+        "DELETE FROM token WHERE issued_secs = $1 AND hash = $2",
+        values![key.issued_secs, key.hash.0],
+    )
 }

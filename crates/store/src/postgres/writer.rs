@@ -11,6 +11,7 @@
 //! do: after a crash a transaction id that never reached the disk is given a second time.) What is
 //! known not to be committed is run again, a bounded number of times.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -27,6 +28,7 @@ use super::batch::{Batch, Place, Shared};
 use super::fault::{Fault, Remedy, is_refusal};
 use super::home::Home;
 use super::link::Link;
+use super::lives::Kept;
 use super::options::Options;
 use super::schema;
 use super::tokens;
@@ -103,6 +105,7 @@ impl Writer {
             clock: Arc::clone(clock),
             runtime,
             link: None,
+            kept: RefCell::default(),
             id,
             number: 0,
         };
@@ -236,6 +239,7 @@ struct Shell {
     clock: Arc<dyn Clock>,
     runtime: Runtime,
     link: Option<Link>,
+    kept: RefCell<Kept>,
     /// Which row of `writer` is its own.
     id: [u8; 16],
     number: i64,
@@ -339,7 +343,7 @@ impl Shell {
         let Some(link) = &self.link else {
             return Err(Fault::Connection("there is no connection".into()));
         };
-        let batch = Batch::begin(link, &self.runtime)?;
+        let batch = Batch::begin(link, &self.runtime, &self.kept)?;
         let mut tokens: Vec<_> = jobs.iter().filter_map(|job| job.turn().token()).collect();
         let mut shared = Shared::default();
         for job in jobs.iter() {
@@ -413,6 +417,8 @@ impl Shell {
             return Ok(());
         }
         self.link = None;
+        // Another server may have counted other changes as many times.
+        self.kept.take();
         let connecting = async {
             let link = Link::connect(&self.options).await?;
             self.home.admit(&link, self.clock.now()).await?;

@@ -65,7 +65,8 @@ use cardveil_core::port::{
     Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
-    Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Observation, Record, TokenKey, Verdict,
+    Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record,
+    TokenKey, Verdict,
 };
 use rusqlite::types::{ToSql, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -225,6 +226,11 @@ impl Registry for Sqlite {
         );
         self.readers
             .read(|connection| first(connection, SQL, [id.as_str()], |row| rows::merchant(row, 0)))
+    }
+
+    async fn lives(&self, of: &LivesOf) -> Result<Lives> {
+        self.readers
+            .read(|connection| tokens::lives(connection, of))
     }
 
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {

@@ -4,20 +4,21 @@ use std::collections::BTreeSet;
 
 use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
+use cardveil_core::id::EmbedId;
 use cardveil_core::port::{Error, Idempotency, Issue, Issued, Selection, Swept, Unmet, apply};
 use cardveil_core::token::{
-    Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Observation, RETENTION, REVEAL_WINDOW,
-    Record, TokenKey, Verdict,
+    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Lives, LivesOf, Observation,
+    REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, Record, TokenKey, Verdict,
 };
-use rusqlite::params;
 use rusqlite::types::Value;
+use rusqlite::{Connection, params};
 
 use super::budget;
 use super::cards;
 use super::fault::Fault;
 use super::keep;
 use super::mfa;
-use super::rows::{self, record_columns};
+use super::rows::{self, lives_columns, record_columns};
 use super::writer::Batch;
 use crate::left_out::LeftOut;
 use crate::text;
@@ -79,8 +80,8 @@ fn named(
 fn insert(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
     let inserted = batch.execute(
         "INSERT INTO token (issued_secs, hash, epoch, merchant, credential, card, operation,
-             allowed, bound_to, issued_at, expires_at, conflict, state, sweep_due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             allowed, bound_to, issued_at, expires_at, conflict, state, sweep_due_at, embed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
          ON CONFLICT DO NOTHING",
         params![
             record.key.issued_secs,
@@ -97,6 +98,7 @@ fn insert(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
             record.conflict,
             rows::state_column(&record.state),
             record.sweep_due_at().map(Time::millis),
+            record.embed.as_ref().map(EmbedId::as_str),
         ],
     )?;
     if inserted == 0 {
@@ -128,12 +130,41 @@ pub(super) fn redeem(batch: &Batch<'_>, claim: &Claim) -> Outcome<Verdict> {
         Some(record) => cards::state(batch, &record.merchant, record.card)?,
         None => None,
     };
-    let decision = claim.decide(record.as_ref(), card, batch.epoch());
+    let lives = match &record {
+        Some(record) => lives(batch.connection(), &LivesOf::token(record, &claim.embed))?,
+        None => Lives::default(),
+    };
+    let around = Around {
+        card,
+        lives: &lives,
+        epoch: batch.epoch(),
+    };
+    let decision = claim.decide(record.as_ref(), &around);
     let verdict = write(batch, decision)?;
     if let Some(step) = claim.step_of(&verdict) {
         cards::make_transition(batch, step)?;
     }
     Ok(verdict)
+}
+
+/// What a token lives by. In a batch, nobody changes that until its commit.
+pub(super) fn lives(connection: &Connection, of: &LivesOf) -> rusqlite::Result<Lives> {
+    const FIND: &str = concat!(
+        "SELECT ",
+        lives_columns!(),
+        " FROM (SELECT 1)
+             LEFT JOIN credential ON credential.id = ?1 AND credential.merchant = ?2
+             LEFT JOIN merchant ON merchant.id = ?2
+             LEFT JOIN embed ON embed.id = ?3"
+    );
+    connection.prepare_cached(FIND)?.query_row(
+        params![
+            of.credential.as_str(),
+            of.merchant.as_str(),
+            of.embed.as_str()
+        ],
+        rows::lives,
+    )
 }
 
 pub(super) fn settle(batch: &Batch<'_>, attempt: &Attempt) -> Outcome<Option<Grant>> {
@@ -154,7 +185,9 @@ fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
         if let Some(record) = record {
             update(batch, record)?;
         }
-        batch.log(event)?;
+        if let Some(event) = event {
+            batch.log(event)?;
+        }
         Ok(())
     })
 }
@@ -162,7 +195,7 @@ fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
 /// The columns that a decision may change.
 fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
     batch.execute(
-        "UPDATE token SET conflict = ?3, state = ?4, sweep_due_at = ?5
+        "UPDATE token SET conflict = ?3, state = ?4, sweep_due_at = ?5, refusals = ?6
          WHERE issued_secs = ?1 AND hash = ?2",
         params![
             record.key.issued_secs,
@@ -170,6 +203,7 @@ fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
             record.conflict,
             rows::state_column(&record.state),
             record.sweep_due_at().map(Time::millis),
+            record.refusals,
         ],
     )?;
     Ok(())
@@ -244,6 +278,27 @@ pub(super) fn sweep(
         }
     }
     let oldest = now.minus(RETENTION);
+    let counted = batch.all(
+        concat!(
+            "SELECT ",
+            record_columns!(),
+            " FROM token WHERE issued_secs <= ?1 AND issued_at < ?2 AND sweep_due_at IS NULL
+                 AND refusals > ?3 LIMIT ?4"
+        ),
+        params![
+            oldest.secs_u32(),
+            oldest.millis(),
+            REFUSALS_RECORDED_MAX,
+            most
+        ],
+        rows::record,
+    )?;
+    for record in &counted {
+        if let Some(event) = record.refusals_told(now) {
+            batch.log(&event)?;
+        }
+        delete(batch, &record.key)?;
+    }
     let old = batch.all(
         "SELECT issued_secs, hash FROM token
          WHERE issued_secs <= ?1 AND issued_at < ?2 AND sweep_due_at IS NULL LIMIT ?3",
@@ -251,18 +306,23 @@ pub(super) fn sweep(
         rows::token_key,
     )?;
     for key in &old {
-        batch.execute(
-            "DELETE FROM token WHERE issued_secs = ?1 AND hash = ?2",
-            params![key.issued_secs, key.hash.0],
-        )?;
+        delete(batch, key)?;
     }
-    swept.deleted = old.len();
+    swept.deleted = counted.len() + old.len();
     let forgotten = batch.execute(
         "DELETE FROM name WHERE key IN (
              SELECT key FROM name WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
         params![now.millis(), most],
     )?;
     let whole = budget::forget(batch, now, most)?;
-    swept.more |= swept.deleted == limit || forgotten == limit || whole == limit;
+    swept.more |= swept.deleted >= limit || forgotten == limit || whole == limit;
     Ok(swept)
+}
+
+fn delete(batch: &Batch<'_>, key: &TokenKey) -> Outcome<()> {
+    batch.execute(
+        "DELETE FROM token WHERE issued_secs = ?1 AND hash = ?2",
+        params![key.issued_secs, key.hash.0],
+    )?;
+    Ok(())
 }

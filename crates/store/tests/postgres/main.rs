@@ -13,6 +13,7 @@ mod contract;
 mod failover;
 mod home;
 mod import;
+mod lives;
 mod lookups;
 mod lost;
 mod nodes;

@@ -176,6 +176,7 @@ async fn a_database_of_the_first_version_is_migrated() {
     };
     let sql = |sql: &str| cluster.sql(&home.database, sql);
     sql("DROP TABLE cardveil.counted, cardveil.sink;
+         DROP FUNCTION cardveil.lives_change CASCADE;
          ALTER TABLE cardveil.budget DROP COLUMN charged_at;
          ALTER TABLE cardveil.writer DROP COLUMN knows;
          ALTER TABLE cardveil.embed DROP COLUMN transparent;
@@ -184,6 +185,9 @@ async fn a_database_of_the_first_version_is_migrated() {
          ALTER TABLE cardveil.meta DROP COLUMN written_by, DROP COLUMN database_oid;
          ALTER TABLE cardveil.merchant DROP may_export, DROP may_read_pins, DROP may_set_pins;
          ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited;
+         ALTER TABLE cardveil.embed DROP COLUMN transparent;
+         ALTER TABLE cardveil.token DROP COLUMN embed, DROP COLUMN refusals;
+         ALTER TABLE cardveil.meta DROP COLUMN lives;
          UPDATE cardveil.meta SET version = 1");
     let refused = try_open(cluster, &home.database).await.err().unwrap();
     assert!(matches!(refused, OpenError::Schema(Unfit::Older { .. })));
@@ -220,12 +224,11 @@ async fn credentials_of_the_version_before_keep_what_they_could() {
             format!("{n:02x}").repeat(32),
         ));
     };
-    sql(
-        "ALTER TABLE cardveil.merchant DROP may_export, DROP may_read_pins, DROP may_set_pins;
+    sql("DROP FUNCTION cardveil.lives_change CASCADE;
+         ALTER TABLE cardveil.merchant DROP may_export, DROP may_read_pins, DROP may_set_pins;
          ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited;
          INSERT INTO cardveil.merchant (id, name, state, pci_enabled, created_at)
-         VALUES ('mer_1', 'M', 'active', true, 0), ('mer_2', 'M', 'active', false, 0)",
-    );
+         VALUES ('mer_1', 'M', 'active', true, 0), ('mer_2', 'M', 'active', false, 0)");
     let person = format!("'\\x{}'", "07".repeat(16));
     let all = r#"["cards:read:any","cards:write:any","webhooks:manage"]"#;
     let own = r#"["cards:read:own","cards:write:own","webhooks:manage"]"#;

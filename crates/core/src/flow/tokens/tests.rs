@@ -196,6 +196,7 @@ async fn a_named_request_gets_the_token_that_it_got() {
             operation: crate::token::Operation::ViewCard,
             fields: None,
             bound_to: None,
+            embed: None,
             named: Some(crate::flow::Named {
                 key: "order-1".to_owned(),
                 request: b"the same".to_vec(),

@@ -9,11 +9,12 @@ use crate::budget::{Budget, Budgets, Charge, Overdrawn};
 use crate::card::{Activated, Activation, Field, Kind as CardKind};
 use crate::clock::{CLOCKS_APART, Time};
 use crate::id::{CardId, CardNo, FactorId, PersonId, SessionId};
+use crate::merchant::Credential;
 use crate::mfa::{
     Assertion, Factor, FactorChange, FactorPolicy, FactorRequest, Opening, OpeningRefused, PAUSE,
     Proof, Purpose, SESSIONS_MAX, SESSIONS_WITHIN, Totp, step_at,
 };
-use crate::port::{CardRef, Change, Idempotency, Issue, Issued, Store};
+use crate::port::{CardRef, Change, Idempotency, Issue, Issued, Set, Store};
 use crate::testing::sample::{self, START};
 use crate::token::{Cause, Epoch, Verdict};
 
@@ -246,6 +247,7 @@ pub async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
 /// it; and its request's name is free again.
 pub async fn a_token_of_a_clock_ahead_is_good_for_nothing(store: &dyn Store) {
     let epoch = with_merchant(store).await;
+    let_the_credential_last(store).await;
     let pan = &[Field::Pan];
     for (n, ahead) in jumps() {
         let named = |token: u8, at: Time| Issue {
@@ -290,6 +292,7 @@ pub async fn a_token_of_a_clock_ahead_is_good_for_nothing(store: &dyn Store) {
 /// P7 does not wait for its time either.
 pub async fn a_release_under_a_clock_ahead_is_recorded_as_unconfirmed(store: &dyn Store) {
     let epoch = with_merchant(store).await;
+    let_the_credential_last(store).await;
     for (n, ahead) in jumps() {
         let held = sample::issue(n, ahead, epoch);
         assert_eq!(store.issue(held.clone()).await.unwrap(), Issued::New);
@@ -340,4 +343,16 @@ pub async fn wrong_proofs_under_a_clock_ahead_block_no_longer(store: &dyn Store)
         assert_eq!(activate(true, before).await, Activated::Blocked, "{ahead}");
         assert_eq!(activate(true, day).await, Activated::Done, "{ahead}");
     }
+}
+
+/// The sample's ends before the clocks of these cases do.
+async fn let_the_credential_last(store: &dyn Store) {
+    let was = sample::credential(1);
+    let to = Credential {
+        expires_at: None,
+        ..was.clone()
+    };
+    let change = Change::SetCredential(Set::boxed(was, to));
+    let event = sample::event(Kind::CredentialChanged, START);
+    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
 }

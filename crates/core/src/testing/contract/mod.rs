@@ -24,6 +24,7 @@ mod clocks;
 mod counters;
 mod handovers;
 mod keys;
+mod lives;
 mod mfa;
 mod outbox;
 mod pins;
@@ -41,6 +42,7 @@ pub use clocks::*;
 pub use counters::*;
 pub use handovers::*;
 pub use keys::*;
+pub use lives::*;
 pub use mfa::*;
 pub use outbox::*;
 pub use pins::*;
@@ -75,6 +77,13 @@ macro_rules! contract_suite {
             the_same_key_may_ask_again_within_its_windows,
             a_claim_sealed_for_another_redemption_is_superseded,
             every_refusal_is_recorded_with_its_cause,
+            a_token_dies_with_what_it_lives_by,
+            what_a_token_lives_by_is_found_whole_or_in_part,
+            no_release_comes_after_its_credential_has_ended,
+            a_token_bound_to_an_embed_is_redeemed_in_no_other,
+            a_web_embeds_claim_carries_an_origin_and_an_apps_need_not,
+            of_one_token_16_refusals_are_records_and_all_are_counted,
+            a_token_with_few_refusals_goes_without_a_record,
             a_raised_epoch_ends_all_older_tokens,
             an_attempt_can_be_looked_up,
             what_the_browser_says_is_recorded_as_a_claim,

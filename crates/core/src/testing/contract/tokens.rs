@@ -9,7 +9,7 @@ use crate::audit::{Kind, Outcome, Visibility};
 use crate::card::{Field, Fields};
 use crate::clock::Time;
 use crate::id::ClaimId;
-use crate::port::{Idempotency, Issued, Selection, Store, Swept};
+use crate::port::{Change, Idempotency, Issued, Selection, Store, Swept};
 use crate::testing::sample;
 use crate::token::{self, Attempt, Cause, Observation, RETENTION, Record, Thumbprint, Verdict};
 
@@ -306,10 +306,13 @@ pub async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) {
     let (record, epoch) = with_token(store).await;
     let claim = || sample::claim(&record, 1, &[Field::Pan], START);
     let unknown = sample::record(42, START, epoch);
+    let theirs = Change::AddEmbed(sample::embed(2));
+    let event = sample::event(Kind::EmbedAdded, START);
+    store.change(vec![(theirs, event)]).await.unwrap()[0].unwrap();
     let mut foreign = claim();
-    foreign.merchant = Some(sample::merchant(2).id);
+    foreign.embed = sample::embed(2).id;
     let mut nowhere = claim();
-    nowhere.merchant = None;
+    nowhere.embed = sample::embed(9).id;
     let mut wallet = claim();
     wallet.operation = token::Operation::AddCardToWallet;
     let mut barred = claim();
@@ -317,10 +320,6 @@ pub async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) {
     let mut nothing = claim();
     nothing.fields = Fields::NONE;
     let cases = [
-        (
-            sample::claim(&unknown, 1, &[Field::Pan], START),
-            Cause::Unknown,
-        ),
         (foreign, Cause::Foreign),
         (nowhere, Cause::Foreign),
         (wallet, Cause::WrongOperation),
@@ -337,10 +336,20 @@ pub async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) {
         assert_eq!(last.detail.cause, Some(cause));
         assert_eq!(last.outcome, Outcome::Failure);
     }
+    // What has no row has nothing that could be counted.
+    let before = log_len(store).await;
+    let unknown = sample::claim(&unknown, 1, &[Field::Pan], START);
+    let refused = Verdict::Refused(Cause::Unknown);
+    assert_eq!(store.redeem(unknown).await.unwrap(), refused);
+    assert_eq!(log_len(store).await, before);
+    let counted = Record {
+        refusals: 6,
+        ..record.clone()
+    };
     assert_eq!(
         store.token(&record.key).await.unwrap(),
-        Some(record),
-        "and nothing has changed"
+        Some(counted),
+        "and nothing else has changed"
     );
 }
 

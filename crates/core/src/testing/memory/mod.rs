@@ -32,8 +32,8 @@ use crate::port::{
     Swept, Taken, Tokens, Told, Unmet, Writes, apply,
 };
 use crate::token::{
-    Attempt, Cause, Claim, Decision, Epoch, Grant, Observation, RETENTION, Record, TokenKey,
-    Verdict,
+    Around, Attempt, Cause, Claim, CredentialLife, Decision, EmbedLife, Epoch, Grant, Lives,
+    LivesOf, MerchantLife, Observation, RETENTION, Record, TokenKey, Verdict,
 };
 use crate::wallet::WalletToken;
 
@@ -108,6 +108,29 @@ impl Inner {
         self.queue_last();
     }
 
+    fn lives(&self, of: &LivesOf) -> Lives {
+        let mut credentials = self.credentials.iter();
+        let credential = credentials.find(|c| c.id == of.credential && c.merchant == of.merchant);
+        let merchant = self.merchants.get(&of.merchant);
+        Lives {
+            credential: credential.map(|credential| CredentialLife {
+                state: credential.state,
+                expires_at: credential.expires_at,
+                scopes: credential.scopes.clone(),
+                person: credential.person,
+            }),
+            merchant: merchant.map(|merchant| MerchantLife {
+                state: merchant.state,
+                pci_enabled: merchant.pci_enabled,
+            }),
+            embed: self.embeds.get(&of.embed).map(|embed| EmbedLife {
+                merchant: embed.merchant.clone(),
+                enabled: embed.enabled,
+                is_web: !embed.origins.is_empty(),
+            }),
+        }
+    }
+
     /// What is to be kept of the budgets once the charge is written.
     fn charged(&mut self, charge: &Charge) -> std::result::Result<Vec<(Of, Level)>, Overdrawn> {
         let (card, person) = (charge.of_card(), charge.of_person());
@@ -134,7 +157,9 @@ impl Inner {
             if let Some(record) = record {
                 self.tokens.insert(record.key, record.clone());
             }
-            self.log(event.clone());
+            if let Some(event) = event {
+                self.log(event.clone());
+            }
             Ok::<(), std::convert::Infallible>(())
         });
         match written {
@@ -240,6 +265,10 @@ impl Registry for Memory {
         Ok(self.inner().merchants.get(id).cloned())
     }
 
+    async fn lives(&self, of: &LivesOf) -> Result<Lives> {
+        Ok(self.inner().lives(of))
+    }
+
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
         Ok(self.inner().find_card(merchant, card).cloned())
     }
@@ -292,7 +321,14 @@ impl Tokens for Memory {
             let card = inner.find_card(&record.merchant, &CardRef::Id(record.card));
             card.map(|card| card.state)
         });
-        let decision = claim.decide(record, card, Epoch(inner.epoch));
+        let lives = record.map(|record| LivesOf::token(record, &claim.embed));
+        let lives = lives.map(|of| inner.lives(&of)).unwrap_or_default();
+        let around = Around {
+            card,
+            lives: &lives,
+            epoch: Epoch(inner.epoch),
+        };
+        let decision = claim.decide(record, &around);
         let verdict = inner.apply(decision);
         if let Some(step) = claim.step_of(&verdict) {
             inner.transition(step);
@@ -374,7 +410,10 @@ impl Tokens for Memory {
         swept.deleted = old.len();
         swept.more |= old.len() == limit;
         for key in old {
-            inner.tokens.remove(&key);
+            let told = inner.tokens.remove(&key);
+            if let Some(event) = told.and_then(|record| record.refusals_told(now)) {
+                inner.log(event);
+            }
         }
         inner.names.retain(|_, (name, _)| now < name.expires_at);
         inner.budgets.retain(|_, level| now < level.whole_at);

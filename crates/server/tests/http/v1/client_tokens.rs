@@ -355,3 +355,33 @@ async fn an_array_is_no_object() {
         assert_eq!(answer.code(), (400, "invalid_request".to_owned()), "{body}");
     }
 }
+
+/// An embed of the merchant's own and in use, or none at all.
+#[tokio::test]
+async fn a_token_is_bound_to_an_embed_of_ones_own() {
+    let world = World::new().await;
+    let ask = async |embed: &str| {
+        let body = json!({"card_no": CARD_NO, "embed": embed});
+        world.merchant().native(&body).await
+    };
+    for embed in ["emb_2", "emb_404", "no embed", ""] {
+        let answer = ask(embed).await;
+        assert_eq!(
+            answer.code(),
+            (400, "invalid_request".to_owned()),
+            "{embed}"
+        );
+        assert!(answer.shown().contains("embed"), "{}", answer.shown());
+    }
+    let operator = world.operator();
+    assert!(operator.logged(Kind::TokenIssued).await.is_empty());
+    let bound = ask("emb_1").await.json();
+    let cardholder = Cardholder::with(&world, bound["token"].as_str().unwrap().to_owned());
+    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+    let log = operator.logged(Kind::TokenIssued).await;
+    let embed = log[0].event.target.embed.as_ref();
+    assert_eq!(embed.map(|id| id.as_str()), Some("emb_1"));
+    let disable = |embed: &mut cardveil_core::merchant::Embed| embed.enabled = false;
+    operator.set_embed(1, disable).await;
+    assert_eq!(ask("emb_1").await.code().0, 400);
+}

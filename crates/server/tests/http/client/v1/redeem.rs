@@ -182,14 +182,38 @@ async fn a_card_without_a_cvv_has_none_to_give() {
     );
 }
 
+/// Its record says so.
 #[tokio::test]
 async fn an_app_sends_no_browsers_headers() {
     let world = World::new().await;
-    let cardholder = world.cardholder().await;
+    let mut cardholder = world.cardholder().await;
+    cardholder.embed = crate::world::app(&world).await;
     let call = crate::actors::post("/client/v1/redeem", &cardholder.ask_for(&["pan"]));
     let answer = world
         .stranger()
         .send(cardveil_server::ListenerKind::Client, call)
         .await;
     assert_eq!(cardholder.open(&answer), json!({"pan": "4111111111111111"}));
+    let log = world.operator().logged(Kind::RevealReleased).await;
+    let note = log[0].event.detail.note.as_deref();
+    assert_eq!(note, Some("without an Origin"));
+}
+
+/// A program of a thief's own once redeemed what a page's script had stolen, as if it were an app.
+#[tokio::test]
+async fn what_pages_frame_is_redeemed_with_our_origin_alone() {
+    let world = World::new().await;
+    let cardholder = world.cardholder().await;
+    let before = world.operator().log().await.len();
+    let call = crate::actors::post("/client/v1/redeem", &cardholder.ask_for(&["pan"]));
+    let answer = world
+        .stranger()
+        .send(cardveil_server::ListenerKind::Client, call)
+        .await;
+    assert_eq!(answer.code(), (403, "origin_refused".to_owned()));
+    assert_eq!(world.operator().log().await.len(), before);
+    let shown = cardholder.redeem(&["pan"]).await;
+    assert_eq!(cardholder.open(&shown), json!({"pan": "4111111111111111"}));
+    let log = world.operator().logged(Kind::RevealReleased).await;
+    assert_eq!(log[0].event.detail.note, None);
 }

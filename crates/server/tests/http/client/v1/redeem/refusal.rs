@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{Environment, State};
-use cardveil_core::merchant::MerchantState;
+use cardveil_core::merchant::{Credential, CredentialState, MerchantState, Scope};
 use cardveil_core::testing::sample::START;
 use cardveil_core::token::{Cause, ClientToken, Epoch, LIFE, RETENTION, Said};
 use serde_json::{Value, json};
 
 use crate::actors::{Cardholder, post};
-use crate::world::{Answer, CARD_ID, CARD_NO, CVV, PAN, World};
+use crate::world::{Answer, CARD_ID, CARD_NO, CVV, KEY, PAN, SECOND_PERSON, World, app};
 
 /// What every refusal is.
 fn refusal(answer: &Answer) -> Answer {
@@ -85,7 +85,7 @@ async fn issued(world: &World, body: &Value) -> String {
 
 #[tokio::test]
 async fn an_unknown_token() {
-    is_the_refusal(Some(Cause::Unknown), async |world, cardholder| {
+    is_the_refusal(None, async |world, cardholder| {
         cardholder.token = unknown_token(world);
     })
     .await;
@@ -163,6 +163,61 @@ async fn a_merchant_that_has_gone() {
             .await;
     })
     .await;
+}
+
+/// Out of use in the moment of the command, whatever was issued before.
+#[tokio::test]
+async fn a_credential_that_is_disabled() {
+    is_the_refusal(Some(Cause::Revoked), async |world, _| {
+        let disable = |it: &mut Credential| it.state = CredentialState::Disabled;
+        world.operator().set_credential(KEY, disable).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_credential_that_has_expired() {
+    is_the_refusal(Some(Cause::Revoked), async |world, _| {
+        let now = world.clock_now();
+        let expire = |it: &mut Credential| it.expires_at = Some(now);
+        world.operator().set_credential(KEY, expire).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_credential_that_is_bound_to_another_person_since() {
+    is_the_refusal(Some(Cause::Revoked), async |world, _| {
+        let bind = |it: &mut Credential| {
+            it.scopes = vec![Scope::CardsReadOwn];
+            it.person = Some(SECOND_PERSON.parse().unwrap());
+        };
+        world.operator().set_credential(KEY, bind).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_embed_that_the_token_is_not_bound_to() {
+    is_the_refusal(Some(Cause::Foreign), async |world, cardholder| {
+        let app = app(world).await;
+        let body = json!({"card_no": CARD_NO, "embed": app});
+        cardholder.token = issued(world, &body).await;
+    })
+    .await;
+}
+
+/// Whoever holds one token of ours writes 16 records with it, and no more.
+#[tokio::test]
+async fn a_flood_with_one_token_is_16_records() {
+    let world = World::new().await;
+    let cardholder = world.cardholder().await;
+    world.operator().raise_epoch().await;
+    for _ in 0..40 {
+        refusal(&cardholder.redeem(&["pan"]).await);
+    }
+    let records = world.operator().logged(Kind::RevealRefused).await;
+    assert_eq!(records.len(), 16);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::State;
-use cardveil_core::merchant::{Embed, MerchantState};
+use cardveil_core::merchant::{Credential, CredentialState, Embed, MerchantState};
 use cardveil_core::port::{CardRef, Change, WalletTokens as _};
 use cardveil_core::testing::{Fault, sample};
 use cardveil_core::token::Cause;
@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::actors::{Cardholder, post};
-use crate::world::{Answer, CARD_ID, CARD_NO, CVV, HOME, PAN, World};
+use crate::world::{Answer, CARD_ID, CARD_NO, CVV, HOME, KEY, PAN, World};
 
 const APP: &str = "emb_app";
 
@@ -83,7 +83,7 @@ async fn a_card_that_can_go_in() {
     let event = serde_json::to_value(&checked[0].event).unwrap();
     assert_eq!(
         event["detail"]["note"],
-        "APPLE_PAY on MOBILE_PHONE: eligible"
+        "APPLE_PAY on MOBILE_PHONE: eligible; without an Origin"
     );
     assert_eq!(event["detail"]["operation"], "ADD_CARD_TO_WALLET");
     assert_eq!(event["target"]["card"], CARD_ID);
@@ -177,7 +177,8 @@ async fn of_64_keys_at_once_one_is_told() {
     let operator = world.operator();
     assert_eq!(operator.logged(Kind::WalletChecked).await.len(), 1);
     assert_eq!(operator.logged(Kind::RevealConflict).await.len(), 1);
-    assert_eq!(operator.logged(Kind::RevealRefused).await.len(), 62);
+    // With the conflict 16 in all, as of any token.
+    assert_eq!(operator.logged(Kind::RevealRefused).await.len(), 15);
 }
 
 #[tokio::test]
@@ -261,7 +262,8 @@ async fn whatever_is_wrong_with_the_token_the_answer_is_the_same() {
     let foreign = {
         let mut body = question(&phone(&world).await);
         body["app"] = json!("emb_2");
-        send(&world, &body).await
+        let call = post("/client/v1/wallet/eligibility", &body);
+        good.send_as_frame(call).await
     };
     let unknown_app = {
         let mut body = question(&phone(&world).await);
@@ -402,5 +404,33 @@ async fn a_card_that_is_suspended_between_the_look_and_the_claim_is_not_eligible
     let checked = world.operator().logged(Kind::WalletChecked).await;
     assert_eq!(checked.len(), 1);
     let note = checked[0].event.detail.note.as_deref();
-    assert_eq!(note, Some("APPLE_PAY on MOBILE_PHONE: card_not_active"));
+    assert_eq!(
+        note,
+        Some("APPLE_PAY on MOBILE_PHONE: card_not_active; without an Origin")
+    );
+}
+
+/// An embed that pages frame is no app.
+#[tokio::test]
+async fn what_pages_frame_asks_with_our_origin_alone() {
+    let world = world().await;
+    let phone = phone(&world).await;
+    let mut question = question(&phone);
+    question["app"] = json!("emb_1");
+    let answer = send(&world, &question).await;
+    assert_eq!(answer.code(), (403, "origin_refused".to_owned()));
+    let call = post("/client/v1/wallet/eligibility", &question);
+    assert_eq!(phone.send_as_frame(call).await.status, 200);
+}
+
+/// Later answers of a held token, too.
+#[tokio::test]
+async fn a_credential_that_is_disabled_ends_it() {
+    let world = world().await;
+    let phone = phone(&world).await;
+    assert_eq!(ask(&world, &phone).await.status, 200);
+    let disable = |it: &mut Credential| it.state = CredentialState::Disabled;
+    world.operator().set_credential(KEY, disable).await;
+    let answer = ask(&world, &phone).await;
+    assert_eq!(answer.code(), (403, "token_refused".to_owned()));
 }
