@@ -139,12 +139,27 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_webhook_attempts_failed_total 0
     # TYPE cardveil_webhooks_given_up_total counter
     cardveil_webhooks_given_up_total 0
+    # TYPE cardveil_access_refused_total counter
+    cardveil_access_refused_total{cause="key_missing"} 0
+    cardveil_access_refused_total{cause="key_unknown"} 0
+    cardveil_access_refused_total{cause="key_disabled"} 0
+    cardveil_access_refused_total{cause="key_expired"} 0
+    cardveil_access_refused_total{cause="address"} 0
+    cardveil_access_refused_total{cause="timestamp"} 0
+    cardveil_access_refused_total{cause="access_token_missing"} 0
+    cardveil_access_refused_total{cause="access_token_invalid"} 0
+    cardveil_access_refused_total{cause="certificate"} 0
+    cardveil_access_refused_total{cause="merchant_suspended"} 0
+    cardveil_access_refused_total{cause="merchant_closed"} 0
+    cardveil_access_refused_total{cause="scope"} 0
     # TYPE cardveil_vault_tampered_total counter
     cardveil_vault_tampered_total 0
     # TYPE cardveil_webhooks_waiting gauge
     cardveil_webhooks_waiting 0
     # TYPE cardveil_webhooks_failed gauge
     cardveil_webhooks_failed 0
+    # TYPE cardveil_rows_unreadable gauge
+    cardveil_rows_unreadable 0
     # TYPE cardveil_access_log_dropped_total counter
     cardveil_access_log_dropped_total 0
     "#);
