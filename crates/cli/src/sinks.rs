@@ -28,6 +28,8 @@ pub(crate) struct Listed {
     place: i64,
     lag_entries: u64,
     lag_secs: u64,
+    /// How many of the entries from before it was there it does not have yet.
+    history_left: u64,
     pub(crate) full: bool,
     taken_at: Option<String>,
     pub(crate) error: Option<String>,
@@ -67,6 +69,7 @@ pub(crate) async fn run(config: &Path, command: SinkCommand) -> anyhow::Result<(
             sink.place.to_string(),
             sink.lag_entries.to_string(),
             format!("{} s", sink.lag_secs),
+            sink.history_left.to_string(),
             sink.taken_at.clone().unwrap_or_else(|| "-".to_owned()),
             error,
         ]
@@ -80,6 +83,7 @@ pub(crate) async fn run(config: &Path, command: SinkCommand) -> anyhow::Result<(
             "PLACE",
             "LAG",
             "OLDEST",
+            "HISTORY LEFT",
             "LAST TAKEN",
             "ERROR",
         ],
@@ -105,7 +109,12 @@ pub(crate) async fn listed(house: &Deployment) -> anyhow::Result<Vec<Listed>> {
             place: progress.as_ref().map_or(0, |row| row.place),
             lag_entries: lag.entries,
             lag_secs: lag.age(now).as_secs(),
-            full: sink.limit().is_some_and(|limit| limit.is_passed(&lag, now)),
+            history_left: progress
+                .as_ref()
+                .and_then(|row| row.history)
+                .map_or(0, |history| history.left()),
+            full: progress.is_some()
+                && sink.limit().is_some_and(|limit| limit.is_passed(&lag, now)),
             taken_at: progress
                 .as_ref()
                 .and_then(|row| row.taken_at)

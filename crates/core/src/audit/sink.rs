@@ -5,6 +5,9 @@
 //! where they should be. So an entry goes out once, and again only after a crash in between; each carries
 //! its place and hash, by which a reader drops what it has.
 //!
+//! A required sink that is added to a log longer than its limit begins with what comes now, and gets the
+//! history beside it ([`History`]): so adding one stops nothing.
+//!
 //! A sink that is required and lags by more than its [`Limit`] closes the [`Gate`]: nothing is released
 //! until it has caught up. Nothing else waits for it.
 //!
@@ -47,12 +50,30 @@ pub struct Progress {
     pub name: SinkName,
     /// The place in the log of the last entry that it has taken; 0 when there is none.
     pub place: i64,
+    /// What it gets of the time before it was there, where it did not begin with the first entry.
+    pub history: Option<History>,
     /// When it last took one.
     pub taken_at: Option<Time>,
     /// Who feeds it.
     pub lease: Option<Lease>,
     /// Why it takes nothing, as long as it does not. Holds nothing of an entry.
     pub error: Option<String>,
+}
+
+/// The entries from before a sink was there, which it gets after those that come now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The place of the last of them that the sink has taken; 0 when there is none.
+    pub place: i64,
+    /// The place of the last that there is.
+    pub end: i64,
+}
+
+impl History {
+    /// How many are left.
+    pub fn left(&self) -> u64 {
+        u64::try_from(self.end.saturating_sub(self.place)).unwrap_or(0)
+    }
 }
 
 /// Wants to feed a sink, or to go on feeding it.
@@ -66,15 +87,22 @@ pub struct Hold {
     pub at: Time,
     /// Until when.
     pub until: Time,
+    /// How many entries a required sink may be behind.
+    pub most: Option<u64>,
 }
 
 impl Hold {
     /// The row as it is to be; `None` while another has the sink. A sink that nobody knew begins before
-    /// the log's first entry.
-    pub fn decide(&self, row: Option<&Progress>) -> Option<Progress> {
+    /// the log's first entry; a required one that would be too far behind then begins at `end`, where the
+    /// log ends, with all before that as its history.
+    pub fn decide(&self, row: Option<&Progress>, end: i64) -> Option<Progress> {
+        let is_too_long = |most| u64::try_from(end).is_ok_and(|entries| entries > most);
+        let history = self.most.is_some_and(is_too_long);
+        let history = history.then_some(History { place: 0, end });
         let fresh = || Progress {
             name: self.name.clone(),
-            place: 0,
+            place: history.map_or(0, |history| history.end),
+            history,
             taken_at: None,
             lease: None,
             error: None,
@@ -110,6 +138,8 @@ pub struct Fed {
     pub until: Option<Time>,
     /// The place of the last entry that the sink has taken.
     pub place: i64,
+    /// The same of its history, where it has taken some of that.
+    pub history: Option<i64>,
     /// Why it takes no more, if it does not.
     pub error: Option<String>,
 }
@@ -118,7 +148,11 @@ impl Fed {
     /// The row as it is to be; `None` when the sink has gone to another, and then nothing is written.
     pub fn decide(&self, row: Option<&Progress>) -> Option<Progress> {
         let row = row.filter(|row| row.lease.is_some_and(|l| l.holder == self.holder))?;
-        let taken_at = if self.place > row.place {
+        let history = row.history.map(|history| History {
+            place: self.history.unwrap_or(0).clamp(history.place, history.end),
+            ..history
+        });
+        let taken_at = if self.place > row.place || history != row.history {
             Some(self.at)
         } else {
             row.taken_at
@@ -131,6 +165,7 @@ impl Fed {
         Some(Progress {
             name: row.name.clone(),
             place: self.place.max(row.place),
+            history,
             taken_at,
             lease,
             error: self.error.as_ref().map(short),

@@ -52,6 +52,21 @@ pub enum Target {
     Syslog(Receiver),
 }
 
+impl Target {
+    /// Where it gets the entries from before it was there: a file beside the one that grows, so that each
+    /// is in its order, or the same receiver.
+    fn of_history(&self) -> Self {
+        match self {
+            Self::File(path) => {
+                let mut path = path.clone().into_os_string();
+                path.push(".history");
+                Self::File(path.into())
+            }
+            Self::Syslog(receiver) => Self::Syslog(receiver.clone()),
+        }
+    }
+}
+
 /// A sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sink {
@@ -194,7 +209,9 @@ impl Sinks {
                     |(sink, found): (&Sink, cardveil_core::flow::SinkStanding)| Standing {
                         name: found.name,
                         lag: found.lag,
-                        is_full: sink.limit.is_some_and(|l| l.is_passed(&found.lag, now)),
+                        // Nothing is required of one that has not begun: it does within a round.
+                        is_full: found.progress.is_some()
+                            && sink.limit.is_some_and(|l| l.is_passed(&found.lag, now)),
                     };
                 self.judge(sinks.map(standing).collect(), now);
             }
@@ -262,6 +279,9 @@ struct Feeder {
     app: Arc<App>,
     name: SinkName,
     output: Box<dyn Output>,
+    /// Where it gets the entries from before it was there.
+    history: Box<dyn Output>,
+    most: Option<u64>,
     holder: Holder,
     round: Duration,
     /// The row, and until when the sink is ours.
@@ -270,24 +290,30 @@ struct Feeder {
     /// How many entries the next piece may have.
     piece: usize,
     said: Option<String>,
+    said_of_history: Option<String>,
 }
 
 impl Feeder {
     fn new(app: &Arc<App>, sink: &Sink, round: Duration) -> Self {
-        let output: Box<dyn Output> = match &sink.target {
-            Target::File(path) => Box::new(file::FileOutput::new(path.clone())),
-            Target::Syslog(receiver) => Box::new(syslog::SyslogOutput::new(receiver.clone())),
+        let output = |target: &Target| -> Box<dyn Output> {
+            match target {
+                Target::File(path) => Box::new(file::FileOutput::new(path.clone())),
+                Target::Syslog(receiver) => Box::new(syslog::SyslogOutput::new(receiver.clone())),
+            }
         };
         Self {
             app: Arc::clone(app),
             name: sink.name.clone(),
-            output,
+            output: output(&sink.target),
+            history: output(&sink.target.of_history()),
+            most: sink.limit.map(|limit| limit.entries),
             holder: app.service.sink_holder(),
             round,
             ours: None,
             wait: WAITS.0,
             piece: PIECE,
             said: None,
+            said_of_history: None,
         }
     }
 
@@ -310,7 +336,7 @@ impl Feeder {
     async fn finish(&mut self) {
         while let Ok(Went::On) = self.turn().await {}
         if let Some((row, _)) = self.ours.take() {
-            let fed = self.fed(&row, row.place, None, row.error.clone());
+            let fed = self.fed((&row, row.place, None), None, row.error.clone());
             let _ = self.app.service.store().record_fed(fed).await;
         }
     }
@@ -323,7 +349,11 @@ impl Feeder {
         let store = app.service.store();
         let entries = store.chained(row.place, self.piece).await?;
         let Some(last) = entries.last() else {
-            return Ok(Went::Idle);
+            return match self.turn_of_history(&row).await {
+                // Nothing that comes now waits for it.
+                Err(Failed::Output(Stuck(why))) => Ok(self.history_failed(why)),
+                went => went,
+            };
         };
         let last = last.seq;
         if let Some(held) = self.output.ready().await.map_err(Failed::Output)?
@@ -331,11 +361,43 @@ impl Feeder {
             && self.has(&held).await?
         {
             // Taken before a crash, or before a commit that did not answer, and not yet noted.
-            return self.went_to(&row, held.seq).await;
+            return self.went_to(&row, held.seq, None).await;
         }
         let took = self.output.take(Arc::new(entries)).await;
         took.map_err(Failed::Output)?;
-        self.went_to(&row, last).await
+        self.went_to(&row, last, None).await
+    }
+
+    /// When there is nothing new: a piece of what was before the sink was there.
+    async fn turn_of_history(&mut self, row: &Progress) -> Result<Went, Failed> {
+        let Some(history) = row.history.filter(|history| history.left() > 0) else {
+            self.history.close();
+            return Ok(Went::Idle);
+        };
+        let app = Arc::clone(&self.app);
+        let store = app.service.store();
+        let mut entries = store.chained(history.place, self.piece).await?;
+        entries.retain(|entry| entry.seq <= history.end);
+        let last = entries.last().map_or(history.end, |entry| entry.seq);
+        if let Some(held) = self.history.ready().await.map_err(Failed::Output)?
+            && held.seq > history.place
+            && self.has(&held).await?
+        {
+            return self.went_to(row, row.place, Some(held.seq)).await;
+        }
+        let took = self.history.take(Arc::new(entries)).await;
+        took.map_err(Failed::Output)?;
+        self.went_to(row, row.place, Some(last)).await
+    }
+
+    /// Logs why, once.
+    fn history_failed(&mut self, why: String) -> Went {
+        if self.said_of_history.as_ref() != Some(&why) {
+            let error = why.as_str();
+            tracing::error!(audit.sink = %self.name, error, "an audit sink takes no history");
+            self.said_of_history = Some(why);
+        }
+        Went::Idle
     }
 
     /// The row, when the sink is ours for longer than a piece may take.
@@ -353,10 +415,12 @@ impl Feeder {
             holder: self.holder,
             at: now,
             until,
+            most: self.most,
         };
         let row = self.app.service.store().hold_sink(hold).await?;
         if row.is_none() {
             self.output.close();
+            self.history.close();
         }
         self.ours = row.clone().map(|row| (row, until));
         Ok(row)
@@ -370,20 +434,31 @@ impl Feeder {
         Ok(found.first().is_some_and(same))
     }
 
-    fn fed(&self, row: &Progress, place: i64, until: Option<Time>, error: Option<String>) -> Fed {
+    fn fed(
+        &self,
+        (row, place, history): (&Progress, i64, Option<i64>),
+        until: Option<Time>,
+        error: Option<String>,
+    ) -> Fed {
         Fed {
             name: row.name.clone(),
             holder: self.holder,
             at: self.app.service.now(),
             until,
             place,
+            history,
             error,
         }
     }
 
-    async fn went_to(&mut self, row: &Progress, place: i64) -> Result<Went, Failed> {
+    async fn went_to(
+        &mut self,
+        row: &Progress,
+        place: i64,
+        history: Option<i64>,
+    ) -> Result<Went, Failed> {
         let until = self.app.service.now().plus(LEASE);
-        let fed = self.fed(row, place, Some(until), None);
+        let fed = self.fed((row, place, history), Some(until), None);
         let next = self.app.service.store().record_fed(fed).await?;
         self.ours = next.map(|row| (row, until));
         self.wait = WAITS.0;
@@ -410,7 +485,7 @@ impl Feeder {
         if self.said.as_ref() != Some(&why) {
             tracing::error!(audit.sink = %self.name, error = why, "an audit sink takes no entries");
             if let Some((row, until)) = self.ours.clone() {
-                let fed = self.fed(&row, row.place, Some(until), Some(why.clone()));
+                let fed = self.fed((&row, row.place, None), Some(until), Some(why.clone()));
                 let noted = self.app.service.store().record_fed(fed).await;
                 self.ours = noted.ok().flatten().map(|row| (row, until));
             }

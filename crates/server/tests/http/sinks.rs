@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cardveil_core::audit::chain::Verifier;
-use cardveil_core::audit::sink::{GATE_HOLDS, Limit};
+use cardveil_core::audit::sink::{GATE_HOLDS, Hold, Holder, Limit};
 use cardveil_core::audit::{Kind, exported};
 use cardveil_core::id::SinkName;
 use cardveil_core::merchant::Scope;
@@ -45,6 +45,22 @@ struct Working {
 }
 
 impl Working {
+    /// Of sinks that have been there from the log's first entry on.
+    async fn begun(world: &World, sinks: Vec<Sink>) -> Self {
+        let now = world.clock_now();
+        for sink in &sinks {
+            let hold = Hold {
+                name: sink.name.clone(),
+                holder: Holder([9; 16]),
+                at: now,
+                until: now,
+                most: None,
+            };
+            world.store.hold_sink(hold).await.unwrap();
+        }
+        Self::new(world, sinks)
+    }
+
     fn new(world: &World, sinks: Vec<Sink>) -> Self {
         let settings = Settings {
             sinks,
@@ -227,7 +243,7 @@ async fn a_file_has_every_entry_once_and_in_order_as_an_export_has_it() {
     let world = World::with_gate().await;
     let (_dir, path) = place();
     write(&world, 1_203).await;
-    let working = Working::new(&world, vec![sink(&path, Some(LIMIT))]);
+    let working = Working::begun(&world, vec![sink(&path, Some(LIMIT))]).await;
     caught_up(&world).await;
     let cardholder = world.cardholder().await;
     assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
@@ -238,7 +254,7 @@ async fn a_file_has_every_entry_once_and_in_order_as_an_export_has_it() {
     assert_eq!(mode & 0o777, 0o600);
     // The next one goes on from there.
     write(&world, 3).await;
-    let working = Working::new(&world, vec![sink(&path, Some(LIMIT))]);
+    let working = Working::begun(&world, vec![sink(&path, Some(LIMIT))]).await;
     caught_up(&world).await;
     working.stop().await;
     assert_eq!(lines(&path), export(&world).await);
@@ -251,7 +267,7 @@ async fn a_file_has_every_entry_once_and_in_order_as_an_export_has_it() {
 async fn a_required_file_that_takes_nothing_stops_releases_until_it_does() {
     let world = World::with_gate().await;
     let (_dir, path) = place();
-    let working = Working::new(&world, vec![sink(&path, Some(LIMIT))]);
+    let working = Working::begun(&world, vec![sink(&path, Some(LIMIT))]).await;
     caught_up(&world).await;
     let cardholder = world.cardholder().await;
     caught_up(&world).await;
@@ -297,7 +313,7 @@ async fn a_required_file_that_takes_nothing_stops_releases_until_it_does() {
 async fn the_oldest_entry_may_wait_so_long_and_no_longer() {
     let world = World::with_gate().await;
     let (_dir, path) = place();
-    let working = Working::new(&world, vec![sink(&path, Some(LIMIT))]);
+    let working = Working::begun(&world, vec![sink(&path, Some(LIMIT))]).await;
     caught_up(&world).await;
     std::fs::rename(&path, path.with_extension("1")).unwrap();
     std::fs::create_dir(&path).unwrap();
@@ -310,12 +326,49 @@ async fn the_oldest_entry_may_wait_so_long_and_no_longer() {
     working.stop().await;
 }
 
+/// It gets what comes now from the first second on, and the history beside, in files that verify together.
+#[tokio::test(start_paused = true)]
+async fn a_required_sink_added_to_an_old_log_stops_no_release() {
+    let world = World::with_gate().await;
+    let (_dir, path) = place();
+    write(&world, 2_000).await;
+    // What is there of history cannot be taken yet: nothing waits for it.
+    let history = path.with_extension("jsonl.history");
+    std::fs::create_dir(&history).unwrap();
+    let before = world.store.last_entry().await.unwrap();
+    let mut looked = Sinks::new(
+        &world.app,
+        Settings {
+            sinks: vec![sink(&path, Some(LIMIT))],
+            ..Settings::default()
+        },
+    );
+    looked.look().await;
+    let gate = world.app.service.gate().clone();
+    assert!(gate.admits(world.clock_now()), "before it has begun");
+    let working = Working::new(&world, vec![sink(&path, Some(LIMIT))]);
+    caught_up(&world).await;
+    assert_eq!(world.cardholder().await.redeem(&["pan"]).await.status, 200);
+    caught_up(&world).await;
+    assert_eq!(lines(&path)[0]["seq"], before + 1);
+    std::fs::remove_dir(&history).unwrap();
+    let left = async || {
+        let row = world.store.sinks().await.unwrap().remove(0);
+        row.history.unwrap().left()
+    };
+    until(&world, async || left().await == 0).await;
+    caught_up(&world).await;
+    working.stop().await;
+    let both = [lines(&history), lines(&path)].concat();
+    assert_eq!(both, export(&world).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_is_not_required_stops_nothing() {
     let world = World::with_gate().await;
     let (_dir, path) = place();
     std::fs::create_dir(&path).unwrap();
-    let working = Working::new(&world, vec![sink(&path, None)]);
+    let working = Working::begun(&world, vec![sink(&path, None)]).await;
     write(&world, 50).await;
     stuck(&world).await;
     world.clock.advance(Duration::from_secs(3_600));
@@ -347,7 +400,7 @@ async fn a_torn_line_is_mended_and_what_was_written_is_not_written_again() {
             name: SinkName::parse(&name).unwrap(),
             ..sink(&path, Some(LIMIT))
         }];
-        let working = Working::new(&world, sinks);
+        let working = Working::begun(&world, sinks).await;
         let last = world.store.last_entry().await.unwrap();
         until(&world, async || {
             let rows = world.store.sinks().await.unwrap();
@@ -370,7 +423,7 @@ async fn a_place_that_could_not_be_noted_is_found_in_the_file() {
     ] {
         let world = World::with_gate().await;
         let (_dir, path) = place();
-        let working = Working::new(&world, vec![sink(&path, Some(LIMIT))]);
+        let working = Working::begun(&world, vec![sink(&path, Some(LIMIT))]).await;
         caught_up(&world).await;
         write(&world, 1).await;
         world.store.fail_next(fault);
@@ -401,7 +454,7 @@ async fn somebody_elses_file_is_left_as_it_is() {
     ] {
         std::fs::write(&path, &text).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        let working = Working::new(&world, vec![sink(&path, None)]);
+        let working = Working::begun(&world, vec![sink(&path, None)]).await;
         until(&world, async || {
             let rows = world.store.sinks().await.unwrap();
             let error = rows.first().and_then(|row| row.error.clone());
@@ -420,13 +473,13 @@ async fn a_file_that_is_ahead_of_a_restored_log_goes_on_where_the_log_is() {
     let (world, other) = (World::with_gate().await, World::with_gate().await);
     let (_dir, path) = place();
     write(&other, 40).await;
-    let working = Working::new(&other, vec![sink(&path, None)]);
+    let working = Working::begun(&other, vec![sink(&path, None)]).await;
     caught_up(&other).await;
     working.stop().await;
     let before = lines(&path);
     world.clock.advance(Duration::from_secs(1));
     write(&world, 2).await;
-    let working = Working::new(&world, vec![sink(&path, None)]);
+    let working = Working::begun(&world, vec![sink(&path, None)]).await;
     caught_up(&world).await;
     working.stop().await;
     assert_eq!(lines(&path), [before, export(&world).await].concat());
@@ -438,7 +491,10 @@ async fn two_who_share_a_sink_hand_each_entry_over_once() {
     let world = World::with_gate().await;
     let (_dir, path) = place();
     let sinks = || vec![sink(&path, Some(LIMIT))];
-    let (first, second) = (Working::new(&world, sinks()), Working::new(&world, sinks()));
+    let (first, second) = (
+        Working::begun(&world, sinks()).await,
+        Working::begun(&world, sinks()).await,
+    );
     write(&world, 30).await;
     caught_up(&world).await;
     first.stop().await;
@@ -447,7 +503,7 @@ async fn two_who_share_a_sink_hand_each_entry_over_once() {
     // One that ends without a word holds the sink until its lease is over.
     second.task.abort();
     let _ = second.task.await;
-    let third = Working::new(&world, sinks());
+    let third = Working::begun(&world, sinks()).await;
     write(&world, 5).await;
     caught_up(&world).await;
     third.stop().await;
@@ -458,7 +514,7 @@ async fn two_who_share_a_sink_hand_each_entry_over_once() {
 #[tokio::test(start_paused = true)]
 async fn the_words_of_an_error_hold_no_entry() {
     let world = World::with_gate().await;
-    let working = Working::new(&world, vec![sink(Path::new("/dev/full"), None)]);
+    let working = Working::begun(&world, vec![sink(Path::new("/dev/full"), None)]).await;
     write(&world, 1).await;
     stuck(&world).await;
     let row = world.store.sinks().await.unwrap().remove(0);

@@ -1,7 +1,7 @@
 //! How far the sinks of the audit log have come.
 
 use async_trait::async_trait;
-use cardveil_core::audit::sink::{Fed, Hold, Holder, Lease, Progress};
+use cardveil_core::audit::sink::{Fed, History, Hold, Holder, Lease, Progress};
 use cardveil_core::clock::Time;
 use cardveil_core::id::SinkName;
 use cardveil_core::port::{self, Sinks};
@@ -12,10 +12,8 @@ use super::rows::Text;
 use super::writer::Batch;
 use super::{Sqlite, all};
 
-const ALL: &str =
-    "SELECT name, place, taken_at, holder, lease_until, error FROM sink ORDER BY name";
-const FIND: &str =
-    "SELECT name, place, taken_at, holder, lease_until, error FROM sink WHERE name = ?1";
+const ALL: &str = "SELECT name, place, taken_at, holder, lease_until, error, history_place, history_end FROM sink ORDER BY name";
+const FIND: &str = "SELECT name, place, taken_at, holder, lease_until, error, history_place, history_end FROM sink WHERE name = ?1";
 
 #[async_trait]
 impl Sinks for Sqlite {
@@ -26,7 +24,9 @@ impl Sinks for Sqlite {
 
     async fn hold_sink(&self, hold: Hold) -> port::Result<Option<Progress>> {
         let work = move |batch: &Batch<'_>| {
-            let next = hold.decide(find(batch, &hold.name)?.as_ref());
+            const END: &str = "SELECT coalesce(max(seq), 0) FROM audit";
+            let end = batch.first(END, [], |row| row.get(0))?.unwrap_or(0);
+            let next = hold.decide(find(batch, &hold.name)?.as_ref(), end);
             put(batch, next)
         };
         self.writer.submit(work).await
@@ -48,8 +48,9 @@ fn find(batch: &Batch<'_>, name: &SinkName) -> Result<Option<Progress>, Fault> {
 fn put(batch: &Batch<'_>, next: Option<Progress>) -> Result<Option<Progress>, Fault> {
     if let Some(next) = &next {
         batch.execute(
-            "INSERT OR REPLACE INTO sink (name, place, taken_at, holder, lease_until, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO sink (name, place, taken_at, holder, lease_until, error,
+                 history_place, history_end)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 next.name.as_str(),
                 next.place,
@@ -57,6 +58,8 @@ fn put(batch: &Batch<'_>, next: Option<Progress>) -> Result<Option<Progress>, Fa
                 next.lease.map(|lease| lease.holder.0),
                 next.lease.map(|lease| lease.until.millis()),
                 next.error,
+                next.history.map(|history| history.place),
+                next.history.map(|history| history.end),
             ],
         )?;
     }
@@ -65,6 +68,7 @@ fn put(batch: &Batch<'_>, next: Option<Progress>) -> Result<Option<Progress>, Fa
 
 fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
     let (holder, until): (Option<[u8; 16]>, Option<i64>) = (row.get(3)?, row.get(4)?);
+    let history: (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
     Ok(Progress {
         name: row.get(0).map(|Text(name)| name)?,
         place: row.get(1)?,
@@ -74,5 +78,9 @@ fn progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
             until: Time::from_millis(until),
         }),
         error: row.get(5)?,
+        history: history
+            .0
+            .zip(history.1)
+            .map(|(place, end)| History { place, end }),
     })
 }

@@ -67,6 +67,7 @@ macro_rules! contract_suite {
             a_sink_is_fed_by_one_at_a_time,
             a_sinks_place_never_goes_back,
             a_sink_that_a_clock_ahead_holds_is_given_to_another,
+            a_required_sink_of_a_long_log_gets_its_history_beside,
             a_token_is_found_as_it_was_issued,
             an_issue_in_an_old_epoch_is_told_the_new_one,
             a_named_request_is_answered_once,

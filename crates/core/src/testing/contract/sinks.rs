@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::START;
-use crate::audit::sink::{Fed, Hold, Holder, Lease, Progress};
+use crate::audit::Kind;
+use crate::audit::sink::{Fed, History, Hold, Holder, Lease, Progress};
 use crate::clock::Time;
 use crate::id::SinkName;
 use crate::port::Store;
+use crate::testing::sample;
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -20,6 +22,7 @@ fn hold(sink: &str, holder: u8, at: Time) -> Hold {
         holder: Holder([holder; 16]),
         at,
         until: at.plus(LEASE),
+        most: None,
     }
 }
 
@@ -30,6 +33,7 @@ fn fed(sink: &str, holder: u8, place: i64, at: Time) -> Fed {
         at,
         until: Some(at.plus(LEASE)),
         place,
+        history: None,
         error: None,
     }
 }
@@ -68,6 +72,40 @@ pub async fn a_sink_is_fed_by_one_at_a_time(store: &dyn Store) {
     assert_eq!(unknown, None);
 }
 
+/// It begins with what comes now, and its history goes forward beside it and to its end.
+pub async fn a_required_sink_of_a_long_log_gets_its_history_beside(store: &dyn Store) {
+    for _ in 0..5 {
+        let event = sample::event(Kind::AuditRead, START);
+        store.record(event).await.unwrap();
+    }
+    let required = |sink, most| Hold {
+        most: Some(most),
+        ..hold(sink, 1, START)
+    };
+    let short = store.hold_sink(required("short", 5)).await.unwrap();
+    let short = short.unwrap();
+    assert_eq!((short.place, short.history), (0, None));
+    let long = store.hold_sink(required("long", 4)).await.unwrap().unwrap();
+    let history = |place| Some(History { place, end: 5 });
+    assert_eq!((long.place, long.history), (5, history(0)));
+    // Of what comes now, of the history, and of neither.
+    for (place, taken, expected) in [
+        (7, None, (7, history(0))),
+        (7, Some(3), (7, history(3))),
+        (7, Some(2), (7, history(3))),
+        (8, Some(9), (8, history(5))),
+        (8, None, (8, history(5))),
+    ] {
+        let mut fed = fed("long", 1, place, START);
+        fed.history = taken;
+        let row = store.record_fed(fed).await.unwrap().unwrap();
+        assert_eq!((row.place, row.history), expected);
+        assert_eq!(store.sinks().await.unwrap()[0], row);
+    }
+    let again = store.hold_sink(required("long", 4)).await.unwrap();
+    assert_eq!(again.unwrap().history, history(5), "it begins once");
+}
+
 /// Its place goes forward; its error stays for as long as it is told.
 pub async fn a_sinks_place_never_goes_back(store: &dyn Store) {
     for sink in ["soc", "siem"] {
@@ -81,6 +119,7 @@ pub async fn a_sinks_place_never_goes_back(store: &dyn Store) {
     let expected = Progress {
         name: name("siem"),
         place: 9,
+        history: None,
         taken_at: Some(later),
         lease: Some(Lease {
             holder: Holder([1; 16]),

@@ -27,7 +27,8 @@ impl Sinks for Memory {
 
     async fn hold_sink(&self, hold: Hold) -> Result<Option<Progress>> {
         let mut inner = self.inner();
-        let next = hold.decide(inner.sink(&hold.name));
+        let end = i64::try_from(inner.chain.len()).unwrap_or(i64::MAX);
+        let next = hold.decide(inner.sink(&hold.name), end);
         inner.put_sink(next.as_ref());
         Ok(next)
     }

@@ -320,7 +320,7 @@ async fn a_receiver_gets_every_entry_once_and_in_order_as_an_export_has_it() {
         let world = World::with_gate().await;
         let (receiving, receiver) = wire.soc(Way::Takes).await;
         write(&world, 1_203).await;
-        let working = Working::new(&world, soc(receiver.clone(), true));
+        let working = Working::begun(&world, soc(receiver.clone(), true)).await;
         at_once(async || lag(&world).await == 0).await;
         let gate = world.app.service.gate().clone();
         assert!(!gate.admits(world.clock_now()), "nobody has looked since");
@@ -333,7 +333,7 @@ async fn a_receiver_gets_every_entry_once_and_in_order_as_an_export_has_it() {
         assert_eq!(receiving.got(), export(&world).await);
         // The next one goes on from there.
         write(&world, 3).await;
-        let working = Working::new(&world, soc(receiver, true));
+        let working = Working::begun(&world, soc(receiver, true)).await;
         at_once(async || lag(&world).await == 0).await;
         working.stop().await;
         assert_eq!(receiving.got(), export(&world).await);
@@ -347,7 +347,7 @@ async fn a_required_receiver_that_hangs_stops_releases_until_it_takes() {
     for wire in Wire::both() {
         let world = World::with_gate().await;
         let (receiving, receiver) = wire.soc(Way::Takes).await;
-        let working = Working::new(&world, soc(receiver, true));
+        let working = Working::begun(&world, soc(receiver, true)).await;
         caught_up(&world).await;
         let cardholder = world.cardholder().await;
         caught_up(&world).await;
@@ -379,7 +379,7 @@ async fn a_receiver_that_is_not_required_stops_nothing() {
     for wire in Wire::both() {
         let world = World::with_gate().await;
         let (receiving, receiver) = wire.soc(Way::Hangs).await;
-        let working = Working::new(&world, soc(receiver, false));
+        let working = Working::begun(&world, soc(receiver, false)).await;
         write(&world, 50).await;
         stuck(&world, "does not take").await;
         pass(&world, Duration::from_secs(3_600)).await;
@@ -398,7 +398,7 @@ async fn what_a_receiver_dropped_is_sent_again() {
     for wire in Wire::both() {
         let world = World::with_gate().await;
         let (receiving, receiver) = wire.soc(Way::Drops(0)).await;
-        let working = Working::new(&world, soc(receiver, true));
+        let working = Working::begun(&world, soc(receiver, true)).await;
         for bytes in [0, 2, 40, 700, 100_000] {
             receiving.way.send_replace(Way::Drops(bytes));
             // More than fits, whatever it read before.
@@ -422,7 +422,7 @@ async fn a_receiver_that_comes_back_gets_what_it_missed_and_nothing_twice() {
     for wire in Wire::both() {
         let world = World::with_gate().await;
         let (mut receiving, receiver) = wire.soc(Way::Takes).await;
-        let working = Working::new(&world, soc(receiver, true));
+        let working = Working::begun(&world, soc(receiver, true)).await;
         caught_up(&world).await;
         receiving.leave().await;
         write(&world, 40).await;
@@ -441,7 +441,7 @@ async fn a_receiver_that_takes_little_at_a_time_gets_everything() {
     let world = World::with_gate().await;
     let receiving = Soc::new(None, Way::TakesAtMost(3_000)).await;
     write(&world, 60).await;
-    let working = Working::new(&world, soc(receiving.receiver(), false));
+    let working = Working::begun(&world, soc(receiving.receiver(), false)).await;
     caught_up(&world).await;
     working.stop().await;
     assert_eq!(receiving.got(), export(&world).await);
@@ -461,7 +461,7 @@ async fn a_receiver_that_is_not_the_one_meant_gets_nothing() {
         let receiving = Soc::new(Some(acceptor(&certificate)), Way::Takes).await;
         let address = format!("tls://{host}:{}", receiving.at.port());
         let receiver = by(Receiver::parse(&address).unwrap(), &ca, None);
-        let working = Working::new(&world, soc(receiver, false));
+        let working = Working::begun(&world, soc(receiver, false)).await;
         write(&world, 5).await;
         stuck(&world, why).await;
         end(&world, working).await;
@@ -478,7 +478,7 @@ async fn a_receiver_is_known_once_its_authority_is() {
     std::fs::write(&ca, &Authority::new().certificate).unwrap();
     let world = World::with_gate().await;
     let receiving = Soc::new(Some(acceptor(&known.server())), Way::Takes).await;
-    let working = Working::new(&world, soc(receiving.receiver_by(&ca), true));
+    let working = Working::begun(&world, soc(receiving.receiver_by(&ca), true)).await;
     stuck(&world, "invalid peer certificate").await;
     std::fs::write(&ca, &known.certificate).unwrap();
     caught_up(&world).await;
@@ -501,7 +501,7 @@ async fn a_receiver_may_ask_for_a_certificate() {
         let world = World::with_gate().await;
         let receiving = Soc::new(Some(asking(&known)), Way::Takes).await;
         let receiver = by(receiving.receiver_by(&ca), &ca, shown);
-        let working = Working::new(&world, soc(receiver, false));
+        let working = Working::begun(&world, soc(receiver, false)).await;
         write(&world, 5).await;
         if shown.is_some() {
             caught_up(&world).await;
@@ -550,7 +550,7 @@ async fn a_local_daemon_gets_every_entry_though_it_stops_reading_and_goes_away()
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let receiver = Receiver::parse(&format!("unix://{}", path.display())).unwrap();
-    let working = Working::new(&world, soc(receiver, true));
+    let working = Working::begun(&world, soc(receiver, true)).await;
     stuck(&world, "No such file").await;
     let socket = UnixDatagram::bind(&path).unwrap();
     write(&world, 700).await;
