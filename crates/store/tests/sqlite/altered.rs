@@ -7,7 +7,7 @@ use crate::home::Home;
 /// What no program of ours writes there, in the second row of each table.
 const ALTER: &str = "
     UPDATE %merchant SET state = 'odd' WHERE id = 'mer_2';
-    UPDATE %credential SET scopes = '[\"everything\"]' WHERE id = 'crd_2';
+    UPDATE %credential SET rights = '{' WHERE id = 'crd_2';
     UPDATE %embed SET origins = 'https://evil.example' WHERE id = 'emb_2';
     UPDATE %card SET kind = 'odd' WHERE no = 'C2';
     UPDATE %subscription SET topics = '{' WHERE seq = (SELECT seq FROM %subscription ORDER BY seq LIMIT 1 OFFSET 1);
