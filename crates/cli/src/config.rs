@@ -60,6 +60,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) retention: Retention,
     #[serde(default)]
+    pub(crate) credentials: Credentials,
+    #[serde(default)]
     pub(crate) shutdown: Shutdown,
     /// The fonts that frames may show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -112,6 +114,21 @@ impl Default for Limits {
             client_per_minute: 120,
             refused_per_minute: 60,
         }
+    }
+}
+
+/// What new credentials start with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Credentials {
+    /// After how many days a new one ends where nobody says; 0 means never.
+    pub(crate) expire_after_days: u32,
+}
+
+impl Credentials {
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        let days = self.expire_after_days;
+        (days > 0).then(|| Duration::from_secs(u64::from(days) * 86_400))
     }
 }
 
@@ -266,6 +283,7 @@ impl Config {
             webhooks: Webhooks::default(),
             audit: Audit::default(),
             retention: Retention::default(),
+            credentials: Credentials::default(),
             shutdown: Shutdown::default(),
             fonts: Vec::new(),
         }

@@ -43,6 +43,7 @@ const PURGE_AGAIN: Duration = Duration::from_secs(5);
 const PURGE_CARDS: usize = 500;
 /// How often tokens are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+const WRITE_USES_EVERY: Duration = Duration::from_secs(300);
 /// How many rows a sweep takes at a time, so that redemptions wait for milliseconds at the most.
 const SWEEP_ROWS: usize = 1_000;
 
@@ -150,6 +151,7 @@ impl Running {
             tasks.spawn(purge(Arc::clone(&app), keep, stopped.clone()));
         }
         tasks.spawn(Sharing::new(Arc::clone(&app)).run(stopped.clone()));
+        tasks.spawn(write_uses(Arc::clone(&app), stopped.clone()));
         tasks.spawn(sweep(Arc::clone(&app), stopped));
         Ok(Self {
             deployment,
@@ -342,6 +344,27 @@ async fn look_at_keys(app: Arc<App>, mut stop: watch::Receiver<bool>) {
                 tracing::error!(error, "the class keys have changed, and do not open here");
             }
             Err(_) => {}
+        }
+    }
+}
+
+/// Writes when credentials were last used: now and again, and at the end.
+async fn write_uses(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(WRITE_USES_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let ends = tokio::select! {
+            () = listener::stopped(&mut stop) => true,
+            _ = ticks.tick() => false,
+        };
+        if let Err(error) = app.write_uses().await {
+            tracing::warn!(
+                error = chain(error),
+                "when credentials were used was not written"
+            );
+        }
+        if ends {
+            return;
         }
     }
 }

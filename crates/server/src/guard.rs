@@ -164,6 +164,7 @@ impl Gate {
             .as_ref()
             .map(|admitted| CalledBy(admitted.caller.credential.id.as_str().into()));
         if let Some(admitted) = admitted {
+            call.app.note_use(&admitted.caller.credential.id);
             request.extensions_mut().insert(Arc::new(admitted));
         }
         let mut response = next.run(request).await;

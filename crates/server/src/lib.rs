@@ -40,10 +40,13 @@ pub mod surface;
 pub mod tls;
 mod webhooks;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use cardveil_core::Service;
+use cardveil_core::flow::Fault;
+use cardveil_core::id::CredentialId;
+use cardveil_core::{Service, Time};
 use ipnet::IpNet;
 
 pub use address::Peer;
@@ -90,6 +93,7 @@ pub struct App {
     sinks: sinks::Board,
     limiter: limit::Limiter,
     door: refused::Door,
+    uses: Mutex<BTreeMap<CredentialId, Time>>,
     frame: client::frame::Assets,
     manifest: manifest::Once,
 }
@@ -108,6 +112,7 @@ impl App {
             sinks: sinks::Board::default(),
             limiter,
             door: refused::Door::default(),
+            uses: Mutex::default(),
             frame,
             manifest: manifest::Once::default(),
         })
@@ -117,6 +122,30 @@ impl App {
     /// on its connection. It goes on serving.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A credential was used. Written later, by [`Self::write_uses`].
+    fn note_use(&self, credential: &CredentialId) {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.service.now();
+        match uses.get_mut(credential) {
+            Some(at) => *at = now,
+            None => {
+                uses.insert(credential.clone(), now);
+            }
+        }
+    }
+
+    /// Writes which credentials were used since it was done last: one commit, in nobody's way.
+    pub async fn write_uses(&self) -> Result<(), Fault> {
+        let uses = {
+            let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *uses)
+        };
+        if uses.is_empty() {
+            return Ok(());
+        }
+        Ok(self.service.store().note_uses(uses).await?)
     }
 
     fn is_draining(&self) -> bool {

@@ -1,6 +1,8 @@
 //! What merchants and credentials may do and need not: what came from before it was asked for by name,
 //! and what does nothing.
 
+use std::time::Duration;
+
 use cardveil_core::clock::Time;
 use cardveil_core::merchant::{Credential, Merchant, Scope};
 
@@ -18,6 +20,7 @@ pub(super) fn look(
     let mut found: Vec<_> = used().filter_map(inherited).collect();
     found.extend(used().filter_map(of_one_person));
     found.extend(used().filter_map(without_ceiling));
+    found.extend(used().filter_map(|known| ends_soon(known, now)));
     for merchant in merchants {
         let own = || used().filter(|known| known.merchant == merchant.id);
         found.extend(idle(merchant, &own));
@@ -60,6 +63,20 @@ fn without_ceiling(known: &Credential) -> Option<String> {
         format!(
             "{} may itself add any network to those it may call from: `credential set {} --ip-ceiling \
              ...`, or leave ip-addresses:manage out",
+            known.id, known.id
+        )
+    })
+}
+
+/// How long before its end a credential should have been rotated.
+const ROTATE_BEFORE: Duration = Duration::from_secs(14 * 86_400);
+
+/// One that was rotated ends as it should, and one that nobody rotates stops a partner.
+fn ends_soon(known: &Credential, now: Time) -> Option<String> {
+    let ends = known.expires_at?;
+    (ends < now.plus(ROTATE_BEFORE)).then(|| {
+        format!(
+            "{} ends at {ends}: `credential rotate {}`, unless another has its place",
             known.id, known.id
         )
     })
@@ -126,6 +143,7 @@ mod tests {
         };
         let credential = Credential {
             scopes: scopes.to_vec(),
+            expires_at: None,
             person: None,
             ..sample::credential(1)
         };
@@ -169,6 +187,11 @@ mod tests {
         assert!(told(&merchant, &credential)[0].0);
         let (merchant, credential) = pair(&[Scope::CardsReadAny, Scope::PinsRead]);
         wrong(&merchant, &credential, "--read-pins true");
+        let (merchant, mut credential) = pair(&[Scope::CardsReadAny]);
+        credential.expires_at = Some(START.plus(ROTATE_BEFORE));
+        assert!(told(&merchant, &credential)[0].0);
+        credential.expires_at = Some(START.plus(ROTATE_BEFORE / 2));
+        wrong(&merchant, &credential, "credential rotate crd_1");
         let (mut merchant, credential) = pair(&[Scope::CardsReadAny]);
         merchant.permissions.set_pins = true;
         wrong(&merchant, &credential, "--set-pins false");

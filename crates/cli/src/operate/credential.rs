@@ -1,10 +1,11 @@
 //! `cardveil credential`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use cardveil_core::Time;
 use cardveil_core::audit::{Kind, Target};
-use cardveil_core::flow::{NewCredential, NewKey};
+use cardveil_core::flow::{NewCredential, NewKey, Rotation};
 use cardveil_core::id::{CredentialId, MerchantId, PersonId};
 use cardveil_core::merchant::{Credential, CredentialState, Need, Scope};
 use cardveil_core::port::{Change, Set};
@@ -39,9 +40,9 @@ pub(crate) enum CredentialCommand {
         /// several
         #[arg(long = "ip-ceiling", value_parser = network)]
         ip_ceiling: Vec<IpNet>,
-        /// When it ends (RFC 3339)
-        #[arg(long, value_parser = time)]
-        expires_at: Option<Time>,
+        /// When it ends (RFC 3339), or never
+        #[arg(long, value_name = "TIME|never", value_parser = ending)]
+        expires_at: Option<Ending>,
         #[command(flatten)]
         format: Format,
     },
@@ -50,6 +51,19 @@ pub(crate) enum CredentialCommand {
     /// Show one
     Show {
         id: CredentialId,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Add one in the place of another, with its rights. Both are good for a while, then the old one ends
+    Rotate {
+        id: CredentialId,
+        /// How long both are good, such as 24h, 30m or 7d; 0s ends the old one now
+        #[arg(long, default_value = "24h", value_parser = span)]
+        overlap: Duration,
+        /// When the new one ends (RFC 3339), or never; left out, as a new one's, or when the old one would
+        /// have
+        #[arg(long, value_name = "TIME|never", value_parser = ending)]
+        expires_at: Option<Ending>,
         #[command(flatten)]
         format: Format,
     },
@@ -69,9 +83,9 @@ pub(crate) enum CredentialCommand {
         /// several, or none
         #[arg(long = "ip-ceiling", value_name = "NETWORK|none", value_parser = ceiling)]
         ip_ceiling: Vec<Option<IpNet>>,
-        /// When it ends (RFC 3339)
-        #[arg(long, value_parser = time)]
-        expires_at: Option<Time>,
+        /// When it ends (RFC 3339), or never
+        #[arg(long, value_name = "TIME|never", value_parser = ending)]
+        expires_at: Option<Ending>,
     },
 }
 
@@ -94,6 +108,36 @@ fn network(text: &str) -> Result<IpNet, String> {
     let one = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
     let parsed = text.parse().ok().or_else(one);
     parsed.ok_or_else(|| "give an address or a network such as 10.1.0.0/16".to_owned())
+}
+
+/// When a credential ends, if it does.
+#[derive(Clone, Copy)]
+pub(crate) struct Ending(Option<Time>);
+
+fn ending(text: &str) -> Result<Ending, String> {
+    match text {
+        "never" => Ok(Ending(None)),
+        text => time(text).map(Some).map(Ending),
+    }
+}
+
+/// A number and its unit, up to 90 days.
+fn span(text: &str) -> Result<Duration, String> {
+    let unit = |end: char| match end {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(3_600),
+        'd' => Some(86_400),
+        _ => None,
+    };
+    let parsed = text.char_indices().next_back().and_then(|(at, end)| {
+        let count: u64 = text.get(..at)?.parse().ok()?;
+        count.checked_mul(unit(end)?)
+    });
+    parsed
+        .filter(|secs| *secs <= 90 * 86_400)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "give a number and s, m, h or d, up to 90d, such as 24h".to_owned())
 }
 
 pub(crate) fn time(text: &str) -> Result<Time, String> {
@@ -120,10 +164,12 @@ struct CredentialView<'a> {
     person: Option<PersonId>,
     expires_at: Option<String>,
     created_at: String,
+    /// Within some minutes.
+    last_used_at: Option<String>,
 }
 
-impl<'a> From<&'a Credential> for CredentialView<'a> {
-    fn from(credential: &'a Credential) -> Self {
+impl<'a> CredentialView<'a> {
+    fn of(credential: &'a Credential, last_used_at: Option<Time>) -> Self {
         Self {
             id: &credential.id,
             merchant: &credential.merchant,
@@ -135,6 +181,7 @@ impl<'a> From<&'a Credential> for CredentialView<'a> {
             person: credential.person,
             expires_at: credential.expires_at.map(|time| time.to_string()),
             created_at: credential.created_at.to_string(),
+            last_used_at: last_used_at.map(|time| time.to_string()),
         }
     }
 }
@@ -159,13 +206,14 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             };
             make_sense(&scopes, person, Some(&ip_ceiling))?;
             house.tell_of_permissions(&merchant, &scopes).await?;
+            let by_default = house.default_end();
             let new = NewCredential {
                 merchant,
                 allowed_ips: allow_ip,
                 ip_ceiling,
                 scopes,
                 person,
-                expires_at,
+                expires_at: expires_at.map_or(by_default, |ending| ending.0),
                 keys: None,
             };
             let added = house.service.add_credential(new, &operator()).await?;
@@ -175,7 +223,9 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
         CredentialCommand::List(format) => {
             let credentials = house.store.credentials().await?;
             house.tell_left_out();
-            let views: Vec<_> = credentials.iter().map(CredentialView::from).collect();
+            let uses = house.store.last_uses().await?;
+            let view = |known| CredentialView::of(known, uses.get(&known.id).copied());
+            let views: Vec<_> = credentials.iter().map(view).collect();
             show_all(
                 &views,
                 format,
@@ -186,13 +236,47 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                     "allowed_ips",
                     "scopes",
                     "expires_at",
+                    "last_used_at",
                 ],
             )
         }
-        CredentialCommand::Show { id, format } => show_one(
-            &CredentialView::from(&house.find_credential(&id).await?),
+        CredentialCommand::Show { id, format } => {
+            let known = house.find_credential(&id).await?;
+            let last_used_at = house.store.last_uses().await?.get(&id).copied();
+            show_one(&CredentialView::of(&known, last_used_at), format)
+        }
+        CredentialCommand::Rotate {
+            id,
+            overlap,
+            expires_at,
             format,
-        ),
+        } => {
+            let before = house.find_credential(&id).await?;
+            if before.usable(house.service.now()).is_err() {
+                return Err(hinted(
+                    "it is not in use, so there is nothing to rotate",
+                    "`cardveil credential add` makes another",
+                ));
+            }
+            let by_default = house.default_end().or(before.expires_at);
+            let rotation = Rotation {
+                overlap,
+                expires_at: expires_at.map_or(by_default, |ending| ending.0),
+            };
+            let rotated = house
+                .service
+                .rotate_credential(&before, rotation, &operator())
+                .await?
+                .map_err(refused)?;
+            match rotated.before_ends {
+                Ok(ends) => say(&format!("{id} ends at {ends}")),
+                Err(_) => say(&format!(
+                    "{id} was changed meanwhile and goes on: end it with `cardveil credential set {id} \
+                     --expires-at ...`"
+                )),
+            }
+            show_keys(&rotated.credential.id, &rotated.keys, format)
+        }
         CredentialCommand::Set {
             id,
             enabled,
@@ -214,7 +298,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 let now = house.service.now();
                 credential.allowed_ips = credential.allowed_ips.replaced(allow_ip, now);
             }
-            credential.expires_at = expires_at.or(credential.expires_at);
+            credential.expires_at = expires_at.map_or(credential.expires_at, |ending| ending.0);
             if !ip_ceiling.is_empty() {
                 credential.ip_ceiling = Some(ip_ceiling.into_iter().flatten().collect());
             }
@@ -285,6 +369,12 @@ fn show_keys(id: &CredentialId, keys: &NewKey, format: Format) -> anyhow::Result
 }
 
 impl Deployment {
+    /// When a new credential ends where nobody says.
+    fn default_end(&self) -> Option<Time> {
+        let lifetime = self.config.credentials.lifetime();
+        lifetime.map(|lifetime| self.service.now().plus(lifetime))
+    }
+
     /// What is given to the credential and not to its merchant does nothing yet.
     async fn tell_of_permissions(
         &self,
@@ -312,5 +402,75 @@ impl Deployment {
         all.into_iter()
             .find(|known| known.id == *id)
             .ok_or_else(|| missing("credential"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn a_span_is_a_number_and_its_unit() {
+        for (text, secs) in [("24h", 86_400), ("30m", 1_800), ("7d", 604_800), ("0s", 0)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(secs)), "{text}");
+        }
+        for text in [
+            "",
+            "h",
+            "24",
+            "-1h",
+            "91d",
+            "1w",
+            "24 h",
+            "٣h",
+            "18446744073709551615d",
+        ] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_help_lists_every_scope_and_a_slip_is_refused() {
+        let command = CredentialCommand::augment_subcommands(Command::new("credential"));
+        for verb in ["add", "set"] {
+            let mut verb = command.find_subcommand(verb).unwrap().clone();
+            let help = verb.render_long_help().to_string();
+            for scope in Scope::ALL {
+                assert!(
+                    help.contains(scope.as_str()) && help.contains(scope.words()),
+                    "{help}"
+                );
+            }
+        }
+        let parse = |scope: &str| {
+            let args = ["credential", "set", "crd_1", "--scope", scope];
+            let matches = command.clone().try_get_matches_from(args);
+            matches.and_then(|matches| CredentialCommand::from_arg_matches(&matches))
+        };
+        assert!(parse("cards:export").is_ok() && parse("cards:exports").is_err());
+    }
+
+    #[test]
+    fn scopes_that_could_never_do_anything_are_refused() {
+        let person = PersonId::parse("775596ae-2624-40af-a9dc-9756110a4a04").unwrap();
+        let net: IpNet = "203.0.113.0/24".parse().unwrap();
+        let wrong =
+            |scopes: &[Scope], person, ceiling| make_sense(scopes, person, ceiling).is_err();
+        assert!(!wrong(&[Scope::CardsReadAny], None, None));
+        assert!(wrong(&[Scope::CardsReadOwn], None, None));
+        assert!(!wrong(
+            &[Scope::CardsReadOwn, Scope::PinsSet],
+            Some(person),
+            None
+        ));
+        for scope in Scope::ALL.into_iter().filter(|scope| scope.is_of_all()) {
+            assert!(wrong(&[scope], Some(person), None), "{scope:?}");
+        }
+        for ceiling in [None, Some(&[][..])] {
+            assert!(wrong(&[Scope::IpAddressesManage], None, ceiling));
+        }
+        assert!(!wrong(&[Scope::IpAddressesManage], None, Some(&[net])));
     }
 }

@@ -39,7 +39,7 @@ pub use log::Signing;
 pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use pin::{AskedPin, NewPin, PinRefusal};
 pub use redeem::{Redeem, Redeemed, Released, Report};
-pub use registry::{NewCard, NewCredential, NewKey};
+pub use registry::{NewCard, NewCredential, NewKey, Rotated, Rotation};
 pub use retention::{HOLD, Purged};
 pub use sinks::SinkStanding;
 pub use tokens::{GONE_AFTER, NotTaken};

@@ -1,5 +1,7 @@
 //! What an operator adds: cards and credentials, with everything secret sealed or hashed on the way.
 
+use std::time::Duration;
+
 use cardveil_seal::{Secret, sha256};
 use ipnet::IpNet;
 
@@ -10,7 +12,7 @@ use crate::card::{Card, Kind as CardKind, Label, State};
 use crate::clock::Time;
 use crate::id::{AccountId, CardId, CardNo, CredentialId, MerchantId, PersonId};
 use crate::merchant::{Admission, Credential, CredentialState, Scope};
-use crate::port::{Change, Taken};
+use crate::port::{Change, Set, Taken};
 use crate::text::{CardNumberIn, NumberedField, Numbering};
 use crate::token::base62;
 use crate::vault::ClearCard;
@@ -99,6 +101,25 @@ pub struct NewKey {
     pub api_secret: Secret,
 }
 
+/// A credential that takes another's place.
+pub struct Rotated {
+    /// The new one.
+    pub credential: Credential,
+    /// Its keys, to be shown this once.
+    pub keys: NewKey,
+    /// When the one before ends; or why its end could not be set.
+    pub before_ends: Result<Time, Taken>,
+}
+
+/// How a credential is rotated.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation {
+    /// How long the one before is good beside the new one.
+    pub overlap: Duration,
+    /// When the new one ends.
+    pub expires_at: Option<Time>,
+}
+
 impl Service {
     /// Who holds this Api-Key, and whether its merchant is known.
     pub async fn admission(&self, api_key: &str) -> Result<Option<Admission>, Fault> {
@@ -179,6 +200,74 @@ impl Service {
             .change(Change::AddCredential(credential.clone()), event)
             .await?;
         Ok(changed.map(|()| (credential, keys)))
+    }
+
+    /// Adds a credential with the rights of another, which ends when both have been good for a while: in
+    /// one commit, each with its event. An end of its own that comes sooner stays.
+    pub async fn rotate_credential(
+        &self,
+        before: &Credential,
+        rotation: Rotation,
+        source: &Source,
+    ) -> Result<Result<Rotated, Taken>, Fault> {
+        let id = CredentialId::generate(&*self.entropy);
+        let keys = self.new_keys();
+        let now = self.now();
+        let merchant = before.merchant.clone();
+        let sealed_secret = self
+            .vault
+            .seal_secret(&id, &merchant, keys.api_secret.expose())?;
+        let credential = Credential {
+            id: id.clone(),
+            key_hash: sha256(&[keys.api_key.expose()]),
+            sealed_secret,
+            state: CredentialState::Enabled,
+            expires_at: rotation.expires_at,
+            created_at: now,
+            ..before.clone()
+        };
+        let ends = now.plus(rotation.overlap);
+        let ends = before.expires_at.map_or(ends, |own| own.min(ends));
+        let ending = Credential {
+            expires_at: Some(ends),
+            ..before.clone()
+        };
+        let event = |kind, credential: &CredentialId, note: String| {
+            let target = Target {
+                credential: Some(credential.clone()),
+                ..Target::default()
+            };
+            let mut event = source.event(now, kind, Some(merchant.clone()), target);
+            event.detail.note = Some(note.into());
+            event
+        };
+        let added = event(
+            Kind::CredentialAdded,
+            &id,
+            format!("in the place of {}", before.id),
+        );
+        let changed = event(
+            Kind::CredentialChanged,
+            &before.id,
+            format!("{id} takes its place"),
+        );
+        let changes = vec![
+            (Change::AddCredential(credential.clone()), added),
+            (
+                Change::SetCredential(Set::boxed(before.clone(), ending)),
+                changed,
+            ),
+        ];
+        let mut made = self.store.change(changes).await?.into_iter();
+        if let Err(taken) = made.next().unwrap_or(Err(Taken::NoMerchant)) {
+            return Ok(Err(taken));
+        }
+        let set = made.next().unwrap_or(Err(Taken::NoMerchant));
+        Ok(Ok(Rotated {
+            credential,
+            keys,
+            before_ends: set.map(|()| ends),
+        }))
     }
 
     /// Makes one change.

@@ -28,6 +28,8 @@ mod wallet;
 
 use std::borrow::Cow;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 pub use budgets::BudgetLevels;
@@ -41,7 +43,7 @@ use crate::budget::{Charge, Overdrawn};
 use crate::card::Card;
 use crate::clock::Time;
 use crate::hook::Subscription;
-use crate::id::{CardId, CardNo, EmbedId, MerchantId, SubscriptionId};
+use crate::id::{CardId, CardNo, CredentialId, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Assertion, Use};
 use crate::token::{
@@ -414,6 +416,13 @@ pub trait Admin: Send + Sync {
 
     /// All credentials, by id.
     async fn credentials(&self) -> Result<Vec<Credential>>;
+
+    /// Keeps when credentials were last used, in the place of what was kept of them. It writes no event:
+    /// what a credential did is on record.
+    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()>;
+
+    /// When each credential was last used, of those of which that is kept.
+    async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>>;
 
     /// All embeds, by id.
     async fn embeds(&self) -> Result<Vec<Embed>>;

@@ -2,6 +2,7 @@
 //! written, or it was written and the answer was lost. The second is the one that makes one-time
 //! tokens hard.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +20,8 @@ use crate::card::{
 use crate::clock::Time;
 use crate::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
 use crate::id::{
-    DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SubscriptionId, WalletTokenId,
+    CredentialId, DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SubscriptionId,
+    WalletTokenId,
 };
 use crate::keys::{
     ClassKey, Envelope, Move, Retired, Retirement, RootChange, Rotation, Sought as KeySought,
@@ -248,6 +250,12 @@ impl<S: Store> Admin for Faulty<S> {
     }
     async fn credentials(&self) -> Result<Vec<Credential>> {
         self.inner.credentials().await
+    }
+    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()> {
+        self.write(self.inner.note_uses(uses)).await
+    }
+    async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
+        self.inner.last_uses().await
     }
     async fn embeds(&self) -> Result<Vec<Embed>> {
         self.inner.embeds().await

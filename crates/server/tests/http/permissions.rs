@@ -2,11 +2,14 @@
 //! given alone. What each route needs is what docs/permissions.md says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use axum::body::Body;
 use cardveil_core::audit::Kind;
-use cardveil_core::merchant::{Permissions, Scope};
+use cardveil_core::flow::Rotation;
+use cardveil_core::merchant::{Credential, Permissions, Scope};
 use cardveil_core::port::{CardFilter, Paging};
+use cardveil_core::testing::{Fault, sample};
 use cardveil_server::ListenerKind;
 use http::Method;
 use serde_json::{Value, json};
@@ -394,4 +397,103 @@ async fn a_credential_that_manages_webhooks_has_no_one_time_codes() {
         let removed = merchant.call(scheme, Method::DELETE, &one, None).await;
         assert_eq!(removed.status, 204, "to take it away gives nothing");
     }
+}
+
+/// Both are good for the overlap, with the same rights, and then the old one ends; an end of its own that
+/// comes sooner stays.
+#[tokio::test]
+async fn a_rotated_credential_ends_at_the_end_of_the_overlap() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let world = World::new().await;
+    world
+        .operator()
+        .set_credential(KEY, |c| {
+            c.scopes = vec![Scope::CardsReadAny, Scope::MfaManage];
+            c.ip_ceiling = Some(vec!["203.0.113.0/24".parse().unwrap()]);
+        })
+        .await;
+    let service = &world.app.service;
+    let before = service.admission(KEY).await.unwrap().unwrap().credential;
+    let rotation = Rotation {
+        overlap: DAY,
+        expires_at: None,
+    };
+    let rotated = service
+        .rotate_credential(&before, rotation, &sample::operator())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(rotated.before_ends, Ok(service.now().plus(DAY)));
+    let new = &rotated.credential;
+    assert_eq!(
+        (&new.scopes, &new.ip_ceiling, &new.allowed_ips, new.person),
+        (
+            &before.scopes,
+            &before.ip_ceiling,
+            &before.allowed_ips,
+            before.person
+        )
+    );
+    let api_key = String::from_utf8(rotated.keys.api_key.expose().to_vec()).unwrap();
+    let status = async |key: &str| {
+        let merchant = Merchant::new(&world, key);
+        let listed = merchant.call("Bearer", Method::GET, "/v1/cards", None);
+        listed.await.status
+    };
+    world.clock.advance(DAY - Duration::from_millis(1));
+    assert_eq!((status(KEY).await, status(&api_key).await), (200, 200));
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!((status(KEY).await, status(&api_key).await), (403, 200));
+    let log = world.operator().logged(Kind::CredentialAdded).await;
+    let note = log.last().unwrap().event.detail.note.clone().unwrap();
+    assert!(note.contains(before.id.as_str()), "{note}");
+
+    let ends = service.now().plus(Duration::from_secs(60));
+    let ending = Credential {
+        expires_at: Some(ends),
+        ..service
+            .admission(&api_key)
+            .await
+            .unwrap()
+            .unwrap()
+            .credential
+    };
+    world
+        .operator()
+        .set_credential(&api_key, |c| c.expires_at = Some(ends))
+        .await;
+    let operator = sample::operator();
+    let rotated = service.rotate_credential(&ending, rotation, &operator);
+    assert_eq!(rotated.await.unwrap().unwrap().before_ends, Ok(ends));
+}
+
+/// Written now and again, in one commit, and of admitted calls alone.
+#[tokio::test]
+async fn the_last_use_of_a_credential_is_kept() {
+    let world = World::new().await;
+    let service = &world.app.service;
+    let id = service.admission(KEY).await.unwrap().unwrap().credential.id;
+    let ask = async || {
+        let merchant = world.merchant();
+        let cards = merchant.call("Bearer", Method::GET, "/v1/cards", None);
+        cards.await.status
+    };
+    let other = Merchant::new(&world, OWN_KEY);
+    let refused = other.call("Bearer", Method::GET, "/v1/webhooks", None);
+    assert_eq!((ask().await, refused.await.status), (200, 403));
+    let used = world.clock_now();
+    assert!(service.store().last_uses().await.unwrap().is_empty());
+    world.app.write_uses().await.unwrap();
+    let kept = service.store().last_uses().await.unwrap();
+    assert_eq!(kept, BTreeMap::from([(id.clone(), used)]));
+    // With nothing new there is no commit that could fail.
+    world.store.fail_next(Fault::NotPersisted);
+    world.app.write_uses().await.unwrap();
+    world.clock.advance(Duration::from_secs(300));
+    assert_eq!(ask().await, 200);
+    assert!(world.app.write_uses().await.is_err());
+    assert_eq!(ask().await, 200, "it is in nobody's way");
+    world.app.write_uses().await.unwrap();
+    let kept = service.store().last_uses().await.unwrap();
+    assert_eq!(kept.get(&id), Some(&world.clock_now()));
 }

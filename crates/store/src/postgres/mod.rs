@@ -46,7 +46,7 @@ mod value;
 mod wallet;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -56,7 +56,7 @@ use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::card::Card;
 use cardveil_core::clock::{Clock, Time};
 use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
-use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
+use cardveil_core::id::{CredentialId, DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
     Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Outbox,
@@ -433,6 +433,32 @@ impl Admin for Postgres {
         );
         self.list(("credential", SQL), &values![], rows::credential)
             .await
+    }
+
+    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()> {
+        const SQL: &str = "INSERT INTO credential_use (credential, used_at)
+             SELECT * FROM unnest($1::text[], $2::bigint[])
+             ON CONFLICT (credential) DO UPDATE SET used_at = excluded.used_at";
+        // In the order of the ids, so that nodes that write the same rows do not wait for each other.
+        let rows = uses
+            .iter()
+            .map(|(credential, at)| values![credential.as_str(), *at].into());
+        let rows: Vec<Vec<Value>> = rows.collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let work = move |batch: &Batch<'_>| {
+            batch.execute(SQL, value::columns(rows.clone()))?;
+            Ok(())
+        };
+        self.writer.submit(Turn::Rows, work).await
+    }
+
+    async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
+        const SQL: &str = "SELECT credential, used_at FROM credential_use";
+        let read = |row: &value::Row| Ok((rows::id(row, 0)?, row.get(1)?));
+        let all = self.list(("credential_use", SQL), &values![], read).await?;
+        Ok(all.into_iter().collect())
     }
 
     async fn embeds(&self) -> Result<Vec<Embed>> {

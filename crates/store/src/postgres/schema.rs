@@ -33,7 +33,7 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
     include_str!("migrations/0003_sinks.sql"),
@@ -45,6 +45,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0009_factors.sql"),
     include_str!("migrations/0010_lives.sql"),
     include_str!("migrations/0011_sink_history.sql"),
+    include_str!("migrations/0012_use.sql"),
 ];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;

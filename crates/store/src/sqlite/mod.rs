@@ -49,7 +49,7 @@ mod tokens;
 mod wallet;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -58,7 +58,7 @@ use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::card::Card;
 use cardveil_core::clock::{Clock, Time};
 use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
-use cardveil_core::id::{DeliveryId, EmbedId, MerchantId, SubscriptionId};
+use cardveil_core::id::{CredentialId, DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
     Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Outbox, Registry,
@@ -398,6 +398,27 @@ impl Admin for Sqlite {
         );
         self.readers
             .read(|connection| self.list(connection, ("credential", SQL), [], rows::credential))
+    }
+
+    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()> {
+        const SQL: &str =
+            "INSERT OR REPLACE INTO credential_use (credential, used_at) VALUES (?1, ?2)";
+        let work = move |batch: &writer::Batch<'_>| {
+            for (credential, at) in &uses {
+                batch.execute(SQL, params![credential.as_str(), at.millis()])?;
+            }
+            Ok(())
+        };
+        self.writer.submit(work).await
+    }
+
+    async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
+        const SQL: &str = "SELECT credential, used_at FROM credential_use";
+        let read = |row: &Row<'_>| Ok((rows::text(row, 0)?, rows::time(row, 1)?));
+        let all = self
+            .readers
+            .read(|connection| self.list(connection, ("credential_use", SQL), [], read))?;
+        Ok(all.into_iter().collect())
     }
 
     async fn embeds(&self) -> Result<Vec<Embed>> {

@@ -175,7 +175,7 @@ async fn a_database_of_the_first_version_is_migrated() {
         with_token(&before, 1).await
     };
     let sql = |sql: &str| cluster.sql(&home.database, sql);
-    sql("DROP TABLE cardveil.counted, cardveil.sink;
+    sql("DROP TABLE cardveil.counted, cardveil.sink, cardveil.credential_use;
          DROP FUNCTION cardveil.lives_change CASCADE;
          ALTER TABLE cardveil.budget DROP COLUMN charged_at;
          ALTER TABLE cardveil.writer DROP COLUMN knows;

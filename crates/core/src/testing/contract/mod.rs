@@ -118,6 +118,7 @@ macro_rules! contract_suite {
             a_change_of_what_was_changed_meanwhile_is_refused,
             of_many_who_change_one_credential_one_does,
             what_a_pair_may_do_is_kept,
+            the_last_use_of_a_credential_is_kept,
             the_registry_is_listed,
             cards_are_listed_in_pages_that_make_the_whole,
             cards_are_listed_by_every_filter,

@@ -1,12 +1,15 @@
 //! Who may call, and what there is.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 
 use super::{START, after, log_len, log_of, with_merchant};
 use crate::allowlist::{AllowlistChange, AllowlistChanged, Wish, parse_net};
 use crate::audit::Kind;
+use crate::clock::Time;
 use crate::hook::{Endpoint, Patched};
-use crate::id::CardNo;
+use crate::id::{CardNo, CredentialId};
 use crate::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope,
 };
@@ -406,6 +409,26 @@ pub async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
         assert_eq!(admission.credential, to);
         assert_eq!(store.credentials().await.unwrap(), [to]);
     }
+}
+
+/// The last that was written counts, and nothing of it is in the log.
+pub async fn the_last_use_of_a_credential_is_kept(store: &dyn Store) {
+    with_merchant(store).await;
+    assert!(store.last_uses().await.unwrap().is_empty());
+    let before = log_len(store).await;
+    let [first, second] = [1, 2].map(|n| sample::credential(n).id);
+    let uses = |uses: &[(&CredentialId, Time)]| {
+        let uses = uses.iter().map(|(id, at)| ((*id).clone(), *at));
+        uses.collect::<BTreeMap<_, _>>()
+    };
+    let noted = uses(&[(&first, after(1)), (&second, after(2))]);
+    store.note_uses(noted.clone()).await.unwrap();
+    assert_eq!(store.last_uses().await.unwrap(), noted);
+    store.note_uses(uses(&[(&first, after(3))])).await.unwrap();
+    store.note_uses(BTreeMap::new()).await.unwrap();
+    let now = uses(&[(&first, after(3)), (&second, after(2))]);
+    assert_eq!(store.last_uses().await.unwrap(), now);
+    assert_eq!(log_len(store).await, before);
 }
 
 /// By id.

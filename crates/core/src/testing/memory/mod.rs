@@ -23,7 +23,9 @@ use crate::budget::{Charge, Level, Levels, Of, Overdrawn};
 use crate::card::{Card, Guesses};
 use crate::clock::Time;
 use crate::hook::{Bell, Delivery, SUBSCRIPTIONS_MAX, Subscription};
-use crate::id::{CardId, ChainId, EmbedId, MerchantId, PersonId, SessionId, SinkName};
+use crate::id::{
+    CardId, ChainId, CredentialId, EmbedId, MerchantId, PersonId, SessionId, SinkName,
+};
 use crate::keys::ClassKey;
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
@@ -52,6 +54,7 @@ struct Inner {
     chain: Vec<Chained>,
     merchants: BTreeMap<MerchantId, Merchant>,
     credentials: Vec<Credential>,
+    uses: BTreeMap<CredentialId, Time>,
     embeds: BTreeMap<EmbedId, Embed>,
     cards: Vec<Card>,
     /// The places of the cards, and the last that was given.
@@ -485,6 +488,15 @@ impl Admin for Memory {
         let mut all = self.inner().credentials.clone();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(all)
+    }
+
+    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()> {
+        self.inner().uses.extend(uses);
+        Ok(())
+    }
+
+    async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
+        Ok(self.inner().uses.clone())
     }
 
     async fn embeds(&self) -> Result<Vec<Embed>> {
