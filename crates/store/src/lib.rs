@@ -10,6 +10,7 @@
 //! suite says what a verb does; restarts, lost power, full disks and a store that went back in time
 //! are the adapter's own tests.
 
+mod card_list;
 mod epoch;
 mod left_out;
 pub mod postgres;

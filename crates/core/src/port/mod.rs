@@ -33,7 +33,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 pub use budgets::BudgetLevels;
-pub use cards::{CardFilter, CardPage, Cards, Order, Paging};
+pub use cards::{
+    CardFilter, CardPage, Cards, LOOK_AT, Order, Paging, end_of_those_that_begin_with,
+};
 pub use mfa::Mfa;
 
 use crate::audit::chain::{Chained, Link};

@@ -1,19 +1,20 @@
-//! Cards: their lists, from one statement's snapshot, and their changes, inside a batch.
+//! Cards: their lists, from one snapshot, and their changes, inside a batch.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use cardveil_core::card::{Card, Changed, Decided, Relabel, Removal, Removed, State, Transition};
-use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId};
-use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
+use cardveil_core::id::{CardId, MerchantId};
+use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Paging, Result};
 
 use super::batch::Batch;
 use super::fault::Fault;
-use super::readers::Readers;
+use super::readers::Lent;
 use super::rows::{self, card_columns};
 use super::value::{Name, Row, Value, values};
 use super::writer::Turn;
-use super::{Postgres, keep, sql_count, wallet};
+use super::{Postgres, keep, wallet};
+use crate::card_list::{Bound, CardList, Dialect, Statement, Way};
 use crate::left_out::LeftOut;
 
 type Outcome<T> = std::result::Result<T, Fault>;
@@ -21,10 +22,10 @@ type Outcome<T> = std::result::Result<T, Fault>;
 #[async_trait]
 impl Cards for Postgres {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
-        let left_out = &self.left_out;
-        Question::new(filter)
-            .ask(&self.readers, paging, left_out)
-            .await
+        let list = CardList::new(filter, paging, &DIALECT);
+        let lent = self.lists.begin().await?;
+        let found = ask(&lent, &list, &self.left_out).await;
+        self.lists.end(lent, found).await
     }
 
     async fn transition_card(&self, transition: Transition) -> Result<Changed> {
@@ -179,8 +180,70 @@ pub(super) fn update(batch: &Batch<'_>, card: &Card) -> Outcome<()> {
     Ok(())
 }
 
-/// A filter as SQL. Every value is a parameter, so the text depends on which filters are given alone, and
-/// few statements are ever prepared.
+const DIALECT: Dialect = Dialect {
+    numbered: true,
+    find: "strpos",
+    columns: card_columns!(),
+};
+
+impl From<Bound> for Value {
+    fn from(bound: Bound) -> Self {
+        match bound {
+            Bound::Number(value) => value.into(),
+            Bound::Text(value) => value.into(),
+            Bound::Bytes(value) => value.into(),
+        }
+    }
+}
+
+async fn ask(lent: &Lent<'_>, list: &CardList, left_out: &LeftOut) -> Outcome<CardPage> {
+    let count = match list.paging().count {
+        true => Some(number(lent, list.count()).await?),
+        false => None,
+    };
+    let way = match list.way() {
+        Way::Begun if !list.are_few(number(lent, list.begun_count()).await?) => Way::Window,
+        way => way,
+    };
+    let page = match way {
+        Way::Whole => list.page(),
+        Way::Window => list.window(),
+        Way::Begun => list.begun(),
+    };
+    let cards = rows_of(lent, page, |row| {
+        let card = keep(left_out, "card", row, rows::card(row))?;
+        Ok((rows::place_of_card(row)?, card))
+    });
+    let cards = cards.await?;
+    let end = match way {
+        Way::Window if cards.len() <= list.paging().limit => {
+            match *rows_of(lent, list.window_end(), |row| row.get(0)).await? {
+                [end, _] => Some(end),
+                _ => None,
+            }
+        }
+        Way::Whole | Way::Window | Way::Begun => None,
+    };
+    Ok(list.finish(cards, end, count))
+}
+
+async fn number(lent: &Lent<'_>, asked: Statement) -> Outcome<i64> {
+    let found = rows_of(lent, asked, |row| row.get(0)).await?;
+    Ok(found.first().copied().unwrap_or_default())
+}
+
+async fn rows_of<T>(
+    lent: &Lent<'_>,
+    asked: Statement,
+    read: impl Fn(&Row) -> Outcome<T>,
+) -> Outcome<Vec<T>> {
+    let values: Vec<_> = asked.values.into_iter().map(Value::from).collect();
+    let rows = lent.link()?.query(&asked.sql, &values).await?;
+    rows.iter().map(read).collect()
+}
+
+/// What narrows a list, as SQL. Every value is a parameter, so the text depends on which filters are given
+/// alone, and few statements are ever prepared.
 #[derive(Default)]
 pub(super) struct Question {
     condition: String,
@@ -188,40 +251,6 @@ pub(super) struct Question {
 }
 
 impl Question {
-    fn new(filter: &CardFilter) -> Self {
-        let CardFilter {
-            merchant,
-            sight,
-            person,
-            account,
-            states,
-            created_from,
-            created_to,
-            search,
-            holder_no,
-            unique_no,
-            no,
-        } = filter;
-        let mut question = Self::default();
-        question.and("merchant = ?", merchant.as_ref().map(MerchantId::as_str));
-        question.and("account = ?", account.as_ref().map(AccountId::as_str));
-        question.and("person = ?", person.map(|person| *person.as_bytes()));
-        question.and("person = ?", sight.map(|person| *person.as_bytes()));
-        question.and("no = ?", no.as_ref().map(CardNo::as_str));
-        question.and("holder_no = ?", holder_no.as_deref());
-        question.and("unique_no = ?", unique_no.as_deref());
-        question.and("created_at >= ?", *created_from);
-        question.and("created_at <= ?", *created_to);
-        let names = (!states.is_empty()).then(|| name_array(states));
-        question.and("state = ANY (?)", names);
-        // In the collation "C", lower() knows ASCII alone; strpos() knows no letter of special meaning.
-        question.and(
-            "(strpos(lower(label), lower(? COLLATE \"C\")) > 0 OR last_four = ?)",
-            search.as_deref(),
-        );
-        question
-    }
-
     /// Each `?` is the same value.
     pub(super) fn and(&mut self, condition: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
@@ -239,82 +268,6 @@ impl Question {
     pub(super) fn values(&self) -> &[Value] {
         &self.values
     }
-
-    async fn ask(self, readers: &Readers, paging: Paging, left_out: &LeftOut) -> Result<CardPage> {
-        let (count, mut cards) = if paging.count {
-            let (count, cards) = self.both(readers, paging, left_out).await?;
-            (Some(count), cards)
-        } else {
-            let mut question = self;
-            let sql = question.page(paging);
-            let placed = |row: &Row| placed_card(row, left_out);
-            let found = readers.all(&sql, &question.values, placed);
-            (None, found.await?)
-        };
-        let more = cards.len() > paging.limit;
-        cards.truncate(paging.limit);
-        Ok(CardPage {
-            next: cards.last().filter(|_| more).map(|(place, _)| *place),
-            cards: cards.into_iter().filter_map(|(_, card)| card).collect(),
-            count,
-        })
-    }
-
-    /// Cards and count are of one moment.
-    async fn both(
-        mut self,
-        readers: &Readers,
-        paging: Paging,
-        left_out: &LeftOut,
-    ) -> Result<(u64, Vec<Placed>)> {
-        let count_sql = format!("SELECT count(*) FROM card WHERE true{}", self.condition);
-        let count_values = self.values.clone();
-        let page_sql = self.page(paging);
-        let asked = readers.both((&count_sql, &count_values), (&page_sql, &self.values));
-        let (count, cards) = asked.await?;
-        let read = || -> Outcome<_> {
-            let count: i64 = count.first().map_or(Ok(0), |row| row.get(0))?;
-            let placed = |row: &Row| placed_card(row, left_out);
-            let cards: Outcome<Vec<_>> = cards.iter().map(placed).collect();
-            Ok((count.unsigned_abs(), cards?))
-        };
-        read().map_err(Fault::nothing_written)
-    }
-
-    /// One card more than the page has, to know whether there are any. The inner question is answered
-    /// by an index alone, however far the offset is.
-    fn page(&mut self, paging: Paging) -> String {
-        let (after, direction) = match paging.order {
-            Order::OldestFirst => ("seq > ?", "ASC"),
-            Order::NewestFirst => ("seq < ?", "DESC"),
-        };
-        self.and(after, paging.after);
-        self.values
-            .push(sql_count(paging.limit.saturating_add(1)).into());
-        self.values.push(sql_count(paging.offset).into());
-        let last = self.values.len();
-        format!(
-            concat!(
-                "SELECT ",
-                card_columns!(),
-                " FROM card WHERE seq IN (SELECT seq FROM card WHERE true{} \
-                 ORDER BY seq {} LIMIT ${} OFFSET ${}) ORDER BY seq {}"
-            ),
-            self.condition,
-            direction,
-            last - 1,
-            last,
-            direction
-        )
-    }
-}
-
-/// A card with its place; nothing in the place of one that cannot be read.
-type Placed = (i64, Option<Card>);
-
-fn placed_card(row: &Row, left_out: &LeftOut) -> Outcome<Placed> {
-    let card = keep(left_out, "card", row, rows::card(row))?;
-    Ok((rows::place_of_card(row)?, card))
 }
 
 /// The names of variants, as an array of texts.

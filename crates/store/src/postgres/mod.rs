@@ -72,7 +72,7 @@ use self::counters::Exchange;
 use self::fault::Fault;
 use self::home::Home;
 use self::outbox::{delivery_columns, subscription_columns};
-use self::readers::Readers;
+use self::readers::{LISTS, LOOKUPS, Readers};
 use self::rows::{credential_columns, embed_columns, merchant_columns};
 use self::value::{Json, Text, Value, values};
 use self::writer::{Turn, Writer};
@@ -122,6 +122,7 @@ fn keep<T>(
 pub struct Postgres {
     writer: Writer,
     readers: Arc<Readers>,
+    lists: Readers,
     exchange: Exchange,
     left_out: Arc<LeftOut>,
 }
@@ -135,11 +136,15 @@ impl Postgres {
         entropy: &dyn Entropy,
     ) -> std::result::Result<(Self, Option<Raised>), OpenError> {
         let home = Arc::new(Home::default());
-        let readers = Arc::new(Readers::new(
-            options.clone(),
-            Arc::clone(&home),
-            Arc::clone(&clock),
-        ));
+        let pool = |r#use| {
+            Readers::new(
+                r#use,
+                options.clone(),
+                Arc::clone(&home),
+                Arc::clone(&clock),
+            )
+        };
+        let (readers, lists) = (Arc::new(pool(LOOKUPS)), pool(LISTS));
         let raised = readers.probe().await.map_err(|fault| match fault {
             Fault::Unfit(unfit) => OpenError::Schema(unfit),
             Fault::Postgres(_) | Fault::Connection(_) | Fault::Stale | Fault::Own(_) => {
@@ -153,6 +158,7 @@ impl Postgres {
         let store = Self {
             writer,
             readers,
+            lists,
             exchange,
             left_out: Arc::default(),
         };
@@ -174,6 +180,7 @@ impl Postgres {
     /// Finishes the writes that wait. What is asked afterwards is unavailable. Dropping does the same.
     pub fn close(&self) {
         self.readers.close();
+        self.lists.close();
         self.exchange.close();
         self.writer.close();
     }
@@ -507,9 +514,15 @@ impl Outbox for Postgres {
             " FROM subscription WHERE $1::text IS NULL OR merchant = $1 ORDER BY seq"
         );
         let merchant = merchant.map(MerchantId::as_str);
-        let table = "subscription";
-        self.list((table, SQL), &values![merchant], outbox::subscription)
-            .await
+        let subscription = |row: &value::Row| {
+            let read = outbox::subscription(row);
+            keep(&self.left_out, "subscription", row, read)
+        };
+        let found = self
+            .lists
+            .all(SQL, &values![merchant], subscription)
+            .await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
@@ -566,7 +579,7 @@ impl Outbox for Postgres {
         values.push(sql_count(limit).into());
         let place = values.len();
         let sql = format!("{sql} ORDER BY delivery.seq, delivery.id LIMIT ${place}");
-        self.readers.all(&sql, &values, outbox::delivery).await
+        self.lists.all(&sql, &values, outbox::delivery).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
@@ -599,7 +612,7 @@ impl Outbox for Postgres {
         const SQL: &str = "SELECT (SELECT count(*) FROM delivery WHERE state = 'waiting'),
                 (SELECT count(*) FROM delivery WHERE state = 'failed')";
         let counts = self
-            .readers
+            .lists
             .first(SQL, &values![], |row| {
                 Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))
             })

@@ -13,8 +13,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long what was sent may stay without an acknowledgement.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
-/// Connections for lookups, of one node.
-const READERS: usize = 8;
 
 /// Where a store lives.
 #[derive(Clone, Debug)]
@@ -22,7 +20,6 @@ pub struct Options {
     pub(super) config: Config,
     /// What verifies the server; nothing where the way there needs no TLS.
     pub(super) tls: Option<Tls>,
-    pub(super) readers: usize,
 }
 
 /// How what is sent to the server is kept from others.
@@ -108,11 +105,7 @@ impl Options {
         if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Ok(Self {
-            config,
-            tls,
-            readers: READERS,
-        })
+        Ok(Self { config, tls })
     }
 
     /// The password, where the server asks for one.

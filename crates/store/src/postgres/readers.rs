@@ -1,4 +1,5 @@
-//! Connections for lookups: a bounded pool, opened when they are needed. They read the primary.
+//! Connections for lookups: a bounded pool, opened when they are needed. They read the primary. Lists and
+//! searches, whose work grows with the data, have a pool of their own, so that no lookup waits for them.
 //!
 //! When all connections are busy, lookups wait; those of one kind that wait together are one query, in which
 //! what is asked for twice is there once: a partner's server asks for all of its tokens by one credential.
@@ -25,7 +26,27 @@ use super::writer::closed;
 
 /// How long a lookup waits for a connection (P8).
 const WAIT: Duration = Duration::from_secs(5);
-const SETTINGS: &str = "SET default_transaction_read_only = on; SET statement_timeout = '5s'";
+
+/// What a pool is for.
+#[derive(Clone, Copy)]
+pub(super) struct Use {
+    /// How many connections at most, of one node.
+    most: usize,
+    settings: &'static str,
+}
+
+pub(super) const LOOKUPS: Use = Use {
+    most: 8,
+    settings: "SET default_transaction_read_only = on; SET statement_timeout = '5s'",
+};
+/// A list takes no more of the server than one process, and ends soon. Its plan is made for its values, from
+/// the indexes that are there for it.
+pub(super) const LISTS: Use = Use {
+    most: 2,
+    settings: "SET default_transaction_read_only = on; SET statement_timeout = '3s';
+        SET max_parallel_workers_per_gather = 0; SET jit = off; SET enable_seqscan = off;
+        SET plan_cache_mode = force_custom_plan",
+};
 
 /// What lookups that wait together ask for, and the place of each in their answer.
 type Asked = HashMap<Vec<Value>, usize>;
@@ -33,6 +54,7 @@ type Asked = HashMap<Vec<Value>, usize>;
 type Found = BoxFuture<'static, Result<Arc<Vec<Option<Row>>>>>;
 
 pub(super) struct Readers {
+    r#use: Use,
     options: Options,
     home: Arc<Home>,
     clock: Arc<dyn Clock>,
@@ -56,9 +78,15 @@ struct Together {
 }
 
 impl Readers {
-    pub(super) fn new(options: Options, home: Arc<Home>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        r#use: Use,
+        options: Options,
+        home: Arc<Home>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
-            permits: Semaphore::new(options.readers),
+            permits: Semaphore::new(r#use.most),
+            r#use,
             options,
             home,
             clock,
@@ -115,24 +143,35 @@ impl Readers {
         read.map_err(Fault::nothing_written)
     }
 
-    /// Two queries of one moment.
-    pub(super) async fn both(
-        &self,
-        one: (&str, &[Value]),
-        other: (&str, &[Value]),
-    ) -> Result<(Vec<Row>, Vec<Row>)> {
+    /// A connection for several queries of one moment; [`Self::end`] takes it back.
+    pub(super) async fn begin(&self) -> Result<Lent<'_>> {
         let lent = self.lend().await?;
-        let read = async {
-            let link = lent.link()?;
-            link.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
-            let one = link.query(one.0, one.1).await?;
-            let other = link.query(other.0, other.1).await?;
-            link.run("COMMIT").await?;
-            Ok((one, other))
+        let begun = lent.begin().await;
+        let again =
+            matches!(&begun, Err(fault) if !lent.fresh && fault.remedy() == Remedy::Reconnect);
+        if !again {
+            begun.map_err(Fault::nothing_written)?;
+            return Ok(lent);
+        }
+        drop(lent);
+        self.idle().clear();
+        let lent = self.lend().await?;
+        lent.begin().await.map_err(Fault::nothing_written)?;
+        Ok(lent)
+    }
+
+    /// What was read on it.
+    pub(super) async fn end<T>(
+        &self,
+        lent: Lent<'_>,
+        read: std::result::Result<T, Fault>,
+    ) -> Result<T> {
+        let ended = match (read, lent.link()) {
+            (Ok(value), Ok(link)) => link.run("COMMIT").await.map(|()| value),
+            (Ok(_), Err(fault)) | (Err(fault), _) => Err(fault),
         };
-        let read = read.await;
-        self.give_back(lent, read.is_ok());
-        read.map_err(Fault::nothing_written)
+        self.give_back(lent, ended.is_ok());
+        ended.map_err(Fault::nothing_written)
     }
 
     /// Connects once, to learn whether the database serves, and what was found.
@@ -235,7 +274,7 @@ impl Readers {
     async fn connect(&self) -> std::result::Result<(Link, Option<Raised>), Fault> {
         let link = Link::connect(&self.options).await?;
         let raised = self.home.admit(&link, self.clock.now()).await?;
-        link.run(SETTINGS).await?;
+        link.run(self.r#use.settings).await?;
         Ok((link, raised))
     }
 
@@ -305,7 +344,7 @@ impl Drop for Place {
 }
 
 /// A connection on loan.
-struct Lent<'a> {
+pub(super) struct Lent<'a> {
     link: Option<Link>,
     /// It was opened for this loan.
     fresh: bool,
@@ -313,7 +352,12 @@ struct Lent<'a> {
 }
 
 impl Lent<'_> {
-    fn link(&self) -> std::result::Result<&Link, Fault> {
+    async fn begin(&self) -> std::result::Result<(), Fault> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ";
+        self.link()?.run(begin).await
+    }
+
+    pub(super) fn link(&self) -> std::result::Result<&Link, Fault> {
         let gone = || Fault::Connection("there is no connection".into());
         self.link.as_ref().ok_or_else(gone)
     }

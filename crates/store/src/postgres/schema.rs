@@ -13,6 +13,8 @@
 //! more and say that they are not ready, since whoever writes looks under the head of the audit log, which
 //! the migration holds.
 //!
+//! An index on what may be large is built before the migration, while the nodes serve (`ONLINE`).
+//!
 //! # To add a migration
 //!
 //! `migrations/NNNN_what.sql`, its line at the end of `MIGRATIONS`, and a test in `tests/postgres` that
@@ -33,7 +35,7 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
     include_str!("migrations/0003_sinks.sql"),
@@ -46,6 +48,14 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0010_lives.sql"),
     include_str!("migrations/0011_sink_history.sql"),
     include_str!("migrations/0012_use.sql"),
+    include_str!("migrations/0013_lists.sql"),
+];
+/// Indexes on what may be large, which are built while nodes serve: a migration's own `CREATE INDEX` would have
+/// all writes of the table wait for it. The migration that needs one says the same with `IF NOT EXISTS`.
+const ONLINE: [(&str, &str); 3] = [
+    ("card_created", "card (merchant, created_at, seq)"),
+    ("card_label", "card (merchant, lower(label), seq)"),
+    ("card_last_four", "card (merchant, last_four, seq)"),
 ];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;
@@ -174,6 +184,7 @@ pub async fn migrate(
 ) -> Result<Migrated, Error> {
     let done = async {
         let link = Link::patient(options).await?;
+        build_online(&link).await?;
         link.run("BEGIN").await?;
         let migrated = migrate_in(&link, server, now, entropy).await?;
         Ok((link, migrated))
@@ -224,6 +235,33 @@ async fn migrate_in(
         grant(link, server).await?;
     }
     Ok(Migrated { from, to })
+}
+
+/// Builds what is missing of [`ONLINE`]. Reads and writes go on meanwhile; it waits for transactions that are
+/// under way, a dump among them. One that was ended half-way left an index that is not valid, which goes first.
+async fn build_online(link: &Link) -> Result<(), Fault> {
+    const FOUND: &str = "SELECT pg_index.indisvalid FROM pg_index
+         JOIN pg_class ON pg_class.oid = pg_index.indexrelid
+         WHERE pg_class.relname = $1
+             AND pg_index.indrelid = to_regclass('cardveil.card')";
+    let table = link
+        .query("SELECT to_regclass('cardveil.card') IS NOT NULL", &[])
+        .await?;
+    if !table.first().map_or(Ok(false), |row| row.get(0))? {
+        return Ok(());
+    }
+    link.run("SET lock_timeout = 0").await?;
+    for (name, on) in ONLINE {
+        let found = link.query(FOUND, &values![name]).await?;
+        match found.first().map(|row| row.get(0)).transpose()? {
+            Some(true) => continue,
+            Some(false) => link.run(&format!("DROP INDEX CONCURRENTLY {name}")).await?,
+            None => {}
+        }
+        link.run(&format!("CREATE INDEX CONCURRENTLY {name} ON {on}"))
+            .await?;
+    }
+    Ok(())
 }
 
 async fn version(link: &Link) -> Result<i32, Fault> {

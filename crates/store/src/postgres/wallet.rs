@@ -273,7 +273,7 @@ impl WalletTokens for Postgres {
             let mut question = narrowed(filter);
             let sql = page_sql(&mut question, page);
             let kept = |row: &Row| keep(&self.left_out, "wallet_token", row, listed(row));
-            let rows = self.readers.all(&sql, question.values(), kept).await?;
+            let rows = self.lists.all(&sql, question.values(), kept).await?;
             let is_last = rows.len() < page.limit;
             page.offset = page.offset.saturating_add(rows.len());
             found.extend(rows.into_iter().flatten());
@@ -290,7 +290,7 @@ impl WalletTokens for Postgres {
         let question = narrowed(filter);
         let sql = format!("{SQL}{}", question.condition());
         let counted = self
-            .readers
+            .lists
             .first(&sql, question.values(), |row| row.get::<i64>(0))
             .await?;
         Ok(counted.unwrap_or_default().try_into().unwrap_or(usize::MAX))

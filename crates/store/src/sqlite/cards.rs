@@ -1,17 +1,19 @@
-//! Cards: their lists, from one statement's snapshot, and their changes, inside a batch.
+//! Cards: their lists, from one snapshot, and their changes, inside a batch.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use cardveil_core::card::{Card, Changed, Decided, Relabel, Removal, Removed, State, Transition};
-use cardveil_core::clock::Time;
-use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId};
-use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
-use rusqlite::types::ToSql;
-use rusqlite::{Connection, params};
+use cardveil_core::id::{CardId, MerchantId};
+use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Paging, Result};
+use rusqlite::types::{ToSql, ToSqlOutput};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::fault::Fault;
 use super::rows::{self, Name, card_columns};
 use super::writer::Batch;
-use super::{Sqlite, keep, sql_count, wallet};
+use super::{Sqlite, all, keep, wallet};
+use crate::card_list::{Bound, CardList, Dialect, Statement, Way};
 use crate::left_out::LeftOut;
 
 type Outcome<T> = std::result::Result<T, Fault>;
@@ -19,9 +21,11 @@ type Outcome<T> = std::result::Result<T, Fault>;
 #[async_trait]
 impl Cards for Sqlite {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
-        let question = Question::new(filter);
-        self.readers
-            .read(|connection| question.ask(connection, paging, &self.left_out))
+        let list = CardList::new(filter, paging, &DIALECT);
+        let left_out = Arc::clone(&self.left_out);
+        self.lists
+            .ask(move |connection| ask(connection, &list, &left_out))
+            .await
     }
 
     async fn transition_card(&self, transition: Transition) -> Result<Changed> {
@@ -137,146 +141,166 @@ pub(super) fn update(batch: &Batch<'_>, card: &Card) -> Outcome<()> {
     Ok(())
 }
 
-/// A filter as SQL. Every value is a parameter, so the text depends on which filters are given and on
-/// how many states, and few statements are ever prepared.
-#[derive(Default)]
-struct Question {
-    condition: String,
-    values: Vec<Box<dyn ToSql>>,
+const DIALECT: Dialect = Dialect {
+    numbered: false,
+    find: "instr",
+    columns: card_columns!(),
+};
+
+impl ToSql for Bound {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Number(value) => value.to_sql(),
+            Self::Text(value) => value.to_sql(),
+            Self::Bytes(value) => value.to_sql(),
+        }
+    }
 }
 
-impl Question {
-    fn new(filter: &CardFilter) -> Self {
-        let CardFilter {
-            merchant,
-            sight,
-            person,
-            account,
-            states,
-            created_from,
-            created_to,
-            search,
-            holder_no,
-            unique_no,
-            no,
-        } = filter;
-        let mut question = Self::default();
-        let text = |text: &str| text.to_owned();
-        question.and(
-            "merchant = ?",
-            merchant.as_ref().map(MerchantId::as_str).map(text),
-        );
-        question.and(
-            "account = ?",
-            account.as_ref().map(AccountId::as_str).map(text),
-        );
-        question.and("person = ?", person.map(|person| *person.as_bytes()));
-        question.and("person = ?", sight.map(|person| *person.as_bytes()));
-        question.and("no = ?", no.as_ref().map(CardNo::as_str).map(text));
-        question.and("holder_no = ?", holder_no.clone());
-        question.and("unique_no = ?", unique_no.clone());
-        question.and("created_at >= ?", created_from.map(Time::millis));
-        question.and("created_at <= ?", created_to.map(Time::millis));
-        if !states.is_empty() {
-            let places = vec!["?"; states.len()].join(", ");
-            question.condition.push_str(" AND state IN (");
-            question.condition.push_str(&places);
-            question.condition.push(')');
-            for state in states {
-                question.values.push(Box::new(Name(*state)));
+/// In one read transaction, so that cards and count are of one moment.
+fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite::Result<CardPage> {
+    let snapshot = connection.unchecked_transaction()?;
+    let count = list.paging().count.then(|| list.count());
+    let count = count.map(|count| number(&snapshot, &count)).transpose()?;
+    let way = match list.way() {
+        Way::Begun if !list.are_few(number(&snapshot, &list.begun_count())?) => Way::Window,
+        way => way,
+    };
+    let page = match way {
+        Way::Whole => list.page(),
+        Way::Window => list.window(),
+        Way::Begun => list.begun(),
+    };
+    let cards = rows_of(&snapshot, &page, |row| {
+        let card = keep(left_out, "card", row, rows::card(row))?;
+        Ok((rows::place_of_card(row)?, card))
+    })?;
+    let end = match way {
+        Way::Window if cards.len() <= list.paging().limit => {
+            match *rows_of(&snapshot, &list.window_end(), |row| row.get(0))? {
+                [end, _] => Some(end),
+                _ => None,
             }
         }
-        if let Some(search) = search {
-            // SQLite's lower() knows ASCII alone, and instr() no letter of special meaning.
-            question
-                .condition
-                .push_str(" AND (instr(lower(label), lower(?)) > 0 OR last_four = ?)");
-            question.values.push(Box::new(search.clone()));
-            question.values.push(Box::new(search.clone()));
+        Way::Whole | Way::Window | Way::Begun => None,
+    };
+    snapshot.finish()?;
+    Ok(list.finish(cards, end, count))
+}
+
+fn number(connection: &Connection, asked: &Statement) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(&asked.sql)?
+        .query_row(params_from_iter(&asked.values), |row| row.get(0))
+}
+
+fn rows_of<T>(
+    connection: &Connection,
+    asked: &Statement,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    all(
+        connection,
+        &asked.sql,
+        params_from_iter(&asked.values),
+        read,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use cardveil_core::id::AccountId;
+    use cardveil_core::port::Order;
+    use cardveil_core::testing::sample::{self, START};
+
+    use super::*;
+
+    fn plan(connection: &Connection, asked: &Statement) -> String {
+        let sql = format!("EXPLAIN QUERY PLAN {}", asked.sql);
+        let mut explained = connection.prepare(&sql).unwrap();
+        let rows = explained.query_map(params_from_iter(&asked.values), |row| row.get(3));
+        let steps: rusqlite::Result<Vec<String>> = rows.unwrap().collect();
+        steps.unwrap().join("; ")
+    }
+
+    /// However many cards there are: a list reads the entries of one index that it shows, or may look at.
+    #[test]
+    fn lists_and_searches_are_found_by_an_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        for migration in super::super::open::MIGRATIONS {
+            connection.execute_batch(migration).unwrap();
         }
-        question
-    }
-
-    fn and(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {
-        if let Some(value) = value {
-            self.condition.push_str(" AND ");
-            self.condition.push_str(condition);
-            self.values.push(Box::new(value));
-        }
-    }
-
-    /// In one read transaction, so that cards and count are of one moment.
-    fn ask(
-        &self,
-        connection: &Connection,
-        paging: Paging,
-        left_out: &LeftOut,
-    ) -> rusqlite::Result<CardPage> {
-        let snapshot = connection.unchecked_transaction()?;
-        let count = paging.count.then(|| self.count(&snapshot)).transpose()?;
-        let mut cards = self.page(&snapshot, paging, left_out)?;
-        snapshot.finish()?;
-        let more = cards.len() > paging.limit;
-        cards.truncate(paging.limit);
-        Ok(CardPage {
-            next: cards.last().filter(|_| more).map(|(place, _)| *place),
-            cards: cards.into_iter().filter_map(|(_, card)| card).collect(),
-            count,
-        })
-    }
-
-    fn count(&self, connection: &Connection) -> rusqlite::Result<u64> {
-        let sql = format!("SELECT count(*) FROM card WHERE true{}", self.condition);
-        let count: i64 = connection
-            .prepare_cached(&sql)?
-            .query_row(self.parameters(&[]).as_slice(), |row| row.get(0))?;
-        Ok(count.unsigned_abs())
-    }
-
-    /// One card more than the page has, to know whether there are any. The inner question is answered
-    /// by an index alone, however far the offset is. One that cannot be read has its place.
-    fn page(
-        &self,
-        connection: &Connection,
-        paging: Paging,
-        left_out: &LeftOut,
-    ) -> rusqlite::Result<Vec<(i64, Option<Card>)>> {
-        let (after, direction) = match paging.order {
-            Order::OldestFirst => ("seq > ?", "ASC"),
-            Order::NewestFirst => ("seq < ?", "DESC"),
+        let merchant = CardFilter {
+            merchant: Some(sample::merchant(1).id),
+            ..CardFilter::default()
         };
-        let mut own: Vec<Box<dyn ToSql>> = Vec::new();
-        let mut inner = self.condition.clone();
-        if let Some(place) = paging.after {
-            inner.push_str(" AND ");
-            inner.push_str(after);
-            own.push(Box::new(place));
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let paging = Paging {
+                order,
+                after: Some(7),
+                limit: 20,
+                look_at: Some(100),
+                ..Paging::default()
+            };
+            let list = |filter: CardFilter, paging| CardList::new(&filter, paging, &DIALECT);
+            let failed = CardFilter {
+                states: vec![State::Failed],
+                ..merchant.clone()
+            };
+            let account = CardFilter {
+                account: Some(AccountId::parse("F1").unwrap()),
+                ..failed.clone()
+            };
+            let search = CardFilter {
+                begins: Some("Pet".to_owned()),
+                ..failed.clone()
+            };
+            let range = CardFilter {
+                created_from: Some(START),
+                created_to: Some(START),
+                ..merchant.clone()
+            };
+            let by_time = Paging {
+                by_time: true,
+                after: None,
+                look_at: None,
+                ..paging
+            };
+            for (asked, indexes) in [
+                (
+                    list(failed.clone(), paging).window(),
+                    ["card_page", "card_page"],
+                ),
+                (
+                    list(failed, paging).window_end(),
+                    ["card_page", "card_page"],
+                ),
+                (
+                    list(account, paging).window(),
+                    ["card_account_page", "card_account_page"],
+                ),
+                (
+                    list(search.clone(), paging).begun_count(),
+                    ["card_label", "card_last_four"],
+                ),
+                (
+                    list(search, paging).begun(),
+                    ["card_label", "card_last_four"],
+                ),
+                (
+                    list(range, by_time).page(),
+                    ["card_created", "card_created"],
+                ),
+            ] {
+                let plan = plan(&connection, &asked);
+                for index in indexes {
+                    assert!(
+                        plan.contains(&format!("INDEX {index} (merchant=?")),
+                        "{plan}"
+                    );
+                }
+                assert!(!plan.contains("SCAN card"), "{plan}");
+            }
         }
-        own.push(Box::new(sql_count(paging.limit.saturating_add(1))));
-        own.push(Box::new(sql_count(paging.offset)));
-        let sql = format!(
-            concat!(
-                "SELECT ",
-                card_columns!(),
-                " FROM card WHERE seq IN (SELECT seq FROM card WHERE true{} \
-                 ORDER BY seq {} LIMIT ? OFFSET ?) ORDER BY seq {}"
-            ),
-            inner, direction, direction
-        );
-        connection
-            .prepare_cached(&sql)?
-            .query_map(self.parameters(&own).as_slice(), |row| {
-                let card = keep(left_out, "card", row, rows::card(row))?;
-                Ok((rows::place_of_card(row)?, card))
-            })?
-            .collect()
-    }
-
-    fn parameters<'a>(&'a self, own: &'a [Box<dyn ToSql>]) -> Vec<&'a dyn ToSql> {
-        self.values
-            .iter()
-            .chain(own)
-            .map(|value| &**value)
-            .collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The store in one SQLite file: for a laptop, a pilot, a mid-size programme.
 //!
 //! Writes go to one thread, which commits all that wait at once (`writer`); lookups run where they
-//! are asked for (`readers`). Several processes may have the same file open: the server, and the
+//! are asked for (`readers`), and lists on a thread of their own (`lists`). Several processes may have the same file open: the server, and the
 //! command line beside it.
 //!
 //! **Invariant:** one transaction reads a token, decides, and writes; SQLite lets one process at a
@@ -38,6 +38,7 @@ mod fault;
 mod fence;
 mod handovers;
 mod keys;
+mod lists;
 mod mfa;
 mod open;
 mod outbox;
@@ -68,10 +69,11 @@ use cardveil_core::token::{
     Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record,
     TokenKey, Verdict,
 };
-use rusqlite::types::{ToSql, ValueRef};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use self::outbox::{delivery_columns, subscription_columns};
+use self::lists::Lists;
+use self::outbox::subscription_columns;
 use self::readers::Readers;
 use self::rows::{Json, Text, credential_columns, embed_columns, merchant_columns};
 use self::writer::Writer;
@@ -87,6 +89,7 @@ pub use self::open::{OpenError, Opened, Options, Raised, Why};
 pub struct Sqlite {
     writer: Writer,
     readers: Readers,
+    lists: Lists,
     left_out: Arc<LeftOut>,
 }
 
@@ -102,9 +105,11 @@ impl Sqlite {
             .map_err(OpenError::Thread)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::new(options.database.clone(), cores + 1);
+        let lists = Lists::start(options.database.clone()).map_err(OpenError::Thread)?;
         let store = Self {
             writer,
             readers,
+            lists,
             left_out: Arc::default(),
         };
         Ok((store, ready.opened))
@@ -114,6 +119,7 @@ impl Sqlite {
     /// asked afterwards is unavailable. Dropping does the same.
     pub fn close(&self) {
         self.readers.close();
+        self.lists.close();
         self.writer.close();
     }
 
@@ -470,15 +476,14 @@ impl Outbox for Sqlite {
             subscription_columns!(),
             " FROM subscription WHERE ?1 IS NULL OR merchant = ?1 ORDER BY seq"
         );
-        let merchant = merchant.map(MerchantId::as_str);
-        self.readers.read(|connection| {
-            self.list(
-                connection,
-                ("subscription", SQL),
-                [merchant],
-                outbox::subscription,
-            )
-        })
+        let merchant = merchant.map(|merchant| merchant.as_str().to_owned());
+        let left_out = Arc::clone(&self.left_out);
+        let found = self.lists.ask(move |connection| {
+            all(connection, SQL, [merchant], |row| {
+                keep(&left_out, "subscription", row, outbox::subscription(row))
+            })
+        });
+        Ok(found.await?.into_iter().flatten().collect())
     }
 
     async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
@@ -512,38 +517,10 @@ impl Outbox for Sqlite {
         after: Option<(i64, DeliveryId)>,
         limit: usize,
     ) -> Result<Vec<Delivery>> {
-        let merchant = filter.merchant.as_ref().map(MerchantId::as_str);
-        let subscription = filter.subscription.map(|id| *id.as_bytes());
-        let (seq, id) = after.map_or((i64::MIN, [0; 16]), |(seq, id)| (seq, *id.as_bytes()));
-        let since = filter.since.map(Time::millis);
-        let limit = sql_count(limit);
-        let mut sql = concat!(
-            "SELECT ",
-            delivery_columns!(),
-            " FROM delivery WHERE (delivery.seq, delivery.id) > (:seq, :id)"
-        )
-        .to_owned();
-        let mut params: Vec<(&str, &dyn ToSql)> =
-            vec![(":seq", &seq), (":id", &id), (":limit", &limit)];
-        if merchant.is_some() {
-            sql.push_str(" AND merchant = :merchant");
-            params.push((":merchant", &merchant));
-        }
-        if subscription.is_some() {
-            sql.push_str(" AND subscription = :subscription");
-            params.push((":subscription", &subscription));
-        }
-        if filter.state.is_some() {
-            sql.push_str(" AND state = :state");
-            params.push((":state", &filter.state));
-        }
-        if since.is_some() {
-            sql.push_str(" AND queued_at >= :since");
-            params.push((":since", &since));
-        }
-        sql.push_str(" ORDER BY delivery.seq, delivery.id LIMIT :limit");
-        self.readers
-            .read(|connection| all(connection, &sql, params.as_slice(), outbox::delivery))
+        let filter = filter.clone();
+        self.lists
+            .ask(move |connection| outbox::deliveries(connection, &filter, after, limit))
+            .await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
@@ -575,11 +552,12 @@ impl Outbox for Sqlite {
     async fn outbox_counts(&self) -> Result<Counts> {
         const SQL: &str = "SELECT (SELECT count(*) FROM delivery WHERE state = 'waiting'),
                 (SELECT count(*) FROM delivery WHERE state = 'failed')";
-        let (waiting, failed) = self.readers.read(|connection| {
+        let counted = self.lists.ask(|connection| {
             connection
                 .prepare_cached(SQL)?
                 .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-        })?;
+        });
+        let (waiting, failed) = counted.await?;
         let count = |count: i64| usize::try_from(count).unwrap_or_default();
         Ok(Counts {
             waiting: count(waiting),

@@ -22,7 +22,7 @@ use crate::epoch;
 const APPLICATION_ID: i64 = 0x4356_4549;
 /// Each brings the file from the version before to its own, which is its place in this list,
 /// counted from 1. Never change one that was released: add the next.
-pub(super) const MIGRATIONS: [&str; 21] = [
+pub(super) const MIGRATIONS: [&str; 22] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_outbox.sql"),
     include_str!("migrations/0003_cards.sql"),
@@ -44,6 +44,7 @@ pub(super) const MIGRATIONS: [&str; 21] = [
     include_str!("migrations/0019_lives.sql"),
     include_str!("migrations/0020_sink_history.sql"),
     include_str!("migrations/0021_use.sql"),
+    include_str!("migrations/0022_lists.sql"),
 ];
 /// After which of them the entries of the log are chained, which SQL alone cannot do.
 const CHAIN: usize = 11;
@@ -166,7 +167,7 @@ pub enum OpenError {
     #[error("the epoch cannot be raised any further")]
     EpochExhausted,
     /// The system cannot start a thread.
-    #[error("cannot start the writer's thread: {0}")]
+    #[error("cannot start a thread of the store: {0}")]
     Thread(io::Error),
 }
 

@@ -11,16 +11,16 @@ use cardveil_core::hook::{
     Attempted, Delivery, Line, Patch, Patched, SUBSCRIPTIONS_MAX, Settled, State, Subscription,
     Tried, delivery as rules,
 };
-use cardveil_core::id::{AccountId, DeliveryId, SubscriptionId};
+use cardveil_core::id::{AccountId, DeliveryId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::SealedSecret;
-use cardveil_core::port::{Due, Take, Taken};
-use rusqlite::types::{FromSqlError, Type};
-use rusqlite::{Row, params};
+use cardveil_core::port::{DeliveryFilter, Due, Take, Taken};
+use rusqlite::types::{FromSqlError, ToSql, Type};
+use rusqlite::{Connection, Row, params};
 
 use super::fault::Fault;
 use super::rows::{Json, Name, Text};
 use super::writer::Batch;
-use super::{keep, keys};
+use super::{all, keep, keys, sql_count};
 use crate::left_out::LeftOut;
 
 type Outcome<T> = Result<T, Fault>;
@@ -44,7 +44,6 @@ macro_rules! delivery_columns {
          delivery.leased_until, delivery.state, delivery.ended_at, delivery.last"
     };
 }
-pub(super) use delivery_columns;
 
 pub(super) const FIND_SUBSCRIPTION: &str = concat!(
     "SELECT ",
@@ -79,6 +78,53 @@ pub(super) fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
         created_at: row.get(12).map(Time::from_millis)?,
         updated_at: row.get(13).map(Time::from_millis)?,
     })
+}
+
+pub(super) fn deliveries(
+    connection: &Connection,
+    filter: &DeliveryFilter,
+    after: Option<(i64, DeliveryId)>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Delivery>> {
+    let (seq, id) = after.map_or((i64::MIN, [0; 16]), |(seq, id)| (seq, *id.as_bytes()));
+    let merchant = filter.merchant.as_ref().map(MerchantId::as_str);
+    let subscription = filter.subscription.map(|id| *id.as_bytes());
+    let since = filter.since.map(Time::millis);
+    let mut sql = concat!(
+        "SELECT ",
+        delivery_columns!(),
+        " FROM delivery WHERE (delivery.seq, delivery.id) > (?, ?)"
+    )
+    .to_owned();
+    let mut params: Vec<&dyn ToSql> = vec![&seq, &id];
+    let given: [(_, Option<&dyn ToSql>); 4] = [
+        (
+            " AND merchant = ?",
+            merchant.as_ref().map(|value| value as _),
+        ),
+        (
+            " AND subscription = ?",
+            subscription.as_ref().map(|value| value as _),
+        ),
+        (
+            " AND state = ?",
+            filter.state.as_ref().map(|value| value as _),
+        ),
+        (
+            " AND queued_at >= ?",
+            since.as_ref().map(|value| value as _),
+        ),
+    ];
+    for (condition, value) in given {
+        if let Some(value) = value {
+            sql.push_str(condition);
+            params.push(value);
+        }
+    }
+    let limit = sql_count(limit);
+    params.push(&limit);
+    sql.push_str(" ORDER BY delivery.seq, delivery.id LIMIT ?");
+    all(connection, &sql, params.as_slice(), delivery)
 }
 
 pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
@@ -351,7 +397,7 @@ fn take_of(
         params![
             subscription.id.as_bytes(),
             take.now.millis(),
-            super::sql_count(most)
+            sql_count(most)
         ],
         |row| {
             let Json(event) = row.get(14)?;
@@ -429,7 +475,7 @@ pub(super) fn drop_deliveries(
         "DELETE FROM delivery WHERE id IN (
              SELECT id FROM delivery WHERE subscription = ?1 AND head = 1 LIMIT ?2)",
     ] {
-        let most = super::sql_count(limit - dropped);
+        let most = sql_count(limit - dropped);
         dropped += batch.execute(sql, params![id.as_bytes(), most])?;
     }
     Ok(dropped)
@@ -458,7 +504,7 @@ pub(super) fn forget(batch: &Batch<'_>, before: Time, limit: usize) -> Outcome<u
     let forgotten = batch.execute(
         "DELETE FROM delivery WHERE id IN (
              SELECT id FROM delivery WHERE state = 'delivered' AND ended_at < ?1 LIMIT ?2)",
-        params![before.millis(), super::sql_count(limit)],
+        params![before.millis(), sql_count(limit)],
     )?;
     Ok(forgotten)
 }

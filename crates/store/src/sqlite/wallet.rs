@@ -1,5 +1,7 @@
 //! Digital wallet tokens: their lookups, and their writes inside a batch.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cardveil_core::audit::Event;
 use cardveil_core::card::LastFour;
@@ -83,7 +85,7 @@ fn census(row: &Row<'_>) -> rusqlite::Result<Census> {
 #[derive(Default)]
 struct Narrowed {
     sql: String,
-    params: Vec<(&'static str, Box<dyn ToSql>)>,
+    params: Vec<(&'static str, Box<dyn ToSql + Send>)>,
 }
 
 impl Narrowed {
@@ -123,7 +125,12 @@ impl Narrowed {
         narrowed
     }
 
-    fn and<T: ToSql + 'static>(&mut self, condition: &str, name: &'static str, value: Option<T>) {
+    fn and<T: ToSql + Send + 'static>(
+        &mut self,
+        condition: &str,
+        name: &'static str,
+        value: Option<T>,
+    ) {
         if let Some(value) = value {
             self.sql.push_str(" AND ");
             self.sql.push_str(condition);
@@ -134,7 +141,7 @@ impl Narrowed {
     fn params(&self) -> Vec<(&str, &dyn ToSql)> {
         self.params
             .iter()
-            .map(|(name, value)| (*name, &**value))
+            .map(|(name, value)| (*name, &**value as &dyn ToSql))
             .collect()
     }
 }
@@ -312,20 +319,23 @@ impl WalletTokens for Sqlite {
         filter: &WalletFilter,
         page: WalletPage,
     ) -> Stored<Vec<ListedToken>> {
-        self.readers
-            .read(|connection| page_of(connection, filter, page, &self.left_out))
+        let (filter, left_out) = (filter.clone(), Arc::clone(&self.left_out));
+        self.lists
+            .ask(move |connection| page_of(connection, &filter, page, &left_out))
+            .await
     }
 
     async fn wallet_tokens_count(&self, filter: &WalletFilter) -> Stored<usize> {
         const SQL: &str = "SELECT count(*) FROM wallet_token \
                            JOIN card ON card.id = wallet_token.card WHERE true";
-        let counted = self.readers.read(|connection| {
-            let narrowed = Narrowed::by(filter);
+        let narrowed = Narrowed::by(filter);
+        let counted = self.lists.ask(move |connection| {
             let sql = format!("{SQL}{}", narrowed.sql);
             first(connection, &sql, narrowed.params().as_slice(), |row| {
                 row.get::<_, i64>(0)
             })
-        })?;
+        });
+        let counted = counted.await?;
         Ok(counted.unwrap_or_default().try_into().unwrap_or(usize::MAX))
     }
 

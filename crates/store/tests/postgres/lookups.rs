@@ -1,15 +1,21 @@
-//! Lookups that share a query.
+//! Lookups that share a query, and that wait for no list.
 
 use cardveil_core::audit::Kind;
+use cardveil_core::card::Field;
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Merchant, MerchantState};
-use cardveil_core::port::{Admin, Audit, Change, Registry, Set};
+use cardveil_core::port::{
+    Admin, Audit, CardRef, Change, Registry, Set, Tokens, WalletFilter, WalletPage, WalletTokens,
+};
 use cardveil_core::testing::sample::{self, START};
+use cardveil_core::token::Verdict;
 use cardveil_store::postgres::Postgres;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, Either, join_all, select};
+use tokio_postgres::NoTls;
 
-use crate::home::{Home, with_merchant};
+use crate::cluster::{Cluster, OWNER};
+use crate::home::{Home, with_merchant, with_token};
 use crate::proxy::Proxy;
 
 /// How many a store has (`readers`).
@@ -91,4 +97,43 @@ async fn lookups_that_wait_share_a_query_and_none_is_older_than_its_question() {
     }
     let sent = proxy.executed() - before;
     assert_eq!(sent, usize::from(CONNECTIONS) + 1);
+}
+
+/// Lists of 10^6 cards held every connection, and another merchant's issue and redeem waited for seconds. Here
+/// they wait for a table that issue and redeem do not need.
+#[tokio::test]
+async fn while_lists_hold_their_connections_cards_are_issued_and_redeemed() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    with_merchant(&store).await;
+    let connection = Cluster::shared().connection(OWNER, &home.database);
+    let (owner, driven) = tokio_postgres::connect(&connection, NoTls).await.unwrap();
+    tokio::spawn(driven);
+    let lock = "BEGIN; LOCK TABLE cardveil.wallet_token IN ACCESS EXCLUSIVE MODE";
+    owner.batch_execute(lock).await.unwrap();
+
+    let filter = WalletFilter::default();
+    let page = WalletPage {
+        after: None,
+        offset: 0,
+        limit: 1,
+    };
+    let lists = (0..2 * CONNECTIONS).map(|_| store.wallet_tokens(&filter, page));
+    let others = async {
+        let card = sample::card(1);
+        let by_no = CardRef::No(card.no.clone());
+        let found = store.card(&card.merchant, &by_no).await.unwrap();
+        assert_eq!(found, Some(card));
+        let record = with_token(&store, 1).await;
+        assert!(store.token(&record.key).await.unwrap().is_some());
+        let claim = sample::claim(&record, 1, &[Field::Pan], START);
+        store.redeem(claim).await.unwrap()
+    };
+    // The lists begin.
+    match select(join_all(lists), Box::pin(others)).await {
+        Either::Right((verdict, _)) => {
+            assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+        }
+        Either::Left((lists, _)) => panic!("the lists ended before: {lists:?}"),
+    }
 }

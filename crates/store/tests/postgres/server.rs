@@ -153,6 +153,20 @@ async fn a_node_that_runs_serves_on_a_newer_schema_only_if_it_may() {
     assert!(store.epoch().await.is_err(), "it is not ready");
 }
 
+/// `CREATE INDEX CONCURRENTLY` that is killed leaves an index which is kept up to date and finds nothing.
+#[tokio::test]
+async fn an_index_that_was_not_finished_is_built_again() {
+    let cluster = Cluster::shared();
+    let home = Home::new().await;
+    let sql = |sql: &str| cluster.sql(&home.database, sql);
+    sql("UPDATE pg_index SET indisvalid = false
+         WHERE indexrelid = 'cardveil.card_label'::regclass");
+    migrate(cluster, &home.database).await;
+    let valid = "SELECT indisvalid FROM pg_index
+         WHERE indexrelid = 'cardveil.card_label'::regclass";
+    assert_eq!(sql(valid), "t");
+}
+
 #[tokio::test]
 async fn a_second_migration_changes_nothing() {
     let cluster = Cluster::shared();
@@ -175,7 +189,8 @@ async fn a_database_of_the_first_version_is_migrated() {
         with_token(&before, 1).await
     };
     let sql = |sql: &str| cluster.sql(&home.database, sql);
-    sql("DROP TABLE cardveil.counted, cardveil.sink, cardveil.credential_use;
+    sql("DROP INDEX cardveil.card_created, cardveil.card_label;
+         DROP TABLE cardveil.counted, cardveil.sink, cardveil.credential_use;
          DROP FUNCTION cardveil.lives_change CASCADE;
          ALTER TABLE cardveil.budget DROP COLUMN charged_at;
          ALTER TABLE cardveil.writer DROP COLUMN knows;
@@ -192,6 +207,9 @@ async fn a_database_of_the_first_version_is_migrated() {
     assert!(matches!(refused, OpenError::Schema(Unfit::Older { .. })));
     let migrated = migrate(cluster, &home.database).await;
     assert_eq!((migrated.from, migrated.to), (1, schema::known()));
+    let indexes = "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid
+         WHERE relname IN ('card_created', 'card_label', 'card_last_four') AND indisvalid";
+    assert_eq!(sql(indexes), "3");
     assert_eq!(sql("SELECT works_with FROM cardveil.meta"), "1");
     let after = open(cluster, &home.database).await;
     for node in [&before, &after] {

@@ -100,6 +100,85 @@ pub async fn cards_are_listed_by_every_filter(store: &dyn Store) {
     }
 }
 
+/// However few cards a page looks at, and however few of them it is to show: the pages make the whole, and no
+/// more pages than there are cards to look at and to show.
+pub async fn pages_that_look_at_few_cards_make_the_whole(store: &dyn Store) {
+    with_merchant(store).await;
+    let cards = with_various(store).await;
+    for (filter, _) in filters().into_iter().chain(searches()) {
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let admitted = cards.iter().filter(|card| filter.admits(card));
+            let mut expected: Vec<_> = admitted.map(|card| card.no.to_string()).collect();
+            if order == Order::NewestFirst {
+                expected.reverse();
+            }
+            for (look_at, limit) in (1..=8).flat_map(|at| (1..=3).map(move |limit| (at, limit))) {
+                let mut paging = Paging {
+                    order,
+                    limit,
+                    look_at: Some(look_at),
+                    ..Paging::default()
+                };
+                let (mut found, mut pages) = (Vec::new(), 0);
+                loop {
+                    let page = store.list_cards(&filter, paging).await.unwrap();
+                    assert!(page.cards.len() <= limit, "{filter:?} {paging:?}");
+                    found.extend(numbers(&page));
+                    pages += 1;
+                    assert!(pages <= 20, "{filter:?} {paging:?}");
+                    paging.after = page.next;
+                    if page.next.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found, expected, "{filter:?} {paging:?}");
+            }
+        }
+    }
+}
+
+/// A clock that was set back puts cards with later places at earlier times.
+pub async fn cards_are_listed_by_the_time_at_which_they_were_added(store: &dyn Store) {
+    with_merchant(store).await;
+    let added = |n: u8, secs: u64| Card {
+        created_at: after(secs),
+        ..sample::card(n)
+    };
+    with_cards(
+        store,
+        [added(2, 50), added(3, 10), added(4, 50), added(5, 30)],
+    )
+    .await;
+    let filter = CardFilter {
+        merchant: Some(sample::merchant(1).id),
+        created_from: Some(after(10)),
+        created_to: Some(after(50)),
+        ..CardFilter::default()
+    };
+    let of_one_holder = CardFilter {
+        holder_no: sample::card(2).holder_no,
+        person: Some(sample::card(2).person),
+        ..filter.clone()
+    };
+    let (oldest, newest) = (["C3", "C5", "C2", "C4"], ["C4", "C2", "C5", "C3"]);
+    for filter in [filter, of_one_holder] {
+        for (order, whole) in [(Order::OldestFirst, oldest), (Order::NewestFirst, newest)] {
+            for offset in 0..5 {
+                let paging = Paging {
+                    order,
+                    by_time: true,
+                    offset,
+                    limit: 3,
+                    ..Paging::default()
+                };
+                let page = store.list_cards(&filter, paging).await.unwrap();
+                let expected: Vec<_> = whole.iter().skip(offset).take(3).copied().collect();
+                assert_eq!(numbers(&page), expected, "{paging:?}");
+            }
+        }
+    }
+}
+
 /// Cards that differ in what can be asked for.
 async fn with_various(store: &dyn Store) -> Vec<Card> {
     let mut cards: Vec<_> = (1..=6).map(sample::card).collect();
@@ -214,7 +293,28 @@ fn searches() -> Vec<(CardFilter, Vec<&'static str>)> {
         search: Some(text.to_owned()),
         ..CardFilter::default()
     };
+    let begins = |text: &str| CardFilter {
+        search: None,
+        begins: Some(text.to_owned()),
+        ..search("")
+    };
     vec![
+        (begins("petROL"), vec!["C2"]),
+        (begins("etrol"), vec![]),
+        (begins("petrol 100%"), vec!["C2"]),
+        (begins("%"), vec![]),
+        (begins("_"), vec![]),
+        (begins("0003"), vec!["C3"]),
+        (begins("003"), vec![]),
+        (begins("\u{10ffff}"), vec![]),
+        (begins("CARD"), vec!["C1", "C3", "C4", "C6"]),
+        (
+            CardFilter {
+                states: vec![State::Active],
+                ..begins("card")
+            },
+            vec!["C1", "C4", "C6"],
+        ),
         (search("petROL"), vec!["C2"]),
         (search("100% o"), vec!["C2"]),
         (search("%"), vec!["C2"]),

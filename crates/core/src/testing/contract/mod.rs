@@ -121,6 +121,8 @@ macro_rules! contract_suite {
             the_last_use_of_a_credential_is_kept,
             the_registry_is_listed,
             cards_are_listed_in_pages_that_make_the_whole,
+            pages_that_look_at_few_cards_make_the_whole,
+            cards_are_listed_by_the_time_at_which_they_were_added,
             cards_are_listed_by_every_filter,
             a_card_goes_from_state_to_state_with_its_event,
             a_card_of_another_merchant_is_not_changed,

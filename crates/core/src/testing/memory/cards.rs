@@ -45,28 +45,34 @@ impl Cards for Memory {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
         let inner = self.inner();
         let places = inner.card_places.0.iter().copied();
-        let mut all: Vec<_> = places
-            .zip(&inner.cards)
-            .filter(|(_, card)| filter.admits(card))
-            .collect();
-        let count = paging.count.then_some(all.len() as u64);
+        let mut all: Vec<_> = places.zip(&inner.cards).collect();
+        if paging.by_time {
+            all.sort_by_key(|(place, card)| (card.created_at, *place));
+        }
         if paging.order == Order::NewestFirst {
             all.reverse();
         }
-        let mut rest = all.into_iter().filter(|(place, _)| match paging.order {
-            Order::OldestFirst => paging.after.is_none_or(|after| *place > after),
-            Order::NewestFirst => paging.after.is_none_or(|after| *place < after),
+        let count = all.iter().filter(|(_, card)| filter.admits(card)).count();
+        all.retain(|(place, _)| match (paging.after, paging.order) {
+            (Some(after), Order::OldestFirst) => *place > after,
+            (Some(after), Order::NewestFirst) => *place < after,
+            (None, _) => true,
         });
-        let page: Vec<_> = rest
-            .by_ref()
-            .skip(paging.offset)
-            .take(paging.limit)
-            .collect();
-        let last = page.last().map(|(place, _)| *place);
+        let beyond = paging.look_at.filter(|look_at| *look_at < all.len());
+        let looked_at = all.get(..beyond.unwrap_or(all.len())).unwrap_or_default();
+        let mut rest = looked_at
+            .iter()
+            .filter(|(_, card)| filter.admits(card))
+            .skip(paging.offset);
+        let page: Vec<_> = rest.by_ref().take(paging.limit).collect();
+        let next = match rest.next() {
+            Some(_) => page.last().map(|(place, _)| *place),
+            None => beyond.and(looked_at.last()).map(|(place, _)| *place),
+        };
         Ok(CardPage {
-            cards: page.into_iter().map(|(_, card)| card.clone()).collect(),
-            count,
-            next: rest.next().and(last),
+            cards: page.into_iter().map(|(_, card)| (*card).clone()).collect(),
+            count: paging.count.then_some(count as u64),
+            next,
         })
     }
 
