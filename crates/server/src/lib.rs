@@ -26,6 +26,7 @@ mod headers;
 mod keysecure;
 mod limit;
 pub mod listener;
+mod lists;
 pub mod log;
 mod metrics;
 mod native;
@@ -94,6 +95,7 @@ pub struct App {
     limiter: limit::Limiter,
     door: refused::Door,
     uses: Mutex<BTreeMap<CredentialId, Time>>,
+    lists: lists::Lists,
     frame: client::frame::Assets,
     manifest: manifest::Once,
 }
@@ -113,6 +115,7 @@ impl App {
             limiter,
             door: refused::Door::default(),
             uses: Mutex::default(),
+            lists: lists::Lists::default(),
             frame,
             manifest: manifest::Once::default(),
         })
@@ -146,6 +149,22 @@ impl App {
             return Ok(());
         }
         Ok(self.service.store().note_uses(uses).await?)
+    }
+
+    /// Has a list worked on for who was admitted.
+    async fn list<T>(
+        &self,
+        admitted: &guard::Admitted,
+        list: impl Future<Output = T>,
+    ) -> Result<T, lists::Busy> {
+        let listed = self
+            .lists
+            .run(admitted.caller.credential.id.as_str(), list)
+            .await;
+        if listed.is_err() {
+            self.metrics.rate_limited.increment();
+        }
+        listed
     }
 
     fn is_draining(&self) -> bool {

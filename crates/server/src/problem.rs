@@ -9,6 +9,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::lists::Busy;
+
 /// The codes of problems. Stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -312,6 +314,12 @@ impl From<Fault> for Problem {
         } else {
             Self::new(Code::AuditSinkFull)
         }
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(_: Busy) -> Self {
+        Self::too_often(Busy::RETRY_AFTER_SECS)
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) async fn all(
     form: Form,
 ) -> Result<Vec<Subscription>, Problem> {
     let merchant = &admitted.caller.merchant.id;
-    let mut all = app.service.store().subscriptions(Some(merchant)).await?;
+    let list = app.service.store().subscriptions(Some(merchant));
+    let mut all = app.list(admitted, list).await??;
     all.retain(|known| known.form == form);
     Ok(all)
 }

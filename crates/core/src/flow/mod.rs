@@ -43,7 +43,7 @@ pub use registry::{NewCard, NewCredential, NewKey, Rotated, Rotation};
 pub use retention::{HOLD, Purged};
 pub use sinks::SinkStanding;
 pub use tokens::{GONE_AFTER, NotTaken};
-pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletList, WalletScope};
+pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletScope};
 pub use webhooks::{NewSubscription, Replay, Subscribed, SubscriptionChange, SubscriptionRefusal};
 
 use crate::Entropy;

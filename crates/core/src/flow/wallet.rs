@@ -82,13 +82,19 @@ impl WalletScope {
     }
 }
 
-/// Part of a list of tokens.
-#[derive(Debug)]
-pub struct WalletList {
-    /// The tokens.
-    pub tokens: Vec<ListedToken>,
-    /// How many match in all.
-    pub count: usize,
+/// What the caller asks for of the tokens that it sees, if it sees any.
+fn seen(caller: &Caller, filter: &WalletFilter) -> Option<WalletFilter> {
+    let person = match (caller.credential.sight(), filter.person) {
+        (Sight::Any, asked) => asked,
+        (Sight::Own(own), None) => Some(own),
+        (Sight::Own(own), Some(asked)) if own == asked => Some(own),
+        (Sight::Own(_), Some(_)) | (Sight::Nothing, _) => return None,
+    };
+    Some(WalletFilter {
+        merchant: Some(caller.merchant.id.clone()),
+        person,
+        ..filter.clone()
+    })
 }
 
 impl Service {
@@ -96,28 +102,25 @@ impl Service {
     pub async fn wallet_tokens(
         &self,
         caller: &Caller,
-        filter: WalletFilter,
+        filter: &WalletFilter,
         page: WalletPage,
-    ) -> Result<WalletList, Fault> {
-        let nothing = WalletList {
-            tokens: vec![],
-            count: 0,
-        };
-        let person = match (caller.credential.sight(), filter.person) {
-            (Sight::Any, asked) => asked,
-            (Sight::Own(own), None) => Some(own),
-            (Sight::Own(own), Some(asked)) if own == asked => Some(own),
-            (Sight::Own(_), Some(_)) | (Sight::Nothing, _) => return Ok(nothing),
-        };
-        let filter = WalletFilter {
-            merchant: Some(caller.merchant.id.clone()),
-            person,
-            ..filter
-        };
-        Ok(WalletList {
-            tokens: self.store.wallet_tokens(&filter, page).await?,
-            count: self.store.wallet_tokens_count(&filter).await?,
-        })
+    ) -> Result<Vec<ListedToken>, Fault> {
+        match seen(caller, filter) {
+            Some(filter) => Ok(self.store.wallet_tokens(&filter, page).await?),
+            None => Ok(vec![]),
+        }
+    }
+
+    /// How many they are in all: that takes longer the more there are.
+    pub async fn wallet_tokens_count(
+        &self,
+        caller: &Caller,
+        filter: &WalletFilter,
+    ) -> Result<usize, Fault> {
+        match seen(caller, filter) {
+            Some(filter) => Ok(self.store.wallet_tokens_count(&filter).await?),
+            None => Ok(0),
+        }
     }
 
     /// A token of a card that the caller sees.

@@ -3,7 +3,7 @@
 //! tokens hard.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -58,6 +58,7 @@ pub struct Faulty<S> {
     between: Mutex<Option<Transition>>,
     changed: Mutex<Option<(Change, Event)>>,
     writes: Mutex<Option<Writes>>,
+    holds_lists: AtomicBool,
 }
 
 impl<S: Store> Faulty<S> {
@@ -69,6 +70,7 @@ impl<S: Store> Faulty<S> {
             between: Mutex::new(None),
             changed: Mutex::new(None),
             writes: Mutex::new(None),
+            holds_lists: AtomicBool::new(false),
         }
     }
 
@@ -87,6 +89,11 @@ impl<S: Store> Faulty<S> {
     /// Has it say how its writes go; `None` for what the inner one says.
     pub fn say_of_writes(&self, writes: Option<Writes>) {
         *self.writes.lock().unwrap_or_else(PoisonError::into_inner) = writes;
+    }
+
+    /// From now on a list of cards never ends, as if there were too many of them.
+    pub fn hold_lists(&self) {
+        self.holds_lists.store(true, Ordering::SeqCst);
     }
 
     /// Makes the next write fail. Reads, and the lookup of an attempt, are not writes here.
@@ -202,6 +209,9 @@ impl<S: Store> Tokens for Faulty<S> {
 #[async_trait]
 impl<S: Store> Cards for Faulty<S> {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
+        if self.holds_lists.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.inner.list_cards(filter, paging).await
     }
     async fn transition_card(&self, transition: Transition) -> Result<Changed> {

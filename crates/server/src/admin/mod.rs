@@ -20,6 +20,8 @@ use crate::{Shared, metrics};
 /// How long writes may be tried in vain before nothing more is to be sent here. Nodes share a database: a busy
 /// moment of it must not take all of them out at once.
 const WRITES_LATE: Duration = Duration::from_secs(10);
+/// How long a lookup may take. A caller who waits longer does not wait for the answer.
+const LOOKUP_LATE: Duration = Duration::from_secs(2);
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     const PROBE: Permission =
@@ -82,7 +84,9 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
         return Err(Problem::new(Code::Stopping));
     }
     let (store, now) = (app.service.store(), app.service.now());
-    store.epoch().await?;
+    // By the way that issue and redeem look things up, so that it tells when these would wait too long.
+    let looked_up = tokio::time::timeout(LOOKUP_LATE, store.epoch()).await;
+    looked_up.map_err(|_| Problem::new(Code::Unavailable))??;
     let mut warnings = app.settings.tls.warnings(now);
     warnings.extend(app.sinks.warnings());
     match store.writes() {

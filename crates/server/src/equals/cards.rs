@@ -197,22 +197,25 @@ async fn list(
     let query = Query::parse(query.as_deref());
     let (filter, paging) = (filter(&query)?, paging(&query)?);
     let caller = &admitted.caller;
-    let page = app.service.list_cards(caller, filter, paging).await?;
-    let mut rows = Vec::with_capacity(page.cards.len());
-    for card in &page.cards {
-        if admitted.caller.may(Need::ExportCards).is_err() {
-            rows.push(shown(card, None));
-        } else if let Some(expiry) = app.service.listed_expiry(card).await? {
-            rows.push(shown(card, Some(&expiry)));
+    let list = async {
+        let page = app.service.list_cards(caller, filter, paging).await?;
+        let mut rows = Vec::with_capacity(page.cards.len());
+        for card in &page.cards {
+            if caller.may(Need::ExportCards).is_err() {
+                rows.push(shown(card, None));
+            } else if let Some(expiry) = app.service.listed_expiry(card).await? {
+                rows.push(shown(card, Some(&expiry)));
+            }
         }
-    }
-    Ok(Json(EqualsCards {
-        // Whoever sees nothing has none to count.
-        count: page.count.unwrap_or(0),
-        limit: paging.limit,
-        offset: paging.offset,
-        rows,
-    }))
+        Ok::<_, Problem>(EqualsCards {
+            // Whoever sees nothing has none to count.
+            count: page.count.unwrap_or(0),
+            limit: paging.limit,
+            offset: paging.offset,
+            rows,
+        })
+    };
+    Ok(Json(app.list(&admitted, list).await??))
 }
 
 /// Retrieve a card

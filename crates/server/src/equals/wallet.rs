@@ -144,13 +144,16 @@ async fn find_tokens(
         offset,
         limit,
     };
-    let list = app
-        .service
-        .wallet_tokens(&admitted.caller, filter, page)
-        .await?;
+    let caller = &admitted.caller;
+    let list = async {
+        let tokens = app.service.wallet_tokens(caller, &filter, page).await?;
+        let count = app.service.wallet_tokens_count(caller, &filter).await?;
+        Ok::<_, Problem>((tokens, count))
+    };
+    let (tokens, count) = app.list(&admitted, list).await??;
     Ok(Json(TokenRows {
-        count: list.count,
-        rows: list.tokens.into_iter().map(TokenRow::from).collect(),
+        count,
+        rows: tokens.into_iter().map(TokenRow::from).collect(),
     }))
 }
 

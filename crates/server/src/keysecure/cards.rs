@@ -19,6 +19,7 @@ use super::form::{self, Form, Wrong};
 use super::zone::{BadRange, Zone};
 use super::{Envelope, Language, Refusal, success};
 use crate::guard::Admitted;
+use crate::lists::Busy;
 use crate::{App, Shared};
 
 /// The largest page number; with the largest size no offset overflows.
@@ -179,7 +180,7 @@ pub(super) const fn status(state: State) -> &'static str {
     ),
     request_body = CardListRequest,
     responses(
-        (status = 200, description = "`code` 0 and the cards, or the code of what is wrong: 1004, 1019, 1020.", body = Envelope<CardList>),
+        (status = 200, description = "`code` 0 and the cards, or the code of what is wrong: 1004, 1009, 1019, 1020.", body = Envelope<CardList>),
         (status = 500, description = "`code` 1001.", body = Envelope<CardList>),
     )
 )]
@@ -190,16 +191,28 @@ pub(super) async fn card_list(
     request: Request,
 ) -> Response {
     let language = Language::of(&headers);
-    let listed = list(&app, &admitted, (&headers, language), request).await;
-    listed.map_or_else(IntoResponse::into_response, |list| success(language, list))
+    let asked = asked(&admitted, (&headers, language), request).await;
+    let (zone, filter, paging) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let list = app.service.store().list_cards(&filter, paging);
+    match app.list(&admitted, list).await {
+        Ok(Ok(found)) => {
+            let rows = found.cards.iter().map(|card| CardRow::of(card, zone));
+            let list = rows.collect();
+            success(language, CardList { list })
+        }
+        Ok(Err(error)) => Refusal::fault(&error.into(), language).into_response(),
+        Err(Busy) => Refusal::too_often(Busy::RETRY_AFTER_SECS, language),
+    }
 }
 
-async fn list(
-    app: &App,
+async fn asked(
     admitted: &Admitted,
     (headers, language): (&HeaderMap, Language),
     request: Request,
-) -> Result<CardList, Refusal> {
+) -> Result<(Zone, CardFilter, Paging), Refusal> {
     let zone = zone(headers, language)?;
     let form = Form::read(request, language).await?;
     let (start, end) = (form.required("start_time")?, form.required("end_time")?);
@@ -228,16 +241,12 @@ async fn list(
     };
     let paging = Paging {
         order: Order::NewestFirst,
+        by_time: true,
         offset: page.saturating_mul(size),
         limit: size,
         ..Paging::default()
     };
-    let found = app.service.store().list_cards(&filter, paging).await;
-    let found = found.map_err(|error| Refusal::fault(&error.into(), language))?;
-    let rows = found.cards.iter().map(|card| CardRow::of(card, zone));
-    Ok(CardList {
-        list: rows.collect(),
-    })
+    Ok((zone, filter, paging))
 }
 
 /// Card detail

@@ -10,7 +10,7 @@ use cardveil_core::card::{Card, Label, State as CardState};
 use cardveil_core::flow::{MERCHANT_MOVES, Sought, Step};
 use cardveil_core::id::{AccountId, CardId, PersonId};
 use cardveil_core::merchant::Need;
-use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
+use cardveil_core::port::{CardFilter, CardRef, LOOK_AT, Order, Paging};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -77,7 +77,8 @@ impl From<&Card> for NativeCard {
     }
 }
 
-/// A page of cards.
+/// A page of cards. It may have fewer than `limit`, or none, and go on all the same: of many cards it looks at
+/// some thousands.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Cards)]
 struct NativeCards {
@@ -120,7 +121,7 @@ struct NewTransition {
         ("state" = Option<String>, Query, pattern = "^((pending|unactivated|active|suspended|replaced|terminated|failed)(,(pending|unactivated|active|suspended|replaced|terminated|failed))*)?$", description = "A comma-separated list of states.", example = "active,suspended"),
         ("account_id" = Option<String>, Query, description = "Of this account.", example = "F50091"),
         ("person_id" = Option<String>, Query, format = "uuid", description = "Of this person.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
-        ("search" = Option<String>, Query, max_length = 64, pattern = "^[^\\x00]*$", description = "Part of the label, or the last four digits.", example = "1111"),
+        ("search" = Option<String>, Query, max_length = 64, pattern = "^[^\\x00]*$", description = "The beginning of the label, whatever the case of ASCII letters, or the last four digits.", example = "1111"),
     ),
     responses(
         (status = 200, description = "The page.", body = NativeCards),
@@ -146,11 +147,13 @@ async fn list(
         order,
         after: query.one("after")?.map(cursor).transpose()?,
         limit: query.number("limit", 1..=100)?.unwrap_or(20),
+        look_at: Some(LOOK_AT),
         ..Paging::default()
     };
     let filter = filter(&query)?;
     let caller = &admitted.caller;
-    let page = app.service.list_cards(caller, filter, paging).await?;
+    let list = app.service.list_cards(caller, filter, paging);
+    let page = app.list(&admitted, list).await??;
     Ok(Json(NativeCards {
         cards: page.cards.iter().map(NativeCard::from).collect(),
         next: page.next.map(|place| format!("{CURSOR}{place}")),
@@ -296,7 +299,7 @@ fn filter(query: &Query) -> Result<CardFilter, Problem> {
         account,
         person: person.map_err(|_| Problem::invalid("person_id", "must be a UUID"))?,
         states: states.transpose()?.unwrap_or_default(),
-        search: query.search()?,
+        begins: query.search()?,
         ..CardFilter::default()
     })
 }

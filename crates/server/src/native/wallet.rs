@@ -125,11 +125,9 @@ async fn list_tokens(
         // One more, to know whether there is a next page.
         limit: limit + 1,
     };
-    let mut found = app
-        .service
-        .wallet_tokens(&admitted.caller, filter(&query)?, page)
-        .await?
-        .tokens;
+    let filter = filter(&query)?;
+    let list = app.service.wallet_tokens(&admitted.caller, &filter, page);
+    let mut found = app.list(&admitted, list).await??;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found

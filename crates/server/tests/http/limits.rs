@@ -1,5 +1,6 @@
 //! P8 and P9: how often callers may call, at its edges, by the injected clock.
 
+mod lists;
 mod shared;
 
 use std::num::NonZeroU32;
