@@ -74,6 +74,10 @@ verify: release ## Check the promises while everything goes wrong (LONG=1: as fo
 rotation: release ## Rotate root, class keys and records' keys under load (CARDS=100000 STORE=sqlite; two minutes)
 	scripts/rotation.py
 
+.PHONY: neighbours
+neighbours: release ## What one merchant's lists do to another's issue and redeem (CARDS=100000 STORE=sqlite; one minute)
+	scripts/neighbours.py
+
 .PHONY: upgrade
 upgrade: release ## Upgrade three nodes under load, losing no request (FROM=ref, or OLD_BINARY=file)
 	cargo build --quiet --locked -p cardveil-verify
