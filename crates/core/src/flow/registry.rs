@@ -246,7 +246,7 @@ impl Service {
             &id,
             format!("in the place of {}", before.id),
         );
-        let changed = event(
+        let ended = event(
             Kind::CredentialChanged,
             &before.id,
             format!("{id} takes its place"),
@@ -255,7 +255,7 @@ impl Service {
             (Change::AddCredential(credential.clone()), added),
             (
                 Change::SetCredential(Set::boxed(before.clone(), ending)),
-                changed,
+                ended,
             ),
         ];
         let mut made = self.store.change(changes).await?.into_iter();

@@ -61,6 +61,8 @@ async fn ends_both(store: &dyn Store, tokens: &[Record; 2], cause: Cause, note: 
     }
 }
 
+type Spoil = fn(&mut Credential, Option<PersonId>);
+
 /// A credential that is disabled, expired, bound to another person or without a scope; a merchant that is
 /// suspended, closed or may not show cards; an embed out of use.
 pub async fn a_token_dies_with_what_it_lives_by(store: &dyn Store) {
@@ -73,8 +75,7 @@ pub async fn a_token_dies_with_what_it_lives_by(store: &dyn Store) {
 
     let was = sample::credential(1);
     let other_person = Some(PersonId::from_bytes([9; 16]));
-    type Spoil = fn(&mut Credential, Option<PersonId>);
-    let ways: [(Spoil, &str); 4] = [
+    let spoilt: [(Spoil, &str); 4] = [
         (
             |it, _| it.state = CredentialState::Disabled,
             "its credential is disabled",
@@ -92,7 +93,7 @@ pub async fn a_token_dies_with_what_it_lives_by(store: &dyn Store) {
             "its credential does not see the card",
         ),
     ];
-    for (spoil, note) in ways {
+    for (spoil, note) in spoilt {
         let mut to = was.clone();
         spoil(&mut to, other_person);
         set_credential(store, &was, &to).await;
@@ -185,7 +186,7 @@ pub async fn no_release_comes_after_its_credential_has_ended(store: &dyn Store) 
             .await
             .unwrap()
     });
-    let (_, verdicts) = join(set_credential(store, &was, &to), join_all(claims)).await;
+    let ((), verdicts) = join(set_credential(store, &was, &to), join_all(claims)).await;
     let of_change = |kind: &Kind| *kind == Kind::CredentialChanged;
     let log = store.entries(0, 10_000).await.unwrap();
     let kinds: Vec<_> = log.iter().map(|entry| entry.event.kind).collect();
