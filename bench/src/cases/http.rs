@@ -40,7 +40,7 @@ pub(crate) fn run(plan: &Plan, issue: bool, redeem: bool) -> anyhow::Result<()> 
     let tokens = collect(std::slice::from_ref(&served), 1, plan.seed)?;
     let bytes = {
         let tokens = tokens.into_iter();
-        let mut first = Redeem::new(REDEEM_ROUTE, tokens, &holders, served);
+        let mut first = Redeem::new(REDEEM_ROUTE, tokens, &holders, &served);
         first_answer(&mut first, served.client)?
     };
     repeated.push(Repeated::new(("POST", REDEEM_ROUTE), &bytes)?);

@@ -220,26 +220,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             let (credential, keys) = added.map_err(refused)?;
             show_keys(&credential.id, &keys, format)
         }
-        CredentialCommand::List(format) => {
-            let credentials = house.store.credentials().await?;
-            house.tell_left_out();
-            let uses = house.store.last_uses().await?;
-            let view = |known| CredentialView::of(known, uses.get(&known.id).copied());
-            let views: Vec<_> = credentials.iter().map(view).collect();
-            show_all(
-                &views,
-                format,
-                &[
-                    "id",
-                    "merchant",
-                    "state",
-                    "allowed_ips",
-                    "scopes",
-                    "expires_at",
-                    "last_used_at",
-                ],
-            )
-        }
+        CredentialCommand::List(format) => list(&house, format).await,
         CredentialCommand::Show { id, format } => {
             let known = house.find_credential(&id).await?;
             let last_used_at = house.store.last_uses().await?.get(&id).copied();
@@ -251,31 +232,8 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             expires_at,
             format,
         } => {
-            let before = house.find_credential(&id).await?;
-            if before.usable(house.service.now()).is_err() {
-                return Err(hinted(
-                    "it is not in use, so there is nothing to rotate",
-                    "`cardveil credential add` makes another",
-                ));
-            }
-            let by_default = house.default_end().or(before.expires_at);
-            let rotation = Rotation {
-                overlap,
-                expires_at: expires_at.map_or(by_default, |ending| ending.0),
-            };
-            let rotated = house
-                .service
-                .rotate_credential(&before, rotation, &operator())
-                .await?
-                .map_err(refused)?;
-            match rotated.before_ends {
-                Ok(ends) => say(&format!("{id} ends at {ends}")),
-                Err(_) => say(&format!(
-                    "{id} was changed meanwhile and goes on: end it with `cardveil credential set {id} \
-                     --expires-at ...`"
-                )),
-            }
-            show_keys(&rotated.credential.id, &rotated.keys, format)
+            let rotation = (overlap, expires_at);
+            rotate(&house, &id, rotation, format).await
         }
         CredentialCommand::Set {
             id,
@@ -322,6 +280,60 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 .await
         }
     }
+}
+
+async fn list(house: &Deployment, format: Format) -> anyhow::Result<()> {
+    let credentials = house.store.credentials().await?;
+    house.tell_left_out();
+    let uses = house.store.last_uses().await?;
+    let view = |known| CredentialView::of(known, uses.get(&known.id).copied());
+    let views: Vec<_> = credentials.iter().map(view).collect();
+    show_all(
+        &views,
+        format,
+        &[
+            "id",
+            "merchant",
+            "state",
+            "allowed_ips",
+            "scopes",
+            "expires_at",
+            "last_used_at",
+        ],
+    )
+}
+
+async fn rotate(
+    house: &Deployment,
+    id: &CredentialId,
+    (overlap, expires_at): (Duration, Option<Ending>),
+    format: Format,
+) -> anyhow::Result<()> {
+    let before = house.find_credential(id).await?;
+    if before.usable(house.service.now()).is_err() {
+        return Err(hinted(
+            "it is not in use, so there is nothing to rotate",
+            "`cardveil credential add` makes another",
+        ));
+    }
+    let by_default = house.default_end().or(before.expires_at);
+    let rotation = Rotation {
+        overlap,
+        expires_at: expires_at.map_or(by_default, |ending| ending.0),
+    };
+    let rotated = house
+        .service
+        .rotate_credential(&before, rotation, &operator())
+        .await?
+        .map_err(refused)?;
+    match rotated.before_ends {
+        Ok(ends) => say(&format!("{id} ends at {ends}")),
+        Err(_) => say(&format!(
+            "{id} was changed meanwhile and goes on: end it with `cardveil credential set {id} \
+             --expires-at ...`"
+        )),
+    }
+    show_keys(&rotated.credential.id, &rotated.keys, format)
 }
 
 /// Scopes that could never do anything are a slip.

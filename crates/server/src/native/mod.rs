@@ -146,9 +146,11 @@ async fn create_client_token(
         .service
         .issue(&admitted.caller, admitted.epoch, &asked)
         .await?
-        .map_err(|refusal| match refusal {
-            IssueRefusal::MfaReference => Problem::invalid("mfa.session_id", REFERENCE),
-            other => problem_of(other),
+        .map_err(|refusal| {
+            if refusal == IssueRefusal::MfaReference {
+                return Problem::invalid("mfa.session_id", REFERENCE);
+            }
+            problem_of(refusal)
         })?;
     let left_ms = issued.expires_at.millis() - app.service.now().millis();
     let created = ClientTokenCreated {

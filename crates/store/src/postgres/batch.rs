@@ -255,8 +255,8 @@ impl<'a> Batch<'a> {
             return Ok(end);
         }
         let head = |row: &Row| Ok((audit::head(row)?, row.get::<i64>(7)?));
-        let held = self.first(audit::HOLD, values![], head)?;
-        let ((epoch, end), lives) = held.ok_or_else(schema::not_there)?;
+        let found = self.first(audit::HOLD, values![], head)?;
+        let ((epoch, end), lives) = found.ok_or_else(schema::not_there)?;
         let outlived = self.lives_used.get() && self.lives != lives;
         if epoch != self.epoch.get() || outlived {
             return Err(Fault::Stale);

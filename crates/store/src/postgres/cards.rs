@@ -197,13 +197,14 @@ impl From<Bound> for Value {
 }
 
 async fn ask(lent: &Lent<'_>, list: &CardList, left_out: &LeftOut) -> Outcome<CardPage> {
-    let count = match list.paging().count {
-        true => Some(number(lent, list.count()).await?),
-        false => None,
+    let count = if list.paging().count {
+        Some(number(lent, list.count()).await?)
+    } else {
+        None
     };
     let way = match list.way() {
         Way::Begun if !list.are_few(number(lent, list.begun_count()).await?) => Way::Window,
-        way => way,
+        way @ (Way::Whole | Way::Window | Way::Begun) => way,
     };
     let page = match way {
         Way::Whole => list.page(),

@@ -164,7 +164,7 @@ fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite
     let count = count.map(|count| number(&snapshot, &count)).transpose()?;
     let way = match list.way() {
         Way::Begun if !list.are_few(number(&snapshot, &list.begun_count())?) => Way::Window,
-        way => way,
+        way @ (Way::Whole | Way::Window | Way::Begun) => way,
     };
     let page = match way {
         Way::Whole => list.page(),

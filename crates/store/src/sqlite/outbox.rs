@@ -482,7 +482,7 @@ pub(super) fn drop_deliveries(
 }
 
 pub(super) fn date_anew(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<usize> {
-    let most = super::sql_count(limit);
+    let most = sql_count(limit);
     let late = batch.all(
         concat!(
             "SELECT ",

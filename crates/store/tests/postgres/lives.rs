@@ -25,7 +25,7 @@ async fn set_credential(node: &Postgres, was: CredentialState, to: CredentialSta
     };
     let change = Change::SetCredential(Set::boxed(with(was), with(to)));
     let event = sample::event(Kind::CredentialChanged, START);
-    node.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    assert_eq!(node.change(vec![(change, event)]).await.unwrap(), [Ok(())]);
 }
 
 /// What one node has kept, another's change takes away; and so does a hand with SQL.

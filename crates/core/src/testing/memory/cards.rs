@@ -67,7 +67,9 @@ impl Cards for Memory {
         let page: Vec<_> = rest.by_ref().take(paging.limit).collect();
         let next = match rest.next() {
             Some(_) => page.last().map(|(place, _)| *place),
-            None => beyond.and_then(|_| looked_at.last()).map(|(place, _)| *place),
+            None => beyond
+                .and_then(|_| looked_at.last())
+                .map(|(place, _)| *place),
         };
         Ok(CardPage {
             cards: page.into_iter().map(|(_, card)| (*card).clone()).collect(),

@@ -380,7 +380,7 @@ async fn a_token_is_bound_to_an_embed_of_ones_own() {
     assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
     let log = operator.logged(Kind::TokenIssued).await;
     let embed = log[0].event.target.embed.as_ref();
-    assert_eq!(embed.map(|id| id.as_str()), Some("emb_1"));
+    assert_eq!(embed.map(cardveil_core::id::EmbedId::as_str), Some("emb_1"));
     let disable = |embed: &mut cardveil_core::merchant::Embed| embed.enabled = false;
     operator.set_embed(1, disable).await;
     assert_eq!(ask("emb_1").await.code().0, 400);
