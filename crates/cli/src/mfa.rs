@@ -166,8 +166,6 @@ mod tests {
     fn modules(drawn: &str) -> Vec<Vec<bool>> {
         let mut rows = Vec::new();
         for line in drawn.lines() {
-            let line = line.strip_prefix("\x1b[38;5;16;48;5;231m").unwrap();
-            let line = line.strip_suffix("\x1b[0m").unwrap();
             let halves = |upper: bool| {
                 let dark = move |c: char| match c {
                     ' ' => false,

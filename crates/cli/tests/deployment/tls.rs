@@ -171,7 +171,7 @@ fn a_live_deployment_does_not_serve_in_the_clear() {
     assert_eq!(served.status.code(), Some(1));
     let error = text(&served.stderr);
     assert!(
-        error.contains("without TLS for all to reach: merchant"),
+        error.contains("in the clear for all to reach: merchant"),
         "{error}"
     );
     let found = text(&run(&["doctor"]).stdout);

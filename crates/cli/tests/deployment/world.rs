@@ -266,6 +266,13 @@ impl World {
         Some(string(&answer.json(), "/token"))
     }
 
+    /// The client origin, as the configuration has it.
+    fn client_origin(&self) -> String {
+        let config = std::fs::read_to_string(self.dir.path().join("cardveil.toml")).unwrap();
+        let config: toml::Table = config.parse().unwrap();
+        config["client"]["origin"].as_str().unwrap().to_owned()
+    }
+
     /// A redemption by `holder`, or `None` when the server does not answer.
     pub(crate) fn redeem(
         &self,
@@ -282,7 +289,7 @@ impl World {
             "fields": fields,
             "attempt": "00000000-0000-4000-8000-000000000001",
         });
-        let origin = format!("http://{}", self.client_at);
+        let origin = self.client_origin();
         let headers = [
             ("content-type", "application/json"),
             ("origin", origin.as_str()),

@@ -107,6 +107,10 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_requests_total{listener="merchant"} 2
     cardveil_requests_total{listener="client"} 2
     cardveil_requests_total{listener="admin"} 0
+    # TYPE cardveil_connections_refused_total counter
+    cardveil_connections_refused_total{listener="merchant"} 0
+    cardveil_connections_refused_total{listener="client"} 0
+    cardveil_connections_refused_total{listener="admin"} 0
     # TYPE cardveil_tokens_issued_total counter
     cardveil_tokens_issued_total 1
     # TYPE cardveil_redemptions_released_total counter

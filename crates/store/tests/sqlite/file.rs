@@ -8,6 +8,7 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, Field};
 use cardveil_core::clock::Time;
 use cardveil_core::keys::{self, ClassKey};
+use cardveil_core::mfa::Factor;
 use cardveil_core::port::{
     Admin, Audit, CardFilter, CardRef, Cards, Change, Class, Error, Handovers, Idempotency, Issued,
     Keys, Outbox, Paging, Registry, Take, Tokens, WrappedKey,
@@ -192,7 +193,9 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     (expected.sealed.dek, expected.sealed.pan) = (vec![1], vec![2]);
     (expected.sealed.expiry, expected.sealed.name) = (vec![3], vec![4]);
     expected.sealed.cvv = None;
-    assert_eq!(store.merchants().await.unwrap(), [sample::merchant(1)]);
+    let mut merchant = sample::merchant(1);
+    merchant.mfa.factors.fallback = [Factor::Otp].into_iter().collect();
+    assert_eq!(store.merchants().await.unwrap(), [merchant]);
     let paging = Paging {
         limit: 10,
         ..Paging::default()
