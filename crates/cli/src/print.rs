@@ -1,7 +1,7 @@
 //! What the command prints: data to stdout, words to stderr.
 //!
 //! **Invariant:** nothing gets to a terminal but through this file (the lints refuse `println!` and
-//! `std::io::stdout` elsewhere), and here everything is [escaped](escaped), whoever wrote it: a merchant's name, a
+//! `std::io::stdout` elsewhere), and here everything is [escaped], whoever wrote it: a merchant's name, a
 //! label, what a receiver answered, an altered row.
 
 #![expect(

@@ -2,7 +2,7 @@
 //! are stored in clear, shown, logged in the audit record and sent to webhooks, so none may hold a card
 //! number, whatever a partner's program or a spreadsheet puts there by mistake (P3).
 //!
-//! **Invariant:** [`holds_card_number`] is the one place that says what could be a card number. To
+//! **Invariant:** `holds_card_number` is the one place that says what could be a card number. To
 //! add a text: a type here, or a [`NumberedField`] where an issuer's own numbering decides its form.
 
 use serde::{Deserialize, Serialize};
