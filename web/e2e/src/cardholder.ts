@@ -35,6 +35,18 @@ export interface Report {
   field?: string;
 }
 
+/**
+ * Presses a button as a person does: once it has been in sight for as long as it takes to aim, before which the frame
+ * takes no click for one that was meant (`STEADY_MS` of frame/src/sight.ts).
+ */
+export async function press(button: Locator): Promise<void> {
+  await button.evaluate((element) => {
+    element.scrollIntoView({ block: "nearest" });
+    return new Promise<void>((done) => setTimeout(done, 700));
+  });
+  await button.click();
+}
+
 export class Cardholder {
   private constructor(
     readonly demo: Demo,

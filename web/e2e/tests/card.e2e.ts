@@ -6,7 +6,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
-import { Cardholder, TEST_NUMBERS } from "../src/cardholder.ts";
+import { Cardholder, TEST_NUMBERS, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
 let demo: Demo;
@@ -152,7 +152,7 @@ describe("a card without a CVV on file", () => {
 describe("copy", () => {
   it("puts bare digits into the clipboard", async () => {
     const ada = await shown();
-    await ada.in("copy-pan").click();
+    await press(ada.in("copy-pan"));
     await ada.by("seen-copied").waitFor();
     expect(await ada.in("note").textContent()).toBe("Copied");
     expect(await ada.paste()).toBe(PAN);
@@ -167,7 +167,7 @@ describe("copy", () => {
         document.documentElement.dataset["leak"] = String(added.some((node) => /\d{12}/.test((node as Element).outerHTML ?? "")));
       }).observe(document.documentElement, { childList: true, subtree: true });
     });
-    await ada.in("copy-pan").click();
+    await press(ada.in("copy-pan"));
     await ada.by("seen-copied").waitFor();
     expect(await ada.paste()).toBe(PAN);
     expect(await ada.frame.evaluate(() => document.documentElement.dataset["leak"])).toBe("false");
@@ -179,7 +179,7 @@ describe("copy", () => {
       Object.defineProperty(navigator, "clipboard", { value: undefined });
       document.execCommand = () => false;
     });
-    await ada.in("copy-pan").click();
+    await press(ada.in("copy-pan"));
     expect(await ada.by("seen-warning").textContent()).toContain("copy_failed");
     expect(await ada.in("note").textContent()).toContain("by hand");
     expect(await ada.in("pan").textContent()).toBe(PAN);

@@ -6,7 +6,7 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Browser, itNeeds, launch } from "../src/browsers/index.ts";
-import { Cardholder } from "../src/cardholder.ts";
+import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
 
 let demo: Demo;
@@ -60,7 +60,7 @@ describe("the heap", () => {
   });
 
   itNeeds("heap snapshots")("holds no number after a copy and hide", async () => {
-    await ada.in("copy-pan").click();
+    await press(ada.in("copy-pan"));
     await ada.by("seen-copied").waitFor();
     await ada.in("hide").click();
     await ada.in("show").waitFor();

@@ -8,7 +8,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connect, LABELS, VERSION } from "../../protocol/src/index.ts";
 import { type Browser, launch } from "../src/browsers/index.ts";
-import { Cardholder } from "../src/cardholder.ts";
+import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
 import { loot, takeOver } from "../src/raid.ts";
 
@@ -552,7 +552,7 @@ describe("an option", () => {
 it("hears of a whole life of a card without a digit: shown, copied, hidden, shown again, closed", async () => {
   await arrive();
   await shown();
-  await ada.in("copy-pan").click();
+  await press(ada.in("copy-pan"));
   await ada.by("seen-copied").waitFor();
   await ada.in("hide").click();
   await ada.in("show").click();

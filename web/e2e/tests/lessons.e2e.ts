@@ -5,7 +5,7 @@ import type { OutgoingHttpHeaders } from "node:http";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import type { CardveilPart } from "../../sdk/src/api.ts";
 import { type Browser, launch } from "../src/browsers/index.ts";
-import { Cardholder } from "../src/cardholder.ts";
+import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
 let demo: Demo;
@@ -99,7 +99,7 @@ it("a copy follows no request, so that no browser refuses it (clipboard-polyfill
   const ada = await arrive();
   await ada.show(visa.card_no);
   ada.wire.fault(/./, async () => "cut");
-  await ada.in("copy-pan").click();
+  await press(ada.in("copy-pan"));
   await ada.by("seen-copied").waitFor();
   expect(await ada.paste()).toBe(PAN);
 });

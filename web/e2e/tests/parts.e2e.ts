@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type CardOptions, type CardveilPart, type PartOptions } from "../../sdk/src/api.ts";
 import { type Browser, launch } from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
-import { Cardholder } from "../src/cardholder.ts";
+import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
 let demo: Demo;
@@ -122,7 +122,7 @@ describe("a card in parts", () => {
     await inPart(ada, "pan", "pan").waitFor();
     const button = inPart(ada, "copy-pan", "copy-pan");
     expect(await button.getAttribute("aria-label")).toBe("Copy card number");
-    await button.click();
+    await press(button);
     await ada.page.waitForFunction(() => window.told.length === 3);
     expect(await told(ada)).toEqual(["ready", "revealed", "copied"]);
     expect(await ada.paste()).toBe(PAN);
