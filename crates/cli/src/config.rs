@@ -17,8 +17,8 @@ use cardveil_core::card::Environment;
 use cardveil_core::merchant::is_secure_origin;
 use cardveil_core::text::NumberedField;
 use cardveil_core::{Time, budget};
-use cardveil_server::ListenerKind;
 use cardveil_server::courier::Authorities;
+use cardveil_server::{Connections, ListenerKind};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +105,34 @@ pub(crate) struct Limits {
     /// Calls a minute of one address to the merchant listener that are not admitted; 0 means
     /// without limit.
     pub(crate) refused_per_minute: u32,
+    /// Refused calls a minute of one network, an IPv4 /24 or an IPv6 /48; 0 means without limit.
+    pub(crate) network_per_minute: u32,
+    /// Refused calls a minute of everybody; 0 means without limit.
+    pub(crate) all_per_minute: u32,
+    /// Calls a minute of one address for frames and scripts; 0 means without limit.
+    pub(crate) public_per_minute: u32,
+    /// Connections to a listener that one address may hold; 0 means without limit of its own.
+    pub(crate) address_connections: u32,
+    /// Connections to a listener that one trusted proxy may hold; 0 means without limit of its own.
+    pub(crate) proxy_connections: u32,
+}
+
+impl Limits {
+    /// For the server.
+    fn limits(&self) -> cardveil_server::Limits {
+        cardveil_server::Limits {
+            credential_per_second: NonZeroU32::new(self.credential_per_second),
+            client_per_minute: NonZeroU32::new(self.client_per_minute),
+            refused_per_minute: NonZeroU32::new(self.refused_per_minute),
+            network_per_minute: NonZeroU32::new(self.network_per_minute),
+            all_per_minute: NonZeroU32::new(self.all_per_minute),
+            public_per_minute: NonZeroU32::new(self.public_per_minute),
+            connections: Connections {
+                address: NonZeroU32::new(self.address_connections),
+                proxy: NonZeroU32::new(self.proxy_connections),
+            },
+        }
+    }
 }
 
 impl Default for Limits {
@@ -113,6 +141,11 @@ impl Default for Limits {
             credential_per_second: 200,
             client_per_minute: 120,
             refused_per_minute: 60,
+            network_per_minute: 600,
+            all_per_minute: 6_000,
+            public_per_minute: 1_200,
+            address_connections: 512,
+            proxy_connections: 4_096,
         }
     }
 }
@@ -456,11 +489,7 @@ impl Config {
             behind_proxies: self.plain_listeners(),
             timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
             private_webhooks: self.webhooks.allow_private,
-            limits: cardveil_server::Limits {
-                credential_per_second: NonZeroU32::new(self.limits.credential_per_second),
-                client_per_minute: NonZeroU32::new(self.limits.client_per_minute),
-                refused_per_minute: NonZeroU32::new(self.limits.refused_per_minute),
-            },
+            limits: self.limits.limits(),
             fonts: fonts::read(&self.fonts)?,
             tls: self.tls.load(now)?,
         })

@@ -193,6 +193,11 @@ fn config(dir: &std::path::Path, base: u16, strict: bool) -> Config {
             credential_per_second: 0,
             client_per_minute: 0,
             refused_per_minute: 0,
+            network_per_minute: 0,
+            all_per_minute: 0,
+            public_per_minute: 0,
+            address_connections: 0,
+            proxy_connections: 0,
         };
         config.budgets.card_most = 0;
         config.budgets.person_most = 0;

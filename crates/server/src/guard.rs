@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use cardveil_core::audit::refused::Denied;
 use cardveil_core::audit::{Actor, Origin, Source};
 use cardveil_core::flow::Caller;
 use cardveil_core::merchant::{Admission, Merchant, Need};
@@ -16,7 +17,8 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, Method};
 
 use crate::keysecure::{Language, Login};
-use crate::limit::{Standing, TooOften};
+use crate::limit::{Checked, Standing, TooOften};
+use crate::listener::ListenerKind;
 use crate::problem::{Code, Problem};
 use crate::refused::Refused;
 use crate::surface::Permission;
@@ -33,6 +35,8 @@ pub(crate) struct Call {
     /// From where it comes, after the rules for trusted proxies. None where nobody can tell: what judges
     /// an address then refuses.
     pub(crate) ip: Option<IpAddr>,
+    /// At which listener.
+    pub(crate) listener: ListenerKind,
     /// What checks it.
     pub(crate) app: Arc<App>,
 }
@@ -62,6 +66,29 @@ impl Call {
 pub(crate) struct Holder {
     /// For audit records.
     pub(crate) origin: Origin,
+    ip: IpAddr,
+    /// Where the caller stands, once its token turned out to be ours.
+    charged: Arc<OnceLock<Checked>>,
+}
+
+impl Holder {
+    fn new(call: &Call, ip: IpAddr) -> Self {
+        Self {
+            origin: call.origin(ip),
+            ip,
+            charged: Arc::default(),
+        }
+    }
+
+    /// Counts the call as one with a token that we made. Such a one is never refused because strangers
+    /// filled a limit, so it comes when the token's check is known; a call that it is not asked for counts as
+    /// a stranger's.
+    pub(crate) fn charge(&self, app: &App) -> Result<(), Problem> {
+        match self.charged.get_or_init(|| app.limiter.client(self.ip)) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Problem::new(Code::RateLimited)),
+        }
+    }
 }
 
 /// An admitted merchant's server, for handlers.
@@ -150,13 +177,9 @@ impl Gate {
             Err(refused) => return self.not_admitted(call, refused, language),
         };
         if self.permission == Permission::Holder {
-            let Some(ip) = call.ip else {
-                return Problem::new(Code::CallerUnknown).into_response();
-            };
-            let origin = call.origin(ip);
-            request.extensions_mut().insert(Holder { origin });
+            return self.answer_holder(call, request, next, language).await;
         }
-        let standing = match self.limit(call, admitted.as_ref()) {
+        let standing = match Self::limit(call, admitted.as_ref()) {
             Ok(standing) => standing,
             Err(too_often) => return self.too_often(call, &too_often, language),
         };
@@ -177,6 +200,36 @@ impl Gate {
         response
     }
 
+    /// Whether the token is ours is seen by the handler, so the call is counted after it.
+    async fn answer_holder(
+        &self,
+        call: &Call,
+        mut request: Request,
+        next: Next,
+        language: Language,
+    ) -> Response {
+        let Some(ip) = call.ip else {
+            let why = (Denied::Address, None);
+            call.app.note_refused(call, self.permission.api(), why);
+            return Problem::new(Code::CallerUnknown).into_response();
+        };
+        let holder = Holder::new(call, ip);
+        let charged = Arc::clone(&holder.charged);
+        request.extensions_mut().insert(holder);
+        let mut response = next.run(request).await;
+        match charged.get() {
+            Some(Ok(Some(standing))) => standing.tell(response.headers_mut()),
+            Some(Err(too_often)) => return self.too_often(call, too_often, language),
+            None if response.status().is_client_error() => {
+                if let Err(too_often) = call.app.limiter.stranger(Some(ip)) {
+                    return self.too_often(call, &too_often, language);
+                }
+            }
+            Some(Ok(None)) | None => {}
+        }
+        response
+    }
+
     /// Who is refused too often is told no more why.
     fn not_admitted(
         &self,
@@ -191,36 +244,33 @@ impl Gate {
         if let Some(why) = why {
             call.app.note_refused(call, self.permission.api(), why);
         }
-        let counts = match self.permission {
+        if refusal.status().is_server_error() {
+            return refusal;
+        }
+        let limiter = &call.app.limiter;
+        let counted = match self.permission {
             Permission::KeySecureLogin
             | Permission::KeySecure(_)
             | Permission::Equals(_)
-            | Permission::Native(_) => !refusal.status().is_server_error(),
-            // The frame's own page is the caller's word alone; its address has a limit of its own.
-            Permission::Holder | Permission::Public(_) => false,
+            | Permission::Native(_) => limiter.refused(call.ip),
+            Permission::Holder => limiter.stranger(call.ip),
+            Permission::Public(_) => Ok(()),
         };
-        match call
-            .ip
-            .filter(|_| counts)
-            .map(|ip| call.app.limiter.refused(ip))
-        {
-            Some(Err(too_often)) => self.too_often(call, &too_often, language),
-            Some(Ok(_)) | None => refusal,
+        match counted {
+            Ok(()) => refusal,
+            Err(too_often) => self.too_often(call, &too_often, language),
         }
     }
 
     /// Once a caller is known, and before anything is looked up for it: so that it also limits who
     /// asks for what is not there.
-    fn limit(
-        &self,
-        call: &Call,
-        admitted: Option<&Admitted>,
-    ) -> Result<Option<Standing>, TooOften> {
+    fn limit(call: &Call, admitted: Option<&Admitted>) -> Result<Option<Standing>, TooOften> {
         let limiter = &call.app.limiter;
-        match (self.permission, call.ip, admitted) {
-            (Permission::Holder, Some(ip), _) => limiter.client(ip),
-            (_, _, Some(admitted)) => limiter.credential(admitted.caller.credential.id.as_str()),
-            (_, _, None) => Ok(None),
+        match (admitted, call.listener, call.ip) {
+            (Some(admitted), ..) => limiter.credential(admitted.caller.credential.id.as_str()),
+            // Frames and scripts answer where nobody knows who calls, too; probes always.
+            (None, ListenerKind::Client, Some(ip)) => limiter.public(ip).map(|_| None),
+            (None, ..) => Ok(None),
         }
     }
 

@@ -54,7 +54,7 @@ pub use address::Peer;
 pub use client::font::{FONT_BYTES_MAX, Font, FontStyle, InvalidFont};
 pub use client::manifest;
 pub use limit::{Limits, Sharing};
-pub use listener::{Listener, ListenerKind};
+pub use listener::{Connections, Listener, ListenerKind};
 pub use metrics::Metrics;
 pub use openapi::document;
 

@@ -12,7 +12,7 @@
 mod share;
 
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +29,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 pub use self::share::Sharing;
 use self::share::{Debts, Pending};
+use crate::listener::Connections;
 
 /// After so many calls the callers whose limits are whole again are forgotten.
 const TIDY_CALLS: u32 = 65_536;
@@ -44,17 +45,65 @@ const PASSED_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 pub struct Limits {
     /// Calls a second of one credential, with a burst of as many.
     pub credential_per_second: Option<NonZeroU32>,
-    /// Calls a minute of one browser's address (IPv6: its /64), with a burst of as many.
+    /// Calls a minute of one browser's address (IPv6: its /64) with tokens that we made, and as many without
+    /// one. With a burst of as many.
     pub client_per_minute: Option<NonZeroU32>,
     /// Calls a minute to the merchant listener from one address that are not admitted: an unknown
     /// Api-Key, a strange address, a wrong clock. With a burst of as many.
     pub refused_per_minute: Option<NonZeroU32>,
+    /// Refused calls a minute of one network (IPv4: a /24, IPv6: a /48), at each of the merchant and the client
+    /// listener. With a burst of as many.
+    pub network_per_minute: Option<NonZeroU32>,
+    /// Refused calls a minute of everybody, at each of the two. With a burst of as many.
+    pub all_per_minute: Option<NonZeroU32>,
+    /// Calls a minute of one address to public routes of the client listener. With a burst of as many.
+    pub public_per_minute: Option<NonZeroU32>,
+    /// How many connections one may hold.
+    pub connections: Connections,
+}
+
+impl Limits {
+    /// Nothing is limited.
+    pub const fn none() -> Self {
+        Self {
+            credential_per_second: None,
+            client_per_minute: None,
+            refused_per_minute: None,
+            network_per_minute: None,
+            all_per_minute: None,
+            public_per_minute: None,
+            connections: Connections {
+                address: None,
+                proxy: None,
+            },
+        }
+    }
+}
+
+/// Limits of calls that are refused: of an address, of its network, and of everybody. They are asked in this
+/// order, so that what one network is refused for fills nobody else's.
+struct Refusals {
+    address: Option<Keyed<IpAddr>>,
+    network: Option<Keyed<IpAddr>>,
+    all: Option<Keyed<IpAddr>>,
+}
+
+impl Refusals {
+    fn each(&self) -> impl Iterator<Item = &Keyed<IpAddr>> {
+        [&self.address, &self.network, &self.all]
+            .into_iter()
+            .flatten()
+    }
 }
 
 pub(crate) struct Limiter {
     credentials: Option<Keyed<String>>,
     clients: Option<Keyed<IpAddr>>,
-    refused: Option<Keyed<IpAddr>>,
+    public: Option<Keyed<IpAddr>>,
+    /// At the merchant listener: calls that are not admitted.
+    refused: Refusals,
+    /// At the client listener: calls without a token that we made.
+    strangers: Refusals,
     /// What the other nodes are yet to be told.
     pending: Pending,
 }
@@ -99,6 +148,7 @@ impl Standing {
 }
 
 /// Too often: come back when there is more.
+#[derive(Clone, Copy)]
 pub(crate) struct TooOften(Standing);
 
 impl TooOften {
@@ -109,21 +159,30 @@ impl TooOften {
 }
 
 /// Where the caller stands, if it has a limit.
-type Checked = Result<Option<Standing>, TooOften>;
+pub(crate) type Checked = Result<Option<Standing>, TooOften>;
 
 impl Limiter {
     pub(crate) fn new(limits: Limits, service: &Service) -> Self {
         let clock = Stopwatch::new(service.clone());
+        let minutely = |name, rate: Option<NonZeroU32>| {
+            rate.map(|rate| Keyed::new(name, Quota::per_minute(rate), clock.clone()))
+        };
         Self {
             credentials: limits
                 .credential_per_second
                 .map(|rate| Keyed::new("credential", Quota::per_second(rate), clock.clone())),
-            clients: limits
-                .client_per_minute
-                .map(|rate| Keyed::new("address", Quota::per_minute(rate), clock.clone())),
-            refused: limits
-                .refused_per_minute
-                .map(|rate| Keyed::new("refused", Quota::per_minute(rate), clock)),
+            clients: minutely("address", limits.client_per_minute),
+            public: minutely("public", limits.public_per_minute),
+            refused: Refusals {
+                address: minutely("refused", limits.refused_per_minute),
+                network: minutely("refused-network", limits.network_per_minute),
+                all: minutely("refused-all", limits.all_per_minute),
+            },
+            strangers: Refusals {
+                address: minutely("stranger", limits.client_per_minute),
+                network: minutely("stranger-network", limits.network_per_minute),
+                all: minutely("stranger-all", limits.all_per_minute),
+            },
             pending: Pending::default(),
         }
     }
@@ -132,13 +191,40 @@ impl Limiter {
         self.check(self.credentials.as_ref(), &id.to_owned())
     }
 
+    /// Counts a call with a token that we made.
     pub(crate) fn client(&self, ip: IpAddr) -> Checked {
         self.check(self.clients.as_ref(), &site(ip))
     }
 
-    /// Counts a call that is not admitted.
-    pub(crate) fn refused(&self, ip: IpAddr) -> Checked {
-        self.check(self.refused.as_ref(), &site(ip))
+    /// Counts a call to a public route.
+    pub(crate) fn public(&self, ip: IpAddr) -> Checked {
+        self.check(self.public.as_ref(), &site(ip))
+    }
+
+    /// Counts a call to the merchant listener that is not admitted.
+    pub(crate) fn refused(&self, ip: Option<IpAddr>) -> Result<(), TooOften> {
+        self.check_refusal(&self.refused, ip)
+    }
+
+    /// Counts a call to the client listener without a token that we made.
+    pub(crate) fn stranger(&self, ip: Option<IpAddr>) -> Result<(), TooOften> {
+        self.check_refusal(&self.strangers, ip)
+    }
+
+    fn check_refusal(&self, limits: &Refusals, ip: Option<IpAddr>) -> Result<(), TooOften> {
+        if let Some(ip) = ip {
+            self.check(limits.address.as_ref(), &site(ip))?;
+            self.check(limits.network.as_ref(), &network(ip))?;
+        }
+        self.check(limits.all.as_ref(), &EVERYBODY)?;
+        Ok(())
+    }
+
+    fn by_address(&self) -> impl Iterator<Item = &Keyed<IpAddr>> {
+        let calls = [&self.clients, &self.public].into_iter().flatten();
+        calls
+            .chain(self.refused.each())
+            .chain(self.strangers.each())
     }
 
     fn check<K: Hash + Eq + Clone + ToString>(
@@ -160,12 +246,13 @@ impl Limiter {
         if let Some(limiter) = of_name(self.credentials.as_ref(), &count.limit) {
             limiter.count(&caller.to_owned(), count.calls);
         }
-        for limiter in [&self.clients, &self.refused] {
-            if let Some(limiter) = of_name(limiter.as_ref(), &count.limit)
-                && let Ok(ip) = caller.parse()
-            {
-                limiter.count(&ip, count.calls);
-            }
+        let named = self
+            .by_address()
+            .find(|limiter| limiter.name == &*count.limit);
+        if let Some(limiter) = named
+            && let Ok(ip) = caller.parse()
+        {
+            limiter.count(&ip, count.calls);
         }
     }
 
@@ -174,9 +261,7 @@ impl Limiter {
         if let Some(limiter) = &self.credentials {
             limiter.tidy();
         }
-        for limiter in [&self.clients, &self.refused].into_iter().flatten() {
-            limiter.tidy();
-        }
+        self.by_address().for_each(Keyed::tidy);
     }
 }
 
@@ -313,8 +398,11 @@ const fn whole_secs(duration: Duration) -> u64 {
     duration.as_secs() + (duration.subsec_nanos() > 0) as u64
 }
 
+/// Under which everybody's refusals are counted.
+const EVERYBODY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
 /// One household's IPv6 addresses share their first 64 bits.
-fn site(ip: IpAddr) -> IpAddr {
+pub(crate) fn site(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(v6) => {
@@ -324,10 +412,22 @@ fn site(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// What one customer of a provider gets: an IPv6 /48; and of IPv4, of which people get less, a /24.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            Ipv4Addr::new(a, b, c, 0).into()
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use cardveil_core::card::Environment;
     use cardveil_core::testing::{ManualClock, Memory, sample};
     use cardveil_core::vault::Vault;
@@ -350,9 +450,8 @@ mod tests {
     fn callers_whose_limits_are_whole_are_forgotten_without_being_told_to() {
         let clock = Arc::new(ManualClock::at(sample::START));
         let limits = Limits {
-            credential_per_second: None,
             client_per_minute: NonZeroU32::new(60),
-            refused_per_minute: None,
+            ..Limits::none()
         };
         let limiter = Limiter::new(limits, &service(&clock));
         let clients = limiter.clients.as_ref().unwrap();

@@ -4,6 +4,7 @@
 
 mod cleared;
 mod impatient;
+mod places;
 mod proxy;
 
 use std::net::IpAddr;
@@ -25,20 +26,22 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 use self::cleared::Cleared;
 use self::impatient::Impatient;
+pub use self::places::Connections;
+use self::places::{Holder, Place, Places};
 use crate::address::Peer;
 use crate::guard::{Call, CalledBy, Pattern};
 use crate::log::{Line, Told};
 use crate::problem::{Code, Problem};
 use crate::stack::Traceless;
 use crate::surface::Surface;
-use crate::{App, address, headers, tls};
+use crate::{App, address, headers, limit, tls};
 
 /// How many connections a listener holds at once.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -134,6 +137,7 @@ impl Listener {
         request.extensions_mut().insert(Call {
             id: Arc::clone(&id),
             ip,
+            listener: self.kind,
             app: Arc::clone(&self.app),
         });
         let method = method_name(request.method());
@@ -215,14 +219,8 @@ impl Listener {
     /// after [`DRAIN_TIMEOUT`] at the latest.
     pub async fn serve(self, tcp: TcpListener, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Places::new(CONNECTIONS_MAX, self.app.settings.limits.connections);
         loop {
-            let place = tokio::select! {
-                biased;
-                () = stopped(&mut stop) => break,
-                place = Arc::clone(&places).acquire_owned() => place,
-            };
-            let Ok(place) = place else { break };
             let (stream, peer) = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
@@ -236,14 +234,22 @@ impl Listener {
                     }
                 },
             };
+            let Some((place, lost)) = places.take(self.holder(peer.ip())) else {
+                self.turn_away("it holds enough of them");
+                continue;
+            };
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
             let (listener, watcher) = (self.clone(), graceful.watcher());
             let stop = stop.clone();
             tokio::spawn(Traceless::new(async move {
-                let _place = place;
-                listener.take(stream, peer.ip(), watcher, stop).await;
+                let turned_away = listener.clone();
+                tokio::select! {
+                    biased;
+                    _ = lost => turned_away.turn_away("others hold fewer of them"),
+                    () = listener.take(stream, (peer.ip(), place), watcher, stop) => {}
+                }
             }));
         }
         drop(tcp);
@@ -262,11 +268,12 @@ impl Listener {
     async fn take(
         self,
         mut stream: TcpStream,
-        peer: IpAddr,
+        (peer, mut place): (IpAddr, Place),
         watcher: Watcher,
         mut stop: watch::Receiver<bool>,
     ) {
-        let Some(peer) = self.meet(&mut stream, peer, &mut stop).await else {
+        let met = self.meet(&mut stream, peer, &mut place, &mut stop).await;
+        let Some(peer) = met else {
             return;
         };
         let stream = Impatient::new(stream);
@@ -285,6 +292,7 @@ impl Listener {
         &self,
         stream: &mut TcpStream,
         peer: IpAddr,
+        place: &mut Place,
         stop: &mut watch::Receiver<bool>,
     ) -> Option<Peer> {
         let settings = &self.app.settings;
@@ -304,6 +312,10 @@ impl Listener {
             () = stopped(stop) => return None,
         };
         match told {
+            Ok(Ok(Peer::At(ip))) if !place.pass_to(self.holder(ip)) => {
+                self.turn_away("it holds enough of them");
+                None
+            }
             Ok(Ok(peer)) => Some(peer),
             Ok(Err(error)) => {
                 self.turn_away(&error.to_string());
@@ -313,6 +325,16 @@ impl Listener {
                 self.turn_away(&late.to_string());
                 None
             }
+        }
+    }
+
+    /// Whose a connection from `ip` is.
+    fn holder(&self, ip: IpAddr) -> Holder {
+        let ip = ip.to_canonical();
+        if address::is_trusted(ip, &self.app.settings.trusted_proxies) {
+            Holder::Proxy(ip)
+        } else {
+            Holder::Address(limit::site(ip))
         }
     }
 
@@ -367,6 +389,7 @@ impl Listener {
         let call = Call {
             id: self.ids.next(),
             ip: address::of_caller(peer, &HeaderMap::new(), trusted),
+            listener: self.kind,
             app: Arc::clone(&self.app),
         };
         let why = (Denied::Certificate, None);

@@ -109,7 +109,7 @@ impl World {
                 "[issuer]\nstore_cvv_reason = \"a test shows it\"",
             )
             .replace("per_second = 200", "per_second = 0")
-            .replace("per_minute = 120", "per_minute = 0");
+            .replace("client_per_minute = 120", "client_per_minute = 0");
         std::fs::write(&config, written).unwrap();
         if !first.is_empty() {
             let run = command(dir.path(), first);

@@ -83,7 +83,7 @@ pub(super) async fn event(
     }
     let redemption = RedemptionId::parse(&body.redemption)
         .map_err(|_| Problem::invalid("redemption", "must be a redemption id, rdm_ and a word"))?;
-    let token = super::token(&app, &body.token, RETENTION).await?;
+    let token = super::token(&app, &holder, &body.token, RETENTION).await?;
     let report = Report {
         token,
         redemption,

@@ -12,12 +12,14 @@ mod wallet;
 
 use std::time::Duration;
 
+use cardveil_core::flow::NotTaken;
 use cardveil_core::token::ClientToken;
 use http::{HeaderMap, header};
 use utoipa_axum::routes;
 
 use crate::App;
 use crate::extract::{self, Header};
+use crate::guard::Holder;
 use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
 
@@ -65,8 +67,17 @@ fn no_origin() -> Problem {
 }
 
 /// The token, or the one refusal.
-async fn token(app: &App, text: &str, life: Duration) -> Result<ClientToken, Problem> {
-    app.service.token(text, life).await?.map_err(|not_taken| {
+async fn token(
+    app: &App,
+    holder: &Holder,
+    text: &str,
+    life: Duration,
+) -> Result<ClientToken, Problem> {
+    let token = app.service.token(text, life).await?;
+    if matches!(token, Ok(_) | Err(NotTaken::PastLife)) {
+        holder.charge(app)?;
+    }
+    token.map_err(|not_taken| {
         app.metrics.token_not_taken(not_taken).increment();
         Problem::new(Code::TokenRefused)
     })

@@ -158,7 +158,7 @@ async fn parse(
         .map_err(|_| Problem::invalid("attempt", "must be a UUID"))?;
     let embed = EmbedId::parse(&body.embed)
         .map_err(|_| Problem::invalid("embed", "must be an embed id, emb_ and a word"))?;
-    let token = super::token(app, &body.token, token::LIFE).await?;
+    let token = super::token(app, holder, &body.token, token::LIFE).await?;
     Ok(Redeem {
         token,
         embed,

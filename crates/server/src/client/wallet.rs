@@ -125,7 +125,7 @@ async fn parse(
         .map_err(|_| Problem::invalid("device_id", "must be 1 to 64 letters, digits, _ or -"))?;
     let embed = EmbedId::parse(&body.app)
         .map_err(|_| Problem::invalid("app", "must be an app's id, emb_ and a word"))?;
-    let token = super::token(app, &body.token, token::LIFE).await?;
+    let token = super::token(app, holder, &body.token, token::LIFE).await?;
     Ok(CheckWallet {
         token,
         app: embed,

@@ -23,6 +23,7 @@ async fn limited(credential_per_second: u32, client_per_minute: u32, refused: u3
         credential_per_second: NonZeroU32::new(credential_per_second),
         client_per_minute: NonZeroU32::new(client_per_minute),
         refused_per_minute: NonZeroU32::new(refused),
+        ..Limits::none()
     };
     World::with(settings, AccessLog::none()).await
 }
@@ -179,19 +180,20 @@ async fn the_addresses_of_one_household_are_one() {
 #[tokio::test]
 async fn a_token_is_still_good_after_a_429() {
     let world = world(0, 1).await;
-    let cardholder = world.cardholder().await;
-    assert_eq!(redeem(&world, HOME).await.status, 403);
-    assert_eq!(cardholder.redeem(&["pan"]).await.status, 429);
+    let (one, two) = (world.cardholder().await, world.cardholder().await);
+    assert_eq!(one.redeem(&["pan"]).await.status, 200);
+    assert_eq!(two.redeem(&["pan"]).await.status, 429);
     world.clock.advance(Duration::from_secs(60));
-    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
+    assert_eq!(two.redeem(&["pan"]).await.status, 200);
 }
 
 #[tokio::test]
 async fn events_count_too() {
     let world = world(0, 1).await;
     let cardholder = world.cardholder().await;
-    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
-    let answer = cardholder.report(&json!({})).await;
+    let redemption = cardholder.redeem(&["pan"]).await.json()["redemption"].clone();
+    let event = json!({"redemption": redemption, "token": cardholder.token, "event": "displayed"});
+    let answer = cardholder.report(&event).await;
     assert_eq!(answer.code(), (429, "rate_limited".to_owned()));
 }
 
@@ -231,4 +233,105 @@ async fn a_clock_that_jumps_by_600_years() {
     assert_eq!(redeem(&world, HOME).await.status, 403);
     assert_eq!(login(&thief).await.code().1, "1008");
     assert_eq!(world.counted("cardveil_faults_total").await, 0);
+}
+
+async fn refusals(address: u32, network: u32, all: u32) -> World {
+    let mut settings = settings();
+    settings.limits = Limits {
+        client_per_minute: NonZeroU32::new(address),
+        refused_per_minute: NonZeroU32::new(address),
+        network_per_minute: NonZeroU32::new(network),
+        all_per_minute: NonZeroU32::new(all),
+        ..Limits::none()
+    };
+    World::with(settings, AccessLog::none()).await
+}
+
+/// Strangers who fill the limits, over all and their own address's, hold up no token that we made.
+#[tokio::test]
+async fn strangers_never_use_up_what_a_token_of_ours_needs() {
+    let world = refusals(2, 2, 2).await;
+    let cardholder = world.cardholder().await;
+    for from in [HOME, "203.0.113.200", "2001:db8::1", HOME] {
+        redeem(&world, from).await;
+    }
+    assert_eq!(redeem(&world, HOME).await.status, 429);
+    assert_eq!(redeem(&world, "192.0.2.1").await.status, 429, "over all");
+    let released = cardholder.redeem(&["pan"]).await;
+    assert_eq!(released.status, 200);
+    assert_eq!(
+        released.header("ratelimit-policy"),
+        Some("\"address\";q=2;w=60")
+    );
+    // Past its life it is still one of ours: refused as such, and not as a stranger's.
+    let late = world.cardholder().await;
+    world.clock.advance(Duration::from_secs(301));
+    for from in [HOME, "203.0.113.200", "2001:db8::1"] {
+        redeem(&world, from).await;
+    }
+    assert_eq!(
+        late.redeem(&["pan"]).await.code(),
+        (403, "token_refused".to_owned())
+    );
+}
+
+/// Who has a network of many addresses fills its own limit, and not everybody's.
+#[tokio::test]
+async fn the_network_is_asked_before_everybody() {
+    let world = refusals(100, 3, 5).await;
+    for (flood, other) in [
+        (
+            (1..50)
+                .map(|n| format!("2001:db8:1:{n:x}::1"))
+                .collect::<Vec<_>>(),
+            "2001:db8:2::1",
+        ),
+        (
+            (1..50).map(|n| format!("192.0.2.{n}")).collect(),
+            "192.0.3.1",
+        ),
+    ] {
+        let mut refused = 0;
+        for from in &flood {
+            refused += u32::from(redeem(&world, from).await.status == 403);
+        }
+        assert_eq!(refused, 3, "of the network");
+        assert_eq!(
+            redeem(&world, other).await.status,
+            403,
+            "of the two that are left for all"
+        );
+        world.clock.advance(Duration::from_secs(60));
+    }
+    let thief = Merchant::new(&world, "cvk_test_guessed");
+    for expected in ["1008", "1008", "1008", "1009"] {
+        assert_eq!(login(&thief).await.code().1, expected);
+    }
+    assert_eq!(login(&world.merchant()).await.code().1, "0");
+}
+
+#[tokio::test]
+async fn frames_and_scripts_have_a_limit_and_probes_have_none() {
+    let mut settings = settings();
+    settings.limits = Limits {
+        public_per_minute: NonZeroU32::new(2),
+        ..Limits::none()
+    };
+    let world = World::with(settings, AccessLog::none()).await;
+    let stranger = world.stranger();
+    for (path, expected) in [
+        ("/embed/emb_1", 200),
+        ("/sdk/v1/cardveil.js", 200),
+        ("/embed/emb_1", 429),
+    ] {
+        let answer = stranger.get(ListenerKind::Client, path).await;
+        assert_eq!(answer.status, expected, "{path}");
+    }
+    for _ in 0..9 {
+        assert_eq!(
+            stranger.get(ListenerKind::Admin, "/healthz").await.status,
+            200
+        );
+    }
+    assert_eq!(world.cardholder().await.redeem(&["pan"]).await.status, 200);
 }

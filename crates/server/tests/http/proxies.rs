@@ -1,5 +1,7 @@
 //! Where a call comes from: only a configured proxy may say.
 
+use std::num::NonZeroU32;
+
 use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::{Kind, Origin};
 use cardveil_core::merchant::Credential;
@@ -256,6 +258,32 @@ async fn by_the_proxy_protocol_a_load_balancer_for_tcp_tells_who_calls() {
     let header = b"PROXY TCP4 203.0.113.7 127.0.0.1 49152 80\r\n";
     assert_eq!(login_behind(&stranger, header, "").await, "");
     assert_eq!(login_behind(&stranger, b"", "").await, "1003");
+}
+
+/// Behind a load balancer for TCP the told address counts; the balancer itself has a limit of its own.
+#[tokio::test]
+async fn an_address_holds_so_many_connections() {
+    let world = on_loopback(|settings| {
+        settings.proxy_protocol = vec![ListenerKind::Client];
+        settings.limits.connections.address = NonZeroU32::new(1);
+    })
+    .await;
+    let served = serve(&world, ListenerKind::Client).await;
+    let ask = async |from: &str| {
+        let mut stream = TcpStream::connect(served.at).await.unwrap();
+        let head =
+            format!("PROXY TCP4 {from} 127.0.0.1 1 80\r\nGET /nothing HTTP/1.1\r\nhost: x\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = [0; 12];
+        let taken = stream.read_exact(&mut answer).await.is_ok();
+        taken.then_some(stream)
+    };
+    let held = ask("203.0.113.7").await.unwrap();
+    assert!(ask("203.0.113.7").await.is_none());
+    assert!(ask("203.0.113.8").await.is_some());
+    let refused = r#"cardveil_connections_refused_total{listener="client"}"#;
+    assert_eq!(world.counted(refused).await, 1);
+    drop(held);
 }
 
 #[tokio::test(start_paused = true)]

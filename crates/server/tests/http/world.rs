@@ -113,11 +113,7 @@ pub(crate) fn settings() -> Settings {
         private_webhooks: false,
         fonts: vec![],
         tls: cardveil_server::tls::Listeners::default(),
-        limits: Limits {
-            credential_per_second: None,
-            client_per_minute: None,
-            refused_per_minute: None,
-        },
+        limits: Limits::none(),
     }
 }
 
