@@ -6,6 +6,7 @@ mod cleared;
 mod impatient;
 mod places;
 mod proxy;
+mod sound;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use cardveil_core::audit::refused::Denied;
 use cardveil_seal::sha256;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -141,12 +142,16 @@ impl Listener {
             app: Arc::clone(&self.app),
         });
         let method = method_name(request.method());
-        let mut response = if is_sound(&request) {
+        let mut response = if sound::is_sound(&request) {
             let Ok(response) = self.router.clone().oneshot(request).await;
             response
         } else {
-            let what = "Host must be there once, and Transfer-Encoding at most once, as chunked";
-            let mut refused = Problem::invalid("headers", what).into_response();
+            self.app
+                .metrics
+                .requests_malformed
+                .of(self.kind)
+                .increment();
+            let mut refused = Problem::invalid("headers", sound::RULE).into_response();
             let close = HeaderValue::from_static("close");
             refused.headers_mut().insert(CONNECTION, close);
             refused
@@ -194,7 +199,9 @@ impl Listener {
 
     /// Logs a request whose head could not be read: hyper has answered it, before anybody here saw it.
     fn refused_by_http(&self, peer: Peer, status: StatusCode) {
-        self.app.metrics.requests.of(self.kind).increment();
+        let metrics = &self.app.metrics;
+        metrics.requests.of(self.kind).increment();
+        metrics.requests_malformed.of(self.kind).increment();
         let peer_ip = match (self.kind, peer) {
             (ListenerKind::Merchant | ListenerKind::Admin, Peer::At(ip)) => Some(ip),
             (ListenerKind::Client, _) | (_, Peer::Untold) => None,
@@ -432,19 +439,6 @@ impl Listener {
             tracing::debug!(%error, "a connection ended early");
         }
     }
-}
-
-/// What a server must refuse (RFC 9112 3.2, 6.1) and hyper lets through: a proxy that reads it in another
-/// way sees other requests than we do. Where `Content-Length` comes with a `Transfer-Encoding`, hyper goes
-/// by the latter and closes the connection afterwards, as RFC 9112 6.1 allows.
-fn is_sound(request: &Request<Body>) -> bool {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    let hosts_wanted = usize::from(request.version() >= Version::HTTP_11);
-    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
-    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    (hosts_wanted..=1).contains(&hosts)
-        && codings.next().is_none_or(chunked)
-        && codings.next().is_none()
 }
 
 /// Waits until the server is to stop.

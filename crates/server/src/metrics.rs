@@ -51,6 +51,8 @@ pub struct Metrics {
     pub webhooks_given_up: Counter,
     /// Requests.
     pub requests: ByListener,
+    /// Those among them that HTTP itself refuses, by their head.
+    pub requests_malformed: ByListener,
     /// Connections that were closed before anything was asked: from others than trusted proxies where only
     /// those may connect, or without the header of the PROXY protocol.
     pub connections_refused: ByListener,
@@ -126,11 +128,18 @@ impl Metrics {
         tls: &tls::Listeners,
     ) -> String {
         let mut text = String::new();
-        let requests = ListenerKind::ALL.map(|kind| (kind, self.requests.of(kind).value()));
-        by_listener(&mut text, "requests_total counter", &requests);
-        let refused = |kind| (kind, self.connections_refused.of(kind).value());
-        let refused = ListenerKind::ALL.map(refused);
-        by_listener(&mut text, "connections_refused_total counter", &refused);
+        let figures = [
+            ("requests_total counter", &self.requests),
+            ("requests_malformed_total counter", &self.requests_malformed),
+            (
+                "connections_refused_total counter",
+                &self.connections_refused,
+            ),
+        ];
+        for (name, figure) in figures {
+            let values = ListenerKind::ALL.map(|kind| (kind, figure.of(kind).value()));
+            by_listener(&mut text, name, &values);
+        }
         self.render_tls(&mut text, tls);
         let counters = [
             ("tokens_issued", &self.tokens_issued),

@@ -17,7 +17,13 @@ use crate::serving::{closing, serve};
 use crate::world::{CARD_ID, CARD_NO, CVV, HOME, KEY, OFFICE, PAN, World, settings};
 
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -41,11 +47,11 @@ async fn logged(act: impl AsyncFnOnce(&World) -> Vec<String>) -> (String, Vec<St
     let secrets = act(&world).await;
     drop(world);
     drop(writer);
-    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    let text = buffer.text();
     (text, secrets)
 }
 
-fn lines(text: &str) -> Vec<Value> {
+pub(crate) fn lines(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
@@ -209,7 +215,7 @@ async fn the_programs_log_holds_none_either() {
         secrets.push(cardholder.token);
     }
     drop(guard);
-    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    let text = buffer.text();
     assert_eq!(
         text.matches("a request could not be carried through")
             .count(),

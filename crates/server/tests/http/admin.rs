@@ -107,6 +107,10 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_requests_total{listener="merchant"} 2
     cardveil_requests_total{listener="client"} 2
     cardveil_requests_total{listener="admin"} 0
+    # TYPE cardveil_requests_malformed_total counter
+    cardveil_requests_malformed_total{listener="merchant"} 0
+    cardveil_requests_malformed_total{listener="client"} 0
+    cardveil_requests_malformed_total{listener="admin"} 0
     # TYPE cardveil_connections_refused_total counter
     cardveil_connections_refused_total{listener="merchant"} 0
     cardveil_connections_refused_total{listener="client"} 0

@@ -23,6 +23,7 @@ mod client {
 mod courier;
 mod embed;
 mod faults;
+mod framing;
 mod limits;
 mod open_api {
     mod v1 {

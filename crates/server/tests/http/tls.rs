@@ -94,10 +94,10 @@ fn certificate(pem: &str) -> CertificateDer<'static> {
 }
 
 /// A folder with a listener's files.
-struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    fn with(pair: &Pair) -> Self {
+    pub(crate) fn with(pair: &Pair) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.put(pair);
         folder
@@ -149,6 +149,16 @@ fn now() -> Time {
     sample::START
 }
 
+/// All of them, of the same files.
+pub(crate) fn listeners(folder: &Folder) -> Listeners {
+    let tls = Some(Arc::new(folder.load().unwrap()));
+    Listeners {
+        merchant: tls.clone(),
+        client: tls.clone(),
+        admin: tls,
+    }
+}
+
 /// A deployment whose merchant listener speaks TLS.
 async fn world(files: Files) -> World {
     let tls = Tls::load(files, now()).unwrap();
@@ -169,7 +179,7 @@ async fn served(files: Files) -> (World, Served) {
 }
 
 /// A partner's server, which knows this authority and may have a certificate of its own.
-fn partner(authority: &Authority, own: Option<&Pair>) -> ClientConfig {
+pub(crate) fn partner(authority: &Authority, own: Option<&Pair>) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -185,7 +195,10 @@ fn partner(authority: &Authority, own: Option<&Pair>) -> ClientConfig {
     }
 }
 
-async fn connect(at: SocketAddr, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(
+    at: SocketAddr,
+    config: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(at).await.unwrap();
     let name = "localhost".try_into().unwrap();
     TlsConnector::from(Arc::new(config))
