@@ -4,6 +4,7 @@
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::mm::{MlockAllFlags, mlockall};
@@ -74,6 +75,15 @@ pub(crate) fn notify(state: &str) {
     {
         tracing::warn!(%error, "the service manager could not be told");
     }
+}
+
+/// How often the service manager wants to hear that all is well (`sd_watchdog_enabled(3)`): twice in the
+/// time after which it would restart the process.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let told = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_ours = told("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let micros = told("WATCHDOG_USEC").filter(|micros| is_ours && *micros > 1)?;
+    Some(Duration::from_micros(micros / 2))
 }
 
 /// A path, or after an `@` a name without a file.

@@ -18,7 +18,7 @@ use cardveil_server::sinks::Sinks;
 use cardveil_server::{App, Listener, ListenerKind, Sharing, listener, refused};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -115,6 +115,7 @@ impl Running {
         let app = App::new(deployment.service.clone(), settings, log);
         let (stop, stopped) = watch::channel(false);
         let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let hangup = Arc::new(Mutex::new(hangup));
         let webhooks = deployment.config.webhooks()?;
         let audit = deployment.config.audit.settings()?;
         let listen = &deployment.config.listen;
@@ -131,28 +132,41 @@ impl Running {
             .service
             .record_server(Kind::ServerStarted)
             .await?;
-        let mut sinks = Sinks::new(&app, audit);
-        sinks.look().await;
+        Sinks::new(&app, audit.clone()).look().await;
         let (stop_sinks, sinks_stopped) = watch::channel(false);
-        let sinks = tokio::spawn(sinks.run(sinks_stopped));
+        let sinks = app.keep_up("audit sinks", &sinks_stopped, move |app, stop| {
+            Sinks::new(&app, audit.clone()).run(stop)
+        });
+        let sinks = tokio::spawn(sinks);
         for (kind, tcp) in bound {
             let mut boot = [0; 32];
             SystemEntropy.fill(&mut boot);
             let listener = Listener::new(&app, kind, boot);
-            tasks.spawn(listener.serve(tcp, stopped.clone()));
+            let serving = listener.serve(tcp, stopped.clone());
+            tasks.spawn(Arc::clone(&app).watch_over("listener", serving));
         }
         let courier = Courier::new(&app, webhooks, Arc::new(SystemResolver))?;
-        tasks.spawn(courier.run(stopped.clone()));
-        tasks.spawn(renew(Arc::clone(&app), hangup, stopped.clone()));
-        tasks.spawn(sign(Arc::clone(&app), stopped.clone()));
-        tasks.spawn(refused::record_refused(Arc::clone(&app), stopped.clone()));
-        tasks.spawn(look_at_keys(Arc::clone(&app), stopped.clone()));
+        tasks.spawn(app.keep_up("courier", &stopped, move |_, stop| {
+            courier.clone().run(stop)
+        }));
+        tasks.spawn(app.keep_up("certificates", &stopped, move |app, stop| {
+            renew(app, Arc::clone(&hangup), stop)
+        }));
+        tasks.spawn(app.keep_up("signing", &stopped, sign));
+        tasks.spawn(app.keep_up("refusals", &stopped, refused::record_refused));
+        tasks.spawn(app.keep_up("keys", &stopped, look_at_keys));
         if let Some(keep) = deployment.config.retention.expired_cards() {
-            tasks.spawn(purge(Arc::clone(&app), keep, stopped.clone()));
+            let purge = move |app, stop| purge(app, keep, stop);
+            tasks.spawn(app.keep_up("retention", &stopped, purge));
         }
-        tasks.spawn(Sharing::new(Arc::clone(&app)).run(stopped.clone()));
-        tasks.spawn(write_uses(Arc::clone(&app), stopped.clone()));
-        tasks.spawn(sweep(Arc::clone(&app), stopped));
+        let sharing = |app, stop| Sharing::new(app).run(stop);
+        tasks.spawn(app.keep_up("limits", &stopped, sharing));
+        tasks.spawn(app.keep_up("last use", &stopped, write_uses));
+        tasks.spawn(app.keep_up("sweep", &stopped, sweep));
+        if let Some(every) = process::watchdog() {
+            let watchdog = move |app, stop| watchdog(app, every, stop);
+            tasks.spawn(app.keep_up("watchdog", &stopped, watchdog));
+        }
         Ok(Self {
             deployment,
             app,
@@ -208,7 +222,8 @@ async fn bind(kind: ListenerKind, address: SocketAddr) -> anyhow::Result<TcpList
 }
 
 /// Reads the listeners' certificates again on SIGHUP, and when their files change.
-async fn renew(app: Arc<App>, mut hangup: Signal, mut stop: watch::Receiver<bool>) {
+async fn renew(app: Arc<App>, hangup: Arc<Mutex<Signal>>, mut stop: watch::Receiver<bool>) {
+    let mut hangup = hangup.lock().await;
     let mut ticks = tokio::time::interval(RENEW_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -393,6 +408,20 @@ async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
                     break;
                 }
             }
+        }
+    }
+}
+
+/// Tells the service manager that a restart would make nothing better, as often as it wants to hear that.
+async fn watchdog(app: Arc<App>, every: Duration, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        tokio::select! {
+            () = listener::stopped(&mut stop) => return,
+            _ = ticks.tick() => {}
+        }
+        if app.is_healthy() {
+            process::notify("WATCHDOG=1");
         }
     }
 }

@@ -153,6 +153,7 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
     let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
+            call.app.note_panicked_call();
             tracing::error!(request.id = %call.id, "a request panicked");
             gate.fault(language)
         }
@@ -163,6 +164,13 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
     };
     response.extensions_mut().insert(Pattern(gate.pattern));
     response
+}
+
+/// The call of somebody who is known has its answer.
+fn carried_through(call: &Call, response: &Response) {
+    if !response.status().is_server_error() {
+        call.app.panics.carried_through();
+    }
 }
 
 impl Gate {
@@ -192,6 +200,7 @@ impl Gate {
         }
         let mut response = next.run(request).await;
         if let Some(called_by) = called_by {
+            carried_through(call, &response);
             response.extensions_mut().insert(called_by);
         }
         if let Some(standing) = standing {
@@ -217,6 +226,9 @@ impl Gate {
         let charged = Arc::clone(&holder.charged);
         request.extensions_mut().insert(holder);
         let mut response = next.run(request).await;
+        if let Some(Ok(_)) = charged.get() {
+            carried_through(call, &response);
+        }
         match charged.get() {
             Some(Ok(Some(standing))) => standing.tell(response.headers_mut()),
             Some(Err(too_often)) => return self.too_often(call, too_often, language),

@@ -32,6 +32,7 @@ mod metrics;
 mod native;
 mod openapi;
 mod outward;
+mod panics;
 mod problem;
 pub mod refused;
 mod schema;
@@ -47,6 +48,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cardveil_core::flow::Fault;
 use cardveil_core::id::CredentialId;
+use cardveil_core::port::Writes;
 use cardveil_core::{Service, Time};
 use ipnet::IpNet;
 
@@ -57,6 +59,8 @@ pub use limit::{Limits, Sharing};
 pub use listener::{Connections, Listener, ListenerKind};
 pub use metrics::Metrics;
 pub use openapi::document;
+
+use self::problem::Code;
 
 /// What the HTTP side of a deployment is told.
 #[derive(Clone, Debug)]
@@ -91,6 +95,7 @@ pub struct App {
     pub metrics: Metrics,
     log: log::AccessLog,
     draining: AtomicBool,
+    panics: panics::Panics,
     sinks: sinks::Board,
     limiter: limit::Limiter,
     door: refused::Door,
@@ -111,6 +116,7 @@ impl App {
             metrics: Metrics::default(),
             log,
             draining: AtomicBool::new(false),
+            panics: panics::Panics::default(),
             sinks: sinks::Board::default(),
             limiter,
             door: refused::Door::default(),
@@ -165,6 +171,24 @@ impl App {
             self.metrics.rate_limited.increment();
         }
         listed
+    }
+
+    /// Whether the process runs, and a restart would make nothing better.
+    pub fn is_healthy(&self) -> bool {
+        self.health().is_ok()
+    }
+
+    fn health(&self) -> Result<(), Code> {
+        if self.is_draining() {
+            return Ok(());
+        }
+        if self.service.store().writes() == Writes::Ended {
+            return Err(Code::Unavailable);
+        }
+        if self.panics.need_restart() {
+            return Err(Code::Panicking);
+        }
+        Ok(())
     }
 
     fn is_draining(&self) -> bool {

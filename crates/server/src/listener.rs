@@ -9,6 +9,7 @@ mod proxy;
 mod sound;
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use cardveil_core::audit::refused::Denied;
 use cardveil_seal::sha256;
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -251,11 +253,15 @@ impl Listener {
             let (listener, watcher) = (self.clone(), graceful.watcher());
             let stop = stop.clone();
             tokio::spawn(Traceless::new(async move {
-                let turned_away = listener.clone();
+                let kept = listener.clone();
+                let taken = listener.take(stream, (peer.ip(), place), watcher, stop);
                 tokio::select! {
                     biased;
-                    _ = lost => turned_away.turn_away("others hold fewer of them"),
-                    () = listener.take(stream, (peer.ip(), place), watcher, stop) => {}
+                    _ = lost => kept.turn_away("others hold fewer of them"),
+                    ended = AssertUnwindSafe(taken).catch_unwind() => if ended.is_err() {
+                        kept.app.note_panicked_call();
+                        tracing::error!(listener = kept.kind.as_str(), "a connection panicked");
+                    },
                 }
             }));
         }

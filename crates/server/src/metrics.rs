@@ -39,6 +39,8 @@ pub struct Metrics {
     pub access_refused: ByCause,
     /// Requests that ended in a fault of ours.
     pub faults: Counter,
+    /// Calls, connections and workers that panicked.
+    pub panics: Counter,
     /// Calls refused for being too many.
     pub rate_limited: Counter,
     /// Exchanges with the other nodes that failed, so that this one's rate limits are its own.
@@ -153,6 +155,7 @@ impl Metrics {
             ("pins_released", &self.pins_released),
             ("releases_unconfirmed", &self.releases_unconfirmed),
             ("faults", &self.faults),
+            ("panics", &self.panics),
             ("rate_limited", &self.rate_limited),
             ("limit_exchanges_failed", &self.limit_exchanges_failed),
             ("webhooks_delivered", &self.webhooks_delivered),

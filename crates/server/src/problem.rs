@@ -72,6 +72,8 @@ pub(crate) enum Code {
     AuditSinkFull,
     /// 503: the server was told to stop; for load balancers only.
     Stopping,
+    /// 503: calls end in panics and none is carried through; for whoever restarts the server.
+    Panicking,
 }
 
 impl Code {
@@ -101,7 +103,7 @@ impl Code {
             Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Unavailable | Self::AuditSinkFull | Self::Stopping => {
+            Self::Unavailable | Self::AuditSinkFull | Self::Stopping | Self::Panicking => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -137,6 +139,7 @@ impl Code {
             Self::Unavailable => "unavailable",
             Self::AuditSinkFull => "audit_sink_full",
             Self::Stopping => "stopping",
+            Self::Panicking => "panicking",
         }
     }
 
@@ -170,6 +173,7 @@ impl Code {
             Self::Unavailable => "Unavailable",
             Self::AuditSinkFull => "Nothing is released now",
             Self::Stopping => "The server is stopping",
+            Self::Panicking => "The server carries nothing through",
         }
     }
 
@@ -226,6 +230,7 @@ impl Code {
                 "Try again in a minute: the audit log has to be copied first. Nothing was released."
             }
             Self::Stopping => "Send nothing new here. What is under way is finished.",
+            Self::Panicking => "Restart it. Its log says where it panicked.",
         }
     }
 }

@@ -51,7 +51,8 @@ struct Readiness {
     /// What an operator should mend, though it serves: `tls_certificate_stale: client` (its new files
     /// cannot be used, so those from before are), `tls_certificate_expired: client`, `audit_sink_full: siem`
     /// (nothing is released until that sink has caught up; all else is served), `store_writes_fail` (what was
-    /// last tried was not written, and it is tried again).
+    /// last tried was not written, and it is tried again), `panicked` (within the last ten minutes; the log says
+    /// where).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -61,13 +62,11 @@ struct Readiness {
     get, path = "/healthz", tag = "Admin", operation_id = "health",
     responses(
         (status = 200, description = "It runs.", body = Health),
-        (status = 503, description = "`unavailable`: its writer has ended after a fault of its own, and only a restart helps", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Only a restart helps. `unavailable`: its writer has ended after a fault of its own; `panicking`: for a minute at least calls have ended in panics, and none of a known caller was carried through", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
-    if app.service.store().writes() == Writes::Ended && !app.is_draining() {
-        return Err(Problem::new(Code::Unavailable));
-    }
+    app.health().map_err(Problem::new)?;
     Ok(Json(Health { status: "ok" }))
 }
 
@@ -89,6 +88,7 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
     looked_up.map_err(|_| Problem::new(Code::Unavailable))??;
     let mut warnings = app.settings.tls.warnings(now);
     warnings.extend(app.sinks.warnings());
+    warnings.extend(app.panics.warning());
     match store.writes() {
         Writes::Fine => {}
         // Since a moment that is yet to come, the clock was set back: nobody knows for how long.

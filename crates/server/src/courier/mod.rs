@@ -65,6 +65,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 const FORGET_ROWS: usize = 1_000;
 
 /// Takes what is due and posts it.
+#[derive(Clone)]
 pub struct Courier {
     app: Arc<App>,
     settings: Webhooks,
@@ -156,9 +157,10 @@ impl Courier {
         };
         for due in store.take_due(take).await? {
             let (app, post) = (Arc::clone(&self.app), Arc::clone(&self.post));
-            under_way.spawn(Traceless::new(
-                async move { deliver(&app, &post, due).await },
-            ));
+            under_way.spawn(Traceless::new(async move {
+                // What panics is sent again once its lease has ended.
+                let _ = app.run_worker("delivery", deliver(&app, &post, due)).await;
+            }));
         }
         Ok(self.settings.round)
     }

@@ -179,8 +179,9 @@ impl Sinks {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut feeders = JoinSet::new();
         for sink in &self.settings.sinks {
-            let feeder = Feeder::new(&self.app, sink, self.settings.round);
-            feeders.spawn(feeder.run(stop.clone()));
+            let (sink, round) = (sink.clone(), self.settings.round);
+            let feed = move |app, stop| Feeder::new(&app, &sink, round).run(stop);
+            feeders.spawn(self.app.keep_up("audit sink", &stop, feed));
         }
         loop {
             self.look().await;

@@ -137,6 +137,8 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_releases_unconfirmed_total 0
     # TYPE cardveil_faults_total counter
     cardveil_faults_total 0
+    # TYPE cardveil_panics_total counter
+    cardveil_panics_total 0
     # TYPE cardveil_rate_limited_total counter
     cardveil_rate_limited_total 0
     # TYPE cardveil_limit_exchanges_failed_total counter
