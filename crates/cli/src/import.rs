@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use cardveil_core::audit::{Event, Source};
 use cardveil_core::card::{
     CardNumber, CardholderName, Cvv, Expiry, InvalidCard, InvalidText, Kind, Label, State,
@@ -306,7 +306,9 @@ impl Import<'_> {
         let Some((lines, commit)) = self.in_flight.pop_front() else {
             return Ok(());
         };
-        for (line, result) in lines.into_iter().zip(commit.await??) {
+        // What a panic says is left out: it may be of a card.
+        let committed = commit.await.map_err(|_| anyhow!("a commit panicked"))??;
+        for (line, result) in lines.into_iter().zip(committed) {
             match result {
                 Ok(()) => self.added += 1,
                 Err(taken) => self.refuse(line, &Refused::Taken(taken))?,

@@ -124,7 +124,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    print::tell_panics();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return print::usage(error),
+    };
     match run(cli) {
         Ok(code) => code,
         // Whoever read the data has read enough: `cardveil audit export | head`.

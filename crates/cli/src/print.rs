@@ -11,7 +11,12 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write};
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
 
+use cardveil_core::text::holds_card_number;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
 use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -205,6 +210,89 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Tells of what panics where it was, and no more: what it says may be of a card (P3).
+pub(crate) fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = place(panic);
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, "panicked");
+        } else {
+            say(&format!(
+                "error: cardveil panicked at {place}, which is a fault of its own"
+            ));
+        }
+    }));
+}
+
+fn place(panic: &PanicHookInfo<'_>) -> String {
+    panic
+        .location()
+        .map_or_else(String::new, ToString::to_string)
+}
+
+/// What is wrong with the arguments, or the help that they ask for.
+pub(crate) fn usage(error: clap::Error) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    if error.use_stderr() {
+        say_lines(&wrong_usage(error));
+    } else {
+        // With stdout gone there is nobody to help. The text is all of our own.
+        let _ = error.print();
+    }
+    ExitCode::from(code)
+}
+
+/// clap quotes what it was given, as it is: each quotation is escaped, so that none of them makes a line
+/// of its own, and what could be a card number is left out.
+fn wrong_usage(mut error: clap::Error) -> String {
+    let quoted: Vec<_> = error
+        .context()
+        .map(|(kind, value)| (kind, value.clone()))
+        .collect();
+    for (kind, value) in quoted {
+        let styled = |text: &StyledStr| quotation(&text.to_string()).into();
+        let safe = match value {
+            ContextValue::String(text) => ContextValue::String(quotation(&text)),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.iter().map(|text| quotation(text)).collect())
+            }
+            ContextValue::StyledStrs(texts) => {
+                ContextValue::StyledStrs(texts.iter().map(styled).collect())
+            }
+            // Our own account of the usage, and what is no text.
+            ours => ours,
+        };
+        error.insert(kind, safe);
+    }
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    match (
+        source,
+        error.get(ContextKind::InvalidArg),
+        error.get(ContextKind::InvalidValue),
+    ) {
+        // What our own parsers say quotes it once more.
+        (Some(source), Some(arg), Some(value)) => format!(
+            "error: invalid value '{value}' for '{arg}': {}\n\nFor more information, try '--help'.",
+            quotation(&source)
+        ),
+        _ => error.render().to_string(),
+    }
+}
+
+fn quotation(text: &str) -> String {
+    if holds_card_number(text) {
+        return "(what could be a card number)".to_owned();
+    }
+    escaped(text, Rows::One)
+}
+
+/// Lines of our own making, with quotations that are escaped.
+fn say_lines(text: &str) {
+    for line in text.lines() {
+        say(line);
+    }
+}
+
 /// An error, its sources, and a hint where there is one.
 pub(crate) fn error(error: &anyhow::Error) {
     say_rows(&format!("error: {error:#}"));
@@ -244,6 +332,8 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     /// A cursor that goes up, a title, a link, a line of its own, a text that runs backwards, and what
@@ -259,6 +349,67 @@ mod tests {
         for plain in ["Zoë & 王芳", "क्‍ष", "👩‍👧", "https://a.example/?b=c"] {
             assert_eq!(escaped(plain, Rows::One), plain);
         }
+    }
+
+    /// As clap reads a command, with one of everything that it quotes.
+    fn said_of(args: &[&str]) -> String {
+        let port = clap::Arg::new("port")
+            .long("port")
+            .value_parser(|text: &str| {
+                text.parse::<u16>()
+                    .map_err(|_| format!("{text} is no port"))
+            });
+        let kind = clap::Arg::new("kind").long("kind").value_parser(["plain"]);
+        let verb = clap::Command::new("verb")
+            .args([port, kind])
+            .arg(clap::Arg::new("file"));
+        let command = clap::Command::new("cardveil").subcommand(verb);
+        let args = ["cardveil"].iter().chain(args);
+        wrong_usage(command.try_get_matches_from(args).unwrap_err())
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_arguments_is_told_without_what_they_would_do() {
+        let pan = "4111 1111 1111 1111";
+        for hostile in ["\u{1b}[2Jx\nerror: all is well", pan] {
+            let option = format!("--{hostile}");
+            for args in [
+                &[hostile][..],
+                &["verb", "--port", hostile],
+                &["verb", "--kind", hostile],
+                &["verb", "file", hostile],
+                &["verb", &option],
+                &["verb", &format!("--port={hostile}")],
+            ] {
+                let said = said_of(args);
+                assert!(said.starts_with("error: "), "{said}");
+                assert!(!said.chars().any(|c| is_hidden(c) && c != '\n'), "{said}");
+                assert_eq!(
+                    said.matches("error: all is well").count(),
+                    said.matches("u000aerror: ").count(),
+                    "{said}"
+                );
+                assert!(!said.contains("1111"), "{said}");
+                assert!(
+                    said.contains("\\u001b[2Jx") || said.contains("could be a card number"),
+                    "{said}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_tells_where_it_was_and_not_what_it_says() {
+        let told = Arc::new(Mutex::new(String::new()));
+        let to = Arc::clone(&told);
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| *to.lock().unwrap() = place(panic)));
+        let panicked = std::panic::catch_unwind(|| panic!("of {}", "4111111111111111"));
+        std::panic::set_hook(before);
+        assert!(panicked.is_err());
+        let told = told.lock().unwrap().clone();
+        assert!(told.starts_with("crates/cli/src/print.rs:"), "{told}");
+        assert!(!told.contains("4111"), "{told}");
     }
 
     #[test]

@@ -265,7 +265,8 @@ impl Opener for FromConfig {
         });
         opened
             .await
-            .unwrap_or_else(|error| Err(Error::RootUnavailable(error.to_string())))
+            // What it says is left out: it may be of a key.
+            .unwrap_or_else(|_| Err(Error::RootUnavailable("opening it panicked".to_owned())))
     }
 }
 

@@ -260,7 +260,7 @@ const SEPARATORS_MAX: usize = 3;
 /// Whether groups of digits, alone or one after the other, make 12 to 19 digits whose check digit is
 /// right. The groups are joined over spaces, hyphens, dots and underscores, as people and programs write
 /// card numbers; a group is never cut, or every second order number would be one.
-pub(crate) fn holds_card_number(text: &str) -> bool {
+pub fn holds_card_number(text: &str) -> bool {
     let groups = digit_groups(text);
     (0..groups.len()).any(|start| {
         let mut digits = Vec::new();
