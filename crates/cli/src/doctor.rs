@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::demo;
 use crate::deployment::Deployment;
+use crate::operate::networks;
 use crate::print::{self, Format};
 use crate::process::{self, Swap};
 use crate::sinks;
@@ -278,7 +279,18 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
             };
             checks.push(check("demo keys", !demo, found));
             let now = house.service.now();
+            let proxies = &house.config.network.trusted_proxies;
             permissions::look(&merchants, &credentials, now, checks);
+            let in_use = credentials.iter().filter(|known| known.usable(now).is_ok());
+            let wide = in_use.flat_map(|known| networks::wide(known, proxies));
+            let wide: Vec<_> = wide
+                .map(|found| check("allow-lists", false, found))
+                .collect();
+            if wide.is_empty() {
+                let found = "none is wide, and no trusted proxy is in one";
+                checks.push(check("allow-lists", true, found));
+            }
+            checks.extend(wide);
         }
         Err(error) => checks.push(check("reading", false, words(&error))),
     }

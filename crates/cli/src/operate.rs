@@ -3,6 +3,7 @@
 mod credential;
 mod embed;
 mod merchant;
+pub(crate) mod networks;
 mod token;
 
 use std::io::Write as _;

@@ -260,7 +260,11 @@ fn wrong_usage(mut error: clap::Error) -> String {
                 ContextValue::StyledStrs(texts.iter().map(styled).collect())
             }
             // Our own account of the usage, and what is no text.
-            ours => ours,
+            ContextValue::None
+            | ContextValue::Bool(_)
+            | ContextValue::StyledStr(_)
+            | ContextValue::Number(_)
+            | _ => continue,
         };
         error.insert(kind, safe);
     }

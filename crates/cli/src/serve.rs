@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::demo;
 use crate::deployment::Deployment;
+use crate::operate::networks;
 use crate::print::{self, hinted, say};
 use crate::process::{self, Swap};
 
@@ -58,6 +59,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
         ));
     }
     refuse_exposed(&deployment.config)?;
+    tell_of_networks(&deployment).await?;
     let mut stop = StopSignal::listen()?;
     lock_memory();
     let running = Running::start(deployment).await?;
@@ -78,6 +80,24 @@ fn lock_memory() {
             "memory is not locked, so keys and card data could be written to swap"
         ),
     }
+}
+
+/// Says once that credentials may be called from further away than was meant.
+async fn tell_of_networks(house: &Deployment) -> anyhow::Result<()> {
+    let (now, proxies) = (house.service.now(), &house.config.network.trusted_proxies);
+    let credentials = house.store.credentials().await?;
+    let in_use = credentials.iter().filter(|known| known.usable(now).is_ok());
+    let networks = in_use
+        .map(|known| networks::wide(known, proxies).len())
+        .sum::<usize>();
+    if networks > 0 {
+        tracing::warn!(
+            networks,
+            hint = "cardveil doctor names them",
+            "networks from which credentials may call are wide, or have a trusted proxy in them"
+        );
+    }
+    Ok(())
 }
 
 /// A live deployment shows no token and no card to the network.

@@ -114,16 +114,24 @@ pub fn parse_net(text: &str) -> Option<IpNet> {
     let sound = match net {
         IpNet::V4(net) => {
             let [first, ..] = net.network().octets();
-            net.prefix_len() >= 16 && first != 0 && first < 224
+            first != 0 && first < 224
         }
         // Callers from inside `::ffff:0:0/96` count as IPv4 ones, so such a network lets nobody in.
         IpNet::V6(net) => {
             let ip = net.network();
             let mapped = ip.to_ipv4_mapped().is_some();
-            net.prefix_len() >= 32 && !ip.is_unspecified() && !ip.is_multicast() && !mapped
+            !ip.is_unspecified() && !ip.is_multicast() && !mapped
         }
     };
-    sound.then_some(net)
+    (sound && !is_wide(net)).then_some(net)
+}
+
+/// Whether it is wider than anybody's own network: than /16, or for IPv6 /32, which is what a provider gets.
+pub fn is_wide(net: IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.prefix_len() < 16,
+        IpNet::V6(net) => net.prefix_len() < 32,
+    }
 }
 
 /// A change that a credential makes to its own list.

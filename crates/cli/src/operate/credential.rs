@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{missing, refused, show_all, show_one, something};
+use super::{missing, networks, refused, show_all, show_one, something};
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, Format, hinted, say};
 
@@ -218,6 +218,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             };
             let added = house.service.add_credential(new, &operator()).await?;
             let (credential, keys) = added.map_err(refused)?;
+            house.tell_of_networks(&credential);
             show_keys(&credential.id, &keys, format)
         }
         CredentialCommand::List(format) => list(&house, format).await,
@@ -274,6 +275,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 credential: Some(id),
                 ..Target::default()
             };
+            house.tell_of_networks(&credential);
             let change = Change::SetCredential(Set::boxed(was, credential));
             house
                 .change(change, Kind::CredentialChanged, Some(&merchant), target)
@@ -406,6 +408,13 @@ impl Deployment {
             }
         }
         Ok(())
+    }
+
+    /// Says which of its networks let in more than was meant.
+    fn tell_of_networks(&self, credential: &Credential) {
+        for found in networks::wide(credential, &self.config.network.trusted_proxies) {
+            say(&format!("note: {found}"));
+        }
     }
 
     async fn find_credential(&self, id: &CredentialId) -> anyhow::Result<Credential> {
