@@ -1,11 +1,14 @@
 //! A store that went back in time.
 
+use std::path::Path;
+
 use cardveil_core::audit::{Actor, Event, Kind};
 use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Audit, Issued, Tokens};
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Epoch, Verdict};
-use cardveil_store::sqlite::{Raised, Sqlite, Why};
+use cardveil_store::sqlite::{OpenError, Raised, Sqlite, Why};
+use rusqlite::Connection;
 
 use crate::home::{Home, with_merchant, with_token};
 
@@ -130,6 +133,84 @@ async fn each_restore_gets_an_epoch_of_its_own() {
             .epoch()
             .await
             .unwrap();
+    }
+}
+
+/// What `sqlite3`'s `.dump`, loaded into a new file, makes of a database: its rows, and none of its marks.
+fn load_dump(from: &Path, to: &Path) {
+    let new = Connection::open(to).unwrap();
+    new.execute_batch("PRAGMA foreign_keys = off").unwrap();
+    let from = from.to_str().unwrap();
+    new.execute("ATTACH ?1 AS old", [from]).unwrap();
+    let texts = |sql: &str| -> Vec<String> {
+        let mut rows = new.prepare(sql).unwrap();
+        let rows = rows.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let made = "FROM old.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' AND type";
+    for table in texts(&format!("SELECT sql {made} = 'table'")) {
+        new.execute_batch(&table).unwrap();
+    }
+    for table in texts(&format!("SELECT name {made} = 'table'")) {
+        let columns = "SELECT name FROM pragma_table_xinfo('NAME', 'old') WHERE hidden = 0";
+        let columns = texts(&columns.replace("NAME", &table)).join(", ");
+        let rows = format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM old.{table}");
+        new.execute_batch(&rows).unwrap();
+    }
+    for other in texts(&format!("SELECT sql {made} <> 'table'")) {
+        new.execute_batch(&other).unwrap();
+    }
+}
+
+/// Sets the marks by which a database is known, as whoever insists on a dump may do.
+fn mark(database: &Path, like: &Path) {
+    let (new, old) = (
+        Connection::open(database).unwrap(),
+        Connection::open(like).unwrap(),
+    );
+    for mark in ["application_id", "user_version"] {
+        let kept: i64 = old
+            .pragma_query_value(None, mark, |row| row.get(0))
+            .unwrap();
+        new.pragma_update(None, mark, kept).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_dump_and_a_vacuumed_copy_unspend_no_token() {
+    for is_dump in [false, true] {
+        let home = Home::new();
+        let (store, _) = home.open();
+        let epoch = with_merchant(&store).await;
+        let record = with_token(&store, 1).await;
+        let (database, copy) = (&home.options.database, home.path().join("copy"));
+        if is_dump {
+            load_dump(database, &copy);
+        } else {
+            let database = Connection::open(database).unwrap();
+            let copy = copy.to_str().unwrap();
+            database.execute("VACUUM INTO ?1", [copy]).unwrap();
+        }
+        let first = sample::claim(&record, 1, &[Field::Pan], START);
+        let verdict = store.redeem(first).await.unwrap();
+        assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+        store.close();
+        drop(store);
+        let before = home.path().join("before");
+        std::fs::rename(database, &before).unwrap();
+        std::fs::copy(&copy, database).unwrap();
+        if is_dump {
+            let opened = home.try_open();
+            assert!(
+                matches!(opened, Err(OpenError::Foreign(_))),
+                "no dump is taken for ours"
+            );
+            mark(database, &before);
+        }
+        let store = raised(&home, Why::Behind, epoch).await;
+        let thief = sample::claim(&record, 2, &[Field::Pan], START);
+        let verdict = store.redeem(thief).await.unwrap();
+        assert_eq!(verdict, Verdict::Refused(Cause::OldEpoch));
     }
 }
 
