@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Plants bugs in a copy of the tree, one after the other, and runs what must find them: for each promise
-(P1 to P9 of README.md) the tests, and for what only goes wrong between processes the checker, which kills,
+(P1 to P10 of README.md) the tests, and for what only goes wrong between processes the checker, which kills,
 stops and restores the program that has the bug. A bug that is not found, or that does not compile, fails
 the run. `make planted`; `scripts/planted.py NAME...` runs some of them. The bugs are in planted_bugs.py."""
 
