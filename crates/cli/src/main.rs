@@ -153,6 +153,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let _ = process::lock_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_park(cardveil_server::before_rest)
         .build()?;
     let config = &cli.config;
     let done = |()| ExitCode::SUCCESS;

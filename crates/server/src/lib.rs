@@ -59,6 +59,7 @@ pub use limit::{Limits, Sharing};
 pub use listener::{Connections, Listener, ListenerKind};
 pub use metrics::Metrics;
 pub use openapi::document;
+pub use stack::before_rest;
 
 use self::problem::Code;
 

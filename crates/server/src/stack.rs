@@ -2,6 +2,7 @@
 //! runtime keeps its stack, and nothing wipes the part that is free again, until another call happens to
 //! go as deep (P3).
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,7 +10,17 @@ use std::task::{Context, Poll};
 /// How deep the calls of one poll go, in KiB; twice as deep as was seen, and unoptimised ones go deeper.
 const DEPTH_KIB: usize = if cfg!(debug_assertions) { 256 } else { 32 };
 
-/// A future that leaves nothing on the stack: after each poll, what lies below is overwritten.
+/// A thread that finds no rest overwrites its stack after so many turns of its futures: to do so after
+/// each would cost a twentieth of an issue.
+const TURNS: u32 = 16;
+
+thread_local! {
+    /// Turns of this thread since its stack was overwritten.
+    static SINCE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A future that leaves nothing on the stack: what lies below is overwritten before its thread rests
+/// ([`before_rest`]), and after [`TURNS`] turns of such futures.
 pub(crate) struct Traceless<F>(Pin<Box<F>>);
 
 impl<F> Traceless<F> {
@@ -23,8 +34,22 @@ impl<F: Future> Future for Traceless<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let polled = self.0.as_mut().poll(cx);
-        overwrite(DEPTH_KIB);
+        let turns = SINCE.get() + 1;
+        if turns < TURNS {
+            SINCE.set(turns);
+        } else {
+            SINCE.set(0);
+            overwrite(DEPTH_KIB);
+        }
         polled
+    }
+}
+
+/// What a runtime that drives [`Traceless`] futures does before a thread of its rests
+/// (`on_thread_park`): from there, the stack of a turn is no deeper.
+pub fn before_rest() {
+    if SINCE.replace(0) > 0 {
+        overwrite(DEPTH_KIB);
     }
 }
 

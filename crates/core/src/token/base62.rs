@@ -50,7 +50,10 @@ fn push_number(text: &mut String, mut value: u64, chars: usize) {
         *place = digit(u8::try_from(value % 62).unwrap_or(0));
         value /= 62;
     }
-    text.extend(block.iter().take(chars).map(|byte| char::from(*byte)));
+    let digits = block
+        .get(..chars)
+        .and_then(|digits| str::from_utf8(digits).ok());
+    text.push_str(digits.unwrap_or_default());
 }
 
 fn number(text: &[u8]) -> Option<u64> {
