@@ -20,6 +20,7 @@ mod client {
         }
     }
 }
+mod clocks;
 mod courier;
 mod embed;
 mod faults;
