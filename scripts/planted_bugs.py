@@ -8,6 +8,7 @@ POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
 SERVER = ["-p", "cardveil-server"]
 BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
 MEMORY = ["-p", "cardveil", "--test", "deployment", "memory"]
+CERTIFICATE_RS = "crates/core/src/merchant/certificate.rs"
 RIGHTS_RS = "crates/core/src/merchant/rights.rs"
 RIGHTS = [*CORE, "--lib", "merchant::rights"]
 
@@ -88,6 +89,13 @@ IN_TESTS = [
      "if let Some(why) = why {\n            call.app.metrics.access_refused.of(why.0).increment();", SERVER),
     ("P8-refused-calls-that-flood-the-log", "crates/core/src/audit/refused.rs",
      "} else if rows.len() < RECORDS_MAX {", "} else if rows.len() < 1000 * RECORDS_MAX {", CORE),
+    ("P10-any-partners-certificate-will-do", CERTIFICATE_RS,
+     "shown.is_some_and(|shown| pins.iter().any(|pin| pin.fits(shown)))", "shown.is_some()",
+     [*CORE, "--lib", "certificate"]),
+    ("P10-a-binding-is-not-looked-at-without-a-certificate", "crates/server/src/equals/mod.rs",
+     "!admission.credential.allows_certificate(shown)",
+     "shown.is_some() && !admission.credential.allows_certificate(shown)",
+     [*SERVER, "--test", "http", "certificates"]),
     ("P10-exporting-does-not-ask-for-its-scope", RIGHTS_RS,
      "Need::ExportCards => sees && self.has(Scope::CardsExport),", "Need::ExportCards => sees,", RIGHTS),
     ("P10-the-merchants-permission-is-not-looked-at", RIGHTS_RS,

@@ -26,7 +26,7 @@ pub(crate) use self::fonts::Font;
 pub(crate) use self::keys::{Keys, Pkcs11, RootKey};
 pub(crate) use self::sinks::{Audit, Sink};
 pub(crate) use self::store::Store;
-pub(crate) use self::tls::Tls;
+pub(crate) use self::tls::{Partners, Tls};
 use crate::print::hinted;
 
 /// A deployment's configuration. See `docs/configuration.md`.

@@ -280,7 +280,8 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
             checks.push(check("demo keys", !demo, found));
             let now = house.service.now();
             let proxies = &house.config.network.trusted_proxies;
-            permissions::look(&merchants, &credentials, now, checks);
+            let partners = house.config.tls.partners();
+            permissions::look(&merchants, &credentials, (partners, now), checks);
             let in_use = credentials.iter().filter(|known| known.usable(now).is_ok());
             let wide = in_use.flat_map(|known| networks::wide(known, proxies));
             let wide: Vec<_> = wide

@@ -1,5 +1,6 @@
 //! What an operator does: merchants, credentials, embeds, tokens, the epoch.
 
+mod certificate;
 mod credential;
 mod embed;
 mod merchant;

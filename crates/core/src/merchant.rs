@@ -1,5 +1,6 @@
 //! Merchants, their credentials, and the embeds that name who may frame a card.
 
+mod certificate;
 mod rights;
 
 use std::net::IpAddr;
@@ -7,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use self::certificate::{CertificateHash, ClientCertificate, InvalidPin, Pin, PublicKeyHash};
 pub(crate) use self::rights::sight_of;
 pub use self::rights::{Lack, Need, Permissions, Scope, Sight, judge};
 use crate::allowlist::Allowlist;
@@ -68,6 +70,9 @@ pub struct Credential {
     /// before there were ceilings, which may add any.
     #[serde(default)]
     pub ip_ceiling: Option<Vec<IpNet>>,
+    /// Which client certificates its calls may come with: one of these, or with none of them whichever.
+    #[serde(default)]
+    pub client_certificates: Vec<Pin>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// Whether it has scopes that nobody asked for by name, from before there were such.
@@ -203,6 +208,7 @@ mod tests {
             },
             allowed_ips: Allowlist::of(["127.0.0.1/32".parse().unwrap()], Time::from_millis(0)),
             ip_ceiling: None,
+            client_certificates: vec![],
             scopes: vec![Scope::CardsReadAny],
             inherited: false,
             person: None,

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use cardveil_core::audit::refused::Denied;
 use cardveil_core::audit::{Actor, Origin, Source};
 use cardveil_core::flow::Caller;
-use cardveil_core::merchant::{Admission, Merchant, Need};
+use cardveil_core::merchant::{Admission, ClientCertificate, Merchant, Need};
 use cardveil_core::token::Epoch;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Method};
@@ -35,6 +35,9 @@ pub(crate) struct Call {
     /// From where it comes, after the rules for trusted proxies. None where nobody can tell: what judges
     /// an address then refuses.
     pub(crate) ip: Option<IpAddr>,
+    /// The client certificate that its connection began with, after its authority was verified. Behind a
+    /// proxy that ends the TLS it is the proxy's, or none.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// At which listener.
     pub(crate) listener: ListenerKind,
     /// What checks it.

@@ -18,6 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use cardveil_core::audit::refused::Denied;
+use cardveil_core::merchant::ClientCertificate;
 use cardveil_seal::sha256;
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_LENGTH};
@@ -130,15 +131,22 @@ impl Listener {
         }
     }
 
-    /// Answers one request of `peer`.
-    pub async fn answer(&self, peer: Peer, mut request: Request<Body>) -> Response {
+    /// Answers one request of `peer`, whose connection began with this client certificate.
+    pub async fn answer(
+        &self,
+        peer: Peer,
+        certificate: Option<Arc<ClientCertificate>>,
+        mut request: Request<Body>,
+    ) -> Response {
         let at = self.app.service.now();
         let started = stopwatch();
         let ip = address::of_caller(peer, request.headers(), &self.app.settings.trusted_proxies);
         let id = self.ids.next();
+        let caller_certificate = certificate.as_ref().map(|shown| shown.hash);
         request.extensions_mut().insert(Call {
             id: Arc::clone(&id),
             ip,
+            certificate,
             listener: self.kind,
             app: Arc::clone(&self.app),
         });
@@ -192,6 +200,7 @@ impl Listener {
             code: told,
             credential: extensions.get::<CalledBy>().map(|by| Arc::clone(&by.0)),
             caller_ip,
+            caller_certificate,
             peer_ip: None,
             duration_us: Some(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)),
         });
@@ -218,6 +227,7 @@ impl Listener {
             code: None,
             credential: None,
             caller_ip: None,
+            caller_certificate: None,
             peer_ip,
             duration_us: None,
         });
@@ -290,12 +300,15 @@ impl Listener {
         };
         let stream = Impatient::new(stream);
         let Some(tls) = self.app.settings.tls.of(self.kind) else {
-            return self.carry(stream, peer, watcher).await;
+            return self.carry(stream, (peer, None), watcher).await;
         };
         let acceptor = TlsAcceptor::from(tls.config());
         let stream = Cleared::new(stream);
         if let Some(stream) = self.shake_hands(acceptor, stream, peer, stop).await {
-            self.carry(stream, peer, watcher).await;
+            let shown = stream.get_ref().1.peer_certificates();
+            let shown = shown.and_then(|chain| tls::shown::of(chain.first()?));
+            let from = (peer, shown.map(Arc::new));
+            self.carry(stream, from, watcher).await;
         }
     }
 
@@ -401,6 +414,7 @@ impl Listener {
         let call = Call {
             id: self.ids.next(),
             ip: address::of_caller(peer, &HeaderMap::new(), trusted),
+            certificate: None,
             listener: self.kind,
             app: Arc::clone(&self.app),
         };
@@ -411,14 +425,15 @@ impl Listener {
     async fn carry(
         self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Peer,
+        (peer, certificate): (Peer, Option<Arc<ClientCertificate>>),
         watcher: Watcher,
     ) {
         let log = self.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let listener = self.clone();
+            let (listener, certificate) = (self.clone(), certificate.clone());
             async move {
-                let answer = listener.answer(peer, request.map(Body::new)).await;
+                let request = request.map(Body::new);
+                let answer = listener.answer(peer, certificate, request).await;
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cardveil_core::Time;
+use cardveil_core::merchant::CertificateHash;
 use serde::Serialize;
 
 /// How many lines may wait.
@@ -56,6 +57,9 @@ pub struct Line {
     /// The merchant's server's address. A browser's is personal data and stays out.
     #[serde(rename = "caller.ip", skip_serializing_if = "Option::is_none")]
     pub caller_ip: Option<std::net::IpAddr>,
+    /// The client certificate of the connection, where there is one: `x5t#S256` (RFC 8705 3.1).
+    #[serde(rename = "caller.certificate", skip_serializing_if = "Option::is_none")]
+    pub caller_certificate: Option<CertificateHash>,
     /// The other end of the merchant's server's connection, where the head could not be read, so that nobody
     /// knows who called through it.
     #[serde(rename = "peer.ip", skip_serializing_if = "Option::is_none")]

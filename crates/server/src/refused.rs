@@ -88,6 +88,7 @@ impl App {
             denied,
             holder: holder.map(|holder| *holder),
             origin: call.origin_of_refused(),
+            certificate: call.certificate.as_ref().map(|shown| shown.hash),
             resource,
         });
     }

@@ -8,6 +8,7 @@
 //!
 //! To add a setting of a listener's TLS: [`Files`], then `read`.
 
+pub(crate) mod shown;
 mod validity;
 
 use std::fs::{File, Metadata};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cardveil_core::Time;
+use cardveil_core::merchant::ClientCertificate;
 use cardveil_seal::Secret;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -408,6 +410,13 @@ pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, Error> {
         added.map_err(|_| Error::NoCertificate(path.to_owned()))?;
     }
     Ok(roots)
+}
+
+/// What counts of the client certificate in a PEM file; of several, the first.
+pub fn client_certificate(path: &Path) -> Result<ClientCertificate, Error> {
+    let certificates = certificates(path)?;
+    let shown = certificates.first().and_then(shown::of);
+    shown.ok_or_else(|| Error::NoCertificate(path.to_owned()))
 }
 
 /// One or more certificates in a PEM file.

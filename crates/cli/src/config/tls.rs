@@ -45,6 +45,17 @@ pub(crate) enum ClientCertificates {
     Optional,
 }
 
+/// Whether partners' servers show certificates to the merchant listener itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Partners {
+    /// Nobody asks them to.
+    ShowNone,
+    /// They may.
+    MayShow,
+    /// They are not let in without.
+    MustShow,
+}
+
 impl Tls {
     pub(super) fn check(&self, client_origin: &str) -> anyhow::Result<()> {
         for (name, listener) in self.named() {
@@ -100,6 +111,15 @@ impl Tls {
         }
     }
 
+    /// What the merchant listener knows of its callers' certificates.
+    pub(crate) fn partners(&self) -> Partners {
+        match self.merchant.as_ref().map(ListenerTls::callers) {
+            None | Some(Callers::Anyone) => Partners::ShowNone,
+            Some(Callers::MayShow(_)) => Partners::MayShow,
+            Some(Callers::MustShow(_)) => Partners::MustShow,
+        }
+    }
+
     /// Reads all files.
     pub(crate) fn load(&self, now: Time) -> anyhow::Result<tls::Listeners> {
         let load = |name: &str, listener: &Option<ListenerTls>| {
@@ -122,16 +142,19 @@ impl Tls {
 }
 
 impl ListenerTls {
-    fn files(&self) -> Files {
-        let callers = match (&self.client_ca, self.client_certificates) {
+    fn callers(&self) -> Callers {
+        match (&self.client_ca, self.client_certificates) {
             (None, _) => Callers::Anyone,
             (Some(ca), Some(ClientCertificates::Optional)) => Callers::MayShow(ca.clone()),
             (Some(ca), Some(ClientCertificates::Required) | None) => Callers::MustShow(ca.clone()),
-        };
+        }
+    }
+
+    fn files(&self) -> Files {
         Files {
             certificate: self.certificate.clone(),
             key: self.key.clone(),
-            callers,
+            callers: self.callers(),
         }
     }
 }

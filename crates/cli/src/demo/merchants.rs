@@ -169,6 +169,7 @@ async fn add_key(
         merchant: merchant.clone(),
         allowed_ips: vec!["127.0.0.1/32".parse()?],
         ip_ceiling: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
+        client_certificates: vec![],
         // The demo shows every call.
         scopes: vec![
             Scope::CardsReadAny,

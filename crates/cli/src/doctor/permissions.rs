@@ -7,19 +7,21 @@ use cardveil_core::clock::Time;
 use cardveil_core::merchant::{Credential, Merchant, Scope};
 
 use super::{Check, check};
+use crate::config::Partners;
 use crate::operate::PERMITTED;
 
 /// One line for each thing to narrow.
 pub(super) fn look(
     merchants: &[Merchant],
     credentials: &[Credential],
-    now: Time,
+    (partners, now): (Partners, Time),
     checks: &mut Vec<Check>,
 ) {
     let used = || credentials.iter().filter(|known| known.usable(now).is_ok());
     let mut found: Vec<_> = used().filter_map(inherited).collect();
     found.extend(used().filter_map(of_one_person));
     found.extend(used().filter_map(without_ceiling));
+    found.extend(used().filter_map(|known| of_no_certificate(known, partners)));
     found.extend(used().filter_map(|known| ends_soon(known, now)));
     for merchant in merchants {
         let own = || used().filter(|known| known.merchant == merchant.id);
@@ -66,6 +68,29 @@ fn without_ceiling(known: &Credential) -> Option<String> {
             known.id, known.id
         )
     })
+}
+
+/// A certificate that is demanded says that the caller is a partner. Which one, a binding says.
+fn of_no_certificate(known: &Credential, partners: Partners) -> Option<String> {
+    let is_bound = !known.client_certificates.is_empty();
+    let what = match (partners, is_bound) {
+        (Partners::MustShow, false) => "works with any partner's client certificate",
+        (Partners::ShowNone, true) => {
+            "is bound to a client certificate, and the merchant listener asks for none, so that nobody \
+             can call with it: give tls.merchant.client_ca, or"
+        }
+        (Partners::MustShow | Partners::MayShow, true)
+        | (Partners::MayShow | Partners::ShowNone, false) => return None,
+    };
+    let (ending, value) = if is_bound {
+        ("", "any")
+    } else {
+        (":", "key:@partner.pem")
+    };
+    Some(format!(
+        "{} {what}{ending} `credential set {} --client-certificate {value}`",
+        known.id, known.id
+    ))
 }
 
 /// How long before its end a credential should have been rotated.
@@ -116,18 +141,26 @@ fn names(scopes: &[Scope]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cardveil_core::merchant::Permissions;
+    use cardveil_core::merchant::{Permissions, Pin};
     use cardveil_core::testing::sample::{self, START};
 
     use super::*;
 
     fn told(merchant: &Merchant, credential: &Credential) -> Vec<(bool, String)> {
+        told_of(merchant, credential, Partners::MayShow)
+    }
+
+    fn told_of(
+        merchant: &Merchant,
+        credential: &Credential,
+        partners: Partners,
+    ) -> Vec<(bool, String)> {
         let mut checks = Vec::new();
         let credentials = std::slice::from_ref(credential);
         look(
             std::slice::from_ref(merchant),
             credentials,
-            START,
+            (partners, START),
             &mut checks,
         );
         checks
@@ -157,6 +190,28 @@ mod tests {
             panic!("{told:?}")
         };
         assert!(found.contains(words), "{found}");
+    }
+
+    #[test]
+    fn a_credential_that_any_partner_can_use_is_named_where_certificates_are_demanded() {
+        let (merchant, mut credential) = pair(&[Scope::CardsReadAny]);
+        let told = |credential: &Credential, partners| {
+            let [(ok, found)] = told_of(&merchant, credential, partners).try_into().unwrap();
+            (!ok).then_some(found)
+        };
+        let found = told(&credential, Partners::MustShow).unwrap();
+        assert_eq!(
+            found,
+            "crd_1 works with any partner's client certificate: `credential set crd_1 \
+             --client-certificate key:@partner.pem`"
+        );
+        assert_eq!(told(&credential, Partners::MayShow), None);
+        assert_eq!(told(&credential, Partners::ShowNone), None);
+        credential.client_certificates = vec![Pin::parse("dns:partner.example").unwrap()];
+        assert_eq!(told(&credential, Partners::MustShow), None);
+        assert_eq!(told(&credential, Partners::MayShow), None);
+        let found = told(&credential, Partners::ShowNone).unwrap();
+        assert!(found.contains("nobody can call with it"), "{found}");
     }
 
     #[test]

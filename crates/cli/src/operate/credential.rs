@@ -7,7 +7,7 @@ use cardveil_core::Time;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::flow::{NewCredential, NewKey, Rotation};
 use cardveil_core::id::{CredentialId, MerchantId, PersonId};
-use cardveil_core::merchant::{Credential, CredentialState, Need, Scope};
+use cardveil_core::merchant::{Credential, CredentialState, Need, Pin, Scope};
 use cardveil_core::port::{Change, Set};
 use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{missing, networks, refused, show_all, show_one, something};
+use super::{certificate, missing, networks, refused, show_all, show_one, something};
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, Format, hinted, say};
 
@@ -40,6 +40,12 @@ pub(crate) enum CredentialCommand {
         /// several
         #[arg(long = "ip-ceiling", value_parser = network)]
         ip_ceiling: Vec<IpNet>,
+        /// Bind it to a client certificate, without which its Api-Key is as good as unknown: key:@FILE
+        /// (the key of the certificate in this PEM file, and so the renewed one), certificate:@FILE (it
+        /// alone) or dns:NAME; in place of @FILE a SHA-256. Repeat for several. Where the merchant
+        /// listener demands certificates, any says that any partner's will do
+        #[arg(long = "client-certificate", value_name = "PIN|any", value_parser = certificate::pin)]
+        client_certificates: Vec<Option<Pin>>,
         /// When it ends (RFC 3339), or never
         #[arg(long, value_name = "TIME|never", value_parser = ending)]
         expires_at: Option<Ending>,
@@ -83,6 +89,10 @@ pub(crate) enum CredentialCommand {
         /// several, or none
         #[arg(long = "ip-ceiling", value_name = "NETWORK|none", value_parser = ceiling)]
         ip_ceiling: Vec<Option<IpNet>>,
+        /// To which client certificates it is bound, in place of what was set, as with add: the old and
+        /// the new one while a partner moves over; any for none
+        #[arg(long = "client-certificate", value_name = "PIN|any", value_parser = certificate::pin)]
+        client_certificates: Vec<Option<Pin>>,
         /// When it ends (RFC 3339), or never
         #[arg(long, value_name = "TIME|never", value_parser = ending)]
         expires_at: Option<Ending>,
@@ -159,6 +169,7 @@ struct CredentialView<'a> {
     state: CredentialState,
     allowed_ips: Vec<IpNet>,
     ip_ceiling: Option<&'a [IpNet]>,
+    client_certificates: &'a [Pin],
     scopes: &'a [Scope],
     inherited: bool,
     person: Option<PersonId>,
@@ -176,6 +187,7 @@ impl<'a> CredentialView<'a> {
             state: credential.state,
             allowed_ips: credential.allowed_ips.nets(),
             ip_ceiling: credential.ip_ceiling.as_deref(),
+            client_certificates: &credential.client_certificates,
             scopes: &credential.scopes,
             inherited: credential.inherited,
             person: credential.person,
@@ -196,21 +208,21 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             scopes,
             person,
             ip_ceiling,
+            client_certificates,
             expires_at,
             format,
         } => {
-            let scopes = match (scopes.is_empty(), person) {
-                (false, _) => scopes,
-                (true, None) => vec![Scope::CardsReadAny],
-                (true, Some(_)) => vec![Scope::CardsReadOwn],
-            };
+            let scopes = given_or_least(scopes, person);
             make_sense(&scopes, person, Some(&ip_ceiling))?;
+            let partners = house.config.tls.partners();
+            let client_certificates = certificate::of_new(client_certificates, partners)?;
             house.tell_of_permissions(&merchant, &scopes).await?;
             let by_default = house.default_end();
             let new = NewCredential {
                 merchant,
                 allowed_ips: allow_ip,
                 ip_ceiling,
+                client_certificates,
                 scopes,
                 person,
                 expires_at: expires_at.map_or(by_default, |ending| ending.0),
@@ -222,11 +234,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             show_keys(&credential.id, &keys, format)
         }
         CredentialCommand::List(format) => list(&house, format).await,
-        CredentialCommand::Show { id, format } => {
-            let known = house.find_credential(&id).await?;
-            let last_used_at = house.store.last_uses().await?.get(&id).copied();
-            show_one(&CredentialView::of(&known, last_used_at), format)
-        }
+        CredentialCommand::Show { id, format } => show(&house, &id, format).await,
         CredentialCommand::Rotate {
             id,
             overlap,
@@ -242,9 +250,11 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             allow_ip,
             scopes,
             ip_ceiling,
+            client_certificates,
             expires_at,
         } => {
-            let lists = allow_ip.len() + scopes.len() + ip_ceiling.len();
+            let pins = client_certificates.len();
+            let lists = allow_ip.len() + scopes.len() + ip_ceiling.len() + pins;
             something(enabled.is_some() || lists > 0 || expires_at.is_some())?;
             let was = house.find_credential(&id).await?;
             let mut credential = was.clone();
@@ -260,6 +270,11 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             credential.expires_at = expires_at.map_or(credential.expires_at, |ending| ending.0);
             if !ip_ceiling.is_empty() {
                 credential.ip_ceiling = Some(ip_ceiling.into_iter().flatten().collect());
+            }
+            if !client_certificates.is_empty() {
+                let partners = house.config.tls.partners();
+                credential.client_certificates =
+                    certificate::chosen(client_certificates, partners)?;
             }
             if !scopes.is_empty() {
                 let ceiling = credential.ip_ceiling.as_deref();
@@ -284,6 +299,12 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
     }
 }
 
+async fn show(house: &Deployment, id: &CredentialId, format: Format) -> anyhow::Result<()> {
+    let known = house.find_credential(id).await?;
+    let last_used_at = house.store.last_uses().await?.get(id).copied();
+    show_one(&CredentialView::of(&known, last_used_at), format)
+}
+
 async fn list(house: &Deployment, format: Format) -> anyhow::Result<()> {
     let credentials = house.store.credentials().await?;
     house.tell_left_out();
@@ -298,6 +319,7 @@ async fn list(house: &Deployment, format: Format) -> anyhow::Result<()> {
             "merchant",
             "state",
             "allowed_ips",
+            "client_certificates",
             "scopes",
             "expires_at",
             "last_used_at",
@@ -336,6 +358,15 @@ async fn rotate(
         )),
     }
     show_keys(&rotated.credential.id, &rotated.keys, format)
+}
+
+/// Those that were asked for, or the least.
+fn given_or_least(scopes: Vec<Scope>, person: Option<PersonId>) -> Vec<Scope> {
+    match (scopes.is_empty(), person) {
+        (false, _) => scopes,
+        (true, None) => vec![Scope::CardsReadAny],
+        (true, Some(_)) => vec![Scope::CardsReadOwn],
+    }
 }
 
 /// Scopes that could never do anything are a slip.

@@ -7,6 +7,7 @@ use std::process::Output;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::CertificateDer;
+use serde_json::json;
 
 use crate::world::{World, binary, text};
 
@@ -149,6 +150,83 @@ fn what_cannot_be_served_is_told_with_advice_by_serve_and_doctor() {
         found.contains("ok    TLS, client     good until 4096-01-01"),
         "{found}"
     );
+}
+
+/// Any partner's certificate worked with any partner's key, and nothing said so.
+#[test]
+fn a_new_credential_is_bound_where_certificates_are_demanded() {
+    let world = World::new(0);
+    let folder = world.dir.path();
+    let authority = Authority::new(folder, "partners.pem");
+    authority.issue(folder);
+    let config = folder.join("cardveil.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let tls = "\n[tls.merchant]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n\
+               client_ca = \"partners.pem\"\n";
+    std::fs::write(&config, format!("{written}{tls}")).unwrap();
+    let named = |known: &str| {
+        let doctor = world.run(&["doctor"]);
+        text(&doctor.stdout).contains(&format!(
+            "{known} works with any partner's client certificate"
+        ))
+    };
+    let before = world.json(&["credential", "list", "--json"]);
+    let before = &before[0];
+    assert_eq!(before["client_certificates"], json!([]));
+    assert!(named(before["id"].as_str().unwrap()));
+
+    let merchant = before["merchant"].as_str().unwrap();
+    let add = [
+        "credential",
+        "add",
+        "--merchant",
+        merchant,
+        "--allow-ip",
+        "127.0.0.1",
+        "--json",
+    ];
+    let unbound = world.run(&add);
+    assert_eq!(unbound.status.code(), Some(1));
+    let error = text(&unbound.stderr);
+    assert!(
+        error.contains("hint: give --client-certificate key:@partner.pem"),
+        "{error}"
+    );
+    let file = folder.join("own.pem").display().to_string();
+    let key = format!("key:@{file}");
+    let added = world.json(&[&add[..], &["--client-certificate", &key]].concat());
+    let id = added["id"].as_str().unwrap();
+    let pins = || world.json(&["credential", "show", id, "--json"])["client_certificates"].clone();
+    let first = pins()[0].as_str().unwrap().to_owned();
+    assert!(first.starts_with("key:") && first.len() == 47, "{first}");
+    assert!(!named(id));
+
+    let set = |pins: &[&str]| {
+        let flags = pins.iter().flat_map(|pin| ["--client-certificate", pin]);
+        let args: Vec<_> = ["credential", "set", id].into_iter().chain(flags).collect();
+        let run = world.run(&args);
+        assert!(run.status.success(), "{}", text(&run.stderr));
+    };
+    set(&[&first, "dns:Partner.example"]);
+    assert_eq!(pins(), json!([first, "dns:partner.example"]));
+    set(&["any"]);
+    assert_eq!(pins(), json!([]));
+    assert!(named(id));
+    let both = format!("{first} dns:partner.example");
+    let changes: Vec<_> = world
+        .audit()
+        .iter()
+        .filter(|event| event["target"]["credential"] == *id)
+        .flat_map(|event| event["detail"]["changes"].as_array().unwrap().clone())
+        .filter(|change| change["field"] == "client_certificates")
+        .collect();
+    let field = "client_certificates";
+    let expected = json!([
+        { "field": field, "to": first },
+        { "field": field, "from": first, "to": both },
+        { "field": field, "from": both },
+    ]);
+    assert_eq!(json!(changes), expected);
 }
 
 #[test]

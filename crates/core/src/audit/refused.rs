@@ -1,5 +1,6 @@
 //! Calls that were refused at the door (PCI DSS 10.2.1.4), gathered so that nobody floods the log with
-//! them: those of one cause, credential and address (IPv6: its /64) are one record a minute.
+//! them: those of one cause, credential, client certificate and address (IPv6: its /64) are one record a
+//! minute.
 //!
 //! **Invariant:** bounded. A minute is at most [`RECORDS_MAX`] records, of which the last counts the rest;
 //! in memory there are at most twice as many rows, whoever calls how often from wherever.
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::id::{CredentialId, MerchantId};
-use crate::merchant::Credential;
+use crate::merchant::{CertificateHash, Credential};
 
 /// How many records a minute has at most.
 pub const RECORDS_MAX: usize = 100;
@@ -42,7 +43,7 @@ pub enum Denied {
     AccessTokenMissing,
     /// KeySecure: the Access-Token is not good.
     AccessTokenInvalid,
-    /// The client certificate is missing or not good.
+    /// The client certificate is missing, not good, or none that the credential is bound to.
     Certificate,
     /// The merchant is suspended.
     MerchantSuspended,
@@ -115,6 +116,8 @@ pub struct RefusedCall {
     pub holder: Option<Keyholder>,
     /// From where.
     pub origin: Origin,
+    /// With which client certificate, if any.
+    pub certificate: Option<CertificateHash>,
     /// What was called: an API or a listener.
     pub resource: &'static str,
 }
@@ -135,6 +138,9 @@ pub struct RefusedCalls {
     /// that of the first call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<IpNet>,
+    /// With which client certificate; left out where they are several or none was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateHash>,
 }
 
 /// The calls of one record.
@@ -162,6 +168,7 @@ impl Refusals {
             denied,
             holder,
             origin,
+            certificate,
             resource,
         } = call;
         self.add(Gathered {
@@ -173,6 +180,7 @@ impl Refusals {
                 first_at: at,
                 last_at: at,
                 from: place(&origin),
+                certificate,
             },
             origin,
         });
@@ -214,6 +222,7 @@ impl Refusals {
             let is_there = rows.iter().any(|row| row.is_like(&new));
             if !is_there && rows.iter().filter(own).count() >= PLACES_OF_ONE {
                 new.calls.from = None;
+                new.calls.certificate = None;
             }
         }
         if let Some(row) = rows.iter_mut().find(|row| row.is_like(&new)) {
@@ -238,6 +247,7 @@ impl Refusals {
             calls: RefusedCalls {
                 cause: None,
                 from: None,
+                certificate: None,
                 ..more.calls.clone()
             },
         });
@@ -274,11 +284,15 @@ impl Gathered {
 
     fn is_like(&self, other: &Self) -> bool {
         (&self.holder, self.resource) == (&other.holder, other.resource)
-            && (self.calls.cause, self.calls.from) == (other.calls.cause, other.calls.from)
+            && self.calls.is_like(&other.calls)
     }
 }
 
 impl RefusedCalls {
+    fn is_like(&self, other: &Self) -> bool {
+        (self.cause, self.from, self.certificate) == (other.cause, other.from, other.certificate)
+    }
+
     fn add(&mut self, more: &Self) {
         self.calls = self.calls.saturating_add(more.calls);
         self.first_at = self.first_at.min(more.first_at);
@@ -313,6 +327,7 @@ mod tests {
                 ip: ip.into(),
                 request: format!("r{ms}").into(),
             },
+            certificate: None,
             resource: "keysecure",
         }
     }
@@ -353,6 +368,22 @@ mod tests {
         });
         assert_eq!(json["detail"]["refused"], refused);
         assert!(refusals.take().is_empty(), "taken once");
+    }
+
+    #[test]
+    fn each_client_certificate_is_a_record_of_its_own_up_to_a_bound() {
+        let mut refusals = Refusals::default();
+        for n in 0..200 {
+            refusals.note(RefusedCall {
+                certificate: Some(CertificateHash([n % 100; 32])),
+                ..call(Denied::Certificate, Some(1), [192, 0, 2, 7], 0)
+            });
+        }
+        let taken = refusals.take();
+        let told = |row: &Gathered| (row.calls.certificate, row.calls.calls);
+        let own = (0..10).map(|n| (Some(CertificateHash([n; 32])), 2));
+        let expected: Vec<_> = own.chain([(None, 180)]).collect();
+        assert_eq!(taken.iter().map(told).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::allowlist::{Allowlist, Network};
 use crate::card::Reason;
 use crate::clock::Time;
 use crate::hook::Subscription;
-use crate::merchant::{Credential, Embed, Merchant, Permissions, Scope, SealedSecret};
+use crate::merchant::{Credential, Embed, Merchant, Permissions, Pin, Scope, SealedSecret};
 use crate::mfa::{Factor, FactorPolicy, FactorSet, MfaPolicy};
 use crate::wallet::{Bin, WalletRules};
 
@@ -249,6 +249,7 @@ impl Settings for Credential {
             sealed_secret,
             allowed_ips,
             ip_ceiling,
+            client_certificates,
             scopes,
             inherited,
             person,
@@ -263,6 +264,10 @@ impl Settings for Credential {
             (
                 "ip_ceiling",
                 limit_to(ip_ceiling.as_deref(), |net: &IpNet| net.to_string()),
+            ),
+            (
+                "client_certificates",
+                list_of(client_certificates, Pin::to_string),
             ),
             (
                 "scopes",

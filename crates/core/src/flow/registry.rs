@@ -11,7 +11,7 @@ use crate::audit::{Event, Kind, Source, Target};
 use crate::card::{Card, Kind as CardKind, Label, State};
 use crate::clock::Time;
 use crate::id::{AccountId, CardId, CardNo, CredentialId, MerchantId, PersonId};
-use crate::merchant::{Admission, Credential, CredentialState, Scope};
+use crate::merchant::{Admission, Credential, CredentialState, Pin, Scope};
 use crate::port::{Change, Set, Taken};
 use crate::text::{CardNumberIn, NumberedField, Numbering};
 use crate::token::base62;
@@ -83,6 +83,8 @@ pub struct NewCredential {
     pub allowed_ips: Vec<IpNet>,
     /// Within which networks it may add to them itself, by a contract's call.
     pub ip_ceiling: Vec<IpNet>,
+    /// Which client certificates its calls may come with ([`Credential::client_certificates`]).
+    pub client_certificates: Vec<Pin>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// Bound to one person.
@@ -184,6 +186,7 @@ impl Service {
             sealed_secret,
             allowed_ips: Allowlist::of(new.allowed_ips, now),
             ip_ceiling: Some(new.ip_ceiling),
+            client_certificates: new.client_certificates,
             scopes: new.scopes,
             inherited: false,
             person: new.person,

@@ -65,6 +65,7 @@ pub fn credential(n: u8) -> Credential {
         },
         allowed_ips: Allowlist::of([id("127.0.0.0/8".parse())], START),
         ip_ceiling: None,
+        client_certificates: vec![],
         scopes: vec![Scope::CardsReadAny],
         inherited: false,
         person: Some(PersonId::from_bytes([n; 16])),

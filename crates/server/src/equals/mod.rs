@@ -222,6 +222,10 @@ pub(crate) async fn admit_key(
         return Err(Refused::stranger(refused(), Denied::KeyUnknown));
     };
     let refuse = |denied| Refused::holder(refused(), denied, &admission.credential);
+    let shown = call.certificate.as_deref();
+    if !admission.credential.allows_certificate(shown) {
+        return Err(refuse(Denied::Certificate));
+    }
     match admission.credential.usable(app.service.now()) {
         Ok(()) => {}
         Err(Barred::Disabled) => return Err(refuse(Denied::KeyDisabled)),

@@ -2,10 +2,10 @@
 //! (docs/compatibility/keysecure.md).
 //!
 //! Answers are `{code, msg, data}` with HTTP 200, but 500 with 1001. The order of the checks is
-//! decided (docs/api-decisions.md): Api-Key 1002, 1008, 1010, 1011; address 1003; Timestamp 1005; Access-Token 1006,
-//! 1007; merchant 1021, 1022; rate 1009, as soon as the merchant is known, so that it also limits
-//! who asks for cards that are not there; PCI 1013 (before the rate, where the call itself is not
-//! enabled); parameters 1004, 1019, 1020; card 4001, 4005.
+//! decided (docs/api-decisions.md): Api-Key 1002, 1008 (also where the client certificate is not its own),
+//! 1010, 1011; address 1003; Timestamp 1005; Access-Token 1006, 1007; merchant 1021, 1022; rate 1009, as
+//! soon as the merchant is known, so that it also limits who asks for cards that are not there; PCI 1013
+//! (before the rate, where the call itself is not enabled); parameters 1004, 1019, 1020; card 4001, 4005.
 //!
 //! Here is what all calls share: admission, the envelope, refusals. A call has a file of its own, and
 //! its line in [`routes`]. `code` holds the codes and their words, `form` reads parameters.
@@ -127,6 +127,11 @@ pub(crate) async fn admit(
         let answer = refuse(code);
         Err(Refused::holder(answer, denied, &admission.credential))
     };
+    // Before anything is told of the key: without its certificate it is as good as none.
+    let shown = call.certificate.as_deref();
+    if !admission.credential.allows_certificate(shown) {
+        return holder(Code::ApiKeyNotExist, Denied::Certificate);
+    }
     let now = app.service.now();
     match admission.credential.usable(now) {
         Ok(()) => {}

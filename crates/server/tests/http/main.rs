@@ -11,6 +11,7 @@ mod access_log;
 mod actors;
 mod admin;
 mod budgets;
+mod certificates;
 mod client {
     mod v1 {
         mod events;

@@ -68,13 +68,28 @@ impl Authority {
     }
 
     fn pair(&self, purpose: ExtendedKeyUsagePurpose, from: Date, until: Date) -> Pair {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let key = KeyPair::generate().unwrap();
+        self.pair_of(&key, &["localhost", "127.0.0.1"], (purpose, from, until))
+    }
+
+    /// A partner's certificate of this key, with these names.
+    pub(crate) fn partner_of(&self, key: &KeyPair, names: &[&str]) -> Pair {
+        let purpose = ExtendedKeyUsagePurpose::ClientAuth;
+        self.pair_of(key, names, (purpose, THEN, LATER))
+    }
+
+    fn pair_of(
+        &self,
+        key: &KeyPair,
+        names: &[&str],
+        (purpose, from, until): (ExtendedKeyUsagePurpose, Date, Date),
+    ) -> Pair {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![purpose];
         params.not_before = date_time_ymd(from.0, from.1, from.2);
         params.not_after = date_time_ymd(until.0, until.1, until.2);
-        let key = KeyPair::generate().unwrap();
-        let signed = params.signed_by(&key, &self.issuer).unwrap();
+        let signed = params.signed_by(key, &self.issuer).unwrap();
         Pair {
             certificate: signed.pem(),
             key: key.serialize_pem(),
@@ -108,12 +123,12 @@ impl Folder {
         self.write("own.key", &pair.key, 0o600);
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// A new file in the old one's place, as renewers and Kubernetes do it.
-    fn write(&self, name: &str, text: &str, mode: u32) {
+    pub(crate) fn write(&self, name: &str, text: &str, mode: u32) {
         use std::os::unix::fs::PermissionsExt as _;
         let new = self.path("new");
         std::fs::write(&new, text).unwrap();
@@ -161,6 +176,10 @@ pub(crate) fn listeners(folder: &Folder) -> Listeners {
 
 /// A deployment whose merchant listener speaks TLS.
 async fn world(files: Files) -> World {
+    world_with(files, AccessLog::none()).await
+}
+
+pub(crate) async fn world_with(files: Files, log: AccessLog) -> World {
     let tls = Tls::load(files, now()).unwrap();
     let settings = Settings {
         tls: Listeners {
@@ -169,7 +188,7 @@ async fn world(files: Files) -> World {
         },
         ..settings()
     };
-    World::with(settings, AccessLog::none()).await
+    World::with(settings, log).await
 }
 
 async fn served(files: Files) -> (World, Served) {
@@ -208,8 +227,16 @@ pub(crate) async fn connect(
 
 /// One request on a connection that stays open; the answer's status line.
 async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<String> {
-    let request = b"GET /v1/cards HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    stream.write_all(request).await?;
+    ask_with(stream, "").await
+}
+
+/// The same with these fields in its head, each with its end of line.
+pub(crate) async fn ask_with(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    fields: &str,
+) -> std::io::Result<String> {
+    let request = format!("GET /v1/cards HTTP/1.1\r\nhost: localhost\r\n{fields}\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         answer.push(stream.read_u8().await?);
@@ -530,7 +557,11 @@ fn a_certificate_is_good_up_to_its_last_moment() {
     ));
 }
 
-fn with_partners(folder: &Folder, partners: &Authority, callers: fn(PathBuf) -> Callers) -> Files {
+pub(crate) fn with_partners(
+    folder: &Folder,
+    partners: &Authority,
+    callers: fn(PathBuf) -> Callers,
+) -> Files {
     folder.write("partners.pem", &partners.certificate, 0o644);
     Files {
         callers: callers(folder.path("partners.pem")),

@@ -256,6 +256,7 @@ impl World {
             ip_ceiling: ["0.0.0.0/0", "::/0"]
                 .map(|net| net.parse().unwrap())
                 .to_vec(),
+            client_certificates: vec![],
             scopes: vec![scope],
             person: person.map(|person| PersonId::parse(person).unwrap()),
             expires_at: None,
@@ -340,7 +341,7 @@ impl World {
             ListenerKind::Client => client,
             ListenerKind::Admin => admin,
         };
-        let (parts, body) = listener.answer(peer, request).await.into_parts();
+        let (parts, body) = listener.answer(peer, None, request).await.into_parts();
         let mut headers: Vec<_> = parts
             .headers
             .iter()

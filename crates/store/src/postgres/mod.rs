@@ -211,12 +211,12 @@ impl Registry for Postgres {
                  LEFT JOIN merchant ON merchant.id = credential.merchant"
         );
         let admission = |row: &value::Row| {
-            let has_merchant: Option<Text<MerchantId>> = row.get(14)?;
-            let merchant = has_merchant.map(|_| rows::merchant(row, 14)).transpose()?;
+            let has_merchant: Option<Text<MerchantId>> = row.get(15)?;
+            let merchant = has_merchant.map(|_| rows::merchant(row, 15)).transpose()?;
             Ok(Admission {
                 credential: rows::credential(row)?,
                 merchant,
-                epoch: Epoch(row.get(24)?),
+                epoch: Epoch(row.get(25)?),
             })
         };
         let is_it = |found: &Admission| found.credential.key_hash == *key_hash;

@@ -170,8 +170,9 @@ fn add_credential(batch: &Batch<'_>, credential: &Credential) -> Made {
     add(
         batch,
         "INSERT INTO credential (id, merchant, key_hash, dek, sealed, allowed_ips, scopes, person,
-             state, expires_at, created_at, rights, ip_ceiling, inherited)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             state, expires_at, created_at, rights, ip_ceiling, inherited,
+             client_certificates)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT DO NOTHING",
         credential_params!(credential),
     )
@@ -201,7 +202,8 @@ fn set_credential(batch: &Batch<'_>, set: &Set<Credential>) -> Made {
         batch,
         "UPDATE credential SET merchant = $2, key_hash = $3, dek = $4, sealed = $5,
              allowed_ips = $6, scopes = $7, person = $8, state = $9, expires_at = $10,
-             created_at = $11, rights = $12, ip_ceiling = $13, inherited = $14
+             created_at = $11, rights = $12, ip_ceiling = $13, inherited = $14,
+             client_certificates = $15
          WHERE id = $1",
         credential_params!(credential),
     )
@@ -224,6 +226,7 @@ macro_rules! credential_params {
             Json(&$credential.scopes),
             $credential.ip_ceiling.as_ref().map(Json),
             $credential.inherited,
+            Json(&$credential.client_certificates),
         ]
     };
 }

@@ -35,7 +35,7 @@ use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list, counted
 /// from 1.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
     include_str!("migrations/0003_sinks.sql"),
@@ -49,6 +49,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0011_sink_history.sql"),
     include_str!("migrations/0012_use.sql"),
     include_str!("migrations/0013_lists.sql"),
+    include_str!("migrations/0014_client_certificates.sql"),
 ];
 /// Indexes on what may be large, which are built while nodes serve: a migration's own `CREATE INDEX` would have
 /// all writes of the table wait for it. The migration that needs one says the same with `IF NOT EXISTS`.

@@ -207,12 +207,12 @@ impl Registry for Sqlite {
         );
         self.readers.read(|connection| {
             first(connection, SQL, [key_hash], |row| {
-                let has_merchant: Option<Text<MerchantId>> = row.get(14)?;
-                let merchant = has_merchant.map(|_| rows::merchant(row, 14)).transpose()?;
+                let has_merchant: Option<Text<MerchantId>> = row.get(15)?;
+                let merchant = has_merchant.map(|_| rows::merchant(row, 15)).transpose()?;
                 Ok(Admission {
                     credential: rows::credential(row)?,
                     merchant,
-                    epoch: Epoch(row.get(24)?),
+                    epoch: Epoch(row.get(25)?),
                 })
             })
         })

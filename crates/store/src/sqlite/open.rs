@@ -22,7 +22,7 @@ use crate::epoch;
 const APPLICATION_ID: i64 = 0x4356_4549;
 /// Each brings the file from the version before to its own, which is its place in this list,
 /// counted from 1. Never change one that was released: add the next.
-pub(super) const MIGRATIONS: [&str; 22] = [
+pub(super) const MIGRATIONS: [&str; 23] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_outbox.sql"),
     include_str!("migrations/0003_cards.sql"),
@@ -45,6 +45,7 @@ pub(super) const MIGRATIONS: [&str; 22] = [
     include_str!("migrations/0020_sink_history.sql"),
     include_str!("migrations/0021_use.sql"),
     include_str!("migrations/0022_lists.sql"),
+    include_str!("migrations/0023_client_certificates.sql"),
 ];
 /// After which of them the entries of the log are chained, which SQL alone cannot do.
 const CHAIN: usize = 11;

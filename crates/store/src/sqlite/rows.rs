@@ -203,7 +203,7 @@ macro_rules! credential_columns {
         "credential.id, credential.merchant, credential.key_hash, credential.dek, \
          credential.sealed, credential.allowed_ips, credential.scopes, credential.person, \
          credential.state, credential.expires_at, credential.created_at, credential.rights, \
-         credential.ip_ceiling, credential.inherited"
+         credential.ip_ceiling, credential.inherited, credential.client_certificates"
     };
 }
 pub(super) use credential_columns;
@@ -225,6 +225,7 @@ pub(super) fn credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
         },
         ip_ceiling: row.get::<_, Option<_>>(12)?.map(|Json(nets)| nets),
         inherited: row.get(13)?,
+        client_certificates: json(row, 14)?,
         person: row.get::<_, Option<_>>(7)?.map(PersonId::from_bytes),
         state: name(row, 8)?,
         expires_at: row.get::<_, Option<_>>(9)?.map(Time::from_millis),

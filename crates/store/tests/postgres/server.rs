@@ -199,7 +199,8 @@ async fn a_database_of_the_first_version_is_migrated() {
          ALTER TABLE cardveil.token DROP COLUMN written_by;
          ALTER TABLE cardveil.meta DROP COLUMN written_by, DROP COLUMN database_oid;
          ALTER TABLE cardveil.merchant DROP may_export, DROP may_read_pins, DROP may_set_pins;
-         ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited;
+         ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited,
+             DROP client_certificates;
          ALTER TABLE cardveil.token DROP COLUMN embed, DROP COLUMN refusals;
          ALTER TABLE cardveil.meta DROP COLUMN lives;
          UPDATE cardveil.meta SET version = 1");

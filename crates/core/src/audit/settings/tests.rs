@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::hook::Endpoint;
-use crate::merchant::CredentialState;
+use crate::merchant::{CredentialState, Pin};
 use crate::mfa::Policy;
 use crate::testing::sample::{self, START};
 use crate::wallet::Wallet;
@@ -71,6 +71,9 @@ fn a_changed_origin_allow_list_scope_or_webhook_says_from_what_to_what() {
         c.allowed_ips = Allowlist::of(nets, START);
         c.scopes = vec![Scope::WebhooksManage, Scope::CardsReadAny];
         c.ip_ceiling = Some(vec!["10.0.0.0/8".parse().unwrap()]);
+        c.client_certificates = ["dns:a.example", "dns:b.example"]
+            .map(|pin| Pin::parse(pin).unwrap())
+            .to_vec();
         c.state = CredentialState::Disabled;
         c.expires_at = Some(Time::from_millis(0));
     });
@@ -82,6 +85,11 @@ fn a_changed_origin_allow_list_scope_or_webhook_says_from_what_to_what() {
     let expected = [
         change("allowed_ips", Some(&was), Some("10.0.0.0/16 192.0.2.7/32")),
         change("ip_ceiling", Some("all"), Some("10.0.0.0/8")),
+        change(
+            "client_certificates",
+            None,
+            Some("dns:a.example dns:b.example"),
+        ),
         scopes,
         change("state", Some("enabled"), Some("disabled")),
         change(

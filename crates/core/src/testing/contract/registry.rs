@@ -11,7 +11,8 @@ use crate::clock::Time;
 use crate::hook::{Endpoint, Patched};
 use crate::id::{CardNo, CredentialId};
 use crate::merchant::{
-    Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope,
+    Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Pin, PublicKeyHash,
+    Scope,
 };
 use crate::mfa::{Policy, Purpose};
 use crate::port::{CardFilter, CardRef, Change, Paging, Set, Store, Taken, Writes};
@@ -388,6 +389,8 @@ pub async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
         let admission = store.admission(&key).await.unwrap().unwrap();
         assert_eq!(admission.merchant, Some(to));
     }
+    let key_pin = Pin::Key(PublicKeyHash([7; 32]));
+    let name_pin = Pin::Dns("partner.example".to_owned());
     let ceiling = || Some(vec!["198.51.100.0/24".parse().unwrap()]);
     let none: fn() -> Option<Vec<ipnet::IpNet>> = || None;
     for (scopes, ip_ceiling) in Scope::ALL
@@ -399,6 +402,10 @@ pub async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
         let to = Credential {
             scopes,
             ip_ceiling,
+            client_certificates: match &*was.client_certificates {
+                [] => vec![key_pin.clone(), name_pin.clone()],
+                [_, ..] => vec![],
+            },
             inherited: !was.inherited,
             ..was.clone()
         };

@@ -1,0 +1,241 @@
+//! Client certificates, and how a credential is bound to one (RFC 8705), so that its Api-Key is of no use
+//! to whoever does not hold the certificate's private key as well.
+//!
+//! **Invariant:** a binding narrows. A certificate admits nobody without the Api-Key, and a binding that
+//! cannot be judged, because no certificate was shown, is not met.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::Credential;
+use crate::token::digest;
+
+digest!(
+    /// SHA-256 of a certificate's DER form: `x5t#S256` (RFC 8705 3.1).
+    CertificateHash
+);
+digest!(
+    /// SHA-256 of a certificate's `SubjectPublicKeyInfo` in DER (RFC 7469 2.4).
+    PublicKeyHash
+);
+
+/// What counts of the certificate that a caller showed, after its authority was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Which certificate.
+    pub hash: CertificateHash,
+    /// Whose key.
+    pub key: PublicKeyHash,
+    /// The DNS names among its subject's alternative names, as they are written there.
+    pub dns_names: Vec<String>,
+}
+
+/// A certificate that a credential is bound to.
+///
+/// Its text is `key:` or `certificate:` and the hash in unpadded base64url, or `dns:` and the name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Pin {
+    /// Any certificate of this key, and so the renewed one.
+    Key(PublicKeyHash),
+    /// This certificate alone.
+    Certificate(CertificateHash),
+    /// Any certificate with this DNS name (RFC 8705 2.1.2, `tls_client_auth_san_dns`), in lower case. It is
+    /// worth what the authorities look at before they give a name to somebody.
+    Dns(String),
+}
+
+/// A text that is no [`Pin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPin {
+    /// It begins otherwise.
+    #[error("it begins with none of key:, certificate: and dns:")]
+    Kind,
+    /// What follows is no SHA-256.
+    #[error("a hash is a SHA-256: 43 characters of base64url, or 64 hexadecimal digits")]
+    Hash,
+    /// What follows is no host's name.
+    #[error("a name is a host's, such as partner.example, and no pattern")]
+    Name,
+}
+
+impl Pin {
+    /// From its text. A hash may be in hexadecimal digits, too, with or without colons, as openssl has it.
+    pub fn parse(text: &str) -> Result<Self, InvalidPin> {
+        let (kind, value) = text.split_once(':').ok_or(InvalidPin::Kind)?;
+        let hash = || {
+            let hash = PublicKeyHash::parse(value).map(|hash| hash.0);
+            hash.or_else(|| hexadecimal(value)).ok_or(InvalidPin::Hash)
+        };
+        match kind {
+            "key" => Ok(Self::Key(PublicKeyHash(hash()?))),
+            "certificate" => Ok(Self::Certificate(CertificateHash(hash()?))),
+            "dns" if is_host(value) => Ok(Self::Dns(value.to_ascii_lowercase())),
+            "dns" => Err(InvalidPin::Name),
+            _ => Err(InvalidPin::Kind),
+        }
+    }
+
+    /// Whether this is such a certificate.
+    pub fn fits(&self, shown: &ClientCertificate) -> bool {
+        match self {
+            Self::Key(key) => *key == shown.key,
+            Self::Certificate(hash) => *hash == shown.hash,
+            Self::Dns(name) => {
+                let mut names = shown.dns_names.iter();
+                names.any(|shown| shown.eq_ignore_ascii_case(name))
+            }
+        }
+    }
+}
+
+impl Credential {
+    /// Whether it may be used by who showed this certificate, or none.
+    pub fn allows_certificate(&self, shown: Option<&ClientCertificate>) -> bool {
+        let pins = &self.client_certificates;
+        pins.is_empty() || shown.is_some_and(|shown| pins.iter().any(|pin| pin.fits(shown)))
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<_> = text
+        .bytes()
+        .filter(|byte| *byte != b':')
+        .map(|byte| char::from(byte).to_digit(16))
+        .collect::<Option<_>>()?;
+    let bytes = digits.chunks(2).map(|pair| match pair {
+        [high, low] => u8::try_from(high * 16 + low).ok(),
+        _ => None,
+    });
+    bytes.collect::<Option<Vec<_>>>()?.try_into().ok()
+}
+
+/// A name as it is in certificates (RFC 5280 4.2.1.6), without a wildcard.
+fn is_host(text: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(inner)
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(out, "key:{key}"),
+            Self::Certificate(hash) => write!(out, "certificate:{hash}"),
+            Self::Dns(name) => write!(out, "dns:{name}"),
+        }
+    }
+}
+
+impl From<Pin> for String {
+    fn from(pin: Pin) -> Self {
+        pin.to_string()
+    }
+}
+
+impl TryFrom<String> for Pin {
+    type Error = InvalidPin;
+    fn try_from(text: String) -> Result<Self, InvalidPin> {
+        Self::parse(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::sample;
+
+    fn shown(certificate: u8, key: u8, dns_names: &[&str]) -> ClientCertificate {
+        ClientCertificate {
+            hash: CertificateHash([certificate; 32]),
+            key: PublicKeyHash([key; 32]),
+            dns_names: dns_names.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    fn bound(pins: &[&str]) -> Credential {
+        let pin = |text: &&str| Pin::parse(text).unwrap();
+        Credential {
+            client_certificates: pins.iter().map(pin).collect(),
+            ..sample::credential(1)
+        }
+    }
+
+    #[test]
+    fn a_binding_is_met_by_its_certificate_alone() {
+        let own = shown(1, 2, &["*.partner.example", "Partner.example"]);
+        let renewed = shown(3, 2, &[]);
+        let other = shown(4, 5, &["other.example", "a.partner.example"]);
+        let key = Pin::Key(PublicKeyHash([2; 32])).to_string();
+        let certificate = Pin::Certificate(CertificateHash([1; 32])).to_string();
+        for (pin, of_the_renewed) in [
+            (&*key, true),
+            (&certificate, false),
+            ("dns:partner.example", false),
+        ] {
+            let credential = bound(&[pin]);
+            assert!(credential.allows_certificate(Some(&own)), "{pin}");
+            let allowed = credential.allows_certificate(Some(&renewed));
+            assert_eq!(allowed, of_the_renewed, "{pin}");
+            assert!(!credential.allows_certificate(Some(&other)), "{pin}");
+            assert!(!credential.allows_certificate(None), "{pin}");
+        }
+        // A key's hash is no certificate's, and a pattern in a certificate is no name.
+        let crossed = format!("certificate:{}", PublicKeyHash([2; 32]));
+        assert!(!bound(&[&crossed]).allows_certificate(Some(&own)));
+        assert!(!bound(&["dns:b.partner.example"]).allows_certificate(Some(&own)));
+        // Two while one takes the other's place.
+        let both = bound(&[&certificate, "dns:other.example"]);
+        assert!(both.allows_certificate(Some(&own)) && both.allows_certificate(Some(&other)));
+        assert!(!both.allows_certificate(Some(&renewed)));
+    }
+
+    #[test]
+    fn without_a_binding_any_certificate_will_do_and_none() {
+        let free = bound(&[]);
+        assert!(free.allows_certificate(None));
+        assert!(free.allows_certificate(Some(&shown(1, 1, &[]))));
+    }
+
+    #[test]
+    fn a_hash_is_taken_as_openssl_writes_it() {
+        let pin = Pin::Key(PublicKeyHash([0xab; 32]));
+        let colons = ["AB"; 32].join(":");
+        for text in [
+            pin.to_string(),
+            format!("key:{colons}"),
+            format!("key:{}", "ab".repeat(32)),
+        ] {
+            assert_eq!(Pin::parse(&text).unwrap(), pin, "{text}");
+        }
+        let name = Pin::parse("dns:Api.Partner.example").unwrap();
+        assert_eq!(name.to_string(), "dns:api.partner.example");
+    }
+
+    #[test]
+    fn what_is_no_pin_is_refused() {
+        let short = format!("key:{}", "ab".repeat(31));
+        let odd = format!("certificate:{}a", "ab".repeat(31));
+        let long = format!("dns:{}", "a.".repeat(127));
+        for (text, error) in [
+            ("", InvalidPin::Kind),
+            ("partner.example", InvalidPin::Kind),
+            ("sha256:abab", InvalidPin::Kind),
+            ("key:", InvalidPin::Hash),
+            (&short, InvalidPin::Hash),
+            (&odd, InvalidPin::Hash),
+            ("dns:", InvalidPin::Name),
+            ("dns:*.partner.example", InvalidPin::Name),
+            ("dns:partner..example", InvalidPin::Name),
+            ("dns:partner.example/", InvalidPin::Name),
+            (&long, InvalidPin::Name),
+        ] {
+            assert_eq!(Pin::parse(text), Err(error), "{text}");
+        }
+    }
+}
