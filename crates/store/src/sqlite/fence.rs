@@ -147,11 +147,31 @@ impl Fence {
         std::mem::replace(&mut self.file, file)
     }
 
-    /// Another process may have come further, and must not be set back.
+    /// What it says of a database that it is behind this, if it does: a copy was put in its place while it
+    /// was open.
+    ///
+    /// Call it in a transaction that writes, which no other process ends meanwhile. Where the database has
+    /// the higher epoch, another process has noticed before.
+    pub(super) fn ahead_of(&self, mark: Mark) -> io::Result<Option<Mark>> {
+        Ok(match read(&self.file)? {
+            Found::Mark(there)
+                if there.database_id == mark.database_id
+                    && there.generation > mark.generation
+                    && there.epoch >= mark.epoch =>
+            {
+                Some(there)
+            }
+            Found::Mark(_) | Found::Missing | Found::Unreadable => None,
+        })
+    }
+
+    /// Another process may have come further, and must not be set back. An epoch that was raised over a
+    /// restored copy is further than all that was before.
     fn write_if_newer(&self, mark: Mark) -> io::Result<()> {
+        let place = |mark: Mark| (mark.epoch, mark.generation);
         match read(&self.file)? {
             Found::Mark(there)
-                if there.database_id == mark.database_id && there.generation > mark.generation =>
+                if there.database_id == mark.database_id && place(there) > place(mark) =>
             {
                 Ok(())
             }

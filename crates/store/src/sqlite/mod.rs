@@ -13,7 +13,8 @@
 //! place in its audit log, which every change of state moves), and a small file outside its folder,
 //! the fence, takes both down after each commit, before the commit is answered. At opening, a
 //! database that is behind its fence, of another id, or without its fence has been exchanged: the
-//! epoch is raised before anything is served, and no token issued before is good any more.
+//! epoch is raised before anything is served, and no token issued before is good any more. A copy that is put
+//! back through SQLite into the open database (`.restore` of `sqlite3`) is noticed by the next write.
 //!
 //! It detects an older copy of the database put in place of the newer, another database, and a
 //! machine that got the database without the fence. It does not detect that fence and database are

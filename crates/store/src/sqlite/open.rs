@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cardveil_core::audit::{Kind, Source, Target};
+use cardveil_core::audit::{Event, Kind, Source, Target};
 use cardveil_core::clock::Time;
 use cardveil_core::token::Epoch;
 use rusqlite::config::DbConfig;
@@ -376,12 +376,7 @@ fn judge(
     mark.epoch = epoch::next(latest, now).ok_or(Refused::Open(OpenError::EpochExhausted))?;
     transaction.execute("UPDATE meta SET epoch = ?1", [mark.epoch.0])?;
     if let Some(why) = why {
-        let target = Target {
-            resource: Some("epoch".into()),
-            ..Target::default()
-        };
-        let mut event = Source::server().event(now, Kind::EpochRaised, None, target);
-        event.detail.note = Some(format!("raised to {}: {why}", mark.epoch.0).into());
+        let event = raised(mark.epoch, why, now);
         let end = audit::append(transaction, &audit::end(transaction)?, &event)?;
         mark.generation = audit::seq(&end);
     }
@@ -390,6 +385,17 @@ fn judge(
         epoch: mark.epoch,
     });
     Ok((mark, raised))
+}
+
+/// The record of an epoch that the server raised by itself.
+pub(super) fn raised(epoch: Epoch, why: Why, now: Time) -> Event {
+    let target = Target {
+        resource: Some("epoch".into()),
+        ..Target::default()
+    };
+    let mut event = Source::server().event(now, Kind::EpochRaised, None, target);
+    event.detail.note = Some(format!("raised to {}: {why}", epoch.0).into());
+    event
 }
 
 fn read_mark(connection: &Connection) -> rusqlite::Result<Mark> {

@@ -31,8 +31,9 @@ use tokio::sync::oneshot;
 use super::audit;
 use super::fault::Fault;
 use super::fence::{Fence, Mark};
-use super::open::BUSY_TIMEOUT;
+use super::open::{self, BUSY_TIMEOUT, OpenError, Why};
 use super::outbox;
+use crate::epoch;
 use crate::pulse::Pulse;
 
 /// How many jobs may wait (P8); more are refused.
@@ -69,7 +70,7 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let bell = Bell::default();
-        let pulse = Pulse::new(clock);
+        let pulse = Pulse::new(Arc::clone(&clock));
         let shell = Shell {
             queue: Arc::clone(&queue),
             bell: bell.clone(),
@@ -77,6 +78,7 @@ impl Writer {
             connection,
             fence,
             database_id,
+            clock,
             unsettled: false,
             untidy: true,
             wal_pages_max: WAL_PAGES_MAX,
@@ -296,6 +298,7 @@ struct Shell {
     connection: Connection,
     fence: Fence,
     database_id: [u8; 16],
+    clock: Arc<dyn Clock>,
     /// A commit has failed and none has succeeded since.
     unsettled: bool,
     /// There may be pages in the WAL, or something of the fence to sync.
@@ -386,10 +389,30 @@ impl Shell {
     fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Place, Place, bool)> {
         let batch = Batch::begin(&self.connection)?;
         let before = batch.place.get();
+        self.raise_if_put_back(&batch)?;
         for job in jobs {
             job.run(&batch)?;
         }
         Ok((before, batch.place.get(), batch.queued.get()))
+    }
+
+    /// A copy that was put back into the open database, as by `.restore` of `sqlite3`, un-spends tokens as any
+    /// other does. Nothing is decided on it in the old epoch.
+    fn raise_if_put_back(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+        let mark = self.mark(batch.place.get());
+        let unreadable =
+            |error: std::io::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
+        let Some(seen) = self.fence.ahead_of(mark).map_err(unreadable)? else {
+            return Ok(());
+        };
+        let (why, now) = (Why::Behind, self.clock.now());
+        let epoch = epoch::next(seen.epoch.max(mark.epoch), now).ok_or_else(|| {
+            rusqlite::Error::ToSqlConversionFailure(OpenError::EpochExhausted.into())
+        })?;
+        batch.set_epoch(epoch)?;
+        batch.log(&open::raised(epoch, why, now))?;
+        tracing::warn!(store.epoch = epoch.0, "the epoch was raised: {why}");
+        Ok(())
     }
 
     /// Finds out whether the batch is there, by a commit after which that cannot change; see the
@@ -431,13 +454,16 @@ impl Shell {
 
     /// What is committed stays so; the next batch waits until the fence is in step.
     fn advance_fence(&mut self, place: Place) {
-        let mark = Mark {
+        if let Err(error) = self.fence.advance(self.mark(place)) {
+            tracing::error!(%error, "the fence could not be written: no writes until it can");
+        }
+    }
+
+    fn mark(&self, place: Place) -> Mark {
+        Mark {
             database_id: self.database_id,
             generation: place.generation(),
             epoch: place.epoch,
-        };
-        if let Err(error) = self.fence.advance(mark) {
-            tracing::error!(%error, "the fence could not be written: no writes until it can");
         }
     }
 

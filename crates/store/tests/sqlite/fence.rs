@@ -1,6 +1,7 @@
 //! A store that went back in time.
 
 use std::path::Path;
+use std::time::Duration;
 
 use cardveil_core::audit::{Actor, Event, Kind};
 use cardveil_core::card::Field;
@@ -9,6 +10,7 @@ use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Epoch, Verdict};
 use cardveil_store::sqlite::{OpenError, Raised, Sqlite, Why};
 use rusqlite::Connection;
+use rusqlite::backup::Backup;
 
 use crate::home::{Home, with_merchant, with_token};
 
@@ -96,6 +98,41 @@ async fn a_restored_copy_does_not_unspend_a_token() {
     drop(store);
     let (_, opened) = home.open();
     assert_eq!(opened.epoch_raised, None, "once");
+}
+
+/// `.restore` of `sqlite3`, while a server and a command have the database open.
+#[tokio::test]
+async fn a_copy_put_back_into_the_open_database_does_not_unspend_a_token() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let epoch = with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let live = || Connection::open(&home.options.database).unwrap();
+    let mut copy = Connection::open_in_memory().unwrap();
+    let whole = |from: &Connection, to: &mut Connection| {
+        let backup = Backup::new(from, to).unwrap();
+        backup
+            .run_to_completion(1_000, Duration::ZERO, None)
+            .unwrap();
+    };
+    whole(&live(), &mut copy);
+    let (other, _) = home.open();
+    let first = sample::claim(&record, 1, &[Field::Pan], START);
+    let granted = store.redeem(first).await.unwrap();
+    assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
+
+    whole(&copy, &mut live());
+    for store in [&store, &other] {
+        let thief = sample::claim(&record, 2, &[Field::Pan], START);
+        let refused = store.redeem(thief).await.unwrap();
+        assert_eq!(refused, Verdict::Refused(Cause::OldEpoch));
+    }
+    let raised = raises(&store).await;
+    assert_eq!(raised.len(), 1, "once, by the first to notice: {raised:?}");
+    assert!(store.epoch().await.unwrap() > epoch);
+    drop((store, other));
+    let (_, opened) = home.open();
+    assert_eq!(opened.epoch_raised, None, "the fence is in step again");
 }
 
 #[tokio::test]
@@ -302,7 +339,7 @@ async fn an_epoch_raised_by_one_process_is_the_others_too() {
     let epoch = with_merchant(&server).await;
     let record = with_token(&server, 1).await;
     let (console, _) = home.open();
-    let later = START.plus(std::time::Duration::from_secs(1_000));
+    let later = START.plus(Duration::from_secs(1_000));
     let raised = console
         .raise_epoch(sample::event(Kind::EpochRaised, later))
         .await
