@@ -258,8 +258,8 @@ fn takes_no_room(char: char) -> bool {
 const SEPARATORS_MAX: usize = 3;
 
 /// Whether groups of digits, alone or one after the other, make 12 to 19 digits whose check digit is
-/// right. The groups are joined over spaces, hyphens, dots and underscores, as people and programs write
-/// card numbers; a group is never cut, or every second order number would be one.
+/// right. The groups are joined over spaces, hyphens, dots, slashes and what else people and programs write
+/// between them; a group is never cut, or every second order number would be one.
 pub fn holds_card_number(text: &str) -> bool {
     let groups = digit_groups(text);
     (0..groups.len()).any(|start| {
@@ -326,7 +326,18 @@ fn digit(char: char) -> Option<u8> {
 fn is_separator(char: char) -> bool {
     matches!(
         char,
-        ' ' | '-' | '.' | '_' | '\u{a0}' | '\u{2009}' | '\u{202f}' | '\u{2010}'..='\u{2013}'
+        ' ' | '-'
+            | '.'
+            | '_'
+            | '/'
+            | '\\'
+            | '|'
+            | '+'
+            | '\u{b7}'
+            | '\u{a0}'
+            | '\u{2009}'
+            | '\u{202f}'
+            | '\u{2010}'..='\u{2013}'
     )
 }
 
@@ -379,6 +390,11 @@ mod tests {
             "1 2 378282246310005",
             "4917610000000000003",
             "4111_1111_1111_1111",
+            "4111/1111/1111/1111",
+            "4111+1111+1111+1111",
+            "4111 | 1111 | 1111 | 1111",
+            "4111\\1111\\1111\\1111",
+            "4111\u{b7}1111\u{b7}1111\u{b7}1111",
             "4111\u{200b}1111\u{ad}1111\u{feff}1111",
             "\u{ff14}\u{ff11}\u{ff11}\u{ff11} 1111 1111 1111",
             "\u{664}\u{661}\u{661}\u{661}1111111\u{661}1111",
