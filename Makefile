@@ -78,6 +78,10 @@ rotation: release ## Rotate root, class keys and records' keys under load (CARDS
 neighbours: release ## What one merchant's lists do to another's issue and redeem (CARDS=100000 STORE=sqlite; one minute)
 	scripts/neighbours.py
 
+.PHONY: attacks
+attacks: release ## Attack the finished binary as a penetration tester would (ONLY=memory,races: these; four minutes)
+	scripts/attacks.py
+
 .PHONY: upgrade
 upgrade: release ## Upgrade three nodes under load, losing no request (FROM=ref, or OLD_BINARY=file)
 	cargo build --quiet --locked -p cardveil-verify

@@ -81,8 +81,8 @@ class Deployment:
         if cluster:
             self.configure('database = "data/cardveil.db"\nfence = "fence/cardveil.fence"', f'postgres = "{cluster.connection}"')
             self.run("migrate", "--owner", "owner")
-        merchant = self.json("merchant", "add", "--name", "Shop", "--json")["id"]
-        of = ("--merchant", merchant, "--json")
+        self.merchant = self.json("merchant", "add", "--name", "Shop", "--json")["id"]
+        of = ("--merchant", self.merchant, "--json")
         self.api_key = self.json("credential", "add", "--allow-ip", "127.0.0.1/32", *of)["api_key"]
         self.embed = self.json("embed", "add", "--origin", "https://shop.example", *of)["id"]
         self.run("card", "import", "-", "--form", "jsonl", *of, given="\n".join(map(line, range(CARDS))))
