@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use cardveil_core::flow::{Asked, IssueRefusal, Presented};
+use cardveil_core::flow::{Asked, IssueRefusal, Named, Presented};
 use cardveil_core::port::CardRef;
 use cardveil_core::token::{Operation, TTL};
 use http::HeaderMap;
@@ -14,8 +14,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::code::Code;
+use super::form::Wrong;
 use super::{Envelope, Language, Refusal, form, success};
 use crate::Shared;
+use crate::extract::{self, Header};
 use crate::guard::Admitted;
 
 #[derive(Serialize, ToSchema)]
@@ -37,6 +39,7 @@ struct ClientTokenData {
         ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
         ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
         ("Access-Token" = String, Header, description = "The login token of Get Token."),
+        ("Nonce" = Option<String>, Header, description = "1 to 64 letters, digits, `_` or `-`, anew for each call: a second call of the credential with it within 300 seconds is 1017."),
         ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
     ),
     responses(
@@ -59,6 +62,10 @@ pub(super) async fn client_token(
         Ok(card_no) => card_no,
         Err(refusal) => return refusal.into_response(),
     };
+    let named = match nonce(&headers, language) {
+        Ok(named) => named,
+        Err(refusal) => return refusal.into_response(),
+    };
     let asked = Asked {
         card: CardRef::No(card_no),
         account: None,
@@ -67,7 +74,7 @@ pub(super) async fn client_token(
         fields: None,
         bound_to: None,
         embed: None,
-        named: None,
+        named,
         mfa: Presented::Impossible,
     };
     match app
@@ -75,6 +82,8 @@ pub(super) async fn client_token(
         .issue(&admitted.caller, admitted.epoch, &asked)
         .await
     {
+        // What a call with this nonce was given before is not told again: that is what a nonce is for.
+        Ok(Ok(issued)) if issued.replayed => refuse(Code::NonceUsed),
         Ok(Ok(issued)) => {
             app.metrics.tokens_issued.increment();
             success(
@@ -94,6 +103,27 @@ pub(super) async fn client_token(
     }
 }
 
+/// What a caller names so that the same call is not answered twice. A name is kept with the token's commit for
+/// [`TTL`], which is longer than a `Timestamp` is good for.
+fn nonce(headers: &HeaderMap, language: Language) -> Result<Option<Named>, Refusal> {
+    match extract::header(headers, "nonce") {
+        Header::Missing => Ok(None),
+        Header::Value(text) if is_word(text) => Ok(Some(Named {
+            // No `Idempotency-Key` has a blank, so none is taken for a nonce.
+            key: format!("keysecure nonce {text}"),
+            request: Vec::new(),
+        })),
+        Header::Value(_) | Header::Malformed => {
+            Err(Refusal::invalid("Nonce", Wrong::Word, language))
+        }
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(known)
+}
+
 const fn code_of(refusal: IssueRefusal) -> Code {
     match refusal {
         IssueRefusal::PciDisabled => Code::PciNotEnabled,
@@ -107,9 +137,8 @@ const fn code_of(refusal: IssueRefusal) -> Code {
         | IssueRefusal::MfaRequired
         | IssueRefusal::MfaReference
         | IssueRefusal::MfaRefused => Code::ModeNotSupported,
-        // This dialect neither chooses fields nor names requests.
-        IssueRefusal::FieldUnavailable | IssueRefusal::UnknownEmbed | IssueRefusal::NameReused => {
-            Code::InvalidParameter
-        }
+        IssueRefusal::NameReused => Code::NonceUsed,
+        // This dialect chooses neither fields nor embeds.
+        IssueRefusal::FieldUnavailable | IssueRefusal::UnknownEmbed => Code::InvalidParameter,
     }
 }

@@ -387,6 +387,73 @@ async fn code_1013_a_merchant_that_may_not_show_cards() {
     is(&asked(&world, call).await, 1013);
 }
 
+/// A call that somebody recorded made one more token within the minute of its Timestamp.
+#[tokio::test]
+async fn code_1017_a_nonce_that_was_used() {
+    let world = World::new().await;
+    let merchant = world.merchant();
+    let now = world.now_ms().to_string();
+    let with_nonce = async |nonce: &str| with(good(&merchant).await, "nonce", Some(nonce));
+    is(&asked(&world, with_nonce("a-1_B").await).await, 0);
+    let recorded = || async { with(with_nonce("a-1_B").await, "timestamp", Some(&now)) };
+    let again = asked(&world, recorded().await).await;
+    is(&again, 1017);
+    assert!(!again.text().contains("cvt_"), "{}", again.shown());
+    // For another card, too: the nonce is the credential's.
+    let access = merchant.login().await;
+    let other = merchant
+        .keysecure(&PATH.replace(CARD_NO, SECOND_NO))
+        .header("Access-Token", access)
+        .header("Nonce", "a-1_B");
+    is(&asked(&world, other).await, 1017);
+    is(&asked(&world, with_nonce("a-2").await).await, 0);
+    // At another node, and to the last moment of the Timestamp.
+    let beside = world.beside();
+    world.clock.advance(Duration::from_secs(60));
+    is(&asked(&beside, recorded().await).await, 1017);
+    world.clock.advance(Duration::from_millis(1));
+    is(&asked(&world, recorded().await).await, 1005);
+    // Without, as before.
+    for _ in 0..2 {
+        is(&asked(&world, good(&merchant).await).await, 0);
+    }
+}
+
+/// Whoever sends the nonce of a call first: another credential, and a name of the native API, are others.
+#[tokio::test]
+async fn a_nonce_is_of_one_credential_and_of_this_call() {
+    let world = World::new().await;
+    let merchant = world.merchant();
+    let native = merchant
+        .native_named("n", &json!({"card_no": CARD_NO}))
+        .await;
+    assert_eq!(native.status, 201);
+    is(
+        &asked(&world, with(good(&merchant).await, "nonce", Some("n"))).await,
+        0,
+    );
+    let own = Merchant::new(&world, OWN_KEY);
+    is(
+        &asked(&world, with(good(&own).await, "nonce", Some("n"))).await,
+        0,
+    );
+}
+
+#[tokio::test]
+async fn code_1004_a_nonce_of_another_form() {
+    let world = World::new().await;
+    let long = "n".repeat(65);
+    for wrong in ["a b", "ä", "a.b", &long] {
+        let call = with(good(&world.merchant()).await, "nonce", Some(wrong));
+        is(&asked(&world, call).await, 1004);
+    }
+    let twice = good(&world.merchant())
+        .await
+        .header("Nonce", "a")
+        .header("Nonce", "b");
+    is(&asked(&world, twice).await, 1004);
+}
+
 #[tokio::test]
 async fn code_1021_a_merchant_that_has_gone() {
     let world = World::new().await;
