@@ -448,7 +448,7 @@ impl Answer {
         let mut text = format!("{}\n", self.status);
         for (name, value) in &self.headers {
             let value = if name == "x-request-id" {
-                assert!(value.len() == 32 && value.bytes().all(|b| b.is_ascii_hexdigit()));
+                assert!(value.len() == 16 && value.bytes().all(|b| b.is_ascii_hexdigit()));
                 "[request id]"
             } else {
                 value
