@@ -1,0 +1,1 @@
+"""What a penetration tester tries on the finished binary (`scripts/attacks.py`)."""
