@@ -172,7 +172,6 @@ def lists(t):
     """48 connections of searches and far pages while another merchant's cardholder is shown a card."""
     extra = "\n".join(line(n).replace('"Travel', '"Petrol') for n in range(CARDS, 10_000))
     t.run("card", "import", "-", "--form", "jsonl", "--merchant", t.merchant, given=extra)
-    t.env["CARDVEIL_LIMITS_CREDENTIAL_PER_SECOND"] = "200"
     key = t.credential(merchant=t.other)["api_key"]
     t.start()
     statuses, over, calls = {}, threading.Event(), ("/v1/cards?search=nowhere", "/v1/cards?search=petrol&limit=100", "/v1/cards?state=failed")
