@@ -140,7 +140,7 @@ IN_TESTS = [
     ("P3-a-head-in-pieces-is-kept", "crates/server/src/listener.rs",
      "const HEAD_BYTES_MAX: usize = 8 * 1_024;", "const HEAD_BYTES_MAX: usize = 64 * 1_024;", MEMORY),
     ("P3-the-stack-is-left-as-it-is", "crates/server/src/stack.rs",
-     "const DEPTH_KIB: usize = if cfg!(debug_assertions) { 256 } else { 32 };", "const DEPTH_KIB: usize = 1;", MEMORY),
+     "const DEPTH_KIB: usize = if cfg!(debug_assertions) { 256 } else { 96 };", "const DEPTH_KIB: usize = 1;", MEMORY),
     ("P4-the-address-in-the-log", "crates/server/src/listener.rs",
      "        let method = method_name(request.method());",
      "        let method = method_name(request.method());\n"

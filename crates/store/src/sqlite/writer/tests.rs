@@ -24,6 +24,7 @@ impl Bench {
         let (ready, folder) = ready();
         let shell = Shell {
             bell: Bell::default(),
+            clock: clock(),
             pulse: Pulse::new(clock()),
             queue: Arc::default(),
             connection: ready.connection,
