@@ -46,7 +46,7 @@ impl<F: Future> Future for Traceless<F> {
     }
 }
 
-/// What a runtime that drives [`Traceless`] futures does before a thread of its rests
+/// What a runtime that drives `Traceless` futures does before a thread of its rests
 /// (`on_thread_park`): from there, the stack of a turn is no deeper.
 pub fn before_rest() {
     if SINCE.replace(0) > 0 {
