@@ -195,6 +195,31 @@ pub async fn migrate(
     Ok(migrated)
 }
 
+/// All tables that a migration may change, before it changes one. A lookup takes its tables in an order of its
+/// own, so each can hold what the other waits for; after a second (`deadlock_timeout`) PostgreSQL ends one of
+/// them, which may be a node's request. So this waits for less at each, lets go of all, and begins anew.
+const LOCKS: &str = "
+    SET LOCAL lock_timeout = '30ms';
+    DO $$
+    DECLARE
+        tables TEXT := (SELECT string_agg(oid::regclass::text, ', ' ORDER BY relname = 'meta' DESC, relname)
+            FROM pg_class
+            WHERE relnamespace = 'cardveil'::regnamespace AND relkind = 'r' AND relname <> 'audit');
+    BEGIN
+        FOR tried IN 1..1000 LOOP
+            BEGIN
+                EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', tables);
+                RETURN;
+            EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+                PERFORM pg_sleep(0.05);
+            END;
+        END LOOP;
+        RAISE lock_not_available USING MESSAGE = 'the tables are in use';
+    END
+    $$;
+    SET LOCAL lock_timeout = 0;
+";
+
 async fn migrate_in(
     link: &Link,
     server: Option<&str>,
@@ -218,8 +243,7 @@ async fn migrate_in(
         }));
     }
     if there && from < to {
-        // All that writes has it first, so nobody holds what a migration waits for and waits for this.
-        link.run("LOCK TABLE meta IN ACCESS EXCLUSIVE MODE").await?;
+        link.run(LOCKS).await?;
     }
     for migration in MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0)) {
         link.run(migration).await?;
