@@ -198,17 +198,20 @@ pub async fn migrate(
 /// All tables that a migration may change, before it changes one. A lookup takes its tables in an order of its
 /// own, so each can hold what the other waits for; after a second (`deadlock_timeout`) PostgreSQL ends one of
 /// them, which may be a node's request. So this waits for less at each, lets go of all, and begins anew.
+/// First it keeps autovacuum away, which no node waits for, and which gives way only to who waits for a second.
 const LOCKS: &str = "
-    SET LOCAL lock_timeout = '30ms';
     DO $$
     DECLARE
         tables TEXT := (SELECT string_agg(oid::regclass::text, ', ' ORDER BY relname = 'meta' DESC, relname)
             FROM pg_class
             WHERE relnamespace = 'cardveil'::regnamespace AND relkind = 'r' AND relname <> 'audit');
     BEGIN
+        EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', tables);
+        SET LOCAL lock_timeout = '30ms';
         FOR tried IN 1..1000 LOOP
             BEGIN
                 EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', tables);
+                SET LOCAL lock_timeout = 0;
                 RETURN;
             EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
                 PERFORM pg_sleep(0.05);
@@ -217,7 +220,6 @@ const LOCKS: &str = "
         RAISE lock_not_available USING MESSAGE = 'the tables are in use';
     END
     $$;
-    SET LOCAL lock_timeout = 0;
 ";
 
 async fn migrate_in(
