@@ -22,6 +22,9 @@ IN_TESTS = [
      "let record = find(batch, &claim.token)?;",
      "let record = find(batch, &claim.token)?\n"
      "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });", STORE),
+    ("P1-a-copy-put-back-into-the-open-database", "crates/store/src/sqlite/writer.rs",
+     "        self.raise_if_put_back(&batch)?;", "        if batch.place.get().epoch.0 == 0 {\n"
+     "            self.raise_if_put_back(&batch)?;\n        }", [*STORE, "--test", "sqlite", "fence"]),
     ("P1-an-asynchronous-commit-of-sqlite", "crates/store/src/sqlite/open.rs",
      '"synchronous", "FULL"', '"synchronous", "NORMAL"', STORE),
     ("P1-an-asynchronous-commit", "crates/store/src/postgres/link.rs",
