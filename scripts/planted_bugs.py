@@ -137,7 +137,7 @@ IN_TESTS = [
      "static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);",
      "static ALLOCATOR: MiMalloc = MiMalloc;\nconst _: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);", MEMORY),
     ("P3-an-idle-connection-keeps-a-request", "crates/server/src/listener.rs",
-     "TokioIo::new(Cleared::new(io))", "TokioIo::new(io)", MEMORY),
+     "Paced::new(Cleared::new(io), ", "Paced::new(io, ", MEMORY),
     ("P3-an-idle-connection-keeps-what-tls-decrypted", "crates/server/src/listener/cleared.rs",
      "if polled.is_pending() {", "if polled.is_pending() && room.initialized().len() < room.capacity() {", MEMORY),
     ("P3-a-head-in-pieces-is-kept", "crates/server/src/listener.rs",

@@ -86,13 +86,26 @@ pub(crate) struct Listen {
     pub(crate) admin: SocketAddr,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Network {
     /// Peers whose `X-Forwarded-For` is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Listeners to which they speak the PROXY protocol.
     pub(crate) proxy_protocol: Vec<ListenerKind>,
+    /// How long a connection may rest between two requests: 1 to 3,600. A proxy that keeps connections must let
+    /// them go sooner.
+    pub(crate) idle_secs: u32,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
+            idle_secs: 75,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -387,6 +400,12 @@ impl Config {
                 "name the load balancers' addresses in network.trusted_proxies",
             ));
         }
+        if !(1..=3_600).contains(&self.network.idle_secs) {
+            return Err(hinted(
+                "network.idle_secs is out of range",
+                "give 1 to 3600 seconds, more than the proxy keeps a connection that rests",
+            ));
+        }
         if self.shutdown.delay_secs > 300 {
             return Err(hinted(
                 "shutdown.delay_secs is out of range",
@@ -487,6 +506,7 @@ impl Config {
             trusted_proxies: self.network.trusted_proxies.clone(),
             proxy_protocol: self.network.proxy_protocol.clone(),
             behind_proxies: self.plain_listeners(),
+            idle_secs: self.network.idle_secs,
             timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
             private_webhooks: self.webhooks.allow_private,
             limits: self.limits.limits(),
@@ -747,6 +767,20 @@ mod tests {
         assert!(parse(&fresh_text(), &[listeners]).is_err());
         let wrong = ("CARDVEIL_NETWORK_PROXY_PROTOCOL", "[\"shop\"]");
         assert!(parse(&fresh_text(), &[wrong, proxies]).is_err());
+    }
+
+    #[test]
+    fn connections_rest_for_75_seconds_unless_it_says_otherwise() {
+        let rest = |secs: &str| {
+            let secs = ("CARDVEIL_NETWORK_IDLE_SECS", secs);
+            parse(&fresh_text(), &[secs]).map(|config| config.network.idle_secs)
+        };
+        assert_eq!(parse(&fresh_text(), &[]).unwrap().network.idle_secs, 75);
+        assert_eq!(rest("620").unwrap(), 620);
+        assert_eq!((rest("1").unwrap(), rest("3600").unwrap()), (1, 3_600));
+        for wrong in ["0", "3601", "-1", "1.5"] {
+            assert!(rest(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct Settings {
     pub proxy_protocol: Vec<ListenerKind>,
     /// Listeners that take connections from trusted proxies only.
     pub behind_proxies: Vec<ListenerKind>,
+    /// How long a connection may rest between two requests, in seconds.
+    pub idle_secs: u32,
     /// How far in the future KeySecure's `Timestamp` may be, in milliseconds. The contract says 0.
     pub timestamp_future_tolerance_ms: u32,
     /// How often callers may call.

@@ -1,9 +1,11 @@
 //! The listeners: three, so that a firewall can tell them apart. Each bounds what a stranger can
-//! hold (P8): connections, and the time for a handshake, for a head and for taking what is answered; each
+//! hold (P8): connections, and the time for a handshake, for a head, between two requests and for taking what
+//! is answered; each
 //! stops within a bound. The time for the rest of a request is the gate's.
 
 mod cleared;
 mod impatient;
+mod paced;
 mod places;
 mod proxy;
 mod sound;
@@ -22,7 +24,7 @@ use cardveil_core::merchant::ClientCertificate;
 use cardveil_seal::sha256;
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -37,6 +39,7 @@ use tower::ServiceExt as _;
 
 use self::cleared::Cleared;
 use self::impatient::Impatient;
+use self::paced::{Paced, Turns};
 pub use self::places::Connections;
 use self::places::{Holder, Place, Places};
 use crate::address::Peer;
@@ -47,14 +50,15 @@ use crate::stack::Traceless;
 use crate::surface::Surface;
 use crate::{App, address, headers, limit, tls};
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// How many connections a listener holds at once.
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long a proxy may take to say for whom it connects.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller may take to agree on TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a caller may take to send its request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much longer a connection may rest than it is told: what was sent in time is not lost on its way.
+const REST_GRACE: Duration = Duration::from_secs(1);
 /// How long a request's head may be. As long as the buffer that hyper begins with, so that a head that
 /// comes in pieces does not make the buffer grow: hyper would not use the begin of a longer one again
 /// while a connection is idle, and so leave there what the last request said (P3).
@@ -95,6 +99,8 @@ pub struct Listener {
     kind: ListenerKind,
     router: Router,
     ids: Arc<RequestIds>,
+    /// How long connections may rest, as they are told.
+    keep_alive: Option<HeaderValue>,
 }
 
 /// Request ids: of 64 bits, so that two of a day are hardly ever the same, and none tells how many there were.
@@ -128,6 +134,7 @@ impl Listener {
                 boot,
                 next: AtomicU64::new(0),
             }),
+            keep_alive: keep_alive(app.settings.idle_secs),
         }
     }
 
@@ -429,23 +436,38 @@ impl Listener {
         watcher: Watcher,
     ) {
         let log = self.clone();
+        let turns = Arc::new(Turns::default());
+        let rest = Duration::from_secs(self.app.settings.idle_secs.into());
+        let io = Paced::new(Cleared::new(io), Arc::clone(&turns), rest + REST_GRACE);
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            turns.begin();
             let (listener, certificate) = (self.clone(), certificate.clone());
+            let turns = Arc::clone(&turns);
             async move {
+                let keeps = keeps_connection(&request);
                 let request = request.map(Body::new);
-                let answer = listener.answer(peer, certificate, request).await;
+                let mut answer = listener.answer(peer, certificate, request).await;
+                let is_open = keeps && !answer.headers().contains_key(CONNECTION);
+                if is_open && let Some(told) = listener.keep_alive.clone() {
+                    let headers = answer.headers_mut();
+                    headers.insert(KEEP_ALIVE, told);
+                    // RFC 9110 7.6.1: it is for the next hop alone.
+                    headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+                }
+                turns.end();
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // Those of `Paced` are in its place.
+            .header_read_timeout(None)
             // A caller that says no more may still wait for its answer. Looking for that while a request
             // runs would take another buffer for each.
             .half_close(true)
-            .header_read_timeout(HEADER_TIMEOUT)
             .max_headers(64)
             .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(Cleared::new(io)), service);
+            .serve_connection(TokioIo::new(io), service);
         if let Err(error) = watcher.watch(connection).await {
             // A client that begins with HTTP/2 gets no answer.
             if error.is_parse() && !error.is_parse_version_h2() {
@@ -459,6 +481,23 @@ impl Listener {
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
+
+/// Whether what was asked leaves the connection open for the next request (RFC 9112 9.3). HTTP/1.0 knows no
+/// `timeout` to be told.
+fn keeps_connection(request: &Request<Incoming>) -> bool {
+    let mut options = request.headers().get_all(CONNECTION).iter();
+    request.version() == Version::HTTP_11
+        && !options.any(|listed| {
+            let listed = listed.to_str().unwrap_or_default().split(',');
+            listed
+                .map(str::trim)
+                .any(|option| option.eq_ignore_ascii_case("close"))
+        })
+}
+
+fn keep_alive(secs: u32) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("timeout={secs}")).ok()
 }
 
 /// Waits until the server is to stop.

@@ -109,6 +109,7 @@ pub(crate) fn settings() -> Settings {
         trusted_proxies: vec![],
         proxy_protocol: vec![],
         behind_proxies: vec![],
+        idle_secs: 75,
         timestamp_future_tolerance_ms: 0,
         private_webhooks: false,
         fonts: vec![],
