@@ -70,8 +70,20 @@ pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Header<'a> {
     }
 }
 
+/// Whether a body is compressed, or encoded in another way: none is read so.
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    codings
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+}
+
 /// A JSON body, which is an object.
 pub(crate) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    if is_encoded(request.headers()) {
+        return Err(Problem::encoded());
+    }
     match header(request.headers(), header::CONTENT_TYPE.as_str()) {
         Header::Value(value) if is_json(value) => {}
         Header::Missing | Header::Malformed | Header::Value(_) => {

@@ -180,7 +180,15 @@ impl Gate {
     async fn answer(&self, call: &Call, mut request: Request, next: Next) -> Response {
         // A HEAD does all that a GET does: it would issue a token that nobody gets.
         if request.method() == Method::HEAD && !matches!(self.permission, Permission::Public(_)) {
-            return Problem::new(Code::MethodNotAllowed).into_response();
+            return match self.permission {
+                Permission::KeySecureLogin | Permission::KeySecure(_) => {
+                    keysecure::method_not_allowed(request.headers())
+                }
+                Permission::Equals(_)
+                | Permission::Native(_)
+                | Permission::Holder
+                | Permission::Public(_) => Problem::new(Code::MethodNotAllowed).into_response(),
+            };
         }
         let language = Language::of(request.headers());
         let admitted = match self.check(call, request.headers()).await {

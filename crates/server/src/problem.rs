@@ -57,7 +57,7 @@ pub(crate) enum Code {
     WeakPin,
     /// 413: the body is larger than the API takes.
     TooLarge,
-    /// 415: the body is not JSON.
+    /// 415: the body is not JSON, or is compressed.
     UnsupportedMediaType,
     /// 422: the `Idempotency-Key` was used for another request.
     IdempotencyMismatch,
@@ -287,6 +287,19 @@ impl Problem {
         Self {
             header: Some((header::RETRY_AFTER, retry_after_secs.into())),
             ..Self::new(Code::RateLimited)
+        }
+    }
+
+    /// The body is compressed. Its own header tells a client that this, and not the type, is why (RFC 9110 15.5.16).
+    pub(crate) fn encoded() -> Self {
+        const DETAIL: &str = "Send the body without Content-Encoding: it is read as it is.";
+        let header = (
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
+        Self {
+            header: Some(header),
+            ..Self::detail(Code::UnsupportedMediaType, DETAIL)
         }
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 use cardveil_core::merchant::Need;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, RefOr, ResponseBuilder, Schema};
@@ -128,7 +128,26 @@ impl Surface {
 
     /// The router, ready to be called.
     pub(crate) fn into_router(self, app: Arc<App>) -> Router {
-        let not_allowed = || async { Problem::new(Code::MethodNotAllowed) };
+        // A dialect's callers read its own form, also where they have mistaken an address.
+        let speaks_keysecure = self
+            .api
+            .paths
+            .paths
+            .keys()
+            .any(|path| keysecure::is_under(path));
+        let is_keysecure = move |uri: &Uri| speaks_keysecure && keysecure::is_under(uri.path());
+        let not_allowed = move |uri: Uri, headers: HeaderMap| async move {
+            if is_keysecure(&uri) {
+                return keysecure::method_not_allowed(&headers);
+            }
+            Problem::new(Code::MethodNotAllowed).into_response()
+        };
+        let not_found = move |uri: Uri, headers: HeaderMap| async move {
+            if is_keysecure(&uri) {
+                return keysecure::not_found(&headers);
+            }
+            Problem::new(Code::NotFound).into_response()
+        };
         let allowed = Arc::new(allowed(&self.api));
         let complete = move |response: Response| {
             let allowed = Arc::clone(&allowed);
@@ -137,7 +156,7 @@ impl Surface {
         self.router
             .route_layer(map_response(complete))
             .method_not_allowed_fallback(not_allowed)
-            .fallback(|| async { Problem::new(Code::NotFound) })
+            .fallback(not_found)
             .with_state(app)
     }
 }

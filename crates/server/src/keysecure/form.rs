@@ -8,6 +8,7 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request};
 use cardveil_core::id::CardNo;
+use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::{Language, Refusal};
@@ -42,6 +43,12 @@ pub(super) enum Wrong {
     Body,
     /// The body did not come in time.
     Slow,
+    /// The body is compressed.
+    Encoded,
+    /// There is no call at this address.
+    NoSuchPath,
+    /// Not the call's method.
+    Method,
     /// What was given to prove that the card is there does not fit it.
     NoMatch,
 }
@@ -89,6 +96,15 @@ impl Wrong {
                 "须为不超过 16 KiB 的 JSON 对象，Content-Type 须为 application/json",
             ),
             Self::Slow => ("must come within 10 seconds", "须在 10 秒内发送完毕"),
+            Self::Encoded => (
+                "must not be compressed: send it without Content-Encoding",
+                "不得压缩，请勿发送 Content-Encoding",
+            ),
+            Self::NoSuchPath => ("does not exist", "不存在"),
+            Self::Method => (
+                "is not allowed, see the Allow header",
+                "不允许，请见 Allow 响应头",
+            ),
             Self::NoMatch => (
                 "or card_last_no does not match the card",
                 "或 card_last_no 与卡片不符",
@@ -120,10 +136,17 @@ pub(super) struct Form {
 impl Form {
     /// Reads the body.
     pub(super) async fn read(request: Request, language: Language) -> Result<Self, Refusal> {
+        if extract::is_encoded(request.headers()) {
+            let wrong = ("body", Wrong::Encoded);
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Refusal::by_http(status, wrong, language));
+        }
         match extract::json(request).await {
             Ok(members) => Ok(Self { members, language }),
             Err(problem) if problem.code() == problem::Code::RequestTimeout => {
-                Err(Refusal::too_slow(language))
+                let wrong = ("body", Wrong::Slow);
+                let status = StatusCode::REQUEST_TIMEOUT;
+                Err(Refusal::by_http(status, wrong, language))
             }
             Err(_) => Err(Refusal::invalid("body", Wrong::Body, language)),
         }

@@ -20,6 +20,7 @@ mod form;
 mod login;
 mod pin;
 mod private_info;
+mod timestamp;
 mod zone;
 
 use std::borrow::Cow;
@@ -45,8 +46,8 @@ use crate::problem;
 use crate::refused::Refused;
 use crate::surface::{Permission, Surface};
 
-/// How far in the past `Timestamp` may be, both ends in.
-const TIMESTAMP_WINDOW_MS: i64 = 60_000;
+/// Where all calls of this dialect are.
+const BASE: &str = "/open-api";
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     surface
@@ -143,17 +144,9 @@ pub(crate) async fn admit(
         return holder(Code::IpNotAllowed, Denied::Address);
     };
     let tolerance = i64::from(app.settings.timestamp_future_tolerance_ms);
-    if !timestamp_holds(
-        extract::header(headers, "timestamp"),
-        now.millis(),
-        tolerance,
-    ) {
-        let detail = match language {
-            Language::English => format!("the server's time is {}", now.millis()),
-            Language::Chinese => format!("服务器时间为 {}", now.millis()),
-        };
+    if let Err(why) = timestamp::check(headers, now.millis(), tolerance) {
         let answer = Refusal {
-            detail: Detail::More(detail),
+            detail: Detail::More(why.words(now.millis(), language)),
             ..refuse(Code::TimestampInvalid)
         };
         let holder = &admission.credential;
@@ -208,20 +201,6 @@ const fn lacking(need: Need) -> Code {
     }
 }
 
-/// `now - 60,000 <= timestamp <= now + tolerance`, in digits alone.
-fn timestamp_holds(header: Header<'_>, now_ms: i64, tolerance_ms: i64) -> bool {
-    let Header::Value(text) = header else {
-        return false;
-    };
-    let digits = (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    let value = if digits {
-        text.parse::<i64>().ok()
-    } else {
-        None
-    };
-    value.is_some_and(|ms| (now_ms - TIMESTAMP_WINDOW_MS..=now_ms + tolerance_ms).contains(&ms))
-}
-
 fn success<T: Serialize>(language: Language, data: T) -> Response {
     let msg = match language {
         Language::English => "Success",
@@ -247,7 +226,26 @@ pub(crate) fn too_frequent(language: Language) -> Response {
     Refusal::new(Code::TooFrequent, language).into_response()
 }
 
-/// An answer that is none.
+/// Whether an address is of this dialect, of which there are more than it has calls.
+pub(crate) fn is_under(path: &str) -> bool {
+    let rest = path.strip_prefix(BASE);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The answer where there is no such call.
+pub(crate) fn not_found(headers: &HeaderMap) -> Response {
+    let wrong = ("path", Wrong::NoSuchPath);
+    Refusal::by_http(StatusCode::NOT_FOUND, wrong, Language::of(headers)).into_response()
+}
+
+/// The answer to another method than a call's.
+pub(crate) fn method_not_allowed(headers: &HeaderMap) -> Response {
+    let wrong = ("method", Wrong::Method);
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    Refusal::by_http(status, wrong, Language::of(headers)).into_response()
+}
+
+/// What is told in place of success.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     code: Code,
@@ -289,11 +287,15 @@ impl Refusal {
         }
     }
 
-    /// 1004, and HTTP's own word for a body that comes too slowly.
-    fn too_slow(language: Language) -> Self {
+    /// 1004, and HTTP's own word: what is wrong is no parameter of the source's.
+    fn by_http(
+        status: StatusCode,
+        (field, wrong): (&'static str, Wrong),
+        language: Language,
+    ) -> Self {
         Self {
-            status: StatusCode::REQUEST_TIMEOUT,
-            ..Self::invalid("body", Wrong::Slow, language)
+            status,
+            ..Self::invalid(field, wrong, language)
         }
     }
 
@@ -338,11 +340,19 @@ impl IntoResponse for Refusal {
             data: None,
         };
         let mut response = respond(self.status, &envelope);
-        if self.status == StatusCode::REQUEST_TIMEOUT {
+        let (name, value) = match self.status {
             // What is yet to come of the body is not waited for (RFC 9110 15.5.9).
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
+            StatusCode::REQUEST_TIMEOUT => (header::CONNECTION, "close"),
+            // RFC 9110 15.5.16.
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => (header::ACCEPT_ENCODING, "identity"),
+            _ => {
+                response.extensions_mut().insert(Told(self.code.name()));
+                return response;
+            }
+        };
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
         response.extensions_mut().insert(Told(self.code.name()));
         response
     }
@@ -356,61 +366,4 @@ fn respond<T: Serialize>(status: StatusCode, envelope: &Envelope<T>) -> Response
         HeaderValue::from_static("application/json"),
     );
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: i64 = 1_716_307_200_000;
-
-    fn holds(text: &str, tolerance_ms: i64) -> bool {
-        timestamp_holds(Header::Value(text), NOW, tolerance_ms)
-    }
-
-    #[test]
-    fn the_timestamp_holds_from_60_seconds_ago_to_now() {
-        for (offset, expected) in [
-            (0, true),
-            (-60_000, true),
-            (1, false),
-            (-60_001, false),
-            (-1, true),
-            (60_000, false),
-        ] {
-            assert_eq!(holds(&(NOW + offset).to_string(), 0), expected, "{offset}");
-        }
-        assert!(holds(&(NOW + 5_000).to_string(), 5_000));
-        assert!(!holds(&(NOW + 5_001).to_string(), 5_000));
-    }
-
-    #[test]
-    fn the_timestamp_is_digits_alone() {
-        for wrong in [
-            "",
-            "abc",
-            "-1716307200000",
-            "+1716307200000",
-            "1716307200000.0",
-            "0x18F9B8B7C00",
-            "1.7163072e12",
-            "１７１６３０７２０００００",
-            "17163072000000000",
-            "1716307200",
-        ] {
-            assert!(!holds(wrong, 0), "{wrong}");
-        }
-        assert!(!timestamp_holds(Header::Missing, NOW, 0));
-        assert!(!timestamp_holds(Header::Malformed, NOW, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn the_timestamp_holds_in_its_window_only(offset in -200_000_i64..200_000, tolerance in 0_i64..10_000) {
-            let expected = (-60_000..=tolerance).contains(&offset);
-            prop_assert_eq!(holds(&(NOW + offset).to_string(), tolerance), expected);
-        }
-    }
 }

@@ -1,16 +1,20 @@
 //! Heads and bodies that HTTP refuses, or that two servers read in two ways: at every listener, plain and
 //! by TLS, each with one answer, one line in the access log and one count.
 
+use axum::body::Body;
 use cardveil_server::ListenerKind;
 use cardveil_server::log::AccessLog;
+use http::Method;
+use http::request::Builder;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::access_log::{Buffer, lines};
+use crate::actors::request;
 use crate::serving::{closing, exchange, serve};
 use crate::tls::{Authority, Folder, connect, listeners, partner};
-use crate::world::{World, settings};
+use crate::world::{CLIENT_ORIGIN, OFFICE, World, settings};
 
 /// What comes, up to the head's end or with a body, and the status of its answer.
 const HEADS: [(&str, u16); 36] = [
@@ -186,4 +190,68 @@ async fn a_chunk_that_is_none_is_the_callers_fault() {
         assert_eq!(answer.matches("http/1.").count(), 1, "{answer}");
     }
     assert_eq!(world.counted("cardveil_faults_total").await, 0);
+}
+
+/// A gzip body was told as "not valid JSON".
+#[tokio::test]
+async fn a_compressed_body_is_415_and_told_so_row_22() {
+    let world = World::new().await;
+    let merchant = world.merchant();
+    let encoded = |call: Builder, coding: &str| {
+        let call = call.header("Content-Encoding", coding);
+        let body = Body::from("\x1f\x08 is no JSON");
+        call.header("Content-Type", "application/json")
+            .body(body)
+            .unwrap()
+    };
+    let keysecure = merchant.keysecure("/open-api/v1/card/list");
+    let access = merchant.login().await;
+    let bearer = format!("Bearer {}", merchant.key);
+    let equals = format!("ApiKey {}", merchant.key);
+    for (kind, call, code) in [
+        (
+            ListenerKind::Merchant,
+            keysecure
+                .method(Method::POST)
+                .header("Access-Token", access),
+            "1004",
+        ),
+        (
+            ListenerKind::Merchant,
+            request(Method::POST, "/v1/client-tokens").header("Authorization", bearer),
+            "unsupported_media_type",
+        ),
+        (
+            ListenerKind::Merchant,
+            request(Method::POST, "/v2/mfa/sessions").header("Authorization", equals),
+            "unsupported_media_type",
+        ),
+        (
+            ListenerKind::Client,
+            request(Method::POST, "/client/v1/redeem").header("Origin", CLIENT_ORIGIN),
+            "unsupported_media_type",
+        ),
+    ] {
+        let answer = world.ask(kind, OFFICE, encoded(call, "gzip")).await;
+        assert_eq!(answer.code(), (415, code.to_owned()));
+        assert_eq!(answer.header("accept-encoding"), Some("identity"));
+        assert!(
+            answer.text().contains("Content-Encoding"),
+            "{}",
+            answer.shown()
+        );
+    }
+    // The body is read as it is, and found to be none.
+    for (coding, status) in [
+        ("identity", 400),
+        ("", 400),
+        ("IDENTITY, br", 415),
+        ("x", 415),
+    ] {
+        let call = request(Method::POST, "/client/v1/redeem").header("Origin", CLIENT_ORIGIN);
+        let answer = world
+            .ask(ListenerKind::Client, OFFICE, encoded(call, coding))
+            .await;
+        assert_eq!(answer.status, status, "{coding}");
+    }
 }

@@ -116,7 +116,7 @@ async fn a_trusted_proxy_is_never_the_caller() {
 
 /// What Azure's gateway writes, and what stands in front of a proxy's own hop.
 #[tokio::test]
-async fn ports_and_brackets_and_bytes_in_front_do_not_hide_the_caller() {
+async fn ports_and_brackets_do_not_hide_the_caller_authentik_25679_rack_1227() {
     let world = behind_proxies().await;
     for written in [
         &b"203.0.113.7:49152"[..],
@@ -210,7 +210,7 @@ async fn a_listener_behind_proxies_takes_nobody_elses_connections() {
 }
 
 #[tokio::test]
-async fn by_the_proxy_protocol_a_load_balancer_for_tcp_tells_who_calls() {
+async fn the_proxy_protocol_tells_who_calls_proxysql_2497_apicast_1194() {
     let world =
         on_loopback(|settings| settings.proxy_protocol = vec![ListenerKind::Merchant]).await;
     let version_2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x7f\0\0\x01\xc0\0\0\x50";

@@ -11,7 +11,7 @@ use cardveil_server::{FontStyle, ListenerKind, document};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::actors::{empty, request, session_for};
+use crate::actors::{empty, get, request, session_for};
 use crate::world::{CARD_ID, CARD_NO, PERSON, World, font, settings};
 
 /// All that anyone may call. Who adds one says so here.
@@ -224,7 +224,13 @@ async fn another_method_is_405_and_tells_which_there_are() {
                     "{other} {path}: {allow}"
                 );
                 if other != "HEAD" {
-                    assert_eq!(answer.code().1, "method_not_allowed");
+                    let keysecure = path.starts_with("/open-api/");
+                    let code = if keysecure {
+                        "1004"
+                    } else {
+                        "method_not_allowed"
+                    };
+                    assert_eq!(answer.code().1, code);
                 }
             }
         }
@@ -286,4 +292,38 @@ async fn what_is_not_there_is_404() {
             );
         }
     }
+}
+
+/// They were problems, which a client of KeySecure's does not read.
+#[tokio::test]
+async fn what_is_not_there_under_open_api_is_told_in_keysecures_envelope_row_22() {
+    let world = World::new().await;
+    for path in [
+        "/open-api",
+        "/open-api/",
+        "/open-api/v1/merchant/tokens",
+        "/open-api/v2/merchant/token",
+    ] {
+        for (language, msg) in [("en_US", "path does not exist"), ("zh_CN", "path 不存在")] {
+            let call = empty(get(path).header("Language", language));
+            let answer = world.stranger().send(ListenerKind::Merchant, call).await;
+            assert_eq!(answer.status, 404, "{path}");
+            assert_eq!(answer.json(), json!({"code": 1004, "msg": msg}));
+        }
+    }
+    let call = empty(request(Method::PUT, "/open-api/v1/merchant/token"));
+    let answer = world.stranger().send(ListenerKind::Merchant, call).await;
+    assert_eq!(answer.status, 405);
+    assert!(answer.header("allow").unwrap().starts_with("GET"));
+    let msg = "method is not allowed, see the Allow header";
+    assert_eq!(answer.json(), json!({"code": 1004, "msg": msg}));
+    for path in ["/open-apis/v1", "/OPEN-API/v1", "/v1/nothing"] {
+        let answer = world.stranger().get(ListenerKind::Merchant, path).await;
+        assert_eq!(answer.code(), (404, "not_found".to_owned()), "{path}");
+    }
+    let elsewhere = world
+        .stranger()
+        .get(ListenerKind::Client, "/open-api/v1")
+        .await;
+    assert_eq!(elsewhere.code(), (404, "not_found".to_owned()));
 }

@@ -218,7 +218,42 @@ async fn code_1005_tells_the_servers_time() {
     );
     assert_eq!(
         asked(&world, call).await.json()["msg"],
-        "Timestamp is invalid or expired: the server's time is 1767225600000"
+        "Timestamp is invalid or expired: it is more than 60 seconds old; the server's time is 1767225600000"
+    );
+}
+
+/// All of them were told to set their clock.
+#[tokio::test]
+async fn code_1005_says_which_fxa_auth_server_300_hubspot_api_ruby_357() {
+    let world = World::new().await;
+    let now = world.now_ms();
+    let says = async |call| {
+        let answer = asked(&world, call).await;
+        is(&answer, 1005);
+        let msg = answer.json()["msg"].as_str().unwrap().to_owned();
+        let (said, time) = msg.split_once("; ").unwrap();
+        assert_eq!(time, format!("the server's time is {now}"));
+        said.split_once(": ").unwrap().1.to_owned()
+    };
+    let good = async || good(&world.merchant()).await;
+    let set = async |value: Option<&str>| with(good().await, "timestamp", value);
+    assert_eq!(says(set(None).await).await, "the header is missing");
+    let twice = "the header is there more than once";
+    let doubled = good().await.header("timestamp", now);
+    assert_eq!(says(doubled).await, twice);
+    assert_eq!(says(set(Some(&format!("{now}, {now}"))).await).await, twice);
+    let seconds = (now / 1_000).to_string();
+    let told = "it is in seconds, send milliseconds";
+    assert_eq!(says(set(Some(&seconds)).await).await, told);
+    let late = (now - 60_001).to_string();
+    assert_eq!(
+        says(set(Some(&late)).await).await,
+        "it is more than 60 seconds old"
+    );
+    let early = (now + 1).to_string();
+    assert_eq!(
+        says(set(Some(&early)).await).await,
+        "it is ahead of the server's time"
     );
 }
 
