@@ -62,9 +62,12 @@ impl Label {
     /// How many characters it may have; a dialect may allow fewer.
     pub const CHARS_MAX: usize = 64;
 
-    /// Up to 64 printable characters that hold no card number. Empty when there is none.
+    /// 1 to 64 printable characters that hold no card number, some of them to be seen. Empty when there is
+    /// none.
     pub fn parse(text: &str) -> Result<Self, InvalidText> {
-        check(text, Self::CHARS_MAX)?;
+        if !text.is_empty() {
+            check_seen(text, Self::CHARS_MAX)?;
+        }
         Ok(Self(text.to_owned()))
     }
 
@@ -234,24 +237,47 @@ fn check(text: &str, chars_max: usize) -> Result<(), InvalidText> {
     Ok(())
 }
 
-/// Control characters, line and paragraph separators, and those that turn the direction of what stands
-/// beside them (Unicode UAX #9, table of explicit directional formatting characters).
+/// Control characters, line and paragraph separators, those that turn the direction of what stands beside
+/// them (Unicode UAX #9, table of explicit directional formatting characters), and those that Unicode keeps
+/// for programs: deprecated format characters, marks of annotations, tags.
 fn unprintable(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{206f}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
         )
 }
 
-/// Blanks, and what takes no room.
+/// Blanks, what takes no room, and letters that are drawn as blanks: fillers of Hangul, the empty pattern
+/// of Braille.
 fn unseen(char: char) -> bool {
-    char.is_whitespace() || takes_no_room(char)
+    char.is_whitespace()
+        || takes_no_room(char)
+        || matches!(
+            char,
+            '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
+        )
 }
 
-/// What stands between two characters and cannot be seen: soft hyphens, joiners, byte-order marks.
+/// What stands between two characters and cannot be seen: soft hyphens, joiners, selectors of variants,
+/// byte-order marks.
 fn takes_no_room(char: char) -> bool {
-    matches!(char, '\u{ad}' | '\u{34f}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+    matches!(
+        char,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200d}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+    )
 }
 
 /// How many separators between two digits still join them.
@@ -351,9 +377,17 @@ mod tests {
 
     #[test]
     fn a_reason_has_1_to_255_printable_characters() {
-        for blank in ["", " ", "\u{a0}\u{3000}", "\u{200b}\u{feff}"] {
+        for blank in [
+            " ",
+            "\u{a0}\u{3000}",
+            "\u{200b}\u{feff}",
+            "\u{3164}",
+            "\u{2800}\u{fe0f}",
+        ] {
             assert_eq!(Reason::parse(blank), Err(InvalidText::Blank), "{blank:?}");
+            assert_eq!(Label::parse(blank), Err(InvalidText::Blank), "{blank:?}");
         }
+        assert_eq!(Reason::parse(""), Err(InvalidText::Blank));
         assert!(Reason::parse(&"é".repeat(255)).is_ok());
         let long = Reason::parse(&"é".repeat(256));
         assert_eq!(long, Err(InvalidText::Form(255)));
@@ -364,6 +398,9 @@ mod tests {
             "a\u{7f}",
             "a\u{61c}b",
             "a\u{2028}b",
+            "a\u{2067}b",
+            "a\u{206a}b",
+            "a\u{e0041}b",
         ] {
             assert_eq!(
                 Reason::parse(wrong),
@@ -396,6 +433,7 @@ mod tests {
             "4111\\1111\\1111\\1111",
             "4111\u{b7}1111\u{b7}1111\u{b7}1111",
             "4111\u{200b}1111\u{ad}1111\u{feff}1111",
+            "4111\u{fe0f}1111\u{fe0f}1111\u{fe0f}1111",
             "\u{ff14}\u{ff11}\u{ff11}\u{ff11} 1111 1111 1111",
             "\u{664}\u{661}\u{661}\u{661}1111111\u{661}1111",
         ] {

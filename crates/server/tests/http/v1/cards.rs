@@ -187,6 +187,8 @@ async fn what_is_wrong_or_not_allowed_changes_nothing() {
     for (method, path, body) in [
         (Method::PATCH, &card, json!({"label": "x".repeat(65)})),
         (Method::PATCH, &card, json!({"label": "4111111111111111"})),
+        (Method::PATCH, &card, json!({"label": " "})),
+        (Method::PATCH, &card, json!({"label": "a\u{2067}b"})),
         (
             Method::PATCH,
             &card,

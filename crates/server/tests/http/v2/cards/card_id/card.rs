@@ -97,10 +97,19 @@ async fn a_card_is_called_otherwise() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_none_is_refused_and_not_repeated() {
+async fn a_name_that_is_none_is_refused_and_not_repeated_card_validator_33_86() {
     let world = World::new().await;
     may_write(&world).await;
-    for name in ["", &"x".repeat(22), "a\nb", "4111 1111 1111 1111"] {
+    let names = [
+        "",
+        " ",
+        "\u{3164}",
+        &"x".repeat(22),
+        "a\nb",
+        "a\u{202e}b",
+        "4111 1111 1111 1111",
+    ];
+    for name in names {
         let body = Some(json!({"name": name}));
         let answer = ask(&world.merchant(), CARD_ID, "accountId=F50091", body).await;
         is(&answer, 400, "invalid_request");
