@@ -1,10 +1,19 @@
 //! `cardveil card import`: CSV or JSON lines, streamed, a line at a time in memory and no more than a
 //! few batches on their way. A line that is refused is reported by its number and what is wrong with
-//! it, never by what it holds; the others go in.
+//! it, never by what it holds; the others go in. Where a line cannot be told from the next, nothing
+//! after it is read.
 
-use std::collections::VecDeque;
+mod lines;
+mod progress;
+mod row;
+mod stop;
+mod table;
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,21 +21,20 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use cardveil_core::audit::{Event, Source};
-use cardveil_core::card::{
-    CardNumber, CardholderName, Cvv, Expiry, InvalidCard, InvalidText, Kind, Label, State,
-    is_unique_no, is_word,
-};
+use cardveil_core::card::{Card, State};
 use cardveil_core::flow::{Fault, NewCard};
-use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
-use cardveil_core::port::{Change, Taken};
-use cardveil_core::text::CardNumberIn;
-use cardveil_core::vault::{self, ClearCard};
+use cardveil_core::id::MerchantId;
+use cardveil_core::port::{self, CardRef, Change, Store, Taken};
+use cardveil_core::vault;
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use self::lines::{LINE_BYTES_MAX, Line, Lines};
+use self::progress::Progress;
+use self::row::{Members, Refused, Row};
+use self::stop::{Place, Stop};
+use self::table::Table;
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, Format, hinted, say};
 
@@ -34,10 +42,8 @@ use crate::print::{self, Format, hinted, say};
 const BATCH: usize = 500;
 /// Commits on their way at once.
 const IN_FLIGHT: usize = 4;
-/// A line longer than this is no card.
-const LINE_BYTES_MAX: usize = 8 * 1_024;
-/// Refused lines that are told one by one when there is no --report; the rest are counted.
-const TOLD_MAX: usize = 20;
+/// Refused lines, and warnings, that are told one by one when there is no --report; the rest are counted.
+const TOLD_MAX: u64 = 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -49,7 +55,10 @@ pub(crate) struct Args {
     /// The file's form; by its ending when left out
     #[arg(long, value_enum)]
     form: Option<Form>,
-    /// Write all refused lines there
+    /// Read the file and say what an import would; write nothing
+    #[arg(long)]
+    check: bool,
+    /// Write all refused lines, and all warnings, there
     #[arg(long)]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -64,70 +73,75 @@ enum Form {
     Jsonl,
 }
 
-/// A line of either form. Left out: `card_id` is made, `type` is virtual, `state` is active.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    card_no: String,
-    #[serde(default)]
-    card_id: Option<String>,
-    account_id: String,
-    person_id: String,
-    #[serde(default)]
-    r#type: Option<String>,
-    #[serde(default)]
-    state: Option<String>,
-    pan: String,
-    expiry: String,
-    #[serde(default)]
-    cvv: Option<String>,
-    name: String,
-    #[serde(default)]
-    label: Option<String>,
-    #[serde(default)]
-    product: Option<String>,
-    #[serde(default)]
-    card_unique_no: Option<String>,
-    #[serde(default)]
-    cardholder_no: Option<String>,
+/// What is worth a look in a card that was taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Warning {
+    Expired,
+    Repeated,
 }
 
-/// Why a line is refused, in words that repeat nothing of it.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    #[error("{0}")]
-    Form(&'static str),
-    #[error("{0}: {1}")]
-    Field(&'static str, &'static str),
-    #[error("{0}: {1}")]
-    Text(&'static str, InvalidText),
-    #[error(transparent)]
-    Card(#[from] InvalidCard),
-    #[error(transparent)]
-    Number(#[from] CardNumberIn),
-    #[error("{0}")]
-    Taken(Taken),
-    #[error(
-        "cvv: this deployment stores none; set issuer.store_cvv_reason to record why it should"
-    )]
-    NoIssuerMode,
-    #[error("cvv: a card verification key gives this card's (`cardveil key cvks`); leave it out")]
-    CvvDerived,
+impl Warning {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "the card is active and has expired",
+            Self::Repeated => "the card's number stands in the file before",
+        }
+    }
 }
 
-/// What is on its way: the lines of a batch and their commit.
-type Commit = JoinHandle<cardveil_core::port::Result<Vec<Result<(), Taken>>>>;
+/// A card on its way.
+struct Sent {
+    place: Place,
+    warnings: Vec<Warning>,
+}
+
+/// The cards of a batch and what became of them.
+type Commit = JoinHandle<port::Result<Vec<Result<(), Taken>>>>;
 
 struct Import<'a> {
     house: &'a Deployment,
     merchant: MerchantId,
     source: Source,
-    batch: Vec<(u64, (Change, Event))>,
-    in_flight: VecDeque<(Vec<u64>, Commit)>,
+    check: bool,
+    seen: Seen,
+    batch: Vec<(Sent, (Change, Event))>,
+    in_flight: VecDeque<(Vec<Sent>, Commit)>,
     report: Option<File>,
-    bar: ProgressBar,
+    progress: Progress,
+    tally: Tally,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Tally {
     added: u64,
     refused: u64,
+    expired: u64,
+    repeated: u64,
+    not_utf8: bool,
+}
+
+/// What stood in the file before: eight bytes of each card's number under its keyed index, and where
+/// nothing is written, of each name.
+#[derive(Default)]
+struct Seen {
+    numbers: HashSet<u64>,
+    names: HashSet<u64>,
+    keys: RandomState,
+}
+
+impl Seen {
+    fn number(&mut self, card: &Card) -> bool {
+        let start = card.sealed.pan_index.first_chunk().copied();
+        !self
+            .numbers
+            .insert(u64::from_be_bytes(start.unwrap_or_default()))
+    }
+
+    fn name(&mut self, card: &Card) -> bool {
+        let no = self.names.insert(self.keys.hash_one(card.no.as_str()));
+        let id = self.names.insert(self.keys.hash_one(card.id.as_bytes()));
+        !(no && id)
+    }
 }
 
 /// Runs it.
@@ -148,24 +162,29 @@ pub(crate) async fn run(house: &Deployment, args: Args) -> anyhow::Result<ExitCo
         (Box::new(file), Some(size))
     };
     let report = args.report.as_deref().map(create_report).transpose()?;
-    let bar = progress(size);
-    let input = BufReader::with_capacity(256 * 1_024, bar.wrap_read(input));
+    let progress = Progress::new(size);
+    let input = BufReader::with_capacity(256 * 1_024, progress.reads(input));
+    let input = text_of(input, form)?;
     let mut import = Import {
         house,
         merchant: args.merchant,
         source: operator(),
+        check: args.check,
+        seen: Seen::default(),
         batch: Vec::with_capacity(BATCH),
         in_flight: VecDeque::new(),
         report,
-        bar,
-        added: 0,
-        refused: 0,
+        progress,
+        tally: Tally::default(),
     };
-    match form {
+    let read = match form {
         Form::Csv => import.csv(input).await?,
         Form::Jsonl => import.jsonl(input).await?,
-    }
-    import.finish(args.format).await
+    };
+    // What came before the place where it stopped is settled and told.
+    let ended = import.finish(args.format).await?;
+    read?;
+    Ok(ended)
 }
 
 /// One card from standard input, as JSON.
@@ -175,13 +194,14 @@ pub(crate) fn one_from_stdin(house: &Deployment, merchant: &MerchantId) -> anyho
         .lock()
         .take(LINE_BYTES_MAX as u64)
         .read_to_end(&mut text)?;
-    let row = serde_json::from_slice(&text).map_err(|_| {
+    let text = text.strip_prefix(lines::MARK).unwrap_or(&text);
+    let members: Members = serde_json::from_slice(text).map_err(|_| {
         hinted(
             "standard input is not a card as a JSON object",
             "see docs/import.md for its members",
         )
     })?;
-    Ok(card(house, merchant, &row)?)
+    Ok(row::card(house, merchant, &members.row()?)?)
 }
 
 /// A new file: one that is there, or a link, may be anybody's.
@@ -196,93 +216,72 @@ fn create_report(path: &Path) -> anyhow::Result<File> {
 
 fn form_of(path: &Path) -> Option<Form> {
     match path.extension()?.to_str()? {
-        "csv" => Some(Form::Csv),
+        "csv" | "tsv" => Some(Form::Csv),
         "jsonl" | "ndjson" => Some(Form::Jsonl),
         _ => None,
     }
 }
 
-fn progress(size: Option<u64>) -> ProgressBar {
-    if !print::is_watched() {
-        return ProgressBar::hidden();
+/// The input, unless its first bytes tell that it is something else.
+fn text_of(mut input: impl BufRead, form: Form) -> Result<impl BufRead, Stop> {
+    let mut head = Vec::with_capacity(4);
+    input.by_ref().take(4).read_to_end(&mut head)?;
+    if let Some((what, hint)) = lines::foreign(&head) {
+        return Err(Stop::Foreign(what, hint));
     }
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}  {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    match size {
-        Some(size) => ProgressBar::new(size).with_style(style),
-        None => ProgressBar::new_spinner(),
+    let begin = head.strip_prefix(lines::MARK).unwrap_or(&head);
+    if form == Form::Jsonl && begin.trim_ascii_start().starts_with(b"[") {
+        return Err(Stop::NotLines(1));
     }
+    Ok(Cursor::new(head).chain(input))
 }
 
 impl Import<'_> {
-    async fn csv(&mut self, input: impl Read) -> anyhow::Result<()> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
-        let headers = reader.byte_headers().context("the header line")?.clone();
-        check_headers(&headers)?;
-        let mut record = csv::ByteRecord::new();
+    async fn csv(&mut self, input: impl BufRead) -> anyhow::Result<Result<(), Stop>> {
+        let mut table = Table::open(input)?;
         loop {
-            match reader.read_byte_record(&mut record) {
-                Ok(false) => return Ok(()),
-                Ok(true) => {}
-                Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => {
-                    return Err(anyhow::anyhow!("the file could not be read to its end"));
-                }
-                // The error's own words quote the line.
-                Err(_) => anyhow::bail!("the file is not CSV"),
+            match table.next() {
+                Ok(Some((place, row))) => self.take(place, row).await?,
+                Ok(None) => return Ok(Ok(())),
+                Err(stop) => return Ok(Err(stop)),
             }
-            let line = record.position().map_or(0, csv::Position::line);
-            let row = if record.as_slice().len() > LINE_BYTES_MAX {
-                Err(Refused::Form("the line is too long"))
-            } else if record.len() != headers.len() {
-                Err(Refused::Form(
-                    "the line does not have as many fields as the header",
-                ))
-            } else {
-                record
-                    .deserialize::<Row>(Some(&headers))
-                    .map_err(|_| Refused::Form(ROW_FORM))
-            };
-            self.take(line, row).await?;
         }
     }
 
-    async fn jsonl(&mut self, mut input: impl BufRead) -> anyhow::Result<()> {
+    async fn jsonl(&mut self, input: impl BufRead) -> anyhow::Result<Result<(), Stop>> {
+        let mut lines = Lines::new(input);
         let mut line = Vec::with_capacity(LINE_BYTES_MAX);
-        for number in 1.. {
+        let mut is_first = true;
+        loop {
             line.clear();
-            let limit = LINE_BYTES_MAX as u64 + 1;
-            if input.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            if line.len() > LINE_BYTES_MAX {
-                input.skip_until(b'\n')?;
-                self.take(number, Err(Refused::Form("the line is too long")))
-                    .await?;
-                continue;
-            }
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            let row = serde_json::from_slice(&line).map_err(|_| Refused::Form(ROW_FORM));
-            self.take(number, row).await?;
+            let read = match lines.read(&mut line) {
+                Ok(Line::End) => return Ok(Ok(())),
+                Ok(read) => read,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            let row = match (read, std::str::from_utf8(&line)) {
+                (Line::TooLong, _) => Err(Refused::TooLong),
+                (_, Err(_)) => Err(Refused::NotUtf8),
+                (_, Ok(text)) if text.trim_ascii().is_empty() => continue,
+                (_, Ok(text)) => match serde_json::from_str::<Members>(text) {
+                    Ok(members) => members.row(),
+                    Err(error) if is_first && error.is_eof() => {
+                        return Ok(Err(Stop::NotLines(lines.number())));
+                    }
+                    Err(_) => Err(Refused::NotAnObject),
+                },
+            };
+            is_first = false;
+            self.take(Place::of(lines.number()), row).await?;
         }
-        Ok(())
     }
 
     /// One line: sealed and put into the batch, or refused.
-    async fn take(&mut self, line: u64, row: Result<Row, Refused>) -> anyhow::Result<()> {
-        let new = row.and_then(|row| card(self.house, &self.merchant, &row));
-        let change = match new {
-            Err(refused) => Err(refused),
-            Ok(new) => match self.house.service.card_change(new, &self.source) {
-                Ok(change) => change.map_err(Refused::from),
-                Err(Fault::Vault(vault::Error::Card(invalid))) => Err(invalid.into()),
-                Err(fault) => return Err(fault.into()),
-            },
-        };
-        match change {
-            Ok(change) => self.batch.push((line, change)),
-            Err(refused) => self.refuse(line, &refused)?,
+    async fn take(&mut self, place: Place, row: Result<Row, Refused>) -> anyhow::Result<()> {
+        let new = row.and_then(|row| row::card(self.house, &self.merchant, &row));
+        match new {
+            Err(refused) => self.refuse(place, &refused)?,
+            Ok(new) => self.seal(place, new)?,
         }
         if self.batch.len() >= BATCH {
             self.send().await?;
@@ -290,12 +289,46 @@ impl Import<'_> {
         Ok(())
     }
 
+    fn seal(&mut self, place: Place, new: NewCard) -> anyhow::Result<()> {
+        let now = self.house.service.now();
+        let expired = new.state == State::Active && new.clear.expiry.ends_at() <= now;
+        let change = match self.house.service.card_change(new, &self.source) {
+            Ok(Ok(change)) => change,
+            Ok(Err(number)) => return self.refuse(place, &number.into()),
+            Err(Fault::Vault(vault::Error::Card(invalid))) => {
+                return self.refuse(place, &invalid.into());
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        let mut warnings = Vec::new();
+        if expired {
+            warnings.push(Warning::Expired);
+        }
+        if let Change::AddCard(card) = &change.0 {
+            if self.check && self.seen.name(card) {
+                return self.refuse(place, &Refused::Taken(Taken::Exists));
+            }
+            if self.seen.number(card) {
+                warnings.push(Warning::Repeated);
+            }
+        }
+        self.batch.push((Sent { place, warnings }, change));
+        Ok(())
+    }
+
     /// Sends the batch to be committed, and waits for the oldest when enough are on their way.
     async fn send(&mut self) -> anyhow::Result<()> {
-        let (lines, changes) = std::mem::take(&mut self.batch).into_iter().unzip();
+        let (sent, changes) = std::mem::take(&mut self.batch).into_iter().unzip();
         let store = Arc::clone(&self.house.store);
-        let commit = tokio::spawn(async move { store.change(changes).await });
-        self.in_flight.push_back((lines, commit));
+        let check = self.check;
+        let commit = tokio::spawn(async move {
+            if check {
+                would_be_taken(&*store, changes).await
+            } else {
+                store.change(changes).await
+            }
+        });
+        self.in_flight.push_back((sent, commit));
         while self.in_flight.len() > IN_FLIGHT {
             self.settle().await?;
         }
@@ -303,28 +336,49 @@ impl Import<'_> {
     }
 
     async fn settle(&mut self) -> anyhow::Result<()> {
-        let Some((lines, commit)) = self.in_flight.pop_front() else {
+        let Some((sent, commit)) = self.in_flight.pop_front() else {
             return Ok(());
         };
         // What a panic says is left out: it may be of a card.
         let committed = commit.await.map_err(|_| anyhow!("a commit panicked"))??;
-        for (line, result) in lines.into_iter().zip(committed) {
+        for (sent, result) in sent.into_iter().zip(committed) {
             match result {
-                Ok(()) => self.added += 1,
-                Err(taken) => self.refuse(line, &Refused::Taken(taken))?,
+                Ok(()) => {
+                    self.tally.added += 1;
+                    self.warn(&sent)?;
+                }
+                Err(taken) => self.refuse(sent.place, &Refused::Taken(taken))?,
             }
         }
-        self.bar
-            .set_message(format!("{} added, {} refused", self.added, self.refused));
+        let lines = self.tally.added + self.tally.refused;
+        self.progress.tell(&self.tally.words(self.check), lines);
         Ok(())
     }
 
-    fn refuse(&mut self, line: u64, refused: &Refused) -> anyhow::Result<()> {
-        self.refused += 1;
+    fn warn(&mut self, sent: &Sent) -> anyhow::Result<()> {
+        for warning in &sent.warnings {
+            match warning {
+                Warning::Expired => self.tally.expired += 1,
+                Warning::Repeated => self.tally.repeated += 1,
+            }
+            let line = format!("{}: warning: {}", sent.place, warning.as_str());
+            self.tell(&line, self.tally.warnings())?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, place: Place, refused: &Refused) -> anyhow::Result<()> {
+        self.tally.refused += 1;
+        self.tally.not_utf8 |= matches!(refused, Refused::NotUtf8);
+        self.tell(&format!("{place}: {refused}"), self.tally.refused)
+    }
+
+    /// The so many-th line of its kind.
+    fn tell(&mut self, line: &str, count: u64) -> anyhow::Result<()> {
         if let Some(report) = &mut self.report {
-            writeln!(report, "line {line}: {refused}")?;
-        } else if self.refused <= TOLD_MAX as u64 {
-            self.bar.suspend(|| say(&format!("line {line}: {refused}")));
+            writeln!(report, "{line}")?;
+        } else if count <= TOLD_MAX {
+            self.progress.say(line);
         }
         Ok(())
     }
@@ -336,19 +390,38 @@ impl Import<'_> {
         while !self.in_flight.is_empty() {
             self.settle().await?;
         }
-        self.bar.finish_and_clear();
-        if self.report.is_none() && self.refused > TOLD_MAX as u64 {
+        self.progress.end();
+        let tally = self.tally;
+        let more = [tally.refused, tally.warnings()].map(|told| told.saturating_sub(TOLD_MAX));
+        if self.report.is_none() && more != [0, 0] {
+            let [refused, warned] = more;
             say(&format!(
                 "... and {} more; --report FILE lists all",
-                self.refused - TOLD_MAX as u64
+                refused + warned
             ));
         }
-        if format.json {
-            print::json(&json!({ "added": self.added, "refused": self.refused }))?;
-        } else {
-            print::line(&format!("added {}, refused {}", self.added, self.refused))?;
+        if tally.not_utf8 {
+            say(
+                "hint: the file is in an encoding of its own: iconv -f WINDOWS-1252 -t UTF-8, or as its \
+                 program exports it, makes it UTF-8",
+            );
         }
-        Ok(if self.refused == 0 {
+        if format.json {
+            let (added, refused) = if self.check {
+                ("would_add", "would_refuse")
+            } else {
+                ("added", "refused")
+            };
+            print::json(&json!({
+                added: tally.added,
+                refused: tally.refused,
+                "expired": tally.expired,
+                "repeated": tally.repeated,
+            }))?;
+        } else {
+            print::line(&tally.words(self.check))?;
+        }
+        Ok(if tally.refused == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(3)
@@ -356,102 +429,45 @@ impl Import<'_> {
     }
 }
 
-const COLUMNS: [&str; 14] = [
-    "card_no",
-    "account_id",
-    "person_id",
-    "pan",
-    "expiry",
-    "name",
-    "card_id",
-    "type",
-    "state",
-    "cvv",
-    "label",
-    "product",
-    "card_unique_no",
-    "cardholder_no",
-];
-/// The first of [`COLUMNS`] must be there.
-const REQUIRED: usize = 6;
-
-/// A wrong header is told once, by name, and not once a line.
-fn check_headers(headers: &csv::ByteRecord) -> anyhow::Result<()> {
-    let known = |header: &[u8]| COLUMNS.iter().any(|column| column.as_bytes() == header);
-    if let Some(place) = headers.iter().position(|header| !known(header)) {
-        return Err(hinted(
-            format!("column {} of the header line is not known", place + 1),
-            format!("the columns are {}", COLUMNS.join(", ")),
-        ));
+impl Tally {
+    const fn warnings(&self) -> u64 {
+        self.expired + self.repeated
     }
-    for column in COLUMNS.iter().take(REQUIRED) {
-        if !headers.iter().any(|header| header == column.as_bytes()) {
-            return Err(hinted(
-                format!("the header line has no column {column}"),
-                format!(
-                    "the required columns are {}",
-                    COLUMNS[..REQUIRED].join(", ")
-                ),
-            ));
+
+    fn words(&self, check: bool) -> String {
+        let (add, refuse) = if check {
+            ("would add", "refuse")
+        } else {
+            ("added", "refused")
+        };
+        let mut words = format!("{add} {}, {refuse} {}", self.added, self.refused);
+        let warnings = [
+            (self.expired, "active but expired"),
+            (self.repeated, "of a number that stands in the file before"),
+        ];
+        for (count, what) in warnings.into_iter().filter(|(count, _)| *count > 0) {
+            // Writing to a string does not fail.
+            let _ = write!(words, ", {count} {what}");
         }
+        words
     }
-    Ok(())
 }
 
-const ROW_FORM: &str = "a member is missing, unknown or of the wrong type";
-
-/// The domain's card of a line.
-fn card(house: &Deployment, merchant: &MerchantId, row: &Row) -> Result<NewCard, Refused> {
-    let word = "must be 1 to 64 letters, digits, _ or -";
-    let uuid = "must be a UUID";
-    let number = CardNumber::parse(&row.pan)?;
-    let network = number.network();
-    let cvv = given(row.cvv.as_ref())
-        .map(|text| Cvv::parse(text, network))
-        .transpose()?;
-    if cvv.is_some() && house.service.vault().derives(&number) {
-        return Err(Refused::CvvDerived);
+/// What `change` would say of these cards.
+async fn would_be_taken(
+    store: &dyn Store,
+    changes: Vec<(Change, Event)>,
+) -> port::Result<Vec<Result<(), Taken>>> {
+    let mut results = Vec::with_capacity(changes.len());
+    for (change, _) in changes {
+        let mut exists = false;
+        if let Change::AddCard(card) = change {
+            let names = [CardRef::No(card.no.clone()), CardRef::Id(card.id)];
+            for name in names {
+                exists |= store.card(&card.merchant, &name).await?.is_some();
+            }
+        }
+        results.push(if exists { Err(Taken::Exists) } else { Ok(()) });
     }
-    if cvv.is_some() && house.config.issuer.store_cvv_reason.is_none() {
-        return Err(Refused::NoIssuerMode);
-    }
-    let id = given(row.card_id.as_ref()).map(CardId::parse).transpose();
-    let kind = given(row.r#type.as_ref()).map_or(Some(Kind::Virtual), Kind::parse);
-    let state = given(row.state.as_ref()).map_or(Some(State::Active), State::parse);
-    let label = Label::parse(given(row.label.as_ref()).unwrap_or_default())
-        .map_err(|invalid| Refused::Text("label", invalid))?;
-    let optional = |name, text: Option<&String>, fits: fn(&str) -> bool, what| match given(text) {
-        Some(text) if !fits(text) => Err(Refused::Field(name, what)),
-        text => Ok(text.map(str::to_owned)),
-    };
-    Ok(NewCard {
-        id: id.map_err(|_| Refused::Field("card_id", uuid))?,
-        no: CardNo::parse(&row.card_no).map_err(|_| Refused::Field("card_no", word))?,
-        merchant: merchant.clone(),
-        account: AccountId::parse(&row.account_id)
-            .map_err(|_| Refused::Field("account_id", word))?,
-        person: PersonId::parse(&row.person_id).map_err(|_| Refused::Field("person_id", uuid))?,
-        kind: kind.ok_or(Refused::Field("type", "must be virtual or physical"))?,
-        state: state.ok_or(Refused::Field("state", "must be a card's state"))?,
-        label,
-        product: optional("product", row.product.as_ref(), is_word, word)?,
-        unique_no: optional(
-            "card_unique_no",
-            row.card_unique_no.as_ref(),
-            is_unique_no,
-            "must be 1 to 64 printable ASCII characters without a space",
-        )?,
-        holder_no: optional("cardholder_no", row.cardholder_no.as_ref(), is_word, word)?,
-        clear: ClearCard {
-            number,
-            expiry: Expiry::parse(&row.expiry)?,
-            name: CardholderName::parse(&row.name)?,
-            cvv,
-        },
-    })
-}
-
-/// CSV has no null: an empty field is one that was left out.
-fn given(text: Option<&String>) -> Option<&str> {
-    text.map(String::as_str).filter(|text| !text.is_empty())
+    Ok(results)
 }

@@ -178,7 +178,10 @@ fn an_import_reports_each_refused_line_by_its_number() {
     ];
     let run = world.import("jsonl", &(lines.join("\n") + "\n"));
     assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
-    assert_eq!(text(&run.stdout).trim(), r#"{"added":2,"refused":6}"#);
+    assert_eq!(
+        text(&run.stdout).trim(),
+        r#"{"added":2,"refused":6,"expired":0,"repeated":1}"#
+    );
     let mut told: Vec<_> = text(&run.stderr).lines().map(str::to_owned).collect();
     told.sort();
     assert_eq!(
@@ -186,17 +189,21 @@ fn an_import_reports_each_refused_line_by_its_number() {
         [
             "line 3: pan: the check digit is wrong",
             "line 4: pan: a sandbox takes only the card schemes' published test numbers",
-            "line 5: a member is missing, unknown or of the wrong type",
+            "line 5: its member 8 is not known",
             "line 6: it exists already",
-            "line 7: a member is missing, unknown or of the wrong type",
-            "line 8: the line is too long",
+            "line 7: it is not a JSON object",
+            "line 8: it is too long for a card",
+            "line 9: warning: the card's number stands in the file before",
         ]
     );
 
     let header = "card_no,account_id,person_id,pan,expiry,cvv,name,label";
     let row = "C6,F50091,775596ae-2624-40af-a9dc-9756110a4a04,5555555555554444,2030-12,456,\"B, C\",Second";
     let run = world.import("csv", &format!("{header}\n{row}\nC7,too,few\n"));
-    assert_eq!(text(&run.stdout).trim(), r#"{"added":1,"refused":1}"#);
+    assert_eq!(
+        text(&run.stdout).trim(),
+        r#"{"added":1,"refused":1,"expired":0,"repeated":0}"#
+    );
     assert!(
         text(&run.stderr).contains("line 3: "),
         "{}",
@@ -225,7 +232,10 @@ fn a_card_number_is_taken_into_no_field_but_its_own() {
         })
         .collect();
     let run = world.import("jsonl", &(lines.join("\n") + "\n"));
-    assert_eq!(text(&run.stdout).trim(), r#"{"added":0,"refused":7}"#);
+    assert_eq!(
+        text(&run.stdout).trim(),
+        r#"{"added":0,"refused":7,"expired":0,"repeated":0}"#
+    );
     let expected: Vec<_> = (1..)
         .zip(fields)
         .map(|(line, field)| {
@@ -239,7 +249,10 @@ fn a_card_number_is_taken_into_no_field_but_its_own() {
     let own = none.replace("own = []", "own = [\"card_no\"]");
     std::fs::write(&config, own).unwrap();
     let run = world.import("jsonl", &lines[0]);
-    assert_eq!(text(&run.stdout).trim(), r#"{"added":1,"refused":0}"#);
+    assert_eq!(
+        text(&run.stdout).trim(),
+        r#"{"added":1,"refused":0,"expired":0,"repeated":0}"#
+    );
     let doctor = world.run(&["doctor"]);
     let told = "card_no may hold what looks like a card number";
     assert!(

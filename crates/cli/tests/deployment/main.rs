@@ -12,6 +12,7 @@ mod cluster;
 mod command_line;
 mod crash;
 mod http;
+mod import;
 mod keys;
 mod memory;
 mod mfa;

@@ -24,7 +24,10 @@ pub enum InvalidCard {
     #[error("pan: a live system refuses the card schemes' test numbers")]
     PanIsTest,
     /// A month from 01 to 12 and a year from 2000 to 2099.
-    #[error("expiry: must be a month from 01 to 12 and a year from 2000 to 2099")]
+    #[error(
+        "expiry: must be MM/YYYY, MM/YY, MMYY or YYYY-MM, with a month from 01 to 12 and a year from \
+         2000 to 2099"
+    )]
     Expiry,
     /// Three digits, or four for American Express.
     #[error("cvv: must be 3 digits, or 4 for American Express")]
@@ -209,33 +212,26 @@ impl Expiry {
         }
     }
 
-    /// From `MM/YYYY`, `MM/YY`, `MMYY` or `YYYY-MM`.
+    /// From `MM/YYYY`, `MM/YY`, `MMYY` or `YYYY-MM`. Others are not guessed at: `11-12` may be either.
     pub fn parse(text: &str) -> Result<Self, InvalidCard> {
-        let (month, year) = if let Some((month, year)) = text.split_once('/') {
-            (month, year)
-        } else if let Some((year, month)) = text.split_once('-') {
-            (month, year)
-        } else {
-            text.split_at_checked(2).ok_or(InvalidCard::Expiry)?
+        let (month, year) = match text.as_bytes() {
+            [m1, m2, b'/', y1, y2] | [m1, m2, y1, y2] => ([m1, m2], [&b'2', &b'0', y1, y2]),
+            [m1, m2, b'/', y1, y2, y3, y4] | [y1, y2, y3, y4, b'-', m1, m2] => {
+                ([m1, m2], [y1, y2, y3, y4])
+            }
+            _ => return Err(InvalidCard::Expiry),
         };
-        let number = |digits: &str| {
-            let plain = (digits.len() == 2 || digits.len() == 4)
-                && digits.bytes().all(|byte| byte.is_ascii_digit());
-            plain
-                .then(|| digits.parse::<u16>().ok())
-                .flatten()
-                .ok_or(InvalidCard::Expiry)
+        let number = |digits: &[&u8]| {
+            digits.iter().try_fold(0_u16, |number, digit| {
+                let digit = digit.is_ascii_digit().then(|| u16::from(**digit - b'0'))?;
+                Some(number * 10 + digit)
+            })
         };
-        let (month_number, year_number) = (number(month)?, number(year)?);
-        let year_number = if year.len() == 2 {
-            2000 + year_number
-        } else {
-            year_number
-        };
-        Self::new(
-            u8::try_from(month_number).map_err(|_| InvalidCard::Expiry)?,
-            year_number,
-        )
+        let month = number(&month).and_then(|month| u8::try_from(month).ok());
+        match (month, number(&year)) {
+            (Some(month), Some(year)) => Self::new(month, year),
+            (None, _) | (_, None) => Err(InvalidCard::Expiry),
+        }
     }
 
     /// The first moment after its last month, in UTC.
@@ -362,7 +358,23 @@ mod tests {
             assert!(Expiry::from_bytes(&expiry.to_bytes()) == Ok(expiry));
         }
         for wrong in [
-            "", "13/2031", "00/31", "3/31", "03/1999", "é31", "+3/31", "0331x", "03/20311",
+            "",
+            "13/2031",
+            "00/31",
+            "3/31",
+            "03/1999",
+            "é31",
+            "+3/31",
+            "0331x",
+            "03/20311",
+            "11-12",
+            "12-2031",
+            "032031",
+            "2031/03",
+            "0003/31",
+            "31-12",
+            "03/ 31",
+            "2031-03-01",
         ] {
             assert!(Expiry::parse(wrong).is_err(), "{wrong}");
         }
