@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need on a Debian machine that has Rust only: browsers, curl, Python, PostgreSQL,
+# Installs what the tests need on a Debian machine that has Rust only: browsers, curl, Python, PostgreSQL, pgbouncer,
 # SoftHSM, faketime and Node from Debian's packages, Node's packages by their lock file, linters from PyPI, cargo-deny
 # by cargo.
 set -euo pipefail
@@ -16,6 +16,7 @@ need curl curl
 need python3 python3
 need git git
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
+[ -x /usr/sbin/pgbouncer ] || need pgbouncer pgbouncer
 ls /usr/lib/softhsm/libsofthsm2.so >/dev/null 2>&1 || missing+=(softhsm2)
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(faketime)
 need node nodejs

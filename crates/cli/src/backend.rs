@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use cardveil_core::clock::SystemClock;
 use cardveil_core::port::Store;
 use cardveil_seal::SystemEntropy;
-use cardveil_store::postgres::schema::Unfit;
-use cardveil_store::postgres::{self, OpenError, OptionsError, Postgres, Transport};
+use cardveil_store::postgres::fit::Unfit;
+use cardveil_store::postgres::{self, Fresh, OpenError, OptionsError, Postgres, Transport};
 use cardveil_store::sqlite::{self, Sqlite};
 
 use crate::config;
@@ -87,18 +87,27 @@ fn with_password(
     connection: &str,
     password_file: Option<&Path>,
 ) -> anyhow::Result<postgres::Options> {
-    let authorities = config.postgres_ca.as_deref().map(authorities).transpose()?;
-    let transport = match &authorities {
-        Some(pem) => Transport::Tls(pem),
+    let transport = match &config.postgres_ca {
+        Some(path) => Transport::Tls(fresh(path, authorities)),
         None if config.postgres_plain => Transport::Plain,
         None => Transport::Local,
     };
     let options =
         postgres::Options::parse(connection, transport).map_err(|error| refused(&error))?;
     Ok(match password_file {
-        Some(path) => options.with_password(&password(path)?),
+        Some(path) => {
+            // What is wrong with it now is told now.
+            password(path)?;
+            options.with_password(fresh(path, password))
+        }
         None => options,
     })
+}
+
+/// What a file holds at the moment of each connection.
+fn fresh(path: &Path, read: fn(&Path) -> anyhow::Result<Vec<u8>>) -> Fresh {
+    let path = path.to_owned();
+    Fresh::new(move || read(&path).map_err(|error| format!("{error:#}")))
 }
 
 fn refused(error: &OptionsError) -> anyhow::Error {
@@ -128,12 +137,7 @@ fn refused(error: &OptionsError) -> anyhow::Error {
 }
 
 fn authorities(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| {
-        hinted(
-            format!("store.postgres_ca: cannot read {}: {error}", path.display()),
-            "name the file with the authorities of the server's certificate",
-        )
-    })
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The file's first line.
@@ -152,17 +156,43 @@ fn password(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
 }
 
-fn unusable(error: &OpenError, place: &str) -> anyhow::Error {
+/// What is wrong with a database, and what to do about it.
+pub(crate) fn unusable(error: &OpenError, place: &str) -> anyhow::Error {
     let hint = match error {
-        OpenError::Schema(Unfit::Missing | Unfit::Older { .. }) => {
-            "run `cardveil migrate` as the schema's owner"
-        }
-        OpenError::Schema(Unfit::Newer { .. }) => "run the program that the schema is of",
+        OpenError::Unfit(unfit) => mend(unfit),
         OpenError::Database(_) => {
             "is it the primary, does it run, and may this user connect? Over TLS, is its certificate for \
              this name, and of store.postgres_ca? See docs/operations.md"
+                .to_owned()
         }
-        OpenError::Thread(_) => "is there a limit on threads?",
+        OpenError::Thread(_) => "is there a limit on threads?".to_owned(),
     };
     hinted(format!("cannot use the database {place}: {error}"), hint)
+}
+
+/// What to do about a database that is not served on.
+pub(crate) fn mend(unfit: &Unfit) -> String {
+    match unfit {
+        Unfit::Missing | Unfit::Older { .. } => {
+            "run `cardveil migrate` as the schema's owner, by the program of the nodes".to_owned()
+        }
+        Unfit::Newer { .. } => "run the program that the schema is of".to_owned(),
+        Unfit::Pooled => {
+            "connect to PostgreSQL itself, or set pool_mode = session for this database in the pooler; \
+             see docs/postgresql.md"
+                .to_owned()
+        }
+        Unfit::Encoding(_) => {
+            "make the database anew with UTF-8 and put its rows there: CREATE DATABASE cardveil OWNER \
+             cardveil_owner TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
+                .to_owned()
+        }
+        Unfit::Rights(lacking) => format!(
+            "run `cardveil migrate --owner {}`, which grants what is lacking and changes nothing else",
+            lacking.owner
+        ),
+        Unfit::ControlRevoked { role } => format!(
+            "a superuser says in this database: GRANT EXECUTE ON FUNCTION pg_control_system() TO {role}"
+        ),
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::port::Error;
 use cardveil_seal::SystemEntropy;
-use cardveil_store::postgres::{from_sqlite, schema};
+use cardveil_store::postgres::{OpenError, from_sqlite, schema};
 use clap::Args as ClapArgs;
 
 use crate::backend;
@@ -67,17 +67,23 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn not_migrated(place: &str, error: &Error) -> anyhow::Error {
+fn not_migrated(place: &str, error: &OpenError) -> anyhow::Error {
     match error {
-        Error::Unknown(why) => hinted(
+        OpenError::Database(Error::Unknown(why)) => hinted(
             format!("it is not known whether {place} was migrated: {why}"),
             "run `cardveil migrate` again: it tells, and does what is left",
         ),
-        Error::Unavailable(_) | Error::Corrupt(_) => hinted(
-            format!("cannot migrate {place}: {error}"),
-            "the owner needs CREATE on the database, the server's role must exist, and pg_hba.conf \
-             must let the owner in from here: `peer` asks for an account of the role's name",
+        OpenError::Unfit(unfit) => hinted(
+            format!("cannot migrate {place}: {unfit}"),
+            backend::mend(unfit),
         ),
+        OpenError::Database(Error::Unavailable(_) | Error::Corrupt(_)) | OpenError::Thread(_) => {
+            hinted(
+                format!("cannot migrate {place}: {error}"),
+                "the owner needs CREATE on the database, the server's role must exist, and pg_hba.conf \
+                 must let the owner in from here: `peer` asks for an account of the role's name",
+            )
+        }
     }
 }
 
@@ -104,7 +110,10 @@ mod tests {
     #[test]
     fn a_commit_without_an_answer_is_not_told_as_nothing_done() {
         let lost = Error::Unknown("the connection was cut".to_owned());
-        let told = [not_copied(&lost), not_migrated("db", &lost)];
+        let told = [
+            not_copied(&lost),
+            not_migrated("db", &OpenError::Database(lost)),
+        ];
         for told in told.map(|told| told.to_string()) {
             assert!(told.starts_with("it is not known whether"), "{told}");
         }

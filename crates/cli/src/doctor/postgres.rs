@@ -2,12 +2,12 @@
 //!
 //! To add one: what is looked at goes into [`Survey`], a line into [`judge`] with what to mend.
 
+use cardveil_store::postgres::fit::Unfit;
 use cardveil_store::postgres::survey::{Survey, Way, survey};
 
 use super::{Check, check, words};
 use crate::backend;
 use crate::config;
-use crate::print::hinted;
 
 /// "PostgreSQL 15 or later", as the server numbers it.
 const VERSION_LEAST: i32 = 150_000;
@@ -19,13 +19,9 @@ pub(super) async fn look(config: &config::Store, checks: &mut Vec<Check>) {
     };
     let found = async {
         let options = backend::options(config, connection)?;
-        let found = survey(&options).await.map_err(|error| {
-            hinted(
-                format!("cannot look at {}: {error}", options.place()),
-                "does it run, and may this user connect? Over TLS, is its certificate for this name, \
-                 and of store.postgres_ca?",
-            )
-        })?;
+        let found = survey(&options)
+            .await
+            .map_err(|error| backend::unusable(&error, &options.place()))?;
         anyhow::Ok((found, options))
     };
     match found.await {
@@ -36,9 +32,10 @@ pub(super) async fn look(config: &config::Store, checks: &mut Vec<Check>) {
     }
 }
 
-fn judge(found: &Survey, user: &str, plain: bool) -> [Check; 6] {
+fn judge(found: &Survey, user: &str, plain: bool) -> [Check; 7] {
     [
         server(found),
+        encoding(found),
         way(&found.way, plain),
         commits(found),
         pages(found),
@@ -62,6 +59,19 @@ fn server(found: &Survey) -> Check {
     };
     let words = format!("{major}.{minor}, {part}{advice}");
     check("PostgreSQL", advice.is_empty(), words)
+}
+
+fn encoding(found: &Survey) -> Check {
+    let unfit = Unfit::Encoding(found.encoding.clone());
+    if found.encoding == "UTF8" {
+        check("encoding", true, "UTF8")
+    } else {
+        check(
+            "encoding",
+            false,
+            format!("{unfit}: {}", backend::mend(&unfit)),
+        )
+    }
 }
 
 fn way(way: &Way, plain: bool) -> Check {
@@ -114,10 +124,7 @@ fn schema(found: &Survey) -> Check {
             let advice = "the audit log's triggers are off or gone: find out who did it";
             (false, format!("version {version}, but {advice}"))
         }
-        Err(unfit) => {
-            let advice = "cardveil migrate, by the program of the nodes";
-            (false, format!("{unfit}: {advice}"))
-        }
+        Err(unfit) => (false, format!("{unfit}: {}", backend::mend(unfit))),
     };
     check("schema", well, words)
 }
@@ -139,7 +146,6 @@ fn role(found: &Survey, user: &str) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use cardveil_store::postgres::schema::Unfit;
     use cardveil_store::postgres::survey::Schema;
 
     use super::*;
@@ -148,6 +154,7 @@ mod tests {
         Survey {
             version: 150_000,
             is_primary: true,
+            encoding: "UTF8".into(),
             fsync: true,
             full_page_writes: true,
             checksums: true,
@@ -163,7 +170,7 @@ mod tests {
         }
     }
 
-    fn lines(found: &Survey, plain: bool) -> [Check; 6] {
+    fn lines(found: &Survey, plain: bool) -> [Check; 7] {
         judge(found, "cardveil", plain)
     }
 
@@ -176,6 +183,7 @@ mod tests {
             .collect();
         let expected = [
             "PostgreSQL: 15.0, the primary",
+            "encoding: UTF8",
             "PostgreSQL, TLS: TLSv1.3, to a verified server",
             "commits: wait for the disk, and for ANY 1 (a, b)",
             "pages: whole after a crash; with checksums",
@@ -206,6 +214,10 @@ mod tests {
                 |found| found.is_primary = false,
                 "PostgreSQL: 15.0, a standby, which takes no writes: ",
             ),
+            (
+                |found| found.encoding = "LATIN1".into(),
+                "encoding: the database's encoding is LATIN1",
+            ),
             (|found| found.fsync = false, "commits: fsync is off"),
             (
                 |found| found.synchronous_commit = "local".into(),
@@ -221,7 +233,7 @@ mod tests {
             ),
             (
                 |found| found.schema = Err(Unfit::Missing),
-                "schema: the database has no Cardveil schema: cardveil migrate",
+                "schema: the database has no Cardveil schema: run `cardveil migrate`",
             ),
             (
                 |found| {

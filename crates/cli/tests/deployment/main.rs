@@ -16,6 +16,8 @@ mod import;
 mod keys;
 mod memory;
 mod mfa;
+#[path = "../../../store/tests/postgres/pooler.rs"]
+mod pooler;
 mod postgres;
 mod probe;
 mod published;

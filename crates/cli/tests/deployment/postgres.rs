@@ -4,6 +4,7 @@ use cardveil_seal::hpke::holder::Holder;
 
 use crate::cluster::{Cluster, OWNER, SERVER};
 use crate::http::{self, Connection};
+use crate::pooler::Pooler;
 use crate::tls::Authority;
 use crate::world::{World, opened, text};
 
@@ -65,6 +66,59 @@ fn a_server_says_what_its_database_lacks() {
     let (again, said) = run(&["migrate", "--owner", OWNER]);
     assert!(again && said.contains("nothing to do"), "{said}");
     assert!(run(&["merchant", "add", "--name", "Shop"]).0);
+}
+
+/// An operator sees the cause and the next step, whichever command meets it first.
+#[test]
+fn each_command_names_the_cause_and_the_next_step() {
+    let cluster = Cluster::shared();
+    let said = |connection: &str, args: &[&str]| {
+        let dir = crate::world::folder();
+        let run = |args: &[&str]| crate::world::binary(dir.path()).args(args).output();
+        let folder = dir.path().to_str().unwrap();
+        let made = run(&["init", "--dir", folder, "--postgres", connection]).unwrap();
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let ran = run(args).unwrap();
+        assert!(!ran.status.success());
+        text(&ran.stdout) + &text(&ran.stderr)
+    };
+    let commands: [&[&str]; 3] = [&["migrate", "--owner", OWNER], &["serve"], &["doctor"]];
+
+    let world = World::in_postgres(cluster, 1);
+    let settings = std::fs::read_to_string(world.dir.path().join("cardveil.toml")).unwrap();
+    let (_, database) = settings.split_once("dbname=").unwrap();
+    let (database, _) = database.split_once('"').unwrap();
+    let pooler = Pooler::start(cluster, "transaction", "");
+    for args in commands {
+        let said = said(&pooler.connection(SERVER, database), args);
+        assert!(
+            said.contains("a pooler hands out the server by the transaction"),
+            "{said}"
+        );
+        assert!(said.contains("set pool_mode = session"), "{said}");
+    }
+
+    cluster.sql(database, "REVOKE USAGE ON SCHEMA cardveil FROM cardveil");
+    for args in &commands[1..] {
+        let said = said(&cluster.connection(SERVER, database), args);
+        assert!(
+            said.contains("has not been granted USAGE on schema cardveil"),
+            "{said}"
+        );
+        assert!(
+            said.contains("run `cardveil migrate --owner cardveil_owner`"),
+            "{said}"
+        );
+    }
+
+    let latin = "latin";
+    let sql = "CREATE DATABASE latin OWNER cardveil_owner TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'";
+    cluster.sql("postgres", sql);
+    for args in commands {
+        let said = said(&cluster.connection(SERVER, latin), args);
+        assert!(said.contains("the database's encoding is LATIN1"), "{said}");
+        assert!(said.contains("ENCODING 'UTF8'"), "{said}");
+    }
 }
 
 #[test]
@@ -234,7 +288,7 @@ fn doctor_looks_at_the_server_and_at_its_role() {
     std::fs::write(&config, gone).unwrap();
     let found = text(&world.run(&["doctor"]).stdout);
     assert!(
-        found.contains("MEND  PostgreSQL      cannot look at"),
+        found.contains("MEND  PostgreSQL      cannot use the database"),
         "{found}"
     );
 }

@@ -3,7 +3,7 @@
 use cardveil_core::port::Error;
 use tokio_postgres::error::SqlState;
 
-use super::schema::Unfit;
+use super::fit::Unfit;
 use super::tls;
 
 /// Why a job in a batch did not succeed.
@@ -120,9 +120,10 @@ pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-/// The server ends, starts, is a standby now or has no room: another connection may do better.
+/// The server ends, starts, is a standby now, has no room or has been given another password: another
+/// connection may do better.
 fn of_the_server(code: &SqlState) -> bool {
-    ["08", "57", "53", "58", "25"].contains(&class_of(code))
+    ["08", "57", "53", "58", "25", "28"].contains(&class_of(code))
         || *code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
 }
 

@@ -216,7 +216,8 @@ impl Found {
                 schema::found(link).await?;
                 return Err(fault);
             }
-            rows => rows.map_err(schema::missing)?,
+            Err(fault) => return Err(schema::unreadable(link, fault).await),
+            Ok(rows) => rows,
         };
         let row = rows.first().ok_or_else(schema::not_there)?;
         let timeline: Option<String> = row.get(7)?;

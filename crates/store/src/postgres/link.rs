@@ -11,7 +11,7 @@ use std::time::Duration;
 use cardveil_core::port::Error;
 use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Connection, NoTls, Socket, Statement};
+use tokio_postgres::{Client, Config, Connection, NoTls, SimpleQueryMessage, Socket, Statement};
 
 use super::fault::{Fault, describe, is_refusal};
 use super::options::Options;
@@ -46,17 +46,23 @@ pub(super) struct Link {
 impl Link {
     /// Connects. The connection lives as long as this runtime.
     pub(super) async fn connect(options: &Options) -> Result<Self, Fault> {
-        let client = match &options.tls {
-            Some(tls) => open(options, tls.connector()).await?,
-            None => open(options, NoTls).await?,
+        let link = Self::bare(options).await?;
+        link.run(SETTINGS).await?;
+        Ok(link)
+    }
+
+    /// Without our settings: who looks whether there is a session that would keep them.
+    pub(super) async fn bare(options: &Options) -> Result<Self, Fault> {
+        let (config, tls) = options.read().map_err(Fault::Connection)?;
+        let client = match tls {
+            Some(tls) => Box::pin(open(&config, tls.connector())).await?,
+            None => Box::pin(open(&config, NoTls)).await?,
         };
-        let link = Self {
+        Ok(Self {
             client: Arc::new(client),
             answer_within: ANSWER_WITHIN,
             statements: Mutex::default(),
-        };
-        link.run(SETTINGS).await?;
-        Ok(link)
+        })
     }
 
     /// For what an operator waits for: statements take as long as they take. A server that is gone is
@@ -77,6 +83,18 @@ impl Link {
     /// Runs statements without parameters.
     pub(super) async fn run(&self, sql: &str) -> Result<(), Fault> {
         within(self.answer_within, self.client.batch_execute(sql)).await
+    }
+
+    /// The one word that a statement answers, which is sent without being prepared.
+    pub(super) async fn word(&self, sql: &str) -> Result<String, Fault> {
+        let answered = within(self.answer_within, self.client.simple_query(sql)).await?;
+        let word = answered.iter().find_map(|message| {
+            let SimpleQueryMessage::Row(row) = message else {
+                return None;
+            };
+            row.get(0).map(str::to_owned)
+        });
+        word.ok_or_else(|| Fault::Connection("the server does not say a word".into()))
     }
 
     /// Ends a transaction that is not looked up when the answer is lost.
@@ -136,12 +154,12 @@ impl Link {
     }
 }
 
-/// One way for all: whether there is TLS is in the options' `ssl_mode` too.
-async fn open<T>(options: &Options, tls: T) -> Result<Client, Fault>
+/// One way for all: whether there is TLS is in the configuration's `ssl_mode` too.
+async fn open<T>(config: &Config, tls: T) -> Result<Client, Fault>
 where
     T: MakeTlsConnect<Socket, Stream: Send + 'static>,
 {
-    let connected = within(ANSWER_WITHIN, options.config.connect(tls)).await;
+    let connected = within(ANSWER_WITHIN, config.connect(tls)).await;
     let (client, connection) = connected.map_err(no_way)?;
     tokio::spawn(drive(connection));
     Ok(client)

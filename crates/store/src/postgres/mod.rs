@@ -25,6 +25,7 @@ mod budget;
 mod cards;
 mod counters;
 mod fault;
+pub mod fit;
 mod handovers;
 mod home;
 mod import;
@@ -80,21 +81,32 @@ use crate::left_out::{LeftOut, name_of};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
-pub use self::options::{Options, OptionsError, Transport};
+pub use self::options::{Fresh, Options, OptionsError, Transport};
 pub use self::tls::AuthoritiesError;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The schema is not one to serve on.
+    /// The database is not one to serve on.
     #[error(transparent)]
-    Schema(#[from] schema::Unfit),
+    Unfit(#[from] fit::Unfit),
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] Error),
     /// The system cannot start a thread.
     #[error("cannot start a writer's thread: {0}")]
     Thread(std::io::Error),
+}
+
+impl From<Fault> for OpenError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unfit(unfit) => Self::Unfit(unfit),
+            Fault::Postgres(_) | Fault::Connection(_) | Fault::Stale | Fault::Own(_) => {
+                Self::Database(fault.nothing_written())
+            }
+        }
+    }
 }
 
 /// Of a row of many: what was read, or nothing where the row cannot be read and is left out.
@@ -145,12 +157,9 @@ impl Postgres {
             )
         };
         let (readers, lists) = (Arc::new(pool(LOOKUPS)), pool(LISTS));
-        let raised = readers.probe().await.map_err(|fault| match fault {
-            Fault::Unfit(unfit) => OpenError::Schema(unfit),
-            Fault::Postgres(_) | Fault::Connection(_) | Fault::Stale | Fault::Own(_) => {
-                OpenError::Database(fault.nothing_written())
-            }
-        })?;
+        // Boxed: whoever opens a store need not be as large as what opens connections.
+        Box::pin(fit::examine(options)).await?;
+        let raised = readers.probe().await?;
         let mut id = [0; 16];
         entropy.fill(&mut id);
         let writer = Writer::start(options, &home, &clock, id).map_err(OpenError::Thread)?;

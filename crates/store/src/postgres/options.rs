@@ -1,6 +1,7 @@
 //! Where the database is, and how to get in.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Config;
@@ -17,18 +18,41 @@ const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
 /// Where a store lives.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub(super) config: Config,
-    /// What verifies the server; nothing where the way there needs no TLS.
-    pub(super) tls: Option<Tls>,
+    config: Config,
+    password: Option<Fresh>,
+    /// Who vouches for the server; nothing where the way there needs no TLS.
+    authorities: Option<Fresh>,
+}
+
+/// What is read anew for each connection, so that whoever changes it restarts no node: a password, or the
+/// authorities that vouch for the server.
+#[derive(Clone)]
+pub struct Fresh(Arc<dyn Fn() -> Result<Vec<u8>, String> + Send + Sync>);
+
+impl Fresh {
+    /// `read` reads it, or says why it cannot.
+    pub fn new(read: impl Fn() -> Result<Vec<u8>, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    fn read(&self) -> Result<Vec<u8>, String> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Fresh {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Fresh")
+    }
 }
 
 /// How what is sent to the server is kept from others.
-#[derive(Clone, Copy, Debug)]
-pub enum Transport<'a> {
+#[derive(Clone, Debug)]
+pub enum Transport {
     /// By not leaving this machine: a unix socket, or a loopback address.
     Local,
-    /// By TLS: the server's certificate is verified to one of the authorities in this PEM file.
-    Tls(&'a [u8]),
+    /// By TLS: the server's certificate is verified to one of these authorities, in PEM.
+    Tls(Fresh),
     /// By what is beneath, such as a mesh. There is no TLS.
     Plain,
 }
@@ -67,7 +91,7 @@ pub enum OptionsError {
 impl Options {
     /// From a connection string of keywords and values or a URL, as PostgreSQL knows them: "Connection
     /// Strings" in its manual. It holds no password, and of TLS no more than must be consistent.
-    pub fn parse(text: &str, transport: Transport<'_>) -> Result<Self, OptionsError> {
+    pub fn parse(text: &str, transport: Transport) -> Result<Self, OptionsError> {
         let unreadable =
             |error: tokio_postgres::Error| OptionsError::Unreadable(super::fault::describe(&error));
         let mut config: Config = text.parse().map_err(unreadable)?;
@@ -85,8 +109,8 @@ impl Options {
                 return Err(OptionsError::Missing(name));
             }
         }
-        let tls = encryption(&config, transport)?;
-        config.ssl_mode(match tls {
+        let authorities = encryption(&config, transport)?;
+        config.ssl_mode(match authorities {
             Some(_) => SslMode::Require,
             None => SslMode::Disable,
         });
@@ -105,14 +129,33 @@ impl Options {
         if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Ok(Self { config, tls })
+        Ok(Self {
+            config,
+            password: None,
+            authorities,
+        })
     }
 
     /// The password, where the server asks for one.
     #[must_use]
-    pub fn with_password(mut self, password: &[u8]) -> Self {
-        self.config.password(password);
-        self
+    pub fn with_password(self, password: Fresh) -> Self {
+        Self {
+            password: Some(password),
+            ..self
+        }
+    }
+
+    /// What the next connection is made with.
+    pub(super) fn read(&self) -> Result<(Config, Option<Tls>), String> {
+        let mut config = self.config.clone();
+        if let Some(password) = &self.password {
+            config.password(password.read()?);
+        }
+        let tls = match &self.authorities {
+            Some(authorities) => Some(trusting(authorities).map_err(|error| error.to_string())?),
+            None => None,
+        };
+        Ok((config, tls))
     }
 
     /// The user, when it is another one than the string says: migrations run as the owner.
@@ -140,11 +183,15 @@ impl Options {
     }
 }
 
-/// What verifies the server, where the way to it needs TLS.
-fn encryption(config: &Config, transport: Transport<'_>) -> Result<Option<Tls>, OptionsError> {
+fn trusting(authorities: &Fresh) -> Result<Tls, AuthoritiesError> {
+    Tls::trusting(&authorities.read().map_err(AuthoritiesError::Unread)?)
+}
+
+/// Who vouches for the server, where the way to it needs TLS.
+fn encryption(config: &Config, transport: Transport) -> Result<Option<Fresh>, OptionsError> {
     let asks = config.get_ssl_mode() == SslMode::Require;
     match transport {
-        Transport::Tls(pem) => {
+        Transport::Tls(authorities) => {
             if config.get_ssl_mode() == SslMode::Disable {
                 return Err(OptionsError::SslMode {
                     string: "disable",
@@ -158,7 +205,8 @@ fn encryption(config: &Config, transport: Transport<'_>) -> Result<Option<Tls>, 
             if config.get_hosts().iter().any(is_socket) {
                 return Err(OptionsError::Socket);
             }
-            Ok(Some(Tls::trusting(pem)?))
+            trusting(&authorities)?;
+            Ok(Some(authorities))
         }
         Transport::Local | Transport::Plain if asks => Err(OptionsError::SslMode {
             string: "require",

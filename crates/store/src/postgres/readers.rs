@@ -18,6 +18,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::fault::{Fault, Remedy};
+use super::fit;
 use super::home::{Home, Raised};
 use super::link::Link;
 use super::options::Options;
@@ -177,6 +178,7 @@ impl Readers {
     /// Connects once, to learn whether the database serves, and what was found.
     pub(super) async fn probe(&self) -> std::result::Result<Option<Raised>, Fault> {
         let (link, raised) = self.connect().await?;
+        Box::pin(fit::rights(&link)).await?;
         self.idle().push(link);
         Ok(raised)
     }

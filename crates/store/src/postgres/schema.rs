@@ -22,11 +22,12 @@
 
 use cardveil_core::Entropy;
 use cardveil_core::clock::Time;
-use cardveil_core::port::Error;
 use cardveil_core::token::Epoch;
 use tokio_postgres::error::SqlState;
 
+use super::OpenError;
 use super::fault::Fault;
+use super::fit::{self, Unfit};
 use super::home;
 use super::link::Link;
 use super::options::Options;
@@ -68,35 +69,6 @@ pub fn known() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
 }
 
-/// Why a schema is not served on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// There is none.
-    #[error("the database has no Cardveil schema")]
-    Missing,
-    /// It is older than the program.
-    #[error("the schema is of version {found} and this program needs version {needed}")]
-    Older {
-        /// The schema's version.
-        found: i32,
-        /// The program's.
-        needed: i32,
-    },
-    /// It is newer than the program, and not made to work with it.
-    #[error(
-        "the schema is of version {found}, which works with programs that know version \
-         {works_with}; this one knows version {known}"
-    )]
-    Newer {
-        /// The schema's version.
-        found: i32,
-        /// The oldest program that it works with.
-        works_with: i32,
-        /// The program's version.
-        known: i32,
-    },
-}
-
 pub(super) fn unfit(version: i32, works_with: i32) -> Option<Unfit> {
     let known = known();
     if version < known {
@@ -126,22 +98,14 @@ pub(super) fn not_there() -> Fault {
     Fault::Unfit(Unfit::Missing)
 }
 
-/// What is said of a table that is not there.
-pub(super) fn missing(fault: Fault) -> Fault {
-    match &fault {
-        Fault::Postgres(error)
-            if matches!(
-                error.code(),
-                Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME)
-            ) =>
-        {
-            not_there()
-        }
-        Fault::Postgres(_)
-        | Fault::Connection(_)
-        | Fault::Stale
-        | Fault::Unfit(_)
-        | Fault::Own(_) => fault,
+/// What is said of a table that cannot be read: there is no schema, or the role was not let into it.
+pub(super) async fn unreadable(link: &Link, fault: Fault) -> Fault {
+    if !fit::may_be_of_rights(&fault) {
+        return fault;
+    }
+    match Box::pin(fit::rights(link)).await {
+        Err(unfit) => unfit,
+        Ok(()) => not_there(),
     }
 }
 
@@ -155,10 +119,11 @@ pub(super) fn is_older(fault: &Fault) -> bool {
 
 /// The version of the one that is there, if this program serves on it.
 pub(super) async fn found(link: &Link) -> Result<i32, Fault> {
-    let rows = link
-        .query("SELECT version, works_with FROM meta", &[])
-        .await;
-    let rows = rows.map_err(missing)?;
+    let rows = link.query("SELECT version, works_with FROM meta", &[]);
+    let rows = match rows.await {
+        Ok(rows) => rows,
+        Err(fault) => return Err(unreadable(link, fault).await),
+    };
     let row = rows.first().ok_or_else(not_there)?;
     let version = row.get(0)?;
     check(version, row.get(1)?)?;
@@ -175,22 +140,23 @@ pub struct Migrated {
 }
 
 /// Brings the schema to the newest version as its owner, all in one transaction, and lets `server` use
-/// it. `now` and chance are for a new database's epoch and id. After [`Error::Unknown`] it was migrated or
+/// it. `now` and chance are for a new database's epoch and id. After `Error::Unknown` it was migrated or
 /// not: the next call tells.
 pub async fn migrate(
     options: &Options,
     server: Option<&str>,
     now: Time,
     entropy: &dyn Entropy,
-) -> Result<Migrated, Error> {
+) -> Result<Migrated, OpenError> {
     let done = async {
+        fit::examine(options).await?;
         let link = Link::patient(options).await?;
         build_online(&link).await?;
         link.run("BEGIN").await?;
         let migrated = migrate_in(&link, server, now, entropy).await?;
-        Ok((link, migrated))
+        Ok::<_, Fault>((link, migrated))
     };
-    let (link, migrated) = done.await.map_err(Fault::nothing_written)?;
+    let (link, migrated) = done.await?;
     link.commit().await?;
     Ok(migrated)
 }
@@ -251,6 +217,7 @@ async fn migrate_in(
         link.run(migration).await?;
     }
     if from == 0 {
+        fit::control(link).await?;
         begin(link, now, entropy).await?;
     }
     link.execute(

@@ -3,12 +3,12 @@
 //! It is looked at by the server's role, over a connection as the store's are; nothing is judged here, and
 //! nothing has to be right, so a standby can be looked at too.
 
-use cardveil_core::port::Error;
-
+use super::OpenError;
 use super::fault::Fault;
+use super::fit::{self, Unfit};
 use super::link::Link;
 use super::options::Options;
-use super::schema::{self, Unfit};
+use super::schema;
 use super::value::Row;
 
 /// What was found.
@@ -22,6 +22,8 @@ pub struct Survey {
     pub version: i32,
     /// It takes writes.
     pub is_primary: bool,
+    /// The database's, such as `UTF8`.
+    pub encoding: String,
     /// `fsync`.
     pub fsync: bool,
     /// `full_page_writes`.
@@ -105,15 +107,15 @@ const RIGHTS: [&str; 5] = [
     "it may put triggers on the audit log",
 ];
 
-/// Looks at the server that these options lead to.
-pub async fn survey(options: &Options) -> Result<Survey, Error> {
-    let link = Link::connect(options)
-        .await
-        .map_err(Fault::nothing_written)?;
-    look(&link).await.map_err(Fault::nothing_written)
+/// Looks at the server that these options lead to. Behind a pooler that keeps no sessions nothing can be
+/// looked at.
+pub async fn survey(options: &Options) -> Result<Survey, OpenError> {
+    let encoding = fit::sessions(options).await?;
+    let link = Link::connect(options).await?;
+    Ok(look(&link, encoding).await?)
 }
 
-async fn look(link: &Link) -> Result<Survey, Fault> {
+async fn look(link: &Link, encoding: String) -> Result<Survey, Fault> {
     let server = one(link, SERVER).await?;
     let role = one(link, ROLE).await?;
     let mut excess = which(&role, &POWERS)?;
@@ -121,11 +123,16 @@ async fn look(link: &Link) -> Result<Survey, Fault> {
         Ok(version) => {
             let audit = one(link, AUDIT).await?;
             excess.extend(which(&audit, &RIGHTS)?);
-            Ok(Schema {
+            let is_append_only = audit.get(RIGHTS.len())?;
+            fit::rights(link).await.map(|()| Schema {
                 version,
-                is_append_only: audit.get(RIGHTS.len())?,
+                is_append_only,
             })
         }
+        Err(fault) => Err(fault),
+    };
+    let schema = match schema {
+        Ok(schema) => Ok(schema),
         Err(Fault::Unfit(unfit)) => Err(unfit),
         Err(fault) => return Err(fault),
     };
@@ -142,6 +149,7 @@ async fn look(link: &Link) -> Result<Survey, Fault> {
     Ok(Survey {
         version: server.get(0)?,
         is_primary: server.get(1)?,
+        encoding,
         fsync: server.get(2)?,
         full_page_writes: server.get(3)?,
         checksums: server.get(4)?,

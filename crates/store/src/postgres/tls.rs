@@ -32,6 +32,9 @@ impl std::fmt::Debug for Tls {
 /// Why authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
+    /// They cannot be read.
+    #[error("{0}")]
+    Unread(String),
     /// There is none.
     #[error("it holds no certificate in PEM form")]
     None,

@@ -4,6 +4,7 @@
 //!
 //! As root, PostgreSQL's programs run as `nobody`, since they refuse to run as root.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -338,13 +339,17 @@ fn is_root() -> bool {
 
 /// A program of PostgreSQL's, as whoever may run it.
 pub(crate) fn program(name: &str) -> Command {
-    let path = bin().join(name);
+    run_as_owner(bin().join(name))
+}
+
+/// A program as whoever owns the clusters.
+pub(crate) fn run_as_owner(program: impl AsRef<OsStr>) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new(RUN_AS[0]);
-        command.args(&RUN_AS[1..]).arg(path);
+        command.args(&RUN_AS[1..]).arg(program);
         command
     } else {
-        Command::new(path)
+        Command::new(program)
     };
     command.current_dir("/");
     command

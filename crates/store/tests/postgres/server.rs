@@ -8,7 +8,8 @@ use cardveil_core::port::{
     Admin, Change, Counters, Error, Heard, Issued, NodeId, Set, Tokens, Told,
 };
 use cardveil_core::testing::sample::{self, START};
-use cardveil_store::postgres::schema::{self, Unfit};
+use cardveil_store::postgres::fit::Unfit;
+use cardveil_store::postgres::schema;
 use cardveil_store::postgres::{OpenError, Options, OptionsError, Transport};
 
 use crate::cluster::{Cluster, OWNER, SERVER};
@@ -106,7 +107,7 @@ async fn a_schema_that_is_missing_older_or_newer_is_refused() {
     let cluster = Cluster::shared();
     let empty = cluster.database();
     let refused = try_open(cluster, &empty).await.err().unwrap();
-    assert!(matches!(refused, OpenError::Schema(Unfit::Missing)));
+    assert!(matches!(refused, OpenError::Unfit(Unfit::Missing)));
 
     let home = Home::new().await;
     let at = |version: i32, works_with: i32| {
@@ -120,10 +121,10 @@ async fn a_schema_that_is_missing_older_or_newer_is_refused() {
         .unwrap();
     at(now - 1, 1);
     let older = try_open(cluster, &home.database).await.err().unwrap();
-    assert!(matches!(older, OpenError::Schema(Unfit::Older { .. })));
+    assert!(matches!(older, OpenError::Unfit(Unfit::Older { .. })));
     at(now + 1, now + 1);
     let newer = try_open(cluster, &home.database).await.err().unwrap();
-    assert!(matches!(newer, OpenError::Schema(Unfit::Newer { .. })));
+    assert!(matches!(newer, OpenError::Unfit(Unfit::Newer { .. })));
     at(now + 1, now);
     let beside = try_open(cluster, &home.database).await;
     assert!(beside.is_ok(), "it says that this program may serve on it");
@@ -205,7 +206,7 @@ async fn a_database_of_the_first_version_is_migrated() {
          ALTER TABLE cardveil.meta DROP COLUMN lives;
          UPDATE cardveil.meta SET version = 1");
     let refused = try_open(cluster, &home.database).await.err().unwrap();
-    assert!(matches!(refused, OpenError::Schema(Unfit::Older { .. })));
+    assert!(matches!(refused, OpenError::Unfit(Unfit::Older { .. })));
     let migrated = migrate(cluster, &home.database).await;
     assert_eq!((migrated.from, migrated.to), (1, schema::known()));
     let indexes = "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid

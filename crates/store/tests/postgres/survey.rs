@@ -1,6 +1,7 @@
 //! What is found of a server and of its role.
 
-use cardveil_store::postgres::schema::{self, Unfit};
+use cardveil_store::postgres::fit::Unfit;
+use cardveil_store::postgres::schema;
 use cardveil_store::postgres::survey::{Schema, Survey, Way, survey};
 use cardveil_store::postgres::{Options, Transport};
 
@@ -20,6 +21,7 @@ async fn a_server_with_our_schema_and_its_role() {
     let expected = Survey {
         version,
         is_primary: true,
+        encoding: "UTF8".to_owned(),
         fsync: true,
         full_page_writes: true,
         checksums: true,

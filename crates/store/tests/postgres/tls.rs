@@ -8,7 +8,7 @@ use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{
-    AuthoritiesError, OpenError, Options, OptionsError, Postgres, Raised, Transport, schema,
+    AuthoritiesError, Fresh, OpenError, Options, OptionsError, Postgres, Raised, Transport, schema,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -51,6 +51,15 @@ impl Authority {
     }
 }
 
+fn fixed(text: &str) -> Fresh {
+    let text = text.as_bytes().to_vec();
+    Fresh::new(move || Ok(text.clone()))
+}
+
+fn trusting(pem: &str) -> Transport {
+    Transport::Tls(fixed(pem))
+}
+
 fn named(name: &str) -> CertificateParams {
     CertificateParams::new([name.to_owned()]).unwrap()
 }
@@ -89,12 +98,11 @@ impl Away {
     }
 
     fn options(&self, user: &str, authority: &Authority) -> Options {
-        let transport = Transport::Tls(authority.pem.as_bytes());
-        let options = Options::parse(&self.string(user), transport).unwrap();
-        options.with_password(PASSWORD.as_bytes())
+        let options = Options::parse(&self.string(user), trusting(&authority.pem)).unwrap();
+        options.with_password(fixed(PASSWORD))
     }
 
-    async fn migrate(&self, authority: &Authority) -> Result<schema::Migrated, Error> {
+    async fn migrate(&self, authority: &Authority) -> Result<schema::Migrated, OpenError> {
         let owner = self.options(OWNER, authority);
         schema::migrate(&owner, Some(SERVER), START, &SystemEntropy).await
     }
@@ -228,14 +236,39 @@ async fn any_authority_of_the_file_may_vouch_for_an_address() {
     let both = format!("{}{}", old.pem, new.pem);
     let string = format!("host={at} user={OWNER} dbname={}", cluster.database());
     let migrate = async |pem: &str| {
-        let owner = Options::parse(&string, Transport::Tls(pem.as_bytes())).unwrap();
+        let owner = Options::parse(&string, trusting(pem)).unwrap();
         schema::migrate(&owner, Some(SERVER), START, &SystemEntropy).await
     };
     assert!(migrate(&old.pem).await.is_err());
     assert!(migrate(&both).await.is_ok());
 }
 
-fn refused(string: &str, transport: Transport<'_>) -> String {
+/// The authority of the server's certificate is another one now, and no node is restarted for it.
+#[tokio::test]
+async fn an_authority_that_took_anothers_place_is_read_at_the_next_connection() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let mut away = Away::start(|cluster| old.certify(cluster, &named(NAME)));
+    away.migrate(&old).await.unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &old.pem).unwrap();
+    let path = file.path().to_owned();
+    let read = Fresh::new(move || std::fs::read(&path).map_err(|error| error.to_string()));
+    let options = Options::parse(&away.string(SERVER), Transport::Tls(read)).unwrap();
+    let options = options.with_password(fixed(PASSWORD));
+    let clock = Arc::new(ManualClock::at(START));
+    let (store, _) = Postgres::open(&options, clock, &SystemEntropy)
+        .await
+        .unwrap();
+    with_merchant(&store).await;
+    away.cluster.stop();
+    new.certify(&mut away.cluster, &named(NAME));
+    away.cluster.start();
+    assert!(use_all(&store, 1).await.is_err());
+    std::fs::write(file.path(), &new.pem).unwrap();
+    use_all(&store, 1).await.unwrap();
+}
+
+fn refused(string: &str, transport: Transport) -> String {
     let string = format!("{string} user=u dbname=d");
     match Options::parse(&string, transport) {
         Ok(_) => panic!("{string} is taken"),
@@ -283,34 +316,34 @@ fn what_leaves_the_machine_in_the_clear_is_refused() {
 #[test]
 fn what_is_said_of_tls_is_consistent() {
     let authority = Authority::new();
-    let tls = Transport::Tls(authority.pem.as_bytes());
+    let tls = trusting(&authority.pem);
     for right in [
         "host=db",
         "host=db sslmode=require",
         "host=a,b hostaddr=10.0.0.1,10.0.0.2",
     ] {
         let string = format!("{right} user=u dbname=d");
-        assert!(Options::parse(&string, tls).is_ok(), "{right}");
+        assert!(Options::parse(&string, tls.clone()).is_ok(), "{right}");
     }
     for (string, transport) in [
         ("host=localhost sslmode=require", Transport::Local),
         ("host=db sslmode=require", Transport::Plain),
-        ("host=db sslmode=disable", tls),
+        ("host=db sslmode=disable", tls.clone()),
     ] {
         let why = refused(string, transport);
         assert!(why.starts_with("it has sslmode="), "{why}");
     }
-    let why = refused("hostaddr=10.0.0.1", tls);
+    let why = refused("hostaddr=10.0.0.1", tls.clone());
     assert_eq!(why, "it names no host");
     for socket in ["host=/run/postgresql", "host=db,/run/postgresql"] {
-        let why = refused(socket, tls);
+        let why = refused(socket, tls.clone());
         assert!(why.starts_with("it names a unix socket"), "{why}");
     }
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let second = format!("{}{broken}", authority.pem);
     let key = KeyPair::generate().unwrap().serialize_pem();
     let parse = |pem: &str| {
-        let parsed = Options::parse("host=db user=u dbname=d", Transport::Tls(pem.as_bytes()));
+        let parsed = Options::parse("host=db user=u dbname=d", trusting(pem));
         match parsed {
             Err(OptionsError::Authorities(why)) => why,
             other => panic!("{other:?}"),
