@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import venv
 from pathlib import Path
 
@@ -112,11 +113,21 @@ def run_all(tools, demo, work, asked):
         options = ["--exclude-checks", "status_code_conformance", *authorization]
         if not schemathesis(tools, demo, work, fragment, server, asked.secs, options):
             failed.append("published description")
+    if not metrics(demo["admin_url"]):
+        failed.append("metrics")
     for name, address, paths, scheme in LISTENERS:
         headers = [] if scheme is None else ["-H", f"Authorization: {scheme} {demo['equals_api_key']}"]
         if not schemathesis(tools, demo, work, ours, demo[address], asked.secs, ["--include-path-regex", paths, *headers]):
             failed.append(name)
     return failed
+
+
+def metrics(admin_url):
+    """Whether promtool has nothing to say of the figures."""
+    print("== promtool check metrics", flush=True)
+    with urllib.request.urlopen(admin_url + "/metrics") as answer:
+        checked = subprocess.run(["promtool", "check", "metrics"], input=answer.read())
+    return checked.returncode == 0
 
 
 def readdressed(fragment, demo, work):

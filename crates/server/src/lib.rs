@@ -97,6 +97,7 @@ pub struct App {
     /// What it counts.
     pub metrics: Metrics,
     log: log::AccessLog,
+    started: Time,
     draining: AtomicBool,
     panics: panics::Panics,
     sinks: sinks::Board,
@@ -114,6 +115,7 @@ impl App {
         let limiter = limit::Limiter::new(settings.limits, &service);
         let frame = client::frame::Assets::new(&settings.fonts);
         Arc::new(Self {
+            started: service.now(),
             service,
             settings,
             metrics: Metrics::default(),

@@ -45,6 +45,7 @@ use self::places::{Holder, Place, Places};
 use crate::address::Peer;
 use crate::guard::{Call, CalledBy, Pattern};
 use crate::log::{Line, Told};
+use crate::metrics::Outcome;
 use crate::problem::{Code, Problem};
 use crate::stack::Traceless;
 use crate::surface::Surface;
@@ -125,10 +126,12 @@ impl RequestIds {
 impl Listener {
     /// The listener of this kind. `boot` is chance, made for this start.
     pub fn new(app: &Arc<App>, kind: ListenerKind, boot: [u8; 32]) -> Self {
+        let surface = Surface::of(kind);
+        app.metrics.latencies.know(kind, surface.paths());
         Self {
             app: Arc::clone(app),
             kind,
-            router: Surface::of(kind).into_router(Arc::clone(app)),
+            router: surface.into_router(Arc::clone(app)),
             ids: Arc::new(RequestIds {
                 kind,
                 boot,
@@ -189,7 +192,17 @@ impl Listener {
             self.app.metrics.faults.increment();
         }
         self.app.metrics.requests.of(self.kind).increment();
+        let outcome = match response.status() {
+            status if status.is_server_error() => Outcome::Fault,
+            status if status.is_client_error() || told.is_some() => Outcome::Refused,
+            _ => Outcome::Done,
+        };
+        let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let extensions = response.extensions();
+        let pattern = extensions.get::<Pattern>();
+        let route = pattern.map(|pattern| &*pattern.0);
+        let latencies = &self.app.metrics.latencies;
+        latencies.note(self.kind, route, outcome, took_us);
         let caller_ip = match self.kind {
             ListenerKind::Merchant | ListenerKind::Admin => ip,
             ListenerKind::Client => None,
@@ -200,16 +213,14 @@ impl Listener {
             request_id: id,
             listener: self.kind.as_str(),
             method: Some(method),
-            route: extensions
-                .get::<Pattern>()
-                .map(|pattern| Arc::clone(&pattern.0)),
+            route: pattern.map(|pattern| Arc::clone(&pattern.0)),
             status: response.status().as_u16(),
             code: told,
             credential: extensions.get::<CalledBy>().map(|by| Arc::clone(&by.0)),
             caller_ip,
             caller_certificate,
             peer_ip: None,
-            duration_us: Some(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            duration_us: Some(took_us),
         });
         response
     }

@@ -126,6 +126,11 @@ impl Surface {
         &self.api
     }
 
+    /// The patterns of its routes.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.api.paths.paths.keys().map(String::as_str)
+    }
+
     /// The router, ready to be called.
     pub(crate) fn into_router(self, app: Arc<App>) -> Router {
         // A dialect's callers read its own form, also where they have mistaken an address.

@@ -402,6 +402,19 @@ pub enum Writes {
     Ended,
 }
 
+/// How much of a store's bounded means this process takes up. What has none of a kind has none of it at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Writes that wait for their commit to begin.
+    pub writes_waiting: usize,
+    /// How many may.
+    pub writes_most: usize,
+    /// Connections that look something up.
+    pub lookups_busy: usize,
+    /// How many there may be.
+    pub lookups_most: usize,
+}
+
 /// The registry, for operators.
 #[async_trait]
 pub trait Admin: Send + Sync {
@@ -442,6 +455,9 @@ pub trait Admin: Send + Sync {
     /// How this process' own writes go. It asks nobody. When writes have failed, whatever is written next
     /// shows whether they go again: [`Tokens::sweep`] does, though it may find nothing to do.
     fn writes(&self) -> Writes;
+
+    /// How busy this process keeps the store. It asks nobody.
+    fn load(&self) -> Load;
 }
 
 /// A wrapped class key, as stores keep it, and the class that it is of.

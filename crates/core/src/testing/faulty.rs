@@ -31,9 +31,9 @@ use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
 use crate::port::{
     Admin, Allowlists, Audit, BudgetLevels, CardFilter, CardPage, CardRef, Cards, Change, Counters,
-    Counts, DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Mfa,
-    Outbox, Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
-    WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
+    Counts, DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Load,
+    Mfa, Outbox, Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens,
+    Told, WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
 };
 use crate::token::{
     Attempt, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenKey, Verdict,
@@ -283,6 +283,10 @@ impl<S: Store> Admin for Faulty<S> {
     fn writes(&self) -> Writes {
         let said = *self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         said.unwrap_or_else(|| self.inner.writes())
+    }
+
+    fn load(&self) -> Load {
+        self.inner.load()
     }
 }
 

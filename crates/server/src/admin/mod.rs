@@ -118,13 +118,8 @@ async fn metrics(State(app): Shared) -> Response {
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
-    let outbox = app.service.store().outbox_counts().await.ok();
-    let mut text = app
-        .metrics
-        .render(outbox, app.service.vault().alarms(), &app.settings.tls);
-    metrics::render_left_out(&mut text, app.service.store().left_out().len());
-    metrics::render_dropped(&mut text, app.log.dropped());
-    metrics::render_sinks(&mut text, &app.sinks.standings(), app.service.now());
+    let told = metrics::Told::of(app.service.store(), LOOKUP_LATE).await;
+    let text = app.metrics.render(&app, &told);
     ([content_type], text).into_response()
 }
 

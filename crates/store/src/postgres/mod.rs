@@ -60,7 +60,7 @@ use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscriptio
 use cardveil_core::id::{CredentialId, DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
-    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Outbox,
+    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Load, Outbox,
     Registry, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
@@ -504,6 +504,17 @@ impl Admin for Postgres {
 
     fn writes(&self) -> Writes {
         self.writer.writes()
+    }
+
+    fn load(&self) -> Load {
+        let (writes_waiting, writes_most) = self.writer.waiting();
+        let (lookups_busy, lookups_most) = self.readers.busy();
+        Load {
+            writes_waiting,
+            writes_most,
+            lookups_busy,
+            lookups_most,
+        }
     }
 }
 

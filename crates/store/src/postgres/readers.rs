@@ -96,6 +96,12 @@ impl Readers {
         }
     }
 
+    /// How many connections are in use, and how many may be.
+    pub(super) fn busy(&self) -> (usize, usize) {
+        let most = self.r#use.most;
+        (most - self.permits.available_permits().min(most), most)
+    }
+
     /// The row that a statement finds by keys, if there is one. The statement takes a list for each key, and its
     /// last column is the place in these lists (`WITH ORDINALITY`, from 1 on). Keys are ids and hashes, which
     /// PostgreSQL refuses none of, so that no lookup fails another. `is_it` says whether the row is of these

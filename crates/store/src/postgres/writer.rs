@@ -129,6 +129,11 @@ impl Writer {
         self.pulse.writes()
     }
 
+    /// How many jobs wait, and how many may.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.queue.waiting().jobs.len(), QUEUE_MAX)
+    }
+
     /// Runs `work` in a batch and answers once it is durable. It goes on without the caller, should the
     /// caller not wait. It may be run more than once; only the last time is committed.
     pub(super) async fn submit<T: Send + 'static>(

@@ -63,8 +63,8 @@ use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscriptio
 use cardveil_core::id::{CredentialId, DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
-    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Outbox, Registry,
-    Result, Selection, Swept, Take, Taken, Tokens, Writes,
+    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Issue, Issued, Load, Outbox,
+    Registry, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{
     Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record,
@@ -454,6 +454,17 @@ impl Admin for Sqlite {
 
     fn writes(&self) -> Writes {
         self.writer.writes()
+    }
+
+    fn load(&self) -> Load {
+        let (writes_waiting, writes_most) = self.writer.waiting();
+        let (lookups_busy, lookups_most) = self.readers.busy();
+        Load {
+            writes_waiting,
+            writes_most,
+            lookups_busy,
+            lookups_most,
+        }
     }
 }
 

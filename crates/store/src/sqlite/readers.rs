@@ -38,6 +38,12 @@ impl Readers {
         }
     }
 
+    /// How many connections are in use, and how many may be.
+    pub(super) fn busy(&self) -> (usize, usize) {
+        let pool = self.pool();
+        (pool.open - pool.idle.len(), self.most)
+    }
+
     /// Runs a lookup of one statement, which is one snapshot.
     pub(super) fn read<T>(
         &self,

@@ -104,6 +104,11 @@ impl Writer {
         self.pulse.writes()
     }
 
+    /// How many jobs wait, and how many may.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.queue.waiting().jobs.len(), QUEUE_MAX)
+    }
+
     /// Runs `work` in the next batch and answers once it is durable. It goes on without the caller,
     /// should the caller not wait.
     pub(super) async fn submit<T: Send + 'static>(

@@ -95,6 +95,7 @@ macro_rules! contract_suite {
             an_unconfirmed_release_is_recorded_once,
             old_rows_are_deleted_in_bounded_rounds,
             an_admission_has_all_it_needs,
+            a_store_that_rests_is_not_busy,
             a_budget_grants_as_many_as_it_holds,
             a_persons_budget_is_of_all_their_cards,
             an_overdrawn_budget_spends_no_assertion,

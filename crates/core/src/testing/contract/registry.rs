@@ -18,6 +18,14 @@ use crate::mfa::{Policy, Purpose};
 use crate::port::{CardFilter, CardRef, Change, Paging, Set, Store, Taken, Writes};
 use crate::testing::sample;
 
+/// Once all is answered nothing waits, and nothing is lent.
+pub async fn a_store_that_rests_is_not_busy(store: &dyn Store) {
+    let epoch = with_merchant(store).await;
+    assert_eq!(store.epoch().await.unwrap(), epoch);
+    let load = store.load();
+    assert_eq!((load.writes_waiting, load.lookups_busy), (0, 0));
+}
+
 /// One lookup admits or refuses a call.
 pub async fn an_admission_has_all_it_needs(store: &dyn Store) {
     let epoch = with_merchant(store).await;

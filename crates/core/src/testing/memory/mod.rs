@@ -30,8 +30,8 @@ use crate::keys::ClassKey;
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
 use crate::port::{
-    Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, NodeId, Registry, Result, Selection,
-    Swept, Taken, Tokens, Told, Unmet, Writes, apply,
+    Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, Load, NodeId, Registry, Result,
+    Selection, Swept, Taken, Tokens, Told, Unmet, Writes, apply,
 };
 use crate::token::{
     Around, Attempt, Cause, Claim, CredentialLife, Decision, EmbedLife, Epoch, Grant, Lives,
@@ -520,5 +520,9 @@ impl Admin for Memory {
 
     fn writes(&self) -> Writes {
         Writes::Fine
+    }
+
+    fn load(&self) -> Load {
+        Load::default()
     }
 }
