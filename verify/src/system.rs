@@ -1,7 +1,7 @@
 //! A deployment of the real program: made and driven by its own command line, served by one node or more.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -55,6 +55,8 @@ const BUSY: Duration = Duration::from_secs(30);
 /// How often a command is given that did not get through, and what is waited in between.
 const TRIES_MAX: usize = 10;
 const PAUSE: Duration = Duration::from_millis(200);
+/// What a node says that ends because its database was away.
+const AWAY: &str = "the store is unavailable";
 /// Where Debian's package has it, below a folder for the machine's kind.
 const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 
@@ -176,11 +178,23 @@ impl System {
         binary.clone_into(&mut self.binary);
     }
 
-    /// Starts a node, and waits until it is ready.
+    /// Starts a node, and waits until it is ready. One that found its database away is started again, as its
+    /// supervisor would.
     pub(crate) fn start(&mut self, n: usize) -> anyhow::Result<()> {
+        for _ in 0..TRIES_MAX {
+            if self.try_start(n)? {
+                return Ok(());
+            }
+        }
+        bail!("node {n} finds its database away, however often it is started")
+    }
+
+    /// Whether it is ready, and not gone because its database was away.
+    fn try_start(&mut self, n: usize) -> anyhow::Result<bool> {
         let node = self.nodes.get(n).context("no such node")?;
         let log = node.config.with_extension("log");
         let said = File::options().create(true).append(true).open(&log)?;
+        let before = said.metadata()?.len();
         let mut serve = self.command(&node.config, &["serve"]);
         if let Some(faketime) = &self.faketime {
             serve
@@ -195,10 +209,16 @@ impl System {
         loop {
             if node.at.are_ready() {
                 node.process = Some(child);
-                return Ok(());
+                return Ok(true);
             }
             if let Some(status) = child.try_wait()? {
-                let said = std::fs::read_to_string(&log)?;
+                let mut said = String::new();
+                let mut file = File::open(&log)?;
+                file.seek(SeekFrom::Start(before))?;
+                file.read_to_string(&mut said)?;
+                if said.contains(AWAY) {
+                    return Ok(false);
+                }
                 let last: Vec<_> = said.lines().rev().take(5).collect();
                 bail!("node {n} ended with {status}: {}", last.join("\n"));
             }
