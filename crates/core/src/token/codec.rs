@@ -12,16 +12,16 @@ use super::{Epoch, TokenHash, TokenKey, base62};
 use crate::card::Environment;
 use crate::clock::Time;
 
-/// What the check is over: key version, epoch, milliseconds, random bytes.
-const SAID_BYTES: usize = 4 + 4 + 6 + 32;
+/// The version of the key that the check is under.
+const VERSION_BYTES: usize = 4;
+/// What the check is over: epoch, milliseconds, random bytes.
+const SAID_BYTES: usize = 4 + 6 + 32;
 /// 80 bits: whoever guesses needs 2^79 calls for one that is looked up, and has nothing then.
 const CHECK_BYTES: usize = 10;
-const BODY_BYTES: usize = SAID_BYTES + CHECK_BYTES;
+const BODY_BYTES: usize = VERSION_BYTES + SAID_BYTES + CHECK_BYTES;
 /// Of the first form: epoch, seconds, random bytes.
 const FIRST_BODY_BYTES: usize = 4 + 4 + 32;
 const CRC_CHARS: usize = 6;
-/// What the MAC is for. Never change it: tokens that are out would be refused.
-const CHECK: &[u8] = b"client-token/check";
 
 /// A client token in clear. Whoever has it may try to claim it, so it cannot be printed.
 pub struct ClientToken {
@@ -70,14 +70,9 @@ impl ClientToken {
         mac: impl FnOnce(&[&[u8]]) -> Result<[u8; 32], E>,
     ) -> Result<Self, E> {
         let [_, _, millis @ ..] = said.millis().to_be_bytes();
-        let bytes: [u8; SAID_BYTES] = joined(&[
-            &version.to_be_bytes(),
-            &said.epoch.0.to_be_bytes(),
-            &millis,
-            said.random,
-        ]);
+        let bytes: [u8; SAID_BYTES] = joined(&[&said.epoch.0.to_be_bytes(), &millis, said.random]);
         let check = mac(&parts(said.environment, &bytes))?;
-        let body: [u8; BODY_BYTES] = joined(&[&bytes, &check]);
+        let body: [u8; BODY_BYTES] = joined(&[&version.to_be_bytes(), &bytes, &check]);
         Ok(Self::write(said, &body))
     }
 
@@ -153,13 +148,14 @@ impl Unchecked {
             return Ok(Self { token, keyed: None });
         }
         let body = base62::decode::<BODY_BYTES>(body).ok_or(Malformed)?;
-        let (said, check) = body.split_first_chunk::<SAID_BYTES>().ok_or(Malformed)?;
-        let [v0, v1, v2, v3, e0, e1, e2, e3, m0, m1, m2, m3, m4, m5, ..] = *said;
+        let (version, rest) = body.split_first_chunk().ok_or(Malformed)?;
+        let (said, check) = rest.split_first_chunk::<SAID_BYTES>().ok_or(Malformed)?;
+        let [e0, e1, e2, e3, m0, m1, m2, m3, m4, m5, ..] = *said;
         let issued_at = Time::from_millis(i64::from_be_bytes([0, 0, m0, m1, m2, m3, m4, m5]));
         Ok(Self {
             token: read([e0, e1, e2, e3], issued_at),
             keyed: Some(Keyed {
-                version: u32::from_be_bytes([v0, v1, v2, v3]),
+                version: u32::from_be_bytes(*version),
                 said: *said,
                 check: check.try_into().map_err(|_| Malformed)?,
                 environment,
@@ -222,8 +218,14 @@ impl fmt::Debug for Unchecked {
     }
 }
 
-fn parts(environment: Environment, said: &[u8; SAID_BYTES]) -> [&[u8]; 3] {
-    [CHECK, prefix(environment).as_bytes(), said]
+/// What the MAC is over: 55 bytes with the parts' lengths, which is one block of its hash. Never change
+/// it: tokens that are out would be refused.
+const fn parts(environment: Environment, said: &[u8; SAID_BYTES]) -> [&[u8]; 2] {
+    let purpose = match environment {
+        Environment::Sandbox => b"cvt_t",
+        Environment::Live => b"cvt_l",
+    };
+    [purpose, said]
 }
 
 /// The first `N` bytes of the parts, one behind the other.
@@ -281,8 +283,10 @@ mod tests {
     }
 
     fn checked(text: &str, key: u8) -> Result<ClientToken, Malformed> {
-        let parsed = Unchecked::parse(text, SANDBOX);
-        parsed.and_then(|unchecked| unchecked.check(mac(key)).unwrap())
+        let parsed = Unchecked::parse(text, SANDBOX)?;
+        // Each version has a key of its own.
+        let key = if parsed.version() == Some(3) { key } else { 0 };
+        parsed.check(mac(key)).unwrap_or(Err(Malformed))
     }
 
     #[test]
@@ -290,8 +294,8 @@ mod tests {
         let token = made(&said(&[9; 32]));
         assert_eq!(
             token.expose(),
-            "cvt_test_00000E3zjaJ08J9rrvUHnd0m5rrmuNheb0m5rrmuNheb0m5rrmuNheb0m5rrmuNm\
-             knLHVCNQQtjT94PMK5l"
+            "cvt_test_00000E3zjaJ08J9rrvUHnd0m5rrmuNheb0m5rrmuNheb0m5rrmuNheb0m5rrmuNj\
+             IBHinovJFOymk49Gl1l"
         );
         assert_eq!(format!("{token:?}"), "ClientToken(..)");
     }
