@@ -92,15 +92,24 @@ impl Policy {
 #[serde(default)]
 pub struct MfaPolicy {
     /// Of `VIEW_CARD`.
+    #[serde(skip_serializing_if = "is_default")]
     pub view_card: Policy,
     /// Of `ADD_CARD_TO_WALLET`.
+    #[serde(skip_serializing_if = "is_default")]
     pub add_card_to_wallet: Policy,
     /// Of `VIEW_PIN`.
+    #[serde(skip_serializing_if = "is_default")]
     pub view_pin: Policy,
     /// Of `SET_PIN`.
+    #[serde(skip_serializing_if = "is_default")]
     pub set_pin: Policy,
     /// Which factors count, for whatever needs one.
+    #[serde(skip_serializing_if = "is_default")]
     pub factors: FactorPolicy,
+}
+
+fn is_default<T: Default + PartialEq>(policy: &T) -> bool {
+    *policy == T::default()
 }
 
 impl MfaPolicy {
