@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cardveil_core::Entropy as _;
 use cardveil_core::audit::Kind;
 use cardveil_core::clock::Steadiness;
 use cardveil_core::flow::{Purged, Signing};
@@ -159,9 +158,7 @@ impl Running {
         });
         let sinks = tokio::spawn(sinks);
         for (kind, tcp) in bound {
-            let mut boot = [0; 32];
-            SystemEntropy.fill(&mut boot);
-            let listener = Listener::new(&app, kind, boot);
+            let listener = Listener::new(&app, kind, Arc::new(SystemEntropy));
             let serving = listener.serve(tcp, stopped.clone());
             tasks.spawn(Arc::clone(&app).watch_over("listener", serving));
         }

@@ -12,8 +12,7 @@ mod sound;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,7 +20,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use cardveil_core::audit::refused::Denied;
 use cardveil_core::merchant::ClientCertificate;
-use cardveil_seal::sha256;
+use cardveil_seal::Entropy;
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
@@ -104,28 +103,32 @@ pub struct Listener {
     keep_alive: Option<HeaderValue>,
 }
 
-/// Request ids: of 64 bits, so that two of a day are hardly ever the same, and none tells how many there were.
+/// Request ids: of 64 bits of chance, so that two of a day are hardly ever the same, and none tells how many
+/// there were.
 struct RequestIds {
-    kind: ListenerKind,
-    /// Chance of this start. Nobody is told it, and the ids do not tell it.
-    boot: [u8; 32],
-    next: AtomicU64,
+    entropy: Arc<dyn Entropy>,
+    /// Some that nobody has yet: the generator is asked for many at once.
+    made: Mutex<Vec<u64>>,
 }
 
 impl RequestIds {
     fn next(&self) -> Arc<str> {
-        let count = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let kind = self.kind.as_str().as_bytes();
-        // One block of the hash.
-        let [b0, b1, b2, b3, b4, b5, b6, b7, ..] = sha256(&[&self.boot, kind, &count]);
-        let id = u64::from_be_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.is_empty() {
+            let mut chance = [0; 1_024];
+            self.entropy.fill(&mut chance);
+            let (chunks, _) = chance.as_chunks();
+            made.extend(chunks.iter().copied().map(u64::from_be_bytes));
+        }
+        let id = made.pop().unwrap_or_default();
+        drop(made);
         format!("{id:016x}").into()
     }
 }
 
 impl Listener {
-    /// The listener of this kind. `boot` is chance, made for this start.
-    pub fn new(app: &Arc<App>, kind: ListenerKind, boot: [u8; 32]) -> Self {
+    /// The listener of this kind. Request ids come of `entropy`.
+    pub fn new(app: &Arc<App>, kind: ListenerKind, entropy: Arc<dyn Entropy>) -> Self {
         let surface = Surface::of(kind);
         app.metrics.latencies.know(kind, surface.paths());
         Self {
@@ -133,9 +136,8 @@ impl Listener {
             kind,
             router: surface.into_router(Arc::clone(app)),
             ids: Arc::new(RequestIds {
-                kind,
-                boot,
-                next: AtomicU64::new(0),
+                entropy,
+                made: Mutex::default(),
             }),
             keep_alive: keep_alive(app.settings.idle_secs),
         }

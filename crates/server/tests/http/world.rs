@@ -118,6 +118,12 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
+/// A server's listeners, whose request ids come of the same chance.
+fn listeners(app: &Arc<App>, seed: u64) -> [Listener; ListenerKind::ALL.len()] {
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
+    ListenerKind::ALL.map(|kind| Listener::new(app, kind, Arc::clone(&entropy)))
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(settings(), AccessLog::none()).await
@@ -161,7 +167,7 @@ impl World {
         .with_gate(gate);
         let app = App::new(service, settings, log);
         let world = Self {
-            listeners: ListenerKind::ALL.map(|kind| Listener::new(&app, kind, [1; 32])),
+            listeners: listeners(&app, 1),
             app,
             store,
             clock,
@@ -177,7 +183,7 @@ impl World {
         let (service, settings) = (self.app.service.clone(), self.app.settings.clone());
         let app = App::new(service, settings, AccessLog::none());
         Self {
-            listeners: ListenerKind::ALL.map(|kind| Listener::new(&app, kind, [2; 32])),
+            listeners: listeners(&app, 2),
             app,
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
