@@ -231,9 +231,13 @@ const fn parts(environment: Environment, said: &[u8; SAID_BYTES]) -> [&[u8]; 2] 
 /// The first `N` bytes of the parts, one behind the other.
 fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut bytes = [0; N];
-    let all = parts.iter().copied().flatten();
-    for (to, from) in bytes.iter_mut().zip(all) {
-        *to = *from;
+    let mut rest = bytes.as_mut_slice();
+    for part in parts {
+        let length = part.len().min(rest.len());
+        let (to, after) = rest.split_at_mut(length);
+        let (part, _) = part.split_at(length);
+        to.copy_from_slice(part);
+        rest = after;
     }
     bytes
 }
