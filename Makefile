@@ -74,9 +74,9 @@ verify: release ## Check the promises while everything goes wrong (LONG=1: as fo
 rotation: release ## Rotate root, class keys and records' keys under load (CARDS=100000 STORE=sqlite; two minutes)
 	scripts/rotation.py
 
-.PHONY: neighbours
-neighbours: release ## What one merchant's lists do to another's issue and redeem (CARDS=100000 STORE=sqlite; one minute)
-	scripts/neighbours.py
+.PHONY: fairness
+fairness: release ## What one merchant's lists do to another's issue and redeem (CARDS=100000 STORE=sqlite; one minute)
+	scripts/fairness.py
 
 .PHONY: attacks
 attacks: release ## Attack the finished binary as a penetration tester would (ONLY=memory,races: these; four minutes)

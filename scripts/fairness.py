@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What one merchant's lists do to another merchant's issue and redeem (`make neighbours`).
+"""What one merchant's lists do to another merchant's issue and redeem (`make fairness`).
 
 One merchant has CARDS cards, and 48 connections of one credential that reads lists; the other issues and redeems, one
 call after the other, alone and beside each list. STORE=postgres says where, ATTACKS=search,far which, SECONDS how long
@@ -34,7 +34,7 @@ def line(n, prefix):
     })
 
 
-class Neighbours(rotation.Deployment):
+class Fairness(rotation.Deployment):
     """The deployment's own merchant is the one that lists."""
 
     def __init__(self, folder, cluster):
@@ -172,10 +172,10 @@ def measure(d):
 
 
 def main():
-    with tempfile.TemporaryDirectory(prefix="cardveil-neighbours-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cardveil-fairness-") as folder:
         cluster = rotation.Cluster(folder) if rotation.STORE == "postgres" else None
         try:
-            d = Neighbours(folder, cluster)
+            d = Fairness(folder, cluster)
             d.start()
             try:
                 print(f"{CARDS} cards in {rotation.STORE}")
