@@ -62,6 +62,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) credentials: Credentials,
     #[serde(default)]
+    pub(crate) log: Log,
+    #[serde(default)]
     pub(crate) shutdown: Shutdown,
     /// The fonts that frames may show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -290,6 +292,19 @@ pub(crate) struct Shutdown {
     pub(crate) delay_secs: u32,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// Whether probes of health that found nothing have lines.
+    pub(crate) probes: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { probes: true }
+    }
+}
+
 /// Variables that are not configuration.
 const OTHER_VARIABLES: [&str; 2] = ["CARDVEIL_CONFIG", "CARDVEIL_LOG"];
 
@@ -330,6 +345,7 @@ impl Config {
             audit: Audit::default(),
             retention: Retention::default(),
             credentials: Credentials::default(),
+            log: Log::default(),
             shutdown: Shutdown::default(),
             fonts: Vec::new(),
         }
@@ -507,6 +523,7 @@ impl Config {
             proxy_protocol: self.network.proxy_protocol.clone(),
             behind_proxies: self.plain_listeners(),
             idle_secs: self.network.idle_secs,
+            log_probes: self.log.probes,
             timestamp_future_tolerance_ms: self.timestamp.future_tolerance_ms,
             private_webhooks: self.webhooks.allow_private,
             limits: self.limits.limits(),

@@ -17,6 +17,7 @@ mod doctor;
 mod healthcheck;
 mod import;
 mod keys;
+mod log;
 mod manifest;
 mod mfa;
 mod migrate;

@@ -297,8 +297,13 @@ fn say_lines(text: &str) {
     }
 }
 
-/// An error, its sources, and a hint where there is one.
+/// An error, its sources, and a hint where there is one; as a line of the log where there is a log.
 pub(crate) fn error(error: &anyhow::Error) {
+    if tracing::dispatcher::has_been_set() {
+        let (message, hint) = (format!("{error:#}"), hint(error));
+        tracing::error!(hint, "{message}");
+        return;
+    }
     say_rows(&format!("error: {error:#}"));
     if let Some(hint) = hint(error) {
         say_rows(&format!("hint: {hint}"));

@@ -24,8 +24,9 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::demo;
 use crate::deployment::Deployment;
+use crate::log;
 use crate::operate::networks;
-use crate::print::{self, hinted, say};
+use crate::print::{self, hinted};
 use crate::process::{self, Swap};
 
 /// How often it is looked whether certificates were renewed.
@@ -49,7 +50,15 @@ const SWEEP_ROWS: usize = 1_000;
 
 /// `cardveil serve`.
 pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
-    start_log();
+    let log = log::start();
+    let telling = tokio::spawn(log.clone().tell_repeated());
+    let ended = serve(config).await;
+    telling.abort();
+    log.tell_rest();
+    ended
+}
+
+async fn serve(config: &Path) -> anyhow::Result<()> {
     let deployment = Deployment::load(config).await?;
     if demo::credentials_present(&deployment.service).await? {
         return Err(hinted(
@@ -63,7 +72,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
     lock_memory();
     let running = Running::start(deployment).await?;
     process::notify("READY=1");
-    say("cardveil serves; end it with SIGINT or SIGTERM");
+    running.tell_start().await?;
     stop.received().await;
     process::notify("STOPPING=1");
     running.drain(&mut stop).await;
@@ -192,6 +201,26 @@ impl Running {
             sinks: (stop_sinks, sinks),
             log: writer,
         })
+    }
+
+    /// The first line that an incident's log is looked through for: what runs, where, and on what.
+    async fn tell_start(&self) -> anyhow::Result<()> {
+        let (config, store) = (&self.deployment.config, &self.deployment.store);
+        let listen = &config.listen;
+        let (kind, database) = config.store.kind_and_place();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            environment = config.environment.as_str(),
+            merchant = %listen.merchant,
+            client = %listen.client,
+            admin = %listen.admin,
+            origin = config.client.origin,
+            store = kind,
+            database,
+            epoch = store.epoch().await?.0,
+            "cardveil serves"
+        );
+        Ok(())
     }
 
     /// Tells load balancers to send nothing new, and gives them the time to hear it. Another signal ends
@@ -463,20 +492,6 @@ impl StopSignal {
             _ = self.terminate.recv() => {}
         }
     }
-}
-
-/// Events that are not requests: JSON lines on stderr. `CARDVEIL_LOG` sets the level.
-pub(crate) fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CARDVEIL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_writer(print::Log)
-        // It would panic: what cannot be written there stops nothing, as with the line of a request.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .init();
 }
 
 #[cfg(test)]

@@ -76,6 +76,8 @@ pub struct Settings {
     pub behind_proxies: Vec<ListenerKind>,
     /// How long a connection may rest between two requests, in seconds.
     pub idle_secs: u32,
+    /// Whether the access log has probes of health that found nothing.
+    pub log_probes: bool,
     /// How far in the future KeySecure's `Timestamp` may be, in milliseconds. The contract says 0.
     pub timestamp_future_tolerance_ms: u32,
     /// How often callers may call.

@@ -48,7 +48,7 @@ use crate::metrics::Outcome;
 use crate::problem::{Code, Problem};
 use crate::stack::Traceless;
 use crate::surface::Surface;
-use crate::{App, address, headers, limit, tls};
+use crate::{App, address, headers, limit, log, tls};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// How many connections a listener holds at once.
@@ -164,7 +164,8 @@ impl Listener {
         });
         let method = method_name(request.method());
         let mut response = if sound::is_sound(&request) {
-            let Ok(response) = self.router.clone().oneshot(request).await;
+            let answering = self.router.clone().oneshot(request);
+            let Ok(response) = log::of_request(&id, answering).await;
             response
         } else {
             self.app
@@ -209,8 +210,12 @@ impl Listener {
             ListenerKind::Merchant | ListenerKind::Admin => ip,
             ListenerKind::Client => None,
         };
+        if self.is_left_out(route, response.status()) {
+            return response;
+        }
         self.app.log.write(Line {
-            at,
+            time: at,
+            level: "INFO",
             message: "request",
             request_id: id,
             listener: self.kind.as_str(),
@@ -227,6 +232,14 @@ impl Listener {
         response
     }
 
+    /// Whether its line is not wanted: a probe of health that found nothing.
+    fn is_left_out(&self, route: Option<&str>, status: StatusCode) -> bool {
+        !self.app.settings.log_probes
+            && self.kind == ListenerKind::Admin
+            && matches!(route, Some("/healthz" | "/readyz"))
+            && status == StatusCode::OK
+    }
+
     /// Logs a request whose head could not be read: hyper has answered it, before anybody here saw it.
     fn refused_by_http(&self, peer: Peer, status: StatusCode) {
         let metrics = &self.app.metrics;
@@ -237,7 +250,8 @@ impl Listener {
             (ListenerKind::Client, _) | (_, Peer::Untold) => None,
         };
         self.app.log.write(Line {
-            at: self.app.service.now(),
+            time: self.app.service.now(),
+            level: "INFO",
             message: "request",
             request_id: self.ids.next(),
             listener: self.kind.as_str(),

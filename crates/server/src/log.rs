@@ -20,6 +20,21 @@ const QUEUE_LINES: usize = 65_536;
 /// what must not be lost is in the audit log.
 const GATHER: Duration = Duration::from_millis(50);
 
+tokio::task_local! {
+    /// The id of the request that is being answered.
+    static REQUEST: Arc<str>;
+}
+
+/// Answers a request: what is logged meanwhile is of it.
+pub(crate) async fn of_request<T>(id: &Arc<str>, answer: impl Future<Output = T>) -> T {
+    REQUEST.scope(Arc::clone(id), answer).await
+}
+
+/// The id of the request that is being answered where this is asked, for the program's own log.
+pub fn request_id() -> Option<Arc<str>> {
+    REQUEST.try_with(Arc::clone).ok()
+}
+
 /// The code that a response tells its caller; put into its extensions by whoever wrote it.
 #[derive(Clone, Copy)]
 pub(crate) struct Told(pub(crate) &'static str);
@@ -29,7 +44,9 @@ pub(crate) struct Told(pub(crate) &'static str);
 pub struct Line {
     /// When it came.
     #[serde(serialize_with = "as_text")]
-    pub at: Time,
+    pub time: Time,
+    /// Always `INFO`: what is wrong on our side has a line of its own.
+    pub level: &'static str,
     /// Always `request`.
     pub message: &'static str,
     /// The request's id, which the caller gets as `X-Request-Id`.

@@ -55,6 +55,14 @@ impl Store {
         }
     }
 
+    /// What it is, and where. Neither holds a password.
+    pub(crate) fn kind_and_place(&self) -> (&'static str, String) {
+        match &self.postgres {
+            Some(connection) => ("postgresql", connection.clone()),
+            None => ("sqlite", self.database.display().to_string()),
+        }
+    }
+
     pub(super) fn under(&mut self, base: &Path) {
         let sqlite = [&mut self.database, &mut self.fence];
         let sqlite = sqlite.into_iter().filter(|path| !is_empty(path));

@@ -460,7 +460,7 @@ fn a_port_in_use_is_told_at_once() {
     let serve = world.run(&["serve"]);
     assert_eq!(serve.status.code(), Some(1));
     assert!(
-        text(&serve.stderr).contains("hint: another program"),
+        text(&serve.stderr).contains("\"hint\":\"another program"),
         "{}",
         text(&serve.stderr)
     );

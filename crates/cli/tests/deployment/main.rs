@@ -14,6 +14,7 @@ mod crash;
 mod http;
 mod import;
 mod keys;
+mod log;
 mod memory;
 mod mfa;
 #[path = "../../../store/tests/postgres/pooler.rs"]

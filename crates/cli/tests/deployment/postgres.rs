@@ -57,7 +57,7 @@ fn a_server_says_what_its_database_lacks() {
     let (served, said) = run(&["serve"]);
     assert!(!served);
     assert!(said.contains("has no Cardveil schema"), "{said}");
-    assert!(said.contains("hint: run `cardveil migrate`"), "{said}");
+    assert!(said.contains("\"hint\":\"run `cardveil migrate`"), "{said}");
     let (migrated, said) = run(&["migrate"]);
     assert!(!migrated, "the server's role owns nothing");
     assert!(said.contains("permission denied"), "{said}");
@@ -244,7 +244,7 @@ fn nothing_goes_to_another_machine_in_the_clear_unless_that_is_said() {
             "{refused}"
         );
         assert!(
-            refused.contains("hint: ") && refused.contains("store.postgres_ca"),
+            refused.contains("hint") && refused.contains("store.postgres_ca"),
             "{refused}"
         );
     }

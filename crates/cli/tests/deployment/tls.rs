@@ -129,7 +129,7 @@ fn what_cannot_be_served_is_told_with_advice_by_serve_and_doctor() {
         assert_eq!(run.status.code(), Some(1));
         let error = text(&run.stderr);
         assert!(
-            error.contains(wanted) && error.contains("hint: "),
+            error.contains(wanted) && error.contains("\"hint\":\""),
             "{error}"
         );
         let doctor = world.run(&["doctor"]);

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cardveil_core::port::Writes;
 use cardveil_core::testing::Fault;
 use cardveil_server::ListenerKind;
-use cardveil_server::log::AccessLog;
+use cardveil_server::log::{AccessLog, request_id};
 use serde_json::{Value, json};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::actors::{Thief, empty, get};
 use crate::serving::{closing, serve};
@@ -91,6 +93,27 @@ async fn a_line_has_its_keys_and_no_others() {
     insta::assert_snapshot!(shown.join("\n"));
 }
 
+/// Load balancers ask each second, and would fill it.
+#[tokio::test]
+async fn probes_of_health_that_find_nothing_can_be_left_out() {
+    for (log_probes, expected) in [(true, 5), (false, 2)] {
+        let buffer = Buffer::default();
+        let (writer, log) = AccessLog::start(Box::new(buffer.clone())).unwrap();
+        let mut settings = settings();
+        settings.log_probes = log_probes;
+        let world = World::with(settings, log).await;
+        let stranger = world.stranger();
+        for path in ["/healthz", "/readyz", "/healthz", "/metrics"] {
+            assert_eq!(stranger.get(ListenerKind::Admin, path).await.status, 200);
+        }
+        world.store.say_of_writes(Some(Writes::Ended));
+        let answer = stranger.get(ListenerKind::Admin, "/readyz").await;
+        assert_eq!(answer.status, 503);
+        drop((world, writer));
+        assert_eq!(lines(&buffer.text()).len(), expected);
+    }
+}
+
 /// hyper answers them before any service runs, and nobody saw them.
 #[tokio::test]
 async fn requests_that_http_itself_refuses_have_their_lines() {
@@ -119,10 +142,10 @@ async fn requests_that_http_itself_refuses_have_their_lines() {
     assert!(!text.contains("S3"), "{text}");
     let expected = [431, 431, 400, 400].map(|status| {
         let merchant = json!({
-            "http.status": status, "listener": "merchant", "message": "request",
+            "http.status": status, "listener": "merchant", "message": "request", "level": "INFO",
             "peer.ip": "127.0.0.1",
         });
-        let client = json!({"http.status": status, "listener": "client", "message": "request"});
+        let client = json!({"http.status": status, "listener": "client", "message": "request", "level": "INFO"});
         [merchant, client]
     });
     for (n, line) in lines(&text).into_iter().enumerate() {
@@ -137,7 +160,7 @@ async fn requests_that_http_itself_refuses_have_their_lines() {
                 .len(),
             16
         );
-        assert!(members.remove("at").is_some());
+        assert!(members.remove("time").is_some());
         assert_eq!(line, expected[n % 4][n / 4], "{n}");
     }
     assert_eq!(lines(&text).len(), 8);
@@ -223,6 +246,35 @@ async fn the_programs_log_holds_none_either() {
         "{text}"
     );
     assert_clean(&text, &secrets);
+}
+
+/// Keeps of each event of which request it is.
+#[derive(Clone, Default)]
+struct Ids(Arc<Mutex<Vec<Option<Arc<str>>>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Ids {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().level() == &tracing::Level::ERROR {
+            self.0.lock().unwrap().push(request_id());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_logged_with_its_request() {
+    let ids = Ids::default();
+    let subscriber = tracing_subscriber::registry().with(ids.clone());
+    let guard = tracing::subscriber::set_default(subscriber);
+    let world = World::new().await;
+    let cardholder = world.cardholder().await;
+    world.store.fail_next(Fault::NotPersisted);
+    let answer = cardholder.redeem(&["pan"]).await;
+    assert_eq!(answer.status, 503);
+    drop(guard);
+    let told = ids.0.lock().unwrap().clone();
+    let id = answer.header("x-request-id").map(Arc::from);
+    assert_eq!(told, [id]);
+    assert_eq!(request_id(), None);
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ pub(crate) fn settings() -> Settings {
         proxy_protocol: vec![],
         behind_proxies: vec![],
         idle_secs: 75,
+        log_probes: true,
         timestamp_future_tolerance_ms: 0,
         private_webhooks: false,
         fonts: vec![],
