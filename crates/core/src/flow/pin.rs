@@ -80,7 +80,10 @@ pub enum PinRefusal {
     /// The second factor is refused, whatever is wrong with it.
     MfaRefused,
     /// The card or its person was asked for often: a second factor is needed now.
-    BudgetNeedsFactor,
+    BudgetNeedsFactor {
+        /// In how many seconds none would be; at least 1.
+        retry_after_secs: u64,
+    },
     /// The card or its person was asked for too often, whatever stands behind it.
     BudgetExhausted {
         /// In how many seconds to come back; at least 1.
@@ -175,7 +178,9 @@ impl Service {
 
     fn overdrawn(&self, overdrawn: Overdrawn) -> PinRefusal {
         match overdrawn {
-            Overdrawn::NeedsFactor { .. } => PinRefusal::BudgetNeedsFactor,
+            Overdrawn::NeedsFactor { until } => PinRefusal::BudgetNeedsFactor {
+                retry_after_secs: secs_until(self.now(), until),
+            },
             Overdrawn::Exhausted { until } => PinRefusal::BudgetExhausted {
                 retry_after_secs: secs_until(self.now(), until),
             },

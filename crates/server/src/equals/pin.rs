@@ -230,7 +230,7 @@ fn problem(refusal: PinRefusal, not_in_use: Code) -> Problem {
         PinRefusal::MfaRequired | PinRefusal::MfaUnsupported => Problem::new(Code::MfaRequired),
         PinRefusal::MfaReference => Problem::invalid("sessionId", REFERENCE),
         PinRefusal::MfaRefused => Problem::new(Code::MfaRefused),
-        PinRefusal::BudgetNeedsFactor => Problem::detail(Code::MfaRequired, ASKED_OFTEN),
+        PinRefusal::BudgetNeedsFactor { .. } => Problem::detail(Code::MfaRequired, ASKED_OFTEN),
         PinRefusal::BudgetExhausted { retry_after_secs } => Problem::too_often(retry_after_secs),
     }
 }

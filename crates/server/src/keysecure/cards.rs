@@ -204,7 +204,7 @@ pub(super) async fn card_list(
             success(language, CardList { list })
         }
         Ok(Err(error)) => Refusal::fault(&error.into(), language).into_response(),
-        Err(Busy) => Refusal::too_often(Busy::RETRY_AFTER_SECS, language),
+        Err(Busy) => Refusal::too_often(Busy::RETRY_AFTER_SECS, language).into_response(),
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) async fn client_token(
         Ok(Err(
             IssueRefusal::BudgetNeedsFactor { retry_after_secs }
             | IssueRefusal::BudgetExhausted { retry_after_secs },
-        )) => Refusal::too_often(retry_after_secs, language),
+        )) => Refusal::too_often(retry_after_secs, language).into_response(),
         Ok(Err(refusal)) => refuse(code_of(refusal)),
         Err(fault) => Refusal::fault(&fault, language).into_response(),
     }

@@ -252,6 +252,8 @@ pub(crate) struct Refusal {
     status: StatusCode,
     language: Language,
     detail: Detail,
+    /// When to come back, where that is known.
+    retry_after_secs: Option<u64>,
 }
 
 /// What a refusal says beside its code.
@@ -276,6 +278,7 @@ impl Refusal {
             },
             language,
             detail: Detail::None,
+            retry_after_secs: None,
         }
     }
 
@@ -300,12 +303,11 @@ impl Refusal {
     }
 
     /// 1009 that says when to come back.
-    fn too_often(retry_after_secs: u64, language: Language) -> Response {
-        let mut response = Self::new(Code::TooFrequent, language).into_response();
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, retry_after_secs.into());
-        response
+    fn too_often(retry_after_secs: u64, language: Language) -> Self {
+        Self {
+            retry_after_secs: Some(retry_after_secs),
+            ..Self::new(Code::TooFrequent, language)
+        }
     }
 
     /// Our fault: the caller learns 1001, the log learns why. The contract has no code for stopped
@@ -340,6 +342,10 @@ impl IntoResponse for Refusal {
             data: None,
         };
         let mut response = respond(self.status, &envelope);
+        if let Some(secs) = self.retry_after_secs {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, secs.into());
+        }
         let (name, value) = match self.status {
             // What is yet to come of the body is not waited for (RFC 9110 15.5.9).
             StatusCode::REQUEST_TIMEOUT => (header::CONNECTION, "close"),

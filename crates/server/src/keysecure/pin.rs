@@ -54,7 +54,7 @@ pub(super) struct CardPinSetRequest {
     ),
     request_body = CardPinSetRequest,
     responses(
-        (status = 200, description = "`code` 0 and `result`, or the code of what is wrong: 1004, 1012, 1013, 4001, 4005, 4016, 4017.", body = Envelope<Done>),
+        (status = 200, description = "`code` 0 and `result`, or the code of what is wrong: 1004, 1009, 1012, 1013, 4001, 4005, 4016, 4017.", body = Envelope<Done>),
         (status = 500, description = "`code` 1001.", body = Envelope<Done>),
     )
 )]
@@ -97,6 +97,11 @@ async fn set(
         .map_err(|fault| Refusal::fault(&fault, language))?;
     match set {
         Ok(_) => Ok(DONE),
+        // This dialect has no place for a session and a code, so it comes back later.
+        Err(
+            PinRefusal::BudgetNeedsFactor { retry_after_secs }
+            | PinRefusal::BudgetExhausted { retry_after_secs },
+        ) => Err(Refusal::too_often(retry_after_secs, language)),
         Err(refusal) => Err(Refusal::new(code_of(refusal), language)),
     }
 }
@@ -113,7 +118,8 @@ const fn code_of(refusal: PinRefusal) -> Code {
         | PinRefusal::MfaRequired
         | PinRefusal::MfaReference
         | PinRefusal::MfaRefused => Code::ModeNotSupported,
-        // This dialect has no place for a session and a code, so it comes back later.
-        PinRefusal::BudgetNeedsFactor | PinRefusal::BudgetExhausted { .. } => Code::TooFrequent,
+        PinRefusal::BudgetNeedsFactor { .. } | PinRefusal::BudgetExhausted { .. } => {
+            Code::TooFrequent
+        }
     }
 }

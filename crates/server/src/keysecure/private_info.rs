@@ -65,7 +65,7 @@ pub(super) async fn private_info(
             success(language, ciphertext)
         }
         Ok(Err(ExportRefusal::Budget { retry_after_secs })) => {
-            Refusal::too_often(retry_after_secs, language)
+            Refusal::too_often(retry_after_secs, language).into_response()
         }
         Ok(Err(refusal)) => refuse(code_of(refusal)),
         Err(fault) => Refusal::fault(&fault, language).into_response(),

@@ -1,8 +1,11 @@
 //! `POST /open-api/v1/card/pin/set`: the PIN of a physical card in use.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cardveil_core::audit::Kind;
+use cardveil_core::budget::{Budget, Budgets};
 use cardveil_core::card::{self, State};
 use cardveil_core::flow::NewCard;
 use cardveil_core::merchant::Scope;
@@ -11,17 +14,22 @@ use cardveil_core::port::{CardRef, Registry as _};
 use cardveil_core::testing::Fault;
 use cardveil_core::testing::sample;
 use cardveil_seal::{Key, Secret, contract_ecb};
+use cardveil_server::log::AccessLog;
 use serde_json::{Value, json};
 
 use crate::world::{
     Answer, CARD_NO, CVV, FOREIGN_NO, KEY, OWN_KEY, PAN, PERSON, SECOND_NO, World, new_card,
+    settings,
 };
 
 const PATH: &str = "/open-api/v1/card/pin/set";
 const PIN: &str = "258036";
 
 async fn world() -> World {
-    let world = World::new().await;
+    furnished(World::new().await).await
+}
+
+async fn furnished(world: World) -> World {
     let scopes = vec![Scope::CardsReadAny, Scope::PinsSet];
     world
         .operator()
@@ -304,5 +312,24 @@ async fn code_1001_when_the_store_does_not_answer() {
         let answer = world.merchant().send(call.unwrap()).await;
         assert_eq!(answer.code(), (500, "1001".to_owned()));
         assert_eq!(kept(&world, CARD_NO).await.as_deref(), set);
+    }
+}
+
+/// A PIN that is set is charged as a reveal. This dialect carries no second factor, so whether the budget
+/// wants one or is used up, the caller is told when there is one more.
+#[tokio::test]
+async fn code_1009_says_when_the_budget_has_one_more() {
+    for (most, secs) in [(2, "43200"), (1, "86400")] {
+        let budgets = Budgets {
+            card: Some(Budget::new(1, most, Duration::from_secs(86_400)).unwrap()),
+            person: None,
+        };
+        let world = World::with_budgets(settings(), AccessLog::none(), budgets).await;
+        let world = furnished(world).await;
+        assert_eq!(asked(&world, &good(CARD_NO)).await.code().1, "0");
+        let refused = asked(&world, &good(CARD_NO)).await;
+        assert_eq!(refused.code(), (200, "1009".to_owned()));
+        assert_eq!(refused.header("retry-after"), Some(secs));
+        assert_eq!(world.operator().logged(Kind::PinSet).await.len(), 1);
     }
 }
