@@ -72,7 +72,7 @@ export interface CardAppearance {
         textAlign?: "start" | "center" | "end";
     };
 }
-export type CardErrorCode = "token_refused" | "origin_refused" | "rate_limited" | "unavailable" | "invalid_request" | "offline" | "timeout" | "unsupported" | "header_mismatch" | "internal" | "frame_timeout" | "frame_blocked" | "csp_blocked" | "embed_unknown" | "token_failed" | "bad_option";
+export type CardErrorCode = "token_refused" | "field_unavailable" | "origin_refused" | "rate_limited" | "unavailable" | "invalid_request" | "offline" | "timeout" | "unsupported" | "header_mismatch" | "internal" | "frame_timeout" | "frame_blocked" | "csp_blocked" | "embed_unknown" | "token_failed" | "bad_option";
 export interface CardError extends Error {
     readonly code: CardErrorCode;
     /** Whether the same card may work when it is tried again. */
@@ -87,11 +87,11 @@ export interface CardError extends Error {
 export type CoverCause = "covered" | "effect" | "too_small" | "not_rendered";
 /** Something went wrong that leaves the card as it is. */
 export interface CardWarning {
-    readonly code: "copy_failed" | "font_unavailable" | "transparent_refused" | "frame_covered";
+    readonly code: "copy_failed" | "field_missing" | "font_unavailable" | "transparent_refused" | "frame_covered";
     readonly message: string;
     /** Of `frame_covered`: what likely hides the frame; `message` names it, where it is the page's. */
     readonly cause?: CoverCause;
-    /** What was to be copied. */
+    /** What was to be copied, or is not there. */
     readonly field?: CardveilField;
 }
 export interface CardEvents {

@@ -29,6 +29,8 @@ pub(crate) enum Code {
     CardNotViewable,
     /// 403: the client token is not good, for whichever reason.
     TokenRefused,
+    /// 403: the card has none of the fields, or the client token, which is good, is not for one of them.
+    FieldUnavailable,
     /// 403: a proxy before the server does not tell from which address the call comes.
     CallerUnknown,
     /// 403: the browser's page is not of the client origin.
@@ -86,6 +88,7 @@ impl Code {
             | Self::PciNotEnabled
             | Self::CardNotViewable
             | Self::TokenRefused
+            | Self::FieldUnavailable
             | Self::CallerUnknown
             | Self::OriginRefused
             | Self::MfaRequired
@@ -118,6 +121,7 @@ impl Code {
             Self::PciNotEnabled => "pci_not_enabled",
             Self::CardNotViewable => "card_not_viewable",
             Self::TokenRefused => "token_refused",
+            Self::FieldUnavailable => "field_unavailable",
             Self::CallerUnknown => "caller_unknown",
             Self::OriginRefused => "origin_refused",
             Self::MfaRequired => "mfa_required",
@@ -152,6 +156,7 @@ impl Code {
             Self::PciNotEnabled => "This is not enabled for the merchant",
             Self::CardNotViewable => "The card cannot be shown now",
             Self::TokenRefused => "The token is refused",
+            Self::FieldUnavailable => "These fields cannot be had",
             Self::CallerUnknown => "The caller's address is not known",
             Self::OriginRefused => "The origin is refused",
             Self::MfaRequired => "A second factor is required",
@@ -189,6 +194,9 @@ impl Code {
             Self::PciNotEnabled => "Ask the card programme to enable this for you.",
             Self::CardNotViewable => "Bring the card into use first, or choose another.",
             Self::TokenRefused => "Ask for a new token and try again.",
+            Self::FieldUnavailable => {
+                "Ask for fields that the card has and the token is for. Nothing was spent."
+            }
             Self::CallerUnknown => {
                 "The proxy before the server has to add the caller's address to X-Forwarded-For, or \
                  send it by the PROXY protocol."

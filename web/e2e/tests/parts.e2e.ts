@@ -180,6 +180,75 @@ describe("a card in parts", () => {
   });
 });
 
+describe("a card without a CVV", () => {
+  const asked = ["pan", "expiry", "cvv"] as const;
+  const without = () => demo.cards.find((card) => card.last_four === "3222")?.card_no ?? "";
+
+  it.each(["light", "dark"] as const)("in parts shows the rest, all at once, and names what is not there, %s (engrid#324)", async (theme) => {
+    const ada = await arrive();
+    const token = await ada.token(without());
+    await mount(ada, { token, fields: [...asked], masked: false, appearance: { theme } }, asked);
+    await inPart(ada, "pan", "pan").waitFor();
+    expect(await inPart(ada, "expiry", "expiry").textContent()).toMatch(/^\d\d\/\d\d$/);
+    await ada.page.waitForFunction(() => window.told.length === 3);
+    expect(await ada.page.evaluate(() => window.told[2])).toBe(
+      `warning ${JSON.stringify({ code: "field_missing", message: "CVV is not available on this card.", field: "cvv" })}`,
+    );
+    expect(await told(ada)).toEqual(["ready", "revealed", "warning"]);
+    const cvv = ada.page.locator("[data-testid=cardveil-frame-cvv]").contentFrame().locator("[role=img]");
+    expect([await cvv.textContent(), await cvv.getAttribute("aria-label")]).toEqual(["–", "CVV is not available on this card."]);
+    await ada.picture(`without-cvv-parts-${theme}`);
+  });
+
+  it.each(["light", "dark"] as const)("as a whole has no row for it, %s (braintree-web-drop-in#149)", async (theme) => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(without()), fields: [...asked], masked: false, appearance: { theme } }, []);
+    const at = (testid: string) => ada.page.locator("[data-testid=cardveil-frame]").contentFrame().locator(`[data-testid="cardveil-${testid}"]`);
+    await at("pan").waitFor();
+    expect(await at("card").textContent()).not.toContain("CVV");
+    await ada.picture(`without-cvv-${theme}`);
+  });
+
+  it("tells why nothing is shown where nothing is left, and the token stays good", async () => {
+    const ada = await arrive();
+    const token = await ada.token(without());
+    await mount(ada, { token, fields: ["cvv"], masked: false }, []);
+    await ada.page.waitForFunction(() => window.told.some((line) => line.startsWith("error")));
+    const error = await ada.page.evaluate(() => window.told.find((line) => line.startsWith("error")) ?? "");
+    expect(JSON.parse(error.slice("error ".length))).toMatchObject({ code: "field_unavailable", retryable: false });
+    await ada.picture("without-cvv-alone");
+    await mount(ada, { token, fields: ["pan"] }, ["pan"]);
+    await inPart(ada, "pan", "pan").waitFor();
+  });
+
+  it("on a page for Marqeta.js succeeds with the rest (engrid#324)", async () => {
+    const ada = await arrive();
+    const { client_url: clientUrl, embed } = demo;
+    const heard = await ada.page.evaluate(
+      async ({ address, token }) => {
+        const place = document.querySelector("#card") as HTMLElement;
+        place.replaceChildren(...["pan", "exp", "cvv"].map((id) => Object.assign(document.createElement("div"), { id: `mq-${id}` })));
+        const script = document.createElement("script");
+        script.src = address;
+        await new Promise((loaded) => {
+          script.onload = loaded;
+          document.head.append(script);
+        });
+        return new Promise<string>((done) =>
+          window.marqeta?.bootstrap({
+            clientAccessToken: token,
+            component: { showPan: { cardPan: { domId: "mq-pan" }, cardExp: { domId: "mq-exp" }, cardCvv: { domId: "mq-cvv" } } },
+            callbackEvents: { onSuccess: () => done("success"), onFailure: ({ message }) => done(message) },
+          }),
+        );
+      },
+      { address: `${clientUrl}/sdk/v1/marqeta.js?embed=${embed}`, token: await ada.token(without()) },
+    );
+    expect(heard).toBe("success");
+    await inPart(ada, "pan", "pan").waitFor();
+  });
+});
+
 describe("masked", () => {
   it("means not fetched: nothing is redeemed before the click (hcb#10669)", async () => {
     const ada = await arrive();

@@ -153,10 +153,10 @@ export class Card {
       if (turn !== this.#turn) return;
       // The token may have taken its time.
       if (this.around.sight.hidden) await this.#seen();
-      const { secrets, left, ...known } = await redemption.release(wanted);
+      const { secrets, there, left, ...known } = await redemption.release(wanted);
       if (turn !== this.#turn) return;
       this.#last = known;
-      this.#show(wanted, secrets, left);
+      this.#show(there, secrets, left);
     } catch (cause) {
       if (turn !== this.#turn) return;
       const failure = Failure.from(cause);
@@ -202,7 +202,7 @@ export class Card {
     const states: FieldStates = {};
     for (const field of fields) {
       if (shown.includes(field)) states[field] = "shown";
-      else if (left.includes(field)) states[field] = "masked";
+      else states[field] = left.includes(field) ? "masked" : "absent";
     }
     this.#enter({ at: "shown", secrets, fields: states, hidesAt: this.around.now() + hideAfter * 1000 });
     const copyable = copy.filter((field) => field !== "cvv" || this.config.copyCvv);
@@ -211,6 +211,14 @@ export class Card {
     this.#tick();
     this.#closeWindow();
     if (shown.length > 0) void this.#displayed(shown);
+    for (const field of fields) if (states[field] === "absent") this.#postAbsent(field);
+  }
+
+  /** For the page: the cardholder sees that it is not there. */
+  #postAbsent(field: Field): string {
+    const message = about(this.#speech, "fieldAbsent", field);
+    this.post({ type: "warning", code: "field_missing", message, field });
+    return message;
   }
 
   async #displayed(fields: readonly Field[], field?: Field): Promise<void> {
@@ -271,7 +279,7 @@ export class Card {
       const redemption = await this.#obtain([field]);
       if (turn !== this.#turn) return;
       if (this.around.sight.hidden) await this.#seen();
-      const { secrets, left: _, ...known } = await redemption.release([field]);
+      const { secrets, there: _, left: __, ...known } = await redemption.release([field]);
       if (turn !== this.#turn) return;
       this.#last = known;
       Object.assign(state.secrets, secrets);
@@ -281,6 +289,7 @@ export class Card {
     } catch (cause) {
       if (turn !== this.#turn) return;
       const failure = Failure.from(cause);
+      if (failure.code === "field_unavailable") return this.#change(field, "absent", this.#postAbsent(field));
       // The card stays: what cannot be had is this field alone. A page that brought no token may bring one yet.
       const again = failure.retryable || (failure.code === "token_failed" && this.#configured().renewable);
       if (again) this.#change(field, "masked", this.#sentence(failure));

@@ -27,6 +27,8 @@ export interface Answer {
   sealed: { enc: string; ciphertext: string };
   /** What may still be asked for. */
   fieldsLeft: unknown;
+  /** What was asked for and is not on the card. */
+  missing: unknown;
   /** On our clock, so that a wrong clock on the cardholder's device does no harm. */
   windowEndsAt: number;
 }
@@ -127,14 +129,14 @@ async function refusal(response: Response): Promise<Failure> {
     const retryAfterMs = 1000 * (secs >= 1 && secs <= 3600 ? secs : 30);
     return new Failure("rate_limited", { retryable: true, requestId, retryAfterMs });
   }
-  const known = (["token_refused", "origin_refused"] as const).find((code) => code === problem["code"]);
+  const known = (["token_refused", "field_unavailable", "origin_refused"] as const).find((code) => code === problem["code"]);
   return new Failure(known ?? "invalid_request", { requestId });
 }
 
 async function parseAnswer(response: Response, now: number): Promise<Answer> {
   const text = await response.text(); // a body cut short throws here, and is asked for again
   try {
-    const { redemption, card, header, sealed, window } = JSON.parse(text);
+    const { redemption, card, header, sealed, window, missing } = JSON.parse(text);
     const [enc, ciphertext] = [string(sealed.enc), string(sealed.ciphertext)];
     const serverNow = Date.parse(response.headers.get("date") ?? "") || now;
     const endsAt = Date.parse(string(window.ends_at));
@@ -145,6 +147,7 @@ async function parseAnswer(response: Response, now: number): Promise<Answer> {
       header: string(header),
       sealed: { enc, ciphertext },
       fieldsLeft: window.fields_left,
+      missing,
       windowEndsAt: now + Math.min(Math.max(endsAt - serverNow || 0, 0), WINDOW_MAX_MS),
     };
   } catch (cause) {

@@ -3,7 +3,7 @@ import type { Surroundings } from "./card.ts";
 import type { Config } from "./config.ts";
 import { button, el, icon } from "./dom.ts";
 import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.ts";
-import { CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
+import { absent, CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
 import { about, fill, nameOf, type Speech } from "./words/index.ts";
 
 /** After this much more than the card's own time a part hides by itself: whoever should tell it may be gone. */
@@ -119,6 +119,7 @@ export class PartView {
       return [shown, button({ class: "bare", testid: `hide-${field}`, label }, () => this.#send("hideField"), icon(...EYE_OFF))];
     }
     if (at === "failed") return [drawing.alert ? el("span", { class: "sorry", testid: "error" }, drawing.says ?? "") : el("span", { class: "masked", hidden: true }, "–")];
+    if (at === "shown" && state === "absent") return [absent(speech, field)];
     const hidden = field === "pan" ? maskedNumber(speech, lastFour) : el("span", { class: "masked", hidden: true }, DOTS[field]);
     if (at === "loading") hidden.classList.add("breathing");
     if (at !== "shown" || state === undefined) return [hidden];

@@ -33,6 +33,11 @@ export function text(field: Field, value: string, focusable = false): HTMLElemen
   return shown;
 }
 
+/** In the place of a field that the card does not have. */
+export function absent(speech: Speech, field: Field): HTMLElement {
+  return el("span", { class: "masked", role: "img", label: about(speech, "fieldAbsent", field) }, "–");
+}
+
 export function showButton(speech: Speech, field: Field, state: FieldState, click: () => void): HTMLButtonElement {
   const show = button({ class: "show-field", testid: `show-${field}`, label: about(speech, "showField", field) }, click);
   show.append(el("span", { class: "dots", hidden: true }, "•••"), speech.labels.showShort);

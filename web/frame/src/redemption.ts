@@ -7,6 +7,8 @@ import { parseSecrets, type Secrets } from "./secrets.ts";
 
 export interface Release {
   secrets: Secrets;
+  /** Those of the asked fields that the card has. */
+  there: readonly Field[];
   lastFour: string;
   network: string;
   /** What this token may still show. */
@@ -20,7 +22,8 @@ const WINDOW_LEFT_AFTER_REPEATS_MS = 30_000;
 /**
  * One token, the key it gets bound to, and what that key may still ask for.
  *
- * **Invariant**: nothing is handed out before the header of the answer says what was asked.
+ * **Invariant**: nothing is handed out before the header of the answer says what was asked, but for what the
+ * answer says that the card lacks.
  */
 export class Redemption {
   #id: string | undefined;
@@ -61,18 +64,20 @@ export class Redemption {
     const { world, embed, token, key } = this;
     if (fields.some((field) => this.#released.has(field))) this.#repeats += 1;
     const answer = await redeem(world, { token, embed, key: key.jwk, fields });
-    const header = await this.#checkedHeader(answer, fields);
+    const missing: readonly unknown[] = Array.isArray(answer.missing) ? answer.missing : [];
+    const there = fields.filter((field) => !missing.includes(field));
+    const header = await this.#checkedHeader(answer, there);
     const secrets = await key
-      .open(answer.sealed, header, (json) => parseSecrets(json, fields))
+      .open(answer.sealed, header, (json) => parseSecrets(json, there))
       .catch((cause) => {
         throw new Failure("header_mismatch", { cause });
       });
     this.#id = answer.redemption;
     this.#windowEndsAt ??= answer.windowEndsAt;
-    for (const field of fields) this.#released.add(field);
+    for (const field of there) this.#released.add(field);
     const fieldsLeft: readonly unknown[] = Array.isArray(answer.fieldsLeft) ? answer.fieldsLeft : [];
-    const left = FIELDS.filter((field) => this.#released.has(field) || fieldsLeft.includes(field));
-    return { secrets, left, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
+    const left = FIELDS.filter((field) => !missing.includes(field) && (this.#released.has(field) || fieldsLeft.includes(field)));
+    return { secrets, there, left, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
   }
 
   /** `visible`: the browser has looked, and nothing hid it. */
@@ -94,6 +99,7 @@ export class Redemption {
         header["embed"] === this.embed &&
         header["operation"] === "VIEW_CARD" &&
         header["thumbprint"] === this.key.thumbprint &&
+        fields.length > 0 &&
         sameFields(header["fields"], fields);
       if (says) return bytes;
     } catch (cause) {

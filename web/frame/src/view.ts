@@ -2,7 +2,7 @@ import type { Appearance, Field } from "@cardveil/protocol";
 import { button, el, icon, shape } from "./dom.ts";
 import { dress } from "./dress.ts";
 import { networkMark } from "./network.ts";
-import { CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
+import { absent, CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
 import { type Secrets, written } from "./secrets.ts";
 import type { Actions, FieldState, Known, Scene, Stage } from "./stage.ts";
 import { about, fill, type FrameError, nameOf, type Speech, type Spoken, wordsFor } from "./words/index.ts";
@@ -140,7 +140,7 @@ export class View implements Stage {
     const list = el("dl", { class: "details" });
     for (const field of ["name", "expiry", "cvv"] as const) {
       const state = scene.states[field];
-      if (state === undefined) continue;
+      if (state === undefined || state === "absent") continue;
       const detail = el("dd", { class: `${field}-slot` }, ...this.#slot(field, state, scene));
       list.append(el("div", { class: field }, el("dt", {}, nameOf(this.#speech, field)), detail));
     }
@@ -149,6 +149,7 @@ export class View implements Stage {
 
   /** A field and its buttons. */
   #slot(field: Field, state: FieldState, of: Known & { secrets: Secrets }): HTMLElement[] {
+    if (state === "absent") return [field === "pan" ? maskedNumber(this.#speech, of.lastFour) : absent(this.#speech, field)];
     const value = written(of.secrets, field);
     if (state !== "shown" || value === undefined) {
       const show = showButton(this.#speech, field, state, () => this.#actions?.showField(field));

@@ -130,6 +130,36 @@ describe("reveal", () => {
     expect(world.redeems).toEqual([]);
   });
 
+  it("shows what the card has, and warns the page of what it has not (engrid#324, braintree-web-drop-in#149)", async () => {
+    make({ masked: [] });
+    world.lacks = ["cvv"];
+    await reveal();
+    expect(find("pan")?.textContent).toBe(CARD.pan);
+    expect(find("expiry")?.textContent).toBe("12/30");
+    expect(root.textContent).not.toContain("CVV");
+    expect(page.heard).toEqual([
+      { type: "needToken" },
+      { type: "revealed", fields: ["pan", "expiry", "name"] },
+      { type: "warning", code: "field_missing", message: "CVV is not available on this card.", field: "cvv" },
+    ]);
+    expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed" }]);
+    card.hide("asked");
+    click("show");
+    await page.next("revealed");
+    expect(world.redeems).toHaveLength(2);
+  });
+
+  it("says so where the card has none of the fields, in words of its own", async () => {
+    make({ fields: ["cvv"], masked: [] });
+    world.lacks = ["cvv"];
+    card.receive({ type: "reveal" });
+    await page.next("needToken");
+    card.receive({ type: "token", token: TOKEN });
+    expect(await page.next("error")).toMatchObject({ code: "field_unavailable", retryable: false, requestId: "req_1" });
+    expect(find("error")?.textContent).toContain("These details are not available");
+    expect(find("retry")).toBeNull();
+  });
+
   it("does nothing before it is configured", () => {
     const fresh = new Card(CONFIG, world, new View(root, CONFIG.words), page.post);
     fresh.receive({ type: "reveal" });
@@ -306,11 +336,30 @@ describe("CVV", () => {
     expect(world.events.at(-1)).toEqual({ redemption: "rdm_1", token: TOKEN, event: "displayed", field: "cvv" });
   });
 
-  it("is not offered when the card has none", async () => {
-    world.fates = [{ answer: (answer) => (answer["window"].fields_left = []) }];
+  it("is not offered when the card has none, of which the page is warned", async () => {
+    world.lacks = ["cvv"];
     await reveal();
     expect(find("show-cvv")).toBeNull();
     expect(root.textContent).not.toContain("CVV");
+    expect(page.heard.slice(1)).toEqual([
+      { type: "revealed", fields: ["pan", "expiry", "name"] },
+      { type: "warning", code: "field_missing", message: "CVV is not available on this card.", field: "cvv" },
+    ]);
+  });
+
+  it("that the card has not turns out to be none at its click", async () => {
+    make({ masked: [...FIELDS] });
+    world.lacks = ["cvv"];
+    card.receive({ type: "reveal" });
+    await settled();
+    click("show-cvv");
+    await page.next("needToken");
+    card.receive({ type: "token", token: TOKEN });
+    expect(await page.next("warning")).toMatchObject({ code: "field_missing", field: "cvv" });
+    await settled();
+    expect(find("show-cvv")).toBeNull();
+    expect(find("note")?.textContent).toBe("CVV is not available on this card.");
+    expect(page.types).not.toContain("error");
   });
 
   it("is offered again with the rest", async () => {

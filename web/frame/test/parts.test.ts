@@ -229,6 +229,20 @@ describe("a card in parts", () => {
     expect(find("name", "name")?.textContent).toBe(CARD.name);
   });
 
+  it("shows a dash in the place of what the card has not, with its reason, and nothing to copy (engrid#324)", async () => {
+    card.hide("asked");
+    world.lacks = ["cvv", "name"];
+    await press("toggle", "show", "revealed");
+    expect(find("pan", "pan")?.textContent).toBe(CARD.pan);
+    expect(of("name").root.textContent).toBe("–");
+    expect(of("name").root.querySelector("[role=img]")?.getAttribute("aria-label")).toBe("Cardholder is not available on this card.");
+    expect(of("cvv").root.textContent).toBe("–");
+    expect(find("copy-cvv", "copy-cvv")?.getAttribute("aria-disabled")).toBe("true");
+    const warnings = heard.filter((message) => message.type === "warning");
+    expect(warnings.map(({ code, field }) => [code, field])).toEqual([["field_missing", "cvv"], ["field_missing", "name"]]);
+    expect(world.events.filter(({ event }) => event === "displayed")).toHaveLength(2);
+  });
+
   it("has another part speak when the page has taken the speaker away", async () => {
     of("pan").view.leave();
     world.fates.push(problem(403, "token_refused"));

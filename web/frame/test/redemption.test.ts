@@ -20,7 +20,7 @@ describe("release", () => {
   it("opens what was sealed to its key", async () => {
     const release = await redemption.release(["pan", "expiry", "name"]);
     const { cvv, ...rest } = CARD;
-    expect(release).toEqual({ secrets: rest, left: ["pan", "expiry", "cvv", "name"], lastFour: "1111", network: "visa" });
+    expect(release).toEqual({ secrets: rest, there: ["pan", "expiry", "name"], left: ["pan", "expiry", "cvv", "name"], lastFour: "1111", network: "visa" });
     expect(world.redeems).toEqual([
       {
         token: TOKEN,
@@ -41,6 +41,13 @@ describe("release", () => {
     expect(second?.["attempt"]).not.toBe(first?.["attempt"]);
   });
 
+  it("opens what the card has, and says what that is (braintree-web-drop-in#149)", async () => {
+    world.lacks = ["cvv"];
+    const release = await redemption.release(["pan", "cvv"]);
+    expect(release).toMatchObject({ secrets: { pan: CARD.pan }, there: ["pan"], left: ["pan"] });
+    expect(await refusal(["cvv"])).toMatchObject({ code: "field_unavailable", retryable: false });
+  });
+
   it("makes a key for every token", async () => {
     const other = await Redemption.begin(world, EMBED, `${TOKEN}2`);
     await redemption.release(["pan"]);
@@ -56,6 +63,8 @@ describe("the header is checked before anything is handed out", () => {
     ["another operation", { header: (header) => (header["operation"] = "VIEW_PIN") }],
     ["another key", { header: (header) => (header["thumbprint"] = "x".repeat(43)) }],
     ["another redemption", { header: (header) => (header["redemption"] = "rdm_other") }],
+    ["a field as missing that was sealed", { answer: (answer) => (answer["missing"] = ["pan"]) }],
+    ["nothing that the card has", { header: (header) => (header["fields"] = []), answer: (answer) => (answer["missing"] = ["pan"]) }],
     ["fewer fields", { header: (header) => (header["fields"] = []) }],
     ["more fields", { header: (header) => (header["fields"] = ["pan", "cvv"]) }],
     ["a field twice", { header: (header) => (header["fields"] = ["pan", "pan"]) }],

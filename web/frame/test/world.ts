@@ -36,6 +36,8 @@ export class World implements Surroundings {
   isOnline = true;
   isVisible = true;
   canCopy = true;
+  /** What the card does not have. */
+  lacks: string[] = [];
   clipboard: string[] = [];
   waits: number[] = [];
   redeems: Body[] = [];
@@ -127,19 +129,21 @@ export class World implements Surroundings {
     const bound = this.#bound.get(body["token"]) ?? { thumbprint, id: `rdm_${this.#bound.size + 1}`, endsAt: serverNow + 60_000 };
     this.#bound.set(body["token"], bound);
     if (bound.thumbprint !== thumbprint || serverNow > bound.endsAt) return problem(403, "token_refused");
+    const [fields, missing] = [false, true].map((lacking) => body["fields"].filter((field: string) => this.lacks.includes(field) === lacking));
+    if (fields.length === 0) return problem(403, "field_unavailable");
     const header: Body = {
       redemption: bound.id,
       token: await sha256(body["token"]),
       merchant: "mer_1",
       embed: body["embed"],
       operation: "VIEW_CARD",
-      fields: body["fields"],
+      fields,
       thumbprint,
       issued_at: new Date(serverNow).toISOString(),
       expires_at: new Date(bound.endsAt).toISOString(),
     };
     change.header?.(header);
-    const plaintext: Body = Object.fromEntries(body["fields"].map((field: keyof typeof CARD) => [field, CARD[field]]));
+    const plaintext: Body = Object.fromEntries(fields.map((field: keyof typeof CARD) => [field, CARD[field]]));
     change.plaintext?.(plaintext);
     const aad = utf8(JSON.stringify(header));
     const answer: Body = {
@@ -147,7 +151,8 @@ export class World implements Surroundings {
       card: { last_four: CARD.pan.slice(-4), network: "visa" },
       header: toBase64Url(aad),
       sealed: await seal(body["key"], aad, JSON.stringify(plaintext)),
-      window: { ends_at: new Date(bound.endsAt).toISOString(), fields_left: ["cvv"] },
+      window: { ends_at: new Date(bound.endsAt).toISOString(), fields_left: ["cvv"].filter((field) => !this.lacks.includes(field)) },
+      ...(missing.length === 0 ? {} : { missing }),
     };
     change.answer?.(answer);
     return new Response(JSON.stringify(answer), { headers: { date: new Date(serverNow).toUTCString() } });

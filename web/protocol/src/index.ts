@@ -32,6 +32,7 @@ export type Part = (typeof PARTS)[number];
 export const ERROR_CODES = [
   // from the server
   "token_refused",
+  "field_unavailable",
   "origin_refused",
   "rate_limited",
   "unavailable",
@@ -53,7 +54,7 @@ export const ERROR_CODES = [
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /** What went wrong without harm to the card. */
-export const WARNING_CODES = ["copy_failed", "font_unavailable", "transparent_refused", "frame_covered"] as const;
+export const WARNING_CODES = ["copy_failed", "field_missing", "font_unavailable", "transparent_refused", "frame_covered"] as const;
 export type WarningCode = (typeof WARNING_CODES)[number];
 
 /** Why a frame cannot be seen, as far as it knows itself. */
@@ -84,6 +85,7 @@ export const LABELS = [
   "hiddenByTime",
   "hiddenByLeaving",
   "fieldGone",
+  "fieldAbsent",
   "covered",
   "reference",
 ] as const;

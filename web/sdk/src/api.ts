@@ -82,6 +82,7 @@ export interface CardAppearance {
 
 export type CardErrorCode =
   | "token_refused"
+  | "field_unavailable"
   | "origin_refused"
   | "rate_limited"
   | "unavailable"
@@ -114,11 +115,11 @@ export type CoverCause = "covered" | "effect" | "too_small" | "not_rendered";
 
 /** Something went wrong that leaves the card as it is. */
 export interface CardWarning {
-  readonly code: "copy_failed" | "font_unavailable" | "transparent_refused" | "frame_covered";
+  readonly code: "copy_failed" | "field_missing" | "font_unavailable" | "transparent_refused" | "frame_covered";
   readonly message: string;
   /** Of `frame_covered`: what likely hides the frame; `message` names it, where it is the page's. */
   readonly cause?: CoverCause;
-  /** What was to be copied. */
+  /** What was to be copied, or is not there. */
   readonly field?: CardveilField;
 }
 

@@ -152,6 +152,17 @@ describe("callbacks", () => {
     expect(copyCardCvv.onCopyFailure).toHaveBeenCalledWith(expect.objectContaining({ message: "Copy it by hand." }));
   });
 
+  it("succeed with what the card has, and the console names what it has not (engrid#324)", () => {
+    const onSuccess = vi.fn();
+    const onFailure = vi.fn();
+    const options = { clientAccessToken: "t", component: { showPan }, callbackEvents: { onSuccess, onFailure } };
+    const { handlers } = bootstrap(options);
+    handlers.get("revealed")?.({ fields: ["pan", "expiry"] });
+    handlers.get("warning")?.({ code: "field_missing", message: "CVV is not available on this card.", field: "cvv" });
+    expect([onSuccess, onFailure].map(({ mock }) => mock.calls.length)).toEqual([1, 0]);
+    expect(warned).toHaveBeenCalledWith("Cardveil: CVV is not available on this card.");
+  });
+
   it.each<[string, string, object]>([
     ["has no embed", ADDRESS, { showPan }],
     ["names no element of the page", `${ADDRESS}?embed=emb_1`, { showPan: { cardPan: { domId: "nowhere" } } }],

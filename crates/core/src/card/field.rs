@@ -80,6 +80,12 @@ impl Fields {
         self.0 & !other.0 == 0
     }
 
+    /// Those of these that are in `other` too.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// These without those of `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
@@ -144,5 +150,7 @@ mod tests {
         assert!(set.within(Fields::ALL));
         assert!(!Fields::ALL.within(set));
         assert_eq!(Fields::ALL.without(set).names(), ["pan", "expiry", "name"]);
+        assert_eq!(Fields::ALL.and(set), set);
+        assert_eq!(Fields::ALL.without(set).and(set), Fields::NONE);
     }
 }

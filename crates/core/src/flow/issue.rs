@@ -62,7 +62,7 @@ pub struct Asked {
     pub person: Option<PersonId>,
     /// The operation.
     pub operation: Operation,
-    /// The fields that may be released; all that the card has when left out.
+    /// The fields that may be released, as far as the card has them; all of those when left out.
     pub fields: Option<Fields>,
     /// The only key that may claim it.
     pub bound_to: Option<Thumbprint>,
@@ -110,8 +110,10 @@ pub enum IssueRefusal {
     UnknownCard,
     /// The card's state does not allow it.
     CardState(State),
-    /// The card does not have one of the fields, or the operation releases none.
+    /// The card has none of the fields.
     FieldUnavailable,
+    /// Fields were named for an operation that releases none.
+    NoFields,
     /// The merchant has no such embed, or it is out of use.
     UnknownEmbed,
     /// The name was used for another request.
@@ -155,8 +157,9 @@ impl Service {
         if asked.operation == Operation::ViewCard && !card.viewable() {
             return Ok(Err(IssueRefusal::CardState(card.state)));
         }
-        let Some(fields) = allowed(asked, &card) else {
-            return Ok(Err(IssueRefusal::FieldUnavailable));
+        let fields = match allowed(asked, &card) {
+            Ok(fields) => fields,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         if let Some(embed) = &asked.embed {
             let found = self.store.embed(embed).await?;
@@ -291,15 +294,16 @@ fn seeded(seed: &[u8; 32]) -> [&[u8]; 2] {
     [b"client-token", seed]
 }
 
-/// What may be released: all that the card has where nothing is said; nothing for a wallet.
-fn allowed(asked: &Asked, card: &Card) -> Option<Fields> {
+/// What may be released: of what is named, or of all where nothing is, what the card has; nothing for a
+/// wallet.
+fn allowed(asked: &Asked, card: &Card) -> Result<Fields, IssueRefusal> {
     match (asked.operation, asked.fields) {
-        (Operation::ViewCard, None) => Some(card.fields()),
-        (Operation::ViewCard, Some(fields)) => {
-            Some(fields).filter(|fields| !fields.is_empty() && fields.within(card.fields()))
+        (Operation::ViewCard, fields) => {
+            let there = fields.unwrap_or(Fields::ALL).and(card.fields());
+            there.some().ok_or(IssueRefusal::FieldUnavailable)
         }
-        (Operation::AddCardToWallet, None) => Some(Fields::NONE),
-        (Operation::AddCardToWallet, Some(_)) => None,
+        (Operation::AddCardToWallet, None) => Ok(Fields::NONE),
+        (Operation::AddCardToWallet, Some(_)) => Err(IssueRefusal::NoFields),
     }
 }
 

@@ -51,6 +51,9 @@ pub enum Redeemed {
     Released(Box<Released>),
     /// The one refusal. The cause is for our own figures; the browser is not told.
     Refused(Cause),
+    /// Nothing is wrong with the token: it is not for these fields, or its card has none of them. Nothing was
+    /// spent.
+    NoField,
     /// The embed is framed by pages, and this came from none. Nothing was spent.
     NoOrigin,
 }
@@ -72,6 +75,8 @@ pub struct Released {
     pub window_ends_at: Time,
     /// Which ones.
     pub fields_left: Fields,
+    /// What was asked for and is not on the card.
+    pub missing: Fields,
 }
 
 /// What a browser says of a redemption.
@@ -107,6 +112,7 @@ struct Header<'a> {
 /// An answer that waits for its claim.
 struct Prepared {
     card: Card,
+    missing: Fields,
     header: Vec<u8>,
     sealed: hpke::Sealed,
     /// Which key gave the CVV, where one did.
@@ -147,7 +153,8 @@ impl Service {
             with_origin: asked.with_origin,
             by,
             operation: Operation::ViewCard,
-            fields: asked.fields,
+            // What the card lacks, the token is not for either; the card itself is looked at below.
+            fields: asked.fields.and(record.allowed),
             note: None,
             id: ClaimId::generate(&*self.entropy),
             attempt: asked.attempt,
@@ -161,18 +168,22 @@ impl Service {
         };
         let mut prepared = None;
         match early(&claim, &record, &lives) {
-            Verdict::Granted(_) => match self.prepare(asked, &record, &claim).await? {
-                Ok(answer) => {
-                    claim.note = answer.cvk.map(derived);
-                    claim.step = shown(&answer.card, &claim);
-                    claim.seen = Some(answer.card.state);
-                    claim.person = Some(answer.card.person);
-                    prepared = Some(answer);
+            Verdict::Granted(_) | Verdict::Refused(Cause::FieldNotAllowed) => {
+                match self.prepare(asked, &record, &mut claim).await? {
+                    Ok(answer) => {
+                        claim.note = answer.cvk.map(derived);
+                        claim.step = shown(&answer.card, &claim);
+                        claim.seen = Some(answer.card.state);
+                        prepared = Some(answer);
+                    }
+                    Err(cause) => claim.barred = Some(cause),
                 }
-                Err(cause) => claim.barred = Some(cause),
-            },
+            }
             Verdict::Refused(cause) => claim.barred = Some(cause),
             Verdict::Superseded => return Ok(None),
+        }
+        if prepared.is_none() {
+            claim.fields = asked.fields;
         }
         Ok(match (self.claim(claim).await?, prepared) {
             (Verdict::Granted(grant), Some(answer)) => {
@@ -180,17 +191,19 @@ impl Service {
             }
             // Cannot be: what was not prepared was barred, and what is barred is not granted.
             (Verdict::Granted(_), None) => return Err(Fault::Contention),
+            (Verdict::Refused(Cause::FieldNotAllowed), _) => Some(Redeemed::NoField),
             (Verdict::Refused(cause), _) => Some(Redeemed::Refused(cause)),
             (Verdict::Superseded, _) => None,
         })
     }
 
-    /// Opens the card and seals the answer, before anything is claimed.
+    /// Opens the card and seals the answer, before anything is claimed. The claim is then for those of the
+    /// asked fields that the card has.
     async fn prepare(
         &self,
         asked: &Redeem,
         record: &Record,
-        claim: &Claim,
+        claim: &mut Claim,
     ) -> Result<Result<Prepared, Cause>, Fault> {
         let card = self
             .store
@@ -199,16 +212,19 @@ impl Service {
         let Some(card) = card.filter(Card::viewable) else {
             return Ok(Err(Cause::CardState));
         };
-        if !asked.fields.within(card.fields()) {
+        claim.person = Some(card.person);
+        let fields = asked.fields.and(card.fields());
+        if fields.is_empty() || !fields.within(record.allowed) {
             return Ok(Err(Cause::FieldNotAllowed));
         }
+        claim.fields = fields;
         let header = Header {
             redemption: &claim.redemption,
             token: record.key.hash.to_string(),
             merchant: &record.merchant,
             embed: &asked.embed,
             operation: record.operation,
-            fields: asked.fields,
+            fields,
             thumbprint: claim.by,
             issued_at: record.issued_at.to_string(),
             expires_at: record.expires_at.to_string(),
@@ -219,14 +235,15 @@ impl Service {
             .open(
                 || slot_of(&card),
                 |vault| {
-                    let sealed = vault.release(&card, asked.fields, &asked.key, &header)?;
-                    let has_cvv = asked.fields.contains(Field::Cvv);
+                    let sealed = vault.release(&card, fields, &asked.key, &header)?;
+                    let has_cvv = fields.contains(Field::Cvv);
                     let cvk = if has_cvv { vault.cvk_of(&card)? } else { None };
                     Ok((sealed, cvk))
                 },
             )
             .await?;
         Ok(Ok(Prepared {
+            missing: asked.fields.without(fields),
             card,
             header,
             sealed,
@@ -314,6 +331,7 @@ impl Prepared {
             sealed: self.sealed,
             window_ends_at: grant.window_ends_at,
             fields_left: grant.fields_left,
+            missing: self.missing,
         }
     }
 }

@@ -113,7 +113,8 @@ pub enum Cause {
     Revoked,
     /// It is for another operation.
     WrongOperation,
-    /// It is for other fields.
+    /// It is for other fields, or its card has none of them. The one cause that the caller is told:
+    /// nothing is wrong with the token.
     FieldNotAllowed,
     /// Another key holds it, or it is bound to another key.
     OtherKey,
@@ -479,17 +480,19 @@ impl Claim {
             State::Issued => self.first(record),
             State::Held(held) => self.again(held),
         }?;
+        around.lives.last(self)?;
+        if let Some(cause) = self.barred {
+            return Err(cause.into());
+        }
+        // Last of all: who is told of fields has been told that the token is good (P6).
         let fits = match self.operation {
             Operation::ViewCard => !self.fields.is_empty() && self.fields.within(record.allowed),
             Operation::AddCardToWallet => self.fields.is_empty(),
         };
-        if !fits {
-            return Err(Cause::FieldNotAllowed.into());
-        }
-        around.lives.last(self)?;
-        match self.barred {
-            Some(cause) => Err(cause.into()),
-            None => Ok(claimed),
+        if fits {
+            Ok(claimed)
+        } else {
+            Err(Cause::FieldNotAllowed.into())
         }
     }
 

@@ -79,6 +79,10 @@ pub(super) struct RedeemAnswer {
     sealed: SealedFields,
     /// What may still be asked for, and until when.
     window: Window,
+    /// What was asked for and is not on this card; left out when that is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    missing: Vec<&'static str>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -104,7 +108,7 @@ struct Window {
 
 /// Redeem a client token
 ///
-/// Releases fields of the token's card, sealed to the caller's key. The first key to redeem a token
+/// Releases those of the fields that the token's card has, sealed to the caller's key. The first key to redeem a token
 /// is the only one that ever can. The same key may ask again: within 30 s for a field it has got
 /// (three times), within 60 s of the first redemption for another one.
 #[utoipa::path(
@@ -113,7 +117,7 @@ struct Window {
     responses(
         (status = 200, description = "The fields, sealed. HPKE base mode, one shot: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; info `cardveil/redeem/v1`; aad the decoded bytes of `header`.", body = RedeemAnswer),
         (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `field_unavailable`, where the token is good and not for a field, or its card has none of them; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -139,6 +143,10 @@ pub(super) async fn redeem(
                 app.metrics.redemptions_conflict.increment();
             }
             Err(Problem::new(Code::TokenRefused))
+        }
+        Redeemed::NoField => {
+            app.metrics.redemptions_refused.increment();
+            Err(Problem::new(Code::FieldUnavailable))
         }
         Redeemed::NoOrigin => Err(super::no_origin()),
     }
@@ -209,5 +217,6 @@ fn answer(released: &Released) -> RedeemAnswer {
             ends_at: released.window_ends_at.to_string(),
             fields_left: released.fields_left.names(),
         },
+        missing: released.missing.names(),
     }
 }

@@ -173,9 +173,8 @@ pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
                 state.as_str()
             ),
         ),
-        IssueRefusal::FieldUnavailable => {
-            Problem::invalid("fields", "the card does not have one of them")
-        }
+        IssueRefusal::FieldUnavailable => Problem::new(Code::FieldUnavailable),
+        IssueRefusal::NoFields => Problem::invalid("fields", "this operation releases none"),
         IssueRefusal::UnknownEmbed => Problem::invalid("embed", EMBED),
         IssueRefusal::NameReused => Problem::new(Code::IdempotencyMismatch),
         IssueRefusal::MfaRequired | IssueRefusal::MfaUnsupported => Problem::new(Code::MfaRequired),

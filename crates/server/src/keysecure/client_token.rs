@@ -139,6 +139,8 @@ const fn code_of(refusal: IssueRefusal) -> Code {
         | IssueRefusal::MfaRefused => Code::ModeNotSupported,
         IssueRefusal::NameReused => Code::NonceUsed,
         // This dialect chooses neither fields nor embeds.
-        IssueRefusal::FieldUnavailable | IssueRefusal::UnknownEmbed => Code::InvalidParameter,
+        IssueRefusal::FieldUnavailable | IssueRefusal::NoFields | IssueRefusal::UnknownEmbed => {
+            Code::InvalidParameter
+        }
     }
 }

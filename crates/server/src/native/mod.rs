@@ -70,7 +70,7 @@ struct NewClientToken {
     /// `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.
     #[schema(pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET)$")]
     operation: Option<String>,
-    /// What may be released, of `pan`, `expiry`, `cvv`, `name`; all that the card has by default.
+    /// What may be released, of `pan`, `expiry`, `cvv`, `name`, as far as the card has it; all by default.
     #[schema(value_type = Option<FieldSet>)]
     fields: Option<Vec<String>>,
     /// The RFC 7638 thumbprint of the only key that may redeem it (base64url of SHA-256).
@@ -117,7 +117,7 @@ struct ClientTokenCreated {
         (status = 201, description = "The token.", body = ClientTokenCreated),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `field_unavailable`, `mfa_required` or `mfa_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),

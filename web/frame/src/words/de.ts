@@ -24,6 +24,7 @@ export const de: Words = {
     hiddenByTime: "Nach einer Weile verborgen, damit Ihre Karte sicher bleibt.",
     hiddenByLeaving: "Verborgen, während Sie weg waren.",
     fieldGone: "{field} kann nicht mehr angezeigt werden. Öffnen Sie Ihre Karte erneut.",
+    fieldAbsent: "{field}: auf dieser Karte nicht vorhanden.",
     covered: "Etwas auf dieser Seite verdeckt Ihre Karte. Sie erscheint, sobald nichts mehr darüber liegt.",
     reference: "Referenz: {id}",
   },
@@ -31,6 +32,10 @@ export const de: Words = {
     token_refused: [
       "Dieser Zugang zu Ihrer Karte gilt nicht mehr",
       "Er ist abgelaufen oder wurde schon benutzt. Gehen Sie zurück und öffnen Sie Ihre Karte erneut.",
+    ],
+    field_unavailable: [
+      "Diese Angaben sind nicht verfügbar",
+      "Ihre Karte hat sie nicht, oder diese Seite darf sie nicht zeigen. Bitte melden Sie es dem Support dieser Website.",
     ],
     origin_refused: [
       "Diese Seite darf Ihre Karte nicht anzeigen",

@@ -37,6 +37,7 @@ export const en: Words = {
     hiddenByTime: "Hidden after a while, to keep your card safe.",
     hiddenByLeaving: "Hidden while you were away.",
     fieldGone: "{field} can no longer be shown. Open your card again to see it.",
+    fieldAbsent: "{field} is not available on this card.",
     covered: "Something on this page covers your card. It appears when nothing lies over it.",
     reference: "Reference: {id}",
   },
@@ -44,6 +45,10 @@ export const en: Words = {
     token_refused: [
       "This link to your card no longer works",
       "It has expired or was already used. Go back and open your card again.",
+    ],
+    field_unavailable: [
+      "These details are not available",
+      "Your card does not have them, or this page may not show them. Please tell the support of this site.",
     ],
     origin_refused: [
       "This page may not show your card",

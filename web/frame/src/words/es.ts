@@ -24,6 +24,7 @@ export const es: Words = {
     hiddenByTime: "Ocultos pasado un tiempo, para proteger su tarjeta.",
     hiddenByLeaving: "Ocultos mientras no estaba.",
     fieldGone: "{field}: ya no se puede mostrar. Vuelva a abrir su tarjeta para verlo.",
+    fieldAbsent: "{field}: no disponible en esta tarjeta.",
     covered: "Algo en esta página cubre su tarjeta. Aparecerá cuando nada la cubra.",
     reference: "Referencia: {id}",
   },
@@ -31,6 +32,10 @@ export const es: Words = {
     token_refused: [
       "Este enlace a su tarjeta ya no funciona",
       "Ha caducado o ya se ha usado. Vuelva atrás y abra su tarjeta de nuevo.",
+    ],
+    field_unavailable: [
+      "Estos datos no están disponibles",
+      "Su tarjeta no los tiene, o esta página no puede mostrarlos. Avise al servicio de asistencia de este sitio.",
     ],
     origin_refused: [
       "Esta página no puede mostrar su tarjeta",

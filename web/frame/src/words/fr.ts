@@ -24,6 +24,7 @@ export const fr: Words = {
     hiddenByTime: "Masquées après un moment, pour protéger votre carte.",
     hiddenByLeaving: "Masquées pendant votre absence.",
     fieldGone: "{field} : ne peut plus être affiché. Ouvrez de nouveau votre carte pour le voir.",
+    fieldAbsent: "{field} : non disponible sur cette carte.",
     covered: "Un élément de cette page recouvre votre carte. Elle s’affichera dès que rien ne la couvrira.",
     reference: "Référence : {id}",
   },
@@ -31,6 +32,10 @@ export const fr: Words = {
     token_refused: [
       "Ce lien vers votre carte ne fonctionne plus",
       "Il a expiré ou a déjà servi. Revenez en arrière et ouvrez de nouveau votre carte.",
+    ],
+    field_unavailable: [
+      "Ces informations ne sont pas disponibles",
+      "Votre carte ne les comporte pas, ou cette page ne peut pas les afficher. Veuillez prévenir l’assistance de ce site.",
     ],
     origin_refused: [
       "Cette page n’est pas autorisée à afficher votre carte",

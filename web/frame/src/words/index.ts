@@ -34,7 +34,7 @@ export function fill(template: string, slot: string, value: string | number): st
 }
 
 /** A label of the words with a field's name in it, small unless it comes first or is all capitals. */
-export function about(speech: Speech, label: "copyField" | "showField" | "hideField" | "fieldGone", field: Field): string {
+export function about(speech: Speech, label: "copyField" | "showField" | "hideField" | "fieldGone" | "fieldAbsent", field: Field): string {
   const template = speech.labels[label];
   const name = nameOf(speech, field);
   const small = template.startsWith("{") || /^\p{Lu}\p{Lu}/u.test(name) ? name : name.charAt(0).toLowerCase() + name.slice(1);

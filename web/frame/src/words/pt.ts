@@ -24,6 +24,7 @@ export const pt: Words = {
     hiddenByTime: "Ocultos após algum tempo, para proteger o seu cartão.",
     hiddenByLeaving: "Ocultos durante a sua ausência.",
     fieldGone: "{field}: já não pode ser mostrado. Abra o cartão de novo para o ver.",
+    fieldAbsent: "{field}: não disponível neste cartão.",
     covered: "Algo nesta página cobre o seu cartão. Ele aparecerá quando nada o cobrir.",
     reference: "Referência: {id}",
   },
@@ -31,6 +32,10 @@ export const pt: Words = {
     token_refused: [
       "Este acesso ao seu cartão já não funciona",
       "Expirou ou já foi usado. Volte atrás e abra o cartão de novo.",
+    ],
+    field_unavailable: [
+      "Estes dados não estão disponíveis",
+      "O seu cartão não os tem, ou esta página não os pode mostrar. Avise o apoio deste site.",
     ],
     origin_refused: [
       "Esta página não pode mostrar o seu cartão",

@@ -24,11 +24,16 @@ export const zh: Words = {
     hiddenByTime: "为保护您的卡片，信息已自动隐藏。",
     hiddenByLeaving: "您离开期间，信息已隐藏。",
     fieldGone: "{field}已无法显示。请重新打开您的卡片查看。",
+    fieldAbsent: "此卡没有{field}。",
     covered: "此页面上有内容遮住了您的卡。移开后，卡片即会显示。",
     reference: "参考编号：{id}",
   },
   errors: {
     token_refused: ["此卡片链接已失效", "链接已过期或已被使用。请返回并重新打开您的卡片。"],
+    field_unavailable: [
+      "无法显示这些信息",
+      "您的卡片没有这些信息，或此页面无权显示。请告知本网站的客服。",
+    ],
     origin_refused: ["此页面无权显示您的卡片", "该页面未登记。请告知本网站的客服。"],
     rate_limited: ["尝试次数过多", "请稍等片刻，然后重试。"],
     unavailable: ["暂时无法显示您的卡片", "您的卡片没有问题。请稍后重试。"],

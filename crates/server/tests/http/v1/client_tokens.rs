@@ -94,7 +94,10 @@ async fn a_wrong_member_is_named() {
         ),
         (json!({"card_no": CARD_NO, "fields": ["pin"]}), "fields"),
         (json!({"card_no": CARD_NO, "fields": [1]}), "fields[0]"),
-        (json!({"card_no": SECOND_NO, "fields": ["cvv"]}), "fields"),
+        (
+            json!({"card_no": CARD_NO, "operation": "ADD_CARD_TO_WALLET", "fields": ["pan"]}),
+            "fields",
+        ),
         (
             json!({"card_no": CARD_NO, "thumbprint": "AAAA"}),
             "thumbprint",
@@ -162,10 +165,29 @@ async fn only_the_fields_that_it_names_are_released() {
     let body = json!({"card_no": CARD_NO, "fields": ["pan", "expiry"]});
     let cardholder = Cardholder::with(&world, token(&world.merchant().native(&body).await));
     let refused = cardholder.redeem(&["pan", "cvv"]).await;
-    is(&refused, 403, "token_refused");
+    is(&refused, 403, "field_unavailable");
     let answer = cardholder.redeem(&["pan"]).await;
     assert_eq!(answer.json()["window"]["fields_left"], json!(["expiry"]));
-    is(&cardholder.redeem(&["name"]).await, 403, "token_refused");
+    is(
+        &cardholder.redeem(&["name"]).await,
+        403,
+        "field_unavailable",
+    );
+}
+
+#[tokio::test]
+async fn fields_that_the_card_lacks_are_left_out_and_refused_alone_braintree_web_drop_in_149() {
+    let world = World::new().await;
+    let body = json!({"card_no": SECOND_NO, "fields": ["pan", "cvv"]});
+    let cardholder = Cardholder::with(&world, token(&world.merchant().native(&body).await));
+    let issued = world.operator().logged(Kind::TokenIssued).await;
+    assert_eq!(issued[0].event.detail.fields.unwrap().names(), ["pan"]);
+    let answer = cardholder.redeem(&["pan", "cvv"]).await;
+    assert_eq!(answer.json()["missing"], json!(["cvv"]));
+
+    let body = json!({"card_no": SECOND_NO, "fields": ["cvv"]});
+    let refused = world.merchant().native(&body).await;
+    is(&refused, 403, "field_unavailable");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `POST /client/v1/redeem`: the heart.
 
+mod fields;
 mod first_view;
 mod form;
 mod races;
@@ -13,7 +14,7 @@ use cardveil_core::card::{Field, Fields};
 use serde_json::json;
 
 use crate::actors::{Cardholder, decode, hash};
-use crate::world::{SECOND_NO, World};
+use crate::world::World;
 
 #[tokio::test]
 async fn the_whole_answer_opened_by_its_holder() {
@@ -165,21 +166,6 @@ async fn a_release_is_on_record_by_its_key() {
     assert_eq!(event.target.token, Some(hash(&cardholder.token)));
     let redemption = event.target.redemption.as_ref().unwrap().as_str();
     assert_eq!(redemption, answer.json()["redemption"]);
-}
-
-#[tokio::test]
-async fn a_card_without_a_cvv_has_none_to_give() {
-    let world = World::new().await;
-    let token = world.merchant().token(SECOND_NO).await;
-    let cardholder = Cardholder::with(&world, token);
-    let refused = cardholder.redeem(&["cvv"]).await;
-    assert_eq!(refused.code(), (403, "token_refused".to_owned()));
-    let answer = cardholder.redeem(&["pan", "expiry", "name"]).await;
-    assert_eq!(answer.json()["window"]["fields_left"], json!([]));
-    assert_eq!(
-        answer.json()["card"],
-        json!({"last_four": "4444", "network": "mastercard"})
-    );
 }
 
 /// Its record says so.
