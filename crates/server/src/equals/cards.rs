@@ -122,6 +122,14 @@ struct EqualsCard {
     physical_card_id: Option<String>,
     /// Not kept: false.
     force_change_pin: bool,
+    /// Not kept: null.
+    card_personalization: Option<String>,
+    /// Not kept: null.
+    care_of_line: Option<String>,
+    /// Not kept: null.
+    budget_card_phone_number: Option<String>,
+    /// Not kept: null.
+    budget_card_phone_number_person_id: Option<String>,
     /// RFC 3339.
     created_at: String,
     /// RFC 3339.
@@ -400,6 +408,10 @@ fn shown(card: &Card, expiry: Option<&Expiry>) -> EqualsCard {
         physical_card_state: physical.then_some(state),
         physical_card_id: physical.then(|| card.id.to_string()),
         force_change_pin: false,
+        card_personalization: None,
+        care_of_line: None,
+        budget_card_phone_number: None,
+        budget_card_phone_number_person_id: None,
         created_at: card.created_at.to_string(),
         updated_at: card.updated_at.to_string(),
         meta: Vec::new(),

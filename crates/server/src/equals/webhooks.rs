@@ -57,7 +57,7 @@ struct NewWebhook {
     /// The event type by its name. Either this or `webhookEventTypeId`.
     #[schema(pattern = "^(CardStateUpdated|DigitalWalletTokenTransition|MfaCode|RevealConflict)$")]
     webhook_event_type_name: Option<String>,
-    /// The event type by its id.
+    /// The event type by its id, as `GET /v2/webhooks/event-types` lists them.
     webhook_event_type_id: Option<String>,
     /// Where messages go.
     #[schema(format = "uri", max_length = 512)]
@@ -378,7 +378,7 @@ async fn event_types(RawQuery(query): RawQuery) -> Result<Json<EventTypes>, Prob
 /// Read an event type
 #[utoipa::path(
     get, path = "/v2/webhooks/event-types/{id}", tag = "Equals Money", operation_id = "getWebhookEventType",
-    params(("id" = String, Path, format = "uuid", description = "The event type's id.", example = "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b01")),
+    params(("id" = String, Path, format = "uuid", description = "The event type's id.", example = "66854098-aac7-4084-938e-bc2e62fb6a44")),
     responses(
         (status = 200, description = "The event type.", body = EventTypeView),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -410,7 +410,20 @@ fn event_type_of(
             return Err(Problem::invalid("webhookEventTypeName", both));
         }
     };
-    let unknown = || Problem::invalid("webhookEventTypeName", "there is no such event type");
+    let unknown = || {
+        let asked = name.or(id).unwrap_or_default();
+        let why = if EventType::is_elsewhere(asked) {
+            "it is told by the system that authorises payments, which this is not"
+        } else {
+            "there is no such event type; GET /v2/webhooks/event-types lists them"
+        };
+        let place = if name.is_some() {
+            "webhookEventTypeName"
+        } else {
+            "webhookEventTypeId"
+        };
+        Problem::invalid(place, why)
+    };
     found.ok_or_else(unknown).map(Some)
 }
 

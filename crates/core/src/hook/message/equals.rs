@@ -1,8 +1,8 @@
 //! Equals' webhooks (EM: about-event-types, create-webhooks).
 //!
-//! The pages name the events `CardStateUpdated` and `DigitalWalletTokenTransition` and not their
-//! fields; those here use the names that Equals' card and token objects have. `RevealConflict` and
-//! `MfaCode` are our own.
+//! The pages name the events `CardStateUpdated` and `DigitalWalletTokenTransition`, with their ids, and not
+//! their fields; those here use the names that Equals' card and token objects have. `RevealConflict` and
+//! `MfaCode` are our own. A subscription's row has its topic, so its event type may get another id.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -17,13 +17,21 @@ use crate::mfa::Purpose;
 /// The header of the signature: Base64 of HMAC-SHA256 over the raw body, by the shared secret.
 pub const SIGNATURE: &str = "x-em-signature";
 
+/// Published event types that no topic of ours is: an authorisation system tells them (EM: webhooks).
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("3DSAuthRequest", "2704f4e3-7790-43a0-905c-e0a6aaf89cdd"),
+    ("CardTransaction", "da153b21-9c8d-46d2-8911-83c6da10655a"),
+];
+
 /// An event type by its names, one for each topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventType {
     /// The topic.
     pub topic: Topic,
-    /// Its id.
+    /// Its id: the published one, where there is one.
     pub id: &'static str,
+    /// The id that version 0.1 gave it, by which callers may know it still.
+    first_id: &'static str,
     /// Its name.
     pub name: &'static str,
     /// What it tells.
@@ -32,25 +40,29 @@ pub struct EventType {
 
 const CARD_STATE: EventType = EventType {
     topic: Topic::CardState,
-    id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b01",
+    id: "66854098-aac7-4084-938e-bc2e62fb6a44",
+    first_id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b01",
     name: "CardStateUpdated",
     description: "A card's state has changed.",
 };
 const WALLET_TOKEN: EventType = EventType {
     topic: Topic::WalletToken,
-    id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b02",
+    id: "c1a5f01c-67e4-48e5-8cd3-5866b6aa8c85",
+    first_id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b02",
     name: "DigitalWalletTokenTransition",
     description: "A digital wallet token's state has changed.",
 };
 const REVEAL_CONFLICT: EventType = EventType {
     topic: Topic::RevealConflict,
     id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b03",
+    first_id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b03",
     name: "RevealConflict",
     description: "A second key asked for a card's data: possible theft.",
 };
 const MFA_CODE: EventType = EventType {
     topic: Topic::MfaCode,
     id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b04",
+    first_id: "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b04",
     name: "MfaCode",
     description: "A person asked for a one-time code: deliver it to them.",
 };
@@ -74,9 +86,17 @@ impl EventType {
         const { &Self::ALL }.iter().find(|kind| kind.name == name)
     }
 
-    /// The one of this id.
+    /// The one of this id, or of the one that it had before.
     pub fn with_id(id: &str) -> Option<&'static Self> {
-        const { &Self::ALL }.iter().find(|kind| kind.id == id)
+        let all = const { &Self::ALL };
+        all.iter()
+            .find(|kind| kind.id.eq_ignore_ascii_case(id) || kind.first_id == id)
+    }
+
+    /// Whether a name or an id is of a published event type that is told elsewhere.
+    pub fn is_elsewhere(name_or_id: &str) -> bool {
+        let mut all = ELSEWHERE.iter();
+        all.any(|(name, id)| *name == name_or_id || id.eq_ignore_ascii_case(name_or_id))
     }
 }
 

@@ -75,7 +75,7 @@ async fn a_webhook_is_created_read_changed_and_deleted() {
         json!({"count": 1, "limit": 100, "offset": 0, "rows": [answer.json()]})
     );
     let change = json!({"enabled": false, "accountId": null, "sharedSecret": null,
-        "webhookEventTypeId": "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b02"});
+        "webhookEventTypeId": "c1a5f01c-67e4-48e5-8cd3-5866b6aa8c85"});
     let changed = call(&world, KEY, Method::PATCH, &path, Some(&change)).await;
     assert_eq!(changed.status, 200);
     assert_eq!(changed.json()["enabled"], false);
@@ -100,6 +100,54 @@ async fn a_webhook_is_created_read_changed_and_deleted() {
         (Kind::WebhookRemoved, 1),
     ] {
         assert_eq!(operator.logged(kind).await.len(), count, "{kind:?}");
+    }
+}
+
+/// Version 0.1 had ids of its own: who kept them goes on, and is told the published ones.
+#[tokio::test]
+async fn an_event_type_is_known_by_its_published_id_and_by_the_one_before() {
+    let world = world().await;
+    for (id, before, name) in [
+        (
+            "66854098-aac7-4084-938e-bc2e62fb6a44",
+            "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b01",
+            "CardStateUpdated",
+        ),
+        (
+            "c1a5f01c-67e4-48e5-8cd3-5866b6aa8c85",
+            "6ee2c6b5-1d6f-4f0c-9d53-1c0d2f7a9b02",
+            "DigitalWalletTokenTransition",
+        ),
+    ] {
+        for given in [id, before, &id.to_uppercase()] {
+            let mut body = asked();
+            body["webhookEventTypeName"] = Value::Null;
+            body["webhookEventTypeId"] = json!(given);
+            let answer = call(&world, KEY, Method::POST, "/v2/webhooks", Some(&body)).await;
+            assert_eq!(answer.status, 201, "{}", answer.text());
+            assert_eq!(answer.json()["webhookEventTypeId"], id);
+            assert_eq!(answer.json()["webhookEventTypeName"], name);
+            let path = format!("/v2/webhooks/event-types/{given}");
+            let read = call(&world, KEY, Method::GET, &path, None).await;
+            assert_eq!(read.json()["id"], id, "{given}");
+        }
+    }
+    for (member, elsewhere) in [
+        ("webhookEventTypeName", "CardTransaction"),
+        ("webhookEventTypeName", "3DSAuthRequest"),
+        ("webhookEventTypeId", "da153b21-9c8d-46d2-8911-83c6da10655a"),
+        ("webhookEventTypeId", "2704f4e3-7790-43a0-905c-e0a6aaf89cdd"),
+    ] {
+        let mut body = asked();
+        body["webhookEventTypeName"] = Value::Null;
+        body[member] = json!(elsewhere);
+        let answer = call(&world, KEY, Method::POST, "/v2/webhooks", Some(&body)).await;
+        assert_eq!(answer.code(), (400, "invalid_request".into()));
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            detail.starts_with(member) && detail.contains("authorises"),
+            "{detail}"
+        );
     }
 }
 

@@ -45,11 +45,15 @@ async fn a_page_as_a_whole() {
           "rows": [
             {
               "accountId": "F50091",
+              "budgetCardPhoneNumber": null,
+              "budgetCardPhoneNumberPersonId": null,
               "cardGroupId": null,
               "cardOwnerType": "PEOPLE",
+              "cardPersonalization": null,
               "cardProductId": null,
               "cardProductToken": null,
               "cardType": "PHYSICAL_COMBO",
+              "careOfLine": null,
               "createdAt": "2026-01-01T00:00:00.000Z",
               "expiration": "1230",
               "forceChangePin": false,
@@ -234,5 +238,29 @@ async fn each_wrong_parameter_is_named() {
             detail.starts_with(&format!("{place}: ")),
             "{query}: {detail}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_an_authorisation_system_is_not_there() {
+    let world = World::new().await;
+    let controls = format!("/v2/cards/{CARD_ID}/auth-controls");
+    for (method, path, status) in [
+        (Method::GET, &*controls, 404),
+        (Method::POST, &controls, 404),
+        (Method::GET, &format!("/v2/cards/{CARD_ID}/limits"), 404),
+        (Method::PATCH, "/v2/cards/3ds", 405),
+        (Method::POST, "/v2/cards/simulations/3DSAuthRequest", 404),
+        (
+            Method::POST,
+            "/v2/cards/simulations/transaction/authorization",
+            404,
+        ),
+        (Method::POST, "/v2/cards", 405),
+        (Method::POST, "/v2/budgets/generate-credit", 404),
+    ] {
+        let body = (method != Method::GET).then(|| json!({}));
+        let answer = world.merchant().call("ApiKey", method, path, body).await;
+        assert_eq!(answer.status, status, "{path}");
     }
 }
