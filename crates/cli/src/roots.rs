@@ -40,7 +40,8 @@ pub(crate) fn open(keys: &config::Keys) -> anyhow::Result<Roots> {
 /// A token that is open by the one PIN is not asked for the other, which would show wrong at the next start.
 fn refuse_two_pins(root: &RootKey, next: &RootKey) -> anyhow::Result<()> {
     if let (RootKey::Module { pkcs11: one }, RootKey::Module { pkcs11: other }) = (root, next)
-        && (&one.module, &one.token_label) == (&other.module, &other.token_label)
+        && (&one.module, &one.token_label, &one.token_serial)
+            == (&other.module, &other.token_label, &other.token_serial)
         && !pin(one)?.ct_eq(pin(other)?.expose())
     {
         return Err(hinted(
@@ -184,11 +185,13 @@ fn place(module: &Pkcs11) -> Pkcs11Place {
     Pkcs11Place {
         module: module.module.clone(),
         token: module.token_label.clone(),
+        serial: module.token_serial.clone(),
         key: module.key_label.clone(),
     }
 }
 
-/// The PIN, from a file that nobody else can read. The newline at its end is none of it.
+/// The PIN, from a file that nobody else can read. The newline at its end is none of it. What a person does not
+/// see in an editor is refused here: it would cost a try of the PIN, for all nodes.
 fn pin(module: &Pkcs11) -> anyhow::Result<Secret> {
     let path = &module.pin_file;
     let cannot = || format!("cannot read the PIN's file {}", path.display());
@@ -205,10 +208,37 @@ fn pin(module: &Pkcs11) -> anyhow::Result<Secret> {
     std::io::Read::take(&mut file, most)
         .read_to_end(&mut pin)
         .with_context(cannot)?;
-    while pin.last().is_some_and(u8::is_ascii_whitespace) {
+    while pin.last().is_some_and(|byte| b"\r\n".contains(byte)) {
         pin.pop();
     }
-    Ok(Secret::new(pin))
+    let pin = Secret::new(pin);
+    match unseen(pin.expose()) {
+        None => Ok(pin),
+        Some(what) => Err(hinted(
+            format!(
+                "the PIN's file {} {what}; the token was not asked, and no try of the PIN was spent",
+                path.display()
+            ),
+            format!("write it anew: printf %s 'THE PIN' > {}", path.display()),
+        )),
+    }
+}
+
+/// What an editor does not show of a PIN.
+fn unseen(pin: &[u8]) -> Option<&'static str> {
+    let marks: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFF\xFE", b"\xFE\xFF"];
+    if marks.iter().any(|mark| pin.starts_with(mark)) {
+        return Some("begins with a byte-order mark");
+    }
+    let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| b" \t".contains(byte));
+    match pin {
+        [] => Some("is empty"),
+        _ if is_blank(pin.first()) => Some("begins with a blank"),
+        _ if is_blank(pin.last()) => Some("ends in a blank"),
+        _ if pin.contains(&b'\n') || pin.contains(&b'\r') => Some("has more than one line"),
+        _ if pin.iter().any(u8::is_ascii_control) => Some("holds a control character"),
+        _ => None,
+    }
 }
 
 /// Refuses a root key in the database's folder or below it, by whatever name: whoever copies the one

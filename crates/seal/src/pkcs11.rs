@@ -41,12 +41,17 @@ pub struct Pkcs11Place {
     pub module: PathBuf,
     /// The label of the token.
     pub token: String,
+    /// Its serial number, where several tokens have that label.
+    pub serial: Option<String>,
     /// The label of the key.
     pub key: String,
 }
 
+/// A module, and its token's label and serial number.
+type Token = (PathBuf, String, Option<String>);
+
 /// The PINs that were wrong of each module and token, so that this process enters none twice.
-static REFUSED: Mutex<BTreeMap<(PathBuf, String), Vec<Secret>>> = Mutex::new(BTreeMap::new());
+static REFUSED: Mutex<BTreeMap<Token, Vec<Secret>>> = Mutex::new(BTreeMap::new());
 
 /// A root key in a hardware module.
 ///
@@ -152,15 +157,35 @@ impl Pkcs11Root {
     /// A session, before the PIN is entered.
     fn open_session(&self, module: &Pkcs11, writes: bool) -> Result<Session, Error> {
         let failed = |error: ModuleError| self.failed(&error);
-        let mut found = None;
+        let mut found = Vec::new();
         for slot in module.get_slots_with_initialized_token().map_err(failed)? {
             let token = module.get_token_info(slot).map_err(failed)?;
-            if token.label() == self.place.token && found.replace((slot, token)).is_some() {
-                return Err(self.unavailable("there are several tokens of this label"));
+            let serial = self.place.serial.as_deref();
+            if token.label() == self.place.token
+                && serial.is_none_or(|serial| serial == token.serial_number())
+            {
+                found.push((slot, token));
             }
         }
-        let (slot, token) =
-            found.ok_or_else(|| self.unavailable("there is no token of this label"))?;
+        let serials: Vec<_> = found
+            .iter()
+            .map(|(_, token)| token.serial_number())
+            .collect();
+        let serials = serials.join(", ");
+        let mut found = found.into_iter();
+        let (slot, token) = match (found.next(), found.next(), &self.place.serial) {
+            (Some(one), None, _) => one,
+            (Some(_), Some(_), _) => {
+                return Err(self.unavailable(&format!(
+                    "there are several tokens of this label: name the serial number of one with \
+                     token_serial, of {serials}"
+                )));
+            }
+            (None, _, None) => return Err(self.unavailable("there is no token of this label")),
+            (None, _, Some(_)) => {
+                return Err(self.unavailable("there is no token of this label and serial number"));
+            }
+        };
         self.spare_tries(&token)?;
         let session = if writes {
             module.open_rw_session(slot)
@@ -220,8 +245,14 @@ impl Pkcs11Root {
             .ok_or_else(|| self.unavailable("there is no such key in the token"))
     }
 
-    fn token(&self) -> (PathBuf, String) {
-        (self.place.module.clone(), self.place.token.clone())
+    fn token(&self) -> Token {
+        let Pkcs11Place {
+            module,
+            token,
+            serial,
+            key: _,
+        } = self.place.clone();
+        (module, token, serial)
     }
 
     fn failed(&self, error: &ModuleError) -> Error {
@@ -237,7 +268,12 @@ impl Pkcs11Root {
     }
 
     fn told(&self, why: &str) -> String {
-        let Pkcs11Place { module, token, key } = &self.place;
+        let Pkcs11Place {
+            module,
+            token,
+            serial: _,
+            key,
+        } = &self.place;
         let module = module.display();
         format!("key {key:?} of token {token:?} in {module}: {why}")
     }

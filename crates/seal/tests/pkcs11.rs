@@ -19,6 +19,7 @@ fn place(key: &str) -> Pkcs11Place {
     Pkcs11Place {
         module: PathBuf::from(MODULE),
         token: "cardveil".to_owned(),
+        serial: None,
         key: key.to_owned(),
     }
 }
@@ -46,7 +47,16 @@ fn with_token(name: &str, test: impl FnOnce()) {
         .tempdir()
         .unwrap();
     let conf = softhsm(folder.path());
-    run(Command::new("softhsm2-util").env(CONF, &conf).args([
+    init_token(&conf);
+    let inside = run(Command::new(std::env::current_exe().unwrap())
+        .env(CONF, &conf)
+        .env(INSIDE, "1")
+        .args(["--exact", name]));
+    assert!(inside.contains("1 passed"), "{inside}");
+}
+
+fn init_token(conf: &Path) {
+    run(Command::new("softhsm2-util").env(CONF, conf).args([
         "--init-token",
         "--free",
         "--label",
@@ -56,11 +66,6 @@ fn with_token(name: &str, test: impl FnOnce()) {
         "--pin",
         "27182818",
     ]));
-    let inside = run(Command::new(std::env::current_exe().unwrap())
-        .env(CONF, &conf)
-        .env(INSIDE, "1")
-        .args(["--exact", name]));
-    assert!(inside.contains("1 passed"), "{inside}");
 }
 
 fn softhsm(folder: &Path) -> PathBuf {
@@ -147,6 +152,35 @@ fn what_is_wrong_with_a_module_is_told() {
         assert!(said.contains("cannot be loaded"), "{said}");
         // A wrong PIN has not spoilt anything.
         Pkcs11Root::open(place("root"), Secret::new(pin.to_vec())).unwrap();
+    });
+}
+
+#[test]
+fn of_two_tokens_of_one_label_one_is_chosen_by_its_serial_softhsmv2_322() {
+    let name = "of_two_tokens_of_one_label_one_is_chosen_by_its_serial_softhsmv2_322";
+    with_token(name, || {
+        init_token(Path::new(&std::env::var_os(CONF).unwrap()));
+        let error = Pkcs11Root::create(place("root"), pin()).err().unwrap();
+        let said = error.to_string();
+        let (_, serials) = said.split_once("with token_serial, of ").unwrap();
+        let serials: Vec<_> = serials.trim().split(", ").collect();
+        let [one, other] = serials.as_slice() else {
+            panic!("{said}")
+        };
+        let of = |serial: &str| Pkcs11Place {
+            serial: Some(serial.to_owned()),
+            ..place("root")
+        };
+        Pkcs11Root::create(of(one), pin()).unwrap();
+        Pkcs11Root::open(of(one), pin()).unwrap();
+        let there = Pkcs11Root::open(of(other), pin()).err().unwrap();
+        assert!(
+            there.to_string().contains("there is no such key"),
+            "{there}"
+        );
+        let absent = Pkcs11Root::open(of("0"), pin()).err().unwrap();
+        let wanted = "there is no token of this label and serial number";
+        assert!(absent.to_string().contains(wanted), "{absent}");
     });
 }
 

@@ -79,6 +79,9 @@ pub(crate) struct Pkcs11 {
     /// The shared library of its maker.
     pub(crate) module: PathBuf,
     pub(crate) token_label: String,
+    /// Where several tokens have that label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token_serial: Option<String>,
     pub(crate) key_label: String,
     /// A file with the user's PIN, for its owner's eyes only.
     pub(crate) pin_file: PathBuf,

@@ -372,6 +372,20 @@ fn a_root_key_moves_into_a_hardware_module() {
     let keys = world.json(&["key", "list", "--json"]);
     let all = keys.as_array().unwrap();
     assert!(all.iter().all(|key| key["root"] == "pkcs11:cards/root"));
+    for (written, unseen) in [
+        (&b"27182818 \n"[..], "ends in a blank"),
+        (b"\t27182818\n", "begins with a blank"),
+        (b"\xEF\xBB\xBF27182818\n", "begins with a byte-order mark"),
+        (b"\xFF\xFE2\x007\x00", "begins with a byte-order mark"),
+        (b"27182818\n27182818\n", "has more than one line"),
+        (b"\n", "is empty"),
+    ] {
+        std::fs::write(&pin, written).unwrap();
+        let said = refused(&world, &["key", "list"]);
+        assert!(said.contains(unseen), "{said}");
+        assert!(said.contains("no try of the PIN was spent"), "{said}");
+        assert!(!said.contains("27182818"), "no PIN is told");
+    }
     std::fs::write(&pin, "00000000\n").unwrap();
     let wrong = world.run(&["key", "list"]);
     assert_eq!(wrong.status.code(), Some(4), "it is not to be tried again");
