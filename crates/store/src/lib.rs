@@ -13,6 +13,7 @@
 mod card_list;
 mod epoch;
 mod left_out;
+mod patience;
 pub mod postgres;
 mod pulse;
 pub mod sqlite;

@@ -68,7 +68,7 @@ use cardveil_core::token::{
     TokenKey, Verdict,
 };
 
-use self::batch::Batch;
+use self::batch::{Batch, Shared};
 use self::counters::Exchange;
 use self::fault::Fault;
 use self::home::Home;
@@ -309,13 +309,13 @@ impl Tokens for Postgres {
             issue.mfa.as_ref().map(|it| (&issue.record.merchant, it)),
         );
         let work = move |batch: &Batch<'_>| tokens::issue(batch, &issue);
-        self.writer.submit_with(shared, Turn::Rows, work).await
+        self.writer.submit_soon((shared, Turn::Rows), work).await
     }
 
     async fn redeem(&self, claim: Claim) -> Result<Verdict> {
-        let turn = Turn::Token(claim.token);
+        let order = (Shared::default(), Turn::Token(claim.token));
         let work = move |batch: &Batch<'_>| tokens::redeem(batch, &claim);
-        self.writer.submit(turn, work).await
+        self.writer.submit_soon(order, work).await
     }
 
     async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {

@@ -33,6 +33,7 @@ use super::options::Options;
 use super::schema;
 use super::tokens;
 use super::value::values;
+use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 
 /// How many jobs may wait (P8); more are refused.
@@ -79,6 +80,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     bell: Bell,
     pulse: Pulse,
+    clock: Arc<dyn Clock>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -115,6 +117,7 @@ impl Writer {
             queue,
             bell,
             pulse,
+            clock: Arc::clone(clock),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -141,7 +144,26 @@ impl Writer {
         turn: Turn,
         work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
     ) -> Result<T> {
-        self.submit_with(Shared::default(), turn, work).await
+        let order = Order {
+            shared: Shared::default(),
+            turn,
+            patience: Patience::Endless,
+        };
+        self.submit_as(order, work).await
+    }
+
+    /// The same for a caller who waits.
+    pub(super) async fn submit_soon<T: Send + 'static>(
+        &self,
+        (shared, turn): (Shared, Turn),
+        work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        let order = Order {
+            shared,
+            turn,
+            patience: Patience::Since(self.clock.now()),
+        };
+        self.submit_as(order, work).await
     }
 
     /// The same for work that locks what is `shared` with others.
@@ -151,10 +173,22 @@ impl Writer {
         turn: Turn,
         work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
     ) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.push(Box::new(Task {
+        let order = Order {
             shared,
             turn,
+            patience: Patience::Endless,
+        };
+        self.submit_as(order, work).await
+    }
+
+    async fn submit_as<T: Send + 'static>(
+        &self,
+        order: Order,
+        work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Box::new(Task {
+            order,
             work,
             result: None,
             reply,
@@ -177,11 +211,17 @@ impl Writer {
     }
 }
 
+/// When and how a job runs.
+struct Order {
+    /// What is locked for it before any job of its batch runs.
+    shared: Shared,
+    turn: Turn,
+    patience: Patience,
+}
+
 /// What waits for a writer.
 trait Job: Send {
-    fn turn(&self) -> Turn;
-    /// What is locked for it before any job of its batch runs.
-    fn shared(&self) -> &Shared;
+    fn order(&self) -> &Order;
     /// Does the writing.
     fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault>;
     /// Tells the caller, given the outcome of the batch.
@@ -189,8 +229,7 @@ trait Job: Send {
 }
 
 struct Task<W, T> {
-    shared: Shared,
-    turn: Turn,
+    order: Order,
     work: W,
     result: Option<T>,
     reply: oneshot::Sender<Result<T>>,
@@ -201,12 +240,8 @@ where
     W: Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send,
     T: Send,
 {
-    fn turn(&self) -> Turn {
-        self.turn
-    }
-
-    fn shared(&self) -> &Shared {
-        &self.shared
+    fn order(&self) -> &Order {
+        &self.order
     }
 
     fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault> {
@@ -228,6 +263,8 @@ type Jobs = Vec<Box<dyn Job>>;
 /// How a batch ended.
 enum Ended {
     Committed,
+    /// It was rolled back, since some of its jobs have waited too long.
+    Late,
     /// Nothing of it was or will be committed.
     Failed(Fault),
     /// It may be committed or not.
@@ -254,18 +291,29 @@ impl Shell {
     fn run(&mut self) {
         let _ended = Left(Arc::clone(&self.queue), self.pulse.clone());
         while let Some(mut jobs) = self.queue.next() {
-            jobs.sort_by_key(|job| job.turn());
+            jobs.sort_by_key(|job| job.order().turn);
             self.serve(jobs, &mut 0);
         }
     }
 
     /// `waits` counts how often the batch that these jobs are of has waited for a lock in vain.
     fn serve(&mut self, mut jobs: Jobs, waits: &mut u32) {
-        self.pulse.begin();
         let mut rounds = 0;
         loop {
+            jobs = self.refuse_late(jobs);
+            if jobs.is_empty() {
+                // What was tried before, if anything was, did not succeed.
+                self.pulse.failed();
+                return;
+            }
+            self.pulse.begin();
             rounds += 1;
             let fault = match self.commit(&mut jobs) {
+                Ended::Late => {
+                    // The server has answered: it works.
+                    self.pulse.committed();
+                    continue;
+                }
                 Ended::Committed => {
                     self.pulse.committed();
                     return answer(jobs, &Ok(()));
@@ -307,6 +355,17 @@ impl Shell {
         }
     }
 
+    /// Refuses what has waited too long, before it runs or runs again; tells what is left.
+    fn refuse_late(&self, jobs: Jobs) -> Jobs {
+        let (late, in_time) = jobs.into_iter().partition(|job| self.is_late(&**job));
+        answer(late, &Err(waited_too_long()));
+        in_time
+    }
+
+    fn is_late(&self, job: &dyn Job) -> bool {
+        job.order().patience.is_over(self.clock.now())
+    }
+
     /// One bad job does not fail its neighbours, nor does one that waits for what another keeps locked.
     fn serve_apart(&mut self, jobs: Jobs, waits: &mut u32) {
         for job in jobs {
@@ -332,6 +391,10 @@ impl Shell {
                 return Ended::Failed(fault);
             }
         };
+        if jobs.iter().any(|job| self.is_late(&**job)) {
+            self.roll_back();
+            return Ended::Late;
+        }
         let ended = self.send_commit();
         if let Ended::Committed = ended {
             if let Some(seq) = place.audit_seq {
@@ -349,13 +412,16 @@ impl Shell {
             return Err(Fault::Connection("there is no connection".into()));
         };
         let batch = Batch::begin(link, &self.runtime, &self.kept)?;
-        let mut tokens: Vec<_> = jobs.iter().filter_map(|job| job.turn().token()).collect();
+        let mut tokens: Vec<_> = jobs
+            .iter()
+            .filter_map(|job| job.order().turn.token())
+            .collect();
         let mut shared = Shared::default();
         for job in jobs.iter() {
-            shared.extend(job.shared());
+            shared.extend(&job.order().shared);
         }
         let run = |job: &mut Box<dyn Job>| {
-            match job.turn() {
+            match job.order().turn {
                 Turn::Rows => {}
                 Turn::Token(_) => tokens::hold(&batch, &std::mem::take(&mut tokens))?,
                 Turn::Head => drop(batch.hold_head()?),

@@ -276,12 +276,12 @@ impl Tokens for Sqlite {
 
     async fn issue(&self, issue: Issue) -> Result<Issued> {
         let work = move |batch: &writer::Batch<'_>| tokens::issue(batch, &issue);
-        self.writer.submit(work).await
+        self.writer.submit_soon(work).await
     }
 
     async fn redeem(&self, claim: Claim) -> Result<Verdict> {
         let work = move |batch: &writer::Batch<'_>| tokens::redeem(batch, &claim);
-        self.writer.submit(work).await
+        self.writer.submit_soon(work).await
     }
 
     async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {

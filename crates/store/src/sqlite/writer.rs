@@ -34,6 +34,7 @@ use super::fence::{Fence, Mark};
 use super::open::{self, BUSY_TIMEOUT, OpenError, Why};
 use super::outbox;
 use crate::epoch;
+use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 
 /// How many jobs may wait (P8); more are refused.
@@ -58,6 +59,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     bell: Bell,
     pulse: Pulse,
+    clock: Arc<dyn Clock>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -78,7 +80,7 @@ impl Writer {
             connection,
             fence,
             database_id,
-            clock,
+            clock: Arc::clone(&clock),
             unsettled: false,
             untidy: true,
             wal_pages_max: WAL_PAGES_MAX,
@@ -90,6 +92,7 @@ impl Writer {
             queue,
             bell,
             pulse,
+            clock,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -115,8 +118,26 @@ impl Writer {
         &self,
         work: impl FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
     ) -> Result<T> {
+        self.submit_for(Patience::Endless, work).await
+    }
+
+    /// The same for a caller who waits.
+    pub(super) async fn submit_soon<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        self.submit_for(Patience::Since(self.clock.now()), work)
+            .await
+    }
+
+    async fn submit_for<T: Send + 'static>(
+        &self,
+        patience: Patience,
+        work: impl FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         self.queue.push(Box::new(Task {
+            patience,
             work: Some(work),
             result: None,
             reply,
@@ -141,6 +162,7 @@ impl Writer {
 
 /// What waits for the writer.
 trait Job: Send {
+    fn patience(&self) -> Patience;
     /// Does the writing. An error is SQLite's, and the batch's.
     fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), rusqlite::Error>;
     /// Tells the caller, given the outcome of the batch.
@@ -148,6 +170,7 @@ trait Job: Send {
 }
 
 struct Task<W, T> {
+    patience: Patience,
     work: Option<W>,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
@@ -158,6 +181,10 @@ where
     W: FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send,
     T: Send,
 {
+    fn patience(&self) -> Patience {
+        self.patience
+    }
+
     fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), rusqlite::Error> {
         let Some(work) = self.work.take() else {
             return Ok(());
@@ -176,7 +203,7 @@ where
     }
 
     fn answer(self: Box<Self>, outcome: &Result<()>) {
-        let never_ran = || Err(Error::Unavailable("the write was not run".into()));
+        let never_ran = || Err(waited_too_long());
         let answer = match outcome {
             Ok(()) => self.result.unwrap_or_else(never_ran),
             Err(error) => Err(error.clone()),
@@ -395,7 +422,10 @@ impl Shell {
         let batch = Batch::begin(&self.connection)?;
         let before = batch.place.get();
         self.raise_if_put_back(&batch)?;
-        for job in jobs {
+        // What they waited for was the moment at which no other process writes.
+        let now = self.clock.now();
+        let in_time = jobs.iter_mut().filter(|job| !job.patience().is_over(now));
+        for job in in_time {
             job.run(&batch)?;
         }
         Ok((before, batch.place.get(), batch.queued.get()))

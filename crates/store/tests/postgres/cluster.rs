@@ -181,6 +181,18 @@ impl Cluster {
         }
     }
 
+    /// Has all its processes stand still, as on a machine that hangs; connections stay open. Or go on.
+    pub(crate) fn stall(&self, stand_still: bool) {
+        let text = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        let first = text.lines().next().unwrap();
+        let signal = if stand_still { "-STOP" } else { "-CONT" };
+        let children = Path::new("/proc").join(first).join("task").join(first);
+        let children = std::fs::read_to_string(children.join("children")).unwrap();
+        for pid in [first].into_iter().chain(children.split_whitespace()) {
+            run(Command::new("kill").args([signal, pid]));
+        }
+    }
+
     pub(crate) fn add_roles(&self) {
         self.sql(
             "postgres",

@@ -1,13 +1,20 @@
 //! Commits whose answer is lost.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Issued, Tokens, Writes};
+use cardveil_core::port::{Admin, Audit, Error, Issued, Tokens, Writes};
+use cardveil_core::testing::ManualClock;
 use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
-use futures_util::future::join;
+use cardveil_seal::SystemEntropy;
+use cardveil_store::postgres::Postgres;
+use futures_util::future::{join, join3};
 
-use crate::home::{Home, with_merchant};
+use crate::cluster::{Cluster, SERVER};
+use crate::home::{Home, migrate, options, with_merchant, with_token};
 use crate::proxy::{Fate, Proxy};
 
 /// A blind retry would find its own token there, and fail; a blind refusal would lose it.
@@ -66,5 +73,49 @@ async fn a_write_without_an_answer_is_pending() {
     };
     let (swept, ()) = join(store.sweep(START, 1), meanwhile).await;
     swept.unwrap();
+    assert_eq!(store.writes(), Writes::Fine);
+}
+
+/// Who asked has given up by then. What is committed for nobody would take the cardholder's token.
+#[tokio::test]
+async fn a_write_that_waits_for_five_seconds_is_refused_and_claims_nothing() {
+    let mut cluster = Cluster::create();
+    cluster.start();
+    cluster.add_roles();
+    let database = cluster.database();
+    migrate(&cluster, &database).await;
+    let clock = Arc::new(ManualClock::at(START));
+    let options = options(&cluster, SERVER, &database);
+    let opened = Postgres::open(&options, clock.clone(), &SystemEntropy).await;
+    let (store, _) = opened.unwrap();
+    let epoch = with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let claim = sample::claim(&record, 1, &[Field::Pan], START);
+    let issue = sample::issue(2, START, epoch);
+    cluster.stall(true);
+    let (redeemed, issued, ()) = join3(
+        store.redeem(claim.clone()),
+        store.issue(issue.clone()),
+        async {
+            clock.advance(Duration::from_secs(5));
+            cluster.stall(false);
+        },
+    )
+    .await;
+    for told in [redeemed.map(drop), issued.map(drop)] {
+        let Err(Error::Unavailable(text)) = told else {
+            panic!("{told:?}")
+        };
+        assert_eq!(text, "the write has waited for 5 s");
+    }
+    assert_eq!(
+        store.token(&record.key).await.unwrap().as_ref(),
+        Some(&record)
+    );
+    assert_eq!(store.token(&issue.record.key).await.unwrap(), None);
+    // Whoever asks again, with another key even, is the first.
+    let other = sample::claim(&record, 2, &[Field::Pan], START);
+    let verdict = store.redeem(other).await.unwrap();
+    assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
     assert_eq!(store.writes(), Writes::Fine);
 }

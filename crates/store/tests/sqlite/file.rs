@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::Kind;
@@ -333,7 +334,7 @@ async fn a_reopened_store_goes_on_with_its_outbox() {
         let moved = sample::moved(1, state, START);
         store.record(moved).await.unwrap();
     }
-    let until = START.plus(std::time::Duration::from_secs(30));
+    let until = START.plus(Duration::from_secs(30));
     let take = |now: Time, lease_until| Take {
         now,
         lease_until,
@@ -346,7 +347,7 @@ async fn a_reopened_store_goes_on_with_its_outbox() {
 
     let (store, _) = home.open();
     assert_eq!(store.next_due().await.unwrap(), Some(until));
-    let later = until.plus(std::time::Duration::from_secs(30));
+    let later = until.plus(Duration::from_secs(30));
     let again = store.take_due(take(until, later)).await.unwrap();
     assert_eq!(again[0].delivery.id, lost[0].delivery.id);
     assert_eq!(again[0].event, lost[0].event);
@@ -458,4 +459,33 @@ fn a_fence_beside_the_database_is_refused() {
         assert!(matches!(error, OpenError::FenceInside(_)), "{error:?}");
     }
     assert!(!home.options.database.exists(), "and nothing was made");
+}
+
+/// Another process keeps the file for that long.
+#[tokio::test]
+async fn a_write_that_waits_for_five_seconds_is_refused_and_claims_nothing() {
+    let home = Home::new();
+    let clock = Arc::new(ManualClock::at(START));
+    let (store, _) = Sqlite::open(&home.options, clock.clone()).unwrap();
+    with_merchant(&store).await;
+    let record = with_token(&store, 1).await;
+    let other = rusqlite::Connection::open(&home.options.database).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let claim = sample::claim(&record, 1, &[Field::Pan], START);
+    let (redeemed, ()) = futures_util::future::join(store.redeem(claim), async {
+        clock.advance(Duration::from_secs(5));
+        other.execute_batch("ROLLBACK").unwrap();
+    })
+    .await;
+    let Err(Error::Unavailable(text)) = redeemed else {
+        panic!("{redeemed:?}")
+    };
+    assert_eq!(text, "the write has waited for 5 s");
+    assert_eq!(
+        store.token(&record.key).await.unwrap().as_ref(),
+        Some(&record)
+    );
+    let other = sample::claim(&record, 2, &[Field::Pan], START);
+    let verdict = store.redeem(other).await.unwrap();
+    assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
 }

@@ -65,6 +65,7 @@ fn job<T: Send + 'static>(
 ) -> (Box<dyn Job>, Answer<T>) {
     let (reply, answer) = oneshot::channel();
     let task = Task {
+        patience: Patience::Endless,
         work: Some(work),
         result: None,
         reply,
