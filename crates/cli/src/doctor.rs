@@ -19,7 +19,7 @@ use crate::demo;
 use crate::deployment::Deployment;
 use crate::operate::networks;
 use crate::print::{self, Format};
-use crate::process::{self, Swap};
+use crate::process::{self, OpenFiles, Swap};
 use crate::sinks;
 use crate::trust;
 
@@ -58,6 +58,7 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
             others(config, &loaded, &mut checks);
             tls(&loaded, SystemClock.now(), &mut checks);
             memory(&loaded, &mut checks);
+            open_files(&loaded, &mut checks);
             postgres::look(&loaded.store, &mut checks).await;
             inside(loaded, &mut checks).await;
         }
@@ -200,6 +201,27 @@ fn memory(config: &Config, checks: &mut Vec<Check>) {
         ),
     };
     checks.push(check("memory", well, found));
+}
+
+/// How many connections there may be, as far as that goes without a look into the service's unit.
+fn open_files(config: &Config, checks: &mut Vec<Check>) {
+    let files = process::raise_open_files();
+    let most = files
+        .most
+        .map_or_else(|| "any number".to_owned(), |most| most.to_string());
+    let (well, found) = if files.are_few() {
+        let enough = OpenFiles::enough();
+        (
+            config.environment == Environment::Sandbox,
+            format!(
+                "{most} may be open, and full listeners hold {enough}: LimitNOFILE= in the service's unit, or \
+                 the container's ulimits (look from within it)"
+            ),
+        )
+    } else {
+        (true, format!("{most} may be open"))
+    };
+    checks.push(check("open files", well, found));
 }
 
 /// Merchants whose delivered codes count where a cardholder has an app: a deployment from before the policy

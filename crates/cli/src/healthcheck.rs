@@ -3,13 +3,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
-use cardveil_server::fetch::Fetcher;
+use cardveil_server::fetch::{Failed, Fetcher, Got};
 use http::HeaderMap;
 use url::Url;
 
 use crate::config::Config;
 use crate::print::hinted;
+
+/// The server answers within two seconds, whatever its store does; and whoever asked for this check waits five.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,20 +30,41 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
         None => admin(&Config::load(config)?)?,
     };
     let fetcher = Fetcher::new()?;
-    let got = fetcher.get(&url.join("/readyz")?, &HeaderMap::new()).await;
-    let got = got.map_err(|error| {
-        hinted(
-            error.to_string(),
-            "the server does not run, or listens elsewhere: --url",
-        )
-    })?;
-    match got.status {
-        200 => Ok(()),
-        status => Err(hinted(
-            format!("it is not ready: {status}"),
-            "its log says why",
-        )),
-    }
+    let (ready, headers) = (url.join("/readyz")?, HeaderMap::new());
+    let asked = tokio::time::timeout(ANSWER_WITHIN, fetcher.get(&ready, &headers));
+    judge(asked.await.unwrap_or(Err(Failed::TimedOut)))
+}
+
+/// Whether it is ready; and if not, whether it says so, is stuck, or does not run.
+fn judge(got: Result<Got, Failed>) -> anyhow::Result<()> {
+    let not_ready = match got {
+        Ok(got) if got.status == 200 => return Ok(()),
+        Ok(got) => {
+            let problem: serde_json::Value = serde_json::from_slice(&got.body).unwrap_or_default();
+            let code = problem.get("code").and_then(|code| code.as_str());
+            let (status, code) = (got.status, code.unwrap_or("no code"));
+            hinted(
+                format!("it runs and is not ready: {status} {code}"),
+                "its log says why; `stopping` is meant so, and `unavailable` is of the database",
+            )
+        }
+        Err(Failed::TimedOut) => hinted(
+            format!(
+                "it is stalled: it does not answer within {} s",
+                ANSWER_WITHIN.as_secs()
+            ),
+            "is its machine out of processor time or memory, or was it stopped (SIGSTOP)? Start it anew",
+        ),
+        Err(error @ Failed::Unreachable(_)) => hinted(
+            format!("it does not run: {error}"),
+            "start it; or it listens elsewhere: --url",
+        ),
+        Err(error @ (Failed::Url | Failed::Tls(_) | Failed::Broken(_) | Failed::Body)) => hinted(
+            format!("what answers is not this server: {error}"),
+            "it speaks TLS, or another program has its port: --url",
+        ),
+    };
+    Err(not_ready)
 }
 
 fn admin(config: &Config) -> anyhow::Result<Url> {

@@ -152,6 +152,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // Cards and keys are in the clear in an import, a rotation or a backup too. `serve` and `doctor` tell
     // where it cannot be done.
     let _ = process::lock_memory();
+    process::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_park(cardveil_server::before_rest)

@@ -25,6 +25,43 @@ pub(crate) fn harden() -> anyhow::Result<()> {
     set_no_new_privs(true).context("cannot give up new privileges")
 }
 
+/// As many as three full listeners hold, and some: for files, the store and receivers.
+const OPEN_FILES_LEAST: u64 = 3 * 4_096 + 1_024;
+
+/// How many files and connections the process may have open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenFiles {
+    /// At most; nothing where there is no limit.
+    pub(crate) most: Option<u64>,
+}
+
+impl OpenFiles {
+    /// Whether full listeners would come to the limit.
+    pub(crate) fn are_few(self) -> bool {
+        self.most.is_some_and(|most| most < OPEN_FILES_LEAST)
+    }
+
+    /// How many are enough.
+    pub(crate) const fn enough() -> u64 {
+        OPEN_FILES_LEAST
+    }
+}
+
+/// Raises the soft limit of open files to the hard one. The soft one is 1,024 in many places, for programs that
+/// cannot use more (select(2)).
+pub(crate) fn raise_open_files() -> OpenFiles {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let most = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    OpenFiles { most }
+}
+
 /// Whether memory can go to swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Swap {

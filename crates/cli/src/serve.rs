@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cardveil_core::audit::Kind;
 use cardveil_core::clock::Steadiness;
-use cardveil_core::flow::{Purged, Signing};
+use cardveil_core::flow::{Fault, Purged, Signing};
 use cardveil_core::keys;
 use cardveil_seal::SystemEntropy;
 use cardveil_server::courier::{Courier, SystemResolver};
@@ -17,7 +17,7 @@ use cardveil_server::sinks::Sinks;
 use cardveil_server::{App, Listener, ListenerKind, Sharing, listener, refused};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::deployment::Deployment;
 use crate::log;
 use crate::operate::networks;
 use crate::print::{self, hinted};
-use crate::process::{self, Swap};
+use crate::process::{self, OpenFiles, Swap};
 
 /// How often it is looked whether certificates were renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
@@ -70,6 +70,7 @@ async fn serve(config: &Path) -> anyhow::Result<()> {
     tell_of_networks(&deployment).await?;
     let mut stop = StopSignal::listen()?;
     lock_memory();
+    tell_of_open_files();
     let running = Running::start(deployment).await?;
     process::notify("READY=1");
     running.tell_start().await?;
@@ -87,6 +88,18 @@ fn lock_memory() {
             hint = "LimitMEMLOCK=infinity in the service's unit, or switch swap off",
             "memory is not locked, so keys and card data could be written to swap"
         ),
+    }
+}
+
+fn tell_of_open_files() {
+    let files = process::raise_open_files();
+    if files.are_few() {
+        tracing::warn!(
+            most = files.most,
+            enough = OpenFiles::enough(),
+            hint = "LimitNOFILE= in the service's unit, or ulimits of the container",
+            "few files may be open, so callers are turned away before the listeners are full"
+        );
     }
 }
 
@@ -168,8 +181,15 @@ impl Running {
         let sinks = tokio::spawn(sinks);
         for (kind, tcp) in bound {
             let listener = Listener::new(&app, kind, Arc::new(SystemEntropy));
-            let serving = listener.serve(tcp, stopped.clone());
-            tasks.spawn(Arc::clone(&app).watch_over("listener", serving));
+            match kind {
+                ListenerKind::Merchant | ListenerKind::Client => {
+                    let serving = listener.serve(tcp, stopped.clone());
+                    tasks.spawn(Arc::clone(&app).watch_over("listener", serving));
+                }
+                ListenerKind::Admin => {
+                    tasks.spawn(serve_apart(&app, listener, tcp, stopped.clone())?);
+                }
+            }
         }
         let courier = Courier::new(&app, webhooks, Arc::new(SystemResolver))?;
         tasks.spawn(app.keep_up("courier", &stopped, move |_, stop| {
@@ -265,6 +285,37 @@ async fn bind(kind: ListenerKind, address: SocketAddr) -> anyhow::Result<TcpList
             "another program may use the port: choose another one",
         )
     })
+}
+
+/// Health and figures are told by a thread and a runtime of their own: also while all others are busy, which
+/// is when they are wanted. What is returned ends with it.
+fn serve_apart(
+    app: &Arc<App>,
+    listener: Listener,
+    tcp: TcpListener,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(cardveil_server::before_rest)
+        .build()?;
+    let tcp = tcp.into_std()?;
+    let app = Arc::clone(app);
+    let (ending, ended) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new().name("cardveil-admin".into());
+    thread.spawn(move || {
+        let _ending = ending;
+        let serving = async {
+            match TcpListener::from_std(tcp) {
+                Ok(tcp) => listener.serve(tcp, stopped).await,
+                Err(error) => tracing::error!(%error, "the admin listener cannot be served"),
+            }
+        };
+        runtime.block_on(app.watch_over("listener", serving));
+        runtime.shutdown_background();
+    })?;
+    // Nothing is sent: it is over when the sender is gone.
+    Ok(async { drop(ended.await) })
 }
 
 /// Reads the listeners' certificates again on SIGHUP, and when their files change.
@@ -399,12 +450,24 @@ async fn look_at_keys(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             }
             Ok(false) => failing = false,
             // Those that are open stay so. Said once, or it would be said every few seconds.
-            Err(error) if !failing => {
+            Err(fault) if !failing => {
                 failing = true;
-                let error = chain(error);
-                tracing::error!(error, "the class keys have changed, and do not open here");
+                let what = keys_unseen(&fault);
+                tracing::error!(error = chain(fault), "{what}");
             }
             Err(_) => {}
+        }
+    }
+}
+
+/// A store that does not answer says nothing of the keys.
+fn keys_unseen(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::Store(_) => {
+            "it could not be looked whether the class keys have changed: the store does not answer"
+        }
+        Fault::Vault(_) | Fault::Contention | Fault::SinkFull => {
+            "the class keys have changed, and do not open here"
         }
     }
 }
@@ -497,6 +560,13 @@ impl StopSignal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stall_of_the_database_is_not_told_as_a_change_of_keys() {
+        let silent = cardveil_core::port::Error::Unavailable("the server does not answer".into());
+        let told = keys_unseen(&Fault::Store(silent));
+        assert!(told.ends_with("the store does not answer"), "{told}");
+    }
 
     /// With 10^7 cards there are 20,000 pieces, so five seconds between them were more than a day; and a
     /// first piece that failed was tried again a day later.

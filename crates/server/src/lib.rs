@@ -51,6 +51,7 @@ use cardveil_core::id::CredentialId;
 use cardveil_core::port::Writes;
 use cardveil_core::{Service, Time};
 use ipnet::IpNet;
+use tokio::runtime::Handle;
 
 pub use address::Peer;
 pub use client::font::{FONT_BYTES_MAX, Font, FontStyle, InvalidFont};
@@ -98,6 +99,8 @@ pub struct App {
     pub settings: Settings,
     /// What it counts.
     pub metrics: Metrics,
+    /// Where calls are served. The admin listener may be served elsewhere.
+    runtime: Handle,
     log: log::AccessLog,
     started: Time,
     draining: AtomicBool,
@@ -112,7 +115,7 @@ pub struct App {
 }
 
 impl App {
-    /// Puts it together. Each request has its line in `log`.
+    /// Puts it together, in the runtime in which calls will be served. Each request has its line in `log`.
     pub fn new(service: Service, settings: Settings, log: log::AccessLog) -> Arc<Self> {
         let limiter = limit::Limiter::new(settings.limits, &service);
         let frame = client::frame::Assets::new(&settings.fonts);
@@ -121,6 +124,7 @@ impl App {
             service,
             settings,
             metrics: Metrics::default(),
+            runtime: Handle::current(),
             log,
             draining: AtomicBool::new(false),
             panics: panics::Panics::default(),

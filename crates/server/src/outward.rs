@@ -100,7 +100,7 @@ pub(crate) fn host_and_target(url: &url::Url) -> Option<(String, String)> {
     Some((host, target))
 }
 
-/// The task that drives a connection; it ends with whoever holds this.
+/// A task, such as one that drives a connection; it ends with whoever holds this.
 pub(crate) struct Driven(pub(crate) AbortHandle);
 
 impl Drop for Driven {

@@ -366,13 +366,43 @@ fn a_server_told_to_stop_serves_on_until_balancers_have_heard() {
     assert_eq!(ready().json()["code"], "stopping");
     let unhealthy = world.run(&["healthcheck"]);
     assert_eq!(unhealthy.status.code(), Some(1));
-    assert!(text(&unhealthy.stderr).contains("not ready: 503"));
+    let said = text(&unhealthy.stderr);
+    assert!(
+        said.contains("it runs and is not ready: 503 stopping"),
+        "{said}"
+    );
     let mut merchant = Connection::open(world.merchant_at).unwrap();
     assert!(world.issue(&mut merchant, 0).is_some());
     // Whoever asks twice does not want to wait.
     end();
     assert!(server.0.wait().unwrap().success());
-    assert_eq!(world.run(&["healthcheck"]).status.code(), Some(1));
+    let gone = world.run(&["healthcheck"]);
+    assert_eq!(gone.status.code(), Some(1));
+    let said = text(&gone.stderr);
+    assert!(said.contains("it does not run: no connection"), "{said}");
+}
+
+/// A service manager's or a shell's soft limit is for programs that can use no more files.
+#[test]
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_one_postgrest_2042() {
+    let world = World::new(0);
+    let doctor = |limits: &str| {
+        let program = env!("CARGO_BIN_EXE_cardveil");
+        let script = format!("{limits}; exec {program} doctor");
+        let run = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(world.dir.path())
+            .output();
+        text(&run.unwrap().stdout)
+    };
+    let found = doctor("ulimit -Hn 20000; ulimit -Sn 256");
+    assert!(
+        found.contains("open files      20000 may be open"),
+        "{found}"
+    );
+    let found = doctor("ulimit -Sn 256; ulimit -Hn 1024");
+    let line = "open files      1024 may be open, and full listeners hold 13312: LimitNOFILE=";
+    assert!(found.contains(line), "{found}");
 }
 
 #[test]

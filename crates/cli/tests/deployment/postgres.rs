@@ -1,5 +1,7 @@
 //! Several servers on one PostgreSQL, made and driven as an operator would.
 
+use std::time::{Duration, Instant};
+
 use cardveil_seal::hpke::holder::Holder;
 
 use crate::cluster::{Cluster, OWNER, SERVER};
@@ -139,6 +141,50 @@ fn a_server_whose_database_is_gone_is_not_ready_and_comes_back_by_itself() {
     assert_eq!(ready(), Some(503));
     cluster.start();
     assert_eq!(ready(), Some(200));
+    assert!(world.issue(&mut merchant, 0).is_some());
+}
+
+/// Connections stay open, and nothing comes back: what a machine that hangs looks like, or a network that drops.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test measures")]
+fn a_stall_of_the_database_is_told_within_two_seconds() {
+    let mut cluster = Cluster::create();
+    cluster.start();
+    cluster.add_roles();
+    let world = World::in_postgres(&cluster, 1);
+    let server = world.serve();
+    let get = |path: &str| {
+        let asked = Instant::now();
+        let status = http::get(world.admin_at, path, &[]).map(|answer| answer.status);
+        assert!(asked.elapsed() < Duration::from_secs(2), "{path}");
+        status
+    };
+    assert_eq!(get("/readyz"), Some(200));
+    cluster.stall(true);
+    for _ in 0..3 {
+        assert_eq!(get("/readyz"), Some(503));
+        assert_eq!(get("/metrics"), Some(200));
+        assert_eq!(get("/healthz"), Some(200));
+    }
+    let told = world.run(&["healthcheck"]);
+    let said = text(&told.stderr);
+    assert!(
+        said.contains("it runs and is not ready: 503 unavailable"),
+        "{said}"
+    );
+    let pid = rustix::process::Pid::from_child(&server.0);
+    let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
+    signal(rustix::process::Signal::STOP);
+    let told = world.run(&["healthcheck"]);
+    signal(rustix::process::Signal::CONT);
+    let said = text(&told.stderr);
+    assert!(
+        said.contains("it is stalled: it does not answer within 4 s"),
+        "{said}"
+    );
+    cluster.stall(false);
+    while get("/readyz") != Some(200) {}
+    let mut merchant = Connection::open(world.merchant_at).unwrap();
     assert!(world.issue(&mut merchant, 0).is_some());
 }
 

@@ -2,6 +2,7 @@
 
 mod reference;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -13,15 +14,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use crate::outward::Driven;
 use crate::problem::{Code, Problem};
 use crate::surface::{Permission, Surface};
-use crate::{Shared, metrics};
+use crate::{App, Shared, metrics};
 
 /// How long writes may be tried in vain before nothing more is to be sent here. Nodes share a database: a busy
 /// moment of it must not take all of them out at once.
 const WRITES_LATE: Duration = Duration::from_secs(10);
-/// How long a lookup may take. A caller who waits longer does not wait for the answer.
-const LOOKUP_LATE: Duration = Duration::from_secs(2);
+/// How long a lookup may take, so that each answer is there within two seconds. A caller who waits longer does
+/// not wait for the answer.
+const LOOKUP_LATE: Duration = Duration::from_millis(1_500);
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     const PROBE: Permission =
@@ -84,8 +87,8 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
     }
     let (store, now) = (app.service.store(), app.service.now());
     // By the way that issue and redeem look things up, so that it tells when these would wait too long.
-    let looked_up = tokio::time::timeout(LOOKUP_LATE, store.epoch()).await;
-    looked_up.map_err(|_| Problem::new(Code::Unavailable))??;
+    let epoch = look_up(&app, |app| async move { app.service.store().epoch().await });
+    epoch.await.ok_or(Problem::new(Code::Unavailable))??;
     let mut warnings = app.settings.tls.warnings(now);
     warnings.extend(app.sinks.warnings());
     warnings.extend(app.panics.warning());
@@ -118,9 +121,26 @@ async fn metrics(State(app): Shared) -> Response {
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
-    let told = metrics::Told::of(app.service.store(), LOOKUP_LATE).await;
+    let told = look_up(&app, |app| async move {
+        metrics::Told::of(app.service.store()).await
+    });
+    let told = told.await.unwrap_or_default();
     let text = app.metrics.render(&app, &told);
     ([content_type], text).into_response()
+}
+
+/// What the store says, where all others ask it: a connection to it is driven there, and this listener's thread
+/// waits no longer than whoever probes.
+async fn look_up<T: Send + 'static, L>(
+    app: &Arc<App>,
+    lookup: impl FnOnce(Arc<App>) -> L,
+) -> Option<T>
+where
+    L: Future<Output = T> + Send + 'static,
+{
+    let asked = app.runtime.spawn(lookup(Arc::clone(app)));
+    let _driven = Driven(asked.abort_handle());
+    tokio::time::timeout(LOOKUP_LATE, asked).await.ok()?.ok()
 }
 
 /// The description of all listeners (`OpenAPI` 3.1)

@@ -6,7 +6,6 @@ mod process;
 mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use cardveil_core::Time;
 use cardveil_core::audit::refused::Denied;
@@ -340,19 +339,15 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Asks it, for so long at most.
-    pub(crate) async fn of(store: &dyn Store, patience: Duration) -> Self {
-        let asked = async {
-            let (outbox, epoch, keys) =
-                tokio::join!(store.outbox_counts(), store.epoch(), store.class_keys());
-            Self {
-                outbox: outbox.ok(),
-                epoch: epoch.ok(),
-                keys: keys.ok(),
-            }
-        };
-        let told = tokio::time::timeout(patience, asked).await;
-        told.unwrap_or_default()
+    /// Asks it.
+    pub(crate) async fn of(store: &dyn Store) -> Self {
+        let (outbox, epoch, keys) =
+            tokio::join!(store.outbox_counts(), store.epoch(), store.class_keys());
+        Self {
+            outbox: outbox.ok(),
+            epoch: epoch.ok(),
+            keys: keys.ok(),
+        }
     }
 
     fn render(&self, text: &mut Text, now: Time) {
