@@ -8,12 +8,14 @@ use cardveil_core::port::{
     Admin, Change, Counters, Error, Heard, Issued, NodeId, Set, Tokens, Told,
 };
 use cardveil_core::testing::sample::{self, START};
+use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::fit::Unfit;
 use cardveil_store::postgres::schema;
 use cardveil_store::postgres::{OpenError, Options, OptionsError, Transport};
+use tokio_postgres::NoTls;
 
 use crate::cluster::{Cluster, OWNER, SERVER};
-use crate::home::{Home, migrate, open, try_open, with_merchant, with_token};
+use crate::home::{Home, migrate, open, options, try_open, with_merchant, with_token};
 
 #[tokio::test]
 async fn the_servers_role_appends_to_the_log_and_does_no_more() {
@@ -178,6 +180,24 @@ async fn a_second_migration_changes_nothing() {
     assert_eq!((second.from, second.to), (first.to, first.to));
 }
 
+/// From a schema of today to one of the first version.
+const BACK_TO_THE_FIRST: &str = "
+    DROP INDEX cardveil.card_created, cardveil.card_label;
+    DROP TABLE cardveil.counted, cardveil.sink, cardveil.credential_use;
+    DROP FUNCTION cardveil.lives_change CASCADE;
+    ALTER TABLE cardveil.budget DROP COLUMN charged_at;
+    ALTER TABLE cardveil.writer DROP COLUMN knows;
+    ALTER TABLE cardveil.embed DROP COLUMN transparent;
+    DROP FUNCTION cardveil.stamp() CASCADE;
+    ALTER TABLE cardveil.token DROP COLUMN written_by;
+    ALTER TABLE cardveil.meta DROP COLUMN written_by, DROP COLUMN database_oid;
+    ALTER TABLE cardveil.merchant DROP may_export, DROP may_read_pins, DROP may_set_pins;
+    ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited,
+        DROP client_certificates;
+    ALTER TABLE cardveil.token DROP COLUMN embed, DROP COLUMN refusals;
+    ALTER TABLE cardveil.meta DROP COLUMN lives;
+    UPDATE cardveil.meta SET version = 1";
+
 /// A database of the first version is migrated under the nodes that serve on it: its server's role may use
 /// what is new, and nothing that was there is changed.
 #[tokio::test]
@@ -190,21 +210,7 @@ async fn a_database_of_the_first_version_is_migrated() {
         with_token(&before, 1).await
     };
     let sql = |sql: &str| cluster.sql(&home.database, sql);
-    sql("DROP INDEX cardveil.card_created, cardveil.card_label;
-         DROP TABLE cardveil.counted, cardveil.sink, cardveil.credential_use;
-         DROP FUNCTION cardveil.lives_change CASCADE;
-         ALTER TABLE cardveil.budget DROP COLUMN charged_at;
-         ALTER TABLE cardveil.writer DROP COLUMN knows;
-         ALTER TABLE cardveil.embed DROP COLUMN transparent;
-         DROP FUNCTION cardveil.stamp() CASCADE;
-         ALTER TABLE cardveil.token DROP COLUMN written_by;
-         ALTER TABLE cardveil.meta DROP COLUMN written_by, DROP COLUMN database_oid;
-         ALTER TABLE cardveil.merchant DROP may_export, DROP may_read_pins, DROP may_set_pins;
-         ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited,
-             DROP client_certificates;
-         ALTER TABLE cardveil.token DROP COLUMN embed, DROP COLUMN refusals;
-         ALTER TABLE cardveil.meta DROP COLUMN lives;
-         UPDATE cardveil.meta SET version = 1");
+    sql(BACK_TO_THE_FIRST);
     let refused = try_open(cluster, &home.database).await.err().unwrap();
     assert!(matches!(refused, OpenError::Unfit(Unfit::Older { .. })));
     let migrated = migrate(cluster, &home.database).await;
@@ -226,6 +232,36 @@ async fn a_database_of_the_first_version_is_migrated() {
         after.exchange(told, &Heard::new()).await.unwrap(),
         Some(vec![])
     );
+}
+
+/// A lookup holds one table and goes on to another, which a migration has by then: neither may be ended for it.
+#[tokio::test]
+async fn a_migration_gives_way_to_lookups() {
+    let cluster = Cluster::shared();
+    let home = Home::new().await;
+    cluster.sql(&home.database, BACK_TO_THE_FIRST);
+    let connection = cluster.connection(SERVER, &home.database);
+    let (lookup, driver) = tokio_postgres::connect(&connection, NoTls).await.unwrap();
+    let driver = tokio::spawn(driver);
+    let first = lookup.batch_execute("BEGIN; SELECT FROM cardveil.merchant");
+    first.await.unwrap();
+    let owner = options(cluster, OWNER, &home.database);
+    let migration =
+        tokio::spawn(
+            async move { schema::migrate(&owner, Some(SERVER), START, &SystemEntropy).await },
+        );
+    let reached = "SELECT count(*) FROM pg_locks
+         WHERE relation = 'cardveil.merchant'::regclass AND mode <> 'AccessShareLock'";
+    while cluster.sql(&home.database, reached) == "0" {
+        assert!(!migration.is_finished());
+        tokio::task::yield_now().await;
+    }
+    // The first that a migration from there changes.
+    let second = lookup.batch_execute("SELECT FROM cardveil.budget; COMMIT");
+    second.await.unwrap();
+    assert_eq!(migration.await.unwrap().unwrap().to, schema::known());
+    drop(lookup);
+    driver.await.unwrap().unwrap();
 }
 
 /// What scopes meant before there were scopes for exporting, PINs and one-time codes, they mean afterwards;
