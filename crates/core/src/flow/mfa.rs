@@ -387,9 +387,14 @@ pub(super) fn secs_until(now: Time, until: Time) -> u64 {
 }
 
 /// The form that authenticator apps scan ("Key URI Format" of Google Authenticator). All that they
-/// take for granted is written out.
+/// take for granted is written out. An issuer has no colon there, escaped or not: apps take the first one
+/// for the end of the issuer, and compare what comes before with the parameter.
 fn otpauth(issuer: &str, person: &PersonId, secret: &Secret) -> Secret {
-    let issuer = percent(issuer);
+    let words: Vec<_> = issuer
+        .split([':', ' '])
+        .filter(|word| !word.is_empty())
+        .collect();
+    let issuer = percent(&words.join(" "));
     let head = format!("otpauth://totp/{issuer}:{person}?secret=");
     let digits = totp::DIGITS;
     let period = totp::STEP_SECS;
@@ -433,7 +438,34 @@ mod tests {
         let person = PersonId::from_bytes([1; 16]);
         let secret = Secret::new(b"GEZDGNBV".to_vec());
         let uri = otpauth("Salt & Söhne: 1", &person, &secret);
-        insta::assert_snapshot!(std::str::from_utf8(uri.expose()).unwrap(), @"otpauth://totp/Salt%20%26%20S%C3%B6hne%3A%201:01010101-0101-0101-0101-010101010101?secret=GEZDGNBV&issuer=Salt%20%26%20S%C3%B6hne%3A%201&algorithm=SHA1&digits=6&period=30");
+        insta::assert_snapshot!(std::str::from_utf8(uri.expose()).unwrap(), @"otpauth://totp/Salt%20%26%20S%C3%B6hne%201:01010101-0101-0101-0101-010101010101?secret=GEZDGNBV&issuer=Salt%20%26%20S%C3%B6hne%201&algorithm=SHA1&digits=6&period=30");
+    }
+
+    /// What the names of merchants may hold, as those who were misread had them.
+    #[test]
+    fn an_issuer_ends_where_apps_end_it_fusionauth_3011_gitea_6634() {
+        let person = PersonId::from_bytes([1; 16]);
+        for (name, issuer) in [
+            ("Acme: Cards", "Acme%20Cards"),
+            ("Acme & Söhne +1", "Acme%20%26%20S%C3%B6hne%20%2B1"),
+            ("王記銀行", "%E7%8E%8B%E8%A8%98%E9%8A%80%E8%A1%8C"),
+            (
+                "Ünïcode/Slash?x=1#f%41",
+                "%C3%9Cn%C3%AFcode%2FSlash%3Fx%3D1%23f%2541",
+            ),
+            ("A:B:C", "A%20B%20C"),
+            (" :A: ", "A"),
+        ] {
+            let uri = otpauth(name, &person, &Secret::new(b"GEZDGNBV".to_vec()));
+            let text = std::str::from_utf8(uri.expose()).unwrap();
+            let (label, parameters) = text
+                .strip_prefix("otpauth://totp/")
+                .and_then(|rest| rest.split_once('?'))
+                .unwrap();
+            assert_eq!(label, format!("{issuer}:{person}"), "{name}");
+            assert!(!label.contains("%3A"), "{name}");
+            assert!(parameters.contains(&format!("&issuer={issuer}&")), "{name}");
+        }
     }
 
     #[test]

@@ -299,7 +299,7 @@ impl Reference {
 
 /// What comes of a variable that was never set: it attests nothing.
 fn is_nothing(text: &str) -> bool {
-    const WORDS: [&str; 10] = [
+    const WORDS: [&str; 13] = [
         "undefined",
         "null",
         "nil",
@@ -310,6 +310,9 @@ fn is_nothing(text: &str) -> bool {
         "false",
         "object",
         "sessionid",
+        "session_id",
+        "session-id",
+        "string",
     ];
     let zeros = text.bytes().all(|byte| b"0-_.:".contains(&byte));
     zeros || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))

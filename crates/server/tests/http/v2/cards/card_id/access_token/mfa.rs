@@ -290,7 +290,7 @@ async fn the_fifth_wrong_code_ends_it() {
 }
 
 #[tokio::test]
-async fn a_delegated_factor_is_the_merchants_word_and_is_on_record() {
+async fn a_delegated_factor_is_the_merchants_word_and_is_on_record_folk_care_76() {
     let world = world(Policy::Delegated).await;
     let merchant = world.merchant();
     is(
@@ -298,7 +298,14 @@ async fn a_delegated_factor_is_the_merchants_word_and_is_on_record() {
         403,
         "mfa_required",
     );
-    let unset = ["undefined", "null", "0", "NaN", "[object%20Object]"];
+    let unset = [
+        "undefined",
+        "null",
+        "0",
+        "NaN",
+        "[object%20Object]",
+        "session_id",
+    ];
     for wrong in unset
         .into_iter()
         .chain(["a%20b", "%C3%A9", &"x".repeat(65)])
