@@ -190,7 +190,7 @@ export const parseForFrame = /* @__PURE__ */ total((data): ForFrame => {
     case "part":
       return { type, ...parsePartConfiguration(data) };
     case "token":
-      return { type, token: text(own(data, "token"), TOKEN) };
+      return { type, token: tokenOf(own(data, "token")) ?? reject() };
     case "noToken":
     case "reveal":
     case "hide":
@@ -240,9 +240,14 @@ export const parseForPage = /* @__PURE__ */ total((data): ForPage => {
   }
 });
 
-/** Whether a string can be a client token at all; whether it is one, only the server knows. */
-export const isToken = (value: unknown): value is string =>
-  typeof value === "string" && TOKEN.test(value);
+/**
+ * What can be a client token at all, without the white space that templates and files leave around it; whether it
+ * is one, only the server knows.
+ */
+export function tokenOf(value: unknown): string | undefined {
+  const token = typeof value === "string" ? value.trim() : "";
+  return TOKEN.test(token) ? token : undefined;
+}
 
 export const REQUEST_ID = /^[\w.-]{1,64}$/;
 const TOKEN = /^[\x21-\x7e]{1,256}$/;

@@ -96,6 +96,12 @@ const hostile: unknown[] = [
   { cardveil: 1 }, { cardveil: 1, type: "connect" }, { cardveil: 1, type: "connect", nonce: "" }, { cardveil: 2, type: "connect", nonce: NONCE },
 ];
 
+it("takes a token out of the white space around it", () => {
+  for (const token of [" cvt_test_x\n", "\t\r\ncvt_test_x", "\ufeffcvt_test_x\u00a0"]) {
+    expect(parseForFrame({ type: "token", token })).toEqual({ type: "token", token: "cvt_test_x" });
+  }
+});
+
 describe("messages", () => {
   it.each(forFrame)("to the frame: $type", (message) => {
     expect(parseForFrame(structuredClone(message))).toEqual(message);

@@ -1,4 +1,4 @@
-import { bare, type Configuration, type ForPage, isToken, type Part } from "@cardveil/protocol";
+import { bare, type Configuration, type ForPage, type Part, tokenOf } from "@cardveil/protocol";
 import type { Card, CardError, CardErrorCode, CardEvents, CardOptions, PartOptions } from "./api.ts";
 import { native } from "./document.ts";
 import { badOption, CardveilError } from "./error.ts";
@@ -165,8 +165,8 @@ export class FramedCard implements Card {
     const frame = this.#frame;
     try {
       this.#giving ??= this.#fetchToken();
-      const token = await this.#giving;
-      if (!isToken(token)) throw new TypeError("not a token");
+      const token = tokenOf(await this.#giving);
+      if (token === undefined) throw new TypeError("not a token");
       frame?.send({ type: "token", token });
     } catch (cause) {
       // The frame tells the cardholder, and then us; the cause is for the developer alone.

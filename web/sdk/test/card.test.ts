@@ -244,6 +244,15 @@ describe("token", () => {
     expect(frame.heard.slice(-2)).toEqual([{ type: "token", token: TOKEN }, { type: "token", token: TOKEN }]);
   });
 
+  it.each<[string, CardOptions["token"]]>([
+    ["a template's string", `\n    ${TOKEN}\n  `],
+    ["a function", async () => `${TOKEN}\r\n`],
+    ["a file with a mark", `\ufeff${TOKEN}\t`],
+  ])("of %s comes without the white space around it", async (_, token) => {
+    const { frame } = await asked(token as string, 1);
+    expect(frame.heard.at(-1)).toEqual({ type: "token", token: TOKEN });
+  });
+
   it("that is none is not sent", async () => {
     const { frame } = await asked("not a token", 1);
     expect(frame.heard.at(-1)).toEqual({ type: "noToken" });
