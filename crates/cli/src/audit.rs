@@ -382,7 +382,9 @@ fn entries_of(
 ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Result<Chained, Finding>>>> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let lines = (1_u64..).zip(BufReader::new(file).lines());
-    Ok(lines.map(move |(number, line)| {
+    // Some syslog receivers keep the line feed at a message's end, and write one of their own.
+    let said = lines.filter(|(_, line)| !line.as_ref().is_ok_and(String::is_empty));
+    Ok(said.map(move |(number, line)| {
         let at = || format!("{}, line {number}", path.display());
         let line = line.with_context(at)?;
         let record: Value = serde_json::from_str(&line).map_err(|_| no_export(&at()))?;

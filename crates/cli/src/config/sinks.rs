@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cardveil_core::audit::sink::Limit;
 use cardveil_core::id::SinkName;
-use cardveil_server::sinks::{self, Receiver, Target};
+use cardveil_server::sinks::{self, Framing, Receiver, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::print::hinted;
@@ -35,6 +35,9 @@ pub(crate) struct Sink {
     /// The syslog receiver that it is: `tls://`, `tcp://` or `unix://`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     syslog: Option<String>,
+    /// How it tells messages apart: `octet_counting` or `newline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    framing: Option<Framing>,
     /// The authorities of its certificate, PEM. Without, the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ca: Option<PathBuf>,
@@ -167,13 +170,24 @@ impl Sink {
                 ));
             }
         };
+        let framing = self.framing.unwrap_or_default();
         match receiver {
-            Some(Receiver::Tls { host, mut identity }) => {
+            Some(Receiver::Unix(_)) | None if self.framing.is_some() => Err(hinted(
+                format!("the audit sink {name} has framing, and no stream"),
+                "it belongs to syslog = \"tls://...\" or \"tcp://...\"",
+            )),
+            Some(Receiver::Tls {
+                host, mut identity, ..
+            }) => {
                 identity.authorities.clone_from(&self.ca);
                 identity.shown = own;
-                Ok(Target::Syslog(Receiver::Tls { host, identity }))
+                Ok(Target::Syslog(Receiver::Tls {
+                    host,
+                    identity,
+                    framing,
+                }))
             }
-            Some(Receiver::Tcp(_) | Receiver::Unix(_)) | None
+            Some(Receiver::Tcp { .. } | Receiver::Unix(_)) | None
                 if self.ca.is_some() || own.is_some() =>
             {
                 Err(hinted(
@@ -181,7 +195,8 @@ impl Sink {
                     "they belong to syslog = \"tls://...\"",
                 ))
             }
-            Some(plain @ (Receiver::Tcp(_) | Receiver::Unix(_))) => Ok(Target::Syslog(plain)),
+            Some(Receiver::Tcp { host, .. }) => Ok(Target::Syslog(Receiver::Tcp { host, framing })),
+            Some(local @ Receiver::Unix(_)) => Ok(Target::Syslog(local)),
             None => Ok(Target::File(self.file.clone().unwrap_or_default())),
         }
     }
@@ -267,8 +282,23 @@ mod tests {
         let there = ["own.pem", "own.key"].map(|name| folder.path().join(name));
         assert_eq!(identity.shown, Some(there.into()));
 
+        let lines = parse("syslog = \"tcp://siem\"\nframing = \"newline\"").unwrap();
+        let framing = Framing::Newline;
+        assert!(matches!(lines, Target::Syslog(Receiver::Tcp { framing: f, .. }) if f == framing));
         for (wrong, why) in [
             (String::new(), "file or syslog"),
+            (
+                "syslog = \"unix:///dev/log\"\nframing = \"newline\"".to_owned(),
+                "no stream",
+            ),
+            (
+                "file = \"a\"\nframing = \"newline\"".to_owned(),
+                "no stream",
+            ),
+            (
+                "syslog = \"tcp://siem\"\nframing = \"lines\"".to_owned(),
+                "octet_counting",
+            ),
             (format!("{tls}file = \"a\""), "file or syslog"),
             ("syslog = \"udp://siem:514\"".to_owned(), "UDP"),
             ("syslog = \"siem:514\"".to_owned(), "begins with tls://"),

@@ -29,7 +29,7 @@ use cardveil_core::id::SinkName;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use self::syslog::{Host, Identity, Malformed, Receiver};
+pub use self::syslog::{Framing, Host, Identity, Malformed, Receiver};
 use crate::problem::Chain;
 use crate::{App, listener};
 

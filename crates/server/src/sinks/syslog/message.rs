@@ -12,6 +12,8 @@ use cardveil_core::audit::chain::Chained;
 use cardveil_core::audit::exported;
 use serde_json::Value;
 
+use super::Framing;
+
 /// "log audit" (RFC 5424 6.2.1, table 1). 10, for which systems say `authpriv`, is for logins and the like.
 const FACILITY: u8 = 13;
 const APP_NAME: &str = "cardveil";
@@ -70,13 +72,16 @@ impl Sender {
         }
     }
 
-    /// Each with its length before it (RFC 5425 4.3, RFC 6587 3.4.1).
-    pub(super) fn frames(&self, entries: &[Chained]) -> Vec<u8> {
+    /// Each as the receiver tells them apart. All end with a line feed, and none has another.
+    pub(super) fn frames(&self, entries: &[Chained], framing: Framing) -> Vec<u8> {
         let mut frames = String::new();
         for entry in entries {
             let message = self.message(entry);
             // Writing to a string does not fail.
-            let _ = write!(frames, "{} {message}", message.len());
+            let _ = match framing {
+                Framing::OctetCounting => writeln!(frames, "{} {message}", message.len() + 1),
+                Framing::Newline => writeln!(frames, "{message}"),
+            };
         }
         frames.into_bytes()
     }
@@ -223,10 +228,14 @@ mod tests {
 
         let failure = entry(&json!({"at": at, "kind": "reveal.refused", "outcome": "failure"}));
         assert!(sender().message(&failure).starts_with("<108>1 2003-"));
-        let frames = sender().frames(&[success, failure.clone()]);
+        let both = [success, failure.clone()];
+        let counted = sender().frames(&both, Framing::OctetCounting);
         let second = sender().message(&failure);
-        let expected = format!("{} {message}{} {second}", message.len(), second.len());
-        assert_eq!(frames, expected.into_bytes());
+        let [first_len, second_len] = [&message, &second].map(|message| message.len() + 1);
+        let expected = format!("{first_len} {message}\n{second_len} {second}\n");
+        assert_eq!(counted, expected.into_bytes());
+        let lines = sender().frames(&both, Framing::Newline);
+        assert_eq!(lines, format!("{message}\n{second}\n").into_bytes());
     }
 
     /// What a later program writes, or a hand in the database, breaks no frame.

@@ -1,5 +1,6 @@
-//! A sink that is a syslog receiver: TLS (RFC 5425), TCP with octet counting (RFC 6587 3.4.1), or the
-//! local daemon's socket.
+//! A sink that is a syslog receiver: TLS (RFC 5425), TCP (RFC 6587), or the local daemon's socket. Messages have
+//! their length before them and a line feed at their end, which is counted: a receiver that knows lines alone
+//! and is told nothing of that swallows none. [`Framing::Newline`] spares it the length.
 //!
 //! Syslog has no acknowledgement, but TCP's end is one. Each piece has a connection of its own: its
 //! entries, then the end of the stream. A receiver sees that end once it has read all before it, and
@@ -35,7 +36,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use self::message::Sender;
-pub use self::receiver::{Host, Identity, Malformed, Receiver};
+pub use self::receiver::{Framing, Host, Identity, Malformed, Receiver};
 use super::{Held, Output, Stuck};
 
 /// How long a piece may take, all in all: no longer than the sink is surely ours, half of its lease.
@@ -60,15 +61,21 @@ impl SyslogOutput {
 
     async fn send(&mut self, entries: &[Chained]) -> io::Result<()> {
         match &self.receiver {
-            Receiver::Tls { host, identity } => {
+            Receiver::Tls {
+                host,
+                identity,
+                framing,
+            } => {
                 let connector = match &self.tls {
                     Some(known) => known.clone(),
                     None => made(identity).await?,
                 };
                 self.tls = Some(connector.clone());
-                over_tls(host, &connector, &self.sender.frames(entries)).await
+                over_tls(host, &connector, &self.sender.frames(entries, *framing)).await
             }
-            Receiver::Tcp(host) => over_tcp(host, &self.sender.frames(entries)).await,
+            Receiver::Tcp { host, framing } => {
+                over_tcp(host, &self.sender.frames(entries, *framing)).await
+            }
             Receiver::Unix(path) => to_daemon(path, entries, &self.sender).await,
         }
     }

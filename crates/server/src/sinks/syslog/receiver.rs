@@ -25,11 +25,29 @@ pub enum Receiver {
         host: Host,
         /// By what the two know each other.
         identity: Identity,
+        /// How it tells messages apart.
+        framing: Framing,
     },
-    /// TCP in the clear, with octet counting (RFC 6587 3.4.1).
-    Tcp(Host),
+    /// TCP in the clear (RFC 6587).
+    Tcp {
+        /// Where it is.
+        host: Host,
+        /// How it tells messages apart.
+        framing: Framing,
+    },
     /// A local daemon's datagram socket.
     Unix(PathBuf),
+}
+
+/// How a receiver tells one message of a stream from the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Framing {
+    /// Each has its length before it (RFC 5425 4.3, RFC 6587 3.4.1).
+    #[default]
+    OctetCounting,
+    /// Each ends with a line feed (RFC 6587 3.4.2).
+    Newline,
 }
 
 /// A name or address, and a port.
@@ -95,10 +113,14 @@ impl Receiver {
         };
         let host = Host::of(&url, port)?;
         Ok(if url.scheme() == "tls" {
-            let identity = Identity::default();
-            Self::Tls { host, identity }
+            Self::Tls {
+                host,
+                identity: Identity::default(),
+                framing: Framing::default(),
+            }
         } else {
-            Self::Tcp(host)
+            let framing = Framing::default();
+            Self::Tcp { host, framing }
         })
     }
 
@@ -106,7 +128,7 @@ impl Receiver {
     pub fn check(&self) -> Result<(), tls::Error> {
         match self {
             Self::Tls { identity, .. } => identity.connector().map(|_| ()),
-            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tcp { .. } | Self::Unix(_) => Ok(()),
         }
     }
 }
@@ -116,7 +138,7 @@ impl fmt::Display for Receiver {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tls { host, .. } => write!(out, "tls://{host}"),
-            Self::Tcp(host) => write!(out, "tcp://{host}"),
+            Self::Tcp { host, .. } => write!(out, "tcp://{host}"),
             Self::Unix(path) => write!(out, "unix://{}", path.display()),
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cardveil_core::port::Sinks as _;
-use cardveil_server::sinks::{Identity, Receiver, Sink, Target};
+use cardveil_server::sinks::{Framing, Identity, Receiver, Sink, Target};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixDatagram};
@@ -174,7 +174,7 @@ impl Soc {
 }
 
 fn by(receiver: Receiver, authorities: &Path, own: Option<&Path>) -> Receiver {
-    let Receiver::Tls { host, .. } = receiver else {
+    let Receiver::Tls { host, framing, .. } = receiver else {
         panic!("it is TLS");
     };
     let own = own.map(|folder| (folder.join("own.pem"), folder.join("own.key")));
@@ -182,7 +182,11 @@ fn by(receiver: Receiver, authorities: &Path, own: Option<&Path>) -> Receiver {
         authorities: Some(authorities.to_owned()),
         shown: own,
     };
-    Receiver::Tls { host, identity }
+    Receiver::Tls {
+        host,
+        identity,
+        framing,
+    }
 }
 
 async fn serve(
@@ -338,6 +342,43 @@ async fn a_receiver_gets_every_entry_once_and_in_order_as_an_export_has_it() {
         working.stop().await;
         assert_eq!(receiving.got(), export(&world).await);
         assert_eq!(error(&world).await, None);
+    }
+}
+
+/// Of 104 entries with their length before them it had 7 lines, and all counted as taken.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_of_lines_gets_one_for_each_entry_logstash_input_syslog_65_fluent_bit_10910() {
+    let _still = Still::new();
+    for framing in [Framing::Newline, Framing::OctetCounting] {
+        let world = World::with_gate().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let got = Arc::new(Mutex::new(String::new()));
+        let to = Arc::clone(&got);
+        let receiving = tokio::spawn(async move {
+            loop {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                let mut text = String::new();
+                tcp.read_to_string(&mut text).await.unwrap();
+                to.lock().unwrap().push_str(&text);
+            }
+        });
+        let parsed = Receiver::parse(&format!("tcp://{at}")).unwrap();
+        let Receiver::Tcp { host, .. } = parsed else {
+            panic!("it is TCP");
+        };
+        write(&world, 104).await;
+        let working = Working::begun(&world, soc(Receiver::Tcp { host, framing }, true)).await;
+        at_once(async || lag(&world).await == 0).await;
+        working.stop().await;
+        receiving.abort();
+        let got = got.lock().unwrap().clone();
+        let lines = got.lines().map(|line| match framing {
+            Framing::Newline => entry(line),
+            // Each line is whole, if not what such a receiver knows.
+            Framing::OctetCounting => entry(line.split_once(' ').unwrap().1),
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), export(&world).await);
     }
 }
 
