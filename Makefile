@@ -82,6 +82,10 @@ fairness: release ## What one merchant's lists do to another's issue and redeem 
 attacks: release ## Attack the finished binary as a penetration tester would (ONLY=memory,races: these; four minutes)
 	scripts/attacks.py
 
+.PHONY: neighbours
+neighbours: release ## Real nginx, haproxy, pgbouncer, syslog-ng, Patroni beside it, as the docs set them up (ONLY=patroni; seven minutes)
+	scripts/neighbours.py
+
 .PHONY: upgrade
 upgrade: release ## Upgrade three nodes under load, losing no request (FROM=ref, or OLD_BINARY=file)
 	cargo build --quiet --locked -p cardveil-verify

@@ -1,0 +1,1 @@
+"""Real neighbours of Cardveil, one module for a kind (`scripts/neighbours.py`)."""
