@@ -18,6 +18,11 @@ IN_TESTS = [
      "if held.by != self.by {", "if held.by != self.by && held.claims.is_empty() {", CORE),
     ("P1-bound-key-is-ignored", STATE,
      "record.bound_to.is_some_and(|key| key != self.by)", "record.bound_to.is_some_and(|_| false)", CORE),
+    ("P1-an-attempt-outlives-its-token", STATE,
+     "|| (is_known && !self.is_past_life_of(record));", "|| is_known;", CORE),
+    ("P1-any-attempt-of-a-key-may-be-made-again", STATE,
+     "let is_known = release.attempts.contains(&self.attempt);",
+     "let is_known = !release.attempts.is_empty();", CORE),
     ("P1-the-claim-does-not-look", "crates/store/src/sqlite/tokens.rs",
      "let record = find(batch, &claim.token)?;",
      "let record = find(batch, &claim.token)?\n"

@@ -99,6 +99,9 @@ impl Hash for Row {
                 }
                 for release in &held.releases {
                     (release.at.millis(), release.repeats).hash(hasher);
+                    for attempt in &release.attempts {
+                        attempt.as_bytes().hash(hasher);
+                    }
                 }
             }
         }

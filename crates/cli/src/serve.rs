@@ -73,7 +73,7 @@ async fn serve(config: &Path) -> anyhow::Result<()> {
     tell_of_open_files();
     let running = Running::start(deployment).await?;
     process::notify("READY=1");
-    running.tell_start().await?;
+    running.tell_start().await;
     stop.received().await;
     process::notify("STOPPING=1");
     running.drain(&mut stop).await;
@@ -224,7 +224,7 @@ impl Running {
     }
 
     /// The first line that an incident's log is looked through for: what runs, where, and on what.
-    async fn tell_start(&self) -> anyhow::Result<()> {
+    async fn tell_start(&self) {
         let (config, store) = (&self.deployment.config, &self.deployment.store);
         let listen = &config.listen;
         let (kind, database) = config.store.kind_and_place();
@@ -237,10 +237,10 @@ impl Running {
             origin = config.client.origin,
             store = kind,
             database,
-            epoch = store.epoch().await?.0,
+            // It serves already: a store that stalls now ends nothing.
+            epoch = store.epoch().await.ok().map(|epoch| epoch.0),
             "cardveil serves"
         );
-        Ok(())
     }
 
     /// Tells load balancers to send nothing new, and gives them the time to hear it. Another signal ends

@@ -90,6 +90,9 @@ pub struct Release {
     pub at: Time,
     /// How often it was released again.
     pub repeats: u8,
+    /// The attempts that it was released to. A node of the version before writes none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptId>,
     /// Whether the browser claims to have shown it.
     pub displayed: bool,
 }
@@ -478,7 +481,7 @@ impl Claim {
             State::Revoked(_) => Err(Cause::Revoked),
             _ if record.bound_to.is_some_and(|key| key != self.by) => Err(Cause::OtherKey),
             State::Issued => self.first(record),
-            State::Held(held) => self.again(held),
+            State::Held(held) => self.again(held, record),
         }?;
         around.lives.last(self)?;
         if let Some(cause) = self.barred {
@@ -498,8 +501,7 @@ impl Claim {
 
     /// The first claim, by whichever key comes first.
     fn first(&self, record: &Record) -> Result<Claimed, Cause> {
-        // One that a clock ahead has issued would live until that clock's time comes.
-        if self.at >= record.expires_at || record.issued_at.is_ahead_of(self.at) {
+        if self.is_past_life_of(record) {
             return Err(Cause::Expired);
         }
         let held = Held {
@@ -521,13 +523,18 @@ impl Claim {
         })
     }
 
+    /// One that a clock ahead has issued would live until that clock's time comes.
+    fn is_past_life_of(&self, record: &Record) -> bool {
+        self.at >= record.expires_at || record.issued_at.is_ahead_of(self.at)
+    }
+
     /// A claim on a token that is held: the same key may repeat and go on, any other gets nothing.
-    fn again(&self, held: &Held) -> Result<Claimed, Cause> {
+    fn again(&self, held: &Held, record: &Record) -> Result<Claimed, Cause> {
         if held.by != self.by {
             return Err(Cause::OtherKey);
         }
         match self.operation {
-            Operation::ViewCard => self.further_fields(held),
+            Operation::ViewCard => self.further_fields(held, record),
             Operation::AddCardToWallet => self.further_check(held),
         }
     }
@@ -548,7 +555,9 @@ impl Claim {
         })
     }
 
-    fn further_fields(&self, held: &Held) -> Result<Claimed, Cause> {
+    /// An attempt whose answer got lost, as in a stall, may be made again for as long as the token lives: its key
+    /// was granted this field for this attempt. It counts like any other repeat.
+    fn further_fields(&self, held: &Held, record: &Record) -> Result<Claimed, Cause> {
         let mut next = held.clone();
         let mut kind = ClaimKind::Repeat;
         for field in self.fields.iter() {
@@ -558,11 +567,16 @@ impl Claim {
                 .find(|release| release.field == field)
             {
                 Some(release) => {
-                    if passed(release.at, REPEAT_WINDOW, self.at) || release.repeats >= REPEATS_MAX
-                    {
+                    let is_known = release.attempts.contains(&self.attempt);
+                    let in_time = !passed(release.at, REPEAT_WINDOW, self.at)
+                        || (is_known && !self.is_past_life_of(record));
+                    if !in_time || release.repeats >= REPEATS_MAX {
                         return Err(Cause::RepeatsExhausted);
                     }
                     release.repeats += 1;
+                    if !is_known {
+                        release.attempts.push(self.attempt);
+                    }
                 }
                 None if passed(held.at, REVEAL_WINDOW, self.at) => {
                     return Err(Cause::WindowClosed);
@@ -577,11 +591,12 @@ impl Claim {
         Ok(Claimed { held: next, kind })
     }
 
-    const fn new_release(&self, field: Field) -> Release {
+    fn new_release(&self, field: Field) -> Release {
         Release {
             field,
             at: self.at,
             repeats: 0,
+            attempts: vec![self.attempt],
             displayed: false,
         }
     }

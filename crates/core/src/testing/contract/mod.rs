@@ -76,6 +76,7 @@ macro_rules! contract_suite {
             of_64_concurrent_keys_one_gets_it,
             a_token_bound_to_a_key_goes_to_no_other,
             the_same_key_may_ask_again_within_its_windows,
+            a_lost_attempt_may_be_made_again_until_the_token_expires,
             a_claim_sealed_for_another_redemption_is_superseded,
             every_refusal_is_recorded_with_its_cause,
             a_token_dies_with_what_it_lives_by,

@@ -8,10 +8,12 @@ use super::{START, after, log_len, log_of, with_merchant, with_token};
 use crate::audit::{Kind, Outcome, Visibility};
 use crate::card::{Field, Fields};
 use crate::clock::Time;
-use crate::id::ClaimId;
+use crate::id::{AttemptId, ClaimId};
 use crate::port::{Change, Idempotency, Issued, Selection, Store, Swept};
 use crate::testing::sample;
-use crate::token::{self, Attempt, Cause, Observation, RETENTION, Record, Thumbprint, Verdict};
+use crate::token::{
+    self, Attempt, Cause, Claim, Observation, RETENTION, Record, Thumbprint, Verdict,
+};
 
 /// What goes in comes out.
 pub async fn a_token_is_found_as_it_was_issued(store: &dyn Store) {
@@ -228,11 +230,17 @@ pub async fn a_token_bound_to_a_key_goes_to_no_other(store: &dyn Store) {
 /// docs/protocol.md, "Windows".
 pub async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
     let (record, _) = with_token(store).await;
+    let attempts = std::sync::atomic::AtomicU8::new(0);
+    let claim = |field: Field, at: Time| {
+        let attempt = attempts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Claim {
+            attempt: AttemptId::from_bytes([attempt; 16]),
+            ..sample::claim(&record, 1, &[field], at)
+        }
+    };
     let ask = async |field: Field, secs: u64| {
-        store
-            .redeem(sample::claim(&record, 1, &[field], after(secs)))
-            .await
-            .unwrap()
+        let claim = claim(field, after(secs));
+        store.redeem(claim).await.unwrap()
     };
     assert!(matches!(ask(Field::Pan, 10).await, Verdict::Granted(_)));
     for _ in 0..3 {
@@ -251,20 +259,16 @@ pub async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
         "60 s after the claim"
     );
     let late = store
-        .redeem(sample::claim(
-            &record,
-            1,
-            &[Field::Name],
+        .redeem(claim(
+            Field::Name,
             Time::from_millis(after(70).millis() + 1),
         ))
         .await
         .unwrap();
     assert_eq!(late, Verdict::Refused(Cause::WindowClosed));
     let stale = store
-        .redeem(sample::claim(
-            &record,
-            1,
-            &[Field::Cvv],
+        .redeem(claim(
+            Field::Cvv,
             Time::from_millis(after(100).millis() + 1),
         ))
         .await
@@ -281,6 +285,47 @@ pub async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
     );
     assert_eq!(log_of(store, Kind::RevealRepeated).await.len(), 3);
     assert!(log_of(store, Kind::RevealConflict).await.is_empty());
+}
+
+/// A stall may outlast the window in which fields are repeated: the attempt whose answer got lost in it is made
+/// again, by its key and no other, for its fields and no others, and counts.
+pub async fn a_lost_attempt_may_be_made_again_until_the_token_expires(store: &dyn Store) {
+    let (record, _) = with_token(store).await;
+    let claim = |key: u8, attempt: u8, fields: &[Field], at: Time| Claim {
+        attempt: AttemptId::from_bytes([attempt; 16]),
+        ..sample::claim(&record, key, fields, at)
+    };
+    let ask = async |key: u8, attempt: u8, field: Field, secs: u64| {
+        let claim = claim(key, attempt, &[field], after(secs));
+        store.redeem(claim).await.unwrap()
+    };
+    let granted = |verdict: &Verdict| matches!(verdict, Verdict::Granted(_));
+    let exhausted = Verdict::Refused(Cause::RepeatsExhausted);
+    let life = token::TTL.as_secs();
+    assert!(granted(&ask(1, 1, Field::Pan, 0).await));
+    assert_eq!(
+        ask(1, 2, Field::Pan, 31).await,
+        exhausted,
+        "another attempt"
+    );
+    let thief = ask(2, 1, Field::Pan, 31).await;
+    assert_eq!(thief, Verdict::Refused(Cause::OtherKey), "another key");
+    let more = claim(1, 1, &[Field::Pan, Field::Cvv], after(61));
+    let more = store.redeem(more).await.unwrap();
+    assert_eq!(more, Verdict::Refused(Cause::WindowClosed), "another field");
+    assert!(granted(&ask(1, 1, Field::Pan, 61).await));
+    let last = Time::from_millis(record.expires_at.millis() - 1);
+    let last = claim(1, 1, &[Field::Pan], last);
+    assert!(granted(&store.redeem(last).await.unwrap()));
+    assert_eq!(
+        ask(1, 1, Field::Pan, life).await,
+        exhausted,
+        "past its life"
+    );
+    assert!(granted(&ask(1, 1, Field::Pan, life - 1).await));
+    assert_eq!(ask(1, 1, Field::Pan, life - 1).await, exhausted, "a fourth");
+    assert_eq!(log_of(store, Kind::RevealReleased).await.len(), 1);
+    assert_eq!(log_of(store, Kind::RevealRepeated).await.len(), 3);
 }
 
 /// Two mounts of one frame: the second must seal for the redemption that stands.
