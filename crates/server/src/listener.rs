@@ -63,6 +63,8 @@ const REST_GRACE: Duration = Duration::from_secs(1);
 /// comes in pieces does not make the buffer grow: hyper would not use the begin of a longer one again
 /// while a connection is idle, and so leave there what the last request said (P3).
 const HEAD_BYTES_MAX: usize = 8 * 1_024;
+/// What every route answers with 400.
+pub(crate) const UNSOUND: &str = "A head that two servers could read in two ways.";
 /// How long running requests may go on after a stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

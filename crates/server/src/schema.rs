@@ -29,20 +29,6 @@ impl PartialSchema for TopicSet {
 
 impl ToSchema for TopicSet {}
 
-/// `true`, and never `false`.
-pub(crate) struct True;
-
-impl PartialSchema for True {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(Type::Boolean)
-            .enum_values(Some([true]))
-            .into()
-    }
-}
-
-impl ToSchema for True {}
-
 fn set_of(names: &[&'static str]) -> RefOr<Schema> {
     let name = ObjectBuilder::new()
         .schema_type(Type::String)

@@ -100,6 +100,16 @@ impl Surface {
             self.router = self.router.route(&path, guarded);
             for operation in operations(&mut item) {
                 operation.security = Some(permission.requirements());
+                if operation.description.is_none() {
+                    let summary = operation.summary.as_deref();
+                    operation.description = summary.map(|summary| format!("{summary}."));
+                }
+                let mut statuses = operation.responses.responses.keys();
+                if !statuses.any(|status| status.starts_with('4')) {
+                    let sound = ResponseBuilder::new().description(crate::listener::UNSOUND);
+                    let responses = &mut operation.responses.responses;
+                    responses.insert("400".to_owned(), sound.build().into());
+                }
                 if operation.request_body.is_some() {
                     let late = ResponseBuilder::new().description("The body came too slowly.");
                     let responses = &mut operation.responses.responses;

@@ -15,7 +15,6 @@ use crate::Shared;
 use crate::extract;
 use crate::guard::Holder;
 use crate::problem::{Code, Problem};
-use crate::schema::True;
 
 /// What a frame says.
 #[derive(Deserialize, ToSchema)]
@@ -36,7 +35,7 @@ pub(super) struct EventRequest {
     #[schema(pattern = "^(pan|expiry|cvv|name)$", example = "pan")]
     field: Option<String>,
     /// `true` where the browser has looked and nothing hid the frame; left out where it cannot tell.
-    #[schema(value_type = Option<True>, nullable = false)]
+    #[schema(nullable = false)]
     visible: Option<bool>,
 }
 

@@ -24,7 +24,7 @@ const BELONGS_TO: &str = "API_KEY";
 
 /// An address to be allowed.
 #[derive(Deserialize, ToSchema)]
-pub(super) struct NewIpAddress {
+pub(super) struct IpAddressInput {
     /// An address, or a network as address and prefix. Not wider than /16 (IPv6: /32).
     #[schema(example = "203.0.113.7")]
     ip: String,
@@ -133,7 +133,7 @@ pub(super) async fn list_ip_addresses(
 /// address.
 #[utoipa::path(
     post, path = "/v2/ipaddresses", tag = "Equals Money",
-    request_body = NewIpAddress,
+    request_body = IpAddressInput,
     responses(
         (status = 201, description = "It is allowed from now on.", body = IpAddress),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -151,7 +151,7 @@ pub(super) async fn add_ip_address(
     Extension(admitted): Extension<Arc<Admitted>>,
     request: Request,
 ) -> Result<(StatusCode, Json<IpAddress>), Problem> {
-    let asked: NewIpAddress = extract::json(request).await?;
+    let asked: IpAddressInput = extract::json(request).await?;
     let net = parse_net(&asked.ip).ok_or_else(|| {
         let what = "must be an address, or a network not wider than /16 (IPv6: /32)";
         Problem::invalid("ip", what)

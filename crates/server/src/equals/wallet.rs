@@ -300,6 +300,7 @@ struct DeviceRequest {
     ),
     request_body = AppleRequest,
     responses(
+        (status = 200, description = "The payload, from a version that a card network is connected to; this one answers 501."),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -343,6 +344,7 @@ async fn apple(
     ),
     request_body = DeviceRequest,
     responses(
+        (status = 200, description = "The payload, from a version that a card network is connected to; this one answers 501."),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -378,6 +380,7 @@ async fn google(
     ),
     request_body = DeviceRequest,
     responses(
+        (status = 201, description = "The payload, from a version that a card network is connected to; this one answers 501."),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),

@@ -44,7 +44,7 @@ pub(super) fn routes(surface: Surface) -> Surface {
 /// What a webhook is to be.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = EqualsNewWebhook, example = json!({"enabled": true, "url": "https://partner.example/hooks", "webhookEventTypeName": "CardStateUpdated", "sharedSecret": "3f2504e0-4f89-41d3-9a0c-0305e82c3301"}))]
+#[schema(as = EqualsWebhookInput, example = json!({"enabled": true, "url": "https://partner.example/hooks", "webhookEventTypeName": "CardStateUpdated", "sharedSecret": "3f2504e0-4f89-41d3-9a0c-0305e82c3301"}))]
 struct NewWebhook {
     /// Signs every message: `x-em-signature`.
     #[schema(format = "uuid", max_length = 36)]

@@ -99,7 +99,7 @@ struct CardPatch {
 /// Where a card is to go.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewTransition {
+struct CardStateInput {
     /// `active`, `suspended`, `replaced` or `terminated`.
     #[schema(
         pattern = "^(pending|unactivated|active|suspended|replaced|terminated|failed)$",
@@ -228,7 +228,7 @@ async fn update(
     params(
         ("card_id" = String, Path, format = "uuid", max_length = 36, description = "The card.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
     ),
-    request_body = NewTransition,
+    request_body = CardStateInput,
     responses(
         (status = 200, description = "The card as it is now. One that was in that state already has no new event.", body = NativeCard),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -249,7 +249,7 @@ async fn transition(
     request: Request,
 ) -> Result<Json<NativeCard>, Problem> {
     let sought = sought(card_id)?;
-    let NewTransition { state, reason } = extract::json(request).await?;
+    let CardStateInput { state, reason } = extract::json(request).await?;
     let step = Step {
         to: CardState::parse(&state).ok_or_else(|| Problem::invalid("state", STATES))?,
         from: Some(MERCHANT_MOVES),

@@ -22,7 +22,7 @@ use crate::{App, Shared, extract};
 /// For which card and for what.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewMfaSession, example = json!({"card_no": "C202605220001", "operation": "VIEW_CARD", "factor": "TOTP"}))]
+#[schema(as = NativeMfaSessionInput, example = json!({"card_no": "C202605220001", "operation": "VIEW_CARD", "factor": "TOTP"}))]
 struct NewSession {
     /// The card by its order number. Either this or `card_id`.
     card_no: Option<String>,

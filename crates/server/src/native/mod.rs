@@ -60,7 +60,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"card_no": "C202605220001", "operation": "VIEW_CARD"}))]
-struct NewClientToken {
+struct ClientTokenInput {
     /// The card by its order number. Either this or `card_id`.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     card_no: Option<String>,
@@ -112,7 +112,7 @@ struct ClientTokenCreated {
 #[utoipa::path(
     post, path = "/v1/client-tokens", tag = "Native", operation_id = "createClientToken",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters. The same key with the same body gets the same token while that is good; with another body it gets 422.")),
-    request_body = NewClientToken,
+    request_body = ClientTokenInput,
     responses(
         (status = 201, description = "The token.", body = ClientTokenCreated),
         (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
@@ -132,7 +132,7 @@ async fn create_client_token(
     request: Request,
 ) -> Result<Response, Problem> {
     let key = idempotency_key(request.headers())?;
-    let body: NewClientToken = extract::json(request).await?;
+    let body: ClientTokenInput = extract::json(request).await?;
     let named = match key {
         Some(key) => {
             let request = serde_json::to_vec(&body)
@@ -169,7 +169,7 @@ async fn create_client_token(
     Ok(response)
 }
 
-fn asked(body: NewClientToken, named: Option<Named>) -> Result<Asked, Problem> {
+fn asked(body: ClientTokenInput, named: Option<Named>) -> Result<Asked, Problem> {
     let card = card_ref(body.card_no.as_deref(), body.card_id.as_deref())?;
     let operation = match body.operation.as_deref() {
         None => Operation::ViewCard,

@@ -40,7 +40,7 @@ pub(super) fn routes(surface: Surface) -> Surface {
 /// What a webhook is to be.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewWebhook, example = json!({"url": "https://partner.example/hooks", "topics": ["card.state"]}))]
+#[schema(as = WebhookInput, example = json!({"url": "https://partner.example/hooks", "topics": ["card.state"]}))]
 struct NewWebhook {
     /// Where messages go.
     #[schema(format = "uri", max_length = 512)]
