@@ -14,11 +14,15 @@ from pathlib import Path
 
 from neighbouring.beside import Skipped
 from neighbouring.failover import patroni
+from neighbouring.generators import openapi
 from neighbouring.poolers import pgbouncer
 from neighbouring.proxies import haproxy, nginx
 from neighbouring.receivers import promtool, syslog_ng
 
-NEIGHBOURS = {"nginx": nginx, "haproxy": haproxy, "pgbouncer": pgbouncer, "syslog-ng": syslog_ng, "patroni": patroni, "promtool": promtool}
+NEIGHBOURS = {
+    "nginx": nginx, "haproxy": haproxy, "pgbouncer": pgbouncer, "syslog-ng": syslog_ng, "patroni": patroni, "promtool": promtool,
+    "openapi": openapi,
+}
 
 
 def main():

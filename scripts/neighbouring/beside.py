@@ -16,7 +16,6 @@ from pathlib import Path
 import rotation
 
 CALLER = "127.0.0.2"
-FRAME = "sec-fetch-site"
 CARDS = 20
 
 
@@ -153,7 +152,7 @@ class Issuer(rotation.Deployment):
         return status, (body or {}).get("token")
 
     def redeem(self, connection, token, key=rotation.KEY, forged=None, attempt=None):
-        frame = {"origin": f"http://127.0.0.1:{self.client_at}", FRAME: "same-origin"}
+        frame = {"origin": f"http://127.0.0.1:{self.client_at}", "sec-fetch-site": "same-origin"}
         wish = {"token": token, "embed": self.embed, "key": key, "fields": ["pan"], "attempt": attempt or str(uuid.uuid4())}
         status, body = call(connection, "/client/v1/redeem", wish, {**frame, **({"x-forwarded-for": forged} if forged else {})})
         return status, (body or {}).get("code")
@@ -170,7 +169,6 @@ def connect(at, tls=None):
 
 
 def call(connection, path, body, headers):
-    """On this connection and no other: http.client would open another by itself after an answer that closes it."""
     connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **headers})
     answer = connection.getresponse()
     text = answer.read()

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 import uuid
+from types import SimpleNamespace
 
 import rotation
 from .beside import CLOSED, Certificates, Issuer, Process, block, dropped, hand_over, listens, version, with_ours
@@ -17,7 +18,12 @@ from .poolers import PASSWORD, password, store
 # Addresses of the docs, and ours: three machines, all on the loopback.
 MACHINES = {"a": ("10.0.0.5", "127.0.0.11"), "b": ("10.0.0.6", "127.0.0.12"), "c": ("10.0.0.7", "127.0.0.13")}
 BIN = sorted(rotation.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-OTHER_KEY = {**rotation.KEY, "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}
+# RFC 7517 A.1.
+OTHER_KEY = {
+    **rotation.KEY,
+    "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+    "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+}
 
 
 class Etcd(Process):
@@ -25,7 +31,8 @@ class Etcd(Process):
         self.port, peer = rotation.free_ports(2)
         ours, theirs = (f"http://127.0.0.1:{port}" for port in (self.port, peer))
         command = ["etcd", "--data-dir", folder / "etcd", "--listen-client-urls", ours, "--advertise-client-urls", ours]
-        command += ["--listen-peer-urls", theirs, "--initial-advertise-peer-urls", theirs, "--initial-cluster", f"default={theirs}"]
+        command += ["--listen-peer-urls", theirs, "--initial-advertise-peer-urls", theirs]
+        command += ["--initial-cluster", f"default={theirs}"]
         super().__init__(command, folder / "etcd.log", ("127.0.0.1", self.port))
 
 
@@ -40,10 +47,12 @@ class Node(Process):
             (self.home / path.name).write_bytes(path.read_bytes())
         (self.home / "server.key").chmod(0o600)
         lines = with_ours(
-            block("postgresql.md", "etcd3:"), ("name: a\n", f"name: {name}\n"), ("10.0.0.5:2379,10.0.0.6:2379,10.0.0.7:2379", f"127.0.0.1:{etcd}"),
+            block("postgresql.md", "etcd3:"), ("name: a\n", f"name: {name}\n"),
+            ("10.0.0.5:2379,10.0.0.6:2379,10.0.0.7:2379", f"127.0.0.1:{etcd}"),
             ("10.0.0.5:8008", f"{self.address}:{self.rest}"), ("10.0.0.5:5432", f"{self.address}:{self.port}"),
             ("/var/lib/postgresql/15/cardveil", self.home / "data"), ("/usr/lib/postgresql/15/bin", BIN),
-            ("/var/lib/postgresql/", f"{self.home}/"), ("/etc/patroni/", f"{self.home}/"), ('"..."', f'"{PASSWORD}"'), ("10.0.0.0/8", "127.0.0.0/8"),
+            ("/var/lib/postgresql/", f"{self.home}/"), ("/etc/patroni/", f"{self.home}/"),
+            ('"..."', f'"{PASSWORD}"'), ("10.0.0.0/8", "127.0.0.0/8"),
             ("  parameters:\n    ssl", f"  parameters:\n    unix_socket_directories: {self.home}\n    ssl"),
         )
         self.settings = self.home / "config.yml"
@@ -188,12 +197,7 @@ def issuer(folder, nodes, port, certificates):
     line = block("postgresql.md", "connect_timeout").strip()
     pairs = [*MACHINES.values(), ("port=5432", f"port={port}")]
     connection = with_ours(line, *pairs).removeprefix('postgres = "').removesuffix('"')
-
-    class Several:
-        pass
-
-    several = Several()
-    several.connection = store(folder, connection, certificates)
+    several = SimpleNamespace(connection=store(folder, connection, certificates))
     d = Issuer(folder, several, password(folder))
     d.start()
     return d

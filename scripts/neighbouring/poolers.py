@@ -1,7 +1,5 @@
 """pgbouncer with the lines of docs/postgresql.md: by the session it serves, by the transaction it is refused."""
 
-import subprocess
-
 import rotation
 from .beside import Certificates, Issuer, Process, block, dropped, hand_over, version, with_ours
 
@@ -35,7 +33,8 @@ class Listening(rotation.Cluster):
 
     def lead_to(self, port):
         """The lines of the [store] section."""
-        self.connection = store(self.folder_of_all, f"host=127.0.0.1 port={port} user=cardveil dbname=cardveil", self.certificates)
+        connection = f"host=127.0.0.1 port={port} user=cardveil dbname=cardveil"
+        self.connection = store(self.folder_of_all, connection, self.certificates)
 
 
 def store(folder, connection, certificates):
@@ -88,7 +87,8 @@ def pgbouncer(folder):
             d.configure(f"port={session.port}", f"port={transaction.port}")
             for command in (("migrate", "--owner", "owner"), ("doctor",), ("serve",)):
                 done = d.run(*command, fails=True)
-                assert "pooler hands out the server by the transaction" in done.stdout + done.stderr, f"{command}: {done.stdout}{done.stderr}"
+                said = done.stdout + done.stderr
+                assert "pooler hands out the server by the transaction" in said, f"{command}: {said}"
     finally:
         if d:
             d.kill()

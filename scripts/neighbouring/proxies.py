@@ -92,7 +92,8 @@ def rested(d, apis, tls):
     for (low, _, high), answers in zip(WINDOWS, came):
         assert answers[201] == 2 * CONNECTIONS, f"after {low} to {high} s: {dict(answers)}"
         closed = answers["closed by the proxy"]
-        told.append(f"after {low} to {high} s {CONNECTIONS} of {CONNECTIONS} are 201" + (f" ({closed} on a new connection)" if closed else ""))
+        anew = f" ({closed} on a new connection)" if closed else ""
+        told.append(f"after {low} to {high} s {CONNECTIONS} of {CONNECTIONS} are 201{anew}")
     return ", ".join(told) + ", none 502"
 
 
@@ -106,7 +107,8 @@ class Nginx(Process):
             ("listen 443 ssl; server_name cards-api.example;", f"listen 127.0.0.1:{api} ssl; server_name cards-api.example;"),
         )
         of = f"ssl_certificate {certificates.certificate}; ssl_certificate_key {certificates.key};"
-        temporary = " ".join(f"{kind}_temp_path {folder}/nginx-{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = " ".join(f"{kind}_temp_path {folder}/nginx-{kind};" for kind in kinds)
         lines = f"http {{ access_log off; {of} {temporary}\n{with_ours(block('proxies.md', 'upstream cards_api'), *pairs)}}}\n"
         return cls.of(folder, f"nginx-{n}", lines, cards, api)
 
@@ -120,7 +122,8 @@ class Nginx(Process):
     @classmethod
     def of(cls, folder, name, lines, cards, api, module=""):
         settings = folder / f"{name}.conf"
-        settings.write_text(f"{module} daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log stderr; events {{ }}\n{lines}")
+        own = f"daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log stderr; events {{ }}"
+        settings.write_text(f"{module} {own}\n{lines}")
         one = cls(["/usr/sbin/nginx", "-c", settings], folder / f"{name}.log", ("127.0.0.1", api))
         one.cards, one.api = ("127.0.0.1", cards), ("127.0.0.1", api)
         return one
@@ -144,7 +147,10 @@ class Haproxy(Process):
     @classmethod
     def tcp(cls, folder, d):
         (api,) = rotation.free_ports(1)
-        pairs = (("bind :8443", f"bind 127.0.0.1:{api}"), ("127.0.0.1:7410", f"127.0.0.1:{d.merchant_at}"), ("port 7430", f"port {d.admin_at}"))
+        pairs = (
+            ("bind :8443", f"bind 127.0.0.1:{api}"), ("127.0.0.1:7410", f"127.0.0.1:{d.merchant_at}"),
+            ("port 7430", f"port {d.admin_at}"),
+        )
         return cls.of(folder, "haproxy-tcp", with_ours(block("proxies.md", "send-proxy-v2"), *pairs), api, api)
 
     @classmethod
