@@ -21,11 +21,14 @@ import urllib.request
 import venv
 from pathlib import Path
 
+import generators
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CONFIGURATION = HERE / "schemathesis.toml"
 TOOLS = ROOT / ".tools/conformance"
-PACKAGES = ["schemathesis==4.32.5", "openapi-python-client==0.29.1"]
+PACKAGES = ["schemathesis==4.32.5", "openapi-python-client==0.29.1", *generators.PACKAGES]
+PINNED = [*PACKAGES, *generators.LINTERS]
 # A listener, the key of its address, and the paths that are its own.
 LISTENERS = [
     ("merchant, KeySecure", "merchant_url", "^/open-api/", None),
@@ -54,11 +57,13 @@ def main():
 def install():
     """A folder with the tools, made once for these versions."""
     stamp = TOOLS / "installed"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PACKAGES):
+    if not stamp.exists() or stamp.read_text() != "\n".join(PINNED):
         shutil.rmtree(TOOLS, ignore_errors=True)
         venv.create(TOOLS, with_pip=True)
         subprocess.run([TOOLS / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES], check=True)
-        stamp.write_text("\n".join(PACKAGES))
+        npm = ["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", TOOLS / "node", *generators.LINTERS]
+        subprocess.run(npm, check=True)
+        stamp.write_text("\n".join(PINNED))
     return TOOLS / "bin"
 
 
@@ -99,6 +104,7 @@ def run_all(tools, demo, work, asked):
     ours = ROOT / "docs/openapi.json"
     if not generated_client(tools, demo, work, ours, demo["merchant_url"]):
         failed.append("generated client")
+    failed += generators.check(tools, TOOLS / "node/node_modules/.bin", demo, work, ours)
     if asked.fragment:
         fragment, server = readdressed(asked.fragment, demo, work)
         if not generated_client(tools, demo, work, fragment, server):

@@ -1,0 +1,74 @@
+"""Clients that openapi-generator makes from the description: built, and Python's and TypeScript's used."""
+
+import json
+import subprocess
+
+# The generator itself is in its package of PyPI; it needs Java.
+PACKAGES = ["openapi-generator-cli==7.26.0"]
+LINTERS = ["@redocly/cli@2.77.0", "@stoplight/spectral-cli@6.16.3", "typescript@5.9.3", "esbuild@0.28.2", "@types/node@20.19.43"]
+
+PYTHON = """
+import json, sys
+import openapi_client as c
+d = json.loads(sys.argv[1])
+card = d["cards"][0]
+bearer = c.ApiClient(c.Configuration(host=d["merchant_url"], access_token=d["api_key"]))
+token = c.NativeApi(bearer).create_client_token(c.ClientTokenInput(card_no=card["card_no"])).token
+assert token.startswith("cvt_test_"), token
+key = "ApiKey " + d["equals_api_key"]
+equals = c.EqualsMoneyApi(c.ApiClient(c.Configuration(host=d["merchant_url"]), "Authorization", key))
+assert equals.get_client_token(card["card_id"], card["account_id"]).token.startswith("cvt_test_")
+"""
+
+TYPESCRIPT = """
+import { Configuration, EqualsMoneyApi, NativeApi } from "./index";
+const d = JSON.parse(process.argv[2]!);
+const card = d.cards[0];
+const bearer = new NativeApi(new Configuration({ basePath: d.merchant_url, accessToken: d.api_key }));
+const made = await bearer.createClientToken({ clientTokenInput: { cardNo: card.card_no } });
+const equals = new EqualsMoneyApi(new Configuration({ basePath: d.merchant_url, apiKey: `ApiKey ${d.equals_api_key}` }));
+const got = await equals.getClientToken({ cardId: card.card_id, accountId: card.account_id });
+for (const { token } of [made, got]) if (!token.startsWith("cvt_test_")) throw new Error(token);
+"""
+
+
+def check(tools, node, demo, work, document):
+    """What failed."""
+    failed = []
+
+    def ran(name, *command, cwd=work):
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+        if done.returncode != 0:
+            print((done.stdout + done.stderr)[-3000:], flush=True)
+            failed.append(name)
+        return done.returncode == 0
+
+    def made(generator):
+        out = work / f"generated-{generator}"
+        names = ["--git-user-id", "example", "--git-repo-id", "cardveil"]
+        print(f"== openapi-generator: {generator}", flush=True)
+        command = ["generate", "-q", "-i", document, "-g", generator, "-o", out, *names]
+        return out if ran(f"{generator}, generated", tools / "openapi-generator-cli", *command) else None
+
+    print("== redocly, spectral", flush=True)
+    ran("redocly", node / "redocly", "lint", document)
+    (work / ".spectral.yaml").write_text('extends: ["spectral:oas"]\n')
+    ran("spectral", node / "spectral", "lint", "--fail-severity", "warn", "--ruleset", work / ".spectral.yaml", document)
+    if out := made("python"):
+        if ran("python, built", tools / "pip", "install", "--quiet", "--disable-pip-version-check", out):
+            ran("python, used", tools / "python", "-c", PYTHON, json.dumps(demo))
+    if out := made("typescript-fetch"):
+        (out / "use.ts").write_text(TYPESCRIPT)
+        options = ["--noEmit", "--strict", "--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler"]
+        types = ["--lib", "es2022,dom", "--types", "node", "--typeRoots", node.parent / "@types"]
+        ran("typescript, built", node / "tsc", *options, *types, "use.ts", cwd=out)
+        bundle = ["use.ts", "--bundle", "--platform=node", "--format=esm", "--outfile=use.mjs"]
+        if ran("typescript, bundled", node / "esbuild", *bundle, cwd=out):
+            ran("typescript, used", "node", "use.mjs", json.dumps(demo), cwd=out)
+    if out := made("go"):
+        # Its tests want a module of their own name.
+        ran("go, built", "go", "build", ".", cwd=out)
+    # Java's and C#'s are made; to build them takes Maven's and NuGet's registries.
+    made("java")
+    made("csharp")
+    return failed
