@@ -83,7 +83,7 @@ attacks: release ## Attack the finished binary as a penetration tester would (ON
 	scripts/attacks.py
 
 .PHONY: neighbours
-neighbours: setup release ## Real nginx, haproxy, pgbouncer, syslog-ng, Patroni beside it, as the docs set them up (ONLY=patroni; seven minutes)
+neighbours: setup release ## Real nginx, haproxy, pgbouncer, syslog-ng, Patroni beside it, as the docs set them up (ONLY=patroni; nine minutes)
 	scripts/neighbours.py
 
 .PHONY: upgrade
