@@ -34,7 +34,7 @@ pub(super) struct EventRequest {
     /// Of `pan`, `expiry`, `cvv`, `name`; all that were released when left out.
     #[schema(pattern = "^(pan|expiry|cvv|name)$", example = "pan")]
     field: Option<String>,
-    /// `true` where the browser has looked and nothing hid the frame; left out where it cannot tell.
+    /// `true` where the browser has looked and nothing hid the frame; `false` or left out where it cannot tell.
     #[schema(nullable = false)]
     visible: Option<bool>,
 }
@@ -78,9 +78,6 @@ pub(super) async fn event(
                 .ok_or_else(|| Problem::invalid("field", "must be of pan, expiry, cvv, name"))?,
         ),
     };
-    if body.visible == Some(false) {
-        return Err(Problem::invalid("visible", "must be true, or left out"));
-    }
     let redemption = RedemptionId::parse(&body.redemption)
         .map_err(|_| Problem::invalid("redemption", "must be a redemption id, rdm_ and a word"))?;
     let token = super::token(&app, &holder, &body.token, RETENTION).await?;
@@ -89,7 +86,7 @@ pub(super) async fn event(
         redemption,
         kind,
         field,
-        seen: body.visible.is_some(),
+        seen: body.visible == Some(true),
         origin: holder.origin.clone(),
     };
     match app.service.report(&report).await? {
