@@ -1,5 +1,6 @@
 //! pgbouncer before a cluster: a real one, on a unix socket of its own, which ends with its value.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -40,7 +41,8 @@ impl Pooler {
             .stderr(std::fs::File::create(folder.join("log")).unwrap())
             .spawn()
             .unwrap();
-        while !folder.join(".s.PGSQL.5432").exists() {
+        // Its socket is there before it listens.
+        while UnixStream::connect(folder.join(".s.PGSQL.5432")).is_err() {
             let ended = process.try_wait().unwrap();
             assert!(
                 ended.is_none(),
