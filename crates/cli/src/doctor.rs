@@ -250,6 +250,10 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
     let found = async {
         let keys = house.store.wrapped_keys().await?.len();
         let epoch = house.store.epoch().await?.0;
+        if let Some(ahead) = house.service.compare_clocks().await? {
+            let found = format!("{ahead} of the database's");
+            checks.push(check("clock", !ahead.is_told(), found));
+        }
         let merchants = house.store.merchants().await?;
         let credentials = house.store.credentials().await?;
         fallbacks(&merchants, checks);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cardveil_core::audit::Kind;
-use cardveil_core::clock::Steadiness;
+use cardveil_core::clock::{Ahead, Steadiness};
 use cardveil_core::flow::{Fault, Purged, Signing};
 use cardveil_core::keys;
 use cardveil_seal::SystemEntropy;
@@ -68,6 +68,7 @@ async fn serve(config: &Path) -> anyhow::Result<()> {
     }
     refuse_exposed(&deployment.config)?;
     tell_of_networks(&deployment).await?;
+    refuse_clock_apart(&deployment).await?;
     let mut stop = StopSignal::listen()?;
     lock_memory();
     tell_of_open_files();
@@ -119,6 +120,17 @@ async fn tell_of_networks(house: &Deployment) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// A node whose clock is far from its peers' would refuse their tokens.
+async fn refuse_clock_apart(house: &Deployment) -> anyhow::Result<()> {
+    match house.service.compare_clocks().await? {
+        Some(ahead) if ahead.is_too_far() => Err(hinted(
+            format!("the clock is {ahead} of the database's"),
+            "have both keep time by NTP (timedatectl, chronyc tracking)",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A live deployment shows no token and no card to the network.
@@ -466,7 +478,7 @@ fn keys_unseen(fault: &Fault) -> &'static str {
         Fault::Store(_) => {
             "it could not be looked whether the class keys have changed: the store does not answer"
         }
-        Fault::Vault(_) | Fault::Contention | Fault::SinkFull => {
+        Fault::Vault(_) | Fault::Contention | Fault::SinkFull | Fault::ClockApart(_) => {
             "the class keys have changed, and do not open here"
         }
     }
@@ -493,6 +505,30 @@ async fn write_uses(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// Says once that the clock went astray, and once that it is right again.
+async fn compare_clocks(app: &App) {
+    let before = app.service.clock_ahead();
+    // A store that does not answer is told of by all others.
+    let Ok(now) = app.service.compare_clocks().await else {
+        return;
+    };
+    let is_told = |ahead: &Option<Ahead>| ahead.is_some_and(Ahead::is_told);
+    let is_too_far = |ahead: &Option<Ahead>| ahead.is_some_and(Ahead::is_too_far);
+    let Some(ahead) = now
+        .filter(|_| is_told(&before) != is_told(&now) || is_too_far(&before) != is_too_far(&now))
+    else {
+        return;
+    };
+    let hint = "have both keep time by NTP (timedatectl, chronyc tracking)";
+    if ahead.is_too_far() {
+        tracing::error!(%ahead, hint, "the clock is too far from the database's: nothing is released");
+    } else if ahead.is_told() {
+        tracing::warn!(%ahead, hint, "the clock is not the database's");
+    } else {
+        tracing::info!("the clock is the database's again");
+    }
+}
+
 /// Records what was never confirmed and deletes what is old, a bounded piece at a time.
 async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
@@ -503,6 +539,7 @@ async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
         }
         listener::tidy(&app);
+        compare_clocks(&app).await;
         loop {
             match app.service.sweep(SWEEP_ROWS).await {
                 Ok(swept) => {

@@ -8,6 +8,49 @@ use serde::{Deserialize, Serialize};
 /// By how much the clocks of nodes, and of whoever operates them, may differ.
 pub const CLOCKS_APART: Duration = Duration::from_secs(60);
 
+/// By how much a clock may differ before it is told of.
+const CLOCKS_TOLD: Duration = Duration::from_secs(5);
+
+/// How a node's clock stands to its store's, which is the one that all nodes share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead(i64);
+
+impl Ahead {
+    /// Of a node whose clock said `before` when it asked the store, and `after` when it had the answer.
+    pub const fn of(before: Time, store: Time, after: Time) -> Self {
+        let between = before.0.midpoint(after.0);
+        Self(between.saturating_sub(store.0))
+    }
+
+    /// In seconds.
+    pub fn secs(self) -> f64 {
+        let secs = Duration::from_millis(self.0.unsigned_abs()).as_secs_f64();
+        if self.0 < 0 { -secs } else { secs }
+    }
+
+    /// Whether an operator should look at the clocks.
+    pub fn is_told(self) -> bool {
+        self.is_over(CLOCKS_TOLD)
+    }
+
+    /// Whether the node would take its peers' tokens for expired, or for written by a clock ahead.
+    pub fn is_too_far(self) -> bool {
+        self.is_over(CLOCKS_APART)
+    }
+
+    fn is_over(self, most: Duration) -> bool {
+        u128::from(self.0.unsigned_abs()) > most.as_millis()
+    }
+}
+
+impl fmt::Display for Ahead {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secs = self.0.unsigned_abs() / 1_000;
+        let word = if self.0 < 0 { "behind" } else { "ahead" };
+        write!(out, "{secs} s {word}")
+    }
+}
+
 /// A moment: whole milliseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -72,6 +72,9 @@ pub(crate) enum Code {
     /// 503: a sink of the audit log that is required takes no more, so nothing is released. Nothing was;
     /// the token is still good.
     AuditSinkFull,
+    /// 503: this node's clock is too far from the store's, so nothing is released. Nothing was; the token is
+    /// still good.
+    ClockApart,
     /// 503: the server was told to stop; for load balancers only.
     Stopping,
     /// 503: calls end in panics and none is carried through; for whoever restarts the server.
@@ -106,9 +109,11 @@ impl Code {
             Self::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::Unavailable | Self::AuditSinkFull | Self::Stopping | Self::Panicking => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Unavailable
+            | Self::AuditSinkFull
+            | Self::ClockApart
+            | Self::Stopping
+            | Self::Panicking => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -142,6 +147,7 @@ impl Code {
             Self::NotImplemented => "not_implemented",
             Self::Unavailable => "unavailable",
             Self::AuditSinkFull => "audit_sink_full",
+            Self::ClockApart => "clock_apart",
             Self::Stopping => "stopping",
             Self::Panicking => "panicking",
         }
@@ -176,7 +182,7 @@ impl Code {
             Self::RateLimited => "Too many requests",
             Self::NotImplemented => "Not implemented",
             Self::Unavailable => "Unavailable",
-            Self::AuditSinkFull => "Nothing is released now",
+            Self::AuditSinkFull | Self::ClockApart => "Nothing is released now",
             Self::Stopping => "The server is stopping",
             Self::Panicking => "The server carries nothing through",
         }
@@ -237,6 +243,7 @@ impl Code {
             Self::AuditSinkFull => {
                 "Try again in a minute: the audit log has to be copied first. Nothing was released."
             }
+            Self::ClockApart => "Try again shortly, at another node. Nothing was released.",
             Self::Stopping => "Send nothing new here. What is under way is finished.",
             Self::Panicking => "Restart it. Its log says where it panicked.",
         }
@@ -335,11 +342,12 @@ impl Problem {
 /// Our fault: the caller learns nothing but that, the log learns why.
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        if tell(&fault) {
-            Self::new(Code::Unavailable)
-        } else {
-            Self::new(Code::AuditSinkFull)
-        }
+        tell(&fault);
+        Self::new(match fault {
+            Fault::Store(_) | Fault::Vault(_) | Fault::Contention => Code::Unavailable,
+            Fault::SinkFull => Code::AuditSinkFull,
+            Fault::ClockApart(_) => Code::ClockApart,
+        })
     }
 }
 
@@ -381,14 +389,12 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Logs a fault. Not that releases are stopped: whoever stopped them has said so once; that is told by
-/// `false`.
-pub(crate) fn tell(fault: &Fault) -> bool {
+/// Logs a fault. Not that releases are stopped: whoever stopped them has said so once.
+pub(crate) fn tell(fault: &Fault) {
     match fault {
-        Fault::SinkFull => false,
+        Fault::SinkFull | Fault::ClockApart(_) => {}
         Fault::Store(_) | Fault::Vault(_) | Fault::Contention => {
             tracing::error!(error = %Chain(fault), "a request could not be carried through");
-            true
         }
     }
 }

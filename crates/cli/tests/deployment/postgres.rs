@@ -70,6 +70,34 @@ fn a_server_says_what_its_database_lacks() {
     assert!(run(&["merchant", "add", "--name", "Shop"]).0);
 }
 
+/// A node 400 s ahead refused its peers' tokens, and all else was content (operators).
+#[test]
+fn a_clock_that_is_minutes_off_the_databases_is_refused() {
+    let world = World::in_postgres(Cluster::shared(), 1);
+    let library = std::fs::read_dir("/usr/lib").unwrap().find_map(|entry| {
+        let library = entry.unwrap().path().join("faketime/libfaketimeMT.so.1");
+        library.exists().then_some(library)
+    });
+    let library = library.expect("faketime is installed: scripts/setup.sh");
+    for (off, words) in [("+400s", "s ahead"), ("-400s", "s behind")] {
+        for command in ["serve", "doctor"] {
+            let ran = crate::world::binary(world.dir.path())
+                .env("LD_PRELOAD", &library)
+                .env("FAKETIME", off)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .arg(command)
+                .output()
+                .unwrap();
+            assert!(!ran.status.success(), "{command} {off}");
+            let said = text(&ran.stdout) + &text(&ran.stderr);
+            assert!(
+                said.contains(&format!("{words} of the database's")),
+                "{said}"
+            );
+        }
+    }
+}
+
 /// An operator sees the cause and the next step, whichever command meets it first.
 #[test]
 fn each_command_names_the_cause_and_the_next_step() {

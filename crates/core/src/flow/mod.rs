@@ -23,7 +23,7 @@ mod tokens;
 mod wallet;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use self::keys::{LeftOut, Look};
 use self::log::Signed;
@@ -51,7 +51,7 @@ use crate::audit::sink::Gate;
 use crate::audit::{Event, Kind, Source, Target};
 use crate::budget::{Budgets, Charge};
 use crate::card::Card;
-use crate::clock::{Clock, Time};
+use crate::clock::{Ahead, Clock, Time};
 use crate::mfa::Purpose;
 use crate::port::{self, Heard, NodeId, Store, Swept, Told};
 use crate::text::Numbering;
@@ -72,6 +72,9 @@ pub enum Fault {
     /// A sink of the audit log that is required is too far behind, so nothing is released.
     #[error("nothing is released until the audit log's sinks have caught up")]
     SinkFull,
+    /// This node's clock is too far from the store's for its tokens to be those of its peers.
+    #[error("nothing is released until the clock is right: it is {0} of the store's")]
+    ClockApart(Ahead),
 }
 
 /// The domain at work: a store, a vault, a clock and chance.
@@ -94,6 +97,8 @@ pub struct Service {
     earlier: Arc<Mutex<Option<Earlier>>>,
     /// When it was looked for the key of a token that names one which is not open. Held meanwhile.
     key_looked_at: Arc<Mutex<Option<Time>>>,
+    /// How the clocks stood when they were last compared.
+    ahead: Arc<StdMutex<Option<Ahead>>>,
 }
 
 impl Service {
@@ -117,6 +122,7 @@ impl Service {
             left_out: LeftOut::default(),
             earlier: Arc::default(),
             key_looked_at: Arc::default(),
+            ahead: Arc::default(),
         }
     }
 
@@ -135,6 +141,9 @@ impl Service {
     /// Asked first by every flow that could end in a release, so that nothing is spent by what is not
     /// answered.
     fn pass_gate(&self) -> Result<(), Fault> {
+        if let Some(ahead) = self.clock_ahead().filter(|ahead| ahead.is_too_far()) {
+            return Err(Fault::ClockApart(ahead));
+        }
         if self.gate.admits(self.now()) {
             Ok(())
         } else {
@@ -201,6 +210,20 @@ impl Service {
         swept.deleted += sessions;
         swept.more |= sessions == limit;
         Ok(swept)
+    }
+
+    /// Compares the clock with the store's, where that has one of its own.
+    pub async fn compare_clocks(&self) -> Result<Option<Ahead>, Fault> {
+        let before = self.now();
+        let store = self.store.time().await?;
+        let ahead = store.map(|store| Ahead::of(before, store, self.now()));
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
+        Ok(ahead)
+    }
+
+    /// What [`Self::compare_clocks`] last found.
+    pub fn clock_ahead(&self) -> Option<Ahead> {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A name for this process among those that share the store.

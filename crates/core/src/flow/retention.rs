@@ -57,7 +57,12 @@ impl Service {
                 }
                 Ok(_) => {}
                 Err(Fault::Vault(_)) => purged.unreadable += 1,
-                Err(fault @ (Fault::Store(_) | Fault::Contention | Fault::SinkFull)) => {
+                Err(
+                    fault @ (Fault::Store(_)
+                    | Fault::Contention
+                    | Fault::SinkFull
+                    | Fault::ClockApart(_)),
+                ) => {
                     return Err(fault);
                 }
             }

@@ -448,6 +448,9 @@ pub trait Admin: Send + Sync {
     /// The epoch now.
     async fn epoch(&self) -> Result<Epoch>;
 
+    /// The hour by the store's own clock; none where it has no other than ours.
+    async fn time(&self) -> Result<Option<Time>>;
+
     /// The rows that lists have left out since the store was opened, because they cannot be read: a table
     /// and a key each, and at most a hundred. One altered row hides no other.
     fn left_out(&self) -> Vec<String>;

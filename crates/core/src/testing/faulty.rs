@@ -58,6 +58,7 @@ pub struct Faulty<S> {
     between: Mutex<Option<Transition>>,
     changed: Mutex<Option<(Change, Event)>>,
     writes: Mutex<Option<Writes>>,
+    time: Mutex<Option<Time>>,
     holds_lists: AtomicBool,
 }
 
@@ -70,6 +71,7 @@ impl<S: Store> Faulty<S> {
             between: Mutex::new(None),
             changed: Mutex::new(None),
             writes: Mutex::new(None),
+            time: Mutex::new(None),
             holds_lists: AtomicBool::new(false),
         }
     }
@@ -89,6 +91,11 @@ impl<S: Store> Faulty<S> {
     /// Has it say how its writes go; `None` for what the inner one says.
     pub fn say_of_writes(&self, writes: Option<Writes>) {
         *self.writes.lock().unwrap_or_else(PoisonError::into_inner) = writes;
+    }
+
+    /// Gives it a clock of its own, which stands still; or takes it away.
+    pub fn say_the_time(&self, time: Option<Time>) {
+        *self.time.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
     /// From now on a list of cards never ends, as if there were too many of them.
@@ -275,6 +282,13 @@ impl<S: Store> Admin for Faulty<S> {
     }
     async fn epoch(&self) -> Result<Epoch> {
         self.inner.epoch().await
+    }
+    async fn time(&self) -> Result<Option<Time>> {
+        let said = *self.time.lock().unwrap_or_else(PoisonError::into_inner);
+        match said {
+            Some(time) => Ok(Some(time)),
+            None => self.inner.time().await,
+        }
     }
     fn left_out(&self) -> Vec<String> {
         self.inner.left_out()

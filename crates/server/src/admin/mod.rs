@@ -55,7 +55,7 @@ struct Readiness {
     /// cannot be used, so those from before are), `tls_certificate_expired: client`, `audit_sink_full: siem`
     /// (nothing is released until that sink has caught up; all else is served), `store_writes_fail` (what was
     /// last tried was not written, and it is tried again), `panicked` (within the last ten minutes; the log says
-    /// where).
+    /// where), `clock_apart: 7 s ahead of the database's`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -78,7 +78,7 @@ async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
     get, path = "/readyz", tag = "Admin", operation_id = "ready",
     responses(
         (status = 200, description = "It can serve.", body = Readiness),
-        (status = 503, description = "`unavailable`; `stopping` once it was told to stop: send nothing new here", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`; `clock_apart`: its clock is more than a minute off the database's; `stopping` once it was told to stop: send nothing new here", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
@@ -90,6 +90,12 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
     let epoch = look_up(&app, |app| async move { app.service.store().epoch().await });
     epoch.await.ok_or(Problem::new(Code::Unavailable))??;
     let mut warnings = app.settings.tls.warnings(now);
+    if let Some(ahead) = app.service.clock_ahead().filter(|ahead| ahead.is_told()) {
+        if ahead.is_too_far() {
+            return Err(Problem::new(Code::ClockApart));
+        }
+        warnings.push(format!("clock_apart: {ahead} of the database's"));
+    }
     warnings.extend(app.sinks.warnings());
     warnings.extend(app.panics.warning());
     match store.writes() {

@@ -84,7 +84,7 @@ struct WalletCard {
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`: nothing was told, the token is still good", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was told, the token is still good", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn eligibility(

@@ -106,7 +106,7 @@ struct GivenMfa {
         (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: no such card of this person that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn read(
@@ -162,7 +162,7 @@ async fn read(
         (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn update(

@@ -314,8 +314,10 @@ impl Refusal {
     /// releases, so they are 1001 too, and its words say that it is worth to come again.
     fn fault(fault: &Fault, language: Language) -> Self {
         let refusal = Self::new(Code::SystemError, language);
-        if problem::tell(fault) {
-            return refusal;
+        problem::tell(fault);
+        match fault {
+            Fault::SinkFull | Fault::ClockApart(_) => {}
+            Fault::Store(_) | Fault::Vault(_) | Fault::Contention => return refusal,
         }
         let words = match language {
             Language::English => "nothing is released now, try again in a minute",

@@ -165,6 +165,11 @@ impl Metrics {
         );
         let now = app.service.now();
         render_load(&mut text, app.service.store().load());
+        if let Some(ahead) = app.service.clock_ahead() {
+            let help = "How far the clock is ahead of the database's; negative when behind.";
+            let secs = ahead.secs();
+            text.one("cardveil_clock_ahead_seconds", Kind::Gauge, help, secs);
+        }
         told.render(&mut text, now);
         render_sinks(&mut text, &app.sinks.standings(), now);
         process::render(&mut text, app.started);

@@ -123,7 +123,7 @@ struct ClientTokenCreated {
         (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`idempotency_mismatch`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn create_client_token(

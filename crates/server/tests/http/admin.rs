@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cardveil_core::clock::Time;
 use cardveil_core::port::Writes;
 use cardveil_core::testing::sample::START;
 use cardveil_server::ListenerKind;
 use serde_json::{Value, json};
 
 use crate::actors::Thief;
-use crate::world::{PAN, World};
+use crate::world::{CARD_NO, PAN, World};
 
 #[tokio::test]
 async fn it_tells_that_it_runs_and_can_serve() {
@@ -50,6 +51,54 @@ async fn readiness(world: &World) -> (u16, Value) {
     let told = answer.json();
     let what = told.get("code").or_else(|| told.get("warnings"));
     (answer.status, what.cloned().unwrap_or_default())
+}
+
+/// A node whose clock was 400 s ahead refused its peers' tokens, and was content with itself (operators).
+#[tokio::test]
+async fn a_node_whose_clock_is_not_the_stores_says_so_and_beyond_a_minute_releases_nothing() {
+    let world = World::new().await;
+    let merchant = world.merchant();
+    let issue = async || merchant.native(&json!({"card_no": CARD_NO})).await;
+    let compare = async |ahead: i64| {
+        let store = START.millis() - ahead;
+        world.store.say_the_time(Some(Time::from_millis(store)));
+        world.app.service.compare_clocks().await.unwrap();
+    };
+    let figure = async || {
+        let figures = world.stranger().get(ListenerKind::Admin, "/metrics").await;
+        let figures = figures.text();
+        let line = figures
+            .lines()
+            .find(|line| line.starts_with("cardveil_clock_ahead_seconds "));
+        line.map(str::to_owned)
+    };
+    assert_eq!(figure().await, None, "the store has no clock");
+    let cardholder = world.cardholder().await;
+    for (ahead, warning, shown) in [
+        (5_000, None, "5"),
+        (-5_000, None, "-5"),
+        (5_001, Some("5 s ahead"), "5.001"),
+        (-60_000, Some("60 s behind"), "-60"),
+        (60_000, Some("60 s ahead"), "60"),
+    ] {
+        compare(ahead).await;
+        let told = warning.map(|words| json!([format!("clock_apart: {words} of the database's")]));
+        assert_eq!(readiness(&world).await, (200, told.unwrap_or_default()));
+        assert_eq!(issue().await.status, 201, "{ahead}");
+        let line = format!("cardveil_clock_ahead_seconds {shown}");
+        assert_eq!(figure().await, Some(line));
+    }
+    let log = world.operator().log().await.len();
+    for ahead in [60_001, -60_001, 400_000] {
+        compare(ahead).await;
+        let refused = (503, "clock_apart".to_owned());
+        assert_eq!(readiness(&world).await, (503, json!("clock_apart")));
+        assert_eq!(issue().await.code(), refused);
+        assert_eq!(cardholder.redeem(&["pan"]).await.code(), refused);
+    }
+    assert_eq!(world.operator().log().await.len(), log, "nothing was spent");
+    compare(0).await;
+    assert_eq!(cardholder.redeem(&["pan"]).await.status, 200, "still good");
 }
 
 #[tokio::test]

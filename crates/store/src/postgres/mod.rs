@@ -498,6 +498,12 @@ impl Admin for Postgres {
         epoch.ok_or_else(|| Error::Corrupt("the database has no epoch".into()))
     }
 
+    async fn time(&self) -> Result<Option<Time>> {
+        const SQL: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let read = |row: &value::Row| row.get(0).map(Time::from_millis);
+        self.readers.first(SQL, &values![], read).await
+    }
+
     fn left_out(&self) -> Vec<String> {
         self.left_out.all()
     }

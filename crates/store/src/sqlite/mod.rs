@@ -439,6 +439,11 @@ impl Admin for Sqlite {
         self.writer.submit(work).await
     }
 
+    async fn time(&self) -> Result<Option<Time>> {
+        // The machine's, as ours.
+        Ok(None)
+    }
+
     async fn epoch(&self) -> Result<Epoch> {
         const SQL: &str = "SELECT epoch FROM meta";
         self.readers.read(|connection| {

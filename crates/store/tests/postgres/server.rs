@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cardveil_core::audit::Kind;
+use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::merchant::{Credential, Permissions, Scope};
 use cardveil_core::port::{
     Admin, Change, Counters, Error, Heard, Issued, NodeId, Set, Tokens, Told,
@@ -386,4 +387,19 @@ async fn a_node_of_the_version_before_is_noticed_by_what_it_writes() {
     sql("UPDATE cardveil.writer SET touched_at = now() - interval '1 hour' WHERE knows = 0");
     let last = store.first_form_last(START).await.unwrap().unwrap();
     assert!(last.plus(Duration::from_secs(3_600)) <= START);
+}
+
+/// Whose clock nodes compare theirs with.
+#[tokio::test]
+async fn it_tells_the_hour_by_its_own_clock() {
+    let before = SystemClock.now();
+    let told = Home::new()
+        .await
+        .open()
+        .await
+        .time()
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(before <= told && told <= SystemClock.now(), "{told}");
 }

@@ -514,6 +514,10 @@ impl Admin for Memory {
         Ok(Epoch(self.inner().epoch))
     }
 
+    async fn time(&self) -> Result<Option<Time>> {
+        Ok(None)
+    }
+
     fn left_out(&self) -> Vec<String> {
         Vec::new()
     }
