@@ -6,6 +6,7 @@ use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::port::Error;
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{OpenError, from_sqlite, schema};
+use cardveil_store::sqlite::retire;
 use clap::Args as ClapArgs;
 
 use crate::backend;
@@ -62,7 +63,13 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
             "all is there; the epoch was raised to {}",
             epoch.0
         ));
-        say("the root key stays the same one; take the SQLite file out of use");
+        match retire(file) {
+            Ok(()) => say("the SQLite file is marked as moved: no program serves from it any more"),
+            Err(error) => say(&format!(
+                "take the SQLite file out of use, which could not be marked as moved: {error}"
+            )),
+        }
+        say("the root key stays the same one");
     }
     Ok(())
 }

@@ -265,7 +265,9 @@ fn take_alone(database: &Path) -> Result<Connection, OpenError> {
         Refused::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
             OpenError::InUse(database.to_owned())
         }
-        Refused::Sqlite(_) | Refused::Open(_) | Refused::Foreign => refused.at(database),
+        Refused::Sqlite(_) | Refused::Open(_) | Refused::Foreign | Refused::Moved => {
+            refused.at(database)
+        }
     })
 }
 

@@ -20,6 +20,8 @@ use crate::epoch;
 
 /// "CVEI": what `file` and SQLite's own tools know a Cardveil database by.
 const APPLICATION_ID: i64 = 0x4356_4549;
+/// "CVMV": one that was moved to PostgreSQL, which no program serves from.
+const MOVED_ID: i64 = 0x4356_4d56;
 /// Each brings the file from the version before to its own, which is its place in this list,
 /// counted from 1. Never change one that was released: add the next.
 pub(super) const MIGRATIONS: [&str; 23] = [
@@ -134,6 +136,9 @@ pub enum OpenError {
     /// It is a file of something else.
     #[error("{} is not a Cardveil database", .0.display())]
     Foreign(PathBuf),
+    /// [`retire`] was there.
+    #[error("the database {} was moved to PostgreSQL, and is served from there", .0.display())]
+    Moved(PathBuf),
     /// It was written by a newer program.
     #[error(
         "the database is of version {found} and this program knows versions up to {known}: run the \
@@ -205,6 +210,17 @@ pub(super) fn open(options: &Options, now: Time) -> Result<Ready, OpenError> {
     })
 }
 
+/// Marks the database so that no program opens it any more, ours of before included: all that it holds was
+/// moved to PostgreSQL, and a token that is good in both could go to two keys.
+pub fn retire(path: &Path) -> Result<(), OpenError> {
+    let mark = || {
+        let connection = connect(path)?;
+        check_ours(&connection)?;
+        Ok(connection.pragma_update(None, "application_id", MOVED_ID)?)
+    };
+    mark().map_err(|refused: Refused| refused.at(path))
+}
+
 /// A connection with the settings that all of ours share.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -265,6 +281,7 @@ pub(super) enum Refused {
     Sqlite(rusqlite::Error),
     Open(OpenError),
     Foreign,
+    Moved,
 }
 
 impl From<rusqlite::Error> for Refused {
@@ -279,6 +296,7 @@ impl Refused {
         match self {
             Self::Open(error) => error,
             Self::Foreign => OpenError::Foreign(path),
+            Self::Moved => OpenError::Moved(path),
             Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
                 OpenError::Foreign(path)
             }
@@ -318,6 +336,7 @@ pub(super) fn check_ours(connection: &Connection) -> Result<(), Refused> {
     )?;
     match (application, version, tables) {
         (0_i64, 0_i64, 0_i64) | (APPLICATION_ID, _, _) => Ok(()),
+        (MOVED_ID, _, _) => Err(Refused::Moved),
         _ => Err(Refused::Foreign),
     }
 }
