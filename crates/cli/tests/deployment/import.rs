@@ -394,13 +394,12 @@ fn cards_that_have_expired_and_numbers_that_stand_twice_are_counted_hyperswitch_
                 E1,F50091,775596ae-2624-40af-a9dc-9756110a4a04,4111111111111111,12/2020,A C,active\n\
                 E2,F50091,775596ae-2624-40af-a9dc-9756110a4a04,5555555555554444,12/2020,A C,terminated\n\
                 E1,F50091,775596ae-2624-40af-a9dc-9756110a4a04,5555555555554444,12/2020,A C,active\n";
-    let path = world.dir.path().join("cards.csv");
-    std::fs::write(&path, rows).unwrap();
+    let file = an_issuers(rows);
     let report = world.dir.path().join("report");
     let run = world.run(&[
         "card",
         "import",
-        path.to_str().unwrap(),
+        file.path().to_str().unwrap(),
         "--merchant",
         &world.merchant,
         "--report",
@@ -416,6 +415,13 @@ fn cards_that_have_expired_and_numbers_that_stand_twice_are_counted_hyperswitch_
         std::fs::read_to_string(report).unwrap(),
         "line 2: warning: the card is active and has expired\nline 4: it exists already\n"
     );
+}
+
+/// A file with clear numbers, which goes with its value: nothing of a test may be left that holds one.
+fn an_issuers(rows: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+    std::fs::write(file.path(), rows).unwrap();
+    file
 }
 
 #[test]
@@ -451,13 +457,12 @@ fn a_check_says_what_an_import_would_and_writes_nothing() {
                 C1,F50091,775596ae-2624-40af-a9dc-9756110a4a04,4111111111111111,12/2020,A C\n\
                 C1,F50091,775596ae-2624-40af-a9dc-9756110a4a04,4111111111111111,12/2030,A C\n\
                 C2,F50091,775596ae-2624-40af-a9dc-9756110a4a04,4111111111111112,12/2030,A C\n";
-    let path = world.dir.path().join("cards.csv");
-    std::fs::write(&path, rows).unwrap();
+    let file = an_issuers(rows);
     let run = |with: &[&str]| {
         let args = [
             "card",
             "import",
-            path.to_str().unwrap(),
+            file.path().to_str().unwrap(),
             "--merchant",
             &world.merchant,
         ];
