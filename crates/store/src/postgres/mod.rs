@@ -499,7 +499,7 @@ impl Admin for Postgres {
     }
 
     async fn time(&self) -> Result<Option<Time>> {
-        const SQL: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        const SQL: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
         let read = |row: &value::Row| row.get(0).map(Time::from_millis);
         self.readers.first(SQL, &values![], read).await
     }
