@@ -16,10 +16,16 @@ const CLOCKS_TOLD: Duration = Duration::from_secs(5);
 pub struct Ahead(i64);
 
 impl Ahead {
-    /// Of a node whose clock said `before` when it asked the store, and `after` when it had the answer.
+    /// Of a node whose clock said `before` when it asked the store, and `after` when it had the answer: the
+    /// least that fits, so that an answer which took long makes no difference.
     pub const fn of(before: Time, store: Time, after: Time) -> Self {
-        let between = before.0.midpoint(after.0);
-        Self(between.saturating_sub(store.0))
+        Self(if store.0 < before.0 {
+            before.0.saturating_sub(store.0)
+        } else if store.0 > after.0 {
+            after.0.saturating_sub(store.0)
+        } else {
+            0
+        })
     }
 
     /// In seconds.
@@ -178,6 +184,20 @@ mod tests {
             Some(moment)
         );
         assert_eq!(Time::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_clock_is_off_by_no_more_than_an_answer_shows() {
+        let of = |before, store, after| {
+            let [before, store, after] = [before, store, after].map(Time::from_millis);
+            Ahead::of(before, store, after)
+        };
+        for (store, off) in [(0, 100), (99, 1), (100, 0), (150, 0), (200, 0), (201, -1)] {
+            assert_eq!(of(100, store, 200), Ahead(off), "{store}");
+        }
+        assert!(!of(0, 90_000, 180_000).is_told(), "it was asleep meanwhile");
+        assert!(of(i64::MAX, i64::MIN, i64::MAX).is_too_far());
+        assert!(of(i64::MIN, i64::MAX, i64::MIN).is_too_far());
     }
 
     #[test]
