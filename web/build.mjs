@@ -13,11 +13,10 @@ await mkdir("dist");
 const common = { tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } }, bundle: true, minify: true, charset: "utf8", legalComments: "none", target: ["es2022"], logLevel: "warning" };
 const banner = { js: "/*! Cardveil, Apache-2.0. Third parties: LICENSES.txt */" };
 await Promise.all([
-  // `crypto` is what @hpke/core falls back to on old Node; no browser gets there.
-  build({ ...common, banner, entryPoints: ["frame/src/main.ts"], outfile: "dist/frame.js", format: "iife", external: ["crypto"] }),
-  build({ ...common, banner, entryPoints: ["frame/src/main-holder.ts"], outfile: "dist/holder.js", format: "iife", external: ["crypto"] }),
+  build({ ...common, banner, entryPoints: ["frame/src/main.ts"], outfile: "dist/frame.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["frame/src/main-holder.ts"], outfile: "dist/holder.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["frame/src/main-part.ts"], outfile: "dist/part.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["frame/src/main-app.ts"], outfile: "dist/app.js", format: "iife", external: ["crypto"] }),
+  build({ ...common, banner, entryPoints: ["frame/src/main-app.ts"], outfile: "dist/app.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["gallery/src/gallery.ts"], outfile: "dist/gallery.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["gallery/src/specimen.ts"], outfile: "dist/specimen.js", format: "esm" }),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
@@ -64,11 +63,11 @@ await copyFile("../LICENSE", "react/LICENSE");
 // The page that renders the API's description for operators: a library's own bundle, as it is.
 await copyFile("node_modules/redoc/bundles/redoc.standalone.js", "dist/redoc.js");
 
-const parts = { "@hpke/core": "frame.js, holder.js and app.js", "@hpke/common": "frame.js, holder.js and app.js", redoc: "redoc.js" };
+const parts = { hpke: ["frame.js, holder.js and app.js", "LICENSE.md"], redoc: ["redoc.js", "LICENSE"] };
 const licenses = await Promise.all(
-  Object.entries(parts).map(async ([name, file]) => {
+  Object.entries(parts).map(async ([name, [file, license]]) => {
     const { version } = JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8"));
-    return `${name} ${version}, in ${file}\n\n${await readFile(`node_modules/${name}/LICENSE`, "utf8")}`;
+    return `${name} ${version}, in ${file}\n\n${await readFile(`node_modules/${name}/${license}`, "utf8")}`;
   }),
 );
 const inside = await readFile("node_modules/redoc/bundles/redoc.standalone.js.LICENSE.txt", "utf8");

@@ -1,4 +1,4 @@
-import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/core";
+import { AEAD_AES_256_GCM, CipherSuite, KDF_HKDF_SHA256, KEM_DHKEM_P256_HKDF_SHA256 } from "hpke";
 import { fromBase64Url, sha256, utf8 } from "./bytes.ts";
 
 export interface PublicJwk {
@@ -8,11 +8,7 @@ export interface PublicJwk {
   y: string;
 }
 
-const suite = new CipherSuite({
-  kem: new DhkemP256HkdfSha256(),
-  kdf: new HkdfSha256(),
-  aead: new Aes256Gcm(),
-});
+const suite = new CipherSuite(KEM_DHKEM_P256_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_256_GCM);
 const INFO = utf8("cardveil/redeem/v1");
 
 /** Answers the pair that was kept under a name, or keeps the one that it makes. */
@@ -56,8 +52,8 @@ export class HolderKey {
     aad: Uint8Array<ArrayBuffer>,
     read: (json: string) => T,
   ): Promise<T> {
-    const recipient = { recipientKey: this.#pair, enc: fromBase64Url(sealed.enc), info: INFO };
-    const plaintext = new Uint8Array(await suite.open(recipient, fromBase64Url(sealed.ciphertext), aad));
+    const [enc, ciphertext] = [fromBase64Url(sealed.enc), fromBase64Url(sealed.ciphertext)];
+    const plaintext = await suite.Open(this.#pair, enc, ciphertext, { aad, info: INFO });
     try {
       return read(new TextDecoder("utf-8", { fatal: true }).decode(plaintext));
     } finally {
