@@ -38,6 +38,7 @@ pub mod refused;
 mod schema;
 pub mod sinks;
 mod stack;
+mod static_file;
 pub mod surface;
 pub mod tls;
 mod webhooks;

@@ -2,7 +2,10 @@
 //! into the program and fetches nothing from anywhere else.
 
 use axum::response::{Html, IntoResponse, Response};
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
+
+use crate::client::script::JAVASCRIPT;
+use crate::static_file::{StaticFile, built};
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
@@ -18,10 +21,13 @@ const PAGE: &str = r#"<!doctype html>
 </body>
 </html>
 "#;
-const REDOC: &str = include_str!("../../../../web/dist/redoc.js");
+static REDOC: StaticFile = built!("redoc.js");
 // Its search would need a worker from a `blob:` address; the browser's own does.
 const START: &str = r#"Redoc.init("/openapi.json", { disableSearch: true, expandResponses: "200,201", pathInMiddlePanel: true }, document.getElementById("reference"));
 "#;
+
+/// Its address does not change with its bytes.
+const REVALIDATED: &str = "no-cache";
 
 /// Redoc writes its styles into the page; scripts and data come from this listener alone.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -43,8 +49,8 @@ pub(super) async fn page() -> Response {
     get, path = "/reference/redoc.js", tag = "Admin", operation_id = "referenceLibrary",
     responses((status = 200, description = "A script.", content_type = "text/javascript"))
 )]
-pub(super) async fn library() -> Response {
-    script(REDOC)
+pub(super) async fn library(request: HeaderMap) -> Response {
+    REDOC.answer(&request, JAVASCRIPT, REVALIDATED)
 }
 
 /// The line that starts it
@@ -53,13 +59,5 @@ pub(super) async fn library() -> Response {
     responses((status = 200, description = "A script.", content_type = "text/javascript"))
 )]
 pub(super) async fn start() -> Response {
-    script(START)
-}
-
-fn script(text: &'static str) -> Response {
-    const TYPE: (HeaderName, HeaderValue) = (
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/javascript; charset=utf-8"),
-    );
-    ([TYPE], text).into_response()
+    ([(header::CONTENT_TYPE, JAVASCRIPT)], START).into_response()
 }

@@ -221,7 +221,7 @@ pub(super) async fn font(
         (header::CONTENT_TYPE, HeaderValue::from_static("font/woff2")),
         (
             header::CACHE_CONTROL,
-            HeaderValue::from_static(super::script::IMMUTABLE),
+            HeaderValue::from_static(crate::static_file::IMMUTABLE),
         ),
     ];
     Ok((headers, font.bytes.clone()).into_response())

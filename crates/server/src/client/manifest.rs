@@ -13,15 +13,18 @@ use std::sync::OnceLock;
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use cardveil_core::flow::Fault;
 use cardveil_core::vault::{self, Vault};
 use cardveil_seal::PublicKey;
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{frame, script};
 use crate::problem::Problem;
+use crate::static_file::{self, MOVING};
 use crate::{App, Shared};
 
 /// What the signature is for: the key signs nothing else, and says so.
@@ -106,8 +109,17 @@ pub struct Frame {
 
 /// A manifest as it is served: its bytes, and its signed form.
 pub(crate) struct Signed {
-    json: String,
-    jws: String,
+    json: Bytes,
+    jws: Bytes,
+    /// Of both: each is the other's.
+    tag: String,
+}
+
+impl Signed {
+    fn answer(&self, request: &HeaderMap, content_type: &'static str, body: &Bytes) -> Response {
+        let answer = static_file::tagged(request, &self.tag, content_type, MOVING, body.clone());
+        static_file::for_any_page(answer)
+    }
 }
 
 /// Made when it is first asked for: it is the same until the end.
@@ -129,7 +141,9 @@ fn made(app: &App) -> Result<Signed, vault::Error> {
     let mut json = serde_json::to_string_pretty(&manifest).unwrap_or_default();
     json.push('\n');
     let jws = sign(app.service.vault(), json.as_bytes())?;
-    Ok(Signed { json, jws })
+    let tag = format!("\"{}\"", integrity(jws.as_bytes()));
+    let (json, jws) = (json.into(), jws.into());
+    Ok(Signed { json, jws, tag })
 }
 
 fn of(
@@ -139,18 +153,18 @@ fn of(
     }: &frame::Assets,
 ) -> Manifest {
     let documents = || documents.iter().chain([webview]);
-    let served = script::FILES.iter().map(|file| Asset {
-        name: file.name.to_owned(),
-        kind: match file.form {
+    let served = script::SCRIPTS.iter().map(|script| Asset {
+        name: script.file.name.to_owned(),
+        kind: match script.form {
             script::Form::Module => AssetKind::Module,
             script::Form::Classic => AssetKind::Script,
         },
-        path: format!("/sdk/{}/{}", script::VERSION, file.name),
-        moving_path: Some(format!("/sdk/{}/{}", script::MAJOR, file.name)),
+        path: format!("/sdk/{}/{}", script::VERSION, script.file.name),
+        moving_path: Some(format!("/sdk/{}/{}", script::MAJOR, script.file.name)),
         version: script::VERSION.to_owned(),
-        bytes: bytes(file.text),
-        integrity: integrity(file.text.as_bytes()),
-        justification: file.purpose.to_owned(),
+        bytes: bytes(script.file.text),
+        integrity: script.file.integrity(),
+        justification: script.purpose.to_owned(),
     });
     let scripts = documents().map(|(document, _)| (document.script, document.path));
     let inline = scripts
@@ -184,8 +198,7 @@ fn of(
 
 /// The integrity value of a script or a style (SRI 3.2; CSP Level 3, 2.3.1).
 pub fn integrity(bytes: &[u8]) -> String {
-    let digest = cardveil_core::sha384(bytes);
-    format!("sha384-{}", BASE64_STANDARD.encode(digest))
+    static_file::integrity(bytes)
 }
 
 fn bytes(text: &str) -> u64 {
@@ -284,10 +297,9 @@ const CONTENT_TYPE_JOSE: &str = "application/jose";
         (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn json(State(app): Shared) -> Result<Response, Problem> {
+pub(super) async fn json(State(app): Shared, request: HeaderMap) -> Result<Response, Problem> {
     let signed = app.manifest.signed(&app)?;
-    let json = signed.json.clone();
-    Ok(script::public(CONTENT_TYPE_JSON, script::MOVING, json))
+    Ok(signed.answer(&request, CONTENT_TYPE_JSON, &signed.json))
 }
 
 /// The manifest, signed
@@ -301,8 +313,7 @@ pub(super) async fn json(State(app): Shared) -> Result<Response, Problem> {
         (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn jws(State(app): Shared) -> Result<Response, Problem> {
+pub(super) async fn jws(State(app): Shared, request: HeaderMap) -> Result<Response, Problem> {
     let signed = app.manifest.signed(&app)?;
-    let jws = signed.jws.clone();
-    Ok(script::public(CONTENT_TYPE_JOSE, script::MOVING, jws))
+    Ok(signed.answer(&request, CONTENT_TYPE_JOSE, &signed.jws))
 }

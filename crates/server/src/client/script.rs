@@ -4,23 +4,23 @@
 //! Each one is at two addresses: `/sdk/v1/`, which moves with every release of major version 1, and
 //! the exact version's, whose bytes never change.
 //!
-//! To add a script: its line in [`FILES`]. Routes, manifest and integrity come from there.
+//! To add a script: its line in [`SCRIPTS`]. Routes, manifest and integrity come from there.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::response::{IntoResponse, Response};
-use http::header::{self, HeaderName, HeaderValue};
+use axum::response::Response;
+use http::HeaderMap;
 
 use crate::problem::{Code, Problem};
+use crate::static_file::{self, IMMUTABLE, MOVING, StaticFile, built};
+
+/// As browsers want it said.
+pub(crate) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Names the moving addresses.
 pub(crate) const MAJOR: &str = "v1";
 /// Names the addresses that never change.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// How long a moving address may be kept: a release reaches every page within it.
-pub(super) const MOVING: &str = "public, max-age=300";
-pub(super) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// How a page loads a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +32,18 @@ pub(crate) enum Form {
 }
 
 /// A script that pages load by its address.
-pub(crate) struct File {
-    pub(crate) name: &'static str,
+pub(crate) struct Script {
+    pub(crate) file: StaticFile,
     pub(crate) form: Form,
-    pub(crate) text: &'static str,
     /// Why it is there (PCI DSS 6.4.3).
     pub(crate) purpose: &'static str,
 }
 
-macro_rules! file {
+macro_rules! script {
     ($name:literal, $form:ident, $purpose:literal) => {
-        File {
-            name: $name,
+        Script {
+            file: built!($name),
             form: Form::$form,
-            text: include_str!(concat!("../../../../web/dist/", $name)),
             purpose: $purpose,
         }
     };
@@ -53,12 +51,12 @@ macro_rules! file {
 
 /// All of them.
 #[rustfmt::skip]
-pub(crate) const FILES: &[File] = &[
-    file!("cardveil.js", Module, "Puts the card's frame into the shop's page and carries the token to it. It never holds card data."),
-    file!("cardveil.iife.js", Classic, "The same as cardveil.js, for pages without modules: it defines window.Cardveil."),
-    file!("doctor.js", Module, "Finds out why a frame does not come; a page's developer asks for it. It never holds card data."),
-    file!("marqeta.js", Classic, "Stands in for Marqeta.js: it defines window.marqeta for pages that were written for that. It never holds card data."),
-    file!("pure.js", Module, "The same as cardveil.js, but that it defines no element by itself."),
+pub(crate) static SCRIPTS: [Script; 5] = [
+    script!("cardveil.js", Module, "Puts the card's frame into the shop's page and carries the token to it. It never holds card data."),
+    script!("cardveil.iife.js", Classic, "The same as cardveil.js, for pages without modules: it defines window.Cardveil."),
+    script!("doctor.js", Module, "Finds out why a frame does not come; a page's developer asks for it. It never holds card data."),
+    script!("marqeta.js", Classic, "Stands in for Marqeta.js: it defines window.marqeta for pages that were written for that. It never holds card data."),
+    script!("pure.js", Module, "The same as cardveil.js, but that it defines no element by itself."),
 ];
 
 /// A script
@@ -79,6 +77,7 @@ pub(crate) const FILES: &[File] = &[
 )]
 pub(super) async fn script(
     address: Result<Path<(String, String)>, PathRejection>,
+    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let Ok(Path((version, name))) = address else {
         return Err(Problem::new(Code::NotFound));
@@ -88,9 +87,10 @@ pub(super) async fn script(
         VERSION => IMMUTABLE,
         _ => return Err(other_version()),
     };
-    let file = FILES.iter().find(|file| file.name == name);
-    let file = file.ok_or_else(no_such_file)?;
-    Ok(public("text/javascript; charset=utf-8", cache, file.text))
+    let found = SCRIPTS.iter().find(|found| found.file.name == name);
+    let file = &found.ok_or_else(no_such_file)?.file;
+    let answer = file.answer(&request, JAVASCRIPT, cache);
+    Ok(static_file::for_any_page(answer))
 }
 
 fn other_version() -> Problem {
@@ -105,28 +105,7 @@ fn other_version() -> Problem {
 }
 
 fn no_such_file() -> Problem {
-    let names: Vec<_> = FILES.iter().map(|file| file.name).collect();
+    let names: Vec<_> = SCRIPTS.iter().map(|found| found.file.name).collect();
     let names = names.join(", ");
     Problem::detail(Code::NotFound, format!("The scripts are {names}."))
-}
-
-/// Any page may load it, also one that is isolated (COEP) or asks for integrity (which needs CORS).
-pub(super) fn public(
-    content_type: &'static str,
-    cache: &'static str,
-    body: impl IntoResponse,
-) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
-        (
-            header::ACCESS_CONTROL_ALLOW_ORIGIN,
-            HeaderValue::from_static("*"),
-        ),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static("cross-origin"),
-        ),
-    ];
-    (headers, body).into_response()
 }
