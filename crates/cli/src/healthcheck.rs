@@ -45,7 +45,8 @@ fn judge(got: Result<Got, Failed>) -> anyhow::Result<()> {
             let (status, code) = (got.status, code.unwrap_or("no code"));
             hinted(
                 format!("it runs and is not ready: {status} {code}"),
-                "its log says why; `stopping` is meant so, and `unavailable` is of the database",
+                "its log says why; `stopping` is meant so, `unavailable` is of the database, and `store_locked` of \
+                 another program that holds its file",
             )
         }
         Err(Failed::TimedOut) => hinted(

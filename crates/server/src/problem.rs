@@ -75,6 +75,8 @@ pub(crate) enum Code {
     /// 503: this node's clock is too far from the store's, so nothing is released. Nothing was; the token is
     /// still good.
     ClockApart,
+    /// 503: another program holds the database file, so nothing is written; of `/readyz`.
+    StoreLocked,
     /// 503: the server was told to stop; for load balancers only.
     Stopping,
     /// 503: calls end in panics and none is carried through; for whoever restarts the server.
@@ -112,6 +114,7 @@ impl Code {
             Self::Unavailable
             | Self::AuditSinkFull
             | Self::ClockApart
+            | Self::StoreLocked
             | Self::Stopping
             | Self::Panicking => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -148,6 +151,7 @@ impl Code {
             Self::Unavailable => "unavailable",
             Self::AuditSinkFull => "audit_sink_full",
             Self::ClockApart => "clock_apart",
+            Self::StoreLocked => "store_locked",
             Self::Stopping => "stopping",
             Self::Panicking => "panicking",
         }
@@ -183,6 +187,7 @@ impl Code {
             Self::NotImplemented => "Not implemented",
             Self::Unavailable => "Unavailable",
             Self::AuditSinkFull | Self::ClockApart => "Nothing is released now",
+            Self::StoreLocked => "Another program holds the database file",
             Self::Stopping => "The server is stopping",
             Self::Panicking => "The server carries nothing through",
         }
@@ -244,6 +249,10 @@ impl Code {
                 "Try again in a minute: the audit log has to be copied first. Nothing was released."
             }
             Self::ClockApart => "Try again shortly, at another node. Nothing was released.",
+            Self::StoreLocked => {
+                "Another program holds the write lock of the SQLite file: `fuser -v` on the file tells which. \
+                 End it, or wait for it: calls wait for 5 s, and it goes on by itself."
+            }
             Self::Stopping => "Send nothing new here. What is under way is finished.",
             Self::Panicking => "Restart it. Its log says where it panicked.",
         }

@@ -45,6 +45,26 @@ impl Pulse {
         });
     }
 
+    /// Another program holds the lock that it needs. Tells whether that is news.
+    pub(crate) fn locked_out(&self) -> bool {
+        let news = !self.is_locked_out();
+        self.go_on(|since| Writes::LockedOut { since });
+        news && self.is_locked_out()
+    }
+
+    /// It has the lock. Tells whether that is news: then only a commit shows that all is in order.
+    pub(crate) fn let_in(&self) -> bool {
+        let news = self.is_locked_out();
+        if news {
+            self.failed();
+        }
+        news
+    }
+
+    pub(crate) fn is_locked_out(&self) -> bool {
+        matches!(self.writes(), Writes::LockedOut { .. })
+    }
+
     /// There will be no more.
     pub(crate) fn end(&self) {
         *self.lock() = Writes::Ended;
@@ -61,7 +81,7 @@ impl Pulse {
 
     fn go_on(&self, next: impl FnOnce(cardveil_core::Time) -> Writes) {
         let mut writes = self.lock();
-        if let Writes::Pending { since, .. } = *writes {
+        if let Writes::Pending { since, .. } | Writes::LockedOut { since } = *writes {
             *writes = next(since);
         }
     }

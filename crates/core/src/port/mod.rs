@@ -398,6 +398,12 @@ pub enum Writes {
         /// Whether one of them has ended in vain. Otherwise the first is under way.
         failed: bool,
     },
+    /// Another program holds the lock that every write needs, and has for longer than a write takes. Writes
+    /// wait since this moment.
+    LockedOut {
+        /// When the first of them began.
+        since: Time,
+    },
     /// No write is taken any more, until the process starts again.
     Ended,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use cardveil_core::Time;
 use cardveil_core::port::Writes;
 use http::header::{self, HeaderValue};
 use serde::Serialize;
@@ -78,7 +79,7 @@ async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
     get, path = "/readyz", tag = "Admin", operation_id = "ready",
     responses(
         (status = 200, description = "It can serve.", body = Readiness),
-        (status = 503, description = "`unavailable`; `clock_apart`: its clock is more than a minute off the database's; `stopping` once it was told to stop: send nothing new here", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`; `clock_apart`: its clock is more than a minute off the database's; `store_locked`: another program holds the SQLite file; `stopping` once it was told to stop: send nothing new here", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
@@ -86,6 +87,7 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
         return Err(Problem::new(Code::Stopping));
     }
     let (store, now) = (app.service.store(), app.service.now());
+    let writes_fail = writes_fail(store.writes(), now)?;
     // By the way that issue and redeem look things up, so that it tells when these would wait too long.
     let epoch = look_up(&app, |app| async move { app.service.store().epoch().await });
     epoch.await.ok_or(Problem::new(Code::Unavailable))??;
@@ -98,23 +100,27 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
     }
     warnings.extend(app.sinks.warnings());
     warnings.extend(app.panics.warning());
-    match store.writes() {
-        Writes::Fine => {}
-        // Since a moment that is yet to come, the clock was set back: nobody knows for how long.
-        Writes::Pending { since, .. }
-            if since <= now.minus(WRITES_LATE) || since.is_ahead_of(now) =>
-        {
-            return Err(Problem::new(Code::Unavailable));
-        }
-        Writes::Pending { failed, .. } => {
-            warnings.extend(failed.then(|| "store_writes_fail".to_owned()));
-        }
-        Writes::Ended => return Err(Problem::new(Code::Unavailable)),
-    }
+    warnings.extend(writes_fail.then(|| "store_writes_fail".to_owned()));
     Ok(Json(Readiness {
         status: "ok",
         warnings,
     }))
+}
+
+/// Whether the last of them failed, where there is hope yet.
+fn writes_fail(writes: Writes, now: Time) -> Result<bool, Problem> {
+    match writes {
+        Writes::Fine => Ok(false),
+        // Since a moment that is yet to come, the clock was set back: nobody knows for how long.
+        Writes::Pending { since, .. }
+            if since <= now.minus(WRITES_LATE) || since.is_ahead_of(now) =>
+        {
+            Err(Problem::new(Code::Unavailable))
+        }
+        Writes::Pending { failed, .. } => Ok(failed),
+        Writes::LockedOut { .. } => Err(Problem::new(Code::StoreLocked)),
+        Writes::Ended => Err(Problem::new(Code::Unavailable)),
+    }
 }
 
 /// Counters in the Prometheus text format

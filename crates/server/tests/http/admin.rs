@@ -128,6 +128,19 @@ async fn it_is_not_ready_once_writes_have_failed_for_a_while() {
 }
 
 #[tokio::test]
+async fn another_program_that_holds_the_file_is_told_at_once_sonarr_1886_uptime_kuma_3786() {
+    let world = World::new().await;
+    let since = world.clock_now();
+    world.store.say_of_writes(Some(Writes::LockedOut { since }));
+    assert_eq!(readiness(&world).await, (503, json!("store_locked")));
+    // A restart would help nobody.
+    let runs = world.stranger().get(ListenerKind::Admin, "/healthz").await;
+    assert_eq!(runs.status, 200);
+    world.store.say_of_writes(None);
+    assert_eq!(readiness(&world).await, (200, Value::Null));
+}
+
+#[tokio::test]
 async fn it_is_not_ready_once_no_write_will_be_taken() {
     let world = World::new().await;
     world.store.say_of_writes(Some(Writes::Ended));

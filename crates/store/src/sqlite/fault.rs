@@ -42,6 +42,11 @@ pub(super) fn unreadable(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// Another connection holds a lock that it needs.
+pub(super) fn locked_out(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
 /// The file is not what SQLite writes.
 pub(super) fn damaged(error: &rusqlite::Error) -> bool {
     matches!(

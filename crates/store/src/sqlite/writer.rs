@@ -13,9 +13,10 @@
 //! any more ("WAL file format", section 4.1 to 4.4). So the state that this next commit has read is
 //! final, and a look-up that commits ([`cardveil_core::port::Tokens::settle`]) tells the truth.
 
+mod queue;
+
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,21 +29,16 @@ use cardveil_core::token::Epoch;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use tokio::sync::oneshot;
 
+use self::queue::{Next, QUEUE_MAX, Queue};
 use super::audit;
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::fence::{Fence, Mark};
-use super::open::{self, BUSY_TIMEOUT, OpenError, Why};
+use super::open::{self, OpenError, Why};
 use super::outbox;
 use crate::epoch;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 
-/// How many jobs may wait (P8); more are refused.
-const QUEUE_MAX: usize = 4_096;
-/// How many jobs share one commit.
-const BATCH_MAX: usize = 512;
-/// How often the writer gives way to its callers before it begins a batch.
-const GATHER_ROUNDS_MAX: usize = 4;
 /// How many pages wait in the WAL before a busy writer stops to bring them into the database:
 /// enough that a page which is written again and again is brought over once, and few enough that
 /// callers do not feel it.
@@ -53,6 +49,15 @@ const WAL_PAGES_MAX: i64 = 16_000;
 const READERS_WAIT: Duration = Duration::from_millis(100);
 /// How long nothing has come before an idle writer tidies up.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long is tried to get the lock that writes need. After two such times in which another program had it and
+/// committed nothing, that is told: our own commands that write beside a server commit more often.
+const LOCK_TRY: Duration = Duration::from_millis(125);
+/// How often a job's batch tries: for five seconds.
+const LOCK_TRIES: u32 = 40;
+/// How often it is tried where nobody waits.
+const LOCK_LOOKS: u32 = 2;
+/// How often an idle writer looks whether it could write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The way to the writer's thread.
 pub(super) struct Writer {
@@ -84,6 +89,7 @@ impl Writer {
             unsettled: false,
             untidy: true,
             wal_pages_max: WAL_PAGES_MAX,
+            lock_try: LOCK_TRY,
         };
         let thread = std::thread::Builder::new()
             .name("cardveil-writer".into())
@@ -109,7 +115,7 @@ impl Writer {
 
     /// How many jobs wait, and how many may.
     pub(super) fn waiting(&self) -> (usize, usize) {
-        (self.queue.waiting().jobs.len(), QUEUE_MAX)
+        (self.queue.len(), QUEUE_MAX)
     }
 
     /// Runs `work` in the next batch and answers once it is durable. It goes on without the caller,
@@ -338,19 +344,22 @@ struct Shell {
     /// How long the WAL may get before readers are made to wait. A reader that does not end soon, such as
     /// a backup, is not waited for again before the WAL has grown by as much once more.
     wal_pages_max: i64,
+    lock_try: Duration,
 }
 
 impl Shell {
     fn run(mut self) {
         let _ended = Ended(Arc::clone(&self.queue), self.pulse.clone());
         loop {
-            match self.queue.next(self.untidy.then_some(IDLE)) {
+            let patience = if self.untidy { IDLE } else { LOOK_EVERY };
+            match self.queue.next(patience) {
                 Next::Jobs(jobs) => {
                     self.serve(jobs);
                     self.untidy = true;
                     self.checkpoint_if_due();
                 }
-                Next::Nothing => self.tidy(),
+                Next::Nothing if self.untidy => self.tidy(),
+                Next::Nothing => self.look(),
                 Next::Closed => break,
             }
         }
@@ -379,11 +388,24 @@ impl Shell {
         }
     }
 
+    /// What keeps it from writing is seen before a caller has to wait, and seen to be over when none comes.
+    fn look(&mut self) {
+        self.pulse.begin();
+        let begun = self.begin(LOCK_LOOKS).map(drop);
+        self.roll_back();
+        match begun {
+            Ok(()) if !self.pulse.has_failed() => self.pulse.committed(),
+            Err(error) if fault::locked_out(&error) => {}
+            Ok(()) | Err(_) => self.try_to_write(),
+        }
+    }
+
     /// Finds out whether it was the batch's own fault. Nobody waits for it but the next batch.
     fn try_to_write(&mut self) {
-        if self.barrier().is_ok() && self.fence.catch_up().is_ok() {
+        self.untidy = true;
+        if self.barrier(LOCK_LOOKS).is_ok() && self.fence.catch_up().is_ok() {
             self.pulse.committed();
-        } else {
+        } else if !self.pulse.is_locked_out() {
             self.pulse.failed();
         }
     }
@@ -393,7 +415,7 @@ impl Shell {
         let unavailable = |error: rusqlite::Error| Error::Unavailable(error.to_string());
         self.roll_back();
         if self.unsettled {
-            self.barrier().map_err(unavailable)?;
+            self.barrier(LOCK_TRIES).map_err(unavailable)?;
         }
         // Without a fence a restore would go unseen, so nothing is written either.
         self.fence
@@ -419,7 +441,7 @@ impl Shell {
     }
 
     fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Place, Place, bool)> {
-        let batch = Batch::begin(&self.connection)?;
+        let batch = self.begin(LOCK_TRIES)?;
         let before = batch.place.get();
         self.raise_if_put_back(&batch)?;
         // What they waited for was the moment at which no other process writes.
@@ -429,6 +451,52 @@ impl Shell {
             job.run(&batch)?;
         }
         Ok((before, batch.place.get(), batch.queued.get()))
+    }
+
+    /// Begins a transaction, and says so when another program keeps it from that.
+    fn begin(&self, tries: u32) -> rusqlite::Result<Batch<'_>> {
+        self.connection.busy_timeout(self.lock_try)?;
+        let (mut left, mut seen) = (tries, None);
+        loop {
+            let begun = Batch::begin(&self.connection);
+            match &begun {
+                Ok(_) => self.let_in(),
+                Err(error) if fault::locked_out(error) => {
+                    let commits = self.commits_of_others()?;
+                    if seen.replace(commits) == Some(commits) {
+                        self.locked_out();
+                    }
+                    left -= 1;
+                    if left > 0 {
+                        continue;
+                    }
+                }
+                Err(_) => {}
+            }
+            return begun;
+        }
+    }
+
+    /// A number that changes with each.
+    fn commits_of_others(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))
+    }
+
+    fn locked_out(&self) {
+        if self.pulse.locked_out() {
+            tracing::error!(
+                hint = "`fuser -v` on the file tells which: end it, or wait for it",
+                "another program holds the write lock of the database file"
+            );
+        }
+    }
+
+    fn let_in(&self) {
+        if self.pulse.let_in() {
+            tracing::info!("the write lock of the database file is free again");
+        }
     }
 
     /// A copy that was put back into the open database, as by `.restore` of `sqlite3`, un-spends tokens as any
@@ -455,7 +523,7 @@ impl Shell {
     fn after_failed_commit(&mut self, error: &rusqlite::Error, before: Place) -> Error {
         self.roll_back();
         self.unsettled = true;
-        match self.barrier() {
+        match self.barrier(LOCK_TRIES) {
             Ok(place) if place == before => Error::Unavailable(format!("not committed: {error}")),
             Ok(_) => Error::Unknown(format!("the commit failed: {error}")),
             Err(second) => Error::Unknown(format!("the commit failed: {error}; then: {second}")),
@@ -463,8 +531,8 @@ impl Shell {
     }
 
     /// A commit that writes. It tells where the database stood.
-    fn barrier(&mut self) -> rusqlite::Result<Place> {
-        let written = self.write_barrier();
+    fn barrier(&mut self, tries: u32) -> rusqlite::Result<Place> {
+        let written = self.write_barrier(tries);
         match written {
             Ok(_) => self.unsettled = false,
             Err(_) => self.roll_back(),
@@ -472,8 +540,8 @@ impl Shell {
         written
     }
 
-    fn write_barrier(&self) -> rusqlite::Result<Place> {
-        let batch = Batch::begin(&self.connection)?;
+    fn write_barrier(&self, tries: u32) -> rusqlite::Result<Place> {
+        let batch = self.begin(tries)?;
         batch.execute("UPDATE meta SET barrier = barrier + 1", [])?;
         run(&self.connection, "COMMIT")?;
         Ok(batch.place.get())
@@ -540,12 +608,9 @@ impl Shell {
     /// database. `NOOP` does nothing else.
     fn wal(&self, mode: &str) -> rusqlite::Result<(i64, i64)> {
         self.connection.busy_timeout(READERS_WAIT)?;
-        let told = self
-            .connection
+        self.connection
             .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
-            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)));
-        self.connection.busy_timeout(BUSY_TIMEOUT)?;
-        told
+            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))
     }
 }
 
@@ -560,120 +625,6 @@ impl Drop for Ended {
         self.1.end();
         self.0.abandon();
     }
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    arrived: Condvar,
-}
-
-#[derive(Default)]
-struct Waiting {
-    jobs: VecDeque<Box<dyn Job>>,
-    closed: bool,
-    /// The writer waits to be woken; at other times waking it would cost for nothing.
-    asleep: bool,
-}
-
-enum Next {
-    Jobs(Vec<Box<dyn Job>>),
-    Nothing,
-    Closed,
-}
-
-impl Queue {
-    fn push(&self, job: Box<dyn Job>) -> Result<()> {
-        let mut waiting = self.waiting();
-        if waiting.closed {
-            return Err(closed());
-        }
-        if waiting.jobs.len() >= QUEUE_MAX {
-            return Err(Error::Unavailable("too many writes wait".into()));
-        }
-        waiting.jobs.push_back(job);
-        if std::mem::take(&mut waiting.asleep) {
-            drop(waiting);
-            self.arrived.notify_one();
-        }
-        Ok(())
-    }
-
-    /// What waits, up to a batch; waits for it, at most for `patience`.
-    fn next(&self, patience: Option<Duration>) -> Next {
-        let mut waiting = self.waiting();
-        loop {
-            if !waiting.jobs.is_empty() {
-                waiting = self.gather(waiting);
-                let length = waiting.jobs.len().min(BATCH_MAX);
-                return Next::Jobs(waiting.jobs.drain(..length).collect());
-            }
-            if waiting.closed {
-                return Next::Closed;
-            }
-            waiting.asleep = true;
-            let timed_out;
-            (waiting, timed_out) = self.wait(waiting, patience);
-            waiting.asleep = false;
-            if timed_out && waiting.jobs.is_empty() && !waiting.closed {
-                return Next::Nothing;
-            }
-        }
-    }
-
-    /// Lets callers that are about to write join the batch. Where they share a core with the writer,
-    /// whoever wakes it would otherwise be interrupted by it, and each batch would hold little more
-    /// than the one write that began it. Where they do not, nothing is given up.
-    fn gather<'a>(&'a self, mut waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
-        for _ in 0..GATHER_ROUNDS_MAX {
-            let before = waiting.jobs.len();
-            drop(waiting);
-            std::thread::yield_now();
-            waiting = self.waiting();
-            if waiting.jobs.len() == before || waiting.jobs.len() >= BATCH_MAX {
-                break;
-            }
-        }
-        waiting
-    }
-
-    fn wait<'a>(
-        &self,
-        waiting: MutexGuard<'a, Waiting>,
-        patience: Option<Duration>,
-    ) -> (MutexGuard<'a, Waiting>, bool) {
-        let Some(patience) = patience else {
-            let woken = self.arrived.wait(waiting);
-            return (woken.unwrap_or_else(PoisonError::into_inner), false);
-        };
-        let woken = self.arrived.wait_timeout(waiting, patience);
-        let (waiting, waited) = woken.unwrap_or_else(PoisonError::into_inner);
-        (waiting, waited.timed_out())
-    }
-
-    fn close(&self) {
-        self.waiting().closed = true;
-        self.arrived.notify_one();
-    }
-
-    /// Nobody will run what waits.
-    fn abandon(&self) {
-        let mut waiting = self.waiting();
-        waiting.closed = true;
-        let left = std::mem::take(&mut waiting.jobs);
-        drop(waiting);
-        for job in left {
-            job.answer(&Err(closed()));
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn closed() -> Error {
-    Error::Unavailable("the store is closed".into())
 }
 
 #[cfg(test)]

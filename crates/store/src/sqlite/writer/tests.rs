@@ -33,6 +33,7 @@ impl Bench {
             unsettled: false,
             untidy: false,
             wal_pages_max: WAL_PAGES_MAX,
+            lock_try: Duration::ZERO,
         };
         Self { shell, folder }
     }
@@ -304,6 +305,61 @@ fn writes_fail_while_the_fence_cannot_be_written() {
     assert_eq!(writes_after(&mut bench), [Writes::Fine; 2]);
 }
 
+/// A program with the file open, as a copy of `sqlite3`, a backup tool or a second server.
+fn other(folder: &TempDir) -> Connection {
+    Connection::open(folder.path().join("data/db")).unwrap()
+}
+
+#[test]
+fn a_lock_of_another_program_is_seen_before_and_after_anybody_writes_sonarr_1886() {
+    let mut bench = Bench::new();
+    let mut look = || {
+        bench.shell.look();
+        bench.shell.pulse.writes()
+    };
+    assert_eq!(look(), Writes::Fine);
+    let other = other(&bench.folder);
+    for _ in 0..2 {
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let locked_out = Writes::LockedOut { since: START };
+        assert_eq!([look(), look()], [locked_out; 2]);
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(look(), Writes::Fine);
+    }
+}
+
+/// As an import beside a server: the lock is taken again before the writer has seen that it was free.
+#[test]
+fn a_program_that_commits_locks_nobody_out() {
+    let bench = Bench::new();
+    let other = other(&bench.folder);
+    let commits = || bench.shell.commits_of_others().unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let before = commits();
+    other
+        .execute_batch("UPDATE meta SET barrier = barrier + 1")
+        .unwrap();
+    assert_eq!(commits(), before, "one that holds it");
+    other.execute_batch("COMMIT; BEGIN IMMEDIATE").unwrap();
+    assert_ne!(commits(), before);
+}
+
+#[test]
+fn a_lock_that_goes_does_not_hide_that_writes_fail() {
+    let mut bench = Bench::new();
+    let read_only = std::fs::File::open(bench.folder.path().join("fence")).unwrap();
+    let whole = bench.shell.fence.swap(read_only);
+    bench.shell.serve(vec![logging().0]);
+    let other = other(&bench.folder);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let locked_out = Writes::LockedOut { since: START };
+    assert_eq!(writes_after(&mut bench), [locked_out; 2]);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(writes_after(&mut bench), [pending(true); 2]);
+    bench.shell.fence.swap(whole);
+    assert_eq!(writes_after(&mut bench), [Writes::Fine; 2]);
+}
+
 #[test]
 fn the_log_cannot_be_changed() {
     let bench = Bench::new();
@@ -345,6 +401,22 @@ async fn busy(writer: &Arc<Writer>) -> (mpsc::Sender<()>, tokio::task::JoinHandl
     });
     has_started.await.unwrap();
     (go, busy)
+}
+
+#[tokio::test]
+async fn a_write_waits_for_another_program_which_is_told_meanwhile_uptime_kuma_3786() {
+    let (writer, folder) = started();
+    let other = other(&folder);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let told = async {
+        while writer.writes() != (Writes::LockedOut { since: START }) {
+            tokio::task::yield_now().await;
+        }
+        other.execute_batch("COMMIT").unwrap();
+    };
+    let (written, ()) = futures_util::future::join(writer.submit(log_one), told).await;
+    written.unwrap();
+    assert_eq!(writer.writes(), Writes::Fine);
 }
 
 #[tokio::test]
