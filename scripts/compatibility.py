@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks docs/compatibility/ and docs/lessons.md: every row of their tables names at least one test, and every test that is
 named is there. A test is a Rust function (`name`), or `path::name of a web test`; a row that says what is
-left out of scope has a dash in place of a test."""
+left out of scope has a dash in place of a test. Each source that a lesson names (`rust-csv#289`) stands in the name of a
+test of its row, so that a search for it finds the test."""
 
 import re
 import sys
@@ -50,12 +51,19 @@ def problem_of(cells, known):
     return None
 
 
+def unnamed(cells):
+    """The sources that no test of the row is named after. A name says `rust_csv_289`, a title `rust-csv#289`."""
+    tests = re.findall(r"\d+", cells[2])
+    missing = [number for number in re.findall(r"#(\d+)", cells[0]) if number not in tests]
+    return f"no test is named after #{missing[0]}" if missing else None
+
+
 def main():
     known, count, bad = rust_tests(), 0, []
     for path in [*sorted((ROOT / "docs/compatibility").glob("*.md")), ROOT / "docs/lessons.md"]:
         for number, cells in rows(path):
             count += 1
-            if problem := problem_of(cells, known):
+            if problem := problem_of(cells, known) or unnamed(cells):
                 bad.append(f"{path.relative_to(ROOT)}:{number}: {problem}")
     if bad or not count:
         sys.exit("\n".join(bad) or "docs/compatibility holds no row")

@@ -105,7 +105,7 @@ describe("a whole card", () => {
     }
   });
 
-  it("is one in StrictMode, which mounts twice (react-stripe-js #256)", async () => {
+  it("is one in StrictMode, which mounts twice (react-stripe-js#256, #292, #376, stripe-js#568)", async () => {
     const token = vi.fn(async () => "cvt_test_1");
     await render(<StrictMode><CardveilCard {...place} token={token} /></StrictMode>);
     expect(made).toHaveLength(1);

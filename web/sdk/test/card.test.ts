@@ -248,7 +248,7 @@ describe("token", () => {
     ["a template's string", `\n    ${TOKEN}\n  `],
     ["a function", async () => `${TOKEN}\r\n`],
     ["a file with a mark", `\ufeff${TOKEN}\t`],
-  ])("of %s comes without the white space around it", async (_, token) => {
+  ])("of %s comes without the white space around it, which pages' templates leave", async (_, token) => {
     const { frame } = await asked(token as string, 1);
     expect(frame.heard.at(-1)).toEqual({ type: "token", token: TOKEN });
   });

@@ -223,7 +223,7 @@ fn an_encoding_is_named_io_app_2833_adyen_web_1322() {
 }
 
 #[test]
-fn tables_are_taken_as_spreadsheets_write_them() {
+fn tables_are_taken_as_spreadsheets_of_most_of_europe_write_them() {
     let world = World::new(0);
     for file in [
         "02-semicolon.csv",

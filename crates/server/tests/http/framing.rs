@@ -194,7 +194,7 @@ async fn a_chunk_that_is_none_is_the_callers_fault() {
 
 /// A gzip body was told as "not valid JSON".
 #[tokio::test]
-async fn a_compressed_body_is_415_and_told_so_row_22() {
+async fn a_compressed_body_is_415_and_told_so_client_habits() {
     let world = World::new().await;
     let merchant = world.merchant();
     let encoded = |call: Builder, coding: &str| {

@@ -103,7 +103,8 @@ fn every_parameter_in_a_path_is_described() {
 
 /// A generator refused the document, and its Go client did not compile; a linter had 108 things to say.
 #[test]
-fn generators_and_linters_find_nothing_openapi_generator_15216_kiota_3920() {
+fn generators_and_linters_find_nothing_openapi_generator_15216_utoipa_1288_kiota_3920_redocly_spectral()
+ {
     let document = document();
     assert_eq!(document["info"]["license"]["identifier"], "Apache-2.0");
     assert!(document["info"]["contact"]["url"].is_string());

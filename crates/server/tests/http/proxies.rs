@@ -116,7 +116,7 @@ async fn a_trusted_proxy_is_never_the_caller() {
 
 /// What Azure's gateway writes, and what stands in front of a proxy's own hop.
 #[tokio::test]
-async fn ports_and_brackets_do_not_hide_the_caller_authentik_25679_rack_1227() {
+async fn ports_and_brackets_do_not_hide_the_caller_authentik_25679_rack_1227_carbon_apimgt_8897() {
     let world = behind_proxies().await;
     for written in [
         &b"203.0.113.7:49152"[..],

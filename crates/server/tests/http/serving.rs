@@ -211,7 +211,8 @@ const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
 
 /// All listeners closed what rested for 10 s, so that 9 of 60 calls through nginx were 502.
 #[tokio::test(start_paused = true)]
-async fn a_connection_rests_longer_than_proxies_keep_it_hyper_1628_3828_ingress_nginx_11244() {
+async fn a_connection_rests_longer_than_proxies_keep_it_hyper_1628_3828_agentgateway_504_ingress_nginx_11244()
+ {
     let world = World::new().await;
     for kind in ListenerKind::ALL {
         let served = serve(&world, kind).await;

@@ -296,7 +296,7 @@ async fn what_is_not_there_is_404() {
 
 /// They were problems, which a client of KeySecure's does not read.
 #[tokio::test]
-async fn what_is_not_there_under_open_api_is_told_in_keysecures_envelope_row_22() {
+async fn what_is_not_there_under_open_api_is_told_in_keysecures_envelope_client_habits() {
     let world = World::new().await;
     for path in [
         "/open-api",

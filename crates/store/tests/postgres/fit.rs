@@ -172,7 +172,7 @@ async fn each_right_that_is_lacking_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_keeps_pg_control_system_to_itself_is_named() {
+async fn a_hardened_server_that_keeps_pg_control_system_to_itself_is_named() {
     let cluster = Cluster::shared();
     let home = Home::new().await;
     let function = "FUNCTION pg_control_system()";
@@ -208,7 +208,7 @@ fn of_file(path: &Path) -> Fresh {
 }
 
 #[tokio::test]
-async fn a_password_that_was_changed_is_read_at_the_next_connection() {
+async fn a_password_that_a_vault_rotated_is_read_at_the_next_connection() {
     let mut cluster = Cluster::create();
     let at = cluster.listen("host all all 127.0.0.0/8 scram-sha-256");
     cluster.start();

@@ -106,7 +106,7 @@ fn dumped(arguments: &'static [&'static str]) -> impl FnOnce(&Cluster, &str) -> 
 }
 
 #[tokio::test]
-async fn a_whole_dump_put_back_raises_the_epoch() {
+async fn a_whole_dump_put_back_raises_the_epoch_instantdb_2809_reloop_138() {
     let put = |cluster: &Cluster, database: &str, dump: &Vec<u8>| {
         cluster.sql(database, "DROP SCHEMA cardveil CASCADE");
         cluster.restore(database, dump);

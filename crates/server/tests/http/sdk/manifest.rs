@@ -111,7 +111,8 @@ async fn the_frames_are_as_it_says() {
 }
 
 #[tokio::test]
-async fn a_font_comes_from_our_own_origin_alone_braintree_web_75() {
+async fn a_font_comes_from_our_own_origin_alone_braintree_web_75_recurly_js_472_commerce_stripe_346_adyen_web_3538()
+ {
     let mut settings = settings();
     settings.fonts = vec![font("inter", None, FontStyle::Normal)];
     let world = World::with(settings, AccessLog::none()).await;
