@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::deployment::{Deployment, operator};
 use crate::manifest::Jwk;
-use crate::operate::compact;
+
 use crate::print::{self, Format, hinted};
 use crate::sinks::{self, SinkCommand};
 
@@ -138,7 +138,7 @@ async fn show(house: &Deployment, mut after: i64, last: i64, json: bool) -> anyh
 
 /// `place  time  kind  outcome  who  what`.
 fn audit_line(record: &Value) -> String {
-    let part = |name: &str| record.get(name).map(compact).unwrap_or_default();
+    let part = |name: &str| record.get(name).map(print::compact).unwrap_or_default();
     format!(
         "{:>8}  {}  {:<20}  {:<7}  {}  {} {}",
         part("seq"),

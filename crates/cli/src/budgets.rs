@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::deployment::{Deployment, operator};
-use crate::operate::{missing, show_one};
-use crate::print::{Format, say};
+use crate::operate::missing;
+use crate::print::{self, Format, say};
 
 /// Whose budget.
 #[derive(Args)]
@@ -56,7 +56,7 @@ pub(crate) async fn run(config: &Path, command: BudgetCommand) -> anyhow::Result
                     .and_then(|level| level.charged_at)
                     .map(|at| at.to_string()),
             });
-            show_one(&view, format)
+            print::show_one(&view, format)
         }
         BudgetCommand::Reset(whose) => {
             let (of, budget) = find(&house, &whose).await?;

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::deployment::{Deployment, operator};
 use crate::import;
-use crate::operate::{missing, refused, show_all, show_one};
-use crate::print::{Format, hinted, say};
+use crate::operate::{missing, refused};
+use crate::print::{self, Format, hinted, say};
 
 #[derive(Subcommand)]
 pub(crate) enum CardCommand {
@@ -175,7 +175,7 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                 .await?
                 .map_err(refused)?;
             let card = find(&house, &merchant, &CardRef::No(no)).await?;
-            show_one(&CardView::from(&card), format)?;
+            print::show_one(&CardView::from(&card), format)?;
         }
         CardCommand::List {
             merchant,
@@ -219,7 +219,7 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                 "last_four",
                 "label",
             ];
-            show_all(&views, format, &columns)?;
+            print::show_all(&views, format, &columns)?;
         }
         CardCommand::Show {
             card_no,
@@ -231,7 +231,7 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                 .map(CardRef::No)
                 .or_else(|| card_id.map(CardRef::Id));
             let card = card.ok_or_else(|| missing("card"))?;
-            show_one(
+            print::show_one(
                 &CardView::from(&find(&house, &merchant, &card).await?),
                 format,
             )?;

@@ -14,7 +14,6 @@ use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 
 use crate::deployment::{Deployment, operator};
-use crate::operate::show_one;
 use crate::print::{self, Format, hinted, say};
 
 /// Whose.
@@ -99,7 +98,7 @@ pub(crate) async fn run(config: &Path, command: MfaCommand) -> anyhow::Result<()
                 "wrong_codes": known.wrong,
                 "paused_until": known.paused_until.map(time),
             });
-            show_one(&view, format)
+            print::show_one(&view, format)
         }
         MfaCommand::Reset(whose) => change(&house, whose, FactorChange::Reset).await,
         MfaCommand::Remove(whose) => change(&house, whose, FactorChange::Remove).await,

@@ -10,18 +10,16 @@ mod token;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use cardveil_core::Time;
 use cardveil_core::audit::{Kind, Target};
 use cardveil_core::card::Environment;
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::Merchant;
 use cardveil_core::port::{Change, Taken};
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
 use crate::config::{self, Config};
 use crate::deployment::{Deployment, create_private_folder, operator};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{hinted, say};
 
 pub(crate) use self::credential::{CredentialCommand, PERMITTED, credential, time};
 pub(crate) use self::embed::{EmbedCommand, embed};
@@ -187,61 +185,5 @@ pub(crate) fn refused(taken: Taken) -> anyhow::Error {
             "there is no such merchant",
             "`cardveil merchant list` shows what there is",
         ),
-    }
-}
-
-/// One value: as JSON, or a line a field.
-pub(crate) fn show_one<T: Serialize>(value: &T, format: Format) -> anyhow::Result<()> {
-    let value = readable(serde_json::to_value(value)?);
-    if format.json {
-        return print::json(&value);
-    }
-    for (name, value) in value.as_object().into_iter().flatten() {
-        print::line(&format!("{name:<12} {}", compact(value)))?;
-    }
-    Ok(())
-}
-
-/// Values: a JSON array, or a table of some of their fields.
-pub(crate) fn show_all<T: Serialize>(
-    values: &[T],
-    format: Format,
-    columns: &[&str],
-) -> anyhow::Result<()> {
-    let mut readables = Vec::new();
-    for value in values {
-        readables.push(readable(serde_json::to_value(value)?));
-    }
-    if format.json {
-        return print::json(&readables);
-    }
-    let mut rows = Vec::new();
-    for value in readables {
-        let cell = |column: &&str| value.get(column).map(compact).unwrap_or_default();
-        rows.push(columns.iter().map(cell).collect());
-    }
-    print::table(columns, &rows)
-}
-
-/// Times as people and other programs read them (RFC 3339); records keep milliseconds.
-pub(crate) fn readable(mut value: serde_json::Value) -> serde_json::Value {
-    for name in ["at", "created_at", "expires_at"] {
-        if let Some(time) = value.get_mut(name)
-            && let Some(millis) = time.as_i64()
-        {
-            *time = Time::from_millis(millis).to_string().into();
-        }
-    }
-    value
-}
-
-pub(crate) fn compact(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Array(items) => items.iter().map(compact).collect::<Vec<_>>().join(" "),
-        serde_json::Value::Null => String::new(),
-        serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::Object(_) => value.to_string(),
     }
 }

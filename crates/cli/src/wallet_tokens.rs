@@ -10,8 +10,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::deployment::{Deployment, operator};
-use crate::operate::{missing, show_all};
-use crate::print::{Format, hinted};
+use crate::operate::missing;
+use crate::print::{self, Format, hinted};
 
 #[derive(Subcommand)]
 pub(crate) enum WalletTokenCommand {
@@ -140,7 +140,7 @@ pub(crate) async fn run(config: &Path, command: WalletTokenCommand) -> anyhow::R
                 "device_id",
                 "state",
             ];
-            show_all(&views, format, &columns)
+            print::show_all(&views, format, &columns)
         }
         WalletTokenCommand::Set {
             id,

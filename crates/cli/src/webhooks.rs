@@ -200,10 +200,10 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
             house.tell_left_out();
             let views: Vec<_> = all.iter().map(View::from).collect();
             let columns = ["id", "merchant", "form", "url", "topics", "enabled"];
-            crate::operate::show_all(&views, format, &columns)
+            print::show_all(&views, format, &columns)
         }
         WebhookCommand::Show { id, format } => {
-            crate::operate::show_one(&View::from(&find(&house, id).await?), format)
+            print::show_one(&View::from(&find(&house, id).await?), format)
         }
         WebhookCommand::Set {
             id,
@@ -274,7 +274,7 @@ async fn add(house: &Deployment, args: AddArgs) -> anyhow::Result<()> {
         secret: made.map(|secret| String::from_utf8_lossy(secret).into_owned()),
         ..View::from(&added.subscription)
     };
-    crate::operate::show_one(&view, args.format)
+    print::show_one(&view, args.format)
 }
 
 async fn find(house: &Deployment, id: SubscriptionId) -> anyhow::Result<Subscription> {
@@ -362,7 +362,7 @@ async fn deliveries(
         return Ok(());
     }
     let columns = ["id", "topic", "line", "state", "attempts", "due_at", "last"];
-    crate::operate::show_all(&views, format, &columns)
+    print::show_all(&views, format, &columns)
 }
 
 async fn replay(

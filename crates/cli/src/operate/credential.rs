@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{certificate, missing, networks, refused, show_all, show_one, something};
+use super::{certificate, missing, networks, refused, something};
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, Format, hinted, say};
 
@@ -302,7 +302,7 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
 async fn show(house: &Deployment, id: &CredentialId, format: Format) -> anyhow::Result<()> {
     let known = house.find_credential(id).await?;
     let last_used_at = house.store.last_uses().await?.get(id).copied();
-    show_one(&CredentialView::of(&known, last_used_at), format)
+    print::show_one(&CredentialView::of(&known, last_used_at), format)
 }
 
 async fn list(house: &Deployment, format: Format) -> anyhow::Result<()> {
@@ -311,7 +311,7 @@ async fn list(house: &Deployment, format: Format) -> anyhow::Result<()> {
     let uses = house.store.last_uses().await?;
     let view = |known| CredentialView::of(known, uses.get(&known.id).copied());
     let views: Vec<_> = credentials.iter().map(view).collect();
-    show_all(
+    print::show_all(
         &views,
         format,
         &[

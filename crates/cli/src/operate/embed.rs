@@ -9,10 +9,10 @@ use cardveil_core::port::{Change, Set};
 use cardveil_seal::SystemEntropy;
 use clap::Subcommand;
 
-use super::{missing, show_all, show_one, something};
+use super::{missing, something};
 use crate::config;
 use crate::deployment::Deployment;
-use crate::print::Format;
+use crate::print::{self, Format};
 
 #[derive(Subcommand)]
 pub(crate) enum EmbedCommand {
@@ -94,14 +94,14 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             house
                 .change(change, Kind::EmbedAdded, Some(&merchant), target)
                 .await?;
-            show_one(&embed, format)
+            print::show_one(&embed, format)
         }
         EmbedCommand::List(format) => {
             let embeds = house.store.embeds().await?;
             house.tell_left_out();
-            show_all(&embeds, format, &["id", "merchant", "origins", "enabled"])
+            print::show_all(&embeds, format, &["id", "merchant", "origins", "enabled"])
         }
-        EmbedCommand::Show { id, format } => show_one(&house.find_embed(&id).await?, format),
+        EmbedCommand::Show { id, format } => print::show_one(&house.find_embed(&id).await?, format),
         EmbedCommand::Set {
             id,
             enabled,

@@ -12,9 +12,9 @@ use cardveil_core::wallet::{Bin, Wallet, WalletRules};
 use cardveil_seal::SystemEntropy;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{show_all, show_one, something};
+use super::something;
 use crate::deployment::Deployment;
-use crate::print::{Format, hinted};
+use crate::print::{self, Format, hinted};
 
 #[derive(Subcommand)]
 pub(crate) enum MerchantCommand {
@@ -257,18 +257,20 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                     Target::default(),
                 )
                 .await?;
-            show_one(&merchant, format)
+            print::show_one(&merchant, format)
         }
         MerchantCommand::List(format) => {
             let merchants = house.store.merchants().await?;
             house.tell_left_out();
-            show_all(
+            print::show_all(
                 &merchants,
                 format,
                 &["id", "name", "state", "pci_enabled", "permissions"],
             )
         }
-        MerchantCommand::Show { id, format } => show_one(&house.find_merchant(&id).await?, format),
+        MerchantCommand::Show { id, format } => {
+            print::show_one(&house.find_merchant(&id).await?, format)
+        }
         MerchantCommand::Set {
             id,
             name,
