@@ -293,7 +293,7 @@ impl System {
     pub(crate) fn last_entry(&self) -> anyhow::Result<i64> {
         let last = self.insist(&["audit", "tail", "-n", "1", "--json"])?;
         let last: Value = serde_json::from_slice(&last.stdout)?;
-        last.pointer("/seq")
+        last.pointer("/0/seq")
             .and_then(Value::as_i64)
             .context("no seq")
     }

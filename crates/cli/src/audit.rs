@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, operator};
 use crate::manifest::Jwk;
 
-use crate::print::{self, Format, hinted};
+use crate::print::{self, hinted};
 use crate::sinks::{self, SinkCommand};
 
 /// How many entries are read at a time.
@@ -31,8 +31,6 @@ pub(crate) enum AuditCommand {
         /// How many
         #[arg(short = 'n', long, default_value_t = 20)]
         lines: u32,
-        #[command(flatten)]
-        format: Format,
     },
     /// Print all entries as JSON lines, which `verify` takes
     Export {
@@ -46,7 +44,7 @@ pub(crate) enum AuditCommand {
     #[command(subcommand)]
     Sink(SinkCommand),
     /// Print the public keys that checkpoints are signed with, the current one first
-    Key(Format),
+    Key,
 }
 
 #[derive(Args)]
@@ -69,8 +67,6 @@ pub(crate) struct VerifyArgs {
     /// for several
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     against: Vec<PathBuf>,
-    #[command(flatten)]
-    format: Format,
 }
 
 fn public_key(text: &str) -> Result<PublicKey, String> {
@@ -80,26 +76,22 @@ fn public_key(text: &str) -> Result<PublicKey, String> {
 /// `cardveil audit`.
 pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<ExitCode> {
     match command {
-        AuditCommand::Tail { lines, format } => {
+        AuditCommand::Tail { lines } => {
             let (house, last) = open(config).await?;
             let after = last.saturating_sub(i64::from(lines));
-            show(&house, after, last, format.json).await?;
+            show(&house, after, last).await?;
         }
         AuditCommand::Export { after } => {
             let (house, last) = open(config).await?;
-            show(&house, after, last, true).await?;
+            entries(&house, after, last, print::record).await?;
         }
         AuditCommand::Sink(command) => sinks::run(config, command).await?,
         AuditCommand::Verify(args) => return verify(config, args).await,
-        AuditCommand::Key(format) => {
+        AuditCommand::Key => {
             let house = Deployment::load(config).await?;
             let keys = house.service.vault().audit_keys()?;
             let keys: Vec<_> = keys.iter().map(Jwk::of).collect();
-            if format.json {
-                print::json(&keys)?;
-            } else {
-                keys.iter().try_for_each(Jwk::print)?;
-            }
+            print::lines(&keys, Jwk::print)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -118,16 +110,25 @@ async fn open(config: &Path) -> anyhow::Result<(Deployment, i64)> {
     Ok((house, last))
 }
 
-async fn show(house: &Deployment, mut after: i64, last: i64, json: bool) -> anyhow::Result<()> {
+async fn show(house: &Deployment, after: i64, last: i64) -> anyhow::Result<()> {
+    let mut shown = print::List::new();
+    entries(house, after, last, |record| {
+        shown.add(record, |record| print::line(&audit_line(record)))
+    })
+    .await?;
+    shown.end(|| Ok(()))
+}
+
+async fn entries(
+    house: &Deployment,
+    mut after: i64,
+    last: i64,
+    mut each: impl FnMut(&Value) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     loop {
         let entries = house.store.chained(after, PAGE).await?;
         for entry in entries.iter().filter(|entry| entry.seq <= last) {
-            let record = exported(entry);
-            if json {
-                print::json(&record)?;
-            } else {
-                print::line(&audit_line(&record))?;
-            }
+            each(&exported(entry))?;
         }
         match entries.last() {
             Some(entry) if entry.seq < last => after = entry.seq,
@@ -223,11 +224,7 @@ async fn verify(config: &Path, args: VerifyArgs) -> anyhow::Result<ExitCode> {
         };
         (verify_files(&args.from, keys)?, Ok(()))
     };
-    if args.format.json {
-        print::json(&report)?;
-    } else {
-        print_report(&report)?;
-    }
+    print::object(&report, print_report)?;
     all?;
     Ok(ExitCode::from(u8::from(!report.ok)))
 }

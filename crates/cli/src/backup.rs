@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::deployment::{Deployment, create_private_folder, operator};
-use crate::print::{self, Format, explained, hinted, say};
+use crate::print::{self, explained, hinted, say};
 use crate::roots;
 
 /// What the stream is of.
@@ -41,8 +41,6 @@ const PAGE: usize = 1_000;
 pub(crate) struct BackupArgs {
     /// The file to write; one that is there is never overwritten
     file: PathBuf,
-    #[command(flatten)]
-    format: Format,
 }
 
 #[derive(Args)]
@@ -52,8 +50,6 @@ pub(crate) struct RestoreArgs {
     /// Put it in the place of the database that is there, which is kept under another name
     #[arg(long)]
     replace: bool,
-    #[command(flatten)]
-    format: Format,
 }
 
 /// What everyone can read of a backup.
@@ -157,16 +153,15 @@ pub(crate) async fn backup(config: &Path, args: BackupArgs) -> anyhow::Result<()
         epoch: contents.epoch.0,
         holds: Holds::from(&contents),
     };
-    if args.format.json {
-        return print::json(&report);
-    }
-    print::line(&format!(
-        "{}: {} cards, {} audit entries, as of {}; read back and verified",
-        report.file.display(),
-        report.holds.cards,
-        report.holds.audit_entries,
-        report.made_at
-    ))
+    print::object(&report, |report| {
+        print::line(&format!(
+            "{}: {} cards, {} audit entries, as of {}; read back and verified",
+            report.file.display(),
+            report.holds.cards,
+            report.holds.audit_entries,
+            report.made_at
+        ))
+    })
 }
 
 /// PostgreSQL has its own ways.
@@ -249,10 +244,7 @@ pub(crate) async fn restore(config: &Path, args: RestoreArgs) -> anyhow::Result<
         epoch_after,
         kept,
     };
-    if args.format.json {
-        return print::json(&report);
-    }
-    print_restored(&report)
+    print::object(&report, print_restored)
 }
 
 fn print_restored(report: &RestoreReport) -> anyhow::Result<()> {

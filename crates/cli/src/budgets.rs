@@ -6,11 +6,11 @@ use cardveil_core::budget::{Budget, Of, Reset};
 use cardveil_core::id::{CardNo, MerchantId, PersonId};
 use cardveil_core::port::CardRef;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, operator};
 use crate::operate::missing;
-use crate::print::{self, Format, say};
+use crate::print::{self, say};
 
 /// Whose budget.
 #[derive(Args)]
@@ -32,8 +32,6 @@ pub(crate) enum BudgetCommand {
     Show {
         #[command(flatten)]
         whose: Whose,
-        #[command(flatten)]
-        format: Format,
     },
     /// Make it whole again
     Reset(Whose),
@@ -43,25 +41,14 @@ pub(crate) enum BudgetCommand {
 pub(crate) async fn run(config: &Path, command: BudgetCommand) -> anyhow::Result<()> {
     let house = Deployment::load(config).await?;
     match command {
-        BudgetCommand::Show { whose, format } => {
+        BudgetCommand::Show { whose } => {
             let (of, budget) = find(&house, &whose).await?;
-            let level = house.store.budget(&of).await?;
-            let now = house.service.now();
-            let used = budget.map(|budget| level.map_or(0, |level| budget.used(level, now)));
-            let view = json!({
-                "used": used,
-                "most": budget.map(Budget::most),
-                "whole_at": level.map(|level| level.whole_at.to_string()),
-                "charged_at": level
-                    .and_then(|level| level.charged_at)
-                    .map(|at| at.to_string()),
-            });
-            print::show_one(&view, format)
+            print::fields(&view(&house, &of, budget).await?)
         }
         BudgetCommand::Reset(whose) => {
             let (of, budget) = find(&house, &whose).await?;
             let reset = Reset {
-                of,
+                of: of.clone(),
                 merchant: whose.merchant,
                 budget,
                 at: house.service.now(),
@@ -70,9 +57,23 @@ pub(crate) async fn run(config: &Path, command: BudgetCommand) -> anyhow::Result
             if !house.store.reset_budget(reset).await? {
                 say("it is whole: there is nothing to do");
             }
-            Ok(())
+            print::done(&view(&house, &of, budget).await?)
         }
     }
+}
+
+async fn view(house: &Deployment, of: &Of, budget: Option<Budget>) -> anyhow::Result<Value> {
+    let level = house.store.budget(of).await?;
+    let now = house.service.now();
+    let used = budget.map(|budget| level.map_or(0, |level| budget.used(level, now)));
+    Ok(json!({
+        "used": used,
+        "most": budget.map(Budget::most),
+        "whole_at": level.map(|level| level.whole_at.to_string()),
+        "charged_at": level
+            .and_then(|level| level.charged_at)
+            .map(|at| at.to_string()),
+    }))
 }
 
 async fn find(house: &Deployment, whose: &Whose) -> anyhow::Result<(Of, Option<Budget>)> {

@@ -9,13 +9,14 @@ use cardveil_core::card::{
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
 use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
 use cardveil_core::text::CardNumberIn;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::deployment::{Deployment, operator};
 use crate::import;
 use crate::operate::{missing, refused};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{self, hinted, say};
 
 #[derive(Subcommand)]
 pub(crate) enum CardCommand {
@@ -25,43 +26,15 @@ pub(crate) enum CardCommand {
         /// Of which merchant
         #[arg(long)]
         merchant: MerchantId,
-        #[command(flatten)]
-        format: Format,
     },
     /// Add many from a CSV or JSON lines file; `-` reads standard input
     Import(import::Args),
     /// List cards
-    List {
-        /// Of this merchant only
-        #[arg(long)]
-        merchant: Option<MerchantId>,
-        /// In this state only; may be given several times
-        #[arg(long, value_parser = state)]
-        state: Vec<State>,
-        /// Of this account only
-        #[arg(long)]
-        account: Option<AccountId>,
-        /// Of this person only
-        #[arg(long)]
-        person: Option<PersonId>,
-        /// With this text in the label, or with these last four digits
-        #[arg(long)]
-        search: Option<String>,
-        /// The newest first
-        #[arg(long)]
-        newest: bool,
-        /// Skip so many
-        #[arg(long, default_value_t = 0)]
-        offset: usize,
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-        #[command(flatten)]
-        format: Format,
-    },
+    List(ListArgs),
     /// Delete one that has ended, with the keys of its fields
     Remove {
         card_no: CardNo,
+        /// Of which merchant
         #[arg(long)]
         merchant: MerchantId,
     },
@@ -75,8 +48,6 @@ pub(crate) enum CardCommand {
         /// Of which merchant
         #[arg(long)]
         merchant: MerchantId,
-        #[command(flatten)]
-        format: Format,
     },
     /// Change one's state, along the steps that there are
     Set {
@@ -91,6 +62,34 @@ pub(crate) enum CardCommand {
         #[arg(long, value_parser = reason)]
         reason: Option<Reason>,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    /// Of this merchant only
+    #[arg(long)]
+    merchant: Option<MerchantId>,
+    /// In this state only; may be given several times
+    #[arg(long, value_parser = state)]
+    state: Vec<State>,
+    /// Of this account only
+    #[arg(long)]
+    account: Option<AccountId>,
+    /// Of this person only
+    #[arg(long)]
+    person: Option<PersonId>,
+    /// With this text in the label, or with these last four digits
+    #[arg(long)]
+    search: Option<String>,
+    /// The newest first
+    #[arg(long)]
+    newest: bool,
+    /// Skip so many
+    #[arg(long, default_value_t = 0)]
+    offset: usize,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
 }
 
 fn state(text: &str) -> Result<State, String> {
@@ -162,7 +161,7 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
     let house = Deployment::load(config).await?;
     match command {
         CardCommand::Import(args) => return import::run(&house, args).await,
-        CardCommand::Add { merchant, format } => {
+        CardCommand::Add { merchant } => {
             let new = import::one_from_stdin(&house, &merchant)?;
             let (no, merchant) = (new.no.clone(), new.merchant.clone());
             let (change, event) = house
@@ -175,88 +174,80 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                 .await?
                 .map_err(refused)?;
             let card = find(&house, &merchant, &CardRef::No(no)).await?;
-            print::show_one(&CardView::from(&card), format)?;
+            print::fields(&CardView::from(&card))?;
         }
-        CardCommand::List {
-            merchant,
-            state,
-            account,
-            person,
-            search,
-            newest,
-            offset,
-            limit,
-            format,
-        } => {
-            let filter = CardFilter {
-                merchant,
-                person,
-                account,
-                states: state,
-                search,
-                ..CardFilter::default()
-            };
-            let order = if newest {
-                Order::NewestFirst
-            } else {
-                Order::OldestFirst
-            };
-            let paging = Paging {
-                order,
-                offset,
-                limit,
-                ..Paging::default()
-            };
-            let page = house.store.list_cards(&filter, paging).await?;
-            house.tell_left_out();
-            let views: Vec<_> = page.cards.iter().map(CardView::from).collect();
-            let columns = [
-                "card_no",
-                "merchant",
-                "type",
-                "state",
-                "network",
-                "last_four",
-                "label",
-            ];
-            print::show_all(&views, format, &columns)?;
-        }
+        CardCommand::List(args) => list(&house, args).await?,
         CardCommand::Show {
             card_no,
             card_id,
             merchant,
-            format,
         } => {
             let card = card_no
                 .map(CardRef::No)
                 .or_else(|| card_id.map(CardRef::Id));
             let card = card.ok_or_else(|| missing("card"))?;
-            print::show_one(
-                &CardView::from(&find(&house, &merchant, &card).await?),
-                format,
-            )?;
+            let card = find(&house, &merchant, &card).await?;
+            print::fields(&CardView::from(&card))?;
         }
-        CardCommand::Remove { card_no, merchant } => remove(&house, merchant, card_no).await?,
+        CardCommand::Remove { card_no, merchant } => {
+            remove(&house, merchant, card_no).await?;
+        }
         CardCommand::Set {
             card_no,
             merchant,
             state,
             reason,
-        } => set(&house, merchant, card_no, state, reason).await?,
+        } => {
+            set(&house, merchant, card_no, state, reason).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn list(house: &Deployment, args: ListArgs) -> anyhow::Result<()> {
+    let filter = CardFilter {
+        merchant: args.merchant,
+        person: args.person,
+        account: args.account,
+        states: args.state,
+        search: args.search,
+        ..CardFilter::default()
+    };
+    let paging = Paging {
+        order: if args.newest {
+            Order::NewestFirst
+        } else {
+            Order::OldestFirst
+        },
+        offset: args.offset,
+        limit: args.limit,
+        ..Paging::default()
+    };
+    let page = house.store.list_cards(&filter, paging).await?;
+    house.tell_left_out();
+    let views: Vec<_> = page.cards.iter().map(CardView::from).collect();
+    let columns = [
+        "card_no",
+        "merchant",
+        "type",
+        "state",
+        "network",
+        "last_four",
+        "label",
+    ];
+    print::list(&views, &columns)
 }
 
 async fn remove(house: &Deployment, merchant: MerchantId, no: CardNo) -> anyhow::Result<()> {
     let removal = Removal {
         merchant,
-        card: CardRef::No(no),
+        card: CardRef::No(no.clone()),
         why: "by an operator",
         at: house.service.now(),
         source: operator(),
     };
     match house.store.remove_card(removal).await? {
-        Removed::Done => Ok(()),
+        Removed::Done => print::done(&json!({ "removed": no })),
         Removed::Refused(state) => Err(hinted(
             format!("a card that is {} is not removed", state.as_str()),
             "end it first: `cardveil card set ... --state terminated`, and let its merchant be told",
@@ -272,9 +263,10 @@ async fn set(
     to: State,
     reason: Option<Reason>,
 ) -> anyhow::Result<()> {
+    let card = CardRef::No(no);
     let transition = Transition {
-        merchant,
-        card: CardRef::No(no),
+        merchant: merchant.clone(),
+        card: card.clone(),
         to,
         from: None,
         reason,
@@ -282,26 +274,26 @@ async fn set(
         source: operator(),
     };
     match house.store.transition_card(transition).await? {
-        Changed::Done(_) => Ok(()),
-        Changed::Already(_) => {
-            say(&format!("the card is {} already", to.as_str()));
-            Ok(())
+        Changed::Done(_) => {}
+        Changed::Already(_) => say(&format!("the card is {} already", to.as_str())),
+        Changed::Refused(from) => {
+            return Err(hinted(
+                format!(
+                    "a card that is {} cannot become {}",
+                    from.as_str(),
+                    to.as_str()
+                ),
+                if from.is_final() {
+                    "that state is final: add another card".to_owned()
+                } else {
+                    let next: Vec<_> = from.next().iter().map(|state| state.as_str()).collect();
+                    format!("it can become {}", next.join(", "))
+                },
+            ));
         }
-        Changed::Refused(from) => Err(hinted(
-            format!(
-                "a card that is {} cannot become {}",
-                from.as_str(),
-                to.as_str()
-            ),
-            if from.is_final() {
-                "that state is final: add another card".to_owned()
-            } else {
-                let next: Vec<_> = from.next().iter().map(|state| state.as_str()).collect();
-                format!("it can become {}", next.join(", "))
-            },
-        )),
-        Changed::Unknown => Err(missing("card")),
+        Changed::Unknown => return Err(missing("card")),
     }
+    print::done(&CardView::from(&find(house, &merchant, &card).await?))
 }
 
 async fn find(house: &Deployment, merchant: &MerchantId, card: &CardRef) -> anyhow::Result<Card> {

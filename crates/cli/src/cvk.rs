@@ -7,10 +7,10 @@ use cardveil_core::keys::{Rotation, next_cvk};
 use cardveil_seal::{CvkParts, ExpiryOrder, Keyring, Secret, SystemEntropy};
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, operator};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{self, hinted, say};
 use crate::roots;
 
 /// More than a component with blanks has.
@@ -52,11 +52,12 @@ pub(crate) async fn import(house: &Deployment, args: &Import) -> anyhow::Result<
     }
     let hint = "nothing was kept: have the custodians compare the key check values, and begin anew";
     let key = CvkParts::combine(&components).map_err(|error| hinted(error.to_string(), hint))?;
-    let check_value = hex(key.check_value()?);
+    let check_value = key.check_value()?;
+    let kcv = hex(check_value);
     if let Some(expected) = &args.kcv
-        && !expected.eq_ignore_ascii_case(&check_value)
+        && !expected.eq_ignore_ascii_case(&kcv)
     {
-        let what = format!("the components give a key with the check value {check_value}");
+        let what = format!("the components give a key with the check value {kcv}");
         return Err(hinted(what, hint));
     }
     let environment = house.config.environment.as_str();
@@ -78,38 +79,25 @@ pub(crate) async fn import(house: &Deployment, args: &Import) -> anyhow::Result<
             "look at `cardveil key cvks`, and run it again",
         ));
     }
-    say(&format!("cvk {version}: key check value {check_value}"));
+    say(&format!("cvk {version}: key check value {kcv}"));
     say("cards that are imported without a CVV from now on get theirs from it");
-    Ok(())
+    print::done(&view(version, &args.prefix, args.expiry, check_value))
+}
+
+fn view(version: u32, prefix: &str, order: ExpiryOrder, check_value: [u8; 3]) -> Value {
+    json!({
+        "cvk": version, "prefix": prefix, "expiry": order.as_str(), "kcv": hex(check_value),
+    })
 }
 
 /// Lists them.
-pub(crate) fn list(house: &Deployment, format: Format) -> anyhow::Result<()> {
+pub(crate) fn list(house: &Deployment) -> anyhow::Result<()> {
     let cvks = house.service.vault().cvks();
-    if format.json {
-        let row = |cvk: &cardveil_seal::CvkNote| {
-            json!({
-                "cvk": cvk.version, "prefix": cvk.prefix, "expiry": cvk.order.as_str(),
-                "kcv": hex(cvk.check_value),
-            })
-        };
-        return print::json(&cvks.iter().map(row).collect::<Vec<_>>());
-    }
-    let row = |cvk: &cardveil_seal::CvkNote| {
-        let prefix = if cvk.prefix.is_empty() {
-            "any".to_owned()
-        } else {
-            cvk.prefix.clone()
-        };
-        vec![
-            cvk.version.to_string(),
-            prefix,
-            cvk.order.as_str().to_owned(),
-            hex(cvk.check_value),
-        ]
-    };
-    let rows: Vec<_> = cvks.iter().map(row).collect();
-    print::table(&["CVK", "PREFIX", "EXPIRY", "KCV"], &rows)
+    let views: Vec<_> = cvks
+        .iter()
+        .map(|cvk| view(cvk.version, &cvk.prefix, cvk.order, cvk.check_value))
+        .collect();
+    print::list(&views, &["cvk", "prefix", "expiry", "kcv"])
 }
 
 /// One line of the standard input; at a terminal, asked for and not shown.

@@ -45,9 +45,6 @@ const PERSON: &str = "775596ae-2624-40af-a9dc-9756110a4a04";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Print one line of JSON when ready
-    #[arg(long)]
-    json: bool,
     /// Keep the data there and start from it again; a temporary folder when left out
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -153,11 +150,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         .into_iter()
         .map(|tcp| tokio::spawn(shop.clone().serve(tcp)))
         .collect();
-    if args.json {
-        print::json(&ready)?;
-    } else {
-        greet(&ready, &dir, temporary.is_some());
-    }
+    print::object(&ready, |ready| {
+        greet(ready, &dir, temporary.is_some());
+        Ok(())
+    })?;
     signal.received().await;
     for shop in shops {
         shop.abort();

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::demo;
 use crate::deployment::Deployment;
 use crate::operate::networks;
-use crate::print::{self, Format};
+use crate::print;
 use crate::process::{self, OpenFiles, Swap};
 use crate::sinks;
 use crate::trust;
@@ -49,7 +49,7 @@ fn words(error: &anyhow::Error) -> String {
 }
 
 /// Runs it: exit code 0 when all is well, 1 otherwise.
-pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let mut checks = Vec::new();
     match Config::load(config) {
         Ok(loaded) => {
@@ -65,14 +65,10 @@ pub(crate) async fn run(config: &Path, format: Format) -> anyhow::Result<ExitCod
         Err(error) => checks.push(check("configuration", false, words(&error))),
     }
     let well = checks.iter().all(|check| check.ok);
-    if format.json {
-        print::json(&checks)?;
-    } else {
-        for check in &checks {
-            let mark = if check.ok { "ok  " } else { "MEND" };
-            print::line(&format!("{mark}  {:<15} {}", check.what, check.found))?;
-        }
-    }
+    print::lines(&checks, |check| {
+        let mark = if check.ok { "ok  " } else { "MEND" };
+        print::line(&format!("{mark}  {:<15} {}", check.what, check.found))
+    })?;
     Ok(if well {
         ExitCode::SUCCESS
     } else {

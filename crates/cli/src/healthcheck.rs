@@ -10,7 +10,7 @@ use http::HeaderMap;
 use url::Url;
 
 use crate::config::Config;
-use crate::print::hinted;
+use crate::print::{self, hinted};
 
 /// The server answers within two seconds, whatever its store does; and whoever asked for this check waits five.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
@@ -32,7 +32,8 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     let fetcher = Fetcher::new()?;
     let (ready, headers) = (url.join("/readyz")?, HeaderMap::new());
     let asked = tokio::time::timeout(ANSWER_WITHIN, fetcher.get(&ready, &headers));
-    judge(asked.await.unwrap_or(Err(Failed::TimedOut)))
+    judge(asked.await.unwrap_or(Err(Failed::TimedOut)))?;
+    print::done(&serde_json::json!({ "ready": true }))
 }
 
 /// Whether it is ready; and if not, whether it says so, is stuck, or does not run.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::config::{Config, RootKey};
 use crate::cvk;
 use crate::deployment::{Deployment, operator};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{self, hinted, say};
 use crate::roots;
 
 /// How many records share a commit at the most, so that redemptions wait for milliseconds.
@@ -30,9 +30,9 @@ const STUCK_MAX: usize = 1_000;
 #[derive(Subcommand)]
 pub(crate) enum KeyCommand {
     /// List the class keys: their states, dates, and how many records are under each
-    List(Format),
+    List,
     /// The cryptographic inventory (PCI DSS 12.3.3, 3.6.1.1)
-    Inventory(Format),
+    Inventory,
     /// Give a class a new key, or all class keys a new root
     Rotate(RotateArgs),
     /// Move records to the active keys of their classes, while servers serve
@@ -55,7 +55,7 @@ pub(crate) enum KeyCommand {
     /// Bring a card verification key here, in components, so that CVVs are derived and not stored
     ImportCvk(cvk::Import),
     /// List the card verification keys: for which cards they are, and their check values
-    Cvks(Format),
+    Cvks,
     /// Split the root key's file into shares, of which some open it
     Split(roots::Split),
 }
@@ -82,8 +82,6 @@ pub(crate) struct RewrapArgs {
     /// At most so many records a second
     #[arg(long, default_value = "2000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     per_second: u32,
-    #[command(flatten)]
-    format: Format,
 }
 
 fn class(name: &str) -> Result<Class, String> {
@@ -99,24 +97,24 @@ pub(crate) async fn run(config: &Path, command: KeyCommand) -> anyhow::Result<()
     match &command {
         KeyCommand::CreateRoot { threshold } => return create_root(&loaded, *threshold),
         KeyCommand::Split(to) => return split(&loaded, to),
-        KeyCommand::List(_)
-        | KeyCommand::Inventory(_)
+        KeyCommand::List
+        | KeyCommand::Inventory
         | KeyCommand::Rotate(_)
         | KeyCommand::Rewrap(_)
         | KeyCommand::ImportCvk(_)
-        | KeyCommand::Cvks(_)
+        | KeyCommand::Cvks
         | KeyCommand::Retire { .. } => {}
     }
     let house = Deployment::open(loaded).await?;
     match command {
-        KeyCommand::List(format) => list(&house, format).await,
-        KeyCommand::Inventory(format) => inventory(&house, format).await,
+        KeyCommand::List => list(&house).await,
+        KeyCommand::Inventory => inventory(&house).await,
         KeyCommand::Rotate(args) => match args.class {
             Some(class) => rotate(&house, class).await,
             None => rotate_root(&house).await,
         },
         KeyCommand::ImportCvk(args) => cvk::import(&house, &args).await,
-        KeyCommand::Cvks(format) => cvk::list(&house, format),
+        KeyCommand::Cvks => cvk::list(&house),
         KeyCommand::Rewrap(args) => rewrap(&house, &args).await,
         KeyCommand::Retire { class, version } => retire(&house, class, version).await,
         KeyCommand::CreateRoot { .. } | KeyCommand::Split(_) => Ok(()),
@@ -164,33 +162,23 @@ async fn listed(house: &Deployment) -> anyhow::Result<Vec<Listed>> {
     Ok(keys.iter().map(one).collect())
 }
 
-async fn list(house: &Deployment, format: Format) -> anyhow::Result<()> {
+async fn list(house: &Deployment) -> anyhow::Result<()> {
     let listed = listed(house).await?;
-    if format.json {
-        return print::json(&listed);
-    }
-    let cell = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let row = |key: &Listed| {
-        vec![
-            key.class.to_owned(),
-            key.version.to_string(),
-            key.state.to_owned(),
-            key.records
-                .map_or_else(|| "-".to_owned(), |n| n.to_string()),
-            cell(&key.created_at),
-            cell(&key.retiring_since),
-            cell(&key.retired_at),
-            cell(&key.root),
-        ]
-    };
-    let header = [
-        "CLASS", "VERSION", "STATE", "RECORDS", "CREATED", "RETIRING", "RETIRED", "ROOT",
+    let columns = [
+        "class",
+        "version",
+        "state",
+        "records",
+        "created_at",
+        "retiring_since",
+        "retired_at",
+        "root",
     ];
-    print::table(&header, &listed.iter().map(row).collect::<Vec<_>>())
+    print::list(&listed, &columns)
 }
 
 /// Generated from what is in use, so that it cannot say otherwise.
-async fn inventory(house: &Deployment, format: Format) -> anyhow::Result<()> {
+async fn inventory(house: &Deployment) -> anyhow::Result<()> {
     let roots = roots::open(&house.config.keys)?;
     let mut rows = Vec::new();
     for (root, state) in roots.iter().zip(["active", "next"]) {
@@ -221,18 +209,11 @@ async fn inventory(house: &Deployment, format: Format) -> anyhow::Result<()> {
         "place": "the record, wrapped by its class key", "provider": null,
         "created_at": null, "retiring_since": null, "retired_at": null, "records": null,
     }));
-    if format.json {
-        return print::json(&json!({
-            "environment": house.config.environment.as_str(),
-            "random": "AWS-LC", "keys": rows,
-        }));
-    }
-    let text = |row: &serde_json::Value, name: &str| match row.get(name) {
-        None | Some(serde_json::Value::Null) => "-".to_owned(),
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    let names = [
+    let inventory = json!({
+        "environment": house.config.environment.as_str(),
+        "random": "AWS-LC", "keys": rows,
+    });
+    let columns = [
         "key",
         "version",
         "state",
@@ -243,10 +224,7 @@ async fn inventory(house: &Deployment, format: Format) -> anyhow::Result<()> {
         "place",
         "purpose",
     ];
-    let cells = |row| names.iter().map(|name| text(row, name)).collect();
-    let header: Vec<_> = names.iter().map(|name| name.to_uppercase()).collect();
-    let header: Vec<_> = header.iter().map(String::as_str).collect();
-    print::table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+    print::object(&inventory, |_| print::table(&rows, &columns))
 }
 
 async fn rotate(house: &Deployment, class: Class) -> anyhow::Result<()> {
@@ -276,7 +254,7 @@ async fn rotate(house: &Deployment, class: Class) -> anyhow::Result<()> {
     if class.wraps() {
         say("next: cardveil key rewrap");
     }
-    Ok(())
+    print::done(&json!({ "class": class.name(), "version": version }))
 }
 
 async fn rotate_root(house: &Deployment) -> anyhow::Result<()> {
@@ -291,7 +269,7 @@ async fn rotate_root(house: &Deployment) -> anyhow::Result<()> {
     let from = house.store.wrapped_keys().await?;
     if from.iter().all(|key| key.opens_under(next, environment)) {
         say(&format!("all class keys are under {} already", next.name()));
-        return Ok(());
+        return print::done(&json!({ "root": next.name(), "moved": 0 }));
     }
     let to = from
         .iter()
@@ -326,7 +304,7 @@ async fn rotate_root(house: &Deployment) -> anyhow::Result<()> {
     say(
         "made under it: keep one copy apart from them for as long as you keep those, then destroy it",
     );
-    Ok(())
+    print::done(&json!({ "root": next.name(), "moved": count }))
 }
 
 fn split(config: &Config, to: &roots::Split) -> anyhow::Result<()> {
@@ -334,7 +312,7 @@ fn split(config: &Config, to: &roots::Split) -> anyhow::Result<()> {
     say(&format!("made the shares of {name}"));
     say("next: give each to its holder, name them as keys.root = { shares = [...] }, restart, and");
     say("destroy the root key's file with its copies: it opens everything on its own");
-    Ok(())
+    print::done(&json!({ "root": name }))
 }
 
 fn create_root(config: &Config, threshold: Option<u8>) -> anyhow::Result<()> {
@@ -354,7 +332,7 @@ fn create_root(config: &Config, threshold: Option<u8>) -> anyhow::Result<()> {
         RootKey::Shares { .. } => "give each share to its holder: enough of them are the root key",
         RootKey::Module { .. } => "back the token up with its maker's tools: it is the root key",
     });
-    Ok(())
+    print::done(&json!({ "root": root.name() }))
 }
 
 /// What a rewrap has done with one version.
@@ -383,11 +361,10 @@ async fn rewrap(house: &Deployment, args: &RewrapArgs) -> anyhow::Result<()> {
         let total = uses.iter().find(is_it).map_or(0, |u| u.records);
         reports.push(rewrap_one(house, args, (class, version), total).await?);
     }
-    if args.format.json {
-        print::json(&reports)?;
-    } else if reports.is_empty() {
+    if reports.is_empty() {
         say("no key is retiring: nothing to move (`cardveil key rotate` makes a new one)");
     }
+    print::lines(&reports, |_| Ok(()))?;
     let stuck: usize = reports.iter().map(|report| report.stuck).sum();
     if stuck > 0 {
         return Err(hinted(
@@ -518,7 +495,10 @@ async fn retire(house: &Deployment, class: Class, version: u32) -> anyhow::Resul
                 say(&format!(
                     "version {version} of the {class} key is destroyed"
                 ));
-                return Ok(());
+                let state = "retired";
+                return print::done(
+                    &json!({ "class": class.name(), "version": version, "state": state }),
+                );
             }
             Retired::NotBefore(ready) => {
                 let now = cardveil_core::clock::SystemClock.now();

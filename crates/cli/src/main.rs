@@ -57,6 +57,8 @@ struct Cli {
         default_value = "cardveil.toml"
     )]
     config: PathBuf,
+    #[command(flatten)]
+    format: print::Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -72,7 +74,7 @@ enum Command {
     /// Serve the three listeners
     Serve,
     /// Check a deployment and say what to mend
-    Doctor(print::Format),
+    Doctor,
     /// Ask the running server whether it is ready: for containers
     Healthcheck(healthcheck::Args),
     /// Merchants: the partners whose servers call
@@ -130,6 +132,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return print::usage(error),
     };
+    print::choose(cli.format);
     match run(cli) {
         Ok(code) => code,
         // Whoever read the data has read enough: `cardveil audit export | head`.
@@ -164,7 +167,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Init(args) => runtime.block_on(operate::init(args)).map(done),
         Command::Migrate(args) => runtime.block_on(migrate::run(config, args)).map(done),
         Command::Serve => runtime.block_on(serve::run(config)).map(done),
-        Command::Doctor(format) => runtime.block_on(doctor::run(config, format)),
+        Command::Doctor => runtime.block_on(doctor::run(config)),
         Command::Healthcheck(args) => runtime.block_on(healthcheck::run(config, args)).map(done),
         Command::Merchant(command) => runtime
             .block_on(operate::merchant(config, command))
@@ -188,9 +191,48 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
         Command::Manifest(command) => runtime.block_on(manifest::run(config, command)).map(done),
         Command::Probe(args) => runtime.block_on(probe::run(args)),
-        Command::Openapi => print::json_pretty(&cardveil_server::document()).map(done),
+        Command::Openapi => print::document(&cardveil_server::document()).map(done),
     };
     // What is left is the system's lookup of a name that was given up, which may take its time.
     runtime.shutdown_background();
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{Command, CommandFactory as _};
+
+    use super::*;
+
+    const DOCS: &str = include_str!("../../../docs/command-line.md");
+
+    /// The commands that do something, each with what is before it.
+    fn leaves(command: &Command, before: &str, found: &mut BTreeSet<String>) {
+        for verb in command.get_subcommands() {
+            let words = format!("{before}{}", verb.get_name());
+            if verb.has_subcommands() {
+                leaves(verb, &format!("{words} "), found);
+            } else {
+                let json = verb
+                    .get_arguments()
+                    .any(|arg| arg.get_long() == Some("json"));
+                assert!(json, "{words} does not take --json");
+                found.insert(words);
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_takes_json_and_is_in_the_docs() {
+        let mut command = Cli::command().disable_help_subcommand(true);
+        command.build();
+        let mut found = BTreeSet::new();
+        leaves(&command, "", &mut found);
+        let table = DOCS.split("## Commands").nth(1).unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+        let documented = rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned()));
+        assert_eq!(found, documented.collect());
+    }
 }

@@ -8,12 +8,12 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::deployment::Deployment;
-use crate::print::{self, Format};
+use crate::print;
 
 #[derive(Subcommand)]
 pub(crate) enum ManifestCommand {
     /// Print the public key that signs it, for merchants to pin
-    Key(Format),
+    Key,
 }
 
 /// A public key as a JWK (RFC 8037 2).
@@ -51,12 +51,9 @@ impl Jwk {
 pub(crate) async fn run(config: &Path, command: ManifestCommand) -> anyhow::Result<()> {
     let house = Deployment::load(config).await?;
     match command {
-        ManifestCommand::Key(format) => {
+        ManifestCommand::Key => {
             let jwk = Jwk::of(&house.service.vault().manifest_key()?);
-            if format.json {
-                return print::json(&jwk);
-            }
-            jwk.print()
+            print::object(&jwk, Jwk::print)
         }
     }
 }

@@ -6,15 +6,15 @@ use std::path::Path;
 use anyhow::Context as _;
 use cardveil_core::flow::Enrolment;
 use cardveil_core::id::{MerchantId, PersonId};
-use cardveil_core::mfa::{FactorChange, FactorRefused};
+use cardveil_core::mfa::{FactorChange, FactorRefused, Person};
 use cardveil_seal::Secret;
 use clap::{Args, Subcommand};
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::deployment::{Deployment, operator};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{self, hinted, say};
 
 /// Whose.
 #[derive(Args)]
@@ -33,8 +33,6 @@ pub(crate) enum MfaCommand {
     Enrol {
         #[command(flatten)]
         whose: Whose,
-        #[command(flatten)]
-        format: Format,
     },
     /// Confirm an app with its first code, which is asked for when it is left out
     Confirm {
@@ -48,26 +46,27 @@ pub(crate) enum MfaCommand {
     Show {
         #[command(flatten)]
         whose: Whose,
-        #[command(flatten)]
-        format: Format,
     },
     /// Let a person try again who was wrong too often
     Reset(Whose),
     /// Take the app away
-    Remove(Whose),
+    Remove {
+        #[command(flatten)]
+        whose: Whose,
+    },
 }
 
 /// `cardveil mfa`.
 pub(crate) async fn run(config: &Path, command: MfaCommand) -> anyhow::Result<()> {
     let house = Deployment::load(config).await?;
     match command {
-        MfaCommand::Enrol { whose, format } => {
+        MfaCommand::Enrol { whose } => {
             let merchant = house.find_merchant(&whose.merchant).await?;
             let enrolled = house
                 .service
                 .enrol(&merchant, whose.person, None, &operator())
                 .await?;
-            shown(&enrolled.map_err(refused)?, format)
+            shown(&enrolled.map_err(refused)?)
         }
         MfaCommand::Confirm { whose, code } => {
             house.find_merchant(&whose.merchant).await?;
@@ -76,32 +75,41 @@ pub(crate) async fn run(config: &Path, command: MfaCommand) -> anyhow::Result<()
                 .service
                 .confirm(&whose.merchant, whose.person, &code, &operator())
                 .await?
-                .map_err(refused)
+                .map_err(refused)?;
+            print::done(&view(&house, &whose).await?)
         }
-        MfaCommand::Show { whose, format } => {
-            let known = house
-                .store
-                .mfa_person(&whose.merchant, &whose.person)
-                .await?;
-            let known = known.ok_or_else(|| refused(FactorRefused::Unavailable))?;
-            let time = |at: cardveil_core::Time| at.to_string();
-            let app = match &known.totp {
-                None => "none",
-                Some(totp) if totp.confirmed_at.is_some() => "confirmed",
-                Some(_) => "unconfirmed",
-            };
-            let view = json!({
-                "merchant": known.merchant,
-                "person": known.person,
-                "app": app,
-                "locked": known.locked(),
-                "wrong_codes": known.wrong,
-                "paused_until": known.paused_until.map(time),
-            });
-            print::show_one(&view, format)
-        }
+        MfaCommand::Show { whose } => print::fields(&view(&house, &whose).await?),
         MfaCommand::Reset(whose) => change(&house, whose, FactorChange::Reset).await,
-        MfaCommand::Remove(whose) => change(&house, whose, FactorChange::Remove).await,
+        MfaCommand::Remove { whose } => change(&house, whose, FactorChange::Remove).await,
+    }
+}
+
+async fn view(house: &Deployment, whose: &Whose) -> anyhow::Result<Value> {
+    let known = known(house, whose).await?;
+    let known = known.ok_or_else(|| refused(FactorRefused::Unavailable))?;
+    let time = |at: cardveil_core::Time| at.to_string();
+    Ok(json!({
+        "merchant": known.merchant,
+        "person": known.person,
+        "app": app(&known),
+        "locked": known.locked(),
+        "wrong_codes": known.wrong,
+        "paused_until": known.paused_until.map(time),
+    }))
+}
+
+async fn known(house: &Deployment, whose: &Whose) -> anyhow::Result<Option<Person>> {
+    Ok(house
+        .store
+        .mfa_person(&whose.merchant, &whose.person)
+        .await?)
+}
+
+fn app(known: &Person) -> &'static str {
+    match &known.totp {
+        None => "none",
+        Some(totp) if totp.confirmed_at.is_some() => "confirmed",
+        Some(_) => "unconfirmed",
     }
 }
 
@@ -110,20 +118,22 @@ async fn change(house: &Deployment, whose: Whose, change: FactorChange) -> anyho
         .service
         .change_factor(&whose.merchant, whose.person, change, &operator())
         .await?
-        .map_err(refused)
+        .map_err(refused)?;
+    print::done(&view(house, &whose).await?)
 }
 
-fn shown(enrolled: &Enrolment, format: Format) -> anyhow::Result<()> {
+fn shown(enrolled: &Enrolment) -> anyhow::Result<()> {
     let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
-    if format.json {
-        let both = json!({"secret": text(&enrolled.secret), "uri": text(&enrolled.uri)});
-        return print::json(&both);
-    }
-    say("shown this once; give it to the person's authenticator app, then `cardveil mfa confirm`:");
-    if let Some(code) = qr_code(enrolled.uri.expose()) {
-        print::draw(&code);
-    }
-    print::line(&text(&enrolled.uri))
+    let (secret, uri) = (text(&enrolled.secret), text(&enrolled.uri));
+    print::object(&json!({ "secret": secret, "uri": uri }), |_| {
+        say(
+            "shown this once; give it to the person's authenticator app, then `cardveil mfa confirm`:",
+        );
+        if let Some(code) = qr_code(enrolled.uri.expose()) {
+            print::draw(&code);
+        }
+        print::line(&uri)
+    })
 }
 
 /// For a phone's camera, with two rows of modules in a row of text. `None` for what no QR code can hold.

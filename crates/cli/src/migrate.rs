@@ -1,5 +1,6 @@
 //! `cardveil migrate`: makes or upgrades the schema, as its owner.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cardveil_core::clock::{Clock as _, SystemClock};
@@ -8,10 +9,11 @@ use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{OpenError, from_sqlite, schema};
 use cardveil_store::sqlite::retire;
 use clap::Args as ClapArgs;
+use serde::Serialize;
 
 use crate::backend;
 use crate::config::Config;
-use crate::print::{hinted, say};
+use crate::print::{self, hinted, say};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
@@ -27,12 +29,24 @@ pub(crate) struct Args {
     from_sqlite: Option<PathBuf>,
 }
 
+/// What was done; nothing to SQLite, which is migrated when it is opened.
+#[derive(Default, Serialize)]
+struct Report {
+    /// The versions of the schema.
+    from: Option<i32>,
+    to: Option<i32>,
+    /// How many rows of each table were copied.
+    copied: BTreeMap<String, usize>,
+    /// Which epoch was raised to.
+    epoch: Option<u32>,
+}
+
 /// `cardveil migrate`.
 pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let Some(connection) = &config.store.postgres else {
         say("SQLite is migrated when it is opened: there is nothing to do");
-        return Ok(());
+        return print::done(&Report::default());
     };
     let server = backend::options(&config.store, connection)?;
     let user = server.user().to_owned();
@@ -54,8 +68,16 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
             migrated.from, migrated.to
         )
     });
+    let mut report = Report {
+        from: Some(migrated.from),
+        to: Some(migrated.to),
+        ..Report::default()
+    };
     if let Some(file) = &args.from_sqlite {
-        let told = |table: &str, rows| say(&format!("{table:<13} {rows:>9} rows"));
+        let told = |table: &str, rows| {
+            say(&format!("{table:<13} {rows:>9} rows"));
+            report.copied.insert(table.to_owned(), rows);
+        };
         let epoch = from_sqlite(&owner, file, SystemClock.now(), told)
             .await
             .map_err(|error| not_copied(&error))?;
@@ -70,8 +92,9 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
             )),
         }
         say("the root key stays the same one");
+        report.epoch = Some(epoch.0);
     }
-    Ok(())
+    print::done(&report)
 }
 
 fn not_migrated(place: &str, error: &OpenError) -> anyhow::Error {

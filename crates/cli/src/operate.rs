@@ -16,10 +16,11 @@ use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::Merchant;
 use cardveil_core::port::{Change, Taken};
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::deployment::{Deployment, create_private_folder, operator};
-use crate::print::{hinted, say};
+use crate::print::{self, hinted, say};
 
 pub(crate) use self::credential::{CredentialCommand, PERMITTED, credential, time};
 pub(crate) use self::embed::{EmbedCommand, embed};
@@ -103,7 +104,8 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
         "next: cardveil --config {} {next}",
         path.display()
     ));
-    Ok(())
+    let roots: Vec<_> = keys.files().map(|(_, path)| path).collect();
+    print::done(&json!({ "config": path, "root_keys": roots }))
 }
 
 /// The root key, and the database where it is a file: as configured. Tells what comes next.

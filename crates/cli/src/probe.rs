@@ -20,7 +20,7 @@ use url::Url;
 use self::checks::Expected;
 use self::report::Report;
 use crate::config;
-use crate::print::{self, Format, hinted};
+use crate::print::{self, hinted};
 
 /// How long all of it may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,8 +44,6 @@ pub(crate) struct Args {
     /// Look over plain HTTP elsewhere than at loopback, too
     #[arg(long)]
     allow_http: bool,
-    #[command(flatten)]
-    format: Format,
 }
 
 fn origin(text: &str) -> Result<String, String> {
@@ -71,11 +69,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(COULD_NOT_LOOK));
         }
     };
-    if args.format.json {
-        print::json(&report)?;
-    } else {
-        report.print()?;
-    }
+    print::object(&report, Report::print)?;
     Ok(if report.ok {
         ExitCode::SUCCESS
     } else {

@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use crate::config::{Config, Sink};
 use crate::deployment::Deployment;
-use crate::print::{self, Format};
+use crate::print;
 
 #[derive(Subcommand)]
 pub(crate) enum SinkCommand {
     /// List the sinks: how far each has come, and why it takes nothing
-    List(Format),
+    List,
 }
 
 /// A sink that is configured here.
@@ -53,42 +53,21 @@ impl Listed {
 
 /// `cardveil audit sink`.
 pub(crate) async fn run(config: &Path, command: SinkCommand) -> anyhow::Result<()> {
-    let SinkCommand::List(format) = command;
+    let SinkCommand::List = command;
     let house = Deployment::load(config).await?;
     let sinks = listed(&house).await?;
-    if format.json {
-        return print::json(&sinks);
-    }
-    let row = |sink: &Listed| {
-        let required = if sink.required { "yes" } else { "no" };
-        let error = sink.error.clone().unwrap_or_else(|| "-".to_owned());
-        vec![
-            sink.name.to_string(),
-            sink.kind.to_owned(),
-            required.to_owned(),
-            sink.place.to_string(),
-            sink.lag_entries.to_string(),
-            format!("{} s", sink.lag_secs),
-            sink.history_left.to_string(),
-            sink.taken_at.clone().unwrap_or_else(|| "-".to_owned()),
-            error,
-        ]
-    };
-    let rows: Vec<_> = sinks.iter().map(row).collect();
-    print::table(
-        &[
-            "NAME",
-            "KIND",
-            "REQUIRED",
-            "PLACE",
-            "LAG",
-            "OLDEST",
-            "HISTORY LEFT",
-            "LAST TAKEN",
-            "ERROR",
-        ],
-        &rows,
-    )
+    let columns = [
+        "name",
+        "kind",
+        "required",
+        "place",
+        "lag_entries",
+        "lag_secs",
+        "history_left",
+        "taken_at",
+        "error",
+    ];
+    print::list(&sinks, &columns)
 }
 
 /// The configured sinks, as they stand.

@@ -8,10 +8,11 @@ use cardveil_core::port::{ListedToken, WalletFilter, WalletPage};
 use cardveil_core::wallet::{Change, Refused, State, Step, Wallet};
 use clap::Subcommand;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::deployment::{Deployment, operator};
 use crate::operate::missing;
-use crate::print::{self, Format, hinted};
+use crate::print::{self, hinted};
 
 #[derive(Subcommand)]
 pub(crate) enum WalletTokenCommand {
@@ -35,8 +36,6 @@ pub(crate) enum WalletTokenCommand {
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        #[command(flatten)]
-        format: Format,
     },
     /// Change the state of one
     Set {
@@ -115,7 +114,6 @@ pub(crate) async fn run(config: &Path, command: WalletTokenCommand) -> anyhow::R
             wallet,
             offset,
             limit,
-            format,
         } => {
             let filter = WalletFilter {
                 merchant,
@@ -140,7 +138,7 @@ pub(crate) async fn run(config: &Path, command: WalletTokenCommand) -> anyhow::R
                 "device_id",
                 "state",
             ];
-            print::show_all(&views, format, &columns)
+            print::list(&views, &columns)
         }
         WalletTokenCommand::Set {
             id,
@@ -168,7 +166,7 @@ async fn set(
         source: operator(),
     };
     match house.store.change_wallet_token(change).await? {
-        Ok(_) => Ok(()),
+        Ok(token) => print::done(&json!({ "id": token.id, "state": token.state })),
         Err(Refused::Unknown) => Err(missing("wallet-token")),
         Err(Refused::Final(state) | Refused::NotRequested(state)) => Err(hinted(
             format!("the token is {} for good", state.as_str()),

@@ -14,9 +14,10 @@ use cardveil_seal::Secret;
 use cardveil_server::courier::callable;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::deployment::{Deployment, operator};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{self, hinted, say};
 
 /// How many deliveries are read at a time.
 const PAGE: usize = 1_000;
@@ -26,13 +27,9 @@ pub(crate) enum WebhookCommand {
     /// Add a subscription; its secret is read from stdin
     Add(AddArgs),
     /// List all
-    List(Format),
+    List,
     /// Show one
-    Show {
-        id: SubscriptionId,
-        #[command(flatten)]
-        format: Format,
-    },
+    Show { id: SubscriptionId },
     /// Change one
     Set {
         id: SubscriptionId,
@@ -59,8 +56,6 @@ pub(crate) enum WebhookCommand {
         /// To this subscription
         #[arg(long)]
         subscription: Option<SubscriptionId>,
-        #[command(flatten)]
-        format: Format,
     },
     /// Send again: one delivery, or all to a subscription since a moment
     Replay {
@@ -99,8 +94,6 @@ pub(crate) struct AddArgs {
     /// Read its secret from stdin: whsec_..., or a text of Equals' receivers
     #[arg(long)]
     secret_stdin: bool,
-    #[command(flatten)]
-    format: Format,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -195,16 +188,14 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
     let house = Deployment::load(config).await?;
     match command {
         WebhookCommand::Add(args) => add(&house, args).await,
-        WebhookCommand::List(format) => {
+        WebhookCommand::List => {
             let all = house.store.subscriptions(None).await?;
             house.tell_left_out();
             let views: Vec<_> = all.iter().map(View::from).collect();
             let columns = ["id", "merchant", "form", "url", "topics", "enabled"];
-            print::show_all(&views, format, &columns)
+            print::list(&views, &columns)
         }
-        WebhookCommand::Show { id, format } => {
-            print::show_one(&View::from(&find(&house, id).await?), format)
-        }
+        WebhookCommand::Show { id } => print::fields(&View::from(&find(&house, id).await?)),
         WebhookCommand::Set {
             id,
             url,
@@ -227,7 +218,7 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
                 .service
                 .set_subscription(&known.merchant, id, asked, &operator())
                 .await?;
-            set.map(drop).map_err(refused)
+            print::done(&View::from(&set.map_err(refused)?))
         }
         WebhookCommand::Remove { id } => {
             let known = find(&house, id).await?;
@@ -235,13 +226,13 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
                 .service
                 .unsubscribe(&known.merchant, id, &operator())
                 .await?;
-            removed.map_err(refused)
+            removed.map_err(refused)?;
+            print::done(&json!({ "removed": id }))
         }
         WebhookCommand::Deliveries {
             state,
             subscription,
-            format,
-        } => deliveries(&house, state, subscription, format).await,
+        } => deliveries(&house, state, subscription).await,
         WebhookCommand::Replay {
             delivery,
             subscription,
@@ -274,7 +265,7 @@ async fn add(house: &Deployment, args: AddArgs) -> anyhow::Result<()> {
         secret: made.map(|secret| String::from_utf8_lossy(secret).into_owned()),
         ..View::from(&added.subscription)
     };
-    print::show_one(&view, args.format)
+    print::fields(&view)
 }
 
 async fn find(house: &Deployment, id: SubscriptionId) -> anyhow::Result<Subscription> {
@@ -328,7 +319,6 @@ async fn deliveries(
     house: &Deployment,
     state: Option<StateArg>,
     subscription: Option<SubscriptionId>,
-    format: Format,
 ) -> anyhow::Result<()> {
     let filter = DeliveryFilter {
         subscription,
@@ -339,30 +329,24 @@ async fn deliveries(
         }),
         ..DeliveryFilter::default()
     };
-    let mut views = Vec::new();
+    let (mut list, mut rows) = (print::List::new(), Vec::new());
     let mut after = None;
     loop {
         let page = house.store.deliveries(&filter, after, PAGE).await?;
         after = page.last().map(|last| (last.seq, last.id));
         let more = page.len() == PAGE;
-        let page = page.iter().map(DeliveryView::from);
-        if format.json {
-            // Page by page, so that no list is too long.
-            for view in page {
-                print::json(&view)?;
-            }
-        } else {
-            views.extend(page);
+        for delivery in page.iter().map(DeliveryView::from) {
+            list.add(&delivery, |delivery| {
+                rows.push(serde_json::to_value(delivery)?);
+                Ok(())
+            })?;
         }
         if !more {
             break;
         }
     }
-    if format.json {
-        return Ok(());
-    }
     let columns = ["id", "topic", "line", "state", "attempts", "due_at", "last"];
-    print::show_all(&views, format, &columns)
+    list.end(|| print::table(&rows, &columns))
 }
 
 async fn replay(
@@ -387,7 +371,7 @@ async fn replay(
         )),
         count => {
             say(&format!("queued {count} once more"));
-            Ok(())
+            print::done(&json!({ "queued": count }))
         }
     }
 }

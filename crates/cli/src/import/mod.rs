@@ -36,7 +36,7 @@ use self::row::{Members, Refused, Row};
 use self::stop::{Place, Stop};
 use self::table::Table;
 use crate::deployment::{Deployment, operator};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{self, hinted, say};
 
 /// Cards in one commit.
 const BATCH: usize = 500;
@@ -61,8 +61,6 @@ pub(crate) struct Args {
     /// Write all refused lines, and all warnings, there
     #[arg(long)]
     report: Option<PathBuf>,
-    #[command(flatten)]
-    format: Format,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -182,7 +180,7 @@ pub(crate) async fn run(house: &Deployment, args: Args) -> anyhow::Result<ExitCo
         Form::Jsonl => import.jsonl(input).await?,
     };
     // What came before the place where it stopped is settled and told.
-    let ended = import.finish(args.format).await?;
+    let ended = import.finish().await?;
     read?;
     Ok(ended)
 }
@@ -383,7 +381,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    async fn finish(mut self, format: Format) -> anyhow::Result<ExitCode> {
+    async fn finish(mut self) -> anyhow::Result<ExitCode> {
         if !self.batch.is_empty() {
             self.send().await?;
         }
@@ -406,21 +404,18 @@ impl Import<'_> {
                  program exports it, makes it UTF-8",
             );
         }
-        if format.json {
-            let (added, refused) = if self.check {
-                ("would_add", "would_refuse")
-            } else {
-                ("added", "refused")
-            };
-            print::json(&json!({
-                added: tally.added,
-                refused: tally.refused,
-                "expired": tally.expired,
-                "repeated": tally.repeated,
-            }))?;
+        let (added, refused) = if self.check {
+            ("would_add", "would_refuse")
         } else {
-            print::line(&tally.words(self.check))?;
-        }
+            ("added", "refused")
+        };
+        let told = json!({
+            added: tally.added,
+            refused: tally.refused,
+            "expired": tally.expired,
+            "repeated": tally.repeated,
+        });
+        print::object(&told, |_| print::line(&tally.words(self.check)))?;
         Ok(if tally.refused == 0 {
             ExitCode::SUCCESS
         } else {

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{certificate, missing, networks, refused, something};
 use crate::deployment::{Deployment, operator};
-use crate::print::{self, Format, hinted, say};
+use crate::print::{self, hinted, say};
 
 #[derive(Subcommand)]
 pub(crate) enum CredentialCommand {
@@ -49,17 +49,11 @@ pub(crate) enum CredentialCommand {
         /// When it ends (RFC 3339), or never
         #[arg(long, value_name = "TIME|never", value_parser = ending)]
         expires_at: Option<Ending>,
-        #[command(flatten)]
-        format: Format,
     },
     /// List all
-    List(Format),
+    List,
     /// Show one
-    Show {
-        id: CredentialId,
-        #[command(flatten)]
-        format: Format,
-    },
+    Show { id: CredentialId },
     /// Add one in the place of another, with its rights. Both are good for a while, then the old one ends
     Rotate {
         id: CredentialId,
@@ -70,8 +64,6 @@ pub(crate) enum CredentialCommand {
         /// have
         #[arg(long, value_name = "TIME|never", value_parser = ending)]
         expires_at: Option<Ending>,
-        #[command(flatten)]
-        format: Format,
     },
     /// Change one
     Set {
@@ -210,7 +202,6 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             ip_ceiling,
             client_certificates,
             expires_at,
-            format,
         } => {
             let scopes = given_or_least(scopes, person);
             make_sense(&scopes, person, Some(&ip_ceiling))?;
@@ -231,18 +222,17 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
             let added = house.service.add_credential(new, &operator()).await?;
             let (credential, keys) = added.map_err(refused)?;
             house.tell_of_networks(&credential);
-            show_keys(&credential.id, &keys, format)
+            show_keys(&credential.id, &keys)
         }
-        CredentialCommand::List(format) => list(&house, format).await,
-        CredentialCommand::Show { id, format } => show(&house, &id, format).await,
+        CredentialCommand::List => list(&house).await,
+        CredentialCommand::Show { id } => show(&house, &id).await,
         CredentialCommand::Rotate {
             id,
             overlap,
             expires_at,
-            format,
         } => {
             let rotation = (overlap, expires_at);
-            rotate(&house, &id, rotation, format).await
+            rotate(&house, &id, rotation).await
         }
         CredentialCommand::Set {
             id,
@@ -291,29 +281,30 @@ pub(crate) async fn credential(config: &Path, command: CredentialCommand) -> any
                 ..Target::default()
             };
             house.tell_of_networks(&credential);
-            let change = Change::SetCredential(Set::boxed(was, credential));
+            let change = Change::SetCredential(Set::boxed(was, credential.clone()));
             house
                 .change(change, Kind::CredentialChanged, Some(&merchant), target)
-                .await
+                .await?;
+            let last_used_at = house.store.last_uses().await?.get(&credential.id).copied();
+            print::done(&CredentialView::of(&credential, last_used_at))
         }
     }
 }
 
-async fn show(house: &Deployment, id: &CredentialId, format: Format) -> anyhow::Result<()> {
+async fn show(house: &Deployment, id: &CredentialId) -> anyhow::Result<()> {
     let known = house.find_credential(id).await?;
     let last_used_at = house.store.last_uses().await?.get(id).copied();
-    print::show_one(&CredentialView::of(&known, last_used_at), format)
+    print::fields(&CredentialView::of(&known, last_used_at))
 }
 
-async fn list(house: &Deployment, format: Format) -> anyhow::Result<()> {
+async fn list(house: &Deployment) -> anyhow::Result<()> {
     let credentials = house.store.credentials().await?;
     house.tell_left_out();
     let uses = house.store.last_uses().await?;
     let view = |known| CredentialView::of(known, uses.get(&known.id).copied());
     let views: Vec<_> = credentials.iter().map(view).collect();
-    print::show_all(
+    print::list(
         &views,
-        format,
         &[
             "id",
             "merchant",
@@ -331,7 +322,6 @@ async fn rotate(
     house: &Deployment,
     id: &CredentialId,
     (overlap, expires_at): (Duration, Option<Ending>),
-    format: Format,
 ) -> anyhow::Result<()> {
     let before = house.find_credential(id).await?;
     if before.usable(house.service.now()).is_err() {
@@ -357,7 +347,7 @@ async fn rotate(
              --expires-at ...`"
         )),
     }
-    show_keys(&rotated.credential.id, &rotated.keys, format)
+    show_keys(&rotated.credential.id, &rotated.keys)
 }
 
 /// Those that were asked for, or the least.
@@ -400,17 +390,17 @@ fn make_sense(
 }
 
 /// The one time that the keys are seen.
-fn show_keys(id: &CredentialId, keys: &NewKey, format: Format) -> anyhow::Result<()> {
+fn show_keys(id: &CredentialId, keys: &NewKey) -> anyhow::Result<()> {
     let text =
         |secret: &cardveil_seal::Secret| String::from_utf8_lossy(secret.expose()).into_owned();
     let (api_key, api_secret) = (text(&keys.api_key), text(&keys.api_secret));
-    if format.json {
-        return print::json(&json!({ "id": id, "api_key": api_key, "api_secret": api_secret }));
-    }
-    say("these are shown this once; keep them where the merchant's server reads its secrets");
-    print::line(&format!("credential  {id}"))?;
-    print::line(&format!("Api-Key     {api_key}"))?;
-    print::line(&format!("apiSecret   {api_secret}"))
+    let told = json!({ "id": id, "api_key": api_key, "api_secret": api_secret });
+    print::object(&told, |_| {
+        say("these are shown this once; keep them where the merchant's server reads its secrets");
+        print::line(&format!("credential  {id}"))?;
+        print::line(&format!("Api-Key     {api_key}"))?;
+        print::line(&format!("apiSecret   {api_secret}"))
+    })
 }
 
 impl Deployment {

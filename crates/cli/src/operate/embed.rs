@@ -12,7 +12,7 @@ use clap::Subcommand;
 use super::{missing, something};
 use crate::config;
 use crate::deployment::Deployment;
-use crate::print::{self, Format};
+use crate::print;
 
 #[derive(Subcommand)]
 pub(crate) enum EmbedCommand {
@@ -31,17 +31,11 @@ pub(crate) enum EmbedCommand {
         /// mode: transparent)
         #[arg(long)]
         transparent: bool,
-        #[command(flatten)]
-        format: Format,
     },
     /// List all
-    List(Format),
+    List,
     /// Show one
-    Show {
-        id: EmbedId,
-        #[command(flatten)]
-        format: Format,
-    },
+    Show { id: EmbedId },
     /// Change one
     Set {
         id: EmbedId,
@@ -75,7 +69,6 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             origins,
             copy_cvv,
             transparent,
-            format,
         } => {
             let embed = Embed {
                 id: EmbedId::generate(&SystemEntropy),
@@ -94,14 +87,14 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             house
                 .change(change, Kind::EmbedAdded, Some(&merchant), target)
                 .await?;
-            print::show_one(&embed, format)
+            print::fields(&embed)
         }
-        EmbedCommand::List(format) => {
+        EmbedCommand::List => {
             let embeds = house.store.embeds().await?;
             house.tell_left_out();
-            print::show_all(&embeds, format, &["id", "merchant", "origins", "enabled"])
+            print::list(&embeds, &["id", "merchant", "origins", "enabled"])
         }
-        EmbedCommand::Show { id, format } => print::show_one(&house.find_embed(&id).await?, format),
+        EmbedCommand::Show { id } => print::fields(&house.find_embed(&id).await?),
         EmbedCommand::Set {
             id,
             enabled,
@@ -126,12 +119,13 @@ pub(crate) async fn embed(config: &Path, command: EmbedCommand) -> anyhow::Resul
             };
             house
                 .change(
-                    Change::SetEmbed(Set::boxed(was, embed)),
+                    Change::SetEmbed(Set::boxed(was, embed.clone())),
                     Kind::EmbedChanged,
                     Some(&merchant),
                     target,
                 )
-                .await
+                .await?;
+            print::done(&embed)
         }
     }
 }

@@ -14,7 +14,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::something;
 use crate::deployment::Deployment;
-use crate::print::{self, Format, hinted};
+use crate::print::{self, hinted};
 
 #[derive(Subcommand)]
 pub(crate) enum MerchantCommand {
@@ -38,17 +38,11 @@ pub(crate) enum MerchantCommand {
         /// Its own servers may set PINs
         #[arg(long)]
         set_pins: bool,
-        #[command(flatten)]
-        format: Format,
     },
     /// List all
-    List(Format),
+    List,
     /// Show one
-    Show {
-        id: MerchantId,
-        #[command(flatten)]
-        format: Format,
-    },
+    Show { id: MerchantId },
     /// Change one
     Set {
         id: MerchantId,
@@ -231,7 +225,6 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
             export,
             read_pins,
             set_pins,
-            format,
         } => {
             let id = id.unwrap_or_else(|| MerchantId::generate(&SystemEntropy));
             let merchant = Merchant {
@@ -257,20 +250,17 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                     Target::default(),
                 )
                 .await?;
-            print::show_one(&merchant, format)
+            print::fields(&merchant)
         }
-        MerchantCommand::List(format) => {
+        MerchantCommand::List => {
             let merchants = house.store.merchants().await?;
             house.tell_left_out();
-            print::show_all(
+            print::list(
                 &merchants,
-                format,
                 &["id", "name", "state", "pci_enabled", "permissions"],
             )
         }
-        MerchantCommand::Show { id, format } => {
-            print::show_one(&house.find_merchant(&id).await?, format)
-        }
+        MerchantCommand::Show { id } => print::fields(&house.find_merchant(&id).await?),
         MerchantCommand::Set {
             id,
             name,
@@ -300,10 +290,11 @@ pub(crate) async fn merchant(config: &Path, command: MerchantCommand) -> anyhow:
                 Some(MerchantStateArg::Closed) => MerchantState::Closed,
             };
             wallets.apply(&mut merchant.wallets)?;
-            let change = Change::SetMerchant(Set::boxed(was, merchant));
+            let change = Change::SetMerchant(Set::boxed(was, merchant.clone()));
             house
                 .change(change, Kind::MerchantChanged, Some(&id), Target::default())
-                .await
+                .await?;
+            print::done(&merchant)
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::missing;
 use crate::deployment::{Deployment, operator};
-use crate::print::{self, Format, hinted};
+use crate::print::{self, hinted};
 
 #[derive(Subcommand)]
 pub(crate) enum TokenCommand {
@@ -39,22 +39,17 @@ pub(crate) struct RevokeArgs {
     /// Of the merchant, only those of the card with this order number
     #[arg(long, requires = "merchant")]
     card_no: Option<CardNo>,
-    #[command(flatten)]
-    format: Format,
 }
 
 /// `cardveil token`.
 pub(crate) async fn token(config: &Path, command: TokenCommand) -> anyhow::Result<()> {
     let TokenCommand::Revoke(args) = command;
     let house = Deployment::load(config).await?;
-    let json = args.format.json;
     let selection = house.selection(args).await?;
     let revoked = house.service.revoke(&selection, &operator()).await?;
-    if json {
-        print::json(&json!({ "revoked": revoked }))
-    } else {
+    print::object(&json!({ "revoked": revoked }), |_| {
         print::line(&format!("revoked {revoked}"))
-    }
+    })
 }
 
 #[derive(Subcommand)]
@@ -79,7 +74,10 @@ pub(crate) async fn epoch(config: &Path, command: EpochCommand) -> anyhow::Resul
             house.store.raise_epoch(event).await?
         }
     };
-    print::line(&epoch.0.to_string())
+    let epoch = epoch.0;
+    print::object(&json!({ "epoch": epoch }), |_| {
+        print::line(&epoch.to_string())
+    })
 }
 
 impl Deployment {

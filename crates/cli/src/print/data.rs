@@ -1,85 +1,146 @@
-//! Data: for programs JSON, for people tables and lines.
+//! Data: for programs one document of JSON, for people lines and tables.
+//!
+//! **Invariant:** with `--json`, a command that ends well has printed one document: an object on one line, or
+//! an array with a line for each of its elements. A list that broke off is no JSON, so nobody takes a part
+//! for the whole. (`docs/command-line.md`)
 
 use cardveil_core::Time;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::{Format, Rows, escaped, line, print};
+use super::{Rows, escaped, is_json, line, out};
 
-/// A value as one line of JSON.
-pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    print(&escaped(&serde_json::to_string(value)?, Rows::Several))
+/// One thing; for people, what `words` print.
+pub(crate) fn object<T: Serialize>(
+    value: &T,
+    words: impl FnOnce(&T) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if is_json() {
+        record(value)
+    } else {
+        words(value)
+    }
 }
 
-/// A value as JSON for people.
-pub(crate) fn json_pretty<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    print(&escaped(
-        &serde_json::to_string_pretty(value)?,
-        Rows::Several,
-    ))
+/// One thing; for people, a line for each of its members.
+pub(crate) fn fields<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    let value = readable(serde_json::to_value(value)?);
+    object(&value, |value| {
+        for (name, value) in value.as_object().into_iter().flatten() {
+            line(&format!("{name:<12} {}", compact(value)))?;
+        }
+        Ok(())
+    })
 }
 
-/// Rows under a header, in columns as wide as they need.
-pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
-    let safe = |row: &Vec<String>| -> Vec<String> {
-        row.iter().map(|cell| escaped(cell, Rows::One)).collect()
-    };
-    let rows: Vec<_> = rows.iter().map(safe).collect();
-    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+/// What was done, of which people are told nothing, or have been told on the way.
+pub(crate) fn done<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    object(&readable(serde_json::to_value(value)?), |_| Ok(()))
+}
+
+/// Things; for people, a table of some of their members.
+pub(crate) fn list<T: Serialize>(values: &[T], columns: &[&str]) -> anyhow::Result<()> {
+    let mut list = List::new();
+    let mut rows = Vec::new();
+    for value in values {
+        list.add(&readable(serde_json::to_value(value)?), |value| {
+            rows.push(value.clone());
+            Ok(())
+        })?;
+    }
+    list.end(|| table(&rows, columns))
+}
+
+/// Things; for people, what `words` print of each.
+pub(crate) fn lines<T: Serialize>(
+    values: &[T],
+    mut words: impl FnMut(&T) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut list = List::new();
+    for value in values {
+        list.add(value, &mut words)?;
+    }
+    list.end(|| Ok(()))
+}
+
+/// An array, an element at a time, so that no list is too long to be printed.
+#[derive(Default)]
+pub(crate) struct List {
+    begun: bool,
+}
+
+impl List {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more; for people, what `words` print or keep of it.
+    pub(crate) fn add<T: Serialize>(
+        &mut self,
+        value: &T,
+        words: impl FnOnce(&T) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if !is_json() {
+            return words(value);
+        }
+        let before = if self.begun { ",\n" } else { "[\n" };
+        self.begun = true;
+        let text = serde_json::to_string(value)?;
+        out(&format!("{before}{}", escaped(&text, Rows::Several)))
+    }
+
+    /// Its end; for people, what `words` print.
+    pub(crate) fn end(self, words: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        match (is_json(), self.begun) {
+            (false, _) => words(),
+            (true, true) => out("\n]\n"),
+            (true, false) => out("[]\n"),
         }
     }
-    let write = |cells: &[&str]| {
-        let padded: Vec<String> = cells
+}
+
+/// A line of JSON, whoever reads it: of a file whose form that is.
+pub(crate) fn record<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    let text = escaped(&serde_json::to_string(value)?, Rows::Several);
+    out(&format!("{text}\n"))
+}
+
+/// A document that is JSON whoever reads it, with a line for each member.
+pub(crate) fn document<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    let text = escaped(&serde_json::to_string_pretty(value)?, Rows::Several);
+    out(&format!("{text}\n"))
+}
+
+/// Some members of things under their names, in columns as wide as they need.
+pub(crate) fn table(values: &[Value], columns: &[&str]) -> anyhow::Result<()> {
+    let cell = |value: &Value, column: &&str| {
+        let text = value.get(column).map(compact).unwrap_or_default();
+        let text = if text.is_empty() { "-" } else { &text };
+        escaped(text, Rows::One)
+    };
+    let row = |value| columns.iter().map(|column| cell(value, column)).collect();
+    let header = columns.iter().map(|column| column.to_uppercase()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(header)
+        .chain(values.iter().map(row))
+        .collect();
+    let width = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(at));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns.len()).map(width).collect();
+    for row in &rows {
+        let padded: Vec<String> = row
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        line(padded.join("  ").trim_end())
-    };
-    write(header)?;
-    for row in &rows {
-        write(&row.iter().map(String::as_str).collect::<Vec<_>>())?;
+        line(padded.join("  ").trim_end())?;
     }
     Ok(())
-}
-
-/// One value: as JSON, or a line a field.
-pub(crate) fn show_one<T: Serialize>(value: &T, format: Format) -> anyhow::Result<()> {
-    let value = readable(serde_json::to_value(value)?);
-    if format.json {
-        return json(&value);
-    }
-    for (name, value) in value.as_object().into_iter().flatten() {
-        line(&format!("{name:<12} {}", compact(value)))?;
-    }
-    Ok(())
-}
-
-/// Values: a JSON array, or a table of some of their fields.
-pub(crate) fn show_all<T: Serialize>(
-    values: &[T],
-    format: Format,
-    columns: &[&str],
-) -> anyhow::Result<()> {
-    let mut readables = Vec::new();
-    for value in values {
-        readables.push(readable(serde_json::to_value(value)?));
-    }
-    if format.json {
-        return json(&readables);
-    }
-    let mut rows = Vec::new();
-    for value in readables {
-        let cell = |column: &&str| value.get(column).map(compact).unwrap_or_default();
-        rows.push(columns.iter().map(cell).collect());
-    }
-    table(columns, &rows)
 }
 
 /// Times as people and other programs read them (RFC 3339); records keep milliseconds.
-pub(crate) fn readable(mut value: serde_json::Value) -> serde_json::Value {
+fn readable(mut value: Value) -> Value {
     for name in ["at", "created_at", "expires_at"] {
         if let Some(time) = value.get_mut(name)
             && let Some(millis) = time.as_i64()
@@ -90,13 +151,12 @@ pub(crate) fn readable(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-pub(crate) fn compact(value: &serde_json::Value) -> String {
+/// A value within a line.
+pub(crate) fn compact(value: &Value) -> String {
     match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Array(items) => items.iter().map(compact).collect::<Vec<_>>().join(" "),
-        serde_json::Value::Null => String::new(),
-        serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::Object(_) => value.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(compact).collect::<Vec<_>>().join(" "),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use cardveil_core::text::holds_card_number;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
 
-use super::{Rows, escaped, say};
+use super::{Format, Rows, choose, escaped, is_json, say_plainly, say_record};
 
 /// An error with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +45,10 @@ pub(crate) fn tell_panics() {
         if tracing::dispatcher::has_been_set() {
             tracing::error!(place, "panicked");
         } else {
-            say(&format!(
-                "error: cardveil panicked at {place}, which is a fault of its own"
-            ));
+            tell(
+                &format!("cardveil panicked at {place}, which is a fault of its own"),
+                None,
+            );
         }
     }));
 }
@@ -62,7 +63,8 @@ fn place(panic: &PanicHookInfo<'_>) -> String {
 pub(crate) fn usage(error: clap::Error) -> ExitCode {
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
     if error.use_stderr() {
-        say_lines(&wrong_usage(error));
+        choose(Format::guessed());
+        tell_usage(&wrong_usage(error));
     } else {
         // With stdout gone there is nobody to help. The text is all of our own.
         let _ = error.print();
@@ -119,10 +121,17 @@ fn quotation(text: &str) -> String {
 }
 
 /// Lines of our own making, with quotations that are escaped.
-fn say_lines(text: &str) {
-    for line in text.lines() {
-        say(line);
+fn tell_usage(text: &str) {
+    if !is_json() {
+        return text.lines().for_each(say_plainly);
     }
+    // The first paragraph is what is wrong, the others say how it is used.
+    let mut paragraphs = text.split("\n\n");
+    let what = paragraphs.next().unwrap_or_default();
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    let rows = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let hint: Vec<_> = paragraphs.map(rows).collect();
+    say_record("ERROR", &rows(what), Some(&hint.join("; ")));
 }
 
 /// An error, its sources, and a hint where there is one; as a line of the log where there is a log.
@@ -132,19 +141,26 @@ pub(crate) fn error(error: &anyhow::Error) {
         tracing::error!(hint, "{message}");
         return;
     }
-    say_rows(&format!("error: {error:#}"));
-    if let Some(hint) = hint(error) {
+    tell(&format!("{error:#}"), hint(error));
+}
+
+fn tell(what: &str, hint: Option<&str>) {
+    if is_json() {
+        return say_record("ERROR", what, hint);
+    }
+    say_rows(&format!("error: {what}"));
+    if let Some(hint) = hint {
         say_rows(&format!("hint: {hint}"));
     }
 }
 
-/// Words that may have several rows, as those about a configuration do. All but the first are indented, so
-/// that none passes for a line of its own.
+/// Words that may have several rows. All but the first are indented, so that none passes for a line of its
+/// own.
 fn say_rows(text: &str) {
     let mut rows = text.lines();
-    say(rows.next().unwrap_or_default());
+    say_plainly(rows.next().unwrap_or_default());
     for row in rows {
-        say(&format!("  {row}"));
+        say_plainly(&format!("  {row}"));
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the command prints: data to stdout, words to stderr.
+//! What the command prints: data to stdout, words to stderr; both as JSON where `--json` asks for it, which
+//! is known here alone.
 //!
 //! **Invariant:** nothing gets to a terminal but through this file (the lints refuse `println!` and
 //! `std::io::stdout` elsewhere), and here everything is [escaped], whoever wrote it: a merchant's name, a
@@ -14,46 +15,97 @@ mod failure;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write};
+use std::sync::OnceLock;
 
+use cardveil_core::clock::{Clock as _, SystemClock};
+use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
-pub(crate) use self::data::{compact, json, json_pretty, show_all, show_one, table};
+pub(crate) use self::data::{
+    List, compact, document, done, fields, lines, list, object, record, table,
+};
 pub(crate) use self::failure::{
     error, explained, hint, hinted, is_broken_pipe, tell_panics, usage,
 };
 
-/// How data is printed.
+/// How everything is printed.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Format {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Print JSON: one document on stdout, and an object a line on stderr (`cardveil help command-line`)
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Format {
+    /// What was asked for, where the arguments cannot be read as a whole.
+    fn guessed() -> Self {
+        Self {
+            json: std::env::args_os().any(|arg| arg == "--json"),
+        }
+    }
+}
+
+/// Chosen once, for the whole process.
+static FORMAT: OnceLock<Format> = OnceLock::new();
+
+/// Has everything be printed so, from now on.
+pub(crate) fn choose(format: Format) {
+    // Nobody chooses twice.
+    let _ = FORMAT.set(format);
+}
+
+/// Whether programs read it.
+fn is_json() -> bool {
+    FORMAT.get().is_some_and(|format| format.json)
 }
 
 /// One line to stdout.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
-    print(&escaped(text, Rows::One))
+    out(&format!("{}\n", escaped(text, Rows::One)))
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
+/// What is escaped already, to stdout.
+fn out(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
-    out.write_all(b"\n")?;
     Ok(out.flush()?)
 }
 
 /// One line to stderr.
 pub(crate) fn say(text: &str) {
+    if is_json() {
+        let (level, message) = match text.strip_prefix("warning: ") {
+            Some(message) => ("WARN", message),
+            None => ("INFO", text),
+        };
+        say_record(level, message, None);
+    } else {
+        say_plainly(text);
+    }
+}
+
+fn say_plainly(text: &str) {
     // With stderr gone there is nobody to tell.
     let _ = writeln!(std::io::stderr().lock(), "{}", escaped(text, Rows::One));
 }
 
+/// One line to stderr, with the members that those of a server's log have.
+fn say_record(level: &str, message: &str, hint: Option<&str>) {
+    let time = SystemClock.now().to_string();
+    let mut record = json!({ "time": time, "level": level, "message": message });
+    if let (Some(hint), Some(record)) = (hint, record.as_object_mut()) {
+        record.insert("hint".to_owned(), hint.into());
+    }
+    let text = escaped(&record.to_string(), Rows::One);
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Rows of block characters to stderr, black on white whatever the terminal's own colours are. `false`
-/// when there is no terminal.
+/// when there is no terminal, and for programs.
 pub(crate) fn draw(rows: &str) -> bool {
     const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
     const RESET: &str = "\x1b[0m";
-    if !is_watched() {
+    if !is_watched() || is_json() {
         return false;
     }
     for row in rows.lines() {

@@ -9,7 +9,7 @@ use cardveil_seal::hpke::holder::Holder;
 use serde_json::Value;
 
 use crate::http::Connection;
-use crate::world::{Server, World, binary, opened, string, text};
+use crate::world::{Server, World, binary, opened, said, string, text};
 
 fn stop(mut server: Server) {
     let pid = rustix::process::Pid::from_child(&server.0);
@@ -38,7 +38,13 @@ fn restore(world: &World, file: &Path, more: &[&str]) -> Output {
 /// An error with a hint, and not a word on stdout.
 fn refused(run: &Output, what: &str) {
     assert_eq!(run.status.code(), Some(1), "{}", text(&run.stdout));
+    // With --json or without.
     let words = text(&run.stderr);
+    let words = if words.starts_with('{') {
+        said(run)
+    } else {
+        words
+    };
     assert!(words.contains(what), "{words}");
     assert!(words.contains("hint: "), "{words}");
     assert!(run.stdout.is_empty());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::world::{World, string, text};
+use crate::world::{World, said, string, text};
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deployment/import")
@@ -20,7 +20,7 @@ fn import(world: &World, file: &str, code: i32, tally: [u64; 4], told: &[&str]) 
         &world.merchant,
         "--json",
     ]);
-    let stderr = text(&run.stderr);
+    let stderr = said(&run);
     assert_eq!(run.status.code(), Some(code), "{file}: {stderr}");
     let [added, refused, expired, repeated] = tally;
     let stdout = format!(

@@ -10,6 +10,7 @@ mod canary;
 #[expect(dead_code, reason = "the store's tests need all of it")]
 mod cluster;
 mod command_line;
+mod commands;
 mod crash;
 mod http;
 mod import;

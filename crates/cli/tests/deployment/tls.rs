@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
-use crate::world::{World, binary, text};
+use crate::world::{World, binary, said, text};
 
 /// An authority of the test's own, whose certificate is in a file.
 pub(crate) struct Authority {
@@ -187,7 +187,7 @@ fn a_new_credential_is_bound_where_certificates_are_demanded() {
     ];
     let unbound = world.run(&add);
     assert_eq!(unbound.status.code(), Some(1));
-    let error = text(&unbound.stderr);
+    let error = said(&unbound);
     assert!(
         error.contains("hint: give --client-certificate key:@partner.pem"),
         "{error}"

@@ -123,13 +123,7 @@ fn what_is_on_its_way_is_listed_and_sent_again() {
             .chain(more)
             .copied()
             .collect();
-        let run = world.run(&args);
-        assert!(run.status.success(), "{}", text(&run.stderr));
-        let lines = text(&run.stdout);
-        let parsed = lines
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap());
-        parsed.collect::<Vec<serde_json::Value>>()
+        world.json(&args).as_array().unwrap().clone()
     };
     let waiting = deliveries(&["--state", "waiting"]);
     assert_eq!(waiting.len(), 1);

@@ -197,7 +197,9 @@ impl World {
             &self.merchant,
             "--json",
         ];
-        self.feed(&args, lines)
+        let mut run = self.feed(&args, lines);
+        run.stderr = said(&run).into_bytes();
+        run
     }
 
     /// Starts the server and waits until it is ready.
@@ -346,6 +348,20 @@ pub(crate) fn string(value: &Value, place: &str) -> String {
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a command with `--json` said on stderr, in the form in which people are told it.
+pub(crate) fn said(run: &Output) -> String {
+    let words = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        let message = string(&line, "/message");
+        match (string(&line, "/level").as_str(), line.get("hint")) {
+            ("ERROR", None) => format!("error: {message}\n"),
+            ("ERROR", Some(_)) => format!("error: {message}\nhint: {}\n", string(&line, "/hint")),
+            _ => format!("{message}\n"),
+        }
+    };
+    text(&run.stderr).lines().map(words).collect()
 }
 
 fn command(dir: &Path, args: &[&str]) -> Output {

@@ -1,0 +1,251 @@
+//! Every command in its documented form: what `--json` prints, and what an error looks like. The commands are those of the table in `docs/command-line.md`, which a test of
+//! the binary holds against the command itself.
+
+use std::collections::BTreeSet;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::world::{World, binary, card, said, string, text};
+
+const DOCS: &str = include_str!("../../../../docs/command-line.md");
+const PERSON: &str = "775596ae-2624-40af-a9dc-9756110a4a04";
+
+/// The commands of the docs.
+fn documented() -> BTreeSet<String> {
+    let table = DOCS.split("## Commands").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split_once('`').unwrap().0.to_owned())
+        .collect()
+}
+
+/// The commands whose stdout is no document, and why.
+const OF_A_FORM_OF_THEIR_OWN: [(&str, &str); 3] = [
+    ("serve", "it serves, and writes its log"),
+    (
+        "demo",
+        "it serves: `serve_refuses_the_demos_database` reads its line",
+    ),
+    ("audit export", "a line of JSON an entry, whoever reads it"),
+];
+
+/// Runs commands with `--json`, and remembers which.
+struct Json<'a> {
+    world: &'a World,
+    ran: BTreeSet<String>,
+}
+
+impl Json<'_> {
+    /// What a command prints: one document, and objects on stderr.
+    fn prints(&mut self, command: &str, args: &[&str], stdin: &str) -> Value {
+        let run = self.run(command, args, stdin);
+        assert!(run.status.success(), "{command}: {}", text(&run.stderr));
+        said(&run);
+        let document: Value = serde_json::from_slice(&run.stdout)
+            .unwrap_or_else(|error| panic!("{command}: {error}: {}", text(&run.stdout)));
+        assert!(document.is_object() || document.is_array(), "{command}");
+        document
+    }
+
+    fn of_merchant(&mut self, command: &str, more: &[&str]) -> Value {
+        let world = self.world;
+        self.prints(
+            command,
+            &[&["--merchant", &world.merchant], more].concat(),
+            "",
+        )
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.world.dir.path().join(name).display().to_string()
+    }
+
+    fn run(&mut self, command: &str, args: &[&str], stdin: &str) -> Output {
+        self.ran.insert(command.to_owned());
+        let words = command.split(' ').chain(args.iter().copied());
+        let words: Vec<_> = words.chain(["--json"]).collect();
+        self.world.feed(&words, stdin)
+    }
+}
+
+#[test]
+fn every_command_that_prints_has_json_of_one_form() {
+    let world = World::new(2);
+    let mut server = world.serve();
+    let mut json = Json {
+        world: &world,
+        ran: BTreeSet::new(),
+    };
+    partners(&mut json);
+    cards(&mut json);
+    outside(&mut json);
+    keys_and_log(&mut json);
+    let mut epoch = |command: &str| json.prints(command, &[], "")["epoch"].as_u64().unwrap();
+    assert!(epoch("epoch show") < epoch("epoch raise"));
+    json.prints("backup", &[&json.at("backup")], "");
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    json.prints("restore", &[&json.at("backup"), "--replace"], "");
+
+    let others = OF_A_FORM_OF_THEIR_OWN.map(|(command, _)| command.to_owned());
+    let all = documented();
+    let left = all.difference(&json.ran);
+    let left: Vec<_> = left.filter(|command| !others.contains(command)).collect();
+    assert!(left.is_empty(), "{left:?} print what nobody has read");
+}
+
+fn partners(json: &mut Json<'_>) {
+    let made = json.prints("init", &["--dir", &json.at("another")], "");
+    assert!(string(&made, "/config").ends_with("another/cardveil.toml"));
+    json.prints("migrate", &[], "");
+    assert_eq!(json.prints("healthcheck", &[], "")["ready"], true);
+    assert!(json.prints("doctor", &[], "")[0]["ok"].is_boolean());
+
+    let id = string(&json.prints("merchant add", &["--name", "B"], ""), "/id");
+    json.prints("merchant list", &[], "");
+    json.prints("merchant show", &[&id], "");
+    let set = json.prints("merchant set", &[&id, "--name", "C"], "");
+    assert_eq!(set["name"], "C", "what was changed is told as it is now");
+
+    let added = json.of_merchant("credential add", &["--allow-ip", "127.0.0.1"]);
+    let id = string(&added, "/id");
+    json.prints("credential list", &[], "");
+    let shown = json.prints("credential show", &[&id], "").to_string();
+    assert!(!shown.contains(&string(&added, "/api_secret")), "{shown}");
+    json.prints("credential rotate", &[&id], "");
+    let set = json.prints("credential set", &[&id, "--enabled", "false"], "");
+    assert_eq!(set["state"], "disabled");
+
+    let origin = ["--origin", "https://shop.example"];
+    let id = string(&json.of_merchant("embed add", &origin), "/id");
+    json.prints("embed list", &[], "");
+    json.prints("embed show", &[&id], "");
+    let set = json.prints("embed set", &[&id, "--enabled", "false"], "");
+    assert_eq!(set["enabled"], false);
+}
+
+fn cards(json: &mut Json<'_>) {
+    let of = ["--merchant", &json.world.merchant];
+    json.prints("card add", &of, &card(7).to_string());
+    let import = [&["-", "--form", "jsonl"], &of[..]].concat();
+    json.prints("card import", &import, &card(8).to_string());
+    assert_eq!(
+        json.of_merchant("card list", &[]).as_array().unwrap().len(),
+        4
+    );
+    json.of_merchant("card show", &["C7"]);
+    let set = json.of_merchant("card set", &["C7", "--state", "terminated"]);
+    assert_eq!(set["state"], "terminated");
+    assert_eq!(json.of_merchant("card remove", &["C7"])["removed"], "C7");
+
+    let whose = ["--person", PERSON];
+    let enrolled = json.of_merchant("mfa enrol", &whose);
+    let code = crate::mfa::code(&string(&enrolled, "/secret"));
+    let confirm = [&of[..], &whose, &["--code", &code]].concat();
+    assert_eq!(json.prints("mfa confirm", &confirm, "")["app"], "confirmed");
+    for command in [
+        "mfa show",
+        "mfa reset",
+        "mfa remove",
+        "budget show",
+        "budget reset",
+    ] {
+        json.of_merchant(command, &whose);
+    }
+
+    assert_eq!(json.prints("wallet-token list", &[], "").to_string(), "[]");
+    let unknown = [
+        "e9293471-5eb3-4dbc-916c-dbaf9e2deefd",
+        "--state",
+        "SUSPENDED",
+    ];
+    let refused = json.run("wallet-token set", &[&unknown[..], &of].concat(), "");
+    assert!(said(&refused).contains("hint: "), "there is none to be set");
+}
+
+fn outside(json: &mut Json<'_>) {
+    let url = ["--url", "https://a.example/"];
+    let id = string(&json.of_merchant("webhook add", &url), "/id");
+    json.prints("webhook list", &[], "");
+    json.prints("webhook show", &[&id], "");
+    json.prints("webhook set", &[&id, "--topic", "card.state"], "");
+    json.of_merchant("card set", &["C0", "--state", "suspended"]);
+    let waiting = json.prints("webhook deliveries", &[], "");
+    json.prints("webhook replay", &[&string(&waiting, "/0/id")], "");
+    assert_eq!(
+        json.prints("webhook remove", &[&id], "")["removed"],
+        id.as_str()
+    );
+
+    json.of_merchant("token revoke", &[]);
+    json.prints("manifest key", &[], "");
+    let client = format!("http://{}", json.world.client_at);
+    let probed = json.run("probe", &[&client, "--embed", &json.world.embed], "");
+    let probed: Value = serde_json::from_slice(&probed.stdout).unwrap();
+    assert!(probed["findings"].is_array());
+    assert_eq!(json.prints("openapi", &[], "")["openapi"], "3.1.0");
+}
+
+fn keys_and_log(json: &mut Json<'_>) {
+    json.prints("key rotate", &["--class", "pan"], "");
+    json.prints("key rewrap", &[], "");
+    json.prints("key list", &[], "");
+    json.prints("key inventory", &[], "");
+    let components = "0123456789ABCDEF0123456789ABCDEF\n0101010101010101FEFEFEFEFEFEFEFE\n";
+    json.prints("key import-cvk", &["--expiry", "yymm"], components);
+    json.prints("key cvks", &[], "");
+    let split = [
+        "--shares",
+        "3",
+        "--threshold",
+        "2",
+        "--out",
+        &json.at("shares"),
+    ];
+    json.prints("key split", &split, "");
+    json.ran.insert("key create-root".to_owned());
+    let made = binary(json.world.dir.path())
+        .args(["key", "create-root", "--json"])
+        .env("CARDVEIL_KEYS_NEXT_ROOT", "next/root.key")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    json.prints("key retire", &["--class", "pan", "--version", "1"], "");
+
+    assert_eq!(
+        json.prints("audit tail", &["-n", "3"], "")
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    assert_eq!(json.prints("audit verify", &[], "")["ok"], true);
+    json.prints("audit key", &[], "");
+    json.prints("audit sink list", &[], "");
+}
+
+#[test]
+fn an_error_is_one_line_of_json_with_its_hint() {
+    let world = World::new(0);
+    let error = |args: &[&str]| -> Value {
+        let run = world.run(args);
+        assert!(!run.status.success());
+        assert_eq!(text(&run.stdout), "", "{args:?}");
+        serde_json::from_slice(&run.stderr).unwrap()
+    };
+    let missing = error(&["--json", "merchant", "show", "mer_none"]);
+    assert_eq!(missing["level"], "ERROR");
+    assert_eq!(missing["message"], "there is no such merchant");
+    let hint = "`cardveil merchant list` shows what there is";
+    assert_eq!(missing["hint"], hint);
+    assert!(string(&missing, "/time").ends_with('Z'));
+    // clap's words too, though the arguments could not be read as a whole.
+    let wrong = error(&["merchant", "list", "--json", "--surprise"]);
+    assert_eq!(wrong["message"], "unexpected argument '--surprise' found");
+    assert!(string(&wrong, "/hint").contains("Usage: cardveil merchant list"));
+    let lacking = error(&["merchant", "add", "--json"]);
+    assert!(string(&lacking, "/message").contains("--name <NAME>"));
+    // What is not data is an object a line as well.
+    let run = world.run(&["key", "rotate", "--class", "pan", "--json"]);
+    assert_eq!(said(&run).lines().last(), Some("next: cardveil key rewrap"));
+}
