@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::confirm::Yes;
 use crate::deployment::{Deployment, operator};
 use crate::import;
 use crate::operate::{missing, refused};
@@ -37,6 +38,8 @@ pub(crate) enum CardCommand {
         /// Of which merchant
         #[arg(long)]
         merchant: MerchantId,
+        #[command(flatten)]
+        yes: Yes,
     },
     /// Show one
     Show {
@@ -61,6 +64,8 @@ pub(crate) enum CardCommand {
         /// Why, for the audit log; no card number
         #[arg(long, value_parser = reason)]
         reason: Option<Reason>,
+        #[command(flatten)]
+        yes: Yes,
     },
 }
 
@@ -189,7 +194,14 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
             let card = find(&house, &merchant, &card).await?;
             print::fields(&CardView::from(&card))?;
         }
-        CardCommand::Remove { card_no, merchant } => {
+        CardCommand::Remove {
+            card_no,
+            merchant,
+            yes,
+        } => {
+            yes.confirm(&format!(
+                "The card {card_no} of {merchant} is deleted, with its keys, its PIN and its wallet tokens."
+            ))?;
             remove(&house, merchant, card_no).await?;
         }
         CardCommand::Set {
@@ -197,7 +209,14 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
             merchant,
             state,
             reason,
+            yes,
         } => {
+            if state.is_final() {
+                let state = state.as_str();
+                yes.confirm(&format!(
+                    "The card {card_no} of {merchant} is {state} for good."
+                ))?;
+            }
             set(&house, merchant, card_no, state, reason).await?;
         }
     }

@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::config::{Config, RootKey};
+use crate::confirm::Yes;
 use crate::cvk;
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, hinted, say};
@@ -45,6 +46,8 @@ pub(crate) enum KeyCommand {
         /// Which version
         #[arg(long)]
         version: u32,
+        #[command(flatten)]
+        yes: Yes,
     },
     /// Make the root key that `keys.next_root` names
     CreateRoot {
@@ -116,7 +119,17 @@ pub(crate) async fn run(config: &Path, command: KeyCommand) -> anyhow::Result<()
         KeyCommand::ImportCvk(args) => cvk::import(&house, &args).await,
         KeyCommand::Cvks => cvk::list(&house),
         KeyCommand::Rewrap(args) => rewrap(&house, &args).await,
-        KeyCommand::Retire { class, version } => retire(&house, class, version).await,
+        KeyCommand::Retire {
+            class,
+            version,
+            yes,
+        } => {
+            yes.confirm(&format!(
+                "Version {version} of the {class} key is destroyed: backups from before its records were \
+                 moved do not open without it."
+            ))?;
+            retire(&house, class, version).await
+        }
         KeyCommand::CreateRoot { .. } | KeyCommand::Split(_) => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ mod backup;
 mod budgets;
 mod cards;
 mod config;
+mod confirm;
 mod cvk;
 mod demo;
 mod deployment;

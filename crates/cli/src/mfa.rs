@@ -13,6 +13,7 @@ use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use serde_json::{Value, json};
 
+use crate::confirm::Yes;
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, hinted, say};
 
@@ -33,6 +34,8 @@ pub(crate) enum MfaCommand {
     Enrol {
         #[command(flatten)]
         whose: Whose,
+        #[command(flatten)]
+        yes: Yes,
     },
     /// Confirm an app with its first code, which is asked for when it is left out
     Confirm {
@@ -53,6 +56,8 @@ pub(crate) enum MfaCommand {
     Remove {
         #[command(flatten)]
         whose: Whose,
+        #[command(flatten)]
+        yes: Yes,
     },
 }
 
@@ -60,8 +65,15 @@ pub(crate) enum MfaCommand {
 pub(crate) async fn run(config: &Path, command: MfaCommand) -> anyhow::Result<()> {
     let house = Deployment::load(config).await?;
     match command {
-        MfaCommand::Enrol { whose } => {
+        MfaCommand::Enrol { whose, yes } => {
             let merchant = house.find_merchant(&whose.merchant).await?;
+            let known = known(&house, &whose).await?;
+            if known.is_some_and(|known| app(&known) == "confirmed") {
+                yes.confirm(&format!(
+                    "The app of {} at {} is good for nothing any more.",
+                    whose.person, whose.merchant
+                ))?;
+            }
             let enrolled = house
                 .service
                 .enrol(&merchant, whose.person, None, &operator())
@@ -80,7 +92,13 @@ pub(crate) async fn run(config: &Path, command: MfaCommand) -> anyhow::Result<()
         }
         MfaCommand::Show { whose } => print::fields(&view(&house, &whose).await?),
         MfaCommand::Reset(whose) => change(&house, whose, FactorChange::Reset).await,
-        MfaCommand::Remove { whose } => change(&house, whose, FactorChange::Remove).await,
+        MfaCommand::Remove { whose, yes } => {
+            yes.confirm(&format!(
+                "The app of {} at {} is taken away.",
+                whose.person, whose.merchant
+            ))?;
+            change(&house, whose, FactorChange::Remove).await
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::backend;
 use crate::config::Config;
+use crate::confirm::Yes;
 use crate::print::{self, hinted, say};
 
 #[derive(ClapArgs)]
@@ -27,6 +28,8 @@ pub(crate) struct Args {
     /// from the file, then or afterwards
     #[arg(long, value_name = "FILE")]
     from_sqlite: Option<PathBuf>,
+    #[command(flatten)]
+    yes: Yes,
 }
 
 /// What was done; nothing to SQLite, which is migrated when it is opened.
@@ -48,6 +51,12 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
         say("SQLite is migrated when it is opened: there is nothing to do");
         return print::done(&Report::default());
     };
+    if let Some(file) = &args.from_sqlite {
+        args.yes.confirm(&format!(
+            "All of {} is copied, and no program serves from that file afterwards.",
+            file.display()
+        ))?;
+    }
     let server = backend::options(&config.store, connection)?;
     let user = server.user().to_owned();
     let owner = match &args.owner {

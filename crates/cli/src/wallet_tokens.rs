@@ -10,6 +10,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::confirm::Yes;
 use crate::deployment::{Deployment, operator};
 use crate::operate::missing;
 use crate::print::{self, hinted};
@@ -50,6 +51,8 @@ pub(crate) enum WalletTokenCommand {
         /// Why, for the audit log
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        yes: Yes,
     },
 }
 
@@ -145,7 +148,15 @@ pub(crate) async fn run(config: &Path, command: WalletTokenCommand) -> anyhow::R
             merchant,
             state,
             reason,
-        } => set(&house, merchant, id, state, reason).await,
+            yes,
+        } => {
+            if state == Step::Terminate {
+                yes.confirm(&format!(
+                    "The token {id} of {merchant} is terminated for good."
+                ))?;
+            }
+            set(&house, merchant, id, state, reason).await
+        }
     }
 }
 

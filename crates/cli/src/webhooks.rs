@@ -16,6 +16,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::confirm::Yes;
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, hinted, say};
 
@@ -47,7 +48,11 @@ pub(crate) enum WebhookCommand {
         secret_stdin: bool,
     },
     /// Remove one, with all that waits for it
-    Remove { id: SubscriptionId },
+    Remove {
+        id: SubscriptionId,
+        #[command(flatten)]
+        yes: Yes,
+    },
     /// List what is on its way, what arrived and what was given up
     Deliveries {
         /// In this state
@@ -220,8 +225,12 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
                 .await?;
             print::done(&View::from(&set.map_err(refused)?))
         }
-        WebhookCommand::Remove { id } => {
+        WebhookCommand::Remove { id, yes } => {
             let known = find(&house, id).await?;
+            yes.confirm(&format!(
+                "The subscription {id} of {} is removed, with all that waits for it.",
+                known.merchant
+            ))?;
             let removed = house
                 .service
                 .unsubscribe(&known.merchant, id, &operator())

@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::missing;
+use crate::confirm::Yes;
 use crate::deployment::{Deployment, operator};
 use crate::print::{self, hinted};
 
@@ -39,13 +40,17 @@ pub(crate) struct RevokeArgs {
     /// Of the merchant, only those of the card with this order number
     #[arg(long, requires = "merchant")]
     card_no: Option<CardNo>,
+    #[command(flatten)]
+    yes: Yes,
 }
 
 /// `cardveil token`.
 pub(crate) async fn token(config: &Path, command: TokenCommand) -> anyhow::Result<()> {
     let TokenCommand::Revoke(args) = command;
     let house = Deployment::load(config).await?;
+    let yes = args.yes;
     let selection = house.selection(args).await?;
+    yes.confirm("What these tokens were for has to be asked for anew.")?;
     let revoked = house.service.revoke(&selection, &operator()).await?;
     print::object(&json!({ "revoked": revoked }), |_| {
         print::line(&format!("revoked {revoked}"))
@@ -57,7 +62,7 @@ pub(crate) enum EpochCommand {
     /// Show it
     Show,
     /// Raise it: every token and login issued before is refused from now on
-    Raise,
+    Raise(Yes),
 }
 
 /// `cardveil epoch`.
@@ -65,7 +70,8 @@ pub(crate) async fn epoch(config: &Path, command: EpochCommand) -> anyhow::Resul
     let house = Deployment::load(config).await?;
     let epoch = match command {
         EpochCommand::Show => house.store.epoch().await?,
-        EpochCommand::Raise => {
+        EpochCommand::Raise(yes) => {
+            yes.confirm("Every token and login issued before is refused, on all nodes.")?;
             let target = Target {
                 resource: Some("epoch".into()),
                 ..Target::default()

@@ -89,6 +89,11 @@ fn say_plainly(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", escaped(text, Rows::One));
 }
 
+/// A question to stderr, whose answer is typed behind it.
+pub(crate) fn ask(text: &str) {
+    let _ = write!(std::io::stderr().lock(), "{}", escaped(text, Rows::One));
+}
+
 /// One line to stderr, with the members that those of a server's log have.
 fn say_record(level: &str, message: &str, hint: Option<&str>) {
     let time = SystemClock.now().to_string();

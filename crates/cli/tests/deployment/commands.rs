@@ -1,9 +1,13 @@
-//! Every command in its documented form: what `--json` prints, and what an error looks like. The commands are those of the table in `docs/command-line.md`, which a test of
+//! Every command in its documented form: what `--json` prints, what an error looks like, and what is asked
+//! before it is done. The commands are those of the table in `docs/command-line.md`, which a test of
 //! the binary holds against the command itself.
 
 use std::collections::BTreeSet;
-use std::process::Output;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Output, Stdio};
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use crate::world::{World, binary, card, said, string, text};
@@ -248,4 +252,121 @@ fn an_error_is_one_line_of_json_with_its_hint() {
     // What is not data is an object a line as well.
     let run = world.run(&["key", "rotate", "--class", "pan", "--json"]);
     assert_eq!(said(&run).lines().last(), Some("next: cardveil key rewrap"));
+}
+
+/// What the docs say is asked about, each with arguments at which it would be.
+fn asked<'a>(world: &'a World, webhook: &'a str) -> Vec<(&'static str, Vec<&'a str>)> {
+    let of = ["--merchant", world.merchant.as_str()];
+    let with = |more: &[&'a str]| [&of[..], more].concat();
+    let token = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd";
+    vec![
+        ("mfa enrol", with(&["--person", PERSON])),
+        ("mfa remove", with(&["--person", PERSON])),
+        ("card set", with(&["C0", "--state", "terminated"])),
+        ("card remove", with(&["C0"])),
+        ("webhook remove", vec![webhook]),
+        ("wallet-token set", with(&[token, "--state", "TERMINATED"])),
+        ("token revoke", of.to_vec()),
+        ("key retire", vec!["--class", "pan", "--version", "1"]),
+        ("epoch raise", vec![]),
+    ]
+}
+
+#[test]
+fn what_cannot_be_undone_is_asked_about_on_a_terminal() {
+    let world = World::new(1);
+    let merchant = world.merchant.as_str();
+    let of = ["--merchant", merchant];
+    let add = ["webhook", "add", "--url", "https://a.example/", "--json"];
+    let webhook = string(&world.json(&[&add[..], &of].concat()), "/id");
+    let enrol = ["mfa", "enrol", "--person", PERSON, "--json"];
+    let secret = string(&world.json(&[&enrol[..], &of].concat()), "/secret");
+    let code = crate::mfa::code(&secret);
+    let confirm = ["mfa", "confirm", "--person", PERSON, "--code", &code];
+    assert!(world.run(&[&confirm[..], &of].concat()).status.success());
+    assert!(
+        world
+            .run(&["key", "rotate", "--class", "pan"])
+            .status
+            .success()
+    );
+    assert!(world.run(&["key", "rewrap"]).status.success());
+    let asked = asked(&world, &webhook);
+
+    let before = world.audit();
+    for (command, args) in &asked {
+        let words: Vec<_> = command.split(' ').chain(args.iter().copied()).collect();
+        for no in ["n\n", "\n", "maybe\n"] {
+            let (run, screen) = on_a_terminal(&world, &words, no);
+            assert_eq!(run.code(), Some(1), "{command}: {screen}");
+            assert!(
+                screen.contains("cannot be undone. Go on? [y/N]"),
+                "{command}: {screen}"
+            );
+            assert!(screen.contains("nothing was done"), "{command}: {screen}");
+        }
+    }
+    // Whoever reads the log is on record.
+    assert_eq!(world.audit().len(), before.len() + 1);
+
+    for (command, args) in &asked {
+        let mut words: Vec<_> = command.split(' ').chain(args.iter().copied()).collect();
+        words.push("--yes");
+        let (run, screen) = on_a_terminal(&world, &words, "");
+        assert!(!screen.contains("[y/N]"), "{command}: {screen}");
+        // There is no token of a wallet, and what is not there is told after the question.
+        assert_eq!(
+            run.success(),
+            *command != "wallet-token set",
+            "{command}: {screen}"
+        );
+    }
+    let (run, screen) = on_a_terminal(&world, &["epoch", "raise"], "yes\n");
+    assert!(run.success(), "{screen}");
+    // Where nobody can answer, it goes on.
+    let run = world.run(&["epoch", "raise"]);
+    assert!(run.status.success());
+    assert_eq!(text(&run.stderr), "");
+
+    let documented: BTreeSet<_> = asking().collect();
+    let tried = asked.iter().map(|(command, _)| (*command).to_owned());
+    // Asked before anything is looked at, and tried with PostgreSQL by nobody at a terminal.
+    let tried = tried.chain(["migrate".to_owned()]);
+    assert_eq!(documented, tried.collect());
+}
+
+/// The commands that the docs mark.
+fn asking() -> impl Iterator<Item = String> {
+    let table = DOCS.split("## Commands").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let marked = rows.filter(|row| row.split('|').next().unwrap().contains('⚠'));
+    marked.map(|row| row.split_once('`').unwrap().0.to_owned())
+}
+
+/// Runs a command on a terminal where this is typed; how it ended, and what was to be seen.
+fn on_a_terminal(world: &World, args: &[&str], typed: &str) -> (std::process::ExitStatus, String) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let open = || {
+        let theirs = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap());
+        Stdio::from(theirs.unwrap())
+    };
+    let mut child = binary(world.dir.path())
+        .args(args)
+        .stdin(open())
+        .stdout(open())
+        .stderr(open())
+        .spawn()
+        .unwrap();
+    let mut ours = File::from(ours);
+    ours.write_all(typed.as_bytes()).unwrap();
+    let mut screen = Vec::new();
+    // Linux ends a terminal that nobody has open any more with an error (EIO).
+    let _ = ours.read_to_end(&mut screen);
+    (child.wait().unwrap(), text(&screen))
 }
