@@ -53,7 +53,7 @@ async function answer({ method, url }, settings) {
 }
 
 /** Asks Cardveil for a token for the card of who is signed in; here everyone is the one cardholder. */
-async function token({ merchantUrl, apiKey, cardNo }) {
+export async function token({ merchantUrl, apiKey, cardNo }) {
   const issued = await fetch(`${merchantUrl}/v1/client-tokens`, {
     method: "POST",
     headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },

@@ -90,6 +90,7 @@ export class Card {
       case "destroy":
         this.destroy();
         break;
+      case "ground": // the document's own
       case "part": // for a frame of another kind
     }
   }

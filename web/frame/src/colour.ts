@@ -17,6 +17,13 @@ export function faceOf(accent: string): Face {
   return { from: accent, to: format(mix(base, away, 0.35)), ink: ink === WHITE ? "#ffffff" : "#000000" };
 }
 
+/** An ink where it reaches 4.5:1 on a ground, and else black or white, one of which does on any. */
+export function inkOn(ground: readonly number[], ink: string): string {
+  const on = ground.map((value) => value * 255) as unknown as Rgb;
+  if (contrast(on, parse(ink)) >= 4.5) return ink;
+  return contrast(on, BLACK) >= contrast(on, WHITE) ? "#000000" : "#ffffff";
+}
+
 const WHITE: Rgb = [255, 255, 255];
 const BLACK: Rgb = [0, 0, 0];
 

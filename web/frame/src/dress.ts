@@ -1,14 +1,14 @@
-import type { Appearance, Color } from "@cardveil/protocol";
-import { faceOf } from "./colour.ts";
+import type { Appearance, Color, Ground } from "@cardveil/protocol";
+import { faceOf, inkOn } from "./colour.ts";
 import type { Speech } from "./words/index.ts";
 
 /** Puts language, direction and looks on the document. What a page may change is in `Appearance`, and nothing else. */
-export function dress({ lang, dir, labels }: Speech, { theme, radius, accent, colors = {}, text = {}, font }: Appearance): void {
-  const { documentElement: html } = document;
+export function dress({ lang, dir, labels }: Speech, appearance: Appearance): void {
+  const { radius, accent, colors = {}, text = {}, font } = appearance;
+  given = appearance;
   document.title = labels.card;
   html.lang = lang;
   html.dir = dir;
-  html.dataset["theme"] = theme;
   const set = (name: string, value: string | number | undefined, unit = "") => {
     if (value !== undefined) html.style.setProperty(name, `${value}${unit}`);
   };
@@ -28,6 +28,29 @@ export function dress({ lang, dir, labels }: Speech, { theme, radius, accent, co
   set("--text-height", text.lineHeight);
   set("--text-align", text.textAlign);
   if (font !== undefined && font !== "system") set("--font", `"${font}"`);
+  stand();
+}
+
+const html = document.documentElement;
+let ground: Ground | undefined;
+let given: Appearance | undefined;
+
+/**
+ * Puts ink on what the page says that this document stands on: the scheme's own where it can be read there, else black
+ * or white, and on a plate where nobody knows what lies behind. What the page chose itself stays.
+ */
+export function stand(told = ground): void {
+  ground = told;
+  const { theme = "auto", colors = {}, text = {} } = given ?? {};
+  const on = theme === "auto" ? ground : undefined;
+  const scheme = on?.scheme ?? theme;
+  if (scheme !== "auto") html.dataset["theme"] = scheme;
+  html.classList.toggle("plate", on !== undefined && on.color === undefined && (text.color ?? colors.ink) === undefined);
+  for (const [name, variable] of INKS) {
+    // The frame's controls and panels bring their own ground, and keep the scheme's own ink.
+    const ink = on?.color && !(name in colors) ? inkOn(on.color, getComputedStyle(html).getPropertyValue(variable).trim()) : "";
+    html.style.setProperty(`--ground${variable.slice(1)}`, ink);
+  }
 }
 
 const VARIABLES: Record<Color, string> = {
@@ -37,3 +60,11 @@ const VARIABLES: Record<Color, string> = {
   control: "--control",
   panel: "--panel",
 };
+
+/** What stands on the ground. */
+const INKS = [
+  ["ink", "--ink"],
+  ["inkSoft", "--ink-soft"],
+  ["accent", "--accent"],
+  ["bad", "--bad"],
+] as const;

@@ -3,6 +3,7 @@ import { type Appearance, type Configuration, type ForFrame, type ForPage, parse
 import type { Card } from "./card.ts";
 import type { Config } from "./config.ts";
 import { awaitConnection } from "./connect.ts";
+import { stand } from "./dress.ts";
 import { loadFont } from "./font.ts";
 
 export interface Channel {
@@ -23,6 +24,7 @@ export async function firstMessage(config: Config): Promise<[ForFrame, Channel]>
   port.onmessage = ({ data }) => {
     const message = parseForFrame(data);
     if (message === undefined) return;
+    if (message.type === "ground") return stand(message);
     listener(message);
     if (message.type === "destroy") port.close();
   };

@@ -150,10 +150,19 @@ export interface PartConfiguration {
   transparent: boolean;
 }
 
+/** What a frame stands on, which its page alone can see. */
+export interface Ground {
+  scheme: "light" | "dark";
+  /** Red, green and blue of sRGB; none where nobody can say: an image, a gradient, a page around the page. */
+  color?: [number, number, number];
+}
+
 /** What the page may tell the frame. */
 export type ForFrame =
   | ({ type: "configure" } & Configuration)
   | ({ type: "part" } & PartConfiguration)
+  /** At any time, also before all others; where the page says no theme. */
+  | ({ type: "ground" } & Ground)
   | { type: "token"; token: string }
   | { type: "noToken" }
   | { type: "reveal" }
@@ -189,6 +198,8 @@ export const parseForFrame = /* @__PURE__ */ total((data): ForFrame => {
       return { type, ...parseConfiguration(data) };
     case "part":
       return { type, ...parsePartConfiguration(data) };
+    case "ground":
+      return { type, scheme: oneOf(own(data, "scheme"), SCHEMES), ...pick(data, ["color"], parseRgb) };
     case "token":
       return { type, token: tokenOf(own(data, "token")) ?? reject() };
     case "noToken":
@@ -255,6 +266,7 @@ const NONCE = /^[\w-]{16,64}$/;
 const LOCALE = /^[A-Za-z0-9]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$/;
 /** By form: a page may be older than the frame, and what it does not know it passes on. */
 const CODE = /^[a-z]+(_[a-z]+){0,3}$/;
+const SCHEMES = ["light", "dark"] as const;
 const COLOUR = /^#[0-9a-f]{6}$/i;
 const FONT = /^[a-z\d][a-z\d-]{0,31}$/;
 const SENTENCE = /^[^\p{Cc}]{1,300}$/u;
@@ -263,7 +275,7 @@ const SENTENCE = /^[^\p{Cc}]{1,300}$/u;
 export function parseAppearance(data: unknown): Appearance {
   return {
     theme: "auto",
-    ...pick(data, ["theme"], (value) => oneOf(value, ["light", "dark", "auto"])),
+    ...pick(data, ["theme"], (value) => oneOf(value, [...SCHEMES, "auto"])),
     ...pick(data, ["accent"], colour),
     ...pick(data, ["radius"], (value) => within(value, 0, 32)),
     ...pick(data, ["font"], (value) => text(value, FONT)),
@@ -283,6 +295,12 @@ function parseTextStyle(data: unknown): TextStyle {
 const BOUNDS = { fontSize: [8, 48], fontWeight: [100, 900], letterSpacing: [-0.05, 0.5], lineHeight: [1, 3] } as const;
 
 const colour = (value: unknown) => text(value, COLOUR);
+
+/** Each from 0 to 1; a little beyond is of a wider gamut. */
+function parseRgb(data: unknown): [number, number, number] {
+  if (!Array.isArray(data) || data.length !== 3) return reject();
+  return data.map((value) => Math.min(Math.max(within(value, -1, 2), 0), 1)) as [number, number, number];
+}
 
 /** Those of some members that are there, each parsed. */
 function pick<const K extends string, T>(data: unknown, keys: readonly K[], parse: (value: unknown, key: K) => T): { [P in K]?: T } {

@@ -55,7 +55,10 @@ export interface PartOptions {
 }
 
 export interface CardAppearance {
-  /** `auto`, the default, follows the device. */
+  /**
+   * `auto`, the default, follows what lies behind the card on your page, whatever the device prefers, and goes along
+   * when that changes.
+   */
   theme?: "light" | "dark" | "auto";
   /** The colour of the card's face, `#rrggbb`. */
   accent?: string;

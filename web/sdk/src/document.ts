@@ -3,9 +3,12 @@
  * `<img name="querySelector">`, stands in front of that member.
  */
 export function native<K extends keyof Document>(name: K): Document[K] {
-  const member = Reflect.get(Document.prototype, name, document);
+  const member = of(Document, name, document);
   return typeof member === "function" ? member.bind(document) : member;
 }
+
+/** A node's member, likewise: a form's inputs stand in front of its own. */
+export const of = <T, K extends keyof T>({ prototype }: { prototype: T }, name: K, node: T): T[K] => Reflect.get(prototype as object, name, node);
 
 /** The classic script that is running, where it is one. */
 export function currentScript(): HTMLScriptElement | undefined {

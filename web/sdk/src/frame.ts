@@ -1,6 +1,7 @@
-import { bare, connect, type ForFrame, type ForPage, isHello, parseForPage } from "@cardveil/protocol";
+import { bare, connect, type ForFrame, type ForPage, type Ground, isHello, parseForPage } from "@cardveil/protocol";
 import type { CardErrorCode } from "./api.ts";
 import { append, native } from "./document.ts";
+import { watchGround } from "./ground.ts";
 import type { Place } from "./options.ts";
 
 const HELLO_TIMEOUT_MS = 10_000;
@@ -33,6 +34,8 @@ export class Frame {
   #nonce = "";
   #ready = false;
   #notice: HTMLElement | undefined;
+  /** Where it follows its page: what it stands on. */
+  #ground: (() => Ground) | undefined;
   readonly #stop = new AbortController();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
 
@@ -42,8 +45,7 @@ export class Frame {
     private readonly listener: Listener,
   ) {
     const { element } = this;
-    const { as, height, theme, title, testid } = looks;
-    element.src = `${place.frameUrl}&as=${as}`;
+    const { as, height, title, testid } = looks;
     element.title = title ?? "Card details";
     element.allow = "clipboard-write";
     element.referrerPolicy = "no-referrer";
@@ -52,8 +54,7 @@ export class Frame {
       as === "holder"
         ? // Not `display: none`, in which some browsers run nothing.
           "position:absolute;width:0;height:0;border:0;visibility:hidden"
-        : // Where the schemes of page and frame differ, browsers paint the frame opaque.
-          `display:inline-block;vertical-align:top;width:100%;height:${height};border:0;background:transparent;color-scheme:${theme === "auto" ? "light dark" : theme}`;
+        : `display:inline-block;vertical-align:top;width:100%;height:${height};border:0;background:transparent`;
   }
 
   get ready(): boolean {
@@ -64,13 +65,26 @@ export class Frame {
     const until = bare({ signal: this.#stop.signal });
     window.addEventListener("message", (event) => this.#hear(event), until);
     native("addEventListener")("securitypolicyviolation", (event) => this.#onViolation(event), until);
-    this.element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lost("frame_blocked")), until);
+    // Only in its place can it tell what it stands on, which its document is to know before it paints.
+    const element = append(into, this.element);
+    const { as, theme } = this.looks;
+    if (theme === "auto" && as !== "holder") this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
+    element.src = `${this.place.frameUrl}&as=${as}&scheme=${this.#stand()}`;
+    element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lost("frame_blocked")), until);
     this.#after(HELLO_TIMEOUT_MS, () => this.#lost("frame_timeout"));
-    append(into, this.element);
   }
 
   send(message: ForFrame): void {
     this.#port?.postMessage(message);
+  }
+
+  /** Tells the frame what it stands on, and is in the same scheme: where the two differ, browsers paint it opaque. */
+  #stand(): string {
+    const ground = this.#ground?.();
+    const scheme = ground?.scheme ?? this.looks.theme;
+    this.element.style.setProperty("color-scheme", scheme);
+    if (ground !== undefined) this.send({ type: "ground", ...ground });
+    return scheme;
   }
 
   /** A line of text in its place, when it cannot speak for itself. */
@@ -109,6 +123,7 @@ export class Frame {
       if (message !== undefined) this.#obey(message);
     };
     target.postMessage(connect(this.#nonce), this.place.origin, [port2]);
+    this.#stand();
     this.listener.connected();
   }
 

@@ -45,8 +45,9 @@ class Frame {
     this.say({ type: "ready", nonce: this.#nonce, title: "Your card" });
   }
 
+  /** But for what it stands on, which is told at any time. */
   get types(): string[] {
-    return this.heard.map(({ type }) => type);
+    return this.heard.map(({ type }) => type).filter((type) => type !== "ground");
   }
 }
 
@@ -91,12 +92,22 @@ function record(card: FramedCard): [string, unknown][] {
 describe("mount", () => {
   it("makes the frame, which may write to the clipboard (clipboard-copy#41)", () => {
     const { element } = mount(make(TOKEN, { appearance: { theme: "dark" } }));
-    expect(element.getAttribute("src")).toBe(`${ORIGIN}/embed/emb_1?lang=en&as=card`);
+    expect(element.getAttribute("src")).toBe(`${ORIGIN}/embed/emb_1?lang=en&as=card&scheme=dark`);
     expect(element.title).toBe("Card details");
     expect(element.getAttribute("allow")).toBe("clipboard-write");
     expect(element.dataset["testid"]).toBe("cardveil-frame");
     expect(element.style.getPropertyValue("color-scheme")).toBe("dark");
     expect(element.outerHTML).not.toContain(TOKEN);
+  });
+
+  it("says what the frame stands on, unless the page says a theme", async () => {
+    for (const [theme, told] of [["auto", ["ground", "configure"]], ["light", ["configure"]]] as const) {
+      document.body.innerHTML = '<div id="card"></div>';
+      const frame = mount(make(TOKEN, { appearance: { theme } }));
+      frame.hello();
+      await delivered();
+      expect(frame.heard.map(({ type }) => type)).toEqual(told);
+    }
   });
 
   it("takes an element too, and says when there is none (frames-react#25)", () => {

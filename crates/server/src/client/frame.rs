@@ -203,6 +203,7 @@ struct Config<'a> {
         ("embed" = String, Path, description = "The embed's public id.", example = "emb_4v1Zq"),
         ("as" = Option<String>, Query, description = "`card` shows a whole card; `holder` holds one for the frames of its parts; `part` shows one part.", example = "card"),
         ("lang" = Option<String>, Query, description = "The language of its words: `ar`, `de`, `en`, `es`, `fr`, `ja`, `pt` or `zh`; `en` for any other.", example = "de"),
+        ("scheme" = Option<String>, Query, description = "The colour scheme that it begins in: `light` or `dark`; the device's for any other.", example = "dark"),
     ),
     responses(
         (status = 200, description = "The frame.", content_type = "text/html"),
@@ -320,7 +321,17 @@ fn shown(
         tracing::error!(embed.id = %embed.id, "an origin of this embed cannot be put into a policy");
         return Err(Problem::new(Code::Unavailable));
     };
-    let page = page(document.script.text, embed, &app.settings.fonts, words);
+    let scheme = match query.one("scheme") {
+        Ok(Some(scheme @ ("light" | "dark"))) => scheme,
+        _ => "",
+    };
+    let page = page(
+        document.script.text,
+        embed,
+        &app.settings.fonts,
+        words,
+        scheme,
+    );
     let mut response = (StatusCode::OK, page).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -393,7 +404,8 @@ fn is_plain(origin: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b":/.-[]".contains(&byte))
 }
 
-fn page(script: &str, embed: &Embed, fonts: &[Font], words: &Value) -> String {
+/// The document. An empty `scheme` is the device's.
+fn page(script: &str, embed: &Embed, fonts: &[Font], words: &Value, scheme: &str) -> String {
     let config = Config {
         embed: &embed.id,
         origins: &embed.origins,
@@ -416,6 +428,12 @@ fn page(script: &str, embed: &Embed, fonts: &[Font], words: &Value) -> String {
     [
         "<!doctype html>\n<html lang=\"",
         text("/lang"),
+        if scheme.is_empty() {
+            ""
+        } else {
+            "\" data-theme=\""
+        },
+        scheme,
         "\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"format-detection\" content=\"telephone=no\">\n\
@@ -492,7 +510,9 @@ mod tests {
         embed.origins = vec!["</script><script>alert(1)".to_owned()];
         let words = serde_json::json!({"labels": {"hide": "</script>"}});
         assert_eq!(
-            page("", &embed, &[], &words).matches("</script>").count(),
+            page("", &embed, &[], &words, "")
+                .matches("</script>")
+                .count(),
             2
         );
     }

@@ -112,6 +112,21 @@ async fn it_speaks_the_language_that_the_page_asks_for_or_english() {
 }
 
 #[tokio::test]
+async fn a_frame_begins_in_the_scheme_that_its_page_names_and_in_no_other() {
+    let world = World::new().await;
+    for (query, html) in [
+        ("?scheme=dark", "<html lang=\"en\" data-theme=\"dark\">"),
+        ("?scheme=light", "<html lang=\"en\" data-theme=\"light\">"),
+        ("?scheme=auto", "<html lang=\"en\">"),
+        ("?scheme=dark&scheme=light", "<html lang=\"en\">"),
+        ("?scheme=%22%3E%3Cscript%3E", "<html lang=\"en\">"),
+    ] {
+        let answer = frame(&world, &format!("emb_1{query}"), None).await;
+        assert!(answer.text().contains(html), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn each_document_has_its_own_script_and_a_policy_that_allows_no_other() {
     let world = World::new().await;
     for (query, file) in [
