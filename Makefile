@@ -53,7 +53,7 @@ docs: release ## Run the calls that the docs show, and check their links
 
 SECS ?= 8
 .PHONY: conformance
-conformance: release ## Strangers' tools against a demo (SECS=8 each; FRAGMENT=file: a published description)
+conformance: setup release ## Strangers' tools against a demo (SECS=8 each; FRAGMENT=file: a published description)
 	TMPDIR="$(TEST_TMP)" scripts/conformance/run.py --secs $(SECS) $(if $(FRAGMENT),--fragment "$(FRAGMENT)")
 
 .PHONY: canary
