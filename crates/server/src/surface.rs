@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::MatchedPath;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
@@ -151,11 +152,15 @@ impl Surface {
             .keys()
             .any(|path| keysecure::is_under(path));
         let is_keysecure = move |uri: &Uri| speaks_keysecure && keysecure::is_under(uri.path());
-        let not_allowed = move |uri: Uri, headers: HeaderMap| async move {
-            if is_keysecure(&uri) {
-                return keysecure::method_not_allowed(&headers);
-            }
-            Problem::new(Code::MethodNotAllowed).into_response()
+        let allowed = Arc::new(allowed(&self.api));
+        let of_path = Arc::clone(&allowed);
+        let not_allowed = move |uri: Uri, path: MatchedPath, headers: HeaderMap| async move {
+            let response = if is_keysecure(&uri) {
+                keysecure::method_not_allowed(&headers)
+            } else {
+                Problem::new(Code::MethodNotAllowed).into_response()
+            };
+            with_allow(response, of_path.get(path.as_str()))
         };
         let not_found = move |uri: Uri, headers: HeaderMap| async move {
             if is_keysecure(&uri) {
@@ -163,10 +168,13 @@ impl Surface {
             }
             Problem::new(Code::NotFound).into_response()
         };
-        let allowed = Arc::new(allowed(&self.api));
         let complete = move |response: Response| {
             let allowed = Arc::clone(&allowed);
-            async move { with_allow(response, &allowed) }
+            async move {
+                let pattern = response.extensions().get::<Pattern>().cloned();
+                let methods = pattern.and_then(|Pattern(path)| allowed.get(&*path));
+                with_allow(response, methods)
+            }
         };
         self.router
             .route_layer(map_response(complete))
@@ -176,19 +184,21 @@ impl Surface {
     }
 }
 
-/// The methods of each path, as an `Allow` header lists them.
+/// The methods of each path, as an `Allow` header lists them. A HEAD is answered where nobody has to prove who
+/// they are.
 fn allowed(api: &OpenApi) -> BTreeMap<String, HeaderValue> {
     let of = |item: &PathItem| {
+        let is_public =
+            |operation: &Operation| operation.security.as_ref().is_some_and(Vec::is_empty);
         let methods = [
-            (&item.get, "GET"),
-            (&item.put, "PUT"),
-            (&item.post, "POST"),
-            (&item.patch, "PATCH"),
-            (&item.delete, "DELETE"),
+            (item.get.is_some(), "GET"),
+            (item.get.as_ref().is_some_and(is_public), "HEAD"),
+            (item.put.is_some(), "PUT"),
+            (item.post.is_some(), "POST"),
+            (item.patch.is_some(), "PATCH"),
+            (item.delete.is_some(), "DELETE"),
         ];
-        let there = methods
-            .into_iter()
-            .filter(|(operation, _)| operation.is_some());
+        let there = methods.into_iter().filter(|(is_there, _)| *is_there);
         let names: Vec<_> = there.map(|(_, name)| name).collect();
         HeaderValue::from_str(&names.join(",")).ok()
     };
@@ -198,17 +208,15 @@ fn allowed(api: &OpenApi) -> BTreeMap<String, HeaderValue> {
         .collect()
 }
 
-/// A gate that refuses a HEAD knows its own method alone; the header names all that there are (RFC
-/// 9110 15.5.6).
-fn with_allow(mut response: Response, allowed: &BTreeMap<String, HeaderValue>) -> Response {
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let pattern = response.extensions().get::<Pattern>();
-        let methods = pattern
-            .and_then(|Pattern(path)| allowed.get(&**path))
-            .cloned();
-        if let Some(methods) = methods {
-            response.headers_mut().insert(header::ALLOW, methods);
-        }
+/// A gate that refuses a HEAD knows its own method alone, and the router takes a HEAD for granted where there is a
+/// GET; the header names all that are answered, and no other (RFC 9110 15.5.6).
+fn with_allow(mut response: Response, methods: Option<&HeaderValue>) -> Response {
+    if let Some(methods) = methods
+        && response.status() == StatusCode::METHOD_NOT_ALLOWED
+    {
+        response
+            .headers_mut()
+            .insert(header::ALLOW, methods.clone());
     }
     response
 }

@@ -223,6 +223,12 @@ async fn another_method_is_405_and_tells_which_there_are() {
                     allow.split(',').any(|name| name == named),
                     "{other} {path}: {allow}"
                 );
+                // And no HEAD where it would be refused.
+                let public =
+                    |m: &str, p: &str, s: &Value| m == "GET" && p == path && *s == json!([]);
+                let answered = all.iter().any(|(m, p, s)| public(m, p, s));
+                let named = allow.split(',').any(|name| name == "HEAD");
+                assert_eq!(named, answered, "{other} {path}: {allow}");
                 if other != "HEAD" {
                     let keysecure = path.starts_with("/open-api/");
                     let code = if keysecure {
