@@ -38,6 +38,9 @@ await rename("dist/api.d.ts", "dist/cardveil.d.ts");
 const types = await readFile("dist/cardveil.d.ts", "utf8");
 await writeFile("dist/cardveil.d.ts", `${types}export declare const Cardveil: CardveilFactory;\n`);
 
+const jsx = await readFile("dist/jsx.d.ts", "utf8");
+await writeFile("dist/jsx.d.ts", jsx.replace("./api.ts", "./cardveil.js"));
+
 await writeFile(
   "dist/pure.d.ts",
   `import type { CardveilFactory } from "./cardveil.js";
@@ -51,7 +54,7 @@ export declare const defineCardveilElement: () => void;
 // The npm package holds the same bytes that the server serves.
 await rm("sdk/dist", { recursive: true, force: true });
 await mkdir("sdk/dist");
-for (const file of ["cardveil.js", "cardveil.iife.js", "pure.js", "marqeta.js", "cardveil.d.ts", "pure.d.ts"]) await copyFile(`dist/${file}`, `sdk/dist/${file}`);
+for (const file of ["cardveil.js", "cardveil.iife.js", "pure.js", "marqeta.js", "cardveil.d.ts", "pure.d.ts", "jsx.d.ts"]) await copyFile(`dist/${file}`, `sdk/dist/${file}`);
 await copyFile("../LICENSE", "sdk/LICENSE");
 
 // For React: both packages of it stay outside, so that an app has one of each.

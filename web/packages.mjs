@@ -9,7 +9,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 process.chdir(here);
 
 const PUBLISHED = {
-  sdk: ["LICENSE", "README.md", "package.json", "dist/cardveil.d.ts", "dist/cardveil.iife.js", "dist/cardveil.js", "dist/marqeta.js", "dist/pure.d.ts", "dist/pure.js"],
+  sdk: ["LICENSE", "README.md", "package.json", "dist/cardveil.d.ts", "dist/cardveil.iife.js", "dist/cardveil.js", "dist/jsx.d.ts", "dist/marqeta.js", "dist/pure.d.ts", "dist/pure.js"],
   react: ["LICENSE", "README.md", "package.json", "dist/card.d.ts", "dist/index.d.ts", "dist/index.js", "dist/parts.d.ts", "dist/whole.d.ts"],
 };
 
@@ -33,7 +33,7 @@ try {
   run(process.execPath, ["server.js"], { cwd: app });
 
   // By the types that are published, in both ways of finding them.
-  for (const [folder, test] of [["sdk", "usage.test.ts"], ["react", "usage.test.tsx"]]) await cp(`${folder}/test/${test}`, join(app, `${folder}-${test}`));
+  for (const [folder, test] of [["sdk", "usage.test.ts"], ["sdk", "jsx.test.tsx"], ["react", "usage.test.tsx"]]) await cp(`${folder}/test/${test}`, join(app, `${folder}-${test}`));
   await symlink(join(here, "node_modules", "vitest"), join(app, "node_modules", "vitest"));
   for (const [module, moduleResolution] of [["nodenext", "nodenext"], ["esnext", "bundler"]]) {
     const compilerOptions = { module, moduleResolution, target: "es2022", lib: ["es2022", "dom", "dom.iterable"], jsx: "react-jsx", strict: true, noEmit: true, skipLibCheck: true, types: [] };

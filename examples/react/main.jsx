@@ -16,6 +16,7 @@ function Whole() {
   const card = useRef(null);
   const [heard, setHeard] = useState([]);
   const [open, setOpen] = useState(true);
+  const [german, setGerman] = useState(false);
   const hear = (what) => setHeard((before) => [...before, what]);
   return (
     <>
@@ -26,7 +27,8 @@ function Whole() {
           embed={embed}
           clientUrl={clientUrl}
           token={() => fetchToken()}
-          appearance={{ theme: "light", radius: 12 }}
+          locale={german ? "de" : "en"}
+          appearance={{ theme: "light", radius: german ? 4 : 12 }}
           onReady={() => hear("ready")}
           onRevealed={({ fields }) => hear(`revealed ${fields}`)}
           onHidden={() => hear("hidden")}
@@ -35,7 +37,8 @@ function Whole() {
       )}
       <p>
         <button onClick={() => card.current?.hide()}>Hide it</button> <button onClick={() => card.current?.reveal()}>Show it</button>{" "}
-        <button onClick={() => setOpen(!open)}>{open ? "Close" : "Open"}</button>
+        <button onClick={() => setOpen(!open)}>{open ? "Close" : "Open"}</button>{" "}
+        <button onClick={() => setGerman(!german)}>{german ? "In English" : "In German"}</button>
       </p>
       <output id="heard">{heard.join("\n")}</output>
     </>

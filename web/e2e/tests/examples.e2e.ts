@@ -129,6 +129,20 @@ describe("React", () => {
     expect(complaints()).toEqual([]);
   });
 
+  it("changes language and looks of a card that is shown, without another token", async () => {
+    await open("react");
+    const card = inside("[data-cardveil=card]");
+    await digits(card);
+    await at(inside("[data-cardveil=pan]"), "pan").waitFor();
+    const before = asked();
+    await click("In German");
+    await card.getByRole("button", { name: "Verbergen" }).waitFor();
+    expect(await digits(card)).toBe(PAN);
+    await click("In English");
+    await card.getByRole("button", { name: "Hide" }).waitFor();
+    expect(asked()).toEqual(before);
+  });
+
   it("hides and shows by a ref and by a hook, and goes away with its component", async () => {
     await open("react");
     await digits(inside("[data-cardveil=card]"));

@@ -42,7 +42,7 @@ export function serveApp(surface: Surface, config: Config, around: Surroundings,
 
   const app = findApp(surface, (message) => {
     if (card === undefined) configure(message);
-    else obey(card, parseForFrame(message));
+    else obey(card, message);
   });
   if (app === undefined) return fail("origin_refused");
   stopWaiting = around.timer(CONFIGURE_TIMEOUT_MS, () => fail("token_failed"));
@@ -51,9 +51,7 @@ export function serveApp(surface: Surface, config: Config, around: Surroundings,
   function configure(message: unknown): void {
     if (typeof message !== "object" || message === null || !("type" in message) || message.type !== "configure") return;
     const settings = readConfigure(message, config.words.lang);
-    if ("wrong" in settings) {
-      return post({ type: "error", code: "bad_option", message: `The option "${settings.wrong}" is unknown, or not what it must be.`, retryable: true });
-    }
+    if ("wrong" in settings) return refuse(settings.wrong);
     stopWaiting();
     card = new Card(config, around, stage, post);
     begun(card, settings, post);
@@ -62,7 +60,14 @@ export function serveApp(surface: Surface, config: Config, around: Surroundings,
     card.reveal();
   }
 
-  function obey(card: Card, message: ForFrame | undefined): void {
+  function refuse(option: string): void {
+    post({ type: "error", code: "bad_option", message: `The option "${option}" is unknown, or not what it must be.`, retryable: true });
+  }
+
+  function obey(card: Card, said: unknown): void {
+    const message = parseForFrame(said);
+    const wrong = wrongChange(said);
+    if (wrong !== undefined) return refuse(wrong);
     if (message?.type === "token" || message?.type === "noToken") stopWaiting();
     if (message !== undefined) card.receive(message);
   }
@@ -124,4 +129,12 @@ function readConfigure(data: object, locale: string): Configuration | { wrong: s
   if (wrong !== undefined) return { wrong };
   const configuration = parse(said);
   return configuration?.type === "configure" ? configuration : { wrong: "type" };
+}
+
+/** Of an `update`: the option that no app may change, or that is not what it must be. */
+function wrongChange(data: unknown): string | undefined {
+  if (typeof data !== "object" || data === null || !("type" in data) || data.type !== "update") return undefined;
+  const { type, ...said } = Object.fromEntries(Object.entries(data));
+  const parsed = (option: string) => parseForFrame({ type, [option]: said[option] }) ?? {};
+  return Object.keys(said).find((option) => !Object.hasOwn(parsed(option), option));
 }

@@ -1,12 +1,13 @@
-import type { Configuration, Field, ForFrame, ForPage, Hindrance } from "@cardveil/protocol";
+import type { Changes, Configuration, Field, ForFrame, ForPage, Hindrance } from "@cardveil/protocol";
 import type { World } from "./client.ts";
 import type { Config } from "./config.ts";
 import { Failure } from "./failure.ts";
 import { Redemption } from "./redemption.ts";
 import { type Secrets, written } from "./secrets.ts";
 import { isHindrance, type Sighting } from "./sight.ts";
-import type { Because, FieldState, FieldStates, Stage } from "./stage.ts";
+import type { Because, FieldState, FieldStates, Scene, Stage } from "./stage.ts";
 import { about, type FrameError, type Speech, wordsFor } from "./words/index.ts";
+import { Tongue } from "./words/tongue.ts";
 
 /** What a card needs of the browser. */
 export interface Surroundings extends World {
@@ -24,7 +25,7 @@ export interface Surroundings extends World {
 type State =
   | { at: "idle" }
   | { at: "loading" }
-  | { at: "shown"; secrets: Secrets; hidesAt: number; fields: FieldStates }
+  | { at: "shown"; secrets: Secrets; since: number; fields: FieldStates }
   | { at: "hidden" }
   | { at: "failed"; failure: Failure }
   | { at: "gone" };
@@ -35,6 +36,8 @@ type State =
  * **Invariant**: digits live in `State.shown` and on the stage, and `#enter` is the only way out of that
  * state: it clears the one, and every scene replaces the other.
  * **Invariant**: whatever was under way when a state was left is dropped when it arrives (`#turn`).
+ * **Invariant**: an `update` changes how the card looks and speaks, and when it hides: nothing is asked for, and
+ * however often it comes, the card is shown for `hideAfter` from when it was shown, and no longer.
  * **Invariant**: nothing is asked for, of the page or of the server, and nothing is said to be displayed, before
  * the frame can be seen (`#seen`), where the browser can tell.
  */
@@ -42,6 +45,8 @@ export class Card {
   #state: State = { at: "idle" };
   #settings: Configuration | undefined;
   #speech: Speech;
+  readonly #tongue: Tongue;
+  #scene: Scene | undefined;
   #redemption: Redemption | undefined;
   /** Who waits for a token from the page. */
   #asked: { give(token: string): void; refuse(failure: Failure): void } | undefined;
@@ -50,6 +55,7 @@ export class Card {
   #turn = 0;
   #last = { lastFour: "", network: "" };
   #cancelTimers: (() => void)[] = [];
+  #cancelTick = () => {};
 
   constructor(
     private readonly config: Config,
@@ -58,6 +64,7 @@ export class Card {
     private readonly post: (message: ForPage) => void,
   ) {
     this.#speech = wordsFor(config.words, config.words.lang, {});
+    this.#tongue = new Tongue(config, around);
     stage.on({
       show: () => this.reveal(),
       retry: () => this.#retry(),
@@ -74,6 +81,9 @@ export class Card {
     switch (message.type) {
       case "configure":
         this.#configure(message);
+        break;
+      case "update":
+        this.#update(message);
         break;
       case "token":
         this.#asked?.give(message.token);
@@ -135,14 +145,43 @@ export class Card {
   #configure(settings: Configuration): void {
     if (this.#settings !== undefined) return;
     this.#settings = settings;
-    this.#speech = wordsFor(this.config.words, settings.locale, settings.labels);
-    this.stage.configure(this.#speech, settings.appearance);
-    this.stage.render({ at: "loading" }); // the page says next whether to reveal or to hide
+    this.#speak();
+    this.#render({ at: "loading" }); // the page says next whether to reveal or to hide
+  }
+
+  #update({ type: _, ...changes }: ForFrame & { type: "update" } & Changes): void {
+    if (this.#settings === undefined || this.#state.at === "gone") return;
+    this.#settings = { ...this.#settings, ...changes };
+    this.#speakAnew();
+    this.#tick();
+  }
+
+  #speak(): void {
+    const { locale, labels, appearance } = this.#configured();
+    this.#speech = this.#tongue.speak(locale, labels, () => this.#speakAnew());
+    this.stage.configure(this.#speech, appearance);
+  }
+
+  /** Draws what is there once more, in other words and looks. */
+  #speakAnew(): void {
+    if (this.#state.at === "gone") return;
+    const { title } = this;
+    this.#speak();
+    if (this.title !== title) this.post({ type: "title", title: this.title });
+    const scene = this.#scene;
+    if (scene?.at === "shown") this.#render({ ...scene, copy: this.#copyable(), secs: this.#secsLeft() });
+    else if (scene?.at === "loading" && scene.note !== undefined) this.#render({ at: "loading", note: this.#speech.labels.covered });
+    else if (scene !== undefined) this.#render(scene);
+  }
+
+  #render(scene: Scene): void {
+    this.#scene = scene;
+    this.stage.render(scene);
   }
 
   async #load(): Promise<void> {
     const turn = this.#enter({ at: "loading" });
-    this.stage.render({ at: "loading" });
+    this.#render({ at: "loading" });
     const { fields, masked } = this.#configured();
     // Masked means not fetched: such a field waits for its own click.
     const wanted = fields.filter((field) => !masked.includes(field));
@@ -199,20 +238,23 @@ export class Card {
   }
 
   #show(shown: readonly Field[], secrets: Secrets, left: readonly Field[]): void {
-    const { fields, masked, hideAfter, copy } = this.#configured();
+    const { fields, masked, hideAfter } = this.#configured();
     const states: FieldStates = {};
     for (const field of fields) {
       if (shown.includes(field)) states[field] = "shown";
       else states[field] = left.includes(field) ? "masked" : "absent";
     }
-    this.#enter({ at: "shown", secrets, fields: states, hidesAt: this.around.now() + hideAfter * 1000 });
-    const copyable = copy.filter((field) => field !== "cvv" || this.config.copyCvv);
-    this.stage.render({ at: "shown", secrets, states, masked, copy: copyable, secs: hideAfter, ...this.#last });
+    this.#enter({ at: "shown", secrets, fields: states, since: this.around.now() });
+    this.#render({ at: "shown", secrets, states, masked, copy: this.#copyable(), secs: hideAfter, ...this.#last });
     this.stage.announce(this.#speech.labels.shown);
     this.#tick();
     this.#closeWindow();
     if (shown.length > 0) void this.#displayed(shown);
     for (const field of fields) if (states[field] === "absent") this.#postAbsent(field);
+  }
+
+  #copyable(): Field[] {
+    return this.#configured().copy.filter((field) => field !== "cvv" || this.config.copyCvv);
   }
 
   /** For the page: the cardholder sees that it is not there. */
@@ -246,7 +288,7 @@ export class Card {
         const { now } = sight;
         if (!sight.hidden) {
           stop();
-          if (told && this.#state.at === "loading") this.stage.render({ at: "loading" });
+          if (told && this.#state.at === "loading") this.#render({ at: "loading" });
           done(now === "seen");
         } else if (isHindrance(now) && !told) {
           cancel = this.around.timer(GRACE_MS, () => {
@@ -266,7 +308,7 @@ export class Card {
 
   #postCovered(cause: Hindrance): void {
     const { covered } = this.#speech.labels;
-    if (this.#state.at === "loading") this.stage.render({ at: "loading", note: covered });
+    if (this.#state.at === "loading") this.#render({ at: "loading", note: covered });
     this.post({ type: "warning", code: "frame_covered", message: covered, cause });
   }
 
@@ -347,8 +389,13 @@ export class Card {
     // An answer that got lost is asked for again by the same key; the token may be bound to it.
     if (!failure.retryable) this.#redemption = undefined;
     this.#enter({ at: "failed", failure });
-    this.stage.render({ at: "failed", failure, retryable });
-    if (failure.retryAfterMs !== undefined) this.#after(failure.retryAfterMs, () => this.stage.allowRetry());
+    this.#render({ at: "failed", failure, retryable });
+    if (failure.retryAfterMs !== undefined) {
+      this.#after(failure.retryAfterMs, () => {
+        failure.retryAfterMs = undefined;
+        this.stage.allowRetry();
+      });
+    }
     this.#postError(failure, retryable);
   }
 
@@ -366,16 +413,25 @@ export class Card {
     this.#enter({ at: "hidden" });
     const { renewable, fields } = this.#configured();
     const showable = renewable || this.#tokens === 0 || (this.#redemption?.offers(fields) ?? false);
-    this.stage.render({ at: "hidden", because, showable, ...this.#last });
+    this.#render({ at: "hidden", because, showable, ...this.#last });
     this.stage.announce(this.#speech.labels.hidden);
   }
 
   #tick(): void {
+    this.#cancelTick();
     if (this.#state.at !== "shown") return;
-    const leftMs = this.#state.hidesAt - this.around.now();
+    const leftMs = this.#leftMs();
     if (leftMs <= 0) return this.hide("time");
-    this.stage.tick(Math.ceil(leftMs / 1000));
-    this.#after(leftMs % 1000 || 1000, () => this.#tick());
+    this.stage.tick(this.#secsLeft());
+    this.#cancelTick = this.around.timer(leftMs % 1000 || 1000, () => this.#tick());
+  }
+
+  #leftMs(): number {
+    return this.#state.at === "shown" ? this.#state.since + this.#configured().hideAfter * 1000 - this.around.now() : 0;
+  }
+
+  #secsLeft(): number {
+    return Math.max(Math.ceil(this.#leftMs() / 1000), 0);
   }
 
   /** Takes the offer of a masked field away when the server would no longer release it. */
@@ -399,6 +455,7 @@ export class Card {
     const old = this.#state;
     if (old.at === "shown") for (const field of Object.keys(old.secrets)) delete old.secrets[field as Field];
     for (const cancel of this.#cancelTimers.splice(0)) cancel();
+    this.#cancelTick();
     this.#forget();
     this.#state = next;
     this.#turn += 1;

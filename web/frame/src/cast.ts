@@ -55,11 +55,15 @@ export class Cast implements Stage {
   }
 
   render(scene: Scene): void {
+    // Shown once more, in other words: what was painted stays painted, and whoever waits for the rest still does.
+    const again = scene.at === "shown" && this.#scene.at === "shown" && scene.secrets === this.#scene.secrets;
     this.#scene = scene;
     this.#said = (scene.at === "loading" && scene.note) || "";
     this.#copied.clear();
-    this.#painted.clear();
-    this.#awaited = [];
+    if (!again) {
+      this.#painted.clear();
+      this.#awaited = [];
+    }
     if (scene.at === "shown") this.#secs = scene.secs;
     this.#draw();
   }

@@ -18,6 +18,8 @@ export interface Config {
   /** Whether a page may lay parts without looks over what it draws itself. */
   transparent: boolean;
   words: Spoken;
+  /** The language that the address asked for; `words` may be in another. */
+  asked: string;
   fonts: readonly RegisteredFont[];
 }
 
@@ -25,7 +27,7 @@ export interface Config {
 export function readConfig(document: Document): Config {
   const data = JSON.parse(document.getElementById("cardveil-config")?.textContent ?? "");
   const origins = (data.origins as unknown[]).map(String).filter((origin) => ORIGIN.test(origin));
-  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words: data.words, fonts: data.fonts };
+  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words: data.words, asked: new URL(document.URL).searchParams.get("lang")?.toLowerCase() ?? String(data.words?.lang), fonts: data.fonts };
 }
 
 /** Apps have schemes of their own, whose `URL.origin` is `null`, so this goes by form. */

@@ -10,24 +10,23 @@ export function dress({ lang, dir, labels }: Speech, appearance: Appearance): vo
   html.lang = lang;
   html.dir = dir;
   const set = (name: string, value: string | number | undefined, unit = "") => {
-    if (value !== undefined) html.style.setProperty(name, `${value}${unit}`);
+    if (value === undefined) html.style.removeProperty(name);
+    else html.style.setProperty(name, `${value}${unit}`);
   };
   set("--radius", radius, "px");
-  if (accent !== undefined) {
-    const { from, to, ink } = faceOf(accent);
-    set("--face-from", from);
-    set("--face-to", to);
-    set("--face-ink", ink);
-    set("--sheen", "transparent"); // it would cost the contrast that faceOf made sure of
-  }
-  for (const [name, color] of Object.entries(colors) as [Color, string][]) set(VARIABLES[name], color);
+  const face = accent === undefined ? undefined : faceOf(accent);
+  set("--face-from", face?.from);
+  set("--face-to", face?.to);
+  set("--face-ink", face?.ink);
+  set("--sheen", face && "transparent"); // it would cost the contrast that faceOf made sure of
+  for (const [name, variable] of Object.entries(VARIABLES) as [Color, string][]) set(variable, colors[name]);
   set("--text-color", text.color);
   set("--text-size", text.fontSize, "px");
   set("--text-weight", text.fontWeight);
   set("--text-spacing", text.letterSpacing, "em");
   set("--text-height", text.lineHeight);
   set("--text-align", text.textAlign);
-  if (font !== undefined && font !== "system") set("--font", `"${font}"`);
+  set("--font", font === undefined || font === "system" ? undefined : `"${font}"`);
   stand();
 }
 

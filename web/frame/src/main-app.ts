@@ -13,8 +13,8 @@ if (root !== null) {
   view.render({ at: "loading" });
   // What lies over a WebView is the app's, and nothing in the page sees it.
   const sight = new Sighting(() => performance.now(), "unknown");
-  serveApp(window as Surface, config, { ...browser, sight }, view, (card, { appearance }, post) => {
-    wearFont(config, appearance, post);
+  serveApp(window as Surface, config, { ...browser, sight }, view, (card, _settings, post) => {
+    view.wear = (appearance) => wearFont(config, appearance, post);
     reportSize(root, post);
     hideWhenLeft(() => card.hide("left"), () => card.leave());
   });

@@ -6,7 +6,7 @@ import { firstMessage, hideWhenLeft, reportSize, wearFont } from "./page.ts";
 import { allowed, PartView } from "./part.ts";
 import { join } from "./siblings.ts";
 import { lookAt, ROOM } from "./sight.ts";
-import { wordsFor } from "./words/index.ts";
+import { Tongue } from "./words/tongue.ts";
 
 async function start(root: HTMLElement): Promise<void> {
   const config = readConfig(document);
@@ -14,22 +14,36 @@ async function start(root: HTMLElement): Promise<void> {
   if (window.parent === window) return;
   const [settings, channel] = await firstMessage(config);
   if (settings.type !== "part") return;
-  const { appearance, locale, labels, group, part } = settings;
+  const { group, part } = settings;
   const transparent = allowed(config, settings, channel.post);
-  const speech = wordsFor(config.words, locale, labels);
-  dress(speech, appearance);
-  const view = new PartView(root, speech, { ...settings, transparent }, around);
+  const tongue = new Tongue(config, browser);
+  let said = settings;
+  const speak = () => {
+    const speech = tongue.speak(said.locale, said.labels, () => speakAnew());
+    dress(speech, said.appearance);
+    wearFont(config, said.appearance, channel.post);
+    return speech;
+  };
+  const view = new PartView(root, speak(), { ...settings, transparent }, around);
   document.title = view.title;
+  const speakAnew = () => {
+    view.speak(speak());
+    if (document.title !== view.title) channel.post({ type: "title", title: view.title });
+    document.title = view.title;
+  };
   const clear = () => view.clear();
-  channel.hear(({ type }) => {
-    if (type === "destroy") clear();
+  channel.hear((message) => {
+    if (message.type === "destroy") clear();
+    if (message.type !== "update") return;
+    const { type: _, ...changes } = message;
+    said = { ...said, ...changes };
+    speakAnew();
   });
   channel.onClose(clear);
   hideWhenLeft(clear, clear);
   window.addEventListener("pagehide", ({ persisted }) => {
     if (!persisted) view.leave();
   });
-  wearFont(config, appearance, channel.post);
   if (!transparent) reportSize(root, channel.post, () => view.baseline);
   channel.ready(view.title);
   view.attach(await join(group, config.embed, part, around.sight.now));

@@ -16,8 +16,8 @@ async function start(root: HTMLElement): Promise<void> {
     view.render({ at: "failed", failure: new Failure("origin_refused"), retryable: false });
     return;
   }
-  await hold(config, (post, settings) => {
-    wearFont(config, settings.appearance, post);
+  await hold(config, (post) => {
+    view.wear = (appearance) => wearFont(config, appearance, post);
     reportSize(root, post);
     return new Card(config, { ...browser, sight }, view, post);
   });

@@ -59,7 +59,11 @@ export function hideWhenLeft(hide: () => void, leave: () => void): void {
   window.addEventListener("beforeprint", hide);
 }
 
+const tried = new Set<string | undefined>();
+
 export function wearFont(config: Config, { font }: Appearance, post: (message: ForPage) => void): void {
+  if (tried.has(font)) return;
+  tried.add(font);
   void loadFont(config.fonts, font).then((worn) => {
     if (!worn) post({ type: "warning", code: "font_unavailable", message: "The font is not registered, or did not load." });
   });

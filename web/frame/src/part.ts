@@ -31,7 +31,7 @@ export class PartView {
 
   constructor(
     root: HTMLElement,
-    private readonly speech: Speech,
+    private speech: Speech,
     private readonly settings: PartConfiguration,
     private readonly around: Pick<Surroundings, "copy" | "painted" | "sight" | "timer">,
   ) {
@@ -80,20 +80,30 @@ export class PartView {
     }
   }
 
+  /** Draws what is there once more, in other words. When it hides stays as it is. */
+  speak(speech: Speech): void {
+    this.speech = speech;
+    if (this.#last !== undefined) this.#replace(this.#last);
+  }
+
   draw(drawing: Drawing): void {
     const fresh = drawing.value !== undefined && drawing.value !== this.#value;
-    const focused = this.#box.contains(document.activeElement);
     this.#cancel();
     this.#last = drawing;
     this.#value = drawing.value;
     this.#box.dataset["state"] = drawing.at;
     this.#box.setAttribute("aria-busy", String(drawing.at === "loading"));
-    this.#box.replaceChildren(...this.#nodes(drawing));
-    if (focused) this.#box.querySelector<HTMLElement>("button, [tabindex]")?.focus();
+    this.#replace(drawing);
     this.#live.setAttribute("role", drawing.alert ? "alert" : "status");
     if (this.#live.textContent !== (drawing.says ?? "")) this.#live.textContent = drawing.says ?? "";
     if (drawing.value !== undefined) this.#cancel = this.around.timer(drawing.secs * 1000 + GRACE_MS, () => this.clear());
     if (fresh && fieldOf(this.settings.part) === this.settings.part) void this.#painted(drawing.value);
+  }
+
+  #replace(drawing: Drawing): void {
+    const focused = this.#box.contains(document.activeElement);
+    this.#box.replaceChildren(...this.#nodes(drawing));
+    if (focused) this.#box.querySelector<HTMLElement>("button, [tabindex]")?.focus();
   }
 
   #rest(): Partial<Drawing> {
@@ -172,6 +182,7 @@ export class PartView {
   }
 
   #tick(secs: number): void {
+    if (this.#last !== undefined) this.#last.secs = secs;
     const timer = this.#box.querySelector("[data-testid=cardveil-countdown]");
     if (timer !== null) timer.textContent = fill(this.speech.labels.hidesIn, "seconds", secs);
   }

@@ -21,6 +21,8 @@ export class View implements Stage {
   #copyable: readonly Field[] = [];
   #masked: readonly Field[] = [];
   #secs = 0;
+  /** Called with each appearance, for what takes more than a style. */
+  wear: (appearance: Appearance) => void = () => {};
 
   constructor(
     private readonly root: HTMLElement,
@@ -37,10 +39,11 @@ export class View implements Stage {
   configure(speech: Speech, appearance: Appearance): void {
     this.#speech = speech;
     dress(speech, appearance);
+    this.wear(appearance);
   }
 
   render(scene: Scene): void {
-    const focused = this.#scene.contains(document.activeElement);
+    const focused = this.#scene.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset["testid"] : undefined;
     const next = el("div", { class: "card", testid: "card", role: "group", label: this.#speech.labels.card });
     next.dataset["state"] = scene.at;
     next.append(...this.#draw(scene));
@@ -50,7 +53,7 @@ export class View implements Stage {
     this.#live.textContent = scene.at === "loading" ? (scene.note ?? this.#speech.labels.loading) : "";
     if (scene.at === "loading" && scene.note !== undefined) this.#note(scene.note);
     // The button that had the focus is gone; without this a keyboard would start again at the top.
-    if (focused) next.querySelector<HTMLElement>("[data-next], button")?.focus();
+    if (focused !== undefined) (this.#find(focused.replace(/^cardveil-/, "")) ?? next.querySelector<HTMLElement>("[data-next], button"))?.focus();
   }
 
   clear(): void {
@@ -97,7 +100,8 @@ export class View implements Stage {
       case "loading":
         return [this.#face("", el("div", { class: "bone wide" }), el("div", { class: "bones" }, el("div", { class: "bone" }), el("div", { class: "bone short" }))), this.#bar()];
       case "shown":
-        this.#secs = scene.secs;
+        // Of the whole time, which is more than what is left when it is drawn once more.
+        this.#secs = this.#scene.dataset["state"] === "shown" ? Math.max(this.#secs, scene.secs) : scene.secs;
         this.#copyable = scene.copy;
         this.#masked = scene.masked;
         return [this.#face(scene.network, this.#number(scene), this.#details(scene)), this.#bar(this.#countdown(scene.secs), this.#hideButton())];

@@ -70,6 +70,32 @@ async function shown(): Promise<void> {
 
 beforeEach(() => open(SURFACES["React Native's"]!));
 
+describe("an update by the app", () => {
+  it("changes looks and words without another token", async () => {
+    await shown();
+    app.say({ type: "update", locale: "de", labels: { hide: "Weg" }, hideAfter: 30 });
+    await new Promise((done) => setTimeout(done));
+    expect(root.textContent).toContain("Weg");
+    expect(root.textContent).toContain("Noch 30 s");
+    expect(app.types.filter((type) => type === "needToken")).toHaveLength(1);
+    expect(world.redeems).toHaveLength(1);
+  });
+
+  it.each<[string, object]>([
+    ["fields", { fields: ["cvv"] }],
+    ["masked", { locale: "de", masked: [] }],
+    ["token", { token: TOKEN }],
+    ["hideAfter", { hideAfter: 301 }],
+    ["appearance", { labels: { hide: "Weg" }, appearance: { css: 1, theme: "neon" } }],
+  ])("of %s is refused, and nothing changes", async (option, change) => {
+    await shown();
+    const before = root.innerHTML;
+    app.say({ type: "update", ...change });
+    expect(app.heard.at(-1)).toMatchObject({ type: "error", code: "bad_option", message: expect.stringContaining(`"${option}"`) });
+    expect(root.innerHTML).toBe(before);
+  });
+});
+
 describe.each(Object.entries(SURFACES))("over %s bridge", (_, surface) => {
   it("says hello, and shows the card with the token that the app brings", async () => {
     open(surface);

@@ -600,6 +600,133 @@ describe("words and looks", () => {
   });
 });
 
+describe("an update", () => {
+  const spent = () => [world.redeems.length, world.events.length, page.types.filter((type) => type === "needToken").length];
+
+  it("changes looks, words and buttons of a card that is shown, and asks for nothing", async () => {
+    await reveal();
+    const [before, pan] = [spent(), find("pan")?.textContent];
+    world.advance(10_000);
+    card.receive({ type: "update", appearance: { theme: "dark", accent: "#ffd166", radius: 4 }, labels: { hide: "Fini", card: "Ma carte" }, copy: [] });
+    card.receive({ type: "update", locale: "de" });
+    await settled();
+    expect(find("pan")?.textContent).toBe(pan);
+    expect(find("hide")?.textContent).toBe("Fini");
+    expect(find("countdown")?.textContent).toBe("Noch 50 s sichtbar");
+    expect(find("copy-pan")).toBeNull();
+    expect(document.documentElement.dataset["theme"]).toBe("dark");
+    expect(document.documentElement.style.getPropertyValue("--radius")).toBe("4px");
+    expect(document.documentElement.lang).toBe("de");
+    expect(page.heard.slice(-1)).toEqual([{ type: "title", title: "Ma carte" }]);
+    expect(spent()).toEqual(before);
+  });
+
+  it("takes back what is no longer said", async () => {
+    await reveal();
+    card.receive({ type: "update", appearance: { theme: "light", accent: "#ffd166", radius: 4, colors: { ink: "#000000" }, text: { fontSize: 20 } } });
+    card.receive({ type: "update", appearance: { theme: "auto" } });
+    expect(document.documentElement.style.cssText).toBe("");
+  });
+
+  it("is without effect before the card is configured, and after it is gone", async () => {
+    const early = new Card(CONFIG, world, new View(root, CONFIG.words), page.post);
+    early.receive({ type: "update", locale: "de" });
+    make();
+    await reveal();
+    card.receive({ type: "destroy" });
+    card.receive({ type: "update", locale: "de", labels: { hide: "Evil" } });
+    await settled();
+    expect(root.textContent).toBe("");
+    expect(world.languages).toEqual([]);
+  });
+
+  it("counts hideAfter from when the card was shown, however often it comes", async () => {
+    await reveal();
+    for (let i = 0; i < 10; i += 1) {
+      world.advance(5_000);
+      card.receive({ type: "update", hideAfter: 60 });
+    }
+    expect(state()).toBe("shown");
+    world.advance(9_999);
+    expect(state()).toBe("shown");
+    const timers = world.timersLeft;
+    card.receive({ type: "update", hideAfter: 60 });
+    expect(world.timersLeft).toBe(timers);
+    world.advance(1);
+    expect(state()).toBe("hidden");
+    expectNoDigits();
+    expect(page.types.slice(-2)).toEqual(["expired", "hidden"]);
+  });
+
+  it("hides at once a card whose new time has passed", async () => {
+    await reveal();
+    world.advance(20_000);
+    card.receive({ type: "update", hideAfter: 20 });
+    expect(state()).toBe("hidden");
+    expect(page.types.slice(-2)).toEqual(["expired", "hidden"]);
+  });
+
+  it("offers no copy of the CVV where the embed does not", async () => {
+    make({ masked: [] });
+    await reveal();
+    card.receive({ type: "update", copy: ["cvv", "pan"] });
+    expect(find("copy-cvv")).toBeNull();
+    expect(find("copy-pan")).not.toBeNull();
+  });
+
+  it("speaks in every other state as well", async () => {
+    card.receive({ type: "update", locale: "de" });
+    card.receive({ type: "hide" });
+    await settled();
+    expect(find("show")?.textContent).toBe(wordsOf("de").labels.show);
+    card.receive({ type: "reveal" });
+    await page.next("needToken");
+    card.receive({ type: "noToken" });
+    await page.next("error");
+    card.receive({ type: "update", locale: "fr" });
+    await settled();
+    expect(find("error")?.textContent).toContain(wordsOf("fr").errors.token_failed[0]);
+    expect(find("retry")).not.toBeNull();
+  });
+
+  it("keeps the focus where it was", async () => {
+    await reveal();
+    find("copy-pan")?.focus();
+    card.receive({ type: "update", labels: { hide: "Fini" } });
+    expect((document.activeElement as HTMLElement).dataset["testid"]).toBe("cardveil-copy-pan");
+  });
+
+  it("fetches the words of each language once, and stays with those at hand without them", async () => {
+    await reveal();
+    for (const locale of ["en-GB", "de", "de-CH", "de"]) card.receive({ type: "update", locale });
+    await settled();
+    expect(world.languages).toEqual(["de"]);
+    expect(find("hide")?.textContent).toBe(wordsOf("de").labels.hide);
+    // A server from before has no such address; one that is down is asked again.
+    world.wordFates = [404, 503, "lose"];
+    for (const locale of ["fr", "fr", "es", "es", "es"]) {
+      card.receive({ type: "update", locale });
+      await settled();
+      if (world.wordFates.length > 0) expect(find("hide")?.textContent).toBe(wordsOf("de").labels.hide);
+    }
+    expect(world.languages).toEqual(["de", "fr", "es", "es", "es"]);
+    expect(find("hide")?.textContent).toBe(wordsOf("es").labels.hide);
+  });
+
+  it("takes the words of the language that was asked for last", async () => {
+    await reveal();
+    let late = (_: Response) => {};
+    const fetch = world.fetch;
+    world.fetch = (path, init) => (path.endsWith("/ja") ? new Promise((answer) => (late = answer)) : fetch(path, init));
+    card.receive({ type: "update", locale: "ja" });
+    card.receive({ type: "update", locale: "fr" });
+    await settled();
+    late(Response.json(wordsOf("ja")));
+    await settled();
+    expect(find("hide")?.textContent).toBe(wordsOf("fr").labels.hide);
+  });
+});
+
 describe("a frame that cannot be seen", () => {
   const until = async (type: ForPage["type"]) => {
     await page.next(type);

@@ -70,6 +70,7 @@ it("reads its configuration and takes no origin that is none", () => {
     copyCvv: false,
     transparent: false,
     words: { lang: "en" },
+    asked: "en",
     fonts: [],
   });
 });

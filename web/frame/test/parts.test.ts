@@ -124,6 +124,24 @@ describe("a card in parts", () => {
     });
   });
 
+  it("speaks another language at once, and is told no value anew to anyone (update)", async () => {
+    const before = [world.redeems.length, world.events.length];
+    world.advance(20_000);
+    card.receive({ type: "update", locale: "de", copy: [] });
+    await settled();
+    for (const part of ALL) of(part).view.speak(wordsFor(wordsOf("de"), "de", {}));
+    expect(find("pan", "pan")?.textContent).toBe(CARD.pan);
+    expect(find("countdown", "countdown")?.textContent).toBe("Noch 40 s sichtbar");
+    expect(find("toggle", "hide")?.textContent).toBe(wordsOf("de").labels.hide);
+    expect(find("copy-pan", "copy-pan")?.getAttribute("aria-disabled")).toBe("true");
+    expect(of("copy-pan").drawings.at(-1)?.value).toBeUndefined();
+    expect([world.redeems.length, world.events.length]).toEqual(before);
+    // A part hides when it would have: not later for having been drawn again.
+    expect(of("pan").drawings.at(-1)?.secs).toBe(40);
+    await press("toggle", "hide", "hidden");
+    expect(find("pan", "pan")).toBeNull();
+  });
+
   it("is displayed once its parts have painted it", () => {
     expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed" }]);
   });

@@ -17,7 +17,7 @@ export const EMBED = "emb_test";
 export const CARD = { pan: "4111111111111111", expiry: { month: "12", year: "2030" }, cvv: "987", name: "A CARDHOLDER" };
 
 export const wordsOf = (lang: string): Spoken => ({ lang, ...(LANGUAGES[lang] ?? en) });
-export const CONFIG: Config = { embed: EMBED, origins: [], copyCvv: false, transparent: false, words: wordsOf("en"), fonts: [] };
+export const CONFIG: Config = { embed: EMBED, origins: [], copyCvv: false, transparent: false, words: wordsOf("en"), asked: "en", fonts: [] };
 
 type Body = Record<string, any>;
 /** What happens to one request: the answer may be changed, lost, refused, or never come. */
@@ -44,6 +44,9 @@ export class World implements Surroundings {
   events: Body[] = [];
   fates: Fate[] = [];
   eventFates: ("lose" | number)[] = [];
+  /** The languages whose words were asked for. */
+  languages: string[] = [];
+  wordFates: ("lose" | number)[] = [];
   readonly #bound = new Map<string, { thumbprint: string; id: string; endsAt: number }>();
   readonly #timers = new Set<{ at: number; run: () => void }>();
 
@@ -99,6 +102,8 @@ export class World implements Surroundings {
   }
 
   fetch = async (path: string, init: RequestInit): Promise<Response> => {
+    const [, language] = /^\/client\/v1\/words\/(\w+)$/.exec(path) ?? [];
+    if (language !== undefined) return this.#speak(language);
     const body: Body = JSON.parse(String(init.body));
     if (path === "/client/v1/events") return this.#event(body);
     if (path !== "/client/v1/redeem") throw new Error(`nobody should ask for ${path}`);
@@ -114,6 +119,14 @@ export class World implements Surroundings {
     if (fate === "lose answer") throw new TypeError("Failed to fetch");
     return response;
   };
+
+  #speak(language: string): Response {
+    this.languages.push(language);
+    const fate = this.wordFates.shift();
+    if (fate === "lose") throw new TypeError("Failed to fetch");
+    if (fate !== undefined) return new Response("{}", { status: fate });
+    return Response.json(wordsOf(language in LANGUAGES ? language : "en"));
+  }
 
   #event(body: Body): Response {
     this.events.push(body);

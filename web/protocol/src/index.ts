@@ -139,6 +139,9 @@ export interface Configuration {
   group?: string;
 }
 
+/** What a page may change of a card that is there: how it looks and speaks, and nothing of what it holds. */
+export type Changes = Partial<Pick<Configuration, "appearance" | "locale" | "labels" | "hideAfter" | "copy">>;
+
 /** What a frame that shows one part is told. */
 export interface PartConfiguration {
   part: Part;
@@ -163,6 +166,7 @@ export type ForFrame =
   | ({ type: "part" } & PartConfiguration)
   /** At any time, also before all others; where the page says no theme. */
   | ({ type: "ground" } & Ground)
+  | ({ type: "update" } & Changes)
   | { type: "token"; token: string }
   | { type: "noToken" }
   | { type: "reveal" }
@@ -172,6 +176,8 @@ export type ForFrame =
 /** What the frame may tell the page. */
 export type ForPage =
   | { type: "ready"; nonce: string; title: string }
+  /** What the frame calls itself now, after an `update`. */
+  | { type: "title"; title: string }
   | { type: "needToken" }
   | { type: "revealed"; fields: Field[] }
   | { type: "hidden" }
@@ -200,6 +206,8 @@ export const parseForFrame = /* @__PURE__ */ total((data): ForFrame => {
       return { type, ...parsePartConfiguration(data) };
     case "ground":
       return { type, scheme: oneOf(own(data, "scheme"), SCHEMES), ...pick(data, ["color"], parseRgb) };
+    case "update":
+      return { type, ...parseChanges(data) };
     case "token":
       return { type, token: tokenOf(own(data, "token")) ?? reject() };
     case "noToken":
@@ -217,6 +225,8 @@ export const parseForPage = /* @__PURE__ */ total((data): ForPage => {
   switch (type) {
     case "ready":
       return { type, nonce: text(own(data, "nonce"), NONCE), title: text(own(data, "title"), SENTENCE) };
+    case "title":
+      return { type, title: text(own(data, "title"), SENTENCE) };
     case "needToken":
     case "hidden":
     case "expired":
@@ -334,7 +344,17 @@ export function parseTexts(data: unknown): Partial<Record<Label, string>> {
   return bare(Object.fromEntries(Object.entries(data).map(([label, value]) => [label, sentence(value)])));
 }
 
-const sentence = (value: unknown) => text(value, SENTENCE);
+export const sentence = (value: unknown): string => text(value, SENTENCE);
+
+function parseChanges(data: unknown): Changes {
+  return {
+    ...pick(data, ["appearance"], parseAppearance),
+    ...pick(data, ["locale"], parseLocale),
+    ...pick(data, ["labels"], parseLabels),
+    ...pick(data, ["hideAfter"], parseHideAfter),
+    ...pick(data, ["copy"], parseSome),
+  };
+}
 
 function parseConfiguration(data: unknown): Configuration {
   return {

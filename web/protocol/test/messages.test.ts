@@ -45,6 +45,8 @@ const forFrame: ForFrame[] = [
   part,
   { type: "ground", scheme: "dark" },
   { type: "ground", scheme: "light", color: [1, 0.5, 0] },
+  { type: "update" },
+  { type: "update", appearance: { theme: "dark", radius: 3 }, locale: "fr", labels: { hide: "Fini" }, hideAfter: 30, copy: [] },
   { type: "token", token: "cvt_test_0123456789abcdef" },
   { type: "noToken" },
   { type: "reveal" },
@@ -53,6 +55,7 @@ const forFrame: ForFrame[] = [
 ];
 const forPage: ForPage[] = [
   { type: "ready", nonce: NONCE, title: "Your card" },
+  { type: "title", title: "Ihre Karte" },
   { type: "needToken" },
   { type: "revealed", fields: ["pan", "name"] },
   { type: "hidden" },
@@ -86,6 +89,8 @@ const hostile: unknown[] = [
   { ...part, transparent: "yes" },
   ...[{ hide: "" }, { hide: 1 }, { hide: "x".repeat(301) }, { hide: "a\nb" }, null].map((labels) => ({ ...configure, labels })),
   { ...configure, renewable: "yes" },
+  ...[{ appearance: { theme: "neon" } }, { appearance: null }, { locale: "en_US" }, { labels: { hide: 1 } }, { labels: null }, { hideAfter: 301 }, { copy: ["pin"] }, { copy: true }].map((change) => ({ type: "update", ...change })),
+  Object.create({ type: "update" }), { type: "title" }, { type: "title", title: "" }, { type: "title", title: "a\nb" },
   { type: "ready" }, { type: "ready", nonce: NONCE }, { type: "ready", nonce: NONCE, title: "a\nb" },
   { type: "ready", nonce: "short", title: "Card" }, { type: "ready", nonce: `${NONCE}<`, title: "Card" },
   { type: "revealed" }, { type: "revealed", fields: ["4111111111111111"] }, { type: "revealed", fields: 16 },
@@ -142,6 +147,11 @@ describe("messages", () => {
 
   it("keeps fields in their own order and without repeats", () => {
     expect(parseForPage({ type: "revealed", fields: ["name", "pan", "name"] })).toEqual({ type: "revealed", fields: ["pan", "name"] });
+  });
+
+  it("leave out of an update what no page may change", () => {
+    const fixed = { token: "cvt_test_x", fields: ["pan"], masked: [], renewable: true, group: NONCE, part: "pan", transparent: true };
+    expect(parseForFrame({ type: "update", locale: "de", ...fixed })).toEqual({ type: "update", locale: "de" });
   });
 
   it("fills in the theme alone", () => {

@@ -1,5 +1,5 @@
 /**
- * One card for one component, for as long as what it was asked to be stays the same.
+ * One card for one component, for as long as what it shows stays the same; how it looks and speaks may change.
  *
  * **Invariant**: options are compared by what they say, so a component that renders with equal ones, made anew
  * each time, keeps its card. Functions are not compared: the latest is called.
@@ -22,8 +22,9 @@ export interface CardHandlers {
 }
 
 const HANDLERS = ["onReady", "onRevealed", "onHidden", "onCopied", "onExpired", "onWarning", "onError"] as const;
-const OPTIONS = ["fields", "appearance", "masked", "locale", "hideAfter", "copy", "labels", "title"] as const;
-const PROPS = ["embed", "clientUrl", "token", ...OPTIONS, ...HANDLERS] as const;
+const FIXED = ["fields", "masked"] as const;
+const LIVE = ["appearance", "locale", "hideAfter", "copy", "labels", "title"] as const;
+const PROPS = ["embed", "clientUrl", "token", ...FIXED, ...LIVE, ...HANDLERS] as const;
 
 /** What `veil.card()` takes, where the embed is, and what to be told of. */
 export type CardProps = CardveilOptions & CardOptions & CardHandlers;
@@ -48,6 +49,9 @@ export function useCard(given: CardProps, ref: Ref<CardHandle> | undefined, star
   const props = ownOf(given, ...PROPS);
   const [living, setLiving] = useState<Living>();
   const current = useRef<Living>(undefined);
+  /** Counts the cards that could not be made, each for an option that has changed since. */
+  const [failures, setFailures] = useState(0);
+  const failed = useRef(false);
   const latest = useRef({ props, started });
   // Before the effects that start a card, and on every render.
   useEffect(() => {
@@ -59,11 +63,13 @@ export function useCard(given: CardProps, ref: Ref<CardHandle> | undefined, star
     let unwanted = false;
     queueMicrotask(() => {
       if (unwanted) return;
+      failed.current = false;
       try {
         current.current = start(latest);
         setLiving(current.current);
       } catch (error) {
         // A wrong option. It must not take the whole tree down, as an error in an effect would.
+        failed.current = true;
         tell(latest.current.props, error as CardEvents["error"]);
       }
     });
@@ -75,7 +81,17 @@ export function useCard(given: CardProps, ref: Ref<CardHandle> | undefined, star
       current.current = undefined;
       setLiving(undefined);
     };
-  }, [key]);
+  }, [key, failures]);
+
+  useEffect(() => {
+    if (failed.current) setFailures((times) => times + 1);
+    try {
+      // What is no longer given is as if it had never been.
+      current.current?.card.update(Object.fromEntries(LIVE.map((name) => [name, latest.current.props[name]])));
+    } catch (error) {
+      tell(latest.current.props, error as CardEvents["error"]);
+    }
+  }, [written(ownOf(props, ...LIVE))]);
 
   useImperativeHandle(ref, () => ({ reveal: () => current.current?.card.reveal(), hide: () => current.current?.card.hide() }), []);
   return living;
@@ -87,7 +103,7 @@ function start(latest: Latest): Living {
   const { props, started } = latest.current;
   const { embed, clientUrl, token } = props;
   const place = defined({ embed, clientUrl }) as unknown as CardveilOptions;
-  const options = defined(ownOf(props, ...OPTIONS));
+  const options = defined(ownOf(props, ...FIXED, ...LIVE));
   // The function of the latest render, whichever that is when a token is needed.
   const asked = () => {
     const { token } = latest.current.props;
@@ -118,7 +134,7 @@ function tell({ onError }: CardProps, error: CardEvents["error"]): void {
 /** What makes another card when it changes. */
 function keyOf(props: CardProps): string {
   const { embed, clientUrl, token } = props;
-  return written([embed, clientUrl, typeof token === "function" ? {} : token, ownOf(props, ...OPTIONS)]);
+  return written([embed, clientUrl, typeof token === "function" ? {} : token, ownOf(props, ...FIXED)]);
 }
 
 /**

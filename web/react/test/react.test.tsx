@@ -12,6 +12,7 @@ interface Made {
   mounted: [Element, string | undefined, unknown][];
   taken: string[];
   calls: string[];
+  updates: object[];
   destroyed: boolean;
 }
 const made: Made[] = vi.hoisted(() => []);
@@ -19,8 +20,8 @@ const made: Made[] = vi.hoisted(() => []);
 vi.mock("@cardveil/js/pure", () => {
   const Cardveil: CardveilFactory = (place) => ({
     card(options) {
-      if (options.fields?.length === 0) throw Object.assign(new Error("fields"), { code: "bad_option" });
-      const card: Made = { place, options, handlers: new Map(), mounted: [], taken: [], calls: [], destroyed: false };
+      if (options.fields?.length === 0 || options.locale === "english!") throw Object.assign(new Error("fields"), { code: "bad_option" });
+      const card: Made = { place, options, handlers: new Map(), mounted: [], taken: [], calls: [], updates: [], destroyed: false };
       made.push(card);
       const mount = (target: Element, part?: string, settings?: { title?: string }) => {
         if (card.destroyed) throw new Error("this card was used before");
@@ -33,6 +34,10 @@ vi.mock("@cardveil/js/pure", () => {
         on: <E extends keyof CardEvents>(event: E, handler: (detail: CardEvents[E]) => void) => {
           card.handlers.set(event, handler as (detail: unknown) => void);
           return () => {};
+        },
+        update: (changes) => {
+          if (changes.locale === "english!") throw Object.assign(new Error("locale"), { code: "bad_option" });
+          card.updates.push(changes);
         },
         reveal: () => void card.calls.push("reveal"),
         hide: () => void card.calls.push("hide"),
@@ -141,12 +146,55 @@ describe("a whole card", () => {
     ["token, from text to function", { token: () => "cvt_test_2" }],
     ["embed", { embed: "emb_2" }],
     ["fields", { fields: ["pan"] }],
-    ["appearance", { appearance: { theme: "dark" } }],
-    ["title", { title: "My card" }],
+    ["masked", { masked: true }],
   ])("is another when its %s changes", async (_, change) => {
     await render(<CardveilCard {...place} token="cvt_test_1" />);
     await render(<CardveilCard {...place} token="cvt_test_1" {...change} />);
     expect(made.map(({ destroyed }) => destroyed)).toEqual([true, false]);
+  });
+
+  it.each<[string, Partial<CardOptions>]>([
+    ["appearance", { appearance: { theme: "dark" } }],
+    ["locale", { locale: "de" }],
+    ["labels", { labels: { hide: "Weg" } }],
+    ["title", { title: "My card" }],
+    ["hideAfter", { hideAfter: 30 }],
+    ["copy", { copy: false }],
+  ])("stays when its %s changes, is told, and is told when that is no longer given", async (name, change) => {
+    const token = vi.fn(async () => "cvt_test_1");
+    const App = (props: Partial<CardOptions>) => <StrictMode><CardveilCard {...place} token={token} {...props} /></StrictMode>;
+    await render(<App />);
+    await render(<App {...change} />);
+    await render(<App {...change} />);
+    await render(<App />);
+    expect(made).toHaveLength(1);
+    expect(only().updates.map((update) => (update as Record<string, unknown>)[name])).toEqual([change[name as keyof CardOptions], undefined]);
+    for (const update of only().updates) expect(Object.keys(update)).toEqual(["appearance", "locale", "hideAfter", "copy", "labels", "title"]);
+    expect(token).not.toHaveBeenCalled();
+  });
+
+  it("takes a token function's new identity for the same", async () => {
+    await render(<CardveilCard {...place} token={async () => "cvt_test_1"} />);
+    await render(<CardveilCard {...place} token={async () => "cvt_test_1"} />);
+    expect(made).toHaveLength(1);
+    expect(only().updates).toEqual([]);
+  });
+
+  it("tells of a wrong change and keeps its card", async () => {
+    const onError = vi.fn();
+    await render(<CardveilCard {...place} token="t" onError={onError} />);
+    await render(<CardveilCard {...place} token="t" onError={onError} locale="english!" />);
+    expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: "bad_option" }));
+    expect(made.map(({ destroyed }) => destroyed)).toEqual([false]);
+  });
+
+  it("comes once the option is right that kept it from coming", async () => {
+    const onError = vi.fn();
+    await render(<CardveilCard {...place} token="t" onError={onError} locale="english!" />);
+    expect(made).toEqual([]);
+    await render(<CardveilCard {...place} token="t" onError={onError} locale="en" />);
+    expect(only().options.locale).toBe("en");
+    expect(onError).toHaveBeenCalledTimes(1);
   });
 
   it("is destroyed with its component, even when the page was taken apart (react-stripe-js #291)", async () => {

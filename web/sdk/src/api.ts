@@ -46,6 +46,9 @@ export interface CardOptions {
   title?: string;
 }
 
+/** What `update` takes: what is not said stays, and what is said as `undefined` is as if it had never been said. */
+export type CardChanges = { [K in "appearance" | "locale" | "hideAfter" | "copy" | "labels" | "title"]?: CardOptions[K] | undefined };
+
 export interface PartOptions {
   /** Over the card's own. */
   appearance?: CardAppearance;
@@ -152,6 +155,12 @@ export interface Card {
   mount(target: string | Element, part: CardveilPart, options?: PartOptions): () => void;
   /** Returns a function that takes the handler away again. */
   on<E extends keyof CardEvents>(event: E, handler: (detail: CardEvents[E]) => void): () => void;
+  /**
+   * Changes how the card looks and speaks, and when it hides, whole or in all of its parts, without another token.
+   * `hideAfter` counts from when the details were shown. Throws `bad_option` for another option, or a wrong one, and
+   * then changes nothing.
+   */
+  update(changes: CardChanges): void;
   /** Shows the details again after they were hidden. */
   reveal(): void;
   /** Clears the details from the screen and from memory. */
@@ -184,18 +193,49 @@ export interface DoctorCheck {
 /** Throws a `CardError` with code `bad_option`, naming the option, if one is wrong. */
 export type CardveilFactory = (options: CardveilOptions) => Veil;
 
+/** What `<cardveil-card>` dispatches: the events of a card, whose `detail` is what a handler would get. */
+export type CardveilElementEvents = { [E in keyof CardEvents]: CustomEvent<CardEvents[E]> };
+
 /**
- * `<cardveil-card embed token>`, with the optional attributes `client-url`, `fields`, `masked`, `locale`,
- * `hide-after` and `theme`. It dispatches the events of a card; their `detail` is what a handler would get.
+ * `<cardveil-card embed token>`. Optional attributes: `client-url`, `fields`, `masked`, which make another card when
+ * they change, as `embed` and `token` do; `locale`, `hide-after`, `copy`, `frame-title`, and of the appearance
+ * `theme`, `accent`, `radius` and `font`, which change the card that is there. Lists are words with spaces; `masked`
+ * and `copy` alone, or `true`, mean all fields, `false` none.
  *
  * Where there are elements `<cardveil-part name="pan">` (a `CardveilPart`) inside, those show the card's parts,
- * and the element nothing itself. One with the attribute `transparent` is a button without looks.
+ * and the element nothing itself.
  */
 export interface CardveilCardElement extends HTMLElement {
   /** Instead of the attribute, when it is a function. */
   token: CardOptions["token"] | null;
+  /** What it says comes before the attributes. */
+  appearance: CardAppearance | null;
+  labels: CardOptions["labels"] | null;
   reveal(): void;
   hide(): void;
+  addEventListener<E extends keyof CardveilElementEvents>(
+    type: E,
+    listener: (this: CardveilCardElement, event: CardveilElementEvents[E]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener<E extends Exclude<keyof HTMLElementEventMap, keyof CardveilElementEvents>>(
+    type: E,
+    listener: (this: CardveilCardElement, event: HTMLElementEventMap[E]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
+  removeEventListener<E extends keyof CardveilElementEvents>(
+    type: E,
+    listener: (this: CardveilCardElement, event: CardveilElementEvents[E]) => unknown,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | EventListenerOptions): void;
+}
+
+/** `<cardveil-part name>`, with the optional attributes `transparent` and `frame-title`; read when its card starts. */
+export interface CardveilPartElement extends HTMLElement {
+  /** Over the card's own. */
+  appearance: CardAppearance | null;
 }
 
 declare global {
@@ -205,5 +245,6 @@ declare global {
   }
   interface HTMLElementTagNameMap {
     "cardveil-card": CardveilCardElement;
+    "cardveil-part": CardveilPartElement;
   }
 }

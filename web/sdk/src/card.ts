@@ -1,9 +1,9 @@
-import { bare, type Configuration, type ForPage, type Part, tokenOf } from "@cardveil/protocol";
-import type { Card, CardError, CardErrorCode, CardEvents, CardOptions, PartOptions } from "./api.ts";
+import { bare, type ForPage, type Part, tokenOf } from "@cardveil/protocol";
+import type { Card, CardChanges, CardError, CardErrorCode, CardEvents, CardOptions, PartOptions } from "./api.ts";
 import { native } from "./document.ts";
 import { badOption, CardveilError } from "./error.ts";
 import { Frame } from "./frame.ts";
-import { parsePart, type Place } from "./options.ts";
+import { parseChanges, parsePart, type Place, type Settings } from "./options.ts";
 
 /** What a cardholder reads where no frame of ours can tell them. */
 export const UNREACHABLE = "Your card cannot be shown right now. Reload the page and try again.";
@@ -18,6 +18,7 @@ type Handlers = { [E in keyof CardEvents]: Set<(detail: CardEvents[E]) => void> 
  *
  * **Invariant**: the token function is called only when a living frame asks, and once at a time, so a
  * card that is mounted and destroyed at once, as React's StrictMode does, spends nothing.
+ * **Invariant**: `update` sends what a frame is told of looks and words, and never asks for a token.
  * **Invariant**: once destroyed, it calls nobody.
  */
 export class FramedCard implements Card {
@@ -25,7 +26,8 @@ export class FramedCard implements Card {
   #phase: "new" | "whole" | "parts" | "destroyed" = "new";
   /** The frame that holds the card. */
   #frame: Frame | undefined;
-  readonly #parts = new Map<Frame, () => void>();
+  /** Each with the way to tell it what it is, or has become. */
+  readonly #parts = new Map<Frame, (type: "part" | "update") => void>();
   #group = "";
   #lost: string | undefined;
   #wanted = true;
@@ -33,8 +35,8 @@ export class FramedCard implements Card {
 
   constructor(
     private readonly place: Place,
-    private readonly configuration: Configuration,
-    private readonly options: Pick<CardOptions, "token" | "title">,
+    private settings: Settings,
+    private readonly token: CardOptions["token"],
   ) {}
 
   mount(target: string | Element, part?: Part, options: PartOptions = {}): () => void {
@@ -53,6 +55,14 @@ export class FramedCard implements Card {
     if (handlers === undefined) throw badOption(`Cardveil: there is no event "${String(event)}"`);
     handlers.add(handler);
     return () => void handlers.delete(handler);
+  }
+
+  update(changes: CardChanges): void {
+    const { title, ...more } = (this.settings = { ...this.settings, ...parseChanges(changes) });
+    const { appearance, locale, labels, hideAfter, copy } = more;
+    this.#frame?.dress(appearance.theme, title);
+    this.#frame?.send({ type: "update", appearance, locale, labels, hideAfter, copy });
+    for (const tell of this.#parts.values()) tell("update");
   }
 
   reveal(): void {
@@ -79,31 +89,33 @@ export class FramedCard implements Card {
 
   #mountPart(element: Element, part: Part, options: PartOptions): () => void {
     if (this.#phase === "whole" || this.#phase === "destroyed") throw badOption(TAKEN);
-    const { title, ...settings } = parsePart(part, options, this.configuration.appearance);
+    const { looks, title, ...kind } = parsePart(part, options);
     if (this.#phase === "new") {
       this.#phase = "parts";
       this.#group = crypto.randomUUID();
       this.#frame = this.#makeHolder("holder");
       this.#frame.mount(native("body"));
     }
-    const { locale, labels } = this.configuration;
-    const { theme } = settings.appearance;
-    // It finds its card only when that is there to be found.
-    const configure = () => {
-      if (this.#frame?.ready) frame.send({ type: "part", group: this.#group, locale, labels, ...settings });
+    const tell = (type: "part" | "update") => {
+      const { locale, labels, appearance: card } = this.settings;
+      const appearance = looks(card);
+      frame.dress(appearance.theme, title);
+      // It finds its card only when that is there to be found.
+      if (this.#frame?.ready) frame.send({ ...(type === "part" ? { type, group: this.#group, ...kind } : { type }), appearance, locale, labels });
     };
-    const height = settings.transparent ? "100%" : "24px";
+    const { locale, appearance } = this.settings;
+    const height = kind.transparent ? "100%" : "24px";
     const frame: Frame = new Frame(
       this.place,
-      { as: "part", theme, title, testid: `cardveil-frame-${part}`, height },
+      { as: "part", locale, theme: looks(appearance).theme, title, testid: `cardveil-frame-${part}`, height },
       {
-        connected: configure,
+        connected: () => tell("part"),
         ready: () => {},
         heard: (message) => this.#obey(message),
         lost: (why) => void this.#unreachable(why, frame),
       },
     );
-    this.#parts.set(frame, configure);
+    this.#parts.set(frame, tell);
     frame.mount(element);
     if (this.#lost !== undefined) frame.notice(this.#lost);
     return () => {
@@ -113,14 +125,17 @@ export class FramedCard implements Card {
   }
 
   #makeHolder(as: "card" | "holder"): Frame {
-    const { configuration, options } = this;
-    const looks = { as, theme: configuration.appearance.theme, title: options.title, testid: "cardveil-frame", height: "300px" };
+    const { appearance, locale, title } = this.settings;
+    const looks = { as, locale, theme: appearance.theme, title, testid: "cardveil-frame", height: "300px" };
     const frame: Frame = new Frame(this.place, looks, {
-      connected: () => frame.send({ type: "configure", ...configuration, ...(this.#group === "" ? {} : { group: this.#group }) }),
+      connected: () => {
+        const { title: _, ...configuration } = this.settings;
+        frame.send({ type: "configure", ...configuration, ...(this.#group === "" ? {} : { group: this.#group }) });
+      },
       ready: () => {
         this.#emit("ready", undefined);
         frame.send({ type: this.#wanted ? "reveal" : "hide" });
-        for (const configure of this.#parts.values()) configure();
+        for (const tell of this.#parts.values()) tell("part");
       },
       heard: (message) => this.#obey(message),
       lost: (why) => void this.#unreachable(why, frame),
@@ -144,6 +159,7 @@ export class FramedCard implements Card {
         void this.#warn(message);
         break;
       case "ready":
+      case "title":
       case "size": // the frame's own
         break;
       default: {
@@ -178,13 +194,13 @@ export class FramedCard implements Card {
   }
 
   async #fetchToken(): Promise<string> {
-    const { token } = this.options;
+    const { token } = this;
     if (typeof token !== "function") return token;
     return Promise.race([token(), new Promise<never>((_, reject) => setTimeout(reject, TOKEN_TIMEOUT_MS, new Error("no token in time")))]);
   }
 
   async #unreachable(reason: Promise<[CardErrorCode, string]>, frame: Frame): Promise<void> {
-    const text = (this.configuration.labels as Record<string, string>)["unreachable"] ?? UNREACHABLE;
+    const text = (this.settings.labels as Record<string, string>)["unreachable"] ?? UNREACHABLE;
     if (frame === this.#frame && this.#phase === "parts") {
       this.#lost = text;
       for (const part of this.#parts.keys()) part.notice(text);

@@ -9,9 +9,7 @@ export function cardveilFrom(scriptUrl: string | undefined): CardveilFactory {
     return {
       card(given) {
         const options = cardOptions(given);
-        const configuration = parseOptions(options);
-        const language = configuration.locale.split("-", 1)[0]?.toLowerCase();
-        return new FramedCard({ ...place, frameUrl: `${place.frameUrl}?lang=${language}` }, configuration, options);
+        return new FramedCard(place, parseOptions(options), options.token);
       },
       doctor: async () => (await place.doctor()).examine(place),
     };

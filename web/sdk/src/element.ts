@@ -1,8 +1,14 @@
-import { bare } from "@cardveil/protocol";
-import type { Card, CardOptions, CardveilCardElement, CardveilFactory, CardveilOptions, CardveilPart } from "./api.ts";
+import { bare, ownOf } from "@cardveil/protocol";
+import type { Card, CardAppearance, CardChanges, CardOptions, CardveilCardElement, CardveilFactory, CardveilOptions, CardveilPart, CardveilPartElement, PartOptions } from "./api.ts";
 import { EVENTS } from "./card.ts";
 
 const words = (value: string) => value.split(/[\s,]+/).filter((word) => word !== "");
+/** `masked` alone is on, like any boolean attribute. */
+const some = (value: string) => (/^(true)?$/.test(value) ? true : value !== "false" && words(value));
+
+/** Another card, when one of these changes. */
+const ANOTHER = ["embed", "token", "client-url", "fields", "masked"];
+const LIVE = ["locale", "hide-after", "copy", "frame-title", "theme", "accent", "radius", "font"];
 
 /** Defines `<cardveil-card>`, unless another copy of the SDK has, or there is no document at all. */
 export function defineElement(cardveil: CardveilFactory): void {
@@ -11,7 +17,7 @@ export function defineElement(cardveil: CardveilFactory): void {
   customElements.define(
     "cardveil-card",
     class extends HTMLElement implements CardveilCardElement {
-      static readonly observedAttributes = ["embed", "token", "client-url"];
+      static readonly observedAttributes = [...ANOTHER, ...LIVE];
       // What a browser looks for in a definition, and would find on `Object.prototype`.
       static readonly disabledFeatures = undefined;
       static readonly formAssociated = false;
@@ -22,6 +28,8 @@ export function defineElement(cardveil: CardveilFactory): void {
       }
       #card: Card | undefined;
       #token: CardOptions["token"] | null = null;
+      #appearance: CardAppearance | null = null;
+      #labels: CardOptions["labels"] | null = null;
       #starting: ReturnType<typeof setTimeout> | undefined;
 
       get token(): CardOptions["token"] | null {
@@ -33,7 +41,30 @@ export function defineElement(cardveil: CardveilFactory): void {
         this.#restart();
       }
 
+      get appearance(): CardAppearance | null {
+        return this.#appearance;
+      }
+
+      set appearance(appearance: CardAppearance | null) {
+        this.#appearance = appearance;
+        this.#change();
+      }
+
+      get labels(): CardOptions["labels"] | null {
+        return this.#labels;
+      }
+
+      set labels(labels: CardOptions["labels"] | null) {
+        this.#labels = labels;
+        this.#change();
+      }
+
       connectedCallback(): void {
+        // What a page said before the element was defined.
+        for (const [name, value] of Object.entries(ownOf(this as CardveilCardElement, "token", "appearance", "labels"))) {
+          Reflect.deleteProperty(this, name);
+          Reflect.set(this, name, value);
+        }
         if (this.style.display === "") this.style.display = "block";
         this.#restart();
       }
@@ -42,8 +73,10 @@ export function defineElement(cardveil: CardveilFactory): void {
         this.#end();
       }
 
-      attributeChangedCallback(_name: string, before: string | null, after: string | null): void {
-        if (before !== after) this.#restart();
+      attributeChangedCallback(name: string, before: string | null, after: string | null): void {
+        if (before === after) return;
+        if (LIVE.includes(name)) this.#change();
+        else this.#restart();
       }
 
       reveal(): void {
@@ -60,38 +93,60 @@ export function defineElement(cardveil: CardveilFactory): void {
         if (this.isConnected) this.#starting = setTimeout(() => this.#start());
       }
 
+      /** One that could not start, for an option that was wrong, tries once more. */
+      #change(): void {
+        if (this.#card === undefined) this.#restart();
+        else this.#try(() => this.#card?.update(this.#live()));
+      }
+
       #start(): void {
         const { token } = this;
         const embed = this.getAttribute("embed");
         if (embed === null || token === null) return;
-        try {
+        this.#try(() => {
           const clientUrl = this.getAttribute("client-url") ?? undefined;
-          this.#card = cardveil({ embed, clientUrl } as CardveilOptions).card(this.#options(token));
+          // What a page wrote into an attribute can be anything; the options are checked like anyone's.
+          const fixed = { token, fields: this.#said("fields", words), masked: this.#said("masked", some) } as CardOptions;
+          this.#card = cardveil({ embed, clientUrl } as CardveilOptions).card({ ...fixed, ...this.#live() } as CardOptions);
           for (const event of EVENTS) this.#card.on(event, (detail) => this.#dispatch(event, detail));
-          const parts = this.querySelectorAll("cardveil-part");
+          const parts = this.querySelectorAll<CardveilPartElement>("cardveil-part");
           if (parts.length === 0) this.#card.mount(this);
-          // What a page wrote into an attribute can be anything; `mount` checks it.
-          for (const part of parts) this.#card.mount(part, part.getAttribute("name") as CardveilPart, { transparent: part.hasAttribute("transparent") });
+          for (const part of parts) {
+            const options = { ...ownOf(part, "appearance"), title: part.getAttribute("frame-title") ?? undefined, transparent: part.hasAttribute("transparent") };
+            this.#card.mount(part, part.getAttribute("name") as CardveilPart, options as PartOptions);
+          }
+        });
+      }
+
+      #live(): CardChanges {
+        return {
+          locale: this.#said("locale", String),
+          hideAfter: this.#said("hide-after", Number),
+          copy: this.#said("copy", some),
+          title: this.#said("frame-title", String),
+          labels: this.#labels ?? undefined,
+          appearance: {
+            theme: this.#said("theme", String),
+            accent: this.#said("accent", String),
+            radius: this.#said("radius", Number),
+            font: this.#said("font", String),
+            ...this.#appearance,
+          },
+        } as CardChanges;
+      }
+
+      #said<T>(name: string, read: (value: string) => T): T | undefined {
+        const value = this.getAttribute(name);
+        return value === null ? undefined : read(value);
+      }
+
+      #try(run: () => void): void {
+        try {
+          run();
         } catch (error) {
           console.error(error);
           this.#dispatch("error", error);
         }
-      }
-
-      #options(token: CardOptions["token"]): CardOptions {
-        const of = <T>(name: string, read: (value: string) => T): T | undefined => {
-          const value = this.getAttribute(name);
-          return value === null ? undefined : read(value);
-        };
-        // What a page wrote into an attribute can be anything; the options are checked like anyone's.
-        return {
-          token,
-          fields: of("fields", words),
-          masked: of("masked", words),
-          locale: of("locale", String),
-          hideAfter: of("hide-after", Number),
-          appearance: of("theme", (theme) => ({ theme })),
-        } as CardOptions;
       }
 
       #dispatch(event: string, detail: unknown): void {

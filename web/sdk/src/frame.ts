@@ -20,6 +20,7 @@ export interface Listener {
 export interface Looks {
   theme: "light" | "dark" | "auto";
   title: string | undefined;
+  locale: string;
   testid: string;
   /** Which of our documents it holds. */
   as: "card" | "holder" | "part";
@@ -33,8 +34,10 @@ export class Frame {
   #port: MessagePort | undefined;
   #nonce = "";
   #ready = false;
+  /** What it calls itself. */
+  #title = "Card details";
   #notice: HTMLElement | undefined;
-  /** Where it follows its page: what it stands on. */
+  /** What it stands on, where it can be seen; told where the theme is the page's. */
   #ground: (() => Ground) | undefined;
   readonly #stop = new AbortController();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
@@ -46,7 +49,7 @@ export class Frame {
   ) {
     const { element } = this;
     const { as, height, title, testid } = looks;
-    element.title = title ?? "Card details";
+    element.title = title ?? this.#title;
     element.allow = "clipboard-write";
     element.referrerPolicy = "no-referrer";
     element.dataset["testid"] = testid;
@@ -55,6 +58,14 @@ export class Frame {
         ? // Not `display: none`, in which some browsers run nothing.
           "position:absolute;width:0;height:0;border:0;visibility:hidden"
         : `display:inline-block;vertical-align:top;width:100%;height:${height};border:0;background:transparent`;
+  }
+
+  /** What its page gives it from outside. */
+  dress(theme: Looks["theme"], title: string | undefined): void {
+    const other = theme !== this.looks.theme;
+    Object.assign(this.looks, { theme, title });
+    if (other) this.#stand();
+    this.element.title = title ?? this.#title;
   }
 
   get ready(): boolean {
@@ -67,9 +78,9 @@ export class Frame {
     native("addEventListener")("securitypolicyviolation", (event) => this.#onViolation(event), until);
     // Only in its place can it tell what it stands on, which its document is to know before it paints.
     const element = append(into, this.element);
-    const { as, theme } = this.looks;
-    if (theme === "auto" && as !== "holder") this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
-    element.src = `${this.place.frameUrl}&as=${as}&scheme=${this.#stand()}`;
+    const { as, locale } = this.looks;
+    if (as !== "holder") this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
+    element.src = `${this.place.frameUrl}?lang=${locale.split("-", 1)[0]?.toLowerCase()}&as=${as}&scheme=${this.#stand()}`;
     element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lost("frame_blocked")), until);
     this.#after(HELLO_TIMEOUT_MS, () => this.#lost("frame_timeout"));
   }
@@ -80,8 +91,9 @@ export class Frame {
 
   /** Tells the frame what it stands on, and is in the same scheme: where the two differ, browsers paint it opaque. */
   #stand(): string {
-    const ground = this.#ground?.();
-    const scheme = ground?.scheme ?? this.looks.theme;
+    const { theme } = this.looks;
+    const ground = theme === "auto" ? this.#ground?.() : undefined;
+    const scheme = ground?.scheme ?? theme;
     this.element.style.setProperty("color-scheme", scheme);
     if (ground !== undefined) this.send({ type: "ground", ...ground });
     return scheme;
@@ -131,13 +143,20 @@ export class Frame {
     if (message.type === "ready") {
       if (this.#ready || message.nonce !== this.#nonce) return;
       this.#ready = true;
-      this.element.title = this.looks.title ?? message.title;
+      this.#name(message.title);
       this.listener.ready();
+    } else if (message.type === "title") {
+      this.#name(message.title);
     } else if (message.type === "size") {
       this.element.style.setProperty("height", `${message.height}px`);
       const { baseline } = message;
       if (baseline !== undefined) this.element.style.setProperty("vertical-align", `${baseline - message.height}px`);
     } else this.listener.heard(message);
+  }
+
+  #name(title: string): void {
+    this.#title = title;
+    this.element.title = this.looks.title ?? title;
   }
 
   #onViolation({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent): void {

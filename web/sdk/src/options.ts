@@ -13,9 +13,10 @@ import {
   parseTexts,
   type Part,
   PARTS,
+  sentence,
   text,
 } from "@cardveil/protocol";
-import type { CardOptions, CardveilOptions, PartOptions } from "./api.ts";
+import type { CardChanges, CardOptions, CardveilOptions, PartOptions } from "./api.ts";
 import { native } from "./document.ts";
 import { badOption } from "./error.ts";
 
@@ -59,37 +60,60 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
 export const cardOptions = (given: CardOptions): CardOptions =>
   ownOf(given, "token", "fields", "appearance", "masked", "locale", "hideAfter", "copy", "labels", "title");
 
+/** All that a card is told, and what its page calls its frame. */
+export type Settings = Configuration & { title: string | undefined };
+
 /** Checks every option now, where the mistake is, and not later in a frame. */
-export function parseOptions(given: CardOptions): Configuration {
+export function parseOptions(given: CardOptions): Settings {
   const options = cardOptions(given);
-  const { token, copy } = options;
+  const { token, fields, masked } = options;
   check("token", "a string or a function", () => {
     if (typeof token !== "function") text(token, /./);
   });
   return {
     renewable: typeof token === "function",
-    fields: check("fields", `some of ${FIELDS.join(", ")}`, () => parseFields(options.fields ?? FIELDS)),
-    appearance: checkAppearance(options.appearance),
-    locale: check("locale", "such as en or de-CH", () =>
-      parseLocale(options.locale ?? ((typeof document === "object" && native("documentElement").lang) || "en")),
-    ),
-    hideAfter: check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () =>
-      parseHideAfter(options.hideAfter ?? HIDE_AFTER_SECS.default),
-    ),
-    copy: some("copy", copy ?? ["pan"]),
-    masked: some("masked", options.masked ?? ["cvv"]),
-    labels: check("labels", "short texts", () => parseTexts(options.labels ?? {})),
+    fields: check("fields", `some of ${FIELDS.join(", ")}`, () => parseFields(fields ?? FIELDS)),
+    masked: some("masked", masked ?? ["cvv"]),
+    ...parseLive(options, LIVE),
   };
 }
 
-/** What a part is, and how it looks: like its card, but for what it says itself. */
-export function parsePart(part: Part, options: PartOptions, card: Appearance) {
+/** What a card may become: all of it checked before any of it counts. What is there and undefined is as if never said. */
+export function parseChanges(given: CardChanges): Partial<Settings> {
+  if (typeof given !== "object" || given === null) throw badOption("Cardveil: update takes an object of options");
+  const names = Object.keys(given) as (keyof CardChanges)[];
+  for (const name of names) if (!LIVE.includes(name)) throw badOption(`Cardveil: "${name}" cannot be changed; make another card`);
+  return parseLive(ownOf(given, ...names), names);
+}
+
+const LIVE = ["appearance", "locale", "hideAfter", "copy", "labels", "title"] as const satisfies (keyof CardChanges)[];
+type Live = Pick<Settings, (typeof LIVE)[number]>;
+
+function parseLive<K extends keyof Live>({ appearance, locale, hideAfter, copy, labels, title }: CardChanges, names: readonly K[]): Pick<Live, K> {
+  const parsers: { [P in keyof Live]: () => Live[P] } = {
+    appearance: () => checkAppearance(appearance),
+    locale: () =>
+      check("locale", "such as en or de-CH", () => parseLocale(locale ?? ((typeof document === "object" && native("documentElement").lang) || "en"))),
+    hideAfter: () =>
+      check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () => parseHideAfter(hideAfter ?? HIDE_AFTER_SECS.default)),
+    copy: () => some("copy", copy ?? ["pan"]),
+    labels: () => check("labels", "short texts", () => parseTexts(labels ?? {})),
+    title: () => checkTitle(title),
+  };
+  return Object.fromEntries(names.map((name) => [name, parsers[name]()])) as Pick<Live, K>;
+}
+
+/** What a part is, and how it looks: like its card, whatever that becomes, but for what it says itself. */
+export function parsePart(name: Part, options: PartOptions) {
   const { appearance, transparent, title } = ownOf(options, "appearance", "transparent", "title");
+  const said = { ...appearance };
+  const { theme, ...rest } = checkAppearance(said);
+  const own = Object.hasOwn(said, "theme") ? { theme, ...rest } : rest;
   return {
-    part: check("part", `one of ${PARTS.join(", ")}`, () => parsePartName(part)),
-    appearance: { ...card, ...(appearance === undefined ? {} : checkAppearance({ theme: card.theme, ...appearance })) },
+    part: check("part", `one of ${PARTS.join(", ")}`, () => parsePartName(name)),
+    looks: (card: Appearance): Appearance => ({ ...card, ...own }),
     transparent: transparent === true,
-    title,
+    title: checkTitle(title),
   };
 }
 
@@ -99,6 +123,10 @@ function some(option: string, value: boolean | readonly string[]) {
 
 function checkAppearance(value: unknown): Appearance {
   return check("appearance", "of theme, accent, radius, font, colors and text", () => parseAppearance(value ?? {}));
+}
+
+function checkTitle(value: unknown): string | undefined {
+  return value === undefined ? undefined : check("title", "a short text", () => sentence(value));
 }
 
 function check<T>(option: string, expected: string, parse: () => T): T {

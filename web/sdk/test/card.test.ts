@@ -65,8 +65,8 @@ afterEach(() => {
 });
 
 function make(token: CardOptions["token"] = TOKEN, options: Omit<CardOptions, "token"> = {}): FramedCard {
-  const place = { origin: ORIGIN, embed: "emb_1", frameUrl: `${ORIGIN}/embed/emb_1?lang=en`, doctor: () => import("../src/doctor.ts") };
-  const card = new FramedCard(place, parseOptions({ token, ...options }), { token, ...options });
+  const place = { origin: ORIGIN, embed: "emb_1", frameUrl: `${ORIGIN}/embed/emb_1`, doctor: () => import("../src/doctor.ts") };
+  const card = new FramedCard(place, parseOptions({ token, ...options }), token);
   cards.push(card);
   return card;
 }
@@ -140,8 +140,8 @@ describe("a frame that cannot be seen", () => {
   });
 
   it("is told of by itself where its page cannot find out", async () => {
-    const place = { origin: ORIGIN, embed: "emb_1", frameUrl: `${ORIGIN}/embed/emb_1?lang=en`, doctor: () => Promise.reject(new Error("blocked")) };
-    const card = new FramedCard(place, parseOptions({ token: TOKEN }), { token: TOKEN });
+    const place = { origin: ORIGIN, embed: "emb_1", frameUrl: `${ORIGIN}/embed/emb_1`, doctor: () => Promise.reject(new Error("blocked")) };
+    const card = new FramedCard(place, parseOptions({ token: TOKEN }), TOKEN);
     cards.push(card);
     const warned: unknown[] = [];
     card.on("warning", (warning) => warned.push(warning));
@@ -320,6 +320,137 @@ describe("token", () => {
     give(TOKEN);
     await delivered();
     expect(frame.types).not.toContain("token");
+  });
+});
+
+describe("update", () => {
+  /** What one frame was told of changes. */
+  const updates = ({ heard }: Frame) => heard.filter(({ type }) => type === "update");
+
+  it("tells the frame how the card looks and speaks now, and asks for no token", async () => {
+    const token = vi.fn(async () => TOKEN);
+    const card = make(token, { locale: "en", appearance: { theme: "light", radius: 3 } });
+    const seen = record(card);
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    card.update({ appearance: { theme: "dark" }, locale: "de", hideAfter: 30, copy: true, labels: { hide: "Weg" }, title: "Meine Karte" });
+    await delivered();
+    const settings = { locale: "de", hideAfter: 30, copy: ["pan", "expiry", "cvv", "name"], labels: { hide: "Weg" } };
+    expect(updates(frame)).toEqual([{ type: "update", appearance: { theme: "dark" }, ...settings }]);
+    expect(frame.element.title).toBe("Meine Karte");
+    expect(frame.element.style.getPropertyValue("color-scheme")).toBe("dark");
+    // What is not said stays; what is undefined is as if never said.
+    card.update({ copy: undefined });
+    card.update({ title: undefined });
+    await delivered();
+    expect(updates(frame).at(-1)).toEqual({ type: "update", appearance: { theme: "dark" }, ...settings, copy: ["pan"] });
+    expect(frame.element.title).toBe("Your card");
+    frame.say({ type: "title", title: "Ihre Karte" });
+    await delivered();
+    expect(frame.element.title).toBe("Ihre Karte");
+    expect(token).not.toHaveBeenCalled();
+    expect(seen.map(([event]) => event)).toEqual(["ready"]);
+    expect(document.querySelectorAll("iframe")).toHaveLength(1);
+  });
+
+  it("tells each part, whose own looks stay", async () => {
+    const card = make(TOKEN, { locale: "en" });
+    document.body.innerHTML = '<div id="a"></div><div id="b"></div>';
+    card.mount("#a", "pan", { appearance: { theme: "light", text: { fontSize: 20 } } });
+    card.mount("#b", "expiry");
+    const [pan, expiry, holder] = [...document.querySelectorAll("iframe")].map((element) => new Frame(element)) as [Frame, Frame, Frame];
+    expiry.hello();
+    // Nothing that could be taken for the first word of a part that is told nothing yet.
+    card.update({ hideAfter: 20 });
+    holder.hello();
+    holder.ready();
+    await delivered();
+    pan.hello();
+    card.update({ appearance: { theme: "dark", radius: 5 }, locale: "fr" });
+    await delivered();
+    expect(pan.types).toEqual(["part", "update"]);
+    expect(expiry.types).toEqual(["part", "update"]);
+    expect(updates(pan)).toEqual([{ type: "update", appearance: { theme: "light", radius: 5, text: { fontSize: 20 } }, locale: "fr", labels: {} }]);
+    expect(updates(expiry)).toEqual([{ type: "update", appearance: { theme: "dark", radius: 5 }, locale: "fr", labels: {} }]);
+    expect(pan.element.style.getPropertyValue("color-scheme")).toBe("light");
+    expect(expiry.element.style.getPropertyValue("color-scheme")).toBe("dark");
+    expect(updates(holder)).toHaveLength(1);
+  });
+
+  it("before the frame has said hello is what the frame is told at first", async () => {
+    const card = make();
+    card.update({ locale: "de" });
+    const frame = mount(card);
+    expect(frame.element.getAttribute("src")).toBe(`${ORIGIN}/embed/emb_1?lang=de&as=card&scheme=light`);
+    card.update({ hideAfter: 20 });
+    frame.hello();
+    frame.ready();
+    await delivered();
+    expect(frame.types.slice(-2)).toEqual(["configure", "reveal"]);
+    expect(updates(frame)).toEqual([]);
+    expect(frame.heard.at(-2)).toMatchObject({ locale: "de", hideAfter: 20 });
+  });
+
+  it("holds for a frame that is loaded again", async () => {
+    const card = make();
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    card.update({ locale: "de" });
+    await delivered();
+    frame.hello();
+    await delivered();
+    expect(frame.heard.at(-1)).toMatchObject({ type: "configure", locale: "de" });
+  });
+
+  it.each<[string, object | null]>([
+    ["token", { token: "cvt_test_2" }],
+    ["fields", { fields: ["pan"] }],
+    ["masked", { locale: "de", masked: false }],
+    ["embed", { embed: "emb_2" }],
+    ["clientUrl", { clientUrl: "https://evil.example" }],
+    ["__proto__", JSON.parse('{"__proto__": {"locale": "de"}}')],
+    ["nonsense", { nonsense: undefined }],
+    ["appearance", { locale: "de", appearance: { theme: "neon" } }],
+    ["locale", { locale: "english!" }],
+    ["hideAfter", { hideAfter: 4 }],
+    ["copy", { copy: ["pin"] }],
+    ["labels", { labels: { hide: "" } }],
+    ["title", { title: "" }],
+    ["update", null],
+  ])("refuses %s and changes nothing", async (option, changes) => {
+    const card = make();
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    await delivered();
+    const refused = expect.objectContaining({ code: "bad_option", message: expect.stringContaining(option) });
+    expect(() => card.update(changes as object)).toThrow(refused);
+    frame.hello();
+    await delivered();
+    expect(updates(frame)).toEqual([]);
+    expect(frame.heard.at(-1)).toMatchObject({ type: "configure", locale: "en", masked: ["cvv"], hideAfter: 60 });
+  });
+
+  it("reads each option once, and only the caller's own", () => {
+    const card = make();
+    let asked = 0;
+    card.update(Object.defineProperty({}, "locale", { enumerable: true, get: () => ((asked += 1) === 1 ? "de" : "fr") }));
+    card.update({ copy: false });
+    expect(asked).toBe(1);
+    card.update(Object.create({ token: "cvt_test_2" }));
+  });
+
+  it("of a card that is destroyed does nothing", async () => {
+    const card = make();
+    const frame = mount(card);
+    frame.hello();
+    frame.ready();
+    card.destroy();
+    card.update({ locale: "de" });
+    await delivered();
+    expect(updates(frame)).toEqual([]);
   });
 });
 

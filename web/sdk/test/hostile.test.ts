@@ -158,6 +158,25 @@ describe("data on Object.prototype", () => {
   });
 });
 
+describe("an update", () => {
+  it.each(WISHES)("takes nothing from Object.prototype: %s", async (name, value) => {
+    const card = cardveilFrom(SCRIPT)({ embed: "emb_1" }).card({ token: TOKEN, locale: "en" });
+    restore.push(() => card.destroy());
+    const told: { type: string }[] = [];
+    card.mount("#card");
+    const [frame] = document.querySelectorAll("iframe") as unknown as [HTMLIFrameElement];
+    const contentWindow = { postMessage: (_: unknown, __: string, [port]: [MessagePort]) => (port.onmessage = ({ data }) => told.push(data)) };
+    define(frame, "contentWindow", { value: contentWindow });
+    window.dispatchEvent(Object.assign(new Event("message"), { source: contentWindow, origin: OURS, data: hello() }));
+    pollute(name, value);
+    card.update({ appearance: {} });
+    card.update({ title: "Card" });
+    await vi.waitFor(() => expect(told.filter(({ type }) => type === "update")).toHaveLength(2));
+    const settings = { appearance: { theme: "auto" }, locale: "en", labels: {}, hideAfter: 60, copy: ["pan"] };
+    expect(told.filter(({ type }) => type === "update")).toEqual([{ type: "update", ...settings }, { type: "update", ...settings }]);
+  });
+});
+
 describe("the origin that served the SDK", () => {
   it("comes before a clientUrl, which is told", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});

@@ -28,6 +28,7 @@ vi.mock("../src/cardveil.ts", () => ({
           card.handlers.set(event, handler as (detail: unknown) => void);
           return () => {};
         },
+        update: () => {},
         reveal: () => {},
         hide: () => {},
         destroy: () => void (card.destroyed = true),

@@ -44,6 +44,7 @@ describe("what a card is to be", () => {
       copy: ["pan"],
       masked: ["cvv"],
       labels: {},
+      title: undefined,
     });
     document.documentElement.lang = "";
     expect(parseOptions({ token: async () => "t" })).toMatchObject({ renewable: true, locale: "en" });
@@ -71,6 +72,8 @@ describe("what a card is to be", () => {
     ["masked", "pan"],
     ["appearance", { text: { fontSize: 500 } }],
     ["labels", { hide: "" }],
+    ["title", ""],
+    ["title", 1],
   ])("refuses a wrong %s: %j", (option, value) => {
     const options = { token: "t", [option]: value } as CardOptions;
     expect(() => parseOptions(options)).toThrow(

@@ -1,5 +1,5 @@
 /** What the types let a page write and what not; the compiler holds each `@ts-expect-error` to its line. */
-import { Cardveil, type CardError, type CardOptions, type DoctorReport } from "@cardveil/js";
+import { Cardveil, type CardChanges, type CardError, type CardOptions, type DoctorReport } from "@cardveil/js";
 import * as pure from "@cardveil/js/pure";
 import { expect, expectTypeOf, it } from "vitest";
 
@@ -19,6 +19,8 @@ it("let a page write what works", () => {
   expectTypeOf(mount).returns.toEqualTypeOf<() => void>();
   card.on("error", (error) => expectTypeOf(error).toEqualTypeOf<CardError>());
   card.on("copied", ({ field }) => expectTypeOf(field).toEqualTypeOf<"pan" | "expiry" | "cvv" | "name">());
+  expectTypeOf(card.update).parameter(0).toEqualTypeOf<CardChanges>();
+  card.update({ appearance: { theme: "light" }, locale: undefined });
   card.on("hidden", (nothing) => expectTypeOf(nothing).toEqualTypeOf<void>());
   expectTypeOf(veil.doctor).returns.resolves.toEqualTypeOf<DoctorReport>();
   expectTypeOf(pure.Cardveil).toEqualTypeOf(Cardveil);
@@ -46,6 +48,8 @@ it("refuse what does not", () => {
     () => veil.card({ token: "t", hideAfter: "60" }),
     // @ts-expect-error there is no such part
     () => veil.card({ token: "t" }).mount(document.body, "pin"),
+    // @ts-expect-error what is fetched is another card's affair
+    () => veil.card({ token: "t" }).update({ fields: ["pan"] }),
     // @ts-expect-error there is no such event
     () => veil.card({ token: "t" }).on("shown", () => {}),
   );

@@ -395,6 +395,30 @@ pub(super) async fn embed(
     Ok(response)
 }
 
+/// The words of a frame
+///
+/// In another language than a frame came with, for a page that changes its language while the card is
+/// there. Errors and labels; nothing of anyone.
+#[utoipa::path(
+    get, path = "/client/v1/words/{language}", tag = "Client", operation_id = "words",
+    params(("language" = String, Path, description = "As `lang` of a frame; `en` for any that frames do not speak.", example = "de")),
+    responses((status = 200, description = "The words, and the language that they are in.", body = Object)),
+)]
+pub(super) async fn words(
+    State(app): Shared,
+    language: Result<Path<String>, PathRejection>,
+) -> Response {
+    let words = app.frame.words(extract::path(language).as_deref());
+    (
+        [(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static(crate::static_file::MOVING),
+        )],
+        Json(words.clone()),
+    )
+        .into_response()
+}
+
 /// Whether an origin is one source of a policy (CSP Level 3, 2.3.1) and can be nothing else: a
 /// space, `;` or `,` would begin another source, directive or policy.
 fn is_plain(origin: &str) -> bool {

@@ -29,6 +29,8 @@ pub(crate) fn routes(surface: Surface) -> Surface {
     const SCRIPT: Permission = Permission::Public("the SDK: the same public bytes for everyone");
     const EMBED: Permission =
         Permission::Public("whether a page may show cards, as the frame's own policy says too");
+    const WORDS: Permission =
+        Permission::Public("what frames say in a language: the same words for everyone");
     const FONT: Permission = Permission::Public("a font that the operator registered");
     const MANIFEST: Permission =
         Permission::Public("what the public scripts are: the same bytes for everyone");
@@ -36,6 +38,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(FRAME, routes!(frame::frame))
         .route(FRAME, routes!(frame::webview))
         .route(EMBED, routes!(frame::embed))
+        .route(WORDS, routes!(frame::words))
         .route(FONT, routes!(font::font))
         .route(SCRIPT, routes!(script::script))
         .route(MANIFEST, routes!(manifest::json))

@@ -184,6 +184,26 @@ async fn a_page_can_learn_why_a_frame_does_not_come() {
 }
 
 #[tokio::test]
+async fn a_frame_can_have_the_words_of_another_language() {
+    let world = World::new().await;
+    for (language, spoken) in [
+        ("de", "de"),
+        ("ja", "ja"),
+        ("tlh", "en"),
+        ("..", "en"),
+        ("%ff", "en"),
+    ] {
+        let call = empty(get(&format!("/client/v1/words/{language}")));
+        let answer = world.stranger().send(ListenerKind::Client, call).await;
+        assert_eq!(answer.json()["lang"], spoken, "{language}");
+        assert!(answer.json()["labels"]["hide"].is_string());
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+        // For frames alone, which are of the same origin.
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+}
+
+#[tokio::test]
 async fn only_the_embeds_origins_may_frame_it() {
     let world = World::new().await;
     for (origins, expected) in [

@@ -15,8 +15,9 @@ use crate::actors::{empty, get, request, session_for};
 use crate::world::{CARD_ID, CARD_NO, PERSON, World, font, settings};
 
 /// All that anyone may call. Who adds one says so here.
-const PUBLIC: [&str; 14] = [
+const PUBLIC: [&str; 15] = [
     "GET /client/v1/embeds/{embed}",
+    "GET /client/v1/words/{language}",
     "GET /embed/fonts/{font}",
     "GET /embed/{embed}",
     "GET /healthz",
@@ -70,6 +71,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{card_id}", CARD_ID)
         .replace("{embed}", "emb_1")
         .replace("{font}", FONT)
+        .replace("{language}", "de")
         .replace("{version}", "v1")
         .replace("{file}", "cardveil.js")
         .replace("{person_id}", PERSON)

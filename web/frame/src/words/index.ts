@@ -43,4 +43,4 @@ export function about(speech: Speech, label: "copyField" | "showField" | "hideFi
 
 export const nameOf = ({ labels }: Speech, field: Field): string => labels[field === "pan" ? "number" : field];
 
-const languageOf = (locale: string) => locale.toLowerCase().split("-", 1)[0] ?? "";
+export const languageOf = (locale: string) => locale.toLowerCase().split("-", 1)[0] ?? "";
