@@ -59,6 +59,7 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
             tls(&loaded, SystemClock.now(), &mut checks);
             memory(&loaded, &mut checks);
             open_files(&loaded, &mut checks);
+            framing(&loaded, &mut checks);
             postgres::look(&loaded.store, &mut checks).await;
             inside(loaded, &mut checks).await;
         }
@@ -122,6 +123,20 @@ fn settings(config: &Config, checks: &mut Vec<Check>) {
         kept,
         if kept { admin.to_string() } else { advice },
     ));
+}
+
+/// What nobody can see from here.
+fn framing(config: &Config, checks: &mut Vec<Check>) {
+    for name in config.audit.framing_assumed() {
+        checks.push(check(
+            "audit framing",
+            true,
+            format!(
+                "{name} is taken to count lengths, and one that knows lines alone may keep nothing: look at \
+                 what it kept, then say framing = \"octet_counting\" or \"newline\""
+            ),
+        ));
+    }
 }
 
 /// Who else may change what the deployment is made of, and what was loosened.

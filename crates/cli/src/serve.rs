@@ -72,6 +72,7 @@ async fn serve(config: &Path) -> anyhow::Result<()> {
     let mut stop = StopSignal::listen()?;
     lock_memory();
     tell_of_open_files();
+    tell_of_framing(&deployment.config);
     let running = Running::start(deployment).await?;
     process::notify("READY=1");
     running.tell_start().await;
@@ -100,6 +101,17 @@ fn tell_of_open_files() {
             enough = OpenFiles::enough(),
             hint = "LimitNOFILE= in the service's unit, or ulimits of the container",
             "few files may be open, so callers are turned away before the listeners are full"
+        );
+    }
+}
+
+/// Says what nobody can see from here.
+fn tell_of_framing(config: &Config) {
+    for name in config.audit.framing_assumed() {
+        tracing::warn!(
+            sink.name = name.as_str(),
+            hint = "look at what it kept, then say framing = \"octet_counting\" or \"newline\"",
+            "a syslog receiver is taken to count lengths: one that knows lines alone may keep nothing"
         );
     }
 }

@@ -98,6 +98,20 @@ impl Audit {
         self.sink.iter().any(|sink| sink.required)
     }
 
+    /// The receivers of which nobody has said how they tell messages apart: one that knows lines alone reads each to
+    /// its end, as any, and may keep none.
+    pub(crate) fn framing_assumed(&self) -> impl Iterator<Item = &SinkName> {
+        let is_stream = |sink: &&Sink| {
+            let target = sink.target();
+            matches!(
+                target,
+                Ok(Target::Syslog(Receiver::Tcp { .. } | Receiver::Tls { .. }))
+            )
+        };
+        let unsaid = self.sink.iter().filter(|sink| sink.framing.is_none());
+        unsaid.filter(is_stream).map(|sink| &sink.name)
+    }
+
     /// For the workers. What they will need of files is there.
     pub(crate) fn settings(&self) -> anyhow::Result<sinks::Settings> {
         let mut sinks = Vec::new();

@@ -192,3 +192,21 @@ fn a_kill_loses_no_entry_of_a_syslog_receiver() {
         expected
     );
 }
+
+/// Whether a receiver keeps what it reads cannot be seen from here. It is told until somebody has looked.
+#[test]
+fn what_nobody_said_of_a_receivers_framing_is_told_logstash_input_syslog_65_fluent_bit_10910() {
+    let world = World::new(0);
+    let config = world.dir.path().join("cardveil.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let sink = "[[audit.sink]]\nname = \"soc\"\nsyslog = \"tcp://127.0.0.1:9\"";
+    for (framing, told) in [("framing = \"octet_counting\"", false), ("", true)] {
+        std::fs::write(&config, format!("{before}\n{sink}\n{framing}\n")).unwrap();
+        let found = text(&world.run(&["doctor"]).stdout);
+        let line = "audit framing   soc is taken to count lengths";
+        assert_eq!(found.contains(line), told, "{found}");
+        drop(world.serve());
+        let log = std::fs::read_to_string(world.log()).unwrap();
+        assert_eq!(log.contains("is taken to count lengths"), told, "{log}");
+    }
+}
