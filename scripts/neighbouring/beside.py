@@ -1,5 +1,6 @@
 """What all neighbours need: the docs' own lines, a process that ends with its block, certificates, and an issuer."""
 
+import contextlib
 import json
 import os
 import re
@@ -69,6 +70,19 @@ class Process:
 
     def __exit__(self, *_):
         self.end()
+
+    @contextlib.contextmanager
+    def stalled(self):
+        """It and its children do nothing."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        pids = [self.process.pid, *map(int, children)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def end(self, by=signal.SIGTERM):
         if self.process.poll() is None:

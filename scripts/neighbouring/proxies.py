@@ -1,19 +1,19 @@
 """nginx and haproxy with the lines of docs/proxies.md: who is seen to call, and requests on connections that rested."""
 
 import collections
+import concurrent.futures
 import contextlib
-import random
 import threading
 import time
 
 import rotation
 from .beside import CALLER, CLOSED, Certificates, Issuer, Process, block, connect, version, with_ours
 
-# Half of them rest for a time of chance in the window, half end within 30 ms of the moment in its middle: there the
-# proxy may send a request while the connection is being closed.
-CONNECTIONS = 120
-# Around the times at which Cardveil used to, proxies do, and Cardveil does let connections go.
-WINDOWS = ((9.5, 10, 10.5), (59, 60, 61), (74, 76, 77))
+CONNECTIONS = 8
+# The seconds after which Cardveil used to, proxies do, and Cardveil does let connections go.
+MOMENTS = (10, 60, 76)
+# So long before and after it the proxy does nothing, as one that is busy.
+STALL = 0.5
 FORGED = b"203.0.113.9, \xff"
 
 
@@ -33,11 +33,11 @@ def proxied(folder, proxy, which):
         d.env["CARDVEIL_NETWORK_TRUSTED_PROXIES"] = '["127.0.0.1/32"]'
         d.start()
         with contextlib.ExitStack() as stack:
-            started = [stack.enter_context(proxy.http(folder, n, d, certificates)) for n in range(len(WINDOWS))]
+            started = [stack.enter_context(proxy.http(folder, n, d, certificates)) for n in range(len(MOMENTS))]
             for one in started:
                 through(d, one.api, one.cards, tls)
             callers(d)
-            told = rested(d, [one.api for one in started], tls)
+            told = rested(d, started, tls)
         d.stop()
         d.env["CARDVEIL_NETWORK_PROXY_PROTOCOL"] = '["merchant"]'
         d.start()
@@ -63,38 +63,46 @@ def callers(d):
     assert seen and set(seen) == {CALLER}, f"the access log names {seen}"
 
 
-def rested(d, apis, tls):
-    """All windows at once."""
-    came = [collections.Counter() for _ in apis]
+def rested(d, proxies, tls):
+    """All moments at once, each with a proxy of its own. The proxy stalls, a request comes, and then the moment does:
+    what the proxy sees first when it goes on is the request, which it sends on a connection that rests. Had Cardveil
+    closed that at this moment, the answer would be a 502, each time."""
+    came = [collections.Counter() for _ in proxies]
 
-    def one(api, window, answers, n):
-        low, middle, high = window
-        connection = connect(api, tls)
-        answers[d.issue(connection)[0]] += 1
-        time.sleep(random.uniform(low, high) if n % 2 else random.uniform(middle - 0.03, middle + 0.03))
+    def at(moment, proxy, answers):
+        connections = [connect(proxy.api, tls) for _ in range(CONNECTIONS)]
+        begun = time.monotonic()
+        answers.update(each(connections, lambda connection: d.issue(connection)[0]))
+        rest = time.monotonic()
+        time.sleep(begun + moment - STALL - time.monotonic())
+        with proxy.stalled():
+            asked = threading.Thread(target=lambda: answers.update(each(connections, again)))
+            asked.start()
+            time.sleep(rest + moment + STALL - time.monotonic())
+        asked.join()
+
+    def again(connection):
         try:
-            status, _ = d.issue(connection)
+            return d.issue(connection)[0]
         except CLOSED:
             # The proxy closed it, as it may: a caller opens another.
-            answers["closed by the proxy"] += 1
-            status, _ = d.issue(connect(api, tls))
-        answers[status] += 1
+            return d.issue(connect((connection.host, connection.port), tls))[0]
 
-    together = [
-        threading.Thread(target=one, args=(api, window, answers, n))
-        for api, window, answers in zip(apis, WINDOWS, came) for n in range(CONNECTIONS)
-    ]
+    together = [threading.Thread(target=at, args=of) for of in zip(MOMENTS, proxies, came)]
     for thread in together:
         thread.start()
     for thread in together:
         thread.join()
-    told = []
-    for (low, _, high), answers in zip(WINDOWS, came):
-        assert answers[201] == 2 * CONNECTIONS, f"after {low} to {high} s: {dict(answers)}"
-        closed = answers["closed by the proxy"]
-        anew = f" ({closed} on a new connection)" if closed else ""
-        told.append(f"after {low} to {high} s {CONNECTIONS} of {CONNECTIONS} are 201{anew}")
-    return ", ".join(told) + ", none 502"
+    for moment, answers in zip(MOMENTS, came):
+        assert answers == {201: 2 * CONNECTIONS}, f"after {moment} s: {dict(answers)}"
+    moments = ", ".join(map(str, MOMENTS))
+    return f"{CONNECTIONS} POSTs in a stall around each of {moments} s of rest are all 201"
+
+
+def each(connections, call):
+    """What each gave, all at once."""
+    with concurrent.futures.ThreadPoolExecutor(len(connections)) as pool:
+        return list(pool.map(call, connections))
 
 
 class Nginx(Process):
