@@ -138,7 +138,8 @@ async fn access_token(
 pub(crate) const EMBED: &str = "must be an embed of yours that is in use";
 
 /// What a merchant's own reference to a second factor is made of.
-pub(crate) const REFERENCE: &str = "must be 1 to 64 letters, digits, _, -, . or :";
+pub(crate) const REFERENCE: &str = "must be 1 to 64 letters, digits, _, -, . or :, and not what \
+                                     programs write for nothing (undefined, null, 0)";
 
 /// The account that a call is about. The contract takes any text for one (`accountId`), so a
 /// text that cannot be an account's is an account that is not there.

@@ -313,6 +313,8 @@ async fn a_delegated_factor_is_the_merchants_word_and_is_on_record_folk_care_76(
         let query = format!("{PLAIN}&sessionId={wrong}");
         let answer = merchant.access_token(CARD_ID, &query).await;
         is(&answer, 400, "invalid_request");
+        let told = String::from_utf8(answer.body).unwrap();
+        assert!(told.contains("write for nothing"), "{told}");
     }
     for (sent, recorded) in [
         ("sca-2026.11:42", "sca-2026.11:42"),
