@@ -3,27 +3,30 @@
 
 mod fonts;
 mod keys;
+mod limits;
+mod origin;
+mod read;
 mod sinks;
 mod store;
 mod tls;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use cardveil_core::Time;
 use cardveil_core::card::Environment;
-use cardveil_core::merchant::is_secure_origin;
 use cardveil_core::text::NumberedField;
-use cardveil_core::{Time, budget};
+use cardveil_server::ListenerKind;
 use cardveil_server::courier::Authorities;
-use cardveil_server::{Connections, ListenerKind};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::fonts::Font;
 pub(crate) use self::keys::{Keys, Pkcs11, RootKey};
+pub(crate) use self::limits::{Budgets, Credentials, Limits};
+pub(crate) use self::origin::{embed_origin, origin};
 pub(crate) use self::sinks::{Audit, Sink};
 pub(crate) use self::store::Store;
 pub(crate) use self::tls::{Partners, Tls};
@@ -110,119 +113,6 @@ impl Default for Network {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Limits {
-    /// Calls a second of one credential; 0 means without limit.
-    pub(crate) credential_per_second: u32,
-    /// Calls a minute of one browser's address; 0 means without limit.
-    pub(crate) client_per_minute: u32,
-    /// Calls a minute of one address to the merchant listener that are not admitted; 0 means
-    /// without limit.
-    pub(crate) refused_per_minute: u32,
-    /// Refused calls a minute of one network, an IPv4 /24 or an IPv6 /48; 0 means without limit.
-    pub(crate) network_per_minute: u32,
-    /// Refused calls a minute of everybody; 0 means without limit.
-    pub(crate) all_per_minute: u32,
-    /// Calls a minute of one address for frames and scripts; 0 means without limit.
-    pub(crate) public_per_minute: u32,
-    /// Connections to a listener that one address may hold; 0 means without limit of its own.
-    pub(crate) address_connections: u32,
-    /// Connections to a listener that one trusted proxy may hold; 0 means without limit of its own.
-    pub(crate) proxy_connections: u32,
-}
-
-impl Limits {
-    /// For the server.
-    fn limits(&self) -> cardveil_server::Limits {
-        cardveil_server::Limits {
-            credential_per_second: NonZeroU32::new(self.credential_per_second),
-            client_per_minute: NonZeroU32::new(self.client_per_minute),
-            refused_per_minute: NonZeroU32::new(self.refused_per_minute),
-            network_per_minute: NonZeroU32::new(self.network_per_minute),
-            all_per_minute: NonZeroU32::new(self.all_per_minute),
-            public_per_minute: NonZeroU32::new(self.public_per_minute),
-            connections: Connections {
-                address: NonZeroU32::new(self.address_connections),
-                proxy: NonZeroU32::new(self.proxy_connections),
-            },
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            credential_per_second: 200,
-            client_per_minute: 120,
-            refused_per_minute: 60,
-            network_per_minute: 600,
-            all_per_minute: 6_000,
-            public_per_minute: 1_200,
-            address_connections: 512,
-            proxy_connections: 4_096,
-        }
-    }
-}
-
-/// What new credentials start with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Credentials {
-    /// After how many days a new one ends where nobody says; 0 means never.
-    pub(crate) expire_after_days: u32,
-}
-
-impl Credentials {
-    pub(crate) fn lifetime(&self) -> Option<Duration> {
-        let days = self.expire_after_days;
-        (days > 0).then(|| Duration::from_secs(u64::from(days) * 86_400))
-    }
-}
-
-/// How often a card, and all cards of a person, may be asked for within the window: freely, and at
-/// most, with a second factor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Budgets {
-    pub(crate) window_secs: u32,
-    pub(crate) card_free: u32,
-    /// 0 means without bounds.
-    pub(crate) card_most: u32,
-    pub(crate) person_free: u32,
-    /// 0 means without bounds.
-    pub(crate) person_most: u32,
-}
-
-impl Default for Budgets {
-    fn default() -> Self {
-        Self {
-            window_secs: 86_400,
-            card_free: 20,
-            card_most: 50,
-            person_free: 40,
-            person_most: 100,
-        }
-    }
-}
-
-impl Budgets {
-    /// For the flows.
-    pub(crate) fn budgets(&self) -> anyhow::Result<budget::Budgets> {
-        let window = Duration::from_secs(self.window_secs.into());
-        let of = |name: &str, free, most| match most {
-            0 => Ok(None),
-            most => budget::Budget::new(free, most, window)
-                .map(Some)
-                .with_context(|| format!("budgets.{name}_free, budgets.{name}_most")),
-        };
-        Ok(budget::Budgets {
-            card: of("card", self.card_free, self.card_most)?,
-            person: of("person", self.person_free, self.person_most)?,
-        })
-    }
-}
-
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Timestamp {
@@ -305,9 +195,6 @@ impl Default for Log {
     }
 }
 
-/// Variables that are not configuration.
-const OTHER_VARIABLES: [&str; 2] = ["CARDVEIL_CONFIG", "CARDVEIL_LOG"];
-
 impl Config {
     /// What `init` writes.
     pub(crate) fn fresh(environment: Environment) -> Self {
@@ -349,56 +236,6 @@ impl Config {
             shutdown: Shutdown::default(),
             fonts: Vec::new(),
         }
-    }
-
-    /// Reads the file and the variables; paths are relative to the file.
-    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            hinted(
-                format!("cannot read {}: {error}", path.display()),
-                "run `cardveil init` first, or name the file with --config",
-            )
-        })?;
-        let variables = std::env::vars().filter(|(name, _)| name.starts_with("CARDVEIL_"));
-        let config = Self::parse(&text, variables).with_context(|| {
-            format!(
-                "{} with the CARDVEIL_ variables is not a configuration",
-                path.display()
-            )
-        })?;
-        let base = path.parent().unwrap_or_else(|| Path::new(""));
-        Ok(config.under(base))
-    }
-
-    fn parse(
-        text: &str,
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> anyhow::Result<Self> {
-        let mut table: toml::Table = text.parse()?;
-        for (name, value) in variables {
-            if OTHER_VARIABLES.contains(&name.as_str()) {
-                continue;
-            }
-            let key = name.trim_start_matches("CARDVEIL_").to_lowercase();
-            let value = literal(&value);
-            match key.split_once('_') {
-                Some((section, key)) => {
-                    let section = table
-                        .entry(section.to_owned())
-                        .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-                    let Some(section) = section.as_table_mut() else {
-                        anyhow::bail!("{name} names no setting");
-                    };
-                    section.insert(key.to_owned(), value);
-                }
-                None => {
-                    table.insert(key, value);
-                }
-            }
-        }
-        let config: Self = table.try_into()?;
-        config.check()?;
-        Ok(config)
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -531,48 +368,6 @@ impl Config {
             tls: self.tls.load(now)?,
         })
     }
-}
-
-/// A variable's value: TOML where it is TOML, a text otherwise.
-fn literal(value: &str) -> toml::Value {
-    let parsed = format!("value = {value}").parse::<toml::Table>();
-    let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
-    parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()))
-}
-
-/// An origin in ASCII form: scheme, host, port, and nothing else. An app's own scheme is one too.
-pub(crate) fn origin(text: &str) -> anyhow::Result<String> {
-    let wrong = || {
-        hinted(
-            format!("{text:?} is not an origin"),
-            "give scheme, host and port only, such as https://shop.example",
-        )
-    };
-    let url = url::Url::parse(text).map_err(|_| wrong())?;
-    let host = url.host_str().ok_or_else(wrong)?;
-    let port = url
-        .port()
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
-    let ascii = format!("{}://{host}{port}", url.scheme());
-    if ascii == text && !text.contains('*') {
-        Ok(ascii)
-    } else {
-        Err(wrong())
-    }
-}
-
-/// An origin whose pages may frame cards.
-pub(crate) fn embed_origin(text: &str) -> anyhow::Result<String> {
-    let origin = origin(text)?;
-    if is_secure_origin(&origin) {
-        return Ok(origin);
-    }
-    Err(hinted(
-        format!("{origin} is not https"),
-        "whoever stands between its visitors and its server writes its pages, and could frame \
-         cards; http is for localhost, *.localhost, 127.0.0.1 and [::1] alone",
-    ))
 }
 
 #[cfg(test)]
@@ -819,40 +614,5 @@ mod tests {
         for wrong in ["style = \"oblique\"", "family = \"x\"", "weight = 400"] {
             assert!(parse(&format!("{text}{wrong}\n"), &[]).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn an_origin_is_exact() {
-        for right in [
-            "https://shop.example",
-            "http://localhost:7400",
-            "capacitor://localhost",
-        ] {
-            assert_eq!(origin(right).unwrap(), right);
-        }
-        for wrong in [
-            "https://shop.example/",
-            "https://*.example",
-            "shop.example",
-            "https://shop.example:443",
-            "https://Shop.example",
-            "https://a b",
-            "",
-            "null",
-            "https://u@shop.example",
-        ] {
-            assert!(origin(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn an_embed_takes_https_origins_and_those_of_this_device() {
-        for right in ["https://shop.example", "http://localhost:7400"] {
-            assert_eq!(embed_origin(right).unwrap(), right);
-        }
-        let error = embed_origin("http://shop.example").unwrap_err();
-        assert_eq!(error.to_string(), "http://shop.example is not https");
-        assert!(crate::print::hint(&error).unwrap().contains("localhost"));
-        assert!(embed_origin("https://shop.example/").is_err());
     }
 }
