@@ -11,7 +11,7 @@ use cardveil_store::postgres::fit::Unfit;
 use cardveil_store::postgres::{self, Fresh, OpenError, OptionsError, Postgres, Transport};
 use cardveil_store::sqlite::{self, Sqlite};
 
-use crate::config;
+use crate::config::{self, Setting};
 use crate::print::{hinted, say};
 
 /// The open store.
@@ -97,7 +97,7 @@ fn with_password(
     Ok(match password_file {
         Some(path) => {
             // What is wrong with it now is told now.
-            password(path)?;
+            password(path).context(Setting::new("store.password_file"))?;
             options.with_password(fresh(path, password))
         }
         None => options,
@@ -133,7 +133,7 @@ fn refused(error: &OptionsError) -> anyhow::Error {
             "give the certificates of the authorities, in PEM form, and no others",
         ),
     };
-    hinted(format!("{setting}: {error}"), hint)
+    hinted(error.to_string(), hint).context(Setting::new(setting))
 }
 
 fn authorities(path: &Path) -> anyhow::Result<Vec<u8>> {

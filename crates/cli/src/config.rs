@@ -5,6 +5,7 @@ mod fonts;
 mod keys;
 mod limits;
 mod origin;
+mod place;
 mod read;
 mod sinks;
 mod store;
@@ -27,6 +28,7 @@ pub(crate) use self::fonts::Font;
 pub(crate) use self::keys::{Keys, Pkcs11, RootKey};
 pub(crate) use self::limits::{Budgets, Credentials, Limits};
 pub(crate) use self::origin::{embed_origin, origin};
+pub(crate) use self::place::{Setting, located};
 pub(crate) use self::sinks::{Audit, Sink};
 pub(crate) use self::store::Store;
 pub(crate) use self::tls::{Partners, Tls};
@@ -239,31 +241,31 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        origin(&self.client.origin).context("client.origin")?;
+        // What it says otherwise is in the error of an origin.
+        origin(&self.client.origin).map_err(|_| {
+            hinted(
+                "is not an origin",
+                "give scheme, host and port only, such as https://cards.example",
+            )
+            .context(Setting::new("client.origin"))
+        })?;
+        self.budgets.budgets()?;
         self.tls.check(&self.client.origin)?;
         if !(100..=60_000).contains(&self.webhooks.timeout_ms) {
-            return Err(hinted(
-                "webhooks.timeout_ms is out of range",
-                "give 100 to 60000 milliseconds",
-            ));
+            return out_of_range("webhooks.timeout_ms", "100 to 60000 milliseconds");
         }
         if !self.network.proxy_protocol.is_empty() && self.network.trusted_proxies.is_empty() {
-            return Err(hinted(
-                "network.proxy_protocol is believed of trusted proxies only, and there are none",
+            let wrong = hinted(
+                "is believed of trusted proxies only, and there are none",
                 "name the load balancers' addresses in network.trusted_proxies",
-            ));
+            );
+            return Err(wrong.context(Setting::new("network.proxy_protocol")));
         }
         if !(1..=3_600).contains(&self.network.idle_secs) {
-            return Err(hinted(
-                "network.idle_secs is out of range",
-                "give 1 to 3600 seconds, more than the proxy keeps a connection that rests",
-            ));
+            return out_of_range("network.idle_secs", "1 to 3600 seconds");
         }
         if self.shutdown.delay_secs > 300 {
-            return Err(hinted(
-                "shutdown.delay_secs is out of range",
-                "give 0 to 300 seconds",
-            ));
+            return out_of_range("shutdown.delay_secs", "0 to 300 seconds");
         }
         self.audit.check()?;
         self.store.check()?;
@@ -279,10 +281,11 @@ impl Config {
         for (name, path) in self.keys.files().chain([fence]) {
             if path.starts_with(folder) && folder != Path::new("") || path.parent() == Some(folder)
             {
-                return Err(hinted(
-                    format!("{name} is in the database's folder"),
+                let wrong = hinted(
+                    "is in the database's folder",
                     "whoever copies the one must not get the other: move it to a folder of its own",
-                ));
+                );
+                return Err(wrong.context(Setting::new(name)));
             }
         }
         Ok(())
@@ -310,7 +313,7 @@ impl Config {
         let authorities = match &self.webhooks.ca_file {
             Some(path) => Authorities::read(path)
                 .map_err(|error| hinted(error.to_string(), error.hint()))
-                .context("webhooks.ca_file")?,
+                .context(Setting::new("webhooks.ca_file"))?,
             None => Authorities::default(),
         };
         Ok(cardveil_server::courier::Webhooks {
@@ -370,6 +373,14 @@ impl Config {
     }
 }
 
+fn out_of_range(key: &str, range: &str) -> anyhow::Result<()> {
+    let wrong = hinted(
+        format!("must be {range}"),
+        "`cardveil help configuration` says what it is",
+    );
+    Err(wrong.context(Setting::new(key)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,7 +393,7 @@ mod tests {
         let variables = variables
             .iter()
             .map(|(name, value)| ((*name).into(), (*value).into()));
-        Config::parse(text, variables)
+        Config::parse(text.parse()?, variables)
     }
 
     #[test]

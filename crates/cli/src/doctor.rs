@@ -14,7 +14,7 @@ use cardveil_core::merchant::Merchant;
 use cardveil_server::ListenerKind;
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::demo;
 use crate::deployment::Deployment;
 use crate::operate::networks;
@@ -41,29 +41,30 @@ fn check(what: &'static str, ok: bool, found: impl Into<String>) -> Check {
 }
 
 /// An error and what to do about it.
-fn words(error: &anyhow::Error) -> String {
-    match print::hint(error) {
+fn words(error: anyhow::Error, file: &Path) -> String {
+    let error = config::located(error, file);
+    match print::hint(&error) {
         Some(hint) => format!("{error:#}: {hint}"),
         None => format!("{error:#}"),
     }
 }
 
 /// Runs it: exit code 0 when all is well, 1 otherwise.
-pub(crate) async fn run(config: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let mut checks = Vec::new();
-    match Config::load(config) {
+    match Config::load(file) {
         Ok(loaded) => {
-            checks.push(check("configuration", true, config.display().to_string()));
+            checks.push(check("configuration", true, file.display().to_string()));
             settings(&loaded, &mut checks);
-            others(config, &loaded, &mut checks);
-            tls(&loaded, SystemClock.now(), &mut checks);
+            others(file, &loaded, &mut checks);
+            tls(file, &loaded, SystemClock.now(), &mut checks);
             memory(&loaded, &mut checks);
             open_files(&loaded, &mut checks);
             framing(&loaded, &mut checks);
-            postgres::look(&loaded.store, &mut checks).await;
-            inside(loaded, &mut checks).await;
+            postgres::look(file, &loaded.store, &mut checks).await;
+            inside(file, loaded, &mut checks).await;
         }
-        Err(error) => checks.push(check("configuration", false, words(&error))),
+        Err(error) => checks.push(check("configuration", false, words(error, file))),
     }
     let well = checks.iter().all(|check| check.ok);
     print::lines(&checks, |check| {
@@ -167,7 +168,7 @@ fn others(file: &Path, config: &Config, checks: &mut Vec<Check>) {
 const RENEW_BEFORE: Duration = Duration::from_secs(14 * 86_400);
 
 /// What listeners show to the network.
-fn tls(config: &Config, now: Time, checks: &mut Vec<Check>) {
+fn tls(file: &Path, config: &Config, now: Time, checks: &mut Vec<Check>) {
     let exposed = config.exposed_listeners();
     let found = if exposed.is_empty() {
         "none in the clear for all to reach".to_owned()
@@ -181,7 +182,7 @@ fn tls(config: &Config, now: Time, checks: &mut Vec<Check>) {
     let listeners = match config.tls.load(now) {
         Ok(listeners) => listeners,
         Err(error) => {
-            checks.push(check("TLS", false, words(&error)));
+            checks.push(check("TLS", false, words(error, file)));
             return;
         }
     };
@@ -250,11 +251,11 @@ fn fallbacks(merchants: &[Merchant], checks: &mut Vec<Check>) {
 }
 
 /// What shows when it is opened.
-async fn inside(config: Config, checks: &mut Vec<Check>) {
+async fn inside(file: &Path, config: Config, checks: &mut Vec<Check>) {
     let house = match Deployment::open(config).await {
         Ok(house) => house,
         Err(error) => {
-            checks.push(check("opening", false, words(&error)));
+            checks.push(check("opening", false, words(error, file)));
             return;
         }
     };
@@ -330,6 +331,6 @@ async fn inside(config: Config, checks: &mut Vec<Check>) {
             }
             checks.extend(wide);
         }
-        Err(error) => checks.push(check("reading", false, words(&error))),
+        Err(error) => checks.push(check("reading", false, words(error, file))),
     }
 }

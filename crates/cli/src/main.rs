@@ -134,7 +134,16 @@ fn main() -> ExitCode {
         Err(error) => return print::usage(error),
     };
     print::choose(cli.format);
-    match run(cli) {
+    let file = cli.config.clone();
+    let is_of_file = !matches!(cli.command, Command::Demo(_) | Command::Init(_));
+    let ended = run(cli).map_err(|error| {
+        if is_of_file {
+            config::located(error, &file)
+        } else {
+            error
+        }
+    });
+    match ended {
         Ok(code) => code,
         // Whoever read the data has read enough: `cardveil audit export | head`.
         Err(error) if print::is_broken_pipe(&error) => ExitCode::SUCCESS,

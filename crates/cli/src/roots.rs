@@ -18,7 +18,7 @@ use cardveil_seal::{
     SystemEntropy,
 };
 
-use crate::config::{self, Config, Pkcs11, RootKey};
+use crate::config::{self, Config, Pkcs11, RootKey, Setting};
 use crate::print::{explained, hinted};
 
 /// More than any module takes.
@@ -26,11 +26,12 @@ const PIN_BYTES_MAX: usize = 256;
 
 /// The root key in use, and the one that will take its place, if that is named.
 pub(crate) fn open(keys: &config::Keys) -> anyhow::Result<Roots> {
-    let first = open_one("keys.root", &keys.root)?;
+    let first = open_one("keys.root", &keys.root).context(Setting::new("keys.root"))?;
     let mut others = Vec::new();
     if let Some(next) = &keys.next_root {
         refuse_two_pins(&keys.root, next)?;
-        let next = open_one("keys.next_root", next)?;
+        let name = "keys.next_root";
+        let next = open_one(name, next).context(Setting::new(name))?;
         try_out(&*next)?;
         others.push(next);
     }
@@ -77,7 +78,7 @@ fn open_one(name: &str, root: &RootKey) -> anyhow::Result<Box<dyn Root>> {
                 }
                 _ => "make it with `cardveil key create-root`, or take keys.next_root out",
             };
-            let what = format!("there is no root key at {} ({name})", path.display());
+            let what = format!("there is no root key at {}", path.display());
             Err(hinted(what, hint))
         }
         RootKey::File(path) => Ok(Box::new(FileRoot::open(path)?)),

@@ -3,9 +3,11 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use cardveil_server::{FONT_BYTES_MAX, FontStyle};
 use serde::{Deserialize, Serialize};
 
+use super::Setting;
 use crate::print::hinted;
 
 /// A frame is told of all of them, so there are not many.
@@ -38,22 +40,25 @@ enum Style {
 /// All of them, read and checked.
 pub(super) fn read(fonts: &[Font]) -> anyhow::Result<Vec<cardveil_server::Font>> {
     if fonts.len() > FONTS_MAX {
-        return Err(hinted(
-            format!("there are more than {FONTS_MAX} [[fonts]]"),
+        let many = hinted(
+            format!("there are more than {FONTS_MAX}"),
             "keep those that pages ask for; a variable font has all weights in one file",
-        ));
+        );
+        return Err(many.context(Setting::new("fonts")));
     }
     let mut read: Vec<cardveil_server::Font> = Vec::new();
-    for font in fonts {
-        let face = one(font)?;
+    for (place, font) in fonts.iter().enumerate() {
+        let setting = || Setting::new(format!("fonts[{place}]"));
+        let face = one(font).with_context(setting)?;
         if read.iter().any(|known| known.is_same_face(&face)) {
-            return Err(hinted(
+            let twice = hinted(
                 format!(
                     "the font {} is there twice with one weight and style",
                     face.name()
                 ),
                 "give each [[fonts]] of a family another weight or style, or take one out",
-            ));
+            );
+            return Err(twice.context(setting()));
         }
         read.push(face);
     }
@@ -131,7 +136,7 @@ mod tests {
         };
         let told = |fonts: &[Font]| {
             let error = read(fonts).unwrap_err();
-            format!("{error}: {}", hint(&error).unwrap())
+            format!("{error:#}: {}", hint(&error).unwrap())
         };
         assert!(told(&[missing]).contains("cannot read the font"));
         let plain = font(folder.path(), "plain", b"\0\x01\0\0");

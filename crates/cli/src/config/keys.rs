@@ -56,7 +56,11 @@ impl Keys {
 
 /// Where a root key is: a file, a hardware module, or shares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected a path, { pkcs11 = { ... } } or { shares = [...] }, each whole"
+)]
 pub(crate) enum RootKey {
     /// The key's file.
     File(PathBuf),

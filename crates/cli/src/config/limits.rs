@@ -8,6 +8,9 @@ use cardveil_core::budget;
 use cardveil_server::Connections;
 use serde::{Deserialize, Serialize};
 
+use super::Setting;
+use crate::print::hinted;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
@@ -112,7 +115,8 @@ impl Budgets {
             0 => Ok(None),
             most => budget::Budget::new(free, most, window)
                 .map(Some)
-                .with_context(|| format!("budgets.{name}_free, budgets.{name}_most")),
+                .map_err(|error| hinted(error.to_string(), "see [budgets]"))
+                .with_context(|| Setting::new(format!("budgets.{name}_most"))),
         };
         Ok(budget::Budgets {
             card: of("card", self.card_free, self.card_most)?,

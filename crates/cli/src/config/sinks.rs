@@ -9,6 +9,7 @@ use cardveil_core::id::SinkName;
 use cardveil_server::sinks::{self, Framing, Receiver, Target};
 use serde::{Deserialize, Serialize};
 
+use super::Setting;
 use crate::print::hinted;
 
 /// How far a required sink may be behind, unless told otherwise.
@@ -69,12 +70,14 @@ impl Audit {
         for (place, sink) in self.sink.iter().enumerate() {
             let before = self.sink.iter().take(place);
             if before.into_iter().any(|other| other.name == sink.name) {
-                return Err(hinted(
-                    format!("two audit sinks are called {}", sink.name),
+                let wrong = hinted(
+                    format!("another audit sink is called {}", sink.name),
                     "a sink goes on from the place of its name: give each its own",
-                ));
+                );
+                return Err(wrong.context(Setting::new(format!("audit.sink[{place}].name"))));
             }
-            sink.check()?;
+            sink.check()
+                .with_context(|| Setting::new(format!("audit.sink[{place}]")))?;
         }
         Ok(())
     }
@@ -115,13 +118,13 @@ impl Audit {
     /// For the workers. What they will need of files is there.
     pub(crate) fn settings(&self) -> anyhow::Result<sinks::Settings> {
         let mut sinks = Vec::new();
-        for sink in &self.sink {
+        for (place, sink) in self.sink.iter().enumerate() {
             let target = sink.target()?;
             if let Target::Syslog(receiver) = &target {
                 let checked = receiver.check();
                 checked
                     .map_err(|error| hinted(error.to_string(), error.hint()))
-                    .with_context(|| format!("the audit sink {}", sink.name))?;
+                    .with_context(|| Setting::new(format!("audit.sink[{place}]")))?;
             }
             sinks.push(sinks::Sink {
                 name: sink.name.clone(),

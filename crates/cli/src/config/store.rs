@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Setting;
 use crate::print::hinted;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,21 +84,24 @@ impl Store {
             ([true, true], None, false) => Ok(()),
             ([false, false], Some(_), _) => {
                 if self.postgres_ca.is_some() && self.postgres_plain {
-                    return Err(hinted(
-                        "store.postgres_ca and store.postgres_plain are both given",
-                        "the first asks for TLS, the second says that there is none",
-                    ));
+                    let wrong = hinted(
+                        "is given beside store.postgres_ca",
+                        "the one says that there is no TLS, the other asks for it",
+                    );
+                    return Err(wrong.context(Setting::new("store.postgres_plain")));
                 }
                 Ok(())
             }
-            (_, None, _) => Err(hinted(
-                "[store] is not whole",
-                "give store.database and store.fence, or store.postgres",
-            )),
-            (_, Some(_), _) => Err(hinted(
-                "[store] names two databases",
-                "give store.database and store.fence, or store.postgres",
-            )),
+            (_, None, _) => Err(one_of_two("is not whole")),
+            (_, Some(_), _) => Err(one_of_two("names two databases")),
         }
     }
+}
+
+fn one_of_two(what: &str) -> anyhow::Error {
+    let wrong = hinted(
+        what,
+        "give store.database and store.fence, or store.postgres",
+    );
+    wrong.context(Setting::new("store"))
 }

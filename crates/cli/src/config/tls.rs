@@ -8,6 +8,7 @@ use cardveil_core::Time;
 use cardveil_server::tls::{self, Callers, Files};
 use serde::{Deserialize, Serialize};
 
+use super::Setting;
 use crate::print::hinted;
 
 /// Listeners without a table of their own speak plain HTTP.
@@ -65,26 +66,30 @@ impl Tls {
                 ..
             } = listener;
             if client_certificates.is_some() && client_ca.is_none() {
-                return Err(hinted(
-                    format!("tls.{name}.client_certificates is without tls.{name}.client_ca"),
+                let wrong = hinted(
+                    format!("is without tls.{name}.client_ca"),
                     "name the file of the authorities whose certificates are good",
-                ));
+                );
+                let setting = Setting::new(format!("tls.{name}.client_certificates"));
+                return Err(wrong.context(setting));
             }
         }
         let Some(client) = &self.client else {
             return Ok(());
         };
         if client.client_ca.is_some() {
-            return Err(hinted(
-                "tls.client.client_ca asks cardholders for certificates",
+            let wrong = hinted(
+                "asks cardholders for certificates",
                 "browsers have none: give it in [tls.merchant] or [tls.admin]",
-            ));
+            );
+            return Err(wrong.context(Setting::new("tls.client.client_ca")));
         }
         if !client_origin.starts_with("https://") {
-            return Err(hinted(
-                "the client listener speaks TLS, and client.origin is not https",
+            let wrong = hinted(
+                "is not https, and the client listener speaks TLS",
                 "give the https origin at which browsers reach it",
-            ));
+            );
+            return Err(wrong.context(Setting::new("client.origin")));
         }
         Ok(())
     }
@@ -130,7 +135,7 @@ impl Tls {
                 let hint = error.hint();
                 hinted(error.to_string(), hint)
             });
-            let tls = tls.with_context(|| format!("tls.{name}"))?;
+            let tls = tls.with_context(|| Setting::new(format!("tls.{name}")))?;
             anyhow::Ok(Some(Arc::new(tls)))
         };
         Ok(tls::Listeners {

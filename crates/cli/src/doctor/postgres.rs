@@ -2,6 +2,8 @@
 //!
 //! To add one: what is looked at goes into [`Survey`], a line into [`judge`] with what to mend.
 
+use std::path::Path;
+
 use cardveil_store::postgres::fit::Unfit;
 use cardveil_store::postgres::survey::{Survey, Way, survey};
 
@@ -13,7 +15,7 @@ use crate::config;
 const VERSION_LEAST: i32 = 150_000;
 
 /// Looks at the server, if there is one.
-pub(super) async fn look(config: &config::Store, checks: &mut Vec<Check>) {
+pub(super) async fn look(file: &Path, config: &config::Store, checks: &mut Vec<Check>) {
     let Some(connection) = &config.postgres else {
         return;
     };
@@ -28,7 +30,7 @@ pub(super) async fn look(config: &config::Store, checks: &mut Vec<Check>) {
         Ok((found, options)) => {
             checks.extend(judge(&found, options.user(), config.postgres_plain));
         }
-        Err(error) => checks.push(check("PostgreSQL", false, words(&error))),
+        Err(error) => checks.push(check("PostgreSQL", false, words(error, file))),
     }
 }
 

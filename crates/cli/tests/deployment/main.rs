@@ -23,6 +23,7 @@ mod pooler;
 mod postgres;
 mod probe;
 mod published;
+mod settings;
 mod sinks;
 mod tls;
 mod verbs;

@@ -338,7 +338,10 @@ fn nothing_goes_to_another_machine_in_the_clear_unless_that_is_said() {
     let refused = told(&world, &["merchant", "list"], &[away, ca]);
     assert!(refused.contains("nowhere.pem"), "{refused}");
     let refused = told(&world, &["merchant", "list"], &[away, ca, plain]);
-    assert!(refused.contains("are both given"), "{refused}");
+    assert!(
+        refused.contains("POSTGRES_PLAIN: store.postgres_plain: is given beside store.postgres_ca"),
+        "{refused}"
+    );
 }
 
 #[test]
