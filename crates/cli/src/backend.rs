@@ -121,8 +121,8 @@ fn refused(error: &OptionsError) -> anyhow::Error {
         OptionsError::Unencrypted(_) | OptionsError::SslMode { .. } => (
             "store.postgres",
             "name the authority of the server's certificate (PEM) with store.postgres_ca, or say \
-             store.postgres_plain = true if the network between encrypts; see \"TLS to PostgreSQL\" \
-             in docs/operations.md",
+             store.postgres_plain = true if the network between encrypts; see \
+             `cardveil help operations TLS to PostgreSQL`",
         ),
         OptionsError::Socket => (
             "store.postgres",
@@ -162,7 +162,7 @@ pub(crate) fn unusable(error: &OpenError, place: &str) -> anyhow::Error {
         OpenError::Unfit(unfit) => mend(unfit),
         OpenError::Database(_) => {
             "is it the primary, does it run, and may this user connect? Over TLS, is its certificate for \
-             this name, and of store.postgres_ca? See docs/operations.md"
+             this name, and of store.postgres_ca? See `cardveil help operations TLS to PostgreSQL`"
                 .to_owned()
         }
         OpenError::Thread(_) => "is there a limit on threads?".to_owned(),
@@ -179,7 +179,7 @@ pub(crate) fn mend(unfit: &Unfit) -> String {
         Unfit::Newer { .. } => "run the program that the schema is of".to_owned(),
         Unfit::Pooled => {
             "connect to PostgreSQL itself, or set pool_mode = session for this database in the pooler; \
-             see docs/postgresql.md"
+             see `cardveil help postgresql`"
                 .to_owned()
         }
         Unfit::Encoding(_) => {

@@ -170,7 +170,7 @@ fn refuse_postgres(config: &Config) -> anyhow::Result<()> {
         None => Ok(()),
         Some(_) => Err(hinted(
             "this deployment is kept in PostgreSQL",
-            "back it up and restore it by base backups and WAL: docs/operations.md",
+            "back it up and restore it by base backups and WAL: `cardveil help operations backup`",
         )),
     }
 }

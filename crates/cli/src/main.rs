@@ -20,6 +20,7 @@ mod import;
 mod keys;
 mod log;
 mod manifest;
+mod manual;
 mod mfa;
 mod migrate;
 mod operate;
@@ -37,7 +38,7 @@ mod webhooks;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -48,7 +49,13 @@ static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 /// Shows a cardholder their own card, and nobody else
 #[derive(Parser)]
-#[command(name = "cardveil", version, arg_required_else_help = true)]
+#[command(
+    name = "cardveil",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_long_help = manual::AFTER_HELP
+)]
 struct Cli {
     /// The configuration file
     #[arg(
@@ -125,6 +132,12 @@ enum Command {
     Probe(probe::Args),
     /// Print the OpenAPI description of all listeners
     Openapi,
+    /// Print a page of the docs, or a command's help
+    Help(manual::HelpArgs),
+    /// Print what completes commands in a shell
+    Completions(manual::CompletionsArgs),
+    /// Write man pages, one for each command
+    Man(manual::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -202,6 +215,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Manifest(command) => runtime.block_on(manifest::run(config, command)).map(done),
         Command::Probe(args) => runtime.block_on(probe::run(args)),
         Command::Openapi => print::document(&cardveil_server::document()).map(done),
+        Command::Help(args) => manual::help(Cli::command(), &args),
+        Command::Completions(args) => manual::completions(Cli::command(), &args).map(done),
+        Command::Man(args) => manual::man(Cli::command(), &args).map(done),
     };
     // What is left is the system's lookup of a name that was given up, which may take its time.
     runtime.shutdown_background();
@@ -212,7 +228,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use clap::{Command, CommandFactory as _};
+    use clap::Command;
 
     use super::*;
 
@@ -236,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_command_takes_json_and_is_in_the_docs() {
-        let mut command = Cli::command().disable_help_subcommand(true);
+        let mut command = Cli::command();
         command.build();
         let mut found = BTreeSet::new();
         leaves(&command, "", &mut found);

@@ -316,7 +316,7 @@ fn refused(refusal: SubscriptionRefusal) -> anyhow::Error {
         SubscriptionRefusal::Unknown => "see `cardveil merchant list` and `cardveil webhook list`",
         SubscriptionRefusal::Topics => "keysecure has messages for card.state alone",
         SubscriptionRefusal::Secret => "leave --secret-stdin out, and one is made",
-        SubscriptionRefusal::Account => "see numbering.own in docs/configuration.md",
+        SubscriptionRefusal::Account => "see numbering.own in `cardveil help configuration`",
         // Cannot be: operators may have any topic.
         SubscriptionRefusal::Scope => "give the credential mfa:codes",
         SubscriptionRefusal::ApiKey => "give the merchant's Api-Key on stdin",

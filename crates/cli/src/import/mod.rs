@@ -196,7 +196,7 @@ pub(crate) fn one_from_stdin(house: &Deployment, merchant: &MerchantId) -> anyho
     let members: Members = serde_json::from_slice(text).map_err(|_| {
         hinted(
             "standard input is not a card as a JSON object",
-            "see docs/import.md for its members",
+            "`cardveil help import` says what its members are",
         )
     })?;
     Ok(row::card(house, merchant, &members.row()?)?)

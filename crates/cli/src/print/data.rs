@@ -99,6 +99,11 @@ impl List {
     }
 }
 
+/// A text that is all of our own and goes to a program of the machine, as it is.
+pub(crate) fn own(text: &str) -> anyhow::Result<()> {
+    out(text)
+}
+
 /// A line of JSON, whoever reads it: of a file whose form that is.
 pub(crate) fn record<T: Serialize>(value: &T) -> anyhow::Result<()> {
     let text = escaped(&serde_json::to_string(value)?, Rows::Several);

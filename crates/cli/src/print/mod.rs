@@ -22,7 +22,7 @@ use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
 pub(crate) use self::data::{
-    List, compact, document, done, fields, lines, list, object, record, table,
+    List, compact, document, done, fields, lines, list, object, own, record, table,
 };
 pub(crate) use self::failure::{
     error, explained, hint, hinted, is_broken_pipe, tell_panics, usage,

@@ -87,6 +87,9 @@ fn every_command_that_prints_has_json_of_one_form() {
     let mut epoch = |command: &str| json.prints(command, &[], "")["epoch"].as_u64().unwrap();
     assert!(epoch("epoch show") < epoch("epoch raise"));
     json.prints("backup", &[&json.at("backup")], "");
+    json.prints("help", &["keys"], "");
+    json.prints("completions", &["zsh"], "");
+    json.prints("man", &[&json.at("man")], "");
     server.0.kill().unwrap();
     server.0.wait().unwrap();
     json.prints("restore", &[&json.at("backup"), "--replace"], "");
@@ -369,4 +372,62 @@ fn on_a_terminal(world: &World, args: &[&str], typed: &str) -> (std::process::Ex
     // Linux ends a terminal that nobody has open any more with an error (EIO).
     let _ = ours.read_to_end(&mut screen);
     (child.wait().unwrap(), text(&screen))
+}
+
+#[test]
+fn the_program_completes_itself_and_has_a_page_for_each_command() {
+    let world = World::new(0);
+    let script = world.dir.path().join("complete.bash");
+    let made = world.run(&["completions", "bash"]);
+    std::fs::write(&script, made.stdout).unwrap();
+    let completed = |words: &[&str]| {
+        let line = "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                    _cardveil cardveil \"${@: -1}\" \"${@: -2:1}\"; echo \"${COMPREPLY[@]}\"";
+        let run = std::process::Command::new("bash")
+            .args(["-c", line, script.to_str().unwrap()])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(run.stderr.is_empty(), "{}", text(&run.stderr));
+        text(&run.stdout).trim().to_owned()
+    };
+    assert_eq!(completed(&["cardveil", "merch"]), "merchant");
+    assert_eq!(completed(&["cardveil", "key", "re"]), "rewrap retire");
+    assert_eq!(completed(&["cardveil", "epoch", "raise", "--y"]), "--yes");
+
+    let man = world.dir.path().join("man1");
+    let written = world.run(&["man", man.to_str().unwrap()]);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+    let page = |command: &str| {
+        let name = format!("{}.1", command.replace(' ', "-"));
+        std::fs::read_to_string(man.join(&name)).unwrap_or_else(|_| panic!("{name}"))
+    };
+    for command in documented() {
+        let page = page(&format!("cardveil {command}"));
+        assert!(page.contains(".SH SYNOPSIS"), "{command}");
+        // Of whoever writes them, a page tells nothing.
+        assert!(
+            !page.contains(world.dir.path().to_str().unwrap()),
+            "{command}"
+        );
+    }
+    assert!(page("cardveil").contains("Exit codes: 0 done"));
+}
+
+#[test]
+fn a_page_is_there_without_the_repository() {
+    let world = World::new(0);
+    let tls = world.run(&["help", "operations", "tls", "to", "postgresql"]);
+    assert!(text(&tls.stdout).starts_with("### TLS to PostgreSQL\n"));
+    let add = world.run(&["help", "merchant", "add"]);
+    assert!(text(&add.stdout).contains("Usage: cardveil merchant add"));
+    for wrong in [&["help", "surprise"][..], &["help", "keys", "surprise"]] {
+        let run = world.run(wrong);
+        assert_eq!(run.status.code(), Some(2));
+        assert!(
+            text(&run.stderr).contains("hint: "),
+            "{}",
+            text(&run.stderr)
+        );
+    }
 }
