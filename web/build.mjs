@@ -15,6 +15,7 @@ const banner = { js: "/*! Cardveil, Apache-2.0. Third parties: LICENSES.txt */" 
 await Promise.all([
   build({ ...common, banner, entryPoints: ["frame/src/main.ts"], outfile: "dist/frame.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["frame/src/main-holder.ts"], outfile: "dist/holder.js", format: "iife" }),
+  build({ ...common, entryPoints: ["frame/src/boot.ts"], outfile: "dist/boot.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["frame/src/main-part.ts"], outfile: "dist/part.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["frame/src/main-app.ts"], outfile: "dist/app.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["gallery/src/gallery.ts"], outfile: "dist/gallery.js", format: "esm" }),
@@ -27,11 +28,11 @@ await Promise.all([
   build({ ...common, banner, entryPoints: ["sdk/src/doctor.ts"], outfile: "dist/doctor.js", format: "esm" }),
 ]);
 
-// The server puts one language into each frame, so that nobody's phone fetches the others.
+// A file for each language, so that nobody's phone fetches the others.
 const words = await build({ ...common, write: false, entryPoints: ["frame/src/words/all.ts"], format: "esm" });
 const { LANGUAGES } = await import(`data:text/javascript;base64,${Buffer.from(words.outputFiles[0].contents).toString("base64")}`);
-const spoken = Object.fromEntries(Object.entries(LANGUAGES).map(([lang, said]) => [lang, { lang, ...said }]));
-await writeFile("dist/words.json", `${JSON.stringify(spoken, null, 1)}\n`);
+await mkdir("dist/words");
+for (const [lang, said] of Object.entries(LANGUAGES)) await writeFile(`dist/words/${lang}.json`, `${JSON.stringify({ lang, ...said })}\n`);
 
 execFileSync("node_modules/.bin/tsc", ["-p", "sdk/tsconfig.types.json"], { stdio: "inherit" });
 await rename("dist/api.d.ts", "dist/cardveil.d.ts");
@@ -78,7 +79,7 @@ licenses.push(`What redoc.js holds of others\n\n${inside}`);
 await writeFile("dist/LICENSES.txt", licenses.join("\n----\n\n"));
 
 // The server writes both into its page as they are.
-for (const file of ["frame.js", "holder.js", "part.js", "app.js", "frame.css"]) {
+for (const file of ["boot.js", "frame.js", "holder.js", "part.js", "app.js", "frame.css"]) {
   const text = await readFile(`dist/${file}`, "utf8");
   if (/<\/script|<\/style|<!--/i.test(text)) throw new Error(`dist/${file} could end its element`);
 }

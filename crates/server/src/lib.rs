@@ -119,7 +119,7 @@ impl App {
     /// Puts it together, in the runtime in which calls will be served. Each request has its line in `log`.
     pub fn new(service: Service, settings: Settings, log: log::AccessLog) -> Arc<Self> {
         let limiter = limit::Limiter::new(settings.limits, &service);
-        let frame = client::frame::Assets::new(&settings.fonts);
+        let frame = client::frame::Assets::new(&settings.client_origin, &settings.fonts);
         Arc::new(Self {
             started: service.now(),
             service,

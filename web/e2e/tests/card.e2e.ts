@@ -90,6 +90,16 @@ describe("show my card", () => {
     expect(ada.redeems).toEqual([]);
   });
 
+  it.each(["js", "css", "json"])("shows it whole where another version's node does not have the frame's .%s, as in an upgrade", async (kind) => {
+    const ada = await arrive();
+    ada.wire.fault(new RegExp(`^/embed/assets/.*\\.${kind}$`), async () => ({ status: 404, headers: {}, body: Buffer.of() }));
+    await ada.show(visa.card_no);
+    expect(await ada.in("pan").textContent()).toBe(PAN);
+    expect(ada.redeems).toHaveLength(1);
+    const documents = ada.wire.exchanges.filter(({ url }) => url.pathname === `/embed/${demo.embed}`);
+    expect(documents.map(({ url }) => url.searchParams.has("whole"))).toEqual([false, true]);
+  });
+
   it("keeps several cards on one page apart", async () => {
     const ada = await arrive();
     const [first, second] = demo.cards.filter((card) => /^active$/i.test(card.state));

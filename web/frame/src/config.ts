@@ -1,3 +1,4 @@
+import { loadWhole } from "./whole.ts";
 import type { Spoken } from "./words/index.ts";
 
 export interface RegisteredFont {
@@ -24,10 +25,25 @@ export interface Config {
 }
 
 /** Throws when the server wrote something else, which is a bug and not an answer to anyone. */
-export function readConfig(document: Document): Config {
+export async function readConfig(document: Document): Promise<Config> {
   const data = JSON.parse(document.getElementById("cardveil-config")?.textContent ?? "");
   const origins = (data.origins as unknown[]).map(String).filter((origin) => ORIGIN.test(origin));
-  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words: data.words, asked: new URL(document.URL).searchParams.get("lang")?.toLowerCase() ?? String(data.words?.lang), fonts: data.fonts };
+  const words = await wordsOf(data.words);
+  const asked = new URL(document.URL).searchParams.get("lang")?.toLowerCase() ?? words.lang;
+  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words, asked, fonts: data.fonts };
+}
+
+/** The words, or what is at their address. */
+async function wordsOf(words: Spoken | string): Promise<Spoken> {
+  if (typeof words !== "string") return words;
+  try {
+    const answer = await fetch(words);
+    if (answer.ok) return await answer.json();
+  } catch {
+    // As when they are not there.
+  }
+  loadWhole();
+  return new Promise(() => {});
 }
 
 /** Apps have schemes of their own, whose `URL.origin` is `null`, so this goes by form. */

@@ -6,9 +6,8 @@ import { hideWhenLeft, reportSize, wearFont } from "./page.ts";
 import { Sighting } from "./sight.ts";
 import { View } from "./view.ts";
 
-const root = document.getElementById("cardveil-root");
-if (root !== null) {
-  const config = readConfig(document);
+async function start(root: HTMLElement): Promise<void> {
+  const config = await readConfig(document);
   const view = new View(root, config.words);
   view.render({ at: "loading" });
   // What lies over a WebView is the app's, and nothing in the page sees it.
@@ -19,3 +18,6 @@ if (root !== null) {
     hideWhenLeft(() => card.hide("left"), () => card.leave());
   });
 }
+
+const root = document.getElementById("cardveil-root");
+if (root !== null) void start(root);

@@ -6,11 +6,13 @@ import { readConfig } from "./config.ts";
 import { hold } from "./page.ts";
 import { admitParts } from "./siblings.ts";
 
-const config = readConfig(document);
-if (window.parent !== window) {
-  void hold(config, (post, { group }) => {
+async function start(): Promise<void> {
+  const config = await readConfig(document);
+  await hold(config, (post, { group }) => {
     const cast = new Cast();
     if (group !== undefined) admitParts(group, config.embed, (part, port, sight) => cast.admit(part, port, sight));
     return new Card(config, { ...browser, painted: cast.painted, sight: cast.sight }, cast, post);
   });
 }
+
+if (window.parent !== window) void start();

@@ -9,7 +9,7 @@ import { lookAt, ROOM } from "./sight.ts";
 import { Tongue } from "./words/tongue.ts";
 
 async function start(root: HTMLElement): Promise<void> {
-  const config = readConfig(document);
+  const config = await readConfig(document);
   const around = { ...browser, sight: lookAt(root, ROOM.part) };
   if (window.parent === window) return;
   const [settings, channel] = await firstMessage(config);

@@ -8,7 +8,7 @@ import { lookAt, ROOM } from "./sight.ts";
 import { View } from "./view.ts";
 
 async function start(root: HTMLElement): Promise<void> {
-  const config = readConfig(document);
+  const config = await readConfig(document);
   const sight = lookAt(root, ROOM.card);
   const view = new View(root, config.words);
   view.render({ at: "loading" });

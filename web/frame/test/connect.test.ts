@@ -1,5 +1,5 @@
 import { connect, hello } from "@cardveil/protocol";
-import { beforeEach, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { readConfig } from "../src/config.ts";
 import { awaitConnection, type Connection } from "../src/connect.ts";
 
@@ -57,14 +57,14 @@ it("connects once, to its parent, from a registered origin, in a known version",
   expect(connected.mock.calls).toEqual([[{ port: "port", nonce: NONCE }]]);
 });
 
-it("reads its configuration and takes no origin that is none", () => {
+it("reads its configuration and takes no origin that is none", async () => {
   const script = document.createElement("script");
   script.type = "application/json";
   script.id = "cardveil-config";
   const origins = ["https://shop.example", "capacitor://localhost", "*", "https://*.example", "https://shop.example/path", "null", ""];
   script.textContent = JSON.stringify({ embed: "emb_1", origins, copy_cvv: "yes", words: { lang: "en" }, fonts: [] });
   document.body.append(script);
-  expect(readConfig(document)).toEqual({
+  expect(await readConfig(document)).toEqual({
     embed: "emb_1",
     origins: ["https://shop.example", "capacitor://localhost"],
     copyCvv: false,
@@ -72,5 +72,31 @@ it("reads its configuration and takes no origin that is none", () => {
     words: { lang: "en" },
     asked: "en",
     fonts: [],
+  });
+});
+
+describe("the words of a document that links them", () => {
+  const linked = () => {
+    document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":[],"words":"/embed/assets/words-de-0.json","fonts":[]}</script>`;
+    return readConfig(document);
+  };
+
+  it("are fetched", async () => {
+    const fetch = vi.fn(async () => new Response('{"lang":"de"}'));
+    vi.stubGlobal("fetch", fetch);
+    expect(await linked()).toMatchObject({ words: { lang: "de" } });
+    expect(fetch.mock.calls).toEqual([["/embed/assets/words-de-0.json"]]);
+  });
+
+  it.each([
+    ["not there", async () => new Response("", { status: 404 })],
+    ["cut off", async () => new Response('{"la')],
+    ["out of reach", async () => Promise.reject(new TypeError())],
+  ])("make the document load in one piece when they are %s", async (_, fetch) => {
+    vi.stubGlobal("fetch", fetch);
+    const replace = vi.fn();
+    vi.stubGlobal("location", { pathname: "/embed/emb_1", search: "?as=part&lang=de", replace });
+    void linked();
+    await vi.waitFor(() => expect(replace.mock.calls).toEqual([["/embed/emb_1?whole=true&as=part&lang=de"]]));
   });
 });

@@ -9,7 +9,7 @@ use cardveil_server::manifest::{self, Asset, AssetKind, FRAME_PATH, Frame, Manif
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::look::{Document, Seen};
+use super::look::{ASSETS, Document, Seen};
 use super::markup::{self, Element};
 use super::policy::{self, Policy};
 use super::report::{Code, Report};
@@ -35,9 +35,9 @@ pub(super) fn check(seen: &Seen, expected: &Expected<'_>, report: &mut Report) {
     let manifest = manifest(seen, expected, report);
     release(manifest.as_ref(), report);
     scripts(seen, report);
-    let held = manifest.unwrap_or_else(manifest::own);
+    let held = manifest.unwrap_or_else(|| manifest::own(expected.client_origin));
     for document in &seen.frames {
-        frame(document, expected, &held.scripts, report);
+        frame(document, expected, &held, report);
     }
     let came = format!("{} documents", seen.frames.len());
     let at = (Code::FrameServed, FRAME_PATH);
@@ -83,7 +83,8 @@ fn manifest(seen: &Seen, expected: &Expected<'_>, report: &mut Report) -> Option
 
 /// A deployment of this program's own version serves what this program would.
 fn release(manifest: Option<&Manifest>, report: &mut Report) {
-    let own = manifest::own();
+    let at = manifest.map_or("", |manifest| manifest.client_origin.as_str());
+    let own = manifest::own(at);
     let Some(manifest) = manifest.filter(|manifest| manifest.version == own.version) else {
         report.notes.push(
             "the server is of another version than this program, so its scripts are held against its \
@@ -95,13 +96,13 @@ fn release(manifest: Option<&Manifest>, report: &mut Report) {
         let same = manifest
             .scripts
             .iter()
-            .find(|known| known.name == asset.name);
+            .find(|known| (&known.name, &known.path) == (&asset.name, &asset.path));
         let came = same.map_or("nothing", |known| known.integrity.as_str());
         let at = (Code::Release, asset.name.as_str());
         report.check(at, same == Some(asset), (asset.integrity.as_str(), came));
     }
     for asset in &manifest.scripts {
-        let known = own.scripts.iter().any(|known| known.name == asset.name);
+        let known = own.scripts.contains(asset);
         let at = (Code::Release, asset.name.as_str());
         report.check(at, known, ("no such script", asset.integrity.as_str()));
     }
@@ -123,13 +124,26 @@ fn scripts(seen: &Seen, report: &mut Report) {
         let well = came == script.asset.integrity;
         let wanted = script.asset.integrity.as_str();
         report.check((Code::ScriptBytes, at), well, (wanted, came));
-        for (name, value) in [
-            ("content-type", "text/javascript; charset=utf-8"),
-            ("access-control-allow-origin", "*"),
-            ("cross-origin-resource-policy", "cross-origin"),
+        let content_type = match script.asset.kind {
+            AssetKind::Style | AssetKind::InlineStyle => "text/css; charset=utf-8",
+            AssetKind::Module | AssetKind::Script | AssetKind::InlineScript => {
+                "text/javascript; charset=utf-8"
+            }
+        };
+        let whose = if at.starts_with(ASSETS) {
+            &[("cross-origin-resource-policy", "same-origin")][..]
+        } else {
+            &[
+                ("access-control-allow-origin", "*"),
+                ("cross-origin-resource-policy", "cross-origin"),
+            ]
+        };
+        let all = [
+            ("content-type", content_type),
             ("x-content-type-options", "nosniff"),
-        ] {
-            header(Code::ScriptHeaders, at, (name, value), got, report);
+        ];
+        for pair in all.iter().chain(whose) {
+            header(Code::ScriptHeaders, at, *pair, got, report);
         }
         let cache = joined(&got.headers, "cache-control");
         let exact = script.path == script.asset.path;
@@ -146,7 +160,7 @@ fn scripts(seen: &Seen, report: &mut Report) {
     report.check((Code::ScriptVersion, at), got.status == 404, ("404", came));
 }
 
-fn frame(seen: &Document, expected: &Expected<'_>, scripts: &[Asset], report: &mut Report) {
+fn frame(seen: &Document, expected: &Expected<'_>, manifest: &Manifest, report: &mut Report) {
     let (at, got, held) = (seen.path.as_str(), &seen.got, &seen.told);
     served(Code::FrameServed, at, got, report);
     if got.status != 200 {
@@ -168,9 +182,9 @@ fn frame(seen: &Document, expected: &Expected<'_>, scripts: &[Asset], report: &m
         once && same,
         (wanted, text.as_str()),
     );
-    rules(at, &policy, report);
+    rules(at, &policy, &manifest.client_origin, report);
     ancestors(at, &policy, expected, report);
-    document(seen, expected, (scripts, &policy), report);
+    document(seen, expected, (manifest, &policy), report);
 }
 
 fn headers(at: &str, got: &Got, held: &Frame, report: &mut Report) {
@@ -178,7 +192,7 @@ fn headers(at: &str, got: &Got, held: &Frame, report: &mut Report) {
         header(Code::FrameHeaders, at, (pair.0, pair.1), got, report);
     }
     // Those that no manifest may leave out.
-    let own = manifest::own().frames;
+    let own = manifest::own("").frames;
     for pair in own.iter().flat_map(|frame| &frame.headers) {
         if !held.headers.contains_key(pair.0) {
             header(Code::FrameHeaders, at, (pair.0, pair.1), got, report);
@@ -187,7 +201,7 @@ fn headers(at: &str, got: &Got, held: &Frame, report: &mut Report) {
 }
 
 /// What no policy of a frame may lack, whatever a manifest says.
-fn rules(at: &str, policy: &Policy, report: &mut Report) {
+fn rules(at: &str, policy: &Policy, client_origin: &str, report: &mut Report) {
     let mut rule = |well: bool, wanted: &str, directive: &str| {
         let came = format!("{directive} {}", policy.sources(directive).join(" "));
         report.check((Code::FramePolicy, at), well, (wanted, came));
@@ -205,9 +219,16 @@ fn rules(at: &str, policy: &Policy, report: &mut Report) {
     }
     for directive in ["script-src", "style-src"] {
         let sources = policy.sources(directive);
-        let hash = |source: &String| source.starts_with("'sha384-") && source.ends_with('\'');
-        let well = !sources.is_empty() && sources.iter().all(hash);
-        rule(well, &format!("{directive} with hashes alone"), directive);
+        let hash = |source: &str| source.starts_with("'sha384-") && source.ends_with('\'');
+        let file = |source: &str| {
+            let path = source.strip_prefix(client_origin);
+            let name = path.and_then(|path| path.strip_prefix(ASSETS));
+            name.is_some_and(|name| name.contains('.') && !name.contains(['/', '*', '?', '%']))
+        };
+        let exact = |source: &String| hash(source) || file(source);
+        let well = !sources.is_empty() && sources.iter().all(exact);
+        let wanted = format!("{directive} with hashes and whole addresses in {ASSETS} alone");
+        rule(well, &wanted, directive);
     }
 }
 
@@ -238,7 +259,7 @@ struct Config {
 fn document(
     seen: &Document,
     expected: &Expected<'_>,
-    (held, policy): (&[Asset], &Policy),
+    (manifest, policy): (&Manifest, &Policy),
     report: &mut Report,
 ) {
     let (at, got) = (seen.path.as_str(), &seen.got);
@@ -258,19 +279,20 @@ fn document(
     let Some(elements) = elements else { return };
     let data = |element: &&Element<'_>| element.attribute("id") == Some("cardveil-config");
     let runs = |element: &&Element<'_>| element.name == "script" && !data(element);
-    let style = |element: &&Element<'_>| element.name == "style";
-    let scripts: Vec<_> = elements.iter().filter(runs).collect();
-    let styles: Vec<_> = elements.iter().filter(style).collect();
-    let of = |kind: AssetKind, path: &str| {
-        let its = |asset: &&Asset| asset.kind == kind && asset.path == path;
-        let its = held.iter().filter(its);
-        its.map(|asset| asset.integrity.clone()).collect()
+    let dresses = |element: &&Element<'_>| {
+        element.name == "style" || element.attribute("rel") == Some("stylesheet")
     };
-    let script = of(AssetKind::InlineScript, &seen.told.path);
-    inline((Code::FrameScript, at), script, &scripts, report);
-    // One for all of them.
-    let style = of(AssetKind::InlineStyle, FRAME_PATH);
-    inline((Code::FrameStyle, at), style, &styles, report);
+    let scripts: Vec<_> = elements.iter().filter(runs).collect();
+    let styles: Vec<_> = elements.iter().filter(dresses).collect();
+    for (code, directive, found) in [
+        (Code::FrameScript, "script-src", scripts),
+        (Code::FrameStyle, "style-src", styles),
+    ] {
+        let wanted = Policy::parse(&seen.told.policy);
+        let source = |element| source(element, manifest);
+        let came = found.into_iter().map(source).collect();
+        same((code, at), wanted.sources(directive).to_vec(), came, report);
+    }
     let config = elements.iter().find(data);
     let config = config.and_then(|config| serde_json::from_str::<Config>(config.text).ok());
     let came = config.as_ref().map_or_else(
@@ -289,29 +311,53 @@ fn document(
     report.check((Code::FrameConfig, at), well, (wanted, came));
 }
 
-/// Whether an element could bring in what no hash covers.
+/// Whether an element could bring in what no hash and no policy covers.
 fn is_strange(element: &Element<'_>) -> bool {
-    const KNOWN: [&str; 8] = [
-        "html", "head", "meta", "title", "style", "body", "main", "script",
+    const KNOWN: [&str; 9] = [
+        "html", "head", "meta", "title", "style", "link", "body", "main", "script",
     ];
     const PLAIN: [&str; 6] = ["lang", "dir", "charset", "name", "content", "id"];
-    let data = |(name, value): &(String, &str)| {
-        element.name == "script" && name == "type" && *value == "application/json"
+    let plain = |(name, value): &(String, &str)| match (element.name.as_str(), name.as_str()) {
+        (_, name) if PLAIN.contains(&name) => true,
+        ("script", "type") => *value == "application/json",
+        ("script" | "link", "crossorigin") => *value == "anonymous",
+        ("script" | "link", "integrity") | ("script", "defer") => true,
+        ("script", "src") | ("link", "href") => value.starts_with(ASSETS),
+        ("link", "rel") => ["stylesheet", "preload"].contains(value),
+        ("link", "as") => *value == "fetch",
+        _ => false,
     };
-    let plain = |attribute: &(String, &str)| PLAIN.contains(&attribute.0.as_str());
-    !KNOWN.contains(&element.name.as_str())
-        || !element
-            .attributes
-            .iter()
-            .all(|attribute| plain(attribute) || data(attribute))
+    !KNOWN.contains(&element.name.as_str()) || !element.attributes.iter().all(plain)
 }
 
-/// Each inline script or style is one of those that are wanted, and each of those is there.
-fn inline(at: (Code, &str), mut wanted: Vec<String>, found: &[&Element<'_>], report: &mut Report) {
-    let found = found.iter();
-    let mut came: Vec<_> = found
-        .map(|element| integrity(element.text.as_bytes()))
-        .collect();
+/// What a policy would call a script or a style, if the manifest has it.
+fn source(element: &Element<'_>, manifest: &Manifest) -> String {
+    let mut held = manifest.scripts.iter();
+    let path = element
+        .attribute("src")
+        .or_else(|| element.attribute("href"));
+    let (known, source) = match path {
+        None => {
+            let value = integrity(element.text.as_bytes());
+            let known = held.any(|asset| asset.integrity == value);
+            (known, format!("'{value}'"))
+        }
+        Some(path) => {
+            let value = element.attribute("integrity").unwrap_or_default();
+            let same = |asset: &Asset| asset.path == path && asset.integrity == value;
+            let known = held.any(same);
+            (known, format!("{}{path}", manifest.client_origin))
+        }
+    };
+    if known {
+        source
+    } else {
+        format!("{source}, which is not in the manifest")
+    }
+}
+
+/// Each script or style is one of those that are wanted, and each of those is there.
+fn same(at: (Code, &str), mut wanted: Vec<String>, mut came: Vec<String>, report: &mut Report) {
     wanted.sort();
     came.sort();
     let same = wanted == came && !came.is_empty();

@@ -16,6 +16,9 @@ const DOCUMENTS_MAX: usize = 8;
 /// A version that no release has.
 const NO_VERSION: &str = "0.0.0-none";
 
+/// Where what the frames link is.
+pub(super) const ASSETS: &str = "/embed/assets/";
+
 /// All that came.
 pub(super) struct Seen {
     pub(super) signed: Got,
@@ -68,7 +71,8 @@ pub(super) async fn look(base: &Url, embed: &EmbedId, origin: &str) -> anyhow::R
     };
     let signed = eye.script(manifest::SIGNED_PATH).await?;
     let json = eye.script(manifest::PATH).await?;
-    let manifest = opened(&signed).map_or_else(manifest::own, |(_, manifest)| manifest);
+    let own = || manifest::own(&base.origin().ascii_serialization());
+    let manifest = opened(&signed).map_or_else(own, |(_, manifest)| manifest);
     let mut frames = Vec::new();
     for (told, path) in documents(manifest.frames, embed) {
         let got = eye.page(&path, "iframe").await?;
@@ -101,8 +105,9 @@ pub(super) async fn look(base: &Url, embed: &EmbedId, origin: &str) -> anyhow::R
 /// Each document of the frame, and the first one also where a page asks for none.
 fn documents(told: Vec<Frame>, embed: &EmbedId) -> Vec<(Frame, String)> {
     let plain = |frame: &Frame| {
-        let rest = frame.path.strip_prefix(FRAME_PATH);
-        let name = rest.and_then(|rest| rest.strip_prefix("?as="));
+        let query = frame.path.strip_prefix(FRAME_PATH);
+        let query = query.map(|query| query.strip_prefix("?whole=true&").unwrap_or(query));
+        let name = query.and_then(|query| query.trim_start_matches('?').strip_prefix("as="));
         name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_lowercase()))
     };
     let of = |path: &str| path.replace("{embed}", embed.as_str());
@@ -112,14 +117,15 @@ fn documents(told: Vec<Frame>, embed: &EmbedId) -> Vec<(Frame, String)> {
     unnamed.into_iter().chain(named).collect()
 }
 
-/// Those that have an address of their own, under `/sdk/`: a manifest sends nobody elsewhere.
+/// Those that have an address of their own, under `/sdk/` or `/embed/assets/`: a manifest sends nobody elsewhere.
 fn by_address(scripts: Vec<Asset>) -> impl Iterator<Item = Asset> {
     let ours = |path: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte);
-        path.starts_with("/sdk/") && path.bytes().all(plain)
+        let folder = path.starts_with("/sdk/") || path.starts_with(ASSETS);
+        folder && path.bytes().all(plain)
     };
     let has_address = move |asset: &Asset| match asset.kind {
-        AssetKind::Module | AssetKind::Script => {
+        AssetKind::Module | AssetKind::Script | AssetKind::Style => {
             ours(&asset.path) && asset.moving_path.as_deref().is_none_or(ours)
         }
         AssetKind::InlineScript | AssetKind::InlineStyle => false,
@@ -185,10 +191,10 @@ mod tests {
             let all = documents(told, &embed).into_iter();
             all.map(|(_, path)| path).collect()
         };
-        let own = paths(manifest::own().frames);
+        let own = paths(manifest::own("").frames);
         assert_eq!(own[..2], ["/embed/emb_1", "/embed/emb_1?as=card"]);
         let named = |path: &str| {
-            let mut frame = manifest::own().frames.remove(0);
+            let mut frame = manifest::own("").frames.remove(0);
             path.clone_into(&mut frame.path);
             frame
         };
@@ -211,7 +217,7 @@ mod tests {
     #[test]
     fn a_manifest_sends_nobody_elsewhere() {
         let asset = |path: &str, moving: Option<&str>| {
-            let mut asset = manifest::own().scripts.remove(0);
+            let mut asset = manifest::own("").scripts.remove(0);
             path.clone_into(&mut asset.path);
             asset.moving_path = moving.map(str::to_owned);
             asset

@@ -120,7 +120,9 @@ fn path(request: &str) -> &str {
 }
 
 fn is_frame(request: &str, answer: &str) -> bool {
-    path(request).starts_with("/embed/") && answer.starts_with("HTTP/1.1 200")
+    let path = path(request);
+    let frame = path.starts_with("/embed/") && !path.starts_with("/embed/assets/");
+    frame && answer.starts_with("HTTP/1.1 200")
 }
 
 #[test]
@@ -224,6 +226,28 @@ const CHANGES: &[(&str, &[&str], Change)] = &[
         } else {
             answer
         }
+    }),
+    (
+        "a changed file of it",
+        &["script_bytes"],
+        |request, answer| {
+            let file = path(request).starts_with("/embed/assets/");
+            if file { answer + " " } else { answer }
+        },
+    ),
+    (
+        "an integrity value",
+        &["frame_script", "frame_style"],
+        |_, answer| answer.replace("integrity=\"sha384-", "integrity=\"sha384-x"),
+    ),
+    (
+        "an address of another file",
+        &["frame_script", "frame_style"],
+        |_, answer| answer.replace("=\"/embed/assets/frame-", "=\"/embed/assets/frame-x"),
+    ),
+    ("a linked style", &["frame_style"], |_, answer| {
+        let more = "<link rel=\"stylesheet\" href=\"/embed/assets/x.css\"></head>";
+        answer.replace("</head>", more)
     }),
     ("a style", &["frame_style"], |_, answer| {
         answer.replace("</style>", "</style><style>*{}</style>")

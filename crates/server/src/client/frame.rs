@@ -1,12 +1,12 @@
-//! `GET /embed/{embed}`: the frame, as one document that loads nothing.
+//! `GET /embed/{embed}`: the frame. Its document names its script, its style and its words by addresses that are
+//! their bytes' own (`/embed/assets/`), with integrity values, so that each is fetched once; or it is one document
+//! that loads nothing ([`Form`]).
 //!
 //! Who may frame it is decided before any token is known: the address names the embed, the embed
 //! names its origins, and `frame-ancestors` holds the browser to them (reference: security, 3).
 //!
 //! `GET /webview/{embed}`: the same for an app, which opens it in a WebView and speaks to it over a
 //! bridge of its own. It is nobody's frame, and only for embeds without origins, which are apps'.
-
-use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -16,89 +16,118 @@ use cardveil_core::id::EmbedId;
 use cardveil_core::merchant::Embed;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::font::{Font, Told};
-use super::manifest::{AssetKind, integrity};
+use super::script::JAVASCRIPT;
 use crate::extract::{self, Header};
 use crate::problem::{Code, Problem};
+use crate::static_file::{IMMUTABLE, MOVING, StaticFile, built};
 use crate::{App, Shared};
 
-/// A part of a document that a browser runs or applies.
-#[derive(Clone, Copy)]
-pub(crate) struct Inline {
-    pub(crate) name: &'static str,
-    pub(crate) kind: AssetKind,
-    pub(crate) text: &'static str,
+/// A script or a style of the documents.
+pub(crate) struct Piece {
+    pub(crate) file: StaticFile,
     /// Why it is there (PCI DSS 6.4.3).
     pub(crate) purpose: &'static str,
 }
+
+pub(crate) static BOOT: Piece = Piece {
+    file: built!("boot.js"),
+    purpose: "Loads the document in one piece when a script or a style of it did not come.",
+};
+static FRAME: Piece = Piece {
+    file: built!("frame.js"),
+    purpose: "Makes the key that a card's fields are sealed to, redeems the token, opens the fields \
+              and shows them.",
+};
+static HOLDER: Piece = Piece {
+    file: built!("holder.js"),
+    purpose: "As frame.js, for a card that the page shows in parts: it hands each field to the \
+              frame of its part.",
+};
+static PART: Piece = Piece {
+    file: built!("part.js"),
+    purpose: "Shows one part of a card, a field or a button; it redeems nothing.",
+};
+static APP: Piece = Piece {
+    file: built!("app.js"),
+    purpose: "As frame.js, for the page that an app opens in a WebView: it speaks to the app over \
+              the bridge that the app brings.",
+};
+pub(crate) static STYLE: Piece = Piece {
+    file: built!("frame.css"),
+    purpose: "How the frames look.",
+};
+/// What the frames say, by language; the first one where a page asks for none that is here.
+static WORDS: [StaticFile; 8] = [
+    built!("words/en.json"),
+    built!("words/ar.json"),
+    built!("words/de.json"),
+    built!("words/es.json"),
+    built!("words/fr.json"),
+    built!("words/ja.json"),
+    built!("words/pt.json"),
+    built!("words/zh.json"),
+];
 
 /// One of the documents. They differ in their script alone; the policy of each allows no other.
 #[derive(Clone, Copy)]
 pub(crate) struct Document {
     /// Where it is. `{embed}` stands for an embed's id.
     pub(crate) path: &'static str,
-    pub(crate) script: Inline,
+    pub(crate) script: &'static Piece,
+    pub(crate) form: Form,
 }
 
-/// What a page puts into its frames; the first one where it says no `as`.
-pub(crate) const DOCUMENTS: [Document; 3] = [
-    Document {
-        path: "/embed/{embed}?as=card",
-        script: Inline {
-            name: "frame.js",
-            kind: AssetKind::InlineScript,
-            text: include_str!("../../../../web/dist/frame.js"),
-            purpose: "Makes the key that a card's fields are sealed to, redeems the token, opens \
-                      the fields and shows them.",
-        },
-    },
-    Document {
-        path: "/embed/{embed}?as=holder",
-        script: Inline {
-            name: "holder.js",
-            kind: AssetKind::InlineScript,
-            text: include_str!("../../../../web/dist/holder.js"),
-            purpose: "As frame.js, for a card that the page shows in parts: it hands each field to \
-                      the frame of its part.",
-        },
-    },
-    Document {
-        path: "/embed/{embed}?as=part",
-        script: Inline {
-            name: "part.js",
-            kind: AssetKind::InlineScript,
-            text: include_str!("../../../../web/dist/part.js"),
-            purpose: "Shows one part of a card, a field or a button; it redeems nothing.",
-        },
-    },
-];
+/// How a document comes by its script, its style and its words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// By addresses that are their bytes' own, so that a browser fetches each once.
+    Linked,
+    /// They stand in it: for a browser that one of the addresses did not answer, as when nodes of two versions
+    /// run beside each other.
+    Whole,
+}
 
-/// What an app opens in a WebView.
-pub(crate) const WEBVIEW: Document = Document {
-    path: "/webview/{embed}",
-    script: Inline {
-        name: "app.js",
-        kind: AssetKind::InlineScript,
-        text: include_str!("../../../../web/dist/app.js"),
-        purpose: "As frame.js, for the page that an app opens in a WebView: it speaks to the app \
-                  over the bridge that the app brings.",
-    },
+/// All of them. A page or an app asks for linked ones; the whole ones are at the same addresses with `whole=true`.
+const DOCUMENTS: [Document; 8] = {
+    const fn of(path: &'static str, script: &'static Piece, form: Form) -> Document {
+        Document { path, script, form }
+    }
+    [
+        of("/embed/{embed}?as=card", &FRAME, Form::Linked),
+        of("/embed/{embed}?as=holder", &HOLDER, Form::Linked),
+        of("/embed/{embed}?as=part", &PART, Form::Linked),
+        of("/webview/{embed}", &APP, Form::Linked),
+        of("/embed/{embed}?whole=true&as=card", &FRAME, Form::Whole),
+        of("/embed/{embed}?whole=true&as=holder", &HOLDER, Form::Whole),
+        of("/embed/{embed}?whole=true&as=part", &PART, Form::Whole),
+        of("/webview/{embed}?whole=true", &APP, Form::Whole),
+    ]
 };
 
-pub(crate) const STYLE: Inline = Inline {
-    name: "frame.css",
-    kind: AssetKind::InlineStyle,
-    text: include_str!("../../../../web/dist/frame.css"),
-    purpose: "How the frames look.",
-};
-/// What the frames say, by language.
-const WORDS: &str = include_str!("../../../../web/dist/words.json");
-/// Spoken where a page asks for a language that the frames do not have.
-const FALLBACK: &str = "en";
+const JSON: &str = "application/json";
+/// Where what the documents link is.
+const FOLDER: &str = "/embed/assets/";
+
+/// What is there, with its type.
+fn assets() -> impl Iterator<Item = (&'static StaticFile, &'static str)> {
+    let scripts = [&FRAME, &HOLDER, &PART, &APP];
+    let scripts = scripts.map(|script| (&script.file, JAVASCRIPT));
+    let style = (&STYLE.file, "text/css; charset=utf-8");
+    let words = WORDS.iter().map(|words| (words, JSON));
+    scripts.into_iter().chain([style]).chain(words)
+}
+
+/// The address of a file, which changes with its bytes.
+pub(crate) fn address(file: &StaticFile) -> String {
+    let (stem, extension) = file.name.rsplit_once('.').unwrap_or((file.name, ""));
+    let stem = stem.replace('/', "-");
+    format!("{FOLDER}{stem}-{}.{extension}", file.tag())
+}
 
 /// Nothing but a click in the frame may write to the clipboard; nothing else is allowed at all.
 const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=(), camera=(), \
@@ -123,53 +152,81 @@ pub(crate) const HEADERS: [(&str, &str); 8] = [
 /// What is the same in every frame, worked out once.
 pub(crate) struct Assets {
     /// Each document with its policy, but for who may frame it.
-    pub(crate) documents: [(Document, String); 3],
-    pub(crate) webview: (Document, String),
-    words: BTreeMap<String, Value>,
+    pub(crate) documents: [(Document, String); 8],
+    words: Vec<(&'static StaticFile, Words)>,
+}
+
+/// The words of a language.
+#[derive(Deserialize)]
+struct Words {
+    lang: String,
+    labels: Labels,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    card: String,
 }
 
 impl Assets {
-    pub(crate) fn new(fonts: &[Font]) -> Self {
+    pub(crate) fn new(client_origin: &str, fonts: &[Font]) -> Self {
         let fonts = if fonts.is_empty() {
             ""
         } else {
             "font-src 'self'; "
         };
+        let source = |file: &StaticFile| format!("{client_origin}{}", address(file));
+        let hash = |file: &StaticFile| format!("'{}'", file.integrity());
         let with_policy = |document: Document| {
+            let script = &document.script.file;
+            let (script, style) = match document.form {
+                Form::Linked => (
+                    format!("{} {}", hash(&BOOT.file), source(script)),
+                    source(&STYLE.file),
+                ),
+                Form::Whole => (hash(script), hash(&STYLE.file)),
+            };
             let policy = format!(
-                "default-src 'none'; script-src '{}'; style-src '{}'; {fonts}connect-src 'self'; \
+                "default-src 'none'; script-src {script}; style-src {style}; {fonts}connect-src 'self'; \
                  img-src 'none'; base-uri 'none'; form-action 'none'; object-src 'none'; \
-                 require-trusted-types-for 'script'; trusted-types 'none'",
-                integrity(document.script.text.as_bytes()),
-                integrity(STYLE.text.as_bytes())
+                 require-trusted-types-for 'script'; trusted-types 'none'"
             );
             (document, policy)
         };
-        // Generated and committed; a test reads it.
-        let words = serde_json::from_str(WORDS).unwrap_or_default();
+        // Generated and committed; a test reads them.
+        let words = WORDS.iter().filter_map(|file| {
+            let words = serde_json::from_str(file.text).ok()?;
+            Some((file, words))
+        });
         Self {
             documents: DOCUMENTS.map(with_policy),
-            webview: with_policy(WEBVIEW),
-            words,
+            words: words.collect(),
         }
     }
 
     /// The words of a language such as `de`, or of our own.
-    fn words(&self, language: Option<&str>) -> &Value {
-        language
-            .and_then(|language| self.words.get(language))
-            .or_else(|| self.words.get(FALLBACK))
-            .unwrap_or(&Value::Null)
+    fn words(&self, language: Option<&str>) -> Option<&(&'static StaticFile, Words)> {
+        let of = |(_, words): &&(_, Words)| Some(words.lang.as_str()) == language;
+        let found = self.words.iter().find(of);
+        found.or_else(|| self.words.first())
     }
 
-    /// The document that `as` asks for, or the first; and its policy.
-    fn document(&self, name: Option<&str>) -> &(Document, String) {
-        let [first, ..] = &self.documents;
+    /// The document of an address that a query asks for, or the first one there.
+    fn document(&self, path: &str, query: &extract::Query) -> Option<&(Document, String)> {
+        let form = match query.one("whole") {
+            Ok(None) => Form::Linked,
+            Ok(Some(_)) | Err(_) => Form::Whole,
+        };
+        let there = |(document, _): &&(Document, String)| {
+            document.form == form && document.path.starts_with(path)
+        };
+        let name = query.one("as").unwrap_or_default();
         let named = |(document, _): &&(Document, String)| {
-            let (_, last) = document.path.split_once("?as=").unwrap_or_default();
+            let (_, last) = document.path.split_once("as=").unwrap_or_default();
             Some(last) == name
         };
-        self.documents.iter().find(named).unwrap_or(first)
+        let documents = || self.documents.iter().filter(there);
+        documents().find(named).or_else(|| documents().next())
     }
 
     fn policy(policy: &str, embed: &Embed) -> String {
@@ -190,7 +247,8 @@ struct Config<'a> {
     copy_cvv: bool,
     transparent: bool,
     fonts: Vec<Told<'a>>,
-    words: &'a Value,
+    /// Themselves, or their address.
+    words: Value,
 }
 
 /// The frame
@@ -228,10 +286,7 @@ pub(super) async fn frame(
     let Some(embed) = find(&app, embed).await? else {
         return Ok(unknown());
     };
-    let query = extract::Query::parse(query.as_deref());
-    // What is wrong with it is worth no refusal, which nobody would see in a frame.
-    let document = app.frame.document(query.one("as").unwrap_or_default());
-    shown(&app, document, &embed, &query)
+    shown(&app, "/embed/", &embed, query.as_deref())
 }
 
 /// The page of an app's WebView
@@ -274,8 +329,7 @@ pub(super) async fn webview(
             "An app needs an embed of its own, which is registered without origins.",
         ));
     }
-    let query = extract::Query::parse(query.as_deref());
-    shown(&app, &app.frame.webview, &embed, &query)
+    shown(&app, "/webview/", &embed, query.as_deref())
 }
 
 /// Whether a browser that says what it wants a document for says this.
@@ -308,13 +362,14 @@ fn unknown() -> Response {
     )
 }
 
-fn shown(
-    app: &App,
-    (document, policy): &(Document, String),
-    embed: &Embed,
-    query: &extract::Query,
-) -> Result<Response, Problem> {
+fn shown(app: &App, path: &str, embed: &Embed, query: Option<&str>) -> Result<Response, Problem> {
+    // What is wrong with it is worth no refusal, which nobody would see in a frame.
+    let query = extract::Query::parse(query);
     let words = app.frame.words(query.one("lang").unwrap_or_default());
+    let document = app.frame.document(path, &query);
+    let ((document, policy), words) = document
+        .zip(words)
+        .ok_or_else(|| Problem::new(Code::Unavailable))?;
     let policy = HeaderValue::from_str(&Assets::policy(policy, embed)).ok();
     let Some(policy) = policy.filter(|_| embed.origins.iter().all(|origin| is_plain(origin)))
     else {
@@ -325,13 +380,7 @@ fn shown(
         Ok(Some(scheme @ ("light" | "dark"))) => scheme,
         _ => "",
     };
-    let page = page(
-        document.script.text,
-        embed,
-        &app.settings.fonts,
-        words,
-        scheme,
-    );
+    let page = page(*document, embed, &app.settings.fonts, words, scheme);
     let mut response = (StatusCode::OK, page).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -342,6 +391,28 @@ fn shown(
         );
     }
     Ok(response)
+}
+
+/// A script, a style or the words of a frame
+///
+/// By an address that changes with its bytes, so it may be kept for ever. A frame's document names it with its
+/// integrity value.
+#[utoipa::path(
+    get, path = "/embed/assets/{asset}", tag = "Client", operation_id = "asset",
+    params(("asset" = String, Path, description = "As the document names it.", example = "frame-8f434346648f6b96.js")),
+    responses(
+        (status = 200, description = "The file.", content_type = "text/javascript"),
+        (status = 404, description = "`not_found`: none of this server's version.", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn asset(
+    name: Result<Path<String>, PathRejection>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let name = extract::path(name).ok_or_else(|| Problem::new(Code::NotFound))?;
+    let found = assets().find(|(file, _)| address(file).strip_prefix(FOLDER) == Some(&name));
+    let (file, content_type) = found.ok_or_else(|| Problem::new(Code::NotFound))?;
+    Ok(file.answer(&request, content_type, IMMUTABLE))
 }
 
 /// What a page may know of an embed.
@@ -407,16 +478,11 @@ pub(super) async fn embed(
 pub(super) async fn words(
     State(app): Shared,
     language: Result<Path<String>, PathRejection>,
-) -> Response {
+    request: HeaderMap,
+) -> Result<Response, Problem> {
     let words = app.frame.words(extract::path(language).as_deref());
-    (
-        [(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static(crate::static_file::MOVING),
-        )],
-        Json(words.clone()),
-    )
-        .into_response()
+    let (file, _) = words.ok_or_else(|| Problem::new(Code::NotFound))?;
+    Ok(file.answer(&request, JSON, MOVING))
 }
 
 /// Whether an origin is one source of a policy (CSP Level 3, 2.3.1) and can be nothing else: a
@@ -429,50 +495,61 @@ fn is_plain(origin: &str) -> bool {
 }
 
 /// The document. An empty `scheme` is the device's.
-fn page(script: &str, embed: &Embed, fonts: &[Font], words: &Value, scheme: &str) -> String {
+fn page(
+    Document { script, form, .. }: Document,
+    embed: &Embed,
+    fonts: &[Font],
+    (file, words): &(&StaticFile, Words),
+    scheme: &str,
+) -> String {
+    let linked = |file: &StaticFile| (address(file), file.integrity());
+    let (said, head, foot) = match form {
+        Form::Linked => {
+            let words = address(file);
+            let ((style, style_hash), (script, script_hash)) =
+                (linked(&STYLE.file), linked(&script.file));
+            let head = format!(
+                "<script>{}</script>\n\
+                 <link rel=\"stylesheet\" href=\"{style}\" integrity=\"{style_hash}\" crossorigin=\"anonymous\">\n\
+                 <link rel=\"preload\" as=\"fetch\" href=\"{words}\" crossorigin=\"anonymous\">\n\
+                 <script defer src=\"{script}\" integrity=\"{script_hash}\" crossorigin=\"anonymous\"></script>",
+                BOOT.file.text
+            );
+            (Value::String(words), head, String::new())
+        }
+        Form::Whole => (
+            serde_json::from_str(file.text).unwrap_or_default(),
+            format!("<style>{}</style>", STYLE.file.text),
+            format!("<script>{}</script>\n", script.file.text),
+        ),
+    };
     let config = Config {
         embed: &embed.id,
         origins: &embed.origins,
         copy_cvv: embed.copy_cvv,
         transparent: embed.transparent,
         fonts: fonts.iter().map(Font::told).collect(),
-        words,
+        words: said,
     };
     // In a script element only `<` can end the text.
     let config = serde_json::to_string(&config)
         .unwrap_or_default()
         .replace('<', "\\u003c");
-    // What our own build wrote, which a test holds to plain words.
-    let text = |at: &str| {
-        words
-            .pointer(at)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+    let theme = if scheme.is_empty() {
+        String::new()
+    } else {
+        format!(" data-theme=\"{scheme}\"")
     };
-    [
-        "<!doctype html>\n<html lang=\"",
-        text("/lang"),
-        if scheme.is_empty() {
-            ""
-        } else {
-            "\" data-theme=\""
-        },
-        scheme,
-        "\">\n<head>\n<meta charset=\"utf-8\">\n\
+    // The words are what our own build wrote, which a test holds to plain ones.
+    format!(
+        "<!doctype html>\n<html lang=\"{}\"{theme}>\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"format-detection\" content=\"telephone=no\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>",
-        text("/labels/card"),
-        "</title>\n<style>",
-        STYLE.text,
-        "</style>\n</head>\n<body>\n<main id=\"cardveil-root\"></main>\n\
-         <script type=\"application/json\" id=\"cardveil-config\">",
-        &config,
-        "</script>\n<script>",
-        script,
-        "</script>\n</body>\n</html>\n",
-    ]
-    .concat()
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n{head}\n</head>\n\
+         <body>\n<main id=\"cardveil-root\"></main>\n\
+         <script type=\"application/json\" id=\"cardveil-config\">{config}</script>\n{foot}</body>\n</html>\n",
+        words.lang, words.labels.card
+    )
 }
 
 /// A page of words, for people who come here by mistake. It may be framed by nobody.
@@ -498,25 +575,40 @@ mod tests {
 
     #[test]
     fn the_bundles_cannot_end_their_elements() {
-        for Document { script, .. } in DOCUMENTS.into_iter().chain([WEBVIEW]) {
+        let scripts = DOCUMENTS.map(|document| &document.script.file);
+        for script in scripts.into_iter().chain([&BOOT.file]) {
             assert!(!script.text.to_ascii_lowercase().contains("</script"));
             assert!(!script.text.contains("<!--"));
         }
-        assert!(!STYLE.text.to_ascii_lowercase().contains("</style"));
+        assert!(!STYLE.file.text.to_ascii_lowercase().contains("</style"));
     }
 
     #[test]
     fn every_language_is_there_and_any_other_is_english() {
-        let assets = Assets::new(&[]);
+        let assets = Assets::new("https://cards.example", &[]);
+        let words = |language| &assets.words(language).unwrap().1;
         for language in ["ar", "de", "en", "es", "fr", "ja", "pt", "zh"] {
-            let words = assets.words(Some(language));
-            assert_eq!(words["lang"], language);
-            let title = words["labels"]["card"].as_str().unwrap();
+            let words = words(Some(language));
+            assert_eq!(words.lang, language);
+            let title = &words.labels.card;
             assert!(!title.is_empty() && !title.contains(['<', '&']));
         }
         for language in [None, Some("tlh"), Some("")] {
-            assert_eq!(assets.words(language)["lang"], "en");
+            assert_eq!(words(language).lang, "en");
         }
+    }
+
+    #[test]
+    fn an_address_is_its_bytes_own() {
+        let addresses: Vec<_> = assets().map(|(file, _)| address(file)).collect();
+        for address in &addresses {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-".contains(&byte);
+            assert!(address.starts_with(FOLDER) && address.bytes().all(plain));
+        }
+        let mut once = addresses.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), addresses.len());
     }
 
     #[test]
@@ -532,12 +624,15 @@ mod tests {
     fn the_config_cannot_end_its_element() {
         let mut embed = sample::embed(1);
         embed.origins = vec!["</script><script>alert(1)".to_owned()];
-        let words = serde_json::json!({"labels": {"hide": "</script>"}});
-        assert_eq!(
-            page("", &embed, &[], &words, "")
-                .matches("</script>")
-                .count(),
-            2
-        );
+        let assets = Assets::new("", &[]);
+        let words = assets.words(None).unwrap();
+        for document in DOCUMENTS {
+            let page = page(document, &embed, &[], words, "");
+            let scripts = match document.form {
+                Form::Linked => 3,
+                Form::Whole => 2,
+            };
+            assert_eq!(page.matches("</script>").count(), scripts);
+        }
     }
 }

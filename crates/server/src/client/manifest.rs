@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 use super::{frame, script};
 use crate::problem::Problem;
-use crate::static_file::{self, MOVING};
+use crate::static_file::{self, MOVING, StaticFile};
 use crate::{App, Shared};
 
 /// What the signature is for: the key signs nothing else, and says so.
@@ -61,7 +61,7 @@ pub struct Asset {
     pub name: String,
     /// How a browser gets it.
     pub kind: AssetKind,
-    /// Where it is. Of an inline one: the document that it is in.
+    /// Where it is. Of an inline one: the document that it is in; `/embed/{embed}` for all that have it.
     #[schema(example = "/sdk/0.1.0/cardveil.js")]
     pub path: String,
     /// Where the same bytes are too, for as long as this version is the newest.
@@ -89,9 +89,11 @@ pub enum AssetKind {
     Module,
     /// A classic script, by its address.
     Script,
-    /// The text of a `<script>` of the frame.
+    /// A style, by its address.
+    Style,
+    /// The text of a `<script>` of a frame.
     InlineScript,
-    /// The text of a `<style>` of the frame.
+    /// The text of a `<style>` of a frame.
     InlineStyle,
 }
 
@@ -146,47 +148,61 @@ fn made(app: &App) -> Result<Signed, vault::Error> {
     Ok(Signed { json, jws, tag })
 }
 
-fn of(
-    client_origin: &str,
-    frame::Assets {
-        documents, webview, ..
-    }: &frame::Assets,
-) -> Manifest {
-    let documents = || documents.iter().chain([webview]);
-    let served = script::SCRIPTS.iter().map(|script| Asset {
-        name: script.file.name.to_owned(),
-        kind: match script.form {
+fn of(client_origin: &str, frame::Assets { documents, .. }: &frame::Assets) -> Manifest {
+    let asset = |file: &StaticFile, kind, path: String, purpose: &str| Asset {
+        name: file.name.to_owned(),
+        kind,
+        path,
+        moving_path: None,
+        version: script::VERSION.to_owned(),
+        bytes: u64::try_from(file.text.len()).unwrap_or(u64::MAX),
+        integrity: file.integrity(),
+        justification: purpose.to_owned(),
+    };
+    let pages = script::SCRIPTS.iter().map(|script| {
+        let file = &script.file;
+        let kind = match script.form {
             script::Form::Module => AssetKind::Module,
             script::Form::Classic => AssetKind::Script,
-        },
-        path: format!("/sdk/{}/{}", script::VERSION, script.file.name),
-        moving_path: Some(format!("/sdk/{}/{}", script::MAJOR, script.file.name)),
-        version: script::VERSION.to_owned(),
-        bytes: bytes(script.file.text),
-        integrity: script.file.integrity(),
-        justification: script.purpose.to_owned(),
+        };
+        let path = |version: &str| format!("/sdk/{version}/{}", file.name);
+        Asset {
+            moving_path: Some(path(script::MAJOR)),
+            ..asset(file, kind, path(script::VERSION), script.purpose)
+        }
     });
-    let scripts = documents().map(|(document, _)| (document.script, document.path));
-    let inline = scripts
-        .chain([(frame::STYLE, FRAME_PATH)])
-        .map(|(part, path)| Asset {
-            name: part.name.to_owned(),
-            kind: part.kind,
-            path: path.to_owned(),
-            moving_path: None,
-            version: script::VERSION.to_owned(),
-            bytes: bytes(part.text),
-            integrity: integrity(part.text.as_bytes()),
-            justification: part.purpose.to_owned(),
-        });
+    let scripts = documents.iter().map(|(document, _)| {
+        let frame::Piece { file, purpose } = document.script;
+        let (kind, path) = match document.form {
+            frame::Form::Linked => (AssetKind::Script, frame::address(file)),
+            frame::Form::Whole => (AssetKind::InlineScript, document.path.to_owned()),
+        };
+        asset(file, kind, path, purpose)
+    });
+    let (boot, style) = (&frame::BOOT, &frame::STYLE);
+    let inline = |piece: &frame::Piece, kind| {
+        let path = FRAME_PATH.to_owned();
+        asset(&piece.file, kind, path, piece.purpose)
+    };
+    let shared = [
+        inline(boot, AssetKind::InlineScript),
+        inline(style, AssetKind::InlineStyle),
+        asset(
+            &style.file,
+            AssetKind::Style,
+            frame::address(&style.file),
+            style.purpose,
+        ),
+    ];
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let mut headers: BTreeMap<_, _> = frame::HEADERS.into_iter().map(pair).collect();
     headers.extend(crate::headers::always());
     Manifest {
         version: script::VERSION.to_owned(),
         client_origin: client_origin.to_owned(),
-        scripts: served.chain(inline).collect(),
-        frames: documents()
+        scripts: pages.chain(scripts).chain(shared).collect(),
+        frames: documents
+            .iter()
             .map(|(document, policy)| Frame {
                 path: document.path.to_owned(),
                 policy: policy.clone(),
@@ -201,13 +217,9 @@ pub fn integrity(bytes: &[u8]) -> String {
     static_file::integrity(bytes)
 }
 
-fn bytes(text: &str) -> u64 {
-    u64::try_from(text.len()).unwrap_or(u64::MAX)
-}
-
-/// What a deployment of this program's version serves, but for its origin and its fonts.
-pub fn own() -> Manifest {
-    of("", &frame::Assets::new(&[]))
+/// What a deployment of this program's version serves at an origin, but for its fonts.
+pub fn own(client_origin: &str) -> Manifest {
+    of(client_origin, &frame::Assets::new(client_origin, &[]))
 }
 
 /// The JOSE header (RFC 7515 4).

@@ -26,6 +26,8 @@ use crate::surface::{Permission, Surface};
 pub(crate) fn routes(surface: Surface) -> Surface {
     const FRAME: Permission =
         Permission::Public("an empty frame: it holds nothing until a token is redeemed in it");
+    const ASSET: Permission =
+        Permission::Public("a frame's script, style or words: the same for all");
     const SCRIPT: Permission = Permission::Public("the SDK: the same public bytes for everyone");
     const EMBED: Permission =
         Permission::Public("whether a page may show cards, as the frame's own policy says too");
@@ -37,6 +39,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
     surface
         .route(FRAME, routes!(frame::frame))
         .route(FRAME, routes!(frame::webview))
+        .route(ASSET, routes!(frame::asset))
         .route(EMBED, routes!(frame::embed))
         .route(WORDS, routes!(frame::words))
         .route(FONT, routes!(font::font))

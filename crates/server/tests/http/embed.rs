@@ -8,7 +8,15 @@ use serde_json::{Value, json};
 use crate::actors::{empty, get};
 use crate::world::{Answer, World};
 
+/// The document in one piece.
 async fn frame(world: &World, embed: &str, destination: Option<&str>) -> Answer {
+    let (embed, query) = embed.split_once('?').unwrap_or((embed, ""));
+    let whole = format!("{embed}?whole=true&{query}");
+    linked(world, &whole, destination).await
+}
+
+/// As a page asks for it first.
+async fn linked(world: &World, embed: &str, destination: Option<&str>) -> Answer {
     let mut call = get(&format!("/embed/{embed}"));
     if let Some(destination) = destination {
         call = call.header("sec-fetch-dest", destination);
@@ -50,23 +58,133 @@ async fn the_headers_exactly() {
     insta::assert_snapshot!(head(&answer));
 }
 
+/// Every address that a document links.
+fn links(document: &str) -> Vec<&str> {
+    let parts = document.split([' ', '\n']);
+    let values = parts.filter_map(|part| {
+        part.strip_prefix("href=\"")
+            .or_else(|| part.strip_prefix("src=\""))
+    });
+    values
+        .map(|value| value.split('"').next().unwrap())
+        .collect()
+}
+
+/// A second frame of a page costs its document alone.
+#[tokio::test]
+async fn a_document_names_its_parts_by_addresses_that_are_their_bytes_own() {
+    let world = World::new().await;
+    let mut all = std::collections::BTreeSet::new();
+    for (query, script, lang) in [
+        ("", "frame.js", "en"),
+        ("?as=card&lang=de", "frame.js", "de"),
+        ("?as=holder", "holder.js", "en"),
+        ("?as=part&lang=ar", "part.js", "ar"),
+        ("?as=admin&lang=tlh", "frame.js", "en"),
+    ] {
+        let answer = linked(&world, &format!("emb_1{query}"), Some("iframe")).await;
+        assert!(answer.body.len() < 1_400, "{}", answer.body.len());
+        let policy = answer.header("content-security-policy").unwrap();
+        let document = answer.text();
+        let links = links(document);
+        assert_eq!(links.len(), 3, "{document}");
+        for (link, file) in links
+            .iter()
+            .zip(["frame.css", &format!("words/{lang}.json"), script])
+        {
+            let call = get(link).header("accept-encoding", "br");
+            let got = world
+                .stranger()
+                .send(ListenerKind::Client, empty(call))
+                .await;
+            assert_eq!(
+                (got.status, got.header("content-encoding")),
+                (200, Some("br")),
+                "{link}"
+            );
+            assert_eq!(
+                got.header("cache-control"),
+                Some("public, max-age=31536000, immutable")
+            );
+            assert_eq!(
+                got.header("cross-origin-resource-policy"),
+                Some("same-origin")
+            );
+            let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
+            let built = std::fs::read(built).unwrap();
+            let plain = world.stranger().get(ListenerKind::Client, link).await;
+            assert!(plain.body == built, "{link} is {file}");
+            if file != "frame.css" && file != script {
+                assert_eq!(config(&answer)["words"], **link);
+                continue;
+            }
+            assert!(
+                policy.contains(&format!(" https://cards.example{link};")),
+                "{policy}"
+            );
+            let digest = cardveil_seal::sha384(&built);
+            let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
+            assert!(document.contains(&format!("{link}\" integrity=\"sha384-{digest}\"")));
+        }
+        all.extend(links.into_iter().map(str::to_owned));
+    }
+    assert_eq!(
+        all.len(),
+        7,
+        "the style, three scripts and three languages: {all:?}"
+    );
+}
+
+#[tokio::test]
+async fn there_is_no_part_under_another_address() {
+    let world = World::new().await;
+    let document = linked(&world, "emb_1", Some("iframe")).await;
+    let known = links(document.text())[2].to_owned();
+    let other = known.replace(".js", "0.js");
+    for path in [
+        &other,
+        "/embed/assets/frame.js",
+        "/embed/assets/",
+        "/embed/assets/%FF",
+    ] {
+        let answer = world.stranger().get(ListenerKind::Client, path).await;
+        assert_eq!(answer.code(), (404, "not_found".to_owned()), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+    let again = get(&known).header("if-none-match", "\"x\"");
+    assert_eq!(
+        world
+            .stranger()
+            .send(ListenerKind::Client, empty(again))
+            .await
+            .status,
+        200
+    );
+}
+
 /// A page allows one host, and the frame needs no other.
 #[tokio::test]
 async fn no_host_is_named_but_those_that_may_frame_it_vellum_assistant_40266() {
     let world = World::new().await;
-    let answer = frame(&world, "emb_1", Some("iframe")).await;
-    let policy = answer.header("content-security-policy").unwrap();
-    let (ancestors, rest) = policy.split_once("; ").unwrap();
-    assert_eq!(ancestors, "frame-ancestors https://shop.example");
-    for source in rest.split("; ").flat_map(|rule| rule.split(' ').skip(1)) {
-        let quoted = source.starts_with('\'') && source.ends_with('\'');
-        assert!(quoted, "{source} is a host");
+    let (linked, whole) = tokio::join!(
+        linked(&world, "emb_1", Some("iframe")),
+        frame(&world, "emb_1", Some("iframe"))
+    );
+    for answer in [linked, whole] {
+        let policy = answer.header("content-security-policy").unwrap();
+        let (ancestors, rest) = policy.split_once("; ").unwrap();
+        assert_eq!(ancestors, "frame-ancestors https://shop.example");
+        for source in rest.split("; ").flat_map(|rule| rule.split(' ').skip(1)) {
+            let quoted = source.starts_with('\'') && source.ends_with('\'');
+            let ours = source.starts_with("https://cards.example/embed/assets/");
+            assert!(quoted || ours, "{source} is another host");
+        }
+        assert!(!policy.contains('*'));
     }
-    assert!(!policy.contains('*'));
 }
 
 #[tokio::test]
-async fn its_document_holds_its_script_its_style_and_its_config() {
+async fn the_whole_document_holds_its_script_its_style_and_its_config() {
     let world = World::new().await;
     let answer = frame(&world, "emb_1", None).await;
     let mut config = config(&answer);
@@ -127,7 +245,7 @@ async fn a_frame_begins_in_the_scheme_that_its_page_names_and_in_no_other() {
 }
 
 #[tokio::test]
-async fn each_document_has_its_own_script_and_a_policy_that_allows_no_other() {
+async fn each_whole_document_has_its_own_script_and_a_policy_that_allows_no_other() {
     let world = World::new().await;
     for (query, file) in [
         ("", "frame.js"),

@@ -6,6 +6,7 @@ use axum::body::Body;
 use cardveil_core::audit::Kind;
 use cardveil_core::testing::Fault;
 use cardveil_server::log::AccessLog;
+use cardveil_server::manifest;
 use cardveil_server::surface::Surface;
 use cardveil_server::{FontStyle, ListenerKind, document};
 use http::Method;
@@ -15,9 +16,10 @@ use crate::actors::{empty, get, request, session_for};
 use crate::world::{CARD_ID, CARD_NO, PERSON, World, font, settings};
 
 /// All that anyone may call. Who adds one says so here.
-const PUBLIC: [&str; 15] = [
+const PUBLIC: [&str; 16] = [
     "GET /client/v1/embeds/{embed}",
     "GET /client/v1/words/{language}",
+    "GET /embed/assets/{asset}",
     "GET /embed/fonts/{font}",
     "GET /embed/{embed}",
     "GET /healthz",
@@ -62,6 +64,15 @@ pub(crate) fn of(kind: ListenerKind) -> Vec<(String, String, Value)> {
     operations(&serde_json::to_value(Surface::of(kind).api()).unwrap())
 }
 
+/// The name of one that the frames link.
+fn asset() -> String {
+    let all = manifest::own("").scripts;
+    let mut names = all
+        .iter()
+        .filter_map(|asset| asset.path.strip_prefix("/embed/assets/"));
+    names.next().unwrap().to_owned()
+}
+
 /// The path with good values in the place of its parameters.
 pub(crate) fn filled(path: &str) -> String {
     let filled = path
@@ -70,6 +81,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{cardId}", CARD_ID)
         .replace("{card_id}", CARD_ID)
         .replace("{embed}", "emb_1")
+        .replace("{asset}", &asset())
         .replace("{font}", FONT)
         .replace("{language}", "de")
         .replace("{version}", "v1")

@@ -30,7 +30,7 @@ async fn page(world: &World, embed: &str, destination: Option<&str>) -> Answer {
 async fn an_app_gets_its_page_which_nobody_may_frame() {
     let world = world().await;
     for destination in [None, Some("document")] {
-        let answer = page(&world, "emb_2?lang=de", destination).await;
+        let answer = page(&world, "emb_2?whole=true&lang=de", destination).await;
         assert_eq!(answer.status, 200);
         let built = format!("{}/../../web/dist/app.js", env!("CARGO_MANIFEST_DIR"));
         let script = std::fs::read_to_string(built).unwrap();
@@ -45,6 +45,13 @@ async fn an_app_gets_its_page_which_nobody_may_frame() {
             Some("same-origin")
         );
         assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let linked = page(&world, "emb_2?lang=de", destination).await;
+        assert!(
+            linked
+                .text()
+                .contains("<script defer src=\"/embed/assets/app-")
+        );
+        assert!(linked.text().contains("<html lang=\"de\">"));
     }
 }
 

@@ -1,0 +1,7 @@
+/**
+ * Loads the document again with its script, its style and its words inside. During an upgrade the node that is
+ * asked for a script may be of another version than the one that served the document, and has none of that name.
+ */
+export function loadWhole(): void {
+  location.replace(`${location.pathname}?whole=true&${location.search.slice(1)}`);
+}
