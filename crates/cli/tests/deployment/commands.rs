@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use crate::world::{World, binary, card, said, string, text};
 
-const DOCS: &str = include_str!("../../../../docs/command-line.md");
+pub(crate) const DOCS: &str = include_str!("../../../../docs/command-line.md");
 const PERSON: &str = "775596ae-2624-40af-a9dc-9756110a4a04";
 
 /// The commands of the docs.
-fn documented() -> BTreeSet<String> {
+pub(crate) fn documented() -> BTreeSet<String> {
     let table = DOCS.split("## Commands").nth(1).unwrap();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.map(|row| row.split_once('`').unwrap().0.to_owned())

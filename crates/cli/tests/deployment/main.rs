@@ -12,6 +12,7 @@ mod cluster;
 mod command_line;
 mod commands;
 mod crash;
+mod exit_codes;
 mod http;
 mod import;
 mod keys;
