@@ -293,7 +293,9 @@ impl System {
     pub(crate) fn last_entry(&self) -> anyhow::Result<i64> {
         let last = self.insist(&["audit", "tail", "-n", "1", "--json"])?;
         let last: Value = serde_json::from_slice(&last.stdout)?;
+        // A list; the version before prints an entry a line.
         last.pointer("/0/seq")
+            .or_else(|| last.pointer("/seq"))
             .and_then(Value::as_i64)
             .context("no seq")
     }
