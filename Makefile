@@ -47,6 +47,10 @@ e2e: release ## The release binary in Chromium, Firefox and WebKit (BROWSER=fire
 	mkdir -p "$(TEST_TMP)"
 	cd web && TMPDIR="$(TEST_TMP)" KEEP_TEST_FILES=1 CARDVEIL_BIN="$(CURDIR)/target/release/cardveil" npm run e2e
 
+.PHONY: weight
+weight: release ## What a card weighs on the wire, and its time on a slow line (prints docs/reports/weight.md)
+	node scripts/weight.mjs
+
 .PHONY: docs
 docs: release ## Run the calls that the docs show, and check their links
 	docs/check.sh
