@@ -3,13 +3,13 @@ import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 
 const budgets = [
-  { what: "SDK (module)", files: ["cardveil.js"], max: 6_500 },
-  { what: "SDK (pure module)", files: ["pure.js"], max: 6_500 },
-  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 6_500 },
-  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 7_200 },
+  { what: "SDK (module)", files: ["cardveil.js"], max: 7_300 },
+  { what: "SDK (pure module)", files: ["pure.js"], max: 7_300 },
+  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 7_300 },
+  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_000 },
   { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 20_000 },
   { what: "a view in parts", files: ["holder.js", "part.js", "frame.css", "words/de.json"], max: 25_000 },
-  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_000 },
+  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_200 },
 ];
 for (const { what, files, max } of budgets) {
   const sizes = files.map((file) => brotliCompressSync(readFileSync(new URL(`dist/${file}`, import.meta.url))).length);

@@ -33,10 +33,18 @@ export interface CardOptions {
     labels?: Readonly<Record<string, string>>;
     /** What a screen reader calls the frame; "Your card", in the frame's language, by default. */
     title?: string;
+    /**
+     * Seconds, each 5 to 120: until a frame that has not come is told as lost (20 by default; it may come later still),
+     * and until your `token` function must have answered (30).
+     */
+    timeouts?: {
+        frame?: number;
+        token?: number;
+    };
 }
 /** What `update` takes: what is not said stays, and what is said as `undefined` is as if it had never been said. */
 export type CardChanges = {
-    [K in "appearance" | "locale" | "hideAfter" | "copy" | "labels" | "title"]?: CardOptions[K] | undefined;
+    [K in "appearance" | "locale" | "hideAfter" | "copy" | "labels" | "title" | "timeouts"]?: CardOptions[K] | undefined;
 };
 export interface PartOptions {
     /** Over the card's own. */
@@ -136,7 +144,7 @@ export interface Card {
      * then changes nothing.
      */
     update(changes: CardChanges): void;
-    /** Shows the details again after they were hidden. */
+    /** Shows the details again after they were hidden; loads a frame again that could not be loaded. */
     reveal(): void;
     /** Clears the details from the screen and from memory. */
     hide(): void;
@@ -146,6 +154,12 @@ export interface Card {
 export interface Veil {
     /** Throws a `CardError` with code `bad_option`, naming the option, if one is wrong. */
     card(options: CardOptions): Card;
+    /**
+     * Loads a frame before there is a card, so that the card comes at once: with a target, the frame of a whole card that
+     * is mounted there later; without, the one that a card in parts needs. It shows nothing, asks for nothing, and is
+     * taken away after ten minutes, by the function that this returns, or when more than four wait.
+     */
+    prepare(target?: string | Element): () => void;
     /** Looks for what would keep a card from this page, and says what to change. Loads `doctor.js`. */
     doctor(): Promise<DoctorReport>;
 }
@@ -182,6 +196,7 @@ export interface CardveilCardElement extends HTMLElement {
     /** What it says comes before the attributes. */
     appearance: CardAppearance | null;
     labels: CardOptions["labels"] | null;
+    timeouts: CardOptions["timeouts"] | null;
     reveal(): void;
     hide(): void;
     addEventListener<E extends keyof CardveilElementEvents>(type: E, listener: (this: CardveilCardElement, event: CardveilElementEvents[E]) => unknown, options?: boolean | AddEventListenerOptions): void;

@@ -347,7 +347,7 @@ describe("nobody else", () => {
     await eve.open(demo.shop_url.replace("localhost", "127.0.0.1"));
     const told = await eve.mount({ token: "cvt_test_1" }, "ready", "error");
     expect(told).toEqual([expect.objectContaining({ event: "error", code: "frame_blocked" })]);
-    expect(await eve.by("cardveil-error").textContent()).toContain("Reload the page");
+    expect(await eve.by("cardveil-error").textContent()).toContain("Your card cannot be shown right now");
     expect(eve.redeems).toEqual([]);
   });
 

@@ -85,7 +85,7 @@ it("a page of an origin that is not registered is told so (react-stripe-elements
   const { code, message } = await error(ada);
   expect(code).toBe("origin_refused");
   expect(message).toContain(new URL(elsewhere).origin);
-  expect(await ada.by("cardveil-error").textContent()).toContain("Reload the page");
+  expect(await ada.by("cardveil-error").textContent()).toContain("Your card cannot be shown right now");
 });
 
 it("a frame that does not load never stays silently blank (react-stripe-elements#424)", async () => {

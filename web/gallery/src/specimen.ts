@@ -8,7 +8,8 @@ import { View } from "../../frame/src/view.ts";
 import { LANGUAGES } from "../../frame/src/words/all.ts";
 import { en } from "../../frame/src/words/en.ts";
 import { about, wordsFor } from "../../frame/src/words/index.ts";
-import { UNREACHABLE } from "../../sdk/src/card.ts";
+import { SORRY } from "../../sdk/src/card.ts";
+import { notice } from "../../sdk/src/notice.ts";
 import { SECTIONS, type Specimen } from "./specimens.ts";
 
 const query = new URLSearchParams(location.search);
@@ -25,10 +26,7 @@ function draw(root: HTMLElement, specimen: Specimen): void {
   const speech = wordsFor(words, lang, {});
   if ("notice" in specimen) {
     dress(speech, appearance);
-    const notice = document.createElement("p");
-    notice.setAttribute("role", "alert");
-    notice.textContent = UNREACHABLE;
-    root.replaceChildren(notice);
+    root.replaceChildren(notice(SORRY.unreachable, SORRY.retry, theme === "auto" ? "light dark" : theme, () => {}));
   } else if ("part" in specimen) {
     dress(speech, appearance);
     const { part, transparent = false } = specimen;

@@ -425,7 +425,7 @@ function bool(value: unknown): boolean {
   return typeof value === "boolean" ? value : reject();
 }
 
-function within(value: unknown, min: number, max: number): number {
+export function within(value: unknown, min: number, max: number): number {
   return typeof value === "number" && value >= min && value <= max ? value : reject();
 }
 

@@ -23,7 +23,7 @@ export interface CardHandlers {
 
 const HANDLERS = ["onReady", "onRevealed", "onHidden", "onCopied", "onExpired", "onWarning", "onError"] as const;
 const FIXED = ["fields", "masked"] as const;
-const LIVE = ["appearance", "locale", "hideAfter", "copy", "labels", "title"] as const;
+const LIVE = ["appearance", "locale", "hideAfter", "copy", "labels", "title", "timeouts"] as const;
 const PROPS = ["embed", "clientUrl", "token", ...FIXED, ...LIVE, ...HANDLERS] as const;
 
 /** What `veil.card()` takes, where the embed is, and what to be told of. */

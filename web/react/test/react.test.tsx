@@ -44,6 +44,7 @@ vi.mock("@cardveil/js/pure", () => {
         destroy: () => void (card.destroyed = true),
       };
     },
+    prepare: () => () => {},
     doctor: () => Promise.reject(new Error("not asked")),
   });
   return { Cardveil };
@@ -160,6 +161,7 @@ describe("a whole card", () => {
     ["title", { title: "My card" }],
     ["hideAfter", { hideAfter: 30 }],
     ["copy", { copy: false }],
+    ["timeouts", { timeouts: { frame: 40 } }],
   ])("stays when its %s changes, is told, and is told when that is no longer given", async (name, change) => {
     const token = vi.fn(async () => "cvt_test_1");
     const App = (props: Partial<CardOptions>) => <StrictMode><CardveilCard {...place} token={token} {...props} /></StrictMode>;
@@ -169,7 +171,7 @@ describe("a whole card", () => {
     await render(<App />);
     expect(made).toHaveLength(1);
     expect(only().updates.map((update) => (update as Record<string, unknown>)[name])).toEqual([change[name as keyof CardOptions], undefined]);
-    for (const update of only().updates) expect(Object.keys(update)).toEqual(["appearance", "locale", "hideAfter", "copy", "labels", "title"]);
+    for (const update of only().updates) expect(Object.keys(update)).toEqual(["appearance", "locale", "hideAfter", "copy", "labels", "title", "timeouts"]);
     expect(token).not.toHaveBeenCalled();
   });
 

@@ -2,12 +2,18 @@ import { bare, type ForPage, type Part, tokenOf } from "@cardveil/protocol";
 import type { Card, CardChanges, CardError, CardErrorCode, CardEvents, CardOptions, PartOptions } from "./api.ts";
 import { native } from "./document.ts";
 import { badOption, CardveilError } from "./error.ts";
-import { Frame } from "./frame.ts";
-import { parseChanges, parsePart, type Place, type Settings } from "./options.ts";
+import { Frame, type Listener, type Looks } from "./frame.ts";
+import { notice } from "./notice.ts";
+import { elementOf, parseChanges, parsePart, type Place, type Settings } from "./options.ts";
 
 /** What a cardholder reads where no frame of ours can tell them. */
-export const UNREACHABLE = "Your card cannot be shown right now. Reload the page and try again.";
-const TOKEN_TIMEOUT_MS = 30_000;
+export const SORRY = {
+  unreachable: "Your card cannot be shown right now.",
+  offline: "You are offline. Your card comes back with your connection.",
+  retry: "Try again",
+};
+/** What may be otherwise the next time. */
+const PASSING = /^(offline|unavailable|frame_)/;
 const TAKEN = "Cardveil: this card was used before; make another one";
 
 export const EVENTS = ["ready", "revealed", "hidden", "copied", "expired", "warning", "error"] as const satisfies (keyof CardEvents)[];
@@ -19,6 +25,8 @@ type Handlers = { [E in keyof CardEvents]: Set<(detail: CardEvents[E]) => void> 
  * **Invariant**: the token function is called only when a living frame asks, and once at a time, so a
  * card that is mounted and destroyed at once, as React's StrictMode does, spends nothing.
  * **Invariant**: `update` sends what a frame is told of looks and words, and never asks for a token.
+ * **Invariant**: what was lost is loaded again by a click, by `reveal`, and once when the line is back. A frame that
+ * has said hello is not, so a token that was given is not asked for again.
  * **Invariant**: once destroyed, it calls nobody.
  */
 export class FramedCard implements Card {
@@ -29,24 +37,29 @@ export class FramedCard implements Card {
   /** Each with the way to tell it what it is, or has become. */
   readonly #parts = new Map<Frame, (type: "part" | "update") => void>();
   #group = "";
-  #lost: string | undefined;
+  /** Ends the wait for the line; there while the page and the cardholder know that something was lost. */
+  #sorry: AbortController | undefined;
   #wanted = true;
+  /** Private to the language: as a property it would be set through whatever setter `Object.prototype` has. */
+  readonly #token: CardOptions["token"];
   #giving: Promise<string> | undefined;
 
   constructor(
     private readonly place: Place,
     private settings: Settings,
-    private readonly token: CardOptions["token"],
-  ) {}
+    token: CardOptions["token"],
+    /** A frame that was prepared in a place. */
+    private readonly prepared: (as: Looks["as"], into: Element) => Frame | undefined = () => undefined,
+  ) {
+    this.#token = token;
+  }
 
   mount(target: string | Element, part?: Part, options: PartOptions = {}): () => void {
-    const element = typeof target === "string" ? native("querySelector")(target) : target;
-    if (!(element instanceof Element)) throw badOption(`Cardveil: there is no element ${target}`);
+    const element = elementOf(target);
     if (part !== undefined) return this.#mountPart(element, part, options);
     if (this.#phase !== "new") throw badOption(TAKEN);
     this.#phase = "whole";
-    this.#frame = this.#makeHolder("card");
-    this.#frame.mount(element);
+    this.#makeHolder("card", element);
     return () => this.destroy();
   }
 
@@ -66,6 +79,7 @@ export class FramedCard implements Card {
   }
 
   reveal(): void {
+    if (this.#sorry !== undefined) this.#retry();
     this.#want(true);
   }
 
@@ -76,6 +90,8 @@ export class FramedCard implements Card {
   destroy(): void {
     if (this.#phase === "destroyed") return;
     this.#phase = "destroyed";
+    this.#sorry?.abort();
+    this.#sorry = undefined;
     this.#frame?.remove();
     for (const frame of this.#parts.keys()) frame.remove();
     this.#parts.clear();
@@ -93,8 +109,7 @@ export class FramedCard implements Card {
     if (this.#phase === "new") {
       this.#phase = "parts";
       this.#group = crypto.randomUUID();
-      this.#frame = this.#makeHolder("holder");
-      this.#frame.mount(native("body"));
+      this.#makeHolder("holder", native("body"));
     }
     const tell = (type: "part" | "update") => {
       const { locale, labels, appearance: card } = this.settings;
@@ -103,33 +118,38 @@ export class FramedCard implements Card {
       // It finds its card only when that is there to be found.
       if (this.#frame?.ready) frame.send({ ...(type === "part" ? { type, group: this.#group, ...kind } : { type }), appearance, locale, labels });
     };
-    const { locale, appearance } = this.settings;
+    const { locale, appearance, timeouts } = this.settings;
     const height = kind.transparent ? "100%" : "24px";
     const frame: Frame = new Frame(
       this.place,
-      { as: "part", locale, theme: looks(appearance).theme, title, testid: `cardveil-frame-${part}`, height },
+      { as: "part", locale, theme: looks(appearance).theme, title, testid: `cardveil-frame-${part}`, height, patienceMs: 1000 * timeouts.frame },
       {
-        connected: () => tell("part"),
+        connected: () => {
+          this.#found();
+          tell("part");
+        },
         ready: () => {},
         heard: (message) => this.#obey(message),
-        lost: (why) => void this.#unreachable(why, frame),
+        lost: (offline, why) => this.#lose([frame], offline, why),
       },
     );
     this.#parts.set(frame, tell);
     frame.mount(element);
-    if (this.#lost !== undefined) frame.notice(this.#lost);
+    if (this.#frame?.lost) frame.cover();
     return () => {
       this.#parts.delete(frame);
       frame.remove();
     };
   }
 
-  #makeHolder(as: "card" | "holder"): Frame {
-    const { appearance, locale, title } = this.settings;
-    const looks = { as, locale, theme: appearance.theme, title, testid: "cardveil-frame", height: "300px" };
-    const frame: Frame = new Frame(this.place, looks, {
+  #makeHolder(as: "card" | "holder", into: Element): void {
+    const { appearance, locale, title, timeouts } = this.settings;
+    const height = as === "card" ? "300px" : "";
+    const looks = { as, locale, theme: appearance.theme, title, testid: "cardveil-frame", height, patienceMs: 1000 * timeouts.frame };
+    const listener: Listener = {
       connected: () => {
-        const { title: _, ...configuration } = this.settings;
+        this.#found();
+        const { title: _, timeouts: __, ...configuration } = this.settings;
         frame.send({ type: "configure", ...configuration, ...(this.#group === "" ? {} : { group: this.#group }) });
       },
       ready: () => {
@@ -138,9 +158,12 @@ export class FramedCard implements Card {
         for (const tell of this.#parts.values()) tell("part");
       },
       heard: (message) => this.#obey(message),
-      lost: (why) => void this.#unreachable(why, frame),
-    });
-    return frame;
+      lost: (offline, why) => this.#lose(as === "card" ? [frame] : [...this.#parts.keys()], offline, why),
+    };
+    const prepared = this.prepared(as, into);
+    const frame = (this.#frame = prepared ?? new Frame(this.place, looks, listener));
+    if (prepared === undefined) frame.mount(into);
+    else prepared.adopt(looks, listener);
   }
 
   #obey(message: ForPage): void {
@@ -171,7 +194,7 @@ export class FramedCard implements Card {
 
   /** What a frame cannot tell, its page may: what lies over it. */
   async #warn({ type: _, ...warning }: ForPage & { type: "warning" }): Promise<void> {
-    const frames = this.#phase === "parts" ? [...this.#parts.keys()] : this.#frame === undefined ? [] : [this.#frame];
+    const frames = this.#phase === "parts" ? [...this.#parts.keys()] : this.#frames();
     const asked = () => this.place.doctor().then(({ hides }) => hides(frames.map(({ element }) => element)));
     const found = warning.code === "frame_covered" ? await asked().catch(() => undefined) : undefined;
     if (this.#phase !== "destroyed") this.#emit("warning", { ...warning, ...found });
@@ -194,19 +217,44 @@ export class FramedCard implements Card {
   }
 
   async #fetchToken(): Promise<string> {
-    const { token } = this;
+    const token = this.#token;
     if (typeof token !== "function") return token;
-    return Promise.race([token(), new Promise<never>((_, reject) => setTimeout(reject, TOKEN_TIMEOUT_MS, new Error("no token in time")))]);
+    return Promise.race([token(), new Promise<never>((_, reject) => setTimeout(reject, 1000 * this.settings.timeouts.token, new Error("no token in time")))]);
   }
 
-  async #unreachable(reason: Promise<[CardErrorCode, string]>, frame: Frame): Promise<void> {
-    const text = (this.settings.labels as Record<string, string>)["unreachable"] ?? UNREACHABLE;
-    if (frame === this.#frame && this.#phase === "parts") {
-      this.#lost = text;
-      for (const part of this.#parts.keys()) part.notice(text);
-    } else frame.notice(text);
+  /** Tells of the first loss, in its place and to the page; what is lost with it makes room. */
+  async #lose(places: readonly Frame[], offline: boolean, reason: Promise<[CardErrorCode, string]>): Promise<void> {
+    const told = this.#sorry !== undefined;
+    for (const place of places) place.cover();
+    if (told) return;
+    const sorry = (this.#sorry = new AbortController());
+    const { retry, ...texts } = { ...SORRY, ...(this.settings.labels as Partial<typeof SORRY>) };
+    places[0]?.cover((scheme) => notice(texts[offline ? "offline" : "unreachable"], retry, scheme, () => this.reveal()));
+    window.addEventListener("online", () => this.#retry(), bare({ signal: sorry.signal }));
     const [code, why] = await reason;
-    if (this.#phase !== "destroyed") this.#fail(new CardveilError(code, `Cardveil: ${why}`, true));
+    if (this.#phase !== "destroyed") this.#fail(new CardveilError(code, `Cardveil: ${why}`, PASSING.test(code)));
+  }
+
+  /** Loads what was lost once more, and what is about to be. */
+  #retry(): void {
+    this.#settle();
+    for (const frame of this.#frames()) if (!frame.here) frame.load();
+  }
+
+  /** A frame has come, maybe late. */
+  #found(): void {
+    if (this.#sorry !== undefined && !this.#frames().some(({ lost }) => lost)) this.#settle();
+  }
+
+  /** Takes the notice away. */
+  #settle(): void {
+    this.#sorry?.abort();
+    this.#sorry = undefined;
+    for (const frame of this.#frames()) frame.uncover();
+  }
+
+  #frames(): Frame[] {
+    return [...(this.#frame === undefined ? [] : [this.#frame]), ...this.#parts.keys()];
   }
 
   #fail(error: CardError): void {

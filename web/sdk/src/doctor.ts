@@ -10,12 +10,23 @@ const PATIENCE_MS = 5000;
 export async function why(place: Place, code: CardErrorCode): Promise<[code: CardErrorCode, why: string]> {
   const { origin } = place;
   if (code === "csp_blocked") return [code, `add "frame-src ${origin}" to this page's Content-Security-Policy`];
-  const { embed, registered } = await ask(place);
+  if (self.origin === "null") return ["origin_refused", OPAQUE()];
+  const { server, embed, registered } = await ask(place);
   if (embed?.[0] === false) return ["embed_unknown", embed[1]];
   if (registered?.[0] === false) return ["origin_refused", registered[1]];
+  if (!navigator.onLine) return ["offline", "this device is offline"];
+  if (!server[0] && server[1].startsWith(UNREACHED)) return ["unavailable", server[1]];
   if (code === "frame_timeout") return [code, `no answer from ${origin} in time`];
   return [code, `what loaded from ${origin} was not the frame: look for a content blocker, or something between`];
 }
+
+/** Why a page has no origin that anyone could register. */
+const OPAQUE = () =>
+  location.protocol === "file:"
+    ? "this page was opened from a file, which has no origin: serve it"
+    : 'this page is in a sandbox without an origin: add "allow-same-origin" to the sandbox attribute of the iframe that it is in, or to the sandbox of its Content-Security-Policy';
+
+const UNREACHED = "nothing answers at";
 
 /** What of this page likely hides one of its frames. */
 export function hides(frames: readonly HTMLElement[]): { cause: CoverCause; message: string } | undefined {
@@ -88,11 +99,19 @@ export async function examine(place: Place): Promise<DoctorReport> {
 
 async function ask({ origin, embed }: Place): Promise<{ server: Finding; embed?: Finding; registered?: Finding }> {
   let answer: Response;
+  let forbidden = false;
+  const stop = new AbortController();
+  const notice = ({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent) => (forbidden ||= blockedURI.startsWith(origin) && /^(connect|default)-src/.test(effectiveDirective));
+  native("addEventListener")("securitypolicyviolation", notice, bare({ signal: stop.signal }));
   try {
     answer = await fetch(`${origin}/client/v1/embeds/${embed}`, bare({ credentials: "omit", signal: AbortSignal.timeout(PATIENCE_MS) } as const));
   } catch {
-    const why = `${origin} did not answer: check its address, or add "connect-src ${origin}" to this page's policy to let the doctor ask`;
+    // The violation is told in a task of its own.
+    await new Promise((done) => setTimeout(done));
+    const why = forbidden ? `add "connect-src ${origin}" to this page's Content-Security-Policy to let the doctor ask` : `${UNREACHED} ${origin}: look at its address and at the line`;
     return { server: [false, why] };
+  } finally {
+    stop.abort();
   }
   const server: Finding = [true, `${origin} answers`];
   if (answer.status === 404) return { server, embed: [false, `there is no embed ${embed}, or it is switched off: ask Cardveil's operator`] };
@@ -103,7 +122,7 @@ async function ask({ origin, embed }: Place): Promise<{ server: Finding; embed?:
     embed: [true, `${embed} is known`],
     registered: [
       known === true,
-      known === true ? `${location.origin} may show cards` : `${location.origin} is not one of the origins of ${embed}: cardveil embed set ${embed} --origin ${location.origin}`,
+      self.origin === "null" ? OPAQUE() : known === true ? `${location.origin} may show cards` : `${location.origin} is not one of the origins of ${embed}: cardveil embed set ${embed} --origin ${location.origin}`,
     ],
   };
 }

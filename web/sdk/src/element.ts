@@ -30,6 +30,7 @@ export function defineElement(cardveil: CardveilFactory): void {
       #token: CardOptions["token"] | null = null;
       #appearance: CardAppearance | null = null;
       #labels: CardOptions["labels"] | null = null;
+      #timeouts: CardOptions["timeouts"] | null = null;
       #starting: ReturnType<typeof setTimeout> | undefined;
 
       get token(): CardOptions["token"] | null {
@@ -59,9 +60,18 @@ export function defineElement(cardveil: CardveilFactory): void {
         this.#change();
       }
 
+      get timeouts(): CardOptions["timeouts"] | null {
+        return this.#timeouts;
+      }
+
+      set timeouts(timeouts: CardOptions["timeouts"] | null) {
+        this.#timeouts = timeouts;
+        this.#change();
+      }
+
       connectedCallback(): void {
         // What a page said before the element was defined.
-        for (const [name, value] of Object.entries(ownOf(this as CardveilCardElement, "token", "appearance", "labels"))) {
+        for (const [name, value] of Object.entries(ownOf(this as CardveilCardElement, "token", "appearance", "labels", "timeouts"))) {
           Reflect.deleteProperty(this, name);
           Reflect.set(this, name, value);
         }
@@ -125,6 +135,7 @@ export function defineElement(cardveil: CardveilFactory): void {
           copy: this.#said("copy", some),
           title: this.#said("frame-title", String),
           labels: this.#labels ?? undefined,
+          timeouts: this.#timeouts ?? undefined,
           appearance: {
             theme: this.#said("theme", String),
             accent: this.#said("accent", String),

@@ -4,7 +4,6 @@ import { append, native } from "./document.ts";
 import { watchGround } from "./ground.ts";
 import type { Place } from "./options.ts";
 
-const HELLO_TIMEOUT_MS = 10_000;
 /** A frame says hello before its load event; when it has not by now, what loaded was not our frame. */
 const HELLO_AFTER_LOAD_MS = 2_000;
 
@@ -13,8 +12,8 @@ export interface Listener {
   connected(): void;
   ready(): void;
   heard(message: ForPage): void;
-  /** It will not come. Why, takes a moment to find out. */
-  lost(why: Promise<[code: CardErrorCode, why: string]>): void;
+  /** It does not come. Why, takes a moment to find out. */
+  lost(offline: boolean, why: Promise<[code: CardErrorCode, why: string]>): void;
 }
 
 export interface Looks {
@@ -26,6 +25,8 @@ export interface Looks {
   as: "card" | "holder" | "part";
   /** Its first height, in CSS. A holder has none: nobody sees it. */
   height: string;
+  /** How long it may take to come. */
+  patienceMs: number;
 }
 
 /** One iframe and the channel to it. */
@@ -37,6 +38,7 @@ export class Frame {
   /** What it calls itself. */
   #title = "Card details";
   #notice: HTMLElement | undefined;
+  #lost = false;
   /** What it stands on, where it can be seen; told where the theme is the page's. */
   #ground: (() => Ground) | undefined;
   readonly #stop = new AbortController();
@@ -44,17 +46,30 @@ export class Frame {
 
   constructor(
     private readonly place: Place,
-    private readonly looks: Looks,
-    private readonly listener: Listener,
+    private looks: Looks,
+    private listener: Listener,
   ) {
     const { element } = this;
-    const { as, height, title, testid } = looks;
-    element.title = title ?? this.#title;
     element.allow = "clipboard-write";
     element.referrerPolicy = "no-referrer";
-    element.dataset["testid"] = testid;
-    element.style.cssText =
-      as === "holder"
+    this.#dress();
+  }
+
+  /** Makes it the frame of a card, which it waited for. */
+  adopt(looks: Looks, listener: Listener): void {
+    Object.assign(this, { looks, listener });
+    this.#dress();
+    this.#stand();
+    if (this.#port !== undefined) listener.connected();
+    else this.#wait();
+  }
+
+  #dress(): void {
+    const { height, title, testid } = this.looks;
+    this.element.title = title ?? this.#title;
+    this.element.dataset["testid"] = testid;
+    this.element.style.cssText =
+      height === ""
         ? // Not `display: none`, in which some browsers run nothing.
           "position:absolute;width:0;height:0;border:0;visibility:hidden"
         : `display:inline-block;vertical-align:top;width:100%;height:${height};border:0;background:transparent`;
@@ -72,17 +87,40 @@ export class Frame {
     return this.#ready;
   }
 
+  /** Whether it was waited for in vain. */
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  /** Whether it has said hello. */
+  get here(): boolean {
+    return this.#port !== undefined;
+  }
+
   mount(into: Element): void {
     const until = bare({ signal: this.#stop.signal });
     window.addEventListener("message", (event) => this.#hear(event), until);
     native("addEventListener")("securitypolicyviolation", (event) => this.#onViolation(event), until);
     // Only in its place can it tell what it stands on, which its document is to know before it paints.
     const element = append(into, this.element);
+    if (this.looks.as !== "holder") this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
+    this.load();
+    element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lose("frame_blocked")), until);
+  }
+
+  /** Loads its document, or loads it once more. */
+  load(): void {
     const { as, locale } = this.looks;
-    if (as !== "holder") this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
-    element.src = `${this.place.frameUrl}?lang=${locale.split("-", 1)[0]?.toLowerCase()}&as=${as}&scheme=${this.#stand()}`;
-    element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lost("frame_blocked")), until);
-    this.#after(HELLO_TIMEOUT_MS, () => this.#lost("frame_timeout"));
+    this.uncover();
+    this.element.src = `${this.place.frameUrl}?lang=${locale.split("-", 1)[0]?.toLowerCase()}&as=${as}&scheme=${this.#stand()}`;
+    this.#wait();
+  }
+
+  #wait(): void {
+    this.#lost = false;
+    this.#clearTimers();
+    // Some browsers tell of a frame that failed; others wait. `onLine` is wrong now and then, and a late frame as good.
+    this.#after(navigator.onLine ? this.looks.patienceMs : HELLO_AFTER_LOAD_MS, () => this.#lose("frame_timeout"));
   }
 
   send(message: ForFrame): void {
@@ -99,15 +137,23 @@ export class Frame {
     return scheme;
   }
 
-  /** A line of text in its place, when it cannot speak for itself. */
-  notice(text: string): void {
-    if (this.#notice !== undefined) return;
-    this.element.style.setProperty("display", "none");
-    this.#notice = native("createElement")("p");
-    this.#notice.setAttribute("role", "alert");
-    this.#notice.dataset["testid"] = "cardveil-error";
-    this.#notice.textContent = text;
+  /** Puts a notice in its place, when it cannot speak for itself; or nothing, where another one has the notice. */
+  cover(made?: (scheme: string) => HTMLElement): void {
+    const { style } = this.element;
+    style.setProperty("display", "none");
+    if (this.#notice !== undefined || made === undefined) return;
+    this.#notice = made(style.getPropertyValue("color-scheme"));
     this.element.after(this.#notice);
+  }
+
+  uncover(): void {
+    const notice = this.#notice;
+    this.#notice = undefined;
+    this.element.style.removeProperty("display");
+    if (this.looks.height !== "") this.element.style.setProperty("display", "inline-block");
+    const focused = notice?.contains(native("activeElement"));
+    notice?.remove();
+    if (focused) this.element.focus();
   }
 
   remove(): void {
@@ -127,6 +173,8 @@ export class Frame {
     this.#port?.close();
     this.#ready = false;
     this.#clearTimers();
+    // It may be late, and is as good.
+    this.#lost = false;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#nonce = crypto.randomUUID();
@@ -160,16 +208,20 @@ export class Frame {
   }
 
   #onViolation({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent): void {
-    if (blockedURI.startsWith(this.place.origin) && /^(frame|child|default)-src/.test(effectiveDirective)) this.#lost("csp_blocked");
+    if (blockedURI.startsWith(this.place.origin) && /^(frame|child|default)-src/.test(effectiveDirective)) this.#lose("csp_blocked");
   }
 
-  #lost(code: "frame_blocked" | "frame_timeout" | "csp_blocked"): void {
-    if (this.#port !== undefined || this.#stop.signal.aborted) return;
+  #lose(code: "frame_blocked" | "frame_timeout" | "csp_blocked"): void {
+    if (this.#port !== undefined || this.#lost) return;
     this.#clearTimers();
-    this.#stop.abort();
-    const { origin } = this.place;
+    this.#lost = true;
+    const { place } = this;
+    const offline = !navigator.onLine;
     // What the frame cannot tell, the doctor finds out, where it can be reached.
-    this.listener.lost(this.place.doctor().then(({ why }) => why(this.place, code), () => [code, `no frame of ${origin}`]));
+    const why = offline
+      ? Promise.resolve<["offline", string]>(["offline", "this device is offline"])
+      : place.doctor().then(({ why }) => why(place, code), (): [CardErrorCode, string] => [code, `no frame of ${place.origin}`]);
+    this.listener.lost(offline, why);
   }
 
   #after(ms: number, run: () => void): void {

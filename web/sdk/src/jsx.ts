@@ -22,6 +22,7 @@ export interface CardveilCardAttributes extends HTMLAttributes<CardveilCardEleme
   font?: string;
   appearance?: CardveilCardElement["appearance"];
   labels?: CardveilCardElement["labels"];
+  timeouts?: CardveilCardElement["timeouts"];
 }
 
 export interface CardveilPartAttributes extends HTMLAttributes<CardveilPartElement>, RefAttributes<CardveilPartElement> {

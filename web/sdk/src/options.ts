@@ -15,6 +15,7 @@ import {
   PARTS,
   sentence,
   text,
+  within,
 } from "@cardveil/protocol";
 import type { CardChanges, CardOptions, CardveilOptions, PartOptions } from "./api.ts";
 import { native } from "./document.ts";
@@ -58,10 +59,10 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
 
 /** What a caller says of a card. */
 export const cardOptions = (given: CardOptions): CardOptions =>
-  ownOf(given, "token", "fields", "appearance", "masked", "locale", "hideAfter", "copy", "labels", "title");
+  ownOf(given, "token", "fields", "appearance", "masked", "locale", "hideAfter", "copy", "labels", "title", "timeouts");
 
-/** All that a card is told, and what its page calls its frame. */
-export type Settings = Configuration & { title: string | undefined };
+/** All that a card is told, what its page calls its frame, and how long it waits. */
+export type Settings = Configuration & { title: string | undefined; timeouts: { frame: number; token: number } };
 
 /** Checks every option now, where the mistake is, and not later in a frame. */
 export function parseOptions(given: CardOptions): Settings {
@@ -86,21 +87,34 @@ export function parseChanges(given: CardChanges): Partial<Settings> {
   return parseLive(ownOf(given, ...names), names);
 }
 
-const LIVE = ["appearance", "locale", "hideAfter", "copy", "labels", "title"] as const satisfies (keyof CardChanges)[];
+const LIVE = ["appearance", "locale", "hideAfter", "copy", "labels", "title", "timeouts"] as const satisfies (keyof CardChanges)[];
 type Live = Pick<Settings, (typeof LIVE)[number]>;
 
-function parseLive<K extends keyof Live>({ appearance, locale, hideAfter, copy, labels, title }: CardChanges, names: readonly K[]): Pick<Live, K> {
+function parseLive<K extends keyof Live>({ appearance, locale, hideAfter, copy, labels, title, timeouts }: CardChanges, names: readonly K[]): Pick<Live, K> {
   const parsers: { [P in keyof Live]: () => Live[P] } = {
     appearance: () => checkAppearance(appearance),
     locale: () =>
-      check("locale", "such as en or de-CH", () => parseLocale(locale ?? ((typeof document === "object" && native("documentElement").lang) || "en"))),
+      check("locale", "such as en or de-CH", () => parseLocale(locale ?? pageLocale())),
     hideAfter: () =>
       check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () => parseHideAfter(hideAfter ?? HIDE_AFTER_SECS.default)),
     copy: () => some("copy", copy ?? ["pan"]),
     labels: () => check("labels", "short texts", () => parseTexts(labels ?? {})),
     title: () => checkTitle(title),
+    timeouts: () => {
+      const given = ownOf(timeouts ?? {}, "frame", "token");
+      const secs = (value: number) => check("timeouts", "frame and token, each in seconds from 5 to 120", () => within(value, 5, 120));
+      return { frame: secs(given.frame ?? 20), token: secs(given.token ?? 30) };
+    },
   };
   return Object.fromEntries(names.map((name) => [name, parsers[name]()])) as Pick<Live, K>;
+}
+
+export const pageLocale = (): string => (typeof document === "object" && native("documentElement").lang) || "en";
+
+export function elementOf(target: string | Element): Element {
+  const element = typeof target === "string" ? native("querySelector")(target) : target;
+  if (element instanceof Element) return element;
+  throw badOption(`Cardveil: there is no element ${target}`);
 }
 
 /** What a part is, and how it looks: like its card, whatever that becomes, but for what it says itself. */

@@ -3,6 +3,7 @@ import { connect, type ForFrame, type ForPage, hello, parseForFrame } from "@car
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CardEvents, CardOptions } from "../src/api.ts";
 import { FramedCard } from "../src/card.ts";
+import { cardveilFrom } from "../src/cardveil.ts";
 import { parseOptions } from "../src/options.ts";
 
 const ORIGIN = "https://cards.example.com";
@@ -528,9 +529,13 @@ describe("a frame that does not come", () => {
   beforeEach(() => {
     vi.useFakeTimers();
     vi.stubGlobal("fetch", server);
-    server.mockReset().mockRejectedValue(new TypeError("Failed to fetch"));
+    server.mockReset().mockImplementation(async () => Response.json({ embed: "emb_1", origin_registered: true }));
   });
   afterEach(() => void vi.unstubAllGlobals());
+
+  const error = () => document.querySelector("[data-testid=cardveil-error]");
+  const press = () => document.querySelector<HTMLButtonElement>("[data-testid=cardveil-retry]")?.click();
+  const online = (is: boolean) => vi.spyOn(navigator, "onLine", "get").mockReturnValue(is);
 
   const blocked = async () => {
     const card = make();
@@ -541,16 +546,16 @@ describe("a frame that does not come", () => {
     return seen;
   };
 
-  it("times out after 10 s (react-stripe-elements#424)", async () => {
+  it("times out after 20 s (react-stripe-elements#424)", async () => {
     const card = make();
     const seen = record(card);
     mount(card);
-    await vi.advanceTimersByTimeAsync(9_999);
+    await vi.advanceTimersByTimeAsync(19_999);
     expect(seen).toEqual([]);
     await vi.advanceTimersByTimeAsync(1);
     await vi.dynamicImportSettled();
     expect(seen).toEqual([["error", expect.objectContaining({ code: "frame_timeout", retryable: true })]]);
-    expect(document.querySelector("[data-testid=cardveil-error]")?.textContent).toContain("Reload the page");
+    expect(error()?.textContent).toBe("Your card cannot be shown right now.Try again");
     expect(document.querySelector("iframe")?.style.display).toBe("none");
     card.destroy();
     expect(document.querySelector("#card")?.children).toHaveLength(0);
@@ -559,7 +564,7 @@ describe("a frame that does not come", () => {
   it("is told to the cardholder before it is known why", async () => {
     server.mockReturnValue(new Promise(() => {}));
     expect(await blocked()).toEqual([]);
-    expect(document.querySelector("[data-testid=cardveil-error]")?.textContent).toContain("Reload the page");
+    expect(error()?.textContent).toContain("cannot be shown right now");
   });
 
   it("is blocked when something else loaded", async () => {
@@ -603,8 +608,262 @@ describe("a frame that does not come", () => {
   it("is told to the console when nobody listens", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     mount(make());
-    await vi.advanceTimersByTimeAsync(10_000);
+    await vi.advanceTimersByTimeAsync(20_000);
     expect(log).toHaveBeenCalledWith(expect.objectContaining({ code: "frame_timeout" }));
+  });
+
+  it("waits for as long as the page says", async () => {
+    const card = make(TOKEN, { timeouts: { frame: 90 } });
+    const seen = record(card);
+    mount(card);
+    await vi.advanceTimersByTimeAsync(89_999);
+    expect(seen).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(error()).not.toBeNull();
+  });
+
+  it("is told as unavailable where nothing answers, and not as blocked", async () => {
+    server.mockRejectedValue(new TypeError("Failed to fetch"));
+    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "unavailable", retryable: true, message: expect.stringContaining(ORIGIN) })]]);
+  });
+
+  it("is told as blocked where the page's policy forbids to ask why", async () => {
+    server.mockImplementation(async () => {
+      const violation = { blockedURI: `${ORIGIN}/client/v1/embeds/emb_1`, effectiveDirective: "connect-src" };
+      document.dispatchEvent(Object.assign(new Event("securitypolicyviolation"), violation));
+      throw new TypeError("Failed to fetch");
+    });
+    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "frame_blocked" })]]);
+  });
+
+  it("is told as offline, without a question, and comes by itself, once, when the line is back", async () => {
+    const line = online(false);
+    const token = vi.fn(async () => TOKEN);
+    const card = make(token);
+    const seen = record(card);
+    const { element } = mount(card);
+    const loads = vi.spyOn(element, "src", "set");
+    // Firefox fires no load for what did not.
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(seen).toEqual([["error", expect.objectContaining({ code: "offline", retryable: true })]]);
+    expect(error()?.textContent).toContain("You are offline");
+    expect(server).not.toHaveBeenCalled();
+    line.mockReturnValue(true);
+    window.dispatchEvent(new Event("online"));
+    window.dispatchEvent(new Event("online"));
+    expect(loads).toHaveBeenCalledTimes(1);
+    expect(error()).toBeNull();
+    expect(element.style.display).toBe("inline-block");
+    expect(token).not.toHaveBeenCalled();
+  });
+
+  it.each<[string, (card: FramedCard) => void]>([["a click", press], ["reveal()", (card) => card.reveal()]])("is loaded again by %s, and shows the card with one token", async (_, act) => {
+    vi.useRealTimers();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const token = vi.fn(async () => TOKEN);
+    const card = make(token);
+    const seen = record(card);
+    const frame = mount(card);
+    frame.element.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(2_000);
+    await vi.dynamicImportSettled();
+    card.hide();
+    act(card);
+    expect(error()).toBeNull();
+    vi.useRealTimers();
+    frame.hello();
+    frame.ready();
+    frame.say({ type: "needToken" });
+    await delivered();
+    expect(frame.types).toEqual(expect.arrayContaining(["configure", "reveal", "token"]));
+    expect(token).toHaveBeenCalledTimes(1);
+    expect(seen.filter(([event]) => event === "ready")).toHaveLength(1);
+  });
+
+  it("may come late, and is as good", async () => {
+    const card = make();
+    record(card);
+    const frame = mount(card);
+    await vi.advanceTimersByTimeAsync(40_000);
+    expect(error()).not.toBeNull();
+    frame.hello();
+    expect(error()).toBeNull();
+    expect(frame.element.style.display).toBe("inline-block");
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(error()).toBeNull();
+  });
+
+  it("in parts is told once, in one place, and all that was lost is loaded again", async () => {
+    document.body.innerHTML = '<div id="a"></div><div id="b"></div><div id="c"></div>';
+    const card = make();
+    const seen = record(card);
+    card.mount("#a", "pan");
+    card.mount("#b", "expiry");
+    const [pan, expiry, holder] = [...document.querySelectorAll("iframe")].map((element) => new Frame(element)) as [Frame, Frame, Frame];
+    const loads = [pan, expiry, holder].map(({ element }) => vi.spyOn(element, "src", "set"));
+    expiry.hello();
+    await vi.advanceTimersByTimeAsync(30_000);
+    await vi.dynamicImportSettled();
+    expect(document.querySelectorAll("[data-testid=cardveil-error]")).toHaveLength(1);
+    expect(error()?.parentElement?.id).toBe("a");
+    expect(expiry.element.style.display).toBe("none");
+    expect(seen).toHaveLength(1);
+    card.mount("#c", "name");
+    expect(document.querySelector<HTMLElement>("#c iframe")?.style.display).toBe("none");
+    press();
+    expect(loads.map(({ mock }) => mock.calls.length)).toEqual([1, 0, 1]);
+    expect(expiry.element.style.display).toBe("inline-block");
+    expect(holder.element.style.visibility).toBe("hidden");
+    expect(error()).toBeNull();
+  });
+
+  it("in parts is loaded again with what is about to be lost", async () => {
+    document.body.innerHTML = '<div id="a"></div><div id="b"></div>';
+    const card = make();
+    const seen = record(card);
+    card.mount("#a", "pan");
+    card.mount("#b", "expiry");
+    const [pan, expiry] = document.querySelectorAll("iframe") as unknown as [HTMLIFrameElement, HTMLIFrameElement];
+    pan.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expiry.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(1_000);
+    const loads = [pan, expiry].map((element) => vi.spyOn(element, "src", "set"));
+    card.reveal();
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect(loads.map(({ mock }) => mock.calls.length)).toEqual([1, 1]);
+    expect(error()).toBeNull();
+    expect(seen).toHaveLength(1);
+  });
+
+  it("speaks the page's words, and takes the focus along", async () => {
+    const card = make(TOKEN, { labels: { unreachable: "Geht gerade nicht.", retry: "Nochmal" } });
+    record(card);
+    const { element } = mount(card);
+    element.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(error()?.textContent).toBe("Geht gerade nicht.Nochmal");
+    document.querySelector<HTMLButtonElement>("[data-testid=cardveil-retry]")?.focus();
+    press();
+    expect(document.activeElement).toBe(element);
+  });
+
+  it("is waited for no more once its card is destroyed", async () => {
+    const card = make();
+    record(card);
+    const { element } = mount(card);
+    const loads = vi.spyOn(element, "src", "set");
+    element.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(2_000);
+    card.destroy();
+    window.dispatchEvent(new Event("online"));
+    card.reveal();
+    expect(loads).not.toHaveBeenCalled();
+    expect(document.querySelector("#card")?.children).toHaveLength(0);
+  });
+
+  it.each([["null", "file:", "file"], ["null", "https:", "allow-same-origin"]])("of a page whose origin is %s (%s) is told the true cause", async (origin, protocol, cause) => {
+    vi.stubGlobal("origin", origin);
+    vi.stubGlobal("location", { origin: "https://shop.example", protocol });
+    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "origin_refused", retryable: false, message: expect.stringContaining(cause) })]]);
+  });
+});
+
+describe("a prepared frame", () => {
+  const veil = () => cardveilFrom(`${ORIGIN}/sdk/v1/cardveil.js`)({ embed: "emb_1" });
+  const only = () => {
+    const [element, ...more] = document.querySelectorAll("iframe");
+    if (element === undefined || more.length > 0) throw new Error(`${more.length + 1} frames`);
+    return new Frame(element);
+  };
+
+  it("is there before the token, shows nothing, and becomes the card that is mounted in its place", async () => {
+    const ours = veil();
+    ours.prepare("#card");
+    ours.prepare("#card");
+    const frame = only();
+    frame.hello();
+    await delivered();
+    expect(frame.element.style.visibility).toBe("hidden");
+    expect(frame.types).toEqual([]);
+    const token = vi.fn(async () => TOKEN);
+    const card = ours.card({ token, locale: "de", title: "Meine Karte" });
+    cards.push(card as FramedCard);
+    card.mount("#card");
+    frame.ready();
+    frame.say({ type: "needToken" });
+    await delivered();
+    expect(document.querySelectorAll("iframe")).toHaveLength(1);
+    expect(frame.element.style.visibility).toBe("");
+    expect(frame.element.dataset["testid"]).toBe("cardveil-frame");
+    expect(frame.element.title).toBe("Meine Karte");
+    expect(frame.types.slice(-3)).toEqual(["configure", "reveal", "token"]);
+    expect(token).toHaveBeenCalledTimes(1);
+    expect(frame.window.postMessage).toHaveBeenCalledTimes(1);
+  });
+
+  it("that has not come yet is waited for anew, and told when it is there", async () => {
+    const ours = veil();
+    ours.prepare();
+    const frame = only();
+    const card = ours.card({ token: TOKEN });
+    cards.push(card as FramedCard);
+    card.mount("#card", "pan");
+    expect([...document.querySelectorAll("iframe")].map(({ src }) => new URL(src).searchParams.get("as")).sort()).toEqual(["holder", "part"]);
+    frame.hello();
+    await delivered();
+    expect(frame.types).toEqual(["configure"]);
+  });
+
+  it("is of its own place and kind alone, and serves one card", () => {
+    const ours = veil();
+    ours.prepare("#card");
+    document.body.append(Object.assign(document.createElement("div"), { id: "other" }));
+    const make = () => {
+      const card = ours.card({ token: TOKEN });
+      cards.push(card as FramedCard);
+      return card;
+    };
+    make().mount("#other");
+    make().mount("#card", "pan");
+    expect(document.querySelectorAll("[data-testid=cardveil-prepared]")).toHaveLength(1);
+    make().mount("#card");
+    expect(document.querySelectorAll("[data-testid=cardveil-prepared]")).toHaveLength(0);
+    const before = document.querySelectorAll("iframe").length;
+    make().mount("#card");
+    expect(document.querySelectorAll("iframe")).toHaveLength(before + 1);
+    cards[0]?.destroy();
+    cards[2]?.destroy();
+  });
+
+  it("that was lost, or taken out of the page, is left for a new one", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    vi.stubGlobal("fetch", vi.fn(async () => new Response("{}")));
+    const ours = veil();
+    ours.prepare("#card");
+    const { element } = only();
+    element.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(2_000);
+    const card = ours.card({ token: TOKEN });
+    cards.push(card as FramedCard);
+    card.mount("#card");
+    expect(only().element).not.toBe(element);
+    vi.unstubAllGlobals();
+  });
+
+  it("is taken away when it is no longer wanted, after ten minutes, or when more than four wait", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const ours = veil();
+    const end = ours.prepare("#card");
+    end();
+    end();
+    expect(document.querySelector("iframe")).toBeNull();
+    document.body.innerHTML = [1, 2, 3, 4, 5].map((n) => `<div id="n${n}"></div>`).join("");
+    for (const n of [1, 2, 3, 4, 5]) ours.prepare(`#n${n}`);
+    expect([...document.querySelectorAll("iframe")].map(({ parentElement }) => parentElement?.id)).toEqual(["n2", "n3", "n4", "n5"]);
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(document.querySelector("iframe")).toBeNull();
+    expect(() => ours.prepare("#nowhere")).toThrow(expect.objectContaining({ code: "bad_option" }));
   });
 });
 

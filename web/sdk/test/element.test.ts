@@ -39,6 +39,7 @@ defineElement((place) => ({
       destroy: () => void (card.destroyed = true),
     };
   },
+  prepare: () => () => {},
   doctor: () => Promise.reject(new Error("not asked")),
 }));
 

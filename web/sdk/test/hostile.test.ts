@@ -93,6 +93,8 @@ const WISHES: [string, unknown][] = [
   ["copy", ["cvv"]],
   ["labels", { hide: "Evil" }],
   ["title", "Evil"],
+  ["timeouts", { frame: 5, token: 5 }],
+  ["frame", "120"],
   ["transparent", true],
   ["theme", "dark"],
   ["accent", "#000000"],

@@ -45,6 +45,7 @@ describe("what a card is to be", () => {
       masked: ["cvv"],
       labels: {},
       title: undefined,
+      timeouts: { frame: 20, token: 30 },
     });
     document.documentElement.lang = "";
     expect(parseOptions({ token: async () => "t" })).toMatchObject({ renewable: true, locale: "en" });
@@ -73,6 +74,9 @@ describe("what a card is to be", () => {
     ["appearance", { text: { fontSize: 500 } }],
     ["labels", { hide: "" }],
     ["title", ""],
+    ["timeouts", { frame: 4 }],
+    ["timeouts", { token: 121 }],
+    ["timeouts", { frame: "30" }],
     ["title", 1],
   ])("refuses a wrong %s: %j", (option, value) => {
     const options = { token: "t", [option]: value } as CardOptions;
