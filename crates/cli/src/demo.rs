@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{self, Config, Limits, RootKey};
 use crate::deployment::{Deployment, create_private_folder};
+use crate::log;
 use crate::print::{self, hinted, say};
 use crate::serve::{Running, StopSignal};
 
@@ -104,12 +105,6 @@ struct ReadyCard {
 
 /// Runs it until SIGINT or SIGTERM.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(print::Log)
-        .with_ansi(false)
-        .log_internal_errors(false)
-        .with_env_filter("warn")
-        .init();
     let temporary = match &args.dir {
         Some(_) => None,
         None => Some(
@@ -145,6 +140,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         shop_listeners.push(v6);
     }
     let mut signal = StopSignal::listen()?;
+    // What fails before is told as to people, who try it out.
+    let telling = tokio::spawn(log::start("warn").tell_repeated());
     let running = Running::start(house).await?;
     let shops: Vec<_> = shop_listeners
         .into_iter()
@@ -158,6 +155,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     for shop in shops {
         shop.abort();
     }
+    telling.abort();
     running.stop().await
 }
 

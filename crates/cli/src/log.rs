@@ -31,11 +31,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What tells two lines of the same apart.
 const OF_ONE_REQUEST: &str = "request.id";
 
-/// Starts it. What is returned tells what was repeated.
-pub(crate) fn start() -> Log {
+/// Starts it, at this level unless `CARDVEIL_LOG` says another. What is returned tells what was repeated.
+pub(crate) fn start(level: &str) -> Log {
     let log = Log::default();
     let filter = tracing_subscriber::EnvFilter::try_from_env("CARDVEIL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let subscriber = tracing_subscriber::registry().with(filter);
     subscriber.with(log.clone()).init();
     log

@@ -50,7 +50,7 @@ const SWEEP_ROWS: usize = 1_000;
 
 /// `cardveil serve`.
 pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
-    let log = log::start();
+    let log = log::start("info");
     let telling = tokio::spawn(log.clone().tell_repeated());
     let ended = serve(config).await;
     telling.abort();

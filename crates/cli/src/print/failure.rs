@@ -136,7 +136,7 @@ fn tell_usage(text: &str) {
 
 /// An error, its sources, and a hint where there is one; as a line of the log where there is a log.
 pub(crate) fn error(error: &anyhow::Error) {
-    if tracing::dispatcher::has_been_set() {
+    if tracing::dispatcher::has_been_set() && !is_json() {
         let (message, hint) = (format!("{error:#}"), hint(error));
         tracing::error!(hint, "{message}");
         return;

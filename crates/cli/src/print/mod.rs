@@ -19,7 +19,6 @@ use std::sync::OnceLock;
 
 use cardveil_core::clock::{Clock as _, SystemClock};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
 pub(crate) use self::data::{
     List, compact, document, done, fields, lines, list, object, own, record, table,
@@ -125,17 +124,8 @@ pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// The log of the process, to stderr: an event a line, or with what its words bring along.
-#[derive(Clone, Copy)]
+/// The log of the process, to stderr, in lines.
 pub(crate) struct Log;
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        Self
-    }
-}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -431,3 +431,15 @@ fn a_page_is_there_without_the_repository() {
         );
     }
 }
+
+#[test]
+fn what_a_demo_says_is_json_too() {
+    let world = World::new(0);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let run = world.run(&["demo", "--json", "--port-base", &port]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(said(&run).contains("hint: another demo may be running"));
+    let run = world.run(&["demo", "--port-base", &port]);
+    assert!(text(&run.stderr).starts_with("error: cannot listen on"));
+}
