@@ -250,6 +250,42 @@ mod tests {
         assert!(looked > 150, "{looked}");
     }
 
+    #[test]
+    fn every_page_that_a_message_names_is_there() {
+        let mut named = 0;
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for file in sources(&home) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+            // Texts of several lines have a backslash at each line's end.
+            let lines = code.lines().map(|line| line.trim().trim_end_matches('\\'));
+            let code = lines
+                .map(|line| line.trim_start_matches("/// "))
+                .collect::<Vec<_>>();
+            let joined = code
+                .join(" ")
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            for words in joined.split("`cardveil help ").skip(1) {
+                let words = words.split('`').next().unwrap();
+                let (page, title) = words.split_once(' ').unwrap_or((words, ""));
+                if page == "PAGE" {
+                    continue;
+                }
+                let text = PAGES.iter().find(|(name, _)| *name == page);
+                let (_, text) = text.unwrap_or_else(|| panic!("{}: {words}", file.display()));
+                assert!(
+                    part(page, text, title).is_some(),
+                    "{}: {words}",
+                    file.display()
+                );
+                named += 1;
+            }
+        }
+        assert!(named > 8, "{named}");
+    }
+
     /// Whether the comment in this line is of something that clap shows.
     fn is_help(text: &str, line: usize) -> bool {
         let mut below = text.lines().skip(line).map(str::trim_start);
