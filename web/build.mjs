@@ -20,6 +20,7 @@ await Promise.all([
   build({ ...common, banner, entryPoints: ["frame/src/main-app.ts"], outfile: "dist/app.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["gallery/src/gallery.ts"], outfile: "dist/gallery.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["gallery/src/specimen.ts"], outfile: "dist/specimen.js", format: "esm" }),
+  build({ ...common, banner, entryPoints: ["reference/src/start.ts"], outfile: "dist/reference.js", format: "iife" }),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
   build({ ...common, banner, entryPoints: ["sdk/src/esm.ts"], outfile: "dist/cardveil.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["sdk/src/pure.ts"], outfile: "dist/pure.js", format: "esm" }),
@@ -64,8 +65,10 @@ await build({ ...common, minify: false, banner: { js: '"use client";' }, entryPo
 execFileSync("node_modules/.bin/tsc", ["-p", "react/tsconfig.types.json"], { stdio: "inherit" });
 await copyFile("../LICENSE", "react/LICENSE");
 
-// The page that renders the API's description for operators: a library's own bundle, as it is.
-await copyFile("node_modules/redoc/bundles/redoc.standalone.js", "dist/redoc.js");
+// The page that renders the API's description for operators: a library's own bundle, but for the logo that it would
+// fetch from its maker.
+const redoc = await readFile("node_modules/redoc/bundles/redoc.standalone.js", "utf8");
+await writeFile("dist/redoc.js", redoc.replaceAll("https://cdn.redoc.ly/redoc/logo-mini.svg", "data:,"));
 
 const parts = { hpke: ["frame.js, holder.js and app.js", "LICENSE.md"], redoc: ["redoc.js", "LICENSE"] };
 const licenses = await Promise.all(

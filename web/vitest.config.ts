@@ -13,7 +13,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ["{protocol,frame,sdk,react}/test/**/*.test.{ts,tsx}"],
+    include: ["{protocol,frame,sdk,react,reference}/test/**/*.test.{ts,tsx}"],
     environment: "happy-dom",
     restoreMocks: true,
   },

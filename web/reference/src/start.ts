@@ -1,0 +1,37 @@
+/** The page of the API's description: Redoc, in our colours, with a call for each operation. */
+import { addSamples, type Description } from "./samples.ts";
+
+declare const Redoc: { init(description: Description, options: object, into: Element): void };
+
+async function start(into: Element): Promise<void> {
+  const description: Description = await (await fetch("/openapi.json")).json();
+  addSamples(description);
+  Redoc.init(description, OPTIONS, into);
+}
+
+const [INK, SOFT, LINE, PANEL, ACCENT, CODE] = ["#1b1f2a", "#565d6d", "#d9dce3", "#f4f5f8", "#1c4fd6", "#1b2030"];
+const FONT = "system-ui, sans-serif";
+const OPTIONS = {
+  // Its search would need a worker from a `blob:` address; the browser's own does.
+  disableSearch: true,
+  expandResponses: "200,201",
+  hideDownloadButton: true,
+  pathInMiddlePanel: true,
+  theme: {
+    spacing: { sectionVertical: 24 },
+    colors: { primary: { main: ACCENT }, text: { primary: INK, secondary: SOFT }, border: { dark: LINE, light: LINE } },
+    typography: {
+      fontFamily: FONT,
+      headings: { fontFamily: FONT, fontWeight: "600" },
+      code: { color: INK, backgroundColor: PANEL, wrap: true },
+      links: { color: ACCENT, visited: ACCENT, hover: ACCENT },
+    },
+    sidebar: { backgroundColor: PANEL, textColor: INK, activeTextColor: ACCENT },
+    rightPanel: { backgroundColor: CODE, textColor: "#ffffff" },
+    codeBlock: { backgroundColor: "#12151f" },
+    fab: { backgroundColor: PANEL, color: ACCENT },
+  },
+};
+
+const into = document.getElementById("reference");
+if (into !== null) void start(into);
