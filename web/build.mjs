@@ -65,6 +65,11 @@ await build({ ...common, minify: false, banner: { js: '"use client";' }, entryPo
 execFileSync("node_modules/.bin/tsc", ["-p", "react/tsconfig.types.json"], { stdio: "inherit" });
 await copyFile("../LICENSE", "react/LICENSE");
 
+await rm("react-native/dist", { recursive: true, force: true });
+await build({ ...common, minify: false, entryPoints: ["react-native/src/index.tsx"], outfile: "react-native/dist/index.js", format: "esm", jsx: "automatic", external: ["react", "react/*", "react-native", "react-native-webview"] });
+execFileSync("node_modules/.bin/tsc", ["-p", "react-native/tsconfig.types.json"], { stdio: "inherit" });
+await copyFile("../LICENSE", "react-native/LICENSE");
+
 // The page that renders the API's description for operators: a library's own bundle, but for the logo that it would
 // fetch from its maker.
 const redoc = await readFile("node_modules/redoc/bundles/redoc.standalone.js", "utf8");

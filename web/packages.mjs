@@ -1,5 +1,5 @@
-// Packs both packages as they would be published, unpacks them where nothing else of ours is, and uses them there.
-import { execFileSync } from "node:child_process";
+// Packs the packages as they would be published, unpacks them where nothing else of ours is, and uses them there.
+import { execFileSync, spawnSync } from "node:child_process";
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ process.chdir(here);
 const PUBLISHED = {
   sdk: ["LICENSE", "README.md", "package.json", "dist/cardveil.d.ts", "dist/cardveil.iife.js", "dist/cardveil.js", "dist/jsx.d.ts", "dist/marqeta.js", "dist/pure.d.ts", "dist/pure.js"],
   react: ["LICENSE", "README.md", "package.json", "dist/card.d.ts", "dist/index.d.ts", "dist/index.js", "dist/parts.d.ts", "dist/whole.d.ts"],
+  "react-native": ["LICENSE", "README.md", "package.json", "dist/index.d.ts", "dist/index.js"],
 };
 
 const app = await mkdtemp(join(tmpdir(), "cardveil-packages-"));
@@ -23,6 +24,9 @@ try {
     const into = join(app, "node_modules", name);
     await mkdir(into, { recursive: true });
     run("tar", ["-xzf", join(app, filename), "-C", into, "--strip-components=1"]);
+    // All that publishing would do but the upload: fields that the registry would refuse or lose are told here.
+    const { status, stderr } = spawnSync("npm", ["publish", "--dry-run", "--ignore-scripts", "--offline"], { cwd: folder, encoding: "utf8" });
+    if (status !== 0 || /auto-corrected|errors corrected/i.test(stderr)) throw new Error(`npm publish --dry-run of ${name}:\n${stderr}`);
     console.log(`${name}: ${packed.length} files, ${size} bytes`);
   }
   for (const name of ["react", "react-dom", "scheduler", "@types", "csstype"]) await symlink(join(here, "node_modules", name), join(app, "node_modules", name));
@@ -53,6 +57,7 @@ import * as js from "@cardveil/js";
 import * as pure from "@cardveil/js/pure";
 import * as cardveil from "@cardveil/react";
 assert.deepEqual(Object.keys(js), ["Cardveil"]);
+for (const [name, file] of [["iife", "cardveil.iife.js"], ["marqeta", "marqeta.js"]]) assert.ok(import.meta.resolve("@cardveil/js/" + name).endsWith("/dist/" + file));
 assert.deepEqual(Object.keys(pure), ["Cardveil", "defineCardveilElement"]);
 assert.deepEqual(Object.keys(cardveil), ["CardveilCard", "CardveilPart", "CardveilProvider", "useCardveil"]);
 pure.defineCardveilElement();

@@ -10,10 +10,13 @@ export default defineConfig({
       { find: /^@cardveil\/js$/, replacement: at("sdk/src/esm.ts") },
       { find: /^@cardveil\/js\/pure$/, replacement: at("sdk/src/pure.ts") },
       { find: /^@cardveil\/react$/, replacement: at("react/src/index.tsx") },
+      // Other people's, which an app brings and a phone runs.
+      { find: /^react-native$/, replacement: at("react-native/test/react-native.ts") },
+      { find: /^react-native-webview$/, replacement: at("react-native/test/react-native-webview.tsx") },
     ],
   },
   test: {
-    include: ["{protocol,frame,sdk,react,reference}/test/**/*.test.{ts,tsx}"],
+    include: ["{protocol,frame,sdk,react,react-native,reference}/test/**/*.test.{ts,tsx}"],
     environment: "happy-dom",
     restoreMocks: true,
   },
