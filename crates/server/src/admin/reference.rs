@@ -16,7 +16,7 @@ const PAGE: &str = r#"<!doctype html>
 <title>Cardveil: API reference</title>
 <style>
 body { margin: 0; background: #fff; color: #1b1f2a; font: 16px/1.5 system-ui, sans-serif }
-a[href^="https://redocly.com"] { display: none !important }
+a[href*="redocly.com"] { display: none !important }
 </style>
 </head>
 <body>
