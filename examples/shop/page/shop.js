@@ -5,12 +5,23 @@ import { askForCode, reserve } from "./code.js";
 import { $, NETWORKS, api, ask, cardName, el, words } from "./page.js";
 import { openWallet } from "./wallet.js";
 
+const DOUBLE_CLICK_MS = 500;
+/** What the shop knows better than the answer, which is the same for all of them. */
+const NOT_NOW = {
+  suspended: "It is frozen. Unfreeze it, then open it again.",
+  unactivated: "It is not activated yet. Activate it first.",
+  pending: "It is still being made. Try again when it is ready.",
+  terminated: "It was closed. Pick another card.",
+  replaced: "Another card has taken its place. Pick that one.",
+  failed: "It could not be made. Ask your card programme.",
+};
 const EVENTS = ["ready", "revealed", "hidden", "copied", "expired", "warning", "error"];
 
 let shop; // what GET /api/cards answered
 let chosen; // one of shop.cards
 let shown; // the SDK's card, while one is mounted
 let showing; // aborts what a click on "Show my card" began
+let shownAt = -Infinity;
 
 start().catch((error) => {
   console.error(error);
@@ -30,7 +41,9 @@ async function start() {
   });
   $("show").addEventListener("click", show);
   $("add-to-wallet").addEventListener("click", () => openWallet(chosen));
-  $("close").addEventListener("click", () => {
+  $("close").addEventListener("click", ({ timeStamp }) => {
+    // The second click of a double click on "Show my card", in whose place it is.
+    if (timeStamp - shownAt < DOUBLE_CLICK_MS) return;
     close();
     $("show").focus();
   });
@@ -66,6 +79,7 @@ async function show() {
     const { Cardveil } = await import(`${shop.clientUrl}/sdk/v1/cardveil.js`);
     if (signal.aborted) return;
     shown = Cardveil({ embed: card.embed }).card({
+      appearance: { accent: "#0f5c4c", label: "Saltmarsh" },
       token: async () => {
         if (token === undefined && isProtected(card)) return askAgain();
         const ready = token ?? (await fetchToken(card));
@@ -78,6 +92,7 @@ async function show() {
     $("show").hidden = true;
     $("close").hidden = false;
     shown.mount("#card");
+    shownAt = performance.now();
     $("close").focus();
   } catch (error) {
     if (signal.aborted) return;
@@ -112,6 +127,7 @@ async function fetchToken(card) {
 }
 
 function advice({ code, detail, retry_after: secs }) {
+  if (code === "card_not_viewable") return NOT_NOW[chosen.state.toLowerCase()] ?? detail;
   if (code === "rate_limited" && secs > 0) {
     const minutes = Math.ceil(secs / 60);
     return `Try again in ${secs < 90 ? `${secs} seconds` : `${minutes} minutes`}.`;

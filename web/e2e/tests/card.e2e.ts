@@ -58,7 +58,7 @@ describe("show my card", () => {
       expect(await ada.in("name").textContent()).not.toBe("");
       await ada.by("seen-revealed").first().waitFor();
       expect(await ada.by("seen").textContent()).not.toMatch(/\d{3}/);
-      await ada.by("close-card").click();
+      await press(ada.by("close-card"));
     }
     expect(ada.redeems).toHaveLength(active.length);
     expect(ada.tokens).toBe(active.length);
@@ -66,6 +66,7 @@ describe("show my card", () => {
 
   it.each(["KeySecure", "Equals", "Native"])("works with a token by %s", async (dialect) => {
     const ada = await arrive();
+    await ada.page.getByText("For developers").click();
     await ada.page.getByText(dialect, { exact: true }).click();
     await ada.show(visa.card_no);
     expect(await ada.in("pan").textContent()).toBe(PAN);
@@ -296,7 +297,7 @@ describe("hide", () => {
 
   it("happens with destroy", async () => {
     const ada = await shown();
-    await ada.by("close-card").click();
+    await press(ada.by("close-card"));
     await ada.reported("hidden");
     expect(await ada.by("cardveil-frame").count()).toBe(0);
   });

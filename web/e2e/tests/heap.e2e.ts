@@ -74,7 +74,7 @@ describe("the heap", () => {
   });
 
   itNeeds("heap snapshots")("holds no number after destroy, which takes the frame away", async () => {
-    await ada.by("close-card").click();
+    await press(ada.by("close-card"));
     await ada.by("cardveil-frame").waitFor({ state: "detached" });
     await expectNothingLeft("page");
   });

@@ -200,7 +200,7 @@ describe("a message to the frame", () => {
 
   it("does nothing by a port that served an earlier frame", async () => {
     await shown();
-    await ada.by("close-card").click();
+    await press(ada.by("close-card"));
     await shown();
     const before = await ada.page.evaluate(() => {
       const [old] = window.raid.ports;
@@ -570,7 +570,7 @@ it("hears of a whole life of a card without a digit: shown, copied, hidden, show
   await ada.in("show").click();
   await ada.in("pan").waitFor();
   expect(await loot(ada)).not.toMatch(DIGITS);
-  await ada.by("close-card").click();
+  await press(ada.by("close-card"));
   const told: string[] = await ada.page.evaluate(() => window.raid.told);
   expect(told.length).toBeGreaterThan(5);
   for (const text of told) expect(text.replace(/"nonce":"[^"]*"|"(height|baseline)":[\d.]+/g, "")).not.toMatch(/\d{3}/);

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { codeOf, wrongCode } from "../src/authenticator.ts";
 import { complaints } from "../src/axe.ts";
 import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
-import { Cardholder } from "../src/cardholder.ts";
+import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
 let demo: Demo;
@@ -83,6 +83,7 @@ describe("a protected card", () => {
   it.each(["Equals", "Native"])("is shown with a token by %s; KeySecure's call has no place for a code", async (dialect) => {
     await arrive({}, false);
     expect(await ada.page.locator("input[value=keysecure]").isDisabled()).toBe(true);
+    await ada.page.getByText("For developers").click();
     await ada.page.getByText(dialect, { exact: true }).click();
     await openForm();
     await type(codeOf(secret));
@@ -147,7 +148,7 @@ describe("a protected card", () => {
     const code = codeOf(secret);
     await type(code);
     await isShown();
-    await ada.by("close-card").click();
+    await press(ada.by("close-card"));
     await openForm();
     await type(code);
     await expect.poll(() => error().textContent()).toContain("each works once");
@@ -172,7 +173,7 @@ describe("a protected card", () => {
 
   it("can be cancelled, by its button and by picking another card", async () => {
     await arrive();
-    await ada.by("close-card").click();
+    await press(ada.by("close-card"));
     expect(await ada.by("show-card").evaluate((element) => element === document.activeElement)).toBe(true);
     expect(await ada.by("code-form").isVisible()).toBe(false);
     await openForm();

@@ -92,6 +92,7 @@ describe("a card in use", () => {
     ["Samsung Pay", "My tablet", "Native"],
   ])("can go into %s on %s, by a token of %s", async (wallet, device, dialect) => {
     ada = await Cardholder.arrive(browser, demo);
+    await ada.page.getByText("For developers").click();
     await ada.page.getByText(dialect, { exact: true }).click();
     await open();
     await pick(wallet);
