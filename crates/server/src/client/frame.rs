@@ -24,7 +24,7 @@ use super::font::{Font, Told};
 use super::script::JAVASCRIPT;
 use crate::extract::{self, Header};
 use crate::problem::{Code, Problem};
-use crate::static_file::{IMMUTABLE, MOVING, StaticFile, built};
+use crate::static_file::{IMMUTABLE, MOVING, StaticFile, built, integrity};
 use crate::{App, Shared};
 
 /// A script or a style of the documents.
@@ -557,15 +557,32 @@ fn notice(status: StatusCode, title: &str, text: &str) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n</head>\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+         <style>{NOTICE_STYLE}</style>\n</head>\n\
          <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n</main>\n</body>\n</html>\n"
     );
-    let content_type = (
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
+    let policy = format!(
+        "default-src 'none'; style-src '{}'; frame-ancestors 'none'",
+        integrity(NOTICE_STYLE.as_bytes())
     );
-    (status, [content_type], page).into_response()
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ];
+    (status, headers, page).into_response()
 }
+
+/// A card's blank back, and the words under it, in the middle of the window.
+const NOTICE_STYLE: &str = "\
+    body{display:grid;min-height:100vh;min-height:100svh;margin:0;place-items:center;\
+    font:16px/1.5 system-ui,sans-serif}\
+    main{box-sizing:border-box;max-width:27rem;padding:2rem 1.5rem}\
+    main::before{content:\"\";display:block;width:76px;height:14px;margin-bottom:1.5rem;\
+    padding-top:34px;border-radius:8px;\
+    background:linear-gradient(#0000 9px,#fff6 9px 18px,#0000 18px),\
+    linear-gradient(150deg,#2b3a4f,#16202e)}\
+    h1{margin:0 0 .5rem;font-size:1.375rem;font-weight:650;line-height:1.3;text-wrap:balance}\
+    p{margin:0;opacity:.8}";
 
 #[cfg(test)]
 mod tests {

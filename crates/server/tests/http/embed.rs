@@ -394,6 +394,18 @@ async fn it_opens_as_a_frame_only() {
 }
 
 #[tokio::test]
+async fn opened_by_itself_it_was_bare_text_and_wears_the_style_that_its_policy_names() {
+    let world = World::new().await;
+    let answer = frame(&world, "emb_1", Some("document")).await;
+    let (_, rest) = answer.text().split_once("<style>").unwrap();
+    let (style, _) = rest.split_once("</style>").unwrap();
+    let digest = cardveil_seal::sha384(style.as_bytes());
+    let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains(&format!("style-src 'sha384-{digest}';")));
+}
+
+#[tokio::test]
 async fn its_notices_are_framed_by_nobody() {
     let world = World::new().await;
     let mut shown = head(&frame(&world, "emb_1", Some("document")).await);
