@@ -12,7 +12,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { token } from "../../../examples/server.mjs";
 import type { Card } from "../../sdk/src/api.ts";
-import { type Browser, launch, name as browserName, type Visit } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, launch, name as browserName, type Visit } from "../src/browsers/index.ts";
 import type { Locator, Scope } from "../src/browsers/page.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
 import { GROUNDS, serveHosts } from "../src/hosts.ts";
@@ -118,7 +118,8 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
       await visit.page.locator(`${css} iframe`).contentFrame().locator(`:root[data-theme="${before === "dark" ? "light" : "dark"}"]`).waitFor({ state: "attached" });
     }
 
-    it("the whole card can be read", async () => {
+    const read = framed ? itNeeds("frames in frames") : it;
+    read("the whole card can be read", async () => {
       const page = await arrive("whole");
       const frame = page.locator("#card iframe").contentFrame();
       const note: Texts = { note: ["#card", (frame) => frame.locator(".note:not(.said)")], show: ["#card", (frame) => byId(frame, "show")] };
@@ -135,7 +136,7 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
       expect(await unreadable(page, note)).toEqual({});
     });
 
-    it("the parts can be read", async () => {
+    read("the parts can be read", async () => {
       const page = await arrive("parts");
       const frame = (part: string) => page.locator(`[data-part=${part}] iframe`).contentFrame();
       await byId(frame("pan"), "pan").waitFor();

@@ -82,7 +82,7 @@ export function serveApp(surface: Surface, config: Config, around: Surroundings,
   }
 
   function fail(code: "origin_refused" | "token_failed"): void {
-    stage.render({ at: "failed", failure: new Failure(code), retryable: false });
+    stage.render({ at: "failed", failure: new Failure(code), retryable: false, secs: 0 });
   }
 }
 

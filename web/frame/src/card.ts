@@ -146,7 +146,7 @@ export class Card {
     if (this.#settings !== undefined) return;
     this.#settings = settings;
     this.#speak();
-    this.#render({ at: "loading" }); // the page says next whether to reveal or to hide
+    this.#renderLoading(); // the page says next whether to reveal or to hide
   }
 
   #update({ type: _, ...changes }: ForFrame & { type: "update" } & Changes): void {
@@ -170,7 +170,7 @@ export class Card {
     if (this.title !== title) this.post({ type: "title", title: this.title });
     const scene = this.#scene;
     if (scene?.at === "shown") this.#render({ ...scene, copy: this.#copyable(), secs: this.#secsLeft() });
-    else if (scene?.at === "loading" && scene.note !== undefined) this.#render({ at: "loading", note: this.#speech.labels.covered });
+    else if (scene?.at === "loading" && scene.note !== undefined) this.#renderLoading(this.#speech.labels.covered);
     else if (scene !== undefined) this.#render(scene);
   }
 
@@ -179,9 +179,13 @@ export class Card {
     this.stage.render(scene);
   }
 
+  #renderLoading(note?: string): void {
+    this.#render({ at: "loading", fields: this.#configured().fields, ...this.#last, ...(note === undefined ? {} : { note }) });
+  }
+
   async #load(): Promise<void> {
     const turn = this.#enter({ at: "loading" });
-    this.#render({ at: "loading" });
+    this.#renderLoading();
     const { fields, masked } = this.#configured();
     // Masked means not fetched: such a field waits for its own click.
     const wanted = fields.filter((field) => !masked.includes(field));
@@ -250,6 +254,7 @@ export class Card {
     this.#tick();
     this.#closeWindow();
     if (shown.length > 0) void this.#displayed(shown);
+    else this.post({ type: "revealed", fields: [] }); // the card is there, and waits for its clicks
     for (const field of fields) if (states[field] === "absent") this.#postAbsent(field);
   }
 
@@ -288,7 +293,7 @@ export class Card {
         const { now } = sight;
         if (!sight.hidden) {
           stop();
-          if (told && this.#state.at === "loading") this.#render({ at: "loading" });
+          if (told && this.#state.at === "loading") this.#renderLoading();
           done(now === "seen");
         } else if (isHindrance(now) && !told) {
           cancel = this.around.timer(GRACE_MS, () => {
@@ -308,7 +313,7 @@ export class Card {
 
   #postCovered(cause: Hindrance): void {
     const { covered } = this.#speech.labels;
-    if (this.#state.at === "loading") this.#render({ at: "loading", note: covered });
+    if (this.#state.at === "loading") this.#renderLoading(covered);
     this.post({ type: "warning", code: "frame_covered", message: covered, cause });
   }
 
@@ -381,7 +386,7 @@ export class Card {
   }
 
   #retry(): void {
-    if (this.#state.at === "failed") void this.#load();
+    if (this.#state.at === "failed" && this.#state.failure.retryAfterMs === undefined) void this.#load();
   }
 
   #fail(failure: Failure): void {
@@ -389,14 +394,18 @@ export class Card {
     // An answer that got lost is asked for again by the same key; the token may be bound to it.
     if (!failure.retryable) this.#redemption = undefined;
     this.#enter({ at: "failed", failure });
-    this.#render({ at: "failed", failure, retryable });
-    if (failure.retryAfterMs !== undefined) {
-      this.#after(failure.retryAfterMs, () => {
-        failure.retryAfterMs = undefined;
-        this.stage.allowRetry();
-      });
-    }
+    this.#render({ at: "failed", failure, retryable, secs: Math.ceil((failure.retryAfterMs ?? 0) / 1000) });
+    if (failure.retryAfterMs !== undefined) this.#wait(failure, this.around.now() + failure.retryAfterMs);
     this.#postError(failure, retryable);
+  }
+
+  #wait(failure: Failure, endsAt: number): void {
+    const leftMs = endsAt - this.around.now();
+    if (leftMs <= 0) failure.retryAfterMs = undefined;
+    const secs = Math.max(Math.ceil(leftMs / 1000), 0);
+    if (this.#scene?.at === "failed") this.#scene.secs = secs;
+    this.stage.retryIn(secs);
+    if (leftMs > 0) this.#after(leftMs % 1000 || 1000, () => this.#wait(failure, endsAt));
   }
 
   #postError(failure: Failure, retryable: boolean): void {
@@ -413,7 +422,7 @@ export class Card {
     this.#enter({ at: "hidden" });
     const { renewable, fields } = this.#configured();
     const showable = renewable || this.#tokens === 0 || (this.#redemption?.offers(fields) ?? false);
-    this.#render({ at: "hidden", because, showable, ...this.#last });
+    this.#render({ at: "hidden", fields, because, showable, ...this.#last });
     this.stage.announce(this.#speech.labels.hidden);
   }
 

@@ -19,7 +19,7 @@ const PARTS_MAX = 64;
 export class Cast implements Stage {
   readonly #ports = new Map<MessagePort, Part>();
   readonly #sights = new Map<MessagePort, Sight>();
-  #scene: Scene = { at: "loading" };
+  #scene: Scene = { at: "loading", fields: [], lastFour: "", network: "" };
   #speech: Speech | undefined;
   #actions: Actions | undefined;
   #said = "";
@@ -96,8 +96,8 @@ export class Cast implements Stage {
     this.#draw();
   }
 
-  allowRetry(): void {
-    if (this.#scene.at === "failed") this.#scene.failure.retryAfterMs = undefined;
+  retryIn(secs: number): void {
+    if (this.#scene.at === "failed") this.#scene.secs = secs;
     this.#draw();
   }
 
@@ -142,7 +142,7 @@ export class Cast implements Stage {
       case "hidden":
         return { ...drawing, enabled: scene.showable && part === "toggle" };
       case "failed":
-        return { ...drawing, enabled: scene.retryable && scene.failure.retryAfterMs === undefined && part === "toggle" };
+        return { ...drawing, enabled: scene.retryable && scene.secs === 0 && part === "toggle", secs: scene.secs };
       case "shown": {
         if (field === undefined) return { ...drawing, enabled: part === "toggle", secs: this.#secs };
         const state = scene.states[field];

@@ -1,5 +1,6 @@
 /** The entry of the page that an app opens in a WebView. It is nobody's frame: the app speaks to it over its bridge. */
 import { type Surface, serveApp } from "./app.ts";
+import { FIELDS } from "@cardveil/protocol";
 import { browser } from "./browser.ts";
 import { readConfig } from "./config.ts";
 import { hideWhenLeft, reportSize, wearFont } from "./page.ts";
@@ -9,7 +10,7 @@ import { View } from "./view.ts";
 async function start(root: HTMLElement): Promise<void> {
   const config = await readConfig(document);
   const view = new View(root, config.words);
-  view.render({ at: "loading" });
+  view.render({ at: "loading", fields: FIELDS, lastFour: "", network: "" });
   // What lies over a WebView is the app's, and nothing in the page sees it.
   const sight = new Sighting(() => performance.now(), "unknown");
   serveApp(window as Surface, config, { ...browser, sight }, view, (card, _settings, post) => {

@@ -1,4 +1,5 @@
 /** The entry of the frame that shows a whole card. */
+import { FIELDS } from "@cardveil/protocol";
 import { browser } from "./browser.ts";
 import { Card } from "./card.ts";
 import { readConfig } from "./config.ts";
@@ -11,9 +12,9 @@ async function start(root: HTMLElement): Promise<void> {
   const config = await readConfig(document);
   const sight = lookAt(root, ROOM.card);
   const view = new View(root, config.words);
-  view.render({ at: "loading" });
+  view.render({ at: "loading", fields: FIELDS, lastFour: "", network: "" });
   if (window.parent === window) {
-    view.render({ at: "failed", failure: new Failure("origin_refused"), retryable: false });
+    view.render({ at: "failed", failure: new Failure("origin_refused"), retryable: false, secs: 0 });
     return;
   }
   await hold(config, (post) => {

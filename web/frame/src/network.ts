@@ -15,7 +15,7 @@ const NAMES: Record<string, string> = {
 /** The network's name, with interlocking circles for the networks that are known by them. */
 export function networkMark(network: string): HTMLElement {
   const name = NAMES[network];
-  if (name === undefined) return el("span");
+  if (name === undefined) return el("span", { class: "network" });
   const mark = el("span", { class: `network ${network}` });
   const colours = CIRCLES[network];
   if (colours !== undefined) mark.append(circles(colours));

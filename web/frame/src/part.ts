@@ -1,9 +1,9 @@
-import type { ForPage, Part, PartConfiguration } from "@cardveil/protocol";
+import type { ForPage, PartConfiguration } from "@cardveil/protocol";
 import type { Surroundings } from "./card.ts";
 import type { Config } from "./config.ts";
 import { button, el, icon } from "./dom.ts";
 import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.ts";
-import { absent, CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
+import { absent, CHECK, COPY, EYE, EYE_OFF, hidden, number, showButton, text } from "./pieces.ts";
 import { about, fill, nameOf, type Speech } from "./words/index.ts";
 
 /** After this much more than the card's own time a part hides by itself: whoever should tell it may be gone. */
@@ -121,7 +121,7 @@ export class PartView {
 
   #field(field: Exclude<ReturnType<typeof fieldOf>, undefined>, drawing: Drawing): Node[] {
     const { speech } = this;
-    const { at, state, value, lastFour } = drawing;
+    const { at, state, value } = drawing;
     if (value !== undefined) {
       const shown = field === "pan" ? number(speech, value, drawing.network) : text(field, value, drawing.masked);
       if (!drawing.masked) return [shown];
@@ -130,10 +130,9 @@ export class PartView {
     }
     if (at === "failed") return [drawing.alert ? el("span", { class: "sorry", testid: "error" }, drawing.says ?? "") : el("span", { class: "masked", hidden: true }, "–")];
     if (at === "shown" && state === "absent") return [absent(speech, field)];
-    const hidden = field === "pan" ? maskedNumber(speech, lastFour) : el("span", { class: "masked", hidden: true }, DOTS[field]);
-    if (at === "loading") hidden.classList.add("breathing");
-    if (at !== "shown" || state === undefined) return [hidden];
-    return [hidden, showButton(speech, field, state, () => this.#send("showField"))];
+    const masked = hidden(speech, field, drawing);
+    if (at !== "shown" || state === undefined) return [masked];
+    return [masked, showButton(speech, field, state, () => this.#send("showField"))];
   }
 
   #copyButton(field: Exclude<ReturnType<typeof fieldOf>, undefined>, drawing: Drawing): Node {
@@ -165,10 +164,11 @@ export class PartView {
     this.#send((await this.around.copy(this.#value)) ? "copied" : "copyFailed");
   }
 
-  #toggle({ at, enabled }: Drawing): Node {
+  #toggle({ at, enabled, secs }: Drawing): Node {
     const { labels } = this.speech;
+    const retry = secs > 0 ? fill(labels.retryIn, "seconds", secs) : labels.retry;
     const [act, word, sign] = (
-      { shown: ["hide", labels.hide, EYE_OFF], failed: ["retry", labels.retry, EYE] } as const
+      { shown: ["hide", labels.hide, EYE_OFF], failed: ["retry", retry, EYE] } as const
     )[at as "shown" | "failed"] ?? ["show", labels.show, EYE];
     const toggle = button({ class: "action", testid: act }, () => this.#send(act), icon(...sign), el("span", { class: "word" }, word));
     if (!enabled) toggle.setAttribute("aria-disabled", "true");
@@ -187,5 +187,3 @@ export class PartView {
     if (timer !== null) timer.textContent = fill(this.speech.labels.hidesIn, "seconds", secs);
   }
 }
-
-const DOTS: Record<Exclude<Part, "pan">, string> | Record<string, string> = { expiry: "••/••", cvv: "•••", name: "••••••" };

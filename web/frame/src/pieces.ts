@@ -2,7 +2,7 @@
 import type { Field } from "@cardveil/protocol";
 import { button, el } from "./dom.ts";
 import { groups } from "./secrets.ts";
-import type { FieldState } from "./stage.ts";
+import type { FieldState, Known } from "./stage.ts";
 import { about, fill, type Speech } from "./words/index.ts";
 
 /** The number in the groups in which a card prints it. */
@@ -17,18 +17,26 @@ export function number(speech: Speech, pan: string, network: string): HTMLElemen
   return digits;
 }
 
-export function maskedNumber(speech: Speech, lastFour: string): HTMLElement {
-  const dots = () => el("span", { class: "group" }, "••••");
+/** In the places that the digits have: what hides and comes again does not move. */
+export function maskedNumber(speech: Speech, { lastFour, network }: Known): HTMLElement {
   const label = lastFour === "" ? speech.labels.hidden : fill(speech.labels.numberEnding, "digits", [...lastFour].join(" "));
-  const last = lastFour === "" ? dots() : el("span", { class: "group" }, lastFour);
-  const digits = el("span", { class: "digits masked", role: "img", label }, dots(), dots(), dots(), last);
+  const written = "•".repeat((LENGTHS[network] ?? 16) - lastFour.length) + lastFour;
+  const digits = el("span", { class: "digits masked", role: "img", label }, ...groups(written, network).map((group) => el("span", { class: "group" }, ...split(group))));
   digits.dir = "ltr";
   return digits;
 }
 
+/** Where a network's numbers have others than 16 digits. */
+const LENGTHS: Record<string, number> = { amex: 15, diners: 14 };
+
+/** In the place of a field. */
+export const hidden = (speech: Speech, field: Field, of: Known): HTMLElement =>
+  field === "pan" ? maskedNumber(speech, of) : el("span", { class: "masked", hidden: true }, { expiry: "••/••", cvv: "•••", name: "••••••••" }[field]);
+
 /** Any other field; left to right unless it is a name, digit by digit where iOS would see a telephone number. */
 export function text(field: Field, value: string, focusable = false): HTMLElement {
   const shown = el("span", { class: "value", testid: field, focusable }, ...(field === "cvv" ? split(value) : [value]));
+  if (field === "name" && value.length > 22) shown.classList.add(value.length > 52 ? "longest" : "long");
   shown.dir = field === "name" ? "auto" : "ltr";
   return shown;
 }
@@ -40,7 +48,7 @@ export function absent(speech: Speech, field: Field): HTMLElement {
 
 export function showButton(speech: Speech, field: Field, state: FieldState, click: () => void): HTMLButtonElement {
   const show = button({ class: "show-field", testid: `show-${field}`, label: about(speech, "showField", field) }, click);
-  show.append(el("span", { class: "dots", hidden: true }, "•••"), speech.labels.showShort);
+  show.append(speech.labels.showShort);
   // Not `disabled`, which would drop the keyboard's focus while the answer is on its way.
   if (state !== "masked") show.setAttribute("aria-disabled", "true");
   if (state === "loading") show.setAttribute("aria-busy", "true");

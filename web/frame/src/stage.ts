@@ -21,7 +21,7 @@ export interface Known {
 
 export type Scene =
   /** `note` says what keeps it. */
-  | { at: "loading"; note?: string }
+  | (Known & { at: "loading"; fields: readonly Field[]; note?: string })
   | (Known & {
       at: "shown";
       secrets: Secrets;
@@ -31,8 +31,9 @@ export type Scene =
       copy: readonly Field[];
       secs: number;
     })
-  | (Known & { at: "hidden"; because: Because; showable: boolean })
-  | { at: "failed"; failure: Failure; retryable: boolean };
+  | (Known & { at: "hidden"; fields: readonly Field[]; because: Because; showable: boolean })
+  /** `secs`: until it may be tried again, where the server said so. */
+  | { at: "failed"; failure: Failure; retryable: boolean; secs: number };
 
 /** What the cardholder can do. */
 export interface Actions {
@@ -57,6 +58,7 @@ export interface Stage {
   announce(text: string): void;
   copied(field: Field, done: boolean): void;
   forgetCopied(field: Field): void;
-  allowRetry(): void;
+  /** At 0 it may be tried again. */
+  retryIn(secs: number): void;
   clear(): void;
 }

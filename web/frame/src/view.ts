@@ -1,8 +1,8 @@
 import type { Appearance, Field } from "@cardveil/protocol";
-import { button, el, icon, shape } from "./dom.ts";
+import { button, el, icon } from "./dom.ts";
 import { dress } from "./dress.ts";
 import { networkMark } from "./network.ts";
-import { absent, CHECK, COPY, EYE, EYE_OFF, maskedNumber, number, showButton, text } from "./pieces.ts";
+import { absent, CHECK, COPY, EYE, EYE_OFF, hidden, maskedNumber, number, showButton, text } from "./pieces.ts";
 import { type Secrets, written } from "./secrets.ts";
 import type { Actions, FieldState, Known, Scene, Stage } from "./stage.ts";
 import { about, fill, type FrameError, nameOf, type Speech, type Spoken, wordsFor } from "./words/index.ts";
@@ -20,7 +20,7 @@ export class View implements Stage {
   #actions: Actions | undefined;
   #copyable: readonly Field[] = [];
   #masked: readonly Field[] = [];
-  #secs = 0;
+  #label: string | undefined;
   /** Called with each appearance, for what takes more than a style. */
   wear: (appearance: Appearance) => void = () => {};
 
@@ -38,6 +38,7 @@ export class View implements Stage {
 
   configure(speech: Speech, appearance: Appearance): void {
     this.#speech = speech;
+    this.#label = appearance.label;
     dress(speech, appearance);
     this.wear(appearance);
   }
@@ -46,14 +47,18 @@ export class View implements Stage {
     const focused = this.#scene.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset["testid"] : undefined;
     const next = el("div", { class: "card", testid: "card", role: "group", label: this.#speech.labels.card });
     next.dataset["state"] = scene.at;
+    next.tabIndex = -1;
     next.append(...this.#draw(scene));
     next.setAttribute("aria-busy", String(scene.at === "loading"));
     this.#scene.replaceWith(next);
     this.#scene = next;
     this.#live.textContent = scene.at === "loading" ? (scene.note ?? this.#speech.labels.loading) : "";
     if (scene.at === "loading" && scene.note !== undefined) this.#note(scene.note);
-    // The button that had the focus is gone; without this a keyboard would start again at the top.
-    if (focused !== undefined) (this.#find(focused.replace(/^cardveil-/, "")) ?? next.querySelector<HTMLElement>("[data-next], button"))?.focus();
+    // The button that had the focus is gone; without this a keyboard would start again at the top. While there is
+    // nothing to press, the card itself keeps it.
+    if (focused === undefined) return;
+    const same = this.#find(focused.replace(/^cardveil-/, ""));
+    (same ?? next.querySelector<HTMLElement>("[data-next]") ?? next.querySelector("button") ?? next).focus({ preventScroll: true });
   }
 
   clear(): void {
@@ -67,10 +72,12 @@ export class View implements Stage {
   tick(secs: number): void {
     const text = this.#find("countdown-text");
     if (text !== null) text.textContent = fill(this.#speech.labels.hidesIn, "seconds", secs);
-    this.#find("countdown")?.style.setProperty("--left", String(this.#secs > 0 ? secs / this.#secs : 0));
   }
 
   field(field: Field, state: FieldState, of: Known & { secrets: Secrets }, note = ""): void {
+    // Of a card that is masked throughout, the first field that comes brings these along.
+    this.#scene.querySelector(".network")?.replaceWith(networkMark(of.network));
+    this.#scene.querySelector(".number .masked")?.replaceWith(maskedNumber(this.#speech, of));
     const slot = this.#scene.querySelector(`.${field}-slot`);
     const focused = slot?.contains(document.activeElement) ?? false;
     slot?.replaceChildren(...this.#slot(field, state, of));
@@ -91,20 +98,23 @@ export class View implements Stage {
     this.#find(`copy-${field}`)?.replaceChildren(icon(...COPY));
   }
 
-  allowRetry(): void {
-    this.#find("retry")?.removeAttribute("disabled");
+  retryIn(secs: number): void {
+    const { retry, retryIn } = this.#speech.labels;
+    const button = this.#find("retry");
+    if (button === null) return;
+    button.textContent = secs > 0 ? fill(retryIn, "seconds", secs) : retry;
+    // Not `disabled`, which would drop the keyboard's focus.
+    button.setAttribute("aria-disabled", String(secs > 0));
   }
 
   #draw(scene: Scene): Node[] {
     switch (scene.at) {
       case "loading":
-        return [this.#face("", el("div", { class: "bone wide" }), el("div", { class: "bones" }, el("div", { class: "bone" }), el("div", { class: "bone short" }))), this.#bar()];
+        return [this.#blank(scene), this.#bar()];
       case "shown":
-        // Of the whole time, which is more than what is left when it is drawn once more.
-        this.#secs = this.#scene.dataset["state"] === "shown" ? Math.max(this.#secs, scene.secs) : scene.secs;
         this.#copyable = scene.copy;
         this.#masked = scene.masked;
-        return [this.#face(scene.network, this.#number(scene), this.#details(scene)), this.#bar(this.#countdown(scene.secs), this.#hideButton())];
+        return [this.#face(scene, this.#number(scene), this.#details(scene)), this.#bar(this.#countdown(scene.secs), this.#hideButton())];
       case "hidden":
         return this.#hiddenScene(scene);
       case "failed":
@@ -117,13 +127,22 @@ export class View implements Stage {
     const because = { asked: labels.hidden, time: labels.hiddenByTime, left: labels.hiddenByLeaving }[scene.because];
     const bar: HTMLElement[] = [el("p", { class: "note" }, because)];
     if (scene.showable) {
-      bar.push(button({ class: "action", testid: "show" }, () => this.#actions?.show(), icon(...EYE), labels.show));
+      bar.push(button({ class: "action", testid: "show", label: labels.show }, () => this.#actions?.show(), icon(...EYE), el("span", { class: "wide" }, labels.show), el("span", { class: "narrow" }, labels.showShort)));
     }
-    return [this.#face(scene.network, el("div", { class: "number" }, maskedNumber(this.#speech, scene.lastFour))), this.#bar(...bar)];
+    return [this.#blank(scene), this.#bar(...bar)];
   }
 
-  #face(network: string, ...rows: Node[]): HTMLElement {
-    const top = el("div", { class: "top" }, el("span", { class: "chip", hidden: true }), networkMark(network));
+  /** A face without its details, each in its place. */
+  #blank(scene: Extract<Scene, { at: "loading" | "hidden" }>): HTMLElement {
+    const list = el("dl", { class: "details" });
+    for (const field of DETAILS) {
+      if (scene.fields.includes(field)) list.append(el("div", { class: field }, el("dt", {}, nameOf(this.#speech, field)), el("dd", {}, hidden(this.#speech, field, scene))));
+    }
+    return this.#face(scene, el("div", { class: "number" }, maskedNumber(this.#speech, scene)), list);
+  }
+
+  #face({ network }: Known, ...rows: Node[]): HTMLElement {
+    const top = el("div", { class: "top" }, el("span", { class: "chip", hidden: true }), el("span", { class: "label" }, this.#label ?? ""), networkMark(network));
     return el("div", { class: "face" }, top, ...rows);
   }
 
@@ -135,14 +154,14 @@ export class View implements Stage {
   #number(scene: Shown): HTMLElement {
     const row = el("div", { class: "number pan-slot" });
     const state = scene.states.pan;
-    if (state === undefined) row.append(maskedNumber(this.#speech, scene.lastFour));
+    if (state === undefined) row.append(maskedNumber(this.#speech, scene));
     else row.append(...this.#slot("pan", state, scene));
     return row;
   }
 
   #details(scene: Shown): HTMLElement {
     const list = el("dl", { class: "details" });
-    for (const field of ["name", "expiry", "cvv"] as const) {
+    for (const field of DETAILS) {
       const state = scene.states[field];
       if (state === undefined || state === "absent") continue;
       const detail = el("dd", { class: `${field}-slot` }, ...this.#slot(field, state, scene));
@@ -153,11 +172,10 @@ export class View implements Stage {
 
   /** A field and its buttons. */
   #slot(field: Field, state: FieldState, of: Known & { secrets: Secrets }): HTMLElement[] {
-    if (state === "absent") return [field === "pan" ? maskedNumber(this.#speech, of.lastFour) : absent(this.#speech, field)];
+    if (state === "absent") return [field === "pan" ? maskedNumber(this.#speech, of) : absent(this.#speech, field)];
     const value = written(of.secrets, field);
     if (state !== "shown" || value === undefined) {
-      const show = showButton(this.#speech, field, state, () => this.#actions?.showField(field));
-      return field === "pan" ? [maskedNumber(this.#speech, of.lastFour), show] : [show];
+      return [hidden(this.#speech, field, of), showButton(this.#speech, field, state, () => this.#actions?.showField(field))];
     }
     const parts = [field === "pan" ? number(this.#speech, value, of.network) : text(field, value, this.#masked.includes(field))];
     if (this.#copyable.includes(field)) {
@@ -172,12 +190,9 @@ export class View implements Stage {
   }
 
   #countdown(secs: number): HTMLElement {
-    const ring = shape("svg", { viewBox: "0 0 20 20", class: "ring", "aria-hidden": "true" });
-    const circle = { cx: "10", cy: "10", r: "8", pathLength: "1" };
-    ring.append(shape("circle", { ...circle, class: "track" }), shape("circle", { ...circle, class: "left" }));
     const text = el("span", { testid: "countdown-text" }, fill(this.#speech.labels.hidesIn, "seconds", secs));
     // role=timer is silent unless asked: nobody wants to hear every second.
-    return el("div", { class: "countdown", testid: "countdown", role: "timer" }, ring, text);
+    return el("div", { class: "countdown", testid: "countdown", role: "timer" }, text);
   }
 
   #hideButton(): HTMLElement {
@@ -193,9 +208,7 @@ export class View implements Stage {
     box.append(el("span", { class: "badge", hidden: true }, "!"), el("p", { class: "title" }, title), el("p", { class: "advice" }, advice));
     if (failure.requestId !== undefined) box.append(el("p", { class: "reference" }, fill(labels.reference, "id", failure.requestId)));
     if (retryable) {
-      const retry = button({ class: "action", testid: "retry" }, () => this.#actions?.retry(), labels.retry);
-      retry.disabled = failure.retryAfterMs !== undefined;
-      box.append(retry);
+      box.append(button({ class: "action", testid: "retry" }, () => this.#actions?.retry(), labels.retry));
     }
     return box;
   }
@@ -212,4 +225,5 @@ export class View implements Stage {
   }
 }
 
+const DETAILS = ["name", "expiry", "cvv"] as const;
 type Shown = Extract<Scene, { at: "shown" }>;

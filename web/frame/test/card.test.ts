@@ -196,12 +196,27 @@ describe("reveal", () => {
     make({ fields: ["cvv"] });
     card.receive({ type: "reveal" });
     await settled();
-    expect(page.heard).toEqual([]);
+    expect(page.heard).toEqual([{ type: "revealed", fields: [] }]);
     click("show-cvv");
     await page.next("needToken");
     card.receive({ type: "token", token: TOKEN });
     expect(await page.next("revealed")).toEqual({ type: "revealed", fields: ["cvv"] });
     expect(find("cvv")?.textContent).toBe(CARD.cvv);
+  });
+
+  it("of a card that is masked throughout is told, and shows network and last four from the first field on", async () => {
+    make({ masked: [...FIELDS] });
+    card.receive({ type: "reveal" });
+    await settled();
+    expect(page.heard).toEqual([{ type: "revealed", fields: [] }]);
+    expect(world.redeems).toEqual([]);
+    click("show-expiry");
+    await page.next("needToken");
+    card.receive({ type: "token", token: TOKEN });
+    await page.next("revealed");
+    await settled();
+    expect(root.querySelector(".network")?.textContent).toBe("Visa");
+    expect(root.querySelector(".number")?.textContent).toContain("••••••••••••1111");
   });
 });
 
@@ -540,7 +555,7 @@ describe("failure", () => {
     expect(await page.next("error")).toEqual({
       type: "error",
       code: "token_refused",
-      message: "This link to your card no longer works. It has expired or was already used. Go back and open your card again.",
+      message: "Your card can no longer be opened from here. The access has expired or was already used. Go back and open your card again.",
       retryable: true,
       requestId: "req_1",
     });
@@ -555,10 +570,17 @@ describe("failure", () => {
     card.receive({ type: "reveal" });
     card.receive({ type: "token", token: TOKEN });
     await page.next("error");
+    expect(find("retry")?.textContent).toBe("Try again in 7 s");
     world.advance(6999);
-    expect(find("retry")?.hasAttribute("disabled")).toBe(true);
+    expect(find("retry")?.textContent).toBe("Try again in 1 s");
+    expect(find("retry")?.getAttribute("aria-disabled")).toBe("true");
+    click("retry");
+    expect(state()).toBe("failed");
     world.advance(1);
-    expect(find("retry")?.hasAttribute("disabled")).toBe(false);
+    expect(find("retry")?.textContent).toBe("Try again");
+    expect(find("retry")?.getAttribute("aria-disabled")).toBe("false");
+    click("retry");
+    expect(state()).toBe("loading");
   });
 
   it("of the page to bring a token is told", async () => {
@@ -573,6 +595,43 @@ describe("failure", () => {
     card.receive({ type: "token", token: TOKEN });
     expect(await page.next("error")).toMatchObject({ code: "unsupported", retryable: false });
   });
+});
+
+describe("the focus", () => {
+  it("did fall to the body on \"Show card details\", and stays in the card", async () => {
+    await reveal();
+    card.receive({ type: "hide" });
+    find("show")?.focus();
+    click("show");
+    expect(state()).toBe("loading");
+    expect(document.activeElement).toBe(find("card"));
+    await page.next("revealed");
+    expect(state()).toBe("shown");
+    expect(document.activeElement).toBe(find("hide"));
+  });
+
+  it("did fall to the body on \"Try again\", and stays in the card", async () => {
+    world.fates = [problem(503, "unavailable"), problem(503, "unavailable"), problem(503, "unavailable")];
+    card.receive({ type: "reveal" });
+    card.receive({ type: "token", token: TOKEN });
+    await page.next("error");
+    find("retry")?.focus();
+    click("retry");
+    expect(document.activeElement).toBe(find("card"));
+    await settled();
+    expect(root.contains(document.activeElement)).toBe(true);
+    expect(document.activeElement).not.toBe(document.body);
+  });
+});
+
+it("hiding moved the last four: dots and digits have the same places", async () => {
+  await reveal();
+  const places = () => [...root.querySelectorAll(".digits .group")].map((group) => group.children.length);
+  const labels = () => [...root.querySelectorAll("dt")].map(({ textContent }) => textContent);
+  const shown = [places(), labels()];
+  card.receive({ type: "hide" });
+  expect(state()).toBe("hidden");
+  expect([places(), labels()]).toEqual(shown);
 });
 
 describe("words and looks", () => {
@@ -592,7 +651,9 @@ describe("words and looks", () => {
   });
 
   it("obey the allow-list", () => {
-    make({ appearance: { theme: "dark", accent: "#ffd166", radius: 4 } });
+    make({ appearance: { theme: "dark", accent: "#ffd166", radius: 4, label: "<b>Saltmarsh" } });
+    card.receive({ type: "reveal" });
+    expect(root.querySelector(".label")?.textContent).toBe("<b>Saltmarsh");
     const { dataset, style } = document.documentElement;
     expect(dataset["theme"]).toBe("dark");
     expect(style.getPropertyValue("--face-ink")).toBe("#000000");
@@ -678,7 +739,7 @@ describe("an update", () => {
     card.receive({ type: "update", locale: "de" });
     card.receive({ type: "hide" });
     await settled();
-    expect(find("show")?.textContent).toBe(wordsOf("de").labels.show);
+    expect(find("show")?.getAttribute("aria-label")).toBe(wordsOf("de").labels.show);
     card.receive({ type: "reveal" });
     await page.next("needToken");
     card.receive({ type: "noToken" });

@@ -269,7 +269,7 @@ describe("a card in parts", () => {
     card.reveal();
     card.receive({ type: "token", token: TOKEN });
     await settled();
-    expect(find("name", "error")?.textContent).toContain("This link to your card no longer works");
+    expect(find("name", "error")?.textContent).toContain("Your card can no longer be opened from here");
     expect(find("pan", "error")).toBeNull();
     expect(of("pan").drawings.at(-1)?.at).toBe("shown");
   });

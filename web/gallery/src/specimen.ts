@@ -41,7 +41,8 @@ function draw(root: HTMLElement, specimen: Specimen): void {
     if ("failure" in specimen) {
       const { failure: code, retryable, waits, requestId } = specimen;
       const failure = new Failure(code, { retryable, requestId, ...(waits === true ? { retryAfterMs: 30_000 } : {}) });
-      view.render({ at: "failed", failure, retryable });
+      view.render({ at: "failed", failure, retryable, secs: 0 });
+      if (waits === true) view.retryIn(30);
     } else {
       const scene = specimen.scene();
       view.render(scene);

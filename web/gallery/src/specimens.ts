@@ -4,7 +4,7 @@
  *
  * To add one: a row in `SECTIONS`.
  */
-import type { Appearance, ErrorCode, Field, Part } from "@cardveil/protocol";
+import { type Appearance, type ErrorCode, type Field, FIELDS, type Part } from "@cardveil/protocol";
 import type { Drawing } from "../../frame/src/siblings.ts";
 import type { FieldState, Scene } from "../../frame/src/stage.ts";
 import type { Secrets } from "../../frame/src/secrets.ts";
@@ -21,7 +21,7 @@ const VISA = { lastFour: "1111", network: "visa" };
 const secrets = (pan = "4111111111111111"): Secrets => ({ pan, expiry: { month: "12", year: "2030" }, cvv: "123", name: "A CARDHOLDER" });
 const states = (changes: Partial<Record<Field, FieldState>> = {}) => ({ pan: "shown", expiry: "shown", cvv: "masked", name: "shown", ...changes }) as const;
 const shown = (more: Partial<Extract<Scene, { at: "shown" }>> = {}) => (): Scene => ({ at: "shown", ...VISA, secrets: secrets(), states: states(), masked: ["cvv"], copy: ["pan"], secs: 60, ...more });
-const hidden = (because: "asked" | "time" | "left", showable = true) => (): Scene => ({ at: "hidden", ...VISA, because, showable });
+const hidden = (because: "asked" | "time" | "left", showable = true) => (): Scene => ({ at: "hidden", ...VISA, fields: FIELDS, because, showable });
 
 const QUIET: Drawing = { at: "shown", ...VISA, masked: false, enabled: true, secs: 60, alert: false };
 const drawing = (more: Partial<Drawing>) => (): Drawing => ({ ...QUIET, ...more });
@@ -33,6 +33,7 @@ const looks: [string, Partial<Appearance>][] = [
   ["a dark accent", { accent: "#7a1f4b" }],
   ["a light accent", { accent: "#ffd27a" }],
   ["an accent between", { accent: "#2f8f83" }],
+  ["a programme's name", { accent: "#0f5c4c", label: "Saltmarsh" }],
   ["square corners", { radius: 0 }],
   ["round corners", { radius: 32 }],
 ];
@@ -53,7 +54,7 @@ export const SECTIONS: Record<string, { title: string; specimens: Specimen[] }> 
   states: {
     title: "States",
     specimens: [
-      { title: "loading", scene: () => ({ at: "loading" }) },
+      { title: "loading", scene: () => ({ at: "loading", fields: FIELDS, lastFour: "", network: "" }) },
       { title: "shown, the CVV masked", scene: shown() },
       { title: "shown, all of it", scene: shown({ states: states({ cvv: "shown" }), masked: [], copy: ["pan", "cvv"] }) },
       { title: "shown, the CVV by a click", scene: shown({ states: states({ cvv: "shown" }) }) },
@@ -67,6 +68,7 @@ export const SECTIONS: Record<string, { title: string; specimens: Specimen[] }> 
       { title: "15 digits", scene: shown({ secrets: secrets("378282246310005"), lastFour: "0005", network: "amex" }) },
       { title: "19 digits", scene: shown({ secrets: secrets("6304000000000000000"), lastFour: "0000", network: "maestro" }) },
       { title: "a long name", scene: shown({ secrets: { ...secrets(), name: "MAXIMILIANA FEATHERSTONEHAUGH-CHOLMONDELEY OF THE GREATER MARSHLANDS" } }) },
+      { title: "a name of 30 characters", scene: shown({ secrets: { ...secrets(), name: "ALEXANDRA CONSTANTINOPOLOS-MAY" } }) },
       { title: "hidden, as asked", scene: hidden("asked") },
       { title: "hidden by time", scene: hidden("time") },
       { title: "hidden by leaving", scene: hidden("left") },
@@ -92,7 +94,7 @@ export const SECTIONS: Record<string, { title: string; specimens: Specimen[] }> 
       { title: "copy-pan, nothing to copy", part: "copy-pan", drawing: drawing({ at: "hidden", enabled: false }) },
       { title: "toggle, shown", part: "toggle", drawing: drawing({}) },
       { title: "toggle, hidden", part: "toggle", drawing: drawing({ at: "hidden" }) },
-      { title: "toggle, failed", part: "toggle", drawing: drawing({ at: "failed" }) },
+      { title: "toggle, failed", part: "toggle", drawing: drawing({ at: "failed", secs: 0 }) },
       { title: "countdown", part: "countdown", drawing: drawing({}) },
     ],
   },

@@ -78,6 +78,7 @@ export const LABELS = [
   "show",
   "hide",
   "retry",
+  "retryIn",
   "hidesIn",
   "loading",
   "shown",
@@ -100,6 +101,8 @@ export interface Appearance {
   radius?: number;
   /** `system`, or the name of a font that the operator registered. */
   font?: string;
+  /** The programme's name, on the face. */
+  label?: string;
   /** What stands outside the face, each `#rrggbb`. */
   colors?: Partial<Record<Color, string>>;
   /** How a part's text is set. */
@@ -279,6 +282,7 @@ const CODE = /^[a-z]+(_[a-z]+){0,3}$/;
 const SCHEMES = ["light", "dark"] as const;
 const COLOUR = /^#[0-9a-f]{6}$/i;
 const FONT = /^[a-z\d][a-z\d-]{0,31}$/;
+const NAME = /^[^\p{Cc}]{1,24}$/u;
 const SENTENCE = /^[^\p{Cc}]{1,300}$/u;
 
 /** The SDK parses a caller's options by this too, to say at once which one is wrong. */
@@ -289,6 +293,7 @@ export function parseAppearance(data: unknown): Appearance {
     ...pick(data, ["accent"], colour),
     ...pick(data, ["radius"], (value) => within(value, 0, 32)),
     ...pick(data, ["font"], (value) => text(value, FONT)),
+    ...pick(data, ["label"], (value) => text(value, NAME)),
     ...pick(data, ["colors"], (colors) => pick(colors, COLORS, colour)),
     ...pick(data, ["text"], parseTextStyle),
   };

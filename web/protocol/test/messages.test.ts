@@ -16,7 +16,7 @@ const NONCE = "3e9f1f0e-7a57-4c9e-8a50-0d8d4b1c2f11";
 const configure: ForFrame = {
   type: "configure",
   fields: ["pan", "expiry", "cvv", "name"],
-  appearance: { theme: "dark", accent: "#0b6E4f", radius: 12, font: "system" },
+  appearance: { theme: "dark", accent: "#0b6E4f", radius: 12, font: "system", label: "Saltmarsh & Co" },
   locale: "de-CH",
   hideAfter: 60,
   copy: ["pan", "name"],
@@ -80,7 +80,7 @@ const hostile: unknown[] = [
   { type: "token" }, { type: "token", token: "" }, { type: "token", token: "a b" }, { type: "token", token: "a\u0000" },
   { type: "token", token: "x".repeat(257) }, { type: "token", token: ["cvt_test_x"] },
   ...[[], ["pin"], ["pan", "pan", "pan", "pan", "pan"], "pan", { 0: "pan", length: 1 }, [["pan"]]].map((fields) => ({ ...configure, fields })),
-  ...[null, { theme: "neon" }, { accent: "red" }, { accent: "#fff" }, { accent: "url(//evil.example)" }, { accent: "#0b6e4f;}" }, { radius: -1 }, { radius: 33 }, { radius: "12" }, { radius: NaN }, { font: "Evil" }, { font: "a\"" }, { colors: { ink: "red" } }, { colors: null }, { text: { fontSize: 500 } }, { text: { color: "#fff;" } }, { text: { textAlign: "justify" } }, { text: { letterSpacing: 2 } }].map((appearance) => ({ ...configure, appearance })),
+  ...[null, { theme: "neon" }, { accent: "red" }, { accent: "#fff" }, { accent: "url(//evil.example)" }, { accent: "#0b6e4f;}" }, { radius: -1 }, { radius: 33 }, { radius: "12" }, { radius: NaN }, { font: "Evil" }, { font: "a\"" }, { label: "" }, { label: "x".repeat(25) }, { label: "a\nb" }, { colors: { ink: "red" } }, { colors: null }, { text: { fontSize: 500 } }, { text: { color: "#fff;" } }, { text: { textAlign: "justify" } }, { text: { letterSpacing: 2 } }].map((appearance) => ({ ...configure, appearance })),
   ...["", "x", "en_US", "en-", "a".repeat(9), "<b>"].map((locale) => ({ ...configure, locale })),
   ...[0, 4, 301, Infinity, NaN, -60, "60"].map((hideAfter) => ({ ...configure, hideAfter })),
   ...[["pin"], "pan", true].flatMap((some) => [{ ...configure, copy: some }, { ...configure, masked: some }]),

@@ -74,6 +74,8 @@ export interface CardAppearance {
   radius?: number;
   /** `system`, or the name of a font that Cardveil's operator registered. */
   font?: string;
+  /** The programme's name on the card's face, up to 24 characters. */
+  label?: string;
   /** What stands outside the face, each `#rrggbb`. */
   colors?: { ink?: string; inkSoft?: string; line?: string; control?: string; panel?: string };
   /** How a part's text is set. */
@@ -137,7 +139,7 @@ export interface CardWarning {
 export interface CardEvents {
   /** The frame is there and configured. */
   ready: void;
-  /** These fields are on the screen. It comes again for the CVV. */
+  /** These fields are on the screen; none where all are masked. It comes again for each that the cardholder asks for. */
   revealed: { fields: CardveilField[] };
   /** The details are gone from the screen and from memory. */
   hidden: void;

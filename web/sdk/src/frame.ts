@@ -103,6 +103,8 @@ export class Frame {
     native("addEventListener")("securitypolicyviolation", (event) => this.#onViolation(event), until);
     // Only in its place can it tell what it stands on, which its document is to know before it paints.
     const element = append(into, this.element);
+    // What the frame's own style makes of this width (--face-height), so that nothing moves when it comes.
+    if (this.looks.as === "card") element.style.setProperty("height", `${Math.min(Math.max(Math.ceil(element.clientWidth * 0.6305 + 61), 300), 328)}px`);
     if (this.looks.as !== "holder") this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
     this.load();
     element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lose("frame_blocked")), until);

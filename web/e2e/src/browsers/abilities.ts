@@ -4,12 +4,12 @@ export const NAMES = ["chromium", "firefox", "webkit"] as const;
 export type Name = (typeof NAMES)[number];
 
 /** What some tests need. `web/README.md` tells users of the suite. */
-export type Ability = "back/forward cache" | "clock" | "forced colours" | "heap snapshots" | "print" | "visibility";
+export type Ability = "back/forward cache" | "clock" | "forced colours" | "frames in frames" | "heap snapshots" | "print" | "visibility";
 
 export const CANNOT: Record<Name, readonly Ability[]> = {
   chromium: ["back/forward cache"],
   firefox: ["back/forward cache", "heap snapshots", "print", "visibility"],
-  webkit: ["clock", "forced colours", "heap snapshots", "print", "visibility"],
+  webkit: ["clock", "forced colours", "frames in frames", "heap snapshots", "print", "visibility"],
 };
 
 export function nameOf(text: string | undefined): Name {

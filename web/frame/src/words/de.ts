@@ -17,6 +17,7 @@ export const de: Words = {
     show: "Kartendaten anzeigen",
     hide: "Verbergen",
     retry: "Erneut versuchen",
+    retryIn: "Noch {seconds} s warten",
     hidesIn: "Noch {seconds} s sichtbar",
     loading: "Kartendaten werden geladen",
     shown: "Kartendaten sichtbar",

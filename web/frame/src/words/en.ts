@@ -30,6 +30,7 @@ export const en: Words = {
     show: "Show card details",
     hide: "Hide",
     retry: "Try again",
+    retryIn: "Try again in {seconds} s",
     hidesIn: "Hides in {seconds} s",
     loading: "Loading card details",
     shown: "Card details shown",
@@ -43,8 +44,8 @@ export const en: Words = {
   },
   errors: {
     token_refused: [
-      "This link to your card no longer works",
-      "It has expired or was already used. Go back and open your card again.",
+      "Your card can no longer be opened from here",
+      "The access has expired or was already used. Go back and open your card again.",
     ],
     field_unavailable: [
       "These details are not available",

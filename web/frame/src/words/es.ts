@@ -17,6 +17,7 @@ export const es: Words = {
     show: "Mostrar los datos de la tarjeta",
     hide: "Ocultar",
     retry: "Reintentar",
+    retryIn: "Reintentar en {seconds} s",
     hidesIn: "Se oculta en {seconds} s",
     loading: "Cargando los datos de la tarjeta",
     shown: "Datos de la tarjeta a la vista",
@@ -30,7 +31,7 @@ export const es: Words = {
   },
   errors: {
     token_refused: [
-      "Este enlace a su tarjeta ya no funciona",
+      "Este acceso a su tarjeta ya no es válido",
       "Ha caducado o ya se ha usado. Vuelva atrás y abra su tarjeta de nuevo.",
     ],
     field_unavailable: [

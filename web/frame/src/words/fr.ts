@@ -17,6 +17,7 @@ export const fr: Words = {
     show: "Afficher les données de la carte",
     hide: "Masquer",
     retry: "Réessayer",
+    retryIn: "Réessayer dans {seconds} s",
     hidesIn: "Masqué dans {seconds} s",
     loading: "Chargement des données de la carte",
     shown: "Données de la carte affichées",
@@ -30,7 +31,7 @@ export const fr: Words = {
   },
   errors: {
     token_refused: [
-      "Ce lien vers votre carte ne fonctionne plus",
+      "Cet accès à votre carte n’est plus valable",
       "Il a expiré ou a déjà servi. Revenez en arrière et ouvrez de nouveau votre carte.",
     ],
     field_unavailable: [

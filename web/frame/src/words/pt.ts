@@ -17,6 +17,7 @@ export const pt: Words = {
     show: "Mostrar os dados do cartão",
     hide: "Ocultar",
     retry: "Tentar de novo",
+    retryIn: "Tentar de novo em {seconds} s",
     hidesIn: "Oculta em {seconds} s",
     loading: "A carregar os dados do cartão",
     shown: "Dados do cartão à vista",

@@ -17,6 +17,7 @@ export const zh: Words = {
     show: "显示卡片信息",
     hide: "隐藏",
     retry: "重试",
+    retryIn: "{seconds} 秒后重试",
     hidesIn: "{seconds} 秒后隐藏",
     loading: "正在加载卡片信息",
     shown: "卡片信息已显示",
@@ -29,7 +30,7 @@ export const zh: Words = {
     reference: "参考编号：{id}",
   },
   errors: {
-    token_refused: ["此卡片链接已失效", "链接已过期或已被使用。请返回并重新打开您的卡片。"],
+    token_refused: ["打开此卡片的授权已失效", "授权已过期或已被使用。请返回并重新打开您的卡片。"],
     field_unavailable: [
       "无法显示这些信息",
       "您的卡片没有这些信息，或此页面无权显示。请告知本网站的客服。",
