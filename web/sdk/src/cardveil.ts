@@ -9,18 +9,21 @@ const IDLE_MAX = 4;
 
 interface Idle {
   frame: Frame;
+  url: string;
   as: Looks["as"];
   into: Element;
   end(): void;
 }
 
+/** Those that wait for a card, the oldest first: of the page, so that React and the element find them too. */
+const idle = new Set<Idle>();
+
 /** The SDK, for a script that was loaded from `scriptUrl`. */
 export function cardveilFrom(scriptUrl: string | undefined): CardveilFactory {
   return (options) => {
     const place = parsePlace(options, scriptUrl);
-    /** Those that wait for a card, the oldest first. */
-    const idle = new Set<Idle>();
-    const waiting = (as: Looks["as"], into: Element) => [...idle].find((frame) => frame.as === as && frame.into === into);
+    const url = place.frameUrl;
+    const waiting = (as: Looks["as"], into: Element) => [...idle].find((one) => one.url === url && one.as === as && one.into === into);
     const nothing = () => {};
 
     return {
@@ -40,7 +43,7 @@ export function cardveilFrom(scriptUrl: string | undefined): CardveilFactory {
         if (there !== undefined) return there.end;
         const looks: Looks = { as, locale: pageLocale(), theme: "auto", title: undefined, testid: "cardveil-prepared", height: "", patienceMs: IDLE_MS };
         const frame = new Frame(place, looks, { connected: nothing, ready: nothing, heard: nothing, lost: nothing });
-        const one: Idle = { frame, as, into, end: () => (idle.delete(one) ? frame.remove() : undefined) };
+        const one: Idle = { frame, url, as, into, end: () => (idle.delete(one) ? frame.remove() : undefined) };
         idle.add(one);
         if (idle.size > IDLE_MAX) [...idle][0]?.end();
         setTimeout(one.end, IDLE_MS);

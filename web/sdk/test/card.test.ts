@@ -836,6 +836,20 @@ describe("a prepared frame", () => {
     cards[2]?.destroy();
   });
 
+  it("is of the page, so that another veil of the same embed finds it, and one of another embed does not", () => {
+    document.body.append(Object.assign(document.createElement("div"), { id: "there" }));
+    veil().prepare("#there");
+    const other = cardveilFrom(`${ORIGIN}/sdk/v1/cardveil.js`)({ embed: "emb_2" }).card({ token: TOKEN });
+    cards.push(other as FramedCard);
+    other.mount("#there");
+    expect(document.querySelectorAll("[data-testid=cardveil-prepared]")).toHaveLength(1);
+    const card = veil().card({ token: TOKEN });
+    cards.push(card as FramedCard);
+    card.mount("#there");
+    expect(document.querySelectorAll("[data-testid=cardveil-prepared]")).toHaveLength(0);
+    expect(document.querySelectorAll("#there iframe")).toHaveLength(2);
+  });
+
   it("that was lost, or taken out of the page, is left for a new one", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     vi.stubGlobal("fetch", vi.fn(async () => new Response("{}")));
