@@ -7,7 +7,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Browser, launch, type Look, type Visit } from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
-import { Cardholder } from "../src/cardholder.ts";
+import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
 import { Wire } from "../src/wire.ts";
 
@@ -72,7 +72,7 @@ it.each([320, 375, 1100])("hiding moved the last four by 50 px, and moves nothin
   const four = () => box(ada.frame.locator(".digits .group").last());
   const frame = () => box(ada.by("cardveil-frame"));
   const shown = [await four(), await frame()];
-  await ada.in("hide").press("Enter");
+  await press(ada.in("hide"));
   await ada.in("show").waitFor();
   expect([await four(), await frame()]).toEqual(shown);
   await ada.in("show").press("Enter");
@@ -134,7 +134,7 @@ it.each(PRESSED)("targets were of 28 px and labels of 11, and are of 44 and 12 o
 it("the focus fell to BODY on \"Show card details\", and stays in the card", async () => {
   const ada = await arrive();
   await ada.show();
-  await ada.in("hide").press("Enter");
+  await press(ada.in("hide"));
   await ada.in("show").waitFor();
   await ada.frame.evaluate(() => {
     const lost: string[] = [];
