@@ -6,7 +6,15 @@ declare const Redoc: { init(description: Description, options: object, into: Ele
 async function start(into: Element): Promise<void> {
   const description: Description = await (await fetch("/openapi.json")).json();
   addSamples(description);
+  new MutationObserver(() => mend(into)).observe(into, { childList: true, subtree: true });
   Redoc.init(description, OPTIONS, into);
+}
+
+/** What the library leaves out for those who use a keyboard or a screen reader. */
+function mend(into: Element): void {
+  for (const code of into.querySelectorAll<HTMLElement>("pre:not([tabindex])")) code.tabIndex = 0;
+  // Its headings go from the second level to the fifth.
+  for (const heading of into.querySelectorAll("h5:not([aria-level])")) heading.setAttribute("aria-level", "3");
 }
 
 const [INK, SOFT, LINE, PANEL, ACCENT, CODE] = ["#1b1f2a", "#565d6d", "#d9dce3", "#f4f5f8", "#1c4fd6", "#1b2030"];

@@ -13,6 +13,7 @@ const PAGE: &str = r#"<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light">
+<link rel="icon" href="data:,">
 <title>Cardveil: API reference</title>
 <style>
 body { margin: 0; background: #fff; color: #1b1f2a; font: 16px/1.5 system-ui, sans-serif }
