@@ -14,7 +14,7 @@ beforeAll(async () => {
   [demo, browser, wire] = await Promise.all([startDemo(), launch(), Wire.open()]);
   visit = await browser.visit({ viewport: { width: 1280, height: 900 } }, `http://127.0.0.1:${wire.port}`);
   await visit.page.goto(`${demo.admin_url}/reference`);
-  await visit.page.waitForFunction(() => document.querySelectorAll("h2").length > 50);
+  await visit.page.waitForFunction(() => document.querySelector("#reference.drawn h2") !== null);
 });
 
 afterAll(async () => {

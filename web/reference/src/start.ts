@@ -1,13 +1,13 @@
 /** The page of the API's description: Redoc, in our colours, with a call for each operation. */
 import { addSamples, type Description } from "./samples.ts";
 
-declare const Redoc: { init(description: Description, options: object, into: Element): void };
+declare const Redoc: { init(description: Description, options: object, into: Element, drawn: () => void): void };
 
 async function start(into: Element): Promise<void> {
   const description: Description = await (await fetch("/openapi.json")).json();
   addSamples(description);
   new MutationObserver(() => mend(into)).observe(into, { childList: true, subtree: true });
-  Redoc.init(description, OPTIONS, into);
+  Redoc.init(description, OPTIONS, into, () => into.classList.add("drawn"));
 }
 
 /** What the library leaves out for those who use a keyboard or a screen reader. */
