@@ -70,7 +70,10 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
         .await
         .map_err(|error| not_migrated(&owner.place(), &error))?;
     say(&if migrated.from == migrated.to {
-        format!("the schema is of version {}: nothing to do", migrated.to)
+        format!(
+            "the schema is of version {} already, and its grants are in place",
+            migrated.to
+        )
     } else {
         format!(
             "the schema was migrated from version {} to {}",
@@ -119,8 +122,9 @@ fn not_migrated(place: &str, error: &OpenError) -> anyhow::Error {
         OpenError::Database(Error::Unavailable(_) | Error::Corrupt(_)) | OpenError::Thread(_) => {
             hinted(
                 format!("cannot migrate {place}: {error}"),
-                "the owner needs CREATE on the database, the server's role must exist, and pg_hba.conf \
-                 must let the owner in from here: `peer` asks for an account of the role's name",
+                "the owner needs CREATE on the database, and its password in the file that --owner-password-file \
+                 names; the server's role must exist, and pg_hba.conf must let the owner in from here: `peer` \
+                 asks for an account of the role's name",
             )
         }
     }

@@ -63,10 +63,11 @@ fn a_server_says_what_its_database_lacks() {
     let (migrated, said) = run(&["migrate"]);
     assert!(!migrated, "the server's role owns nothing");
     assert!(said.contains("permission denied"), "{said}");
+    assert!(said.contains("--owner-password-file"), "{said}");
     let (migrated, said) = run(&["migrate", "--owner", OWNER]);
     assert!(migrated, "{said}");
     let (again, said) = run(&["migrate", "--owner", OWNER]);
-    assert!(again && said.contains("nothing to do"), "{said}");
+    assert!(again && said.contains("grants are in place"), "{said}");
     assert!(run(&["merchant", "add", "--name", "Shop"]).0);
 }
 
