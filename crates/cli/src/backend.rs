@@ -36,6 +36,7 @@ impl Backend {
                 fence: config.fence.clone(),
             };
             let (store, opened) = Sqlite::open(&options, Arc::new(SystemClock))
+                .map_err(not_opened)
                 .with_context(|| format!("cannot open {}", options.database.display()))?;
             let why = opened.epoch_raised.map(|raised| raised.why.to_string());
             (Self::Sqlite(Arc::new(store)), why)
@@ -62,6 +63,18 @@ impl Backend {
             Self::Postgres(store) => store.close(),
         }
     }
+}
+
+fn not_opened(error: sqlite::OpenError) -> anyhow::Error {
+    let sqlite::OpenError::Gone { fence, .. } = &error else {
+        return error.into();
+    };
+    let hint = format!(
+        "is its volume mounted? Put the database back, or a copy of it by `cardveil restore`; to begin anew, with \
+         nothing of it, remove {} too",
+        fence.display()
+    );
+    hinted(error.to_string(), hint)
 }
 
 /// Where PostgreSQL is and how it is gone to, with the password of the server's role from its file.
@@ -161,8 +174,9 @@ pub(crate) fn unusable(error: &OpenError, place: &str) -> anyhow::Error {
     let hint = match error {
         OpenError::Unfit(unfit) => mend(unfit),
         OpenError::Database(_) => {
-            "is it the primary, does it run, and may this user connect? Over TLS, is its certificate for \
-             this name, and of store.postgres_ca? See `cardveil help operations TLS to PostgreSQL`"
+            "is it the primary, does it run, may this user connect, and is the password the first line of the file \
+             that store.password_file names? Over TLS, is its certificate for this name, and of \
+             store.postgres_ca? See `cardveil help operations TLS to PostgreSQL`"
                 .to_owned()
         }
         OpenError::Thread(_) => "is there a limit on threads?".to_owned(),

@@ -18,6 +18,7 @@ use cardveil_core::port::{Change, Taken};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use crate::backend;
 use crate::config::{self, Config};
 use crate::deployment::{Deployment, create_private_folder, operator};
 use crate::print::{self, hinted, say};
@@ -72,6 +73,9 @@ pub(crate) async fn init(args: InitArgs) -> anyhow::Result<()> {
             postgres_plain: args.postgres_plain,
             ..config::Store::postgres(connection)
         };
+    }
+    if let Some(connection) = &fresh.store.postgres {
+        backend::options(&fresh.store, connection)?;
     }
     let text = toml::to_string(&fresh)?;
     std::fs::OpenOptions::new()

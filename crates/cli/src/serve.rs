@@ -518,17 +518,18 @@ async fn write_uses(app: Arc<App>, mut stop: watch::Receiver<bool>) {
 }
 
 /// Says once that the clock went astray, and once that it is right again.
-async fn compare_clocks(app: &App) {
-    let before = app.service.clock_ahead();
+///
+/// `told` is what was said last: nothing at the start.
+async fn compare_clocks(app: &App, told: &mut Option<Ahead>) {
     // A store that does not answer is told of by all others.
     let Ok(now) = app.service.compare_clocks().await else {
         return;
     };
     let is_told = |ahead: &Option<Ahead>| ahead.is_some_and(Ahead::is_told);
     let is_too_far = |ahead: &Option<Ahead>| ahead.is_some_and(Ahead::is_too_far);
-    let Some(ahead) = now
-        .filter(|_| is_told(&before) != is_told(&now) || is_too_far(&before) != is_too_far(&now))
-    else {
+    let before = std::mem::replace(told, now);
+    let is_news = is_told(&before) != is_told(&now) || is_too_far(&before) != is_too_far(&now);
+    let Some(ahead) = now.filter(|_| is_news) else {
         return;
     };
     let hint = "have both keep time by NTP (timedatectl, chronyc tracking)";
@@ -543,6 +544,7 @@ async fn compare_clocks(app: &App) {
 
 /// Records what was never confirmed and deletes what is old, a bounded piece at a time.
 async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut told = None;
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -551,7 +553,7 @@ async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
         }
         listener::tidy(&app);
-        compare_clocks(&app).await;
+        compare_clocks(&app, &mut told).await;
         loop {
             match app.service.sweep(SWEEP_ROWS).await {
                 Ok(swept) => {

@@ -117,7 +117,17 @@ fn quotation(text: &str) -> String {
     if holds_card_number(text) {
         return "(what could be a card number)".to_owned();
     }
+    if is_secret(text) {
+        return "(what could be a key or a token)".to_owned();
+    }
     escaped(text, Rows::One)
+}
+
+/// Whether a text has a part that could be an Api-Key, a secret or a token of ours: as many
+/// letters and digits in one piece as the shortest of them has, an apiSecret.
+fn is_secret(text: &str) -> bool {
+    let mut pieces = text.split(|c: char| !c.is_ascii_alphanumeric());
+    pieces.any(|piece| piece.len() >= 32)
 }
 
 /// Lines of our own making, with quotations that are escaped.
@@ -136,7 +146,9 @@ fn tell_usage(text: &str) {
 
 /// An error, its sources, and a hint where there is one; as a line of the log where there is a log.
 pub(crate) fn error(error: &anyhow::Error) {
-    if tracing::dispatcher::has_been_set() && !is_json() {
+    // `CARDVEIL_LOG` can leave out everything, but not why the program ends.
+    let is_logged = tracing::dispatcher::has_been_set() && tracing::enabled!(tracing::Level::ERROR);
+    if is_logged && !is_json() {
         let (message, hint) = (format!("{error:#}"), hint(error));
         tracing::error!(hint, "{message}");
         return;
@@ -210,7 +222,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_the_arguments_is_told_without_what_they_would_do() {
         let pan = "4111 1111 1111 1111";
-        for hostile in ["\u{1b}[2Jx\nerror: all is well", pan] {
+        let key = format!("cvk_live_{}", "1111aZ".repeat(7));
+        for hostile in ["\u{1b}[2Jx\nerror: all is well", pan, &key] {
             let option = format!("--{hostile}");
             for args in [
                 &[hostile][..],
@@ -230,7 +243,7 @@ mod tests {
                 );
                 assert!(!said.contains("1111"), "{said}");
                 assert!(
-                    said.contains("\\u001b[2Jx") || said.contains("could be a card number"),
+                    said.contains("\\u001b[2Jx") || said.contains("(what could be a "),
                     "{said}"
                 );
             }

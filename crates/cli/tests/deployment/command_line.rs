@@ -482,6 +482,24 @@ fn serve_refuses_the_demos_database() {
     );
 }
 
+/// The file that is written can be read by all.
+#[test]
+fn init_writes_no_password_into_its_configuration() {
+    let dir = folder();
+    let connection = "host=/run/postgresql user=cardveil dbname=cardveil password=hunter2";
+    let made = binary(dir.path())
+        .args(["init", "--dir", "new", "--postgres", connection])
+        .output()
+        .unwrap();
+    assert_eq!(made.status.code(), Some(1));
+    let said = text(&made.stderr);
+    assert!(
+        said.contains("store.password_file") && !said.contains("hunter2"),
+        "{said}"
+    );
+    assert!(!dir.path().join("new/cardveil.toml").exists());
+}
+
 /// It once hung: the log's thread was waited for while a sender to it was alive.
 #[test]
 fn a_port_in_use_is_told_at_once() {

@@ -21,6 +21,23 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(line).collect()
 }
 
+/// What `CARDVEIL_LOG` leaves out, or was written wrong, once ended the program without a word.
+#[test]
+fn why_it_ends_is_told_whatever_is_logged() {
+    let world = World::new(0);
+    let _taken = std::net::TcpListener::bind(world.admin_at).unwrap();
+    for filter in ["off", "bogus", "cardveil_store=debug", "info"] {
+        let serve = crate::world::binary(world.dir.path())
+            .arg("serve")
+            .env("CARDVEIL_LOG", filter)
+            .output()
+            .unwrap();
+        assert_eq!(serve.status.code(), Some(1));
+        let said = text(&serve.stderr);
+        assert!(said.contains("another program"), "{filter}: {said}");
+    }
+}
+
 #[test]
 fn every_line_has_one_shape_and_the_start_says_what_runs() {
     let world = World::new(0);

@@ -133,6 +133,16 @@ pub enum OpenError {
     /// The fence would be restored together with the database, and detect nothing.
     #[error("the fence {} lies in the database's own folder: put it outside", .0.display())]
     FenceInside(PathBuf),
+    /// The fence knows a database, and there is none: an empty one in its place would be served as if all were well.
+    #[error(
+        "there is no database at {}, and its fence {} knows one", path.display(), fence.display()
+    )]
+    Gone {
+        /// The database.
+        path: PathBuf,
+        /// The fence.
+        fence: PathBuf,
+    },
     /// It is a file of something else.
     #[error("{} is not a Cardveil database", .0.display())]
     Foreign(PathBuf),
@@ -195,6 +205,13 @@ pub(super) fn open(options: &Options, now: Time) -> Result<Ready, OpenError> {
         source,
     };
     let (mut fence, found) = Fence::open_locked(&options.fence).map_err(unusable)?;
+    let is_there = std::fs::metadata(&options.database).is_ok_and(|meta| meta.len() > 0);
+    if matches!(found, Found::Mark(_)) && !is_there {
+        return Err(OpenError::Gone {
+            path: options.database.clone(),
+            fence: options.fence.clone(),
+        });
+    }
     create_private(&options.database).map_err(|source| OpenError::File {
         path: options.database.clone(),
         source,

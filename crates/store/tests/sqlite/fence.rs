@@ -301,16 +301,35 @@ async fn another_database_raises_above_both() {
         let name = path.file_name().unwrap();
         std::fs::write(home.options.database.with_file_name(name), bytes).unwrap();
     }
-    let store = raised(&home, Why::OtherDatabase, high).await;
+    drop(raised(&home, Why::OtherDatabase, high).await);
+}
+
+/// A volume that was not mounted: an empty database in its place once served as if all were well.
+#[tokio::test]
+async fn a_database_that_is_gone_is_not_made_anew() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let epoch = with_merchant(&store).await;
     drop(store);
+    let copy = home.back_up();
     home.restore(&[]);
+    for empty in [false, true] {
+        if empty {
+            std::fs::write(&home.options.database, "").unwrap();
+        }
+        let refused = Sqlite::open(
+            &home.options,
+            std::sync::Arc::new(cardveil_core::clock::SystemClock),
+        )
+        .err()
+        .unwrap();
+        assert!(matches!(refused, OpenError::Gone { .. }), "{refused}");
+        assert!(home.options.database.exists() == empty, "nothing was made");
+    }
+    home.restore(&copy);
     let (store, opened) = home.open();
-    assert!(opened.created, "an empty one is another one too");
-    assert_eq!(
-        opened.epoch_raised.map(|raised| raised.why),
-        Some(Why::OtherDatabase)
-    );
-    assert!(store.epoch().await.unwrap() > Epoch(high.0 + 1));
+    assert_eq!(opened.epoch_raised, None, "it is back, as it was");
+    assert_eq!(store.epoch().await.unwrap(), epoch);
 }
 
 #[tokio::test]
