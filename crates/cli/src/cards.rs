@@ -254,7 +254,14 @@ async fn list(house: &Deployment, args: ListArgs) -> anyhow::Result<()> {
         "last_four",
         "label",
     ];
-    print::list(&views, &columns)
+    print::list(&views, &columns)?;
+    if page.next.is_some() && page.cards.len() == args.limit {
+        say(&format!(
+            "there may be more: --offset {}",
+            args.offset + args.limit
+        ));
+    }
+    Ok(())
 }
 
 async fn remove(house: &Deployment, merchant: MerchantId, no: CardNo) -> anyhow::Result<()> {

@@ -44,6 +44,14 @@ fn judge(got: Result<Got, Failed>) -> anyhow::Result<()> {
             let problem: serde_json::Value = serde_json::from_slice(&got.body).unwrap_or_default();
             let code = problem.get("code").and_then(|code| code.as_str());
             let (status, code) = (got.status, code.unwrap_or("no code"));
+            if status != 503 {
+                return Err(hinted(
+                    format!(
+                        "what answers is not the admin listener of this server: {status} {code}"
+                    ),
+                    "another program or another listener has this port: --url",
+                ));
+            }
             hinted(
                 format!("it runs and is not ready: {status} {code}"),
                 "its log says why; `stopping` is meant so, `unavailable` is of the database, and `store_locked` of \

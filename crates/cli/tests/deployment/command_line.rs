@@ -359,6 +359,14 @@ fn a_server_told_to_stop_serves_on_until_balancers_have_heard() {
     let pid = rustix::process::Pid::from_child(&server.0);
     let end = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(world.run(&["healthcheck"]).status.success());
+    let other = format!("http://{}", world.merchant_at);
+    let other = world.run(&["healthcheck", "--url", &other]);
+    assert_eq!(other.status.code(), Some(1));
+    let said = text(&other.stderr);
+    assert!(
+        said.contains("not the admin listener of this server"),
+        "{said}"
+    );
     end();
     assert_eq!(heard(), "STOPPING=1");
     let ready = || http::get(world.admin_at, "/readyz", &[]).unwrap();
@@ -380,6 +388,21 @@ fn a_server_told_to_stop_serves_on_until_balancers_have_heard() {
     assert_eq!(gone.status.code(), Some(1));
     let said = text(&gone.stderr);
     assert!(said.contains("it does not run: no connection"), "{said}");
+}
+
+#[test]
+fn a_list_that_stops_says_so_and_how_it_goes_on() {
+    let world = World::new(3);
+    let list = |more: &[&str]| {
+        let run = world.run(&[&["card", "list"], more].concat());
+        assert!(run.status.success());
+        (text(&run.stdout).lines().count() - 1, text(&run.stderr))
+    };
+    let (cards, said) = list(&["--limit", "2"]);
+    assert_eq!(cards, 2);
+    assert!(said.contains("there may be more: --offset 2"), "{said}");
+    assert_eq!(list(&["--limit", "2", "--offset", "2"]), (1, String::new()));
+    assert_eq!(list(&[]), (3, String::new()));
 }
 
 /// A service manager's or a shell's soft limit is for programs that can use no more files.

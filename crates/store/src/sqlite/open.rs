@@ -187,6 +187,13 @@ pub enum OpenError {
     Thread(io::Error),
 }
 
+impl OpenError {
+    /// Whether another program holds the lock of the database.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Sqlite { source, .. } if super::fault::locked_out(source))
+    }
+}
+
 /// A database that is ready, with the fence in step.
 pub(super) struct Ready {
     pub(super) connection: Connection,
