@@ -66,17 +66,17 @@ impl Backend {
 }
 
 fn not_opened(error: sqlite::OpenError) -> anyhow::Error {
-    let hint = match &error {
-        sqlite::OpenError::Gone { fence, .. } => format!(
+    let hint = if let sqlite::OpenError::Gone { fence, .. } = &error {
+        format!(
             "is its volume mounted? Put the database back, or a copy of it by `cardveil restore`; to begin anew, \
              with nothing of it, remove {} too",
             fence.display()
-        ),
-        locked if locked.is_locked() => {
-            "another program holds it: `fuser -v` on the file tells which; end it, or wait for it"
-                .to_owned()
-        }
-        _ => return error.into(),
+        )
+    } else if error.is_locked() {
+        "another program holds it: `fuser -v` on the file tells which; end it, or wait for it"
+            .to_owned()
+    } else {
+        return error.into();
     };
     hinted(error.to_string(), hint)
 }
