@@ -1,3 +1,4 @@
+import { awaitConnection, type Connection } from "./connect.ts";
 import { loadWhole } from "./whole.ts";
 import type { Spoken } from "./words/index.ts";
 
@@ -22,15 +23,18 @@ export interface Config {
   /** The language that the address asked for; `words` may be in another. */
   asked: string;
   fonts: readonly RegisteredFont[];
+  /** The page's, where there is one above. It is on its way before the words are there. */
+  connection?: Promise<Connection> | undefined;
 }
 
 /** Throws when the server wrote something else, which is a bug and not an answer to anyone. */
 export async function readConfig(document: Document): Promise<Config> {
   const data = JSON.parse(document.getElementById("cardveil-config")?.textContent ?? "");
   const origins = (data.origins as unknown[]).map(String).filter((origin) => ORIGIN.test(origin));
+  const connection = window.parent === window ? undefined : awaitConnection(origins);
   const words = await wordsOf(data.words);
   const asked = new URL(document.URL).searchParams.get("lang")?.toLowerCase() ?? words.lang;
-  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words, asked, fonts: data.fonts };
+  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words, asked, fonts: data.fonts, connection };
 }
 
 /** The words, or what is at their address. */

@@ -2,7 +2,6 @@
 import { type Appearance, type Configuration, type ForFrame, type ForPage, parseForFrame } from "@cardveil/protocol";
 import type { Card } from "./card.ts";
 import type { Config } from "./config.ts";
-import { awaitConnection } from "./connect.ts";
 import { stand } from "./dress.ts";
 import { loadFont } from "./font.ts";
 
@@ -17,7 +16,8 @@ export interface Channel {
 
 /** Connects, and waits for the first message: it says what this frame is. */
 export async function firstMessage(config: Config): Promise<[ForFrame, Channel]> {
-  const { port, nonce } = await awaitConnection(config.origins);
+  // What is sent before someone listens waits in the port.
+  const { port, nonce } = await (config.connection ?? new Promise<never>(() => {}));
   const post = (message: ForPage) => port.postMessage(message);
   let listener: (message: ForFrame) => void = () => {};
   const first = new Promise<ForFrame>((resolve) => (listener = resolve));

@@ -88,6 +88,16 @@ describe("the words of a document that links them", () => {
     expect(fetch.mock.calls).toEqual([["/embed/assets/words-de-0.json"]]);
   });
 
+  it("are not waited for before the page hears of its frame, which could load before they come", async () => {
+    const page = { postMessage: vi.fn() };
+    const parent = vi.spyOn(window, "parent", "get").mockReturnValue(page as unknown as Window & typeof globalThis);
+    vi.stubGlobal("fetch", () => new Promise(() => {}));
+    document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":["https://shop.example"],"words":"/embed/assets/words-de-0.json","fonts":[]}</script>`;
+    void readConfig(document);
+    expect(page.postMessage.mock.calls).toEqual([[hello(), "https://shop.example"]]);
+    parent.mockRestore();
+  });
+
   it.each([
     ["not there", async () => new Response("", { status: 404 })],
     ["cut off", async () => new Response('{"la')],
