@@ -98,7 +98,8 @@ describe("show my card", () => {
     expect(await ada.in("pan").textContent()).toBe(PAN);
     expect(ada.redeems).toHaveLength(1);
     const documents = ada.wire.exchanges.filter(({ url }) => url.pathname === `/embed/${demo.embed}`);
-    expect(documents.map(({ url }) => url.searchParams.has("whole"))).toEqual([false, true]);
+    // More than one of its parts may say that it did not come.
+    expect([...new Set(documents.map(({ url }) => url.searchParams.has("whole")))]).toEqual([false, true]);
   });
 
   it("keeps several cards on one page apart", async () => {

@@ -48,7 +48,7 @@ async function specimen(of: string, width: number): Promise<Visit> {
 const box = (element: Locator) =>
   element.evaluate((element) => {
     const { left, top, width, height } = element.getBoundingClientRect();
-    return [left, top, width, height].map(Math.round);
+    return [left, top + scrollY, width, height].map(Math.round);
   });
 
 describe.each([320, 390])("a name of 30 characters and more at %i px", (width) => {
