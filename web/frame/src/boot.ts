@@ -3,3 +3,8 @@ import { loadWhole } from "./whole.ts";
 
 // Of elements alone: an error of a script goes to the window.
 addEventListener("error", ({ target }) => target !== window && loadWhole(), true);
+
+// The window hears of no element's load.
+window.cardveilStyled = new Promise((done) => {
+  document.addEventListener("load", ({ target }) => target instanceof HTMLLinkElement && target.rel === "stylesheet" && done(), true);
+});

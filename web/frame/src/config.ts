@@ -33,6 +33,7 @@ export async function readConfig(document: Document): Promise<Config> {
   const origins = (data.origins as unknown[]).map(String).filter((origin) => ORIGIN.test(origin));
   const connection = window.parent === window ? undefined : awaitConnection(origins);
   const words = await wordsOf(data.words);
+  await window.cardveilStyled;
   const asked = new URL(document.URL).searchParams.get("lang")?.toLowerCase() ?? words.lang;
   return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words, asked, fonts: data.fonts, connection };
 }

@@ -5,3 +5,13 @@
 export function loadWhole(): void {
   location.replace(`${location.pathname}?whole=true&${location.search.slice(1)}`);
 }
+
+declare global {
+  interface Window {
+    /**
+     * In a document that links its style: when that is there. Where it does not come, the document loads again in one
+     * piece, and the one that goes must not have spent the token, which the one that comes could not use.
+     */
+    cardveilStyled?: Promise<void>;
+  }
+}

@@ -110,3 +110,19 @@ describe("the words of a document that links them", () => {
     await vi.waitFor(() => expect(replace.mock.calls).toEqual([["/embed/emb_1?whole=true&as=part&lang=de"]]));
   });
 });
+
+it("spends no token before the style is there: a document without one loads again in one piece", async () => {
+  document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":[],"words":{"lang":"en"},"fonts":[]}</script>`;
+  await import("../src/boot.ts");
+  const read = vi.fn();
+  const reading = readConfig(document).then(read);
+  const [preload, style] = [document.createElement("link"), document.createElement("link")];
+  [preload.rel, style.rel] = ["preload", "stylesheet"];
+  document.head.append(preload, style);
+  preload.dispatchEvent(new Event("load"));
+  await new Promise((done) => setTimeout(done));
+  expect(read).not.toHaveBeenCalled();
+  style.dispatchEvent(new Event("load"));
+  await reading;
+  delete window.cardveilStyled;
+});
