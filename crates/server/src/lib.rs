@@ -14,34 +14,14 @@
 //! To add a code to a dialect: its enum of codes, then follow the compiler to its one `match`.
 //! To add a route: a handler with its `utoipa::path`, and a line in that module's `surface`.
 
-mod address;
 mod admin;
+mod api;
 mod client;
-pub mod courier;
 mod equals;
-mod extract;
-pub mod fetch;
-mod guard;
-mod headers;
+mod http;
 mod keysecure;
-mod limit;
-pub mod listener;
-mod lists;
-pub mod log;
-mod metrics;
 mod native;
-mod openapi;
-mod outward;
-mod panics;
-mod problem;
-pub mod refused;
-mod schema;
-pub mod sinks;
-mod stack;
-mod static_file;
-pub mod surface;
-pub mod tls;
-mod webhooks;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,16 +34,21 @@ use cardveil_core::{Service, Time};
 use ipnet::IpNet;
 use tokio::runtime::Handle;
 
-pub use address::Peer;
+pub use self::http::address::Peer;
+pub use self::http::limit::{Limits, Sharing};
+pub use self::http::listener::{self, Connections, Listener, ListenerKind};
+pub use self::http::metrics::Metrics;
+pub use self::http::stack::before_rest;
+pub use self::http::{log, tls};
+pub use api::openapi::document;
+pub use api::surface;
 pub use client::font::{FONT_BYTES_MAX, Font, FontStyle, InvalidFont};
 pub use client::manifest;
-pub use limit::{Limits, Sharing};
-pub use listener::{Connections, Listener, ListenerKind};
-pub use metrics::Metrics;
-pub use openapi::document;
-pub use stack::before_rest;
+pub use workers::{courier, fetch, refused, sinks};
 
-use self::problem::Code;
+use self::api::gate::Admitted;
+use self::api::problem::Code;
+use self::http::{limit, lists, panics};
 
 /// What the HTTP side of a deployment is told.
 #[derive(Clone, Debug)]
@@ -172,7 +157,7 @@ impl App {
     /// Has a list worked on for who was admitted.
     async fn list<T>(
         &self,
-        admitted: &guard::Admitted,
+        admitted: &Admitted,
         list: impl Future<Output = T>,
     ) -> Result<T, lists::Busy> {
         let listed = self

@@ -15,10 +15,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::outward::Driven;
-use crate::problem::{Code, Problem};
-use crate::surface::{Permission, Surface};
-use crate::{App, Shared, metrics};
+use crate::api::problem::{Code, Problem};
+use crate::api::surface::{Permission, Surface};
+use crate::http::metrics;
+use crate::http::outward::Driven;
+use crate::{App, Shared};
 
 /// How long writes may be tried in vain before nothing more is to be sent here. Nodes share a database: a busy
 /// moment of it must not take all of them out at once.
@@ -66,7 +67,7 @@ struct Readiness {
     get, path = "/healthz", tag = "Admin", operation_id = "health",
     responses(
         (status = 200, description = "It runs.", body = Health),
-        (status = 503, description = "Only a restart helps. `unavailable`: its writer has ended after a fault of its own; `panicking`: for a minute at least calls have ended in panics, and none of a known caller was carried through", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Only a restart helps. `unavailable`: its writer has ended after a fault of its own; `panicking`: for a minute at least calls have ended in panics, and none of a known caller was carried through", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
@@ -79,7 +80,7 @@ async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
     get, path = "/readyz", tag = "Admin", operation_id = "ready",
     responses(
         (status = 200, description = "It can serve.", body = Readiness),
-        (status = 503, description = "`unavailable`; `clock_apart`: its clock is more than a minute off the database's; `store_locked`: another program holds the SQLite file; `stopping` once it was told to stop: send nothing new here", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`; `clock_apart`: its clock is more than a minute off the database's; `store_locked`: another program holds the SQLite file; `stopping` once it was told to stop: send nothing new here", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
@@ -161,5 +162,5 @@ where
     responses((status = 200, description = "The document.", content_type = "application/json"))
 )]
 async fn openapi() -> Json<utoipa::openapi::OpenApi> {
-    Json(crate::openapi::document())
+    Json(crate::api::openapi::document())
 }

@@ -5,7 +5,7 @@ use axum::response::{Html, IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::client::script::JAVASCRIPT;
-use crate::static_file::{StaticFile, built};
+use crate::http::static_file::{StaticFile, built};
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">

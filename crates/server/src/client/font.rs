@@ -9,8 +9,8 @@ use http::header::{self, HeaderValue};
 use serde::Serialize;
 
 use crate::Shared;
-use crate::extract;
-use crate::problem::{Code, Problem};
+use crate::api::extract;
+use crate::api::problem::{Code, Problem};
 
 /// The largest file: several scripts' worth of glyphs fit, a wrong file does not.
 pub const FONT_BYTES_MAX: usize = 1_024 * 1_024;
@@ -204,7 +204,7 @@ fn check_woff2(bytes: &[u8]) -> Result<(), InvalidFont> {
     params(("font" = String, Path, description = "As the frame is told.", example = "inter-8f434346648f6b96.woff2")),
     responses(
         (status = 200, description = "The font.", content_type = "font/woff2"),
-        (status = 404, description = "`not_found`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn font(
@@ -221,7 +221,7 @@ pub(super) async fn font(
         (header::CONTENT_TYPE, HeaderValue::from_static("font/woff2")),
         (
             header::CACHE_CONTROL,
-            HeaderValue::from_static(crate::static_file::IMMUTABLE),
+            HeaderValue::from_static(crate::http::static_file::IMMUTABLE),
         ),
     ];
     Ok((headers, font.bytes.clone()).into_response())

@@ -22,9 +22,9 @@ use utoipa::ToSchema;
 
 use super::font::{Font, Told};
 use super::script::JAVASCRIPT;
-use crate::extract::{self, Header};
-use crate::problem::{Code, Problem};
-use crate::static_file::{IMMUTABLE, MOVING, StaticFile, built, integrity};
+use crate::api::extract::{self, Header};
+use crate::api::problem::{Code, Problem};
+use crate::http::static_file::{IMMUTABLE, MOVING, StaticFile, built, integrity};
 use crate::{App, Shared};
 
 /// A script or a style of the documents.
@@ -267,7 +267,7 @@ struct Config<'a> {
         (status = 200, description = "The frame.", content_type = "text/html"),
         (status = 403, description = "It was asked for as something else than a frame.", content_type = "text/html"),
         (status = 404, description = "There is no such embed.", content_type = "text/html"),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn frame(
@@ -303,7 +303,7 @@ pub(super) async fn frame(
         (status = 200, description = "The page.", content_type = "text/html"),
         (status = 403, description = "It was asked for as something else than a page of its own, or the embed is of pages.", content_type = "text/html"),
         (status = 404, description = "There is no such embed.", content_type = "text/html"),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn webview(
@@ -402,7 +402,7 @@ fn shown(app: &App, path: &str, embed: &Embed, query: Option<&str>) -> Result<Re
     params(("asset" = String, Path, description = "As the document names it.", example = "frame-8f434346648f6b96.js")),
     responses(
         (status = 200, description = "The file.", content_type = "text/javascript"),
-        (status = 404, description = "`not_found`: none of this server's version.", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: none of this server's version.", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn asset(
@@ -433,8 +433,8 @@ pub(super) struct EmbedAnswer {
     params(("embed" = String, Path, description = "The embed's public id.", example = "emb_4v1Zq")),
     responses(
         (status = 200, description = "It is known.", body = EmbedAnswer),
-        (status = 404, description = "`not_found`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn embed(

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{frame, script};
-use crate::problem::Problem;
-use crate::static_file::{self, MOVING, StaticFile};
+use crate::api::problem::Problem;
+use crate::http::static_file::{self, MOVING, StaticFile};
 use crate::{App, Shared};
 
 /// What the signature is for: the key signs nothing else, and says so.
@@ -196,7 +196,7 @@ fn of(client_origin: &str, frame::Assets { documents, .. }: &frame::Assets) -> M
     ];
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let mut headers: BTreeMap<_, _> = frame::HEADERS.into_iter().map(pair).collect();
-    headers.extend(crate::headers::always());
+    headers.extend(crate::http::headers::always());
     Manifest {
         version: script::VERSION.to_owned(),
         client_origin: client_origin.to_owned(),
@@ -306,7 +306,7 @@ const CONTENT_TYPE_JOSE: &str = "application/jose";
     get, path = "/sdk/v1/manifest.json", tag = "Client", operation_id = "manifest",
     responses(
         (status = 200, description = "The manifest.", body = Manifest),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn json(State(app): Shared, request: HeaderMap) -> Result<Response, Problem> {
@@ -322,7 +322,7 @@ pub(super) async fn json(State(app): Shared, request: HeaderMap) -> Result<Respo
     get, path = "/sdk/v1/manifest.jws", tag = "Client", operation_id = "signedManifest",
     responses(
         (status = 200, description = "The signed manifest.", body = String, content_type = "application/jose"),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn jws(State(app): Shared, request: HeaderMap) -> Result<Response, Problem> {

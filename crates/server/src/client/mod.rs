@@ -18,10 +18,10 @@ use http::{HeaderMap, header};
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::extract::{self, Header};
-use crate::guard::Holder;
-use crate::problem::{Code, Problem};
-use crate::surface::{Permission, Surface};
+use crate::api::extract::{self, Header};
+use crate::api::gate::Holder;
+use crate::api::problem::{Code, Problem};
+use crate::api::surface::{Permission, Surface};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     const FRAME: Permission =

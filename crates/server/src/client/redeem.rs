@@ -13,11 +13,11 @@ use cardveil_core::token::{self, Cause};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::extract::{self, Object};
-use crate::guard::Holder;
+use crate::api::extract::{self, Object};
+use crate::api::gate::Holder;
+use crate::api::problem::{Code, Problem};
+use crate::api::schema::FieldSet;
 use crate::native::fields;
-use crate::problem::{Code, Problem};
-use crate::schema::FieldSet;
 use crate::{App, Shared};
 
 /// What is asked.
@@ -116,12 +116,12 @@ struct Window {
     request_body = RedeemRequest,
     responses(
         (status = 200, description = "The fields, sealed. HPKE base mode, one shot: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; info `cardveil/redeem/v1`; aad the decoded bytes of `header`.", body = RedeemAnswer),
-        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `field_unavailable`, where the token is good and not for a field, or its card has none of them; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was released, the token is still good", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `field_unavailable`, where the token is good and not for a field, or its card has none of them; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was released, the token is still good", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn redeem(

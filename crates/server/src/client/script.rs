@@ -11,8 +11,8 @@ use axum::extract::rejection::PathRejection;
 use axum::response::Response;
 use http::HeaderMap;
 
-use crate::problem::{Code, Problem};
-use crate::static_file::{self, IMMUTABLE, MOVING, StaticFile, built};
+use crate::api::problem::{Code, Problem};
+use crate::http::static_file::{self, IMMUTABLE, MOVING, StaticFile, built};
 
 /// As browsers want it said.
 pub(crate) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -72,7 +72,7 @@ pub(crate) static SCRIPTS: [Script; 5] = [
     ),
     responses(
         (status = 200, description = "The script.", content_type = "text/javascript"),
-        (status = 404, description = "`not_found`: another version than this server's, or no such script.", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: another version than this server's, or no such script.", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn script(

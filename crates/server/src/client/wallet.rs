@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::redeem::{PublicKey, holder_key};
-use crate::extract::{self, Object};
-use crate::guard::Holder;
-use crate::problem::{Code, Problem};
+use crate::api::extract::{self, Object};
+use crate::api::gate::Holder;
+use crate::api::problem::{Code, Problem};
 use crate::{App, Shared};
 
 /// What is asked.
@@ -79,12 +79,12 @@ struct WalletCard {
     request_body = EligibilityRequest,
     responses(
         (status = 200, description = "Whether it can, and what speaks against it.", body = EligibilityAnswer),
-        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was told, the token is still good", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was told, the token is still good", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn eligibility(

@@ -31,11 +31,11 @@ use utoipa_axum::routes;
 
 pub(crate) use mfa::{factor, purpose, session_problem};
 
-use crate::extract::{self, Header, OFFSET_MAX, Query};
-use crate::guard::{Admitted, Call};
-use crate::problem::{Code, Problem};
-use crate::refused::Refused;
-use crate::surface::{Permission, Surface};
+use crate::api::extract::{self, Header, OFFSET_MAX, Query};
+use crate::api::gate::{Admitted, Call};
+use crate::api::problem::{Code, Problem};
+use crate::api::surface::{Permission, Surface};
+use crate::workers::refused::Refused;
 use crate::{App, Shared};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
@@ -81,12 +81,12 @@ struct AccessToken {
     ),
     responses(
         (status = 200, description = "OK", body = AccessToken),
-        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn access_token(

@@ -18,8 +18,8 @@ use super::code::Code;
 use super::form::{self, Form, Wrong};
 use super::zone::{BadRange, Zone};
 use super::{Envelope, Language, Refusal, success};
-use crate::guard::Admitted;
-use crate::lists::Busy;
+use crate::api::gate::Admitted;
+use crate::http::lists::Busy;
 use crate::{App, Shared};
 
 /// The largest page number; with the largest size no offset overflows.

@@ -17,8 +17,8 @@ use super::code::Code;
 use super::form::Wrong;
 use super::{Envelope, Language, Refusal, form, success};
 use crate::Shared;
-use crate::extract::{self, Header};
-use crate::guard::Admitted;
+use crate::api::extract::{self, Header};
+use crate::api::gate::Admitted;
 
 #[derive(Serialize, ToSchema)]
 struct ClientTokenData {

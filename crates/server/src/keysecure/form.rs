@@ -12,7 +12,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::{Language, Refusal};
-use crate::{extract, problem};
+use crate::api::{extract, problem};
 
 /// What is wrong with a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{Envelope, Language, Refusal, success};
 use crate::Shared;
-use crate::guard::Admitted;
+use crate::api::gate::Admitted;
 
 #[derive(Serialize, ToSchema)]
 struct LoginToken {

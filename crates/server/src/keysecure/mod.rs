@@ -39,12 +39,12 @@ use self::code::Code;
 pub(crate) use self::code::Language;
 use self::form::Wrong;
 use crate::App;
-use crate::extract::{self, Header};
-use crate::guard::{Admitted, Call};
-use crate::log::Told;
-use crate::problem;
-use crate::refused::Refused;
-use crate::surface::{Permission, Surface};
+use crate::api::extract::{self, Header};
+use crate::api::gate::{Admitted, Call};
+use crate::api::problem;
+use crate::api::surface::{Permission, Surface};
+use crate::http::log::Told;
+use crate::workers::refused::Refused;
 
 /// Where all calls of this dialect are.
 const BASE: &str = "/open-api";

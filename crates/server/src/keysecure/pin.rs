@@ -17,7 +17,7 @@ use super::cards::{DONE, Done};
 use super::code::Code;
 use super::form::{Form, Wrong};
 use super::{Envelope, Language, Refusal, success};
-use crate::guard::Admitted;
+use crate::api::gate::Admitted;
 use crate::{App, Shared};
 
 /// The longest ciphertext that can hold a PIN, in Base64, with room to spare.

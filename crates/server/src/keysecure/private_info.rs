@@ -20,7 +20,7 @@ use http::HeaderMap;
 use super::code::Code;
 use super::{Envelope, Language, Refusal, form, success};
 use crate::Shared;
-use crate::guard::Admitted;
+use crate::api::gate::Admitted;
 
 /// Card private information
 ///

@@ -5,7 +5,7 @@
 use http::HeaderMap;
 
 use super::Language;
-use crate::extract::{self, Header};
+use crate::api::extract::{self, Header};
 
 const NAME: &str = "timestamp";
 /// How old it may be, both ends in.

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
 
-use crate::extract::{Header, header};
+use crate::api::extract::{Header, header};
 
 /// A list covers at most so many days.
 pub(super) const DAYS_MAX: i64 = 90;

@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::card_ref;
+use crate::api::extract;
+use crate::api::gate::Admitted;
+use crate::api::problem::{Code, Problem};
 use crate::equals::{factor, purpose, session_problem};
-use crate::guard::Admitted;
-use crate::problem::{Code, Problem};
-use crate::{App, Shared, extract};
+use crate::{App, Shared};
 
 /// For which card and for what.
 #[derive(Deserialize, ToSchema)]
@@ -60,15 +61,15 @@ pub(super) struct Created {
     request_body = NewSession,
     responses(
         (status = 201, description = "The session.", body = Created),
-        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, it is locked, it does not count, or the person has a stronger one", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, it is locked, it does not count, or the person has a stronger one", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create_session(
@@ -119,12 +120,12 @@ pub(super) struct Enrolled {
     params(("person_id" = String, Path, format = "uuid", description = "The cardholder.", example = "775596ae-2624-40af-a9dc-9756110a4a04")),
     responses(
         (status = 201, description = "The secret.", body = Enrolled),
-        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn enrol_totp(
@@ -165,15 +166,15 @@ struct Confirmation {
     request_body = Confirmation,
     responses(
         (status = 204, description = "It is confirmed."),
-        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, or `mfa_refused`: the code is wrong", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: no app waits for its first code, or it is locked", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, or `mfa_refused`: the code is wrong", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`factor_unavailable`: no app waits for its first code, or it is locked", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn confirm_totp(
@@ -201,13 +202,13 @@ pub(super) async fn confirm_totp(
     params(("person_id" = String, Path, format = "uuid", description = "The cardholder.", example = "775596ae-2624-40af-a9dc-9756110a4a04")),
     responses(
         (status = 204, description = "It is gone, and its sessions pass no more."),
-        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: there is none", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`factor_unavailable`: there is none", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn remove_totp(

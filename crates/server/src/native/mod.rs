@@ -24,13 +24,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use crate::api::extract::{self, Header, Object};
+use crate::api::gate::{Admitted, Call};
+use crate::api::problem::{Code, Problem};
+use crate::api::schema::FieldSet;
+use crate::api::surface::{Permission, Surface};
 use crate::equals::{EMBED, REFERENCE, admit_key, problem_of};
-use crate::extract::{self, Header, Object};
-use crate::guard::{Admitted, Call};
-use crate::problem::{Code, Problem};
-use crate::refused::Refused;
-use crate::schema::FieldSet;
-use crate::surface::{Permission, Surface};
+use crate::workers::refused::Refused;
 use crate::{App, Shared};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -115,15 +115,15 @@ struct ClientTokenCreated {
     request_body = ClientTokenInput,
     responses(
         (status = 201, description = "The token.", body = ClientTokenCreated),
-        (status = 400, description = "`invalid_request`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `field_unavailable`, `mfa_required` or `mfa_refused`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`idempotency_mismatch`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `field_unavailable`, `mfa_required` or `mfa_refused`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`idempotency_mismatch`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn create_client_token(

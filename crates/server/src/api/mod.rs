@@ -1,0 +1,10 @@
+//! What all APIs share: routes and the gate before them, problems, reading what strangers send, and
+//! the description.
+
+pub(crate) mod extract;
+pub(crate) mod gate;
+pub(crate) mod openapi;
+pub(crate) mod problem;
+pub(crate) mod schema;
+pub mod surface;
+pub(crate) mod webhooks;
