@@ -4,36 +4,10 @@
 //! codes: 0 done, 1 failed or found something, 2 wrong usage or could not look, 3 done in part (an import
 //! that refused lines), 4 failed for the PIN of the root key's token, which would be locked by trying again.
 
-mod audit;
-mod backend;
-mod backup;
-mod budgets;
-mod cards;
-mod config;
-mod confirm;
-mod cvk;
-mod demo;
+mod command;
 mod deployment;
-mod doctor;
-mod healthcheck;
-mod import;
-mod keys;
-mod log;
-mod manifest;
-mod manual;
-mod mfa;
-mod migrate;
-mod operate;
-mod operator;
 mod print;
-mod probe;
-mod process;
-mod roots;
-mod serve;
-mod sinks;
-mod trust;
-mod wallet_tokens;
-mod webhooks;
+mod running;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +15,14 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
+
+use self::command::{
+    audit, backup, budget, card, completions, credential, demo, doctor, embed, epoch, healthcheck,
+    help, init, key, man, manifest, merchant, mfa, migrate, openapi, probe, restore, serve, token,
+    wallet_token, webhook,
+};
+use self::deployment::config::located;
+use self::deployment::process;
 
 /// Wipes what is freed, and moves what grows, so that nothing of a request outlives it in the heap (P3).
 /// C code has a heap of its own: AWS-LC wipes what it frees, and SQLite is given nothing in clear.
@@ -54,7 +36,7 @@ static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
     version,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_long_help = manual::AFTER_HELP
+    after_long_help = help::AFTER_HELP
 )]
 struct Cli {
     /// The configuration file
@@ -76,7 +58,7 @@ enum Command {
     /// Run everything at once, with test cards and a shop page to click
     Demo(demo::Args),
     /// Create a deployment: configuration, root key, database
-    Init(operate::InitArgs),
+    Init(init::Args),
     /// Make or upgrade the schema in PostgreSQL, as its owner
     Migrate(migrate::Args),
     /// Serve the three listeners
@@ -87,44 +69,44 @@ enum Command {
     Healthcheck(healthcheck::Args),
     /// Merchants: the partners whose servers call
     #[command(subcommand)]
-    Merchant(operate::MerchantCommand),
+    Merchant(merchant::MerchantCommand),
     /// Credentials: the Api-Keys of merchants
     #[command(subcommand)]
-    Credential(operate::CredentialCommand),
+    Credential(credential::CredentialCommand),
     /// Embeds: the public ids that name who may frame a card
     #[command(subcommand)]
-    Embed(operate::EmbedCommand),
+    Embed(embed::EmbedCommand),
     /// Cards
     #[command(subcommand)]
-    Card(cards::CardCommand),
+    Card(card::CardCommand),
     /// People's second factors
     #[command(subcommand)]
     Mfa(mfa::MfaCommand),
     /// Budgets of reveals: how often cards and people may still be asked for
     #[command(subcommand)]
-    Budget(budgets::BudgetCommand),
+    Budget(budget::BudgetCommand),
     /// The tokens of cards in digital wallets
     #[command(subcommand)]
-    WalletToken(wallet_tokens::WalletTokenCommand),
+    WalletToken(wallet_token::WalletTokenCommand),
     /// Class keys: their states, rotation and retirement
     #[command(subcommand)]
-    Key(keys::KeyCommand),
+    Key(key::KeyCommand),
     /// Client tokens
     #[command(subcommand)]
-    Token(operate::TokenCommand),
+    Token(token::TokenCommand),
     /// Webhooks: who is told of what, and what is on its way
     #[command(subcommand)]
-    Webhook(webhooks::WebhookCommand),
+    Webhook(webhook::WebhookCommand),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// Write the database to one encrypted file, while it serves
-    Backup(backup::BackupArgs),
+    Backup(backup::Args),
     /// Put a backup in place, with the epoch raised
-    Restore(backup::RestoreArgs),
+    Restore(restore::Args),
     /// The epoch: no token outlives it
     #[command(subcommand)]
-    Epoch(operate::EpochCommand),
+    Epoch(epoch::EpochCommand),
     /// The manifest of the scripts that cardholders' browsers run
     #[command(subcommand)]
     Manifest(manifest::ManifestCommand),
@@ -133,11 +115,11 @@ enum Command {
     /// Print the OpenAPI description of all listeners
     Openapi,
     /// Print a page of the docs, or a command's help
-    Help(manual::HelpArgs),
+    Help(help::Args),
     /// Print what completes commands in a shell
-    Completions(manual::CompletionsArgs),
+    Completions(completions::Args),
     /// Write man pages, one for each command
-    Man(manual::ManArgs),
+    Man(man::Args),
 }
 
 fn main() -> ExitCode {
@@ -151,7 +133,7 @@ fn main() -> ExitCode {
     let is_of_file = !matches!(cli.command, Command::Demo(_) | Command::Init(_));
     let ended = run(cli).map_err(|error| {
         if is_of_file {
-            config::located(error, &file)
+            located(error, &file)
         } else {
             error
         }
@@ -187,37 +169,35 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     let ended = match cli.command {
         Command::Demo(args) => runtime.block_on(demo::run(args)).map(done),
-        Command::Init(args) => runtime.block_on(operate::init(args)).map(done),
+        Command::Init(args) => runtime.block_on(init::run(args)).map(done),
         Command::Migrate(args) => runtime.block_on(migrate::run(config, args)).map(done),
         Command::Serve => runtime.block_on(serve::run(config)).map(done),
         Command::Doctor => runtime.block_on(doctor::run(config)),
         Command::Healthcheck(args) => runtime.block_on(healthcheck::run(config, args)).map(done),
-        Command::Merchant(command) => runtime
-            .block_on(operate::merchant(config, command))
-            .map(done),
-        Command::Credential(command) => runtime
-            .block_on(operate::credential(config, command))
-            .map(done),
-        Command::Embed(command) => runtime.block_on(operate::embed(config, command)).map(done),
-        Command::Card(command) => runtime.block_on(cards::run(config, command)),
-        Command::Budget(command) => runtime.block_on(budgets::run(config, command)).map(done),
+        Command::Merchant(command) => runtime.block_on(merchant::run(config, command)).map(done),
+        Command::Credential(command) => {
+            runtime.block_on(credential::run(config, command)).map(done)
+        }
+        Command::Embed(command) => runtime.block_on(embed::run(config, command)).map(done),
+        Command::Card(command) => runtime.block_on(card::run(config, command)),
+        Command::Budget(command) => runtime.block_on(budget::run(config, command)).map(done),
         Command::Mfa(command) => runtime.block_on(mfa::run(config, command)).map(done),
         Command::WalletToken(command) => runtime
-            .block_on(wallet_tokens::run(config, command))
+            .block_on(wallet_token::run(config, command))
             .map(done),
-        Command::Key(command) => runtime.block_on(keys::run(config, command)).map(done),
-        Command::Token(command) => runtime.block_on(operate::token(config, command)).map(done),
-        Command::Webhook(command) => runtime.block_on(webhooks::run(config, command)).map(done),
+        Command::Key(command) => runtime.block_on(key::run(config, command)).map(done),
+        Command::Token(command) => runtime.block_on(token::run(config, command)).map(done),
+        Command::Webhook(command) => runtime.block_on(webhook::run(config, command)).map(done),
         Command::Audit(command) => runtime.block_on(audit::run(config, command)),
-        Command::Backup(args) => runtime.block_on(backup::backup(config, args)).map(done),
-        Command::Restore(args) => runtime.block_on(backup::restore(config, args)).map(done),
-        Command::Epoch(command) => runtime.block_on(operate::epoch(config, command)).map(done),
+        Command::Backup(args) => runtime.block_on(backup::run(config, args)).map(done),
+        Command::Restore(args) => runtime.block_on(restore::run(config, args)).map(done),
+        Command::Epoch(command) => runtime.block_on(epoch::run(config, command)).map(done),
         Command::Manifest(command) => runtime.block_on(manifest::run(config, command)).map(done),
         Command::Probe(args) => runtime.block_on(probe::run(args)),
-        Command::Openapi => print::document(&cardveil_server::document()).map(done),
-        Command::Help(args) => manual::help(Cli::command(), &args),
-        Command::Completions(args) => manual::completions(Cli::command(), &args).map(done),
-        Command::Man(args) => manual::man(Cli::command(), &args).map(done),
+        Command::Openapi => openapi::run().map(done),
+        Command::Help(args) => help::run(Cli::command(), &args),
+        Command::Completions(args) => completions::run(Cli::command(), &args).map(done),
+        Command::Man(args) => man::run(Cli::command(), &args).map(done),
     };
     // What is left is the system's lookup of a name that was given up, which may take its time.
     runtime.shutdown_background();

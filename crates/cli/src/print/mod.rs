@@ -10,6 +10,7 @@
     reason = "this is the one place that writes to stdout and stderr"
 )]
 
+mod confirm;
 mod data;
 mod failure;
 
@@ -20,6 +21,7 @@ use std::sync::OnceLock;
 use cardveil_core::clock::{Clock as _, SystemClock};
 use serde_json::json;
 
+pub(crate) use self::confirm::Yes;
 pub(crate) use self::data::{
     List, compact, document, done, fields, lines, list, object, own, record, table,
 };

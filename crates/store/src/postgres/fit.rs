@@ -6,7 +6,7 @@
 //!
 //! # To add one
 //!
-//! A variant of [`Unfit`], where it is looked for, its next step in `cli/src/backend.rs`, and its row in
+//! A variant of [`Unfit`], where it is looked for, its next step in `cli/src/deployment/backend.rs`, and its row in
 //! `docs/postgresql.md`.
 
 use std::time::Duration;

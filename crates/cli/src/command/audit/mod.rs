@@ -1,0 +1,445 @@
+//! `cardveil audit`: the log, copies of it, and whether they are what was written.
+
+mod sink;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use cardveil_core::audit::chain::{Chained, Finding, Flaw, Link, Seen, Verifier};
+use cardveil_core::audit::{Kind, Target, exported};
+use cardveil_seal::PublicKey;
+use cardveil_server::manifest::parse_key;
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::deployment::jwk::Jwk;
+use crate::deployment::{Deployment, operator};
+
+use self::sink::SinkCommand;
+use crate::print::{self, hinted};
+
+/// How many entries are read at a time.
+const PAGE: usize = 1_000;
+
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Show the last entries
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: u32,
+    },
+    /// Print all entries as JSON lines, which `verify` takes
+    Export {
+        /// After this place
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+    },
+    /// Find an entry that was edited, removed, moved or inserted; exit code 1 when there is one
+    Verify(VerifyArgs),
+    /// Where the log is copied to as it grows
+    #[command(subcommand)]
+    Sink(SinkCommand),
+    /// Print the public keys that checkpoints are signed with, the current one first
+    Key,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifyArgs {
+    /// Verify these exported files, in this order, and not the log itself
+    #[arg(long, value_name = "FILE")]
+    from: Vec<PathBuf>,
+    /// With --from: the public key of the checkpoints, so that no deployment is needed; repeat for
+    /// several
+    // One key in 64 begins with a hyphen.
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_parser = public_key,
+        requires = "from",
+        allow_hyphen_values = true
+    )]
+    key: Vec<PublicKey>,
+    /// Also compare the log with this exported file, which shows what was removed at its end; repeat
+    /// for several
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    against: Vec<PathBuf>,
+}
+
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    parse_key(text).ok_or_else(|| "give a key as `cardveil audit key` prints it".to_owned())
+}
+
+/// `cardveil audit`.
+pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        AuditCommand::Tail { lines } => {
+            let (house, last) = open(config).await?;
+            let after = last.saturating_sub(i64::from(lines));
+            show(&house, after, last).await?;
+        }
+        AuditCommand::Export { after } => {
+            let (house, last) = open(config).await?;
+            entries(&house, after, last, print::record).await?;
+        }
+        AuditCommand::Sink(command) => sink::run(config, command).await?,
+        AuditCommand::Verify(args) => return verify(config, args).await,
+        AuditCommand::Key => {
+            let house = Deployment::load(config).await?;
+            let keys = house.service.vault().audit_keys()?;
+            let keys: Vec<_> = keys.iter().map(Jwk::of).collect();
+            print::lines(&keys, Jwk::print)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the log, and the place of its last entry. Reading it is on record too (PCI DSS 10.2.1.3).
+async fn open(config: &Path) -> anyhow::Result<(Deployment, i64)> {
+    let house = Deployment::load(config).await?;
+    let last = house.store.last_entry().await?;
+    let target = Target {
+        resource: Some("audit log".into()),
+        ..Target::default()
+    };
+    let event = operator().event(house.service.now(), Kind::AuditRead, None, target);
+    house.store.record(event).await?;
+    Ok((house, last))
+}
+
+async fn show(house: &Deployment, after: i64, last: i64) -> anyhow::Result<()> {
+    let mut shown = print::List::new();
+    entries(house, after, last, |record| {
+        shown.add(record, |record| print::line(&audit_line(record)))
+    })
+    .await?;
+    shown.end(|| Ok(()))
+}
+
+async fn entries(
+    house: &Deployment,
+    mut after: i64,
+    last: i64,
+    mut each: impl FnMut(&Value) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    loop {
+        let entries = house.store.chained(after, PAGE).await?;
+        for entry in entries.iter().filter(|entry| entry.seq <= last) {
+            each(&exported(entry))?;
+        }
+        match entries.last() {
+            Some(entry) if entry.seq < last => after = entry.seq,
+            Some(_) | None => return Ok(()),
+        }
+    }
+}
+
+/// `place  time  kind  outcome  who  what`.
+fn audit_line(record: &Value) -> String {
+    let part = |name: &str| record.get(name).map(print::compact).unwrap_or_default();
+    format!(
+        "{:>8}  {}  {:<20}  {:<7}  {}  {} {}",
+        part("seq"),
+        part("at"),
+        part("kind"),
+        part("outcome"),
+        part("actor"),
+        part("target"),
+        part("detail"),
+    )
+}
+
+/// What was looked at, and what was found.
+#[derive(Default, Serialize)]
+struct Report {
+    ok: bool,
+    entries: u64,
+    doubles: u64,
+    last_seq: Option<i64>,
+    chains: Vec<ChainReport>,
+    compared: u64,
+    /// The first that is wrong with what was looked at, and the first in which it is not what a copy says.
+    findings: Vec<Told>,
+}
+
+#[derive(Serialize)]
+struct ChainReport {
+    first: u64,
+    #[serde(flatten)]
+    last: Link,
+    signed_place: Option<u64>,
+    signed_at: Option<String>,
+    unsigned: u64,
+}
+
+impl From<&Seen> for ChainReport {
+    fn from(seen: &Seen) -> Self {
+        Self {
+            first: seen.first,
+            last: seen.last,
+            signed_place: seen.signed.map(|signed| signed.place),
+            signed_at: seen.signed.map(|signed| signed.at.to_string()),
+            unsigned: seen.unsigned(),
+        }
+    }
+}
+
+/// A finding with its words.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    finding: Finding,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+}
+
+impl Told {
+    fn new(finding: Finding, file: Option<&Path>) -> Self {
+        Self {
+            finding,
+            message: finding.flaw.to_string(),
+            file: file.map(Path::to_owned),
+        }
+    }
+}
+
+async fn verify(config: &Path, args: VerifyArgs) -> anyhow::Result<ExitCode> {
+    let (report, all) = if args.from.is_empty() {
+        verify_log(config, &args.against).await?
+    } else {
+        let keys = if args.key.is_empty() {
+            let here = "without --key, the keys are those of the deployment here";
+            Deployment::load(config)
+                .await
+                .context(here)?
+                .service
+                .vault()
+                .audit_keys()?
+        } else {
+            args.key
+        };
+        (verify_files(&args.from, keys)?, Ok(()))
+    };
+    print::object(&report, print_report)?;
+    all?;
+    Ok(ExitCode::from(u8::from(!report.ok)))
+}
+
+/// What was found; and why a copy could not be read, where the log itself is not what was written.
+async fn verify_log(
+    config: &Path,
+    copies: &[PathBuf],
+) -> anyhow::Result<(Report, anyhow::Result<()>)> {
+    let (house, _) = open(config).await?;
+    let keys = house.service.vault().audit_keys()?;
+    let mut verifier = Verifier::whole(keys.clone());
+    let mut finding = None;
+    // Whoever puts an entry before the first one is found too.
+    let mut after = i64::MIN;
+    while finding.is_none() {
+        let entries = house.store.chained(after, PAGE).await?;
+        let Some(last) = entries.last() else { break };
+        after = last.seq;
+        finding = look(&mut verifier, &entries, None);
+    }
+    let mut findings = Vec::from_iter(finding);
+    let (mut compared, mut all) = (0, Ok(()));
+    for copy in copies {
+        match compare(&house, copy, &keys, &mut compared).await {
+            Ok(None) => continue,
+            Ok(Some(finding)) => findings.push(finding),
+            Err(error) if findings.is_empty() => return Err(error),
+            Err(error) => all = Err(error),
+        }
+        break;
+    }
+    Ok((report(&verifier, compared, findings), all))
+}
+
+/// The first entry of a copy that is not in the log, or not right of itself; counts those that are.
+async fn compare(
+    house: &Deployment,
+    copy: &Path,
+    keys: &[PublicKey],
+    compared: &mut u64,
+) -> anyhow::Result<Option<Told>> {
+    let mut rows = Rows::new(house);
+    let mut part = Verifier::part(keys.to_vec());
+    for entry in entries_of(copy)? {
+        let entry = match entry? {
+            Ok(entry) => entry,
+            Err(finding) => return Ok(Some(Told::new(finding, Some(copy)))),
+        };
+        let doubles = part.doubles();
+        let of_itself = look(&mut part, std::slice::from_ref(&entry), Some(copy));
+        if of_itself.is_some() {
+            return Ok(of_itself);
+        }
+        if part.doubles() > doubles {
+            continue;
+        }
+        if let Some(finding) = rows.compare(&entry).await? {
+            return Ok(Some(Told::new(finding, Some(copy))));
+        }
+        *compared += 1;
+    }
+    Ok(None)
+}
+
+fn verify_files(files: &[PathBuf], keys: Vec<PublicKey>) -> anyhow::Result<Report> {
+    let mut verifier = Verifier::part(keys);
+    for file in files {
+        for entry in entries_of(file)? {
+            let found = match entry? {
+                Ok(entry) => look(&mut verifier, &[entry], Some(file)),
+                Err(finding) => Some(Told::new(finding, Some(file))),
+            };
+            if found.is_some() {
+                return Ok(report(&verifier, 0, Vec::from_iter(found)));
+            }
+        }
+    }
+    Ok(report(&verifier, 0, Vec::new()))
+}
+
+fn look(verifier: &mut Verifier, entries: &[Chained], file: Option<&Path>) -> Option<Told> {
+    let found = entries.iter().find_map(|entry| verifier.look(entry).err());
+    found.map(|finding| Told::new(finding, file))
+}
+
+fn report(verifier: &Verifier, compared: u64, findings: Vec<Told>) -> Report {
+    Report {
+        ok: findings.is_empty(),
+        entries: verifier.count(),
+        doubles: verifier.doubles(),
+        last_seq: verifier.last_seq(),
+        chains: verifier.chains().map(ChainReport::from).collect(),
+        compared,
+        findings,
+    }
+}
+
+fn print_report(report: &Report) -> anyhow::Result<()> {
+    for chain in &report.chains {
+        print::line(&format!(
+            "chain {}: places {} to {}, hash {}",
+            chain.last.chain, chain.first, chain.last.place, chain.last.hash
+        ))?;
+        print::line(&match (&chain.signed_at, chain.signed_place) {
+            (Some(at), Some(place)) => format!(
+                "  signed to place {place} at {at}; {} since then",
+                chain.unsigned
+            ),
+            _ => "  not signed: whoever can write to it can have made it anew".to_owned(),
+        })?;
+    }
+    for told in &report.findings {
+        let file = told.file.as_ref();
+        let place = file.map_or_else(String::new, |file| format!(" of {}", file.display()));
+        print::line(&format!(
+            "NOT WHAT WAS WRITTEN: entry {}{place}: {}",
+            told.finding.seq, told.message
+        ))?;
+    }
+    if !report.ok {
+        return Ok(());
+    }
+    print::line(&if report.compared > 0 {
+        format!(
+            "ok: {} entries, and {} of copies are in it",
+            report.entries, report.compared
+        )
+    } else if report.doubles > 0 {
+        format!(
+            "ok: {} entries, {} of them more than once",
+            report.entries, report.doubles
+        )
+    } else {
+        format!("ok: {} entries", report.entries)
+    })
+}
+
+/// A line of an export.
+#[derive(Deserialize)]
+struct Line {
+    seq: i64,
+    #[serde(flatten)]
+    link: Link,
+    stored: String,
+}
+
+/// The entries of an exported file: an error when it is none, a finding where a line says something
+/// else than what it has stored.
+fn entries_of(
+    path: &Path,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Result<Chained, Finding>>>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines = (1_u64..).zip(BufReader::new(file).lines());
+    // Some syslog receivers keep the line feed at a message's end, and write one of their own.
+    let said = lines.filter(|(_, line)| !line.as_ref().is_ok_and(String::is_empty));
+    Ok(said.map(move |(number, line)| {
+        let at = || format!("{}, line {number}", path.display());
+        let line = line.with_context(at)?;
+        let record: Value = serde_json::from_str(&line).map_err(|_| no_export(&at()))?;
+        let parsed: Line = serde_json::from_value(record.clone()).map_err(|_| no_export(&at()))?;
+        let entry = Chained {
+            seq: parsed.seq,
+            link: parsed.link,
+            stored: parsed.stored,
+        };
+        if exported(&entry) == record {
+            Ok(Ok(entry))
+        } else {
+            let (seq, flaw) = (entry.seq, Flaw::Edited);
+            Ok(Err(Finding { seq, flaw }))
+        }
+    }))
+}
+
+fn no_export(at: &str) -> anyhow::Error {
+    hinted(
+        format!("{at} is no entry with its place in the chain"),
+        "give what `cardveil audit export` of this version or a later one has printed, whole",
+    )
+}
+
+/// The log's entries beside those of a copy.
+struct Rows<'a> {
+    house: &'a Deployment,
+    page: VecDeque<Chained>,
+}
+
+impl<'a> Rows<'a> {
+    const fn new(house: &'a Deployment) -> Self {
+        Self {
+            house,
+            page: VecDeque::new(),
+        }
+    }
+
+    /// Whether the log has this entry of a copy. The copy's entries come in their order.
+    async fn compare(&mut self, copy: &Chained) -> anyhow::Result<Option<Finding>> {
+        while self.page.front().is_some_and(|entry| entry.seq < copy.seq) {
+            self.page.pop_front();
+        }
+        if self.page.is_empty() {
+            let after = copy.seq.saturating_sub(1);
+            self.page = self.house.store.chained(after, PAGE).await?.into();
+        }
+        let flaw = match self.page.front() {
+            Some(entry) if entry == copy => return Ok(None),
+            Some(entry) if entry.seq == copy.seq => Flaw::Different,
+            Some(_) | None => Flaw::Removed,
+        };
+        Ok(Some(Finding {
+            seq: copy.seq,
+            flaw,
+        }))
+    }
+}

@@ -1,0 +1,231 @@
+//! A deployment: what it is made of, and how it is opened.
+
+pub(crate) mod archive;
+pub(crate) mod backend;
+mod change;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod jwk;
+pub(crate) mod networks;
+mod operator;
+pub(crate) mod permitted;
+pub(crate) mod process;
+pub(crate) mod roots;
+pub(crate) mod scratch;
+pub(crate) mod sinks;
+pub(crate) mod trust;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use cardveil_core::audit::sink::Gate;
+use cardveil_core::audit::{Event, Kind, Target};
+use cardveil_core::clock::{Clock as _, SystemClock, Time};
+use cardveil_core::port::{Store, WrappedKey};
+use cardveil_core::text::Numbering;
+use cardveil_core::vault::Vault;
+use cardveil_core::{Entropy, Service};
+use cardveil_seal::{Keyring, Roots, SystemEntropy};
+
+use self::backend::Backend;
+pub(crate) use self::change::{missing, refused};
+use self::config::{Config, RootKey};
+pub(crate) use self::operator::operator;
+use crate::print::explained;
+
+/// An open deployment.
+pub(crate) struct Deployment {
+    pub(crate) config: Config,
+    pub(crate) service: Service,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) backend: Backend,
+}
+
+impl Deployment {
+    /// Opens the one that a configuration file describes.
+    pub(crate) async fn load(config: &Path) -> anyhow::Result<Self> {
+        let loaded = Config::load(config)?;
+        trust::refuse_open_to_all(config, &loaded)?;
+        Self::open(loaded).await
+    }
+
+    /// Opens it; the root key and the class keys must be there.
+    pub(crate) async fn open(config: Config) -> anyhow::Result<Self> {
+        Self::put_together(config).await
+    }
+
+    /// Opens it, and makes what is not there yet.
+    pub(crate) async fn create(config: Config) -> anyhow::Result<Self> {
+        Self::create_root(&config)?;
+        Self::put_together(config).await
+    }
+
+    /// Makes the folders and the root key, if they are not there yet.
+    pub(crate) fn create_root(config: &Config) -> anyhow::Result<()> {
+        let keys = config.keys.files().map(|(_, path)| path);
+        for path in [&config.store.database, &config.store.fence]
+            .into_iter()
+            .chain(keys)
+        {
+            if let Some(folder) = path.parent() {
+                create_private_folder(folder)?;
+            }
+        }
+        if let RootKey::File(path) = &config.keys.root
+            && !path.exists()
+        {
+            roots::create(&config.keys.root, None)?;
+        }
+        Ok(())
+    }
+
+    async fn put_together(config: Config) -> anyhow::Result<Self> {
+        let clock = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let roots = roots::open(&config.keys)?;
+        roots::refuse_beside_data(&config)?;
+        let backend = Backend::open(&config.store).await?;
+        let store = backend.store();
+        let environment = config.environment.as_str();
+        let (keyring, wrapped) = keyring(&*store, &roots, environment, clock.now()).await?;
+        drop(roots);
+        let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
+            .reloading(roots::FromConfig::of(&config), wrapped);
+        let service = Service::new(Arc::clone(&store), Arc::new(vault), clock, entropy)
+            .with_budgets(config.budgets.budgets()?)
+            .with_numbering(Numbering::with_own(config.numbering.own.clone()))
+            .with_gate(if config.audit.can_stop() {
+                Gate::kept()
+            } else {
+                Gate::open()
+            });
+        Ok(Self {
+            config,
+            service,
+            store,
+            backend,
+        })
+    }
+}
+
+/// The open class keys; those that are not there yet are made.
+async fn keyring(
+    store: &dyn Store,
+    roots: &Roots,
+    environment: &str,
+    now: Time,
+) -> anyhow::Result<(Keyring, Vec<WrappedKey>)> {
+    let unfit = |error: cardveil_seal::Error| {
+        use cardveil_seal::Error::{PinRefused, RootUnavailable};
+        let hint = if let RootUnavailable(_) = error {
+            "it was reached a moment ago: run this again, and if that does not help look at its module"
+        } else if let PinRefused(_) = error {
+            "put the right PIN into its file before this is run again: each run enters it once"
+        } else {
+            "the root key or the environment is not the one that this database was made with"
+        };
+        explained(error, "the class keys do not open", hint)
+    };
+    let mut wrapped = store.wrapped_keys().await?;
+    // While one root key takes the other's place: under the one that the others are under.
+    let root = roots.of(&wrapped, environment);
+    let missing = Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
+    if !missing.is_empty() {
+        let classes: Vec<_> = missing.iter().map(|key| key.class.name()).collect();
+        let target = Target {
+            resource: Some(format!("class keys: {}", classes.join(", ")).into()),
+            ..Target::default()
+        };
+        let event: Event = operator().event(now, Kind::KeysCreated, None, target);
+        // Another process may have been first; then its keys are the keys.
+        store.create_keys(missing, event).await?;
+        wrapped = store.wrapped_keys().await?;
+    }
+    let keyring = Keyring::open(roots, environment, &wrapped).map_err(unfit)?;
+    Ok((keyring, wrapped))
+}
+
+/// A folder that only its owner can look into.
+pub(crate) fn create_private_folder(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use cardveil_core::card::Environment;
+    use cardveil_core::port::Keys as _;
+    use cardveil_seal::{Class, FileRoot};
+    use cardveil_store::sqlite::{Options, Sqlite};
+
+    use super::*;
+    use crate::print::hint;
+
+    /// A database from before the last class, its root key, and the keys that it has.
+    async fn older(dir: &Path) -> (Config, FileRoot, Vec<WrappedKey>) {
+        let mut config = Config::fresh(Environment::Sandbox);
+        for path in [&mut config.store.database, &mut config.store.fence] {
+            *path = dir.join(&*path);
+            create_private_folder(path.parent().unwrap()).unwrap();
+        }
+        let path = dir.join("keys/root.key");
+        config.keys.root = RootKey::File(path.clone());
+        create_private_folder(path.parent().unwrap()).unwrap();
+        let root = FileRoot::create(&path, &SystemEntropy).unwrap();
+        let mut keys = Keyring::generate(&root, "sandbox", &SystemEntropy).unwrap();
+        keys.retain(|key| key.class != Class::Manifest);
+        let options = Options {
+            database: config.store.database.clone(),
+            fence: config.store.fence.clone(),
+        };
+        let (store, _) = Sqlite::open(&options, Arc::new(SystemClock)).unwrap();
+        let event = operator().event(
+            SystemClock.now(),
+            Kind::KeysCreated,
+            None,
+            Target::default(),
+        );
+        assert!(store.create_keys(keys.clone(), event).await.unwrap());
+        store.close();
+        (config, root, keys)
+    }
+
+    #[tokio::test]
+    async fn an_older_deployment_gets_the_class_keys_that_it_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, _, keys) = older(dir.path()).await;
+        let house = Deployment::open(config.clone()).await.unwrap();
+        let key = house.service.vault().manifest_key().unwrap();
+        let now = house.store.wrapped_keys().await.unwrap();
+        assert_eq!(now.len(), keys.len() + 1);
+        assert!(keys.iter().all(|key| now.contains(key)));
+        let log = house.store.entries(0, 100).await.unwrap();
+        let last = &log.last().unwrap().event;
+        assert_eq!(last.kind, Kind::KeysCreated);
+        let resource = last.target.resource.as_deref();
+        assert_eq!(resource, Some("class keys: manifest"));
+        let again = Deployment::open(config).await.unwrap();
+        assert_eq!(again.service.vault().manifest_key().unwrap(), key);
+        assert_eq!(again.store.wrapped_keys().await.unwrap(), now);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_root_key_adds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, _, keys) = older(dir.path()).await;
+        let mut wrong = config.clone();
+        let path = dir.path().join("keys/other.key");
+        FileRoot::create(&path, &SystemEntropy).unwrap();
+        wrong.keys.root = RootKey::File(path);
+        let error = Deployment::open(wrong).await.err().unwrap();
+        assert!(hint(&error).unwrap().contains("the root key"));
+        let house = Deployment::open(config).await.unwrap();
+        let now = house.store.wrapped_keys().await.unwrap();
+        assert_eq!(now.len(), keys.len() + 1);
+    }
+}
