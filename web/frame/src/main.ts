@@ -10,7 +10,6 @@ import { View } from "./view.ts";
 
 async function start(root: HTMLElement): Promise<void> {
   const config = await readConfig(document);
-  const sight = lookAt(root, ROOM.card);
   const view = new View(root, config.words);
   view.render({ at: "loading", fields: FIELDS, lastFour: "", network: "" });
   if (window.parent === window) {
@@ -20,7 +19,8 @@ async function start(root: HTMLElement): Promise<void> {
   await hold(config, (post) => {
     view.wear = (appearance) => wearFont(config, appearance, post);
     reportSize(root, post);
-    return new Card(config, { ...browser, sight }, view, post);
+    // Not before: a frame that was prepared has no size until it is a card's, and Chromium looks at most every 100 ms.
+    return new Card(config, { ...browser, sight: lookAt(root, ROOM.card) }, view, post);
   });
 }
 
