@@ -18,7 +18,7 @@ def rust_tests():
     for path in [*ROOT.glob("crates/**/*.rs"), *ROOT.glob("examples/**/*.rs")]:
         text = path.read_text()
         names.update(name for match in RUST.findall(text) for name in match if name)
-        if "testing/contract" in str(path):
+        if "testkit/src/contract" in str(path):
             names.update(CASES.findall(text))
     return names
 

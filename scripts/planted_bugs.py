@@ -2,7 +2,8 @@
 
 STATE = "crates/core/src/token/state.rs"
 CODEC = "crates/core/src/token/codec.rs"
-CORE = ["-p", "cardveil-core"]
+CORE = ["-p", "cardveil-core", "-p", "cardveil-testkit"]
+RULES = ["-p", "cardveil-core", "--test", "rules"]
 STORE = ["-p", "cardveil-store"]
 POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
 SERVER = ["-p", "cardveil-server"]
@@ -10,7 +11,7 @@ BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
 MEMORY = ["-p", "cardveil", "--test", "deployment", "memory"]
 CERTIFICATE_RS = "crates/core/src/merchant/certificate.rs"
 RIGHTS_RS = "crates/core/src/merchant/rights.rs"
-RIGHTS = [*CORE, "--lib", "merchant::rights"]
+RIGHTS = [*RULES, "merchant::rights"]
 
 # Name, file, what stands there once, what is planted, the tests that must fail.
 IN_TESTS = [
@@ -99,7 +100,7 @@ IN_TESTS = [
      "} else if rows.len() < RECORDS_MAX {", "} else if rows.len() < 1000 * RECORDS_MAX {", CORE),
     ("P10-any-partners-certificate-will-do", CERTIFICATE_RS,
      "shown.is_some_and(|shown| pins.iter().any(|pin| pin.fits(shown)))", "shown.is_some()",
-     [*CORE, "--lib", "certificate"]),
+     [*RULES, "merchant::certificate"]),
     ("P10-a-binding-is-not-looked-at-without-a-certificate", "crates/server/src/equals/mod.rs",
      "!admission.credential.allows_certificate(shown)",
      "shown.is_some() && !admission.credential.allows_certificate(shown)",
@@ -118,7 +119,7 @@ IN_TESTS = [
      "Scope::CardsWriteOwn => self.has(Scope::PinsSet),", "Scope::CardsWriteOwn => true,", RIGHTS),
     ("P10-a-ceiling-that-is-not-looked-at", "crates/core/src/allowlist.rs",
      "&& !ceiling.iter().any(|within| within.contains(&net))", "&& ceiling.iter().any(|_| false)",
-     [*CORE, "--lib", "allowlist"]),
+     [*RULES, "allowlist"]),
     ("P10-a-right-kept-in-another-s-place", "crates/store/src/sqlite/rows.rs",
      "read_pins: row.get(first + 8)?,", "read_pins: row.get(first + 9)?,",
      [*STORE, "--test", "sqlite", "what_a_pair_may_do"]),

@@ -21,10 +21,10 @@ use cardveil_core::Time;
 use cardveil_core::card::{self, Field};
 use cardveil_core::id::{ClaimId, RedemptionId};
 use cardveil_core::merchant::CredentialState;
-use cardveil_core::testing::sample;
 use cardveil_core::token::{
     Around, Attempt, Cause, Claim, Epoch, Lives, Record, State, Verdict, Write,
 };
+use cardveil_testkit::sample;
 use stateright::{Checker as _, Model, Property};
 
 /// A mistake that a store or a flow could make.

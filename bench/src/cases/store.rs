@@ -11,10 +11,10 @@ use anyhow::Context as _;
 use cardveil_core::audit::Kind;
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::port::{Admin as _, Change, Issue, Issued, Tokens as _};
-use cardveil_core::testing::sample;
 use cardveil_core::token::{Epoch, TokenHash};
 use cardveil_seal::sha256;
 use cardveil_store::sqlite::{Options, Sqlite};
+use cardveil_testkit::sample;
 
 use crate::report::{Measured, Rounds, Table, thousands};
 use crate::{Plan, clock, machine, pin};

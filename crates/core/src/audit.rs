@@ -545,6 +545,3 @@ impl Source {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -26,8 +26,6 @@ pub mod keys;
 pub mod merchant;
 pub mod mfa;
 pub mod port;
-#[cfg(feature = "testing")]
-pub mod testing;
 pub mod text;
 pub mod token;
 pub mod vault;

@@ -6,7 +6,7 @@
 //! **Invariant:** nothing is answered before what it says is durable.
 //!
 //! To add an adapter: a module with a type that implements
-//! [`cardveil_core::port::Store`], and `cardveil_core::contract_suite!` over it in `tests/`. The
+//! [`cardveil_core::port::Store`], and `cardveil_testkit::contract_suite!` over it in `tests/`. The
 //! suite says what a verb does; restarts, lost power, full disks and a store that went back in time
 //! are the adapter's own tests.
 

@@ -45,7 +45,7 @@ pub(crate) fn wide(known: &Credential, proxies: &[IpNet]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use cardveil_core::allowlist::Allowlist;
-    use cardveil_core::testing::sample::{self, START};
+    use cardveil_testkit::sample::{self, START};
 
     use super::*;
 

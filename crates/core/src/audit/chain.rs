@@ -454,6 +454,3 @@ fn reaches(seen: &Seen, checkpoint: &Checkpoint) -> Result<(), Flaw> {
         Err(Flaw::Rewritten { place })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -316,13 +316,21 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use super::*;
-    use crate::testing::sample::{self, START};
+
+    const START: Time = Time::from_millis(1_767_225_600_000);
+
+    fn keyholder(n: u8) -> Keyholder {
+        Keyholder {
+            credential: CredentialId::parse(&format!("crd_{n}")).unwrap(),
+            merchant: MerchantId::parse(&format!("mer_{n}")).unwrap(),
+        }
+    }
 
     fn call(denied: Denied, holder: Option<u8>, ip: impl Into<IpAddr>, ms: i64) -> RefusedCall {
         RefusedCall {
             at: Time::from_millis(START.millis() + ms),
             denied,
-            holder: holder.map(|n| Keyholder::from(&sample::credential(n))),
+            holder: holder.map(keyholder),
             origin: Origin::Network {
                 ip: ip.into(),
                 request: format!("r{ms}").into(),
@@ -351,12 +359,15 @@ mod tests {
             panic!("{taken:?}")
         };
         let event = gathered.event(START);
-        let credential = sample::credential(1);
+        let Keyholder {
+            credential,
+            merchant,
+        } = keyholder(1);
         assert_eq!(event.kind, Kind::AccessRefused);
         assert_eq!(event.outcome, Outcome::Failure);
-        assert_eq!(event.actor, Actor::Credential(credential.id.clone()));
-        assert_eq!(event.target.credential, Some(credential.id));
-        assert_eq!(event.merchant, Some(credential.merchant));
+        assert_eq!(event.actor, Actor::Credential(credential.clone()));
+        assert_eq!(event.target.credential, Some(credential));
+        assert_eq!(event.merchant, Some(merchant));
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json["origin"]["network"]["request"], "r5");
         let refused = serde_json::json!({

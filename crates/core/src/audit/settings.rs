@@ -352,6 +352,3 @@ impl Settings for Subscription {
         ]
     }
 }
-
-#[cfg(test)]
-mod tests;

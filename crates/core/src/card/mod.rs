@@ -159,6 +159,15 @@ impl Card {
         }
     }
 
+    /// Its label, or its scheme and last four digits.
+    pub fn display_name(&self) -> String {
+        if self.label.is_empty() {
+            format!("{} {}", self.network.title(), self.last_four.as_str())
+        } else {
+            self.label.clone()
+        }
+    }
+
     /// Whether its details may be shown: it is in use, or it is a virtual card that comes into use
     /// when its details are first shown (Equals, "About card states").
     pub fn viewable(&self) -> bool {

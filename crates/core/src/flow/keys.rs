@@ -135,7 +135,7 @@ impl Service {
     /// Opens something of the record at `slot`. A record under a class key that is not known here was
     /// written after a rotation, so the class keys are looked at and it is tried once more. One that
     /// was altered or moved is told of: in the figures, and in the audit log.
-    pub(super) async fn open<T: Send>(
+    pub async fn open<T: Send>(
         &self,
         slot: impl FnOnce() -> Slot + Send,
         open: impl Fn(&Vault) -> Result<T, Error> + Send + Sync,
@@ -260,6 +260,3 @@ pub(super) fn slot_of(card: &Card) -> Slot {
 pub(super) fn slot_of_secret(credential: &Credential) -> Slot {
     Slot::Credential(credential.id.clone(), credential.merchant.clone())
 }
-
-#[cfg(test)]
-pub(super) mod tests;

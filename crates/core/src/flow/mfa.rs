@@ -274,7 +274,7 @@ impl Service {
     }
 
     /// A code that was told before a rotation of the key that it is made with is right after it.
-    pub(super) fn is_otp_code(&self, session: &SessionId, code: &Secret) -> Result<bool, Fault> {
+    pub fn is_otp_code(&self, session: &SessionId, code: &Secret) -> Result<bool, Fault> {
         let macs = self.vault.macs(&[b"mfa-otp", session.as_bytes()])?;
         let right = macs.iter().map(|mac| otp_of(mac).ct_eq(code.expose()));
         Ok(right.fold(false, |any, right| any | right))

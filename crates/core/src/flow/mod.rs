@@ -41,8 +41,9 @@ pub use pin::{AskedPin, NewPin, PinRefusal};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey, Rotated, Rotation};
 pub use retention::{HOLD, Purged};
+pub use revoke::REVOKED_TOGETHER;
 pub use sinks::SinkStanding;
-pub use tokens::{GONE_AFTER, NotTaken};
+pub use tokens::{Form, GONE_AFTER, KEY_LOOK_EVERY, NotTaken};
 pub use wallet::{CheckWallet, WalletAnswer, WalletChecked, WalletScope};
 pub use webhooks::{NewSubscription, Replay, Subscribed, SubscriptionChange, SubscriptionRefusal};
 

@@ -18,7 +18,7 @@ use crate::token::{CLOCKS_APART, ClientToken, Epoch, Said, Unchecked};
 /// every few seconds, whether it is called or not.
 pub const GONE_AFTER: Duration = Duration::from_secs(60);
 /// How often strangers can have it looked for a key.
-const KEY_LOOK_EVERY: Duration = Duration::from_secs(1);
+pub const KEY_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a text is refused before anything is looked up. The caller is not told which (P6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum NotTaken {
 
 /// How tokens are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     /// With a check.
     Keyed,
     /// Without, for nodes of the version before.
@@ -74,14 +74,14 @@ impl Service {
 
     /// The form of a new token. As long as a node of the version before may serve, it is the one that
     /// such a node reads: whoever gets the token may redeem it there.
-    pub(super) async fn form(&self) -> Result<Form, Fault> {
+    pub async fn form(&self) -> Result<Form, Fault> {
         let last = self.earlier().await?;
         let gone = last.is_none_or(|last| last.plus(GONE_AFTER) <= self.now());
         Ok(if gone { Form::Keyed } else { Form::First })
     }
 
     /// Writes a token in this form, under the key of this version.
-    pub(super) fn write(
+    pub fn write(
         &self,
         form: Form,
         version: u32,
@@ -147,6 +147,3 @@ impl Service {
 fn is_fresh(at: Time, now: Time, every: Duration) -> bool {
     at <= now && now < at.plus(every)
 }
-
-#[cfg(test)]
-mod tests;

@@ -337,18 +337,9 @@ impl Service {
             reasons: facts.reasons(),
             last_four: card.last_four,
             network: card.network,
-            display_name: display_name(&card),
+            display_name: card.display_name(),
         };
         Ok(Ok((answer, card)))
-    }
-}
-
-/// The card's label, or its scheme and last four digits.
-fn display_name(card: &Card) -> String {
-    if card.label.is_empty() {
-        format!("{} {}", card.network.title(), card.last_four.as_str())
-    } else {
-        card.label.clone()
     }
 }
 
@@ -363,18 +354,4 @@ fn note(device: &Device, answer: &WalletAnswer) -> Cow<'static, str> {
     };
     let (wallet, kind) = (device.wallet.as_str(), device.device_type.as_str());
     format!("{wallet} on {kind}: {told}").into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::sample;
-
-    #[test]
-    fn a_card_without_a_label_is_named_by_scheme_and_last_four() {
-        let mut card = sample::card(7);
-        assert_eq!(display_name(&card), "Card 7");
-        card.label.clear();
-        assert_eq!(display_name(&card), "Visa 0007");
-    }
 }

@@ -228,7 +228,7 @@ const fn patience(topic: Topic) -> Duration {
 
 /// The message id: of this subscription, of this place in the log, and of the event's time, because
 /// a restored database gives places a second time. RFC 9562 version 8.
-pub(super) fn message_id(subscription: SubscriptionId, seq: i64, at: Time) -> DeliveryId {
+pub fn message_id(subscription: SubscriptionId, seq: i64, at: Time) -> DeliveryId {
     let digest = sha256(&[
         b"cardveil/delivery/v1",
         subscription.as_bytes(),

@@ -17,9 +17,6 @@ mod endpoint;
 pub mod message;
 mod patch;
 
-#[cfg(test)]
-mod tests;
-
 pub use bell::Bell;
 pub use delivery::{Answer, Attempted, Delivery, Line, Settled, State, Tried};
 pub use endpoint::{Endpoint, InvalidEndpoint};

@@ -20,8 +20,6 @@
 //! [`crate::flow`], which computes the proof.
 
 pub(crate) mod base32;
-#[cfg(test)]
-mod guessing;
 mod person;
 mod purpose;
 mod session;

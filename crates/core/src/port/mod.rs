@@ -1,5 +1,5 @@
 //! What the domain needs of a store, split by guarantee. One contract suite
-//! ([`crate::testing::contract`]) holds every adapter to these words.
+//! (in the crate `testkit`) holds every adapter to these words.
 //!
 //! Common to all verbs:
 //!
@@ -12,7 +12,7 @@
 //!   never retry a write whose outcome is unknown.
 //! - Lookups read what is committed. What is not there is `Ok(None)`.
 //!
-//! To add a verb: here, with its guarantee; in [`crate::testing`]'s two stores; a case in the
+//! To add a verb: here, with its guarantee; in the two stores of `testkit`; a case in the
 //! contract suite; then in each adapter.
 
 mod allowlists;

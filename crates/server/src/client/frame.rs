@@ -586,7 +586,7 @@ const NOTICE_STYLE: &str = "\
 
 #[cfg(test)]
 mod tests {
-    use cardveil_core::testing::sample;
+    use cardveil_testkit::sample;
 
     use super::*;
 

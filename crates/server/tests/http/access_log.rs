@@ -5,9 +5,9 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cardveil_core::port::Writes;
-use cardveil_core::testing::Fault;
 use cardveil_server::ListenerKind;
 use cardveil_server::log::{AccessLog, request_id};
+use cardveil_testkit::Fault;
 use serde_json::{Value, json};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -10,11 +10,11 @@ use cardveil_core::mfa::step_at;
 use cardveil_core::port::{
     Admin as _, Audit as _, CardRef, Cards as _, Change, Registry as _, Selection, Set,
 };
-use cardveil_core::testing::sample;
 use cardveil_core::token::{TokenHash, Unchecked};
 use cardveil_seal::holder::Holder;
 use cardveil_seal::{Sealed, Secret, totp};
 use cardveil_server::ListenerKind;
+use cardveil_testkit::sample;
 use http::request::Builder;
 use http::{Method, Request};
 use serde_json::{Value, json};

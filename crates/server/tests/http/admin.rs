@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cardveil_core::clock::Time;
 use cardveil_core::port::Writes;
-use cardveil_core::testing::sample::START;
 use cardveil_server::ListenerKind;
+use cardveil_testkit::sample::START;
 use serde_json::{Value, json};
 
 use crate::actors::Thief;

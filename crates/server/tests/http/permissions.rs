@@ -9,8 +9,8 @@ use cardveil_core::audit::Kind;
 use cardveil_core::flow::Rotation;
 use cardveil_core::merchant::{Credential, Permissions, Scope};
 use cardveil_core::port::{CardFilter, Paging};
-use cardveil_core::testing::{Fault, sample};
 use cardveil_server::ListenerKind;
+use cardveil_testkit::{Fault, sample};
 use http::Method;
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use cardveil_core::audit::refused::{Denied, RefusedCalls};
 use cardveil_core::audit::{Actor, Event, Kind, Origin, Outcome};
 use cardveil_core::merchant::{CredentialState, MerchantState, Scope};
-use cardveil_core::testing::sample;
 use cardveil_server::ListenerKind;
+use cardveil_testkit::sample;
 use http::Method;
 
 use crate::actors::{empty, get};
@@ -142,9 +142,7 @@ async fn refused_calls_outlive_a_store_that_does_not_write() {
     let world = World::new().await;
     let call = || get(CARDS).header("Authorization", "Bearer cvk_test_nobodys");
     world.ask(ListenerKind::Merchant, HOME, empty(call())).await;
-    world
-        .store
-        .fail_next(cardveil_core::testing::Fault::NotPersisted);
+    world.store.fail_next(cardveil_testkit::Fault::NotPersisted);
     world.app.record_refused().await;
     world.ask(ListenerKind::Merchant, HOME, empty(call())).await;
     let log = on_record(&world).await;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use cardveil_core::audit::Kind;
-use cardveil_core::testing::Fault;
 use cardveil_server::log::AccessLog;
 use cardveil_server::manifest;
 use cardveil_server::surface::Surface;
 use cardveil_server::{FontStyle, ListenerKind, document};
+use cardveil_testkit::Fault;
 use http::Method;
 use serde_json::{Value, json};
 

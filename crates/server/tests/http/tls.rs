@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use cardveil_core::Time;
 use cardveil_core::audit::refused::Denied;
-use cardveil_core::testing::sample;
 use cardveil_server::log::AccessLog;
 use cardveil_server::tls::{Callers, Error, Files, Listeners, Tls};
 use cardveil_server::{ListenerKind, Settings};
+use cardveil_testkit::sample;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,

@@ -211,7 +211,7 @@ fn rows_of<T>(
 mod tests {
     use cardveil_core::id::AccountId;
     use cardveil_core::port::Order;
-    use cardveil_core::testing::sample::{self, START};
+    use cardveil_testkit::sample::{self, START};
 
     use super::*;
 

@@ -155,9 +155,9 @@ mod tests {
         Admin, CardFilter, Cards, Change, Paging, Registry, Tokens, WalletFilter, WalletPage,
         WalletTokens,
     };
-    use cardveil_core::testing::ManualClock;
-    use cardveil_core::testing::sample::{self, START};
     use cardveil_core::token::Verdict;
+    use cardveil_testkit::ManualClock;
+    use cardveil_testkit::sample::{self, START};
     use futures_util::FutureExt as _;
 
     use super::*;

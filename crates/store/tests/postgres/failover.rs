@@ -3,9 +3,9 @@
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Audit, Error, Issued, Tokens, Writes};
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Record, Verdict};
 use cardveil_store::postgres::{Postgres, Why};
+use cardveil_testkit::sample::{self, START};
 use futures_util::future::join_all;
 
 use crate::cluster::Cluster;

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cardveil_core::port::{Admin, Error};
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::START;
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::fit::Unfit;
 use cardveil_store::postgres::schema;
 use cardveil_store::postgres::survey::survey;
 use cardveil_store::postgres::{Fresh, OpenError, Options, Postgres, Transport};
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::START;
 
 use crate::cluster::{Cluster, OWNER, SERVER};
 use crate::home::{Home, migrate, options, try_open};

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::port::{Admin, Change, Issued, Tokens};
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Epoch, Record};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::schema::{self, Migrated};
 use cardveil_store::postgres::{OpenError, Options, Postgres, Raised, Transport};
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::{self, START};
 use tokio::sync::OnceCell;
 
 use crate::cluster::{Cluster, OWNER, SERVER};

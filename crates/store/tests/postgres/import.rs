@@ -8,12 +8,12 @@ use cardveil_core::card::Field;
 use cardveil_core::port::{
     Admin, Audit, CardFilter, Cards, Change, Error, Keys, Paging, Store, Tokens,
 };
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{OpenError, from_sqlite, schema};
 use cardveil_store::sqlite::{self, Sqlite};
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::{self, START};
 
 use crate::cluster::{Cluster, OWNER, SERVER};
 use crate::home::{Home, options};

@@ -4,9 +4,9 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
 use cardveil_core::merchant::{Credential, CredentialState};
 use cardveil_core::port::{Admin, Change, Set, Tokens};
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, REFUSALS_RECORDED_MAX, Record, Verdict};
 use cardveil_store::postgres::Postgres;
+use cardveil_testkit::sample::{self, START};
 use futures_util::future::{join, join_all};
 use tokio_postgres::NoTls;
 

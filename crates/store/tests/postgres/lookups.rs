@@ -7,9 +7,9 @@ use cardveil_core::merchant::{Merchant, MerchantState};
 use cardveil_core::port::{
     Admin, Audit, CardRef, Change, Registry, Set, Tokens, WalletFilter, WalletPage, WalletTokens,
 };
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::Verdict;
 use cardveil_store::postgres::Postgres;
+use cardveil_testkit::sample::{self, START};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, join_all, select};
 use tokio_postgres::NoTls;

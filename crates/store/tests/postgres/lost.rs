@@ -6,11 +6,11 @@ use std::time::Duration;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Audit, Error, Issued, Tokens, Writes};
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::Postgres;
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::{self, START};
 use futures_util::future::{join, join3};
 
 use crate::cluster::{Cluster, SERVER};

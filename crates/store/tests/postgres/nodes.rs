@@ -11,9 +11,9 @@ use cardveil_core::mfa::{Factor, FactorPolicy, Opening, Purpose};
 use cardveil_core::port::{
     Admin, Audit, Count, Counters, Heard, Issued, Mfa, NodeId, Tokens, Told,
 };
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Verdict};
 use cardveil_store::postgres::Postgres;
+use cardveil_testkit::sample::{self, START};
 use futures_util::future::{join, join_all, join3};
 use tokio_postgres::NoTls;
 

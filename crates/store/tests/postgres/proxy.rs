@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::START;
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{Options, Postgres, Transport};
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::START;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};

@@ -3,9 +3,9 @@
 
 use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Issued, Tokens};
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Record, Verdict};
 use cardveil_store::postgres::{Postgres, Raised, Why};
+use cardveil_testkit::sample::{self, START};
 
 use crate::cluster::{Cluster, OWNER, SERVER};
 use crate::home::{Home, migrate, open, try_open, with_merchant, with_token};

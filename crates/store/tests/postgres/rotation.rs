@@ -2,7 +2,7 @@
 
 use cardveil_core::keys::{Retirement, Sought};
 use cardveil_core::port::{Class, Keys};
-use cardveil_core::testing::sample::{self, START};
+use cardveil_testkit::sample::{self, START};
 
 use crate::cluster::Cluster;
 use crate::home::{Home, with_merchant};

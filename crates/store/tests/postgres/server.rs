@@ -8,11 +8,11 @@ use cardveil_core::merchant::{Credential, Permissions, Scope};
 use cardveil_core::port::{
     Admin, Change, Counters, Error, Heard, Issued, NodeId, Set, Tokens, Told,
 };
-use cardveil_core::testing::sample::{self, START};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::fit::Unfit;
 use cardveil_store::postgres::schema;
 use cardveil_store::postgres::{OpenError, Options, OptionsError, Transport};
+use cardveil_testkit::sample::{self, START};
 use tokio_postgres::NoTls;
 
 use crate::cluster::{Cluster, OWNER, SERVER};

@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use cardveil_core::port::{Admin, Counters, Error, Heard, Issued, NodeId, Tokens, Told};
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::{self, START};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{
     AuthoritiesError, Fresh, OpenError, Options, OptionsError, Postgres, Raised, Transport, schema,
 };
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::{self, START};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,

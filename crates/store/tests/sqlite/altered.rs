@@ -1,6 +1,6 @@
 //! Rows that somebody with the database has altered.
 
-use cardveil_core::testing::contract::{an_altered_row_hides_no_other, with_three_of_each};
+use cardveil_testkit::contract::{an_altered_row_hides_no_other, with_three_of_each};
 
 use crate::home::Home;
 

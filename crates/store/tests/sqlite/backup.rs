@@ -3,9 +3,9 @@
 use cardveil_core::audit::chain::Verifier;
 use cardveil_core::card::{Removal, Removed, State, Transition};
 use cardveil_core::port::{Admin, Audit, CardRef, Cards, Change, Registry};
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::Epoch;
 use cardveil_store::sqlite::{Copy, OpenError, copy_to, put_in_place};
+use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
 
 use crate::home::{Home, with_merchant, with_token};

@@ -3,8 +3,8 @@
 use cardveil_core::audit::Kind;
 use cardveil_core::audit::chain::{Finding, Flaw, Verifier};
 use cardveil_core::port::Audit;
-use cardveil_core::testing::sample::{self, START};
 use cardveil_store::sqlite::Sqlite;
+use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
 
 use crate::home::{Home, with_merchant, with_token};

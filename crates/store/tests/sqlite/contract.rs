@@ -1,6 +1,6 @@
 use crate::home::Home;
 
-cardveil_core::contract_suite!(async {
+cardveil_testkit::contract_suite!(async {
     let home = Home::new();
     (home.open().0, home)
 });

@@ -6,9 +6,9 @@ use std::time::Duration;
 use cardveil_core::audit::{Actor, Event, Kind};
 use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Audit, Issued, Tokens};
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Epoch, Verdict};
 use cardveil_store::sqlite::{OpenError, Raised, Sqlite, Why};
+use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
 use rusqlite::backup::Backup;
 

@@ -14,10 +14,10 @@ use cardveil_core::port::{
     Admin, Audit, CardFilter, CardRef, Cards, Change, Class, Error, Handovers, Idempotency, Issued,
     Keys, Outbox, Paging, Registry, Take, Tokens, WrappedKey,
 };
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{self, State, Verdict};
 use cardveil_store::sqlite::{OpenError, Options, Sqlite, VERSION};
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::{self, START};
 
 use crate::home::{Home, with_merchant, with_token};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::port::{Admin, Change, Issued, Tokens};
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Epoch, Record};
 use cardveil_store::sqlite::{OpenError, Opened, Options, Sqlite};
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::{self, START};
 use tempfile::TempDir;
 
 /// Two folders: the database's and the fence's.

@@ -3,8 +3,8 @@
 use cardveil_core::id::SessionId;
 use cardveil_core::mfa::{Assertion, Factor, FactorPolicy, Opening, Proof, State};
 use cardveil_core::port::{Issue, Issued, Mfa, Tokens};
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Cause, Epoch};
+use cardveil_testkit::sample::{self, START};
 
 use crate::home::{Home, with_merchant};
 

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Audit, Error, Issue, Issued, Tokens, Writes};
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::token::{Epoch, TokenHash, Verdict};
 use cardveil_store::sqlite::Sqlite;
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::{self, START};
 use futures_util::future::join_all;
 
 use crate::home::{Home, options, with_merchant, with_token};

@@ -4,8 +4,8 @@ use cardveil_core::audit::Kind;
 use cardveil_core::merchant::{Credential, Permissions, Scope};
 use cardveil_core::mfa::Factor;
 use cardveil_core::port::{Admin, Change, Registry, Set, WalletTokens};
-use cardveil_core::testing::sample::{self, START};
 use cardveil_core::wallet::WalletRules;
+use cardveil_testkit::sample::{self, START};
 
 use crate::home::Home;
 

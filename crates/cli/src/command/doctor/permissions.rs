@@ -142,7 +142,7 @@ fn names(scopes: &[Scope]) -> String {
 #[cfg(test)]
 mod tests {
     use cardveil_core::merchant::{Permissions, Pin};
-    use cardveil_core::testing::sample::{self, START};
+    use cardveil_testkit::sample::{self, START};
 
     use super::*;
 

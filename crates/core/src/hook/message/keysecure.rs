@@ -51,7 +51,7 @@ pub(super) fn message(facts: &Facts<'_>, keys: &Keys) -> Option<Message> {
 
 /// What is signed: `appId`, `timestamp` and every field of `data` that is not null, sorted by their
 /// names, as `k=v` joined by `&`; texts as they are, other values as compact JSON.
-pub(super) fn canonical(app_id: &str, timestamp: &str, data: &Map<String, Value>) -> String {
+pub fn canonical(app_id: &str, timestamp: &str, data: &Map<String, Value>) -> String {
     let mut pairs: Vec<(&str, String)> = data
         .iter()
         .filter(|(_, value)| !value.is_null())

@@ -6,8 +6,8 @@
 //! ids does nothing twice.
 
 mod equals;
-mod keysecure;
-mod standard;
+pub mod keysecure;
+pub mod standard;
 
 use cardveil_seal::Secret;
 use serde_json::Value;
@@ -91,6 +91,3 @@ fn moved(event: &Event) -> Option<(Option<State>, State)> {
 fn code<'a>(facts: &Facts<'a>) -> Option<&'a str> {
     std::str::from_utf8(facts.code?.expose()).ok()
 }
-
-#[cfg(test)]
-mod tests;

@@ -54,7 +54,7 @@ pub(super) fn message(facts: &Facts<'_>, keys: &Keys) -> Option<Message> {
 }
 
 /// "The content to be signed is `{msg_id}.{timestamp}.{payload}`."
-pub(super) fn sign(key: &Secret, id: &str, timestamp: &str, payload: &[u8]) -> String {
+pub fn sign(key: &Secret, id: &str, timestamp: &str, payload: &[u8]) -> String {
     let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", payload];
     let mac = hmac_sha256_with(key, &parts);
     format!("v1,{}", BASE64_STANDARD.encode(mac))

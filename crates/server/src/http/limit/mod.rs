@@ -429,9 +429,9 @@ fn network(ip: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use cardveil_core::card::Environment;
-    use cardveil_core::testing::{ManualClock, Memory, sample};
     use cardveil_core::vault::Vault;
     use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
+    use cardveil_testkit::{ManualClock, Memory, sample};
 
     use super::*;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cardveil_core::port::{Count, Counters as _, Heard, NodeId, Told};
-use cardveil_core::testing::Fault;
 use cardveil_server::{ListenerKind, Sharing};
+use cardveil_testkit::Fault;
 use serde_json::json;
 
 use super::{limited, login, world};

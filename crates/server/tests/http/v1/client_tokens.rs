@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::State;
-use cardveil_core::testing::Fault;
+use cardveil_testkit::Fault;
 use http::Method;
 use serde_json::{Value, json};
 

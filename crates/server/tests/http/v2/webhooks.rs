@@ -8,8 +8,8 @@ use cardveil_core::flow::Replay;
 use cardveil_core::id::SubscriptionId;
 use cardveil_core::merchant::Scope;
 use cardveil_core::port::{Audit as _, Outbox as _};
-use cardveil_core::testing::Fault;
-use cardveil_core::testing::sample::{self, START};
+use cardveil_testkit::Fault;
+use cardveil_testkit::sample::{self, START};
 use http::Method;
 use serde_json::{Value, json};
 

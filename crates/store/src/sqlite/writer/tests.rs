@@ -3,8 +3,8 @@
 use std::sync::mpsc;
 
 use cardveil_core::audit::Kind;
-use cardveil_core::testing::ManualClock;
-use cardveil_core::testing::sample::{START, event};
+use cardveil_testkit::ManualClock;
+use cardveil_testkit::sample::{START, event};
 use rusqlite::ErrorCode;
 use tempfile::TempDir;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cardveil_core::audit::{Kind, Outcome, Visibility};
 use cardveil_core::card::{Field, Fields};
-use cardveil_core::testing::Fault;
+use cardveil_testkit::Fault;
 use serde_json::{Value, json};
 
 use crate::actors::{Cardholder, post};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cardveil_core::audit::{Kind, Topic};
 use cardveil_core::card::State;
-use cardveil_core::testing::Fault;
+use cardveil_testkit::Fault;
 use serde_json::{Value, json};
 
 use crate::actors::{Merchant, Phone, post, session_for};

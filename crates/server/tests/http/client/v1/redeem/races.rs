@@ -4,8 +4,8 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::State;
 use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState};
 use cardveil_core::port::{CardRef, Change, Set};
-use cardveil_core::testing::sample;
 use cardveil_core::token::Cause;
+use cardveil_testkit::sample;
 use futures_util::future::join_all;
 use serde_json::json;
 

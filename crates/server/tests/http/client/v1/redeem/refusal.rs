@@ -5,8 +5,8 @@ use std::time::Duration;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{Environment, State};
 use cardveil_core::merchant::{Credential, CredentialState, MerchantState, Scope};
-use cardveil_core::testing::sample::START;
 use cardveil_core::token::{Cause, ClientToken, Epoch, LIFE, RETENTION, Said};
+use cardveil_testkit::sample::START;
 use serde_json::{Value, json};
 
 use crate::actors::{Cardholder, post};

@@ -1,7 +1,7 @@
 //! P2 and the unknown outcome: what a store that fails may and may not cause.
 
 use cardveil_core::audit::Kind;
-use cardveil_core::testing::Fault;
+use cardveil_testkit::Fault;
 use serde_json::json;
 
 use crate::actors::Thief;

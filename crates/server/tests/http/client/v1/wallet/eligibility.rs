@@ -6,10 +6,10 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::State;
 use cardveil_core::merchant::{Credential, CredentialState, Embed, MerchantState};
 use cardveil_core::port::{CardRef, Change, WalletTokens as _};
-use cardveil_core::testing::{Fault, sample};
 use cardveil_core::token::Cause;
 use cardveil_core::wallet::{Bin, Reason, Wallet, WalletRules};
 use cardveil_server::ListenerKind;
+use cardveil_testkit::{Fault, sample};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! `GET /open-api/v1/merchant/token`: Get Token.
 
 use cardveil_core::audit::{Actor, Kind};
-use cardveil_core::testing::Fault;
+use cardveil_testkit::Fault;
 use serde_json::json;
 
 use crate::actors::{empty, get};

@@ -6,8 +6,8 @@ use cardveil_core::Time;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, State};
 use cardveil_core::merchant::{CredentialState, MerchantState, Scope};
-use cardveil_core::testing::Fault;
 use cardveil_server::ListenerKind;
+use cardveil_testkit::Fault;
 
 use crate::actors::{Cardholder, Merchant, empty, get};
 use crate::world::{

@@ -2,7 +2,7 @@
 
 use cardveil_core::audit::Kind;
 use cardveil_core::merchant::Scope;
-use cardveil_core::testing::Fault;
+use cardveil_testkit::Fault;
 use http::Method;
 use serde_json::{Value, json};
 

@@ -7,9 +7,9 @@ use cardveil_core::budget::{Budget, Budgets};
 use cardveil_core::card::{State, Verification};
 use cardveil_core::merchant::Scope;
 use cardveil_core::mfa::Policy;
-use cardveil_core::testing::Fault;
 use cardveil_core::token::Cause;
 use cardveil_server::log::AccessLog;
+use cardveil_testkit::Fault;
 use http::Method;
 use serde_json::{Value, json};
 

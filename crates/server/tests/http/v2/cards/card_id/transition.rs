@@ -3,7 +3,7 @@
 use cardveil_core::audit::{Actor, Kind};
 use cardveil_core::card::{self, State};
 use cardveil_core::merchant::Scope;
-use cardveil_core::testing::Fault;
+use cardveil_testkit::Fault;
 use http::Method;
 use serde_json::{Value, json};
 

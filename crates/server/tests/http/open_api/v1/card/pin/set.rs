@@ -11,10 +11,10 @@ use cardveil_core::flow::NewCard;
 use cardveil_core::merchant::Scope;
 use cardveil_core::mfa::Policy;
 use cardveil_core::port::{CardRef, Registry as _};
-use cardveil_core::testing::Fault;
-use cardveil_core::testing::sample;
 use cardveil_seal::{Key, Secret, contract_ecb};
 use cardveil_server::log::AccessLog;
+use cardveil_testkit::Fault;
+use cardveil_testkit::sample;
 use serde_json::{Value, json};
 
 use crate::world::{

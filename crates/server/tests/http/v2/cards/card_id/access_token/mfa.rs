@@ -5,8 +5,8 @@ use std::time::Duration;
 use cardveil_core::audit::{Detail, Event, Kind};
 use cardveil_core::card::State;
 use cardveil_core::mfa::{MfaPolicy, PAUSE, Policy};
-use cardveil_core::testing::Fault;
 use cardveil_core::token::Cause;
+use cardveil_testkit::Fault;
 
 use super::{good, is};
 use crate::actors::{Cardholder, Merchant, Phone, session_for};

@@ -10,10 +10,10 @@ use cardveil_core::audit::{Actor, Kind, Outcome};
 use cardveil_core::card::{self, Field, State};
 use cardveil_core::merchant::{MerchantState, Scope};
 use cardveil_core::mfa::Policy;
-use cardveil_core::testing::Fault;
 use cardveil_seal::{Key, contract_ecb};
 use cardveil_server::ListenerKind;
 use cardveil_server::log::AccessLog;
+use cardveil_testkit::Fault;
 use serde_json::json;
 
 use crate::actors::{Merchant, empty};

@@ -1,0 +1,5 @@
+mod keys;
+mod log;
+mod retention;
+mod revoke;
+mod tokens;

@@ -1,0 +1,476 @@
+//! A store whose next write fails, in each of the two ways in which a write can fail: it was not
+//! written, or it was written and the answer was lost. The second is the one that makes one-time
+//! tokens hard.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use cardveil_core::allowlist::{AllowlistChange, AllowlistChanged};
+use cardveil_core::audit::chain::{Chained, Link};
+use cardveil_core::audit::sink::{Fed, Hold, Progress};
+use cardveil_core::audit::{Entry, Event, Source};
+use cardveil_core::budget::{Level, Of, Reset};
+use cardveil_core::card::{
+    Activated, Activation, Card, Changed, Export, Exported, PinRelease, PinReleased, PinSet,
+    PinSetting, Relabel, Removal, Removed, Transition,
+};
+use cardveil_core::clock::Time;
+use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
+use cardveil_core::id::{
+    CredentialId, DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SubscriptionId,
+    WalletTokenId,
+};
+use cardveil_core::keys::{
+    ClassKey, Envelope, Move, Retired, Retirement, RootChange, Rotation, Sought as KeySought,
+    Use as KeyUse,
+};
+use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
+use cardveil_core::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
+use cardveil_core::port::{
+    Admin, Allowlists, Audit, BudgetLevels, CardFilter, CardPage, CardRef, Cards, Change, Counters,
+    Counts, DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Load,
+    Mfa, Outbox, Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens,
+    Told, WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
+};
+use cardveil_core::token::{
+    Attempt, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenKey, Verdict,
+};
+use cardveil_core::wallet::{self, Census, Device, Refused, WalletToken};
+
+/// How the next write fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is written and the caller is told so.
+    NotPersisted,
+    /// Nothing is written; the caller is told that it may have been.
+    UnknownNotPersisted,
+    /// It is written; the caller is told that it may have been.
+    UnknownPersisted,
+}
+
+/// Wraps a store. Without a fault set it does what the inner one does.
+pub struct Faulty<S> {
+    inner: S,
+    next: AtomicU8,
+    between: Mutex<Option<Transition>>,
+    changed: Mutex<Option<(Change, Event)>>,
+    writes: Mutex<Option<Writes>>,
+    time: Mutex<Option<Time>>,
+    holds_lists: AtomicBool,
+}
+
+impl<S: Store> Faulty<S> {
+    /// Around `inner`, with no fault set.
+    pub const fn new(inner: S) -> Self {
+        Self {
+            inner,
+            next: AtomicU8::new(0),
+            between: Mutex::new(None),
+            changed: Mutex::new(None),
+            writes: Mutex::new(None),
+            time: Mutex::new(None),
+            holds_lists: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes a card move right before the next claim, as if somebody came between its look and it.
+    pub fn move_before_next_claim(&self, transition: Transition) {
+        let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        *between = Some(transition);
+    }
+
+    /// Makes an operator change something right before the next claim.
+    pub fn change_before_next_claim(&self, change: Change, event: Event) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        *changed = Some((change, event));
+    }
+
+    /// Has it say how its writes go; `None` for what the inner one says.
+    pub fn say_of_writes(&self, writes: Option<Writes>) {
+        *self.writes.lock().unwrap_or_else(PoisonError::into_inner) = writes;
+    }
+
+    /// Gives it a clock of its own, which stands still; or takes it away.
+    pub fn say_the_time(&self, time: Option<Time>) {
+        *self.time.lock().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+
+    /// From now on a list of cards never ends, as if there were too many of them.
+    pub fn hold_lists(&self) {
+        self.holds_lists.store(true, Ordering::SeqCst);
+    }
+
+    /// Makes the next write fail. Reads, and the lookup of an attempt, are not writes here.
+    pub fn fail_next(&self, fault: Fault) {
+        let code = match fault {
+            Fault::NotPersisted => 1,
+            Fault::UnknownNotPersisted => 2,
+            Fault::UnknownPersisted => 3,
+        };
+        self.next.store(code, Ordering::SeqCst);
+    }
+
+    async fn write<T, F: Future<Output = Result<T>> + Send>(&self, write: F) -> Result<T> {
+        match self.next.swap(0, Ordering::SeqCst) {
+            0 => write.await,
+            1 => Err(Error::Unavailable("planted: not persisted".into())),
+            2 => Err(Error::Unknown("planted: not persisted, not told".into())),
+            _ => {
+                write.await?;
+                Err(Error::Unknown("planted: persisted, not told".into()))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Store> Registry for Faulty<S> {
+    async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
+        self.inner.admission(key_hash).await
+    }
+    async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
+        self.inner.embed(id).await
+    }
+    async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
+        self.inner.merchant(id).await
+    }
+    async fn lives(&self, of: &LivesOf) -> Result<Lives> {
+        self.inner.lives(of).await
+    }
+    async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
+        self.inner.card(merchant, card).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Sinks for Faulty<S> {
+    async fn sinks(&self) -> Result<Vec<Progress>> {
+        self.inner.sinks().await
+    }
+    async fn hold_sink(&self, hold: Hold) -> Result<Option<Progress>> {
+        self.write(self.inner.hold_sink(hold)).await
+    }
+    async fn record_fed(&self, fed: Fed) -> Result<Option<Progress>> {
+        self.write(self.inner.record_fed(fed)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> BudgetLevels for Faulty<S> {
+    async fn budget(&self, of: &Of) -> Result<Option<Level>> {
+        self.inner.budget(of).await
+    }
+    async fn reset_budget(&self, reset: Reset) -> Result<bool> {
+        self.write(self.inner.reset_budget(reset)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Tokens for Faulty<S> {
+    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
+        self.inner.token(key).await
+    }
+    async fn first_form_last(&self, now: Time) -> Result<Option<Time>> {
+        self.inner.first_form_last(now).await
+    }
+    async fn issue(&self, issue: Issue) -> Result<Issued> {
+        self.write(self.inner.issue(issue)).await
+    }
+    async fn redeem(&self, claim: Claim) -> Result<Verdict> {
+        let between = self.between.lock().map(|mut between| between.take());
+        if let Some(transition) = between.unwrap_or_default() {
+            self.inner.transition_card(transition).await?;
+        }
+        let changed = self.changed.lock().map(|mut changed| changed.take());
+        if let Some(change) = changed.unwrap_or_default() {
+            self.inner.change(vec![change]).await?;
+        }
+        self.write(self.inner.redeem(claim)).await
+    }
+    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
+        self.inner.settle(attempt).await
+    }
+    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
+        self.write(self.inner.observe(observation)).await
+    }
+    async fn revocable(
+        &self,
+        selection: &Selection,
+        at: Time,
+        after: Option<TokenKey>,
+        limit: usize,
+    ) -> Result<Vec<TokenKey>> {
+        self.inner.revocable(selection, at, after, limit).await
+    }
+    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {
+        self.write(self.inner.revoke(tokens, at, source)).await
+    }
+    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
+        self.write(self.inner.sweep(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Cards for Faulty<S> {
+    async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
+        if self.holds_lists.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.inner.list_cards(filter, paging).await
+    }
+    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
+        self.write(self.inner.transition_card(transition)).await
+    }
+    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
+        self.write(self.inner.relabel_card(relabel)).await
+    }
+    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
+        self.write(self.inner.remove_card(removal)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Audit for Faulty<S> {
+    async fn record(&self, event: Event) -> Result<()> {
+        self.write(self.inner.record(event)).await
+    }
+    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool> {
+        self.write(self.inner.record_checkpoint(link, event)).await
+    }
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
+        self.inner.entries(after, limit).await
+    }
+    async fn last_entry(&self) -> Result<i64> {
+        self.inner.last_entry().await
+    }
+    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>> {
+        self.inner.chained(after, limit).await
+    }
+    async fn chain_end(&self) -> Result<Option<Chained>> {
+        self.inner.chain_end().await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Admin for Faulty<S> {
+    async fn change(
+        &self,
+        changes: Vec<(Change, Event)>,
+    ) -> Result<Vec<std::result::Result<(), Taken>>> {
+        self.write(self.inner.change(changes)).await
+    }
+    async fn merchants(&self) -> Result<Vec<Merchant>> {
+        self.inner.merchants().await
+    }
+    async fn credentials(&self) -> Result<Vec<Credential>> {
+        self.inner.credentials().await
+    }
+    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()> {
+        self.write(self.inner.note_uses(uses)).await
+    }
+    async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
+        self.inner.last_uses().await
+    }
+    async fn embeds(&self) -> Result<Vec<Embed>> {
+        self.inner.embeds().await
+    }
+    async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
+        self.write(self.inner.raise_epoch(event)).await
+    }
+    async fn epoch(&self) -> Result<Epoch> {
+        self.inner.epoch().await
+    }
+    async fn time(&self) -> Result<Option<Time>> {
+        let said = *self.time.lock().unwrap_or_else(PoisonError::into_inner);
+        match said {
+            Some(time) => Ok(Some(time)),
+            None => self.inner.time().await,
+        }
+    }
+    fn left_out(&self) -> Vec<String> {
+        self.inner.left_out()
+    }
+
+    fn writes(&self) -> Writes {
+        let said = *self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        said.unwrap_or_else(|| self.inner.writes())
+    }
+
+    fn load(&self) -> Load {
+        self.inner.load()
+    }
+}
+
+#[async_trait]
+impl<S: Store> Handovers for Faulty<S> {
+    async fn export_card(&self, export: Export) -> Result<Exported> {
+        self.write(self.inner.export_card(export)).await
+    }
+    async fn activate_card(&self, activation: Activation) -> Result<Activated> {
+        self.write(self.inner.activate_card(activation)).await
+    }
+    async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
+        self.write(self.inner.set_pin(setting)).await
+    }
+    async fn release_pin(&self, release: PinRelease) -> Result<PinReleased> {
+        self.write(self.inner.release_pin(release)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Allowlists for Faulty<S> {
+    async fn change_allowlist(&self, change: AllowlistChange) -> Result<AllowlistChanged> {
+        self.write(self.inner.change_allowlist(change)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Keys for Faulty<S> {
+    async fn class_keys(&self) -> Result<Vec<ClassKey>> {
+        self.inner.class_keys().await
+    }
+    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
+        self.write(self.inner.create_keys(keys, event)).await
+    }
+    async fn rotate_key(&self, rotation: Rotation) -> Result<bool> {
+        self.write(self.inner.rotate_key(rotation)).await
+    }
+    async fn change_root(&self, change: RootChange) -> Result<bool> {
+        self.write(self.inner.change_root(change)).await
+    }
+    async fn retire_key(&self, retirement: Retirement) -> Result<Retired> {
+        self.write(self.inner.retire_key(retirement)).await
+    }
+    async fn key_uses(&self) -> Result<Vec<KeyUse>> {
+        self.inner.key_uses().await
+    }
+    async fn envelopes(&self, sought: KeySought) -> Result<Vec<Envelope>> {
+        self.inner.envelopes(sought).await
+    }
+    async fn move_envelopes(&self, batch: Move) -> Result<usize> {
+        self.write(self.inner.move_envelopes(batch)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Outbox for Faulty<S> {
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
+        self.inner.subscription(id).await
+    }
+    async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
+        self.inner.subscriptions(merchant).await
+    }
+    async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
+        self.write(self.inner.patch_subscription(patch)).await
+    }
+    async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
+        self.write(self.inner.take_due(take)).await
+    }
+    async fn next_due(&self) -> Result<Option<Time>> {
+        self.inner.next_due().await
+    }
+    async fn record_attempt(&self, attempted: Attempted) -> Result<Option<Delivery>> {
+        self.write(self.inner.record_attempt(attempted)).await
+    }
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<(i64, DeliveryId)>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>> {
+        self.inner.deliveries(filter, after, limit).await
+    }
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        self.inner.delivery(id).await
+    }
+    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
+        self.write(self.inner.replay(deliveries, at, source)).await
+    }
+    async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize> {
+        self.write(self.inner.drop_deliveries(subscription, limit))
+            .await
+    }
+    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize> {
+        self.write(self.inner.date_anew(now, limit)).await
+    }
+    async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
+        self.write(self.inner.forget(before, limit)).await
+    }
+    async fn outbox_counts(&self) -> Result<Counts> {
+        self.inner.outbox_counts().await
+    }
+    fn bell(&self) -> Bell {
+        self.inner.bell()
+    }
+}
+
+#[async_trait]
+impl<S: Store> WalletTokens for Faulty<S> {
+    async fn wallet_token(
+        &self,
+        merchant: &MerchantId,
+        id: &WalletTokenId,
+    ) -> Result<Option<ListedToken>> {
+        self.inner.wallet_token(merchant, id).await
+    }
+    async fn wallet_tokens(
+        &self,
+        filter: &WalletFilter,
+        page: WalletPage,
+    ) -> Result<Vec<ListedToken>> {
+        self.inner.wallet_tokens(filter, page).await
+    }
+    async fn wallet_tokens_count(&self, filter: &WalletFilter) -> Result<usize> {
+        self.inner.wallet_tokens_count(filter).await
+    }
+    async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census> {
+        self.inner.wallet_census(pan_index, device).await
+    }
+    async fn add_wallet_token(
+        &self,
+        asked: wallet::Asked,
+    ) -> Result<std::result::Result<WalletToken, Refused>> {
+        self.write(self.inner.add_wallet_token(asked)).await
+    }
+    async fn change_wallet_token(
+        &self,
+        change: wallet::Change,
+    ) -> Result<std::result::Result<WalletToken, Refused>> {
+        self.write(self.inner.change_wallet_token(change)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Mfa for Faulty<S> {
+    async fn mfa_session(&self, id: &SessionId) -> Result<Option<Session>> {
+        self.inner.mfa_session(id).await
+    }
+    async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
+        self.inner.mfa_person(merchant, person).await
+    }
+    async fn open_mfa(
+        &self,
+        opening: Opening,
+    ) -> Result<std::result::Result<Session, OpeningRefused>> {
+        self.write(self.inner.open_mfa(opening)).await
+    }
+    async fn change_factor(
+        &self,
+        request: FactorRequest,
+    ) -> Result<std::result::Result<(), FactorRefused>> {
+        self.write(self.inner.change_factor(request)).await
+    }
+    async fn sweep_mfa(&self, now: Time, limit: usize) -> Result<usize> {
+        self.write(self.inner.sweep_mfa(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Store> Counters for Faulty<S> {
+    async fn exchange(&self, told: Told, heard: &Heard) -> Result<Option<Vec<Told>>> {
+        self.write(self.inner.exchange(told, heard)).await
+    }
+}

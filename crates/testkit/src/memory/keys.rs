@@ -1,0 +1,237 @@
+//! Class keys in memory, and the records under them.
+
+use async_trait::async_trait;
+use cardveil_seal::version_of;
+
+use super::{Inner, Memory};
+use cardveil_core::audit::Event;
+use cardveil_core::keys::{
+    ClassKey, Envelope, Move, Moved, Retired, Retirement, RootChange, Rotation, Slot, Sought,
+    State, Use,
+};
+use cardveil_core::merchant::SealedSecret;
+use cardveil_core::port::{Class, Error, Keys, Result, WrappedKey};
+
+impl Inner {
+    /// Refuses what is about to be written under a key that opens nothing any more.
+    pub(super) fn refuse_retired<'a>(
+        &self,
+        deks: impl IntoIterator<Item = (Class, &'a [u8])>,
+    ) -> Result<()> {
+        for (class, dek) in deks {
+            let version = version_of(dek).ok();
+            let is_retired = |key: &ClassKey| {
+                matches!(key.state, State::Retired { .. })
+                    && key.key.class == class
+                    && Some(key.key.version) == version
+            };
+            if self.keys.iter().any(is_retired) {
+                return Err(Error::Unavailable("sealed under a retired key".into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_keys(&mut self, rows: Vec<ClassKey>, event: Event) {
+        let name = |key: &ClassKey| (key.key.class, key.key.version);
+        for row in rows {
+            self.keys.retain(|known| name(known) != name(&row));
+            self.keys.push(row);
+        }
+        self.keys.sort_by_key(name);
+        self.log(event);
+    }
+
+    /// All envelopes, in the order in which their records came.
+    fn all_envelopes(&self) -> Vec<Envelope> {
+        let mut all = Vec::new();
+        let mut push = |slot, dek: &Vec<u8>, sealed: &[&Vec<u8>]| {
+            let (dek, sealed) = (dek.clone(), sealed.iter().map(|&s| s.clone()).collect());
+            all.push(Envelope { slot, dek, sealed });
+        };
+        for card in &self.cards {
+            let (id, merchant, sealed) = (card.id, || card.merchant.clone(), &card.sealed);
+            let fields = [&sealed.pan, &sealed.expiry, &sealed.name];
+            push(Slot::Card(id, merchant()), &sealed.dek, &fields);
+            if let Some(cvv) = &sealed.cvv {
+                push(Slot::Cvv(id, merchant()), &cvv.dek, &[&cvv.cvv]);
+            }
+            if let Some(pin) = &sealed.pin {
+                push(Slot::Pin(id, merchant()), &pin.dek, &[&pin.pin]);
+            }
+        }
+        for one in &self.credentials {
+            let slot = Slot::Credential(one.id.clone(), one.merchant.clone());
+            push(slot, &one.sealed_secret.dek, &[&one.sealed_secret.sealed]);
+        }
+        for person in self.persons.values() {
+            if let Some(totp) = &person.totp {
+                let slot = Slot::Totp(person.merchant.clone(), person.person, totp.id);
+                push(slot, &totp.sealed.dek, &[&totp.sealed.sealed]);
+            }
+        }
+        for one in &self.subscriptions {
+            if let Some(s) = &one.secret {
+                let slot = Slot::WebhookSecret(one.id, one.merchant.clone());
+                push(slot, &s.dek, &[&s.sealed]);
+            }
+            if let Some(s) = &one.authorization {
+                let slot = Slot::WebhookAuthorization(one.id, one.merchant.clone());
+                push(slot, &s.dek, &[&s.sealed]);
+            }
+        }
+        all
+    }
+
+    fn under(&self, class: Class, version: u32) -> impl Iterator<Item = Envelope> {
+        let is_under = move |e: &Envelope| e.slot.class() == class && e.version() == Some(version);
+        self.all_envelopes().into_iter().filter(is_under)
+    }
+
+    /// The DEK of a slot and what is sealed under it, as they are kept.
+    fn kept(&mut self, slot: &Slot) -> Option<(&mut Vec<u8>, Vec<&mut Vec<u8>>)> {
+        fn secret(kept: &mut SealedSecret) -> (&mut Vec<u8>, Vec<&mut Vec<u8>>) {
+            (&mut kept.dek, vec![&mut kept.sealed])
+        }
+        match slot {
+            Slot::Card(id, _) => {
+                let card = self.cards.iter_mut().find(|card| card.id == *id)?;
+                let s = &mut card.sealed;
+                Some((&mut s.dek, vec![&mut s.pan, &mut s.expiry, &mut s.name]))
+            }
+            Slot::Cvv(id, _) => {
+                let card = self.cards.iter_mut().find(|card| card.id == *id)?;
+                let cvv = card.sealed.cvv.as_mut()?;
+                Some((&mut cvv.dek, vec![&mut cvv.cvv]))
+            }
+            Slot::Pin(id, _) => {
+                let card = self.cards.iter_mut().find(|card| card.id == *id)?;
+                let pin = card.sealed.pin.as_mut()?;
+                Some((&mut pin.dek, vec![&mut pin.pin]))
+            }
+            Slot::Credential(id, _) => {
+                let one = self.credentials.iter_mut().find(|one| one.id == *id)?;
+                Some(secret(&mut one.sealed_secret))
+            }
+            Slot::Totp(merchant, person, factor) => {
+                let person = self.persons.get_mut(&(merchant.clone(), *person))?;
+                let totp = person.totp.as_mut().filter(|totp| totp.id == *factor)?;
+                Some(secret(&mut totp.sealed))
+            }
+            Slot::WebhookSecret(id, _) => {
+                let one = self.subscriptions.iter_mut().find(|one| one.id == *id)?;
+                one.secret.as_mut().map(secret)
+            }
+            Slot::WebhookAuthorization(id, _) => {
+                let one = self.subscriptions.iter_mut().find(|one| one.id == *id)?;
+                one.authorization.as_mut().map(secret)
+            }
+        }
+    }
+
+    fn move_one(&mut self, moved: &Moved) -> bool {
+        let Some((dek, fields)) = self.kept(&moved.slot) else {
+            return false;
+        };
+        if *dek != moved.was {
+            return false;
+        }
+        dek.clone_from(&moved.dek);
+        for (field, sealed) in fields.into_iter().zip(moved.sealed.iter().flatten()) {
+            field.clone_from(sealed);
+        }
+        true
+    }
+}
+
+#[async_trait]
+impl Keys for Memory {
+    async fn class_keys(&self) -> Result<Vec<ClassKey>> {
+        Ok(self.inner().keys.clone())
+    }
+
+    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
+        let mut inner = self.inner();
+        let is_there = |new: &WrappedKey| inner.keys.iter().any(|key| key.key.class == new.class);
+        if keys.iter().any(is_there) {
+            return Ok(false);
+        }
+        let rows = keys.into_iter().map(|key| ClassKey::new(key, event.at));
+        inner.write_keys(rows.collect(), event);
+        Ok(true)
+    }
+
+    async fn rotate_key(&self, rotation: Rotation) -> Result<bool> {
+        let mut inner = self.inner();
+        let rows = rotation.decide(&inner.keys);
+        let done = rows.is_some();
+        if let Some(rows) = rows {
+            inner.write_keys(rows, rotation.event);
+        }
+        Ok(done)
+    }
+
+    async fn change_root(&self, change: RootChange) -> Result<bool> {
+        let mut inner = self.inner();
+        let rows = change.decide(&inner.keys);
+        let done = rows.is_some();
+        if let Some(rows) = rows {
+            inner.write_keys(rows, change.event);
+        }
+        Ok(done)
+    }
+
+    async fn retire_key(&self, retirement: Retirement) -> Result<Retired> {
+        let mut inner = self.inner();
+        let in_use = inner
+            .under(retirement.class, retirement.version)
+            .next()
+            .is_some();
+        let (retired, write) = retirement.decide(&inner.keys, in_use);
+        if let Some((row, event)) = write {
+            inner.write_keys(vec![row], event);
+        }
+        Ok(retired)
+    }
+
+    async fn key_uses(&self) -> Result<Vec<Use>> {
+        let mut uses: Vec<Use> = Vec::new();
+        for envelope in self.inner().all_envelopes() {
+            let class = envelope.slot.class();
+            let Some(version) = envelope.version() else {
+                continue;
+            };
+            let is_it = |known: &&mut Use| (known.class, known.version) == (class, version);
+            match uses.iter_mut().find(is_it) {
+                Some(known) => known.records += 1,
+                None => uses.push(Use {
+                    class,
+                    version,
+                    records: 1,
+                }),
+            }
+        }
+        uses.sort_by_key(|known| (known.class, known.version));
+        Ok(uses)
+    }
+
+    async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {
+        let inner = self.inner();
+        let under = inner.under(sought.class, sought.version);
+        Ok(under.take(sought.limit).collect())
+    }
+
+    async fn move_envelopes(&self, batch: Move) -> Result<usize> {
+        let mut inner = self.inner();
+        let deks = batch.envelopes.iter().map(|one| (batch.class, &*one.dek));
+        inner.refuse_retired(deks)?;
+        let mut moved = 0;
+        for one in &batch.envelopes {
+            moved += usize::from(inner.move_one(one));
+        }
+        if let Some(event) = batch.event(moved) {
+            inner.log(event);
+        }
+        Ok(moved)
+    }
+}

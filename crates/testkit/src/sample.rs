@@ -1,0 +1,362 @@
+//! Samples: the smallest honest value of each type that a store takes.
+
+use cardveil_core::allowlist::Allowlist;
+use cardveil_core::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
+use cardveil_core::card::{
+    Card, CardNumber, Field, Fields, Kind, LastFour, Network, PinRelease, PinSetting, SealedCard,
+    SealedCvv, SealedPin, State, Transition,
+};
+use cardveil_core::clock::Time;
+use cardveil_core::hook::{Endpoint, Form, Patch, Subscription};
+use cardveil_core::id::{
+    AccountId, AttemptId, CardId, CardNo, ClaimId, CredentialId, DeviceId, EmbedId, MerchantId,
+    PersonId, RedemptionId, SubscriptionId, WalletTokenId,
+};
+use cardveil_core::merchant::{
+    Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope, SealedSecret,
+};
+use cardveil_core::mfa::MfaPolicy;
+use cardveil_core::port::{CardRef, Issue};
+use cardveil_core::token::{
+    self, Claim, CredentialLife, EmbedLife, Epoch, Lives, MerchantLife, Operation, Record, TTL,
+    Thumbprint, TokenHash, TokenKey,
+};
+use cardveil_core::wallet::{self, Device, DeviceType, Wallet, WalletRules};
+
+/// When the samples happen: 2026-01-01T00:00:00Z.
+pub const START: Time = Time::from_millis(1_767_225_600_000);
+
+/// Ids in the samples are valid by construction.
+fn id<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
+    #[expect(
+        clippy::expect_used,
+        reason = "constants of the tests, checked by every run"
+    )]
+    parsed.expect("a sample id is valid")
+}
+
+/// Merchant number `n`.
+pub fn merchant(n: u8) -> Merchant {
+    Merchant {
+        id: id(MerchantId::parse(&format!("mer_{n}"))),
+        name: format!("Merchant {n}"),
+        state: MerchantState::Active,
+        pci_enabled: true,
+        permissions: Permissions {
+            export: true,
+            read_pins: true,
+            set_pins: true,
+        },
+        wallets: WalletRules::default(),
+        mfa: MfaPolicy::default(),
+        created_at: START,
+    }
+}
+
+/// Credential number `n` of merchant `n`; the SHA-256 of its Api-Key is `n` 32 times.
+pub fn credential(n: u8) -> Credential {
+    Credential {
+        id: id(CredentialId::parse(&format!("crd_{n}"))),
+        merchant: merchant(n).id,
+        key_hash: [n; 32],
+        sealed_secret: SealedSecret {
+            dek: vec![n; 8],
+            sealed: vec![n; 16],
+        },
+        allowed_ips: Allowlist::of([id("127.0.0.0/8".parse())], START),
+        ip_ceiling: None,
+        client_certificates: vec![],
+        scopes: vec![Scope::CardsReadAny],
+        inherited: false,
+        person: Some(PersonId::from_bytes([n; 16])),
+        state: CredentialState::Enabled,
+        expires_at: Some(Time::from_millis(START.millis() + 1_000_000)),
+        created_at: START,
+    }
+}
+
+/// Embed number `n` of merchant `n`.
+pub fn embed(n: u8) -> Embed {
+    Embed {
+        id: id(EmbedId::parse(&format!("emb_{n}"))),
+        merchant: merchant(n).id,
+        origins: vec!["https://shop.example".to_owned()],
+        copy_cvv: false,
+        transparent: false,
+        enabled: true,
+        created_at: START,
+    }
+}
+
+/// Card number `n` of merchant 1, with bytes that are no real ciphertexts.
+pub fn card(n: u8) -> Card {
+    Card {
+        id: CardId::from_bytes([n; 16]),
+        no: id(CardNo::parse(&format!("C{n}"))),
+        merchant: merchant(1).id,
+        account: id(AccountId::parse("F50091")),
+        person: PersonId::from_bytes([1; 16]),
+        kind: Kind::Virtual,
+        state: State::Active,
+        network: Network::Visa,
+        last_four: id(LastFour::try_from(format!("{n:04}"))),
+        label: format!("Card {n}"),
+        product: None,
+        unique_no: Some(format!("unique-{n}")),
+        holder_no: None,
+        sealed: SealedCard {
+            dek: vec![n; 61],
+            pan: vec![n; 45],
+            expiry: vec![n; 35],
+            name: vec![n; 40],
+            cvv: Some(SealedCvv {
+                dek: vec![n; 61],
+                cvv: vec![n; 32],
+            }),
+            pin: None,
+            pan_index: [n; 32],
+        },
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+/// Sealed PIN number `n`, which is no real ciphertext.
+pub fn pin(n: u8) -> SealedPin {
+    SealedPin {
+        dek: vec![n; 61],
+        pin: vec![n; 33],
+    }
+}
+
+/// The wish that merchant 1's card `card` have PIN number `n`.
+pub fn pin_setting(card: u8, n: u8) -> PinSetting {
+    PinSetting {
+        merchant: merchant(1).id,
+        card: CardRef::Id(CardId::from_bytes([card; 16])),
+        pin: pin(n),
+        physical_only: false,
+        mfa: None,
+        charge: None,
+        event: event(EventKind::PinSet, START),
+    }
+}
+
+/// The release of merchant 1's card `card`'s PIN.
+pub fn pin_release(card: u8, opened: Option<SealedPin>) -> PinRelease {
+    PinRelease {
+        merchant: merchant(1).id,
+        card: CardRef::Id(CardId::from_bytes([card; 16])),
+        opened,
+        mfa: None,
+        charge: None,
+        event: Some(event(EventKind::PinReleased, START)),
+    }
+}
+
+/// The published Visa test number.
+pub fn card_number() -> CardNumber {
+    id(CardNumber::parse("4111111111111111"))
+}
+
+/// An event of this kind at this moment, by the server.
+pub fn event(kind: EventKind, at: Time) -> Event {
+    let target = Target {
+        resource: Some("sample".into()),
+        ..Target::default()
+    };
+    Source::server().event(at, kind, None, target)
+}
+
+/// An operator.
+pub fn operator() -> Source {
+    Source::operator("tester".to_owned())
+}
+
+/// Token number `n` of merchant 1's card 1, issued at `at` in `epoch`.
+pub fn record(n: u8, at: Time, epoch: Epoch) -> Record {
+    Record {
+        key: TokenKey {
+            issued_secs: at.secs_u32(),
+            hash: TokenHash([n; 32]),
+        },
+        epoch,
+        merchant: merchant(1).id,
+        credential: credential(1).id,
+        card: card(1).id,
+        operation: Operation::ViewCard,
+        allowed: Fields::ALL,
+        bound_to: None,
+        embed: None,
+        issued_at: at,
+        expires_at: at.plus(TTL),
+        conflict: false,
+        refusals: 0,
+        state: token::State::Issued,
+    }
+}
+
+/// The issue of [`record`].
+pub fn issue(n: u8, at: Time, epoch: Epoch) -> Issue {
+    Issue {
+        record: record(n, at, epoch),
+        event: event(EventKind::TokenIssued, at),
+        idempotency: None,
+        mfa: None,
+        charge: None,
+    }
+}
+
+/// A network origin.
+pub fn origin() -> Origin {
+    Origin::Network {
+        ip: std::net::IpAddr::from([192, 0, 2, 7]),
+        request: "req-1".into(),
+    }
+}
+
+/// A claim of token `n` by key number `key`, under redemption number `key`, at `at`.
+pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
+    Claim {
+        token: record.key,
+        embed: embed(1).id,
+        with_origin: true,
+        by: Thumbprint([key; 32]),
+        operation: record.operation,
+        fields: fields.iter().copied().collect(),
+        note: None,
+        id: ClaimId::from_bytes([key; 16]),
+        attempt: AttemptId::from_bytes([key; 16]),
+        redemption: redemption(key),
+        person: Some(card(1).person),
+        barred: None,
+        seen: Some(State::Active),
+        step: None,
+        at,
+        origin: origin(),
+    }
+}
+
+/// What the tokens of merchant 1 live by.
+pub fn lives() -> Lives {
+    let (credential, merchant, embed) = (credential(1), merchant(1), embed(1));
+    Lives {
+        credential: Some(CredentialLife {
+            state: credential.state,
+            expires_at: credential.expires_at,
+            scopes: credential.scopes,
+            person: credential.person,
+        }),
+        merchant: Some(MerchantLife {
+            state: merchant.state,
+            pci_enabled: merchant.pci_enabled,
+        }),
+        embed: Some(EmbedLife {
+            merchant: embed.merchant,
+            enabled: embed.enabled,
+            is_web: !embed.origins.is_empty(),
+        }),
+    }
+}
+
+/// Redemption number `n`.
+pub fn redemption(n: u8) -> RedemptionId {
+    id(RedemptionId::parse(&format!("rdm_{n}")))
+}
+
+/// Subscription number `n` of merchant 1, to cards' states, in the form of Standard Webhooks.
+pub fn subscription(n: u8) -> Subscription {
+    Subscription {
+        id: SubscriptionId::from_bytes([n; 16]),
+        merchant: merchant(1).id,
+        account: None,
+        form: Form::Standard,
+        url: id(Endpoint::parse("https://hooks.example/cards")),
+        topics: vec![Topic::CardState],
+        enabled: true,
+        secret: Some(SealedSecret {
+            dek: vec![n; 61],
+            sealed: vec![n; 61],
+        }),
+        authorization: None,
+        credential: None,
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+/// A change of subscription `n` of merchant 1 that changes nothing yet.
+pub fn patch(n: u8, at: Time) -> Patch {
+    Patch {
+        merchant: merchant(1).id,
+        id: SubscriptionId::from_bytes([n; 16]),
+        account: None,
+        url: None,
+        topics: None,
+        enabled: None,
+        secret: None,
+        authorization: None,
+        at,
+        event: event(EventKind::WebhookChanged, at),
+    }
+}
+
+/// The event of a change of the state of merchant 1's card `n`, which merchants are told of.
+pub fn moved(n: u8, to: State, at: Time) -> Event {
+    let target = Target {
+        card: Some(card(n).id),
+        ..Target::default()
+    };
+    let merchant = Some(merchant(1).id);
+    let mut event = Source::server().event(at, EventKind::CardChanged, merchant, target);
+    event.detail.from = Some(State::Active.as_str().into());
+    event.detail.to = Some(to.as_str().into());
+    event
+}
+
+/// The server's wish that card `n` go to `to`; from active, [`moved`] is its event.
+pub fn transition(n: u8, to: State, at: Time) -> Transition {
+    Transition {
+        merchant: merchant(1).id,
+        card: CardRef::Id(card(n).id),
+        to,
+        from: None,
+        reason: None,
+        at,
+        source: Source::server(),
+    }
+}
+
+/// Device number `n`, a phone with Apple Pay.
+pub fn device(n: u8) -> Device {
+    Device {
+        wallet: Wallet::ApplePay,
+        device_type: DeviceType::MobilePhone,
+        device_id: id(DeviceId::parse(&format!("device-{n}"))),
+    }
+}
+
+/// A request for wallet token number `n` of merchant 1's card 1 on device `n`, granted.
+pub fn wallet_asked(n: u8, at: Time) -> wallet::Asked {
+    wallet::Asked {
+        id: WalletTokenId::from_bytes([n; 16]),
+        merchant: merchant(1).id,
+        card: card(1).id,
+        device: device(n),
+        decision: wallet::Decision::Green,
+        at,
+        source: operator(),
+    }
+}
+
+/// A step of wallet token number `n` of merchant 1.
+pub fn wallet_change(n: u8, step: wallet::Step, at: Time) -> wallet::Change {
+    wallet::Change {
+        merchant: merchant(1).id,
+        id: WalletTokenId::from_bytes([n; 16]),
+        step,
+        reason: None,
+        at,
+        source: operator(),
+    }
+}
