@@ -17,9 +17,9 @@ use utoipa_axum::routes;
 
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
+use crate::http::app::{Ailment, App, Shared};
 use crate::http::metrics;
 use crate::http::outward::Driven;
-use crate::{App, Shared};
 
 /// How long writes may be tried in vain before nothing more is to be sent here. Nodes share a database: a busy
 /// moment of it must not take all of them out at once.
@@ -71,7 +71,12 @@ struct Readiness {
     )
 )]
 async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
-    app.health().map_err(Problem::new)?;
+    app.health().map_err(|ailment| {
+        Problem::new(match ailment {
+            Ailment::WriterEnded => Code::Unavailable,
+            Ailment::Panicking => Code::Panicking,
+        })
+    })?;
     Ok(Json(Health { status: "ok" }))
 }
 

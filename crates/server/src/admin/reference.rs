@@ -4,8 +4,7 @@
 use axum::response::{Html, IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderValue};
 
-use crate::client::script::JAVASCRIPT;
-use crate::http::static_file::{StaticFile, built};
+use crate::http::static_file::{JAVASCRIPT, StaticFile, built};
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">

@@ -1,133 +1,28 @@
 //! The gate before every handler: it admits a call by the route's permission, or answers for it.
 
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use cardveil_core::audit::refused::Denied;
-use cardveil_core::audit::{Actor, Origin, Source};
-use cardveil_core::flow::Caller;
-use cardveil_core::merchant::{Admission, ClientCertificate, Merchant, Need};
-use cardveil_core::token::Epoch;
+use cardveil_core::merchant::Need;
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Method};
 
+use crate::api::admission::{Admitted, Holder, Refused};
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::Permission;
-use crate::http::limit::{Checked, Standing, TooOften};
-use crate::http::listener::ListenerKind;
+use crate::http::ListenerKind;
+use crate::http::call::{Call, CalledBy, Pattern};
+use crate::http::limit::{Standing, TooOften};
 use crate::keysecure::{Language, Login};
-use crate::workers::refused::Refused;
-use crate::{App, client, equals, keysecure, native};
+use crate::{client, equals, keysecure, native};
 
 /// How long a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What the listener knows of a request before anyone has looked into it.
-#[derive(Clone)]
-pub(crate) struct Call {
-    /// The id that the caller, the log and the audit record share.
-    pub(crate) id: Arc<str>,
-    /// From where it comes, after the rules for trusted proxies. None where nobody can tell: what judges
-    /// an address then refuses.
-    pub(crate) ip: Option<IpAddr>,
-    /// The client certificate that its connection began with, after its authority was verified. Behind a
-    /// proxy that ends the TLS it is the proxy's, or none.
-    pub(crate) certificate: Option<Arc<ClientCertificate>>,
-    /// At which listener.
-    pub(crate) listener: ListenerKind,
-    /// What checks it.
-    pub(crate) app: Arc<App>,
-}
-
-impl Call {
-    /// For the record of its refusal.
-    pub(crate) fn origin_of_refused(&self) -> Origin {
-        match self.ip {
-            Some(ip) => self.origin(ip),
-            None => Origin::Untold {
-                request: (*self.id).to_owned().into(),
-            },
-        }
-    }
-
-    /// For audit records of a call from `ip`.
-    pub(crate) fn origin(&self, ip: IpAddr) -> Origin {
-        Origin::Network {
-            ip,
-            request: (*self.id).to_owned().into(),
-        }
-    }
-}
-
-/// Whoever calls with a client token, from an address that is known; for handlers.
-#[derive(Clone)]
-pub(crate) struct Holder {
-    /// For audit records.
-    pub(crate) origin: Origin,
-    ip: IpAddr,
-    /// Where the caller stands, once its token turned out to be ours.
-    charged: Arc<OnceLock<Checked>>,
-}
-
-impl Holder {
-    fn new(call: &Call, ip: IpAddr) -> Self {
-        Self {
-            origin: call.origin(ip),
-            ip,
-            charged: Arc::default(),
-        }
-    }
-
-    /// Counts the call as one with a token that we made. Such a one is never refused because strangers
-    /// filled a limit, so it comes when the token's check is known; a call that it is not asked for counts as
-    /// a stranger's.
-    pub(crate) fn charge(&self, app: &App) -> Result<(), Problem> {
-        match self.charged.get_or_init(|| app.limiter.client(self.ip)) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Problem::new(Code::RateLimited)),
-        }
-    }
-}
-
-/// An admitted merchant's server, for handlers.
-#[derive(Clone, Debug)]
-pub(crate) struct Admitted {
-    /// Who.
-    pub(crate) caller: Caller,
-    /// The epoch at its admission.
-    pub(crate) epoch: Epoch,
-}
-
-impl Admitted {
-    /// `origin` is of an address that the credential allows.
-    pub(crate) fn new(admission: Admission, merchant: Merchant, origin: Origin) -> Self {
-        let source = Source {
-            actor: Actor::Credential(admission.credential.id.clone()),
-            origin,
-        };
-        Self {
-            caller: Caller {
-                credential: admission.credential,
-                merchant,
-                source,
-            },
-            epoch: admission.epoch,
-        }
-    }
-}
-
-/// The route's pattern, for the log.
-#[derive(Clone)]
-pub(crate) struct Pattern(pub(crate) Arc<str>);
-
-/// The credential that called, for the log.
-#[derive(Clone)]
-pub(crate) struct CalledBy(pub(crate) Arc<str>);
 
 #[derive(Clone)]
 pub(crate) struct Gate {

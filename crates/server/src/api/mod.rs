@@ -1,6 +1,7 @@
 //! What all APIs share: routes and the gate before them, problems, reading what strangers send, and
 //! the description.
 
+pub(crate) mod admission;
 pub(crate) mod extract;
 pub(crate) mod gate;
 pub(crate) mod openapi;

@@ -7,7 +7,7 @@ use utoipa::openapi::{
 };
 
 use crate::api::surface::Surface;
-use crate::http::listener::ListenerKind;
+use crate::http::ListenerKind;
 
 /// What a reader needs first. The addresses are a demo's.
 const BEGINNING: &str = include_str!("openapi.md");

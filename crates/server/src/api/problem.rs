@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::chain::Chain;
 use crate::http::lists::Busy;
 
 /// The codes of problems. Stable.
@@ -405,24 +406,5 @@ pub(crate) fn tell(fault: &Fault) {
         Fault::Store(_) | Fault::Vault(_) | Fault::Contention => {
             tracing::error!(error = %Chain(fault), "a request could not be carried through");
         }
-    }
-}
-
-/// An error with its sources, as one line.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut error = Some(self.0);
-        let mut first = true;
-        while let Some(current) = error {
-            if !first {
-                out.write_str(": ")?;
-            }
-            write!(out, "{current}")?;
-            first = false;
-            error = current.source();
-        }
-        Ok(())
     }
 }

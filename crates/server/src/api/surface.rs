@@ -15,10 +15,12 @@ use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, RefOr, ResponseBuilder, Schema};
 
-use crate::api::gate::{self, Gate, Pattern};
+use crate::api::gate::{self, Gate};
 use crate::api::problem::{Code, Problem};
-use crate::http::listener::ListenerKind;
-use crate::{App, admin, client, equals, keysecure, native};
+use crate::http::ListenerKind;
+use crate::http::app::App;
+use crate::http::call::Pattern;
+use crate::{admin, client, equals, keysecure, native};
 
 /// Who may call a route. Deny by default: a stranger may call [`Permission::Public`] ones only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,11 +15,11 @@ use cardveil_seal::Secret;
 use http::StatusCode;
 use serde::{Deserialize, Deserializer};
 
-use crate::App;
+use crate::api::admission::Admitted;
 use crate::api::extract;
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
-use crate::workers::courier::callable;
+use crate::http::app::App;
+use crate::http::outward::receiver::callable;
 
 /// How long an authorization header may be (EM: create-webhooks).
 const HEADER_MAX: usize = 512;
@@ -59,7 +59,7 @@ pub(crate) async fn all(
 ) -> Result<Vec<Subscription>, Problem> {
     let merchant = &admitted.caller.merchant.id;
     let list = app.service.store().subscriptions(Some(merchant));
-    let mut all = app.list(admitted, list).await??;
+    let mut all = app.list(&admitted.caller, list).await??;
     all.retain(|known| known.form == form);
     Ok(all)
 }

@@ -11,10 +11,10 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::Shared;
+use crate::api::admission::Holder;
 use crate::api::extract;
-use crate::api::gate::Holder;
 use crate::api::problem::{Code, Problem};
+use crate::http::app::Shared;
 
 /// What a frame says.
 #[derive(Deserialize, ToSchema)]

@@ -8,10 +8,12 @@
 //! `GET /webview/{embed}`: the same for an app, which opens it in a WebView and speaks to it over a
 //! bridge of its own. It is nobody's frame, and only for embeds without origins, which are apps'.
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use cardveil_core::id::EmbedId;
 use cardveil_core::merchant::Embed;
 use http::StatusCode;
@@ -20,12 +22,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::font::{Font, Told};
-use super::script::JAVASCRIPT;
+use super::Prepared;
 use crate::api::extract::{self, Header};
 use crate::api::problem::{Code, Problem};
-use crate::http::static_file::{IMMUTABLE, MOVING, StaticFile, built, integrity};
-use crate::{App, Shared};
+use crate::http::app::{App, Shared};
+use crate::http::font::{Font, Told};
+use crate::http::static_file::{IMMUTABLE, JAVASCRIPT, MOVING, StaticFile, built, integrity};
 
 /// A script or a style of the documents.
 pub(crate) struct Piece {
@@ -272,6 +274,7 @@ struct Config<'a> {
 )]
 pub(super) async fn frame(
     State(app): Shared,
+    Extension(prepared): Extension<Arc<Prepared>>,
     embed: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -286,7 +289,7 @@ pub(super) async fn frame(
     let Some(embed) = find(&app, embed).await? else {
         return Ok(unknown());
     };
-    shown(&app, "/embed/", &embed, query.as_deref())
+    shown(&app, &prepared, "/embed/", &embed, query.as_deref())
 }
 
 /// The page of an app's WebView
@@ -308,6 +311,7 @@ pub(super) async fn frame(
 )]
 pub(super) async fn webview(
     State(app): Shared,
+    Extension(prepared): Extension<Arc<Prepared>>,
     embed: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -329,7 +333,7 @@ pub(super) async fn webview(
             "An app needs an embed of its own, which is registered without origins.",
         ));
     }
-    shown(&app, "/webview/", &embed, query.as_deref())
+    shown(&app, &prepared, "/webview/", &embed, query.as_deref())
 }
 
 /// Whether a browser that says what it wants a document for says this.
@@ -362,11 +366,18 @@ fn unknown() -> Response {
     )
 }
 
-fn shown(app: &App, path: &str, embed: &Embed, query: Option<&str>) -> Result<Response, Problem> {
+fn shown(
+    app: &App,
+    prepared: &Prepared,
+    path: &str,
+    embed: &Embed,
+    query: Option<&str>,
+) -> Result<Response, Problem> {
     // What is wrong with it is worth no refusal, which nobody would see in a frame.
     let query = extract::Query::parse(query);
-    let words = app.frame.words(query.one("lang").unwrap_or_default());
-    let document = app.frame.document(path, &query);
+    let assets = prepared.frames(&app.settings);
+    let words = assets.words(query.one("lang").unwrap_or_default());
+    let document = assets.document(path, &query);
     let ((document, policy), words) = document
         .zip(words)
         .ok_or_else(|| Problem::new(Code::Unavailable))?;
@@ -477,10 +488,13 @@ pub(super) async fn embed(
 )]
 pub(super) async fn words(
     State(app): Shared,
+    Extension(prepared): Extension<Arc<Prepared>>,
     language: Result<Path<String>, PathRejection>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let words = app.frame.words(extract::path(language).as_deref());
+    let words = prepared
+        .frames(&app.settings)
+        .words(extract::path(language).as_deref());
     let (file, _) = words.ok_or_else(|| Problem::new(Code::NotFound))?;
     Ok(file.answer(&request, JSON, MOVING))
 }

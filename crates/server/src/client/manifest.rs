@@ -8,8 +8,9 @@
 //! served and be missing here.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
@@ -22,10 +23,11 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{frame, script};
+use super::frame::Assets;
+use super::{Prepared, frame, script};
 use crate::api::problem::Problem;
+use crate::http::app::{App, Shared};
 use crate::http::static_file::{self, MOVING, StaticFile};
-use crate::{App, Shared};
 
 /// What the signature is for: the key signs nothing else, and says so.
 const TYPE: &str = "cardveil-manifest";
@@ -129,17 +131,17 @@ impl Signed {
 pub(crate) struct Once(OnceLock<Signed>);
 
 impl Once {
-    fn signed<'a>(&'a self, app: &App) -> Result<&'a Signed, Problem> {
+    fn signed<'a>(&'a self, app: &App, frames: &Assets) -> Result<&'a Signed, Problem> {
         if let Some(signed) = self.0.get() {
             return Ok(signed);
         }
-        let made = made(app).map_err(Fault::from)?;
+        let made = made(app, frames).map_err(Fault::from)?;
         Ok(self.0.get_or_init(|| made))
     }
 }
 
-fn made(app: &App) -> Result<Signed, vault::Error> {
-    let manifest = of(&app.settings.client_origin, &app.frame);
+fn made(app: &App, frames: &Assets) -> Result<Signed, vault::Error> {
+    let manifest = of(&app.settings.client_origin, frames);
     let mut json = serde_json::to_string_pretty(&manifest).unwrap_or_default();
     json.push('\n');
     let jws = sign(app.service.vault(), json.as_bytes())?;
@@ -148,7 +150,7 @@ fn made(app: &App) -> Result<Signed, vault::Error> {
     Ok(Signed { json, jws, tag })
 }
 
-fn of(client_origin: &str, frame::Assets { documents, .. }: &frame::Assets) -> Manifest {
+fn of(client_origin: &str, Assets { documents, .. }: &Assets) -> Manifest {
     let asset = |file: &StaticFile, kind, path: String, purpose: &str| Asset {
         name: file.name.to_owned(),
         kind,
@@ -219,7 +221,7 @@ pub fn integrity(bytes: &[u8]) -> String {
 
 /// What a deployment of this program's version serves at an origin, but for its fonts.
 pub fn own(client_origin: &str) -> Manifest {
-    of(client_origin, &frame::Assets::new(client_origin, &[]))
+    of(client_origin, &Assets::new(client_origin, &[]))
 }
 
 /// The JOSE header (RFC 7515 4).
@@ -309,8 +311,14 @@ const CONTENT_TYPE_JOSE: &str = "application/jose";
         (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn json(State(app): Shared, request: HeaderMap) -> Result<Response, Problem> {
-    let signed = app.manifest.signed(&app)?;
+pub(super) async fn json(
+    State(app): Shared,
+    Extension(prepared): Extension<Arc<Prepared>>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let signed = prepared
+        .manifest
+        .signed(&app, prepared.frames(&app.settings))?;
     Ok(signed.answer(&request, CONTENT_TYPE_JSON, &signed.json))
 }
 
@@ -325,7 +333,13 @@ pub(super) async fn json(State(app): Shared, request: HeaderMap) -> Result<Respo
         (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn jws(State(app): Shared, request: HeaderMap) -> Result<Response, Problem> {
-    let signed = app.manifest.signed(&app)?;
+pub(super) async fn jws(
+    State(app): Shared,
+    Extension(prepared): Extension<Arc<Prepared>>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let signed = prepared
+        .manifest
+        .signed(&app, prepared.frames(&app.settings))?;
     Ok(signed.answer(&request, CONTENT_TYPE_JOSE, &signed.jws))
 }

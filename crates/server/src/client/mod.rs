@@ -10,18 +10,21 @@ mod redeem;
 pub(crate) mod script;
 mod wallet;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::Extension;
 use cardveil_core::flow::NotTaken;
 use cardveil_core::token::ClientToken;
 use http::{HeaderMap, header};
 use utoipa_axum::routes;
 
-use crate::App;
+use self::frame::Assets;
+use crate::api::admission::Holder;
 use crate::api::extract::{self, Header};
-use crate::api::gate::Holder;
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::{Permission, Routes, Surface};
+use crate::http::app::{App, Settings};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     const FRAME: Permission =
@@ -36,19 +39,38 @@ pub(crate) fn routes(surface: Surface) -> Surface {
     const FONT: Permission = Permission::Public("a font that the operator registered");
     const MANIFEST: Permission =
         Permission::Public("what the public scripts are: the same bytes for everyone");
+    let prepared = Arc::<Prepared>::default();
+    let with = |(schemas, paths, handlers): Routes| -> Routes {
+        let prepared = Extension(Arc::clone(&prepared));
+        (schemas, paths, handlers.route_layer(prepared))
+    };
     surface
-        .route(FRAME, routes!(frame::frame))
-        .route(FRAME, routes!(frame::webview))
+        .route(FRAME, with(routes!(frame::frame)))
+        .route(FRAME, with(routes!(frame::webview)))
         .route(ASSET, routes!(frame::asset))
         .route(EMBED, routes!(frame::embed))
-        .route(WORDS, routes!(frame::words))
+        .route(WORDS, with(routes!(frame::words)))
         .route(FONT, routes!(font::font))
         .route(SCRIPT, routes!(script::script))
-        .route(MANIFEST, routes!(manifest::json))
-        .route(MANIFEST, routes!(manifest::jws))
+        .route(MANIFEST, with(routes!(manifest::json)))
+        .route(MANIFEST, with(routes!(manifest::jws)))
         .route(Permission::Holder, routes!(redeem::redeem))
         .route(Permission::Holder, routes!(events::event))
         .route(Permission::Holder, routes!(wallet::eligibility))
+}
+
+/// What is the same in every answer of a listener: made when it is first asked for, and kept.
+#[derive(Default)]
+struct Prepared {
+    frames: OnceLock<Assets>,
+    manifest: manifest::Once,
+}
+
+impl Prepared {
+    fn frames(&self, settings: &Settings) -> &Assets {
+        let make = || Assets::new(&settings.client_origin, &settings.fonts);
+        self.frames.get_or_init(make)
+    }
 }
 
 /// A browser says from which page it calls, and then it must be our own frame; other callers say nothing.

@@ -13,12 +13,12 @@ use cardveil_core::token::{self, Cause};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::admission::Holder;
 use crate::api::extract::{self, Object};
-use crate::api::gate::Holder;
 use crate::api::problem::{Code, Problem};
 use crate::api::schema::FieldSet;
+use crate::http::app::{App, Shared};
 use crate::native::fields;
-use crate::{App, Shared};
 
 /// What is asked.
 #[derive(Deserialize, ToSchema)]

@@ -12,10 +12,7 @@ use axum::response::Response;
 use http::HeaderMap;
 
 use crate::api::problem::{Code, Problem};
-use crate::http::static_file::{self, IMMUTABLE, MOVING, StaticFile, built};
-
-/// As browsers want it said.
-pub(crate) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+use crate::http::static_file::{self, IMMUTABLE, JAVASCRIPT, MOVING, StaticFile, built};
 
 /// Names the moving addresses.
 pub(crate) const MAJOR: &str = "v1";

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::redeem::{PublicKey, holder_key};
+use crate::api::admission::Holder;
 use crate::api::extract::{self, Object};
-use crate::api::gate::Holder;
 use crate::api::problem::{Code, Problem};
-use crate::{App, Shared};
+use crate::http::app::{App, Shared};
 
 /// What is asked.
 #[derive(Deserialize, ToSchema)]

@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
-use crate::{App, Shared};
+use crate::http::app::{App, Shared};
 
 /// How many characters Equals' `name` has at most.
 const NAME_CHARS_MAX: usize = 21;
@@ -223,7 +223,7 @@ async fn list(
             rows,
         })
     };
-    Ok(Json(app.list(&admitted, list).await??))
+    Ok(Json(app.list(&admitted.caller, list).await??))
 }
 
 /// Retrieve a card

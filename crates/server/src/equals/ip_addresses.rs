@@ -14,10 +14,10 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Shared;
+use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
+use crate::http::app::Shared;
 
 /// What these addresses belong to: the credential that calls.
 const BELONGS_TO: &str = "API_KEY";

@@ -13,10 +13,10 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Shared;
+use crate::api::admission::Admitted;
 use crate::api::extract;
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
+use crate::http::app::Shared;
 
 /// For whom and for what.
 #[derive(Deserialize, ToSchema)]

@@ -31,12 +31,13 @@ use utoipa_axum::routes;
 
 pub(crate) use mfa::{factor, purpose, session_problem};
 
+use crate::api::admission::Admitted;
+use crate::api::admission::Refused;
 use crate::api::extract::{self, Header, OFFSET_MAX, Query};
-use crate::api::gate::{Admitted, Call};
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
-use crate::workers::refused::Refused;
-use crate::{App, Shared};
+use crate::http::app::{App, Shared};
+use crate::http::call::Call;
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     let surface = surface

@@ -18,11 +18,11 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::{ASKED_OFTEN, REFERENCE, cards};
-use crate::Shared;
+use crate::api::admission::Admitted;
 use crate::api::extract::{self, Object, Query};
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
+use crate::http::app::Shared;
 
 const METHOD: &str = "cardholderVerificationMethod";
 const METHODS: &str = "must be BIOMETRIC_FACE, BIOMETRIC_FINGERPRINT, LOGIN or OTP";

@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::Shared;
+use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
+use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
     const READ: Permission = Permission::Equals(Need::ReadCards);
@@ -150,7 +150,7 @@ async fn find_tokens(
         let count = app.service.wallet_tokens_count(caller, &filter).await?;
         Ok::<_, Problem>((tokens, count))
     };
-    let (tokens, count) = app.list(&admitted, list).await??;
+    let (tokens, count) = app.list(&admitted.caller, list).await??;
     Ok(Json(TokenRows {
         count,
         rows: tokens.into_iter().map(TokenRow::from).collect(),
@@ -425,7 +425,7 @@ fn text(name: &str, text: &str, max: usize) -> Result<(), Problem> {
 }
 
 async fn provisioning_is_not_here(
-    app: &crate::App,
+    app: &App,
     admitted: &Admitted,
     scope: &WalletScope,
 ) -> Result<StatusCode, Problem> {

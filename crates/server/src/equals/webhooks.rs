@@ -25,12 +25,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
 use crate::api::webhooks::{self, endpoint, header_value, own, present};
-use crate::{App, Shared};
+use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
     let manage = Permission::Equals(Need::ManageWebhooks);

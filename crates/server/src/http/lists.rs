@@ -12,8 +12,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cardveil_core::flow::Caller;
 use tokio::sync::{MutexGuard, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
+
+use super::app::App;
 
 /// How many lists are worked on at once, of all credentials.
 const AT_ONCE: usize = 2;
@@ -54,6 +57,21 @@ impl Default for Lists {
             waiting: Semaphore::new(WAITING_MAX),
             credentials: Mutex::default(),
         }
+    }
+}
+
+impl App {
+    /// Has a list worked on for whoever asks.
+    pub(crate) async fn list<T>(
+        &self,
+        caller: &Caller,
+        list: impl Future<Output = T>,
+    ) -> Result<T, Busy> {
+        let listed = self.lists.run(caller.credential.id.as_str(), list).await;
+        if listed.is_err() {
+            self.metrics.rate_limited.increment();
+        }
+        listed
     }
 }
 

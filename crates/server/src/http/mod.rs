@@ -2,6 +2,10 @@
 //! headers, the access log, figures, limits.
 
 pub(crate) mod address;
+pub(crate) mod app;
+pub(crate) mod call;
+pub(crate) mod chain;
+pub(crate) mod font;
 pub(crate) mod headers;
 pub(crate) mod limit;
 pub mod listener;
@@ -10,6 +14,36 @@ pub mod log;
 pub(crate) mod metrics;
 pub(crate) mod outward;
 pub(crate) mod panics;
+pub(crate) mod refused;
 pub(crate) mod stack;
+pub(crate) mod standing;
 pub(crate) mod static_file;
 pub mod tls;
+
+use serde::{Deserialize, Serialize};
+
+/// Which listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenerKind {
+    /// For partners' servers.
+    Merchant,
+    /// For the public: browsers and phones.
+    Client,
+    /// For operators.
+    Admin,
+}
+
+impl ListenerKind {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Merchant, Self::Client, Self::Admin];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Merchant => "merchant",
+            Self::Client => "client",
+            Self::Admin => "admin",
+        }
+    }
+}

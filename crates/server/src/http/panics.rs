@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::App;
+use crate::http::app::App;
 use crate::http::listener::stopped;
 
 /// How many calls in a row have to panic, and for how long, until only a restart may help.

@@ -14,6 +14,8 @@ use cardveil_core::sha384;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// As browsers want it said.
+pub(crate) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 /// For an address whose bytes never change.
 pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// For an address that moves with releases: how long until one reaches every page.

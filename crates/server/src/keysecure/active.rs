@@ -18,8 +18,8 @@ use super::cards::{DONE, Done};
 use super::code::Code;
 use super::form::{Form, Wrong};
 use super::{Envelope, Language, Refusal, success};
-use crate::api::gate::Admitted;
-use crate::{App, Shared};
+use crate::api::admission::Admitted;
+use crate::http::app::{App, Shared};
 
 /// The longest ciphertext that can hold a CVV, in Base64, with room to spare.
 const CVV_CHARS_MAX: usize = 64;

@@ -18,9 +18,9 @@ use super::code::Code;
 use super::form::{self, Form, Wrong};
 use super::zone::{BadRange, Zone};
 use super::{Envelope, Language, Refusal, success};
-use crate::api::gate::Admitted;
+use crate::api::admission::Admitted;
+use crate::http::app::{App, Shared};
 use crate::http::lists::Busy;
-use crate::{App, Shared};
 
 /// The largest page number; with the largest size no offset overflows.
 const PAGE_MAX: usize = 1_000_000;
@@ -197,7 +197,7 @@ pub(super) async fn card_list(
         Err(refusal) => return refusal.into_response(),
     };
     let list = app.service.store().list_cards(&filter, paging);
-    match app.list(&admitted, list).await {
+    match app.list(&admitted.caller, list).await {
         Ok(Ok(found)) => {
             let rows = found.cards.iter().map(|card| CardRow::of(card, zone));
             let list = rows.collect();

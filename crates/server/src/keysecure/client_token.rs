@@ -16,9 +16,9 @@ use utoipa::ToSchema;
 use super::code::Code;
 use super::form::Wrong;
 use super::{Envelope, Language, Refusal, form, success};
-use crate::Shared;
+use crate::api::admission::Admitted;
 use crate::api::extract::{self, Header};
-use crate::api::gate::Admitted;
+use crate::http::app::Shared;
 
 #[derive(Serialize, ToSchema)]
 struct ClientTokenData {

@@ -10,8 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Envelope, Language, Refusal, success};
-use crate::Shared;
-use crate::api::gate::Admitted;
+use crate::api::admission::Admitted;
+use crate::http::app::Shared;
 
 #[derive(Serialize, ToSchema)]
 struct LoginToken {

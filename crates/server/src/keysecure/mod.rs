@@ -38,13 +38,14 @@ use utoipa_axum::routes;
 use self::code::Code;
 pub(crate) use self::code::Language;
 use self::form::Wrong;
-use crate::App;
+use crate::api::admission::Admitted;
+use crate::api::admission::Refused;
 use crate::api::extract::{self, Header};
-use crate::api::gate::{Admitted, Call};
 use crate::api::problem;
 use crate::api::surface::{Permission, Surface};
+use crate::http::app::App;
+use crate::http::call::Call;
 use crate::http::log::Told;
-use crate::workers::refused::Refused;
 
 /// Where all calls of this dialect are.
 const BASE: &str = "/open-api";

@@ -19,8 +19,8 @@ use http::HeaderMap;
 
 use super::code::Code;
 use super::{Envelope, Language, Refusal, form, success};
-use crate::Shared;
-use crate::api::gate::Admitted;
+use crate::api::admission::Admitted;
+use crate::http::app::Shared;
 
 /// Card private information
 ///

@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::Shared;
+use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
 use crate::equals::cards::{invalid, parse_reason, refused};
+use crate::http::app::Shared;
 
 const CURSOR: &str = "cur_";
 
@@ -153,7 +153,7 @@ async fn list(
     let filter = filter(&query)?;
     let caller = &admitted.caller;
     let list = app.service.list_cards(caller, filter, paging);
-    let page = app.list(&admitted, list).await??;
+    let page = app.list(&admitted.caller, list).await??;
     Ok(Json(NativeCards {
         cards: page.cards.iter().map(NativeCard::from).collect(),
         next: page.next.map(|place| format!("{CURSOR}{place}")),

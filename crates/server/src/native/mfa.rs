@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::card_ref;
+use crate::api::admission::Admitted;
 use crate::api::extract;
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
 use crate::equals::{factor, purpose, session_problem};
-use crate::{App, Shared};
+use crate::http::app::{App, Shared};
 
 /// For which card and for what.
 #[derive(Deserialize, ToSchema)]

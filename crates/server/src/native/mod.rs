@@ -24,14 +24,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use crate::api::admission::Admitted;
+use crate::api::admission::Refused;
 use crate::api::extract::{self, Header, Object};
-use crate::api::gate::{Admitted, Call};
 use crate::api::problem::{Code, Problem};
 use crate::api::schema::FieldSet;
 use crate::api::surface::{Permission, Surface};
 use crate::equals::{EMBED, REFERENCE, admit_key, problem_of};
-use crate::workers::refused::Refused;
-use crate::{App, Shared};
+use crate::http::app::{App, Shared};
+use crate::http::call::Call;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 

@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
-use crate::api::gate::Admitted;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
 use crate::equals::wallet::{list, problem_of};
-use crate::{App, Shared};
+use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
     const READ: Permission = Permission::Native(Need::ReadCards);
@@ -127,7 +127,7 @@ async fn list_tokens(
     };
     let filter = filter(&query)?;
     let list = app.service.wallet_tokens(&admitted.caller, &filter, page);
-    let mut found = app.list(&admitted, list).await??;
+    let mut found = app.list(&admitted.caller, list).await??;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found

@@ -4,4 +4,5 @@
 pub mod courier;
 pub mod fetch;
 pub mod refused;
+pub(crate) mod sharing;
 pub mod sinks;

@@ -27,9 +27,7 @@ use governor::state::StateStore as _;
 use governor::{Quota, RateLimiter};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-pub use self::share::Sharing;
 use self::share::{Debts, Pending};
-use crate::http::listener::Connections;
 
 /// After so many calls the callers whose limits are whole again are forgotten.
 const TIDY_CALLS: u32 = 65_536;
@@ -60,6 +58,15 @@ pub struct Limits {
     pub public_per_minute: Option<NonZeroU32>,
     /// How many connections one may hold.
     pub connections: Connections,
+}
+
+/// How many connections one may hold; `None` means as many as the listener has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// One address (IPv6: its /64).
+    pub address: Option<NonZeroU32>,
+    /// One trusted proxy, where the PROXY protocol does not tell for whom.
+    pub proxy: Option<NonZeroU32>,
 }
 
 impl Limits {
@@ -105,7 +112,7 @@ pub(crate) struct Limiter {
     /// At the client listener: calls without a token that we made.
     strangers: Refusals,
     /// What the other nodes are yet to be told.
-    pending: Pending,
+    pub(crate) pending: Pending,
 }
 
 /// Where a caller stands with a limit.
@@ -241,7 +248,7 @@ impl Limiter {
     }
 
     /// Counts what another node has admitted. Names that a newer node knows are passed over.
-    fn count(&self, count: &Count) {
+    pub(crate) fn count(&self, count: &Count) {
         let caller = &*count.caller;
         if let Some(limiter) = of_name(self.credentials.as_ref(), &count.limit) {
             limiter.count(&caller.to_owned(), count.calls);
@@ -356,7 +363,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 /// on from where it is: nobody's limit is renewed by it, and nobody waits for it to catch up. When that clock
 /// jumps ahead, by whatever, this one goes on by [`STEP_MAX`].
 #[derive(Clone)]
-struct Stopwatch {
+pub(crate) struct Stopwatch {
     service: Service,
     read: Arc<Mutex<Reading>>,
 }
@@ -367,7 +374,7 @@ struct Reading {
 }
 
 impl Stopwatch {
-    fn new(service: Service) -> Self {
+    pub(crate) fn new(service: Service) -> Self {
         let read = Reading {
             last: service.now(),
             passed: Duration::ZERO,

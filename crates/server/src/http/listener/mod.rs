@@ -28,7 +28,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -39,13 +38,13 @@ use tower::ServiceExt as _;
 use self::cleared::Cleared;
 use self::impatient::Impatient;
 use self::paced::{Paced, Turns};
-pub use self::places::Connections;
 use self::places::{Holder, Place, Places};
-use crate::App;
-use crate::api::gate::{Call, CalledBy, Pattern};
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::Surface;
+use crate::http::ListenerKind;
 use crate::http::address::Peer;
+use crate::http::app::App;
+use crate::http::call::{Call, CalledBy, Pattern};
 use crate::http::log::{Line, Told};
 use crate::http::metrics::Outcome;
 use crate::http::stack::Traceless;
@@ -68,32 +67,6 @@ const HEAD_BYTES_MAX: usize = 8 * 1_024;
 pub(crate) const UNSOUND: &str = "A head that two servers could read in two ways.";
 /// How long running requests may go on after a stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Which listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ListenerKind {
-    /// For partners' servers.
-    Merchant,
-    /// For the public: browsers and phones.
-    Client,
-    /// For operators.
-    Admin,
-}
-
-impl ListenerKind {
-    /// All three.
-    pub const ALL: [Self; 3] = [Self::Merchant, Self::Client, Self::Admin];
-
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Merchant => "merchant",
-            Self::Client => "client",
-            Self::Admin => "admin",
-        }
-    }
-}
 
 /// One listener's routes with what surrounds every request.
 #[derive(Clone)]

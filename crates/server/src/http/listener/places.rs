@@ -6,19 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// How many connections one may hold; `None` means as many as the listener has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connections {
-    /// One address (IPv6: its /64).
-    pub address: Option<NonZeroU32>,
-    /// One trusted proxy, where the PROXY protocol does not tell for whom.
-    pub proxy: Option<NonZeroU32>,
-}
+use crate::http::limit::Connections;
 
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,6 +155,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     fn places(most: usize, address: u32, proxy: u32) -> Arc<Places> {

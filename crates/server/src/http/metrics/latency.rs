@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::text::{Kind, Micros, Text};
-use crate::http::listener::ListenerKind;
+use crate::http::ListenerKind;
 
 /// The buckets' upper ends: in microseconds, and as labels, in seconds.
 const BOUNDS: [(u64, &str); 14] = [

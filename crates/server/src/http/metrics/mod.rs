@@ -17,10 +17,10 @@ use cardveil_core::token::Epoch;
 use self::latency::Latencies;
 pub(crate) use self::latency::Outcome;
 use self::text::{Kind, Text};
-use crate::App;
-use crate::http::listener::ListenerKind;
+use crate::http::ListenerKind;
+use crate::http::app::App;
+use crate::http::standing::Standing;
 use crate::http::tls;
-use crate::workers::sinks::Standing;
 
 /// Counters of this process.
 #[derive(Default)]

@@ -27,7 +27,7 @@ use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier}
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
-use crate::http::listener::ListenerKind;
+use crate::http::ListenerKind;
 
 /// A chain of certificates, or the authorities of all partners, is far smaller.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;

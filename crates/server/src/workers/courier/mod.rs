@@ -9,7 +9,6 @@
 //! **Invariant:** the log has a delivery's id, its subscription's id, the attempt and how it ended:
 //! never a URL, a header, a body or what the receiver said.
 
-mod address;
 mod post;
 
 use std::sync::Arc;
@@ -22,12 +21,12 @@ use cardveil_core::port::{Due, Take};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use self::address::{Resolve, SystemResolver, Uncallable, callable};
 use self::post::Post;
-use crate::App;
-use crate::api::problem::Chain;
+use crate::http::app::App;
+use crate::http::chain::Chain;
 use crate::http::listener::DRAIN_TIMEOUT;
 use crate::http::outward;
+pub use crate::http::outward::receiver::{Resolve, SystemResolver, Uncallable, callable};
 pub use crate::http::outward::{Authorities, NoTls};
 use crate::http::stack::Traceless;
 

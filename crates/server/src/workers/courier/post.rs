@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::address::{self, NoAddress, Resolve};
+use crate::http::outward::receiver::{self, NoAddress, Resolve};
 use crate::http::outward::{self, Driven};
 use crate::http::stack::Traceless;
 
@@ -83,7 +83,7 @@ impl Post {
             return Err(Failed::Refused);
         }
         let resolver = &*self.resolver;
-        let addresses = address::addresses(resolver, url.url(), self.allow_private).await?;
+        let addresses = receiver::addresses(resolver, url.url(), self.allow_private).await?;
         let tcp = connect(&addresses).await?;
         if url.is_https() {
             let name = outward::server_name(url.url()).ok_or(Failed::Broken)?;

@@ -16,13 +16,13 @@ mod file;
 mod syslog;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cardveil_core::audit::chain::{Chained, Hash};
 use cardveil_core::audit::exported;
-use cardveil_core::audit::sink::{Fed, Hold, Holder, Lag, Limit, Progress};
+use cardveil_core::audit::sink::{Fed, Hold, Holder, Limit, Progress};
 use cardveil_core::clock::Time;
 use cardveil_core::flow::Fault;
 use cardveil_core::id::SinkName;
@@ -30,9 +30,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use self::syslog::{Framing, Host, Identity, Malformed, Receiver};
-use crate::App;
-use crate::api::problem::Chain;
+use crate::http::app::App;
+use crate::http::chain::Chain;
 use crate::http::listener;
+use crate::http::standing::Standing;
 
 /// How long a sink is one worker's at a time. It is renewed when half of that is over.
 const LEASE: Duration = Duration::from_secs(10);
@@ -126,37 +127,6 @@ pub(crate) trait Output: Send + Sync {
 /// An entry's line, the same as that of `cardveil audit export`.
 pub(crate) fn text_of(entry: &Chained) -> String {
     exported(entry).to_string()
-}
-
-/// How the sinks stand, as it was last looked: for figures and readiness.
-#[derive(Default)]
-pub(crate) struct Board(Mutex<Vec<Standing>>);
-
-/// One sink's.
-#[derive(Clone)]
-pub(crate) struct Standing {
-    pub(crate) name: SinkName,
-    pub(crate) lag: Lag,
-    /// It is required, and too far behind.
-    pub(crate) is_full: bool,
-}
-
-impl Board {
-    pub(crate) fn standings(&self) -> Vec<Standing> {
-        self.lock().clone()
-    }
-
-    /// For `/readyz`.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let standings = self.lock();
-        let full = standings.iter().filter(|standing| standing.is_full);
-        full.map(|standing| format!("audit_sink_full: {}", standing.name))
-            .collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Standing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The workers of a process.

@@ -58,7 +58,7 @@ const fn v6(head: [u16; 2], prefix: u8) -> Ipv6Net {
 }
 
 /// Whether an address is of the public Internet.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             address.octets().first() < Some(&FIRST_NOT_UNICAST_V4)
@@ -127,7 +127,7 @@ impl Resolve for SystemResolver {
 
 /// Why there is no address to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoAddress {
+pub(crate) enum NoAddress {
     /// One of its addresses may not be called.
     Refused,
     /// The name leads nowhere.
@@ -135,7 +135,7 @@ pub(super) enum NoAddress {
 }
 
 /// The addresses that may be called for a URL: all of its host's, or none.
-pub(super) async fn addresses(
+pub(crate) async fn addresses(
     resolver: &dyn Resolve,
     url: &url::Url,
     allow_private: bool,

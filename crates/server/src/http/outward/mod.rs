@@ -1,5 +1,7 @@
 //! What calls to others share: TLS by the system's root certificates, and the connection's task.
 
+pub(crate) mod receiver;
+
 use std::path::Path;
 use std::sync::Arc;
 
