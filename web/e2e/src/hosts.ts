@@ -33,6 +33,7 @@ export const GROUNDS: Host[] = [
   { name: "dark, and light later", html: `class="dark"`, css: ".dark { color-scheme: dark } .dark body { background: #101418 }", later: { name: "class", value: "" } },
   { name: "light, and dark later, slowly", css: "body { background: #fff; transition: background 0.3s } [data-mode=dark] body { background: #000 }", later: { name: "data-mode", value: "dark" } },
   { name: "under a strict policy", css: "body { background: #0b1f3a }", headers: { "content-security-policy": "default-src 'none'; script-src 'self' {client}; style-src 'self'; connect-src 'self'; frame-src {client}; require-trusted-types-for 'script'" } },
+  { name: "right to left, in a sandbox", html: `dir="rtl"`, css: "body { background: #101418 }", headers: { "content-security-policy": "sandbox allow-scripts allow-same-origin" } },
   { name: "isolated", css: "body { background: #0b1f3a }", headers: { "cross-origin-embedder-policy": "require-corp", "cross-origin-opener-policy": "same-origin" } },
   { name: "through which another page shines", css: "body { background: transparent }", framed: true },
 ];
@@ -40,7 +41,8 @@ export const GROUNDS: Host[] = [
 const SCRIPT = `
 const { Cardveil } = await import("{client}/sdk/v1/cardveil.js");
 const token = async () => (await fetch("/token", { method: "POST" })).text();
-const card = window.card = Cardveil({ embed: "{embed}" }).card({ token, hideAfter: 300 });
+const veil = window.veil = Cardveil({ embed: "{embed}" });
+const card = window.card = veil.card({ token, hideAfter: 300 });
 if (location.search !== "?as=parts") card.mount("#card");
 else for (const part of document.querySelectorAll("[data-part]")) card.mount(part, part.dataset.part);
 `;

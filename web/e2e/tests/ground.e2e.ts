@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { token } from "../../../examples/server.mjs";
-import type { Card } from "../../sdk/src/api.ts";
+import type { Card, CardveilFactory } from "../../sdk/src/api.ts";
 import { type Browser, itNeeds, launch, name as browserName, type Visit } from "../src/browsers/index.ts";
 import type { Locator, Scope } from "../src/browsers/page.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
@@ -150,5 +150,23 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
       await changed("[data-part=pan]");
       expect(await unreadable(page, texts)).toEqual({});
     });
+  });
+});
+
+describe("the doctor", () => {
+  it("adds no report to those of a page whose policy lets the frame in and forbids to ask", async () => {
+    wire = await Wire.open();
+    visit = await browser.visit({ viewport: { width: 640, height: 760 } }, `http://127.0.0.1:${wire.port}`);
+    await visit.page.goto(`${origin}/${GROUNDS.findIndex(({ name }) => name === "under a strict policy")}/?as=whole`);
+    await byId(visit.page.locator("#card iframe").contentFrame(), "hide").waitFor();
+    const found = await visit.page.evaluate(async () => {
+      const reports: string[] = [];
+      addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => reports.push(`${effectiveDirective} ${blockedURI}`));
+      const { checks } = await (window as unknown as { veil: ReturnType<CardveilFactory> }).veil.doctor();
+      // A violation is told in a task of its own.
+      await new Promise((done) => setTimeout(done));
+      return { reports, wrong: checks.filter(({ ok }) => !ok) };
+    });
+    expect(found).toEqual({ reports: [], wrong: [] });
   });
 });

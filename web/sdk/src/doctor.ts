@@ -81,10 +81,10 @@ export async function examine(place: Place): Promise<DoctorReport> {
   const crypto = globalThis.crypto?.subtle !== undefined;
   note("webcrypto", [crypto, crypto ? "WebCrypto is here" : "no WebCrypto: an old browser, or a page without TLS"]);
 
-  const { server, embed, registered } = await ask(place);
   const { frame, policy, copies } = await tryFrame(place);
-  // A policy that forbids to ask does no harm where the frame comes.
-  note("server", frame[0] ? [true, `${origin} answers`] : server);
+  // A policy may let the frame in and forbid to ask, and each question that it forbids is one more report of the page's.
+  const { server, embed, registered } = policy !== undefined ? UNASKED : frame[0] ? proven(place) : await ask(place);
+  if (server !== undefined) note("server", server);
   if (embed !== undefined) note("embed", embed);
   if (registered !== undefined) note("origin", registered);
   note("frame_policy", [
@@ -97,7 +97,24 @@ export async function examine(place: Place): Promise<DoctorReport> {
   return { ok: checks.every(({ ok }) => ok), checks };
 }
 
-async function ask({ origin, embed }: Place): Promise<{ server: Finding; embed?: Finding; registered?: Finding }> {
+interface Answers {
+  server: Finding;
+  embed?: Finding;
+  registered?: Finding;
+}
+
+/** What a policy forbids is mended first. */
+const UNASKED: Partial<Answers> = {};
+
+/** A frame says hello to the origins of its embed alone. */
+const proven = ({ origin, embed }: Place): Required<Answers> => ({
+  server: [true, `${origin} answers`],
+  embed: [true, `${embed} is known`],
+  registered: [true, `${location.origin} may show cards`],
+});
+
+async function ask(place: Place): Promise<Answers> {
+  const { origin, embed } = place;
   let answer: Response;
   let forbidden = false;
   const stop = new AbortController();
@@ -113,18 +130,13 @@ async function ask({ origin, embed }: Place): Promise<{ server: Finding; embed?:
   } finally {
     stop.abort();
   }
-  const server: Finding = [true, `${origin} answers`];
+  const { server, embed: known, registered } = proven(place);
   if (answer.status === 404) return { server, embed: [false, `there is no embed ${embed}, or it is switched off: ask Cardveil's operator`] };
   if (!answer.ok) return { server: [false, `${origin} answered ${answer.status}`] };
-  const { origin_registered: known } = ownOf(await answer.json(), "origin_registered");
-  return {
-    server,
-    embed: [true, `${embed} is known`],
-    registered: [
-      known === true,
-      self.origin === "null" ? OPAQUE() : known === true ? `${location.origin} may show cards` : `${location.origin} is not one of the origins of ${embed}: cardveil embed set ${embed} --origin ${location.origin}`,
-    ],
-  };
+  const { origin_registered: may } = ownOf(await answer.json(), "origin_registered");
+  if (may === true) return { server, embed: known, registered };
+  const why = self.origin === "null" ? OPAQUE() : `${location.origin} is not one of the origins of ${embed}: cardveil embed set ${embed} --origin ${location.origin}`;
+  return { server, embed: known, registered: [false, why] };
 }
 
 interface Tried {
