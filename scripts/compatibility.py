@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks docs/compatibility/ and docs/lessons.md: every row of their tables names at least one test, and every test that is
+"""Checks docs/reference/compatibility/ and docs/reference/lessons.md: every row of their tables names at least one test, and every test that is
 named is there. A test is a Rust function (`name`), or `path::name of a web test`; a row that says what is
 left out of scope has a dash in place of a test. Each source that a lesson names (`rust-csv#289`) stands in the name of a
 test of its row, so that a search for it finds the test."""
@@ -60,14 +60,14 @@ def unnamed(cells):
 
 def main():
     known, count, bad = rust_tests(), 0, []
-    for path in [*sorted((ROOT / "docs/compatibility").glob("*.md")), ROOT / "docs/lessons.md"]:
+    for path in [*sorted((ROOT / "docs/reference/compatibility").glob("*.md")), ROOT / "docs/reference/lessons.md"]:
         for number, cells in rows(path):
             count += 1
             if problem := problem_of(cells, known) or unnamed(cells):
                 bad.append(f"{path.relative_to(ROOT)}:{number}: {problem}")
     if bad or not count:
-        sys.exit("\n".join(bad) or "docs/compatibility holds no row")
-    print(f"{count} rows of docs/compatibility and docs/lessons.md name tests that are there")
+        sys.exit("\n".join(bad) or "docs/reference/compatibility holds no row")
+    print(f"{count} rows of docs/reference/compatibility and docs/reference/lessons.md name tests that are there")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-// Writes the reference in docs/sdk.md from the comments of sdk/src/api.ts, which is the published interface.
+// Writes the reference in docs/integrate/sdk.md from the comments of sdk/src/api.ts, which is the published interface.
 //
 // It reads that file by its own form: what is exported stands at the margin, members are indented by two, comments
 // stand before what they are about. A member that it does not understand ends the build.
 import { readFile, writeFile } from "node:fs/promises";
 
-const page = new URL("../docs/sdk.md", import.meta.url);
+const page = new URL("../docs/integrate/sdk.md", import.meta.url);
 const lines = (await readFile(new URL("sdk/src/api.ts", import.meta.url), "utf8")).split("\n");
 
 const sections = [];
@@ -25,7 +25,7 @@ for (let at = 0; at < lines.length; at += 1) {
 const [before, after] = ["<!-- generated from web/sdk/src/api.ts -->", "<!-- end -->"];
 const old = await readFile(page, "utf8");
 const [start, end] = [old.indexOf(before), old.indexOf(after)];
-if (start < 0 || end < start) throw new Error("docs/sdk.md has no place for the reference");
+if (start < 0 || end < start) throw new Error("docs/integrate/sdk.md has no place for the reference");
 await writeFile(page, `${old.slice(0, start)}${before}\n\n${sections.join("\n\n")}\n\n${old.slice(end)}`);
 
 /** A comment that begins at a line, and the line it ends on. */

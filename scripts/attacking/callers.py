@@ -30,7 +30,7 @@ DATA = {
 }
 
 
-BY_DEFAULT = {  # docs/permissions.md
+BY_DEFAULT = {  # docs/reference/permissions.md
     "GET /open-api/v1/merchant/token", "GET /open-api/v1/merchant/client/{card_no}/token", "POST /open-api/v1/card/list",
     "GET /open-api/v1/card/{card_no}/detail", "GET /v2/cards/{cardId}/access-token", "POST /v2/mfa/sessions", "GET /v2/cards",
     "GET /v2/cards/{cardId}", "GET /v2/cards/tokens", "POST /v1/client-tokens", "POST /v1/mfa/sessions", "GET /v1/cards",
@@ -101,7 +101,7 @@ def least_key(t):
     seen(t.native("PATCH", f"/v1/cards/{own}", {"label": "Mine"}, mighty).status == 200 and rows(t) != before, "a change of a row")
     people = ("PUT /v1/people/{person_id}/totp", "DELETE /v1/people/{person_id}/totp", "POST /v1/people/{person_id}/totp/confirm")
     won += telling(t, mighty, ("X0", foreign, PERSONS[2]), people)
-    return Came(tried * 5, f"{allowed} of {tried} operations answered: those of docs/permissions.md; foreign is as absent", won)
+    return Came(tried * 5, f"{allowed} of {tried} operations answered: those of docs/reference/permissions.md; foreign is as absent", won)
 
 
 def bound_key(t):

@@ -150,7 +150,7 @@ DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def forged(rng, prefix="cvt_test_", body=None):
-    """A token of the right public form (docs/protocol.md): key version 1, epoch 1, now, chance, and a right checksum."""
+    """A token of the right public form (docs/reference/protocol.md): key version 1, epoch 1, now, chance, and a right checksum."""
     if body is None:
         now = int(time.time() * 1000)
         raw = struct.pack(">II", 1, 1) + now.to_bytes(6, "big") + rng.randbytes(42)

@@ -103,6 +103,6 @@ def check(tools, node, demo, work, document):
         sources = [*out.glob("src/main/java/**/*.java"), "Use.java"]
         if ran("java, built", "javac", "-nowarn", "-d", "built", "-cp", libraries, *sources, cwd=out):
             ran("java, used", "java", "-cp", f"{libraries}:built", "Use", json.dumps(demo), cwd=out)
-    # C#'s is made and not built: docs/conformance.md says what that lacks.
+    # C#'s is made and not built: docs/reports/conformance.md says what that lacks.
     made("csharp")
     return failed

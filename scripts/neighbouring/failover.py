@@ -1,4 +1,4 @@
-"""Patroni with etcd by the lines of docs/postgresql.md: a switchover, and a leader that is killed, under load."""
+"""Patroni with etcd by the lines of docs/operate/postgresql.md: a switchover, and a leader that is killed, under load."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ class Node(Process):
             (self.home / path.name).write_bytes(path.read_bytes())
         (self.home / "server.key").chmod(0o600)
         lines = with_ours(
-            block("postgresql.md", "etcd3:"), ("name: a\n", f"name: {name}\n"),
+            block("operate/postgresql.md", "etcd3:"), ("name: a\n", f"name: {name}\n"),
             ("10.0.0.5:2379,10.0.0.6:2379,10.0.0.7:2379", f"127.0.0.1:{etcd}"),
             ("10.0.0.5:8008", f"{self.address}:{self.rest}"), ("10.0.0.5:5432", f"{self.address}:{self.port}"),
             ("/var/lib/postgresql/15/cardveil", self.home / "data"), ("/usr/lib/postgresql/15/bin", BIN),
@@ -194,7 +194,7 @@ def issuer(folder, nodes, port, certificates):
     ):
         command = [BIN / "psql", "-X", "-q", "-h", node.address, "-p", str(port), "-U", "postgres", "-c", sql]
         subprocess.run(command, check=True, env={**os.environ, "PGPASSWORD": PASSWORD}, stdin=subprocess.DEVNULL)
-    line = block("postgresql.md", "connect_timeout").strip()
+    line = block("operate/postgresql.md", "connect_timeout").strip()
     pairs = [*MACHINES.values(), ("port=5432", f"port={port}")]
     connection = with_ours(line, *pairs).removeprefix('postgres = "').removesuffix('"')
     several = SimpleNamespace(connection=store(folder, connection, certificates))

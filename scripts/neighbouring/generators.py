@@ -18,4 +18,4 @@ def openapi(folder):
         assert not failed, failed
     versions = dict(package.split("==") for package in conformance.PACKAGES)
     names = ("openapi-generator-cli", "openapi-python-client")
-    return ", ".join(f"{name} {versions[name]}" for name in names), "what docs/conformance.md says of them holds"
+    return ", ".join(f"{name} {versions[name]}" for name in names), "what docs/reports/conformance.md says of them holds"

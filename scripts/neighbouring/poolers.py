@@ -1,4 +1,4 @@
-"""pgbouncer with the lines of docs/postgresql.md: by the session it serves, by the transaction it is refused."""
+"""pgbouncer with the lines of docs/operate/postgresql.md: by the session it serves, by the transaction it is refused."""
 
 import rotation
 from .beside import Certificates, Issuer, Process, block, dropped, hand_over, version, with_ours
@@ -60,7 +60,7 @@ class Pooler(Process):
         (home / "userlist.txt").write_text("".join(f'"{role}" "{PASSWORD}"\n' for role in ("owner", "cardveil")))
         settings = home / "pgbouncer.ini"
         settings.write_text(with_ours(
-            block("postgresql.md", "[pgbouncer]"), ("/etc/pgbouncer/", f"{home}/"), ("host=10.0.0.5", "host=127.0.0.1"),
+            block("operate/postgresql.md", "[pgbouncer]"), ("/etc/pgbouncer/", f"{home}/"), ("host=10.0.0.5", "host=127.0.0.1"),
             ("port=5432", f"port={cluster.port}"), ("listen_addr = 10.0.0.6", "listen_addr = 127.0.0.1"),
             ("listen_port = 6432", f"listen_port = {self.port}"), ("pool_mode = session", f"pool_mode = {mode}"),
         ) + "unix_socket_dir =\n")

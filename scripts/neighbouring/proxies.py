@@ -1,4 +1,4 @@
-"""nginx and haproxy with the lines of docs/proxies.md: who is seen to call, and requests on connections that rested."""
+"""nginx and haproxy with the lines of docs/operate/proxies.md: who is seen to call, and requests on connections that rested."""
 
 import collections
 import concurrent.futures
@@ -117,14 +117,14 @@ class Nginx(Process):
         of = f"ssl_certificate {certificates.certificate}; ssl_certificate_key {certificates.key};"
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         temporary = " ".join(f"{kind}_temp_path {folder}/nginx-{kind};" for kind in kinds)
-        lines = f"http {{ access_log off; {of} {temporary}\n{with_ours(block('proxies.md', 'upstream cards_api'), *pairs)}}}\n"
+        lines = f"http {{ access_log off; {of} {temporary}\n{with_ours(block('operate/proxies.md', 'upstream cards_api'), *pairs)}}}\n"
         return cls.of(folder, f"nginx-{n}", lines, cards, api)
 
     @classmethod
     def tcp(cls, folder, d):
         (api,) = rotation.free_ports(1)
         pairs = (("listen 8443;", f"listen 127.0.0.1:{api};"), ("127.0.0.1:7410", f"127.0.0.1:{d.merchant_at}"))
-        lines = with_ours(block("proxies.md", "stream {"), *pairs)
+        lines = with_ours(block("operate/proxies.md", "stream {"), *pairs)
         return cls.of(folder, "nginx-tcp", lines, api, api, "load_module /usr/lib/nginx/modules/ngx_stream_module.so;")
 
     @classmethod
@@ -143,7 +143,7 @@ class Haproxy(Process):
     @classmethod
     def http(cls, folder, n, d, certificates):
         cards, api = rotation.free_ports(2)
-        lines = block("proxies.md", "http-reuse safe")
+        lines = block("operate/proxies.md", "http-reuse safe")
         pem = certificates.both(folder / "cards.pem")
         of = lambda port, listener: with_ours(
             lines, ("bind :443", f"bind 127.0.0.1:{port}"), ("/etc/haproxy/cards.pem", pem),
@@ -159,7 +159,7 @@ class Haproxy(Process):
             ("bind :8443", f"bind 127.0.0.1:{api}"), ("127.0.0.1:7410", f"127.0.0.1:{d.merchant_at}"),
             ("port 7430", f"port {d.admin_at}"),
         )
-        return cls.of(folder, "haproxy-tcp", with_ours(block("proxies.md", "send-proxy-v2"), *pairs), api, api)
+        return cls.of(folder, "haproxy-tcp", with_ours(block("operate/proxies.md", "send-proxy-v2"), *pairs), api, api)
 
     @classmethod
     def of(cls, folder, name, lines, cards, api):

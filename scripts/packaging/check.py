@@ -183,8 +183,8 @@ def chart(render):
 
 
 def config(of, text):
-    """What the chart writes is a configuration: every key is one that docs/configuration.md has."""
-    documented = (HOME / "docs" / "configuration.md").read_text()
+    """What the chart writes is a configuration: every key is one that docs/reference/configuration.md has."""
+    documented = (HOME / "docs/reference/configuration.md").read_text()
 
     def look(table, path):
         for key, value in table.items():

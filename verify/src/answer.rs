@@ -6,7 +6,7 @@ use cardveil_seal::hpke::Sealed;
 use cardveil_seal::hpke::holder::Holder;
 use serde_json::Value;
 
-/// `docs/protocol.md`: what the sealing is for.
+/// `docs/reference/protocol.md`: what the sealing is for.
 const INFO: &[u8] = b"cardveil/redeem/v1";
 
 /// Whether an answer holds this number, sealed to this key.

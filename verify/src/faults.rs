@@ -1,7 +1,7 @@
 //! What is done to a system under load, and when.
 //!
 //! To add a fault: what does it in `system` or `postgres`, a [`Fault`] with its place in [`break_once`], and
-//! its words in `docs/verification.md`.
+//! its words in `docs/reports/verification.md`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

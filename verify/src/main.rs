@@ -2,7 +2,7 @@
 //!
 //! First the rules, exhaustively ([`model`]); then the release binary over real stores, under load, while
 //! its processes are killed and stopped, by a checker that knows nothing of the program ([`history`]).
-//! Every bug that is planted must be found. `docs/verification.md` has the last long run.
+//! Every bug that is planted must be found. `docs/reports/verification.md` has the last long run.
 //!
 //! **Invariant:** one violation, one bug that is not found, or a run that was too thin, ends it with 1.
 

@@ -1,5 +1,5 @@
 //! What is told: lines on stdout, how far it is on stderr, and at the end a table for
-//! `docs/verification.md`.
+//! `docs/reports/verification.md`.
 
 use std::collections::BTreeMap;
 

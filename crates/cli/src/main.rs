@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    const DOCS: &str = include_str!("../../../docs/command-line.md");
+    const DOCS: &str = include_str!("../../../docs/reference/command-line.md");
 
     /// The commands that do something, each with what is before it.
     fn leaves(command: &Command, before: &str, found: &mut BTreeSet<String>) {

@@ -99,7 +99,7 @@ impl Time {
 
     /// Whether a clock that was ahead has written it down: it is later than `now` by more than clocks
     /// may differ. Whatever lives for a while from such a moment would live too long, and whoever
-    /// waits for it would wait too long, so each rule says what it makes of one (docs/clocks.md).
+    /// waits for it would wait too long, so each rule says what it makes of one (docs/operate/clocks.md).
     pub fn is_ahead_of(self, now: Self) -> bool {
         self > now.plus(CLOCKS_APART)
     }

@@ -34,7 +34,7 @@ use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, Subscripti
 use crate::merchant::SealedSecret;
 use crate::wallet::Bin;
 
-/// The label of a redemption's HPKE context (docs/protocol.md, "Open the answer").
+/// The label of a redemption's HPKE context (docs/reference/protocol.md, "Open the answer").
 const REDEEM_INFO: &[u8] = b"cardveil/redeem/v1";
 
 /// What secrets are sealed as, besides the fields of cards. Bound into them: never change one.

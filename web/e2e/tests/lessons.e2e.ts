@@ -1,5 +1,5 @@
 /**
- * What users of other products ran into, each with where it was told: docs/lessons.md has the table.
+ * What users of other products ran into, each with where it was told: docs/reference/lessons.md has the table.
  */
 import type { OutgoingHttpHeaders } from "node:http";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";

@@ -4,7 +4,7 @@
  *
  * **Invariant**: what goes to the app is `ForPage`, which cannot hold card data: not a digit crosses the bridge.
  *
- * To add a kind of WebView: its case in `findApp`, and its guide in docs/webview.md.
+ * To add a kind of WebView: its case in `findApp`, and its guide in docs/integrate/webview.md.
  */
 import { type Configuration, FIELDS, type ForFrame, type ForPage, HIDE_AFTER_SECS, parseForFrame, VERSION } from "@cardveil/protocol";
 import { Card, type Surroundings } from "./card.ts";

@@ -7,7 +7,7 @@
  */
 import type { KeepKey } from "./holder.ts";
 
-/** A token lives 300 s and its window 60 s (docs/protocol.md, "Windows"). */
+/** A token lives 300 s and its window 60 s (docs/reference/protocol.md, "Windows"). */
 const KEPT_MS = 10 * 60_000;
 /** Some browsers never answer in a private window. */
 const PATIENCE_MS = 1000;

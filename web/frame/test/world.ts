@@ -1,5 +1,5 @@
 /**
- * A Cardveil that lives in a test: it seals answers as the real one does (docs/protocol.md),
+ * A Cardveil that lives in a test: it seals answers as the real one does (docs/reference/protocol.md),
  * on a clock that only moves when the test says so.
  */
 import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/core";

@@ -1,5 +1,5 @@
 /**
- * Cardveil for React Native: the page for apps, in a WebView, and the bridge to it (docs/webview.md).
+ * Cardveil for React Native: the page for apps, in a WebView, and the bridge to it (docs/integrate/webview.md).
  *
  * **Invariant**: only the client origin is opened, and only what it says is heard.
  * **Invariant**: a token goes into the page when the page asks for one, and is kept nowhere else.
@@ -10,7 +10,7 @@ import { WebView, type WebViewHandle } from "react-native-webview";
 
 export type CardveilField = "pan" | "expiry" | "cvv" | "name";
 
-/** As the SDK's `CardAppearance`: docs/sdk.md. */
+/** As the SDK's `CardAppearance`: docs/integrate/sdk.md. */
 export interface CardAppearance {
   theme?: "light" | "dark" | "auto";
   accent?: string;
@@ -20,7 +20,7 @@ export interface CardAppearance {
 }
 
 export interface CardError {
-  /** One of docs/errors.md. */
+  /** One of docs/reference/errors.md. */
   code: string;
   message: string;
   retryable: boolean;

@@ -10,20 +10,41 @@ use serde_json::json;
 
 use crate::print::{self, hinted};
 
+/// Its folder in the docs, its name and its text.
+type Page = (&'static str, &'static str, &'static str);
+
 /// Pages that messages name: what an operator needs where there is no network.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [Page; 6] = [
     (
+        "reference",
         "command-line",
-        include_str!("../../../../docs/command-line.md"),
+        include_str!("../../../../docs/reference/command-line.md"),
     ),
     (
+        "reference",
         "configuration",
-        include_str!("../../../../docs/configuration.md"),
+        include_str!("../../../../docs/reference/configuration.md"),
     ),
-    ("import", include_str!("../../../../docs/import.md")),
-    ("keys", include_str!("../../../../docs/keys.md")),
-    ("operations", include_str!("../../../../docs/operations.md")),
-    ("postgresql", include_str!("../../../../docs/postgresql.md")),
+    (
+        "operate",
+        "import",
+        include_str!("../../../../docs/operate/import.md"),
+    ),
+    (
+        "operate",
+        "keys",
+        include_str!("../../../../docs/operate/keys.md"),
+    ),
+    (
+        "operate",
+        "operations",
+        include_str!("../../../../docs/operate/operations.md"),
+    ),
+    (
+        "operate",
+        "postgresql",
+        include_str!("../../../../docs/operate/postgresql.md"),
+    ),
 ];
 /// Where the others are.
 const ELSEWHERE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
@@ -45,13 +66,13 @@ pub(crate) struct Args {
 pub(crate) fn run(command: Command, args: &Args) -> anyhow::Result<ExitCode> {
     let text = match args.words.split_first() {
         None => Some(of_command(command, &[])).transpose(),
-        Some((page, title)) => match PAGES.iter().find(|(name, _)| name == page) {
-            Some((_, text)) => Ok(part(page, text, &title.join(" "))),
+        Some((page, title)) => match PAGES.iter().find(|(_, name, _)| name == page) {
+            Some(page) => Ok(part(page, &title.join(" "))),
             None => of_command(command, &args.words).map(Some),
         },
     };
     let Ok(Some(text)) = text else {
-        let pages = PAGES.map(|(name, _)| name).join(", ");
+        let pages = PAGES.map(|(_, name, _)| name).join(", ");
         let what = hinted(
             "there is no such page, title or command",
             format!("`cardveil --help` lists the commands; the pages are {pages}"),
@@ -78,7 +99,8 @@ fn of_command(mut command: Command, words: &[String]) -> Result<String, NoComman
 struct NoCommand;
 
 /// A page, or what is under one of its titles.
-fn part(page: &str, text: &str, title: &str) -> Option<String> {
+fn part(page: &Page, title: &str) -> Option<String> {
+    let (_, _, text) = page;
     let level = |line: &str| line.bytes().take_while(|byte| *byte == b'#').count();
     let mut within = title.is_empty().then_some(0);
     let mut found = String::new();
@@ -107,24 +129,30 @@ fn part(page: &str, text: &str, title: &str) -> Option<String> {
 }
 
 /// Links as somebody without the repository can follow them.
-fn with_links(page: &str, line: &str) -> String {
+fn with_links((folder, page, _): &Page, line: &str) -> String {
     let mut parts = line.split("](");
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (target, rest) = part.split_once(')').unwrap_or((part, ""));
         let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-        let name = file.strip_suffix(".md").unwrap_or(file);
-        let to = if file.contains("://") {
-            target.to_owned()
-        } else if file.is_empty() {
-            format!("cardveil help {page}, {}", anchor.replace('-', " "))
-        } else if PAGES.iter().any(|(known, _)| *known == name) {
-            let title = if anchor.is_empty() { "" } else { ", " };
-            format!("cardveil help {name}{title}{}", anchor.replace('-', " "))
-        } else if let Some(above) = target.strip_prefix("../") {
-            format!("{ELSEWHERE}{above}")
-        } else {
-            format!("{ELSEWHERE}docs/{target}")
+        // As seen from the folder of all docs.
+        let path = match file.strip_prefix("../") {
+            Some(above) => above.to_owned(),
+            None => format!("{folder}/{file}"),
+        };
+        let known = path.strip_suffix(".md").and_then(|path| {
+            let mut pages = PAGES.iter();
+            pages.find(|(folder, name, _)| path == format!("{folder}/{name}"))
+        });
+        let words = anchor.replace('-', " ");
+        let mark = if anchor.is_empty() { "" } else { "#" };
+        let to = match (known, path.strip_prefix("../")) {
+            _ if file.contains("://") => target.to_owned(),
+            _ if file.is_empty() => format!("cardveil help {page}, {words}"),
+            (Some((_, name, _)), _) if anchor.is_empty() => format!("cardveil help {name}"),
+            (Some((_, name, _)), _) => format!("cardveil help {name}, {words}"),
+            (None, Some(above)) => format!("{ELSEWHERE}{above}{mark}{anchor}"),
+            (None, None) => format!("{ELSEWHERE}docs/{path}{mark}{anchor}"),
         };
         let _ = write!(text, "]({to}){rest}");
     }
@@ -139,8 +167,9 @@ mod tests {
 
     #[test]
     fn a_page_has_links_that_lead_somewhere_without_the_repository() {
-        for (page, text) in PAGES {
-            let printed = part(page, text, "").unwrap();
+        for page in PAGES {
+            let printed = part(&page, "").unwrap();
+            let (_, page, _) = page;
             for link in printed.split("](").skip(1) {
                 let link = link.split(')').next().unwrap();
                 assert!(
@@ -155,7 +184,8 @@ mod tests {
     #[test]
     fn a_title_is_a_part_of_a_page() {
         let text = "# Page\n\na\n\n## One\n\nb\n```sh\n# not a title\n```\n### In it\n\nc\n\n## Two\n\nd\n";
-        let of = |title: &str| part("page", text, title);
+        let page = ("operate", "page", text);
+        let of = |title: &str| part(&page, title);
         let one = of("one").unwrap();
         assert!(
             one.starts_with("## One") && one.contains("# not a title") && one.ends_with("c\n\n")
@@ -163,13 +193,14 @@ mod tests {
         assert_eq!(of("Two").unwrap(), "## Two\n\nd\n");
         assert_eq!(of("").unwrap(), text);
         assert_eq!(of("Three"), None);
-        let line = "[a](keys.md#in-shares), [b](mfa.md#x), [c](../SECURITY.md), [d](#two), [e](https://a.b)";
+        let line = "[a](keys.md#in-shares), [b](../integrate/mfa.md#x), [c](../../SECURITY.md), [d](#two), \
+                    [e](https://a.b), [f](../reference/configuration.md)";
         let base = "https://github.com/cardveil/cardveil/blob/main";
         let expected = format!(
-            "[a](cardveil help keys, in shares), [b]({base}/docs/mfa.md#x), [c]({base}/SECURITY.md), \
-             [d](cardveil help page, two), [e](https://a.b)"
+            "[a](cardveil help keys, in shares), [b]({base}/docs/integrate/mfa.md#x), [c]({base}/SECURITY.md), \
+             [d](cardveil help page, two), [e](https://a.b), [f](cardveil help configuration)"
         );
-        assert_eq!(with_links("page", line), expected);
+        assert_eq!(with_links(&page, line), expected);
     }
 
     /// In what users see of any crate: a program in /usr/bin has no docs/ beside it.
@@ -224,13 +255,9 @@ mod tests {
                 if page == "PAGE" {
                     continue;
                 }
-                let text = PAGES.iter().find(|(name, _)| *name == page);
-                let (_, text) = text.unwrap_or_else(|| panic!("{}: {words}", file.display()));
-                assert!(
-                    part(page, text, title).is_some(),
-                    "{}: {words}",
-                    file.display()
-                );
+                let page = PAGES.iter().find(|(_, name, _)| *name == page);
+                let page = page.unwrap_or_else(|| panic!("{}: {words}", file.display()));
+                assert!(part(page, title).is_some(), "{}: {words}", file.display());
                 named += 1;
             }
         }

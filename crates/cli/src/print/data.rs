@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** with `--json`, a command that ends well has printed one document: an object on one line, or
 //! an array with a line for each of its elements. A list that broke off is no JSON, so nobody takes a part
-//! for the whole. (`docs/command-line.md`)
+//! for the whole. (`docs/reference/command-line.md`)
 
 use cardveil_core::Time;
 use serde::Serialize;

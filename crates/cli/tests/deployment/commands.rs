@@ -1,5 +1,5 @@
 //! Every command in its documented form: what `--json` prints, what an error looks like, and what is asked
-//! before it is done. The commands are those of the table in `docs/command-line.md`, which a test of
+//! before it is done. The commands are those of the table in `docs/reference/command-line.md`, which a test of
 //! the binary holds against the command itself.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::world::{World, binary, card, said, string, text};
 
-pub(crate) const DOCS: &str = include_str!("../../../../docs/command-line.md");
+pub(crate) const DOCS: &str = include_str!("../../../../docs/reference/command-line.md");
 const PERSON: &str = "775596ae-2624-40af-a9dc-9756110a4a04";
 
 /// The commands of the docs.

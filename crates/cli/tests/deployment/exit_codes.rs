@@ -1,4 +1,4 @@
-//! Exit codes, for each command those of the table in `docs/command-line.md`. That each ends with 0 is in
+//! Exit codes, for each command those of the table in `docs/reference/command-line.md`. That each ends with 0 is in
 //! `commands.rs`; 3, and the findings of `doctor`, `probe` and `audit verify`, are with these commands.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -95,7 +95,7 @@ pub struct Report {
     pub origin: Origin,
 }
 
-/// What the sealing is bound to (docs/protocol.md, "Redeem"), in this order.
+/// What the sealing is bound to (docs/reference/protocol.md, "Redeem"), in this order.
 #[derive(Serialize)]
 struct Header<'a> {
     redemption: &'a RedemptionId,

@@ -1,7 +1,7 @@
 //! What a merchant and its credentials may do: each thing asked for by name, in both places.
 //!
 //! **Invariant:** a merchant and a credential that ask for nothing can issue client tokens and read
-//! their own cards' list, state and last four, and change nothing. docs/permissions.md has the table.
+//! their own cards' list, state and last four, and change nothing. docs/reference/permissions.md has the table.
 //!
 //! To add a scope: its variant, its name, the [`Need`] of the routes that ask for it, and whether
 //! [`Credential::scopes_before`] may show it.

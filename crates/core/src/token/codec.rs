@@ -1,5 +1,5 @@
 //! A token's text: `cvt_test_` or `cvt_live_`, base62 of what it says and of a keyed check over that,
-//! then a base62 CRC-32, so that scanners can spot one (docs/protocol.md, "The token").
+//! then a base62 CRC-32, so that scanners can spot one (docs/reference/protocol.md, "The token").
 //!
 //! **Invariant:** a [`ClientToken`] was made here or its check was compared. What a stranger sends is
 //! [`Unchecked`], and nothing is looked up or written for that.

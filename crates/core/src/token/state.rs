@@ -402,7 +402,7 @@ impl Record {
 }
 
 impl Claim {
-    /// The rules of redemption (docs/protocol.md), over all that decides as it is at the moment of
+    /// The rules of redemption (docs/reference/protocol.md), over all that decides as it is at the moment of
     /// writing: what is granted is granted of the card, the credential, the merchant and the embed as
     /// they are then.
     ///

@@ -1,4 +1,4 @@
-//! `POST /client/v1/redeem` (docs/protocol.md). Frames and apps rely on these bytes.
+//! `POST /client/v1/redeem` (docs/reference/protocol.md). Frames and apps rely on these bytes.
 
 use std::sync::Arc;
 

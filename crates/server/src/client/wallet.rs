@@ -1,4 +1,4 @@
-//! `POST /client/v1/wallet/eligibility` (docs/protocol.md): whether a card can go into a wallet.
+//! `POST /client/v1/wallet/eligibility` (docs/reference/protocol.md): whether a card can go into a wallet.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! KeySecure's "Issue PCI Client Access Token" (docs/compatibility/keysecure.md).
+//! KeySecure's "Issue PCI Client Access Token" (docs/reference/compatibility/keysecure.md).
 
 use std::sync::Arc;
 

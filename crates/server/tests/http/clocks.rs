@@ -1,4 +1,4 @@
-//! A clock that jumped and is right again (P9, docs/clocks.md): what shows at the surface alone. What stores
+//! A clock that jumped and is right again (P9, docs/operate/clocks.md): what shows at the surface alone. What stores
 //! keep is in the contract suite.
 
 use std::time::Duration;

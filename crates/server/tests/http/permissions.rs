@@ -1,5 +1,5 @@
 //! P10: a pair that was made without flags walks every route of the merchant listener; then each right is
-//! given alone. What each route needs is what docs/permissions.md says.
+//! given alone. What each route needs is what docs/reference/permissions.md says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::world::{
     Answer, CARD_ID, CARD_NO, CVV, KEY, OWN_KEY, PAN, PERSON, SECOND_ID, SECOND_PERSON, World,
 };
 
-const PAGE: &str = include_str!("../../../../docs/permissions.md");
+const PAGE: &str = include_str!("../../../../docs/reference/permissions.md");
 const PIN: &str = "2580";
 
 /// A row of the page.

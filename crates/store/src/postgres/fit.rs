@@ -7,7 +7,7 @@
 //! # To add one
 //!
 //! A variant of [`Unfit`], where it is looked for, its next step in `cli/src/deployment/backend.rs`, and its row in
-//! `docs/postgresql.md`.
+//! `docs/operate/postgresql.md`.
 
 use std::time::Duration;
 

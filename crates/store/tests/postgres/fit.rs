@@ -251,11 +251,11 @@ async fn a_password_that_a_vault_rotated_is_read_at_the_next_connection() {
     assert!(text.contains("No such file"), "{text}");
 }
 
-/// Each line of `docs/postgresql.md` that says how a server is asked.
+/// Each line of `docs/operate/postgresql.md` that says how a server is asked.
 #[tokio::test]
 async fn what_is_needed_of_a_server_is_what_the_docs_ask_it() {
     let home = Home::new().await;
-    let page = include_str!("../../../../docs/postgresql.md");
+    let page = include_str!("../../../../docs/operate/postgresql.md");
     let rows = page.lines().filter_map(|line| {
         let cells: Vec<_> = line.split(" | ").collect();
         let [_, ask, answer, _] = cells.as_slice() else {

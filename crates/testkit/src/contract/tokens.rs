@@ -227,7 +227,7 @@ pub async fn a_token_bound_to_a_key_goes_to_no_other(store: &dyn Store) {
     );
 }
 
-/// docs/protocol.md, "Windows".
+/// docs/reference/protocol.md, "Windows".
 pub async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let attempts = std::sync::atomic::AtomicU8::new(0);
@@ -448,7 +448,7 @@ pub async fn an_attempt_can_be_looked_up(store: &dyn Store) {
     assert_eq!(log_of(store, Kind::RevealSettled).await.len(), 4);
 }
 
-/// docs/protocol.md, "Events".
+/// docs/reference/protocol.md, "Events".
 pub async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let say = |kind: Kind, redemption: u8, field: Option<Field>| Observation {

@@ -34,7 +34,7 @@ pub(crate) use self::store::Store;
 pub(crate) use self::tls::{Partners, Tls};
 use crate::print::hinted;
 
-/// A deployment's configuration. See `docs/configuration.md`.
+/// A deployment's configuration. See `docs/reference/configuration.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
