@@ -102,10 +102,10 @@ planted: ## Plant bugs, and see the tests and the checker catch them (half an ho
 .PHONY: bench
 bench: ## Measure speed, as ratios in one run
 	# Apart: built together, the server would get the test features that the load generator needs.
-	cargo build --release --locked -p cardveil
-	cargo build --release --locked -p cardveil-bench
+	cargo build --profile dist --locked -p cardveil
+	cargo build --profile dist --locked -p cardveil-bench
 	bench/peers/setup.sh
-	target/release/cardveil-bench
+	target/dist/cardveil-bench
 
 .PHONY: advisories
 advisories: ## Check dependencies against the advisory database (needs the network)

@@ -1,6 +1,6 @@
 //! `cardveil-bench`: how fast Cardveil is, beside what it is built on, in one run on one machine.
 //!
-//! It starts the release binary as an operator would, pins it to one core and itself to another, and
+//! It starts the program that is released as an operator would, pins it to one core and itself to another, and
 //! drives it over loopback. Every figure stands beside a baseline that was measured in the same
 //! round, because absolute figures move with the machine's neighbours and ratios move less.
 //! `docs/reports/performance.md` says how to read what it prints.
@@ -126,7 +126,7 @@ fn run(run: Run) -> anyhow::Result<()> {
     };
     anyhow::ensure!(
         binary.exists(),
-        "there is no {}: build it with `cargo build --release -p cardveil`, or give --binary",
+        "there is no {}: build it with `cargo build --profile dist -p cardveil`, or give --binary",
         binary.display()
     );
     let plan = Plan {
