@@ -1,13 +1,16 @@
-//! What Cardveil is measured against: axum as it comes, answering the same bytes from memory; and
-//! axum that parses a redemption, checks the key's point, seals, and answers, with no store, no
-//! token, no card and no record. Both in a process of their own, built as Cardveil is.
+//! What Cardveil is measured against: axum as it comes, answering the same bytes from memory; the same,
+//! durable: each answer waits until 500 bytes of its own are on the disk; and axum that parses a
+//! redemption, checks the key's point, seals, and answers, with no store, no token, no card and no
+//! record. Each in a process of its own, built as Cardveil is.
 
 use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::extract::State;
+use axum::response::IntoResponse as _;
 use axum::routing::{MethodFilter, on, post};
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -17,15 +20,15 @@ use cardveil_seal::{HolderKey, seal_to};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::Plan;
 use crate::http1;
+use crate::log::Log;
 use crate::served::Child;
 
 /// Where the endpoint is that seals.
 pub(crate) const SEAL_ROUTE: &str = "/seal";
 
 /// An answer of Cardveil, which the bare endpoint at the same route repeats.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Repeated {
     method: String,
     route: String,
@@ -52,7 +55,7 @@ impl Repeated {
 }
 
 /// A redemption's answer, and what was sealed in it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Redeemed {
     pub(crate) answer: SealAnswer,
     pub(crate) plaintext: String,
@@ -60,9 +63,11 @@ pub(crate) struct Redeemed {
 
 /// What the child is told.
 #[derive(Serialize, Deserialize)]
-struct Told {
-    repeated: Vec<Repeated>,
-    redeemed: Redeemed,
+pub(crate) struct Told {
+    pub(crate) repeated: Vec<Repeated>,
+    pub(crate) redeemed: Redeemed,
+    /// Where the endpoints that repeat append before they answer; they are not durable without.
+    pub(crate) log: Option<PathBuf>,
 }
 
 /// The child at work.
@@ -72,16 +77,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it.
-    pub(crate) fn start(
-        plan: &Plan,
-        repeated: Vec<Repeated>,
-        redeemed: Redeemed,
-    ) -> anyhow::Result<Self> {
+    /// Starts it, with its stderr in a file.
+    pub(crate) fn start(told: &Told, stderr: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bare").stdin(Stdio::piped());
-        let mut child = Child::start(&mut command, &plan.dir.path().join("bare.log"))?;
-        let told = serde_json::to_vec(&Told { repeated, redeemed })?;
+        let mut child = Child::start(&mut command, stderr)?;
+        let told = serde_json::to_vec(told)?;
         child.stdin().context("no stdin")?.write_all(&told)?;
         let port = child.ready()?;
         Ok(Self { child, port })
@@ -105,6 +106,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
 }
 
 fn router(told: Told) -> anyhow::Result<Router> {
+    let log = told.log.as_deref().map(Log::open).transpose()?;
     let mut router = Router::new();
     for Repeated {
         method,
@@ -123,7 +125,15 @@ fn router(told: Told) -> anyhow::Result<Router> {
             .collect::<anyhow::Result<_>>()?;
         let (status, body) = (StatusCode::from_u16(status)?, Bytes::from(body));
         let method = MethodFilter::try_from(Method::from_bytes(method.as_bytes())?)?;
-        let repeat = async move |_: Bytes| (status, headers.clone(), body.clone());
+        let log = log.clone();
+        let repeat = async move |_: Bytes| {
+            if let Some(log) = &log
+                && log.append().await.is_err()
+            {
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            }
+            (status, headers.clone(), body.clone()).into_response()
+        };
         router = router.route(&route, on(method, repeat));
     }
     let redeemed = told.redeemed;

@@ -48,7 +48,7 @@ impl Cluster {
         let mut start = this.program("pg_ctl");
         start.args(["-w", "-o", &settings, "-l"]);
         start.arg(folder.join("log")).arg("-D").arg(&data);
-        pin::as_server(|| done(start.arg("start")))??;
+        pin::as_server(1, || done(start.arg("start")))??;
         for sql in [
             format!("CREATE ROLE {OWNER} LOGIN"),
             format!("CREATE ROLE {SERVER} LOGIN"),

@@ -1,5 +1,6 @@
-//! The load generator: a closed loop over keep-alive connections on one thread. Each connection
-//! sends a request, waits for its answer, and sends the next.
+//! The load generator: a closed loop of users with keep-alive connections on one thread. Each user
+//! sends a request, waits for its answer, and sends the next. Where the answer calls for another
+//! request, the user sends that to a second listener, and both count as one.
 //!
 //! It must never be what is measured, so it tells how busy it was, and requests are prepared bytes.
 
@@ -27,22 +28,45 @@ pub(crate) trait Requests {
     fn next(&mut self, out: &mut Vec<u8>) -> bool;
     /// Looks at an answer. A wrong one is an error.
     fn check(&mut self, answer: &Answer<'_>) -> anyhow::Result<()>;
+    /// Writes what the answer calls for, which goes to the second listener; nothing when it ends there.
+    fn follow(&mut self, _answer: &Answer<'_>, _out: &mut Vec<u8>) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
-struct Connection {
-    stream: TcpStream,
+struct User {
+    streams: Streams,
     sent_at: Instant,
     buffer: Vec<u8>,
     filled: usize,
 }
 
+/// The connections of one user, who waits for an answer of one of them.
+struct Streams {
+    first: TcpStream,
+    second: Option<TcpStream>,
+    at_second: bool,
+}
+
+impl Streams {
+    fn current(&mut self) -> anyhow::Result<&mut TcpStream> {
+        if self.at_second {
+            return self.second.as_mut().context("no second listener");
+        }
+        Ok(&mut self.first)
+    }
+}
+
 /// Whom to ask, over how many connections, and for how long.
 #[derive(Clone)]
 pub(crate) struct Load {
-    /// The connections go to these in turn.
+    /// The users go to these in turn.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The second listener of each; empty where no request follows another.
+    pub(crate) seconds: Vec<SocketAddr>,
     /// The processes that serve.
     pub(crate) pids: Vec<u32>,
+    /// How many users there are: as many connections, or twice as many with second listeners.
     pub(crate) connections: usize,
     pub(crate) time: Duration,
 }
@@ -58,23 +82,27 @@ impl Load {
         let mut poll = Poll::new()?;
         let mut events = Events::with_capacity(self.connections.max(1));
         let mut open = Vec::with_capacity(self.connections);
-        let addresses = self.addresses.iter().copied().cycle();
-        for (number, address) in (0..self.connections).zip(addresses) {
-            let mut connection = Connection::open(address)?;
-            poll.registry()
-                .register(&mut connection.stream, Token(number), Interest::READABLE)?;
-            open.push(connection);
+        let firsts = self.addresses.iter().copied().cycle();
+        let mut seconds = self.seconds.iter().copied().cycle();
+        for (number, first) in (0..self.connections).zip(firsts) {
+            let mut user = User::open(first, seconds.next())?;
+            let Streams { first, second, .. } = &mut user.streams;
+            for stream in [Some(first), second.as_mut()].into_iter().flatten() {
+                poll.registry()
+                    .register(stream, Token(number), Interest::READABLE)?;
+            }
+            open.push(user);
         }
         let mut round = Round::begin(self.time, requests);
-        for connection in &mut open {
-            connection.send(&mut round)?;
+        for user in &mut open {
+            user.begin(&mut round)?;
         }
         while !round.over {
             poll.poll(&mut events, Some(Duration::from_secs(5)))?;
             anyhow::ensure!(!events.is_empty(), "no answer for 5 seconds");
             for event in &events {
-                if let Some(connection) = open.get_mut(event.token().0) {
-                    connection.turn(&mut round, &self.pids)?;
+                if let Some(user) = open.get_mut(event.token().0) {
+                    user.turn(&mut round, &self.pids)?;
                 }
             }
         }
@@ -144,29 +172,35 @@ impl<'a> Round<'a> {
     }
 }
 
-impl Connection {
-    fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = std::net::TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
+impl User {
+    fn open(first: SocketAddr, second: Option<SocketAddr>) -> io::Result<Self> {
         Ok(Self {
-            stream: TcpStream::from_std(stream),
+            streams: Streams {
+                first: connect(first)?,
+                second: second.map(connect).transpose()?,
+                at_second: false,
+            },
             sent_at: clock::now(),
             buffer: vec![0; ANSWER_BYTES_MAX],
             filled: 0,
         })
     }
 
-    fn send(&mut self, round: &mut Round<'_>) -> anyhow::Result<()> {
+    fn begin(&mut self, round: &mut Round<'_>) -> anyhow::Result<()> {
         round.out.clear();
         if !round.requests.next(&mut round.out) {
             round.over = true;
             return Ok(());
         }
+        self.streams.at_second = false;
+        self.send(&round.out)
+    }
+
+    fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
         // A request is far smaller than a socket's buffer, which is empty: it goes in one piece.
-        let written = self.stream.write(&round.out)?;
+        let written = self.streams.current()?.write(request)?;
         anyhow::ensure!(
-            written == round.out.len(),
+            written == request.len(),
             "a request did not go in one piece"
         );
         Ok(())
@@ -176,8 +210,9 @@ impl Connection {
     /// an answer it reads until there is nothing; after a whole one nothing can be left.
     fn turn(&mut self, round: &mut Round<'_>, pids: &[u32]) -> anyhow::Result<()> {
         loop {
+            let stream = self.streams.current()?;
             let free = self.buffer.get_mut(self.filled..).unwrap_or_default();
-            match self.stream.read(free) {
+            match stream.read(free) {
                 Ok(0) => anyhow::bail!("the server closed a connection"),
                 Ok(read) => self.filled += read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -186,10 +221,27 @@ impl Connection {
             let bytes = self.buffer.get(..self.filled).unwrap_or_default();
             if let Some(answer) = http1::parse(bytes)? {
                 round.requests.check(&answer)?;
-                self.sent_at = round.answered(self.sent_at, pids)?;
+                round.out.clear();
+                round.requests.follow(&answer, &mut round.out)?;
                 self.filled = 0;
-                return if round.over { Ok(()) } else { self.send(round) };
+                if !round.out.is_empty() {
+                    self.streams.at_second = true;
+                    return self.send(&round.out);
+                }
+                self.sent_at = round.answered(self.sent_at, pids)?;
+                return if round.over {
+                    Ok(())
+                } else {
+                    self.begin(round)
+                };
             }
         }
     }
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = std::net::TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(stream))
 }

@@ -15,6 +15,7 @@ mod clock;
 mod cluster;
 mod http1;
 mod load;
+mod log;
 mod machine;
 mod pin;
 mod report;
@@ -49,7 +50,7 @@ enum Child {
 
 #[derive(clap::Args)]
 struct Run {
-    /// About two minutes in place of a quarter of an hour: shorter rounds, and fewer
+    /// About five minutes in place of half an hour: shorter rounds, and fewer
     #[arg(long)]
     quick: bool,
     /// Only these parts; all when left out
@@ -64,7 +65,7 @@ struct Run {
     /// Connections for issue by KeySecure, in place of 1, 16, 64 and 256
     #[arg(long, value_delimiter = ',')]
     connections: Vec<usize>,
-    /// Cards to import
+    /// Cards that are drawn from; the part `cards` has ten times as many too
     #[arg(long, default_value_t = 100_000)]
     cards: usize,
     /// From which the order of the cards is drawn
@@ -87,6 +88,12 @@ enum Part {
     Issue,
     /// Redeem
     Redeem,
+    /// Issue and redeem, one after the other
+    Pairs,
+    /// Budgets, rates and a second factor, beside none of them
+    Checks,
+    /// Two and more server cores beside one, where the machine has them
+    Cores,
     /// The store alone, and the disk
     Store,
     /// Import, and how much the number of cards matters
@@ -148,8 +155,17 @@ fn run(run: Run) -> anyhow::Result<()> {
     let wanted = |part| run.only.is_empty() || run.only.contains(&part);
     report::say(&machine::describe(&plan)?)?;
     pin::generator()?;
-    if wanted(Part::Issue) || wanted(Part::Redeem) {
-        cases::http::run(&plan, wanted(Part::Issue), wanted(Part::Redeem))?;
+    if [Part::Issue, Part::Redeem, Part::Pairs]
+        .into_iter()
+        .any(wanted)
+    {
+        cases::http::run(&plan, wanted)?;
+    }
+    if wanted(Part::Checks) {
+        cases::http::checks(&plan)?;
+    }
+    if wanted(Part::Cores) {
+        cases::http::cores(&plan)?;
     }
     if wanted(Part::Store) {
         cases::store::run(&plan)?;

@@ -12,8 +12,10 @@ use serde_json::Value;
 use crate::clock;
 use crate::http1::Answer;
 use crate::load::Requests;
-use crate::served::{CardNames, Served};
+use crate::served::{CardNames, Checks, Served};
 
+/// Where tokens are redeemed.
+pub(crate) const REDEEM_ROUTE: &str = "/client/v1/redeem";
 /// Holder keys are few and used for many tokens each: what a key costs the server is the same for
 /// every use.
 const HOLDERS: usize = 16;
@@ -71,10 +73,16 @@ impl Dialect {
                 "GET /open-api/v1/merchant/client/{card_no}/token HTTP/1.1\r\nHost: bench\r\n\
                  Api-Key: {api_key}\r\nAccess-Token: {access_token}\r\nTimestamp: "
             ),
-            Self::Equals => format!(
-                "GET /v2/cards/{card_id}/access-token?accountId={account_id} HTTP/1.1\r\n\
-                 Host: bench\r\nAuthorization: ApiKey {equals_api_key}\r\n\r\n"
-            ),
+            Self::Equals => {
+                let attested = match served.checks {
+                    Checks::Off => "",
+                    Checks::On => "&sessionId=bench-1",
+                };
+                format!(
+                    "GET /v2/cards/{card_id}/access-token?accountId={account_id}{attested} HTTP/1.1\r\n\
+                     Host: bench\r\nAuthorization: ApiKey {equals_api_key}\r\n\r\n"
+                )
+            }
             Self::Native => {
                 let body = format!("{{\"card_no\":\"{card_no}\"}}");
                 format!(
@@ -118,6 +126,10 @@ impl Issue {
         self
     }
 
+    fn is_token(&self, answer: &Answer<'_>) -> bool {
+        matches!(answer.status, 200 | 201) && answer.body.starts_with(self.dialect.answer_starts())
+    }
+
     pub(crate) fn into_tokens(self) -> Vec<String> {
         self.collected.unwrap_or_default()
     }
@@ -141,9 +153,7 @@ impl Requests for Issue {
     }
 
     fn check(&mut self, answer: &Answer<'_>) -> anyhow::Result<()> {
-        let right = matches!(answer.status, 200 | 201)
-            && answer.body.starts_with(self.dialect.answer_starts());
-        anyhow::ensure!(right, "no token: {}", told(answer));
+        anyhow::ensure!(self.is_token(answer), "no token: {}", told(answer));
         if let Some(tokens) = &mut self.collected {
             tokens.push(token_in(answer.body)?);
         }
@@ -161,12 +171,8 @@ fn token_in(body: &[u8]) -> anyhow::Result<String> {
 
 /// Redeems each token once, to one of a few keys.
 pub(crate) struct Redeem<'a> {
-    route: &'static str,
     tokens: Box<dyn Iterator<Item = String> + 'a>,
-    holders: &'a Holders,
-    served: &'a Served,
-    attempt: u64,
-    body: String,
+    redemptions: Redemptions<'a>,
 }
 
 impl<'a> Redeem<'a> {
@@ -177,22 +183,87 @@ impl<'a> Redeem<'a> {
         served: &'a Served,
     ) -> Self {
         Self {
-            route,
             tokens: Box::new(tokens),
-            holders,
-            served,
-            attempt: 0,
-            body: String::with_capacity(1_024),
+            redemptions: Redemptions::new(route, holders, served),
         }
     }
 }
 
 impl Requests for Redeem<'_> {
     fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        let token = self.tokens.next();
+        token.is_some_and(|token| self.redemptions.write(&token, out))
+    }
+
+    fn check(&mut self, answer: &Answer<'_>) -> anyhow::Result<()> {
+        is_released(answer)
+    }
+}
+
+fn is_released(answer: &Answer<'_>) -> anyhow::Result<()> {
+    let right = answer.status == 200 && answer.body.starts_with(b"{\"redemption\":\"rdm_");
+    anyhow::ensure!(right, "no release: {}", told(answer));
+    Ok(())
+}
+
+/// Issues a token, and redeems it: what one cardholder's look at a card takes.
+pub(crate) struct Pairs<'a> {
+    issue: Issue,
+    redemptions: Redemptions<'a>,
+}
+
+impl<'a> Pairs<'a> {
+    pub(crate) fn new(holders: &'a Holders, served: &'a Served, seed: u64) -> Self {
+        Self {
+            issue: Issue::new(Dialect::KeySecure, served, seed),
+            redemptions: Redemptions::new(REDEEM_ROUTE, holders, served),
+        }
+    }
+}
+
+impl Requests for Pairs<'_> {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        self.issue.next(out)
+    }
+
+    fn check(&mut self, answer: &Answer<'_>) -> anyhow::Result<()> {
+        if self.issue.is_token(answer) {
+            return Ok(());
+        }
+        is_released(answer)
+    }
+
+    fn follow(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        if self.issue.is_token(answer) {
+            let written = self.redemptions.write(&token_in(answer.body)?, out);
+            anyhow::ensure!(written, "a redemption cannot be written");
+        }
+        Ok(())
+    }
+}
+
+/// Writes requests that redeem.
+struct Redemptions<'a> {
+    route: &'static str,
+    holders: &'a Holders,
+    served: &'a Served,
+    attempt: u64,
+    body: String,
+}
+
+impl<'a> Redemptions<'a> {
+    fn new(route: &'static str, holders: &'a Holders, served: &'a Served) -> Self {
+        Self {
+            route,
+            holders,
+            served,
+            attempt: 0,
+            body: String::with_capacity(1_024),
+        }
+    }
+
+    fn write(&mut self, token: &str, out: &mut Vec<u8>) -> bool {
         use std::fmt::Write as _;
-        let Some(token) = self.tokens.next() else {
-            return false;
-        };
         self.attempt += 1;
         let key = self.holders.key(self.attempt);
         self.body.clear();
@@ -214,12 +285,6 @@ impl Requests for Redeem<'_> {
                 self.body
             )
             .is_ok()
-    }
-
-    fn check(&mut self, answer: &Answer<'_>) -> anyhow::Result<()> {
-        let right = answer.status == 200 && answer.body.starts_with(b"{\"redemption\":\"rdm_");
-        anyhow::ensure!(right, "no release: {}", told(answer));
-        Ok(())
     }
 }
 

@@ -17,14 +17,19 @@ use crate::{Plan, clock, http1, pin};
 pub(crate) struct Child(process::Child);
 
 impl Child {
-    /// Starts it on the server's core, with its stderr in a file.
+    /// Starts it on one core, with its stderr in a file.
     pub(crate) fn start(command: &mut Command, stderr: &Path) -> anyhow::Result<Self> {
+        Self::start_on(1, command, stderr)
+    }
+
+    /// Starts it on so many cores.
+    fn start_on(cores: usize, command: &mut Command, stderr: &Path) -> anyhow::Result<Self> {
         command
             // It would be taken for a setting.
             .env_remove("CARDVEIL_BIN")
             .stdout(Stdio::piped())
             .stderr(File::create(stderr)?);
-        let child = pin::as_server(|| command.spawn())?;
+        let child = pin::as_server(cores, || command.spawn())?;
         Ok(Self(child.context("a server does not start")?))
     }
 
@@ -76,51 +81,18 @@ pub(crate) struct Served {
     pub(crate) embed: String,
     /// Where browsers would find its frames.
     pub(crate) origin: String,
+    pub(crate) checks: Checks,
     /// Those that can be shown.
     pub(crate) cards: Vec<CardNames>,
 }
 
-/// What `demo --json` prints, as far as it is needed.
-#[derive(Deserialize)]
-struct Ready {
-    api_key: String,
-    equals_api_key: String,
-    embed: String,
-    client_url: String,
-    cards: Vec<Value>,
-}
-
 impl Served {
-    /// The demo: its limits are open and its twelve cards are there.
-    pub(crate) fn demo(plan: &Plan) -> anyhow::Result<Self> {
-        let folder = plan.dir.path();
-        let base = free_base()?;
-        let mut command = Command::new(&plan.binary);
-        command
-            .args(["demo", "--json", "--port-base", &base.to_string(), "--dir"])
-            .arg(folder.join("demo"));
-        let mut child = Child::start(&mut command, &folder.join("demo.log"))?;
-        let ready: Ready = child.ready()?;
-        let cards = ready.cards.into_iter();
-        let cards = cards.filter(|card| card.get("state").is_some_and(|state| state == "active"));
-        Self {
-            child,
-            merchant: local(base + 10),
-            client: local(base + 20),
-            api_key: ready.api_key,
-            equals_api_key: ready.equals_api_key,
-            access_token: String::new(),
-            embed: ready.embed,
-            origin: ready.client_url,
-            cards: cards
-                .map(serde_json::from_value)
-                .collect::<Result<_, _>>()?,
-        }
-        .logged_in()
-    }
-
     /// A deployment that was made by [`Operator`].
-    pub(crate) fn deployment(operator: &Operator, cards: Vec<CardNames>) -> anyhow::Result<Self> {
+    pub(crate) fn deployment(
+        operator: &Operator,
+        cards: Vec<CardNames>,
+        server_cores: usize,
+    ) -> anyhow::Result<Self> {
         let base = free_base()?;
         let mut command = operator.command();
         command
@@ -128,11 +100,9 @@ impl Served {
             .env("CARDVEIL_LISTEN_MERCHANT", local(base + 10).to_string())
             .env("CARDVEIL_LISTEN_CLIENT", local(base + 20).to_string())
             .env("CARDVEIL_LISTEN_ADMIN", local(base + 30).to_string())
-            .env("CARDVEIL_BUDGETS_CARD_MOST", "0")
-            .env("CARDVEIL_BUDGETS_PERSON_MOST", "0")
-            .env("CARDVEIL_LIMITS_CREDENTIAL_PER_SECOND", "0")
-            .env("CARDVEIL_LIMITS_CLIENT_PER_MINUTE", "0");
-        let child = Child::start(&mut command, &operator.folder.join("serve.log"))?;
+            .envs(operator.checks.settings());
+        let log = operator.folder.join("serve.log");
+        let child = Child::start_on(server_cores, &mut command, &log)?;
         await_listener(local(base + 30))?;
         Self {
             child,
@@ -142,6 +112,7 @@ impl Served {
             equals_api_key: operator.api_key.clone(),
             access_token: String::new(),
             embed: operator.embed.clone(),
+            checks: operator.checks,
             origin: "http://127.0.0.1:7420".to_owned(),
             cards,
         }
@@ -175,24 +146,73 @@ pub(crate) struct Operator {
     api_key: String,
     embed: String,
     stores_cvv: bool,
+    checks: Checks,
+}
+
+/// Which deployment is to be made.
+pub(crate) struct Wanted<'a> {
+    /// Of its folder and database.
+    pub(crate) name: &'a str,
+    pub(crate) cards: usize,
+    pub(crate) stores_cvv: bool,
+    pub(crate) checks: Checks,
+}
+
+impl<'a> Wanted<'a> {
+    /// One that answers as fast as it can.
+    pub(crate) const fn plain(name: &'a str, cards: usize) -> Self {
+        Self {
+            name,
+            cards,
+            stores_cvv: false,
+            checks: Checks::Off,
+        }
+    }
+}
+
+/// Whether an issue is counted against budgets and rates and needs a second factor, which the merchant attests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checks {
+    Off,
+    On,
+}
+
+impl Checks {
+    /// Bounds that are counted and never reached, or none.
+    fn settings(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let bound = match self {
+            Self::Off => "0",
+            Self::On => "1000000",
+        };
+        [
+            "CARDVEIL_BUDGETS_CARD_FREE",
+            "CARDVEIL_BUDGETS_CARD_MOST",
+            "CARDVEIL_BUDGETS_PERSON_FREE",
+            "CARDVEIL_BUDGETS_PERSON_MOST",
+            "CARDVEIL_LIMITS_CREDENTIAL_PER_SECOND",
+            "CARDVEIL_LIMITS_CLIENT_PER_MINUTE",
+        ]
+        .into_iter()
+        .map(move |name| (name, bound))
+    }
 }
 
 impl Operator {
     /// Makes a sandbox with one merchant, credential and embed.
     pub(crate) fn init(
         plan: &Plan,
-        name: &str,
-        stores_cvv: bool,
+        wanted: &Wanted,
         postgres: Option<(String, &str)>,
     ) -> anyhow::Result<Self> {
-        let folder = plan.dir.path().join(name);
+        let folder = plan.dir.path().join(wanted.name);
         let mut operator = Self {
             binary: plan.binary.clone(),
             folder,
             merchant: "mer_bench".to_owned(),
             api_key: String::new(),
             embed: String::new(),
-            stores_cvv,
+            stores_cvv: wanted.stores_cvv,
+            checks: wanted.checks,
         };
         let folder = operator.folder.clone();
         let mut init = operator.command();
@@ -203,6 +223,10 @@ impl Operator {
         }
         let merchant = operator.merchant.clone();
         operator.ask("merchant add --name Bench --id", &[&merchant])?;
+        if wanted.checks == Checks::On {
+            let policy = ["merchant", "set", &merchant, "--mfa", "view-card=delegated"];
+            done(operator.command().args(policy))?;
+        }
         let credential = "credential add --allow-ip 127.0.0.1/32 --merchant";
         operator.api_key = operator.ask(credential, &[&merchant])?.text("api_key")?;
         let embed = "embed add --origin https://shop.example --merchant";

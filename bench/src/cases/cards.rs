@@ -1,5 +1,5 @@
-//! Import, and what many cards cost: the same requests to a deployment with a hundred thousand cards
-//! and to one with twelve, in the same rounds.
+//! Import, and what many cards cost: the same requests to a deployment with ten times as many cards as the
+//! other cases have, and to one with as many, in the same rounds.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -12,10 +12,10 @@ use super::http::{CONNECTIONS, issue_load, redeem};
 use crate::cluster::Cluster;
 use crate::report::{Rounds, Table, median, real, say, thousands};
 use crate::requests::{Dialect, Holders, Issue};
-use crate::served::{CardNames, Operator, Served};
+use crate::served::{CardNames, Operator, Served, Wanted};
 use crate::{Plan, clock, machine, pin};
 
-const FEW: usize = 12;
+const TIMES: usize = 10;
 /// An import takes seconds: more rounds than these tell nothing more.
 const IMPORTS_MAX: usize = 3;
 /// How many cards are asked for at most.
@@ -28,7 +28,11 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
         let mut rates = Vec::new();
         for round in 0..imports {
             let name = format!("import-{stores_cvv}-{round}");
-            rates.push(deployment(plan, &name, plan.cards, stores_cvv, None)?.rate);
+            let wanted = Wanted {
+                stores_cvv,
+                ..Wanted::plain(&name, plan.cards)
+            };
+            rates.push(deployment(plan, &wanted, None)?.rate);
         }
         let each: Vec<String> = rates.iter().copied().map(thousands).collect();
         table.row(vec![
@@ -48,8 +52,8 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     }
     table.print("Import")?;
 
-    let many = deployment(plan, "many", plan.cards, false, None)?.serve()?;
-    let few = deployment(plan, "few", FEW, false, None)?.serve()?;
+    let many = deployment(plan, &Wanted::plain("many", TIMES * plan.cards), None)?.serve()?;
+    let few = deployment(plan, &Wanted::plain("few", plan.cards), None)?.serve()?;
     let holders = Holders::generate()?;
     let (mut issue_many, mut issue_few) = (Rounds::default(), Rounds::default());
     let (mut redeem_many, mut redeem_few) = (Rounds::default(), Rounds::default());
@@ -66,7 +70,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     }
     let mut table = Table::comparing();
     let cards = |count| format!("{} cards", thousands(real(count)));
-    let (few_cards, many_cards) = (cards(FEW), cards(plan.cards));
+    let (few_cards, many_cards) = (cards(plan.cards), cards(TIMES * plan.cards));
     for (name, many, few) in [
         ("issue, KeySecure", &issue_many, &issue_few),
         ("redeem", &redeem_many, &redeem_few),
@@ -92,7 +96,12 @@ pub(super) struct Imported {
 
 impl Imported {
     pub(super) fn serve(&self) -> anyhow::Result<Served> {
-        Served::deployment(&self.operator, self.cards.clone())
+        self.serve_on(1)
+    }
+
+    /// On so many cores.
+    pub(super) fn serve_on(&self, server_cores: usize) -> anyhow::Result<Served> {
+        Served::deployment(&self.operator, self.cards.clone(), server_cores)
     }
 
     /// By so many nodes.
@@ -101,18 +110,19 @@ impl Imported {
     }
 }
 
-/// A deployment with so many cards: on SQLite, or on a database of its own in a cluster.
+/// A deployment with its cards: on SQLite, or on a database of its own in a cluster.
 pub(super) fn deployment(
     plan: &Plan,
-    name: &str,
-    count: usize,
-    cvv: bool,
+    wanted: &Wanted,
     cluster: Option<&Cluster>,
 ) -> anyhow::Result<Imported> {
+    let Wanted {
+        name, cards: count, ..
+    } = *wanted;
     let file = plan.dir.path().join(format!("{name}.csv"));
-    let cards = write_csv(&file, count, cvv)?;
+    let cards = write_csv(&file, count, wanted.stores_cvv)?;
     let database = cluster.map(|cluster| cluster.database(name)).transpose()?;
-    let operator = Operator::init(plan, name, cvv, database)?;
+    let operator = Operator::init(plan, wanted, database)?;
     let began = clock::now();
     pin::unpinned(|| operator.import(&file, count))??;
     let rate = real(count) / began.elapsed().as_secs_f64();

@@ -6,22 +6,27 @@
 use anyhow::Context as _;
 
 use super::cards::deployment;
-use super::http::{issue_load, redeem};
+use super::http::{issue_load, pairs, redeem};
 use crate::cluster::Cluster;
 use crate::report::{Measured, Rounds, Table, real, say, thousands};
 use crate::requests::{Dialect, Holders, Issue};
-use crate::served::Served;
+use crate::served::{Served, Wanted};
 use crate::{Plan, machine};
 
-const CONNECTIONS: usize = 256;
+/// A batch of PostgreSQL costs the same however many requests are in it.
+const CONNECTIONS: [usize; 2] = [64, 256];
 const NODES: usize = 3;
 const FEW: usize = 1_000;
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let cluster = Cluster::start(&plan.dir.path().join("postgres"))?;
-    let on_sqlite = [deployment(plan, "sqlite", plan.cards, false, None)?.serve()?];
-    let imported = deployment(plan, "many_cards", plan.cards, false, Some(&cluster))?;
-    let few = [deployment(plan, "few_cards", FEW, false, Some(&cluster))?.serve()?];
+    let on_sqlite = [deployment(plan, &Wanted::plain("sqlite", plan.cards), None)?.serve()?];
+    let imported = deployment(
+        plan,
+        &Wanted::plain("many_cards", plan.cards),
+        Some(&cluster),
+    )?;
+    let few = [deployment(plan, &Wanted::plain("few_cards", FEW), Some(&cluster))?.serve()?];
     cluster.settle("many_cards")?;
     let holders = Holders::generate()?;
     let cards = |count| format!("{} cards", thousands(real(count)));
@@ -48,6 +53,23 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     ))
 }
 
+#[derive(Clone, Copy)]
+enum Work {
+    Issue,
+    Redeem,
+    Pair,
+}
+
+impl Work {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Issue => "issue, KeySecure",
+            Self::Redeem => "redeem",
+            Self::Pair => "pair, KeySecure",
+        }
+    }
+}
+
 /// Nodes that serve together, with the cluster that they stand on.
 struct Side<'a> {
     plan: &'a Plan,
@@ -67,38 +89,36 @@ impl<'a> Side<'a> {
     }
 
     fn compare(&self, beside: &Self, holders: &Holders, table: &mut Table) -> anyhow::Result<()> {
-        let (mut issued, mut issued_beside) = (Rounds::default(), Rounds::default());
-        let (mut redeemed, mut redeemed_beside) = (Rounds::default(), Rounds::default());
-        for _ in 0..self.plan.rounds {
-            issued_beside.push(beside.issue()?);
-            issued.push(self.issue()?);
-            redeemed_beside.push(beside.redeem(holders)?);
-            redeemed.push(self.redeem(holders)?);
-        }
-        for (what, ours, theirs) in [
-            ("issue, KeySecure", &issued, &issued_beside),
-            ("redeem", &redeemed, &redeemed_beside),
-        ] {
-            let name = format!("{what}, {}", self.name);
-            table.compare((&name, ours), (&beside.name, theirs), CONNECTIONS);
+        for connections in CONNECTIONS {
+            for what in [Work::Issue, Work::Redeem, Work::Pair] {
+                let (mut ours, mut theirs) = (Rounds::default(), Rounds::default());
+                for _ in 0..self.plan.rounds {
+                    theirs.push(beside.measure(what, holders, connections)?);
+                    ours.push(self.measure(what, holders, connections)?);
+                }
+                let name = format!("{}, {}", what.name(), self.name);
+                table.compare((&name, &ours), (&beside.name, &theirs), connections);
+            }
         }
         Ok(())
     }
 
-    fn issue(&self) -> anyhow::Result<Measured> {
-        let first = self.nodes.first().context("no node")?;
-        let mut issue = Issue::new(Dialect::KeySecure, first, self.plan.seed);
-        issue_load(self.plan, self.nodes, &self.database()?, CONNECTIONS).measure(&mut issue)
-    }
-
-    fn redeem(&self, holders: &Holders) -> anyhow::Result<Measured> {
-        redeem(
-            self.plan,
-            self.nodes,
-            &self.database()?,
-            holders,
-            CONNECTIONS,
-        )
+    fn measure(
+        &self,
+        what: Work,
+        holders: &Holders,
+        connections: usize,
+    ) -> anyhow::Result<Measured> {
+        let (plan, nodes, database) = (self.plan, self.nodes, self.database()?);
+        match what {
+            Work::Issue => {
+                let first = nodes.first().context("no node")?;
+                let mut issue = Issue::new(Dialect::KeySecure, first, plan.seed);
+                issue_load(plan, nodes, &database, connections).measure(&mut issue)
+            }
+            Work::Redeem => redeem(plan, nodes, &database, holders, connections),
+            Work::Pair => pairs(plan, nodes, &database, holders, connections),
+        }
     }
 
     /// The database's processes, as they are now.

@@ -12,12 +12,12 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::cards::deployment;
-use super::http::{CONNECTIONS, issue_load, redeem};
+use super::http::{CONNECTIONS, issue_load, pairs, redeem};
 use crate::http1::Answer;
 use crate::load::{Load, Requests};
 use crate::report::{Rounds, Table};
 use crate::requests::{Dialect, Holders, Issue, told};
-use crate::served::{Child, await_listener, free_base, local};
+use crate::served::{Child, Wanted, await_listener, free_base, local};
 use crate::{Plan, machine};
 
 /// As long as what a cardholder sees, and a published test number.
@@ -25,11 +25,12 @@ const SECRET: &str = "4111111111111111 12/29 A N Other";
 
 pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     let peer = SnapPass::start(plan)?;
-    let served = deployment(plan, "beside-peers", plan.cards, false, None)?.serve()?;
+    let served = deployment(plan, &Wanted::plain("beside-peers", plan.cards), None)?.serve()?;
     let node = std::slice::from_ref(&served);
     let holders = Holders::generate()?;
     let (mut issued, mut created) = (Rounds::default(), Rounds::default());
     let (mut redeemed, mut read) = (Rounds::default(), Rounds::default());
+    let (mut paired, mut paired_there) = (Rounds::default(), Rounds::default());
     for _ in 0..plan.rounds {
         let mut issue = Issue::new(Dialect::KeySecure, &served, plan.seed);
         issued.push(issue_load(plan, node, &[], CONNECTIONS).measure(&mut issue)?);
@@ -39,6 +40,9 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
         // What was created a moment ago; the round ends early when all of it is read.
         let mut links = Read(create.links.into_iter());
         read.push(peer.load(plan)?.measure(&mut links)?);
+        paired.push(pairs(plan, node, &[], &holders, CONNECTIONS)?);
+        let mut pairs_there = CreateAndRead(Create::new());
+        paired_there.push(peer.load(plan)?.measure(&mut pairs_there)?);
     }
     let mut table = Table::comparing();
     table.compare(
@@ -49,6 +53,11 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     table.compare(
         ("redeem", &redeemed),
         ("SnapPass, read once", &read),
+        CONNECTIONS,
+    );
+    table.compare(
+        ("pair, KeySecure", &paired),
+        ("SnapPass, create and read", &paired_there),
         CONNECTIONS,
     );
     table.print("Peers")
@@ -97,6 +106,7 @@ impl SnapPass {
         pids.push(self.redis.pid());
         Ok(Load {
             addresses: vec![self.address],
+            seconds: vec![self.address],
             pids,
             connections: CONNECTIONS,
             time: plan.time,
@@ -158,18 +168,46 @@ struct Read(std::vec::IntoIter<String>);
 
 impl Requests for Read {
     fn next(&mut self, out: &mut Vec<u8>) -> bool {
-        use std::io::Write as _;
-        let Some(link) = self.0.next() else {
-            return false;
-        };
-        let head = "HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n";
-        write!(out, "POST /{link} {head}").is_ok()
+        self.0.next().is_some_and(|link| read(&link, out))
     }
 
     fn check(&mut self, answer: &Answer<'_>) -> anyhow::Result<()> {
-        let secret = SECRET.as_bytes();
-        let right = answer.body.windows(secret.len()).any(|part| part == secret);
-        anyhow::ensure!(right, "no secret: {}", told(answer));
+        anyhow::ensure!(shows_secret(answer), "no secret: {}", told(answer));
         Ok(())
     }
+}
+
+/// Creates a link, and reads it.
+struct CreateAndRead(Create);
+
+impl Requests for CreateAndRead {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        self.0.next(out)
+    }
+
+    fn check(&mut self, answer: &Answer<'_>) -> anyhow::Result<()> {
+        if shows_secret(answer) {
+            return Ok(());
+        }
+        self.0.check(answer)
+    }
+
+    fn follow(&mut self, answer: &Answer<'_>, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        if !shows_secret(answer) {
+            let link = self.0.links.pop().context("no link")?;
+            anyhow::ensure!(read(&link, out), "a request cannot be written");
+        }
+        Ok(())
+    }
+}
+
+fn read(link: &str, out: &mut Vec<u8>) -> bool {
+    use std::io::Write as _;
+    let head = "HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n";
+    write!(out, "POST /{link} {head}").is_ok()
+}
+
+fn shows_secret(answer: &Answer<'_>) -> bool {
+    let secret = SECRET.as_bytes();
+    answer.body.windows(secret.len()).any(|part| part == secret)
 }

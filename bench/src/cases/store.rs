@@ -31,7 +31,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
         disk.push(sync(&plan.dir.path().join("synced"), plan.time)?);
         for (callers, rounds) in &mut store {
             let folder = plan.dir.path().join(format!("store-{round}-{callers}"));
-            rounds.push(pin::as_server(|| issue(&folder, *callers, plan.time))??);
+            rounds.push(pin::as_server(1, || issue(&folder, *callers, plan.time))??);
         }
     }
     let mut table = Table::new(&[
