@@ -13,11 +13,11 @@ await mkdir("dist");
 const common = { tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } }, bundle: true, minify: true, charset: "utf8", legalComments: "none", target: ["es2022"], logLevel: "warning" };
 const banner = { js: "/*! Cardveil, Apache-2.0. Third parties: LICENSES.txt */" };
 await Promise.all([
-  build({ ...common, banner, entryPoints: ["frame/src/main.ts"], outfile: "dist/frame.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["frame/src/main-holder.ts"], outfile: "dist/holder.js", format: "iife" }),
-  build({ ...common, entryPoints: ["frame/src/boot.ts"], outfile: "dist/boot.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["frame/src/main-part.ts"], outfile: "dist/part.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["frame/src/main-app.ts"], outfile: "dist/app.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["frame/src/entry/card.ts"], outfile: "dist/frame.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["frame/src/entry/holder.ts"], outfile: "dist/holder.js", format: "iife" }),
+  build({ ...common, entryPoints: ["frame/src/entry/boot.ts"], outfile: "dist/boot.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["frame/src/entry/part.ts"], outfile: "dist/part.js", format: "iife" }),
+  build({ ...common, banner, entryPoints: ["frame/src/entry/app.ts"], outfile: "dist/app.js", format: "iife" }),
   build({ ...common, banner, entryPoints: ["gallery/src/gallery.ts"], outfile: "dist/gallery.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["gallery/src/specimen.ts"], outfile: "dist/specimen.js", format: "esm" }),
   build({ ...common, banner, entryPoints: ["reference/src/start.ts"], outfile: "dist/reference.js", format: "iife" }),

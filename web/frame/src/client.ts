@@ -1,6 +1,6 @@
 import { type ErrorCode, type Field, FIELDS, REQUEST_ID } from "@cardveil/protocol";
 import { Failure } from "./failure.ts";
-import type { KeepKey, PublicJwk } from "./holder.ts";
+import type { KeepKey, PublicJwk } from "./holder-key.ts";
 
 /** What this module needs of the world, so that tests decide what the network and the clock do. */
 export interface World {

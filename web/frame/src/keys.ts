@@ -5,7 +5,7 @@
  * What is kept is a key that cannot be extracted, under the hash of its token; neither opens anything
  * without a server that still answers to it. Where the browser keeps nothing for us, the document does.
  */
-import type { KeepKey } from "./holder.ts";
+import type { KeepKey } from "./holder-key.ts";
 
 /** A token lives 300 s and its window 60 s (docs/reference/protocol.md, "Windows"). */
 const KEPT_MS = 10 * 60_000;

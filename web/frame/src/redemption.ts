@@ -2,7 +2,7 @@ import { type Field, FIELDS } from "@cardveil/protocol";
 import { fromBase64Url, sha256 } from "./bytes.ts";
 import { type Answer, type Event, redeem, report, sameFields, type World } from "./client.ts";
 import { Failure } from "./failure.ts";
-import { HolderKey } from "./holder.ts";
+import { HolderKey } from "./holder-key.ts";
 import { parseSecrets, type Secrets } from "./secrets.ts";
 
 export interface Release {

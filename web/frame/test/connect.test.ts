@@ -113,7 +113,7 @@ describe("the words of a document that links them", () => {
 
 it("spends no token before the style is there: a document without one loads again in one piece", async () => {
   document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":[],"words":{"lang":"en"},"fonts":[]}</script>`;
-  await import("../src/boot.ts");
+  await import("../src/entry/boot.ts");
   const read = vi.fn();
   const reading = readConfig(document).then(read);
   const [preload, style] = [document.createElement("link"), document.createElement("link")];

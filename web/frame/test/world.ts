@@ -6,7 +6,7 @@ import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/c
 import { sha256, toBase64Url, utf8 } from "../src/bytes.ts";
 import type { Surroundings } from "../src/card.ts";
 import type { Config } from "../src/config.ts";
-import type { KeepKey } from "../src/holder.ts";
+import type { KeepKey } from "../src/holder-key.ts";
 import { Sighting } from "../src/sight.ts";
 import { en } from "../src/words/en.ts";
 import { LANGUAGES } from "../src/words/all.ts";

@@ -1,10 +1,10 @@
 /** The entry of the frame that holds a card and shows nothing: the frames of its parts do. */
-import { browser } from "./browser.ts";
-import { Card } from "./card.ts";
-import { Cast } from "./cast.ts";
-import { readConfig } from "./config.ts";
-import { hold } from "./page.ts";
-import { admitParts } from "./siblings.ts";
+import { browser } from "../browser.ts";
+import { Card } from "../card.ts";
+import { Cast } from "../cast.ts";
+import { readConfig } from "../config.ts";
+import { hold } from "../page.ts";
+import { admitParts } from "../siblings.ts";
 
 async function start(): Promise<void> {
   const config = await readConfig(document);

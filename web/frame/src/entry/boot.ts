@@ -1,5 +1,5 @@
 /** The first script of a document that loads its parts by their address: sees to it when one does not come. */
-import { loadWhole } from "./whole.ts";
+import { loadWhole } from "../whole.ts";
 
 // Of elements alone: an error of a script goes to the window.
 addEventListener("error", ({ target }) => target !== window && loadWhole(), true);

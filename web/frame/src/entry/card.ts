@@ -1,12 +1,12 @@
 /** The entry of the frame that shows a whole card. */
 import { FIELDS } from "@cardveil/protocol";
-import { browser } from "./browser.ts";
-import { Card } from "./card.ts";
-import { readConfig } from "./config.ts";
-import { Failure } from "./failure.ts";
-import { hold, reportSize, wearFont } from "./page.ts";
-import { lookAt, ROOM } from "./sight.ts";
-import { View } from "./view.ts";
+import { browser } from "../browser.ts";
+import { Card } from "../card.ts";
+import { readConfig } from "../config.ts";
+import { Failure } from "../failure.ts";
+import { hold, reportSize, wearFont } from "../page.ts";
+import { lookAt, ROOM } from "../sight.ts";
+import { View } from "../view.ts";
 
 async function start(root: HTMLElement): Promise<void> {
   const config = await readConfig(document);

@@ -1,12 +1,12 @@
 /** The entry of a frame that shows one part of a card that another frame holds. It redeems nothing. */
-import { browser } from "./browser.ts";
-import { readConfig } from "./config.ts";
-import { dress } from "./dress.ts";
-import { firstMessage, hideWhenLeft, reportSize, wearFont } from "./page.ts";
-import { allowed, PartView } from "./part.ts";
-import { join } from "./siblings.ts";
-import { lookAt, ROOM } from "./sight.ts";
-import { Tongue } from "./words/tongue.ts";
+import { browser } from "../browser.ts";
+import { readConfig } from "../config.ts";
+import { dress } from "../dress.ts";
+import { firstMessage, hideWhenLeft, reportSize, wearFont } from "../page.ts";
+import { allowed, PartView } from "../part.ts";
+import { join } from "../siblings.ts";
+import { lookAt, ROOM } from "../sight.ts";
+import { Tongue } from "../words/tongue.ts";
 
 async function start(root: HTMLElement): Promise<void> {
   const config = await readConfig(document);

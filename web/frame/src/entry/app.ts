@@ -1,11 +1,11 @@
 /** The entry of the page that an app opens in a WebView. It is nobody's frame: the app speaks to it over its bridge. */
-import { type Surface, serveApp } from "./app.ts";
+import { type Surface, serveApp } from "../app.ts";
 import { FIELDS } from "@cardveil/protocol";
-import { browser } from "./browser.ts";
-import { readConfig } from "./config.ts";
-import { hideWhenLeft, reportSize, wearFont } from "./page.ts";
-import { Sighting } from "./sight.ts";
-import { View } from "./view.ts";
+import { browser } from "../browser.ts";
+import { readConfig } from "../config.ts";
+import { hideWhenLeft, reportSize, wearFont } from "../page.ts";
+import { Sighting } from "../sight.ts";
+import { View } from "../view.ts";
 
 async function start(root: HTMLElement): Promise<void> {
   const config = await readConfig(document);

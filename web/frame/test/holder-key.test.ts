@@ -2,7 +2,7 @@ import { AEAD_AES_128_GCM, CipherSuite, KDF_HKDF_SHA256, KEM_DHKEM_P256_HKDF_SHA
 import { describe, expect, it, vi } from "vitest";
 import rfc from "../../../crates/seal/tests/vectors/rfc9180_a3_1.json" with { type: "json" };
 import { fromBase64Url, toBase64Url } from "../src/bytes.ts";
-import { HolderKey } from "../src/holder.ts";
+import { HolderKey } from "../src/holder-key.ts";
 import vector from "./hpke.json" with { type: "json" };
 
 const ALGORITHM = { name: "ECDH", namedCurve: "P-256" };
