@@ -27,7 +27,9 @@ export function serve(options = {}) {
   const server = createServer(async (request, response) => {
     try {
       const { status = 200, type = "text/plain", body } = await answer(request, settings);
-      response.writeHead(status, { "content-type": `${type}; charset=utf-8`, ...headers(settings) }).end(body);
+      response
+        .writeHead(status, { "content-type": `${type}; charset=utf-8`, ...headers(settings) })
+        .end(body);
     } catch (error) {
       console.error(error);
       response.writeHead(500, headers(settings)).end();
@@ -41,12 +43,21 @@ async function answer({ method, url }, settings) {
   if (method === "POST" && pathname === "/token") return token(settings);
   // Each example is a folder of plain files; nothing else of this folder is served.
   const path = /^\/(element|react|marqeta)\/(dist\/)?([a-z]+\.(?:html|js|css))?$/.exec(pathname);
-  if (pathname === "/") return { type: TYPES[".html"], body: '<!doctype html><title>Examples</title><ul><li><a href="/element/">element</a><li><a href="/react/">react</a><li><a href="/marqeta/">marqeta</a></ul><p>And an app: examples/webview/card.py' };
+  if (pathname === "/")
+    return {
+      type: TYPES[".html"],
+      body: '<!doctype html><title>Examples</title><ul><li><a href="/element/">element</a><li><a href="/react/">react</a><li><a href="/marqeta/">marqeta</a></ul><p>And an app: examples/webview/card.py',
+    };
   if (method !== "GET" || path === null) return { status: 404, body: "not found" };
   const [, folder, dist = "", file = "index.html"] = path;
   try {
     const text = await readFile(new URL(`${folder}/${dist}${file}`, import.meta.url), "utf8");
-    return { type: TYPES[extname(file)], body: text.replaceAll("{{client_url}}", settings.clientUrl).replaceAll("{{embed}}", settings.embed) };
+    return {
+      type: TYPES[extname(file)],
+      body: text
+        .replaceAll("{{client_url}}", settings.clientUrl)
+        .replaceAll("{{embed}}", settings.embed),
+    };
   } catch {
     return { status: 404, body: "not found" };
   }

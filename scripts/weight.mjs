@@ -14,19 +14,29 @@ import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
 
 const root = new URL("..", import.meta.url).pathname;
-const { chromium } = createRequire(new URL("../web/e2e/package.json", import.meta.url))("playwright-core");
+const { chromium } = createRequire(new URL("../web/e2e/package.json", import.meta.url))(
+  "playwright-core",
+);
 const binary = process.env.CARDVEIL_BIN ?? join(root, "target/release/cardveil");
 const RUNS = Number(process.env.RUNS ?? 60);
 /** Bits a second, and milliseconds there and back. */
-const LINES = { loopback: undefined, slow: { rate: 400_000, rtt: 400 }, slowest: { rate: 50_000, rtt: 400 } };
+const LINES = {
+  loopback: undefined,
+  slow: { rate: 400_000, rtt: 400 },
+  slowest: { rate: 50_000, rtt: 400 },
+};
 
 const dir = mkdtempSync(join(tmpdir(), "cardveil-weight-"));
 const base = 20_000 + (process.pid % 20_000);
-const demo = spawn(binary, ["demo", "--json", "--port-base", String(base), "--dir", dir], { stdio: ["ignore", "pipe", openSync(join(dir, "server.log"), "a")] });
+const demo = spawn(binary, ["demo", "--json", "--port-base", String(base), "--dir", dir], {
+  stdio: ["ignore", "pipe", openSync(join(dir, "server.log"), "a")],
+});
 const ended = once(demo, "close");
 const [line] = await once(createInterface({ input: demo.stdout }), "line");
 const { shop_url: shop, client_url: client, embed, cards } = JSON.parse(line);
-const card = cards.find(({ last_four, state }) => last_four === "1111" && /^active$/i.test(state)).card_no;
+const card = cards.find(
+  ({ last_four, state }) => last_four === "1111" && /^active$/i.test(state),
+).card_no;
 
 let slow;
 /** Until when the line is taken. */
@@ -39,15 +49,28 @@ const proxy = createServer(async (ask, reply) => {
   for await (const part of ask) body.push(part);
   // What the browser wants from the world by itself, it does not get.
   if (!["localhost", "127.0.0.1"].includes(new URL(ask.url).hostname)) return void reply.destroy();
-  const onward = request(ask.url, { method: ask.method, headers: ask.headers, agent });
+  const onward = request(ask.url, {
+    method: ask.method,
+    headers: ask.headers,
+    agent,
+  });
   onward.end(Buffer.concat(body));
   const [answer] = await once(onward, "response");
   const parts = [];
   for await (const part of answer) parts.push(part);
   const sent = Buffer.concat(parts);
-  const head = answer.rawHeaders.reduce((sum, text) => sum + text.length + 2, "HTTP/1.1 200 OK\r\n\r\n".length);
+  const head = answer.rawHeaders.reduce(
+    (sum, text) => sum + text.length + 2,
+    "HTTP/1.1 200 OK\r\n\r\n".length,
+  );
   const bytes = head + sent.length;
-  answers.push({ path: new URL(ask.url).pathname, status: answer.statusCode, head, body: sent.length, bytes });
+  answers.push({
+    path: new URL(ask.url).pathname,
+    status: answer.statusCode,
+    head,
+    body: sent.length,
+    bytes,
+  });
   if (slow !== undefined) {
     taken = Math.max(taken, began + slow.rtt) + (bytes * 8 * 1000) / slow.rate;
     await wait(taken - performance.now());
@@ -69,7 +92,10 @@ async function arrive(context) {
   const page = await context.newPage();
   await page.goto(`${shop}/shop.css`);
   await page.setContent('<main id="card"></main><main id="parts"></main>');
-  const token = await page.evaluate(async (path) => (await (await fetch(path, { method: "POST" })).json()).token, `/api/cards/${card}/token?api=native`);
+  const token = await page.evaluate(
+    async (path) => (await (await fetch(path, { method: "POST" })).json()).token,
+    `/api/cards/${card}/token?api=native`,
+  );
   answers.length = 0;
   return { page, token };
 }
@@ -82,7 +108,10 @@ function show(page, token, parts = []) {
       const { Cardveil } = await import(`${client}/sdk/v1/cardveil.js`);
       const veil = Cardveil({ embed, clientUrl: client });
       const mounted = performance.now();
-      const card = veil.card({ token, masked: parts.length > 0 ? false : undefined });
+      const card = veil.card({
+        token,
+        masked: parts.length > 0 ? false : undefined,
+      });
       const shown = new Promise((resolve, reject) => {
         card.on("revealed", resolve);
         card.on("error", ({ code, message }) => reject(new Error(`${code}: ${message}`)));
@@ -101,7 +130,8 @@ function show(page, token, parts = []) {
   );
 }
 
-const weigh = (fits) => answers.filter(({ path }) => fits.test(path)).reduce((sum, { bytes }) => sum + bytes, 0);
+const weigh = (fits) =>
+  answers.filter(({ path }) => fits.test(path)).reduce((sum, { bytes }) => sum + bytes, 0);
 const count = (fits) => answers.filter(({ path }) => fits.test(path)).length;
 const kb = (bytes) => `${bytes.toLocaleString("en")} B`;
 const FRAME = /^\/embed\//;
@@ -145,7 +175,11 @@ for (const [name, line] of Object.entries(LINES).slice(1)) {
     }
     await context.close();
   }
-  for (const [what, all] of Object.entries(took)) times.push([`${line.rate / 1000} kbit/s, ${line.rtt} ms, ${what}`, all.toSorted((a, b) => a - b)]);
+  for (const [what, all] of Object.entries(took))
+    times.push([
+      `${line.rate / 1000} kbit/s, ${line.rtt} ms, ${what}`,
+      all.toSorted((a, b) => a - b),
+    ]);
 }
 slow = undefined;
 const loopback = [];
@@ -168,7 +202,9 @@ demo.kill("SIGTERM");
 await ended;
 rmSync(dir, { recursive: true });
 
-const commit = execFileSync("git", ["-C", root, "rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
+const commit = execFileSync("git", ["-C", root, "rev-parse", "--short", "HEAD"], {
+  encoding: "utf8",
+}).trim();
 console.log(`# What a card weighs
 
 By \`make weight\` on ${commit}, in Chromium, through a proxy that counts what the server sends: bytes on the wire

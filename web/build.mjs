@@ -1,5 +1,5 @@
-// Writes the bundles to dist/, which is committed: the server embeds them, so that it builds with Rust alone.
-// The same sources give the same bytes. No path, date or name of this machine goes in.
+// Writes the bundles to dist/, which is committed: the server embeds them, so that it builds with
+// Rust alone. The same sources give the same bytes. No path, date or name of this machine goes in.
 import { execFileSync } from "node:child_process";
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -10,30 +10,123 @@ process.chdir(here);
 await rm("dist", { recursive: true, force: true });
 await mkdir("dist");
 
-const common = { tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } }, bundle: true, minify: true, charset: "utf8", legalComments: "none", target: ["es2022"], logLevel: "warning" };
+const common = {
+  tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
+  bundle: true,
+  minify: true,
+  charset: "utf8",
+  legalComments: "none",
+  target: ["es2022"],
+  logLevel: "warning",
+};
 const banner = { js: "/*! Cardveil, Apache-2.0. Third parties: LICENSES.txt */" };
 await Promise.all([
-  build({ ...common, banner, entryPoints: ["frame/src/entry/card.ts"], outfile: "dist/frame.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["frame/src/entry/holder.ts"], outfile: "dist/holder.js", format: "iife" }),
-  build({ ...common, entryPoints: ["frame/src/entry/boot.ts"], outfile: "dist/boot.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["frame/src/entry/part.ts"], outfile: "dist/part.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["frame/src/entry/app.ts"], outfile: "dist/app.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["gallery/src/gallery.ts"], outfile: "dist/gallery.js", format: "esm" }),
-  build({ ...common, banner, entryPoints: ["gallery/src/specimen.ts"], outfile: "dist/specimen.js", format: "esm" }),
-  build({ ...common, banner, entryPoints: ["reference/src/start.ts"], outfile: "dist/reference.js", format: "iife" }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["frame/src/entry/card.ts"],
+    outfile: "dist/frame.js",
+    format: "iife",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["frame/src/entry/holder.ts"],
+    outfile: "dist/holder.js",
+    format: "iife",
+  }),
+  build({
+    ...common,
+    entryPoints: ["frame/src/entry/boot.ts"],
+    outfile: "dist/boot.js",
+    format: "iife",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["frame/src/entry/part.ts"],
+    outfile: "dist/part.js",
+    format: "iife",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["frame/src/entry/app.ts"],
+    outfile: "dist/app.js",
+    format: "iife",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["gallery/src/gallery.ts"],
+    outfile: "dist/gallery.js",
+    format: "esm",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["gallery/src/specimen.ts"],
+    outfile: "dist/specimen.js",
+    format: "esm",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["reference/src/start.ts"],
+    outfile: "dist/reference.js",
+    format: "iife",
+  }),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
-  build({ ...common, banner, entryPoints: ["sdk/src/esm.ts"], outfile: "dist/cardveil.js", format: "esm" }),
-  build({ ...common, banner, entryPoints: ["sdk/src/pure.ts"], outfile: "dist/pure.js", format: "esm" }),
-  build({ ...common, banner, entryPoints: ["sdk/src/iife.ts"], outfile: "dist/cardveil.iife.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["sdk/src/marqeta.ts"], outfile: "dist/marqeta.js", format: "iife" }),
-  build({ ...common, banner, entryPoints: ["sdk/src/doctor.ts"], outfile: "dist/doctor.js", format: "esm" }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["sdk/src/esm.ts"],
+    outfile: "dist/cardveil.js",
+    format: "esm",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["sdk/src/pure.ts"],
+    outfile: "dist/pure.js",
+    format: "esm",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["sdk/src/iife.ts"],
+    outfile: "dist/cardveil.iife.js",
+    format: "iife",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["sdk/src/marqeta.ts"],
+    outfile: "dist/marqeta.js",
+    format: "iife",
+  }),
+  build({
+    ...common,
+    banner,
+    entryPoints: ["sdk/src/doctor.ts"],
+    outfile: "dist/doctor.js",
+    format: "esm",
+  }),
 ]);
 
 // A file for each language, so that nobody's phone fetches the others.
-const words = await build({ ...common, write: false, entryPoints: ["frame/src/words/all.ts"], format: "esm" });
-const { LANGUAGES } = await import(`data:text/javascript;base64,${Buffer.from(words.outputFiles[0].contents).toString("base64")}`);
+const words = await build({
+  ...common,
+  write: false,
+  entryPoints: ["frame/src/words/all.ts"],
+  format: "esm",
+});
+const { LANGUAGES } = await import(
+  `data:text/javascript;base64,${Buffer.from(words.outputFiles[0].contents).toString("base64")}`
+);
 await mkdir("dist/words");
-for (const [lang, said] of Object.entries(LANGUAGES)) await writeFile(`dist/words/${lang}.json`, `${JSON.stringify({ lang, ...said })}\n`);
+for (const [lang, said] of Object.entries(LANGUAGES))
+  await writeFile(`dist/words/${lang}.json`, `${JSON.stringify({ lang, ...said })}\n`);
 
 execFileSync("node_modules/.bin/tsc", ["-p", "sdk/tsconfig.types.json"], { stdio: "inherit" });
 await rename("dist/api.d.ts", "dist/cardveil.d.ts");
@@ -56,26 +149,60 @@ export declare const defineCardveilElement: () => void;
 // The npm package holds the same bytes that the server serves.
 await rm("sdk/dist", { recursive: true, force: true });
 await mkdir("sdk/dist");
-for (const file of ["cardveil.js", "cardveil.iife.js", "pure.js", "marqeta.js", "cardveil.d.ts", "pure.d.ts", "jsx.d.ts"]) await copyFile(`dist/${file}`, `sdk/dist/${file}`);
+for (const file of [
+  "cardveil.js",
+  "cardveil.iife.js",
+  "pure.js",
+  "marqeta.js",
+  "cardveil.d.ts",
+  "pure.d.ts",
+  "jsx.d.ts",
+])
+  await copyFile(`dist/${file}`, `sdk/dist/${file}`);
 await copyFile("../LICENSE", "sdk/LICENSE");
 
 // For React: both packages of it stay outside, so that an app has one of each.
 await rm("react/dist", { recursive: true, force: true });
-await build({ ...common, minify: false, banner: { js: '"use client";' }, entryPoints: ["react/src/index.tsx"], outfile: "react/dist/index.js", format: "esm", jsx: "automatic", external: ["react", "react/*", "@cardveil/js/pure"] });
+await build({
+  ...common,
+  minify: false,
+  banner: { js: '"use client";' },
+  entryPoints: ["react/src/index.tsx"],
+  outfile: "react/dist/index.js",
+  format: "esm",
+  jsx: "automatic",
+  external: ["react", "react/*", "@cardveil/js/pure"],
+});
 execFileSync("node_modules/.bin/tsc", ["-p", "react/tsconfig.types.json"], { stdio: "inherit" });
 await copyFile("../LICENSE", "react/LICENSE");
 
 await rm("react-native/dist", { recursive: true, force: true });
-await build({ ...common, minify: false, entryPoints: ["react-native/src/index.tsx"], outfile: "react-native/dist/index.js", format: "esm", jsx: "automatic", external: ["react", "react/*", "react-native", "react-native-webview"] });
-execFileSync("node_modules/.bin/tsc", ["-p", "react-native/tsconfig.types.json"], { stdio: "inherit" });
+await build({
+  ...common,
+  minify: false,
+  entryPoints: ["react-native/src/index.tsx"],
+  outfile: "react-native/dist/index.js",
+  format: "esm",
+  jsx: "automatic",
+  external: ["react", "react/*", "react-native", "react-native-webview"],
+});
+execFileSync("node_modules/.bin/tsc", ["-p", "react-native/tsconfig.types.json"], {
+  stdio: "inherit",
+});
 await copyFile("../LICENSE", "react-native/LICENSE");
 
-// The page that renders the API's description for operators: a library's own bundle, but for the logo that it would
-// fetch from its maker.
+// The page that renders the API's description for operators: a library's own bundle, but for the
+// logo that it would fetch from its maker.
 const redoc = await readFile("node_modules/redoc/bundles/redoc.standalone.js", "utf8");
-await writeFile("dist/redoc.js", redoc.replaceAll("https://cdn.redoc.ly/redoc/logo-mini.svg", "data:,"));
+await writeFile(
+  "dist/redoc.js",
+  redoc.replaceAll("https://cdn.redoc.ly/redoc/logo-mini.svg", "data:,"),
+);
 
-const parts = { hpke: ["frame.js, holder.js and app.js", "LICENSE.md"], redoc: ["redoc.js", "LICENSE"] };
+const parts = {
+  hpke: ["frame.js, holder.js and app.js", "LICENSE.md"],
+  redoc: ["redoc.js", "LICENSE"],
+};
 const licenses = await Promise.all(
   Object.entries(parts).map(async ([name, [file, license]]) => {
     const { version } = JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8"));

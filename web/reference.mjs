@@ -1,7 +1,9 @@
-// Writes the reference in docs/integrate/sdk.md from the comments of sdk/src/api.ts, which is the published interface.
+// Writes the reference in docs/integrate/sdk.md from the comments of sdk/src/api.ts, which is the
+// published interface.
 //
-// It reads that file by its own form: what is exported stands at the margin, members are indented by two, comments
-// stand before what they are about. A member that it does not understand ends the build.
+// It reads that file by its own form: what is exported stands at the margin, members are indented
+// by two, comments stand before what they are about. A member that it does not understand ends the
+// build.
 import { readFile, writeFile } from "node:fs/promises";
 
 const page = new URL("../docs/integrate/sdk.md", import.meta.url);
@@ -15,9 +17,15 @@ for (let at = 0; at < lines.length; at += 1) {
   else if (line.startsWith("export ")) {
     const [, kind, name] = /^export (interface|type) (\w+)/.exec(line) ?? fail(at);
     let end = at;
-    while (kind === "interface" ? lines[end] !== "}" : !lines[end].endsWith(";")) end += 1;
+    while (kind === "interface" ? lines[end] !== "}" : !ends(at, end)) end += 1;
     const text = lines.slice(at, end + 1);
-    sections.push([`### \`${name}\``, ...(doc.length > 0 ? [doc.join(" ")] : []), kind === "interface" ? members(at + 1, end) : code(text)].join("\n\n"));
+    sections.push(
+      [
+        `### \`${name}\``,
+        ...(doc.length > 0 ? [doc.join(" ")] : []),
+        kind === "interface" ? members(at + 1, end) : code(text),
+      ].join("\n\n"),
+    );
     [doc, at] = [[], end];
   } else doc = [];
 }
@@ -25,14 +33,20 @@ for (let at = 0; at < lines.length; at += 1) {
 const [before, after] = ["<!-- generated from web/sdk/src/api.ts -->", "<!-- end -->"];
 const old = await readFile(page, "utf8");
 const [start, end] = [old.indexOf(before), old.indexOf(after)];
-if (start < 0 || end < start) throw new Error("docs/integrate/sdk.md has no place for the reference");
-await writeFile(page, `${old.slice(0, start)}${before}\n\n${sections.join("\n\n")}\n\n${old.slice(end)}`);
+if (start < 0 || end < start)
+  throw new Error("docs/integrate/sdk.md has no place for the reference");
+await writeFile(
+  page,
+  `${old.slice(0, start)}${before}\n\n${sections.join("\n\n")}\n\n${old.slice(end)}`,
+);
 
 /** A comment that begins at a line, and the line it ends on. */
 function comment(at) {
   let end = at;
   while (!lines[end].endsWith("*/")) end += 1;
-  const text = lines.slice(at, end + 1).map((line) => line.replace(/^\s*(\/\*\*|\*\/|\*)?\s?/, "").replace(/\s*\*\/$/, ""));
+  const text = lines
+    .slice(at, end + 1)
+    .map((line) => line.replace(/^\s*(\/\*\*|\*\/|\*)?\s?/, "").replace(/\s*\*\/$/, ""));
   return [text.filter((line) => line.trim() !== ""), end];
 }
 
@@ -45,15 +59,31 @@ function members(from, to) {
       continue;
     }
     let end = at;
-    while (!/^  (\S.*)?;$/.test(lines[end])) end += 1;
+    while (!ends(at, end)) end += 1;
     // Comments within a member's own type are told with it.
     const inner = lines.slice(at, end + 1).filter((line) => !/^\s*(\/\*\*|\*)/.test(line));
-    const text = inner.map((line) => line.trim()).join(" ").replace(/;$/, "");
-    const [, name, optional, type] = /^(?:readonly )?(\w+)(\??)(?:: |(?=[(<]))(.*)$/.exec(text) ?? fail(at);
-    rows.push(`| \`${name}${optional}\` | ${cell(type)} | ${doc.join(" ").replaceAll("|", "\\|")} |`);
+    const text = inner
+      .map((line) => line.trim())
+      .join(" ")
+      .replace(/;$/, "")
+      .replace(/: \| /, ": ")
+      .replaceAll(/\( | (?=\))/g, (space) => space.trim())
+      .replaceAll(",)", ")");
+    const [, name, optional, type] =
+      /^(?:readonly )?(\w+)(\??)(?:: |(?=[(<]))(.*)$/.exec(text) ?? fail(at);
+    rows.push(
+      `| \`${name}${optional}\` | ${cell(type)} | ${doc.join(" ").replaceAll("|", "\\|")} |`,
+    );
     [doc, at] = [[], end];
   }
   return ["| | | |", "| --- | --- | --- |", ...rows].join("\n");
+}
+
+/** Whether what begins at a line ends with another: there, all that was opened is closed. */
+function ends(from, to) {
+  const text = lines.slice(from, to + 1).join("\n");
+  const count = (brackets) => text.match(brackets)?.length ?? 0;
+  return text.endsWith(";") && count(/[({[]/g) === count(/[)}\]]/g);
 }
 
 function cell(type) {

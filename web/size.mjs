@@ -8,11 +8,17 @@ const budgets = [
   { what: "SDK (script)", files: ["cardveil.iife.js"], max: 7_300 },
   { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_000 },
   { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 20_000 },
-  { what: "a view in parts", files: ["holder.js", "part.js", "frame.css", "words/de.json"], max: 25_000 },
+  {
+    what: "a view in parts",
+    files: ["holder.js", "part.js", "frame.css", "words/de.json"],
+    max: 25_000,
+  },
   { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_200 },
 ];
 for (const { what, files, max } of budgets) {
-  const sizes = files.map((file) => brotliCompressSync(readFileSync(new URL(`dist/${file}`, import.meta.url))).length);
+  const sizes = files.map(
+    (file) => brotliCompressSync(readFileSync(new URL(`dist/${file}`, import.meta.url))).length,
+  );
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
   console.log(`${what}: ${bytes} of ${max} bytes (${files.join(", ")})`);
   if (bytes > max) process.exitCode = 1;

@@ -12,7 +12,10 @@ export default defineConfig({
       { find: /^@cardveil\/react$/, replacement: at("react/src/index.tsx") },
       // Other people's, which an app brings and a phone runs.
       { find: /^react-native$/, replacement: at("react-native/test/react-native.ts") },
-      { find: /^react-native-webview$/, replacement: at("react-native/test/react-native-webview.tsx") },
+      {
+        find: /^react-native-webview$/,
+        replacement: at("react-native/test/react-native-webview.tsx"),
+      },
     ],
   },
   test: {

@@ -9,7 +9,9 @@ for (const card of document.querySelectorAll("cardveil-card")) {
   card.token = token;
   for (const event of ["revealed", "hidden", "error"]) {
     card.addEventListener(event, ({ detail }) => {
-      document.querySelector("#heard").append(`${card.id} ${event} ${detail?.code ?? detail?.fields ?? ""}\n`);
+      document
+        .querySelector("#heard")
+        .append(`${card.id} ${event} ${detail?.code ?? detail?.fields ?? ""}\n`);
     });
   }
 }

@@ -1,4 +1,7 @@
-/** `<cardveil-card>` and `<cardveil-part>` in React's JSX: `import type {} from "@cardveil/js/jsx"`, once. */
+/**
+ * `<cardveil-card>` and `<cardveil-part>` in React's JSX: `import type {} from "@cardveil/js/jsx"`,
+ * once.
+ */
 import type { HTMLAttributes, RefAttributes } from "react";
 import type { CardveilCardElement, CardveilElementEvents, CardveilPart, CardveilPartElement } from "./cardveil.js";
 /** From React 19 on, `onrevealed={({ detail }) => ...}`, and objects as properties. */

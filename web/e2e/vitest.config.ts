@@ -12,7 +12,13 @@ export default defineConfig({
     // It names the tests that a browser cannot do, and why.
     reporters: ["verbose"],
     projects: names.map((name) => ({
-      test: { name, include: ["tests/**/*.e2e.ts"], env: { BROWSER: name }, testTimeout: 60_000, hookTimeout: 60_000 },
+      test: {
+        name,
+        include: ["tests/**/*.e2e.ts"],
+        env: { BROWSER: name },
+        testTimeout: 60_000,
+        hookTimeout: 60_000,
+      },
     })),
   },
 });

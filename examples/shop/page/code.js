@@ -54,7 +54,8 @@ async function begin(card, signal, done, failed) {
     $("confirm").textContent = "Start again";
     $("confirm").focus();
   };
-  const expire = () => end("The five minutes for typing a code are over. Start again to get a new try.");
+  const expire = () =>
+    end("The five minutes for typing a code are over. Start again to get a new try.");
   const timer = setTimeout(() => ended || checking || expire(), session.leftMs);
   signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
 
@@ -88,8 +89,12 @@ async function begin(card, signal, done, failed) {
       }
       wrong += 1;
       if (Date.now() >= session.endsAt) expire();
-      else if (wrong >= TRIES) end("That was the fifth wrong code, so this try is over. Nothing was shown.");
-      else retry(`That code was not accepted. Type the one that your app shows now: each works once. ${left(TRIES - wrong)}`);
+      else if (wrong >= TRIES)
+        end("That was the fifth wrong code, so this try is over. Nothing was shown.");
+      else
+        retry(
+          `That code was not accepted. Type the one that your app shows now: each works once. ${left(TRIES - wrong)}`,
+        );
     } finally {
       checking = false;
       busy(false);
@@ -134,7 +139,13 @@ function display(is) {
   $("code").classList.toggle("away", !is);
   $("code").inert = !is;
   $("placeholder").classList.toggle("away", is);
-  for (const [id, hidden] of [["confirm", !is], ["show", is], ["add-to-wallet", is || !wallets], ["close", !is]]) $(id).hidden = hidden;
+  for (const [id, hidden] of [
+    ["confirm", !is],
+    ["show", is],
+    ["add-to-wallet", is || !wallets],
+    ["close", !is],
+  ])
+    $(id).hidden = hidden;
   $("close").textContent = is ? "Cancel" : "Close";
 }
 
@@ -158,7 +169,9 @@ function runApp(secret) {
     const seconds = secondsLeft(now);
     $("app-code").textContent = `${code.slice(0, 3)} ${code.slice(3)}`;
     $("app-code").classList.toggle("used", used);
-    $("app-left").textContent = used ? `Used. The next comes in ${seconds} s` : `Changes in ${seconds} s`;
+    $("app-left").textContent = used
+      ? `Used. The next comes in ${seconds} s`
+      : `Changes in ${seconds} s`;
     $("app-bar").style.setProperty("--left", String(seconds / 30));
     $("use-code").disabled = used || $("code-input").disabled;
     timer = setTimeout(tick, 1_000 - (now % 1_000));

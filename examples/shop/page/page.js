@@ -1,6 +1,14 @@
 // What the parts of the page share: its elements, its words, and the shop's backend.
 
-export const NETWORKS = { visa: "Visa", mastercard: "Mastercard", amex: "American Express", discover: "Discover", jcb: "JCB", unionpay: "UnionPay", diners: "Diners Club" };
+export const NETWORKS = {
+  visa: "Visa",
+  mastercard: "Mastercard",
+  amex: "American Express",
+  discover: "Discover",
+  jcb: "JCB",
+  unionpay: "UnionPay",
+  diners: "Diners Club",
+};
 
 export const $ = (id) => document.getElementById(id);
 
@@ -30,14 +38,29 @@ export async function ask(card, path, { method = "POST", body, signal } = {}) {
   let response;
   try {
     const headers = body === undefined ? {} : { "Content-Type": "application/json" };
-    response = await fetch(address, { method, headers, body: body === undefined ? null : JSON.stringify(body), signal });
+    response = await fetch(address, {
+      method,
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+      signal,
+    });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw { code: "unavailable", title: "The shop could not be reached", detail: "Check your connection and try again." };
+    throw {
+      code: "unavailable",
+      title: "The shop could not be reached",
+      detail: "Check your connection and try again.",
+    };
   }
   const answer = await response.json().catch(() => undefined);
   if (!response.ok || answer === undefined) {
-    throw answer?.error ?? { code: "unavailable", title: "The shop could not answer", detail: "Try again in a moment." };
+    throw (
+      answer?.error ?? {
+        code: "unavailable",
+        title: "The shop could not answer",
+        detail: "Try again in a moment.",
+      }
+    );
   }
   return { body: answer, date: response.headers.get("Date") };
 }

@@ -63,8 +63,11 @@ function choose(card) {
   $("show").disabled = $("add-to-wallet").disabled = false;
   const keysecure = document.querySelector("input[name=api][value=keysecure]");
   keysecure.disabled = isProtected(card);
-  if (keysecure.disabled && keysecure.checked) document.querySelector("input[name=api][value=equals]").checked = true;
-  $("api-note").textContent = keysecure.disabled ? "KeySecure has no place for a code." : "A real shop uses one of them.";
+  if (keysecure.disabled && keysecure.checked)
+    document.querySelector("input[name=api][value=equals]").checked = true;
+  $("api-note").textContent = keysecure.disabled
+    ? "KeySecure has no place for a code."
+    : "A real shop uses one of them.";
 }
 
 async function show() {
@@ -142,7 +145,12 @@ function tell(title, detail) {
 
 function see(name, detail) {
   const problem = () => `${detail.code}: ${detail.message}`;
-  const facts = { revealed: () => detail.fields.join(", "), copied: () => detail.field, warning: problem, error: problem };
+  const facts = {
+    revealed: () => detail.fields.join(", "),
+    copied: () => detail.field,
+    warning: problem,
+    error: problem,
+  };
   const item = el("li", "", el("code", "", name), el("span", "", facts[name]?.() ?? ""));
   item.dataset.testid = `seen-${name}`;
   $("seen").prepend(item);
@@ -154,7 +162,12 @@ function row(card) {
   Object.assign(input, { type: "radio", name: "card", value: card.card_no });
   const mini = el("span", `mini ${card.network}`);
   mini.setAttribute("aria-hidden", "true");
-  const text = el("span", "text", el("span", "label", card.label ?? "Card"), el("span", "facts", `${NETWORKS[card.network] ?? "Card"} •• ${card.last_four}`));
+  const text = el(
+    "span",
+    "text",
+    el("span", "label", card.label ?? "Card"),
+    el("span", "facts", `${NETWORKS[card.network] ?? "Card"} •• ${card.last_four}`),
+  );
   if (isProtected(card)) text.append(el("span", "shield", "Protected by a code"));
   const label = el("label", "row", input, mini, text);
   label.append(el("span", `state ${mood(card)}`, words(card.state)));

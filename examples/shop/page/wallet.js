@@ -13,7 +13,8 @@ const DEVICES = {
 const REASONS = {
   card_not_active: "The card is not in use: it is frozen, closed or not ready yet.",
   wallet_not_enabled: "The card programme does not offer this wallet.",
-  bin_not_enabled: "The card programme does not offer wallets for cards whose number begins like this one's.",
+  bin_not_enabled:
+    "The card programme does not offer wallets for cards whose number begins like this one's.",
   product_not_enabled: "The card programme does not offer wallets for this kind of card.",
   token_limit_reached: "The card is in 25 wallets already. Remove it from one of them first.",
   already_on_device: "The card is in this wallet on this device already.",
@@ -26,9 +27,19 @@ const STATES = {
   REQUEST_DECLINED: ["gone", "Declined"],
 };
 const VERBS = {
-  REQUESTED: [["pass", "Verify"], ["fail", "Fail the check"], ["remove", "Remove"]],
-  ACTIVE: [["suspend", "Suspend"], ["remove", "Remove"]],
-  SUSPENDED: [["resume", "Resume"], ["remove", "Remove"]],
+  REQUESTED: [
+    ["pass", "Verify"],
+    ["fail", "Fail the check"],
+    ["remove", "Remove"],
+  ],
+  ACTIVE: [
+    ["suspend", "Suspend"],
+    ["remove", "Remove"],
+  ],
+  SUSPENDED: [
+    ["resume", "Resume"],
+    ["remove", "Remove"],
+  ],
   TERMINATED: [],
   REQUEST_DECLINED: [],
 };
@@ -54,7 +65,11 @@ $("wallet-close").addEventListener("click", () => $("wallet").close());
 $("wallet").addEventListener("click", ({ target, clientX, clientY }) => {
   // A click beside the window, on what lies behind it.
   const { left, right, top, bottom } = $("wallet").getBoundingClientRect();
-  if (target === $("wallet") && (clientX < left || clientX > right || clientY < top || clientY > bottom)) $("wallet").close();
+  if (
+    target === $("wallet") &&
+    (clientX < left || clientX > right || clientY < top || clientY > bottom)
+  )
+    $("wallet").close();
 });
 $("wallet-ask").addEventListener("change", reset);
 $("wallet-ask").addEventListener("submit", (event) => {
@@ -75,7 +90,8 @@ async function alone(act) {
   try {
     await act(() => asked === card && $("wallet").open);
   } catch (error) {
-    if (asked === card) result("bad", error.title ?? "That did not work", [error.detail ?? "Try again in a moment."]);
+    if (asked === card)
+      result("bad", error.title ?? "That did not work", [error.detail ?? "Try again in a moment."]);
     if (error.title === undefined) console.error(error);
   } finally {
     busy = false;
@@ -95,8 +111,17 @@ async function check(isStill) {
   const { eligible, reasons } = (await ask(card, `wallet/check?api=${api()}`, { body })).body;
   if (!isStill()) return;
   const wallet = WALLETS[body.wallet];
-  if (eligible) result("good", `This card can go into ${wallet}`, [`On ${place(body.device_id)}. Nothing speaks against it.`]);
-  else result("bad", `This card cannot go into ${wallet}`, reasons.map((reason) => REASONS[reason] ?? `${words(reason)}.`), reasons);
+  if (eligible)
+    result("good", `This card can go into ${wallet}`, [
+      `On ${place(body.device_id)}. Nothing speaks against it.`,
+    ]);
+  else
+    result(
+      "bad",
+      `This card cannot go into ${wallet}`,
+      reasons.map((reason) => REASONS[reason] ?? `${words(reason)}.`),
+      reasons,
+    );
   $("wallet-simulate").hidden = !eligible;
 }
 
@@ -108,17 +133,25 @@ async function simulate(isStill) {
   const where = `${WALLETS[body.wallet]} on ${place(body.device_id)}`;
   $("wallet-simulate").hidden = true;
   if (token.state === "ACTIVE") result("good", "Added", [`The card is ready in ${where}.`]);
-  else if (token.state === "REQUESTED") result("wait", "One more check", ["The network wants to be sure that it is you. Say below how that ends."]);
+  else if (token.state === "REQUESTED")
+    result("wait", "One more check", [
+      "The network wants to be sure that it is you. Say below how that ends.",
+    ]);
   else result("bad", "Declined", [`The network did not let the card into ${where}.`]);
   await list();
   $("wallet-tokens-title").focus();
 }
 
 async function move(token, verb) {
-  const { state } = (await ask(card, `wallet/tokens/${encodeURIComponent(token.id)}`, { body: { do: verb } })).body;
+  const { state } = (
+    await ask(card, `wallet/tokens/${encodeURIComponent(token.id)}`, { body: { do: verb } })
+  ).body;
   reset();
   if (state !== "REQUEST_DECLINED") result("good", DONE[verb], [`${nameOf(token)}.`]);
-  else result("bad", verb === "fail" ? "The check failed" : "Declined", [`The network did not let the card into ${nameOf(token)}.`]);
+  else
+    result("bad", verb === "fail" ? "The check failed" : "Declined", [
+      `The network did not let the card into ${nameOf(token)}.`,
+    ]);
   await list();
   // The button that was pressed is gone.
   const next = document.querySelector(`#wallet-list [data-token="${CSS.escape(token.id)}"] button`);
@@ -140,7 +173,12 @@ async function list() {
 
 function row(token) {
   const [mood, state] = STATES[token.state] ?? ["gone", words(token.state)];
-  const text = el("span", "text", el("span", "label", WALLETS[token.wallet] ?? words(token.wallet)), el("span", "facts", DEVICES[token.device_id]?.name ?? "Another device"));
+  const text = el(
+    "span",
+    "text",
+    el("span", "label", WALLETS[token.wallet] ?? words(token.wallet)),
+    el("span", "facts", DEVICES[token.device_id]?.name ?? "Another device"),
+  );
   const buttons = (VERBS[token.state] ?? []).map(([verb, label]) => {
     const button = el("button", "small", label);
     button.type = "button";
@@ -161,7 +199,9 @@ function nameOf(token) {
 }
 
 function place(device) {
-  return DEVICES[device] === undefined ? "another device" : DEVICES[device].name.replace("My", "my");
+  return DEVICES[device] === undefined
+    ? "another device"
+    : DEVICES[device].name.replace("My", "my");
 }
 
 function reset() {
@@ -176,12 +216,18 @@ function result(mood, title, lines, codes = []) {
     if (codes[n] !== undefined) item.dataset.reason = codes[n];
     return item;
   });
-  $("wallet-result").replaceChildren(el("div", `verdict ${mood}`, el("strong", "", title), el("ul", "", ...items)));
+  $("wallet-result").replaceChildren(
+    el("div", `verdict ${mood}`, el("strong", "", title), el("ul", "", ...items)),
+  );
 }
 
 /** As a phone's app makes its own. The private half cannot leave it. */
 async function makeKey() {
-  const { publicKey } = await crypto.subtle.generateKey({ name: "ECDH", namedCurve: "P-256" }, false, ["deriveBits"]);
+  const { publicKey } = await crypto.subtle.generateKey(
+    { name: "ECDH", namedCurve: "P-256" },
+    false,
+    ["deriveBits"],
+  );
   const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", publicKey);
   return { kty, crv, x, y };
 }

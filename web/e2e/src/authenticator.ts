@@ -13,12 +13,18 @@ export function codeOf(secret: string, steps = 0): string {
 /** A code that is not right, now or in the steps around now. */
 export function wrongCode(secret: string): string {
   const right = [-2, -1, 0, 1, 2].map((steps) => codeOf(secret, steps));
-  const wrong = ["000000", "111111", "222222", "333333", "444444", "555555"].find((code) => !right.includes(code));
+  const wrong = ["000000", "111111", "222222", "333333", "444444", "555555"].find(
+    (code) => !right.includes(code),
+  );
   if (wrong === undefined) throw new Error("six codes, and five are right");
   return wrong;
 }
 
 function base32(text: string): Buffer {
-  const bits = [...text].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const bits = [...text]
+    .map((letter) =>
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"),
+    )
+    .join("");
   return Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)));
 }

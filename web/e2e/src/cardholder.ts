@@ -7,7 +7,9 @@ import type { Frame, Locator, Page } from "./browsers/page.ts";
 import type { Demo } from "./demo.ts";
 import { Wire } from "./wire.ts";
 
-/** The schemes' test numbers (a sandbox accepts no others), by the last four that the page knows. */
+/**
+ * The schemes' test numbers (a sandbox accepts no others), by the last four that the page knows.
+ */
 export const TEST_NUMBERS: Record<string, string> = {
   "1111": "4111111111111111",
   "4444": "5555555555554444",
@@ -36,8 +38,8 @@ export interface Report {
 }
 
 /**
- * Presses a button as a person does: once it has been in sight for as long as it takes to aim, before which the frame
- * takes no click for one that was meant (`STEADY_MS` of frame/src/sight.ts).
+ * Presses a button as a person does: once it has been in sight for as long as it takes to aim,
+ * before which the frame takes no click for one that was meant (`STEADY_MS` of frame/src/sight.ts).
  */
 export async function press(button: Locator): Promise<void> {
   await button.evaluate((element) => {
@@ -56,7 +58,10 @@ export class Cardholder {
 
   static async arrive(browser: Browser, demo: Demo, look: Partial<Look> = {}): Promise<Cardholder> {
     const wire = await Wire.open();
-    const visit = await browser.visit({ viewport: { width: 1100, height: 860 }, ...look }, `http://127.0.0.1:${wire.port}`);
+    const visit = await browser.visit(
+      { viewport: { width: 1100, height: 860 }, ...look },
+      `http://127.0.0.1:${wire.port}`,
+    );
     const cardholder = new Cardholder(demo, wire, visit);
     await cardholder.open();
     return cardholder;
@@ -98,8 +103,12 @@ export class Cardholder {
 
   /** Until Cardveil has heard of it. */
   async reported(event: string, field?: string): Promise<void> {
-    const fits = (body: string) => JSON.parse(body).event === event && JSON.parse(body).field === field;
-    const { status } = await this.wire.until(({ url, body, status }) => url.pathname === "/client/v1/events" && status !== undefined && fits(body));
+    const fits = (body: string) =>
+      JSON.parse(body).event === event && JSON.parse(body).field === field;
+    const { status } = await this.wire.until(
+      ({ url, body, status }) =>
+        url.pathname === "/client/v1/events" && status !== undefined && fits(body),
+    );
     if (status !== 204) throw new Error(`the report of ${event} was answered with ${status}`);
   }
 
@@ -133,8 +142,8 @@ export class Cardholder {
   }
 
   /**
-   * What is in the clipboard, as they find out: by pasting it into a field, as they would a card's number. A
-   * field drops the line end that WebKit puts behind what it selected.
+   * What is in the clipboard, as they find out: by pasting it into a field, as they would a card's
+   * number. A field drops the line end that WebKit puts behind what it selected.
    */
   async paste(): Promise<string> {
     await this.page.evaluate(() => {
@@ -150,10 +159,15 @@ export class Cardholder {
 
   /** The whole of the frame's document, attributes and all. */
   frameText(): Promise<string> {
-    return this.frame.evaluate(() => document.documentElement.outerHTML + document.documentElement.innerText);
+    return this.frame.evaluate(
+      () => document.documentElement.outerHTML + document.documentElement.innerText,
+    );
   }
 
-  /** Mounts a card on the shop's page as another page would, and answers what it tells, up to one of `until`. */
+  /**
+   * Mounts a card on the shop's page as another page would, and answers what it tells, up to one of
+   * `until`.
+   */
   mount(options: CardOptions & { token: string }, ...until: (keyof CardEvents)[]): Promise<Told[]> {
     const { client_url: clientUrl, embed } = this.demo;
     return this.page.evaluate(
@@ -162,7 +176,14 @@ export class Cardholder {
         const card = Cardveil({ embed }).card(options);
         const told: Told[] = [];
         const ended = new Promise<void>((done) => {
-          for (const event of ["ready", "revealed", "hidden", "copied", "expired", "error"] as const) {
+          for (const event of [
+            "ready",
+            "revealed",
+            "hidden",
+            "copied",
+            "expired",
+            "error",
+          ] as const) {
             card.on(event, (detail) => {
               const { code, message, fields, field } = (detail ?? {}) as Omit<Told, "event">;
               told.push({ event, ...JSON.parse(JSON.stringify({ code, message, fields, field })) });

@@ -28,7 +28,9 @@ export interface Demo {
   stop(): Promise<void>;
 }
 
-const BINARY = process.env["CARDVEIL_BIN"] ?? fileURLToPath(new URL("../../../target/release/cardveil", import.meta.url));
+const BINARY =
+  process.env["CARDVEIL_BIN"] ??
+  fileURLToPath(new URL("../../../target/release/cardveil", import.meta.url));
 
 /** Resolves when the demo says that it is ready. Ends the process, by its id, on `stop`. */
 export async function startDemo(...more: string[]): Promise<Demo> {

@@ -1,5 +1,6 @@
 /**
- * Pages that a card may be put into, served as their owners would serve them. To add one: a row in `HOSTS`.
+ * Pages that a card may be put into, served as their owners would serve them. To add one: a row in
+ * `HOSTS`.
  *
  * `?as=parts` has the card in parts, and anything else the whole card.
  */
@@ -25,17 +26,55 @@ export const GROUNDS: Host[] = [
   { name: "near black", css: "body { background: #111214 } p { color: #eee }" },
   { name: "a brand's colour, between", css: "body { background: #7a5cff }" },
   { name: "grey, between", css: "main { background: oklch(0.54 0 0) }" },
-  { name: "a gradient", css: "body { background: linear-gradient(90deg, #fff, #000 30%, #fff 60%, #000) }" },
+  {
+    name: "a gradient",
+    css: "body { background: linear-gradient(90deg, #fff, #000 30%, #fff 60%, #000) }",
+  },
   { name: "an image", css: `body { background: #fff url("/check.svg") }` },
-  { name: "a dark panel, half seen through", css: "main { background: rgb(0 0 0 / 0.55) } section { background: rgb(10 10 40 / 80%) }" },
+  {
+    name: "a dark panel, half seen through",
+    css: "main { background: rgb(0 0 0 / 0.55) } section { background: rgb(10 10 40 / 80%) }",
+  },
   { name: "dark by color-scheme alone", css: "html { color-scheme: dark }" },
   { name: "as the device is", css: "html { color-scheme: light dark }" },
-  { name: "dark, and light later", html: `class="dark"`, css: ".dark { color-scheme: dark } .dark body { background: #101418 }", later: { name: "class", value: "" } },
-  { name: "light, and dark later, slowly", css: "body { background: #fff; transition: background 0.3s } [data-mode=dark] body { background: #000 }", later: { name: "data-mode", value: "dark" } },
-  { name: "under a strict policy", css: "body { background: #0b1f3a }", headers: { "content-security-policy": "default-src 'none'; script-src 'self' {client}; style-src 'self'; connect-src 'self'; frame-src {client}; require-trusted-types-for 'script'" } },
-  { name: "right to left, in a sandbox", html: `dir="rtl"`, css: "body { background: #101418 }", headers: { "content-security-policy": "sandbox allow-scripts allow-same-origin" } },
-  { name: "isolated", css: "body { background: #0b1f3a }", headers: { "cross-origin-embedder-policy": "require-corp", "cross-origin-opener-policy": "same-origin" } },
-  { name: "through which another page shines", css: "body { background: transparent }", framed: true },
+  {
+    name: "dark, and light later",
+    html: `class="dark"`,
+    css: ".dark { color-scheme: dark } .dark body { background: #101418 }",
+    later: { name: "class", value: "" },
+  },
+  {
+    name: "light, and dark later, slowly",
+    css: "body { background: #fff; transition: background 0.3s } [data-mode=dark] body { background: #000 }",
+    later: { name: "data-mode", value: "dark" },
+  },
+  {
+    name: "under a strict policy",
+    css: "body { background: #0b1f3a }",
+    headers: {
+      "content-security-policy":
+        "default-src 'none'; script-src 'self' {client}; style-src 'self'; connect-src 'self'; frame-src {client}; require-trusted-types-for 'script'",
+    },
+  },
+  {
+    name: "right to left, in a sandbox",
+    html: `dir="rtl"`,
+    css: "body { background: #101418 }",
+    headers: { "content-security-policy": "sandbox allow-scripts allow-same-origin" },
+  },
+  {
+    name: "isolated",
+    css: "body { background: #0b1f3a }",
+    headers: {
+      "cross-origin-embedder-policy": "require-corp",
+      "cross-origin-opener-policy": "same-origin",
+    },
+  },
+  {
+    name: "through which another page shines",
+    css: "body { background: transparent }",
+    framed: true,
+  },
 ];
 
 const SCRIPT = `
@@ -50,20 +89,44 @@ else for (const part of document.querySelectorAll("[data-part]")) card.mount(par
 const CHECK = `<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><path d="M0 0h20v20H0zM20 20h20v20H20z"/></svg>`;
 const PARTS = ["pan", "expiry", "cvv", "name", "countdown", "toggle"];
 
-export async function serveHosts(hosts: readonly Host[], token: () => Promise<string>, place: { client: string; embed: string }, port: number): Promise<[origin: string, server: Server]> {
-  const filled = (text: string) => text.replaceAll("{client}", place.client).replaceAll("{embed}", place.embed);
+export async function serveHosts(
+  hosts: readonly Host[],
+  token: () => Promise<string>,
+  place: { client: string; embed: string },
+  port: number,
+): Promise<[origin: string, server: Server]> {
+  const filled = (text: string) =>
+    text.replaceAll("{client}", place.client).replaceAll("{embed}", place.embed);
   const server = createServer(async (request, response) => {
     const { pathname, search } = new URL(request.url ?? "", "http://localhost");
     const [, index = "", file = ""] = pathname.split("/");
     const host = hosts[Number(index)];
-    const send = (type: string, body: string, headers: Record<string, string> = {}) => response.writeHead(200, { "content-type": `${type}; charset=utf-8`, ...headers }).end(filled(body));
+    const send = (type: string, body: string, headers: Record<string, string> = {}) =>
+      response
+        .writeHead(200, { "content-type": `${type}; charset=utf-8`, ...headers })
+        .end(filled(body));
     if (pathname === "/token") send("text/plain", await token());
     else if (pathname === "/check.svg") send("image/svg+xml", CHECK);
     else if (pathname === "/host.js") send("text/javascript", SCRIPT);
     else if (host === undefined) response.writeHead(404).end();
-    else if (file === "host.css") send("text/css", `body { margin: 0 } main { padding: 20px } iframe { border: 0 } ${host.css}`);
-    else if (host.framed && file === "") send("text/html", `<!doctype html><body style="background:#000"><iframe id="inner" style="width:600px;height:700px;border:0" src="/${index}/inner${search}"></iframe>`);
-    else send("text/html", page(host, index), Object.fromEntries(Object.entries(host.headers ?? {}).map(([name, value]) => [name, filled(value)])));
+    else if (file === "host.css")
+      send(
+        "text/css",
+        `body { margin: 0 } main { padding: 20px } iframe { border: 0 } ${host.css}`,
+      );
+    else if (host.framed && file === "")
+      send(
+        "text/html",
+        `<!doctype html><body style="background:#000"><iframe id="inner" style="width:600px;height:700px;border:0" src="/${index}/inner${search}"></iframe>`,
+      );
+    else
+      send(
+        "text/html",
+        page(host, index),
+        Object.fromEntries(
+          Object.entries(host.headers ?? {}).map(([name, value]) => [name, filled(value)]),
+        ),
+      );
   });
   await once(server.listen(port, "127.0.0.1"), "listening");
   return [`http://localhost:${port}`, server];

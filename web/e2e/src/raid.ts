@@ -1,6 +1,6 @@
 /**
- * A page that was taken over: a registered shop's, with somebody else's script in it. It hears all that the
- * page can hear, holds every port, and can frame Cardveil by itself, without the SDK.
+ * A page that was taken over: a registered shop's, with somebody else's script in it. It hears all
+ * that the page can hear, holds every port, and can frame Cardveil by itself, without the SDK.
  */
 import { connect } from "../../protocol/src/index.ts";
 import type { Cardholder } from "./cardholder.ts";
@@ -60,7 +60,12 @@ export async function takeOver(ada: Cardholder): Promise<void> {
         return port1;
       },
       until: (port, ...types) =>
-        new Promise((resolve) => port.addEventListener("message", ({ data }) => types.includes(data.type) && resolve(data.type))),
+        new Promise((resolve) =>
+          port.addEventListener(
+            "message",
+            ({ data }) => types.includes(data.type) && resolve(data.type),
+          ),
+        ),
       taken: (configure, ports) =>
         Promise.race(
           ports.map(async (port, index) => {
@@ -73,11 +78,23 @@ export async function takeOver(ada: Cardholder): Promise<void> {
     };
     Object.assign(window, { raid });
     addEventListener("message", ({ data }) => raid.heard.push(JSON.stringify(data)), true);
-    addEventListener("error", ({ message, error }) => raid.heard.push(`${message} ${error?.stack}`), true);
-    addEventListener("unhandledrejection", ({ reason }) => raid.heard.push(`${reason} ${reason?.stack}`));
-    addEventListener("securitypolicyviolation", (event) => raid.heard.push(`${event.blockedURI} ${event.sample}`), true);
+    addEventListener(
+      "error",
+      ({ message, error }) => raid.heard.push(`${message} ${error?.stack}`),
+      true,
+    );
+    addEventListener("unhandledrejection", ({ reason }) =>
+      raid.heard.push(`${reason} ${reason?.stack}`),
+    );
+    addEventListener(
+      "securitypolicyviolation",
+      (event) => raid.heard.push(`${event.blockedURI} ${event.sample}`),
+      true,
+    );
     for (const type of PerformanceObserver.supportedEntryTypes) {
-      new PerformanceObserver((list) => list.getEntries().forEach((entry) => raid.heard.push(JSON.stringify(entry)))).observe({ type, buffered: true });
+      new PerformanceObserver((list) =>
+        list.getEntries().forEach((entry) => raid.heard.push(JSON.stringify(entry))),
+      ).observe({ type, buffered: true });
     }
     const Channel = MessageChannel;
     const post = MessagePort.prototype.postMessage;
@@ -107,7 +124,9 @@ export async function loot(ada: Cardholder): Promise<string> {
       JSON.stringify(Object.entries(localStorage)),
       JSON.stringify(Object.entries(sessionStorage)),
       String(getSelection()),
-      [...document.querySelectorAll("iframe")].map(({ title, name, src }) => [title, name, src].join()).join(),
+      [...document.querySelectorAll("iframe")]
+        .map(({ title, name, src }) => [title, name, src].join())
+        .join(),
     ].join("\n"),
   );
   return [page, ...ada.console].join("\n");

@@ -1,11 +1,20 @@
 /**
- * What goes over the wire between one cardholder's browser and everyone else: a proxy that remembers all of
- * it, and fails when told to.
+ * What goes over the wire between one cardholder's browser and everyone else: a proxy that
+ * remembers all of it, and fails when told to.
  *
- * Every browser can be given a proxy, while no two drivers agree on how to watch or break a request.
+ * Every browser can be given a proxy, while no two drivers agree on how to watch or break a
+ * request.
  */
 import { once } from "node:events";
-import { Agent, createServer, type IncomingMessage, type OutgoingHttpHeaders, request, type Server, type ServerResponse } from "node:http";
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  request,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 
 export interface Exchange {
@@ -31,11 +40,18 @@ export class Wire {
   readonly exchanges: Exchange[] = [];
   #faults: { path: RegExp; fault: Fault }[] = [];
   readonly #waiting = new Set<() => void>();
-  // A connection that was used before may be dead, and browsers then send a request twice by themselves.
+  // A connection that was used before may be dead, and browsers then send a request twice by
+  // themselves.
   readonly #agent = new Agent({ keepAlive: false });
 
-  private constructor(readonly port: number, private readonly server: Server) {
-    server.on("request", (ask: IncomingMessage, reply: ServerResponse) => void this.#serve(ask, reply));
+  private constructor(
+    readonly port: number,
+    private readonly server: Server,
+  ) {
+    server.on(
+      "request",
+      (ask: IncomingMessage, reply: ServerResponse) => void this.#serve(ask, reply),
+    );
   }
 
   static async open(): Promise<Wire> {
@@ -54,7 +70,9 @@ export class Wire {
 
   /** The bodies of what was posted to a path. */
   posted<Body>(path: RegExp): Body[] {
-    return this.exchanges.filter(({ method, url }) => method === "POST" && path.test(url.pathname)).map(({ body }) => (body === "" ? {} : JSON.parse(body)));
+    return this.exchanges
+      .filter(({ method, url }) => method === "POST" && path.test(url.pathname))
+      .map(({ body }) => (body === "" ? {} : JSON.parse(body)));
   }
 
   /** The first that fits, of those that were and of those to come. */
@@ -84,23 +102,42 @@ export class Wire {
     const body = await read(ask);
     const url = new URL(ask.url ?? "", "http://none.invalid");
     if (!["localhost", "127.0.0.1"].includes(url.hostname)) return void reply.destroy();
-    const exchange: Exchange = { method: ask.method ?? "", url, body: body.toString(), headers: {}, answer: "" };
+    const exchange: Exchange = {
+      method: ask.method ?? "",
+      url,
+      body: body.toString(),
+      headers: {},
+      answer: "",
+    };
     this.exchanges.push(exchange);
     this.#tell();
     const pass = () => this.#pass(ask, url, body);
-    const fault = this.#faults.find(({ path }) => path.test(url.pathname))?.fault ?? ((pass) => pass());
+    const fault =
+      this.#faults.find(({ path }) => path.test(url.pathname))?.fault ?? ((pass) => pass());
     const answer = await fault(pass).catch(() => "cut" as const);
     if (answer === "cut") return void reply.destroy();
-    Object.assign(exchange, { status: answer.status, headers: answer.headers, answer: answer.body.toString() });
+    Object.assign(exchange, {
+      status: answer.status,
+      headers: answer.headers,
+      answer: answer.body.toString(),
+    });
     // RFC 9110 8.6: an answer that has no body has no length either.
-    const length = [204, 304].includes(answer.status) ? {} : { "content-length": answer.body.length };
-    reply.writeHead(answer.status, { ...answer.headers, ...length, connection: "close" }).end(answer.body);
+    const length = [204, 304].includes(answer.status)
+      ? {}
+      : { "content-length": answer.body.length };
+    reply
+      .writeHead(answer.status, { ...answer.headers, ...length, connection: "close" })
+      .end(answer.body);
     this.#tell();
   }
 
   async #pass(ask: IncomingMessage, url: URL, body: Buffer): Promise<Answer> {
     const { "proxy-connection": _, ...headers } = ask.headers;
-    const onward = request(url, { method: ask.method, headers: { ...headers, "accept-encoding": "identity" }, agent: this.#agent });
+    const onward = request(url, {
+      method: ask.method,
+      headers: { ...headers, "accept-encoding": "identity" },
+      agent: this.#agent,
+    });
     onward.end(body);
     const [answer] = (await once(onward, "response")) as [IncomingMessage];
     const { "transfer-encoding": __, "keep-alive": ___, ...kept } = answer.headers;

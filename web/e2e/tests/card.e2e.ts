@@ -1,8 +1,8 @@
 /**
  * A cardholder, the demo shop and the real server, in a real browser.
  *
- * Counts as a failure: card data anywhere but in the frame while it is shown and in the clipboard after a
- * click on Copy; a redemption that nobody clicked for; silence where something failed.
+ * Counts as a failure: card data anywhere but in the frame while it is shown and in the clipboard
+ * after a click on Copy; a redemption that nobody clicked for; silence where something failed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
@@ -17,7 +17,9 @@ const PAN = "4111111111111111";
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
-  const found = demo.cards.find((card) => card.last_four === "1111" && /^active$/i.test(card.state));
+  const found = demo.cards.find(
+    (card) => card.last_four === "1111" && /^active$/i.test(card.state),
+  );
   if (found === undefined) throw new Error("the demo has no active card ending in 1111");
   visa = found;
 });
@@ -91,16 +93,28 @@ describe("show my card", () => {
     expect(ada.redeems).toEqual([]);
   });
 
-  it.each(["js", "css", "json"])("shows it whole where another version's node does not have the frame's .%s, as in an upgrade", async (kind) => {
-    const ada = await arrive();
-    ada.wire.fault(new RegExp(`^/embed/assets/.*\\.${kind}$`), async () => ({ status: 404, headers: {}, body: Buffer.of() }));
-    await ada.show(visa.card_no);
-    expect(await ada.in("pan").textContent()).toBe(PAN);
-    expect(ada.redeems).toHaveLength(1);
-    const documents = ada.wire.exchanges.filter(({ url }) => url.pathname === `/embed/${demo.embed}`);
-    // More than one of its parts may say that it did not come.
-    expect([...new Set(documents.map(({ url }) => url.searchParams.has("whole")))]).toEqual([false, true]);
-  });
+  it.each(["js", "css", "json"])(
+    "shows it whole where another version's node does not have the frame's .%s, as in an upgrade",
+    async (kind) => {
+      const ada = await arrive();
+      ada.wire.fault(new RegExp(`^/embed/assets/.*\\.${kind}$`), async () => ({
+        status: 404,
+        headers: {},
+        body: Buffer.of(),
+      }));
+      await ada.show(visa.card_no);
+      expect(await ada.in("pan").textContent()).toBe(PAN);
+      expect(ada.redeems).toHaveLength(1);
+      const documents = ada.wire.exchanges.filter(
+        ({ url }) => url.pathname === `/embed/${demo.embed}`,
+      );
+      // More than one of its parts may say that it did not come.
+      expect([...new Set(documents.map(({ url }) => url.searchParams.has("whole")))]).toEqual([
+        false,
+        true,
+      ]);
+    },
+  );
 
   it("keeps several cards on one page apart", async () => {
     const ada = await arrive();
@@ -176,7 +190,9 @@ describe("copy", () => {
       Object.defineProperty(navigator, "clipboard", { value: undefined });
       new MutationObserver((changes) => {
         const added = changes.flatMap(({ addedNodes }) => [...addedNodes]);
-        document.documentElement.dataset["leak"] = String(added.some((node) => /\d{12}/.test((node as Element).outerHTML ?? "")));
+        document.documentElement.dataset["leak"] = String(
+          added.some((node) => /\d{12}/.test((node as Element).outerHTML ?? "")),
+        );
       }).observe(document.documentElement, { childList: true, subtree: true });
     });
     await press(ada.in("copy-pan"));
@@ -210,7 +226,8 @@ describe("hide", () => {
     await ada.frame.locator("[data-testid=cardveil-card][data-state=hidden]").waitFor();
     const text = await ada.frameText();
     for (const secret of [PAN, "4 1 1 1", "411111"]) expect(text).not.toContain(secret);
-    for (const field of ["pan", "expiry", "name", "cvv"]) expect(await ada.in(field).count()).toBe(0);
+    for (const field of ["pan", "expiry", "name", "cvv"])
+      expect(await ada.in(field).count()).toBe(0);
   }
 
   it("clears the document", async () => {
@@ -266,8 +283,11 @@ describe("hide", () => {
 
   it("happens when the browser says that it will cache the page, with token and key", async () => {
     const ada = await shown();
-    // Not every browser caches a page that is driven, so the frame is told as the browser would tell it.
-    await ada.frame.evaluate(() => void window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })));
+    // Not every browser caches a page that is driven, so the frame is told as the browser would
+    // tell it.
+    await ada.frame.evaluate(
+      () => void window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })),
+    );
     await expectPurged(ada);
     await ada.in("show").click();
     expect(await ada.in("pan").textContent()).toBe(PAN);
@@ -280,21 +300,26 @@ describe("hide", () => {
     await ada.page.goto(`${demo.client_url}/sdk/v1/cardveil.js`);
     await ada.page.goBack();
     // Loaded again, or as it was, with the frame's digits gone.
-    await ada.page.locator("[data-testid=show-card]:enabled:not([hidden]), [data-testid=cardveil-frame]").waitFor();
+    await ada.page
+      .locator("[data-testid=show-card]:enabled:not([hidden]), [data-testid=cardveil-frame]")
+      .waitFor();
     if ((await ada.by("cardveil-frame").count()) > 0) await expectPurged(ada);
     expect(ada.redeems).toHaveLength(1);
   });
 
-  itNeeds("back/forward cache")("happens on the way into the back/forward cache, with token and key", async () => {
-    const ada = await shown();
-    await ada.page.goto(`${demo.client_url}/sdk/v1/cardveil.js`);
-    await ada.page.goBack();
-    await expectPurged(ada);
-    await ada.in("show").click();
-    expect(await ada.in("pan").textContent()).toBe(PAN);
-    expect(ada.tokens).toBe(2);
-    expect(ada.redeems[1]?.key).not.toEqual(ada.redeems[0]?.key);
-  });
+  itNeeds("back/forward cache")(
+    "happens on the way into the back/forward cache, with token and key",
+    async () => {
+      const ada = await shown();
+      await ada.page.goto(`${demo.client_url}/sdk/v1/cardveil.js`);
+      await ada.page.goBack();
+      await expectPurged(ada);
+      await ada.in("show").click();
+      expect(await ada.in("pan").textContent()).toBe(PAN);
+      expect(ada.tokens).toBe(2);
+      expect(ada.redeems[1]?.key).not.toEqual(ada.redeems[0]?.key);
+    },
+  );
 
   it("happens with destroy", async () => {
     const ada = await shown();
@@ -310,7 +335,9 @@ describe("nobody else", () => {
     const eve = await arrive();
     const told = await eve.mount({ token: String(ada.redeems[0]?.token) }, "revealed", "error");
     expect(told.at(-1)).toMatchObject({ event: "error", code: "token_refused" });
-    expect(await eve.in("error").textContent()).toContain("has expired or was already used. Go back and open your card again.");
+    expect(await eve.in("error").textContent()).toContain(
+      "has expired or was already used. Go back and open your card again.",
+    );
     expect(await eve.in("pan").count()).toBe(0);
     expect(await ada.in("pan").textContent()).toBe(PAN);
   });
@@ -349,7 +376,9 @@ describe("nobody else", () => {
     await eve.open(demo.shop_url.replace("localhost", "127.0.0.1"));
     const told = await eve.mount({ token: "cvt_test_1" }, "ready", "error");
     expect(told).toEqual([expect.objectContaining({ event: "error", code: "frame_blocked" })]);
-    expect(await eve.by("cardveil-error").textContent()).toContain("Your card cannot be shown right now");
+    expect(await eve.by("cardveil-error").textContent()).toContain(
+      "Your card cannot be shown right now",
+    );
     expect(eve.redeems).toEqual([]);
   });
 
@@ -376,7 +405,9 @@ describe("nobody else", () => {
     await ada.by("seen-hidden").waitFor();
 
     const heard = await ada.page.evaluate(() => (window as unknown as { heard: string[] }).heard);
-    expect(heard.map((text) => JSON.parse(text).type)).toEqual(expect.arrayContaining(["hello", "ready", "needToken", "revealed", "hidden", "size"]));
+    expect(heard.map((text) => JSON.parse(text).type)).toEqual(
+      expect.arrayContaining(["hello", "ready", "needToken", "revealed", "hidden", "size"]),
+    );
     const traffic = ada.wire.exchanges.map((exchange) => JSON.stringify(exchange));
     expect(traffic.length).toBeGreaterThan(10);
     for (const text of [...heard, ...traffic, ...ada.console, await ada.page.content()]) {
@@ -390,7 +421,8 @@ describe("nobody else", () => {
     }
     for (const { headers } of ada.wire.exchanges) expect(headers).not.toHaveProperty("set-cookie");
     for (const url of [ada.page.url(), ada.frame.url()]) expect(url).not.toContain("cvt_");
-    // Each browser knows other features, and warns of those in the frame's policy that it does not know.
+    // Each browser knows other features, and warns of those in the frame's policy that it does not
+    // know.
     expect(ada.console).toEqual([]);
   });
 });

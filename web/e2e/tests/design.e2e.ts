@@ -1,8 +1,9 @@
 /**
  * What was seen of the card on phones and with keyboards, and is not to be seen again.
  *
- * Counts as a failure: a name that is cut; a thing that moves when the card comes, hides or comes again; a target that
- * a thumb misses; a text too small to read; a click that does what nobody meant.
+ * Counts as a failure: a name that is cut; a thing that moves when the card comes, hides or comes
+ * again; a target that a thumb misses; a text too small to read; a click that does what nobody
+ * meant.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Browser, launch, type Look, type Visit } from "../src/browsers/index.ts";
@@ -35,7 +36,10 @@ async function arrive(look: Partial<Look> = {}): Promise<Cardholder> {
 /** A specimen of the gallery, as the whole page. */
 async function specimen(of: string, width: number): Promise<Visit> {
   const wire = await Wire.open();
-  const visit = await browser.visit({ viewport: { width, height: 420 }, reducedMotion: "reduce" }, `http://127.0.0.1:${wire.port}`);
+  const visit = await browser.visit(
+    { viewport: { width, height: 420 }, reducedMotion: "reduce" },
+    `http://127.0.0.1:${wire.port}`,
+  );
   leave.push(async () => {
     await visit.leave();
     wire.close();
@@ -52,86 +56,138 @@ const box = (element: Locator) =>
   });
 
 describe.each([320, 390])("a name of 30 characters and more at %i px", (width) => {
-  it.each(["states.13", "states.14"])("was cut off (\"A CARDHOL…\"), and is whole: %s", async (of) => {
-    const { page } = await specimen(of, width);
-    const name = page.locator(`[data-testid="cardveil-name"]`);
-    expect((await name.textContent())?.length).toBeGreaterThanOrEqual(30);
-    const whole = await name.evaluate((name) => {
-      const [inner, outer] = [name, name.closest(".face") as Element].map((element) => element.getBoundingClientRect()) as [DOMRect, DOMRect];
-      const { overflow, textOverflow } = getComputedStyle(name);
-      const inside = inner.left >= outer.left && inner.right <= outer.right && inner.top >= outer.top && inner.bottom <= outer.bottom;
-      return { inside, wide: name.scrollWidth <= Math.ceil(inner.width), high: name.scrollHeight <= Math.ceil(inner.height) + 1, overflow, textOverflow };
-    });
-    expect(whole).toEqual({ inside: true, wide: true, high: true, overflow: "visible", textOverflow: "clip" });
-  });
-});
-
-it.each([320, 375, 1100])("hiding moved the last four by 50 px, and moves nothing at %i px", async (width) => {
-  const ada = await arrive({ viewport: { width, height: 900 } });
-  await ada.show();
-  const four = () => box(ada.frame.locator(".digits .group").last());
-  const frame = () => box(ada.by("cardveil-frame"));
-  const shown = [await four(), await frame()];
-  await press(ada.in("hide"));
-  await ada.in("show").waitFor();
-  expect([await four(), await frame()]).toEqual(shown);
-  await ada.in("show").press("Enter");
-  await ada.in("hide").waitFor();
-  expect([await four(), await frame()]).toEqual(shown);
-});
-
-it.each([320, 375, 480, 1100])("the page below moved when the card came, and stays where it is at %i px", async (width) => {
-  const ada = await arrive({ viewport: { width, height: 900 } });
-  const token = await ada.token(demo.cards[0]?.card_no ?? "");
-  const { client_url: clientUrl, embed } = demo;
-  const heights = await ada.page.evaluate(
-    async ({ clientUrl, embed, token }) => {
-      const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
-      const card = Cardveil({ embed }).card({ token });
-      const shown = new Promise<void>((done) => card.on("revealed", () => done()));
-      card.mount("#card");
-      const frame = document.querySelector("#card iframe") as HTMLElement;
-      const height = () => frame.getBoundingClientRect().height;
-      const heights = [height()];
-      new ResizeObserver(() => heights.push(height())).observe(frame);
-      frame.scrollIntoView({ block: "nearest" });
-      await shown;
-      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-      return heights;
+  it.each(["states.13", "states.14"])(
+    'was cut off ("A CARDHOL…"), and is whole: %s',
+    async (of) => {
+      const { page } = await specimen(of, width);
+      const name = page.locator(`[data-testid="cardveil-name"]`);
+      expect((await name.textContent())?.length).toBeGreaterThanOrEqual(30);
+      const whole = await name.evaluate((name) => {
+        const [inner, outer] = [name, name.closest(".face") as Element].map((element) =>
+          element.getBoundingClientRect(),
+        ) as [DOMRect, DOMRect];
+        const { overflow, textOverflow } = getComputedStyle(name);
+        const inside =
+          inner.left >= outer.left &&
+          inner.right <= outer.right &&
+          inner.top >= outer.top &&
+          inner.bottom <= outer.bottom;
+        return {
+          inside,
+          wide: name.scrollWidth <= Math.ceil(inner.width),
+          high: name.scrollHeight <= Math.ceil(inner.height) + 1,
+          overflow,
+          textOverflow,
+        };
+      });
+      expect(whole).toEqual({
+        inside: true,
+        wide: true,
+        high: true,
+        overflow: "visible",
+        textOverflow: "clip",
+      });
     },
-    { clientUrl, embed, token },
   );
-  expect(new Set(heights).size, heights.join()).toBe(1);
 });
+
+it.each([320, 375, 1100])(
+  "hiding moved the last four by 50 px, and moves nothing at %i px",
+  async (width) => {
+    const ada = await arrive({ viewport: { width, height: 900 } });
+    await ada.show();
+    const four = () => box(ada.frame.locator(".digits .group").last());
+    const frame = () => box(ada.by("cardveil-frame"));
+    const shown = [await four(), await frame()];
+    await press(ada.in("hide"));
+    await ada.in("show").waitFor();
+    expect([await four(), await frame()]).toEqual(shown);
+    await ada.in("show").press("Enter");
+    await ada.in("hide").waitFor();
+    expect([await four(), await frame()]).toEqual(shown);
+  },
+);
+
+it.each([320, 375, 480, 1100])(
+  "the page below moved when the card came, and stays where it is at %i px",
+  async (width) => {
+    const ada = await arrive({ viewport: { width, height: 900 } });
+    const token = await ada.token(demo.cards[0]?.card_no ?? "");
+    const { client_url: clientUrl, embed } = demo;
+    const heights = await ada.page.evaluate(
+      async ({ clientUrl, embed, token }) => {
+        const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
+        const card = Cardveil({ embed }).card({ token });
+        const shown = new Promise<void>((done) => card.on("revealed", () => done()));
+        card.mount("#card");
+        const frame = document.querySelector("#card iframe") as HTMLElement;
+        const height = () => frame.getBoundingClientRect().height;
+        const heights = [height()];
+        new ResizeObserver(() => heights.push(height())).observe(frame);
+        frame.scrollIntoView({ block: "nearest" });
+        await shown;
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+        return heights;
+      },
+      { clientUrl, embed, token },
+    );
+    expect(new Set(heights).size, heights.join()).toBe(1);
+  },
+);
 
 /** Shown, masked, shown by a click, hidden, failed; and the parts that can be pressed. */
-const PRESSED = ["states.1", "states.6", "states.7", "states.16", "failures.2", "parts.7", "parts.8", "parts.11", "parts.14"];
+const PRESSED = [
+  "states.1",
+  "states.6",
+  "states.7",
+  "states.16",
+  "failures.2",
+  "parts.7",
+  "parts.8",
+  "parts.11",
+  "parts.14",
+];
 
-it.each(PRESSED)("targets were of 28 px and labels of 11, and are of 44 and 12 or more: %s", async (of) => {
-  const { page } = await specimen(of, 320);
-  const found = await page.evaluate(() => {
-    const small: string[] = [];
-    for (const button of document.querySelectorAll("button")) {
-      const { left, top, width, height } = button.getBoundingClientRect();
-      const [x, y] = [left + width / 2, top + height / 2];
-      // 21 px from the middle; what lies outside of the window cannot be asked for.
-      for (const [dx, dy] of [[-21, 0], [21, 0], [0, -21], [0, 21]] as const) {
-        const hit = document.elementFromPoint(x + dx, y + dy);
-        if (hit === null || !button.contains(hit)) small.push(`${button.dataset["testid"]} ${dx},${dy}`);
+it.each(PRESSED)(
+  "targets were of 28 px and labels of 11, and are of 44 and 12 or more: %s",
+  async (of) => {
+    const { page } = await specimen(of, 320);
+    const found = await page.evaluate(() => {
+      const small: string[] = [];
+      for (const button of document.querySelectorAll("button")) {
+        const { left, top, width, height } = button.getBoundingClientRect();
+        const [x, y] = [left + width / 2, top + height / 2];
+        // 21 px from the middle; what lies outside of the window cannot be asked for.
+        for (const [dx, dy] of [
+          [-21, 0],
+          [21, 0],
+          [0, -21],
+          [0, 21],
+        ] as const) {
+          const hit = document.elementFromPoint(x + dx, y + dy);
+          if (hit === null || !button.contains(hit))
+            small.push(`${button.dataset["testid"]} ${dx},${dy}`);
+        }
       }
-    }
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode() !== null) {
-      const around = texts.currentNode.parentElement;
-      if (around === null || around.closest("script, .unseen") !== null || texts.currentNode.textContent?.trim() === "") continue;
-      if (Number.parseFloat(getComputedStyle(around).fontSize) < 12) small.push(`text ${texts.currentNode.textContent}`);
-    }
-    return { small, pressed: document.querySelectorAll("button").length > 0 };
-  });
-  expect(found).toEqual({ small: [], pressed: true });
-});
+      const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode() !== null) {
+        const around = texts.currentNode.parentElement;
+        if (
+          around === null ||
+          around.closest("script, .unseen") !== null ||
+          texts.currentNode.textContent?.trim() === ""
+        )
+          continue;
+        if (Number.parseFloat(getComputedStyle(around).fontSize) < 12)
+          small.push(`text ${texts.currentNode.textContent}`);
+      }
+      return { small, pressed: document.querySelectorAll("button").length > 0 };
+    });
+    expect(found).toEqual({ small: [], pressed: true });
+  },
+);
 
-it("the focus fell to BODY on \"Show card details\", and stays in the card", async () => {
+it('the focus fell to BODY on "Show card details", and stays in the card', async () => {
   const ada = await arrive();
   await ada.show();
   await press(ada.in("hide"));
@@ -140,16 +196,21 @@ it("the focus fell to BODY on \"Show card details\", and stays in the card", asy
     const lost: string[] = [];
     Object.assign(window, { lost });
     new MutationObserver(() => {
-      if (document.activeElement === document.body) lost.push(document.querySelector<HTMLElement>(".card")?.dataset["state"] ?? "");
+      if (document.activeElement === document.body)
+        lost.push(document.querySelector<HTMLElement>(".card")?.dataset["state"] ?? "");
     }).observe(document.body, { childList: true, subtree: true });
   });
   await ada.in("show").press("Enter");
   await ada.in("hide").waitFor();
-  expect(await ada.frame.evaluate(() => (window as unknown as { lost: string[] }).lost)).toEqual([]);
-  expect(await ada.frame.evaluate(() => (document.activeElement as HTMLElement).dataset["testid"])).toBe("cardveil-hide");
+  expect(await ada.frame.evaluate(() => (window as unknown as { lost: string[] }).lost)).toEqual(
+    [],
+  );
+  expect(
+    await ada.frame.evaluate(() => (document.activeElement as HTMLElement).dataset["testid"]),
+  ).toBe("cardveil-hide");
 });
 
-it("a double click on the demo's \"Show my card\" opened the wallet dialog, and shows the card", async () => {
+it('a double click on the demo\'s "Show my card" opened the wallet dialog, and shows the card', async () => {
   const ada = await arrive();
   await ada.page.evaluate(
     () =>
@@ -170,13 +231,20 @@ it("a double click on the demo's \"Show my card\" opened the wallet dialog, and 
       }),
   );
   await ada.in("hide").waitFor();
-  expect(await ada.by("wallet").evaluate((dialog) => (dialog as HTMLDialogElement).open)).toBe(false);
+  expect(await ada.by("wallet").evaluate((dialog) => (dialog as HTMLDialogElement).open)).toBe(
+    false,
+  );
 });
 
 it("the demo on a phone began with a list cut off, and begins with the card and its button", async () => {
   const ada = await arrive({ viewport: { width: 375, height: 812 } });
-  const [show, list] = await Promise.all([box(ada.by("show-card")), box(ada.page.locator(".cards"))]);
+  const [show, list] = await Promise.all([
+    box(ada.by("show-card")),
+    box(ada.page.locator(".cards")),
+  ]);
   expect((show[1] ?? 0) + (show[3] ?? 0)).toBeLessThan(812);
   expect(list[1]).toBeGreaterThan(show[1] ?? 0);
-  expect(await ada.page.locator(".cards").evaluate((cards) => cards.scrollHeight <= cards.clientHeight)).toBe(true);
+  expect(
+    await ada.page.locator(".cards").evaluate((cards) => cards.scrollHeight <= cards.clientHeight),
+  ).toBe(true);
 });

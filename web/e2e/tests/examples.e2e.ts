@@ -1,7 +1,8 @@
 /**
  * The examples, as their readers would run them: the demo, the examples' own server, and a browser.
  *
- * Counts as a failure: a token too many; digits that are not there, or are there after they were hidden.
+ * Counts as a failure: a token too many; digits that are not there, or are there after they were
+ * hidden.
  */
 import { once } from "node:events";
 import type { Server } from "node:http";
@@ -31,8 +32,17 @@ let visit: Visit;
 beforeAll(async () => {
   const port = await freePort();
   origin = `http://localhost:${port}`;
-  [demo, browser] = await Promise.all([startDemo("--transparent", "--allow-origin", origin), launch()]);
-  const { merchant_url: merchantUrl, client_url: clientUrl, equals_api_key: apiKey, embed, cards } = demo;
+  [demo, browser] = await Promise.all([
+    startDemo("--transparent", "--allow-origin", origin),
+    launch(),
+  ]);
+  const {
+    merchant_url: merchantUrl,
+    client_url: clientUrl,
+    equals_api_key: apiKey,
+    embed,
+    cards,
+  } = demo;
   const cardNo = cards.find(({ last_four }) => last_four === "1111")?.card_no;
   server = await serve({ port, merchantUrl, clientUrl, apiKey, embed, cardNo });
   await build({
@@ -43,7 +53,10 @@ beforeAll(async () => {
     jsx: "automatic",
     define: { "process.env.NODE_ENV": '"development"' },
     nodePaths: [root("web/node_modules")],
-    alias: { "@cardveil/react": root("web/react/src/index.tsx"), "@cardveil/js/pure": root("web/sdk/src/pure.ts") },
+    alias: {
+      "@cardveil/react": root("web/react/src/index.tsx"),
+      "@cardveil/js/pure": root("web/sdk/src/pure.ts"),
+    },
   });
 });
 
@@ -56,7 +69,10 @@ afterAll(async () => {
 
 beforeEach(async () => {
   wire = await Wire.open();
-  visit = await browser.visit({ viewport: { width: 800, height: 1000 } }, `http://127.0.0.1:${wire.port}`);
+  visit = await browser.visit(
+    { viewport: { width: 800, height: 1000 } },
+    `http://127.0.0.1:${wire.port}`,
+  );
 });
 
 afterEach(async () => {
@@ -83,17 +99,24 @@ const digits = async (scope: Scope) => {
   return groups.join(" ");
 };
 /** How often a page asked for a token, and Cardveil for a card. */
-const asked = () => [wire.exchanges.filter(({ method, url }) => method === "POST" && url.pathname === "/token").length, wire.posted(/^\/client\/v1\/redeem$/).length];
+const asked = () => [
+  wire.exchanges.filter(({ method, url }) => method === "POST" && url.pathname === "/token").length,
+  wire.posted(/^\/client\/v1\/redeem$/).length,
+];
 const heard = async (what: string) => {
   await visit.page.waitForFunction(() => document.querySelector("#heard") !== null);
   await visit.page.locator("#heard").filter({ hasText: what }).waitFor();
 };
 /**
- * Of the page, React and the SDK. Firefox tells as errors that a hello went to an origin that is not there,
- * and that the driver's own style, for a picture, was not applied.
+ * Of the page, React and the SDK. Firefox tells as errors that a hello went to an origin that is
+ * not there, and that the driver's own style, for a picture, was not applied.
  */
 const complaints = () =>
-  visit.console.filter((line) => /^pageerror|Cardveil:|^(error|warning): .*React/.test(line) && !/target origin provided|blocked an inline style/.test(line));
+  visit.console.filter(
+    (line) =>
+      /^pageerror|Cardveil:|^(error|warning): .*React/.test(line) &&
+      !/target origin provided|blocked an inline style/.test(line),
+  );
 /** A picture to look at. */
 const picture = async (example: string) => {
   const dir = root(`web/e2e/screenshots/${name}`);
@@ -172,7 +195,10 @@ describe("a page for Marqeta.js", () => {
     expect(asked()).toEqual([1, 1]);
     await picture("marqeta");
     // What the page calls `var(--digits)` and `darkslateblue`.
-    const look = await at(pan, "pan").evaluate((element) => ({ color: getComputedStyle(element).color, size: getComputedStyle(element).fontSize }));
+    const look = await at(pan, "pan").evaluate((element) => ({
+      color: getComputedStyle(element).color,
+      size: getComputedStyle(element).fontSize,
+    }));
     expect(look).toEqual({ color: "rgb(72, 61, 139)", size: "20px" });
     expect(complaints()).toEqual([]);
   });

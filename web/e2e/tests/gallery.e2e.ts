@@ -1,8 +1,8 @@
 /**
  * Every look, state and failure of the frame, as the demo's gallery shows them.
  *
- * Counts as a failure: anything that axe has against a specimen or the page; something that does not fit; a place
- * that a keyboard cannot leave; motion where none is wanted.
+ * Counts as a failure: anything that axe has against a specimen or the page; something that does
+ * not fit; a place that a keyboard cannot leave; motion where none is wanted.
  */
 import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -37,12 +37,18 @@ afterEach(async () => {
 
 async function open(query: string, look: Partial<Look> = {}): Promise<void> {
   wire = await Wire.open();
-  visit = await browser.visit({ viewport: { width: 1200, height: 900 }, reducedMotion: "reduce", ...look }, `http://127.0.0.1:${wire.port}`);
+  visit = await browser.visit(
+    { viewport: { width: 1200, height: 900 }, reducedMotion: "reduce", ...look },
+    `http://127.0.0.1:${wire.port}`,
+  );
   await visit.page.goto(`${demo.shop_url}/gallery?${query}`);
   // The specimens are of the page's own origin, so it can look into them.
   await visit.page.waitForFunction(() => {
     const frames = [...document.querySelectorAll("iframe")];
-    return frames.length > 0 && frames.every((frame) => frame.contentDocument?.documentElement.dataset["drawn"] !== undefined);
+    return (
+      frames.length > 0 &&
+      frames.every((frame) => frame.contentDocument?.documentElement.dataset["drawn"] !== undefined)
+    );
   });
 }
 
@@ -59,14 +65,26 @@ async function specimens(): Promise<{ title: string; paper: string; frame: Frame
   return found.map(({ title, url, paper }) => ({ title, paper, frame: visit.frame(url) }));
 }
 
-/** What axe has against a document. It does not see the page through a transparent frame, so the frame gets its paper. */
+/**
+ * What axe has against a document. It does not see the page through a transparent frame, so the
+ * frame gets its paper.
+ */
 async function complaints(frame: Frame, paper: string, isPage = false): Promise<string[]> {
   await frame.evaluate(AXE);
   return frame.evaluate(
     async ({ paper, isPage }) => {
-      const { axe } = window as unknown as { axe: { run(options: object): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } };
+      const { axe } = window as unknown as {
+        axe: {
+          run(
+            options: object,
+          ): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }>;
+        };
+      };
       if (!isPage) document.documentElement.style.background = paper;
-      const { violations } = await axe.run({ iframes: false, rules: { "page-has-heading-one": { enabled: isPage } } });
+      const { violations } = await axe.run({
+        iframes: false,
+        rules: { "page-has-heading-one": { enabled: isPage } },
+      });
       document.documentElement.style.background = "";
       return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
     },
@@ -74,7 +92,8 @@ async function complaints(frame: Frame, paper: string, isPage = false): Promise<
   );
 }
 
-const fits = (frame: Frame) => frame.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth);
+const fits = (frame: Frame) =>
+  frame.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth);
 
 const LOOKS: [string, string, Partial<Look>][] = [
   ["light", "theme=light", { colorScheme: "light" }],
@@ -98,7 +117,10 @@ describe.runIf(inChromium).each(LOOKS)("%s", (look, query, how) => {
     expect(found).toEqual([]);
     const dir = fileURLToPath(new URL(`../screenshots/${name}/`, import.meta.url));
     await mkdir(dir, { recursive: true });
-    await visit.page.screenshot({ path: `${dir}gallery-${section}-${look}.png`, fullPage: true } as { path: string });
+    await visit.page.screenshot({
+      path: `${dir}gallery-${section}-${look}.png`,
+      fullPage: true,
+    } as { path: string });
   });
 });
 
@@ -112,26 +134,38 @@ it.runIf(inChromium)("moves nothing where motion is not wanted", async () => {
   expect(moving).toEqual([]);
 });
 
-it.runIf(inChromium)("can be walked through by keyboard, into every specimen and out again", async () => {
-  await open("only=states");
-  const buttons = await visit.page.evaluate(() =>
-    [...document.querySelectorAll("iframe")].reduce((sum, frame) => sum + (frame.contentDocument?.querySelectorAll("button:enabled").length ?? 0), 0),
-  );
-  const links = 9;
-  const where = () =>
-    visit.page.evaluate(() => {
-      const outer = document.activeElement;
-      const inner = outer instanceof HTMLIFrameElement ? outer.contentDocument?.activeElement : null;
-      return outer instanceof HTMLIFrameElement ? (inner?.tagName === "BUTTON" ? outer.title : "") : "";
-    });
-  const reached: string[] = [];
-  for (let presses = 0; presses < links + buttons + 3; presses += 1) {
-    await visit.page.keyboard.press("Tab");
-    const at = await where();
-    if (at !== "") reached.push(at);
-    // The last one lets the focus out again.
-    else if (reached.length > 0) break;
-  }
-  expect(reached).toHaveLength(buttons);
-  expect(await where()).toBe("");
-});
+it.runIf(inChromium)(
+  "can be walked through by keyboard, into every specimen and out again",
+  async () => {
+    await open("only=states");
+    const buttons = await visit.page.evaluate(() =>
+      [...document.querySelectorAll("iframe")].reduce(
+        (sum, frame) =>
+          sum + (frame.contentDocument?.querySelectorAll("button:enabled").length ?? 0),
+        0,
+      ),
+    );
+    const links = 9;
+    const where = () =>
+      visit.page.evaluate(() => {
+        const outer = document.activeElement;
+        const inner =
+          outer instanceof HTMLIFrameElement ? outer.contentDocument?.activeElement : null;
+        return outer instanceof HTMLIFrameElement
+          ? inner?.tagName === "BUTTON"
+            ? outer.title
+            : ""
+          : "";
+      });
+    const reached: string[] = [];
+    for (let presses = 0; presses < links + buttons + 3; presses += 1) {
+      await visit.page.keyboard.press("Tab");
+      const at = await where();
+      if (at !== "") reached.push(at);
+      // The last one lets the focus out again.
+      else if (reached.length > 0) break;
+    }
+    expect(reached).toHaveLength(buttons);
+    expect(await where()).toBe("");
+  },
+);

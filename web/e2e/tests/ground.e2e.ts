@@ -1,6 +1,6 @@
 /**
- * A card on pages of every kind, on devices of both kinds: what stands outside the card's face can be read on what
- * lies behind it, in the picture that the cardholder sees.
+ * A card on pages of every kind, on devices of both kinds: what stands outside the card's face can
+ * be read on what lies behind it, in the picture that the cardholder sees.
  *
  * Counts as a failure: a text of less than 4.5:1 (WCAG 2.2, 1.4.3) in any state.
  */
@@ -12,7 +12,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { token } from "../../../examples/server.mjs";
 import type { Card, CardveilFactory } from "../../sdk/src/api.ts";
-import { type Browser, itNeeds, launch, name as browserName, type Visit } from "../src/browsers/index.ts";
+import {
+  type Browser,
+  itNeeds,
+  launch,
+  name as browserName,
+  type Visit,
+} from "../src/browsers/index.ts";
 import type { Locator, Scope } from "../src/browsers/page.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
 import { GROUNDS, serveHosts } from "../src/hosts.ts";
@@ -32,8 +38,18 @@ let pictures: string;
 
 beforeAll(async () => {
   const port = await freePort();
-  [demo, browser, pictures] = await Promise.all([startDemo("--allow-origin", `http://localhost:${port}`), launch(), mkdtemp(join(tmpdir(), "cardveil-ground-"))]);
-  const { merchant_url: merchantUrl, client_url: client, equals_api_key: apiKey, embed, cards } = demo;
+  [demo, browser, pictures] = await Promise.all([
+    startDemo("--allow-origin", `http://localhost:${port}`),
+    launch(),
+    mkdtemp(join(tmpdir(), "cardveil-ground-")),
+  ]);
+  const {
+    merchant_url: merchantUrl,
+    client_url: client,
+    equals_api_key: apiKey,
+    embed,
+    cards,
+  } = demo;
   const cardNo = cards.find(({ last_four }) => last_four === "1111")?.card_no;
   const issue = async () => (await token({ merchantUrl, apiKey, cardNo })).body;
   [origin, server] = await serveHosts(GROUNDS, issue, { client, embed }, port);
@@ -71,7 +87,12 @@ async function contrast(picture: Buffer, frames: Locator[], element: Locator): P
     box.left += left;
     box.top += top;
   }
-  return contrastIn(picture, { left: box.left * SCALE, top: box.top * SCALE, width: box.width * SCALE, height: box.height * SCALE });
+  return contrastIn(picture, {
+    left: box.left * SCALE,
+    top: box.top * SCALE,
+    width: box.width * SCALE,
+    height: box.height * SCALE,
+  });
 }
 
 /** By name, the frame's place and how it is found in there. */
@@ -79,90 +100,145 @@ type Texts = Record<string, [frame: string, text: (frame: Scope) => Locator]>;
 const byId = (scope: Scope, testid: string) => scope.locator(`[data-testid="cardveil-${testid}"]`);
 
 describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
-  describe.each(GROUNDS.map((host, index) => ({ ...host, index })))("$name", ({ index, framed, later }) => {
-    async function arrive(as: "whole" | "parts"): Promise<Scope> {
-      wire = await Wire.open();
-      visit = await browser.visit({ viewport: { width: 640, height: 760 }, colorScheme, reducedMotion: "reduce", deviceScaleFactor: SCALE }, `http://127.0.0.1:${wire.port}`);
-      await visit.page.goto(`${origin}/${index}/?as=${as}`);
-      return framed ? visit.page.locator("#inner").contentFrame() : visit.page;
-    }
-
-    /** Those of these texts that cannot be read. */
-    async function unreadable(page: Scope, texts: Texts): Promise<Record<string, number>> {
-      const path = join(pictures, `${crypto.randomUUID()}.png`);
-      await visit.page.screenshot({ path });
-      const picture = await readFile(path);
-      const found: Record<string, number> = {};
-      for (const [text, [css, of]] of Object.entries(texts)) {
-        const frame = page.locator(`${css} iframe`);
-        const ratio = await contrast(picture, framed ? [visit.page.locator("#inner"), frame] : [frame], of(frame.contentFrame()));
-        if (ratio < 4.5) found[text] = Number(ratio.toFixed(2));
+  describe.each(GROUNDS.map((host, index) => ({ ...host, index })))(
+    "$name",
+    ({ index, framed, later }) => {
+      async function arrive(as: "whole" | "parts"): Promise<Scope> {
+        wire = await Wire.open();
+        visit = await browser.visit(
+          {
+            viewport: { width: 640, height: 760 },
+            colorScheme,
+            reducedMotion: "reduce",
+            deviceScaleFactor: SCALE,
+          },
+          `http://127.0.0.1:${wire.port}`,
+        );
+        await visit.page.goto(`${origin}/${index}/?as=${as}`);
+        return framed ? visit.page.locator("#inner").contentFrame() : visit.page;
       }
-      return found;
-    }
 
-    async function changed(css: string): Promise<void> {
-      if (later === undefined) throw new Error("nothing changes here");
-      const scheme = () => visit.page.locator(`${css} iframe`).evaluate((frame) => frame.style.colorScheme);
-      const before = await scheme();
-      await visit.page.evaluate(({ name, value }) => document.documentElement.setAttribute(name, value), later);
-      await visit.page.evaluate(
-        ({ css, before }) =>
-          new Promise<void>((done) => {
-            const look = () => ((document.querySelector(`${css} iframe`) as HTMLElement).style.colorScheme === before ? requestAnimationFrame(look) : done());
-            look();
-          }),
-        { css, before },
-      );
-      // Told, and painted.
-      await visit.page.locator(`${css} iframe`).contentFrame().locator(`:root[data-theme="${before === "dark" ? "light" : "dark"}"]`).waitFor({ state: "attached" });
-    }
+      /** Those of these texts that cannot be read. */
+      async function unreadable(page: Scope, texts: Texts): Promise<Record<string, number>> {
+        const path = join(pictures, `${crypto.randomUUID()}.png`);
+        await visit.page.screenshot({ path });
+        const picture = await readFile(path);
+        const found: Record<string, number> = {};
+        for (const [text, [css, of]] of Object.entries(texts)) {
+          const frame = page.locator(`${css} iframe`);
+          const ratio = await contrast(
+            picture,
+            framed ? [visit.page.locator("#inner"), frame] : [frame],
+            of(frame.contentFrame()),
+          );
+          if (ratio < 4.5) found[text] = Number(ratio.toFixed(2));
+        }
+        return found;
+      }
 
-    const read = framed ? itNeeds("frames in frames") : it;
-    read("the whole card can be read", async () => {
-      const page = await arrive("whole");
-      const frame = page.locator("#card iframe").contentFrame();
-      const note: Texts = { note: ["#card", (frame) => frame.locator(".note:not(.said)")], show: ["#card", (frame) => byId(frame, "show")] };
-      const shown: Texts = { countdown: ["#card", (frame) => byId(frame, "countdown-text")], hide: ["#card", (frame) => byId(frame, "hide")] };
-      await byId(frame, "hide").waitFor();
-      expect(await unreadable(page, shown)).toEqual({});
-      if (later !== undefined) {
-        await changed("#card");
+      async function changed(css: string): Promise<void> {
+        if (later === undefined) throw new Error("nothing changes here");
+        const scheme = () =>
+          visit.page.locator(`${css} iframe`).evaluate((frame) => frame.style.colorScheme);
+        const before = await scheme();
+        await visit.page.evaluate(
+          ({ name, value }) => document.documentElement.setAttribute(name, value),
+          later,
+        );
+        await visit.page.evaluate(
+          ({ css, before }) =>
+            new Promise<void>((done) => {
+              const look = () =>
+                (document.querySelector(`${css} iframe`) as HTMLElement).style.colorScheme ===
+                before
+                  ? requestAnimationFrame(look)
+                  : done();
+              look();
+            }),
+          { css, before },
+        );
+        // Told, and painted.
+        await visit.page
+          .locator(`${css} iframe`)
+          .contentFrame()
+          .locator(`:root[data-theme="${before === "dark" ? "light" : "dark"}"]`)
+          .waitFor({ state: "attached" });
+      }
+
+      const read = framed ? itNeeds("frames in frames") : it;
+      read("the whole card can be read", async () => {
+        const page = await arrive("whole");
+        const frame = page.locator("#card iframe").contentFrame();
+        const note: Texts = {
+          note: ["#card", (frame) => frame.locator(".note:not(.said)")],
+          show: ["#card", (frame) => byId(frame, "show")],
+        };
+        const shown: Texts = {
+          countdown: ["#card", (frame) => byId(frame, "countdown-text")],
+          hide: ["#card", (frame) => byId(frame, "hide")],
+        };
+        await byId(frame, "hide").waitFor();
         expect(await unreadable(page, shown)).toEqual({});
-      }
-      // By the page: Firefox's driver reaches no frame that has a process of its own.
-      await page.locator("main").evaluate(() => (window as unknown as { card: Card }).card.hide());
-      await byId(frame, "show").waitFor();
-      expect(await unreadable(page, note)).toEqual({});
-    });
+        if (later !== undefined) {
+          await changed("#card");
+          expect(await unreadable(page, shown)).toEqual({});
+        }
+        // By the page: Firefox's driver reaches no frame that has a process of its own.
+        await page
+          .locator("main")
+          .evaluate(() => (window as unknown as { card: Card }).card.hide());
+        await byId(frame, "show").waitFor();
+        expect(await unreadable(page, note)).toEqual({});
+      });
 
-    read("the parts can be read", async () => {
-      const page = await arrive("parts");
-      const frame = (part: string) => page.locator(`[data-part=${part}] iframe`).contentFrame();
-      await byId(frame("pan"), "pan").waitFor();
-      await byId(frame("toggle"), "hide").waitFor();
-      await byId(frame("name"), "name").waitFor();
-      const text = (part: string, testid = part) => [`[data-part=${part}]`, (frame: Scope) => byId(frame, testid)] as Texts[string];
-      const group = (nth: number) => ["[data-part=pan]", (frame: Scope) => frame.locator(".group").nth(nth)] as Texts[string];
-      const texts = { first: group(0), second: group(1), last: group(3), expiry: text("expiry"), cvv: text("cvv", "show-cvv"), name: text("name"), countdown: text("countdown"), toggle: text("toggle", "hide") };
-      expect(await unreadable(page, texts)).toEqual({});
-      if (later === undefined) return;
-      await changed("[data-part=pan]");
-      expect(await unreadable(page, texts)).toEqual({});
-    });
-  });
+      read("the parts can be read", async () => {
+        const page = await arrive("parts");
+        const frame = (part: string) => page.locator(`[data-part=${part}] iframe`).contentFrame();
+        await byId(frame("pan"), "pan").waitFor();
+        await byId(frame("toggle"), "hide").waitFor();
+        await byId(frame("name"), "name").waitFor();
+        const text = (part: string, testid = part) =>
+          [`[data-part=${part}]`, (frame: Scope) => byId(frame, testid)] as Texts[string];
+        const group = (nth: number) =>
+          ["[data-part=pan]", (frame: Scope) => frame.locator(".group").nth(nth)] as Texts[string];
+        const texts = {
+          first: group(0),
+          second: group(1),
+          last: group(3),
+          expiry: text("expiry"),
+          cvv: text("cvv", "show-cvv"),
+          name: text("name"),
+          countdown: text("countdown"),
+          toggle: text("toggle", "hide"),
+        };
+        expect(await unreadable(page, texts)).toEqual({});
+        if (later === undefined) return;
+        await changed("[data-part=pan]");
+        expect(await unreadable(page, texts)).toEqual({});
+      });
+    },
+  );
 });
 
 describe("the doctor", () => {
   it("adds no report to those of a page whose policy lets the frame in and forbids to ask", async () => {
     wire = await Wire.open();
-    visit = await browser.visit({ viewport: { width: 640, height: 760 } }, `http://127.0.0.1:${wire.port}`);
-    await visit.page.goto(`${origin}/${GROUNDS.findIndex(({ name }) => name === "under a strict policy")}/?as=whole`);
+    visit = await browser.visit(
+      { viewport: { width: 640, height: 760 } },
+      `http://127.0.0.1:${wire.port}`,
+    );
+    await visit.page.goto(
+      `${origin}/${GROUNDS.findIndex(({ name }) => name === "under a strict policy")}/?as=whole`,
+    );
     await byId(visit.page.locator("#card iframe").contentFrame(), "hide").waitFor();
     const found = await visit.page.evaluate(async () => {
       const reports: string[] = [];
-      addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => reports.push(`${effectiveDirective} ${blockedURI}`));
-      const { checks } = await (window as unknown as { veil: ReturnType<CardveilFactory> }).veil.doctor();
+      addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) =>
+        reports.push(`${effectiveDirective} ${blockedURI}`),
+      );
+      const { checks } = await (
+        window as unknown as { veil: ReturnType<CardveilFactory> }
+      ).veil.doctor();
       // A violation is told in a task of its own.
       await new Promise((done) => setTimeout(done));
       return { reports, wrong: checks.filter(({ ok }) => !ok) };

@@ -1,5 +1,6 @@
 /**
- * What users of other products ran into, each with where it was told: docs/reference/lessons.md has the table.
+ * What users of other products ran into, each with where it was told: docs/reference/lessons.md has
+ * the table.
  */
 import type { OutgoingHttpHeaders } from "node:http";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
@@ -16,7 +17,9 @@ const PAN = "4111111111111111";
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
-  const found = demo.cards.find((card) => card.last_four === "1111" && /^active$/i.test(card.state));
+  const found = demo.cards.find(
+    (card) => card.last_four === "1111" && /^active$/i.test(card.state),
+  );
   if (found === undefined) throw new Error("the demo has no active card ending in 1111");
   visa = found;
 });
@@ -43,7 +46,10 @@ async function arrive(headers: OutgoingHttpHeaders = {}, url?: string): Promise<
 }
 
 /** Mounts a card and answers the first error that the page hears. */
-async function error(cardholder: Cardholder, embed = demo.embed): Promise<{ code: string; message: string }> {
+async function error(
+  cardholder: Cardholder,
+  embed = demo.embed,
+): Promise<{ code: string; message: string }> {
   const { client_url: clientUrl } = demo;
   return cardholder.page.evaluate(
     async ({ clientUrl, embed }) => {
@@ -61,13 +67,18 @@ async function error(cardholder: Cardholder, embed = demo.embed): Promise<{ code
 const OPEN = "default-src * 'unsafe-inline'";
 
 it("a page that is isolated can hold the frame (stripe-js#634)", async () => {
-  const ada = await arrive({ "cross-origin-embedder-policy": "require-corp", "cross-origin-opener-policy": "same-origin" });
+  const ada = await arrive({
+    "cross-origin-embedder-policy": "require-corp",
+    "cross-origin-opener-policy": "same-origin",
+  });
   await ada.show(visa.card_no);
   expect(await ada.in("pan").textContent()).toBe(PAN);
 });
 
 it("a page in a sandbox can hold the frame (react-stripe-elements#391, react-stripe-js#424)", async () => {
-  const ada = await arrive({ "content-security-policy": "sandbox allow-scripts allow-same-origin" });
+  const ada = await arrive({
+    "content-security-policy": "sandbox allow-scripts allow-same-origin",
+  });
   await ada.show(visa.card_no);
   expect(await ada.in("pan").textContent()).toBe(PAN);
 });
@@ -85,14 +96,18 @@ it("a page of an origin that is not registered is told so (react-stripe-elements
   const { code, message } = await error(ada);
   expect(code).toBe("origin_refused");
   expect(message).toContain(new URL(elsewhere).origin);
-  expect(await ada.by("cardveil-error").textContent()).toContain("Your card cannot be shown right now");
+  expect(await ada.by("cardveil-error").textContent()).toContain(
+    "Your card cannot be shown right now",
+  );
 });
 
 it("a frame that does not load never stays silently blank (react-stripe-elements#424)", async () => {
   const ada = await arrive({ "content-security-policy": OPEN });
   ada.wire.fault(/^\/embed\//, async () => "cut");
   expect((await error(ada)).code).toMatch(/^frame_(blocked|timeout)$/);
-  expect(await ada.by("cardveil-error").textContent()).toContain("Your card cannot be shown right now");
+  expect(await ada.by("cardveil-error").textContent()).toContain(
+    "Your card cannot be shown right now",
+  );
 });
 
 it("a copy follows no request, so that no browser refuses it (clipboard-polyfill#125, stripe-apps#975)", async () => {
@@ -107,9 +122,15 @@ it("a copy follows no request, so that no browser refuses it (clipboard-polyfill
 it("digits are no telephone number (RAWeb#1444, firefox-ios#34360)", async () => {
   const ada = await arrive();
   await ada.show(visa.card_no);
-  const digits = await ada.in("pan").evaluate((pan) => [...pan.querySelectorAll(":scope > span > span")].map((span) => span.textContent));
+  const digits = await ada
+    .in("pan")
+    .evaluate((pan) =>
+      [...pan.querySelectorAll(":scope > span > span")].map((span) => span.textContent),
+    );
   expect(digits).toEqual([...PAN]);
-  const detection = await ada.frame.evaluate(() => document.querySelector("meta[name=format-detection]")?.getAttribute("content"));
+  const detection = await ada.frame.evaluate(() =>
+    document.querySelector("meta[name=format-detection]")?.getAttribute("content"),
+  );
   expect(detection).toBe("telephone=no");
 });
 
@@ -127,14 +148,21 @@ it("every frame and button has one short name (braintree-web#545, paypal-js#958,
     },
     { clientUrl, embed, token: await ada.token(visa.card_no), parts },
   );
-  const inside = (part: CardveilPart) => ada.page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame();
+  const inside = (part: CardveilPart) =>
+    ada.page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame();
   await inside("pan").locator("[data-testid=cardveil-pan]").waitFor();
   await inside("toggle").locator("[data-testid=cardveil-hide]").waitFor();
-  const titles = await ada.page.locator("iframe[data-testid^=cardveil-frame-]").evaluateAll((frames) => frames.map((frame) => frame.title));
+  const titles = await ada.page
+    .locator("iframe[data-testid^=cardveil-frame-]")
+    .evaluateAll((frames) => frames.map((frame) => frame.title));
   expect(new Set(titles).size).toBe(parts.length);
   for (const title of titles) expect(title.length).toBeLessThan(30);
   for (const part of parts) {
-    const names = await inside(part).locator("button").evaluateAll((buttons) => buttons.map((button) => button.getAttribute("aria-label") ?? button.textContent ?? ""));
+    const names = await inside(part)
+      .locator("button")
+      .evaluateAll((buttons) =>
+        buttons.map((button) => button.getAttribute("aria-label") ?? button.textContent ?? ""),
+      );
     for (const name of names) expect(name.trim()).not.toBe("");
     expect(new Set(names).size).toBe(names.length);
   }

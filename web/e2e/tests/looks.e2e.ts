@@ -33,7 +33,9 @@ const fits = (frame: Frame) =>
 
 /** On how many lines the groups of a card number are. */
 const lines = (pan: Locator) =>
-  pan.evaluate((pan) => new Set([...pan.children].map((group) => group.getBoundingClientRect().top)).size);
+  pan.evaluate(
+    (pan) => new Set([...pan.children].map((group) => group.getBoundingClientRect().top)).size,
+  );
 
 describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
   it("axe finds nothing in the page or in any state of the frame", async () => {
@@ -60,7 +62,13 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
   ])("fits %s, and is there to look at", async (name, width, height) => {
     await arrive({ colorScheme, viewport: { width, height }, deviceScaleFactor: 2 });
     const shoot = (state: string) => ada.picture(`${state}-${name}-${colorScheme}`);
-    expect(await ada.page.evaluate(() => [...document.querySelectorAll(".cards")].every((list) => list.scrollWidth <= list.clientWidth))).toBe(true);
+    expect(
+      await ada.page.evaluate(() =>
+        [...document.querySelectorAll(".cards")].every(
+          (list) => list.scrollWidth <= list.clientWidth,
+        ),
+      ),
+    ).toBe(true);
     await shoot("shop");
     await ada.show();
     await ada.in("show-cvv").click();
@@ -69,7 +77,8 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
     expect(await fits(ada.page)).toMatchObject({ sideways: true });
     expect(await lines(ada.in("pan"))).toBe(1);
     await shoot("shown");
-    // By key: right after a screenshot Chromium may take a click on a frame of another site for one on the page.
+    // By key: right after a screenshot Chromium may take a click on a frame of another site for one
+    // on the page.
     await ada.in("hide").press("Enter");
     await ada.in("show").waitFor();
     await shoot("hidden");
@@ -83,7 +92,9 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
 itNeeds("forced colours")("can be read in forced colours", async () => {
   await arrive({ forcedColors: "active" });
   await ada.show();
-  const border = await ada.frame.evaluate(() => getComputedStyle(document.querySelector(".face") as Element).borderTopStyle);
+  const border = await ada.frame.evaluate(
+    () => getComputedStyle(document.querySelector(".face") as Element).borderTopStyle,
+  );
   expect(border).toBe("solid");
   await ada.picture("shown-forced-colours");
 });
@@ -94,7 +105,13 @@ it("can be done by keyboard alone, and the focus comes out again", async () => {
   const focused = async () => {
     const framed = (await ada.by("cardveil-frame").count()) > 0;
     const documents: Frame[] = framed ? [ada.page, ada.frame] : [ada.page];
-    return Promise.all(documents.map((document_) => document_.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset["testid"] ?? "")));
+    return Promise.all(
+      documents.map((document_) =>
+        document_.evaluate(
+          () => (document.activeElement as HTMLElement | null)?.dataset["testid"] ?? "",
+        ),
+      ),
+    );
   };
   const tabTo = async (testid: string) => {
     for (let presses = 0; presses < 20; presses += 1) {
@@ -137,7 +154,8 @@ it("can be done by keyboard alone, and the focus comes out again", async () => {
 it("tells a screen reader what happened, and digits only where they are looked for", async () => {
   await arrive();
   await ada.show();
-  const spoken = (role: string): Promise<string[]> => ada.frame.locator(`[role=${role}]`).allTextContents();
+  const spoken = (role: string): Promise<string[]> =>
+    ada.frame.locator(`[role=${role}]`).allTextContents();
   expect(await spoken("status")).toEqual(["", "Card details shown"]);
   const number: Locator = ada.frame.getByRole("img", { name: /^Card number: (\d ){3}\d, / });
   expect(await number.count()).toBe(1);

@@ -1,5 +1,6 @@
 /**
- * A frame that cannot be loaded, or takes its time: the real server, in a real browser, on a broken line.
+ * A frame that cannot be loaded, or takes its time: the real server, in a real browser, on a broken
+ * line.
  *
  * Counts as a failure: a place that stays empty, a dead end, a token that is spent twice.
  */
@@ -25,7 +26,9 @@ declare global {
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
-  const found = demo.cards.find((card) => card.last_four === "1111" && /^active$/i.test(card.state));
+  const found = demo.cards.find(
+    (card) => card.last_four === "1111" && /^active$/i.test(card.state),
+  );
   if (found === undefined) throw new Error("the demo has no active card ending in 1111");
   visa = found;
 });
@@ -53,21 +56,30 @@ async function arrive(look: Partial<Look> = {}): Promise<Cardholder> {
 }
 
 /** A card whose page asks its own server for a token, which is counted. */
-async function mount({ page }: Cardholder, options: Omit<CardOptions, "token"> = {}, parts: readonly CardveilPart[] = []): Promise<void> {
+async function mount(
+  { page }: Cardholder,
+  options: Omit<CardOptions, "token"> = {},
+  parts: readonly CardveilPart[] = [],
+): Promise<void> {
   await page.evaluate(
     ({ options, parts, cardNo }) => {
-      const token = async () => (await (await fetch(`/api/cards/${cardNo}/token?api=native`, { method: "POST" })).json()).token;
+      const token = async () =>
+        (await (await fetch(`/api/cards/${cardNo}/token?api=native`, { method: "POST" })).json())
+          .token;
       window.card = window.veil.card({ token, locale: "en", timeouts: { frame: 5 }, ...options });
       window.card.on("error", ({ code }) => window.lost.push(code));
       const place = document.querySelector("#card") as HTMLElement;
       if (parts.length === 0) window.card.mount(place);
-      else for (const part of parts) window.card.mount(place.appendChild(document.createElement("div")), part);
+      else
+        for (const part of parts)
+          window.card.mount(place.appendChild(document.createElement("div")), part);
       place.scrollIntoView({ block: "nearest" });
     },
     { options, parts, cardNo: visa.card_no },
   );
 }
-const lost = ({ page }: Cardholder) => page.waitForFunction(() => window.lost.length > 0).then(() => page.evaluate(() => window.lost));
+const lost = ({ page }: Cardholder) =>
+  page.waitForFunction(() => window.lost.length > 0).then(() => page.evaluate(() => window.lost));
 
 describe("a frame that does not come", () => {
   it("leaves a notice with a way back, by which the card comes with one token", async () => {
@@ -75,7 +87,9 @@ describe("a frame that does not come", () => {
     ada.wire.fault(/^\/embed\//, async () => "cut");
     await mount(ada);
     await ada.by("cardveil-retry").waitFor();
-    expect(await ada.by("cardveil-error-text").textContent()).toBe("Your card cannot be shown right now.");
+    expect(await ada.by("cardveil-error-text").textContent()).toBe(
+      "Your card cannot be shown right now.",
+    );
     expect(await lost(ada)).toHaveLength(1);
     ada.wire.mend();
     await ada.by("cardveil-retry").click();
@@ -93,7 +107,11 @@ describe("a frame that does not come", () => {
     expect(await ada.by("cardveil-error").count()).toBe(1);
     ada.wire.mend();
     await ada.page.evaluate(() => window.card.reveal());
-    await ada.page.locator("[data-testid=cardveil-frame-pan]").contentFrame().locator("[data-testid=cardveil-pan]").waitFor();
+    await ada.page
+      .locator("[data-testid=cardveil-frame-pan]")
+      .contentFrame()
+      .locator("[data-testid=cardveil-pan]")
+      .waitFor();
     expect(await ada.by("cardveil-error").count()).toBe(0);
     expect([ada.tokens, ada.redeems.length]).toEqual([1, 1]);
   });
@@ -101,7 +119,9 @@ describe("a frame that does not come", () => {
   it("is told as offline, and comes by itself when the line is back", async () => {
     const ada = await arrive();
     // No driver of ours takes the line away from the browser's own knowledge.
-    await ada.page.evaluate("Object.defineProperty(navigator, 'onLine', { value: false, configurable: true })");
+    await ada.page.evaluate(
+      "Object.defineProperty(navigator, 'onLine', { value: false, configurable: true })",
+    );
     ada.wire.fault(/^\/embed\//, async () => "cut");
     await mount(ada);
     expect(await lost(ada)).toEqual(["offline"]);
@@ -138,7 +158,13 @@ describe("a frame that does not come", () => {
     ada.wire.fault(/^\/embed\//, async () => "cut");
     await mount(ada);
     await ada.by("cardveil-retry").waitFor();
-    const [box, button] = await ada.by("cardveil-error").evaluate((element) => [element, element.querySelector("button") as HTMLElement].map((element) => element.getBoundingClientRect().toJSON()));
+    const [box, button] = await ada
+      .by("cardveil-error")
+      .evaluate((element) =>
+        [element, element.querySelector("button") as HTMLElement].map((element) =>
+          element.getBoundingClientRect().toJSON(),
+        ),
+      );
     expect(box.right).toBeLessThanOrEqual(width);
     expect(button.height).toBeGreaterThanOrEqual(44);
     await ada.picture(`lost-${colorScheme}-${width}`);
@@ -154,17 +180,27 @@ describe("a prepared frame", () => {
     await mount(ada, { locale: "de" });
     await ada.in("pan").waitFor();
     expect(await ada.in("hide").textContent()).toBe("Verbergen");
-    expect(ada.wire.exchanges.filter(({ url }) => /^\/embed\/emb/.test(url.pathname))).toHaveLength(1);
+    expect(ada.wire.exchanges.filter(({ url }) => /^\/embed\/emb/.test(url.pathname))).toHaveLength(
+      1,
+    );
     expect([ada.tokens, ada.redeems.length]).toEqual([1, 1]);
   });
 
   it("serves a card in parts", async () => {
     const ada = await arrive();
     await ada.page.evaluate(() => window.veil.prepare());
-    await ada.wire.until(({ url, status }) => url.searchParams.get("as") === "holder" && status === 200);
+    await ada.wire.until(
+      ({ url, status }) => url.searchParams.get("as") === "holder" && status === 200,
+    );
     await mount(ada, {}, ["pan"]);
-    await ada.page.locator("[data-testid=cardveil-frame-pan]").contentFrame().locator("[data-testid=cardveil-pan]").waitFor();
-    expect(ada.wire.exchanges.filter(({ url }) => url.searchParams.get("as") === "holder")).toHaveLength(1);
+    await ada.page
+      .locator("[data-testid=cardveil-frame-pan]")
+      .contentFrame()
+      .locator("[data-testid=cardveil-pan]")
+      .waitFor();
+    expect(
+      ada.wire.exchanges.filter(({ url }) => url.searchParams.get("as") === "holder"),
+    ).toHaveLength(1);
     expect([ada.tokens, ada.redeems.length]).toEqual([1, 1]);
   });
 });

@@ -1,8 +1,9 @@
 /**
- * A card that the page shows in parts, and one that comes again: the real server, in a real browser.
+ * A card that the page shows in parts, and one that comes again: the real server, in a real
+ * browser.
  *
- * Counts as a failure: a second redemption for the same card, a digit in the page or in a part that does not
- * show it, a token that a remount burned.
+ * Counts as a failure: a second redemption for the same card, a digit in the page or in a part that
+ * does not show it, a token that a remount burned.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type CardOptions, type CardveilPart, type PartOptions } from "../../sdk/src/api.ts";
@@ -27,7 +28,9 @@ declare global {
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
-  const found = demo.cards.find((card) => card.last_four === "1111" && /^active$/i.test(card.state));
+  const found = demo.cards.find(
+    (card) => card.last_four === "1111" && /^active$/i.test(card.state),
+  );
   if (found === undefined) throw new Error("the demo has no active card ending in 1111");
   visa = found;
 });
@@ -45,8 +48,16 @@ async function arrive(): Promise<Cardholder> {
   return cardholder;
 }
 
-/** Puts a card in parts into the page of the shop, as another page would; whole when no part is named. */
-async function mount(cardholder: Cardholder, options: CardOptions & { token: string }, parts: readonly CardveilPart[], part: PartOptions = {}): Promise<void> {
+/**
+ * Puts a card in parts into the page of the shop, as another page would; whole when no part is
+ * named.
+ */
+async function mount(
+  cardholder: Cardholder,
+  options: CardOptions & { token: string },
+  parts: readonly CardveilPart[],
+  part: PartOptions = {},
+): Promise<void> {
   const { client_url: clientUrl, embed } = cardholder.demo;
   await cardholder.page.evaluate(
     async ({ clientUrl, embed, options, parts, part }) => {
@@ -56,7 +67,15 @@ async function mount(cardholder: Cardholder, options: CardOptions & { token: str
       const card = Cardveil({ embed }).card(options);
       window.told = [];
       window.unmount = [() => card.destroy()];
-      for (const event of ["ready", "revealed", "hidden", "copied", "expired", "warning", "error"] as const) {
+      for (const event of [
+        "ready",
+        "revealed",
+        "hidden",
+        "copied",
+        "expired",
+        "warning",
+        "error",
+      ] as const) {
         card.on(event, (detail) => window.told.push(`${event} ${JSON.stringify(detail ?? {})}`));
       }
       if (parts.length === 0) card.mount(place);
@@ -71,8 +90,12 @@ async function mount(cardholder: Cardholder, options: CardOptions & { token: str
 }
 
 const inPart = ({ page }: Cardholder, part: CardveilPart, testid: string): Locator =>
-  page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame().locator(`[data-testid="cardveil-${testid}"]`);
-const told = ({ page }: Cardholder) => page.evaluate(() => window.told.map((line) => line.split(" ", 1)[0]));
+  page
+    .locator(`[data-testid=cardveil-frame-${part}]`)
+    .contentFrame()
+    .locator(`[data-testid="cardveil-${testid}"]`);
+const told = ({ page }: Cardholder) =>
+  page.evaluate(() => window.told.map((line) => line.split(" ", 1)[0]));
 
 describe("a card in parts", () => {
   it("takes one redemption for all of its frames", async () => {
@@ -101,12 +124,22 @@ describe("a card in parts", () => {
 
   it("keeps its looks over a button of the page's, unless its embed allows parts without", async () => {
     const ada = await arrive();
-    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], { transparent: true });
+    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], {
+      transparent: true,
+    });
     await inPart(ada, "pan", "pan").waitFor();
     await inPart(ada, "copy-pan", "copy-pan").waitFor();
-    expect(await ada.page.locator("[data-testid=cardveil-frame-copy-pan]").contentFrame().locator("main").getAttribute("class")).toBe("part");
+    expect(
+      await ada.page
+        .locator("[data-testid=cardveil-frame-copy-pan]")
+        .contentFrame()
+        .locator("main")
+        .getAttribute("class"),
+    ).toBe("part");
     expect(await inPart(ada, "copy-pan", "copy-pan").textContent()).toContain("Copy card number");
-    const warning = (await ada.page.evaluate(() => window.told)).find((line) => line.startsWith("warning"));
+    const warning = (await ada.page.evaluate(() => window.told)).find((line) =>
+      line.startsWith("warning"),
+    );
     expect(warning).toContain("transparent_refused");
   });
 
@@ -114,7 +147,9 @@ describe("a card in parts", () => {
     const generous = await startDemo("--transparent");
     const ada = await Cardholder.arrive(browser, generous);
     present.push(ada);
-    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], { transparent: true });
+    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], {
+      transparent: true,
+    });
     await ada.page.evaluate(() => {
       const slot = document.querySelector("#slot-copy-pan") as HTMLElement;
       slot.style.setProperty("height", "40px");
@@ -135,7 +170,11 @@ describe("a card in parts", () => {
     await inPart(ada, "toggle", "hide").click();
     await inPart(ada, "pan", "pan").waitFor({ state: "detached" });
     for (const part of ["pan", "expiry", "name"] as const) {
-      const text = await ada.page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame().locator("main").textContent();
+      const text = await ada.page
+        .locator(`[data-testid=cardveil-frame-${part}]`)
+        .contentFrame()
+        .locator("main")
+        .textContent();
       expect(text).not.toMatch(/4111|\d\d\/\d\d|CARDHOLDER/);
     }
     await inPart(ada, "toggle", "show").click();
@@ -145,10 +184,18 @@ describe("a card in parts", () => {
 
   it("stands on the page's own baseline, as high as its text", async () => {
     const ada = await arrive();
-    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "name"], { appearance: { text: { fontSize: 32, lineHeight: 1.5 } } });
+    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "name"], {
+      appearance: { text: { fontSize: 32, lineHeight: 1.5 } },
+    });
     await inPart(ada, "pan", "pan").waitFor();
-    await ada.page.waitForFunction(() => (document.querySelector<HTMLElement>("[data-testid=cardveil-frame-pan]")?.style.height ?? "24px") !== "24px");
-    const style = await ada.page.locator("[data-testid=cardveil-frame-pan]").evaluate(({ style }) => [style.height, style.verticalAlign].map(Number.parseFloat));
+    await ada.page.waitForFunction(
+      () =>
+        (document.querySelector<HTMLElement>("[data-testid=cardveil-frame-pan]")?.style.height ??
+          "24px") !== "24px",
+    );
+    const style = await ada.page
+      .locator("[data-testid=cardveil-frame-pan]")
+      .evaluate(({ style }) => [style.height, style.verticalAlign].map(Number.parseFloat));
     const [height = 0, below = 0] = style;
     expect(height).toBeGreaterThanOrEqual(48);
     expect(below).toBeLessThan(0);
@@ -164,7 +211,10 @@ describe("a card in parts", () => {
     expect(await inPart(ada, "name", "name").isVisible()).toBe(true);
     // The number spoke for all of them; now another does.
     await inPart(ada, "toggle", "hide").click();
-    const live = ada.page.locator("[data-testid=cardveil-frame-name]").contentFrame().locator(".unseen");
+    const live = ada.page
+      .locator("[data-testid=cardveil-frame-name]")
+      .contentFrame()
+      .locator(".unseen");
     await live.filter({ hasText: "Card details hidden" }).waitFor({ state: "attached" });
     await ada.page.evaluate(() => window.unmount[0]?.());
     expect(await ada.page.locator("iframe").count()).toBe(0);
@@ -175,8 +225,18 @@ describe("a card in parts", () => {
     await mount(ada, { token: await ada.token(visa.card_no), locale: "fr" }, PARTS);
     await inPart(ada, "pan", "pan").waitFor();
     await inPart(ada, "countdown", "countdown").waitFor();
-    const titles = await ada.page.locator("iframe[data-testid^='cardveil-frame-']").evaluateAll((frames) => frames.map((frame) => frame.title));
-    expect(titles).toEqual(["Numéro de carte", "Copier : numéro de carte", "Expiration", "CVV", "Titulaire", "Afficher les données de la carte", "Votre carte"]);
+    const titles = await ada.page
+      .locator("iframe[data-testid^='cardveil-frame-']")
+      .evaluateAll((frames) => frames.map((frame) => frame.title));
+    expect(titles).toEqual([
+      "Numéro de carte",
+      "Copier : numéro de carte",
+      "Expiration",
+      "CVV",
+      "Titulaire",
+      "Afficher les données de la carte",
+      "Votre carte",
+    ]);
   });
 });
 
@@ -184,38 +244,68 @@ describe("a card without a CVV", () => {
   const asked = ["pan", "expiry", "cvv"] as const;
   const without = () => demo.cards.find((card) => card.last_four === "3222")?.card_no ?? "";
 
-  it.each(["light", "dark"] as const)("in parts shows the rest, all at once, and names what is not there, %s (engrid#324)", async (theme) => {
-    const ada = await arrive();
-    const token = await ada.token(without());
-    await mount(ada, { token, fields: [...asked], masked: false, appearance: { theme } }, asked);
-    await inPart(ada, "pan", "pan").waitFor();
-    expect(await inPart(ada, "expiry", "expiry").textContent()).toMatch(/^\d\d\/\d\d$/);
-    await ada.page.waitForFunction(() => window.told.length === 3);
-    expect(await ada.page.evaluate(() => window.told[2])).toBe(
-      `warning ${JSON.stringify({ code: "field_missing", message: "CVV is not available on this card.", field: "cvv" })}`,
-    );
-    expect(await told(ada)).toEqual(["ready", "revealed", "warning"]);
-    const cvv = ada.page.locator("[data-testid=cardveil-frame-cvv]").contentFrame().locator("[role=img]");
-    expect([await cvv.textContent(), await cvv.getAttribute("aria-label")]).toEqual(["–", "CVV is not available on this card."]);
-    await ada.picture(`without-cvv-parts-${theme}`);
-  });
+  it.each(["light", "dark"] as const)(
+    "in parts shows the rest, all at once, and names what is not there, %s (engrid#324)",
+    async (theme) => {
+      const ada = await arrive();
+      const token = await ada.token(without());
+      await mount(ada, { token, fields: [...asked], masked: false, appearance: { theme } }, asked);
+      await inPart(ada, "pan", "pan").waitFor();
+      expect(await inPart(ada, "expiry", "expiry").textContent()).toMatch(/^\d\d\/\d\d$/);
+      await ada.page.waitForFunction(() => window.told.length === 3);
+      expect(await ada.page.evaluate(() => window.told[2])).toBe(
+        `warning ${JSON.stringify({ code: "field_missing", message: "CVV is not available on this card.", field: "cvv" })}`,
+      );
+      expect(await told(ada)).toEqual(["ready", "revealed", "warning"]);
+      const cvv = ada.page
+        .locator("[data-testid=cardveil-frame-cvv]")
+        .contentFrame()
+        .locator("[role=img]");
+      expect([await cvv.textContent(), await cvv.getAttribute("aria-label")]).toEqual([
+        "–",
+        "CVV is not available on this card.",
+      ]);
+      await ada.picture(`without-cvv-parts-${theme}`);
+    },
+  );
 
-  it.each(["light", "dark"] as const)("as a whole has no row for it, %s (braintree-web-drop-in#149)", async (theme) => {
-    const ada = await arrive();
-    await mount(ada, { token: await ada.token(without()), fields: [...asked], masked: false, appearance: { theme } }, []);
-    const at = (testid: string) => ada.page.locator("[data-testid=cardveil-frame]").contentFrame().locator(`[data-testid="cardveil-${testid}"]`);
-    await at("pan").waitFor();
-    expect(await at("card").textContent()).not.toContain("CVV");
-    await ada.picture(`without-cvv-${theme}`);
-  });
+  it.each(["light", "dark"] as const)(
+    "as a whole has no row for it, %s (braintree-web-drop-in#149)",
+    async (theme) => {
+      const ada = await arrive();
+      await mount(
+        ada,
+        {
+          token: await ada.token(without()),
+          fields: [...asked],
+          masked: false,
+          appearance: { theme },
+        },
+        [],
+      );
+      const at = (testid: string) =>
+        ada.page
+          .locator("[data-testid=cardveil-frame]")
+          .contentFrame()
+          .locator(`[data-testid="cardveil-${testid}"]`);
+      await at("pan").waitFor();
+      expect(await at("card").textContent()).not.toContain("CVV");
+      await ada.picture(`without-cvv-${theme}`);
+    },
+  );
 
   it("tells why nothing is shown where nothing is left, and the token stays good", async () => {
     const ada = await arrive();
     const token = await ada.token(without());
     await mount(ada, { token, fields: ["cvv"], masked: false }, []);
     await ada.page.waitForFunction(() => window.told.some((line) => line.startsWith("error")));
-    const error = await ada.page.evaluate(() => window.told.find((line) => line.startsWith("error")) ?? "");
-    expect(JSON.parse(error.slice("error ".length))).toMatchObject({ code: "field_unavailable", retryable: false });
+    const error = await ada.page.evaluate(
+      () => window.told.find((line) => line.startsWith("error")) ?? "",
+    );
+    expect(JSON.parse(error.slice("error ".length))).toMatchObject({
+      code: "field_unavailable",
+      retryable: false,
+    });
     await ada.picture("without-cvv-alone");
     await mount(ada, { token, fields: ["pan"] }, ["pan"]);
     await inPart(ada, "pan", "pan").waitFor();
@@ -227,7 +317,11 @@ describe("a card without a CVV", () => {
     const heard = await ada.page.evaluate(
       async ({ address, token }) => {
         const place = document.querySelector("#card") as HTMLElement;
-        place.replaceChildren(...["pan", "exp", "cvv"].map((id) => Object.assign(document.createElement("div"), { id: `mq-${id}` })));
+        place.replaceChildren(
+          ...["pan", "exp", "cvv"].map((id) =>
+            Object.assign(document.createElement("div"), { id: `mq-${id}` }),
+          ),
+        );
         const script = document.createElement("script");
         script.src = address;
         await new Promise((loaded) => {
@@ -237,12 +331,24 @@ describe("a card without a CVV", () => {
         return new Promise<string>((done) =>
           window.marqeta?.bootstrap({
             clientAccessToken: token,
-            component: { showPan: { cardPan: { domId: "mq-pan" }, cardExp: { domId: "mq-exp" }, cardCvv: { domId: "mq-cvv" } } },
-            callbackEvents: { onSuccess: () => done("success"), onFailure: ({ message }) => done(message) },
+            component: {
+              showPan: {
+                cardPan: { domId: "mq-pan" },
+                cardExp: { domId: "mq-exp" },
+                cardCvv: { domId: "mq-cvv" },
+              },
+            },
+            callbackEvents: {
+              onSuccess: () => done("success"),
+              onFailure: ({ message }) => done(message),
+            },
           }),
         );
       },
-      { address: `${clientUrl}/sdk/v1/marqeta.js?embed=${embed}`, token: await ada.token(without()) },
+      {
+        address: `${clientUrl}/sdk/v1/marqeta.js?embed=${embed}`,
+        token: await ada.token(without()),
+      },
     );
     expect(heard).toBe("success");
     await inPart(ada, "pan", "pan").waitFor();
@@ -289,13 +395,19 @@ describe("one token, one key", () => {
         const place = document.querySelector("#card") as HTMLElement;
         place.replaceChildren();
         const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
-        for (let i = 0; i < 2; i += 1) Cardveil({ embed }).card({ token }).mount(place.appendChild(document.createElement("div")));
+        for (let i = 0; i < 2; i += 1)
+          Cardveil({ embed })
+            .card({ token })
+            .mount(place.appendChild(document.createElement("div")));
       },
       { clientUrl, embed, token },
     );
     await ada.in("pan", 0).waitFor();
     // Out of view a card waits.
-    await ada.page.locator("[data-testid=cardveil-frame]").nth(1).evaluate((frame) => frame.scrollIntoView());
+    await ada.page
+      .locator("[data-testid=cardveil-frame]")
+      .nth(1)
+      .evaluate((frame) => frame.scrollIntoView());
     await ada.in("pan", 1).waitFor();
     expect(new Set(ada.redeems.map(({ key }) => key.x)).size).toBe(1);
   });
@@ -318,11 +430,18 @@ describe("one token, one key", () => {
     await ada.in("pan").waitFor();
     const kept = await ada.frame.evaluate(async () => {
       const opening = indexedDB.open("cardveil");
-      await new Promise((done) => { opening.onsuccess = done; });
+      await new Promise((done) => {
+        opening.onsuccess = done;
+      });
       const all = opening.result.transaction("keys").objectStore("keys").getAll();
-      await new Promise((done) => { all.onsuccess = done; });
+      await new Promise((done) => {
+        all.onsuccess = done;
+      });
       const extractable = all.result.map(({ pair }) => pair.privateKey.extractable);
-      const text = JSON.stringify(all.result) + JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie;
+      const text =
+        JSON.stringify(all.result) +
+        JSON.stringify({ ...localStorage, ...sessionStorage }) +
+        document.cookie;
       return { extractable, text, caches: await caches.keys() };
     });
     expect(kept.extractable).toEqual([false]);
@@ -350,7 +469,9 @@ describe("doctor", () => {
   it("is of the version that a page has pinned", async () => {
     const ada = await arrive();
     const { client_url: clientUrl, embed } = demo;
-    const { version } = (await (await fetch(`${clientUrl}/sdk/v1/manifest.json`)).json()) as { version: string };
+    const { version } = (await (await fetch(`${clientUrl}/sdk/v1/manifest.json`)).json()) as {
+      version: string;
+    };
     await ada.page.evaluate(
       async ({ clientUrl, embed, version }) => {
         const { Cardveil } = await window.load(`${clientUrl}/sdk/${version}/cardveil.js`);
@@ -358,7 +479,9 @@ describe("doctor", () => {
       },
       { clientUrl, embed, version },
     );
-    const asked = ada.wire.exchanges.map(({ url }) => url.pathname).filter((path) => path.endsWith("/doctor.js"));
+    const asked = ada.wire.exchanges
+      .map(({ url }) => url.pathname)
+      .filter((path) => path.endsWith("/doctor.js"));
     expect(asked).toEqual([`/sdk/${version}/doctor.js`]);
   });
 

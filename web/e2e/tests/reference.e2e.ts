@@ -12,7 +12,10 @@ let visit: Visit;
 
 beforeAll(async () => {
   [demo, browser, wire] = await Promise.all([startDemo(), launch(), Wire.open()]);
-  visit = await browser.visit({ viewport: { width: 1280, height: 900 } }, `http://127.0.0.1:${wire.port}`);
+  visit = await browser.visit(
+    { viewport: { width: 1280, height: 900 } },
+    `http://127.0.0.1:${wire.port}`,
+  );
   await visit.page.goto(`${demo.admin_url}/reference`);
   await visit.page.waitForFunction(() => document.querySelector("#reference.drawn h2") !== null);
 });
@@ -25,13 +28,21 @@ afterAll(async () => {
 });
 
 // One browser alone: what is asked is of the document.
-it.runIf(name === "chromium")("axe finds nothing on the reference page, which asks no other host for anything", async () => {
-  expect(await complaints(visit.page)).toEqual([]);
-  expect(visit.console).toEqual([]);
-  expect(new Set(wire.exchanges.map(({ url }) => url.origin))).toEqual(new Set([demo.admin_url]));
-});
+it.runIf(name === "chromium")(
+  "axe finds nothing on the reference page, which asks no other host for anything",
+  async () => {
+    expect(await complaints(visit.page)).toEqual([]);
+    expect(visit.console).toEqual([]);
+    expect(new Set(wire.exchanges.map(({ url }) => url.origin))).toEqual(new Set([demo.admin_url]));
+  },
+);
 
 it("shows a call in curl for an operation", async () => {
   await visit.page.getByText("curl", { exact: true }).first().click();
-  await visit.page.waitForFunction(() => [...document.querySelectorAll("pre")].some((code) => code.textContent?.includes("curl -X POST http") || code.textContent?.includes("curl http")));
+  await visit.page.waitForFunction(() =>
+    [...document.querySelectorAll("pre")].some(
+      (code) =>
+        code.textContent?.includes("curl -X POST http") || code.textContent?.includes("curl http"),
+    ),
+  );
 });

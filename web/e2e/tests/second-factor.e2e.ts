@@ -1,8 +1,8 @@
 /**
  * A card whose programme asks for a code before it shows the card.
  *
- * Counts as a failure: a card shown without a right code; a refusal after which nobody knows how to go on;
- * anything that moves when the form appears.
+ * Counts as a failure: a card shown without a right code; a refusal after which nobody knows how to
+ * go on; anything that moves when the form appears.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { codeOf, wrongCode } from "../src/authenticator.ts";
@@ -28,7 +28,9 @@ beforeEach(async () => {
   demo = await startDemo();
   secret = demo.mfa.totp_secret;
   // The demo's own list is of its first merchant's cards.
-  const { cards } = (await (await fetch(`${demo.shop_url}/api/cards`)).json()) as { cards: DemoCard[] };
+  const { cards } = (await (await fetch(`${demo.shop_url}/api/cards`)).json()) as {
+    cards: DemoCard[];
+  };
   const found = cards.find(({ card_id }) => card_id === demo.mfa.card);
   if (found === undefined) throw new Error("the shop has no protected card");
   card = found;
@@ -80,15 +82,18 @@ describe("a protected card", () => {
     expect(ada.console).toEqual([]);
   });
 
-  it.each(["Equals", "Native"])("is shown with a token by %s; KeySecure's call has no place for a code", async (dialect) => {
-    await arrive({}, false);
-    expect(await ada.page.locator("input[value=keysecure]").isDisabled()).toBe(true);
-    await ada.page.getByText("For developers").click();
-    await ada.page.getByText(dialect, { exact: true }).click();
-    await openForm();
-    await type(codeOf(secret));
-    await isShown();
-  });
+  it.each(["Equals", "Native"])(
+    "is shown with a token by %s; KeySecure's call has no place for a code",
+    async (dialect) => {
+      await arrive({}, false);
+      expect(await ada.page.locator("input[value=keysecure]").isDisabled()).toBe(true);
+      await ada.page.getByText("For developers").click();
+      await ada.page.getByText(dialect, { exact: true }).click();
+      await openForm();
+      await type(codeOf(secret));
+      await isShown();
+    },
+  );
 
   it("takes a code that was pasted with spaces, and asks for all six digits", async () => {
     await arrive();
@@ -106,7 +111,9 @@ describe("a protected card", () => {
     await expect.poll(() => error().textContent()).toMatch(/not accepted.*4 tries are left/);
     const input = ada.by("code-input");
     expect(await input.getAttribute("aria-invalid")).toBe("true");
-    expect(await input.getAttribute("aria-describedby")).toContain(await error().getAttribute("id"));
+    expect(await input.getAttribute("aria-describedby")).toContain(
+      await error().getAttribute("id"),
+    );
     expect(await input.evaluate((element) => element === document.activeElement)).toBe(true);
     await type(codeOf(secret));
     await isShown();
@@ -114,7 +121,13 @@ describe("a protected card", () => {
 
   it("ends after five wrong codes, and a new try has to wait", async () => {
     await arrive();
-    for (const left of ["4 tries are left", "3 tries are left", "2 tries are left", "One try is left", "fifth wrong code"]) {
+    for (const left of [
+      "4 tries are left",
+      "3 tries are left",
+      "2 tries are left",
+      "One try is left",
+      "fifth wrong code",
+    ]) {
       await type(wrongCode(secret));
       await expect.poll(() => error().textContent()).toContain(left);
     }
@@ -122,7 +135,9 @@ describe("a protected card", () => {
     expect(await ada.by("confirm-code").textContent()).toBe("Start again");
     await ada.by("confirm-code").click();
     await ada.by("problem").waitFor();
-    expect(await ada.by("problem").textContent()).toMatch(/Too many tries.*Try again in 1[45] minutes/);
+    expect(await ada.by("problem").textContent()).toMatch(
+      /Too many tries.*Try again in 1[45] minutes/,
+    );
     expect(await ada.by("cardveil-frame").count()).toBe(0);
     expect(await ada.by("show-card").isEnabled()).toBe(true);
   });
@@ -161,8 +176,11 @@ describe("a protected card", () => {
     await arrive();
     await type(codeOf(secret));
     await isShown();
-    // The page's leave for the browser's cache, as the browser tells the frame of it: the key is gone.
-    await ada.frame.evaluate(() => window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })));
+    // The page's leave for the browser's cache, as the browser tells the frame of it: the key is
+    // gone.
+    await ada.frame.evaluate(() =>
+      window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })),
+    );
     await ada.in("show").click();
     await ada.page.waitForFunction(() => document.activeElement?.id === "code-input");
     expect(await ada.by("cardveil-frame").count()).toBe(0);
@@ -174,7 +192,9 @@ describe("a protected card", () => {
   it("can be cancelled, by its button and by picking another card", async () => {
     await arrive();
     await press(ada.by("close-card"));
-    expect(await ada.by("show-card").evaluate((element) => element === document.activeElement)).toBe(true);
+    expect(
+      await ada.by("show-card").evaluate((element) => element === document.activeElement),
+    ).toBe(true);
     expect(await ada.by("code-form").isVisible()).toBe(false);
     await openForm();
     const other = demo.cards.find(({ last_four }) => last_four === "1111") as DemoCard;
@@ -191,11 +211,17 @@ it("by keyboard alone", async () => {
   await ada.page.locator("input[name=card]:checked").focus();
   const picked = () => ada.page.locator(`input[value="${card.card_no}"]:checked`).count();
   // Down to the last: WebKit does not go round from the first.
-  for (let presses = 0; (await picked()) === 0 && presses < 20; presses += 1) await press("ArrowDown");
+  for (let presses = 0; (await picked()) === 0 && presses < 20; presses += 1)
+    await press("ArrowDown");
   expect(await picked()).toBe(1);
   const tabTo = async (testid: string, key = "Tab") => {
     for (let presses = 0; presses < 20; presses += 1) {
-      if ((await ada.page.evaluate(() => (document.activeElement as HTMLElement).dataset["testid"])) === testid) return;
+      if (
+        (await ada.page.evaluate(
+          () => (document.activeElement as HTMLElement).dataset["testid"],
+        )) === testid
+      )
+        return;
       await press(key);
     }
     throw new Error(`${key} does not come to ${testid}`);
@@ -209,23 +235,36 @@ it("by keyboard alone", async () => {
   await ada.page.waitForFunction(() => document.activeElement?.id === "code-input");
   await press("Enter");
   await isShown();
-  expect(await ada.page.evaluate(() => (document.activeElement as HTMLElement).dataset["testid"])).toBe("close-card");
+  expect(
+    await ada.page.evaluate(() => (document.activeElement as HTMLElement).dataset["testid"]),
+  ).toBe("close-card");
 });
 
 it("nothing moves when the form appears, and when its words change", async () => {
   for (const width of [1100, 375, 320]) {
     await arrive({ viewport: { width, height: 1400 } }, false);
-    const places = () => ada.page.evaluate(() => [".choose", ".stage", ".seen", ".actions"].map((part) => {
-      const { left, top, width, height } = (document.querySelector(part) as Element).getBoundingClientRect();
-      return [part, ...[left, top + scrollY, width, height].map(Math.round)];
-    }));
+    const places = () =>
+      ada.page.evaluate(() =>
+        [".choose", ".stage", ".seen", ".actions"].map((part) => {
+          const { left, top, width, height } = (
+            document.querySelector(part) as Element
+          ).getBoundingClientRect();
+          return [part, ...[left, top + scrollY, width, height].map(Math.round)];
+        }),
+      );
     const before = await places();
     await openForm();
     expect(await places()).toEqual(before);
     await type("1");
     await expect.poll(() => error().textContent()).not.toBe("");
     expect(await places()).toEqual(before);
-    await ada.by("code-error").evaluate((element) => (element.textContent = "That code was not accepted. Type the one that your app shows now: each works once. 4 tries are left."));
+    await ada
+      .by("code-error")
+      .evaluate(
+        (element) =>
+          (element.textContent =
+            "That code was not accepted. Type the one that your app shows now: each works once. 4 tries are left."),
+      );
     expect(await places()).toEqual(before);
     await ada.leave();
   }
@@ -235,8 +274,13 @@ it("the page's authenticator agrees with RFC 6238, appendix B", async () => {
   await arrive({}, false);
   const times = [59, 1111111109, 1111111111, 1234567890, 2000000000, 20000000000];
   const codes = await ada.page.evaluate(async (times) => {
-    const { codeOf, stepAt } = (await window.load("/totp.js")) as unknown as { codeOf(secret: string, step: number): Promise<string>; stepAt(ms: number): number };
-    return Promise.all(times.map((secs) => codeOf("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", stepAt(secs * 1000))));
+    const { codeOf, stepAt } = (await window.load("/totp.js")) as unknown as {
+      codeOf(secret: string, step: number): Promise<string>;
+      stepAt(ms: number): number;
+    };
+    return Promise.all(
+      times.map((secs) => codeOf("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", stepAt(secs * 1000))),
+    );
   }, times);
   // The last six of its eight digits.
   expect(codes).toEqual(["287082", "081804", "050471", "005924", "279037", "353130"]);
@@ -252,7 +296,9 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
     const look = async (state: string) => {
       // What axe sees does not depend on the width.
       if (name === "375") expect(await complaints(ada.page)).toEqual([]);
-      expect(await ada.page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth)).toBe(true);
+      expect(
+        await ada.page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth),
+      ).toBe(true);
       await ada.picture(`${state}-${name}-${colorScheme}`);
     };
     await look("code-asked");
@@ -271,6 +317,8 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
 itNeeds("forced colours")("can be read in forced colours", async () => {
   await arrive({ forcedColors: "active" });
   await ada.picture("code-forced-colours");
-  const input = await ada.by("code-input").evaluate((element) => getComputedStyle(element).borderTopStyle);
+  const input = await ada
+    .by("code-input")
+    .evaluate((element) => getComputedStyle(element).borderTopStyle);
   expect(input).toBe("solid");
 });

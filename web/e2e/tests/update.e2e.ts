@@ -15,7 +15,14 @@ let browser: Browser;
 let present: Cardholder[] = [];
 let visa: DemoCard;
 const PAN = "4111111111111111";
-const PARTS = ["pan", "copy-pan", "expiry", "name", "toggle", "countdown"] as const satisfies CardveilPart[];
+const PARTS = [
+  "pan",
+  "copy-pan",
+  "expiry",
+  "name",
+  "toggle",
+  "countdown",
+] as const satisfies CardveilPart[];
 
 declare global {
   interface Window {
@@ -25,7 +32,9 @@ declare global {
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
-  const found = demo.cards.find((card) => card.last_four === "1111" && /^active$/i.test(card.state));
+  const found = demo.cards.find(
+    (card) => card.last_four === "1111" && /^active$/i.test(card.state),
+  );
   if (found === undefined) throw new Error("the demo has no active card ending in 1111");
   visa = found;
 });
@@ -53,7 +62,9 @@ async function arrive(how: "whole" | "parts" | "element"): Promise<Cardholder> {
       }
       window.card = Cardveil({ embed }).card({ token, locale: "en" });
       if (how === "whole") window.card.mount(place);
-      else for (const part of parts) window.card.mount(place.appendChild(document.createElement("div")), part);
+      else
+        for (const part of parts)
+          window.card.mount(place.appendChild(document.createElement("div")), part);
     },
     { clientUrl: demo.client_url, embed: demo.embed, token, how, parts: PARTS },
   );
@@ -63,24 +74,47 @@ async function arrive(how: "whole" | "parts" | "element"): Promise<Cardholder> {
 }
 
 const inPart = ({ page }: Cardholder, part: CardveilPart, testid: string): Locator =>
-  page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame().locator(`[data-testid="cardveil-${testid}"]`);
+  page
+    .locator(`[data-testid=cardveil-frame-${part}]`)
+    .contentFrame()
+    .locator(`[data-testid="cardveil-${testid}"]`);
 
 /** All that a card costs: what this browser sent for it, and what the server has on record. */
 async function spent({ wire, redeems, events, tokens }: Cardholder): Promise<unknown[]> {
   const metrics = await (await fetch(`${demo.admin_url}/metrics`)).text();
   const released = /^cardveil_redemptions_released_total (\d+)$/m.exec(metrics)?.[1];
   expect(Number(released)).toBeGreaterThan(0);
-  return [released, redeems.length, events.length, tokens, wire.exchanges.filter(({ url }) => url.pathname.startsWith("/embed/")).length];
+  return [
+    released,
+    redeems.length,
+    events.length,
+    tokens,
+    wire.exchanges.filter(({ url }) => url.pathname.startsWith("/embed/")).length,
+  ];
 }
-const words = ({ wire }: Cardholder) => wire.exchanges.map(({ url }) => url.pathname).filter((path) => path.startsWith("/client/v1/words/"));
-const look = (locator: Locator) => locator.evaluate(() => [document.documentElement.lang, document.documentElement.dataset["theme"], document.documentElement.style.getPropertyValue("--radius")]);
+const words = ({ wire }: Cardholder) =>
+  wire.exchanges
+    .map(({ url }) => url.pathname)
+    .filter((path) => path.startsWith("/client/v1/words/"));
+const look = (locator: Locator) =>
+  locator.evaluate(() => [
+    document.documentElement.lang,
+    document.documentElement.dataset["theme"],
+    document.documentElement.style.getPropertyValue("--radius"),
+  ]);
 
 describe("an update", () => {
   it("changes a whole card without another token or record", async () => {
     const ada = await arrive("whole");
     const before = await spent(ada);
     await ada.page.evaluate(() => {
-      window.card.update({ appearance: { theme: "dark", radius: 3 }, locale: "de", hideAfter: 200, copy: ["pan", "name"], title: "Meine Karte" });
+      window.card.update({
+        appearance: { theme: "dark", radius: 3 },
+        locale: "de",
+        hideAfter: 200,
+        copy: ["pan", "name"],
+        title: "Meine Karte",
+      });
     });
     await ada.in("hide").filter({ hasText: "Verbergen" }).waitFor();
     expect(await ada.in("pan").textContent()).toBe(PAN);
@@ -90,7 +124,14 @@ describe("an update", () => {
     expect(await ada.by("cardveil-frame").getAttribute("title")).toBe("Meine Karte");
     await ada.picture("update-whole");
     // Back, and what was chosen is forgotten.
-    await ada.page.evaluate(() => window.card.update({ appearance: undefined, locale: "en", copy: undefined, title: undefined }));
+    await ada.page.evaluate(() =>
+      window.card.update({
+        appearance: undefined,
+        locale: "en",
+        copy: undefined,
+        title: undefined,
+      }),
+    );
     await ada.in("hide").filter({ hasText: "Hide" }).waitFor();
     expect((await look(ada.in("pan")))[2]).toBe("");
     expect(await ada.in("copy-name").count()).toBe(0);
@@ -101,12 +142,16 @@ describe("an update", () => {
   it("changes each part of a card, and the one that nobody sees", async () => {
     const ada = await arrive("parts");
     const before = await spent(ada);
-    await ada.page.evaluate(() => window.card.update({ appearance: { theme: "dark", text: { fontSize: 21 } }, locale: "de" }));
+    await ada.page.evaluate(() =>
+      window.card.update({ appearance: { theme: "dark", text: { fontSize: 21 } }, locale: "de" }),
+    );
     await inPart(ada, "toggle", "hide").filter({ hasText: "Verbergen" }).waitFor();
     await inPart(ada, "countdown", "countdown").filter({ hasText: "Noch" }).waitFor();
     expect(await inPart(ada, "pan", "pan").textContent()).toBe(PAN);
     expect((await look(inPart(ada, "pan", "pan"))).slice(0, 2)).toEqual(["de", "dark"]);
-    expect(await inPart(ada, "pan", "pan").evaluate((element) => getComputedStyle(element).fontSize)).toBe("21px");
+    expect(
+      await inPart(ada, "pan", "pan").evaluate((element) => getComputedStyle(element).fontSize),
+    ).toBe("21px");
     await ada.picture("update-parts");
     expect(await spent(ada)).toEqual(before);
   });
@@ -130,7 +175,9 @@ describe("an update", () => {
     const ada = await arrive("whole");
     const before = await spent(ada);
     ada.wire.fault(/^\/client\/v1\/words\//, async () => "cut");
-    await ada.page.evaluate(() => window.card.update({ locale: "de", appearance: { theme: "dark" } }));
+    await ada.page.evaluate(() =>
+      window.card.update({ locale: "de", appearance: { theme: "dark" } }),
+    );
     await ada.wire.until(({ url }) => url.pathname === "/client/v1/words/de");
     expect(await ada.in("hide").textContent()).toBe("Hide");
     ada.wire.mend();

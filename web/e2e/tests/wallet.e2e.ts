@@ -1,8 +1,8 @@
 /**
  * Whether a card can go into a phone's wallet, and what becomes of it there.
  *
- * Counts as a failure: a reason that nobody is told; a state that the list does not show; focus or a screen
- * reader's user left behind.
+ * Counts as a failure: a reason that nobody is told; a state that the list does not show; focus or
+ * a screen reader's user left behind.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { complaints } from "../src/axe.ts";
@@ -52,7 +52,10 @@ const pick = (label: string) => ada.by("wallet").getByText(label, { exact: true 
 const result = () => ada.by("wallet-result");
 const told = (text: string | RegExp) => result().filter({ hasText: text }).waitFor();
 const rows = () => ada.by("wallet-token");
-const reasons = () => result().locator("[data-reason]").evaluateAll((items) => items.map((item) => (item as HTMLElement).dataset["reason"]));
+const reasons = () =>
+  result()
+    .locator("[data-reason]")
+    .evaluateAll((items) => items.map((item) => (item as HTMLElement).dataset["reason"]));
 
 async function check(): Promise<void> {
   await ada.by("wallet-check").click();
@@ -68,7 +71,14 @@ async function simulate(decision: string): Promise<void> {
 }
 
 /** What the list says, from the newest. */
-const listed = () => rows().evaluateAll((items) => items.map((item) => [".label", ".facts", ".state"].map((part) => item.querySelector(part)?.textContent).join(", ")));
+const listed = () =>
+  rows().evaluateAll((items) =>
+    items.map((item) =>
+      [".label", ".facts", ".state"]
+        .map((part) => item.querySelector(part)?.textContent)
+        .join(", "),
+    ),
+  );
 
 describe("a card in use", () => {
   it("can go into a wallet, and the network's green puts it there", async () => {
@@ -119,7 +129,9 @@ describe("a card in use", () => {
     await expect.poll(listed).toEqual(["Apple Pay, My phone, Declined"]);
     await simulate("Red");
     await told("Declined");
-    await expect.poll(listed).toEqual(["Apple Pay, My phone, Declined", "Apple Pay, My phone, Declined"]);
+    await expect
+      .poll(listed)
+      .toEqual(["Apple Pay, My phone, Declined", "Apple Pay, My phone, Declined"]);
     expect(await rows().getByRole("button").count()).toBe(0);
   });
 
@@ -164,12 +176,25 @@ it("tells every reason, and forgets them when something else is picked (stripe-i
   await arrive();
   ada.wire.fault(/\/wallet\/check$/, async (pass) => {
     const answer = await pass();
-    const reasons = ["card_not_active", "wallet_not_enabled", "bin_not_enabled", "product_not_enabled", "token_limit_reached", "already_on_device"];
-    return { ...answer, body: Buffer.from(JSON.stringify({ ...JSON.parse(answer.body.toString()), eligible: false, reasons })) };
+    const reasons = [
+      "card_not_active",
+      "wallet_not_enabled",
+      "bin_not_enabled",
+      "product_not_enabled",
+      "token_limit_reached",
+      "already_on_device",
+    ];
+    return {
+      ...answer,
+      body: Buffer.from(
+        JSON.stringify({ ...JSON.parse(answer.body.toString()), eligible: false, reasons }),
+      ),
+    };
   });
   await check();
   expect(await reasons()).toHaveLength(6);
-  for (const text of await result().getByRole("listitem").allTextContents()) expect(text).toMatch(/^The card .{20,}\.$/);
+  for (const text of await result().getByRole("listitem").allTextContents())
+    expect(text).toMatch(/^The card .{20,}\.$/);
   await pick("Google Pay");
   expect(await result().textContent()).toBe("");
 });
@@ -186,10 +211,11 @@ it("tells of a backend that cannot be reached", async () => {
 it("by keyboard alone, and the focus goes back to where it came from", async () => {
   ada = await Cardholder.arrive(browser, demo);
   const press = (key: string) => ada.page.keyboard.press(key);
-  const focused = () => ada.page.evaluate(() => {
-    const { dataset, id, value } = document.activeElement as HTMLInputElement;
-    return dataset["testid"] ?? (id || value);
-  });
+  const focused = () =>
+    ada.page.evaluate(() => {
+      const { dataset, id, value } = document.activeElement as HTMLInputElement;
+      return dataset["testid"] ?? (id || value);
+    });
   const tabTo = async (what: string) => {
     for (let presses = 0; presses < 25; presses += 1) {
       if ((await focused()) === what) return;
@@ -227,12 +253,15 @@ it("by keyboard alone, and the focus goes back to where it came from", async () 
 it("names everything for a screen reader, and reads results out", async () => {
   await arrive();
   const window = ada.page.getByRole("dialog", { name: "Add to wallet" });
-  for (const name of ["Wallet", "Device"]) expect(await window.getByRole("group", { name }).count()).toBe(1);
+  for (const name of ["Wallet", "Device"])
+    expect(await window.getByRole("group", { name }).count()).toBe(1);
   expect(await window.getByRole("radio").count()).toBe(6);
   expect(await window.getByRole("status").textContent()).toBe("");
   await simulate("Green");
   expect(await window.getByRole("status").textContent()).toContain("Added");
-  expect(await window.getByRole("button", { name: "Suspend: Apple Pay on my phone" }).count()).toBe(1);
+  expect(await window.getByRole("button", { name: "Suspend: Apple Pay on my phone" }).count()).toBe(
+    1,
+  );
   expect(await window.getByRole("list").last().getByRole("listitem").count()).toBe(1);
 });
 
@@ -246,7 +275,13 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
     const look = async (state: string) => {
       // What axe sees does not depend on the width.
       if (name === "375") expect(await complaints(ada.page)).toEqual([]);
-      const fits = () => ada.by("wallet").evaluate((window) => window.scrollWidth <= window.clientWidth && window.clientHeight <= innerHeight);
+      const fits = () =>
+        ada
+          .by("wallet")
+          .evaluate(
+            (window) =>
+              window.scrollWidth <= window.clientWidth && window.clientHeight <= innerHeight,
+          );
       expect(await fits()).toBe(true);
       await ada.picture(`${state}-${name}-${colorScheme}`);
     };
@@ -268,7 +303,9 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
 itNeeds("forced colours")("can be read in forced colours", async () => {
   await arrive("1111", { forcedColors: "active" });
   await check();
-  const border = await result().locator(".verdict").evaluate((element) => getComputedStyle(element).borderTopStyle);
+  const border = await result()
+    .locator(".verdict")
+    .evaluate((element) => getComputedStyle(element).borderTopStyle);
   expect(border).toBe("solid");
   await ada.picture("wallet-forced-colours");
 });

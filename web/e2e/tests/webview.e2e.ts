@@ -1,8 +1,9 @@
 /**
- * The page of an app's WebView. In WebKit the app is that of examples/webview, with WebKit's own bridge; in
- * Chromium and Firefox an object in the page plays Android's and Flutter's.
+ * The page of an app's WebView. In WebKit the app is that of examples/webview, with WebKit's own
+ * bridge; in Chromium and Firefox an object in the page plays Android's and Flutter's.
  *
- * Counts as a failure: a digit on the bridge; digits that are there without the app, or after it hid them.
+ * Counts as a failure: a digit on the bridge; digits that are there without the app, or after it
+ * hid them.
  */
 import { mkdir } from "node:fs/promises";
 import type { Server } from "node:http";
@@ -30,7 +31,13 @@ let tokens: string;
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
-  const { merchant_url: merchantUrl, client_url: clientUrl, equals_api_key: apiKey, embed, cards } = demo;
+  const {
+    merchant_url: merchantUrl,
+    client_url: clientUrl,
+    equals_api_key: apiKey,
+    embed,
+    cards,
+  } = demo;
   const cardNo = cards.find(({ last_four }) => last_four === "1111")?.card_no;
   server = await serve({ port: 0, merchantUrl, clientUrl, apiKey, embed, cardNo });
   tokens = `http://127.0.0.1:${(server.address() as { port: number }).port}/token`;
@@ -64,7 +71,8 @@ const digits = async (app: App) => {
   return ((await at(app, "pan").textContent()) ?? "").replace(/\D/g, "");
 };
 const types = ({ heard }: App) => heard.map((line) => (JSON.parse(line) as { type: string }).type);
-const heard = (app: App, type: string) => expect.poll(() => types(app), { timeout: 10_000 }).toContain(type);
+const heard = (app: App, type: string) =>
+  expect.poll(() => types(app), { timeout: 10_000 }).toContain(type);
 
 describe("an app", () => {
   // stripe/stripe-react-native#1350, flutter-stripe/flutter_stripe#1347
@@ -92,7 +100,8 @@ describe("an app", () => {
     await at(app, "pan").waitFor({ state: "detached" });
     await heard(app, "hidden");
     expect(app.heard.length).toBeGreaterThan(4);
-    for (const line of app.heard) expect(line.replace(/"(cardveil|height)": ?\d+/, "")).not.toMatch(/\d/);
+    for (const line of app.heard)
+      expect(line.replace(/"(cardveil|height)": ?\d+/, "")).not.toMatch(/\d/);
   });
 
   // microsoft/vscode#182642: no frame's permissions stand in the way of a page of its own
@@ -136,6 +145,9 @@ describe("without an app", () => {
     await visit.page.goto(page(demo.embed));
     expect(await visit.page.content()).toContain("registered without origins");
     const inAFrame = await fetch(page(APP), { headers: { "sec-fetch-dest": "iframe" } });
-    expect([inAFrame.status, inAFrame.headers.get("content-security-policy")]).toEqual([403, expect.stringContaining("frame-ancestors 'none'")]);
+    expect([inAFrame.status, inAFrame.headers.get("content-security-policy")]).toEqual([
+      403,
+      expect.stringContaining("frame-ancestors 'none'"),
+    ]);
   });
 });

@@ -1,12 +1,21 @@
 /**
- * The way between the page of an app's WebView and the app, which the app has put into the page. JSON goes over
- * it, in the messages of the protocol; no port, for an app has none.
+ * The way between the page of an app's WebView and the app, which the app has put into the page.
+ * JSON goes over it, in the messages of the protocol; no port, for an app has none.
  *
- * **Invariant**: what goes to the app is `ForPage`, which cannot hold card data: not a digit crosses the bridge.
+ * **Invariant**: what goes to the app is `ForPage`, which cannot hold card data: not a digit
+ * crosses the bridge.
  *
  * To add a kind of WebView: its case in `findApp`, and its guide in docs/integrate/webview.md.
  */
-import { type Configuration, FIELDS, type ForFrame, type ForPage, HIDE_AFTER_SECS, parseForFrame, VERSION } from "@cardveil/protocol";
+import {
+  type Configuration,
+  FIELDS,
+  type ForFrame,
+  type ForPage,
+  HIDE_AFTER_SECS,
+  parseForFrame,
+  VERSION,
+} from "@cardveil/protocol";
 import { Card, type Surroundings } from "./card.ts";
 import type { Config } from "./config.ts";
 import { Failure } from "./failure.ts";
@@ -20,7 +29,10 @@ const TOKEN_TIMEOUT_MS = 30_000;
 export interface Surface {
   /** WKWebView, and WebKitGTK. */
   webkit?: { messageHandlers?: { cardveilApp?: Poster } };
-  /** Android's WebMessageListener and Flutter's JavaScriptChannel. Android's hears answers by `onmessage`. */
+  /**
+   * Android's WebMessageListener and Flutter's JavaScriptChannel. Android's hears answers by
+   * `onmessage`.
+   */
   cardveilApp?: Poster & { onmessage?: ((event: { data: unknown }) => void) | null };
   /** react-native-webview. */
   ReactNativeWebView?: Poster;
@@ -36,7 +48,13 @@ interface Poster {
 export type Begun = (card: Card, settings: Configuration, post: (message: ForPage) => void) => void;
 
 /** Shows the card that the app asks for, from hello to the end. */
-export function serveApp(surface: Surface, config: Config, around: Surroundings, stage: Stage, begun: Begun): void {
+export function serveApp(
+  surface: Surface,
+  config: Config,
+  around: Surroundings,
+  stage: Stage,
+  begun: Begun,
+): void {
   let card: Card | undefined;
   let stopWaiting = () => {};
 
@@ -49,7 +67,13 @@ export function serveApp(surface: Surface, config: Config, around: Surroundings,
   app.post({ cardveil: VERSION, type: "hello" });
 
   function configure(message: unknown): void {
-    if (typeof message !== "object" || message === null || !("type" in message) || message.type !== "configure") return;
+    if (
+      typeof message !== "object" ||
+      message === null ||
+      !("type" in message) ||
+      message.type !== "configure"
+    )
+      return;
     const settings = readConfigure(message, config.words.lang);
     if ("wrong" in settings) return refuse(settings.wrong);
     stopWaiting();
@@ -61,7 +85,12 @@ export function serveApp(surface: Surface, config: Config, around: Surroundings,
   }
 
   function refuse(option: string): void {
-    post({ type: "error", code: "bad_option", message: `The option "${option}" is unknown, or not what it must be.`, retryable: true });
+    post({
+      type: "error",
+      code: "bad_option",
+      message: `The option "${option}" is unknown, or not what it must be.`,
+      retryable: true,
+    });
   }
 
   function obey(card: Card, said: unknown): void {
@@ -92,11 +121,16 @@ interface App {
 
 /** The app around this page, if there is one; what it says is heard from now on. */
 function findApp(surface: Surface, heard: (message: unknown) => void): App | undefined {
-  const poster = surface.webkit?.messageHandlers?.cardveilApp ?? surface.cardveilApp ?? surface.ReactNativeWebView;
+  const poster =
+    surface.webkit?.messageHandlers?.cardveilApp ??
+    surface.cardveilApp ??
+    surface.ReactNativeWebView;
   if (poster === undefined) return undefined;
-  const receive = (message: unknown) => heard(typeof message === "string" ? parsed(message) : message);
+  const receive = (message: unknown) =>
+    heard(typeof message === "string" ? parsed(message) : message);
   Object.defineProperty(surface, "cardveil", { value: Object.freeze({ receive }) });
-  if (surface.cardveilApp !== undefined) surface.cardveilApp.onmessage = ({ data }) => receive(data);
+  if (surface.cardveilApp !== undefined)
+    surface.cardveilApp.onmessage = ({ data }) => receive(data);
   return { post: (message) => poster.postMessage(JSON.stringify(message)) };
 }
 
@@ -124,8 +158,11 @@ const defaults = (locale: string): Configuration => ({
 function readConfigure(data: object, locale: string): Configuration | { wrong: string } {
   const usual = defaults(locale);
   const { type, ...said } = Object.fromEntries(Object.entries(data));
-  const parse = (options: object): ForFrame | undefined => parseForFrame({ ...usual, ...options, type });
-  const wrong = Object.keys(said).find((option) => !Object.hasOwn(usual, option) || parse({ [option]: said[option] }) === undefined);
+  const parse = (options: object): ForFrame | undefined =>
+    parseForFrame({ ...usual, ...options, type });
+  const wrong = Object.keys(said).find(
+    (option) => !Object.hasOwn(usual, option) || parse({ [option]: said[option] }) === undefined,
+  );
   if (wrong !== undefined) return { wrong };
   const configuration = parse(said);
   return configuration?.type === "configure" ? configuration : { wrong: "type" };
@@ -133,7 +170,8 @@ function readConfigure(data: object, locale: string): Configuration | { wrong: s
 
 /** Of an `update`: the option that no app may change, or that is not what it must be. */
 function wrongChange(data: unknown): string | undefined {
-  if (typeof data !== "object" || data === null || !("type" in data) || data.type !== "update") return undefined;
+  if (typeof data !== "object" || data === null || !("type" in data) || data.type !== "update")
+    return undefined;
   const { type, ...said } = Object.fromEntries(Object.entries(data));
   const parsed = (option: string) => parseForFrame({ type, [option]: said[option] }) ?? {};
   return Object.keys(said).find((option) => !Object.hasOwn(parsed(option), option));

@@ -18,12 +18,14 @@ export const browser: Omit<Surroundings, "sight"> = {
       await navigator.clipboard.writeText(text);
       return true;
     } catch {
-      // Not allowed, or no such API: a page without `allow="clipboard-write"`, a WebView, an old browser.
+      // Not allowed, or no such API: a page without `allow="clipboard-write"`, a WebView, an old
+      // browser.
       return copyByCommand(text);
     }
   },
   // The second frame callback runs after the first one's paint.
-  painted: () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done()))),
+  painted: () =>
+    new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done()))),
   visible: () => document.visibilityState === "visible",
 };
 

@@ -1,4 +1,11 @@
-import type { Changes, Configuration, Field, ForFrame, ForPage, Hindrance } from "@cardveil/protocol";
+import type {
+  Changes,
+  Configuration,
+  Field,
+  ForFrame,
+  ForPage,
+  Hindrance,
+} from "@cardveil/protocol";
 import type { World } from "./client.ts";
 import type { Config } from "./config.ts";
 import { Failure } from "./failure.ts";
@@ -31,15 +38,17 @@ type State =
   | { at: "gone" };
 
 /**
- * The life of one card in the frame: from the page's `reveal` to digits on the screen and away again.
+ * The life of one card in the frame: from the page's `reveal` to digits on the screen and away
+ * again.
  *
- * **Invariant**: digits live in `State.shown` and on the stage, and `#enter` is the only way out of that
- * state: it clears the one, and every scene replaces the other.
+ * **Invariant**: digits live in `State.shown` and on the stage, and `#enter` is the only way out of
+ * that state: it clears the one, and every scene replaces the other.
  * **Invariant**: whatever was under way when a state was left is dropped when it arrives (`#turn`).
- * **Invariant**: an `update` changes how the card looks and speaks, and when it hides: nothing is asked for, and
- * however often it comes, the card is shown for `hideAfter` from when it was shown, and no longer.
- * **Invariant**: nothing is asked for, of the page or of the server, and nothing is said to be displayed, before
- * the frame can be seen (`#seen`), where the browser can tell.
+ * **Invariant**: an `update` changes how the card looks and speaks, and when it hides: nothing is
+ * asked for, and however often it comes, the card is shown for `hideAfter` from when it was shown,
+ * and no longer.
+ * **Invariant**: nothing is asked for, of the page or of the server, and nothing is said to be
+ * displayed, before the frame can be seen (`#seen`), where the browser can tell.
  */
 export class Card {
   #state: State = { at: "idle" };
@@ -169,8 +178,10 @@ export class Card {
     this.#speak();
     if (this.title !== title) this.post({ type: "title", title: this.title });
     const scene = this.#scene;
-    if (scene?.at === "shown") this.#render({ ...scene, copy: this.#copyable(), secs: this.#secsLeft() });
-    else if (scene?.at === "loading" && scene.note !== undefined) this.#renderLoading(this.#speech.labels.covered);
+    if (scene?.at === "shown")
+      this.#render({ ...scene, copy: this.#copyable(), secs: this.#secsLeft() });
+    else if (scene?.at === "loading" && scene.note !== undefined)
+      this.#renderLoading(this.#speech.labels.covered);
     else if (scene !== undefined) this.#render(scene);
   }
 
@@ -180,7 +191,12 @@ export class Card {
   }
 
   #renderLoading(note?: string): void {
-    this.#render({ at: "loading", fields: this.#configured().fields, ...this.#last, ...(note === undefined ? {} : { note }) });
+    this.#render({
+      at: "loading",
+      fields: this.#configured().fields,
+      ...this.#last,
+      ...(note === undefined ? {} : { note }),
+    });
   }
 
   async #load(): Promise<void> {
@@ -212,7 +228,10 @@ export class Card {
     }
   }
 
-  /** The redemption at hand while it offers these fields; otherwise one of a token that the page gives. */
+  /**
+   * The redemption at hand while it offers these fields; otherwise one of a token that the page
+   * gives.
+   */
   async #obtain(fields: readonly Field[]): Promise<Redemption> {
     if (this.#redemption?.offers(fields)) return this.#redemption;
     // Two fields may be clicked before the token is there: it is asked for once.
@@ -249,7 +268,15 @@ export class Card {
       else states[field] = left.includes(field) ? "masked" : "absent";
     }
     this.#enter({ at: "shown", secrets, fields: states, since: this.around.now() });
-    this.#render({ at: "shown", secrets, states, masked, copy: this.#copyable(), secs: hideAfter, ...this.#last });
+    this.#render({
+      at: "shown",
+      secrets,
+      states,
+      masked,
+      copy: this.#copyable(),
+      secs: hideAfter,
+      ...this.#last,
+    });
     this.stage.announce(this.#speech.labels.shown);
     this.#tick();
     this.#closeWindow();
@@ -279,8 +306,9 @@ export class Card {
   }
 
   /**
-   * Settles once the frame can be seen, and tells whether that was looked at; not at all when the state is left
-   * before. Meanwhile the page is told what hides it, after a grace: pages fade cards in.
+   * Settles once the frame can be seen, and tells whether that was looked at; not at all when the
+   * state is left before. Meanwhile the page is told what hides it, after a grace: pages fade cards
+   * in.
    */
   #seen(): Promise<boolean> {
     const { sight } = this.around;
@@ -337,9 +365,12 @@ export class Card {
     } catch (cause) {
       if (turn !== this.#turn) return;
       const failure = Failure.from(cause);
-      if (failure.code === "field_unavailable") return this.#change(field, "absent", this.#postAbsent(field));
-      // The card stays: what cannot be had is this field alone. A page that brought no token may bring one yet.
-      const again = failure.retryable || (failure.code === "token_failed" && this.#configured().renewable);
+      if (failure.code === "field_unavailable")
+        return this.#change(field, "absent", this.#postAbsent(field));
+      // The card stays: what cannot be had is this field alone. A page that brought no token may
+      // bring one yet.
+      const again =
+        failure.retryable || (failure.code === "token_failed" && this.#configured().renewable);
       if (again) this.#change(field, "masked", this.#sentence(failure));
       else this.#change(field, "gone", about(this.#speech, "fieldGone", field));
       this.#postError(failure, again);
@@ -381,21 +412,34 @@ export class Card {
       this.#redemption?.report("copied", field, this.around.sight.now === "seen");
       this.post({ type: "copied", field });
     } else {
-      this.post({ type: "warning", code: "copy_failed", message: this.#speech.labels.copyFailed, field });
+      this.post({
+        type: "warning",
+        code: "copy_failed",
+        message: this.#speech.labels.copyFailed,
+        field,
+      });
     }
   }
 
   #retry(): void {
-    if (this.#state.at === "failed" && this.#state.failure.retryAfterMs === undefined) void this.#load();
+    if (this.#state.at === "failed" && this.#state.failure.retryAfterMs === undefined)
+      void this.#load();
   }
 
   #fail(failure: Failure): void {
-    const retryable = failure.retryable || (NEW_TOKEN_HELPS.has(failure.code) && this.#configured().renewable);
+    const retryable =
+      failure.retryable || (NEW_TOKEN_HELPS.has(failure.code) && this.#configured().renewable);
     // An answer that got lost is asked for again by the same key; the token may be bound to it.
     if (!failure.retryable) this.#redemption = undefined;
     this.#enter({ at: "failed", failure });
-    this.#render({ at: "failed", failure, retryable, secs: Math.ceil((failure.retryAfterMs ?? 0) / 1000) });
-    if (failure.retryAfterMs !== undefined) this.#wait(failure, this.around.now() + failure.retryAfterMs);
+    this.#render({
+      at: "failed",
+      failure,
+      retryable,
+      secs: Math.ceil((failure.retryAfterMs ?? 0) / 1000),
+    });
+    if (failure.retryAfterMs !== undefined)
+      this.#wait(failure, this.around.now() + failure.retryAfterMs);
     this.#postError(failure, retryable);
   }
 
@@ -411,7 +455,13 @@ export class Card {
   #postError(failure: Failure, retryable: boolean): void {
     const { code, requestId } = failure;
     const message = this.#sentence(failure);
-    this.post({ type: "error", code, message, retryable, ...(requestId === undefined ? {} : { requestId }) });
+    this.post({
+      type: "error",
+      code,
+      message,
+      retryable,
+      ...(requestId === undefined ? {} : { requestId }),
+    });
   }
 
   #sentence({ code }: Failure): string {
@@ -436,7 +486,9 @@ export class Card {
   }
 
   #leftMs(): number {
-    return this.#state.at === "shown" ? this.#state.since + this.#configured().hideAfter * 1000 - this.around.now() : 0;
+    return this.#state.at === "shown"
+      ? this.#state.since + this.#configured().hideAfter * 1000 - this.around.now()
+      : 0;
   }
 
   #secsLeft(): number {
@@ -450,7 +502,8 @@ export class Card {
     this.#after(endsAt - this.around.now(), () => {
       const fields = this.#state.at === "shown" ? this.#state.fields : {};
       for (const [field, state] of Object.entries(fields) as [Field, FieldState][]) {
-        if (state === "masked") this.#change(field, "gone", about(this.#speech, "fieldGone", field));
+        if (state === "masked")
+          this.#change(field, "gone", about(this.#speech, "fieldGone", field));
       }
     });
   }
@@ -459,10 +512,13 @@ export class Card {
     this.#cancelTimers.push(this.around.timer(Math.max(ms, 0), run));
   }
 
-  /** The one way from state to state: what the old one held is cleared, what it awaited is dropped. */
+  /**
+   * The one way from state to state: what the old one held is cleared, what it awaited is dropped.
+   */
   #enter(next: State): number {
     const old = this.#state;
-    if (old.at === "shown") for (const field of Object.keys(old.secrets)) delete old.secrets[field as Field];
+    if (old.at === "shown")
+      for (const field of Object.keys(old.secrets)) delete old.secrets[field as Field];
     for (const cancel of this.#cancelTimers.splice(0)) cancel();
     this.#cancelTick();
     this.#forget();
@@ -480,4 +536,8 @@ export class Card {
 const COPIED_SHOWN_MS = 3000;
 /** How long a frame may be hidden before its page is told. */
 const GRACE_MS = 1500;
-const NEW_TOKEN_HELPS: ReadonlySet<string> = new Set(["token_refused", "token_failed", "header_mismatch"]);
+const NEW_TOKEN_HELPS: ReadonlySet<string> = new Set([
+  "token_refused",
+  "token_failed",
+  "header_mismatch",
+]);

@@ -55,8 +55,10 @@ export class Cast implements Stage {
   }
 
   render(scene: Scene): void {
-    // Shown once more, in other words: what was painted stays painted, and whoever waits for the rest still does.
-    const again = scene.at === "shown" && this.#scene.at === "shown" && scene.secrets === this.#scene.secrets;
+    // Shown once more, in other words: what was painted stays painted, and whoever waits for the
+    // rest still does.
+    const again =
+      scene.at === "shown" && this.#scene.at === "shown" && scene.secrets === this.#scene.secrets;
     this.#scene = scene;
     this.#said = (scene.at === "loading" && scene.note) || "";
     this.#copied.clear();
@@ -76,7 +78,8 @@ export class Cast implements Stage {
 
   tick(secs: number): void {
     this.#secs = secs;
-    for (const [port, part] of this.#ports) if (part === "countdown") this.#send(port, { type: "tick", secs });
+    for (const [port, part] of this.#ports)
+      if (part === "countdown") this.#send(port, { type: "tick", secs });
   }
 
   announce(text: string): void {
@@ -111,8 +114,8 @@ export class Cast implements Stage {
   }
 
   /**
-   * Settles when all that is shown has been painted in sight. A field that the page has placed nowhere never is, and
-   * its release stays unconfirmed.
+   * Settles when all that is shown has been painted in sight. A field that the page has placed
+   * nowhere never is, and its release stays unconfirmed.
    */
   painted = (): Promise<void> => new Promise((done) => this.#awaited.push(done));
 
@@ -120,7 +123,10 @@ export class Cast implements Stage {
     const parts = [...this.#ports.values()];
     const speaker = SPEAKERS.find((part) => parts.includes(part));
     for (const [port, part] of this.#ports) {
-      this.#send(port, { type: "draw", drawing: { ...this.#drawing(part), ...(part === speaker ? this.#words() : {}) } });
+      this.#send(port, {
+        type: "draw",
+        drawing: { ...this.#drawing(part), ...(part === speaker ? this.#words() : {}) },
+      });
     }
   }
 
@@ -142,14 +148,30 @@ export class Cast implements Stage {
       case "hidden":
         return { ...drawing, enabled: scene.showable && part === "toggle" };
       case "failed":
-        return { ...drawing, enabled: scene.retryable && scene.secs === 0 && part === "toggle", secs: scene.secs };
+        return {
+          ...drawing,
+          enabled: scene.retryable && scene.secs === 0 && part === "toggle",
+          secs: scene.secs,
+        };
       case "shown": {
-        if (field === undefined) return { ...drawing, enabled: part === "toggle", secs: this.#secs };
+        if (field === undefined)
+          return { ...drawing, enabled: part === "toggle", secs: this.#secs };
         const state = scene.states[field];
         const copies = part !== field;
-        const value = state === "shown" && (!copies || scene.copy.includes(field)) ? written(scene.secrets, field) : undefined;
+        const value =
+          state === "shown" && (!copies || scene.copy.includes(field))
+            ? written(scene.secrets, field)
+            : undefined;
         const enabled = copies ? value !== undefined : state === "masked";
-        return { ...drawing, state, value, enabled, secs: this.#secs, masked: scene.masked.includes(field), copied: this.#copied.get(field) };
+        return {
+          ...drawing,
+          state,
+          value,
+          enabled,
+          secs: this.#secs,
+          masked: scene.masked.includes(field),
+          copied: this.#copied.get(field),
+        };
       }
     }
   }
@@ -158,8 +180,11 @@ export class Cast implements Stage {
     const scene = this.#scene;
     if (scene.at !== "shown" || scene.states[field] !== "shown") return;
     this.#painted.add(field);
-    const shown = (Object.keys(scene.states) as Field[]).filter((name) => scene.states[name] === "shown");
-    if (shown.every((name) => this.#painted.has(name))) for (const done of this.#awaited.splice(0)) done();
+    const shown = (Object.keys(scene.states) as Field[]).filter(
+      (name) => scene.states[name] === "shown",
+    );
+    if (shown.every((name) => this.#painted.has(name)))
+      for (const done of this.#awaited.splice(0)) done();
   }
 
   #send(port: MessagePort, message: ForPart): void {
@@ -204,4 +229,12 @@ export class Cast implements Stage {
   }
 }
 
-const NOTHING: Drawing = { at: "loading", lastFour: "", network: "", masked: false, enabled: false, secs: 0, alert: false };
+const NOTHING: Drawing = {
+  at: "loading",
+  lastFour: "",
+  network: "",
+  masked: false,
+  enabled: false,
+  secs: 0,
+  alert: false,
+};

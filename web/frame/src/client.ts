@@ -68,7 +68,11 @@ export async function redeem(world: World, request: RedeemRequest): Promise<Answ
 export async function report(world: World, request: EventRequest): Promise<void> {
   for (let left = request.event === "displayed" ? 1 : 0; ; left -= 1) {
     try {
-      const response = await world.fetch("/client/v1/events", { ...POST, keepalive: true, body: JSON.stringify(request) });
+      const response = await world.fetch("/client/v1/events", {
+        ...POST,
+        keepalive: true,
+        body: JSON.stringify(request),
+      });
       // A node of the version before, during an upgrade, knows no such member.
       if (response.status === 400 && request.visible) {
         const { visible: _, ...known } = request;
@@ -129,7 +133,9 @@ async function refusal(response: Response): Promise<Failure> {
     const retryAfterMs = 1000 * (secs >= 1 && secs <= 3600 ? secs : 30);
     return new Failure("rate_limited", { retryable: true, requestId, retryAfterMs });
   }
-  const known = (["token_refused", "field_unavailable", "origin_refused"] as const).find((code) => code === problem["code"]);
+  const known = (["token_refused", "field_unavailable", "origin_refused"] as const).find(
+    (code) => code === problem["code"],
+  );
   return new Failure(known ?? "invalid_request", { requestId });
 }
 
@@ -164,5 +170,9 @@ function string(value: unknown): string {
 
 /** Whether two lists name the same fields, whatever their order. */
 export function sameFields(a: unknown, b: readonly Field[]): boolean {
-  return Array.isArray(a) && a.length === b.length && FIELDS.every((field) => a.includes(field) === b.includes(field));
+  return (
+    Array.isArray(a) &&
+    a.length === b.length &&
+    FIELDS.every((field) => a.includes(field) === b.includes(field))
+  );
 }

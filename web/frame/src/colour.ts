@@ -7,14 +7,19 @@ export interface Face {
 }
 
 /**
- * The card's face from one accent colour: the ink that contrasts more with it, and a second stop away
- * from that ink. White or black always reaches 4.5:1 (WCAG 1.4.3), and the second stop only adds to it.
+ * The card's face from one accent colour: the ink that contrasts more with it, and a second stop
+ * away from that ink. White or black always reaches 4.5:1 (WCAG 1.4.3), and the second stop only
+ * adds to it.
  */
 export function faceOf(accent: string): Face {
   const base = parse(accent);
   const ink = contrast(base, WHITE) >= contrast(base, BLACK) ? WHITE : BLACK;
   const away = ink === WHITE ? BLACK : WHITE;
-  return { from: accent, to: format(mix(base, away, 0.35)), ink: ink === WHITE ? "#ffffff" : "#000000" };
+  return {
+    from: accent,
+    to: format(mix(base, away, 0.35)),
+    ink: ink === WHITE ? "#ffffff" : "#000000",
+  };
 }
 
 /** An ink where it reaches 4.5:1 on a ground, and else black or white, one of which does on any. */
@@ -47,7 +52,9 @@ function luminance(rgb: Rgb): number {
 }
 
 function mix(a: Rgb, b: Rgb, share: number): Rgb {
-  return [0, 1, 2].map((i) => Math.round((a[i] ?? 0) * (1 - share) + (b[i] ?? 0) * share)) as unknown as Rgb;
+  return [0, 1, 2].map((i) =>
+    Math.round((a[i] ?? 0) * (1 - share) + (b[i] ?? 0) * share),
+  ) as unknown as Rgb;
 }
 
 function format(rgb: Rgb): string {

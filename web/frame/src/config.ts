@@ -35,7 +35,16 @@ export async function readConfig(document: Document): Promise<Config> {
   const words = await wordsOf(data.words);
   await window.cardveilStyled;
   const asked = new URL(document.URL).searchParams.get("lang")?.toLowerCase() ?? words.lang;
-  return { embed: String(data.embed), origins, copyCvv: data.copy_cvv === true, transparent: data.transparent === true, words, asked, fonts: data.fonts, connection };
+  return {
+    embed: String(data.embed),
+    origins,
+    copyCvv: data.copy_cvv === true,
+    transparent: data.transparent === true,
+    words,
+    asked,
+    fonts: data.fonts,
+    connection,
+  };
 }
 
 /** The words, or what is at their address. */

@@ -8,10 +8,13 @@ export interface Connection {
 /**
  * Says hello to the page above and waits for its answer, once.
  *
- * The parent's origin cannot be asked for in every browser, so hello goes to each registered origin and
- * the browser delivers it to the real one alone.
+ * The parent's origin cannot be asked for in every browser, so hello goes to each registered origin
+ * and the browser delivers it to the real one alone.
  */
-export function awaitConnection(origins: readonly string[], page: Window = window): Promise<Connection> {
+export function awaitConnection(
+  origins: readonly string[],
+  page: Window = window,
+): Promise<Connection> {
   return new Promise((resolve) => {
     const listen = (event: MessageEvent) => {
       if (event.source !== page.parent || !origins.includes(event.origin)) return;

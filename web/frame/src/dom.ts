@@ -24,7 +24,11 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-export function button(props: Props, click: () => void, ...children: (Node | string)[]): HTMLButtonElement {
+export function button(
+  props: Props,
+  click: () => void,
+  ...children: (Node | string)[]
+): HTMLButtonElement {
   const element = el("button", props, ...children);
   element.type = "button";
   if (props.label !== undefined) element.title = props.label;

@@ -2,7 +2,10 @@ import type { Appearance, Color, Ground } from "@cardveil/protocol";
 import { faceOf, inkOn } from "./colour.ts";
 import type { Speech } from "./words/index.ts";
 
-/** Puts language, direction and looks on the document. What a page may change is in `Appearance`, and nothing else. */
+/**
+ * Puts language, direction and looks on the document. What a page may change is in `Appearance`,
+ * and nothing else.
+ */
 export function dress({ lang, dir, labels }: Speech, appearance: Appearance): void {
   const { radius, accent, colors = {}, text = {}, font } = appearance;
   given = appearance;
@@ -19,7 +22,8 @@ export function dress({ lang, dir, labels }: Speech, appearance: Appearance): vo
   set("--face-to", face?.to);
   set("--face-ink", face?.ink);
   set("--sheen", face && "transparent"); // it would cost the contrast that faceOf made sure of
-  for (const [name, variable] of Object.entries(VARIABLES) as [Color, string][]) set(variable, colors[name]);
+  for (const [name, variable] of Object.entries(VARIABLES) as [Color, string][])
+    set(variable, colors[name]);
   set("--text-color", text.color);
   set("--text-size", text.fontSize, "px");
   set("--text-weight", text.fontWeight);
@@ -35,8 +39,9 @@ let ground: Ground | undefined;
 let given: Appearance | undefined;
 
 /**
- * Puts ink on what the page says that this document stands on: the scheme's own where it can be read there, else black
- * or white, and on a plate where nobody knows what lies behind. What the page chose itself stays.
+ * Puts ink on what the page says that this document stands on: the scheme's own where it can be
+ * read there, else black or white, and on a plate where nobody knows what lies behind. What the
+ * page chose itself stays.
  */
 export function stand(told = ground): void {
   ground = told;
@@ -44,10 +49,16 @@ export function stand(told = ground): void {
   const on = theme === "auto" ? ground : undefined;
   const scheme = on?.scheme ?? theme;
   if (scheme !== "auto") html.dataset["theme"] = scheme;
-  html.classList.toggle("plate", on !== undefined && on.color === undefined && (text.color ?? colors.ink) === undefined);
+  html.classList.toggle(
+    "plate",
+    on !== undefined && on.color === undefined && (text.color ?? colors.ink) === undefined,
+  );
   for (const [name, variable] of INKS) {
     // The frame's controls and panels bring their own ground, and keep the scheme's own ink.
-    const ink = on?.color && !(name in colors) ? inkOn(on.color, getComputedStyle(html).getPropertyValue(variable).trim()) : "";
+    const ink =
+      on?.color && !(name in colors)
+        ? inkOn(on.color, getComputedStyle(html).getPropertyValue(variable).trim())
+        : "";
     html.style.setProperty(`--ground${variable.slice(1)}`, ink);
   }
 }

@@ -10,7 +10,12 @@ export class Failure extends Error {
 
   constructor(
     readonly code: ErrorCode,
-    more: { retryable?: boolean; requestId?: string | undefined; retryAfterMs?: number; cause?: unknown } = {},
+    more: {
+      retryable?: boolean;
+      requestId?: string | undefined;
+      retryAfterMs?: number;
+      cause?: unknown;
+    } = {},
   ) {
     super(code, { cause: more.cause });
     this.retryable = more.retryable ?? false;

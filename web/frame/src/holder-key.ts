@@ -34,7 +34,11 @@ export class HolderKey {
   /** The same key for the same token, as long as it is kept; what names it is the token's hash. */
   static async forToken(token: string, keep: KeepKey): Promise<HolderKey> {
     const algorithm = { name: "ECDH", namedCurve: "P-256" };
-    return HolderKey.of(await keep(await sha256(token), () => crypto.subtle.generateKey(algorithm, false, ["deriveBits"])));
+    return HolderKey.of(
+      await keep(await sha256(token), () =>
+        crypto.subtle.generateKey(algorithm, false, ["deriveBits"]),
+      ),
+    );
   }
 
   static async of(pair: CryptoKeyPair): Promise<HolderKey> {
@@ -46,7 +50,10 @@ export class HolderKey {
     return new HolderKey(pair, jwk, thumbprint);
   }
 
-  /** Opens an answer (RFC 9180, base mode, one shot), hands its text to `read`, then clears the bytes. */
+  /**
+   * Opens an answer (RFC 9180, base mode, one shot), hands its text to `read`, then clears the
+   * bytes.
+   */
   async open<T>(
     sealed: { enc: string; ciphertext: string },
     aad: Uint8Array<ArrayBuffer>,

@@ -1,9 +1,10 @@
 /**
- * Keeps the key of each token in the browser, so that a frame that comes again (a remount, a reload, a
- * second tab, the way back) is the same holder to the server, and no second one.
+ * Keeps the key of each token in the browser, so that a frame that comes again (a remount, a
+ * reload, a second tab, the way back) is the same holder to the server, and no second one.
  *
- * What is kept is a key that cannot be extracted, under the hash of its token; neither opens anything
- * without a server that still answers to it. Where the browser keeps nothing for us, the document does.
+ * What is kept is a key that cannot be extracted, under the hash of its token; neither opens
+ * anything without a server that still answers to it. Where the browser keeps nothing for us, the
+ * document does.
  */
 import type { KeepKey } from "./holder-key.ts";
 
@@ -21,17 +22,24 @@ interface Row {
 const inDocument = new Map<string, Promise<CryptoKeyPair>>();
 
 export const keepKey: KeepKey = (name, make) => {
-  const known = inDocument.get(name) ?? make().then((pair) => kept({ name, pair, until: Date.now() + KEPT_MS }));
+  const known =
+    inDocument.get(name) ??
+    make().then((pair) => kept({ name, pair, until: Date.now() + KEPT_MS }));
   inDocument.set(name, known);
   return known;
 };
 
 function kept(row: Row): Promise<CryptoKeyPair> {
-  const unkept = new Promise<CryptoKeyPair>((resolve) => setTimeout(resolve, PATIENCE_MS, row.pair));
+  const unkept = new Promise<CryptoKeyPair>((resolve) =>
+    setTimeout(resolve, PATIENCE_MS, row.pair),
+  );
   return Promise.race([inBrowser(row).catch(() => row.pair), unkept]);
 }
 
-/** One transaction reads and writes, so that of two frames at once the second finds the first one's key. */
+/**
+ * One transaction reads and writes, so that of two frames at once the second finds the first one's
+ * key.
+ */
 function inBrowser(row: Row): Promise<CryptoKeyPair> {
   return new Promise((resolve, reject) => {
     const opening = indexedDB.open("cardveil", 1);

@@ -1,5 +1,11 @@
 /** What every frame does with the page that it is in. */
-import { type Appearance, type Configuration, type ForFrame, type ForPage, parseForFrame } from "@cardveil/protocol";
+import {
+  type Appearance,
+  type Configuration,
+  type ForFrame,
+  type ForPage,
+  parseForFrame,
+} from "@cardveil/protocol";
 import type { Card } from "./card.ts";
 import type { Config } from "./config.ts";
 import { stand } from "./dress.ts";
@@ -38,13 +44,19 @@ export async function firstMessage(config: Config): Promise<[ForFrame, Channel]>
 }
 
 /** Has a card do what its page says, and takes the digits away whenever the page is left. */
-export async function hold(config: Config, make: (post: Channel["post"], settings: Configuration) => Card): Promise<void> {
+export async function hold(
+  config: Config,
+  make: (post: Channel["post"], settings: Configuration) => Card,
+): Promise<void> {
   const [settings, channel] = await firstMessage(config);
   if (settings.type !== "configure") return;
   const card = make(channel.post, settings);
   channel.hear((message) => card.receive(message));
   channel.onClose(() => card.destroy());
-  hideWhenLeft(() => card.hide("left"), () => card.leave());
+  hideWhenLeft(
+    () => card.hide("left"),
+    () => card.leave(),
+  );
   card.receive(settings);
   channel.ready(card.title);
 }
@@ -61,18 +73,32 @@ export function hideWhenLeft(hide: () => void, leave: () => void): void {
 
 const tried = new Set<string | undefined>();
 
-export function wearFont(config: Config, { font }: Appearance, post: (message: ForPage) => void): void {
+export function wearFont(
+  config: Config,
+  { font }: Appearance,
+  post: (message: ForPage) => void,
+): void {
   if (tried.has(font)) return;
   tried.add(font);
   void loadFont(config.fonts, font).then((worn) => {
-    if (!worn) post({ type: "warning", code: "font_unavailable", message: "The font is not registered, or did not load." });
+    if (!worn)
+      post({
+        type: "warning",
+        code: "font_unavailable",
+        message: "The font is not registered, or did not load.",
+      });
   });
 }
 
-export function reportSize(root: HTMLElement, post: (message: ForPage) => void, baseline?: () => number): void {
+export function reportSize(
+  root: HTMLElement,
+  post: (message: ForPage) => void,
+  baseline?: () => number,
+): void {
   const observer = new ResizeObserver(() => {
     const height = Math.ceil(root.getBoundingClientRect().height);
-    if (height > 0) post({ type: "size", height, ...(baseline === undefined ? {} : { baseline: baseline() }) });
+    if (height > 0)
+      post({ type: "size", height, ...(baseline === undefined ? {} : { baseline: baseline() }) });
   });
   observer.observe(root);
 }

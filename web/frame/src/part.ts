@@ -6,20 +6,35 @@ import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.t
 import { absent, CHECK, COPY, EYE, EYE_OFF, hidden, number, showButton, text } from "./pieces.ts";
 import { about, fill, nameOf, type Speech } from "./words/index.ts";
 
-/** After this much more than the card's own time a part hides by itself: whoever should tell it may be gone. */
+/**
+ * After this much more than the card's own time a part hides by itself: whoever should tell it may
+ * be gone.
+ */
 const GRACE_MS = 1500;
 
-/** Whether a part is without looks: the page asks, and what the server wrote into this document decides. */
-export function allowed(config: Pick<Config, "transparent">, { transparent }: PartConfiguration, post: (message: ForPage) => void): boolean {
+/**
+ * Whether a part is without looks: the page asks, and what the server wrote into this document
+ * decides.
+ */
+export function allowed(
+  config: Pick<Config, "transparent">,
+  { transparent }: PartConfiguration,
+  post: (message: ForPage) => void,
+): boolean {
   if (!transparent || config.transparent) return transparent;
-  post({ type: "warning", code: "transparent_refused", message: "The embed does not allow transparent parts; this one has looks." });
+  post({
+    type: "warning",
+    code: "transparent_refused",
+    message: "The embed does not allow transparent parts; this one has looks.",
+  });
   return false;
 }
 
 /**
  * One part of a card in a frame of its own: a field, or a button.
  *
- * **Invariant**: each drawing replaces the one before, nodes and all, and the one value it may hold.
+ * **Invariant**: each drawing replaces the one before, nodes and all, and the one value it may
+ * hold.
  */
 export class PartView {
   readonly #live = el("p", { class: "unseen", role: "status" });
@@ -76,7 +91,16 @@ export class PartView {
   /** Takes the digits away, whatever the card says later. */
   clear(): void {
     if (this.#last === undefined || this.#value !== undefined) {
-      this.draw({ at: "loading", lastFour: "", network: "", masked: false, enabled: false, secs: 0, alert: false, ...this.#rest() });
+      this.draw({
+        at: "loading",
+        lastFour: "",
+        network: "",
+        masked: false,
+        enabled: false,
+        secs: 0,
+        alert: false,
+        ...this.#rest(),
+      });
     }
   }
 
@@ -95,9 +119,12 @@ export class PartView {
     this.#box.setAttribute("aria-busy", String(drawing.at === "loading"));
     this.#replace(drawing);
     this.#live.setAttribute("role", drawing.alert ? "alert" : "status");
-    if (this.#live.textContent !== (drawing.says ?? "")) this.#live.textContent = drawing.says ?? "";
-    if (drawing.value !== undefined) this.#cancel = this.around.timer(drawing.secs * 1000 + GRACE_MS, () => this.clear());
-    if (fresh && fieldOf(this.settings.part) === this.settings.part) void this.#painted(drawing.value);
+    if (this.#live.textContent !== (drawing.says ?? ""))
+      this.#live.textContent = drawing.says ?? "";
+    if (drawing.value !== undefined)
+      this.#cancel = this.around.timer(drawing.secs * 1000 + GRACE_MS, () => this.clear());
+    if (fresh && fieldOf(this.settings.part) === this.settings.part)
+      void this.#painted(drawing.value);
   }
 
   #replace(drawing: Drawing): void {
@@ -115,7 +142,8 @@ export class PartView {
     const { part } = this.settings;
     if (drawing.at === "gone") return [];
     const field = fieldOf(part);
-    if (field === undefined) return part === "toggle" ? [this.#toggle(drawing)] : this.#countdown(drawing);
+    if (field === undefined)
+      return part === "toggle" ? [this.#toggle(drawing)] : this.#countdown(drawing);
     return part === field ? this.#field(field, drawing) : [this.#copyButton(field, drawing)];
   }
 
@@ -123,12 +151,27 @@ export class PartView {
     const { speech } = this;
     const { at, state, value } = drawing;
     if (value !== undefined) {
-      const shown = field === "pan" ? number(speech, value, drawing.network) : text(field, value, drawing.masked);
+      const shown =
+        field === "pan"
+          ? number(speech, value, drawing.network)
+          : text(field, value, drawing.masked);
       if (!drawing.masked) return [shown];
       const label = about(speech, "hideField", field);
-      return [shown, button({ class: "bare", testid: `hide-${field}`, label }, () => this.#send("hideField"), icon(...EYE_OFF))];
+      return [
+        shown,
+        button(
+          { class: "bare", testid: `hide-${field}`, label },
+          () => this.#send("hideField"),
+          icon(...EYE_OFF),
+        ),
+      ];
     }
-    if (at === "failed") return [drawing.alert ? el("span", { class: "sorry", testid: "error" }, drawing.says ?? "") : el("span", { class: "masked", hidden: true }, "–")];
+    if (at === "failed")
+      return [
+        drawing.alert
+          ? el("span", { class: "sorry", testid: "error" }, drawing.says ?? "")
+          : el("span", { class: "masked", hidden: true }, "–"),
+      ];
     if (at === "shown" && state === "absent") return [absent(speech, field)];
     const masked = hidden(speech, field, drawing);
     if (at !== "shown" || state === undefined) return [masked];
@@ -139,7 +182,10 @@ export class PartView {
     const copied = drawing.copied === true;
     // Its name is what is read on it (WCAG 2.5.3).
     const label = copied ? this.speech.labels.copied : about(this.speech, "copyField", field);
-    const copy = button({ class: "copy-part", testid: `copy-${field}`, label }, () => void this.#copy());
+    const copy = button(
+      { class: "copy-part", testid: `copy-${field}`, label },
+      () => void this.#copy(),
+    );
     copy.append(icon(...(copied ? CHECK : COPY)), el("span", { class: "word" }, label));
     if (!drawing.enabled) copy.setAttribute("aria-disabled", "true");
     return copy;
@@ -170,7 +216,12 @@ export class PartView {
     const [act, word, sign] = (
       { shown: ["hide", labels.hide, EYE_OFF], failed: ["retry", retry, EYE] } as const
     )[at as "shown" | "failed"] ?? ["show", labels.show, EYE];
-    const toggle = button({ class: "action", testid: act }, () => this.#send(act), icon(...sign), el("span", { class: "word" }, word));
+    const toggle = button(
+      { class: "action", testid: act },
+      () => this.#send(act),
+      icon(...sign),
+      el("span", { class: "word" }, word),
+    );
     if (!enabled) toggle.setAttribute("aria-disabled", "true");
     return toggle;
   }
@@ -178,7 +229,13 @@ export class PartView {
   #countdown({ at, secs }: Drawing): Node[] {
     if (at !== "shown") return [];
     // role=timer is silent unless asked: nobody wants to hear every second.
-    return [el("span", { class: "countdown", testid: "countdown", role: "timer" }, fill(this.speech.labels.hidesIn, "seconds", secs))];
+    return [
+      el(
+        "span",
+        { class: "countdown", testid: "countdown", role: "timer" },
+        fill(this.speech.labels.hidesIn, "seconds", secs),
+      ),
+    ];
   }
 
   #tick(secs: number): void {

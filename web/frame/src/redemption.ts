@@ -22,8 +22,8 @@ const WINDOW_LEFT_AFTER_REPEATS_MS = 30_000;
 /**
  * One token, the key it gets bound to, and what that key may still ask for.
  *
- * **Invariant**: nothing is handed out before the header of the answer says what was asked, but for what the
- * answer says that the card lacks.
+ * **Invariant**: nothing is handed out before the header of the answer says what was asked, but for
+ * what the answer says that the card lacks.
  */
 export class Redemption {
   #id: string | undefined;
@@ -75,16 +75,31 @@ export class Redemption {
     this.#id = answer.redemption;
     this.#windowEndsAt ??= answer.windowEndsAt;
     for (const field of there) this.#released.add(field);
-    const fieldsLeft: readonly unknown[] = Array.isArray(answer.fieldsLeft) ? answer.fieldsLeft : [];
-    const left = FIELDS.filter((field) => !missing.includes(field) && (this.#released.has(field) || fieldsLeft.includes(field)));
-    return { secrets, there, left, lastFour: secrets.pan?.slice(-4) ?? answer.lastFour, network: answer.network };
+    const fieldsLeft: readonly unknown[] = Array.isArray(answer.fieldsLeft)
+      ? answer.fieldsLeft
+      : [];
+    const left = FIELDS.filter(
+      (field) =>
+        !missing.includes(field) && (this.#released.has(field) || fieldsLeft.includes(field)),
+    );
+    return {
+      secrets,
+      there,
+      left,
+      lastFour: secrets.pan?.slice(-4) ?? answer.lastFour,
+      network: answer.network,
+    };
   }
 
   /** `visible`: the browser has looked, and nothing hid it. */
   report(event: Event, field?: Field, visible = false): void {
     if (this.#id === undefined) return;
     const request = { redemption: this.#id, token: this.token, event };
-    void report(this.world, { ...request, ...(field === undefined ? {} : { field }), ...(visible ? { visible } : {}) });
+    void report(this.world, {
+      ...request,
+      ...(field === undefined ? {} : { field }),
+      ...(visible ? { visible } : {}),
+    });
   }
 
   /** The header is the AAD of the seal, so what it says is what the server sealed. */

@@ -15,7 +15,10 @@ export function parseSecrets(json: string, fields: readonly Field[]): Secrets {
   for (const field of fields) {
     if (field === "expiry") {
       const { month, year } = data["expiry"] as Record<string, unknown>;
-      secrets.expiry = { month: matching(month, /^(0[1-9]|1[0-2])$/), year: matching(year, /^\d{4}$/) };
+      secrets.expiry = {
+        month: matching(month, /^(0[1-9]|1[0-2])$/),
+        year: matching(year, /^\d{4}$/),
+      };
     } else {
       secrets[field] = matching(data[field], SHAPE[field]);
     }
@@ -36,7 +39,12 @@ export function written({ pan, expiry, cvv, name }: Secrets, field: Field): stri
 
 /** The groups in which a card prints its number. */
 export function groups(pan: string, network: string): string[] {
-  const sizes = network === "amex" && pan.length === 15 ? [4, 6, 5] : pan.length === 14 ? [4, 6, 4] : [4, 4, 4, 4, 4];
+  const sizes =
+    network === "amex" && pan.length === 15
+      ? [4, 6, 5]
+      : pan.length === 14
+        ? [4, 6, 4]
+        : [4, 4, 4, 4, 4];
   const found: string[] = [];
   let start = 0;
   for (const size of sizes) {
@@ -47,6 +55,7 @@ export function groups(pan: string, network: string): string[] {
 }
 
 function matching(value: unknown, shape: RegExp): string {
-  if (typeof value !== "string" || !shape.test(value)) throw new TypeError("a field is missing or malformed");
+  if (typeof value !== "string" || !shape.test(value))
+    throw new TypeError("a field is missing or malformed");
   return value;
 }

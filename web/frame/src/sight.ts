@@ -1,16 +1,22 @@
 /**
- * Whether the cardholder can see a frame, by IntersectionObserver v2: Chromium has it, Firefox and WebKit have not.
+ * Whether the cardholder can see a frame, by IntersectionObserver v2: Chromium has it, Firefox and
+ * WebKit have not.
  *
- * What Chromium takes for hidden: a frame over which anything paints, or with an opacity, a filter, a blend or a
- * transform on it or around it, but for moving and enlarging. It does not see masks, nor what lies over its window.
+ * What Chromium takes for hidden: a frame over which anything paints, or with an opacity, a filter,
+ * a blend or a transform on it or around it, but for moving and enlarging. It does not see masks,
+ * nor what lies over its window.
  */
 import { HINDRANCES, type Hindrance } from "@cardveil/protocol";
 
-/** `outside` is scrolled out of view, which is nobody's fault. `unknown` where the browser cannot tell. */
+/**
+ * `outside` is scrolled out of view, which is nobody's fault. `unknown` where the browser cannot
+ * tell.
+ */
 export type Sight = "seen" | "unknown" | "outside" | Hindrance;
 
 const SIGHTS: readonly Sight[] = ["seen", "unknown", "outside", ...HINDRANCES];
-export const isHindrance = (sight: Sight): sight is Hindrance => HINDRANCES.some((hindrance) => hindrance === sight);
+export const isHindrance = (sight: Sight): sight is Hindrance =>
+  HINDRANCES.some((hindrance) => hindrance === sight);
 export const isSight = (value: unknown): value is Sight => SIGHTS.some((sight) => sight === value);
 
 /** Room that a frame needs, in CSS pixels, to show what it is for. */
@@ -18,11 +24,16 @@ export interface Room {
   width: number;
   height: number;
 }
-export const ROOM = { card: { width: 120, height: 60 }, part: { width: 12, height: 8 } } as const satisfies Record<string, Room>;
+export const ROOM = {
+  card: { width: 120, height: 60 },
+  part: { width: 12, height: 8 },
+} as const satisfies Record<string, Room>;
 
 /** How much of a frame has to be in view. */
 const SHARE = 0.5;
-/** A click counts when what is clicked has been in sight for as long as it takes to aim and press. */
+/**
+ * A click counts when what is clicked has been in sight for as long as it takes to aim and press.
+ */
 const STEADY_MS = 300;
 /** The least that the browser allows between two looks. The first look is at once. */
 const DELAY_MS = 100;
@@ -48,9 +59,13 @@ export class Sighting {
     return this.sight !== "seen" && this.sight !== "unknown";
   }
 
-  /** Whether a click now was meant for what can be seen. Where the browser cannot tell, nobody can. */
+  /**
+   * Whether a click now was meant for what can be seen. Where the browser cannot tell, nobody can.
+   */
   get steady(): boolean {
-    return this.sight === "unknown" || (this.sight === "seen" && this.clock() - this.#since >= STEADY_MS);
+    return (
+      this.sight === "unknown" || (this.sight === "seen" && this.clock() - this.#since >= STEADY_MS)
+    );
   }
 
   become(sight: Sight): void {
@@ -75,22 +90,33 @@ export function lookAt(element: Element, room: Room): Sighting {
   const sighting = new Sighting(clock, "not_rendered");
   let last: Look | undefined;
   const judge = () => {
-    if (last !== undefined) sighting.become(sightOf(last, { width: innerWidth, height: innerHeight }, room));
+    if (last !== undefined)
+      sighting.become(sightOf(last, { width: innerWidth, height: innerHeight }, room));
   };
   const look = (entries: IntersectionObserverEntry[]) => {
     last = entries.at(-1) as Look | undefined;
     judge();
   };
-  const options: IntersectionObserverInit & { trackVisibility: true; delay: number } = { trackVisibility: true, delay: DELAY_MS, threshold: [0, SHARE] };
+  const options: IntersectionObserverInit & { trackVisibility: true; delay: number } = {
+    trackVisibility: true,
+    delay: DELAY_MS,
+    threshold: [0, SHARE],
+  };
   new IntersectionObserver(look, options).observe(element);
   // A frame that shrinks is as visible as before.
   addEventListener("resize", judge);
   return sighting;
 }
 
-type Look = Pick<IntersectionObserverEntry, "isIntersecting" | "intersectionRatio"> & { isVisible: boolean };
+type Look = Pick<IntersectionObserverEntry, "isIntersecting" | "intersectionRatio"> & {
+  isVisible: boolean;
+};
 
-export function sightOf({ isIntersecting, intersectionRatio, isVisible }: Look, frame: Room, room: Room): Sight {
+export function sightOf(
+  { isIntersecting, intersectionRatio, isVisible }: Look,
+  frame: Room,
+  room: Room,
+): Sight {
   if (frame.width < room.width || frame.height < room.height) return "too_small";
   if (!isIntersecting || intersectionRatio < SHARE) return "outside";
   return isVisible ? "seen" : "covered";

@@ -5,8 +5,8 @@ import type { Secrets } from "./secrets.ts";
 import type { Speech } from "./words/index.ts";
 
 /**
- * `masked` means not fetched. `gone`: its time is over. `absent`: the card does not have it. A field that is not
- * listed is not to be seen.
+ * `masked` means not fetched. `gone`: its time is over. `absent`: the card does not have it. A
+ * field that is not listed is not to be seen.
  */
 export type FieldState = "masked" | "loading" | "shown" | "gone" | "absent";
 export type FieldStates = Partial<Record<Field, FieldState>>;

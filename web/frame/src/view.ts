@@ -2,16 +2,35 @@ import type { Appearance, Field } from "@cardveil/protocol";
 import { button, el, icon } from "./dom.ts";
 import { dress } from "./dress.ts";
 import { networkMark } from "./network.ts";
-import { absent, CHECK, COPY, EYE, EYE_OFF, hidden, maskedNumber, number, showButton, text } from "./pieces.ts";
+import {
+  absent,
+  CHECK,
+  COPY,
+  EYE,
+  EYE_OFF,
+  hidden,
+  maskedNumber,
+  number,
+  showButton,
+  text,
+} from "./pieces.ts";
 import { type Secrets, written } from "./secrets.ts";
 import type { Actions, FieldState, Known, Scene, Stage } from "./stage.ts";
-import { about, fill, type FrameError, nameOf, type Speech, type Spoken, wordsFor } from "./words/index.ts";
+import {
+  about,
+  fill,
+  type FrameError,
+  nameOf,
+  type Speech,
+  type Spoken,
+  wordsFor,
+} from "./words/index.ts";
 
 /**
  * Draws the scenes of a whole card.
  *
- * **Invariant**: each scene replaces the one before, nodes and all, so digits are gone from the document
- * as soon as another scene is drawn. The live region tells of them and never holds them.
+ * **Invariant**: each scene replaces the one before, nodes and all, so digits are gone from the
+ * document as soon as another scene is drawn. The live region tells of them and never holds them.
  */
 export class View implements Stage {
   readonly #live = el("p", { class: "unseen", role: "status" });
@@ -44,21 +63,34 @@ export class View implements Stage {
   }
 
   render(scene: Scene): void {
-    const focused = this.#scene.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset["testid"] : undefined;
-    const next = el("div", { class: "card", testid: "card", role: "group", label: this.#speech.labels.card });
+    const focused = this.#scene.contains(document.activeElement)
+      ? (document.activeElement as HTMLElement).dataset["testid"]
+      : undefined;
+    const next = el("div", {
+      class: "card",
+      testid: "card",
+      role: "group",
+      label: this.#speech.labels.card,
+    });
     next.dataset["state"] = scene.at;
     next.tabIndex = -1;
     next.append(...this.#draw(scene));
     next.setAttribute("aria-busy", String(scene.at === "loading"));
     this.#scene.replaceWith(next);
     this.#scene = next;
-    this.#live.textContent = scene.at === "loading" ? (scene.note ?? this.#speech.labels.loading) : "";
+    this.#live.textContent =
+      scene.at === "loading" ? (scene.note ?? this.#speech.labels.loading) : "";
     if (scene.at === "loading" && scene.note !== undefined) this.#note(scene.note);
-    // The button that had the focus is gone; without this a keyboard would start again at the top. While there is
-    // nothing to press, the card itself keeps it.
+    // The button that had the focus is gone; without this a keyboard would start again at the top.
+    // While there is nothing to press, the card itself keeps it.
     if (focused === undefined) return;
     const same = this.#find(focused.replace(/^cardveil-/, ""));
-    (same ?? next.querySelector<HTMLElement>("[data-next]") ?? next.querySelector("button") ?? next).focus({ preventScroll: true });
+    (
+      same ??
+      next.querySelector<HTMLElement>("[data-next]") ??
+      next.querySelector("button") ??
+      next
+    ).focus({ preventScroll: true });
   }
 
   clear(): void {
@@ -81,7 +113,11 @@ export class View implements Stage {
     const slot = this.#scene.querySelector(`.${field}-slot`);
     const focused = slot?.contains(document.activeElement) ?? false;
     slot?.replaceChildren(...this.#slot(field, state, of));
-    if (focused) (slot?.querySelector<HTMLElement>(`[data-testid=cardveil-${field}][tabindex], button`) ?? this.#find("hide"))?.focus();
+    if (focused)
+      (
+        slot?.querySelector<HTMLElement>(`[data-testid=cardveil-${field}][tabindex], button`) ??
+        this.#find("hide")
+      )?.focus();
     this.#note(note);
   }
 
@@ -114,7 +150,10 @@ export class View implements Stage {
       case "shown":
         this.#copyable = scene.copy;
         this.#masked = scene.masked;
-        return [this.#face(scene, this.#number(scene), this.#details(scene)), this.#bar(this.#countdown(scene.secs), this.#hideButton())];
+        return [
+          this.#face(scene, this.#number(scene), this.#details(scene)),
+          this.#bar(this.#countdown(scene.secs), this.#hideButton()),
+        ];
       case "hidden":
         return this.#hiddenScene(scene);
       case "failed":
@@ -124,10 +163,22 @@ export class View implements Stage {
 
   #hiddenScene(scene: Extract<Scene, { at: "hidden" }>): Node[] {
     const { labels } = this.#speech;
-    const because = { asked: labels.hidden, time: labels.hiddenByTime, left: labels.hiddenByLeaving }[scene.because];
+    const because = {
+      asked: labels.hidden,
+      time: labels.hiddenByTime,
+      left: labels.hiddenByLeaving,
+    }[scene.because];
     const bar: HTMLElement[] = [el("p", { class: "note" }, because)];
     if (scene.showable) {
-      bar.push(button({ class: "action", testid: "show", label: labels.show }, () => this.#actions?.show(), icon(...EYE), el("span", { class: "wide" }, labels.show), el("span", { class: "narrow" }, labels.showShort)));
+      bar.push(
+        button(
+          { class: "action", testid: "show", label: labels.show },
+          () => this.#actions?.show(),
+          icon(...EYE),
+          el("span", { class: "wide" }, labels.show),
+          el("span", { class: "narrow" }, labels.showShort),
+        ),
+      );
     }
     return [this.#blank(scene), this.#bar(...bar)];
   }
@@ -136,13 +187,31 @@ export class View implements Stage {
   #blank(scene: Extract<Scene, { at: "loading" | "hidden" }>): HTMLElement {
     const list = el("dl", { class: "details" });
     for (const field of DETAILS) {
-      if (scene.fields.includes(field)) list.append(el("div", { class: field }, el("dt", {}, nameOf(this.#speech, field)), el("dd", {}, hidden(this.#speech, field, scene))));
+      if (scene.fields.includes(field))
+        list.append(
+          el(
+            "div",
+            { class: field },
+            el("dt", {}, nameOf(this.#speech, field)),
+            el("dd", {}, hidden(this.#speech, field, scene)),
+          ),
+        );
     }
-    return this.#face(scene, el("div", { class: "number" }, maskedNumber(this.#speech, scene)), list);
+    return this.#face(
+      scene,
+      el("div", { class: "number" }, maskedNumber(this.#speech, scene)),
+      list,
+    );
   }
 
   #face({ network }: Known, ...rows: Node[]): HTMLElement {
-    const top = el("div", { class: "top" }, el("span", { class: "chip", hidden: true }), el("span", { class: "label" }, this.#label ?? ""), networkMark(network));
+    const top = el(
+      "div",
+      { class: "top" },
+      el("span", { class: "chip", hidden: true }),
+      el("span", { class: "label" }, this.#label ?? ""),
+      networkMark(network),
+    );
     return el("div", { class: "face" }, top, ...rows);
   }
 
@@ -172,31 +241,60 @@ export class View implements Stage {
 
   /** A field and its buttons. */
   #slot(field: Field, state: FieldState, of: Known & { secrets: Secrets }): HTMLElement[] {
-    if (state === "absent") return [field === "pan" ? maskedNumber(this.#speech, of) : absent(this.#speech, field)];
+    if (state === "absent")
+      return [field === "pan" ? maskedNumber(this.#speech, of) : absent(this.#speech, field)];
     const value = written(of.secrets, field);
     if (state !== "shown" || value === undefined) {
-      return [hidden(this.#speech, field, of), showButton(this.#speech, field, state, () => this.#actions?.showField(field))];
+      return [
+        hidden(this.#speech, field, of),
+        showButton(this.#speech, field, state, () => this.#actions?.showField(field)),
+      ];
     }
-    const parts = [field === "pan" ? number(this.#speech, value, of.network) : text(field, value, this.#masked.includes(field))];
+    const parts = [
+      field === "pan"
+        ? number(this.#speech, value, of.network)
+        : text(field, value, this.#masked.includes(field)),
+    ];
     if (this.#copyable.includes(field)) {
       const label = about(this.#speech, "copyField", field);
-      parts.push(button({ class: "copy", testid: `copy-${field}`, label }, () => this.#actions?.copy(field), icon(...COPY)));
+      parts.push(
+        button(
+          { class: "copy", testid: `copy-${field}`, label },
+          () => this.#actions?.copy(field),
+          icon(...COPY),
+        ),
+      );
     }
     if (this.#masked.includes(field)) {
       const label = about(this.#speech, "hideField", field);
-      parts.push(button({ class: "copy", testid: `hide-${field}`, label }, () => this.#actions?.hideField(field), icon(...EYE_OFF)));
+      parts.push(
+        button(
+          { class: "copy", testid: `hide-${field}`, label },
+          () => this.#actions?.hideField(field),
+          icon(...EYE_OFF),
+        ),
+      );
     }
     return parts;
   }
 
   #countdown(secs: number): HTMLElement {
-    const text = el("span", { testid: "countdown-text" }, fill(this.#speech.labels.hidesIn, "seconds", secs));
+    const text = el(
+      "span",
+      { testid: "countdown-text" },
+      fill(this.#speech.labels.hidesIn, "seconds", secs),
+    );
     // role=timer is silent unless asked: nobody wants to hear every second.
     return el("div", { class: "countdown", testid: "countdown", role: "timer" }, text);
   }
 
   #hideButton(): HTMLElement {
-    const hide = button({ class: "action", testid: "hide" }, () => this.#actions?.hide(), icon(...EYE_OFF), this.#speech.labels.hide);
+    const hide = button(
+      { class: "action", testid: "hide" },
+      () => this.#actions?.hide(),
+      icon(...EYE_OFF),
+      this.#speech.labels.hide,
+    );
     hide.dataset["next"] = "";
     return hide;
   }
@@ -205,10 +303,17 @@ export class View implements Stage {
     const { labels, errors } = this.#speech;
     const [title, advice] = errors[failure.code as FrameError];
     const box = el("div", { class: "failure", testid: "error", role: "alert" });
-    box.append(el("span", { class: "badge", hidden: true }, "!"), el("p", { class: "title" }, title), el("p", { class: "advice" }, advice));
-    if (failure.requestId !== undefined) box.append(el("p", { class: "reference" }, fill(labels.reference, "id", failure.requestId)));
+    box.append(
+      el("span", { class: "badge", hidden: true }, "!"),
+      el("p", { class: "title" }, title),
+      el("p", { class: "advice" }, advice),
+    );
+    if (failure.requestId !== undefined)
+      box.append(el("p", { class: "reference" }, fill(labels.reference, "id", failure.requestId)));
     if (retryable) {
-      box.append(button({ class: "action", testid: "retry" }, () => this.#actions?.retry(), labels.retry));
+      box.append(
+        button({ class: "action", testid: "retry" }, () => this.#actions?.retry(), labels.retry),
+      );
     }
     return box;
   }

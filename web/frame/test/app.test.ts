@@ -1,6 +1,6 @@
 /**
- * The page of an app's WebView. Counts as a failure: a digit on the bridge; a card shown without an app; a
- * wrong option passed over in silence; an app that is waited for without end.
+ * The page of an app's WebView. Counts as a failure: a digit on the bridge; a card shown without an
+ * app; a wrong option passed over in silence; an app that is waited for without end.
  */
 import { type ForPage, parseForPage } from "@cardveil/protocol";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -50,7 +50,9 @@ function open(surface: (app: App) => Surface): void {
   app.surface = surface(app);
   root = document.createElement("main");
   document.body.replaceChildren(root);
-  serveApp(app.surface, CONFIG, world, new View(root, CONFIG.words), (...begun) => app.begun.push(begun));
+  serveApp(app.surface, CONFIG, world, new View(root, CONFIG.words), (...begun) =>
+    app.begun.push(begun),
+  );
 }
 
 const SURFACES: Record<string, (app: App) => Surface> = {
@@ -91,7 +93,11 @@ describe("an update by the app", () => {
     await shown();
     const before = root.innerHTML;
     app.say({ type: "update", ...change });
-    expect(app.heard.at(-1)).toMatchObject({ type: "error", code: "bad_option", message: expect.stringContaining(`"${option}"`) });
+    expect(app.heard.at(-1)).toMatchObject({
+      type: "error",
+      code: "bad_option",
+      message: expect.stringContaining(`"${option}"`),
+    });
     expect(root.innerHTML).toBe(before);
   });
 });
@@ -148,17 +154,37 @@ it("names an option that is wrong, and takes a right one after it", async () => 
     [{ token: TOKEN }, "token"],
   ] as const) {
     app.say({ type: "configure", ...options });
-    expect(app.heard.at(-1)).toMatchObject({ type: "error", code: "bad_option", message: expect.stringContaining(`"${named}"`) });
+    expect(app.heard.at(-1)).toMatchObject({
+      type: "error",
+      code: "bad_option",
+      message: expect.stringContaining(`"${named}"`),
+    });
   }
   expect(app.begun).toEqual([]);
   const asked = app.next("needToken");
   app.say({ type: "configure", fields: ["pan"], hideAfter: 30, appearance: { theme: "dark" } });
   await asked;
-  expect(app.begun[0]?.[1]).toMatchObject({ fields: ["pan"], hideAfter: 30, appearance: { theme: "dark" }, copy: ["pan"] });
+  expect(app.begun[0]?.[1]).toMatchObject({
+    fields: ["pan"],
+    hideAfter: 30,
+    appearance: { theme: "dark" },
+    copy: ["pan"],
+  });
 });
 
 it("passes over what is no message", () => {
-  for (const message of ["", "{", "null", null, 7, [], {}, { type: "token", token: TOKEN }, { type: "constructor" }]) app.say(message);
+  for (const message of [
+    "",
+    "{",
+    "null",
+    null,
+    7,
+    [],
+    {},
+    { type: "token", token: TOKEN },
+    { type: "constructor" },
+  ])
+    app.say(message);
   expect(app.types).toEqual(["hello"]);
 });
 

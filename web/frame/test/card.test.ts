@@ -1,6 +1,7 @@
 /**
- * The life of a card in the frame. Counts as a failure: a digit in the document in any state but `shown`,
- * a CVV asked for before its click, a token redeemed twice, an event that tells what did not happen.
+ * The life of a card in the frame. Counts as a failure: a digit in the document in any state but
+ * `shown`, a CVV asked for before its click, a token redeemed twice, an event that tells what did
+ * not happen.
  */
 import { type Configuration, FIELDS, type ForPage, parseForPage } from "@cardveil/protocol";
 import { beforeEach, describe, expect, it, vi } from "vitest";
@@ -41,7 +42,13 @@ class Page {
       return Promise.resolve(this.heard[index] as Extract<ForPage, { type: T }>);
     }
     return new Promise((resolve) => {
-      this.#waiting.push({ type, resolve: (message) => { this.#read = this.heard.length; resolve(message as Extract<ForPage, { type: T }>); } });
+      this.#waiting.push({
+        type,
+        resolve: (message) => {
+          this.#read = this.heard.length;
+          resolve(message as Extract<ForPage, { type: T }>);
+        },
+      });
     });
   }
 
@@ -60,7 +67,12 @@ function make(changes: Partial<Configuration> = {}, config: Partial<Config> = {}
   page = new Page();
   root = document.createElement("main");
   document.body.replaceChildren(root);
-  card = new Card({ ...CONFIG, ...config }, world, new View(root, config.words ?? CONFIG.words), page.post);
+  card = new Card(
+    { ...CONFIG, ...config },
+    world,
+    new View(root, config.words ?? CONFIG.words),
+    page.post,
+  );
   card.receive({ type: "configure", ...settings, ...changes });
 }
 
@@ -72,7 +84,8 @@ async function reveal(token = TOKEN): Promise<void> {
   await settled();
 }
 
-const find = (testid: string) => root.querySelector<HTMLElement>(`[data-testid="cardveil-${testid}"]`);
+const find = (testid: string) =>
+  root.querySelector<HTMLElement>(`[data-testid="cardveil-${testid}"]`);
 const click = (testid: string) => {
   const button = find(testid);
   if (button === null) throw new Error(`there is no ${testid}`);
@@ -86,7 +99,15 @@ const state = () => find("card")?.dataset["state"];
 
 function expectNoDigits(): void {
   const html = document.documentElement.outerHTML;
-  for (const secret of [CARD.pan, CARD.pan.slice(0, 12), [...CARD.pan].join(" "), "1 1 1 1, 1 1 1 1", CARD.cvv, CARD.name, "12/30"]) {
+  for (const secret of [
+    CARD.pan,
+    CARD.pan.slice(0, 12),
+    [...CARD.pan].join(" "),
+    "1 1 1 1, 1 1 1 1",
+    CARD.cvv,
+    CARD.name,
+    "12/30",
+  ]) {
     expect(html).not.toContain(secret);
     expect(document.documentElement.textContent).not.toContain(secret);
   }
@@ -99,8 +120,15 @@ describe("reveal", () => {
     await reveal();
     expect(state()).toBe("shown");
     expect(find("pan")?.textContent).toBe(CARD.pan);
-    expect([...(find("pan")?.children ?? [])].map((group) => group.textContent)).toEqual(["4111", "1111", "1111", "1111"]);
-    expect(find("pan")?.getAttribute("aria-label")).toBe("Card number: 4 1 1 1, 1 1 1 1, 1 1 1 1, 1 1 1 1");
+    expect([...(find("pan")?.children ?? [])].map((group) => group.textContent)).toEqual([
+      "4111",
+      "1111",
+      "1111",
+      "1111",
+    ]);
+    expect(find("pan")?.getAttribute("aria-label")).toBe(
+      "Card number: 4 1 1 1, 1 1 1 1, 1 1 1 1, 1 1 1 1",
+    );
     expect(find("pan")?.dir).toBe("ltr");
     expect(find("expiry")?.textContent).toBe("12/30");
     expect(find("name")?.textContent).toBe(CARD.name);
@@ -108,7 +136,10 @@ describe("reveal", () => {
     expect(find("countdown")?.textContent).toBe("Hides in 60 s");
     expect(world.redeems.map((body) => body["fields"])).toEqual([["pan", "expiry", "name"]]);
     expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed" }]);
-    expect(page.heard).toEqual([{ type: "needToken" }, { type: "revealed", fields: ["pan", "expiry", "name"] }]);
+    expect(page.heard).toEqual([
+      { type: "needToken" },
+      { type: "revealed", fields: ["pan", "expiry", "name"] },
+    ]);
   });
 
   it("starts once, however often it is asked", async () => {
@@ -140,7 +171,12 @@ describe("reveal", () => {
     expect(page.heard).toEqual([
       { type: "needToken" },
       { type: "revealed", fields: ["pan", "expiry", "name"] },
-      { type: "warning", code: "field_missing", message: "CVV is not available on this card.", field: "cvv" },
+      {
+        type: "warning",
+        code: "field_missing",
+        message: "CVV is not available on this card.",
+        field: "cvv",
+      },
     ]);
     expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed" }]);
     card.hide("asked");
@@ -155,7 +191,11 @@ describe("reveal", () => {
     card.receive({ type: "reveal" });
     await page.next("needToken");
     card.receive({ type: "token", token: TOKEN });
-    expect(await page.next("error")).toMatchObject({ code: "field_unavailable", retryable: false, requestId: "req_1" });
+    expect(await page.next("error")).toMatchObject({
+      code: "field_unavailable",
+      retryable: false,
+      requestId: "req_1",
+    });
     expect(find("error")?.textContent).toContain("These details are not available");
     expect(find("retry")).toBeNull();
   });
@@ -251,7 +291,9 @@ describe("purge", () => {
     expectNoDigits();
     await settled();
     expect(world.events.map((body) => body["event"]).at(-1)).toBe(event);
-    expect(page.types.slice(-2)).toEqual(event === "expired" ? ["expired", "hidden"] : ["revealed", "hidden"]);
+    expect(page.types.slice(-2)).toEqual(
+      event === "expired" ? ["expired", "hidden"] : ["revealed", "hidden"],
+    );
     expect(world.clipboard).toEqual([]);
   });
 
@@ -346,9 +388,17 @@ describe("CVV", () => {
     await settled();
     expect(find("cvv")?.textContent).toBe(CARD.cvv);
     expect(find("show-cvv")).toBeNull();
-    expect(world.redeems.map((body) => body["fields"])).toEqual([["pan", "expiry", "name"], ["cvv"]]);
+    expect(world.redeems.map((body) => body["fields"])).toEqual([
+      ["pan", "expiry", "name"],
+      ["cvv"],
+    ]);
     expect(world.redeems[1]?.["key"]).toEqual(world.redeems[0]?.["key"]);
-    expect(world.events.at(-1)).toEqual({ redemption: "rdm_1", token: TOKEN, event: "displayed", field: "cvv" });
+    expect(world.events.at(-1)).toEqual({
+      redemption: "rdm_1",
+      token: TOKEN,
+      event: "displayed",
+      field: "cvv",
+    });
   });
 
   it("is not offered when the card has none, of which the page is warned", async () => {
@@ -358,7 +408,12 @@ describe("CVV", () => {
     expect(root.textContent).not.toContain("CVV");
     expect(page.heard.slice(1)).toEqual([
       { type: "revealed", fields: ["pan", "expiry", "name"] },
-      { type: "warning", code: "field_missing", message: "CVV is not available on this card.", field: "cvv" },
+      {
+        type: "warning",
+        code: "field_missing",
+        message: "CVV is not available on this card.",
+        field: "cvv",
+      },
     ]);
   });
 
@@ -476,14 +531,17 @@ describe("copy", () => {
     [true, ["pan"], true, false],
     [true, ["cvv"], false, true],
     [true, [], false, false],
-  ] as const)("needs the embed's word for a CVV (%j) and the page's (%j)", async (copyCvv, asked, pan, cvv) => {
-    make({ copy: [...asked] }, { copyCvv });
-    await reveal();
-    click("show-cvv");
-    await page.next("revealed");
-    expect(find("copy-pan") !== null).toBe(pan);
-    expect(find("copy-cvv") !== null).toBe(cvv);
-  });
+  ] as const)(
+    "needs the embed's word for a CVV (%j) and the page's (%j)",
+    async (copyCvv, asked, pan, cvv) => {
+      make({ copy: [...asked] }, { copyCvv });
+      await reveal();
+      click("show-cvv");
+      await page.next("revealed");
+      expect(find("copy-pan") !== null).toBe(pan);
+      expect(find("copy-cvv") !== null).toBe(cvv);
+    },
+  );
 });
 
 describe("again", () => {
@@ -555,7 +613,8 @@ describe("failure", () => {
     expect(await page.next("error")).toEqual({
       type: "error",
       code: "token_refused",
-      message: "Your card can no longer be opened from here. The access has expired or was already used. Go back and open your card again.",
+      message:
+        "Your card can no longer be opened from here. The access has expired or was already used. Go back and open your card again.",
       retryable: true,
       requestId: "req_1",
     });
@@ -598,7 +657,7 @@ describe("failure", () => {
 });
 
 describe("the focus", () => {
-  it("did fall to the body on \"Show card details\", and stays in the card", async () => {
+  it('did fall to the body on "Show card details", and stays in the card', async () => {
     await reveal();
     card.receive({ type: "hide" });
     find("show")?.focus();
@@ -610,8 +669,12 @@ describe("the focus", () => {
     expect(document.activeElement).toBe(find("hide"));
   });
 
-  it("did fall to the body on \"Try again\", and stays in the card", async () => {
-    world.fates = [problem(503, "unavailable"), problem(503, "unavailable"), problem(503, "unavailable")];
+  it('did fall to the body on "Try again", and stays in the card', async () => {
+    world.fates = [
+      problem(503, "unavailable"),
+      problem(503, "unavailable"),
+      problem(503, "unavailable"),
+    ];
     card.receive({ type: "reveal" });
     card.receive({ type: "token", token: TOKEN });
     await page.next("error");
@@ -626,7 +689,8 @@ describe("the focus", () => {
 
 it("hiding moved the last four: dots and digits have the same places", async () => {
   await reveal();
-  const places = () => [...root.querySelectorAll(".digits .group")].map((group) => group.children.length);
+  const places = () =>
+    [...root.querySelectorAll(".digits .group")].map((group) => group.children.length);
   const labels = () => [...root.querySelectorAll("dt")].map(({ textContent }) => textContent);
   const shown = [places(), labels()];
   card.receive({ type: "hide" });
@@ -662,13 +726,22 @@ describe("words and looks", () => {
 });
 
 describe("an update", () => {
-  const spent = () => [world.redeems.length, world.events.length, page.types.filter((type) => type === "needToken").length];
+  const spent = () => [
+    world.redeems.length,
+    world.events.length,
+    page.types.filter((type) => type === "needToken").length,
+  ];
 
   it("changes looks, words and buttons of a card that is shown, and asks for nothing", async () => {
     await reveal();
     const [before, pan] = [spent(), find("pan")?.textContent];
     world.advance(10_000);
-    card.receive({ type: "update", appearance: { theme: "dark", accent: "#ffd166", radius: 4 }, labels: { hide: "Fini", card: "Ma carte" }, copy: [] });
+    card.receive({
+      type: "update",
+      appearance: { theme: "dark", accent: "#ffd166", radius: 4 },
+      labels: { hide: "Fini", card: "Ma carte" },
+      copy: [],
+    });
     card.receive({ type: "update", locale: "de" });
     await settled();
     expect(find("pan")?.textContent).toBe(pan);
@@ -684,7 +757,16 @@ describe("an update", () => {
 
   it("takes back what is no longer said", async () => {
     await reveal();
-    card.receive({ type: "update", appearance: { theme: "light", accent: "#ffd166", radius: 4, colors: { ink: "#000000" }, text: { fontSize: 20 } } });
+    card.receive({
+      type: "update",
+      appearance: {
+        theme: "light",
+        accent: "#ffd166",
+        radius: 4,
+        colors: { ink: "#000000" },
+        text: { fontSize: 20 },
+      },
+    });
     card.receive({ type: "update", appearance: { theme: "auto" } });
     expect(document.documentElement.style.cssText).toBe("");
   });
@@ -768,7 +850,8 @@ describe("an update", () => {
     for (const locale of ["fr", "fr", "es", "es", "es"]) {
       card.receive({ type: "update", locale });
       await settled();
-      if (world.wordFates.length > 0) expect(find("hide")?.textContent).toBe(wordsOf("de").labels.hide);
+      if (world.wordFates.length > 0)
+        expect(find("hide")?.textContent).toBe(wordsOf("de").labels.hide);
     }
     expect(world.languages).toEqual(["de", "fr", "es", "es", "es"]);
     expect(find("hide")?.textContent).toBe(wordsOf("es").labels.hide);
@@ -778,7 +861,8 @@ describe("an update", () => {
     await reveal();
     let late = (_: Response) => {};
     const fetch = world.fetch;
-    world.fetch = (path, init) => (path.endsWith("/ja") ? new Promise((answer) => (late = answer)) : fetch(path, init));
+    world.fetch = (path, init) =>
+      path.endsWith("/ja") ? new Promise((answer) => (late = answer)) : fetch(path, init);
     card.receive({ type: "update", locale: "ja" });
     card.receive({ type: "update", locale: "fr" });
     await settled();
@@ -802,7 +886,9 @@ describe("a frame that cannot be seen", () => {
     expect(page.heard).toEqual([]);
     world.advance(1);
     const { covered } = CONFIG.words.labels;
-    expect(page.heard).toEqual([{ type: "warning", code: "frame_covered", message: covered, cause: "covered" }]);
+    expect(page.heard).toEqual([
+      { type: "warning", code: "frame_covered", message: covered, cause: "covered" },
+    ]);
     expect(find("note")?.textContent).toBe(covered);
     world.advance(600_000);
     expect(page.heard).toHaveLength(1);
@@ -814,7 +900,9 @@ describe("a frame that cannot be seen", () => {
     expect(find("note")?.textContent).toBe("");
     card.receive({ type: "token", token: TOKEN });
     await until("revealed");
-    expect(world.events).toEqual([{ redemption: "rdm_1", token: TOKEN, event: "displayed", visible: true }]);
+    expect(world.events).toEqual([
+      { redemption: "rdm_1", token: TOKEN, event: "displayed", visible: true },
+    ]);
   });
 
   it("is not told of where it is faded in, or scrolled out of view", async () => {
@@ -826,7 +914,9 @@ describe("a frame that cannot be seen", () => {
     expect(page.heard).toEqual([]);
     world.sight.become("too_small");
     world.advance(1500);
-    expect(page.heard).toEqual([expect.objectContaining({ code: "frame_covered", cause: "too_small" })]);
+    expect(page.heard).toEqual([
+      expect.objectContaining({ code: "frame_covered", cause: "too_small" }),
+    ]);
   });
 
   it("keeps a token that was brought meanwhile", async () => {

@@ -25,6 +25,7 @@ it("finds an ink of 4.5:1 for any ground, and keeps the one at hand where it wil
   for (let step = 0; step < 4096; step += 1) {
     const ground = [step >> 8, (step >> 4) & 15, step & 15].map((value) => value / 15);
     const on = ground.map((value) => value * 255) as [number, number, number];
-    for (const ink of ["#17181c", "#abacb3"]) expect(contrast(on, parse(inkOn(ground, ink)))).toBeGreaterThanOrEqual(4.5);
+    for (const ink of ["#17181c", "#abacb3"])
+      expect(contrast(on, parse(inkOn(ground, ink)))).toBeGreaterThanOrEqual(4.5);
   }
 });

@@ -16,9 +16,17 @@ beforeEach(() => {
 
 const start = () => awaitConnection(ORIGINS, frame as unknown as Window);
 
-function say(parts: { origin?: string; source?: unknown; data?: unknown; ports?: unknown[] } = {}): void {
+function say(
+  parts: { origin?: string; source?: unknown; data?: unknown; ports?: unknown[] } = {},
+): void {
   const event = new Event("message");
-  Object.assign(event, { origin: ORIGINS[0], source: parent, data: connect(NONCE), ports: ["port"], ...parts });
+  Object.assign(event, {
+    origin: ORIGINS[0],
+    source: parent,
+    data: connect(NONCE),
+    ports: ["port"],
+    ...parts,
+  });
   frame.dispatchEvent(event);
 }
 
@@ -61,8 +69,22 @@ it("reads its configuration and takes no origin that is none", async () => {
   const script = document.createElement("script");
   script.type = "application/json";
   script.id = "cardveil-config";
-  const origins = ["https://shop.example", "capacitor://localhost", "*", "https://*.example", "https://shop.example/path", "null", ""];
-  script.textContent = JSON.stringify({ embed: "emb_1", origins, copy_cvv: "yes", words: { lang: "en" }, fonts: [] });
+  const origins = [
+    "https://shop.example",
+    "capacitor://localhost",
+    "*",
+    "https://*.example",
+    "https://shop.example/path",
+    "null",
+    "",
+  ];
+  script.textContent = JSON.stringify({
+    embed: "emb_1",
+    origins,
+    copy_cvv: "yes",
+    words: { lang: "en" },
+    fonts: [],
+  });
   document.body.append(script);
   expect(await readConfig(document)).toEqual({
     embed: "emb_1",
@@ -90,7 +112,9 @@ describe("the words of a document that links them", () => {
 
   it("are not waited for before the page hears of its frame, which could load before they come", async () => {
     const page = { postMessage: vi.fn() };
-    const parent = vi.spyOn(window, "parent", "get").mockReturnValue(page as unknown as Window & typeof globalThis);
+    const parent = vi
+      .spyOn(window, "parent", "get")
+      .mockReturnValue(page as unknown as Window & typeof globalThis);
     vi.stubGlobal("fetch", () => new Promise(() => {}));
     document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":["https://shop.example"],"words":"/embed/assets/words-de-0.json","fonts":[]}</script>`;
     void readConfig(document);
@@ -107,7 +131,9 @@ describe("the words of a document that links them", () => {
     const replace = vi.fn();
     vi.stubGlobal("location", { pathname: "/embed/emb_1", search: "?as=part&lang=de", replace });
     void linked();
-    await vi.waitFor(() => expect(replace.mock.calls).toEqual([["/embed/emb_1?whole=true&as=part&lang=de"]]));
+    await vi.waitFor(() =>
+      expect(replace.mock.calls).toEqual([["/embed/emb_1?whole=true&as=part&lang=de"]]),
+    );
   });
 });
 

@@ -1,7 +1,12 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { loadFont } from "../src/font.ts";
 
-const INTER = { name: "inter", url: "/embed/fonts/inter-0123456789abcdef.woff2", weight: "100 900", style: "normal" };
+const INTER = {
+  name: "inter",
+  url: "/embed/fonts/inter-0123456789abcdef.woff2",
+  weight: "100 900",
+  style: "normal",
+};
 const ITALIC = { ...INTER, url: "/embed/fonts/inter-fedcba9876543210.woff2", style: "italic" };
 
 let loads: unknown[][];
@@ -23,7 +28,10 @@ beforeEach(() => {
       }
     },
   );
-  Object.defineProperty(document, "fonts", { configurable: true, value: { add: (face: unknown) => added.push(face) } });
+  Object.defineProperty(document, "fonts", {
+    configurable: true,
+    value: { add: (face: unknown) => added.push(face) },
+  });
 });
 afterEach(() => void vi.unstubAllGlobals());
 

@@ -9,7 +9,9 @@ const ALGORITHM = { name: "ECDH", namedCurve: "P-256" };
 
 async function holder(): Promise<HolderKey> {
   const { d, ...open } = vector.key;
-  const privateKey = await crypto.subtle.importKey("jwk", { ...open, d }, ALGORITHM, false, ["deriveBits"]);
+  const privateKey = await crypto.subtle.importKey("jwk", { ...open, d }, ALGORITHM, false, [
+    "deriveBits",
+  ]);
   const publicKey = await crypto.subtle.importKey("jwk", open, ALGORITHM, true, []);
   return HolderKey.of({ privateKey, publicKey });
 }
@@ -17,13 +19,25 @@ async function holder(): Promise<HolderKey> {
 /** The frame's own suite differs from that of the appendix in the length of its AES key alone. */
 describe("the library", () => {
   it("opens the first message of RFC 9180, A.3.1, and no other in its place", async () => {
-    const hex = (text: string) => Uint8Array.from(text.match(/../g) ?? [], (byte) => parseInt(byte, 16));
+    const hex = (text: string) =>
+      Uint8Array.from(text.match(/../g) ?? [], (byte) => parseInt(byte, 16));
     const [x, y] = [hex(rfc.pkRm).slice(1, 33), hex(rfc.pkRm).slice(33)].map(toBase64Url);
     const open = { kty: "EC", crv: "P-256", x, y } as JsonWebKey;
-    const privateKey = await crypto.subtle.importKey("jwk", { ...open, d: toBase64Url(hex(rfc.skRm)) }, ALGORITHM, false, ["deriveBits"]);
+    const privateKey = await crypto.subtle.importKey(
+      "jwk",
+      { ...open, d: toBase64Url(hex(rfc.skRm)) },
+      ALGORITHM,
+      false,
+      ["deriveBits"],
+    );
     const publicKey = await crypto.subtle.importKey("jwk", open, ALGORITHM, true, []);
     const suite = new CipherSuite(KEM_DHKEM_P256_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_128_GCM);
-    const opened = rfc.encryptions.map(({ aad, ct }) => suite.Open({ privateKey, publicKey }, hex(rfc.enc), hex(ct), { aad: hex(aad), info: hex(rfc.info) }));
+    const opened = rfc.encryptions.map(({ aad, ct }) =>
+      suite.Open({ privateKey, publicKey }, hex(rfc.enc), hex(ct), {
+        aad: hex(aad),
+        info: hex(rfc.info),
+      }),
+    );
     const [first, ...others] = await Promise.allSettled(opened);
     expect(first).toEqual({ status: "fulfilled", value: hex(rfc.encryptions[0]!.pt) });
     expect(others.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
@@ -37,15 +51,18 @@ describe("HolderKey", () => {
     expect(await key.open(vector, fromBase64Url(vector.aad), String)).toBe(vector.plaintext);
   });
 
-  it.each(["enc", "ciphertext", "aad"] as const)("opens nothing when a bit of %s is another", async (part) => {
-    const key = await holder();
-    const bytes = fromBase64Url(vector[part]);
-    for (const at of [1, bytes.length - 1]) {
-      const changed = bytes.map((byte, i) => (i === at ? byte ^ 1 : byte));
-      const { aad, ...sealed } = { ...vector, [part]: toBase64Url(changed) };
-      await expect(key.open(sealed, fromBase64Url(aad), String)).rejects.toThrow();
-    }
-  });
+  it.each(["enc", "ciphertext", "aad"] as const)(
+    "opens nothing when a bit of %s is another",
+    async (part) => {
+      const key = await holder();
+      const bytes = fromBase64Url(vector[part]);
+      for (const at of [1, bytes.length - 1]) {
+        const changed = bytes.map((byte, i) => (i === at ? byte ^ 1 : byte));
+        const { aad, ...sealed } = { ...vector, [part]: toBase64Url(changed) };
+        await expect(key.open(sealed, fromBase64Url(aad), String)).rejects.toThrow();
+      }
+    },
+  );
 
   it("opens nothing with another key", async () => {
     const other = await holderOf("a token");

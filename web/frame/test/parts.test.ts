@@ -1,6 +1,6 @@
 /**
- * A card in parts: one frame holds it, others show a part each. Counts as a failure: a part that is told
- * more than it shows, digits that stay in a part, a sibling that is let in without being one.
+ * A card in parts: one frame holds it, others show a part each. Counts as a failure: a part that is
+ * told more than it shows, digits that stay in a part, a sibling that is let in without being one.
  */
 import { type Configuration, FIELDS, type ForPage, type Part } from "@cardveil/protocol";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -23,7 +23,17 @@ const settings: Configuration = {
   renewable: true,
   group: "the-group-of-this-card",
 };
-const ALL = ["pan", "expiry", "cvv", "name", "copy-pan", "copy-expiry", "copy-cvv", "toggle", "countdown"] as const satisfies Part[];
+const ALL = [
+  "pan",
+  "expiry",
+  "cvv",
+  "name",
+  "copy-pan",
+  "copy-expiry",
+  "copy-cvv",
+  "toggle",
+  "countdown",
+] as const satisfies Part[];
 
 let world: World;
 let cast: Cast;
@@ -35,7 +45,12 @@ function add(part: Part, transparent = false, sight = world.sight): void {
   const root = document.createElement("main");
   document.body.append(root);
   const speech = wordsFor(wordsOf("en"), "en", {});
-  const view = new PartView(root, speech, { part, group: "g", appearance: { theme: "auto" }, locale: "en", labels: {}, transparent }, { ...world, sight });
+  const view = new PartView(
+    root,
+    speech,
+    { part, group: "g", appearance: { theme: "auto" }, locale: "en", labels: {}, transparent },
+    { ...world, sight },
+  );
   const [port1, port2] = channel();
   const drawings: Drawing[] = [];
   port2.addEventListener("message", ({ data }) => {
@@ -50,8 +65,10 @@ function add(part: Part, transparent = false, sight = world.sight): void {
 function channel(): [MessagePort, MessagePort] {
   const ends = [0, 1].map(() => new Set<(event: { data: unknown }) => void>());
   const port = (at: number) => ({
-    postMessage: (data: unknown) => ends[1 - at]?.forEach((hear) => hear({ data: structuredClone(data) })),
-    addEventListener: (type: string, hear: (event: { data: unknown }) => void) => type === "message" && ends[at]?.add(hear),
+    postMessage: (data: unknown) =>
+      ends[1 - at]?.forEach((hear) => hear({ data: structuredClone(data) })),
+    addEventListener: (type: string, hear: (event: { data: unknown }) => void) =>
+      type === "message" && ends[at]?.add(hear),
     start: () => {},
     close: () => {},
   });
@@ -75,7 +92,8 @@ const of = (part: Part) => {
   if (found === undefined) throw new Error(`there is no ${part}`);
   return found;
 };
-const find = (part: Part, testid: string) => of(part).root.querySelector<HTMLElement>(`[data-testid="cardveil-${testid}"]`);
+const find = (part: Part, testid: string) =>
+  of(part).root.querySelector<HTMLElement>(`[data-testid="cardveil-${testid}"]`);
 const press = async (part: Part, testid: string, then?: ForPage["type"]) => {
   const heard = then === undefined ? undefined : next(then);
   find(part, testid)?.click();
@@ -90,10 +108,24 @@ beforeEach(async () => {
   heard = [];
   awaited = [];
   parts = new Map();
-  card = new Card(CONFIG, { ...world, painted: cast.painted, sight: cast.sight, fetch: world.fetch, timer: world.timer, wait: world.wait, now: world.now }, cast, (message) => {
-    hear(message);
-    if (message.type === "needToken") queueMicrotask(() => card.receive({ type: "token", token: TOKEN }));
-  });
+  card = new Card(
+    CONFIG,
+    {
+      ...world,
+      painted: cast.painted,
+      sight: cast.sight,
+      fetch: world.fetch,
+      timer: world.timer,
+      wait: world.wait,
+      now: world.now,
+    },
+    cast,
+    (message) => {
+      hear(message);
+      if (message.type === "needToken")
+        queueMicrotask(() => card.receive({ type: "token", token: TOKEN }));
+    },
+  );
   card.receive({ type: "configure", ...settings });
   for (const part of ALL) add(part);
   const revealed = next("revealed");
@@ -110,7 +142,18 @@ describe("a card in parts", () => {
     expect(find("expiry", "expiry")?.textContent).toBe("12/30");
     expect(find("name", "name")?.textContent).toBe(CARD.name);
     expect(find("countdown", "countdown")?.textContent).toBe("Hides in 60 s");
-    const values = new Map(ALL.map((part) => [part, [...new Set(of(part).drawings.map(({ value }) => value).filter((value) => value !== undefined))]]));
+    const values = new Map(
+      ALL.map((part) => [
+        part,
+        [
+          ...new Set(
+            of(part)
+              .drawings.map(({ value }) => value)
+              .filter((value) => value !== undefined),
+          ),
+        ],
+      ]),
+    );
     expect(Object.fromEntries(values)).toEqual({
       pan: [CARD.pan],
       expiry: ["12/30"],
@@ -180,7 +223,10 @@ describe("a card in parts", () => {
     await press("copy-expiry", "copy-expiry");
     await press("copy-cvv", "copy-cvv");
     expect(world.clipboard).toEqual([CARD.pan, "12/30"]);
-    expect(heard.filter(({ type }) => type === "copied")).toEqual([{ type: "copied", field: "pan" }, { type: "copied", field: "expiry" }]);
+    expect(heard.filter(({ type }) => type === "copied")).toEqual([
+      { type: "copied", field: "pan" },
+      { type: "copied", field: "expiry" },
+    ]);
     expect(of("copy-pan").root.textContent).toContain("Copied");
   });
 
@@ -193,8 +239,11 @@ describe("a card in parts", () => {
 
   it("hides everywhere, and shows again", async () => {
     await press("toggle", "hide");
-    for (const part of ALL) expect(of(part).root.outerHTML).not.toMatch(/4111|1 1 1 1, 1 1 1 1|12\/30|CARDHOLDER/);
-    expect(of("pan").root.querySelector(".masked")?.getAttribute("aria-label")).toBe("Card number ending in 1 1 1 1");
+    for (const part of ALL)
+      expect(of(part).root.outerHTML).not.toMatch(/4111|1 1 1 1, 1 1 1 1|12\/30|CARDHOLDER/);
+    expect(of("pan").root.querySelector(".masked")?.getAttribute("aria-label")).toBe(
+      "Card number ending in 1 1 1 1",
+    );
     world.clipboard = [];
     await press("copy-pan", "copy-pan");
     expect(world.clipboard).toEqual([]);
@@ -213,7 +262,9 @@ describe("a card in parts", () => {
   });
 
   it("says what happened once, in one part, and never a digit", () => {
-    const said = ALL.map((part) => of(part).root.querySelector(".unseen")?.textContent).filter((text) => text !== "");
+    const said = ALL.map((part) => of(part).root.querySelector(".unseen")?.textContent).filter(
+      (text) => text !== "",
+    );
     expect(said).toEqual(["Card details shown"]);
   });
 
@@ -242,7 +293,12 @@ describe("a card in parts", () => {
     card.receive({ type: "token", token: `${TOKEN}2` });
     await both;
     await settled();
-    expect(heard.slice(1)).toEqual(expect.arrayContaining([{ type: "revealed", fields: ["pan"] }, { type: "revealed", fields: ["name"] }]));
+    expect(heard.slice(1)).toEqual(
+      expect.arrayContaining([
+        { type: "revealed", fields: ["pan"] },
+        { type: "revealed", fields: ["name"] },
+      ]),
+    );
     expect(find("pan", "pan")?.textContent).toBe(CARD.pan);
     expect(find("name", "name")?.textContent).toBe(CARD.name);
   });
@@ -253,11 +309,16 @@ describe("a card in parts", () => {
     await press("toggle", "show", "revealed");
     expect(find("pan", "pan")?.textContent).toBe(CARD.pan);
     expect(of("name").root.textContent).toBe("–");
-    expect(of("name").root.querySelector("[role=img]")?.getAttribute("aria-label")).toBe("Cardholder is not available on this card.");
+    expect(of("name").root.querySelector("[role=img]")?.getAttribute("aria-label")).toBe(
+      "Cardholder is not available on this card.",
+    );
     expect(of("cvv").root.textContent).toBe("–");
     expect(find("copy-cvv", "copy-cvv")?.getAttribute("aria-disabled")).toBe("true");
     const warnings = heard.filter((message) => message.type === "warning");
-    expect(warnings.map(({ code, field }) => [code, field])).toEqual([["field_missing", "cvv"], ["field_missing", "name"]]);
+    expect(warnings.map(({ code, field }) => [code, field])).toEqual([
+      ["field_missing", "cvv"],
+      ["field_missing", "name"],
+    ]);
     expect(world.events.filter(({ event }) => event === "displayed")).toHaveLength(2);
   });
 
@@ -269,15 +330,24 @@ describe("a card in parts", () => {
     card.reveal();
     card.receive({ type: "token", token: TOKEN });
     await settled();
-    expect(find("name", "error")?.textContent).toContain("Your card can no longer be opened from here");
+    expect(find("name", "error")?.textContent).toContain(
+      "Your card can no longer be opened from here",
+    );
     expect(find("pan", "error")).toBeNull();
     expect(of("pan").drawings.at(-1)?.at).toBe("shown");
   });
 
   it("lets in so many parts and no more", () => {
-    const ports = Array.from({ length: 70 }, () => ({ postMessage: vi.fn(), addEventListener: () => {}, start: () => {}, close: vi.fn() }));
+    const ports = Array.from({ length: 70 }, () => ({
+      postMessage: vi.fn(),
+      addEventListener: () => {},
+      start: () => {},
+      close: vi.fn(),
+    }));
     for (const port of ports) cast.admit("name", port as unknown as MessagePort, "unknown");
-    expect(ports.filter(({ close }) => close.mock.calls.length > 0)).toHaveLength(70 - (64 - ALL.length));
+    expect(ports.filter(({ close }) => close.mock.calls.length > 0)).toHaveLength(
+      70 - (64 - ALL.length),
+    );
     expect(ports.at(-1)?.postMessage).not.toHaveBeenCalled();
   });
 
@@ -299,7 +369,16 @@ describe("a part", () => {
 
   it("hides a little after the card's time when whoever holds it is gone", async () => {
     // A drawing of a holder that then falls silent.
-    of("pan").view.draw({ at: "shown", value: CARD.pan, lastFour: "1111", network: "visa", masked: false, enabled: false, secs: 5, alert: false });
+    of("pan").view.draw({
+      at: "shown",
+      value: CARD.pan,
+      lastFour: "1111",
+      network: "visa",
+      masked: false,
+      enabled: false,
+      secs: 5,
+      alert: false,
+    });
     world.advance(6_499);
     expect(find("pan", "pan")).not.toBeNull();
     world.advance(1);
@@ -307,7 +386,13 @@ describe("a part", () => {
   });
 
   it("is without looks where the embed allows it, whatever the page says, which is told", () => {
-    const asked = { part: "copy-pan", group: "g", appearance: { theme: "auto" }, locale: "en", labels: {} } as const;
+    const asked = {
+      part: "copy-pan",
+      group: "g",
+      appearance: { theme: "auto" },
+      locale: "en",
+      labels: {},
+    } as const;
     const told: ForPage[] = [];
     const post = (message: ForPage) => void told.push(message);
     expect(allowed({ transparent: true }, { ...asked, transparent: true }, post)).toBe(true);
@@ -315,7 +400,9 @@ describe("a part", () => {
     expect(allowed({ transparent: false }, { ...asked, transparent: false }, post)).toBe(false);
     expect(told).toEqual([]);
     expect(allowed({ transparent: false }, { ...asked, transparent: true }, post)).toBe(false);
-    expect(told).toEqual([{ type: "warning", code: "transparent_refused", message: expect.any(String) }]);
+    expect(told).toEqual([
+      { type: "warning", code: "transparent_refused", message: expect.any(String) },
+    ]);
   });
 
   it("is a button without looks when asked, and says what it does", () => {
@@ -325,7 +412,17 @@ describe("a part", () => {
   });
 
   it("has a short title of its own (braintree-web#545)", () => {
-    expect(ALL.map((part) => of(part).view.title)).toEqual(["Card number", "Expiry", "CVV", "Cardholder", "Copy card number", "Copy expiry", "Copy CVV", "Show card details", "Your card"]);
+    expect(ALL.map((part) => of(part).view.title)).toEqual([
+      "Card number",
+      "Expiry",
+      "CVV",
+      "Cardholder",
+      "Copy card number",
+      "Copy expiry",
+      "Copy CVV",
+      "Show card details",
+      "Your card",
+    ]);
   });
 });
 
@@ -336,10 +433,16 @@ describe("sight", () => {
     document.body.replaceChildren();
     [world, cast, heard, awaited, parts] = [new World(), new Cast(), [], [], new Map()];
     const sights = new Map(names.map((name) => [name, new Sighting(() => world.time, "covered")]));
-    card = new Card(CONFIG, { ...world, painted: cast.painted, sight: cast.sight }, cast, (message) => {
-      hear(message);
-      if (message.type === "needToken") queueMicrotask(() => card.receive({ type: "token", token: TOKEN }));
-    });
+    card = new Card(
+      CONFIG,
+      { ...world, painted: cast.painted, sight: cast.sight },
+      cast,
+      (message) => {
+        hear(message);
+        if (message.type === "needToken")
+          queueMicrotask(() => card.receive({ type: "token", token: TOKEN }));
+      },
+    );
     card.receive({ type: "configure", ...settings, fields: ["pan", "expiry"], masked: [] });
     for (const [name, sight] of sights) add(name, false, sight);
     card.receive({ type: "reveal" });
@@ -351,7 +454,9 @@ describe("sight", () => {
     await hiddenParts("pan", "expiry");
     expect(heard).toEqual([]);
     world.advance(1500);
-    expect(heard).toEqual([expect.objectContaining({ type: "warning", code: "frame_covered", cause: "covered" })]);
+    expect(heard).toEqual([
+      expect.objectContaining({ type: "warning", code: "frame_covered", cause: "covered" }),
+    ]);
     expect(world.redeems).toEqual([]);
     expect(of("pan").drawings.at(-1)?.says).toContain("covers your card");
   });
@@ -405,7 +510,14 @@ describe("siblings", () => {
         origin: location.origin,
         source: sibling,
         ports: [],
-        data: { cardveil: 1, type: "join", group: "our-group-of-frames", embed: "emb_1", part: "pan", ...data },
+        data: {
+          cardveil: 1,
+          type: "join",
+          group: "our-group-of-frames",
+          embed: "emb_1",
+          part: "pan",
+          ...data,
+        },
         ...changes,
       }),
     );
@@ -420,7 +532,11 @@ describe("siblings", () => {
     say({});
     expect(admit.mock.calls.map(([part]) => part)).toEqual(["pan"]);
     const [message, target, ports] = sibling.postMessage.mock.calls[0] ?? [];
-    expect([message, target, ports.length]).toEqual([{ cardveil: 1, type: "admit", group: "our-group-of-frames" }, location.origin, 1]);
+    expect([message, target, ports.length]).toEqual([
+      { cardveil: 1, type: "admit", group: "our-group-of-frames" },
+      location.origin,
+      1,
+    ]);
   });
 
   it.each([

@@ -20,14 +20,27 @@ describe("release", () => {
   it("opens what was sealed to its key", async () => {
     const release = await redemption.release(["pan", "expiry", "name"]);
     const { cvv, ...rest } = CARD;
-    expect(release).toEqual({ secrets: rest, there: ["pan", "expiry", "name"], left: ["pan", "expiry", "cvv", "name"], lastFour: "1111", network: "visa" });
+    expect(release).toEqual({
+      secrets: rest,
+      there: ["pan", "expiry", "name"],
+      left: ["pan", "expiry", "cvv", "name"],
+      lastFour: "1111",
+      network: "visa",
+    });
     expect(world.redeems).toEqual([
       {
         token: TOKEN,
         embed: EMBED,
-        key: { kty: "EC", crv: "P-256", x: expect.stringMatching(/^[\w-]{43}$/), y: expect.stringMatching(/^[\w-]{43}$/) },
+        key: {
+          kty: "EC",
+          crv: "P-256",
+          x: expect.stringMatching(/^[\w-]{43}$/),
+          y: expect.stringMatching(/^[\w-]{43}$/),
+        },
         fields: ["pan", "expiry", "name"],
-        attempt: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
+        attempt: expect.stringMatching(
+          /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+        ),
       },
     ]);
   });
@@ -64,20 +77,46 @@ describe("the header is checked before anything is handed out", () => {
     ["another key", { header: (header) => (header["thumbprint"] = "x".repeat(43)) }],
     ["another redemption", { header: (header) => (header["redemption"] = "rdm_other") }],
     ["a field as missing that was sealed", { answer: (answer) => (answer["missing"] = ["pan"]) }],
-    ["nothing that the card has", { header: (header) => (header["fields"] = []), answer: (answer) => (answer["missing"] = ["pan"]) }],
+    [
+      "nothing that the card has",
+      {
+        header: (header) => (header["fields"] = []),
+        answer: (answer) => (answer["missing"] = ["pan"]),
+      },
+    ],
     ["fewer fields", { header: (header) => (header["fields"] = []) }],
     ["more fields", { header: (header) => (header["fields"] = ["pan", "cvv"]) }],
     ["a field twice", { header: (header) => (header["fields"] = ["pan", "pan"]) }],
     ["fields that are no list", { header: (header) => (header["fields"] = "pan") }],
     ["no thumbprint", { header: (header) => delete header["thumbprint"] }],
-    ["a redemption that is not the header's", { answer: (answer) => (answer["redemption"] = "rdm_other") }],
+    [
+      "a redemption that is not the header's",
+      { answer: (answer) => (answer["redemption"] = "rdm_other") },
+    ],
     ["a header that is no base64url", { answer: (answer) => (answer["header"] += "=") }],
     ["a header that is no JSON", { answer: (answer) => (answer["header"] = "AAAA") }],
-    ["a header changed after sealing", { answer: (answer) => (answer["header"] = btoa(atob(answer["header"].replace(/-/g, "+").replace(/_/g, "/")).replace("mer_1", "mer_2")).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "")) }],
-    ["a ciphertext with a flipped byte", { answer: (answer) => (answer["sealed"].ciphertext = flip(answer["sealed"].ciphertext)) }],
+    [
+      "a header changed after sealing",
+      {
+        answer: (answer) =>
+          (answer["header"] = btoa(
+            atob(answer["header"].replace(/-/g, "+").replace(/_/g, "/")).replace("mer_1", "mer_2"),
+          )
+            .replace(/\+/g, "-")
+            .replace(/\//g, "_")
+            .replace(/=/g, "")),
+      },
+    ],
+    [
+      "a ciphertext with a flipped byte",
+      { answer: (answer) => (answer["sealed"].ciphertext = flip(answer["sealed"].ciphertext)) },
+    ],
     ["another enc", { answer: (answer) => (answer["sealed"].enc = flip(answer["sealed"].enc)) }],
     ["a plaintext without the field", { plaintext: (plaintext) => delete plaintext["pan"] }],
-    ["a plaintext with a malformed field", { plaintext: (plaintext) => (plaintext["pan"] = "<img src=x>") }],
+    [
+      "a plaintext with a malformed field",
+      { plaintext: (plaintext) => (plaintext["pan"] = "<img src=x>") },
+    ],
   ];
 
   it.each(lies)("%s", async (_, fate) => {
@@ -88,7 +127,12 @@ describe("the header is checked before anything is handed out", () => {
 
   it("and a second release must belong to the first", async () => {
     await redemption.release(["pan"]);
-    world.fates = [{ header: (header) => (header["redemption"] = "rdm_9"), answer: (answer) => (answer["redemption"] = "rdm_9") }];
+    world.fates = [
+      {
+        header: (header) => (header["redemption"] = "rdm_9"),
+        answer: (answer) => (answer["redemption"] = "rdm_9"),
+      },
+    ];
     expect(await refusal(["cvv"])).toMatchObject({ code: "header_mismatch" });
   });
 
@@ -96,16 +140,18 @@ describe("the header is checked before anything is handed out", () => {
 });
 
 describe("retry", () => {
-  it.each<Fate>(["lose request", "lose answer", problem(503, "unavailable"), new Response("<html>bad gateway", { status: 502 })])(
-    "fetches a lost answer again with the same key and attempt (%s)",
-    async (fate) => {
-      world.fates = [fate, fate instanceof Response ? fate.clone() : fate];
-      expect((await redemption.release(["pan"])).secrets.pan).toBe(CARD.pan);
-      expect(world.redeems).toHaveLength(3);
-      expect(new Set(world.redeems.map((body) => JSON.stringify(body))).size).toBe(1);
-      expect(world.waits.filter((ms) => ms < 8000)).toEqual([500, 1500]);
-    },
-  );
+  it.each<Fate>([
+    "lose request",
+    "lose answer",
+    problem(503, "unavailable"),
+    new Response("<html>bad gateway", { status: 502 }),
+  ])("fetches a lost answer again with the same key and attempt (%s)", async (fate) => {
+    world.fates = [fate, fate instanceof Response ? fate.clone() : fate];
+    expect((await redemption.release(["pan"])).secrets.pan).toBe(CARD.pan);
+    expect(world.redeems).toHaveLength(3);
+    expect(new Set(world.redeems.map((body) => JSON.stringify(body))).size).toBe(1);
+    expect(world.waits.filter((ms) => ms < 8000)).toEqual([500, 1500]);
+  });
 
   it("gives up after three tries", async () => {
     world.fates = ["lose request", "lose request", "lose request"];
@@ -126,13 +172,25 @@ describe("retry", () => {
   });
 
   it.each([
-    [problem(403, "token_refused"), { code: "token_refused", retryable: false, requestId: "req_1" }],
+    [
+      problem(403, "token_refused"),
+      { code: "token_refused", retryable: false, requestId: "req_1" },
+    ],
     [problem(403, "origin_refused"), { code: "origin_refused", retryable: false }],
     [problem(400, "invalid_request"), { code: "invalid_request", retryable: false }],
     [problem(404, "made_up"), { code: "invalid_request", retryable: false }],
-    [problem(429, "rate_limited", { "retry-after": "7" }), { code: "rate_limited", retryable: true, retryAfterMs: 7000 }],
-    [problem(429, "rate_limited", { "retry-after": "-1" }), { code: "rate_limited", retryAfterMs: 30_000 }],
-    [new Response("<html>", { status: 403, headers: { "x-request-id": "abc-1" } }), { code: "invalid_request", requestId: "abc-1" }],
+    [
+      problem(429, "rate_limited", { "retry-after": "7" }),
+      { code: "rate_limited", retryable: true, retryAfterMs: 7000 },
+    ],
+    [
+      problem(429, "rate_limited", { "retry-after": "-1" }),
+      { code: "rate_limited", retryAfterMs: 30_000 },
+    ],
+    [
+      new Response("<html>", { status: 403, headers: { "x-request-id": "abc-1" } }),
+      { code: "invalid_request", requestId: "abc-1" },
+    ],
     [new Response("{}"), { code: "internal" }],
     [new Response("null"), { code: "internal" }],
     [new Response("<html>"), { code: "internal" }],
@@ -144,11 +202,14 @@ describe("retry", () => {
 });
 
 describe("window", () => {
-  it.each([0, 3_600_000, -3_600_000])("is told by the server's clock, %d ms ahead of ours", async (ahead) => {
-    world.serverAheadMs = ahead;
-    await redemption.release(["pan"]);
-    expect(redemption.windowEndsAt).toBe(world.now() + 60_000);
-  });
+  it.each([0, 3_600_000, -3_600_000])(
+    "is told by the server's clock, %d ms ahead of ours",
+    async (ahead) => {
+      world.serverAheadMs = ahead;
+      await redemption.release(["pan"]);
+      expect(redemption.windowEndsAt).toBe(world.now() + 60_000);
+    },
+  );
 
   it("lets a field be asked for again for 30 s", async () => {
     expect(redemption.offers(["pan"])).toBe(true);

@@ -24,7 +24,12 @@ describe("groups", () => {
 });
 
 describe("parseSecrets", () => {
-  const whole = { pan: "4111111111111111", expiry: { month: "12", year: "2030" }, cvv: "123", name: "A CARDHOLDER" };
+  const whole = {
+    pan: "4111111111111111",
+    expiry: { month: "12", year: "2030" },
+    cvv: "123",
+    name: "A CARDHOLDER",
+  };
 
   it("takes what was asked and leaves the rest", () => {
     expect(parseSecrets(JSON.stringify(whole), ["pan", "expiry", "cvv", "name"])).toEqual(whole);
@@ -43,7 +48,9 @@ describe("parseSecrets", () => {
     ["a name with a newline", { ...whole, name: "A\nB" }],
     ["an empty name", { ...whole, name: "" }],
   ])("refuses %s", (_, data) => {
-    expect(() => parseSecrets(JSON.stringify(data), ["pan", "expiry", "cvv", "name"])).toThrow(TypeError);
+    expect(() => parseSecrets(JSON.stringify(data), ["pan", "expiry", "cvv", "name"])).toThrow(
+      TypeError,
+    );
   });
 
   it("refuses what is no JSON", () => {

@@ -1,4 +1,6 @@
-/** What counts as seen. Counts as a failure: a frame that nobody can see and that is taken for seen. */
+/**
+ * What counts as seen. Counts as a failure: a frame that nobody can see and that is taken for seen.
+ */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { lookAt, ROOM, type Sight, Sighting, sightOf } from "../src/sight.ts";
 
@@ -14,9 +16,19 @@ describe("a frame", () => {
     ["of one line", {}, { height: 1 }, "too_small"],
     ["as small as may be", {}, ROOM.card, "seen"],
     ["a pixel smaller", {}, { ...ROOM.card, width: ROOM.card.width - 1 }, "too_small"],
-    ["out of view", { isIntersecting: false, intersectionRatio: 0, isVisible: false }, {}, "outside"],
+    [
+      "out of view",
+      { isIntersecting: false, intersectionRatio: 0, isVisible: false },
+      {},
+      "outside",
+    ],
     ["of which a strip is in view", { intersectionRatio: 0.49 }, {}, "outside"],
-    ["of which a strip is in view, by an element around it", { intersectionRatio: 0.01, isVisible: true }, {}, "outside"],
+    [
+      "of which a strip is in view, by an element around it",
+      { intersectionRatio: 0.01, isVisible: true },
+      {},
+      "outside",
+    ],
   ])("%s", (_, look, frame, sight) => {
     expect(sightOf({ ...inView, ...look }, { ...large, ...frame }, ROOM.card)).toBe(sight);
   });
@@ -33,18 +45,31 @@ describe("a browser", () => {
   it("that can is asked for visibility, from the start, and when the frame's size changes", () => {
     const asked: unknown[] = [];
     let look: (entries: object[]) => void = () => {};
-    vi.stubGlobal("IntersectionObserverEntry", class { get isVisible() { return true; } });
-    vi.stubGlobal("IntersectionObserver", class {
-      constructor(run: typeof look, options: unknown) {
-        look = run;
-        asked.push(options);
-      }
-      observe(element: Element) {
-        asked.push(element);
-      }
-    });
+    vi.stubGlobal(
+      "IntersectionObserverEntry",
+      class {
+        get isVisible() {
+          return true;
+        }
+      },
+    );
+    vi.stubGlobal(
+      "IntersectionObserver",
+      class {
+        constructor(run: typeof look, options: unknown) {
+          look = run;
+          asked.push(options);
+        }
+        observe(element: Element) {
+          asked.push(element);
+        }
+      },
+    );
     const sighting = lookAt(document.body, ROOM.card);
-    expect(asked).toEqual([{ trackVisibility: true, delay: 100, threshold: [0, 0.5] }, document.body]);
+    expect(asked).toEqual([
+      { trackVisibility: true, delay: 100, threshold: [0, 0.5] },
+      document.body,
+    ]);
     expect(sighting.now).toBe("not_rendered");
     vi.stubGlobal("innerWidth", 400);
     vi.stubGlobal("innerHeight", 250);

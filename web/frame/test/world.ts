@@ -1,6 +1,6 @@
 /**
- * A Cardveil that lives in a test: it seals answers as the real one does (docs/reference/protocol.md),
- * on a clock that only moves when the test says so.
+ * A Cardveil that lives in a test: it seals answers as the real one does
+ * (docs/reference/protocol.md), on a clock that only moves when the test says so.
  */
 import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "@hpke/core";
 import { sha256, toBase64Url, utf8 } from "../src/bytes.ts";
@@ -14,10 +14,23 @@ import type { Spoken } from "../src/words/index.ts";
 
 export const TOKEN = "cvt_test_0000000000000000000000000000000000000000001";
 export const EMBED = "emb_test";
-export const CARD = { pan: "4111111111111111", expiry: { month: "12", year: "2030" }, cvv: "987", name: "A CARDHOLDER" };
+export const CARD = {
+  pan: "4111111111111111",
+  expiry: { month: "12", year: "2030" },
+  cvv: "987",
+  name: "A CARDHOLDER",
+};
 
 export const wordsOf = (lang: string): Spoken => ({ lang, ...(LANGUAGES[lang] ?? en) });
-export const CONFIG: Config = { embed: EMBED, origins: [], copyCvv: false, transparent: false, words: wordsOf("en"), asked: "en", fonts: [] };
+export const CONFIG: Config = {
+  embed: EMBED,
+  origins: [],
+  copyCvv: false,
+  transparent: false,
+  words: wordsOf("en"),
+  asked: "en",
+  fonts: [],
+};
 
 type Body = Record<string, any>;
 /** What happens to one request: the answer may be changed, lost, refused, or never come. */
@@ -27,7 +40,11 @@ export type Fate =
   | "lose answer"
   | "hang"
   | Response
-  | { header?: (header: Body) => void; plaintext?: (plaintext: Body) => void; answer?: (answer: Body) => void };
+  | {
+      header?: (header: Body) => void;
+      plaintext?: (plaintext: Body) => void;
+      answer?: (answer: Body) => void;
+    };
 
 export class World implements Surroundings {
   time = Date.parse("2030-01-01T00:00:00Z");
@@ -70,7 +87,10 @@ export class World implements Surroundings {
     return () => void this.#timers.delete(timer);
   };
 
-  /** A pause between tries passes at once and is written down; the time limit of a request never does. */
+  /**
+   * A pause between tries passes at once and is written down; the time limit of a request never
+   * does.
+   */
   wait = (ms: number): Promise<void> => {
     this.waits.push(ms);
     if (ms >= 8000) return this.hangs ? Promise.resolve() : new Promise(() => {});
@@ -139,10 +159,17 @@ export class World implements Surroundings {
     const { x, y } = body["key"];
     const thumbprint = await sha256(JSON.stringify({ crv: "P-256", kty: "EC", x, y }));
     const serverNow = this.time + this.serverAheadMs;
-    const bound = this.#bound.get(body["token"]) ?? { thumbprint, id: `rdm_${this.#bound.size + 1}`, endsAt: serverNow + 60_000 };
+    const bound = this.#bound.get(body["token"]) ?? {
+      thumbprint,
+      id: `rdm_${this.#bound.size + 1}`,
+      endsAt: serverNow + 60_000,
+    };
     this.#bound.set(body["token"], bound);
-    if (bound.thumbprint !== thumbprint || serverNow > bound.endsAt) return problem(403, "token_refused");
-    const [fields, missing] = [false, true].map((lacking) => body["fields"].filter((field: string) => this.lacks.includes(field) === lacking));
+    if (bound.thumbprint !== thumbprint || serverNow > bound.endsAt)
+      return problem(403, "token_refused");
+    const [fields, missing] = [false, true].map((lacking) =>
+      body["fields"].filter((field: string) => this.lacks.includes(field) === lacking),
+    );
     if (fields.length === 0) return problem(403, "field_unavailable");
     const header: Body = {
       redemption: bound.id,
@@ -156,7 +183,9 @@ export class World implements Surroundings {
       expires_at: new Date(bound.endsAt).toISOString(),
     };
     change.header?.(header);
-    const plaintext: Body = Object.fromEntries(fields.map((field: keyof typeof CARD) => [field, CARD[field]]));
+    const plaintext: Body = Object.fromEntries(
+      fields.map((field: keyof typeof CARD) => [field, CARD[field]]),
+    );
     change.plaintext?.(plaintext);
     const aad = utf8(JSON.stringify(header));
     const answer: Body = {
@@ -164,23 +193,45 @@ export class World implements Surroundings {
       card: { last_four: CARD.pan.slice(-4), network: "visa" },
       header: toBase64Url(aad),
       sealed: await seal(body["key"], aad, JSON.stringify(plaintext)),
-      window: { ends_at: new Date(bound.endsAt).toISOString(), fields_left: ["cvv"].filter((field) => !this.lacks.includes(field)) },
+      window: {
+        ends_at: new Date(bound.endsAt).toISOString(),
+        fields_left: ["cvv"].filter((field) => !this.lacks.includes(field)),
+      },
       ...(missing.length === 0 ? {} : { missing }),
     };
     change.answer?.(answer);
-    return new Response(JSON.stringify(answer), { headers: { date: new Date(serverNow).toUTCString() } });
+    return new Response(JSON.stringify(answer), {
+      headers: { date: new Date(serverNow).toUTCString() },
+    });
   }
 }
 
-export function problem(status: number, code: string, headers: Record<string, string> = {}): Response {
-  return new Response(JSON.stringify({ type: "about:blank", title: code, status, code, request_id: "req_1" }), { status, headers });
+export function problem(
+  status: number,
+  code: string,
+  headers: Record<string, string> = {},
+): Response {
+  return new Response(
+    JSON.stringify({ type: "about:blank", title: code, status, code, request_id: "req_1" }),
+    { status, headers },
+  );
 }
 
-const suite = new CipherSuite({ kem: new DhkemP256HkdfSha256(), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
+const suite = new CipherSuite({
+  kem: new DhkemP256HkdfSha256(),
+  kdf: new HkdfSha256(),
+  aead: new Aes256Gcm(),
+});
 
 async function seal(jwk: JsonWebKey, aad: BufferSource, plaintext: string) {
   const recipientPublicKey = await suite.kem.importKey("jwk", jwk, true);
-  const sender = await suite.createSenderContext({ recipientPublicKey, info: utf8("cardveil/redeem/v1") });
+  const sender = await suite.createSenderContext({
+    recipientPublicKey,
+    info: utf8("cardveil/redeem/v1"),
+  });
   const ciphertext = await sender.seal(utf8(plaintext), aad as ArrayBuffer);
-  return { enc: toBase64Url(new Uint8Array(sender.enc)), ciphertext: toBase64Url(new Uint8Array(ciphertext)) };
+  return {
+    enc: toBase64Url(new Uint8Array(sender.enc)),
+    ciphertext: toBase64Url(new Uint8Array(ciphertext)),
+  };
 }

@@ -1,4 +1,7 @@
-/** The page around the specimens. `?only=states`, `?theme=dark` and `?lang=ar` choose what is seen, and how. */
+/**
+ * The page around the specimens. `?only=states`, `?theme=dark` and `?lang=ar` choose what is seen,
+ * and how.
+ */
 import { ERROR_CODES, WARNING_CODES } from "@cardveil/protocol";
 import { SECTIONS, type Specimen } from "./specimens.ts";
 

@@ -1,4 +1,7 @@
-/** One specimen in a document of its own, as in a frame: `?of=states.3`, with `theme` and `lang` for all. */
+/**
+ * One specimen in a document of its own, as in a frame: `?of=states.3`, with `theme` and `lang` for
+ * all.
+ */
 import type { Appearance, PartConfiguration } from "@cardveil/protocol";
 import { dress } from "../../frame/src/dress.ts";
 import { Failure } from "../../frame/src/failure.ts";
@@ -26,13 +29,27 @@ function draw(root: HTMLElement, specimen: Specimen): void {
   const speech = wordsFor(words, lang, {});
   if ("notice" in specimen) {
     dress(speech, appearance);
-    root.replaceChildren(notice(SORRY.unreachable, SORRY.retry, theme === "auto" ? "light dark" : theme, () => {}));
+    root.replaceChildren(
+      notice(SORRY.unreachable, SORRY.retry, theme === "auto" ? "light dark" : theme, () => {}),
+    );
   } else if ("part" in specimen) {
     dress(speech, appearance);
     const { part, transparent = false } = specimen;
-    const settings: PartConfiguration = { part, group: "", appearance, locale: lang, labels: {}, transparent };
+    const settings: PartConfiguration = {
+      part,
+      group: "",
+      appearance,
+      locale: lang,
+      labels: {},
+      transparent,
+    };
     // Nothing runs out, and nothing is copied, in a gallery.
-    const view = new PartView(root, speech, settings, { copy: async () => true, painted: async () => {}, timer: () => () => {}, sight: new Sighting(() => 0, "unknown") });
+    const view = new PartView(root, speech, settings, {
+      copy: async () => true,
+      painted: async () => {},
+      timer: () => () => {},
+      sight: new Sighting(() => 0, "unknown"),
+    });
     document.title = view.title;
     view.draw(specimen.drawing());
   } else {
@@ -40,13 +57,18 @@ function draw(root: HTMLElement, specimen: Specimen): void {
     view.configure(speech, appearance);
     if ("failure" in specimen) {
       const { failure: code, retryable, waits, requestId } = specimen;
-      const failure = new Failure(code, { retryable, requestId, ...(waits === true ? { retryAfterMs: 30_000 } : {}) });
+      const failure = new Failure(code, {
+        retryable,
+        requestId,
+        ...(waits === true ? { retryAfterMs: 30_000 } : {}),
+      });
       view.render({ at: "failed", failure, retryable, secs: 0 });
       if (waits === true) view.retryIn(30);
     } else {
       const scene = specimen.scene();
       view.render(scene);
-      if (scene.at === "shown" && specimen.note === "fieldGone") view.field("cvv", "gone", scene, about(speech, "fieldGone", "cvv"));
+      if (scene.at === "shown" && specimen.note === "fieldGone")
+        view.field("cvv", "gone", scene, about(speech, "fieldGone", "cvv"));
       if (specimen.copied !== undefined) view.copied("pan", specimen.copied);
     }
   }

@@ -1,15 +1,17 @@
 /**
  * The messages between a merchant's page (the SDK) and the frame, version 1.
  *
- * The frame says `hello` and the SDK answers `connect` by `window.postMessage`, each with the other's
- * exact origin. From then on everything travels over the MessagePort that came with `connect`.
+ * The frame says `hello` and the SDK answers `connect` by `window.postMessage`, each with the
+ * other's exact origin. From then on everything travels over the MessagePort that came with
+ * `connect`.
  *
  * **Invariant**: no message to the page can hold card data, nor the number of its digits.
- * **Invariant**: a parser never throws. What it does not understand it answers with `undefined`, and
- * the receiver drops it.
+ * **Invariant**: a parser never throws. What it does not understand it answers with `undefined`,
+ * and the receiver drops it.
  *
- * To add a message: its variant in `ForFrame` or `ForPage`, its case in the parser, and a row in the
- * table of hostile messages in the tests. A change that an older side would misread needs a new VERSION.
+ * To add a message: its variant in `ForFrame` or `ForPage`, its case in the parser, and a row in
+ * the table of hostile messages in the tests. A change that an older side would misread needs a new
+ * VERSION.
  */
 export const VERSION = 1;
 
@@ -28,7 +30,9 @@ export const PARTS = [
 ] as const;
 export type Part = (typeof PARTS)[number];
 
-/** What can go wrong, in the words that a merchant's code sees. Published; a code is never renamed. */
+/**
+ * What can go wrong, in the words that a merchant's code sees. Published; a code is never renamed.
+ */
 export const ERROR_CODES = [
   // from the server
   "token_refused",
@@ -54,7 +58,13 @@ export const ERROR_CODES = [
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /** What went wrong without harm to the card. */
-export const WARNING_CODES = ["copy_failed", "field_missing", "font_unavailable", "transparent_refused", "frame_covered"] as const;
+export const WARNING_CODES = [
+  "copy_failed",
+  "field_missing",
+  "font_unavailable",
+  "transparent_refused",
+  "frame_covered",
+] as const;
 export type WarningCode = (typeof WARNING_CODES)[number];
 
 /** Why a frame cannot be seen, as far as it knows itself. */
@@ -92,7 +102,9 @@ export const LABELS = [
 ] as const;
 export type Label = (typeof LABELS)[number];
 
-/** How the frame looks: an allow-list, because a stylesheet from outside could leak what it styles. */
+/**
+ * How the frame looks: an allow-list, because a stylesheet from outside could leak what it styles.
+ */
 export interface Appearance {
   theme: "light" | "dark" | "auto";
   /** `#rrggbb`; the colour of the card's face. */
@@ -138,12 +150,20 @@ export interface Configuration {
   labels: Partial<Record<Label, string>>;
   /** Whether the page can fetch a new token, so whether "show again" can work after the window. */
   renewable: boolean;
-  /** Where the page places parts: the name by which their frames find this one, which shows nothing itself. */
+  /**
+   * Where the page places parts: the name by which their frames find this one, which shows nothing
+   * itself.
+   */
   group?: string;
 }
 
-/** What a page may change of a card that is there: how it looks and speaks, and nothing of what it holds. */
-export type Changes = Partial<Pick<Configuration, "appearance" | "locale" | "labels" | "hideAfter" | "copy">>;
+/**
+ * What a page may change of a card that is there: how it looks and speaks, and nothing of what it
+ * holds.
+ */
+export type Changes = Partial<
+  Pick<Configuration, "appearance" | "locale" | "labels" | "hideAfter" | "copy">
+>;
 
 /** What a frame that shows one part is told. */
 export interface PartConfiguration {
@@ -159,7 +179,10 @@ export interface PartConfiguration {
 /** What a frame stands on, which its page alone can see. */
 export interface Ground {
   scheme: "light" | "dark";
-  /** Red, green and blue of sRGB; none where nobody can say: an image, a gradient, a page around the page. */
+  /**
+   * Red, green and blue of sRGB; none where nobody can say: an image, a gradient, a page around the
+   * page.
+   */
   color?: [number, number, number];
 }
 
@@ -208,7 +231,11 @@ export const parseForFrame = /* @__PURE__ */ total((data): ForFrame => {
     case "part":
       return { type, ...parsePartConfiguration(data) };
     case "ground":
-      return { type, scheme: oneOf(own(data, "scheme"), SCHEMES), ...pick(data, ["color"], parseRgb) };
+      return {
+        type,
+        scheme: oneOf(own(data, "scheme"), SCHEMES),
+        ...pick(data, ["color"], parseRgb),
+      };
     case "update":
       return { type, ...parseChanges(data) };
     case "token":
@@ -227,7 +254,11 @@ export const parseForPage = /* @__PURE__ */ total((data): ForPage => {
   const type = own(data, "type");
   switch (type) {
     case "ready":
-      return { type, nonce: text(own(data, "nonce"), NONCE), title: text(own(data, "title"), SENTENCE) };
+      return {
+        type,
+        nonce: text(own(data, "nonce"), NONCE),
+        title: text(own(data, "title"), SENTENCE),
+      };
     case "title":
       return { type, title: text(own(data, "title"), SENTENCE) };
     case "needToken":
@@ -265,8 +296,8 @@ export const parseForPage = /* @__PURE__ */ total((data): ForPage => {
 });
 
 /**
- * What can be a client token at all, without the white space that templates and files leave around it; whether it
- * is one, only the server knows.
+ * What can be a client token at all, without the white space that templates and files leave around
+ * it; whether it is one, only the server knows.
  */
 export function tokenOf(value: unknown): string | undefined {
   const token = typeof value === "string" ? value.trim() : "";
@@ -302,23 +333,38 @@ export function parseAppearance(data: unknown): Appearance {
 function parseTextStyle(data: unknown): TextStyle {
   return {
     ...pick(data, ["color"], colour),
-    ...pick(data, ["fontSize", "fontWeight", "letterSpacing", "lineHeight"], (value, key) => within(value, BOUNDS[key][0], BOUNDS[key][1])),
+    ...pick(data, ["fontSize", "fontWeight", "letterSpacing", "lineHeight"], (value, key) =>
+      within(value, BOUNDS[key][0], BOUNDS[key][1]),
+    ),
     ...pick(data, ["textAlign"], (value) => oneOf(value, ["start", "center", "end"])),
   };
 }
 
-const BOUNDS = { fontSize: [8, 48], fontWeight: [100, 900], letterSpacing: [-0.05, 0.5], lineHeight: [1, 3] } as const;
+const BOUNDS = {
+  fontSize: [8, 48],
+  fontWeight: [100, 900],
+  letterSpacing: [-0.05, 0.5],
+  lineHeight: [1, 3],
+} as const;
 
 const colour = (value: unknown) => text(value, COLOUR);
 
 /** Each from 0 to 1; a little beyond is of a wider gamut. */
 function parseRgb(data: unknown): [number, number, number] {
   if (!Array.isArray(data) || data.length !== 3) return reject();
-  return data.map((value) => Math.min(Math.max(within(value, -1, 2), 0), 1)) as [number, number, number];
+  return data.map((value) => Math.min(Math.max(within(value, -1, 2), 0), 1)) as [
+    number,
+    number,
+    number,
+  ];
 }
 
 /** Those of some members that are there, each parsed. */
-function pick<const K extends string, T>(data: unknown, keys: readonly K[], parse: (value: unknown, key: K) => T): { [P in K]?: T } {
+function pick<const K extends string, T>(
+  data: unknown,
+  keys: readonly K[],
+  parse: (value: unknown, key: K) => T,
+): { [P in K]?: T } {
   const picked: { [P in K]?: T } = {};
   for (const key of keys) {
     const value = own(data, key);
@@ -346,7 +392,9 @@ export function parseLabels(data: unknown): Partial<Record<Label, string>> {
 /** A caller's labels: which of them the frame knows is the frame's affair. */
 export function parseTexts(data: unknown): Partial<Record<Label, string>> {
   if (typeof data !== "object" || data === null) return reject();
-  return bare(Object.fromEntries(Object.entries(data).map(([label, value]) => [label, sentence(value)])));
+  return bare(
+    Object.fromEntries(Object.entries(data).map(([label, value]) => [label, sentence(value)])),
+  );
 }
 
 export const sentence = (value: unknown): string => text(value, SENTENCE);
@@ -411,11 +459,18 @@ function own(data: unknown, key: string): unknown {
   return Object.hasOwn(data, key) ? (data as Record<string, unknown>)[key] : undefined;
 }
 
-/** The same members on an object that inherits nothing: what is not in it is not found on `Object.prototype`. */
-export const bare = <T extends object>(members: T): T => Object.assign(Object.create(null), members);
+/**
+ * The same members on an object that inherits nothing: what is not in it is not found on
+ * `Object.prototype`.
+ */
+export const bare = <T extends object>(members: T): T =>
+  Object.assign(Object.create(null), members);
 
 /** Those of some members that are an object's own, each read once; none of what is no object. */
-export function ownOf<T, const K extends keyof T & string>(data: T, ...keys: readonly K[]): Pick<T, K> {
+export function ownOf<T, const K extends keyof T & string>(
+  data: T,
+  ...keys: readonly K[]
+): Pick<T, K> {
   const members: Pick<T, K> = Object.create(null);
   if (typeof data !== "object" || data === null) return members;
   for (const key of keys) if (Object.hasOwn(data, key)) members[key] = data[key];

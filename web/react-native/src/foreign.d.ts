@@ -1,6 +1,8 @@
 /** Of other people's packages, which an app brings: what is used of them, and no more. */
 declare module "react-native" {
-  export const AppState: { addEventListener(type: "change", heard: (state: string) => void): { remove(): void } };
+  export const AppState: {
+    addEventListener(type: "change", heard: (state: string) => void): { remove(): void };
+  };
 }
 
 declare module "react-native-webview" {

@@ -13,7 +13,14 @@ export const shown: Shown[] = [];
 export const WebView = forwardRef<WebViewHandle, WebViewProps>(function WebView(props, ref) {
   const [view] = useStateOnce();
   view.props = props;
-  useImperativeHandle(ref, () => ({ injectJavaScript: (script) => void view.injected.push(script), reload: () => void (view.reloads += 1) }), [view]);
+  useImperativeHandle(
+    ref,
+    () => ({
+      injectJavaScript: (script) => void view.injected.push(script),
+      reload: () => void (view.reloads += 1),
+    }),
+    [view],
+  );
   useEffect(() => {
     shown.push(view);
     return () => void (view.gone = true);
@@ -22,4 +29,5 @@ export const WebView = forwardRef<WebViewHandle, WebViewProps>(function WebView(
 });
 
 import { useState } from "react";
-const useStateOnce = () => useState<Shown>(() => ({ props: {} as WebViewProps, injected: [], reloads: 0, gone: false }));
+const useStateOnce = () =>
+  useState<Shown>(() => ({ props: {} as WebViewProps, injected: [], reloads: 0, gone: false }));

@@ -1,12 +1,19 @@
 /**
- * One card for one component, for as long as what it shows stays the same; how it looks and speaks may change.
+ * One card for one component, for as long as what it shows stays the same; how it looks and speaks
+ * may change.
  *
- * **Invariant**: options are compared by what they say, so a component that renders with equal ones, made anew
- * each time, keeps its card. Functions are not compared: the latest is called.
- * **Invariant**: a card is made after the commit that wants it, so React's StrictMode, which mounts twice in one
- * task, makes one card, one frame and asks for one token.
+ * **Invariant**: options are compared by what they say, so a component that renders with equal
+ * ones, made anew each time, keeps its card. Functions are not compared: the latest is called.
+ * **Invariant**: a card is made after the commit that wants it, so React's StrictMode, which mounts
+ * twice in one task, makes one card, one frame and asks for one token.
  */
-import { type Card, type CardEvents, type CardOptions, Cardveil, type CardveilOptions } from "@cardveil/js/pure";
+import {
+  type Card,
+  type CardEvents,
+  type CardOptions,
+  Cardveil,
+  type CardveilOptions,
+} from "@cardveil/js/pure";
 import { ownOf } from "@cardveil/protocol";
 import { type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 
@@ -21,7 +28,15 @@ export interface CardHandlers {
   onError?: (error: CardEvents["error"]) => void;
 }
 
-const HANDLERS = ["onReady", "onRevealed", "onHidden", "onCopied", "onExpired", "onWarning", "onError"] as const;
+const HANDLERS = [
+  "onReady",
+  "onRevealed",
+  "onHidden",
+  "onCopied",
+  "onExpired",
+  "onWarning",
+  "onError",
+] as const;
 const FIXED = ["fields", "masked"] as const;
 const LIVE = ["appearance", "locale", "hideAfter", "copy", "labels", "title", "timeouts"] as const;
 const PROPS = ["embed", "clientUrl", "token", ...FIXED, ...LIVE, ...HANDLERS] as const;
@@ -45,7 +60,11 @@ export interface Living {
   fail(error: unknown): void;
 }
 
-export function useCard(given: CardProps, ref: Ref<CardHandle> | undefined, started: (card: Card) => void): Living | undefined {
+export function useCard(
+  given: CardProps,
+  ref: Ref<CardHandle> | undefined,
+  started: (card: Card) => void,
+): Living | undefined {
   const props = ownOf(given, ...PROPS);
   const [living, setLiving] = useState<Living>();
   const current = useRef<Living>(undefined);
@@ -87,13 +106,22 @@ export function useCard(given: CardProps, ref: Ref<CardHandle> | undefined, star
     if (failed.current) setFailures((times) => times + 1);
     try {
       // What is no longer given is as if it had never been.
-      current.current?.card.update(Object.fromEntries(LIVE.map((name) => [name, latest.current.props[name]])));
+      current.current?.card.update(
+        Object.fromEntries(LIVE.map((name) => [name, latest.current.props[name]])),
+      );
     } catch (error) {
       tell(latest.current.props, error as CardEvents["error"]);
     }
   }, [written(ownOf(props, ...LIVE))]);
 
-  useImperativeHandle(ref, () => ({ reveal: () => current.current?.card.reveal(), hide: () => current.current?.card.hide() }), []);
+  useImperativeHandle(
+    ref,
+    () => ({
+      reveal: () => current.current?.card.reveal(),
+      hide: () => current.current?.card.hide(),
+    }),
+    [],
+  );
   return living;
 }
 
@@ -109,7 +137,10 @@ function start(latest: Latest): Living {
     const { token } = latest.current.props;
     return typeof token === "function" ? token() : token;
   };
-  const card = Cardveil(place).card({ ...options, token: typeof token === "function" ? asked : token });
+  const card = Cardveil(place).card({
+    ...options,
+    token: typeof token === "function" ? asked : token,
+  });
   card.on("ready", () => latest.current.props.onReady?.());
   card.on("revealed", (detail) => latest.current.props.onRevealed?.(detail));
   card.on("hidden", () => latest.current.props.onHidden?.());
@@ -123,7 +154,11 @@ function start(latest: Latest): Living {
     card.destroy();
     throw error;
   }
-  return { card, over: false, fail: (error) => tell(latest.current.props, error as CardEvents["error"]) };
+  return {
+    card,
+    over: false,
+    fail: (error) => tell(latest.current.props, error as CardEvents["error"]),
+  };
 }
 
 function tell({ onError }: CardProps, error: CardEvents["error"]): void {
@@ -134,21 +169,32 @@ function tell({ onError }: CardProps, error: CardEvents["error"]): void {
 /** What makes another card when it changes. */
 function keyOf(props: CardProps): string {
   const { embed, clientUrl, token } = props;
-  return written([embed, clientUrl, typeof token === "function" ? {} : token, ownOf(props, ...FIXED)]);
+  return written([
+    embed,
+    clientUrl,
+    typeof token === "function" ? {} : token,
+    ownOf(props, ...FIXED),
+  ]);
 }
 
 /**
- * A value as text; two that say the same give the same, in whatever order their members are. No object goes to
- * `JSON.stringify`, which would ask a `toJSON` of `Object.prototype` what the object says.
+ * A value as text; two that say the same give the same, in whatever order their members are. No
+ * object goes to `JSON.stringify`, which would ask a `toJSON` of `Object.prototype` what the object
+ * says.
  */
 export function written(value: unknown): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "";
   if (Array.isArray(value)) return `[${value.map((member) => written(member)).join()}]`;
   const members = Object.entries(value).filter(([, member]) => member !== undefined);
-  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${written(member)}`).sort().join()}}`;
+  return `{${members
+    .map(([name, member]) => `${JSON.stringify(name)}:${written(member)}`)
+    .sort()
+    .join()}}`;
 }
 
 /** Without the members that are undefined: for React, a prop that is undefined was not given. */
 function defined<T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> };
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
 }

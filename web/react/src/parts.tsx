@@ -1,7 +1,17 @@
 /** A card in parts, which a page places by itself; any number of them share one token. */
 import type { CardveilPart as Part, PartOptions } from "@cardveil/js/pure";
 import { ownOf } from "@cardveil/protocol";
-import { createContext, type CSSProperties, forwardRef, type ReactNode, useContext, useEffect, useImperativeHandle, useMemo, useRef } from "react";
+import {
+  createContext,
+  type CSSProperties,
+  forwardRef,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useImperativeHandle,
+  useMemo,
+  useRef,
+} from "react";
 import { type CardHandle, type CardProps, type Living, useCard, written } from "./card.ts";
 
 interface Provided {
@@ -14,14 +24,21 @@ const Context = createContext<Provided | undefined>(undefined);
 export type CardveilProviderProps = CardProps & { children?: ReactNode };
 
 /** Holds the card of the parts inside it. The card is revealed with its first part. */
-export const CardveilProvider = forwardRef<CardHandle, CardveilProviderProps>(function CardveilProvider(props, ref) {
-  const inner = useRef<CardHandle>(null);
-  const living = useCard(props, inner, () => {});
-  const handle = useMemo<CardHandle>(() => ({ reveal: () => inner.current?.reveal(), hide: () => inner.current?.hide() }), []);
-  useImperativeHandle(ref, () => handle, [handle]);
-  const provided = useMemo(() => ({ living, handle }), [living, handle]);
-  return <Context.Provider value={provided}>{ownOf(props, "children").children}</Context.Provider>;
-});
+export const CardveilProvider = forwardRef<CardHandle, CardveilProviderProps>(
+  function CardveilProvider(props, ref) {
+    const inner = useRef<CardHandle>(null);
+    const living = useCard(props, inner, () => {});
+    const handle = useMemo<CardHandle>(
+      () => ({ reveal: () => inner.current?.reveal(), hide: () => inner.current?.hide() }),
+      [],
+    );
+    useImperativeHandle(ref, () => handle, [handle]);
+    const provided = useMemo(() => ({ living, handle }), [living, handle]);
+    return (
+      <Context.Provider value={provided}>{ownOf(props, "children").children}</Context.Provider>
+    );
+  },
+);
 
 export type CardveilPartProps = Omit<PartOptions, "transparent"> & {
   /** What it shows or does. */
@@ -36,7 +53,16 @@ export type CardveilPartProps = Omit<PartOptions, "transparent"> & {
 
 /** One part of the card of the `CardveilProvider` around it, in a frame of its own. */
 export function CardveilPart(props: CardveilPartProps): ReactNode {
-  const { name, appearance, transparent, title, className, style, id } = ownOf(props, "name", "appearance", "transparent", "title", "className", "style", "id");
+  const { name, appearance, transparent, title, className, style, id } = ownOf(
+    props,
+    "name",
+    "appearance",
+    "transparent",
+    "title",
+    "className",
+    "style",
+    "id",
+  );
   const { living } = useProvided("CardveilPart");
   const element = useRef<HTMLDivElement>(null);
   const key = written([appearance, transparent, title]);
@@ -70,6 +96,7 @@ export const useCardveil = (): CardHandle => useProvided("useCardveil").handle;
 
 function useProvided(who: string): Provided {
   const provided = useContext(Context);
-  if (provided === undefined) throw new Error(`Cardveil: ${who} needs a CardveilProvider around it`);
+  if (provided === undefined)
+    throw new Error(`Cardveil: ${who} needs a CardveilProvider around it`);
   return provided;
 }

@@ -10,11 +10,13 @@ export type CardveilCardProps = CardProps & {
 };
 
 /** A whole card in one frame. On a server it is an empty element, whose place the frame takes. */
-export const CardveilCard = forwardRef<CardHandle, CardveilCardProps>(function CardveilCard(props, ref) {
-  const element = useRef<HTMLDivElement>(null);
-  useCard(props, ref, (card) => {
-    if (element.current !== null) card.mount(element.current);
-  });
-  const { className, style, id } = ownOf(props, "className", "style", "id");
-  return <div ref={element} className={className} style={style} id={id} data-cardveil="card" />;
-});
+export const CardveilCard = forwardRef<CardHandle, CardveilCardProps>(
+  function CardveilCard(props, ref) {
+    const element = useRef<HTMLDivElement>(null);
+    useCard(props, ref, (card) => {
+      if (element.current !== null) card.mount(element.current);
+    });
+    const { className, style, id } = ownOf(props, "className", "style", "id");
+    return <div ref={element} className={className} style={style} id={id} data-cardveil="card" />;
+  },
+);

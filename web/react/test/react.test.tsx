@@ -1,9 +1,24 @@
-/** What React does to components, and what a card makes of it. The SDK is played by a factory that takes notes. */
-import type { Card, CardEvents, CardOptions, CardveilFactory, CardveilOptions } from "@cardveil/js/pure";
+/**
+ * What React does to components, and what a card makes of it. The SDK is played by a factory that
+ * takes notes.
+ */
+import type {
+  Card,
+  CardEvents,
+  CardOptions,
+  CardveilFactory,
+  CardveilOptions,
+} from "@cardveil/js/pure";
 import { act, createRef, type ReactNode, StrictMode, useState } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type CardHandle, CardveilCard, CardveilPart, CardveilProvider, useCardveil } from "../src/index.tsx";
+import {
+  type CardHandle,
+  CardveilCard,
+  CardveilPart,
+  CardveilProvider,
+  useCardveil,
+} from "../src/index.tsx";
 
 interface Made {
   place: CardveilOptions;
@@ -20,8 +35,18 @@ const made: Made[] = vi.hoisted(() => []);
 vi.mock("@cardveil/js/pure", () => {
   const Cardveil: CardveilFactory = (place) => ({
     card(options) {
-      if (options.fields?.length === 0 || options.locale === "english!") throw Object.assign(new Error("fields"), { code: "bad_option" });
-      const card: Made = { place, options, handlers: new Map(), mounted: [], taken: [], calls: [], updates: [], destroyed: false };
+      if (options.fields?.length === 0 || options.locale === "english!")
+        throw Object.assign(new Error("fields"), { code: "bad_option" });
+      const card: Made = {
+        place,
+        options,
+        handlers: new Map(),
+        mounted: [],
+        taken: [],
+        calls: [],
+        updates: [],
+        destroyed: false,
+      };
       made.push(card);
       const mount = (target: Element, part?: string, settings?: { title?: string }) => {
         if (card.destroyed) throw new Error("this card was used before");
@@ -36,7 +61,8 @@ vi.mock("@cardveil/js/pure", () => {
           return () => {};
         },
         update: (changes) => {
-          if (changes.locale === "english!") throw Object.assign(new Error("locale"), { code: "bad_option" });
+          if (changes.locale === "english!")
+            throw Object.assign(new Error("locale"), { code: "bad_option" });
           card.updates.push(changes);
         },
         reveal: () => void card.calls.push("reveal"),
@@ -75,7 +101,15 @@ const only = (): Made => {
 
 describe("a whole card", () => {
   it("is one, mounted in its element, with the options that were given and no others", async () => {
-    await render(<CardveilCard {...place} token="cvt_test_1" fields={["pan"]} hideAfter={30} className="mine" />);
+    await render(
+      <CardveilCard
+        {...place}
+        token="cvt_test_1"
+        fields={["pan"]}
+        hideAfter={30}
+        className="mine"
+      />,
+    );
     expect(made).toHaveLength(1);
     expect(only().place).toEqual(place);
     expect(only().options).toEqual({ token: "cvt_test_1", fields: ["pan"], hideAfter: 30 });
@@ -83,15 +117,34 @@ describe("a whole card", () => {
   });
 
   it("is what its own props say, whatever `Object.prototype` holds", async () => {
-    const wishes = { clientUrl: "https://evil.example", fields: ["cvv"], copy: true, title: "Evil", className: "evil", id: "evil", transparent: true, children: "Evil", onReady: "text" };
+    const wishes = {
+      clientUrl: "https://evil.example",
+      fields: ["cvv"],
+      copy: true,
+      title: "Evil",
+      className: "evil",
+      id: "evil",
+      transparent: true,
+      children: "Evil",
+      onReady: "text",
+    };
     try {
-      for (const [name, value] of Object.entries(wishes)) Object.defineProperty(Object.prototype, name, { value, configurable: true, writable: true });
+      for (const [name, value] of Object.entries(wishes))
+        Object.defineProperty(Object.prototype, name, {
+          value,
+          configurable: true,
+          writable: true,
+        });
       await render(<CardveilCard embed="emb_1" token="cvt_test_1" hideAfter={30} />);
       expect(only().place).toStrictEqual({ embed: "emb_1" });
       expect(only().options).toStrictEqual({ token: "cvt_test_1", hideAfter: 30 });
       expect(() => only().handlers.get("ready")?.(undefined)).not.toThrow();
       expect(host.querySelector(".evil, #evil")).toBeNull();
-      await render(<CardveilProvider embed="emb_1" token="cvt_test_1"><CardveilPart name="copy-pan" /></CardveilProvider>);
+      await render(
+        <CardveilProvider embed="emb_1" token="cvt_test_1">
+          <CardveilPart name="copy-pan" />
+        </CardveilProvider>,
+      );
       expect(only().mounted[0]?.[2]).toStrictEqual({});
     } finally {
       for (const name of Object.keys(wishes)) Reflect.deleteProperty(Object.prototype, name);
@@ -99,12 +152,36 @@ describe("a whole card", () => {
   });
 
   it("is compared by what its options say, whatever `toJSON` says of every object", async () => {
-    Object.defineProperty(Object.prototype, "toJSON", { value: () => "all the same", configurable: true });
+    Object.defineProperty(Object.prototype, "toJSON", {
+      value: () => "all the same",
+      configurable: true,
+    });
     try {
-      await render(<CardveilCard {...place} token="cvt_test_1" fields={["pan"]} appearance={{ radius: 4, theme: "dark" }} />);
-      await render(<CardveilCard {...place} token="cvt_test_1" fields={["pan"]} appearance={{ theme: "dark", radius: 4 }} />);
+      await render(
+        <CardveilCard
+          {...place}
+          token="cvt_test_1"
+          fields={["pan"]}
+          appearance={{ radius: 4, theme: "dark" }}
+        />,
+      );
+      await render(
+        <CardveilCard
+          {...place}
+          token="cvt_test_1"
+          fields={["pan"]}
+          appearance={{ theme: "dark", radius: 4 }}
+        />,
+      );
       expect(made).toHaveLength(1);
-      await render(<CardveilCard {...place} token="cvt_test_2" fields={["pan"]} appearance={{ theme: "dark", radius: 4 }} />);
+      await render(
+        <CardveilCard
+          {...place}
+          token="cvt_test_2"
+          fields={["pan"]}
+          appearance={{ theme: "dark", radius: 4 }}
+        />,
+      );
       expect(made).toHaveLength(2);
     } finally {
       Reflect.deleteProperty(Object.prototype, "toJSON");
@@ -113,7 +190,11 @@ describe("a whole card", () => {
 
   it("is one in StrictMode, which mounts twice (react-stripe-js#256, #292, #376, stripe-js#568)", async () => {
     const token = vi.fn(async () => "cvt_test_1");
-    await render(<StrictMode><CardveilCard {...place} token={token} /></StrictMode>);
+    await render(
+      <StrictMode>
+        <CardveilCard {...place} token={token} />
+      </StrictMode>,
+    );
     expect(made).toHaveLength(1);
     expect(only().mounted).toHaveLength(1);
     expect(token).not.toHaveBeenCalled();
@@ -121,8 +202,13 @@ describe("a whole card", () => {
 
   it("stays when options are made anew and say the same (react-stripe-js #296)", async () => {
     const App = ({ times }: { times: number }) => (
-      <CardveilCard {...place} token={async () => `cvt_test_${times}`} fields={["pan", "cvv"]} onReady={() => {}}
-        appearance={times % 2 === 0 ? { theme: "dark", radius: 4 } : { radius: 4, theme: "dark" }} />
+      <CardveilCard
+        {...place}
+        token={async () => `cvt_test_${times}`}
+        fields={["pan", "cvv"]}
+        onReady={() => {}}
+        appearance={times % 2 === 0 ? { theme: "dark", radius: 4 } : { radius: 4, theme: "dark" }}
+      />
     );
     for (let times = 0; times < 4; times += 1) await render(<App times={times} />);
     expect(made).toHaveLength(1);
@@ -131,7 +217,12 @@ describe("a whole card", () => {
   it("calls the latest function for a token, and the latest handlers", async () => {
     const heard: string[] = [];
     const App = ({ time }: { time: string }) => (
-      <CardveilCard {...place} token={() => time} onRevealed={({ fields }) => heard.push(`${time} ${fields}`)} onReady={() => heard.push(time)} />
+      <CardveilCard
+        {...place}
+        token={() => time}
+        onRevealed={({ fields }) => heard.push(`${time} ${fields}`)}
+        onReady={() => heard.push(time)}
+      />
     );
     await render(<App time="first" />);
     await render(<App time="second" />);
@@ -162,18 +253,37 @@ describe("a whole card", () => {
     ["hideAfter", { hideAfter: 30 }],
     ["copy", { copy: false }],
     ["timeouts", { timeouts: { frame: 40 } }],
-  ])("stays when its %s changes, is told, and is told when that is no longer given", async (name, change) => {
-    const token = vi.fn(async () => "cvt_test_1");
-    const App = (props: Partial<CardOptions>) => <StrictMode><CardveilCard {...place} token={token} {...props} /></StrictMode>;
-    await render(<App />);
-    await render(<App {...change} />);
-    await render(<App {...change} />);
-    await render(<App />);
-    expect(made).toHaveLength(1);
-    expect(only().updates.map((update) => (update as Record<string, unknown>)[name])).toEqual([change[name as keyof CardOptions], undefined]);
-    for (const update of only().updates) expect(Object.keys(update)).toEqual(["appearance", "locale", "hideAfter", "copy", "labels", "title", "timeouts"]);
-    expect(token).not.toHaveBeenCalled();
-  });
+  ])(
+    "stays when its %s changes, is told, and is told when that is no longer given",
+    async (name, change) => {
+      const token = vi.fn(async () => "cvt_test_1");
+      const App = (props: Partial<CardOptions>) => (
+        <StrictMode>
+          <CardveilCard {...place} token={token} {...props} />
+        </StrictMode>
+      );
+      await render(<App />);
+      await render(<App {...change} />);
+      await render(<App {...change} />);
+      await render(<App />);
+      expect(made).toHaveLength(1);
+      expect(only().updates.map((update) => (update as Record<string, unknown>)[name])).toEqual([
+        change[name as keyof CardOptions],
+        undefined,
+      ]);
+      for (const update of only().updates)
+        expect(Object.keys(update)).toEqual([
+          "appearance",
+          "locale",
+          "hideAfter",
+          "copy",
+          "labels",
+          "title",
+          "timeouts",
+        ]);
+      expect(token).not.toHaveBeenCalled();
+    },
+  );
 
   it("takes a token function's new identity for the same", async () => {
     await render(<CardveilCard {...place} token={async () => "cvt_test_1"} />);
@@ -202,7 +312,12 @@ describe("a whole card", () => {
   it("is destroyed with its component, even when the page was taken apart (react-stripe-js #291)", async () => {
     const App = () => {
       const [open, setOpen] = useState(true);
-      return <main><button onClick={() => setOpen(false)} />{open && <CardveilCard {...place} token="t" />}</main>;
+      return (
+        <main>
+          <button onClick={() => setOpen(false)} />
+          {open && <CardveilCard {...place} token="t" />}
+        </main>
+      );
     };
     await render(<App />);
     host.querySelector("[data-cardveil]")?.replaceChildren("taken by someone else");
@@ -211,7 +326,13 @@ describe("a whole card", () => {
   });
 
   it("is one of many on a page (react-stripe-js #154)", async () => {
-    await render(<>{["a", "b", "c"].map((token) => <CardveilCard key={token} {...place} token={token} />)}</>);
+    await render(
+      <>
+        {["a", "b", "c"].map((token) => (
+          <CardveilCard key={token} {...place} token={token} />
+        ))}
+      </>,
+    );
     expect(living().map(({ options }) => options.token)).toEqual(["a", "b", "c"]);
   });
 
@@ -230,10 +351,20 @@ describe("a whole card", () => {
   it("tells of a wrong option, or logs it, and leaves the page alone", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     const onError = vi.fn();
-    await render(<><p>the page</p><CardveilCard {...place} token="t" fields={[]} onError={onError} /></>);
+    await render(
+      <>
+        <p>the page</p>
+        <CardveilCard {...place} token="t" fields={[]} onError={onError} />
+      </>,
+    );
     expect(onError).toHaveBeenCalledWith(expect.objectContaining({ code: "bad_option" }));
     expect(log).not.toHaveBeenCalled();
-    await render(<><p>the page</p><CardveilCard {...place} token="t" fields={[]} /></>);
+    await render(
+      <>
+        <p>the page</p>
+        <CardveilCard {...place} token="t" fields={[]} />
+      </>,
+    );
     expect(host.textContent).toBe("the page");
   });
 });
@@ -252,8 +383,16 @@ describe("a card in parts", () => {
   it("is one card for all of its parts, in StrictMode too", async () => {
     await render(<Page />);
     expect(made).toHaveLength(1);
-    const parts = only().mounted.map(([target, part, options]) => [target.getAttribute("data-cardveil"), part, options]);
-    expect(parts).toEqual([["pan", "pan", {}], ["cvv", "cvv", { title: "Code" }], ["copy-pan", "copy-pan", { transparent: true }]]);
+    const parts = only().mounted.map(([target, part, options]) => [
+      target.getAttribute("data-cardveil"),
+      part,
+      options,
+    ]);
+    expect(parts).toEqual([
+      ["pan", "pan", {}],
+      ["cvv", "cvv", { title: "Code" }],
+      ["copy-pan", "copy-pan", { transparent: true }],
+    ]);
   });
 
   it("takes a part away with its component, and mounts one that comes later", async () => {
@@ -286,7 +425,12 @@ describe("a card in parts", () => {
 
   it("gives reveal and hide to the page's own buttons", async () => {
     const Button = () => <button onClick={useCardveil().hide} />;
-    await render(<CardveilProvider {...place} token="t"><CardveilPart name="pan" /><Button /></CardveilProvider>);
+    await render(
+      <CardveilProvider {...place} token="t">
+        <CardveilPart name="pan" />
+        <Button />
+      </CardveilProvider>,
+    );
     host.querySelector("button")?.click();
     expect(only().calls).toEqual(["hide"]);
   });

@@ -18,7 +18,13 @@ export interface Operation {
   operationId?: string;
   tags?: string[];
   security?: Record<string, unknown>[];
-  parameters?: { name: string; in: string; required?: boolean; example?: unknown; schema?: Schema }[];
+  parameters?: {
+    name: string;
+    in: string;
+    required?: boolean;
+    example?: unknown;
+    schema?: Schema;
+  }[];
   requestBody?: { content: Record<string, { example?: unknown; schema?: Schema }> };
   "x-codeSamples"?: { lang: string; label: string; source: string }[];
 }
@@ -43,26 +49,48 @@ const HEADERS: Record<string, string[]> = {
 export function addSamples(description: Description): void {
   for (const [path, operations] of Object.entries(description.paths)) {
     for (const [method, operation] of Object.entries(operations)) {
-      if (METHODS.includes(method)) operation["x-codeSamples"] = [{ lang: "shell", label: "curl", source: curl(description, path, method, operation) }];
+      if (METHODS.includes(method))
+        operation["x-codeSamples"] = [
+          { lang: "shell", label: "curl", source: curl(description, path, method, operation) },
+        ];
     }
   }
 }
 
-function curl(description: Description, path: string, method: string, operation: Operation): string {
+function curl(
+  description: Description,
+  path: string,
+  method: string,
+  operation: Operation,
+): string {
   const { parameters = [], requestBody } = operation;
-  const value = ({ example, schema }: { example?: unknown; schema?: Schema }) => String(example ?? exampleOf(description, schema ?? {}) ?? "...");
-  const at = parameters.filter((parameter) => parameter.in === "path").reduce((at, parameter) => at.replace(`{${parameter.name}}`, value(parameter)), path);
-  const query = parameters.filter((parameter) => parameter.in === "query" && parameter.required === true);
-  const asked = query.map((parameter) => `${parameter.name}=${encodeURIComponent(value(parameter))}`).join("&");
+  const value = ({ example, schema }: { example?: unknown; schema?: Schema }) =>
+    String(example ?? exampleOf(description, schema ?? {}) ?? "...");
+  const at = parameters
+    .filter((parameter) => parameter.in === "path")
+    .reduce((at, parameter) => at.replace(`{${parameter.name}}`, value(parameter)), path);
+  const query = parameters.filter(
+    (parameter) => parameter.in === "query" && parameter.required === true,
+  );
+  const asked = query
+    .map((parameter) => `${parameter.name}=${encodeURIComponent(value(parameter))}`)
+    .join("&");
   const url = `${serverOf(description, operation)}${at}${asked === "" ? "" : `?${asked}`}`;
   const [security = {}] = operation.security ?? [];
   const headers = Object.keys(security).flatMap((scheme) => HEADERS[scheme] ?? []);
   const body = requestBody?.content["application/json"];
-  const lines = [`curl ${asked === "" ? url : quote(url)}`, ...headers.map((header) => `-H "${header}"`)];
+  const lines = [
+    `curl ${asked === "" ? url : quote(url)}`,
+    ...headers.map((header) => `-H "${header}"`),
+  ];
   if (body !== undefined) {
-    lines.push("-H 'Content-Type: application/json'", `-d ${quote(JSON.stringify(body.example ?? exampleOf(description, body.schema ?? {})))}`);
+    lines.push(
+      "-H 'Content-Type: application/json'",
+      `-d ${quote(JSON.stringify(body.example ?? exampleOf(description, body.schema ?? {})))}`,
+    );
   }
-  if (method !== (body === undefined ? "get" : "post")) lines[0] = lines[0]?.replace("curl ", `curl -X ${method.toUpperCase()} `) ?? "";
+  if (method !== (body === undefined ? "get" : "post"))
+    lines[0] = lines[0]?.replace("curl ", `curl -X ${method.toUpperCase()} `) ?? "";
   return lines.join(" \\\n  ");
 }
 
@@ -75,17 +103,28 @@ function serverOf({ servers }: Description, { tags = [] }: Operation): string {
 /** The least that a schema asks for. */
 function exampleOf(description: Description, schema: Schema): unknown {
   const { $ref, allOf, oneOf, examples, properties, required = [], items } = schema;
-  if ($ref !== undefined) return exampleOf(description, description.components?.schemas?.[$ref.split("/").at(-1) ?? ""] ?? {});
+  if ($ref !== undefined)
+    return exampleOf(
+      description,
+      description.components?.schemas?.[$ref.split("/").at(-1) ?? ""] ?? {},
+    );
   const said = schema.example ?? examples?.[0] ?? schema.default ?? schema.enum?.[0];
   if (said !== undefined) return said;
-  if (allOf !== undefined) return Object.assign({}, ...allOf.map((part) => exampleOf(description, part)));
+  if (allOf !== undefined)
+    return Object.assign({}, ...allOf.map((part) => exampleOf(description, part)));
   if (oneOf?.[0] !== undefined) return exampleOf(description, oneOf[0]);
   if (items !== undefined) return [exampleOf(description, items)];
   if (properties !== undefined) {
     const members = Object.entries(properties).filter(([name]) => required.includes(name));
-    return Object.fromEntries(members.map(([name, member]) => [name, exampleOf(description, member)]));
+    return Object.fromEntries(
+      members.map(([name, member]) => [name, exampleOf(description, member)]),
+    );
   }
-  return [schema.type].flat().includes("integer") ? 1 : [schema.type].flat().includes("boolean") ? true : "...";
+  return [schema.type].flat().includes("integer")
+    ? 1
+    : [schema.type].flat().includes("boolean")
+      ? true
+      : "...";
 }
 
 const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;

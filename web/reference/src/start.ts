@@ -1,7 +1,9 @@
 /** The page of the API's description: Redoc, in our colours, with a call for each operation. */
 import { addSamples, type Description } from "./samples.ts";
 
-declare const Redoc: { init(description: Description, options: object, into: Element, drawn: () => void): void };
+declare const Redoc: {
+  init(description: Description, options: object, into: Element, drawn: () => void): void;
+};
 
 async function start(into: Element): Promise<void> {
   const description: Description = await (await fetch("/openapi.json")).json();
@@ -14,10 +16,18 @@ async function start(into: Element): Promise<void> {
 function mend(into: Element): void {
   for (const code of into.querySelectorAll<HTMLElement>("pre:not([tabindex])")) code.tabIndex = 0;
   // Its headings go from the second level to the fifth.
-  for (const heading of into.querySelectorAll("h5:not([aria-level])")) heading.setAttribute("aria-level", "3");
+  for (const heading of into.querySelectorAll("h5:not([aria-level])"))
+    heading.setAttribute("aria-level", "3");
 }
 
-const [INK, SOFT, LINE, PANEL, ACCENT, CODE] = ["#1b1f2a", "#565d6d", "#d9dce3", "#f4f5f8", "#1c4fd6", "#1b2030"];
+const [INK, SOFT, LINE, PANEL, ACCENT, CODE] = [
+  "#1b1f2a",
+  "#565d6d",
+  "#d9dce3",
+  "#f4f5f8",
+  "#1c4fd6",
+  "#1b2030",
+];
 const FONT = "system-ui, sans-serif";
 const OPTIONS = {
   // Its search would need a worker from a `blob:` address; the browser's own does.
@@ -27,7 +37,11 @@ const OPTIONS = {
   pathInMiddlePanel: true,
   theme: {
     spacing: { sectionVertical: 24 },
-    colors: { primary: { main: ACCENT }, text: { primary: INK, secondary: SOFT }, border: { dark: LINE, light: LINE } },
+    colors: {
+      primary: { main: ACCENT },
+      text: { primary: INK, secondary: SOFT },
+      border: { dark: LINE, light: LINE },
+    },
     typography: {
       fontFamily: FONT,
       headings: { fontFamily: FONT, fontWeight: "600" },

@@ -5,7 +5,8 @@ import openapi from "../../../docs/openapi.json" with { type: "json" };
 const description = structuredClone(openapi) as unknown as Description;
 addSamples(description);
 const operations = Object.values(description.paths).flatMap((path) => Object.values(path));
-const sample = (path: string, method: string) => description.paths[path]?.[method]?.["x-codeSamples"]?.[0]?.source;
+const sample = (path: string, method: string) =>
+  description.paths[path]?.[method]?.["x-codeSamples"]?.[0]?.source;
 
 describe("each operation", () => {
   it("has one call, whole, with nobody's key", () => {
@@ -14,7 +15,9 @@ describe("each operation", () => {
       expect(samples?.length, operationId).toBe(1);
       const source = samples?.[0]?.source ?? "";
       expect(source, operationId).toMatch(/^curl (-X [A-Z]+ )?'?http:\/\/127\.0\.0\.1:74[123]0\//);
-      expect(source, operationId).not.toMatch(/[{](card|person|id|embed|version|file|font|asset)|undefined|\bnull\b|csk_|cvk_/);
+      expect(source, operationId).not.toMatch(
+        /[{](card|person|id|embed|version|file|font|asset)|undefined|\bnull\b|csk_|cvk_/,
+      );
     }
   });
 });

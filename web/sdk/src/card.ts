@@ -1,5 +1,13 @@
 import { bare, type ForPage, type Part, tokenOf } from "@cardveil/protocol";
-import type { Card, CardChanges, CardError, CardErrorCode, CardEvents, CardOptions, PartOptions } from "./api.ts";
+import type {
+  Card,
+  CardChanges,
+  CardError,
+  CardErrorCode,
+  CardEvents,
+  CardOptions,
+  PartOptions,
+} from "./api.ts";
 import { native } from "./document.ts";
 import { badOption, CardveilError } from "./error.ts";
 import { Frame, type Listener, type Looks } from "./frame.ts";
@@ -16,31 +24,49 @@ export const SORRY = {
 const PASSING = /^(offline|unavailable|frame_)/;
 const TAKEN = "Cardveil: this card was used before; make another one";
 
-export const EVENTS = ["ready", "revealed", "hidden", "copied", "expired", "warning", "error"] as const satisfies (keyof CardEvents)[];
+export const EVENTS = [
+  "ready",
+  "revealed",
+  "hidden",
+  "copied",
+  "expired",
+  "warning",
+  "error",
+] as const satisfies (keyof CardEvents)[];
 type Handlers = { [E in keyof CardEvents]: Set<(detail: CardEvents[E]) => void> };
 
 /**
- * One card in a page: whole in one frame, or in parts, each in a frame of its own around one that nobody sees.
+ * One card in a page: whole in one frame, or in parts, each in a frame of its own around one that
+ * nobody sees.
  *
- * **Invariant**: the token function is called only when a living frame asks, and once at a time, so a
- * card that is mounted and destroyed at once, as React's StrictMode does, spends nothing.
- * **Invariant**: `update` sends what a frame is told of looks and words, and never asks for a token.
- * **Invariant**: what was lost is loaded again by a click, by `reveal`, and once when the line is back. A frame that
- * has said hello is not, so a token that was given is not asked for again.
+ * **Invariant**: the token function is called only when a living frame asks, and once at a time, so
+ * a card that is mounted and destroyed at once, as React's StrictMode does, spends nothing.
+ * **Invariant**: `update` sends what a frame is told of looks and words, and never asks for a
+ * token.
+ * **Invariant**: what was lost is loaded again by a click, by `reveal`, and once when the line is
+ * back. A frame that has said hello is not, so a token that was given is not asked for again.
  * **Invariant**: once destroyed, it calls nobody.
  */
 export class FramedCard implements Card {
-  readonly #handlers = bare(Object.fromEntries(EVENTS.map((event) => [event, new Set()]))) as unknown as Handlers;
+  readonly #handlers = bare(
+    Object.fromEntries(EVENTS.map((event) => [event, new Set()])),
+  ) as unknown as Handlers;
   #phase: "new" | "whole" | "parts" | "destroyed" = "new";
   /** The frame that holds the card. */
   #frame: Frame | undefined;
   /** Each with the way to tell it what it is, or has become. */
   readonly #parts = new Map<Frame, (type: "part" | "update") => void>();
   #group = "";
-  /** Ends the wait for the line; there while the page and the cardholder know that something was lost. */
+  /**
+   * Ends the wait for the line; there while the page and the cardholder know that something was
+   * lost.
+   */
   #sorry: AbortController | undefined;
   #wanted = true;
-  /** Private to the language: as a property it would be set through whatever setter `Object.prototype` has. */
+  /**
+   * Private to the language: as a property it would be set through whatever setter
+   * `Object.prototype` has.
+   */
   readonly #token: CardOptions["token"];
   #giving: Promise<string> | undefined;
 
@@ -49,7 +75,8 @@ export class FramedCard implements Card {
     private settings: Settings,
     token: CardOptions["token"],
     /** A frame that was prepared in a place. */
-    private readonly prepared: (as: Looks["as"], into: Element) => Frame | undefined = () => undefined,
+    private readonly prepared: (as: Looks["as"], into: Element) => Frame | undefined = () =>
+      undefined,
   ) {
     this.#token = token;
   }
@@ -116,13 +143,27 @@ export class FramedCard implements Card {
       const appearance = looks(card);
       frame.dress(appearance.theme, title);
       // It finds its card only when that is there to be found.
-      if (this.#frame?.ready) frame.send({ ...(type === "part" ? { type, group: this.#group, ...kind } : { type }), appearance, locale, labels });
+      if (this.#frame?.ready)
+        frame.send({
+          ...(type === "part" ? { type, group: this.#group, ...kind } : { type }),
+          appearance,
+          locale,
+          labels,
+        });
     };
     const { locale, appearance, timeouts } = this.settings;
     const height = kind.transparent ? "100%" : "24px";
     const frame: Frame = new Frame(
       this.place,
-      { as: "part", locale, theme: looks(appearance).theme, title, testid: `cardveil-frame-${part}`, height, patienceMs: 1000 * timeouts.frame },
+      {
+        as: "part",
+        locale,
+        theme: looks(appearance).theme,
+        title,
+        testid: `cardveil-frame-${part}`,
+        height,
+        patienceMs: 1000 * timeouts.frame,
+      },
       {
         connected: () => {
           this.#found();
@@ -145,12 +186,24 @@ export class FramedCard implements Card {
   #makeHolder(as: "card" | "holder", into: Element): void {
     const { appearance, locale, title, timeouts } = this.settings;
     const height = as === "card" ? "300px" : "";
-    const looks = { as, locale, theme: appearance.theme, title, testid: "cardveil-frame", height, patienceMs: 1000 * timeouts.frame };
+    const looks = {
+      as,
+      locale,
+      theme: appearance.theme,
+      title,
+      testid: "cardveil-frame",
+      height,
+      patienceMs: 1000 * timeouts.frame,
+    };
     const listener: Listener = {
       connected: () => {
         this.#found();
         const { title: _, timeouts: __, ...configuration } = this.settings;
-        frame.send({ type: "configure", ...configuration, ...(this.#group === "" ? {} : { group: this.#group }) });
+        frame.send({
+          type: "configure",
+          ...configuration,
+          ...(this.#group === "" ? {} : { group: this.#group }),
+        });
       },
       ready: () => {
         this.#emit("ready", undefined);
@@ -158,7 +211,8 @@ export class FramedCard implements Card {
         for (const tell of this.#parts.values()) tell("part");
       },
       heard: (message) => this.#obey(message),
-      lost: (offline, why) => this.#lose(as === "card" ? [frame] : [...this.#parts.keys()], offline, why),
+      lost: (offline, why) =>
+        this.#lose(as === "card" ? [frame] : [...this.#parts.keys()], offline, why),
     };
     const prepared = this.prepared(as, into);
     const frame = (this.#frame = prepared ?? new Frame(this.place, looks, listener));
@@ -172,7 +226,9 @@ export class FramedCard implements Card {
         void this.#giveToken();
         break;
       case "error":
-        this.#fail(new CardveilError(message.code, message.message, message.retryable, message.requestId));
+        this.#fail(
+          new CardveilError(message.code, message.message, message.retryable, message.requestId),
+        );
         break;
       case "hidden":
       case "expired":
@@ -195,8 +251,10 @@ export class FramedCard implements Card {
   /** What a frame cannot tell, its page may: what lies over it. */
   async #warn({ type: _, ...warning }: ForPage & { type: "warning" }): Promise<void> {
     const frames = this.#phase === "parts" ? [...this.#parts.keys()] : this.#frames();
-    const asked = () => this.place.doctor().then(({ hides }) => hides(frames.map(({ element }) => element)));
-    const found = warning.code === "frame_covered" ? await asked().catch(() => undefined) : undefined;
+    const asked = () =>
+      this.place.doctor().then(({ hides }) => hides(frames.map(({ element }) => element)));
+    const found =
+      warning.code === "frame_covered" ? await asked().catch(() => undefined) : undefined;
     if (this.#phase !== "destroyed") this.#emit("warning", { ...warning, ...found });
   }
 
@@ -219,20 +277,32 @@ export class FramedCard implements Card {
   async #fetchToken(): Promise<string> {
     const token = this.#token;
     if (typeof token !== "function") return token;
-    return Promise.race([token(), new Promise<never>((_, reject) => setTimeout(reject, 1000 * this.settings.timeouts.token, new Error("no token in time")))]);
+    return Promise.race([
+      token(),
+      new Promise<never>((_, reject) =>
+        setTimeout(reject, 1000 * this.settings.timeouts.token, new Error("no token in time")),
+      ),
+    ]);
   }
 
   /** Tells of the first loss, in its place and to the page; what is lost with it makes room. */
-  async #lose(places: readonly Frame[], offline: boolean, reason: Promise<[CardErrorCode, string]>): Promise<void> {
+  async #lose(
+    places: readonly Frame[],
+    offline: boolean,
+    reason: Promise<[CardErrorCode, string]>,
+  ): Promise<void> {
     const told = this.#sorry !== undefined;
     for (const place of places) place.cover();
     if (told) return;
     const sorry = (this.#sorry = new AbortController());
     const { retry, ...texts } = { ...SORRY, ...(this.settings.labels as Partial<typeof SORRY>) };
-    places[0]?.cover((scheme) => notice(texts[offline ? "offline" : "unreachable"], retry, scheme, () => this.reveal()));
+    places[0]?.cover((scheme) =>
+      notice(texts[offline ? "offline" : "unreachable"], retry, scheme, () => this.reveal()),
+    );
     window.addEventListener("online", () => this.#retry(), bare({ signal: sorry.signal }));
     const [code, why] = await reason;
-    if (this.#phase !== "destroyed") this.#fail(new CardveilError(code, `Cardveil: ${why}`, PASSING.test(code)));
+    if (this.#phase !== "destroyed")
+      this.#fail(new CardveilError(code, `Cardveil: ${why}`, PASSING.test(code)));
   }
 
   /** Loads what was lost once more, and what is about to be. */

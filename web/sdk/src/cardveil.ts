@@ -15,7 +15,10 @@ interface Idle {
   end(): void;
 }
 
-/** Those that wait for a card, the oldest first: of the page, so that React and the element find them too. */
+/**
+ * Those that wait for a card, the oldest first: of the page, so that React and the element find
+ * them too.
+ */
 const idle = new Set<Idle>();
 
 /** The SDK, for a script that was loaded from `scriptUrl`. */
@@ -23,7 +26,8 @@ export function cardveilFrom(scriptUrl: string | undefined): CardveilFactory {
   return (options) => {
     const place = parsePlace(options, scriptUrl);
     const url = place.frameUrl;
-    const waiting = (as: Looks["as"], into: Element) => [...idle].find((one) => one.url === url && one.as === as && one.into === into);
+    const waiting = (as: Looks["as"], into: Element) =>
+      [...idle].find((one) => one.url === url && one.as === as && one.into === into);
     const nothing = () => {};
 
     return {
@@ -41,9 +45,28 @@ export function cardveilFrom(scriptUrl: string | undefined): CardveilFactory {
         const into = target === undefined ? native("body") : elementOf(target);
         const there = waiting(as, into);
         if (there !== undefined) return there.end;
-        const looks: Looks = { as, locale: pageLocale(), theme: "auto", title: undefined, testid: "cardveil-prepared", height: "", patienceMs: IDLE_MS };
-        const frame = new Frame(place, looks, { connected: nothing, ready: nothing, heard: nothing, lost: nothing });
-        const one: Idle = { frame, url, as, into, end: () => (idle.delete(one) ? frame.remove() : undefined) };
+        const looks: Looks = {
+          as,
+          locale: pageLocale(),
+          theme: "auto",
+          title: undefined,
+          testid: "cardveil-prepared",
+          height: "",
+          patienceMs: IDLE_MS,
+        };
+        const frame = new Frame(place, looks, {
+          connected: nothing,
+          ready: nothing,
+          heard: nothing,
+          lost: nothing,
+        });
+        const one: Idle = {
+          frame,
+          url,
+          as,
+          into,
+          end: () => (idle.delete(one) ? frame.remove() : undefined),
+        };
         idle.add(one);
         if (idle.size > IDLE_MAX) [...idle][0]?.end();
         setTimeout(one.end, IDLE_MS);

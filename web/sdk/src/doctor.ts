@@ -7,9 +7,13 @@ import type { Place } from "./options.ts";
 const PATIENCE_MS = 5000;
 
 /** Why a frame did not come: what it cannot tell, its server may. */
-export async function why(place: Place, code: CardErrorCode): Promise<[code: CardErrorCode, why: string]> {
+export async function why(
+  place: Place,
+  code: CardErrorCode,
+): Promise<[code: CardErrorCode, why: string]> {
   const { origin } = place;
-  if (code === "csp_blocked") return [code, `add "frame-src ${origin}" to this page's Content-Security-Policy`];
+  if (code === "csp_blocked")
+    return [code, `add "frame-src ${origin}" to this page's Content-Security-Policy`];
   if (self.origin === "null") return ["origin_refused", OPAQUE()];
   const { server, embed, registered } = await ask(place);
   if (embed?.[0] === false) return ["embed_unknown", embed[1]];
@@ -17,7 +21,10 @@ export async function why(place: Place, code: CardErrorCode): Promise<[code: Car
   if (!navigator.onLine) return ["offline", "this device is offline"];
   if (!server[0] && server[1].startsWith(UNREACHED)) return ["unavailable", server[1]];
   if (code === "frame_timeout") return [code, `no answer from ${origin} in time`];
-  return [code, `what loaded from ${origin} was not the frame: look for a content blocker, or something between`];
+  return [
+    code,
+    `what loaded from ${origin} was not the frame: look for a content blocker, or something between`,
+  ];
 }
 
 /** Why a page has no origin that anyone could register. */
@@ -29,10 +36,13 @@ const OPAQUE = () =>
 const UNREACHED = "nothing answers at";
 
 /** What of this page likely hides one of its frames. */
-export function hides(frames: readonly HTMLElement[]): { cause: CoverCause; message: string } | undefined {
+export function hides(
+  frames: readonly HTMLElement[],
+): { cause: CoverCause; message: string } | undefined {
   for (const frame of frames) {
     const [cause, why] = hidden(frame) ?? [];
-    if (cause !== undefined) return { cause, message: `Cardveil waits until its frame can be seen: ${why}` };
+    if (cause !== undefined)
+      return { cause, message: `Cardveil waits until its frame can be seen: ${why}` };
   }
   return undefined;
 }
@@ -40,18 +50,21 @@ export function hides(frames: readonly HTMLElement[]): { cause: CoverCause; mess
 function hidden(frame: HTMLElement): [CoverCause, why: string] | undefined {
   for (let element: HTMLElement | null = frame; element !== null; element = element.parentElement) {
     const style = getComputedStyle(element);
-    if (style.display === "none" || /hidden|collapse/.test(style.visibility)) return ["not_rendered", `${named(element)} is not rendered`];
+    if (style.display === "none" || /hidden|collapse/.test(style.visibility))
+      return ["not_rendered", `${named(element)} is not rendered`];
     for (const [property, harmless] of EFFECTS) {
       const value = style.getPropertyValue(property);
       if (!harmless.test(value)) return ["effect", `${named(element)} has ${property}: ${value}`];
     }
   }
   const { left, top, width, height } = frame.getBoundingClientRect();
-  if (width < 120 || height < 24) return ["too_small", `it is ${Math.round(width)} by ${Math.round(height)} pixels`];
+  if (width < 120 || height < 24)
+    return ["too_small", `it is ${Math.round(width)} by ${Math.round(height)} pixels`];
   for (const across of [0.02, 0.5, 0.98]) {
     for (const down of [0.02, 0.5, 0.98]) {
       const over = native("elementFromPoint")(left + across * width, top + down * height);
-      if (over !== null && over !== frame && !over.contains(frame)) return ["covered", `${named(over)} lies over it`];
+      if (over !== null && over !== frame && !over.contains(frame))
+        return ["covered", `${named(over)} lies over it`];
     }
   }
   return undefined;
@@ -67,7 +80,8 @@ const EFFECTS: readonly (readonly [property: string, harmless: RegExp])[] = [
   ["rotate", /^(none|0deg|)$/],
 ];
 
-const named = ({ localName, id, classList }: Element) => `<${localName}${id === "" ? "" : ` id="${id}"`}${classList.length === 0 ? "" : ` class="${classList}"`}>`;
+const named = ({ localName, id, classList }: Element) =>
+  `<${localName}${id === "" ? "" : ` id="${id}"`}${classList.length === 0 ? "" : ` class="${classList}"`}>`;
 
 type Finding = [ok: boolean, message: string];
 
@@ -75,24 +89,42 @@ type Finding = [ok: boolean, message: string];
 export async function examine(place: Place): Promise<DoctorReport> {
   const { origin } = place;
   const checks: DoctorCheck[] = [];
-  const note = (check: DoctorCheck["check"], [ok, message]: Finding) => checks.push({ check, ok, message });
+  const note = (check: DoctorCheck["check"], [ok, message]: Finding) =>
+    checks.push({ check, ok, message });
 
-  note("secure_context", [isSecureContext, isSecureContext ? "this page is served over TLS, or from this device" : "serve this page over https: browsers give no cryptography to others"]);
+  note("secure_context", [
+    isSecureContext,
+    isSecureContext
+      ? "this page is served over TLS, or from this device"
+      : "serve this page over https: browsers give no cryptography to others",
+  ]);
   const crypto = globalThis.crypto?.subtle !== undefined;
-  note("webcrypto", [crypto, crypto ? "WebCrypto is here" : "no WebCrypto: an old browser, or a page without TLS"]);
+  note("webcrypto", [
+    crypto,
+    crypto ? "WebCrypto is here" : "no WebCrypto: an old browser, or a page without TLS",
+  ]);
 
   const { frame, policy, copies } = await tryFrame(place);
-  // A policy may let the frame in and forbid to ask, and each question that it forbids is one more report of the page's.
-  const { server, embed, registered } = policy !== undefined ? UNASKED : frame[0] ? proven(place) : await ask(place);
+  // A policy may let the frame in and forbid to ask, and each question that it forbids is one more
+  // report of the page's.
+  const { server, embed, registered } =
+    policy !== undefined ? UNASKED : frame[0] ? proven(place) : await ask(place);
   if (server !== undefined) note("server", server);
   if (embed !== undefined) note("embed", embed);
   if (registered !== undefined) note("origin", registered);
   note("frame_policy", [
     policy === undefined,
-    policy === undefined ? "this page's Content-Security-Policy lets the frame in" : `${policy} forbids the frame: add "frame-src ${origin}" to this page's Content-Security-Policy`,
+    policy === undefined
+      ? "this page's Content-Security-Policy lets the frame in"
+      : `${policy} forbids the frame: add "frame-src ${origin}" to this page's Content-Security-Policy`,
   ]);
   note("frame", frame);
-  note("clipboard", [copies, copies ? "copying is allowed" : `add clipboard-write=(self "${origin}") to this page's Permissions-Policy`]);
+  note("clipboard", [
+    copies,
+    copies
+      ? "copying is allowed"
+      : `add clipboard-write=(self "${origin}") to this page's Permissions-Policy`,
+  ]);
   note("isolation", isolation());
   return { ok: checks.every(({ ok }) => ok), checks };
 }
@@ -118,24 +150,38 @@ async function ask(place: Place): Promise<Answers> {
   let answer: Response;
   let forbidden = false;
   const stop = new AbortController();
-  const notice = ({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent) => (forbidden ||= blockedURI.startsWith(origin) && /^(connect|default)-src/.test(effectiveDirective));
+  const notice = ({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent) =>
+    (forbidden ||=
+      blockedURI.startsWith(origin) && /^(connect|default)-src/.test(effectiveDirective));
   native("addEventListener")("securitypolicyviolation", notice, bare({ signal: stop.signal }));
   try {
-    answer = await fetch(`${origin}/client/v1/embeds/${embed}`, bare({ credentials: "omit", signal: AbortSignal.timeout(PATIENCE_MS) } as const));
+    answer = await fetch(
+      `${origin}/client/v1/embeds/${embed}`,
+      bare({ credentials: "omit", signal: AbortSignal.timeout(PATIENCE_MS) } as const),
+    );
   } catch {
     // The violation is told in a task of its own.
     await new Promise((done) => setTimeout(done));
-    const why = forbidden ? `add "connect-src ${origin}" to this page's Content-Security-Policy to let the doctor ask` : `${UNREACHED} ${origin}: look at its address and at the line`;
+    const why = forbidden
+      ? `add "connect-src ${origin}" to this page's Content-Security-Policy to let the doctor ask`
+      : `${UNREACHED} ${origin}: look at its address and at the line`;
     return { server: [false, why] };
   } finally {
     stop.abort();
   }
   const { server, embed: known, registered } = proven(place);
-  if (answer.status === 404) return { server, embed: [false, `there is no embed ${embed}, or it is switched off: ask Cardveil's operator`] };
+  if (answer.status === 404)
+    return {
+      server,
+      embed: [false, `there is no embed ${embed}, or it is switched off: ask Cardveil's operator`],
+    };
   if (!answer.ok) return { server: [false, `${origin} answered ${answer.status}`] };
   const { origin_registered: may } = ownOf(await answer.json(), "origin_registered");
   if (may === true) return { server, embed: known, registered };
-  const why = self.origin === "null" ? OPAQUE() : `${location.origin} is not one of the origins of ${embed}: cardveil embed set ${embed} --origin ${location.origin}`;
+  const why =
+    self.origin === "null"
+      ? OPAQUE()
+      : `${location.origin} is not one of the origins of ${embed}: cardveil embed set ${embed} --origin ${location.origin}`;
   return { server, embed: known, registered: [false, why] };
 }
 
@@ -162,7 +208,10 @@ function tryFrame({ origin, frameUrl }: Place): Promise<Tried> {
     native("addEventListener")(
       "securitypolicyviolation",
       ({ blockedURI, effectiveDirective }) => {
-        if (blockedURI.startsWith(origin) && /^(frame|child|default)-src/.test(effectiveDirective)) {
+        if (
+          blockedURI.startsWith(origin) &&
+          /^(frame|child|default)-src/.test(effectiveDirective)
+        ) {
           resolve({ frame: [false, "it was not let in"], policy: effectiveDirective });
         }
       },
@@ -171,7 +220,8 @@ function tryFrame({ origin, frameUrl }: Place): Promise<Tried> {
     window.addEventListener(
       "message",
       ({ data, source, origin: from }) => {
-        if (source === frame.contentWindow && from === origin && isHello(data)) resolve({ frame: [true, "the frame came and said hello"] });
+        if (source === frame.contentWindow && from === origin && isHello(data))
+          resolve({ frame: [true, "the frame came and said hello"] });
       },
       until,
     );
@@ -186,11 +236,20 @@ function tryFrame({ origin, frameUrl }: Place): Promise<Tried> {
 
 /** Chromium alone can tell; elsewhere the cardholder's click is what counts. */
 function mayCopy(frame: HTMLIFrameElement, origin: string): boolean {
-  const { featurePolicy } = frame as { featurePolicy?: { allowsFeature?(name: string, origin: string): boolean } };
-  return typeof featurePolicy?.allowsFeature === "function" ? featurePolicy.allowsFeature("clipboard-write", origin) : true;
+  const { featurePolicy } = frame as {
+    featurePolicy?: { allowsFeature?(name: string, origin: string): boolean };
+  };
+  return typeof featurePolicy?.allowsFeature === "function"
+    ? featurePolicy.allowsFeature("clipboard-write", origin)
+    : true;
 }
 
 /** Told for completeness: the frame is served so that a page can be isolated around it. */
 function isolation(): Finding {
-  return [true, crossOriginIsolated ? "this page is isolated (COEP), and the frame may be in it" : "this page is not isolated, which the frame does not need"];
+  return [
+    true,
+    crossOriginIsolated
+      ? "this page is isolated (COEP), and the frame may be in it"
+      : "this page is not isolated, which the frame does not need",
+  ];
 }

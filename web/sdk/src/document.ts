@@ -1,6 +1,6 @@
 /**
- * The document as the browser made it: an element that the page names after one of its members, such as
- * `<img name="querySelector">`, stands in front of that member.
+ * The document as the browser made it: an element that the page names after one of its members,
+ * such as `<img name="querySelector">`, stands in front of that member.
  */
 export function native<K extends keyof Document>(name: K): Document[K] {
   const member = of(Document, name, document);
@@ -8,7 +8,8 @@ export function native<K extends keyof Document>(name: K): Document[K] {
 }
 
 /** A node's member, likewise: a form's inputs stand in front of its own. */
-export const of = <T, K extends keyof T>({ prototype }: { prototype: T }, name: K, node: T): T[K] => Reflect.get(prototype as object, name, node);
+export const of = <T, K extends keyof T>({ prototype }: { prototype: T }, name: K, node: T): T[K] =>
+  Reflect.get(prototype as object, name, node);
 
 /** The classic script that is running, where it is one. */
 export function currentScript(): HTMLScriptElement | undefined {

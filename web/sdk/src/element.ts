@@ -1,18 +1,33 @@
 import { bare, ownOf } from "@cardveil/protocol";
-import type { Card, CardAppearance, CardChanges, CardOptions, CardveilCardElement, CardveilFactory, CardveilOptions, CardveilPart, CardveilPartElement, PartOptions } from "./api.ts";
+import type {
+  Card,
+  CardAppearance,
+  CardChanges,
+  CardOptions,
+  CardveilCardElement,
+  CardveilFactory,
+  CardveilOptions,
+  CardveilPart,
+  CardveilPartElement,
+  PartOptions,
+} from "./api.ts";
 import { EVENTS } from "./card.ts";
 
 const words = (value: string) => value.split(/[\s,]+/).filter((word) => word !== "");
 /** `masked` alone is on, like any boolean attribute. */
-const some = (value: string) => (/^(true)?$/.test(value) ? true : value !== "false" && words(value));
+const some = (value: string) =>
+  /^(true)?$/.test(value) ? true : value !== "false" && words(value);
 
 /** Another card, when one of these changes. */
 const ANOTHER = ["embed", "token", "client-url", "fields", "masked"];
 const LIVE = ["locale", "hide-after", "copy", "frame-title", "theme", "accent", "radius", "font"];
 
-/** Defines `<cardveil-card>`, unless another copy of the SDK has, or there is no document at all. */
+/**
+ * Defines `<cardveil-card>`, unless another copy of the SDK has, or there is no document at all.
+ */
 export function defineElement(cardveil: CardveilFactory): void {
-  if (typeof customElements === "undefined" || customElements.get("cardveil-card") !== undefined) return;
+  if (typeof customElements === "undefined" || customElements.get("cardveil-card") !== undefined)
+    return;
 
   customElements.define(
     "cardveil-card",
@@ -24,7 +39,10 @@ export function defineElement(cardveil: CardveilFactory): void {
       declare readonly adoptedCallback: undefined;
       declare readonly connectedMoveCallback: undefined;
       static {
-        Object.assign(this.prototype, { adoptedCallback: undefined, connectedMoveCallback: undefined });
+        Object.assign(this.prototype, {
+          adoptedCallback: undefined,
+          connectedMoveCallback: undefined,
+        });
       }
       #card: Card | undefined;
       #token: CardOptions["token"] | null = null;
@@ -71,7 +89,9 @@ export function defineElement(cardveil: CardveilFactory): void {
 
       connectedCallback(): void {
         // What a page said before the element was defined.
-        for (const [name, value] of Object.entries(ownOf(this as CardveilCardElement, "token", "appearance", "labels", "timeouts"))) {
+        for (const [name, value] of Object.entries(
+          ownOf(this as CardveilCardElement, "token", "appearance", "labels", "timeouts"),
+        )) {
           Reflect.deleteProperty(this, name);
           Reflect.set(this, name, value);
         }
@@ -97,7 +117,10 @@ export function defineElement(cardveil: CardveilFactory): void {
         this.#card?.hide();
       }
 
-      /** In a task of its own: frameworks set one attribute after the other, and mount twice to test. */
+      /**
+       * In a task of its own: frameworks set one attribute after the other, and mount twice to
+       * test.
+       */
       #restart(): void {
         this.#end();
         if (this.isConnected) this.#starting = setTimeout(() => this.#start());
@@ -115,15 +138,32 @@ export function defineElement(cardveil: CardveilFactory): void {
         if (embed === null || token === null) return;
         this.#try(() => {
           const clientUrl = this.getAttribute("client-url") ?? undefined;
-          // What a page wrote into an attribute can be anything; the options are checked like anyone's.
-          const fixed = { token, fields: this.#said("fields", words), masked: this.#said("masked", some) } as CardOptions;
-          this.#card = cardveil({ embed, clientUrl } as CardveilOptions).card({ ...fixed, ...this.#live() } as CardOptions);
-          for (const event of EVENTS) this.#card.on(event, (detail) => this.#dispatch(event, detail));
+          // What a page wrote into an attribute can be anything; the options are checked like
+          // anyone's.
+          const fixed = {
+            token,
+            fields: this.#said("fields", words),
+            masked: this.#said("masked", some),
+          } as CardOptions;
+          this.#card = cardveil({ embed, clientUrl } as CardveilOptions).card({
+            ...fixed,
+            ...this.#live(),
+          } as CardOptions);
+          for (const event of EVENTS)
+            this.#card.on(event, (detail) => this.#dispatch(event, detail));
           const parts = this.querySelectorAll<CardveilPartElement>("cardveil-part");
           if (parts.length === 0) this.#card.mount(this);
           for (const part of parts) {
-            const options = { ...ownOf(part, "appearance"), title: part.getAttribute("frame-title") ?? undefined, transparent: part.hasAttribute("transparent") };
-            this.#card.mount(part, part.getAttribute("name") as CardveilPart, options as PartOptions);
+            const options = {
+              ...ownOf(part, "appearance"),
+              title: part.getAttribute("frame-title") ?? undefined,
+              transparent: part.hasAttribute("transparent"),
+            };
+            this.#card.mount(
+              part,
+              part.getAttribute("name") as CardveilPart,
+              options as PartOptions,
+            );
           }
         });
       }

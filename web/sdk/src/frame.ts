@@ -1,10 +1,20 @@
-import { bare, connect, type ForFrame, type ForPage, type Ground, isHello, parseForPage } from "@cardveil/protocol";
+import {
+  bare,
+  connect,
+  type ForFrame,
+  type ForPage,
+  type Ground,
+  isHello,
+  parseForPage,
+} from "@cardveil/protocol";
 import type { CardErrorCode } from "./api.ts";
 import { append, native } from "./document.ts";
 import { watchGround } from "./ground.ts";
 import type { Place } from "./options.ts";
 
-/** A frame says hello before its load event; when it has not by now, what loaded was not our frame. */
+/**
+ * A frame says hello before its load event; when it has not by now, what loaded was not our frame.
+ */
 const HELLO_AFTER_LOAD_MS = 2_000;
 
 export interface Listener {
@@ -100,14 +110,29 @@ export class Frame {
   mount(into: Element): void {
     const until = bare({ signal: this.#stop.signal });
     window.addEventListener("message", (event) => this.#hear(event), until);
-    native("addEventListener")("securitypolicyviolation", (event) => this.#onViolation(event), until);
-    // Only in its place can it tell what it stands on, which its document is to know before it paints.
+    native("addEventListener")(
+      "securitypolicyviolation",
+      (event) => this.#onViolation(event),
+      until,
+    );
+    // Only in its place can it tell what it stands on, which its document is to know before it
+    // paints.
     const element = append(into, this.element);
-    // What the frame's own style makes of this width (--face-height), so that nothing moves when it comes.
-    if (this.looks.as === "card") element.style.setProperty("height", `${Math.min(Math.max(Math.ceil(element.clientWidth * 0.6305 + 61), 300), 328)}px`);
-    if (this.looks.as !== "holder") this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
+    // What the frame's own style makes of this width (--face-height), so that nothing moves when it
+    // comes.
+    if (this.looks.as === "card")
+      element.style.setProperty(
+        "height",
+        `${Math.min(Math.max(Math.ceil(element.clientWidth * 0.6305 + 61), 300), 328)}px`,
+      );
+    if (this.looks.as !== "holder")
+      this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
     this.load();
-    element.addEventListener("load", () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lose("frame_blocked")), until);
+    element.addEventListener(
+      "load",
+      () => this.#after(HELLO_AFTER_LOAD_MS, () => this.#lose("frame_blocked")),
+      until,
+    );
   }
 
   /** Loads its document, or loads it once more. */
@@ -121,15 +146,21 @@ export class Frame {
   #wait(): void {
     this.#lost = false;
     this.#clearTimers();
-    // Some browsers tell of a frame that failed; others wait. `onLine` is wrong now and then, and a late frame as good.
-    this.#after(navigator.onLine ? this.looks.patienceMs : HELLO_AFTER_LOAD_MS, () => this.#lose("frame_timeout"));
+    // Some browsers tell of a frame that failed; others wait. `onLine` is wrong now and then, and a
+    // late frame as good.
+    this.#after(navigator.onLine ? this.looks.patienceMs : HELLO_AFTER_LOAD_MS, () =>
+      this.#lose("frame_timeout"),
+    );
   }
 
   send(message: ForFrame): void {
     this.#port?.postMessage(message);
   }
 
-  /** Tells the frame what it stands on, and is in the same scheme: where the two differ, browsers paint it opaque. */
+  /**
+   * Tells the frame what it stands on, and is in the same scheme: where the two differ, browsers
+   * paint it opaque.
+   */
   #stand(): string {
     const { theme } = this.looks;
     const ground = theme === "auto" ? this.#ground?.() : undefined;
@@ -139,7 +170,10 @@ export class Frame {
     return scheme;
   }
 
-  /** Puts a notice in its place, when it cannot speak for itself; or nothing, where another one has the notice. */
+  /**
+   * Puts a notice in its place, when it cannot speak for itself; or nothing, where another one has
+   * the notice.
+   */
   cover(made?: (scheme: string) => HTMLElement): void {
     const { style } = this.element;
     style.setProperty("display", "none");
@@ -170,7 +204,13 @@ export class Frame {
 
   #hear(event: MessageEvent): void {
     const target = this.element.contentWindow;
-    if (!target || event.source !== target || event.origin !== this.place.origin || !isHello(event.data)) return;
+    if (
+      !target ||
+      event.source !== target ||
+      event.origin !== this.place.origin ||
+      !isHello(event.data)
+    )
+      return;
     // A second hello means that the frame was loaded again: it knows nothing any more.
     this.#port?.close();
     this.#ready = false;
@@ -200,7 +240,8 @@ export class Frame {
     } else if (message.type === "size") {
       this.element.style.setProperty("height", `${message.height}px`);
       const { baseline } = message;
-      if (baseline !== undefined) this.element.style.setProperty("vertical-align", `${baseline - message.height}px`);
+      if (baseline !== undefined)
+        this.element.style.setProperty("vertical-align", `${baseline - message.height}px`);
     } else this.listener.heard(message);
   }
 
@@ -210,7 +251,11 @@ export class Frame {
   }
 
   #onViolation({ blockedURI, effectiveDirective }: SecurityPolicyViolationEvent): void {
-    if (blockedURI.startsWith(this.place.origin) && /^(frame|child|default)-src/.test(effectiveDirective)) this.#lose("csp_blocked");
+    if (
+      blockedURI.startsWith(this.place.origin) &&
+      /^(frame|child|default)-src/.test(effectiveDirective)
+    )
+      this.#lose("csp_blocked");
   }
 
   #lose(code: "frame_blocked" | "frame_timeout" | "csp_blocked"): void {
@@ -222,7 +267,10 @@ export class Frame {
     // What the frame cannot tell, the doctor finds out, where it can be reached.
     const why = offline
       ? Promise.resolve<["offline", string]>(["offline", "this device is offline"])
-      : place.doctor().then(({ why }) => why(place, code), (): [CardErrorCode, string] => [code, `no frame of ${place.origin}`]);
+      : place.doctor().then(
+          ({ why }) => why(place, code),
+          (): [CardErrorCode, string] => [code, `no frame of ${place.origin}`],
+        );
     this.listener.lost(offline, why);
   }
 

@@ -1,9 +1,19 @@
-/** What a frame stands on in its page, which the frame cannot see: it paints nothing behind its text. */
+/**
+ * What a frame stands on in its page, which the frame cannot see: it paints nothing behind its
+ * text.
+ */
 import { bare, type Ground } from "@cardveil/protocol";
 import { append, native, of } from "./document.ts";
 
-/** Answers with a way to see what lies behind a frame, and calls back when that may be something else. */
-export function watchGround(frame: Element, signal: AbortSignal, changed: () => void): () => Ground {
+/**
+ * Answers with a way to see what lies behind a frame, and calls back when that may be something
+ * else.
+ */
+export function watchGround(
+  frame: Element,
+  signal: AbortSignal,
+  changed: () => void,
+): () => Ground {
   // Within an iframe nothing is rendered, and styles are worked out all the same.
   const { style } = append(frame, native("createElement")("i"));
   const probe = getComputedStyle(frame.lastChild as Element);
@@ -46,7 +56,10 @@ export function watchGround(frame: Element, signal: AbortSignal, changed: () => 
     if (left > 0.01 && parent !== window) known = false;
     paint("Canvas");
     const [red, green, blue] = color;
-    return { scheme: 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 ? "light" : "dark", ...(known ? { color } : {}) };
+    return {
+      scheme: 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 ? "light" : "dark",
+      ...(known ? { color } : {}),
+    };
   };
 }
 

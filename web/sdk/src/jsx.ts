@@ -1,12 +1,23 @@
-/** `<cardveil-card>` and `<cardveil-part>` in React's JSX: `import type {} from "@cardveil/js/jsx"`, once. */
+/**
+ * `<cardveil-card>` and `<cardveil-part>` in React's JSX: `import type {} from "@cardveil/js/jsx"`,
+ * once.
+ */
 import type { HTMLAttributes, RefAttributes } from "react";
-import type { CardveilCardElement, CardveilElementEvents, CardveilPart, CardveilPartElement } from "./api.ts";
+import type {
+  CardveilCardElement,
+  CardveilElementEvents,
+  CardveilPart,
+  CardveilPartElement,
+} from "./api.ts";
 
 /** From React 19 on, `onrevealed={({ detail }) => ...}`, and objects as properties. */
-type Events = { [E in keyof CardveilElementEvents as `on${E}`]?: (event: CardveilElementEvents[E]) => void };
+type Events = {
+  [E in keyof CardveilElementEvents as `on${E}`]?: (event: CardveilElementEvents[E]) => void;
+};
 type Some = true | string;
 
-export interface CardveilCardAttributes extends HTMLAttributes<CardveilCardElement>, RefAttributes<CardveilCardElement>, Events {
+export interface CardveilCardAttributes
+  extends HTMLAttributes<CardveilCardElement>, RefAttributes<CardveilCardElement>, Events {
   embed?: string;
   token?: CardveilCardElement["token"];
   "client-url"?: string;
@@ -25,7 +36,8 @@ export interface CardveilCardAttributes extends HTMLAttributes<CardveilCardEleme
   timeouts?: CardveilCardElement["timeouts"];
 }
 
-export interface CardveilPartAttributes extends HTMLAttributes<CardveilPartElement>, RefAttributes<CardveilPartElement> {
+export interface CardveilPartAttributes
+  extends HTMLAttributes<CardveilPartElement>, RefAttributes<CardveilPartElement> {
   name: CardveilPart;
   transparent?: true | "";
   "frame-title"?: string;

@@ -1,9 +1,10 @@
 /**
- * `window.marqeta`, for pages that were written for Marqeta.js: they change one script address. Each of their
- * elements gets a part of one card; a card number is as far from the page as anywhere in Cardveil.
+ * `window.marqeta`, for pages that were written for Marqeta.js: they change one script address.
+ * Each of their elements gets a part of one card; a card number is as far from the page as anywhere
+ * in Cardveil.
  *
- * `bootstrap` takes the shapes of versions 2 (`component.showPan`) and 1 (`showPan` at the top). What it cannot
- * do it says on the console, once.
+ * `bootstrap` takes the shapes of versions 2 (`component.showPan`) and 1 (`showPan` at the top).
+ * What it cannot do it says on the console, once.
  *
  * To add an element: its row in `ELEMENTS`. To add a style: its case in `marqeta-styles.ts`.
  */
@@ -49,9 +50,14 @@ const script = currentScript();
 const shown = new WeakMap<Element, Card>();
 
 function bootstrap(options: MarqetaOptions): void {
-  const { onSuccess, onFailure } = ownOf(ownOf(options, "callbackEvents").callbackEvents ?? {}, "onSuccess", "onFailure");
+  const { onSuccess, onFailure } = ownOf(
+    ownOf(options, "callbackEvents").callbackEvents ?? {},
+    "onSuccess",
+    "onFailure",
+  );
   // Told later, as Marqeta's are: callers set up what these need after the call.
-  const fail = (error: unknown) => setTimeout(() => (onFailure === undefined ? console.error(error) : onFailure(error as Error)));
+  const fail = (error: unknown) =>
+    setTimeout(() => (onFailure === undefined ? console.error(error) : onFailure(error as Error)));
   try {
     show(options, () => onSuccess?.(), fail);
   } catch (error) {
@@ -60,14 +66,22 @@ function bootstrap(options: MarqetaOptions): void {
 }
 
 function show(options: MarqetaOptions, succeed: () => void, fail: (error: unknown) => void): void {
-  const { clientAccessToken, component, showPan } = ownOf(options, "clientAccessToken", "component", "showPan");
+  const { clientAccessToken, component, showPan } = ownOf(
+    options,
+    "clientAccessToken",
+    "component",
+    "showPan",
+  );
   const places = placesOf(showPan ?? ownOf(component ?? {}, "showPan").showPan ?? {});
-  const fields = FIELDS.filter((field) => places.some(({ part }) => part === field || part === `copy-${field}`));
+  const fields = FIELDS.filter((field) =>
+    places.some(({ part }) => part === field || part === `copy-${field}`),
+  );
   if (fields.length === 0) throw badOption("Cardveil: showPan needs cardPan, cardExp or cardCvv");
   const card = cardveilFrom(script?.src)({ embed: embedId() }).card({
     token: clientAccessToken,
     fields,
-    // Marqeta shows all of it at once, on a page that it knows nothing of, and for as long as the page likes.
+    // Marqeta shows all of it at once, on a page that it knows nothing of, and for as long as the
+    // page likes.
     masked: false,
     appearance: { theme: "light" },
     hideAfter: 300,
@@ -83,10 +97,12 @@ function show(options: MarqetaOptions, succeed: () => void, fail: (error: unknow
   card.on("error", fail);
   card.on("copied", ({ field }) => element(field)?.onCopySuccess?.());
   card.on("warning", ({ code, message, field }) => {
-    if (code === "copy_failed" && field !== undefined) element(field)?.onCopyFailure?.(new Error(message));
+    if (code === "copy_failed" && field !== undefined)
+      element(field)?.onCopyFailure?.(new Error(message));
     else console.warn(`Cardveil: ${message}`);
   });
-  const element = (field: CardveilField) => places.find(({ part }) => part === `copy-${field}`)?.element;
+  const element = (field: CardveilField) =>
+    places.find(({ part }) => part === `copy-${field}`)?.element;
 
   for (const { into } of places) shown.get(into)?.destroy();
   for (const { part, into, element } of places) {
@@ -99,28 +115,47 @@ function show(options: MarqetaOptions, succeed: () => void, fail: (error: unknow
 const FIELDS = ["pan", "expiry", "cvv"] as const;
 
 function placesOf(showPan: ShowPan): { part: CardveilPart; into: Element; element: Element_ }[] {
-  for (const name of Object.keys(showPan)) if (!Object.hasOwn(ELEMENTS, name)) warnOnce(`showPan.${name} is not known here`);
+  for (const name of Object.keys(showPan))
+    if (!Object.hasOwn(ELEMENTS, name)) warnOnce(`showPan.${name} is not known here`);
   return (Object.keys(ELEMENTS) as (keyof typeof ELEMENTS)[]).flatMap((name) => {
     const given = ownOf(showPan, name)[name];
     if (given === undefined) return [];
-    const element = ownOf(given, "domId", "format", "styles", "mode", "onCopySuccess", "onCopyFailure");
+    const element = ownOf(
+      given,
+      "domId",
+      "format",
+      "styles",
+      "mode",
+      "onCopySuccess",
+      "onCopyFailure",
+    );
     const into = native("getElementById")(String(element.domId));
     if (into === null) throw badOption(`Cardveil: ${name}.domId must name an element of the page`);
-    if (element.format === false) warnOnce("format: false is not known here: digits stand in groups, and are copied without");
+    if (element.format === false)
+      warnOnce("format: false is not known here: digits stand in groups, and are copied without");
     return [{ part: ELEMENTS[name], into, element }];
   });
 }
 
 /** From `data-embed` of the script, or `?embed=` of its address. */
 function embedId(): string {
-  const embed = script?.getAttribute("data-embed") ?? (script && new URL(script.src).searchParams.get("embed"));
-  if (!embed) throw badOption('Cardveil: the script of marqeta.js needs data-embed="emb_...", or ?embed=emb_... in its address');
+  const embed =
+    script?.getAttribute("data-embed") ?? (script && new URL(script.src).searchParams.get("embed"));
+  if (!embed)
+    throw badOption(
+      'Cardveil: the script of marqeta.js needs data-embed="emb_...", or ?embed=emb_... in its address',
+    );
   return embed;
 }
 
-/** Version 1's. No script of a page may reach into a frame, nor may it copy for one: browsers see to that. */
+/**
+ * Version 1's. No script of a page may reach into a frame, nor may it copy for one: browsers see to
+ * that.
+ */
 function copyToClipboard(domId: string): false {
-  warnOnce(`copyToClipboard("${domId}") copied nothing: only a click in the frame can. Lay copyCardPan: { domId, mode: "transparent" } over your button`);
+  warnOnce(
+    `copyToClipboard("${domId}") copied nothing: only a click in the frame can. Lay copyCardPan: { domId, mode: "transparent" } over your button`,
+  );
   return false;
 }
 

@@ -1,10 +1,16 @@
 import { append, native } from "./document.ts";
 
 /**
- * What stands in the place of a frame that does not come. Styled by CSSOM, which every policy allows; whatever the
- * page says of its elements; and in the colours of the system, which both schemes and forced colours know.
+ * What stands in the place of a frame that does not come. Styled by CSSOM, which every policy
+ * allows; whatever the page says of its elements; and in the colours of the system, which both
+ * schemes and forced colours know.
  */
-export function notice(text: string, retry: string, scheme: string, again: () => void): HTMLElement {
+export function notice(
+  text: string,
+  retry: string,
+  scheme: string,
+  again: () => void,
+): HTMLElement {
   const make = <K extends "div" | "span" | "button">(name: K, testid: string, css: string) => {
     const element = native("createElement")(name);
     element.dataset["testid"] = testid;
@@ -12,10 +18,21 @@ export function notice(text: string, retry: string, scheme: string, again: () =>
     return element;
   };
   const line = "border:1px solid color-mix(in srgb,CanvasText 30%,Canvas);border-radius:";
-  const box = make("div", "cardveil-error", `display:flex;flex-wrap:wrap;gap:12px 16px;align-items:center;padding:16px;background:Canvas;${line}14px`);
+  const box = make(
+    "div",
+    "cardveil-error",
+    `display:flex;flex-wrap:wrap;gap:12px 16px;align-items:center;padding:16px;background:Canvas;${line}14px`,
+  );
   box.setAttribute("role", "alert");
   append(box, make("span", "cardveil-error-text", "flex:1 1 12em")).textContent = text;
-  const button = append(box, make("button", "cardveil-retry", `outline:revert;min-height:44px;padding:0 20px;cursor:pointer;font-weight:600;${line}22px`));
+  const button = append(
+    box,
+    make(
+      "button",
+      "cardveil-retry",
+      `outline:revert;min-height:44px;padding:0 20px;cursor:pointer;font-weight:600;${line}22px`,
+    ),
+  );
   button.type = "button";
   button.textContent = retry;
   button.addEventListener("click", again);

@@ -30,14 +30,18 @@ export interface Place {
 }
 
 /**
- * Where the frame lives. `scriptUrl` is where the SDK came from. If that was Cardveil, by its path, tokens go to
- * no other origin, whatever `clientUrl` says; unless it was the page's own origin, which may keep a copy there.
+ * Where the frame lives. `scriptUrl` is where the SDK came from. If that was Cardveil, by its path,
+ * tokens go to no other origin, whatever `clientUrl` says; unless it was the page's own origin,
+ * which may keep a copy there.
  */
 export function parsePlace(options: CardveilOptions, scriptUrl: string | undefined): Place {
   const { embed: id, clientUrl } = ownOf(options, "embed", "clientUrl");
   const embed = check("embed", "such as emb_...", () => text(id, /^emb_\w{1,64}$/));
   const script = scriptUrl === undefined ? undefined : new URL(scriptUrl);
-  const served = script !== undefined && /^\/sdk\/[\w.]+\/[a-z.]+\.js$/.test(script.pathname) ? script : undefined;
+  const served =
+    script !== undefined && /^\/sdk\/[\w.]+\/[a-z.]+\.js$/.test(script.pathname)
+      ? script
+      : undefined;
   const named =
     clientUrl === undefined && served !== undefined
       ? served.origin
@@ -47,22 +51,44 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
           return url.origin;
         });
   const origin = served !== undefined && served.origin !== location.origin ? served.origin : named;
-  if (origin !== named) console.warn(`Cardveil: clientUrl is left out: the SDK came from ${origin}`);
+  if (origin !== named)
+    console.warn(`Cardveil: clientUrl is left out: the SDK came from ${origin}`);
   return {
     origin,
     embed,
     frameUrl: `${origin}/embed/${embed}`,
     // Of the version that the page has, where it has one from there.
-    doctor: () => import(/* @vite-ignore */ /* webpackIgnore: true */ new URL("doctor.js", served ?? `${origin}/sdk/v1/`).href),
+    doctor: () =>
+      import(
+        /* @vite-ignore */ /* webpackIgnore: true */ new URL(
+          "doctor.js",
+          served ?? `${origin}/sdk/v1/`,
+        ).href
+      ),
   };
 }
 
 /** What a caller says of a card. */
 export const cardOptions = (given: CardOptions): CardOptions =>
-  ownOf(given, "token", "fields", "appearance", "masked", "locale", "hideAfter", "copy", "labels", "title", "timeouts");
+  ownOf(
+    given,
+    "token",
+    "fields",
+    "appearance",
+    "masked",
+    "locale",
+    "hideAfter",
+    "copy",
+    "labels",
+    "title",
+    "timeouts",
+  );
 
 /** All that a card is told, what its page calls its frame, and how long it waits. */
-export type Settings = Configuration & { title: string | undefined; timeouts: { frame: number; token: number } };
+export type Settings = Configuration & {
+  title: string | undefined;
+  timeouts: { frame: number; token: number };
+};
 
 /** Checks every option now, where the mistake is, and not later in a frame. */
 export function parseOptions(given: CardOptions): Settings {
@@ -79,37 +105,59 @@ export function parseOptions(given: CardOptions): Settings {
   };
 }
 
-/** What a card may become: all of it checked before any of it counts. What is there and undefined is as if never said. */
+/**
+ * What a card may become: all of it checked before any of it counts. What is there and undefined is
+ * as if never said.
+ */
 export function parseChanges(given: CardChanges): Partial<Settings> {
-  if (typeof given !== "object" || given === null) throw badOption("Cardveil: update takes an object of options");
+  if (typeof given !== "object" || given === null)
+    throw badOption("Cardveil: update takes an object of options");
   const names = Object.keys(given) as (keyof CardChanges)[];
-  for (const name of names) if (!LIVE.includes(name)) throw badOption(`Cardveil: "${name}" cannot be changed; make another card`);
+  for (const name of names)
+    if (!LIVE.includes(name))
+      throw badOption(`Cardveil: "${name}" cannot be changed; make another card`);
   return parseLive(ownOf(given, ...names), names);
 }
 
-const LIVE = ["appearance", "locale", "hideAfter", "copy", "labels", "title", "timeouts"] as const satisfies (keyof CardChanges)[];
+const LIVE = [
+  "appearance",
+  "locale",
+  "hideAfter",
+  "copy",
+  "labels",
+  "title",
+  "timeouts",
+] as const satisfies (keyof CardChanges)[];
 type Live = Pick<Settings, (typeof LIVE)[number]>;
 
-function parseLive<K extends keyof Live>({ appearance, locale, hideAfter, copy, labels, title, timeouts }: CardChanges, names: readonly K[]): Pick<Live, K> {
+function parseLive<K extends keyof Live>(
+  { appearance, locale, hideAfter, copy, labels, title, timeouts }: CardChanges,
+  names: readonly K[],
+): Pick<Live, K> {
   const parsers: { [P in keyof Live]: () => Live[P] } = {
     appearance: () => checkAppearance(appearance),
-    locale: () =>
-      check("locale", "such as en or de-CH", () => parseLocale(locale ?? pageLocale())),
+    locale: () => check("locale", "such as en or de-CH", () => parseLocale(locale ?? pageLocale())),
     hideAfter: () =>
-      check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () => parseHideAfter(hideAfter ?? HIDE_AFTER_SECS.default)),
+      check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () =>
+        parseHideAfter(hideAfter ?? HIDE_AFTER_SECS.default),
+      ),
     copy: () => some("copy", copy ?? ["pan"]),
     labels: () => check("labels", "short texts", () => parseTexts(labels ?? {})),
     title: () => checkTitle(title),
     timeouts: () => {
       const given = ownOf(timeouts ?? {}, "frame", "token");
-      const secs = (value: number) => check("timeouts", "frame and token, each in seconds from 5 to 120", () => within(value, 5, 120));
+      const secs = (value: number) =>
+        check("timeouts", "frame and token, each in seconds from 5 to 120", () =>
+          within(value, 5, 120),
+        );
       return { frame: secs(given.frame ?? 20), token: secs(given.token ?? 30) };
     },
   };
   return Object.fromEntries(names.map((name) => [name, parsers[name]()])) as Pick<Live, K>;
 }
 
-export const pageLocale = (): string => (typeof document === "object" && native("documentElement").lang) || "en";
+export const pageLocale = (): string =>
+  (typeof document === "object" && native("documentElement").lang) || "en";
 
 export function elementOf(target: string | Element): Element {
   const element = typeof target === "string" ? native("querySelector")(target) : target;
@@ -117,7 +165,10 @@ export function elementOf(target: string | Element): Element {
   throw badOption(`Cardveil: there is no element ${target}`);
 }
 
-/** What a part is, and how it looks: like its card, whatever that becomes, but for what it says itself. */
+/**
+ * What a part is, and how it looks: like its card, whatever that becomes, but for what it says
+ * itself.
+ */
 export function parsePart(name: Part, options: PartOptions) {
   const { appearance, transparent, title } = ownOf(options, "appearance", "transparent", "title");
   const said = { ...appearance };
@@ -132,11 +183,15 @@ export function parsePart(name: Part, options: PartOptions) {
 }
 
 function some(option: string, value: boolean | readonly string[]) {
-  return check(option, `a boolean, or some of ${FIELDS.join(", ")}`, () => parseSome(typeof value === "boolean" ? FIELDS.filter(() => value) : value));
+  return check(option, `a boolean, or some of ${FIELDS.join(", ")}`, () =>
+    parseSome(typeof value === "boolean" ? FIELDS.filter(() => value) : value),
+  );
 }
 
 function checkAppearance(value: unknown): Appearance {
-  return check("appearance", "of theme, accent, radius, font, colors and text", () => parseAppearance(value ?? {}));
+  return check("appearance", "of theme, accent, radius, font, colors and text", () =>
+    parseAppearance(value ?? {}),
+  );
 }
 
 function checkTitle(value: unknown): string | undefined {

@@ -1,6 +1,6 @@
 /**
- * The SDK for bundlers and servers: importing it does nothing and touches nothing of a browser, so it can be
- * loaded where pages are rendered, and left out where it is not used.
+ * The SDK for bundlers and servers: importing it does nothing and touches nothing of a browser, so
+ * it can be loaded where pages are rendered, and left out where it is not used.
  */
 import type { CardveilFactory } from "./api.ts";
 import { cardveilFrom } from "./cardveil.ts";

@@ -56,7 +56,8 @@ let cards: FramedCard[];
 
 beforeEach(() => {
   cards = [];
-  // The test's own document loads no frames, which is wanted here, and complains of each on node's console.
+  // The test's own document loads no frames, which is wanted here, and complains of each on node's
+  // console.
   vi.spyOn(nodeConsole, "error").mockImplementation(() => {});
   document.body.innerHTML = '<div id="card"></div>';
 });
@@ -65,8 +66,16 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function make(token: CardOptions["token"] = TOKEN, options: Omit<CardOptions, "token"> = {}): FramedCard {
-  const place = { origin: ORIGIN, embed: "emb_1", frameUrl: `${ORIGIN}/embed/emb_1`, doctor: () => import("../src/doctor.ts") };
+function make(
+  token: CardOptions["token"] = TOKEN,
+  options: Omit<CardOptions, "token"> = {},
+): FramedCard {
+  const place = {
+    origin: ORIGIN,
+    embed: "emb_1",
+    frameUrl: `${ORIGIN}/embed/emb_1`,
+    doctor: () => import("../src/doctor.ts"),
+  };
   const card = new FramedCard(place, parseOptions({ token, ...options }), token);
   cards.push(card);
   return card;
@@ -102,7 +111,10 @@ describe("mount", () => {
   });
 
   it("says what the frame stands on, unless the page says a theme", async () => {
-    for (const [theme, told] of [["auto", ["ground", "configure"]], ["light", ["configure"]]] as const) {
+    for (const [theme, told] of [
+      ["auto", ["ground", "configure"]],
+      ["light", ["configure"]],
+    ] as const) {
       document.body.innerHTML = '<div id="card"></div>';
       const frame = mount(make(TOKEN, { appearance: { theme } }));
       frame.hello();
@@ -114,7 +126,9 @@ describe("mount", () => {
   it("takes an element too, and says when there is none (frames-react#25)", () => {
     const card = make();
     expect(() => card.mount("#nowhere")).toThrow(expect.objectContaining({ code: "bad_option" }));
-    expect(() => card.mount(null as unknown as Element)).toThrow(expect.objectContaining({ code: "bad_option" }));
+    expect(() => card.mount(null as unknown as Element)).toThrow(
+      expect.objectContaining({ code: "bad_option" }),
+    );
     card.mount(document.body);
     expect(document.querySelectorAll("body > iframe")).toHaveLength(1);
     expect(() => card.mount("#card")).toThrow(expect.objectContaining({ code: "bad_option" }));
@@ -124,7 +138,12 @@ describe("mount", () => {
 });
 
 describe("a frame that cannot be seen", () => {
-  const hidden = { type: "warning", code: "frame_covered", message: "Something covers your card.", cause: "covered" };
+  const hidden = {
+    type: "warning",
+    code: "frame_covered",
+    message: "Something covers your card.",
+    cause: "covered",
+  };
 
   it("is told of with what hides it, which its page can see", async () => {
     const card = make();
@@ -137,11 +156,20 @@ describe("a frame that cannot be seen", () => {
     frame.say(hidden);
     await vi.waitFor(() => expect(warned).toHaveLength(1));
     document.body.style.removeProperty("opacity");
-    expect(warned[0]).toMatchObject({ code: "frame_covered", cause: "effect", message: expect.stringContaining("<body> has opacity: 0.5") });
+    expect(warned[0]).toMatchObject({
+      code: "frame_covered",
+      cause: "effect",
+      message: expect.stringContaining("<body> has opacity: 0.5"),
+    });
   });
 
   it("is told of by itself where its page cannot find out", async () => {
-    const place = { origin: ORIGIN, embed: "emb_1", frameUrl: `${ORIGIN}/embed/emb_1`, doctor: () => Promise.reject(new Error("blocked")) };
+    const place = {
+      origin: ORIGIN,
+      embed: "emb_1",
+      frameUrl: `${ORIGIN}/embed/emb_1`,
+      doctor: () => Promise.reject(new Error("blocked")),
+    };
     const card = new FramedCard(place, parseOptions({ token: TOKEN }), TOKEN);
     cards.push(card);
     const warned: unknown[] = [];
@@ -195,7 +223,13 @@ describe("handshake", () => {
     frame.say({ type: "copied", field: "pan" });
     frame.say({ type: "expired" });
     frame.say({ type: "hidden" });
-    frame.say({ type: "error", code: "internal", message: "m", retryable: true, requestId: "req_1" });
+    frame.say({
+      type: "error",
+      code: "internal",
+      message: "m",
+      retryable: true,
+      requestId: "req_1",
+    });
     frame.say({ type: "size", height: 325 });
     frame.say({ type: "revealed", fields: ["4111111111111111"] });
     await delivered();
@@ -205,7 +239,15 @@ describe("handshake", () => {
       ["copied", { field: "pan" }],
       ["expired", undefined],
       ["hidden", undefined],
-      ["error", expect.objectContaining({ code: "internal", message: "m", retryable: true, requestId: "req_1" })],
+      [
+        "error",
+        expect.objectContaining({
+          code: "internal",
+          message: "m",
+          retryable: true,
+          requestId: "req_1",
+        }),
+      ],
     ]);
     expect(frame.element.style.height).toBe("325px");
   });
@@ -239,7 +281,10 @@ describe("handshake", () => {
 });
 
 describe("token", () => {
-  async function asked(token: CardOptions["token"], times = 1): Promise<{ frame: Frame; card: FramedCard }> {
+  async function asked(
+    token: CardOptions["token"],
+    times = 1,
+  ): Promise<{ frame: Frame; card: FramedCard }> {
     const card = make(token);
     const frame = mount(card);
     frame.hello();
@@ -253,17 +298,23 @@ describe("token", () => {
 
   it("as a string serves again, for the frame is the same holder", async () => {
     const { frame } = await asked(TOKEN, 2);
-    expect(frame.heard.slice(-2)).toEqual([{ type: "token", token: TOKEN }, { type: "token", token: TOKEN }]);
+    expect(frame.heard.slice(-2)).toEqual([
+      { type: "token", token: TOKEN },
+      { type: "token", token: TOKEN },
+    ]);
   });
 
   it.each<[string, CardOptions["token"]]>([
     ["a template's string", `\n    ${TOKEN}\n  `],
     ["a function", async () => `${TOKEN}\r\n`],
     ["a file with a mark", `\ufeff${TOKEN}\t`],
-  ])("of %s comes without the white space around it, which pages' templates leave", async (_, token) => {
-    const { frame } = await asked(token as string, 1);
-    expect(frame.heard.at(-1)).toEqual({ type: "token", token: TOKEN });
-  });
+  ])(
+    "of %s comes without the white space around it, which pages' templates leave",
+    async (_, token) => {
+      const { frame } = await asked(token as string, 1);
+      expect(frame.heard.at(-1)).toEqual({ type: "token", token: TOKEN });
+    },
+  );
 
   it("that is none is not sent", async () => {
     const { frame } = await asked("not a token", 1);
@@ -272,7 +323,12 @@ describe("token", () => {
 
   it("of a function that still runs is not asked for a second time", async () => {
     let give = (_token: string) => {};
-    const token = vi.fn(() => new Promise<string>((resolve) => { give = resolve; }));
+    const token = vi.fn(
+      () =>
+        new Promise<string>((resolve) => {
+          give = resolve;
+        }),
+    );
     const { frame } = await asked(token, 2);
     give(TOKEN);
     await delivered();
@@ -283,11 +339,19 @@ describe("token", () => {
   it("as a function is asked for each time", async () => {
     let count = 0;
     const { frame } = await asked(() => `cvt_test_${(count += 1)}`, 2);
-    expect(frame.heard.slice(-2)).toEqual([{ type: "token", token: "cvt_test_1" }, { type: "token", token: "cvt_test_2" }]);
+    expect(frame.heard.slice(-2)).toEqual([
+      { type: "token", token: "cvt_test_1" },
+      { type: "token", token: "cvt_test_2" },
+    ]);
   });
 
   it.each<[string, () => unknown]>([
-    ["throws", () => { throw new Error("no"); }],
+    [
+      "throws",
+      () => {
+        throw new Error("no");
+      },
+    ],
     ["rejects", () => Promise.reject(new Error("no"))],
     ["gives nothing", () => undefined],
     ["gives an object", () => ({ token: TOKEN })],
@@ -335,17 +399,36 @@ describe("update", () => {
     const frame = mount(card);
     frame.hello();
     frame.ready();
-    card.update({ appearance: { theme: "dark" }, locale: "de", hideAfter: 30, copy: true, labels: { hide: "Weg" }, title: "Meine Karte" });
+    card.update({
+      appearance: { theme: "dark" },
+      locale: "de",
+      hideAfter: 30,
+      copy: true,
+      labels: { hide: "Weg" },
+      title: "Meine Karte",
+    });
     await delivered();
-    const settings = { locale: "de", hideAfter: 30, copy: ["pan", "expiry", "cvv", "name"], labels: { hide: "Weg" } };
-    expect(updates(frame)).toEqual([{ type: "update", appearance: { theme: "dark" }, ...settings }]);
+    const settings = {
+      locale: "de",
+      hideAfter: 30,
+      copy: ["pan", "expiry", "cvv", "name"],
+      labels: { hide: "Weg" },
+    };
+    expect(updates(frame)).toEqual([
+      { type: "update", appearance: { theme: "dark" }, ...settings },
+    ]);
     expect(frame.element.title).toBe("Meine Karte");
     expect(frame.element.style.getPropertyValue("color-scheme")).toBe("dark");
     // What is not said stays; what is undefined is as if never said.
     card.update({ copy: undefined });
     card.update({ title: undefined });
     await delivered();
-    expect(updates(frame).at(-1)).toEqual({ type: "update", appearance: { theme: "dark" }, ...settings, copy: ["pan"] });
+    expect(updates(frame).at(-1)).toEqual({
+      type: "update",
+      appearance: { theme: "dark" },
+      ...settings,
+      copy: ["pan"],
+    });
     expect(frame.element.title).toBe("Your card");
     frame.say({ type: "title", title: "Ihre Karte" });
     await delivered();
@@ -360,7 +443,9 @@ describe("update", () => {
     document.body.innerHTML = '<div id="a"></div><div id="b"></div>';
     card.mount("#a", "pan", { appearance: { theme: "light", text: { fontSize: 20 } } });
     card.mount("#b", "expiry");
-    const [pan, expiry, holder] = [...document.querySelectorAll("iframe")].map((element) => new Frame(element)) as [Frame, Frame, Frame];
+    const [pan, expiry, holder] = [...document.querySelectorAll("iframe")].map(
+      (element) => new Frame(element),
+    ) as [Frame, Frame, Frame];
     expiry.hello();
     // Nothing that could be taken for the first word of a part that is told nothing yet.
     card.update({ hideAfter: 20 });
@@ -372,8 +457,17 @@ describe("update", () => {
     await delivered();
     expect(pan.types).toEqual(["part", "update"]);
     expect(expiry.types).toEqual(["part", "update"]);
-    expect(updates(pan)).toEqual([{ type: "update", appearance: { theme: "light", radius: 5, text: { fontSize: 20 } }, locale: "fr", labels: {} }]);
-    expect(updates(expiry)).toEqual([{ type: "update", appearance: { theme: "dark", radius: 5 }, locale: "fr", labels: {} }]);
+    expect(updates(pan)).toEqual([
+      {
+        type: "update",
+        appearance: { theme: "light", radius: 5, text: { fontSize: 20 } },
+        locale: "fr",
+        labels: {},
+      },
+    ]);
+    expect(updates(expiry)).toEqual([
+      { type: "update", appearance: { theme: "dark", radius: 5 }, locale: "fr", labels: {} },
+    ]);
     expect(pan.element.style.getPropertyValue("color-scheme")).toBe("light");
     expect(expiry.element.style.getPropertyValue("color-scheme")).toBe("dark");
     expect(updates(holder)).toHaveLength(1);
@@ -383,7 +477,9 @@ describe("update", () => {
     const card = make();
     card.update({ locale: "de" });
     const frame = mount(card);
-    expect(frame.element.getAttribute("src")).toBe(`${ORIGIN}/embed/emb_1?lang=de&as=card&scheme=light`);
+    expect(frame.element.getAttribute("src")).toBe(
+      `${ORIGIN}/embed/emb_1?lang=de&as=card&scheme=light`,
+    );
     card.update({ hideAfter: 20 });
     frame.hello();
     frame.ready();
@@ -426,18 +522,31 @@ describe("update", () => {
     frame.hello();
     frame.ready();
     await delivered();
-    const refused = expect.objectContaining({ code: "bad_option", message: expect.stringContaining(option) });
+    const refused = expect.objectContaining({
+      code: "bad_option",
+      message: expect.stringContaining(option),
+    });
     expect(() => card.update(changes as object)).toThrow(refused);
     frame.hello();
     await delivered();
     expect(updates(frame)).toEqual([]);
-    expect(frame.heard.at(-1)).toMatchObject({ type: "configure", locale: "en", masked: ["cvv"], hideAfter: 60 });
+    expect(frame.heard.at(-1)).toMatchObject({
+      type: "configure",
+      locale: "en",
+      masked: ["cvv"],
+      hideAfter: 60,
+    });
   });
 
   it("reads each option once, and only the caller's own", () => {
     const card = make();
     let asked = 0;
-    card.update(Object.defineProperty({}, "locale", { enumerable: true, get: () => ((asked += 1) === 1 ? "de" : "fr") }));
+    card.update(
+      Object.defineProperty({}, "locale", {
+        enumerable: true,
+        get: () => ((asked += 1) === 1 ? "de" : "fr"),
+      }),
+    );
     card.update({ copy: false });
     expect(asked).toBe(1);
     card.update(Object.create({ token: "cvt_test_2" }));
@@ -529,12 +638,15 @@ describe("a frame that does not come", () => {
   beforeEach(() => {
     vi.useFakeTimers();
     vi.stubGlobal("fetch", server);
-    server.mockReset().mockImplementation(async () => Response.json({ embed: "emb_1", origin_registered: true }));
+    server
+      .mockReset()
+      .mockImplementation(async () => Response.json({ embed: "emb_1", origin_registered: true }));
   });
   afterEach(() => void vi.unstubAllGlobals());
 
   const error = () => document.querySelector("[data-testid=cardveil-error]");
-  const press = () => document.querySelector<HTMLButtonElement>("[data-testid=cardveil-retry]")?.click();
+  const press = () =>
+    document.querySelector<HTMLButtonElement>("[data-testid=cardveil-retry]")?.click();
   const online = (is: boolean) => vi.spyOn(navigator, "onLine", "get").mockReturnValue(is);
 
   const blocked = async () => {
@@ -554,7 +666,9 @@ describe("a frame that does not come", () => {
     expect(seen).toEqual([]);
     await vi.advanceTimersByTimeAsync(1);
     await vi.dynamicImportSettled();
-    expect(seen).toEqual([["error", expect.objectContaining({ code: "frame_timeout", retryable: true })]]);
+    expect(seen).toEqual([
+      ["error", expect.objectContaining({ code: "frame_timeout", retryable: true })],
+    ]);
     expect(error()?.textContent).toBe("Your card cannot be shown right now.Try again");
     expect(document.querySelector("iframe")?.style.display).toBe("none");
     card.destroy();
@@ -568,18 +682,39 @@ describe("a frame that does not come", () => {
   });
 
   it("is blocked when something else loaded", async () => {
-    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "frame_blocked", message: expect.stringContaining(ORIGIN) })]]);
+    expect(await blocked()).toEqual([
+      [
+        "error",
+        expect.objectContaining({
+          code: "frame_blocked",
+          message: expect.stringContaining(ORIGIN),
+        }),
+      ],
+    ]);
   });
 
   it("has the wrong origin when the server says so", async () => {
     server.mockResolvedValue(Response.json({ embed: "emb_1", origin_registered: false }));
-    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "origin_refused", message: expect.stringContaining(location.origin) })]]);
-    expect(server).toHaveBeenCalledWith(`${ORIGIN}/client/v1/embeds/emb_1`, expect.objectContaining({ credentials: "omit" }));
+    expect(await blocked()).toEqual([
+      [
+        "error",
+        expect.objectContaining({
+          code: "origin_refused",
+          message: expect.stringContaining(location.origin),
+        }),
+      ],
+    ]);
+    expect(server).toHaveBeenCalledWith(
+      `${ORIGIN}/client/v1/embeds/emb_1`,
+      expect.objectContaining({ credentials: "omit" }),
+    );
   });
 
   it("has an unknown embed when the server says so", async () => {
     server.mockResolvedValue(new Response(null, { status: 404 }));
-    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "embed_unknown" })]]);
+    expect(await blocked()).toEqual([
+      ["error", expect.objectContaining({ code: "embed_unknown" })],
+    ]);
   });
 
   it("is blocked by the page's own policy, with the line to add (react-stripe-js#166)", async () => {
@@ -587,12 +722,22 @@ describe("a frame that does not come", () => {
     const seen = record(card);
     mount(card);
     const violation = (blockedURI: string, effectiveDirective: string) =>
-      document.dispatchEvent(Object.assign(new Event("securitypolicyviolation"), { blockedURI, effectiveDirective }));
+      document.dispatchEvent(
+        Object.assign(new Event("securitypolicyviolation"), { blockedURI, effectiveDirective }),
+      );
     violation("https://ads.example", "frame-src");
     violation(ORIGIN, "img-src");
     violation(ORIGIN, "frame-src");
     await vi.advanceTimersByTimeAsync(60_000);
-    expect(seen).toEqual([["error", expect.objectContaining({ code: "csp_blocked", message: expect.stringContaining(`"frame-src ${ORIGIN}"`) })]]);
+    expect(seen).toEqual([
+      [
+        "error",
+        expect.objectContaining({
+          code: "csp_blocked",
+          message: expect.stringContaining(`"frame-src ${ORIGIN}"`),
+        }),
+      ],
+    ]);
   });
 
   it("is no longer waited for once it said hello", async () => {
@@ -624,16 +769,30 @@ describe("a frame that does not come", () => {
 
   it("is told as unavailable where nothing answers, and not as blocked", async () => {
     server.mockRejectedValue(new TypeError("Failed to fetch"));
-    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "unavailable", retryable: true, message: expect.stringContaining(ORIGIN) })]]);
+    expect(await blocked()).toEqual([
+      [
+        "error",
+        expect.objectContaining({
+          code: "unavailable",
+          retryable: true,
+          message: expect.stringContaining(ORIGIN),
+        }),
+      ],
+    ]);
   });
 
   it("is told as blocked where the page's policy forbids to ask why", async () => {
     server.mockImplementation(async () => {
-      const violation = { blockedURI: `${ORIGIN}/client/v1/embeds/emb_1`, effectiveDirective: "connect-src" };
+      const violation = {
+        blockedURI: `${ORIGIN}/client/v1/embeds/emb_1`,
+        effectiveDirective: "connect-src",
+      };
       document.dispatchEvent(Object.assign(new Event("securitypolicyviolation"), violation));
       throw new TypeError("Failed to fetch");
     });
-    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "frame_blocked" })]]);
+    expect(await blocked()).toEqual([
+      ["error", expect.objectContaining({ code: "frame_blocked" })],
+    ]);
   });
 
   it("is told as offline, without a question, and comes by itself, once, when the line is back", async () => {
@@ -645,7 +804,9 @@ describe("a frame that does not come", () => {
     const loads = vi.spyOn(element, "src", "set");
     // Firefox fires no load for what did not.
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(seen).toEqual([["error", expect.objectContaining({ code: "offline", retryable: true })]]);
+    expect(seen).toEqual([
+      ["error", expect.objectContaining({ code: "offline", retryable: true })],
+    ]);
     expect(error()?.textContent).toContain("You are offline");
     expect(server).not.toHaveBeenCalled();
     line.mockReturnValue(true);
@@ -657,7 +818,10 @@ describe("a frame that does not come", () => {
     expect(token).not.toHaveBeenCalled();
   });
 
-  it.each<[string, (card: FramedCard) => void]>([["a click", press], ["reveal()", (card) => card.reveal()]])("is loaded again by %s, and shows the card with one token", async (_, act) => {
+  it.each<[string, (card: FramedCard) => void]>([
+    ["a click", press],
+    ["reveal()", (card) => card.reveal()],
+  ])("is loaded again by %s, and shows the card with one token", async (_, act) => {
     vi.useRealTimers();
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const token = vi.fn(async () => TOKEN);
@@ -699,7 +863,9 @@ describe("a frame that does not come", () => {
     const seen = record(card);
     card.mount("#a", "pan");
     card.mount("#b", "expiry");
-    const [pan, expiry, holder] = [...document.querySelectorAll("iframe")].map((element) => new Frame(element)) as [Frame, Frame, Frame];
+    const [pan, expiry, holder] = [...document.querySelectorAll("iframe")].map(
+      (element) => new Frame(element),
+    ) as [Frame, Frame, Frame];
     const loads = [pan, expiry, holder].map(({ element }) => vi.spyOn(element, "src", "set"));
     expiry.hello();
     await vi.advanceTimersByTimeAsync(30_000);
@@ -723,7 +889,10 @@ describe("a frame that does not come", () => {
     const seen = record(card);
     card.mount("#a", "pan");
     card.mount("#b", "expiry");
-    const [pan, expiry] = document.querySelectorAll("iframe") as unknown as [HTMLIFrameElement, HTMLIFrameElement];
+    const [pan, expiry] = document.querySelectorAll("iframe") as unknown as [
+      HTMLIFrameElement,
+      HTMLIFrameElement,
+    ];
     pan.dispatchEvent(new Event("load"));
     await vi.advanceTimersByTimeAsync(1_000);
     expiry.dispatchEvent(new Event("load"));
@@ -762,11 +931,26 @@ describe("a frame that does not come", () => {
     expect(document.querySelector("#card")?.children).toHaveLength(0);
   });
 
-  it.each([["null", "file:", "file"], ["null", "https:", "allow-same-origin"]])("of a page whose origin is %s (%s) is told the true cause", async (origin, protocol, cause) => {
-    vi.stubGlobal("origin", origin);
-    vi.stubGlobal("location", { origin: "https://shop.example", protocol });
-    expect(await blocked()).toEqual([["error", expect.objectContaining({ code: "origin_refused", retryable: false, message: expect.stringContaining(cause) })]]);
-  });
+  it.each([
+    ["null", "file:", "file"],
+    ["null", "https:", "allow-same-origin"],
+  ])(
+    "of a page whose origin is %s (%s) is told the true cause",
+    async (origin, protocol, cause) => {
+      vi.stubGlobal("origin", origin);
+      vi.stubGlobal("location", { origin: "https://shop.example", protocol });
+      expect(await blocked()).toEqual([
+        [
+          "error",
+          expect.objectContaining({
+            code: "origin_refused",
+            retryable: false,
+            message: expect.stringContaining(cause),
+          }),
+        ],
+      ]);
+    },
+  );
 });
 
 describe("a prepared frame", () => {
@@ -809,7 +993,11 @@ describe("a prepared frame", () => {
     const card = ours.card({ token: TOKEN });
     cards.push(card as FramedCard);
     card.mount("#card", "pan");
-    expect([...document.querySelectorAll("iframe")].map(({ src }) => new URL(src).searchParams.get("as")).sort()).toEqual(["holder", "part"]);
+    expect(
+      [...document.querySelectorAll("iframe")]
+        .map(({ src }) => new URL(src).searchParams.get("as"))
+        .sort(),
+    ).toEqual(["holder", "part"]);
     frame.hello();
     await delivered();
     expect(frame.types).toEqual(["configure"]);
@@ -839,7 +1027,9 @@ describe("a prepared frame", () => {
   it("is of the page, so that another veil of the same embed finds it, and one of another embed does not", () => {
     document.body.append(Object.assign(document.createElement("div"), { id: "there" }));
     veil().prepare("#there");
-    const other = cardveilFrom(`${ORIGIN}/sdk/v1/cardveil.js`)({ embed: "emb_2" }).card({ token: TOKEN });
+    const other = cardveilFrom(`${ORIGIN}/sdk/v1/cardveil.js`)({ embed: "emb_2" }).card({
+      token: TOKEN,
+    });
     cards.push(other as FramedCard);
     other.mount("#there");
     expect(document.querySelectorAll("[data-testid=cardveil-prepared]")).toHaveLength(1);
@@ -852,7 +1042,10 @@ describe("a prepared frame", () => {
 
   it("that was lost, or taken out of the page, is left for a new one", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-    vi.stubGlobal("fetch", vi.fn(async () => new Response("{}")));
+    vi.stubGlobal(
+      "fetch",
+      vi.fn(async () => new Response("{}")),
+    );
     const ours = veil();
     ours.prepare("#card");
     const { element } = only();
@@ -874,7 +1067,9 @@ describe("a prepared frame", () => {
     expect(document.querySelector("iframe")).toBeNull();
     document.body.innerHTML = [1, 2, 3, 4, 5].map((n) => `<div id="n${n}"></div>`).join("");
     for (const n of [1, 2, 3, 4, 5]) ours.prepare(`#n${n}`);
-    expect([...document.querySelectorAll("iframe")].map(({ parentElement }) => parentElement?.id)).toEqual(["n2", "n3", "n4", "n5"]);
+    expect(
+      [...document.querySelectorAll("iframe")].map(({ parentElement }) => parentElement?.id),
+    ).toEqual(["n2", "n3", "n4", "n5"]);
     await vi.advanceTimersByTimeAsync(600_000);
     expect(document.querySelector("iframe")).toBeNull();
     expect(() => ours.prepare("#nowhere")).toThrow(expect.objectContaining({ code: "bad_option" }));
@@ -887,7 +1082,9 @@ describe("handlers", () => {
     const handler = vi.fn();
     const off = card.on("ready", handler);
     off();
-    expect(() => card.on("nonsense" as "ready", handler)).toThrow(expect.objectContaining({ code: "bad_option" }));
+    expect(() => card.on("nonsense" as "ready", handler)).toThrow(
+      expect.objectContaining({ code: "bad_option" }),
+    );
     const frame = mount(card);
     frame.hello();
     frame.ready();

@@ -6,6 +6,8 @@ import { expect, it } from "vitest";
 it("has a section in docs/reference/errors.md for every error and warning", () => {
   const page = readFileSync(new URL("../../../docs/reference/errors.md", import.meta.url), "utf8");
   const sections = page.slice(page.indexOf("## SDK errors and warnings"));
-  const found = [...sections.matchAll(/^### (\w+)\n\n.+\n\n\*\*What to do\.\*\* .+/gm)].map(([, code]) => code);
+  const found = [...sections.matchAll(/^### (\w+)\n\n.+\n\n\*\*What to do\.\*\* .+/gm)].map(
+    ([, code]) => code,
+  );
   expect(found.sort()).toEqual([...ERROR_CODES, ...WARNING_CODES].sort());
 });

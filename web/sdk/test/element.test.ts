@@ -1,5 +1,13 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { CardChanges, CardEvents, CardOptions, CardveilCardElement, CardveilOptions, CardveilPart, PartOptions } from "../src/api.ts";
+import type {
+  CardChanges,
+  CardEvents,
+  CardOptions,
+  CardveilCardElement,
+  CardveilOptions,
+  CardveilPart,
+  PartOptions,
+} from "../src/api.ts";
 import { defineElement } from "../src/element.ts";
 
 interface Made {
@@ -16,8 +24,18 @@ const made: Made[] = [];
 
 defineElement((place) => ({
   card: (options) => {
-    if (options.fields?.includes("pin" as "pan")) throw Object.assign(new Error("no"), { code: "bad_option" });
-    const card: Made = { place, options, handlers: new Map(), mounted: undefined, parts: [], partOptions: [], updates: [], destroyed: false };
+    if (options.fields?.includes("pin" as "pan"))
+      throw Object.assign(new Error("no"), { code: "bad_option" });
+    const card: Made = {
+      place,
+      options,
+      handlers: new Map(),
+      mounted: undefined,
+      parts: [],
+      partOptions: [],
+      updates: [],
+      destroyed: false,
+    };
     made.push(card);
     return {
       mount: (target, part?: CardveilPart, options?: PartOptions) => {
@@ -31,7 +49,8 @@ defineElement((place) => ({
         return () => {};
       },
       update: (changes) => {
-        if (changes.locale === "english!") throw Object.assign(new Error("no"), { code: "bad_option" });
+        if (changes.locale === "english!")
+          throw Object.assign(new Error("no"), { code: "bad_option" });
         card.updates.push(changes);
       },
       reveal: () => {},
@@ -58,12 +77,20 @@ const html = (markup: string) => {
 };
 
 it("is one card, with the options of its attributes", () => {
-  const element = html('<cardveil-card embed="emb_1" token="cvt_test_1" client-url="https://c.example" fields="pan, expiry" locale="de" hide-after="30" theme="dark"></cardveil-card>');
+  const element = html(
+    '<cardveil-card embed="emb_1" token="cvt_test_1" client-url="https://c.example" fields="pan, expiry" locale="de" hide-after="30" theme="dark"></cardveil-card>',
+  );
   vi.runAllTimers();
   expect(made).toHaveLength(1);
   expect(made[0]).toMatchObject({
     place: { embed: "emb_1", clientUrl: "https://c.example" },
-    options: { token: "cvt_test_1", fields: ["pan", "expiry"], locale: "de", hideAfter: 30, appearance: { theme: "dark" } },
+    options: {
+      token: "cvt_test_1",
+      fields: ["pan", "expiry"],
+      locale: "de",
+      hideAfter: 30,
+      appearance: { theme: "dark" },
+    },
     mounted: element,
   });
 });
@@ -76,7 +103,9 @@ it("leaves out what has no attribute", () => {
 });
 
 it("takes every option that a card takes", () => {
-  const element = html('<cardveil-card embed="emb_1" token="cvt_test_1" masked copy="pan expiry" frame-title="My card" theme="light" accent="#112233" radius="4" font="inter"></cardveil-card>');
+  const element = html(
+    '<cardveil-card embed="emb_1" token="cvt_test_1" masked copy="pan expiry" frame-title="My card" theme="light" accent="#112233" radius="4" font="inter"></cardveil-card>',
+  );
   element.appearance = { theme: "dark", text: { fontSize: 20 } };
   element.labels = { hide: "Away" };
   vi.runAllTimers();
@@ -87,12 +116,25 @@ it("takes every option that a card takes", () => {
     copy: ["pan", "expiry"],
     title: "My card",
     labels: { hide: "Away" },
-    appearance: { theme: "dark", accent: "#112233", radius: 4, font: "inter", text: { fontSize: 20 } },
+    appearance: {
+      theme: "dark",
+      accent: "#112233",
+      radius: 4,
+      font: "inter",
+      text: { fontSize: 20 },
+    },
   });
 });
 
-it.each<[string, boolean | string[]]>([["", true], ["true", true], ["false", false], ["cvv, name", ["cvv", "name"]]])('takes masked="%s" as a boolean attribute, or a list', (value, masked) => {
-  html(`<cardveil-card embed="emb_1" token="cvt_test_1" masked="${value}" copy="${value}"></cardveil-card>`);
+it.each<[string, boolean | string[]]>([
+  ["", true],
+  ["true", true],
+  ["false", false],
+  ["cvv, name", ["cvv", "name"]],
+])('takes masked="%s" as a boolean attribute, or a list', (value, masked) => {
+  html(
+    `<cardveil-card embed="emb_1" token="cvt_test_1" masked="${value}" copy="${value}"></cardveil-card>`,
+  );
   vi.runAllTimers();
   expect(made[0]?.options).toMatchObject({ masked, copy: masked });
 });
@@ -100,7 +142,12 @@ it.each<[string, boolean | string[]]>([["", true], ["true", true], ["false", fal
 it("hears what a page said before the element was there", () => {
   const element = document.createElement("cardveil-card");
   // As the browser upgrades an element that was parsed before its definition.
-  Object.defineProperty(element, "token", { value: "cvt_test_9", configurable: true, writable: true, enumerable: true });
+  Object.defineProperty(element, "token", {
+    value: "cvt_test_9",
+    configurable: true,
+    writable: true,
+    enumerable: true,
+  });
   element.setAttribute("embed", "emb_1");
   document.body.append(element);
   vi.runAllTimers();
@@ -115,7 +162,16 @@ it("changes the card that is there, by attributes and by properties, without ano
   const element = html('<cardveil-card embed="emb_1" hide-after="30"></cardveil-card>');
   element.token = token;
   vi.runAllTimers();
-  for (const [name, value] of [["locale", "de"], ["hide-after", "40"], ["copy", ""], ["frame-title", "Karte"], ["theme", "dark"], ["accent", "#112233"], ["radius", "2"], ["font", "inter"]] as const) {
+  for (const [name, value] of [
+    ["locale", "de"],
+    ["hide-after", "40"],
+    ["copy", ""],
+    ["frame-title", "Karte"],
+    ["theme", "dark"],
+    ["accent", "#112233"],
+    ["radius", "2"],
+    ["font", "inter"],
+  ] as const) {
     element.setAttribute(name, value);
   }
   element.appearance = { radius: 9 };
@@ -125,16 +181,31 @@ it("changes the card that is there, by attributes and by properties, without ano
   expect(made).toHaveLength(1);
   expect(made[0]?.destroyed).toBe(false);
   expect(made[0]?.updates).toHaveLength(11);
-  expect(made[0]?.updates.at(-1)).toEqual({ locale: "de", hideAfter: undefined, copy: true, title: "Karte", labels: { hide: "Weg" }, appearance: { theme: "dark", accent: "#112233", radius: 9, font: "inter" } });
+  expect(made[0]?.updates.at(-1)).toEqual({
+    locale: "de",
+    hideAfter: undefined,
+    copy: true,
+    title: "Karte",
+    labels: { hide: "Weg" },
+    appearance: { theme: "dark", accent: "#112233", radius: 9, font: "inter" },
+  });
   expect(token).not.toHaveBeenCalled();
 });
 
-it.each([["fields", "pan"], ["masked", "pan"], ["embed", "emb_2"], ["client-url", "https://d.example"]])("makes another card when %s changes", (name, value) => {
+it.each([
+  ["fields", "pan"],
+  ["masked", "pan"],
+  ["embed", "emb_2"],
+  ["client-url", "https://d.example"],
+])("makes another card when %s changes", (name, value) => {
   const element = html('<cardveil-card embed="emb_1" token="cvt_test_1"></cardveil-card>');
   vi.runAllTimers();
   element.setAttribute(name, value);
   vi.runAllTimers();
-  expect(made.map(({ destroyed, updates }) => [destroyed, updates.length])).toEqual([[true, 0], [false, 0]]);
+  expect(made.map(({ destroyed, updates }) => [destroyed, updates.length])).toEqual([
+    [true, 0],
+    [false, 0],
+  ]);
 });
 
 it("tells of a wrong change and keeps its card; one that could not start does once it can", () => {
@@ -149,12 +220,16 @@ it("tells of a wrong change and keeps its card; one that could not start does on
 });
 
 it("gives each part what is said of it", () => {
-  document.body.innerHTML = '<cardveil-card embed="emb_1" token="t"><cardveil-part name="pan" frame-title="Number"></cardveil-part><cardveil-part name="copy-pan" transparent></cardveil-part></cardveil-card>';
+  document.body.innerHTML =
+    '<cardveil-card embed="emb_1" token="t"><cardveil-part name="pan" frame-title="Number"></cardveil-part><cardveil-part name="copy-pan" transparent></cardveil-part></cardveil-card>';
   const [pan] = document.querySelectorAll("cardveil-part");
   if (pan !== undefined) pan.appearance = { text: { fontSize: 20 } };
   vi.runAllTimers();
   expect(made[0]?.parts).toEqual(["pan", "copy-pan"]);
-  expect(made[0]?.partOptions).toEqual([{ appearance: { text: { fontSize: 20 } }, title: "Number", transparent: false }, { transparent: true }]);
+  expect(made[0]?.partOptions).toEqual([
+    { appearance: { text: { fontSize: 20 } }, title: "Number", transparent: false },
+    { transparent: true },
+  ]);
 });
 
 it("waits for both the embed and a token, which may be a function", () => {
@@ -204,14 +279,26 @@ it("dispatches the events of its card", () => {
   element.addEventListener("revealed", (event) => heard((event as CustomEvent).detail));
   made[0]?.handlers.get("revealed")?.({ fields: ["pan"] });
   expect(heard).toHaveBeenCalledWith({ fields: ["pan"] });
-  expect([...(made[0]?.handlers.keys() ?? [])]).toEqual(["ready", "revealed", "hidden", "copied", "expired", "warning", "error"]);
+  expect([...(made[0]?.handlers.keys() ?? [])]).toEqual([
+    "ready",
+    "revealed",
+    "hidden",
+    "copied",
+    "expired",
+    "warning",
+    "error",
+  ]);
 });
 
 it("dispatches an error for an option that is wrong", () => {
   vi.spyOn(console, "error").mockImplementation(() => {});
-  const element = html('<cardveil-card embed="emb_1" token="cvt_test_1" fields="pin"></cardveil-card>');
+  const element = html(
+    '<cardveil-card embed="emb_1" token="cvt_test_1" fields="pin"></cardveil-card>',
+  );
   const heard = vi.fn();
-  element.addEventListener("error", (event) => heard((event as unknown as CustomEvent).detail.code));
+  element.addEventListener("error", (event) =>
+    heard((event as unknown as CustomEvent).detail.code),
+  );
   vi.runAllTimers();
   expect(heard).toHaveBeenCalledWith("bad_option");
 });

@@ -3,8 +3,10 @@
 import { execFileSync } from "node:child_process";
 import { expect, it } from "vitest";
 
-const run = (script: string) => execFileSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
-const bundle = (name: string) => JSON.stringify(new URL(`../../dist/${name}`, import.meta.url).href);
+const run = (script: string) =>
+  execFileSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+const bundle = (name: string) =>
+  JSON.stringify(new URL(`../../dist/${name}`, import.meta.url).href);
 
 it.each(["cardveil.js", "pure.js"])("%s changes nothing where there is no document", (name) => {
   const script = `

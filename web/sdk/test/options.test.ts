@@ -9,9 +9,18 @@ describe("where the frame lives", () => {
   it.each<[CardveilOptions, string | undefined, string]>([
     [{ embed }, served, "https://cards.example.com/embed/emb_1"],
     [{ embed, clientUrl: "http://127.0.0.1:7420" }, undefined, "http://127.0.0.1:7420/embed/emb_1"],
-    [{ embed, clientUrl: "https://cards.example.com/" }, "https://shop.example/app.js", "https://cards.example.com/embed/emb_1"],
+    [
+      { embed, clientUrl: "https://cards.example.com/" },
+      "https://shop.example/app.js",
+      "https://cards.example.com/embed/emb_1",
+    ],
   ])("%j from %s", (options, script, frameUrl) => {
-    expect(parsePlace(options, script)).toEqual({ origin: new URL(frameUrl).origin, embed, frameUrl, doctor: expect.any(Function) });
+    expect(parsePlace(options, script)).toEqual({
+      origin: new URL(frameUrl).origin,
+      embed,
+      frameUrl,
+      doctor: expect.any(Function),
+    });
   });
 
   it.each<[string, unknown, string | undefined]>([
@@ -27,7 +36,11 @@ describe("where the frame lives", () => {
     ["clientUrl", { embed, clientUrl: "https://cards.example.com/base" }, served],
   ])("refuses a wrong %s: %j", (option, options, script) => {
     expect(() => parsePlace(options as CardveilOptions, script)).toThrow(
-      expect.objectContaining({ code: "bad_option", retryable: false, message: expect.stringContaining(`"${option}"`) }),
+      expect.objectContaining({
+        code: "bad_option",
+        retryable: false,
+        message: expect.stringContaining(`"${option}"`),
+      }),
     );
   });
 });
@@ -48,11 +61,19 @@ describe("what a card is to be", () => {
       timeouts: { frame: 20, token: 30 },
     });
     document.documentElement.lang = "";
-    expect(parseOptions({ token: async () => "t" })).toMatchObject({ renewable: true, locale: "en" });
+    expect(parseOptions({ token: async () => "t" })).toMatchObject({
+      renewable: true,
+      locale: "en",
+    });
   });
 
   it.each(["copy", "masked"] as const)("takes %s as a yes or no", (option) => {
-    expect(parseOptions({ token: "t", [option]: true })[option]).toEqual(["pan", "expiry", "cvv", "name"]);
+    expect(parseOptions({ token: "t", [option]: true })[option]).toEqual([
+      "pan",
+      "expiry",
+      "cvv",
+      "name",
+    ]);
     expect(parseOptions({ token: "t", [option]: false })[option]).toEqual([]);
   });
 
@@ -81,7 +102,10 @@ describe("what a card is to be", () => {
   ])("refuses a wrong %s: %j", (option, value) => {
     const options = { token: "t", [option]: value } as CardOptions;
     expect(() => parseOptions(options)).toThrow(
-      expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`"${option}"`) }),
+      expect.objectContaining({
+        code: "bad_option",
+        message: expect.stringContaining(`"${option}"`),
+      }),
     );
   });
 });

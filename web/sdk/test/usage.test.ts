@@ -1,5 +1,14 @@
-/** What the types let a page write and what not; the compiler holds each `@ts-expect-error` to its line. */
-import { Cardveil, type CardChanges, type CardError, type CardOptions, type DoctorReport } from "@cardveil/js";
+/**
+ * What the types let a page write and what not; the compiler holds each `@ts-expect-error` to its
+ * line.
+ */
+import {
+  Cardveil,
+  type CardChanges,
+  type CardError,
+  type CardOptions,
+  type DoctorReport,
+} from "@cardveil/js";
 import * as pure from "@cardveil/js/pure";
 import { expect, expectTypeOf, it } from "vitest";
 
@@ -11,21 +20,30 @@ it("let a page write what works", () => {
     fields: ["pan", "expiry"] as const,
     masked: true,
     copy: ["pan"],
-    appearance: { theme: "dark", accent: "#112233", text: { fontSize: 16, textAlign: "end" }, colors: { ink: "#000000" } },
+    appearance: {
+      theme: "dark",
+      accent: "#112233",
+      text: { fontSize: 16, textAlign: "end" },
+      colors: { ink: "#000000" },
+    },
     labels: { hide: "Hide it" },
   };
   const card = veil.card(options);
   const mount = () => card.mount("#card", "pan", { transparent: true });
   expectTypeOf(mount).returns.toEqualTypeOf<() => void>();
   card.on("error", (error) => expectTypeOf(error).toEqualTypeOf<CardError>());
-  card.on("copied", ({ field }) => expectTypeOf(field).toEqualTypeOf<"pan" | "expiry" | "cvv" | "name">());
+  card.on("copied", ({ field }) =>
+    expectTypeOf(field).toEqualTypeOf<"pan" | "expiry" | "cvv" | "name">(),
+  );
   expectTypeOf(card.update).parameter(0).toEqualTypeOf<CardChanges>();
   card.update({ appearance: { theme: "light" }, locale: undefined });
   card.on("hidden", (nothing) => expectTypeOf(nothing).toEqualTypeOf<void>());
   expectTypeOf(veil.doctor).returns.resolves.toEqualTypeOf<DoctorReport>();
   expectTypeOf(pure.Cardveil).toEqualTypeOf(Cardveil);
   expectTypeOf(pure.defineCardveilElement).toEqualTypeOf<() => void>();
-  expectTypeOf<HTMLElementTagNameMap["cardveil-card"]["token"]>().toEqualTypeOf<CardOptions["token"] | null>();
+  expectTypeOf<HTMLElementTagNameMap["cardveil-card"]["token"]>().toEqualTypeOf<
+    CardOptions["token"] | null
+  >();
   card.destroy();
 });
 

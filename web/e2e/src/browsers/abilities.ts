@@ -4,7 +4,14 @@ export const NAMES = ["chromium", "firefox", "webkit"] as const;
 export type Name = (typeof NAMES)[number];
 
 /** What some tests need. `web/README.md` tells users of the suite. */
-export type Ability = "back/forward cache" | "clock" | "forced colours" | "frames in frames" | "heap snapshots" | "print" | "visibility";
+export type Ability =
+  | "back/forward cache"
+  | "clock"
+  | "forced colours"
+  | "frames in frames"
+  | "heap snapshots"
+  | "print"
+  | "visibility";
 
 export const CANNOT: Record<Name, readonly Ability[]> = {
   chromium: ["back/forward cache"],

@@ -1,8 +1,8 @@
 /**
  * The browser in which this run's tests take place; `BROWSER` names it.
  *
- * To add one: its name and what its driver cannot do in `abilities.ts`, its launcher in `LAUNCH`, and its
- * column in the table of web/README.md.
+ * To add one: its name and what its driver cannot do in `abilities.ts`, its launcher in `LAUNCH`,
+ * and its column in the table of web/README.md.
  */
 import { it } from "vitest";
 import { type Ability, CANNOT, type Name, nameOf } from "./abilities.ts";
@@ -44,12 +44,19 @@ export interface Visit {
   leave(): Promise<void>;
 }
 
-const LAUNCH: Record<Name, () => Promise<Browser>> = { chromium: launchChromium, firefox: launchFirefox, webkit: launchWebkit };
+const LAUNCH: Record<Name, () => Promise<Browser>> = {
+  chromium: launchChromium,
+  firefox: launchFirefox,
+  webkit: launchWebkit,
+};
 export const name = nameOf(process.env["BROWSER"]);
 
 export const launch = (): Promise<Browser> => LAUNCH[name]();
 
-/** `it`, for a test that not every browser's driver can do; where it cannot, the test's name says so. */
+/**
+ * `it`, for a test that not every browser's driver can do; where it cannot, the test's name says
+ * so.
+ */
 export function itNeeds(ability: Ability): (test: string, run: () => Promise<void>) => void {
   if (!CANNOT[name].includes(ability)) return it;
   return (test, run) => it.skip(`${test} (not in ${name}, where this lacks: ${ability})`, run);

@@ -1,6 +1,6 @@
 /**
- * What tests may ask of a page, in the words of Playwright, which drives Chromium and Firefox and so
- * brings them along. WebKit's are in `webkit.ts`.
+ * What tests may ask of a page, in the words of Playwright, which drives Chromium and Firefox and
+ * so brings them along. WebKit's are in `webkit.ts`.
  */
 
 export type Role = "button" | "dialog" | "group" | "img" | "list" | "listitem" | "radio" | "status";

@@ -1,5 +1,12 @@
 /** Chromium and Firefox, as Debian builds them, by Playwright. */
-import { type BrowserContextOptions, chromium, firefox, type LaunchOptions, type Browser as Launched, type Page as PlaywrightPage } from "playwright-core";
+import {
+  type BrowserContextOptions,
+  chromium,
+  firefox,
+  type LaunchOptions,
+  type Browser as Launched,
+  type Page as PlaywrightPage,
+} from "playwright-core";
 import type { App, Browser, Look, Visit } from "./index.ts";
 import type { Page } from "./page.ts";
 
@@ -12,7 +19,8 @@ const CHROMIUM: LaunchOptions = {
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    // Playwright switches off what gives a frame of another site its own storage; the last word counts.
+    // Playwright switches off what gives a frame of another site its own storage; the last word
+    // counts.
     "--disable-features=Translate",
   ],
 };
@@ -33,7 +41,13 @@ export async function launchFirefox(): Promise<Browser> {
   const dressed = (look: Look): Promise<Launched> => {
     const firefoxUserPrefs = preferences(look);
     const key = JSON.stringify(firefoxUserPrefs);
-    const browser = launched.get(key) ?? firefox.launch({ channel: "moz-firefox", executablePath: process.env["FIREFOX"] ?? "/usr/bin/firefox-esr", firefoxUserPrefs });
+    const browser =
+      launched.get(key) ??
+      firefox.launch({
+        channel: "moz-firefox",
+        executablePath: process.env["FIREFOX"] ?? "/usr/bin/firefox-esr",
+        firefoxUserPrefs,
+      });
     launched.set(key, browser);
     return browser;
   };
@@ -50,9 +64,14 @@ export async function launchFirefox(): Promise<Browser> {
   };
 }
 
-function preferences({ colorScheme, reducedMotion, forcedColors }: Look): Record<string, number | boolean> {
+function preferences({
+  colorScheme,
+  reducedMotion,
+  forcedColors,
+}: Look): Record<string, number | boolean> {
   return {
-    // Playwright's clicks do not reach a frame that has a process of its own. Origins are kept apart all the same.
+    // Playwright's clicks do not reach a frame that has a process of its own. Origins are kept
+    // apart all the same.
     "fission.webContentIsolationStrategy": 0,
     "network.proxy.allow_hijacking_localhost": true,
     "layout.css.prefers-color-scheme.content-override": colorScheme === "dark" ? 0 : 1,
@@ -61,20 +80,40 @@ function preferences({ colorScheme, reducedMotion, forcedColors }: Look): Record
   };
 }
 
-/** An app as Android's and Flutter's are: an object in the page whose `postMessage` takes a text. */
-async function app(browser: Launched, options: BrowserContextOptions, address: string, tokenAddress: string): Promise<App> {
+/**
+ * An app as Android's and Flutter's are: an object in the page whose `postMessage` takes a text.
+ */
+async function app(
+  browser: Launched,
+  options: BrowserContextOptions,
+  address: string,
+  tokenAddress: string,
+): Promise<App> {
   const around = await visit(browser, options);
   const heard: string[] = [];
-  const say = (message: object) => around.page.evaluate((message: object) => (window as unknown as Bridged).cardveil.receive(message), message as never);
+  const say = (message: object) =>
+    around.page.evaluate(
+      (message: object) => (window as unknown as Bridged).cardveil.receive(message),
+      message as never,
+    );
   const hear = async (text: string) => {
     heard.push(text);
     const { type } = JSON.parse(text) as { type: string };
-    if (type === "hello") await say({ type: "configure", fields: ["pan", "expiry", "cvv", "name"] });
-    if (type === "needToken") await say({ type: "token", token: await (await fetch(tokenAddress, { method: "POST" })).text() });
+    if (type === "hello")
+      await say({ type: "configure", fields: ["pan", "expiry", "cvv", "name"] });
+    if (type === "needToken")
+      await say({
+        type: "token",
+        token: await (await fetch(tokenAddress, { method: "POST" })).text(),
+      });
   };
   const page = around.page as unknown as PlaywrightPage;
   await page.exposeBinding("toApp", (_, text: string) => void hear(text));
-  await page.addInitScript(() => Object.assign(window, { cardveilApp: { postMessage: (text: string) => (window as unknown as Bridged).toApp(text) } }));
+  await page.addInitScript(() =>
+    Object.assign(window, {
+      cardveilApp: { postMessage: (text: string) => (window as unknown as Bridged).toApp(text) },
+    }),
+  );
   await page.goto(address);
   return Object.assign(around, { heard, say });
 }

@@ -1,4 +1,7 @@
-/** How WebKit's locators find elements: a description of them, and the function that looks, in the page. */
+/**
+ * How WebKit's locators find elements: a description of them, and the function that looks, in the
+ * page.
+ */
 import type { Role } from "./page.ts";
 
 export type Words = string | { source: string; flags: string };
@@ -26,28 +29,53 @@ export function find(query: Query): Element[] {
   };
   const words = (text: string | null | undefined) => (text ?? "").replace(/\s+/g, " ").trim();
   const says = (text: string, wanted: Words) =>
-    typeof wanted === "string" ? text.toLowerCase().includes(wanted.toLowerCase()) : new RegExp(wanted.source, wanted.flags).test(text);
-  const labelled = (element: Element) => element.getAttribute("aria-labelledby")?.split(" ").map((id) => document.getElementById(id)?.textContent).join(" ");
+    typeof wanted === "string"
+      ? text.toLowerCase().includes(wanted.toLowerCase())
+      : new RegExp(wanted.source, wanted.flags).test(text);
+  const labelled = (element: Element) =>
+    element
+      .getAttribute("aria-labelledby")
+      ?.split(" ")
+      .map((id) => document.getElementById(id)?.textContent)
+      .join(" ");
   const name = (element: Element) =>
-    words(labelled(element) ?? element.getAttribute("aria-label") ?? (element instanceof HTMLFieldSetElement ? element.querySelector("legend")?.textContent : element.textContent));
-  const heard = (element: Element) => (element as HTMLElement).checkVisibility({ visibilityProperty: true });
+    words(
+      labelled(element) ??
+        element.getAttribute("aria-label") ??
+        (element instanceof HTMLFieldSetElement
+          ? element.querySelector("legend")?.textContent
+          : element.textContent),
+    );
+  const heard = (element: Element) =>
+    (element as HTMLElement).checkVisibility({ visibilityProperty: true });
   const all = (query: Query): Element[] => {
     if ("and" in query) return all(query.all).filter((element) => all(query.and).includes(element));
     if ("or" in query) {
       const either = [...all(query.all), ...all(query.or)];
       return [...document.querySelectorAll("*")].filter((element) => either.includes(element));
     }
-    if ("with" in query) return all(query.all).filter((element) => says(words(element.textContent), query.with));
+    if ("with" in query)
+      return all(query.all).filter((element) => says(words(element.textContent), query.with));
     if ("nth" in query) return all(query.all).slice(query.nth, query.nth + 1 || undefined);
     const places: ParentNode[] = query.inside === undefined ? [document] : all(query.inside);
-    const inPlaces = (css: string) => [...new Set(places.flatMap((place) => [...place.querySelectorAll(css)]))];
+    const inPlaces = (css: string) => [
+      ...new Set(places.flatMap((place) => [...place.querySelectorAll(css)])),
+    ];
     if ("css" in query) return inPlaces(query.css);
     if ("role" in query) {
-      return inPlaces(ROLES[query.role]).filter((element) => heard(element) && (query.name === undefined || says(name(element), query.name)));
+      return inPlaces(ROLES[query.role]).filter(
+        (element) =>
+          heard(element) && (query.name === undefined || says(name(element), query.name)),
+      );
     }
-    const fits = (element: Element) => (query.exact ? words(element.textContent) === query.text : says(words(element.textContent), query.text));
+    const fits = (element: Element) =>
+      query.exact
+        ? words(element.textContent) === query.text
+        : says(words(element.textContent), query.text);
     // The innermost that says it.
-    return inPlaces("body *:not(script, style)").filter((element) => fits(element) && ![...element.children].some(fits));
+    return inPlaces("body *:not(script, style)").filter(
+      (element) => fits(element) && ![...element.children].some(fits),
+    );
   };
   return all(query);
 }

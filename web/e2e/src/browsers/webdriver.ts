@@ -13,7 +13,9 @@ export class Session {
   private constructor(private readonly address: string) {}
 
   static async start(driver: string, capabilities: object): Promise<Session> {
-    const { sessionId } = (await call("POST", `${driver}/session`, { capabilities: { alwaysMatch: capabilities } })) as { sessionId: string };
+    const { sessionId } = (await call("POST", `${driver}/session`, {
+      capabilities: { alwaysMatch: capabilities },
+    })) as { sessionId: string };
     return new Session(`${driver}/session/${sessionId}`);
   }
 
@@ -42,16 +44,27 @@ export class Session {
       Promise.resolve([...arguments].slice(0, -1)).then((args) => (${source})(...args)).then(
         (value) => done({ value }),
         (error) => done({ error: String(error) }));`;
-    const { value, error } = (await this.post("execute/async", { script, args })) as { value: T; error?: string };
+    const { value, error } = (await this.post("execute/async", { script, args })) as {
+      value: T;
+      error?: string;
+    };
     if (error !== undefined) throw new Error(error);
     return value;
   }
 }
 
 async function call(method: string, url: string, body?: object): Promise<unknown> {
-  const response = await fetch(url, body === undefined ? { method } : { method, body: JSON.stringify(body) });
-  const { value } = (await response.json()) as { value: { error?: string; message?: string } | null };
-  if (!response.ok) throw new WebDriverError(`${value?.error}: ${value?.message} (${method} ${url.replace(/.*session\/[^/]*/, "")})`);
+  const response = await fetch(
+    url,
+    body === undefined ? { method } : { method, body: JSON.stringify(body) },
+  );
+  const { value } = (await response.json()) as {
+    value: { error?: string; message?: string } | null;
+  };
+  if (!response.ok)
+    throw new WebDriverError(
+      `${value?.error}: ${value?.message} (${method} ${url.replace(/.*session\/[^/]*/, "")})`,
+    );
   return value;
 }
 

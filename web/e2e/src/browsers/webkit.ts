@@ -1,9 +1,9 @@
 /**
- * WebKit, as Debian builds it (WebKitGTK), by its own WebDriver: each visit has a display, a driver and a
- * browser of its own.
+ * WebKit, as Debian builds it (WebKitGTK), by its own WebDriver: each visit has a display, a driver
+ * and a browser of its own.
  *
- * Actions wait for their element, as Playwright's do. Clicks and keys are the driver's, so the browser
- * takes them for the user's.
+ * Actions wait for their element, as Playwright's do. Clicks and keys are the driver's, so the
+ * browser takes them for the user's.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,24 +27,48 @@ export async function launchWebkit(): Promise<Browser> {
       const heard: string[] = [];
       // The app of examples/webview.
       const around = await visit(look, [proxy, ...page], (line) => heard.push(line));
-      const say = (message: object) => around.page.evaluate((message) => (window as unknown as { cardveil: { receive(message: object): void } }).cardveil.receive(message), message as never);
+      const say = (message: object) =>
+        around.page.evaluate(
+          (message) =>
+            (
+              window as unknown as { cardveil: { receive(message: object): void } }
+            ).cardveil.receive(message),
+          message as never,
+        );
       return Object.assign(around, { heard, say });
     },
     close: async () => undefined,
   };
 }
 
-async function visit(look: Look, [proxy = "", ...app]: string[], heard: (line: string) => void = () => undefined): Promise<Visit> {
+async function visit(
+  look: Look,
+  [proxy = "", ...app]: string[],
+  heard: (line: string) => void = () => undefined,
+): Promise<Visit> {
   const size = `${look.viewport.width}x${look.viewport.height}`;
-  const display = spawn("Xvfb", ["-displayfd", "3", "-screen", "0", `${size}x24`], { stdio: ["ignore", "ignore", "ignore", "pipe"] });
+  const display = spawn("Xvfb", ["-displayfd", "3", "-screen", "0", `${size}x24`], {
+    stdio: ["ignore", "ignore", "ignore", "pipe"],
+  });
   const DISPLAY = `:${await firstLine(display, 3)}`;
   const port = await freePort();
-  const driver = spawn("WebKitWebDriver", [`--port=${port}`], { stdio: ["ignore", "pipe", "ignore"], env: { ...process.env, DISPLAY } });
+  const driver = spawn("WebKitWebDriver", [`--port=${port}`], {
+    stdio: ["ignore", "pipe", "ignore"],
+    env: { ...process.env, DISPLAY },
+  });
   createInterface({ input: driver.stdout }).on("line", heard);
   const address = `http://127.0.0.1:${port}`;
   await patiently("WebKitWebDriver", () => fetch(`${address}/status`).catch(() => undefined));
-  const args = [size, proxy, look.colorScheme ?? "light", look.reducedMotion ?? "no-preference", ...app];
-  const session = await Session.start(address, { "webkitgtk:browserOptions": { binary: SHELL, args } });
+  const args = [
+    size,
+    proxy,
+    look.colorScheme ?? "light",
+    look.reducedMotion ?? "no-preference",
+    ...app,
+  ];
+  const session = await Session.start(address, {
+    "webkitgtk:browserOptions": { binary: SHELL, args },
+  });
   const page = new WebkitPage(session);
   return {
     page,
@@ -62,7 +86,11 @@ async function visit(look: Look, [proxy = "", ...app]: string[], heard: (line: s
 type Place = Query | undefined;
 
 class WebkitScope implements Scope {
-  constructor(protected readonly session: Session, protected readonly place: Place, protected readonly inside?: Query) {}
+  constructor(
+    protected readonly session: Session,
+    protected readonly place: Place,
+    protected readonly inside?: Query,
+  ) {}
 
   locator(css: string): Locator {
     return this.#at({ css, ...this.#inside });
@@ -73,7 +101,11 @@ class WebkitScope implements Scope {
   }
 
   getByRole(role: Role, { name }: { name?: string | RegExp } = {}): Locator {
-    return this.#at({ role, ...(name === undefined ? {} : { name: words(name) }), ...this.#inside });
+    return this.#at({
+      role,
+      ...(name === undefined ? {} : { name: words(name) }),
+      ...this.#inside,
+    });
   }
 
   #at(query: Query): Locator {
@@ -90,7 +122,8 @@ class WebkitScope implements Scope {
       await this.session.post("frame", { id: null });
       if (this.place !== undefined) {
         const [frame] = await this.session.run<ElementReference[]>(find.toString(), this.place);
-        if (frame === undefined) throw new WebDriverError("no such frame: the page has none like it");
+        if (frame === undefined)
+          throw new WebDriverError("no such frame: the page has none like it");
         await this.session.post("frame", { id: frame });
       }
       return run();
@@ -99,7 +132,11 @@ class WebkitScope implements Scope {
 }
 
 class WebkitFrame extends WebkitScope implements Frame {
-  constructor(session: Session, place: Place, private readonly address: string) {
+  constructor(
+    session: Session,
+    place: Place,
+    private readonly address: string,
+  ) {
     super(session, place);
   }
 
@@ -118,7 +155,10 @@ class WebkitPage extends WebkitFrame implements Page {
     super(session, undefined, "");
   }
 
-  readonly keyboard = { press: (key: string) => this.session.alone(async () => void (await this.session.post("actions", keyActions(key)))) };
+  readonly keyboard = {
+    press: (key: string) =>
+      this.session.alone(async () => void (await this.session.post("actions", keyActions(key)))),
+  };
 
   async goto(url: string): Promise<void> {
     await this.session.alone(() => this.session.post("url", { url }));
@@ -133,7 +173,12 @@ class WebkitPage extends WebkitFrame implements Page {
   }
 
   async screenshot({ path }: { path: string }): Promise<void> {
-    await this.evaluate(() => new Promise<void>((painted) => requestAnimationFrame(() => requestAnimationFrame(() => painted()))));
+    await this.evaluate(
+      () =>
+        new Promise<void>((painted) =>
+          requestAnimationFrame(() => requestAnimationFrame(() => painted())),
+        ),
+    );
     const picture = await this.there(() => this.session.get("screenshot"));
     await writeFile(path, Buffer.from(String(picture), "base64"));
   }
@@ -154,7 +199,11 @@ class WebkitPage extends WebkitFrame implements Page {
 type State = "attached" | "detached" | "visible" | "hidden";
 
 class WebkitLocator extends WebkitScope implements Locator {
-  constructor(session: Session, place: Place, private readonly query: Query) {
+  constructor(
+    session: Session,
+    place: Place,
+    private readonly query: Query,
+  ) {
     super(session, place, query);
   }
 
@@ -203,13 +252,20 @@ class WebkitLocator extends WebkitScope implements Locator {
   async press(key: string): Promise<void> {
     await this.waitFor();
     // By script, because WebKit's driver types into what it could write into, and nothing else.
-    const focused = await this.evaluate((element) => (element.focus(), element === document.activeElement && document.hasFocus()));
-    if (!focused) throw new Error(`${this} did not get the focus: a frame of another site has to be clicked first`);
+    const focused = await this.evaluate(
+      (element) => (element.focus(), element === document.activeElement && document.hasFocus()),
+    );
+    if (!focused)
+      throw new Error(
+        `${this} did not get the focus: a frame of another site has to be clicked first`,
+      );
     await this.there(() => this.session.post("actions", keyActions(key)));
   }
 
   async waitFor({ state }: { state: State } = { state: "visible" }): Promise<void> {
-    await patiently(`${this} to be ${state}`, async () => ((await this.#states()).includes(state) ? true : undefined));
+    await patiently(`${this} to be ${state}`, async () =>
+      (await this.#states()).includes(state) ? true : undefined,
+    );
   }
 
   count(): Promise<number> {
@@ -262,14 +318,22 @@ class WebkitLocator extends WebkitScope implements Locator {
 
   /** With all that are there now. */
   #all<R>(run: Function, ...args: unknown[]): Promise<R> {
-    return this.there(() => this.session.run<R>(`(query, ...args) => (${run})((${find})(query), ...args)`, this.query, ...args));
+    return this.there(() =>
+      this.session.run<R>(
+        `(query, ...args) => (${run})((${find})(query), ...args)`,
+        this.query,
+        ...args,
+      ),
+    );
   }
 
   /** With the one, as soon as it is there. */
   async #one<R>(run: Function, ...args: unknown[]): Promise<R> {
     const source = `([element, another], ...args) => another !== undefined ? { many: true } : element === undefined ? {} : Promise.resolve((${run})(element, ...args)).then((value) => ({ value }))`;
     const { value } = await patiently(`${this}`, async () => {
-      const found = await this.#inFrame(() => this.#all<{ value: R; many?: true }>(source as never, ...args));
+      const found = await this.#inFrame(() =>
+        this.#all<{ value: R; many?: true }>(source as never, ...args),
+      );
       if (found?.many) throw new Error(`there are several of ${this}`);
       return found !== undefined && "value" in found ? found : undefined;
     });
@@ -283,7 +347,11 @@ class WebkitLocator extends WebkitScope implements Locator {
   /** Nothing, where the frame is not there or went away. */
   #inFrame<R>(run: () => Promise<R>): Promise<R | undefined> {
     return run().catch((error) => {
-      if (error instanceof WebDriverError && /^(no such (frame|window)|stale element)/.test(error.message)) return undefined;
+      if (
+        error instanceof WebDriverError &&
+        /^(no such (frame|window)|stale element)/.test(error.message)
+      )
+        return undefined;
       throw error;
     });
   }
@@ -295,7 +363,9 @@ class WebkitLocator extends WebkitScope implements Locator {
         const [element, another] = await this.#all<ElementReference[]>(usable);
         if (another !== undefined) throw new Error(`there are several of ${this}`);
         if (element === undefined) return undefined;
-        await this.there(() => this.session.post(`element/${Object.values(element)[0]}/${command}`, body));
+        await this.there(() =>
+          this.session.post(`element/${Object.values(element)[0]}/${command}`, body),
+        );
         return true;
       }),
     );
@@ -304,14 +374,23 @@ class WebkitLocator extends WebkitScope implements Locator {
 
 // These run in the page.
 
-const usable = (elements: Element[]) => elements.filter((element) => element.checkVisibility({ visibilityProperty: true }) && !element.matches(":disabled"));
+const usable = (elements: Element[]) =>
+  elements.filter(
+    (element) =>
+      element.checkVisibility({ visibilityProperty: true }) && !element.matches(":disabled"),
+  );
 
 function states(elements: Element[]): State[] {
   const [element, another] = elements;
   if (another !== undefined) throw new Error("there are several");
   if (element === undefined) return ["detached", "hidden"];
   const { width, height } = element.getBoundingClientRect();
-  return ["attached", width > 0 && height > 0 && element.checkVisibility({ visibilityProperty: true }) ? "visible" : "hidden"];
+  return [
+    "attached",
+    width > 0 && height > 0 && element.checkVisibility({ visibilityProperty: true })
+      ? "visible"
+      : "hidden",
+  ];
 }
 
 function words(wanted: string | RegExp): Words {
@@ -320,7 +399,7 @@ function words(wanted: string | RegExp): Words {
 
 /** Looks until there is something, and says what was missing when there was nothing. */
 async function patiently<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  for (const end = Date.now() + WAIT_MS; Date.now() < end; ) {
+  for (const end = Date.now() + WAIT_MS; Date.now() < end;) {
     const found = await look();
     if (found !== undefined) return found;
     await new Promise((next) => setTimeout(next, POLL_MS));

@@ -1,4 +1,7 @@
-/** The entry of the page that an app opens in a WebView. It is nobody's frame: the app speaks to it over its bridge. */
+/**
+ * The entry of the page that an app opens in a WebView. It is nobody's frame: the app speaks to it
+ * over its bridge.
+ */
 import { type Surface, serveApp } from "../app.ts";
 import { FIELDS } from "@cardveil/protocol";
 import { browser } from "../browser.ts";
@@ -16,7 +19,10 @@ async function start(root: HTMLElement): Promise<void> {
   serveApp(window as Surface, config, { ...browser, sight }, view, (card, _settings, post) => {
     view.wear = (appearance) => wearFont(config, appearance, post);
     reportSize(root, post);
-    hideWhenLeft(() => card.hide("left"), () => card.leave());
+    hideWhenLeft(
+      () => card.hide("left"),
+      () => card.leave(),
+    );
   });
 }
 

@@ -13,13 +13,19 @@ async function start(root: HTMLElement): Promise<void> {
   const view = new View(root, config.words);
   view.render({ at: "loading", fields: FIELDS, lastFour: "", network: "" });
   if (window.parent === window) {
-    view.render({ at: "failed", failure: new Failure("origin_refused"), retryable: false, secs: 0 });
+    view.render({
+      at: "failed",
+      failure: new Failure("origin_refused"),
+      retryable: false,
+      secs: 0,
+    });
     return;
   }
   await hold(config, (post) => {
     view.wear = (appearance) => wearFont(config, appearance, post);
     reportSize(root, post);
-    // Not before: a frame that was prepared has no size until it is a card's, and Chromium looks at most every 100 ms.
+    // Not before: a frame that was prepared has no size until it is a card's, and Chromium looks at
+    // most every 100 ms.
     return new Card(config, { ...browser, sight: lookAt(root, ROOM.card) }, view, post);
   });
 }

@@ -10,7 +10,8 @@ async function start(): Promise<void> {
   const config = await readConfig(document);
   await hold(config, (post, { group }) => {
     const cast = new Cast();
-    if (group !== undefined) admitParts(group, config.embed, (part, port, sight) => cast.admit(part, port, sight));
+    if (group !== undefined)
+      admitParts(group, config.embed, (part, port, sight) => cast.admit(part, port, sight));
     return new Card(config, { ...browser, painted: cast.painted, sight: cast.sight }, cast, post);
   });
 }

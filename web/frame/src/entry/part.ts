@@ -1,4 +1,6 @@
-/** The entry of a frame that shows one part of a card that another frame holds. It redeems nothing. */
+/**
+ * The entry of a frame that shows one part of a card that another frame holds. It redeems nothing.
+ */
 import { browser } from "../browser.ts";
 import { readConfig } from "../config.ts";
 import { dress } from "../dress.ts";

@@ -1,4 +1,7 @@
-/** Every language we speak. The build writes them to `dist/words.json`, of which the server puts one into a frame. */
+/**
+ * Every language we speak. The build writes them to `dist/words.json`, of which the server puts one
+ * into a frame.
+ */
 import { ar } from "./ar.ts";
 import { de } from "./de.ts";
 import { en, type Words } from "./en.ts";

@@ -10,7 +10,8 @@ export const de: Words = {
     name: "Karteninhaber",
     copyField: "{field} kopieren",
     copied: "Kopiert",
-    copyFailed: "Das Kopieren hat nicht geklappt. Markieren Sie die Ziffern und kopieren Sie sie von Hand.",
+    copyFailed:
+      "Das Kopieren hat nicht geklappt. Markieren Sie die Ziffern und kopieren Sie sie von Hand.",
     showField: "{field} anzeigen",
     hideField: "{field} verbergen",
     showShort: "Anzeigen",
@@ -26,7 +27,8 @@ export const de: Words = {
     hiddenByLeaving: "Verborgen, während Sie weg waren.",
     fieldGone: "{field} kann nicht mehr angezeigt werden. Öffnen Sie Ihre Karte erneut.",
     fieldAbsent: "{field}: auf dieser Karte nicht vorhanden.",
-    covered: "Etwas auf dieser Seite verdeckt Ihre Karte. Sie erscheint, sobald nichts mehr darüber liegt.",
+    covered:
+      "Etwas auf dieser Seite verdeckt Ihre Karte. Sie erscheint, sobald nichts mehr darüber liegt.",
     reference: "Referenz: {id}",
   },
   errors: {
@@ -42,13 +44,22 @@ export const de: Words = {
       "Diese Seite darf Ihre Karte nicht anzeigen",
       "Sie ist dafür nicht registriert. Bitte melden Sie es dem Support dieser Seite.",
     ],
-    rate_limited: ["Zu viele Versuche", "Warten Sie einen Moment und versuchen Sie es dann erneut."],
+    rate_limited: [
+      "Zu viele Versuche",
+      "Warten Sie einen Moment und versuchen Sie es dann erneut.",
+    ],
     unavailable: [
       "Ihre Karte kann gerade nicht angezeigt werden",
       "Mit Ihrer Karte ist alles in Ordnung. Versuchen Sie es gleich noch einmal.",
     ],
-    offline: ["Sie sind offline", "Prüfen Sie Ihre Internetverbindung und versuchen Sie es erneut."],
-    timeout: ["Das dauert zu lange", "Prüfen Sie Ihre Internetverbindung und versuchen Sie es erneut."],
+    offline: [
+      "Sie sind offline",
+      "Prüfen Sie Ihre Internetverbindung und versuchen Sie es erneut.",
+    ],
+    timeout: [
+      "Das dauert zu lange",
+      "Prüfen Sie Ihre Internetverbindung und versuchen Sie es erneut.",
+    ],
     unsupported: [
       "Dieser Browser kann Ihre Karte nicht anzeigen",
       "Aktualisieren Sie ihn oder öffnen Sie die Seite in einem anderen Browser.",

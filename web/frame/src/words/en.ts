@@ -56,7 +56,10 @@ export const en: Words = {
       "It is not registered to show cards. Please tell the support of this site.",
     ],
     rate_limited: ["Too many attempts", "Wait a moment, then try again."],
-    unavailable: ["Your card cannot be shown right now", "Nothing is wrong with your card. Try again in a moment."],
+    unavailable: [
+      "Your card cannot be shown right now",
+      "Nothing is wrong with your card. Try again in a moment.",
+    ],
     offline: ["You are offline", "Check your internet connection, then try again."],
     timeout: ["This is taking too long", "Check your internet connection, then try again."],
     unsupported: [
@@ -71,7 +74,10 @@ export const en: Words = {
       "We did not show your card, to keep it safe",
       "The answer did not match the request. Go back and open your card again. If it happens twice, tell the support of this site.",
     ],
-    token_failed: ["Your card could not be opened", "This page was not given access to it. Go back and open your card again."],
+    token_failed: [
+      "Your card could not be opened",
+      "This page was not given access to it. Go back and open your card again.",
+    ],
     internal: ["Something went wrong", "Go back and open your card again."],
   },
 };

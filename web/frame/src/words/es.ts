@@ -49,7 +49,10 @@ export const es: Words = {
     ],
     offline: ["Está sin conexión", "Compruebe su conexión a Internet y vuelva a intentarlo."],
     timeout: ["Está tardando demasiado", "Compruebe su conexión a Internet y vuelva a intentarlo."],
-    unsupported: ["Este navegador no puede mostrar su tarjeta", "Actualícelo o abra esta página en otro."],
+    unsupported: [
+      "Este navegador no puede mostrar su tarjeta",
+      "Actualícelo o abra esta página en otro.",
+    ],
     invalid_request: [
       "Esta página no está bien configurada",
       "No hemos entendido su solicitud. Avise al servicio de atención de este sitio.",

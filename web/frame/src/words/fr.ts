@@ -26,7 +26,8 @@ export const fr: Words = {
     hiddenByLeaving: "Masquées pendant votre absence.",
     fieldGone: "{field} : ne peut plus être affiché. Ouvrez de nouveau votre carte pour le voir.",
     fieldAbsent: "{field} : non disponible sur cette carte.",
-    covered: "Un élément de cette page recouvre votre carte. Elle s’affichera dès que rien ne la couvrira.",
+    covered:
+      "Un élément de cette page recouvre votre carte. Elle s’affichera dès que rien ne la couvrira.",
     reference: "Référence : {id}",
   },
   errors: {

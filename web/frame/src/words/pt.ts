@@ -49,7 +49,10 @@ export const pt: Words = {
     ],
     offline: ["Está sem ligação", "Verifique a ligação à Internet e tente de novo."],
     timeout: ["Está a demorar demasiado", "Verifique a ligação à Internet e tente de novo."],
-    unsupported: ["Este navegador não consegue mostrar o seu cartão", "Atualize-o ou abra esta página noutro."],
+    unsupported: [
+      "Este navegador não consegue mostrar o seu cartão",
+      "Atualize-o ou abra esta página noutro.",
+    ],
     invalid_request: [
       "Esta página não está bem configurada",
       "Não compreendemos o pedido. Informe o apoio deste site.",

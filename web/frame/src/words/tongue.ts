@@ -4,7 +4,8 @@ import type { Config } from "../config.ts";
 import { languageOf, type Speech, type Spoken, wordsFor } from "./index.ts";
 
 /**
- * What a frame says: in the words that the server wrote into it, and in another language's once the page wants that.
+ * What a frame says: in the words that the server wrote into it, and in another language's once the
+ * page wants that.
  *
  * **Invariant**: without the new words, those at hand stay; a language is asked for once.
  */
@@ -30,7 +31,10 @@ export class Tongue {
     if (language === this.#asked) return;
     this.#asked = language;
     try {
-      const answer = await this.world.fetch(`/client/v1/words/${language}`, { credentials: "omit", redirect: "error" });
+      const answer = await this.world.fetch(`/client/v1/words/${language}`, {
+        credentials: "omit",
+        redirect: "error",
+      });
       // A node of the version before, during an upgrade, has no such address.
       if (answer.status === 404) return;
       const words: Spoken = await answer.json();
