@@ -28,7 +28,7 @@ IN_TESTS = [
      "let record = find(batch, &claim.token)?;",
      "let record = find(batch, &claim.token)?\n"
      "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });", STORE),
-    ("P1-a-copy-put-back-into-the-open-database", "crates/store/src/sqlite/writer.rs",
+    ("P1-a-copy-put-back-into-the-open-database", "crates/store/src/sqlite/writer/mod.rs",
      "        self.raise_if_put_back(&batch)?;", "        if batch.place.get().epoch.0 == 0 {\n"
      "            self.raise_if_put_back(&batch)?;\n        }", [*STORE, "--test", "sqlite", "fence"]),
     ("P1-an-asynchronous-commit-of-sqlite", "crates/store/src/sqlite/open.rs",
@@ -84,7 +84,7 @@ IN_TESTS = [
     ("P1-epoch-is-ignored", STATE,
      "        if record.epoch != around.epoch {\n            return Err(Cause::OldEpoch",
      "        if record.epoch > around.epoch {\n            return Err(Cause::OldEpoch", CORE),
-    ("P2-change-without-its-event", "crates/store/src/sqlite/writer.rs",
+    ("P2-change-without-its-event", "crates/store/src/sqlite/writer/mod.rs",
      'let end = audit::append(self.connection, &place.end, event)?;',
      'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
      '            place.end\n        } else {\n'
@@ -247,7 +247,7 @@ IN_PROCESSES = [
     ("asynchronous-commit", "postgres", [
         ("crates/store/src/postgres/link.rs", "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END")]),
     ("audit-after-send-sqlite", "sqlite", [
-        ("crates/store/src/sqlite/writer.rs",
+        ("crates/store/src/sqlite/writer/mod.rs",
          "    pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {\n",
          "    pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {\n" + RELEASES_LATE)]),
     ("audit-after-send-postgres", "postgres", [

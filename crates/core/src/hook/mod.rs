@@ -8,7 +8,7 @@
 //! **Invariant:** an event reaches a subscription once or more, and those of one [`Line`] (a card)
 //! in their order: only the first that waits may be taken, and it is taken by one courier at a time.
 //!
-//! To add a topic: `audit.rs` ([`Topic`], `Event::topic`), then follow the compiler. To add a form
+//! To add a topic: `audit/mod.rs` ([`Topic`], `Event::topic`), then follow the compiler. To add a form
 //! of message: [`Form`], its schedule in [`delivery`], then follow the compiler.
 
 mod bell;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 /// The names of all kinds, from their declaration: so none is left out.
 fn kinds() -> Vec<&'static str> {
-    let source = include_str!("../../../src/audit.rs");
+    let source = include_str!("../../../src/audit/mod.rs");
     let declared = source.split_once("pub enum Kind {").unwrap().1;
     let declared = declared.split_once("\n}\n").unwrap().0;
     let mut kinds = Vec::new();
