@@ -21,8 +21,8 @@ use cardveil_seal::{Class, WrappedKey};
 
 use crate::audit::{Event, Kind, Source, Target};
 use crate::clock::Time;
-use crate::flow::ACCESS_TTL;
 use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, SubscriptionId};
+use crate::token::ACCESS_TTL;
 
 /// How long after a rotation a server may still be using the version before: longer than the time
 /// between two looks at the class keys ([`LOOK_EVERY`]).

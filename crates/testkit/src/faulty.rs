@@ -14,8 +14,8 @@ use cardveil_core::audit::sink::{Fed, Hold, Progress};
 use cardveil_core::audit::{Entry, Event, Source};
 use cardveil_core::budget::{Level, Of, Reset};
 use cardveil_core::card::{
-    Activated, Activation, Card, Changed, Export, Exported, PinRelease, PinReleased, PinSet,
-    PinSetting, Relabel, Removal, Removed, Transition,
+    Activated, Activation, Card, CardRef, Changed, Export, Exported, PinRelease, PinReleased,
+    PinSet, PinSetting, Relabel, Removal, Removed, Transition,
 };
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
@@ -30,10 +30,10 @@ use cardveil_core::keys::{
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
 use cardveil_core::port::{
-    Admin, Allowlists, Audit, BudgetLevels, CardFilter, CardPage, CardRef, Cards, Change, Counters,
-    Counts, DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Load,
-    Mfa, Outbox, Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens,
-    Told, WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
+    Admin, Allowlists, Audit, BudgetLevels, CardFilter, CardPage, Cards, Change, Counters, Counts,
+    DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Load, Mfa,
+    Outbox, Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
+    WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
 };
 use cardveil_core::token::{
     Attempt, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenKey, Verdict,

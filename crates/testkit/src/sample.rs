@@ -3,8 +3,8 @@
 use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use cardveil_core::card::{
-    Card, CardNumber, Field, Fields, Kind, LastFour, Network, PinRelease, PinSetting, SealedCard,
-    SealedCvv, SealedPin, State, Transition,
+    Card, CardNumber, CardRef, Field, Fields, Kind, LastFour, Network, PinRelease, PinSetting,
+    SealedCard, SealedCvv, SealedPin, State, Transition,
 };
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{Endpoint, Form, Patch, Subscription};
@@ -16,7 +16,7 @@ use cardveil_core::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope, SealedSecret,
 };
 use cardveil_core::mfa::MfaPolicy;
-use cardveil_core::port::{CardRef, Issue};
+use cardveil_core::port::Issue;
 use cardveil_core::token::{
     self, Claim, CredentialLife, EmbedLife, Epoch, Lives, MerchantLife, Operation, Record, TTL,
     Thumbprint, TokenHash, TokenKey,

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use cardveil_core::budget::{Budget, Of, Reset};
+use cardveil_core::card::CardRef;
 use cardveil_core::id::{CardNo, MerchantId, PersonId};
-use cardveil_core::port::CardRef;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 

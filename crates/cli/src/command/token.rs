@@ -4,8 +4,9 @@ use std::io::BufRead as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use cardveil_core::card::CardRef;
 use cardveil_core::id::{CardId, CardNo, MerchantId};
-use cardveil_core::port::{CardRef, Selection};
+use cardveil_core::port::Selection;
 use cardveil_core::token::{TokenHash, Unchecked};
 use clap::{Args, Subcommand};
 use serde_json::json;

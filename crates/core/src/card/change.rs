@@ -3,11 +3,10 @@
 //!
 //! **Invariant:** it reads no clock and no store, and there is no next form without its event.
 
-use super::{Card, Label, Reason, State};
+use super::{Card, CardRef, Label, Reason, State};
 use crate::audit::{Event, Kind, Source, Target};
 use crate::clock::Time;
 use crate::id::MerchantId;
-use crate::port::CardRef;
 
 /// What was decided, and what must be durable before anyone is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,12 +13,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Card, Changed, Kind, Reason, State, Transition};
+use super::{Card, CardRef, Changed, Kind, Reason, State, Transition};
 use crate::audit::{Event, Kind as EventKind, Outcome, Source, Target};
 use crate::budget::{Charge, Overdrawn};
 use crate::clock::Time;
 use crate::id::MerchantId;
-use crate::port::CardRef;
 
 /// So many wrong proofs block the way.
 pub const GUESSES_MAX: usize = 5;

@@ -62,6 +62,15 @@ impl Kind {
     }
 }
 
+/// How a card is named by a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardRef {
+    /// By KeySecure's order number, within the merchant.
+    No(CardNo),
+    /// By Equals' id.
+    Id(CardId),
+}
+
 /// A card as stores keep it: sealed values, and what anyone who may know of the card may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {

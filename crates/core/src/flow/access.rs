@@ -1,8 +1,6 @@
 //! KeySecure's login token ("Access-Token"): two hours, made of nothing but a MAC over credential,
 //! epoch and expiry, so that it needs no row and dies with its credential or with the epoch.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cardveil_seal::{Secret, constant_time_eq};
@@ -11,10 +9,7 @@ use super::{Caller, Fault, Service};
 use crate::audit::{Kind, Target};
 use crate::clock::Time;
 use crate::id::CredentialId;
-use crate::token::Epoch;
-
-/// How long a login token is good.
-pub const ACCESS_TTL: Duration = Duration::from_secs(2 * 3_600);
+use crate::token::{ACCESS_TTL, Epoch};
 
 const PREFIX: &str = "cva_";
 const BODY_BYTES: usize = 4 + 8;

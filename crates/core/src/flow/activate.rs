@@ -1,9 +1,8 @@
 //! Activating a physical card by what its holder reads off it (KeySecure: card/active).
 
 use super::{Caller, Fault, Service};
-use crate::card::{Activated, Activation, Kind};
+use crate::card::{Activated, Activation, CardRef, Kind};
 use crate::keys::Slot;
-use crate::port::CardRef;
 
 /// What a merchant's server brings to have a card activated.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,10 @@
 //! the caller may not know of does not exist.
 
 use super::{Caller, Fault, Service};
-use crate::card::{Card, Changed, Label, Reason, Relabel, State, Transition};
+use crate::card::{Card, CardRef, Changed, Label, Reason, Relabel, State, Transition};
 use crate::id::{AccountId, PersonId};
 use crate::merchant::Sight;
-use crate::port::{CardFilter, CardPage, CardRef, Paging};
+use crate::port::{CardFilter, CardPage, Paging};
 
 /// Which card a caller means.
 #[derive(Clone, Debug)]

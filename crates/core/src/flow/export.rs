@@ -10,10 +10,9 @@ use super::redeem::derived;
 use super::{Caller, Fault, Service};
 use crate::audit::{Detail, Event, Kind, Target};
 use crate::budget::Overdrawn;
-use crate::card::{Card, Export, Exported, Field, State};
+use crate::card::{Card, CardRef, Export, Exported, Field, State};
 use crate::merchant::Need;
 use crate::mfa::{Policy, Purpose};
-use crate::port::CardRef;
 
 /// What an export holds where the card has it: everything but the name, which the contract leaves out.
 const EXPORTED: [Field; 3] = [Field::Pan, Field::Expiry, Field::Cvv];

@@ -7,11 +7,11 @@ use super::tokens::Form;
 use super::{Fault, Presented, Service};
 use crate::audit::{Detail, Kind, Source, Target};
 use crate::budget::Overdrawn;
-use crate::card::{Card, Fields, State};
+use crate::card::{Card, CardRef, Fields, State};
 use crate::clock::Time;
 use crate::id::{AccountId, EmbedId, PersonId};
 use crate::merchant::{Credential, Lack, Merchant, Need, Sight, judge};
-use crate::port::{CardRef, Idempotency, Issue, Issued};
+use crate::port::{Idempotency, Issue, Issued};
 use crate::token::{self, ClientToken, Epoch, Operation, Record, Thumbprint};
 
 /// An admitted merchant's server.

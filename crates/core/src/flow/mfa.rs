@@ -11,7 +11,7 @@ use cardveil_seal::{Secret, totp};
 
 use super::{Caller, Fault, Service};
 use crate::audit::Source;
-use crate::card::Card;
+use crate::card::{Card, CardRef};
 use crate::clock::Time;
 use crate::id::{AccountId, FactorId, MerchantId, PersonId, SessionId};
 use crate::keys::Slot;
@@ -20,7 +20,7 @@ use crate::mfa::{
     self, Assertion, Factor, FactorChange, FactorRefused, FactorRequest, Opening, OpeningRefused,
     Policy, Proof, Purpose, Reference, Session, Totp, base32,
 };
-use crate::port::{CardFilter, CardRef, Paging};
+use crate::port::{CardFilter, Paging};
 use crate::vault::FactorOf;
 
 /// What a caller brings of a second factor with its wish.

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use self::keys::{LeftOut, Look};
 use self::log::Signed;
 use self::tokens::Earlier;
-pub use access::{ACCESS_TTL, AccessRefused};
+pub use access::AccessRefused;
 pub use activate::{Activate, Proof};
 pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
 pub use export::ExportRefusal;

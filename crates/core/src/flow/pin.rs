@@ -14,14 +14,13 @@ use super::{Caller, Fault, Presented, Service, Sought};
 use crate::audit::{Detail, Event, Kind, Target};
 use crate::budget::Overdrawn;
 use crate::card::{
-    Card, InvalidPin, Kind as CardKind, Pin, PinLength, PinRelease, PinReleased, PinSet,
+    Card, CardRef, InvalidPin, Kind as CardKind, Pin, PinLength, PinRelease, PinReleased, PinSet,
     PinSetting, State, Verification,
 };
 use crate::clock::Time;
 use crate::keys::Slot;
 use crate::merchant::Need;
 use crate::mfa::{Assertion, Purpose, Use};
-use crate::port::CardRef;
 
 /// How often a telling starts again because the PIN was set meanwhile.
 const ROUNDS_MAX: usize = 3;

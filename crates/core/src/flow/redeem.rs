@@ -12,10 +12,12 @@ use serde::Serialize;
 use super::keys::slot_of;
 use super::{Fault, Service};
 use crate::audit::{Actor, Kind as EventKind, Origin, Source};
-use crate::card::{Card, Field, Fields, Kind, LastFour, Network, Reason, State, Transition};
+use crate::card::{
+    Card, CardRef, Field, Fields, Kind, LastFour, Network, Reason, State, Transition,
+};
 use crate::clock::Time;
 use crate::id::{AttemptId, ClaimId, EmbedId, MerchantId, RedemptionId};
-use crate::port::{self, CardRef};
+use crate::port::{self};
 use crate::token::{
     Around, Attempt, Cause, Claim, ClientToken, Grant, Lives, LivesOf, Observation, Operation,
     Record, Thumbprint, Verdict,

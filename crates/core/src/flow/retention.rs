@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{Fault, Service};
 use crate::audit::Source;
-use crate::card::{Card, Changed, Removal, Removed, State, Transition};
-use crate::port::{CardFilter, CardRef, Paging};
+use crate::card::{Card, CardRef, Changed, Removal, Removed, State, Transition};
+use crate::port::{CardFilter, Paging};
 
 /// How long a card stays after it has ended: its merchant may still have to be told, which is tried for
 /// two weeks and needs the card.

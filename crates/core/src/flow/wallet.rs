@@ -10,13 +10,13 @@ use super::keys::slot_of;
 use super::redeem::{ROUNDS_MAX, early};
 use super::{Caller, Fault, Service};
 use crate::audit::Origin;
-use crate::card::{Card, Fields, LastFour, Network};
+use crate::card::{Card, CardRef, Fields, LastFour, Network};
 use crate::id::{
     AccountId, AttemptId, CardId, ClaimId, EmbedId, MerchantId, PersonId, RedemptionId,
     WalletTokenId,
 };
 use crate::merchant::Sight;
-use crate::port::{CardRef, ListedToken, WalletFilter, WalletPage};
+use crate::port::{ListedToken, WalletFilter, WalletPage};
 use crate::token::{Cause, Claim, ClientToken, LivesOf, Operation, Record, Thumbprint, Verdict};
 use crate::wallet::{Asked, Change, Decision, Device, Facts, Reason, Refused, Step, WalletToken};
 

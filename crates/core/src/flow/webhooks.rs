@@ -6,13 +6,14 @@ use super::keys::slot_of_secret;
 use super::{Caller, Fault, Service};
 use crate::audit::settings::changes;
 use crate::audit::{Event, Kind, Source, Target, Topic};
+use crate::card::CardRef;
 use crate::clock::Time;
 use crate::hook::delivery::CODE_PATIENCE;
 use crate::hook::message::{self, Facts, Keys, Message, decode_secret, encode_secret};
 use crate::hook::{Answer, Endpoint, Form, Patch, Patched, SUBSCRIPTIONS_MAX, Subscription};
 use crate::id::{AccountId, CredentialId, DeliveryId, MerchantId, SubscriptionId};
 use crate::keys::Slot;
-use crate::port::{CardRef, Change, DeliveryFilter, Due, Taken};
+use crate::port::{Change, DeliveryFilter, Due, Taken};
 use crate::text::{CardNumberIn, NumberedField};
 use crate::vault::SecretPlace;
 

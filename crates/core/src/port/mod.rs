@@ -42,10 +42,10 @@ use crate::audit::chain::{Chained, Link};
 use crate::audit::settings::changes;
 use crate::audit::{Entry, Event, Source};
 use crate::budget::{Charge, Overdrawn};
-use crate::card::Card;
+use crate::card::{Card, CardRef};
 use crate::clock::Time;
 use crate::hook::Subscription;
-use crate::id::{CardId, CardNo, CredentialId, EmbedId, MerchantId, SubscriptionId};
+use crate::id::{CardId, CredentialId, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
 use crate::mfa::{Assertion, Use};
 use crate::token::{
@@ -77,15 +77,6 @@ pub enum Error {
 
 /// A result of a store.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// How a card is named by a caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CardRef {
-    /// By KeySecure's order number, within the merchant.
-    No(CardNo),
-    /// By Equals' id.
-    Id(CardId),
-}
 
 /// Who may call, and which cards there are. Read at every call, so that a change is seen at once.
 #[async_trait]

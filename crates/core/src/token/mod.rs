@@ -50,6 +50,9 @@ pub const EVENTS_MAX: u16 = 64;
 /// How long a token's row is kept after its issue; past it, the token is unknown.
 pub const RETENTION: Duration = Duration::from_secs(3_600);
 
+/// How long a login token of KeySecure ("Access-Token") is good.
+pub const ACCESS_TTL: Duration = Duration::from_secs(2 * 3_600);
+
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {

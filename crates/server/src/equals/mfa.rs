@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::{Extension, Json};
+use cardveil_core::card::CardRef;
 use cardveil_core::flow::{OpenSession, SessionRefused};
 use cardveil_core::id::{AccountId, CardId, PersonId};
 use cardveil_core::mfa::{Factor, Purpose};
-use cardveil_core::port::CardRef;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

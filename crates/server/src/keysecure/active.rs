@@ -8,9 +8,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use cardveil_core::card::Activated;
+use cardveil_core::card::{Activated, CardRef};
 use cardveil_core::flow::{Activate, Proof};
-use cardveil_core::port::CardRef;
 use http::HeaderMap;
 use utoipa::ToSchema;
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use cardveil_core::card::CardRef;
 use cardveil_core::flow::{AskedPin, NewPin, PinRefusal, Presented, Sought};
-use cardveil_core::port::CardRef;
 use http::HeaderMap;
 use utoipa::ToSchema;
 

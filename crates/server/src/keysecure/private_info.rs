@@ -13,8 +13,8 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use cardveil_core::card::CardRef;
 use cardveil_core::flow::ExportRefusal;
-use cardveil_core::port::CardRef;
 use http::HeaderMap;
 
 use super::code::Code;

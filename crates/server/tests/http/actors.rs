@@ -4,11 +4,11 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cardveil_core::audit::{Entry, Kind};
-use cardveil_core::card::{Changed, State, Transition};
+use cardveil_core::card::{CardRef, Changed, State, Transition};
 use cardveil_core::merchant::{Credential, Embed, Merchant as MerchantRow};
 use cardveil_core::mfa::step_at;
 use cardveil_core::port::{
-    Admin as _, Audit as _, CardRef, Cards as _, Change, Registry as _, Selection, Set,
+    Admin as _, Audit as _, Cards as _, Change, Registry as _, Selection, Set,
 };
 use cardveil_core::token::{TokenHash, Unchecked};
 use cardveil_seal::holder::Holder;

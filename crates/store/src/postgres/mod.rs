@@ -54,13 +54,13 @@ use async_trait::async_trait;
 use cardveil_core::Entropy;
 use cardveil_core::audit::chain::{Chained, Link};
 use cardveil_core::audit::{Entry, Event, Source};
-use cardveil_core::card::Card;
+use cardveil_core::card::{Card, CardRef};
 use cardveil_core::clock::{Clock, Time};
 use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
 use cardveil_core::id::{CredentialId, DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
-    Admin, Audit, CardRef, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Load, Outbox,
+    Admin, Audit, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Load, Outbox,
     Registry, Result, Selection, Swept, Take, Taken, Tokens, Writes,
 };
 use cardveil_core::token::{

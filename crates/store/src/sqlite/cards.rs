@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cardveil_core::card::{Card, Changed, Decided, Relabel, Removal, Removed, State, Transition};
+use cardveil_core::card::{
+    Card, CardRef, Changed, Decided, Relabel, Removal, Removed, State, Transition,
+};
 use cardveil_core::id::{CardId, MerchantId};
-use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Paging, Result};
+use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
 use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, Row, params, params_from_iter};
 

@@ -233,7 +233,7 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
-        let by_no = cardveil_core::port::CardRef::No(card.no.clone());
+        let by_no = cardveil_core::card::CardRef::No(card.no.clone());
         assert!(store.card(&card.merchant, &by_no).await.unwrap().is_some());
         let issue = sample::issue(1, START, store.epoch().await.unwrap());
         let record = issue.record.clone();

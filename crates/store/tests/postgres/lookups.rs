@@ -1,11 +1,11 @@
 //! Lookups that share a query, and that wait for no list.
 
 use cardveil_core::audit::Kind;
-use cardveil_core::card::Field;
+use cardveil_core::card::{CardRef, Field};
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Merchant, MerchantState};
 use cardveil_core::port::{
-    Admin, Audit, CardRef, Change, Registry, Set, Tokens, WalletFilter, WalletPage, WalletTokens,
+    Admin, Audit, Change, Registry, Set, Tokens, WalletFilter, WalletPage, WalletTokens,
 };
 use cardveil_core::token::Verdict;
 use cardveil_store::postgres::Postgres;

@@ -1,8 +1,8 @@
 //! Copies of the file.
 
 use cardveil_core::audit::chain::Verifier;
-use cardveil_core::card::{Removal, Removed, State, Transition};
-use cardveil_core::port::{Admin, Audit, CardRef, Cards, Change, Registry};
+use cardveil_core::card::{CardRef, Removal, Removed, State, Transition};
+use cardveil_core::port::{Admin, Audit, Cards, Change, Registry};
 use cardveil_core::token::Epoch;
 use cardveil_store::sqlite::{Copy, OpenError, copy_to, put_in_place};
 use cardveil_testkit::sample::{self, START};

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::Kind;
-use cardveil_core::card::{self, Field};
+use cardveil_core::card::{self, CardRef, Field};
 use cardveil_core::clock::Time;
 use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::mfa::Factor;
 use cardveil_core::port::{
-    Admin, Audit, CardFilter, CardRef, Cards, Change, Class, Error, Handovers, Idempotency, Issued,
-    Keys, Outbox, Paging, Registry, Take, Tokens, WrappedKey,
+    Admin, Audit, CardFilter, Cards, Change, Class, Error, Handovers, Idempotency, Issued, Keys,
+    Outbox, Paging, Registry, Take, Tokens, WrappedKey,
 };
 use cardveil_core::token::{self, State, Verdict};
 use cardveil_store::sqlite::{OpenError, Options, Sqlite, VERSION};

@@ -8,11 +8,11 @@ use super::{after, log_len, log_of, with_merchant};
 use crate::sample::{self, START};
 use cardveil_core::audit::Kind;
 use cardveil_core::budget::{Budget, Budgets, Charge, Of, Overdrawn, Reset};
-use cardveil_core::card::{Export, Exported};
+use cardveil_core::card::{CardRef, Export, Exported};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, SessionId};
 use cardveil_core::mfa::{Assertion, Factor, FactorPolicy, Opening, Proof, Purpose};
-use cardveil_core::port::{CardRef, Issue, Issued, Store};
+use cardveil_core::port::{Issue, Issued, Store};
 use cardveil_core::token::Epoch;
 
 const DAY: Duration = Duration::from_secs(86_400);

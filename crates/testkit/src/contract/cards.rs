@@ -5,10 +5,10 @@ use futures_util::future::join_all;
 use super::{after, log_len, log_of, sample, with_merchant};
 use cardveil_core::audit::{Event, Kind};
 use cardveil_core::card::{
-    Card, Changed, Field, Label, Reason, Relabel, Removal, Removed, State, Transition,
+    Card, CardRef, Changed, Field, Label, Reason, Relabel, Removal, Removed, State, Transition,
 };
 use cardveil_core::id::{AccountId, CardNo, MerchantId, PersonId};
-use cardveil_core::port::{CardFilter, CardPage, CardRef, Change, Order, Paging, Store};
+use cardveil_core::port::{CardFilter, CardPage, Change, Order, Paging, Store};
 use cardveil_core::token::{Cause, Claim, Verdict};
 
 async fn with_cards(store: &dyn Store, cards: impl IntoIterator<Item = Card>) {

@@ -7,7 +7,7 @@ use super::{log_of, with_merchant};
 use crate::sample::{self, START};
 use cardveil_core::audit::Kind;
 use cardveil_core::budget::{Budget, Budgets, Charge, Overdrawn};
-use cardveil_core::card::{Activated, Activation, Field, Kind as CardKind};
+use cardveil_core::card::{Activated, Activation, CardRef, Field, Kind as CardKind};
 use cardveil_core::clock::{CLOCKS_APART, Time};
 use cardveil_core::id::{CardId, CardNo, FactorId, PersonId, SessionId};
 use cardveil_core::merchant::Credential;
@@ -15,7 +15,7 @@ use cardveil_core::mfa::{
     Assertion, Factor, FactorChange, FactorPolicy, FactorRequest, Opening, OpeningRefused, PAUSE,
     Proof, Purpose, SESSIONS_MAX, SESSIONS_WITHIN, Totp, step_at,
 };
-use cardveil_core::port::{CardRef, Change, Idempotency, Issue, Issued, Set, Store};
+use cardveil_core::port::{Change, Idempotency, Issue, Issued, Set, Store};
 use cardveil_core::token::{Cause, Epoch, Verdict};
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -8,11 +8,11 @@ use super::super::sample::{self, START};
 use super::{log_len, log_of, with_merchant};
 use cardveil_core::audit::{Kind, Outcome};
 use cardveil_core::card::{
-    Activated, Activation, Card, Export, Exported, GUESSES_WINDOW, Kind as CardKind, State,
+    Activated, Activation, Card, CardRef, Export, Exported, GUESSES_WINDOW, Kind as CardKind, State,
 };
 use cardveil_core::clock::Time;
 use cardveil_core::id::CardId;
-use cardveil_core::port::{CardRef, Change, Store};
+use cardveil_core::port::{Change, Store};
 
 /// A card of merchant 1 beside the ones that are there.
 async fn with_card(store: &dyn Store, n: u8, kind: CardKind, state: State) -> CardId {

@@ -7,9 +7,8 @@ use futures_util::future::join_all;
 use super::super::sample::{self, START};
 use super::{after, log_len, log_of, with_merchant};
 use cardveil_core::audit::Kind;
-use cardveil_core::card::{Card, SealedCvv};
+use cardveil_core::card::{Card, CardRef, SealedCvv};
 use cardveil_core::clock::Time;
-use cardveil_core::flow::ACCESS_TTL;
 use cardveil_core::id::{CardId, FactorId};
 use cardveil_core::keys::{
     ClassKey, Envelope, Move, Moved, NOTICE, Retired, Retirement, RootChange, Rotation, Slot,
@@ -17,7 +16,8 @@ use cardveil_core::keys::{
 };
 use cardveil_core::merchant::SealedSecret;
 use cardveil_core::mfa::{FactorChange, FactorRequest, Totp};
-use cardveil_core::port::{CardRef, Change, Class, Error, Set, Store, WrappedKey};
+use cardveil_core::port::{Change, Class, Error, Set, Store, WrappedKey};
+use cardveil_core::token::ACCESS_TTL;
 
 fn key(class: Class, version: u32, byte: u8) -> WrappedKey {
     WrappedKey {

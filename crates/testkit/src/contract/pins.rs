@@ -7,12 +7,12 @@ use super::{after, log_len, log_of, with_merchant};
 use cardveil_core::audit::Kind;
 use cardveil_core::budget::{Budget, Budgets, Charge, Overdrawn};
 use cardveil_core::card::{
-    Card, Kind as CardKind, PinRelease, PinReleased, PinSet, PinSetting, SealedPin, State,
+    Card, CardRef, Kind as CardKind, PinRelease, PinReleased, PinSet, PinSetting, SealedPin, State,
 };
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, SessionId};
 use cardveil_core::mfa::{Assertion, Factor, FactorPolicy, Opening, Proof, Purpose, Use};
-use cardveil_core::port::{CardRef, Change, Store};
+use cardveil_core::port::{Change, Store};
 use cardveil_core::token::Cause;
 
 async fn with_card(store: &dyn Store, card: Card) -> u8 {

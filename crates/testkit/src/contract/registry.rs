@@ -8,6 +8,7 @@ use super::{START, after, log_len, log_of, with_merchant};
 use crate::sample;
 use cardveil_core::allowlist::{AllowlistChange, AllowlistChanged, Wish, parse_net};
 use cardveil_core::audit::Kind;
+use cardveil_core::card::CardRef;
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{Endpoint, Patched};
 use cardveil_core::id::{CardNo, CredentialId};
@@ -16,7 +17,7 @@ use cardveil_core::merchant::{
     Scope,
 };
 use cardveil_core::mfa::{Policy, Purpose};
-use cardveil_core::port::{CardFilter, CardRef, Change, Paging, Set, Store, Taken, Writes};
+use cardveil_core::port::{CardFilter, Change, Paging, Set, Store, Taken, Writes};
 
 /// Once all is answered nothing waits, and nothing is lent.
 pub async fn a_store_that_rests_is_not_busy(store: &dyn Store) {

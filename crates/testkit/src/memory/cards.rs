@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
-use cardveil_core::card::{Card, Changed, Decided, Relabel, Removal, Removed, State, Transition};
+use cardveil_core::card::{
+    Card, CardRef, Changed, Decided, Relabel, Removal, Removed, State, Transition,
+};
 use cardveil_core::id::MerchantId;
-use cardveil_core::port::{CardFilter, CardPage, CardRef, Cards, Order, Paging, Result};
+use cardveil_core::port::{CardFilter, CardPage, Cards, Order, Paging, Result};
 
 impl Inner {
     pub(super) fn find_card(&self, merchant: &MerchantId, card: &CardRef) -> Option<&Card> {

@@ -20,7 +20,7 @@ use cardveil_core::audit::chain::{Chained, Link};
 use cardveil_core::audit::sink::Progress;
 use cardveil_core::audit::{Entry, Event, Source, Target};
 use cardveil_core::budget::{Charge, Level, Levels, Of, Overdrawn};
-use cardveil_core::card::{Card, Guesses};
+use cardveil_core::card::{Card, CardRef, Guesses};
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{Bell, Delivery, SUBSCRIPTIONS_MAX, Subscription};
 use cardveil_core::id::{
@@ -30,8 +30,8 @@ use cardveil_core::keys::ClassKey;
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::{
-    Admin, Audit, CardRef, Change, Idempotency, Issue, Issued, Load, NodeId, Registry, Result,
-    Selection, Swept, Taken, Tokens, Told, Unmet, Writes, apply,
+    Admin, Audit, Change, Idempotency, Issue, Issued, Load, NodeId, Registry, Result, Selection,
+    Swept, Taken, Tokens, Told, Unmet, Writes, apply,
 };
 use cardveil_core::token::{
     Around, Attempt, Cause, Claim, CredentialLife, Decision, EmbedLife, Epoch, Grant, Lives,

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cardveil_core::card::{
-    Card, Changed, InvalidText, Reason, Removal, Removed, State, Transition,
+    Card, CardRef, Changed, InvalidText, Reason, Removal, Removed, State, Transition,
 };
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
-use cardveil_core::port::{CardFilter, CardRef, Order, Paging};
+use cardveil_core::port::{CardFilter, Order, Paging};
 use cardveil_core::text::CardNumberIn;
 use clap::{Args, Subcommand};
 use serde::Serialize;

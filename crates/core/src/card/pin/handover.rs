@@ -9,10 +9,9 @@
 use crate::audit::Event;
 use crate::budget::{Charge, Overdrawn};
 use crate::card::handover::Decided;
-use crate::card::{Card, Kind, SealedCard, SealedPin, State};
+use crate::card::{Card, CardRef, Kind, SealedCard, SealedPin, State};
 use crate::id::MerchantId;
 use crate::mfa::{Assertion, Use};
-use crate::port::CardRef;
 use crate::token::Cause;
 
 /// A merchant's server wants a card to have this PIN.

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use cardveil_core::audit::Topic;
+use cardveil_core::card::CardRef;
 use cardveil_core::card::*;
-use cardveil_core::port::CardRef;
 use cardveil_testkit::sample::{self, START};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use cardveil_core::audit::{Kind as EventKind, Outcome};
+use cardveil_core::card::CardRef;
 use cardveil_core::card::*;
 use cardveil_core::clock::Time;
-use cardveil_core::port::CardRef;
 use cardveil_testkit::sample::{self, START};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -8,14 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cardveil_core::audit::{Kind, Outcome, Target};
 use cardveil_core::card::{
-    Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Field, Network, Pin, PinLength,
-    SealedCard,
+    Card, CardNumber, CardRef, CardholderName, Cvv, Environment, Expiry, Field, Network, Pin,
+    PinLength, SealedCard,
 };
 use cardveil_core::clock::Time;
 use cardveil_core::flow::*;
 use cardveil_core::id::CardId;
 use cardveil_core::keys::{LOOK_EVERY, NOTICE, Retired, Retirement, RootChange, Rotation, Slot};
-use cardveil_core::port::{Admin as _, Audit as _, CardRef, Change, Keys as _, Registry as _};
+use cardveil_core::port::{Admin as _, Audit as _, Change, Keys as _, Registry as _};
 use cardveil_core::vault::{ClearCard, Opener, SecretPlace, Vault};
 use cardveil_seal::{Class, FileRoot, Key, Keyring, Root, Roots, SeededEntropy, WrappedKey};
 use cardveil_testkit::sample::{self, START};

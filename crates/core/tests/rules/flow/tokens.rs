@@ -194,7 +194,7 @@ async fn a_named_request_gets_the_token_that_it_got() {
     };
     let ask = async || {
         let asked = Asked {
-            card: cardveil_core::port::CardRef::Id(sample::card(1).id),
+            card: cardveil_core::card::CardRef::Id(sample::card(1).id),
             account: None,
             person: None,
             operation: cardveil_core::token::Operation::ViewCard,

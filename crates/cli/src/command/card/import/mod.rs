@@ -21,10 +21,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use cardveil_core::audit::{Event, Source};
-use cardveil_core::card::{Card, State};
+use cardveil_core::card::{Card, CardRef, State};
 use cardveil_core::flow::{Fault, NewCard};
 use cardveil_core::id::MerchantId;
-use cardveil_core::port::{self, CardRef, Change, Store, Taken};
+use cardveil_core::port::{self, Change, Store, Taken};
 use cardveil_core::vault;
 use clap::ValueEnum;
 use serde_json::json;

@@ -1,9 +1,9 @@
 //! P1: to at most one key, ever.
 
 use cardveil_core::audit::Kind;
-use cardveil_core::card::State;
+use cardveil_core::card::{CardRef, State};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState};
-use cardveil_core::port::{CardRef, Change, Set};
+use cardveil_core::port::{Change, Set};
 use cardveil_core::token::Cause;
 use cardveil_testkit::sample;
 use futures_util::future::join_all;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use cardveil_core::audit::Kind;
-use cardveil_core::card::State;
+use cardveil_core::card::{CardRef, State};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, MerchantState};
-use cardveil_core::port::{CardRef, Change, WalletTokens as _};
+use cardveil_core::port::{Change, WalletTokens as _};
 use cardveil_core::token::Cause;
 use cardveil_core::wallet::{Bin, Reason, Wallet, WalletRules};
 use cardveil_server::ListenerKind;
