@@ -14,7 +14,6 @@
 //! [`flow`], and a case in the contract suite. To add a field to the card: [`card::Field`], then
 //! follow the compiler.
 
-pub mod allowlist;
 pub mod audit;
 pub mod budget;
 pub mod card;
@@ -26,6 +25,7 @@ pub mod keys;
 pub mod merchant;
 pub mod mfa;
 pub mod port;
+pub mod term;
 pub mod text;
 pub mod token;
 pub mod vault;

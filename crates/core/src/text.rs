@@ -7,8 +7,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::card::luhn;
-
 /// Why a text is refused. It repeats nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
@@ -304,6 +302,24 @@ pub fn holds_card_number(text: &str) -> bool {
         }
         false
     })
+}
+
+/// Whether the check digit is right (ISO/IEC 7812-1 annex B).
+pub(crate) fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let digit = u32::from(digit - b'0');
+            match (place % 2, digit * 2) {
+                (0, _) => digit,
+                (_, doubled) if doubled > 9 => doubled - 9,
+                (_, doubled) => doubled,
+            }
+        })
+        .sum();
+    sum.is_multiple_of(10)
 }
 
 struct Group {

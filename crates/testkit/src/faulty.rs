@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use cardveil_core::allowlist::{AllowlistChange, AllowlistChanged};
 use cardveil_core::audit::chain::{Chained, Link};
 use cardveil_core::audit::sink::{Fed, Hold, Progress};
 use cardveil_core::audit::{Entry, Event, Source};
@@ -27,6 +26,7 @@ use cardveil_core::keys::{
     ClassKey, Envelope, Move, Retired, Retirement, RootChange, Rotation, Sought as KeySought,
     Use as KeyUse,
 };
+use cardveil_core::merchant::allowlist::{AllowlistChange, AllowlistChanged};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
 use cardveil_core::port::{

@@ -1,6 +1,5 @@
 //! Samples: the smallest honest value of each type that a store takes.
 
-use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use cardveil_core::card::{
     Card, CardNumber, CardRef, Field, Fields, Kind, LastFour, Network, PinRelease, PinSetting,
@@ -12,6 +11,7 @@ use cardveil_core::id::{
     AccountId, AttemptId, CardId, CardNo, ClaimId, CredentialId, DeviceId, EmbedId, MerchantId,
     PersonId, RedemptionId, SubscriptionId, WalletTokenId,
 };
+use cardveil_core::merchant::allowlist::Allowlist;
 use cardveil_core::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope, SealedSecret,
 };

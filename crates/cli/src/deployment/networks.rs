@@ -1,7 +1,7 @@
 //! Networks from which credentials may call, and that let in more than was meant.
 
-use cardveil_core::allowlist::is_wide;
 use cardveil_core::merchant::Credential;
+use cardveil_core::merchant::allowlist::is_wide;
 use ipnet::IpNet;
 
 /// What to narrow of one credential: what is wide, and what a proxy stands in.
@@ -44,7 +44,7 @@ pub(crate) fn wide(known: &Credential, proxies: &[IpNet]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use cardveil_core::allowlist::Allowlist;
+    use cardveil_core::merchant::allowlist::Allowlist;
     use cardveil_testkit::sample::{self, START};
 
     use super::*;

@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use super::{Event, Kind};
 use crate::clock::Time;
 use crate::id::ChainId;
-use crate::token::digest;
+use crate::term::digest;
 
 const CHAIN_LABEL: &[u8] = b"cardveil/audit-chain/v1";
 const CHECKPOINT_LABEL: &[u8] = b"cardveil/audit-checkpoint/v1";

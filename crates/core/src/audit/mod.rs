@@ -20,14 +20,12 @@ use self::chain::Checkpoint;
 pub use self::exported::exported;
 use self::refused::RefusedCalls;
 pub use self::settings::FieldChange;
-use crate::card::{Fields, Verification};
 use crate::clock::Time;
 use crate::id::{
     AttemptId, CardId, CredentialId, EmbedId, MerchantId, PersonId, RedemptionId, SessionId,
     SubscriptionId, WalletTokenId,
 };
-use crate::mfa::Purpose;
-use crate::token::{Cause, Thumbprint, TokenHash};
+use crate::term::{Cause, Fields, Purpose, Thumbprint, TokenHash, Verification};
 
 /// One audit record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::id::{CredentialId, MerchantId};
-use crate::merchant::{CertificateHash, Credential};
+use crate::term::CertificateHash;
 
 /// How many records a minute has at most.
 pub const RECORDS_MAX: usize = 100;
@@ -92,17 +92,10 @@ impl Denied {
 /// Whose Api-Key it was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Keyholder {
-    credential: CredentialId,
-    merchant: MerchantId,
-}
-
-impl From<&Credential> for Keyholder {
-    fn from(credential: &Credential) -> Self {
-        Self {
-            credential: credential.id.clone(),
-            merchant: credential.merchant.clone(),
-        }
-    }
+    /// The Api-Key's.
+    pub credential: CredentialId,
+    /// Whose credential.
+    pub merchant: MerchantId,
 }
 
 /// A call that was refused.

@@ -10,21 +10,15 @@
 //! **Invariant:** a record is bounded: a row has as many settings as its type, and each value at most
 //! [`VALUE_CHARS_MAX`] characters.
 //!
-//! To add a field: its row's [`Settings`] below. To add a kind of row: its `impl`, and
+//! To add a field: its row's [`Settings`], which stand beside the row. To add a kind of row: its `impl`, and
 //! [`Change::record`](crate::port::Change::record) or wherever its event is made.
 
 use std::borrow::Cow;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::allowlist::{Allowlist, Network};
-use crate::card::Reason;
-use crate::clock::Time;
-use crate::hook::Subscription;
-use crate::merchant::{Credential, Embed, Merchant, Permissions, Pin, Scope, SealedSecret};
-use crate::mfa::{Factor, FactorPolicy, FactorSet, MfaPolicy};
-use crate::wallet::{Bin, WalletRules};
+use crate::term::SealedSecret;
+use crate::text::Reason;
 
 /// How long a value is at most.
 pub const VALUE_CHARS_MAX: usize = 1_000;
@@ -132,16 +126,16 @@ fn cut(text: &str) -> String {
     format!("{kept} ...")
 }
 
-fn one(text: &(impl ToString + ?Sized)) -> Value {
+pub(crate) fn one(text: &(impl ToString + ?Sized)) -> Value {
     Value::One(text.to_string())
 }
 
-fn list_of<T>(items: &[T], name: impl Fn(&T) -> String) -> Value {
+pub(crate) fn list_of<T>(items: &[T], name: impl Fn(&T) -> String) -> Value {
     Value::List(items.iter().map(name).collect())
 }
 
 /// A limit to some: `all` where there is none. A list of nothing is told as that, since it admits nothing.
-fn limit_to<T>(items: Option<&[T]>, name: impl Fn(&T) -> String) -> Value {
+pub(crate) fn limit_to<T>(items: Option<&[T]>, name: impl Fn(&T) -> String) -> Value {
     match items {
         None => one("all"),
         Some([]) => one("none"),
@@ -151,7 +145,7 @@ fn limit_to<T>(items: Option<&[T]>, name: impl Fn(&T) -> String) -> Value {
 
 /// A text that people chose. One of before such texts were checked could hold a card number, and what is
 /// in this log stays.
-fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
     if text.is_empty() || Reason::parse(text).is_ok() {
         text.to_owned()
     } else {
@@ -160,7 +154,7 @@ fn words(text: &str) -> String {
 }
 
 /// The name of a variant, as it is stored.
-fn named(value: impl Serialize) -> Value {
+pub(crate) fn named(value: impl Serialize) -> Value {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => Value::One(name),
         Ok(other) => Value::One(other.to_string()),
@@ -169,186 +163,13 @@ fn named(value: impl Serialize) -> Value {
     }
 }
 
-fn maybe<T: ToString>(value: Option<&T>) -> Value {
+pub(crate) fn maybe<T: ToString>(value: Option<&T>) -> Value {
     Value::One(value.map(T::to_string).unwrap_or_default())
 }
 
-fn hidden(secret: Option<&SealedSecret>) -> Value {
+pub(crate) fn hidden(secret: Option<&SealedSecret>) -> Value {
     let Some(SealedSecret { dek, sealed }) = secret else {
         return Value::Hidden(Vec::new());
     };
     Value::Hidden([&**dek, &**sealed].concat())
-}
-
-impl Settings for Merchant {
-    fn settings(&self) -> Vec<(&'static str, Value)> {
-        let Self {
-            id: _,
-            name,
-            state,
-            pci_enabled,
-            permissions:
-                Permissions {
-                    export,
-                    read_pins,
-                    set_pins,
-                },
-            wallets:
-                WalletRules {
-                    wallets,
-                    bins,
-                    products,
-                },
-            mfa:
-                MfaPolicy {
-                    view_card,
-                    add_card_to_wallet,
-                    view_pin,
-                    set_pin,
-                    factors: FactorPolicy { accepts, fallback },
-                },
-            created_at: _,
-        } = self;
-        vec![
-            ("name", Value::One(words(name))),
-            ("state", named(state)),
-            ("pci_enabled", one(pci_enabled)),
-            ("permissions.export", one(export)),
-            ("permissions.read_pins", one(read_pins)),
-            ("permissions.set_pins", one(set_pins)),
-            ("wallets", list_of(wallets, |w| w.as_str().to_owned())),
-            (
-                "wallets.bins",
-                limit_to(bins.as_deref(), |bin: &Bin| bin.as_str().to_owned()),
-            ),
-            (
-                "wallets.products",
-                limit_to(products.as_deref(), |product: &String| words(product)),
-            ),
-            ("mfa.view_card", one(view_card.as_str())),
-            ("mfa.add_card_to_wallet", one(add_card_to_wallet.as_str())),
-            ("mfa.view_pin", one(view_pin.as_str())),
-            ("mfa.set_pin", one(set_pin.as_str())),
-            ("mfa.factors.accepts", factors(*accepts)),
-            ("mfa.factors.fallback", factors(*fallback)),
-        ]
-    }
-}
-
-fn factors(set: FactorSet) -> Value {
-    let all: Vec<_> = set.iter().collect();
-    list_of(&all, |factor: &Factor| factor.as_str().to_owned())
-}
-
-impl Settings for Credential {
-    fn settings(&self) -> Vec<(&'static str, Value)> {
-        let Self {
-            id: _,
-            merchant: _,
-            key_hash,
-            sealed_secret,
-            allowed_ips,
-            ip_ceiling,
-            client_certificates,
-            scopes,
-            inherited,
-            person,
-            state,
-            expires_at,
-            created_at: _,
-        } = self;
-        vec![
-            ("api_key", Value::Hidden(key_hash.to_vec())),
-            ("api_secret", hidden(Some(sealed_secret))),
-            ("allowed_ips", networks(allowed_ips)),
-            (
-                "ip_ceiling",
-                limit_to(ip_ceiling.as_deref(), |net: &IpNet| net.to_string()),
-            ),
-            (
-                "client_certificates",
-                list_of(client_certificates, Pin::to_string),
-            ),
-            (
-                "scopes",
-                list_of(scopes, |scope: &Scope| scope.as_str().to_owned()),
-            ),
-            ("inherited", one(inherited)),
-            ("person", maybe(person.as_ref())),
-            ("state", named(state)),
-            ("expires_at", maybe::<Time>(expires_at.as_ref())),
-        ]
-    }
-}
-
-/// Where calls may come from. What people call a network lets nobody in.
-fn networks(allowed: &Allowlist) -> Value {
-    let net = |network: &Network| {
-        let Network {
-            net,
-            description: _,
-            created_at: _,
-            updated_at: _,
-        } = network;
-        net.to_string()
-    };
-    list_of(allowed.networks(), net)
-}
-
-impl Settings for Embed {
-    fn settings(&self) -> Vec<(&'static str, Value)> {
-        let Self {
-            id: _,
-            merchant: _,
-            origins,
-            copy_cvv,
-            transparent,
-            enabled,
-            created_at: _,
-        } = self;
-        vec![
-            ("origins", Value::List(origins.clone())),
-            ("copy_cvv", one(copy_cvv)),
-            ("transparent", one(transparent)),
-            ("enabled", one(enabled)),
-        ]
-    }
-}
-
-impl Settings for Subscription {
-    fn settings(&self) -> Vec<(&'static str, Value)> {
-        let Self {
-            id: _,
-            merchant: _,
-            account,
-            form,
-            url,
-            topics,
-            enabled,
-            secret,
-            authorization,
-            credential,
-            created_at: _,
-            updated_at: _,
-        } = self;
-        let host = url.url().host_str().unwrap_or_default();
-        let port = url.url().port().map(|port| format!(":{port}"));
-        let scheme = url.url().scheme();
-        let account = account.as_ref().map(|account| words(account.as_str()));
-        vec![
-            ("account", Value::One(account.unwrap_or_default())),
-            ("form", one(form.as_str())),
-            (
-                "host",
-                Value::One(format!("{scheme}://{host}{}", port.unwrap_or_default())),
-            ),
-            // A path or a query may be what its owner thinks secret.
-            ("url", Value::Hidden(url.as_str().as_bytes().to_vec())),
-            ("topics", list_of(topics, |topic| topic.as_str().to_owned())),
-            ("enabled", one(enabled)),
-            ("secret", hidden(secret.as_ref())),
-            ("authorization", hidden(authorization.as_ref())),
-            ("credential", maybe(credential.as_ref())),
-        ]
-    }
 }

@@ -6,7 +6,6 @@
 
 mod change;
 mod environment;
-mod field;
 mod handover;
 mod pin;
 mod removal;
@@ -16,20 +15,17 @@ mod value;
 use cardveil_seal::Class;
 use serde::{Deserialize, Serialize};
 
+pub use crate::term::{Field, Fields, Verification};
 pub use crate::text::{InvalidText, Label, Reason, is_unique_no, is_word};
 pub use change::{Changed, Decided, Relabel, Transition};
 pub use environment::{Environment, TEST_NUMBERS};
-pub use field::{Field, Fields};
 pub use handover::{
     Activated, Activation, Decided as HandoverDecided, Export, Exported, GUESSES_MAX,
     GUESSES_WINDOW, Guesses,
 };
-pub use pin::{
-    InvalidPin, Pin, PinLength, PinRelease, PinReleased, PinSet, PinSetting, Verification,
-};
+pub use pin::{InvalidPin, Pin, PinLength, PinRelease, PinReleased, PinSet, PinSetting};
 pub use removal::{Removal, Removed};
 pub use state::State;
-pub(crate) use value::luhn;
 pub use value::{CardNumber, CardholderName, Cvv, Expiry, InvalidCard, LastFour, Network};
 
 use crate::clock::Time;

@@ -6,7 +6,7 @@ use cardveil_seal::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
-use crate::text::{InvalidText, check_seen};
+use crate::text::{InvalidText, check_seen, luhn};
 
 /// Why a card's value is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,24 +72,6 @@ impl CardNumber {
     pub fn network(&self) -> Network {
         Network::of(self.expose())
     }
-}
-
-/// Whether the check digit is right (ISO/IEC 7812-1 annex B).
-pub(crate) fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let digit = u32::from(digit - b'0');
-            match (place % 2, digit * 2) {
-                (0, _) => digit,
-                (_, doubled) if doubled > 9 => doubled - 9,
-                (_, doubled) => doubled,
-            }
-        })
-        .sum();
-    sum.is_multiple_of(10)
 }
 
 /// The last four digits of a card number.

@@ -1,8 +1,8 @@
 //! A credential's own list of networks.
 
 use super::{Caller, Fault, Service};
-use crate::allowlist::{AllowlistChange, AllowlistChanged, Wish};
 use crate::audit::Origin;
+use crate::merchant::allowlist::{AllowlistChange, AllowlistChanged, Wish};
 
 impl Service {
     /// Changes the list of the credential that asks, and of no other: a credential that could let

@@ -6,15 +6,15 @@ use cardveil_seal::{Secret, sha256};
 use ipnet::IpNet;
 
 use super::{Fault, Service};
-use crate::allowlist::Allowlist;
 use crate::audit::{Event, Kind, Source, Target};
 use crate::card::{Card, Kind as CardKind, Label, State};
 use crate::clock::Time;
+use crate::id::base62;
 use crate::id::{AccountId, CardId, CardNo, CredentialId, MerchantId, PersonId};
+use crate::merchant::allowlist::Allowlist;
 use crate::merchant::{Admission, Credential, CredentialState, Pin, Scope};
 use crate::port::{Change, Set, Taken};
 use crate::text::{CardNumberIn, NumberedField, Numbering};
-use crate::token::base62;
 use crate::vault::ClearCard;
 
 /// A card to be added.

@@ -16,6 +16,7 @@ pub mod delivery;
 mod endpoint;
 pub mod message;
 mod patch;
+mod settings;
 
 pub use bell::Bell;
 pub use delivery::{Answer, Attempted, Delivery, Line, Settled, State, Tried};

@@ -6,21 +6,10 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::Credential;
-use crate::token::digest;
-
-digest!(
-    /// SHA-256 of a certificate's DER form: `x5t#S256` (RFC 8705 3.1).
-    CertificateHash
-);
-digest!(
-    /// SHA-256 of a certificate's `SubjectPublicKeyInfo` in DER (RFC 7469 2.4).
-    PublicKeyHash
-);
+use crate::term::{CertificateHash, PublicKeyHash};
 
 /// What counts of the certificate that a caller showed, after its authority was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]

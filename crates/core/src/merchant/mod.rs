@@ -1,20 +1,24 @@
 //! Merchants, their credentials, and the embeds that name who may frame a card.
 
+pub mod allowlist;
 mod certificate;
 mod rights;
+mod settings;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::certificate::{CertificateHash, ClientCertificate, InvalidPin, Pin, PublicKeyHash};
+use self::allowlist::Allowlist;
+pub use self::certificate::{ClientCertificate, InvalidPin, Pin};
 pub(crate) use self::rights::sight_of;
 pub use self::rights::{Lack, Need, Permissions, Scope, Sight, judge};
-use crate::allowlist::Allowlist;
+use crate::audit::refused::Keyholder;
 use crate::clock::Time;
 use crate::id::{CredentialId, EmbedId, MerchantId, PersonId};
 use crate::mfa::MfaPolicy;
+pub use crate::term::{CertificateHash, PublicKeyHash, SealedSecret};
 use crate::wallet::WalletRules;
 
 /// A partner whose server calls us (Equals: the account holder's platform).
@@ -88,15 +92,6 @@ pub struct Credential {
     pub created_at: Time,
 }
 
-/// A sealed text with the wrapped key that opens it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealedSecret {
-    /// The wrapped DEK.
-    pub dek: Vec<u8>,
-    /// The sealed bytes.
-    pub sealed: Vec<u8>,
-}
-
 /// A credential's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -125,6 +120,15 @@ impl Credential {
     /// Whether calls may come from `ip`. An IPv4 address inside IPv6 counts as the IPv4 one.
     pub fn allows_ip(&self, ip: IpAddr) -> bool {
         self.allowed_ips.contains(ip)
+    }
+}
+
+impl From<&Credential> for Keyholder {
+    fn from(credential: &Credential) -> Self {
+        Self {
+            credential: credential.id.clone(),
+            merchant: credential.merchant.clone(),
+        }
     }
 }
 
@@ -190,7 +194,7 @@ pub struct Admission {
     /// Its merchant; `None` when the row is gone, which callers see as a closed merchant.
     pub merchant: Option<Merchant>,
     /// The store's epoch at that moment.
-    pub epoch: crate::token::Epoch,
+    pub epoch: crate::term::Epoch,
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@
 
 pub(crate) mod base32;
 mod person;
-mod purpose;
 mod session;
 
 use std::time::Duration;
@@ -30,8 +29,9 @@ use cardveil_seal::{Secret, totp};
 use serde::{Deserialize, Serialize};
 
 pub use person::{FactorChange, FactorRefused, FactorRequest, Person, Totp};
-pub use purpose::Purpose;
 pub use session::{Assertion, Opening, OpeningRefused, Proof, Session, State, Use};
+
+pub use crate::term::Purpose;
 
 use crate::audit::Event;
 use crate::clock::Time;

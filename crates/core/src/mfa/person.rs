@@ -11,8 +11,7 @@ use super::{
 use crate::audit::{Detail, Event, Kind, Outcome, Source, Target};
 use crate::clock::{CLOCKS_APART, Time};
 use crate::id::{FactorId, MerchantId, PersonId};
-use crate::merchant::SealedSecret;
-use crate::token::Cause;
+use crate::term::{Cause, SealedSecret};
 
 /// A person at a merchant. There is a row once they were enrolled, or have opened a session.
 #[derive(Clone, Debug, PartialEq, Eq)]

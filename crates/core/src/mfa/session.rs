@@ -8,7 +8,7 @@ use super::{
 use crate::audit::{Detail, Event, Kind, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::id::{CardId, FactorId, MerchantId, PersonId, SessionId};
-use crate::token::{Cause, Epoch};
+use crate::term::{Cause, Epoch};
 
 /// A session as stores keep it: for one person, card and operation of one merchant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::allowlist::{AllowlistChange, AllowlistChanged};
+use crate::merchant::allowlist::{AllowlistChange, AllowlistChanged};
 
 /// Lists of allowed networks. Changes are decided inside the write, over the credential as it then is.
 #[async_trait]

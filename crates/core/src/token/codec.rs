@@ -8,9 +8,10 @@ use std::fmt;
 
 use cardveil_seal::{Secret, constant_time_eq, sha256};
 
-use super::{Epoch, TokenHash, TokenKey, base62};
+use super::{Epoch, TokenHash, TokenKey};
 use crate::card::Environment;
 use crate::clock::Time;
+use crate::id::base62;
 
 /// The version of the key that the check is under.
 const VERSION_BYTES: usize = 4;

@@ -6,22 +6,16 @@
 //!
 //! Each decision that changes something carries its audit event in the same value (P2).
 
-pub(crate) mod base62;
 mod codec;
 mod lives;
 mod state;
 
-use std::fmt;
-
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
-
 pub use crate::clock::CLOCKS_APART;
+pub use crate::term::{Cause, Epoch, Operation, Thumbprint, TokenHash};
 pub use codec::{ClientToken, Malformed, Said, Unchecked};
 pub use lives::{CredentialLife, EmbedLife, Lives, LivesOf, MerchantLife};
 pub use state::{
-    Around, Attempt, Cause, Claim, ClaimKind, Claimed, Decision, Grant, Held, Observation, Record,
+    Around, Attempt, Claim, ClaimKind, Claimed, Decision, Grant, Held, Observation, Record,
     Release, State, Verdict, Write,
 };
 
@@ -52,92 +46,6 @@ pub const RETENTION: Duration = Duration::from_secs(3_600);
 
 /// How long a login token of KeySecure ("Access-Token") is good.
 pub const ACCESS_TTL: Duration = Duration::from_secs(2 * 3_600);
-
-/// What a token is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Operation {
-    /// Showing the card (Equals Money: the default).
-    #[serde(rename = "VIEW_CARD")]
-    ViewCard,
-    /// Putting it into a digital wallet.
-    #[serde(rename = "ADD_CARD_TO_WALLET")]
-    AddCardToWallet,
-}
-
-impl Operation {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ViewCard => "VIEW_CARD",
-            Self::AddCardToWallet => "ADD_CARD_TO_WALLET",
-        }
-    }
-
-    /// The operation of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::ViewCard, Self::AddCardToWallet]
-            .into_iter()
-            .find(|op| op.as_str() == text)
-    }
-}
-
-/// A number in every token, raised at each restore or promotion, so that no token survives one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Epoch(pub u32);
-
-macro_rules! digest {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(pub [u8; 32]);
-
-        impl $name {
-            /// From unpadded base64url.
-            pub fn parse(text: &str) -> Option<Self> {
-                let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
-                Some(Self(bytes.try_into().ok()?))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, out)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(digest: $name) -> Self {
-                digest.to_string()
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = &'static str;
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                Self::parse(&text).ok_or("not 32 bytes in base64url")
-            }
-        }
-    };
-}
-
-pub(crate) use digest;
-
-digest!(
-    /// SHA-256 of a token's text: it finds and verifies a token, and never is one.
-    TokenHash
-);
-digest!(
-    /// RFC 7638 thumbprint of a holder key.
-    Thumbprint
-);
 
 /// Where a token's row is: its second of issue, which the token carries, then its hash. The time
 /// comes first so that new rows land at the end of the table, which is worth several times the

@@ -7,7 +7,6 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
-mod allowlist;
 mod audit;
 mod card;
 mod flow;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::{Extension, Json};
-use cardveil_core::allowlist::{AllowlistChanged, NETWORKS_MAX, Network, Refusal, Wish, parse_net};
 use cardveil_core::id::{CredentialId, NetworkId};
+use cardveil_core::merchant::allowlist::{
+    AllowlistChanged, NETWORKS_MAX, Network, Refusal, Wish, parse_net,
+};
 use cardveil_core::text::Description;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};

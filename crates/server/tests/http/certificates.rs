@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::refused::{Denied, RefusedCalls};
 use cardveil_core::audit::{Actor, Kind};
+use cardveil_core::merchant::allowlist::Allowlist;
 use cardveil_core::merchant::{ClientCertificate, Credential, CredentialState, Pin};
 use cardveil_server::ListenerKind;
 use cardveil_server::log::{AccessLog, Writer};

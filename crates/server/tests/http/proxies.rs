@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::{Kind, Origin};
 use cardveil_core::merchant::Credential;
+use cardveil_core::merchant::allowlist::Allowlist;
 use cardveil_server::log::AccessLog;
 use cardveil_server::{ListenerKind, Settings};
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Changes that credentials make to their own lists of networks.
 
 use async_trait::async_trait;
-use cardveil_core::allowlist::{AllowlistChange, AllowlistChanged};
+use cardveil_core::merchant::allowlist::{AllowlistChange, AllowlistChanged};
 use cardveil_core::port::{self, Allowlists};
 use rusqlite::params;
 

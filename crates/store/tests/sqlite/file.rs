@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, CardRef, Field};
 use cardveil_core::clock::Time;
 use cardveil_core::keys::{self, ClassKey};
+use cardveil_core::merchant::allowlist::Allowlist;
 use cardveil_core::mfa::Factor;
 use cardveil_core::port::{
     Admin, Audit, CardFilter, Cards, Change, Class, Error, Handovers, Idempotency, Issued, Keys,

@@ -2,12 +2,12 @@
 
 use super::super::sample::{self, START};
 use super::{log_len, log_of, with_merchant};
-use cardveil_core::allowlist::{
-    AllowlistChange, AllowlistChanged, NETWORKS_MAX, Refusal, Wish, parse_net,
-};
 use cardveil_core::audit::Kind;
 use cardveil_core::id::{CredentialId, NetworkId};
 use cardveil_core::merchant::Credential;
+use cardveil_core::merchant::allowlist::{
+    AllowlistChange, AllowlistChanged, NETWORKS_MAX, Refusal, Wish, parse_net,
+};
 use cardveil_core::port::Store;
 
 async fn change(store: &dyn Store, credential: &str, wish: Wish) -> AllowlistChanged {

@@ -6,12 +6,12 @@ use futures_util::future::join_all;
 
 use super::{START, after, log_len, log_of, with_merchant};
 use crate::sample;
-use cardveil_core::allowlist::{AllowlistChange, AllowlistChanged, Wish, parse_net};
 use cardveil_core::audit::Kind;
 use cardveil_core::card::CardRef;
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{Endpoint, Patched};
 use cardveil_core::id::{CardNo, CredentialId};
+use cardveil_core::merchant::allowlist::{AllowlistChange, AllowlistChanged, Wish, parse_net};
 use cardveil_core::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Pin, PublicKeyHash,
     Scope,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Memory;
-use cardveil_core::allowlist::{AllowlistChange, AllowlistChanged};
+use cardveil_core::merchant::allowlist::{AllowlistChange, AllowlistChanged};
 use cardveil_core::port::{Allowlists, Result};
 
 #[async_trait]

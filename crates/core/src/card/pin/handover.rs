@@ -12,7 +12,7 @@ use crate::card::handover::Decided;
 use crate::card::{Card, CardRef, Kind, SealedCard, SealedPin, State};
 use crate::id::MerchantId;
 use crate::mfa::{Assertion, Use};
-use crate::token::Cause;
+use crate::term::Cause;
 
 /// A merchant's server wants a card to have this PIN.
 #[derive(Clone, Debug)]

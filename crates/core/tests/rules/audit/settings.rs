@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::settings::*;
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{Endpoint, Subscription};
+use cardveil_core::merchant::allowlist::Allowlist;
 use cardveil_core::merchant::{CredentialState, Pin, Scope, SealedSecret};
 use cardveil_core::mfa::Policy;
 use cardveil_core::wallet::{Bin, Wallet};

@@ -1,2 +1,3 @@
+mod allowlist;
 mod certificate;
 mod rights;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use cardveil_core::Time;
-use cardveil_core::allowlist::Allowlist;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{self, State};
+use cardveil_core::merchant::allowlist::Allowlist;
 use cardveil_core::merchant::{CredentialState, MerchantState, Scope};
 use cardveil_server::ListenerKind;
 use cardveil_server::log::AccessLog;

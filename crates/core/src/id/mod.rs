@@ -1,5 +1,7 @@
 //! Names of things. Each kind is its own type, so that none can be passed for another.
 
+pub(crate) mod base62;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -81,7 +83,7 @@ macro_rules! made_id {
             pub fn generate(entropy: &dyn Entropy) -> Self {
                 let mut random = [0; 16];
                 entropy.fill(&mut random);
-                Self(format!("{}{}", $prefix, crate::token::base62::encode(&random)).into())
+                Self(format!("{}{}", $prefix, base62::encode(&random)).into())
             }
         }
     };

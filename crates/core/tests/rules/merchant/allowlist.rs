@@ -1,8 +1,8 @@
 use std::net::IpAddr;
 
-use cardveil_core::allowlist::*;
 use cardveil_core::clock::Time;
 use cardveil_core::merchant::Credential;
+use cardveil_core::merchant::allowlist::*;
 use cardveil_testkit::sample::{self, START};
 use ipnet::IpNet;
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::token::Operation;
+use super::Operation;
 
 /// An operation that a policy names and a session is opened for. The names are those of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

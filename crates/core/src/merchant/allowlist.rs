@@ -15,11 +15,11 @@ use cardveil_seal::sha256;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::Credential;
 use crate::audit::settings::changes;
 use crate::audit::{Detail, Event, Kind, Source, Target};
 use crate::clock::Time;
 use crate::id::{CredentialId, NetworkId};
-use crate::merchant::Credential;
 
 /// Networks that a credential may have by its own doing (P8).
 pub const NETWORKS_MAX: usize = 100;
