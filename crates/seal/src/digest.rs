@@ -1,9 +1,9 @@
-//! SHA-256, HMAC-SHA256 and comparison in constant time.
+//! SHA-256 and HMAC-SHA256.
 //!
 //! `parts` are hashed one after the other, as one message. Where parts of varying length meet, use
 //! [`Keyring::mac`](crate::Keyring::mac), which separates them, or separate them yourself.
 
-use aws_lc_rs::{constant_time, digest, hmac};
+use aws_lc_rs::{digest, hmac};
 
 use crate::{Key, Secret};
 
@@ -31,11 +31,6 @@ pub fn hmac_sha256_with(key: &Secret, parts: &[&[u8]]) -> [u8; 32] {
     mac(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), parts)
 }
 
-/// Whether two strings of bytes are equal, in a time that depends on their lengths only.
-pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
-    constant_time::verify_slices_are_equal(a, b).is_ok()
-}
-
 /// The MAC under a key that is prepared already. `key` must be one for HMAC-SHA256.
 pub(crate) fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(key);
@@ -60,6 +55,7 @@ mod tests {
 
     use super::*;
     use crate::common::hex;
+    use crate::constant_time_eq;
 
     fn mac_under(key: &[u8], message: &[u8]) -> [u8; 32] {
         mac(&hmac::Key::new(hmac::HMAC_SHA256, key), &[message])
@@ -118,18 +114,5 @@ mod tests {
             }
         }
         assert_eq!((valid, invalid, keys), (66, 108, 162));
-    }
-
-    #[test]
-    fn comparison_sees_every_byte_and_the_length() {
-        let a = [5; 33];
-        assert!(constant_time_eq(&a, &a));
-        assert!(constant_time_eq(&[], &[]));
-        assert!(!constant_time_eq(&a, &a[..32]));
-        for at in 0..a.len() {
-            let mut b = a;
-            b[at] ^= 1;
-            assert!(!constant_time_eq(&a, &b), "{at}");
-        }
     }
 }

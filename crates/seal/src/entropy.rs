@@ -29,39 +29,3 @@ impl Entropy for SystemEntropy {
         rand::fill(out).expect("the system's random generator failed; no key can be made safely");
     }
 }
-
-/// The same bytes for the same seed, for tests: block `n` is SHA-256(seed, n as u64).
-///
-/// Thread-safe, and each block is given out once; with several threads, who gets which block is up
-/// to the scheduler.
-#[cfg(any(test, feature = "testing"))]
-pub struct SeededEntropy {
-    seed: [u8; 32],
-    next_block: std::sync::atomic::AtomicU64,
-}
-
-#[cfg(any(test, feature = "testing"))]
-impl SeededEntropy {
-    /// Starts the sequence that belongs to `seed`.
-    pub fn new(seed: u64) -> Self {
-        Self {
-            seed: crate::sha256(&[b"cardveil/seeded-entropy", &seed.to_be_bytes()]),
-            next_block: std::sync::atomic::AtomicU64::new(0),
-        }
-    }
-}
-
-#[cfg(any(test, feature = "testing"))]
-impl Entropy for SeededEntropy {
-    fn fill(&self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(32) {
-            let number = self
-                .next_block
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let block = crate::sha256(&[&self.seed, &number.to_be_bytes()]);
-            for (byte, random) in chunk.iter_mut().zip(block) {
-                *byte = random;
-            }
-        }
-    }
-}

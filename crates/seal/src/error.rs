@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::keyring::Class;
+use crate::class::Class;
 
 /// Every way in which this crate can refuse.
 ///

@@ -4,172 +4,22 @@
 //! exposed.
 //! Deleting a record's wrapped DEK shreds the record.
 
-use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use aws_lc_rs::hmac;
 
 use crate::{
-    Entropy, Error, Key, Root, Secret,
+    Class, Entropy, Error, Key, Root, Secret, WrappedKey,
     aead::{self, Cipher},
+    class::Purpose,
     constant_time_eq,
     cvk::{Cvk, CvkError, CvkNote, CvkParts, ExpiryOrder},
     digest::mac,
-    sign::Signer,
+    sign::{PublicKey, Signer},
 };
 
 /// What the algorithm of a DEK is, for a cryptographic inventory.
 pub const DEK_ALGORITHM: &str = "AES-256-GCM";
-
-/// What a class key is for. Codes and names are written to storage: never change or reuse one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Class {
-    /// Wraps the DEKs of card records (PAN, expiry, name).
-    Pan = 1,
-    /// Wraps the DEKs of card verification values.
-    Cvv = 2,
-    /// Wraps the DEKs of PINs.
-    Pin = 3,
-    /// Wraps the DEKs of what merchants and their users authenticate with: API secrets, TOTP seeds.
-    Credential = 4,
-    /// Authenticates lookup keys, such as the index by PAN.
-    Index = 5,
-    /// Authenticates what we hand out and later check, such as an Access-Token.
-    Access = 6,
-    /// Signs the manifest of the served scripts.
-    Manifest = 7,
-    /// Signs how far the audit log had come.
-    Audit = 8,
-    /// Derives card verification values. Such keys are the card programme's: none is generated, each
-    /// version is another card verification key, and there may be none.
-    Cvk = 9,
-}
-
-#[derive(PartialEq, Eq)]
-enum Purpose {
-    Wrap,
-    Authenticate,
-    Sign,
-    Derive,
-}
-
-impl Class {
-    /// Every class of which each environment has a key, in the order of the codes.
-    pub const ALL: [Self; 8] = [
-        Self::Pan,
-        Self::Cvv,
-        Self::Pin,
-        Self::Credential,
-        Self::Index,
-        Self::Access,
-        Self::Manifest,
-        Self::Audit,
-    ];
-
-    /// The stable byte that stands for the class in storage and in AAD.
-    pub const fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// The class with this code.
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::known().find(|class| class.code() == code)
-    }
-
-    /// The stable name, for operators.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pan => "pan",
-            Self::Cvv => "cvv",
-            Self::Pin => "pin",
-            Self::Credential => "credential",
-            Self::Index => "index",
-            Self::Access => "access",
-            Self::Manifest => "manifest",
-            Self::Audit => "audit",
-            Self::Cvk => "cvk",
-        }
-    }
-
-    /// The class with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::known().find(|class| class.name() == name)
-    }
-
-    fn known() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().chain([Self::Cvk])
-    }
-
-    /// Whether records name the version of the class key that they are under.
-    pub const fn wraps(self) -> bool {
-        match self {
-            Self::Pan | Self::Cvv | Self::Pin | Self::Credential => true,
-            Self::Index | Self::Access | Self::Manifest | Self::Audit | Self::Cvk => false,
-        }
-    }
-
-    /// What keys of the class are used with and for, in words for a cryptographic inventory (PCI DSS
-    /// 12.3.3): algorithm, strength in bits, purpose.
-    pub const fn inventory(self) -> (&'static str, u16, &'static str) {
-        match self {
-            Self::Pan => (
-                "AES-256-GCM",
-                256,
-                "wraps the keys of card records: number, expiry, name",
-            ),
-            Self::Cvv => (
-                "AES-256-GCM",
-                256,
-                "wraps the keys of card verification values",
-            ),
-            Self::Pin => ("AES-256-GCM", 256, "wraps the keys of PINs"),
-            Self::Credential => (
-                "AES-256-GCM",
-                256,
-                "wraps the keys of API secrets, authenticator secrets and webhook secrets",
-            ),
-            Self::Index => ("HMAC-SHA-256", 256, "index by card number"),
-            Self::Access => (
-                "HMAC-SHA-256",
-                256,
-                "login tokens, client tokens, one-time codes",
-            ),
-            Self::Manifest => ("Ed25519", 128, "signs the manifest of served scripts"),
-            Self::Audit => ("Ed25519", 128, "signs the checkpoints of the audit log"),
-            Self::Cvk => (
-                "DES, two keys",
-                112,
-                "derives card verification values (CVV2, CVC2)",
-            ),
-        }
-    }
-
-    const fn purpose(self) -> Purpose {
-        match self {
-            Self::Pan | Self::Cvv | Self::Pin | Self::Credential => Purpose::Wrap,
-            Self::Index | Self::Access => Purpose::Authenticate,
-            Self::Manifest | Self::Audit => Purpose::Sign,
-            Self::Cvk => Purpose::Derive,
-        }
-    }
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A class key as it is stored: sealed under the root. Not secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrappedKey {
-    /// What the key is for.
-    pub class: Class,
-    /// Counts up from 1 within a class and environment.
-    pub version: u32,
-    /// What [`Root::wrap`] returned.
-    pub wrapped: Vec<u8>,
-}
 
 impl WrappedKey {
     fn generate(
@@ -498,7 +348,24 @@ impl Keyring {
         })
     }
 
-    pub(crate) fn signer(&self, class: Class) -> Result<&Signer, Error> {
+    /// The signature of `message` under the current version of a class that signs: 64 bytes, the
+    /// same each time.
+    pub fn sign(&self, class: Class, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.signer(class)?.sign(message)
+    }
+
+    /// The public half of the current version of a class that signs.
+    pub fn public_key(&self, class: Class) -> Result<PublicKey, Error> {
+        self.signer(class)?.public_key()
+    }
+
+    /// The public halves of all versions, the current one first: what was signed before a rotation
+    /// stays as good as it was.
+    pub fn public_keys(&self, class: Class) -> Result<Vec<PublicKey>, Error> {
+        self.signers(class)?.map(Signer::public_key).collect()
+    }
+
+    fn signer(&self, class: Class) -> Result<&Signer, Error> {
         if class.purpose() != Purpose::Sign {
             return Err(Error::WrongPurpose(class));
         }
@@ -507,7 +374,7 @@ impl Keyring {
     }
 
     /// All that have signed for a class, the current one first.
-    pub(crate) fn signers(&self, class: Class) -> Result<impl Iterator<Item = &Signer>, Error> {
+    fn signers(&self, class: Class) -> Result<impl Iterator<Item = &Signer>, Error> {
         if class.purpose() != Purpose::Sign {
             return Err(Error::WrongPurpose(class));
         }

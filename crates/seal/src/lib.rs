@@ -6,10 +6,11 @@
 //! | --- | --- |
 //! | [`entropy`] | where chance comes from; injected, so that tests can repeat it |
 //! | [`secret`] | boxed, zeroised bytes that are compared in constant time and never printed |
-//! | [`digest`] | SHA-256, HMAC-SHA256, constant-time comparison |
+//! | [`digest`] | SHA-256, HMAC-SHA256 |
 //! | [`root`] | the key above all keys: in a file, or in several while one takes the other's place |
 //! | [`shares`] | the key above all keys in shares, of which some open it |
 //! | [`pkcs11`] | the key above all keys in a hardware module |
+//! | [`class`] | what class keys are for, and how one is stored |
 //! | [`keyring`] | class keys under the root, record keys (DEKs) under a class key, fields under a DEK |
 //! | [`contract_ecb`] | AES-ECB for the one contract that demands it; never for anything else |
 //! | [`cvk`] | card verification keys, and the values that they give |
@@ -69,6 +70,8 @@
 //!   installation gets a first key of the class ([`Keyring::missing`]) before it opens its keyring.
 
 mod aead;
+pub mod class;
+mod compare;
 pub mod contract_ecb;
 pub mod cvk;
 pub mod digest;
@@ -81,26 +84,30 @@ pub mod keyring;
 pub mod pkcs11;
 pub mod root;
 pub mod secret;
+#[cfg(any(test, feature = "testing"))]
+mod seeded;
 pub mod shares;
 pub mod sign;
 pub mod stream;
 pub mod totp;
 
+pub use class::{Class, WrappedKey};
+pub use compare::constant_time_eq;
 pub use cvk::{CvkError, CvkNote, CvkParts, ExpiryOrder};
-pub use digest::{constant_time_eq, hmac_sha256, hmac_sha256_with, sha256, sha384};
-#[cfg(any(test, feature = "testing"))]
-pub use entropy::SeededEntropy;
+pub use digest::{hmac_sha256, hmac_sha256_with, sha256, sha384};
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::Error;
 pub use exposed::is_exposed;
 #[cfg(any(test, feature = "testing"))]
 pub use hpke::holder;
 pub use hpke::{HolderKey, Sealed, seal_to};
-pub use keyring::{Class, DEK_ALGORITHM, Dek, Keyring, Place, WrappedKey, version_of};
+pub use keyring::{DEK_ALGORITHM, Dek, Keyring, Place, version_of};
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Place, Pkcs11Root};
 pub use root::{FileRoot, Root, Roots};
 pub use secret::{Key, Secret};
+#[cfg(any(test, feature = "testing"))]
+pub use seeded::SeededEntropy;
 pub use shares::{SHARES_MAX, SharesRoot};
 pub use sign::PublicKey;
 pub use stream::{StreamError, open_stream, read_header, seal_stream};

@@ -10,7 +10,7 @@ use std::fmt;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Class, Error, Key, Keyring, sha256};
+use crate::{Error, Key, sha256};
 
 /// Signs. Its 32 bytes are the private key of RFC 8032 5.1.5.
 pub(crate) struct Signer(Ed25519KeyPair);
@@ -22,28 +22,13 @@ impl Signer {
         Ok(Self(pair.map_err(|_| Error::Library)?))
     }
 
-    fn public_key(&self) -> Result<PublicKey, Error> {
-        PublicKey::from_bytes(self.0.public_key().as_ref())
-    }
-}
-
-impl Keyring {
-    /// The signature of `message` under the current version of a class that signs: 64 bytes, the
-    /// same each time.
-    pub fn sign(&self, class: Class, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let signature = self.signer(class)?.0.try_sign(message);
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let signature = self.0.try_sign(message);
         Ok(signature.map_err(|_| Error::Library)?.as_ref().to_vec())
     }
 
-    /// The public half of the current version of a class that signs.
-    pub fn public_key(&self, class: Class) -> Result<PublicKey, Error> {
-        self.signer(class)?.public_key()
-    }
-
-    /// The public halves of all versions, the current one first: what was signed before a rotation
-    /// stays as good as it was.
-    pub fn public_keys(&self, class: Class) -> Result<Vec<PublicKey>, Error> {
-        self.signers(class)?.map(Signer::public_key).collect()
+    pub(crate) fn public_key(&self) -> Result<PublicKey, Error> {
+        PublicKey::from_bytes(self.0.public_key().as_ref())
     }
 }
 
