@@ -24,13 +24,14 @@ setup: ## Install what the tests need (packages of Debian, Node and Python, carg
 test: setup check packaging unit verify e2e docs conformance canary ## Install what is needed, then run every check and test
 
 .PHONY: check
-check: ## Formatting, lints, dependency rules, generated files
+check: ## Formatting, lints, dependency rules, circles, generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
 	cargo-deny --locked check bans licenses sources
 	cd web && npm run check
 	scripts/fresh.sh
+	scripts/circles.py
 	scripts/compatibility.py
 
 .PHONY: packaging
