@@ -109,11 +109,11 @@ def version(*command):
 
 
 class Certificates:
-    """An authority and a server's certificate, made by the lines of docs/operate/operations.md."""
+    """An authority and a server's certificate, made by the lines of docs/operate/postgresql.md."""
 
     def __init__(self, folder, names):
         self.folder = Path(folder)
-        lines = block("operate/operations.md", "CN=our databases")
+        lines = block("operate/postgresql.md", "CN=our databases")
         subject = ",".join(names)
         script = with_ours(lines, ("subjectAltName=DNS:db.internal", f"subjectAltName={subject}"))
         subprocess.run(["bash", "-ec", script], check=True, cwd=self.folder, capture_output=True)

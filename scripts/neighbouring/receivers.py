@@ -1,4 +1,4 @@
-"""syslog-ng with the lines of docs/operate/operations.md, and promtool."""
+"""syslog-ng with the lines of docs/operate/sinks.md, and promtool."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ class Receiver(Process):
         counted, lines = rotation.free_ports(2)
         settings = folder / "syslog-ng.conf"
         settings.write_text(with_ours(
-            block("operate/operations.md", "source s_counted"), ('ip("10.0.0.9") port(6514)', f'ip("127.0.0.1") port({counted})'),
+            block("operate/sinks.md", "source s_counted"), ('ip("10.0.0.9") port(6514)', f'ip("127.0.0.1") port({counted})'),
             ('ip("10.0.0.9") port(601)', f'ip("127.0.0.1") port({lines})'), ("/etc/syslog-ng/siem.pem", certificates.certificate),
             ("/etc/syslog-ng/siem.key", certificates.key), ("/var/log/", f"{folder}/"),
         ))

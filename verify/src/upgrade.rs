@@ -1,4 +1,4 @@
-//! An upgrade under load, as `docs/operate/operations.md` says it is done: the new program migrates while old nodes
+//! An upgrade under load, as `docs/operate/upgrade.md` says it is done: the new program migrates while old nodes
 //! serve, then the nodes are exchanged one by one, behind a load balancer.
 //!
 //! What counts as a failure: a request without an answer; an answer that is the server's fault, 503 among

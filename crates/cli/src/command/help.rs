@@ -13,38 +13,36 @@ use crate::print::{self, hinted};
 /// Its folder in the docs, its name and its text.
 type Page = (&'static str, &'static str, &'static str);
 
+macro_rules! page {
+    ($folder:literal, $name:literal) => {
+        (
+            $folder,
+            $name,
+            include_str!(concat!("../../../../docs/", $folder, "/", $name, ".md")),
+        )
+    };
+}
+
 /// Pages that messages name: what an operator needs where there is no network.
-const PAGES: [Page; 6] = [
-    (
-        "reference",
-        "command-line",
-        include_str!("../../../../docs/reference/command-line.md"),
-    ),
-    (
-        "reference",
-        "configuration",
-        include_str!("../../../../docs/reference/configuration.md"),
-    ),
-    (
-        "operate",
-        "import",
-        include_str!("../../../../docs/operate/import.md"),
-    ),
-    (
-        "operate",
-        "keys",
-        include_str!("../../../../docs/operate/keys.md"),
-    ),
-    (
-        "operate",
-        "operations",
-        include_str!("../../../../docs/operate/operations.md"),
-    ),
-    (
-        "operate",
-        "postgresql",
-        include_str!("../../../../docs/operate/postgresql.md"),
-    ),
+const PAGES: [Page; 18] = [
+    page!("operate", "audit"),
+    page!("operate", "backup"),
+    page!("operate", "clocks"),
+    page!("operate", "deploy"),
+    page!("operate", "import"),
+    page!("operate", "incidents"),
+    page!("operate", "integrity"),
+    page!("operate", "keys"),
+    page!("operate", "limits"),
+    page!("operate", "monitoring"),
+    page!("operate", "postgresql"),
+    page!("operate", "postgresql-backup"),
+    page!("operate", "proxies"),
+    page!("operate", "retention"),
+    page!("operate", "sinks"),
+    page!("operate", "upgrade"),
+    page!("reference", "command-line"),
+    page!("reference", "configuration"),
 ];
 /// Where the others are.
 const ELSEWHERE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
@@ -52,8 +50,10 @@ const ELSEWHERE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
 /// For `--help` and the man page of the whole.
 pub(crate) const AFTER_HELP: &str = "Exit codes: 0 done, 1 it failed or found something, 2 wrong usage, 3 done \
     in part (an import that refused lines), 4 the root key's module refuses the PIN.\n\n\
-    `cardveil help PAGE` prints a page of the docs: command-line, configuration, import, keys, operations or \
-    postgresql; and `cardveil help PAGE TITLE` a part of it.";
+    `cardveil help PAGE` prints a page of the docs: audit, backup, clocks, deploy, import, \
+    incidents, integrity, keys, limits, monitoring, postgresql, postgresql-backup, proxies, \
+    retention, sinks, upgrade, command-line or configuration; and `cardveil help PAGE TITLE` a \
+    part of it.";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -179,6 +179,20 @@ mod tests {
             }
             assert!(AFTER_HELP.contains(page), "{page}");
         }
+    }
+
+    #[test]
+    fn all_that_an_operator_needs_is_told_without_a_network() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operate");
+        let mut found: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        found.sort();
+        let ours = PAGES.iter().filter(|(folder, _, _)| *folder == "operate");
+        let mut ours: Vec<_> = ours.map(|(_, name, _)| format!("{name}.md")).collect();
+        ours.sort();
+        assert_eq!(ours, found);
     }
 
     #[test]

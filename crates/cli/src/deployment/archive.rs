@@ -64,7 +64,7 @@ pub(crate) fn refuse_postgres(config: &Config) -> anyhow::Result<()> {
         None => Ok(()),
         Some(_) => Err(hinted(
             "this deployment is kept in PostgreSQL",
-            "back it up and restore it by base backups and WAL: `cardveil help operations backup`",
+            "back it up and restore it by base backups and WAL: `cardveil help postgresql-backup`",
         )),
     }
 }

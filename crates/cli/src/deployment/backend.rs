@@ -139,7 +139,7 @@ fn refused(error: &OptionsError) -> anyhow::Error {
             "store.postgres",
             "name the authority of the server's certificate (PEM) with store.postgres_ca, or say \
              store.postgres_plain = true if the network between encrypts; see \
-             `cardveil help operations TLS to PostgreSQL`",
+             `cardveil help postgresql TLS to PostgreSQL`",
         ),
         OptionsError::Socket => (
             "store.postgres",
@@ -180,7 +180,7 @@ pub(crate) fn unusable(error: &OpenError, place: &str) -> anyhow::Error {
         OpenError::Database(_) => {
             "is it the primary, does it run, may this user connect, and is the password the first line of the file \
              that store.password_file names? Over TLS, is its certificate for this name, and of \
-             store.postgres_ca? See `cardveil help operations TLS to PostgreSQL`"
+             store.postgres_ca? See `cardveil help postgresql TLS to PostgreSQL`"
                 .to_owned()
         }
         OpenError::Thread(_) => "is there a limit on threads?".to_owned(),

@@ -417,8 +417,8 @@ fn the_program_completes_itself_and_has_a_page_for_each_command() {
 #[test]
 fn a_page_is_there_without_the_repository() {
     let world = World::new(0);
-    let tls = world.run(&["help", "operations", "tls", "to", "postgresql"]);
-    assert!(text(&tls.stdout).starts_with("### TLS to PostgreSQL\n"));
+    let tls = world.run(&["help", "postgresql", "tls", "to", "postgresql"]);
+    assert!(text(&tls.stdout).starts_with("## TLS to PostgreSQL\n"));
     let add = world.run(&["help", "merchant", "add"]);
     assert!(text(&add.stdout).contains("Usage: cardveil merchant add"));
     for wrong in [&["help", "surprise"][..], &["help", "keys", "surprise"]] {

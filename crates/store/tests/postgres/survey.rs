@@ -169,7 +169,7 @@ async fn a_careless_server_and_a_standby_are_found() {
     assert!(found.fsync && found.schema.is_ok());
 }
 
-/// As docs/operate/operations.md says; for this one database.
+/// As docs/operate/postgresql.md says; for this one database.
 #[tokio::test]
 async fn a_role_without_large_objects() {
     let cluster = Cluster::shared();

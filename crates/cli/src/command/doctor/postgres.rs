@@ -136,7 +136,7 @@ fn role(found: &Survey, user: &str) -> Check {
         let mut words = format!("{user} has no more rights than it needs");
         if found.may_make_large_objects {
             words.push_str(
-                ", but for large objects: a superuser takes them away (`cardveil help operations large objects`)",
+                ", but for large objects: a superuser takes them away (`cardveil help postgresql large objects`)",
             );
         }
         return check("server's role", true, words);
