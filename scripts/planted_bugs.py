@@ -101,7 +101,7 @@ IN_TESTS = [
     ("P10-any-partners-certificate-will-do", CERTIFICATE_RS,
      "shown.is_some_and(|shown| pins.iter().any(|pin| pin.fits(shown)))", "shown.is_some()",
      [*RULES, "merchant::certificate"]),
-    ("P10-a-binding-is-not-looked-at-without-a-certificate", "crates/server/src/equals/mod.rs",
+    ("P10-a-binding-is-not-looked-at-without-a-certificate", "crates/server/src/api/admission.rs",
      "!admission.credential.allows_certificate(shown)",
      "shown.is_some() && !admission.credential.allows_certificate(shown)",
      [*SERVER, "--test", "http", "certificates"]),

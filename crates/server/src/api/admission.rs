@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use cardveil_core::audit::refused::{Denied, Keyholder};
 use cardveil_core::audit::{Actor, Origin, Source};
 use cardveil_core::flow::{Caller, Fault};
-use cardveil_core::merchant::{Admission, Merchant};
+use cardveil_core::merchant::{Admission, Barred, Lack, Merchant, MerchantState, Need, judge};
 use cardveil_core::token::Epoch;
 
 use super::problem::{Code, Problem};
@@ -117,4 +117,51 @@ impl<A: From<Fault>> From<Fault> for Refused<A> {
     fn from(fault: Fault) -> Self {
         Self::fault(fault.into())
     }
+}
+
+/// Admits a call by its Api-Key: the rules of every API but KeySecure's.
+pub(crate) async fn admit_key(
+    app: &App,
+    call: &Call,
+    api_key: &str,
+    need: Need,
+) -> Result<Admitted, Refused<Problem>> {
+    let refused = || Problem::new(Code::CredentialRefused);
+    let Some(admission) = app.service.admission(api_key).await? else {
+        return Err(Refused::stranger(refused(), Denied::KeyUnknown));
+    };
+    let refuse = |denied| Refused::holder(refused(), denied, &admission.credential);
+    let shown = call.certificate.as_deref();
+    if !admission.credential.allows_certificate(shown) {
+        return Err(refuse(Denied::Certificate));
+    }
+    match admission.credential.usable(app.service.now()) {
+        Ok(()) => {}
+        Err(Barred::Disabled) => return Err(refuse(Denied::KeyDisabled)),
+        Err(Barred::Expired) => return Err(refuse(Denied::KeyExpired)),
+    }
+    let allowed = |ip: &IpAddr| admission.credential.allows_ip(*ip);
+    let Some(ip) = call.ip.filter(allowed) else {
+        return Err(refuse(Denied::Address));
+    };
+    let merchant = match &admission.merchant {
+        Some(merchant) => match merchant.state {
+            MerchantState::Active => merchant.clone(),
+            MerchantState::Suspended => return Err(refuse(Denied::MerchantSuspended)),
+            MerchantState::Closed => return Err(refuse(Denied::MerchantClosed)),
+        },
+        None => return Err(refuse(Denied::MerchantClosed)),
+    };
+    if let Err(lack) = judge(&merchant, &admission.credential, need) {
+        let answer = Problem::new(match lack {
+            Lack::Scope => Code::ScopeMissing,
+            Lack::Permission => Code::PciNotEnabled,
+        });
+        return Err(Refused::holder(
+            answer,
+            Denied::Scope,
+            &admission.credential,
+        ));
+    }
+    Ok(Admitted::new(admission, merchant, call.origin(ip)))
 }

@@ -194,7 +194,7 @@ impl Query {
             let (least, most) = (bounds.start(), bounds.end());
             Problem::invalid(
                 name,
-                &format!("must be a whole number from {least} to {most}"),
+                format!("must be a whole number from {least} to {most}"),
             )
         })
     }

@@ -303,7 +303,7 @@ impl Problem {
     }
 
     /// The request is wrong in the named place. `what` never repeats what was sent.
-    pub(crate) fn invalid(place: &str, what: &str) -> Self {
+    pub(crate) fn invalid(place: &str, what: impl std::fmt::Display) -> Self {
         Self::detail(Code::InvalidRequest, format!("{place}: {what}"))
     }
 

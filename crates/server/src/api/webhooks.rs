@@ -35,9 +35,8 @@ where
 
 /// A URL that messages may be sent to, as far as its text tells.
 pub(crate) fn endpoint(app: &App, text: &str) -> Result<Endpoint, Problem> {
-    let url = Endpoint::parse(text).map_err(|why| Problem::invalid("url", &why.to_string()))?;
-    callable(&url, app.settings.private_webhooks)
-        .map_err(|why| Problem::invalid("url", &why.to_string()))?;
+    let url = Endpoint::parse(text).map_err(|why| Problem::invalid("url", why))?;
+    callable(&url, app.settings.private_webhooks).map_err(|why| Problem::invalid("url", why))?;
     Ok(url)
 }
 
@@ -110,9 +109,7 @@ pub(crate) fn problem_of(refusal: SubscriptionRefusal) -> Problem {
         SubscriptionRefusal::Secret => {
             Problem::invalid("secret", "must be whsec_ and the Base64 of 24 to 64 bytes")
         }
-        SubscriptionRefusal::Account => {
-            Problem::invalid("accountId", &InvalidText::CardNumber.to_string())
-        }
+        SubscriptionRefusal::Account => Problem::invalid("accountId", InvalidText::CardNumber),
         SubscriptionRefusal::Scope => Problem::detail(
             Code::ScopeMissing,
             "One-time codes need mfa:codes beside webhooks:manage.",

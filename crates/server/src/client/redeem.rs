@@ -15,10 +15,10 @@ use utoipa::ToSchema;
 
 use crate::api::admission::Holder;
 use crate::api::extract::{self, Object};
+use crate::api::params::fields;
 use crate::api::problem::{Code, Problem};
 use crate::api::schema::FieldSet;
 use crate::http::app::{App, Shared};
-use crate::native::fields;
 
 /// What is asked.
 #[derive(Deserialize, ToSchema)]

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::{Extension, Json};
-use cardveil_core::card::{Card, CardRef, Expiry, Kind, Label, Reason, State as CardState};
+use cardveil_core::card::{Card, CardRef, Expiry, Kind, Label, State as CardState};
 use cardveil_core::clock::Time;
-use cardveil_core::flow::{CardRefusal, MERCHANT_MOVES, Sought, Step};
+use cardveil_core::flow::{MERCHANT_MOVES, Sought, Step};
 use cardveil_core::id::{CardId, PersonId};
 use cardveil_core::merchant::Need;
 use cardveil_core::port::{CardFilter, Order, Paging};
@@ -21,6 +21,7 @@ use utoipa_axum::routes;
 
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
+use crate::api::params::parse_reason;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
 use crate::http::app::{App, Shared};
@@ -289,12 +290,12 @@ async fn update(
     if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
         return Err(Problem::invalid("name", "must be 1 to 21 characters"));
     }
-    let label = Label::parse(&name).map_err(|wrong| invalid("name", wrong))?;
+    let label = Label::parse(&name).map_err(|wrong| Problem::invalid("name", wrong))?;
     let changed = app
         .service
         .relabel_card(&admitted.caller, &sought, label)
         .await?;
-    let card = changed.map_err(refused)?;
+    let card = changed?;
     Ok(Json(show(&app, &admitted, &card).await?))
 }
 
@@ -339,35 +340,11 @@ async fn transition(
         .service
         .move_card(&admitted.caller, &sought, step)
         .await?;
-    let card = changed.map_err(refused)?;
+    let card = changed?;
     Ok(Json(show(&app, &admitted, &card).await?))
 }
 
 const STATES: &str = "must be of UNACTIVATED, ACTIVE, REPLACED, SUSPENDED, TERMINATED";
-
-/// An empty reason counts as left out.
-pub(crate) fn parse_reason(text: Option<&str>) -> Result<Option<Reason>, Problem> {
-    text.filter(|text| !text.is_empty())
-        .map(Reason::parse)
-        .transpose()
-        .map_err(|wrong| invalid("reason", wrong))
-}
-
-pub(crate) fn invalid(place: &str, wrong: impl std::fmt::Display) -> Problem {
-    Problem::invalid(place, &wrong.to_string())
-}
-
-/// What a refusal to change a card is to callers who get problems.
-pub(crate) fn refused(refusal: CardRefusal) -> Problem {
-    match refusal {
-        CardRefusal::UnknownCard => Problem::new(Code::NotFound),
-        CardRefusal::OutOfReach => Problem::new(Code::ScopeMissing),
-        CardRefusal::State(from) => Problem::detail(
-            Code::TransitionRefused,
-            format!("The card is {}, which does not lead there.", from.as_str()),
-        ),
-    }
-}
 
 async fn show(app: &App, admitted: &Admitted, card: &Card) -> Result<EqualsCard, Problem> {
     // It is sealed, so it is card data on the merchant's server.

@@ -160,7 +160,7 @@ pub(super) async fn add_ip_address(
     })?;
     let description = asked.description.unwrap_or_default();
     let description = Description::parse(&description)
-        .map_err(|wrong| Problem::invalid("description", &wrong.to_string()))?
+        .map_err(|wrong| Problem::invalid("description", wrong))?
         .into();
     let wish = Wish::Add { net, description };
     match app.service.change_allowlist(&admitted.caller, wish).await? {

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::{Extension, Json};
 use cardveil_core::card::CardRef;
-use cardveil_core::flow::{OpenSession, SessionRefused};
+use cardveil_core::flow::OpenSession;
 use cardveil_core::id::{AccountId, CardId, PersonId};
-use cardveil_core::mfa::{Factor, Purpose};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::admission::Admitted;
 use crate::api::extract;
-use crate::api::problem::{Code, Problem};
+use crate::api::params::{factor, purpose};
+use crate::api::problem::Problem;
 use crate::http::app::Shared;
 
 /// For whom and for what.
@@ -89,11 +89,7 @@ pub(super) async fn create_mfa_session(
     request: Request,
 ) -> Result<(StatusCode, Json<Created>), Problem> {
     let asked = asked(&extract::json(request).await?)?;
-    let session = app
-        .service
-        .open_session(&admitted.caller, &asked)
-        .await?
-        .map_err(session_problem)?;
+    let session = app.service.open_session(&admitted.caller, &asked).await??;
     let created = Created {
         session_id: session.id.to_string(),
         factor: session.factor.as_str(),
@@ -120,39 +116,6 @@ fn asked(body: &NewSession) -> Result<OpenSession, Problem> {
     })
 }
 
-/// What a session is for; `VIEW_CARD` when it is left out.
-pub(crate) fn purpose(place: &str, name: Option<&str>) -> Result<Purpose, Problem> {
-    let Some(name) = name else {
-        return Ok(Purpose::ViewCard);
-    };
-    Purpose::parse(name).ok_or_else(|| {
-        Problem::invalid(
-            place,
-            "must be VIEW_CARD, ADD_CARD_TO_WALLET, VIEW_PIN or SET_PIN",
-        )
-    })
-}
-
-/// By what a session is passed; the strongest that the person has when it is left out.
-pub(crate) fn factor(name: Option<&str>) -> Result<Option<Factor>, Problem> {
-    let parsed = name.map(|name| Factor::parse(name).ok_or(()));
-    let wrong = |()| Problem::invalid("factor", "must be TOTP or OTP");
-    parsed.transpose().map_err(wrong)
-}
-
 fn given<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, Problem> {
     value.ok_or_else(|| Problem::invalid(name, "required"))
-}
-
-/// What a session's refusal is to callers who get problems.
-pub(crate) fn session_problem(refused: SessionRefused) -> Problem {
-    match refused {
-        SessionRefused::UnknownCard => Problem::new(Code::NotFound),
-        SessionRefused::FactorUnavailable => Problem::new(Code::FactorUnavailable),
-        SessionRefused::StrongerEnrolled => Problem::detail(
-            Code::FactorUnavailable,
-            "The person has a stronger factor: leave `factor` out, or ask for that one.",
-        ),
-        SessionRefused::TooOften { retry_after_secs } => Problem::too_often(retry_after_secs),
-    }
 }

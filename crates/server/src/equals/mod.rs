@@ -11,7 +11,6 @@ mod pin;
 pub(crate) mod wallet;
 mod webhooks;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
@@ -20,19 +19,17 @@ use axum::{Extension, Json};
 use cardveil_core::Secret;
 use cardveil_core::audit::refused::Denied;
 use cardveil_core::card::CardRef;
-use cardveil_core::flow::{Asked, IssueRefusal, Presented};
+use cardveil_core::flow::{Asked, Presented};
 use cardveil_core::id::{AccountId, CardId, PersonId};
-use cardveil_core::merchant::{Barred, Lack, MerchantState, Need, judge};
+use cardveil_core::merchant::Need;
 use cardveil_core::token::Operation;
 use http::{HeaderMap, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-pub(crate) use mfa::{factor, purpose, session_problem};
-
-use crate::api::admission::Admitted;
 use crate::api::admission::Refused;
+use crate::api::admission::{Admitted, admit_key};
 use crate::api::extract::{self, Header, OFFSET_MAX, Query};
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
@@ -127,20 +124,12 @@ async fn access_token(
     let issued = app
         .service
         .issue(&admitted.caller, admitted.epoch, &asked)
-        .await?
-        .map_err(problem_of)?;
+        .await??;
     app.metrics.tokens_issued.increment();
     Ok(Json(AccessToken {
         token: issued.token.expose().to_owned(),
     }))
 }
-
-/// What is said of an embed that a token cannot be bound to.
-pub(crate) const EMBED: &str = "must be an embed of yours that is in use";
-
-/// What a merchant's own reference to a second factor is made of.
-pub(crate) const REFERENCE: &str = "must be 1 to 64 letters, digits, _, -, . or :, and not what \
-                                     programs write for nothing (undefined, null, 0)";
 
 /// The account that a call is about. The contract takes any text for one (`accountId`), so a
 /// text that cannot be an account's is an account that is not there.
@@ -157,34 +146,6 @@ fn page(query: &Query) -> Result<(usize, usize), Problem> {
     let limit = query.number("limit", 1..=1_000)?.unwrap_or(100);
     let offset = query.number("offset", 0..=OFFSET_MAX)?.unwrap_or(0);
     Ok((limit, offset))
-}
-
-/// What to do where a budget asks for a second factor.
-const ASKED_OFTEN: &str = "The card or its person was asked for often. Open an MFA session and send \
-     its id with the person's code.";
-
-/// What an issue's refusal is to callers who get problems.
-pub(crate) fn problem_of(refusal: IssueRefusal) -> Problem {
-    match refusal {
-        IssueRefusal::PciDisabled => Problem::new(Code::PciNotEnabled),
-        IssueRefusal::UnknownCard => Problem::new(Code::NotFound),
-        IssueRefusal::CardState(state) => Problem::detail(
-            Code::CardNotViewable,
-            format!(
-                "The card is {}. Bring it into use first, or choose another.",
-                state.as_str()
-            ),
-        ),
-        IssueRefusal::FieldUnavailable => Problem::new(Code::FieldUnavailable),
-        IssueRefusal::NoFields => Problem::invalid("fields", "this operation releases none"),
-        IssueRefusal::UnknownEmbed => Problem::invalid("embed", EMBED),
-        IssueRefusal::NameReused => Problem::new(Code::IdempotencyMismatch),
-        IssueRefusal::MfaRequired | IssueRefusal::MfaUnsupported => Problem::new(Code::MfaRequired),
-        IssueRefusal::MfaReference => Problem::invalid("sessionId", REFERENCE),
-        IssueRefusal::MfaRefused => Problem::new(Code::MfaRefused),
-        IssueRefusal::BudgetNeedsFactor { .. } => Problem::detail(Code::MfaRequired, ASKED_OFTEN),
-        IssueRefusal::BudgetExhausted { retry_after_secs } => Problem::too_often(retry_after_secs),
-    }
 }
 
 /// Admits a call.
@@ -209,51 +170,4 @@ pub(crate) async fn admit(
         None => value,
     };
     admit_key(app, call, api_key, need).await
-}
-
-/// Admits a call by its Api-Key: the rules of every API but KeySecure's.
-pub(crate) async fn admit_key(
-    app: &App,
-    call: &Call,
-    api_key: &str,
-    need: Need,
-) -> Result<Admitted, Refused<Problem>> {
-    let refused = || Problem::new(Code::CredentialRefused);
-    let Some(admission) = app.service.admission(api_key).await? else {
-        return Err(Refused::stranger(refused(), Denied::KeyUnknown));
-    };
-    let refuse = |denied| Refused::holder(refused(), denied, &admission.credential);
-    let shown = call.certificate.as_deref();
-    if !admission.credential.allows_certificate(shown) {
-        return Err(refuse(Denied::Certificate));
-    }
-    match admission.credential.usable(app.service.now()) {
-        Ok(()) => {}
-        Err(Barred::Disabled) => return Err(refuse(Denied::KeyDisabled)),
-        Err(Barred::Expired) => return Err(refuse(Denied::KeyExpired)),
-    }
-    let allowed = |ip: &IpAddr| admission.credential.allows_ip(*ip);
-    let Some(ip) = call.ip.filter(allowed) else {
-        return Err(refuse(Denied::Address));
-    };
-    let merchant = match &admission.merchant {
-        Some(merchant) => match merchant.state {
-            MerchantState::Active => merchant.clone(),
-            MerchantState::Suspended => return Err(refuse(Denied::MerchantSuspended)),
-            MerchantState::Closed => return Err(refuse(Denied::MerchantClosed)),
-        },
-        None => return Err(refuse(Denied::MerchantClosed)),
-    };
-    if let Err(lack) = judge(&merchant, &admission.credential, need) {
-        let answer = Problem::new(match lack {
-            Lack::Scope => Code::ScopeMissing,
-            Lack::Permission => Code::PciNotEnabled,
-        });
-        return Err(Refused::holder(
-            answer,
-            Denied::Scope,
-            &admission.credential,
-        ));
-    }
-    Ok(Admitted::new(admission, merchant, call.origin(ip)))
 }

@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::{ASKED_OFTEN, REFERENCE, cards};
+use super::cards;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Object, Query};
 use crate::api::problem::{Code, Problem};
+use crate::api::refusals::{ASKED_OFTEN, REFERENCE};
 use crate::api::surface::{Permission, Surface};
 use crate::http::app::Shared;
 

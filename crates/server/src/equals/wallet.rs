@@ -15,7 +15,7 @@ use cardveil_core::flow::WalletScope;
 use cardveil_core::id::{AccountId, CardId, DeviceId, PersonId, WalletTokenId};
 use cardveil_core::merchant::Need;
 use cardveil_core::port::{ListedToken, WalletFilter, WalletPage};
-use cardveil_core::wallet::{DeviceType, Refused, State as TokenState, Step, Wallet};
+use cardveil_core::wallet::{DeviceType, State as TokenState, Step, Wallet};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,6 +23,7 @@ use utoipa_axum::routes;
 
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
+use crate::api::params::list;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
 use crate::http::app::{App, Shared};
@@ -219,8 +220,7 @@ async fn transition(
     let moved = app
         .service
         .move_wallet_token(&admitted.caller, &scope, id, step)
-        .await?
-        .map_err(problem_of)?;
+        .await??;
     Ok((
         StatusCode::CREATED,
         Json(TransitionAnswer {
@@ -229,28 +229,6 @@ async fn transition(
             fulfillment_status: moved.fulfilment.as_str(),
         }),
     ))
-}
-
-/// What a refusal of the register is to callers who get problems.
-pub(crate) fn problem_of(refused: Refused) -> Problem {
-    match refused {
-        Refused::Unknown => Problem::new(Code::NotFound),
-        Refused::Final(state) => Problem::detail(
-            Code::WalletTokenFinal,
-            format!(
-                "The token is {}, and nothing can become of it any more.",
-                state.as_str()
-            ),
-        ),
-        Refused::LimitReached => Problem::new(Code::WalletTokenLimit),
-        Refused::NotRequested(state) => Problem::detail(
-            Code::WalletTokenFinal,
-            format!(
-                "The token is {}: the network waits for no one's verification.",
-                state.as_str()
-            ),
-        ),
-    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -462,20 +440,6 @@ fn account_and_person(query: &Query) -> Result<(AccountId, Option<PersonId>), Pr
     let person = query.one("personId")?.map(PersonId::parse).transpose();
     let person = person.map_err(|_| Problem::invalid("personId", "must be a UUID"))?;
     Ok((account, person))
-}
-
-/// Values between commas.
-pub(crate) fn list<T>(
-    query: &Query,
-    name: &str,
-    what: &str,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<Vec<T>>, Problem> {
-    let Some(text) = query.one(name)? else {
-        return Ok(None);
-    };
-    let values: Option<Vec<T>> = text.split(',').map(|value| parse(value.trim())).collect();
-    values.map(Some).ok_or_else(|| Problem::invalid(name, what))
 }
 
 /// A list by the name of the reference or by that of the guide, but not by both.

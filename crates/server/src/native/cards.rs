@@ -17,9 +17,9 @@ use utoipa_axum::routes;
 
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
+use crate::api::params::parse_reason;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
-use crate::equals::cards::{invalid, parse_reason, refused};
 use crate::http::app::Shared;
 
 const CURSOR: &str = "cur_";
@@ -214,12 +214,12 @@ async fn update(
 ) -> Result<Json<NativeCard>, Problem> {
     let sought = sought(card_id)?;
     let CardPatch { label } = extract::json(request).await?;
-    let label = Label::parse(&label).map_err(|wrong| invalid("label", wrong))?;
+    let label = Label::parse(&label).map_err(|wrong| Problem::invalid("label", wrong))?;
     let changed = app
         .service
         .relabel_card(&admitted.caller, &sought, label)
         .await?;
-    Ok(Json(NativeCard::from(&changed.map_err(refused)?)))
+    Ok(Json(NativeCard::from(&changed?)))
 }
 
 /// Move a card to another state
@@ -259,7 +259,7 @@ async fn transition(
         .service
         .move_card(&admitted.caller, &sought, step)
         .await?;
-    Ok(Json(NativeCard::from(&changed.map_err(refused)?)))
+    Ok(Json(NativeCard::from(&changed?)))
 }
 
 const STATES: &str =

@@ -16,8 +16,8 @@ use utoipa::ToSchema;
 use super::card_ref;
 use crate::api::admission::Admitted;
 use crate::api::extract;
+use crate::api::params::{factor, purpose};
 use crate::api::problem::{Code, Problem};
-use crate::equals::{factor, purpose, session_problem};
 use crate::http::app::{App, Shared};
 
 /// For which card and for what.
@@ -85,11 +85,7 @@ pub(super) async fn create_session(
         purpose: purpose("operation", body.operation.as_deref())?,
         factor: factor(body.factor.as_deref())?,
     };
-    let session = app
-        .service
-        .open_session(&admitted.caller, &asked)
-        .await?
-        .map_err(session_problem)?;
+    let session = app.service.open_session(&admitted.caller, &asked).await??;
     let created = Created {
         session_id: session.id.to_string(),
         factor: session.factor.as_str(),

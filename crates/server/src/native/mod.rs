@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use cardveil_core::Secret;
 use cardveil_core::audit::refused::Denied;
-use cardveil_core::card::{CardRef, Field, Fields};
+use cardveil_core::card::CardRef;
 use cardveil_core::flow::{Asked, IssueRefusal, Named, Presented};
 use cardveil_core::id::{CardId, CardNo, EmbedId};
 use cardveil_core::merchant::Need;
@@ -23,13 +23,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::api::admission::Admitted;
-use crate::api::admission::Refused;
+use crate::api::admission::{Admitted, Refused, admit_key};
 use crate::api::extract::{self, Header, Object};
+use crate::api::params::fields;
 use crate::api::problem::{Code, Problem};
+use crate::api::refusals::{EMBED, REFERENCE};
 use crate::api::schema::FieldSet;
 use crate::api::surface::{Permission, Surface};
-use crate::equals::{EMBED, REFERENCE, admit_key, problem_of};
 use crate::http::app::{App, Shared};
 use crate::http::call::Call;
 
@@ -150,7 +150,7 @@ async fn create_client_token(
             if refusal == IssueRefusal::MfaReference {
                 return Problem::invalid("mfa.session_id", REFERENCE);
             }
-            problem_of(refusal)
+            refusal.into()
         })?;
     let left_ms = issued.expires_at.millis() - app.service.now().millis();
     let created = ClientTokenCreated {
@@ -219,22 +219,6 @@ fn card_ref(no: Option<&str>, id: Option<&str>) -> Result<CardRef, Problem> {
             "give either card_no or card_id",
         )),
     }
-}
-
-/// At least one field, each once.
-pub(crate) fn fields(names: &[String]) -> Result<Fields, Problem> {
-    let mut fields = Fields::NONE;
-    for name in names {
-        let field = Field::parse(name)
-            .ok_or_else(|| Problem::invalid("fields", "must be of pan, expiry, cvv, name"))?;
-        if !fields.insert(field) {
-            return Err(Problem::invalid("fields", "each may be given once"));
-        }
-    }
-    if fields.is_empty() {
-        return Err(Problem::invalid("fields", "give at least one"));
-    }
-    Ok(fields)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

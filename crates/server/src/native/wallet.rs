@@ -22,9 +22,9 @@ use utoipa_axum::routes;
 
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
+use crate::api::params::list;
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Permission, Surface};
-use crate::equals::wallet::{list, problem_of};
 use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
@@ -248,8 +248,7 @@ async fn step_token(
     let moved = app
         .service
         .move_wallet_token(&admitted.caller, &scope, id, step)
-        .await?
-        .map_err(problem_of)?;
+        .await??;
     Ok(Json(moved.into()))
 }
 
@@ -317,8 +316,7 @@ async fn simulate(
     let token = app
         .service
         .simulate_wallet_token(&admitted.caller, card, device, decision)
-        .await?
-        .map_err(problem_of)?;
+        .await??;
     Ok((StatusCode::CREATED, Json(token.into())))
 }
 
