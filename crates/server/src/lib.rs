@@ -2,10 +2,10 @@
 //! that carry them.
 //!
 //! A dialect is a thin translation: headers, names, codes and status on the outside, the flows of
-//! `cardveil-core` inside. A handler reads top-down: admitted by its [`surface::Permission`], it
+//! `cardveil-core` inside. A handler reads top-down: admitted by its route's permission, it
 //! parses, calls one flow and translates the answer.
 //!
-//! **Invariant:** no route exists without a permission (P5): [`surface::Surface`] takes routes with
+//! **Invariant:** no route exists without a permission (P5): `api::surface::Surface` takes routes with
 //! one only, and the permission *is* the check that runs before the handler.
 //!
 //! **Invariant:** nothing here logs a query string, a body, a header's value or a browser's address
@@ -20,12 +20,12 @@ mod client;
 mod equals;
 mod http;
 mod keysecure;
+pub mod mount;
 mod native;
 mod workers;
 
-pub use api::openapi::document;
-pub use api::surface;
 pub use client::manifest;
+pub use mount::document;
 pub use workers::sharing::Sharing;
 pub use workers::{courier, fetch, refused, sinks};
 

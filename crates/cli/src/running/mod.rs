@@ -13,7 +13,7 @@ use cardveil_seal::SystemEntropy;
 use cardveil_server::courier::{Courier, SystemResolver};
 use cardveil_server::log::AccessLog;
 use cardveil_server::sinks::Sinks;
-use cardveil_server::{App, Listener, ListenerKind, Sharing, refused};
+use cardveil_server::{App, Listener, ListenerKind, Sharing, mount, refused};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, oneshot, watch};
@@ -66,7 +66,7 @@ impl Running {
         });
         let sinks = tokio::spawn(sinks);
         for (kind, tcp) in bound {
-            let listener = Listener::new(&app, kind, Arc::new(SystemEntropy));
+            let listener = mount::listener(&app, kind, Arc::new(SystemEntropy));
             match kind {
                 ListenerKind::Merchant | ListenerKind::Client => {
                     let serving = listener.serve(tcp, stopped.clone());

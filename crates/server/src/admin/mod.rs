@@ -5,18 +5,20 @@ mod reference;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use cardveil_core::Time;
 use cardveil_core::port::Writes;
 use http::header::{self, HeaderValue};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 
+use crate::api::permission::Public;
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::Surface;
 use crate::http::app::{Ailment, App, Shared};
 use crate::http::metrics;
 use crate::http::outward::Driven;
@@ -28,20 +30,25 @@ const WRITES_LATE: Duration = Duration::from_secs(10);
 /// not wait for the answer.
 const LOOKUP_LATE: Duration = Duration::from_millis(1_500);
 
-pub(crate) fn routes(surface: Surface) -> Surface {
-    const PROBE: Permission =
-        Permission::Public("probes have no credential; it tells no more than up");
-    const FIGURES: Permission = Permission::Public("counters only; the listener is the operator's");
-    const DOCUMENT: Permission = Permission::Public("the description of a public program");
+pub(crate) fn routes(surface: Surface, document: fn() -> OpenApi) -> Surface {
+    const PROBE: Public = Public::because("probes have no credential; it tells no more than up");
+    const FIGURES: Public = Public::because("counters only; the listener is the operator's");
+    const DOCUMENT: Public = Public::because("the description of a public program");
+    let (schemas, paths, handlers) = routes!(openapi);
+    let described = handlers.route_layer(Extension(Document(document)));
     surface
         .route(PROBE, routes!(healthz))
         .route(PROBE, routes!(readyz))
         .route(FIGURES, routes!(metrics))
-        .route(DOCUMENT, routes!(openapi))
+        .route(DOCUMENT, (schemas, paths, described))
         .route(DOCUMENT, routes!(reference::page))
         .route(DOCUMENT, routes!(reference::library))
         .route(DOCUMENT, routes!(reference::start))
 }
+
+/// What makes the description of all listeners.
+#[derive(Clone, Copy)]
+struct Document(fn() -> OpenApi);
 
 #[derive(Serialize, ToSchema)]
 struct Health {
@@ -166,6 +173,6 @@ where
     get, path = "/openapi.json", tag = "Admin", operation_id = "openapi",
     responses((status = 200, description = "The document.", content_type = "application/json"))
 )]
-async fn openapi() -> Json<utoipa::openapi::OpenApi> {
-    Json(crate::api::openapi::document())
+async fn openapi(Extension(Document(document)): Extension<Document>) -> Json<OpenApi> {
+    Json(document())
 }

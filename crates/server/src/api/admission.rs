@@ -121,11 +121,11 @@ impl<A: From<Fault>> From<Fault> for Refused<A> {
 
 /// Admits a call by its Api-Key: the rules of every API but KeySecure's.
 pub(crate) async fn admit_key(
-    app: &App,
     call: &Call,
     api_key: &str,
     need: Need,
 ) -> Result<Admitted, Refused<Problem>> {
+    let app = &call.app;
     let refused = || Problem::new(Code::CredentialRefused);
     let Some(admission) = app.service.admission(api_key).await? else {
         return Err(Refused::stranger(refused(), Denied::KeyUnknown));

@@ -6,8 +6,7 @@ use utoipa::openapi::{
     Components, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, ServerBuilder,
 };
 
-use crate::api::surface::Surface;
-use crate::http::ListenerKind;
+use super::surface::Surface;
 
 /// What a reader needs first. The addresses are a demo's.
 const BEGINNING: &str = include_str!("openapi.md");
@@ -36,11 +35,11 @@ const TAGS: [(&str, &str); 5] = [
 ];
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
-/// `OpenAPI` 3.1 of everything that a deployment serves.
-pub fn document() -> OpenApi {
+/// `OpenAPI` 3.1 of all that these surfaces serve.
+pub(crate) fn document(surfaces: impl IntoIterator<Item = Surface>) -> OpenApi {
     let mut api = empty();
-    for kind in ListenerKind::ALL {
-        api.merge(Surface::of(kind).api().clone());
+    for surface in surfaces {
+        api.merge(surface.into_api());
     }
     let server = |url: &str, what: &str| {
         let builder = ServerBuilder::new().url(url);

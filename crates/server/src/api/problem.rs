@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::http::chain::Chain;
 use crate::http::lists::Busy;
+use crate::http::log;
 
 /// The codes of problems. Stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -153,7 +154,7 @@ impl Code {
             Self::AuditSinkFull => "audit_sink_full",
             Self::ClockApart => "clock_apart",
             Self::StoreLocked => "store_locked",
-            Self::Stopping => "stopping",
+            Self::Stopping => log::STOPPING,
             Self::Panicking => "panicking",
         }
     }
@@ -394,7 +395,7 @@ impl IntoResponse for Problem {
         }
         response
             .extensions_mut()
-            .insert(crate::http::log::Told(self.code.name()));
+            .insert(log::Told(self.code.name()));
         response
     }
 }

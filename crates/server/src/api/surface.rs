@@ -9,107 +9,80 @@ use axum::extract::MatchedPath;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
-use cardveil_core::merchant::Need;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use utoipa::openapi::path::{Operation, PathItem, Paths};
-use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, RefOr, ResponseBuilder, Schema};
 
-use crate::api::gate::{self, Gate};
-use crate::api::problem::{Code, Problem};
-use crate::http::ListenerKind;
+use super::gate::{self, Gate};
+use super::openapi;
+use super::permission::{Barrier, Permission};
+use super::problem::Problem;
 use crate::http::app::App;
 use crate::http::call::Pattern;
-use crate::{admin, client, equals, keysecure, native};
-
-/// Who may call a route. Deny by default: a stranger may call [`Permission::Public`] ones only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// Anyone who reaches the listener. The text says why that is right.
-    Public(&'static str),
-    /// A merchant's server by KeySecure's rules for Get Token: Api-Key, address, Timestamp.
-    KeySecureLogin,
-    /// A merchant's server by KeySecure's rules: the same, and an Access-Token; and what it needs.
-    KeySecure(Need),
-    /// A merchant's server by Equals' rules: `Authorization`, address, and what it needs.
-    Equals(Need),
-    /// A merchant's server by the native rules: `Authorization: Bearer`, address, and what it needs.
-    Native(Need),
-    /// Whoever holds a client token; the handler redeems or checks it. From a browser only if the
-    /// page is of the client origin.
-    Holder,
-}
-
-impl Permission {
-    /// Which API it is of, for records.
-    pub(crate) const fn api(self) -> &'static str {
-        match self {
-            Self::KeySecureLogin | Self::KeySecure(_) => "keysecure",
-            Self::Equals(_) => "equals",
-            Self::Native(_) => "native",
-            Self::Holder => "client",
-            Self::Public(_) => "public",
-        }
-    }
-}
-
-impl Permission {
-    /// What `OpenAPI` says of it: nothing for public routes. A holder's token travels in the body,
-    /// for which `OpenAPI` has no scheme, so its requirement is there and names none.
-    fn requirements(self) -> Vec<SecurityRequirement> {
-        let scheme = |name| vec![SecurityRequirement::new::<_, [&str; 0], &str>(name, [])];
-        match self {
-            Self::Public(_) => Vec::new(),
-            Self::KeySecureLogin => scheme("keysecure_login"),
-            Self::KeySecure(_) => scheme("keysecure"),
-            Self::Equals(_) => scheme("CommonAuth"),
-            Self::Native(_) => scheme("native"),
-            Self::Holder => vec![SecurityRequirement::default()],
-        }
-    }
-}
+use crate::http::listener::{Routes as ListenerRoutes, UNSOUND};
 
 /// What `utoipa_axum::routes!` makes of a handler.
 pub(crate) type Routes = (Vec<(String, RefOr<Schema>)>, Paths, MethodRouter<Arc<App>>);
+
+/// What an API says where it has no route: its base, and its refusals.
+struct Form {
+    base: &'static str,
+    refuse: fn(Barrier, &HeaderMap) -> Response,
+}
+
+impl Form {
+    /// Whether an address is of this API, of which there are more than it has calls.
+    fn is_of(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.base);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
 
 /// The routes of one listener, with their description.
 pub struct Surface {
     router: Router<Arc<App>>,
     api: OpenApi,
+    forms: Vec<Form>,
 }
 
 impl Surface {
-    /// All routes of a listener of this kind.
-    pub fn of(kind: ListenerKind) -> Self {
-        let empty = Self {
+    /// Without routes.
+    pub(crate) fn empty() -> Self {
+        Self {
             router: Router::new(),
-            api: crate::api::openapi::empty(),
-        };
-        match kind {
-            ListenerKind::Merchant => native::routes(equals::routes(keysecure::routes(empty))),
-            ListenerKind::Client => client::routes(empty),
-            ListenerKind::Admin => admin::routes(empty),
+            api: openapi::empty(),
+            forms: Vec::new(),
         }
     }
 
+    /// Has what is not there under `base` refused as `P` refuses: an API's callers read its own form,
+    /// also where they have mistaken an address.
+    pub(crate) fn refusing<P: Permission>(mut self, base: &'static str) -> Self {
+        self.forms.push(Form {
+            base,
+            refuse: |why, headers| P::refuse(why, P::wording(headers)),
+        });
+        self
+    }
+
     /// Adds a route.
-    pub(crate) fn route(mut self, permission: Permission, routes: Routes) -> Self {
+    pub(crate) fn route<P: Permission>(mut self, permission: P, routes: Routes) -> Self {
         let (schemas, paths, handlers) = routes;
         for (path, mut item) in paths.paths {
             let gate = Gate::new(permission, &path);
             let guarded = handlers
                 .clone()
-                .route_layer(from_fn_with_state(gate, gate::admit));
+                .route_layer(from_fn_with_state(gate, gate::admit::<P>));
             self.router = self.router.route(&path, guarded);
             for operation in operations(&mut item) {
-                operation.security = Some(permission.requirements());
+                operation.security = Some(permission.security());
                 if operation.description.is_none() {
                     let summary = operation.summary.as_deref();
                     operation.description = summary.map(|summary| format!("{summary}."));
                 }
                 let mut statuses = operation.responses.responses.keys();
                 if !statuses.any(|status| status.starts_with('4')) {
-                    let sound = ResponseBuilder::new().description(crate::http::listener::UNSOUND);
+                    let sound = ResponseBuilder::new().description(UNSOUND);
                     let responses = &mut operation.responses.responses;
                     responses.insert("400".to_owned(), sound.build().into());
                 }
@@ -139,36 +112,31 @@ impl Surface {
         &self.api
     }
 
-    /// The patterns of its routes.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.api.paths.paths.keys().map(String::as_str)
+    /// The same, without the routes.
+    pub(crate) fn into_api(self) -> OpenApi {
+        self.api
     }
 
-    /// The router, ready to be called.
-    pub(crate) fn into_router(self, app: Arc<App>) -> Router {
-        // A dialect's callers read its own form, also where they have mistaken an address.
-        let speaks_keysecure = self
-            .api
-            .paths
-            .paths
-            .keys()
-            .any(|path| keysecure::is_under(path));
-        let is_keysecure = move |uri: &Uri| speaks_keysecure && keysecure::is_under(uri.path());
+    /// All of it, ready to be served.
+    pub(crate) fn into_routes(self, app: Arc<App>) -> ListenerRoutes {
+        let patterns = self.api.paths.paths.keys().cloned().collect();
+        let forms = Arc::new(self.forms);
+        let refuse = move |why: Barrier, uri: &Uri, headers: &HeaderMap| match forms
+            .iter()
+            .find(|form| form.is_of(uri.path()))
+        {
+            Some(form) => (form.refuse)(why, headers),
+            None => why.problem(),
+        };
         let allowed = Arc::new(allowed(&self.api));
         let of_path = Arc::clone(&allowed);
+        let refuse_method = refuse.clone();
         let not_allowed = move |uri: Uri, path: MatchedPath, headers: HeaderMap| async move {
-            let response = if is_keysecure(&uri) {
-                keysecure::method_not_allowed(&headers)
-            } else {
-                Problem::new(Code::MethodNotAllowed).into_response()
-            };
+            let response = refuse_method(Barrier::Method, &uri, &headers);
             with_allow(response, of_path.get(path.as_str()))
         };
         let not_found = move |uri: Uri, headers: HeaderMap| async move {
-            if is_keysecure(&uri) {
-                return keysecure::not_found(&headers);
-            }
-            Problem::new(Code::NotFound).into_response()
+            refuse(Barrier::NotFound, &uri, &headers)
         };
         let complete = move |response: Response| {
             let allowed = Arc::clone(&allowed);
@@ -178,11 +146,17 @@ impl Surface {
                 with_allow(response, methods)
             }
         };
-        self.router
+        let router = self
+            .router
             .route_layer(map_response(complete))
             .method_not_allowed_fallback(not_allowed)
             .fallback(not_found)
-            .with_state(app)
+            .with_state(app);
+        ListenerRoutes {
+            router,
+            patterns,
+            unsound: |rule| Problem::invalid("headers", rule).into_response(),
+        }
     }
 }
 

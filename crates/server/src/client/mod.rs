@@ -10,35 +10,40 @@ mod redeem;
 pub(crate) mod script;
 mod wallet;
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Extension;
+use axum::response::{IntoResponse as _, Response};
 use cardveil_core::flow::NotTaken;
 use cardveil_core::token::ClientToken;
 use http::{HeaderMap, header};
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::routes;
 
 use self::frame::Assets;
-use crate::api::admission::Holder;
+use crate::api::admission::{Holder, Refused};
 use crate::api::extract::{self, Header};
+use crate::api::permission::{Barrier, Entrant, Permission, Public};
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Routes, Surface};
+use crate::api::surface::{Routes, Surface};
 use crate::http::app::{App, Settings};
+use crate::http::call::Call;
+use crate::http::limit::{Limiter, TooOften};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
-    const FRAME: Permission =
-        Permission::Public("an empty frame: it holds nothing until a token is redeemed in it");
-    const ASSET: Permission =
-        Permission::Public("a frame's script, style or words: the same for all");
-    const SCRIPT: Permission = Permission::Public("the SDK: the same public bytes for everyone");
-    const EMBED: Permission =
-        Permission::Public("whether a page may show cards, as the frame's own policy says too");
-    const WORDS: Permission =
-        Permission::Public("what frames say in a language: the same words for everyone");
-    const FONT: Permission = Permission::Public("a font that the operator registered");
-    const MANIFEST: Permission =
-        Permission::Public("what the public scripts are: the same bytes for everyone");
+    const FRAME: Public =
+        Public::because("an empty frame: it holds nothing until a token is redeemed in it");
+    const ASSET: Public = Public::because("a frame's script, style or words: the same for all");
+    const SCRIPT: Public = Public::because("the SDK: the same public bytes for everyone");
+    const EMBED: Public =
+        Public::because("whether a page may show cards, as the frame's own policy says too");
+    const WORDS: Public =
+        Public::because("what frames say in a language: the same words for everyone");
+    const FONT: Public = Public::because("a font that the operator registered");
+    const MANIFEST: Public =
+        Public::because("what the public scripts are: the same bytes for everyone");
     let prepared = Arc::<Prepared>::default();
     let with = |(schemas, paths, handlers): Routes| -> Routes {
         let prepared = Extension(Arc::clone(&prepared));
@@ -54,9 +59,9 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(SCRIPT, routes!(script::script))
         .route(MANIFEST, with(routes!(manifest::json)))
         .route(MANIFEST, with(routes!(manifest::jws)))
-        .route(Permission::Holder, routes!(redeem::redeem))
-        .route(Permission::Holder, routes!(events::event))
-        .route(Permission::Holder, routes!(wallet::eligibility))
+        .route(TokenHolder, routes!(redeem::redeem))
+        .route(TokenHolder, routes!(events::event))
+        .route(TokenHolder, routes!(wallet::eligibility))
 }
 
 /// What is the same in every answer of a listener: made when it is first asked for, and kept.
@@ -73,11 +78,45 @@ impl Prepared {
     }
 }
 
+/// Whoever holds a client token; the handler redeems or checks it. From a browser only if the page is
+/// of the client origin.
+#[derive(Clone, Copy)]
+struct TokenHolder;
+
+impl Permission for TokenHolder {
+    const API: &'static str = "client";
+
+    type Wording = ();
+
+    /// A token travels in the body, for which `OpenAPI` has no scheme: the requirement is there and
+    /// names none.
+    fn security(self) -> Vec<SecurityRequirement> {
+        vec![SecurityRequirement::default()]
+    }
+
+    fn wording(_: &HeaderMap) {}
+
+    async fn admit(self, call: &Call, headers: &HeaderMap) -> Result<Entrant, Refused<Response>> {
+        // What is wrong with the frame's own page is no refusal of anybody's access.
+        let _says_where =
+            admit(&call.app, headers).map_err(|problem| Refused::fault(problem.into_response()))?;
+        Ok(Entrant::Holder)
+    }
+
+    fn count_refused(limiter: &Limiter, ip: Option<IpAddr>) -> Result<(), TooOften> {
+        limiter.stranger(ip)
+    }
+
+    fn refuse(why: Barrier, (): ()) -> Response {
+        why.problem()
+    }
+}
+
 /// A browser says from which page it calls, and then it must be our own frame; other callers say nothing.
 /// Tells whether it said so: what an embed that pages frame redeems must carry it
 /// ([`Lives::wants_origin`](cardveil_core::token::Lives::wants_origin)). Any program can say so, too: this
 /// keeps other pages out, and no thief.
-pub(crate) fn admit(app: &App, headers: &HeaderMap) -> Result<bool, Problem> {
+fn admit(app: &App, headers: &HeaderMap) -> Result<bool, Problem> {
     let with_origin = match extract::header(headers, header::ORIGIN.as_str()) {
         Header::Missing => false,
         Header::Value(origin) if origin == app.settings.client_origin => true,

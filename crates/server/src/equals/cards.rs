@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::Merchant;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::parse_reason;
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::Surface;
 use crate::http::app::{App, Shared};
 
 /// How many characters Equals' `name` has at most.
@@ -32,10 +33,10 @@ const DAY_MS: i64 = 86_400_000;
 
 pub(super) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Permission::Equals(Need::ReadCards), routes!(list))
-        .route(Permission::Equals(Need::ReadCards), routes!(read))
-        .route(Permission::Equals(Need::WriteCards), routes!(update))
-        .route(Permission::Equals(Need::WriteCards), routes!(transition))
+        .route(Merchant(Need::ReadCards), routes!(list))
+        .route(Merchant(Need::ReadCards), routes!(read))
+        .route(Merchant(Need::WriteCards), routes!(update))
+        .route(Merchant(Need::WriteCards), routes!(transition))
 }
 
 /// The states of Equals' cards.

@@ -11,10 +11,12 @@ mod pin;
 pub(crate) mod wallet;
 mod webhooks;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
 use axum::{Extension, Json};
 use cardveil_core::Secret;
 use cardveil_core::audit::refused::Denied;
@@ -26,32 +28,32 @@ use cardveil_core::token::Operation;
 use http::{HeaderMap, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::routes;
 
 use crate::api::admission::Refused;
 use crate::api::admission::{Admitted, admit_key};
 use crate::api::extract::{self, Header, OFFSET_MAX, Query};
+use crate::api::permission::{Barrier, Entrant, Permission, scheme};
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Surface};
-use crate::http::app::{App, Shared};
+use crate::api::surface::Surface;
+use crate::http::app::Shared;
 use crate::http::call::Call;
+use crate::http::limit::{Limiter, TooOften};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     let surface = surface
-        .route(Permission::Equals(Need::ReadCards), routes!(access_token))
+        .route(Merchant(Need::ReadCards), routes!(access_token))
+        .route(Merchant(Need::ReadCards), routes!(mfa::create_mfa_session))
         .route(
-            Permission::Equals(Need::ReadCards),
-            routes!(mfa::create_mfa_session),
-        )
-        .route(
-            Permission::Equals(Need::ManageIpAddresses),
+            Merchant(Need::ManageIpAddresses),
             routes!(
                 ip_addresses::list_ip_addresses,
                 ip_addresses::add_ip_address
             ),
         )
         .route(
-            Permission::Equals(Need::ManageIpAddresses),
+            Merchant(Need::ManageIpAddresses),
             routes!(ip_addresses::remove_ip_address),
         );
     webhooks::routes(wallet::routes(pin::routes(cards::routes(surface))))
@@ -148,13 +150,39 @@ fn page(query: &Query) -> Result<(usize, usize), Problem> {
     Ok((limit, offset))
 }
 
+/// A merchant's server by Equals' rules: `Authorization`, address, and what it needs.
+#[derive(Clone, Copy)]
+struct Merchant(Need);
+
+impl Permission for Merchant {
+    const API: &'static str = "equals";
+
+    type Wording = ();
+
+    fn security(self) -> Vec<SecurityRequirement> {
+        scheme("CommonAuth")
+    }
+
+    fn wording(_: &HeaderMap) {}
+
+    async fn admit(self, call: &Call, headers: &HeaderMap) -> Result<Entrant, Refused<Response>> {
+        let admitted = admit(call, headers, self.0).await;
+        admitted
+            .map(Entrant::merchant)
+            .map_err(Refused::into_response)
+    }
+
+    fn count_refused(limiter: &Limiter, ip: Option<IpAddr>) -> Result<(), TooOften> {
+        limiter.refused(ip)
+    }
+
+    fn refuse(why: Barrier, (): ()) -> Response {
+        why.problem()
+    }
+}
+
 /// Admits a call.
-pub(crate) async fn admit(
-    app: &App,
-    call: &Call,
-    headers: &HeaderMap,
-    need: Need,
-) -> Result<Admitted, Refused<Problem>> {
+async fn admit(call: &Call, headers: &HeaderMap, need: Need) -> Result<Admitted, Refused<Problem>> {
     let refused = || Refused::stranger(Problem::new(Code::CredentialRefused), Denied::KeyMissing);
     let value = match extract::header(headers, header::AUTHORIZATION.as_str()) {
         Header::Missing => {
@@ -169,5 +197,5 @@ pub(crate) async fn admit(
         Some(_) => return Err(refused()),
         None => value,
     };
-    admit_key(app, call, api_key, need).await
+    admit_key(call, api_key, need).await
 }

@@ -17,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::Merchant;
 use super::cards;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Object, Query};
 use crate::api::problem::{Code, Problem};
 use crate::api::refusals::{ASKED_OFTEN, REFERENCE};
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::Surface;
 use crate::http::app::Shared;
 
 const METHOD: &str = "cardholderVerificationMethod";
@@ -30,8 +31,8 @@ const METHODS: &str = "must be BIOMETRIC_FACE, BIOMETRIC_FINGERPRINT, LOGIN or O
 
 pub(super) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Permission::Equals(Need::ReadPins), routes!(read))
-        .route(Permission::Equals(Need::SetPins), routes!(update))
+        .route(Merchant(Need::ReadPins), routes!(read))
+        .route(Merchant(Need::SetPins), routes!(update))
 }
 
 /// A card's PIN.

@@ -21,17 +21,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::Merchant;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::list;
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::Surface;
 use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
-    const READ: Permission = Permission::Equals(Need::ReadCards);
-    const WRITE: Permission = Permission::Equals(Need::WriteCards);
-    const PROVISION: Permission = Permission::Equals(Need::ProvisionWallets);
+    const READ: Merchant = Merchant(Need::ReadCards);
+    const WRITE: Merchant = Merchant(Need::WriteCards);
+    const PROVISION: Merchant = Merchant(Need::ProvisionWallets);
     surface
         .route(READ, routes!(find_tokens))
         .route(WRITE, routes!(transition))

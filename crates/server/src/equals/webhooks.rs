@@ -25,15 +25,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::Merchant;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::Surface;
 use crate::api::webhooks::{self, endpoint, header_value, own, present};
 use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
-    let manage = Permission::Equals(Need::ManageWebhooks);
+    let manage = Merchant(Need::ManageWebhooks);
     surface
         .route(manage, routes!(create, list))
         .route(manage, routes!(read, change, remove))

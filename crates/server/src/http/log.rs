@@ -39,6 +39,9 @@ pub fn request_id() -> Option<Arc<str>> {
 #[derive(Clone, Copy)]
 pub(crate) struct Told(pub(crate) &'static str);
 
+/// The code of a server that was told to stop, which is no fault.
+pub(crate) const STOPPING: &str = "stopping";
+
 /// One request.
 #[derive(Debug, Serialize)]
 pub struct Line {

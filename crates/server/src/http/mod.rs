@@ -1,5 +1,5 @@
 //! Connections, and what surrounds every request on them: the listeners and their TLS, addresses,
-//! headers, the access log, figures, limits.
+//! headers, the access log, figures, limits. Nothing here knows an API.
 
 pub(crate) mod address;
 pub(crate) mod app;

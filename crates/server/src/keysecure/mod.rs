@@ -33,18 +33,19 @@ use cardveil_core::merchant::{Barred, MerchantState, Need, judge};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::routes;
 
-use self::code::Code;
-pub(crate) use self::code::Language;
+use self::code::{Code, Language};
 use self::form::Wrong;
 use crate::api::admission::Admitted;
 use crate::api::admission::Refused;
 use crate::api::extract::{self, Header};
+use crate::api::permission::{Barrier, Entrant, Permission, scheme};
 use crate::api::problem;
-use crate::api::surface::{Permission, Surface};
-use crate::http::app::App;
+use crate::api::surface::Surface;
 use crate::http::call::Call;
+use crate::http::limit::{Limiter, TooOften};
 use crate::http::log::Told;
 
 /// Where all calls of this dialect are.
@@ -52,35 +53,24 @@ const BASE: &str = "/open-api";
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Permission::KeySecureLogin, routes!(login::login_token))
+        .refusing::<Login>(BASE)
+        .route(Login, routes!(login::login_token))
         .route(
-            Permission::KeySecure(Need::ReadCards),
+            Merchant(Need::ReadCards),
             routes!(client_token::client_token),
         )
         .route(
-            Permission::KeySecure(Need::ExportCards),
+            Merchant(Need::ExportCards),
             routes!(private_info::private_info),
         )
+        .route(Merchant(Need::ReadCards), routes!(cards::card_list))
+        .route(Merchant(Need::ReadCards), routes!(cards::card_detail))
         .route(
-            Permission::KeySecure(Need::ReadCards),
-            routes!(cards::card_list),
-        )
-        .route(
-            Permission::KeySecure(Need::ReadCards),
-            routes!(cards::card_detail),
-        )
-        .route(
-            Permission::KeySecure(Need::WriteCards),
+            Merchant(Need::WriteCards),
             routes!(cards::card_status_update),
         )
-        .route(
-            Permission::KeySecure(Need::WriteCards),
-            routes!(active::card_active),
-        )
-        .route(
-            Permission::KeySecure(Need::SetPins),
-            routes!(pin::card_pin_set),
-        )
+        .route(Merchant(Need::WriteCards), routes!(active::card_active))
+        .route(Merchant(Need::SetPins), routes!(pin::card_pin_set))
 }
 
 /// An answer on the wire.
@@ -95,23 +85,101 @@ struct Envelope<T> {
     data: Option<T>,
 }
 
+/// A merchant's server by the rules for Get Token: Api-Key, address, Timestamp.
+#[derive(Clone, Copy)]
+struct Login;
+
+/// A merchant's server that is logged in: by the same rules and its Access-Token; and what it needs.
+#[derive(Clone, Copy)]
+struct Merchant(Need);
+
+impl Permission for Login {
+    const API: &'static str = "keysecure";
+
+    type Wording = Language;
+
+    fn security(self) -> Vec<SecurityRequirement> {
+        scheme("keysecure_login")
+    }
+
+    fn wording(headers: &HeaderMap) -> Language {
+        Language::of(headers)
+    }
+
+    async fn admit(self, call: &Call, headers: &HeaderMap) -> Result<Entrant, Refused<Response>> {
+        let admitted = admit(call, headers, LoggedIn::Now, Need::ReadCards).await;
+        admitted
+            .map(Entrant::merchant)
+            .map_err(Refused::into_response)
+    }
+
+    fn count_refused(limiter: &Limiter, ip: Option<IpAddr>) -> Result<(), TooOften> {
+        limiter.refused(ip)
+    }
+
+    fn refuse(why: Barrier, language: Language) -> Response {
+        let refusal = match why {
+            Barrier::NotFound => {
+                let wrong = ("path", Wrong::NoSuchPath);
+                Refusal::by_http(StatusCode::NOT_FOUND, wrong, language)
+            }
+            Barrier::Method => {
+                let wrong = ("method", Wrong::Method);
+                Refusal::by_http(StatusCode::METHOD_NOT_ALLOWED, wrong, language)
+            }
+            Barrier::TooOften => Refusal::new(Code::TooFrequent, language),
+            Barrier::Fault => Refusal::new(Code::SystemError, language),
+        };
+        refusal.into_response()
+    }
+}
+
+impl Permission for Merchant {
+    const API: &'static str = Login::API;
+
+    type Wording = Language;
+
+    fn security(self) -> Vec<SecurityRequirement> {
+        scheme("keysecure")
+    }
+
+    fn wording(headers: &HeaderMap) -> Language {
+        Login::wording(headers)
+    }
+
+    async fn admit(self, call: &Call, headers: &HeaderMap) -> Result<Entrant, Refused<Response>> {
+        let admitted = admit(call, headers, LoggedIn::Before, self.0).await;
+        admitted
+            .map(Entrant::merchant)
+            .map_err(Refused::into_response)
+    }
+
+    fn count_refused(limiter: &Limiter, ip: Option<IpAddr>) -> Result<(), TooOften> {
+        Login::count_refused(limiter, ip)
+    }
+
+    fn refuse(why: Barrier, language: Language) -> Response {
+        Login::refuse(why, language)
+    }
+}
+
 /// Whether a call is the login itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Login {
+enum LoggedIn {
     /// It is Get Token.
     Now,
     /// It must bring the Access-Token that Get Token gave.
-    Done,
+    Before,
 }
 
 /// Admits a call.
-pub(crate) async fn admit(
-    app: &App,
+async fn admit(
     call: &Call,
     headers: &HeaderMap,
-    login: Login,
+    login: LoggedIn,
     need: Need,
 ) -> Result<Admitted, Refused<Refusal>> {
+    let app = &call.app;
     let language = Language::of(headers);
     let refuse = |code| Refusal::new(code, language);
     let stranger = |code, denied| Err(Refused::stranger(refuse(code), denied));
@@ -153,7 +221,7 @@ pub(crate) async fn admit(
         let holder = &admission.credential;
         return Err(Refused::holder(answer, Denied::Timestamp, holder));
     }
-    if login == Login::Done {
+    if login == LoggedIn::Before {
         let text = match extract::header(headers, "access-token") {
             Header::Missing => {
                 return holder(Code::AccessTokenRequired, Denied::AccessTokenMissing);
@@ -217,38 +285,9 @@ fn success<T: Serialize>(language: Language, data: T) -> Response {
     )
 }
 
-/// The answer when the fault is ours and nothing more is known.
-pub(crate) fn system_error(language: Language) -> Response {
-    Refusal::new(Code::SystemError, language).into_response()
-}
-
-/// The answer to who calls too often.
-pub(crate) fn too_frequent(language: Language) -> Response {
-    Refusal::new(Code::TooFrequent, language).into_response()
-}
-
-/// Whether an address is of this dialect, of which there are more than it has calls.
-pub(crate) fn is_under(path: &str) -> bool {
-    let rest = path.strip_prefix(BASE);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The answer where there is no such call.
-pub(crate) fn not_found(headers: &HeaderMap) -> Response {
-    let wrong = ("path", Wrong::NoSuchPath);
-    Refusal::by_http(StatusCode::NOT_FOUND, wrong, Language::of(headers)).into_response()
-}
-
-/// The answer to another method than a call's.
-pub(crate) fn method_not_allowed(headers: &HeaderMap) -> Response {
-    let wrong = ("method", Wrong::Method);
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    Refusal::by_http(status, wrong, Language::of(headers)).into_response()
-}
-
 /// What is told in place of success.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+struct Refusal {
     code: Code,
     status: StatusCode,
     language: Language,

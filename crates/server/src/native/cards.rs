@@ -15,21 +15,22 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::Merchant;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::parse_reason;
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::Surface;
 use crate::http::app::Shared;
 
 const CURSOR: &str = "cur_";
 
 pub(super) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Permission::Native(Need::ReadCards), routes!(list))
-        .route(Permission::Native(Need::ReadCards), routes!(read))
-        .route(Permission::Native(Need::WriteCards), routes!(update))
-        .route(Permission::Native(Need::WriteCards), routes!(transition))
+        .route(Merchant(Need::ReadCards), routes!(list))
+        .route(Merchant(Need::ReadCards), routes!(read))
+        .route(Merchant(Need::WriteCards), routes!(update))
+        .route(Merchant(Need::WriteCards), routes!(transition))
 }
 
 /// A card. No answer holds its number.

@@ -6,6 +6,7 @@ mod mfa;
 mod wallet;
 mod webhooks;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -21,38 +22,32 @@ use cardveil_core::token::{Operation, Thumbprint};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::routes;
 
 use crate::api::admission::{Admitted, Refused, admit_key};
 use crate::api::extract::{self, Header, Object};
 use crate::api::params::fields;
+use crate::api::permission::{Barrier, Entrant, Permission, scheme};
 use crate::api::problem::{Code, Problem};
 use crate::api::refusals::{EMBED, REFERENCE};
 use crate::api::schema::FieldSet;
-use crate::api::surface::{Permission, Surface};
-use crate::http::app::{App, Shared};
+use crate::api::surface::Surface;
+use crate::http::app::Shared;
 use crate::http::call::Call;
+use crate::http::limit::{Limiter, TooOften};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     let surface = surface
+        .route(Merchant(Need::ReadCards), routes!(create_client_token))
+        .route(Merchant(Need::ReadCards), routes!(mfa::create_session))
         .route(
-            Permission::Native(Need::ReadCards),
-            routes!(create_client_token),
-        )
-        .route(
-            Permission::Native(Need::ReadCards),
-            routes!(mfa::create_session),
-        )
-        .route(
-            Permission::Native(Need::ManageMfa),
+            Merchant(Need::ManageMfa),
             routes!(mfa::enrol_totp, mfa::remove_totp),
         )
-        .route(
-            Permission::Native(Need::ManageMfa),
-            routes!(mfa::confirm_totp),
-        );
+        .route(Merchant(Need::ManageMfa), routes!(mfa::confirm_totp));
     webhooks::routes(wallet::routes(cards::routes(surface)))
 }
 
@@ -232,20 +227,46 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
+/// A merchant's server by the native rules: `Authorization: Bearer`, address, and what it needs.
+#[derive(Clone, Copy)]
+struct Merchant(Need);
+
+impl Permission for Merchant {
+    const API: &'static str = "native";
+
+    type Wording = ();
+
+    fn security(self) -> Vec<SecurityRequirement> {
+        scheme("native")
+    }
+
+    fn wording(_: &HeaderMap) {}
+
+    async fn admit(self, call: &Call, headers: &HeaderMap) -> Result<Entrant, Refused<Response>> {
+        let admitted = admit(call, headers, self.0).await;
+        admitted
+            .map(Entrant::merchant)
+            .map_err(Refused::into_response)
+    }
+
+    fn count_refused(limiter: &Limiter, ip: Option<IpAddr>) -> Result<(), TooOften> {
+        limiter.refused(ip)
+    }
+
+    fn refuse(why: Barrier, (): ()) -> Response {
+        why.problem()
+    }
+}
+
 /// Admits a call: `Authorization: Bearer {Api-Key}`.
-pub(crate) async fn admit(
-    app: &App,
-    call: &Call,
-    headers: &HeaderMap,
-    need: Need,
-) -> Result<Admitted, Refused<Problem>> {
+async fn admit(call: &Call, headers: &HeaderMap, need: Need) -> Result<Admitted, Refused<Problem>> {
     let refused = |answer| Err(Refused::stranger(answer, Denied::KeyMissing));
     match extract::header(headers, header::AUTHORIZATION.as_str()) {
         Header::Missing => refused(Problem::credential_required("Bearer")),
         Header::Malformed => refused(Problem::new(Code::CredentialRefused)),
         Header::Value(value) => match value.split_once(' ') {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("Bearer") => {
-                admit_key(app, call, key.trim(), need).await
+                admit_key(call, key.trim(), need).await
             }
             Some(_) | None => refused(Problem::detail(
                 Code::CredentialRefused,

@@ -20,16 +20,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::Merchant;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::list;
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::Surface;
 use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
-    const READ: Permission = Permission::Native(Need::ReadCards);
-    const WRITE: Permission = Permission::Native(Need::WriteCards);
+    const READ: Merchant = Merchant(Need::ReadCards);
+    const WRITE: Merchant = Merchant(Need::WriteCards);
     surface
         .route(READ, routes!(list_tokens))
         .route(READ, routes!(show_token))

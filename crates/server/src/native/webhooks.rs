@@ -22,16 +22,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
+use super::Merchant;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::problem::Problem;
 use crate::api::schema::TopicSet;
-use crate::api::surface::{Permission, Surface};
+use crate::api::surface::Surface;
 use crate::api::webhooks::{self, endpoint, own, present};
 use crate::http::app::Shared;
 
 pub(super) fn routes(surface: Surface) -> Surface {
-    let manage = Permission::Native(Need::ManageWebhooks);
+    let manage = Merchant(Need::ManageWebhooks);
     surface
         .route(manage, routes!(create, list))
         .route(manage, routes!(read, change, remove))

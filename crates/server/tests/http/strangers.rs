@@ -6,8 +6,7 @@ use axum::body::Body;
 use cardveil_core::audit::Kind;
 use cardveil_server::log::AccessLog;
 use cardveil_server::manifest;
-use cardveil_server::surface::Surface;
-use cardveil_server::{FontStyle, ListenerKind, document};
+use cardveil_server::{FontStyle, ListenerKind, document, mount};
 use cardveil_testkit::Fault;
 use http::Method;
 use serde_json::{Value, json};
@@ -61,7 +60,7 @@ fn operations(api: &Value) -> Vec<(String, String, Value)> {
 }
 
 pub(crate) fn of(kind: ListenerKind) -> Vec<(String, String, Value)> {
-    operations(&serde_json::to_value(Surface::of(kind).api()).unwrap())
+    operations(&serde_json::to_value(mount::surface(kind).api()).unwrap())
 }
 
 /// The name of one that the frames link.

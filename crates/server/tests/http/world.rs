@@ -20,7 +20,9 @@ use cardveil_core::port::Change;
 use cardveil_core::vault::{ClearCard, Vault};
 use cardveil_seal::{Entropy, FileRoot, Keyring, Secret, SeededEntropy};
 use cardveil_server::log::AccessLog;
-use cardveil_server::{App, Font, FontStyle, Limits, Listener, ListenerKind, Peer, Settings};
+use cardveil_server::{
+    App, Font, FontStyle, Limits, Listener, ListenerKind, Peer, Settings, mount,
+};
 use cardveil_testkit::{Faulty, ManualClock, Memory, sample};
 use http::header::HOST;
 use http::{HeaderValue, Request};
@@ -122,7 +124,7 @@ pub(crate) fn settings() -> Settings {
 /// A server's listeners, whose request ids come of the same chance.
 fn listeners(app: &Arc<App>, seed: u64) -> [Listener; ListenerKind::ALL.len()] {
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
-    ListenerKind::ALL.map(|kind| Listener::new(app, kind, Arc::clone(&entropy)))
+    ListenerKind::ALL.map(|kind| mount::listener(app, kind, Arc::clone(&entropy)))
 }
 
 impl World {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use cardveil_core::audit::refused::Denied;
 use cardveil_core::merchant::ClientCertificate;
 use cardveil_seal::Entropy;
@@ -39,13 +39,11 @@ use self::cleared::Cleared;
 use self::impatient::Impatient;
 use self::paced::{Paced, Turns};
 use self::places::{Holder, Place, Places};
-use crate::api::problem::{Code, Problem};
-use crate::api::surface::Surface;
 use crate::http::ListenerKind;
 use crate::http::address::Peer;
 use crate::http::app::App;
 use crate::http::call::{Call, CalledBy, Pattern};
-use crate::http::log::{Line, Told};
+use crate::http::log::{Line, STOPPING, Told};
 use crate::http::metrics::Outcome;
 use crate::http::stack::Traceless;
 use crate::http::{address, headers, limit, log, tls};
@@ -74,6 +72,7 @@ pub struct Listener {
     app: Arc<App>,
     kind: ListenerKind,
     router: Router,
+    unsound: fn(rule: &str) -> Response,
     ids: Arc<RequestIds>,
     /// How long connections may rest, as they are told.
     keep_alive: Option<HeaderValue>,
@@ -102,15 +101,31 @@ impl RequestIds {
     }
 }
 
+/// What a listener serves.
+pub(crate) struct Routes {
+    /// Answers a request.
+    pub(crate) router: Router,
+    /// The patterns of its routes.
+    pub(crate) patterns: Vec<String>,
+    /// The answer to a request whose head breaks this rule.
+    pub(crate) unsound: fn(rule: &str) -> Response,
+}
+
 impl Listener {
     /// The listener of this kind. Request ids come of `entropy`.
-    pub fn new(app: &Arc<App>, kind: ListenerKind, entropy: Arc<dyn Entropy>) -> Self {
-        let surface = Surface::of(kind);
-        app.metrics.latencies.know(kind, surface.paths());
+    pub(crate) fn new(
+        app: &Arc<App>,
+        kind: ListenerKind,
+        entropy: Arc<dyn Entropy>,
+        routes: Routes,
+    ) -> Self {
+        let patterns = routes.patterns.iter().map(String::as_str);
+        app.metrics.latencies.know(kind, patterns);
         Self {
             app: Arc::clone(app),
             kind,
-            router: surface.into_router(Arc::clone(app)),
+            router: routes.router,
+            unsound: routes.unsound,
             ids: Arc::new(RequestIds {
                 entropy,
                 made: Mutex::default(),
@@ -149,7 +164,7 @@ impl Listener {
                 .requests_malformed
                 .of(self.kind)
                 .increment();
-            let mut refused = Problem::invalid("headers", sound::RULE).into_response();
+            let mut refused = (self.unsound)(sound::RULE);
             let close = HeaderValue::from_static("close");
             refused.headers_mut().insert(CONNECTION, close);
             refused
@@ -166,7 +181,7 @@ impl Listener {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
         let told = response.extensions().get::<Told>().map(|told| told.0);
-        let stopping = told == Some(Code::Stopping.name());
+        let stopping = told == Some(STOPPING);
         if response.status().is_server_error() && !stopping {
             self.app.metrics.faults.increment();
         }
