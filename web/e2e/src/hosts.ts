@@ -2,7 +2,7 @@
  * Pages that a card may be put into, served as their owners would serve them. To add one: a row in
  * `HOSTS`.
  *
- * `?as=parts` has the card in parts, and anything else the whole card.
+ * Each has the card twice: whole, and in parts.
  */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
@@ -81,9 +81,10 @@ const SCRIPT = `
 const { Cardveil } = await import("{client}/sdk/v1/cardveil.js");
 const token = async () => (await fetch("/token", { method: "POST" })).text();
 const veil = window.veil = Cardveil({ embed: "{embed}" });
-const card = window.card = veil.card({ token, hideAfter: 300 });
-if (location.search !== "?as=parts") card.mount("#card");
-else for (const part of document.querySelectorAll("[data-part]")) card.mount(part, part.dataset.part);
+const whole = (window.whole = veil.card({ token, hideAfter: 300 }));
+whole.mount("#card");
+const parts = veil.card({ token, hideAfter: 300 });
+for (const part of document.querySelectorAll("[data-part]")) parts.mount(part, part.dataset.part);
 `;
 
 const CHECK = `<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><path d="M0 0h20v20H0zM20 20h20v20H20z"/></svg>`;

@@ -96,25 +96,26 @@ async function contrast(picture: Buffer, frames: Locator[], element: Locator): P
 }
 
 /** By name, the frame's place and how it is found in there. */
-type Texts = Record<string, [frame: string, text: (frame: Scope) => Locator]>;
+type Text = [frame: string, text: (frame: Scope) => Locator];
+type Texts = Record<string, Text>;
 const byId = (scope: Scope, testid: string) => scope.locator(`[data-testid="cardveil-${testid}"]`);
 
 describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
   describe.each(GROUNDS.map((host, index) => ({ ...host, index })))(
     "$name",
     ({ index, framed, later }) => {
-      async function arrive(as: "whole" | "parts"): Promise<Scope> {
+      async function arrive(): Promise<Scope> {
         wire = await Wire.open();
         visit = await browser.visit(
           {
-            viewport: { width: 640, height: 760 },
+            viewport: { width: 640, height: 1200 },
             colorScheme,
             reducedMotion: "reduce",
             deviceScaleFactor: SCALE,
           },
           `http://127.0.0.1:${wire.port}`,
         );
-        await visit.page.goto(`${origin}/${index}/?as=${as}`);
+        await visit.page.goto(`${origin}/${index}/`);
         return framed ? visit.page.locator("#inner").contentFrame() : visit.page;
       }
 
@@ -136,85 +137,71 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
         return found;
       }
 
-      async function changed(css: string): Promise<void> {
+      async function changed(...places: string[]): Promise<void> {
         if (later === undefined) throw new Error("nothing changes here");
-        const scheme = () =>
+        const scheme = (css: string) =>
           visit.page.locator(`${css} iframe`).evaluate((frame) => frame.style.colorScheme);
-        const before = await scheme();
+        const before = await scheme(String(places[0]));
         await visit.page.evaluate(
           ({ name, value }) => document.documentElement.setAttribute(name, value),
           later,
         );
-        await visit.page.evaluate(
-          ({ css, before }) =>
-            new Promise<void>((done) => {
-              const look = () =>
-                (document.querySelector(`${css} iframe`) as HTMLElement).style.colorScheme ===
-                before
-                  ? requestAnimationFrame(look)
-                  : done();
-              look();
-            }),
-          { css, before },
-        );
-        // Told, and painted.
-        await visit.page
-          .locator(`${css} iframe`)
-          .contentFrame()
-          .locator(`:root[data-theme="${before === "dark" ? "light" : "dark"}"]`)
-          .waitFor({ state: "attached" });
+        const after = before === "dark" ? "light" : "dark";
+        for (const css of places) {
+          // Told, and painted.
+          const root = visit.page
+            .locator(`${css} iframe`)
+            .contentFrame()
+            .locator(`:root[data-theme="${after}"]`);
+          await root.waitFor({ state: "attached" });
+        }
       }
 
       const read = framed ? itNeeds("frames in frames") : it;
-      read("the whole card can be read", async () => {
-        const page = await arrive("whole");
-        const frame = page.locator("#card iframe").contentFrame();
-        const note: Texts = {
-          note: ["#card", (frame) => frame.locator(".note:not(.said)")],
-          show: ["#card", (frame) => byId(frame, "show")],
+      read("can be read, whole and in parts", async () => {
+        const page = await arrive();
+        const whole = page.locator("#card iframe").contentFrame();
+        const part = (name: string) => page.locator(`[data-part=${name}] iframe`).contentFrame();
+        await byId(whole, "hide").waitFor();
+        await byId(part("pan"), "pan").waitFor();
+        await byId(part("toggle"), "hide").waitFor();
+        await byId(part("name"), "name").waitFor();
+        const ofWhole = (testid: string): Text => ["#card", (frame) => byId(frame, testid)];
+        const ofPart = (name: string, testid = name): Text => [
+          `[data-part=${name}]`,
+          (frame) => byId(frame, testid),
+        ];
+        const group = (nth: number): Text => [
+          "[data-part=pan]",
+          (frame) => frame.locator(".group").nth(nth),
+        ];
+        const shown = {
+          "countdown of the whole": ofWhole("countdown-text"),
+          hide: ofWhole("hide"),
+          first: group(0),
+          second: group(1),
+          last: group(3),
+          expiry: ofPart("expiry"),
+          cvv: ofPart("cvv", "show-cvv"),
+          name: ofPart("name"),
+          countdown: ofPart("countdown"),
+          toggle: ofPart("toggle", "hide"),
         };
-        const shown: Texts = {
-          countdown: ["#card", (frame) => byId(frame, "countdown-text")],
-          hide: ["#card", (frame) => byId(frame, "hide")],
-        };
-        await byId(frame, "hide").waitFor();
         expect(await unreadable(page, shown)).toEqual({});
         if (later !== undefined) {
-          await changed("#card");
+          await changed("#card", "[data-part=pan]");
           expect(await unreadable(page, shown)).toEqual({});
         }
         // By the page: Firefox's driver reaches no frame that has a process of its own.
         await page
           .locator("main")
-          .evaluate(() => (window as unknown as { card: Card }).card.hide());
-        await byId(frame, "show").waitFor();
-        expect(await unreadable(page, note)).toEqual({});
-      });
-
-      read("the parts can be read", async () => {
-        const page = await arrive("parts");
-        const frame = (part: string) => page.locator(`[data-part=${part}] iframe`).contentFrame();
-        await byId(frame("pan"), "pan").waitFor();
-        await byId(frame("toggle"), "hide").waitFor();
-        await byId(frame("name"), "name").waitFor();
-        const text = (part: string, testid = part) =>
-          [`[data-part=${part}]`, (frame: Scope) => byId(frame, testid)] as Texts[string];
-        const group = (nth: number) =>
-          ["[data-part=pan]", (frame: Scope) => frame.locator(".group").nth(nth)] as Texts[string];
-        const texts = {
-          first: group(0),
-          second: group(1),
-          last: group(3),
-          expiry: text("expiry"),
-          cvv: text("cvv", "show-cvv"),
-          name: text("name"),
-          countdown: text("countdown"),
-          toggle: text("toggle", "hide"),
+          .evaluate(() => (window as unknown as { whole: Card }).whole.hide());
+        await byId(whole, "show").waitFor();
+        const hidden = {
+          note: ["#card", (frame) => frame.locator(".note:not(.said)")] as Text,
+          show: ofWhole("show"),
         };
-        expect(await unreadable(page, texts)).toEqual({});
-        if (later === undefined) return;
-        await changed("[data-part=pan]");
-        expect(await unreadable(page, texts)).toEqual({});
+        expect(await unreadable(page, hidden)).toEqual({});
       });
     },
   );
@@ -228,7 +215,7 @@ describe("the doctor", () => {
       `http://127.0.0.1:${wire.port}`,
     );
     await visit.page.goto(
-      `${origin}/${GROUNDS.findIndex(({ name }) => name === "under a strict policy")}/?as=whole`,
+      `${origin}/${GROUNDS.findIndex(({ name }) => name === "under a strict policy")}/`,
     );
     await byId(visit.page.locator("#card iframe").contentFrame(), "hide").waitFor();
     const found = await visit.page.evaluate(async () => {
