@@ -1,4 +1,4 @@
-// Writes the reference in docs/integrate/sdk.md from the comments of sdk/src/api.ts, which is the
+// Writes the reference in docs/reference/sdk.md from the comments of sdk/src/api.ts, which is the
 // published interface.
 //
 // It reads that file by its own form: what is exported stands at the margin, members are indented
@@ -6,7 +6,7 @@
 // build.
 import { readFile, writeFile } from "node:fs/promises";
 
-const page = new URL("../docs/integrate/sdk.md", import.meta.url);
+const page = new URL("../docs/reference/sdk.md", import.meta.url);
 const lines = (await readFile(new URL("sdk/src/api.ts", import.meta.url), "utf8")).split("\n");
 
 const sections = [];
@@ -21,7 +21,7 @@ for (let at = 0; at < lines.length; at += 1) {
     const text = lines.slice(at, end + 1);
     sections.push(
       [
-        `### \`${name}\``,
+        `## \`${name}\``,
         ...(doc.length > 0 ? [doc.join(" ")] : []),
         kind === "interface" ? members(at + 1, end) : code(text),
       ].join("\n\n"),
@@ -34,7 +34,7 @@ const [before, after] = ["<!-- generated from web/sdk/src/api.ts -->", "<!-- end
 const old = await readFile(page, "utf8");
 const [start, end] = [old.indexOf(before), old.indexOf(after)];
 if (start < 0 || end < start)
-  throw new Error("docs/integrate/sdk.md has no place for the reference");
+  throw new Error("docs/reference/sdk.md has no place for the reference");
 await writeFile(
   page,
   `${old.slice(0, start)}${before}\n\n${sections.join("\n\n")}\n\n${old.slice(end)}`,

@@ -44,7 +44,7 @@ function figure(of: string, { title, appearance }: Specimen): HTMLElement {
   return figure;
 }
 
-/** Every code that a page's handler may get; what to do is in docs/reference/errors.md. */
+/** Every code that a page's handler may get; what to do is in docs/integrate/sdk-errors.md. */
 function codes(): HTMLElement {
   const note = document.createElement("p");
   note.className = "codes";

@@ -21,7 +21,7 @@ export interface CardAppearance {
 }
 
 export interface CardError {
-  /** One of docs/reference/errors.md. */
+  /** One of docs/integrate/sdk-errors.md. */
   code: string;
   message: string;
   retryable: boolean;
