@@ -27,7 +27,7 @@ pub struct Caller {
 
 impl Caller {
     /// Whether it may know of this card of its merchant; if not, the card does not exist
-    /// (docs/reference/api-decisions.md).
+    /// (docs/reference/decisions).
     pub fn sees(&self, card: &Card) -> bool {
         match self.credential.sight() {
             Sight::Any => true,

@@ -2,7 +2,7 @@
 //! (docs/reference/compatibility/keysecure.md).
 //!
 //! Answers are `{code, msg, data}` with HTTP 200, but 500 with 1001. The order of the checks is
-//! decided (docs/reference/api-decisions.md): Api-Key 1002, 1008 (also where the client certificate is not its own),
+//! decided (docs/reference/decisions/keysecure.md): Api-Key 1002, 1008 (also where the client certificate is not its own),
 //! 1010, 1011; address 1003; Timestamp 1005; Access-Token 1006, 1007; merchant 1021, 1022; rate 1009, as
 //! soon as the merchant is known, so that it also limits who asks for cards that are not there; PCI 1013
 //! (before the rate, where the call itself is not enabled); parameters 1004, 1019, 1020; card 4001, 4005.
