@@ -74,7 +74,7 @@ struct Readiness {
     get, path = "/healthz", tag = "Admin", operation_id = "health",
     responses(
         (status = 200, description = "It runs.", body = Health),
-        (status = 503, description = "Only a restart helps. `unavailable`: its writer has ended after a fault of its own; `panicking`: for a minute at least calls have ended in panics, and none of a known caller was carried through", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Only a restart helps. `unavailable`: its writer has ended after a fault of its own; `panicking`: for a minute at least calls have ended in panics, and none of a known caller was carried through"),
     )
 )]
 async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
@@ -92,7 +92,7 @@ async fn healthz(State(app): Shared) -> Result<Json<Health>, Problem> {
     get, path = "/readyz", tag = "Admin", operation_id = "ready",
     responses(
         (status = 200, description = "It can serve.", body = Readiness),
-        (status = 503, description = "`unavailable`; `clock_apart`: its clock is more than a minute off the database's; `store_locked`: another program holds the SQLite file; `stopping` once it was told to stop: send nothing new here", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`; `clock_apart`: its clock is more than a minute off the database's; `store_locked`: another program holds the SQLite file; `stopping` once it was told to stop: send nothing new here"),
     )
 )]
 async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {

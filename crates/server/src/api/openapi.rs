@@ -1,11 +1,15 @@
 //! The description of all listeners, generated from the handlers and their permissions.
 
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    Components, ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, ServerBuilder,
+    Components, ContactBuilder, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref,
+    RefOr, ResponseBuilder, ServerBuilder,
 };
+use utoipa::{PartialSchema as _, ToSchema as _};
 
+use super::problem::ProblemBody;
 use super::surface::Surface;
 
 /// What a reader needs first. The addresses are a demo's.
@@ -84,11 +88,78 @@ fn drop_unused(api: &mut OpenApi) {
     }
 }
 
+/// Whether a parameter stands in the path.
+pub(crate) fn is_of_path(parameter: &RefOr<Parameter>) -> bool {
+    matches!(parameter, RefOr::T(known) if known.parameter_in == ParameterIn::Path)
+}
+
+/// Which routes of a permission a refusal is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// All of them.
+    Every,
+    /// Those whose path names something.
+    Path,
+    /// Those that take a body.
+    Body,
+}
+
+/// A refusal that routes share: its status, its code, and which routes it is of.
+pub(crate) type Refusal = (&'static str, &'static str, On);
+
+/// What whoever calls by a merchant's credential is refused for, where problems are told.
+pub(crate) const MERCHANT: [Refusal; 8] = [
+    ("400", "`invalid_request`", On::Every),
+    ("401", "`credential_required`", On::Every),
+    ("403", "`credential_refused` or `scope_missing`", On::Every),
+    ("404", "`not_found`", On::Path),
+    ("413", "`too_large`", On::Body),
+    ("415", "`unsupported_media_type`", On::Body),
+    ("429", "`rate_limited`", On::Every),
+    ("503", "`unavailable`", On::Every),
+];
+
+/// Adds the refusals that an operation does not name itself. All of them, its own too, are problems, unless it
+/// says that they are something else.
+pub(crate) fn refuse(operation: &mut Operation, refusals: &[Refusal]) {
+    let parameters = operation.parameters.as_deref().unwrap_or_default();
+    let has_path = parameters.iter().any(is_of_path);
+    let has_body = operation.request_body.is_some();
+    let responses = &mut operation.responses.responses;
+    for (status, what, on) in refusals {
+        let applies = match on {
+            On::Every => true,
+            On::Path => has_path,
+            On::Body => has_body,
+        };
+        if applies {
+            let refusal = || ResponseBuilder::new().description(*what).build().into();
+            responses
+                .entry((*status).to_owned())
+                .or_insert_with(refusal);
+        }
+    }
+    for (status, response) in responses {
+        if let RefOr::T(response) = response
+            && response.content.is_empty()
+            && status.as_str() >= "400"
+        {
+            let problem = Content::new(Some(Ref::from_schema_name(ProblemBody::name())));
+            response
+                .content
+                .insert("application/problem+json".to_owned(), problem.into());
+        }
+    }
+}
+
 pub(crate) fn empty() -> OpenApi {
     let header = |name: &str, about: &str| {
         SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, about)))
     };
     let mut components = Components::new();
+    let mut schemas = vec![(ProblemBody::name().into_owned(), ProblemBody::schema())];
+    ProblemBody::schemas(&mut schemas);
+    components.schemas.extend(schemas);
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(

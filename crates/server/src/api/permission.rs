@@ -7,9 +7,11 @@ use std::net::IpAddr;
 
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderMap;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::SecurityRequirement;
 
 use super::admission::{Admitted, Refused};
+use super::openapi;
 use super::problem::{Code, Problem};
 use crate::http::call::Call;
 use crate::http::limit::{Limiter, TooOften};
@@ -27,8 +29,9 @@ pub(crate) trait Permission: Copy + Send + Sync + 'static {
     /// How a call wants its refusals worded.
     type Wording: Copy + Send + Sync;
 
-    /// What `OpenAPI` says of it: nothing for public routes.
-    fn security(self) -> Vec<SecurityRequirement>;
+    /// Says in a route's description who may call it, and what it refuses beside what the handler
+    /// names itself.
+    fn describe(self, operation: &mut Operation);
 
     /// How the call that has these headers wants its refusals worded.
     fn wording(headers: &HeaderMap) -> Self::Wording;
@@ -107,8 +110,9 @@ impl Permission for Public {
 
     type Wording = ();
 
-    fn security(self) -> Vec<SecurityRequirement> {
-        Vec::new()
+    fn describe(self, operation: &mut Operation) {
+        operation.security = Some(Vec::new());
+        openapi::refuse(operation, &[]);
     }
 
     fn wording(_: &HeaderMap) {}

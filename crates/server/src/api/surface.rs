@@ -75,7 +75,7 @@ impl Surface {
                 .route_layer(from_fn_with_state(gate, gate::admit::<P>));
             self.router = self.router.route(&path, guarded);
             for operation in operations(&mut item) {
-                operation.security = Some(permission.security());
+                permission.describe(operation);
                 if operation.description.is_none() {
                     let summary = operation.summary.as_deref();
                     operation.description = summary.map(|summary| format!("{summary}."));

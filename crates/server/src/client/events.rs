@@ -47,12 +47,7 @@ pub(super) struct EventRequest {
     request_body = EventRequest,
     responses(
         (status = 204, description = "It is on record."),
-        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes"),
     )
 )]
 pub(super) async fn event(

@@ -19,7 +19,7 @@ use crate::http::static_file::IMMUTABLE;
     params(("font" = String, Path, description = "As the frame is told.", example = "inter-8f434346648f6b96.woff2")),
     responses(
         (status = 200, description = "The font.", content_type = "font/woff2"),
-        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`"),
     )
 )]
 pub(super) async fn font(

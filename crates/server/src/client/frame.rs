@@ -269,7 +269,7 @@ struct Config<'a> {
         (status = 200, description = "The frame.", content_type = "text/html"),
         (status = 403, description = "It was asked for as something else than a frame.", content_type = "text/html"),
         (status = 404, description = "There is no such embed.", content_type = "text/html"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`"),
     )
 )]
 pub(super) async fn frame(
@@ -306,7 +306,7 @@ pub(super) async fn frame(
         (status = 200, description = "The page.", content_type = "text/html"),
         (status = 403, description = "It was asked for as something else than a page of its own, or the embed is of pages.", content_type = "text/html"),
         (status = 404, description = "There is no such embed.", content_type = "text/html"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`"),
     )
 )]
 pub(super) async fn webview(
@@ -413,7 +413,7 @@ fn shown(
     params(("asset" = String, Path, description = "As the document names it.", example = "frame-8f434346648f6b96.js")),
     responses(
         (status = 200, description = "The file.", content_type = "text/javascript"),
-        (status = 404, description = "`not_found`: none of this server's version.", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: none of this server's version."),
     )
 )]
 pub(super) async fn asset(
@@ -444,8 +444,8 @@ pub(super) struct EmbedAnswer {
     params(("embed" = String, Path, description = "The embed's public id.", example = "emb_4v1Zq")),
     responses(
         (status = 200, description = "It is known.", body = EmbedAnswer),
-        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`"),
+        (status = 503, description = "`unavailable`"),
     )
 )]
 pub(super) async fn embed(

@@ -308,7 +308,7 @@ const CONTENT_TYPE_JOSE: &str = "application/jose";
     get, path = "/sdk/v1/manifest.json", tag = "Client", operation_id = "manifest",
     responses(
         (status = 200, description = "The manifest.", body = Manifest),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`"),
     )
 )]
 pub(super) async fn json(
@@ -330,7 +330,7 @@ pub(super) async fn json(
     get, path = "/sdk/v1/manifest.jws", tag = "Client", operation_id = "signedManifest",
     responses(
         (status = 200, description = "The signed manifest.", body = String, content_type = "application/jose"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`"),
     )
 )]
 pub(super) async fn jws(

@@ -19,12 +19,14 @@ use axum::response::{IntoResponse as _, Response};
 use cardveil_core::flow::NotTaken;
 use cardveil_core::token::ClientToken;
 use http::{HeaderMap, header};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::routes;
 
 use self::frame::Assets;
 use crate::api::admission::{Holder, Refused};
 use crate::api::extract::{self, Header};
+use crate::api::openapi::{self, On, Refusal};
 use crate::api::permission::{Barrier, Entrant, Permission, Public};
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::{Routes, Surface};
@@ -78,6 +80,19 @@ impl Prepared {
     }
 }
 
+/// What they are refused for, whatever they call.
+const REFUSALS: [Refusal; 5] = [
+    (
+        "400",
+        "`invalid_request`; `detail` names the field",
+        On::Every,
+    ),
+    ("413", "`too_large`", On::Body),
+    ("415", "`unsupported_media_type`", On::Body),
+    ("429", "`rate_limited`", On::Every),
+    ("503", "`unavailable`", On::Every),
+];
+
 /// Whoever holds a client token; the handler redeems or checks it. From a browser only if the page is
 /// of the client origin.
 #[derive(Clone, Copy)]
@@ -90,8 +105,9 @@ impl Permission for TokenHolder {
 
     /// A token travels in the body, for which `OpenAPI` has no scheme: the requirement is there and
     /// names none.
-    fn security(self) -> Vec<SecurityRequirement> {
-        vec![SecurityRequirement::default()]
+    fn describe(self, operation: &mut Operation) {
+        operation.security = Some(vec![SecurityRequirement::default()]);
+        openapi::refuse(operation, &REFUSALS);
     }
 
     fn wording(_: &HeaderMap) {}

@@ -116,12 +116,8 @@ struct Window {
     request_body = RedeemRequest,
     responses(
         (status = 200, description = "The fields, sealed. HPKE base mode, one shot: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; info `cardveil/redeem/v1`; aad the decoded bytes of `header`.", body = RedeemAnswer),
-        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `field_unavailable`, where the token is good and not for a field, or its card has none of them; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was released, the token is still good", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `field_unavailable`, where the token is good and not for a field, or its card has none of them; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was released, the token is still good"),
     )
 )]
 pub(super) async fn redeem(

@@ -69,7 +69,7 @@ pub(crate) static SCRIPTS: [Script; 5] = [
     ),
     responses(
         (status = 200, description = "The script.", content_type = "text/javascript"),
-        (status = 404, description = "`not_found`: another version than this server's, or no such script.", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: another version than this server's, or no such script."),
     )
 )]
 pub(super) async fn script(

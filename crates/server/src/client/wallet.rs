@@ -79,12 +79,8 @@ struct WalletCard {
     request_body = EligibilityRequest,
     responses(
         (status = 200, description = "Whether it can, and what speaks against it.", body = EligibilityAnswer),
-        (status = 400, description = "`invalid_request`; `detail` names the field", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was told, the token is still good", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was told, the token is still good"),
     )
 )]
 pub(super) async fn eligibility(

@@ -100,11 +100,6 @@ impl IpAddress {
     ),
     responses(
         (status = 200, description = "OK", body = IpAddresses),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list_ip_addresses(
@@ -138,14 +133,7 @@ pub(super) async fn list_ip_addresses(
     request_body = IpAddressInput,
     responses(
         (status = 201, description = "It is allowed from now on.", body = IpAddress),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`ip_address_refused`: it is in the list, the list is full, or the card programme does not let you add it.", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`ip_address_refused`: it is in the list, the list is full, or the card programme does not let you add it."),
     )
 )]
 pub(super) async fn add_ip_address(
@@ -181,13 +169,7 @@ pub(super) async fn add_ip_address(
     params(("id" = String, Path, format = "uuid", description = "The address's id.", example = "0b8f3a52-6f0e-8a53-9d1c-7d3e5c1f2a90")),
     responses(
         (status = 204, description = "It is allowed no longer."),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`ip_address_refused`: nothing would be left, or the caller would shut itself out.", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`ip_address_refused`: nothing would be left, or the caller would shut itself out."),
     )
 )]
 pub(super) async fn remove_ip_address(

@@ -72,15 +72,9 @@ pub(super) struct Created {
     request_body = NewSession,
     responses(
         (status = 201, description = "The session.", body = Created),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such card of this account and person that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, it is locked, it does not count, or the person has a stronger one", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card of this account and person that this credential may know of"),
+        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, it is locked, it does not count, or the person has a stronger one"),
+        (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person"),
     )
 )]
 pub(super) async fn create_mfa_session(

@@ -28,12 +28,13 @@ use cardveil_core::token::Operation;
 use http::{HeaderMap, header};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::path::Operation as Described;
 use utoipa_axum::routes;
 
 use crate::api::admission::Refused;
 use crate::api::admission::{Admitted, admit_key};
 use crate::api::extract::{self, Header, OFFSET_MAX, Query};
+use crate::api::openapi;
 use crate::api::permission::{Barrier, Entrant, Permission, scheme};
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::Surface;
@@ -81,12 +82,8 @@ struct AccessToken {
     ),
     responses(
         (status = 200, description = "OK", body = AccessToken),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`"),
     )
 )]
 async fn access_token(
@@ -159,8 +156,9 @@ impl Permission for Merchant {
 
     type Wording = ();
 
-    fn security(self) -> Vec<SecurityRequirement> {
-        scheme("CommonAuth")
+    fn describe(self, operation: &mut Described) {
+        operation.security = Some(scheme("CommonAuth"));
+        openapi::refuse(operation, &openapi::MERCHANT);
     }
 
     fn wording(_: &HeaderMap) {}

@@ -103,12 +103,9 @@ struct GivenMfa {
     ),
     responses(
         (status = 200, description = "OK", body = Told),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such card of this person that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`"),
+        (status = 404, description = "`not_found`: no such card of this person that this credential may know of"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`"),
     )
 )]
 async fn read(
@@ -156,15 +153,11 @@ async fn read(
     request_body = Update,
     responses(
         (status = 200, description = "The PIN that the card has now.", body = Set),
-        (status = 400, description = "`invalid_request` or `weak_pin`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `mfa_required` or `mfa_refused`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`transition_refused`: the card is not in use", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_request` or `weak_pin`"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `mfa_required` or `mfa_refused`"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of"),
+        (status = 409, description = "`transition_refused`: the card is not in use"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`"),
     )
 )]
 async fn update(

@@ -173,13 +173,6 @@ impl From<&Subscription> for Webhook {
     request_body = NewWebhook,
     responses(
         (status = 201, description = "The webhook.", body = Webhook),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn create(
@@ -222,11 +215,6 @@ async fn create(
     ),
     responses(
         (status = 200, description = "The webhooks.", body = Webhooks),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn list(
@@ -251,12 +239,6 @@ async fn list(
     params(("id" = String, Path, format = "uuid", description = "The subscription's id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")),
     responses(
         (status = 200, description = "The webhook.", body = Webhook),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn read(
@@ -275,14 +257,6 @@ async fn read(
     request_body = WebhookChange,
     responses(
         (status = 200, description = "The webhook.", body = Webhook),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn change(
@@ -333,12 +307,6 @@ fn checked(app: &App, asked: WebhookChange) -> Result<SubscriptionChange, Proble
     params(("id" = String, Path, format = "uuid", description = "The subscription's id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")),
     responses(
         (status = 204, description = "It is gone."),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn remove(
@@ -358,11 +326,6 @@ async fn remove(
     ),
     responses(
         (status = 200, description = "The event types.", body = EventTypes),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn event_types(RawQuery(query): RawQuery) -> Result<Json<EventTypes>, Problem> {
@@ -382,12 +345,6 @@ async fn event_types(RawQuery(query): RawQuery) -> Result<Json<EventTypes>, Prob
     params(("id" = String, Path, format = "uuid", description = "The event type's id.", example = "66854098-aac7-4084-938e-bc2e62fb6a44")),
     responses(
         (status = 200, description = "The event type.", body = EventTypeView),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn event_type(

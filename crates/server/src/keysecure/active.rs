@@ -48,16 +48,9 @@ pub(super) struct CardActiveRequest {
 /// Activates a physical card that waits for it, by its CVV and last four digits.
 #[utoipa::path(
     post, path = "/open-api/v1/card/active", tag = "KeySecure", operation_id = "keysecure_card_active",
-    params(
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Access-Token" = String, Header, description = "The login token of Get Token."),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
-    ),
     request_body = CardActiveRequest,
     responses(
         (status = 200, description = "`code` 0 and `result`, or the code of what is wrong: 1004, 1009, 1012, 4001, 4005, 4017.", body = Envelope<Done>),
-        (status = 500, description = "`code` 1001.", body = Envelope<Done>),
     )
 )]
 pub(super) async fn card_active(

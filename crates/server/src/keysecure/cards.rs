@@ -172,16 +172,11 @@ pub(super) const fn status(state: State) -> &'static str {
 #[utoipa::path(
     post, path = "/open-api/v1/card/list", tag = "KeySecure", operation_id = "keysecure_card_list",
     params(
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Access-Token" = String, Header, description = "The login token of Get Token."),
         ("Timezone" = Option<String>, Header, description = "A distance from UTC: `UTC+8` (default), `UTC-05:30`.", example = "UTC+8"),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
     ),
     request_body = CardListRequest,
     responses(
         (status = 200, description = "`code` 0 and the cards, or the code of what is wrong: 1004, 1009, 1019, 1020.", body = Envelope<CardList>),
-        (status = 500, description = "`code` 1001.", body = Envelope<CardList>),
     )
 )]
 pub(super) async fn card_list(
@@ -255,16 +250,11 @@ async fn asked(
 #[utoipa::path(
     get, path = "/open-api/v1/card/{card_no}/detail", tag = "KeySecure", operation_id = "keysecure_card_detail",
     params(
-        ("card_no" = String, Path, description = "Card order number.", example = "C202605220001"),
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Access-Token" = String, Header, description = "The login token of Get Token."),
+        super::OfCard,
         ("Timezone" = Option<String>, Header, description = "A distance from UTC: `UTC+8` (default), `UTC-05:30`.", example = "UTC+8"),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
     ),
     responses(
         (status = 200, description = "`code` 0 and the card, or the code of what is wrong: 1004, 4001.", body = Envelope<CardDetail>),
-        (status = 500, description = "`code` 1001.", body = Envelope<CardDetail>),
     )
 )]
 pub(super) async fn card_detail(
@@ -304,16 +294,9 @@ async fn detail(
 /// Freezes a card in use, takes a frozen one back into use, or ends one for good.
 #[utoipa::path(
     post, path = "/open-api/v1/card/status/update", tag = "KeySecure", operation_id = "keysecure_card_status_update",
-    params(
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Access-Token" = String, Header, description = "The login token of Get Token."),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
-    ),
     request_body = CardStatusRequest,
     responses(
         (status = 200, description = "`code` 0 and `result`, or the code of what is wrong: 1004, 4001, 4005.", body = Envelope<Done>),
-        (status = 500, description = "`code` 1001.", body = Envelope<Done>),
     )
 )]
 pub(super) async fn card_status_update(

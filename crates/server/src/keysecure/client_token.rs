@@ -35,16 +35,11 @@ struct ClientTokenData {
 #[utoipa::path(
     get, path = "/open-api/v1/merchant/client/{card_no}/token", tag = "KeySecure",
     params(
-        ("card_no" = String, Path, description = "Card order number.", example = "C202605220001"),
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Access-Token" = String, Header, description = "The login token of Get Token."),
+        super::OfCard,
         ("Nonce" = Option<String>, Header, description = "1 to 64 letters, digits, `_` or `-`, anew for each call: a second call of the credential with it within 300 seconds is 1017."),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
     ),
     responses(
         (status = 200, description = "`code` 0 and the token, or the code of what is wrong.", body = Envelope<ClientTokenData>),
-        (status = 500, description = "`code` 1001.", body = Envelope<ClientTokenData>),
     )
 )]
 pub(super) async fn client_token(

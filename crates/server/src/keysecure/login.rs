@@ -26,14 +26,8 @@ struct LoginToken {
 /// Gives the login token that all other calls of this dialect need.
 #[utoipa::path(
     get, path = "/open-api/v1/merchant/token", tag = "KeySecure",
-    params(
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
-    ),
     responses(
         (status = 200, description = "`code` 0 and the token, or the code of what is wrong.", body = Envelope<LoginToken>),
-        (status = 500, description = "`code` 1001.", body = Envelope<LoginToken>),
     )
 )]
 pub(super) async fn login_token(

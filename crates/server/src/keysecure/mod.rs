@@ -32,8 +32,9 @@ use cardveil_core::flow::Fault;
 use cardveil_core::merchant::{Barred, MerchantState, Need, judge};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use utoipa::ToSchema;
-use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::{Content, RefOr, ResponseBuilder};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use self::code::{Code, Language};
@@ -41,6 +42,7 @@ use self::form::Wrong;
 use crate::api::admission::Admitted;
 use crate::api::admission::Refused;
 use crate::api::extract::{self, Header};
+use crate::api::openapi;
 use crate::api::permission::{Barrier, Entrant, Permission, scheme};
 use crate::api::problem;
 use crate::api::surface::Surface;
@@ -98,8 +100,9 @@ impl Permission for Login {
 
     type Wording = Language;
 
-    fn security(self) -> Vec<SecurityRequirement> {
-        scheme("keysecure_login")
+    fn describe(self, operation: &mut Operation) {
+        operation.security = Some(scheme("keysecure_login"));
+        describe(operation, Signed::into_params(|| None));
     }
 
     fn wording(headers: &HeaderMap) -> Language {
@@ -139,8 +142,11 @@ impl Permission for Merchant {
 
     type Wording = Language;
 
-    fn security(self) -> Vec<SecurityRequirement> {
-        scheme("keysecure")
+    fn describe(self, operation: &mut Operation) {
+        operation.security = Some(scheme("keysecure"));
+        let mut headers = Signed::into_params(|| None);
+        headers.extend(Session::into_params(|| None));
+        describe(operation, headers);
     }
 
     fn wording(headers: &HeaderMap) -> Language {
@@ -161,6 +167,69 @@ impl Permission for Merchant {
     fn refuse(why: Barrier, language: Language) -> Response {
         Login::refuse(why, language)
     }
+}
+
+/// What every call brings.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "described here; read by `admit`")]
+struct Signed {
+    /// The merchant's credential, bound to an IP allow-list.
+    #[param(rename = "Api-Key")]
+    api_key: String,
+    /// Unix time in milliseconds: at most 60 seconds old, never in the future.
+    #[param(rename = "Timestamp")]
+    timestamp: String,
+}
+
+/// What every call after the login brings.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "described here; read by `admit`")]
+struct Session {
+    /// The login token of Get Token.
+    #[param(rename = "Access-Token")]
+    access_token: String,
+}
+
+/// In which language a call is answered.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "described here; read by `Language::of`")]
+struct Spoken {
+    /// `en_US` (default) or `zh_CN`.
+    #[param(rename = "Language")]
+    language: Option<String>,
+}
+
+/// The card by its order number.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "described here; read by handlers")]
+struct OfCard {
+    /// Card order number.
+    #[param(example = "C202605220001")]
+    card_no: String,
+}
+
+/// Says of a call what all calls bring, and that a fault has the form of its answer.
+fn describe(operation: &mut Operation, headers: Vec<Parameter>) {
+    let parameters = operation.parameters.get_or_insert_default();
+    let place = parameters.partition_point(openapi::is_of_path);
+    parameters.splice(place..place, headers.into_iter().map(RefOr::T));
+    let language = Spoken::into_params(|| None);
+    parameters.extend(language.into_iter().map(RefOr::T));
+    let responses = &mut operation.responses.responses;
+    let mut fault = ResponseBuilder::new().description("`code` 1001.").build();
+    if let Some(RefOr::T(answer)) = responses.get("200") {
+        for (form, content) in &answer.content {
+            if let RefOr::T(content) = content {
+                let content = Content::new(content.schema.clone());
+                fault.content.insert(form.clone(), content.into());
+            }
+        }
+    }
+    responses.insert("500".to_owned(), fault.into());
 }
 
 /// Whether a call is the login itself.

@@ -46,16 +46,9 @@ pub(super) struct CardPinSetRequest {
 /// Sets the PIN of a physical card in use, or another in its place.
 #[utoipa::path(
     post, path = "/open-api/v1/card/pin/set", tag = "KeySecure", operation_id = "keysecure_card_pin_set",
-    params(
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Access-Token" = String, Header, description = "The login token of Get Token."),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
-    ),
     request_body = CardPinSetRequest,
     responses(
         (status = 200, description = "`code` 0 and `result`, or the code of what is wrong: 1004, 1009, 1012, 1013, 4001, 4005, 4016, 4017.", body = Envelope<Done>),
-        (status = 500, description = "`code` 1001.", body = Envelope<Done>),
     )
 )]
 pub(super) async fn card_pin_set(

@@ -31,16 +31,11 @@ use crate::http::app::Shared;
 #[utoipa::path(
     get, path = "/open-api/v1/card/{card_no}/private/info", tag = "KeySecure",
     params(
-        ("card_no" = String, Path, description = "Card order number.", example = "C202605220001"),
-        ("Api-Key" = String, Header, description = "The merchant's credential, bound to an IP allow-list."),
-        ("Timestamp" = String, Header, description = "Unix time in milliseconds: at most 60 seconds old, never in the future."),
-        ("Access-Token" = String, Header, description = "The login token of Get Token."),
-        ("Language" = Option<String>, Header, description = "`en_US` (default) or `zh_CN`."),
+        super::OfCard,
     ),
     responses(
         (status = 200, description = "`code` 0 and the ciphertext, or the code of what is wrong.", body = Envelope<String>,
             example = json!({"code": 0, "msg": "Success", "data": "V2l0aCB0aGUgc2VjcmV0IG9mIHlvdXIgY3JlZGVudGlhbA=="})),
-        (status = 500, description = "`code` 1001.", body = Envelope<String>),
     )
 )]
 pub(super) async fn private_info(

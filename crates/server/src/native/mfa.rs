@@ -61,15 +61,9 @@ pub(super) struct Created {
     request_body = NewSession,
     responses(
         (status = 201, description = "The session.", body = Created),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, it is locked, it does not count, or the person has a stronger one", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of"),
+        (status = 409, description = "`factor_unavailable`: no confirmed authenticator app, it is locked, it does not count, or the person has a stronger one"),
+        (status = 429, description = "`rate_limited`: too many calls, or too many sessions or wrong codes of this person"),
     )
 )]
 pub(super) async fn create_session(
@@ -116,12 +110,7 @@ pub(super) struct Enrolled {
     params(("person_id" = String, Path, format = "uuid", description = "The cardholder.", example = "775596ae-2624-40af-a9dc-9756110a4a04")),
     responses(
         (status = 201, description = "The secret.", body = Enrolled),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of"),
     )
 )]
 pub(super) async fn enrol_totp(
@@ -162,15 +151,9 @@ struct Confirmation {
     request_body = Confirmation,
     responses(
         (status = 204, description = "It is confirmed."),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, or `mfa_refused`: the code is wrong", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: no app waits for its first code, or it is locked", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, or `mfa_refused`: the code is wrong"),
+        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of"),
+        (status = 409, description = "`factor_unavailable`: no app waits for its first code, or it is locked"),
     )
 )]
 pub(super) async fn confirm_totp(
@@ -198,13 +181,8 @@ pub(super) async fn confirm_totp(
     params(("person_id" = String, Path, format = "uuid", description = "The cardholder.", example = "775596ae-2624-40af-a9dc-9756110a4a04")),
     responses(
         (status = 204, description = "It is gone, and its sessions pass no more."),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`factor_unavailable`: there is none", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of"),
+        (status = 409, description = "`factor_unavailable`: there is none"),
     )
 )]
 pub(super) async fn remove_totp(

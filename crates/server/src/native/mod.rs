@@ -22,11 +22,12 @@ use cardveil_core::token::{Operation, Thumbprint};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::path::Operation as Described;
 use utoipa_axum::routes;
 
 use crate::api::admission::{Admitted, Refused, admit_key};
 use crate::api::extract::{self, Header, Object};
+use crate::api::openapi;
 use crate::api::params::fields;
 use crate::api::permission::{Barrier, Entrant, Permission, scheme};
 use crate::api::problem::{Code, Problem};
@@ -110,15 +111,10 @@ struct ClientTokenCreated {
     request_body = ClientTokenInput,
     responses(
         (status = 201, description = "The token.", body = ClientTokenCreated),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `field_unavailable`, `mfa_required` or `mfa_refused`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such card that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`idempotency_mismatch`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `field_unavailable`, `mfa_required` or `mfa_refused`"),
+        (status = 404, description = "`not_found`: no such card that this credential may know of"),
+        (status = 422, description = "`idempotency_mismatch`"),
+        (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`"),
     )
 )]
 async fn create_client_token(
@@ -236,8 +232,9 @@ impl Permission for Merchant {
 
     type Wording = ();
 
-    fn security(self) -> Vec<SecurityRequirement> {
-        scheme("native")
+    fn describe(self, operation: &mut Described) {
+        operation.security = Some(scheme("native"));
+        openapi::refuse(operation, &openapi::MERCHANT);
     }
 
     fn wording(_: &HeaderMap) {}

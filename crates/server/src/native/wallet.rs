@@ -105,11 +105,6 @@ impl From<WalletToken> for WalletTokenView {
     ),
     responses(
         (status = 200, description = "A page.", body = WalletTokenPage),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn list_tokens(
@@ -177,12 +172,7 @@ fn filter(query: &Query) -> Result<WalletFilter, Problem> {
     params(("id" = String, Path, format = "uuid", description = "The token's id.", example = "5c1a9a55-7d59-4c11-9a9e-8cb3a1c0f5d2")),
     responses(
         (status = 200, description = "The token.", body = WalletTokenView),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such token that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such token that this credential may know of"),
     )
 )]
 async fn show_token(
@@ -214,15 +204,8 @@ struct MoveRequest {
     request_body = MoveRequest,
     responses(
         (status = 200, description = "The token as it is now.", body = WalletTokenView),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such token that this credential may know of", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`wallet_token_final` or `wallet_token_limit`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such token that this credential may know of"),
+        (status = 409, description = "`wallet_token_final` or `wallet_token_limit`"),
     )
 )]
 async fn move_token(
@@ -291,15 +274,8 @@ struct SimulatedRequest {
     request_body = SimulatedRequest,
     responses(
         (status = 201, description = "The token.", body = WalletTokenView),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such card that this credential may change", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 501, description = "`not_implemented`: this deployment is live", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such card that this credential may change"),
+        (status = 501, description = "`not_implemented`: this deployment is live"),
     )
 )]
 async fn simulate(
@@ -338,16 +314,9 @@ struct SimulatedVerification {
     request_body = SimulatedVerification,
     responses(
         (status = 200, description = "The token as it is now.", body = WalletTokenView),
-        (status = 400, description = "`invalid_request`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "`credential_required`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "`credential_refused` or `scope_missing`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: no such token that this credential may change", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`wallet_token_final`: the token is not `REQUESTED`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`too_large`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported_media_type`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "`rate_limited`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 501, description = "`not_implemented`: this deployment is live", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`unavailable`", body = crate::api::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such token that this credential may change"),
+        (status = 409, description = "`wallet_token_final`: the token is not `REQUESTED`"),
+        (status = 501, description = "`not_implemented`: this deployment is live"),
     )
 )]
 async fn verify(
