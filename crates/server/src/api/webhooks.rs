@@ -14,6 +14,7 @@ use cardveil_core::text::InvalidText;
 use cardveil_seal::Secret;
 use http::StatusCode;
 use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
 use crate::api::admission::Admitted;
 use crate::api::extract;
@@ -23,6 +24,15 @@ use crate::http::outward::receiver::callable;
 
 /// How long an authorization header may be (EM: create-webhooks).
 const HEADER_MAX: usize = 512;
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "described here, read by name")]
+pub(crate) struct OfSubscription {
+    /// The subscription's id.
+    #[param(format = "uuid", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")]
+    id: String,
+}
 
 /// Tells a member that is null from one that is left out.
 pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>

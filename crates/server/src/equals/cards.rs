@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::Merchant;
+use super::params::{OfAccount, OfCard, OfPerson};
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::parse_reason;
@@ -179,8 +180,8 @@ struct CardTransition {
 #[utoipa::path(
     get, path = "/v2/cards", tag = "Equals Money", operation_id = "listCards",
     params(
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+        OfAccount,
+        OfPerson,
         ("state" = Option<String>, Query, pattern = "^((UNACTIVATED|ACTIVE|REPLACED|SUSPENDED|TERMINATED)(,(UNACTIVATED|ACTIVE|REPLACED|SUSPENDED|TERMINATED))*)?$", description = "A comma-separated list of `UNACTIVATED`, `ACTIVE`, `REPLACED`, `SUSPENDED`, `TERMINATED`.", example = "ACTIVE,SUSPENDED"),
         ("orderBy" = Option<String>, Query, pattern = "^(asc|desc)?$", description = "By creation: `asc` (default) or `desc`.", example = "desc"),
         ("startDate" = Option<String>, Query, description = "Created then or later: a date (from its first moment, UTC) or an RFC 3339 time.", example = "2026-01-01"),
@@ -227,9 +228,9 @@ async fn list(
 #[utoipa::path(
     get, path = "/v2/cards/{cardId}", tag = "Equals Money", operation_id = "getCard",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+        OfCard,
+        OfAccount,
+        OfPerson,
     ),
     responses(
         (status = 200, description = "OK", body = EqualsCard),
@@ -252,9 +253,9 @@ async fn read(
 #[utoipa::path(
     put, path = "/v2/cards/{cardId}", tag = "Equals Money", operation_id = "updateCard",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+        OfCard,
+        OfAccount,
+        OfPerson,
     ),
     request_body = CardUpdate,
     responses(
@@ -287,9 +288,9 @@ async fn update(
 #[utoipa::path(
     post, path = "/v2/cards/{cardId}/transition", tag = "Equals Money", operation_id = "transitionCard",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+        OfCard,
+        OfAccount,
+        OfPerson,
     ),
     request_body = CardTransition,
     responses(

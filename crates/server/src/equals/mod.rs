@@ -7,6 +7,7 @@
 pub(crate) mod cards;
 mod ip_addresses;
 mod mfa;
+mod params;
 mod pin;
 pub(crate) mod wallet;
 mod webhooks;
@@ -31,6 +32,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::path::Operation as Described;
 use utoipa_axum::routes;
 
+use self::params::{OfAccount, OfCard, OfPerson, SecondFactor};
 use crate::api::admission::Refused;
 use crate::api::admission::{Admitted, admit_key};
 use crate::api::extract::{self, Header, OFFSET_MAX, Query};
@@ -73,11 +75,10 @@ struct AccessToken {
 #[utoipa::path(
     get, path = "/v2/cards/{cardId}/access-token", tag = "Equals Money", operation_id = "getClientToken",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
-        ("sessionId" = Option<String>, Query, description = "The MFA session id, where the policy asks for a second factor; or your own reference, where it is delegated to you.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb"),
-        ("token" = Option<String>, Query, description = "The security token e.g. MFA code.", example = "123456"),
+        OfCard,
+        OfAccount,
+        OfPerson,
+        SecondFactor,
         ("operationName" = Option<String>, Query, pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET)?$", description = "The operation for which a client token is requested: `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.", example = "VIEW_CARD"),
     ),
     responses(

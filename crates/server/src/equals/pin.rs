@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 
 use super::Merchant;
 use super::cards;
+use super::params::{OfAccount, OfCard, OfPerson, SecondFactor};
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Object, Query};
 use crate::api::problem::{Code, Problem};
@@ -94,12 +95,11 @@ struct GivenMfa {
 #[utoipa::path(
     get, path = "/v2/cards/{cardId}/pin", tag = "Equals Money", operation_id = "getCardPin",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        OfCard,
+        OfAccount,
         ("personId" = String, Query, format = "uuid", max_length = 36, description = "The ID of the cardholder.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
         ("cardholderVerificationMethod" = String, Query, pattern = "^(BIOMETRIC_FACE|BIOMETRIC_FINGERPRINT|LOGIN|OTP)$", description = "How you have verified the cardholder: `BIOMETRIC_FACE`, `BIOMETRIC_FINGERPRINT`, `LOGIN` or `OTP`.", example = "OTP"),
-        ("sessionId" = Option<String>, Query, description = "The MFA session id, where the policy asks for a second factor; or your own reference, where it is delegated to you.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb"),
-        ("token" = Option<String>, Query, description = "The security token e.g. MFA code.", example = "123456"),
+        SecondFactor,
     ),
     responses(
         (status = 200, description = "OK", body = Told),
@@ -146,9 +146,9 @@ async fn read(
 #[utoipa::path(
     put, path = "/v2/cards/{cardId}/pin", tag = "Equals Money", operation_id = "updateCardPin",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with.", example = "775596ae-2624-40af-a9dc-9756110a4a04"),
+        OfCard,
+        OfAccount,
+        OfPerson,
     ),
     request_body = Update,
     responses(

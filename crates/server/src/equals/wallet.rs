@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::Merchant;
+use super::params::{OfAccount, OfCard};
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::list;
@@ -84,7 +85,7 @@ impl From<ListedToken> for TokenRow {
 #[utoipa::path(
     get, path = "/v2/cards/tokens", tag = "Equals Money", operation_id = "findDigitalWalletTokens",
     params(
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        OfAccount,
         ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
         ("tokenState" = Option<String>, Query, pattern = "^((REQUESTED|ACTIVE|SUSPENDED|TERMINATED|REQUEST_DECLINED)(,(REQUESTED|ACTIVE|SUSPENDED|TERMINATED|REQUEST_DECLINED))*)?$", description = "`REQUESTED`, `ACTIVE`, `SUSPENDED`, `TERMINATED`, `REQUEST_DECLINED`. The guide calls it `state`, which works too.", example = "ACTIVE"),
         ("tokenType" = Option<String>, Query, pattern = "^((APPLE_PAY|ANDROID_PAY|SAMSUNG_PAY)(,(APPLE_PAY|ANDROID_PAY|SAMSUNG_PAY))*)?$", description = "`APPLE_PAY`, `ANDROID_PAY`, `SAMSUNG_PAY`. The guide calls it `type`, which works too.", example = "APPLE_PAY"),
@@ -181,8 +182,8 @@ struct TransitionAnswer {
 #[utoipa::path(
     post, path = "/v2/cards/{cardId}/digital-wallet-token-transitions", tag = "Equals Money", operation_id = "transitionDigitalWalletToken",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        OfCard,
+        OfAccount,
         ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
     ),
     request_body = TransitionRequest,
@@ -261,8 +262,8 @@ struct DeviceRequest {
 #[utoipa::path(
     post, path = "/v2/cards/{cardId}/apple-wallet", tag = "Equals Money", operation_id = "provisionAppleWallet",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        OfCard,
+        OfAccount,
         ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
     ),
     request_body = AppleRequest,
@@ -297,8 +298,8 @@ async fn apple(
 #[utoipa::path(
     post, path = "/v2/cards/{cardId}/google-wallet", tag = "Equals Money", operation_id = "provisionGoogleWallet",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        OfCard,
+        OfAccount,
         ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
     ),
     request_body = DeviceRequest,
@@ -325,8 +326,8 @@ async fn google(
 #[utoipa::path(
     post, path = "/v2/cards/{cardId}/samsung-wallet", tag = "Equals Money", operation_id = "provisionSamsungWallet",
     params(
-        ("cardId" = String, Path, format = "uuid", max_length = 36, description = "The ID of the card to work with.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
-        ("accountId" = String, Query, description = "The ID of the account to work with.", example = "F50091"),
+        OfCard,
+        OfAccount,
         ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
     ),
     request_body = DeviceRequest,

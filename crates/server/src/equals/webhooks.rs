@@ -30,7 +30,7 @@ use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::problem::{Code, Problem};
 use crate::api::surface::Surface;
-use crate::api::webhooks::{self, endpoint, header_value, own, present};
+use crate::api::webhooks::{self, OfSubscription, endpoint, header_value, own, present};
 use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
@@ -236,7 +236,7 @@ async fn list(
 /// Read a webhook
 #[utoipa::path(
     get, path = "/v2/webhooks/{id}", tag = "Equals Money", operation_id = "getWebhook",
-    params(("id" = String, Path, format = "uuid", description = "The subscription's id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")),
+    params(OfSubscription),
     responses(
         (status = 200, description = "The webhook.", body = Webhook),
     )
@@ -253,7 +253,7 @@ async fn read(
 /// Change a webhook
 #[utoipa::path(
     patch, path = "/v2/webhooks/{id}", tag = "Equals Money", operation_id = "updateWebhook",
-    params(("id" = String, Path, format = "uuid", description = "The subscription's id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")),
+    params(OfSubscription),
     request_body = WebhookChange,
     responses(
         (status = 200, description = "The webhook.", body = Webhook),
@@ -304,7 +304,7 @@ fn checked(app: &App, asked: WebhookChange) -> Result<SubscriptionChange, Proble
 /// Delete a webhook, with what waits for it
 #[utoipa::path(
     delete, path = "/v2/webhooks/{id}", tag = "Equals Money", operation_id = "deleteWebhook",
-    params(("id" = String, Path, format = "uuid", description = "The subscription's id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")),
+    params(OfSubscription),
     responses(
         (status = 204, description = "It is gone."),
     )

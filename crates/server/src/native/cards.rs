@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::Merchant;
+use super::params::OfCard;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::parse_reason;
@@ -160,7 +161,7 @@ async fn list(
 #[utoipa::path(
     get, path = "/v1/cards/{card_id}", tag = "Native", operation_id = "getNativeCard",
     params(
-        ("card_id" = String, Path, format = "uuid", max_length = 36, description = "The card.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
+        OfCard,
     ),
     responses(
         (status = 200, description = "The card.", body = NativeCard),
@@ -182,7 +183,7 @@ async fn read(
 #[utoipa::path(
     patch, path = "/v1/cards/{card_id}", tag = "Native", operation_id = "updateNativeCard",
     params(
-        ("card_id" = String, Path, format = "uuid", max_length = 36, description = "The card.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
+        OfCard,
     ),
     request_body = CardPatch,
     responses(
@@ -210,7 +211,7 @@ async fn update(
 #[utoipa::path(
     post, path = "/v1/cards/{card_id}/transitions", tag = "Native", operation_id = "createCardTransition",
     params(
-        ("card_id" = String, Path, format = "uuid", max_length = 36, description = "The card.", example = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd"),
+        OfCard,
     ),
     request_body = CardStateInput,
     responses(

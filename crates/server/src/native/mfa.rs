@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::card_ref;
+use super::params::OfPerson;
 use crate::api::admission::Admitted;
 use crate::api::extract;
 use crate::api::params::{factor, purpose};
@@ -107,7 +108,7 @@ pub(super) struct Enrolled {
 /// confirmed. The answer is the only one that ever holds the secret.
 #[utoipa::path(
     put, path = "/v1/people/{person_id}/totp", tag = "Native", operation_id = "enrolTotp",
-    params(("person_id" = String, Path, format = "uuid", description = "The cardholder.", example = "775596ae-2624-40af-a9dc-9756110a4a04")),
+    params(OfPerson),
     responses(
         (status = 201, description = "The secret.", body = Enrolled),
         (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of"),
@@ -147,7 +148,7 @@ struct Confirmation {
 /// With its first code, after which it can pass sessions. The code is used up by it.
 #[utoipa::path(
     post, path = "/v1/people/{person_id}/totp/confirm", tag = "Native", operation_id = "confirmTotp",
-    params(("person_id" = String, Path, format = "uuid", description = "The cardholder.", example = "775596ae-2624-40af-a9dc-9756110a4a04")),
+    params(OfPerson),
     request_body = Confirmation,
     responses(
         (status = 204, description = "It is confirmed."),
@@ -178,7 +179,7 @@ pub(super) async fn confirm_totp(
 /// Wrong codes that were counted stay counted.
 #[utoipa::path(
     delete, path = "/v1/people/{person_id}/totp", tag = "Native", operation_id = "removeTotp",
-    params(("person_id" = String, Path, format = "uuid", description = "The cardholder.", example = "775596ae-2624-40af-a9dc-9756110a4a04")),
+    params(OfPerson),
     responses(
         (status = 204, description = "It is gone, and its sessions pass no more."),
         (status = 404, description = "`not_found`: nobody with a card of yours that this credential may know of"),

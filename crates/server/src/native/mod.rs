@@ -3,6 +3,7 @@
 
 mod cards;
 mod mfa;
+mod params;
 mod wallet;
 mod webhooks;
 

@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::Merchant;
+use super::params::OfToken;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::list;
@@ -169,7 +170,7 @@ fn filter(query: &Query) -> Result<WalletFilter, Problem> {
 /// Show a digital wallet token
 #[utoipa::path(
     get, path = "/v1/wallet-tokens/{id}", tag = "Native", operation_id = "showWalletToken",
-    params(("id" = String, Path, format = "uuid", description = "The token's id.", example = "5c1a9a55-7d59-4c11-9a9e-8cb3a1c0f5d2")),
+    params(OfToken),
     responses(
         (status = 200, description = "The token.", body = WalletTokenView),
         (status = 404, description = "`not_found`: no such token that this credential may know of"),
@@ -200,7 +201,7 @@ struct MoveRequest {
 /// A state that the token has already is answered and changes nothing.
 #[utoipa::path(
     post, path = "/v1/wallet-tokens/{id}/transitions", tag = "Native", operation_id = "moveWalletToken",
-    params(("id" = String, Path, format = "uuid", description = "The token's id.", example = "5c1a9a55-7d59-4c11-9a9e-8cb3a1c0f5d2")),
+    params(OfToken),
     request_body = MoveRequest,
     responses(
         (status = 200, description = "The token as it is now.", body = WalletTokenView),
@@ -310,7 +311,7 @@ struct SimulatedVerification {
 /// Passed, the token is `ACTIVE`, unless the card has 25 already; failed, it is `REQUEST_DECLINED`.
 #[utoipa::path(
     post, path = "/v1/simulator/wallet-tokens/{id}/verify", tag = "Native", operation_id = "simulateWalletVerification",
-    params(("id" = String, Path, format = "uuid", description = "The token's id.", example = "5c1a9a55-7d59-4c11-9a9e-8cb3a1c0f5d2")),
+    params(OfToken),
     request_body = SimulatedVerification,
     responses(
         (status = 200, description = "The token as it is now.", body = WalletTokenView),

@@ -28,7 +28,7 @@ use crate::api::extract::{self, Query};
 use crate::api::problem::Problem;
 use crate::api::schema::TopicSet;
 use crate::api::surface::Surface;
-use crate::api::webhooks::{self, endpoint, own, present};
+use crate::api::webhooks::{self, OfSubscription, endpoint, own, present};
 use crate::http::app::Shared;
 
 pub(super) fn routes(surface: Surface) -> Surface {
@@ -190,7 +190,7 @@ async fn list(
 /// Read a webhook
 #[utoipa::path(
     get, path = "/v1/webhooks/{id}", tag = "Native", operation_id = "webhook",
-    params(("id" = String, Path, format = "uuid", description = "The subscription's id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")),
+    params(OfSubscription),
     responses(
         (status = 200, description = "The webhook.", body = Webhook),
     )
@@ -207,7 +207,7 @@ async fn read(
 /// Change a webhook
 #[utoipa::path(
     patch, path = "/v1/webhooks/{id}", tag = "Native", operation_id = "changeWebhook",
-    params(("id" = String, Path, format = "uuid", description = "The subscription's id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")),
+    params(OfSubscription),
     request_body = WebhookChange,
     responses(
         (status = 200, description = "The webhook.", body = Webhook),
@@ -247,7 +247,7 @@ async fn change(
 /// Remove a webhook, with what waits for it
 #[utoipa::path(
     delete, path = "/v1/webhooks/{id}", tag = "Native", operation_id = "removeWebhook",
-    params(("id" = String, Path, format = "uuid", description = "The subscription's id.", example = "c92e2960-b745-4b38-8e77-898b2f9ad9bb")),
+    params(OfSubscription),
     responses(
         (status = 204, description = "It is gone."),
     )
