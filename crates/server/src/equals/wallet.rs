@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::Merchant;
-use super::params::{OfAccount, OfCard};
+use super::params::{OfAccount, OfCard, OfPerson};
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::params::list;
@@ -86,7 +86,7 @@ impl From<ListedToken> for TokenRow {
     get, path = "/v2/cards/tokens", tag = "Equals Money", operation_id = "findDigitalWalletTokens",
     params(
         OfAccount,
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
+        OfPerson,
         ("tokenState" = Option<String>, Query, pattern = "^((REQUESTED|ACTIVE|SUSPENDED|TERMINATED|REQUEST_DECLINED)(,(REQUESTED|ACTIVE|SUSPENDED|TERMINATED|REQUEST_DECLINED))*)?$", description = "`REQUESTED`, `ACTIVE`, `SUSPENDED`, `TERMINATED`, `REQUEST_DECLINED`. The guide calls it `state`, which works too.", example = "ACTIVE"),
         ("tokenType" = Option<String>, Query, pattern = "^((APPLE_PAY|ANDROID_PAY|SAMSUNG_PAY)(,(APPLE_PAY|ANDROID_PAY|SAMSUNG_PAY))*)?$", description = "`APPLE_PAY`, `ANDROID_PAY`, `SAMSUNG_PAY`. The guide calls it `type`, which works too.", example = "APPLE_PAY"),
         ("deviceType" = Option<String>, Query, pattern = "^((MOBILE_PHONE|TABLET|WATCH)(,(MOBILE_PHONE|TABLET|WATCH))*)?$", description = "`MOBILE_PHONE`, `TABLET`, `WATCH`.", example = "MOBILE_PHONE"),
@@ -184,7 +184,7 @@ struct TransitionAnswer {
     params(
         OfCard,
         OfAccount,
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
+        OfPerson,
     ),
     request_body = TransitionRequest,
     responses(
@@ -264,7 +264,7 @@ struct DeviceRequest {
     params(
         OfCard,
         OfAccount,
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
+        OfPerson,
     ),
     request_body = AppleRequest,
     responses(
@@ -300,7 +300,7 @@ async fn apple(
     params(
         OfCard,
         OfAccount,
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
+        OfPerson,
     ),
     request_body = DeviceRequest,
     responses(
@@ -328,7 +328,7 @@ async fn google(
     params(
         OfCard,
         OfAccount,
-        ("personId" = Option<String>, Query, format = "uuid", max_length = 36, description = "The ID of the person to work with."),
+        OfPerson,
     ),
     request_body = DeviceRequest,
     responses(
