@@ -21,7 +21,7 @@ setup: ## Install what the tests need (packages of Debian, Node and Python, carg
 	scripts/setup.sh
 
 .PHONY: test
-test: setup check packaging unit verify e2e docs conformance canary ## Install what is needed, then run every check and test
+test: setup check packaging unit verify e2e docs conformance canary instructions ## Install what is needed, then run every check and test
 
 .PHONY: check
 check: ## Formatting, lints, dependency rules, circles, generated files
@@ -107,6 +107,10 @@ bench: ## Measure speed, as ratios in one run
 	cargo build --profile dist --locked -p cardveil-bench
 	bench/peers/setup.sh
 	target/dist/cardveil-bench
+
+.PHONY: instructions
+instructions: release ## Instructions of an issue and a redemption, beside those on record (RECORD=1: record them; two minutes)
+	scripts/instructions.py
 
 .PHONY: advisories
 advisories: ## Check dependencies against the advisory database (needs the network)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian machine that has Rust only: browsers, curl, Python, PostgreSQL, pgbouncer,
-# SoftHSM, faketime, promtool, Java, Go and Node from Debian's packages, Node's packages by their lock file, linters from PyPI,
+# SoftHSM, faketime, promtool, valgrind, Java, Go and Node from Debian's packages, Node's packages by their lock file, linters from PyPI,
 # cargo-deny by cargo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,6 +20,7 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 ls /usr/lib/softhsm/libsofthsm2.so >/dev/null 2>&1 || missing+=(softhsm2)
 ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(faketime)
 need promtool prometheus
+need valgrind valgrind
 need javac default-jdk-headless
 [ -e /usr/share/java/jakarta-annotation-api.jar ] || missing+=(libjakarta-annotation-api-java)
 need node nodejs
