@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the docs: every relative link, and every file and make target that is named in `code`, is
-# there; and every shell block that follows a line `<!-- tested: TEXT -->` runs and prints TEXT
+# there; every page is in a table of docs/README.md and has 2,500 words at most (records of runs may
+# have more); and every shell block that follows a line `<!-- tested: TEXT -->` runs and prints TEXT
 # (`<!-- tested -->`: it runs). The blocks of one file run in one shell, in a folder of their own,
 # against a demo on free ports; the ports that the docs show (7400 to 7430) stand for those.
 set -euo pipefail
@@ -82,6 +83,16 @@ for file in files:
             bad.append(f"{file}: block {n + 1} failed\n{code}--- printed {printed!r}\n{run.stderr[-600:]}")
             break
         ran += 1
+
+docs = pathlib.Path("docs")
+listed = (docs / "README.md").read_text()
+for page in [*docs.glob("*/*.md"), *docs.glob("*/*/README.md"), *docs.glob("*/decisions/*.md")]:
+    if f"({page.relative_to(docs)})" not in listed:
+        bad.append(f"{page}: docs/README.md does not list it")
+for page in docs.rglob("*.md"):
+    words = len(page.read_text().split())
+    if words > 2_500 and page.parent.name != "reports":
+        bad.append(f"{page}: {words} words are two pages")
 
 print(f"docs: {len(files)} files, {links} links, {ran} blocks run")
 if bad or ran == 0:
