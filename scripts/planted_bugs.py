@@ -155,7 +155,7 @@ IN_TESTS = [
      "        let method = method_name(request.method());\n"
      "        tracing::info!(uri = %request.uri(), \"a request\");", BINARY),
     ("P5-a-route-for-anyone", "crates/server/src/native/mod.rs",
-     ".route(Merchant(Need::ReadCards), routes!(create_client_token))",
+     ".route(Native(Need::ReadCards), routes!(create_client_token))",
      ".route(crate::api::permission::Public::because(\"\"), routes!(create_client_token))", SERVER),
     ("P6-the-cause-in-the-answer", "crates/server/src/client/redeem.rs",
      "Err(Problem::new(Code::TokenRefused))",

@@ -147,7 +147,7 @@ async fn metrics(State(app): Shared) -> Response {
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
     let told = look_up(&app, |app| async move {
-        metrics::Told::of(app.service.store()).await
+        metrics::StoreFigures::of(app.service.store()).await
     });
     let told = told.await.unwrap_or_default();
     let text = app.metrics.render(&app, &told);

@@ -105,10 +105,10 @@ pub(crate) enum On {
 }
 
 /// A refusal that routes share: its status, its code, and which routes it is of.
-pub(crate) type Refusal = (&'static str, &'static str, On);
+pub(crate) type SharedRefusal = (&'static str, &'static str, On);
 
 /// What whoever calls by a merchant's credential is refused for, where problems are told.
-pub(crate) const MERCHANT: [Refusal; 8] = [
+pub(crate) const MERCHANT: [SharedRefusal; 8] = [
     ("400", "`invalid_request`", On::Every),
     ("401", "`credential_required`", On::Every),
     ("403", "`credential_refused` or `scope_missing`", On::Every),
@@ -121,7 +121,7 @@ pub(crate) const MERCHANT: [Refusal; 8] = [
 
 /// Adds the refusals that an operation does not name itself. All of them, its own too, are problems, unless it
 /// says that they are something else.
-pub(crate) fn refuse(operation: &mut Operation, refusals: &[Refusal]) {
+pub(crate) fn refuse(operation: &mut Operation, refusals: &[SharedRefusal]) {
     let parameters = operation.parameters.as_deref().unwrap_or_default();
     let has_path = parameters.iter().any(is_of_path);
     let has_body = operation.request_body.is_some();

@@ -395,7 +395,7 @@ impl IntoResponse for Problem {
         }
         response
             .extensions_mut()
-            .insert(log::Told(self.code.name()));
+            .insert(log::ToldCode(self.code.name()));
         response
     }
 }

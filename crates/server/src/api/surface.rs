@@ -19,18 +19,18 @@ use super::permission::{Barrier, Permission};
 use super::problem::Problem;
 use crate::http::app::App;
 use crate::http::call::Pattern;
-use crate::http::listener::{Routes as ListenerRoutes, UNSOUND};
+use crate::http::listener::{Routes, UNSOUND};
 
 /// What `utoipa_axum::routes!` makes of a handler.
-pub(crate) type Routes = (Vec<(String, RefOr<Schema>)>, Paths, MethodRouter<Arc<App>>);
+pub(crate) type Handlers = (Vec<(String, RefOr<Schema>)>, Paths, MethodRouter<Arc<App>>);
 
 /// What an API says where it has no route: its base, and its refusals.
-struct Form {
+struct Dialect {
     base: &'static str,
     refuse: fn(Barrier, &HeaderMap) -> Response,
 }
 
-impl Form {
+impl Dialect {
     /// Whether an address is of this API, of which there are more than it has calls.
     fn is_of(&self, path: &str) -> bool {
         let rest = path.strip_prefix(self.base);
@@ -42,7 +42,7 @@ impl Form {
 pub struct Surface {
     router: Router<Arc<App>>,
     api: OpenApi,
-    forms: Vec<Form>,
+    dialects: Vec<Dialect>,
 }
 
 impl Surface {
@@ -51,14 +51,14 @@ impl Surface {
         Self {
             router: Router::new(),
             api: openapi::empty(),
-            forms: Vec::new(),
+            dialects: Vec::new(),
         }
     }
 
     /// Has what is not there under `base` refused as `P` refuses: an API's callers read its own form,
     /// also where they have mistaken an address.
     pub(crate) fn refusing<P: Permission>(mut self, base: &'static str) -> Self {
-        self.forms.push(Form {
+        self.dialects.push(Dialect {
             base,
             refuse: |why, headers| P::refuse(why, P::wording(headers)),
         });
@@ -66,7 +66,7 @@ impl Surface {
     }
 
     /// Adds a route.
-    pub(crate) fn route<P: Permission>(mut self, permission: P, routes: Routes) -> Self {
+    pub(crate) fn route<P: Permission>(mut self, permission: P, routes: Handlers) -> Self {
         let (schemas, paths, handlers) = routes;
         for (path, mut item) in paths.paths {
             let gate = Gate::new(permission, &path);
@@ -118,14 +118,14 @@ impl Surface {
     }
 
     /// All of it, ready to be served.
-    pub(crate) fn into_routes(self, app: Arc<App>) -> ListenerRoutes {
+    pub(crate) fn into_routes(self, app: Arc<App>) -> Routes {
         let patterns = self.api.paths.paths.keys().cloned().collect();
-        let forms = Arc::new(self.forms);
-        let refuse = move |why: Barrier, uri: &Uri, headers: &HeaderMap| match forms
+        let dialects = Arc::new(self.dialects);
+        let refuse = move |why: Barrier, uri: &Uri, headers: &HeaderMap| match dialects
             .iter()
-            .find(|form| form.is_of(uri.path()))
+            .find(|dialect| dialect.is_of(uri.path()))
         {
-            Some(form) => (form.refuse)(why, headers),
+            Some(dialect) => (dialect.refuse)(why, headers),
             None => why.problem(),
         };
         let allowed = Arc::new(allowed(&self.api));
@@ -152,7 +152,7 @@ impl Surface {
             .method_not_allowed_fallback(not_allowed)
             .fallback(not_found)
             .with_state(app);
-        ListenerRoutes {
+        Routes {
             router,
             patterns,
             unsound: |rule| Problem::invalid("headers", rule).into_response(),

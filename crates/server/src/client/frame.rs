@@ -26,7 +26,7 @@ use super::Prepared;
 use crate::api::extract::{self, Header};
 use crate::api::problem::{Code, Problem};
 use crate::http::app::{App, Shared};
-use crate::http::font::{Font, Told};
+use crate::http::font::{Font, FontFace};
 use crate::http::static_file::{IMMUTABLE, JAVASCRIPT, MOVING, StaticFile, built, integrity};
 
 /// A script or a style of the documents.
@@ -248,7 +248,7 @@ struct Config<'a> {
     origins: &'a [String],
     copy_cvv: bool,
     transparent: bool,
-    fonts: Vec<Told<'a>>,
+    fonts: Vec<FontFace<'a>>,
     /// Themselves, or their address.
     words: Value,
 }

@@ -26,10 +26,10 @@ use utoipa_axum::routes;
 use self::frame::Assets;
 use crate::api::admission::{Holder, Refused};
 use crate::api::extract::{self, Header};
-use crate::api::openapi::{self, On, Refusal};
+use crate::api::openapi::{self, On, SharedRefusal};
 use crate::api::permission::{Barrier, Entrant, Permission, Public};
 use crate::api::problem::{Code, Problem};
-use crate::api::surface::{Routes, Surface};
+use crate::api::surface::{Handlers, Surface};
 use crate::http::app::{App, Settings};
 use crate::http::call::Call;
 use crate::http::limit::{Limiter, TooOften};
@@ -47,7 +47,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
     const MANIFEST: Public =
         Public::because("what the public scripts are: the same bytes for everyone");
     let prepared = Arc::<Prepared>::default();
-    let with = |(schemas, paths, handlers): Routes| -> Routes {
+    let with = |(schemas, paths, handlers): Handlers| -> Handlers {
         let prepared = Extension(Arc::clone(&prepared));
         (schemas, paths, handlers.route_layer(prepared))
     };
@@ -81,7 +81,7 @@ impl Prepared {
 }
 
 /// What they are refused for, whatever they call.
-const REFUSALS: [Refusal; 5] = [
+const REFUSALS: [SharedRefusal; 5] = [
     (
         "400",
         "`invalid_request`; `detail` names the field",

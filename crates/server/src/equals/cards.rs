@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::Merchant;
+use super::Equals;
 use super::params::{OfAccount, OfCard, OfPerson};
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
@@ -34,10 +34,10 @@ const DAY_MS: i64 = 86_400_000;
 
 pub(super) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Merchant(Need::ReadCards), routes!(list))
-        .route(Merchant(Need::ReadCards), routes!(read))
-        .route(Merchant(Need::WriteCards), routes!(update))
-        .route(Merchant(Need::WriteCards), routes!(transition))
+        .route(Equals(Need::ReadCards), routes!(list))
+        .route(Equals(Need::ReadCards), routes!(read))
+        .route(Equals(Need::WriteCards), routes!(update))
+        .route(Equals(Need::WriteCards), routes!(transition))
 }
 
 /// The states of Equals' cards.

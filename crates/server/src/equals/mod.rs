@@ -46,17 +46,17 @@ use crate::http::limit::{Limiter, TooOften};
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     let surface = surface
-        .route(Merchant(Need::ReadCards), routes!(access_token))
-        .route(Merchant(Need::ReadCards), routes!(mfa::create_mfa_session))
+        .route(Equals(Need::ReadCards), routes!(access_token))
+        .route(Equals(Need::ReadCards), routes!(mfa::create_mfa_session))
         .route(
-            Merchant(Need::ManageIpAddresses),
+            Equals(Need::ManageIpAddresses),
             routes!(
                 ip_addresses::list_ip_addresses,
                 ip_addresses::add_ip_address
             ),
         )
         .route(
-            Merchant(Need::ManageIpAddresses),
+            Equals(Need::ManageIpAddresses),
             routes!(ip_addresses::remove_ip_address),
         );
     webhooks::routes(wallet::routes(pin::routes(cards::routes(surface))))
@@ -150,9 +150,9 @@ fn page(query: &Query) -> Result<(usize, usize), Problem> {
 
 /// A merchant's server by Equals' rules: `Authorization`, address, and what it needs.
 #[derive(Clone, Copy)]
-struct Merchant(Need);
+struct Equals(Need);
 
-impl Permission for Merchant {
+impl Permission for Equals {
     const API: &'static str = "equals";
 
     type Wording = ();

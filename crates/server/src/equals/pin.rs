@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::Merchant;
+use super::Equals;
 use super::cards;
 use super::params::{OfAccount, OfCard, OfPerson, SecondFactor};
 use crate::api::admission::Admitted;
@@ -32,14 +32,13 @@ const METHODS: &str = "must be BIOMETRIC_FACE, BIOMETRIC_FINGERPRINT, LOGIN or O
 
 pub(super) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Merchant(Need::ReadPins), routes!(read))
-        .route(Merchant(Need::SetPins), routes!(update))
+        .route(Equals(Need::ReadPins), routes!(read))
+        .route(Equals(Need::SetPins), routes!(update))
 }
 
 /// A card's PIN.
 #[derive(Serialize, ToSchema)]
-#[schema(as = CardPin)]
-struct Told {
+struct CardPin {
     /// Four digits; null when the card has no PIN, or one of another length.
     #[schema(pattern = "^[0-9]{4}$", example = "2580")]
     pin: Option<String>,
@@ -47,8 +46,7 @@ struct Told {
 
 /// A PIN that was set.
 #[derive(Serialize, ToSchema)]
-#[schema(as = CardPinUpdated)]
-struct Set {
+struct CardPinUpdated {
     /// Always true.
     success: bool,
     /// The PIN that the card has now.
@@ -59,8 +57,7 @@ struct Set {
 /// What PIN a card is to have.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = CardPinUpdate)]
-struct Update {
+struct CardPinUpdate {
     /// Four digits, of which no three in a row are the same or sequential. Generated when left out.
     #[schema(pattern = "^[0-9]{4}$", example = "2580")]
     pin: Option<String>,
@@ -102,7 +99,7 @@ struct GivenMfa {
         SecondFactor,
     ),
     responses(
-        (status = 200, description = "OK", body = Told),
+        (status = 200, description = "OK", body = CardPin),
         (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `card_not_viewable`, `mfa_required` or `mfa_refused`"),
         (status = 404, description = "`not_found`: no such card of this person that this credential may know of"),
         (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`"),
@@ -113,7 +110,7 @@ async fn read(
     Extension(admitted): Extension<Arc<Admitted>>,
     card_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Told>, Problem> {
+) -> Result<Json<CardPin>, Problem> {
     let sought = cards::sought(card_id, query.as_deref())?;
     let query = Query::parse(query.as_deref());
     if sought.person.is_none() {
@@ -134,7 +131,7 @@ async fn read(
     if pin.is_some() {
         app.metrics.pins_released.increment();
     }
-    Ok(Json(Told {
+    Ok(Json(CardPin {
         pin: pin.as_ref().map(text),
     }))
 }
@@ -150,9 +147,9 @@ async fn read(
         OfAccount,
         OfPerson,
     ),
-    request_body = Update,
+    request_body = CardPinUpdate,
     responses(
-        (status = 200, description = "The PIN that the card has now.", body = Set),
+        (status = 200, description = "The PIN that the card has now.", body = CardPinUpdated),
         (status = 400, description = "`invalid_request` or `weak_pin`"),
         (status = 403, description = "`credential_refused`, `scope_missing`, `pci_not_enabled`, `mfa_required` or `mfa_refused`"),
         (status = 404, description = "`not_found`: no such card that this credential may know of"),
@@ -166,9 +163,9 @@ async fn update(
     card_id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Result<Json<Set>, Problem> {
+) -> Result<Json<CardPinUpdated>, Problem> {
     let sought = cards::sought(card_id, query.as_deref())?;
-    let body: Update = extract::json(request).await?;
+    let body: CardPinUpdate = extract::json(request).await?;
     let method = body.cardholder_verification_method.as_deref();
     let (session, code) = body
         .mfa
@@ -182,7 +179,7 @@ async fn update(
     let new = chosen.as_ref().map_or(NewPin::Generated, NewPin::Clear);
     let set = app.service.set_pin(&admitted.caller, &asked, new).await?;
     let pin = set.map_err(|refusal| problem(refusal, Code::TransitionRefused))?;
-    Ok(Json(Set {
+    Ok(Json(CardPinUpdated {
         success: true,
         pin: Some(text(&pin)),
     }))

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::Merchant;
+use super::Equals;
 use super::params::{OfAccount, OfCard, OfPerson};
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
@@ -31,9 +31,9 @@ use crate::api::surface::Surface;
 use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
-    const READ: Merchant = Merchant(Need::ReadCards);
-    const WRITE: Merchant = Merchant(Need::WriteCards);
-    const PROVISION: Merchant = Merchant(Need::ProvisionWallets);
+    const READ: Equals = Equals(Need::ReadCards);
+    const WRITE: Equals = Equals(Need::WriteCards);
+    const PROVISION: Equals = Equals(Need::ProvisionWallets);
     surface
         .route(READ, routes!(find_tokens))
         .route(WRITE, routes!(transition))

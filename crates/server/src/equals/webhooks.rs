@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::Merchant;
+use super::Equals;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::problem::{Code, Problem};
@@ -34,7 +34,7 @@ use crate::api::webhooks::{self, OfSubscription, endpoint, header_value, own, pr
 use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
-    let manage = Merchant(Need::ManageWebhooks);
+    let manage = Equals(Need::ManageWebhooks);
     surface
         .route(manage, routes!(create, list))
         .route(manage, routes!(read, change, remove))

@@ -19,7 +19,7 @@ use super::log::AccessLog;
 use super::metrics::Metrics;
 use super::panics::Panics;
 use super::refused::Door;
-use super::standing::Board;
+use super::sink_health::Board;
 use super::tls;
 
 /// What the HTTP side of a deployment is told.

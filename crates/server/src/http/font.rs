@@ -133,8 +133,8 @@ impl Font {
     }
 
     /// What frames are told of it.
-    pub(crate) fn told(&self) -> Told<'_> {
-        Told {
+    pub(crate) fn told(&self) -> FontFace<'_> {
+        FontFace {
             name: &self.name,
             url: &self.url,
             weight: &self.weight,
@@ -153,7 +153,7 @@ const FOLDER: &str = "/embed/fonts/";
 
 /// A font in a frame's config.
 #[derive(Serialize)]
-pub(crate) struct Told<'a> {
+pub(crate) struct FontFace<'a> {
     name: &'a str,
     url: &'a str,
     weight: &'a str,

@@ -37,7 +37,7 @@ pub fn request_id() -> Option<Arc<str>> {
 
 /// The code that a response tells its caller; put into its extensions by whoever wrote it.
 #[derive(Clone, Copy)]
-pub(crate) struct Told(pub(crate) &'static str);
+pub(crate) struct ToldCode(pub(crate) &'static str);
 
 /// The code of a server that was told to stop, which is no fault.
 pub(crate) const STOPPING: &str = "stopping";

@@ -15,8 +15,8 @@ pub(crate) mod metrics;
 pub(crate) mod outward;
 pub(crate) mod panics;
 pub(crate) mod refused;
+pub(crate) mod sink_health;
 pub(crate) mod stack;
-pub(crate) mod standing;
 pub(crate) mod static_file;
 pub mod tls;
 

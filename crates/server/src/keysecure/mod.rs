@@ -48,31 +48,31 @@ use crate::api::problem;
 use crate::api::surface::Surface;
 use crate::http::call::Call;
 use crate::http::limit::{Limiter, TooOften};
-use crate::http::log::Told;
+use crate::http::log::ToldCode;
 
 /// Where all calls of this dialect are.
 const BASE: &str = "/open-api";
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     surface
-        .refusing::<Login>(BASE)
-        .route(Login, routes!(login::login_token))
+        .refusing::<KeySecureLogin>(BASE)
+        .route(KeySecureLogin, routes!(login::login_token))
         .route(
-            Merchant(Need::ReadCards),
+            KeySecure(Need::ReadCards),
             routes!(client_token::client_token),
         )
         .route(
-            Merchant(Need::ExportCards),
+            KeySecure(Need::ExportCards),
             routes!(private_info::private_info),
         )
-        .route(Merchant(Need::ReadCards), routes!(cards::card_list))
-        .route(Merchant(Need::ReadCards), routes!(cards::card_detail))
+        .route(KeySecure(Need::ReadCards), routes!(cards::card_list))
+        .route(KeySecure(Need::ReadCards), routes!(cards::card_detail))
         .route(
-            Merchant(Need::WriteCards),
+            KeySecure(Need::WriteCards),
             routes!(cards::card_status_update),
         )
-        .route(Merchant(Need::WriteCards), routes!(active::card_active))
-        .route(Merchant(Need::SetPins), routes!(pin::card_pin_set))
+        .route(KeySecure(Need::WriteCards), routes!(active::card_active))
+        .route(KeySecure(Need::SetPins), routes!(pin::card_pin_set))
 }
 
 /// An answer on the wire.
@@ -89,13 +89,13 @@ struct Envelope<T> {
 
 /// A merchant's server by the rules for Get Token: Api-Key, address, Timestamp.
 #[derive(Clone, Copy)]
-struct Login;
+struct KeySecureLogin;
 
 /// A merchant's server that is logged in: by the same rules and its Access-Token; and what it needs.
 #[derive(Clone, Copy)]
-struct Merchant(Need);
+struct KeySecure(Need);
 
-impl Permission for Login {
+impl Permission for KeySecureLogin {
     const API: &'static str = "keysecure";
 
     type Wording = Language;
@@ -137,8 +137,8 @@ impl Permission for Login {
     }
 }
 
-impl Permission for Merchant {
-    const API: &'static str = Login::API;
+impl Permission for KeySecure {
+    const API: &'static str = KeySecureLogin::API;
 
     type Wording = Language;
 
@@ -150,7 +150,7 @@ impl Permission for Merchant {
     }
 
     fn wording(headers: &HeaderMap) -> Language {
-        Login::wording(headers)
+        KeySecureLogin::wording(headers)
     }
 
     async fn admit(self, call: &Call, headers: &HeaderMap) -> Result<Entrant, Refused<Response>> {
@@ -161,11 +161,11 @@ impl Permission for Merchant {
     }
 
     fn count_refused(limiter: &Limiter, ip: Option<IpAddr>) -> Result<(), TooOften> {
-        Login::count_refused(limiter, ip)
+        KeySecureLogin::count_refused(limiter, ip)
     }
 
     fn refuse(why: Barrier, language: Language) -> Response {
-        Login::refuse(why, language)
+        KeySecureLogin::refuse(why, language)
     }
 }
 
@@ -463,14 +463,14 @@ impl IntoResponse for Refusal {
             // RFC 9110 15.5.16.
             StatusCode::UNSUPPORTED_MEDIA_TYPE => (header::ACCEPT_ENCODING, "identity"),
             _ => {
-                response.extensions_mut().insert(Told(self.code.name()));
+                response.extensions_mut().insert(ToldCode(self.code.name()));
                 return response;
             }
         };
         response
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
-        response.extensions_mut().insert(Told(self.code.name()));
+        response.extensions_mut().insert(ToldCode(self.code.name()));
         response
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::Merchant;
+use super::Native;
 use super::params::OfCard;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
@@ -28,10 +28,10 @@ const CURSOR: &str = "cur_";
 
 pub(super) fn routes(surface: Surface) -> Surface {
     surface
-        .route(Merchant(Need::ReadCards), routes!(list))
-        .route(Merchant(Need::ReadCards), routes!(read))
-        .route(Merchant(Need::WriteCards), routes!(update))
-        .route(Merchant(Need::WriteCards), routes!(transition))
+        .route(Native(Need::ReadCards), routes!(list))
+        .route(Native(Need::ReadCards), routes!(read))
+        .route(Native(Need::WriteCards), routes!(update))
+        .route(Native(Need::WriteCards), routes!(transition))
 }
 
 /// A card. No answer holds its number.

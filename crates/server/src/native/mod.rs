@@ -43,13 +43,13 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 pub(crate) fn routes(surface: Surface) -> Surface {
     let surface = surface
-        .route(Merchant(Need::ReadCards), routes!(create_client_token))
-        .route(Merchant(Need::ReadCards), routes!(mfa::create_session))
+        .route(Native(Need::ReadCards), routes!(create_client_token))
+        .route(Native(Need::ReadCards), routes!(mfa::create_session))
         .route(
-            Merchant(Need::ManageMfa),
+            Native(Need::ManageMfa),
             routes!(mfa::enrol_totp, mfa::remove_totp),
         )
-        .route(Merchant(Need::ManageMfa), routes!(mfa::confirm_totp));
+        .route(Native(Need::ManageMfa), routes!(mfa::confirm_totp));
     webhooks::routes(wallet::routes(cards::routes(surface)))
 }
 
@@ -226,9 +226,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 /// A merchant's server by the native rules: `Authorization: Bearer`, address, and what it needs.
 #[derive(Clone, Copy)]
-struct Merchant(Need);
+struct Native(Need);
 
-impl Permission for Merchant {
+impl Permission for Native {
     const API: &'static str = "native";
 
     type Wording = ();

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::Merchant;
+use super::Native;
 use super::params::OfToken;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
@@ -30,8 +30,8 @@ use crate::api::surface::Surface;
 use crate::http::app::{App, Shared};
 
 pub(super) fn routes(surface: Surface) -> Surface {
-    const READ: Merchant = Merchant(Need::ReadCards);
-    const WRITE: Merchant = Merchant(Need::WriteCards);
+    const READ: Native = Native(Need::ReadCards);
+    const WRITE: Native = Native(Need::WriteCards);
     surface
         .route(READ, routes!(list_tokens))
         .route(READ, routes!(show_token))

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::Merchant;
+use super::Native;
 use crate::api::admission::Admitted;
 use crate::api::extract::{self, Query};
 use crate::api::problem::Problem;
@@ -32,7 +32,7 @@ use crate::api::webhooks::{self, OfSubscription, endpoint, own, present};
 use crate::http::app::Shared;
 
 pub(super) fn routes(surface: Surface) -> Surface {
-    let manage = Merchant(Need::ManageWebhooks);
+    let manage = Native(Need::ManageWebhooks);
     surface
         .route(manage, routes!(create, list))
         .route(manage, routes!(read, change, remove))

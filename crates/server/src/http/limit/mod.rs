@@ -89,13 +89,13 @@ impl Limits {
 
 /// Limits of calls that are refused: of an address, of its network, and of everybody. They are asked in this
 /// order, so that what one network is refused for fills nobody else's.
-struct Refusals {
+struct RefusalLimits {
     address: Option<Keyed<IpAddr>>,
     network: Option<Keyed<IpAddr>>,
     all: Option<Keyed<IpAddr>>,
 }
 
-impl Refusals {
+impl RefusalLimits {
     fn each(&self) -> impl Iterator<Item = &Keyed<IpAddr>> {
         [&self.address, &self.network, &self.all]
             .into_iter()
@@ -108,9 +108,9 @@ pub(crate) struct Limiter {
     clients: Option<Keyed<IpAddr>>,
     public: Option<Keyed<IpAddr>>,
     /// At the merchant listener: calls that are not admitted.
-    refused: Refusals,
+    refused: RefusalLimits,
     /// At the client listener: calls without a token that we made.
-    strangers: Refusals,
+    strangers: RefusalLimits,
     /// What the other nodes are yet to be told.
     pub(crate) pending: Pending,
 }
@@ -180,12 +180,12 @@ impl Limiter {
                 .map(|rate| Keyed::new("credential", Quota::per_second(rate), clock.clone())),
             clients: minutely("address", limits.client_per_minute),
             public: minutely("public", limits.public_per_minute),
-            refused: Refusals {
+            refused: RefusalLimits {
                 address: minutely("refused", limits.refused_per_minute),
                 network: minutely("refused-network", limits.network_per_minute),
                 all: minutely("refused-all", limits.all_per_minute),
             },
-            strangers: Refusals {
+            strangers: RefusalLimits {
                 address: minutely("stranger", limits.client_per_minute),
                 network: minutely("stranger-network", limits.network_per_minute),
                 all: minutely("stranger-all", limits.all_per_minute),
@@ -218,7 +218,7 @@ impl Limiter {
         self.check_refusal(&self.strangers, ip)
     }
 
-    fn check_refusal(&self, limits: &Refusals, ip: Option<IpAddr>) -> Result<(), TooOften> {
+    fn check_refusal(&self, limits: &RefusalLimits, ip: Option<IpAddr>) -> Result<(), TooOften> {
         if let Some(ip) = ip {
             self.check(limits.address.as_ref(), &site(ip))?;
             self.check(limits.network.as_ref(), &network(ip))?;

@@ -6,8 +6,8 @@
 mod cleared;
 mod impatient;
 mod paced;
-mod places;
 mod proxy;
+mod slots;
 mod sound;
 
 use std::net::IpAddr;
@@ -38,12 +38,12 @@ use tower::ServiceExt as _;
 use self::cleared::Cleared;
 use self::impatient::Impatient;
 use self::paced::{Paced, Turns};
-use self::places::{Holder, Place, Places};
+use self::slots::{Occupant, Slot, Slots};
 use crate::http::ListenerKind;
 use crate::http::address::Peer;
 use crate::http::app::App;
 use crate::http::call::{Call, CalledBy, Pattern};
-use crate::http::log::{Line, STOPPING, Told};
+use crate::http::log::{Line, STOPPING, ToldCode};
 use crate::http::metrics::Outcome;
 use crate::http::stack::Traceless;
 use crate::http::{address, headers, limit, log, tls};
@@ -180,7 +180,7 @@ impl Listener {
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        let told = response.extensions().get::<Told>().map(|told| told.0);
+        let told = response.extensions().get::<ToldCode>().map(|told| told.0);
         let stopping = told == Some(STOPPING);
         if response.status().is_server_error() && !stopping {
             self.app.metrics.faults.increment();
@@ -262,7 +262,7 @@ impl Listener {
     /// after [`DRAIN_TIMEOUT`] at the latest.
     pub async fn serve(self, tcp: TcpListener, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
-        let places = Places::new(CONNECTIONS_MAX, self.app.settings.limits.connections);
+        let slots = Slots::new(CONNECTIONS_MAX, self.app.settings.limits.connections);
         loop {
             let (stream, peer) = tokio::select! {
                 biased;
@@ -277,7 +277,7 @@ impl Listener {
                     }
                 },
             };
-            let Some((place, lost)) = places.take(self.holder(peer.ip())) else {
+            let Some((slot, lost)) = slots.take(self.occupant(peer.ip())) else {
                 self.turn_away("it holds enough of them");
                 continue;
             };
@@ -288,7 +288,7 @@ impl Listener {
             let stop = stop.clone();
             tokio::spawn(Traceless::new(async move {
                 let kept = listener.clone();
-                let taken = listener.take(stream, (peer.ip(), place), watcher, stop);
+                let taken = listener.take(stream, (peer.ip(), slot), watcher, stop);
                 tokio::select! {
                     biased;
                     _ = lost => kept.turn_away("others hold fewer of them"),
@@ -311,15 +311,15 @@ impl Listener {
         }
     }
 
-    /// A connection to its end. It holds its place from here on, the handshake included.
+    /// A connection to its end. It holds its slot from here on, the handshake included.
     async fn take(
         self,
         mut stream: TcpStream,
-        (peer, mut place): (IpAddr, Place),
+        (peer, mut slot): (IpAddr, Slot),
         watcher: Watcher,
         mut stop: watch::Receiver<bool>,
     ) {
-        let met = self.meet(&mut stream, peer, &mut place, &mut stop).await;
+        let met = self.meet(&mut stream, peer, &mut slot, &mut stop).await;
         let Some(peer) = met else {
             return;
         };
@@ -342,7 +342,7 @@ impl Listener {
         &self,
         stream: &mut TcpStream,
         peer: IpAddr,
-        place: &mut Place,
+        slot: &mut Slot,
         stop: &mut watch::Receiver<bool>,
     ) -> Option<Peer> {
         let settings = &self.app.settings;
@@ -362,7 +362,7 @@ impl Listener {
             () = stopped(stop) => return None,
         };
         match told {
-            Ok(Ok(Peer::At(ip))) if !place.pass_to(self.holder(ip)) => {
+            Ok(Ok(Peer::At(ip))) if !slot.pass_to(self.occupant(ip)) => {
                 self.turn_away("it holds enough of them");
                 None
             }
@@ -379,12 +379,12 @@ impl Listener {
     }
 
     /// Whose a connection from `ip` is.
-    fn holder(&self, ip: IpAddr) -> Holder {
+    fn occupant(&self, ip: IpAddr) -> Occupant {
         let ip = ip.to_canonical();
         if address::is_trusted(ip, &self.app.settings.trusted_proxies) {
-            Holder::Proxy(ip)
+            Occupant::Proxy(ip)
         } else {
-            Holder::Address(limit::site(ip))
+            Occupant::Address(limit::site(ip))
         }
     }
 
@@ -478,7 +478,7 @@ impl Listener {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // Those of `Paced` are in its place.
+            // `Paced` has time limits instead.
             .header_read_timeout(None)
             // A caller that says no more may still wait for its answer. Looking for that while a request
             // runs would take another buffer for each.

@@ -19,7 +19,7 @@ pub(crate) use self::latency::Outcome;
 use self::text::{Kind, Text};
 use crate::http::ListenerKind;
 use crate::http::app::App;
-use crate::http::standing::Standing;
+use crate::http::sink_health::SinkHealth;
 use crate::http::tls;
 
 /// Counters of this process.
@@ -134,7 +134,7 @@ impl Metrics {
     }
 
     /// All of it, with what the store told in time.
-    pub(crate) fn render(&self, app: &App, told: &Told) -> String {
+    pub(crate) fn render(&self, app: &App, told: &StoreFigures) -> String {
         let mut text = Text::default();
         text.family(
             "cardveil_build_info",
@@ -339,13 +339,13 @@ impl Metrics {
 /// What the store is asked for. What it does not tell in time is left out: figures are wanted most when it
 /// stalls.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct StoreFigures {
     outbox: Option<Counts>,
     epoch: Option<Epoch>,
     keys: Option<Vec<ClassKey>>,
 }
 
-impl Told {
+impl StoreFigures {
     /// Asks it.
     pub(crate) async fn of(store: &dyn Store) -> Self {
         let (outbox, epoch, keys) =
@@ -400,8 +400,8 @@ fn render_load(text: &mut Text, load: Load) {
 }
 
 /// How far the audit log's sinks are behind.
-fn render_sinks(text: &mut Text, sinks: &[Standing], now: Time) {
-    type Figure = fn(&Standing, Time) -> u64;
+fn render_sinks(text: &mut Text, sinks: &[SinkHealth], now: Time) {
+    type Figure = fn(&SinkHealth, Time) -> u64;
     let figures: [(&str, &str, Figure); 3] = [
         (
             "cardveil_audit_sink_lag_entries",

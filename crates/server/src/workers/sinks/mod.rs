@@ -33,7 +33,7 @@ pub use self::syslog::{Framing, Host, Identity, Malformed, Receiver};
 use crate::http::app::App;
 use crate::http::chain::Chain;
 use crate::http::listener;
-use crate::http::standing::Standing;
+use crate::http::sink_health::SinkHealth;
 
 /// How long a sink is one worker's at a time. It is renewed when half of that is over.
 const LEASE: Duration = Duration::from_secs(10);
@@ -178,7 +178,7 @@ impl Sinks {
                 let now = service.now();
                 let sinks = self.settings.sinks.iter().zip(found);
                 let standing =
-                    |(sink, found): (&Sink, cardveil_core::flow::SinkStanding)| Standing {
+                    |(sink, found): (&Sink, cardveil_core::flow::SinkStanding)| SinkHealth {
                         name: found.name,
                         lag: found.lag,
                         // Nothing is required of one that has not begun: it does within a round.
@@ -196,7 +196,7 @@ impl Sinks {
         }
     }
 
-    fn judge(&self, now_standing: Vec<Standing>, now: Time) {
+    fn judge(&self, now_standing: Vec<SinkHealth>, now: Time) {
         let gate = self.app.service.gate();
         if now_standing.iter().any(|standing| standing.is_full) {
             gate.close();

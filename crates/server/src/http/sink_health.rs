@@ -7,11 +7,11 @@ use cardveil_core::id::SinkName;
 
 /// How the sinks stand, as it was last looked: for figures and readiness.
 #[derive(Default)]
-pub(crate) struct Board(Mutex<Vec<Standing>>);
+pub(crate) struct Board(Mutex<Vec<SinkHealth>>);
 
 /// One sink's.
 #[derive(Clone)]
-pub(crate) struct Standing {
+pub(crate) struct SinkHealth {
     pub(crate) name: SinkName,
     pub(crate) lag: Lag,
     /// It is required, and too far behind.
@@ -19,7 +19,7 @@ pub(crate) struct Standing {
 }
 
 impl Board {
-    pub(crate) fn standings(&self) -> Vec<Standing> {
+    pub(crate) fn standings(&self) -> Vec<SinkHealth> {
         self.lock().clone()
     }
 
@@ -31,7 +31,7 @@ impl Board {
             .collect()
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Standing>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<SinkHealth>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
