@@ -85,9 +85,7 @@ impl<P: Permission> Gate<P> {
             return P::refuse(Barrier::Method, wording);
         }
         let answered = match self.permission.admit(call, request.headers()).await {
-            Ok(Entrant::Merchant(admitted)) => {
-                answer_merchant(call, *admitted, request, next).await
-            }
+            Ok(Entrant::Merchant(admitted)) => answer_merchant(call, admitted, request, next).await,
             Ok(Entrant::Holder) => answer_holder::<P>(call, request, next).await,
             Ok(Entrant::Anyone) => answer_anyone(call, request, next).await,
             Err(refused) => not_admitted::<P>(call, refused),
@@ -105,7 +103,7 @@ impl<P: Permission> Gate<P> {
 /// who asks for what is not there.
 async fn answer_merchant(
     call: &Call,
-    admitted: Admitted,
+    admitted: Arc<Admitted>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, TooOften> {
@@ -113,7 +111,7 @@ async fn answer_merchant(
     let standing = call.app.limiter.credential(id.as_str())?;
     let called_by = CalledBy(id.as_str().into());
     call.app.note_use(id);
-    request.extensions_mut().insert(Arc::new(admitted));
+    request.extensions_mut().insert(admitted);
     let mut response = next.run(request).await;
     carried_through(call, &response);
     response.extensions_mut().insert(called_by);

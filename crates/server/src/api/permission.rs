@@ -4,6 +4,7 @@
 //! To add an API: a type that implements [`Permission`], and routes that name it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderMap;
@@ -53,7 +54,7 @@ pub(crate) trait Permission: Copy + Send + Sync + 'static {
 /// Whom the gate lets in.
 pub(crate) enum Entrant {
     /// A merchant's server.
-    Merchant(Box<Admitted>),
+    Merchant(Arc<Admitted>),
     /// Whoever holds a client token, if it is ours: that is seen by the handler.
     Holder,
     /// Anyone.
@@ -63,7 +64,7 @@ pub(crate) enum Entrant {
 impl Entrant {
     /// A merchant's server that was admitted.
     pub(crate) fn merchant(admitted: Admitted) -> Self {
-        Self::Merchant(Box::new(admitted))
+        Self::Merchant(Arc::new(admitted))
     }
 }
 
