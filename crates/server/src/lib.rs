@@ -5,8 +5,8 @@
 //! `cardveil-core` inside. A handler reads top-down: admitted by its route's permission, it
 //! parses, calls one flow and translates the answer.
 //!
-//! **Invariant:** no route exists without a permission (P5): `api::surface::Surface` takes routes with
-//! one only, and the permission *is* the check that runs before the handler.
+//! **Invariant:** no route exists without a permission (P5): `api::surface::Surface` takes routes
+//! with one only, and the permission *is* the check that runs before the handler.
 //!
 //! **Invariant:** nothing here logs a query string, a body, a header's value or a browser's address
 //! (P3, P4): the access log writes the fields of [`log::Line`] and no others.

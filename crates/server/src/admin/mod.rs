@@ -1,4 +1,5 @@
-//! The admin listener: health, readiness, figures, and the reference of all APIs. It listens on loopback unless told otherwise.
+//! The admin listener: health, readiness, figures, and the reference of all APIs. It listens on
+//! loopback unless told otherwise.
 
 mod reference;
 
@@ -23,11 +24,11 @@ use crate::http::app::{Ailment, App, Shared};
 use crate::http::metrics;
 use crate::http::outward::Driven;
 
-/// How long writes may be tried in vain before nothing more is to be sent here. Nodes share a database: a busy
-/// moment of it must not take all of them out at once.
+/// How long writes may be tried in vain before nothing more is to be sent here. Nodes share a
+/// database: a busy moment of it must not take all of them out at once.
 const WRITES_LATE: Duration = Duration::from_secs(10);
-/// How long a lookup may take, so that each answer is there within two seconds. A caller who waits longer does
-/// not wait for the answer.
+/// How long a lookup may take, so that each answer is there within two seconds. A caller who waits
+/// longer does not wait for the answer.
 const LOOKUP_LATE: Duration = Duration::from_millis(1_500);
 
 pub(crate) fn routes(surface: Surface, document: fn() -> OpenApi) -> Surface {
@@ -101,7 +102,8 @@ async fn readyz(State(app): Shared) -> Result<Json<Readiness>, Problem> {
     }
     let (store, now) = (app.service.store(), app.service.now());
     let writes_fail = writes_fail(store.writes(), now)?;
-    // By the way that issue and redeem look things up, so that it tells when these would wait too long.
+    // By the way that issue and redeem look things up, so that it tells when these would wait too
+    // long.
     let epoch = look_up(&app, |app| async move { app.service.store().epoch().await });
     epoch.await.ok_or(Problem::new(Code::Unavailable))??;
     let mut warnings = app.settings.tls.warnings(now);
@@ -154,8 +156,8 @@ async fn metrics(State(app): Shared) -> Response {
     ([content_type], text).into_response()
 }
 
-/// What the store says, where all others ask it: a connection to it is driven there, and this listener's thread
-/// waits no longer than whoever probes.
+/// What the store says, where all others ask it: a connection to it is driven there, and this
+/// listener's thread waits no longer than whoever probes.
 async fn look_up<T: Send + 'static, L>(
     app: &Arc<App>,
     lookup: impl FnOnce(Arc<App>) -> L,

@@ -1,5 +1,5 @@
-//! The reference page: the description of all listeners, rendered for people by Redoc, which is built
-//! into the program and fetches nothing from anywhere else.
+//! The reference page: the description of all listeners, rendered for people by Redoc, which is
+//! built into the program and fetches nothing from anywhere else.
 
 use axum::response::{Html, IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderValue};

@@ -34,9 +34,9 @@ impl Holder {
         }
     }
 
-    /// Counts the call as one with a token that we made. Such a one is never refused because strangers
-    /// filled a limit, so it comes when the token's check is known; a call that it is not asked for counts as
-    /// a stranger's.
+    /// Counts the call as one with a token that we made. Such a one is never refused because
+    /// strangers filled a limit, so it comes when the token's check is known; a call that it is not
+    /// asked for counts as a stranger's.
     pub(crate) fn charge(&self, app: &App) -> Result<(), Problem> {
         match self.charged.get_or_init(|| app.limiter.client(self.ip)) {
             Ok(_) => Ok(()),

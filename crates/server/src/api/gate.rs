@@ -99,8 +99,8 @@ impl<P: Permission> Gate<P> {
     }
 }
 
-/// Counted once the caller is known, and before anything is looked up for it: so that this also limits
-/// who asks for what is not there.
+/// Counted once the caller is known, and before anything is looked up for it: so that this also
+/// limits who asks for what is not there.
 async fn answer_merchant(
     call: &Call,
     admitted: Arc<Admitted>,

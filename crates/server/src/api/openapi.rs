@@ -72,7 +72,8 @@ pub(crate) fn document(surfaces: impl IntoIterator<Item = Surface>) -> OpenApi {
     api
 }
 
-/// Takes out the schemas that nothing uses: those of types whose members are shown in another's place.
+/// Takes out the schemas that nothing uses: those of types whose members are shown in another's
+/// place.
 fn drop_unused(api: &mut OpenApi) {
     loop {
         let text = serde_json::to_string(api).unwrap_or_default();
@@ -119,8 +120,8 @@ pub(crate) const MERCHANT: [SharedRefusal; 8] = [
     ("503", "`unavailable`", On::Every),
 ];
 
-/// Adds the refusals that an operation does not name itself. All of them, its own too, are problems, unless it
-/// says that they are something else.
+/// Adds the refusals that an operation does not name itself. All of them, its own too, are
+/// problems, unless it says that they are something else.
 pub(crate) fn refuse(operation: &mut Operation, refusals: &[SharedRefusal]) {
     let parameters = operation.parameters.as_deref().unwrap_or_default();
     let has_path = parameters.iter().any(is_of_path);

@@ -23,8 +23,8 @@ pub(crate) trait Permission: Copy + Send + Sync + 'static {
     /// Which API it is of, for records.
     const API: &'static str;
 
-    /// Whether a HEAD may be answered as a GET is. Where a GET issues a token, a HEAD would issue one
-    /// that nobody gets.
+    /// Whether a HEAD may be answered as a GET is. Where a GET issues a token, a HEAD would issue
+    /// one that nobody gets.
     const TAKES_HEAD: bool = false;
 
     /// How a call wants its refusals worded.

@@ -1,5 +1,5 @@
-//! Problems (RFC 9457): how every API but KeySecure's says what is wrong. `code` is stable, `detail`
-//! is for people and says what to do next.
+//! Problems (RFC 9457): how every API but KeySecure's says what is wrong. `code` is stable,
+//! `detail` is for people and says what to do next.
 
 use std::borrow::Cow;
 
@@ -316,7 +316,8 @@ impl Problem {
         }
     }
 
-    /// The body is compressed. Its own header tells a client that this, and not the type, is why (RFC 9110 15.5.16).
+    /// The body is compressed. Its own header tells a client that this, and not the type, is why
+    /// (RFC 9110 15.5.16).
     pub(crate) fn encoded() -> Self {
         const DETAIL: &str = "Send the body without Content-Encoding: it is read as it is.";
         let header = (

@@ -40,8 +40,8 @@ impl ToSchema for TopicSet {
     }
 }
 
-/// The names have a schema of their own: Java's generator makes what does not compile of those that a list names
-/// in its own place.
+/// The names have a schema of their own: Java's generator makes what does not compile of those that
+/// a list names in its own place.
 fn set_of(names: &str, most: usize) -> RefOr<Schema> {
     ArrayBuilder::new()
         .items(Ref::from_schema_name(names))

@@ -1,5 +1,5 @@
-//! The routes of a listener. Each one names its permission, which is also the check that runs before
-//! its handler (P5): there is no other way to add a route.
+//! The routes of a listener. Each one names its permission, which is also the check that runs
+//! before its handler (P5): there is no other way to add a route.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,8 +55,8 @@ impl Surface {
         }
     }
 
-    /// Has what is not there under `base` refused as `P` refuses: an API's callers read its own form,
-    /// also where they have mistaken an address.
+    /// Has what is not there under `base` refused as `P` refuses: an API's callers read its own
+    /// form, also where they have mistaken an address.
     pub(crate) fn refusing<P: Permission>(mut self, base: &'static str) -> Self {
         self.dialects.push(Dialect {
             base,
@@ -160,8 +160,8 @@ impl Surface {
     }
 }
 
-/// The methods of each path, as an `Allow` header lists them. A HEAD is answered where nobody has to prove who
-/// they are.
+/// The methods of each path, as an `Allow` header lists them. A HEAD is answered where nobody has
+/// to prove who they are.
 fn allowed(api: &OpenApi) -> BTreeMap<String, HeaderValue> {
     let of = |item: &PathItem| {
         let is_public =
@@ -184,8 +184,8 @@ fn allowed(api: &OpenApi) -> BTreeMap<String, HeaderValue> {
         .collect()
 }
 
-/// A gate that refuses a HEAD knows its own method alone, and the router takes a HEAD for granted where there is a
-/// GET; the header names all that are answered, and no other (RFC 9110 15.5.6).
+/// A gate that refuses a HEAD knows its own method alone, and the router takes a HEAD for granted
+/// where there is a GET; the header names all that are answered, and no other (RFC 9110 15.5.6).
 fn with_allow(mut response: Response, methods: Option<&HeaderValue>) -> Response {
     if let Some(methods) = methods
         && response.status() == StatusCode::METHOD_NOT_ALLOWED

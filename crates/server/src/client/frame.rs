@@ -1,6 +1,6 @@
-//! `GET /embed/{embed}`: the frame. Its document names its script, its style and its words by addresses that are
-//! their bytes' own (`/embed/assets/`), with integrity values, so that each is fetched once; or it is one document
-//! that loads nothing ([`Form`]).
+//! `GET /embed/{embed}`: the frame. Its document names its script, its style and its words by
+//! addresses that are their bytes' own (`/embed/assets/`), with integrity values, so that each is
+//! fetched once; or it is one document that loads nothing ([`Form`]).
 //!
 //! Who may frame it is decided before any token is known: the address names the embed, the embed
 //! names its origins, and `frame-ancestors` holds the browser to them (reference: security, 3).
@@ -94,7 +94,8 @@ pub(crate) enum Form {
     Whole,
 }
 
-/// All of them. A page or an app asks for linked ones; the whole ones are at the same addresses with `whole=true`.
+/// All of them. A page or an app asks for linked ones; the whole ones are at the same addresses
+/// with `whole=true`.
 const DOCUMENTS: [Document; 8] = {
     const fn of(path: &'static str, script: &'static Piece, form: Form) -> Document {
         Document { path, script, form }

@@ -1,5 +1,5 @@
-//! The manifest: every script and style that Cardveil gives a cardholder's browser, what each is for,
-//! and the policy that holds the frame to them (PCI DSS 6.4.3, 11.6.1); and its signature.
+//! The manifest: every script and style that Cardveil gives a cardholder's browser, what each is
+//! for, and the policy that holds the frame to them (PCI DSS 6.4.3, 11.6.1); and its signature.
 //!
 //! The signed form is a compact JWS (RFC 7515 3.1) by Ed25519 (RFC 8037 3.1), whose payload is the
 //! bytes of `manifest.json`.

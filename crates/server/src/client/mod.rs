@@ -128,10 +128,10 @@ impl Permission for TokenHolder {
     }
 }
 
-/// A browser says from which page it calls, and then it must be our own frame; other callers say nothing.
-/// Tells whether it said so: what an embed that pages frame redeems must carry it
-/// ([`Lives::wants_origin`](cardveil_core::token::Lives::wants_origin)). Any program can say so, too: this
-/// keeps other pages out, and no thief.
+/// A browser says from which page it calls, and then it must be our own frame; other callers say
+/// nothing. Tells whether it said so: what an embed that pages frame redeems must carry it
+/// ([`Lives::wants_origin`](cardveil_core::token::Lives::wants_origin)). Any program can say so,
+/// too: this keeps other pages out, and no thief.
 fn admit(app: &App, headers: &HeaderMap) -> Result<bool, Problem> {
     let with_origin = match extract::header(headers, header::ORIGIN.as_str()) {
         Header::Missing => false,

@@ -1,4 +1,5 @@
-//! `POST /client/v1/wallet/eligibility` (docs/reference/protocol.md): whether a card can go into a wallet.
+//! `POST /client/v1/wallet/eligibility` (docs/reference/protocol.md): whether a card can go into a
+//! wallet.
 
 use std::sync::Arc;
 

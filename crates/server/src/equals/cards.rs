@@ -1,5 +1,6 @@
 //! Equals' cards: list, read, rename, move (`/v2/cards`; "About card states", "Manage cards",
-//! "Update cards"). The object is theirs, member by member; what we do not keep has one fixed value.
+//! "Update cards"). The object is theirs, member by member; what we do not keep has one fixed
+//! value.
 //!
 //! **Invariant:** no answer here holds a card number. An expiry is opened for the answer alone, and
 //! only for a merchant that may have card data.

@@ -1,4 +1,5 @@
-//! The addresses from which the API may be called (Equals, "About the API" and "List IP addresses").
+//! The addresses from which the API may be called (Equals, "About the API" and "List IP
+//! addresses").
 //!
 //! A credential sees and changes its own list. It cannot shut itself out, nor let everyone in.
 

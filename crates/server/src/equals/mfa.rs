@@ -1,5 +1,6 @@
 //! MFA sessions. The published pages name a `sessionId` and a `token` in three operations and no
-//! operation that gives them; this is the one (docs/reference/decisions/equals.md). Its names are in the dialect's way.
+//! operation that gives them; this is the one (docs/reference/decisions/equals.md). Its names are
+//! in the dialect's way.
 
 use std::sync::Arc;
 

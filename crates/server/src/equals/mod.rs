@@ -1,8 +1,8 @@
 //! The Equals Money dialect (`/v2`): "Retrieve an access token for card data and digital wallet
 //! operations" and the pages around it (docs/reference/compatibility).
 //!
-//! `Authorization: ApiKey {key}` or the bare key: 401 without, 403 with a wrong one or from a strange
-//! address. Errors are problems. What a caller may not know of is 404.
+//! `Authorization: ApiKey {key}` or the bare key: 401 without, 403 with a wrong one or from a
+//! strange address. Errors are problems. What a caller may not know of is 404.
 
 pub(crate) mod cards;
 mod ip_addresses;

@@ -1,9 +1,9 @@
-//! Digital wallets in the Equals Money dialect: the list of tokens, their transitions, and the place
-//! of the three provisioning calls (Equals, "Digital wallets").
+//! Digital wallets in the Equals Money dialect: the list of tokens, their transitions, and the
+//! place of the three provisioning calls (Equals, "Digital wallets").
 //!
 //! Provisioning asks the network for an encrypted payload. No network is connected yet, so these
-//! calls check everything that they document and then say so (501). To connect one: a port for it in
-//! `cardveil_core::port`, and the answer in place of [`provisioning_is_not_here`].
+//! calls check everything that they document and then say so (501). To connect one: a port for it
+//! in `cardveil_core::port`, and the answer in place of [`provisioning_is_not_here`].
 
 use std::sync::Arc;
 

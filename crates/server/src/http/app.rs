@@ -71,7 +71,8 @@ pub struct App {
 }
 
 impl App {
-    /// Puts it together, in the runtime in which calls will be served. Each request has its line in `log`.
+    /// Puts it together, in the runtime in which calls will be served. Each request has its line in
+    /// `log`.
     pub fn new(service: Service, settings: Settings, log: AccessLog) -> Arc<Self> {
         let limiter = Limiter::new(settings.limits, &service);
         Arc::new(Self {
@@ -91,8 +92,8 @@ impl App {
         })
     }
 
-    /// From now on `/readyz` says that nothing new is to be sent here, and each answer that it is the last
-    /// on its connection. It goes on serving.
+    /// From now on `/readyz` says that nothing new is to be sent here, and each answer that it is
+    /// the last on its connection. It goes on serving.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }

@@ -15,11 +15,11 @@ use super::app::App;
 pub(crate) struct Call {
     /// The id that the caller, the log and the audit record share.
     pub(crate) id: Arc<str>,
-    /// From where it comes, after the rules for trusted proxies. None where nobody can tell: what judges
-    /// an address then refuses.
+    /// From where it comes, after the rules for trusted proxies. None where nobody can tell: what
+    /// judges an address then refuses.
     pub(crate) ip: Option<IpAddr>,
-    /// The client certificate that its connection began with, after its authority was verified. Behind a
-    /// proxy that ends the TLS it is the proxy's, or none.
+    /// The client certificate that its connection began with, after its authority was verified.
+    /// Behind a proxy that ends the TLS it is the proxy's, or none.
     pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// At which listener.
     pub(crate) listener: ListenerKind,

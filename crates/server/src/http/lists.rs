@@ -1,12 +1,14 @@
-//! Lists and searches, whose work grows with the data: how many at once, and how much of them one credential
-//! may have. Issue and redeem do not pass here, and the store has a lane of its own for what does (P8).
+//! Lists and searches, whose work grows with the data: how many at once, and how much of them one
+//! credential may have. Issue and redeem do not pass here, and the store has a lane of its own for
+//! what does (P8).
 //!
-//! A credential has one list worked on at a time, and all together [`AT_ONCE`]. What comes beside it waits, for
-//! [`WAIT`] at most: so a caller of many connections is slowed, and does not come again the sooner. The time that
-//! its lists take is counted, [`SHARE`] times, and when that reaches [`AHEAD`] it waits until it has passed.
+//! A credential has one list worked on at a time, and all together [`AT_ONCE`]. What comes beside
+//! it waits, for [`WAIT`] at most: so a caller of many connections is slowed, and does not come
+//! again the sooner. The time that its lists take is counted, [`SHARE`] times, and when that
+//! reaches [`AHEAD`] it waits until it has passed.
 //!
-//! **Invariant:** the memory of it is bounded: an entry for a credential that was admitted, and at most
-//! [`WAITING_MAX`] callers that wait.
+//! **Invariant:** the memory of it is bounded: an entry for a credential that was admitted, and at
+//! most [`WAITING_MAX`] callers that wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +41,8 @@ pub(crate) struct Lists {
     credentials: Mutex<HashMap<Box<str>, Arc<Turn>>>,
 }
 
-/// A credential's turn: who holds it has a list worked on. In it is until when its lists of before count.
+/// A credential's turn: who holds it has a list worked on. In it is until when its lists of before
+/// count.
 type Turn = tokio::sync::Mutex<Option<Instant>>;
 
 /// Too many lists, or too much work: come back after [`Busy::RETRY_AFTER_SECS`].
@@ -76,7 +79,8 @@ impl App {
 }
 
 impl Lists {
-    /// Has `list` worked on when it is this credential's turn. What makes the answer of the rows belongs to it.
+    /// Has `list` worked on when it is this credential's turn. What makes the answer of the rows
+    /// belongs to it.
     pub(crate) async fn run<T>(
         &self,
         credential: &str,
@@ -118,7 +122,8 @@ impl Lists {
     }
 }
 
-/// A list that is worked on. It counts when this is dropped: when it is done, or when its caller has gone.
+/// A list that is worked on. It counts when this is dropped: when it is done, or when its caller
+/// has gone.
 struct Work<'a> {
     counts_until: MutexGuard<'a, Option<Instant>>,
     begun: Instant,
@@ -189,7 +194,8 @@ mod tests {
         assert_eq!(lists.run("later", ready(())).await, Ok(()));
     }
 
-    /// A list of 100 ms may be had ten times at once, and then as often as a quarter of the time allows.
+    /// A list of 100 ms may be had ten times at once, and then as often as a quarter of the time
+    /// allows.
     #[tokio::test(start_paused = true)]
     async fn the_work_of_one_credentials_lists_is_bounded() {
         let lists = Lists::default();

@@ -1,5 +1,6 @@
 //! The access log: one JSON line a request, written by a thread of its own so that no request waits
-//! for a terminal or a disk. When the thread cannot keep up, or cannot write, lines are dropped and counted.
+//! for a terminal or a disk. When the thread cannot keep up, or cannot write, lines are dropped and
+//! counted.
 //!
 //! **Invariant:** a line has the fields of [`Line`] and no others. There is no field for a query
 //! string, a body, a header or a browser's address, because those hold secrets and personal data.
@@ -60,8 +61,8 @@ pub struct Line {
     /// The method; none when the head could not be read.
     #[serde(rename = "http.method", skip_serializing_if = "Option::is_none")]
     pub method: Option<&'static str>,
-    /// The route's pattern, such as `/v2/cards/{cardId}/access-token`; never the address itself; none when
-    /// there is no such route.
+    /// The route's pattern, such as `/v2/cards/{cardId}/access-token`; never the address itself;
+    /// none when there is no such route.
     #[serde(rename = "http.route")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Arc<str>>,
@@ -80,8 +81,8 @@ pub struct Line {
     /// The client certificate of the connection, where there is one: `x5t#S256` (RFC 8705 3.1).
     #[serde(rename = "caller.certificate", skip_serializing_if = "Option::is_none")]
     pub caller_certificate: Option<CertificateHash>,
-    /// The other end of the merchant's server's connection, where the head could not be read, so that nobody
-    /// knows who called through it.
+    /// The other end of the merchant's server's connection, where the head could not be read, so
+    /// that nobody knows who called through it.
     #[serde(rename = "peer.ip", skip_serializing_if = "Option::is_none")]
     pub peer_ip: Option<std::net::IpAddr>,
     /// How long it took; none when the head could not be read.
@@ -190,8 +191,8 @@ impl Shared {
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
-    /// Waits for a line, lets others gather behind it, and writes them all with one call: waking the
-    /// thread for each line would cost a busy server a tenth of its time.
+    /// Waits for a line, lets others gather behind it, and writes them all with one call: waking
+    /// the thread for each line would cost a busy server a tenth of its time.
     fn write_lines(&self, mut out: Box<dyn Write + Send>) {
         let mut buffer = Vec::with_capacity(64 * 1_024);
         loop {

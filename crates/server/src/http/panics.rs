@@ -1,12 +1,13 @@
 //! What panics is a fault of ours, and whoever watches over the process must hear of it.
 //!
-//! **Invariant:** nothing tells what a panic says, which may be of a card (P3). The hook of the process
-//! tells where it was.
+//! **Invariant:** nothing tells what a panic says, which may be of a card (P3). The hook of the
+//! process tells where it was.
 //!
-//! A process that does nothing but panic is to be restarted, and `/healthz` says so. A stranger who has
-//! found a request that panics must not get every node restarted by it: a call of a known caller that is
-//! carried through ends the run of panics, and a run is told only once it has lasted for a while. No run
-//! takes a node out of rotation: `/readyz` only warns of it, since what panics here panics at all nodes.
+//! A process that does nothing but panic is to be restarted, and `/healthz` says so. A stranger who
+//! has found a request that panics must not get every node restarted by it: a call of a known
+//! caller that is carried through ends the run of panics, and a run is told only once it has lasted
+//! for a while. No run takes a node out of rotation: `/readyz` only warns of it, since what panics
+//! here panics at all nodes.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! Calls that were refused at the door: counted here, gathered by `cardveil_core::audit::refused`, and
-//! written into the audit log by a worker. A crash loses what was gathered since it did.
+//! Calls that were refused at the door: counted here, gathered by `cardveil_core::audit::refused`,
+//! and written into the audit log by a worker. A crash loses what was gathered since it did.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -38,7 +38,8 @@ impl App {
         });
     }
 
-    /// Writes what was gathered into the audit log. What cannot be written is kept for the next time.
+    /// Writes what was gathered into the audit log. What cannot be written is kept for the next
+    /// time.
     pub async fn record_refused(&self) {
         let taken = self.door.lock().take();
         let Err((fault, left)) = self.service.record_refused(taken).await else {

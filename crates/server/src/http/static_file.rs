@@ -1,7 +1,9 @@
-//! What is served just as it was built: scripts, styles and words, each in the coding that a browser takes.
+//! What is served just as it was built: scripts, styles and words, each in the coding that a
+//! browser takes.
 //!
-//! They are compressed when the program is built (`build.rs`). **Invariant:** nothing else is ever compressed, so
-//! no answer's length tells what stands in it beside something that its caller chose (BREACH).
+//! They are compressed when the program is built (`build.rs`). **Invariant:** nothing else is ever
+//! compressed, so no answer's length tells what stands in it beside something that its caller chose
+//! (BREACH).
 
 use std::sync::OnceLock;
 
@@ -168,7 +170,8 @@ enum Coding {
 }
 
 impl Coding {
-    /// The smaller one of those that a caller says it takes (RFC 9110 12.5.3). Whoever says nothing gets neither.
+    /// The smaller one of those that a caller says it takes (RFC 9110 12.5.3). Whoever says nothing
+    /// gets neither.
     fn best(request: &HeaderMap) -> Option<Self> {
         let offers = request.get_all(header::ACCEPT_ENCODING).iter();
         let offers = offers.filter_map(|value| value.to_str().ok());

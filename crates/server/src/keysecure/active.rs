@@ -1,7 +1,8 @@
 //! `card/active`: a cardholder has got a card by post and types what is on it.
 //!
-//! **Invariant:** whatever is wrong with the proof, the answer is the same, and it counts: after five
-//! wrong ones within a day the card answers 1009 to all, so that three digits cannot be tried out.
+//! **Invariant:** whatever is wrong with the proof, the answer is the same, and it counts: after
+//! five wrong ones within a day the card answers 1009 to all, so that three digits cannot be tried
+//! out.
 
 use std::sync::Arc;
 

@@ -318,7 +318,8 @@ async fn update(
 ) -> Result<Done, Refusal> {
     let form = Form::read(request, language).await?;
     let card = CardRef::No(form.required_card_no()?);
-    // What may be asked for, and from which states. An unactivated card comes into use by card/active.
+    // What may be asked for, and from which states. An unactivated card comes into use by
+    // card/active.
     let (to, from): (State, &'static [State]) = match form.required("status")? {
         "Frozen" => (State::Suspended, &[State::Active]),
         "Activated" => (State::Active, &[State::Suspended]),

@@ -77,7 +77,8 @@ pub(super) async fn client_token(
         .issue(&admitted.caller, admitted.epoch, &asked)
         .await
     {
-        // What a call with this nonce was given before is not told again: that is what a nonce is for.
+        // What a call with this nonce was given before is not told again: that is what a nonce is
+        // for.
         Ok(Ok(issued)) if issued.replayed => refuse(Code::NonceUsed),
         Ok(Ok(issued)) => {
             app.metrics.tokens_issued.increment();
@@ -98,8 +99,8 @@ pub(super) async fn client_token(
     }
 }
 
-/// What a caller names so that the same call is not answered twice. A name is kept with the token's commit for
-/// [`TTL`], which is longer than a `Timestamp` is good for.
+/// What a caller names so that the same call is not answered twice. A name is kept with the token's
+/// commit for [`TTL`], which is longer than a `Timestamp` is good for.
 fn nonce(headers: &HeaderMap, language: Language) -> Result<Option<Named>, Refusal> {
     match extract::header(headers, "nonce") {
         Header::Missing => Ok(None),

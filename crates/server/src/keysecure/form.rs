@@ -1,7 +1,7 @@
 //! Parameters and what can be wrong with them, told as the source does: `field_name message`.
 //!
-//! Members that are null or empty count as left out, and unknown ones are not looked at: clients of the
-//! published API may send more than its pages say.
+//! Members that are null or empty count as left out, and unknown ones are not looked at: clients of
+//! the published API may send more than its pages say.
 //!
 //! **Invariant:** an answer names a field of the API and never repeats what was sent.
 
@@ -181,7 +181,8 @@ impl Form {
             .ok_or_else(|| self.wrong("card_no", Wrong::Missing))
     }
 
-    /// A name of at most 64 characters, if it is given. PostgreSQL has no place for a NUL in a text.
+    /// A name of at most 64 characters, if it is given. PostgreSQL has no place for a NUL in a
+    /// text.
     pub(super) fn short(&self, field: &'static str) -> Result<Option<String>, Refusal> {
         let text = self.text(field)?;
         if text.is_some_and(|text| text.contains('\0') || text.chars().count() > 64) {

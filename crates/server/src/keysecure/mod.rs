@@ -2,13 +2,14 @@
 //! (docs/reference/compatibility/keysecure.md).
 //!
 //! Answers are `{code, msg, data}` with HTTP 200, but 500 with 1001. The order of the checks is
-//! decided (docs/reference/decisions/keysecure.md): Api-Key 1002, 1008 (also where the client certificate is not its own),
-//! 1010, 1011; address 1003; Timestamp 1005; Access-Token 1006, 1007; merchant 1021, 1022; rate 1009, as
-//! soon as the merchant is known, so that it also limits who asks for cards that are not there; PCI 1013
-//! (before the rate, where the call itself is not enabled); parameters 1004, 1019, 1020; card 4001, 4005.
+//! decided (docs/reference/decisions/keysecure.md): Api-Key 1002, 1008 (also where the client
+//! certificate is not its own), 1010, 1011; address 1003; Timestamp 1005; Access-Token 1006, 1007;
+//! merchant 1021, 1022; rate 1009, as soon as the merchant is known, so that it also limits who
+//! asks for cards that are not there; PCI 1013 (before the rate, where the call itself is not
+//! enabled); parameters 1004, 1019, 1020; card 4001, 4005.
 //!
-//! Here is what all calls share: admission, the envelope, refusals. A call has a file of its own, and
-//! its line in [`routes`]. `code` holds the codes and their words, `form` reads parameters.
+//! Here is what all calls share: admission, the envelope, refusals. A call has a file of its own,
+//! and its line in [`routes`]. `code` holds the codes and their words, `form` reads parameters.
 //!
 //! **Invariant:** every `msg`, that of success too, is in the language that the caller asked for.
 
@@ -325,8 +326,8 @@ async fn admit(
     Ok(Admitted::new(admission, merchant, call.origin(ip)))
 }
 
-/// This dialect has no scopes: card data and PINs are not enabled for the caller, or its credential is not
-/// enabled for the call.
+/// This dialect has no scopes: card data and PINs are not enabled for the caller, or its credential
+/// is not enabled for the call.
 const fn lacking(need: Need) -> Code {
     match need {
         Need::ExportCards | Need::ReadPins | Need::SetPins => Code::PciNotEnabled,

@@ -1,7 +1,7 @@
 //! `card/pin/set`: a cardholder has chosen a PIN for a physical card in use.
 //!
-//! **Invariant:** whatever is wrong with the PIN, its ciphertext or its digits, the answer is the same
-//! (4016).
+//! **Invariant:** whatever is wrong with the PIN, its ciphertext or its digits, the answer is the
+//! same (4016).
 
 use std::sync::Arc;
 

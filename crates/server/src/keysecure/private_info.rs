@@ -1,7 +1,7 @@
-//! `private/info`: a card's clear data for the merchant's own server. The one way on which clear card
-//! data leaves to anyone but a cardholder's key (P3), because the contract defines it, and only for
-//! merchants and credentials that may have it ([`Need::ExportCards`], which the gate asks for). No other
-//! dialect has it.
+//! `private/info`: a card's clear data for the merchant's own server. The one way on which clear
+//! card data leaves to anyone but a cardholder's key (P3), because the contract defines it, and
+//! only for merchants and credentials that may have it ([`Need::ExportCards`], which the gate asks
+//! for). No other dialect has it.
 //!
 //! [`Need::ExportCards`]: cardveil_core::merchant::Need::ExportCards
 //!

@@ -1,4 +1,5 @@
-//! The header `Timestamp` (seed 000): milliseconds since 1970, not older than a minute and not ahead.
+//! The header `Timestamp` (seed 000): milliseconds since 1970, not older than a minute and not
+//! ahead.
 //!
 //! **Invariant:** what a refusal says is ours: nothing of the header is repeated.
 

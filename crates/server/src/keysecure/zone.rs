@@ -1,5 +1,5 @@
-//! Times as this dialect writes them: without a zone, in the one of the header `Timezone` (`UTC+8` when
-//! it is left out).
+//! Times as this dialect writes them: without a zone, in the one of the header `Timezone` (`UTC+8`
+//! when it is left out).
 //!
 //! A zone is a distance from UTC. Names such as `Asia/Shanghai` are refused: the source shows none,
 //! and what they mean changes with a database that this program would have to carry.
@@ -89,8 +89,8 @@ impl Zone {
     }
 
     /// A range from its ends as texts. An end without a time is that day to its last moment, and an
-    /// end with one is that second to its last; so the same day twice is that day. The days are those
-    /// between what was written.
+    /// end with one is that second to its last; so the same day twice is that day. The days are
+    /// those between what was written.
     pub(super) fn range(self, start: &str, end: &str) -> Result<Range, BadRange> {
         let (start, _) = self.read(start).ok_or(BadRange::Start)?;
         let (end, length_ms) = self.read(end).ok_or(BadRange::End)?;
@@ -127,7 +127,8 @@ impl Zone {
         let (moment, length_ms): (DateTime, i64) = if digits(text, "0000-00-00") {
             (text.parse::<Date>().ok()?.into(), DAY_MS)
         } else if digits(text, "0000-00-00 00:00:00") {
-            // What no clock shows is no moment; the parser would take a leap second for the one before.
+            // What no clock shows is no moment; the parser would take a leap second for the one
+            // before.
             if text.ends_with(":60") {
                 return None;
             }

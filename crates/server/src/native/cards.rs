@@ -1,5 +1,5 @@
-//! The merchant's cards in the native API: pages by cursor, PATCH, and transitions as things that are
-//! posted.
+//! The merchant's cards in the native API: pages by cursor, PATCH, and transitions as things that
+//! are posted.
 
 use std::sync::Arc;
 

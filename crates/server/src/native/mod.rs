@@ -74,7 +74,8 @@ struct ClientTokenInput {
     #[schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
     thumbprint: Option<String>,
     /// The only embed that it may be redeemed in: one of the merchant's own, in use.
-    // Left out of the form that Idempotency-Key stands for where it is not given, as before it came.
+    // Left out of the form that Idempotency-Key stands for where it is not given, as before it
+    // came.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^emb_[A-Za-z0-9_-]{1,40}$")]
     embed: Option<String>,

@@ -1,5 +1,5 @@
-//! The parameters that several calls describe in the same words. Each is read where it is used, by its
-//! name.
+//! The parameters that several calls describe in the same words. Each is read where it is used, by
+//! its name.
 
 #![expect(dead_code, reason = "described here, read by name")]
 

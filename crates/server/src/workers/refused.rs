@@ -11,8 +11,8 @@ use crate::http::listener::stopped;
 /// How long calls are gathered.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Writes what was gathered, each minute until it is told to stop. What comes after that is written by
-/// whoever stops the server: [`App::record_refused`].
+/// Writes what was gathered, each minute until it is told to stop. What comes after that is written
+/// by whoever stops the server: [`App::record_refused`].
 pub async fn record_refused(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {

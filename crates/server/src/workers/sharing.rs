@@ -1,19 +1,19 @@
-//! One limit over all nodes: each tells the others what it has admitted, a few times a second, and counts
-//! what they tell as if it had admitted it itself.
+//! One limit over all nodes: each tells the others what it has admitted, a few times a second, and
+//! counts what they tell as if it had admitted it itself.
 //!
-//! Counting is exact in the long run and late by one exchange: in any time T, N nodes together admit to a
-//! caller at most its burst, its rate times T, and what N - 1 of them admit to it within one exchange,
-//! which is another burst for each of them at the very most. Since all of it is counted afterwards, the
-//! rate over a longer time is the configured one, whatever N is. It is so, and not exact to the call,
-//! because a limit that is decided in the database costs every call a round trip and a row that all
-//! nodes want to write; and it is not the limit divided by N, because then a caller that reaches one
-//! node gets a part of what it may.
+//! Counting is exact in the long run and late by one exchange: in any time T, N nodes together
+//! admit to a caller at most its burst, its rate times T, and what N - 1 of them admit to it within
+//! one exchange, which is another burst for each of them at the very most. Since all of it is
+//! counted afterwards, the rate over a longer time is the configured one, whatever N is. It is so,
+//! and not exact to the call, because a limit that is decided in the database costs every call a
+//! round trip and a row that all nodes want to write; and it is not the limit divided by N, because
+//! then a caller that reaches one node gets a part of what it may.
 //!
 //! **Invariant:** no call waits for an exchange, and without one the node's own limits hold.
 //!
-//! **Invariant:** what is told is of the last [`LATE_MS`] at most. After a longer silence (the database
-//! was away, the process was stopped) a node tells and counts from then on only: counted all at once, the
-//! calls of a minute would shut out a caller that kept to its limit.
+//! **Invariant:** what is told is of the last [`LATE_MS`] at most. After a longer silence (the
+//! database was away, the process was stopped) a node tells and counts from then on only: counted
+//! all at once, the calls of a minute would shut out a caller that kept to its limit.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -87,7 +87,8 @@ impl<'w> Merchant<'w> {
             .await
     }
 
-    /// A call with this scheme of `Authorization`: `ApiKey` for Equals', `Bearer` for the native API.
+    /// A call with this scheme of `Authorization`: `ApiKey` for Equals', `Bearer` for the native
+    /// API.
     pub(crate) async fn call(
         &self,
         scheme: &str,

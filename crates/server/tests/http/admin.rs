@@ -53,7 +53,8 @@ async fn readiness(world: &World) -> (u16, Value) {
     (answer.status, what.cloned().unwrap_or_default())
 }
 
-/// A node whose clock was 400 s ahead refused its peers' tokens, and was content with itself (operators).
+/// A node whose clock was 400 s ahead refused its peers' tokens, and was content with itself
+/// (operators).
 #[tokio::test]
 async fn a_node_whose_clock_is_not_the_stores_says_so_and_beyond_a_minute_releases_nothing() {
     let world = World::new().await;

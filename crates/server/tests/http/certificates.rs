@@ -93,7 +93,8 @@ impl House {
     }
 }
 
-/// One call on a connection of its own: the code of the dialect or problem; `200` of an answer without.
+/// One call on a connection of its own: the code of the dialect or problem; `200` of an answer
+/// without.
 async fn code_of(at: SocketAddr, config: tokio_rustls::rustls::ClientConfig, head: &str) -> String {
     let mut stream = connect(at, config).await.unwrap();
     let request = format!("{head}\r\nhost: localhost\r\nconnection: close\r\n\r\n");

@@ -1,5 +1,5 @@
-//! A clock that jumped and is right again (P9, docs/operate/clocks.md): what shows at the surface alone. What stores
-//! keep is in the contract suite.
+//! A clock that jumped and is right again (P9, docs/operate/clocks.md): what shows at the surface
+//! alone. What stores keep is in the contract suite.
 
 use std::time::Duration;
 

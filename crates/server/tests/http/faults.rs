@@ -65,7 +65,8 @@ async fn panic_each(world: &World, secs: u64, times: u32) {
     world.chance.mend_it();
 }
 
-/// A clock's step made each call panic: it answered 503 until it was restarted, and its health said 200.
+/// A clock's step made each call panic: it answered 503 until it was restarted, and its health said
+/// 200.
 #[tokio::test(start_paused = true)]
 async fn a_process_that_carries_nothing_through_is_to_be_restarted() {
     let world = World::new().await;

@@ -1,5 +1,5 @@
-//! Heads and bodies that HTTP refuses, or that two servers read in two ways: at every listener, plain and
-//! by TLS, each with one answer, one line in the access log and one count.
+//! Heads and bodies that HTTP refuses, or that two servers read in two ways: at every listener,
+//! plain and by TLS, each with one answer, one line in the access log and one count.
 
 use axum::body::Body;
 use cardveil_server::ListenerKind;

@@ -101,7 +101,8 @@ fn every_parameter_in_a_path_is_described() {
     }
 }
 
-/// A generator refused the document, and its Go client did not compile; a linter had 108 things to say.
+/// A generator refused the document, and its Go client did not compile; a linter had 108 things to
+/// say.
 #[test]
 fn generators_and_linters_find_nothing_openapi_generator_15216_utoipa_1288_kiota_3920_redocly_spectral()
  {

@@ -1,5 +1,5 @@
-//! P10: a pair that was made without flags walks every route of the merchant listener; then each right is
-//! given alone. What each route needs is what docs/reference/permissions.md says.
+//! P10: a pair that was made without flags walks every route of the merchant listener; then each
+//! right is given alone. What each route needs is what docs/reference/permissions.md says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -226,8 +226,8 @@ async fn a_pair_made_without_flags_changes_nothing_and_reads_lists_states_and_la
     assert_eq!(made, allowed.map(|kind| format!("{kind:?}")).into());
 }
 
-/// With the merchant's permissions, a scope opens the calls that the page says and no others, and nothing
-/// else opens them.
+/// With the merchant's permissions, a scope opens the calls that the page says and no others, and
+/// nothing else opens them.
 #[tokio::test]
 async fn each_scope_opens_its_own_calls_alone() {
     let page = page();
@@ -399,8 +399,8 @@ async fn a_credential_that_manages_webhooks_has_no_one_time_codes() {
     }
 }
 
-/// Both are good for the overlap, with the same rights, and then the old one ends; an end of its own that
-/// comes sooner stays.
+/// Both are good for the overlap, with the same rights, and then the old one ends; an end of its
+/// own that comes sooner stays.
 #[tokio::test]
 async fn a_rotated_credential_ends_at_the_end_of_the_overlap() {
     const DAY: Duration = Duration::from_secs(86_400);

@@ -84,7 +84,8 @@ async fn allow_the_proxy(world: &World) {
 }
 
 /// One byte 0xFF in the caller's own field made the trusted proxy the caller, behind nginx's
-/// `$proxy_add_x_forwarded_for`; so did each of the others, and an allow-list that names the proxy let it in.
+/// `$proxy_add_x_forwarded_for`; so did each of the others, and an allow-list that names the proxy
+/// let it in.
 #[tokio::test]
 async fn a_trusted_proxy_is_never_the_caller() {
     let world = behind_proxies().await;
@@ -162,7 +163,8 @@ async fn who_calls_is_not_known() {
     assert_eq!(cardholder.redeem(&["pan"]).await.status, 200);
 }
 
-/// Get Token over a socket, behind these bytes; the answer's code, or nothing when the connection is closed.
+/// Get Token over a socket, behind these bytes; the answer's code, or nothing when the connection
+/// is closed.
 async fn login_behind(world: &World, before: &[u8], forwarded: &str) -> String {
     let served = serve(world, ListenerKind::Merchant).await;
     let head = format!(
@@ -260,7 +262,8 @@ async fn the_proxy_protocol_tells_who_calls_proxysql_2497_apicast_1194() {
     assert_eq!(login_behind(&stranger, b"", "").await, "1003");
 }
 
-/// Behind a load balancer for TCP the told address counts; the balancer itself has a limit of its own.
+/// Behind a load balancer for TCP the told address counts; the balancer itself has a limit of its
+/// own.
 #[tokio::test]
 async fn an_address_holds_so_many_connections() {
     let world = on_loopback(|settings| {

@@ -1,4 +1,5 @@
-//! Calls that are refused at the door are on record (PCI DSS 10.2.1.4), gathered, and nobody floods it.
+//! Calls that are refused at the door are on record (PCI DSS 10.2.1.4), gathered, and nobody floods
+//! it.
 
 use cardveil_core::audit::refused::{Denied, RefusedCalls};
 use cardveil_core::audit::{Actor, Event, Kind, Origin, Outcome};

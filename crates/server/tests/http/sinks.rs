@@ -1,5 +1,5 @@
-//! The audit log's sinks: files here, as they are on good and bad days, and what a sink that takes no
-//! more stops.
+//! The audit log's sinks: files here, as they are on good and bad days, and what a sink that takes
+//! no more stops.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -262,7 +262,8 @@ async fn a_file_has_every_entry_once_and_in_order_as_an_export_has_it() {
     assert_eq!((row.lease, &row.error), (None, &None));
 }
 
-/// The limit is passed by one more than it says; then it is told in every place; and it opens by itself.
+/// The limit is passed by one more than it says; then it is told in every place; and it opens by
+/// itself.
 #[tokio::test(start_paused = true)]
 async fn a_required_file_that_takes_nothing_stops_releases_until_it_does() {
     let world = World::with_gate().await;
@@ -326,7 +327,8 @@ async fn the_oldest_entry_may_wait_so_long_and_no_longer() {
     working.stop().await;
 }
 
-/// It gets what comes now from the first second on, and the history beside, in files that verify together.
+/// It gets what comes now from the first second on, and the history beside, in files that verify
+/// together.
 #[tokio::test(start_paused = true)]
 async fn a_required_sink_added_to_an_old_log_stops_no_release() {
     let world = World::with_gate().await;
@@ -467,7 +469,8 @@ async fn somebody_elses_file_is_left_as_it_is() {
     }
 }
 
-/// After a restore the file has entries that the log has not. They stay, and what the log has follows.
+/// After a restore the file has entries that the log has not. They stay, and what the log has
+/// follows.
 #[tokio::test(start_paused = true)]
 async fn a_file_that_is_ahead_of_a_restored_log_goes_on_where_the_log_is() {
     let (world, other) = (World::with_gate().await, World::with_gate().await);

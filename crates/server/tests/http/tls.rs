@@ -252,7 +252,8 @@ pub(crate) async fn ask_with(
     Ok(status)
 }
 
-/// A handshake and one request. In TLS 1.3 a client hears that its certificate is refused when it reads.
+/// A handshake and one request. In TLS 1.3 a client hears that its certificate is refused when it
+/// reads.
 async fn call(at: SocketAddr, config: ClientConfig) -> std::io::Result<String> {
     let mut stream = connect(at, config).await?;
     ask(&mut stream).await

@@ -1,5 +1,5 @@
-//! A deployment in memory: the real vault and flows, a store that can fail, a clock to turn by hand,
-//! and three listeners that are called without sockets.
+//! A deployment in memory: the real vault and flows, a store that can fail, a clock to turn by
+//! hand, and three listeners that are called without sockets.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

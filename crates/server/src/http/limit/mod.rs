@@ -6,8 +6,8 @@
 //! (draft-ietf-httpapi-ratelimit-headers-10), and refusals also in `Retry-After`.
 //!
 //! **Invariant:** the memory of it is bounded (P8). A caller is forgotten as soon as its limit is
-//! whole again, looked for at least once every [`TIDY_CALLS`] calls; so there are never more callers
-//! in memory than that and those whose limits are not whole.
+//! whole again, looked for at least once every [`TIDY_CALLS`] calls; so there are never more
+//! callers in memory than that and those whose limits are not whole.
 
 mod share;
 
@@ -32,8 +32,9 @@ use self::share::{Debts, Pending};
 /// After so many calls the callers whose limits are whole again are forgotten.
 const TIDY_CALLS: u32 = 65_536;
 
-/// The most time that passes between two readings of the clock: in this all limits are whole again. What a
-/// clock jumps beyond it counts for nothing; governor's times end after 584 years, and then it panics.
+/// The most time that passes between two readings of the clock: in this all limits are whole again.
+/// What a clock jumps beyond it counts for nothing; governor's times end after 584 years, and then
+/// it panics.
 const STEP_MAX: Duration = Duration::from_secs(3_600);
 /// How much time ever passes: far before governor's end, so that what it adds has room.
 const PASSED_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -43,18 +44,19 @@ const PASSED_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 pub struct Limits {
     /// Calls a second of one credential, with a burst of as many.
     pub credential_per_second: Option<NonZeroU32>,
-    /// Calls a minute of one browser's address (IPv6: its /64) with tokens that we made, and as many without
-    /// one. With a burst of as many.
+    /// Calls a minute of one browser's address (IPv6: its /64) with tokens that we made, and as
+    /// many without one. With a burst of as many.
     pub client_per_minute: Option<NonZeroU32>,
     /// Calls a minute to the merchant listener from one address that are not admitted: an unknown
     /// Api-Key, a strange address, a wrong clock. With a burst of as many.
     pub refused_per_minute: Option<NonZeroU32>,
-    /// Refused calls a minute of one network (IPv4: a /24, IPv6: a /48), at each of the merchant and the client
-    /// listener. With a burst of as many.
+    /// Refused calls a minute of one network (IPv4: a /24, IPv6: a /48), at each of the merchant
+    /// and the client listener. With a burst of as many.
     pub network_per_minute: Option<NonZeroU32>,
     /// Refused calls a minute of everybody, at each of the two. With a burst of as many.
     pub all_per_minute: Option<NonZeroU32>,
-    /// Calls a minute of one address to public routes of the client listener. With a burst of as many.
+    /// Calls a minute of one address to public routes of the client listener. With a burst of as
+    /// many.
     pub public_per_minute: Option<NonZeroU32>,
     /// How many connections one may hold.
     pub connections: Connections,
@@ -87,8 +89,8 @@ impl Limits {
     }
 }
 
-/// Limits of calls that are refused: of an address, of its network, and of everybody. They are asked in this
-/// order, so that what one network is refused for fills nobody else's.
+/// Limits of calls that are refused: of an address, of its network, and of everybody. They are
+/// asked in this order, so that what one network is refused for fills nobody else's.
 struct RefusalLimits {
     address: Option<Keyed<IpAddr>>,
     network: Option<Keyed<IpAddr>>,
@@ -360,8 +362,8 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 }
 
 /// The time that has passed by the injected clock (P9). When that clock is set back, this one goes
-/// on from where it is: nobody's limit is renewed by it, and nobody waits for it to catch up. When that clock
-/// jumps ahead, by whatever, this one goes on by [`STEP_MAX`].
+/// on from where it is: nobody's limit is renewed by it, and nobody waits for it to catch up. When
+/// that clock jumps ahead, by whatever, this one goes on by [`STEP_MAX`].
 #[derive(Clone)]
 pub(crate) struct Stopwatch {
     service: Service,

@@ -1,5 +1,5 @@
-//! What lets nodes count together: calls that the others are yet to be told of, and limits that count
-//! what the others tell.
+//! What lets nodes count together: calls that the others are yet to be told of, and limits that
+//! count what the others tell.
 
 use std::collections::HashMap;
 use std::hash::{Hash, RandomState};
@@ -11,7 +11,8 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 
-/// How many callers a node tells of at a time (P8). Those beyond are counted by each node for itself.
+/// How many callers a node tells of at a time (P8). Those beyond are counted by each node for
+/// itself.
 const CALLERS_MAX: usize = 4_096;
 /// What a node has admitted and not told yet.
 #[derive(Default)]
@@ -53,8 +54,8 @@ impl Pending {
     }
 }
 
-/// When the limit of each caller is whole again: the limiter's state, shared with whoever counts calls
-/// that it did not admit itself.
+/// When the limit of each caller is whole again: the limiter's state, shared with whoever counts
+/// calls that it did not admit itself.
 pub(super) struct Debts<K: Hash + Eq + Clone>(Arc<DashMapStateStore<K, RandomState>>);
 
 impl<K: Hash + Eq + Clone> Default for Debts<K> {

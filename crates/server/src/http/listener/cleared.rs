@@ -1,8 +1,9 @@
 //! A connection that clears what its reader has used up before the reader waits (P3).
 //!
-//! hyper parses a request where it was read, and rustls decrypts in place. Both keep their buffer while
-//! a connection is idle, with the last request in the part that is free again, and both hand that part
-//! to the next read. So there is one above TLS, for hyper's buffer, and one beneath it, for that of rustls.
+//! hyper parses a request where it was read, and rustls decrypts in place. Both keep their buffer
+//! while a connection is idle, with the last request in the part that is free again, and both hand
+//! that part to the next read. So there is one above TLS, for hyper's buffer, and one beneath it,
+//! for that of rustls.
 //!
 //! **Invariant:** when a read waits, the room that it was given is all zeros.
 
@@ -12,8 +13,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is cleared at once. Longer pieces are cleared by one instruction that counts as one for each
-/// byte.
+/// How much is cleared at once. Longer pieces are cleared by one instruction that counts as one for
+/// each byte.
 const PIECE: usize = 1_024;
 
 /// See the module.

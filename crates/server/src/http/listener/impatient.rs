@@ -1,5 +1,5 @@
-//! A caller's connection, which fails when the caller does not take what is written to it: hyper bounds
-//! how long a request may take to come, and would wait for ever for its answer to go.
+//! A caller's connection, which fails when the caller does not take what is written to it: hyper
+//! bounds how long a request may take to come, and would wait for ever for its answer to go.
 //!
 //! **Invariant:** it lies beneath TLS, so that what counts as taken has left this process.
 

@@ -1,7 +1,7 @@
 //! The listeners: three, so that a firewall can tell them apart. Each bounds what a stranger can
-//! hold (P8): connections, and the time for a handshake, for a head, between two requests and for taking what
-//! is answered; each
-//! stops within a bound. The time for the rest of a request is the gate's.
+//! hold (P8): connections, and the time for a handshake, for a head, between two requests and for
+//! taking what is answered; each stops within a bound. The time for the rest of a request is the
+//! gate's.
 
 mod cleared;
 mod impatient;
@@ -55,11 +55,12 @@ const CONNECTIONS_MAX: usize = 4_096;
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller may take to agree on TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much longer a connection may rest than it is told: what was sent in time is not lost on its way.
+/// How much longer a connection may rest than it is told: what was sent in time is not lost on its
+/// way.
 const REST_GRACE: Duration = Duration::from_secs(1);
-/// How long a request's head may be. As long as the buffer that hyper begins with, so that a head that
-/// comes in pieces does not make the buffer grow: hyper would not use the begin of a longer one again
-/// while a connection is idle, and so leave there what the last request said (P3).
+/// How long a request's head may be. As long as the buffer that hyper begins with, so that a head
+/// that comes in pieces does not make the buffer grow: hyper would not use the begin of a longer
+/// one again while a connection is idle, and so leave there what the last request said (P3).
 const HEAD_BYTES_MAX: usize = 8 * 1_024;
 /// What every route answers with 400.
 pub(crate) const UNSOUND: &str = "A head that two servers could read in two ways.";
@@ -78,8 +79,8 @@ pub struct Listener {
     keep_alive: Option<HeaderValue>,
 }
 
-/// Request ids: of 64 bits of chance, so that two of a day are hardly ever the same, and none tells how many
-/// there were.
+/// Request ids: of 64 bits of chance, so that two of a day are hardly ever the same, and none tells
+/// how many there were.
 struct RequestIds {
     entropy: Arc<dyn Entropy>,
     /// Some that nobody has yet: the generator is asked for many at once.
@@ -171,8 +172,9 @@ impl Listener {
         };
         headers::finish(response.headers_mut(), &id);
         if self.app.is_draining() {
-            // RFC 9112 9.6: a request that were sent on it once the server stops would be lost. Whoever keeps
-            // connections open, through a load balancer for TCP too, opens the next one to another node.
+            // RFC 9112 9.6: a request that were sent on it once the server stops would be lost.
+            // Whoever keeps connections open, through a load balancer for TCP too, opens the next
+            // one to another node.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
@@ -231,7 +233,8 @@ impl Listener {
             && status == StatusCode::OK
     }
 
-    /// Logs a request whose head could not be read: hyper has answered it, before anybody here saw it.
+    /// Logs a request whose head could not be read: hyper has answered it, before anybody here saw
+    /// it.
     fn refused_by_http(&self, peer: Peer, status: StatusCode) {
         let metrics = &self.app.metrics;
         metrics.requests.of(self.kind).increment();
@@ -433,7 +436,8 @@ impl Listener {
         None
     }
 
-    /// A client certificate that is missing or not good ends the connection before there is a request.
+    /// A client certificate that is missing or not good ends the connection before there is a
+    /// request.
     fn refuse_certificate(&self, peer: Peer) {
         let trusted = &self.app.settings.trusted_proxies;
         let call = Call {
@@ -480,8 +484,8 @@ impl Listener {
             .timer(TokioTimer::new())
             // `Paced` has time limits instead.
             .header_read_timeout(None)
-            // A caller that says no more may still wait for its answer. Looking for that while a request
-            // runs would take another buffer for each.
+            // A caller that says no more may still wait for its answer. Looking for that while a
+            // request runs would take another buffer for each.
             .half_close(true)
             .max_headers(64)
             .max_buf_size(HEAD_BYTES_MAX)
@@ -501,8 +505,8 @@ impl Listener {
     }
 }
 
-/// Whether what was asked leaves the connection open for the next request (RFC 9112 9.3). HTTP/1.0 knows no
-/// `timeout` to be told.
+/// Whether what was asked leaves the connection open for the next request (RFC 9112 9.3). HTTP/1.0
+/// knows no `timeout` to be told.
 fn keeps_connection(request: &Request<Incoming>) -> bool {
     let mut options = request.headers().get_all(CONNECTION).iter();
     request.version() == Version::HTTP_11

@@ -1,6 +1,7 @@
-//! A connection that ends when the next request does not come: its head has a bound, and so has the rest
-//! between two requests, which is longer. hyper has one bound for both, and a proxy that keeps a connection
-//! for the next request would find it closed as it sends one, which it answers with 502 (hyper#3828).
+//! A connection that ends when the next request does not come: its head has a bound, and so has the
+//! rest between two requests, which is longer. hyper has one bound for both, and a proxy that keeps
+//! a connection for the next request would find it closed as it sends one, which it answers with
+//! 502 (hyper#3828).
 //!
 //! **Invariant:** it lies above TLS: what a caller's TLS says without a request begins no head.
 

@@ -1,5 +1,6 @@
-//! The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): how a load balancer for TCP
-//! tells who is at the other end of a connection. Bounded in bytes here, and in time by the listener.
+//! The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): how a load balancer for
+//! TCP tells who is at the other end of a connection. Bounded in bytes here, and in time by the
+//! listener.
 //!
 //! **Invariant:** not a byte beyond the header is read: what follows is TLS or HTTP.
 

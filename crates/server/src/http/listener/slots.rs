@@ -1,8 +1,9 @@
-//! Who holds a listener's connections (P8): so many in all, so many of one address, and so many of one
-//! trusted proxy. When the listener is full, the address that holds most of them loses one first.
+//! Who holds a listener's connections (P8): so many in all, so many of one address, and so many of
+//! one trusted proxy. When the listener is full, the address that holds most of them loses one
+//! first.
 //!
-//! **Invariant:** whoever holds one connection alone loses it to nobody, and a proxy, whose connections are
-//! other people's, to nobody either.
+//! **Invariant:** whoever holds one connection alone loses it to nobody, and a proxy, whose
+//! connections are other people's, to nobody either.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -99,8 +100,8 @@ impl Occupied {
         self.of.get(&occupant).map_or(0, BTreeMap::len)
     }
 
-    /// Makes room for a connection of `newcomer`, who holds `own`: the oldest of the address that holds most,
-    /// if it would then still hold no fewer than the newcomer.
+    /// Makes room for a connection of `newcomer`, who holds `own`: the oldest of the address that
+    /// holds most, if it would then still hold no fewer than the newcomer.
     fn drop_of_the_largest(&mut self, newcomer: Occupant, own: usize) -> bool {
         let own = match newcomer {
             Occupant::Address(_) => own,

@@ -1,5 +1,5 @@
-//! Requests that two servers read in two ways, and that hyper lets pass. A proxy that sees other requests,
-//! or another host, than we do lets through what it should not, so they are refused.
+//! Requests that two servers read in two ways, and that hyper lets pass. A proxy that sees other
+//! requests, or another host, than we do lets through what it should not, so they are refused.
 //!
 //! Where `Content-Length` comes with a `Transfer-Encoding`, hyper goes by the latter and closes the
 //! connection afterwards, as RFC 9112 6.1 allows.
@@ -19,8 +19,8 @@ pub(super) fn is_sound<B>(request: &Request<B>) -> bool {
     has_one_host(request) && codings.next().is_none_or(chunked) && codings.next().is_none()
 }
 
-/// Before HTTP/1.1 a host need not be told. Where the address itself tells one, RFC 9112 3.2.2 goes by
-/// that alone; a proxy may have gone by the other.
+/// Before HTTP/1.1 a host need not be told. Where the address itself tells one, RFC 9112 3.2.2 goes
+/// by that alone; a proxy may have gone by the other.
 fn has_one_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, another) = (hosts.next(), hosts.next());

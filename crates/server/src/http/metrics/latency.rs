@@ -1,5 +1,6 @@
-//! How long requests take, by route and outcome. A route is its pattern, so there are as many labels as the
-//! program has routes, whatever strangers ask for; to count one takes two additions and no memory.
+//! How long requests take, by route and outcome. A route is its pattern, so there are as many
+//! labels as the program has routes, whatever strangers ask for; to count one takes two additions
+//! and no memory.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

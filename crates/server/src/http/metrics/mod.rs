@@ -33,7 +33,8 @@ pub struct Metrics {
     pub redemptions_refused: Counter,
     /// Redemptions refused because another key held the token.
     pub redemptions_conflict: Counter,
-    /// Texts that were presented as tokens and were refused before any lookup: not in the form of one.
+    /// Texts that were presented as tokens and were refused before any lookup: not in the form of
+    /// one.
     pub tokens_malformed: Counter,
     /// The same: in the form of one that we did not make.
     pub tokens_forged: Counter,
@@ -65,8 +66,8 @@ pub struct Metrics {
     pub requests: ByListener,
     /// Those among them that HTTP itself refuses, by their head.
     pub requests_malformed: ByListener,
-    /// Connections that were closed before anything was asked: from others than trusted proxies where only
-    /// those may connect, or without the header of the PROXY protocol.
+    /// Connections that were closed before anything was asked: from others than trusted proxies
+    /// where only those may connect, or without the header of the PROXY protocol.
     pub connections_refused: ByListener,
     /// Connections that did not come to an agreement on TLS.
     pub tls_handshakes_failed: ByListener,
@@ -336,8 +337,8 @@ impl Metrics {
     }
 }
 
-/// What the store is asked for. What it does not tell in time is left out: figures are wanted most when it
-/// stalls.
+/// What the store is asked for. What it does not tell in time is left out: figures are wanted most
+/// when it stalls.
 #[derive(Default)]
 pub(crate) struct StoreFigures {
     outbox: Option<Counts>,

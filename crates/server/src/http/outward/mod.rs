@@ -32,15 +32,15 @@ impl Authorities {
     }
 }
 
-/// With the system's root certificates, or those of `SSL_CERT_FILE`, and these. Without any, no call
-/// over TLS succeeds, and the log says why.
+/// With the system's root certificates, or those of `SSL_CERT_FILE`, and these. Without any, no
+/// call over TLS succeeds, and the log says why.
 pub(crate) fn connector(more: &Authorities) -> Result<TlsConnector, NoTls> {
     let tls = builder(systems(more))?.with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(tls)))
 }
 
-/// With the authorities of a file and no others, or else with the system's; and with a certificate to
-/// show, if there is one, and its key. Files are read.
+/// With the authorities of a file and no others, or else with the system's; and with a certificate
+/// to show, if there is one, and its key. Files are read.
 pub(crate) fn known_by(
     authorities: Option<&Path>,
     shown: Option<(&Path, &Path)>,

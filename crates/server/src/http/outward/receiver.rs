@@ -81,8 +81,8 @@ pub enum Uncallable {
     Private,
 }
 
-/// Whether a URL may be called, as far as its text tells: said when it is made, so that nobody waits for
-/// deliveries that cannot come. What a name leads to is looked at for each delivery.
+/// Whether a URL may be called, as far as its text tells: said when it is made, so that nobody
+/// waits for deliveries that cannot come. What a name leads to is looked at for each delivery.
 pub fn callable(endpoint: &Endpoint, allow_private: bool) -> Result<(), Uncallable> {
     if allow_private {
         return Ok(());

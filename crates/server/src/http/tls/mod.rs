@@ -1,10 +1,10 @@
 //! TLS of the listeners: the certificate that each shows, and whom it lets in by theirs.
 //!
-//! A listener's files are read at the start, and again when they change or when the operator says so.
-//! Connections that are open go on with what they were made with; new ones get what is new.
+//! A listener's files are read at the start, and again when they change or when the operator says
+//! so. Connections that are open go on with what they were made with; new ones get what is new.
 //!
-//! **Invariant:** what was read last and is whole is what is used: a new file that is broken, expired or
-//! does not fit changes nothing but the log, a figure and a warning of `/readyz`.
+//! **Invariant:** what was read last and is whole is what is used: a new file that is broken,
+//! expired or does not fit changes nothing but the log, a figure and a warning of `/readyz`.
 //!
 //! To add a setting of a listener's TLS: [`Files`], then `read`.
 
@@ -112,7 +112,8 @@ pub enum Error {
     Setup(#[from] rustls::Error),
 }
 
-/// Whether a handshake ended because of the certificate that the caller showed, or should have shown.
+/// Whether a handshake ended because of the certificate that the caller showed, or should have
+/// shown.
 pub(crate) fn is_about_certificate(error: &std::io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(
@@ -202,8 +203,8 @@ impl Tls {
         take(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again: always, or only when they are not as they were or could not be used then,
-    /// which time alone may have mended. `None`: there is nothing new to tell.
+    /// Reads the files again: always, or only when they are not as they were or could not be used
+    /// then, which time alone may have mended. `None`: there is nothing new to tell.
     fn reload(&self, always: bool, now: Time) -> Option<Result<Time, Error>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let there = Seen::of(&self.files);

@@ -1,10 +1,11 @@
 //! The courier: takes what is due from the outbox and posts it to its receivers.
 //!
-//! It decides nothing about what is sent when: that is `cardveil_core::hook`. It wakes when the next
-//! delivery is due, when something is queued in this process, and once a round for what other
+//! It decides nothing about what is sent when: that is `cardveil_core::hook`. It wakes when the
+//! next delivery is due, when something is queued in this process, and once a round for what other
 //! processes queue. Any number of couriers may run on one store.
 //!
-//! **Invariant:** an attempt ends before its lease does, so one delivery is never on two ways at once.
+//! **Invariant:** an attempt ends before its lease does, so one delivery is never on two ways at
+//! once.
 //!
 //! **Invariant:** the log has a delivery's id, its subscription's id, the attempt and how it ended:
 //! never a URL, a header, a body or what the receiver said.
@@ -73,8 +74,8 @@ pub struct Courier {
 }
 
 impl Courier {
-    /// With the system's root certificates. Without any, deliveries over TLS fail, are kept, and the
-    /// log says why.
+    /// With the system's root certificates. Without any, deliveries over TLS fail, are kept, and
+    /// the log says why.
     pub fn new(
         app: &Arc<App>,
         settings: Webhooks,
@@ -93,8 +94,9 @@ impl Courier {
         })
     }
 
-    /// Works until it is told to stop; then finishes what is under way, and returns after [`DRAIN_TIMEOUT`]
-    /// at the latest. What is broken off then is sent again once its lease has ended.
+    /// Works until it is told to stop; then finishes what is under way, and returns after
+    /// [`DRAIN_TIMEOUT`] at the latest. What is broken off then is sent again once its lease has
+    /// ended.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let bell = self.app.service.store().bell();
         let mut under_way = JoinSet::new();

@@ -1,10 +1,10 @@
 //! A sink that is a file: one entry a line, in the form of `cardveil audit export`.
 //!
-//! An entry counts as taken once the file is synced. The file is opened anew when it was renamed, so
-//! that it can be rotated. Whoever feeds it holds a lock on it.
+//! An entry counts as taken once the file is synced. The file is opened anew when it was renamed,
+//! so that it can be rotated. Whoever feeds it holds a lock on it.
 //!
-//! **Invariant:** what is in the file before a piece is whole lines, all synced: what a crash or a full
-//! disk left half is cut off before anything is added.
+//! **Invariant:** what is in the file before a piece is whole lines, all synced: what a crash or a
+//! full disk left half is cut off before anything is added.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};

@@ -1,16 +1,17 @@
-//! The sinks of the audit log: workers that follow the log into files and to syslog receivers, and the
-//! one that looks how far they are behind and keeps the gate of releases.
+//! The sinks of the audit log: workers that follow the log into files and to syslog receivers, and
+//! the one that looks how far they are behind and keeps the gate of releases.
 //!
-//! What is decided about a sink's place and about the gate is in `cardveil_core::audit::sink`. A sink is
-//! fed by the node that has its lease; all nodes look at its place themselves, so the gate closes on each
-//! of them, whoever feeds it.
+//! What is decided about a sink's place and about the gate is in `cardveil_core::audit::sink`. A
+//! sink is fed by the node that has its lease; all nodes look at its place themselves, so the gate
+//! closes on each of them, whoever feeds it.
 //!
 //! **Invariant:** a place moves only after the output says that it has what comes before.
 //!
-//! **Invariant:** the log of the process has a sink's name and why it takes nothing, never an entry.
+//! **Invariant:** the log of the process has a sink's name and why it takes nothing, never an
+//! entry.
 //!
-//! To add an output: a variant of [`Target`], its module beside `file.rs` with an `Output`, and its form
-//! in the configuration.
+//! To add an output: a variant of [`Target`], its module beside `file.rs` with an `Output`, and its
+//! form in the configuration.
 
 mod file;
 mod syslog;
@@ -37,8 +38,8 @@ use crate::http::sink_health::SinkHealth;
 
 /// How long a sink is one worker's at a time. It is renewed when half of that is over.
 const LEASE: Duration = Duration::from_secs(10);
-/// How many entries a piece has at most. A failure makes the next one smaller, so that what a slow output
-/// takes in time gets through, and little is handed over twice.
+/// How many entries a piece has at most. A failure makes the next one smaller, so that what a slow
+/// output takes in time gets through, and little is handed over twice.
 const PIECE: usize = 500;
 /// How long is waited after an output failed: at first, and at most.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -55,8 +56,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// Where it gets the entries from before it was there: a file beside the one that grows, so that each
-    /// is in its order, or the same receiver.
+    /// Where it gets the entries from before it was there: a file beside the one that grows, so
+    /// that each is in its order, or the same receiver.
     fn of_history(&self) -> Self {
         match self {
             Self::File(path) => {
@@ -116,8 +117,8 @@ pub(crate) trait Output: Send + Sync {
     /// Makes it ready to take entries, and tells the last that it holds, where it can.
     async fn ready(&mut self) -> Result<Option<Held>, Stuck>;
 
-    /// Takes entries. When this returns well, they are where they should be; otherwise any number of
-    /// the first of them may be, and it is to be made ready again.
+    /// Takes entries. When this returns well, they are where they should be; otherwise any number
+    /// of the first of them may be, and it is to be made ready again.
     async fn take(&mut self, entries: Arc<Vec<Chained>>) -> Result<(), Stuck>;
 
     /// Lets go of it: the sink is another's.
@@ -164,8 +165,8 @@ impl Sinks {
         while feeders.join_next().await.is_some() {}
     }
 
-    /// Looks how far the sinks are behind, and keeps the gate. Once before anything is served, so that
-    /// what is asked first need not wait for it.
+    /// Looks how far the sinks are behind, and keeps the gate. Once before anything is served, so
+    /// that what is asked first need not wait for it.
     pub async fn look(&mut self) {
         let names: Vec<_> = self.settings.sinks.iter().map(|s| s.name.clone()).collect();
         if names.is_empty() {

@@ -33,8 +33,8 @@ async fn list(merchant: &Merchant<'_>, dialect: &str, access: &str) -> Answer {
     }
 }
 
-/// 48 connections of one credential on searches, on far pages and on filtered lists of 10^6 cards pushed another
-/// merchant's issue to seconds, and half of its redemptions to 503.
+/// 48 connections of one credential on searches, on far pages and on filtered lists of 10^6 cards
+/// pushed another merchant's issue to seconds, and half of its redemptions to 503.
 #[tokio::test(start_paused = true)]
 async fn lists_that_do_not_end_hold_up_no_issue_and_no_redemption() {
     let world = World::new().await;

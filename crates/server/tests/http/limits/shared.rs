@@ -1,4 +1,5 @@
-//! One limit over several servers on one store. Exchanges are made by hand and the clock is turned by hand.
+//! One limit over several servers on one store. Exchanges are made by hand and the clock is turned
+//! by hand.
 
 use std::sync::Arc;
 use std::time::Duration;

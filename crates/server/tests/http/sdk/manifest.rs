@@ -79,7 +79,8 @@ async fn every_address_in_it_has_the_bytes_that_it_says() {
     }
     // The SDK's five are at two addresses each; the documents link four scripts and a style.
     assert_eq!(count, 5 * 2 + 4 + 1);
-    // The others are in the documents: a script in each whole one, and for all of them a script and a style.
+    // The others are in the documents: a script in each whole one, and for all of them a script and
+    // a style.
     assert_eq!(all.len(), 10 + 4 + 2);
 }
 

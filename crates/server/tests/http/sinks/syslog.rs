@@ -1,8 +1,8 @@
-//! Syslog receivers on loopback, in the clear, over TLS and on a local socket: that take, hang, drop,
-//! refuse, and come back.
+//! Syslog receivers on loopback, in the clear, over TLS and on a local socket: that take, hang,
+//! drop, refuse, and come back.
 //!
-//! Time stands still while sockets work, and passes when a test says so: what loopback takes is no part
-//! of a limit.
+//! Time stands still while sockets work, and passes when a test says so: what loopback takes is no
+//! part of a limit.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -409,7 +409,8 @@ async fn a_required_receiver_that_hangs_stops_releases_until_it_takes() {
         assert_eq!(error(&world).await, None);
         let (once, doubles) = once(&receiving.got());
         assert_eq!(once, export(&world).await);
-        // In the clear, what it had not read of the tries that were given up is still there to be read.
+        // In the clear, what it had not read of the tries that were given up is still there to be
+        // read.
         assert!(doubles > 0 || matches!(wire, Wire::Tls(..)));
     }
 }

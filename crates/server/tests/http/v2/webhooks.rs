@@ -188,8 +188,8 @@ async fn events_are_replayed_200_in_a_commit() {
     assert_eq!(replayed.unwrap(), 0);
 }
 
-/// P7, P8: what waits goes a piece at a time, after a record that says so; whoever was stopped between two
-/// pieces asks again.
+/// P7, P8: what waits goes a piece at a time, after a record that says so; whoever was stopped
+/// between two pieces asks again.
 #[tokio::test]
 async fn a_webhook_with_many_deliveries_is_deleted_even_if_stopped_half_way() {
     let world = world().await;
@@ -233,7 +233,8 @@ async fn its_secrets_are_never_returned() {
     }
     let log = serde_json::to_string(&world.operator().log().await).unwrap();
     assert!(!log.contains(SECRET) && !log.contains(HEADER));
-    // Where it goes is on record by its host; the rest of the address may be what its owner thinks secret.
+    // Where it goes is on record by its host; the rest of the address may be what its owner thinks
+    // secret.
     assert!(log.contains("partner.example") && !log.contains("partner.example/"));
 }
 

@@ -1,7 +1,8 @@
 //! An entry as a syslog message: the header of RFC 5424, and as the message what an export has.
 //!
-//! The message is that JSON with all but ASCII escaped, so it needs no byte order mark (RFC 5424 6.4)
-//! and no receiver has anything to mend in it: it is the same JSON, and verifies as an export does.
+//! The message is that JSON with all but ASCII escaped, so it needs no byte order mark (RFC 5424
+//! 6.4) and no receiver has anything to mend in it: it is the same JSON, and verifies as an export
+//! does.
 //!
 //! Local daemons get the header that `syslog(3)` makes: rsyslog and journald read no other on their
 //! socket, unless told to.
@@ -14,7 +15,8 @@ use serde_json::Value;
 
 use super::Framing;
 
-/// "log audit" (RFC 5424 6.2.1, table 1). 10, for which systems say `authpriv`, is for logins and the like.
+/// "log audit" (RFC 5424 6.2.1, table 1). 10, for which systems say `authpriv`, is for logins and
+/// the like.
 const FACILITY: u8 = 13;
 const APP_NAME: &str = "cardveil";
 /// RFC 5424 6.

@@ -1,20 +1,21 @@
-//! A sink that is a syslog receiver: TLS (RFC 5425), TCP (RFC 6587), or the local daemon's socket. Messages have
-//! their length before them and a line feed at their end, which is counted: a receiver that knows lines alone
-//! and is told nothing of that swallows none. [`Framing::Newline`] spares it the length.
+//! A sink that is a syslog receiver: TLS (RFC 5425), TCP (RFC 6587), or the local daemon's socket.
+//! Messages have their length before them and a line feed at their end, which is counted: a
+//! receiver that knows lines alone and is told nothing of that swallows none. [`Framing::Newline`]
+//! spares it the length.
 //!
 //! Syslog has no acknowledgement, but TCP's end is one. Each piece has a connection of its own: its
-//! entries, then the end of the stream. A receiver sees that end once it has read all before it, and
-//! ends its side; if it dies, or closes with something unread, its kernel answers with a reset or not at
-//! all (RFC 2525 2.17). So the receiver's orderly end after ours says that it has read the piece, and
-//! then the place moves. Anything else, and the piece is sent again: doubles, known by their `seq`, and
-//! no gap. Keeping a connection, and counting as taken what a while has passed over, would lose what
-//! a receiver that hung had in its kernel's buffer when it died.
+//! entries, then the end of the stream. A receiver sees that end once it has read all before it,
+//! and ends its side; if it dies, or closes with something unread, its kernel answers with a reset
+//! or not at all (RFC 2525 2.17). So the receiver's orderly end after ours says that it has read
+//! the piece, and then the place moves. Anything else, and the piece is sent again: doubles, known
+//! by their `seq`, and no gap. Keeping a connection, and counting as taken what a while has passed
+//! over, would lose what a receiver that hung had in its kernel's buffer when it died.
 //!
 //! What can be lost is what the receiver had read and lost itself. Over TLS, an end without
 //! `close_notify` counts too, as rsyslog's `gtls` sends none.
 //!
-//! The local socket is a datagram's, which Debian's rsyslog and journald listen on: it tells nothing
-//! after a message is in its queue.
+//! The local socket is a datagram's, which Debian's rsyslog and journald listen on: it tells
+//! nothing after a message is in its queue.
 //!
 //! **Invariant:** [`Output::take`] returns well only after the receiver's orderly end.
 //!
@@ -39,14 +40,16 @@ use self::message::Sender;
 pub use self::receiver::{Framing, Host, Identity, Malformed, Receiver};
 use super::{Held, Output, Stuck};
 
-/// How long a piece may take, all in all: no longer than the sink is surely ours, half of its lease.
+/// How long a piece may take, all in all: no longer than the sink is surely ours, half of its
+/// lease.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A receiver that takes entries.
 pub(super) struct SyslogOutput {
     receiver: Receiver,
     sender: Sender,
-    /// Made when it is first needed, and anew after a failure: the authorities may have been mended.
+    /// Made when it is first needed, and anew after a failure: the authorities may have been
+    /// mended.
     tls: Option<TlsConnector>,
 }
 
@@ -147,8 +150,8 @@ fn not_ended(tcp: &TcpStream) -> io::Result<()> {
 /// Waits for the end of a receiver's side, after ours.
 async fn ended(mut tcp: TcpStream) -> io::Result<()> {
     silent_end(&mut tcp).await?;
-    // Its end can have crossed ours, before it had all. Then our end is not acknowledged yet; when it is,
-    // the connection is over on both sides and has no peer any more.
+    // Its end can have crossed ours, before it had all. Then our end is not acknowledged yet; when
+    // it is, the connection is over on both sides and has no peer any more.
     if let Some(error) = tcp.take_error()? {
         return Err(error);
     }

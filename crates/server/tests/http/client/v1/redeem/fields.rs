@@ -1,5 +1,5 @@
-//! A card that lacks a field: what is there is released, what is not is named. Only where nothing is left is
-//! it refused, with a code that tells nobody more of the token (`refusal.rs`).
+//! A card that lacks a field: what is there is released, what is not is named. Only where nothing
+//! is left is it refused, with a code that tells nobody more of the token (`refusal.rs`).
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;

@@ -45,8 +45,9 @@ fn unknown_token(world: &World) -> String {
 }
 
 /// A cardholder's good token is spoilt; then the answer is that of a token that never was, nothing
-/// is released, and the audit log has the cause. A text that is no token leaves no record. The same of one
-/// that was not for the field that is asked for: of fields only who holds a good token is told.
+/// is released, and the audit log has the cause. A text that is no token leaves no record. The same
+/// of one that was not for the field that is asked for: of fields only who holds a good token is
+/// told.
 async fn is_the_refusal(cause: Option<Cause>, spoil: impl AsyncFn(&World, &mut Cardholder<'_>)) {
     for fields in [["pan", "expiry"], ["expiry", "name"]] {
         let world = World::new().await;

@@ -104,8 +104,8 @@ async fn a_refusal_that_cannot_be_written_is_no_refusal() {
     assert_eq!(world.operator().logged(Kind::RevealConflict).await.len(), 1);
 }
 
-/// A frame names its retries alike, and may name anything alike. It once got a CVV with no record of
-/// its release: the lookup found the earlier request of the same name.
+/// A frame names its retries alike, and may name anything alike. It once got a CVV with no record
+/// of its release: the lookup found the earlier request of the same name.
 #[tokio::test]
 async fn a_lost_commit_is_not_taken_for_an_earlier_one_of_the_same_attempt() {
     let world = World::new().await;

@@ -148,8 +148,8 @@ async fn a_pin_that_was_set_is_told() {
     assert_eq!(card.json()["pinIsSet"], false);
 }
 
-/// What is on record says who, which card and how the merchant says to have verified the cardholder,
-/// and no PIN.
+/// What is on record says who, which card and how the merchant says to have verified the
+/// cardholder, and no PIN.
 #[tokio::test]
 async fn what_is_set_and_told_is_on_record() {
     let world = world().await;

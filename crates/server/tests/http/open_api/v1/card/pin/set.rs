@@ -315,8 +315,8 @@ async fn code_1001_when_the_store_does_not_answer() {
     }
 }
 
-/// A PIN that is set is charged as a reveal. This dialect carries no second factor, so whether the budget
-/// wants one or is used up, the caller is told when there is one more.
+/// A PIN that is set is charged as a reveal. This dialect carries no second factor, so whether the
+/// budget wants one or is used up, the caller is told when there is one more.
 #[tokio::test]
 async fn code_1009_says_when_the_budget_has_one_more() {
     for (most, secs) in [(2, "43200"), (1, "86400")] {

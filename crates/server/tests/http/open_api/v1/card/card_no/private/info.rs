@@ -1,5 +1,5 @@
-//! `GET /open-api/v1/card/{card_no}/private/info`: the one way on which clear card data leaves for a
-//! merchant's server, encrypted under its credential's secret.
+//! `GET /open-api/v1/card/{card_no}/private/info`: the one way on which clear card data leaves for
+//! a merchant's server, encrypted under its credential's secret.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,8 @@ use crate::world::{
 
 /// What `openssl enc -aes-256-ecb -K 7373...73 | base64` makes of
 /// `{"card_no":"C202605220001","card_unique_no":"","cvv":"739","pan":"4111111111111111",
-/// "exp_year":"2030","exp_month":"12"}` without the break: made with OpenSSL, not with this program.
+/// "exp_year":"2030","exp_month":"12"}` without the break: made with OpenSSL, not with this
+/// program.
 const KNOWN: &str = "tiGimdpmg8Nn4iQ/xFDmes0a824RJ8V+/FONtTBhW5iNhDjnnP/+KcLtsAzguxH7SZgVCG4whiaW9znQ6os/x3Iu6xxve1jQGtiji+YIT+NpQLjRktKZrmHwcwCT+pAY2ZhZb8Ijn0mtWk+MTb18PpdYcdKlqZayW20FGJ5ucmk=";
 
 /// The same of the second card, which has no CVV.
@@ -130,7 +131,8 @@ async fn it_is_on_record_as_a_release() {
     assert_eq!(world.counted("cardveil_cards_exported_total").await, 1);
 }
 
-/// P2: what cannot be recorded does not go out, and what may have been is not repeated as if it had.
+/// P2: what cannot be recorded does not go out, and what may have been is not repeated as if it
+/// had.
 #[tokio::test]
 async fn code_1001_without_its_record_nothing_goes_out() {
     for fault in [
@@ -289,8 +291,8 @@ impl Write for Buffer {
 }
 
 /// The canary (P3): after exports that went well and ones that did not, neither number nor CVV nor
-/// the ciphertext is in the access log, the program's log at its most talkative, the audit log or the
-/// figures.
+/// the ciphertext is in the access log, the program's log at its most talkative, the audit log or
+/// the figures.
 #[tokio::test]
 async fn no_log_and_no_figure_holds_what_was_exported() {
     let (program, access) = (Buffer::default(), Buffer::default());
@@ -332,7 +334,8 @@ async fn no_log_and_no_figure_holds_what_was_exported() {
     }
 }
 
-/// P3: `private/info` alone has it. What the other dialects can answer holds no ciphertext of a card.
+/// P3: `private/info` alone has it. What the other dialects can answer holds no ciphertext of a
+/// card.
 #[tokio::test]
 async fn no_other_dialect_offers_it() {
     let world = world().await;
@@ -358,8 +361,8 @@ async fn no_other_dialect_offers_it() {
     is(&asked(&merchant, CARD_NO).await, 0);
 }
 
-/// This call has no place for a second factor, so a policy that asks for one to view a card bars it; that
-/// of another operation does not.
+/// This call has no place for a second factor, so a policy that asks for one to view a card bars
+/// it; that of another operation does not.
 #[tokio::test]
 async fn code_1012_under_a_policy_to_view_a_card() {
     let world = world().await;

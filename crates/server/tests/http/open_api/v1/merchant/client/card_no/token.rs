@@ -454,7 +454,8 @@ async fn code_1017_a_nonce_that_was_used() {
     }
 }
 
-/// Whoever sends the nonce of a call first: another credential, and a name of the native API, are others.
+/// Whoever sends the nonce of a call first: another credential, and a name of the native API, are
+/// others.
 #[tokio::test]
 async fn a_nonce_is_of_one_credential_and_of_this_call() {
     let world = World::new().await;
