@@ -10,6 +10,7 @@ mod exported;
 pub mod refused;
 pub mod settings;
 pub mod sink;
+mod written;
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -60,7 +60,8 @@ pub(super) fn append(end: Chain, stored: Vec<String>) -> (Vec<Value>, [Value; 2]
 pub(super) async fn append_one(link: &Link, event: &Event) -> Result<i64, Fault> {
     let held = link.query(HOLD, &values![]).await?;
     let (_, end) = head(held.first().ok_or_else(not_there)?)?;
-    let stored = serde_json::to_string(event)
+    let stored = event
+        .to_json()
         .map_err(|error| Fault::Own(Error::Unavailable(error.to_string())))?;
     let (entries, place, last) = append(end, vec![stored]);
     link.execute(ADVANCE, &place).await?;

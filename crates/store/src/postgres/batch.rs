@@ -321,10 +321,7 @@ impl<'a> Batch<'a> {
     fn append(&self) -> Result<i64, Fault> {
         let end = self.hold_head()?;
         let log = self.log.take();
-        let texts: Result<Vec<_>, _> = log
-            .iter()
-            .map(|logged| serde_json::to_string(&logged.event))
-            .collect();
+        let texts: Result<Vec<_>, _> = log.iter().map(|logged| logged.event.to_json()).collect();
         let unwritable =
             |error: serde_json::Error| Fault::Own(Error::Unavailable(error.to_string()));
         let (entries, place, last) = audit::append(end, texts.map_err(unwritable)?);

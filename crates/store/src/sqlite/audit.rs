@@ -33,7 +33,7 @@ pub(super) fn end(connection: &Connection) -> rusqlite::Result<Link> {
 
 /// Writes an entry behind `end`; tells where the chain ends then.
 pub(super) fn append(connection: &Connection, end: &Link, event: &Event) -> rusqlite::Result<Link> {
-    let stored = serde_json::to_string(event).map_err(|error| unwritable(error.into()))?;
+    let stored = event.to_json().map_err(|error| unwritable(error.into()))?;
     append_stored(connection, end, &stored)
 }
 

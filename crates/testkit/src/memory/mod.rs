@@ -101,7 +101,7 @@ impl Inner {
         let start = Link::start(ChainId::from_bytes([0xc4; 16]));
         let last = self.chain.last().map_or(start, |entry| entry.link);
         // An event is texts and numbers, which always have a form.
-        let stored = serde_json::to_string(&event).unwrap_or_default();
+        let stored = event.to_json().unwrap_or_default();
         self.chain.push(Chained {
             seq: i64::try_from(self.chain.len() + 1).unwrap_or(i64::MAX),
             link: last.next(stored.as_bytes()),
