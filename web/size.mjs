@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 
 const budgets = [
-  { what: "SDK (module)", files: ["cardveil.js"], max: 7_300 },
-  { what: "SDK (pure module)", files: ["pure.js"], max: 7_300 },
-  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 7_300 },
+  { what: "SDK (module)", files: ["cardveil.js"], max: 7_400 },
+  { what: "SDK (pure module)", files: ["pure.js"], max: 7_400 },
+  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 7_400 },
   { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_000 },
   { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 20_000 },
   {

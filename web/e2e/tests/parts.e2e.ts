@@ -7,7 +7,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type CardOptions, type CardveilPart, type PartOptions } from "../../sdk/src/api.ts";
-import { type Browser, launch } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, launch } from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
@@ -98,6 +98,36 @@ const told = ({ page }: Cardholder) =>
   page.evaluate(() => window.told.map((line) => line.split(" ", 1)[0]));
 
 describe("a card in parts", () => {
+  it("has no part that could be scrolled, nor scroll bars on it", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
+    await inPart(ada, "pan", "pan").waitFor();
+    for (const part of PARTS) {
+      const root = ada.page
+        .locator(`[data-testid=cardveil-frame-${part}]`)
+        .contentFrame()
+        .locator("html");
+      const room = await root.evaluate((html) => {
+        const { clientWidth, clientHeight } = html;
+        return {
+          overflow: getComputedStyle(html).overflow,
+          bars: [innerWidth - clientWidth, innerHeight - clientHeight],
+        };
+      });
+      expect([part, room]).toEqual([part, { overflow: "hidden", bars: [0, 0] }]);
+    }
+  });
+
+  itNeeds("print")("hides in all of its parts before the page is printed", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
+    await inPart(ada, "pan", "pan").waitFor();
+    await ada.page.pdf();
+    await inPart(ada, "toggle", "show").waitFor();
+    await inPart(ada, "pan", "pan").waitFor({ state: "detached" });
+    expect(await told(ada)).toContain("hidden");
+  });
+
   it("takes one redemption for all of its frames", async () => {
     const ada = await arrive();
     await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);

@@ -127,12 +127,14 @@ async function refusal(response: Response): Promise<Failure> {
   const requestId = [problem["request_id"], response.headers.get("x-request-id")].find(
     (id): id is string => typeof id === "string" && REQUEST_ID.test(id),
   );
-  if (response.status >= 500) return new Failure("unavailable", { retryable: true, requestId });
   if (response.status === 429) {
-    const secs = Number(response.headers.get("retry-after") ?? NaN);
+    const secs = Number(response.headers.get("retry-after"));
     const retryAfterMs = 1000 * (secs >= 1 && secs <= 3600 ? secs : 30);
     return new Failure("rate_limited", { retryable: true, requestId, retryAfterMs });
   }
+  // Our own refusals say why; anything else stands between, such as the page of a guest network.
+  if (response.status >= 500 || !problem["code"])
+    return new Failure("unavailable", { retryable: true, requestId });
   const known = (["token_refused", "field_unavailable", "origin_refused"] as const).find(
     (code) => code === problem["code"],
   );
@@ -157,7 +159,7 @@ async function parseAnswer(response: Response, now: number): Promise<Answer> {
       windowEndsAt: now + Math.min(Math.max(endsAt - serverNow || 0, 0), WINDOW_MAX_MS),
     };
   } catch (cause) {
-    throw new Failure("internal", { cause });
+    throw new Failure("unavailable", { retryable: true, cause });
   }
 }
 

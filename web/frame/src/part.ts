@@ -82,6 +82,11 @@ export class PartView {
     port.start();
   }
 
+  /** Asks that the card hides in all of its parts. */
+  hide(): void {
+    this.#send("hide");
+  }
+
   /** Says goodbye, so that the card does not count on this part any more. */
   leave(): void {
     this.#send("gone");

@@ -187,17 +187,38 @@ describe("retry", () => {
       problem(429, "rate_limited", { "retry-after": "-1" }),
       { code: "rate_limited", retryAfterMs: 30_000 },
     ],
-    [
-      new Response("<html>", { status: 403, headers: { "x-request-id": "abc-1" } }),
-      { code: "invalid_request", requestId: "abc-1" },
-    ],
-    [new Response("{}"), { code: "internal" }],
-    [new Response("null"), { code: "internal" }],
-    [new Response("<html>"), { code: "internal" }],
   ])("does not repeat what was answered (%#)", async (response, failure) => {
     world.fates = [response];
     expect(await refusal()).toMatchObject(failure);
     expect(world.redeems).toHaveLength(1);
+  });
+});
+
+describe("an answer that is not the server's, as of a guest network that wants a login", () => {
+  const answers = [
+    () => new Response("<html>", { status: 403, headers: { "x-request-id": "abc-1" } }),
+    () => new Response("<html>"),
+    () => new Response("{}"),
+    () => new Response("null"),
+  ];
+
+  it.each(answers)(
+    "is a loss: it is asked again, and the token stays good (%#)",
+    async (answer) => {
+      world.fates = [answer()];
+      const { secrets } = await redemption.release(["pan"]);
+      expect(secrets.pan).toBe(CARD.pan);
+      expect(new Set(world.redeems.map(({ attempt }) => attempt)).size).toBe(1);
+    },
+  );
+
+  it.each(answers)("can be tried again by hand when it stays (%#)", async (answer) => {
+    world.fates = [answer(), answer(), answer()];
+    await expect(redemption.release(["pan"])).rejects.toMatchObject({
+      code: "unavailable",
+      retryable: true,
+    });
+    expect((await redemption.release(["pan"])).secrets.pan).toBe(CARD.pan);
   });
 });
 

@@ -305,7 +305,7 @@ export function tokenOf(value: unknown): string | undefined {
 }
 
 export const REQUEST_ID = /^[\w.-]{1,64}$/;
-const TOKEN = /^[\x21-\x7e]{1,256}$/;
+const TOKEN = /^cvt_\w{1,252}$/;
 const NONCE = /^[\w-]{16,64}$/;
 const LOCALE = /^[A-Za-z0-9]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$/;
 /** By form: a page may be older than the frame, and what it does not know it passes on. */

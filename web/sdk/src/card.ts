@@ -263,11 +263,11 @@ export class FramedCard implements Card {
     try {
       this.#giving ??= this.#fetchToken();
       const token = tokenOf(await this.#giving);
-      if (token === undefined) throw new TypeError("not a token");
+      if (token === undefined) throw new TypeError("it gave no token");
       frame?.send({ type: "token", token });
     } catch (cause) {
       // The frame tells the cardholder, and then us; the cause is for the developer alone.
-      if (this.#phase !== "destroyed") console.error(cause);
+      if (this.#phase !== "destroyed") console.error("Cardveil: the token did not come:", cause);
       frame?.send({ type: "noToken" });
     } finally {
       this.#giving = undefined;

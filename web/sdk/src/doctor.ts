@@ -2,6 +2,7 @@
 import { bare, isHello, ownOf } from "@cardveil/protocol";
 import type { CardErrorCode, CoverCause, DoctorCheck, DoctorReport } from "./api.ts";
 import { append, native } from "./document.ts";
+import { policyLine } from "./error.ts";
 import type { Place } from "./options.ts";
 
 const PATIENCE_MS = 5000;
@@ -12,8 +13,6 @@ export async function why(
   code: CardErrorCode,
 ): Promise<[code: CardErrorCode, why: string]> {
   const { origin } = place;
-  if (code === "csp_blocked")
-    return [code, `add "frame-src ${origin}" to this page's Content-Security-Policy`];
   if (self.origin === "null") return ["origin_refused", OPAQUE()];
   const { server, embed, registered } = await ask(place);
   if (embed?.[0] === false) return ["embed_unknown", embed[1]];
@@ -116,7 +115,7 @@ export async function examine(place: Place): Promise<DoctorReport> {
     policy === undefined,
     policy === undefined
       ? "this page's Content-Security-Policy lets the frame in"
-      : `${policy} forbids the frame: add "frame-src ${origin}" to this page's Content-Security-Policy`,
+      : `${policy} forbids the frame: ${policyLine(`frame-src ${origin}`)}`,
   ]);
   note("frame", frame);
   note("clipboard", [
@@ -163,7 +162,7 @@ async function ask(place: Place): Promise<Answers> {
     // The violation is told in a task of its own.
     await new Promise((done) => setTimeout(done));
     const why = forbidden
-      ? `add "connect-src ${origin}" to this page's Content-Security-Policy to let the doctor ask`
+      ? `${policyLine(`connect-src ${origin}`)} to let the doctor ask`
       : `${UNREACHED} ${origin}: look at its address and at the line`;
     return { server: [false, why] };
   } finally {

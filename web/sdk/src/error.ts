@@ -17,3 +17,7 @@ export class CardveilError extends Error implements CardError {
 }
 
 export const badOption = (message: string) => new CardveilError("bad_option", message);
+
+/** What an engineer adds where the page's own policy forbids something. */
+export const policyLine = (directive: string) =>
+  `add "${directive}" to this page's Content-Security-Policy`;

@@ -9,6 +9,7 @@ import {
 } from "@cardveil/protocol";
 import type { CardErrorCode } from "./api.ts";
 import { append, native } from "./document.ts";
+import { policyLine } from "./error.ts";
 import { watchGround } from "./ground.ts";
 import type { Place } from "./options.ts";
 
@@ -265,13 +266,20 @@ export class Frame {
     const { place } = this;
     const offline = !navigator.onLine;
     // What the frame cannot tell, the doctor finds out, where it can be reached.
-    const why = offline
-      ? Promise.resolve<["offline", string]>(["offline", "this device is offline"])
-      : place.doctor().then(
-          ({ why }) => why(place, code),
-          (): [CardErrorCode, string] => [code, `no frame of ${place.origin}`],
-        );
-    this.listener.lost(offline, why);
+    const why: [CardErrorCode, string] | undefined = offline
+      ? ["offline", "this device is offline"]
+      : code === "csp_blocked"
+        ? [code, policyLine(`frame-src ${place.origin}`)]
+        : undefined;
+    this.listener.lost(
+      offline,
+      why !== undefined
+        ? Promise.resolve(why)
+        : place.doctor().then(
+            ({ why }) => why(place, code),
+            () => [code, `no frame of ${place.origin}`],
+          ),
+    );
   }
 
   #after(ms: number, run: () => void): void {

@@ -19,7 +19,7 @@ import {
 } from "@cardveil/protocol";
 import type { CardChanges, CardOptions, CardveilOptions, PartOptions } from "./api.ts";
 import { native } from "./document.ts";
-import { badOption } from "./error.ts";
+import { badOption, CardveilError, policyLine } from "./error.ts";
 
 export interface Place {
   origin: string;
@@ -58,13 +58,12 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
     embed,
     frameUrl: `${origin}/embed/${embed}`,
     // Of the version that the page has, where it has one from there.
-    doctor: () =>
-      import(
-        /* @vite-ignore */ /* webpackIgnore: true */ new URL(
-          "doctor.js",
-          served ?? `${origin}/sdk/v1/`,
-        ).href
-      ),
+    doctor: () => {
+      const { href } = new URL("doctor.js", served ?? `${origin}/sdk/v1/`);
+      return import(/* @vite-ignore */ /* webpackIgnore: true */ href).catch(() => {
+        throw new CardveilError("csp_blocked", policyLine(`script-src ${origin}`));
+      });
+    },
   };
 }
 

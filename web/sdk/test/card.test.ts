@@ -316,8 +316,11 @@ describe("token", () => {
     },
   );
 
-  it("that is none is not sent", async () => {
-    const { frame } = await asked("not a token", 1);
+  it.each([
+    ["words", "not a token"],
+    ["the whole answer of a route", `{"token":"${TOKEN}"}`],
+  ])("that is none, but %s, is not sent", async (_, given) => {
+    const { frame } = await asked(given, 1);
     expect(frame.heard.at(-1)).toEqual({ type: "noToken" });
   });
 

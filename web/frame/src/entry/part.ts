@@ -43,6 +43,8 @@ async function start(root: HTMLElement): Promise<void> {
   });
   channel.onClose(clear);
   hideWhenLeft(clear, clear);
+  // The frame that holds the card is not printed, and hears nothing of it.
+  window.addEventListener("beforeprint", () => view.hide());
   window.addEventListener("pagehide", ({ persisted }) => {
     if (!persisted) view.leave();
   });
