@@ -7,8 +7,10 @@
 //! `Opened` lives between the two, is wiped when dropped, and cannot be printed.
 //!
 //! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV or a PIN is kept, one of
-//! its class. In the place of a CVV it can have the name of the key that gives it (`cvv`). Every ciphertext is bound to environment, table, row, merchant, field and key version,
-//! so none opens anywhere else.
+//! its class. In the place of a CVV it can have the name of the key that gives it (`cvv`). A wrapped DEK
+//! is bound to environment, table, row, merchant, class and the class key's version; a field is bound to
+//! the same without the version, and to its name. So neither opens anywhere else, and a record moves to
+//! another version ([`Vault::rewrap`]) without a new ciphertext of its fields.
 
 mod cvv;
 mod export;
