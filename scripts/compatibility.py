@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RUST = re.compile(r"#\[(?:tokio::)?test[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:async )?fn (\w+)|^\s+fn (\w+)\([^)]* in ", re.M)
-CASES = re.compile(r"^pub async fn (\w+)\(", re.M)
+CASES = re.compile(r"^pub\(super\) async fn (\w+)\(", re.M)
 
 
 def rust_tests():

@@ -1,5 +1,7 @@
 //! Samples: the smallest honest value of each type that a store takes.
 
+use std::time::Duration;
+
 use cardveil_core::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use cardveil_core::card::{
     Card, CardNumber, CardRef, Field, Fields, Kind, LastFour, Network, PinRelease, PinSetting,
@@ -22,6 +24,7 @@ use cardveil_core::token::{
     Thumbprint, TokenHash, TokenKey,
 };
 use cardveil_core::wallet::{self, Device, DeviceType, Wallet, WalletRules};
+use cardveil_seal::Class;
 
 /// When the samples happen: 2026-01-01T00:00:00Z.
 pub const START: Time = Time::from_millis(1_767_225_600_000);
@@ -101,30 +104,37 @@ pub fn card(n: u8) -> Card {
         network: Network::Visa,
         last_four: id(LastFour::try_from(format!("{n:04}"))),
         label: format!("Card {n}"),
-        product: None,
+        product: Some(format!("product-{n}")),
         unique_no: Some(format!("unique-{n}")),
-        holder_no: None,
+        holder_no: Some(format!("holder-{n}")),
         sealed: SealedCard {
-            dek: vec![n; 61],
+            dek: dek(n, Class::Pan),
             pan: vec![n; 45],
             expiry: vec![n; 35],
             name: vec![n; 40],
             cvv: Some(SealedCvv {
-                dek: vec![n; 61],
+                dek: dek(n, Class::Cvv),
                 cvv: vec![n; 32],
             }),
-            pin: None,
+            pin: Some(pin(n)),
             pan_index: [n; 32],
         },
         created_at: START,
-        updated_at: START,
+        updated_at: START.plus(Duration::from_millis(1)),
     }
+}
+
+/// A wrapped DEK of a class, which is no real ciphertext.
+fn dek(n: u8, class: Class) -> Vec<u8> {
+    let mut dek = vec![n; 60];
+    dek.push(class.code());
+    dek
 }
 
 /// Sealed PIN number `n`, which is no real ciphertext.
 pub fn pin(n: u8) -> SealedPin {
     SealedPin {
-        dek: vec![n; 61],
+        dek: dek(n, Class::Pin),
         pin: vec![n; 33],
     }
 }
@@ -358,5 +368,68 @@ pub fn wallet_change(n: u8, step: wallet::Step, at: Time) -> wallet::Change {
         reason: None,
         at,
         source: operator(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that forgets a column, or takes one for another, gives another card back. A new field
+    /// does not compile here until it is named.
+    #[test]
+    fn the_sample_card_leaves_no_field_out() {
+        let Card {
+            id,
+            no,
+            merchant,
+            account,
+            person,
+            kind: _,
+            state: _,
+            network: _,
+            last_four,
+            label,
+            product,
+            unique_no,
+            holder_no,
+            sealed:
+                SealedCard {
+                    dek,
+                    pan,
+                    expiry,
+                    name,
+                    cvv,
+                    pin,
+                    pan_index,
+                },
+            created_at,
+            updated_at,
+        } = card(7);
+        let SealedCvv { dek: cvv_dek, cvv } = cvv.unwrap();
+        let SealedPin { dek: pin_dek, pin } = pin.unwrap();
+        let texts = [
+            no.as_str().to_owned(),
+            merchant.as_str().to_owned(),
+            account.as_str().to_owned(),
+            last_four.as_str().to_owned(),
+            label,
+            product.unwrap(),
+            unique_no.unwrap(),
+            holder_no.unwrap(),
+        ];
+        for (place, text) in texts.iter().enumerate() {
+            assert!(!text.is_empty() && !texts[..place].contains(text), "{text}");
+        }
+        let sealed = [dek, pan, expiry, name, cvv_dek, cvv, pin_dek, pin];
+        for (place, bytes) in sealed.iter().enumerate() {
+            assert!(
+                !bytes.is_empty() && !sealed[..place].contains(bytes),
+                "{place}"
+            );
+        }
+        assert_ne!(pan_index, [0; 32]);
+        assert_ne!(id.as_bytes(), person.as_bytes());
+        assert_ne!(created_at, updated_at);
     }
 }

@@ -190,10 +190,11 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     let (store, opened) = home.open();
     assert!(!opened.created);
     let mut expected = sample::card(1);
-    expected.unique_no = None;
+    (expected.product, expected.unique_no, expected.holder_no) = (None, None, None);
     (expected.sealed.dek, expected.sealed.pan) = (vec![1], vec![2]);
     (expected.sealed.expiry, expected.sealed.name) = (vec![3], vec![4]);
-    expected.sealed.cvv = None;
+    (expected.sealed.cvv, expected.sealed.pin) = (None, None);
+    expected.updated_at = expected.created_at;
     let mut merchant = sample::merchant(1);
     merchant.mfa.factors.fallback = [Factor::Otp].into_iter().collect();
     assert_eq!(store.merchants().await.unwrap(), [merchant]);

@@ -34,7 +34,7 @@ async fn stored(store: &dyn Store) -> Credential {
 }
 
 /// A network that was added is seen at the next call, with its event in the same commit.
-pub async fn a_network_is_added_and_taken_away(store: &dyn Store) {
+pub(super) async fn a_network_is_added_and_taken_away(store: &dyn Store) {
     with_merchant(store).await;
     let before = stored(store).await;
     let done = change(store, "crd_1", adding("203.0.113.0/24")).await;
@@ -59,7 +59,7 @@ pub async fn a_network_is_added_and_taken_away(store: &dyn Store) {
 }
 
 /// What is refused writes nothing, not even its event.
-pub async fn a_refused_change_of_a_list_writes_nothing(store: &dyn Store) {
+pub(super) async fn a_refused_change_of_a_list_writes_nothing(store: &dyn Store) {
     with_merchant(store).await;
     let before = (stored(store).await, log_len(store).await);
     let own = before.0.allowed_ips.networks()[0].id(&before.0.id);
@@ -76,7 +76,7 @@ pub async fn a_refused_change_of_a_list_writes_nothing(store: &dyn Store) {
 }
 
 /// Of many that add at once, each is there or was told that the list is full.
-pub async fn a_list_of_networks_has_its_end(store: &dyn Store) {
+pub(super) async fn a_list_of_networks_has_its_end(store: &dyn Store) {
     with_merchant(store).await;
     let nets: Vec<_> = (1..=NETWORKS_MAX)
         .map(|n| format!("203.0.113.{n}"))

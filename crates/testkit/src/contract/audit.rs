@@ -22,7 +22,7 @@ async fn verified(store: &dyn Store) -> Vec<Chained> {
 }
 
 /// Whichever verb wrote them; and what is chained is what is read.
-pub async fn every_entry_is_chained_to_the_one_before(store: &dyn Store) {
+pub(super) async fn every_entry_is_chained_to_the_one_before(store: &dyn Store) {
     let before = verified(store).await.len();
     let (record, _) = with_token(store).await;
     let claim = sample::claim(&record, 1, &[Field::Pan], START);
@@ -53,7 +53,7 @@ pub async fn every_entry_is_chained_to_the_one_before(store: &dyn Store) {
 
 /// What was signed of a log that is another's, or was one that went back in time, would look like a log that
 /// was written anew.
-pub async fn a_checkpoint_is_of_what_the_log_holds(store: &dyn Store) {
+pub(super) async fn a_checkpoint_is_of_what_the_log_holds(store: &dyn Store) {
     with_merchant(store).await;
     let first = verified(store).await[0].link;
     let end = store.chain_end().await.unwrap().unwrap().link;
@@ -87,7 +87,7 @@ pub async fn a_checkpoint_is_of_what_the_log_holds(store: &dyn Store) {
 }
 
 /// However many write at once, each entry follows another and no two the same.
-pub async fn entries_written_at_once_are_one_chain(store: &dyn Store) {
+pub(super) async fn entries_written_at_once_are_one_chain(store: &dyn Store) {
     with_merchant(store).await;
     let writes = (0..64).map(|_| store.record(sample::event(Kind::AuditRead, START)));
     for written in join_all(writes).await {
@@ -97,7 +97,7 @@ pub async fn entries_written_at_once_are_one_chain(store: &dyn Store) {
 }
 
 /// Append, and read in order.
-pub async fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
+pub(super) async fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
     let start = store.last_entry().await.unwrap();
     for secs in 0..5 {
         store

@@ -40,7 +40,7 @@ fn issue(n: u8, budgets: Budgets, at: Time, epoch: Epoch) -> Issue {
 }
 
 /// As many as it holds, whoever asks for it at once; a refusal writes nothing, and time fills it.
-pub async fn a_budget_grants_as_many_as_it_holds(store: &dyn Store) {
+pub(super) async fn a_budget_grants_as_many_as_it_holds(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let asked = (1..=16).map(|n| store.issue(issue(n, budgets(4, 4), START, epoch)));
     let before = log_len(store).await;
@@ -64,7 +64,7 @@ pub async fn a_budget_grants_as_many_as_it_holds(store: &dyn Store) {
 }
 
 /// Two cards of one person share the person's; two people share nothing.
-pub async fn a_persons_budget_is_of_all_their_cards(store: &dyn Store) {
+pub(super) async fn a_persons_budget_is_of_all_their_cards(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let budgets = Budgets {
         card: Some(Budget::new(2, 2, DAY).unwrap()),
@@ -91,7 +91,7 @@ pub async fn a_persons_budget_is_of_all_their_cards(store: &dyn Store) {
 
 /// A second factor opens what is left of it; what it refuses spends no session, and what the second
 /// factor refuses is not charged.
-pub async fn an_overdrawn_budget_spends_no_assertion(store: &dyn Store) {
+pub(super) async fn an_overdrawn_budget_spends_no_assertion(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let card = sample::card(1);
     let opening = Opening {
@@ -132,7 +132,7 @@ pub async fn an_overdrawn_budget_spends_no_assertion(store: &dyn Store) {
 }
 
 /// What is whole again is forgotten, in bounded rounds.
-pub async fn whole_budgets_are_forgotten(store: &dyn Store) {
+pub(super) async fn whole_budgets_are_forgotten(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let first = store.issue(issue(1, budgets(1, 1), START, epoch)).await;
     assert_eq!(first.unwrap(), Issued::New);
@@ -146,7 +146,7 @@ pub async fn whole_budgets_are_forgotten(store: &dyn Store) {
 }
 
 /// An export is charged like a token, in the commit that records it; what it may not is not recorded.
-pub async fn an_export_is_charged_too(store: &dyn Store) {
+pub(super) async fn an_export_is_charged_too(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let charge = issue(1, budgets(1, 1), START, epoch).charge;
     let card = sample::card(1);
@@ -172,7 +172,7 @@ pub async fn an_export_is_charged_too(store: &dyn Store) {
 }
 
 /// An operator sees how far a budget is used, and makes it whole: on record from what to what.
-pub async fn a_budget_is_shown_and_reset(store: &dyn Store) {
+pub(super) async fn a_budget_is_shown_and_reset(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let card = sample::card(1);
     let of = Of::Card(card.id);

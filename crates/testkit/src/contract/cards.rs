@@ -27,7 +27,7 @@ fn numbers(page: &CardPage) -> Vec<String> {
 
 /// Whatever the limit, the offset and the order: pages one after the other make the whole, and each
 /// tells its length if it is asked.
-pub async fn cards_are_listed_in_pages_that_make_the_whole(store: &dyn Store) {
+pub(super) async fn cards_are_listed_in_pages_that_make_the_whole(store: &dyn Store) {
     with_merchant(store).await;
     with_cards(store, (2..=9).map(sample::card)).await;
     let filter = CardFilter::default();
@@ -79,7 +79,7 @@ pub async fn cards_are_listed_in_pages_that_make_the_whole(store: &dyn Store) {
 }
 
 /// Each alone, and together; what is listed is what [`CardFilter::admits`].
-pub async fn cards_are_listed_by_every_filter(store: &dyn Store) {
+pub(super) async fn cards_are_listed_by_every_filter(store: &dyn Store) {
     with_merchant(store).await;
     let cards = with_various(store).await;
     for (filter, expected) in filters().into_iter().chain(searches()) {
@@ -102,7 +102,7 @@ pub async fn cards_are_listed_by_every_filter(store: &dyn Store) {
 
 /// However few cards a page looks at, and however few of them it is to show: the pages make the whole, and no
 /// more pages than there are cards to look at and to show.
-pub async fn pages_that_look_at_few_cards_make_the_whole(store: &dyn Store) {
+pub(super) async fn pages_that_look_at_few_cards_make_the_whole(store: &dyn Store) {
     with_merchant(store).await;
     let cards = with_various(store).await;
     for (filter, _) in filters().into_iter().chain(searches()) {
@@ -138,10 +138,11 @@ pub async fn pages_that_look_at_few_cards_make_the_whole(store: &dyn Store) {
 }
 
 /// A clock that was set back puts cards with later places at earlier times.
-pub async fn cards_are_listed_by_the_time_at_which_they_were_added(store: &dyn Store) {
+pub(super) async fn cards_are_listed_by_the_time_at_which_they_were_added(store: &dyn Store) {
     with_merchant(store).await;
     let added = |n: u8, secs: u64| Card {
         created_at: after(secs),
+        holder_no: sample::card(2).holder_no,
         ..sample::card(n)
     };
     with_cards(
@@ -349,7 +350,7 @@ async fn find(store: &dyn Store, merchant: &MerchantId, card: &Card) -> Option<C
 }
 
 /// The machine over the row; the event in the same commit; nothing at all when it does not move.
-pub async fn a_card_goes_from_state_to_state_with_its_event(store: &dyn Store) {
+pub(super) async fn a_card_goes_from_state_to_state_with_its_event(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
     let mut suspend = transition(&card, State::Suspended, 5);
@@ -394,7 +395,7 @@ pub async fn a_card_goes_from_state_to_state_with_its_event(store: &dyn Store) {
 }
 
 /// It is as unknown as one that is not there.
-pub async fn a_card_of_another_merchant_is_not_changed(store: &dyn Store) {
+pub(super) async fn a_card_of_another_merchant_is_not_changed(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
     let before = log_len(store).await;
@@ -422,7 +423,7 @@ pub async fn a_card_of_another_merchant_is_not_changed(store: &dyn Store) {
 }
 
 /// Under a race too.
-pub async fn of_many_who_ask_for_one_state_one_changes_it(store: &dyn Store) {
+pub(super) async fn of_many_who_ask_for_one_state_one_changes_it(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
     let asked =
@@ -445,7 +446,7 @@ pub async fn of_many_who_ask_for_one_state_one_changes_it(store: &dyn Store) {
 }
 
 /// In any state; the text is in the row and not in the log.
-pub async fn a_card_is_called_otherwise(store: &dyn Store) {
+pub(super) async fn a_card_is_called_otherwise(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
     let relabel = Relabel {
@@ -476,7 +477,7 @@ pub async fn a_card_is_called_otherwise(store: &dyn Store) {
 /// Equals, "About card states": a virtual card is active once its details have been viewed. One
 /// commit holds the release and the step; a claim that is refused moves nothing, and neither does
 /// one that comes when the card has moved on.
-pub async fn details_shown_bring_a_card_into_use_in_their_commit(store: &dyn Store) {
+pub(super) async fn details_shown_bring_a_card_into_use_in_their_commit(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let cards = [2, 3].map(|n| Card {
         state: State::Unactivated,
@@ -539,7 +540,7 @@ pub async fn details_shown_bring_a_card_into_use_in_their_commit(store: &dyn Sto
 
 /// A card that changes its state between the look and the claim is not shown by what was seen before:
 /// nothing is written, and the token is as it was. Neither is one that was not looked at.
-pub async fn a_claim_is_of_the_card_as_it_is_in_its_commit(store: &dyn Store) {
+pub(super) async fn a_claim_is_of_the_card_as_it_is_in_its_commit(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let issue = sample::issue(1, sample::START, epoch);
     store.issue(issue.clone()).await.unwrap();
@@ -588,7 +589,7 @@ fn removal(card: &Card) -> Removal {
 }
 
 /// With all that hangs on it; and then its name is free again.
-pub async fn only_a_card_at_its_end_is_removed(store: &dyn Store) {
+pub(super) async fn only_a_card_at_its_end_is_removed(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
     let asked = sample::wallet_asked(1, after(1));
@@ -627,7 +628,7 @@ pub async fn only_a_card_at_its_end_is_removed(store: &dyn Store) {
 }
 
 /// Whoever is in the middle of a list misses no card that comes after.
-pub async fn a_removed_cards_place_is_given_to_no_other(store: &dyn Store) {
+pub(super) async fn a_removed_cards_place_is_given_to_no_other(store: &dyn Store) {
     with_merchant(store).await;
     with_cards(store, [2, 3].map(sample::card)).await;
     let filter = CardFilter::default();

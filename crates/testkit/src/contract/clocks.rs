@@ -51,7 +51,7 @@ fn charged(n: u8, of: u8, at: Time, epoch: Epoch) -> Issue {
 }
 
 /// One token that was issued under it counts as one.
-pub async fn a_clock_that_was_ahead_locks_no_budget(store: &dyn Store) {
+pub(super) async fn a_clock_that_was_ahead_locks_no_budget(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     for (n, ahead) in jumps() {
         let issue = async |token: u8, at| {
@@ -68,7 +68,9 @@ pub async fn a_clock_that_was_ahead_locks_no_budget(store: &dyn Store) {
 }
 
 /// What was used up under it is used up for a window from the first call at the right time.
-pub async fn a_budget_used_up_under_a_clock_ahead_is_whole_a_window_later(store: &dyn Store) {
+pub(super) async fn a_budget_used_up_under_a_clock_ahead_is_whole_a_window_later(
+    store: &dyn Store,
+) {
     let epoch = with_merchant(store).await;
     for (n, ahead) in jumps() {
         let issue = async |token: u8, at| {
@@ -91,7 +93,7 @@ pub async fn a_budget_used_up_under_a_clock_ahead_is_whole_a_window_later(store:
 }
 
 /// Who is paused, or has opened too many sessions, waits no longer than always.
-pub async fn a_clock_that_was_ahead_locks_no_second_factor(store: &dyn Store) {
+pub(super) async fn a_clock_that_was_ahead_locks_no_second_factor(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let open = async |session: u8, person: u8, at: Time| {
         let opening = Opening {
@@ -142,7 +144,7 @@ pub async fn a_clock_that_was_ahead_locks_no_second_factor(store: &dyn Store) {
 }
 
 /// A session that was opened under it passes for nothing: it would live until that clock's time.
-pub async fn a_session_of_a_clock_ahead_has_expired(store: &dyn Store) {
+pub(super) async fn a_session_of_a_clock_ahead_has_expired(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let person = sample::card(1).person;
     let edge = START.plus(CLOCKS_APART);
@@ -183,7 +185,7 @@ pub async fn a_session_of_a_clock_ahead_has_expired(store: &dyn Store) {
 
 /// After a code of a clock ahead, one at the right time is refused once, as used, and the codes of a
 /// minute later pass.
-pub async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
+pub(super) async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let person = sample::card(1).person;
     for (n, ahead) in jumps() {
@@ -245,7 +247,7 @@ pub async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
 
 /// No key gets a token that a clock ahead has issued, nor anything more of one that was claimed under
 /// it; and its request's name is free again.
-pub async fn a_token_of_a_clock_ahead_is_good_for_nothing(store: &dyn Store) {
+pub(super) async fn a_token_of_a_clock_ahead_is_good_for_nothing(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let_the_credential_last(store).await;
     let pan = &[Field::Pan];
@@ -290,7 +292,7 @@ pub async fn a_token_of_a_clock_ahead_is_good_for_nothing(store: &dyn Store) {
 }
 
 /// P7 does not wait for its time either.
-pub async fn a_release_under_a_clock_ahead_is_recorded_as_unconfirmed(store: &dyn Store) {
+pub(super) async fn a_release_under_a_clock_ahead_is_recorded_as_unconfirmed(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let_the_credential_last(store).await;
     for (n, ahead) in jumps() {
@@ -308,7 +310,7 @@ pub async fn a_release_under_a_clock_ahead_is_recorded_as_unconfirmed(store: &dy
 }
 
 /// Wrong proofs that were brought under it block a card's activation for a day, from the next try on.
-pub async fn wrong_proofs_under_a_clock_ahead_block_no_longer(store: &dyn Store) {
+pub(super) async fn wrong_proofs_under_a_clock_ahead_block_no_longer(store: &dyn Store) {
     with_merchant(store).await;
     for (n, ahead) in jumps() {
         let card = cardveil_core::card::Card {

@@ -28,7 +28,7 @@ async fn exchange(store: &dyn Store, told: Told, rounds: &[(u8, i64)]) -> Option
 }
 
 /// Each node hears what each of the others has told, once, and nothing of its own.
-pub async fn what_a_node_tells_is_heard_once(store: &dyn Store) {
+pub(super) async fn what_a_node_tells_is_heard_once(store: &dyn Store) {
     let Some(first) = exchange(store, told(1, 1, 7), &[]).await else {
         return;
     };
@@ -50,7 +50,7 @@ pub async fn what_a_node_tells_is_heard_once(store: &dyn Store) {
 }
 
 /// A node that nobody listens to fills nothing; the rounds of others stay.
-pub async fn only_the_last_rounds_of_a_node_are_kept(store: &dyn Store) {
+pub(super) async fn only_the_last_rounds_of_a_node_are_kept(store: &dyn Store) {
     if exchange(store, told(1, 1, 1), &[]).await.is_none() {
         return;
     }

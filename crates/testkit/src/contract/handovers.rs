@@ -56,7 +56,7 @@ async fn activate(store: &dyn Store, card: CardId, proven: bool, at: Time) -> Ac
 }
 
 /// An export is recorded while the card may be shown, and refused without a trace when not.
-pub async fn an_export_is_recorded_or_refused(store: &dyn Store) {
+pub(super) async fn an_export_is_recorded_or_refused(store: &dyn Store) {
     with_merchant(store).await;
     let active = with_card(store, 41, CardKind::Physical, State::Active).await;
     let frozen = with_card(store, 42, CardKind::Physical, State::Suspended).await;
@@ -70,7 +70,7 @@ pub async fn an_export_is_recorded_or_refused(store: &dyn Store) {
 }
 
 /// A virtual card that was never used comes into use in the commit of its first export.
-pub async fn an_export_brings_a_virtual_card_into_use(store: &dyn Store) {
+pub(super) async fn an_export_brings_a_virtual_card_into_use(store: &dyn Store) {
     with_merchant(store).await;
     let card = with_card(store, 43, CardKind::Virtual, State::Unactivated).await;
     for _ in 0..2 {
@@ -84,7 +84,7 @@ pub async fn an_export_brings_a_virtual_card_into_use(store: &dyn Store) {
 }
 
 /// A right proof activates a card, once; wrong ones before it are forgotten.
-pub async fn a_right_proof_activates_a_card(store: &dyn Store) {
+pub(super) async fn a_right_proof_activates_a_card(store: &dyn Store) {
     with_merchant(store).await;
     let card = with_card(store, 44, CardKind::Physical, State::Unactivated).await;
     for _ in 0..4 {
@@ -106,7 +106,7 @@ pub async fn a_right_proof_activates_a_card(store: &dyn Store) {
 }
 
 /// Of many tries at once five are looked at, and then none for a day, right ones included.
-pub async fn wrong_proofs_block_the_way(store: &dyn Store) {
+pub(super) async fn wrong_proofs_block_the_way(store: &dyn Store) {
     with_merchant(store).await;
     let card = with_card(store, 45, CardKind::Physical, State::Unactivated).await;
     let tries = (0..20).map(|_| activate(store, card, false, START));

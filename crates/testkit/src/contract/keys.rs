@@ -133,7 +133,7 @@ async fn to_two(store: &dyn Store, class: Class) -> Move {
 
 /// Two servers that start at once on an empty store must not make two sets, nor two keys of a class
 /// that is younger than the store.
-pub async fn class_keys_are_created_once(store: &dyn Store) {
+pub(super) async fn class_keys_are_created_once(store: &dyn Store) {
     assert!(store.wrapped_keys().await.unwrap().is_empty());
     let keys = |byte: u8| vec![key(Class::Pan, 1, byte)];
     let event = || sample::event(Kind::KeysCreated, START);
@@ -154,7 +154,7 @@ pub async fn class_keys_are_created_once(store: &dyn Store) {
 }
 
 /// Active, retiring, retired; with its dates, its events, and nothing left of its bytes.
-pub async fn a_class_key_goes_from_state_to_state(store: &dyn Store) {
+pub(super) async fn a_class_key_goes_from_state_to_state(store: &dyn Store) {
     with_keys(store).await;
     assert_eq!(row(store, Class::Pan, 1).await.state, State::Active);
     let length = log_len(store).await;
@@ -211,7 +211,7 @@ pub async fn a_class_key_goes_from_state_to_state(store: &dyn Store) {
 }
 
 /// Two operators who rotate at once make one key.
-pub async fn of_many_rotations_at_once_one_is_made(store: &dyn Store) {
+pub(super) async fn of_many_rotations_at_once_one_is_made(store: &dyn Store) {
     with_keys(store).await;
     let made = join_all((0..16).map(|_| rotate(store, Class::Pan, 2, after(1)))).await;
     assert_eq!(made.iter().filter(|made| **made).count(), 1);
@@ -219,7 +219,7 @@ pub async fn of_many_rotations_at_once_one_is_made(store: &dyn Store) {
 }
 
 /// One commit, or none; and none over keys that are not the ones that were read.
-pub async fn all_class_keys_change_their_root_at_once(store: &dyn Store) {
+pub(super) async fn all_class_keys_change_their_root_at_once(store: &dyn Store) {
     with_keys(store).await;
     let change = |from: &[WrappedKey]| {
         let other = |key: &WrappedKey| WrappedKey {
@@ -249,7 +249,7 @@ pub async fn all_class_keys_change_their_root_at_once(store: &dyn Store) {
 }
 
 /// Every kind of record counts, and each holds the key of its own class alone.
-pub async fn a_key_with_records_under_it_is_not_retired(store: &dyn Store) {
+pub(super) async fn a_key_with_records_under_it_is_not_retired(store: &dyn Store) {
     with_all(store).await;
     let use_of = |class, records| Use {
         class,
@@ -333,7 +333,7 @@ async fn enrol(store: &dyn Store, version: u32) -> Result<(), Error> {
 }
 
 /// Nothing but the wrapped DEK changes, there is one event for each batch, and none for nothing.
-pub async fn records_are_moved_from_key_to_key(store: &dyn Store) {
+pub(super) async fn records_are_moved_from_key_to_key(store: &dyn Store) {
     with_all(store).await;
     for class in [Class::Pan, Class::Cvv, Class::Pin, Class::Credential] {
         let before = store.envelopes(sought(class, 1)).await.unwrap();
@@ -366,7 +366,7 @@ pub async fn records_are_moved_from_key_to_key(store: &dyn Store) {
 }
 
 /// A new DEK and what is sealed under it are one write.
-pub async fn what_is_sealed_anew_is_written_with_its_key(store: &dyn Store) {
+pub(super) async fn what_is_sealed_anew_is_written_with_its_key(store: &dyn Store) {
     with_all(store).await;
     for class in [Class::Pan, Class::Cvv, Class::Pin, Class::Credential] {
         let mut moves = to_two(store, class).await;
@@ -397,7 +397,7 @@ pub async fn what_is_sealed_anew_is_written_with_its_key(store: &dyn Store) {
 }
 
 /// No update is lost: what was written between reading and moving stays.
-pub async fn a_record_that_changed_meanwhile_is_not_moved(store: &dyn Store) {
+pub(super) async fn a_record_that_changed_meanwhile_is_not_moved(store: &dyn Store) {
     with_all(store).await;
     add_card(store, card_under(62, 1)).await.unwrap();
     let mut moves = to_two(store, Class::Pin).await;
@@ -419,7 +419,7 @@ pub async fn a_record_that_changed_meanwhile_is_not_moved(store: &dyn Store) {
 
 /// Each once, as many as are asked for, and none of another version: so a move that was killed goes on with
 /// what is left.
-pub async fn records_under_a_version_are_found_in_batches(store: &dyn Store) {
+pub(super) async fn records_under_a_version_are_found_in_batches(store: &dyn Store) {
     with_all(store).await;
     for n in 62..=65 {
         add_card(store, card_under(n, 1)).await.unwrap();
@@ -449,7 +449,7 @@ pub async fn records_under_a_version_are_found_in_batches(store: &dyn Store) {
 }
 
 /// A server that has not noticed a retirement cannot write what nobody could ever open.
-pub async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
+pub(super) async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
     with_merchant(store).await;
     with_keys(store).await;
     for class in [Class::Pan, Class::Cvv, Class::Pin, Class::Credential] {

@@ -65,7 +65,7 @@ type Spoil = fn(&mut Credential, Option<PersonId>);
 
 /// A credential that is disabled, expired, bound to another person or without a scope; a merchant that is
 /// suspended, closed or may not show cards; an embed out of use.
-pub async fn a_token_dies_with_what_it_lives_by(store: &dyn Store) {
+pub(super) async fn a_token_dies_with_what_it_lives_by(store: &dyn Store) {
     let (fresh, epoch) = with_token(store).await;
     let second = sample::issue(2, START, epoch);
     let held = second.record.clone();
@@ -137,7 +137,7 @@ pub async fn a_token_dies_with_what_it_lives_by(store: &dyn Store) {
 }
 
 /// A credential that is another merchant's, or was never there, keeps no token alive.
-pub async fn what_a_token_lives_by_is_found_whole_or_in_part(store: &dyn Store) {
+pub(super) async fn what_a_token_lives_by_is_found_whole_or_in_part(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let of = LivesOf::token(&record, &sample::embed(1).id);
     assert_eq!(store.lives(&of).await.unwrap(), sample::lives());
@@ -162,7 +162,7 @@ pub async fn what_a_token_lives_by_is_found_whole_or_in_part(store: &dyn Store) 
 
 /// Whoever was told that a credential is out of use need not wait: in the order of the log, which is that
 /// of the commits, nothing is released after it.
-pub async fn no_release_comes_after_its_credential_has_ended(store: &dyn Store) {
+pub(super) async fn no_release_comes_after_its_credential_has_ended(store: &dyn Store) {
     const TOKENS: u8 = 40;
     let epoch = with_merchant(store).await;
     for n in 1..=TOKENS {
@@ -205,7 +205,7 @@ pub async fn no_release_comes_after_its_credential_has_ended(store: &dyn Store) 
 }
 
 /// `POST /v1/client-tokens` with `embed`.
-pub async fn a_token_bound_to_an_embed_is_redeemed_in_no_other(store: &dyn Store) {
+pub(super) async fn a_token_bound_to_an_embed_is_redeemed_in_no_other(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let other = Embed {
         merchant: sample::merchant(1).id,
@@ -231,7 +231,7 @@ pub async fn a_token_bound_to_an_embed_is_redeemed_in_no_other(store: &dyn Store
 }
 
 /// An app is no page. Its record says that it came without.
-pub async fn a_web_embeds_claim_carries_an_origin_and_an_apps_need_not(store: &dyn Store) {
+pub(super) async fn a_web_embeds_claim_carries_an_origin_and_an_apps_need_not(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let app = Embed {
         merchant: sample::merchant(1).id,
@@ -265,7 +265,7 @@ pub async fn a_web_embeds_claim_carries_an_origin_and_an_apps_need_not(store: &d
 }
 
 /// P8: whoever has a token of ours fills no log with it, and the count of what is not there is exact.
-pub async fn of_one_token_16_refusals_are_records_and_all_are_counted(store: &dyn Store) {
+pub(super) async fn of_one_token_16_refusals_are_records_and_all_are_counted(store: &dyn Store) {
     const TRIES: u32 = 100;
     let (record, _) = with_token(store).await;
     granted(store, &record, 1, &[Field::Pan]).await;
@@ -309,7 +309,7 @@ pub async fn of_one_token_16_refusals_are_records_and_all_are_counted(store: &dy
 }
 
 /// One that was not refused so often leaves no such record.
-pub async fn a_token_with_few_refusals_goes_without_a_record(store: &dyn Store) {
+pub(super) async fn a_token_with_few_refusals_goes_without_a_record(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     for _ in 0..REFUSALS_RECORDED_MAX {
         let late = sample::claim(&record, 1, &[Field::Pan], after(300));

@@ -95,7 +95,7 @@ async fn with_app(store: &dyn Store, n: u8) -> FactorId {
 
 /// Whoever has an app is asked for it. A code that the merchant delivers counts beside it only where the
 /// policy lists it as a fallback, and then the record says so.
-pub async fn a_weaker_factor_counts_as_a_fallback_alone_and_on_record(store: &dyn Store) {
+pub(super) async fn a_weaker_factor_counts_as_a_fallback_alone_and_on_record(store: &dyn Store) {
     with_merchant(store).await;
     let wish = |n: u8, factor: Option<Factor>, fallback: &[Factor]| Opening {
         factor,
@@ -139,7 +139,7 @@ pub async fn a_weaker_factor_counts_as_a_fallback_alone_and_on_record(store: &dy
 }
 
 /// What goes in comes out.
-pub async fn a_session_is_found_as_it_was_opened(store: &dyn Store) {
+pub(super) async fn a_session_is_found_as_it_was_opened(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let session = open(store, 1, START).await;
     assert_eq!(session.epoch, epoch);
@@ -157,7 +157,7 @@ pub async fn a_session_is_found_as_it_was_opened(store: &dyn Store) {
 }
 
 /// The session is spent in the commit of its token.
-pub async fn one_assertion_gives_one_token(store: &dyn Store) {
+pub(super) async fn one_assertion_gives_one_token(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     open(store, 1, START).await;
     let first = issue(1, 1, true, after(1), epoch);
@@ -179,7 +179,7 @@ pub async fn one_assertion_gives_one_token(store: &dyn Store) {
 }
 
 /// The same under a race.
-pub async fn of_64_concurrent_assertions_one_gets_a_token(store: &dyn Store) {
+pub(super) async fn of_64_concurrent_assertions_one_gets_a_token(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     open(store, 1, START).await;
     let all = (1..=64).map(|n| store.issue(issue(n, 1, true, START, epoch)));
@@ -194,7 +194,7 @@ pub async fn of_64_concurrent_assertions_one_gets_a_token(store: &dyn Store) {
 }
 
 /// RTS 2018/389 Article 4(3)(b), and the pause after it.
-pub async fn the_fifth_wrong_code_ends_the_session_and_pauses_the_person(store: &dyn Store) {
+pub(super) async fn the_fifth_wrong_code_ends_the_session_and_pauses_the_person(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     open(store, 1, START).await;
     open(store, 2, START).await;
@@ -236,7 +236,7 @@ pub async fn the_fifth_wrong_code_ends_the_session_and_pauses_the_person(store: 
 }
 
 /// Whatever a session is not for, it does not pass for, and nothing of it changes.
-pub async fn a_session_passes_for_nothing_else(store: &dyn Store) {
+pub(super) async fn a_session_passes_for_nothing_else(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let session = open(store, 1, START).await;
     let mut merchant = issue(1, 1, true, START, epoch);
@@ -274,7 +274,7 @@ pub async fn a_session_passes_for_nothing_else(store: &dyn Store) {
 }
 
 /// A restored backup un-spends sessions as it un-spends tokens.
-pub async fn a_raised_epoch_ends_all_older_sessions(store: &dyn Store) {
+pub(super) async fn a_raised_epoch_ends_all_older_sessions(store: &dyn Store) {
     with_merchant(store).await;
     open(store, 1, START).await;
     let raised = store
@@ -289,7 +289,7 @@ pub async fn a_raised_epoch_ends_all_older_sessions(store: &dyn Store) {
 }
 
 /// RFC 6238 section 5.2.
-pub async fn a_step_is_used_once_and_none_before_it(store: &dyn Store) {
+pub(super) async fn a_step_is_used_once_and_none_before_it(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let none = store
         .open_mfa(opening(1, Factor::Totp, START))
@@ -322,7 +322,7 @@ pub async fn a_step_is_used_once_and_none_before_it(store: &dyn Store) {
 }
 
 /// A code that matched the app of before is no proof for the app of now.
-pub async fn an_app_is_enrolled_confirmed_replaced_and_removed(store: &dyn Store) {
+pub(super) async fn an_app_is_enrolled_confirmed_replaced_and_removed(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let confirm = |factor, step| FactorChange::Confirm { factor, step };
     let nobody = change(store, FactorChange::Remove, START).await;
@@ -391,7 +391,7 @@ pub async fn an_app_is_enrolled_confirmed_replaced_and_removed(store: &dyn Store
 }
 
 /// NIST SP 800-63B 5.2.2.
-pub async fn a_hundred_wrong_codes_in_a_row_lock_until_a_reset(store: &dyn Store) {
+pub(super) async fn a_hundred_wrong_codes_in_a_row_lock_until_a_reset(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let mut now = START;
     let mut wrong = 0;
@@ -418,7 +418,7 @@ pub async fn a_hundred_wrong_codes_in_a_row_lock_until_a_reset(store: &dyn Store
 }
 
 /// The most that a person gets in an hour, whoever asks.
-pub async fn sessions_are_counted_by_the_hour(store: &dyn Store) {
+pub(super) async fn sessions_are_counted_by_the_hour(store: &dyn Store) {
     with_merchant(store).await;
     for n in 1..=20 {
         open(store, n, after(u64::from(n))).await;
@@ -441,7 +441,7 @@ pub async fn sessions_are_counted_by_the_hour(store: &dyn Store) {
 }
 
 /// `Idempotency-Key`: the answer before is looked up first, so a retry needs no second code.
-pub async fn a_named_request_spends_its_session_once(store: &dyn Store) {
+pub(super) async fn a_named_request_spends_its_session_once(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     open(store, 1, START).await;
     let named = |n: u8, right| {
@@ -467,7 +467,7 @@ pub async fn a_named_request_spends_its_session_once(store: &dyn Store) {
 }
 
 /// P8.
-pub async fn old_sessions_are_deleted_in_bounded_rounds(store: &dyn Store) {
+pub(super) async fn old_sessions_are_deleted_in_bounded_rounds(store: &dyn Store) {
     with_merchant(store).await;
     for n in 1..=3 {
         open(store, n, START).await;

@@ -85,7 +85,7 @@ fn told(taken: &[Due]) -> Vec<&str> {
 }
 
 /// Nothing that is on record is forgotten to be told, and nothing else is told.
-pub async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn Store) {
+pub(super) async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn Store) {
     with_subscription(store).await;
     assert_eq!(store.next_due().await.unwrap(), None);
     let bell = store.bell();
@@ -145,7 +145,7 @@ pub async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn Store) 
 }
 
 /// By merchant, by account, by topic.
-pub async fn an_event_goes_to_whom_it_concerns(store: &dyn Store) {
+pub(super) async fn an_event_goes_to_whom_it_concerns(store: &dyn Store) {
     with_subscription(store).await;
     let of_account = |n, account: &str| Subscription {
         account: Some(AccountId::parse(account).unwrap()),
@@ -173,7 +173,7 @@ pub async fn an_event_goes_to_whom_it_concerns(store: &dyn Store) {
 }
 
 /// The order of a card's events; other cards do not wait.
-pub async fn only_the_first_of_a_card_is_taken(store: &dyn Store) {
+pub(super) async fn only_the_first_of_a_card_is_taken(store: &dyn Store) {
     with_subscription(store).await;
     moves(store, 1, CardState::Suspended, after(1)).await;
     moves(store, 1, CardState::Active, after(2)).await;
@@ -197,7 +197,7 @@ pub async fn only_the_first_of_a_card_is_taken(store: &dyn Store) {
 }
 
 /// One lease at a time.
-pub async fn of_couriers_at_once_one_takes_it(store: &dyn Store) {
+pub(super) async fn of_couriers_at_once_one_takes_it(store: &dyn Store) {
     with_subscription(store).await;
     moves(store, 1, CardState::Suspended, START).await;
     let couriers = (0..16).map(|_| take(store, START));
@@ -207,7 +207,7 @@ pub async fn of_couriers_at_once_one_takes_it(store: &dyn Store) {
 
 /// A crash between sending and recording leads to a repeat, never to a loss; and the courier that
 /// comes back late does not speak for the next.
-pub async fn a_lease_that_ends_makes_it_due_again(store: &dyn Store) {
+pub(super) async fn a_lease_that_ends_makes_it_due_again(store: &dyn Store) {
     with_subscription(store).await;
     moves(store, 1, CardState::Suspended, START).await;
     let lost = take(store, START).await;
@@ -228,7 +228,7 @@ pub async fn a_lease_that_ends_makes_it_due_again(store: &dyn Store) {
 }
 
 /// P8: not all couriers wait for one receiver.
-pub async fn a_slow_receiver_does_not_hold_the_others_up(store: &dyn Store) {
+pub(super) async fn a_slow_receiver_does_not_hold_the_others_up(store: &dyn Store) {
     with_subscription(store).await;
     subscribe(store, sample::subscription(2)).await;
     for n in [1, 2, 3] {
@@ -255,7 +255,7 @@ pub async fn a_slow_receiver_does_not_hold_the_others_up(store: &dyn Store) {
 }
 
 /// P7: given up in time, on record, and kept.
-pub async fn what_is_refused_is_tried_again_and_at_last_given_up(store: &dyn Store) {
+pub(super) async fn what_is_refused_is_tried_again_and_at_last_given_up(store: &dyn Store) {
     with_subscription(store).await;
     moves(store, 1, CardState::Suspended, START).await;
     moves(store, 1, CardState::Active, START).await;
@@ -295,7 +295,7 @@ pub async fn what_is_refused_is_tried_again_and_at_last_given_up(store: &dyn Sto
 }
 
 /// Nothing is queued for it meanwhile; what waited is held.
-pub async fn a_subscription_out_of_use_is_not_told(store: &dyn Store) {
+pub(super) async fn a_subscription_out_of_use_is_not_told(store: &dyn Store) {
     with_subscription(store).await;
     moves(store, 1, CardState::Suspended, START).await;
     let set = async |enabled, at: Time| {
@@ -316,7 +316,7 @@ pub async fn a_subscription_out_of_use_is_not_told(store: &dyn Store) {
 }
 
 /// What goes in comes out; what is removed is gone with its deliveries.
-pub async fn subscriptions_are_kept_as_they_were_written(store: &dyn Store) {
+pub(super) async fn subscriptions_are_kept_as_they_were_written(store: &dyn Store) {
     with_subscription(store).await;
     let event = |kind| sample::event(kind, START);
     let full = Subscription {
@@ -383,7 +383,7 @@ pub async fn subscriptions_are_kept_as_they_were_written(store: &dyn Store) {
 }
 
 /// A patch changes what it names and nothing else, so of many at once none undoes another.
-pub async fn a_patch_changes_what_it_names_alone(store: &dyn Store) {
+pub(super) async fn a_patch_changes_what_it_names_alone(store: &dyn Store) {
     with_subscription(store).await;
     let sealed = |n: u8| SealedSecret {
         dek: vec![n; 61],
@@ -469,7 +469,7 @@ pub async fn a_patch_changes_what_it_names_alone(store: &dyn Store) {
 }
 
 /// Of many additions at once no more get in than there is room for, whatever the others have.
-pub async fn no_merchant_has_more_subscriptions_than_it_may(store: &dyn Store) {
+pub(super) async fn no_merchant_has_more_subscriptions_than_it_may(store: &dyn Store) {
     with_subscription(store).await;
     let add = |merchant: u8, n: u8| {
         let subscription = Subscription {
@@ -506,7 +506,7 @@ pub async fn no_merchant_has_more_subscriptions_than_it_may(store: &dyn Store) {
 }
 
 /// Visible, and replayable in their order.
-pub async fn deliveries_are_listed_and_replayed(store: &dyn Store) {
+pub(super) async fn deliveries_are_listed_and_replayed(store: &dyn Store) {
     with_subscription(store).await;
     let second = Subscription {
         topics: vec![Topic::CardState],
@@ -587,7 +587,7 @@ pub async fn deliveries_are_listed_and_replayed(store: &dyn Store) {
 }
 
 /// P8: what arrived is remembered for a while; what failed is kept.
-pub async fn deliveries_that_arrived_are_forgotten(store: &dyn Store) {
+pub(super) async fn deliveries_that_arrived_are_forgotten(store: &dyn Store) {
     with_subscription(store).await;
     for (n, answer) in [(1, Answer::Accepted(200)), (2, Answer::Gone)] {
         moves(store, n, CardState::Suspended, START).await;
@@ -605,7 +605,7 @@ pub async fn deliveries_that_arrived_are_forgotten(store: &dyn Store) {
 }
 
 /// P8: and only once it is out of use, which is on record (P7).
-pub async fn a_subscription_is_emptied_in_pieces(store: &dyn Store) {
+pub(super) async fn a_subscription_is_emptied_in_pieces(store: &dyn Store) {
     with_subscription(store).await;
     subscribe(store, sample::subscription(2)).await;
     for (secs, state) in [(1, CardState::Suspended), (2, CardState::Active)] {
@@ -657,7 +657,7 @@ pub async fn a_subscription_is_emptied_in_pieces(store: &dyn Store) {
 
 /// What waits for the time of a clock that was ahead, or is leased until then, is due again once it is
 /// dated anew; what waits as it should is left.
-pub async fn a_delivery_of_a_clock_ahead_is_due_again(store: &dyn Store) {
+pub(super) async fn a_delivery_of_a_clock_ahead_is_due_again(store: &dyn Store) {
     const DAY: Duration = Duration::from_secs(86_400);
     with_subscription(store).await;
     moves(store, 1, CardState::Suspended, START).await;

@@ -34,9 +34,9 @@ async fn pin(store: &dyn Store, n: u8) -> Option<SealedPin> {
 }
 
 /// What goes in comes out, whichever way it went in, and stays when the card is changed.
-pub async fn a_pin_is_found_as_it_was_set(store: &dyn Store) {
+pub(super) async fn a_pin_is_found_as_it_was_set(store: &dyn Store) {
     with_merchant(store).await;
-    assert_eq!(pin(store, 1).await, None);
+    assert_eq!(pin(store, 1).await, Some(sample::pin(1)));
     let mut setting = sample::pin_setting(1, 7);
     setting.event.at = after(5);
     assert_eq!(store.set_pin(setting).await.unwrap(), PinSet::Done);
@@ -57,7 +57,7 @@ pub async fn a_pin_is_found_as_it_was_set(store: &dyn Store) {
 }
 
 /// What a card's state or kind does not allow writes nothing.
-pub async fn a_pin_of_a_card_not_in_use_is_neither_set_nor_told(store: &dyn Store) {
+pub(super) async fn a_pin_of_a_card_not_in_use_is_neither_set_nor_told(store: &dyn Store) {
     with_merchant(store).await;
     let mut frozen = sample::card(52);
     frozen.state = State::Suspended;
@@ -77,7 +77,7 @@ pub async fn a_pin_of_a_card_not_in_use_is_neither_set_nor_told(store: &dyn Stor
         ..sample::pin_setting(1, 2)
     };
     assert_eq!(set(foreign).await.unwrap(), PinSet::Unknown);
-    assert_eq!(pin(store, 1).await, None);
+    assert_eq!(pin(store, 1).await, Some(sample::pin(1)));
     assert_eq!(pin(store, 52).await, Some(sample::pin(1)));
     let release = sample::pin_release(52, Some(sample::pin(1)));
     let refused = PinReleased::Refused(State::Suspended);
@@ -90,7 +90,7 @@ pub async fn a_pin_of_a_card_not_in_use_is_neither_set_nor_told(store: &dyn Stor
 }
 
 /// A telling is recorded if the card still has what was opened for it, and writes nothing if not.
-pub async fn the_pin_that_is_told_is_the_one_that_the_card_has(store: &dyn Store) {
+pub(super) async fn the_pin_that_is_told_is_the_one_that_the_card_has(store: &dyn Store) {
     with_merchant(store).await;
     let mut physical = sample::card(53);
     physical.kind = CardKind::Physical;
@@ -108,9 +108,12 @@ pub async fn the_pin_that_is_told_is_the_one_that_the_card_has(store: &dyn Store
     assert_eq!(log_len(store).await, length);
     assert_eq!(tell(2).await.unwrap(), PinReleased::Recorded);
     assert_eq!(log_of(store, Kind::PinReleased).await.len(), 2);
+    let mut without = sample::card(54);
+    without.sealed.pin = None;
+    with_card(store, without).await;
     let nothing = PinRelease {
         event: None,
-        ..sample::pin_release(1, None)
+        ..sample::pin_release(54, None)
     };
     let told = store.release_pin(nothing).await.unwrap();
     assert_eq!(told, PinReleased::Recorded);
@@ -118,7 +121,7 @@ pub async fn the_pin_that_is_told_is_the_one_that_the_card_has(store: &dyn Store
 }
 
 /// A PIN that is set is known to whoever sets it, as one that is told: the same budget, the same commit.
-pub async fn setting_a_pin_is_charged(store: &dyn Store) {
+pub(super) async fn setting_a_pin_is_charged(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
     let day = std::time::Duration::from_secs(86_400);
@@ -180,7 +183,7 @@ fn asserted(session: u8, purpose: Purpose, right: bool, at: Time) -> (Assertion,
 
 /// A session passes for one setting or one telling, for the one that it was opened for, and is spent in
 /// its commit; a refusal is written and nothing else.
-pub async fn one_session_passes_for_one_use_of_a_pin(store: &dyn Store) {
+pub(super) async fn one_session_passes_for_one_use_of_a_pin(store: &dyn Store) {
     with_merchant(store).await;
     open(store, 1, Purpose::SetPin).await;
     open(store, 2, Purpose::ViewPin).await;
@@ -195,7 +198,7 @@ pub async fn one_session_passes_for_one_use_of_a_pin(store: &dyn Store) {
     ] {
         let refused = store.set_pin(setting(3, session, right)).await.unwrap();
         assert_eq!(refused, PinSet::MfaRefused(cause));
-        assert_eq!(pin(store, 1).await, None);
+        assert_eq!(pin(store, 1).await, Some(sample::pin(1)));
     }
     let all = (10..30).map(|n| store.set_pin(setting(n, 1, true)));
     let verdicts = join_all(all).await;
@@ -229,7 +232,7 @@ pub async fn one_session_passes_for_one_use_of_a_pin(store: &dyn Store) {
 }
 
 /// A telling takes from the budgets as a token does, before its second factor is judged.
-pub async fn a_pin_that_is_told_is_charged_to_the_budgets(store: &dyn Store) {
+pub(super) async fn a_pin_that_is_told_is_charged_to_the_budgets(store: &dyn Store) {
     with_merchant(store).await;
     open(store, 1, Purpose::ViewPin).await;
     let day = std::time::Duration::from_secs(86_400);
@@ -250,7 +253,7 @@ pub async fn a_pin_that_is_told_is_charged_to_the_budgets(store: &dyn Store) {
         store.release_pin(PinRelease {
             charge: Some(charge),
             mfa: second_factor.then(|| asserted(1, Purpose::ViewPin, true, START)),
-            ..sample::pin_release(1, None)
+            ..sample::pin_release(1, Some(sample::pin(1)))
         })
     };
     assert_eq!(tell(false).await.unwrap(), PinReleased::Recorded);

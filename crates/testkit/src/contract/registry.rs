@@ -20,7 +20,7 @@ use cardveil_core::mfa::{Policy, Purpose};
 use cardveil_core::port::{CardFilter, Change, Paging, Set, Store, Taken, Writes};
 
 /// Once all is answered nothing waits, and nothing is lent.
-pub async fn a_store_that_rests_is_not_busy(store: &dyn Store) {
+pub(super) async fn a_store_that_rests_is_not_busy(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     assert_eq!(store.epoch().await.unwrap(), epoch);
     let load = store.load();
@@ -28,7 +28,7 @@ pub async fn a_store_that_rests_is_not_busy(store: &dyn Store) {
 }
 
 /// One lookup admits or refuses a call.
-pub async fn an_admission_has_all_it_needs(store: &dyn Store) {
+pub(super) async fn an_admission_has_all_it_needs(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let admission = store.admission(&[1; 32]).await.unwrap().unwrap();
     assert_eq!(admission.credential, sample::credential(1));
@@ -46,7 +46,7 @@ pub async fn an_admission_has_all_it_needs(store: &dyn Store) {
 }
 
 /// Existence is not told.
-pub async fn cards_are_found_within_their_merchant_only(store: &dyn Store) {
+pub(super) async fn cards_are_found_within_their_merchant_only(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
     let (own, other) = (sample::merchant(1).id, sample::merchant(2).id);
@@ -59,7 +59,7 @@ pub async fn cards_are_found_within_their_merchant_only(store: &dyn Store) {
 }
 
 /// Nor its event; and it does not stop the others.
-pub async fn a_refused_change_writes_nothing(store: &dyn Store) {
+pub(super) async fn a_refused_change_writes_nothing(store: &dyn Store) {
     with_merchant(store).await;
     let before = log_len(store).await;
     let event = || sample::event(Kind::CardAdded, START);
@@ -127,7 +127,7 @@ pub async fn a_refused_change_writes_nothing(store: &dyn Store) {
 }
 
 /// No stale answer.
-pub async fn changes_are_seen_at_once(store: &dyn Store) {
+pub(super) async fn changes_are_seen_at_once(store: &dyn Store) {
     with_merchant(store).await;
     let mut credential = sample::credential(1);
     credential.state = CredentialState::Disabled;
@@ -161,7 +161,7 @@ pub async fn changes_are_seen_at_once(store: &dyn Store) {
 }
 
 /// What an operator changes or adds, whichever row: in the same commit, whoever made the event.
-pub async fn a_change_is_on_record_from_what_to_what(store: &dyn Store) {
+pub(super) async fn a_change_is_on_record_from_what_to_what(store: &dyn Store) {
     with_merchant(store).await;
     let (merchant, credential, embed) =
         (sample::merchant(1), sample::credential(1), sample::embed(1));
@@ -224,7 +224,7 @@ pub async fn a_change_is_on_record_from_what_to_what(store: &dyn Store) {
 }
 
 /// What a credential changes itself.
-pub async fn a_change_by_a_contracts_call_is_on_record_from_what_to_what(store: &dyn Store) {
+pub(super) async fn a_change_by_a_contracts_call_is_on_record_from_what_to_what(store: &dyn Store) {
     with_merchant(store).await;
     let was = sample::credential(1).allowed_ips.nets()[0].to_string();
     let change = AllowlistChange {
@@ -277,7 +277,7 @@ pub async fn a_change_by_a_contracts_call_is_on_record_from_what_to_what(store: 
 }
 
 /// By the time that a writer is answered.
-pub async fn what_was_written_leaves_writes_fine(store: &dyn Store) {
+pub(super) async fn what_was_written_leaves_writes_fine(store: &dyn Store) {
     assert_eq!(store.writes(), Writes::Fine);
     for _ in 0..9 {
         store
@@ -302,7 +302,7 @@ fn set_embed(was: Embed, to: Embed) -> Change {
 
 /// Whoever read a row before another changed it would write back what the other took away: an end that was
 /// set beside `--enabled false` would put a leaked key into use again.
-pub async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dyn Store) {
+pub(super) async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dyn Store) {
     with_merchant(store).await;
     let (merchant, embed) = (sample::merchant(1), sample::embed(1));
     let credential = sample::credential(1);
@@ -359,7 +359,7 @@ pub async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dyn Store
 }
 
 /// At the same time, having read the same.
-pub async fn of_many_who_change_one_credential_one_does(store: &dyn Store) {
+pub(super) async fn of_many_who_change_one_credential_one_does(store: &dyn Store) {
     with_merchant(store).await;
     let was = sample::credential(1);
     let change = |secs| {
@@ -377,7 +377,7 @@ pub async fn of_many_who_change_one_credential_one_does(store: &dyn Store) {
 
 /// Each permission, each scope and a ceiling, alone: one that is kept in another's place would be a right
 /// that nobody gave.
-pub async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
+pub(super) async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
     with_merchant(store).await;
     let key = sample::credential(1).key_hash;
     let gives: [fn(&mut Permissions); 4] = [
@@ -428,7 +428,7 @@ pub async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
 }
 
 /// The last that was written counts, and nothing of it is in the log.
-pub async fn the_last_use_of_a_credential_is_kept(store: &dyn Store) {
+pub(super) async fn the_last_use_of_a_credential_is_kept(store: &dyn Store) {
     with_merchant(store).await;
     assert!(store.last_uses().await.unwrap().is_empty());
     let before = log_len(store).await;
@@ -448,7 +448,7 @@ pub async fn the_last_use_of_a_credential_is_kept(store: &dyn Store) {
 }
 
 /// By id.
-pub async fn the_registry_is_listed(store: &dyn Store) {
+pub(super) async fn the_registry_is_listed(store: &dyn Store) {
     with_merchant(store).await;
     assert_eq!(store.merchants().await.unwrap().len(), 2);
     assert_eq!(store.credentials().await.unwrap(), [sample::credential(1)]);

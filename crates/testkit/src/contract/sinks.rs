@@ -39,7 +39,7 @@ fn fed(sink: &str, holder: u8, place: i64, at: Time) -> Fed {
 }
 
 /// One feeds it at a time; another when that one's lease is over, or was given back.
-pub async fn a_sink_is_fed_by_one_at_a_time(store: &dyn Store) {
+pub(super) async fn a_sink_is_fed_by_one_at_a_time(store: &dyn Store) {
     assert_eq!(store.sinks().await.unwrap(), []);
     let fresh = store.hold_sink(hold("siem", 1, START)).await.unwrap();
     let fresh = fresh.unwrap();
@@ -73,7 +73,7 @@ pub async fn a_sink_is_fed_by_one_at_a_time(store: &dyn Store) {
 }
 
 /// It begins with what comes now, and its history goes forward beside it and to its end.
-pub async fn a_required_sink_of_a_long_log_gets_its_history_beside(store: &dyn Store) {
+pub(super) async fn a_required_sink_of_a_long_log_gets_its_history_beside(store: &dyn Store) {
     for _ in 0..5 {
         let event = sample::event(Kind::AuditRead, START);
         store.record(event).await.unwrap();
@@ -107,7 +107,7 @@ pub async fn a_required_sink_of_a_long_log_gets_its_history_beside(store: &dyn S
 }
 
 /// Its place goes forward; its error stays for as long as it is told.
-pub async fn a_sinks_place_never_goes_back(store: &dyn Store) {
+pub(super) async fn a_sinks_place_never_goes_back(store: &dyn Store) {
     for sink in ["soc", "siem"] {
         store.hold_sink(hold(sink, 1, START)).await.unwrap();
     }
@@ -140,7 +140,7 @@ pub async fn a_sinks_place_never_goes_back(store: &dyn Store) {
 }
 
 /// A lease that was taken under a clock ahead keeps nobody away.
-pub async fn a_sink_that_a_clock_ahead_holds_is_given_to_another(store: &dyn Store) {
+pub(super) async fn a_sink_that_a_clock_ahead_holds_is_given_to_another(store: &dyn Store) {
     for days in [2_u64, 80 * 365, 600 * 365] {
         let ahead = START.plus(Duration::from_secs(days * 86_400));
         let first = store.hold_sink(hold("siem", 1, ahead)).await.unwrap();

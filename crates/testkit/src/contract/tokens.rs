@@ -16,7 +16,7 @@ use cardveil_core::token::{
 };
 
 /// What goes in comes out.
-pub async fn a_token_is_found_as_it_was_issued(store: &dyn Store) {
+pub(super) async fn a_token_is_found_as_it_was_issued(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     assert_eq!(
         store.token(&record.key).await.unwrap(),
@@ -39,7 +39,7 @@ pub async fn a_token_is_found_as_it_was_issued(store: &dyn Store) {
 }
 
 /// A token of an epoch that is over is never written.
-pub async fn an_issue_in_an_old_epoch_is_told_the_new_one(store: &dyn Store) {
+pub(super) async fn an_issue_in_an_old_epoch_is_told_the_new_one(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let raised = store
         .raise_epoch(sample::event(Kind::EpochRaised, START))
@@ -55,7 +55,7 @@ pub async fn an_issue_in_an_old_epoch_is_told_the_new_one(store: &dyn Store) {
 }
 
 /// `Idempotency-Key`: the name is looked up and written in the commit of the token.
-pub async fn a_named_request_is_answered_once(store: &dyn Store) {
+pub(super) async fn a_named_request_is_answered_once(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let named = |n: u8, at: Time| {
         let mut issue = sample::issue(n, at, epoch);
@@ -110,7 +110,7 @@ pub async fn a_named_request_is_answered_once(store: &dyn Store) {
 }
 
 /// P1.
-pub async fn the_first_key_gets_it_and_no_other(store: &dyn Store) {
+pub(super) async fn the_first_key_gets_it_and_no_other(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let fields = [Field::Pan, Field::Expiry];
     let verdict = store
@@ -153,7 +153,7 @@ pub async fn the_first_key_gets_it_and_no_other(store: &dyn Store) {
 }
 
 /// What was answered before the epoch was raised is refused everywhere, so a retry gets what is good.
-pub async fn a_named_request_of_an_older_epoch_is_answered_anew(store: &dyn Store) {
+pub(super) async fn a_named_request_of_an_older_epoch_is_answered_anew(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let named = |n: u8, epoch| {
         let mut issue = sample::issue(n, START, epoch);
@@ -182,7 +182,7 @@ pub async fn a_named_request_of_an_older_epoch_is_answered_anew(store: &dyn Stor
 }
 
 /// P1 under a race.
-pub async fn of_64_concurrent_keys_one_gets_it(store: &dyn Store) {
+pub(super) async fn of_64_concurrent_keys_one_gets_it(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let claims =
         (1..=64).map(|key| store.redeem(sample::claim(&record, key, &[Field::Pan], START)));
@@ -205,7 +205,7 @@ pub async fn of_64_concurrent_keys_one_gets_it(store: &dyn Store) {
 }
 
 /// The merchant named the key when it asked.
-pub async fn a_token_bound_to_a_key_goes_to_no_other(store: &dyn Store) {
+pub(super) async fn a_token_bound_to_a_key_goes_to_no_other(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let mut issue = sample::issue(1, START, epoch);
     issue.record.bound_to = Some(Thumbprint([9; 32]));
@@ -228,7 +228,7 @@ pub async fn a_token_bound_to_a_key_goes_to_no_other(store: &dyn Store) {
 }
 
 /// docs/reference/protocol.md, "Windows".
-pub async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
+pub(super) async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let attempts = std::sync::atomic::AtomicU8::new(0);
     let claim = |field: Field, at: Time| {
@@ -289,7 +289,7 @@ pub async fn the_same_key_may_ask_again_within_its_windows(store: &dyn Store) {
 
 /// A stall may outlast the window in which fields are repeated: the attempt whose answer got lost in it is made
 /// again, by its key and no other, for its fields and no others, and counts.
-pub async fn a_lost_attempt_may_be_made_again_until_the_token_expires(store: &dyn Store) {
+pub(super) async fn a_lost_attempt_may_be_made_again_until_the_token_expires(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let claim = |key: u8, attempt: u8, fields: &[Field], at: Time| Claim {
         attempt: AttemptId::from_bytes([attempt; 16]),
@@ -329,7 +329,7 @@ pub async fn a_lost_attempt_may_be_made_again_until_the_token_expires(store: &dy
 }
 
 /// Two mounts of one frame: the second must seal for the redemption that stands.
-pub async fn a_claim_sealed_for_another_redemption_is_superseded(store: &dyn Store) {
+pub(super) async fn a_claim_sealed_for_another_redemption_is_superseded(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     store
         .redeem(sample::claim(&record, 1, &[Field::Pan], START))
@@ -347,7 +347,7 @@ pub async fn a_claim_sealed_for_another_redemption_is_superseded(store: &dyn Sto
 }
 
 /// P6's other half: the browser is told nothing, the record everything.
-pub async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) {
+pub(super) async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) {
     let (record, epoch) = with_token(store).await;
     let claim = || sample::claim(&record, 1, &[Field::Pan], START);
     let unknown = sample::record(42, START, epoch);
@@ -399,7 +399,7 @@ pub async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) {
 }
 
 /// P1: a restore or a promotion raises it.
-pub async fn a_raised_epoch_ends_all_older_tokens(store: &dyn Store) {
+pub(super) async fn a_raised_epoch_ends_all_older_tokens(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     store
         .redeem(sample::claim(&record, 1, &[Field::Pan], START))
@@ -417,7 +417,7 @@ pub async fn a_raised_epoch_ends_all_older_tokens(store: &dyn Store) {
 }
 
 /// When a commit did not say how it ended.
-pub async fn an_attempt_can_be_looked_up(store: &dyn Store) {
+pub(super) async fn an_attempt_can_be_looked_up(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let attempt = |n: u8, key: u8| Attempt {
         token: record.key,
@@ -449,7 +449,7 @@ pub async fn an_attempt_can_be_looked_up(store: &dyn Store) {
 }
 
 /// docs/reference/protocol.md, "Events".
-pub async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Store) {
+pub(super) async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let say = |kind: Kind, redemption: u8, field: Option<Field>| Observation {
         token: record.key,
@@ -508,7 +508,7 @@ pub async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Store) {
 }
 
 /// P8.
-pub async fn a_browser_cannot_fill_the_log(store: &dyn Store) {
+pub(super) async fn a_browser_cannot_fill_the_log(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     store
         .redeem(sample::claim(&record, 1, &[Field::Pan], START))
@@ -537,7 +537,7 @@ pub async fn a_browser_cannot_fill_the_log(store: &dyn Store) {
 }
 
 /// By hash, by card, by merchant; issued or held.
-pub async fn revoked_tokens_are_refused(store: &dyn Store) {
+pub(super) async fn revoked_tokens_are_refused(store: &dyn Store) {
     let (record, epoch) = with_token(store).await;
     let revoke = async |selection| super::revoke(store, selection, START).await;
     assert_eq!(
@@ -579,7 +579,7 @@ pub async fn revoked_tokens_are_refused(store: &dyn Store) {
 }
 
 /// P8: a piece holds no more tokens than it names, and each is on record in the commit that revokes it.
-pub async fn tokens_are_revoked_in_pieces(store: &dyn Store) {
+pub(super) async fn tokens_are_revoked_in_pieces(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     for n in 1..=5 {
         // The later the number, the earlier: their place is their time first.
@@ -623,7 +623,7 @@ pub async fn tokens_are_revoked_in_pieces(store: &dyn Store) {
 }
 
 /// Of an hour of tokens that are kept, those of the last minutes.
-pub async fn what_gives_nothing_any_more_is_not_revoked(store: &dyn Store) {
+pub(super) async fn what_gives_nothing_any_more_is_not_revoked(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     store.issue(sample::issue(1, START, epoch)).await.unwrap();
     let held = sample::issue(2, START, epoch);
@@ -644,7 +644,7 @@ pub async fn what_gives_nothing_any_more_is_not_revoked(store: &dyn Store) {
 }
 
 /// P7.
-pub async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
+pub(super) async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
     let (record, epoch) = with_token(store).await;
     store
         .redeem(sample::claim(&record, 1, &[Field::Pan, Field::Name], START))
@@ -705,7 +705,7 @@ pub async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
 }
 
 /// P8: a sweep is bounded, and deletes no row that it has not looked at.
-pub async fn old_rows_are_deleted_in_bounded_rounds(store: &dyn Store) {
+pub(super) async fn old_rows_are_deleted_in_bounded_rounds(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     for n in 1..=5 {
         store.issue(sample::issue(n, START, epoch)).await.unwrap();

@@ -28,7 +28,7 @@ async fn listed(store: &dyn Store, filter: &WalletFilter, page: WalletPage) -> V
 }
 
 /// What goes in comes out, and another merchant does not see it.
-pub async fn a_wallet_token_is_found_within_its_merchant_only(store: &dyn Store) {
+pub(super) async fn a_wallet_token_is_found_within_its_merchant_only(store: &dyn Store) {
     with_merchant(store).await;
     let asked = sample::wallet_asked(1, START);
     let added = store
@@ -73,7 +73,7 @@ pub async fn a_wallet_token_is_found_within_its_merchant_only(store: &dyn Store)
 }
 
 /// Each change with its event, and what is final stays.
-pub async fn a_wallet_token_moves_with_its_event(store: &dyn Store) {
+pub(super) async fn a_wallet_token_moves_with_its_event(store: &dyn Store) {
     with_merchant(store).await;
     let mut asked = sample::wallet_asked(1, START);
     asked.decision = Decision::Yellow;
@@ -129,7 +129,7 @@ pub async fn a_wallet_token_moves_with_its_event(store: &dyn Store) {
 }
 
 /// What is so already is not written again.
-pub async fn a_wallet_token_that_stays_writes_nothing(store: &dyn Store) {
+pub(super) async fn a_wallet_token_that_stays_writes_nothing(store: &dyn Store) {
     with_merchant(store).await;
     let asked = sample::wallet_asked(1, START);
     let added = store.add_wallet_token(asked).await.unwrap().unwrap();
@@ -140,7 +140,7 @@ pub async fn a_wallet_token_that_stays_writes_nothing(store: &dyn Store) {
 }
 
 /// "At most 25 active and suspended tokens for a PAN", under a race too.
-pub async fn of_30_concurrent_wallet_tokens_25_are_granted(store: &dyn Store) {
+pub(super) async fn of_30_concurrent_wallet_tokens_25_are_granted(store: &dyn Store) {
     with_merchant(store).await;
     let twin = Card {
         sealed: sample::card(1).sealed,
@@ -207,7 +207,7 @@ pub async fn of_30_concurrent_wallet_tokens_25_are_granted(store: &dyn Store) {
 }
 
 /// "A terminated card terminates its tokens": in its own commit, each with its event.
-pub async fn a_terminated_card_ends_its_wallet_tokens(store: &dyn Store) {
+pub(super) async fn a_terminated_card_ends_its_wallet_tokens(store: &dyn Store) {
     with_merchant(store).await;
     let second = Change::AddCard(Box::new(sample::card(2)));
     let results = store
@@ -310,7 +310,7 @@ fn by(narrow: impl FnOnce(&mut WalletFilter)) -> WalletFilter {
 }
 
 /// Each filter narrows.
-pub async fn wallet_tokens_are_listed_by_what_narrows_them(store: &dyn Store) {
+pub(super) async fn wallet_tokens_are_listed_by_what_narrows_them(store: &dyn Store) {
     with_six_tokens(store).await;
     let of_one = sample::merchant(1).id;
     for (filter, expected) in [
@@ -349,7 +349,7 @@ pub async fn wallet_tokens_are_listed_by_what_narrows_them(store: &dyn Store) {
 }
 
 /// Pages are parts of one order, whatever narrows it.
-pub async fn wallet_tokens_are_listed_in_pages(store: &dyn Store) {
+pub(super) async fn wallet_tokens_are_listed_in_pages(store: &dyn Store) {
     with_six_tokens(store).await;
     let of_one = by(|f| f.merchant = Some(sample::merchant(1).id));
     let of_second = by(|f| f.person = Some(second().person));
@@ -373,7 +373,7 @@ pub async fn wallet_tokens_are_listed_in_pages(store: &dyn Store) {
 }
 
 /// A merchant's rules come out as they went in; without any, no card goes into a wallet.
-pub async fn a_merchants_wallet_rules_are_kept(store: &dyn Store) {
+pub(super) async fn a_merchants_wallet_rules_are_kept(store: &dyn Store) {
     with_merchant(store).await;
     let kept = async || {
         let merchant = store.merchant(&sample::merchant(1).id).await.unwrap();
