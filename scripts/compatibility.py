@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Checks docs/reference/compatibility/ and docs/reference/lessons.md: every row of their tables names at least one test, and every test that is
-named is there. A test is a Rust function (`name`), or `path::name of a web test`; a row that says what is
-left out of scope has a dash in place of a test. Each source that a lesson names (`rust-csv#289`) stands in the name of a
-test of its row, so that a search for it finds the test."""
+"""Checks docs/reference/compatibility/ and docs/reference/lessons.md: every row of their tables names at
+least one test, and every test that is named is there. A test is a Rust function (`name`), or `path::name of a
+web test`; a row that says what is left out of scope has a dash in place of a test. Each source that a lesson
+names (`rust-csv#289`) stands in the name of a test of its row, so that a search for it finds the test. A test
+counts if a target compiles its file; a Rust file that none compiles fails the check."""
 
 import re
 import sys
@@ -10,12 +11,53 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RUST = re.compile(r"#\[(?:tokio::)?test[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:async )?fn (\w+)|^\s+fn (\w+)\([^)]* in ", re.M)
+MOD = r"(?:pub(?:\([^)]*\))? )?mod (\w+)"
+PACKAGES = [ROOT / "verify/Cargo.toml", ROOT / "bench/Cargo.toml"]
 CASES = re.compile(r"^pub\(super\) async fn (\w+)\(", re.M)
 
 
-def rust_tests():
+def modules(path, folder):
+    """The file, and those that its `mod` lines name, and theirs. `folder` is where its modules stand; a module that
+    is written out has a folder of its own below, and ends at its indentation."""
+    yield path
+    open_blocks = []
+    for line in path.read_text().splitlines():
+        if open_blocks and line == f"{open_blocks[-1][0]}}}":
+            open_blocks.pop()
+        elif block := re.fullmatch(rf"( *){MOD} {{", line):
+            open_blocks.append((block[1], block[2]))
+        elif found := re.fullmatch(rf"( *){MOD};", line):
+            here = folder.joinpath(*(name for _, name in open_blocks))
+            for file in (here / f"{found[2]}.rs", here / found[2] / "mod.rs"):
+                if file.is_file():
+                    yield from modules(file, here / found[2])
+
+
+def compiled():
+    """Every Rust file that a target of a package compiles."""
+    files = set()
+    for manifest in [*ROOT.glob("crates/*/Cargo.toml"), *ROOT.glob("examples/*/Cargo.toml"), *PACKAGES]:
+        package = manifest.parent
+        roots = [package / "build.rs", package / "src/lib.rs", package / "src/main.rs"]
+        for kind in ("src/bin", "tests", "benches", "examples"):
+            roots += [*package.glob(f"{kind}/*.rs"), *package.glob(f"{kind}/*/main.rs")]
+        for root in roots:
+            if root.is_file():
+                files.update(modules(root, root.parent))
+    return files
+
+
+def orphans(files):
+    """Rust files that no `mod` line names: nothing compiles them, so the tests in them prove nothing."""
+    for folder in ("crates", "examples", "verify", "bench"):
+        for path in sorted(ROOT.glob(f"{folder}/**/*.rs")):
+            if path not in files and "target" not in path.parts:
+                yield f"{path.relative_to(ROOT)}: no target compiles it: a `mod` line is missing"
+
+
+def rust_tests(files):
     names = set()
-    for path in [*ROOT.glob("crates/**/*.rs"), *ROOT.glob("examples/**/*.rs")]:
+    for path in files:
         text = path.read_text()
         names.update(name for match in RUST.findall(text) for name in match if name)
         if "testkit/src/contract" in str(path):
@@ -59,7 +101,8 @@ def unnamed(cells):
 
 
 def main():
-    known, count, bad = rust_tests(), 0, []
+    files = compiled()
+    known, count, bad = rust_tests(files), 0, [*orphans(files)]
     for path in [*sorted((ROOT / "docs/reference/compatibility").glob("*.md")), ROOT / "docs/reference/lessons.md"]:
         for number, cells in rows(path):
             count += 1
