@@ -1,6 +1,8 @@
 //! The configuration: a TOML file and `CARDVEIL_` variables over it. Unknown keys are errors. No
 //! secret is in it: the root key is a path.
 
+#[cfg(test)]
+mod documented;
 mod fonts;
 mod keys;
 mod limits;

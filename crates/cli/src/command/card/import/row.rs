@@ -261,3 +261,27 @@ fn pan(text: &str) -> Result<CardNumber, Refused> {
     }
     Ok(CardNumber::parse(&digits)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of columns in `docs/operate/import.md`: the same columns in the same order, and which must
+    /// be there.
+    #[test]
+    fn the_page_names_every_column_and_which_are_required() {
+        let page = include_str!("../../../../../../docs/operate/import.md");
+        let table = page.split_once("| column | | form |\n").unwrap().1;
+        let rows: Vec<Vec<_>> = table
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with('|'))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        let documented: Vec<_> = rows.iter().map(|row| row[1].trim_matches('`')).collect();
+        assert_eq!(documented, Column::ALL.map(Column::as_str));
+        let required = rows.iter().filter(|row| row[2] == "required");
+        let required: Vec<_> = required.map(|row| row[1].trim_matches('`')).collect();
+        assert_eq!(required, Column::REQUIRED.map(Column::as_str));
+    }
+}
