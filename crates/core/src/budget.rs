@@ -282,6 +282,13 @@ impl Charge {
         Of::Person(self.merchant.clone(), self.person)
     }
 
+    /// Which budgets get which of these levels.
+    pub fn levels(&self, write: Levels) -> impl Iterator<Item = (Of, Level)> {
+        let card = write.card.map(|level| (self.of_card(), level));
+        let person = write.person.map(|level| (self.of_person(), level));
+        card.into_iter().chain(person)
+    }
+
     /// Whether it is granted, and what is to be kept. What is refused is not charged; but a level
     /// that was kept under a clock which this one contradicts is dated anew, or nobody would get
     /// anything until that clock's time comes.

@@ -21,6 +21,7 @@
 
 pub(crate) mod base32;
 mod person;
+pub mod required;
 mod session;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ use cardveil_seal::{Secret, totp};
 use serde::{Deserialize, Serialize};
 
 pub use person::{FactorChange, FactorRefused, FactorRequest, Person, Totp};
+pub use required::{Required, Unmet};
 pub use session::{Assertion, Opening, OpeningRefused, Proof, Session, State, Use};
 
 pub use crate::term::Purpose;

@@ -47,7 +47,7 @@ use crate::clock::Time;
 use crate::hook::Subscription;
 use crate::id::{CardId, CredentialId, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
-use crate::mfa::{Assertion, Use};
+use crate::mfa::{Assertion, Required, Unmet, Use};
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenHash,
     TokenKey, Verdict,
@@ -114,6 +114,14 @@ pub struct Issue {
 }
 
 impl Issue {
+    /// What it requires besides the card; `wanted` is its [`Self::second_factor_use`].
+    pub fn required<'a>(&'a self, wanted: &'a Use) -> Required<'a> {
+        Required {
+            charge: self.charge.as_ref(),
+            factor: self.mfa.as_ref().map(|assertion| (assertion, wanted)),
+        }
+    }
+
     /// What its second factor is used for.
     pub fn second_factor_use(&self) -> Use {
         Use {
@@ -127,15 +135,6 @@ impl Issue {
             },
         }
     }
-}
-
-/// Why what is granted only with a budget or a second factor is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmet {
-    /// A budget does not allow it. Nothing was written.
-    Overdrawn(Overdrawn),
-    /// The second factor is refused. The refusal was written.
-    Mfa(Cause),
 }
 
 /// A request that its caller named, so that it may send it twice and mean it once.
@@ -174,6 +173,15 @@ pub enum Issued {
     MfaRefused(Cause),
     /// A budget does not allow it. Nothing was written.
     Overdrawn(Overdrawn),
+}
+
+impl From<Unmet> for Issued {
+    fn from(unmet: Unmet) -> Self {
+        match unmet {
+            Unmet::Overdrawn(overdrawn) => Self::Overdrawn(overdrawn),
+            Unmet::Mfa(cause) => Self::MfaRefused(cause),
+        }
+    }
 }
 
 /// Which tokens to revoke.

@@ -49,9 +49,6 @@ impl BudgetLevels for Postgres {
     }
 }
 
-/// A charge that is granted and not yet written.
-pub(super) struct Charged([(Of, Option<Level>); 2]);
-
 /// What is held of a batch's budgets, as they are in its transaction.
 pub(super) type Held = HashMap<Vec<u8>, Level>;
 
@@ -81,46 +78,32 @@ pub(super) fn hold(batch: &Batch<'_>, keys: &BTreeSet<Vec<u8>>) -> Result<(), Fa
     Ok(())
 }
 
-/// Applies [`Charge::decide`] over what is kept. Both rows are held. What a refusal writes is written
-/// here.
-pub(super) fn decide(
-    batch: &Batch<'_>,
-    charge: &Charge,
-) -> Result<Result<Charged, Overdrawn>, Fault> {
-    let (card, person) = (charge.of_card(), charge.of_person());
-    hold(batch, &keys(charge).into())?;
-    let decided = {
-        let held = batch.budgets.borrow();
-        charge.decide(&Levels {
-            card: held.get(&card.key()).copied(),
-            person: held.get(&person.key()).copied(),
-        })
-    };
-    let write = Charged([(card, decided.write.card), (person, decided.write.person)]);
-    Ok(match decided.verdict {
-        Ok(()) => Ok(write),
-        Err(overdrawn) => {
-            write.write(batch)?;
-            Err(overdrawn)
-        }
-    })
+/// Charges what is about to be written in the same batch.
+pub(super) fn charge(batch: &Batch<'_>, charge: &Charge) -> Result<Result<(), Overdrawn>, Fault> {
+    let decided = charge.decide(&levels(batch, charge)?);
+    for (of, level) in charge.levels(decided.write) {
+        write(batch, &of, level)?;
+    }
+    Ok(decided.verdict)
 }
 
-impl Charged {
-    pub(super) fn write(self, batch: &Batch<'_>) -> Result<(), Fault> {
-        // Inserted where a sweep of the same batch has forgotten it since it was held.
-        const WRITE: &str = "INSERT INTO budget (key, whole_at, charged_at) VALUES ($1, $2, $3)
-             ON CONFLICT (key) DO UPDATE
-             SET whole_at = excluded.whole_at, charged_at = excluded.charged_at";
-        for (of, level) in self.0 {
-            if let Some(level) = level {
-                let key = of.key();
-                batch.send(WRITE, values![&key, level.whole_at, level.charged_at])?;
-                batch.budgets.borrow_mut().insert(key, level);
-            }
-        }
-        Ok(())
-    }
+/// The levels that a charge is decided over. Both rows are held.
+pub(super) fn levels(batch: &Batch<'_>, charge: &Charge) -> Result<Levels, Fault> {
+    hold(batch, &keys(charge).into())?;
+    let held = batch.budgets.borrow();
+    let [card, person] = keys(charge).map(|key| held.get(&key).copied());
+    Ok(Levels { card, person })
+}
+
+/// Inserted where a sweep of the same batch has forgotten it since it was held.
+pub(super) fn write(batch: &Batch<'_>, of: &Of, level: Level) -> Result<(), Fault> {
+    const WRITE: &str = "INSERT INTO budget (key, whole_at, charged_at) VALUES ($1, $2, $3)
+         ON CONFLICT (key) DO UPDATE
+         SET whole_at = excluded.whole_at, charged_at = excluded.charged_at";
+    let key = of.key();
+    batch.send(WRITE, values![&key, level.whole_at, level.charged_at])?;
+    batch.budgets.borrow_mut().insert(key, level);
+    Ok(())
 }
 
 /// Forgets budgets that are whole; tells how many.

@@ -7,7 +7,7 @@ use cardveil_core::card::{
 };
 use cardveil_core::id::MerchantId;
 use cardveil_core::mfa::{Assertion, Use};
-use cardveil_core::port::{Class, Handovers, Result, Unmet};
+use cardveil_core::port::{Class, Handovers, Result};
 
 use super::Postgres;
 use super::batch::{Batch, Shared};
@@ -28,11 +28,9 @@ impl Handovers for Postgres {
             let decided = export.decide(card.as_ref());
             if decided.verdict == Exported::Recorded
                 && let Some(charge) = &export.charge
+                && let Err(overdrawn) = budget::charge(batch, charge)?
             {
-                match budget::decide(batch, charge)? {
-                    Ok(charged) => charged.write(batch)?,
-                    Err(overdrawn) => return Ok(Exported::Overdrawn(overdrawn)),
-                }
+                return Ok(Exported::Overdrawn(overdrawn));
             }
             write(batch, card.as_ref(), decided)
         };
@@ -58,14 +56,10 @@ impl Handovers for Postgres {
             keys::refuse_retired(batch, [(Class::Pin, &*setting.pin.dek)])?;
             let card = hold(batch, &setting.merchant, &setting.card)?;
             let decided = setting.decide(card.as_ref());
-            if decided.verdict == PinSet::Done {
-                let factor = setting.mfa.as_ref();
-                let factor = factor.map(|(assertion, wanted)| (assertion, wanted));
-                match mfa::admit(batch, setting.charge.as_ref(), factor)? {
-                    Ok(()) => {}
-                    Err(Unmet::Overdrawn(overdrawn)) => return Ok(PinSet::Overdrawn(overdrawn)),
-                    Err(Unmet::Mfa(cause)) => return Ok(PinSet::MfaRefused(cause)),
-                }
+            if decided.verdict == PinSet::Done
+                && let Err(unmet) = mfa::admit(batch, setting.required())?
+            {
+                return Ok(unmet.into());
             }
             write(batch, card.as_ref(), decided)
         };
@@ -77,16 +71,10 @@ impl Handovers for Postgres {
         let work = move |batch: &Batch<'_>| {
             let card = hold(batch, &release.merchant, &release.card)?;
             let decided = release.decide(card.as_ref());
-            if decided.verdict == PinReleased::Recorded {
-                let factor = release.mfa.as_ref();
-                let factor = factor.map(|(assertion, wanted)| (assertion, wanted));
-                match mfa::admit(batch, release.charge.as_ref(), factor)? {
-                    Ok(()) => {}
-                    Err(Unmet::Overdrawn(overdrawn)) => {
-                        return Ok(PinReleased::Overdrawn(overdrawn));
-                    }
-                    Err(Unmet::Mfa(cause)) => return Ok(PinReleased::MfaRefused(cause)),
-                }
+            if decided.verdict == PinReleased::Recorded
+                && let Err(unmet) = mfa::admit(batch, release.required())?
+            {
+                return Ok(unmet.into());
             }
             write(batch, card.as_ref(), decided)
         };

@@ -5,12 +5,13 @@ use async_trait::async_trait;
 use cardveil_core::budget::Charge;
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, MerchantId, PersonId, SessionId};
+use cardveil_core::mfa::required::{Met, Rows};
 use cardveil_core::mfa::{
-    Assertion, Decision, FactorRefused, FactorRequest, Opening, OpeningRefused, Person, RETENTION,
-    Session, Totp, Use,
+    Assertion, Decision, Effects, FactorRefused, FactorRequest, Opening, OpeningRefused, Person,
+    RETENTION, Required, Session, Totp, Unmet,
 };
-use cardveil_core::port::{Mfa, Result, Unmet};
-use cardveil_core::token::{Cause, Epoch};
+use cardveil_core::port::{Mfa, Result};
+use cardveil_core::token::Epoch;
 
 use super::batch::{Batch, Shared};
 use super::fault::Fault;
@@ -93,42 +94,37 @@ fn name_of<'a>(merchant: &'a MerchantId, person: &'a PersonId) -> [&'a [u8]; 3] 
     [b"person", merchant.as_str().as_bytes(), person.as_bytes()]
 }
 
-/// Takes what is granted in this batch from its budgets, and passes its second factor for it, or
-/// neither.
+/// Loads what is required, decides, and writes what comes out.
 pub(super) fn admit(
     batch: &Batch<'_>,
-    charge: Option<&Charge>,
-    mfa: Option<(&Assertion, &Use)>,
+    required: Required<'_>,
 ) -> Outcome<std::result::Result<(), Unmet>> {
-    let charged = match charge.map(|c| budget::decide(batch, c)).transpose()? {
-        None => None,
-        Some(Ok(charged)) => Some(charged),
-        Some(Err(overdrawn)) => return Ok(Err(Unmet::Overdrawn(overdrawn))),
-    };
-    if let Some((assertion, wanted)) = mfa
-        && let Err(cause) = judge(batch, assertion, wanted)?
-    {
-        return Ok(Err(Unmet::Mfa(cause)));
-    }
-    if let Some(charged) = charged {
-        charged.write(batch)?;
-    }
-    Ok(Ok(()))
+    let met = required.decide(&required_rows(batch, required)?, batch.epoch());
+    write_met(batch, met)
 }
 
-/// Judges the second factor of what is about to be written in the same batch.
-pub(super) fn judge(
-    batch: &Batch<'_>,
-    assertion: &Assertion,
-    wanted: &Use,
-) -> Outcome<std::result::Result<(), Cause>> {
-    let person = find_person(batch, &wanted.merchant, &assertion.person)?;
-    let session = match assertion.session {
-        Some(id) => batch.first(HOLD_SESSION, values![id.as_bytes()], session)?,
-        None => None,
-    };
-    let decision = assertion.decide(wanted, session.as_ref(), person.as_ref(), batch.epoch());
-    write(batch, decision)
+pub(super) fn required_rows(batch: &Batch<'_>, required: Required<'_>) -> Outcome<Rows> {
+    let mut rows = Rows::default();
+    if let Some(charge) = required.charge {
+        rows.levels = budget::levels(batch, charge)?;
+    }
+    if let Some((assertion, wanted)) = required.factor {
+        rows.person = find_person(batch, &wanted.merchant, &assertion.person)?;
+        if let Some(id) = assertion.session {
+            rows.session = batch.first(HOLD_SESSION, values![id.as_bytes()], session)?;
+        }
+    }
+    Ok(rows)
+}
+
+pub(super) fn write_met(batch: &Batch<'_>, met: Met) -> Outcome<std::result::Result<(), Unmet>> {
+    for (of, level) in met.levels {
+        budget::write(batch, &of, level)?;
+    }
+    if let Some(effects) = &met.effects {
+        write_effects(batch, effects)?;
+    }
+    Ok(met.verdict)
 }
 
 /// The person is held, whether there is anything known of them or not.
@@ -143,7 +139,11 @@ fn find_person(
 }
 
 fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
-    let effects = &decision.effects;
+    write_effects(batch, &decision.effects)?;
+    Ok(decision.verdict)
+}
+
+fn write_effects(batch: &Batch<'_>, effects: &Effects) -> Outcome<()> {
     if let Some(session) = &effects.session {
         write_session(batch, session)?;
     }
@@ -151,7 +151,7 @@ fn write<V>(batch: &Batch<'_>, decision: Decision<V>) -> Outcome<V> {
         write_person(batch, person)?;
     }
     batch.log(&effects.event)?;
-    Ok(decision.verdict)
+    Ok(())
 }
 
 /// What a session is for never changes, so only its state is written over.

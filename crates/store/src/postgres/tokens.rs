@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
 use cardveil_core::id::EmbedId;
-use cardveil_core::port::{Idempotency, Issue, Issued, Selection, Swept, Unmet, apply};
+use cardveil_core::port::{Idempotency, Issue, Issued, Selection, Swept, apply};
 use cardveil_core::token::{
     Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, LivesOf, Observation,
     REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, Record, TokenKey, Verdict,
@@ -76,11 +76,8 @@ pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
     }
     // After the name: a request that was answered before has been charged, and has spent its session.
     let wanted = issue.second_factor_use();
-    let factor = issue.mfa.as_ref().map(|assertion| (assertion, &wanted));
-    match mfa::admit(batch, issue.charge.as_ref(), factor)? {
-        Ok(()) => {}
-        Err(Unmet::Overdrawn(overdrawn)) => return Ok(Issued::Overdrawn(overdrawn)),
-        Err(Unmet::Mfa(cause)) => return Ok(Issued::MfaRefused(cause)),
+    if let Err(unmet) = mfa::admit(batch, issue.required(&wanted))? {
+        return Ok(unmet.into());
     }
     insert(batch, &issue.record);
     if let Some(name) = &issue.idempotency {

@@ -32,46 +32,33 @@ impl BudgetLevels for Sqlite {
     }
 }
 
-/// A charge that is granted and not yet written.
-pub(super) struct Charged([(Of, Option<Level>); 2]);
+/// Charges what is about to be written in the same batch.
+pub(super) fn charge(batch: &Batch<'_>, charge: &Charge) -> Result<Result<(), Overdrawn>, Fault> {
+    let decided = charge.decide(&levels(batch, charge)?);
+    for (of, level) in charge.levels(decided.write) {
+        write(batch, &of, level)?;
+    }
+    Ok(decided.verdict)
+}
 
-/// Applies [`Charge::decide`] over what is kept. What a refusal writes is written here.
-pub(super) fn decide(
-    batch: &Batch<'_>,
-    charge: &Charge,
-) -> Result<Result<Charged, Overdrawn>, Fault> {
-    let (card, person) = (charge.of_card(), charge.of_person());
-    let kept = Levels {
-        card: level(batch, &card)?,
-        person: level(batch, &person)?,
-    };
-    let decided = charge.decide(&kept);
-    let write = Charged([(card, decided.write.card), (person, decided.write.person)]);
-    Ok(match decided.verdict {
-        Ok(()) => Ok(write),
-        Err(overdrawn) => {
-            write.write(batch)?;
-            Err(overdrawn)
-        }
+/// The levels that a charge is decided over.
+pub(super) fn levels(batch: &Batch<'_>, charge: &Charge) -> rusqlite::Result<Levels> {
+    Ok(Levels {
+        card: level(batch, &charge.of_card())?,
+        person: level(batch, &charge.of_person())?,
     })
 }
 
-impl Charged {
-    pub(super) fn write(self, batch: &Batch<'_>) -> rusqlite::Result<()> {
-        for (of, level) in self.0 {
-            if let Some(level) = level {
-                batch.execute(
-                    "INSERT OR REPLACE INTO budget (key, whole_at, charged_at) VALUES (?1, ?2, ?3)",
-                    params![
-                        of.key(),
-                        level.whole_at.millis(),
-                        level.charged_at.map(Time::millis)
-                    ],
-                )?;
-            }
-        }
-        Ok(())
-    }
+pub(super) fn write(batch: &Batch<'_>, of: &Of, level: Level) -> rusqlite::Result<()> {
+    batch.execute(
+        "INSERT OR REPLACE INTO budget (key, whole_at, charged_at) VALUES (?1, ?2, ?3)",
+        params![
+            of.key(),
+            level.whole_at.millis(),
+            level.charged_at.map(Time::millis)
+        ],
+    )?;
+    Ok(())
 }
 
 /// Forgets budgets that are whole; tells how many.

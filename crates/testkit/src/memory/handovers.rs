@@ -8,7 +8,7 @@ use cardveil_core::card::{
     PinSetting,
 };
 use cardveil_core::id::CardId;
-use cardveil_core::port::{Class, Handovers, Result, Unmet};
+use cardveil_core::port::{Class, Handovers, Result};
 
 impl Inner {
     fn hand_over<V>(&mut self, card: Option<CardId>, decided: HandoverDecided<V>) -> V {
@@ -34,11 +34,9 @@ impl Handovers for Memory {
         let decided = export.decide(inner.find_card(&export.merchant, &export.card));
         if decided.verdict == Exported::Recorded
             && let Some(charge) = &export.charge
+            && let Err(overdrawn) = inner.charge(charge)
         {
-            match inner.charged(charge) {
-                Ok(charged) => inner.budgets.extend(charged),
-                Err(overdrawn) => return Ok(Exported::Overdrawn(overdrawn)),
-            }
+            return Ok(Exported::Overdrawn(overdrawn));
         }
         Ok(inner.hand_over(None, decided))
     }
@@ -56,14 +54,10 @@ impl Handovers for Memory {
         let mut inner = self.inner();
         inner.refuse_retired([(Class::Pin, &*setting.pin.dek)])?;
         let decided = setting.decide(inner.find_card(&setting.merchant, &setting.card));
-        let mfa = setting.mfa.as_ref();
-        let mfa = mfa.map(|(assertion, wanted)| (assertion, wanted));
-        if decided.verdict == PinSet::Done {
-            match inner.admit(setting.charge.as_ref(), mfa) {
-                Ok(()) => {}
-                Err(Unmet::Overdrawn(overdrawn)) => return Ok(PinSet::Overdrawn(overdrawn)),
-                Err(Unmet::Mfa(cause)) => return Ok(PinSet::MfaRefused(cause)),
-            }
+        if decided.verdict == PinSet::Done
+            && let Err(unmet) = inner.admit(setting.required())
+        {
+            return Ok(unmet.into());
         }
         Ok(inner.hand_over(None, decided))
     }
@@ -71,16 +65,10 @@ impl Handovers for Memory {
     async fn release_pin(&self, release: PinRelease) -> Result<PinReleased> {
         let mut inner = self.inner();
         let decided = release.decide(inner.find_card(&release.merchant, &release.card));
-        let mfa = release
-            .mfa
-            .as_ref()
-            .map(|(assertion, wanted)| (assertion, wanted));
-        if decided.verdict == PinReleased::Recorded {
-            match inner.admit(release.charge.as_ref(), mfa) {
-                Ok(()) => {}
-                Err(Unmet::Overdrawn(overdrawn)) => return Ok(PinReleased::Overdrawn(overdrawn)),
-                Err(Unmet::Mfa(cause)) => return Ok(PinReleased::MfaRefused(cause)),
-            }
+        if decided.verdict == PinReleased::Recorded
+            && let Err(unmet) = inner.admit(release.required())
+        {
+            return Ok(unmet.into());
         }
         Ok(inner.hand_over(None, decided))
     }

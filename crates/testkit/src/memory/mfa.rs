@@ -3,50 +3,50 @@
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
-use cardveil_core::budget::Charge;
 use cardveil_core::clock::Time;
 use cardveil_core::id::{MerchantId, PersonId, SessionId};
+use cardveil_core::mfa::required::{Met, Rows};
 use cardveil_core::mfa::{
-    Assertion, Decision, FactorRefused, FactorRequest, Opening, OpeningRefused, Person, RETENTION,
-    Session, Use,
+    Decision, Effects, FactorRefused, FactorRequest, Opening, OpeningRefused, Person, RETENTION,
+    Required, Session, Unmet,
 };
-use cardveil_core::port::{Mfa, Result, Unmet};
-use cardveil_core::token::{Cause, Epoch};
+use cardveil_core::port::{Mfa, Result};
+use cardveil_core::token::Epoch;
 
 impl Inner {
-    /// Takes what is granted from its budgets, and passes its second factor for it, or neither.
-    pub(super) fn admit(
-        &mut self,
-        charge: Option<&Charge>,
-        mfa: Option<(&Assertion, &Use)>,
-    ) -> std::result::Result<(), Unmet> {
-        let charged = charge.map(|charge| self.charged(charge)).transpose();
-        let charged = charged.map_err(Unmet::Overdrawn)?;
-        if let Some((assertion, wanted)) = mfa {
-            self.judge(assertion, wanted).map_err(Unmet::Mfa)?;
+    pub(super) fn required_rows(&self, required: Required<'_>) -> Rows {
+        let mut rows = Rows::default();
+        if let Some(charge) = required.charge {
+            rows.levels = self.levels(charge);
         }
-        self.budgets.extend(charged.unwrap_or_default());
-        Ok(())
+        if let Some((assertion, wanted)) = required.factor {
+            let person = (wanted.merchant.clone(), assertion.person);
+            rows.person = self.persons.get(&person).cloned();
+            let session = assertion.session.and_then(|id| self.sessions.get(&id));
+            rows.session = session.cloned();
+        }
+        rows
     }
 
-    pub(super) fn judge(
-        &mut self,
-        assertion: &Assertion,
-        wanted: &Use,
-    ) -> std::result::Result<(), Cause> {
-        let session = assertion.session.and_then(|id| self.sessions.get(&id));
-        let person = (wanted.merchant.clone(), assertion.person);
-        let decision = assertion.decide(
-            wanted,
-            session,
-            self.persons.get(&person),
-            Epoch(self.epoch),
-        );
-        self.write_mfa(decision)
+    pub(super) fn write_met(&mut self, met: Met) -> std::result::Result<(), Unmet> {
+        self.budgets.extend(met.levels);
+        if let Some(effects) = met.effects {
+            self.write_effects(effects);
+        }
+        met.verdict
+    }
+
+    pub(super) fn admit(&mut self, required: Required<'_>) -> std::result::Result<(), Unmet> {
+        let met = required.decide(&self.required_rows(required), Epoch(self.epoch));
+        self.write_met(met)
     }
 
     fn write_mfa<V>(&mut self, decision: Decision<V>) -> V {
-        let effects = decision.effects;
+        self.write_effects(decision.effects);
+        decision.verdict
+    }
+
+    fn write_effects(&mut self, effects: Effects) {
         if let Some(session) = effects.session {
             self.sessions.insert(session.id, session);
         }
@@ -55,7 +55,6 @@ impl Inner {
             self.persons.insert(key, person);
         }
         self.log(effects.event);
-        decision.verdict
     }
 }
 

@@ -31,7 +31,7 @@ use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::{
     Admin, Audit, Change, Idempotency, Issue, Issued, Load, NodeId, Registry, Result, Selection,
-    Swept, Taken, Tokens, Told, Unmet, Writes, apply,
+    Swept, Taken, Tokens, Told, Writes, apply,
 };
 use cardveil_core::token::{
     Around, Attempt, Cause, Claim, CredentialLife, Decision, EmbedLife, Epoch, Grant, Lives,
@@ -134,25 +134,17 @@ impl Inner {
         }
     }
 
-    /// What is to be kept of the budgets once the charge is written.
-    fn charged(&mut self, charge: &Charge) -> std::result::Result<Vec<(Of, Level)>, Overdrawn> {
-        let (card, person) = (charge.of_card(), charge.of_person());
-        let decided = charge.decide(&Levels {
-            card: self.budgets.get(&card).copied(),
-            person: self.budgets.get(&person).copied(),
-        });
-        let write = [(card, decided.write.card), (person, decided.write.person)];
-        let write = write
-            .into_iter()
-            .filter_map(|(of, level)| level.map(|level| (of, level)))
-            .collect();
-        match decided.verdict {
-            Ok(()) => Ok(write),
-            Err(overdrawn) => {
-                self.budgets.extend(write);
-                Err(overdrawn)
-            }
+    fn levels(&self, charge: &Charge) -> Levels {
+        Levels {
+            card: self.budgets.get(&charge.of_card()).copied(),
+            person: self.budgets.get(&charge.of_person()).copied(),
         }
+    }
+
+    fn charge(&mut self, charge: &Charge) -> std::result::Result<(), Overdrawn> {
+        let decided = charge.decide(&self.levels(charge));
+        self.budgets.extend(charge.levels(decided.write));
+        decided.verdict
     }
 
     fn apply<V>(&mut self, decision: Decision<V>) -> V {
@@ -303,11 +295,8 @@ impl Tokens for Memory {
             }
         }
         let wanted = issue.second_factor_use();
-        let mfa = issue.mfa.as_ref().map(|assertion| (assertion, &wanted));
-        match inner.admit(issue.charge.as_ref(), mfa) {
-            Ok(()) => {}
-            Err(Unmet::Overdrawn(overdrawn)) => return Ok(Issued::Overdrawn(overdrawn)),
-            Err(Unmet::Mfa(cause)) => return Ok(Issued::MfaRefused(cause)),
+        if let Err(unmet) = inner.admit(issue.required(&wanted)) {
+            return Ok(unmet.into());
         }
         if let Some(name) = issue.idempotency {
             inner.names.insert(name.key, (name, issue.record.key));

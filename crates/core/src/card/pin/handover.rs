@@ -11,7 +11,7 @@ use crate::budget::{Charge, Overdrawn};
 use crate::card::handover::Decided;
 use crate::card::{Card, CardRef, Kind, SealedCard, SealedPin, State};
 use crate::id::MerchantId;
-use crate::mfa::{Assertion, Use};
+use crate::mfa::{Assertion, Required, Unmet, Use};
 use crate::term::Cause;
 
 /// A merchant's server wants a card to have this PIN.
@@ -51,7 +51,21 @@ pub enum PinSet {
     Overdrawn(Overdrawn),
 }
 
+impl From<Unmet> for PinSet {
+    fn from(unmet: Unmet) -> Self {
+        match unmet {
+            Unmet::Overdrawn(overdrawn) => Self::Overdrawn(overdrawn),
+            Unmet::Mfa(cause) => Self::MfaRefused(cause),
+        }
+    }
+}
+
 impl PinSetting {
+    /// What it requires besides the card.
+    pub fn required(&self) -> Required<'_> {
+        required(self.charge.as_ref(), self.mfa.as_ref())
+    }
+
     /// Decides over the card as it is.
     pub fn decide(&self, card: Option<&Card>) -> Decided<PinSet> {
         let Some(card) = card else {
@@ -113,7 +127,21 @@ pub enum PinReleased {
     Overdrawn(Overdrawn),
 }
 
+impl From<Unmet> for PinReleased {
+    fn from(unmet: Unmet) -> Self {
+        match unmet {
+            Unmet::Overdrawn(overdrawn) => Self::Overdrawn(overdrawn),
+            Unmet::Mfa(cause) => Self::MfaRefused(cause),
+        }
+    }
+}
+
 impl PinRelease {
+    /// What it requires besides the card.
+    pub fn required(&self) -> Required<'_> {
+        required(self.charge.as_ref(), self.mfa.as_ref())
+    }
+
     /// Decides over the card as it is.
     pub fn decide(&self, card: Option<&Card>) -> Decided<PinReleased> {
         let Some(card) = card else {
@@ -129,5 +157,12 @@ impl PinRelease {
             events: self.event.iter().cloned().collect(),
             ..Decided::nothing(PinReleased::Recorded)
         }
+    }
+}
+
+fn required<'a>(charge: Option<&'a Charge>, mfa: Option<&'a (Assertion, Use)>) -> Required<'a> {
+    Required {
+        charge,
+        factor: mfa.map(|(assertion, wanted)| (assertion, wanted)),
     }
 }
