@@ -38,16 +38,16 @@ pub use cards::{
 };
 pub use mfa::Mfa;
 
+pub use crate::token::{Idempotency, Issue, Issued};
+
 use crate::audit::chain::{Chained, Link};
 use crate::audit::settings::changes;
 use crate::audit::{Entry, Event, Source};
-use crate::budget::{Charge, Overdrawn};
 use crate::card::{Card, CardRef};
 use crate::clock::Time;
 use crate::hook::Subscription;
 use crate::id::{CardId, CredentialId, EmbedId, MerchantId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
-use crate::mfa::{Assertion, Required, Unmet, Use};
 use crate::token::{
     Attempt, Cause, Claim, Decision, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenHash,
     TokenKey, Verdict,
@@ -95,93 +95,6 @@ pub trait Registry: Send + Sync {
 
     /// The merchant's card. Another merchant's is not found.
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>>;
-}
-
-/// A token's row that is to be written with its event.
-#[derive(Clone, Debug)]
-pub struct Issue {
-    /// The row.
-    pub record: Record,
-    /// Its event.
-    pub event: Event,
-    /// Set when the caller named its request.
-    pub idempotency: Option<Idempotency>,
-    /// Set when the token needs a second factor: judged in the commit, which spends its session and
-    /// writes the token, or writes the refusal alone.
-    pub mfa: Option<Assertion>,
-    /// Set when the token is charged to budgets: charged in the commit that writes it.
-    pub charge: Option<Charge>,
-}
-
-impl Issue {
-    /// What it requires besides the card; `wanted` is its [`Self::second_factor_use`].
-    pub fn required<'a>(&'a self, wanted: &'a Use) -> Required<'a> {
-        Required {
-            charge: self.charge.as_ref(),
-            factor: self.mfa.as_ref().map(|assertion| (assertion, wanted)),
-        }
-    }
-
-    /// What its second factor is used for.
-    pub fn second_factor_use(&self) -> Use {
-        Use {
-            merchant: self.record.merchant.clone(),
-            card: self.record.card,
-            purpose: self.record.operation.into(),
-            at: self.record.issued_at,
-            source: Source {
-                actor: self.event.actor.clone(),
-                origin: self.event.origin.clone(),
-            },
-        }
-    }
-}
-
-/// A request that its caller named, so that it may send it twice and mean it once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Idempotency {
-    /// SHA-256 over merchant, credential and the caller's `Idempotency-Key`.
-    pub key: [u8; 32],
-    /// SHA-256 over what was asked.
-    pub fingerprint: [u8; 32],
-    /// Random bytes from which the token is derived with a key of the vault, so that the same
-    /// token can be answered again and none is ever stored.
-    pub seed: [u8; 32],
-    /// Until when the name is remembered.
-    pub expires_at: Time,
-}
-
-impl Idempotency {
-    /// Whether a request of this name is answered with the token that it was given. It is not once the
-    /// name has expired, nor where a clock that was ahead has given it: no key could claim that token.
-    pub fn answers(&self, record: &Record, now: Time) -> bool {
-        now < self.expires_at && !record.issued_at.is_ahead_of(now)
-    }
-}
-
-/// What became of an issue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Issued {
-    /// The row was written.
-    New,
-    /// A request of this name was answered before, with a token from this seed, in this epoch: one of
-    /// an older epoch is good for nothing, so its name is given anew.
-    Before(Idempotency, Box<Record>),
-    /// The epoch has been raised meanwhile. Nothing was written: make the token again.
-    OldEpoch(Epoch),
-    /// The second factor is refused. The refusal was written, and no token.
-    MfaRefused(Cause),
-    /// A budget does not allow it. Nothing was written.
-    Overdrawn(Overdrawn),
-}
-
-impl From<Unmet> for Issued {
-    fn from(unmet: Unmet) -> Self {
-        match unmet {
-            Unmet::Overdrawn(overdrawn) => Self::Overdrawn(overdrawn),
-            Unmet::Mfa(cause) => Self::MfaRefused(cause),
-        }
-    }
 }
 
 /// Which tokens to revoke.

@@ -13,5 +13,6 @@ mod flow;
 mod hook;
 mod merchant;
 mod mfa;
+mod token;
 mod vault;
 mod wallet;

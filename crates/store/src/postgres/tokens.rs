@@ -7,10 +7,11 @@ use std::sync::Arc;
 use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
 use cardveil_core::id::EmbedId;
-use cardveil_core::port::{Idempotency, Issue, Issued, Selection, Swept, apply};
+use cardveil_core::port::{Selection, Swept, apply};
 use cardveil_core::token::{
-    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, LivesOf, Observation,
-    REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, Record, TokenKey, Verdict,
+    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Idempotency, Issue, IssueRows,
+    Issued, LivesOf, Observation, REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, Record,
+    TokenKey, Verdict,
 };
 
 use super::batch::Batch;
@@ -65,33 +66,27 @@ pub(super) struct Gathered {
 /// A token's row is new and nobody else's, so nothing of it need be held; a second one with its hash is
 /// refused by the table and never put in its place: that would un-spend a token.
 pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
-    let epoch = batch.epoch();
-    if issue.record.epoch != epoch {
-        return Ok(Issued::OldEpoch(epoch));
-    }
-    if let Some(name) = &issue.idempotency
-        && let Some((before, record)) = named(batch, name, issue.record.issued_at)?
-    {
-        return Ok(Issued::Before(before, Box::new(record)));
-    }
-    // After the name: a request that was answered before has been charged, and has spent its session.
     let wanted = issue.second_factor_use();
-    if let Err(unmet) = mfa::admit(batch, issue.required(&wanted))? {
-        return Ok(unmet.into());
+    let name = issue.idempotency.as_ref();
+    let decided = issue.decide(IssueRows {
+        epoch: batch.epoch(),
+        named: name.map(|name| named(batch, name)).transpose()?.flatten(),
+        required: mfa::required_rows(batch, issue.required(&wanted))?,
+    });
+    if let Some(met) = &decided.met {
+        mfa::write_met(batch, met)?;
     }
-    insert(batch, &issue.record);
-    if let Some(name) = &issue.idempotency {
-        remember(batch, name, &issue.record.key)?;
+    if decided.verdict == Issued::New {
+        insert(batch, &issue.record);
+        if let Some(name) = name {
+            remember(batch, name, &issue.record.key)?;
+        }
+        batch.log(&issue.event)?;
     }
-    batch.log(&issue.event)?;
-    Ok(Issued::New)
+    Ok(decided.verdict)
 }
 
-fn named(
-    batch: &Batch<'_>,
-    name: &Idempotency,
-    now: Time,
-) -> Outcome<Option<(Idempotency, Record)>> {
+fn named(batch: &Batch<'_>, name: &Idempotency) -> Outcome<Option<(Idempotency, Record)>> {
     send_issued(batch)?;
     // The row is held, if need be as one that has expired.
     batch.execute(
@@ -99,19 +94,16 @@ fn named(
          VALUES ($1, '', '', 0, 0, '') ON CONFLICT (key) DO UPDATE SET key = excluded.key",
         values![name.key],
     )?;
-    let found = batch.first(
+    batch.first(
         concat!(
             "SELECT ",
             record_columns!(),
             ", name.key, name.fingerprint, name.seed, name.expires_at
-             FROM name JOIN token USING (issued_secs, hash)
-             WHERE name.key = $1 AND name.expires_at > $2 AND token.epoch = $3"
+             FROM name JOIN token USING (issued_secs, hash) WHERE name.key = $1"
         ),
-        values![name.key, now.millis(), batch.epoch().0],
+        values![name.key],
         |row| Ok((rows::idempotency(row)?, rows::record(row)?)),
-    )?;
-    let epoch = batch.epoch();
-    Ok(found.filter(|(name, record)| record.epoch == epoch && name.answers(record, now)))
+    )
 }
 
 /// It is sent before anything of this batch reads tokens, and at its end.

@@ -79,7 +79,8 @@ pub(super) fn admit(
     required: Required<'_>,
 ) -> Outcome<std::result::Result<(), Unmet>> {
     let met = required.decide(&required_rows(batch, required)?, batch.epoch());
-    write_met(batch, met)
+    write_met(batch, &met)?;
+    Ok(met.verdict)
 }
 
 pub(super) fn required_rows(batch: &Batch<'_>, required: Required<'_>) -> Outcome<Rows> {
@@ -96,14 +97,14 @@ pub(super) fn required_rows(batch: &Batch<'_>, required: Required<'_>) -> Outcom
     Ok(rows)
 }
 
-pub(super) fn write_met(batch: &Batch<'_>, met: Met) -> Outcome<std::result::Result<(), Unmet>> {
-    for (of, level) in met.levels {
-        budget::write(batch, &of, level)?;
+pub(super) fn write_met(batch: &Batch<'_>, met: &Met) -> Outcome<()> {
+    for (of, level) in &met.levels {
+        budget::write(batch, of, *level)?;
     }
     if let Some(effects) = &met.effects {
         write_effects(batch, effects)?;
     }
-    Ok(met.verdict)
+    Ok(())
 }
 
 fn find_person(

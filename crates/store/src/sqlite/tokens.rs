@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use cardveil_core::audit::Source;
 use cardveil_core::clock::Time;
 use cardveil_core::id::EmbedId;
-use cardveil_core::port::{Error, Idempotency, Issue, Issued, Selection, Swept, apply};
+use cardveil_core::port::{Error, Selection, Swept, apply};
 use cardveil_core::token::{
-    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Lives, LivesOf, Observation,
-    REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, Record, TokenKey, Verdict,
+    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Idempotency, Issue, IssueRows,
+    Issued, Lives, LivesOf, Observation, REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, Record,
+    TokenKey, Verdict,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
@@ -32,45 +33,37 @@ pub(super) const FIND: &str = concat!(
 );
 
 pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
-    let epoch = batch.epoch();
-    if issue.record.epoch != epoch {
-        return Ok(Issued::OldEpoch(epoch));
-    }
-    if let Some(name) = &issue.idempotency
-        && let Some((before, record)) = named(batch, name, issue.record.issued_at)?
-    {
-        return Ok(Issued::Before(before, Box::new(record)));
-    }
-    // After the name: a request that was answered before has been charged, and has spent its session.
     let wanted = issue.second_factor_use();
-    if let Err(unmet) = mfa::admit(batch, issue.required(&wanted))? {
-        return Ok(unmet.into());
+    let name = issue.idempotency.as_ref();
+    let decided = issue.decide(IssueRows {
+        epoch: batch.epoch(),
+        named: name.map(|name| named(batch, name)).transpose()?.flatten(),
+        required: mfa::required_rows(batch, issue.required(&wanted))?,
+    });
+    if let Some(met) = &decided.met {
+        mfa::write_met(batch, met)?;
     }
-    insert(batch, &issue.record)?;
-    if let Some(name) = &issue.idempotency {
-        remember(batch, name, &issue.record.key)?;
+    if decided.verdict == Issued::New {
+        insert(batch, &issue.record)?;
+        if let Some(name) = name {
+            remember(batch, name, &issue.record.key)?;
+        }
+        batch.log(&issue.event)?;
     }
-    batch.log(&issue.event)?;
-    Ok(Issued::New)
+    Ok(decided.verdict)
 }
 
-fn named(
-    batch: &Batch<'_>,
-    name: &Idempotency,
-    now: Time,
-) -> Outcome<Option<(Idempotency, Record)>> {
-    let found = batch.first(
+fn named(batch: &Batch<'_>, name: &Idempotency) -> Outcome<Option<(Idempotency, Record)>> {
+    Ok(batch.first(
         concat!(
             "SELECT ",
             record_columns!(),
             ", name.key, name.fingerprint, name.seed, name.expires_at
-             FROM name JOIN token USING (issued_secs, hash)
-             WHERE name.key = ?1 AND name.expires_at > ?2 AND token.epoch = ?3"
+             FROM name JOIN token USING (issued_secs, hash) WHERE name.key = ?1"
         ),
-        params![name.key, now.millis(), batch.epoch().0],
+        [name.key],
         |row| Ok((rows::idempotency(row)?, rows::record(row)?)),
-    )?;
-    Ok(found.filter(|(name, record)| name.answers(record, now)))
+    )?)
 }
 
 /// A row is never put in the place of another: that would un-spend a token.

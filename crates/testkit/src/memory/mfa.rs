@@ -28,17 +28,18 @@ impl Inner {
         rows
     }
 
-    pub(super) fn write_met(&mut self, met: Met) -> std::result::Result<(), Unmet> {
+    pub(super) fn write_met(&mut self, met: Met) {
         self.budgets.extend(met.levels);
         if let Some(effects) = met.effects {
             self.write_effects(effects);
         }
-        met.verdict
     }
 
     pub(super) fn admit(&mut self, required: Required<'_>) -> std::result::Result<(), Unmet> {
         let met = required.decide(&self.required_rows(required), Epoch(self.epoch));
-        self.write_met(met)
+        let verdict = met.verdict;
+        self.write_met(met);
+        verdict
     }
 
     fn write_mfa<V>(&mut self, decision: Decision<V>) -> V {

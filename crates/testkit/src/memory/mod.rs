@@ -34,8 +34,8 @@ use cardveil_core::port::{
     Swept, Taken, Tokens, Told, Writes, apply,
 };
 use cardveil_core::token::{
-    Around, Attempt, Cause, Claim, CredentialLife, Decision, EmbedLife, Epoch, Grant, Lives,
-    LivesOf, MerchantLife, Observation, RETENTION, Record, TokenKey, Verdict,
+    Around, Attempt, Cause, Claim, CredentialLife, Decision, EmbedLife, Epoch, Grant, IssueRows,
+    Lives, LivesOf, MerchantLife, Observation, RETENTION, Record, TokenKey, Verdict,
 };
 use cardveil_core::wallet::WalletToken;
 
@@ -281,29 +281,27 @@ impl Tokens for Memory {
 
     async fn issue(&self, issue: Issue) -> Result<Issued> {
         let mut inner = self.inner();
-        let epoch = Epoch(inner.epoch);
-        if issue.record.epoch != epoch {
-            return Ok(Issued::OldEpoch(epoch));
-        }
-        if let Some(name) = &issue.idempotency {
-            let now = issue.record.issued_at;
-            if let Some((before, token)) = inner.names.get(&name.key)
-                && let Some(record) = inner.tokens.get(token).filter(|it| it.epoch == epoch)
-                && before.answers(record, now)
-            {
-                return Ok(Issued::Before(before.clone(), Box::new(record.clone())));
-            }
-        }
         let wanted = issue.second_factor_use();
-        if let Err(unmet) = inner.admit(issue.required(&wanted)) {
-            return Ok(unmet.into());
+        let named = issue.idempotency.as_ref().and_then(|name| {
+            let (before, token) = inner.names.get(&name.key)?;
+            Some((before.clone(), inner.tokens.get(token)?.clone()))
+        });
+        let decided = issue.decide(IssueRows {
+            epoch: Epoch(inner.epoch),
+            named,
+            required: inner.required_rows(issue.required(&wanted)),
+        });
+        if let Some(met) = decided.met {
+            inner.write_met(met);
         }
-        if let Some(name) = issue.idempotency {
-            inner.names.insert(name.key, (name, issue.record.key));
+        if decided.verdict == Issued::New {
+            if let Some(name) = issue.idempotency {
+                inner.names.insert(name.key, (name, issue.record.key));
+            }
+            inner.tokens.insert(issue.record.key, issue.record);
+            inner.log(issue.event);
         }
-        inner.tokens.insert(issue.record.key, issue.record);
-        inner.log(issue.event);
-        Ok(Issued::New)
+        Ok(decided.verdict)
     }
 
     async fn redeem(&self, claim: Claim) -> Result<Verdict> {
