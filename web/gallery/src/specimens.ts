@@ -53,7 +53,7 @@ const QUIET: Drawing = {
 const drawing = (more: Partial<Drawing>) => (): Drawing => ({ ...QUIET, ...more });
 
 const looks: [string, Partial<Appearance>][] = [
-  ["as the device is", {}],
+  ["as the page is", {}],
   ["light", { theme: "light" }],
   ["dark", { theme: "dark" }],
   ["a dark accent", { accent: "#7a1f4b" }],
@@ -76,6 +76,7 @@ const languages = {
 
 const failures: ErrorCode[] = [
   "token_refused",
+  "field_unavailable",
   "origin_refused",
   "rate_limited",
   "unavailable",

@@ -24,6 +24,7 @@ export function notice(
     `display:flex;flex-wrap:wrap;gap:12px 16px;align-items:center;padding:16px;background:Canvas;${line}14px`,
   );
   box.setAttribute("role", "alert");
+  box.dir = "auto"; // its words may be in another language than the page
   append(box, make("span", "cardveil-error-text", "flex:1 1 12em")).textContent = text;
   const button = append(
     box,
