@@ -33,6 +33,7 @@ check: ## Formatting, lints, dependency rules, circles, generated files
 	scripts/fresh.sh
 	scripts/circles.py
 	scripts/compatibility.py
+	scripts/planted.py --places
 
 .PHONY: packaging
 packaging: ## The systemd unit, the image's recipe, the compose file, the Helm chart

@@ -2,7 +2,8 @@
 """Plants bugs in a copy of the tree, one after the other, and runs what must find them: for each promise
 (P1 to P10 of README.md) the tests, and for what only goes wrong between processes the checker, which kills,
 stops and restores the program that has the bug. A test counts that fails twice with the bug and passes without it.
-A bug that is not found, or that does not compile, fails the run. `make planted`; `scripts/planted.py NAME...` runs some of them. The bugs are in planted_bugs.py."""
+A bug that is not found, or that does not compile, fails the run. `make planted`; `scripts/planted.py NAME...` runs some of them, and `--places` looks whether each can still be
+planted. The bugs are in planted_bugs.py."""
 
 import functools
 import os
@@ -133,8 +134,13 @@ def caught(name, edits, build, where):
         give_back(texts)
 
 
+def lost(name, edits):
+    """The places of a bug that do not stand in the tree, once each."""
+    texts = [(file, stands, (ROOT / file).read_text()) for file, stands, _ in edits]
+    return [f"{name}: {file}: {stands}" for file, stands, text in texts if text.count(stands) != 1]
+
+
 def main():
-    copy_tree()
     bugs = {
         name: ([(file, stands, bug)], ["test", *tests[:2], "--no-run"], tuple(tests))
         for name, file, stands, bug, tests in IN_TESTS
@@ -142,6 +148,10 @@ def main():
     both = ["build", "-p", "cardveil", "-p", "cardveil-verify"]
     for name, store, edits in IN_PROCESSES:
         bugs[name] = (edits, both, store)
+    if sys.argv[1:] == ["--places"]:
+        found = [line for name, (edits, *_) in bugs.items() for line in lost(name, edits)]
+        return "\n".join(found) if found else 0
+    copy_tree()
     chosen = sys.argv[1:] or list(bugs)
     unknown = [name for name in chosen if name not in bugs]
     if unknown:
