@@ -112,11 +112,15 @@ fn the_page_has_the_defaults_of_the_code() {
         for (key, default) in keys(row[0]).iter().zip(defaults.iter().cycle()) {
             let path = format!("/{}", key.replace('.', "/"));
             let value = fresh.pointer(&path).cloned().unwrap_or(Value::Null);
-            let told = match value {
-                _ if default.starts_with("required") => continue,
-                Value::Null => "none".to_owned(),
-                Value::Array(list) if list.is_empty() => "`[]`".to_owned(),
-                value => value.to_string(),
+            if default.starts_with("required") {
+                continue;
+            }
+            let told = if value.is_null() {
+                "none".to_owned()
+            } else if value.as_array().is_some_and(Vec::is_empty) {
+                "`[]`".to_owned()
+            } else {
+                value.to_string()
             };
             // A flag that is off is not written.
             let is_off = told == "none" && *default == "false";
