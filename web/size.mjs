@@ -13,7 +13,7 @@ const budgets = [
     files: ["holder.js", "part.js", "frame.css", "words/de.json"],
     max: 25_000,
   },
-  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_200 },
+  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_250 },
 ];
 for (const { what, files, max } of budgets) {
   const sizes = files.map(

@@ -88,23 +88,21 @@ export function lookAt(element: Element, room: Room): Sighting {
   if (!("isVisible" in IntersectionObserverEntry.prototype)) return new Sighting(clock, "unknown");
   // A frame that is not rendered at all is not looked at either.
   const sighting = new Sighting(clock, "not_rendered");
-  let last: Look | undefined;
-  const judge = () => {
-    if (last !== undefined)
+  const observer = new IntersectionObserver(
+    (entries) => {
+      const last = entries.at(-1) as unknown as Look;
       sighting.become(sightOf(last, { width: innerWidth, height: innerHeight }, room));
+    },
+    { trackVisibility: true, delay: DELAY_MS, threshold: [0, SHARE] } as IntersectionObserverInit,
+  );
+  const look = () => {
+    observer.disconnect();
+    observer.observe(element);
   };
-  const look = (entries: IntersectionObserverEntry[]) => {
-    last = entries.at(-1) as Look | undefined;
-    judge();
-  };
-  const options: IntersectionObserverInit & { trackVisibility: true; delay: number } = {
-    trackVisibility: true,
-    delay: DELAY_MS,
-    threshold: [0, SHARE],
-  };
-  new IntersectionObserver(look, options).observe(element);
-  // A frame that shrinks is as visible as before.
-  addEventListener("resize", judge);
+  look();
+  // A frame that shrinks is as visible as before, and one that was prepared has no size until it is
+  // a card's: what is observed anew is looked at without the delay.
+  addEventListener("resize", look);
   return sighting;
 }
 

@@ -63,11 +63,15 @@ describe("a browser", () => {
         observe(element: Element) {
           asked.push(element);
         }
+        disconnect() {
+          asked.push("anew");
+        }
       },
     );
     const sighting = lookAt(document.body, ROOM.card);
-    expect(asked).toEqual([
+    expect(asked.splice(0)).toEqual([
       { trackVisibility: true, delay: 100, threshold: [0, 0.5] },
+      "anew",
       document.body,
     ]);
     expect(sighting.now).toBe("not_rendered");
@@ -77,6 +81,8 @@ describe("a browser", () => {
     expect(sighting.now).toBe("seen");
     vi.stubGlobal("innerWidth", 1);
     window.dispatchEvent(new Event("resize"));
+    expect(asked).toEqual(["anew", document.body]);
+    look([inView]);
     expect(sighting.now).toBe("too_small");
   });
 });

@@ -24,8 +24,7 @@ async function start(root: HTMLElement): Promise<void> {
   await hold(config, (post) => {
     view.wear = (appearance) => wearFont(config, appearance, post);
     reportSize(root, post);
-    // Not before: a frame that was prepared has no size until it is a card's, and Chromium looks at
-    // most every 100 ms.
+    // Not before: a frame that was prepared has no size until it is a card's.
     return new Card(config, { ...browser, sight: lookAt(root, ROOM.card) }, view, post);
   });
 }
