@@ -1,7 +1,7 @@
-//! What Cardveil is measured against: axum as it comes, answering the same bytes from memory; the same,
-//! durable: each answer waits until 500 bytes of its own are on the disk; and axum that parses a
-//! redemption, checks the key's point, seals, and answers, with no store, no token, no card and no
-//! record. Each in a process of its own, built as Cardveil is.
+//! What Cardveil is measured against: axum as it comes, answering the same bytes from memory; the
+//! same, durable: each answer waits until 500 bytes of its own are on the disk; and axum that
+//! parses a redemption, checks the key's point, seals, and answers, with no store, no token, no
+//! card and no record. Each in a process of its own, built as Cardveil is.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};

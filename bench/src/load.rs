@@ -28,7 +28,8 @@ pub(crate) trait Requests {
     fn next(&mut self, out: &mut Vec<u8>) -> bool;
     /// Looks at an answer. A wrong one is an error.
     fn check(&mut self, answer: &Answer<'_>) -> anyhow::Result<()>;
-    /// Writes what the answer calls for, which goes to the second listener; nothing when it ends there.
+    /// Writes what the answer calls for, which goes to the second listener; nothing when it ends
+    /// there.
     fn follow(&mut self, _answer: &Answer<'_>, _out: &mut Vec<u8>) -> anyhow::Result<()> {
         Ok(())
     }
@@ -206,8 +207,8 @@ impl User {
         Ok(())
     }
 
-    /// Reads what is there; at the end of an answer, asks again. The poll tells edges, so after half
-    /// an answer it reads until there is nothing; after a whole one nothing can be left.
+    /// Reads what is there; at the end of an answer, asks again. The poll tells edges, so after
+    /// half an answer it reads until there is nothing; after a whole one nothing can be left.
     fn turn(&mut self, round: &mut Round<'_>, pids: &[u32]) -> anyhow::Result<()> {
         loop {
             let stream = self.streams.current()?;

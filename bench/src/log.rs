@@ -1,5 +1,5 @@
-//! A log with group commit, as the durable bare endpoint needs: who waits for its entry waits for the
-//! sync that all entries of that moment share.
+//! A log with group commit, as the durable bare endpoint needs: who waits for its entry waits for
+//! the sync that all entries of that moment share.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

@@ -64,7 +64,8 @@ fn filesystem(folder: &Path) -> anyhow::Result<String> {
 pub(crate) fn cpu_of(pids: &[u32]) -> anyhow::Result<Duration> {
     let mut sum = Duration::ZERO;
     for pid in pids {
-        // A database's process may end meanwhile, and so may a thread; a server that does is missed soon.
+        // A database's process may end meanwhile, and so may a thread; a server that does is missed
+        // soon.
         let tasks = fs::read_dir(format!("/proc/{pid}/task"))
             .into_iter()
             .flatten();

@@ -1,9 +1,9 @@
 //! `cardveil-bench`: how fast Cardveil is, beside what it is built on, in one run on one machine.
 //!
-//! It starts the program that is released as an operator would, pins it to one core and itself to another, and
-//! drives it over loopback. Every figure stands beside a baseline that was measured in the same
-//! round, because absolute figures move with the machine's neighbours and ratios move less.
-//! `docs/reports/measuring.md` says how to read what it prints.
+//! It starts the program that is released as an operator would, pins it to one core and itself to
+//! another, and drives it over loopback. Every figure stands beside a baseline that was measured in
+//! the same round, because absolute figures move with the machine's neighbours and ratios move
+//! less. `docs/reports/measuring.md` says how to read what it prints.
 //!
 //! **Invariant:** a figure counts right answers only. One wrong answer ends the run.
 //!

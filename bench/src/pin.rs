@@ -1,5 +1,5 @@
-//! Which core does what: the server the first ones, the load generator the last. With one core there
-//! is nothing to pin.
+//! Which core does what: the server the first ones, the load generator the last. With one core
+//! there is nothing to pin.
 
 use std::io;
 use std::ops::Range;
@@ -11,8 +11,8 @@ pub(crate) fn generator() -> io::Result<()> {
     to(servers_max()..cores())
 }
 
-/// Does something as a guest of the server's cores, of which there are so many; threads and processes
-/// that it starts stay there.
+/// Does something as a guest of the server's cores, of which there are so many; threads and
+/// processes that it starts stay there.
 pub(crate) fn as_server<T>(server_cores: usize, work: impl FnOnce() -> T) -> io::Result<T> {
     to(0..server_cores)?;
     let done = work();

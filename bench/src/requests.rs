@@ -341,7 +341,8 @@ pub(crate) fn told(answer: &Answer<'_>) -> String {
     format!("{} {start}", answer.status)
 }
 
-/// Marsaglia's xorshift64: the order of the cards must be the same in each run, and drawing it cheap.
+/// Marsaglia's xorshift64: the order of the cards must be the same in each run, and drawing it
+/// cheap.
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -170,7 +170,8 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Whether an issue is counted against budgets and rates and needs a second factor, which the merchant attests.
+/// Whether an issue is counted against budgets and rates and needs a second factor, which the
+/// merchant attests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checks {
     Off,

@@ -1,5 +1,5 @@
-//! Compresses what browsers are served (`web/dist`), once, so that a server never does: `NAME.br` (RFC 7932)
-//! and `NAME.gz` (RFC 1952), where `src/static_file.rs` includes them.
+//! Compresses what browsers are served (`web/dist`), once, so that a server never does: `NAME.br`
+//! (RFC 7932) and `NAME.gz` (RFC 1952), where `src/static_file.rs` includes them.
 
 use std::error::Error;
 use std::io::Write as _;

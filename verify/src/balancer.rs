@@ -1,5 +1,6 @@
-//! A load balancer for TCP, as operators put one before their nodes: it asks `/readyz` of each, sends new
-//! connections to those that are ready, one after the other, and tries another when one does not take it.
+//! A load balancer for TCP, as operators put one before their nodes: it asks `/readyz` of each,
+//! sends new connections to those that are ready, one after the other, and tries another when one
+//! does not take it.
 
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -32,8 +32,8 @@ pub(crate) struct Disk(PathBuf);
 /// What fills it, until it is dropped.
 pub(crate) struct Ballast(PathBuf);
 
-/// Whether there can be one. If so this program runs once more where its mounts are its own, which go
-/// with it however it ends.
+/// Whether there can be one. If so this program runs once more where its mounts are its own, which
+/// go with it however it ends.
 pub(crate) fn is_possible() -> bool {
     // Not named as a setting of the program is.
     const APART: &str = "VERIFY_APART";

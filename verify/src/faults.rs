@@ -1,7 +1,7 @@
 //! What is done to a system under load, and when.
 //!
-//! To add a fault: what does it in `system` or `postgres`, a [`Fault`] with its place in [`break_once`], and
-//! its words in `docs/reports/verification.md`.
+//! To add a fault: what does it in `system` or `postgres`, a [`Fault`] with its place in
+//! [`break_once`], and its words in `docs/reports/verification.md`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -127,8 +127,8 @@ impl Chance {
     }
 }
 
-/// Kills and stops what there is, by chance, until there was enough of it and of the load. `log` gets what a
-/// restore takes away, `faults` what was done, even if it ends early.
+/// Kills and stops what there is, by chance, until there was enough of it and of the load. `log`
+/// gets what a restore takes away, `faults` what was done, even if it ends early.
 pub(crate) fn break_things(
     system: &mut System,
     plan: &Plan,

@@ -1,8 +1,8 @@
 //! What was asked and what came, and whether it may have been so. This part knows nothing of the
 //! program: it compares what clients saw with what the audit log says.
 //!
-//! What counts as a failure, by [`Violation`]. What does not: a request without an answer; a refusal by
-//! "unavailable", after which a token is still good.
+//! What counts as a failure, by [`Violation`]. What does not: a request without an answer; a
+//! refusal by "unavailable", after which a token is still good.
 //!
 //! To add a rule: a variant with its words, its place in [`check`], and a history in the tests that
 //! breaks it and no other.
@@ -93,8 +93,8 @@ impl Violation {
     }
 }
 
-/// A restore or a promotion: from when on nobody was served by the database of before, and since when
-/// the other serves. Milliseconds since the run began.
+/// A restore or a promotion: from when on nobody was served by the database of before, and since
+/// when the other serves. Milliseconds since the run began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Restore {
     pub(crate) began: u64,
@@ -102,14 +102,15 @@ pub(crate) struct Restore {
 }
 
 impl Restore {
-    /// It fell into the life of a token that was asked about so late. What the database of before has said
-    /// of it may be gone; who got an answer may not.
+    /// It fell into the life of a token that was asked about so late. What the database of before
+    /// has said of it may be gone; who got an answer may not.
     fn touches(self, story: &Story, came: u64) -> bool {
         self.began <= came && self.ended >= story.issued
     }
 }
 
-/// A card that was suspended for a while, by what its merchant saw. Milliseconds since the run began.
+/// A card that was suspended for a while, by what its merchant saw. Milliseconds since the run
+/// began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspension {
     pub(crate) card: usize,
@@ -280,8 +281,8 @@ fn is_revived(story: &Story, restore: Restore) -> bool {
     was_there && story.asked.iter().any(granted)
 }
 
-/// It was under way when another database took the place: what the one before had committed, and had not
-/// answered, is in its log, and the request was decided anew.
+/// It was under way when another database took the place: what the one before had committed, and
+/// had not answered, is in its log, and the request was decided anew.
 fn was_decided_anew(asked: &Asked, facts: &Facts<'_>) -> bool {
     let spans = |restore: &Restore| asked.sent < restore.ended && asked.came > restore.began;
     facts.restores.iter().any(spans)

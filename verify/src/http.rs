@@ -1,5 +1,5 @@
-//! The smallest HTTP/1.1 client that does: one connection, one request at a time, and a time limit. What
-//! does not come back whole did not come back, which is what a killed server looks like.
+//! The smallest HTTP/1.1 client that does: one connection, one request at a time, and a time limit.
+//! What does not come back whole did not come back, which is what a killed server looks like.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

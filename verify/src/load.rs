@@ -1,5 +1,5 @@
-//! Clients that race: each issues a token, has two keys claim it at once, from two nodes if there are two,
-//! and asks again where an answer was lost, as a frame does.
+//! Clients that race: each issues a token, has two keys claim it at once, from two nodes if there
+//! are two, and asks again where an answer was lost, as a frame does.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -47,7 +47,8 @@ pub(crate) struct Load {
     pub(crate) answered: AtomicUsize,
     /// Requests to redeem that were told that nothing can be released now.
     pub(crate) unavailable: AtomicUsize,
-    /// Requests that came to nothing and are in no story: for a token, or such as could not be sent.
+    /// Requests that came to nothing and are in no story: for a token, or such as could not be
+    /// sent.
     pub(crate) nothing: AtomicUsize,
     pub(crate) stories: Mutex<Vec<Story>>,
 }
@@ -60,7 +61,8 @@ impl Load {
         Self::through(system, nodes.collect())
     }
 
-    /// On a system by way of these places, which are a merchant listener and a client listener each.
+    /// On a system by way of these places, which are a merchant listener and a client listener
+    /// each.
     pub(crate) fn through(
         system: &System,
         nodes: Vec<(SocketAddr, SocketAddr)>,
@@ -217,7 +219,8 @@ impl Client<'_> {
         Some((token.to_owned(), story))
     }
 
-    /// Both keys at once; then whoever has no answer, until there is one; now and then, the winner again.
+    /// Both keys at once; then whoever has no answer, until there is one; now and then, the winner
+    /// again.
     fn race(&mut self, token: &str, mut story: Story) -> Story {
         let nodes = self.load.nodes.len();
         // Now and then what lies between has doubled a request: the same key twice, at once.

@@ -1,10 +1,12 @@
 //! `cardveil-verify`: whether the promises hold when everything goes wrong.
 //!
-//! First the rules, exhaustively ([`model`]); then the release binary over real stores, under load, while
-//! its processes are killed and stopped, by a checker that knows nothing of the program ([`history`]).
-//! Every bug that is planted must be found. `docs/reports/verification.md` has the last long run.
+//! First the rules, exhaustively ([`model`]); then the release binary over real stores, under load,
+//! while its processes are killed and stopped, by a checker that knows nothing of the program
+//! ([`history`]). Every bug that is planted must be found. `docs/reports/verification.md` has the
+//! last long run.
 //!
-//! **Invariant:** one violation, one bug that is not found, or a run that was too thin, ends it with 1.
+//! **Invariant:** one violation, one bug that is not found, or a run that was too thin, ends it
+//! with 1.
 
 mod answer;
 mod balancer;
@@ -96,7 +98,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is done to a store. A million redemptions need a larger disk than one that can be filled here.
+/// What is done to a store. A million redemptions need a larger disk than one that can be filled
+/// here.
 fn plans(store: Store, small_disk: bool, args: &Args) -> Vec<Plan> {
     let of = |(redemptions, kills, restores): (usize, usize, usize), small_disk| Plan {
         store,

@@ -1,15 +1,15 @@
 //! The redemption of one token, every way that it can go.
 //!
-//! The rules are the program's own: [`Claim::decide`] and [`Attempt::decide`]. Around them is a model of
-//! what brings requests to them: nodes that look, seal and commit in turn, a store that may fail in
-//! both forms (not persisted; persisted, but reported as unknown), crashes, answers that get lost, a
-//! clock, an operator who suspends the card, disables the credential or revokes the token, and a backup
-//! that is restored.
+//! The rules are the program's own: [`Claim::decide`] and [`Attempt::decide`]. Around them is a
+//! model of what brings requests to them: nodes that look, seal and commit in turn, a store that
+//! may fail in both forms (not persisted; persisted, but reported as unknown), crashes, answers
+//! that get lost, a clock, an operator who suspends the card, disables the credential or revokes
+//! the token, and a backup that is restored.
 //!
-//! What counts as a failure: two keys with an answer; an answer whose record was never durable; a grant
-//! of a card or by a credential as it no longer is, or of a token that was revoked or is of an older
-//! epoch. What does not:
-//! a claimant without an answer. Nothing is random: every order of all of it is looked at.
+//! What counts as a failure: two keys with an answer; an answer whose record was never durable; a
+//! grant of a card or by a credential as it no longer is, or of a token that was revoked or is of
+//! an older epoch. What does not: a claimant without an answer. Nothing is random: every order of
+//! all of it is looked at.
 //!
 //! To add a bug that it must find: a variant of [`Bug`], and the one place where it is different.
 

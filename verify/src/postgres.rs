@@ -101,7 +101,8 @@ impl Postgres {
         )
     }
 
-    /// Starts it, and waits until it answers; when it was killed, once the last of its processes has noticed.
+    /// Starts it, and waits until it answers; when it was killed, once the last of its processes
+    /// has noticed.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         self.primary.start(&self.bin, READY)
     }
@@ -134,7 +135,8 @@ impl Postgres {
             }
             Successor::Backup => {
                 run(&mut copy)?;
-                // "Recovering Using a Continuous Archive Backup": what WAL there is came with the backup.
+                // "Recovering Using a Continuous Archive Backup": what WAL there is came with the
+                // backup.
                 let signal = server.data.join("recovery.signal");
                 run(as_its_user(Path::new("touch")).arg(signal))?;
             }

@@ -1,5 +1,5 @@
-//! What lies between the nodes and PostgreSQL, and fails when told to: connections are cut, answers stay
-//! away for a while, and commits are lost in both forms: the request, or the answer to it.
+//! What lies between the nodes and PostgreSQL, and fails when told to: connections are cut, answers
+//! stay away for a while, and commits are lost in both forms: the request, or the answer to it.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// How a node asks for a commit, in PostgreSQL's protocol: a simple query (53.7 of its manual, "Query").
+/// How a node asks for a commit, in PostgreSQL's protocol: a simple query (53.7 of its manual,
+/// "Query").
 const COMMIT: &[u8] = b"COMMIT\0";
 const STALL: Duration = Duration::from_millis(5);
 
@@ -76,7 +77,8 @@ impl Proxy {
         }
     }
 
-    /// Loses the next commits, every other one with all that was asked, the others after it was done.
+    /// Loses the next commits, every other one with all that was asked, the others after it was
+    /// done.
     pub(crate) fn lose_commits(&self, count: usize) {
         self.wire.losing.fetch_add(count, Ordering::SeqCst);
     }

@@ -1,8 +1,8 @@
-//! A database that goes back in time under load: a backup or a dump that is put back, a standby that is
-//! promoted.
+//! A database that goes back in time under load: a backup or a dump that is put back, a standby
+//! that is promoted.
 //!
-//! What the database of before held alone is read before it goes: a release must be in one of the two logs,
-//! and no token in both with two keys.
+//! What the database of before held alone is read before it goes: a release must be in one of the
+//! two logs, and no token in both with two keys.
 
 use anyhow::Context as _;
 
@@ -14,7 +14,8 @@ use crate::system::System;
 /// How many requests are answered after the backup, which it does not hold.
 const BETWEEN: usize = 250;
 
-/// Makes a backup or a standby, lets time pass, and puts it in the database's place. The `n`-th of a run.
+/// Makes a backup or a standby, lets time pass, and puts it in the database's place. The `n`-th of
+/// a run.
 pub(crate) fn restore(
     system: &mut System,
     load: &Load,

@@ -1,4 +1,5 @@
-//! A deployment of the real program: made and driven by its own command line, served by one node or more.
+//! A deployment of the real program: made and driven by its own command line, served by one node or
+//! more.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -178,8 +179,8 @@ impl System {
         binary.clone_into(&mut self.binary);
     }
 
-    /// Starts a node, and waits until it is ready. One that found its database away is started again, as its
-    /// supervisor would.
+    /// Starts a node, and waits until it is ready. One that found its database away is started
+    /// again, as its supervisor would.
     pub(crate) fn start(&mut self, n: usize) -> anyhow::Result<()> {
         for _ in 0..TRIES_MAX {
             if self.try_start(n)? {
@@ -336,8 +337,9 @@ impl System {
         self.insist(&args).map(drop)
     }
 
-    /// Has the sealed numbers and the keys of every second pair of cards change places, as one who can write
-    /// into the database and knows no key would try it. Once more, and they are as they were.
+    /// Has the sealed numbers and the keys of every second pair of cards change places, as one who
+    /// can write into the database and knows no key would try it. Once more, and they are as they
+    /// were.
     pub(crate) fn swap_cards(&self) -> anyhow::Result<()> {
         let firsts = (0..CARDS).step_by(4);
         let both = |n| [(n, n + 1), (n + 1, n)];
@@ -493,8 +495,8 @@ pub(crate) fn card_no(n: usize) -> String {
     format!("C{n}")
 }
 
-/// Ports that are free now, and that no connection gets as its own while their node is down: below those that
-/// Linux gives out (`ip_local_port_range`).
+/// Ports that are free now, and that no connection gets as its own while their node is down: below
+/// those that Linux gives out (`ip_local_port_range`).
 fn free_ports(node: usize) -> anyhow::Result<[SocketAddr; 3]> {
     const PORTS: std::ops::Range<u16> = 12_000..32_000;
     const OF_A_NODE: usize = 100;

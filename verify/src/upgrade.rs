@@ -1,8 +1,8 @@
-//! An upgrade under load, as `docs/operate/upgrade.md` says it is done: the new program migrates while old nodes
-//! serve, then the nodes are exchanged one by one, behind a load balancer.
+//! An upgrade under load, as `docs/operate/upgrade.md` says it is done: the new program migrates
+//! while old nodes serve, then the nodes are exchanged one by one, behind a load balancer.
 //!
-//! What counts as a failure: a request without an answer; an answer that is the server's fault, 503 among
-//! them; whatever the history may not hold.
+//! What counts as a failure: a request without an answer; an answer that is the server's fault, 503
+//! among them; whatever the history may not hold.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;

@@ -1,5 +1,5 @@
-//! Import, and what many cards cost: the same requests to a deployment with ten times as many cards as the
-//! other cases have, and to one with as many, in the same rounds.
+//! Import, and what many cards cost: the same requests to a deployment with ten times as many cards
+//! as the other cases have, and to one with as many, in the same rounds.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

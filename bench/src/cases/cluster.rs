@@ -1,7 +1,6 @@
-//! PostgreSQL in place of SQLite: one node and three, beside one node on SQLite with as many cards; and one node
-//! beside one with few cards.
-//! What serves has the server's core together, PostgreSQL's processes among it, and all of their CPU time
-//! is counted.
+//! PostgreSQL in place of SQLite: one node and three, beside one node on SQLite with as many cards;
+//! and one node beside one with few cards. What serves has the server's core together, PostgreSQL's
+//! processes among it, and all of their CPU time is counted.
 
 use anyhow::Context as _;
 

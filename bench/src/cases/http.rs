@@ -1,5 +1,5 @@
-//! Issue by each dialect, redeem, and pairs of both, beside bare axum, beside bare axum whose answers are
-//! durable, and beside axum that only seals.
+//! Issue by each dialect, redeem, and pairs of both, beside bare axum, beside bare axum whose
+//! answers are durable, and beside axum that only seals.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -184,7 +184,8 @@ pub(crate) fn issue_load(
     }
 }
 
-/// What budgets, rates and a second factor cost: a deployment that has them beside one that has not.
+/// What budgets, rates and a second factor cost: a deployment that has them beside one that has
+/// not.
 pub(crate) fn checks(plan: &Plan) -> anyhow::Result<()> {
     let wanted = |name, checks| Wanted {
         checks,

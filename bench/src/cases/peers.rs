@@ -1,8 +1,8 @@
-//! A peer: `SnapPass`, which gives a secret for a link that can be read once, with Redis. Creating a link is
-//! what issuing a token is here, reading it what redeeming is.
+//! A peer: `SnapPass`, which gives a secret for a link that can be read once, with Redis. Creating
+//! a link is what issuing a token is here, reading it what redeeming is.
 //!
-//! It runs as its makers say: behind gunicorn, one worker for the one core, Redis with its own settings, which
-//! sync nothing before an answer.
+//! It runs as its makers say: behind gunicorn, one worker for the one core, Redis with its own
+//! settings, which sync nothing before an answer.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! `cardveil`: the only binary, and the only place where everything is put together.
 //!
 //! Data goes to stdout, everything else to stderr; `--json` on every command that prints data. Exit
-//! codes: 0 done, 1 failed or found something, 2 wrong usage or could not look, 3 done in part (an import
-//! that refused lines), 4 failed for the PIN of the root key's token, which would be locked by trying again.
+//! codes: 0 done, 1 failed or found something, 2 wrong usage or could not look, 3 done in part (an
+//! import that refused lines), 4 failed for the PIN of the root key's token, which would be locked
+//! by trying again.
 
 mod command;
 mod deployment;
@@ -24,8 +25,9 @@ use self::command::{
 use self::deployment::config::located;
 use self::deployment::process;
 
-/// Wipes what is freed, and moves what grows, so that nothing of a request outlives it in the heap (P3).
-/// C code has a heap of its own: AWS-LC wipes what it frees, and SQLite is given nothing in clear.
+/// Wipes what is freed, and moves what grows, so that nothing of a request outlives it in the heap
+/// (P3). C code has a heap of its own: AWS-LC wipes what it frees, and SQLite is given nothing in
+/// clear.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
@@ -110,7 +112,8 @@ enum Command {
     /// The manifest of the scripts that cardholders' browsers run
     #[command(subcommand)]
     Manifest(manifest::ManifestCommand),
-    /// Look at a live deployment from outside, as a browser would, and say what is not as it should be
+    /// Look at a live deployment from outside, as a browser would, and say what is not as it should
+    /// be
     Probe(probe::Args),
     /// Print the OpenAPI description of all listeners
     Openapi,
@@ -157,8 +160,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     process::harden()?;
-    // Cards and keys are in the clear in an import, a rotation or a backup too. `serve` and `doctor` tell
-    // where it cannot be done.
+    // Cards and keys are in the clear in an import, a rotation or a backup too. `serve` and
+    // `doctor` tell where it cannot be done.
     let _ = process::lock_memory();
     process::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,10 +1,11 @@
-//! Budgets of reveals: how often a card, and all cards of a person, may be asked for before a second
-//! factor is, and how often at most. A rate limit holds up a caller for seconds; a budget holds up
-//! whoever reads cards by the hour with a good credential.
+//! Budgets of reveals: how often a card, and all cards of a person, may be asked for before a
+//! second factor is, and how often at most. A rate limit holds up a caller for seconds; a budget
+//! holds up whoever reads cards by the hour with a good credential.
 //!
 //! A client token for `VIEW_CARD`, an export and the telling of a PIN take one each from the card's
-//! budget and from the person's. A budget fills up again evenly over its window: the rule is the generic cell rate
-//! algorithm (ITU-T I.371 annex A), so that a budget is one moment in a store: when it will be whole.
+//! budget and from the person's. A budget fills up again evenly over its window: the rule is the
+//! generic cell rate algorithm (ITU-T I.371 annex A), so that a budget is one moment in a store:
+//! when it will be whole.
 //!
 //! **Invariant:** like [`crate::token`], no clock and no store are read here. The store applies
 //! [`Charge::decide`] in the commit that writes what was charged for, so nodes that share a store
@@ -77,10 +78,11 @@ impl Budget {
         let window = self.each_ms * i64::from(self.most);
         let left = |since: Time| kept.whole_at.millis().saturating_sub(since.millis());
         let used = match kept.charged_at {
-            // Charged under a clock that was ahead, or this one is behind: what was used then is used
-            // now, and no time has passed since.
+            // Charged under a clock that was ahead, or this one is behind: what was used then is
+            // used now, and no time has passed since.
             Some(charged_at) if charged_at.is_ahead_of(now) => left(charged_at),
-            // By a program that does not say when. No clock that is right leads there; one was taken.
+            // By a program that does not say when. No clock that is right leads there; one was
+            // taken.
             None if kept
                 .whole_at
                 .minus(Duration::from_millis(window.unsigned_abs()))
@@ -218,7 +220,8 @@ pub struct Reset {
 }
 
 impl Reset {
-    /// The record of it, given the level as it is; the store forgets that. `None` where nothing is kept.
+    /// The record of it, given the level as it is; the store forgets that. `None` where nothing is
+    /// kept.
     pub fn decide(&self, kept: Option<Level>) -> Option<Event> {
         let kept = kept?;
         let target = match self.of {
@@ -249,8 +252,8 @@ impl Reset {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Decided {
-    /// The levels to be written: once what it is for is written, or at once when it is refused. `None`
-    /// leaves a level as it is.
+    /// The levels to be written: once what it is for is written, or at once when it is refused.
+    /// `None` leaves a level as it is.
     pub write: Levels,
     /// Whether it is granted.
     pub verdict: Result<(), Overdrawn>,
@@ -464,8 +467,8 @@ mod tests {
             prop_assert!(again.verdict.is_err());
         }
 
-        /// However far a clock jumps and however much is taken there: once it is right again, nobody
-        /// waits for longer than a window, and no more is given than the budget holds.
+        /// However far a clock jumps and however much is taken there: once it is right again,
+        /// nobody waits for longer than a window, and no more is given than the budget holds.
         #[test]
         fn a_clock_that_jumped_locks_nobody_out(
             free in 0_u32..4, more in 1_u32..4, jump in prop_oneof![

@@ -16,8 +16,8 @@ const CLOCKS_TOLD: Duration = Duration::from_secs(5);
 pub struct Ahead(i64);
 
 impl Ahead {
-    /// Of a node whose clock said `before` when it asked the store, and `after` when it had the answer: the
-    /// least that fits, so that an answer which took long makes no difference.
+    /// Of a node whose clock said `before` when it asked the store, and `after` when it had the
+    /// answer: the least that fits, so that an answer which took long makes no difference.
     pub const fn of(before: Time, store: Time, after: Time) -> Self {
         Self(if store.0 < before.0 {
             before.0.saturating_sub(store.0)
@@ -97,9 +97,10 @@ impl Time {
         )
     }
 
-    /// Whether a clock that was ahead has written it down: it is later than `now` by more than clocks
-    /// may differ. Whatever lives for a while from such a moment would live too long, and whoever
-    /// waits for it would wait too long, so each rule says what it makes of one (docs/operate/clocks.md).
+    /// Whether a clock that was ahead has written it down: it is later than `now` by more than
+    /// clocks may differ. Whatever lives for a while from such a moment would live too long, and
+    /// whoever waits for it would wait too long, so each rule says what it makes of one
+    /// (docs/operate/clocks.md).
     pub fn is_ahead_of(self, now: Self) -> bool {
         self > now.plus(CLOCKS_APART)
     }
@@ -122,8 +123,8 @@ impl fmt::Display for Time {
     }
 }
 
-/// Whether a clock goes evenly, beside a stopwatch that nobody sets: what cannot be undone waits until it
-/// has for a while.
+/// Whether a clock goes evenly, beside a stopwatch that nobody sets: what cannot be undone waits
+/// until it has for a while.
 #[derive(Debug, Default)]
 pub struct Steadiness {
     last: Option<(Time, Duration)>,
@@ -131,8 +132,8 @@ pub struct Steadiness {
 }
 
 impl Steadiness {
-    /// For how long the clock, which says `now`, has kept up with the stopwatch, which says `passed`. A
-    /// jump by more than [`CLOCKS_APART`] begins that anew.
+    /// For how long the clock, which says `now`, has kept up with the stopwatch, which says
+    /// `passed`. A jump by more than [`CLOCKS_APART`] begins that anew.
     pub fn look(&mut self, now: Time, passed: Duration) -> Duration {
         if let Some((then, before)) = self.last {
             let expected = then.plus(passed.saturating_sub(before));

@@ -1,15 +1,18 @@
 //! Class keys over their lives, and the records under them.
 //!
-//! A class has one **active** version, the highest: it seals and opens. Those before it are **retiring**:
-//! they open what is under them and seal nothing new. Once no record is under one it can be **retired**:
-//! its bytes are destroyed, and of it there remain class, version and dates (PCI DSS 3.7.4, 3.7.5).
+//! A class has one **active** version, the highest: it seals and opens. Those before it are
+//! **retiring**: they open what is under them and seal nothing new. Once no record is under one it
+//! can be **retired**: its bytes are destroyed, and of it there remain class, version and dates
+//! (PCI DSS 3.7.4, 3.7.5).
 //!
-//! [`Rotation`], [`RootChange`] and [`Retirement`] decide, over all class keys as they are in the commit,
-//! which rows come out; stores write these, with the event. [`Move`] is a batch of records on its way from
-//! a version to the active one: each names what it was read as, and one that is otherwise now stays as it
-//! is. A record's wrapped DEK names its version, so a move that was cut short goes on where it was.
+//! [`Rotation`], [`RootChange`] and [`Retirement`] decide, over all class keys as they are in the
+//! commit, which rows come out; stores write these, with the event. [`Move`] is a batch of records
+//! on its way from a version to the active one: each names what it was read as, and one that is
+//! otherwise now stays as it is. A record's wrapped DEK names its version, so a move that was cut
+//! short goes on where it was.
 //!
-//! **Invariant:** there is no way from retired back, and none to retired while a record needs the key.
+//! **Invariant:** there is no way from retired back, and none to retired while a record needs the
+//! key.
 //!
 //! To add a kind of record: [`Slot`], then follow the compiler to the vault and the stores.
 
@@ -145,8 +148,8 @@ impl Rotation {
         Self { key, event }
     }
 
-    /// A card verification key that was brought here: it takes no other's place, because each card keeps
-    /// the one that it was made with.
+    /// A card verification key that was brought here: it takes no other's place, because each card
+    /// keeps the one that it was made with.
     pub fn imported(key: WrappedKey, at: Time, source: &Source) -> Self {
         let mut event = source.event(at, Kind::KeysCreated, None, target(key.class, key.version));
         event.detail.to = Some(State::Active.as_str().into());
@@ -243,8 +246,8 @@ impl Retirement {
             State::Retired { .. } => return (Retired::Unknown, None),
             State::Retiring { since } => since,
         };
-        // What an audit key has signed stays in the log, which is never pruned, and its public half is
-        // had from the key alone.
+        // What an audit key has signed stays in the log, which is never pruned, and its public half
+        // is had from the key alone.
         if in_use || self.class == Class::Audit {
             return (Retired::InUse, None);
         }

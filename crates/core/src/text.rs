@@ -1,9 +1,10 @@
-//! The texts that come in about a card, a person or a merchant: from files, commands and calls. They
-//! are stored in clear, shown, logged in the audit record and sent to webhooks, so none may hold a card
-//! number, whatever a partner's program or a spreadsheet puts there by mistake (P3).
+//! The texts that come in about a card, a person or a merchant: from files, commands and calls.
+//! They are stored in clear, shown, logged in the audit record and sent to webhooks, so none may
+//! hold a card number, whatever a partner's program or a spreadsheet puts there by mistake (P3).
 //!
 //! **Invariant:** `holds_card_number` is the one place that says what could be a card number. To
-//! add a text: a type here, or a [`NumberedField`] where an issuer's own numbering decides its form.
+//! add a text: a type here, or a [`NumberedField`] where an issuer's own numbering decides its
+//! form.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,8 +61,8 @@ impl Label {
     /// How many characters it may have; a dialect may allow fewer.
     pub const CHARS_MAX: usize = 64;
 
-    /// 1 to 64 printable characters that hold no card number, some of them to be seen. Empty when there is
-    /// none.
+    /// 1 to 64 printable characters that hold no card number, some of them to be seen. Empty when
+    /// there is none.
     pub fn parse(text: &str) -> Result<Self, InvalidText> {
         if !text.is_empty() {
             check_seen(text, Self::CHARS_MAX)?;
@@ -187,8 +188,9 @@ impl Numbering {
     }
 }
 
-/// KeySecure's own order numbers are `C`, a day and four digits (seed 000: C202605220001). One in ten
-/// has a right check digit by chance, and no scheme issues numbers of 12 digits that begin with 20.
+/// KeySecure's own order numbers are `C`, a day and four digits (seed 000: C202605220001). One in
+/// ten has a right check digit by chance, and no scheme issues numbers of 12 digits that begin with
+/// 20.
 fn is_published_order_number(text: &str) -> bool {
     let Some(digits) = text.strip_prefix("C20") else {
         return false;
@@ -235,9 +237,9 @@ fn check(text: &str, chars_max: usize) -> Result<(), InvalidText> {
     Ok(())
 }
 
-/// Control characters, line and paragraph separators, those that turn the direction of what stands beside
-/// them (Unicode UAX #9, table of explicit directional formatting characters), and those that Unicode keeps
-/// for programs: deprecated format characters, marks of annotations, tags.
+/// Control characters, line and paragraph separators, those that turn the direction of what stands
+/// beside them (Unicode UAX #9, table of explicit directional formatting characters), and those
+/// that Unicode keeps for programs: deprecated format characters, marks of annotations, tags.
 fn unprintable(char: char) -> bool {
     char.is_control()
         || matches!(
@@ -252,8 +254,8 @@ fn unprintable(char: char) -> bool {
         )
 }
 
-/// Blanks, what takes no room, and letters that are drawn as blanks: fillers of Hangul, the empty pattern
-/// of Braille.
+/// Blanks, what takes no room, and letters that are drawn as blanks: fillers of Hangul, the empty
+/// pattern of Braille.
 fn unseen(char: char) -> bool {
     char.is_whitespace()
         || takes_no_room(char)
@@ -263,8 +265,8 @@ fn unseen(char: char) -> bool {
         )
 }
 
-/// What stands between two characters and cannot be seen: soft hyphens, joiners, selectors of variants,
-/// byte-order marks.
+/// What stands between two characters and cannot be seen: soft hyphens, joiners, selectors of
+/// variants, byte-order marks.
 fn takes_no_room(char: char) -> bool {
     matches!(
         char,
@@ -281,9 +283,9 @@ fn takes_no_room(char: char) -> bool {
 /// How many separators between two digits still join them.
 const SEPARATORS_MAX: usize = 3;
 
-/// Whether groups of digits, alone or one after the other, make 12 to 19 digits whose check digit is
-/// right. The groups are joined over spaces, hyphens, dots, slashes and what else people and programs write
-/// between them; a group is never cut, or every second order number would be one.
+/// Whether groups of digits, alone or one after the other, make 12 to 19 digits whose check digit
+/// is right. The groups are joined over spaces, hyphens, dots, slashes and what else people and
+/// programs write between them; a group is never cut, or every second order number would be one.
 pub fn holds_card_number(text: &str) -> bool {
     let groups = digit_groups(text);
     (0..groups.len()).any(|start| {

@@ -59,7 +59,8 @@ impl Cipher {
                 Aad::from(aad),
                 in_place,
             )
-            // The one reason to fail is a plaintext over the cipher's limit (NIST SP 800-38D 5.2.1.1).
+            // The one reason to fail is a plaintext over the cipher's limit (NIST SP 800-38D
+            // 5.2.1.1).
             .map_err(|_| Error::TooLong)?;
         out.extend_from_slice(tag.as_ref());
         Ok(())

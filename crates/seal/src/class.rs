@@ -22,8 +22,8 @@ pub enum Class {
     Manifest = 7,
     /// Signs how far the audit log had come.
     Audit = 8,
-    /// Derives card verification values. Such keys are the card programme's: none is generated, each
-    /// version is another card verification key, and there may be none.
+    /// Derives card verification values. Such keys are the card programme's: none is generated,
+    /// each version is another card verification key, and there may be none.
     Cvk = 9,
 }
 
@@ -91,8 +91,8 @@ impl Class {
         }
     }
 
-    /// What keys of the class are used with and for, in words for a cryptographic inventory (PCI DSS
-    /// 12.3.3): algorithm, strength in bits, purpose.
+    /// What keys of the class are used with and for, in words for a cryptographic inventory (PCI
+    /// DSS 12.3.3): algorithm, strength in bits, purpose.
     pub const fn inventory(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::Pan => (

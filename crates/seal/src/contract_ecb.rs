@@ -1,13 +1,14 @@
 //! AES-256 in ECB mode with PKCS#7 padding, because a published contract says so, and for nothing
-//! else: KeySecure, "private/info", "active" and "pin/set" ("AES/ECB/PKCS5Padding" in Java's words).
+//! else: KeySecure, "private/info", "active" and "pin/set" ("AES/ECB/PKCS5Padding" in Java's
+//! words).
 //!
 //! ECB shows which blocks are equal, and nothing here tells whether a ciphertext was altered. It
 //! never guards data at rest; on the wire it travels inside TLS, which does what it cannot. The
 //! functions say in their names what they lack, so that nobody takes them for [`crate::Dek::seal`].
 //!
-//! **Invariant.** One error for all that can be wrong with a ciphertext: its length, its padding, its
-//! key. What differs would be a padding oracle (Vaudenay, EUROCRYPT 2002). Callers answer for the
-//! same: what they say of a wrong plaintext must be what they say of a refused ciphertext.
+//! **Invariant.** One error for all that can be wrong with a ciphertext: its length, its padding,
+//! its key. What differs would be a padding oracle (Vaudenay, EUROCRYPT 2002). Callers answer for
+//! the same: what they say of a wrong plaintext must be what they say of a refused ciphertext.
 
 use aws_lc_rs::cipher::{
     AES_256, DecryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey,

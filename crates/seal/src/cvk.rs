@@ -1,17 +1,17 @@
 //! Card verification keys (CVKs), and the CVV2 or CVC2 that one gives for a number and an expiry.
 //!
-//! A CVK is two DES keys, A and B. The value of `number | expiry | 000`, padded with zeros to 32 digits and
-//! read as two blocks of 8 bytes, is: the first block under A, XOR the second, under A, decrypted under
-//! B, under A again; of the 16 hex digits that gives, the decimal ones and then the others less ten, of
-//! which the first three count (IBM z/OS ICSF, "Verifying credit card data" and "CVV generate"). The
-//! service code 000 is what tells a CVV2 from the value on the magnetic stripe. Whether the expiry is YYMM
-//! or MMYY differs between programmes, so each CVK says it.
+//! A CVK is two DES keys, A and B. The value of `number | expiry | 000`, padded with zeros to 32
+//! digits and read as two blocks of 8 bytes, is: the first block under A, XOR the second, under A,
+//! decrypted under B, under A again; of the 16 hex digits that gives, the decimal ones and then the
+//! others less ten, of which the first three count (IBM z/OS ICSF, "Verifying credit card data" and
+//! "CVV generate"). The service code 000 is what tells a CVV2 from the value on the magnetic
+//! stripe. Whether the expiry is YYMM or MMYY differs between programmes, so each CVK says it.
 //!
-//! DES is what the card schemes have: it comes from `RustCrypto`, because AWS-LC's is not reachable, and
-//! nothing else may be sealed by it.
+//! DES is what the card schemes have: it comes from `RustCrypto`, because AWS-LC's is not
+//! reachable, and nothing else may be sealed by it.
 //!
-//! **Invariant:** a CVK comes in as components that must be put together, each of odd parity, and leaves
-//! sealed under the root only. A value is a [`Secret`].
+//! **Invariant:** a CVK comes in as components that must be put together, each of odd parity, and
+//! leaves sealed under the root only. A value is a [`Secret`].
 
 use des::Des;
 use des::cipher::{BlockCipherDecrypt as _, BlockCipherEncrypt as _, KeyInit as _};
@@ -128,12 +128,14 @@ impl CvkParts {
         Ok(Self(key))
     }
 
-    /// The key check value: the first three bytes of zeros encrypted under it (ANSI X9.24). Not secret.
+    /// The key check value: the first three bytes of zeros encrypted under it (ANSI X9.24). Not
+    /// secret.
     pub fn check_value(&self) -> Result<[u8; 3], Error> {
         Ok(Halves::new(self.0.expose())?.check_value())
     }
 
-    /// For cards whose numbers begin with these digits; with none, for all that no other CVK is for.
+    /// For cards whose numbers begin with these digits; with none, for all that no other CVK is
+    /// for.
     pub(crate) fn key(&self, prefix: &str, order: ExpiryOrder) -> Result<Key, CvkError> {
         let is_prefix = prefix.len() <= PREFIX_MAX && prefix.bytes().all(|b| b.is_ascii_digit());
         if !is_prefix {
@@ -340,7 +342,8 @@ mod tests {
             "140",
             "439",
         ),
-        // jPOS (JCESecurityModuleTest, testVerifyCVVImpl): twice the same half, and service code 000.
+        // jPOS (JCESecurityModuleTest, testVerifyCVVImpl): twice the same half, and service code
+        // 000.
         (
             "12345678123456781234567812345678",
             "123456789012",

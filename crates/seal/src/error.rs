@@ -125,8 +125,8 @@ pub enum Error {
     /// The root key cannot be reached. The text holds no secret.
     #[error("the root key cannot be reached: {0}")]
     RootUnavailable(String),
-    /// The PIN of the root key's token is wrong or locked, or was not entered. Whoever goes on trying locks
-    /// the token for everybody. The text holds no secret.
+    /// The PIN of the root key's token is wrong or locked, or was not entered. Whoever goes on
+    /// trying locks the token for everybody. The text holds no secret.
     #[error("the root key cannot be reached: {0}")]
     PinRefused(String),
     /// The class keys do not open; the text says why, and holds no secret.

@@ -5,9 +5,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 /// Whether others than this process can get at a key's file: any access of the group or of others.
 ///
-/// One case apart: a file of root's in a process that is not root's, which its group may read. Service
-/// managers hand out secrets so (systemd's `LoadCredential` by an access list, which shows as the
-/// group's right; Kubernetes by the pod's `fsGroup`), and the process could not read it otherwise.
+/// One case apart: a file of root's in a process that is not root's, which its group may read.
+/// Service managers hand out secrets so (systemd's `LoadCredential` by an access list, which shows
+/// as the group's right; Kubernetes by the pod's `fsGroup`), and the process could not read it
+/// otherwise.
 pub fn is_exposed(file: &Metadata) -> bool {
     let ours = rustix::process::geteuid().as_raw();
     exposed(file.permissions().mode(), file.uid(), ours)

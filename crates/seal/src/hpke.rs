@@ -2,7 +2,8 @@
 //! DHKEM(P-256, HKDF-SHA256), HKDF-SHA256 and AES-256-GCM.
 //!
 //! **Invariant.** A [`HolderKey`] is a point of P-256 other than the identity; nothing downstream
-//! checks it again. The server can seal and never open: the opening half is compiled for tests only.
+//! checks it again. The server can seal and never open: the opening half is compiled for tests
+//! only.
 
 use std::fmt;
 
@@ -89,8 +90,8 @@ pub struct Sealed {
 
 /// Seals `plaintext` to `key`. The holder must know the same `info` and `aad` to open it.
 ///
-/// rustls copies the plaintext into a vector that grows for its tag. Where it moves, the copy is left in
-/// freed heap: the program's allocator must wipe what is freed.
+/// rustls copies the plaintext into a vector that grows for its tag. Where it moves, the copy is
+/// left in freed heap: the program's allocator must wipe what is freed.
 pub fn seal_to(
     key: &HolderKey,
     info: &[u8],

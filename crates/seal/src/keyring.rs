@@ -61,8 +61,8 @@ impl WrappedKey {
     }
 }
 
-/// The version of the class key that a wrapped DEK is under. It is bound into the DEK's own AAD, so a
-/// DEK that names another one does not open.
+/// The version of the class key that a wrapped DEK is under. It is bound into the DEK's own AAD, so
+/// a DEK that names another one does not open.
 pub fn version_of(wrapped: &[u8]) -> Result<u32, Error> {
     let (version, _) = aead::strip_algorithm(wrapped)?
         .split_first_chunk()
@@ -70,7 +70,8 @@ pub fn version_of(wrapped: &[u8]) -> Result<u32, Error> {
     Ok(u32::from_be_bytes(*version))
 }
 
-/// Where a record lives. A DEK opens there and nowhere else; the environment comes from the keyring.
+/// Where a record lives. A DEK opens there and nowhere else; the environment comes from the
+/// keyring.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// The table's name.
@@ -121,9 +122,9 @@ impl Keyring {
         WrappedKey::generate(root, environment, (class, 1), entropy)
     }
 
-    /// Version 1 of each class that has no key yet: all of them for a new environment, those that are
-    /// younger than it for an older one. If a key that is there does not open, nothing is made, or the
-    /// set would hold keys of two roots.
+    /// Version 1 of each class that has no key yet: all of them for a new environment, those that
+    /// are younger than it for an older one. If a key that is there does not open, nothing is made,
+    /// or the set would hold keys of two roots.
     pub fn missing(
         root: &dyn Root,
         environment: &str,
@@ -140,8 +141,8 @@ impl Keyring {
             .collect()
     }
 
-    /// A card verification key under the root, as this version of [`Class::Cvk`]: for cards whose numbers
-    /// begin with `prefix`.
+    /// A card verification key under the root, as this version of [`Class::Cvk`]: for cards whose
+    /// numbers begin with `prefix`.
     pub fn import_cvk(
         &self,
         root: &dyn Root,
@@ -163,15 +164,16 @@ impl Keyring {
         }))
     }
 
-    /// The card verification key of new cards of this number: of those that are for it, the one that
-    /// says most of it, and of these the newest.
+    /// The card verification key of new cards of this number: of those that are for it, the one
+    /// that says most of it, and of these the newest.
     pub fn cvk_for(&self, number: &[u8]) -> Option<u32> {
         let fitting = self.cvks.iter();
         let fitting = fitting.filter_map(|(version, cvk)| Some((cvk.fits(number)?, *version)));
         fitting.max().map(|(_, version)| version)
     }
 
-    /// The CVV2 that a card verification key gives for a number and two digits each of month and year.
+    /// The CVV2 that a card verification key gives for a number and two digits each of month and
+    /// year.
     pub fn derive_cvv(
         &self,
         version: u32,
@@ -319,7 +321,8 @@ impl Keyring {
         self.dek(class, place, &key)
     }
 
-    /// The same DEK under the current class key, or `None` if it is already. Fields stay as they are.
+    /// The same DEK under the current class key, or `None` if it is already. Fields stay as they
+    /// are.
     pub fn rewrap_dek(
         &self,
         class: Class,

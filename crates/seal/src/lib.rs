@@ -41,15 +41,15 @@
 //! merchant, class and field. A record of the test environment never opens in production, and a
 //! ciphertext copied to another row or column is refused.
 //!
-//! **Invariant.** No type that holds key material can be cloned, serialised or shown. [`Secret`] and
-//! [`Key`] have an opaque `Debug`; [`Keyring`], [`Dek`] and [`FileRoot`] have none.
+//! **Invariant.** No type that holds key material can be cloned, serialised or shown. [`Secret`]
+//! and [`Key`] have an opaque `Debug`; [`Keyring`], [`Dek`] and [`FileRoot`] have none.
 //!
 //! **Invariant.** An [`Error`] carries no secret and no input bytes, so it may be logged. It tells
 //! more than a stranger may know, so it is never an answer.
 //!
-//! **Invariant.** Every nonce comes from an [`Entropy`], but for those of [`stream`], which count under a
-//! key that is used once. The one piece of chance that cannot be
-//! injected is HPKE's ephemeral key, which rustls draws from AWS-LC itself.
+//! **Invariant.** Every nonce comes from an [`Entropy`], but for those of [`stream`], which count
+//! under a key that is used once. The one piece of chance that cannot be injected is HPKE's
+//! ephemeral key, which rustls draws from AWS-LC itself.
 //!
 //! # Formats
 //!
@@ -63,8 +63,8 @@
 //! # How to add
 //!
 //! - **A root provider** (PKCS#11, a KMS): implement [`Root`] in a file of its own beside
-//!   [`root::FileRoot`]. Bind the `aad` it is given, give it a name with its own prefix, and run the
-//!   cases of `tests/root.rs` on it.
+//!   [`root::FileRoot`]. Bind the `aad` it is given, give it a name with its own prefix, and run
+//!   the cases of `tests/root.rs` on it.
 //! - **A class**: add a variant to [`Class`] with the next free code and a name, and say in
 //!   `Class::purpose` whether it wraps, authenticates or signs. Codes are never reused. An existing
 //!   installation gets a first key of the class ([`Keyring::missing`]) before it opens its keyring.

@@ -1,12 +1,12 @@
-//! The root key in a hardware module, by PKCS #11: an AES-256 key that cannot leave the module, under
-//! which class keys are sealed by AES-256-GCM inside it.
+//! The root key in a hardware module, by PKCS #11: an AES-256 key that cannot leave the module,
+//! under which class keys are sealed by AES-256-GCM inside it.
 //!
 //! The module is asked at start, at a rotation and when there are other class keys, and never for a
-//! request. Each call opens a session of its own, and logs in where nobody is, so there is none that could
-//! be lost; what a module wrapped has the format of [`FileRoot`](crate::FileRoot)'s.
+//! request. Each call opens a session of its own, and logs in where nobody is, so there is none
+//! that could be lost; what a module wrapped has the format of [`FileRoot`](crate::FileRoot)'s.
 //!
-//! **Invariant:** a key that could be read out of the module, or that two objects could be meant by, is
-//! not used.
+//! **Invariant:** a key that could be read out of the module, or that two objects could be meant
+//! by, is not used.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,9 @@ use crate::{Entropy, Error, Key, Root, Secret};
 const NONCE_LEN: usize = 12;
 const TAG_BITS: u64 = 128;
 
-/// How often a session is tried to be opened, and the pause between. While another process logs in, modules
-/// whose token is files (`SoftHSM`) may find it damaged or gone for a moment. The PIN is entered after it.
+/// How often a session is tried to be opened, and the pause between. While another process logs in,
+/// modules whose token is files (`SoftHSM`) may find it damaged or gone for a moment. The PIN is
+/// entered after it.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -63,8 +64,8 @@ static REFUSED: Mutex<BTreeMap<Token, Vec<Secret>>> = Mutex::new(BTreeMap::new()
 pub struct Pkcs11Root {
     place: Pkcs11Place,
     pin: Secret,
-    /// While one session is logged in, all others of the process are: software modules write down each login,
-    /// and processes that log in at once get in each other's way.
+    /// While one session is logged in, all others of the process are: software modules write down
+    /// each login, and processes that log in at once get in each other's way.
     login: Mutex<Option<Session>>,
 }
 
@@ -320,8 +321,8 @@ impl Root for Pkcs11Root {
     }
 }
 
-/// What modules say where the tag does not fit. PKCS #11 2.40 names no error for it, and `SoftHSM` says
-/// "general error".
+/// What modules say where the tag does not fit. PKCS #11 2.40 names no error for it, and `SoftHSM`
+/// says "general error".
 const fn is_refusal(error: &ModuleError) -> bool {
     matches!(
         error,

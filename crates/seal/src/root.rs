@@ -34,8 +34,8 @@ pub trait Root: Send + Sync {
     fn name(&self) -> String;
 }
 
-/// Several roots while one takes the other's place: what any of them wrapped opens, and the first one
-/// wraps.
+/// Several roots while one takes the other's place: what any of them wrapped opens, and the first
+/// one wraps.
 ///
 /// **Invariant:** there is a first one.
 pub struct Roots {
@@ -150,7 +150,8 @@ pub(crate) fn read_key(path: &Path) -> Result<Key, Error> {
     parse(&line).ok_or_else(|| Error::RootFormat { path: path.into() })
 }
 
-/// Reads a file that nobody else may read, of at most so many bytes: of one that is longer, a byte more.
+/// Reads a file that nobody else may read, of at most so many bytes: of one that is longer, a byte
+/// more.
 pub(crate) fn read_private(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
     let io_error = |action| {
         move |source| Error::RootIo {

@@ -1,4 +1,5 @@
-//! The root key in shares: `n` files of which any `k` open it, and fewer tell nothing of it (Shamir).
+//! The root key in shares: `n` files of which any `k` open it, and fewer tell nothing of it
+//! (Shamir).
 //!
 //! ```text
 //! cardveil-share-1
@@ -10,14 +11,15 @@
 //! check 6c02 91fe
 //! ```
 //!
-//! A share is text that can be written down and typed in: blanks, empty lines and capitals do not matter.
-//! `split` is chance that tells one split from another, `root` is the key's id as operators see it, and
-//! `check` covers all the rest, so that a mistyped share is named.
+//! A share is text that can be written down and typed in: blanks, empty lines and capitals do not
+//! matter. `split` is chance that tells one split from another, `root` is the key's id as operators
+//! see it, and `check` covers all the rest, so that a mistyped share is named.
 //!
-//! **Invariant:** the key is whole in memory only, and the shares of two splits are never put together.
+//! **Invariant:** the key is whole in memory only, and the shares of two splits are never put
+//! together.
 //!
-//! The field arithmetic of blahaj looks into tables, so its time can depend on the shares. It runs at a
-//! start and at a split, and nobody can ask for it from outside.
+//! The field arithmetic of blahaj looks into tables, so its time can depend on the shares. It runs
+//! at a start and at a split, and nobody can ask for it from outside.
 
 use std::convert::Infallible;
 use std::fs;
@@ -56,8 +58,8 @@ pub struct SharesRoot {
 }
 
 impl SharesRoot {
-    /// Makes a new key, as a new share in each of these files, of which any `threshold` open it. The key
-    /// itself is written nowhere.
+    /// Makes a new key, as a new share in each of these files, of which any `threshold` open it.
+    /// The key itself is written nowhere.
     pub fn create(paths: &[PathBuf], threshold: u8, entropy: &dyn Entropy) -> Result<Self, Error> {
         Self::write(&Key::generate(entropy), paths, threshold, entropy)
     }

@@ -2,8 +2,8 @@
 //! them (RFC 8037).
 //!
 //! **Invariant.** What is signed says what it is for: the message begins with something that no
-//! other use of the key signs. Each class that signs has one use: the manifest of the served scripts,
-//! and the checkpoints of the audit log.
+//! other use of the key signs. Each class that signs has one use: the manifest of the served
+//! scripts, and the checkpoints of the audit log.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Sealing what is too long to hold: a stream of chunks under a key of its own, which the root wraps.
+//! Sealing what is too long to hold: a stream of chunks under a key of its own, which the root
+//! wraps.
 //!
 //! ```text
 //! "cardveil-sealed-1\n" | header length (u32) | header | wrapped key length (u16) | wrapped key | chunks
@@ -6,15 +7,16 @@
 //! nonce    0 (7) | number of the chunk, from 0 (u32) | 1 for the last chunk, else 0 (u8)
 //! ```
 //!
-//! This is the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár: "Online Authenticated-Encryption and
-//! its Nonce-Reuse Misuse-Resistance", 2015) over AES-256-GCM. The number makes the order of the chunks
-//! part of each, and the mark of the last one makes the end part of the whole. The header can be read by
-//! everyone; it is bound to the key by the AAD under which the root wraps it.
+//! This is the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár: "Online
+//! Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance", 2015) over AES-256-GCM. The
+//! number makes the order of the chunks part of each, and the mark of the last one makes the end
+//! part of the whole. The header can be read by everyone; it is bound to the key by the AAD under
+//! which the root wraps it.
 //!
 //! **Invariant.** A key seals one stream, so nonces that count are safe: no other has them.
 //!
-//! **Invariant.** No byte of a chunk is given out before its tag was checked. What came out before an
-//! error is the beginning of what was sealed, and must not be used as the whole.
+//! **Invariant.** No byte of a chunk is given out before its tag was checked. What came out before
+//! an error is the beginning of what was sealed, and must not be used as the whole.
 
 use std::io::{self, Read, Write};
 
@@ -51,8 +53,8 @@ pub enum StreamError {
     TooLong,
 }
 
-/// Seals all that `from` gives, under a new key. `header` is for those who have no key; `label` says what
-/// the stream is of. Returns how many bytes it read.
+/// Seals all that `from` gives, under a new key. `header` is for those who have no key; `label`
+/// says what the stream is of. Returns how many bytes it read.
 pub fn seal_stream(
     root: &dyn Root,
     (label, header): (&str, &[u8]),
@@ -103,7 +105,8 @@ pub fn read_header(from: &mut dyn Read) -> Result<Vec<u8>, StreamError> {
     Ok(header)
 }
 
-/// Opens what [`seal_stream`] has sealed, from behind its `header`. Returns how many bytes it wrote.
+/// Opens what [`seal_stream`] has sealed, from behind its `header`. Returns how many bytes it
+/// wrote.
 pub fn open_stream(
     root: &dyn Root,
     (label, header): (&str, &[u8]),

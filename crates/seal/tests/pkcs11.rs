@@ -1,5 +1,5 @@
-//! A root key in `SoftHSM`. The module reads where its tokens are from the environment, once, so each test
-//! runs itself anew with an environment of its own.
+//! A root key in `SoftHSM`. The module reads where its tokens are from the environment, once, so
+//! each test runs itself anew with an environment of its own.
 
 #![cfg(test)]
 #![cfg(feature = "pkcs11")]

@@ -1,8 +1,8 @@
-//! How a list of cards is asked for: which conditions an index takes, and which cards are looked at for the
-//! others. Both adapters run the same statements, so both do the same work.
+//! How a list of cards is asked for: which conditions an index takes, and which cards are looked at
+//! for the others. Both adapters run the same statements, so both do the same work.
 //!
-//! **Invariant:** a page that says how much it may look at ([`Paging::look_at`]) looks at no more, whatever its
-//! filter and however many cards there are.
+//! **Invariant:** a page that says how much it may look at ([`Paging::look_at`]) looks at no more,
+//! whatever its filter and however many cards there are.
 
 use cardveil_core::card::Card;
 use cardveil_core::clock::Time;
@@ -29,8 +29,8 @@ pub(crate) enum Bound {
     Bytes([u8; 16]),
 }
 
-/// Every value is a parameter, so the text depends on which filters are given and on how many states, and few
-/// statements are ever prepared.
+/// Every value is a parameter, so the text depends on which filters are given and on how many
+/// states, and few statements are ever prepared.
 #[derive(Debug, Default)]
 pub(crate) struct Statement {
     pub(crate) sql: String,
@@ -42,9 +42,11 @@ pub(crate) struct Statement {
 pub(crate) enum Way {
     /// By [`CardList::page`] alone.
     Whole,
-    /// By [`CardList::window`], and where it is not full [`CardList::window_end`] tells where it ended.
+    /// By [`CardList::window`], and where it is not full [`CardList::window_end`] tells where it
+    /// ended.
     Window,
-    /// By [`CardList::begun`] if there are as few as [`CardList::begun_count`] may find, else by a window.
+    /// By [`CardList::begun`] if there are as few as [`CardList::begun_count`] may find, else by a
+    /// window.
     Begun,
 }
 
@@ -147,8 +149,8 @@ impl CardList {
         count.statement
     }
 
-    /// One card more than the page has, to know whether there are any. The inner question is answered
-    /// by an index alone, however far the offset is.
+    /// One card more than the page has, to know whether there are any. The inner question is
+    /// answered by an index alone, however far the offset is.
     pub(crate) fn page(&self) -> Statement {
         let direction = self.direction();
         let order = if self.paging.by_time {
@@ -193,7 +195,8 @@ impl CardList {
         self.last_of(window, "seq")
     }
 
-    /// The place of the last card that is looked at, and of one behind it. No two: the list ends there.
+    /// The place of the last card that is looked at, and of one behind it. No two: the list ends
+    /// there.
     pub(crate) fn window_end(&self) -> Statement {
         let mut end = Builder::of(self, "SELECT seq FROM card WHERE true");
         end.all(&self.place);
@@ -206,8 +209,8 @@ impl CardList {
         end.statement
     }
 
-    /// How many cards an index finds by the beginning of their label or their last four digits; no more are
-    /// counted than one over what may be looked at.
+    /// How many cards an index finds by the beginning of their label or their last four digits; no
+    /// more are counted than one over what may be looked at.
     pub(crate) fn begun_count(&self) -> Statement {
         let mut few = Builder::of(self, "SELECT (SELECT count(*) FROM (SELECT 1 FROM card");
         let most = || count(self.look_at().saturating_add(1));
@@ -239,8 +242,8 @@ impl CardList {
         usize::try_from(counted).is_ok_and(|counted| counted <= self.look_at())
     }
 
-    /// The page that these cards, one more than it has, make. One that cannot be read has its place alone.
-    /// `end` is where the window ended.
+    /// The page that these cards, one more than it has, make. One that cannot be read has its place
+    /// alone. `end` is where the window ended.
     pub(crate) fn finish(
         &self,
         mut cards: Vec<(i64, Option<Card>)>,

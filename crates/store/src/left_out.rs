@@ -1,5 +1,5 @@
-//! Rows that cannot be read, in answers that are of many: an altered row is left out, so that it hides no
-//! other, and told once. A lookup of that row alone still fails.
+//! Rows that cannot be read, in answers that are of many: an altered row is left out, so that it
+//! hides no other, and told once. A lookup of that row alone still fails.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// How many rows are told of. Whoever alters more has been told of.
 const ROWS_MAX: usize = 100;
 
-/// How often a page is filled with others in the place of rows that were left out. Then it is short.
+/// How often a page is filled with others in the place of rows that were left out. Then it is
+/// short.
 pub(crate) const FILLED_MOST: usize = 10;
 
 /// The rows that were left out since the store was opened.
@@ -16,8 +17,8 @@ pub(crate) const FILLED_MOST: usize = 10;
 pub(crate) struct LeftOut(Mutex<BTreeSet<String>>);
 
 impl LeftOut {
-    /// Notes that a row of `table` was left out, and logs it the first time. What is wrong with the row is
-    /// not said: its values would be in the words.
+    /// Notes that a row of `table` was left out, and logs it the first time. What is wrong with the
+    /// row is not said: its values would be in the words.
     pub(crate) fn note(&self, table: &'static str, key: &str) {
         let mut rows = self.rows();
         if rows.len() < ROWS_MAX && rows.insert(format!("{table} {key}")) {

@@ -1,5 +1,6 @@
-//! How long a caller's write may wait. Who asked has given up by then, or will in a moment; and a claim that is
-//! committed for nobody takes a cardholder's token. So it is refused before its commit, with nothing claimed.
+//! How long a caller's write may wait. Who asked has given up by then, or will in a moment; and a
+//! claim that is committed for nobody takes a cardholder's token. So it is refused before its
+//! commit, with nothing claimed.
 
 use std::time::Duration;
 

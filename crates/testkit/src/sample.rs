@@ -375,8 +375,8 @@ pub fn wallet_change(n: u8, step: wallet::Step, at: Time) -> wallet::Change {
 mod tests {
     use super::*;
 
-    /// A store that forgets a column, or takes one for another, gives another card back. A new field
-    /// does not compile here until it is named.
+    /// A store that forgets a column, or takes one for another, gives another card back. A new
+    /// field does not compile here until it is named.
     #[test]
     fn the_sample_card_leaves_no_field_out() {
         let Card {

@@ -1,6 +1,6 @@
-//! Adding a card to a phone's wallet. A real phone asks Cardveil itself, and the network decides; in
-//! the demo this backend plays the phone, and Cardveil's simulator plays the network. What the shop
-//! keeps of a real one is the token for the phone, and the list.
+//! Adding a card to a phone's wallet. A real phone asks Cardveil itself, and the network decides;
+//! in the demo this backend plays the phone, and Cardveil's simulator plays the network. What the
+//! shop keeps of a real one is the token for the phone, and the list.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};

@@ -1,5 +1,5 @@
-//! What the shop's backend asks of Cardveil, and what it never passes on: in front of a Cardveil that
-//! takes notes and answers what it is told to.
+//! What the shop's backend asks of Cardveil, and what it never passes on: in front of a Cardveil
+//! that takes notes and answers what it is told to.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

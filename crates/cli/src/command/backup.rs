@@ -1,7 +1,7 @@
 //! `cardveil backup`: the SQLite database as one encrypted file, while it serves.
 //!
-//! **Invariant:** a file under the name that was asked for is whole and was read back; until then it has
-//! another name.
+//! **Invariant:** a file under the name that was asked for is whole and was read back; until then
+//! it has another name.
 
 use std::path::{Path, PathBuf};
 
@@ -48,8 +48,8 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     let wrapped = wrapped_keys(&opened)?;
     drop(opened);
     let roots = roots::open(&house.config.keys)?;
-    // While one root key takes the other's place: under the one that its class keys are under, so that
-    // who keeps that one can restore it.
+    // While one root key takes the other's place: under the one that its class keys are under, so
+    // that who keeps that one can restore it.
     let root = roots.of(&wrapped, house.config.environment.as_str());
     let header = serde_json::to_vec(&Header {
         form: FORM,

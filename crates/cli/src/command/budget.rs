@@ -1,4 +1,5 @@
-//! `cardveil budget`: how far a card's and a person's budget of reveals is used, and making it whole.
+//! `cardveil budget`: how far a card's and a person's budget of reveals is used, and making it
+//! whole.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! `cardveil healthcheck`: asks the server of this configuration whether it can serve, for images that
-//! have no other program which could.
+//! `cardveil healthcheck`: asks the server of this configuration whether it can serve, for images
+//! that have no other program which could.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -12,13 +12,14 @@ use url::Url;
 use crate::deployment::config::Config;
 use crate::print::{self, hinted};
 
-/// The server answers within two seconds, whatever its store does; and whoever asked for this check waits five.
+/// The server answers within two seconds, whatever its store does; and whoever asked for this check
+/// waits five.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the admin listener is, when it is not where the configuration says or speaks TLS, such as
-    /// `https://node1.example:7430`
+    /// Where the admin listener is, when it is not where the configuration says or speaks TLS, such
+    /// as `https://node1.example:7430`
     #[arg(long)]
     url: Option<Url>,
 }

@@ -230,7 +230,8 @@ mod tests {
                 for (n, line) in (1..).zip(code.lines()) {
                     let line = line.trim_start();
                     let is_ours = line.starts_with("//") && !line.starts_with("///");
-                    // clap shows the comments of arguments; those of other items are not asked about.
+                    // clap shows the comments of arguments; those of other items are not asked
+                    // about.
                     let is_shown = !line.starts_with("///") || is_help(&text, n);
                     let points = line.contains("docs/") || line.contains(".md");
                     let embeds = line.contains("include_str!") || line.contains("ELSEWHERE");

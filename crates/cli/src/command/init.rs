@@ -76,8 +76,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let (keys, next) = match lay_out(&path).await {
         Ok(made) => made,
         Err(error) => {
-            // What is configured and not there would be in the way of the next attempt. If it cannot be
-            // removed either, that attempt says so.
+            // What is configured and not there would be in the way of the next attempt. If it
+            // cannot be removed either, that attempt says so.
             let _ = std::fs::remove_file(&path);
             return Err(error);
         }

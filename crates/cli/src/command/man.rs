@@ -10,7 +10,8 @@ use crate::print::{self, hinted};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The folder for them, such as /usr/local/share/man/man1; those that are there are written anew
+    /// The folder for them, such as /usr/local/share/man/man1; those that are there are written
+    /// anew
     dir: PathBuf,
 }
 

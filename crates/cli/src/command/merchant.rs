@@ -59,7 +59,8 @@ pub(crate) enum MerchantCommand {
         permissions: PermissionArgs,
         #[command(flatten)]
         wallets: WalletArgs,
-        /// Whether an operation needs a second factor, such as view-card=required; repeat for several
+        /// Whether an operation needs a second factor, such as view-card=required; repeat for
+        /// several
         #[arg(long = "mfa", value_parser = mfa_policy)]
         mfa: Vec<(Purpose, Policy)>,
         #[command(flatten)]
@@ -96,8 +97,8 @@ impl PermissionArgs {
 /// Which second factors count for its cardholders.
 #[derive(Args)]
 pub(crate) struct FactorArgs {
-    /// Which factors count, in place of what was set: totp, an authenticator app, or otp, a code that
-    /// the merchant delivers; repeat for several
+    /// Which factors count, in place of what was set: totp, an authenticator app, or otp, a code
+    /// that the merchant delivers; repeat for several
     #[arg(long = "factor", value_name = "totp|otp", value_parser = factor)]
     accepts: Vec<Factor>,
     /// Which of them count also where the cardholder has a stronger one, in place of what was set;

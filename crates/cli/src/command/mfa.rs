@@ -1,4 +1,5 @@
-//! `cardveil mfa`: people's second factors. A secret is shown once, by `enrol`, and by nothing else.
+//! `cardveil mfa`: people's second factors. A secret is shown once, by `enrol`, and by nothing
+//! else.
 
 use std::io::BufRead as _;
 use std::path::Path;
@@ -154,7 +155,8 @@ fn shown(enrolled: &Enrolment) -> anyhow::Result<()> {
     })
 }
 
-/// For a phone's camera, with two rows of modules in a row of text. `None` for what no QR code can hold.
+/// For a phone's camera, with two rows of modules in a row of text. `None` for what no QR code can
+/// hold.
 fn qr_code(data: &[u8]) -> Option<String> {
     // A screen has no dirt on it, so the least correction, which gives the smallest code.
     let code = QrCode::with_error_correction_level(data, EcLevel::L).ok()?;

@@ -24,8 +24,8 @@ pub(crate) struct Args {
     /// A file with the owner's password
     #[arg(long, value_name = "FILE")]
     owner_password_file: Option<PathBuf>,
-    /// Then copy a whole deployment out of this SQLite file into the empty database. Nobody may serve
-    /// from the file, then or afterwards
+    /// Then copy a whole deployment out of this SQLite file into the empty database. Nobody may
+    /// serve from the file, then or afterwards
     #[arg(long, value_name = "FILE")]
     from_sqlite: Option<PathBuf>,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! The commands: a file or a folder for each word that a user types after `cardveil`, by its name.
 //!
-//! **Invariant:** no command knows another. What two of them need is in `deployment`, or here if it is
-//! about the words of the command line.
+//! **Invariant:** no command knows another. What two of them need is in `deployment`, or here if it
+//! is about the words of the command line.
 
 pub(crate) mod audit;
 pub(crate) mod backup;

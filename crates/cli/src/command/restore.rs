@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** a database is replaced by one rename, when all of the backup has been verified.
 //!
-//! **Invariant:** no token that was spent after the backup is good again: the epoch is raised in the copy
-//! before it gets its place, whatever the fence says.
+//! **Invariant:** no token that was spent after the backup is good again: the epoch is raised in
+//! the copy before it gets its place, whatever the fence says.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -147,8 +147,8 @@ fn seconds_between(from: Time, to: Time) -> i64 {
         .unwrap_or(0)
 }
 
-/// No epoch that any token has seen comes again: neither the fence's nor that of the database which is
-/// there.
+/// No epoch that any token has seen comes again: neither the fence's nor that of the database which
+/// is there.
 fn newest_epoch(config: &Config, replace: bool) -> Option<Epoch> {
     let fence = fence_epoch(&config.store.fence);
     let there = if replace && config.store.database.exists() {
@@ -160,8 +160,8 @@ fn newest_epoch(config: &Config, replace: bool) -> Option<Epoch> {
     fence.max(there)
 }
 
-/// The class keys open under this root, or nothing in the backup does; then it tells the keys of its
-/// checkpoints.
+/// The class keys open under this root, or nothing in the backup does; then it tells the keys of
+/// its checkpoints.
 fn class_keys(copy: &Copy, root: &Roots, config: &Config) -> anyhow::Result<Vec<PublicKey>> {
     let wrapped = wrapped_keys(copy)?;
     let environment = config.environment.as_str();

@@ -1,8 +1,8 @@
 //! Who runs the command: what the machine knows, and what the environment claims.
 //!
-//! The machine knows the account that the process runs as and, where a login set it, the account that the
-//! person came in with (the audit system's login uid, which `sudo` and `su` leave as it is). Variables
-//! are whatever the caller has put there, so their word is told as a claim.
+//! The machine knows the account that the process runs as and, where a login set it, the account
+//! that the person came in with (the audit system's login uid, which `sudo` and `su` leave as it
+//! is). Variables are whatever the caller has put there, so their word is told as a claim.
 
 use cardveil_core::audit::Source;
 
@@ -41,8 +41,8 @@ struct Person {
 }
 
 impl Person {
-    /// `cardveil (uid 999), login alice (uid 1000), claimed SUDO_USER=bob`. A claim that says what the
-    /// machine knows is left out.
+    /// `cardveil (uid 999), login alice (uid 1000), claimed SUDO_USER=bob`. A claim that says what
+    /// the machine knows is left out.
     fn name(&self) -> String {
         let mut name = self.told(self.uid);
         let login = self.login.filter(|uid| *uid != NO_LOGIN);

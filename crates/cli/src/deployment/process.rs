@@ -1,5 +1,5 @@
-//! What the process asks of the machine: that its memory stays its own (P3), and to be told about to
-//! the service manager.
+//! What the process asks of the machine: that its memory stays its own (P3), and to be told about
+//! to the service manager.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -12,8 +12,8 @@ use rustix::process::set_dumpable_behavior;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
-/// No core dumps, no debugger but root's, and no program started from here gets more rights than this
-/// one has.
+/// No core dumps, no debugger but root's, and no program started from here gets more rights than
+/// this one has.
 pub(crate) fn harden() -> anyhow::Result<()> {
     let none = Rlimit {
         current: Some(0),
@@ -47,8 +47,8 @@ impl OpenFiles {
     }
 }
 
-/// Raises the soft limit of open files to the hard one. The soft one is 1,024 in many places, for programs that
-/// cannot use more (select(2)).
+/// Raises the soft limit of open files to the hard one. The soft one is 1,024 in many places, for
+/// programs that cannot use more (select(2)).
 pub(crate) fn raise_open_files() -> OpenFiles {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -73,8 +73,8 @@ pub(crate) enum Swap {
     Possible,
 }
 
-/// Keeps all memory out of swap, where the limit allows as much as is ever needed. Pages are locked as
-/// they are used, so nothing grows by it.
+/// Keeps all memory out of swap, where the limit allows as much as is ever needed. Pages are locked
+/// as they are used, so nothing grows by it.
 pub(crate) fn lock_memory() -> Swap {
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     match swap() {
@@ -99,7 +99,8 @@ pub(crate) fn swap() -> Swap {
     }
 }
 
-/// Below its header, each line of the file is a swap area (proc(5)). What cannot be read may be there.
+/// Below its header, each line of the file is a swap area (proc(5)). What cannot be read may be
+/// there.
 fn has_swap() -> bool {
     std::fs::read_to_string("/proc/swaps").map_or(true, |areas| areas.lines().count() > 1)
 }
@@ -114,8 +115,8 @@ pub(crate) fn notify(state: &str) {
     }
 }
 
-/// How often the service manager wants to hear that all is well (`sd_watchdog_enabled(3)`): twice in the
-/// time after which it would restart the process.
+/// How often the service manager wants to hear that all is well (`sd_watchdog_enabled(3)`): twice
+/// in the time after which it would restart the process.
 pub(crate) fn watchdog() -> Option<Duration> {
     let told = |name| std::env::var(name).ok()?.parse::<u64>().ok();
     let is_ours = told("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));

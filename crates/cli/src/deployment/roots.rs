@@ -1,7 +1,7 @@
 //! Root keys: opened when class keys are opened, and dropped again.
 //!
-//! **Invariant:** a server holds no root key while it serves. It opens the root at its start, and again
-//! when there are other class keys in store.
+//! **Invariant:** a server holds no root key while it serves. It opens the root at its start, and
+//! again when there are other class keys in store.
 //!
 //! To add a provider: `cardveil_seal` says how; here, what the configuration calls it.
 
@@ -38,7 +38,8 @@ pub(crate) fn open(keys: &config::Keys) -> anyhow::Result<Roots> {
     Ok(Roots::new(first, others))
 }
 
-/// A token that is open by the one PIN is not asked for the other, which would show wrong at the next start.
+/// A token that is open by the one PIN is not asked for the other, which would show wrong at the
+/// next start.
 fn refuse_two_pins(root: &RootKey, next: &RootKey) -> anyhow::Result<()> {
     if let (RootKey::Module { pkcs11: one }, RootKey::Module { pkcs11: other }) = (root, next)
         && (&one.module, &one.token_label, &one.token_serial)
@@ -53,8 +54,9 @@ fn refuse_two_pins(root: &RootKey, next: &RootKey) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nothing is under the next root yet, so nothing else would tell before the class keys are moved to it
-/// that this process cannot use it: a sandbox may be in a module's way that was in no operator's.
+/// Nothing is under the next root yet, so nothing else would tell before the class keys are moved
+/// to it that this process cannot use it: a sandbox may be in a module's way that was in no
+/// operator's.
 fn try_out(next: &dyn Root) -> anyhow::Result<()> {
     let aad = b"cardveil trial";
     next.wrap(&Key::generate(&SystemEntropy), aad, &SystemEntropy)
@@ -191,8 +193,8 @@ fn place(module: &Pkcs11) -> Pkcs11Place {
     }
 }
 
-/// The PIN, from a file that nobody else can read. The newline at its end is none of it. What a person does not
-/// see in an editor is refused here: it would cost a try of the PIN, for all nodes.
+/// The PIN, from a file that nobody else can read. The newline at its end is none of it. What a
+/// person does not see in an editor is refused here: it would cost a try of the PIN, for all nodes.
 fn pin(module: &Pkcs11) -> anyhow::Result<Secret> {
     let path = &module.pin_file;
     let cannot = || format!("cannot read the PIN's file {}", path.display());
@@ -242,8 +244,8 @@ fn unseen(pin: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Refuses a root key in the database's folder or below it, by whatever name: whoever copies the one
-/// must not get the other (PCI DSS 3.6.1.2).
+/// Refuses a root key in the database's folder or below it, by whatever name: whoever copies the
+/// one must not get the other (PCI DSS 3.6.1.2).
 pub(crate) fn refuse_beside_data(config: &Config) -> anyhow::Result<()> {
     if config.store.postgres.is_some() {
         return Ok(());

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 
 use crate::print::hinted;
 
-/// A file on the way, beside the one that it will be, for its owner's eyes. It goes when it is dropped;
-/// what a killed process has left is taken over by the next.
+/// A file on the way, beside the one that it will be, for its owner's eyes. It goes when it is
+/// dropped; what a killed process has left is taken over by the next.
 pub(crate) struct Scratch {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
@@ -53,16 +53,16 @@ impl Scratch {
     }
 }
 
-/// A new file for its owner's eyes only. It follows no link, and takes nothing that somebody else has put
-/// there (`O_EXCL`, open(2)).
+/// A new file for its owner's eyes only. It follows no link, and takes nothing that somebody else
+/// has put there (`O_EXCL`, open(2)).
 fn create_new(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
     options.open(path)
 }
 
-/// Removes what a backup or restore that was killed has left. A link, and a file of somebody else's or
-/// of another name too, is none of ours.
+/// Removes what a backup or restore that was killed has left. A link, and a file of somebody else's
+/// or of another name too, is none of ours.
 fn remove_left_over(path: &Path) -> anyhow::Result<()> {
     let foreign = || {
         hinted(

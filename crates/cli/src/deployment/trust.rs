@@ -1,6 +1,6 @@
-//! Who else could change what a deployment is made of: its configuration, its data, its keys, and the
-//! programs that it loads. Whoever may write one of these files, or a folder on the way to it, puts
-//! another in its place.
+//! Who else could change what a deployment is made of: its configuration, its data, its keys, and
+//! the programs that it loads. Whoever may write one of these files, or a folder on the way to it,
+//! puts another in its place.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -77,9 +77,9 @@ pub(crate) fn untrusted(file: &Path, config: &Config) -> Vec<Untrusted> {
     found
 }
 
-/// A live deployment is not opened while everyone may change what it trusts: a module would be loaded,
-/// a configuration followed. A group that may, or a stranger that owns it, is told by `doctor` alone,
-/// since Kubernetes hands out volumes so (`fsGroup`).
+/// A live deployment is not opened while everyone may change what it trusts: a module would be
+/// loaded, a configuration followed. A group that may, or a stranger that owns it, is told by
+/// `doctor` alone, since Kubernetes hands out volumes so (`fsGroup`).
 pub(crate) fn refuse_open_to_all(file: &Path, config: &Config) -> anyhow::Result<()> {
     let open = |one: &Untrusted| matches!(one.why, Why::Mode(mode) if mode & WRITABLE_BY_ALL != 0);
     match untrusted(file, config).into_iter().find(open) {

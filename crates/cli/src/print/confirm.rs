@@ -1,7 +1,7 @@
 //! `--yes`: what cannot be undone is asked about, where somebody can answer.
 //!
-//! Where nobody can (a pipe, a script, a container without a terminal) the command was meant as it stands,
-//! and goes on. Whoever adds a command that cannot be undone gives it a [`Yes`].
+//! Where nobody can (a pipe, a script, a container without a terminal) the command was meant as it
+//! stands, and goes on. Whoever adds a command that cannot be undone gives it a [`Yes`].
 
 use std::io::{BufRead as _, IsTerminal as _};
 

@@ -1,8 +1,8 @@
 //! Data: for programs one document of JSON, for people lines and tables.
 //!
-//! **Invariant:** with `--json`, a command that ends well has printed one document: an object on one line, or
-//! an array with a line for each of its elements. A list that broke off is no JSON, so nobody takes a part
-//! for the whole. (`docs/reference/command-line.md`)
+//! **Invariant:** with `--json`, a command that ends well has printed one document: an object on
+//! one line, or an array with a line for each of its elements. A list that broke off is no JSON, so
+//! nobody takes a part for the whole. (`docs/reference/command-line.md`)
 
 use cardveil_core::Time;
 use serde::Serialize;

@@ -72,8 +72,8 @@ pub(crate) fn usage(error: clap::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// clap quotes what it was given, as it is: each quotation is escaped, so that none of them makes a line
-/// of its own, and what could be a card number is left out.
+/// clap quotes what it was given, as it is: each quotation is escaped, so that none of them makes a
+/// line of its own, and what could be a card number is left out.
 fn wrong_usage(mut error: clap::Error) -> String {
     let quoted: Vec<_> = error
         .context()
@@ -166,8 +166,8 @@ fn tell(what: &str, hint: Option<&str>) {
     }
 }
 
-/// Words that may have several rows. All but the first are indented, so that none passes for a line of its
-/// own.
+/// Words that may have several rows. All but the first are indented, so that none passes for a line
+/// of its own.
 fn say_rows(text: &str) {
     let mut rows = text.lines();
     say_plainly(rows.next().unwrap_or_default());

@@ -1,9 +1,9 @@
-//! What the command prints: data to stdout, words to stderr; both as JSON where `--json` asks for it, which
-//! is known here alone.
+//! What the command prints: data to stdout, words to stderr; both as JSON where `--json` asks for
+//! it, which is known here alone.
 //!
 //! **Invariant:** nothing gets to a terminal but through this file (the lints refuse `println!` and
-//! `std::io::stdout` elsewhere), and here everything is [escaped], whoever wrote it: a merchant's name, a
-//! label, what a receiver answered, an altered row.
+//! `std::io::stdout` elsewhere), and here everything is [escaped], whoever wrote it: a merchant's
+//! name, a label, what a receiver answered, an altered row.
 
 #![expect(
     clippy::disallowed_methods,
@@ -32,7 +32,8 @@ pub(crate) use self::failure::{
 /// How everything is printed.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Format {
-    /// Print JSON: one document on stdout, and an object a line on stderr (`cardveil help command-line`)
+    /// Print JSON: one document on stdout, and an object a line on stderr (`cardveil help
+    /// command-line`)
     #[arg(long, global = true)]
     json: bool,
 }
@@ -106,8 +107,8 @@ fn say_record(level: &str, message: &str, hint: Option<&str>) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Rows of block characters to stderr, black on white whatever the terminal's own colours are. `false`
-/// when there is no terminal, and for programs.
+/// Rows of block characters to stderr, black on white whatever the terminal's own colours are.
+/// `false` when there is no terminal, and for programs.
 pub(crate) fn draw(rows: &str) -> bool {
     const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
     const RESET: &str = "\x1b[0m";
@@ -142,7 +143,8 @@ impl Write for Log {
     }
 }
 
-/// Where the access log goes: its lines hold ids, names and numbers of ours, so they go out as they are.
+/// Where the access log goes: its lines hold ids, names and numbers of ours, so they go out as they
+/// are.
 pub(crate) fn access_log() -> Box<dyn Write + Send> {
     Box::new(std::io::stderr())
 }
@@ -155,9 +157,9 @@ enum Rows {
     Several,
 }
 
-/// A text that changes nothing but what it stands for: control characters, escape sequences with them, and
-/// what cannot be seen or turns the direction of what stands beside it, as `\u....`. The same JSON where
-/// it was JSON.
+/// A text that changes nothing but what it stands for: control characters, escape sequences with
+/// them, and what cannot be seen or turns the direction of what stands beside it, as `\u....`. The
+/// same JSON where it was JSON.
 fn escaped(text: &str, rows: Rows) -> String {
     let mut safe = String::with_capacity(text.len());
     for char in text.chars() {
@@ -196,8 +198,8 @@ fn is_hidden(char: char) -> bool {
 mod tests {
     use super::*;
 
-    /// A cursor that goes up, a title, a link, a line of its own, a text that runs backwards, and what
-    /// nobody sees.
+    /// A cursor that goes up, a title, a link, a line of its own, a text that runs backwards, and
+    /// what nobody sees.
     const HOSTILE: &str =
         "a\u{1b}[1A\u{1b}]0;b\u{7}\u{9b}2J\r\nok\u{202e}live\u{2066}\u{200b}\u{e0041}\u{7f}";
 

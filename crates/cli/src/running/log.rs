@@ -1,9 +1,9 @@
-//! The server's log: a JSON object a line on stderr, whoever writes it. Each has `time`, `level` and `message`,
-//! and those of a request its `request.id`; the lines of requests themselves are the access log's, which has
-//! the same members. `CARDVEIL_LOG` sets the level.
+//! The server's log: a JSON object a line on stderr, whoever writes it. Each has `time`, `level`
+//! and `message`, and those of a request its `request.id`; the lines of requests themselves are the
+//! access log's, which has the same members. `CARDVEIL_LOG` sets the level.
 //!
-//! A warning or an error that comes again within [`WINDOW`] is counted, and told once the window is over: a
-//! database that is away for an hour fills no disk, and hides nothing else that goes wrong.
+//! A warning or an error that comes again within [`WINDOW`] is counted, and told once the window is
+//! over: a database that is away for an hour fills no disk, and hides nothing else that goes wrong.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -31,7 +31,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What tells two lines of the same apart.
 const OF_ONE_REQUEST: &str = "request.id";
 
-/// Starts it, at this level unless `CARDVEIL_LOG` says another. What is returned tells what was repeated.
+/// Starts it, at this level unless `CARDVEIL_LOG` says another. What is returned tells what was
+/// repeated.
 pub(crate) fn start(level: &str) -> Log {
     let log = Log::default();
     let filter = tracing_subscriber::EnvFilter::try_from_env("CARDVEIL_LOG")

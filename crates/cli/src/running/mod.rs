@@ -129,8 +129,8 @@ impl Running {
         );
     }
 
-    /// Tells load balancers to send nothing new, and gives them the time to hear it. Another signal ends
-    /// the wait.
+    /// Tells load balancers to send nothing new, and gives them the time to hear it. Another signal
+    /// ends the wait.
     pub(crate) async fn drain(&self, stop: &mut StopSignal) {
         self.app.drain();
         let delay = Duration::from_secs(self.deployment.config.shutdown.delay_secs.into());
@@ -173,8 +173,8 @@ async fn bind(kind: ListenerKind, address: SocketAddr) -> anyhow::Result<TcpList
     })
 }
 
-/// Health and figures are told by a thread and a runtime of their own: also while all others are busy, which
-/// is when they are wanted. What is returned ends with it.
+/// Health and figures are told by a thread and a runtime of their own: also while all others are
+/// busy, which is when they are wanted. What is returned ends with it.
 fn serve_apart(
     app: &Arc<App>,
     listener: Listener,

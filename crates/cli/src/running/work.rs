@@ -58,8 +58,9 @@ pub(super) async fn renew(
     }
 }
 
-/// Goes through all cards, a bounded piece at a time, removes what has expired, and begins anew a day later.
-/// What it removes does not come back: it does nothing before the clock has been steady for [`STEADY`].
+/// Goes through all cards, a bounded piece at a time, removes what has expired, and begins anew a
+/// day later. What it removes does not come back: it does nothing before the clock has been steady
+/// for [`STEADY`].
 pub(super) async fn purge(app: Arc<App>, keep: Duration, mut stop: watch::Receiver<bool>) {
     let mut place = None;
     let started = Instant::now();
@@ -100,8 +101,8 @@ pub(super) async fn purge(app: Arc<App>, keep: Duration, mut stop: watch::Receiv
     }
 }
 
-/// How long the purge rests after a piece, none if it failed. While there is more it rests for as long as
-/// the piece took: at most half of one connection's time is its, however slow the store is.
+/// How long the purge rests after a piece, none if it failed. While there is more it rests for as
+/// long as the piece took: at most half of one connection's time is its, however slow the store is.
 fn purge_pause(purged: Option<&Purged>, took: Duration) -> Duration {
     match purged {
         None => PURGE_AGAIN,
@@ -110,8 +111,8 @@ fn purge_pause(purged: Option<&Purged>, took: Duration) -> Duration {
     }
 }
 
-/// Signs how far the audit log has come: at the start, for what a crash left unsigned, and then now and
-/// again.
+/// Signs how far the audit log has come: at the start, for what a crash left unsigned, and then now
+/// and again.
 pub(super) async fn sign(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SIGN_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -270,7 +271,8 @@ pub(super) async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Tells the service manager that a restart would make nothing better, as often as it wants to hear that.
+/// Tells the service manager that a restart would make nothing better, as often as it wants to hear
+/// that.
 pub(super) async fn watchdog(app: Arc<App>, every: Duration, mut stop: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(every);
     loop {
@@ -295,8 +297,8 @@ mod tests {
         assert!(told.ends_with("the store does not answer"), "{told}");
     }
 
-    /// With 10^7 cards there are 20,000 pieces, so five seconds between them were more than a day; and a
-    /// first piece that failed was tried again a day later.
+    /// With 10^7 cards there are 20,000 pieces, so five seconds between them were more than a day;
+    /// and a first piece that failed was tried again a day later.
     #[test]
     fn the_purge_rests_as_long_as_it_worked_and_a_day_when_all_cards_were_seen() {
         let took = Duration::from_millis(20);

@@ -72,8 +72,8 @@ fn shows(world: &World) {
     assert_eq!(opened(&answer, &holder)["pan"], "4111111111111111");
 }
 
-/// The fence that was there, none at all, one of another database, and one that was set back together
-/// with it, which notices nothing.
+/// The fence that was there, none at all, one of another database, and one that was set back
+/// together with it, which notices nothing.
 #[test]
 fn a_token_that_was_redeemed_after_the_backup_is_refused_after_the_restore() {
     for case in ["there", "absent", "foreign", "set back"] {

@@ -1,5 +1,5 @@
-//! The canary: known card numbers, tokens and keys are sought in every byte that a deployment leaves
-//! behind (P3, P4).
+//! The canary: known card numbers, tokens and keys are sought in every byte that a deployment
+//! leaves behind (P3, P4).
 
 use std::path::{Path, PathBuf};
 
@@ -75,8 +75,8 @@ fn no_file_holds_a_clear_card_number_or_a_token() {
     }
 }
 
-/// A PIN that was set and told in both dialects. As text between quotation marks, and, for a PIN that
-/// is long enough not to be there by chance, on its own.
+/// A PIN that was set and told in both dialects. As text between quotation marks, and, for a PIN
+/// that is long enough not to be there by chance, on its own.
 #[test]
 fn no_file_holds_a_clear_pin() {
     const LONG: &str = "739046";

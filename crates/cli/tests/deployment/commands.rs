@@ -1,6 +1,6 @@
-//! Every command in its documented form: what `--json` prints, what an error looks like, and what is asked
-//! before it is done. The commands are those of the table in `docs/reference/command-line.md`, which a test of
-//! the binary holds against the command itself.
+//! Every command in its documented form: what `--json` prints, what an error looks like, and what
+//! is asked before it is done. The commands are those of the table in
+//! `docs/reference/command-line.md`, which a test of the binary holds against the command itself.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,5 +1,6 @@
-//! Exit codes, for each command those of the table in `docs/reference/command-line.md`. That each ends with 0 is in
-//! `commands.rs`; 3, and the findings of `doctor`, `probe` and `audit verify`, are with these commands.
+//! Exit codes, for each command those of the table in `docs/reference/command-line.md`. That each
+//! ends with 0 is in `commands.rs`; 3, and the findings of `doctor`, `probe` and `audit verify`,
+//! are with these commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! Files as programs and spreadsheets write them, in `import/`: each is taken, or refused with its cause.
+//! Files as programs and spreadsheets write them, in `import/`: each is taken, or refused with its
+//! cause.
 
 use std::path::Path;
 
@@ -8,8 +9,8 @@ fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deployment/import")
 }
 
-/// Imports a file. `tally` is what it adds, refuses, and warns of: cards that have expired, numbers that
-/// stood before. `told` is stderr, but for the order of its lines.
+/// Imports a file. `tally` is what it adds, refuses, and warns of: cards that have expired, numbers
+/// that stood before. `told` is stderr, but for the order of its lines.
 fn import(world: &World, file: &str, code: i32, tally: [u64; 4], told: &[&str]) {
     let path = folder().join(file);
     let run = world.run(&[
@@ -417,7 +418,8 @@ fn cards_that_have_expired_and_numbers_that_stand_twice_are_counted_hyperswitch_
     );
 }
 
-/// A file with clear numbers, which goes with its value: nothing of a test may be left that holds one.
+/// A file with clear numbers, which goes with its value: nothing of a test may be left that holds
+/// one.
 fn an_issuers(rows: &str) -> tempfile::NamedTempFile {
     let file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
     std::fs::write(file.path(), rows).unwrap();

@@ -1,7 +1,7 @@
 //! Rotation with the real binary: beside a server that serves, killed and run again.
 //!
-//! What counts as a failure: a card that cannot be read at any moment of it; a record that is under an
-//! old key when all is said to be moved; an old root key that opens anything.
+//! What counts as a failure: a card that cannot be read at any moment of it; a record that is under
+//! an old key when all is said to be moved; an old root key that opens anything.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};

@@ -162,7 +162,8 @@ impl<'w> Scene<'w> {
         self.sought.push(Sought { what, bytes });
     }
 
-    /// What of all that is sought is in memory, and where. Of a long text each twelve characters count.
+    /// What of all that is sought is in memory, and where. Of a long text each twelve characters
+    /// count.
     fn found(&self) -> Vec<String> {
         let pieces = self.sought.iter().flat_map(|sought| {
             let parts: Vec<_> = match sought.bytes.len() {
@@ -181,8 +182,8 @@ impl<'w> Scene<'w> {
             .collect()
     }
 
-    /// Half of a request, which waits for the other half, is in memory and is found; and it is not when
-    /// the request is over.
+    /// Half of a request, which waits for the other half, is in memory and is found; and it is not
+    /// when the request is over.
     fn a_planted_copy_is_found(&self, merchant: &mut Connection) {
         let authorization = format!("authorization: Bearer {}\r\n", self.api_key);
         let head = format!("GET /v1/cards HTTP/1.1\r\nhost: localhost\r\n{authorization}");
@@ -327,7 +328,8 @@ impl<'w> Scene<'w> {
         assert!(set.status.success(), "{}", text(&set.stderr));
     }
 
-    /// A code goes by webhook and comes back in an address, as the contract has it; for a client token.
+    /// A code goes by webhook and comes back in an address, as the contract has it; for a client
+    /// token.
     fn delivered_code(
         &mut self,
         merchant: &mut Connection,

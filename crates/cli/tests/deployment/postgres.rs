@@ -173,7 +173,8 @@ fn a_server_whose_database_is_gone_is_not_ready_and_comes_back_by_itself() {
     assert!(world.issue(&mut merchant, 0).is_some());
 }
 
-/// Connections stay open, and nothing comes back: what a machine that hangs looks like, or a network that drops.
+/// Connections stay open, and nothing comes back: what a machine that hangs looks like, or a
+/// network that drops.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test measures")]
 fn a_stall_of_the_database_is_told_within_two_seconds() {

@@ -1,4 +1,5 @@
-//! `cardveil probe`, on a deployment that is well and on one behind a proxy that changes what passes.
+//! `cardveil probe`, on a deployment that is well and on one behind a proxy that changes what
+//! passes.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -412,8 +413,8 @@ fn whatever_a_proxy_changes_is_found() {
     );
 }
 
-/// Whoever changes a script and the manifest together is found by a key, and without one by a program
-/// of the same version.
+/// Whoever changes a script and the manifest together is found by a key, and without one by a
+/// program of the same version.
 #[test]
 fn a_script_that_is_changed_with_its_manifest_is_found() {
     fn wrong(body: &str) -> String {

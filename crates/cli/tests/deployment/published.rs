@@ -1,5 +1,5 @@
-//! The calls of the two published descriptions, made by curl as they are written there, with the host and
-//! the values in place of their placeholders and nothing else changed.
+//! The calls of the two published descriptions, made by curl as they are written there, with the
+//! host and the values in place of their placeholders and nothing else changed.
 
 use std::io::BufRead as _;
 use std::process::{Child, Command, Stdio};

@@ -124,8 +124,8 @@ fn entries(bytes: &[u8]) -> Vec<String> {
     entries
 }
 
-/// Killed in the stream three times; then the receiver has every entry, in order, and what a kill had
-/// it read twice is known as that.
+/// Killed in the stream three times; then the receiver has every entry, in order, and what a kill
+/// had it read twice is known as that.
 #[test]
 fn a_kill_loses_no_entry_of_a_syslog_receiver() {
     let world = World::new(1);
@@ -193,7 +193,8 @@ fn a_kill_loses_no_entry_of_a_syslog_receiver() {
     );
 }
 
-/// Whether a receiver keeps what it reads cannot be seen from here. It is told until somebody has looked.
+/// Whether a receiver keeps what it reads cannot be seen from here. It is told until somebody has
+/// looked.
 #[test]
 fn what_nobody_said_of_a_receivers_framing_is_told_logstash_input_syslog_65_fluent_bit_10910() {
     let world = World::new(0);

@@ -1,4 +1,5 @@
-//! Verbs that no other story here comes by: subscriptions, and what a credential keeps of its networks.
+//! Verbs that no other story here comes by: subscriptions, and what a credential keeps of its
+//! networks.
 
 use serde_json::json;
 
@@ -65,7 +66,8 @@ fn a_subscription_is_added_shown_changed_and_removed() {
     assert!(!audit.contains("whsec_") && !audit.contains("AAAA"));
 }
 
-/// KeySecure's subscriptions are signed with the secret of an Api-Key, which comes on standard input.
+/// KeySecure's subscriptions are signed with the secret of an Api-Key, which comes on standard
+/// input.
 #[test]
 fn a_subscription_of_keysecures_form_takes_the_merchants_own_api_key() {
     let world = World::new(0);
@@ -160,8 +162,8 @@ fn what_is_on_its_way_is_listed_and_sent_again() {
     assert!(text(&unknown.stderr).contains("hint: "));
 }
 
-/// A description is the merchant's own word for an address (Equals: `/v2/ipaddresses`). An operator who
-/// writes a new list takes it from no address that stays.
+/// A description is the merchant's own word for an address (Equals: `/v2/ipaddresses`). An operator
+/// who writes a new list takes it from no address that stays.
 #[test]
 fn addresses_that_stay_keep_their_descriptions() {
     let world = World::new(0);

@@ -1,5 +1,5 @@
-//! Webhooks of the real binary: whenever it is killed, every event arrives, once or more, and those of
-//! a card in their order.
+//! Webhooks of the real binary: whenever it is killed, every event arrives, once or more, and those
+//! of a card in their order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,5 +1,6 @@
-//! The chain of the audit log: each entry carries a hash over itself and the entry before, and now and
-//! then the last hash is signed. So an entry that was edited, removed, moved or inserted is found.
+//! The chain of the audit log: each entry carries a hash over itself and the entry before, and now
+//! and then the last hash is signed. So an entry that was edited, removed, moved or inserted is
+//! found.
 //!
 //! # What is hashed
 //!
@@ -7,23 +8,23 @@
 //! hash = SHA-256( "cardveil/audit-chain/v1" | chain (16) | place (u64) | hash before (32) | length (u64) | entry )
 //! ```
 //!
-//! Numbers are big endian. `entry` is the bytes that the store keeps, and nothing that was made of them
-//! again: a later program may write the same event otherwise. The first entry of a chain has place 1 and
-//! 32 zero bytes as the hash before.
+//! Numbers are big endian. `entry` is the bytes that the store keeps, and nothing that was made of
+//! them again: a later program may write the same event otherwise. The first entry of a chain has
+//! place 1 and 32 zero bytes as the hash before.
 //!
 //! # What is signed
 //!
-//! Whoever can write to the database can make all hashes anew. So a [`Checkpoint`], which is an entry of
-//! the log itself, carries the signature of a class key ([`cardveil_seal::Class::Audit`]) over a link of
-//! the chain before it:
+//! Whoever can write to the database can make all hashes anew. So a [`Checkpoint`], which is an
+//! entry of the log itself, carries the signature of a class key ([`cardveil_seal::Class::Audit`])
+//! over a link of the chain before it:
 //!
 //! ```text
 //! Ed25519( "cardveil/audit-checkpoint/v1" | chain (16) | place (u64) | hash (32) | at, in ms (i64) )
 //! ```
 //!
-//! **Invariant:** this module is pure. It sees entries in their order and tells the first one that does
-//! not fit. What is cut off at the end shows only beside a copy that is longer: an export, a sink, a
-//! fence.
+//! **Invariant:** this module is pure. It sees entries in their order and tells the first one that
+//! does not fit. What is cut off at the end shows only beside a copy that is longer: an export, a
+//! sink, a fence.
 //!
 //! To change what is hashed: a new label, beside the old one, and a place where it begins.
 
@@ -42,8 +43,8 @@ use crate::term::digest;
 
 const CHAIN_LABEL: &[u8] = b"cardveil/audit-chain/v1";
 const CHECKPOINT_LABEL: &[u8] = b"cardveil/audit-checkpoint/v1";
-/// How many links a checkpoint may lie behind its own entry: other writes come between the look at the
-/// chain's end and its commit.
+/// How many links a checkpoint may lie behind its own entry: other writes come between the look at
+/// the chain's end and its commit.
 const LOOK_BACK: usize = 65_536;
 
 digest!(
@@ -443,8 +444,8 @@ fn signed_by(keys: &[PublicKey], checkpoint: &Checkpoint, at: Time) -> Result<()
     keys.iter().find(signed).map(drop).ok_or(Flaw::Unsigned)
 }
 
-/// Whether the chain before is the one that was signed. A checkpoint is of its own chain; of a part, it
-/// may be of an entry from before the part.
+/// Whether the chain before is the one that was signed. A checkpoint is of its own chain; of a
+/// part, it may be of an entry from before the part.
 fn reaches(seen: &Seen, checkpoint: &Checkpoint) -> Result<(), Flaw> {
     let Link { chain, place, hash } = checkpoint.link;
     let is_signed = seen.hash_at(place) == Some(hash);

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::chain::Chained;
 use crate::clock::Time;
 
-/// An entry for people and other programs, with all that it takes to verify it: `stored` is the very
-/// text that `hash` is of, and the rest is that text again, to be read.
+/// An entry for people and other programs, with all that it takes to verify it: `stored` is the
+/// very text that `hash` is of, and the rest is that text again, to be read.
 pub fn exported(entry: &Chained) -> Value {
     let mut record = serde_json::from_str(&entry.stored).unwrap_or_else(|_| json!({}));
     if let Some(fields) = Value::as_object_mut(&mut record) {

@@ -3,7 +3,8 @@
 //! The fields are those of PCI DSS 10.2.2. Nothing secret is in an event: tokens appear as their
 //! SHA-256, keys as their thumbprint, cards by their id.
 //!
-//! The records of a log are chained by their hashes, and the chain is signed now and then: [`chain`].
+//! The records of a log are chained by their hashes, and the chain is signed now and then:
+//! [`chain`].
 
 pub mod chain;
 mod exported;
@@ -437,7 +438,8 @@ pub struct Detail {
     /// The merchant's own reference for a second factor that it says it has asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attested: Option<String>,
-    /// How the merchant says that it has verified the cardholder. Its claim, which nobody can check.
+    /// How the merchant says that it has verified the cardholder. Its claim, which nobody can
+    /// check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_verification: Option<Verification>,
     /// The frame's attempt: the same for a request and its retries.

@@ -1,12 +1,12 @@
-//! Calls that were refused at the door (PCI DSS 10.2.1.4), gathered so that nobody floods the log with
-//! them: those of one cause, credential, client certificate and address (IPv6: its /64) are one record a
-//! minute.
+//! Calls that were refused at the door (PCI DSS 10.2.1.4), gathered so that nobody floods the log
+//! with them: those of one cause, credential, client certificate and address (IPv6: its /64) are
+//! one record a minute.
 //!
-//! **Invariant:** bounded. A minute is at most [`RECORDS_MAX`] records, of which the last counts the rest;
-//! in memory there are at most twice as many rows, whoever calls how often from wherever.
+//! **Invariant:** bounded. A minute is at most [`RECORDS_MAX`] records, of which the last counts
+//! the rest; in memory there are at most twice as many rows, whoever calls how often from wherever.
 //!
-//! **Invariant:** known credentials come first: no stranger takes the place of a record of one, and none
-//! of them takes more than [`PLACES_OF_ONE`] rows for its addresses.
+//! **Invariant:** known credentials come first: no stranger takes the place of a record of one, and
+//! none of them takes more than [`PLACES_OF_ONE`] rows for its addresses.
 
 use std::net::IpAddr;
 
@@ -127,8 +127,8 @@ pub struct RefusedCalls {
     pub first_at: Time,
     /// When the last came.
     pub last_at: Time,
-    /// From which address, or which /64; left out where they are several or none is known. `origin` is
-    /// that of the first call.
+    /// From which address, or which /64; left out where they are several or none is known. `origin`
+    /// is that of the first call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<IpNet>,
     /// With which client certificate; left out where they are several or none was shown.

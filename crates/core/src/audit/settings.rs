@@ -1,17 +1,18 @@
-//! From what to what: the settings of the rows that decide who may do what, and how a record tells them.
+//! From what to what: the settings of the rows that decide who may do what, and how a record tells
+//! them.
 //!
-//! Each kind of row says its settings in one function, which takes the row apart without a rest: a new
-//! field does not compile until somebody has decided how it is told. A change is the difference between
-//! the settings of the row before and after; adding a row is the difference to nothing.
+//! Each kind of row says its settings in one function, which takes the row apart without a rest: a
+//! new field does not compile until somebody has decided how it is told. A change is the difference
+//! between the settings of the row before and after; adding a row is the difference to nothing.
 //!
-//! **Invariant:** nothing secret is told. Of what is secret it is told that it was set, replaced or taken
-//! away; of a webhook's address its host.
+//! **Invariant:** nothing secret is told. Of what is secret it is told that it was set, replaced or
+//! taken away; of a webhook's address its host.
 //!
-//! **Invariant:** a record is bounded: a row has as many settings as its type, and each value at most
-//! [`VALUE_CHARS_MAX`] characters.
+//! **Invariant:** a record is bounded: a row has as many settings as its type, and each value at
+//! most [`VALUE_CHARS_MAX`] characters.
 //!
-//! To add a field: its row's [`Settings`], which stand beside the row. To add a kind of row: its `impl`, and
-//! [`Change::record`](crate::port::Change::record) or wherever its event is made.
+//! To add a field: its row's [`Settings`], which stand beside the row. To add a kind of row: its
+//! `impl`, and [`Change::record`](crate::port::Change::record) or wherever its event is made.
 
 use std::borrow::Cow;
 
@@ -134,7 +135,8 @@ pub(crate) fn list_of<T>(items: &[T], name: impl Fn(&T) -> String) -> Value {
     Value::List(items.iter().map(name).collect())
 }
 
-/// A limit to some: `all` where there is none. A list of nothing is told as that, since it admits nothing.
+/// A limit to some: `all` where there is none. A list of nothing is told as that, since it admits
+/// nothing.
 pub(crate) fn limit_to<T>(items: Option<&[T]>, name: impl Fn(&T) -> String) -> Value {
     match items {
         None => one("all"),
@@ -143,8 +145,8 @@ pub(crate) fn limit_to<T>(items: Option<&[T]>, name: impl Fn(&T) -> String) -> V
     }
 }
 
-/// A text that people chose. One of before such texts were checked could hold a card number, and what is
-/// in this log stays.
+/// A text that people chose. One of before such texts were checked could hold a card number, and
+/// what is in this log stays.
 pub(crate) fn words(text: &str) -> String {
     if text.is_empty() || Reason::parse(text).is_ok() {
         text.to_owned()

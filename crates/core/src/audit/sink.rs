@@ -1,18 +1,18 @@
 //! Sinks: where the audit log is copied to as it grows, and what happens when one cannot take more.
 //!
-//! The record that a release waits for is the database's own (P2). A sink follows it: a worker reads the
-//! log after the sink's place, hands the entries over in their order, and moves the place once they are
-//! where they should be. So an entry goes out once, and again only after a crash in between; each carries
-//! its place and hash, by which a reader drops what it has.
+//! The record that a release waits for is the database's own (P2). A sink follows it: a worker
+//! reads the log after the sink's place, hands the entries over in their order, and moves the place
+//! once they are where they should be. So an entry goes out once, and again only after a crash in
+//! between; each carries its place and hash, by which a reader drops what it has.
 //!
-//! A required sink that is added to a log longer than its limit begins with what comes now, and gets the
-//! history beside it ([`History`]): so adding one stops nothing.
+//! A required sink that is added to a log longer than its limit begins with what comes now, and
+//! gets the history beside it ([`History`]): so adding one stops nothing.
 //!
-//! A sink that is required and lags by more than its [`Limit`] closes the [`Gate`]: nothing is released
-//! until it has caught up. Nothing else waits for it.
+//! A sink that is required and lags by more than its [`Limit`] closes the [`Gate`]: nothing is
+//! released until it has caught up. Nothing else waits for it.
 //!
-//! **Invariant:** of all who feed a sink under one name, one holds its lease, and only that one moves its
-//! place; the place never goes back.
+//! **Invariant:** of all who feed a sink under one name, one holds its lease, and only that one
+//! moves its place; the place never goes back.
 //!
 //! **Invariant:** a gate that nobody keeps is closed. Whoever looks at the lag opens it for
 //! [`GATE_HOLDS`] at a time.
@@ -92,9 +92,9 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// The row as it is to be; `None` while another has the sink. A sink that nobody knew begins before
-    /// the log's first entry; a required one that would be too far behind then begins at `end`, where the
-    /// log ends, with all before that as its history.
+    /// The row as it is to be; `None` while another has the sink. A sink that nobody knew begins
+    /// before the log's first entry; a required one that would be too far behind then begins at
+    /// `end`, where the log ends, with all before that as its history.
     pub fn decide(&self, row: Option<&Progress>, end: i64) -> Option<Progress> {
         let is_too_long = |most| u64::try_from(end).is_ok_and(|entries| entries > most);
         let history = self.most.is_some_and(is_too_long);
@@ -145,7 +145,8 @@ pub struct Fed {
 }
 
 impl Fed {
-    /// The row as it is to be; `None` when the sink has gone to another, and then nothing is written.
+    /// The row as it is to be; `None` when the sink has gone to another, and then nothing is
+    /// written.
     pub fn decide(&self, row: Option<&Progress>) -> Option<Progress> {
         let row = row.filter(|row| row.lease.is_some_and(|l| l.holder == self.holder))?;
         let history = row.history.map(|history| History {
@@ -208,8 +209,8 @@ impl Limit {
     }
 }
 
-/// Whether anything may be released: asked by the flows, kept by whoever looks at the sinks. Clones are
-/// the same gate.
+/// Whether anything may be released: asked by the flows, kept by whoever looks at the sinks. Clones
+/// are the same gate.
 #[derive(Clone, Default)]
 pub struct Gate(Option<Arc<AtomicI64>>);
 

@@ -1,12 +1,14 @@
 //! An event as stores keep it: JSON, byte for byte as serde writes it.
 //!
-//! The events of each issue and each redemption are put together here, because serde needs three times as
-//! many instructions for the same bytes. serde writes all others.
+//! The events of each issue and each redemption are put together here, because serde needs three
+//! times as many instructions for the same bytes. serde writes all others.
 //!
-//! **Invariant:** the bytes are serde's: a build with assertions compares each event that it writes.
+//! **Invariant:** the bytes are serde's: a build with assertions compares each event that it
+//! writes.
 //!
-//! To add an event that is written often: its kind in [`often`]. A new member of [`Event`], [`Target`] or
-//! [`Detail`] does not compile until the functions here write it or leaves it to serde.
+//! To add an event that is written often: its kind in [`often`]. A new member of [`Event`],
+//! [`Target`] or [`Detail`] does not compile until the functions here write it or leaves it to
+//! serde.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;

@@ -1,13 +1,14 @@
 //! What a merchant's server gets of a card's secret values, or proves to know of them: an export of
-//! its data, and the activation of a physical card by its CVV and last four digits. Each is a request
-//! and a pure decision over the card as it then is, with everything to write in the same value.
+//! its data, and the activation of a physical card by its CVV and last four digits. Each is a
+//! request and a pure decision over the card as it then is, with everything to write in the same
+//! value.
 //!
 //! **Invariant:** an export is decided together with its record: no state in which a card is not
 //! shown lets one out, whatever happened since it was looked at.
 //!
 //! **Invariant:** an activation that proves nothing counts. After [`GUESSES_MAX`] within
-//! [`GUESSES_WINDOW`] a card is not activated by any proof, right ones included, so that three digits
-//! cannot be tried out.
+//! [`GUESSES_WINDOW`] a card is not activated by any proof, right ones included, so that three
+//! digits cannot be tried out.
 
 use std::time::Duration;
 

@@ -1,15 +1,16 @@
 //! How a card's record goes, and with it the keys of its fields.
 //!
-//! **Invariant:** only a card in a final state is removed. So whoever is told of a card has been told of its
-//! end, and its digital wallet tokens have ended, before nothing is left of it but its audit records.
+//! **Invariant:** only a card in a final state is removed. So whoever is told of a card has been
+//! told of its end, and its digital wallet tokens have ended, before nothing is left of it but its
+//! audit records.
 
 use super::{Card, CardRef, State};
 use crate::audit::{Event, Kind, Source, Target};
 use crate::clock::Time;
 use crate::id::MerchantId;
 
-/// A wish that nothing of a card be kept. The wrapped keys of its fields go with it, so what backups and
-/// freed pages may still hold of them is under keys that are nowhere.
+/// A wish that nothing of a card be kept. The wrapped keys of its fields go with it, so what
+/// backups and freed pages may still hold of them is under keys that are nowhere.
 #[derive(Clone, Debug)]
 pub struct Removal {
     /// Of which merchant.

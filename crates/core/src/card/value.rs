@@ -194,7 +194,8 @@ impl Expiry {
         }
     }
 
-    /// From `MM/YYYY`, `MM/YY`, `MMYY` or `YYYY-MM`. Others are not guessed at: `11-12` may be either.
+    /// From `MM/YYYY`, `MM/YY`, `MMYY` or `YYYY-MM`. Others are not guessed at: `11-12` may be
+    /// either.
     pub fn parse(text: &str) -> Result<Self, InvalidCard> {
         let (month, year) = match text.as_bytes() {
             [m1, m2, b'/', y1, y2] | [m1, m2, y1, y2] => ([m1, m2], [&b'2', &b'0', y1, y2]),

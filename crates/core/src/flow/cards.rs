@@ -1,5 +1,5 @@
-//! A merchant's cards, as its servers see, name and move them. The same for every dialect: a card that
-//! the caller may not know of does not exist.
+//! A merchant's cards, as its servers see, name and move them. The same for every dialect: a card
+//! that the caller may not know of does not exist.
 
 use super::{Caller, Fault, Service};
 use crate::card::{Card, CardRef, Changed, Label, Reason, Relabel, State, Transition};
@@ -32,8 +32,8 @@ impl Sought {
     }
 }
 
-/// Out of which states a merchant may move a card. One that is being made is the card programme's: it
-/// says when that has been done, or has failed.
+/// Out of which states a merchant may move a card. One that is being made is the card programme's:
+/// it says when that has been done, or has failed.
 pub const MERCHANT_MOVES: &[State] = &[
     State::Unactivated,
     State::Active,

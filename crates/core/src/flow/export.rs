@@ -14,7 +14,8 @@ use crate::card::{Card, CardRef, Export, Exported, Field, State};
 use crate::merchant::Need;
 use crate::mfa::{Policy, Purpose};
 
-/// What an export holds where the card has it: everything but the name, which the contract leaves out.
+/// What an export holds where the card has it: everything but the name, which the contract leaves
+/// out.
 const EXPORTED: [Field; 3] = [Field::Pan, Field::Expiry, Field::Cvv];
 
 /// Why nothing is exported.

@@ -206,7 +206,8 @@ impl Service {
                 Some(named) => self.vault.mac_under(version, &seeded(&named.seed))?,
                 None => self.random(),
             };
-            // A node of the version before knows of no embed. It must not read what it would not keep to.
+            // A node of the version before knows of no embed. It must not read what it would not
+            // keep to.
             let form = match asked.embed {
                 Some(_) => Form::Keyed,
                 None => self.form().await?,
@@ -294,8 +295,8 @@ fn seeded(seed: &[u8; 32]) -> [&[u8]; 2] {
     [b"client-token", seed]
 }
 
-/// What may be released: of what is named, or of all where nothing is, what the card has; nothing for a
-/// wallet.
+/// What may be released: of what is named, or of all where nothing is, what the card has; nothing
+/// for a wallet.
 fn allowed(asked: &Asked, card: &Card) -> Result<Fields, IssueRefusal> {
     match (asked.operation, asked.fields) {
         (Operation::ViewCard, fields) => {

@@ -1,5 +1,5 @@
-//! The vault at work: opening with an alarm where a record was tampered with, noticing other class keys,
-//! and moving records to the active key of their class.
+//! The vault at work: opening with an alarm where a record was tampered with, noticing other class
+//! keys, and moving records to the active key of their class.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -18,7 +18,8 @@ use crate::keys::{LOOK_EVERY, Move, Slot, Sought};
 use crate::merchant::Credential;
 use crate::vault::{Error, Vault};
 
-/// The cards of which it was told that lists leave them out. Bounded: of more than that nothing more is told.
+/// The cards of which it was told that lists leave them out. Bounded: of more than that nothing
+/// more is told.
 #[derive(Clone, Default)]
 pub(super) struct LeftOut(Arc<std::sync::Mutex<BTreeSet<CardId>>>);
 
@@ -85,8 +86,8 @@ impl Service {
     /// there were, and they are open now.
     ///
     /// One look at a time: many requests may meet a new key at once, and a hardware module is asked
-    /// once for all of them, also where the first of them gives up. If it did not open, it is not asked
-    /// again before [`LOOK_EVERY`] has passed.
+    /// once for all of them, also where the first of them gives up. If it did not open, it is not
+    /// asked again before [`LOOK_EVERY`] has passed.
     pub async fn look_at_keys(&self) -> Result<bool, Fault> {
         let mut look = self.look.lock().await;
         self.look_under(&mut look).await
@@ -132,9 +133,9 @@ impl Service {
         }
     }
 
-    /// Opens something of the record at `slot`. A record under a class key that is not known here was
-    /// written after a rotation, so the class keys are looked at and it is tried once more. One that
-    /// was altered or moved is told of: in the figures, and in the audit log.
+    /// Opens something of the record at `slot`. A record under a class key that is not known here
+    /// was written after a rotation, so the class keys are looked at and it is tried once more. One
+    /// that was altered or moved is told of: in the figures, and in the audit log.
     pub async fn open<T: Send>(
         &self,
         slot: impl FnOnce() -> Slot + Send,
@@ -167,8 +168,9 @@ impl Service {
             .await
     }
 
-    /// A card's expiry, for a list. `None` where it was tampered with: the list leaves that card out, so
-    /// that it hides no other. It is an alarm once a card, or whoever lists would fill the log.
+    /// A card's expiry, for a list. `None` where it was tampered with: the list leaves that card
+    /// out, so that it hides no other. It is an alarm once a card, or whoever lists would fill the
+    /// log.
     pub async fn listed_expiry(&self, card: &Card) -> Result<Option<Expiry>, Fault> {
         if self.left_out.is_told(card.id) {
             return Ok(self.vault.expiry(card).ok());
@@ -183,8 +185,8 @@ impl Service {
         }
     }
 
-    /// Moves a batch of records to the active key of their class. Where it is killed it goes on from,
-    /// because each record names its key itself.
+    /// Moves a batch of records to the active key of their class. Where it is killed it goes on
+    /// from, because each record names its key itself.
     pub async fn rewrap(&self, asked: Rewrap<'_>, source: &Source) -> Result<Rewrapped, Fault> {
         let to = self.vault.sealing_version(asked.class)?;
         let sought = Sought {

@@ -1,7 +1,7 @@
 //! Signing the audit log, in the process that serves.
 //!
-//! **Invariant:** no signature is put over a chain in which what this process signed before is gone, unless
-//! the epoch was raised since.
+//! **Invariant:** no signature is put over a chain in which what this process signed before is
+//! gone, unless the epoch was raised since.
 
 use super::{Fault, Service};
 use crate::audit::chain::Chained;
@@ -15,7 +15,8 @@ use crate::token::Epoch;
 pub enum Signing {
     /// It is signed up to its end.
     Done,
-    /// The same. What this process signed last is not in it, as after a restore: the epoch was raised.
+    /// The same. What this process signed last is not in it, as after a restore: the epoch was
+    /// raised.
     Anew {
         /// The place in the chain of what it signed last.
         place: u64,
@@ -24,8 +25,8 @@ pub enum Signing {
     },
     /// There was nothing new, or another database took this one's place meanwhile.
     Nothing,
-    /// What this process signed last is not there any more, so nothing was signed, nor will be: the log was
-    /// written anew, or cut. It is on record as `vault.tampered`.
+    /// What this process signed last is not there any more, so nothing was signed, nor will be: the
+    /// log was written anew, or cut. It is on record as `vault.tampered`.
     Rewritten {
         /// The place in the chain.
         place: u64,
@@ -41,16 +42,17 @@ pub(super) struct Signed {
 }
 
 impl Service {
-    /// Signs how far this store's chain of the audit log has come, unless nothing has come since it was
-    /// signed last.
+    /// Signs how far this store's chain of the audit log has come, unless nothing has come since it
+    /// was signed last.
     ///
-    /// What this process has signed before must still be there: else the chain was written anew or cut
-    /// under it, and its signature would make that good. That is an alarm, and this process signs nothing
-    /// more. Where the epoch was raised since, a restored database or a standby that lagged may have ended
-    /// before it.
+    /// What this process has signed before must still be there: else the chain was written anew or
+    /// cut under it, and its signature would make that good. That is an alarm, and this process
+    /// signs nothing more. Where the epoch was raised since, a restored database or a standby that
+    /// lagged may have ended before it.
     pub async fn sign_log(&self) -> Result<Signing, Fault> {
         let mut signed = self.signed.lock().await;
-        // Read before it is looked for what was signed: what comes after this end refuses the signature.
+        // Read before it is looked for what was signed: what comes after this end refuses the
+        // signature.
         let end = self.store.chain_end().await?;
         let mut done = Signing::Done;
         if let Some(last) = &mut *signed

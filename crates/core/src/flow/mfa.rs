@@ -387,8 +387,8 @@ pub(super) fn secs_until(now: Time, until: Time) -> u64 {
 }
 
 /// The form that authenticator apps scan ("Key URI Format" of Google Authenticator). All that they
-/// take for granted is written out. An issuer has no colon there, escaped or not: apps take the first one
-/// for the end of the issuer, and compare what comes before with the parameter.
+/// take for granted is written out. An issuer has no colon there, escaped or not: apps take the
+/// first one for the end of the issuer, and compare what comes before with the parameter.
 fn otpauth(issuer: &str, person: &PersonId, secret: &Secret) -> Secret {
     let words: Vec<_> = issuer
         .split([':', ' '])

@@ -1,7 +1,8 @@
 //! The flows: what happens from an admitted request to its answer. Each one reads top-down:
 //! look, check, prepare everything that can fail, commit, answer.
 //!
-//! Dialects translate into these calls and out of their results; a new dialect needs no change here.
+//! Dialects translate into these calls and out of their results; a new dialect needs no change
+//! here.
 
 mod access;
 mod activate;
@@ -139,8 +140,8 @@ impl Service {
         &self.gate
     }
 
-    /// Asked first by every flow that could end in a release, so that nothing is spent by what is not
-    /// answered.
+    /// Asked first by every flow that could end in a release, so that nothing is spent by what is
+    /// not answered.
     fn pass_gate(&self) -> Result<(), Fault> {
         if let Some(ahead) = self.clock_ahead().filter(|ahead| ahead.is_too_far()) {
             return Err(Fault::ClockApart(ahead));

@@ -1,10 +1,11 @@
 //! A card's PIN: setting it, and telling it to a merchant's server.
 //!
-//! One contract brings a PIN encrypted under the credential's secret and never asks for it (KeySecure:
-//! card/pin/set). The other lets clear PINs cross the merchant's server in both directions (Equals:
-//! "Retrieve a PIN", "Update a card's PIN"). Setting and telling are permissions of their own; what
-//! crosses in the clear is, like an export, for merchants alone that may have clear card data. What is
-//! told is a release: its record is durable before it goes out (P2).
+//! One contract brings a PIN encrypted under the credential's secret and never asks for it
+//! (KeySecure: card/pin/set). The other lets clear PINs cross the merchant's server in both
+//! directions (Equals: "Retrieve a PIN", "Update a card's PIN"). Setting and telling are
+//! permissions of their own; what crosses in the clear is, like an export, for merchants alone that
+//! may have clear card data. What is told is a release: its record is durable before it goes out
+//! (P2).
 
 use cardveil_seal::Secret;
 
@@ -101,8 +102,8 @@ impl From<FactorMissing> for PinRefusal {
 }
 
 impl Service {
-    /// Sets a card's PIN; the answer is what it is now. When this returns it, it is durable, with its
-    /// record.
+    /// Sets a card's PIN; the answer is what it is now. When this returns it, it is durable, with
+    /// its record.
     pub async fn set_pin(
         &self,
         caller: &Caller,
@@ -205,8 +206,8 @@ impl Service {
         })
     }
 
-    /// Tells a card's PIN; none when the card has none, or one of another length than the contract's
-    /// four digits.
+    /// Tells a card's PIN; none when the card has none, or one of another length than the
+    /// contract's four digits.
     pub async fn show_pin(
         &self,
         caller: &Caller,

@@ -23,8 +23,8 @@ use crate::token::{
     Record, Thumbprint, Verdict,
 };
 
-/// How often a claim starts again because its own key claimed meanwhile in another place, or its card
-/// changed its state.
+/// How often a claim starts again because its own key claimed meanwhile in another place, or its
+/// card changed its state.
 pub(super) const ROUNDS_MAX: usize = 3;
 
 /// What a browser or device asks.
@@ -53,8 +53,8 @@ pub enum Redeemed {
     Released(Box<Released>),
     /// The one refusal. The cause is for our own figures; the browser is not told.
     Refused(Cause),
-    /// Nothing is wrong with the token: it is not for these fields, or its card has none of them. Nothing was
-    /// spent.
+    /// Nothing is wrong with the token: it is not for these fields, or its card has none of them.
+    /// Nothing was spent.
     NoField,
     /// The embed is framed by pages, and this came from none. Nothing was spent.
     NoOrigin,
@@ -199,8 +199,8 @@ impl Service {
         })
     }
 
-    /// Opens the card and seals the answer, before anything is claimed. The claim is then for those of the
-    /// asked fields that the card has.
+    /// Opens the card and seals the answer, before anything is claimed. The claim is then for those
+    /// of the asked fields that the card has.
     async fn prepare(
         &self,
         asked: &Redeem,
@@ -288,8 +288,8 @@ impl Service {
     }
 }
 
-/// What the rules say before anything is opened: all but what the claim looks at itself, which are the
-/// epoch and the card in the store's commit.
+/// What the rules say before anything is opened: all but what the claim looks at itself, which are
+/// the epoch and the card in the store's commit.
 pub(super) fn early(claim: &Claim, record: &Record, lives: &Lives) -> Verdict {
     let around = Around {
         card: None,
@@ -304,8 +304,8 @@ pub(super) fn derived(cvk: u32) -> Cow<'static, str> {
     format!("cvv derived by cvk {cvk}").into()
 }
 
-/// A virtual card becomes active once its details have been viewed (Equals, "About card states"): in
-/// the commit of the claim that releases its number.
+/// A virtual card becomes active once its details have been viewed (Equals, "About card states"):
+/// in the commit of the claim that releases its number.
 fn shown(card: &Card, claim: &Claim) -> Option<Transition> {
     const UNACTIVATED: &[State] = &[State::Unactivated];
     let new = card.kind == Kind::Virtual && card.state == State::Unactivated;

@@ -6,8 +6,9 @@ use super::{Fault, Service};
 use crate::audit::refused::Gathered;
 
 impl Service {
-    /// Writes what was gathered, all at once, so that the store can commit it together. What could not be
-    /// written comes back, and so does that of which it is not known: rather twice than never.
+    /// Writes what was gathered, all at once, so that the store can commit it together. What could
+    /// not be written comes back, and so does that of which it is not known: rather twice than
+    /// never.
     pub async fn record_refused(
         &self,
         gathered: Vec<Gathered>,

@@ -1,4 +1,5 @@
-//! What an operator adds: cards and credentials, with everything secret sealed or hashed on the way.
+//! What an operator adds: cards and credentials, with everything secret sealed or hashed on the
+//! way.
 
 use std::time::Duration;
 
@@ -205,8 +206,8 @@ impl Service {
         Ok(changed.map(|()| (credential, keys)))
     }
 
-    /// Adds a credential with the rights of another, which ends when both have been good for a while: in
-    /// one commit, each with its event. An end of its own that comes sooner stays.
+    /// Adds a credential with the rights of another, which ends when both have been good for a
+    /// while: in one commit, each with its event. An end of its own that comes sooner stays.
     pub async fn rotate_credential(
         &self,
         before: &Credential,

@@ -1,8 +1,8 @@
-//! Cards that have expired: ended, and some time later removed with their keys (PCI DSS 3.2.1: account data
-//! is kept no longer than it is needed).
+//! Cards that have expired: ended, and some time later removed with their keys (PCI DSS 3.2.1:
+//! account data is kept no longer than it is needed).
 //!
-//! An expiry is sealed, so no store can look for it: all cards are gone through, a bounded piece at a time,
-//! and each expiry is opened for as long as it takes to compare.
+//! An expiry is sealed, so no store can look for it: all cards are gone through, a bounded piece at
+//! a time, and each expiry is opened for as long as it takes to compare.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::audit::Source;
 use crate::card::{Card, CardRef, Changed, Removal, Removed, State, Transition};
 use crate::port::{CardFilter, Paging};
 
-/// How long a card stays after it has ended: its merchant may still have to be told, which is tried for
-/// two weeks and needs the card.
+/// How long a card stays after it has ended: its merchant may still have to be told, which is tried
+/// for two weeks and needs the card.
 pub const HOLD: Duration = Duration::from_secs(15 * 86_400);
 
 /// What a round of the purge did.
@@ -29,8 +29,8 @@ pub struct Purged {
 }
 
 impl Service {
-    /// One round: of up to `limit` cards behind the place `after`, those that have expired longer ago than
-    /// `keep` are ended, and those that ended longer ago than [`HOLD`] are removed.
+    /// One round: of up to `limit` cards behind the place `after`, those that have expired longer
+    /// ago than `keep` are ended, and those that ended longer ago than [`HOLD`] are removed.
     pub async fn purge_expired(
         &self,
         keep: Duration,

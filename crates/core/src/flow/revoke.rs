@@ -8,8 +8,8 @@ use crate::port::Selection;
 pub const REVOKED_TOGETHER: usize = 500;
 
 impl Service {
-    /// Revokes all tokens of a selection that are good for anything; tells how many. Each has its own
-    /// record, in the commit that revokes it. Should it end half-way, it can be done again.
+    /// Revokes all tokens of a selection that are good for anything; tells how many. Each has its
+    /// own record, in the commit that revokes it. Should it end half-way, it can be done again.
     pub async fn revoke(&self, selection: &Selection, source: &Source) -> Result<usize, Fault> {
         let at = self.now();
         let (mut after, mut revoked) = (None, 0);

@@ -22,7 +22,8 @@ impl Service {
         Holder(self.random())
     }
 
-    /// How these sinks stand. The log may grow meanwhile, so the lag is rather too large than too small.
+    /// How these sinks stand. The log may grow meanwhile, so the lag is rather too large than too
+    /// small.
     pub async fn sink_standings(&self, names: &[SinkName]) -> Result<Vec<SinkStanding>, Fault> {
         let rows = self.store.sinks().await?;
         let last = self.store.last_entry().await?;

@@ -1,9 +1,9 @@
 //! What anybody presents as a client token, and the form in which tokens are written.
 //!
-//! **Invariant:** what we did not make is refused by the key in memory: without a lookup in the store,
-//! a row or a record (P8). Two exceptions are bounded by time: a key that this process does not know yet
-//! is looked for once a second, and the first form, which has no check, is looked up while nodes of the
-//! version before may have issued it.
+//! **Invariant:** what we did not make is refused by the key in memory: without a lookup in the
+//! store, a row or a record (P8). Two exceptions are bounded by time: a key that this process does
+//! not know yet is looked for once a second, and the first form, which has no check, is looked up
+//! while nodes of the version before may have issued it.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::clock::Time;
 use crate::keys::LOOK_EVERY;
 use crate::token::{CLOCKS_APART, ClientToken, Epoch, Said, Unchecked};
 
-/// How long no node of the version before has written before none is taken to be serving. Each writes
-/// every few seconds, whether it is called or not.
+/// How long no node of the version before has written before none is taken to be serving. Each
+/// writes every few seconds, whether it is called or not.
 pub const GONE_AFTER: Duration = Duration::from_secs(60);
 /// How often strangers can have it looked for a key.
 pub const KEY_LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -72,8 +72,8 @@ impl Service {
         Ok(checked.and_then(|token| alive.then_some(token).ok_or(NotTaken::PastLife)))
     }
 
-    /// The form of a new token. As long as a node of the version before may serve, it is the one that
-    /// such a node reads: whoever gets the token may redeem it there.
+    /// The form of a new token. As long as a node of the version before may serve, it is the one
+    /// that such a node reads: whoever gets the token may redeem it there.
     pub async fn form(&self) -> Result<Form, Fault> {
         let last = self.earlier().await?;
         let gone = last.is_none_or(|last| last.plus(GONE_AFTER) <= self.now());
@@ -102,8 +102,8 @@ impl Service {
         })
     }
 
-    /// Whether one that says that it was issued then may have been: by a node of the version before, or
-    /// by one of this version beside it.
+    /// Whether one that says that it was issued then may have been: by a node of the version
+    /// before, or by one of this version beside it.
     async fn takes_first_form(&self, issued_at: Time) -> Result<bool, Fault> {
         let last = self.earlier().await?;
         Ok(last.is_some_and(|last| issued_at <= last.plus(GONE_AFTER).plus(CLOCKS_APART)))
@@ -124,8 +124,8 @@ impl Service {
         Ok(last)
     }
 
-    /// Whether this key is open. One that may be newer than those which are is looked for, but not as
-    /// often as strangers like: a key that was made since the last look is known a second later.
+    /// Whether this key is open. One that may be newer than those which are is looked for, but not
+    /// as often as strangers like: a key that was made since the last look is known a second later.
     async fn knows_key(&self, version: u32) -> Result<bool, Fault> {
         if self.vault.knows_mac_key(version) {
             return Ok(true);

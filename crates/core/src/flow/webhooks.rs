@@ -117,8 +117,8 @@ impl Service {
         self.subscribe(new, &caller.source).await
     }
 
-    /// Changes a subscription for a merchant's server, whose credential may have what it carries and
-    /// what it is to carry: whoever changes the address has the messages.
+    /// Changes a subscription for a merchant's server, whose credential may have what it carries
+    /// and what it is to carry: whoever changes the address has the messages.
     pub async fn set_subscription_as(
         &self,
         caller: &Caller,
@@ -198,8 +198,8 @@ impl Service {
         Ok(found.filter(|subscription| subscription.merchant == *merchant))
     }
 
-    /// Changes a merchant's subscription. Whose it is and its form never change, so what is new can be
-    /// judged and sealed before the commit, which decides over the rest.
+    /// Changes a merchant's subscription. Whose it is and its form never change, so what is new can
+    /// be judged and sealed before the commit, which decides over the rest.
     pub async fn set_subscription(
         &self,
         merchant: &MerchantId,
@@ -252,9 +252,9 @@ impl Service {
         })
     }
 
-    /// Removes a merchant's subscription and what waits for it. It is disabled first, with a record that
-    /// says what for: then nothing new is queued, and it is emptied a bounded piece at a time. Should
-    /// it end half-way, the subscription is still there, and can be removed again.
+    /// Removes a merchant's subscription and what waits for it. It is disabled first, with a record
+    /// that says what for: then nothing new is queued, and it is emptied a bounded piece at a time.
+    /// Should it end half-way, the subscription is still there, and can be removed again.
     pub async fn unsubscribe(
         &self,
         merchant: &MerchantId,
@@ -291,8 +291,8 @@ impl Service {
         Ok(removed.map_err(|_| SubscriptionRefusal::Unknown))
     }
 
-    /// Queues deliveries once more; tells how many. Each commit records who did that, and to how many.
-    /// Should it end half-way, it can be done again.
+    /// Queues deliveries once more; tells how many. Each commit records who did that, and to how
+    /// many. Should it end half-way, it can be done again.
     pub async fn replay(&self, replay: Replay, source: &Source) -> Result<usize, Fault> {
         let at = self.now();
         let (subscription, since) = match replay {

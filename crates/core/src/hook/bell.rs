@@ -1,5 +1,5 @@
-//! A bell that the store rings after a commit that queued something or settled an attempt, so that a courier of the same
-//! process need not wait for its next round. It belongs to no runtime.
+//! A bell that the store rings after a commit that queued something or settled an attempt, so that
+//! a courier of the same process need not wait for its next round. It belongs to no runtime.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

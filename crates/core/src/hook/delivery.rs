@@ -1,5 +1,5 @@
-//! One event on its way to one subscription, and the rules by which it is sent, sent again, given up
-//! and replayed. Pure: stores apply these inside a commit.
+//! One event on its way to one subscription, and the rules by which it is sent, sent again, given
+//! up and replayed. Pure: stores apply these inside a commit.
 //!
 //! **Invariant:** a delivery leaves [`State::Waiting`] only by the answer to an attempt, so a crash
 //! between sending and recording leads to a repeat and never to a loss: the lease runs out, and it
@@ -258,8 +258,8 @@ impl Delivery {
         })
     }
 
-    /// Makes it due now, where it waits further ahead than a wait or a lease can last: a clock that was
-    /// ahead has said so. `None` when it waits as it should, or not at all.
+    /// Makes it due now, where it waits further ahead than a wait or a lease can last: a clock that
+    /// was ahead has said so. `None` when it waits as it should, or not at all.
     #[must_use]
     pub fn dated(&self, now: Time) -> Option<Self> {
         let ahead = self.due_at.is_ahead_of(now.plus(WAIT_MAX));
@@ -284,8 +284,8 @@ impl Delivery {
         }
     }
 
-    /// Which of a line's deliveries may be taken next: one that is being sent, until its lease ends;
-    /// then the oldest.
+    /// Which of a line's deliveries may be taken next: one that is being sent, until its lease
+    /// ends; then the oldest.
     pub fn head<'a>(line: impl Iterator<Item = &'a Self>) -> Option<&'a Self> {
         line.filter(|delivery| delivery.state == State::Waiting)
             .min_by_key(|delivery| (delivery.leased_until.is_none(), delivery.seq))

@@ -1,5 +1,5 @@
-//! Where messages go: a URL that has been checked for its form. Whether its address may be called is
-//! decided at every delivery, when its name has been resolved.
+//! Where messages go: a URL that has been checked for its form. Whether its address may be called
+//! is decided at every delivery, when its name has been resolved.
 
 use std::fmt;
 

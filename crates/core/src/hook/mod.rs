@@ -6,10 +6,11 @@
 //! ([`delivery`]); the message is made at that moment, from the event and what it names.
 //!
 //! **Invariant:** an event reaches a subscription once or more, and those of one [`Line`] (a card)
-//! in their order: only the first that waits may be taken, and it is taken by one courier at a time.
+//! in their order: only the first that waits may be taken, and it is taken by one courier at a
+//! time.
 //!
-//! To add a topic: `audit/mod.rs` ([`Topic`], `Event::topic`), then follow the compiler. To add a form
-//! of message: [`Form`], its schedule in [`delivery`], then follow the compiler.
+//! To add a topic: `audit/mod.rs` ([`Topic`], `Event::topic`), then follow the compiler. To add a
+//! form of message: [`Form`], its schedule in [`delivery`], then follow the compiler.
 
 mod bell;
 pub mod delivery;

@@ -1,5 +1,5 @@
-//! How a subscription is changed: a request with everything in it, and a pure decision over the row as
-//! it then is, so that of two changes at once neither undoes the other.
+//! How a subscription is changed: a request with everything in it, and a pure decision over the row
+//! as it then is, so that of two changes at once neither undoes the other.
 
 use super::{Endpoint, Subscription};
 use crate::audit::settings::changes;
@@ -23,8 +23,8 @@ pub struct Patch {
     pub topics: Option<Vec<Topic>>,
     /// Whether it is told.
     pub enabled: Option<bool>,
-    /// What messages are signed with, sealed for this row, and for KeySecure the credential that it is
-    /// of.
+    /// What messages are signed with, sealed for this row, and for KeySecure the credential that it
+    /// is of.
     pub secret: Option<(Option<SealedSecret>, Option<CredentialId>)>,
     /// What is sent as `Authorization`, sealed for this row, or that nothing is.
     pub authorization: Option<Option<SealedSecret>>,

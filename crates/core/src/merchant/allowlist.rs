@@ -1,7 +1,7 @@
 //! From where a credential may call: its networks, and the rules by which it changes them itself.
 //!
-//! A request and the credential's row in, a decision with its audit event out; stores apply it inside
-//! one commit ([`crate::port::Allowlists`]).
+//! A request and the credential's row in, a decision with its audit event out; stores apply it
+//! inside one commit ([`crate::port::Allowlists`]).
 //!
 //! **Invariant:** nobody locks itself out: a change that a credential makes leaves the address from
 //! which it was asked allowed.
@@ -73,8 +73,8 @@ impl Allowlist {
         list
     }
 
-    /// These networks in the place of the ones before. Those that stay keep what people call them, and
-    /// since when they are there.
+    /// These networks in the place of the ones before. Those that stay keep what people call them,
+    /// and since when they are there.
     #[must_use]
     pub fn replaced(&self, nets: impl IntoIterator<Item = IpNet>, at: Time) -> Self {
         let mut list = Self::of(nets, at);
@@ -103,9 +103,9 @@ impl Allowlist {
     }
 }
 
-/// Reads one address, or a network as address and prefix, the way in which calls are compared with it.
-/// `None` when it is neither, or one from which no caller should be let in: wider than /16 (IPv6:
-/// /32), unspecified, multicast or reserved.
+/// Reads one address, or a network as address and prefix, the way in which calls are compared with
+/// it. `None` when it is neither, or one from which no caller should be let in: wider than /16
+/// (IPv6: /32), unspecified, multicast or reserved.
 pub fn parse_net(text: &str) -> Option<IpNet> {
     let net = match text.parse::<IpAddr>() {
         Ok(ip) => IpNet::from(ip.to_canonical()),
@@ -126,7 +126,8 @@ pub fn parse_net(text: &str) -> Option<IpNet> {
     (sound && !is_wide(net)).then_some(net)
 }
 
-/// Whether it is wider than anybody's own network: than /16, or for IPv6 /32, which is what a provider gets.
+/// Whether it is wider than anybody's own network: than /16, or for IPv6 /32, which is what a
+/// provider gets.
 pub fn is_wide(net: IpNet) -> bool {
     match net {
         IpNet::V4(net) => net.prefix_len() < 16,

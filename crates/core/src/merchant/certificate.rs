@@ -1,8 +1,8 @@
-//! Client certificates, and how a credential is bound to one (RFC 8705), so that its Api-Key is of no use
-//! to whoever does not hold the certificate's private key as well.
+//! Client certificates, and how a credential is bound to one (RFC 8705), so that its Api-Key is of
+//! no use to whoever does not hold the certificate's private key as well.
 //!
-//! **Invariant:** a binding narrows. A certificate admits nobody without the Api-Key, and a binding that
-//! cannot be judged, because no certificate was shown, is not met.
+//! **Invariant:** a binding narrows. A certificate admits nobody without the Api-Key, and a binding
+//! that cannot be judged, because no certificate was shown, is not met.
 
 use std::fmt;
 
@@ -32,8 +32,8 @@ pub enum Pin {
     Key(PublicKeyHash),
     /// This certificate alone.
     Certificate(CertificateHash),
-    /// Any certificate with this DNS name (RFC 8705 2.1.2, `tls_client_auth_san_dns`), in lower case. It is
-    /// worth what the authorities look at before they give a name to somebody.
+    /// Any certificate with this DNS name (RFC 8705 2.1.2, `tls_client_auth_san_dns`), in lower
+    /// case. It is worth what the authorities look at before they give a name to somebody.
     Dns(String),
 }
 
@@ -52,7 +52,8 @@ pub enum InvalidPin {
 }
 
 impl Pin {
-    /// From its text. A hash may be in hexadecimal digits, too, with or without colons, as openssl has it.
+    /// From its text. A hash may be in hexadecimal digits, too, with or without colons, as openssl
+    /// has it.
     pub fn parse(text: &str) -> Result<Self, InvalidPin> {
         let (kind, value) = text.split_once(':').ok_or(InvalidPin::Kind)?;
         let hash = || {

@@ -70,11 +70,12 @@ pub struct Credential {
     pub sealed_secret: SealedSecret,
     /// Where calls may come from.
     pub allowed_ips: Allowlist,
-    /// Within which networks it may add to that itself: the operator's ceiling. `None` in credentials of
-    /// before there were ceilings, which may add any.
+    /// Within which networks it may add to that itself: the operator's ceiling. `None` in
+    /// credentials of before there were ceilings, which may add any.
     #[serde(default)]
     pub ip_ceiling: Option<Vec<IpNet>>,
-    /// Which client certificates its calls may come with: one of these, or with none of them whichever.
+    /// Which client certificates its calls may come with: one of these, or with none of them
+    /// whichever.
     #[serde(default)]
     pub client_certificates: Vec<Pin>,
     /// What it may do.
@@ -159,8 +160,8 @@ pub struct Embed {
     pub origins: Vec<String>,
     /// Whether the CVV may be copied in it. The card number always may.
     pub copy_cvv: bool,
-    /// Whether a page may lay parts without looks over what it draws itself, so that it decides what a
-    /// cardholder believes to click.
+    /// Whether a page may lay parts without looks over what it draws itself, so that it decides
+    /// what a cardholder believes to click.
     #[serde(default)]
     pub transparent: bool,
     /// Whether it is in use.
@@ -170,7 +171,8 @@ pub struct Embed {
 }
 
 /// Whether pages of an origin may frame cards: nobody on the network between can have written them.
-/// `https`, or whatever this very device serves itself: `http://localhost`, `capacitor://localhost`.
+/// `https`, or whatever this very device serves itself: `http://localhost`,
+/// `capacitor://localhost`.
 pub fn is_secure_origin(origin: &str) -> bool {
     let Some((scheme, rest)) = origin.split_once("://") else {
         return false;

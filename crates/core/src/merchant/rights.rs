@@ -1,7 +1,8 @@
 //! What a merchant and its credentials may do: each thing asked for by name, in both places.
 //!
 //! **Invariant:** a merchant and a credential that ask for nothing can issue client tokens and read
-//! their own cards' list, state and last four, and change nothing. docs/reference/permissions.md has the table.
+//! their own cards' list, state and last four, and change nothing. docs/reference/permissions.md
+//! has the table.
 //!
 //! To add a scope: its variant, its name, the [`Need`] of the routes that ask for it, and whether
 //! [`Credential::scopes_before`] may show it.
@@ -144,7 +145,8 @@ impl Scope {
         matches!(self, Self::CardsReadOwn | Self::CardsWriteOwn)
     }
 
-    /// Whether it is of more than one person, and so means nothing to a credential that is bound to one.
+    /// Whether it is of more than one person, and so means nothing to a credential that is bound to
+    /// one.
     pub const fn is_of_all(self) -> bool {
         matches!(
             self,
@@ -153,7 +155,8 @@ impl Scope {
     }
 }
 
-/// What a call needs. The same for every API; KeySecure's has no scopes of its own and follows these.
+/// What a call needs. The same for every API; KeySecure's has no scopes of its own and follows
+/// these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// To see cards: `cards:read:own` or `cards:read:any`.
@@ -247,8 +250,8 @@ impl Merchant {
 }
 
 impl Credential {
-    /// Which of the merchant's cards it sees: all, one person's, or none. One that is bound to a person
-    /// never sees another's, whatever its scopes say.
+    /// Which of the merchant's cards it sees: all, one person's, or none. One that is bound to a
+    /// person never sees another's, whatever its scopes say.
     pub fn sight(&self) -> Sight {
         self.sight_by(Scope::CardsReadAny, Scope::CardsReadOwn)
     }
@@ -285,7 +288,8 @@ impl Credential {
         }
     }
 
-    /// Whether it may have a subscription told of a topic, change one that is, or have it sent elsewhere.
+    /// Whether it may have a subscription told of a topic, change one that is, or have it sent
+    /// elsewhere.
     pub fn may_tell(&self, topic: Topic) -> bool {
         let codes = match topic {
             Topic::MfaCode => self.has(Scope::MfaCodes),
@@ -294,10 +298,11 @@ impl Credential {
         codes && self.meets(Need::ManageWebhooks)
     }
 
-    /// Its scopes as programs of the version before may know them. To those, who reads cards may export
-    /// them and be told PINs, who writes may set PINs, and who manages webhooks has one-time codes; they
-    /// know no ceiling, and bind `any` to nobody. So they are shown a scope only where all of that is
-    /// granted, and refuse the credential otherwise: beside them it is never more than it is here.
+    /// Its scopes as programs of the version before may know them. To those, who reads cards may
+    /// export them and be told PINs, who writes may set PINs, and who manages webhooks has one-time
+    /// codes; they know no ceiling, and bind `any` to nobody. So they are shown a scope only where
+    /// all of that is granted, and refuse the credential otherwise: beside them it is never more
+    /// than it is here.
     pub fn scopes_before(&self) -> Vec<Scope> {
         let whole = |scope: Scope| match scope {
             Scope::CardsReadOwn => self.has(Scope::CardsExport) && self.has(Scope::PinsRead),

@@ -2,19 +2,19 @@
 //! in which they prove it.
 //!
 //! A [`Policy`] per merchant and [`Purpose`] says whether a client token, or a PIN, needs a second
-//! factor. Where it does, a [`Session`] is opened for one card, person and purpose, and its id comes
-//! back with a code: an [`Assertion`]. The commit that issues the token, or that lets the PIN pass,
-//! judges the assertion and spends the session, or writes the refusal and nothing else.
+//! factor. Where it does, a [`Session`] is opened for one card, person and purpose, and its id
+//! comes back with a code: an [`Assertion`]. The commit that issues the token, or that lets the PIN
+//! pass, judges the assertion and spends the session, or writes the refusal and nothing else.
 //!
-//! **Invariant:** one session passes for one [`Use`] at most, and one step of a TOTP secret for one at
-//! most: both are spent in the commit of that use.
+//! **Invariant:** one session passes for one [`Use`] at most, and one step of a TOTP secret for one
+//! at most: both are spent in the commit of that use.
 //!
-//! **Invariant:** a wrong code is counted before anyone is told that it was wrong, so no restart and
-//! no lost answer gives a try back.
+//! **Invariant:** a wrong code is counted before anyone is told that it was wrong, so no restart
+//! and no lost answer gives a try back.
 //!
 //! **Invariant:** like [`crate::token`], this module reads no clock and no store: the rows and a
-//! request in, an [`Effects`] and a verdict out. Codes and secrets do not come in either; what comes
-//! in is which step a code has matched ([`Proof`]).
+//! request in, an [`Effects`] and a verdict out. Codes and secrets do not come in either; what
+//! comes in is which step a code has matched ([`Proof`]).
 //!
 //! To add a factor: a variant of [`Factor`] and of [`Proof`], then follow the compiler to
 //! [`crate::flow`], which computes the proof.
@@ -215,8 +215,8 @@ pub enum Factor {
 }
 
 impl Factor {
-    /// All of them, the strongest first: an app's code is of the person's own secret, and one that is
-    /// delivered is known to whoever delivers it.
+    /// All of them, the strongest first: an app's code is of the person's own secret, and one that
+    /// is delivered is known to whoever delivers it.
     pub const ALL: [Self; 2] = [Self::Totp, Self::Otp];
 
     /// Its name on the wire.
@@ -275,14 +275,14 @@ pub fn matching_step(secret: &Secret, at: Time, code: &[u8]) -> Option<u64> {
 }
 
 /// A merchant's own name for a second factor that it has asked for itself. It goes into the audit
-/// record, which holds no card number: where it looks like one, only its first six and last four digits
-/// are kept (PCI DSS 3.4.1).
+/// record, which holds no card number: where it looks like one, only its first six and last four
+/// digits are kept (PCI DSS 3.4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference(String);
 
 impl Reference {
-    /// 1 to 64 ASCII letters, digits, `_`, `-`, `.` or `:`, and not what a program writes where it has no
-    /// reference.
+    /// 1 to 64 ASCII letters, digits, `_`, `-`, `.` or `:`, and not what a program writes where it
+    /// has no reference.
     pub fn parse(text: &str) -> Option<Self> {
         let word = (1..=64).contains(&text.len())
             && text

@@ -112,11 +112,11 @@ impl Person {
             .filter(|totp| totp.confirmed_at.is_some())
     }
 
-    /// As a clock would have kept it that says `at` now: what lies further ahead than it ever can was
-    /// written under a clock that was ahead, or this one is behind. A pause and the sessions of the
-    /// last hour begin anew, and of an app the codes count as used that could be brought now, so that
-    /// nobody gains by it and nobody waits for the other clock's time. Whoever writes the row writes
-    /// this one.
+    /// As a clock would have kept it that says `at` now: what lies further ahead than it ever can
+    /// was written under a clock that was ahead, or this one is behind. A pause and the sessions of
+    /// the last hour begin anew, and of an app the codes count as used that could be brought now,
+    /// so that nobody gains by it and nobody waits for the other clock's time. Whoever writes the
+    /// row writes this one.
     #[must_use]
     pub(super) fn dated(mut self, at: Time) -> Self {
         let paused = |until: Time| {

@@ -1,7 +1,7 @@
 //! What a use of a card requires besides the card: that its budgets allow it, and a second factor.
 //!
-//! **Invariant:** both are taken or neither. What a budget refuses spends no session, and what the second
-//! factor refuses is charged to no budget.
+//! **Invariant:** both are taken or neither. What a budget refuses spends no session, and what the
+//! second factor refuses is charged to no budget.
 
 use super::{Assertion, Effects, Person, Session, Use};
 use crate::budget::{Charge, Level, Levels, Of, Overdrawn};

@@ -104,7 +104,8 @@ pub enum OpeningRefused {
     },
 }
 
-/// What a second factor is to be used for, once: a token that is to be issued, a PIN that is to pass.
+/// What a second factor is to be used for, once: a token that is to be issued, a PIN that is to
+/// pass.
 #[derive(Clone, Debug)]
 pub struct Use {
     /// At which merchant.
@@ -150,8 +151,8 @@ pub enum Proof {
 }
 
 impl Opening {
-    /// The rules of opening. `person` is the row, if there is one; `epoch` the store's at the moment
-    /// of writing.
+    /// The rules of opening. `person` is the row, if there is one; `epoch` the store's at the
+    /// moment of writing.
     pub fn decide(
         &self,
         person: Option<&Person>,
@@ -268,8 +269,8 @@ enum Judged {
 }
 
 impl Assertion {
-    /// The rules of a code, for the commit of `wanted`. The rows are the session of this name and the
-    /// cardholder at its merchant; `epoch` is the store's.
+    /// The rules of a code, for the commit of `wanted`. The rows are the session of this name and
+    /// the cardholder at its merchant; `epoch` is the store's.
     pub fn decide(
         &self,
         wanted: &Use,

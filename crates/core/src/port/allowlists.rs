@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use super::Result;
 use crate::merchant::allowlist::{AllowlistChange, AllowlistChanged};
 
-/// Lists of allowed networks. Changes are decided inside the write, over the credential as it then is.
+/// Lists of allowed networks. Changes are decided inside the write, over the credential as it then
+/// is.
 #[async_trait]
 pub trait Allowlists: Send + Sync {
     /// Applies [`AllowlistChange::decide`].

@@ -12,7 +12,7 @@ pub trait BudgetLevels: Send + Sync {
     /// How far a budget is used; `None` when it is whole, or was never charged.
     async fn budget(&self, of: &Of) -> Result<Option<Level>>;
 
-    /// Applies [`Reset::decide`], forgets the level and writes the record, in one commit. Tells whether
-    /// there was one; without one it writes nothing.
+    /// Applies [`Reset::decide`], forgets the level and writes the record, in one commit. Tells
+    /// whether there was one; without one it writes nothing.
     async fn reset_budget(&self, reset: Reset) -> Result<bool>;
 }

@@ -1,5 +1,5 @@
-//! Cards: their lists and their changes. Adding one is an operator's change ([`super::Change`]), and
-//! looking one up is [`super::Registry::card`].
+//! Cards: their lists and their changes. Adding one is an operator's change ([`super::Change`]),
+//! and looking one up is [`super::Registry::card`].
 
 use async_trait::async_trait;
 
@@ -28,8 +28,8 @@ pub struct CardFilter {
     /// Whose label holds this text, whatever the case of its ASCII letters, or whose last four
     /// digits are this. No index finds them, so each card that meets the rest is looked at.
     pub search: Option<String>,
-    /// Whose label begins with this text, whatever the case of its ASCII letters, or whose last four
-    /// digits are this. Within a merchant an index finds them.
+    /// Whose label begins with this text, whatever the case of its ASCII letters, or whose last
+    /// four digits are this. Within a merchant an index finds them.
     pub begins: Option<String>,
     /// Whose holder has this number.
     pub holder_no: Option<String>,
@@ -77,7 +77,8 @@ pub enum Order {
     NewestFirst,
 }
 
-/// How many cards a page by place looks at for a caller: some milliseconds of work, however many there are.
+/// How many cards a page by place looks at for a caller: some milliseconds of work, however many
+/// there are.
 pub const LOOK_AT: usize = 20_000;
 
 /// Which part of a list to answer.
@@ -85,8 +86,8 @@ pub const LOOK_AT: usize = 20_000;
 pub struct Paging {
     /// In which order.
     pub order: Order,
-    /// Run by the time at which cards were added, and by their places within a moment. An index finds a
-    /// range of times then. There is no `after` in such a list.
+    /// Run by the time at which cards were added, and by their places within a moment. An index
+    /// finds a range of times then. There is no `after` in such a list.
     pub by_time: bool,
     /// Only what comes after this place, which [`CardPage::next`] told. Unlike an offset it stays
     /// right when cards are added meanwhile.
@@ -95,10 +96,11 @@ pub struct Paging {
     pub offset: usize,
     /// Answer at most so many.
     pub limit: usize,
-    /// Look at so many cards at most, without an offset, and answer those of them that the filter admits.
-    /// So a page may be short, or empty, and [`CardPage::next`] leads on.
+    /// Look at so many cards at most, without an offset, and answer those of them that the filter
+    /// admits. So a page may be short, or empty, and [`CardPage::next`] leads on.
     pub look_at: Option<usize>,
-    /// Count the whole list too: that takes longer the more cards there are, however few are answered.
+    /// Count the whole list too: that takes longer the more cards there are, however few are
+    /// answered.
     pub count: bool,
 }
 
@@ -109,12 +111,13 @@ pub struct CardPage {
     pub cards: Vec<Card>,
     /// How many there are in all, if [`Paging::count`] asks.
     pub count: Option<u64>,
-    /// Where to go on, when there may be more: after the last card here, or the last that was looked at.
+    /// Where to go on, when there may be more: after the last card here, or the last that was
+    /// looked at.
     pub next: Option<i64>,
 }
 
-/// Texts that begin with `start` are not less than it and less than this one, by their code points. None is
-/// above all texts.
+/// Texts that begin with `start` are not less than it and less than this one, by their code points.
+/// None is above all texts.
 pub fn end_of_those_that_begin_with(start: &str) -> Option<String> {
     let mut end = start.to_owned();
     while let Some(last) = end.pop() {
@@ -129,8 +132,8 @@ pub fn end_of_those_that_begin_with(start: &str) -> Option<String> {
 /// Cards. Changes are decided inside the write, over the card as it then is.
 #[async_trait]
 pub trait Cards: Send + Sync {
-    /// The cards that `filter` admits, and how many where that is asked, in one snapshot. A place in the list, once
-    /// given to a card, is never another's.
+    /// The cards that `filter` admits, and how many where that is asked, in one snapshot. A place
+    /// in the list, once given to a card, is never another's.
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage>;
 
     /// Applies [`Transition::decide`].
@@ -139,8 +142,8 @@ pub trait Cards: Send + Sync {
     /// Applies [`Relabel::decide`].
     async fn relabel_card(&self, relabel: Relabel) -> Result<Changed>;
 
-    /// Applies [`Removal::decide`], and deletes the card, its keys, its digital wallet tokens and what is
-    /// known of wrong proofs for it.
+    /// Applies [`Removal::decide`], and deletes the card, its keys, its digital wallet tokens and
+    /// what is known of wrong proofs for it.
     async fn remove_card(&self, removal: Removal) -> Result<Removed>;
 }
 

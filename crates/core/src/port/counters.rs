@@ -40,14 +40,14 @@ pub struct Told {
 pub type Heard = BTreeMap<NodeId, i64>;
 
 /// What nodes tell each other for their rate limits. It is the one verb that promises neither to be
-/// durable nor to be audited: what is lost here makes a limit wider for a moment and decides nothing else.
-/// The stores of several nodes keep it where it costs no sync.
+/// durable nor to be audited: what is lost here makes a limit wider for a moment and decides
+/// nothing else. The stores of several nodes keep it where it costs no sync.
 ///
 /// It knows no time, so that nodes need not agree on it: what is heard counts when it is heard.
 #[async_trait]
 pub trait Counters: Send + Sync {
-    /// Keeps what a node tells, as one of its last [`ROUNDS_KEPT`] rounds, and returns the rounds of
-    /// the other nodes after those that it has heard, in the order of nodes and rounds. `None` from a
-    /// store that only one node can use: then there is nobody to ask again.
+    /// Keeps what a node tells, as one of its last [`ROUNDS_KEPT`] rounds, and returns the rounds
+    /// of the other nodes after those that it has heard, in the order of nodes and rounds. `None`
+    /// from a store that only one node can use: then there is nobody to ask again.
     async fn exchange(&self, told: Told, heard: &Heard) -> Result<Option<Vec<Told>>>;
 }

@@ -7,9 +7,10 @@ use crate::card::{
     Activated, Activation, Export, Exported, PinRelease, PinReleased, PinSet, PinSetting,
 };
 
-/// Exports, activations and PINs. Each is decided inside the write, over the card as it then is, and all
-/// that a decision holds is one commit. Where a decision grants what a second factor or a budget must
-/// allow, those are judged in the same commit, the budget first, as for [`super::Tokens::issue`].
+/// Exports, activations and PINs. Each is decided inside the write, over the card as it then is,
+/// and all that a decision holds is one commit. Where a decision grants what a second factor or a
+/// budget must allow, those are judged in the same commit, the budget first, as for
+/// [`super::Tokens::issue`].
 #[async_trait]
 pub trait Handovers: Send + Sync {
     /// Applies [`Export::decide`]. Only after `Recorded` may the data leave (P2).

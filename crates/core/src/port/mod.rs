@@ -126,8 +126,9 @@ pub trait Tokens: Send + Sync {
     /// The token's row, for looking before the claim. It decides nothing.
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>>;
 
-    /// When a program that knows only the first form of tokens last wrote, by a clock that says `now`.
-    /// It may have issued some until then, and may be serving still. `None` where none ever has.
+    /// When a program that knows only the first form of tokens last wrote, by a clock that says
+    /// `now`. It may have issued some until then, and may be serving still. `None` where none ever
+    /// has.
     async fn first_form_last(&self, now: Time) -> Result<Option<Time>>;
 
     /// Writes a new token and its event; with a name, looks the name up first; then applies
@@ -136,10 +137,10 @@ pub trait Tokens: Send + Sync {
     /// budget refuses spends no assertion.
     async fn issue(&self, issue: Issue) -> Result<Issued>;
 
-    /// Applies [`Claim::decide`], over the token, its card's state and what it lives by, as all of them
-    /// are in the commit: nothing is granted past a change of these that was answered before. To at most one
-    /// key, ever: of concurrent claims by different keys exactly one is granted, in all processes
-    /// together.
+    /// Applies [`Claim::decide`], over the token, its card's state and what it lives by, as all of
+    /// them are in the commit: nothing is granted past a change of these that was answered before.
+    /// To at most one key, ever: of concurrent claims by different keys exactly one is granted, in
+    /// all processes together.
     async fn redeem(&self, claim: Claim) -> Result<Verdict>;
 
     /// Applies [`Attempt::decide`], and returns only once that which it has read is durable.
@@ -148,8 +149,8 @@ pub trait Tokens: Send + Sync {
     /// Applies [`Observation::decide`].
     async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>>;
 
-    /// Up to `limit` tokens of a selection that are [revocable](Record::is_revocable) at `at` and come
-    /// after the place `after`, in the order of their keys.
+    /// Up to `limit` tokens of a selection that are [revocable](Record::is_revocable) at `at` and
+    /// come after the place `after`, in the order of their keys.
     async fn revocable(
         &self,
         selection: &Selection,
@@ -162,23 +163,25 @@ pub trait Tokens: Send + Sync {
     /// them are held until the commit, so a caller names no more than others can wait for.
     async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize>;
 
-    /// Applies [`Record::sweep`] to tokens whose window has ended, and deletes rows, with the events of
-    /// [`Record::refusals_told`], that were issued before `now` less [`crate::token::RETENTION`] and names that have expired; at most `limit` of each.
+    /// Applies [`Record::sweep`] to tokens whose window has ended, and deletes rows, with the
+    /// events of [`Record::refusals_told`], that were issued before `now` less
+    /// [`crate::token::RETENTION`] and names that have expired; at most `limit` of each.
     async fn sweep(&self, now: Time, limit: usize) -> Result<Swept>;
 }
 
 /// The audit log: append, and read in order. There is no verb that changes an entry.
 ///
-/// Each entry is chained to the one before ([`crate::audit::chain`]) in the commit that writes it, over
-/// the bytes that are stored. An adapter has one function through which entries are written, and a
-/// column for the hash that cannot be left empty.
+/// Each entry is chained to the one before ([`crate::audit::chain`]) in the commit that writes it,
+/// over the bytes that are stored. An adapter has one function through which entries are written,
+/// and a column for the hash that cannot be left empty.
 #[async_trait]
 pub trait Audit: Send + Sync {
     /// Writes an event that belongs to no other write.
     async fn record(&self, event: Event) -> Result<()>;
 
-    /// Writes a checkpoint, where the log has the link that it is of. It may not, when another database
-    /// took this one's place since the link was read: a standby that lagged, a backup. Tells whether.
+    /// Writes a checkpoint, where the log has the link that it is of. It may not, when another
+    /// database took this one's place since the link was read: a standby that lagged, a backup.
+    /// Tells whether.
     async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool>;
 
     /// Up to `limit` entries after the place `after`, oldest first.
@@ -187,8 +190,8 @@ pub trait Audit: Send + Sync {
     /// The place of the last entry; 0 when there is none.
     async fn last_entry(&self) -> Result<i64>;
 
-    /// Up to `limit` entries after the place `after`, oldest first, as they are stored and with their
-    /// links: whatever is there, even if it is no event.
+    /// Up to `limit` entries after the place `after`, oldest first, as they are stored and with
+    /// their links: whatever is there, even if it is no event.
     async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>>;
 
     /// The last entry of the chain that this store's own writes continue, if there is one.
@@ -212,8 +215,8 @@ pub enum Taken {
     Changed,
 }
 
-/// A row in place of the one that was read. Whoever changes one field writes the others as they were, so a
-/// change that came between would be lost: a disabled credential would be in use again.
+/// A row in place of the one that was read. Whoever changes one field writes the others as they
+/// were, so a change that came between would be lost: a disabled credential would be in use again.
 #[derive(Clone, Debug)]
 pub struct Set<T> {
     /// As it was read.
@@ -256,16 +259,17 @@ pub enum Change {
     /// Adds a card.
     AddCard(Box<Card>),
     /// Adds a subscription, where the merchant has fewer than
-    /// [`SUBSCRIPTIONS_MAX`](crate::hook::SUBSCRIPTIONS_MAX). [`Outbox::patch_subscription`] changes
-    /// one.
+    /// [`SUBSCRIPTIONS_MAX`](crate::hook::SUBSCRIPTIONS_MAX). [`Outbox::patch_subscription`]
+    /// changes one.
     AddSubscription(Box<Subscription>),
     /// Removes a subscription and its deliveries.
     RemoveSubscription(SubscriptionId),
 }
 
 impl Change {
-    /// Its record: the event, and from what to what. Adapters write this one, in the commit of the change,
-    /// so whoever changes a row cannot leave that out. A subscription that is removed is not at hand here.
+    /// Its record: the event, and from what to what. Adapters write this one, in the commit of the
+    /// change, so whoever changes a row cannot leave that out. A subscription that is removed is
+    /// not at hand here.
     pub fn record<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
         let changes = match self {
             Self::AddMerchant(new) => changes(None, Some(new)),
@@ -310,8 +314,8 @@ pub enum Writes {
         /// Whether one of them has ended in vain. Otherwise the first is under way.
         failed: bool,
     },
-    /// Another program holds the lock that every write needs, and has for longer than a write takes. Writes
-    /// wait since this moment.
+    /// Another program holds the lock that every write needs, and has for longer than a write
+    /// takes. Writes wait since this moment.
     LockedOut {
         /// When the first of them began.
         since: Time,
@@ -320,7 +324,8 @@ pub enum Writes {
     Ended,
 }
 
-/// How much of a store's bounded means this process takes up. What has none of a kind has none of it at most.
+/// How much of a store's bounded means this process takes up. What has none of a kind has none of
+/// it at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Writes that wait for their commit to begin.
@@ -350,8 +355,8 @@ pub trait Admin: Send + Sync {
     /// All credentials, by id.
     async fn credentials(&self) -> Result<Vec<Credential>>;
 
-    /// Keeps when credentials were last used, in the place of what was kept of them. It writes no event:
-    /// what a credential did is on record.
+    /// Keeps when credentials were last used, in the place of what was kept of them. It writes no
+    /// event: what a credential did is on record.
     async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()>;
 
     /// When each credential was last used, of those of which that is kept.
@@ -369,12 +374,13 @@ pub trait Admin: Send + Sync {
     /// The hour by the store's own clock; none where it has no other than ours.
     async fn time(&self) -> Result<Option<Time>>;
 
-    /// The rows that lists have left out since the store was opened, because they cannot be read: a table
-    /// and a key each, and at most a hundred. One altered row hides no other.
+    /// The rows that lists have left out since the store was opened, because they cannot be read: a
+    /// table and a key each, and at most a hundred. One altered row hides no other.
     fn left_out(&self) -> Vec<String>;
 
-    /// How this process' own writes go. It asks nobody. When writes have failed, whatever is written next
-    /// shows whether they go again: [`Tokens::sweep`] does, though it may find nothing to do.
+    /// How this process' own writes go. It asks nobody. When writes have failed, whatever is
+    /// written next shows whether they go again: [`Tokens::sweep`] does, though it may find nothing
+    /// to do.
     fn writes(&self) -> Writes;
 
     /// How busy this process keeps the store. It asks nobody.

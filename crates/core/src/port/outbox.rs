@@ -61,7 +61,8 @@ pub struct Counts {
 /// [hears](Subscription::hears) it: that is no verb of its own, but part of all the others.
 ///
 /// Subscriptions are added, set and removed by [`super::Admin::change`]; a removed one takes its
-/// deliveries with it, all in one commit: [`Outbox::drop_deliveries`] first, where there may be many.
+/// deliveries with it, all in one commit: [`Outbox::drop_deliveries`] first, where there may be
+/// many.
 ///
 /// Attempts write no audit event: each is in the delivery's row, whose cause is in the log, and
 /// giving up is in both. After an unknown outcome a lease or an attempt may be there or not; either
@@ -102,16 +103,18 @@ pub trait Outbox: Send + Sync {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>>;
 
     /// Applies [`Delivery::replay`] to those of these that there are, all of one subscription, and
-    /// records who did that, in one commit; tells how many they were. Without one it writes nothing.
+    /// records who did that, in one commit; tells how many they were. Without one it writes
+    /// nothing.
     async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize>;
 
-    /// Deletes up to `limit` deliveries, in whatever state, to a subscription that is not enabled; tells
-    /// how many. What is dropped is on record by whoever disabled it, so that nothing is dropped here
-    /// without a record. What is left is as it was: each of its lines still has its head.
+    /// Deletes up to `limit` deliveries, in whatever state, to a subscription that is not enabled;
+    /// tells how many. What is dropped is on record by whoever disabled it, so that nothing is
+    /// dropped here without a record. What is left is as it was: each of its lines still has its
+    /// head.
     async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize>;
 
-    /// Applies [`Delivery::dated`] to up to `limit` deliveries, so that none waits for the time of a clock
-    /// that was ahead; tells how many.
+    /// Applies [`Delivery::dated`] to up to `limit` deliveries, so that none waits for the time of
+    /// a clock that was ahead; tells how many.
     async fn date_anew(&self, now: Time, limit: usize) -> Result<usize>;
 
     /// Deletes up to `limit` deliveries that arrived before `before`; tells how many.

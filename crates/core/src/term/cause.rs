@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why a redemption is refused, or a second factor. The caller gets one answer for all of them (P6);
-/// the audit record says which.
+/// Why a redemption is refused, or a second factor. The caller gets one answer for all of them
+/// (P6); the audit record says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {

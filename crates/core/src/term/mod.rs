@@ -1,7 +1,7 @@
 //! The terms that the rows, the audit log and the wire share: which field, what for, why not.
 //!
-//! **Invariant:** a term knows no row and no rule, so that the audit log can tell it. Each is shown again
-//! by the module whose rules are about it, and others take it from there.
+//! **Invariant:** a term knows no row and no rule, so that the audit log can tell it. Each is shown
+//! again by the module whose rules are about it, and others take it from there.
 
 mod cause;
 mod digest;

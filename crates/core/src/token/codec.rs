@@ -1,8 +1,9 @@
-//! A token's text: `cvt_test_` or `cvt_live_`, base62 of what it says and of a keyed check over that,
-//! then a base62 CRC-32, so that scanners can spot one (docs/reference/protocol.md, "The token").
+//! A token's text: `cvt_test_` or `cvt_live_`, base62 of what it says and of a keyed check over
+//! that, then a base62 CRC-32, so that scanners can spot one (docs/reference/protocol.md, "The
+//! token").
 //!
-//! **Invariant:** a [`ClientToken`] was made here or its check was compared. What a stranger sends is
-//! [`Unchecked`], and nothing is looked up or written for that.
+//! **Invariant:** a [`ClientToken`] was made here or its check was compared. What a stranger sends
+//! is [`Unchecked`], and nothing is looked up or written for that.
 
 use std::fmt;
 
@@ -77,8 +78,8 @@ impl ClientToken {
         Ok(Self::write(said, &body))
     }
 
-    /// Writes one in the first form, which nodes of earlier versions read too. Nothing in it shows that
-    /// it is ours.
+    /// Writes one in the first form, which nodes of earlier versions read too. Nothing in it shows
+    /// that it is ours.
     pub fn in_first_form(said: &Said<'_>) -> Self {
         let body: [u8; FIRST_BODY_BYTES] = joined(&[
             &said.epoch.0.to_be_bytes(),
@@ -179,8 +180,8 @@ impl Unchecked {
         self.token.key()
     }
 
-    /// The token, if `mac` under the key of its [version](Self::version) makes its check. The first form
-    /// has none.
+    /// The token, if `mac` under the key of its [version](Self::version) makes its check. The first
+    /// form has none.
     pub fn check<E>(
         self,
         mac: impl FnOnce(&[&[u8]]) -> Result<[u8; 32], E>,
@@ -219,8 +220,8 @@ impl fmt::Debug for Unchecked {
     }
 }
 
-/// What the MAC is over: 55 bytes with the parts' lengths, which is one block of its hash. Never change
-/// it: tokens that are out would be refused.
+/// What the MAC is over: 55 bytes with the parts' lengths, which is one block of its hash. Never
+/// change it: tokens that are out would be refused.
 const fn parts(environment: Environment, said: &[u8; SAID_BYTES]) -> [&[u8]; 2] {
     let purpose = match environment {
         Environment::Sandbox => b"cvt_t",

@@ -24,8 +24,8 @@ pub struct Issue {
 }
 
 impl Issue {
-    /// The rules of an issue. What the request requires is decided after its name: one that was answered
-    /// before has been charged, and has spent its session.
+    /// The rules of an issue. What the request requires is decided after its name: one that was
+    /// answered before has been charged, and has spent its session.
     pub fn decide(&self, rows: IssueRows) -> IssueDecided {
         let refused = |verdict| IssueDecided { met: None, verdict };
         if self.record.epoch != rows.epoch {
@@ -82,9 +82,9 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// Whether a request of this name is answered with the token that it was given. It is not once the
-    /// name has expired or the epoch was raised, nor where a clock that was ahead has given it: no key
-    /// could claim that token.
+    /// Whether a request of this name is answered with the token that it was given. It is not once
+    /// the name has expired or the epoch was raised, nor where a clock that was ahead has given it:
+    /// no key could claim that token.
     fn answers(&self, record: &Record, epoch: Epoch, now: Time) -> bool {
         now < self.expires_at && record.epoch == epoch && !record.issued_at.is_ahead_of(now)
     }

@@ -1,6 +1,7 @@
-//! What a token lives by: the credential that asked for it, that credential's merchant, and the embed
-//! that it is redeemed in. It dies with each of them. A claim is judged over these rows as they are in
-//! its own commit, so whoever has been told that a credential is out of use need not wait for anything.
+//! What a token lives by: the credential that asked for it, that credential's merchant, and the
+//! embed that it is redeemed in. It dies with each of them. A claim is judged over these rows as
+//! they are in its own commit, so whoever has been told that a credential is out of use need not
+//! wait for anything.
 
 use super::{Cause, Claim, Record};
 use crate::clock::Time;
@@ -92,8 +93,8 @@ impl LivesOf {
 }
 
 impl Lives {
-    /// Whether a redemption in the embed must carry our own origin: our frame runs in browsers, which
-    /// always say it. An app is no page and may say nothing.
+    /// Whether a redemption in the embed must carry our own origin: our frame runs in browsers,
+    /// which always say it. An app is no page and may say nothing.
     pub fn wants_origin(&self) -> bool {
         self.embed.as_ref().is_some_and(|embed| embed.is_web)
     }
@@ -116,8 +117,8 @@ impl Lives {
         }
     }
 
-    /// Whether those live on whom the token lives by. The credential must also see the card still: one
-    /// that was bound to a person since reaches nothing of another.
+    /// Whether those live on whom the token lives by. The credential must also see the card still:
+    /// one that was bound to a person since reaches nothing of another.
     pub(super) fn last(&self, claim: &Claim) -> Result<(), Refused> {
         match &self.merchant {
             Some(merchant) if merchant.state == MerchantState::Active && merchant.pci_enabled => {}

@@ -38,8 +38,8 @@ pub const LIFE: Duration = TTL
 /// How often one token answers whether its card can go into a wallet; each of three wallets on each
 /// of three kinds of device, and some retries.
 pub const CHECKS_MAX: usize = 16;
-/// How many refusals of one token are records; what comes after is counted in its row, and the count is
-/// on record when the row goes. The first try of another key is on record always.
+/// How many refusals of one token are records; what comes after is counted in its row, and the
+/// count is on record when the row goes. The first try of another key is on record always.
 pub const REFUSALS_RECORDED_MAX: u32 = 16;
 /// How many events of a browser one redemption records; what comes after is refused.
 pub const EVENTS_MAX: u16 = 64;

@@ -150,9 +150,9 @@ pub struct Claim {
     pub barred: Option<Cause>,
     /// The state in which the card was when the answer was made of it; none while none was made.
     pub seen: Option<card::State>,
-    /// What the card does when this is granted, in the same commit and with its own event: a virtual
-    /// card comes into use when its details are first shown. It says itself from which states, so
-    /// it does nothing to a card that has moved meanwhile.
+    /// What the card does when this is granted, in the same commit and with its own event: a
+    /// virtual card comes into use when its details are first shown. It says itself from which
+    /// states, so it does nothing to a card that has moved meanwhile.
     pub step: Option<Transition>,
     /// When.
     pub at: Time,
@@ -178,9 +178,9 @@ pub enum Verdict {
     Granted(Grant),
     /// It may not.
     Refused(Cause),
-    /// The key holds the token already under another redemption than the answer was sealed for, or the
-    /// card is in another state than the answer was made in. Nothing was written: look again and seal
-    /// again.
+    /// The key holds the token already under another redemption than the answer was sealed for, or
+    /// the card is in another state than the answer was made in. Nothing was written: look again
+    /// and seal again.
     Superseded,
 }
 
@@ -352,9 +352,9 @@ impl Record {
 }
 
 impl Claim {
-    /// The rules of redemption (docs/reference/protocol.md), over all that decides as it is at the moment of
-    /// writing: what is granted is granted of the card, the credential, the merchant and the embed as
-    /// they are then.
+    /// The rules of redemption (docs/reference/protocol.md), over all that decides as it is at the
+    /// moment of writing: what is granted is granted of the card, the credential, the merchant and
+    /// the embed as they are then.
     ///
     /// A token of ours without a row leaves nothing: nobody could count how often it comes.
     pub fn decide(&self, record: Option<&Record>, around: &Around<'_>) -> Decision<Verdict> {
@@ -505,8 +505,8 @@ impl Claim {
         })
     }
 
-    /// An attempt whose answer got lost, as in a stall, may be made again for as long as the token lives: its key
-    /// was granted this field for this attempt. It counts like any other repeat.
+    /// An attempt whose answer got lost, as in a stall, may be made again for as long as the token
+    /// lives: its key was granted this field for this attempt. It counts like any other repeat.
     fn further_fields(&self, held: &Held, record: &Record) -> Result<Claimed, Cause> {
         let mut next = held.clone();
         let mut kind = ClaimKind::Repeat;
@@ -606,8 +606,8 @@ impl Claim {
     }
 }
 
-/// Whether a window has passed, or was opened by a clock that was ahead: it would stay open until that
-/// clock's time comes.
+/// Whether a window has passed, or was opened by a clock that was ahead: it would stay open until
+/// that clock's time comes.
 fn passed(from: Time, window: Duration, at: Time) -> bool {
     at > from.plus(window) || from.is_ahead_of(at)
 }

@@ -1,8 +1,9 @@
-//! A card's CVV: kept, or derived for each answer from the card verification key that the card names.
+//! A card's CVV: kept, or derived for each answer from the card verification key that the card
+//! names.
 //!
-//! Under the card's DEK of the class CVV is one of the two, each sealed as a field of its own: the digits,
-//! or the version of the key. So a card keeps the key that its printed value was made with, whatever keys
-//! come later, and nobody who can write to the database can give it another.
+//! Under the card's DEK of the class CVV is one of the two, each sealed as a field of its own: the
+//! digits, or the version of the key. So a card keeps the key that its printed value was made with,
+//! whatever keys come later, and nobody who can write to the database can give it another.
 //!
 //! **Invariant:** a derived value is in memory for the length of an answer, and is kept nowhere.
 
@@ -45,7 +46,8 @@ impl Vault {
         }))
     }
 
-    /// The card verification key that gives a card's CVV; none where the CVV is kept, or there is none.
+    /// The card verification key that gives a card's CVV; none where the CVV is kept, or there is
+    /// none.
     pub fn cvk_of(&self, card: &Card) -> Result<Option<u32>, Error> {
         let Some(sealed) = &card.sealed.cvv else {
             return Ok(None);

@@ -1,9 +1,9 @@
-//! Clear values under a credential's apiSecret, in the one form that KeySecure's contract defines: Base64
-//! of AES-256/ECB/PKCS#7. `private/info` sends a card's data so; `active` and `pin/set` bring a CVV and a
-//! PIN so.
+//! Clear values under a credential's apiSecret, in the one form that KeySecure's contract defines:
+//! Base64 of AES-256/ECB/PKCS#7. `private/info` sends a card's data so; `active` and `pin/set`
+//! bring a CVV and a PIN so.
 //!
-//! **Invariant:** the clear JSON lives in this function only, in a [`Secret`] that is wiped; what it
-//! returns is ciphertext.
+//! **Invariant:** the clear JSON lives in this function only, in a [`Secret`] that is wiped; what
+//! it returns is ciphertext.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,8 +14,9 @@ use crate::card::{Card, Expiry, Field};
 use crate::merchant::Credential;
 
 impl Vault {
-    /// Opens the card and encrypts `card_no, card_unique_no, cvv, pan, exp_year, exp_month`, all strings
-    /// and in this order, under the credential's secret. A card without a CVV has an empty one.
+    /// Opens the card and encrypts `card_no, card_unique_no, cvv, pan, exp_year, exp_month`, all
+    /// strings and in this order, under the credential's secret. A card without a CVV has an empty
+    /// one.
     pub fn export(&self, card: &Card, credential: &Credential) -> Result<String, Error> {
         let key = self.contract_key(credential)?;
         let place = place_of_card(&card.id, &card.merchant);
@@ -38,8 +39,8 @@ impl Vault {
         Ok(BASE64_STANDARD.encode(ciphertext))
     }
 
-    /// What a merchant's server has encrypted so. `None` for whatever is wrong with it: its Base64, its
-    /// padding, its key.
+    /// What a merchant's server has encrypted so. `None` for whatever is wrong with it: its Base64,
+    /// its padding, its key.
     pub(super) fn read(
         &self,
         credential: &Credential,

@@ -1,16 +1,18 @@
 //! The vault: clear card data in, sealed card out, and back for the length of one answer.
 //!
-//! **Invariant:** clear values leave this module in three shapes only: sealed for a store, sealed to a
-//! holder key, or encrypted under a credential's secret (`export`). Whether a number begins with given
-//! digits is told as yes or no, an expiry may leave alone, without its number ([`Vault::expiry`]), and a
-//! PIN as one contract has it, for the length of an answer ([`Vault::open_pin`]).
-//! `Opened` lives between the two, is wiped when dropped, and cannot be printed.
+//! **Invariant:** clear values leave this module in three shapes only: sealed for a store, sealed
+//! to a holder key, or encrypted under a credential's secret (`export`). Whether a number begins
+//! with given digits is told as yes or no, an expiry may leave alone, without its number
+//! ([`Vault::expiry`]), and a PIN as one contract has it, for the length of an answer
+//! ([`Vault::open_pin`]). `Opened` lives between the two, is wiped when dropped, and cannot be
+//! printed.
 //!
-//! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV or a PIN is kept, one of
-//! its class. In the place of a CVV it can have the name of the key that gives it (`cvv`). A wrapped DEK
-//! is bound to environment, table, row, merchant, class and the class key's version; a field is bound to
-//! the same without the version, and to its name. So neither opens anywhere else, and a record moves to
-//! another version ([`Vault::rewrap`]) without a new ciphertext of its fields.
+//! A card has a DEK of the class PAN (number, expiry, name) and, where a CVV or a PIN is kept, one
+//! of its class. In the place of a CVV it can have the name of the key that gives it (`cvv`). A
+//! wrapped DEK is bound to environment, table, row, merchant, class and the class key's version; a
+//! field is bound to the same without the version, and to its name. So neither opens anywhere else,
+//! and a record moves to another version ([`Vault::rewrap`]) without a new ciphertext of its
+//! fields.
 
 mod cvv;
 mod export;
@@ -102,8 +104,8 @@ impl Error {
 /// Opens wrapped class keys: whoever can reach the root key.
 #[async_trait]
 pub trait Opener: Send + Sync {
-    /// The keyring of these keys. It may take seconds, as a hardware module does, and blocks no thread
-    /// that serves requests.
+    /// The keyring of these keys. It may take seconds, as a hardware module does, and blocks no
+    /// thread that serves requests.
     async fn open(&self, keys: Vec<WrappedKey>) -> Result<Keyring, cardveil_seal::Error>;
 }
 
@@ -233,8 +235,8 @@ impl Vault {
     }
 
     /// A card's expiry, for the list that a merchant's server asks for. Alone it is no cardholder
-    /// data (PCI DSS, "Account Data": so it is where it stands with the number), yet it is opened for
-    /// the answer and kept nowhere.
+    /// data (PCI DSS, "Account Data": so it is where it stands with the number), yet it is opened
+    /// for the answer and kept nowhere.
     pub fn expiry(&self, card: &Card) -> Result<Expiry, Error> {
         let place = place_of_card(&card.id, &card.merchant);
         let dek = self
@@ -244,8 +246,8 @@ impl Vault {
         Expiry::from_bytes(opened.expose()).map_err(|_| Error::Form)
     }
 
-    /// Whether the card's number begins with one of these. The number is in memory for as long as it
-    /// takes to compare, and the answer is all that leaves (P3).
+    /// Whether the card's number begins with one of these. The number is in memory for as long as
+    /// it takes to compare, and the answer is all that leaves (P3).
     pub fn begins_with(&self, card: &Card, bins: &[Bin]) -> Result<bool, Error> {
         let place = place_of_card(&card.id, &card.merchant);
         let dek = self
@@ -373,8 +375,8 @@ impl Vault {
         })
     }
 
-    /// Whose checkpoints of the audit log are ours: the public halves of all versions of the key, the
-    /// current one first.
+    /// Whose checkpoints of the audit log are ours: the public halves of all versions of the key,
+    /// the current one first.
     pub fn audit_keys(&self) -> Result<Vec<PublicKey>, Error> {
         Ok(self.keyring().public_keys(Class::Audit)?)
     }

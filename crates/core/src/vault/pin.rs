@@ -1,7 +1,8 @@
-//! PINs: sealed under a DEK of their own class for the row of their card, and opened for one answer.
+//! PINs: sealed under a DEK of their own class for the row of their card, and opened for one
+//! answer.
 //!
-//! **Invariant:** a PIN of one card opens for no other, and nothing but a PIN opens as one: place, field
-//! and class are bound into it.
+//! **Invariant:** a PIN of one card opens for no other, and nothing but a PIN opens as one: place,
+//! field and class are bound into it.
 
 use cardveil_seal::Class;
 
@@ -23,8 +24,8 @@ impl Vault {
         })
     }
 
-    /// Opens a card's PIN, if it has one, for the one contract that has a merchant's server told of it
-    /// (Equals: "Retrieve a PIN").
+    /// Opens a card's PIN, if it has one, for the one contract that has a merchant's server told of
+    /// it (Equals: "Retrieve a PIN").
     pub fn open_pin(&self, card: &Card) -> Result<Option<Pin>, Error> {
         let Some(sealed) = &card.sealed.pin else {
             return Ok(None);
@@ -35,8 +36,8 @@ impl Vault {
     }
 
     /// A PIN of six digits that a merchant's server has encrypted under its credential's secret
-    /// (KeySecure: card/pin/set). What cannot be decrypted is no PIN, like what has no six digits: to
-    /// tell them apart would tell of the padding.
+    /// (KeySecure: card/pin/set). What cannot be decrypted is no PIN, like what has no six digits:
+    /// to tell them apart would tell of the padding.
     pub fn read_pin(
         &self,
         credential: &Credential,

@@ -1,7 +1,7 @@
 //! Comparing what a merchant's server claims to know of a card with what is kept, in the vault.
 //!
-//! **Invariant:** a CVV is compared in constant time, and one answer covers all that can be wrong with
-//! it: its Base64, its padding, its key, its digits.
+//! **Invariant:** a CVV is compared in constant time, and one answer covers all that can be wrong
+//! with it: its Base64, its padding, its key, its digits.
 
 use cardveil_seal::constant_time_eq;
 
@@ -10,8 +10,8 @@ use crate::card::Card;
 use crate::merchant::Credential;
 
 impl Vault {
-    /// Whether `cvv`, the Base64 of AES-256/ECB/PKCS#7 under the credential's secret, is the card's, and
-    /// `last_four` too. `None` when the card has no CVV to compare with.
+    /// Whether `cvv`, the Base64 of AES-256/ECB/PKCS#7 under the credential's secret, is the
+    /// card's, and `last_four` too. `None` when the card has no CVV to compare with.
     pub fn proves_possession(
         &self,
         card: &Card,

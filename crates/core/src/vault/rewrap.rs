@@ -1,5 +1,6 @@
-//! Moving records from one class key to another. Where a record's DEK stays, its fields stay as they are;
-//! where it gets a new one, its fields are opened and sealed again, and are in memory in between only.
+//! Moving records from one class key to another. Where a record's DEK stays, its fields stay as
+//! they are; where it gets a new one, its fields are opened and sealed again, and are in memory in
+//! between only.
 
 use cardveil_seal::{Class, Place};
 
@@ -8,8 +9,8 @@ use crate::card::Field;
 use crate::keys::{Envelope, Moved, Slot};
 
 impl Vault {
-    /// An envelope under the active key of its class; none if it is already. With `anew`, its DEK is a
-    /// new one too.
+    /// An envelope under the active key of its class; none if it is already. With `anew`, its DEK
+    /// is a new one too.
     pub fn rewrap(&self, envelope: &Envelope, anew: bool) -> Result<Option<Moved>, Error> {
         let slot = &envelope.slot;
         match slot {

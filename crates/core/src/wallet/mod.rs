@@ -8,7 +8,8 @@
 //! decided by [`token`] over the row as it is inside the write.
 //!
 //! To add a wallet: its variant in [`Wallet`], then follow the compiler. To add a reason against a
-//! wallet: [`Reason`], its place in [`Facts::reasons`], and the table in `docs/integrate/wallets.md`.
+//! wallet: [`Reason`], its place in [`Facts::reasons`], and the table in
+//! `docs/integrate/wallets.md`.
 
 mod rules;
 pub mod token;

@@ -1,4 +1,5 @@
-//! The states of a wallet token and the rules between them (Equals, "Update digital wallet tokens").
+//! The states of a wallet token and the rules between them (Equals, "Update digital wallet
+//! tokens").
 //!
 //! ```text
 //! REQUESTED -> ACTIVE, SUSPENDED, TERMINATED     by the merchant or, once verified, the network

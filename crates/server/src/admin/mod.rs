@@ -61,11 +61,12 @@ struct Health {
 struct Readiness {
     /// `ok`.
     status: &'static str,
-    /// What an operator should mend, though it serves: `tls_certificate_stale: client` (its new files
-    /// cannot be used, so those from before are), `tls_certificate_expired: client`, `audit_sink_full: siem`
-    /// (nothing is released until that sink has caught up; all else is served), `store_writes_fail` (what was
-    /// last tried was not written, and it is tried again), `panicked` (within the last ten minutes; the log says
-    /// where), `clock_apart: 7 s ahead of the database's`.
+    /// What an operator should mend, though it serves: `tls_certificate_stale: client` (its new
+    /// files cannot be used, so those from before are), `tls_certificate_expired: client`,
+    /// `audit_sink_full: siem` (nothing is released until that sink has caught up; all else is
+    /// served), `store_writes_fail` (what was last tried was not written, and it is tried again),
+    /// `panicked` (within the last ten minutes; the log says where), `clock_apart: 7 s ahead of the
+    /// database's`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }

@@ -20,7 +20,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 16 * 1_024;
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A value that must be a JSON object: serde takes an array for a struct too, by the order of its members.
+/// A value that must be a JSON object: serde takes an array for a struct too, by the order of its
+/// members.
 #[derive(Debug, serde::Serialize)]
 #[serde(transparent)]
 pub(crate) struct Object<T>(pub(crate) T);

@@ -31,7 +31,8 @@ pub(crate) enum Code {
     CardNotViewable,
     /// 403: the client token is not good, for whichever reason.
     TokenRefused,
-    /// 403: the card has none of the fields, or the client token, which is good, is not for one of them.
+    /// 403: the card has none of the fields, or the client token, which is good, is not for one of
+    /// them.
     FieldUnavailable,
     /// 403: a proxy before the server does not tell from which address the call comes.
     CallerUnknown,
@@ -71,11 +72,11 @@ pub(crate) enum Code {
     NotImplemented,
     /// 503: we cannot answer now. Nothing was released; the token is still good.
     Unavailable,
-    /// 503: a sink of the audit log that is required takes no more, so nothing is released. Nothing was;
-    /// the token is still good.
+    /// 503: a sink of the audit log that is required takes no more, so nothing is released. Nothing
+    /// was; the token is still good.
     AuditSinkFull,
-    /// 503: this node's clock is too far from the store's, so nothing is released. Nothing was; the token is
-    /// still good.
+    /// 503: this node's clock is too far from the store's, so nothing is released. Nothing was; the
+    /// token is still good.
     ClockApart,
     /// 503: another program holds the database file, so nothing is written; of `/readyz`.
     StoreLocked,

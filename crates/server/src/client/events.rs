@@ -34,7 +34,8 @@ pub(super) struct EventRequest {
     /// Of `pan`, `expiry`, `cvv`, `name`; all that were released when left out.
     #[schema(pattern = "^(pan|expiry|cvv|name)$", example = "pan")]
     field: Option<String>,
-    /// `true` where the browser has looked and nothing hid the frame; `false` or left out where it cannot tell.
+    /// `true` where the browser has looked and nothing hid the frame; `false` or left out where it
+    /// cannot tell.
     #[schema(nullable = false)]
     visible: Option<bool>,
 }

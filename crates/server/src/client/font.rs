@@ -12,8 +12,8 @@ use crate::http::static_file::IMMUTABLE;
 
 /// A font
 ///
-/// One that the operator registered, for the frame. Its address has the beginning of its SHA-256, so it
-/// never changes.
+/// One that the operator registered, for the frame. Its address has the beginning of its SHA-256,
+/// so it never changes.
 #[utoipa::path(
     get, path = "/embed/fonts/{font}", tag = "Client", operation_id = "font",
     params(("font" = String, Path, description = "As the frame is told.", example = "inter-8f434346648f6b96.woff2")),

@@ -89,8 +89,8 @@ pub(crate) struct Document {
 pub(crate) enum Form {
     /// By addresses that are their bytes' own, so that a browser fetches each once.
     Linked,
-    /// They stand in it: for a browser that one of the addresses did not answer, as when nodes of two versions
-    /// run beside each other.
+    /// They stand in it: for a browser that one of the addresses did not answer, as when nodes of
+    /// two versions run beside each other.
     Whole,
 }
 
@@ -407,8 +407,8 @@ fn shown(
 
 /// A script, a style or the words of a frame
 ///
-/// By an address that changes with its bytes, so it may be kept for ever. A frame's document names it with its
-/// integrity value.
+/// By an address that changes with its bytes, so it may be kept for ever. A frame's document names
+/// it with its integrity value.
 #[utoipa::path(
     get, path = "/embed/assets/{asset}", tag = "Client", operation_id = "asset",
     params(("asset" = String, Path, description = "As the document names it.", example = "frame-8f434346648f6b96.js")),
@@ -439,7 +439,8 @@ pub(super) struct EmbedAnswer {
 
 /// Whether a page may show cards
 ///
-/// For `veil.doctor()`: why a frame does not come. It tells no more than the frame's own policy does.
+/// For `veil.doctor()`: why a frame does not come. It tells no more than the frame's own policy
+/// does.
 #[utoipa::path(
     get, path = "/client/v1/embeds/{embed}", tag = "Client", operation_id = "embed",
     params(("embed" = String, Path, description = "The embed's public id.", example = "emb_4v1Zq")),
@@ -480,8 +481,8 @@ pub(super) async fn embed(
 
 /// The words of a frame
 ///
-/// In another language than a frame came with, for a page that changes its language while the card is
-/// there. Errors and labels; nothing of anyone.
+/// In another language than a frame came with, for a page that changes its language while the card
+/// is there. Errors and labels; nothing of anyone.
 #[utoipa::path(
     get, path = "/client/v1/words/{language}", tag = "Client", operation_id = "words",
     params(("language" = String, Path, description = "As `lang` of a frame; `en` for any that frames do not speak.", example = "de")),

@@ -63,7 +63,8 @@ pub struct Asset {
     pub name: String,
     /// How a browser gets it.
     pub kind: AssetKind,
-    /// Where it is. Of an inline one: the document that it is in; `/embed/{embed}` for all that have it.
+    /// Where it is. Of an inline one: the document that it is in; `/embed/{embed}` for all that
+    /// have it.
     #[schema(example = "/sdk/0.1.0/cardveil.js")]
     pub path: String,
     /// Where the same bytes are too, for as long as this version is the newest.
@@ -302,8 +303,8 @@ const CONTENT_TYPE_JOSE: &str = "application/jose";
 
 /// The manifest
 ///
-/// Every script and style that a cardholder's browser gets, with what it is for and its integrity value,
-/// and the policy that holds the frame to them.
+/// Every script and style that a cardholder's browser gets, with what it is for and its integrity
+/// value, and the policy that holds the frame to them.
 #[utoipa::path(
     get, path = "/sdk/v1/manifest.json", tag = "Client", operation_id = "manifest",
     responses(

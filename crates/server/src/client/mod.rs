@@ -93,8 +93,8 @@ const REFUSALS: [SharedRefusal; 5] = [
     ("503", "`unavailable`", On::Every),
 ];
 
-/// Whoever holds a client token; the handler redeems or checks it. From a browser only if the page is
-/// of the client origin.
+/// Whoever holds a client token; the handler redeems or checks it. From a browser only if the page
+/// is of the client origin.
 #[derive(Clone, Copy)]
 struct TokenHolder;
 

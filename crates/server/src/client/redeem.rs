@@ -108,9 +108,9 @@ struct Window {
 
 /// Redeem a client token
 ///
-/// Releases those of the fields that the token's card has, sealed to the caller's key. The first key to redeem a token
-/// is the only one that ever can. The same key may ask again: within 30 s for a field it has got
-/// (three times), within 60 s of the first redemption for another one.
+/// Releases those of the fields that the token's card has, sealed to the caller's key. The first
+/// key to redeem a token is the only one that ever can. The same key may ask again: within 30 s for
+/// a field it has got (three times), within 60 s of the first redemption for another one.
 #[utoipa::path(
     post, path = "/client/v1/redeem", tag = "Client", operation_id = "redeem",
     request_body = RedeemRequest,

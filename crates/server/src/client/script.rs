@@ -59,8 +59,8 @@ pub(crate) static SCRIPTS: [Script; 5] = [
 /// A script
 ///
 /// Of the SDK. The addresses of `v1` follow the releases of this major version; those of the exact
-/// version never change, so they suit `integrity` attributes. What each script is for and its integrity
-/// value are in `/sdk/v1/manifest.json`.
+/// version never change, so they suit `integrity` attributes. What each script is for and its
+/// integrity value are in `/sdk/v1/manifest.json`.
 #[utoipa::path(
     get, path = "/sdk/{version}/{file}", tag = "Client", operation_id = "sdk",
     params(

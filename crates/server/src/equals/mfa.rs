@@ -36,12 +36,12 @@ struct NewSession {
     /// The ID of the card that it will be used for.
     #[schema(required, value_type = String, format = "uuid")]
     card_id: Option<String>,
-    /// The operation that it will be used for: `VIEW_CARD` (default), `ADD_CARD_TO_WALLET`, `VIEW_PIN`
-    /// or `SET_PIN`.
+    /// The operation that it will be used for: `VIEW_CARD` (default), `ADD_CARD_TO_WALLET`,
+    /// `VIEW_PIN` or `SET_PIN`.
     #[schema(pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET|VIEW_PIN|SET_PIN)$")]
     operation_name: Option<String>,
-    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers. Left out, it is the
-    /// strongest that the person has and that counts.
+    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers. Left out, it is
+    /// the strongest that the person has and that counts.
     #[schema(pattern = "^(TOTP|OTP)$")]
     factor: Option<String>,
 }
@@ -65,9 +65,9 @@ pub(super) struct Created {
 
 /// Create an MFA session
 ///
-/// A session is for one card, person and operation. Its id goes to the access token operation, or to
-/// those of a card's PIN, as `sessionId`, with the person's code as `token`. It passes once, ends after
-/// five minutes, and ends at the fifth wrong code.
+/// A session is for one card, person and operation. Its id goes to the access token operation, or
+/// to those of a card's PIN, as `sessionId`, with the person's code as `token`. It passes once,
+/// ends after five minutes, and ends at the fifth wrong code.
 #[utoipa::path(
     post, path = "/v2/mfa/sessions", tag = "Equals Money", operation_id = "createMfaSession",
     request_body = NewSession,

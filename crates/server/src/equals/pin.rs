@@ -87,8 +87,8 @@ struct GivenMfa {
 
 /// Retrieve a PIN
 ///
-/// The PIN crosses your server in the clear, so the call is for merchants that may have clear card data.
-/// Every PIN that is told is on record, with the verification method that you state.
+/// The PIN crosses your server in the clear, so the call is for merchants that may have clear card
+/// data. Every PIN that is told is on record, with the verification method that you state.
 #[utoipa::path(
     get, path = "/v2/cards/{cardId}/pin", tag = "Equals Money", operation_id = "getCardPin",
     params(
@@ -138,8 +138,8 @@ async fn read(
 
 /// Update a card's PIN
 ///
-/// Sets the PIN of a card in use: yours, or one that is generated. It crosses your server in the clear,
-/// so the call is for merchants that may have clear card data.
+/// Sets the PIN of a card in use: yours, or one that is generated. It crosses your server in the
+/// clear, so the call is for merchants that may have clear card data.
 #[utoipa::path(
     put, path = "/v2/cards/{cardId}/pin", tag = "Equals Money", operation_id = "updateCardPin",
     params(

@@ -2,9 +2,10 @@
 
 use http::HeaderMap;
 
-/// Codes of this dialect. Numbers are the contract's (error-codes page); 4005, 4016 and 4017 are the
-/// ones that its card pages show for a card in the wrong state, a PIN that is none and a card of the
-/// wrong kind, 4001 is ours for a card that is not there. 1014 to 1018 belong to its hosted page: see docs/reference/errors.md.
+/// Codes of this dialect. Numbers are the contract's (error-codes page); 4005, 4016 and 4017 are
+/// the ones that its card pages show for a card in the wrong state, a PIN that is none and a card
+/// of the wrong kind, 4001 is ours for a card that is not there. 1014 to 1018 belong to its hosted
+/// page: see docs/reference/errors.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     SystemError,

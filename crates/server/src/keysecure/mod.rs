@@ -92,7 +92,8 @@ struct Envelope<T> {
 #[derive(Clone, Copy)]
 struct KeySecureLogin;
 
-/// A merchant's server that is logged in: by the same rules and its Access-Token; and what it needs.
+/// A merchant's server that is logged in: by the same rules and its Access-Token; and what it
+/// needs.
 #[derive(Clone, Copy)]
 struct KeySecure(Need);
 

@@ -35,8 +35,8 @@ pub(super) struct CardPinSetRequest {
     /// Card order number.
     #[schema(example = "C202605220001")]
     card_no: String,
-    /// The PIN: Base64 of AES-256/ECB/PKCS5Padding under the apiSecret. Six digits, of which no three
-    /// in a row are the same or sequential.
+    /// The PIN: Base64 of AES-256/ECB/PKCS5Padding under the apiSecret. Six digits, of which no
+    /// three in a row are the same or sequential.
     #[schema(example = "q83vASNFZ4mrze8BI0VniQ==")]
     pin: String,
 }

@@ -24,10 +24,11 @@ use crate::http::app::Shared;
 
 /// Card private information
 ///
-/// Gives a card's clear data, encrypted under the apiSecret of the credential that asks: the Base64 of
-/// AES-256/ECB/PKCS5Padding of `{"card_no","card_unique_no","cvv","pan","exp_year","exp_month"}`, all of
-/// them strings; `cvv` is empty for a card without one. Every answer is on record as a release. Prefer
-/// the client token, which keeps your servers out of PCI scope.
+/// Gives a card's clear data, encrypted under the apiSecret of the credential that asks: the Base64
+/// of AES-256/ECB/PKCS5Padding of
+/// `{"card_no","card_unique_no","cvv","pan","exp_year","exp_month"}`, all of them strings; `cvv` is
+/// empty for a card without one. Every answer is on record as a release. Prefer the client token,
+/// which keeps your servers out of PCI scope.
 #[utoipa::path(
     get, path = "/open-api/v1/card/{card_no}/private/info", tag = "KeySecure",
     params(

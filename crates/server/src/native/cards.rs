@@ -79,8 +79,8 @@ impl From<&Card> for NativeCard {
     }
 }
 
-/// A page of cards. It may have fewer than `limit`, or none, and go on all the same: of many cards it looks at
-/// some thousands.
+/// A page of cards. It may have fewer than `limit`, or none, and go on all the same: of many cards
+/// it looks at some thousands.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Cards)]
 struct NativeCards {

@@ -30,11 +30,11 @@ struct NewSession {
     card_no: Option<String>,
     /// The card by its id (a UUID). Either this or `card_no`.
     card_id: Option<String>,
-    /// The operation that it will be used for: `VIEW_CARD` (default), `ADD_CARD_TO_WALLET`, or, in the
-    /// Equals API, `VIEW_PIN` or `SET_PIN`.
+    /// The operation that it will be used for: `VIEW_CARD` (default), `ADD_CARD_TO_WALLET`, or, in
+    /// the Equals API, `VIEW_PIN` or `SET_PIN`.
     operation: Option<String>,
-    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers. Left out, it is the
-    /// strongest that the person has and that counts.
+    /// `TOTP`, an authenticator app; or `OTP`, a code that your webhook delivers. Left out, it is
+    /// the strongest that the person has and that counts.
     factor: Option<String>,
 }
 

@@ -67,7 +67,8 @@ struct ClientTokenInput {
     /// `VIEW_CARD` (default) or `ADD_CARD_TO_WALLET`.
     #[schema(pattern = "^(VIEW_CARD|ADD_CARD_TO_WALLET)$")]
     operation: Option<String>,
-    /// What may be released, of `pan`, `expiry`, `cvv`, `name`, as far as the card has it; all by default.
+    /// What may be released, of `pan`, `expiry`, `cvv`, `name`, as far as the card has it; all by
+    /// default.
     #[schema(value_type = Option<FieldSet>)]
     fields: Option<Vec<String>>,
     /// The RFC 7638 thumbprint of the only key that may redeem it (base64url of SHA-256).

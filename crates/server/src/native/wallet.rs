@@ -267,9 +267,9 @@ struct SimulatedRequest {
 
 /// Play a device's request for a token, and the network's decision (sandbox)
 ///
-/// `green` makes an active token, `yellow` one that waits for the cardholder to be verified, `red` a
-/// declined one. A card that is not in use, that has 25 active and suspended tokens, or that is on
-/// the device already is declined whatever the decision. A live deployment answers 501.
+/// `green` makes an active token, `yellow` one that waits for the cardholder to be verified, `red`
+/// a declined one. A card that is not in use, that has 25 active and suspended tokens, or that is
+/// on the device already is declined whatever the decision. A live deployment answers 501.
 #[utoipa::path(
     post, path = "/v1/simulator/wallet-tokens", tag = "Native", operation_id = "simulateWalletToken",
     request_body = SimulatedRequest,

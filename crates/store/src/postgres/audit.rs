@@ -1,7 +1,7 @@
 //! The audit log: the one function that writes entries, and its chain.
 //!
-//! **Invariant:** entries are written by [`append`] alone, under the head (the row of `meta`, which knows
-//! where the chain ends), so the chain is one over all nodes and its places have no gap.
+//! **Invariant:** entries are written by [`append`] alone, under the head (the row of `meta`, which
+//! knows where the chain ends), so the chain is one over all nodes and its places have no gap.
 
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::{Chained, Hash, Link as Chain};
@@ -19,8 +19,8 @@ pub(super) const AFTER: &str = "SELECT audit.seq, audit.event, audit.hash, meta.
      FROM audit, meta WHERE audit.seq > $1 ORDER BY audit.seq LIMIT $2";
 pub(super) const LAST: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id
      FROM audit, meta ORDER BY audit.seq DESC LIMIT 1";
-/// Holds the head until the commit. Whoever migrates holds it too, so that no program writes to a schema
-/// that it must not serve on, on connections that it has had for long.
+/// Holds the head until the commit. Whoever migrates holds it too, so that no program writes to a
+/// schema that it must not serve on, on connections that it has had for long.
 pub(super) const HOLD: &str =
     "SELECT epoch, database_id, audit_seq, audit_hash, version, works_with,
          written_by::xid IS NOT DISTINCT FROM xmin, lives
@@ -45,7 +45,8 @@ pub(super) fn head(row: &Row) -> Result<(Epoch, Chain), Fault> {
     Ok((Epoch(row.get(0)?), end))
 }
 
-/// Entries behind `end`: the parameters of [`APPEND`], those of [`ADVANCE`], and where the chain ends.
+/// Entries behind `end`: the parameters of [`APPEND`], those of [`ADVANCE`], and where the chain
+/// ends.
 pub(super) fn append(end: Chain, stored: Vec<String>) -> (Vec<Value>, [Value; 2], Chain) {
     let mut last = end;
     let entry = |text: String| {

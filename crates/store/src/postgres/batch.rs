@@ -1,28 +1,29 @@
 //! A transaction under way, for the jobs in it.
 //!
-//! Jobs run one after the other, as in SQLite; but the batches of other nodes run at the same time. What
-//! keeps them apart:
+//! Jobs run one after the other, as in SQLite; but the batches of other nodes run at the same time.
+//! What keeps them apart:
 //!
-//! 1. A job **locks what it decides on** (`FOR UPDATE`), so that of two batches the second waits and then
-//!    reads what the first has committed. What may not be there is locked by inserting it, or by its row
-//!    of `guard`. The budgets and the rows of `guard` that its jobs [share](Shared) with others are locked
-//!    before any of them runs, in one order. The tokens of all claims of a batch, and their cards, are
-//!    locked by two statements, after all other jobs of this kind; what is kept of them follows what the
-//!    batch itself writes.
+//! 1. A job **locks what it decides on** (`FOR UPDATE`), so that of two batches the second waits
+//!    and then reads what the first has committed. What may not be there is locked by inserting it,
+//!    or by its row of `guard`. The budgets and the rows of `guard` that its jobs [share](Shared)
+//!    with others are locked before any of them runs, in one order. The tokens of all claims of a
+//!    batch, and their cards, are locked by two statements, after all other jobs of this kind; what
+//!    is kept of them follows what the batch itself writes.
 //! 2. **The head of the audit log** (the one row of `meta`) is locked last, before the entries are
-//!    written, until the commit. So entries are committed in the order of their places, and whoever has
-//!    read the log up to a place misses nothing before it. Those who raise the epoch hold it too: a batch
-//!    that began under an older epoch is run again.
-//! 3. Jobs that look at more than rows which they can lock (the registry, the outbox) run **under the
-//!    head**, after all others of their batch, and therefore one after the other in the whole cluster.
-//!    They lock nothing that others hold while they wait for the head.
+//!    written, until the commit. So entries are committed in the order of their places, and whoever
+//!    has read the log up to a place misses nothing before it. Those who raise the epoch hold it
+//!    too: a batch that began under an older epoch is run again.
+//! 3. Jobs that look at more than rows which they can lock (the registry, the outbox) run **under
+//!    the head**, after all others of their batch, and therefore one after the other in the whole
+//!    cluster. They lock nothing that others hold while they wait for the head.
 //!
-//! What tokens live by is written in case 3 and decides in case 1, without a lock: see [`super::lives`].
+//! What tokens live by is written in case 3 and decides in case 1, without a lock: see
+//! [`super::lives`].
 //!
-//! **Invariant:** no row that case 3 writes is locked by a job of case 1; but for what an operator does to
-//! keys and credentials while their records are moved to another key. Then, and where two jobs of case 1
-//! lock the same cards in other orders, PostgreSQL finds the deadlock within a second, and one of the two
-//! batches is run again.
+//! **Invariant:** no row that case 3 writes is locked by a job of case 1; but for what an operator
+//! does to keys and credentials while their records are moved to another key. Then, and where two
+//! jobs of case 1 lock the same cards in other orders, PostgreSQL finds the deadlock within a
+//! second, and one of the two batches is run again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -134,8 +135,8 @@ impl<'a> Batch<'a> {
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
-    /// Sends a statement and does not wait for its answer: the batch ends only when it has come. The
-    /// server runs statements in the order in which they were sent.
+    /// Sends a statement and does not wait for its answer: the batch ends only when it has come.
+    /// The server runs statements in the order in which they were sent.
     pub(super) fn send(&self, sql: &str, values: impl Into<Vec<Value>>) -> Result<(), Fault> {
         let mut sent = self
             .runtime
@@ -371,8 +372,8 @@ fn slot(name: &[&[u8]]) -> i64 {
     i64::try_from(fnv(name) % GUARDS).unwrap_or_default()
 }
 
-/// FNV-1a over the parts, each with its length: which row of `guard` stands for a name. Two names may
-/// share one; then one waits for the other and nothing else happens.
+/// FNV-1a over the parts, each with its length: which row of `guard` stands for a name. Two names
+/// may share one; then one waits for the other and nothing else happens.
 fn fnv(name: &[&[u8]]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

@@ -1,7 +1,7 @@
 //! Budgets of reveals: how far each card's and each person's is used.
 //!
-//! Many who show cards at once are of few cards or persons, in any order; so all budgets that a batch may
-//! charge are held before its jobs run ([`super::batch`]).
+//! Many who show cards at once are of few cards or persons, in any order; so all budgets that a
+//! batch may charge are held before its jobs run ([`super::batch`]).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -57,8 +57,8 @@ pub(super) fn keys(charge: &Charge) -> [Vec<u8>; 2] {
     [charge.of_card().key(), charge.of_person().key()]
 }
 
-/// Holds budgets until the commit, in their order; where there is none, one that has been whole since the
-/// beginning of time is.
+/// Holds budgets until the commit, in their order; where there is none, one that has been whole
+/// since the beginning of time is.
 pub(super) fn hold(batch: &Batch<'_>, keys: &BTreeSet<Vec<u8>>) -> Result<(), Fault> {
     const HOLD: &str = "INSERT INTO budget (key, whole_at)
              SELECT wanted.key, 0 FROM unnest($1::bytea[]) AS wanted (key)

@@ -245,8 +245,8 @@ async fn rows_of<T>(
     rows.iter().map(read).collect()
 }
 
-/// What narrows a list, as SQL. Every value is a parameter, so the text depends on which filters are given
-/// alone, and few statements are ever prepared.
+/// What narrows a list, as SQL. Every value is a parameter, so the text depends on which filters
+/// are given alone, and few statements are ever prepared.
 #[derive(Default)]
 pub(super) struct Question {
     condition: String,

@@ -1,8 +1,8 @@
-//! What nodes tell each other of the calls that they have admitted: rows of an unlogged table, which each
-//! node writes for itself and all read.
+//! What nodes tell each other of the calls that they have admitted: rows of an unlogged table,
+//! which each node writes for itself and all read.
 //!
-//! It has a connection of its own: it must wait neither for a commit nor for lookups. No row is written
-//! by two nodes, so none waits for another.
+//! It has a connection of its own: it must wait neither for a commit nor for lookups. No row is
+//! written by two nodes, so none waits for another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -32,8 +32,8 @@ impl From<tokio_postgres::Error> for Fault {
 pub(super) enum Remedy {
     /// Run the batch again: another transaction was in the way.
     Again,
-    /// A lock was waited for in vain, which one job may need alone: run the batch again, and then the
-    /// jobs one by one.
+    /// A lock was waited for in vain, which one job may need alone: run the batch again, and then
+    /// the jobs one by one.
     Locked,
     /// Connect anew, and run the batch again.
     Reconnect,
@@ -83,8 +83,8 @@ impl Fault {
     }
 }
 
-/// tokio-postgres tells the kind of an error alone; the server's words are its source. A statement's
-/// parameters are in neither.
+/// tokio-postgres tells the kind of an error alone; the server's words are its source. A
+/// statement's parameters are in neither.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{}: {} ({})", db.severity(), db.message(), db.code().code()),
@@ -106,8 +106,8 @@ fn class_of(code: &SqlState) -> &str {
     code.code().get(..2).unwrap_or_default()
 }
 
-/// Class 40 and locks that were waited for too long: nothing is wrong but the moment. One of that class says
-/// that nobody knows.
+/// Class 40 and locks that were waited for too long: nothing is wrong but the moment. One of that
+/// class says that nobody knows.
 fn in_the_way(code: &SqlState) -> bool {
     let rolled_back = class_of(code) == "40" && *code != SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
     rolled_back || *code == SqlState::LOCK_NOT_AVAILABLE
@@ -120,8 +120,8 @@ pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-/// The server ends, starts, is a standby now, has no room or has been given another password: another
-/// connection may do better.
+/// The server ends, starts, is a standby now, has no room or has been given another password:
+/// another connection may do better.
 fn of_the_server(code: &SqlState) -> bool {
     ["08", "57", "53", "58", "25", "28"].contains(&class_of(code))
         || *code == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN

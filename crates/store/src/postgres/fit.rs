@@ -1,13 +1,14 @@
-//! What a database must be before anything is served on it: one whose connections keep their sessions, that
-//! holds UTF-8, and in which the server's role has the rights that the schema's owner gives it.
+//! What a database must be before anything is served on it: one whose connections keep their
+//! sessions, that holds UTF-8, and in which the server's role has the rights that the schema's
+//! owner gives it.
 //!
-//! **Invariant:** what is looked at before it is known that sessions are kept is sent without a prepared
-//! statement and without a setting: behind a pooler both would be somebody else's.
+//! **Invariant:** what is looked at before it is known that sessions are kept is sent without a
+//! prepared statement and without a setting: behind a pooler both would be somebody else's.
 //!
 //! # To add one
 //!
-//! A variant of [`Unfit`], where it is looked for, its next step in `cli/src/deployment/backend.rs`, and its row in
-//! `docs/operate/postgresql.md`.
+//! A variant of [`Unfit`], where it is looked for, its next step in
+//! `cli/src/deployment/backend.rs`, and its row in `docs/operate/postgresql.md`.
 
 use std::time::Duration;
 
@@ -108,13 +109,14 @@ pub(super) async fn examine(options: &Options) -> Result<(), Fault> {
     }
 }
 
-/// Refuses connections that do not keep their sessions. Tells the database's encoding, which is asked for on
-/// the way.
+/// Refuses connections that do not keep their sessions. Tells the database's encoding, which is
+/// asked for on the way.
 ///
-/// Two connections each have a transaction open at the same time, again and again. A pooler that hands out
-/// its servers by the transaction gives the first that asks the server which was returned last, or the one
-/// that has waited longest: in one of the two orders that is the other's of before. It may carry prepared
-/// statements over and repeat settings; a session it cannot carry over.
+/// Two connections each have a transaction open at the same time, again and again. A pooler that
+/// hands out its servers by the transaction gives the first that asks the server which was returned
+/// last, or the one that has waited longest: in one of the two orders that is the other's of
+/// before. It may carry prepared statements over and repeat settings; a session it cannot carry
+/// over.
 pub(super) async fn sessions(options: &Options) -> Result<String, Fault> {
     let (one, two) = (Link::bare(options).await?, Link::bare(options).await?);
     let encoding = one.word(ENCODING).await?;
@@ -224,7 +226,8 @@ pub(super) async fn rights(link: &Link) -> Result<(), Fault> {
     })))
 }
 
-/// Refuses a role that may not ask for the system identifier: hardened servers keep it to superusers.
+/// Refuses a role that may not ask for the system identifier: hardened servers keep it to
+/// superusers.
 pub(super) async fn control(link: &Link) -> Result<(), Fault> {
     const MAY: &str = "SELECT quote_ident(current_user),
              has_function_privilege('pg_control_system()', 'EXECUTE')";

@@ -1,26 +1,28 @@
 //! Which server this is, and whether the database went back in time.
 //!
-//! A restored backup and a promoted standby un-spend tokens. So the database knows the server that its
-//! epoch is of, by its system identifier and its timeline: each recovery to a point in time and each
-//! promotion begins a timeline, and a new cluster has another identifier ("System Administration
-//! Functions", `pg_control_system`; "Continuous Archiving", timelines). The timeline is read from the
-//! name of the WAL file that is written now, since the control file tells it only after the next
-//! checkpoint. Each connection compares before it serves, and the first that finds another server
-//! raises the epoch there, in the same transaction in which it writes the server down.
+//! A restored backup and a promoted standby un-spend tokens. So the database knows the server that
+//! its epoch is of, by its system identifier and its timeline: each recovery to a point in time and
+//! each promotion begins a timeline, and a new cluster has another identifier ("System
+//! Administration Functions", `pg_control_system`; "Continuous Archiving", timelines). The timeline
+//! is read from the name of the WAL file that is written now, since the control file tells it only
+//! after the next checkpoint. Each connection compares before it serves, and the first that finds
+//! another server raises the epoch there, in the same transaction in which it writes the server
+//! down.
 //!
-//! A dump says what the rows were, and so puts them back into the same cluster, too. But each row of
-//! `meta` and of `token` holds the id of the transaction that wrote it, which PostgreSQL keeps beside the
-//! row as well (`xmin`; freezing leaves it readable, "System Columns" and "Preventing Transaction ID
-//! Wraparound Failures"). A row that a dump brought has another, and nothing but a raise of the epoch makes
-//! the two equal again: not a node of the version before, a migration, nor the owner. Where `meta` has been
-//! brought back, the epoch is raised; a token's row alone is read as one of no epoch, so no key gets it. A
-//! copy that `CREATE DATABASE ... TEMPLATE` made has the ids of its template, and is known by its own id in
-//! `pg_database`. What is not known: rows that somebody with the owner's rights stamps by hand.
+//! A dump says what the rows were, and so puts them back into the same cluster, too. But each row
+//! of `meta` and of `token` holds the id of the transaction that wrote it, which PostgreSQL keeps
+//! beside the row as well (`xmin`; freezing leaves it readable, "System Columns" and "Preventing
+//! Transaction ID Wraparound Failures"). A row that a dump brought has another, and nothing but a
+//! raise of the epoch makes the two equal again: not a node of the version before, a migration, nor
+//! the owner. Where `meta` has been brought back, the epoch is raised; a token's row alone is read
+//! as one of no epoch, so no key gets it. A copy that `CREATE DATABASE ... TEMPLATE` made has the
+//! ids of its template, and is known by its own id in `pg_database`. What is not known: rows that
+//! somebody with the owner's rights stamps by hand.
 //!
-//! A process also remembers how far it has seen the audit log in the newest epoch that it has seen: a database
-//! that holds less of that epoch went back, whatever the server says of itself. That covers a cluster which was
-//! put back as files, for as long as one process has seen it before. One of a newer epoch may hold less:
-//! another node has raised it, for all that was seen before.
+//! A process also remembers how far it has seen the audit log in the newest epoch that it has seen:
+//! a database that holds less of that epoch went back, whatever the server says of itself. That
+//! covers a cluster which was put back as files, for as long as one process has seen it before. One
+//! of a newer epoch may hold less: another node has raised it, for all that was seen before.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -141,8 +143,8 @@ impl Home {
         });
     }
 
-    /// Lets a connection serve: the server writes, keeps what it says, has our schema, and is the one
-    /// that the epoch is of, which is raised otherwise.
+    /// Lets a connection serve: the server writes, keeps what it says, has our schema, and is the
+    /// one that the epoch is of, which is raised otherwise.
     pub(super) async fn admit(&self, link: &Link, now: Time) -> Result<Option<Raised>, Fault> {
         // Before the database is read: what is there then is no less.
         let seen = *self.seen();

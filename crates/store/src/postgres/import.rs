@@ -1,7 +1,8 @@
 //! A whole deployment out of an SQLite file into an empty database, in one transaction.
 //!
-//! **Invariant:** all rows are there and counted, or none is; and the epoch was raised, so what the file
-//! goes on to redeem, should anybody still serve from it, is good in one of the two places alone.
+//! **Invariant:** all rows are there and counted, or none is; and the epoch was raised, so what the
+//! file goes on to redeem, should anybody still serve from it, is good in one of the two places
+//! alone.
 
 use std::path::Path;
 
@@ -43,9 +44,9 @@ const TABLES: [&str; 16] = [
 ];
 const COUNTED: [&str; 3] = ["card", "subscription", "wallet_token"];
 
-/// Copies the file's rows as the schema's owner. `progress` is told of each table and how many of its rows
-/// are there. Nobody may serve from the file meanwhile or afterwards; nor after [`Error::Unknown`], when all
-/// is there or nothing: the next call is refused if it is.
+/// Copies the file's rows as the schema's owner. `progress` is told of each table and how many of
+/// its rows are there. Nobody may serve from the file meanwhile or afterwards; nor after
+/// [`Error::Unknown`], when all is there or nothing: the next call is refused if it is.
 pub async fn from_sqlite(
     options: &Options,
     file: &Path,

@@ -1,7 +1,7 @@
 //! Class keys, and the records under them: lookups, and the writes inside a batch.
 //!
-//! A record's wrapped DEK names the version that it is under, and the expressions by which it is found
-//! here are those of the indexes in `migrations/0001_start.sql`.
+//! A record's wrapped DEK names the version that it is under, and the expressions by which it is
+//! found here are those of the indexes in `migrations/0001_start.sql`.
 
 use std::collections::BTreeSet;
 
@@ -127,8 +127,8 @@ impl Keys for Postgres {
 /// Holds a version, so that it is not destroyed meanwhile.
 const HOLD: &str = "SELECT 1 FROM wrapped_key WHERE class = $1 AND version = $2 FOR UPDATE";
 
-/// Refuses what is about to be written under a key that opens nothing any more, and keeps the others
-/// from being retired until the commit.
+/// Refuses what is about to be written under a key that opens nothing any more, and keeps the
+/// others from being retired until the commit.
 pub(super) fn refuse_retired<'a>(
     batch: &Batch<'_>,
     deks: impl IntoIterator<Item = (Class, &'a [u8])>,
@@ -209,9 +209,10 @@ const fn places(class: Class) -> &'static [Place] {
 }
 
 impl Place {
-    /// Of cards and people there are many, and of those under a version at its end few or none, which no
-    /// statistics tell in time: an equality would have the planner walk the table for them, past all that
-    /// were moved. Of a range in its order there is one way that sorts nothing, the index.
+    /// Of cards and people there are many, and of those under a version at its end few or none,
+    /// which no statistics tell in time: an equality would have the planner walk the table for
+    /// them, past all that were moved. Of a range in its order there is one way that sorts nothing,
+    /// the index.
     const fn sql(self) -> &'static str {
         match self {
             Self::Card => {

@@ -1,7 +1,7 @@
 //! Connections: their settings, what is checked before one serves, and how statements are sent.
 //!
-//! **Invariant:** no connection serves before the server behind it was compared with the one that the
-//! epoch is of ([`super::home`]).
+//! **Invariant:** no connection serves before the server behind it was compared with the one that
+//! the epoch is of ([`super::home`]).
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -22,8 +22,8 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 /// How many statements a connection keeps prepared.
 const STATEMENTS_CACHED: usize = 256;
 
-/// What holds for all sessions: a commit is answered once it is on disk (and on the standbys that the
-/// server waits for), whatever the database's default; nothing waits for ever; names are ours.
+/// What holds for all sessions: a commit is answered once it is on disk (and on the standbys that
+/// the server waits for), whatever the database's default; nothing waits for ever; names are ours.
 const SETTINGS: &str = "
     SET search_path = cardveil;
     SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
@@ -65,8 +65,8 @@ impl Link {
         })
     }
 
-    /// For what an operator waits for: statements take as long as they take. A server that is gone is
-    /// noticed by TCP, and one that hangs by the operator.
+    /// For what an operator waits for: statements take as long as they take. A server that is gone
+    /// is noticed by TCP, and one that hangs by the operator.
     pub(super) async fn patient(options: &Options) -> Result<Self, Fault> {
         let link = Self::connect(options).await?;
         link.run("SET statement_timeout = 0").await?;

@@ -1,12 +1,12 @@
 //! What tokens live by, kept in memory from batch to batch.
 //!
-//! A database counts the changes of these rows, whoever makes them (`meta.lives`). A batch reads the count
-//! when it begins and again under the head of the audit log: where both are the same, what was read in
-//! between, or before under the same count, is what the commit finds. So a claim that is judged by these
-//! rows costs no lookup, and no change that was answered is overlooked.
+//! A database counts the changes of these rows, whoever makes them (`meta.lives`). A batch reads
+//! the count when it begins and again under the head of the audit log: where both are the same,
+//! what was read in between, or before under the same count, is what the commit finds. So a claim
+//! that is judged by these rows costs no lookup, and no change that was answered is overlooked.
 //!
-//! **Invariant:** what is kept was read before the batch held the head, so nothing of it was changed by
-//! the batch itself.
+//! **Invariant:** what is kept was read before the batch held the head, so nothing of it was
+//! changed by the batch itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -80,7 +80,8 @@ impl Mfa for Postgres {
     }
 }
 
-/// What [`admit`] and [`judge`] decide on: the budgets, and the merchant's person whose factor it is.
+/// What [`admit`] and [`judge`] decide on: the budgets, and the merchant's person whose factor it
+/// is.
 pub(super) fn shared(charge: Option<&Charge>, factor: Option<(&MerchantId, &Assertion)>) -> Shared {
     let shared = Shared::default().charge(charge);
     match factor {

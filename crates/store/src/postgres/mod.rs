@@ -1,18 +1,19 @@
 //! The store in PostgreSQL 15 or later: any number of nodes on one primary.
 //!
-//! Writes of a node go to its writer, which commits all that wait at once (`writer`, `batch`); lookups
-//! go to a pool (`readers`) and read the primary too.
+//! Writes of a node go to its writer, which commits all that wait at once (`writer`, `batch`);
+//! lookups go to a pool (`readers`) and read the primary too.
 //!
-//! **Invariant:** a job holds the rows that it decides on until its commit, so a token goes to one key
-//! in all nodes together (P1).
+//! **Invariant:** a job holds the rows that it decides on until its commit, so a token goes to one
+//! key in all nodes together (P1).
 //!
-//! **Invariant:** no connection serves before its server was compared with the one that the epoch is
-//! of (`home`), so no token survives a promotion or a restore.
+//! **Invariant:** no connection serves before its server was compared with the one that the epoch
+//! is of (`home`), so no token survives a promotion or a restore.
 //!
-//! **Invariant:** a commit is on disk before it is answered, whatever the database's defaults (`link`).
+//! **Invariant:** a commit is on disk before it is answered, whatever the database's defaults
+//! (`link`).
 //!
-//! The SQL is what distributed databases of PostgreSQL's kind know too: row locks and upserts, and no
-//! advisory locks but for migrations.
+//! The SQL is what distributed databases of PostgreSQL's kind know too: row locks and upserts, and
+//! no advisory locks but for migrations.
 //!
 //! # To add a migration
 //!
@@ -140,8 +141,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Connects, and looks whether the database serves. The schema must be there: [`schema::migrate`].
-    /// `clock` says what an epoch that must be raised is raised to, now or later.
+    /// Connects, and looks whether the database serves. The schema must be there:
+    /// [`schema::migrate`]. `clock` says what an epoch that must be raised is raised to, now or
+    /// later.
     pub async fn open(
         options: &Options,
         clock: Arc<dyn Clock>,
@@ -186,7 +188,8 @@ impl Postgres {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    /// Finishes the writes that wait. What is asked afterwards is unavailable. Dropping does the same.
+    /// Finishes the writes that wait. What is asked afterwards is unavailable. Dropping does the
+    /// same.
     pub fn close(&self) {
         self.readers.close();
         self.lists.close();
@@ -455,7 +458,8 @@ impl Admin for Postgres {
         const SQL: &str = "INSERT INTO credential_use (credential, used_at)
              SELECT * FROM unnest($1::text[], $2::bigint[])
              ON CONFLICT (credential) DO UPDATE SET used_at = excluded.used_at";
-        // In the order of the ids, so that nodes that write the same rows do not wait for each other.
+        // In the order of the ids, so that nodes that write the same rows do not wait for each
+        // other.
         let rows = uses
             .iter()
             .map(|(credential, at)| values![credential.as_str(), *at].into());

@@ -24,8 +24,8 @@ pub struct Options {
     authorities: Option<Fresh>,
 }
 
-/// What is read anew for each connection, so that whoever changes it restarts no node: a password, or the
-/// authorities that vouch for the server.
+/// What is read anew for each connection, so that whoever changes it restarts no node: a password,
+/// or the authorities that vouch for the server.
 #[derive(Clone)]
 pub struct Fresh(Arc<dyn Fn() -> Result<Vec<u8>, String> + Send + Sync>);
 
@@ -89,8 +89,9 @@ pub enum OptionsError {
 }
 
 impl Options {
-    /// From a connection string of keywords and values or a URL, as PostgreSQL knows them: "Connection
-    /// Strings" in its manual. It holds no password, and of TLS no more than must be consistent.
+    /// From a connection string of keywords and values or a URL, as PostgreSQL knows them:
+    /// "Connection Strings" in its manual. It holds no password, and of TLS no more than must be
+    /// consistent.
     pub fn parse(text: &str, transport: Transport) -> Result<Self, OptionsError> {
         let unreadable =
             |error: tokio_postgres::Error| OptionsError::Unreadable(super::fault::describe(&error));
@@ -124,8 +125,8 @@ impl Options {
         if config.get_application_name().is_none() {
             config.application_name("cardveil");
         }
-        // Of several servers, the one that is the primary now. Of a name that leads to several, nobody here
-        // knows; the string says it.
+        // Of several servers, the one that is the primary now. Of a name that leads to several,
+        // nobody here knows; the string says it.
         if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
@@ -228,8 +229,8 @@ fn is_socket(host: &Host) -> bool {
     }
 }
 
-/// The first server that may be on another machine. Where there is an address beside a name, the address is
-/// what is connected to.
+/// The first server that may be on another machine. Where there is an address beside a name, the
+/// address is what is connected to.
 fn outside(config: &Config) -> Option<String> {
     let addresses = config.get_hostaddrs();
     if !addresses.is_empty() {

@@ -142,7 +142,8 @@ macro_rules! subscription_params {
     };
 }
 
-/// The bound is looked at in the batch that adds: of many at once, no more get in than there is room for.
+/// The bound is looked at in the batch that adds: of many at once, no more get in than there is
+/// room for.
 pub(super) fn add(batch: &Batch<'_>, new: &Subscription) -> Outcome<Result<(), Taken>> {
     batch.told().borrow_mut().clear();
     let known = batch.first(FIND_SUBSCRIPTION, values![new.id.as_bytes()], subscription)?;
@@ -252,7 +253,8 @@ pub(super) fn told(batch: &Batch<'_>, event: &Event) -> Outcome<Vec<Subscription
     Ok(subscriptions.into_iter().filter(hears).collect())
 }
 
-/// Queues the event at `seq` for one who is told of it. Under the head, as all that touches a line is.
+/// Queues the event at `seq` for one who is told of it. Under the head, as all that touches a line
+/// is.
 pub(super) fn queue(
     batch: &Batch<'_>,
     subscription: &Subscription,
@@ -265,8 +267,8 @@ pub(super) fn queue(
     }
 }
 
-/// The newest of its line: its head if nothing else waits there. Nothing is queued for a subscription
-/// that was removed meanwhile.
+/// The newest of its line: its head if nothing else waits there. Nothing is queued for a
+/// subscription that was removed meanwhile.
 fn insert(batch: &Batch<'_>, new: &Delivery) -> Result<(), Fault> {
     batch.send(
         "INSERT INTO delivery (id, subscription, merchant, line, seq, topic, queued_at, since,

@@ -1,11 +1,13 @@
-//! Connections for lookups: a bounded pool, opened when they are needed. They read the primary. Lists and
-//! searches, whose work grows with the data, have a pool of their own, so that no lookup waits for them.
+//! Connections for lookups: a bounded pool, opened when they are needed. They read the primary.
+//! Lists and searches, whose work grows with the data, have a pool of their own, so that no lookup
+//! waits for them.
 //!
-//! When all connections are busy, lookups wait; those of one kind that wait together are one query, in which
-//! what is asked for twice is there once: a partner's server asks for all of its tokens by one credential.
+//! When all connections are busy, lookups wait; those of one kind that wait together are one query,
+//! in which what is asked for twice is there once: a partner's server asks for all of its tokens by
+//! one credential.
 //!
-//! **Invariant:** nothing is cached above PostgreSQL: the query that answers a lookup was sent after the
-//! lookup was made, so it sees what any node had committed by then.
+//! **Invariant:** nothing is cached above PostgreSQL: the query that answers a lookup was sent
+//! after the lookup was made, so it sees what any node had committed by then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,8 +42,8 @@ pub(super) const LOOKUPS: Use = Use {
     most: 8,
     settings: "SET default_transaction_read_only = on; SET statement_timeout = '5s'",
 };
-/// A list takes no more of the server than one process, and ends soon. Its plan is made for its values, from
-/// the indexes that are there for it.
+/// A list takes no more of the server than one process, and ends soon. Its plan is made for its
+/// values, from the indexes that are there for it.
 pub(super) const LISTS: Use = Use {
     most: 2,
     settings: "SET default_transaction_read_only = on; SET statement_timeout = '3s';
@@ -102,10 +104,11 @@ impl Readers {
         (most - self.permits.available_permits().min(most), most)
     }
 
-    /// The row that a statement finds by keys, if there is one. The statement takes a list for each key, and its
-    /// last column is the place in these lists (`WITH ORDINALITY`, from 1 on). Keys are ids and hashes, which
-    /// PostgreSQL refuses none of, so that no lookup fails another. `is_it` says whether the row is of these
-    /// keys: a mistake about places shows nobody what is another's.
+    /// The row that a statement finds by keys, if there is one. The statement takes a list for each
+    /// key, and its last column is the place in these lists (`WITH ORDINALITY`, from 1 on). Keys
+    /// are ids and hashes, which PostgreSQL refuses none of, so that no lookup fails another.
+    /// `is_it` says whether the row is of these keys: a mistake about places shows nobody what is
+    /// another's.
     pub(super) async fn find<T>(
         self: &Arc<Self>,
         sql: &'static str,
@@ -195,7 +198,8 @@ impl Readers {
         self.idle().clear();
     }
 
-    /// The answer to the lookups by this statement that still wait, or to a new one; and the place in it.
+    /// The answer to the lookups by this statement that still wait, or to a new one; and the place
+    /// in it.
     fn join(self: &Arc<Self>, sql: &'static str, keys: Vec<Value>) -> (Shared<Found>, usize) {
         let mut waiting = self.waiting();
         if let Some(together) = waiting.together.get_mut(sql)
@@ -305,8 +309,8 @@ impl Readers {
     }
 }
 
-/// The place of lookups among those that wait; it is left when the connection is there, or nobody waits any
-/// more.
+/// The place of lookups among those that wait; it is left when the connection is there, or nobody
+/// waits any more.
 struct Place {
     readers: Arc<Readers>,
     sql: &'static str,

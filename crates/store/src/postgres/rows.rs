@@ -66,8 +66,8 @@ pub(super) fn json<T: DeserializeOwned>(row: &Row, column: usize) -> Outcome<T> 
     row.get(column).map(|Json(value)| value)
 }
 
-/// The columns that [`record`] reads, first in a row. A row that a dump put back is of no epoch: its stamp
-/// is not of the transaction that wrote it (`home`).
+/// The columns that [`record`] reads, first in a row. A row that a dump put back is of no epoch:
+/// its stamp is not of the transaction that wrote it (`home`).
 macro_rules! record_columns {
     () => {
         "token.issued_secs, token.hash, \
@@ -216,7 +216,8 @@ macro_rules! lives_columns {
 }
 pub(super) use lives_columns;
 
-/// Whose rows they are, and what of them decides. A part that is not there has no state, or no owner.
+/// Whose rows they are, and what of them decides. A part that is not there has no state, or no
+/// owner.
 pub(super) fn lives(row: &Row) -> Outcome<(LivesOf, Lives)> {
     let credential = match row.get(0)? {
         None => None,

@@ -1,24 +1,24 @@
 //! The schema: its migrations, and which programs may serve on it.
 //!
-//! Only the owner migrates, by `cardveil migrate`; the server's role may read and write rows, and of the
-//! audit log it may only append. A migration that is out is never changed.
+//! Only the owner migrates, by `cardveil migrate`; the server's role may read and write rows, and
+//! of the audit log it may only append. A migration that is out is never changed.
 //!
 //! # Old and new side by side
 //!
-//! A program serves on the schema that it knows, and on newer ones whose `works_with` says that it may;
-//! never on an older one. So an upgrade is: migrate, then exchange the nodes one by one. For that a
-//! migration adds what has a default, and what an older program writes must stay right; what it no
-//! longer needs is taken away one version later. A migration that cannot be so raises `WORKS_WITH` to its
-//! own version, and then all nodes must be stopped for it: those that were left running release nothing
-//! more and say that they are not ready, since whoever writes looks under the head of the audit log, which
-//! the migration holds.
+//! A program serves on the schema that it knows, and on newer ones whose `works_with` says that it
+//! may; never on an older one. So an upgrade is: migrate, then exchange the nodes one by one. For
+//! that a migration adds what has a default, and what an older program writes must stay right; what
+//! it no longer needs is taken away one version later. A migration that cannot be so raises
+//! `WORKS_WITH` to its own version, and then all nodes must be stopped for it: those that were left
+//! running release nothing more and say that they are not ready, since whoever writes looks under
+//! the head of the audit log, which the migration holds.
 //!
 //! An index on what may be large is built before the migration, while the nodes serve (`ONLINE`).
 //!
 //! # To add a migration
 //!
-//! `migrations/NNNN_what.sql`, its line at the end of `MIGRATIONS`, and a test in `tests/postgres` that
-//! migrates a database of the version before.
+//! `migrations/NNNN_what.sql`, its line at the end of `MIGRATIONS`, and a test in `tests/postgres`
+//! that migrates a database of the version before.
 
 use cardveil_core::Entropy;
 use cardveil_core::clock::Time;
@@ -34,8 +34,8 @@ use super::options::Options;
 use super::value::values;
 use crate::epoch;
 
-/// Each brings the schema from the version before to its own, which is its place in this list, counted
-/// from 1.
+/// Each brings the schema from the version before to its own, which is its place in this list,
+/// counted from 1.
 const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_counters.sql"),
@@ -52,8 +52,9 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0013_lists.sql"),
     include_str!("migrations/0014_client_certificates.sql"),
 ];
-/// Indexes on what may be large, which are built while nodes serve: a migration's own `CREATE INDEX` would have
-/// all writes of the table wait for it. The migration that needs one says the same with `IF NOT EXISTS`.
+/// Indexes on what may be large, which are built while nodes serve: a migration's own `CREATE
+/// INDEX` would have all writes of the table wait for it. The migration that needs one says the
+/// same with `IF NOT EXISTS`.
 const ONLINE: [(&str, &str); 3] = [
     ("card_created", "card (merchant, created_at, seq)"),
     ("card_label", "card (merchant, lower(label), seq)"),
@@ -98,7 +99,8 @@ pub(super) fn not_there() -> Fault {
     Fault::Unfit(Unfit::Missing)
 }
 
-/// What is said of a table that cannot be read: there is no schema, or the role was not let into it.
+/// What is said of a table that cannot be read: there is no schema, or the role was not let into
+/// it.
 pub(super) async fn unreadable(link: &Link, fault: Fault) -> Fault {
     if !fit::may_be_of_rights(&fault) {
         return fault;
@@ -139,9 +141,9 @@ pub struct Migrated {
     pub to: i32,
 }
 
-/// Brings the schema to the newest version as its owner, all in one transaction, and lets `server` use
-/// it. `now` and chance are for a new database's epoch and id. After `Error::Unknown` it was migrated or
-/// not: the next call tells.
+/// Brings the schema to the newest version as its owner, all in one transaction, and lets `server`
+/// use it. `now` and chance are for a new database's epoch and id. After `Error::Unknown` it was
+/// migrated or not: the next call tells.
 pub async fn migrate(
     options: &Options,
     server: Option<&str>,
@@ -161,10 +163,11 @@ pub async fn migrate(
     Ok(migrated)
 }
 
-/// All tables that a migration may change, before it changes one. A lookup takes its tables in an order of its
-/// own, so each can hold what the other waits for; after a second (`deadlock_timeout`) PostgreSQL ends one of
-/// them, which may be a node's request. So this waits for less at each, lets go of all, and begins anew.
-/// First it keeps autovacuum away, which no node waits for, and which gives way only to who waits for a second.
+/// All tables that a migration may change, before it changes one. A lookup takes its tables in an
+/// order of its own, so each can hold what the other waits for; after a second (`deadlock_timeout`)
+/// PostgreSQL ends one of them, which may be a node's request. So this waits for less at each, lets
+/// go of all, and begins anew. First it keeps autovacuum away, which no node waits for, and which
+/// gives way only to who waits for a second.
 const LOCKS: &str = "
     DO $$
     DECLARE
@@ -231,8 +234,9 @@ async fn migrate_in(
     Ok(Migrated { from, to })
 }
 
-/// Builds what is missing of [`ONLINE`]. Reads and writes go on meanwhile; it waits for transactions that are
-/// under way, a dump among them. One that was ended half-way left an index that is not valid, which goes first.
+/// Builds what is missing of [`ONLINE`]. Reads and writes go on meanwhile; it waits for
+/// transactions that are under way, a dump among them. One that was ended half-way left an index
+/// that is not valid, which goes first.
 async fn build_online(link: &Link) -> Result<(), Fault> {
     const FOUND: &str = "SELECT pg_index.indisvalid FROM pg_index
          JOIN pg_class ON pg_class.oid = pg_index.indexrelid
@@ -281,8 +285,8 @@ async fn begin(link: &Link, now: Time, entropy: &dyn Entropy) -> Result<(), Faul
     Ok(())
 }
 
-/// The least that a server needs. Of the audit log it may only append and read: `UPDATE`, `DELETE` and
-/// `TRUNCATE` are never granted.
+/// The least that a server needs. Of the audit log it may only append and read: `UPDATE`, `DELETE`
+/// and `TRUNCATE` are never granted.
 async fn grant(link: &Link, server: &str) -> Result<(), Fault> {
     const DATABASE: &str = "SELECT quote_ident(datname), pg_has_role(datdba, 'MEMBER')
         FROM pg_database WHERE datname = current_database()";

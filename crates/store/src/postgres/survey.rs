@@ -1,7 +1,7 @@
 //! What the server is and what its role may do, for whoever looks after it.
 //!
-//! It is looked at by the server's role, over a connection as the store's are; nothing is judged here, and
-//! nothing has to be right, so a standby can be looked at too.
+//! It is looked at by the server's role, over a connection as the store's are; nothing is judged
+//! here, and nothing has to be right, so a standby can be looked at too.
 
 use super::OpenError;
 use super::fault::Fault;
@@ -107,8 +107,8 @@ const RIGHTS: [&str; 5] = [
     "it may put triggers on the audit log",
 ];
 
-/// Looks at the server that these options lead to. Behind a pooler that keeps no sessions nothing can be
-/// looked at.
+/// Looks at the server that these options lead to. Behind a pooler that keeps no sessions nothing
+/// can be looked at.
 pub async fn survey(options: &Options) -> Result<Survey, OpenError> {
     let encoding = fit::sessions(options).await?;
     let link = Link::connect(options).await?;

@@ -1,12 +1,12 @@
-//! TLS to PostgreSQL: the server's certificate is verified to an authority that the deployment names, and
-//! for the name that the connection string gives (libpq's `verify-full`).
+//! TLS to PostgreSQL: the server's certificate is verified to an authority that the deployment
+//! names, and for the name that the connection string gives (libpq's `verify-full`).
 //!
 //! **Invariant:** there is no weaker form. Whoever can stand between could otherwise answer as the
 //! database does: that a token was not redeemed, or that a card has another key.
 //!
-//! Where the server asks for a password, the exchange is bound to its certificate (SCRAM-SHA-256-PLUS,
-//! RFC 5929 4.1), unless that is signed without a digest of its own (Ed25519). Revocation lists are not
-//! read.
+//! Where the server asks for a password, the exchange is bound to its certificate
+//! (SCRAM-SHA-256-PLUS, RFC 5929 4.1), unless that is signed without a digest of its own (Ed25519).
+//! Revocation lists are not read.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -47,8 +47,8 @@ pub enum AuthoritiesError {
 }
 
 impl Tls {
-    /// Trusts the authorities in a PEM file, and no others: not those of the system, any of which could
-    /// vouch for any name.
+    /// Trusts the authorities in a PEM file, and no others: not those of the system, any of which
+    /// could vouch for any name.
     pub(super) fn trusting(pem: &[u8]) -> Result<Self, AuthoritiesError> {
         let mut roots = RootCertStore::empty();
         for (place, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {

@@ -37,8 +37,8 @@ pub(super) const FIND: &str = concat!(
              WHERE issued_secs = wanted.secs AND hash = wanted.hash LIMIT 1)
          AS token"
 );
-/// Holds rows until the commit, in the order in which they are named: one lookup by the primary key for
-/// each, however small the table was when the statement was planned.
+/// Holds rows until the commit, in the order in which they are named: one lookup by the primary key
+/// for each, however small the table was when the statement was planned.
 const HOLD: &str = concat!(
     "SELECT ",
     record_columns!(),
@@ -63,8 +63,8 @@ pub(super) struct Gathered {
     held: RefCell<HashMap<TokenKey, Option<Record>>>,
 }
 
-/// A token's row is new and nobody else's, so nothing of it need be held; a second one with its hash is
-/// refused by the table and never put in its place: that would un-spend a token.
+/// A token's row is new and nobody else's, so nothing of it need be held; a second one with its
+/// hash is refused by the table and never put in its place: that would un-spend a token.
 pub(super) fn issue(batch: &Batch<'_>, issue: &Issue) -> Outcome<Issued> {
     let wanted = issue.second_factor_use();
     let name = issue.idempotency.as_ref();
@@ -192,8 +192,8 @@ fn find(batch: &Batch<'_>, key: &TokenKey) -> Outcome<Option<Record>> {
     }
 }
 
-/// Holds these tokens until the commit, and their cards, for all jobs that decide on one. Whoever else
-/// changes them in this batch has done so before.
+/// Holds these tokens until the commit, and their cards, for all jobs that decide on one. Whoever
+/// else changes them in this batch has done so before.
 pub(super) fn hold(batch: &Batch<'_>, keys: &[TokenKey]) -> Outcome<()> {
     if keys.is_empty() {
         return Ok(());
@@ -245,8 +245,8 @@ fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {
     Ok(())
 }
 
-/// How the revocable ones of a selection are found, and the first value of the question: the table is read
-/// in the order of its key, and nothing waits meanwhile.
+/// How the revocable ones of a selection are found, and the first value of the question: the table
+/// is read in the order of its key, and nothing waits meanwhile.
 pub(super) fn revocable(selection: &Selection) -> (&'static str, Value) {
     macro_rules! sql {
         ($column:literal) => {

@@ -1,15 +1,16 @@
-//! The writer: a thread that takes the writes that wait, runs them in one transaction, and answers them
-//! after its commit. That is what makes a synced write cheap. A node has one: a second would take half of what
-//! waits, and then wait for the head of the audit log, which the first holds until its commit.
+//! The writer: a thread that takes the writes that wait, runs them in one transaction, and answers
+//! them after its commit. That is what makes a synced write cheap. A node has one: a second would
+//! take half of what waits, and then wait for the head of the audit log, which the first holds
+//! until its commit.
 //!
-//! **Invariant:** a job is answered `Ok` only after the commit that holds its writes was answered, or was
-//! looked up and found.
+//! **Invariant:** a job is answered `Ok` only after the commit that holds its writes was answered,
+//! or was looked up and found.
 //!
-//! **Invariant:** what may have been committed is never run again. Each batch writes its number into its
-//! writer's row. When a commit does not answer, a fresh connection locks that row, which waits until the
-//! old transaction has ended either way, and reads which batch was the last. (`pg_xact_status` would not
-//! do: after a crash a transaction id that never reached the disk is given a second time.) What is
-//! known not to be committed is run again, a bounded number of times.
+//! **Invariant:** what may have been committed is never run again. Each batch writes its number
+//! into its writer's row. When a commit does not answer, a fresh connection locks that row, which
+//! waits until the old transaction has ended either way, and reads which batch was the last.
+//! (`pg_xact_status` would not do: after a crash a transaction id that never reached the disk is
+//! given a second time.) What is known not to be committed is run again, a bounded number of times.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -42,10 +43,11 @@ const QUEUE_MAX: usize = 4_096;
 const BATCH_MAX: usize = 256;
 /// How often a batch that is known not to be committed is run.
 const ROUNDS_MAX: u32 = 5;
-/// How often a batch waits for a lock in vain before its jobs are run one by one, each of which then waits
-/// in vain once.
+/// How often a batch waits for a lock in vain before its jobs are run one by one, each of which
+/// then waits in vain once.
 const WAITS_TOGETHER_MAX: u32 = 2;
-/// How often it waits in vain in all: then what is left of it is refused, since all others wait behind it.
+/// How often it waits in vain in all: then what is left of it is refused, since all others wait
+/// behind it.
 const WAITS_MAX: u32 = 5;
 /// How long a commit that did not answer is looked for; longer than the server keeps an abandoned
 /// transaction open (`idle_in_transaction_session_timeout`).
@@ -57,10 +59,11 @@ const FORGET_WRITERS: &str = "DELETE FROM writer WHERE touched_at < now() - inte
 /// When a job runs within its batch; see [`super::batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
-    /// It locks the rows that it decides on, but those that are locked for all jobs: see [`Shared`].
+    /// It locks the rows that it decides on, but those that are locked for all jobs: see
+    /// [`Shared`].
     Rows,
-    /// It decides on this token. The tokens of a batch are locked together, by all batches in the same
-    /// order, so that none waits for one that waits for it.
+    /// It decides on this token. The tokens of a batch are locked together, by all batches in the
+    /// same order, so that none waits for one that waits for it.
     Token(TokenKey),
     /// It runs under the head of the audit log.
     Head,
@@ -137,8 +140,8 @@ impl Writer {
         (self.queue.waiting().jobs.len(), QUEUE_MAX)
     }
 
-    /// Runs `work` in a batch and answers once it is durable. It goes on without the caller, should the
-    /// caller not wait. It may be run more than once; only the last time is committed.
+    /// Runs `work` in a batch and answers once it is durable. It goes on without the caller, should
+    /// the caller not wait. It may be run more than once; only the last time is committed.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
         turn: Turn,
@@ -366,7 +369,8 @@ impl Shell {
         job.order().patience.is_over(self.clock.now())
     }
 
-    /// One bad job does not fail its neighbours, nor does one that waits for what another keeps locked.
+    /// One bad job does not fail its neighbours, nor does one that waits for what another keeps
+    /// locked.
     fn serve_apart(&mut self, jobs: Jobs, waits: &mut u32) {
         for job in jobs {
             if *waits < WAITS_MAX {
@@ -454,7 +458,8 @@ impl Shell {
 
     /// Whether the batch of this number is there, from what can no longer change.
     fn look_up(&mut self, error: &str) -> Ended {
-        // The update is a commit of its own, so that what it has read is durable when it is answered.
+        // The update is a commit of its own, so that what it has read is durable when it is
+        // answered.
         const LAST: &str = "INSERT INTO writer (id, batch, knows) VALUES ($1, -1, $2)
              ON CONFLICT (id) DO UPDATE SET touched_at = now() RETURNING batch";
         for round in 1..=LOOK_UP_ROUNDS_MAX {

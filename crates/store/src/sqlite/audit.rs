@@ -1,8 +1,8 @@
 //! The audit log: the one statement that writes an entry, and its chain.
 //!
-//! **Invariant:** an entry is written by [`append`] alone, which links it to the one before in the same
-//! transaction. The place in the chain is the place in the log, which has no gap: `seq` counts up from 1
-//! and nothing is ever deleted.
+//! **Invariant:** an entry is written by [`append`] alone, which links it to the one before in the
+//! same transaction. The place in the chain is the place in the log, which has no gap: `seq` counts
+//! up from 1 and nothing is ever deleted.
 
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::{Chained, Hash, Link};

@@ -1,10 +1,10 @@
 //! Copies of the file: taken while it is in use, checked, and put in its place.
 //!
-//! **Invariant:** a copy is one moment of the database, and holds nothing of what had been deleted by
-//! then: `VACUUM INTO` writes what is there, and no free page.
+//! **Invariant:** a copy is one moment of the database, and holds nothing of what had been deleted
+//! by then: `VACUUM INTO` writes what is there, and no free page.
 //!
-//! **Invariant:** a copy is put in place whole or not at all, by one rename, and its epoch was raised
-//! before: no token that it remembers as unspent is good.
+//! **Invariant:** a copy is put in place whole or not at all, by one rename, and its epoch was
+//! raised before: no token that it remembers as unspent is good.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,8 +23,8 @@ use super::rows::{CLASS_KEYS, class_key};
 use super::{all, audit, sql_count};
 use crate::epoch;
 
-/// Writes a copy of the database, of this moment, to a file that is not there yet. The database may be
-/// in use.
+/// Writes a copy of the database, of this moment, to a file that is not there yet. The database may
+/// be in use.
 pub fn copy_to(database: &Path, to: &Path) -> Result<(), OpenError> {
     let at = |refused: Refused| refused.at(database);
     let source = connect(database).map_err(Refused::from).map_err(at)?;
@@ -155,8 +155,8 @@ impl Copy {
         self.with(|connection| Ok(all(connection, audit::AFTER, params, audit::chained)?))
     }
 
-    /// Makes it a database that may be served: brings it to the newest form, and raises the epoch above
-    /// its own and `floor`. In one commit, with its records.
+    /// Makes it a database that may be served: brings it to the newest form, and raises the epoch
+    /// above its own and `floor`. In one commit, with its records.
     pub fn revive(
         &mut self,
         floor: Option<Epoch>,
@@ -207,8 +207,8 @@ impl Copy {
     }
 }
 
-/// Puts a copy in the place of the database, in one step. A database that is there is kept under another
-/// name, which is returned; it must not be in use.
+/// Puts a copy in the place of the database, in one step. A database that is there is kept under
+/// another name, which is returned; it must not be in use.
 pub fn put_in_place(copy: &Path, database: &Path, now: Time) -> Result<Option<PathBuf>, OpenError> {
     let unusable = |source| OpenError::File {
         path: database.to_owned(),
@@ -231,8 +231,8 @@ pub fn put_in_place(copy: &Path, database: &Path, now: Time) -> Result<Option<Pa
     Ok(kept)
 }
 
-/// Gives the database a second name, which stays. Another restore of the same second has one of its own, and
-/// so has one that was killed.
+/// Gives the database a second name, which stays. Another restore of the same second has one of its
+/// own, and so has one that was killed.
 fn link_kept(database: &Path, now: Time) -> io::Result<PathBuf> {
     let mut n = 1;
     loop {

@@ -54,7 +54,8 @@ pub(super) fn make_transition(batch: &Batch<'_>, transition: &Transition) -> Out
     write(batch, transition.decide(card.as_ref()))
 }
 
-/// The page that a row was in is written anyway, and then the row's bytes are zeroes (`secure_delete`).
+/// The page that a row was in is written anyway, and then the row's bytes are zeroes
+/// (`secure_delete`).
 fn remove(batch: &Batch<'_>, removal: &Removal) -> Outcome<Removed> {
     let card = find(batch, &removal.merchant, &removal.card)?;
     let (removed, event) = removal.decide(card.as_ref());
@@ -225,7 +226,8 @@ mod tests {
         steps.unwrap().join("; ")
     }
 
-    /// However many cards there are: a list reads the entries of one index that it shows, or may look at.
+    /// However many cards there are: a list reads the entries of one index that it shows, or may
+    /// look at.
     #[test]
     fn lists_and_searches_are_found_by_an_index() {
         let connection = Connection::open_in_memory().unwrap();

@@ -90,8 +90,8 @@ impl Fence {
         }
     }
 
-    /// Writes the first mark after opening, synced and in place of all that was there, and gives the
-    /// lock back.
+    /// Writes the first mark after opening, synced and in place of all that was there, and gives
+    /// the lock back.
     pub(super) fn release(&mut self, mark: Mark) -> io::Result<()> {
         self.write(mark)?;
         self.file.set_len(mark.to_line().len() as u64)?;
@@ -147,11 +147,11 @@ impl Fence {
         std::mem::replace(&mut self.file, file)
     }
 
-    /// What it says of a database that it is behind this, if it does: a copy was put in its place while it
-    /// was open.
+    /// What it says of a database that it is behind this, if it does: a copy was put in its place
+    /// while it was open.
     ///
-    /// Call it in a transaction that writes, which no other process ends meanwhile. Where the database has
-    /// the higher epoch, another process has noticed before.
+    /// Call it in a transaction that writes, which no other process ends meanwhile. Where the
+    /// database has the higher epoch, another process has noticed before.
     pub(super) fn ahead_of(&self, mark: Mark) -> io::Result<Option<Mark>> {
         Ok(match read(&self.file)? {
             Found::Mark(there)
@@ -165,8 +165,8 @@ impl Fence {
         })
     }
 
-    /// Another process may have come further, and must not be set back. An epoch that was raised over a
-    /// restored copy is further than all that was before.
+    /// Another process may have come further, and must not be set back. An epoch that was raised
+    /// over a restored copy is further than all that was before.
     fn write_if_newer(&self, mark: Mark) -> io::Result<()> {
         let place = |mark: Mark| (mark.epoch, mark.generation);
         match read(&self.file)? {

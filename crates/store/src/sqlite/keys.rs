@@ -1,7 +1,7 @@
 //! Class keys, and the records under them: lookups, and the writes inside a batch.
 //!
-//! A record's wrapped DEK names the version that it is under, and the expressions by which it is found
-//! here are those of the indexes in `migrations/0010_keys.sql`.
+//! A record's wrapped DEK names the version that it is under, and the expressions by which it is
+//! found here are those of the indexes in `migrations/0010_keys.sql`.
 
 use async_trait::async_trait;
 use cardveil_core::audit::Event;
@@ -102,8 +102,8 @@ impl Keys for Sqlite {
     }
 }
 
-/// Refuses what is about to be written under a key that opens nothing any more. Call it before the job
-/// has written anything.
+/// Refuses what is about to be written under a key that opens nothing any more. Call it before the
+/// job has written anything.
 pub(super) fn refuse_retired<'a>(
     batch: &Batch<'_>,
     deks: impl IntoIterator<Item = (Class, &'a [u8])>,
@@ -400,8 +400,8 @@ fn move_one(batch: &Batch<'_>, one: &Moved) -> Outcome<bool> {
 mod tests {
     use super::*;
 
-    /// However many cards and people there are, what is under a version is found by an index, and in
-    /// its order.
+    /// However many cards and people there are, what is under a version is found by an index, and
+    /// in its order.
     #[test]
     fn what_is_under_a_version_is_found_by_an_index() {
         let connection = Connection::open_in_memory().unwrap();

@@ -1,7 +1,9 @@
-//! The lane of lists and searches: questions whose work grows with the data. They run one after the other on
-//! a thread of their own, so none holds a connection of the lookups or a thread that answers callers.
+//! The lane of lists and searches: questions whose work grows with the data. They run one after the
+//! other on a thread of their own, so none holds a connection of the lookups or a thread that
+//! answers callers.
 //!
-//! **Invariant:** no lookup, no write and no checkpoint waits for a list longer than [`STEPS_MAX`] steps last.
+//! **Invariant:** no lookup, no write and no checkpoint waits for a list longer than [`STEPS_MAX`]
+//! steps last.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -19,8 +21,8 @@ use super::open::connect;
 
 /// How many questions may wait (P8); more are refused.
 const QUEUE_MAX: usize = 256;
-/// After so many steps of SQLite's machine a question is given up: a few seconds, or 10^7 rows of an index.
-/// A read transaction keeps the WAL from starting anew, so none may last.
+/// After so many steps of SQLite's machine a question is given up: a few seconds, or 10^7 rows of
+/// an index. A read transaction keeps the WAL from starting anew, so none may last.
 const STEPS_MAX: u64 = 250_000_000;
 /// How often the steps are looked at.
 const STEPS_TOGETHER: u32 = 100_000;
@@ -192,7 +194,8 @@ mod tests {
         assert!(results.iter().all(std::result::Result::is_ok));
     }
 
-    /// Searches over 10^6 cards held every reader, and another merchant's issue and redeem waited for seconds.
+    /// Searches over 10^6 cards held every reader, and another merchant's issue and redeem waited
+    /// for seconds.
     #[tokio::test]
     async fn while_lists_hold_their_lane_cards_are_issued_and_redeemed() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! The store in one SQLite file: for a laptop, a pilot, a mid-size programme.
 //!
 //! Writes go to one thread, which commits all that wait at once (`writer`); lookups run where they
-//! are asked for (`readers`), and lists on a thread of their own (`lists`). Several processes may have the same file open: the server, and the
-//! command line beside it.
+//! are asked for (`readers`), and lists on a thread of their own (`lists`). Several processes may
+//! have the same file open: the server, and the command line beside it.
 //!
 //! **Invariant:** one transaction reads a token, decides, and writes; SQLite lets one process at a
 //! time do that, so a token goes to one key in all of them together (P1).
@@ -13,8 +13,9 @@
 //! place in its audit log, which every change of state moves), and a small file outside its folder,
 //! the fence, takes both down after each commit, before the commit is answered. At opening, a
 //! database that is behind its fence, of another id, or without its fence has been exchanged: the
-//! epoch is raised before anything is served, and no token issued before is good any more. A copy that is put
-//! back through SQLite into the open database (`.restore` of `sqlite3`) is noticed by the next write.
+//! epoch is raised before anything is served, and no token issued before is good any more. A copy
+//! that is put back through SQLite into the open database (`.restore` of `sqlite3`) is noticed by
+//! the next write.
 //!
 //! It detects an older copy of the database put in place of the newer, another database, and a
 //! machine that got the database without the fence. It does not detect that fence and database are
@@ -95,8 +96,8 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the database, or makes it, and migrates it. `clock` says what an epoch that must be raised
-    /// is raised to.
+    /// Opens the database, or makes it, and migrates it. `clock` says what an epoch that must be
+    /// raised is raised to.
     pub fn open(
         options: &Options,
         clock: Arc<dyn Clock>,

@@ -133,7 +133,8 @@ pub enum OpenError {
     /// The fence would be restored together with the database, and detect nothing.
     #[error("the fence {} lies in the database's own folder: put it outside", .0.display())]
     FenceInside(PathBuf),
-    /// The fence knows a database, and there is none: an empty one in its place would be served as if all were well.
+    /// The fence knows a database, and there is none: an empty one in its place would be served as
+    /// if all were well.
     #[error(
         "there is no database at {}, and its fence {} knows one", path.display(), fence.display()
     )]
@@ -234,8 +235,8 @@ pub(super) fn open(options: &Options, now: Time) -> Result<Ready, OpenError> {
     })
 }
 
-/// Marks the database so that no program opens it any more, ours of before included: all that it holds was
-/// moved to PostgreSQL, and a token that is good in both could go to two keys.
+/// Marks the database so that no program opens it any more, ours of before included: all that it
+/// holds was moved to PostgreSQL, and a token that is good in both could go to two keys.
 pub fn retire(path: &Path) -> Result<(), OpenError> {
     let mark = || {
         let connection = connect(path)?;
@@ -459,8 +460,8 @@ fn read_mark(connection: &Connection) -> rusqlite::Result<Mark> {
 mod tests {
     use super::*;
 
-    /// SQLite, "PRAGMA synchronous" and "PRAGMA fullfsync". What a killed process has written stays written,
-    /// so only lost power would show it otherwise.
+    /// SQLite, "PRAGMA synchronous" and "PRAGMA fullfsync". What a killed process has written stays
+    /// written, so only lost power would show it otherwise.
     #[test]
     fn a_commit_is_synced_before_it_is_answered() {
         const FULL: i64 = 2;

@@ -183,7 +183,8 @@ macro_rules! subscription_params {
     };
 }
 
-/// The bound is looked at in the batch that adds: of many at once, no more get in than there is room for.
+/// The bound is looked at in the batch that adds: of many at once, no more get in than there is
+/// room for.
 pub(super) fn add(batch: &Batch<'_>, new: &Subscription) -> Outcome<Result<(), Taken>> {
     let known = batch.first(FIND_SUBSCRIPTION, [new.id.as_bytes()], subscription)?;
     if known.is_some() {

@@ -1,6 +1,6 @@
-//! PostgreSQL clusters of the tests' own: in temporary folders, on unix sockets, started and stopped by
-//! `pg_ctl`. A small shell keeps each: when the test process ends, however it does, the shell's input
-//! closes, and it stops the cluster that it started and takes its folder away.
+//! PostgreSQL clusters of the tests' own: in temporary folders, on unix sockets, started and
+//! stopped by `pg_ctl`. A small shell keeps each: when the test process ends, however it does, the
+//! shell's input closes, and it stops the cluster that it started and takes its folder away.
 //!
 //! As root, PostgreSQL's programs run as `nobody`, since they refuse to run as root.
 
@@ -21,8 +21,8 @@ pub(crate) const SERVER: &str = "cardveil";
 const SETTINGS: &str = "-c listen_addresses= -c max_connections=200 -c fsync=on -c wal_level=replica \
                         -c max_wal_senders=4 -c deadlock_timeout=100ms -c shared_buffers=32MB";
 
-/// Starts the cluster in `$1` with the settings `$2`, says so, waits for the end of its input, stops it,
-/// and removes `$3`, if it is given. `$RUN` runs a program as whoever owns the cluster.
+/// Starts the cluster in `$1` with the settings `$2`, says so, waits for the end of its input,
+/// stops it, and removes `$3`, if it is given. `$RUN` runs a program as whoever owns the cluster.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 $RUN "$BIN/pg_ctl" -D "$1" -w -t 120 -l "$1.log" -o "$2" start >/dev/null 2>&1 \
@@ -105,8 +105,8 @@ impl Cluster {
         self.settings.push_str(setting);
     }
 
-    /// Has it listen over TCP too, at a loopback address of its own and PostgreSQL's usual port, with
-    /// these lines of `pg_hba.conf` for whoever comes there.
+    /// Has it listen over TCP too, at a loopback address of its own and PostgreSQL's usual port,
+    /// with these lines of `pg_hba.conf` for whoever comes there.
     pub(crate) fn listen(&mut self, access: &str) -> Ipv4Addr {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let [.., high, low] = std::process::id().to_be_bytes();
@@ -181,7 +181,8 @@ impl Cluster {
         }
     }
 
-    /// Has all its processes stand still, as on a machine that hangs; connections stay open. Or go on.
+    /// Has all its processes stand still, as on a machine that hangs; connections stay open. Or go
+    /// on.
     pub(crate) fn stall(&self, stand_still: bool) {
         let text = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         let first = text.lines().next().unwrap();

@@ -92,7 +92,8 @@ async fn writes_fail_until_the_server_is_back() {
     assert_eq!(store.writes(), Writes::Ended);
 }
 
-/// Grants and logins are the server's affair, though it answers: nobody is told that it takes writes.
+/// Grants and logins are the server's affair, though it answers: nobody is told that it takes
+/// writes.
 #[tokio::test]
 async fn writes_fail_while_the_role_may_not_write() {
     let home = Home::new().await;
@@ -181,7 +182,8 @@ async fn a_store_that_goes_on_with_a_promoted_standby_raises_the_epoch_first() {
     assert!(store.epoch().await.unwrap() > epoch);
 }
 
-/// A signature over an entry that the standby never had would look like a log that was written anew.
+/// A signature over an entry that the standby never had would look like a log that was written
+/// anew.
 #[tokio::test]
 async fn a_promoted_standby_gets_no_checkpoint_of_what_it_lacks() {
     let (mut cluster, database) = cluster().await;
@@ -239,7 +241,8 @@ async fn a_promotion_is_noticed_once_by_all_nodes_together() {
     assert_eq!(raises.count(), 1);
 }
 
-/// By the way that PostgreSQL's manual describes: recovery from a base backup ends on a new timeline.
+/// By the way that PostgreSQL's manual describes: recovery from a base backup ends on a new
+/// timeline.
 #[tokio::test]
 async fn a_recovered_base_backup_takes_no_token_of_before() {
     let (mut cluster, database) = cluster().await;

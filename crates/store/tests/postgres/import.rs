@@ -143,7 +143,8 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
     assert!(again.unwrap_err().to_string().contains("not empty"));
 }
 
-/// The owner who is told that nothing was copied serves from SQLite again, and a token is good in two places.
+/// The owner who is told that nothing was copied serves from SQLite again, and a token is good in
+/// two places.
 #[tokio::test]
 async fn a_copy_whose_commit_has_no_answer_is_told_as_unknown_and_the_next_one_tells() {
     let folder = tempfile::tempdir().unwrap();

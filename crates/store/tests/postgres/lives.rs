@@ -57,7 +57,8 @@ async fn what_a_node_keeps_ends_with_a_change_by_anyone() {
     assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
 }
 
-/// A claim that was judged waits for the head of the log, which the change holds: it is judged again.
+/// A claim that was judged waits for the head of the log, which the change holds: it is judged
+/// again.
 #[tokio::test]
 async fn a_change_that_is_committed_while_a_claim_waits_is_seen() {
     let home = Home::new().await;

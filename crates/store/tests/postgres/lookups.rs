@@ -39,8 +39,8 @@ fn state(found: Option<&Merchant>) -> MerchantState {
     found.unwrap().state
 }
 
-/// Those that wait are one query, and it is sent after the last of them; whoever asks while a query is
-/// under way gets one of its own, for that one may not have seen what was committed since.
+/// Those that wait are one query, and it is sent after the last of them; whoever asks while a query
+/// is under way gets one of its own, for that one may not have seen what was committed since.
 #[tokio::test]
 async fn lookups_that_wait_share_a_query_and_none_is_older_than_its_question() {
     let home = Home::new().await;
@@ -99,8 +99,8 @@ async fn lookups_that_wait_share_a_query_and_none_is_older_than_its_question() {
     assert_eq!(sent, usize::from(CONNECTIONS) + 1);
 }
 
-/// Lists of 10^6 cards held every connection, and another merchant's issue and redeem waited for seconds. Here
-/// they wait for a table that issue and redeem do not need.
+/// Lists of 10^6 cards held every connection, and another merchant's issue and redeem waited for
+/// seconds. Here they wait for a table that issue and redeem do not need.
 #[tokio::test]
 async fn while_lists_hold_their_connections_cards_are_issued_and_redeemed() {
     let home = Home::new().await;

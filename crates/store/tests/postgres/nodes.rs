@@ -153,7 +153,8 @@ async fn batches_that_cross_do_not_deadlock() {
     let home = Home::new().await;
     let (one, two) = (home.open().await, home.open().await);
     let epoch = with_merchant(&one).await;
-    // Both meet in the middle, where another one lets them wait until each has what the other needs.
+    // Both meet in the middle, where another one lets them wait until each has what the other
+    // needs.
     let cluster = Cluster::shared();
     let connection = cluster.connection("postgres", &home.database);
     let (other, driver) = tokio_postgres::connect(&connection, NoTls).await.unwrap();

@@ -16,7 +16,8 @@ pub(crate) struct Pooler {
 }
 
 impl Pooler {
-    /// Starts one in this mode: `session`, `transaction` or `statement`. `settings` is put beside its own.
+    /// Starts one in this mode: `session`, `transaction` or `statement`. `settings` is put beside
+    /// its own.
     pub(crate) fn start(cluster: &Cluster, mode: &str, settings: &str) -> Self {
         let place = Cluster::empty();
         let folder = place.host().to_owned();

@@ -1,4 +1,5 @@
-//! What stands between a store and the server, and knows where one message ends and the next begins.
+//! What stands between a store and the server, and knows where one message ends and the next
+//! begins.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Dumps that are put back into the same cluster while the nodes are stopped, and what is none: each kind by
-//! PostgreSQL's own programs. Neither the system identifier nor the timeline tells of these.
+//! Dumps that are put back into the same cluster while the nodes are stopped, and what is none:
+//! each kind by PostgreSQL's own programs. Neither the system identifier nor the timeline tells of
+//! these.
 
 use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Issued, Tokens};
@@ -323,8 +324,8 @@ async fn a_token_that_an_older_node_issues_is_good() {
     }
 }
 
-/// The counter of transactions passes 2^32, and rows keep its low half alone; and a prepared transaction
-/// writes like any other.
+/// The counter of transactions passes 2^32, and rows keep its low half alone; and a prepared
+/// transaction writes like any other.
 #[tokio::test]
 async fn transaction_ids_that_wrap_around_raise_nothing() {
     let mut cluster = Cluster::create();

@@ -7,8 +7,8 @@ use cardveil_testkit::sample::{self, START};
 use crate::cluster::Cluster;
 use crate::home::{Home, with_merchant};
 
-/// Cards as an import leaves them, all under version 1, which the statistics know; and then all are under
-/// version 2, which they do not.
+/// Cards as an import leaves them, all under version 1, which the statistics know; and then all are
+/// under version 2, which they do not.
 const MOVED: &str = "
     INSERT INTO cardveil.card (id, no, merchant, account, person, kind, state, network, last_four, label,
         dek, pan, expiry, name, pan_index, created_at)
@@ -24,8 +24,9 @@ const SCANS: &str = "SELECT relname, indexrelname, tables.seq_scan, indexes.idx_
     FROM pg_stat_user_tables AS tables JOIN pg_stat_user_indexes AS indexes USING (relid, relname)
     WHERE relname = 'card' AND (indexes.idx_scan > 0 OR tables.seq_scan > 0)";
 
-/// The planner once walked the table in the order of its places, past all cards that were moved before: each
-/// batch took longer than the one before, and a retirement held up the audit log for it.
+/// The planner once walked the table in the order of its places, past all cards that were moved
+/// before: each batch took longer than the one before, and a retirement held up the audit log for
+/// it.
 #[tokio::test]
 async fn what_is_left_under_a_version_is_found_by_an_index_and_not_past_what_was_moved() {
     let cluster = Cluster::shared();

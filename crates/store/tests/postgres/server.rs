@@ -157,7 +157,8 @@ async fn a_node_that_runs_serves_on_a_newer_schema_only_if_it_may() {
     assert!(store.epoch().await.is_err(), "it is not ready");
 }
 
-/// `CREATE INDEX CONCURRENTLY` that is killed leaves an index which is kept up to date and finds nothing.
+/// `CREATE INDEX CONCURRENTLY` that is killed leaves an index which is kept up to date and finds
+/// nothing.
 #[tokio::test]
 async fn an_index_that_was_not_finished_is_built_again() {
     let cluster = Cluster::shared();
@@ -199,8 +200,8 @@ const BACK_TO_THE_FIRST: &str = "
     ALTER TABLE cardveil.meta DROP COLUMN lives;
     UPDATE cardveil.meta SET version = 1";
 
-/// A database of the first version is migrated under the nodes that serve on it: its server's role may use
-/// what is new, and nothing that was there is changed.
+/// A database of the first version is migrated under the nodes that serve on it: its server's role
+/// may use what is new, and nothing that was there is changed.
 #[tokio::test]
 async fn a_database_of_the_first_version_is_migrated() {
     let cluster = Cluster::shared();
@@ -235,7 +236,8 @@ async fn a_database_of_the_first_version_is_migrated() {
     );
 }
 
-/// A lookup holds one table and goes on to another, which a migration has by then: neither may be ended for it.
+/// A lookup holds one table and goes on to another, which a migration has by then: neither may be
+/// ended for it.
 #[tokio::test]
 async fn a_migration_gives_way_to_lookups() {
     let cluster = Cluster::shared();
@@ -265,8 +267,9 @@ async fn a_migration_gives_way_to_lookups() {
     driver.await.unwrap().unwrap();
 }
 
-/// What scopes meant before there were scopes for exporting, PINs and one-time codes, they mean afterwards;
-/// and a program of the version before reads no more of a credential than it may act on.
+/// What scopes meant before there were scopes for exporting, PINs and one-time codes, they mean
+/// afterwards; and a program of the version before reads no more of a credential than it may act
+/// on.
 #[tokio::test]
 async fn credentials_of_the_version_before_keep_what_they_could() {
     let cluster = Cluster::shared();
@@ -372,7 +375,8 @@ fn a_connection_string_has_all_but_the_password() {
     assert!(parse("nonsense").is_err());
 }
 
-/// A node of the version before writes its row as it always did. It reads tokens of the first form only.
+/// A node of the version before writes its row as it always did. It reads tokens of the first form
+/// only.
 #[tokio::test]
 async fn a_node_of_the_version_before_is_noticed_by_what_it_writes() {
     let home = Home::new().await;

@@ -173,7 +173,8 @@ async fn each_restore_gets_an_epoch_of_its_own() {
     }
 }
 
-/// What `sqlite3`'s `.dump`, loaded into a new file, makes of a database: its rows, and none of its marks.
+/// What `sqlite3`'s `.dump`, loaded into a new file, makes of a database: its rows, and none of its
+/// marks.
 fn load_dump(from: &Path, to: &Path) {
     let new = Connection::open(to).unwrap();
     new.execute_batch("PRAGMA foreign_keys = off").unwrap();

@@ -164,8 +164,8 @@ fn the_version_is_that_of_the_last_migration_and_migrating_twice_is_nothing() {
     assert!(!home.open().1.created);
 }
 
-/// A file as the program of version 1 left it: a card of then keeps what it had, and was last changed
-/// when it came.
+/// A file as the program of version 1 left it: a card of then keeps what it had, and was last
+/// changed when it came.
 #[tokio::test]
 async fn a_file_of_version_1_is_brought_to_the_newest() {
     let home = Home::new();

@@ -68,7 +68,8 @@ async fn an_embed_from_before_keeps_its_transparent_parts() {
     assert!(!added.transparent);
 }
 
-/// What scopes meant before there were scopes for exporting, PINs and one-time codes, they mean afterwards.
+/// What scopes meant before there were scopes for exporting, PINs and one-time codes, they mean
+/// afterwards.
 #[tokio::test]
 async fn credentials_of_the_version_before_keep_what_they_could() {
     let home = Home::new();

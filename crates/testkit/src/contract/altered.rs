@@ -1,5 +1,5 @@
-//! Rows that somebody with the database has altered so that they cannot be read. What alters them is the
-//! adapter's own, so these are halves of its test and no cases of the suite.
+//! Rows that somebody with the database has altered so that they cannot be read. What alters them
+//! is the adapter's own, so these are halves of its test and no cases of the suite.
 
 use super::super::sample::{self, START};
 use super::with_merchant;

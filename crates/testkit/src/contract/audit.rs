@@ -51,8 +51,8 @@ pub(super) async fn every_entry_is_chained_to_the_one_before(store: &dyn Store) 
     assert_eq!(pages.concat(), log, "in pages");
 }
 
-/// What was signed of a log that is another's, or was one that went back in time, would look like a log that
-/// was written anew.
+/// What was signed of a log that is another's, or was one that went back in time, would look like a
+/// log that was written anew.
 pub(super) async fn a_checkpoint_is_of_what_the_log_holds(store: &dyn Store) {
     with_merchant(store).await;
     let first = verified(store).await[0].link;

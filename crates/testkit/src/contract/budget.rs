@@ -145,7 +145,8 @@ pub(super) async fn whole_budgets_are_forgotten(store: &dyn Store) {
     assert_eq!(again.unwrap(), Issued::New);
 }
 
-/// An export is charged like a token, in the commit that records it; what it may not is not recorded.
+/// An export is charged like a token, in the commit that records it; what it may not is not
+/// recorded.
 pub(super) async fn an_export_is_charged_too(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let charge = issue(1, budgets(1, 1), START, epoch).charge;

@@ -100,8 +100,8 @@ pub(super) async fn cards_are_listed_by_every_filter(store: &dyn Store) {
     }
 }
 
-/// However few cards a page looks at, and however few of them it is to show: the pages make the whole, and no
-/// more pages than there are cards to look at and to show.
+/// However few cards a page looks at, and however few of them it is to show: the pages make the
+/// whole, and no more pages than there are cards to look at and to show.
 pub(super) async fn pages_that_look_at_few_cards_make_the_whole(store: &dyn Store) {
     with_merchant(store).await;
     let cards = with_various(store).await;
@@ -286,8 +286,8 @@ fn filters() -> Vec<(CardFilter, Vec<&'static str>)> {
     ]
 }
 
-/// A label's text, whatever the case of ASCII letters and with no letter of special meaning, or four
-/// digits.
+/// A label's text, whatever the case of ASCII letters and with no letter of special meaning, or
+/// four digits.
 fn searches() -> Vec<(CardFilter, Vec<&'static str>)> {
     let search = |text: &str| CardFilter {
         merchant: Some(sample::merchant(1).id),
@@ -538,8 +538,8 @@ pub(super) async fn details_shown_bring_a_card_into_use_in_their_commit(store: &
     assert_eq!(card.state, State::Terminated, "it stays what it has become");
 }
 
-/// A card that changes its state between the look and the claim is not shown by what was seen before:
-/// nothing is written, and the token is as it was. Neither is one that was not looked at.
+/// A card that changes its state between the look and the claim is not shown by what was seen
+/// before: nothing is written, and the token is as it was. Neither is one that was not looked at.
 pub(super) async fn a_claim_is_of_the_card_as_it_is_in_its_commit(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let issue = sample::issue(1, sample::START, epoch);

@@ -1,5 +1,5 @@
-//! What every store must do once a clock that jumped is right again (P9): what it has written while it
-//! was ahead locks nobody out, and gives nobody more.
+//! What every store must do once a clock that jumped is right again (P9): what it has written while
+//! it was ahead locks nobody out, and gives nobody more.
 
 use std::time::Duration;
 
@@ -183,8 +183,8 @@ pub(super) async fn a_session_of_a_clock_ahead_has_expired(store: &dyn Store) {
     }
 }
 
-/// After a code of a clock ahead, one at the right time is refused once, as used, and the codes of a
-/// minute later pass.
+/// After a code of a clock ahead, one at the right time is refused once, as used, and the codes of
+/// a minute later pass.
 pub(super) async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let person = sample::card(1).person;
@@ -245,8 +245,8 @@ pub(super) async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
     }
 }
 
-/// No key gets a token that a clock ahead has issued, nor anything more of one that was claimed under
-/// it; and its request's name is free again.
+/// No key gets a token that a clock ahead has issued, nor anything more of one that was claimed
+/// under it; and its request's name is free again.
 pub(super) async fn a_token_of_a_clock_ahead_is_good_for_nothing(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let_the_credential_last(store).await;
@@ -309,7 +309,8 @@ pub(super) async fn a_release_under_a_clock_ahead_is_recorded_as_unconfirmed(sto
     assert_eq!(log_of(store, Kind::RevealUnconfirmed).await.len(), 3);
 }
 
-/// Wrong proofs that were brought under it block a card's activation for a day, from the next try on.
+/// Wrong proofs that were brought under it block a card's activation for a day, from the next try
+/// on.
 pub(super) async fn wrong_proofs_under_a_clock_ahead_block_no_longer(store: &dyn Store) {
     with_merchant(store).await;
     for (n, ahead) in jumps() {

@@ -417,8 +417,8 @@ pub(super) async fn a_record_that_changed_meanwhile_is_not_moved(store: &dyn Sto
     assert_eq!(note, Some("1 records sealed anew under version 2 from 1"));
 }
 
-/// Each once, as many as are asked for, and none of another version: so a move that was killed goes on with
-/// what is left.
+/// Each once, as many as are asked for, and none of another version: so a move that was killed goes
+/// on with what is left.
 pub(super) async fn records_under_a_version_are_found_in_batches(store: &dyn Store) {
     with_all(store).await;
     for n in 62..=65 {

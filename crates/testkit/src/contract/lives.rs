@@ -63,8 +63,8 @@ async fn ends_both(store: &dyn Store, tokens: &[Record; 2], cause: Cause, note: 
 
 type Spoil = fn(&mut Credential, Option<PersonId>);
 
-/// A credential that is disabled, expired, bound to another person or without a scope; a merchant that is
-/// suspended, closed or may not show cards; an embed out of use.
+/// A credential that is disabled, expired, bound to another person or without a scope; a merchant
+/// that is suspended, closed or may not show cards; an embed out of use.
 pub(super) async fn a_token_dies_with_what_it_lives_by(store: &dyn Store) {
     let (fresh, epoch) = with_token(store).await;
     let second = sample::issue(2, START, epoch);
@@ -160,8 +160,8 @@ pub(super) async fn what_a_token_lives_by_is_found_whole_or_in_part(store: &dyn 
     assert_eq!(said, (Cause::Revoked, "its credential is gone".to_owned()));
 }
 
-/// Whoever was told that a credential is out of use need not wait: in the order of the log, which is that
-/// of the commits, nothing is released after it.
+/// Whoever was told that a credential is out of use need not wait: in the order of the log, which
+/// is that of the commits, nothing is released after it.
 pub(super) async fn no_release_comes_after_its_credential_has_ended(store: &dyn Store) {
     const TOKENS: u8 = 40;
     let epoch = with_merchant(store).await;
@@ -264,7 +264,8 @@ pub(super) async fn a_web_embeds_claim_carries_an_origin_and_an_apps_need_not(st
     assert_eq!(note(&repeated[0]), "cvv derived by cvk 1");
 }
 
-/// P8: whoever has a token of ours fills no log with it, and the count of what is not there is exact.
+/// P8: whoever has a token of ours fills no log with it, and the count of what is not there is
+/// exact.
 pub(super) async fn of_one_token_16_refusals_are_records_and_all_are_counted(store: &dyn Store) {
     const TRIES: u32 = 100;
     let (record, _) = with_token(store).await;

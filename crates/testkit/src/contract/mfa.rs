@@ -93,8 +93,8 @@ async fn with_app(store: &dyn Store, n: u8) -> FactorId {
     factor
 }
 
-/// Whoever has an app is asked for it. A code that the merchant delivers counts beside it only where the
-/// policy lists it as a fallback, and then the record says so.
+/// Whoever has an app is asked for it. A code that the merchant delivers counts beside it only
+/// where the policy lists it as a fallback, and then the record says so.
 pub(super) async fn a_weaker_factor_counts_as_a_fallback_alone_and_on_record(store: &dyn Store) {
     with_merchant(store).await;
     let wish = |n: u8, factor: Option<Factor>, fallback: &[Factor]| Opening {

@@ -52,7 +52,8 @@ macro_rules! contract_suite {
     };
 }
 
-/// The cases, by file, each once. A case that is not named here does not compile: nothing else reaches it.
+/// The cases, by file, each once. A case that is not named here does not compile: nothing else
+/// reaches it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! contract_cases {

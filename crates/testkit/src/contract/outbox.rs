@@ -655,8 +655,8 @@ pub(super) async fn a_subscription_is_emptied_in_pieces(store: &dyn Store) {
     assert_eq!(record(store, &due[0], after(61), Answer::Gone).await, None);
 }
 
-/// What waits for the time of a clock that was ahead, or is leased until then, is due again once it is
-/// dated anew; what waits as it should is left.
+/// What waits for the time of a clock that was ahead, or is leased until then, is due again once it
+/// is dated anew; what waits as it should is left.
 pub(super) async fn a_delivery_of_a_clock_ahead_is_due_again(store: &dyn Store) {
     const DAY: Duration = Duration::from_secs(86_400);
     with_subscription(store).await;

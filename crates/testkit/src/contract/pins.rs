@@ -120,7 +120,8 @@ pub(super) async fn the_pin_that_is_told_is_the_one_that_the_card_has(store: &dy
     assert_eq!(log_of(store, Kind::PinReleased).await.len(), 2);
 }
 
-/// A PIN that is set is known to whoever sets it, as one that is told: the same budget, the same commit.
+/// A PIN that is set is known to whoever sets it, as one that is told: the same budget, the same
+/// commit.
 pub(super) async fn setting_a_pin_is_charged(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
@@ -181,8 +182,8 @@ fn asserted(session: u8, purpose: Purpose, right: bool, at: Time) -> (Assertion,
     (assertion, wanted)
 }
 
-/// A session passes for one setting or one telling, for the one that it was opened for, and is spent in
-/// its commit; a refusal is written and nothing else.
+/// A session passes for one setting or one telling, for the one that it was opened for, and is
+/// spent in its commit; a refusal is written and nothing else.
 pub(super) async fn one_session_passes_for_one_use_of_a_pin(store: &dyn Store) {
     with_merchant(store).await;
     open(store, 1, Purpose::SetPin).await;

@@ -300,8 +300,8 @@ fn set_embed(was: Embed, to: Embed) -> Change {
     Change::SetEmbed(Set::boxed(was, to))
 }
 
-/// Whoever read a row before another changed it would write back what the other took away: an end that was
-/// set beside `--enabled false` would put a leaked key into use again.
+/// Whoever read a row before another changed it would write back what the other took away: an end
+/// that was set beside `--enabled false` would put a leaked key into use again.
 pub(super) async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dyn Store) {
     with_merchant(store).await;
     let (merchant, embed) = (sample::merchant(1), sample::embed(1));
@@ -375,8 +375,8 @@ pub(super) async fn of_many_who_change_one_credential_one_does(store: &dyn Store
     assert_eq!((done, refused.count()), (1, 7), "{made:?}");
 }
 
-/// Each permission, each scope and a ceiling, alone: one that is kept in another's place would be a right
-/// that nobody gave.
+/// Each permission, each scope and a ceiling, alone: one that is kept in another's place would be a
+/// right that nobody gave.
 pub(super) async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
     with_merchant(store).await;
     let key = sample::credential(1).key_hash;

@@ -152,7 +152,8 @@ pub(super) async fn the_first_key_gets_it_and_no_other(store: &dyn Store) {
     );
 }
 
-/// What was answered before the epoch was raised is refused everywhere, so a retry gets what is good.
+/// What was answered before the epoch was raised is refused everywhere, so a retry gets what is
+/// good.
 pub(super) async fn a_named_request_of_an_older_epoch_is_answered_anew(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let named = |n: u8, epoch| {
@@ -287,8 +288,8 @@ pub(super) async fn the_same_key_may_ask_again_within_its_windows(store: &dyn St
     assert!(log_of(store, Kind::RevealConflict).await.is_empty());
 }
 
-/// A stall may outlast the window in which fields are repeated: the attempt whose answer got lost in it is made
-/// again, by its key and no other, for its fields and no others, and counts.
+/// A stall may outlast the window in which fields are repeated: the attempt whose answer got lost
+/// in it is made again, by its key and no other, for its fields and no others, and counts.
 pub(super) async fn a_lost_attempt_may_be_made_again_until_the_token_expires(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let claim = |key: u8, attempt: u8, fields: &[Field], at: Time| Claim {
@@ -578,7 +579,8 @@ pub(super) async fn revoked_tokens_are_refused(store: &dyn Store) {
     assert_eq!(log_of(store, Kind::TokenRevoked).await.len(), 3);
 }
 
-/// P8: a piece holds no more tokens than it names, and each is on record in the commit that revokes it.
+/// P8: a piece holds no more tokens than it names, and each is on record in the commit that revokes
+/// it.
 pub(super) async fn tokens_are_revoked_in_pieces(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     for n in 1..=5 {

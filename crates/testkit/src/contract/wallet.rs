@@ -259,8 +259,8 @@ pub(super) async fn a_terminated_card_ends_its_wallet_tokens(store: &dyn Store) 
     );
 }
 
-/// Cards 1 and 2 of merchant 1, and 3 of merchant 2; six tokens: of card 1 the first three, of card 3
-/// the last, and in between two of card 2, of which the second was declined.
+/// Cards 1 and 2 of merchant 1, and 3 of merchant 2; six tokens: of card 1 the first three, of card
+/// 3 the last, and in between two of card 2, of which the second was declined.
 async fn with_six_tokens(store: &dyn Store) {
     with_merchant(store).await;
     let adds = [second(), third()].map(|card| {

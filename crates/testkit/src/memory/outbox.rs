@@ -39,7 +39,8 @@ impl Inner {
         self.subscriptions.iter().find(|known| known.id == id)
     }
 
-    /// The delivery of each line that may be taken next, to enabled subscriptions, longest due first.
+    /// The delivery of each line that may be taken next, to enabled subscriptions, longest due
+    /// first.
     fn heads(&self) -> Vec<&Delivery> {
         let enabled = |d: &&Delivery| self.subscription(d.subscription).is_some_and(|s| s.enabled);
         let is_head = |d: &&Delivery| {

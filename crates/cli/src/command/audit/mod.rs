@@ -65,8 +65,8 @@ pub(crate) struct VerifyArgs {
         allow_hyphen_values = true
     )]
     key: Vec<PublicKey>,
-    /// Also compare the log with this exported file, which shows what was removed at its end; repeat
-    /// for several
+    /// Also compare the log with this exported file, which shows what was removed at its end;
+    /// repeat for several
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     against: Vec<PathBuf>,
 }
@@ -163,7 +163,8 @@ struct Report {
     last_seq: Option<i64>,
     chains: Vec<ChainReport>,
     compared: u64,
-    /// The first that is wrong with what was looked at, and the first in which it is not what a copy says.
+    /// The first that is wrong with what was looked at, and the first in which it is not what a
+    /// copy says.
     findings: Vec<Told>,
 }
 

@@ -27,8 +27,8 @@ pub(super) fn pin(text: &str) -> Result<Option<Pin>, String> {
     Ok(Some(parsed))
 }
 
-/// To which certificates a new credential is to be bound. Where they are demanded, somebody decides that:
-/// without a binding, whoever shows another partner's gets in, too.
+/// To which certificates a new credential is to be bound. Where they are demanded, somebody decides
+/// that: without a binding, whoever shows another partner's gets in, too.
 pub(super) fn of_new(given: Vec<Option<Pin>>, partners: Partners) -> anyhow::Result<Vec<Pin>> {
     if given.is_empty() && partners == Partners::MustShow {
         return Err(hinted(

@@ -33,21 +33,22 @@ pub(crate) enum CredentialCommand {
         /// From where calls may come; repeat for several
         #[arg(long = "allow-ip", required = true, value_parser = network)]
         allow_ip: Vec<IpNet>,
-        /// What it may do; repeat for several. Left out, it issues tokens and reads: cards:read:any, or
-        /// cards:read:own with --person
+        /// What it may do; repeat for several. Left out, it issues tokens and reads:
+        /// cards:read:any, or cards:read:own with --person
         #[arg(long = "scope", value_parser = scopes())]
         scopes: Vec<Scope>,
         /// Bind it to one person: it reaches nothing of another
         #[arg(long)]
         person: Option<PersonId>,
-        /// Within which networks it may itself add to --allow-ip, with ip-addresses:manage; repeat for
-        /// several
+        /// Within which networks it may itself add to --allow-ip, with ip-addresses:manage; repeat
+        /// for several
         #[arg(long = "ip-ceiling", value_parser = network)]
         ip_ceiling: Vec<IpNet>,
-        /// Bind it to a client certificate, without which its Api-Key is as good as unknown: key:@FILE
-        /// (the key of the certificate in this PEM file, and so the renewed one), certificate:@FILE (it
-        /// alone) or dns:NAME; in place of @FILE a SHA-256. Repeat for several. Where the merchant
-        /// listener demands certificates, any says that any partner's will do
+        /// Bind it to a client certificate, without which its Api-Key is as good as unknown:
+        /// key:@FILE (the key of the certificate in this PEM file, and so the renewed one),
+        /// certificate:@FILE (it alone) or dns:NAME; in place of @FILE a SHA-256. Repeat for
+        /// several. Where the merchant listener demands certificates, any says that any partner's
+        /// will do
         #[arg(long = "client-certificate", value_name = "PIN|any", value_parser = certificate::pin)]
         client_certificates: Vec<Option<Pin>>,
         /// When it ends (RFC 3339), or never
@@ -58,14 +59,15 @@ pub(crate) enum CredentialCommand {
     List,
     /// Show one
     Show { id: CredentialId },
-    /// Add one in the place of another, with its rights. Both are good for a while, then the old one ends
+    /// Add one in the place of another, with its rights. Both are good for a while, then the old
+    /// one ends
     Rotate {
         id: CredentialId,
         /// How long both are good, such as 24h, 30m or 7d; 0s ends the old one now
         #[arg(long, default_value = "24h", value_parser = span)]
         overlap: Duration,
-        /// When the new one ends (RFC 3339), or never; left out, as a new one's, or when the old one would
-        /// have
+        /// When the new one ends (RFC 3339), or never; left out, as a new one's, or when the old
+        /// one would have
         #[arg(long, value_name = "TIME|never", value_parser = ending)]
         expires_at: Option<Ending>,
     },
@@ -81,12 +83,12 @@ pub(crate) enum CredentialCommand {
         /// What it may do, in place of what was set; repeat for several
         #[arg(long = "scope", value_parser = scopes())]
         scopes: Vec<Scope>,
-        /// Within which networks it may itself add to --allow-ip, in place of what was set; repeat for
-        /// several, or none
+        /// Within which networks it may itself add to --allow-ip, in place of what was set; repeat
+        /// for several, or none
         #[arg(long = "ip-ceiling", value_name = "NETWORK|none", value_parser = ceiling)]
         ip_ceiling: Vec<Option<IpNet>>,
-        /// To which client certificates it is bound, in place of what was set, as with add: the old and
-        /// the new one while a partner moves over; any for none
+        /// To which client certificates it is bound, in place of what was set, as with add: the old
+        /// and the new one while a partner moves over; any for none
         #[arg(long = "client-certificate", value_name = "PIN|any", value_parser = certificate::pin)]
         client_certificates: Vec<Option<Pin>>,
         /// When it ends (RFC 3339), or never

@@ -4,8 +4,8 @@ use cardveil_core::merchant::{Embed, is_secure_origin};
 
 use super::{Check, check};
 
-/// Embeds from before only `https` origins were taken, and before `transparent` was to be asked for, go on
-/// with what they have; here they are named.
+/// Embeds from before only `https` origins were taken, and before `transparent` was to be asked
+/// for, go on with what they have; here they are named.
 pub(super) fn look(embeds: &[Embed], checks: &mut Vec<Check>) {
     for embed in embeds {
         let exposed: Vec<_> = embed

@@ -236,8 +236,8 @@ fn open_files(config: &Config, checks: &mut Vec<Check>) {
     checks.push(check("open files", well, found));
 }
 
-/// Merchants whose delivered codes count where a cardholder has an app: a deployment from before the policy
-/// named factors has it so.
+/// Merchants whose delivered codes count where a cardholder has an app: a deployment from before
+/// the policy named factors has it so.
 fn fallbacks(merchants: &[Merchant], checks: &mut Vec<Check>) {
     let weak = |merchant: &&Merchant| merchant.mfa.factors.fallback.iter().next().is_some();
     for merchant in merchants.iter().filter(weak) {

@@ -1,5 +1,5 @@
-//! What merchants and credentials may do and need not: what came from before it was asked for by name,
-//! and what does nothing.
+//! What merchants and credentials may do and need not: what came from before it was asked for by
+//! name, and what does nothing.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `cardveil key import-cvk` and `key cvks`: card verification keys, by which CVVs are derived and not
-//! stored. No command prints a key or a component.
+//! `cardveil key import-cvk` and `key cvks`: card verification keys, by which CVVs are derived and
+//! not stored. No command prints a key or a component.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
@@ -18,7 +18,8 @@ const LINE_MAX: usize = 256;
 
 #[derive(Args)]
 pub(crate) struct Import {
-    /// For cards whose numbers begin with these digits; without it, for all that no other key is for
+    /// For cards whose numbers begin with these digits; without it, for all that no other key is
+    /// for
     #[arg(long, default_value = "")]
     prefix: String,
     /// How the programme writes the expiry that goes into a CVV: yymm or mmyy

@@ -1,7 +1,7 @@
 //! What must hold of what came. Pure: what was seen in, a report out.
 //!
-//! Two things are held against each other, and neither is trusted alone: the manifest, which says what
-//! the deployment means to serve, and the rules that no deployment may bend.
+//! Two things are held against each other, and neither is trusted alone: the manifest, which says
+//! what the deployment means to serve, and the rules that no deployment may bend.
 
 use cardveil_seal::PublicKey;
 use cardveil_server::fetch::Got;

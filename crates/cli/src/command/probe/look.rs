@@ -117,7 +117,8 @@ fn documents(told: Vec<Frame>, embed: &EmbedId) -> Vec<(Frame, String)> {
     unnamed.into_iter().chain(named).collect()
 }
 
-/// Those that have an address of their own, under `/sdk/` or `/embed/assets/`: a manifest sends nobody elsewhere.
+/// Those that have an address of their own, under `/sdk/` or `/embed/assets/`: a manifest sends
+/// nobody elsewhere.
 fn by_address(scripts: Vec<Asset>) -> impl Iterator<Item = Asset> {
     let ours = |path: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte);

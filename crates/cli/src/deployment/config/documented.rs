@@ -1,4 +1,5 @@
-//! The table of `docs/reference/configuration.md` beside the code: the same keys, the same defaults.
+//! The table of `docs/reference/configuration.md` beside the code: the same keys, the same
+//! defaults.
 
 use std::collections::BTreeSet;
 

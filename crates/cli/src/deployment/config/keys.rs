@@ -15,8 +15,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// The files that must not lie beside the data, and what names them: of each root key its own, or
-    /// its module's PIN.
+    /// The files that must not lie beside the data, and what names them: of each root key its own,
+    /// or its module's PIN.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         let roots = [
             (["keys.root", "keys.root.pkcs11.pin_file"], Some(&self.root)),

@@ -102,8 +102,8 @@ pub(crate) struct Network {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Listeners to which they speak the PROXY protocol.
     pub(crate) proxy_protocol: Vec<ListenerKind>,
-    /// How long a connection may rest between two requests: 1 to 3,600. A proxy that keeps connections must let
-    /// them go sooner.
+    /// How long a connection may rest between two requests: 1 to 3,600. A proxy that keeps
+    /// connections must let them go sooner.
     pub(crate) idle_secs: u32,
 }
 
@@ -154,8 +154,8 @@ pub(crate) struct Webhooks {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retention {
-    /// How many days after its last month a card is ended, and then removed with its keys. Left out, no
-    /// card is removed by itself.
+    /// How many days after its last month a card is ended, and then removed with its keys. Left
+    /// out, no card is removed by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expired_cards_days: Option<u32>,
 }
@@ -181,8 +181,8 @@ impl Default for Webhooks {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Shutdown {
-    /// How long it serves on after it was told to stop, while `/readyz` says 503 so that load balancers
-    /// send nothing new: at most 300.
+    /// How long it serves on after it was told to stop, while `/readyz` says 503 so that load
+    /// balancers send nothing new: at most 300.
     pub(crate) delay_secs: u32,
 }
 
@@ -326,8 +326,8 @@ impl Config {
         })
     }
 
-    /// Listeners that carry tokens or card data in the clear to whoever is on the network: in `live`,
-    /// plain, not on loopback, and without a proxy that could end TLS before them.
+    /// Listeners that carry tokens or card data in the clear to whoever is on the network: in
+    /// `live`, plain, not on loopback, and without a proxy that could end TLS before them.
     pub(crate) fn exposed_listeners(&self) -> Vec<&'static str> {
         if self.network.trusted_proxies.is_empty() {
             let plain = self.plain_listeners().into_iter();

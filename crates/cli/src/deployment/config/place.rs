@@ -1,7 +1,7 @@
 //! Where a setting stands: the line of the file, or the variable over it.
 //!
-//! Whatever finds a setting wrong says which by [`Setting`], as context of its error; [`located`] puts the
-//! place in front, once, where the error is told.
+//! Whatever finds a setting wrong says which by [`Setting`], as context of its error; [`located`]
+//! puts the place in front, once, where the error is told.
 
 use std::fmt;
 use std::path::Path;

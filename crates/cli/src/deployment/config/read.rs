@@ -1,5 +1,5 @@
-//! Reading it: the file, and the variables over it. What is wrong is told with its place and its key, and
-//! never with a value: somebody may have put a secret there.
+//! Reading it: the file, and the variables over it. What is wrong is told with its place and its
+//! key, and never with a value: somebody may have put a secret there.
 
 use std::path::Path;
 

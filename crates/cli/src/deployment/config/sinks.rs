@@ -101,8 +101,8 @@ impl Audit {
         self.sink.iter().any(|sink| sink.required)
     }
 
-    /// The receivers of which nobody has said how they tell messages apart: one that knows lines alone reads each to
-    /// its end, as any, and may keep none.
+    /// The receivers of which nobody has said how they tell messages apart: one that knows lines
+    /// alone reads each to its end, as any, and may keep none.
     pub(crate) fn framing_assumed(&self) -> impl Iterator<Item = &SinkName> {
         let is_stream = |sink: &&Sink| {
             let target = sink.target();

@@ -1,8 +1,8 @@
-//! What a process has in memory, as whoever may look sees it: all of its pages that are there and that
-//! the program could have written to, read through `/proc` (`proc(5)`).
+//! What a process has in memory, as whoever may look sees it: all of its pages that are there and
+//! that the program could have written to, read through `/proc` (`proc(5)`).
 //!
-//! A server lets nobody look (`PR_SET_DUMPABLE`) but who has `CAP_SYS_PTRACE` over it. Whoever has not
-//! starts it in a user namespace of their own, over which they have (`user_namespaces(7)`).
+//! A server lets nobody look (`PR_SET_DUMPABLE`) but who has `CAP_SYS_PTRACE` over it. Whoever has
+//! not starts it in a user namespace of their own, over which they have (`user_namespaces(7)`).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -110,8 +110,8 @@ impl Image {
 }
 
 impl Piece {
-    /// Whether it is there. A few digits inside a number, a UUID or an address are there by chance, as in
-    /// `"duration_us":8417`.
+    /// Whether it is there. A few digits inside a number, a UUID or an address are there by chance,
+    /// as in `"duration_us":8417`.
     fn has(&self, needle: &[u8], at: usize) -> bool {
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric();
         let before = at.checked_sub(1).and_then(|at| self.bytes.get(at));

@@ -1,8 +1,8 @@
-//! Setting a card's PIN and telling it: each a request and a pure decision over the card as it then is,
-//! with everything to write in the same value.
+//! Setting a card's PIN and telling it: each a request and a pure decision over the card as it then
+//! is, with everything to write in the same value.
 //!
-//! **Invariant:** a PIN is set on, and told of, a card in use only, and only with its record: whatever
-//! happened since the card was looked at.
+//! **Invariant:** a PIN is set on, and told of, a card in use only, and only with its record:
+//! whatever happened since the card was looked at.
 //!
 //! **Invariant:** what is told is the PIN that the card has in the commit of its record.
 
@@ -27,8 +27,8 @@ pub struct PinSetting {
     pub physical_only: bool,
     /// Set when it needs a second factor, which is judged for that use in the same commit.
     pub mfa: Option<(Assertion, Use)>,
-    /// Set when it is charged to budgets: charged in the commit that sets it. Whoever may set a PIN as
-    /// often as they like knows it.
+    /// Set when it is charged to budgets: charged in the commit that sets it. Whoever may set a PIN
+    /// as often as they like knows it.
     pub charge: Option<Charge>,
     /// Its record.
     pub event: Event,

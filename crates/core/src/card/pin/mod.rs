@@ -1,7 +1,7 @@
 //! A card's PIN: which digits are one, how one is made, and how one is set and told.
 //!
-//! The two contracts have PINs of different lengths (KeySecure: six digits; Equals: four). A card has
-//! one PIN, which the last who set it has chosen.
+//! The two contracts have PINs of different lengths (KeySecure: six digits; Equals: four). A card
+//! has one PIN, which the last who set it has chosen.
 //!
 //! **Invariant:** no PIN is weak: no three digits in a row are the same, and none run up or down by
 //! one (KeySecure: card/pin/set, 4016). 9 and 0 are no neighbours.

@@ -1,8 +1,9 @@
 //! Equals' webhooks (EM: about-event-types, create-webhooks).
 //!
-//! The pages name the events `CardStateUpdated` and `DigitalWalletTokenTransition`, with their ids, and not
-//! their fields; those here use the names that Equals' card and token objects have. `RevealConflict` and
-//! `MfaCode` are our own. A subscription's row has its topic, so its event type may get another id.
+//! The pages name the events `CardStateUpdated` and `DigitalWalletTokenTransition`, with their ids,
+//! and not their fields; those here use the names that Equals' card and token objects have.
+//! `RevealConflict` and `MfaCode` are our own. A subscription's row has its topic, so its event
+//! type may get another id.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -17,7 +18,8 @@ use crate::mfa::Purpose;
 /// The header of the signature: Base64 of HMAC-SHA256 over the raw body, by the shared secret.
 pub const SIGNATURE: &str = "x-em-signature";
 
-/// Published event types that no topic of ours is: an authorisation system tells them (EM: webhooks).
+/// Published event types that no topic of ours is: an authorisation system tells them (EM:
+/// webhooks).
 const ELSEWHERE: [(&str, &str); 2] = [
     ("3DSAuthRequest", "2704f4e3-7790-43a0-905c-e0a6aaf89cdd"),
     ("CardTransaction", "da153b21-9c8d-46d2-8911-83c6da10655a"),
@@ -160,8 +162,8 @@ fn fields(facts: &Facts<'_>) -> Option<Map<String, Value>> {
     Some(fields)
 }
 
-/// EM: about-card-states. A card that is being made is not activated yet; one that could not be made
-/// has ended.
+/// EM: about-card-states. A card that is being made is not activated yet; one that could not be
+/// made has ended.
 const fn name(state: State) -> &'static str {
     match state {
         State::Pending | State::Unactivated => "UNACTIVATED",

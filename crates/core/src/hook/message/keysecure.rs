@@ -2,8 +2,8 @@
 //! code-utils).
 //!
 //! The pages do not say what `appId` holds, which key signs, or how `time` is written. Here `appId`
-//! is the Api-Key, the key is the apiSecret, and `time` is `yyyy-MM-dd HH:mm:ss` in the timezone that
-//! the headers name.
+//! is the Api-Key, the key is the apiSecret, and `time` is `yyyy-MM-dd HH:mm:ss` in the timezone
+//! that the headers name.
 
 use std::fmt::Write as _;
 

@@ -1,9 +1,9 @@
-//! Messages: what a receiver is sent, made at the moment of sending from the audit event and what it
-//! names. Pure: facts and keys in, headers and body out.
+//! Messages: what a receiver is sent, made at the moment of sending from the audit event and what
+//! it names. Pure: facts and keys in, headers and body out.
 //!
-//! **Invariant:** the same delivery says the same of what happened at every attempt; only what names
-//! the attempt (its timestamp, and so the signature) differs. So a receiver that remembers message
-//! ids does nothing twice.
+//! **Invariant:** the same delivery says the same of what happened at every attempt; only what
+//! names the attempt (its timestamp, and so the signature) differs. So a receiver that remembers
+//! message ids does nothing twice.
 
 mod equals;
 pub mod keysecure;
@@ -20,7 +20,8 @@ use crate::clock::Time;
 pub use equals::{EventType, SIGNATURE as EQUALS_SIGNATURE};
 pub use standard::{InvalidSecret, decode_secret, encode_secret};
 
-/// A message, ready to be posted. It may hold a one-time code and an authorization: it has no Debug.
+/// A message, ready to be posted. It may hold a one-time code and an authorization: it has no
+/// Debug.
 pub struct Message {
     /// Headers of its form, beyond those of HTTP itself.
     pub headers: Vec<(&'static str, Secret)>,
@@ -54,8 +55,8 @@ pub struct Keys {
     pub authorization: Option<Secret>,
 }
 
-/// The message of a form. `None` when there is nothing to say: what it is about is gone, or the form
-/// has no words for it.
+/// The message of a form. `None` when there is nothing to say: what it is about is gone, or the
+/// form has no words for it.
 pub fn message(form: Form, facts: &Facts<'_>, keys: Keys) -> Option<Message> {
     if !form.tells(facts.delivery.topic) {
         return None;

@@ -21,7 +21,8 @@ fn kinds() -> Vec<&'static str> {
     kinds
 }
 
-/// PCI DSS 10.2.2: user, type, date and time, success or failure, origination, and what was affected.
+/// PCI DSS 10.2.2: user, type, date and time, success or failure, origination, and what was
+/// affected.
 #[test]
 fn every_kind_of_record_has_the_fields_of_pci_dss_10_2_2() {
     let kinds = kinds();

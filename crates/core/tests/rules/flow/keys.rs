@@ -191,7 +191,8 @@ impl House {
         files(&self.folder, names)
     }
 
-    /// A server, a card under a class key that was made after it has started, and how often its root is asked.
+    /// A server, a card under a class key that was made after it has started, and how often its
+    /// root is asked.
     async fn meets_a_new_key(&self, opener: FromFiles) -> (Service, Card, Arc<AtomicUsize>) {
         let tries = Arc::clone(&opener.tries);
         let server = process_with(opener, &self.store, &self.clock);

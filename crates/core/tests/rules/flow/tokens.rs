@@ -147,8 +147,8 @@ async fn where_no_earlier_program_ever_ran_the_first_form_is_no_token() {
     assert_eq!(taken(&house.server, &first).await, Err(NotTaken::Form));
 }
 
-/// As long as one may serve, it must be able to read what this one issues; and what it has issued last
-/// is good for 300 s.
+/// As long as one may serve, it must be able to read what this one issues; and what it has issued
+/// last is good for 300 s.
 #[tokio::test]
 async fn beside_a_node_of_the_version_before_tokens_are_of_the_first_form() {
     let house = House::new().await;

@@ -49,8 +49,9 @@ const WAL_PAGES_MAX: i64 = 16_000;
 const READERS_WAIT: Duration = Duration::from_millis(100);
 /// How long nothing has come before an idle writer tidies up.
 const IDLE: Duration = Duration::from_millis(100);
-/// How long is tried to get the lock that writes need. After two such times in which another program had it and
-/// committed nothing, that is told: our own commands that write beside a server commit more often.
+/// How long is tried to get the lock that writes need. After two such times in which another
+/// program had it and committed nothing, that is told: our own commands that write beside a server
+/// commit more often.
 const LOCK_TRY: Duration = Duration::from_millis(125);
 /// How often a job's batch tries: for five seconds.
 const LOCK_TRIES: u32 = 40;
@@ -341,8 +342,8 @@ struct Shell {
     unsettled: bool,
     /// There may be pages in the WAL, or something of the fence to sync.
     untidy: bool,
-    /// How long the WAL may get before readers are made to wait. A reader that does not end soon, such as
-    /// a backup, is not waited for again before the WAL has grown by as much once more.
+    /// How long the WAL may get before readers are made to wait. A reader that does not end soon,
+    /// such as a backup, is not waited for again before the WAL has grown by as much once more.
     wal_pages_max: i64,
     lock_try: Duration,
 }
@@ -388,7 +389,8 @@ impl Shell {
         }
     }
 
-    /// What keeps it from writing is seen before a caller has to wait, and seen to be over when none comes.
+    /// What keeps it from writing is seen before a caller has to wait, and seen to be over when
+    /// none comes.
     fn look(&mut self) {
         self.pulse.begin();
         let begun = self.begin(LOCK_LOOKS).map(drop);
@@ -499,8 +501,8 @@ impl Shell {
         }
     }
 
-    /// A copy that was put back into the open database, as by `.restore` of `sqlite3`, un-spends tokens as any
-    /// other does. Nothing is decided on it in the old epoch.
+    /// A copy that was put back into the open database, as by `.restore` of `sqlite3`, un-spends
+    /// tokens as any other does. Nothing is decided on it in the old epoch.
     fn raise_if_put_back(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
         let mark = self.mark(batch.place.get());
         let unreadable =
@@ -519,7 +521,8 @@ impl Shell {
     }
 
     /// Finds out whether the batch is there, by a commit after which that cannot change; see the
-    /// invariant at the top. A batch that moved nothing on wrote nothing that a caller was promised.
+    /// invariant at the top. A batch that moved nothing on wrote nothing that a caller was
+    /// promised.
     fn after_failed_commit(&mut self, error: &rusqlite::Error, before: Place) -> Error {
         self.roll_back();
         self.unsettled = true;

@@ -74,9 +74,9 @@ impl Queue {
         }
     }
 
-    /// Lets callers that are about to write join the batch. Where they share a core with the writer,
-    /// whoever wakes it would otherwise be interrupted by it, and each batch would hold little more
-    /// than the one write that began it. Where they do not, nothing is given up.
+    /// Lets callers that are about to write join the batch. Where they share a core with the
+    /// writer, whoever wakes it would otherwise be interrupted by it, and each batch would hold
+    /// little more than the one write that began it. Where they do not, nothing is given up.
     fn gather<'a>(&'a self, mut waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
         for _ in 0..GATHER_ROUNDS_MAX {
             let before = waiting.jobs.len();

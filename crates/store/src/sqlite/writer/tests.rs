@@ -328,7 +328,8 @@ fn a_lock_of_another_program_is_seen_before_and_after_anybody_writes_sonarr_1886
     }
 }
 
-/// As an import beside a server: the lock is taken again before the writer has seen that it was free.
+/// As an import beside a server: the lock is taken again before the writer has seen that it was
+/// free.
 #[test]
 fn a_program_that_commits_locks_nobody_out() {
     let bench = Bench::new();

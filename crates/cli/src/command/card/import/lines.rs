@@ -1,12 +1,13 @@
-//! A file's physical lines, as an editor counts them: each ends in LF, CRLF or CR. No more than one is in
-//! memory, and none that is longer than a card.
+//! A file's physical lines, as an editor counts them: each ends in LF, CRLF or CR. No more than one
+//! is in memory, and none that is longer than a card.
 
 use std::io::{self, BufRead};
 
 /// A line longer than this is no card.
 pub(super) const LINE_BYTES_MAX: usize = 8 * 1_024;
 
-/// U+FEFF in UTF-8. At the start of a line it is an encoding's mark, wherever files were put together.
+/// U+FEFF in UTF-8. At the start of a line it is an encoding's mark, wherever files were put
+/// together.
 pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What was read.

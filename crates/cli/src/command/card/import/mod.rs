@@ -1,7 +1,7 @@
-//! `cardveil card import`: CSV or JSON lines, streamed, a line at a time in memory and no more than a
-//! few batches on their way. A line that is refused is reported by its number and what is wrong with
-//! it, never by what it holds; the others go in. Where a line cannot be told from the next, nothing
-//! after it is read.
+//! `cardveil card import`: CSV or JSON lines, streamed, a line at a time in memory and no more than
+//! a few batches on their way. A line that is refused is reported by its number and what is wrong
+//! with it, never by what it holds; the others go in. Where a line cannot be told from the next,
+//! nothing after it is read.
 
 mod lines;
 mod progress;
@@ -42,7 +42,8 @@ use crate::print::{self, hinted, say};
 const BATCH: usize = 500;
 /// Commits on their way at once.
 const IN_FLIGHT: usize = 4;
-/// Refused lines, and warnings, that are told one by one when there is no --report; the rest are counted.
+/// Refused lines, and warnings, that are told one by one when there is no --report; the rest are
+/// counted.
 const TOLD_MAX: u64 = 20;
 
 #[derive(clap::Args)]
@@ -118,8 +119,8 @@ struct Tally {
     not_utf8: bool,
 }
 
-/// What stood in the file before: eight bytes of each card's number under its keyed index, and where
-/// nothing is written, of each name.
+/// What stood in the file before: eight bytes of each card's number under its keyed index, and
+/// where nothing is written, of each name.
 #[derive(Default)]
 struct Seen {
     numbers: HashSet<u64>,

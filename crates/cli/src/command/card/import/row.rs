@@ -185,8 +185,8 @@ impl Members {
     }
 }
 
-/// The domain's card of a line. White space around a value is no part of it, and names of types and states
-/// may be in capitals.
+/// The domain's card of a line. White space around a value is no part of it, and names of types and
+/// states may be in capitals.
 pub(super) fn card(
     house: &Deployment,
     merchant: &MerchantId,
@@ -266,8 +266,8 @@ fn pan(text: &str) -> Result<CardNumber, Refused> {
 mod tests {
     use super::*;
 
-    /// The table of columns in `docs/operate/import.md`: the same columns in the same order, and which must
-    /// be there.
+    /// The table of columns in `docs/operate/import.md`: the same columns in the same order, and
+    /// which must be there.
     #[test]
     fn the_page_names_every_column_and_which_are_required() {
         let page = include_str!("../../../../../../docs/operate/import.md");

@@ -1,6 +1,6 @@
-//! CSV as programs and spreadsheets write it: separated by commas, semicolons, tabs or bars. Quotes are
-//! read as RFC 4180 has them and no other way: a reader that finds a meaning for any of them would take a
-//! thousand cards after a stray one for a name.
+//! CSV as programs and spreadsheets write it: separated by commas, semicolons, tabs or bars. Quotes
+//! are read as RFC 4180 has them and no other way: a reader that finds a meaning for any of them
+//! would take a thousand cards after a stray one for a name.
 
 use std::io::BufRead;
 
@@ -64,7 +64,8 @@ impl<R: BufRead> Table<R> {
         Stop::Header(self.lines.number(), refused.to_string())
     }
 
-    /// The next card's line, or `None` at the end. Blank lines, and those of separators alone, are none.
+    /// The next card's line, or `None` at the end. Blank lines, and those of separators alone, are
+    /// none.
     pub(super) fn next(&mut self) -> Result<Option<Card>, Stop> {
         loop {
             self.record.clear();
@@ -82,7 +83,8 @@ impl<R: BufRead> Table<R> {
                 Ok(fields) => self.row(&fields),
                 Err(refused) => Err(refused),
             };
-            // A record that does not fit the header because a quote took its lines together is several.
+            // A record that does not fit the header because a quote took its lines together is
+            // several.
             if place.is_several() && matches!(row, Err(Refused::Fields { .. })) {
                 return Err(Stop::OpenQuote(place.first));
             }
@@ -90,7 +92,8 @@ impl<R: BufRead> Table<R> {
         }
     }
 
-    /// The fields of the record that begins with the line at hand. A quoted field may go on for some lines.
+    /// The fields of the record that begins with the line at hand. A quoted field may go on for
+    /// some lines.
     fn finish_record(&mut self) -> Result<(Place, Fields), Stop> {
         let mut place = Place::of(self.lines.number());
         let mut opened_at = place.first;
@@ -110,7 +113,8 @@ impl<R: BufRead> Table<R> {
                 };
                 return Ok((place, fields));
             }
-            // With another field the quote that was open was closed, and this one opened, on this line.
+            // With another field the quote that was open was closed, and this one opened, on this
+            // line.
             let count = fields.as_ref().map_or(0, Vec::len);
             if count > fields_before {
                 opened_at = place.last;
@@ -180,8 +184,8 @@ fn columns(names: &[Vec<u8>], line: u64) -> Result<Vec<Option<Column>>, Stop> {
     }
 }
 
-/// The fields, `None` when something stands between a closing quote and the end of its field; and whether
-/// a quote is open at the end of the record.
+/// The fields, `None` when something stands between a closing quote and the end of its field; and
+/// whether a quote is open at the end of the record.
 fn split(record: &[u8], separator: u8) -> (Option<Vec<Vec<u8>>>, bool) {
     let mut fields = Vec::new();
     let mut field = Vec::new();
