@@ -131,10 +131,9 @@ pub trait Tokens: Send + Sync {
     /// has.
     async fn first_form_last(&self, now: Time) -> Result<Option<Time>>;
 
-    /// Writes a new token and its event; with a name, looks the name up first; then applies
-    /// [`Charge::decide`] and [`Assertion::decide`], if there are any: all in the same commit. One
-    /// assertion gives one token at most, however often and wherever it is sent; what an overdrawn
-    /// budget refuses spends no assertion.
+    /// Applies [`Issue::decide`], over the name, the budgets and the second factor as they are in
+    /// the commit. One assertion gives one token at most, however often and wherever it is sent;
+    /// what an overdrawn budget refuses spends no assertion.
     async fn issue(&self, issue: Issue) -> Result<Issued>;
 
     /// Applies [`Claim::decide`], over the token, its card's state and what it lives by, as all of
