@@ -141,7 +141,7 @@ const PRESSED = [
   "states.6",
   "states.7",
   "states.16",
-  "failures.2",
+  "failures.3",
   "parts.7",
   "parts.8",
   "parts.11",

@@ -743,12 +743,13 @@ describe("an option", () => {
     ).toEqual([0, 0, true]);
   });
 
-  it("that is a token is sent as it is, refused, and never repeated", async () => {
+  it("that is no token is not sent, and never repeated", async () => {
     const token = `<img/src=x/onerror="parent.raid.ran++">`;
     expect((await ada.mount({ token }, "revealed", "error")).at(-1)).toMatchObject({
       event: "error",
-      code: "token_refused",
+      code: "token_failed",
     });
+    expect(ada.redeems).toEqual([]);
     expect(
       await ada.frame.evaluate(() => [
         document.images.length,
