@@ -88,7 +88,7 @@ describe("a frame that does not come", () => {
     await mount(ada);
     await ada.by("cardveil-retry").waitFor();
     expect(await ada.by("cardveil-error-text").textContent()).toBe(
-      "Your card cannot be shown right now.",
+      "Your card cannot be shown right now",
     );
     expect(await lost(ada)).toHaveLength(1);
     ada.wire.mend();

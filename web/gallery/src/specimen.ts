@@ -11,8 +11,8 @@ import { View } from "../../frame/src/view.ts";
 import { LANGUAGES } from "../../frame/src/words/all.ts";
 import { en } from "../../frame/src/words/en.ts";
 import { about, wordsFor } from "../../frame/src/words/index.ts";
-import { SORRY } from "../../sdk/src/card.ts";
 import { notice } from "../../sdk/src/notice.ts";
+import { sorryIn } from "../../sdk/src/sorry.ts";
 import { SECTIONS, type Specimen } from "./specimens.ts";
 
 const query = new URLSearchParams(location.search);
@@ -29,8 +29,9 @@ function draw(root: HTMLElement, specimen: Specimen): void {
   const speech = wordsFor(words, lang, {});
   if ("notice" in specimen) {
     dress(speech, appearance);
+    const { unreachable, retry } = sorryIn(lang);
     root.replaceChildren(
-      notice(SORRY.unreachable, SORRY.retry, theme === "auto" ? "light dark" : theme, () => {}),
+      notice(unreachable, retry, lang, theme === "auto" ? "light dark" : theme, () => {}),
     );
   } else if ("part" in specimen) {
     dress(speech, appearance);

@@ -12,17 +12,12 @@ import { native } from "./document.ts";
 import { badOption, CardveilError } from "./error.ts";
 import { Frame, type Listener, type Looks } from "./frame.ts";
 import { notice } from "./notice.ts";
+import { type Sorry, sorryIn } from "./sorry.ts";
 import { elementOf, parseChanges, parsePart, type Place, type Settings } from "./options.ts";
 
-/** What a cardholder reads where no frame of ours can tell them. */
-export const SORRY = {
-  unreachable: "Your card cannot be shown right now.",
-  offline: "You are offline. Your card comes back with your connection.",
-  retry: "Try again",
-};
 /** What may be otherwise the next time. */
 const PASSING = /^(offline|unavailable|frame_)/;
-const TAKEN = "Cardveil: this card was used before; make another one";
+const TAKEN = "this card was used before; make another one";
 
 export const EVENTS = [
   "ready",
@@ -92,7 +87,7 @@ export class FramedCard implements Card {
 
   on<E extends keyof CardEvents>(event: E, handler: (detail: CardEvents[E]) => void): () => void {
     const handlers = this.#handlers[event];
-    if (handlers === undefined) throw badOption(`Cardveil: there is no event "${String(event)}"`);
+    if (handlers === undefined) throw badOption(`there is no event "${String(event)}"`);
     handlers.add(handler);
     return () => void handlers.delete(handler);
   }
@@ -295,10 +290,12 @@ export class FramedCard implements Card {
     for (const place of places) place.cover();
     if (told) return;
     const sorry = (this.#sorry = new AbortController());
-    const { retry, ...texts } = { ...SORRY, ...(this.settings.labels as Partial<typeof SORRY>) };
-    places[0]?.cover((scheme) =>
-      notice(texts[offline ? "offline" : "unreachable"], retry, scheme, () => this.reveal()),
-    );
+    const { labels, locale } = this.settings;
+    const { lang, retry, ...texts } = { ...sorryIn(locale), ...(labels as Partial<Sorry>) };
+    // Where the rest of the card is there, a part that is not has nothing to say of it.
+    const rest = this.#frame?.here && [...this.#parts.keys()].some(({ here }) => here);
+    const text = rest ? "" : texts[offline ? "offline" : "unreachable"];
+    places[0]?.cover((scheme) => notice(text, retry, lang, scheme, () => this.reveal()));
     window.addEventListener("online", () => this.#retry(), bare({ signal: sorry.signal }));
     const [code, why] = await reason;
     if (this.#phase !== "destroyed")

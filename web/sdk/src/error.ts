@@ -16,7 +16,8 @@ export class CardveilError extends Error implements CardError {
   }
 }
 
-export const badOption = (message: string) => new CardveilError("bad_option", message);
+export const badOption = (message: string) =>
+  new CardveilError("bad_option", `Cardveil: ${message}`);
 
 /** What an engineer adds where the page's own policy forbids something. */
 export const policyLine = (directive: string) =>

@@ -10,6 +10,7 @@ import {
 import type { CardErrorCode } from "./api.ts";
 import { append, native } from "./document.ts";
 import { policyLine } from "./error.ts";
+import { languageOf } from "./sorry.ts";
 import { watchGround } from "./ground.ts";
 import type { Place } from "./options.ts";
 
@@ -140,7 +141,7 @@ export class Frame {
   load(): void {
     const { as, locale } = this.looks;
     this.uncover();
-    this.element.src = `${this.place.frameUrl}?lang=${locale.split("-", 1)[0]?.toLowerCase()}&as=${as}&scheme=${this.#stand()}`;
+    this.element.src = `${this.place.frameUrl}?lang=${languageOf(locale)}&as=${as}&scheme=${this.#stand()}`;
     this.#wait();
   }
 
@@ -180,6 +181,7 @@ export class Frame {
     style.setProperty("display", "none");
     if (this.#notice !== undefined || made === undefined) return;
     this.#notice = made(style.getPropertyValue("color-scheme"));
+    this.#notice.style.setProperty("min-height", style.getPropertyValue("height"));
     this.element.after(this.#notice);
   }
 

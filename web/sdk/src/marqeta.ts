@@ -76,7 +76,7 @@ function show(options: MarqetaOptions, succeed: () => void, fail: (error: unknow
   const fields = FIELDS.filter((field) =>
     places.some(({ part }) => part === field || part === `copy-${field}`),
   );
-  if (fields.length === 0) throw badOption("Cardveil: showPan needs cardPan, cardExp or cardCvv");
+  if (fields.length === 0) throw badOption("showPan needs cardPan, cardExp or cardCvv");
   const card = cardveilFrom(script?.src)({ embed: embedId() }).card({
     token: clientAccessToken,
     fields,
@@ -130,7 +130,7 @@ function placesOf(showPan: ShowPan): { part: CardveilPart; into: Element; elemen
       "onCopyFailure",
     );
     const into = native("getElementById")(String(element.domId));
-    if (into === null) throw badOption(`Cardveil: ${name}.domId must name an element of the page`);
+    if (into === null) throw badOption(`${name}.domId must name an element of the page`);
     if (element.format === false)
       warnOnce("format: false is not known here: digits stand in groups, and are copied without");
     return [{ part: ELEMENTS[name], into, element }];
@@ -143,7 +143,7 @@ function embedId(): string {
     script?.getAttribute("data-embed") ?? (script && new URL(script.src).searchParams.get("embed"));
   if (!embed)
     throw badOption(
-      'Cardveil: the script of marqeta.js needs data-embed="emb_...", or ?embed=emb_... in its address',
+      'the script of marqeta.js needs data-embed="emb_...", or ?embed=emb_... in its address',
     );
   return embed;
 }

@@ -110,11 +110,10 @@ export function parseOptions(given: CardOptions): Settings {
  */
 export function parseChanges(given: CardChanges): Partial<Settings> {
   if (typeof given !== "object" || given === null)
-    throw badOption("Cardveil: update takes an object of options");
+    throw badOption("update takes an object of options");
   const names = Object.keys(given) as (keyof CardChanges)[];
   for (const name of names)
-    if (!LIVE.includes(name))
-      throw badOption(`Cardveil: "${name}" cannot be changed; make another card`);
+    if (!LIVE.includes(name)) throw badOption(`"${name}" cannot be changed; make another card`);
   return parseLive(ownOf(given, ...names), names);
 }
 
@@ -161,7 +160,7 @@ export const pageLocale = (): string =>
 export function elementOf(target: string | Element): Element {
   const element = typeof target === "string" ? native("querySelector")(target) : target;
   if (element instanceof Element) return element;
-  throw badOption(`Cardveil: there is no element ${target}`);
+  throw badOption(`there is no element ${target}`);
 }
 
 /**
@@ -201,6 +200,6 @@ function check<T>(option: string, expected: string, parse: () => T): T {
   try {
     return parse();
   } catch {
-    throw badOption(`Cardveil: the option "${option}" must be ${expected}`);
+    throw badOption(`the option "${option}" must be ${expected}`);
   }
 }

@@ -672,7 +672,7 @@ describe("a frame that does not come", () => {
     expect(seen).toEqual([
       ["error", expect.objectContaining({ code: "frame_timeout", retryable: true })],
     ]);
-    expect(error()?.textContent).toBe("Your card cannot be shown right now.Try again");
+    expect(error()?.textContent).toBe("Your card cannot be shown right nowTry again");
     expect(document.querySelector("iframe")?.style.display).toBe("none");
     card.destroy();
     expect(document.querySelector("#card")?.children).toHaveLength(0);
@@ -918,6 +918,36 @@ describe("a frame that does not come", () => {
     document.querySelector<HTMLButtonElement>("[data-testid=cardveil-retry]")?.focus();
     press();
     expect(document.activeElement).toBe(element);
+  });
+
+  it("collapsed from 300 px to 78, and leaves a notice as high as the frame, in the card's language", async () => {
+    const card = make(TOKEN, { locale: "de-CH" });
+    record(card);
+    const { element } = mount(card);
+    element.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(2_000);
+    const notice = error() as HTMLElement;
+    expect(notice.style.minHeight).toBe(element.style.height);
+    expect(notice.lang).toBe("de");
+    expect(notice.textContent).toBe(
+      "Ihre Karte kann gerade nicht angezeigt werdenErneut versuchen",
+    );
+  });
+
+  it("of one part said that the whole card cannot be shown, and says nothing but how to try again", async () => {
+    const card = make();
+    record(card);
+    for (const part of ["pan", "copy-pan"] as const) card.mount("#card", part);
+    const [pan, copy, holder] = [...document.querySelectorAll("iframe")].map(
+      (element) => new Frame(element),
+    ) as [Frame, Frame, Frame];
+    holder.hello();
+    pan.hello();
+    copy.element.dispatchEvent(new Event("load"));
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(error()?.textContent).toBe("Try again");
+    expect((error() as HTMLElement).style.minHeight).toBe("24px");
+    expect(error()?.previousElementSibling).toBe(copy.element);
   });
 
   it("is waited for no more once its card is destroyed", async () => {
