@@ -27,7 +27,9 @@ export interface CardOptions {
     appearance?: CardAppearance;
     /**
      * Fields that are not fetched before the cardholder asks for them, each with a switch of its own;
-     * the CVV by default. `true` for all of them.
+     * the CVV by default. `true` for all of them: then the server is asked for nothing before the
+     * first click, so the network and the last four digits come with the first field, and the time of
+     * `hideAfter` begins there.
      */
     masked?: boolean | readonly CardveilField[];
     /**
@@ -155,6 +157,8 @@ export interface CardEvents {
 export interface Card {
     /**
      * Puts the whole card into an element, or the first that matches, and reveals it. Once per card.
+     * In 280 CSS pixels or more nothing moves when it shows and hides; down to 200, where nothing is
+     * cut either, its lines may break.
      */
     mount(target: string | Element): () => void;
     /**

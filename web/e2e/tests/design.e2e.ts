@@ -34,7 +34,7 @@ async function arrive(look: Partial<Look> = {}): Promise<Cardholder> {
 }
 
 /** A specimen of the gallery, as the whole page. */
-async function specimen(of: string, width: number): Promise<Visit> {
+async function specimen(of: string, width: number, lang = "en"): Promise<Visit> {
   const wire = await Wire.open();
   const visit = await browser.visit(
     { viewport: { width, height: 420 }, reducedMotion: "reduce" },
@@ -44,7 +44,7 @@ async function specimen(of: string, width: number): Promise<Visit> {
     await visit.leave();
     wire.close();
   });
-  await visit.page.goto(`${demo.shop_url}/gallery/specimen?of=${of}`);
+  await visit.page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=${lang}`);
   await visit.page.locator(":root[data-drawn]").waitFor({ state: "attached" });
   return visit;
 }
@@ -184,6 +184,52 @@ it.each(PRESSED)(
       return { small, pressed: document.querySelectorAll("button").length > 0 };
     });
     expect(found).toEqual({ small: [], pressed: true });
+  },
+);
+
+/** Loading, shown, shown whole, masked, shown by clicks, copied, hidden as asked and by time. */
+const SCENES = [0, 1, 2, 6, 7, 9, 15, 16].map((at) => `states.${at}`);
+
+it.each(["en", "de", "fr", "ar"])(
+  "the card jumped by 23 px, the CVV's button was cut and a masked number wrapped at 320 px: %s",
+  async (lang) => {
+    const { page } = await specimen(SCENES[0] ?? "", 320, lang);
+    for (const of of SCENES) {
+      await page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=${lang}`);
+      await page.locator(":root[data-drawn]").waitFor({ state: "attached" });
+      const seen = await page.evaluate(() => {
+        const face = (document.querySelector(".face") as Element).getBoundingClientRect();
+        const cut = [...document.querySelectorAll("button, .value, .masked")].filter((one) => {
+          const { left, right } = one.getBoundingClientRect();
+          return left < face.left || right > face.right;
+        });
+        const lines = new Set(
+          [...document.querySelectorAll(".digits .group")].map(
+            (group) => group.getBoundingClientRect().top,
+          ),
+        );
+        const { height } = (document.querySelector("main") as Element).getBoundingClientRect();
+        return { cut: cut.length, lines: lines.size, height: Math.round(height) };
+      });
+      expect([of, seen]).toEqual([of, { cut: 0, lines: 1, height: 300 }]);
+    }
+  },
+);
+
+it.each(SCENES.slice(1, 5))(
+  "the face cut the CVV's button below 212 px, and cuts nothing at 200 px: %s",
+  async (of) => {
+    const { page } = await specimen(of, 200, "de");
+    const cut = await page.evaluate(() => {
+      const face = (document.querySelector(".face") as Element).getBoundingClientRect();
+      return [...document.querySelectorAll(".face button, .value, .face .masked, .digits")]
+        .map((one) => one.getBoundingClientRect())
+        .filter(
+          ({ left, right, bottom }) =>
+            left < face.left || right > face.right || bottom > face.bottom,
+        ).length;
+    });
+    expect(cut).toBe(0);
   },
 );
 

@@ -176,7 +176,7 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
           (frame) => frame.locator(".group").nth(nth),
         ];
         const shown = {
-          "countdown of the whole": ofWhole("countdown-text"),
+          "countdown of the whole": ofWhole("countdown"),
           hide: ofWhole("hide"),
           first: group(0),
           second: group(1),

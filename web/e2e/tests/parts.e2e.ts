@@ -152,6 +152,28 @@ describe("a card in parts", () => {
     await inPart(ada, "cvv", "cvv").waitFor({ state: "detached" });
   });
 
+  it("moved what follows by 21 px when the CVV's button came, and moves nothing", async () => {
+    const ada = await arrive();
+    await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
+    const bottoms = () =>
+      ada.page.evaluate(() =>
+        [...document.querySelectorAll("#card > div")].map((slot) =>
+          Math.round(slot.getBoundingClientRect().bottom + scrollY),
+        ),
+      );
+    const mounted = await bottoms();
+    for (const [part, next] of [
+      ["cvv", "show-cvv"],
+      ["cvv", "hide-cvv"],
+      ["toggle", "hide"],
+      ["toggle", "show"],
+    ] as const) {
+      await inPart(ada, part, next).waitFor();
+      expect([next, await bottoms()]).toEqual([next, mounted]);
+      await press(inPart(ada, part, next));
+    }
+  });
+
   it("keeps its looks over a button of the page's, unless its embed allows parts without", async () => {
     const ada = await arrive();
     await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], {

@@ -32,7 +32,8 @@ export interface Surroundings extends World {
 type State =
   | { at: "idle" }
   | { at: "loading" }
-  | { at: "shown"; secrets: Secrets; since: number; fields: FieldStates }
+  /** `since` the first field came; none where all wait for their clicks. */
+  | { at: "shown"; secrets: Secrets; since?: number; fields: FieldStates }
   | { at: "hidden" }
   | { at: "failed"; failure: Failure }
   | { at: "gone" };
@@ -45,8 +46,8 @@ type State =
  * that state: it clears the one, and every scene replaces the other.
  * **Invariant**: whatever was under way when a state was left is dropped when it arrives (`#turn`).
  * **Invariant**: an `update` changes how the card looks and speaks, and when it hides: nothing is
- * asked for, and however often it comes, the card is shown for `hideAfter` from when it was shown,
- * and no longer.
+ * asked for, and however often it comes, the card is shown for `hideAfter` from when its first
+ * field was shown, and no longer.
  * **Invariant**: nothing is asked for, of the page or of the server, and nothing is said to be
  * displayed, before the frame can be seen (`#seen`), where the browser can tell.
  */
@@ -261,27 +262,29 @@ export class Card {
   }
 
   #show(shown: readonly Field[], secrets: Secrets, left: readonly Field[]): void {
-    const { fields, masked, hideAfter } = this.#configured();
+    const { fields, masked } = this.#configured();
     const states: FieldStates = {};
     for (const field of fields) {
       if (shown.includes(field)) states[field] = "shown";
       else states[field] = left.includes(field) ? "masked" : "absent";
     }
-    this.#enter({ at: "shown", secrets, fields: states, since: this.around.now() });
+    const since = shown.length > 0 ? { since: this.around.now() } : {};
+    this.#enter({ at: "shown", secrets, fields: states, ...since });
     this.#render({
       at: "shown",
       secrets,
       states,
       masked,
       copy: this.#copyable(),
-      secs: hideAfter,
+      secs: this.#secsLeft(),
       ...this.#last,
     });
-    this.stage.announce(this.#speech.labels.shown);
-    this.#tick();
     this.#closeWindow();
-    if (shown.length > 0) void this.#displayed(shown);
-    else this.post({ type: "revealed", fields: [] }); // the card is there, and waits for its clicks
+    if (shown.length > 0) {
+      this.stage.announce(this.#speech.labels.shown);
+      this.#tick();
+      void this.#displayed(shown);
+    } else this.post({ type: "revealed", fields: [] }); // the card is there, and waits for its clicks
     for (const field of fields) if (states[field] === "absent") this.#postAbsent(field);
   }
 
@@ -359,6 +362,8 @@ export class Card {
       if (turn !== this.#turn) return;
       this.#last = known;
       Object.assign(state.secrets, secrets);
+      state.since ??= this.around.now();
+      this.#tick();
       this.#change(field, "shown");
       this.#closeWindow();
       await this.#displayed([field], field);
@@ -478,21 +483,22 @@ export class Card {
 
   #tick(): void {
     this.#cancelTick();
-    if (this.#state.at !== "shown") return;
     const leftMs = this.#leftMs();
+    if (leftMs === undefined) return;
     if (leftMs <= 0) return this.hide("time");
     this.stage.tick(this.#secsLeft());
     this.#cancelTick = this.around.timer(leftMs % 1000 || 1000, () => this.#tick());
   }
 
-  #leftMs(): number {
-    return this.#state.at === "shown"
+  #leftMs(): number | undefined {
+    return this.#state.at === "shown" && this.#state.since !== undefined
       ? this.#state.since + this.#configured().hideAfter * 1000 - this.around.now()
-      : 0;
+      : undefined;
   }
 
+  /** 0 while nothing runs. */
   #secsLeft(): number {
-    return Math.max(Math.ceil(this.#leftMs() / 1000), 0);
+    return Math.max(Math.ceil((this.#leftMs() ?? 0) / 1000), 0);
   }
 
   /** Takes the offer of a masked field away when the server would no longer release it. */

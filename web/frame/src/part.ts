@@ -3,7 +3,18 @@ import type { Surroundings } from "./card.ts";
 import type { Config } from "./config.ts";
 import { button, el, icon } from "./dom.ts";
 import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.ts";
-import { absent, CHECK, COPY, EYE, EYE_OFF, hidden, number, showButton, text } from "./pieces.ts";
+import {
+  absent,
+  CHECK,
+  COPY,
+  EYE,
+  EYE_OFF,
+  hidden,
+  hidesIn,
+  number,
+  showButton,
+  text,
+} from "./pieces.ts";
 import { about, fill, nameOf, type Speech } from "./words/index.ts";
 
 /**
@@ -52,6 +63,7 @@ export class PartView {
   ) {
     root.className = settings.transparent ? "part transparent" : "part";
     root.dataset["part"] = settings.part;
+    this.#box.classList.toggle("switch", settings.masked === true);
     // What stands at the end of the first line tells where that line's baseline is.
     root.replaceChildren(this.#box, el("i", { class: "base", hidden: true }), this.#live);
     this.clear();
@@ -155,6 +167,8 @@ export class PartView {
   #field(field: Exclude<ReturnType<typeof fieldOf>, undefined>, drawing: Drawing): Node[] {
     const { speech } = this;
     const { at, state, value } = drawing;
+    // A page from before said nothing of it.
+    if (drawing.masked) this.#box.classList.add("switch");
     if (value !== undefined) {
       const shown =
         field === "pan"
@@ -238,7 +252,7 @@ export class PartView {
       el(
         "span",
         { class: "countdown", testid: "countdown", role: "timer" },
-        fill(this.speech.labels.hidesIn, "seconds", secs),
+        hidesIn(this.speech, secs),
       ),
     ];
   }
@@ -246,6 +260,6 @@ export class PartView {
   #tick(secs: number): void {
     if (this.#last !== undefined) this.#last.secs = secs;
     const timer = this.#box.querySelector("[data-testid=cardveil-countdown]");
-    if (timer !== null) timer.textContent = fill(this.speech.labels.hidesIn, "seconds", secs);
+    if (timer !== null) timer.textContent = hidesIn(this.speech, secs);
   }
 }

@@ -1,6 +1,6 @@
 /** What a card is drawn of, whole or in parts. */
 import type { Field } from "@cardveil/protocol";
-import { button, el } from "./dom.ts";
+import { button, el, icon } from "./dom.ts";
 import { groups } from "./secrets.ts";
 import type { FieldState, Known } from "./stage.ts";
 import { about, fill, type Speech } from "./words/index.ts";
@@ -86,12 +86,16 @@ export function showButton(
     { class: "show-field", testid: `show-${field}`, label: about(speech, "showField", field) },
     click,
   );
-  show.append(speech.labels.showShort);
+  show.append(icon(...EYE), el("span", { class: "word" }, speech.labels.showShort));
   // Not `disabled`, which would drop the keyboard's focus while the answer is on its way.
   if (state !== "masked") show.setAttribute("aria-disabled", "true");
   if (state === "loading") show.setAttribute("aria-busy", "true");
   return show;
 }
+
+/** Nothing before anything is shown. */
+export const hidesIn = ({ labels }: Speech, secs: number): string =>
+  secs > 0 ? fill(labels.hidesIn, "seconds", secs) : "";
 
 const split = (digits: string) => [...digits].map((digit) => el("span", {}, digit));
 

@@ -9,6 +9,7 @@ import {
   EYE,
   EYE_OFF,
   hidden,
+  hidesIn,
   maskedNumber,
   number,
   showButton,
@@ -67,7 +68,8 @@ export class View implements Stage {
       ? (document.activeElement as HTMLElement).dataset["testid"]
       : undefined;
     const next = el("div", {
-      class: "card",
+      // Where other fields than one have switches, each has less room.
+      class: scene.at === "shown" && scene.masked.length > 1 ? "card tight" : "card",
       testid: "card",
       role: "group",
       label: this.#speech.labels.card,
@@ -85,12 +87,9 @@ export class View implements Stage {
     // While there is nothing to press, the card itself keeps it.
     if (focused === undefined) return;
     const same = this.#find(focused.replace(/^cardveil-/, ""));
-    (
-      same ??
-      next.querySelector<HTMLElement>("[data-next]") ??
-      next.querySelector("button") ??
-      next
-    ).focus({ preventScroll: true });
+    (same ?? this.#find("hide") ?? next.querySelector("button") ?? next).focus({
+      preventScroll: true,
+    });
   }
 
   clear(): void {
@@ -102,8 +101,8 @@ export class View implements Stage {
   }
 
   tick(secs: number): void {
-    const text = this.#find("countdown-text");
-    if (text !== null) text.textContent = fill(this.#speech.labels.hidesIn, "seconds", secs);
+    const countdown = this.#find("countdown");
+    if (countdown !== null) countdown.textContent = hidesIn(this.#speech, secs);
   }
 
   field(field: Field, state: FieldState, of: Known & { secrets: Secrets }, note = ""): void {
@@ -123,8 +122,7 @@ export class View implements Stage {
 
   copied(field: Field, done: boolean): void {
     const { copied, copyFailed } = this.#speech.labels;
-    if (done) this.#note(copied, false);
-    else this.#note(copyFailed);
+    this.#note(done ? copied : copyFailed);
     this.#find(`copy-${field}`)?.replaceChildren(icon(...(done ? CHECK : COPY)));
   }
 
@@ -279,24 +277,21 @@ export class View implements Stage {
   }
 
   #countdown(secs: number): HTMLElement {
-    const text = el(
-      "span",
-      { testid: "countdown-text" },
-      fill(this.#speech.labels.hidesIn, "seconds", secs),
-    );
     // role=timer is silent unless asked: nobody wants to hear every second.
-    return el("div", { class: "countdown", testid: "countdown", role: "timer" }, text);
+    return el(
+      "div",
+      { class: "countdown", testid: "countdown", role: "timer" },
+      hidesIn(this.#speech, secs),
+    );
   }
 
   #hideButton(): HTMLElement {
-    const hide = button(
+    return button(
       { class: "action", testid: "hide" },
       () => this.#actions?.hide(),
       icon(...EYE_OFF),
       this.#speech.labels.hide,
     );
-    hide.dataset["next"] = "";
-    return hide;
   }
 
   #failure({ failure, retryable }: Extract<Scene, { at: "failed" }>): HTMLElement {
@@ -318,11 +313,9 @@ export class View implements Stage {
     return box;
   }
 
-  #note(text: string, long = true): void {
+  #note(text: string): void {
     const note = this.#find("note");
-    if (note === null) return;
-    note.textContent = text;
-    note.classList.toggle("long", long);
+    if (note !== null) note.textContent = text;
   }
 
   #find(testid: string): HTMLElement | null {

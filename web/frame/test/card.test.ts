@@ -260,6 +260,27 @@ describe("reveal", () => {
   });
 });
 
+it("a card masked throughout counted down and said that it was shown, with nothing to be seen", async () => {
+  make({ masked: [...FIELDS] });
+  card.receive({ type: "reveal" });
+  await settled();
+  expect(find("countdown")?.textContent).toBe("");
+  expect(root.textContent).not.toContain("Card details shown");
+  world.advance(90_000);
+  expect(state()).toBe("shown");
+  click("show-cvv");
+  await page.next("needToken");
+  card.receive({ type: "token", token: TOKEN });
+  await page.next("revealed");
+  expect(find("countdown")?.textContent).toBe("Hides in 60 s");
+  world.advance(30_000);
+  click("show-pan");
+  await settled();
+  expect(find("countdown")?.textContent).toBe("Hides in 30 s");
+  world.advance(30_000);
+  expect(state()).toBe("hidden");
+});
+
 it("a field that no token was brought for may be asked for again", async () => {
   make({ masked: ["pan", "cvv"], fields: ["pan"] });
   card.receive({ type: "reveal" });
@@ -492,7 +513,7 @@ describe("countdown", () => {
     expect(state()).toBe("shown");
     world.advance(1);
     expect(state()).toBe("hidden");
-    expect(root.textContent).toContain("Hidden after a while");
+    expect(root.textContent).toContain("Hidden to keep your card safe");
   });
 
   it("hides at once when the device slept through the end", async () => {

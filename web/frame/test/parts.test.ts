@@ -301,6 +301,8 @@ describe("a card in parts", () => {
     );
     expect(find("pan", "pan")?.textContent).toBe(CARD.pan);
     expect(find("name", "name")?.textContent).toBe(CARD.name);
+    // They count from the first of them; without that a part would soon hide by itself.
+    expect(of("pan").drawings.at(-1)?.secs).toBe(60);
   });
 
   it("shows a dash in the place of what the card has not, with its reason, and nothing to copy (engrid#324)", async () => {

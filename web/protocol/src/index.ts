@@ -172,6 +172,8 @@ export interface PartConfiguration {
   appearance: Appearance;
   locale: string;
   labels: Partial<Record<Label, string>>;
+  /** Whether the field has a switch of its own, which makes room for it from the first. */
+  masked?: boolean;
   /** A button without looks, to lie over one that the page draws. */
   transparent: boolean;
 }
@@ -430,6 +432,7 @@ function parsePartConfiguration(data: unknown): PartConfiguration {
     appearance: parseAppearance(own(data, "appearance")),
     locale: parseLocale(own(data, "locale")),
     labels: parseLabels(own(data, "labels")),
+    ...pick(data, ["masked"], bool),
     transparent: bool(own(data, "transparent")),
   };
 }

@@ -128,6 +128,7 @@ export class FramedCard implements Card {
   #mountPart(element: Element, part: Part, options: PartOptions): () => void {
     if (this.#phase === "whole" || this.#phase === "destroyed") throw badOption(TAKEN);
     const { looks, title, ...kind } = parsePart(part, options);
+    const masked = (this.settings.masked as readonly Part[]).includes(part);
     if (this.#phase === "new") {
       this.#phase = "parts";
       this.#group = crypto.randomUUID();
@@ -140,14 +141,15 @@ export class FramedCard implements Card {
       // It finds its card only when that is there to be found.
       if (this.#frame?.ready)
         frame.send({
-          ...(type === "part" ? { type, group: this.#group, ...kind } : { type }),
+          ...(type === "part" ? { type, group: this.#group, masked, ...kind } : { type }),
           appearance,
           locale,
           labels,
         });
     };
     const { locale, appearance, timeouts } = this.settings;
-    const height = kind.transparent ? "100%" : "24px";
+    // A button, or room for one, is as high as a thumb needs.
+    const height = kind.transparent ? "100%" : masked || /-|toggle/.test(part) ? "44px" : "24px";
     const frame: Frame = new Frame(
       this.place,
       {

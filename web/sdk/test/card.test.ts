@@ -946,7 +946,7 @@ describe("a frame that does not come", () => {
     copy.element.dispatchEvent(new Event("load"));
     await vi.advanceTimersByTimeAsync(2_000);
     expect(error()?.textContent).toBe("Try again");
-    expect((error() as HTMLElement).style.minHeight).toBe("24px");
+    expect((error() as HTMLElement).style.minHeight).toBe("44px");
     expect(error()?.previousElementSibling).toBe(copy.element);
   });
 

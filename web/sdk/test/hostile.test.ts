@@ -181,6 +181,7 @@ describe("data on Object.prototype", () => {
     expect(part).toEqual({
       type: "part",
       group,
+      masked: false,
       part: "pan",
       locale: "en",
       labels: {},

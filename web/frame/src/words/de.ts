@@ -23,7 +23,7 @@ export const de: Words = {
     loading: "Kartendaten werden geladen",
     shown: "Kartendaten sichtbar",
     hidden: "Kartendaten verborgen",
-    hiddenByTime: "Nach einer Weile verborgen, damit Ihre Karte sicher bleibt.",
+    hiddenByTime: "Zum Schutz Ihrer Karte verborgen.",
     hiddenByLeaving: "Verborgen, während Sie weg waren.",
     fieldGone: "{field} kann nicht mehr angezeigt werden. Öffnen Sie Ihre Karte erneut.",
     fieldAbsent: "{field}: auf dieser Karte nicht vorhanden.",
@@ -38,7 +38,7 @@ export const de: Words = {
     ],
     field_unavailable: [
       "Diese Angaben sind nicht verfügbar",
-      "Ihre Karte hat sie nicht, oder diese Seite darf sie nicht zeigen. Bitte melden Sie es dem Support dieser Website.",
+      "Ihre Karte hat sie nicht, oder diese Seite darf sie nicht zeigen. Bitte melden Sie es dem Support dieser Seite.",
     ],
     origin_refused: [
       "Diese Seite darf Ihre Karte nicht anzeigen",

@@ -35,7 +35,7 @@ export const en: Words = {
     loading: "Loading card details",
     shown: "Card details shown",
     hidden: "Card details hidden",
-    hiddenByTime: "Hidden after a while, to keep your card safe.",
+    hiddenByTime: "Hidden to keep your card safe.",
     hiddenByLeaving: "Hidden while you were away.",
     fieldGone: "{field} can no longer be shown. Open your card again to see it.",
     fieldAbsent: "{field} is not available on this card.",

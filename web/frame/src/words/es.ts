@@ -22,7 +22,7 @@ export const es: Words = {
     loading: "Cargando los datos de la tarjeta",
     shown: "Datos de la tarjeta a la vista",
     hidden: "Datos de la tarjeta ocultos",
-    hiddenByTime: "Ocultos pasado un tiempo, para proteger su tarjeta.",
+    hiddenByTime: "Ocultos para proteger su tarjeta.",
     hiddenByLeaving: "Ocultos mientras no estaba.",
     fieldGone: "{field}: ya no se puede mostrar. Vuelva a abrir su tarjeta para verlo.",
     fieldAbsent: "{field}: no disponible en esta tarjeta.",

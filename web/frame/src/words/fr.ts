@@ -22,7 +22,7 @@ export const fr: Words = {
     loading: "Chargement des données de la carte",
     shown: "Données de la carte affichées",
     hidden: "Données de la carte masquées",
-    hiddenByTime: "Masquées après un moment, pour protéger votre carte.",
+    hiddenByTime: "Masquées pour protéger votre carte.",
     hiddenByLeaving: "Masquées pendant votre absence.",
     fieldGone: "{field} : ne peut plus être affiché. Ouvrez de nouveau votre carte pour le voir.",
     fieldAbsent: "{field} : non disponible sur cette carte.",

@@ -22,7 +22,7 @@ export const pt: Words = {
     loading: "A carregar os dados do cartão",
     shown: "Dados do cartão à vista",
     hidden: "Dados do cartão ocultos",
-    hiddenByTime: "Ocultos após algum tempo, para proteger o seu cartão.",
+    hiddenByTime: "Ocultos para proteger o seu cartão.",
     hiddenByLeaving: "Ocultos durante a sua ausência.",
     fieldGone: "{field}: já não pode ser mostrado. Abra o cartão de novo para o ver.",
     fieldAbsent: "{field}: não disponível neste cartão.",
