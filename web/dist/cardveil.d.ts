@@ -185,7 +185,10 @@ export interface Card {
     destroy(): void;
 }
 export interface Veil {
-    /** Throws a `CardError` with code `bad_option`, naming the option, if one is wrong. */
+    /**
+     * Throws a `CardError` with code `bad_option`, naming the option, if one is wrong. Of a name that
+     * no option has the console tells, once; the card comes without it.
+     */
     card(options: CardOptions): Card;
     /**
      * Loads a frame before there is a card, so that the card comes at once: with a target, the frame

@@ -319,37 +319,44 @@ const NAME = /^[^\p{Cc}]{1,24}$/u;
 const SENTENCE = /^[^\p{Cc}]{1,300}$/u;
 
 /** The SDK parses a caller's options by this too, to say at once which one is wrong. */
-export function parseAppearance(data: unknown): Appearance {
-  return {
-    theme: "auto",
-    ...pick(data, ["theme"], (value) => oneOf(value, [...SCHEMES, "auto"])),
-    ...pick(data, ["accent"], colour),
-    ...pick(data, ["radius"], (value) => within(value, 0, 32)),
-    ...pick(data, ["font"], (value) => text(value, FONT)),
-    ...pick(data, ["label"], (value) => text(value, NAME)),
-    ...pick(data, ["colors"], (colors) => pick(colors, COLORS, colour)),
-    ...pick(data, ["text"], parseTextStyle),
-  };
-}
+export const parseAppearance = (data: unknown): Appearance => ({
+  theme: "auto",
+  ...pickBy(data, LOOKS),
+});
 
-function parseTextStyle(data: unknown): TextStyle {
-  return {
-    ...pick(data, ["color"], colour),
-    ...pick(data, ["fontSize", "fontWeight", "letterSpacing", "lineHeight"], (value, key) =>
-      within(value, BOUNDS[key][0], BOUNDS[key][1]),
-    ),
-    ...pick(data, ["textAlign"], (value) => oneOf(value, ["start", "center", "end"])),
-  };
-}
-
-const BOUNDS = {
-  fontSize: [8, 48],
-  fontWeight: [100, 900],
-  letterSpacing: [-0.05, 0.5],
-  lineHeight: [1, 3],
-} as const;
-
+const bounded = (min: number, max: number) => (value: unknown) => within(value, min, max);
 const colour = (value: unknown) => text(value, COLOUR);
+
+/** How each member of a text's style is parsed. */
+export const TEXTS = {
+  color: colour,
+  fontSize: /* @__PURE__ */ bounded(8, 48),
+  fontWeight: /* @__PURE__ */ bounded(100, 900),
+  letterSpacing: /* @__PURE__ */ bounded(-0.05, 0.5),
+  lineHeight: /* @__PURE__ */ bounded(1, 3),
+  textAlign: (value: unknown) => oneOf(value, ["start", "center", "end"]),
+};
+
+/** How each member of an appearance is parsed. */
+export const LOOKS = {
+  theme: (value: unknown) => oneOf(value, [...SCHEMES, "auto"]),
+  accent: colour,
+  radius: /* @__PURE__ */ bounded(0, 32),
+  font: (value: unknown) => text(value, FONT),
+  label: (value: unknown) => text(value, NAME),
+  colors: (colors: unknown) => pick(colors, COLORS, colour),
+  text: (style: unknown) => pickBy(style, TEXTS),
+};
+
+/** Those members that are there, each parsed in its way. */
+function pickBy<P extends Record<string, (value: unknown) => unknown>>(
+  data: unknown,
+  parsers: P,
+): { [K in keyof P]?: ReturnType<P[K]> } {
+  return pick(data, Object.keys(parsers), (value, name) => parsers[name]?.(value)) as {
+    [K in keyof P]?: ReturnType<P[K]>;
+  };
+}
 
 /** Each from 0 to 1; a little beyond is of a wider gamut. */
 function parseRgb(data: unknown): [number, number, number] {

@@ -12,6 +12,7 @@ import type {
   PartOptions,
 } from "./api.ts";
 import { EVENTS } from "./card.ts";
+import { warnOnce } from "./error.ts";
 
 const words = (value: string) => value.split(/[\s,]+/).filter((word) => word !== "");
 /** `masked` alone is on, like any boolean attribute. */
@@ -49,6 +50,7 @@ export function defineElement(cardveil: CardveilFactory): void {
       #appearance: CardAppearance | null = null;
       #labels: CardOptions["labels"] | null = null;
       #timeouts: CardOptions["timeouts"] | null = null;
+      #told = "";
       #starting: ReturnType<typeof setTimeout> | undefined;
 
       get token(): CardOptions["token"] | null {
@@ -135,7 +137,8 @@ export function defineElement(cardveil: CardveilFactory): void {
       #start(): void {
         const { token } = this;
         const embed = this.getAttribute("embed");
-        if (embed === null || token === null) return;
+        if (embed === null || token === null)
+          return warnOnce(`<cardveil-card> waits for its ${embed === null ? "embed" : "token"}`);
         this.#try(() => {
           const clientUrl = this.getAttribute("client-url") ?? undefined;
           // What a page wrote into an attribute can be anything; the options are checked like
@@ -194,7 +197,11 @@ export function defineElement(cardveil: CardveilFactory): void {
       #try(run: () => void): void {
         try {
           run();
+          this.#told = "";
         } catch (error) {
+          // Each attribute that is set asks for all of them again.
+          if (String(error) === this.#told) return;
+          this.#told = String(error);
           console.error(error);
           this.#dispatch("error", error);
         }

@@ -8,6 +8,7 @@
 import { bare } from "@cardveil/protocol";
 import type { CardAppearance } from "./api.ts";
 import { append, native } from "./document.ts";
+import { warnOnce } from "./error.ts";
 
 type Text = NonNullable<CardAppearance["text"]>;
 
@@ -80,12 +81,4 @@ function number(value: number, min: number, max: number, set: (value: number) =>
   if (Number.isNaN(value)) return false;
   set(Math.min(Math.max(Math.round(value * 1000) / 1000, min), max));
   return true;
-}
-
-const warned = new Set<string>();
-
-export function warnOnce(what: string): void {
-  if (warned.has(what)) return;
-  warned.add(what);
-  console.warn(`Cardveil: ${what}`);
 }

@@ -12,8 +12,8 @@ import { ownOf } from "@cardveil/protocol";
 import type { Card, CardOptions, CardveilField, CardveilPart } from "./api.ts";
 import { cardveilFrom } from "./cardveil.ts";
 import { currentScript, native } from "./document.ts";
-import { badOption } from "./error.ts";
-import { textStyle, warnOnce } from "./marqeta-styles.ts";
+import { badOption, warnOnce } from "./error.ts";
+import { textStyle } from "./marqeta-styles.ts";
 
 interface Element_ {
   domId?: string;

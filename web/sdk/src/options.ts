@@ -1,8 +1,10 @@
 import {
   type Appearance,
+  COLORS,
   type Configuration,
   FIELDS,
   HIDE_AFTER_SECS,
+  LOOKS,
   ownOf,
   parseAppearance,
   parseFields,
@@ -15,11 +17,18 @@ import {
   PARTS,
   sentence,
   text,
+  TEXTS,
   within,
 } from "@cardveil/protocol";
-import type { CardChanges, CardOptions, CardveilOptions, PartOptions } from "./api.ts";
+import type {
+  CardAppearance,
+  CardChanges,
+  CardOptions,
+  CardveilOptions,
+  PartOptions,
+} from "./api.ts";
 import { native } from "./document.ts";
-import { badOption, CardveilError, policyLine } from "./error.ts";
+import { badOption, CardveilError, policyLine, warnOnce } from "./error.ts";
 
 export interface Place {
   origin: string;
@@ -35,7 +44,7 @@ export interface Place {
  * which may keep a copy there.
  */
 export function parsePlace(options: CardveilOptions, scriptUrl: string | undefined): Place {
-  const { embed: id, clientUrl } = ownOf(options, "embed", "clientUrl");
+  const { embed: id, clientUrl } = known("", options, ["embed", "clientUrl"]);
   const embed = check("embed", "such as emb_...", () => text(id, /^emb_\w{1,64}$/));
   const script = scriptUrl === undefined ? undefined : new URL(scriptUrl);
   const served =
@@ -69,19 +78,24 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
 
 /** What a caller says of a card. */
 export const cardOptions = (given: CardOptions): CardOptions =>
-  ownOf(
-    given,
-    "token",
-    "fields",
-    "appearance",
-    "masked",
-    "locale",
-    "hideAfter",
-    "copy",
-    "labels",
-    "title",
-    "timeouts",
-  );
+  known("", given, ["token", "fields", "masked", ...LIVE]);
+
+/** An object's own members; of names that there are not it tells, and goes on without them. */
+function known<T, const K extends keyof T & string>(
+  path: string,
+  given: T,
+  names: readonly K[],
+): Pick<T, K> {
+  tellStrange(path, given, names);
+  return ownOf(given, ...names);
+}
+
+/** They may be of another version, which is no reason to show no card. */
+function tellStrange(path: string, given: unknown, names: readonly string[]): void {
+  for (const name of Object.keys(Object(given)))
+    if (!names.includes(name))
+      warnOnce(`there is no option "${path}${name}"; there are ${names.join(", ")}`);
+}
 
 /** All that a card is told, what its page calls its frame, and how long it waits. */
 export type Settings = Configuration & {
@@ -143,11 +157,9 @@ function parseLive<K extends keyof Live>(
     labels: () => check("labels", "short texts", () => parseTexts(labels ?? {})),
     title: () => checkTitle(title),
     timeouts: () => {
-      const given = ownOf(timeouts ?? {}, "frame", "token");
+      const given = known("timeouts.", timeouts ?? {}, ["frame", "token"]);
       const secs = (value: number) =>
-        check("timeouts", "frame and token, each in seconds from 5 to 120", () =>
-          within(value, 5, 120),
-        );
+        check("timeouts", "frame and token, seconds from 5 to 120", () => within(value, 5, 120));
       return { frame: secs(given.frame ?? 20), token: secs(given.token ?? 30) };
     },
   };
@@ -168,7 +180,11 @@ export function elementOf(target: string | Element): Element {
  * itself.
  */
 export function parsePart(name: Part, options: PartOptions) {
-  const { appearance, transparent, title } = ownOf(options, "appearance", "transparent", "title");
+  const { appearance, transparent, title } = known("", options, [
+    "appearance",
+    "transparent",
+    "title",
+  ]);
   const said = { ...appearance };
   const { theme, ...rest } = checkAppearance(said);
   const own = Object.hasOwn(said, "theme") ? { theme, ...rest } : rest;
@@ -186,10 +202,33 @@ function some(option: string, value: boolean | readonly string[]) {
   );
 }
 
-function checkAppearance(value: unknown): Appearance {
-  return check("appearance", "of theme, accent, radius, font, colors and text", () =>
-    parseAppearance(value ?? {}),
-  );
+function checkAppearance(given: CardAppearance | undefined): Appearance {
+  const looks = typeof given === "object" ? ownOf(given, ...keysOf(LOOKS)) : (given ?? {});
+  try {
+    const parsed = parseAppearance(looks);
+    const { colors, text } = looks;
+    tellStrange("appearance.", given, keysOf(LOOKS));
+    tellStrange("appearance.colors.", colors, COLORS);
+    tellStrange("appearance.text.", text, keysOf(TEXTS));
+    return parsed;
+  } catch {
+    throw wrong(`appearance${wrongIn(looks, parseAppearance)}`, "as CardAppearance has it");
+  }
+}
+
+const keysOf = <T extends object>(table: T) => Object.keys(table) as (keyof T & string)[];
+
+/** The first member that is not as it must be, and the first one of that. */
+function wrongIn(value: object, parse: (value: object) => unknown): string {
+  for (const [name, member] of Object.entries(Object(value))) {
+    const alone = (member: unknown) => parse({ [name]: member });
+    try {
+      alone(member);
+    } catch {
+      return `.${name}${typeof member === "object" ? wrongIn(member as object, alone) : ""}`;
+    }
+  }
+  return "";
 }
 
 function checkTitle(value: unknown): string | undefined {
@@ -200,6 +239,9 @@ function check<T>(option: string, expected: string, parse: () => T): T {
   try {
     return parse();
   } catch {
-    throw badOption(`the option "${option}" must be ${expected}`);
+    throw wrong(option, expected);
   }
 }
+
+const wrong = (option: string, expected: string) =>
+  badOption(`the option "${option}" must be ${expected}`);

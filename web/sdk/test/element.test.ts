@@ -219,6 +219,35 @@ it("tells of a wrong change and keeps its card; one that could not start does on
   expect(made[0]?.destroyed).toBe(false);
 });
 
+it("told of a wrong attribute again with each other one, and tells of it once until all is right", () => {
+  const log = vi.spyOn(console, "error").mockImplementation(() => {});
+  const element = html('<cardveil-card embed="emb_1" token="cvt_test_1"></cardveil-card>');
+  const heard = vi.fn();
+  element.addEventListener("error", ({ detail }) => heard(detail.code));
+  vi.runAllTimers();
+  log.mockClear();
+  element.setAttribute("locale", "english!");
+  element.setAttribute("theme", "dark");
+  element.setAttribute("radius", "4");
+  expect([heard.mock.calls.length, log.mock.calls.length]).toEqual([1, 1]);
+  element.setAttribute("locale", "en");
+  element.setAttribute("locale", "english!");
+  expect([heard.mock.calls.length, log.mock.calls.length]).toEqual([2, 2]);
+});
+
+it("was silent without embed or token, and says what it waits for", () => {
+  const warn = vi.spyOn(console, "warn").mockReturnValue();
+  const element = html("<cardveil-card></cardveil-card>");
+  vi.runAllTimers();
+  element.setAttribute("embed", "emb_1");
+  vi.runAllTimers();
+  expect(warn.mock.calls.flat()).toEqual([
+    expect.stringContaining("waits for its embed"),
+    expect.stringContaining("waits for its token"),
+  ]);
+  warn.mockRestore();
+});
+
 it("gives each part what is said of it", () => {
   document.body.innerHTML =
     '<cardveil-card embed="emb_1" token="t"><cardveil-part name="pan" frame-title="Number"></cardveil-part><cardveil-part name="copy-pan" transparent></cardveil-part></cardveil-card>';

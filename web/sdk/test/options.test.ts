@@ -1,6 +1,6 @@
-import { describe, expect, it } from "vitest";
-import type { CardOptions, CardveilOptions } from "../src/api.ts";
-import { parseOptions, parsePlace } from "../src/options.ts";
+import { describe, expect, it, vi } from "vitest";
+import type { CardOptions, CardveilOptions, PartOptions } from "../src/api.ts";
+import { parseOptions, parsePart, parsePlace } from "../src/options.ts";
 
 const embed = "emb_1";
 const served = "https://cards.example.com/sdk/v1/cardveil.js";
@@ -84,15 +84,13 @@ describe("what a card is to be", () => {
     ["fields", []],
     ["fields", ["pin"]],
     ["fields", "pan"],
-    ["appearance", { theme: "neon" }],
-    ["appearance", { accent: "red" }],
+    ["appearance", "dark"],
     ["locale", "english!"],
     ["hideAfter", 4],
     ["hideAfter", 301],
     ["hideAfter", "60"],
     ["copy", ["pin"]],
     ["masked", "pan"],
-    ["appearance", { text: { fontSize: 500 } }],
     ["labels", { hide: "" }],
     ["title", ""],
     ["timeouts", { frame: 4 }],
@@ -107,6 +105,49 @@ describe("what a card is to be", () => {
         message: expect.stringContaining(`"${option}"`),
       }),
     );
+  });
+});
+
+it.each([
+  ["theme", { theme: "neon" }],
+  ["accent", { radius: 4, accent: "red" }],
+  ["text.fontSize", { text: { color: "#000000", fontSize: 500 } }],
+  ["colors.ink", { colors: { ink: "black" } }],
+  ["text", { text: "large" }],
+])("a wrong appearance named no member, and names %s", (member, appearance) => {
+  expect(() => parseOptions({ token: "t", appearance } as CardOptions)).toThrow(
+    expect.objectContaining({
+      code: "bad_option",
+      message: expect.stringContaining(`"appearance.${member}"`),
+    }),
+  );
+});
+
+describe("a name that no option has", () => {
+  it.each<[string, string, object]>([
+    ["hideafter", "hideAfter", { hideafter: 5 }],
+    ["appearance.foo", "accent", { appearance: { foo: 1 } }],
+    ["appearance.colors.inc", "ink", { appearance: { colors: { inc: "#000000" } } }],
+    ["appearance.text.size", "fontSize", { appearance: { text: { size: 12 } } }],
+    ["timeouts.frm", "frame", { timeouts: { frm: 10 } }],
+  ])("passed silently, and is told once with the right ones: %s", (name, right, options) => {
+    const warn = vi.spyOn(console, "warn").mockReturnValue();
+    for (let i = 0; i < 2; i += 1) parseOptions({ token: "t", ...options } as CardOptions);
+    expect(warn.mock.calls).toEqual([[expect.stringContaining(`"${name}"`)]]);
+    expect(warn.mock.calls[0]?.[0]).toContain(right);
+    warn.mockRestore();
+  });
+
+  it("is told of the place and of a part as well, and of none that is right", () => {
+    const warn = vi.spyOn(console, "warn").mockReturnValue();
+    parsePlace({ embed, clienturl: "https://cards.example" } as CardveilOptions, served);
+    parsePart("pan", { appearence: {} } as PartOptions);
+    parsePart("pan", { title: "Number", transparent: false, appearance: { radius: 2 } });
+    expect(warn.mock.calls.flat()).toEqual([
+      expect.stringContaining('"clienturl"'),
+      expect.stringContaining('"appearence"'),
+    ]);
+    warn.mockRestore();
   });
 });
 
