@@ -24,7 +24,7 @@ ENFORCED = {
 LAYERS = {
     "core": [
         "clock", "term", "id", "text", "audit", "budget", "mfa", "card", "wallet", "merchant",
-        "token", "hook", "keys", "vault", "port", "flow",
+        "token", "hook", "keys", "vault", "port", "verb", "flow",
     ],
     "server": [
         "http", ("api", "workers"), ("admin", "client", "equals", "keysecure", "native"), "mount",

@@ -24,10 +24,11 @@ IN_TESTS = [
     ("P1-any-attempt-of-a-key-may-be-made-again", STATE,
      "let is_known = release.attempts.contains(&self.attempt);",
      "let is_known = !release.attempts.is_empty();", CORE),
-    ("P1-the-claim-does-not-look", "crates/store/src/sqlite/tokens.rs",
-     "let record = find(batch, &claim.token)?;",
-     "let record = find(batch, &claim.token)?\n"
-     "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });", STORE),
+    ("P1-the-claim-does-not-look", "crates/core/src/verb/tokens.rs",
+     "        let record = rows.token(&self.token)?;\n        let (card, lives)",
+     "        let record = rows.token(&self.token)?\n"
+     "            .map(|record| crate::token::Record { state: crate::token::State::Issued, ..record });\n"
+     "        let (card, lives)", STORE),
     ("P1-a-copy-put-back-into-the-open-database", "crates/store/src/sqlite/writer/mod.rs",
      "        self.raise_if_put_back(&batch)?;", "        if batch.place.get().epoch.0 == 0 {\n"
      "            self.raise_if_put_back(&batch)?;\n        }", [*STORE, "--test", "sqlite", "fence"]),
@@ -43,8 +44,8 @@ IN_TESTS = [
      "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)", POSTGRES),
     ("P1-a-batch-that-forgets-its-own-claims", "crates/store/src/postgres/tokens.rs",
      "*held = Some(record.clone());", "let _ = held;", POSTGRES),
-    ("P2-a-checkpoint-of-a-log-that-is-gone", "crates/store/src/postgres/mod.rs",
-     "found.is_some_and(|entry| entry.link == link);", "found.is_some() || link.place > 0;", POSTGRES),
+    ("P2-a-checkpoint-of-a-log-that-is-gone", "crates/store/src/postgres/sinks.rs",
+     "found.is_some_and(|entry| entry.link == *link)", "found.is_some() || link.place > 0", POSTGRES),
     ("P2-a-lookup-that-joins-a-query-under-way", "crates/store/src/postgres/readers.rs",
      "let mut asked: Vec<_> = self.leave().into_iter().collect();",
      "let asked = self.readers.waiting().together.get(sql).map(|waiting| waiting.asked.clone());\n"
@@ -93,8 +94,8 @@ IN_TESTS = [
      'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
      '            place.end\n        } else {\n'
      '            audit::append(self.connection, &place.end, event)?\n        };', STORE),
-    ("P10-a-change-without-its-from-and-to", "crates/store/src/sqlite/registry.rs",
-     "batch.log(&change.record(event))?;", "batch.log(event)?;", STORE),
+    ("P10-a-change-without-its-from-and-to", "crates/core/src/verb/registry.rs",
+     "rows.log(&change.record(event))?;", "rows.log(event)?;", STORE),
     ("P10-an-allow-list-without-its-from-and-to", "crates/core/src/merchant/allowlist.rs",
      "changes: changes(Some(before), Some(after)),", "changes: changes(Some(after), Some(after)),", CORE),
     ("P8-a-refused-call-that-leaves-no-record", "crates/server/src/api/gate.rs",
@@ -203,12 +204,12 @@ RELEASES_LATE = (
 IN_MEMORY = (
     "static MEMORY: std::sync::Mutex<std::collections::BTreeMap<TokenKey, Record>> =\n"
     "    std::sync::Mutex::new(std::collections::BTreeMap::new());\n\n")
-FIND = "fn find(batch: &Batch<'_>, key: &TokenKey) -> Outcome<Option<Record>> {\n"
+FIND = "impl TokenRows for Batch<'_> {\n    fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {\n"
 FIND_IN_MEMORY = (
     IN_MEMORY
     + "pub(super) fn remembered(key: &TokenKey) -> Option<Record> {\n    MEMORY.lock().unwrap().get(key).cloned()\n}\n\n"
-    + FIND + "    if let Some(record) = remembered(key) {\n        return Ok(Some(record));\n    }\n")
-UPDATE = "fn update(batch: &Batch<'_>, record: &Record) -> Outcome<()> {\n"
+    + FIND + "        if let Some(record) = remembered(key) {\n            return Ok(Some(record));\n        }\n")
+UPDATE = "    fn save_token(&self, record: &Record) -> Loaded<()> {\n"
 LOOKED_UP = (
     "    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {\n",
     "    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {\n"
@@ -243,9 +244,9 @@ STALE_CARD = [
 # asynchronous commit is looked for on PostgreSQL alone, whose first process holds what is not yet written.
 IN_PROCESSES = [
     ("check-then-set-sqlite", "sqlite", [
-        (SQLITE_TOKENS, "let record = find(batch, &claim.token)?;",
-         "let record = find(batch, &claim.token)?\n"
-         "        .map(|record| Record { state: cardveil_core::token::State::Issued, ..record });")]),
+        (SQLITE_TOKENS, "Ok(self.first(FIND, params![key.issued_secs, key.hash.0], rows::record)?)",
+         "let found = self.first(FIND, params![key.issued_secs, key.hash.0], rows::record)?;\n"
+         "        Ok(found.map(|record| Record { state: cardveil_core::token::State::Issued, ..record }))")]),
     ("check-then-set-postgres", "postgres", [
         (POSTGRES_TOKENS, "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)")]),
     ("asynchronous-commit", "postgres", [

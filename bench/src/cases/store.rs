@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cardveil_core::audit::Kind;
 use cardveil_core::clock::{Clock as _, SystemClock};
-use cardveil_core::port::{Admin as _, Change, Issue, Issued, Tokens as _};
-use cardveil_core::token::{Epoch, TokenHash};
+use cardveil_core::port::{Admin as _, Change};
+use cardveil_core::token::{Epoch, Issue, Issued, TokenHash};
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_seal::sha256;
 use cardveil_store::sqlite::{Options, Sqlite};
 use cardveil_testkit::sample;
@@ -111,7 +112,7 @@ fn issue(folder: &Path, callers: u32, time: Duration) -> anyhow::Result<Measured
             change(Change::AddCard(Box::new(sample::card(1)))),
         ];
         store
-            .change(changes)
+            .commit(Changes(changes))
             .await?
             .into_iter()
             .collect::<Result<(), _>>()?;
@@ -148,7 +149,7 @@ async fn call(
             break;
         }
         let issue = numbered(caller, count, epoch);
-        let issued = store.issue(issue).await?;
+        let issued = store.commit(issue).await?;
         anyhow::ensure!(issued == Issued::New, "a token was not written");
         latencies.push(micros_since(at));
     }

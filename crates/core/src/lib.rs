@@ -29,6 +29,7 @@ pub mod term;
 pub mod text;
 pub mod token;
 pub mod vault;
+pub mod verb;
 pub mod wallet;
 
 pub use cardveil_seal::{Entropy, HolderKey, Secret, sha384};

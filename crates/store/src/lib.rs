@@ -11,7 +11,6 @@
 //! are the adapter's own tests.
 
 mod card_list;
-mod epoch;
 mod left_out;
 mod patience;
 pub mod postgres;

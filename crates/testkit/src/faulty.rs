@@ -4,41 +4,32 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use cardveil_core::audit::chain::{Chained, Link};
-use cardveil_core::audit::sink::{Fed, Hold, Progress};
-use cardveil_core::audit::{Entry, Event, Source};
-use cardveil_core::budget::{Level, Of, Reset};
-use cardveil_core::card::{
-    Activated, Activation, Card, CardRef, Changed, Export, Exported, PinRelease, PinReleased,
-    PinSet, PinSetting, Relabel, Removal, Removed, Transition,
-};
+use cardveil_core::audit::chain::Chained;
+use cardveil_core::audit::sink::Progress;
+use cardveil_core::audit::{Entry, Event};
+use cardveil_core::budget::{Level, Of};
+use cardveil_core::card::{Card, CardRef, Transition};
 use cardveil_core::clock::Time;
-use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
+use cardveil_core::hook::{Bell, Delivery, Subscription};
 use cardveil_core::id::{
     CredentialId, DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SubscriptionId,
     WalletTokenId,
 };
-use cardveil_core::keys::{
-    ClassKey, Envelope, Move, Retired, Retirement, RootChange, Rotation, Sought as KeySought,
-    Use as KeyUse,
-};
-use cardveil_core::merchant::allowlist::{AllowlistChange, AllowlistChanged};
+use cardveil_core::keys::{ClassKey, Envelope, Sought as KeySought, Use as KeyUse};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
-use cardveil_core::mfa::{FactorRefused, FactorRequest, Opening, OpeningRefused, Person, Session};
+use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::{
-    Admin, Allowlists, Audit, BudgetLevels, CardFilter, CardPage, Cards, Change, Counters, Counts,
-    DeliveryFilter, Due, Error, Handovers, Heard, Issue, Issued, Keys, ListedToken, Load, Mfa,
-    Outbox, Paging, Registry, Result, Selection, Sinks, Store, Swept, Take, Taken, Tokens, Told,
-    WalletFilter, WalletPage, WalletTokens, WrappedKey, Writes,
+    Admin, Audit, BudgetLevels, CardFilter, CardPage, Cards, Change, Commits, Counters, Counts,
+    DeliveryFilter, Error, Heard, Keys, ListedToken, Load, Mfa, Outbox, Paging, Registry, Result,
+    Selection, Sinks, Store, Tokens, Told, WalletFilter, WalletPage, WalletTokens, Work, Writes,
 };
-use cardveil_core::token::{
-    Attempt, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenKey, Verdict,
-};
-use cardveil_core::wallet::{self, Census, Device, Refused, WalletToken};
+use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
+use cardveil_core::verb::{Changes, Commit};
+use cardveil_core::wallet::{Census, Device};
 
 /// How the next write fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +118,27 @@ impl<S: Store> Faulty<S> {
 }
 
 #[async_trait]
+impl<S: Store> Commits for Faulty<S> {
+    async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
+        let is = |verb: &str| work.verb().ends_with(verb);
+        if is("::Attempt") {
+            return self.inner.run(work).await;
+        }
+        if is("::Claim") {
+            let between = self.between.lock().map(|mut between| between.take());
+            if let Some(transition) = between.unwrap_or_default() {
+                self.inner.commit(transition).await?;
+            }
+            let changed = self.changed.lock().map(|mut changed| changed.take());
+            if let Some(change) = changed.unwrap_or_default() {
+                self.inner.commit(Changes(vec![change])).await?;
+            }
+        }
+        self.write(self.inner.run(work)).await
+    }
+}
+
+#[async_trait]
 impl<S: Store> Registry for Faulty<S> {
     async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
         self.inner.admission(key_hash).await
@@ -150,21 +162,12 @@ impl<S: Store> Sinks for Faulty<S> {
     async fn sinks(&self) -> Result<Vec<Progress>> {
         self.inner.sinks().await
     }
-    async fn hold_sink(&self, hold: Hold) -> Result<Option<Progress>> {
-        self.write(self.inner.hold_sink(hold)).await
-    }
-    async fn record_fed(&self, fed: Fed) -> Result<Option<Progress>> {
-        self.write(self.inner.record_fed(fed)).await
-    }
 }
 
 #[async_trait]
 impl<S: Store> BudgetLevels for Faulty<S> {
     async fn budget(&self, of: &Of) -> Result<Option<Level>> {
         self.inner.budget(of).await
-    }
-    async fn reset_budget(&self, reset: Reset) -> Result<bool> {
-        self.write(self.inner.reset_budget(reset)).await
     }
 }
 
@@ -176,26 +179,6 @@ impl<S: Store> Tokens for Faulty<S> {
     async fn first_form_last(&self, now: Time) -> Result<Option<Time>> {
         self.inner.first_form_last(now).await
     }
-    async fn issue(&self, issue: Issue) -> Result<Issued> {
-        self.write(self.inner.issue(issue)).await
-    }
-    async fn redeem(&self, claim: Claim) -> Result<Verdict> {
-        let between = self.between.lock().map(|mut between| between.take());
-        if let Some(transition) = between.unwrap_or_default() {
-            self.inner.transition_card(transition).await?;
-        }
-        let changed = self.changed.lock().map(|mut changed| changed.take());
-        if let Some(change) = changed.unwrap_or_default() {
-            self.inner.change(vec![change]).await?;
-        }
-        self.write(self.inner.redeem(claim)).await
-    }
-    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
-        self.inner.settle(attempt).await
-    }
-    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
-        self.write(self.inner.observe(observation)).await
-    }
     async fn revocable(
         &self,
         selection: &Selection,
@@ -204,12 +187,6 @@ impl<S: Store> Tokens for Faulty<S> {
         limit: usize,
     ) -> Result<Vec<TokenKey>> {
         self.inner.revocable(selection, at, after, limit).await
-    }
-    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {
-        self.write(self.inner.revoke(tokens, at, source)).await
-    }
-    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
-        self.write(self.inner.sweep(now, limit)).await
     }
 }
 
@@ -221,25 +198,10 @@ impl<S: Store> Cards for Faulty<S> {
         }
         self.inner.list_cards(filter, paging).await
     }
-    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
-        self.write(self.inner.transition_card(transition)).await
-    }
-    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
-        self.write(self.inner.relabel_card(relabel)).await
-    }
-    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
-        self.write(self.inner.remove_card(removal)).await
-    }
 }
 
 #[async_trait]
 impl<S: Store> Audit for Faulty<S> {
-    async fn record(&self, event: Event) -> Result<()> {
-        self.write(self.inner.record(event)).await
-    }
-    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool> {
-        self.write(self.inner.record_checkpoint(link, event)).await
-    }
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
         self.inner.entries(after, limit).await
     }
@@ -256,29 +218,17 @@ impl<S: Store> Audit for Faulty<S> {
 
 #[async_trait]
 impl<S: Store> Admin for Faulty<S> {
-    async fn change(
-        &self,
-        changes: Vec<(Change, Event)>,
-    ) -> Result<Vec<std::result::Result<(), Taken>>> {
-        self.write(self.inner.change(changes)).await
-    }
     async fn merchants(&self) -> Result<Vec<Merchant>> {
         self.inner.merchants().await
     }
     async fn credentials(&self) -> Result<Vec<Credential>> {
         self.inner.credentials().await
     }
-    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()> {
-        self.write(self.inner.note_uses(uses)).await
-    }
     async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
         self.inner.last_uses().await
     }
     async fn embeds(&self) -> Result<Vec<Embed>> {
         self.inner.embeds().await
-    }
-    async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
-        self.write(self.inner.raise_epoch(event)).await
     }
     async fn epoch(&self) -> Result<Epoch> {
         self.inner.epoch().await
@@ -305,53 +255,15 @@ impl<S: Store> Admin for Faulty<S> {
 }
 
 #[async_trait]
-impl<S: Store> Handovers for Faulty<S> {
-    async fn export_card(&self, export: Export) -> Result<Exported> {
-        self.write(self.inner.export_card(export)).await
-    }
-    async fn activate_card(&self, activation: Activation) -> Result<Activated> {
-        self.write(self.inner.activate_card(activation)).await
-    }
-    async fn set_pin(&self, setting: PinSetting) -> Result<PinSet> {
-        self.write(self.inner.set_pin(setting)).await
-    }
-    async fn release_pin(&self, release: PinRelease) -> Result<PinReleased> {
-        self.write(self.inner.release_pin(release)).await
-    }
-}
-
-#[async_trait]
-impl<S: Store> Allowlists for Faulty<S> {
-    async fn change_allowlist(&self, change: AllowlistChange) -> Result<AllowlistChanged> {
-        self.write(self.inner.change_allowlist(change)).await
-    }
-}
-
-#[async_trait]
 impl<S: Store> Keys for Faulty<S> {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
         self.inner.class_keys().await
-    }
-    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
-        self.write(self.inner.create_keys(keys, event)).await
-    }
-    async fn rotate_key(&self, rotation: Rotation) -> Result<bool> {
-        self.write(self.inner.rotate_key(rotation)).await
-    }
-    async fn change_root(&self, change: RootChange) -> Result<bool> {
-        self.write(self.inner.change_root(change)).await
-    }
-    async fn retire_key(&self, retirement: Retirement) -> Result<Retired> {
-        self.write(self.inner.retire_key(retirement)).await
     }
     async fn key_uses(&self) -> Result<Vec<KeyUse>> {
         self.inner.key_uses().await
     }
     async fn envelopes(&self, sought: KeySought) -> Result<Vec<Envelope>> {
         self.inner.envelopes(sought).await
-    }
-    async fn move_envelopes(&self, batch: Move) -> Result<usize> {
-        self.write(self.inner.move_envelopes(batch)).await
     }
 }
 
@@ -363,17 +275,8 @@ impl<S: Store> Outbox for Faulty<S> {
     async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
         self.inner.subscriptions(merchant).await
     }
-    async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
-        self.write(self.inner.patch_subscription(patch)).await
-    }
-    async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
-        self.write(self.inner.take_due(take)).await
-    }
     async fn next_due(&self) -> Result<Option<Time>> {
         self.inner.next_due().await
-    }
-    async fn record_attempt(&self, attempted: Attempted) -> Result<Option<Delivery>> {
-        self.write(self.inner.record_attempt(attempted)).await
     }
     async fn deliveries(
         &self,
@@ -385,19 +288,6 @@ impl<S: Store> Outbox for Faulty<S> {
     }
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
         self.inner.delivery(id).await
-    }
-    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
-        self.write(self.inner.replay(deliveries, at, source)).await
-    }
-    async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize> {
-        self.write(self.inner.drop_deliveries(subscription, limit))
-            .await
-    }
-    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize> {
-        self.write(self.inner.date_anew(now, limit)).await
-    }
-    async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
-        self.write(self.inner.forget(before, limit)).await
     }
     async fn outbox_counts(&self) -> Result<Counts> {
         self.inner.outbox_counts().await
@@ -429,18 +319,6 @@ impl<S: Store> WalletTokens for Faulty<S> {
     async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census> {
         self.inner.wallet_census(pan_index, device).await
     }
-    async fn add_wallet_token(
-        &self,
-        asked: wallet::Asked,
-    ) -> Result<std::result::Result<WalletToken, Refused>> {
-        self.write(self.inner.add_wallet_token(asked)).await
-    }
-    async fn change_wallet_token(
-        &self,
-        change: wallet::Change,
-    ) -> Result<std::result::Result<WalletToken, Refused>> {
-        self.write(self.inner.change_wallet_token(change)).await
-    }
 }
 
 #[async_trait]
@@ -450,21 +328,6 @@ impl<S: Store> Mfa for Faulty<S> {
     }
     async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
         self.inner.mfa_person(merchant, person).await
-    }
-    async fn open_mfa(
-        &self,
-        opening: Opening,
-    ) -> Result<std::result::Result<Session, OpeningRefused>> {
-        self.write(self.inner.open_mfa(opening)).await
-    }
-    async fn change_factor(
-        &self,
-        request: FactorRequest,
-    ) -> Result<std::result::Result<(), FactorRefused>> {
-        self.write(self.inner.change_factor(request)).await
-    }
-    async fn sweep_mfa(&self, now: Time, limit: usize) -> Result<usize> {
-        self.write(self.inner.sweep_mfa(now, limit)).await
     }
 }
 

@@ -18,10 +18,9 @@ use cardveil_core::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope, SealedSecret,
 };
 use cardveil_core::mfa::MfaPolicy;
-use cardveil_core::port::Issue;
 use cardveil_core::token::{
-    self, Claim, CredentialLife, EmbedLife, Epoch, Lives, MerchantLife, Operation, Record, TTL,
-    Thumbprint, TokenHash, TokenKey,
+    self, Claim, CredentialLife, EmbedLife, Epoch, Issue, Lives, MerchantLife, Operation, Record,
+    TTL, Thumbprint, TokenHash, TokenKey,
 };
 use cardveil_core::wallet::{self, Device, DeviceType, Wallet, WalletRules};
 use cardveil_seal::Class;

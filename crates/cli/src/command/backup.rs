@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use cardveil_core::audit::{Kind, Target};
+use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_store::sqlite::{Copy, copy_to};
 use serde::Serialize;
 
@@ -69,7 +70,7 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     let mut event = operator().event(house.service.now(), Kind::BackupMade, None, target);
     let seq = contents.last_entry;
     event.detail.note = Some(format!("as of entry {seq}").into());
-    house.store.record(event).await?;
+    house.store.commit(RecordEvent(event)).await?;
     let report = Report {
         file: args.file,
         made_at: now.to_string(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use cardveil_core::budget::{Budget, Of, Reset};
 use cardveil_core::card::CardRef;
 use cardveil_core::id::{CardNo, MerchantId, PersonId};
+use cardveil_core::verb::Commit;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -55,7 +56,7 @@ pub(crate) async fn run(config: &Path, command: BudgetCommand) -> anyhow::Result
                 at: house.service.now(),
                 source: operator(),
             };
-            if !house.store.reset_budget(reset).await? {
+            if !house.store.commit(reset).await? {
                 say("it is whole: there is nothing to do");
             }
             print::done(&view(&house, &of, budget).await?)

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use cardveil_core::audit::{Kind, Target};
+use cardveil_core::verb::{Commit, RaiseEpoch};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -29,7 +30,7 @@ pub(crate) async fn run(config: &Path, command: EpochCommand) -> anyhow::Result<
                 ..Target::default()
             };
             let event = operator().event(house.service.now(), Kind::EpochRaised, None, target);
-            house.store.raise_epoch(event).await?
+            house.store.commit(RaiseEpoch(event)).await?
         }
     };
     let epoch = epoch.0;

@@ -5,6 +5,7 @@ use std::path::Path;
 use cardveil_core::card::Reason;
 use cardveil_core::id::{CardId, MerchantId, WalletTokenId};
 use cardveil_core::port::{ListedToken, WalletFilter, WalletPage};
+use cardveil_core::verb::Commit;
 use cardveil_core::wallet::{Change, Refused, State, Step, Wallet};
 use clap::Subcommand;
 use serde::Serialize;
@@ -176,7 +177,7 @@ async fn set(
         at: house.service.now(),
         source: operator(),
     };
-    match house.store.change_wallet_token(change).await? {
+    match house.store.commit(change).await? {
         Ok(token) => print::done(&json!({ "id": token.id, "state": token.state })),
         Err(Refused::Unknown) => Err(missing("wallet-token")),
         Err(Refused::Final(state) | Refused::NotRequested(state)) => Err(hinted(

@@ -25,6 +25,7 @@ use cardveil_core::clock::{Clock as _, SystemClock, Time};
 use cardveil_core::port::{Store, WrappedKey};
 use cardveil_core::text::Numbering;
 use cardveil_core::vault::Vault;
+use cardveil_core::verb::{Commit, CreateKeys};
 use cardveil_core::{Entropy, Service};
 use cardveil_seal::{Keyring, Roots, SystemEntropy};
 
@@ -139,7 +140,12 @@ async fn keyring(
         };
         let event: Event = operator().event(now, Kind::KeysCreated, None, target);
         // Another process may have been first; then its keys are the keys.
-        store.create_keys(missing, event).await?;
+        store
+            .commit(CreateKeys {
+                keys: missing,
+                event,
+            })
+            .await?;
         wrapped = store.wrapped_keys().await?;
     }
     let keyring = Keyring::open(roots, environment, &wrapped).map_err(unfit)?;
@@ -159,7 +165,6 @@ pub(crate) fn create_private_folder(folder: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use cardveil_core::card::Environment;
-    use cardveil_core::port::Keys as _;
     use cardveil_seal::{Class, FileRoot};
     use cardveil_store::sqlite::{Options, Sqlite};
 
@@ -190,7 +195,15 @@ mod tests {
             None,
             Target::default(),
         );
-        assert!(store.create_keys(keys.clone(), event).await.unwrap());
+        assert!(
+            store
+                .commit(CreateKeys {
+                    keys: keys.clone(),
+                    event
+                })
+                .await
+                .unwrap()
+        );
         store.close();
         (config, root, keys)
     }

@@ -10,6 +10,7 @@ use crate::audit::{Kind, Target};
 use crate::clock::Time;
 use crate::id::CredentialId;
 use crate::token::{ACCESS_TTL, Epoch};
+use crate::verb::{Commit, RecordEvent};
 
 const PREFIX: &str = "cva_";
 const BODY_BYTES: usize = 4 + 8;
@@ -37,11 +38,12 @@ impl Service {
         };
         let merchant = Some(caller.merchant.id.clone());
         self.store
-            .record(
-                caller
-                    .source
-                    .event(now, Kind::AccessGranted, merchant, target),
-            )
+            .commit(RecordEvent(caller.source.event(
+                now,
+                Kind::AccessGranted,
+                merchant,
+                target,
+            )))
             .await?;
         let text = format!(
             "{PREFIX}{}",

@@ -3,6 +3,7 @@
 use super::{Caller, Fault, Service};
 use crate::card::{Activated, Activation, CardRef, Kind};
 use crate::keys::Slot;
+use crate::verb::Commit;
 
 /// What a merchant's server brings to have a card activated.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +61,6 @@ impl Service {
             at: self.now(),
             source: caller.source.clone(),
         };
-        Ok(Activate::Decided(
-            self.store.activate_card(activation).await?,
-        ))
+        Ok(Activate::Decided(self.store.commit(activation).await?))
     }
 }

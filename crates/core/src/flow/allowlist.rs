@@ -3,6 +3,7 @@
 use super::{Caller, Fault, Service};
 use crate::audit::Origin;
 use crate::merchant::allowlist::{AllowlistChange, AllowlistChanged, Wish};
+use crate::verb::Commit;
 
 impl Service {
     /// Changes the list of the credential that asks, and of no other: a credential that could let
@@ -24,6 +25,6 @@ impl Service {
             at: self.now(),
             source: caller.source.clone(),
         };
-        Ok(self.store.change_allowlist(change).await?)
+        Ok(self.store.commit(change).await?)
     }
 }

@@ -6,6 +6,7 @@ use crate::card::{Card, CardRef, Changed, Label, Reason, Relabel, State, Transit
 use crate::id::{AccountId, PersonId};
 use crate::merchant::Sight;
 use crate::port::{CardFilter, CardPage, Paging};
+use crate::verb::Commit;
 
 /// Which card a caller means.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ impl Service {
             at: self.now(),
             source: caller.source.clone(),
         };
-        Ok(told(self.store.transition_card(transition).await?))
+        Ok(told(self.store.commit(transition).await?))
     }
 
     /// Calls a card otherwise.
@@ -137,7 +138,7 @@ impl Service {
             at: self.now(),
             source: caller.source.clone(),
         };
-        Ok(told(self.store.relabel_card(relabel).await?))
+        Ok(told(self.store.commit(relabel).await?))
     }
 
     /// Whose a card is never changes, so this may be asked before the commit.

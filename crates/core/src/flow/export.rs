@@ -13,6 +13,7 @@ use crate::budget::Overdrawn;
 use crate::card::{Card, CardRef, Export, Exported, Field, State};
 use crate::merchant::Need;
 use crate::mfa::{Policy, Purpose};
+use crate::verb::Commit;
 
 /// What an export holds where the card has it: everything but the name, which the contract leaves
 /// out.
@@ -77,7 +78,7 @@ impl Service {
             source: caller.source.clone(),
             charge: self.charge(Purpose::ViewCard, &card, false),
         };
-        Ok(match self.store.export_card(export).await? {
+        Ok(match self.store.commit(export).await? {
             Exported::Recorded => Ok(ciphertext),
             Exported::Refused(state) => Err(ExportRefusal::CardState(state)),
             Exported::Unknown => Err(ExportRefusal::UnknownCard),

@@ -11,8 +11,9 @@ use crate::card::{Card, CardRef, Fields, State};
 use crate::clock::Time;
 use crate::id::{AccountId, EmbedId, PersonId};
 use crate::merchant::{Credential, Lack, Merchant, Need, Sight, judge};
-use crate::port::{Idempotency, Issue, Issued};
 use crate::token::{self, ClientToken, Epoch, Operation, Record, Thumbprint};
+use crate::token::{Idempotency, Issue, Issued};
+use crate::verb::Commit;
 
 /// An admitted merchant's server.
 #[derive(Clone, Debug)]
@@ -232,7 +233,7 @@ impl Service {
             let event = issued_event(caller, &record, &wanted.mfa);
             match self
                 .store
-                .issue(Issue {
+                .commit(Issue {
                     record,
                     event,
                     idempotency: idempotency.clone(),

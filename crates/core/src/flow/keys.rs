@@ -17,6 +17,7 @@ use crate::id::CardId;
 use crate::keys::{LOOK_EVERY, Move, Slot, Sought};
 use crate::merchant::Credential;
 use crate::vault::{Error, Vault};
+use crate::verb::{Commit, RecordEvent};
 
 /// The cards of which it was told that lists leave them out. Bounded: of more than that nothing
 /// more is told.
@@ -223,7 +224,7 @@ impl Service {
                 at: self.now(),
                 source: source.clone(),
             };
-            rewrapped.moved = self.store.move_envelopes(batch).await?;
+            rewrapped.moved = self.store.commit(batch).await?;
         }
         Ok(rewrapped)
     }
@@ -237,7 +238,7 @@ impl Service {
         event.outcome = Outcome::Failure;
         let class = slot.class();
         event.detail.note = Some(format!("{class}: {}", cause_of(error)).into());
-        Ok(self.store.record(event).await?)
+        Ok(self.store.commit(RecordEvent(event)).await?)
     }
 }
 

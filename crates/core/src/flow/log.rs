@@ -8,6 +8,7 @@ use crate::audit::chain::Chained;
 use crate::audit::{Event, Kind, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::token::Epoch;
+use crate::verb::{Commit, RecordCheckpoint, RecordEvent};
 
 /// What came of signing the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,13 @@ impl Service {
         let mut event = event_of_log(at, Kind::AuditCheckpoint);
         event.detail.checkpoint = Some(Box::new(self.vault.checkpoint(end.link, at)?));
         let epoch = self.store.epoch().await?;
-        let is_recorded = self.store.record_checkpoint(end.link, event).await?;
+        let is_recorded = self
+            .store
+            .commit(RecordCheckpoint {
+                link: end.link,
+                event,
+            })
+            .await?;
         if !is_recorded {
             return Ok(Signing::Nothing);
         }
@@ -102,7 +109,7 @@ impl Service {
         let mut event = event_of_log(self.now(), Kind::VaultTampered);
         event.outcome = Outcome::Failure;
         event.detail.note = Some(format!("place {place} is not what was signed").into());
-        self.store.record(event).await?;
+        self.store.commit(RecordEvent(event)).await?;
         Ok(Signing::Rewritten { place })
     }
 }

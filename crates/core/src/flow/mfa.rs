@@ -22,6 +22,7 @@ use crate::mfa::{
 };
 use crate::port::{CardFilter, Paging};
 use crate::vault::FactorOf;
+use crate::verb::Commit;
 
 /// What a caller brings of a second factor with its wish.
 #[derive(Clone, Debug)]
@@ -257,7 +258,7 @@ impl Service {
             at: now,
             source: caller.source.clone(),
         };
-        let opened = self.store.open_mfa(opening).await?;
+        let opened = self.store.commit(opening).await?;
         Ok(opened.map_err(|refused| match refused {
             OpeningRefused::FactorUnavailable => SessionRefused::FactorUnavailable,
             OpeningRefused::StrongerEnrolled => SessionRefused::StrongerEnrolled,
@@ -373,7 +374,7 @@ impl Service {
             at: self.now(),
             source: source.clone(),
         };
-        Ok(self.store.change_factor(request).await?)
+        Ok(self.store.commit(request).await?)
     }
 }
 

@@ -55,9 +55,10 @@ use crate::budget::{Budgets, Charge};
 use crate::card::Card;
 use crate::clock::{Ahead, Clock, Time};
 use crate::mfa::Purpose;
-use crate::port::{self, Heard, NodeId, Store, Swept, Told};
+use crate::port::{self, Heard, NodeId, Store, Told};
 use crate::text::Numbering;
 use crate::vault::{self, Vault};
+use crate::verb::{Commit, RecordEvent, Sweep, SweepSessions, Swept};
 
 /// Why a flow could not be carried through. It is our fault, so callers learn no more than that.
 #[derive(Debug, thiserror::Error)]
@@ -207,8 +208,20 @@ impl Service {
 
     /// One round of the sweep: unconfirmed releases are recorded, old rows deleted.
     pub async fn sweep(&self, limit: usize) -> Result<Swept, Fault> {
-        let mut swept = self.store.sweep(self.now(), limit).await?;
-        let sessions = self.store.sweep_mfa(self.now(), limit).await?;
+        let mut swept = self
+            .store
+            .commit(Sweep {
+                now: self.now(),
+                limit,
+            })
+            .await?;
+        let sessions = self
+            .store
+            .commit(SweepSessions {
+                now: self.now(),
+                limit,
+            })
+            .await?;
         swept.deleted += sessions;
         swept.more |= sessions == limit;
         Ok(swept)
@@ -250,7 +263,7 @@ impl Service {
             ..Target::default()
         };
         let event: Event = Source::server().event(self.now(), kind, None, target);
-        Ok(self.store.record(event).await?)
+        Ok(self.store.commit(RecordEvent(event)).await?)
     }
 
     fn random<const N: usize>(&self) -> [u8; N] {

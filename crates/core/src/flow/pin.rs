@@ -22,6 +22,7 @@ use crate::clock::Time;
 use crate::keys::Slot;
 use crate::merchant::Need;
 use crate::mfa::{Assertion, Purpose, Use};
+use crate::verb::Commit;
 
 /// How often a telling starts again because the PIN was set meanwhile.
 const ROUNDS_MAX: usize = 3;
@@ -173,7 +174,7 @@ impl Service {
             charge: self.charge(Purpose::SetPin, card, factor.stands()),
             event: pin_event(caller, (Kind::PinSet, now), asked, card, factor),
         };
-        Ok(self.store.set_pin(setting).await?)
+        Ok(self.store.commit(setting).await?)
     }
 
     fn overdrawn(&self, overdrawn: Overdrawn) -> PinRefusal {
@@ -268,7 +269,7 @@ impl Service {
             charge: pin.as_ref().and_then(charge),
             event: pin.as_ref().map(event),
         };
-        Ok(self.store.release_pin(release).await?)
+        Ok(self.store.commit(release).await?)
     }
 
     /// `None` when the PIN was set meanwhile.

@@ -22,6 +22,7 @@ use crate::token::{
     Around, Attempt, Cause, Claim, ClientToken, Grant, Lives, LivesOf, Observation, Operation,
     Record, Thumbprint, Verdict,
 };
+use crate::verb::Commit;
 
 /// How often a claim starts again because its own key claimed meanwhile in another place, or its
 /// card changed its state.
@@ -263,9 +264,9 @@ impl Service {
             origin: claim.origin.clone(),
         };
         let redemption = claim.redemption.clone();
-        match self.store.redeem(claim).await {
+        match self.store.commit(claim).await {
             Ok(verdict) => Ok(verdict),
-            Err(unknown @ port::Error::Unknown(_)) => match self.store.settle(attempt).await? {
+            Err(unknown @ port::Error::Unknown(_)) => match self.store.commit(attempt).await? {
                 Some(grant) if grant.redemption == redemption => Ok(Verdict::Granted(grant)),
                 Some(_) | None => Err(unknown.into()),
             },
@@ -284,7 +285,7 @@ impl Service {
             at: self.now(),
             origin: report.origin.clone(),
         };
-        Ok(self.store.observe(observation).await?)
+        Ok(self.store.commit(observation).await?)
     }
 }
 

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 
 use super::{Fault, Service};
 use crate::audit::refused::Gathered;
+use crate::verb::{Commit, RecordEvent};
 
 impl Service {
     /// Writes what was gathered, all at once, so that the store can commit it together. What could
@@ -14,7 +15,9 @@ impl Service {
         gathered: Vec<Gathered>,
     ) -> Result<(), (Fault, Vec<Gathered>)> {
         let at = self.now();
-        let writes = gathered.iter().map(|row| self.store.record(row.event(at)));
+        let writes = gathered
+            .iter()
+            .map(|row| self.store.commit(RecordEvent(row.event(at))));
         let written = join_all(writes).await;
         let mut left = (None, Vec::new());
         for (row, written) in gathered.into_iter().zip(written) {

@@ -17,6 +17,7 @@ use crate::merchant::{Admission, Credential, CredentialState, Pin, Scope};
 use crate::port::{Change, Set, Taken};
 use crate::text::{CardNumberIn, NumberedField, Numbering};
 use crate::vault::ClearCard;
+use crate::verb::{Changes, Commit};
 
 /// A card to be added.
 pub struct NewCard {
@@ -262,7 +263,7 @@ impl Service {
                 ended,
             ),
         ];
-        let mut made = self.store.change(changes).await?.into_iter();
+        let mut made = self.store.commit(Changes(changes)).await?.into_iter();
         if let Err(taken) = made.next().unwrap_or(Err(Taken::NoMerchant)) {
             return Ok(Err(taken));
         }
@@ -276,7 +277,7 @@ impl Service {
 
     /// Makes one change.
     pub async fn change(&self, change: Change, event: Event) -> Result<Result<(), Taken>, Fault> {
-        let results = self.store.change(vec![(change, event)]).await?;
+        let results = self.store.commit(Changes(vec![(change, event)])).await?;
         Ok(results.into_iter().next().unwrap_or(Err(Taken::NoMerchant)))
     }
 

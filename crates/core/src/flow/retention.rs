@@ -10,6 +10,7 @@ use super::{Fault, Service};
 use crate::audit::Source;
 use crate::card::{Card, CardRef, Changed, Removal, Removed, State, Transition};
 use crate::port::{CardFilter, Paging};
+use crate::verb::Commit;
 
 /// How long a card stays after it has ended: its merchant may still have to be told, which is tried
 /// for two weeks and needs the card.
@@ -82,7 +83,7 @@ impl Service {
                 at: self.now(),
                 source,
             };
-            let changed = self.store.transition_card(transition).await?;
+            let changed = self.store.commit(transition).await?;
             purged.ended += usize::from(matches!(changed, Changed::Done(_)));
         } else if card.updated_at.plus(HOLD) <= self.now() {
             let removal = Removal {
@@ -92,7 +93,7 @@ impl Service {
                 at: self.now(),
                 source,
             };
-            let removed = self.store.remove_card(removal).await?;
+            let removed = self.store.commit(removal).await?;
             purged.removed += usize::from(removed == Removed::Done);
         }
         Ok(())

@@ -3,6 +3,7 @@
 use super::{Fault, Service};
 use crate::audit::Source;
 use crate::port::Selection;
+use crate::verb::{Commit, Revoke};
 
 /// How many tokens are revoked in one commit: redemptions of these wait for it (P8).
 pub const REVOKED_TOGETHER: usize = 500;
@@ -21,7 +22,14 @@ impl Service {
             after = tokens.last().copied();
             let more = tokens.len() == REVOKED_TOGETHER;
             if !tokens.is_empty() {
-                revoked += self.store.revoke(tokens, at, source.clone()).await?;
+                revoked += self
+                    .store
+                    .commit(Revoke {
+                        tokens,
+                        at,
+                        source: source.clone(),
+                    })
+                    .await?;
             }
             if !more {
                 return Ok(revoked);

@@ -18,6 +18,7 @@ use crate::id::{
 use crate::merchant::Sight;
 use crate::port::{ListedToken, WalletFilter, WalletPage};
 use crate::token::{Cause, Claim, ClientToken, LivesOf, Operation, Record, Thumbprint, Verdict};
+use crate::verb::Commit;
 use crate::wallet::{Asked, Change, Decision, Device, Facts, Reason, Refused, Step, WalletToken};
 
 /// What a device asks.
@@ -172,7 +173,7 @@ impl Service {
             at: self.now(),
             source: caller.source.clone(),
         };
-        Ok(self.store.change_wallet_token(change).await?)
+        Ok(self.store.commit(change).await?)
     }
 
     /// Plays the network: a device asks for a token, and the network decides.
@@ -202,7 +203,7 @@ impl Service {
             at: self.now(),
             source: caller.source.clone(),
         };
-        Ok(self.store.add_wallet_token(asked).await?)
+        Ok(self.store.commit(asked).await?)
     }
 
     async fn token_within(

@@ -16,6 +16,7 @@ use crate::keys::Slot;
 use crate::port::{Change, DeliveryFilter, Due, Taken};
 use crate::text::{CardNumberIn, NumberedField};
 use crate::vault::SecretPlace;
+use crate::verb::{Commit, DropDeliveries, ReplayDeliveries};
 
 /// A subscription to be added.
 pub struct NewSubscription {
@@ -246,7 +247,7 @@ impl Service {
             authorization,
             at,
         };
-        Ok(match self.store.patch_subscription(patch).await? {
+        Ok(match self.store.commit(patch).await? {
             Patched::Done(next) => Ok(*next),
             Patched::Unknown => Err(SubscriptionRefusal::Unknown),
         })
@@ -279,11 +280,19 @@ impl Service {
             at,
             event,
         };
-        match self.store.patch_subscription(disable).await? {
+        match self.store.commit(disable).await? {
             Patched::Done(_) => {}
             Patched::Unknown => return Ok(Err(SubscriptionRefusal::Unknown)),
         }
-        while self.store.drop_deliveries(id, DROPPED_TOGETHER).await? == DROPPED_TOGETHER {}
+        while self
+            .store
+            .commit(DropDeliveries {
+                subscription: id,
+                limit: DROPPED_TOGETHER,
+            })
+            .await?
+            == DROPPED_TOGETHER
+        {}
         let mut event = event_of(&known, Kind::WebhookRemoved, source, at);
         event.detail.changes = changes(Some(&known), None);
         let change = Change::RemoveSubscription(id);
@@ -296,7 +305,16 @@ impl Service {
     pub async fn replay(&self, replay: Replay, source: &Source) -> Result<usize, Fault> {
         let at = self.now();
         let (subscription, since) = match replay {
-            Replay::One(id) => return Ok(self.store.replay(vec![id], at, source.clone()).await?),
+            Replay::One(id) => {
+                return Ok(self
+                    .store
+                    .commit(ReplayDeliveries {
+                        deliveries: vec![id],
+                        at,
+                        source: source.clone(),
+                    })
+                    .await?);
+            }
             Replay::Since(subscription, since) => (Some(subscription), Some(since)),
         };
         let filter = DeliveryFilter {
@@ -314,7 +332,14 @@ impl Service {
             let more = page.len() == REPLAYED_TOGETHER;
             let ids: Vec<_> = page.iter().map(|delivery| delivery.id).collect();
             if !ids.is_empty() {
-                replayed += self.store.replay(ids, at, source.clone()).await?;
+                replayed += self
+                    .store
+                    .commit(ReplayDeliveries {
+                        deliveries: ids,
+                        at,
+                        source: source.clone(),
+                    })
+                    .await?;
             }
             if !more {
                 return Ok(replayed);

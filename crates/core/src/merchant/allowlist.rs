@@ -1,7 +1,7 @@
 //! From where a credential may call: its networks, and the rules by which it changes them itself.
 //!
 //! A request and the credential's row in, a decision with its audit event out; stores apply it
-//! inside one commit ([`crate::port::Allowlists`]).
+//! inside one commit ([`crate::verb`]).
 //!
 //! **Invariant:** nobody locks itself out: a change that a credential makes leaves the address from
 //! which it was asked allowed.

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::card::{Card, Changed, Relabel, Removal, Removed, State, Transition};
+use crate::card::{Card, State};
 use crate::clock::Time;
 use crate::id::{AccountId, CardNo, MerchantId, PersonId};
 
@@ -129,22 +129,12 @@ pub fn end_of_those_that_begin_with(start: &str) -> Option<String> {
     None
 }
 
-/// Cards. Changes are decided inside the write, over the card as it then is.
+/// Cards.
 #[async_trait]
 pub trait Cards: Send + Sync {
     /// The cards that `filter` admits, and how many where that is asked, in one snapshot. A place
     /// in the list, once given to a card, is never another's.
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage>;
-
-    /// Applies [`Transition::decide`].
-    async fn transition_card(&self, transition: Transition) -> Result<Changed>;
-
-    /// Applies [`Relabel::decide`].
-    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed>;
-
-    /// Applies [`Removal::decide`], and deletes the card, its keys, its digital wallet tokens and
-    /// what is known of wrong proofs for it.
-    async fn remove_card(&self, removal: Removal) -> Result<Removed>;
 }
 
 #[cfg(test)]

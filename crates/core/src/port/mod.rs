@@ -8,27 +8,29 @@
 //! - **Durable**: when a verb that writes returns `Ok`, what it wrote survives the loss of power.
 //! - **Audited**: what a verb writes and the event that it takes are one commit.
 //! - **Errors**: [`Error::Unavailable`] says that nothing was written. [`Error::Unknown`] says that
-//!   it may or may not have been; for a redemption, look it up with [`Tokens::settle`]. Adapters
-//!   never retry a write whose outcome is unknown.
+//!   it may or may not have been; for a redemption, look it up with [`crate::token::Attempt`].
+//!   Adapters never retry a write whose outcome is unknown.
 //! - Lookups read what is committed. What is not there is `Ok(None)`.
 //!
-//! To add a verb: here, with its guarantee; in the two stores of `testkit`; a case in the
+//! What changes is a [`crate::verb::Verb`], which loads and saves [`rows`] and stands once for all
+//! stores. Here are the lookups, the lists and what only a store can do.
+//!
+//! To add a lookup: here, with its guarantee; in the two stores of `testkit`; a case in the
 //! contract suite; then in each adapter.
 
-mod allowlists;
 mod budgets;
 mod cards;
 mod counters;
-mod handovers;
 mod keys;
 mod mfa;
 mod outbox;
+pub mod rows;
 mod sinks;
 mod wallet;
 
 use std::borrow::Cow;
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -38,24 +40,20 @@ pub use cards::{
 };
 pub use mfa::Mfa;
 
-pub use crate::token::{Idempotency, Issue, Issued};
-
-use crate::audit::chain::{Chained, Link};
+use crate::audit::chain::Chained;
 use crate::audit::settings::changes;
-use crate::audit::{Entry, Event, Source};
+use crate::audit::{Entry, Event};
+use crate::budget::Of;
 use crate::card::{Card, CardRef};
 use crate::clock::Time;
 use crate::hook::Subscription;
-use crate::id::{CardId, CredentialId, EmbedId, MerchantId, SubscriptionId};
+use crate::id::{CardId, CredentialId, EmbedId, MerchantId, PersonId, SubscriptionId};
 use crate::merchant::{Admission, Credential, Embed, Merchant};
-use crate::token::{
-    Attempt, Cause, Claim, Decision, Epoch, Grant, Lives, LivesOf, Observation, Record, TokenHash,
-    TokenKey, Verdict,
-};
+use crate::token::{Epoch, Lives, LivesOf, Record, TokenHash, TokenKey};
 
-pub use allowlists::Allowlists;
+use self::rows::{Loaded, Rows};
+
 pub use counters::{Count, Counters, Heard, NodeId, ROUNDS_KEPT, Told};
-pub use handovers::Handovers;
 pub use keys::Keys;
 pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Take};
 pub use sinks::Sinks;
@@ -77,6 +75,54 @@ pub enum Error {
 
 /// A result of a store.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a verb holds together with others, and how long its caller waits. A store may need to know
+/// it before the verb runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The one token that it decides on, with its card.
+    pub token: Option<TokenKey>,
+    /// The budgets that it decides on.
+    pub budgets: Vec<Of>,
+    /// The merchant's person whose second factor it decides on.
+    pub person: Option<(MerchantId, PersonId)>,
+    /// It decides on more than the rows that it loads (the registry, the outbox): no other commit
+    /// may come between its loads and its own.
+    pub alone: bool,
+    /// Its caller waits, and gives up when it takes long.
+    pub soon: bool,
+}
+
+impl Needs {
+    /// No other commit in between.
+    pub const ALONE: Self = Self {
+        token: None,
+        budgets: Vec::new(),
+        person: None,
+        alone: true,
+        soon: false,
+    };
+}
+
+/// What runs inside a commit: a [`crate::verb::Verb`] with a place for its answer.
+pub trait Work: Send + Sync {
+    /// Which verb it is, for the log.
+    fn verb(&self) -> &'static str;
+
+    /// What it holds.
+    fn needs(&self) -> Needs;
+
+    /// Loads, decides and saves. Where it fails, nothing of it is committed; it may be run again.
+    fn run(&self, rows: &dyn Rows) -> Loaded<()>;
+}
+
+/// The one way to write: [`crate::verb::Commit`] is its face.
+#[async_trait]
+pub trait Commits: Send + Sync {
+    /// Runs the work with others in one commit, and answers once that is durable. It goes on
+    /// without its caller, should the caller not wait.
+    async fn run(&self, work: Arc<dyn Work>) -> Result<()>;
+}
 
 /// Who may call, and which cards there are. Read at every call, so that a change is seen at once.
 #[async_trait]
@@ -108,19 +154,7 @@ pub enum Selection {
     Merchant(MerchantId),
 }
 
-/// What a sweep did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Releases recorded as never confirmed.
-    pub unconfirmed: usize,
-    /// Rows past their retention that were deleted.
-    pub deleted: usize,
-    /// Whether there is more to do: the limit was reached.
-    pub more: bool,
-}
-
-/// Tokens: the linearisable heart. Redemption is decided inside the write, by
-/// [`Claim::decide`] over the row as it then is.
+/// Tokens.
 #[async_trait]
 pub trait Tokens: Send + Sync {
     /// The token's row, for looking before the claim. It decides nothing.
@@ -131,23 +165,6 @@ pub trait Tokens: Send + Sync {
     /// has.
     async fn first_form_last(&self, now: Time) -> Result<Option<Time>>;
 
-    /// Applies [`Issue::decide`], over the name, the budgets and the second factor as they are in
-    /// the commit. One assertion gives one token at most, however often and wherever it is sent;
-    /// what an overdrawn budget refuses spends no assertion.
-    async fn issue(&self, issue: Issue) -> Result<Issued>;
-
-    /// Applies [`Claim::decide`], over the token, its card's state and what it lives by, as all of
-    /// them are in the commit: nothing is granted past a change of these that was answered before.
-    /// To at most one key, ever: of concurrent claims by different keys exactly one is granted, in
-    /// all processes together.
-    async fn redeem(&self, claim: Claim) -> Result<Verdict>;
-
-    /// Applies [`Attempt::decide`], and returns only once that which it has read is durable.
-    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>>;
-
-    /// Applies [`Observation::decide`].
-    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>>;
-
     /// Up to `limit` tokens of a selection that are [revocable](Record::is_revocable) at `at` and
     /// come after the place `after`, in the order of their keys.
     async fn revocable(
@@ -157,15 +174,6 @@ pub trait Tokens: Send + Sync {
         after: Option<TokenKey>,
         limit: usize,
     ) -> Result<Vec<TokenKey>>;
-
-    /// Applies [`Record::revoke`] to each of these that there is; tells how many it changed. All of
-    /// them are held until the commit, so a caller names no more than others can wait for.
-    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize>;
-
-    /// Applies [`Record::sweep`] to tokens whose window has ended, and deletes rows, with the
-    /// events of [`Record::refusals_told`], that were issued before `now` less
-    /// [`crate::token::RETENTION`] and names that have expired; at most `limit` of each.
-    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept>;
 }
 
 /// The audit log: append, and read in order. There is no verb that changes an entry.
@@ -175,14 +183,6 @@ pub trait Tokens: Send + Sync {
 /// and a column for the hash that cannot be left empty.
 #[async_trait]
 pub trait Audit: Send + Sync {
-    /// Writes an event that belongs to no other write.
-    async fn record(&self, event: Event) -> Result<()>;
-
-    /// Writes a checkpoint, where the log has the link that it is of. It may not, when another
-    /// database took this one's place since the link was read: a standby that lagged, a backup.
-    /// Tells whether.
-    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool>;
-
     /// Up to `limit` entries after the place `after`, oldest first.
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>>;
 
@@ -258,8 +258,8 @@ pub enum Change {
     /// Adds a card.
     AddCard(Box<Card>),
     /// Adds a subscription, where the merchant has fewer than
-    /// [`SUBSCRIPTIONS_MAX`](crate::hook::SUBSCRIPTIONS_MAX). [`Outbox::patch_subscription`]
-    /// changes one.
+    /// [`SUBSCRIPTIONS_MAX`](crate::hook::SUBSCRIPTIONS_MAX). A [`crate::hook::Patch`] changes
+    /// one.
     AddSubscription(Box<Subscription>),
     /// Removes a subscription and its deliveries.
     RemoveSubscription(SubscriptionId),
@@ -340,32 +340,17 @@ pub struct Load {
 /// The registry, for operators.
 #[async_trait]
 pub trait Admin: Send + Sync {
-    /// Makes the changes in one commit, each with its event; tells of each whether it was refused.
-    /// A refused one writes nothing, not even its event, and does not stop the others. A [`Set`] is
-    /// decided in the commit, whoever else writes: [`Set::decide`].
-    async fn change(
-        &self,
-        changes: Vec<(Change, Event)>,
-    ) -> Result<Vec<std::result::Result<(), Taken>>>;
-
     /// All merchants, by id.
     async fn merchants(&self) -> Result<Vec<Merchant>>;
 
     /// All credentials, by id.
     async fn credentials(&self) -> Result<Vec<Credential>>;
 
-    /// Keeps when credentials were last used, in the place of what was kept of them. It writes no
-    /// event: what a credential did is on record.
-    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()>;
-
     /// When each credential was last used, of those of which that is kept.
     async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>>;
 
     /// All embeds, by id.
     async fn embeds(&self) -> Result<Vec<Embed>>;
-
-    /// Raises the epoch: no token and no login issued before is good any more. Returns the new one.
-    async fn raise_epoch(&self, event: Event) -> Result<Epoch>;
 
     /// The epoch now.
     async fn epoch(&self) -> Result<Epoch>;
@@ -378,7 +363,7 @@ pub trait Admin: Send + Sync {
     fn left_out(&self) -> Vec<String>;
 
     /// How this process' own writes go. It asks nobody. When writes have failed, whatever is
-    /// written next shows whether they go again: [`Tokens::sweep`] does, though it may find nothing
+    /// written next shows whether they go again: [`crate::verb::Sweep`] does, though it may find nothing
     /// to do.
     fn writes(&self) -> Writes;
 
@@ -391,7 +376,8 @@ pub use cardveil_seal::{Class, WrappedKey};
 
 /// Everything a deployment needs of its store.
 pub trait Store:
-    Registry
+    Commits
+    + Registry
     + Tokens
     + Cards
     + Audit
@@ -400,8 +386,6 @@ pub trait Store:
     + Outbox
     + WalletTokens
     + Mfa
-    + Allowlists
-    + Handovers
     + Counters
     + Sinks
     + BudgetLevels
@@ -409,7 +393,8 @@ pub trait Store:
 }
 
 impl<
-    S: Registry
+    S: Commits
+        + Registry
         + Tokens
         + Cards
         + Audit
@@ -418,26 +403,9 @@ impl<
         + Outbox
         + WalletTokens
         + Mfa
-        + Allowlists
-        + Handovers
         + Counters
         + Sinks
         + BudgetLevels,
 > Store for S
 {
-}
-
-/// For adapters: applies a decision's write through two closures, so that no adapter forgets the
-/// event of a change.
-pub fn apply<V, E>(
-    decision: Decision<V>,
-    write: impl FnOnce(Option<&Record>, Option<&Event>) -> std::result::Result<(), E>,
-) -> std::result::Result<V, E> {
-    match &decision.write {
-        crate::token::Write::Nothing => {}
-        crate::token::Write::Event(event) => write(None, Some(event))?,
-        crate::token::Write::Change(record, event) => write(Some(record), Some(event))?,
-        crate::token::Write::Count(record) => write(Some(record), None)?,
-    }
-    Ok(decision.verdict)
 }

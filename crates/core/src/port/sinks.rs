@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::audit::sink::{Fed, Hold, Progress};
+use crate::audit::sink::Progress;
 
 /// The sinks' rows. They write no audit event: each step is about the log, so an event of it would
 /// be the next thing to hand over. After an unknown outcome the row may have moved or not; either
@@ -12,11 +12,4 @@ use crate::audit::sink::{Fed, Hold, Progress};
 pub trait Sinks: Send + Sync {
     /// All rows, by name: also of sinks that nobody feeds any more.
     async fn sinks(&self) -> Result<Vec<Progress>>;
-
-    /// Applies [`Hold::decide`], and makes the row of a sink that is new. To one holder at a time,
-    /// in all processes together. `None` while another has it.
-    async fn hold_sink(&self, hold: Hold) -> Result<Option<Progress>>;
-
-    /// Applies [`Fed::decide`]. `None` when the sink is another's by now, and nothing was written.
-    async fn record_fed(&self, fed: Fed) -> Result<Option<Progress>>;
 }

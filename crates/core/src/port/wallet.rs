@@ -5,9 +5,7 @@ use async_trait::async_trait;
 use super::Result;
 use crate::card::LastFour;
 use crate::id::{AccountId, CardId, DeviceId, MerchantId, PersonId, WalletTokenId};
-use crate::wallet::{
-    Asked, Census, Change, Device, DeviceType, Refused, State, Wallet, WalletToken,
-};
+use crate::wallet::{Census, Device, DeviceType, State, Wallet, WalletToken};
 
 /// Which tokens to list. What is left out does not narrow.
 #[derive(Clone, Debug, Default)]
@@ -54,12 +52,7 @@ pub struct ListedToken {
     pub last_four: LastFour,
 }
 
-/// Digital wallet tokens. A state changes inside the write, by [`Change::decide`] over the row as
-/// it then is; no number of concurrent writes makes more tokens of one card number active or
-/// suspended than [`crate::wallet::TOKENS_PER_PAN_MAX`].
-///
-/// A write that ends a card ends its tokens in the same commit
-/// ([`WalletToken::with_its_card`]), whichever verb it is.
+/// Digital wallet tokens.
 #[async_trait]
 pub trait WalletTokens: Send + Sync {
     /// The merchant's token. Another merchant's is not found.
@@ -81,16 +74,4 @@ pub trait WalletTokens: Send + Sync {
 
     /// What the card number of this keyed index has, as seen from this device.
     async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census>;
-
-    /// Applies [`Asked::decide`] over the card and its census, and writes the token.
-    async fn add_wallet_token(
-        &self,
-        asked: Asked,
-    ) -> Result<std::result::Result<WalletToken, Refused>>;
-
-    /// Applies [`Change::decide`].
-    async fn change_wallet_token(
-        &self,
-        change: Change,
-    ) -> Result<std::result::Result<WalletToken, Refused>>;
 }

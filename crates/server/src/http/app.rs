@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cardveil_core::flow::Fault;
 use cardveil_core::id::CredentialId;
 use cardveil_core::port::Writes;
+use cardveil_core::verb::{Commit, NoteUses};
 use cardveil_core::{Service, Time};
 use ipnet::IpNet;
 use tokio::runtime::Handle;
@@ -119,7 +120,7 @@ impl App {
         if uses.is_empty() {
             return Ok(());
         }
-        Ok(self.service.store().note_uses(uses).await?)
+        Ok(self.service.store().commit(NoteUses(uses)).await?)
     }
 
     /// Whether the process runs, and a restart would make nothing better.

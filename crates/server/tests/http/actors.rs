@@ -7,10 +7,9 @@ use cardveil_core::audit::{Entry, Kind};
 use cardveil_core::card::{CardRef, Changed, State, Transition};
 use cardveil_core::merchant::{Credential, Embed, Merchant as MerchantRow};
 use cardveil_core::mfa::step_at;
-use cardveil_core::port::{
-    Admin as _, Audit as _, Cards as _, Change, Registry as _, Selection, Set,
-};
+use cardveil_core::port::{Audit as _, Change, Registry as _, Selection, Set};
 use cardveil_core::token::{TokenHash, Unchecked};
+use cardveil_core::verb::{Commit, RaiseEpoch};
 use cardveil_seal::holder::Holder;
 use cardveil_seal::{Sealed, Secret, totp};
 use cardveil_server::ListenerKind;
@@ -394,7 +393,7 @@ impl<'w> Operator<'w> {
             at: self.world.app.service.now(),
             source: sample::operator(),
         };
-        let changed = self.world.store.transition_card(transition).await.unwrap();
+        let changed = self.world.store.commit(transition).await.unwrap();
         assert!(
             matches!(changed, Changed::Done(_) | Changed::Already(_)),
             "{changed:?}"
@@ -437,7 +436,7 @@ impl<'w> Operator<'w> {
 
     pub(crate) async fn raise_epoch(&self) {
         let event = sample::event(Kind::EpochRaised, self.world.app.service.now());
-        self.world.store.raise_epoch(event).await.unwrap();
+        self.world.store.commit(RaiseEpoch(event)).await.unwrap();
     }
 
     pub(crate) async fn revoke(&self, token: &str) {

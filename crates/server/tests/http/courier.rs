@@ -14,7 +14,8 @@ use cardveil_core::flow::NewSubscription;
 use cardveil_core::hook::message::{decode_secret, encode_secret};
 use cardveil_core::hook::{Answer, Delivery, Endpoint, Form, State};
 use cardveil_core::id::SubscriptionId;
-use cardveil_core::port::{Audit as _, DeliveryFilter, Outbox as _};
+use cardveil_core::port::{DeliveryFilter, Outbox as _};
+use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_seal::{Secret, hmac_sha256_with};
 use cardveil_server::courier::{Courier, Resolve, SystemResolver, Webhooks};
 use cardveil_server::listener::DRAIN_TIMEOUT;
@@ -217,7 +218,7 @@ impl House {
         let mut event = Source::server().event(now, Kind::CardChanged, merchant, target);
         event.detail.from = Some("active".into());
         event.detail.to = Some(to.to_owned().into());
-        self.world.store.record(event).await.unwrap();
+        self.world.store.commit(RecordEvent(event)).await.unwrap();
     }
 
     async fn deliveries(&self) -> Vec<Delivery> {

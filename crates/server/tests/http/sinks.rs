@@ -11,6 +11,7 @@ use cardveil_core::audit::{Kind, exported};
 use cardveil_core::id::SinkName;
 use cardveil_core::merchant::Scope;
 use cardveil_core::port::{Audit as _, Sinks as _};
+use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_server::ListenerKind;
 use cardveil_server::sinks::{Settings, Sink, Sinks, Target};
 use cardveil_testkit::{Fault, sample};
@@ -56,7 +57,7 @@ impl Working {
                 until: now,
                 most: None,
             };
-            world.store.hold_sink(hold).await.unwrap();
+            world.store.commit(hold).await.unwrap();
         }
         Self::new(world, sinks)
     }
@@ -127,7 +128,7 @@ async fn stuck(world: &World) {
 async fn write(world: &World, count: usize) {
     for _ in 0..count {
         let event = sample::event(Kind::AuditRead, world.clock_now());
-        world.store.record(event).await.unwrap();
+        world.store.commit(RecordEvent(event)).await.unwrap();
     }
 }
 

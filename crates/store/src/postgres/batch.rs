@@ -31,17 +31,18 @@ use std::sync::Arc;
 
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link as Chain;
-use cardveil_core::budget::{Charge, Of};
+use cardveil_core::budget::Of;
 use cardveil_core::hook::Subscription;
 use cardveil_core::id::{CardId, MerchantId};
-use cardveil_core::port::Error;
+use cardveil_core::port::rows::{Loaded, Rows};
+use cardveil_core::port::{Error, Needs};
 use cardveil_core::token::{Epoch, Lives, LivesOf};
 use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 
 use super::audit;
-use super::budget;
 use super::cards;
+use super::factors;
 use super::fault::Fault;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
 use super::lives::{self, Kept};
@@ -50,6 +51,7 @@ use super::rows;
 use super::schema;
 use super::tokens;
 use super::value::{Row, Value, columns, values};
+use crate::left_out::LeftOut;
 
 /// How many rows of `guard` there are.
 const GUARDS: u64 = 1_024;
@@ -66,11 +68,12 @@ pub(super) struct Batch<'a> {
     told: RefCell<HashMap<MerchantId, Vec<Subscription>>>,
     pub(super) tokens: tokens::Gathered,
     kept: &'a RefCell<Kept>,
+    left_out: &'a LeftOut,
     /// How often what tokens live by had been changed when this began.
     lives: i64,
     /// Whether a job was decided by it.
     lives_used: Cell<bool>,
-    pub(super) budgets: RefCell<budget::Held>,
+    pub(super) budgets: RefCell<factors::Held>,
     /// Of `guard`, that are held.
     slots: RefCell<BTreeSet<i64>>,
     /// Of the cards that are held.
@@ -100,6 +103,7 @@ impl<'a> Batch<'a> {
         link: &'a Link,
         runtime: &'a Runtime,
         kept: &'a RefCell<Kept>,
+        left_out: &'a LeftOut,
     ) -> Result<Self, Fault> {
         let (epoch, lives) = runtime.block_on(async {
             link.run("BEGIN").await?;
@@ -118,6 +122,7 @@ impl<'a> Batch<'a> {
             told: RefCell::default(),
             tokens: tokens::Gathered::default(),
             kept,
+            left_out,
             lives,
             lives_used: Cell::default(),
             budgets: RefCell::default(),
@@ -125,6 +130,11 @@ impl<'a> Batch<'a> {
             card_states: RefCell::default(),
             ring: Cell::default(),
         })
+    }
+
+    /// Where rows that cannot be read are noted.
+    pub(super) const fn left_out(&self) -> &LeftOut {
+        self.left_out
     }
 
     /// Runs a statement; tells how many rows it changed.
@@ -181,7 +191,7 @@ impl<'a> Batch<'a> {
 
     /// Holds, until the commit, what its jobs share with those of other batches.
     pub(super) fn hold(&self, shared: &Shared) -> Result<(), Fault> {
-        budget::hold(self, &shared.budgets)?;
+        factors::hold(self, &shared.budgets)?;
         self.hold_slots(&shared.slots)
     }
 
@@ -338,6 +348,16 @@ impl<'a> Batch<'a> {
     }
 }
 
+impl Rows for Batch<'_> {
+    fn epoch(&self) -> Epoch {
+        Batch::epoch(self)
+    }
+
+    fn log(&self, event: &Event) -> Loaded<()> {
+        Ok(Batch::log(self, event)?)
+    }
+}
+
 /// What jobs of many batches lock, each in an order of its own: budgets and slots of `guard`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shared {
@@ -346,20 +366,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn charge(mut self, charge: Option<&Charge>) -> Self {
-        self.budgets
-            .extend(charge.into_iter().flat_map(budget::keys));
-        self
-    }
-
-    pub(super) fn budget(mut self, of: &Of) -> Self {
-        self.budgets.insert(of.key());
-        self
-    }
-
-    pub(super) fn guard(mut self, name: &[&[u8]]) -> Self {
-        self.slots.insert(slot(name));
-        self
+    pub(super) fn of(needs: &Needs) -> Self {
+        let person = needs.person.iter();
+        let slot_of = |(merchant, person)| slot(&factors::name_of(merchant, person));
+        Self {
+            budgets: needs.budgets.iter().map(Of::key).collect(),
+            slots: person.map(|(m, p)| slot_of((m, p))).collect(),
+        }
     }
 
     pub(super) fn extend(&mut self, other: &Self) {

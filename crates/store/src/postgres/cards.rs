@@ -1,21 +1,19 @@
-//! Cards: their lists, from one snapshot, and their changes, inside a batch.
+//! Cards: their lists, from one snapshot, and their rows, inside a batch.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use cardveil_core::card::{
-    Card, CardRef, Changed, Decided, Relabel, Removal, Removed, State, Transition,
-};
+use cardveil_core::card::{Card, CardRef, Guesses, State};
 use cardveil_core::id::{CardId, MerchantId};
+use cardveil_core::port::rows::{CardRows, Loaded};
 use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
 
 use super::batch::Batch;
 use super::fault::Fault;
 use super::readers::Lent;
 use super::rows::{self, card_columns};
-use super::value::{Name, Row, Value, values};
-use super::writer::Turn;
-use super::{Postgres, keep, wallet};
+use super::value::{Json, Name, Row, Value, columns, values};
+use super::{Postgres, keep};
 use crate::card_list::{Bound, CardList, Dialect, Statement, Way};
 use crate::left_out::LeftOut;
 
@@ -29,45 +27,6 @@ impl Cards for Postgres {
         let found = ask(&lent, &list, &self.left_out).await;
         self.lists.end(lent, found).await
     }
-
-    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
-        let work = move |batch: &Batch<'_>| make_transition(batch, &transition);
-        self.writer.submit(Turn::Rows, work).await
-    }
-
-    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
-        let work = move |batch: &Batch<'_>| {
-            let card = hold(batch, &relabel.merchant, &relabel.card)?;
-            write(batch, relabel.decide(card.as_ref()))
-        };
-        self.writer.submit(Turn::Rows, work).await
-    }
-
-    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
-        let work = move |batch: &Batch<'_>| remove(batch, &removal);
-        self.writer.submit(Turn::Rows, work).await
-    }
-}
-
-pub(super) fn make_transition(batch: &Batch<'_>, transition: &Transition) -> Outcome<Changed> {
-    let card = hold(batch, &transition.merchant, &transition.card)?;
-    write(batch, transition.decide(card.as_ref()))
-}
-
-fn remove(batch: &Batch<'_>, removal: &Removal) -> Outcome<Removed> {
-    let card = hold(batch, &removal.merchant, &removal.card)?;
-    let (removed, event) = removal.decide(card.as_ref());
-    if let (Some(card), Some(event)) = (card, event) {
-        for sql in [
-            "DELETE FROM wallet_token WHERE card = $1",
-            "DELETE FROM card_guess WHERE card = $1",
-            "DELETE FROM card WHERE id = $1",
-        ] {
-            batch.execute(sql, values![card.id.as_bytes()])?;
-        }
-        batch.log(&event)?;
-    }
-    Ok(removed)
 }
 
 pub(super) const BY_NO: &str = concat!(
@@ -108,34 +67,102 @@ pub(super) struct Held {
     state: State,
 }
 
-/// The card, held until the commit.
-pub(super) fn hold(
-    batch: &Batch<'_>,
-    merchant: &MerchantId,
-    card: &CardRef,
-) -> Outcome<Option<Card>> {
-    let merchant = merchant.as_str();
-    match card {
-        CardRef::No(no) => batch.first(HOLD_BY_NO, values![merchant, no.as_str()], rows::card),
-        CardRef::Id(id) => batch.first(HOLD_BY_ID, values![merchant, id.as_bytes()], rows::card),
+impl CardRows for Batch<'_> {
+    /// Held until the commit, as all cards here are.
+    fn card(&self, merchant: &MerchantId, card: &CardRef) -> Loaded<Option<Card>> {
+        let merchant = merchant.as_str();
+        Ok(match card {
+            CardRef::No(no) => self.first(HOLD_BY_NO, values![merchant, no.as_str()], rows::card),
+            CardRef::Id(id) => self.first(HOLD_BY_ID, values![merchant, id.as_bytes()], rows::card),
+        }?)
+    }
+
+    fn card_state(&self, merchant: &MerchantId, card: CardId) -> Loaded<Option<State>> {
+        if !self.card_states.borrow().contains_key(&card) {
+            hold_states(self, [card].into_iter())?;
+        }
+        let states = self.card_states.borrow();
+        let found = states.get(&card).filter(|held| held.merchant == *merchant);
+        Ok(found.map(|held| held.state))
+    }
+
+    /// The columns that a decision may change.
+    fn save_card(&self, card: &Card) -> Loaded<()> {
+        let pin = card.sealed.pin.as_ref();
+        self.send(
+            "UPDATE card SET state = $2, label = $3, updated_at = $4, pin_dek = $5, pin = $6
+             WHERE id = $1",
+            values![
+                card.id.as_bytes(),
+                Name(card.state),
+                &card.label,
+                card.updated_at.millis(),
+                pin.map(|pin| &pin.dek),
+                pin.map(|pin| &pin.pin),
+            ],
+        )?;
+        if let Some(held) = self.card_states.borrow_mut().get_mut(&card.id) {
+            held.state = card.state;
+        }
+        Ok(())
+    }
+
+    fn delete_card(&self, card: CardId) -> Loaded<()> {
+        for sql in [
+            "DELETE FROM wallet_token WHERE card = $1",
+            "DELETE FROM card_guess WHERE card = $1",
+            "DELETE FROM card WHERE id = $1",
+        ] {
+            self.execute(sql, values![card.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    fn guesses(&self, card: CardId) -> Loaded<Guesses> {
+        let kept = self.first(
+            "SELECT at FROM card_guess WHERE card = $1",
+            values![card.as_bytes()],
+            |row| row.get(0).map(|Json(guesses)| guesses),
+        )?;
+        Ok(kept.unwrap_or_default())
+    }
+
+    fn save_guesses(&self, card: CardId, guesses: &Guesses) -> Loaded<()> {
+        if guesses.is_empty() {
+            let card = values![card.as_bytes()];
+            self.execute("DELETE FROM card_guess WHERE card = $1", card)?;
+        } else {
+            self.execute(
+                "INSERT INTO card_guess (card, at) VALUES ($1, $2)
+                 ON CONFLICT (card) DO UPDATE SET at = excluded.at",
+                values![card.as_bytes(), Json(guesses)],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn card_of_any_merchant(&self, id: CardId) -> Loaded<Option<Card>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            card_columns!(),
+            " FROM card WHERE id = $1 FOR UPDATE"
+        );
+        Ok(self.first(SQL, values![id.as_bytes()], rows::card)?)
+    }
+
+    fn add_cards(&self, cards: &[&Card]) -> Loaded<Vec<bool>> {
+        if cards.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = cards.iter().map(|card| card_row(card)).collect();
+        let ids = self.all(ADD_CARDS, columns(rows), |row| row.get::<[u8; 16]>(0))?;
+        let mut added: BTreeSet<_> = ids.into_iter().collect();
+        let is_added = cards.iter().map(|card| added.remove(card.id.as_bytes()));
+        Ok(is_added.collect())
     }
 }
 
-/// The state of a merchant's card, which is held.
-pub(super) fn state(
-    batch: &Batch<'_>,
-    merchant: &MerchantId,
-    card: CardId,
-) -> Outcome<Option<State>> {
-    if !batch.card_states.borrow().contains_key(&card) {
-        hold_states(batch, [card].into_iter())?;
-    }
-    let states = batch.card_states.borrow();
-    let found = states.get(&card).filter(|held| held.merchant == *merchant);
-    Ok(found.map(|held| held.state))
-}
-
-/// Holds these cards until the commit, for [`state`].
+/// Holds these cards until the commit, for [`CardRows::card_state`].
 pub(super) fn hold_states(batch: &Batch<'_>, cards: impl Iterator<Item = CardId>) -> Outcome<()> {
     // Each once, and all batches in the same order.
     let cards: BTreeSet<_> = cards.map(|card| *card.as_bytes()).collect();
@@ -150,36 +177,45 @@ pub(super) fn hold_states(batch: &Batch<'_>, cards: impl Iterator<Item = CardId>
     Ok(())
 }
 
-fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {
-    if let Some((card, event)) = &decided.write {
-        update(batch, card)?;
-        batch.log(event)?;
-        if card.state == State::Terminated && event.detail.to.is_some() {
-            wallet::end_with_card(batch, &card.id, event)?;
-        }
-    }
-    Ok(decided.verdict)
-}
+const ADD_CARDS: &str = "INSERT INTO card (id, no, merchant, account, person, kind, state, network,
+         last_four, label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
+         product, unique_no, holder_no, pin_dek, pin)
+     SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[],
+         $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[],
+         $14::bytea[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bigint[], $19::bigint[],
+         $20::text[], $21::text[], $22::text[], $23::bytea[], $24::bytea[])
+     ON CONFLICT DO NOTHING RETURNING id";
 
-/// The columns that a decision may change.
-pub(super) fn update(batch: &Batch<'_>, card: &Card) -> Outcome<()> {
+fn card_row(card: &Card) -> Vec<Value> {
+    let cvv = card.sealed.cvv.as_ref();
     let pin = card.sealed.pin.as_ref();
-    batch.send(
-        "UPDATE card SET state = $2, label = $3, updated_at = $4, pin_dek = $5, pin = $6
-         WHERE id = $1",
-        values![
-            card.id.as_bytes(),
-            Name(card.state),
-            &card.label,
-            card.updated_at.millis(),
-            pin.map(|pin| &pin.dek),
-            pin.map(|pin| &pin.pin),
-        ],
-    )?;
-    if let Some(held) = batch.card_states.borrow_mut().get_mut(&card.id) {
-        held.state = card.state;
-    }
-    Ok(())
+    let row = values![
+        card.id.as_bytes(),
+        card.no.as_str(),
+        card.merchant.as_str(),
+        card.account.as_str(),
+        card.person.as_bytes(),
+        Name(card.kind),
+        Name(card.state),
+        Name(card.network),
+        card.last_four.as_str(),
+        &card.label,
+        &card.sealed.dek,
+        &card.sealed.pan,
+        &card.sealed.expiry,
+        &card.sealed.name,
+        cvv.map(|cvv| &cvv.dek),
+        cvv.map(|cvv| &cvv.cvv),
+        card.sealed.pan_index,
+        card.created_at.millis(),
+        card.updated_at.millis(),
+        card.product.as_deref(),
+        card.unique_no.as_deref(),
+        card.holder_no.as_deref(),
+        pin.map(|pin| &pin.dek),
+        pin.map(|pin| &pin.pin),
+    ];
+    row.into()
 }
 
 const DIALECT: Dialect = Dialect {

@@ -1,29 +1,47 @@
 //! What goes wrong in PostgreSQL, in the words of the port.
 
-use cardveil_core::port::Error;
+use cardveil_core::port::{Error, rows};
 use tokio_postgres::error::SqlState;
 
 use super::fit::Unfit;
 use super::tls;
 
 /// Why a job in a batch did not succeed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// PostgreSQL could not do it: the transaction is of no use any more.
+    #[error(transparent)]
     Postgres(tokio_postgres::Error),
     /// There is no connection, or it did not answer in time.
+    #[error("{0}")]
     Connection(String),
     /// What was decided on has changed meanwhile: the batch is to run again.
+    #[error("what was decided on has changed")]
     Stale,
     /// The schema is not one that this program serves on.
+    #[error(transparent)]
     Unfit(Unfit),
     /// The job cannot be done, whatever PostgreSQL does.
+    #[error(transparent)]
     Own(Error),
 }
 
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Postgres(error)
+    }
+}
+
+/// What came back through a verb: a fault of ours, or the port's error.
+impl From<rows::Fault> for Fault {
+    fn from(fault: rows::Fault) -> Self {
+        match fault.downcast::<Self>() {
+            Ok(fault) => *fault,
+            Err(fault) => match fault.downcast() {
+                Ok(error) => Self::Own(*error),
+                Err(fault) => Self::Own(Error::Unavailable(fault.to_string())),
+            },
+        }
     }
 }
 

@@ -36,7 +36,6 @@ use super::fault::Fault;
 use super::link::Link;
 use super::schema;
 use super::value::{Row, values};
-use crate::epoch;
 
 /// A raise of the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +183,8 @@ async fn raise(link: &Link, seen: Seen, now: Time) -> Result<(Option<Raised>, i6
         return Ok((None, found.audit_seq));
     };
     let latest = Epoch(found.epoch.0.max(seen.epoch));
-    let next = epoch::next(latest, now)
+    let next = latest
+        .next(now)
         .ok_or_else(|| Fault::Own(Error::Unavailable("the epoch is at its end".into())))?;
     let target = Target {
         resource: Some("epoch".into()),

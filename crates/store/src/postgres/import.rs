@@ -21,7 +21,7 @@ use super::link::Link;
 use super::options::Options;
 use super::schema::not_there;
 use super::value::{Json, Value, values};
-use crate::{epoch, sqlite};
+use crate::sqlite;
 
 /// In an order in which nothing names what is not there yet.
 const TABLES: [&str; 16] = [
@@ -218,8 +218,9 @@ async fn finish(source: &Connection, link: &Link, now: Time) -> Result<Epoch, Fa
             Ok((row.get(0)?, row.get(1)?))
         })
         .map_err(|error| unreadable(&error))?;
-    let raised =
-        epoch::next(Epoch(before), now).ok_or_else(|| refused("the epoch is at its end"))?;
+    let raised = Epoch(before)
+        .next(now)
+        .ok_or_else(|| refused("the epoch is at its end"))?;
     link.execute(
         "UPDATE meta SET database_id = $1, epoch = $2,
              audit_seq = coalesce((SELECT max(seq) FROM audit), 0),

@@ -3,23 +3,17 @@
 //! A record's wrapped DEK names the version that it is under, and the expressions by which it is
 //! found here are those of the indexes in `migrations/0001_start.sql`.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
-use cardveil_core::audit::Event;
 use cardveil_core::id::{CardId, PersonId, SubscriptionId};
-use cardveil_core::keys::{
-    ClassKey, Envelope, Move, Moved, Retired, Retirement, RootChange, Rotation, Slot, Sought, Use,
-    version_of,
-};
+use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use, version_of};
 use cardveil_core::mfa::Totp;
-use cardveil_core::port::{Class, Error, Keys, Result, WrappedKey};
+use cardveil_core::port::rows::{KeyRows, Loaded};
+use cardveil_core::port::{Class, Keys, Result};
 
 use super::batch::Batch;
 use super::fault::Fault;
 use super::rows::{CLASS_KEYS, class_key, id};
 use super::value::{Json, Row, values};
-use super::writer::Turn;
 use super::{Postgres, sql_count};
 
 type Outcome<T> = std::result::Result<T, Fault>;
@@ -28,51 +22,6 @@ type Outcome<T> = std::result::Result<T, Fault>;
 impl Keys for Postgres {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
         self.readers.all(CLASS_KEYS, &values![], class_key).await
-    }
-
-    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
-        let work = move |batch: &Batch<'_>| {
-            let known = read(batch)?;
-            let is_there = |new: &WrappedKey| known.iter().any(|key| key.key.class == new.class);
-            if keys.iter().any(is_there) {
-                return Ok(false);
-            }
-            let rows = keys.iter().map(|key| ClassKey::new(key.clone(), event.at));
-            write(batch, &rows.collect::<Vec<_>>(), &event)?;
-            Ok(true)
-        };
-        self.writer.submit(Turn::Head, work).await
-    }
-
-    async fn rotate_key(&self, rotation: Rotation) -> Result<bool> {
-        let work = move |batch: &Batch<'_>| {
-            let rows = rotation.decide(&read(batch)?);
-            write_some(batch, rows, &rotation.event)
-        };
-        self.writer.submit(Turn::Head, work).await
-    }
-
-    async fn change_root(&self, change: RootChange) -> Result<bool> {
-        let work = move |batch: &Batch<'_>| {
-            let rows = change.decide(&read(batch)?);
-            write_some(batch, rows, &change.event)
-        };
-        self.writer.submit(Turn::Head, work).await
-    }
-
-    async fn retire_key(&self, retirement: Retirement) -> Result<Retired> {
-        let work = move |batch: &Batch<'_>| {
-            // Whoever writes under the version shares its row until their commit.
-            let version = values![retirement.class.code(), retirement.version];
-            batch.execute(HOLD, version)?;
-            let in_use = in_use(batch, retirement.class, retirement.version)?;
-            let (retired, write_it) = retirement.decide(&read(batch)?, in_use);
-            if let Some((row, event)) = write_it {
-                write(batch, &[row], &event)?;
-            }
-            Ok(retired)
-        };
-        self.writer.submit(Turn::Head, work).await
     }
 
     async fn key_uses(&self) -> Result<Vec<Use>> {
@@ -106,79 +55,56 @@ impl Keys for Postgres {
         }
         Ok(found)
     }
-
-    async fn move_envelopes(&self, wanted: Move) -> Result<usize> {
-        let work = move |batch: &Batch<'_>| {
-            let deks = wanted.envelopes.iter().map(|one| (wanted.class, &*one.dek));
-            refuse_retired(batch, deks)?;
-            let mut moved = 0;
-            for one in &wanted.envelopes {
-                moved += usize::from(move_one(batch, one)?);
-            }
-            if let Some(event) = wanted.event(moved) {
-                batch.log(&event)?;
-            }
-            Ok(moved)
-        };
-        self.writer.submit(Turn::Rows, work).await
-    }
 }
 
 /// Holds a version, so that it is not destroyed meanwhile.
 const HOLD: &str = "SELECT 1 FROM wrapped_key WHERE class = $1 AND version = $2 FOR UPDATE";
 
-/// Refuses what is about to be written under a key that opens nothing any more, and keeps the
-/// others from being retired until the commit.
-pub(super) fn refuse_retired<'a>(
-    batch: &Batch<'_>,
-    deks: impl IntoIterator<Item = (Class, &'a [u8])>,
-) -> Outcome<()> {
-    const SQL: &str = "SELECT retired_at IS NOT NULL FROM wrapped_key
-         WHERE class = $1 AND version = $2 FOR SHARE";
-    let versions = deks
-        .into_iter()
-        .filter_map(|(class, dek)| Some((class.code(), version_of(dek).ok()?)));
-    // Many records are under few keys.
-    for (class, version) in versions.collect::<BTreeSet<_>>() {
-        let retired = batch.first(SQL, values![class, version], |row| row.get(0))?;
-        if retired.unwrap_or(false) {
-            let why = "a record is sealed under a retired key";
-            return Err(Fault::Own(Error::Unavailable(why.into())));
-        }
+impl KeyRows for Batch<'_> {
+    fn class_keys(&self) -> Loaded<Vec<ClassKey>> {
+        Ok(self.all(CLASS_KEYS, values![], class_key)?)
     }
-    Ok(())
-}
 
-fn read(batch: &Batch<'_>) -> Outcome<Vec<ClassKey>> {
-    batch.all(CLASS_KEYS, values![], class_key)
-}
-
-fn write_some(batch: &Batch<'_>, rows: Option<Vec<ClassKey>>, event: &Event) -> Outcome<bool> {
-    match rows {
-        None => Ok(false),
-        Some(rows) => write(batch, &rows, event).map(|()| true),
-    }
-}
-
-fn write(batch: &Batch<'_>, rows: &[ClassKey], event: &Event) -> Outcome<()> {
-    for row in rows {
-        let (retiring_at, retired_at) = row.state.dates();
-        batch.send(
+    fn save_class_key(&self, key: &ClassKey) -> Loaded<()> {
+        let (retiring_at, retired_at) = key.state.dates();
+        Ok(self.send(
             "INSERT INTO wrapped_key (class, version, wrapped, created_at, retiring_at, retired_at)
              VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (class, version) DO UPDATE SET wrapped = excluded.wrapped,
                  retiring_at = excluded.retiring_at, retired_at = excluded.retired_at",
             values![
-                row.key.class.code(),
-                row.key.version,
-                &row.key.wrapped,
-                row.created_at,
+                key.key.class.code(),
+                key.key.version,
+                &key.key.wrapped,
+                key.created_at,
                 retiring_at,
                 retired_at,
             ],
-        )?;
+        )?)
     }
-    batch.log(event)
+
+    fn is_retired(&self, class: Class, version: u32) -> Loaded<bool> {
+        const SQL: &str = "SELECT retired_at IS NOT NULL FROM wrapped_key
+             WHERE class = $1 AND version = $2 FOR SHARE";
+        let retired = self.first(SQL, values![class.code(), version], |row| row.get(0))?;
+        Ok(retired.unwrap_or(false))
+    }
+
+    /// Whoever writes under the version shares its row until their commit.
+    fn has_records(&self, class: Class, version: u32) -> Loaded<bool> {
+        self.execute(HOLD, values![class.code(), version])?;
+        for place in places(class) {
+            let under = values![version.to_be_bytes(), 1_i64];
+            if self.first(place.sql(), under, |_| Ok(()))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn move_envelope(&self, moved: &Moved) -> Loaded<bool> {
+        Ok(move_one(self, moved)?)
+    }
 }
 
 /// Where records of a class are.
@@ -285,16 +211,6 @@ fn totp(row: &Row) -> Outcome<Envelope> {
         dek: totp.sealed.dek,
         sealed: vec![totp.sealed.sealed],
     })
-}
-
-fn in_use(batch: &Batch<'_>, class: Class, version: u32) -> Outcome<bool> {
-    for place in places(class) {
-        let under = values![version.to_be_bytes(), 1_i64];
-        if batch.first(place.sql(), under, |_| Ok(()))?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 const COUNTED: [(Class, &str); 4] = [

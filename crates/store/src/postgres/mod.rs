@@ -19,21 +19,18 @@
 //!
 //! See [`schema`].
 
-mod allowlists;
 mod audit;
 mod batch;
-mod budget;
 mod cards;
 mod counters;
+mod factors;
 mod fault;
 pub mod fit;
-mod handovers;
 mod home;
 mod import;
 mod keys;
 mod link;
 mod lives;
-mod mfa;
 mod options;
 mod outbox;
 mod readers;
@@ -48,28 +45,24 @@ mod value;
 mod wallet;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use cardveil_core::Entropy;
-use cardveil_core::audit::chain::{Chained, Link};
-use cardveil_core::audit::{Entry, Event, Source};
+use cardveil_core::audit::Entry;
+use cardveil_core::audit::chain::Chained;
 use cardveil_core::card::{Card, CardRef};
 use cardveil_core::clock::{Clock, Time};
-use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
+use cardveil_core::hook::{Bell, Delivery, Subscription};
 use cardveil_core::id::{CredentialId, DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
-    Admin, Audit, Change, Counts, DeliveryFilter, Due, Error, Issue, Issued, Load, Outbox,
-    Registry, Result, Selection, Swept, Take, Taken, Tokens, Writes,
+    Admin, Audit, Commits, Counts, DeliveryFilter, Error, Load, Outbox, Registry, Result,
+    Selection, Tokens, Work, Writes,
 };
-use cardveil_core::token::{
-    Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record,
-    TokenKey, Verdict,
-};
+use cardveil_core::token::{CLOCKS_APART, Epoch, Lives, LivesOf, Record, TokenKey};
 
-use self::batch::{Batch, Shared};
 use self::counters::Exchange;
 use self::fault::Fault;
 use self::home::Home;
@@ -77,7 +70,7 @@ use self::outbox::{delivery_columns, subscription_columns};
 use self::readers::{LISTS, LOOKUPS, Readers};
 use self::rows::{credential_columns, embed_columns, merchant_columns};
 use self::value::{Json, Text, Value, values};
-use self::writer::{Turn, Writer};
+use self::writer::Writer;
 use crate::left_out::{LeftOut, name_of};
 
 pub use self::home::{Raised, Why};
@@ -164,14 +157,16 @@ impl Postgres {
         let raised = readers.probe().await?;
         let mut id = [0; 16];
         entropy.fill(&mut id);
-        let writer = Writer::start(options, &home, &clock, id).map_err(OpenError::Thread)?;
+        let left_out = Arc::default();
+        let writer =
+            Writer::start(options, &home, &clock, &left_out, id).map_err(OpenError::Thread)?;
         let exchange = Exchange::new(options.clone(), home, clock);
         let store = Self {
             writer,
             readers,
             lists,
             exchange,
-            left_out: Arc::default(),
+            left_out,
         };
         Ok((store, raised))
     }
@@ -206,6 +201,13 @@ impl Drop for Postgres {
 
 fn sql_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Commits for Postgres {
+    async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
+        self.writer.run(work).await
+    }
 }
 
 #[async_trait]
@@ -306,33 +308,6 @@ impl Tokens for Postgres {
         Ok(ago.map(|ago| Time::from_millis(now.millis().saturating_sub(ago))))
     }
 
-    async fn issue(&self, issue: Issue) -> Result<Issued> {
-        let shared = mfa::shared(
-            issue.charge.as_ref(),
-            issue.mfa.as_ref().map(|it| (&issue.record.merchant, it)),
-        );
-        let work = move |batch: &Batch<'_>| tokens::issue(batch, &issue);
-        self.writer.submit_soon((shared, Turn::Rows), work).await
-    }
-
-    async fn redeem(&self, claim: Claim) -> Result<Verdict> {
-        let order = (Shared::default(), Turn::Token(claim.token));
-        let work = move |batch: &Batch<'_>| tokens::redeem(batch, &claim);
-        self.writer.submit_soon(order, work).await
-    }
-
-    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
-        let turn = Turn::Token(attempt.token);
-        let work = move |batch: &Batch<'_>| tokens::settle(batch, &attempt);
-        self.writer.submit(turn, work).await
-    }
-
-    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
-        let turn = Turn::Token(observation.token);
-        let work = move |batch: &Batch<'_>| tokens::observe(batch, &observation);
-        self.writer.submit(turn, work).await
-    }
-
     async fn revocable(
         &self,
         selection: &Selection,
@@ -356,42 +331,10 @@ impl Tokens for Postgres {
         };
         found.await.map_err(Fault::nothing_written)
     }
-
-    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {
-        let tokens: BTreeSet<_> = tokens.into_iter().collect();
-        let tokens: Vec<_> = tokens.into_iter().collect();
-        let work = move |batch: &Batch<'_>| tokens::revoke(batch, &tokens, at, &source);
-        self.writer.submit(Turn::Rows, work).await
-    }
-
-    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
-        let left_out = Arc::clone(&self.left_out);
-        let work = move |batch: &Batch<'_>| tokens::sweep(batch, now, limit, &left_out);
-        self.writer.submit(Turn::Rows, work).await
-    }
 }
 
 #[async_trait]
 impl Audit for Postgres {
-    async fn record(&self, event: Event) -> Result<()> {
-        let work = move |batch: &Batch<'_>| batch.log(&event);
-        self.writer.submit(Turn::Rows, work).await
-    }
-
-    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool> {
-        // A batch that failed may be run again on another server, so it is looked at in the batch.
-        let work = move |batch: &Batch<'_>| {
-            let at = values![audit::seq(&link) - 1, 1_i64];
-            let found = batch.first(audit::AFTER, at, audit::chained)?;
-            let is_there = found.is_some_and(|entry| entry.link == link);
-            if is_there {
-                batch.log(&event)?;
-            }
-            Ok(is_there)
-        };
-        self.writer.submit(Turn::Rows, work).await
-    }
-
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
         const SQL: &str = "SELECT seq, event FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
         let values = values![after, sql_count(limit)];
@@ -430,14 +373,6 @@ impl Audit for Postgres {
 
 #[async_trait]
 impl Admin for Postgres {
-    async fn change(
-        &self,
-        changes: Vec<(Change, Event)>,
-    ) -> Result<Vec<std::result::Result<(), Taken>>> {
-        let work = move |batch: &Batch<'_>| registry::change_all(batch, &changes);
-        self.writer.submit(Turn::Head, work).await
-    }
-
     async fn merchants(&self) -> Result<Vec<Merchant>> {
         const SQL: &str = concat!("SELECT ", merchant_columns!(), " FROM merchant ORDER BY id");
         self.list(("merchant", SQL), &values![], |row| rows::merchant(row, 0))
@@ -454,26 +389,6 @@ impl Admin for Postgres {
             .await
     }
 
-    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()> {
-        const SQL: &str = "INSERT INTO credential_use (credential, used_at)
-             SELECT * FROM unnest($1::text[], $2::bigint[])
-             ON CONFLICT (credential) DO UPDATE SET used_at = excluded.used_at";
-        // In the order of the ids, so that nodes that write the same rows do not wait for each
-        // other.
-        let rows = uses
-            .iter()
-            .map(|(credential, at)| values![credential.as_str(), *at].into());
-        let rows: Vec<Vec<Value>> = rows.collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let work = move |batch: &Batch<'_>| {
-            batch.execute(SQL, value::columns(rows.clone()))?;
-            Ok(())
-        };
-        self.writer.submit(Turn::Rows, work).await
-    }
-
     async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
         const SQL: &str = "SELECT credential, used_at FROM credential_use";
         let read = |row: &value::Row| Ok((rows::id(row, 0)?, row.get(1)?));
@@ -484,11 +399,6 @@ impl Admin for Postgres {
     async fn embeds(&self) -> Result<Vec<Embed>> {
         const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
         self.list(("embed", SQL), &values![], rows::embed).await
-    }
-
-    async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
-        let work = move |batch: &Batch<'_>| registry::raise_epoch(batch, &event);
-        self.writer.submit(Turn::Head, work).await
     }
 
     async fn epoch(&self) -> Result<Epoch> {
@@ -555,28 +465,12 @@ impl Outbox for Postgres {
         Ok(found.into_iter().flatten().collect())
     }
 
-    async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
-        let work = move |batch: &Batch<'_>| outbox::patch(batch, &patch);
-        self.writer.submit(Turn::Head, work).await
-    }
-
-    async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
-        let left_out = Arc::clone(&self.left_out);
-        let work = move |batch: &Batch<'_>| outbox::take_due(batch, take, &left_out);
-        self.writer.submit(Turn::Head, work).await
-    }
-
     async fn next_due(&self) -> Result<Option<Time>> {
         let due = self
             .readers
             .first(outbox::NEXT_DUE, &values![], |row| row.get(0))
             .await?;
         Ok(due.flatten())
-    }
-
-    async fn record_attempt(&self, attempted: Attempted) -> Result<Option<Delivery>> {
-        let work = move |batch: &Batch<'_>| outbox::record_attempt(batch, &attempted);
-        self.writer.submit(Turn::Head, work).await
     }
 
     async fn deliveries(
@@ -616,26 +510,6 @@ impl Outbox for Postgres {
         self.readers
             .first(outbox::FIND, &values![id.as_bytes()], outbox::delivery)
             .await
-    }
-
-    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
-        let work = move |batch: &Batch<'_>| outbox::replay(batch, &deliveries, at, &source);
-        self.writer.submit(Turn::Head, work).await
-    }
-
-    async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize> {
-        let work = move |batch: &Batch<'_>| outbox::drop_deliveries(batch, subscription, limit);
-        self.writer.submit(Turn::Head, work).await
-    }
-
-    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize> {
-        let work = move |batch: &Batch<'_>| outbox::date_anew(batch, now, limit);
-        self.writer.submit(Turn::Head, work).await
-    }
-
-    async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
-        let work = move |batch: &Batch<'_>| outbox::forget(batch, before, limit);
-        self.writer.submit(Turn::Head, work).await
     }
 
     async fn outbox_counts(&self) -> Result<Counts> {

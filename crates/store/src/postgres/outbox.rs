@@ -3,27 +3,24 @@
 //! All of it runs under the head of the audit log, one after the other in the whole cluster, so two
 //! couriers never take the same delivery.
 //!
-//! **Invariant:** of the deliveries that wait in one line of one subscription exactly one has
-//! `head = 1`: the one that [`Delivery::head`] names. Whatever changes a line calls `mend`.
+//! **Invariant:** of the deliveries that wait in one line of one subscription exactly one is its
+//! `head`: the one that [`Delivery::head`] names.
 
 use std::collections::BTreeSet;
 
-use cardveil_core::audit::{Event, Source};
+use cardveil_core::audit::Event;
 use cardveil_core::clock::Time;
-use cardveil_core::hook::{
-    Attempted, Delivery, Line, Patch, Patched, SUBSCRIPTIONS_MAX, Settled, State, Subscription,
-    Tried, delivery as rules,
-};
+use cardveil_core::hook::{Delivery, Line, State, Subscription, Tried};
 use cardveil_core::id::{AccountId, DeliveryId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::SealedSecret;
-use cardveil_core::port::{Due, Error, Take, Taken};
+use cardveil_core::port::Error;
+use cardveil_core::port::rows::{Loaded, OutboxRows};
 
 use super::batch::Batch;
 use super::fault::Fault;
 use super::rows;
 use super::value::{Json, Name, Row, Text, Value, values};
-use super::{keep, keys};
-use crate::left_out::LeftOut;
+use super::{keep, sql_count};
 
 type Outcome<T> = Result<T, Fault>;
 
@@ -142,71 +139,6 @@ macro_rules! subscription_params {
     };
 }
 
-/// The bound is looked at in the batch that adds: of many at once, no more get in than there is
-/// room for.
-pub(super) fn add(batch: &Batch<'_>, new: &Subscription) -> Outcome<Result<(), Taken>> {
-    batch.told().borrow_mut().clear();
-    let known = batch.first(FIND_SUBSCRIPTION, values![new.id.as_bytes()], subscription)?;
-    if known.is_some() {
-        return Ok(Err(Taken::Exists));
-    }
-    let count = batch.first(
-        "SELECT count(*) FROM subscription WHERE merchant = $1",
-        values![new.merchant.as_str()],
-        |row| row.get::<i64>(0),
-    )?;
-    if count >= i64::try_from(SUBSCRIPTIONS_MAX).ok() {
-        return Ok(Err(Taken::Full));
-    }
-    let added = batch.execute(
-        "INSERT INTO subscription (id, merchant, account, form, url, topics, enabled, secret_dek,
-             secret, authorization_dek, \"authorization\", credential, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-         ON CONFLICT DO NOTHING",
-        subscription_params!(new),
-    )?;
-    Ok(if added == 0 {
-        Err(Taken::Exists)
-    } else {
-        Ok(())
-    })
-}
-
-pub(super) fn patch(batch: &Batch<'_>, patch: &Patch) -> Outcome<Patched> {
-    batch.told().borrow_mut().clear();
-    let known = batch.first(
-        FIND_SUBSCRIPTION,
-        values![patch.id.as_bytes()],
-        subscription,
-    )?;
-    let decided = patch.decide(known.as_ref());
-    if let Some((next, event)) = &decided.write {
-        keys::refuse_retired(batch, next.deks())?;
-        batch.execute(
-            "UPDATE subscription SET merchant = $2, account = $3, form = $4, url = $5, topics = $6,
-                 enabled = $7, secret_dek = $8, secret = $9, authorization_dek = $10,
-                 \"authorization\" = $11, credential = $12, created_at = $13, updated_at = $14
-             WHERE id = $1",
-            subscription_params!(next),
-        )?;
-        batch.log(event)?;
-    }
-    Ok(decided.verdict)
-}
-
-pub(super) fn remove(batch: &Batch<'_>, id: SubscriptionId) -> Outcome<Result<(), Taken>> {
-    batch.told().borrow_mut().clear();
-    let removed = batch.execute(
-        "DELETE FROM subscription WHERE id = $1",
-        values![id.as_bytes()],
-    )?;
-    Ok(if removed == 0 {
-        Err(Taken::NoMerchant)
-    } else {
-        Ok(())
-    })
-}
-
 /// The merchant who may be told of an event.
 pub(super) fn listener(event: &Event) -> Option<&MerchantId> {
     event.topic().and(event.merchant.as_ref())
@@ -295,221 +227,182 @@ fn insert(batch: &Batch<'_>, new: &Delivery) -> Result<(), Fault> {
     Ok(())
 }
 
-fn update(batch: &Batch<'_>, next: &Delivery) -> Result<(), Fault> {
-    batch.send(
-        "UPDATE delivery SET since = $2, attempts = $3, due_at = $4, leased_until = $5, state = $6,
-             ended_at = $7, last = $8
-         WHERE id = $1",
-        values![
-            next.id.as_bytes(),
-            next.since.millis(),
-            next.attempts,
-            next.due_at.millis(),
-            next.leased_until.map(Time::millis),
-            next.state.as_str(),
-            next.state.ended_at().map(Time::millis),
-            next.last.map(Json),
-        ],
-    )?;
-    Ok(())
-}
-
-/// Marks the head of a line anew; the order is [`Delivery::head`]'s.
-fn mend(batch: &Batch<'_>, subscription: SubscriptionId, line: Line) -> Result<(), Fault> {
-    let line = line.to_string();
-    batch.send(
-        "UPDATE delivery SET head = false
-         WHERE subscription = $1 AND line = $2 AND head",
-        values![subscription.as_bytes(), &line],
-    )?;
-    batch.send(
-        "UPDATE delivery SET head = true WHERE id = (
-             SELECT id FROM delivery WHERE subscription = $1 AND line = $2 AND state = 'waiting'
-             ORDER BY leased_until IS NULL, seq LIMIT 1)",
-        values![subscription.as_bytes(), &line],
-    )?;
-    Ok(())
-}
-
 pub(super) const FIND: &str = concat!(
     "SELECT ",
     delivery_columns!(),
     " FROM delivery WHERE delivery.id = $1"
 );
 
-fn find(batch: &Batch<'_>, id: DeliveryId) -> Outcome<Option<Delivery>> {
-    batch.first(FIND, values![id.as_bytes()], delivery)
-}
+impl OutboxRows for Batch<'_> {
+    fn subscription(&self, id: SubscriptionId) -> Loaded<Option<Subscription>> {
+        Ok(self.first(FIND_SUBSCRIPTION, values![id.as_bytes()], subscription)?)
+    }
 
-pub(super) fn take_due(batch: &Batch<'_>, take: Take, left_out: &LeftOut) -> Outcome<Vec<Due>> {
-    let now = take.now.millis();
-    let waiting = batch.all(
-        concat!(
+    fn subscriptions_of(&self, merchant: &MerchantId) -> Loaded<usize> {
+        const SQL: &str = "SELECT count(*) FROM subscription WHERE merchant = $1";
+        count(self, SQL, values![merchant.as_str()])
+    }
+
+    fn add_subscription(&self, new: &Subscription) -> Loaded<bool> {
+        self.told().borrow_mut().clear();
+        let added = self.execute(
+            "INSERT INTO subscription (id, merchant, account, form, url, topics, enabled,
+                 secret_dek, secret, authorization_dek, \"authorization\", credential, created_at,
+                 updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             ON CONFLICT DO NOTHING",
+            subscription_params!(new),
+        )?;
+        Ok(added > 0)
+    }
+
+    fn save_subscription(&self, next: &Subscription) -> Loaded<()> {
+        self.told().borrow_mut().clear();
+        self.execute(
+            "UPDATE subscription SET merchant = $2, account = $3, form = $4, url = $5, topics = $6,
+                 enabled = $7, secret_dek = $8, secret = $9, authorization_dek = $10,
+                 \"authorization\" = $11, credential = $12, created_at = $13, updated_at = $14
+             WHERE id = $1",
+            subscription_params!(next),
+        )?;
+        Ok(())
+    }
+
+    fn delete_subscription(&self, id: SubscriptionId) -> Loaded<bool> {
+        const SQL: &str = "DELETE FROM subscription WHERE id = $1";
+        self.told().borrow_mut().clear();
+        let deleted = self.execute(SQL, values![id.as_bytes()])?;
+        Ok(deleted > 0)
+    }
+
+    fn due_subscriptions(&self, now: Time) -> Loaded<Vec<Subscription>> {
+        const SQL: &str = concat!(
             "SELECT ",
             subscription_columns!(),
             " FROM subscription CROSS JOIN LATERAL (SELECT min(due_at) AS due FROM delivery
                 WHERE delivery.subscription = subscription.id AND head) AS first
              WHERE enabled AND due <= $1 ORDER BY due"
-        ),
-        values![now],
-        |row| keep(left_out, "subscription", row, subscription(row)),
-    )?;
-    let mut taken = Vec::new();
-    for subscription in waiting.into_iter().flatten() {
-        let left = take.limit.saturating_sub(taken.len());
-        if left == 0 {
-            break;
-        }
-        let under_way: i64 = batch
-            .first(
-                "SELECT count(*) FROM delivery WHERE subscription = $1 AND leased_until > $2",
-                values![subscription.id.as_bytes(), now],
-                |row| row.get(0),
-            )?
-            .unwrap_or_default();
-        let under_way = usize::try_from(under_way).unwrap_or(usize::MAX);
-        let free = left.min(take.per_subscription.saturating_sub(under_way));
-        take_of(batch, take, &subscription, free, &mut taken)?;
+        );
+        let due = self.all(SQL, values![now.millis()], |row| {
+            keep(self.left_out(), "subscription", row, subscription(row))
+        })?;
+        Ok(due.into_iter().flatten().collect())
     }
-    Ok(taken)
-}
 
-fn take_of(
-    batch: &Batch<'_>,
-    take: Take,
-    subscription: &Subscription,
-    most: usize,
-    taken: &mut Vec<Due>,
-) -> Outcome<()> {
-    if most == 0 {
-        return Ok(());
+    fn deliveries_under_way(&self, id: SubscriptionId, now: Time) -> Loaded<usize> {
+        const SQL: &str =
+            "SELECT count(*) FROM delivery WHERE subscription = $1 AND leased_until > $2";
+        count(self, SQL, values![id.as_bytes(), now.millis()])
     }
-    let due = batch.all(
-        concat!(
+
+    fn due_deliveries(
+        &self,
+        id: SubscriptionId,
+        now: Time,
+        limit: usize,
+    ) -> Loaded<Vec<(Delivery, Event)>> {
+        const SQL: &str = concat!(
             "SELECT ",
             delivery_columns!(),
             ", audit.event FROM delivery JOIN audit ON audit.seq = delivery.seq
              WHERE delivery.subscription = $1 AND delivery.head AND delivery.due_at <= $2
              ORDER BY delivery.due_at, delivery.seq LIMIT $3"
-        ),
-        values![
-            subscription.id.as_bytes(),
-            take.now.millis(),
-            super::sql_count(most)
-        ],
-        |row| {
+        );
+        let values = values![id.as_bytes(), now.millis(), sql_count(limit)];
+        Ok(self.all(SQL, values, |row| {
             let Json(event) = row.get(14)?;
             Ok((delivery(row)?, event))
-        },
-    )?;
-    for (head, event) in due {
-        if let Some(delivery) = head.lease(take.now, take.lease_until) {
-            update(batch, &delivery)?;
-            taken.push(Due {
-                delivery,
-                subscription: subscription.clone(),
-                event,
-            });
-        }
+        })?)
     }
-    Ok(())
-}
 
-pub(super) fn record_attempt(
-    batch: &Batch<'_>,
-    attempted: &Attempted,
-) -> Outcome<Option<Delivery>> {
-    match attempted.decide(find(batch, attempted.delivery)?.as_ref()) {
-        Settled::Nothing => Ok(None),
-        Settled::Change(next, event) => {
-            update(batch, &next)?;
-            mend(batch, next.subscription, next.line)?;
-            if let Some(event) = event {
-                batch.log(&event)?;
-            }
-            batch.ring();
-            Ok(Some(*next))
-        }
-    }
-}
-
-pub(super) fn replay(
-    batch: &Batch<'_>,
-    ids: &[DeliveryId],
-    at: Time,
-    source: &Source,
-) -> Outcome<usize> {
-    let chosen = batch.all(
-        concat!(
-            "SELECT ",
-            delivery_columns!(),
-            " FROM delivery WHERE delivery.id = ANY ($1)"
-        ),
-        [ids.iter().map(DeliveryId::as_bytes).collect()],
-        delivery,
-    )?;
-    let next: Vec<_> = chosen.iter().map(|delivery| delivery.replay(at)).collect();
-    for delivery in &next {
-        update(batch, delivery)?;
-    }
-    let lines: BTreeSet<_> = next.iter().map(|it| (it.subscription, it.line)).collect();
-    for (subscription, line) in lines {
-        mend(batch, subscription, line)?;
-    }
-    if let Some(event) = rules::replayed(&next, at, source) {
-        batch.log(&event)?;
-        batch.ring();
-    }
-    Ok(next.len())
-}
-
-/// The heads go last, so that each line has one for as long as anything waits in it.
-pub(super) fn drop_deliveries(
-    batch: &Batch<'_>,
-    id: SubscriptionId,
-    limit: usize,
-) -> Outcome<usize> {
-    let known = batch.first(FIND_SUBSCRIPTION, values![id.as_bytes()], subscription)?;
-    if known.is_none_or(|known| known.enabled) {
-        return Ok(0);
-    }
-    let mut dropped = 0;
-    for sql in [
-        "DELETE FROM delivery WHERE id IN (
-             SELECT id FROM delivery WHERE subscription = $1 AND NOT head LIMIT $2)",
-        "DELETE FROM delivery WHERE id IN (
-             SELECT id FROM delivery WHERE subscription = $1 AND head LIMIT $2)",
-    ] {
-        let most = super::sql_count(limit - dropped);
-        dropped += batch.execute(sql, values![id.as_bytes(), most])?;
-    }
-    Ok(dropped)
-}
-
-pub(super) fn date_anew(batch: &Batch<'_>, now: Time, limit: usize) -> Outcome<usize> {
-    let most = super::sql_count(limit);
-    let late = batch.all(
-        concat!(
+    fn deliveries_due_after(&self, after: Time, limit: usize) -> Loaded<Vec<Delivery>> {
+        const SQL: &str = concat!(
             "SELECT ",
             delivery_columns!(),
             " FROM delivery WHERE state = 'waiting' AND due_at > $1 LIMIT $2"
-        ),
-        values![now.plus(rules::WAIT_MAX).millis(), most],
-        delivery,
-    )?;
-    let dated: Vec<_> = late.iter().filter_map(|it| it.dated(now)).collect();
-    for next in &dated {
-        update(batch, next)?;
-        mend(batch, next.subscription, next.line)?;
+        );
+        let values = values![after.millis(), sql_count(limit)];
+        Ok(self.all(SQL, values, delivery)?)
     }
-    Ok(dated.len())
+
+    fn delivery(&self, id: DeliveryId) -> Loaded<Option<Delivery>> {
+        Ok(self.first(FIND, values![id.as_bytes()], delivery)?)
+    }
+
+    fn deliveries(&self, ids: &[DeliveryId]) -> Loaded<Vec<Delivery>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            delivery_columns!(),
+            " FROM delivery WHERE delivery.id = ANY ($1)"
+        );
+        let ids = [ids.iter().map(DeliveryId::as_bytes).collect()];
+        Ok(self.all(SQL, ids, delivery)?)
+    }
+
+    fn save_delivery(&self, next: &Delivery) -> Loaded<()> {
+        self.send(
+            "UPDATE delivery SET since = $2, attempts = $3, due_at = $4, leased_until = $5,
+                 state = $6, ended_at = $7, last = $8
+             WHERE id = $1",
+            values![
+                next.id.as_bytes(),
+                next.since.millis(),
+                next.attempts,
+                next.due_at.millis(),
+                next.leased_until.map(Time::millis),
+                next.state.as_str(),
+                next.state.ended_at().map(Time::millis),
+                next.last.map(Json),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The order is [`Delivery::head`]'s.
+    fn mend_line(&self, subscription: SubscriptionId, line: Line) -> Loaded<()> {
+        let line = line.to_string();
+        self.send(
+            "UPDATE delivery SET head = false
+             WHERE subscription = $1 AND line = $2 AND head",
+            values![subscription.as_bytes(), &line],
+        )?;
+        self.send(
+            "UPDATE delivery SET head = true WHERE id = (
+                 SELECT id FROM delivery WHERE subscription = $1 AND line = $2 AND state = 'waiting'
+                 ORDER BY leased_until IS NULL, seq LIMIT 1)",
+            values![subscription.as_bytes(), &line],
+        )?;
+        Ok(())
+    }
+
+    fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Loaded<usize> {
+        let mut dropped = 0;
+        for sql in [
+            "DELETE FROM delivery WHERE id IN (
+                 SELECT id FROM delivery WHERE subscription = $1 AND NOT head LIMIT $2)",
+            "DELETE FROM delivery WHERE id IN (
+                 SELECT id FROM delivery WHERE subscription = $1 AND head LIMIT $2)",
+        ] {
+            let most = sql_count(limit - dropped);
+            dropped += self.execute(sql, values![subscription.as_bytes(), most])?;
+        }
+        Ok(dropped)
+    }
+
+    fn forget_deliveries(&self, before: Time, limit: usize) -> Loaded<usize> {
+        Ok(self.execute(
+            "DELETE FROM delivery WHERE id IN (
+                 SELECT id FROM delivery WHERE state = 'delivered' AND ended_at < $1 LIMIT $2)",
+            values![before.millis(), sql_count(limit)],
+        )?)
+    }
+
+    fn ring(&self) {
+        Batch::ring(self);
+    }
 }
 
-pub(super) fn forget(batch: &Batch<'_>, before: Time, limit: usize) -> Outcome<usize> {
-    let forgotten = batch.execute(
-        "DELETE FROM delivery WHERE id IN (
-             SELECT id FROM delivery WHERE state = 'delivered' AND ended_at < $1 LIMIT $2)",
-        values![before.millis(), super::sql_count(limit)],
-    )?;
-    Ok(forgotten)
+fn count(batch: &Batch<'_>, sql: &str, values: impl AsRef<[Value]>) -> Loaded<usize> {
+    let counted: Option<i64> = batch.first(sql, values, |row| row.get(0))?;
+    Ok(counted.unwrap_or_default().try_into().unwrap_or(usize::MAX))
 }

@@ -1,152 +1,16 @@
-//! The operators' writes: the registry and the epoch. All run under the head of the
+//! The rows of merchants, credentials and embeds. What changes them runs under the head of the
 //! audit log, one after the other in the whole cluster.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use cardveil_core::audit::Event;
-use cardveil_core::card::Card;
-use cardveil_core::id::MerchantId;
+use cardveil_core::clock::Time;
+use cardveil_core::id::{CredentialId, EmbedId, MerchantId};
 use cardveil_core::merchant::{Credential, Embed, Merchant};
-use cardveil_core::port::{Change, Error, Set, Taken};
-use cardveil_core::token::Epoch;
+use cardveil_core::port::rows::{Loaded, RegistryRows};
 
 use super::batch::Batch;
-use super::fault::Fault;
 use super::rows::{self, credential_columns, embed_columns, merchant_columns};
 use super::value::{Json, Name, Value, columns, values};
-use super::{keys, outbox};
-use crate::epoch;
-
-/// Whether PostgreSQL could, and then whether the change was refused.
-type Made = Result<Result<(), Taken>, Fault>;
-
-pub(super) fn change_all(
-    batch: &Batch<'_>,
-    changes: &[(Change, Event)],
-) -> Result<Vec<Result<(), Taken>>, Fault> {
-    let deks = changes.iter().flat_map(|(change, _)| change.deks());
-    keys::refuse_retired(batch, deks)?;
-    let mut all = Vec::new();
-    let are_cards = |one: &(Change, Event), next: &(Change, Event)| {
-        matches!((&one.0, &next.0), (Change::AddCard(_), Change::AddCard(_)))
-    };
-    // An import is cards alone.
-    for run in changes.chunk_by(are_cards) {
-        let made = match run {
-            [(change, _)] => vec![make(batch, change)?],
-            cards => add_cards(batch, cards.iter().filter_map(|(change, _)| card(change)))?,
-        };
-        for ((change, event), made) in run.iter().zip(&made) {
-            if made.is_ok() {
-                batch.log(&change.record(event))?;
-            }
-        }
-        all.extend(made);
-    }
-    Ok(all)
-}
-
-fn card(change: &Change) -> Option<&Card> {
-    if let Change::AddCard(card) = change {
-        Some(card)
-    } else {
-        None
-    }
-}
-
-fn make(batch: &Batch<'_>, change: &Change) -> Made {
-    match change {
-        Change::AddMerchant(merchant) => add_merchant(batch, merchant),
-        Change::SetMerchant(set) => set_merchant(batch, set),
-        Change::AddCredential(credential) => of_merchant(batch, &credential.merchant, || {
-            add_credential(batch, credential)
-        }),
-        Change::SetCredential(set) => {
-            of_merchant(batch, &set.to.merchant, || set_credential(batch, set))
-        }
-        Change::AddEmbed(embed) => of_merchant(batch, &embed.merchant, || add_embed(batch, embed)),
-        Change::SetEmbed(set) => of_merchant(batch, &set.to.merchant, || set_embed(batch, set)),
-        Change::AddCard(card) => {
-            let made = add_cards(batch, [&**card])?.pop();
-            Ok(made.unwrap_or(Err(Taken::Exists)))
-        }
-        Change::AddSubscription(new) => {
-            of_merchant(batch, &new.merchant, || outbox::add(batch, new))
-        }
-        Change::RemoveSubscription(id) => outbox::remove(batch, *id),
-    }
-}
-
-/// Foreign keys guard it too; asking first tells what is missing without failing the batch.
-fn of_merchant(batch: &Batch<'_>, id: &MerchantId, make: impl FnOnce() -> Made) -> Made {
-    if known_merchants(batch, [id].into_iter())?.is_empty() {
-        return Ok(Err(Taken::NoMerchant));
-    }
-    make()
-}
-
-/// Those of them that there are.
-fn known_merchants<'a>(
-    batch: &Batch<'_>,
-    ids: impl Iterator<Item = &'a MerchantId>,
-) -> Result<BTreeSet<MerchantId>, Fault> {
-    let ids: BTreeSet<_> = ids.map(MerchantId::as_str).collect();
-    let known = batch.all(
-        "SELECT id FROM merchant WHERE id = ANY ($1)",
-        [ids.into_iter().collect()],
-        |row| rows::id(row, 0),
-    )?;
-    Ok(known.into_iter().collect())
-}
-
-/// An insert that does nothing where a unique column is in use.
-fn add(batch: &Batch<'_>, sql: &str, values: impl AsRef<[Value]>) -> Made {
-    Ok(match batch.execute(sql, values)? {
-        0 => Err(Taken::Exists),
-        _ => Ok(()),
-    })
-}
-
-/// An update of the one row that is there.
-fn update(batch: &Batch<'_>, sql: &str, values: impl AsRef<[Value]>) -> Made {
-    Ok(match batch.execute(sql, values)? {
-        0 => Err(Taken::NoMerchant),
-        _ => Ok(()),
-    })
-}
-
-fn add_merchant(batch: &Batch<'_>, merchant: &Merchant) -> Made {
-    add(
-        batch,
-        "INSERT INTO merchant (id, name, state, pci_enabled, created_at, wallets, mfa,
-             may_export, may_read_pins, may_set_pins)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
-        merchant_params!(merchant),
-    )
-}
-
-fn set_merchant(batch: &Batch<'_>, set: &Set<Merchant>) -> Made {
-    const FIND: &str = concat!(
-        "SELECT ",
-        merchant_columns!(),
-        " FROM merchant WHERE id = $1"
-    );
-    let row = batch.first(FIND, values![set.to.id.as_str()], |row| {
-        rows::merchant(row, 0)
-    })?;
-    let merchant = match set.decide(row.as_ref()) {
-        Ok(merchant) => merchant,
-        Err(taken) => return Ok(Err(taken)),
-    };
-    update(
-        batch,
-        "UPDATE merchant SET name = $2, state = $3, pci_enabled = $4, created_at = $5,
-             wallets = $6, mfa = $7, may_export = $8, may_read_pins = $9,
-             may_set_pins = $10
-         WHERE id = $1",
-        merchant_params!(merchant),
-    )
-}
 
 macro_rules! merchant_params {
     ($merchant:ident) => {
@@ -163,50 +27,6 @@ macro_rules! merchant_params {
             $merchant.permissions.set_pins,
         ]
     };
-}
-use merchant_params;
-
-fn add_credential(batch: &Batch<'_>, credential: &Credential) -> Made {
-    add(
-        batch,
-        "INSERT INTO credential (id, merchant, key_hash, dek, sealed, allowed_ips, scopes, person,
-             state, expires_at, created_at, rights, ip_ceiling, inherited,
-             client_certificates)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-         ON CONFLICT DO NOTHING",
-        credential_params!(credential),
-    )
-}
-
-/// A rewrap does not hold the head, so the row is held.
-fn set_credential(batch: &Batch<'_>, set: &Set<Credential>) -> Made {
-    const FIND: &str = concat!(
-        "SELECT ",
-        credential_columns!(),
-        " FROM credential WHERE id = $1 FOR UPDATE"
-    );
-    let row = batch.first(FIND, values![set.to.id.as_str()], rows::credential)?;
-    let credential = match set.decide(row.as_ref()) {
-        Ok(credential) => credential,
-        Err(taken) => return Ok(Err(taken)),
-    };
-    let others = batch.first(
-        "SELECT 1 FROM credential WHERE key_hash = $1 AND id <> $2",
-        values![credential.key_hash, credential.id.as_str()],
-        |_| Ok(()),
-    )?;
-    if others.is_some() {
-        return Ok(Err(Taken::Exists));
-    }
-    update(
-        batch,
-        "UPDATE credential SET merchant = $2, key_hash = $3, dek = $4, sealed = $5,
-             allowed_ips = $6, scopes = $7, person = $8, state = $9, expires_at = $10,
-             created_at = $11, rights = $12, ip_ceiling = $13, inherited = $14,
-             client_certificates = $15
-         WHERE id = $1",
-        credential_params!(credential),
-    )
 }
 
 macro_rules! credential_params {
@@ -230,125 +50,129 @@ macro_rules! credential_params {
         ]
     };
 }
-use credential_params;
 
-fn add_embed(batch: &Batch<'_>, embed: &Embed) -> Made {
-    add(
-        batch,
-        "INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at, transparent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+macro_rules! embed_params {
+    ($embed:ident) => {
         values![
-            embed.id.as_str(),
-            embed.merchant.as_str(),
-            Json(&embed.origins),
-            embed.copy_cvv,
-            embed.enabled,
-            embed.created_at.millis(),
-            embed.transparent,
-        ],
-    )
-}
-
-fn set_embed(batch: &Batch<'_>, set: &Set<Embed>) -> Made {
-    const FIND: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = $1");
-    let row = batch.first(FIND, values![set.to.id.as_str()], rows::embed)?;
-    let embed = match set.decide(row.as_ref()) {
-        Ok(embed) => embed,
-        Err(taken) => return Ok(Err(taken)),
+            $embed.id.as_str(),
+            $embed.merchant.as_str(),
+            Json(&$embed.origins),
+            $embed.copy_cvv,
+            $embed.enabled,
+            $embed.created_at.millis(),
+            $embed.transparent,
+        ]
     };
-    update(
-        batch,
-        "UPDATE embed SET merchant = $2, origins = $3, copy_cvv = $4, enabled = $5, created_at = $6,
-             transparent = $7
-         WHERE id = $1",
-        values![
-            embed.id.as_str(),
-            embed.merchant.as_str(),
-            Json(&embed.origins),
-            embed.copy_cvv,
-            embed.enabled,
-            embed.created_at.millis(),
-            embed.transparent,
-        ],
-    )
 }
 
-/// In their order, so that of two that exclude each other the first is added.
-fn add_cards<'a>(
-    batch: &Batch<'_>,
-    cards: impl IntoIterator<Item = &'a Card>,
-) -> Result<Vec<Result<(), Taken>>, Fault> {
-    let cards: Vec<_> = cards.into_iter().collect();
-    let merchants = known_merchants(batch, cards.iter().map(|card| &card.merchant))?;
-    let of_known = cards
-        .iter()
-        .filter(|card| merchants.contains(&card.merchant));
-    let rows: Vec<_> = of_known.map(|card| card_row(card)).collect();
-    let mut added = BTreeSet::new();
-    if !rows.is_empty() {
-        let ids = batch.all(ADD_CARDS, columns(rows), |row| row.get::<[u8; 16]>(0))?;
-        added.extend(ids);
+/// An insert does nothing where a unique column is in use.
+impl RegistryRows for Batch<'_> {
+    fn merchant(&self, id: &MerchantId) -> Loaded<Option<Merchant>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            merchant_columns!(),
+            " FROM merchant WHERE id = $1"
+        );
+        Ok(self.first(SQL, values![id.as_str()], |row| rows::merchant(row, 0))?)
     }
-    let made = cards.iter().map(|card| {
-        if !merchants.contains(&card.merchant) {
-            Err(Taken::NoMerchant)
-        } else if added.remove(card.id.as_bytes()) {
-            Ok(())
-        } else {
-            Err(Taken::Exists)
+
+    fn add_merchant(&self, merchant: &Merchant) -> Loaded<bool> {
+        let added = self.execute(
+            "INSERT INTO merchant (id, name, state, pci_enabled, created_at, wallets, mfa,
+                 may_export, may_read_pins, may_set_pins)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+            merchant_params!(merchant),
+        )?;
+        Ok(added > 0)
+    }
+
+    fn save_merchant(&self, merchant: &Merchant) -> Loaded<()> {
+        self.execute(
+            "UPDATE merchant SET name = $2, state = $3, pci_enabled = $4, created_at = $5,
+                 wallets = $6, mfa = $7, may_export = $8, may_read_pins = $9, may_set_pins = $10
+             WHERE id = $1",
+            merchant_params!(merchant),
+        )?;
+        Ok(())
+    }
+
+    /// A rewrap does not hold the head, so the row is held.
+    fn credential(&self, id: &CredentialId) -> Loaded<Option<Credential>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            credential_columns!(),
+            " FROM credential WHERE id = $1 FOR UPDATE"
+        );
+        Ok(self.first(SQL, values![id.as_str()], rows::credential)?)
+    }
+
+    fn key_is_of_another(&self, key_hash: &[u8; 32], id: &CredentialId) -> Loaded<bool> {
+        const SQL: &str = "SELECT 1 FROM credential WHERE key_hash = $1 AND id <> $2";
+        let others = self.first(SQL, values![key_hash, id.as_str()], |_| Ok(()))?;
+        Ok(others.is_some())
+    }
+
+    fn add_credential(&self, credential: &Credential) -> Loaded<bool> {
+        let added = self.execute(
+            "INSERT INTO credential (id, merchant, key_hash, dek, sealed, allowed_ips, scopes,
+                 person, state, expires_at, created_at, rights, ip_ceiling, inherited,
+                 client_certificates)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             ON CONFLICT DO NOTHING",
+            credential_params!(credential),
+        )?;
+        Ok(added > 0)
+    }
+
+    fn save_credential(&self, credential: &Credential) -> Loaded<()> {
+        self.execute(
+            "UPDATE credential SET merchant = $2, key_hash = $3, dek = $4, sealed = $5,
+                 allowed_ips = $6, scopes = $7, person = $8, state = $9, expires_at = $10,
+                 created_at = $11, rights = $12, ip_ceiling = $13, inherited = $14,
+                 client_certificates = $15
+             WHERE id = $1",
+            credential_params!(credential),
+        )?;
+        Ok(())
+    }
+
+    fn save_uses(&self, uses: &BTreeMap<CredentialId, Time>) -> Loaded<()> {
+        const SQL: &str = "INSERT INTO credential_use (credential, used_at)
+             SELECT * FROM unnest($1::text[], $2::bigint[])
+             ON CONFLICT (credential) DO UPDATE SET used_at = excluded.used_at";
+        // In the order of the ids, so that nodes that write the same rows do not wait for each
+        // other.
+        let rows = uses
+            .iter()
+            .map(|(credential, at)| values![credential.as_str(), *at].into());
+        let rows: Vec<Vec<Value>> = rows.collect();
+        if !rows.is_empty() {
+            self.execute(SQL, columns(rows))?;
         }
-    });
-    Ok(made.collect())
-}
+        Ok(())
+    }
 
-const ADD_CARDS: &str = "INSERT INTO card (id, no, merchant, account, person, kind, state, network,
-         last_four, label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
-         product, unique_no, holder_no, pin_dek, pin)
-     SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[],
-         $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[],
-         $14::bytea[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bigint[], $19::bigint[],
-         $20::text[], $21::text[], $22::text[], $23::bytea[], $24::bytea[])
-     ON CONFLICT DO NOTHING RETURNING id";
+    fn embed(&self, id: &EmbedId) -> Loaded<Option<Embed>> {
+        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = $1");
+        Ok(self.first(SQL, values![id.as_str()], rows::embed)?)
+    }
 
-fn card_row(card: &Card) -> Vec<Value> {
-    let cvv = card.sealed.cvv.as_ref();
-    let pin = card.sealed.pin.as_ref();
-    let row = values![
-        card.id.as_bytes(),
-        card.no.as_str(),
-        card.merchant.as_str(),
-        card.account.as_str(),
-        card.person.as_bytes(),
-        Name(card.kind),
-        Name(card.state),
-        Name(card.network),
-        card.last_four.as_str(),
-        &card.label,
-        &card.sealed.dek,
-        &card.sealed.pan,
-        &card.sealed.expiry,
-        &card.sealed.name,
-        cvv.map(|cvv| &cvv.dek),
-        cvv.map(|cvv| &cvv.cvv),
-        card.sealed.pan_index,
-        card.created_at.millis(),
-        card.updated_at.millis(),
-        card.product.as_deref(),
-        card.unique_no.as_deref(),
-        card.holder_no.as_deref(),
-        pin.map(|pin| &pin.dek),
-        pin.map(|pin| &pin.pin),
-    ];
-    row.into()
-}
+    fn add_embed(&self, embed: &Embed) -> Loaded<bool> {
+        let added = self.execute(
+            "INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at, transparent)
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            embed_params!(embed),
+        )?;
+        Ok(added > 0)
+    }
 
-pub(super) fn raise_epoch(batch: &Batch<'_>, event: &Event) -> Result<Epoch, Fault> {
-    let raised = epoch::next(batch.epoch(), event.at).ok_or_else(|| {
-        Fault::Own(Error::Unavailable(
-            "the epoch cannot be raised further".into(),
-        ))
-    })?;
-    batch.set_epoch(raised)?;
-    batch.log(event)?;
-    Ok(raised)
+    fn save_embed(&self, embed: &Embed) -> Loaded<()> {
+        self.execute(
+            "UPDATE embed SET merchant = $2, origins = $3, copy_cvv = $4, enabled = $5,
+                 created_at = $6, transparent = $7
+             WHERE id = $1",
+            embed_params!(embed),
+        )?;
+        Ok(())
+    }
 }

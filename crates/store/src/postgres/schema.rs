@@ -32,7 +32,6 @@ use super::home;
 use super::link::Link;
 use super::options::Options;
 use super::value::values;
-use crate::epoch;
 
 /// Each brings the schema from the version before to its own, which is its place in this list,
 /// counted from 1.
@@ -271,7 +270,7 @@ async fn version(link: &Link) -> Result<i32, Fault> {
 async fn begin(link: &Link, now: Time, entropy: &dyn Entropy) -> Result<(), Fault> {
     let mut database_id = [0; 16];
     entropy.fill(&mut database_id);
-    let epoch = epoch::next(Epoch(0), now).unwrap_or(Epoch(1));
+    let epoch = Epoch(0).next(now).unwrap_or(Epoch(1));
     let rows = link.query(home::SERVER_NOW, &[]).await?;
     let (system, timeline) = home::server_now(rows.first().ok_or_else(not_there)?)?;
     link.execute(

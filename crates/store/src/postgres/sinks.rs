@@ -1,16 +1,18 @@
 //! How far the sinks of the audit log have come.
 
 use async_trait::async_trait;
-use cardveil_core::audit::sink::{Fed, History, Hold, Holder, Lease, Progress};
+use cardveil_core::audit::chain::Link;
+use cardveil_core::audit::sink::{History, Holder, Lease, Progress};
 use cardveil_core::clock::Time;
 use cardveil_core::id::SinkName;
+use cardveil_core::port::rows::{Loaded, LogRows};
 use cardveil_core::port::{self, Sinks};
+use cardveil_core::token::Epoch;
 
-use super::Postgres;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::value::{Row, Text, values};
-use super::writer::Turn;
+use super::{Postgres, audit};
 
 const ALL: &str = "SELECT name, place, taken_at, holder, lease_until, error, history_place, history_end FROM sink ORDER BY name";
 const FIND: &str = "SELECT name, place, taken_at, holder, lease_until, error, history_place, history_end FROM sink WHERE name = $1";
@@ -20,34 +22,28 @@ impl Sinks for Postgres {
     async fn sinks(&self) -> port::Result<Vec<Progress>> {
         self.readers.all(ALL, &values![], progress).await
     }
-
-    async fn hold_sink(&self, hold: Hold) -> port::Result<Option<Progress>> {
-        let work = move |batch: &Batch<'_>| {
-            const END: &str = "SELECT audit_seq FROM meta";
-            let end = batch.first(END, values![], |row| row.get(0))?.unwrap_or(0);
-            let next = hold.decide(find(batch, &hold.name)?.as_ref(), end);
-            put(batch, next)
-        };
-        self.writer.submit(Turn::Head, work).await
-    }
-
-    async fn record_fed(&self, fed: Fed) -> port::Result<Option<Progress>> {
-        let work = move |batch: &Batch<'_>| {
-            let next = fed.decide(find(batch, &fed.name)?.as_ref());
-            put(batch, next)
-        };
-        self.writer.submit(Turn::Head, work).await
-    }
 }
 
 /// Under the head, so that no two look at once.
-fn find(batch: &Batch<'_>, name: &SinkName) -> Result<Option<Progress>, Fault> {
-    batch.first(FIND, values![name.as_str()], progress)
-}
+impl LogRows for Batch<'_> {
+    /// A batch that failed may be run again on another server, so it is looked at in the batch.
+    fn has_link(&self, link: &Link) -> Loaded<bool> {
+        let at = values![audit::seq(link) - 1, 1_i64];
+        let found = self.first(audit::AFTER, at, audit::chained)?;
+        Ok(found.is_some_and(|entry| entry.link == *link))
+    }
 
-fn put(batch: &Batch<'_>, next: Option<Progress>) -> Result<Option<Progress>, Fault> {
-    if let Some(next) = &next {
-        batch.execute(
+    fn last_entry(&self) -> Loaded<i64> {
+        const END: &str = "SELECT audit_seq FROM meta";
+        Ok(self.first(END, values![], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    fn sink(&self, name: &SinkName) -> Loaded<Option<Progress>> {
+        Ok(self.first(FIND, values![name.as_str()], progress)?)
+    }
+
+    fn save_sink(&self, next: &Progress) -> Loaded<()> {
+        self.execute(
             "INSERT INTO sink (name, place, taken_at, holder, lease_until, error,
                  history_place, history_end)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -65,8 +61,12 @@ fn put(batch: &Batch<'_>, next: Option<Progress>) -> Result<Option<Progress>, Fa
                 next.history.map(|history| history.end),
             ],
         )?;
+        Ok(())
     }
-    Ok(next)
+
+    fn save_epoch(&self, epoch: Epoch) -> Loaded<()> {
+        Ok(self.set_epoch(epoch)?)
+    }
 }
 
 fn progress(row: &Row) -> Result<Progress, Fault> {

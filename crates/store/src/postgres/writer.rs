@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
-use cardveil_core::port::{Error, Result, Writes};
+use cardveil_core::port::{Error, Needs, Result, Work, Writes};
 use cardveil_core::token::TokenKey;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -34,6 +34,7 @@ use super::options::Options;
 use super::schema;
 use super::tokens;
 use super::value::values;
+use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 
@@ -93,6 +94,7 @@ impl Writer {
         options: &Options,
         home: &Arc<Home>,
         clock: &Arc<dyn Clock>,
+        left_out: &Arc<LeftOut>,
         id: [u8; 16],
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
@@ -111,6 +113,7 @@ impl Writer {
             runtime,
             link: None,
             kept: RefCell::default(),
+            left_out: Arc::clone(left_out),
             id,
             number: 0,
         };
@@ -140,62 +143,15 @@ impl Writer {
         (self.queue.waiting().jobs.len(), QUEUE_MAX)
     }
 
-    /// Runs `work` in a batch and answers once it is durable. It goes on without the caller, should
-    /// the caller not wait. It may be run more than once; only the last time is committed.
-    pub(super) async fn submit<T: Send + 'static>(
-        &self,
-        turn: Turn,
-        work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
-    ) -> Result<T> {
-        let order = Order {
-            shared: Shared::default(),
-            turn,
-            patience: Patience::Endless,
-        };
-        self.submit_as(order, work).await
-    }
-
-    /// The same for a caller who waits.
-    pub(super) async fn submit_soon<T: Send + 'static>(
-        &self,
-        (shared, turn): (Shared, Turn),
-        work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
-    ) -> Result<T> {
-        let order = Order {
-            shared,
-            turn,
-            patience: Patience::Since(self.clock.now()),
-        };
-        self.submit_as(order, work).await
-    }
-
-    /// The same for work that locks what is `shared` with others.
-    pub(super) async fn submit_with<T: Send + 'static>(
-        &self,
-        shared: Shared,
-        turn: Turn,
-        work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
-    ) -> Result<T> {
-        let order = Order {
-            shared,
-            turn,
-            patience: Patience::Endless,
-        };
-        self.submit_as(order, work).await
-    }
-
-    async fn submit_as<T: Send + 'static>(
-        &self,
-        order: Order,
-        work: impl Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
-    ) -> Result<T> {
+    /// Runs the work in a batch and answers once it is durable. It goes on without the caller,
+    /// should the caller not wait. It may be run more than once; only the last time is committed.
+    pub(super) async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Box::new(Task {
-            order,
+        self.queue.push(Job {
+            order: Order::new(&work.needs(), &*self.clock),
             work,
-            result: None,
             reply,
-        }))?;
+        })?;
         answer
             .await
             .unwrap_or_else(|_| Err(Error::Unknown("the writer has ended".into())))
@@ -222,46 +178,42 @@ struct Order {
     patience: Patience,
 }
 
+impl Order {
+    fn new(needs: &Needs, clock: &dyn Clock) -> Self {
+        let turn = match needs.token {
+            _ if needs.alone => Turn::Head,
+            Some(token) => Turn::Token(token),
+            None => Turn::Rows,
+        };
+        let patience = if needs.soon {
+            Patience::Since(clock.now())
+        } else {
+            Patience::Endless
+        };
+        Self {
+            shared: Shared::of(needs),
+            turn,
+            patience,
+        }
+    }
+}
+
 /// What waits for a writer.
-trait Job: Send {
-    fn order(&self) -> &Order;
-    /// Does the writing.
-    fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault>;
-    /// Tells the caller, given the outcome of the batch.
-    fn answer(self: Box<Self>, outcome: Result<()>);
-}
-
-struct Task<W, T> {
+struct Job {
     order: Order,
-    work: W,
-    result: Option<T>,
-    reply: oneshot::Sender<Result<T>>,
+    work: Arc<dyn Work>,
+    reply: oneshot::Sender<Result<()>>,
 }
 
-impl<W, T> Job for Task<W, T>
-where
-    W: Fn(&Batch<'_>) -> std::result::Result<T, Fault> + Send,
-    T: Send,
-{
-    fn order(&self) -> &Order {
-        &self.order
-    }
-
-    fn run(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault> {
-        self.result = Some((self.work)(batch)?);
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>, outcome: Result<()>) {
-        let Self { result, reply, .. } = *self;
-        let never_ran = || Error::Unavailable("the write was not run".into());
-        let answer = outcome.and_then(|()| result.ok_or_else(never_ran));
+impl Job {
+    /// Tells the caller.
+    fn answer(self, outcome: Result<()>) {
         // A caller that has gone away is told nothing.
-        drop(reply.send(answer));
+        drop(self.reply.send(outcome));
     }
 }
 
-type Jobs = Vec<Box<dyn Job>>;
+type Jobs = Vec<Job>;
 
 /// How a batch ended.
 enum Ended {
@@ -285,6 +237,7 @@ struct Shell {
     runtime: Runtime,
     link: Option<Link>,
     kept: RefCell<Kept>,
+    left_out: Arc<LeftOut>,
     /// Which row of `writer` is its own.
     id: [u8; 16],
     number: i64,
@@ -294,7 +247,7 @@ impl Shell {
     fn run(&mut self) {
         let _ended = Left(Arc::clone(&self.queue), self.pulse.clone());
         while let Some(mut jobs) = self.queue.next() {
-            jobs.sort_by_key(|job| job.order().turn);
+            jobs.sort_by_key(|job| job.order.turn);
             self.serve(jobs, &mut 0);
         }
     }
@@ -311,7 +264,7 @@ impl Shell {
             }
             self.pulse.begin();
             rounds += 1;
-            let fault = match self.commit(&mut jobs) {
+            let fault = match self.commit(&jobs) {
                 Ended::Late => {
                     // The server has answered: it works.
                     self.pulse.committed();
@@ -360,13 +313,13 @@ impl Shell {
 
     /// Refuses what has waited too long, before it runs or runs again; tells what is left.
     fn refuse_late(&self, jobs: Jobs) -> Jobs {
-        let (late, in_time) = jobs.into_iter().partition(|job| self.is_late(&**job));
+        let (late, in_time) = jobs.into_iter().partition(|job| self.is_late(job));
         answer(late, &Err(waited_too_long()));
         in_time
     }
 
-    fn is_late(&self, job: &dyn Job) -> bool {
-        job.order().patience.is_over(self.clock.now())
+    fn is_late(&self, job: &Job) -> bool {
+        job.order.patience.is_over(self.clock.now())
     }
 
     /// One bad job does not fail its neighbours, nor does one that waits for what another keeps
@@ -383,7 +336,7 @@ impl Shell {
     }
 
     /// All jobs in one transaction.
-    fn commit(&mut self, jobs: &mut Jobs) -> Ended {
+    fn commit(&mut self, jobs: &[Job]) -> Ended {
         self.number += 1;
         if let Err(fault) = self.connect() {
             return Ended::Failed(fault);
@@ -395,7 +348,7 @@ impl Shell {
                 return Ended::Failed(fault);
             }
         };
-        if jobs.iter().any(|job| self.is_late(&**job)) {
+        if jobs.iter().any(|job| self.is_late(job)) {
             self.roll_back();
             return Ended::Late;
         }
@@ -411,30 +364,30 @@ impl Shell {
         ended
     }
 
-    fn run_jobs(&self, jobs: &mut Jobs) -> std::result::Result<Place, Fault> {
+    fn run_jobs(&self, jobs: &[Job]) -> std::result::Result<Place, Fault> {
         let Some(link) = &self.link else {
             return Err(Fault::Connection("there is no connection".into()));
         };
-        let batch = Batch::begin(link, &self.runtime, &self.kept)?;
+        let batch = Batch::begin(link, &self.runtime, &self.kept, &self.left_out)?;
         let mut tokens: Vec<_> = jobs
             .iter()
-            .filter_map(|job| job.order().turn.token())
+            .filter_map(|job| job.order.turn.token())
             .collect();
         let mut shared = Shared::default();
-        for job in jobs.iter() {
-            shared.extend(&job.order().shared);
+        for job in jobs {
+            shared.extend(&job.order.shared);
         }
-        let run = |job: &mut Box<dyn Job>| {
-            match job.order().turn {
+        let run = |job: &Job| {
+            match job.order.turn {
                 Turn::Rows => {}
                 Turn::Token(_) => tokens::hold(&batch, &std::mem::take(&mut tokens))?,
                 Turn::Head => drop(batch.hold_head()?),
             }
-            job.run(&batch)
+            Ok(job.work.run(&batch)?)
         };
         batch
             .hold(&shared)
-            .and_then(|()| jobs.iter_mut().try_for_each(run))
+            .and_then(|()| jobs.iter().try_for_each(run))
             .and_then(|()| batch.finish(&self.id, self.number))
             .map_err(|fault| batch.cause(fault))
     }
@@ -555,12 +508,12 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    jobs: VecDeque<Box<dyn Job>>,
+    jobs: VecDeque<Job>,
     closed: bool,
 }
 
 impl Queue {
-    fn push(&self, job: Box<dyn Job>) -> Result<()> {
+    fn push(&self, job: Job) -> Result<()> {
         let mut waiting = self.waiting();
         if waiting.closed {
             return Err(closed());

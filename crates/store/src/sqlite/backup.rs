@@ -21,7 +21,6 @@ use super::fence::{Fence, Found};
 use super::open::{OpenError, Refused, check_ours, connect, create_private, migrate};
 use super::rows::{CLASS_KEYS, class_key};
 use super::{all, audit, sql_count};
-use crate::epoch;
 
 /// Writes a copy of the database, of this moment, to a file that is not there yet. The database may
 /// be in use.
@@ -174,7 +173,9 @@ impl Copy {
                 .query_row(audit::LAST, [], audit::chained)
                 .optional()?;
             let latest = floor.map_or(before, |floor| floor.max(before));
-            let after = epoch::next(latest, now).ok_or(Refused::Open(OpenError::EpochExhausted))?;
+            let after = latest
+                .next(now)
+                .ok_or(Refused::Open(OpenError::EpochExhausted))?;
             transaction.execute("UPDATE meta SET epoch = ?1", [after.0])?;
             let raised = format!("raised to {}: a backup was restored", after.0);
             for (kind, resource, note) in [

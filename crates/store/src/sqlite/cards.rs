@@ -1,24 +1,20 @@
-//! Cards: their lists, from one snapshot, and their changes, inside a batch.
+//! Cards: their lists, from one snapshot, and their rows, inside a batch.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cardveil_core::card::{
-    Card, CardRef, Changed, Decided, Relabel, Removal, Removed, State, Transition,
-};
+use cardveil_core::card::{Card, CardRef, Guesses, State};
 use cardveil_core::id::{CardId, MerchantId};
+use cardveil_core::port::rows::{CardRows, Loaded};
 use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
 use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, Row, params, params_from_iter};
 
-use super::fault::Fault;
-use super::rows::{self, Name, card_columns};
+use super::rows::{self, Json, Name, card_columns};
 use super::writer::Batch;
-use super::{Sqlite, all, keep, wallet};
+use super::{Sqlite, all, keep};
 use crate::card_list::{Bound, CardList, Dialect, Statement, Way};
 use crate::left_out::LeftOut;
-
-type Outcome<T> = std::result::Result<T, Fault>;
 
 #[async_trait]
 impl Cards for Sqlite {
@@ -29,53 +25,6 @@ impl Cards for Sqlite {
             .ask(move |connection| ask(connection, &list, &left_out))
             .await
     }
-
-    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
-        let work = move |batch: &Batch<'_>| make_transition(batch, &transition);
-        self.writer.submit(work).await
-    }
-
-    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
-        let work = move |batch: &Batch<'_>| {
-            let card = find(batch, &relabel.merchant, &relabel.card)?;
-            write(batch, relabel.decide(card.as_ref()))
-        };
-        self.writer.submit(work).await
-    }
-
-    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
-        let work = move |batch: &Batch<'_>| remove(batch, &removal);
-        self.writer.submit(work).await
-    }
-}
-
-pub(super) fn make_transition(batch: &Batch<'_>, transition: &Transition) -> Outcome<Changed> {
-    let card = find(batch, &transition.merchant, &transition.card)?;
-    write(batch, transition.decide(card.as_ref()))
-}
-
-/// The page that a row was in is written anyway, and then the row's bytes are zeroes
-/// (`secure_delete`).
-fn remove(batch: &Batch<'_>, removal: &Removal) -> Outcome<Removed> {
-    let card = find(batch, &removal.merchant, &removal.card)?;
-    let (removed, event) = removal.decide(card.as_ref());
-    if let (Some(card), Some(event)) = (card, event) {
-        // A place that was given is not given again, though its row is gone.
-        batch.execute(
-            "UPDATE meta SET last_card = (SELECT coalesce(max(seq), 0) FROM card)
-             WHERE last_card < (SELECT coalesce(max(seq), 0) FROM card)",
-            [],
-        )?;
-        for sql in [
-            "DELETE FROM wallet_token WHERE card = ?1",
-            "DELETE FROM card_guess WHERE card = ?1",
-            "DELETE FROM card WHERE id = ?1",
-        ] {
-            batch.execute(sql, [card.id.as_bytes()])?;
-        }
-        batch.log(&event)?;
-    }
-    Ok(removed)
 }
 
 pub(super) const BY_NO: &str = concat!(
@@ -89,61 +38,130 @@ pub(super) const BY_ID: &str = concat!(
     " FROM card WHERE id = ?2 AND merchant = ?1"
 );
 
-pub(super) fn find(
-    batch: &Batch<'_>,
-    merchant: &MerchantId,
-    card: &CardRef,
-) -> Outcome<Option<Card>> {
-    let merchant = merchant.as_str();
-    Ok(match card {
-        CardRef::No(no) => batch.first(BY_NO, params![merchant, no.as_str()], rows::card),
-        CardRef::Id(id) => batch.first(BY_ID, params![merchant, id.as_bytes()], rows::card),
-    }?)
-}
-
-/// The state of a merchant's card.
-pub(super) fn state(
-    batch: &Batch<'_>,
-    merchant: &MerchantId,
-    card: CardId,
-) -> Outcome<Option<State>> {
-    let found = batch.first(
-        "SELECT state FROM card WHERE id = ?1 AND merchant = ?2",
-        params![card.as_bytes(), merchant.as_str()],
-        |row| row.get(0).map(|Name(state)| state),
-    )?;
-    Ok(found)
-}
-
-fn write(batch: &Batch<'_>, decided: Decided) -> Outcome<Changed> {
-    if let Some((card, event)) = &decided.write {
-        update(batch, card)?;
-        batch.log(event)?;
-        if card.state == State::Terminated && event.detail.to.is_some() {
-            wallet::end_with_card(batch, &card.id, event)?;
-        }
+impl CardRows for Batch<'_> {
+    fn card(&self, merchant: &MerchantId, card: &CardRef) -> Loaded<Option<Card>> {
+        let merchant = merchant.as_str();
+        Ok(match card {
+            CardRef::No(no) => self.first(BY_NO, params![merchant, no.as_str()], rows::card),
+            CardRef::Id(id) => self.first(BY_ID, params![merchant, id.as_bytes()], rows::card),
+        }?)
     }
-    Ok(decided.verdict)
+
+    fn card_state(&self, merchant: &MerchantId, card: CardId) -> Loaded<Option<State>> {
+        Ok(self.first(
+            "SELECT state FROM card WHERE id = ?1 AND merchant = ?2",
+            params![card.as_bytes(), merchant.as_str()],
+            |row| row.get(0).map(|Name(state)| state),
+        )?)
+    }
+
+    /// The columns that a decision may change.
+    fn save_card(&self, card: &Card) -> Loaded<()> {
+        let pin = card.sealed.pin.as_ref();
+        self.execute(
+            "UPDATE card SET state = ?2, label = ?3, updated_at = ?4, pin_dek = ?5, pin = ?6
+             WHERE id = ?1",
+            params![
+                card.id.as_bytes(),
+                Name(card.state),
+                card.label,
+                card.updated_at.millis(),
+                pin.map(|pin| &pin.dek),
+                pin.map(|pin| &pin.pin),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The page that a row was in is written anyway, and then the row's bytes are zeroes
+    /// (`secure_delete`).
+    fn delete_card(&self, card: CardId) -> Loaded<()> {
+        // A place that was given is not given again, though its row is gone.
+        self.execute(
+            "UPDATE meta SET last_card = (SELECT coalesce(max(seq), 0) FROM card)
+             WHERE last_card < (SELECT coalesce(max(seq), 0) FROM card)",
+            [],
+        )?;
+        for sql in [
+            "DELETE FROM wallet_token WHERE card = ?1",
+            "DELETE FROM card_guess WHERE card = ?1",
+            "DELETE FROM card WHERE id = ?1",
+        ] {
+            self.execute(sql, [card.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    fn guesses(&self, card: CardId) -> Loaded<Guesses> {
+        let kept = self.first(
+            "SELECT at FROM card_guess WHERE card = ?1",
+            [card.as_bytes()],
+            |row| row.get(0).map(|Json(guesses)| guesses),
+        )?;
+        Ok(kept.unwrap_or_default())
+    }
+
+    fn save_guesses(&self, card: CardId, guesses: &Guesses) -> Loaded<()> {
+        if guesses.is_empty() {
+            self.execute("DELETE FROM card_guess WHERE card = ?1", [card.as_bytes()])?;
+        } else {
+            self.execute(
+                "INSERT OR REPLACE INTO card_guess (card, at) VALUES (?1, ?2)",
+                params![card.as_bytes(), Json(guesses)],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn card_of_any_merchant(&self, id: CardId) -> Loaded<Option<Card>> {
+        const SQL: &str = concat!("SELECT ", card_columns!(), " FROM card WHERE id = ?1");
+        Ok(self.first(SQL, [id.as_bytes()], rows::card)?)
+    }
+
+    fn add_cards(&self, cards: &[&Card]) -> Loaded<Vec<bool>> {
+        cards.iter().map(|card| Ok(add(self, card)? == 1)).collect()
+    }
 }
 
-/// The columns that a decision may change.
-pub(super) fn update(batch: &Batch<'_>, card: &Card) -> Outcome<()> {
+fn add(batch: &Batch<'_>, card: &Card) -> rusqlite::Result<usize> {
+    let cvv = card.sealed.cvv.as_ref();
     let pin = card.sealed.pin.as_ref();
     batch.execute(
-        "UPDATE card SET state = ?2, label = ?3, updated_at = ?4, pin_dek = ?5, pin = ?6
-         WHERE id = ?1",
+        "INSERT INTO card (id, no, merchant, account, person, kind, state, network, last_four,
+             label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
+             product, unique_no, holder_no, pin_dek, pin, seq)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19, ?20, ?21, ?22, ?23, ?24,
+             (SELECT max(last_card, (SELECT coalesce(max(seq), 0) FROM card)) + 1 FROM meta))
+         ON CONFLICT DO NOTHING",
         params![
             card.id.as_bytes(),
+            card.no.as_str(),
+            card.merchant.as_str(),
+            card.account.as_str(),
+            card.person.as_bytes(),
+            Name(card.kind),
             Name(card.state),
+            Name(card.network),
+            card.last_four.as_str(),
             card.label,
+            card.sealed.dek,
+            card.sealed.pan,
+            card.sealed.expiry,
+            card.sealed.name,
+            cvv.map(|cvv| &cvv.dek),
+            cvv.map(|cvv| &cvv.cvv),
+            card.sealed.pan_index,
+            card.created_at.millis(),
             card.updated_at.millis(),
+            card.product,
+            card.unique_no,
+            card.holder_no,
             pin.map(|pin| &pin.dek),
             pin.map(|pin| &pin.pin),
         ],
-    )?;
-    Ok(())
+    )
 }
-
 const DIALECT: Dialect = Dialect {
     numbered: false,
     find: "instr",

@@ -1,14 +1,16 @@
 //! What goes wrong in SQLite, in the words of the port.
 
-use cardveil_core::port::Error;
+use cardveil_core::port::{Error, rows};
 use rusqlite::ErrorCode;
 
 /// Why a job in a batch did not succeed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// SQLite could not do it: the whole batch is rolled back.
+    #[error(transparent)]
     Sqlite(rusqlite::Error),
     /// The job cannot be done, whatever SQLite does: its own failure, if it has written nothing.
+    #[error(transparent)]
     Own(Error),
 }
 
@@ -18,6 +20,19 @@ impl From<rusqlite::Error> for Fault {
             Self::Own(Error::Corrupt(error.to_string()))
         } else {
             Self::Sqlite(error)
+        }
+    }
+}
+
+/// What came back through a verb: SQLite's error, or the port's.
+impl From<rows::Fault> for Fault {
+    fn from(fault: rows::Fault) -> Self {
+        match fault.downcast::<rusqlite::Error>() {
+            Ok(error) => (*error).into(),
+            Err(fault) => match fault.downcast() {
+                Ok(error) => Self::Own(*error),
+                Err(fault) => Self::Own(Error::Unavailable(fault.to_string())),
+            },
         }
     }
 }

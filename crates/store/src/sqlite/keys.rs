@@ -4,70 +4,23 @@
 //! found here are those of the indexes in `migrations/0010_keys.sql`.
 
 use async_trait::async_trait;
-use cardveil_core::audit::Event;
+use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, PersonId, SubscriptionId};
-use cardveil_core::keys::{
-    ClassKey, Envelope, Move, Moved, Retired, Retirement, RootChange, Rotation, Slot, Sought, Use,
-    version_of,
-};
+use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use};
 use cardveil_core::mfa::Totp;
-use cardveil_core::port::{Class, Error, Keys, Result, WrappedKey};
+use cardveil_core::port::rows::{KeyRows, Loaded};
+use cardveil_core::port::{Class, Keys, Result};
 use rusqlite::{Connection, Row, params};
 
-use super::fault::Fault;
 use super::rows::{CLASS_KEYS, Json, class_key, text};
 use super::writer::Batch;
 use super::{Sqlite, all, sql_count};
-
-type Outcome<T> = std::result::Result<T, Fault>;
 
 #[async_trait]
 impl Keys for Sqlite {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
         self.readers
             .read(|connection| all(connection, CLASS_KEYS, [], class_key))
-    }
-
-    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
-        let work = move |batch: &Batch<'_>| {
-            let known = read(batch)?;
-            let is_there = |new: &WrappedKey| known.iter().any(|key| key.key.class == new.class);
-            if keys.iter().any(is_there) {
-                return Ok(false);
-            }
-            let rows = keys.into_iter().map(|key| ClassKey::new(key, event.at));
-            write(batch, &rows.collect::<Vec<_>>(), &event)?;
-            Ok(true)
-        };
-        self.writer.submit(work).await
-    }
-
-    async fn rotate_key(&self, rotation: Rotation) -> Result<bool> {
-        let work = move |batch: &Batch<'_>| {
-            let rows = rotation.decide(&read(batch)?);
-            write_some(batch, rows, &rotation.event)
-        };
-        self.writer.submit(work).await
-    }
-
-    async fn change_root(&self, change: RootChange) -> Result<bool> {
-        let work = move |batch: &Batch<'_>| {
-            let rows = change.decide(&read(batch)?);
-            write_some(batch, rows, &change.event)
-        };
-        self.writer.submit(work).await
-    }
-
-    async fn retire_key(&self, retirement: Retirement) -> Result<Retired> {
-        let work = move |batch: &Batch<'_>| {
-            let in_use = in_use(batch, retirement.class, retirement.version)?;
-            let (retired, write_it) = retirement.decide(&read(batch)?, in_use);
-            if let Some((row, event)) = write_it {
-                write(batch, &[row], &event)?;
-            }
-            Ok(retired)
-        };
-        self.writer.submit(work).await
     }
 
     async fn key_uses(&self) -> Result<Vec<Use>> {
@@ -84,75 +37,51 @@ impl Keys for Sqlite {
             Ok(found)
         })
     }
+}
 
-    async fn move_envelopes(&self, wanted: Move) -> Result<usize> {
-        let work = move |batch: &Batch<'_>| {
-            let deks = wanted.envelopes.iter().map(|one| (wanted.class, &*one.dek));
-            refuse_retired(batch, deks)?;
-            let mut moved = 0;
-            for one in &wanted.envelopes {
-                moved += usize::from(move_one(batch, one)?);
-            }
-            if let Some(event) = wanted.event(moved) {
-                batch.log(&event)?;
-            }
-            Ok(moved)
-        };
-        self.writer.submit(work).await
+impl KeyRows for Batch<'_> {
+    fn class_keys(&self) -> Loaded<Vec<ClassKey>> {
+        Ok(self.all(CLASS_KEYS, [], class_key)?)
     }
-}
 
-/// Refuses what is about to be written under a key that opens nothing any more. Call it before the
-/// job has written anything.
-pub(super) fn refuse_retired<'a>(
-    batch: &Batch<'_>,
-    deks: impl IntoIterator<Item = (Class, &'a [u8])>,
-) -> Outcome<()> {
-    const SQL: &str = "SELECT 1 FROM wrapped_key WHERE class = ?1 AND version = ?2
-         AND retired_at IS NOT NULL";
-    for (class, dek) in deks {
-        let Ok(version) = version_of(dek) else {
-            continue;
-        };
-        let retired = batch.first(SQL, params![class.code(), version], |_| Ok(()))?;
-        if retired.is_some() {
-            let why = "a record is sealed under a retired key";
-            return Err(Fault::Own(Error::Unavailable(why.into())));
-        }
-    }
-    Ok(())
-}
-
-fn read(batch: &Batch<'_>) -> Outcome<Vec<ClassKey>> {
-    Ok(batch.all(CLASS_KEYS, [], class_key)?)
-}
-
-fn write_some(batch: &Batch<'_>, rows: Option<Vec<ClassKey>>, event: &Event) -> Outcome<bool> {
-    match rows {
-        None => Ok(false),
-        Some(rows) => write(batch, &rows, event).map(|()| true),
-    }
-}
-
-fn write(batch: &Batch<'_>, rows: &[ClassKey], event: &Event) -> Outcome<()> {
-    for row in rows {
-        let (retiring_at, retired_at) = row.state.dates();
-        batch.execute(
+    fn save_class_key(&self, key: &ClassKey) -> Loaded<()> {
+        let (retiring_at, retired_at) = key.state.dates();
+        self.execute(
             "INSERT INTO wrapped_key (class, version, wrapped, created_at, retiring_at, retired_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (class, version) DO UPDATE SET wrapped = excluded.wrapped,
                  retiring_at = excluded.retiring_at, retired_at = excluded.retired_at",
             params![
-                row.key.class.code(),
-                row.key.version,
-                row.key.wrapped,
-                row.created_at.map(cardveil_core::Time::millis),
-                retiring_at.map(cardveil_core::Time::millis),
-                retired_at.map(cardveil_core::Time::millis),
+                key.key.class.code(),
+                key.key.version,
+                key.key.wrapped,
+                key.created_at.map(Time::millis),
+                retiring_at.map(Time::millis),
+                retired_at.map(Time::millis),
             ],
         )?;
+        Ok(())
     }
-    Ok(batch.log(event)?)
+
+    fn is_retired(&self, class: Class, version: u32) -> Loaded<bool> {
+        const SQL: &str = "SELECT 1 FROM wrapped_key WHERE class = ?1 AND version = ?2
+             AND retired_at IS NOT NULL";
+        let retired = self.first(SQL, params![class.code(), version], |_| Ok(()))?;
+        Ok(retired.is_some())
+    }
+
+    fn has_records(&self, class: Class, version: u32) -> Loaded<bool> {
+        for place in places(class) {
+            if !place.under(self.connection(), version, 1)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn move_envelope(&self, moved: &Moved) -> Loaded<bool> {
+        Ok(move_one(self, moved)?)
+    }
 }
 
 /// Where records of a class are.
@@ -279,15 +208,6 @@ fn totp(row: &Row<'_>) -> rusqlite::Result<Envelope> {
     })
 }
 
-fn in_use(batch: &Batch<'_>, class: Class, version: u32) -> Outcome<bool> {
-    for place in places(class) {
-        if !place.under(batch.connection(), version, 1)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 fn uses(connection: &Connection) -> rusqlite::Result<Vec<Use>> {
     const COUNTED: [(Class, &str); 4] = [
         (
@@ -337,7 +257,7 @@ fn uses(connection: &Connection) -> rusqlite::Result<Vec<Use>> {
     Ok(uses)
 }
 
-fn move_one(batch: &Batch<'_>, one: &Moved) -> Outcome<bool> {
+fn move_one(batch: &Batch<'_>, one: &Moved) -> rusqlite::Result<bool> {
     let sealed = |at: usize| one.sealed.as_ref().and_then(|sealed| sealed.get(at));
     let (was, dek) = (&one.was, &one.dek);
     let changed = match &one.slot {

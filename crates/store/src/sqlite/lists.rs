@@ -158,6 +158,7 @@ mod tests {
         WalletTokens,
     };
     use cardveil_core::token::Verdict;
+    use cardveil_core::verb::{Changes, Commit};
     use cardveil_testkit::ManualClock;
     use cardveil_testkit::sample::{self, START};
     use futures_util::FutureExt as _;
@@ -190,7 +191,7 @@ mod tests {
             added(Change::AddEmbed(sample::embed(1))),
             added(Change::AddCard(Box::new(sample::card(1)))),
         ];
-        let results = store.change(changes).await.unwrap();
+        let results = store.commit(Changes(changes)).await.unwrap();
         assert!(results.iter().all(std::result::Result::is_ok));
     }
 
@@ -240,10 +241,10 @@ mod tests {
         assert!(store.card(&card.merchant, &by_no).await.unwrap().is_some());
         let issue = sample::issue(1, START, store.epoch().await.unwrap());
         let record = issue.record.clone();
-        store.issue(issue).await.unwrap();
+        store.commit(issue).await.unwrap();
         assert!(store.token(&record.key).await.unwrap().is_some());
         let claim = sample::claim(&record, 1, &[Field::Pan], START);
-        let verdict = store.redeem(claim).await.unwrap();
+        let verdict = store.commit(claim).await.unwrap();
         assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
 
         drop(release);

@@ -30,18 +30,15 @@
 //! that opens a file of the version before. Migrations go forward only and run in one transaction,
 //! so a program of the version before must be stopped first; it refuses the file afterwards.
 
-mod allowlists;
 mod audit;
 mod backup;
-mod budget;
 mod cards;
 mod counters;
+mod factors;
 mod fault;
 mod fence;
-mod handovers;
 mod keys;
 mod lists;
-mod mfa;
 mod open;
 mod outbox;
 mod readers;
@@ -52,25 +49,22 @@ mod tokens;
 mod wallet;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cardveil_core::audit::chain::{Chained, Link};
-use cardveil_core::audit::{Entry, Event, Source};
+use cardveil_core::audit::Entry;
+use cardveil_core::audit::chain::Chained;
 use cardveil_core::card::{Card, CardRef};
 use cardveil_core::clock::{Clock, Time};
-use cardveil_core::hook::{Attempted, Bell, Delivery, Patch, Patched, Subscription};
+use cardveil_core::hook::{Bell, Delivery, Subscription};
 use cardveil_core::id::{CredentialId, DeliveryId, EmbedId, MerchantId, SubscriptionId};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::port::{
-    Admin, Audit, Change, Counts, DeliveryFilter, Due, Issue, Issued, Load, Outbox, Registry,
-    Result, Selection, Swept, Take, Taken, Tokens, Writes,
+    Admin, Audit, Commits, Counts, DeliveryFilter, Load, Outbox, Registry, Result, Selection,
+    Tokens, Work, Writes,
 };
-use cardveil_core::token::{
-    Attempt, CLOCKS_APART, Cause, Claim, Epoch, Grant, Lives, LivesOf, Observation, Record,
-    TokenKey, Verdict,
-};
+use cardveil_core::token::{CLOCKS_APART, Epoch, Lives, LivesOf, Record, TokenKey};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -103,8 +97,15 @@ impl Sqlite {
         clock: Arc<dyn Clock>,
     ) -> std::result::Result<(Self, Opened), OpenError> {
         let ready = open::open(options, clock.now())?;
-        let writer = Writer::start(ready.connection, ready.fence, ready.database_id, clock)
-            .map_err(OpenError::Thread)?;
+        let left_out = Arc::<LeftOut>::default();
+        let writer = Writer::start(
+            ready.connection,
+            ready.fence,
+            ready.database_id,
+            clock,
+            Arc::clone(&left_out),
+        )
+        .map_err(OpenError::Thread)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::new(options.database.clone(), cores + 1);
         let lists = Lists::start(options.database.clone()).map_err(OpenError::Thread)?;
@@ -112,7 +113,7 @@ impl Sqlite {
             writer,
             readers,
             lists,
-            left_out: Arc::default(),
+            left_out,
         };
         Ok((store, ready.opened))
     }
@@ -196,6 +197,13 @@ fn sql_count(count: usize) -> i64 {
 }
 
 #[async_trait]
+impl Commits for Sqlite {
+    async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
+        self.writer.run(work).await
+    }
+}
+
+#[async_trait]
 impl Registry for Sqlite {
     async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
         const SQL: &str = concat!(
@@ -221,19 +229,16 @@ impl Registry for Sqlite {
     }
 
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
-        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = ?1");
         self.readers
-            .read(|connection| first(connection, SQL, [id.as_str()], rows::embed))
+            .read(|connection| first(connection, registry::EMBED, [id.as_str()], rows::embed))
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            merchant_columns!(),
-            " FROM merchant WHERE id = ?1"
-        );
-        self.readers
-            .read(|connection| first(connection, SQL, [id.as_str()], |row| rows::merchant(row, 0)))
+        self.readers.read(|connection| {
+            first(connection, registry::MERCHANT, [id.as_str()], |row| {
+                rows::merchant(row, 0)
+            })
+        })
     }
 
     async fn lives(&self, of: &LivesOf) -> Result<Lives> {
@@ -275,26 +280,6 @@ impl Tokens for Sqlite {
             .read(|connection| first(connection, LAST, [], read))
     }
 
-    async fn issue(&self, issue: Issue) -> Result<Issued> {
-        let work = move |batch: &writer::Batch<'_>| tokens::issue(batch, &issue);
-        self.writer.submit_soon(work).await
-    }
-
-    async fn redeem(&self, claim: Claim) -> Result<Verdict> {
-        let work = move |batch: &writer::Batch<'_>| tokens::redeem(batch, &claim);
-        self.writer.submit_soon(work).await
-    }
-
-    async fn settle(&self, attempt: Attempt) -> Result<Option<Grant>> {
-        let work = move |batch: &writer::Batch<'_>| tokens::settle(batch, &attempt);
-        self.writer.submit(work).await
-    }
-
-    async fn observe(&self, observation: Observation) -> Result<std::result::Result<(), Cause>> {
-        let work = move |batch: &writer::Batch<'_>| tokens::observe(batch, &observation);
-        self.writer.submit(work).await
-    }
-
     async fn revocable(
         &self,
         selection: &Selection,
@@ -311,40 +296,10 @@ impl Tokens for Sqlite {
         self.readers
             .read(|connection| all(connection, sql, params, rows::token_key))
     }
-
-    async fn revoke(&self, tokens: Vec<TokenKey>, at: Time, source: Source) -> Result<usize> {
-        let tokens: BTreeSet<_> = tokens.into_iter().collect();
-        let work = move |batch: &writer::Batch<'_>| tokens::revoke(batch, &tokens, at, &source);
-        self.writer.submit(work).await
-    }
-
-    async fn sweep(&self, now: Time, limit: usize) -> Result<Swept> {
-        let left_out = Arc::clone(&self.left_out);
-        let work = move |batch: &writer::Batch<'_>| tokens::sweep(batch, now, limit, &left_out);
-        self.writer.submit(work).await
-    }
 }
 
 #[async_trait]
 impl Audit for Sqlite {
-    async fn record(&self, event: Event) -> Result<()> {
-        let work = move |batch: &writer::Batch<'_>| Ok(batch.log(&event)?);
-        self.writer.submit(work).await
-    }
-
-    async fn record_checkpoint(&self, link: Link, event: Event) -> Result<bool> {
-        let work = move |batch: &writer::Batch<'_>| {
-            let params = params![audit::seq(&link) - 1, 1];
-            let found = batch.first(audit::AFTER, params, audit::chained)?;
-            let is_there = found.is_some_and(|entry| entry.link == link);
-            if is_there {
-                batch.log(&event)?;
-            }
-            Ok(is_there)
-        };
-        self.writer.submit(work).await
-    }
-
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
         const SQL: &str = "SELECT seq, event FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
         let params = params![after, sql_count(limit)];
@@ -381,14 +336,6 @@ impl Audit for Sqlite {
 
 #[async_trait]
 impl Admin for Sqlite {
-    async fn change(
-        &self,
-        changes: Vec<(Change, Event)>,
-    ) -> Result<Vec<std::result::Result<(), Taken>>> {
-        let work = move |batch: &writer::Batch<'_>| registry::change_all(batch, &changes);
-        self.writer.submit(work).await
-    }
-
     async fn merchants(&self) -> Result<Vec<Merchant>> {
         const SQL: &str = concat!("SELECT ", merchant_columns!(), " FROM merchant ORDER BY id");
         self.readers.read(|connection| {
@@ -408,18 +355,6 @@ impl Admin for Sqlite {
             .read(|connection| self.list(connection, ("credential", SQL), [], rows::credential))
     }
 
-    async fn note_uses(&self, uses: BTreeMap<CredentialId, Time>) -> Result<()> {
-        const SQL: &str =
-            "INSERT OR REPLACE INTO credential_use (credential, used_at) VALUES (?1, ?2)";
-        let work = move |batch: &writer::Batch<'_>| {
-            for (credential, at) in &uses {
-                batch.execute(SQL, params![credential.as_str(), at.millis()])?;
-            }
-            Ok(())
-        };
-        self.writer.submit(work).await
-    }
-
     async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
         const SQL: &str = "SELECT credential, used_at FROM credential_use";
         let read = |row: &Row<'_>| Ok((rows::text(row, 0)?, rows::time(row, 1)?));
@@ -433,11 +368,6 @@ impl Admin for Sqlite {
         const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
         self.readers
             .read(|connection| self.list(connection, ("embed", SQL), [], rows::embed))
-    }
-
-    async fn raise_epoch(&self, event: Event) -> Result<Epoch> {
-        let work = move |batch: &writer::Batch<'_>| registry::raise_epoch(batch, &event);
-        self.writer.submit(work).await
     }
 
     async fn time(&self) -> Result<Option<Time>> {
@@ -504,17 +434,6 @@ impl Outbox for Sqlite {
         Ok(found.await?.into_iter().flatten().collect())
     }
 
-    async fn patch_subscription(&self, patch: Patch) -> Result<Patched> {
-        let work = move |batch: &writer::Batch<'_>| outbox::patch(batch, &patch);
-        self.writer.submit(work).await
-    }
-
-    async fn take_due(&self, take: Take) -> Result<Vec<Due>> {
-        let left_out = Arc::clone(&self.left_out);
-        let work = move |batch: &writer::Batch<'_>| outbox::take_due(batch, take, &left_out);
-        self.writer.submit(work).await
-    }
-
     async fn next_due(&self) -> Result<Option<Time>> {
         self.readers.read(|connection| {
             let due = connection
@@ -522,11 +441,6 @@ impl Outbox for Sqlite {
                 .query_row([], |row| row.get::<_, Option<_>>(0))?;
             Ok(due.map(Time::from_millis))
         })
-    }
-
-    async fn record_attempt(&self, attempted: Attempted) -> Result<Option<Delivery>> {
-        let work = move |batch: &writer::Batch<'_>| outbox::record_attempt(batch, &attempted);
-        self.writer.submit(work).await
     }
 
     async fn deliveries(
@@ -544,27 +458,6 @@ impl Outbox for Sqlite {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
         self.readers
             .read(|connection| first(connection, outbox::FIND, [id.as_bytes()], outbox::delivery))
-    }
-
-    async fn replay(&self, deliveries: Vec<DeliveryId>, at: Time, source: Source) -> Result<usize> {
-        let work = move |batch: &writer::Batch<'_>| outbox::replay(batch, &deliveries, at, &source);
-        self.writer.submit(work).await
-    }
-
-    async fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Result<usize> {
-        let work =
-            move |batch: &writer::Batch<'_>| outbox::drop_deliveries(batch, subscription, limit);
-        self.writer.submit(work).await
-    }
-
-    async fn date_anew(&self, now: Time, limit: usize) -> Result<usize> {
-        let work = move |batch: &writer::Batch<'_>| outbox::date_anew(batch, now, limit);
-        self.writer.submit(work).await
-    }
-
-    async fn forget(&self, before: Time, limit: usize) -> Result<usize> {
-        let work = move |batch: &writer::Batch<'_>| outbox::forget(batch, before, limit);
-        self.writer.submit(work).await
     }
 
     async fn outbox_counts(&self) -> Result<Counts> {

@@ -16,7 +16,6 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use super::audit;
 use super::fault::damaged;
 use super::fence::{Fence, Found, Mark};
-use crate::epoch;
 
 /// "CVEI": what `file` and SQLite's own tools know a Cardveil database by.
 const APPLICATION_ID: i64 = 0x4356_4549;
@@ -417,7 +416,9 @@ fn judge(
         Found::Mark(fence) => fence.epoch.max(mark.epoch),
         Found::Missing | Found::Unreadable => mark.epoch,
     };
-    mark.epoch = epoch::next(latest, now).ok_or(Refused::Open(OpenError::EpochExhausted))?;
+    mark.epoch = latest
+        .next(now)
+        .ok_or(Refused::Open(OpenError::EpochExhausted))?;
     transaction.execute("UPDATE meta SET epoch = ?1", [mark.epoch.0])?;
     if let Some(why) = why {
         let event = raised(mark.epoch, why, now);

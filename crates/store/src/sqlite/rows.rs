@@ -5,10 +5,10 @@ use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, PersonId};
 use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::merchant::{Credential, Embed, Merchant, Permissions, SealedSecret};
-use cardveil_core::port::{Class, Idempotency, WrappedKey};
+use cardveil_core::port::{Class, WrappedKey};
 use cardveil_core::token::{
-    CredentialLife, EmbedLife, Epoch, Lives, MerchantLife, Operation, Record, State, Thumbprint,
-    TokenHash, TokenKey,
+    CredentialLife, EmbedLife, Epoch, Idempotency, Lives, MerchantLife, Operation, Record, State,
+    Thumbprint, TokenHash, TokenKey,
 };
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};

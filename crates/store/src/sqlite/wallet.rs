@@ -3,23 +3,20 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cardveil_core::audit::Event;
 use cardveil_core::card::LastFour;
 use cardveil_core::id::{AccountId, CardId, DeviceId, MerchantId, WalletTokenId};
+use cardveil_core::port::rows::{Loaded, WalletRows};
 use cardveil_core::port::{
     Error, ListedToken, Result as Stored, WalletFilter, WalletPage, WalletTokens,
 };
-use cardveil_core::wallet::{Asked, Census, Change, Changed, Device, Refused, WalletToken};
+use cardveil_core::wallet::{Census, Device, WalletToken};
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row, params};
 
-use super::fault::Fault;
-use super::rows::{self, Json, Name, card_columns};
+use super::rows::{self, Json, Name};
 use super::writer::Batch;
 use super::{Sqlite, all, first, keep, sql_count};
 use crate::left_out::{FILLED_MOST, LeftOut};
-
-type Outcome<T> = Result<T, Fault>;
 
 /// The columns that [`token`] reads, first in a row.
 macro_rules! token_columns {
@@ -146,109 +143,69 @@ impl Narrowed {
     }
 }
 
-fn add(batch: &Batch<'_>, asked: &Asked) -> Outcome<Result<WalletToken, Refused>> {
-    let card = batch.first(
-        concat!("SELECT ", card_columns!(), " FROM card WHERE id = ?1"),
-        [asked.card.as_bytes()],
-        rows::card,
-    )?;
-    let counted = match &card {
-        Some(card) => census_in(batch, &card.sealed.pan_index, &asked.device)?,
-        None => Census::default(),
-    };
-    let (token, event) = match asked.decide(card.as_ref(), counted) {
-        Ok(added) => added,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    let inserted = batch.execute(
-        "INSERT INTO wallet_token (id, card, merchant, pan_index, wallet, device_type, device_id,
-             state, fulfilment, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
-        params![
-            token.id.as_bytes(),
-            token.card.as_bytes(),
-            token.merchant.as_str(),
-            token.pan_index,
-            Name(token.device.wallet),
-            Name(token.device.device_type),
-            token.device.device_id.as_str(),
-            Name(token.state),
-            Name(token.fulfilment),
-            token.created_at.millis(),
-            token.updated_at.millis(),
-        ],
-    )?;
-    if inserted == 0 {
-        let twice = "a wallet token with this id exists";
-        return Err(Fault::Own(Error::Unavailable(twice.into())));
-    }
-    batch.log(&event)?;
-    Ok(Ok(token))
-}
-
-fn change(batch: &Batch<'_>, change: &Change) -> Outcome<Result<WalletToken, Refused>> {
-    let found = batch.first(
-        concat!(
+impl WalletRows for Batch<'_> {
+    fn wallet_token(&self, id: &WalletTokenId) -> Loaded<Option<WalletToken>> {
+        const SQL: &str = concat!(
             "SELECT ",
             token_columns!(),
             " FROM wallet_token WHERE id = ?1"
-        ),
-        [change.id.as_bytes()],
-        token,
-    )?;
-    let counted = match &found {
-        Some(token) => census_in(batch, &token.pan_index, &token.device)?.counted,
-        None => 0,
-    };
-    let changed = match change.decide(found.as_ref(), counted) {
-        Ok(changed) => changed,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    if let Changed::To(next, event) = &changed {
-        update(batch, next)?;
-        batch.log(event)?;
+        );
+        Ok(self.first(SQL, [id.as_bytes()], token)?)
     }
-    Ok(Ok(changed.token().clone()))
-}
 
-/// Ends what the card's end takes with it. `of_card` is the card's own event, already written.
-pub(super) fn end_with_card(batch: &Batch<'_>, card: &CardId, of_card: &Event) -> Outcome<()> {
-    let tokens = batch.all(
-        concat!(
+    fn wallet_tokens_of(&self, card: CardId) -> Loaded<Vec<WalletToken>> {
+        const SQL: &str = concat!(
             "SELECT ",
             token_columns!(),
             " FROM wallet_token WHERE card = ?1 ORDER BY seq"
-        ),
-        [card.as_bytes()],
-        token,
-    )?;
-    for (next, event) in tokens
-        .iter()
-        .filter_map(|token| token.with_its_card(of_card))
-    {
-        update(batch, &next)?;
-        batch.log(&event)?;
+        );
+        Ok(self.all(SQL, [card.as_bytes()], token)?)
     }
-    Ok(())
-}
 
-fn census_in(batch: &Batch<'_>, pan_index: &[u8; 32], device: &Device) -> Outcome<Census> {
-    let params = params![pan_index, Name(device.wallet), device.device_id.as_str()];
-    Ok(batch.first(CENSUS, params, census)?.unwrap_or_default())
-}
+    fn census(&self, pan_index: &[u8; 32], device: &Device) -> Loaded<Census> {
+        let params = params![pan_index, Name(device.wallet), device.device_id.as_str()];
+        Ok(self.first(CENSUS, params, census)?.unwrap_or_default())
+    }
 
-/// The columns that a step may change.
-fn update(batch: &Batch<'_>, token: &WalletToken) -> Outcome<()> {
-    batch.execute(
-        "UPDATE wallet_token SET state = ?2, fulfilment = ?3, updated_at = ?4 WHERE id = ?1",
-        params![
-            token.id.as_bytes(),
-            Name(token.state),
-            Name(token.fulfilment),
-            token.updated_at.millis(),
-        ],
-    )?;
-    Ok(())
+    fn add_wallet_token(&self, token: &WalletToken) -> Loaded<()> {
+        let inserted = self.execute(
+            "INSERT INTO wallet_token (id, card, merchant, pan_index, wallet, device_type,
+                 device_id, state, fulfilment, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
+            params![
+                token.id.as_bytes(),
+                token.card.as_bytes(),
+                token.merchant.as_str(),
+                token.pan_index,
+                Name(token.device.wallet),
+                Name(token.device.device_type),
+                token.device.device_id.as_str(),
+                Name(token.state),
+                Name(token.fulfilment),
+                token.created_at.millis(),
+                token.updated_at.millis(),
+            ],
+        )?;
+        if inserted == 0 {
+            let twice = "a wallet token with this id exists";
+            return Err(Error::Unavailable(twice.into()).into());
+        }
+        Ok(())
+    }
+
+    /// The columns that a step may change.
+    fn save_wallet_token(&self, token: &WalletToken) -> Loaded<()> {
+        self.execute(
+            "UPDATE wallet_token SET state = ?2, fulfilment = ?3, updated_at = ?4 WHERE id = ?1",
+            params![
+                token.id.as_bytes(),
+                Name(token.state),
+                Name(token.fulfilment),
+                token.updated_at.millis(),
+            ],
+        )?;
+        Ok(())
+    }
 }
 
 /// Up to the page's limit: where tokens cannot be read, others come in their place.
@@ -345,15 +302,5 @@ impl WalletTokens for Sqlite {
             .readers
             .read(|connection| first(connection, CENSUS, params, census))?;
         Ok(counted.unwrap_or_default())
-    }
-
-    async fn add_wallet_token(&self, asked: Asked) -> Stored<Result<WalletToken, Refused>> {
-        let work = move |batch: &Batch<'_>| add(batch, &asked);
-        self.writer.submit(work).await
-    }
-
-    async fn change_wallet_token(&self, wish: Change) -> Stored<Result<WalletToken, Refused>> {
-        let work = move |batch: &Batch<'_>| change(batch, &wish);
-        self.writer.submit(work).await
     }
 }

@@ -2,8 +2,9 @@
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Error, Issued, Tokens, Writes};
-use cardveil_core::token::{Cause, Record, Verdict};
+use cardveil_core::port::{Admin, Audit, Error, Writes};
+use cardveil_core::token::{Cause, Issued, Record, Verdict};
+use cardveil_core::verb::{Commit, RecordCheckpoint, RecordEvent, Sweep};
 use cardveil_store::postgres::{Postgres, Why};
 use cardveil_testkit::sample::{self, START};
 use futures_util::future::join_all;
@@ -23,7 +24,7 @@ async fn cluster() -> (Cluster, String) {
 
 async fn claim(store: &Postgres, record: &Record, key: u8) -> Verdict {
     let claim = sample::claim(record, key, &[Field::Pan], START);
-    store.redeem(claim).await.unwrap()
+    store.commit(claim).await.unwrap()
 }
 
 /// P1 and P2: what was answered is there after the server was killed, and nothing has a second key.
@@ -38,7 +39,7 @@ async fn what_was_answered_survives_kill_9() {
     let claims = (0..=255).map(async |n| {
         let record = sample::record(n, START, epoch);
         let claim = sample::claim(&record, 1, &[Field::Pan], START);
-        (n, store.redeem(claim).await)
+        (n, store.commit(claim).await)
     });
     // The first answers come while others are still being written.
     let mut answers = futures_util::future::select_all(claims.map(Box::pin));
@@ -78,7 +79,12 @@ async fn writes_fail_until_the_server_is_back() {
     let store = open(&cluster, &database).await;
     assert_eq!(store.writes(), Writes::Fine);
     cluster.stop();
-    let swept = store.sweep(START, 1).await;
+    let swept = store
+        .commit(Sweep {
+            now: START,
+            limit: 1,
+        })
+        .await;
     assert!(matches!(swept, Err(Error::Unavailable(_))), "{swept:?}");
     let failed = Writes::Pending {
         since: START,
@@ -86,7 +92,13 @@ async fn writes_fail_until_the_server_is_back() {
     };
     assert_eq!(store.writes(), failed);
     cluster.start();
-    store.sweep(START, 1).await.unwrap();
+    store
+        .commit(Sweep {
+            now: START,
+            limit: 1,
+        })
+        .await
+        .unwrap();
     assert_eq!(store.writes(), Writes::Fine);
     store.close();
     assert_eq!(store.writes(), Writes::Ended);
@@ -100,7 +112,7 @@ async fn writes_fail_while_the_role_may_not_write() {
     let store = home.open().await;
     let epoch = with_merchant(&store).await;
     let admin = |sql: &str| Cluster::shared().sql(&home.database, sql);
-    let issue = |n| store.issue(sample::issue(n, START, epoch));
+    let issue = |n| store.commit(sample::issue(n, START, epoch));
     let failed = Writes::Pending {
         since: START,
         failed: true,
@@ -200,7 +212,10 @@ async fn a_promoted_standby_gets_no_checkpoint_of_what_it_lacks() {
     cluster.promote();
     let signed = async |link| {
         let event = sample::event(Kind::AuditCheckpoint, START);
-        store.record_checkpoint(link, event).await.unwrap()
+        store
+            .commit(RecordCheckpoint { link, event })
+            .await
+            .unwrap()
     };
     assert!(!signed(lost).await);
     assert!(signed(kept).await);
@@ -218,7 +233,7 @@ async fn a_promotion_is_noticed_once_by_all_nodes_together() {
     let backup = cluster.base_backup(&["-R"]);
     for n in 0..20 {
         with_token(&one, n).await;
-        two.record(sample::event(Kind::AuditRead, START))
+        two.commit(RecordEvent(sample::event(Kind::AuditRead, START)))
             .await
             .unwrap();
     }
@@ -231,7 +246,7 @@ async fn a_promotion_is_noticed_once_by_all_nodes_together() {
     let after = one.epoch().await.unwrap();
     assert!(after > before);
     for node in [&two, &one, &two] {
-        node.record(sample::event(Kind::AuditRead, START))
+        node.commit(RecordEvent(sample::event(Kind::AuditRead, START)))
             .await
             .unwrap();
         assert_eq!(node.epoch().await.unwrap(), after);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use cardveil_core::audit::Kind;
-use cardveil_core::port::{Admin, Change, Issued, Tokens};
-use cardveil_core::token::{Epoch, Record};
+use cardveil_core::port::{Admin, Change};
+use cardveil_core::token::{Epoch, Issued, Record};
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::schema::{self, Migrated};
 use cardveil_store::postgres::{OpenError, Options, Postgres, Raised, Transport};
@@ -92,7 +93,7 @@ pub(crate) async fn with_merchant(store: &Postgres) -> Epoch {
         add(Change::AddEmbed(sample::embed(1)), Kind::EmbedAdded),
         add(Change::AddCard(Box::new(sample::card(1))), Kind::CardAdded),
     ];
-    let results = store.change(changes).await.unwrap();
+    let results = store.commit(Changes(changes)).await.unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     store.epoch().await.unwrap()
 }
@@ -101,6 +102,6 @@ pub(crate) async fn with_merchant(store: &Postgres) -> Epoch {
 pub(crate) async fn with_token(store: &Postgres, n: u8) -> Record {
     let issue = sample::issue(n, START, store.epoch().await.unwrap());
     let record = issue.record.clone();
-    assert_eq!(store.issue(issue).await.unwrap(), Issued::New);
+    assert_eq!(store.commit(issue).await.unwrap(), Issued::New);
     record
 }

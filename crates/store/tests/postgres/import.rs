@@ -9,6 +9,7 @@ use cardveil_core::port::{
     Admin, Audit, CardFilter, Cards, Change, Error, Keys, Paging, Store, Tokens,
 };
 use cardveil_core::token::{Cause, Verdict};
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{OpenError, from_sqlite, schema};
 use cardveil_store::sqlite::{self, Sqlite};
@@ -38,18 +39,18 @@ async fn filled(store: &dyn Store) {
         add(Change::AddCard(Box::new(sample::card(1))), Kind::CardAdded),
         add(Change::AddCard(Box::new(sample::card(2))), Kind::CardAdded),
     ];
-    let results = store.change(changes).await.unwrap();
+    let results = store.commit(Changes(changes)).await.unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     let asked = sample::wallet_asked(1, START);
-    store.add_wallet_token(asked).await.unwrap().unwrap();
+    store.commit(asked).await.unwrap().unwrap();
     let epoch = store.epoch().await.unwrap();
     for n in 1..=3 {
-        store.issue(sample::issue(n, START, epoch)).await.unwrap();
+        store.commit(sample::issue(n, START, epoch)).await.unwrap();
     }
     let record = sample::record(1, START, epoch);
     let claim = sample::claim(&record, 1, &[Field::Pan], START);
     assert!(matches!(
-        store.redeem(claim).await.unwrap(),
+        store.commit(claim).await.unwrap(),
         Verdict::Granted(_)
     ));
 }
@@ -132,12 +133,15 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
             old.token(&record.key).await.unwrap()
         );
         let claim = sample::claim(&record, 2, &[Field::Pan], START);
-        let verdict = new.redeem(claim).await.unwrap();
+        let verdict = new.commit(claim).await.unwrap();
         assert_eq!(verdict, Verdict::Refused(Cause::OldEpoch));
     }
     let third = Change::AddCard(Box::new(sample::card(3)));
     let added = sample::event(Kind::CardAdded, START);
-    assert_eq!(new.change(vec![(third, added)]).await.unwrap(), [Ok(())]);
+    assert_eq!(
+        new.commit(Changes(vec![(third, added)])).await.unwrap(),
+        [Ok(())]
+    );
 
     let again = from_sqlite(&owner, &files.database, START, |_, _| {}).await;
     assert!(again.unwrap_err().to_string().contains("not empty"));

@@ -3,8 +3,9 @@
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
 use cardveil_core::merchant::{Credential, CredentialState};
-use cardveil_core::port::{Admin, Change, Set, Tokens};
+use cardveil_core::port::{Change, Set, Tokens};
 use cardveil_core::token::{Cause, REFUSALS_RECORDED_MAX, Record, Verdict};
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_store::postgres::Postgres;
 use cardveil_testkit::sample::{self, START};
 use futures_util::future::{join, join_all};
@@ -15,7 +16,7 @@ use crate::home::{Home, with_merchant, with_token};
 
 async fn claim(node: &Postgres, record: &Record, key: u8, field: Field) -> Verdict {
     let claim = sample::claim(record, key, &[field], START);
-    node.redeem(claim).await.unwrap()
+    node.commit(claim).await.unwrap()
 }
 
 async fn set_credential(node: &Postgres, was: CredentialState, to: CredentialState) {
@@ -25,7 +26,10 @@ async fn set_credential(node: &Postgres, was: CredentialState, to: CredentialSta
     };
     let change = Change::SetCredential(Set::boxed(with(was), with(to)));
     let event = sample::event(Kind::CredentialChanged, START);
-    assert_eq!(node.change(vec![(change, event)]).await.unwrap(), [Ok(())]);
+    assert_eq!(
+        node.commit(Changes(vec![(change, event)])).await.unwrap(),
+        [Ok(())]
+    );
 }
 
 /// What one node has kept, another's change takes away; and so does a hand with SQL.
@@ -102,7 +106,7 @@ async fn refusals_are_counted_over_all_nodes() {
     let late = |node| {
         let mut late = sample::claim(&record, 1, &[Field::Pan], record.expires_at);
         late.attempt = cardveil_core::id::AttemptId::from_bytes([7; 16]);
-        Postgres::redeem(node, late)
+        Postgres::commit(node, late)
     };
     let tries = (0..TRIES).flat_map(|_| nodes.iter().map(late));
     for verdict in join_all(tries).await {

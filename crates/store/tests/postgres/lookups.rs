@@ -5,9 +5,10 @@ use cardveil_core::card::{CardRef, Field};
 use cardveil_core::id::MerchantId;
 use cardveil_core::merchant::{Merchant, MerchantState};
 use cardveil_core::port::{
-    Admin, Audit, Change, Registry, Set, Tokens, WalletFilter, WalletPage, WalletTokens,
+    Audit, Change, Registry, Set, Tokens, WalletFilter, WalletPage, WalletTokens,
 };
 use cardveil_core::token::Verdict;
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_store::postgres::Postgres;
 use cardveil_testkit::sample::{self, START};
 use futures_util::FutureExt as _;
@@ -48,7 +49,10 @@ async fn lookups_that_wait_share_a_query_and_none_is_older_than_its_question() {
     with_merchant(&other).await;
     let event = sample::event(Kind::MerchantAdded, START);
     let another = (Change::AddMerchant(sample::merchant(2)), event);
-    assert_eq!(other.change(vec![another]).await.unwrap(), [Ok(())]);
+    assert_eq!(
+        other.commit(Changes(vec![another])).await.unwrap(),
+        [Ok(())]
+    );
     let proxy = Proxy::start();
     let store = proxy.open(&home.database).await;
     // All connections are there, and have the statement.
@@ -74,7 +78,7 @@ async fn lookups_that_wait_share_a_query_and_none_is_older_than_its_question() {
     let event = sample::event(Kind::MerchantChanged, START);
     let change = Change::SetMerchant(Set::boxed(sample::merchant(1), suspended));
     let changes = vec![(change, event)];
-    assert_eq!(other.change(changes).await.unwrap(), [Ok(())]);
+    assert_eq!(other.commit(Changes(changes)).await.unwrap(), [Ok(())]);
     let mut last = lookup(&store, 1);
     assert!((&mut last).now_or_never().is_none());
     waiting.push(last);
@@ -127,7 +131,7 @@ async fn while_lists_hold_their_connections_cards_are_issued_and_redeemed() {
         let record = with_token(&store, 1).await;
         assert!(store.token(&record.key).await.unwrap().is_some());
         let claim = sample::claim(&record, 1, &[Field::Pan], START);
-        store.redeem(claim).await.unwrap()
+        store.commit(claim).await.unwrap()
     };
     // The lists begin.
     match select(join_all(lists), Box::pin(others)).await {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Error, Issued, Tokens, Writes};
-use cardveil_core::token::{Cause, Verdict};
+use cardveil_core::port::{Admin, Audit, Error, Tokens, Writes};
+use cardveil_core::token::{Cause, Issued, Verdict};
+use cardveil_core::verb::{Commit, Sweep};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::Postgres;
 use cardveil_testkit::ManualClock;
@@ -26,7 +27,7 @@ async fn a_commit_without_an_answer_is_looked_up() {
     let epoch = with_merchant(&store).await;
     for (n, fate) in [(1, Fate::Done), (2, Fate::Undone), (3, Fate::Answered)] {
         proxy.next(fate);
-        let issued = store.issue(sample::issue(n, START, epoch)).await.unwrap();
+        let issued = store.commit(sample::issue(n, START, epoch)).await.unwrap();
         assert_eq!(issued, Issued::New);
     }
     assert_eq!(proxy.lost(), 2);
@@ -34,10 +35,10 @@ async fn a_commit_without_an_answer_is_looked_up() {
         let record = sample::record(n, START, epoch);
         proxy.next(fate);
         let claim = sample::claim(&record, 1, &[Field::Pan], START);
-        let verdict = store.redeem(claim).await.unwrap();
+        let verdict = store.commit(claim).await.unwrap();
         assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
         let thief = sample::claim(&record, 2, &[Field::Pan], START);
-        let verdict = store.redeem(thief).await.unwrap();
+        let verdict = store.commit(thief).await.unwrap();
         assert_eq!(verdict, Verdict::Refused(Cause::OtherKey));
     }
     assert_eq!(proxy.lost(), 4);
@@ -71,7 +72,14 @@ async fn a_write_without_an_answer_is_pending() {
         assert_eq!(store.writes(), pending);
         proxy.let_answers_through();
     };
-    let (swept, ()) = join(store.sweep(START, 1), meanwhile).await;
+    let (swept, ()) = join(
+        store.commit(Sweep {
+            now: START,
+            limit: 1,
+        }),
+        meanwhile,
+    )
+    .await;
     swept.unwrap();
     assert_eq!(store.writes(), Writes::Fine);
 }
@@ -94,8 +102,8 @@ async fn a_write_that_waits_for_five_seconds_is_refused_and_claims_nothing() {
     let issue = sample::issue(2, START, epoch);
     cluster.stall(true);
     let (redeemed, issued, ()) = join3(
-        store.redeem(claim.clone()),
-        store.issue(issue.clone()),
+        store.commit(claim.clone()),
+        store.commit(issue.clone()),
         async {
             clock.advance(Duration::from_secs(5));
             cluster.stall(false);
@@ -115,7 +123,7 @@ async fn a_write_that_waits_for_five_seconds_is_refused_and_claims_nothing() {
     assert_eq!(store.token(&issue.record.key).await.unwrap(), None);
     // Whoever asks again, with another key even, is the first.
     let other = sample::claim(&record, 2, &[Field::Pan], START);
-    let verdict = store.redeem(other).await.unwrap();
+    let verdict = store.commit(other).await.unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
     assert_eq!(store.writes(), Writes::Fine);
 }

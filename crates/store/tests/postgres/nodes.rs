@@ -8,10 +8,9 @@ use cardveil_core::budget::{Budget, Budgets, Charge};
 use cardveil_core::card::Field;
 use cardveil_core::id::{CardId, PersonId, SessionId};
 use cardveil_core::mfa::{Factor, FactorPolicy, Opening, Purpose};
-use cardveil_core::port::{
-    Admin, Audit, Count, Counters, Heard, Issued, Mfa, NodeId, Tokens, Told,
-};
-use cardveil_core::token::{Cause, Verdict};
+use cardveil_core::port::{Admin, Audit, Count, Counters, Heard, NodeId, Tokens, Told};
+use cardveil_core::token::{Cause, Issued, Verdict};
+use cardveil_core::verb::{Commit, RaiseEpoch};
 use cardveil_store::postgres::Postgres;
 use cardveil_testkit::sample::{self, START};
 use futures_util::future::{join, join_all, join3};
@@ -34,7 +33,7 @@ async fn of_three_nodes_one_gets_each_token() {
     let claim = async |node: &Postgres, key: u8, n: u8| {
         let record = sample::record(n, START, epoch);
         let claim = sample::claim(&record, key, &[Field::Pan], START);
-        node.redeem(claim).await.unwrap()
+        node.commit(claim).await.unwrap()
     };
     // One node asks in the opposite order: whoever locks what the other has must not wait for ever.
     let forwards = |key: usize| {
@@ -70,7 +69,7 @@ async fn a_reader_of_the_log_misses_nothing() {
     let write = async |node: &Postgres, numbers: std::ops::Range<u8>| {
         for n in numbers {
             let issue = sample::issue(n, START, epoch);
-            assert_eq!(node.issue(issue).await.unwrap(), Issued::New);
+            assert_eq!(node.commit(issue).await.unwrap(), Issued::New);
         }
     };
     let read = async {
@@ -95,13 +94,13 @@ async fn all_nodes_learn_of_a_raised_epoch() {
     let epoch = with_merchant(&one).await;
     let record = with_token(&two, 1).await;
     let event = sample::event(Kind::EpochRaised, START);
-    let raised = one.raise_epoch(event).await.unwrap();
+    let raised = one.commit(RaiseEpoch(event)).await.unwrap();
     assert!(raised > epoch);
     let claim = sample::claim(&record, 1, &[Field::Pan], START);
-    let verdict = two.redeem(claim).await.unwrap();
+    let verdict = two.commit(claim).await.unwrap();
     assert_eq!(verdict, Verdict::Refused(Cause::OldEpoch));
     let old = sample::issue(2, START, epoch);
-    assert_eq!(two.issue(old).await.unwrap(), Issued::OldEpoch(raised));
+    assert_eq!(two.commit(old).await.unwrap(), Issued::OldEpoch(raised));
     assert_eq!(two.epoch().await.unwrap(), raised);
 }
 
@@ -112,7 +111,7 @@ async fn a_bad_write_fails_alone() {
     let store = home.open().await;
     let epoch = with_merchant(&store).await;
     with_token(&store, 7).await;
-    let issues = (1..=20).map(|n| store.issue(sample::issue(n, START, epoch)));
+    let issues = (1..=20).map(|n| store.commit(sample::issue(n, START, epoch)));
     let results = join_all(issues).await;
     let bad: BTreeSet<_> = (1..=20).filter(|n| results[n - 1].is_err()).collect();
     assert_eq!(bad, BTreeSet::from([7]), "its hash is taken");
@@ -133,12 +132,12 @@ async fn a_write_that_waits_for_a_lock_fails_none_of_its_batch() {
     let lock = "BEGIN; SELECT FROM cardveil.token FOR UPDATE";
     other.batch_execute(lock).await.unwrap();
     let neighbours = async {
-        let issues = (2..=20).map(|n| store.issue(sample::issue(n, START, epoch)));
+        let issues = (2..=20).map(|n| store.commit(sample::issue(n, START, epoch)));
         let answers = join_all(issues).await;
         other.batch_execute("ROLLBACK").await.unwrap();
         answers
     };
-    let claim = store.redeem(sample::claim(&record, 1, &[Field::Pan], START));
+    let claim = store.commit(sample::claim(&record, 1, &[Field::Pan], START));
     let (answers, claimed) = join(neighbours, claim).await;
     for answer in answers {
         assert_eq!(answer.unwrap(), Issued::New);
@@ -200,11 +199,8 @@ async fn batches_that_cross_do_not_deadlock() {
         source: sample::operator(),
     };
     let write = async |node: &Postgres, place: u8, n: u8| {
-        let (issued, opened) = join(
-            node.issue(issue(place, n)),
-            node.open_mfa(opening(place, n)),
-        )
-        .await;
+        let (issued, opened) =
+            join(node.commit(issue(place, n)), node.commit(opening(place, n))).await;
         assert_eq!(issued.unwrap(), Issued::New);
         opened.unwrap().unwrap();
     };

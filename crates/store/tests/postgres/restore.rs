@@ -3,8 +3,9 @@
 //! these.
 
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Issued, Tokens};
-use cardveil_core::token::{Cause, Record, Verdict};
+use cardveil_core::port::{Admin, Tokens};
+use cardveil_core::token::{Cause, Issued, Record, Verdict};
+use cardveil_core::verb::{Commit, Sweep};
 use cardveil_store::postgres::{Postgres, Raised, Why};
 use cardveil_testkit::sample::{self, START};
 
@@ -21,7 +22,7 @@ struct World {
 
 async fn claim(store: &Postgres, record: &Record, key: u8) -> Verdict {
     let claim = sample::claim(record, key, &[Field::Pan], START);
-    store.redeem(claim).await.unwrap()
+    store.commit(claim).await.unwrap()
 }
 
 impl World {
@@ -73,7 +74,10 @@ impl World {
             assert_eq!(thief, Verdict::Refused(Cause::OldEpoch));
         }
         store
-            .sweep(START.plus(std::time::Duration::from_secs(61)), 10)
+            .commit(Sweep {
+                now: START.plus(std::time::Duration::from_secs(61)),
+                limit: 10,
+            })
             .await
             .unwrap();
         let thief = claim(&store, &self.token, 2).await;
@@ -357,5 +361,5 @@ async fn transaction_ids_that_wrap_around_raise_nothing() {
     let granted = claim(&store, &token, 1).await;
     assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
     let issue = sample::issue(2, START, store.epoch().await.unwrap());
-    assert_eq!(store.issue(issue).await.unwrap(), Issued::New);
+    assert_eq!(store.commit(issue).await.unwrap(), Issued::New);
 }

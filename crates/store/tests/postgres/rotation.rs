@@ -2,6 +2,7 @@
 
 use cardveil_core::keys::{Retirement, Sought};
 use cardveil_core::port::{Class, Keys};
+use cardveil_core::verb::Commit;
 use cardveil_testkit::sample::{self, START};
 
 use crate::cluster::Cluster;
@@ -53,7 +54,7 @@ async fn what_is_left_under_a_version_is_found_by_an_index_and_not_past_what_was
         at: START,
         source: sample::operator(),
     };
-    store.retire_key(retirement).await.unwrap();
+    store.commit(retirement).await.unwrap();
     store.close();
     sql(END_OTHERS);
     assert_eq!(sql(SCANS), "card|card_pan_key|0|3");

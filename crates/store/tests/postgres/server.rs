@@ -5,9 +5,9 @@ use std::time::Duration;
 use cardveil_core::audit::Kind;
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::merchant::{Credential, Permissions, Scope};
-use cardveil_core::port::{
-    Admin, Change, Counters, Error, Heard, Issued, NodeId, Set, Tokens, Told,
-};
+use cardveil_core::port::{Admin, Change, Counters, Error, Heard, NodeId, Set, Tokens, Told};
+use cardveil_core::token::Issued;
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::fit::Unfit;
 use cardveil_store::postgres::schema;
@@ -145,11 +145,11 @@ async fn a_node_that_runs_serves_on_a_newer_schema_only_if_it_may() {
         Cluster::shared().sql(&home.database, &sql);
     };
     to("works_with");
-    let issued = store.issue(sample::issue(1, START, epoch)).await;
+    let issued = store.commit(sample::issue(1, START, epoch)).await;
     assert_eq!(issued.unwrap(), Issued::New);
     assert_eq!(store.epoch().await.unwrap(), epoch);
     to("version + 1");
-    let refused = store.issue(sample::issue(2, START, epoch)).await;
+    let refused = store.commit(sample::issue(2, START, epoch)).await;
     let Err(Error::Unavailable(text)) = refused else {
         panic!("{refused:?}")
     };
@@ -348,7 +348,7 @@ async fn credentials_of_the_version_before_keep_what_they_could() {
     };
     let change = Change::SetCredential(Set::boxed(known[0].clone(), narrowed.clone()));
     let event = sample::event(Kind::CredentialChanged, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     let before = sql("SELECT scopes FROM cardveil.credential WHERE id = 'crd_1'");
     assert_eq!(before, r#"["mfa:manage"]"#);
     assert_eq!(store.credentials().await.unwrap()[0], narrowed);

@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use cardveil_core::port::{Admin, Counters, Error, Heard, Issued, NodeId, Tokens, Told};
+use cardveil_core::port::{Admin, Counters, Error, Heard, NodeId, Told};
+use cardveil_core::token::Issued;
+use cardveil_core::verb::Commit;
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{
     AuthoritiesError, Fresh, OpenError, Options, OptionsError, Postgres, Raised, Transport, schema,
@@ -130,7 +132,7 @@ impl Away {
 /// A lookup, two writes at once and an exchange of rates: a connection of each kind is used.
 async fn use_all(store: &Postgres, n: u8) -> Result<(), Error> {
     let epoch = store.epoch().await?;
-    let issues = [n, n + 1].map(|n| store.issue(sample::issue(n, START, epoch)));
+    let issues = [n, n + 1].map(|n| store.commit(sample::issue(n, START, epoch)));
     for issued in futures_util::future::join_all(issues).await {
         assert_eq!(issued?, Issued::New);
     }
@@ -175,7 +177,7 @@ async fn all_connections_are_encrypted_and_so_are_those_after_a_crash() {
         panic!("{refused:?}")
     };
     assert!(text.contains("server does not support TLS"), "{text}");
-    let refused = store.issue(sample::issue(5, START, epoch)).await;
+    let refused = store.commit(sample::issue(5, START, epoch)).await;
     let Err(Error::Unavailable(text)) = refused else {
         panic!("{refused:?}")
     };

@@ -2,8 +2,9 @@
 
 use cardveil_core::audit::chain::Verifier;
 use cardveil_core::card::{CardRef, Removal, Removed, State, Transition};
-use cardveil_core::port::{Admin, Audit, Cards, Change, Registry};
+use cardveil_core::port::{Admin, Audit, Change, Registry};
 use cardveil_core::token::Epoch;
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_store::sqlite::{Copy, OpenError, copy_to, put_in_place};
 use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
@@ -164,7 +165,7 @@ async fn a_copy_whose_rows_hang_in_the_air_is_refused() {
     with_merchant(&store).await;
     let card = Change::AddCard(Box::new(sample::card(2)));
     let added = sample::event(cardveil_core::audit::Kind::CardAdded, START);
-    store.change(vec![(card, added)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(card, added)])).await.unwrap()[0].unwrap();
     let path = copied(&home);
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM merchant;")
@@ -193,7 +194,7 @@ async fn removed_cards_keys_are_not_in_the_file() {
         card.sealed.dek = dek_of(n);
         let change = Change::AddCard(Box::new(card));
         let added = (change, event(cardveil_core::audit::Kind::CardAdded));
-        store.change(vec![added]).await.unwrap()[0].unwrap();
+        store.commit(Changes(vec![added])).await.unwrap()[0].unwrap();
     }
     assert!((2..=CARDS).all(|n| has(&dek_of(n))));
     // The last one stays; card 1 was there before.
@@ -209,7 +210,7 @@ async fn removed_cards_keys_are_not_in_the_file() {
             at: START,
             source: sample::operator(),
         };
-        store.transition_card(ended).await.unwrap();
+        store.commit(ended).await.unwrap();
         let removal = Removal {
             merchant,
             card: name,
@@ -217,7 +218,7 @@ async fn removed_cards_keys_are_not_in_the_file() {
             at: START,
             source: sample::operator(),
         };
-        assert_eq!(store.remove_card(removal).await.unwrap(), Removed::Done);
+        assert_eq!(store.commit(removal).await.unwrap(), Removed::Done);
     }
     store.close();
     assert!(has(&dek_of(CARDS)));

@@ -3,6 +3,7 @@
 use cardveil_core::audit::Kind;
 use cardveil_core::audit::chain::{Finding, Flaw, Verifier};
 use cardveil_core::port::Audit;
+use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_store::sqlite::Sqlite;
 use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
@@ -151,7 +152,7 @@ async fn a_file_of_version_10_is_chained() {
     let kept: Vec<_> = read.iter().take(3).map(|entry| &entry.event).collect();
     assert_eq!(kept, events.iter().collect::<Vec<_>>());
     store
-        .record(sample::event(Kind::AuditRead, START))
+        .commit(RecordEvent(sample::event(Kind::AuditRead, START)))
         .await
         .unwrap();
     assert_eq!(verify(&store).await, Ok(5));
@@ -180,7 +181,7 @@ async fn two_processes_write_one_chain() {
     for n in 1..=10 {
         with_token(&server, n).await;
         let read = sample::event(Kind::AuditRead, START);
-        console.record(read).await.unwrap();
+        console.commit(RecordEvent(read)).await.unwrap();
     }
     assert_eq!(verify(&server).await, Ok(24));
     assert_eq!(verify(&console).await, Ok(24));

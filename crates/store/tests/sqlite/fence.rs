@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use cardveil_core::audit::{Actor, Event, Kind};
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Issued, Tokens};
-use cardveil_core::token::{Cause, Epoch, Verdict};
+use cardveil_core::port::{Admin, Audit, Tokens};
+use cardveil_core::token::{Cause, Epoch, Issued, Verdict};
+use cardveil_core::verb::{Commit, RaiseEpoch, RecordEvent};
 use cardveil_store::sqlite::{OpenError, Raised, Sqlite, Why};
 use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
@@ -61,7 +62,7 @@ async fn a_restart_keeps_the_epoch() {
     assert_eq!(opened.epoch_raised, None);
     assert_eq!(store.epoch().await.unwrap(), epoch);
     let verdict = store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
@@ -81,7 +82,7 @@ async fn a_restored_copy_does_not_unspend_a_token() {
     assert_eq!(opened.epoch_raised, None);
     let first = sample::claim(&record, 1, &[Field::Pan], START);
     assert!(matches!(
-        store.redeem(first).await.unwrap(),
+        store.commit(first).await.unwrap(),
         Verdict::Granted(_)
     ));
     drop(store);
@@ -92,7 +93,7 @@ async fn a_restored_copy_does_not_unspend_a_token() {
     assert_eq!(kept, Some(record.clone()), "the copy does not know");
     let thief = sample::claim(&record, 2, &[Field::Pan], START);
     assert_eq!(
-        store.redeem(thief).await.unwrap(),
+        store.commit(thief).await.unwrap(),
         Verdict::Refused(Cause::OldEpoch)
     );
     drop(store);
@@ -118,13 +119,13 @@ async fn a_copy_put_back_into_the_open_database_does_not_unspend_a_token() {
     whole(&live(), &mut copy);
     let (other, _) = home.open();
     let first = sample::claim(&record, 1, &[Field::Pan], START);
-    let granted = store.redeem(first).await.unwrap();
+    let granted = store.commit(first).await.unwrap();
     assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
 
     whole(&copy, &mut live());
     for store in [&store, &other] {
         let thief = sample::claim(&record, 2, &[Field::Pan], START);
-        let refused = store.redeem(thief).await.unwrap();
+        let refused = store.commit(thief).await.unwrap();
         assert_eq!(refused, Verdict::Refused(Cause::OldEpoch));
     }
     let raised = raises(&store).await;
@@ -230,7 +231,7 @@ async fn a_dump_and_a_vacuumed_copy_unspend_no_token() {
             database.execute("VACUUM INTO ?1", [copy]).unwrap();
         }
         let first = sample::claim(&record, 1, &[Field::Pan], START);
-        let verdict = store.redeem(first).await.unwrap();
+        let verdict = store.commit(first).await.unwrap();
         assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
         store.close();
         drop(store);
@@ -247,7 +248,7 @@ async fn a_dump_and_a_vacuumed_copy_unspend_no_token() {
         }
         let store = raised(&home, Why::Behind, epoch).await;
         let thief = sample::claim(&record, 2, &[Field::Pan], START);
-        let verdict = store.redeem(thief).await.unwrap();
+        let verdict = store.commit(thief).await.unwrap();
         assert_eq!(verdict, Verdict::Refused(Cause::OldEpoch));
     }
 }
@@ -292,7 +293,7 @@ async fn another_database_raises_above_both() {
     let (store, _) = other.open();
     with_merchant(&store).await;
     let high = store
-        .raise_epoch(sample::event(Kind::EpochRaised, START))
+        .commit(RaiseEpoch(sample::event(Kind::EpochRaised, START)))
         .await
         .unwrap();
     assert!(high > low);
@@ -343,7 +344,7 @@ async fn two_at_once_raise_no_alarm() {
         let (console, opened) = home.open();
         assert_eq!(opened.epoch_raised, None);
         let read = sample::event(Kind::AuditRead, START);
-        console.record(read).await.unwrap();
+        console.commit(RecordEvent(read)).await.unwrap();
         with_token(&server, 100 + n).await;
     }
     drop(server);
@@ -361,18 +362,18 @@ async fn an_epoch_raised_by_one_process_is_the_others_too() {
     let (console, _) = home.open();
     let later = START.plus(Duration::from_secs(1_000));
     let raised = console
-        .raise_epoch(sample::event(Kind::EpochRaised, later))
+        .commit(RaiseEpoch(sample::event(Kind::EpochRaised, later)))
         .await
         .unwrap();
     assert_eq!(raised, Epoch(later.secs_u32()), "no less than the clock");
     assert_eq!(server.epoch().await.unwrap(), raised);
     let claim = sample::claim(&record, 1, &[Field::Pan], START);
     assert_eq!(
-        server.redeem(claim).await.unwrap(),
+        server.commit(claim).await.unwrap(),
         Verdict::Refused(Cause::OldEpoch)
     );
     assert_eq!(
-        server.issue(sample::issue(2, START, epoch)).await.unwrap(),
+        server.commit(sample::issue(2, START, epoch)).await.unwrap(),
         Issued::OldEpoch(raised)
     );
 }

@@ -11,10 +11,11 @@ use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::merchant::allowlist::Allowlist;
 use cardveil_core::mfa::Factor;
 use cardveil_core::port::{
-    Admin, Audit, CardFilter, Cards, Change, Class, Error, Handovers, Idempotency, Issued, Keys,
-    Outbox, Paging, Registry, Take, Tokens, WrappedKey,
+    Admin, Audit, CardFilter, Cards, Change, Class, Error, Keys, Outbox, Paging, Registry, Take,
+    Tokens, WrappedKey,
 };
-use cardveil_core::token::{self, State, Verdict};
+use cardveil_core::token::{self, Idempotency, Issued, State, Verdict};
+use cardveil_core::verb::{Changes, Commit, CreateKeys, RecordEvent};
 use cardveil_store::sqlite::{OpenError, Options, Sqlite, VERSION};
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::sample::{self, START};
@@ -28,7 +29,7 @@ async fn a_reopened_store_has_everything() {
     let epoch = with_merchant(&store).await;
     let record = with_token(&store, 1).await;
     store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     let keys = vec![WrappedKey {
@@ -37,7 +38,15 @@ async fn a_reopened_store_has_everything() {
         wrapped: vec![1; 61],
     }];
     let made = sample::event(Kind::KeysCreated, START);
-    assert!(store.create_keys(keys.clone(), made).await.unwrap());
+    assert!(
+        store
+            .commit(CreateKeys {
+                keys: keys.clone(),
+                event: made
+            })
+            .await
+            .unwrap()
+    );
     let mut named = sample::issue(2, START, epoch);
     named.idempotency = Some(Idempotency {
         key: [7; 32],
@@ -45,7 +54,7 @@ async fn a_reopened_store_has_everything() {
         seed: [9; 32],
         expires_at: START.plus(token::TTL),
     });
-    store.issue(named.clone()).await.unwrap();
+    store.commit(named.clone()).await.unwrap();
     let log = store.entries(0, 100).await.unwrap();
     assert_eq!(log.len(), 8);
     drop(store);
@@ -60,14 +69,14 @@ async fn a_reopened_store_has_everything() {
     );
     assert_eq!(
         store
-            .redeem(sample::claim(&record, 2, &[Field::Pan], START))
+            .commit(sample::claim(&record, 2, &[Field::Pan], START))
             .await
             .unwrap(),
         Verdict::Refused(token::Cause::OtherKey)
     );
     assert_eq!(store.wrapped_keys().await.unwrap(), keys);
     assert!(matches!(
-        store.issue(named).await.unwrap(),
+        store.commit(named).await.unwrap(),
         Issued::Before(..)
     ));
     let admission = store.admission(&[1; 32]).await.unwrap().unwrap();
@@ -113,7 +122,7 @@ async fn a_closed_store_is_unavailable_and_one_file() {
     store.close();
     let event = sample::event(Kind::AuditRead, START);
     assert!(matches!(
-        store.record(event).await,
+        store.commit(RecordEvent(event)).await,
         Err(Error::Unavailable(_))
     ));
     assert!(matches!(store.epoch().await, Err(Error::Unavailable(_))));
@@ -142,8 +151,8 @@ async fn a_row_that_cannot_be_read_is_said_to_be_corrupt_and_hurts_no_other() {
         Err(Error::Corrupt(_))
     ));
     let (refused, granted) = tokio::join!(
-        store.redeem(sample::claim(&bad, 1, &[Field::Pan], START)),
-        store.redeem(sample::claim(&good, 1, &[Field::Pan], START)),
+        store.commit(sample::claim(&bad, 1, &[Field::Pan], START)),
+        store.commit(sample::claim(&good, 1, &[Field::Pan], START)),
     );
     assert!(matches!(refused, Err(Error::Corrupt(_))), "{refused:?}");
     assert!(matches!(granted, Ok(Verdict::Granted(_))), "{granted:?}");
@@ -204,7 +213,7 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     };
     let listed = store.list_cards(&CardFilter::default(), paging).await;
     assert_eq!(listed.unwrap().cards, [expected]);
-    let set = store.set_pin(sample::pin_setting(1, 7)).await;
+    let set = store.commit(sample::pin_setting(1, 7)).await;
     assert_eq!(set.unwrap(), card::PinSet::Done);
     let own = sample::merchant(1).id;
     let card_1 = CardRef::Id(sample::card(1).id);
@@ -213,9 +222,9 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     let subscription = sample::subscription(1);
     let change = Change::AddSubscription(Box::new(subscription));
     let event = sample::event(Kind::WebhookAdded, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     let moved = sample::moved(1, card::State::Suspended, START);
-    store.record(moved).await.unwrap();
+    store.commit(RecordEvent(moved)).await.unwrap();
     assert_eq!(store.outbox_counts().await.unwrap().waiting, 1);
 }
 
@@ -330,10 +339,10 @@ async fn a_reopened_store_goes_on_with_its_outbox() {
     with_merchant(&store).await;
     let change = Change::AddSubscription(Box::new(sample::subscription(1)));
     let event = sample::event(Kind::WebhookAdded, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     for state in [card::State::Suspended, card::State::Active] {
         let moved = sample::moved(1, state, START);
-        store.record(moved).await.unwrap();
+        store.commit(RecordEvent(moved)).await.unwrap();
     }
     let until = START.plus(Duration::from_secs(30));
     let take = |now: Time, lease_until| Take {
@@ -342,14 +351,14 @@ async fn a_reopened_store_goes_on_with_its_outbox() {
         limit: 10,
         per_subscription: 10,
     };
-    let lost = store.take_due(take(START, until)).await.unwrap();
+    let lost = store.commit(take(START, until)).await.unwrap();
     assert_eq!(lost.len(), 1);
     drop(store);
 
     let (store, _) = home.open();
     assert_eq!(store.next_due().await.unwrap(), Some(until));
     let later = until.plus(Duration::from_secs(30));
-    let again = store.take_due(take(until, later)).await.unwrap();
+    let again = store.commit(take(until, later)).await.unwrap();
     assert_eq!(again[0].delivery.id, lost[0].delivery.id);
     assert_eq!(again[0].event, lost[0].event);
 }
@@ -473,7 +482,7 @@ async fn a_write_that_waits_for_five_seconds_is_refused_and_claims_nothing() {
     let other = rusqlite::Connection::open(&home.options.database).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let claim = sample::claim(&record, 1, &[Field::Pan], START);
-    let (redeemed, ()) = futures_util::future::join(store.redeem(claim), async {
+    let (redeemed, ()) = futures_util::future::join(store.commit(claim), async {
         clock.advance(Duration::from_secs(5));
         other.execute_batch("ROLLBACK").unwrap();
     })
@@ -487,6 +496,6 @@ async fn a_write_that_waits_for_five_seconds_is_refused_and_claims_nothing() {
         Some(&record)
     );
     let other = sample::claim(&record, 2, &[Field::Pan], START);
-    let verdict = store.redeem(other).await.unwrap();
+    let verdict = store.commit(other).await.unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
 }

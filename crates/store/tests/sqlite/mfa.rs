@@ -2,8 +2,9 @@
 
 use cardveil_core::id::SessionId;
 use cardveil_core::mfa::{Assertion, Factor, FactorPolicy, Opening, Proof, State};
-use cardveil_core::port::{Issue, Issued, Mfa, Tokens};
-use cardveil_core::token::{Cause, Epoch};
+use cardveil_core::port::Mfa;
+use cardveil_core::token::{Cause, Epoch, Issue, Issued};
+use cardveil_core::verb::Commit;
 use cardveil_testkit::sample::{self, START};
 
 use crate::home::{Home, with_merchant};
@@ -36,17 +37,17 @@ async fn wrong_codes_stay_counted_over_restarts() {
         at: START,
         source: sample::operator(),
     };
-    let opened = store.open_mfa(opening).await.unwrap().unwrap();
+    let opened = store.commit(opening).await.unwrap().unwrap();
     drop(store);
     for n in 1..=5 {
         let (store, _) = home.open();
-        let wrong = store.issue(guess(n, false, epoch)).await.unwrap();
+        let wrong = store.commit(guess(n, false, epoch)).await.unwrap();
         assert_eq!(wrong, Issued::MfaRefused(Cause::WrongCode));
     }
     let (store, _) = home.open();
     let session = store.mfa_session(&opened.id).await.unwrap().unwrap();
     assert_eq!(session.state, State::Locked { at: START });
-    let right = store.issue(guess(6, true, epoch)).await.unwrap();
+    let right = store.commit(guess(6, true, epoch)).await.unwrap();
     assert_eq!(right, Issued::MfaRefused(Cause::SessionLocked));
     let person = store.mfa_person(&card.merchant, &card.person).await;
     assert_eq!(person.unwrap().unwrap().wrong, 5);

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
-use cardveil_core::port::{Admin, Audit, Error, Issue, Issued, Tokens, Writes};
-use cardveil_core::token::{Epoch, TokenHash, Verdict};
+use cardveil_core::port::{Admin, Audit, Error, Tokens, Writes};
+use cardveil_core::token::{Epoch, Issue, Issued, TokenHash, Verdict};
+use cardveil_core::verb::{Commit, Sweep};
 use cardveil_store::sqlite::Sqlite;
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::sample::{self, START};
@@ -79,7 +80,7 @@ async fn race(store: &Sqlite, key: u8) {
     let claims = (0..TOKENS).map(async |n| {
         let record = sample::record(n, START, epoch);
         let claim = sample::claim(&record, key, &[Field::Pan], START);
-        (n, store.redeem(claim).await.unwrap())
+        (n, store.commit(claim).await.unwrap())
     });
     for (n, verdict) in join_all(claims).await {
         if let Verdict::Granted(_) = verdict {
@@ -136,7 +137,7 @@ fn numbered(n: u32, epoch: Epoch) -> Issue {
 async fn issue_until_stopped(store: &Sqlite, first: u32) {
     let epoch = store.epoch().await.unwrap();
     for n in first.. {
-        match store.issue(numbered(n, epoch)).await {
+        match store.commit(numbered(n, epoch)).await {
             Ok(Issued::New) => say(&format!("ok {n}")),
             Ok(other) => assert_eq!(other, Issued::New),
             Err(Error::Unavailable(_)) => return say(&format!("unavailable {n}")),
@@ -213,14 +214,19 @@ async fn fill(store: &Sqlite, folder: &Path) {
         failed: true,
     };
     for n in 0.. {
-        let issued = store.issue(numbered(n, epoch)).await;
+        let issued = store.commit(numbered(n, epoch)).await;
         if issued.is_err() && store.writes() == pending {
             break;
         }
     }
     for _ in 0..3 {
         // It has nothing to do, and shows that a write fails still.
-        let swept = store.sweep(START, 1).await;
+        let swept = store
+            .commit(Sweep {
+                now: START,
+                limit: 1,
+            })
+            .await;
         assert!(matches!(swept, Err(Error::Unavailable(_))), "{swept:?}");
         assert_eq!(store.writes(), pending);
     }

@@ -3,7 +3,8 @@
 use cardveil_core::audit::Kind;
 use cardveil_core::merchant::{Credential, Permissions, Scope};
 use cardveil_core::mfa::Factor;
-use cardveil_core::port::{Admin, Change, Registry, Set, WalletTokens};
+use cardveil_core::port::{Admin, Change, Registry, Set};
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_core::wallet::WalletRules;
 use cardveil_testkit::sample::{self, START};
 
@@ -36,9 +37,12 @@ async fn a_file_from_before_wallets_enables_none_and_takes_tokens() {
     assert_eq!(kept, [Factor::Otp], "what counted before goes on to count");
     let card = Change::AddCard(Box::new(sample::card(1)));
     let added = sample::event(Kind::CardAdded, START);
-    assert_eq!(store.change(vec![(card, added)]).await.unwrap(), [Ok(())]);
+    assert_eq!(
+        store.commit(Changes(vec![(card, added)])).await.unwrap(),
+        [Ok(())]
+    );
     let asked = sample::wallet_asked(1, START);
-    let token = store.add_wallet_token(asked).await.unwrap().unwrap();
+    let token = store.commit(asked).await.unwrap().unwrap();
     assert_eq!(token.card, sample::card(1).id);
 }
 
@@ -143,7 +147,7 @@ async fn credentials_of_the_version_before_keep_what_they_could() {
     };
     let change = Change::SetCredential(Set::boxed(known[0].clone(), narrowed.clone()));
     let event = sample::event(Kind::CredentialChanged, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     assert_eq!(store.credentials().await.unwrap()[0], narrowed);
     let raw = rusqlite::Connection::open(&home.options.database).unwrap();
     let sql = "SELECT scopes FROM credential WHERE id = 'crd_1'";

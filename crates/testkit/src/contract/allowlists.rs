@@ -9,6 +9,7 @@ use cardveil_core::merchant::allowlist::{
     AllowlistChange, AllowlistChanged, NETWORKS_MAX, Refusal, Wish, parse_net,
 };
 use cardveil_core::port::Store;
+use cardveil_core::verb::Commit;
 
 async fn change(store: &dyn Store, credential: &str, wish: Wish) -> AllowlistChanged {
     let change = AllowlistChange {
@@ -18,7 +19,7 @@ async fn change(store: &dyn Store, credential: &str, wish: Wish) -> AllowlistCha
         at: START,
         source: sample::operator(),
     };
-    store.change_allowlist(change).await.unwrap()
+    store.commit(change).await.unwrap()
 }
 
 fn adding(net: &str) -> Wish {

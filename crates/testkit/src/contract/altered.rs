@@ -6,6 +6,7 @@ use super::with_merchant;
 use cardveil_core::audit::Kind;
 use cardveil_core::hook::Form;
 use cardveil_core::port::{CardFilter, Change, Paging, Store, WalletFilter, WalletPage};
+use cardveil_core::verb::{Changes, Commit};
 
 /// The rows that the adapter is to alter: of each table one in the middle of a list.
 pub const ALTERED: [(&str, &str); 6] = [
@@ -40,10 +41,10 @@ pub async fn with_three_of_each(store: &dyn Store) {
     changes.extend([2, 3].into_iter().flat_map(of_merchant_1));
     let event = || sample::event(Kind::MerchantAdded, START);
     let changes: Vec<_> = changes.into_iter().map(|c| (c, event())).collect();
-    let made = store.change(changes).await.unwrap();
+    let made = store.commit(Changes(changes)).await.unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     for n in 1..=3 {
-        let added = store.add_wallet_token(sample::wallet_asked(n, START)).await;
+        let added = store.commit(sample::wallet_asked(n, START)).await;
         assert!(added.unwrap().is_ok());
     }
     assert!(store.left_out().is_empty());

@@ -9,6 +9,7 @@ use cardveil_core::audit::chain::{Chained, Link, Verifier};
 use cardveil_core::card::Field;
 use cardveil_core::id::ChainId;
 use cardveil_core::port::Store;
+use cardveil_core::verb::{Commit, RaiseEpoch, RecordCheckpoint, RecordEvent};
 
 /// The whole log, found good.
 async fn verified(store: &dyn Store) -> Vec<Chained> {
@@ -26,11 +27,11 @@ pub(super) async fn every_entry_is_chained_to_the_one_before(store: &dyn Store) 
     let before = verified(store).await.len();
     let (record, _) = with_token(store).await;
     let claim = sample::claim(&record, 1, &[Field::Pan], START);
-    store.redeem(claim).await.unwrap();
+    store.commit(claim).await.unwrap();
     let other = sample::claim(&record, 2, &[Field::Pan], START);
-    store.redeem(other).await.unwrap();
+    store.commit(other).await.unwrap();
     let raised = sample::event(Kind::EpochRaised, START);
-    store.raise_epoch(raised).await.unwrap();
+    store.commit(RaiseEpoch(raised)).await.unwrap();
     let log = verified(store).await;
     assert!(log.len() >= before + 8, "{}", log.len());
     let read = store.entries(0, 10_000).await.unwrap();
@@ -59,7 +60,15 @@ pub(super) async fn a_checkpoint_is_of_what_the_log_holds(store: &dyn Store) {
     let end = store.chain_end().await.unwrap().unwrap().link;
     let event = || sample::event(Kind::AuditRead, START);
     for there in [first, end] {
-        assert!(store.record_checkpoint(there, event()).await.unwrap());
+        assert!(
+            store
+                .commit(RecordCheckpoint {
+                    link: there,
+                    event: event()
+                })
+                .await
+                .unwrap()
+        );
     }
     let log = verified(store).await;
     let elsewhere = [
@@ -79,7 +88,13 @@ pub(super) async fn a_checkpoint_is_of_what_the_log_holds(store: &dyn Store) {
     ];
     for link in elsewhere {
         assert!(
-            !store.record_checkpoint(link, event()).await.unwrap(),
+            !store
+                .commit(RecordCheckpoint {
+                    link,
+                    event: event()
+                })
+                .await
+                .unwrap(),
             "{link:?}"
         );
     }
@@ -89,7 +104,7 @@ pub(super) async fn a_checkpoint_is_of_what_the_log_holds(store: &dyn Store) {
 /// However many write at once, each entry follows another and no two the same.
 pub(super) async fn entries_written_at_once_are_one_chain(store: &dyn Store) {
     with_merchant(store).await;
-    let writes = (0..64).map(|_| store.record(sample::event(Kind::AuditRead, START)));
+    let writes = (0..64).map(|_| store.commit(RecordEvent(sample::event(Kind::AuditRead, START))));
     for written in join_all(writes).await {
         written.unwrap();
     }
@@ -101,7 +116,7 @@ pub(super) async fn the_log_is_read_in_order_and_in_pages(store: &dyn Store) {
     let start = store.last_entry().await.unwrap();
     for secs in 0..5 {
         store
-            .record(sample::event(Kind::AuditRead, after(secs)))
+            .commit(RecordEvent(sample::event(Kind::AuditRead, after(secs))))
             .await
             .unwrap();
     }

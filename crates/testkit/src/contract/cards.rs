@@ -10,6 +10,7 @@ use cardveil_core::card::{
 use cardveil_core::id::{AccountId, CardNo, MerchantId, PersonId};
 use cardveil_core::port::{CardFilter, CardPage, Change, Order, Paging, Store};
 use cardveil_core::token::{Cause, Claim, Verdict};
+use cardveil_core::verb::{Changes, Commit};
 
 async fn with_cards(store: &dyn Store, cards: impl IntoIterator<Item = Card>) {
     let event = || sample::event(Kind::CardAdded, sample::START);
@@ -17,7 +18,7 @@ async fn with_cards(store: &dyn Store, cards: impl IntoIterator<Item = Card>) {
         .into_iter()
         .map(|card| (Change::AddCard(Box::new(card)), event()))
         .collect();
-    let added = store.change(changes).await.unwrap();
+    let added = store.commit(Changes(changes)).await.unwrap();
     assert!(added.iter().all(Result::is_ok), "{added:?}");
 }
 
@@ -360,7 +361,7 @@ pub(super) async fn a_card_goes_from_state_to_state_with_its_event(store: &dyn S
         updated_at: after(5),
         ..card.clone()
     };
-    let changed = store.transition_card(suspend.clone()).await.unwrap();
+    let changed = store.commit(suspend.clone()).await.unwrap();
     assert_eq!(changed, Changed::Done(Box::new(moved.clone())));
     assert_eq!(
         find(store, &card.merchant, &card).await,
@@ -372,25 +373,25 @@ pub(super) async fn a_card_goes_from_state_to_state_with_its_event(store: &dyn S
     assert_eq!(events, expected.into_iter().collect::<Vec<Event>>());
 
     let before = log_len(store).await;
-    let again = store.transition_card(suspend).await.unwrap();
+    let again = store.commit(suspend).await.unwrap();
     assert_eq!(again, Changed::Already(Box::new(moved.clone())));
     let mut by_no = transition(&card, State::Pending, 6);
     by_no.card = CardRef::No(card.no.clone());
     assert_eq!(
-        store.transition_card(by_no.clone()).await.unwrap(),
+        store.commit(by_no.clone()).await.unwrap(),
         Changed::Refused(State::Suspended)
     );
     by_no.to = State::Active;
     by_no.from = Some(&[State::Unactivated]);
     assert_eq!(
-        store.transition_card(by_no.clone()).await.unwrap(),
+        store.commit(by_no.clone()).await.unwrap(),
         Changed::Refused(State::Suspended),
         "a dialect's narrower rule holds in the commit"
     );
     assert_eq!(log_len(store).await, before);
     assert_eq!(find(store, &card.merchant, &card).await, Some(moved));
     by_no.from = Some(&[State::Suspended]);
-    let thawed = store.transition_card(by_no).await.unwrap();
+    let thawed = store.commit(by_no).await.unwrap();
     assert!(matches!(thawed, Changed::Done(_)), "{thawed:?}");
 }
 
@@ -401,15 +402,9 @@ pub(super) async fn a_card_of_another_merchant_is_not_changed(store: &dyn Store)
     let before = log_len(store).await;
     let mut foreign = transition(&card, State::Suspended, 1);
     foreign.merchant = sample::merchant(2).id;
-    assert_eq!(
-        store.transition_card(foreign).await.unwrap(),
-        Changed::Unknown
-    );
+    assert_eq!(store.commit(foreign).await.unwrap(), Changed::Unknown);
     let nowhere = transition(&sample::card(9), State::Suspended, 1);
-    assert_eq!(
-        store.transition_card(nowhere).await.unwrap(),
-        Changed::Unknown
-    );
+    assert_eq!(store.commit(nowhere).await.unwrap(), Changed::Unknown);
     let relabel = Relabel {
         merchant: sample::merchant(2).id,
         card: CardRef::No(card.no.clone()),
@@ -417,7 +412,7 @@ pub(super) async fn a_card_of_another_merchant_is_not_changed(store: &dyn Store)
         at: after(1),
         source: sample::operator(),
     };
-    assert_eq!(store.relabel_card(relabel).await.unwrap(), Changed::Unknown);
+    assert_eq!(store.commit(relabel).await.unwrap(), Changed::Unknown);
     assert_eq!(log_len(store).await, before);
     assert_eq!(find(store, &card.merchant, &card).await, Some(card));
 }
@@ -426,8 +421,7 @@ pub(super) async fn a_card_of_another_merchant_is_not_changed(store: &dyn Store)
 pub(super) async fn of_many_who_ask_for_one_state_one_changes_it(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
-    let asked =
-        (0..32).map(|secs| store.transition_card(transition(&card, State::Suspended, secs)));
+    let asked = (0..32).map(|secs| store.commit(transition(&card, State::Suspended, secs)));
     let changed: Vec<_> = join_all(asked)
         .await
         .into_iter()
@@ -461,13 +455,13 @@ pub(super) async fn a_card_is_called_otherwise(store: &dyn Store) {
         updated_at: after(7),
         ..card.clone()
     };
-    let changed = store.relabel_card(relabel.clone()).await.unwrap();
+    let changed = store.commit(relabel.clone()).await.unwrap();
     assert_eq!(changed, Changed::Done(Box::new(renamed.clone())));
     assert_eq!(
         find(store, &card.merchant, &card).await,
         Some(renamed.clone())
     );
-    let again = store.relabel_card(relabel.clone()).await.unwrap();
+    let again = store.commit(relabel.clone()).await.unwrap();
     assert_eq!(again, Changed::Already(Box::new(renamed)));
     let events = log_of(store, Kind::CardChanged).await;
     let expected = relabel.decide(Some(&card)).write.map(|(_, event)| event);
@@ -487,7 +481,7 @@ pub(super) async fn details_shown_bring_a_card_into_use_in_their_commit(store: &
     let claim_of = async |token: u8, card: u8, key: u8| {
         let mut issue = sample::issue(token, sample::START, epoch);
         issue.record.card = sample::card(card).id;
-        store.issue(issue.clone()).await.unwrap();
+        store.commit(issue.clone()).await.unwrap();
         let mut claim = sample::claim(&issue.record, key, &[Field::Pan], after(1));
         let mut step = sample::transition(card, State::Active, after(1));
         step.from = Some(&[State::Unactivated]);
@@ -499,7 +493,7 @@ pub(super) async fn details_shown_bring_a_card_into_use_in_their_commit(store: &
     let mut barred = claim_of(1, 2, 1).await;
     barred.barred = Some(Cause::CardState);
     assert_eq!(
-        store.redeem(barred).await.unwrap(),
+        store.commit(barred).await.unwrap(),
         Verdict::Refused(Cause::CardState)
     );
     assert_eq!(
@@ -509,7 +503,7 @@ pub(super) async fn details_shown_bring_a_card_into_use_in_their_commit(store: &
 
     let mut claim = claim_of(2, 2, 1).await;
     for repeat in 0..2 {
-        let verdict = store.redeem(claim.clone()).await.unwrap();
+        let verdict = store.commit(claim.clone()).await.unwrap();
         assert!(
             matches!(verdict, Verdict::Granted(_)),
             "{repeat}: {verdict:?}"
@@ -526,13 +520,13 @@ pub(super) async fn details_shown_bring_a_card_into_use_in_their_commit(store: &
     }
     let mut thief = claim.clone();
     thief.by = cardveil_core::token::Thumbprint([9; 32]);
-    let refused = store.redeem(thief).await.unwrap();
+    let refused = store.commit(thief).await.unwrap();
     assert_eq!(refused, Verdict::Refused(Cause::OtherKey));
 
     let late = claim_of(3, 3, 1).await;
     let ended = sample::transition(3, State::Terminated, after(1));
-    store.transition_card(ended).await.unwrap();
-    let verdict = store.redeem(late).await.unwrap();
+    store.commit(ended).await.unwrap();
+    let verdict = store.commit(late).await.unwrap();
     assert_eq!(verdict, Verdict::Superseded);
     let card = find(store, &cards[1].merchant, &cards[1]).await.unwrap();
     assert_eq!(card.state, State::Terminated, "it stays what it has become");
@@ -543,11 +537,11 @@ pub(super) async fn details_shown_bring_a_card_into_use_in_their_commit(store: &
 pub(super) async fn a_claim_is_of_the_card_as_it_is_in_its_commit(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let issue = sample::issue(1, sample::START, epoch);
-    store.issue(issue.clone()).await.unwrap();
+    store.commit(issue.clone()).await.unwrap();
     let claim = sample::claim(&issue.record, 1, &[Field::Pan], after(2));
     let moves = async |to: State| {
         let moved = sample::transition(1, to, after(1));
-        store.transition_card(moved).await.unwrap();
+        store.commit(moved).await.unwrap();
     };
     moves(State::Suspended).await;
     let before = log_len(store).await;
@@ -556,7 +550,7 @@ pub(super) async fn a_claim_is_of_the_card_as_it_is_in_its_commit(store: &dyn St
         ..claim.clone()
     };
     for claim in [claim.clone(), unseen.clone()] {
-        assert_eq!(store.redeem(claim).await.unwrap(), Verdict::Superseded);
+        assert_eq!(store.commit(claim).await.unwrap(), Verdict::Superseded);
     }
     assert_eq!(log_len(store).await, before);
     let kept = store.token(&issue.record.key).await.unwrap();
@@ -567,14 +561,14 @@ pub(super) async fn a_claim_is_of_the_card_as_it_is_in_its_commit(store: &dyn St
         ..unseen.clone()
     };
     let refused = Verdict::Refused(Cause::CardState);
-    assert_eq!(store.redeem(barred).await.unwrap(), refused);
+    assert_eq!(store.commit(barred).await.unwrap(), refused);
     moves(State::Active).await;
-    assert_eq!(store.redeem(unseen).await.unwrap(), Verdict::Superseded);
-    let verdict = store.redeem(claim.clone()).await.unwrap();
+    assert_eq!(store.commit(unseen).await.unwrap(), Verdict::Superseded);
+    let verdict = store.commit(claim.clone()).await.unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
     // Nor again, while its window lasts.
     moves(State::Terminated).await;
-    let again = store.redeem(claim).await.unwrap();
+    let again = store.commit(claim).await.unwrap();
     assert_eq!(again, Verdict::Superseded);
 }
 
@@ -593,25 +587,21 @@ pub(super) async fn only_a_card_at_its_end_is_removed(store: &dyn Store) {
     with_merchant(store).await;
     let card = sample::card(1);
     let asked = sample::wallet_asked(1, after(1));
-    store
-        .add_wallet_token(asked.clone())
-        .await
-        .unwrap()
-        .unwrap();
+    store.commit(asked.clone()).await.unwrap().unwrap();
     let before = log_len(store).await;
-    let removed = store.remove_card(removal(&card)).await.unwrap();
+    let removed = store.commit(removal(&card)).await.unwrap();
     assert_eq!(removed, Removed::Refused(State::Active));
     let foreign = Removal {
         merchant: sample::merchant(2).id,
         ..removal(&card)
     };
-    assert_eq!(store.remove_card(foreign).await.unwrap(), Removed::Unknown);
+    assert_eq!(store.commit(foreign).await.unwrap(), Removed::Unknown);
     assert_eq!(log_len(store).await, before, "a refusal writes nothing");
     assert!(find(store, &card.merchant, &card).await.is_some());
 
-    let ended = store.transition_card(transition(&card, State::Terminated, 5));
+    let ended = store.commit(transition(&card, State::Terminated, 5));
     assert!(matches!(ended.await.unwrap(), Changed::Done(_)));
-    let removed = store.remove_card(removal(&card)).await.unwrap();
+    let removed = store.commit(removal(&card)).await.unwrap();
     assert_eq!(removed, Removed::Done);
     assert_eq!(find(store, &card.merchant, &card).await, None);
     let token = store.wallet_token(&asked.merchant, &asked.id).await;
@@ -620,7 +610,7 @@ pub(super) async fn only_a_card_at_its_end_is_removed(store: &dyn Store) {
     assert_eq!(log.len(), 1);
     assert_eq!(log[0].target.card, Some(card.id));
     assert_eq!(log[0].detail.from.as_deref(), Some("terminated"));
-    let again = store.remove_card(removal(&card)).await.unwrap();
+    let again = store.commit(removal(&card)).await.unwrap();
     assert_eq!(again, Removed::Unknown);
     assert_eq!(log_of(store, Kind::CardRemoved).await.len(), 1);
     with_cards(store, [card.clone()]).await;
@@ -639,9 +629,9 @@ pub(super) async fn a_removed_cards_place_is_given_to_no_other(store: &dyn Store
     let first = store.list_cards(&filter, paging).await.unwrap();
     for n in [2, 3] {
         let card = sample::card(n);
-        let ended = store.transition_card(transition(&card, State::Terminated, 5));
+        let ended = store.commit(transition(&card, State::Terminated, 5));
         assert!(matches!(ended.await.unwrap(), Changed::Done(_)));
-        let removed = store.remove_card(removal(&card)).await.unwrap();
+        let removed = store.commit(removal(&card)).await.unwrap();
         assert_eq!(removed, Removed::Done);
     }
     with_cards(store, [4, 5].map(sample::card)).await;

@@ -15,8 +15,9 @@ use cardveil_core::mfa::{
     Assertion, Factor, FactorChange, FactorPolicy, FactorRequest, Opening, OpeningRefused, PAUSE,
     Proof, Purpose, SESSIONS_MAX, SESSIONS_WITHIN, Totp, step_at,
 };
-use cardveil_core::port::{Change, Idempotency, Issue, Issued, Set, Store};
-use cardveil_core::token::{Cause, Epoch, Verdict};
+use cardveil_core::port::{Change, Set, Store};
+use cardveil_core::token::{Cause, Epoch, Idempotency, Issue, Issued, Verdict};
+use cardveil_core::verb::{Changes, Commit, Sweep};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -56,7 +57,7 @@ pub(super) async fn a_clock_that_was_ahead_locks_no_budget(store: &dyn Store) {
     for (n, ahead) in jumps() {
         let issue = async |token: u8, at| {
             let issue = charged(token, n, at, epoch);
-            store.issue(issue).await.unwrap()
+            store.commit(issue).await.unwrap()
         };
         assert_eq!(issue(10 * n, ahead).await, Issued::New);
         assert_eq!(issue(10 * n + 1, START).await, Issued::New, "{ahead}");
@@ -78,7 +79,7 @@ pub(super) async fn a_budget_used_up_under_a_clock_ahead_is_whole_a_window_later
             if let Some(charge) = &mut issue.charge {
                 charge.second_factor = true;
             }
-            store.issue(issue).await.unwrap()
+            store.commit(issue).await.unwrap()
         };
         for token in 0..4 {
             assert_eq!(issue(20 * n + token, ahead).await, Issued::New);
@@ -107,7 +108,7 @@ pub(super) async fn a_clock_that_was_ahead_locks_no_second_factor(store: &dyn St
             at,
             source: sample::operator(),
         };
-        store.open_mfa(opening).await.unwrap().map(drop)
+        store.commit(opening).await.unwrap().map(drop)
     };
     for (n, ahead) in jumps() {
         let (person, first) = (n, 60 * n);
@@ -121,7 +122,7 @@ pub(super) async fn a_clock_that_was_ahead_locks_no_second_factor(store: &dyn St
                 }),
                 ..sample::issue(1, ahead, epoch)
             };
-            let refused = store.issue(wrong).await.unwrap();
+            let refused = store.commit(wrong).await.unwrap();
             assert_eq!(refused, Issued::MfaRefused(Cause::WrongCode));
         }
         let until = START.plus(PAUSE);
@@ -165,7 +166,7 @@ pub(super) async fn a_session_of_a_clock_ahead_has_expired(store: &dyn Store) {
             at: opened,
             source: sample::operator(),
         };
-        store.open_mfa(opening).await.unwrap().unwrap();
+        store.commit(opening).await.unwrap().unwrap();
         let issue = Issue {
             mfa: Some(Assertion {
                 session: Some(id),
@@ -179,7 +180,7 @@ pub(super) async fn a_session_of_a_clock_ahead_has_expired(store: &dyn Store) {
         } else {
             Issued::MfaRefused(Cause::Expired)
         };
-        assert_eq!(store.issue(issue).await.unwrap(), expected, "{opened}");
+        assert_eq!(store.commit(issue).await.unwrap(), expected, "{opened}");
     }
 }
 
@@ -198,7 +199,7 @@ pub(super) async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
                 at,
                 source: sample::operator(),
             };
-            store.change_factor(request).await.unwrap().unwrap();
+            store.commit(request).await.unwrap().unwrap();
         };
         let app = Totp {
             id,
@@ -223,7 +224,7 @@ pub(super) async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
                 at,
                 source: sample::operator(),
             };
-            store.open_mfa(opening).await.unwrap().unwrap();
+            store.commit(opening).await.unwrap().unwrap();
             let issue = Issue {
                 mfa: Some(Assertion {
                     session: Some(session),
@@ -235,7 +236,7 @@ pub(super) async fn a_step_of_a_clock_ahead_is_forgotten(store: &dyn Store) {
                 }),
                 ..sample::issue(session.as_bytes()[0], at, epoch)
             };
-            store.issue(issue).await.unwrap()
+            store.commit(issue).await.unwrap()
         };
         let used = Issued::MfaRefused(Cause::CodeReused);
         assert_eq!(pass(10 * n, START).await, used, "{ahead}");
@@ -262,17 +263,17 @@ pub(super) async fn a_token_of_a_clock_ahead_is_good_for_nothing(store: &dyn Sto
             ..sample::issue(token, at, epoch)
         };
         let new = named(10 * n, ahead);
-        assert_eq!(store.issue(new.clone()).await.unwrap(), Issued::New);
+        assert_eq!(store.commit(new.clone()).await.unwrap(), Issued::New);
         let claim = sample::claim(&new.record, n, pan, START);
         let refused = Verdict::Refused(Cause::Expired);
-        assert_eq!(store.redeem(claim).await.unwrap(), refused, "{ahead}");
-        let again = store.issue(named(10 * n + 1, START)).await.unwrap();
+        assert_eq!(store.commit(claim).await.unwrap(), refused, "{ahead}");
+        let again = store.commit(named(10 * n + 1, START)).await.unwrap();
         assert_eq!(again, Issued::New, "{ahead}");
 
         let held = sample::issue(10 * n + 2, ahead, epoch);
-        assert_eq!(store.issue(held.clone()).await.unwrap(), Issued::New);
+        assert_eq!(store.commit(held.clone()).await.unwrap(), Issued::New);
         let first = sample::claim(&held.record, n, pan, ahead);
-        let granted = store.redeem(first).await.unwrap();
+        let granted = store.commit(first).await.unwrap();
         assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
         for (field, cause) in [
             (Field::Pan, Cause::RepeatsExhausted),
@@ -280,14 +281,14 @@ pub(super) async fn a_token_of_a_clock_ahead_is_good_for_nothing(store: &dyn Sto
         ] {
             let more = sample::claim(&held.record, n, &[field], START);
             let refused = Verdict::Refused(cause);
-            assert_eq!(store.redeem(more).await.unwrap(), refused, "{ahead}");
+            assert_eq!(store.commit(more).await.unwrap(), refused, "{ahead}");
         }
     }
     let edge = START.plus(CLOCKS_APART);
     let apart = sample::issue(7, edge, epoch);
-    assert_eq!(store.issue(apart.clone()).await.unwrap(), Issued::New);
+    assert_eq!(store.commit(apart.clone()).await.unwrap(), Issued::New);
     let claim = sample::claim(&apart.record, 7, pan, START);
-    let granted = store.redeem(claim).await.unwrap();
+    let granted = store.commit(claim).await.unwrap();
     assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
 }
 
@@ -297,14 +298,26 @@ pub(super) async fn a_release_under_a_clock_ahead_is_recorded_as_unconfirmed(sto
     let_the_credential_last(store).await;
     for (n, ahead) in jumps() {
         let held = sample::issue(n, ahead, epoch);
-        assert_eq!(store.issue(held.clone()).await.unwrap(), Issued::New);
+        assert_eq!(store.commit(held.clone()).await.unwrap(), Issued::New);
         let claim = sample::claim(&held.record, n, &[Field::Pan], ahead);
-        let granted = store.redeem(claim).await.unwrap();
+        let granted = store.commit(claim).await.unwrap();
         assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
     }
-    let swept = store.sweep(START, 100).await.unwrap();
+    let swept = store
+        .commit(Sweep {
+            now: START,
+            limit: 100,
+        })
+        .await
+        .unwrap();
     assert_eq!((swept.unconfirmed, swept.deleted), (3, 0));
-    let again = store.sweep(START, 100).await.unwrap();
+    let again = store
+        .commit(Sweep {
+            now: START,
+            limit: 100,
+        })
+        .await
+        .unwrap();
     assert_eq!((again.unconfirmed, again.deleted), (0, 0));
     assert_eq!(log_of(store, Kind::RevealUnconfirmed).await.len(), 3);
 }
@@ -326,7 +339,7 @@ pub(super) async fn wrong_proofs_under_a_clock_ahead_block_no_longer(store: &dyn
             Change::AddCard(Box::new(card)),
             sample::event(Kind::CardAdded, START),
         );
-        assert_eq!(store.change(vec![change]).await.unwrap(), [Ok(())]);
+        assert_eq!(store.commit(Changes(vec![change])).await.unwrap(), [Ok(())]);
         let activate = async |proven, at| {
             let activation = Activation {
                 merchant: sample::merchant(1).id,
@@ -335,7 +348,7 @@ pub(super) async fn wrong_proofs_under_a_clock_ahead_block_no_longer(store: &dyn
                 at,
                 source: sample::operator(),
             };
-            store.activate_card(activation).await.unwrap()
+            store.commit(activation).await.unwrap()
         };
         for _ in 0..5 {
             assert_eq!(activate(false, ahead).await, Activated::Wrong);
@@ -357,5 +370,5 @@ async fn let_the_credential_last(store: &dyn Store) {
     };
     let change = Change::SetCredential(Set::boxed(was, to));
     let event = sample::event(Kind::CredentialChanged, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
 }

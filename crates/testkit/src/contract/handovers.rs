@@ -13,6 +13,7 @@ use cardveil_core::card::{
 use cardveil_core::clock::Time;
 use cardveil_core::id::CardId;
 use cardveil_core::port::{Change, Store};
+use cardveil_core::verb::{Changes, Commit};
 
 /// A card of merchant 1 beside the ones that are there.
 async fn with_card(store: &dyn Store, n: u8, kind: CardKind, state: State) -> CardId {
@@ -23,7 +24,7 @@ async fn with_card(store: &dyn Store, n: u8, kind: CardKind, state: State) -> Ca
     };
     let event = sample::event(Kind::CardAdded, START);
     let change = Change::AddCard(Box::new(card.clone()));
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     card.id
 }
 
@@ -41,7 +42,7 @@ async fn export(store: &dyn Store, merchant: u8, card: CardId) -> Exported {
         source: sample::operator(),
         charge: None,
     };
-    store.export_card(export).await.unwrap()
+    store.commit(export).await.unwrap()
 }
 
 async fn activate(store: &dyn Store, card: CardId, proven: bool, at: Time) -> Activated {
@@ -52,7 +53,7 @@ async fn activate(store: &dyn Store, card: CardId, proven: bool, at: Time) -> Ac
         at,
         source: sample::operator(),
     };
-    store.activate_card(activation).await.unwrap()
+    store.commit(activation).await.unwrap()
 }
 
 /// An export is recorded while the card may be shown, and refused without a trace when not.

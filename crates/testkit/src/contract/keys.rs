@@ -18,6 +18,7 @@ use cardveil_core::merchant::SealedSecret;
 use cardveil_core::mfa::{FactorChange, FactorRequest, Totp};
 use cardveil_core::port::{Change, Class, Error, Set, Store, WrappedKey};
 use cardveil_core::token::ACCESS_TTL;
+use cardveil_core::verb::{Changes, Commit, CreateKeys};
 
 fn key(class: Class, version: u32, byte: u8) -> WrappedKey {
     WrappedKey {
@@ -57,12 +58,12 @@ fn card_under(n: u8, version: u32) -> Card {
 async fn with_keys(store: &dyn Store) {
     let keys = Class::ALL.map(|class| key(class, 1, 1)).to_vec();
     let event = sample::event(Kind::KeysCreated, START);
-    assert!(store.create_keys(keys, event).await.unwrap());
+    assert!(store.commit(CreateKeys { keys, event }).await.unwrap());
 }
 
 async fn rotate(store: &dyn Store, class: Class, version: u32, at: Time) -> bool {
     let rotation = Rotation::new(key(class, version, 2), at, &sample::operator());
-    store.rotate_key(rotation).await.unwrap()
+    store.commit(rotation).await.unwrap()
 }
 
 async fn retire(store: &dyn Store, class: Class, version: u32, at: Time) -> Retired {
@@ -72,13 +73,13 @@ async fn retire(store: &dyn Store, class: Class, version: u32, at: Time) -> Reti
         at,
         source: sample::operator(),
     };
-    store.retire_key(retirement).await.unwrap()
+    store.commit(retirement).await.unwrap()
 }
 
 async fn add_card(store: &dyn Store, card: Card) -> Result<(), Error> {
     let event = sample::event(Kind::CardAdded, START);
     let change = Change::AddCard(Box::new(card));
-    let added = store.change(vec![(change, event)]).await?;
+    let added = store.commit(Changes(vec![(change, event)])).await?;
     added[0].unwrap();
     Ok(())
 }
@@ -137,17 +138,57 @@ pub(super) async fn class_keys_are_created_once(store: &dyn Store) {
     assert!(store.wrapped_keys().await.unwrap().is_empty());
     let keys = |byte: u8| vec![key(Class::Pan, 1, byte)];
     let event = || sample::event(Kind::KeysCreated, START);
-    assert!(store.create_keys(keys(1), event()).await.unwrap());
-    assert!(!store.create_keys(keys(2), event()).await.unwrap());
+    assert!(
+        store
+            .commit(CreateKeys {
+                keys: keys(1),
+                event: event()
+            })
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .commit(CreateKeys {
+                keys: keys(2),
+                event: event()
+            })
+            .await
+            .unwrap()
+    );
     let kept = store.class_keys().await.unwrap();
     assert_eq!(kept, [ClassKey::new(key(Class::Pan, 1, 1), START)]);
     assert_eq!(log_of(store, Kind::KeysCreated).await.len(), 1);
     let mixed = vec![key(Class::Manifest, 1, 3), key(Class::Pan, 1, 3)];
-    assert!(!store.create_keys(mixed, event()).await.unwrap());
+    assert!(
+        !store
+            .commit(CreateKeys {
+                keys: mixed,
+                event: event()
+            })
+            .await
+            .unwrap()
+    );
     assert_eq!(store.wrapped_keys().await.unwrap().len(), 1);
     let younger = |byte: u8| vec![key(Class::Manifest, 1, byte)];
-    assert!(store.create_keys(younger(4), event()).await.unwrap());
-    assert!(!store.create_keys(younger(5), event()).await.unwrap());
+    assert!(
+        store
+            .commit(CreateKeys {
+                keys: younger(4),
+                event: event()
+            })
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .commit(CreateKeys {
+                keys: younger(5),
+                event: event()
+            })
+            .await
+            .unwrap()
+    );
     let kept = store.wrapped_keys().await.unwrap();
     assert_eq!(kept, [key(Class::Pan, 1, 1), key(Class::Manifest, 1, 4)]);
     assert_eq!(log_of(store, Kind::KeysCreated).await.len(), 2);
@@ -234,17 +275,17 @@ pub(super) async fn all_class_keys_change_their_root_at_once(store: &dyn Store) 
     };
     let before = store.wrapped_keys().await.unwrap();
     assert!(rotate(store, Class::Cvv, 2, after(1)).await);
-    assert!(!store.change_root(change(&before)).await.unwrap());
+    assert!(!store.commit(change(&before)).await.unwrap());
     let kept = store.wrapped_keys().await.unwrap();
     assert!(before.iter().all(|key| kept.contains(key)));
     assert_eq!(log_of(store, Kind::KeysRootChanged).await.len(), 0);
-    assert!(store.change_root(change(&kept)).await.unwrap());
+    assert!(store.commit(change(&kept)).await.unwrap());
     let after = store.class_keys().await.unwrap();
     assert_eq!(after.len(), kept.len());
     assert!(after.iter().all(|row| row.key.wrapped == [9; 61]));
     let retiring = row(store, Class::Cvv, 1).await;
     assert!(matches!(retiring.state, State::Retiring { .. }));
-    assert!(!store.change_root(change(&kept)).await.unwrap());
+    assert!(!store.commit(change(&kept)).await.unwrap());
     assert_eq!(log_of(store, Kind::KeysRootChanged).await.len(), 1);
 }
 
@@ -280,7 +321,7 @@ pub(super) async fn a_key_with_records_under_it_is_not_retired(store: &dyn Store
                 envelopes,
                 ..all.clone()
             };
-            assert_eq!(store.move_envelopes(step).await.unwrap(), 1);
+            assert_eq!(store.commit(step).await.unwrap(), 1);
         }
         assert_eq!(count, if class == Class::Credential { 4 } else { 1 });
         assert_eq!(retire(store, class, 1, after(99)).await, Retired::Done);
@@ -309,7 +350,7 @@ async fn with_all(store: &dyn Store) {
             event(Kind::WebhookAdded),
         ),
     ];
-    let made = store.change(changes).await.unwrap();
+    let made = store.commit(Changes(changes)).await.unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     enrol(store, 1).await.unwrap();
 }
@@ -329,7 +370,7 @@ async fn enrol(store: &dyn Store, version: u32) -> Result<(), Error> {
         at: START,
         source: sample::operator(),
     };
-    store.change_factor(request).await.map(|made| made.unwrap())
+    store.commit(request).await.map(|made| made.unwrap())
 }
 
 /// Nothing but the wrapped DEK changes, there is one event for each batch, and none for nothing.
@@ -339,7 +380,7 @@ pub(super) async fn records_are_moved_from_key_to_key(store: &dyn Store) {
         let before = store.envelopes(sought(class, 1)).await.unwrap();
         assert!(before.iter().all(|envelope| envelope.slot.class() == class));
         let moves = to_two(store, class).await;
-        let count = store.move_envelopes(moves.clone()).await.unwrap();
+        let count = store.commit(moves.clone()).await.unwrap();
         assert_eq!(count, before.len());
         assert_eq!(store.envelopes(sought(class, 1)).await.unwrap(), []);
         let after = store.envelopes(sought(class, 2)).await.unwrap();
@@ -351,7 +392,7 @@ pub(super) async fn records_are_moved_from_key_to_key(store: &dyn Store) {
             assert_eq!(after.version(), Some(2));
         }
         let length = log_len(store).await;
-        assert_eq!(store.move_envelopes(moves).await.unwrap(), 0, "once");
+        assert_eq!(store.commit(moves).await.unwrap(), 0, "once");
         assert_eq!(log_len(store).await, length);
     }
     let events = log_of(store, Kind::KeysRewrapped).await;
@@ -376,7 +417,7 @@ pub(super) async fn what_is_sealed_anew_is_written_with_its_key(store: &dyn Stor
         }
         let count = moves.envelopes.len();
         let expected = moves.envelopes.clone();
-        assert_eq!(store.move_envelopes(moves).await.unwrap(), count);
+        assert_eq!(store.commit(moves).await.unwrap(), count);
         let after = store.envelopes(sought(class, 2)).await.unwrap();
         for expected in expected {
             let after = at(&after, &expected.slot);
@@ -404,11 +445,11 @@ pub(super) async fn a_record_that_changed_meanwhile_is_not_moved(store: &dyn Sto
     assert_eq!(moves.envelopes.len(), 2);
     let mut setting = sample::pin_setting(61, 8);
     setting.pin.dek = dek(1, 88);
-    store.set_pin(setting.clone()).await.unwrap();
+    store.commit(setting.clone()).await.unwrap();
     for one in &mut moves.envelopes {
         one.sealed = Some(vec![vec![0; 5]]);
     }
-    assert_eq!(store.move_envelopes(moves).await.unwrap(), 1);
+    assert_eq!(store.commit(moves).await.unwrap(), 1);
     assert_eq!(found(store, 61).await.sealed.pin, Some(setting.pin));
     let other = found(store, 62).await.sealed.pin.unwrap();
     assert_eq!(other.dek, dek(2, 62));
@@ -442,7 +483,7 @@ pub(super) async fn records_under_a_version_are_found_in_batches(store: &dyn Sto
                 envelopes: envelopes.cloned().collect(),
                 ..all.clone()
             };
-            assert_eq!(store.move_envelopes(batch).await.unwrap(), found.len());
+            assert_eq!(store.commit(batch).await.unwrap(), found.len());
         }
         assert_eq!(store.envelopes(sought(class, 1)).await.unwrap(), []);
     }
@@ -471,7 +512,7 @@ pub(super) async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
     }
     let mut setting = sample::pin_setting(1, 8);
     setting.pin.dek = dek(1, 8);
-    refused(store.set_pin(setting).await.map(drop));
+    refused(store.commit(setting).await.map(drop));
     refused(enrol(store, 1).await);
     let was = sample::credential(1);
     let mut credential = was.clone();
@@ -479,7 +520,7 @@ pub(super) async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
     let event = sample::event(Kind::CredentialChanged, START);
     let change = Change::SetCredential(Set::boxed(was, credential));
     let change = vec![(change, event)];
-    refused(store.change(change).await.map(drop));
+    refused(store.commit(Changes(change)).await.map(drop));
     assert_eq!(log_len(store).await, length);
     add_card(store, card_under(66, 2)).await.unwrap();
     enrol(store, 2).await.unwrap();

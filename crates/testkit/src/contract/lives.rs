@@ -15,29 +15,30 @@ use cardveil_core::port::{Change, Set, Store};
 use cardveil_core::token::{
     Cause, LivesOf, REFUSALS_RECORDED_MAX, RETENTION, Record, Release, State, Thumbprint, Verdict,
 };
+use cardveil_core::verb::{Changes, Commit, Sweep};
 
 async fn set_credential(store: &dyn Store, was: &Credential, to: &Credential) {
     let change = Change::SetCredential(Set::boxed(was.clone(), to.clone()));
     let event = sample::event(Kind::CredentialChanged, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
 }
 
 async fn set_merchant(store: &dyn Store, was: &Merchant, to: &Merchant) {
     let change = Change::SetMerchant(Set::boxed(was.clone(), to.clone()));
     let event = sample::event(Kind::MerchantChanged, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
 }
 
 async fn set_embed(store: &dyn Store, was: &Embed, to: &Embed) {
     let change = Change::SetEmbed(Set::boxed(was.clone(), to.clone()));
     let event = sample::event(Kind::EmbedChanged, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
 }
 
 /// The verdict on a claim, and what its record says.
 async fn refused(store: &dyn Store, record: &Record, key: u8, at: Time) -> (Cause, String) {
     let claim = sample::claim(record, key, &[Field::Cvv], at);
-    let verdict = store.redeem(claim).await.unwrap();
+    let verdict = store.commit(claim).await.unwrap();
     let Verdict::Refused(cause) = verdict else {
         panic!("{verdict:?}")
     };
@@ -48,7 +49,7 @@ async fn refused(store: &dyn Store, record: &Record, key: u8, at: Time) -> (Caus
 
 async fn granted(store: &dyn Store, record: &Record, key: u8, fields: &[Field]) {
     let claim = sample::claim(record, key, fields, START);
-    let verdict = store.redeem(claim).await.unwrap();
+    let verdict = store.commit(claim).await.unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
 }
 
@@ -69,7 +70,7 @@ pub(super) async fn a_token_dies_with_what_it_lives_by(store: &dyn Store) {
     let (fresh, epoch) = with_token(store).await;
     let second = sample::issue(2, START, epoch);
     let held = second.record.clone();
-    store.issue(second).await.unwrap();
+    store.commit(second).await.unwrap();
     granted(store, &held, 1, &[Field::Pan]).await;
     let tokens = [fresh, held];
 
@@ -155,7 +156,7 @@ pub(super) async fn what_a_token_lives_by_is_found_whole_or_in_part(store: &dyn 
     gone.credential = sample::credential(9).id;
     let mut issue = sample::issue(9, START, record.epoch);
     issue.record = gone.clone();
-    store.issue(issue).await.unwrap();
+    store.commit(issue).await.unwrap();
     let said = refused(store, &gone, 1, START).await;
     assert_eq!(said, (Cause::Revoked, "its credential is gone".to_owned()));
 }
@@ -166,7 +167,7 @@ pub(super) async fn no_release_comes_after_its_credential_has_ended(store: &dyn 
     const TOKENS: u8 = 40;
     let epoch = with_merchant(store).await;
     for n in 1..=TOKENS {
-        store.issue(sample::issue(n, START, epoch)).await.unwrap();
+        store.commit(sample::issue(n, START, epoch)).await.unwrap();
     }
     // What was looked up before, the first of them leaves behind.
     let first = sample::record(1, START, epoch);
@@ -182,7 +183,7 @@ pub(super) async fn no_release_comes_after_its_credential_has_ended(store: &dyn 
         }
         let record = sample::record(n, START, epoch);
         store
-            .redeem(sample::claim(&record, n, &[Field::Pan], START))
+            .commit(sample::claim(&record, n, &[Field::Pan], START))
             .await
             .unwrap()
     });
@@ -201,7 +202,7 @@ pub(super) async fn no_release_comes_after_its_credential_has_ended(store: &dyn 
     }
     let last = sample::claim(&first, 1, &[Field::Cvv], START);
     let refused = Verdict::Refused(Cause::Revoked);
-    assert_eq!(store.redeem(last).await.unwrap(), refused);
+    assert_eq!(store.commit(last).await.unwrap(), refused);
 }
 
 /// `POST /v1/client-tokens` with `embed`.
@@ -213,11 +214,11 @@ pub(super) async fn a_token_bound_to_an_embed_is_redeemed_in_no_other(store: &dy
     };
     let change = Change::AddEmbed(other.clone());
     let event = sample::event(Kind::EmbedAdded, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     let mut issue = sample::issue(1, START, epoch);
     issue.record.embed = Some(other.id.clone());
     let record = issue.record.clone();
-    store.issue(issue).await.unwrap();
+    store.commit(issue).await.unwrap();
     assert_eq!(
         store.token(&record.key).await.unwrap(),
         Some(record.clone())
@@ -226,7 +227,7 @@ pub(super) async fn a_token_bound_to_an_embed_is_redeemed_in_no_other(store: &dy
     assert_eq!(said, (Cause::Foreign, "bound to another embed".to_owned()));
     let mut right = sample::claim(&record, 1, &[Field::Pan], START);
     right.embed = other.id;
-    let verdict = store.redeem(right).await.unwrap();
+    let verdict = store.commit(right).await.unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
 }
 
@@ -240,20 +241,20 @@ pub(super) async fn a_web_embeds_claim_carries_an_origin_and_an_apps_need_not(st
     };
     let change = Change::AddEmbed(app.clone());
     let event = sample::event(Kind::EmbedAdded, START);
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     let issue = sample::issue(1, START, epoch);
     let record = issue.record.clone();
-    store.issue(issue).await.unwrap();
+    store.commit(issue).await.unwrap();
     let mut claim = sample::claim(&record, 1, &[Field::Pan], START);
     claim.with_origin = false;
     let refused = Verdict::Refused(Cause::Foreign);
-    assert_eq!(store.redeem(claim.clone()).await.unwrap(), refused);
+    assert_eq!(store.commit(claim.clone()).await.unwrap(), refused);
     claim.embed = app.id;
     claim.note = Some("cvv derived by cvk 1".into());
-    let verdict = store.redeem(claim.clone()).await.unwrap();
+    let verdict = store.commit(claim.clone()).await.unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
     claim.with_origin = true;
-    store.redeem(claim).await.unwrap();
+    store.commit(claim).await.unwrap();
     let note = |event: &cardveil_core::audit::Event| event.detail.note.clone().unwrap_or_default();
     let released = log_of(store, Kind::RevealReleased).await;
     assert_eq!(
@@ -274,7 +275,7 @@ pub(super) async fn of_one_token_16_refusals_are_records_and_all_are_counted(sto
     let foreign = || {
         let mut claim = sample::claim(&record, 2, &[Field::Pan], START);
         claim.embed = sample::embed(9).id;
-        store.redeem(claim)
+        store.commit(claim)
     };
     let refused = join_all((0..TRIES).map(|_| foreign())).await;
     for verdict in refused {
@@ -284,9 +285,9 @@ pub(super) async fn of_one_token_16_refusals_are_records_and_all_are_counted(sto
     assert_eq!(log_len(store).await, before + recorded);
     // The first try of another key is told whatever came before.
     let thief = sample::claim(&record, 2, &[Field::Pan], START);
-    let verdict = store.redeem(thief.clone()).await.unwrap();
+    let verdict = store.commit(thief.clone()).await.unwrap();
     assert_eq!(verdict, Verdict::Refused(Cause::OtherKey));
-    store.redeem(thief).await.unwrap();
+    store.commit(thief).await.unwrap();
     assert_eq!(log_of(store, Kind::RevealConflict).await.len(), 1);
     assert_eq!(log_len(store).await, before + recorded + 1);
     let kept = store.token(&record.key).await.unwrap().unwrap();
@@ -300,8 +301,20 @@ pub(super) async fn of_one_token_16_refusals_are_records_and_all_are_counted(sto
 
     // When the row goes, what it has counted is on record.
     let end = START.plus(RETENTION).plus(Duration::from_secs(1));
-    store.sweep(end, 100).await.unwrap();
-    let swept = store.sweep(end, 100).await.unwrap();
+    store
+        .commit(Sweep {
+            now: end,
+            limit: 100,
+        })
+        .await
+        .unwrap();
+    let swept = store
+        .commit(Sweep {
+            now: end,
+            limit: 100,
+        })
+        .await
+        .unwrap();
     assert_eq!(store.token(&record.key).await.unwrap(), None, "{swept:?}");
     let told = log_of(store, Kind::RevealRefused).await.pop().unwrap();
     assert_eq!(told.detail.note.as_deref(), Some("102 refusals in all"));
@@ -314,10 +327,20 @@ pub(super) async fn a_token_with_few_refusals_goes_without_a_record(store: &dyn 
     let (record, _) = with_token(store).await;
     for _ in 0..REFUSALS_RECORDED_MAX {
         let late = sample::claim(&record, 1, &[Field::Pan], after(300));
-        store.redeem(late).await.unwrap();
+        store.commit(late).await.unwrap();
     }
     let before = log_len(store).await;
     let end = START.plus(RETENTION).plus(Duration::from_secs(1));
-    assert_eq!(store.sweep(end, 100).await.unwrap().deleted, 1);
+    assert_eq!(
+        store
+            .commit(Sweep {
+                now: end,
+                limit: 100
+            })
+            .await
+            .unwrap()
+            .deleted,
+        1
+    );
     assert_eq!(log_len(store).await, before);
 }

@@ -14,8 +14,9 @@ use cardveil_core::mfa::{
     OpeningRefused, PAUSE, Proof, Purpose, RETENTION, SESSION_TTL, SESSIONS_MAX, Session, State,
     Totp, WRONG_IN_A_ROW_MAX,
 };
-use cardveil_core::port::{Idempotency, Issue, Issued, Store};
-use cardveil_core::token::{Cause, Epoch, Operation};
+use cardveil_core::port::Store;
+use cardveil_core::token::{Cause, Epoch, Idempotency, Issue, Issued, Operation};
+use cardveil_core::verb::{Commit, RaiseEpoch, SweepSessions};
 
 fn person() -> PersonId {
     sample::card(1).person
@@ -36,7 +37,7 @@ fn opening(n: u8, factor: Factor, at: Time) -> Opening {
 }
 
 async fn open(store: &dyn Store, n: u8, at: Time) -> Session {
-    let opened = store.open_mfa(opening(n, Factor::Otp, at)).await.unwrap();
+    let opened = store.commit(opening(n, Factor::Otp, at)).await.unwrap();
     opened.unwrap()
 }
 
@@ -64,7 +65,7 @@ async fn change(store: &dyn Store, change: FactorChange, at: Time) -> Result<(),
         at,
         source: sample::operator(),
     };
-    store.change_factor(request).await.unwrap()
+    store.commit(request).await.unwrap()
 }
 
 fn totp(n: u8) -> Totp {
@@ -105,20 +106,17 @@ pub(super) async fn a_weaker_factor_counts_as_a_fallback_alone_and_on_record(sto
         },
         ..opening(n, Factor::Otp, START)
     };
-    let first = store.open_mfa(wish(1, None, &[])).await.unwrap().unwrap();
+    let first = store.commit(wish(1, None, &[])).await.unwrap().unwrap();
     assert_eq!(first.factor, Factor::Otp, "the only one");
     with_app(store, 1).await;
-    let strongest = store.open_mfa(wish(2, None, &[])).await.unwrap().unwrap();
+    let strongest = store.commit(wish(2, None, &[])).await.unwrap().unwrap();
     assert_eq!(strongest.factor, Factor::Totp);
-    let weaker = store
-        .open_mfa(wish(3, Some(Factor::Otp), &[]))
-        .await
-        .unwrap();
+    let weaker = store.commit(wish(3, Some(Factor::Otp), &[])).await.unwrap();
     assert_eq!(weaker.err(), Some(OpeningRefused::StrongerEnrolled));
     let refused = log_of(store, Kind::MfaRefused).await.pop().unwrap();
     assert_eq!(refused.detail.cause, Some(Cause::WeakerFactor));
     let fallback = store
-        .open_mfa(wish(4, Some(Factor::Otp), &[Factor::Otp]))
+        .commit(wish(4, Some(Factor::Otp), &[Factor::Otp]))
         .await
         .unwrap();
     assert_eq!(fallback.unwrap().factor, Factor::Otp);
@@ -134,7 +132,7 @@ pub(super) async fn a_weaker_factor_counts_as_a_fallback_alone_and_on_record(sto
         },
         ..opening(5, Factor::Otp, START)
     };
-    let refused = store.open_mfa(apps_alone).await.unwrap();
+    let refused = store.commit(apps_alone).await.unwrap();
     assert_eq!(refused.err(), Some(OpeningRefused::FactorUnavailable));
 }
 
@@ -162,12 +160,12 @@ pub(super) async fn one_assertion_gives_one_token(store: &dyn Store) {
     open(store, 1, START).await;
     let first = issue(1, 1, true, after(1), epoch);
     let key = first.record.key;
-    assert_eq!(store.issue(first).await.unwrap(), Issued::New);
+    assert_eq!(store.commit(first).await.unwrap(), Issued::New);
     assert!(store.token(&key).await.unwrap().is_some());
     let second = issue(2, 1, true, after(1), epoch);
     let key = second.record.key;
     let refused = Issued::MfaRefused(Cause::SessionSpent);
-    assert_eq!(store.issue(second).await.unwrap(), refused);
+    assert_eq!(store.commit(second).await.unwrap(), refused);
     assert_eq!(store.token(&key).await.unwrap(), None);
     let passed = log_of(store, Kind::MfaPassed).await;
     assert_eq!(passed.len(), 1);
@@ -182,7 +180,7 @@ pub(super) async fn one_assertion_gives_one_token(store: &dyn Store) {
 pub(super) async fn of_64_concurrent_assertions_one_gets_a_token(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     open(store, 1, START).await;
-    let all = (1..=64).map(|n| store.issue(issue(n, 1, true, START, epoch)));
+    let all = (1..=64).map(|n| store.commit(issue(n, 1, true, START, epoch)));
     let results = join_all(all).await;
     let count = |wanted: &Issued| {
         let same = |result: &&Result<Issued, _>| result.as_ref().unwrap() == wanted;
@@ -199,7 +197,7 @@ pub(super) async fn the_fifth_wrong_code_ends_the_session_and_pauses_the_person(
     open(store, 1, START).await;
     open(store, 2, START).await;
     for n in 1..=5 {
-        let wrong = store.issue(issue(n, 1, false, after(10), epoch)).await;
+        let wrong = store.commit(issue(n, 1, false, after(10), epoch)).await;
         assert_eq!(wrong.unwrap(), Issued::MfaRefused(Cause::WrongCode));
         let session = store.mfa_session(&SessionId::from_bytes([1; 16])).await;
         let state = session.unwrap().unwrap().state;
@@ -209,19 +207,16 @@ pub(super) async fn the_fifth_wrong_code_ends_the_session_and_pauses_the_person(
             assert_eq!(state, State::Locked { at: after(10) });
         }
     }
-    let right = store.issue(issue(6, 1, true, after(10), epoch)).await;
+    let right = store.commit(issue(6, 1, true, after(10), epoch)).await;
     assert_eq!(right.unwrap(), Issued::MfaRefused(Cause::SessionLocked));
-    let other = store.issue(issue(7, 2, true, after(10), epoch)).await;
+    let other = store.commit(issue(7, 2, true, after(10), epoch)).await;
     assert_eq!(other.unwrap(), Issued::MfaRefused(Cause::TooOften));
     let until = after(10).plus(PAUSE);
     let early = Time::from_millis(until.millis() - 1);
-    let refused = store
-        .open_mfa(opening(3, Factor::Otp, early))
-        .await
-        .unwrap();
+    let refused = store.commit(opening(3, Factor::Otp, early)).await.unwrap();
     assert_eq!(refused, Err(OpeningRefused::TooOften { until }));
     open(store, 4, until).await;
-    let right = store.issue(issue(8, 4, true, until, epoch)).await.unwrap();
+    let right = store.commit(issue(8, 4, true, until, epoch)).await.unwrap();
     assert_eq!(right, Issued::New);
     let person = store.mfa_person(&sample::merchant(1).id, &person()).await;
     assert_eq!(
@@ -260,7 +255,7 @@ pub(super) async fn a_session_passes_for_nothing_else(store: &dyn Store) {
     ];
     for (issue, cause) in cases {
         let key = issue.record.key;
-        let refused = store.issue(issue).await.unwrap();
+        let refused = store.commit(issue).await.unwrap();
         assert_eq!(refused, Issued::MfaRefused(cause));
         assert_eq!(store.token(&key).await.unwrap(), None);
         let last = log_of(store, Kind::MfaRefused).await.pop().unwrap();
@@ -269,7 +264,7 @@ pub(super) async fn a_session_passes_for_nothing_else(store: &dyn Store) {
     let found = store.mfa_session(&session.id).await.unwrap();
     assert_eq!(found, Some(session));
     let last_moment = Time::from_millis(after(300).millis() - 1);
-    let good = store.issue(issue(8, 1, true, last_moment, epoch)).await;
+    let good = store.commit(issue(8, 1, true, last_moment, epoch)).await;
     assert_eq!(good.unwrap(), Issued::New);
 }
 
@@ -278,23 +273,26 @@ pub(super) async fn a_raised_epoch_ends_all_older_sessions(store: &dyn Store) {
     with_merchant(store).await;
     open(store, 1, START).await;
     let raised = store
-        .raise_epoch(sample::event(Kind::EpochRaised, START))
+        .commit(RaiseEpoch(sample::event(Kind::EpochRaised, START)))
         .await
         .unwrap();
-    let refused = store.issue(issue(1, 1, true, START, raised)).await.unwrap();
+    let refused = store
+        .commit(issue(1, 1, true, START, raised))
+        .await
+        .unwrap();
     assert_eq!(refused, Issued::MfaRefused(Cause::OldEpoch));
     open(store, 2, START).await;
-    let good = store.issue(issue(2, 2, true, START, raised)).await.unwrap();
+    let good = store
+        .commit(issue(2, 2, true, START, raised))
+        .await
+        .unwrap();
     assert_eq!(good, Issued::New);
 }
 
 /// RFC 6238 section 5.2.
 pub(super) async fn a_step_is_used_once_and_none_before_it(store: &dyn Store) {
     let epoch = with_merchant(store).await;
-    let none = store
-        .open_mfa(opening(1, Factor::Totp, START))
-        .await
-        .unwrap();
+    let none = store.commit(opening(1, Factor::Totp, START)).await.unwrap();
     assert_eq!(none, Err(OpeningRefused::FactorUnavailable));
     let factor = with_app(store, 1).await;
     let cases = [
@@ -305,13 +303,13 @@ pub(super) async fn a_step_is_used_once_and_none_before_it(store: &dyn Store) {
         (12, Ok(()), "the one after"),
     ];
     for (n, (step, expected, why)) in (1..).zip(cases) {
-        let opened = store.open_mfa(opening(n, Factor::Totp, START)).await;
+        let opened = store.commit(opening(n, Factor::Totp, START)).await;
         opened.unwrap().unwrap();
         let proof = Proof::Totp {
             factor,
             step: Some(step),
         };
-        let issued = store.issue(asserting(n, n, proof, START, epoch)).await;
+        let issued = store.commit(asserting(n, n, proof, START, epoch)).await;
         let expected = match expected {
             Ok(()) => Issued::New,
             Err(cause) => Issued::MfaRefused(cause),
@@ -338,7 +336,7 @@ pub(super) async fn an_app_is_enrolled_confirmed_replaced_and_removed(store: &dy
         "no second way to try codes"
     );
     store
-        .open_mfa(opening(1, Factor::Totp, START))
+        .commit(opening(1, Factor::Totp, START))
         .await
         .unwrap()
         .unwrap();
@@ -350,14 +348,11 @@ pub(super) async fn an_app_is_enrolled_confirmed_replaced_and_removed(store: &dy
         step: Some(20),
     };
     let stale = store
-        .issue(asserting(1, 1, proof, START, epoch))
+        .commit(asserting(1, 1, proof, START, epoch))
         .await
         .unwrap();
     assert_eq!(stale, Issued::MfaRefused(Cause::FactorUnavailable));
-    let unconfirmed = store
-        .open_mfa(opening(2, Factor::Totp, START))
-        .await
-        .unwrap();
+    let unconfirmed = store.commit(opening(2, Factor::Totp, START)).await.unwrap();
     assert_eq!(unconfirmed, Err(OpeningRefused::FactorUnavailable));
 
     let new = totp(2).id;
@@ -400,19 +395,19 @@ pub(super) async fn a_hundred_wrong_codes_in_a_row_lock_until_a_reset(store: &dy
         session += 1;
         open(store, session, now).await;
         for _ in 0..5 {
-            let refused = store.issue(issue(1, session, false, now, epoch)).await;
+            let refused = store.commit(issue(1, session, false, now, epoch)).await;
             assert_eq!(refused.unwrap(), Issued::MfaRefused(Cause::WrongCode));
             wrong += 1;
         }
         now = now.plus(PAUSE);
     }
     for factor in [Factor::Otp, Factor::Totp] {
-        let locked = store.open_mfa(opening(99, factor, now)).await.unwrap();
+        let locked = store.commit(opening(99, factor, now)).await.unwrap();
         assert_eq!(locked, Err(OpeningRefused::FactorUnavailable));
     }
     assert_eq!(change(store, FactorChange::Reset, now).await, Ok(()));
     open(store, 100, now).await;
-    let right = store.issue(issue(2, 100, true, now, epoch)).await;
+    let right = store.commit(issue(2, 100, true, now, epoch)).await;
     assert_eq!(right.unwrap(), Issued::New);
     assert_eq!(log_of(store, Kind::MfaReset).await.len(), 1);
 }
@@ -426,15 +421,12 @@ pub(super) async fn sessions_are_counted_by_the_hour(store: &dyn Store) {
     assert_eq!(SESSIONS_MAX, 20);
     let until = after(3_601);
     let early = Time::from_millis(until.millis() - 1);
-    let refused = store
-        .open_mfa(opening(21, Factor::Otp, early))
-        .await
-        .unwrap();
+    let refused = store.commit(opening(21, Factor::Otp, early)).await.unwrap();
     assert_eq!(refused, Err(OpeningRefused::TooOften { until }));
     let mut other = opening(22, Factor::Otp, early);
     other.person = PersonId::from_bytes([9; 16]);
     assert!(
-        store.open_mfa(other).await.unwrap().is_ok(),
+        store.commit(other).await.unwrap().is_ok(),
         "of this person alone"
     );
     open(store, 23, until).await;
@@ -454,14 +446,14 @@ pub(super) async fn a_named_request_spends_its_session_once(store: &dyn Store) {
         });
         issue
     };
-    let refused = store.issue(named(1, false)).await.unwrap();
+    let refused = store.commit(named(1, false)).await.unwrap();
     assert_eq!(
         refused,
         Issued::MfaRefused(Cause::WrongCode),
         "a refusal takes no name"
     );
-    assert_eq!(store.issue(named(2, true)).await.unwrap(), Issued::New);
-    let again = store.issue(named(3, true)).await.unwrap();
+    assert_eq!(store.commit(named(2, true)).await.unwrap(), Issued::New);
+    let again = store.commit(named(3, true)).await.unwrap();
     assert!(matches!(again, Issued::Before(..)), "{again:?}");
     assert_eq!(log_of(store, Kind::MfaPassed).await.len(), 1);
 }
@@ -475,11 +467,47 @@ pub(super) async fn old_sessions_are_deleted_in_bounded_rounds(store: &dyn Store
     open(store, 4, after(1)).await;
     let before = log_len(store).await;
     let kept_until = START.plus(SESSION_TTL).plus(RETENTION);
-    assert_eq!(store.sweep_mfa(kept_until, 2).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .commit(SweepSessions {
+                now: kept_until,
+                limit: 2
+            })
+            .await
+            .unwrap(),
+        0
+    );
     let past = Time::from_millis(kept_until.millis() + 1);
-    assert_eq!(store.sweep_mfa(past, 2).await.unwrap(), 2);
-    assert_eq!(store.sweep_mfa(past, 2).await.unwrap(), 1);
-    assert_eq!(store.sweep_mfa(past, 2).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .commit(SweepSessions {
+                now: past,
+                limit: 2
+            })
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(
+        store
+            .commit(SweepSessions {
+                now: past,
+                limit: 2
+            })
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        store
+            .commit(SweepSessions {
+                now: past,
+                limit: 2
+            })
+            .await
+            .unwrap(),
+        0
+    );
     let kept = store.mfa_session(&SessionId::from_bytes([4; 16])).await;
     assert!(kept.unwrap().is_some());
     assert_eq!(log_len(store).await, before);

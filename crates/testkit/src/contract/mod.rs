@@ -41,8 +41,9 @@ use std::time::Duration;
 use super::sample::{self, START};
 use cardveil_core::audit::{Event, Kind};
 use cardveil_core::clock::Time;
-use cardveil_core::port::{Change, Issued, Selection, Store};
-use cardveil_core::token::{Epoch, Record};
+use cardveil_core::port::{Change, Selection, Store};
+use cardveil_core::token::{Epoch, Issued, Record};
+use cardveil_core::verb::{Changes, Commit, Revoke};
 
 /// Makes a test of each case of the suite.
 #[macro_export]
@@ -282,7 +283,7 @@ async fn with_merchant(store: &dyn Store) -> Epoch {
         add(Change::AddEmbed(sample::embed(1)), Kind::EmbedAdded),
         add(Change::AddCard(Box::new(sample::card(1))), Kind::CardAdded),
     ];
-    let results = store.change(changes).await.unwrap();
+    let results = store.commit(Changes(changes)).await.unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     store.epoch().await.unwrap()
 }
@@ -291,7 +292,7 @@ async fn with_token(store: &dyn Store) -> (Record, Epoch) {
     let epoch = with_merchant(store).await;
     let issue = sample::issue(1, START, epoch);
     let record = issue.record.clone();
-    assert_eq!(store.issue(issue).await.unwrap(), Issued::New);
+    assert_eq!(store.commit(issue).await.unwrap(), Issued::New);
     (record, epoch)
 }
 
@@ -299,7 +300,14 @@ async fn with_token(store: &dyn Store) -> (Record, Epoch) {
 async fn revoke(store: &dyn Store, selection: Selection, at: Time) -> usize {
     let tokens = store.revocable(&selection, at, None, 100).await.unwrap();
     let by = sample::operator();
-    store.revoke(tokens, at, by).await.unwrap()
+    store
+        .commit(Revoke {
+            tokens,
+            at,
+            source: by,
+        })
+        .await
+        .unwrap()
 }
 
 async fn log_of(store: &dyn Store, kind: Kind) -> Vec<Event> {

@@ -20,13 +20,17 @@ use cardveil_core::merchant::SealedSecret;
 use cardveil_core::port::{
     Change, Counts, DeliveryFilter, Due, Selection, Set, Store, Take, Taken,
 };
+use cardveil_core::verb::{
+    Changes, Commit, DateDeliveries, DropDeliveries, ForgetDeliveries, RecordEvent,
+    ReplayDeliveries,
+};
 
 const LEASE: Duration = Duration::from_secs(30);
 
 async fn subscribe(store: &dyn Store, subscription: Subscription) {
     let event = sample::event(Kind::WebhookAdded, START);
     let change = Change::AddSubscription(Box::new(subscription));
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
 }
 
 /// Merchant 1 with card 1, 2 and 3, and subscription 1.
@@ -35,14 +39,14 @@ async fn with_subscription(store: &dyn Store) {
     for n in [2, 3] {
         let event = sample::event(Kind::CardAdded, START);
         let change = Change::AddCard(Box::new(sample::card(n)));
-        store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+        store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     }
     subscribe(store, sample::subscription(1)).await;
 }
 
 /// Card `n` changes its state.
 async fn moves(store: &dyn Store, n: u8, to: CardState, at: Time) {
-    let moved = store.transition_card(sample::transition(n, to, at)).await;
+    let moved = store.commit(sample::transition(n, to, at)).await;
     assert!(matches!(moved, Ok(Changed::Done(_))), "{moved:?}");
 }
 
@@ -53,7 +57,7 @@ async fn take(store: &dyn Store, now: Time) -> Vec<Due> {
         limit: 100,
         per_subscription: 100,
     };
-    store.take_due(take).await.unwrap()
+    store.commit(take).await.unwrap()
 }
 
 fn answered(due: &Due, at: Time, answer: Answer) -> Attempted {
@@ -68,7 +72,7 @@ fn answered(due: &Due, at: Time, answer: Answer) -> Attempted {
 
 async fn record(store: &dyn Store, due: &Due, at: Time, answer: Answer) -> Option<Delivery> {
     let attempted = answered(due, at, answer);
-    store.record_attempt(attempted).await.unwrap()
+    store.commit(attempted).await.unwrap()
 }
 
 async fn all(store: &dyn Store) -> Vec<Delivery> {
@@ -92,7 +96,10 @@ pub(super) async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn 
     let rung = bell.times();
     let event = sample::moved(1, CardState::Suspended, after(5));
     let change = Change::SetEmbed(Set::boxed(sample::embed(9), sample::embed(9)));
-    let refused = store.change(vec![(change, event.clone())]).await.unwrap();
+    let refused = store
+        .commit(Changes(vec![(change, event.clone())]))
+        .await
+        .unwrap();
     assert_eq!(refused, [Err(Taken::NoMerchant)]);
     assert_eq!(all(store).await, []);
     assert_eq!(bell.times(), rung, "and the bell is silent");
@@ -122,11 +129,11 @@ pub(super) async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn 
     let mut conflicts = sample::subscription(2);
     conflicts.topics = vec![Topic::RevealConflict];
     subscribe(store, conflicts).await;
-    store.record(alone).await.unwrap();
+    store.commit(RecordEvent(alone)).await.unwrap();
     let epoch = store.epoch().await.unwrap();
     let issue = sample::issue(1, START, epoch);
     let card_token = issue.record.clone();
-    store.issue(issue).await.unwrap();
+    store.commit(issue).await.unwrap();
     for key in [1, 2] {
         let mut claim = sample::claim(
             &card_token,
@@ -135,7 +142,7 @@ pub(super) async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn 
             after(7),
         );
         claim.seen = Some(CardState::Suspended);
-        store.redeem(claim).await.unwrap();
+        store.commit(claim).await.unwrap();
     }
     let hash = Selection::Hash(card_token.key.hash);
     assert_eq!(revoke(store, hash, after(8)).await, 1);
@@ -241,7 +248,7 @@ pub(super) async fn a_slow_receiver_does_not_hold_the_others_up(store: &dyn Stor
             limit,
             per_subscription,
         };
-        let taken = store.take_due(take).await.unwrap();
+        let taken = store.commit(take).await.unwrap();
         let of = |n| {
             let id = sample::subscription(n).id;
             taken.iter().filter(|d| d.subscription.id == id).count()
@@ -303,7 +310,7 @@ pub(super) async fn a_subscription_out_of_use_is_not_told(store: &dyn Store) {
             enabled: Some(enabled),
             ..sample::patch(1, at)
         };
-        let done = store.patch_subscription(patch).await.unwrap();
+        let done = store.commit(patch).await.unwrap();
         assert!(matches!(done, Patched::Done(_)), "{done:?}");
     };
     set(false, after(1)).await;
@@ -343,7 +350,7 @@ pub(super) async fn subscriptions_are_kept_as_they_were_written(store: &dyn Stor
     };
     let before = log_len(store).await;
     let refused = store
-        .change(vec![
+        .commit(Changes(vec![
             (
                 Change::AddSubscription(Box::new(full.clone())),
                 event(Kind::WebhookAdded),
@@ -356,7 +363,7 @@ pub(super) async fn subscriptions_are_kept_as_they_were_written(store: &dyn Stor
                 Change::RemoveSubscription(missing.id),
                 event(Kind::WebhookRemoved),
             ),
-        ])
+        ]))
         .await
         .unwrap();
     let missing = Err(Taken::NoMerchant);
@@ -374,7 +381,7 @@ pub(super) async fn subscriptions_are_kept_as_they_were_written(store: &dyn Stor
     moves(store, 1, CardState::Suspended, START).await;
     let change = Change::RemoveSubscription(sample::subscription(1).id);
     let removed = store
-        .change(vec![(change, event(Kind::WebhookRemoved))])
+        .commit(Changes(vec![(change, event(Kind::WebhookRemoved))]))
         .await;
     assert_eq!(removed.unwrap(), [Ok(())]);
     assert_eq!(store.subscriptions(None).await.unwrap(), [full]);
@@ -420,7 +427,7 @@ pub(super) async fn a_patch_changes_what_it_names_alone(store: &dyn Store) {
         },
     ];
     let count = patches.len();
-    let all = patches.map(|patch| store.patch_subscription(patch));
+    let all = patches.map(|patch| store.commit(patch));
     for done in join_all(all).await {
         assert!(matches!(done, Ok(Patched::Done(_))), "{done:?}");
     }
@@ -452,7 +459,7 @@ pub(super) async fn a_patch_changes_what_it_names_alone(store: &dyn Store) {
         authorization: None,
         ..expected
     };
-    let done = store.patch_subscription(nothing).await.unwrap();
+    let done = store.commit(nothing).await.unwrap();
     assert_eq!(done, Patched::Done(Box::new(cleared.clone())));
     assert_eq!(store.subscription(id).await.unwrap(), Some(cleared));
     // Another merchant's, and one that is not there: nothing is written.
@@ -462,7 +469,7 @@ pub(super) async fn a_patch_changes_what_it_names_alone(store: &dyn Store) {
         ..patch()
     };
     for patch in [foreign, sample::patch(9, after(3))] {
-        let unknown = store.patch_subscription(patch).await.unwrap();
+        let unknown = store.commit(patch).await.unwrap();
         assert_eq!(unknown, Patched::Unknown);
     }
     assert_eq!(log_len(store).await, before);
@@ -477,7 +484,10 @@ pub(super) async fn no_merchant_has_more_subscriptions_than_it_may(store: &dyn S
             ..sample::subscription(n)
         };
         let change = Change::AddSubscription(Box::new(subscription));
-        store.change(vec![(change, sample::event(Kind::WebhookAdded, START))])
+        store.commit(Changes(vec![(
+            change,
+            sample::event(Kind::WebhookAdded, START),
+        )]))
     };
     let added = join_all((2..=60).map(|n| add(1, n))).await;
     let count = |wanted: Result<(), Taken>| {
@@ -498,7 +508,10 @@ pub(super) async fn no_merchant_has_more_subscriptions_than_it_may(store: &dyn S
     let removed = sample::event(Kind::WebhookRemoved, START);
     let remove = Change::RemoveSubscription(sample::subscription(1).id);
     assert_eq!(
-        store.change(vec![(remove, removed)]).await.unwrap(),
+        store
+            .commit(Changes(vec![(remove, removed)]))
+            .await
+            .unwrap(),
         [Ok(())]
     );
     assert_eq!(add(1, 62).await.unwrap(), [Ok(())]);
@@ -551,7 +564,14 @@ pub(super) async fn deliveries_are_listed_and_replayed(store: &dyn Store) {
 
     let replay = async |ids, at| {
         let by = sample::operator();
-        store.replay(ids, at, by).await.unwrap()
+        store
+            .commit(ReplayDeliveries {
+                deliveries: ids,
+                at,
+                source: by,
+            })
+            .await
+            .unwrap()
     };
     let unknown = DeliveryId::from_bytes([9; 16]);
     assert_eq!(replay(vec![unknown], after(10)).await, 0);
@@ -596,10 +616,37 @@ pub(super) async fn deliveries_that_arrived_are_forgotten(store: &dyn Store) {
     }
     moves(store, 3, CardState::Suspended, START).await;
     moves(store, 1, CardState::Active, START).await;
-    assert_eq!(store.forget(START, 10).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .commit(ForgetDeliveries {
+                before: START,
+                limit: 10
+            })
+            .await
+            .unwrap(),
+        0
+    );
     let late = START.plus(RETENTION);
-    assert_eq!(store.forget(late, 0).await.unwrap(), 0);
-    assert_eq!(store.forget(late, 10).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .commit(ForgetDeliveries {
+                before: late,
+                limit: 0
+            })
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        store
+            .commit(ForgetDeliveries {
+                before: late,
+                limit: 10
+            })
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(all(store).await.len(), 3);
     assert_eq!(take(store, late).await.len(), 2);
 }
@@ -620,12 +667,20 @@ pub(super) async fn a_subscription_is_emptied_in_pieces(store: &dyn Store) {
     assert_eq!(taken.len(), 3);
     record(store, &taken[0], after(2), Answer::Accepted(200)).await;
 
-    let drop = async |id, limit| store.drop_deliveries(id, limit).await.unwrap();
+    let drop = async |id, limit| {
+        store
+            .commit(DropDeliveries {
+                subscription: id,
+                limit,
+            })
+            .await
+            .unwrap()
+    };
     assert_eq!(drop(one, 100).await, 0, "it is told of what waits");
     let set = async |enabled| {
         let mut patch = sample::patch(1, after(3));
         patch.enabled = Some(enabled);
-        store.patch_subscription(patch).await.unwrap();
+        store.commit(patch).await.unwrap();
     };
     set(false).await;
     assert_eq!(drop(sample::subscription(9).id, 100).await, 0);
@@ -666,8 +721,27 @@ pub(super) async fn a_delivery_of_a_clock_ahead_is_due_again(store: &dyn Store) 
         let due = take(store, ahead).await;
         assert_eq!(due.len(), 1, "{ahead}");
         assert_eq!(take(store, START).await, [], "leased until then");
-        assert_eq!(store.date_anew(START, 100).await.unwrap(), 1);
-        assert_eq!(store.date_anew(START, 100).await.unwrap(), 0, "once");
+        assert_eq!(
+            store
+                .commit(DateDeliveries {
+                    now: START,
+                    limit: 100
+                })
+                .await
+                .unwrap(),
+            1
+        );
+        assert_eq!(
+            store
+                .commit(DateDeliveries {
+                    now: START,
+                    limit: 100
+                })
+                .await
+                .unwrap(),
+            0,
+            "once"
+        );
         let again = take(store, START).await;
         assert_eq!(again.len(), 1);
         let late = record(store, &due[0], ahead, Answer::Accepted(200)).await;
@@ -680,10 +754,28 @@ pub(super) async fn a_delivery_of_a_clock_ahead_is_due_again(store: &dyn Store) 
     let due = take(store, ahead).await;
     let tried = record(store, &due[0], ahead, Answer::TimedOut).await;
     assert!(tried.unwrap().due_at > ahead);
-    assert_eq!(store.date_anew(START, 100).await.unwrap(), 1);
+    assert_eq!(
+        store
+            .commit(DateDeliveries {
+                now: START,
+                limit: 100
+            })
+            .await
+            .unwrap(),
+        1
+    );
     let due = take(store, START).await;
     record(store, &due[0], START, Answer::TimedOut)
         .await
         .unwrap();
-    assert_eq!(store.date_anew(START, 100).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .commit(DateDeliveries {
+                now: START,
+                limit: 100
+            })
+            .await
+            .unwrap(),
+        0
+    );
 }

@@ -14,12 +14,13 @@ use cardveil_core::id::{CardId, SessionId};
 use cardveil_core::mfa::{Assertion, Factor, FactorPolicy, Opening, Proof, Purpose, Use};
 use cardveil_core::port::{Change, Store};
 use cardveil_core::token::Cause;
+use cardveil_core::verb::{Changes, Commit};
 
 async fn with_card(store: &dyn Store, card: Card) -> u8 {
     let n = card.id.as_bytes()[0];
     let event = sample::event(Kind::CardAdded, START);
     let change = Change::AddCard(Box::new(card));
-    store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
     n
 }
 
@@ -39,15 +40,15 @@ pub(super) async fn a_pin_is_found_as_it_was_set(store: &dyn Store) {
     assert_eq!(pin(store, 1).await, Some(sample::pin(1)));
     let mut setting = sample::pin_setting(1, 7);
     setting.event.at = after(5);
-    assert_eq!(store.set_pin(setting).await.unwrap(), PinSet::Done);
+    assert_eq!(store.commit(setting).await.unwrap(), PinSet::Done);
     let mut expected = sample::card(1);
     expected.sealed.pin = Some(sample::pin(7));
     expected.updated_at = after(5);
     assert_eq!(card(store, 1).await, expected);
     let again = sample::pin_setting(1, 8);
-    assert_eq!(store.set_pin(again).await.unwrap(), PinSet::Done);
+    assert_eq!(store.commit(again).await.unwrap(), PinSet::Done);
     let moved = sample::transition(1, State::Suspended, after(6));
-    store.transition_card(moved).await.unwrap();
+    store.commit(moved).await.unwrap();
     assert_eq!(pin(store, 1).await, Some(sample::pin(8)));
     assert_eq!(log_of(store, Kind::PinSet).await.len(), 2);
     let mut added = sample::card(51);
@@ -64,7 +65,7 @@ pub(super) async fn a_pin_of_a_card_not_in_use_is_neither_set_nor_told(store: &d
     frozen.sealed.pin = Some(sample::pin(1));
     with_card(store, frozen).await;
     let length = log_len(store).await;
-    let set = |setting: PinSetting| store.set_pin(setting);
+    let set = |setting: PinSetting| store.commit(setting);
     let refused = PinSet::Refused(State::Suspended);
     assert_eq!(set(sample::pin_setting(52, 2)).await.unwrap(), refused);
     let physical_only = PinSetting {
@@ -81,10 +82,10 @@ pub(super) async fn a_pin_of_a_card_not_in_use_is_neither_set_nor_told(store: &d
     assert_eq!(pin(store, 52).await, Some(sample::pin(1)));
     let release = sample::pin_release(52, Some(sample::pin(1)));
     let refused = PinReleased::Refused(State::Suspended);
-    assert_eq!(store.release_pin(release).await.unwrap(), refused);
+    assert_eq!(store.commit(release).await.unwrap(), refused);
     let mut foreign = sample::pin_release(1, None);
     foreign.merchant = sample::merchant(2).id;
-    let unknown = store.release_pin(foreign).await.unwrap();
+    let unknown = store.commit(foreign).await.unwrap();
     assert_eq!(unknown, PinReleased::Unknown);
     assert_eq!(log_len(store).await, length);
 }
@@ -96,13 +97,13 @@ pub(super) async fn the_pin_that_is_told_is_the_one_that_the_card_has(store: &dy
     physical.kind = CardKind::Physical;
     physical.sealed.pin = Some(sample::pin(1));
     with_card(store, physical).await;
-    let tell = |n: u8| store.release_pin(sample::pin_release(53, Some(sample::pin(n))));
+    let tell = |n: u8| store.commit(sample::pin_release(53, Some(sample::pin(n))));
     assert_eq!(tell(1).await.unwrap(), PinReleased::Recorded);
     let setting = PinSetting {
         physical_only: true,
         ..sample::pin_setting(53, 2)
     };
-    assert_eq!(store.set_pin(setting).await.unwrap(), PinSet::Done);
+    assert_eq!(store.commit(setting).await.unwrap(), PinSet::Done);
     let length = log_len(store).await;
     assert_eq!(tell(1).await.unwrap(), PinReleased::Superseded);
     assert_eq!(log_len(store).await, length);
@@ -115,7 +116,7 @@ pub(super) async fn the_pin_that_is_told_is_the_one_that_the_card_has(store: &dy
         event: None,
         ..sample::pin_release(54, None)
     };
-    let told = store.release_pin(nothing).await.unwrap();
+    let told = store.commit(nothing).await.unwrap();
     assert_eq!(told, PinReleased::Recorded);
     assert_eq!(log_of(store, Kind::PinReleased).await.len(), 2);
 }
@@ -140,7 +141,7 @@ pub(super) async fn setting_a_pin_is_charged(store: &dyn Store) {
         }),
         ..sample::pin_setting(1, n)
     };
-    let all = join_all((1..=20).map(|n| store.set_pin(setting(n)))).await;
+    let all = join_all((1..=20).map(|n| store.commit(setting(n)))).await;
     let verdicts: Vec<_> = all.into_iter().map(Result::unwrap).collect();
     let done = |verdict: &&PinSet| **verdict == PinSet::Done;
     assert_eq!(verdicts.iter().filter(done).count(), 3, "{verdicts:?}");
@@ -162,7 +163,7 @@ async fn open(store: &dyn Store, n: u8, purpose: Purpose) {
         at: START,
         source: sample::operator(),
     };
-    store.open_mfa(opening).await.unwrap().unwrap();
+    store.commit(opening).await.unwrap().unwrap();
 }
 
 fn asserted(session: u8, purpose: Purpose, right: bool, at: Time) -> (Assertion, Use) {
@@ -197,11 +198,11 @@ pub(super) async fn one_session_passes_for_one_use_of_a_pin(store: &dyn Store) {
         (1, false, Cause::WrongCode),
         (9, true, Cause::Unknown),
     ] {
-        let refused = store.set_pin(setting(3, session, right)).await.unwrap();
+        let refused = store.commit(setting(3, session, right)).await.unwrap();
         assert_eq!(refused, PinSet::MfaRefused(cause));
         assert_eq!(pin(store, 1).await, Some(sample::pin(1)));
     }
-    let all = (10..30).map(|n| store.set_pin(setting(n, 1, true)));
+    let all = (10..30).map(|n| store.commit(setting(n, 1, true)));
     let verdicts = join_all(all).await;
     let done = verdicts
         .iter()
@@ -213,7 +214,7 @@ pub(super) async fn one_session_passes_for_one_use_of_a_pin(store: &dyn Store) {
         mfa: Some(asserted(session, Purpose::ViewPin, right, START)),
         ..sample::pin_release(1, kept.clone())
     };
-    let tell = |session, right| store.release_pin(release(session, right));
+    let tell = |session, right| store.commit(release(session, right));
     let refused = PinReleased::MfaRefused(Cause::WrongOperation);
     assert_eq!(tell(1, true).await.unwrap(), refused);
     assert_eq!(tell(2, true).await.unwrap(), PinReleased::Recorded);
@@ -224,11 +225,11 @@ pub(super) async fn one_session_passes_for_one_use_of_a_pin(store: &dyn Store) {
     // What a wrong state refuses spends no session.
     open(store, 4, Purpose::ViewPin).await;
     let moved = sample::transition(1, State::Suspended, START);
-    store.transition_card(moved).await.unwrap();
+    store.commit(moved).await.unwrap();
     let refused = PinReleased::Refused(State::Suspended);
     assert_eq!(tell(4, true).await.unwrap(), refused);
     let back = sample::transition(1, State::Active, START);
-    store.transition_card(back).await.unwrap();
+    store.commit(back).await.unwrap();
     assert_eq!(tell(4, true).await.unwrap(), PinReleased::Recorded);
 }
 
@@ -251,7 +252,7 @@ pub(super) async fn a_pin_that_is_told_is_charged_to_the_budgets(store: &dyn Sto
             second_factor,
             at: START,
         };
-        store.release_pin(PinRelease {
+        store.commit(PinRelease {
             charge: Some(charge),
             mfa: second_factor.then(|| asserted(1, Purpose::ViewPin, true, START)),
             ..sample::pin_release(1, Some(sample::pin(1)))

@@ -18,6 +18,7 @@ use cardveil_core::merchant::{
 };
 use cardveil_core::mfa::{Policy, Purpose};
 use cardveil_core::port::{CardFilter, Change, Paging, Set, Store, Taken, Writes};
+use cardveil_core::verb::{Changes, Commit, NoteUses, RecordEvent};
 
 /// Once all is answered nothing waits, and nothing is lent.
 pub(super) async fn a_store_that_rests_is_not_busy(store: &dyn Store) {
@@ -77,7 +78,7 @@ pub(super) async fn a_refused_change_writes_nothing(store: &dyn Store) {
     let mut same_no_as_new = sample::card(6);
     same_no_as_new.no = sample::card(2).no;
     let results = store
-        .change(vec![
+        .commit(Changes(vec![
             (Change::AddCard(Box::new(same_no)), event()),
             (Change::AddCard(Box::new(same_id)), event()),
             (Change::AddCard(Box::new(orphan)), event()),
@@ -96,7 +97,7 @@ pub(super) async fn a_refused_change_writes_nothing(store: &dyn Store) {
             (Change::AddCard(Box::new(sample::card(2))), event()),
             (Change::AddCard(Box::new(same_no_as_new)), event()),
             (Change::AddCard(Box::new(same_no_elsewhere)), event()),
-        ])
+        ]))
         .await
         .unwrap();
     let (exists, missing) = (Err(Taken::Exists), Err(Taken::NoMerchant));
@@ -137,7 +138,7 @@ pub(super) async fn changes_are_seen_at_once(store: &dyn Store) {
     embed.enabled = false;
     let event = |kind| sample::event(kind, START);
     let results = store
-        .change(vec![
+        .commit(Changes(vec![
             (
                 set_credential(sample::credential(1), credential.clone()),
                 event(Kind::CredentialChanged),
@@ -150,7 +151,7 @@ pub(super) async fn changes_are_seen_at_once(store: &dyn Store) {
                 set_embed(sample::embed(1), embed.clone()),
                 event(Kind::EmbedChanged),
             ),
-        ])
+        ]))
         .await
         .unwrap();
     assert!(results.iter().all(Result::is_ok));
@@ -190,7 +191,7 @@ pub(super) async fn a_change_is_on_record_from_what_to_what(store: &dyn Store) {
             event(Kind::EmbedAdded),
         ),
     ];
-    assert_eq!(store.change(set).await.unwrap(), [Ok(()); 4]);
+    assert_eq!(store.commit(Changes(set)).await.unwrap(), [Ok(()); 4]);
     let was = embed.origins.join(" ");
     for (kind, field, from, to) in [
         (
@@ -237,7 +238,7 @@ pub(super) async fn a_change_by_a_contracts_call_is_on_record_from_what_to_what(
         at: START,
         source: sample::operator(),
     };
-    let listed = store.change_allowlist(change).await.unwrap();
+    let listed = store.commit(change).await.unwrap();
     assert!(matches!(listed, AllowlistChanged::Done(_)), "{listed:?}");
     let both = format!("{was} 203.0.113.0/24");
     let subscription = sample::subscription(1);
@@ -246,11 +247,11 @@ pub(super) async fn a_change_by_a_contracts_call_is_on_record_from_what_to_what(
         Change::AddSubscription(Box::new(subscription.clone())),
         event,
     );
-    assert_eq!(store.change(vec![add]).await.unwrap(), [Ok(())]);
+    assert_eq!(store.commit(Changes(vec![add])).await.unwrap(), [Ok(())]);
     let mut patch = sample::patch(1, START);
     patch.event.kind = Kind::WebhookChanged;
     patch.url = Some(Endpoint::parse("https://elsewhere.example/hook").unwrap());
-    let patched = store.patch_subscription(patch).await.unwrap();
+    let patched = store.commit(patch).await.unwrap();
     assert!(matches!(patched, Patched::Done(_)), "{patched:?}");
     let url = subscription.url.url();
     let host = format!("{}://{}", url.scheme(), url.host_str().unwrap());
@@ -281,7 +282,7 @@ pub(super) async fn what_was_written_leaves_writes_fine(store: &dyn Store) {
     assert_eq!(store.writes(), Writes::Fine);
     for _ in 0..9 {
         store
-            .record(sample::event(Kind::AuditRead, START))
+            .commit(RecordEvent(sample::event(Kind::AuditRead, START)))
             .await
             .unwrap();
         assert_eq!(store.writes(), Writes::Fine);
@@ -337,9 +338,9 @@ pub(super) async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dy
     let event = || sample::event(Kind::CredentialChanged, START);
     for (first, late) in pairs {
         // In one commit, and in two.
-        let made = store.change(vec![(first, event()), (late.clone(), event())]);
+        let made = store.commit(Changes(vec![(first, event()), (late.clone(), event())]));
         assert_eq!(made.await.unwrap(), [Ok(()), Err(Taken::Changed)]);
-        let made = store.change(vec![(late, event())]).await.unwrap();
+        let made = store.commit(Changes(vec![(late, event())])).await.unwrap();
         assert_eq!(made, [Err(Taken::Changed)]);
     }
     assert_eq!(log_len(store).await, before + 3);
@@ -351,10 +352,13 @@ pub(super) async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dy
     let mut both = disabled.clone();
     both.expires_at = Some(after(60));
     let again = (set_credential(disabled, both.clone()), event());
-    assert_eq!(store.change(vec![again]).await.unwrap(), [Ok(())]);
+    assert_eq!(store.commit(Changes(vec![again])).await.unwrap(), [Ok(())]);
     assert_eq!(store.credentials().await.unwrap(), [both]);
     let unknown = set_embed(sample::embed(9), sample::embed(9));
-    let made = store.change(vec![(unknown, event())]).await.unwrap();
+    let made = store
+        .commit(Changes(vec![(unknown, event())]))
+        .await
+        .unwrap();
     assert_eq!(made, [Err(Taken::NoMerchant)]);
 }
 
@@ -366,7 +370,7 @@ pub(super) async fn of_many_who_change_one_credential_one_does(store: &dyn Store
         let mut to = was.clone();
         to.expires_at = Some(after(secs));
         let event = sample::event(Kind::CredentialChanged, START);
-        store.change(vec![(set_credential(was.clone(), to), event)])
+        store.commit(Changes(vec![(set_credential(was.clone(), to), event)]))
     };
     let made = join_all((1..=8).map(change)).await;
     let made: Vec<_> = made.into_iter().flat_map(Result::unwrap).collect();
@@ -394,7 +398,10 @@ pub(super) async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
         give(&mut to.permissions);
         let change = set_merchant(was, to.clone());
         let event = sample::event(Kind::MerchantChanged, START);
-        assert_eq!(store.change(vec![(change, event)]).await.unwrap(), [Ok(())]);
+        assert_eq!(
+            store.commit(Changes(vec![(change, event)])).await.unwrap(),
+            [Ok(())]
+        );
         let admission = store.admission(&key).await.unwrap().unwrap();
         assert_eq!(admission.merchant, Some(to));
     }
@@ -420,7 +427,10 @@ pub(super) async fn what_a_pair_may_do_is_kept(store: &dyn Store) {
         };
         let change = set_credential(was, to.clone());
         let event = sample::event(Kind::CredentialChanged, START);
-        assert_eq!(store.change(vec![(change, event)]).await.unwrap(), [Ok(())]);
+        assert_eq!(
+            store.commit(Changes(vec![(change, event)])).await.unwrap(),
+            [Ok(())]
+        );
         let admission = store.admission(&key).await.unwrap().unwrap();
         assert_eq!(admission.credential, to);
         assert_eq!(store.credentials().await.unwrap(), [to]);
@@ -438,10 +448,13 @@ pub(super) async fn the_last_use_of_a_credential_is_kept(store: &dyn Store) {
         uses.collect::<BTreeMap<_, _>>()
     };
     let noted = uses(&[(&first, after(1)), (&second, after(2))]);
-    store.note_uses(noted.clone()).await.unwrap();
+    store.commit(NoteUses(noted.clone())).await.unwrap();
     assert_eq!(store.last_uses().await.unwrap(), noted);
-    store.note_uses(uses(&[(&first, after(3))])).await.unwrap();
-    store.note_uses(BTreeMap::new()).await.unwrap();
+    store
+        .commit(NoteUses(uses(&[(&first, after(3))])))
+        .await
+        .unwrap();
+    store.commit(NoteUses(BTreeMap::new())).await.unwrap();
     let now = uses(&[(&first, after(3)), (&second, after(2))]);
     assert_eq!(store.last_uses().await.unwrap(), now);
     assert_eq!(log_len(store).await, before);

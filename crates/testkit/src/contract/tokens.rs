@@ -10,10 +10,12 @@ use cardveil_core::audit::{Kind, Outcome, Visibility};
 use cardveil_core::card::{Field, Fields};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{AttemptId, ClaimId};
-use cardveil_core::port::{Change, Idempotency, Issued, Selection, Store, Swept};
+use cardveil_core::port::{Change, Selection, Store};
 use cardveil_core::token::{
-    self, Attempt, Cause, Claim, Observation, RETENTION, Record, Thumbprint, Verdict,
+    self, Attempt, Cause, Claim, Idempotency, Issued, Observation, RETENTION, Record, Thumbprint,
+    Verdict,
 };
+use cardveil_core::verb::{Changes, Commit, RaiseEpoch, Revoke, Sweep, Swept};
 
 /// What goes in comes out.
 pub(super) async fn a_token_is_found_as_it_was_issued(store: &dyn Store) {
@@ -31,7 +33,7 @@ pub(super) async fn a_token_is_found_as_it_was_issued(store: &dyn Store) {
     bound.record.bound_to = Some(Thumbprint([5; 32]));
     bound.record.operation = token::Operation::AddCardToWallet;
     bound.record.allowed = Fields::from_iter([Field::Pan]);
-    store.issue(bound.clone()).await.unwrap();
+    store.commit(bound.clone()).await.unwrap();
     assert_eq!(
         store.token(&bound.record.key).await.unwrap(),
         Some(bound.record)
@@ -42,14 +44,14 @@ pub(super) async fn a_token_is_found_as_it_was_issued(store: &dyn Store) {
 pub(super) async fn an_issue_in_an_old_epoch_is_told_the_new_one(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     let raised = store
-        .raise_epoch(sample::event(Kind::EpochRaised, START))
+        .commit(RaiseEpoch(sample::event(Kind::EpochRaised, START)))
         .await
         .unwrap();
     assert!(raised > epoch);
     assert_eq!(store.epoch().await.unwrap(), raised);
     let issue = sample::issue(1, START, epoch);
     let key = issue.record.key;
-    assert_eq!(store.issue(issue).await.unwrap(), Issued::OldEpoch(raised));
+    assert_eq!(store.commit(issue).await.unwrap(), Issued::OldEpoch(raised));
     assert_eq!(store.token(&key).await.unwrap(), None);
     assert!(log_of(store, Kind::TokenIssued).await.is_empty());
 }
@@ -68,8 +70,8 @@ pub(super) async fn a_named_request_is_answered_once(store: &dyn Store) {
         issue
     };
     let first = named(1, START);
-    assert_eq!(store.issue(first.clone()).await.unwrap(), Issued::New);
-    let second = store.issue(named(2, after(1))).await.unwrap();
+    assert_eq!(store.commit(first.clone()).await.unwrap(), Issued::New);
+    let second = store.commit(named(2, after(1))).await.unwrap();
     let before = first.idempotency.clone().unwrap();
     assert_eq!(
         second,
@@ -80,10 +82,10 @@ pub(super) async fn a_named_request_is_answered_once(store: &dyn Store) {
         None
     );
     assert_eq!(log_of(store, Kind::TokenIssued).await.len(), 1);
-    let late = store.issue(named(3, after(299))).await.unwrap();
+    let late = store.commit(named(3, after(299))).await.unwrap();
     assert_eq!(late, Issued::Before(before, Box::new(first.record)));
     assert_eq!(
-        store.issue(named(4, after(300))).await.unwrap(),
+        store.commit(named(4, after(300))).await.unwrap(),
         Issued::New
     );
 
@@ -95,7 +97,7 @@ pub(super) async fn a_named_request_is_answered_once(store: &dyn Store) {
             seed: [n; 32],
             expires_at: START.plus(token::TTL),
         });
-        store.issue(issue)
+        store.commit(issue)
     });
     let results = join_all(concurrent).await;
     let new = results
@@ -114,7 +116,7 @@ pub(super) async fn the_first_key_gets_it_and_no_other(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let fields = [Field::Pan, Field::Expiry];
     let verdict = store
-        .redeem(sample::claim(&record, 1, &fields, after(299)))
+        .commit(sample::claim(&record, 1, &fields, after(299)))
         .await
         .unwrap();
     let Verdict::Granted(grant) = verdict else {
@@ -126,7 +128,7 @@ pub(super) async fn the_first_key_gets_it_and_no_other(store: &dyn Store) {
 
     for key in [2, 3] {
         let verdict = store
-            .redeem(sample::claim(&record, key, &fields, after(300)))
+            .commit(sample::claim(&record, key, &fields, after(300)))
             .await
             .unwrap();
         assert_eq!(verdict, Verdict::Refused(Cause::OtherKey));
@@ -166,15 +168,15 @@ pub(super) async fn a_named_request_of_an_older_epoch_is_answered_anew(store: &d
         });
         issue
     };
-    assert_eq!(store.issue(named(1, epoch)).await.unwrap(), Issued::New);
+    assert_eq!(store.commit(named(1, epoch)).await.unwrap(), Issued::New);
     let event = sample::event(Kind::EpochRaised, START);
-    let raised = store.raise_epoch(event).await.unwrap();
+    let raised = store.commit(RaiseEpoch(event)).await.unwrap();
     let again = named(2, raised);
-    assert_eq!(store.issue(again.clone()).await.unwrap(), Issued::New);
+    assert_eq!(store.commit(again.clone()).await.unwrap(), Issued::New);
     let claim = sample::claim(&again.record, 1, &[Field::Pan], START);
-    let verdict = store.redeem(claim).await.unwrap();
+    let verdict = store.commit(claim).await.unwrap();
     assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
-    let third = store.issue(named(3, raised)).await.unwrap();
+    let third = store.commit(named(3, raised)).await.unwrap();
     let Issued::Before(before, record) = third else {
         panic!("{third:?}")
     };
@@ -186,7 +188,7 @@ pub(super) async fn a_named_request_of_an_older_epoch_is_answered_anew(store: &d
 pub(super) async fn of_64_concurrent_keys_one_gets_it(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     let claims =
-        (1..=64).map(|key| store.redeem(sample::claim(&record, key, &[Field::Pan], START)));
+        (1..=64).map(|key| store.commit(sample::claim(&record, key, &[Field::Pan], START)));
     let verdicts: Vec<_> = join_all(claims)
         .await
         .into_iter()
@@ -211,15 +213,15 @@ pub(super) async fn a_token_bound_to_a_key_goes_to_no_other(store: &dyn Store) {
     let mut issue = sample::issue(1, START, epoch);
     issue.record.bound_to = Some(Thumbprint([9; 32]));
     let record = issue.record.clone();
-    store.issue(issue).await.unwrap();
+    store.commit(issue).await.unwrap();
     let thief = store
-        .redeem(sample::claim(&record, 8, &[Field::Pan], START))
+        .commit(sample::claim(&record, 8, &[Field::Pan], START))
         .await
         .unwrap();
     assert_eq!(thief, Verdict::Refused(Cause::OtherKey));
     assert_eq!(log_of(store, Kind::RevealConflict).await.len(), 1);
     let owner = store
-        .redeem(sample::claim(&record, 9, &[Field::Pan], START))
+        .commit(sample::claim(&record, 9, &[Field::Pan], START))
         .await
         .unwrap();
     assert!(
@@ -241,7 +243,7 @@ pub(super) async fn the_same_key_may_ask_again_within_its_windows(store: &dyn St
     };
     let ask = async |field: Field, secs: u64| {
         let claim = claim(field, after(secs));
-        store.redeem(claim).await.unwrap()
+        store.commit(claim).await.unwrap()
     };
     assert!(matches!(ask(Field::Pan, 10).await, Verdict::Granted(_)));
     for _ in 0..3 {
@@ -260,7 +262,7 @@ pub(super) async fn the_same_key_may_ask_again_within_its_windows(store: &dyn St
         "60 s after the claim"
     );
     let late = store
-        .redeem(claim(
+        .commit(claim(
             Field::Name,
             Time::from_millis(after(70).millis() + 1),
         ))
@@ -268,7 +270,7 @@ pub(super) async fn the_same_key_may_ask_again_within_its_windows(store: &dyn St
         .unwrap();
     assert_eq!(late, Verdict::Refused(Cause::WindowClosed));
     let stale = store
-        .redeem(claim(
+        .commit(claim(
             Field::Cvv,
             Time::from_millis(after(100).millis() + 1),
         ))
@@ -298,7 +300,7 @@ pub(super) async fn a_lost_attempt_may_be_made_again_until_the_token_expires(sto
     };
     let ask = async |key: u8, attempt: u8, field: Field, secs: u64| {
         let claim = claim(key, attempt, &[field], after(secs));
-        store.redeem(claim).await.unwrap()
+        store.commit(claim).await.unwrap()
     };
     let granted = |verdict: &Verdict| matches!(verdict, Verdict::Granted(_));
     let exhausted = Verdict::Refused(Cause::RepeatsExhausted);
@@ -312,12 +314,12 @@ pub(super) async fn a_lost_attempt_may_be_made_again_until_the_token_expires(sto
     let thief = ask(2, 1, Field::Pan, 31).await;
     assert_eq!(thief, Verdict::Refused(Cause::OtherKey), "another key");
     let more = claim(1, 1, &[Field::Pan, Field::Cvv], after(61));
-    let more = store.redeem(more).await.unwrap();
+    let more = store.commit(more).await.unwrap();
     assert_eq!(more, Verdict::Refused(Cause::WindowClosed), "another field");
     assert!(granted(&ask(1, 1, Field::Pan, 61).await));
     let last = Time::from_millis(record.expires_at.millis() - 1);
     let last = claim(1, 1, &[Field::Pan], last);
-    assert!(granted(&store.redeem(last).await.unwrap()));
+    assert!(granted(&store.commit(last).await.unwrap()));
     assert_eq!(
         ask(1, 1, Field::Pan, life).await,
         exhausted,
@@ -333,13 +335,13 @@ pub(super) async fn a_lost_attempt_may_be_made_again_until_the_token_expires(sto
 pub(super) async fn a_claim_sealed_for_another_redemption_is_superseded(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     let before = log_len(store).await;
     let mut claim = sample::claim(&record, 1, &[Field::Pan], START);
     claim.redemption = sample::redemption(99);
-    assert_eq!(store.redeem(claim).await.unwrap(), Verdict::Superseded);
+    assert_eq!(store.commit(claim).await.unwrap(), Verdict::Superseded);
     assert_eq!(
         log_len(store).await,
         before,
@@ -354,7 +356,7 @@ pub(super) async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) 
     let unknown = sample::record(42, START, epoch);
     let theirs = Change::AddEmbed(sample::embed(2));
     let event = sample::event(Kind::EmbedAdded, START);
-    store.change(vec![(theirs, event)]).await.unwrap()[0].unwrap();
+    store.commit(Changes(vec![(theirs, event)])).await.unwrap()[0].unwrap();
     let mut foreign = claim();
     foreign.embed = sample::embed(2).id;
     let mut nowhere = claim();
@@ -377,7 +379,7 @@ pub(super) async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) 
         ),
     ];
     for (claim, cause) in cases {
-        assert_eq!(store.redeem(claim).await.unwrap(), Verdict::Refused(cause));
+        assert_eq!(store.commit(claim).await.unwrap(), Verdict::Refused(cause));
         let last = log_of(store, Kind::RevealRefused).await.pop().unwrap();
         assert_eq!(last.detail.cause, Some(cause));
         assert_eq!(last.outcome, Outcome::Failure);
@@ -386,7 +388,7 @@ pub(super) async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) 
     let before = log_len(store).await;
     let unknown = sample::claim(&unknown, 1, &[Field::Pan], START);
     let refused = Verdict::Refused(Cause::Unknown);
-    assert_eq!(store.redeem(unknown).await.unwrap(), refused);
+    assert_eq!(store.commit(unknown).await.unwrap(), refused);
     assert_eq!(log_len(store).await, before);
     let counted = Record {
         refusals: 6,
@@ -403,15 +405,15 @@ pub(super) async fn every_refusal_is_recorded_with_its_cause(store: &dyn Store) 
 pub(super) async fn a_raised_epoch_ends_all_older_tokens(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     store
-        .raise_epoch(sample::event(Kind::EpochRaised, START))
+        .commit(RaiseEpoch(sample::event(Kind::EpochRaised, START)))
         .await
         .unwrap();
     let again = store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     assert_eq!(again, Verdict::Refused(Cause::OldEpoch));
@@ -427,22 +429,22 @@ pub(super) async fn an_attempt_can_be_looked_up(store: &dyn Store) {
         at: START,
         origin: sample::origin(),
     };
-    assert_eq!(store.settle(attempt(1, 1)).await.unwrap(), None);
+    assert_eq!(store.commit(attempt(1, 1)).await.unwrap(), None);
     let verdict = store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     let Verdict::Granted(grant) = verdict else {
         panic!("{verdict:?}")
     };
-    assert_eq!(store.settle(attempt(1, 1)).await.unwrap(), Some(grant));
+    assert_eq!(store.commit(attempt(1, 1)).await.unwrap(), Some(grant));
     assert_eq!(
-        store.settle(attempt(2, 1)).await.unwrap(),
+        store.commit(attempt(2, 1)).await.unwrap(),
         None,
         "another claim"
     );
     assert_eq!(
-        store.settle(attempt(1, 2)).await.unwrap(),
+        store.commit(attempt(1, 2)).await.unwrap(),
         None,
         "another key"
     );
@@ -462,24 +464,24 @@ pub(super) async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Sto
         origin: sample::origin(),
     };
     let early = store
-        .observe(say(Kind::RevealDisplayed, 1, None))
+        .commit(say(Kind::RevealDisplayed, 1, None))
         .await
         .unwrap();
     assert_eq!(early, Err(Cause::WrongRedemption), "nobody holds it yet");
     store
-        .redeem(sample::claim(&record, 1, &[Field::Pan, Field::Name], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan, Field::Name], START))
         .await
         .unwrap();
     assert_eq!(
         store
-            .observe(say(Kind::RevealDisplayed, 1, None))
+            .commit(say(Kind::RevealDisplayed, 1, None))
             .await
             .unwrap(),
         Ok(())
     );
     assert_eq!(
         store
-            .observe(say(Kind::RevealCopied, 1, Some(Field::Pan)))
+            .commit(say(Kind::RevealCopied, 1, Some(Field::Pan)))
             .await
             .unwrap(),
         Ok(())
@@ -492,7 +494,7 @@ pub(super) async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Sto
         ),
     ];
     for (observation, cause) in refused {
-        assert_eq!(store.observe(observation).await.unwrap(), Err(cause));
+        assert_eq!(store.commit(observation).await.unwrap(), Err(cause));
     }
     let displayed = log_of(store, Kind::RevealDisplayed).await;
     assert_eq!(displayed.len(), 1);
@@ -512,7 +514,7 @@ pub(super) async fn what_the_browser_says_is_recorded_as_a_claim(store: &dyn Sto
 pub(super) async fn a_browser_cannot_fill_the_log(store: &dyn Store) {
     let (record, _) = with_token(store).await;
     store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     let observation = Observation {
@@ -525,10 +527,10 @@ pub(super) async fn a_browser_cannot_fill_the_log(store: &dyn Store) {
         origin: sample::origin(),
     };
     for _ in 0..token::EVENTS_MAX {
-        assert_eq!(store.observe(observation.clone()).await.unwrap(), Ok(()));
+        assert_eq!(store.commit(observation.clone()).await.unwrap(), Ok(()));
     }
     assert_eq!(
-        store.observe(observation).await.unwrap(),
+        store.commit(observation).await.unwrap(),
         Err(Cause::TooManyEvents)
     );
     assert_eq!(
@@ -548,20 +550,20 @@ pub(super) async fn revoked_tokens_are_refused(store: &dyn Store) {
     assert_eq!(revoke(Selection::Hash(record.key.hash)).await, 1);
     assert_eq!(revoke(Selection::Hash(record.key.hash)).await, 0, "once");
     let verdict = store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     assert_eq!(verdict, Verdict::Refused(Cause::Revoked));
 
     let held = sample::issue(2, START, epoch);
-    store.issue(held.clone()).await.unwrap();
+    store.commit(held.clone()).await.unwrap();
     store
-        .redeem(sample::claim(&held.record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&held.record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     assert_eq!(revoke(Selection::Card(record.card)).await, 1);
     let again = store
-        .redeem(sample::claim(&held.record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&held.record, 1, &[Field::Pan], START))
         .await
         .unwrap();
     assert_eq!(
@@ -570,7 +572,7 @@ pub(super) async fn revoked_tokens_are_refused(store: &dyn Store) {
         "its holder gets no more either"
     );
 
-    store.issue(sample::issue(3, START, epoch)).await.unwrap();
+    store.commit(sample::issue(3, START, epoch)).await.unwrap();
     assert_eq!(revoke(Selection::Merchant(sample::merchant(2).id)).await, 0);
     assert_eq!(
         revoke(Selection::Merchant(record.merchant.clone())).await,
@@ -586,7 +588,7 @@ pub(super) async fn tokens_are_revoked_in_pieces(store: &dyn Store) {
     for n in 1..=5 {
         // The later the number, the earlier: their place is their time first.
         let at = after(u64::from(9 - n));
-        store.issue(sample::issue(n, at, epoch)).await.unwrap();
+        store.commit(sample::issue(n, at, epoch)).await.unwrap();
     }
     let key = |n| sample::record(n, after(u64::from(9 - n)), epoch).key;
     let all = Selection::Merchant(sample::merchant(1).id);
@@ -606,7 +608,17 @@ pub(super) async fn tokens_are_revoked_in_pieces(store: &dyn Store) {
     let unknown = sample::record(42, START, epoch).key;
     let twice = vec![key(4), key(5), unknown, key(4)];
     let by = sample::operator();
-    assert_eq!(store.revoke(twice, after(9), by).await.unwrap(), 2);
+    assert_eq!(
+        store
+            .commit(Revoke {
+                tokens: twice,
+                at: after(9),
+                source: by
+            })
+            .await
+            .unwrap(),
+        2
+    );
     let events = log_of(store, Kind::TokenRevoked).await;
     let mut hashes: Vec<_> = events
         .iter()
@@ -620,18 +632,29 @@ pub(super) async fn tokens_are_revoked_in_pieces(store: &dyn Store) {
         "what is left"
     );
     let by = sample::operator();
-    assert_eq!(store.revoke(first, after(9), by).await.unwrap(), 0, "once");
+    assert_eq!(
+        store
+            .commit(Revoke {
+                tokens: first,
+                at: after(9),
+                source: by
+            })
+            .await
+            .unwrap(),
+        0,
+        "once"
+    );
     assert_eq!(log_of(store, Kind::TokenRevoked).await.len(), 2);
 }
 
 /// Of an hour of tokens that are kept, those of the last minutes.
 pub(super) async fn what_gives_nothing_any_more_is_not_revoked(store: &dyn Store) {
     let epoch = with_merchant(store).await;
-    store.issue(sample::issue(1, START, epoch)).await.unwrap();
+    store.commit(sample::issue(1, START, epoch)).await.unwrap();
     let held = sample::issue(2, START, epoch);
-    store.issue(held.clone()).await.unwrap();
+    store.commit(held.clone()).await.unwrap();
     let claim = sample::claim(&held.record, 1, &[Field::Pan], START);
-    store.redeem(claim).await.unwrap();
+    store.commit(claim).await.unwrap();
     let all = Selection::Card(held.record.card);
     let count = async |at| store.revocable(&all, at, None, 9).await.unwrap().len();
     let by_any_clock = after(300).plus(token::CLOCKS_APART);
@@ -649,13 +672,13 @@ pub(super) async fn what_gives_nothing_any_more_is_not_revoked(store: &dyn Store
 pub(super) async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
     let (record, epoch) = with_token(store).await;
     store
-        .redeem(sample::claim(&record, 1, &[Field::Pan, Field::Name], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan, Field::Name], START))
         .await
         .unwrap();
     let confirmed = sample::issue(2, START, epoch);
-    store.issue(confirmed.clone()).await.unwrap();
+    store.commit(confirmed.clone()).await.unwrap();
     store
-        .redeem(sample::claim(&confirmed.record, 2, &[Field::Pan], START))
+        .commit(sample::claim(&confirmed.record, 2, &[Field::Pan], START))
         .await
         .unwrap();
     let displayed = |token: &Record, redemption: u8, field: Field| Observation {
@@ -668,22 +691,31 @@ pub(super) async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
         origin: sample::origin(),
     };
     store
-        .observe(displayed(&record, 1, Field::Name))
+        .commit(displayed(&record, 1, Field::Name))
         .await
         .unwrap()
         .unwrap();
     store
-        .observe(displayed(&confirmed.record, 2, Field::Pan))
+        .commit(displayed(&confirmed.record, 2, Field::Pan))
         .await
         .unwrap()
         .unwrap();
 
     let early = store
-        .sweep(Time::from_millis(after(60).millis() - 1), 100)
+        .commit(Sweep {
+            now: Time::from_millis(after(60).millis() - 1),
+            limit: 100,
+        })
         .await
         .unwrap();
     assert_eq!(early, Swept::default());
-    let swept = store.sweep(after(60), 100).await.unwrap();
+    let swept = store
+        .commit(Sweep {
+            now: after(60),
+            limit: 100,
+        })
+        .await
+        .unwrap();
     assert_eq!(
         swept,
         Swept {
@@ -693,7 +725,13 @@ pub(super) async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
         }
     );
     assert_eq!(
-        store.sweep(after(61), 100).await.unwrap(),
+        store
+            .commit(Sweep {
+                now: after(61),
+                limit: 100
+            })
+            .await
+            .unwrap(),
         Swept::default(),
         "once"
     );
@@ -710,14 +748,20 @@ pub(super) async fn an_unconfirmed_release_is_recorded_once(store: &dyn Store) {
 pub(super) async fn old_rows_are_deleted_in_bounded_rounds(store: &dyn Store) {
     let epoch = with_merchant(store).await;
     for n in 1..=5 {
-        store.issue(sample::issue(n, START, epoch)).await.unwrap();
+        store.commit(sample::issue(n, START, epoch)).await.unwrap();
     }
     let record = sample::record(1, START, epoch);
     store
-        .redeem(sample::claim(&record, 1, &[Field::Pan], START))
+        .commit(sample::claim(&record, 1, &[Field::Pan], START))
         .await
         .unwrap();
-    let kept = store.sweep(START.plus(RETENTION), 100).await.unwrap();
+    let kept = store
+        .commit(Sweep {
+            now: START.plus(RETENTION),
+            limit: 100,
+        })
+        .await
+        .unwrap();
     assert_eq!(
         (kept.unconfirmed, kept.deleted),
         (1, 0),
@@ -725,9 +769,21 @@ pub(super) async fn old_rows_are_deleted_in_bounded_rounds(store: &dyn Store) {
     );
     // A second later, because the adapters may keep time in the key by whole seconds.
     let late = START.plus(RETENTION).plus(Duration::from_secs(1));
-    let first = store.sweep(late, 3).await.unwrap();
+    let first = store
+        .commit(Sweep {
+            now: late,
+            limit: 3,
+        })
+        .await
+        .unwrap();
     assert_eq!((first.deleted, first.more), (3, true));
-    let second = store.sweep(late, 3).await.unwrap();
+    let second = store
+        .commit(Sweep {
+            now: late,
+            limit: 3,
+        })
+        .await
+        .unwrap();
     assert_eq!((second.deleted, second.more), (2, false));
     assert_eq!(store.token(&record.key).await.unwrap(), None);
 }

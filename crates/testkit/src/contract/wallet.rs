@@ -11,6 +11,7 @@ use cardveil_core::card::{self, Card, State as CardState};
 use cardveil_core::id::{AccountId, DeviceId, PersonId, WalletTokenId};
 use cardveil_core::merchant::Merchant;
 use cardveil_core::port::{Change, Set, Store, WalletFilter, WalletPage};
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_core::wallet::{
     Bin, Census, Decision, DeviceType, Fulfilment, Refused, State, Step, TOKENS_PER_PAN_MAX,
     Wallet, WalletRules,
@@ -31,11 +32,7 @@ async fn listed(store: &dyn Store, filter: &WalletFilter, page: WalletPage) -> V
 pub(super) async fn a_wallet_token_is_found_within_its_merchant_only(store: &dyn Store) {
     with_merchant(store).await;
     let asked = sample::wallet_asked(1, START);
-    let added = store
-        .add_wallet_token(asked.clone())
-        .await
-        .unwrap()
-        .unwrap();
+    let added = store.commit(asked.clone()).await.unwrap().unwrap();
     assert_eq!(added.state, State::Active);
     assert_eq!(added.fulfilment, Fulfilment::Provisioned);
     assert_eq!(added.pan_index, sample::card(1).sealed.pan_index);
@@ -67,7 +64,7 @@ pub(super) async fn a_wallet_token_is_found_within_its_merchant_only(store: &dyn
     let before = log_len(store).await;
     let mut foreign = sample::wallet_asked(2, START);
     foreign.merchant = other;
-    let refused = store.add_wallet_token(foreign).await.unwrap();
+    let refused = store.commit(foreign).await.unwrap();
     assert_eq!(refused, Err(Refused::Unknown));
     assert_eq!(log_len(store).await, before);
 }
@@ -77,11 +74,7 @@ pub(super) async fn a_wallet_token_moves_with_its_event(store: &dyn Store) {
     with_merchant(store).await;
     let mut asked = sample::wallet_asked(1, START);
     asked.decision = Decision::Yellow;
-    let added = store
-        .add_wallet_token(asked.clone())
-        .await
-        .unwrap()
-        .unwrap();
+    let added = store.commit(asked.clone()).await.unwrap().unwrap();
     assert_eq!(added.fulfilment, Fulfilment::DecisionYellow);
     let mut from = added;
     for (step, state, fulfilment) in [
@@ -93,11 +86,7 @@ pub(super) async fn a_wallet_token_moves_with_its_event(store: &dyn Store) {
         let mut change =
             sample::wallet_change(1, step, from.updated_at.plus(Duration::from_secs(1)));
         change.reason = Some(card::Reason::parse("asked for").unwrap());
-        let next = store
-            .change_wallet_token(change.clone())
-            .await
-            .unwrap()
-            .unwrap();
+        let next = store.commit(change.clone()).await.unwrap().unwrap();
         assert_eq!((next.state, next.fulfilment), (state, fulfilment));
         assert_eq!(next.updated_at, change.at);
         assert_eq!(next.created_at, START);
@@ -116,14 +105,14 @@ pub(super) async fn a_wallet_token_moves_with_its_event(store: &dyn Store) {
     }
     let before = log_len(store).await;
     let again = sample::wallet_change(1, Step::Activate, after(60));
-    let refused = store.change_wallet_token(again.clone()).await.unwrap();
+    let refused = store.commit(again.clone()).await.unwrap();
     assert_eq!(refused, Err(Refused::Final(State::Terminated)));
     let mut foreign = again;
     foreign.merchant = sample::merchant(2).id;
-    let refused = store.change_wallet_token(foreign).await.unwrap();
+    let refused = store.commit(foreign).await.unwrap();
     assert_eq!(refused, Err(Refused::Unknown));
     let unknown = sample::wallet_change(7, Step::Activate, after(60));
-    let refused = store.change_wallet_token(unknown).await.unwrap();
+    let refused = store.commit(unknown).await.unwrap();
     assert_eq!(refused, Err(Refused::Unknown));
     assert_eq!(log_len(store).await, before);
 }
@@ -132,10 +121,10 @@ pub(super) async fn a_wallet_token_moves_with_its_event(store: &dyn Store) {
 pub(super) async fn a_wallet_token_that_stays_writes_nothing(store: &dyn Store) {
     with_merchant(store).await;
     let asked = sample::wallet_asked(1, START);
-    let added = store.add_wallet_token(asked).await.unwrap().unwrap();
+    let added = store.commit(asked).await.unwrap().unwrap();
     let before = log_len(store).await;
     let same = sample::wallet_change(1, Step::Activate, after(60));
-    assert_eq!(store.change_wallet_token(same).await.unwrap(), Ok(added));
+    assert_eq!(store.commit(same).await.unwrap(), Ok(added));
     assert_eq!(log_len(store).await, before);
 }
 
@@ -148,13 +137,13 @@ pub(super) async fn of_30_concurrent_wallet_tokens_25_are_granted(store: &dyn St
     };
     let added = sample::event(Kind::CardAdded, START);
     let results = store
-        .change(vec![(Change::AddCard(Box::new(twin)), added)])
+        .commit(Changes(vec![(Change::AddCard(Box::new(twin)), added)]))
         .await;
     assert!(results.unwrap().iter().all(Result::is_ok));
     let asked = (1..=30).map(|n| {
         let mut asked = sample::wallet_asked(n, START);
         asked.card = sample::card(1 + n % 2).id;
-        store.add_wallet_token(asked)
+        store.commit(asked)
     });
     let tokens: Vec<_> = join_all(asked)
         .await
@@ -188,10 +177,10 @@ pub(super) async fn of_30_concurrent_wallet_tokens_25_are_granted(store: &dyn St
         }
     );
     let suspend = sample::wallet_change(first, Step::Suspend, after(1));
-    store.change_wallet_token(suspend).await.unwrap().unwrap();
+    store.commit(suspend).await.unwrap().unwrap();
     assert_eq!(census(first).await.counted, 25, "a suspended one counts");
     let end = sample::wallet_change(first, Step::Terminate, after(2));
-    store.change_wallet_token(end).await.unwrap().unwrap();
+    store.commit(end).await.unwrap().unwrap();
     let left = Census {
         counted: 24,
         on_device: false,
@@ -211,7 +200,10 @@ pub(super) async fn a_terminated_card_ends_its_wallet_tokens(store: &dyn Store) 
     with_merchant(store).await;
     let second = Change::AddCard(Box::new(sample::card(2)));
     let results = store
-        .change(vec![(second, sample::event(Kind::CardAdded, START))])
+        .commit(Changes(vec![(
+            second,
+            sample::event(Kind::CardAdded, START),
+        )]))
         .await;
     assert!(results.unwrap().iter().all(Result::is_ok));
     let decisions = [
@@ -224,12 +216,12 @@ pub(super) async fn a_terminated_card_ends_its_wallet_tokens(store: &dyn Store) 
         let mut asked = sample::wallet_asked(n, START);
         asked.decision = decision;
         asked.card = sample::card(if n == 4 { 2 } else { 1 }).id;
-        store.add_wallet_token(asked).await.unwrap().unwrap();
+        store.commit(asked).await.unwrap().unwrap();
     }
     let at = after(10);
     for (state, ended) in [(CardState::Suspended, 0), (CardState::Terminated, 2)] {
         let transition = sample::transition(1, state, at);
-        let changed = store.transition_card(transition).await.unwrap();
+        let changed = store.commit(transition).await.unwrap();
         assert!(matches!(changed, card::Changed::Done(_)), "{changed:?}");
         let log = log_of(store, Kind::WalletTokenChanged).await;
         assert_eq!(log.len(), ended, "{state:?}");
@@ -251,7 +243,7 @@ pub(super) async fn a_terminated_card_ends_its_wallet_tokens(store: &dyn Store) 
     let [ended, declined] = [State::Terminated, State::RequestDeclined];
     assert_eq!(states, [ended, ended, declined, State::Active]);
     let late = sample::wallet_asked(9, at);
-    let token = store.add_wallet_token(late).await.unwrap().unwrap();
+    let token = store.commit(late).await.unwrap().unwrap();
     assert_eq!(
         token.state,
         State::RequestDeclined,
@@ -267,7 +259,7 @@ async fn with_six_tokens(store: &dyn Store) {
         let event = sample::event(Kind::CardAdded, START);
         (Change::AddCard(Box::new(card)), event)
     });
-    let added = store.change(adds.into()).await.unwrap();
+    let added = store.commit(Changes(adds.into())).await.unwrap();
     assert!(added.iter().all(Result::is_ok));
     for n in 1..=6_u8 {
         let mut asked = sample::wallet_asked(n, START);
@@ -284,7 +276,7 @@ async fn with_six_tokens(store: &dyn Store) {
             _ => third(),
         };
         (asked.card, asked.merchant) = (card.id, card.merchant);
-        store.add_wallet_token(asked).await.unwrap().unwrap();
+        store.commit(asked).await.unwrap().unwrap();
     }
 }
 
@@ -397,7 +389,7 @@ pub(super) async fn a_merchants_wallet_rules_are_kept(store: &dyn Store) {
         };
         let change = Change::SetMerchant(Set::boxed(was, merchant));
         let event = sample::event(Kind::MerchantChanged, START);
-        let set = store.change(vec![(change, event)]).await;
+        let set = store.commit(Changes(vec![(change, event)])).await;
         assert_eq!(set.unwrap(), [Ok(())]);
         assert_eq!(kept().await, rules);
         let admission = store.admission(&[1; 32]).await.unwrap().unwrap();

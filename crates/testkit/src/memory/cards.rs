@@ -3,9 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
-use cardveil_core::card::{
-    Card, CardRef, Changed, Decided, Relabel, Removal, Removed, State, Transition,
-};
+use cardveil_core::card::{Card, CardRef};
 use cardveil_core::id::MerchantId;
 use cardveil_core::port::{CardFilter, CardPage, Cards, Order, Paging, Result};
 
@@ -18,27 +16,6 @@ impl Inner {
                     CardRef::Id(id) => known.id == *id,
                 }
         })
-    }
-
-    pub(super) fn transition(&mut self, transition: &Transition) -> Changed {
-        let card = self.find_card(&transition.merchant, &transition.card);
-        let decided = transition.decide(card);
-        self.write_card(decided)
-    }
-
-    fn write_card(&mut self, decided: Decided) -> Changed {
-        if let Some((next, event)) = decided.write {
-            let ended = next.state == State::Terminated && event.detail.to.is_some();
-            let id = next.id;
-            if let Some(card) = self.cards.iter_mut().find(|card| card.id == id) {
-                *card = *next;
-            }
-            self.log(event.clone());
-            if ended {
-                self.end_wallet_tokens(id, &event);
-            }
-        }
-        decided.verdict
     }
 }
 
@@ -78,31 +55,5 @@ impl Cards for Memory {
             count: paging.count.then_some(count as u64),
             next,
         })
-    }
-
-    async fn transition_card(&self, transition: Transition) -> Result<Changed> {
-        Ok(self.inner().transition(&transition))
-    }
-
-    async fn relabel_card(&self, relabel: Relabel) -> Result<Changed> {
-        let mut inner = self.inner();
-        let card = inner.find_card(&relabel.merchant, &relabel.card);
-        let decided = relabel.decide(card);
-        Ok(inner.write_card(decided))
-    }
-
-    async fn remove_card(&self, removal: Removal) -> Result<Removed> {
-        let mut inner = self.inner();
-        let card = inner.find_card(&removal.merchant, &removal.card);
-        let (id, decided) = (card.map(|card| card.id), removal.decide(card));
-        let at = inner.cards.iter().position(|card| Some(card.id) == id);
-        if let ((_, Some(event)), Some(at)) = (&decided, at) {
-            let card = inner.cards.remove(at);
-            inner.card_places.0.remove(at);
-            inner.wallet_tokens.retain(|token| token.card != card.id);
-            inner.guesses.remove(&card.id);
-            inner.log(event.clone());
-        }
-        Ok(decided.0)
     }
 }

@@ -1,47 +1,13 @@
 //! Class keys in memory, and the records under them.
 
 use async_trait::async_trait;
-use cardveil_seal::version_of;
 
 use super::{Inner, Memory};
-use cardveil_core::audit::Event;
-use cardveil_core::keys::{
-    ClassKey, Envelope, Move, Moved, Retired, Retirement, RootChange, Rotation, Slot, Sought,
-    State, Use,
-};
+use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use};
 use cardveil_core::merchant::SealedSecret;
-use cardveil_core::port::{Class, Error, Keys, Result, WrappedKey};
+use cardveil_core::port::{Class, Keys, Result};
 
 impl Inner {
-    /// Refuses what is about to be written under a key that opens nothing any more.
-    pub(super) fn refuse_retired<'a>(
-        &self,
-        deks: impl IntoIterator<Item = (Class, &'a [u8])>,
-    ) -> Result<()> {
-        for (class, dek) in deks {
-            let version = version_of(dek).ok();
-            let is_retired = |key: &ClassKey| {
-                matches!(key.state, State::Retired { .. })
-                    && key.key.class == class
-                    && Some(key.key.version) == version
-            };
-            if self.keys.iter().any(is_retired) {
-                return Err(Error::Unavailable("sealed under a retired key".into()));
-            }
-        }
-        Ok(())
-    }
-
-    fn write_keys(&mut self, rows: Vec<ClassKey>, event: Event) {
-        let name = |key: &ClassKey| (key.key.class, key.key.version);
-        for row in rows {
-            self.keys.retain(|known| name(known) != name(&row));
-            self.keys.push(row);
-        }
-        self.keys.sort_by_key(name);
-        self.log(event);
-    }
-
     /// All envelopes, in the order in which their records came.
     fn all_envelopes(&self) -> Vec<Envelope> {
         let mut all = Vec::new();
@@ -83,7 +49,7 @@ impl Inner {
         all
     }
 
-    fn under(&self, class: Class, version: u32) -> impl Iterator<Item = Envelope> {
+    pub(super) fn under(&self, class: Class, version: u32) -> impl Iterator<Item = Envelope> {
         let is_under = move |e: &Envelope| e.slot.class() == class && e.version() == Some(version);
         self.all_envelopes().into_iter().filter(is_under)
     }
@@ -129,7 +95,7 @@ impl Inner {
         }
     }
 
-    fn move_one(&mut self, moved: &Moved) -> bool {
+    pub(super) fn move_one(&mut self, moved: &Moved) -> bool {
         let Some((dek, fields)) = self.kept(&moved.slot) else {
             return false;
         };
@@ -148,50 +114,6 @@ impl Inner {
 impl Keys for Memory {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
         Ok(self.inner().keys.clone())
-    }
-
-    async fn create_keys(&self, keys: Vec<WrappedKey>, event: Event) -> Result<bool> {
-        let mut inner = self.inner();
-        let is_there = |new: &WrappedKey| inner.keys.iter().any(|key| key.key.class == new.class);
-        if keys.iter().any(is_there) {
-            return Ok(false);
-        }
-        let rows = keys.into_iter().map(|key| ClassKey::new(key, event.at));
-        inner.write_keys(rows.collect(), event);
-        Ok(true)
-    }
-
-    async fn rotate_key(&self, rotation: Rotation) -> Result<bool> {
-        let mut inner = self.inner();
-        let rows = rotation.decide(&inner.keys);
-        let done = rows.is_some();
-        if let Some(rows) = rows {
-            inner.write_keys(rows, rotation.event);
-        }
-        Ok(done)
-    }
-
-    async fn change_root(&self, change: RootChange) -> Result<bool> {
-        let mut inner = self.inner();
-        let rows = change.decide(&inner.keys);
-        let done = rows.is_some();
-        if let Some(rows) = rows {
-            inner.write_keys(rows, change.event);
-        }
-        Ok(done)
-    }
-
-    async fn retire_key(&self, retirement: Retirement) -> Result<Retired> {
-        let mut inner = self.inner();
-        let in_use = inner
-            .under(retirement.class, retirement.version)
-            .next()
-            .is_some();
-        let (retired, write) = retirement.decide(&inner.keys, in_use);
-        if let Some((row, event)) = write {
-            inner.write_keys(vec![row], event);
-        }
-        Ok(retired)
     }
 
     async fn key_uses(&self) -> Result<Vec<Use>> {
@@ -219,19 +141,5 @@ impl Keys for Memory {
         let inner = self.inner();
         let under = inner.under(sought.class, sought.version);
         Ok(under.take(sought.limit).collect())
-    }
-
-    async fn move_envelopes(&self, batch: Move) -> Result<usize> {
-        let mut inner = self.inner();
-        let deks = batch.envelopes.iter().map(|one| (batch.class, &*one.dek));
-        inner.refuse_retired(deks)?;
-        let mut moved = 0;
-        for one in &batch.envelopes {
-            moved += usize::from(inner.move_one(one));
-        }
-        if let Some(event) = batch.event(moved) {
-            inner.log(event);
-        }
-        Ok(moved)
     }
 }

@@ -3,14 +3,13 @@
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
-use cardveil_core::audit::Event;
 use cardveil_core::card::Card;
-use cardveil_core::id::{CardId, MerchantId, WalletTokenId};
+use cardveil_core::id::{MerchantId, WalletTokenId};
 use cardveil_core::port::{ListedToken, Result, WalletFilter, WalletPage, WalletTokens};
-use cardveil_core::wallet::{Asked, Census, Change, Changed, Device, Refused, WalletToken};
+use cardveil_core::wallet::{Census, Device, WalletToken};
 
 impl Inner {
-    fn census(&self, pan_index: &[u8; 32], device: &Device) -> Census {
+    pub(super) fn census(&self, pan_index: &[u8; 32], device: &Device) -> Census {
         let of_number = || {
             self.wallet_tokens
                 .iter()
@@ -23,22 +22,6 @@ impl Inner {
                     && token.device.wallet == device.wallet
                     && token.device.device_id == device.device_id
             }),
-        }
-    }
-
-    /// Ends what the card's end takes with it.
-    pub(super) fn end_wallet_tokens(&mut self, card: CardId, of_card: &Event) {
-        let mut events = Vec::new();
-        for token in &mut self.wallet_tokens {
-            if token.card == card
-                && let Some((next, event)) = token.with_its_card(of_card)
-            {
-                *token = next;
-                events.push(event);
-            }
-        }
-        for event in events {
-            self.log(event);
         }
     }
 
@@ -135,47 +118,5 @@ impl WalletTokens for Memory {
 
     async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census> {
         Ok(self.inner().census(pan_index, device))
-    }
-
-    async fn add_wallet_token(
-        &self,
-        asked: Asked,
-    ) -> Result<std::result::Result<WalletToken, Refused>> {
-        let mut inner = self.inner();
-        let card = inner.cards.iter().find(|card| card.id == asked.card);
-        let census = card.map_or_else(Census::default, |card| {
-            inner.census(&card.sealed.pan_index, &asked.device)
-        });
-        Ok(asked.decide(card, census).map(|(token, event)| {
-            inner.wallet_tokens.push(token.clone());
-            inner.log(event);
-            token
-        }))
-    }
-
-    async fn change_wallet_token(
-        &self,
-        change: Change,
-    ) -> Result<std::result::Result<WalletToken, Refused>> {
-        let mut inner = self.inner();
-        let place = inner
-            .wallet_tokens
-            .iter()
-            .position(|token| token.id == change.id);
-        let token = place.and_then(|place| inner.wallet_tokens.get(place));
-        let counted = token.map_or(0, |token| {
-            inner.census(&token.pan_index, &token.device).counted
-        });
-        let changed = match change.decide(token, counted) {
-            Ok(changed) => changed,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let token = changed.token().clone();
-        if let Changed::To(next, event) = changed {
-            inner.wallet_tokens.retain(|token| token.id != next.id);
-            inner.wallet_tokens.insert(place.unwrap_or_default(), *next);
-            inner.log(*event);
-        }
-        Ok(Ok(token))
     }
 }

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use cardveil_core::audit::chain::{Chained, Finding, Flaw, Link, Seen, Verifier};
 use cardveil_core::audit::{Kind, Target, exported};
+use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_seal::PublicKey;
 use cardveil_server::manifest::parse_key;
 use clap::{Args, Subcommand};
@@ -108,7 +109,7 @@ async fn open(config: &Path) -> anyhow::Result<(Deployment, i64)> {
         ..Target::default()
     };
     let event = operator().event(house.service.now(), Kind::AuditRead, None, target);
-    house.store.record(event).await?;
+    house.store.commit(RecordEvent(event)).await?;
     Ok((house, last))
 }
 

@@ -11,6 +11,7 @@ use cardveil_core::card::{
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
 use cardveil_core::port::{CardFilter, Order, Paging};
 use cardveil_core::text::CardNumberIn;
+use cardveil_core::verb::Commit;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
@@ -273,7 +274,7 @@ async fn remove(house: &Deployment, merchant: MerchantId, no: CardNo) -> anyhow:
         at: house.service.now(),
         source: operator(),
     };
-    match house.store.remove_card(removal).await? {
+    match house.store.commit(removal).await? {
         Removed::Done => print::done(&json!({ "removed": no })),
         Removed::Refused(state) => Err(hinted(
             format!("a card that is {} is not removed", state.as_str()),
@@ -300,7 +301,7 @@ async fn set(
         at: house.service.now(),
         source: operator(),
     };
-    match house.store.transition_card(transition).await? {
+    match house.store.commit(transition).await? {
         Changed::Done(_) => {}
         Changed::Already(_) => say(&format!("the card is {} already", to.as_str())),
         Changed::Refused(from) => {

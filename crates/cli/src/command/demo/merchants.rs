@@ -6,6 +6,7 @@ use cardveil_core::id::{EmbedId, MerchantId, PersonId};
 use cardveil_core::merchant::{Embed, Merchant, MerchantState, Permissions, Scope};
 use cardveil_core::mfa::{MfaPolicy, Policy, step_at};
 use cardveil_core::port::{Change, Set};
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_core::wallet::WalletRules;
 use cardveil_seal::{Secret, totp};
 
@@ -102,7 +103,7 @@ impl Partner<'_> {
         for (id, pages) in [(self.embed, pages), (self.app, &no_pages)] {
             changes.push(embed_change(house, &merchant, id, pages).await?);
         }
-        let done = house.store.change(changes).await?;
+        let done = house.store.commit(Changes(changes)).await?;
         done.into_iter().collect::<Result<(), _>>()?;
         if known.is_some() {
             return Ok(None);

@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
 use cardveil_core::keys::{Rotation, next_cvk};
+use cardveil_core::verb::Commit;
 use cardveil_seal::{CvkParts, ExpiryOrder, Keyring, Secret, SystemEntropy};
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -74,7 +75,7 @@ pub(crate) async fn import(house: &Deployment, args: &Import) -> anyhow::Result<
         .import_cvk(root, (version, &key), place, &SystemEntropy)?
         .map_err(|error| hinted(error.to_string(), "give another --prefix"))?;
     let rotation = Rotation::imported(key, house.service.now(), &operator());
-    if !house.store.rotate_key(rotation).await? {
+    if !house.store.commit(rotation).await? {
         return Err(hinted(
             "somebody else has imported a card verification key meanwhile",
             "look at `cardveil key cvks`, and run it again",

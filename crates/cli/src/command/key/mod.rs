@@ -12,6 +12,7 @@ use cardveil_core::clock::Clock as _;
 use cardveil_core::flow::{Rewrap, Rewrapped};
 use cardveil_core::keys::{self, ClassKey, Retired, Retirement, RootChange, Rotation, State};
 use cardveil_core::port::{Class, WrappedKey};
+use cardveil_core::verb::Commit;
 use cardveil_seal::{DEK_ALGORITHM, Keyring, Root, SystemEntropy};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -258,7 +259,7 @@ async fn rotate(house: &Deployment, class: Class) -> anyhow::Result<()> {
     let key = keyring.rotate(roots.of(&wrapped, environment), class, &SystemEntropy)?;
     let version = key.version;
     let rotation = Rotation::new(key, house.service.now(), &operator());
-    if !house.store.rotate_key(rotation).await? {
+    if !house.store.commit(rotation).await? {
         return Err(hinted(
             format!("somebody else has rotated the {class} key meanwhile"),
             "look at `cardveil key list`",
@@ -298,11 +299,7 @@ async fn rotate_root(house: &Deployment) -> anyhow::Result<()> {
     event.detail.from = Some(roots.of(&from, environment).name().into());
     event.detail.to = Some(next.name().into());
     let count = to.len();
-    if !house
-        .store
-        .change_root(RootChange { from, to, event })
-        .await?
-    {
+    if !house.store.commit(RootChange { from, to, event }).await? {
         return Err(hinted(
             "the class keys have changed meanwhile, and nothing was done",
             "run it again",
@@ -504,7 +501,7 @@ async fn retire(house: &Deployment, class: Class, version: u32) -> anyhow::Resul
             at: house.service.now(),
             source: operator(),
         };
-        match house.store.retire_key(retirement).await? {
+        match house.store.commit(retirement).await? {
             Retired::Done => {
                 say(&format!(
                     "version {version} of the {class} key is destroyed"

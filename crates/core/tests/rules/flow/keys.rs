@@ -15,8 +15,9 @@ use cardveil_core::clock::Time;
 use cardveil_core::flow::*;
 use cardveil_core::id::CardId;
 use cardveil_core::keys::{LOOK_EVERY, NOTICE, Retired, Retirement, RootChange, Rotation, Slot};
-use cardveil_core::port::{Admin as _, Audit as _, Change, Keys as _, Registry as _};
+use cardveil_core::port::{Audit as _, Change, Keys as _, Registry as _};
 use cardveil_core::vault::{ClearCard, Opener, SecretPlace, Vault};
+use cardveil_core::verb::{Changes, Commit, CreateKeys};
 use cardveil_seal::{Class, FileRoot, Key, Keyring, Root, Roots, SeededEntropy, WrappedKey};
 use cardveil_testkit::sample::{self, START};
 use cardveil_testkit::{ManualClock, Memory};
@@ -74,7 +75,7 @@ impl House {
         let store = Arc::new(Memory::default());
         let keys = Keyring::generate(&root, "sandbox", &chance).unwrap();
         let event = sample::event(Kind::KeysCreated, START);
-        assert!(store.create_keys(keys, event).await.unwrap());
+        assert!(store.commit(CreateKeys { keys, event }).await.unwrap());
         let clock = Arc::new(ManualClock::at(START));
         let both = [1, 2];
         let operator = process(&folder, &store, &clock, &both).await.unwrap();
@@ -97,7 +98,11 @@ impl House {
 
     async fn add(&self, change: Change, kind: Kind) {
         let event = sample::event(kind, START);
-        self.store.change(vec![(change, event)]).await.unwrap()[0].unwrap();
+        self.store
+            .commit(Changes(vec![(change, event)]))
+            .await
+            .unwrap()[0]
+            .unwrap();
     }
 
     async fn add_card(&self, n: u8) {
@@ -169,7 +174,7 @@ impl House {
             )
             .unwrap();
         let rotation = Rotation::new(key, self.clock_now(), &sample::operator());
-        assert!(self.store.rotate_key(rotation).await.unwrap());
+        assert!(self.store.commit(rotation).await.unwrap());
         assert!(self.operator.look_at_keys().await.unwrap());
     }
 
@@ -180,7 +185,7 @@ impl House {
             at: self.clock_now(),
             source: sample::operator(),
         };
-        self.store.retire_key(retirement).await.unwrap()
+        self.store.commit(retirement).await.unwrap()
     }
 
     fn clock_now(&self) -> Time {
@@ -326,7 +331,7 @@ async fn under_a_new_root_a_server_goes_on_and_the_old_one_opens_nothing() {
         from,
         event: sample::event(Kind::KeysRootChanged, START),
     };
-    assert!(house.store.change_root(change).await.unwrap());
+    assert!(house.store.commit(change).await.unwrap());
     assert!(house.server.look_at_keys().await.unwrap());
     house.read_all(&house.server, CARDS).await;
     // One that was not told of the new root keeps what it has open, and says so.

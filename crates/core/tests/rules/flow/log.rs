@@ -5,6 +5,7 @@ use cardveil_core::card::Environment;
 use cardveil_core::flow::*;
 use cardveil_core::port::{Admin as _, Audit as _};
 use cardveil_core::vault::Vault;
+use cardveil_core::verb::{Commit, RaiseEpoch, RecordEvent};
 use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
 use cardveil_testkit::sample::{self, START};
 use cardveil_testkit::{ManualClock, Memory};
@@ -27,7 +28,7 @@ async fn signed(entries: u32) -> (Arc<Memory>, Service) {
 async fn add(store: &Memory, entries: u32) {
     for _ in 0..entries {
         let event = sample::event(Kind::CardAdded, START);
-        store.record(event).await.unwrap();
+        store.commit(RecordEvent(event)).await.unwrap();
     }
 }
 
@@ -48,7 +49,7 @@ async fn what_was_signed_and_then_written_anew_is_not_signed_again() {
         store.cut_log(cut);
         for _ in 0..5 {
             let other = sample::event(Kind::MerchantAdded, START);
-            store.record(other).await.unwrap();
+            store.commit(RecordEvent(other)).await.unwrap();
         }
         for alarms in 1..=2 {
             let signing = service.sign_log().await.unwrap();
@@ -59,7 +60,7 @@ async fn what_was_signed_and_then_written_anew_is_not_signed_again() {
         assert_eq!(last.kind, Kind::VaultTampered);
         // Nor is it once somebody has raised the epoch for it.
         let raised = sample::event(Kind::EpochRaised, START);
-        store.raise_epoch(raised).await.unwrap();
+        store.commit(RaiseEpoch(raised)).await.unwrap();
         let signing = service.sign_log().await.unwrap();
         assert_eq!(signing, Signing::Rewritten { place: 3 });
     }
@@ -71,7 +72,7 @@ async fn a_database_of_another_epoch_may_end_before_what_was_signed() {
     store.cut_log(2);
     let epoch = store.epoch().await.unwrap();
     let event = sample::event(Kind::EpochRaised, START);
-    store.raise_epoch(event).await.unwrap();
+    store.commit(RaiseEpoch(event)).await.unwrap();
     let anew = Signing::Anew { place: 3, epoch };
     assert_eq!(service.sign_log().await.unwrap(), anew);
     assert_eq!(service.vault().alarms(), 0);

@@ -5,8 +5,9 @@ use cardveil_core::audit::Kind;
 use cardveil_core::card::{CardNumber, CardholderName, Environment, Expiry};
 use cardveil_core::clock::Time;
 use cardveil_core::flow::*;
-use cardveil_core::port::{Admin as _, Audit as _, CardFilter, Cards as _, Change, Paging};
+use cardveil_core::port::{Audit as _, CardFilter, Cards as _, Change, Paging};
 use cardveil_core::vault::{ClearCard, Vault};
+use cardveil_core::verb::{Changes, Commit};
 use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
 use cardveil_testkit::{ManualClock, Memory, sample};
 
@@ -46,7 +47,7 @@ impl House {
         }
         assert!(
             store
-                .change(changes)
+                .commit(Changes(changes))
                 .await
                 .unwrap()
                 .iter()
@@ -140,7 +141,7 @@ async fn a_card_whose_expiry_does_not_open_is_kept_and_told() {
     let card = sample::card(9);
     let event = sample::event(Kind::CardAdded, sample::START);
     let change = (Change::AddCard(Box::new(card)), event);
-    house.store.change(vec![change]).await.unwrap()[0].unwrap();
+    house.store.commit(Changes(vec![change])).await.unwrap()[0].unwrap();
     house.clock.set(at("2031-01-01T00:00:00Z"));
     let purged = house.purge().await;
     assert_eq!((purged.ended, purged.unreadable), (1, 1));

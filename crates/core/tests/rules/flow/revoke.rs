@@ -3,8 +3,9 @@ use std::sync::Arc;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Environment;
 use cardveil_core::flow::*;
-use cardveil_core::port::{Admin as _, Audit as _, Selection, Tokens as _};
+use cardveil_core::port::{Admin as _, Audit as _, Selection};
 use cardveil_core::vault::Vault;
+use cardveil_core::verb::Commit;
 use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
 use cardveil_testkit::sample::{self, START};
 use cardveil_testkit::{ManualClock, Memory};
@@ -29,7 +30,7 @@ async fn more_tokens_than_one_commit_takes_are_all_revoked() {
             let mut issue = sample::issue(round, START, epoch);
             let [low, high, ..] = n.to_le_bytes();
             issue.record.key.hash.0[..2].copy_from_slice(&[low, high]);
-            store.issue(issue).await.unwrap();
+            store.commit(issue).await.unwrap();
         }
         assert_eq!(service.revoke(&all, &by).await.unwrap(), count);
         assert_eq!(service.revoke(&all, &by).await.unwrap(), 0);

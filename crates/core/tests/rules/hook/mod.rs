@@ -11,7 +11,8 @@ use cardveil_core::clock::Time;
 use cardveil_core::hook::delivery::{CODE_PATIENCE, PATIENCE};
 use cardveil_core::hook::*;
 use cardveil_core::id::{CardId, DeliveryId, SessionId, SubscriptionId};
-use cardveil_core::port::{Admin as _, Audit as _, Change, Outbox as _, Take};
+use cardveil_core::port::{Change, Outbox as _, Take};
+use cardveil_core::verb::{Changes, Commit, RecordEvent};
 use cardveil_testkit::sample::{self, START};
 use cardveil_testkit::{Fault, Faulty, Memory};
 use proptest::prelude::*;
@@ -155,7 +156,7 @@ async fn house() -> Faulty<Memory> {
         let change = Change::AddSubscription(subscription);
         changes.push((change, event(Kind::WebhookAdded)));
     }
-    store.change(changes).await.unwrap();
+    store.commit(Changes(changes)).await.unwrap();
     store
 }
 
@@ -170,7 +171,10 @@ fn take(now: Time) -> Take {
 
 async fn change(store: &Faulty<Memory>, card: u8, at: Time) -> bool {
     let state = CardState::Suspended;
-    store.record(sample::moved(card, state, at)).await.is_ok()
+    store
+        .commit(RecordEvent(sample::moved(card, state, at)))
+        .await
+        .is_ok()
 }
 
 #[tokio::test]
@@ -201,9 +205,9 @@ async fn a_lease_or_an_answer_that_gets_lost_leads_to_a_repeat() {
         let store = house().await;
         change(&store, 1, START).await;
         store.fail_next(fault);
-        store.take_due(take(START)).await.unwrap_err();
+        store.commit(take(START)).await.unwrap_err();
         let later = START.plus(Duration::from_secs(30));
-        let taken = store.take_due(take(later)).await.unwrap();
+        let taken = store.commit(take(later)).await.unwrap();
         assert_eq!(taken.len(), 2, "{fault:?}");
         store.fail_next(fault);
         let attempted = Attempted {
@@ -213,9 +217,9 @@ async fn a_lease_or_an_answer_that_gets_lost_leads_to_a_repeat() {
             form: Form::Standard,
             answer: Answer::Accepted(200),
         };
-        store.record_attempt(attempted).await.unwrap_err();
+        store.commit(attempted).await.unwrap_err();
         let last = later.plus(Duration::from_secs(30));
-        let again = store.take_due(take(last)).await.unwrap();
+        let again = store.commit(take(last)).await.unwrap();
         let repeated = if fault == Fault::UnknownPersisted {
             1
         } else {
@@ -299,7 +303,7 @@ async fn play(steps: Vec<Step>) -> (Arrived, usize) {
                 assert!(change(&store, card, now).await);
                 told += 2;
             }
-            Step::Take => under_way.extend(store.take_due(take(now)).await.unwrap()),
+            Step::Take => under_way.extend(store.commit(take(now)).await.unwrap()),
             Step::Accept { which, recorded } if which < under_way.len() => {
                 let due = under_way.remove(which);
                 // A courier gives up before its lease ends.
@@ -307,14 +311,14 @@ async fn play(steps: Vec<Step>) -> (Arrived, usize) {
                     arrive(&mut arrived, &due.delivery);
                     if recorded {
                         let accepted = answer(&due, Answer::Accepted(200));
-                        store.record_attempt(accepted).await.unwrap().unwrap();
+                        store.commit(accepted).await.unwrap().unwrap();
                     }
                 }
             }
             Step::Refuse { which } if which < under_way.len() => {
                 let due = under_way.remove(which);
                 let refused = answer(&due, Answer::Unreachable);
-                store.record_attempt(refused).await.unwrap();
+                store.commit(refused).await.unwrap();
             }
             Step::Accept { .. } | Step::Refuse { .. } => {}
             Step::Wait(secs) => now = now.plus(Duration::from_secs(secs.into())),

@@ -19,6 +19,7 @@ use cardveil_core::clock::Time;
 use cardveil_core::hook::delivery::RETENTION;
 use cardveil_core::hook::{Answer, Attempted, State};
 use cardveil_core::port::{Due, Take};
+use cardveil_core::verb::{Commit, DateDeliveries, ForgetDeliveries};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -157,7 +158,7 @@ impl Courier {
             limit: room,
             per_subscription: self.settings.per_subscription,
         };
-        for due in store.take_due(take).await? {
+        for due in store.commit(take).await? {
             let (app, post) = (Arc::clone(&self.app), Arc::clone(&self.post));
             under_way.spawn(Traceless::new(async move {
                 // What panics is sent again once its lease has ended.
@@ -180,7 +181,13 @@ impl Courier {
         *at = now.plus(FORGET_EVERY);
         let store = self.app.service.store();
         loop {
-            match store.date_anew(now, FORGET_ROWS).await {
+            match store
+                .commit(DateDeliveries {
+                    now,
+                    limit: FORGET_ROWS,
+                })
+                .await
+            {
                 Ok(FORGET_ROWS) => {}
                 Ok(_) => break,
                 Err(error) => {
@@ -190,7 +197,13 @@ impl Courier {
             }
         }
         loop {
-            match store.forget(now.minus(RETENTION), FORGET_ROWS).await {
+            match store
+                .commit(ForgetDeliveries {
+                    before: now.minus(RETENTION),
+                    limit: FORGET_ROWS,
+                })
+                .await
+            {
                 Ok(FORGET_ROWS) => {}
                 Ok(_) => return,
                 Err(error) => {
@@ -226,7 +239,7 @@ async fn deliver(app: &App, post: &Post, due: Due) {
         form: subscription.form,
         answer,
     };
-    let recorded = app.service.store().record_attempt(attempted).await;
+    let recorded = app.service.store().commit(attempted).await;
     let state = match &recorded {
         Ok(row) => row.as_ref().map(|row| row.state),
         Err(error) => {

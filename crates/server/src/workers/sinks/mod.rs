@@ -27,6 +27,7 @@ use cardveil_core::audit::sink::{Fed, Hold, Holder, Limit, Progress};
 use cardveil_core::clock::Time;
 use cardveil_core::flow::Fault;
 use cardveil_core::id::SinkName;
+use cardveil_core::verb::Commit;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -310,7 +311,7 @@ impl Feeder {
         while let Ok(Went::On) = self.turn().await {}
         if let Some((row, _)) = self.ours.take() {
             let fed = self.fed((&row, row.place, None), None, row.error.clone());
-            let _ = self.app.service.store().record_fed(fed).await;
+            let _ = self.app.service.store().commit(fed).await;
         }
     }
 
@@ -390,7 +391,7 @@ impl Feeder {
             until,
             most: self.most,
         };
-        let row = self.app.service.store().hold_sink(hold).await?;
+        let row = self.app.service.store().commit(hold).await?;
         if row.is_none() {
             self.output.close();
             self.history.close();
@@ -432,7 +433,7 @@ impl Feeder {
     ) -> Result<Went, Failed> {
         let until = self.app.service.now().plus(LEASE);
         let fed = self.fed((row, place, history), Some(until), None);
-        let next = self.app.service.store().record_fed(fed).await?;
+        let next = self.app.service.store().commit(fed).await?;
         self.ours = next.map(|row| (row, until));
         self.wait = WAITS.0;
         self.piece = (self.piece * 2).min(PIECE);
@@ -459,7 +460,7 @@ impl Feeder {
             tracing::error!(audit.sink = %self.name, error = why, "an audit sink takes no entries");
             if let Some((row, until)) = self.ours.clone() {
                 let fed = self.fed((&row, row.place, None), Some(until), Some(why.clone()));
-                let noted = self.app.service.store().record_fed(fed).await;
+                let noted = self.app.service.store().commit(fed).await;
                 self.ours = noted.ok().flatten().map(|row| (row, until));
             }
             self.said = Some(why);

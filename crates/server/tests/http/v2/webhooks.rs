@@ -7,7 +7,8 @@ use cardveil_core::card::State;
 use cardveil_core::flow::Replay;
 use cardveil_core::id::SubscriptionId;
 use cardveil_core::merchant::Scope;
-use cardveil_core::port::{Audit as _, Outbox as _};
+use cardveil_core::port::Outbox as _;
+use cardveil_core::verb::{Commit, DropDeliveries, RecordEvent};
 use cardveil_testkit::Fault;
 use cardveil_testkit::sample::{self, START};
 use http::Method;
@@ -159,7 +160,7 @@ async fn with_deliveries(world: &World, count: usize) -> (SubscriptionId, String
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     for n in (0..=u8::MAX).cycle().take(count) {
         let event = sample::moved(n, State::Suspended, START);
-        world.store.record(event).await.unwrap();
+        world.store.commit(RecordEvent(event)).await.unwrap();
     }
     let waiting = world.store.outbox_counts().await.unwrap().waiting;
     assert_eq!(waiting, count);
@@ -201,8 +202,18 @@ async fn a_webhook_with_many_deliveries_is_deleted_even_if_stopped_half_way() {
     // Stopped after its first two commits.
     let mut disable = sample::patch(1, START);
     (disable.id, disable.enabled) = (id, Some(false));
-    world.store.patch_subscription(disable).await.unwrap();
-    assert_eq!(world.store.drop_deliveries(id, 500).await.unwrap(), 500);
+    world.store.commit(disable).await.unwrap();
+    assert_eq!(
+        world
+            .store
+            .commit(DropDeliveries {
+                subscription: id,
+                limit: 500
+            })
+            .await
+            .unwrap(),
+        500
+    );
     let read = call(&world, KEY, Method::GET, &path, None).await;
     assert_eq!(read.json()["enabled"], false);
 

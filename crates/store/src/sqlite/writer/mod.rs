@@ -11,7 +11,7 @@
 //! a crash could take them for a commit. The next commit overwrites them from the same place, and
 //! since each frame's checksum covers all frames before it, what may be left of them is not valid
 //! any more ("WAL file format", section 4.1 to 4.4). So the state that this next commit has read is
-//! final, and a look-up that commits ([`cardveil_core::port::Tokens::settle`]) tells the truth.
+//! final, and a look-up that commits ([`cardveil_core::token::Attempt`]) tells the truth.
 
 mod queue;
 
@@ -24,7 +24,8 @@ use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link;
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
-use cardveil_core::port::{Error, Result, Writes};
+use cardveil_core::port::rows::{Loaded, Rows};
+use cardveil_core::port::{Error, Result, Work, Writes};
 use cardveil_core::token::Epoch;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use tokio::sync::oneshot;
@@ -35,7 +36,7 @@ use super::fault::{self, Fault};
 use super::fence::{Fence, Mark};
 use super::open::{self, OpenError, Why};
 use super::outbox;
-use crate::epoch;
+use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 
@@ -75,6 +76,7 @@ impl Writer {
         fence: Fence,
         database_id: [u8; 16],
         clock: Arc<dyn Clock>,
+        left_out: Arc<LeftOut>,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let bell = Bell::default();
@@ -87,6 +89,7 @@ impl Writer {
             fence,
             database_id,
             clock: Arc::clone(&clock),
+            left_out,
             unsettled: false,
             untidy: true,
             wal_pages_max: WAL_PAGES_MAX,
@@ -119,25 +122,19 @@ impl Writer {
         (self.queue.len(), QUEUE_MAX)
     }
 
-    /// Runs `work` in the next batch and answers once it is durable. It goes on without the caller,
-    /// should the caller not wait.
-    pub(super) async fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
-    ) -> Result<T> {
-        self.submit_for(Patience::Endless, work).await
-    }
-
-    /// The same for a caller who waits.
-    pub(super) async fn submit_soon<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
-    ) -> Result<T> {
-        self.submit_for(Patience::Since(self.clock.now()), work)
+    /// Runs the work in the next batch and answers once it is durable. It goes on without the
+    /// caller, should the caller not wait.
+    pub(super) async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
+        let patience = if work.needs().soon {
+            Patience::Since(self.clock.now())
+        } else {
+            Patience::Endless
+        };
+        self.submit(patience, move |batch| Ok(work.run(batch)?))
             .await
     }
 
-    async fn submit_for<T: Send + 'static>(
+    async fn submit<T: Send + 'static>(
         &self,
         patience: Patience,
         work: impl FnOnce(&Batch<'_>) -> std::result::Result<T, Fault> + Send + 'static,
@@ -236,6 +233,7 @@ impl Place {
 /// A transaction under way, for the jobs in it.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
+    left_out: &'a LeftOut,
     place: Cell<Place>,
     /// Something was queued or settled in the outbox.
     queued: Cell<bool>,
@@ -243,7 +241,7 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Begins it. From here on no other process writes.
-    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+    fn begin(connection: &'a Connection, left_out: &'a LeftOut) -> rusqlite::Result<Self> {
         run(connection, "BEGIN IMMEDIATE")?;
         let epoch = connection
             .prepare_cached("SELECT epoch FROM meta")?
@@ -251,6 +249,7 @@ impl<'a> Batch<'a> {
         let end = audit::end(connection)?;
         Ok(Self {
             connection,
+            left_out,
             place: Cell::new(Place { epoch, end }),
             queued: Cell::new(false),
         })
@@ -259,6 +258,11 @@ impl<'a> Batch<'a> {
     /// For a lookup that is run outside a batch too. Nothing is written through it.
     pub(super) const fn connection(&self) -> &Connection {
         self.connection
+    }
+
+    /// Where rows that cannot be read are noted.
+    pub(super) const fn left_out(&self) -> &LeftOut {
+        self.left_out
     }
 
     /// Runs a statement; tells how many rows it changed.
@@ -324,6 +328,16 @@ impl<'a> Batch<'a> {
     }
 }
 
+impl Rows for Batch<'_> {
+    fn epoch(&self) -> Epoch {
+        Batch::epoch(self)
+    }
+
+    fn log(&self, event: &Event) -> Loaded<()> {
+        Ok(Batch::log(self, event)?)
+    }
+}
+
 /// Runs a statement without parameters.
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
@@ -338,6 +352,7 @@ struct Shell {
     fence: Fence,
     database_id: [u8; 16],
     clock: Arc<dyn Clock>,
+    left_out: Arc<LeftOut>,
     /// A commit has failed and none has succeeded since.
     unsettled: bool,
     /// There may be pages in the WAL, or something of the fence to sync.
@@ -460,7 +475,7 @@ impl Shell {
         self.connection.busy_timeout(self.lock_try)?;
         let (mut left, mut seen) = (tries, None);
         loop {
-            let begun = Batch::begin(&self.connection);
+            let begun = Batch::begin(&self.connection, &self.left_out);
             match &begun {
                 Ok(_) => self.let_in(),
                 Err(error) if fault::locked_out(error) => {
@@ -511,7 +526,7 @@ impl Shell {
             return Ok(());
         };
         let (why, now) = (Why::Behind, self.clock.now());
-        let epoch = epoch::next(seen.epoch.max(mark.epoch), now).ok_or_else(|| {
+        let epoch = seen.epoch.max(mark.epoch).next(now).ok_or_else(|| {
             rusqlite::Error::ToSqlConversionFailure(OpenError::EpochExhausted.into())
         })?;
         batch.set_epoch(epoch)?;

@@ -27,6 +27,7 @@ impl Bench {
             clock: clock(),
             pulse: Pulse::new(clock()),
             queue: Arc::default(),
+            left_out: Arc::default(),
             connection: ready.connection,
             fence: ready.fence,
             database_id: ready.database_id,
@@ -383,7 +384,14 @@ fn the_log_cannot_be_changed() {
 
 fn started() -> (Arc<Writer>, TempDir) {
     let (ready, folder) = ready();
-    let writer = Writer::start(ready.connection, ready.fence, ready.database_id, clock()).unwrap();
+    let writer = Writer::start(
+        ready.connection,
+        ready.fence,
+        ready.database_id,
+        clock(),
+        Arc::default(),
+    )
+    .unwrap();
     (Arc::new(writer), folder)
 }
 
@@ -398,7 +406,7 @@ async fn busy(writer: &Arc<Writer>) -> (mpsc::Sender<()>, tokio::task::JoinHandl
             wait.recv().unwrap();
             log_one(batch)
         };
-        writer.submit(work).await
+        writer.submit(Patience::Endless, work).await
     });
     has_started.await.unwrap();
     (go, busy)
@@ -415,7 +423,8 @@ async fn a_write_waits_for_another_program_which_is_told_meanwhile_uptime_kuma_3
         }
         other.execute_batch("COMMIT").unwrap();
     };
-    let (written, ()) = futures_util::future::join(writer.submit(log_one), told).await;
+    let (written, ()) =
+        futures_util::future::join(writer.submit(Patience::Endless, log_one), told).await;
     written.unwrap();
     assert_eq!(writer.writes(), Writes::Fine);
 }
@@ -431,7 +440,7 @@ async fn a_full_queue_refuses_and_loses_nothing() {
             answer
         })
         .collect();
-    let refused = writer.submit(log_one).await;
+    let refused = writer.submit(Patience::Endless, log_one).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     assert_eq!(writer.writes(), pending(false), "as long as it takes");
     go.send(()).unwrap();
@@ -440,7 +449,9 @@ async fn a_full_queue_refuses_and_loses_nothing() {
         answer.await.unwrap().unwrap();
     }
     let last = writer
-        .submit(|batch| Ok(batch.place.get().generation()))
+        .submit(Patience::Endless, |batch| {
+            Ok(batch.place.get().generation())
+        })
         .await;
     assert_eq!(last.unwrap(), i64::try_from(QUEUE_MAX).unwrap() + 1);
 }
@@ -452,7 +463,7 @@ async fn what_waits_when_it_is_closed_is_done() {
     let (job, answer) = logging();
     writer.queue.push(job).unwrap();
     writer.queue.close();
-    let refused = writer.submit(log_one).await;
+    let refused = writer.submit(Patience::Endless, log_one).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))));
     go.send(()).unwrap();
     first.await.unwrap().unwrap();
@@ -476,6 +487,6 @@ async fn a_panic_is_an_unknown_outcome_and_then_nothing_is_taken() {
     );
     writer.close();
     assert_eq!(writer.writes(), Writes::Ended);
-    let refused = writer.submit(log_one).await;
+    let refused = writer.submit(Patience::Endless, log_one).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
 }

@@ -26,6 +26,7 @@ use cardveil_core::flow::{Fault, NewCard};
 use cardveil_core::id::MerchantId;
 use cardveil_core::port::{self, Change, Store, Taken};
 use cardveil_core::vault;
+use cardveil_core::verb::{Changes, Commit};
 use clap::ValueEnum;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -95,7 +96,7 @@ struct Sent {
 }
 
 /// The cards of a batch and what became of them.
-type Commit = JoinHandle<port::Result<Vec<Result<(), Taken>>>>;
+type Running = JoinHandle<port::Result<Vec<Result<(), Taken>>>>;
 
 struct Import<'a> {
     house: &'a Deployment,
@@ -104,7 +105,7 @@ struct Import<'a> {
     check: bool,
     seen: Seen,
     batch: Vec<(Sent, (Change, Event))>,
-    in_flight: VecDeque<(Vec<Sent>, Commit)>,
+    in_flight: VecDeque<(Vec<Sent>, Running)>,
     report: Option<File>,
     progress: Progress,
     tally: Tally,
@@ -324,7 +325,7 @@ impl Import<'_> {
             if check {
                 would_be_taken(&*store, changes).await
             } else {
-                store.change(changes).await
+                store.commit(Changes(changes)).await
             }
         });
         self.in_flight.push_back((sent, commit));

@@ -5,8 +5,9 @@ use std::time::Duration;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{CardRef, State};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, MerchantState};
-use cardveil_core::port::{Change, WalletTokens as _};
+use cardveil_core::port::Change;
 use cardveil_core::token::Cause;
+use cardveil_core::verb::Commit;
 use cardveil_core::wallet::{Bin, Reason, Wallet, WalletRules};
 use cardveil_server::ListenerKind;
 use cardveil_testkit::{Fault, sample};
@@ -118,7 +119,7 @@ async fn spoil(world: &World, reasons: &[Reason]) {
         let mut asked = sample::wallet_asked(n, world.app.service.now());
         asked.card = CARD_ID.parse().unwrap();
         asked.device.device_id = device.parse().unwrap();
-        world.store.add_wallet_token(asked).await.unwrap().unwrap();
+        world.store.commit(asked).await.unwrap().unwrap();
     };
     if has(Reason::AlreadyOnDevice) {
         add(100, "phone-1").await;

@@ -1,0 +1,235 @@
+//! The verbs of tokens: the linearisable heart.
+
+use std::sync::Arc;
+
+use super::Verb;
+use super::cards::make_transition;
+use super::factors::{needs_of, required_rows, save_met};
+use crate::audit::Source;
+use crate::clock::Time;
+use crate::port::Needs;
+use crate::port::rows::{Loaded, Rows};
+use crate::token::{
+    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Issue, IssueRows, Issued,
+    LivesOf, Observation, REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, TokenKey, Verdict,
+    Write,
+};
+
+/// Applies [`Issue::decide`], over the name, the budgets and the second factor. One assertion gives
+/// one token at most, however often and wherever it is sent; what an overdrawn budget refuses
+/// spends no assertion.
+impl Verb for Issue {
+    type Answer = Issued;
+
+    fn needs(&self) -> Needs {
+        let factor = self.mfa.as_ref().map(|it| (&self.record.merchant, it));
+        Needs {
+            soon: true,
+            ..needs_of(self.charge.as_ref(), factor)
+        }
+    }
+
+    fn run(&self, rows: &dyn Rows) -> Loaded<Issued> {
+        let wanted = self.second_factor_use();
+        let name = self.idempotency.as_ref();
+        let named = name.map(|name| rows.named(&name.key)).transpose()?;
+        let decided = self.decide(IssueRows {
+            epoch: rows.epoch(),
+            named: named.flatten(),
+            required: required_rows(rows, self.required(&wanted))?,
+        });
+        if let Some(met) = &decided.met {
+            save_met(rows, met)?;
+        }
+        if decided.verdict == Issued::New {
+            rows.add_token(&self.record)?;
+            if let Some(name) = name {
+                rows.save_name(name, &self.record.key)?;
+            }
+            rows.log(&self.event)?;
+        }
+        Ok(decided.verdict)
+    }
+}
+
+/// Applies [`Claim::decide`], over the token, its card's state and what it lives by: nothing is
+/// granted past a change of these that was answered before. To at most one key, ever: of concurrent
+/// claims by different keys exactly one is granted, in all processes together.
+impl Verb for Claim {
+    type Answer = Verdict;
+
+    fn needs(&self) -> Needs {
+        Needs {
+            token: Some(self.token),
+            soon: true,
+            ..Needs::default()
+        }
+    }
+
+    fn run(&self, rows: &dyn Rows) -> Loaded<Verdict> {
+        let record = rows.token(&self.token)?;
+        let (card, lives) = match &record {
+            Some(record) => (
+                rows.card_state(&record.merchant, record.card)?,
+                rows.lives(LivesOf::token(record, &self.embed))?,
+            ),
+            None => (None, Arc::default()),
+        };
+        let around = Around {
+            card,
+            lives: &lives,
+            epoch: rows.epoch(),
+        };
+        let verdict = save(rows, self.decide(record.as_ref(), &around))?;
+        if let Some(step) = self.step_of(&verdict) {
+            make_transition(rows, step)?;
+        }
+        Ok(verdict)
+    }
+}
+
+/// Applies [`Attempt::decide`], and is answered only once that which it has read is durable.
+impl Verb for Attempt {
+    type Answer = Option<Grant>;
+
+    fn needs(&self) -> Needs {
+        Needs {
+            token: Some(self.token),
+            ..Needs::default()
+        }
+    }
+
+    fn run(&self, rows: &dyn Rows) -> Loaded<Option<Grant>> {
+        let record = rows.token(&self.token)?;
+        save(rows, self.decide(record.as_ref()))
+    }
+}
+
+/// Applies [`Observation::decide`].
+impl Verb for Observation {
+    type Answer = Result<(), Cause>;
+
+    fn needs(&self) -> Needs {
+        Needs {
+            token: Some(self.token),
+            ..Needs::default()
+        }
+    }
+
+    fn run(&self, rows: &dyn Rows) -> Loaded<Self::Answer> {
+        let record = rows.token(&self.token)?;
+        save(rows, self.decide(record.as_ref(), rows.epoch()))
+    }
+}
+
+fn save<V>(rows: &dyn Rows, decision: Decision<V>) -> Loaded<V> {
+    let (record, event) = match &decision.write {
+        Write::Nothing => (None, None),
+        Write::Event(event) => (None, Some(event)),
+        Write::Change(record, event) => (Some(record), Some(event)),
+        Write::Count(record) => (Some(record), None),
+    };
+    if let Some(record) = record {
+        rows.save_token(record)?;
+    }
+    if let Some(event) = event {
+        rows.log(event)?;
+    }
+    Ok(decision.verdict)
+}
+
+/// Applies [`Record::revoke`](crate::token::Record::revoke) to each of these that there is; tells
+/// how many it changed. All of them are held until the commit, so a caller names no more than
+/// others can wait for.
+#[derive(Clone, Debug)]
+pub struct Revoke {
+    /// Which.
+    pub tokens: Vec<TokenKey>,
+    /// When.
+    pub at: Time,
+    /// Who, and from where.
+    pub source: Source,
+}
+
+impl Verb for Revoke {
+    type Answer = usize;
+
+    fn run(&self, rows: &dyn Rows) -> Loaded<usize> {
+        let mut keys = self.tokens.clone();
+        keys.sort_unstable();
+        keys.dedup();
+        let known = rows.tokens(&keys)?;
+        let revoked = known
+            .iter()
+            .filter_map(|it| it.revoke(self.at, &self.source));
+        let revoked: Vec<_> = revoked.collect();
+        for (record, event) in &revoked {
+            rows.save_token(record)?;
+            rows.log(event)?;
+        }
+        Ok(revoked.len())
+    }
+}
+
+/// Applies [`Record::sweep`](crate::token::Record::sweep) to tokens whose window has ended, and
+/// deletes rows that were issued before `now` less [`RETENTION`], with the events of
+/// [`Record::refusals_told`](crate::token::Record::refusals_told), names that have expired and
+/// budgets that are whole; at most `limit` of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// When.
+    pub now: Time,
+    /// At most so many of each kind.
+    pub limit: usize,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Releases recorded as never confirmed.
+    pub unconfirmed: usize,
+    /// Rows past their retention that were deleted.
+    pub deleted: usize,
+    /// Whether there is more to do: the limit was reached.
+    pub more: bool,
+}
+
+impl Verb for Sweep {
+    type Answer = Swept;
+
+    fn run(&self, rows: &dyn Rows) -> Loaded<Swept> {
+        let Self { now, limit } = *self;
+        // Those that a clock ahead has released are due too: see `Record::sweep`.
+        let ahead = now.plus(REVEAL_WINDOW + CLOCKS_APART);
+        let due = rows.tokens_due(now, ahead, limit)?;
+        let mut swept = Swept {
+            more: due.len() == limit,
+            ..Swept::default()
+        };
+        for (record, event) in due.iter().flatten().filter_map(|record| record.sweep(now)) {
+            rows.save_token(&record)?;
+            if let Some(event) = event {
+                rows.log(&event)?;
+                swept.unconfirmed += 1;
+            }
+        }
+        let oldest = now.minus(RETENTION);
+        for record in rows.refused_tokens(oldest, REFUSALS_RECORDED_MAX, limit)? {
+            if let Some(event) = record.refusals_told(now) {
+                rows.log(&event)?;
+            }
+            rows.delete_token(&record.key)?;
+            swept.deleted += 1;
+        }
+        for key in rows.old_tokens(oldest, limit)? {
+            rows.delete_token(&key)?;
+            swept.deleted += 1;
+        }
+        let forgotten = [
+            rows.forget_names(now, limit)?,
+            rows.forget_levels(now, limit)?,
+        ];
+        swept.more |= swept.deleted >= limit || forgotten.contains(&limit);
+        Ok(swept)
+    }
+}
