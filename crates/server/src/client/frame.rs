@@ -23,11 +23,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Prepared;
+use super::notice::{self, Notice};
 use crate::api::extract::{self, Header};
 use crate::api::problem::{Code, Problem};
 use crate::http::app::{App, Shared};
 use crate::http::font::{Font, FontFace};
-use crate::http::static_file::{IMMUTABLE, JAVASCRIPT, MOVING, StaticFile, built, integrity};
+use crate::http::static_file::{IMMUTABLE, JAVASCRIPT, MOVING, StaticFile, built};
 
 /// A script or a style of the documents.
 pub(crate) struct Piece {
@@ -281,14 +282,12 @@ pub(super) async fn frame(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if !opened_as(&headers, "iframe") {
-        return Ok(notice(
-            StatusCode::FORBIDDEN,
-            "Open your card in your card programme's app or website",
-            "This page shows a card inside another page and cannot be opened by itself.",
-        ));
+        let query = extract::Query::parse(query.as_deref());
+        let notice = Notice::of_opened_frame(query.one("lang").unwrap_or_default());
+        return Ok(notice.answer(StatusCode::FORBIDDEN));
     }
     let Some(embed) = find(&app, embed).await? else {
-        return Ok(unknown());
+        return Ok(notice::UNKNOWN.answer(StatusCode::NOT_FOUND));
     };
     shown(&app, &prepared, "/embed/", &embed, query.as_deref())
 }
@@ -318,21 +317,13 @@ pub(super) async fn webview(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if !opened_as(&headers, "document") {
-        return Ok(notice(
-            StatusCode::FORBIDDEN,
-            "Open your card in your card programme's app",
-            "This page shows a card inside an app and cannot be put into another page.",
-        ));
+        return Ok(notice::OPENED_IN_A_PAGE.answer(StatusCode::FORBIDDEN));
     }
     let Some(embed) = find(&app, embed).await? else {
-        return Ok(unknown());
+        return Ok(notice::UNKNOWN.answer(StatusCode::NOT_FOUND));
     };
     if !embed.origins.is_empty() {
-        return Ok(notice(
-            StatusCode::FORBIDDEN,
-            "This embed is for web pages",
-            "An app needs an embed of its own, which is registered without origins.",
-        ));
+        return Ok(notice::OF_PAGES.answer(StatusCode::FORBIDDEN));
     }
     shown(&app, &prepared, "/webview/", &embed, query.as_deref())
 }
@@ -357,14 +348,6 @@ async fn find(
         None => None,
     };
     Ok(found.filter(|embed| embed.enabled))
-}
-
-fn unknown() -> Response {
-    notice(
-        StatusCode::NOT_FOUND,
-        "There is no such embed",
-        "Check the embed id that the page gives to Cardveil.",
-    )
 }
 
 fn shown(
@@ -558,47 +541,17 @@ fn page(
     };
     // The words are what our own build wrote, which a test holds to plain ones.
     format!(
-        "<!doctype html>\n<html lang=\"{}\"{theme}>\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"{}\"{}{theme}>\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"format-detection\" content=\"telephone=no\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n{head}\n</head>\n\
          <body>\n<main id=\"cardveil-root\"></main>\n\
          <script type=\"application/json\" id=\"cardveil-config\">{config}</script>\n{foot}</body>\n</html>\n",
-        words.lang, words.labels.card
+        words.lang,
+        notice::direction(&words.lang),
+        words.labels.card
     )
 }
-
-/// A page of words, for people who come here by mistake. It may be framed by nobody.
-fn notice(status: StatusCode, title: &str, text: &str) -> Response {
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
-         <style>{NOTICE_STYLE}</style>\n</head>\n\
-         <body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n</main>\n</body>\n</html>\n"
-    );
-    let policy = format!(
-        "default-src 'none'; style-src '{}'; frame-ancestors 'none'",
-        integrity(NOTICE_STYLE.as_bytes())
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
-        (header::CONTENT_SECURITY_POLICY, policy),
-    ];
-    (status, headers, page).into_response()
-}
-
-/// A card's blank back, and the words under it, in the middle of the window.
-const NOTICE_STYLE: &str = "\
-    body{display:grid;min-height:100vh;min-height:100svh;margin:0;place-items:center;\
-    font:16px/1.5 system-ui,sans-serif}\
-    main{box-sizing:border-box;max-width:27rem;padding:2rem 1.5rem}\
-    main::before{content:\"\";display:block;width:76px;height:14px;margin-bottom:1.5rem;\
-    padding-top:34px;border-radius:8px;\
-    background:linear-gradient(#0000 9px,#fff6 9px 18px,#0000 18px),\
-    linear-gradient(150deg,#2b3a4f,#16202e)}\
-    h1{margin:0 0 .5rem;font-size:1.375rem;font-weight:650;line-height:1.3;text-wrap:balance}\
-    p{margin:0;opacity:.8}";
 
 #[cfg(test)]
 mod tests {

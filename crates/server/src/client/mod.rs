@@ -6,6 +6,7 @@ mod events;
 pub(crate) mod font;
 pub(crate) mod frame;
 pub mod manifest;
+mod notice;
 mod redeem;
 pub(crate) mod script;
 mod wallet;

@@ -217,15 +217,15 @@ async fn the_whole_document_holds_its_script_its_style_and_its_config() {
 async fn it_speaks_the_language_that_the_page_asks_for_or_english() {
     let world = World::new().await;
     for (query, lang, hide) in [
-        ("?lang=de", "de", "Verbergen"),
-        ("?lang=ar&as=part", "ar", "إخفاء"),
-        ("?lang=tlh", "en", "Hide"),
-        ("?lang=de&lang=fr", "en", "Hide"),
-        ("?lang=%3C%2Fscript%3E", "en", "Hide"),
+        ("?lang=de", "lang=\"de\"", "Verbergen"),
+        ("?lang=ar&as=part", "lang=\"ar\" dir=\"rtl\"", "إخفاء"),
+        ("?lang=tlh", "lang=\"en\"", "Hide"),
+        ("?lang=de&lang=fr", "lang=\"en\"", "Hide"),
+        ("?lang=%3C%2Fscript%3E", "lang=\"en\"", "Hide"),
     ] {
         let answer = frame(&world, &format!("emb_1{query}"), None).await;
         assert_eq!(config(&answer)["words"]["labels"]["hide"], hide, "{query}");
-        assert!(answer.text().contains(&format!("<html lang=\"{lang}\">")));
+        assert!(answer.text().contains(&format!("<html {lang}>")));
     }
 }
 
@@ -403,6 +403,29 @@ async fn opened_by_itself_it_was_bare_text_and_wears_the_style_that_its_policy_n
     let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.contains(&format!("style-src 'sha384-{digest}';")));
+}
+
+#[tokio::test]
+async fn opened_by_itself_it_was_english_and_speaks_the_language_that_was_asked_for() {
+    let world = World::new().await;
+    let mut told = std::collections::BTreeSet::new();
+    for (query, html) in [
+        ("", "lang=\"en\""),
+        ("?lang=tlh", "lang=\"en\""),
+        ("?lang=ar", "lang=\"ar\" dir=\"rtl\""),
+        ("?lang=de&as=part", "lang=\"de\""),
+        ("?lang=es", "lang=\"es\""),
+        ("?lang=fr", "lang=\"fr\""),
+        ("?lang=ja", "lang=\"ja\""),
+        ("?lang=pt", "lang=\"pt\""),
+        ("?lang=zh", "lang=\"zh\""),
+    ] {
+        let answer = frame(&world, &format!("emb_1{query}"), Some("document")).await;
+        assert!(answer.text().contains(&format!("<html {html}>")), "{query}");
+        let (_, title) = answer.text().split_once("<h1>").unwrap();
+        told.insert(title.to_owned());
+    }
+    assert_eq!(told.len(), 8);
 }
 
 #[tokio::test]
