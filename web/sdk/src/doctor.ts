@@ -117,13 +117,11 @@ export async function examine(place: Place): Promise<DoctorReport> {
       ? "this page's Content-Security-Policy lets the frame in"
       : `${policy} forbids the frame: ${policyLine(`frame-src ${origin}`)}`,
   ]);
-  note("frame", frame);
-  note("clipboard", [
-    copies,
-    copies
-      ? "copying is allowed"
-      : `add clipboard-write=(self "${origin}") to this page's Permissions-Policy`,
-  ]);
+  // What keeps it away is said, where it was found out.
+  const found =
+    policy !== undefined || [server, embed, registered].some((one) => one?.[0] === false);
+  note("frame", frame[0] || !found ? frame : [false, "no frame came, for what is said above"]);
+  note("clipboard", [copies, copies ? "copying is allowed" : copying(origin)]);
   note("isolation", isolation());
   return { ok: checks.every(({ ok }) => ok), checks };
 }
@@ -241,6 +239,14 @@ function mayCopy(frame: HTMLIFrameElement, origin: string): boolean {
   return typeof featurePolicy?.allowsFeature === "function"
     ? featurePolicy.allowsFeature("clipboard-write", origin)
     : true;
+}
+
+/** What lets the frame write to the clipboard. */
+function copying(origin: string): string {
+  const policy = `clipboard-write=(self "${origin}")`;
+  return parent === window
+    ? `add ${policy} to this page's Permissions-Policy`
+    : `add allow="clipboard-write" to the iframe that this page is in, and ${policy} to each Permissions-Policy around`;
 }
 
 /** Told for completeness: the frame is served so that a page can be isolated around it. */
