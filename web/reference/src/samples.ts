@@ -30,6 +30,7 @@ export interface Operation {
 }
 
 export interface Description {
+  info?: { description?: string };
   servers: { url: string; description?: string }[];
   paths: Record<string, Record<string, Operation>>;
   components?: { schemas?: Record<string, Schema> };
@@ -44,6 +45,28 @@ const HEADERS: Record<string, string[]> = {
   keysecure_login: ["Api-Key: $API_KEY", "Timestamp: $(date +%s%3N)"],
   keysecure: ["Api-Key: $API_KEY", "Timestamp: $(date +%s%3N)", "Access-Token: $ACCESS_TOKEN"],
 };
+
+/**
+ * Puts the listeners where they are, as far as the page can know: the operators' is where the page
+ * comes from. The others of a demo are 20 and 10 ports before it; those of a live deployment are
+ * its own, and keep a name to replace.
+ */
+export function placeServers(
+  { servers, info }: Description,
+  { origin, hostname, port }: Pick<Location, "origin" | "hostname" | "port">,
+): void {
+  const demo = ["127.0.0.1", "localhost", "admin.localhost"].includes(hostname) && port !== "";
+  const before = (ports: number, name: string) =>
+    demo ? `http://127.0.0.1:${Number(port) - ports}` : `https://${name}.example`;
+  const urls = [before(20, "cardveil-merchant"), before(10, "cardveil-client"), origin];
+  servers.forEach((server, at) => {
+    const url = urls[at] ?? server.url;
+    // The first call of all is in the words of the description.
+    if (info?.description !== undefined)
+      info.description = info.description.replaceAll(server.url, url);
+    server.url = url;
+  });
+}
 
 /** Puts a sample into each operation. */
 export function addSamples(description: Description): void {

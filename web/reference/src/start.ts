@@ -1,5 +1,5 @@
 /** The page of the API's description: Redoc, in our colours, with a call for each operation. */
-import { addSamples, type Description } from "./samples.ts";
+import { addSamples, type Description, placeServers } from "./samples.ts";
 
 declare const Redoc: {
   init(description: Description, options: object, into: Element, drawn: () => void): void;
@@ -7,6 +7,7 @@ declare const Redoc: {
 
 async function start(into: Element): Promise<void> {
   const description: Description = await (await fetch("/openapi.json")).json();
+  placeServers(description, location);
   addSamples(description);
   new MutationObserver(() => mend(into)).observe(into, { childList: true, subtree: true });
   Redoc.init(description, OPTIONS, into, () => into.classList.add("drawn"));
@@ -20,14 +21,11 @@ function mend(into: Element): void {
     heading.setAttribute("aria-level", "3");
 }
 
-const [INK, SOFT, LINE, PANEL, ACCENT, CODE] = [
-  "#1b1f2a",
-  "#565d6d",
-  "#d9dce3",
-  "#f4f5f8",
-  "#1c4fd6",
-  "#1b2030",
-];
+/** Redoc works further colours out of these, so they are values, and the page is drawn in one scheme. */
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const [INK, SOFT, LINE, PANEL, ACCENT, CODE, GOOD, BAD] = dark.matches
+  ? ["#e8eaf0", "#b3b9c6", "#3a3f4b", "#1d2029", "#8fb2ff", "#0d0f14", "#6fce7d", "#ff9a94"]
+  : ["#1b1f2a", "#565d6d", "#d9dce3", "#f4f5f8", "#1c4fd6", "#1b2030", "#1d7a2c", "#c4201d"];
 const FONT = "system-ui, sans-serif";
 const OPTIONS = {
   // Its search would need a worker from a `blob:` address; the browser's own does.
@@ -41,6 +39,15 @@ const OPTIONS = {
       primary: { main: ACCENT },
       text: { primary: INK, secondary: SOFT },
       border: { dark: LINE, light: LINE },
+      success: { main: GOOD },
+      error: { main: BAD },
+      gray: { 50: PANEL, 100: PANEL },
+    },
+    schema: {
+      nestedBackground: PANEL,
+      linesColor: LINE,
+      typeNameColor: SOFT,
+      typeTitleColor: SOFT,
     },
     typography: {
       fontFamily: FONT,
@@ -54,6 +61,9 @@ const OPTIONS = {
     fab: { backgroundColor: PANEL, color: ACCENT },
   },
 };
+
+// As they would look printed on paper of the other colour.
+dark.addEventListener("change", () => location.reload());
 
 const into = document.getElementById("reference");
 if (into !== null) void start(into);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { addSamples, type Description } from "../src/samples.ts";
+import { addSamples, type Description, placeServers } from "../src/samples.ts";
 import openapi from "../../../docs/openapi.json" with { type: "json" };
 
 const description = structuredClone(openapi) as unknown as Description;
@@ -43,4 +43,41 @@ it("each API is called in its own way", () => {
   );
   expect(sample("/v1/webhooks/{id}", "delete")).toMatch(/^curl -X DELETE http/);
   expect(sample("/readyz", "get")).toBe("curl http://127.0.0.1:7430/readyz");
+});
+
+describe("the address of a call", () => {
+  const calls = (page: string) => {
+    const description = structuredClone(openapi) as unknown as Description;
+    placeServers(description, new URL(page));
+    addSamples(description);
+    return [
+      ["/v1/client-tokens", "post"],
+      ["/client/v1/redeem", "post"],
+      ["/readyz", "get"],
+    ].map(([path = "", method = ""]) => {
+      const source = description.paths[path]?.[method]?.["x-codeSamples"]?.[0]?.source ?? "";
+      return new URL(/https?:[^ ']+/.exec(source)?.[0] ?? "").origin;
+    });
+  };
+
+  it("was that of port 7410 whatever the demo's ports are, and goes by where the page is", () => {
+    expect(calls("http://127.0.0.1:9030/reference")).toEqual([
+      "http://127.0.0.1:9010",
+      "http://127.0.0.1:9020",
+      "http://127.0.0.1:9030",
+    ]);
+    expect(calls("http://admin.localhost:7430/reference")).toEqual([
+      "http://127.0.0.1:7410",
+      "http://127.0.0.1:7420",
+      "http://admin.localhost:7430",
+    ]);
+  });
+
+  it("of a live deployment is the operators' own, and a name to replace for the others", () => {
+    expect(calls("https://admin.bank.example/reference")).toEqual([
+      "https://cardveil-merchant.example",
+      "https://cardveil-client.example",
+      "https://admin.bank.example",
+    ]);
+  });
 });

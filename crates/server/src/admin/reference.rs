@@ -11,12 +11,20 @@ const PAGE: &str = r#"<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light">
+<meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
 <title>Cardveil: API reference</title>
 <style>
 body { margin: 0; background: #fff; color: #1b1f2a; font: 16px/1.5 system-ui, sans-serif }
 a[href*="redocly.com"] { display: none !important }
+#reference .redoc-markdown tr { background: none }
+#reference :is(h5, h5 span, h5 ~ span) { color: inherit }
+#reference .react-tabs__tab--selected { color: #1b1f2a }
+@media (prefers-color-scheme: dark) {
+  body { background: #14161c; color: #e8eaf0 }
+  #reference .api-content :is(svg, polygon) { fill: #b3b9c6 }
+  #reference td div > span { color: inherit }
+}
 </style>
 </head>
 <body>
