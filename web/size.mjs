@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 
 const budgets = [
-  { what: "SDK (module)", files: ["cardveil.js"], max: 8_250 },
-  { what: "SDK (pure module)", files: ["pure.js"], max: 8_250 },
-  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_250 },
-  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_750 },
+  { what: "SDK (module)", files: ["cardveil.js"], max: 8_450 },
+  { what: "SDK (pure module)", files: ["pure.js"], max: 8_450 },
+  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_450 },
+  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_950 },
   { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 20_000 },
   {
     what: "a view in parts",

@@ -12,6 +12,8 @@ export interface Host {
   /** Attributes of `<html>`. */
   html?: string;
   css: string;
+  /** An element that lies behind the card's. */
+  behind?: string;
   headers?: Record<string, string>;
   /** The page within a frame of a page of its own. */
   framed?: true;
@@ -31,6 +33,15 @@ export const GROUNDS: Host[] = [
     css: "body { background: linear-gradient(90deg, #fff, #000 30%, #fff 60%, #000) }",
   },
   { name: "an image", css: `body { background: #fff url("/check.svg") }` },
+  {
+    name: "an image of an element of its own",
+    css: "main { position: relative } img { position: absolute; inset: 0; width: 100%; height: 100%; z-index: -1 }",
+    behind: `<img src="/night.svg" alt="">`,
+  },
+  {
+    name: "an image that is generated",
+    css: `main { position: relative } main::before { content: ""; position: absolute; inset: 0; z-index: -1; background: url("/night.svg") 0 / 100% 100% }`,
+  },
   {
     name: "a dark panel, half seen through",
     css: "main { background: rgb(0 0 0 / 0.55) } section { background: rgb(10 10 40 / 80%) }",
@@ -88,6 +99,7 @@ for (const part of document.querySelectorAll("[data-part]")) parts.mount(part, p
 `;
 
 const CHECK = `<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><path d="M0 0h20v20H0zM20 20h20v20H20z"/></svg>`;
+const NIGHT = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9" preserveAspectRatio="none"><path d="M0 0h9v9H0z" fill="#081020"/></svg>`;
 const PARTS = ["pan", "expiry", "cvv", "name", "countdown", "toggle"];
 
 export async function serveHosts(
@@ -108,6 +120,7 @@ export async function serveHosts(
         .end(filled(body));
     if (pathname === "/token") send("text/plain", await token());
     else if (pathname === "/check.svg") send("image/svg+xml", CHECK);
+    else if (pathname === "/night.svg") send("image/svg+xml", NIGHT);
     else if (pathname === "/host.js") send("text/javascript", SCRIPT);
     else if (host === undefined) response.writeHead(404).end();
     else if (file === "host.css")
@@ -133,6 +146,6 @@ export async function serveHosts(
   return [`http://localhost:${port}`, server];
 }
 
-const page = ({ html = "" }: Host, index: string) => `<!doctype html>
+const page = ({ html = "", behind = "" }: Host, index: string) => `<!doctype html>
 <html lang="en" ${html}><head><meta charset="utf-8"><title>A page</title><link rel="stylesheet" href="/${index}/host.css"><script type="module" src="/host.js"></script></head>
-<body><main><section><div id="card"></div>${PARTS.map((part) => `<p><span data-part="${part}"></span></p>`).join("")}</section></main></body></html>`;
+<body><main>${behind}<section><div id="card"></div>${PARTS.map((part) => `<p><span data-part="${part}"></span></p>`).join("")}</section></main></body></html>`;

@@ -26,7 +26,8 @@ export function watchGround(
   const until = bare({ signal, capture: true });
   const mutations = new MutationObserver(soon);
   // Of styles that come late, too.
-  for (const event of ["transitionend", "load"]) window.addEventListener(event, soon, until);
+  for (const event of ["transitionend", "load", "scrollend"])
+    window.addEventListener(event, soon, until);
   matchMedia("(prefers-color-scheme:dark)").addEventListener("change", soon, until);
   signal.addEventListener("abort", () => mutations.disconnect());
 
@@ -44,16 +45,34 @@ export function watchGround(
       color.forEach((value, i) => (color[i] = value + of(i) * of(3) * left));
       left *= 1 - of(3);
     };
+    /** What is as wide as the frame and shows a picture may lie behind all of it. */
+    const look = (element: Element, pseudo?: string) => {
+      const { backgroundImage, width } = getComputedStyle(element, pseudo);
+      if (
+        (backgroundImage !== "none" || /^(img|video|canvas)$/.test(element.localName)) &&
+        Number.parseFloat(width) >= frame.clientWidth
+      )
+        known = false;
+    };
+    const { left: x, top: y, width, height } = frame.getBoundingClientRect();
+    const there = native("elementsFromPoint")?.(x + width / 2, y + height / 2) ?? [];
+    const ancestors: Element[] = [frame];
     mutations.disconnect();
     mutations.observe(native("head"), bare({ attributes: true, childList: true, subtree: true }));
     for (let at: Node | null = around(frame); at instanceof Element; at = around(at)) {
       mutations.observe(at, bare({ attributes: true }));
+      ancestors.push(at);
+      look(at, "::before");
+      look(at, "::after");
       const { backgroundColor, backgroundImage, colorScheme } = getComputedStyle(at);
       if (left > 0.01 && backgroundImage !== "none") known = false;
       paint(backgroundColor);
       style.colorScheme = colorScheme; // at last the root's, which is the canvas's
     }
     if (left > 0.01 && parent !== window) known = false;
+    // The first of ours is the frame, or the host of its shadow; what comes before lies over it.
+    const ours = (element: Element) => ancestors.includes(element);
+    for (const element of there.slice(there.findIndex(ours))) if (!ours(element)) look(element);
     paint("Canvas");
     const [red, green, blue] = color;
     return {
