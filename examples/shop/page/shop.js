@@ -166,7 +166,7 @@ function row(card) {
     "span",
     "text",
     el("span", "label", card.label ?? "Card"),
-    el("span", "facts", `${NETWORKS[card.network] ?? "Card"} •• ${card.last_four}`),
+    el("span", "facts", `${NETWORKS[card.network] ?? "Card"} ••\u00a0${card.last_four}`),
   );
   if (isProtected(card)) text.append(el("span", "shield", "Protected by a code"));
   const label = el("label", "row", input, mini, text);

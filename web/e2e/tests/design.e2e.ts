@@ -233,6 +233,67 @@ it.each(SCENES.slice(1, 5))(
   },
 );
 
+it.each(["states.1", "states.6", "states.7", "states.15"])(
+  "an expiry broke after its stroke, and stays on its line at 200 px: %s",
+  async (of) => {
+    const { page } = await specimen(of, 200);
+    const lines = await page.locator(".expiry dd :is(.value, .masked)").evaluate((expiry) => {
+      const range = document.createRange();
+      range.selectNodeContents(expiry);
+      return new Set([...range.getClientRects()].map(({ top }) => top)).size;
+    });
+    expect(lines).toBe(1);
+  },
+);
+
+it.each(["states.1", "states.16", "failures.3"])(
+  "a browser told to write in 24 px wrote no larger, and does: %s",
+  async (of) => {
+    const { page } = await specimen(of, 375);
+    const sizes = () =>
+      page
+        .locator("main")
+        .evaluate((main) =>
+          [...main.querySelectorAll("button, .note, .countdown, .title, .advice, dt, dd")].map(
+            (text) => Number.parseFloat(getComputedStyle(text).fontSize),
+          ),
+        );
+    const before = await sizes();
+    // What `rem` is, as the browser's own setting makes it.
+    await page.evaluate(() => document.documentElement.style.setProperty("font-size", "24px"));
+    expect(await sizes()).toEqual(before.map((size) => size * 1.5));
+    const digits = page.locator(".digits");
+    if ((await digits.count()) > 0)
+      expect(
+        await digits.evaluate((digits) => Number.parseFloat(getComputedStyle(digits).fontSize)),
+      ).toBeGreaterThanOrEqual(18);
+  },
+);
+
+it("the shop broke between the dots and the last four at 320 px, and wrote no larger than 16 px", async () => {
+  const ada = await arrive({ viewport: { width: 320, height: 800 } });
+  const broken = await ada.page.evaluate(() => {
+    const range = document.createRange();
+    return [...document.querySelectorAll(".facts")]
+      .filter(({ firstChild }) => {
+        const length = firstChild?.textContent?.length ?? 0;
+        range.setStart(firstChild as Node, length - 7);
+        range.setEnd(firstChild as Node, length);
+        return new Set([...range.getClientRects()].map(({ top }) => top)).size > 1;
+      })
+      .map(({ textContent }) => textContent);
+  });
+  expect(broken).toEqual([]);
+  const size = () =>
+    ada.page
+      .locator(".facts")
+      .first()
+      .evaluate((facts) => getComputedStyle(facts).fontSize);
+  expect(await size()).toBe("14px");
+  await ada.page.evaluate(() => document.documentElement.style.setProperty("font-size", "24px"));
+  expect(await size()).toBe("21px");
+});
+
 it('the focus fell to BODY on "Show card details", and stays in the card', async () => {
   const ada = await arrive();
   await ada.show();
