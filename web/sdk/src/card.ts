@@ -148,8 +148,12 @@ export class FramedCard implements Card {
         });
     };
     const { locale, appearance, timeouts } = this.settings;
+    const { fontSize = 16, lineHeight = 1.4 } = looks(appearance).text ?? {};
     // A button, or room for one, is as high as a thumb needs.
-    const height = kind.transparent ? "100%" : masked || /-|toggle/.test(part) ? "44px" : "24px";
+    const least = masked || /-|toggle/.test(part) ? 44 : 0;
+    const height = kind.transparent
+      ? "100%"
+      : `${Math.max(least, Math.ceil(fontSize * lineHeight))}px`;
     const frame: Frame = new Frame(
       this.place,
       {

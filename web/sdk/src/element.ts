@@ -19,6 +19,8 @@ const words = (value: string) => value.split(/[\s,]+/).filter((word) => word !==
 const some = (value: string) =>
   /^(true)?$/.test(value) ? true : value !== "false" && words(value);
 
+const PATIENCE_MS = 5_000;
+
 /** Another card, when one of these changes. */
 const ANOTHER = ["embed", "token", "client-url", "fields", "masked"];
 const LIVE = ["locale", "hide-after", "copy", "frame-title", "theme", "accent", "radius", "font"];
@@ -137,8 +139,12 @@ export function defineElement(cardveil: CardveilFactory): void {
       #start(): void {
         const { token } = this;
         const embed = this.getAttribute("embed");
-        if (embed === null || token === null)
-          return warnOnce(`<cardveil-card> waits for its ${embed === null ? "embed" : "token"}`);
+        if (embed === null || token === null) {
+          // A page may bring them later, which is nothing to tell.
+          const missing = `<cardveil-card> waits for its ${embed === null ? "embed" : "token"}`;
+          this.#starting = setTimeout(warnOnce, PATIENCE_MS, missing);
+          return;
+        }
         this.#try(() => {
           const clientUrl = this.getAttribute("client-url") ?? undefined;
           // What a page wrote into an attribute can be anything; the options are checked like

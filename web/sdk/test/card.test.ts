@@ -860,6 +860,18 @@ describe("a frame that does not come", () => {
     expect(error()).toBeNull();
   });
 
+  it("in parts moved what follows when it came, and is as high as what comes", () => {
+    document.body.innerHTML = '<div id="card"></div>';
+    const card = make();
+    card.mount("#card", "pan", { appearance: { text: { fontSize: 20 } } });
+    card.mount("#card", "cvv");
+    card.mount("#card", "toggle");
+    card.mount("#card", "expiry", { appearance: { text: { fontSize: 40, lineHeight: 1.2 } } });
+    expect(
+      [...document.querySelectorAll<HTMLElement>("#card iframe")].map(({ style }) => style.height),
+    ).toEqual(["28px", "44px", "44px", "48px"]);
+  });
+
   it("in parts is told once, in one place, and all that was lost is loaded again", async () => {
     document.body.innerHTML = '<div id="a"></div><div id="b"></div><div id="c"></div>';
     const card = make();

@@ -238,6 +238,8 @@ it("told of a wrong attribute again with each other one, and tells of it once un
 it("was silent without embed or token, and says what it waits for", () => {
   const warn = vi.spyOn(console, "warn").mockReturnValue();
   const element = html("<cardveil-card></cardveil-card>");
+  vi.advanceTimersByTime(4_000);
+  expect(warn).not.toHaveBeenCalled();
   vi.runAllTimers();
   element.setAttribute("embed", "emb_1");
   vi.runAllTimers();
