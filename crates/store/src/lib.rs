@@ -15,5 +15,6 @@ mod left_out;
 mod patience;
 pub mod postgres;
 mod pulse;
+mod sql;
 pub mod sqlite;
 mod text;

@@ -32,7 +32,15 @@ pub type Loaded<T> = Result<T, Fault>;
 
 /// All of them.
 pub trait Rows:
-    TokenRows + CardRows + WalletRows + FactorRows + KeyRows + RegistryRows + OutboxRows + LogRows
+    TokenRows
+    + CardRows
+    + WalletRows
+    + FactorRows
+    + BudgetRows
+    + KeyRows
+    + RegistryRows
+    + OutboxRows
+    + LogRows
 {
     /// The epoch.
     fn epoch(&self) -> Epoch;
@@ -129,7 +137,7 @@ pub trait WalletRows {
     fn save_wallet_token(&self, token: &WalletToken) -> Loaded<()>;
 }
 
-/// Second factors and budgets.
+/// Second factors.
 pub trait FactorRows {
     /// A session.
     fn session(&self, id: &SessionId) -> Loaded<Option<Session>>;
@@ -145,7 +153,10 @@ pub trait FactorRows {
 
     /// What is known of a person from now on.
     fn save_person(&self, person: &Person) -> Loaded<()>;
+}
 
+/// Budgets.
+pub trait BudgetRows {
     /// How far a budget is used.
     fn level(&self, of: &Of) -> Loaded<Option<Level>>;
 

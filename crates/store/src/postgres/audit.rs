@@ -11,8 +11,9 @@ use cardveil_core::token::Epoch;
 
 use super::fault::Fault;
 use super::link::Link;
+use super::row::Row;
 use super::schema::{self, not_there};
-use super::value::{Row, Value, columns, values};
+use crate::sql::value::{Row as _, Value, columns, values};
 
 /// After a place, up to so many.
 pub(super) const AFTER: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id

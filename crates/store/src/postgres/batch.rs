@@ -34,7 +34,6 @@ use cardveil_core::audit::chain::Link as Chain;
 use cardveil_core::budget::Of;
 use cardveil_core::hook::Subscription;
 use cardveil_core::id::{CardId, MerchantId};
-use cardveil_core::port::rows::{Loaded, Rows};
 use cardveil_core::port::{Error, Needs};
 use cardveil_core::token::{Epoch, Lives, LivesOf};
 use futures_util::FutureExt as _;
@@ -47,11 +46,12 @@ use super::fault::Fault;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
 use super::lives::{self, Kept};
 use super::outbox;
-use super::rows;
+use super::row::Row;
 use super::schema;
 use super::tokens;
-use super::value::{Row, Value, columns, values};
 use crate::left_out::LeftOut;
+use crate::sql::value::{Row as _, Value, columns, values};
+use crate::sql::{name_of, rows};
 
 /// How many rows of `guard` there are.
 const GUARDS: u64 = 1_024;
@@ -247,8 +247,9 @@ impl<'a> Batch<'a> {
                 return Ok(lives);
             }
         }
-        let found = self.first(lives::FIND, columns(vec![lives::keys(&of)]), rows::lives)?;
-        let lives = Arc::new(found.map_or_else(Lives::default, |(_, lives)| lives));
+        let keys = columns(vec![lives::keys(&of)]);
+        let found = self.first(lives::FIND, keys, rows::lives)?;
+        let lives = Arc::new(found.unwrap_or_default());
         if alone {
             self.kept.borrow_mut().keep(of, &lives);
         }
@@ -348,16 +349,6 @@ impl<'a> Batch<'a> {
     }
 }
 
-impl Rows for Batch<'_> {
-    fn epoch(&self) -> Epoch {
-        Batch::epoch(self)
-    }
-
-    fn log(&self, event: &Event) -> Loaded<()> {
-        Ok(Batch::log(self, event)?)
-    }
-}
-
 /// What jobs of many batches lock, each in an order of its own: budgets and slots of `guard`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shared {
@@ -368,7 +359,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn of(needs: &Needs) -> Self {
         let person = needs.person.iter();
-        let slot_of = |(merchant, person)| slot(&factors::name_of(merchant, person));
+        let slot_of = |(merchant, person)| slot(&name_of(merchant, person));
         Self {
             budgets: needs.budgets.iter().map(Of::key).collect(),
             slots: person.map(|(m, p)| slot_of((m, p))).collect(),

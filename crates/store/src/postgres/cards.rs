@@ -11,11 +11,13 @@ use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
 use super::batch::Batch;
 use super::fault::Fault;
 use super::readers::Lent;
-use super::rows::{self, card_columns};
-use super::value::{Json, Name, Row, Value, columns, values};
+use super::row::Row;
 use super::{Postgres, keep};
 use crate::card_list::{Bound, CardList, Dialect, Statement, Way};
 use crate::left_out::LeftOut;
+use crate::sql::Loads;
+use crate::sql::rows::{self, CARD, card_columns};
+use crate::sql::value::{Json, Name, Row as _, Value, columns, values};
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
@@ -67,21 +69,26 @@ pub(super) struct Held {
     state: State,
 }
 
-impl CardRows for Batch<'_> {
+impl CardRows for Loads<'_, Batch<'_>> {
     /// Held until the commit, as all cards here are.
     fn card(&self, merchant: &MerchantId, card: &CardRef) -> Loaded<Option<Card>> {
         let merchant = merchant.as_str();
         Ok(match card {
-            CardRef::No(no) => self.first(HOLD_BY_NO, values![merchant, no.as_str()], rows::card),
-            CardRef::Id(id) => self.first(HOLD_BY_ID, values![merchant, id.as_bytes()], rows::card),
+            CardRef::No(no) => self
+                .0
+                .first(HOLD_BY_NO, values![merchant, no.as_str()], rows::card),
+            CardRef::Id(id) => {
+                self.0
+                    .first(HOLD_BY_ID, values![merchant, id.as_bytes()], rows::card)
+            }
         }?)
     }
 
     fn card_state(&self, merchant: &MerchantId, card: CardId) -> Loaded<Option<State>> {
-        if !self.card_states.borrow().contains_key(&card) {
-            hold_states(self, [card].into_iter())?;
+        if !self.0.card_states.borrow().contains_key(&card) {
+            hold_states(self.0, [card].into_iter())?;
         }
-        let states = self.card_states.borrow();
+        let states = self.0.card_states.borrow();
         let found = states.get(&card).filter(|held| held.merchant == *merchant);
         Ok(found.map(|held| held.state))
     }
@@ -89,7 +96,7 @@ impl CardRows for Batch<'_> {
     /// The columns that a decision may change.
     fn save_card(&self, card: &Card) -> Loaded<()> {
         let pin = card.sealed.pin.as_ref();
-        self.send(
+        self.0.send(
             "UPDATE card SET state = $2, label = $3, updated_at = $4, pin_dek = $5, pin = $6
              WHERE id = $1",
             values![
@@ -101,7 +108,7 @@ impl CardRows for Batch<'_> {
                 pin.map(|pin| &pin.pin),
             ],
         )?;
-        if let Some(held) = self.card_states.borrow_mut().get_mut(&card.id) {
+        if let Some(held) = self.0.card_states.borrow_mut().get_mut(&card.id) {
             held.state = card.state;
         }
         Ok(())
@@ -113,13 +120,13 @@ impl CardRows for Batch<'_> {
             "DELETE FROM card_guess WHERE card = $1",
             "DELETE FROM card WHERE id = $1",
         ] {
-            self.execute(sql, values![card.as_bytes()])?;
+            self.0.execute(sql, values![card.as_bytes()])?;
         }
         Ok(())
     }
 
     fn guesses(&self, card: CardId) -> Loaded<Guesses> {
-        let kept = self.first(
+        let kept = self.0.first(
             "SELECT at FROM card_guess WHERE card = $1",
             values![card.as_bytes()],
             |row| row.get(0).map(|Json(guesses)| guesses),
@@ -130,9 +137,10 @@ impl CardRows for Batch<'_> {
     fn save_guesses(&self, card: CardId, guesses: &Guesses) -> Loaded<()> {
         if guesses.is_empty() {
             let card = values![card.as_bytes()];
-            self.execute("DELETE FROM card_guess WHERE card = $1", card)?;
+            self.0
+                .execute("DELETE FROM card_guess WHERE card = $1", card)?;
         } else {
-            self.execute(
+            self.0.execute(
                 "INSERT INTO card_guess (card, at) VALUES ($1, $2)
                  ON CONFLICT (card) DO UPDATE SET at = excluded.at",
                 values![card.as_bytes(), Json(guesses)],
@@ -147,15 +155,17 @@ impl CardRows for Batch<'_> {
             card_columns!(),
             " FROM card WHERE id = $1 FOR UPDATE"
         );
-        Ok(self.first(SQL, values![id.as_bytes()], rows::card)?)
+        Ok(self.0.first(SQL, values![id.as_bytes()], rows::card)?)
     }
 
     fn add_cards(&self, cards: &[&Card]) -> Loaded<Vec<bool>> {
         if cards.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = cards.iter().map(|card| card_row(card)).collect();
-        let ids = self.all(ADD_CARDS, columns(rows), |row| row.get::<[u8; 16]>(0))?;
+        let rows = cards.iter().map(|card| CARD.values(card)).collect();
+        let ids = self
+            .0
+            .all(ADD_CARDS, columns(rows), |row| row.get::<[u8; 16]>(0))?;
         let mut added: BTreeSet<_> = ids.into_iter().collect();
         let is_added = cards.iter().map(|card| added.remove(card.id.as_bytes()));
         Ok(is_added.collect())
@@ -168,8 +178,8 @@ pub(super) fn hold_states(batch: &Batch<'_>, cards: impl Iterator<Item = CardId>
     let cards: BTreeSet<_> = cards.map(|card| *card.as_bytes()).collect();
     let held = batch.all(HOLD_STATES, [cards.into_iter().collect()], |row| {
         let held = Held {
-            merchant: rows::id(row, 1)?,
-            state: rows::name(row, 2)?,
+            merchant: row.text(1)?,
+            state: row.name(2)?,
         };
         Ok((CardId::from_bytes(row.get(0)?), held))
     })?;
@@ -185,38 +195,6 @@ const ADD_CARDS: &str = "INSERT INTO card (id, no, merchant, account, person, ki
          $14::bytea[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bigint[], $19::bigint[],
          $20::text[], $21::text[], $22::text[], $23::bytea[], $24::bytea[])
      ON CONFLICT DO NOTHING RETURNING id";
-
-fn card_row(card: &Card) -> Vec<Value> {
-    let cvv = card.sealed.cvv.as_ref();
-    let pin = card.sealed.pin.as_ref();
-    let row = values![
-        card.id.as_bytes(),
-        card.no.as_str(),
-        card.merchant.as_str(),
-        card.account.as_str(),
-        card.person.as_bytes(),
-        Name(card.kind),
-        Name(card.state),
-        Name(card.network),
-        card.last_four.as_str(),
-        &card.label,
-        &card.sealed.dek,
-        &card.sealed.pan,
-        &card.sealed.expiry,
-        &card.sealed.name,
-        cvv.map(|cvv| &cvv.dek),
-        cvv.map(|cvv| &cvv.cvv),
-        card.sealed.pan_index,
-        card.created_at.millis(),
-        card.updated_at.millis(),
-        card.product.as_deref(),
-        card.unique_no.as_deref(),
-        card.holder_no.as_deref(),
-        pin.map(|pin| &pin.dek),
-        pin.map(|pin| &pin.pin),
-    ];
-    row.into()
-}
 
 const DIALECT: Dialect = Dialect {
     numbered: true,

@@ -17,8 +17,8 @@ use super::fault::Fault;
 use super::home::Home;
 use super::link::Link;
 use super::options::Options;
-use super::value::{Json, Value, values};
 use super::writer::closed;
+use crate::sql::value::{Json, Row as _, Value, values};
 
 /// One statement is one transaction: tell, drop what is old, hear.
 const EXCHANGE: &str = "

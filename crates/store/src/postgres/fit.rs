@@ -17,6 +17,7 @@ use tokio_postgres::error::SqlState;
 use super::fault::Fault;
 use super::link::Link;
 use super::options::Options;
+use crate::sql::value::Row as _;
 
 /// Why a database is not served on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -34,8 +34,9 @@ use cardveil_core::token::Epoch;
 use super::audit;
 use super::fault::Fault;
 use super::link::Link;
+use super::row::Row;
 use super::schema;
-use super::value::{Row, values};
+use crate::sql::value::{Row as _, values};
 
 /// A raise of the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

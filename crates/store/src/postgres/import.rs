@@ -20,7 +20,7 @@ use super::keys;
 use super::link::Link;
 use super::options::Options;
 use super::schema::not_there;
-use super::value::{Json, Value, values};
+use crate::sql::value::{Json, Row as _, Value, values};
 use crate::sqlite;
 
 /// In an order in which nothing names what is not there yet.

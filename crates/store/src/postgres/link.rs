@@ -15,7 +15,8 @@ use tokio_postgres::{Client, Config, Connection, NoTls, SimpleQueryMessage, Sock
 
 use super::fault::{Fault, describe, is_refusal};
 use super::options::Options;
-use super::value::{Row, Value};
+use super::row::Row;
+use crate::sql::value::Value;
 
 /// After this a statement counts as lost, and its connection with it.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(12);

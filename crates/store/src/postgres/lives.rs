@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use cardveil_core::token::{Lives, LivesOf};
 
-use super::rows::lives_columns;
-use super::value::{Value, values};
+use crate::sql::rows::lives_columns;
+use crate::sql::value::{Value, values};
 
 /// How many are kept.
 const KEPT_MAX: usize = 10_000;

@@ -34,14 +34,13 @@ mod lives;
 mod options;
 mod outbox;
 mod readers;
-mod registry;
-mod rows;
+mod row;
 pub mod schema;
 mod sinks;
+mod sql;
 pub mod survey;
 mod tls;
 mod tokens;
-mod value;
 mod wallet;
 mod writer;
 
@@ -66,12 +65,16 @@ use cardveil_core::token::{CLOCKS_APART, Epoch, Lives, LivesOf, Record, TokenKey
 use self::counters::Exchange;
 use self::fault::Fault;
 use self::home::Home;
-use self::outbox::{delivery_columns, subscription_columns};
 use self::readers::{LISTS, LOOKUPS, Readers};
-use self::rows::{credential_columns, embed_columns, merchant_columns};
-use self::value::{Json, Text, Value, values};
+use self::row::Row;
 use self::writer::Writer;
 use crate::left_out::{LeftOut, name_of};
+use crate::sql::rows::{
+    self, credential_columns, delivery_columns, embed_columns, merchant_columns,
+    subscription_columns,
+};
+use crate::sql::sql_count;
+use crate::sql::value::{Json, Row as _, Text, Value, values};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
@@ -107,7 +110,7 @@ impl From<Fault> for OpenError {
 fn keep<T>(
     left_out: &LeftOut,
     table: &'static str,
-    row: &value::Row,
+    row: &Row,
     read: std::result::Result<T, Fault>,
 ) -> std::result::Result<Option<T>, Fault> {
     match read {
@@ -176,9 +179,9 @@ impl Postgres {
         &self,
         (table, sql): (&'static str, &str),
         values: &[Value],
-        read: impl Fn(&value::Row) -> std::result::Result<T, Fault>,
+        read: impl Fn(&Row) -> std::result::Result<T, Fault>,
     ) -> Result<Vec<T>> {
-        let kept = |row: &value::Row| keep(&self.left_out, table, row, read(row));
+        let kept = |row: &Row| keep(&self.left_out, table, row, read(row));
         let rows = self.readers.all(sql, values, kept).await?;
         Ok(rows.into_iter().flatten().collect())
     }
@@ -197,10 +200,6 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn sql_count(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
@@ -224,7 +223,7 @@ impl Registry for Postgres {
                  (SELECT * FROM credential WHERE key_hash = wanted.key_hash LIMIT 1) AS credential
                  LEFT JOIN merchant ON merchant.id = credential.merchant"
         );
-        let admission = |row: &value::Row| {
+        let admission = |row: &Row| {
             let has_merchant: Option<Text<MerchantId>> = row.get(15)?;
             let merchant = has_merchant.map(|_| rows::merchant(row, 15)).transpose()?;
             Ok(Admission {
@@ -260,17 +259,16 @@ impl Registry for Postgres {
              FROM unnest($1::text[]) WITH ORDINALITY AS wanted (id, place) CROSS JOIN LATERAL
                  (SELECT * FROM merchant WHERE id = wanted.id LIMIT 1) AS merchant"
         );
-        let read = |row: &value::Row| rows::merchant(row, 0);
+        let read = |row: &Row| rows::merchant(row, 0);
         self.readers
             .find(SQL, values![id.as_str()], read, |it| it.id == *id)
             .await
     }
 
     async fn lives(&self, of: &LivesOf) -> Result<Lives> {
+        let read = |row: &Row| Ok((rows::lives_of(row)?, rows::lives(row)?));
         let is_it = |(whose, _): &(LivesOf, Lives)| whose == of;
-        let found = self
-            .readers
-            .find(lives::FIND, lives::keys(of), rows::lives, is_it);
+        let found = self.readers.find(lives::FIND, lives::keys(of), read, is_it);
         Ok(found.await?.map_or_else(Lives::default, |(_, lives)| lives))
     }
 
@@ -303,7 +301,7 @@ impl Tokens for Postgres {
         // By the database's clock, which all nodes share.
         const AGO: &str = "SELECT (extract(epoch FROM now() - max(touched_at)) * 1000)::bigint
              FROM writer WHERE knows = 0";
-        let read = |row: &value::Row| row.get::<Option<i64>>(0);
+        let read = |row: &Row| row.get::<Option<i64>>(0);
         let ago = self.readers.first(AGO, &[], read).await?.flatten();
         Ok(ago.map(|ago| Time::from_millis(now.millis().saturating_sub(ago))))
     }
@@ -338,7 +336,7 @@ impl Audit for Postgres {
     async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
         const SQL: &str = "SELECT seq, event FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
         let values = values![after, sql_count(limit)];
-        let entry = |row: &value::Row| {
+        let entry = |row: &Row| {
             let Json(event) = row.get(1)?;
             Ok(Entry {
                 seq: row.get(0)?,
@@ -391,7 +389,7 @@ impl Admin for Postgres {
 
     async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
         const SQL: &str = "SELECT credential, used_at FROM credential_use";
-        let read = |row: &value::Row| Ok((rows::id(row, 0)?, row.get(1)?));
+        let read = |row: &Row| Ok((row.text(0)?, row.get(1)?));
         let all = self.list(("credential_use", SQL), &values![], read).await?;
         Ok(all.into_iter().collect())
     }
@@ -404,7 +402,7 @@ impl Admin for Postgres {
     async fn epoch(&self) -> Result<Epoch> {
         // Readiness asks by it, so it tells of a schema too that was migrated meanwhile.
         const SQL: &str = "SELECT epoch, version, works_with FROM meta";
-        let read = |row: &value::Row| {
+        let read = |row: &Row| {
             schema::check(row.get(1)?, row.get(2)?)?;
             row.get(0).map(Epoch)
         };
@@ -414,7 +412,7 @@ impl Admin for Postgres {
 
     async fn time(&self) -> Result<Option<Time>> {
         const SQL: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-        let read = |row: &value::Row| row.get(0).map(Time::from_millis);
+        let read = |row: &Row| row.get(0).map(Time::from_millis);
         self.readers.first(SQL, &values![], read).await
     }
 
@@ -438,12 +436,23 @@ impl Admin for Postgres {
     }
 }
 
+const FIND_SUBSCRIPTION: &str = concat!(
+    "SELECT ",
+    subscription_columns!(),
+    " FROM subscription WHERE id = $1"
+);
+const FIND_DELIVERY: &str = concat!(
+    "SELECT ",
+    delivery_columns!(),
+    " FROM delivery WHERE delivery.id = $1"
+);
+
 #[async_trait]
 impl Outbox for Postgres {
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
         let id = values![id.as_bytes()];
         self.readers
-            .first(outbox::FIND_SUBSCRIPTION, &id, outbox::subscription)
+            .first(FIND_SUBSCRIPTION, &id, rows::subscription)
             .await
     }
 
@@ -454,8 +463,8 @@ impl Outbox for Postgres {
             " FROM subscription WHERE $1::text IS NULL OR merchant = $1 ORDER BY seq"
         );
         let merchant = merchant.map(MerchantId::as_str);
-        let subscription = |row: &value::Row| {
-            let read = outbox::subscription(row);
+        let subscription = |row: &Row| {
+            let read = rows::subscription(row);
             keep(&self.left_out, "subscription", row, read)
         };
         let found = self
@@ -503,12 +512,14 @@ impl Outbox for Postgres {
         values.push(sql_count(limit).into());
         let place = values.len();
         let sql = format!("{sql} ORDER BY delivery.seq, delivery.id LIMIT ${place}");
-        self.lists.all(&sql, &values, outbox::delivery).await
+        self.lists.all(&sql, &values, rows::delivery).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
         self.readers
-            .first(outbox::FIND, &values![id.as_bytes()], outbox::delivery)
+            .first(FIND_DELIVERY, &values![id.as_bytes()], |row| {
+                rows::delivery(row)
+            })
             .await
     }
 

@@ -24,8 +24,9 @@ use super::fit;
 use super::home::{Home, Raised};
 use super::link::Link;
 use super::options::Options;
-use super::value::{Row, Value, columns};
+use super::row::Row;
 use super::writer::closed;
+use crate::sql::value::{Value, columns};
 
 /// How long a lookup waits for a connection (P8).
 const WAIT: Duration = Duration::from_secs(5);

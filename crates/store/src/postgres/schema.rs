@@ -31,7 +31,7 @@ use super::fit::{self, Unfit};
 use super::home;
 use super::link::Link;
 use super::options::Options;
-use super::value::values;
+use crate::sql::value::{Row as _, values};
 
 /// Each brings the schema from the version before to its own, which is its place in this list,
 /// counted from 1.

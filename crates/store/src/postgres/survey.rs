@@ -8,8 +8,9 @@ use super::fault::Fault;
 use super::fit::{self, Unfit};
 use super::link::Link;
 use super::options::Options;
+use super::row::Row;
 use super::schema;
-use super::value::Row;
+use crate::sql::value::Row as _;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

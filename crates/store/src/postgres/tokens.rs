@@ -13,16 +13,25 @@ use cardveil_core::token::{Idempotency, Lives, LivesOf, Record, TokenKey};
 use super::batch::Batch;
 use super::cards;
 use super::fault::Fault;
-use super::rows::{self, record_columns};
-use super::value::{Value, columns, values};
-use super::{keep, sql_count};
+use super::keep;
+use crate::sql::rows::{self, record_columns};
+use crate::sql::value::{Value, columns, values};
+use crate::sql::{Loads, sql_count};
 use crate::text;
 
 type Outcome<T> = Result<T, Fault>;
 
+/// The columns that [`rows::record`] reads. A row that a dump put back is of no epoch: its stamp is
+/// not of the transaction that wrote it (`home`).
+macro_rules! own_columns {
+    () => {
+        record_columns!("CASE WHEN token.written_by::xid <> token.xmin THEN 0 ELSE token.epoch END")
+    };
+}
+
 pub(super) const FIND: &str = concat!(
     "SELECT ",
-    record_columns!(),
+    own_columns!(),
     ", wanted.place
      FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS wanted (secs, hash, place)
          CROSS JOIN LATERAL
@@ -34,7 +43,7 @@ pub(super) const FIND: &str = concat!(
 /// for each, however small the table was when the statement was planned.
 const HOLD: &str = concat!(
     "SELECT ",
-    record_columns!(),
+    own_columns!(),
     " FROM unnest($1::bigint[], $2::bytea[]) AS wanted (secs, hash) CROSS JOIN LATERAL
          (SELECT *, xmin FROM token
              WHERE issued_secs = wanted.secs AND hash = wanted.hash FOR UPDATE)
@@ -56,21 +65,21 @@ pub(super) struct Gathered {
     held: RefCell<HashMap<TokenKey, Option<Record>>>,
 }
 
-impl TokenRows for Batch<'_> {
+impl TokenRows for Loads<'_, Batch<'_>> {
     fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {
-        let held = self.tokens.held.borrow().get(key).cloned();
+        let held = self.0.tokens.held.borrow().get(key).cloned();
         match held {
             Some(record) => Ok(record),
-            None => Ok(read_held(self, &[*key])?.pop()),
+            None => Ok(read_held(self.0, &[*key])?.pop()),
         }
     }
 
     fn tokens(&self, keys: &[TokenKey]) -> Loaded<Vec<Record>> {
-        Ok(read_held(self, keys)?)
+        Ok(read_held(self.0, keys)?)
     }
 
     fn lives(&self, of: LivesOf) -> Loaded<Arc<Lives>> {
-        Ok(Batch::lives(self, of)?)
+        Ok(self.0.lives(of)?)
     }
 
     /// A token's row is new and nobody else's, so nothing of it need be held; a second one with its
@@ -94,13 +103,13 @@ impl TokenRows for Batch<'_> {
             record.sweep_due_at().map(Time::millis),
             record.embed.as_ref().map(EmbedId::as_str),
         ];
-        self.tokens.issued.borrow_mut().push(row.into());
+        self.0.tokens.issued.borrow_mut().push(row.into());
         Ok(())
     }
 
     /// The columns that a decision may change.
     fn save_token(&self, record: &Record) -> Loaded<()> {
-        self.send(
+        self.0.send(
             "UPDATE token SET conflict = $3, state = $4, sweep_due_at = $5, refusals = $6
              WHERE issued_secs = $1 AND hash = $2",
             values![
@@ -112,14 +121,14 @@ impl TokenRows for Batch<'_> {
                 record.refusals,
             ],
         )?;
-        if let Some(held) = self.tokens.held.borrow_mut().get_mut(&record.key) {
+        if let Some(held) = self.0.tokens.held.borrow_mut().get_mut(&record.key) {
             *held = Some(record.clone());
         }
         Ok(())
     }
 
     fn delete_token(&self, key: &TokenKey) -> Loaded<()> {
-        Ok(self.send(
+        Ok(self.0.send(
             "DELETE FROM token WHERE issued_secs = $1 AND hash = $2",
             values![key.issued_secs, key.hash.0],
         )?)
@@ -128,24 +137,24 @@ impl TokenRows for Batch<'_> {
     fn named(&self, key: &[u8; 32]) -> Loaded<Option<(Idempotency, Record)>> {
         const SQL: &str = concat!(
             "SELECT ",
-            record_columns!(),
+            own_columns!(),
             ", name.key, name.fingerprint, name.seed, name.expires_at
              FROM name JOIN token USING (issued_secs, hash) WHERE name.key = $1"
         );
-        send_issued(self)?;
+        send_issued(self.0)?;
         // The row is held, if need be as one that has expired.
-        self.execute(
+        self.0.execute(
             "INSERT INTO name (key, fingerprint, seed, expires_at, issued_secs, hash)
              VALUES ($1, '', '', 0, 0, '') ON CONFLICT (key) DO UPDATE SET key = excluded.key",
             values![key],
         )?;
-        Ok(self.first(SQL, values![key], |row| {
+        Ok(self.0.first(SQL, values![key], |row| {
             Ok((rows::idempotency(row)?, rows::record(row)?))
         })?)
     }
 
     fn save_name(&self, name: &Idempotency, token: &TokenKey) -> Loaded<()> {
-        Ok(self.send(
+        Ok(self.0.send(
             "UPDATE name SET fingerprint = $2, seed = $3, expires_at = $4, issued_secs = $5,
                  hash = $6
              WHERE key = $1",
@@ -163,28 +172,28 @@ impl TokenRows for Batch<'_> {
     fn tokens_due(&self, due: Time, ahead: Time, limit: usize) -> Loaded<Vec<Option<Record>>> {
         const SQL: &str = concat!(
             "SELECT ",
-            record_columns!(),
+            own_columns!(),
             " FROM token WHERE sweep_due_at <= $1 OR sweep_due_at > $2
              ORDER BY sweep_due_at LIMIT $3
              FOR UPDATE SKIP LOCKED"
         );
-        send_issued(self)?;
+        send_issued(self.0)?;
         let values = values![due.millis(), ahead.millis(), sql_count(limit)];
-        Ok(self.all(SQL, values, |row| {
-            keep(self.left_out(), "token", row, rows::record(row))
+        Ok(self.0.all(SQL, values, |row| {
+            keep(self.0.left_out(), "token", row, rows::record(row))
         })?)
     }
 
     fn refused_tokens(&self, before: Time, refusals: u32, limit: usize) -> Loaded<Vec<Record>> {
         const SQL: &str = concat!(
             "SELECT ",
-            record_columns!(),
+            own_columns!(),
             " FROM token WHERE issued_secs <= $1 AND issued_at < $2 AND sweep_due_at IS NULL
                  AND refusals > $3 LIMIT $4 FOR UPDATE SKIP LOCKED"
         );
         let (secs, before) = (before.secs_u32(), before.millis());
         let values = values![secs, before, refusals, sql_count(limit)];
-        Ok(self.all(SQL, values, rows::record)?)
+        Ok(self.0.all(SQL, values, rows::record)?)
     }
 
     fn old_tokens(&self, before: Time, limit: usize) -> Loaded<Vec<TokenKey>> {
@@ -192,11 +201,11 @@ impl TokenRows for Batch<'_> {
              WHERE issued_secs <= $1 AND issued_at < $2 AND sweep_due_at IS NULL LIMIT $3
              FOR UPDATE SKIP LOCKED";
         let values = values![before.secs_u32(), before.millis(), sql_count(limit)];
-        Ok(self.all(SQL, values, rows::token_key)?)
+        Ok(self.0.all(SQL, values, rows::token_key)?)
     }
 
     fn forget_names(&self, until: Time, limit: usize) -> Loaded<usize> {
-        Ok(self.execute(
+        Ok(self.0.execute(
             "DELETE FROM name WHERE key IN (
                  SELECT key FROM name WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
                  FOR UPDATE SKIP LOCKED)",

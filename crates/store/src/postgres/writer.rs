@@ -33,10 +33,11 @@ use super::lives::Kept;
 use super::options::Options;
 use super::schema;
 use super::tokens;
-use super::value::values;
 use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
+use crate::sql::Loads;
+use crate::sql::value::{Row as _, values};
 
 /// How many jobs may wait (P8); more are refused.
 const QUEUE_MAX: usize = 4_096;
@@ -383,7 +384,7 @@ impl Shell {
                 Turn::Token(_) => tokens::hold(&batch, &std::mem::take(&mut tokens))?,
                 Turn::Head => drop(batch.hold_head()?),
             }
-            Ok(job.work.run(&batch)?)
+            Ok(job.work.run(&Loads(&batch))?)
         };
         batch
             .hold(&shared)

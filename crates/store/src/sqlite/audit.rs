@@ -10,8 +10,6 @@ use cardveil_core::id::ChainId;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row, params};
 
-use super::rows::unwritable;
-
 /// After a place, up to so many.
 pub(super) const AFTER: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id
      FROM audit, meta WHERE audit.seq > ?1 ORDER BY audit.seq LIMIT ?2";
@@ -33,7 +31,9 @@ pub(super) fn end(connection: &Connection) -> rusqlite::Result<Link> {
 
 /// Writes an entry behind `end`; tells where the chain ends then.
 pub(super) fn append(connection: &Connection, end: &Link, event: &Event) -> rusqlite::Result<Link> {
-    let stored = event.to_json().map_err(|error| unwritable(error.into()))?;
+    let stored = event
+        .to_json()
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     append_stored(connection, end, &stored)
 }
 

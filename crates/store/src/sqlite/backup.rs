@@ -145,7 +145,7 @@ impl Copy {
 
     /// Its class keys, as they are stored.
     pub fn class_keys(&self) -> Result<Vec<ClassKey>, OpenError> {
-        self.with(|connection| Ok(all(connection, CLASS_KEYS, [], class_key)?))
+        self.with(|connection| Ok(all(connection, CLASS_KEYS, [], |row| class_key(row))?))
     }
 
     /// Its audit entries after a place, with their links.

@@ -1,6 +1,6 @@
 //! Cards: their lists, from one snapshot, and their rows, inside a batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use cardveil_core::card::{Card, CardRef, Guesses, State};
@@ -10,11 +10,13 @@ use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
 use rusqlite::types::{ToSql, ToSqlOutput};
 use rusqlite::{Connection, Row, params, params_from_iter};
 
-use super::rows::{self, Json, Name, card_columns};
 use super::writer::Batch;
 use super::{Sqlite, all, keep};
 use crate::card_list::{Bound, CardList, Dialect, Statement, Way};
 use crate::left_out::LeftOut;
+use crate::sql::rows::{self, CARD, card_columns};
+use crate::sql::value::{Json, Name, Row as _, Value};
+use crate::sql::{Loads, for_sqlite};
 
 #[async_trait]
 impl Cards for Sqlite {
@@ -38,32 +40,38 @@ pub(super) const BY_ID: &str = concat!(
     " FROM card WHERE id = ?2 AND merchant = ?1"
 );
 
-impl CardRows for Batch<'_> {
+impl CardRows for Loads<'_, Batch<'_>> {
     fn card(&self, merchant: &MerchantId, card: &CardRef) -> Loaded<Option<Card>> {
         let merchant = merchant.as_str();
         Ok(match card {
-            CardRef::No(no) => self.first(BY_NO, params![merchant, no.as_str()], rows::card),
-            CardRef::Id(id) => self.first(BY_ID, params![merchant, id.as_bytes()], rows::card),
+            CardRef::No(no) => self
+                .0
+                .first(BY_NO, params![merchant, no.as_str()], |row| rows::card(row)),
+            CardRef::Id(id) => self
+                .0
+                .first(BY_ID, params![merchant, id.as_bytes()], |row| {
+                    rows::card(row)
+                }),
         }?)
     }
 
     fn card_state(&self, merchant: &MerchantId, card: CardId) -> Loaded<Option<State>> {
-        Ok(self.first(
+        Ok(self.0.first(
             "SELECT state FROM card WHERE id = ?1 AND merchant = ?2",
             params![card.as_bytes(), merchant.as_str()],
-            |row| row.get(0).map(|Name(state)| state),
+            |row| row.name(0),
         )?)
     }
 
     /// The columns that a decision may change.
     fn save_card(&self, card: &Card) -> Loaded<()> {
         let pin = card.sealed.pin.as_ref();
-        self.execute(
+        self.0.execute(
             "UPDATE card SET state = ?2, label = ?3, updated_at = ?4, pin_dek = ?5, pin = ?6
              WHERE id = ?1",
             params![
                 card.id.as_bytes(),
-                Name(card.state),
+                Value::from(Name(card.state)),
                 card.label,
                 card.updated_at.millis(),
                 pin.map(|pin| &pin.dek),
@@ -77,7 +85,7 @@ impl CardRows for Batch<'_> {
     /// (`secure_delete`).
     fn delete_card(&self, card: CardId) -> Loaded<()> {
         // A place that was given is not given again, though its row is gone.
-        self.execute(
+        self.0.execute(
             "UPDATE meta SET last_card = (SELECT coalesce(max(seq), 0) FROM card)
              WHERE last_card < (SELECT coalesce(max(seq), 0) FROM card)",
             [],
@@ -87,27 +95,28 @@ impl CardRows for Batch<'_> {
             "DELETE FROM card_guess WHERE card = ?1",
             "DELETE FROM card WHERE id = ?1",
         ] {
-            self.execute(sql, [card.as_bytes()])?;
+            self.0.execute(sql, [card.as_bytes()])?;
         }
         Ok(())
     }
 
     fn guesses(&self, card: CardId) -> Loaded<Guesses> {
-        let kept = self.first(
+        let kept = self.0.first(
             "SELECT at FROM card_guess WHERE card = ?1",
             [card.as_bytes()],
-            |row| row.get(0).map(|Json(guesses)| guesses),
+            |row| row.json(0),
         )?;
         Ok(kept.unwrap_or_default())
     }
 
     fn save_guesses(&self, card: CardId, guesses: &Guesses) -> Loaded<()> {
         if guesses.is_empty() {
-            self.execute("DELETE FROM card_guess WHERE card = ?1", [card.as_bytes()])?;
+            self.0
+                .execute("DELETE FROM card_guess WHERE card = ?1", [card.as_bytes()])?;
         } else {
-            self.execute(
+            self.0.execute(
                 "INSERT OR REPLACE INTO card_guess (card, at) VALUES (?1, ?2)",
-                params![card.as_bytes(), Json(guesses)],
+                params![card.as_bytes(), Value::from(Json(guesses))],
             )?;
         }
         Ok(())
@@ -115,53 +124,26 @@ impl CardRows for Batch<'_> {
 
     fn card_of_any_merchant(&self, id: CardId) -> Loaded<Option<Card>> {
         const SQL: &str = concat!("SELECT ", card_columns!(), " FROM card WHERE id = ?1");
-        Ok(self.first(SQL, [id.as_bytes()], rows::card)?)
+        Ok(self.0.first(SQL, [id.as_bytes()], |row| rows::card(row))?)
     }
 
     fn add_cards(&self, cards: &[&Card]) -> Loaded<Vec<bool>> {
-        cards.iter().map(|card| Ok(add(self, card)? == 1)).collect()
+        static ADD: LazyLock<String> = LazyLock::new(|| {
+            let insert = CARD.insert_with(&[(
+                "seq",
+                "(SELECT max(last_card, (SELECT coalesce(max(seq), 0) FROM card)) + 1 FROM meta)",
+            )]);
+            for_sqlite(&insert)
+        });
+        let added = cards.iter().map(|card| {
+            let values = CARD.values(card);
+            let added = self.0.execute(&ADD, params_from_iter(values))?;
+            Ok(added > 0)
+        });
+        added.collect()
     }
 }
 
-fn add(batch: &Batch<'_>, card: &Card) -> rusqlite::Result<usize> {
-    let cvv = card.sealed.cvv.as_ref();
-    let pin = card.sealed.pin.as_ref();
-    batch.execute(
-        "INSERT INTO card (id, no, merchant, account, person, kind, state, network, last_four,
-             label, dek, pan, expiry, name, cvv_dek, cvv, pan_index, created_at, updated_at,
-             product, unique_no, holder_no, pin_dek, pin, seq)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-             ?19, ?20, ?21, ?22, ?23, ?24,
-             (SELECT max(last_card, (SELECT coalesce(max(seq), 0) FROM card)) + 1 FROM meta))
-         ON CONFLICT DO NOTHING",
-        params![
-            card.id.as_bytes(),
-            card.no.as_str(),
-            card.merchant.as_str(),
-            card.account.as_str(),
-            card.person.as_bytes(),
-            Name(card.kind),
-            Name(card.state),
-            Name(card.network),
-            card.last_four.as_str(),
-            card.label,
-            card.sealed.dek,
-            card.sealed.pan,
-            card.sealed.expiry,
-            card.sealed.name,
-            cvv.map(|cvv| &cvv.dek),
-            cvv.map(|cvv| &cvv.cvv),
-            card.sealed.pan_index,
-            card.created_at.millis(),
-            card.updated_at.millis(),
-            card.product,
-            card.unique_no,
-            card.holder_no,
-            pin.map(|pin| &pin.dek),
-            pin.map(|pin| &pin.pin),
-        ],
-    )
-}
 const DIALECT: Dialect = Dialect {
     numbered: false,
     find: "instr",

@@ -42,9 +42,8 @@ mod lists;
 mod open;
 mod outbox;
 mod readers;
-mod registry;
-mod rows;
 mod sinks;
+mod sql;
 mod tokens;
 mod wallet;
 mod writer;
@@ -69,11 +68,14 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use self::lists::Lists;
-use self::outbox::subscription_columns;
 use self::readers::Readers;
-use self::rows::{Json, Text, credential_columns, embed_columns, merchant_columns};
 use self::writer::Writer;
 use crate::left_out::{LeftOut, name_of};
+use crate::sql::rows::{
+    self, credential_columns, embed_columns, merchant_columns, subscription_columns,
+};
+use crate::sql::sql_count;
+use crate::sql::value::Row as _;
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
@@ -192,9 +194,12 @@ fn keep<T>(
     }
 }
 
-fn sql_count(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
+const MERCHANT: &str = concat!(
+    "SELECT ",
+    merchant_columns!(),
+    " FROM merchant WHERE id = ?1"
+);
+const EMBED: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = ?1");
 
 #[async_trait]
 impl Commits for Sqlite {
@@ -217,7 +222,7 @@ impl Registry for Sqlite {
         );
         self.readers.read(|connection| {
             first(connection, SQL, [key_hash], |row| {
-                let has_merchant: Option<Text<MerchantId>> = row.get(15)?;
+                let has_merchant: Option<String> = row.get(15)?;
                 let merchant = has_merchant.map(|_| rows::merchant(row, 15)).transpose()?;
                 Ok(Admission {
                     credential: rows::credential(row)?,
@@ -230,12 +235,12 @@ impl Registry for Sqlite {
 
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
         self.readers
-            .read(|connection| first(connection, registry::EMBED, [id.as_str()], rows::embed))
+            .read(|connection| first(connection, EMBED, [id.as_str()], |row| rows::embed(row)))
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
         self.readers.read(|connection| {
-            first(connection, registry::MERCHANT, [id.as_str()], |row| {
+            first(connection, MERCHANT, [id.as_str()], |row| {
                 rows::merchant(row, 0)
             })
         })
@@ -253,13 +258,13 @@ impl Registry for Sqlite {
                 connection,
                 cards::BY_NO,
                 params![merchant, no.as_str()],
-                rows::card,
+                |row| rows::card(row),
             ),
             CardRef::Id(id) => first(
                 connection,
                 cards::BY_ID,
                 params![merchant, id.as_bytes()],
-                rows::card,
+                |row| rows::card(row),
             ),
         })
     }
@@ -270,7 +275,7 @@ impl Tokens for Sqlite {
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
         let key = params![key.issued_secs, key.hash.0];
         self.readers
-            .read(|connection| first(connection, tokens::FIND, key, rows::record))
+            .read(|connection| first(connection, tokens::FIND, key, |row| rows::record(row)))
     }
 
     async fn first_form_last(&self, _: Time) -> Result<Option<Time>> {
@@ -294,7 +299,7 @@ impl Tokens for Sqlite {
         let expired = at.minus(CLOCKS_APART).millis();
         let params = params![what, secs, hash, expired, sql_count(limit)];
         self.readers
-            .read(|connection| all(connection, sql, params, rows::token_key))
+            .read(|connection| all(connection, sql, params, |row| rows::token_key(row)))
     }
 }
 
@@ -305,10 +310,9 @@ impl Audit for Sqlite {
         let params = params![after, sql_count(limit)];
         self.readers.read(|connection| {
             all(connection, SQL, params, |row| {
-                let Json(event) = row.get(1)?;
                 Ok(Entry {
                     seq: row.get(0)?,
-                    event,
+                    event: row.json(1)?,
                 })
             })
         })
@@ -351,13 +355,16 @@ impl Admin for Sqlite {
             credential_columns!(),
             " FROM credential ORDER BY id"
         );
-        self.readers
-            .read(|connection| self.list(connection, ("credential", SQL), [], rows::credential))
+        self.readers.read(|connection| {
+            self.list(connection, ("credential", SQL), [], |row| {
+                rows::credential(row)
+            })
+        })
     }
 
     async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
         const SQL: &str = "SELECT credential, used_at FROM credential_use";
-        let read = |row: &Row<'_>| Ok((rows::text(row, 0)?, rows::time(row, 1)?));
+        let read = |row: &Row<'_>| Ok((row.text(0)?, Time::from_millis(row.get(1)?)));
         let all = self
             .readers
             .read(|connection| self.list(connection, ("credential_use", SQL), [], read))?;
@@ -367,7 +374,7 @@ impl Admin for Sqlite {
     async fn embeds(&self) -> Result<Vec<Embed>> {
         const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
         self.readers
-            .read(|connection| self.list(connection, ("embed", SQL), [], rows::embed))
+            .read(|connection| self.list(connection, ("embed", SQL), [], |row| rows::embed(row)))
     }
 
     async fn time(&self) -> Result<Option<Time>> {
@@ -409,12 +416,9 @@ impl Outbox for Sqlite {
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
         self.readers.read(|connection| {
             let id = [id.as_bytes()];
-            first(
-                connection,
-                outbox::FIND_SUBSCRIPTION,
-                id,
-                outbox::subscription,
-            )
+            first(connection, outbox::FIND_SUBSCRIPTION, id, |row| {
+                rows::subscription(row)
+            })
         })
     }
 
@@ -428,7 +432,7 @@ impl Outbox for Sqlite {
         let left_out = Arc::clone(&self.left_out);
         let found = self.lists.ask(move |connection| {
             all(connection, SQL, [merchant], |row| {
-                keep(&left_out, "subscription", row, outbox::subscription(row))
+                keep(&left_out, "subscription", row, rows::subscription(row))
             })
         });
         Ok(found.await?.into_iter().flatten().collect())
@@ -456,8 +460,11 @@ impl Outbox for Sqlite {
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
-        self.readers
-            .read(|connection| first(connection, outbox::FIND, [id.as_bytes()], outbox::delivery))
+        self.readers.read(|connection| {
+            first(connection, outbox::FIND, [id.as_bytes()], |row| {
+                rows::delivery(row)
+            })
+        })
     }
 
     async fn outbox_counts(&self) -> Result<Counts> {

@@ -7,23 +7,29 @@ use cardveil_core::id::EmbedId;
 use cardveil_core::port::rows::{Loaded, TokenRows};
 use cardveil_core::port::{Error, Selection};
 use cardveil_core::token::{Idempotency, Lives, LivesOf, Record, TokenKey};
-use rusqlite::types::Value;
+use rusqlite::types;
 use rusqlite::{Connection, params};
 
-use super::rows::{self, lives_columns, record_columns};
+use super::keep;
 use super::writer::Batch;
-use super::{keep, sql_count};
+use crate::sql::rows::{self, lives_columns, record_columns};
+use crate::sql::value::Value;
+use crate::sql::{Loads, sql_count};
 use crate::text;
 
 pub(super) const FIND: &str = concat!(
     "SELECT ",
-    record_columns!(),
+    record_columns!("token.epoch"),
     " FROM token WHERE issued_secs = ?1 AND hash = ?2"
 );
 
-impl TokenRows for Batch<'_> {
+impl TokenRows for Loads<'_, Batch<'_>> {
     fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {
-        Ok(self.first(FIND, params![key.issued_secs, key.hash.0], rows::record)?)
+        Ok(self
+            .0
+            .first(FIND, params![key.issued_secs, key.hash.0], |row| {
+                rows::record(row)
+            })?)
     }
 
     fn tokens(&self, keys: &[TokenKey]) -> Loaded<Vec<Record>> {
@@ -36,7 +42,7 @@ impl TokenRows for Batch<'_> {
     }
 
     fn add_token(&self, record: &Record) -> Loaded<()> {
-        let inserted = self.execute(
+        let inserted = self.0.execute(
             "INSERT INTO token (issued_secs, hash, epoch, merchant, credential, card, operation,
                  allowed, bound_to, issued_at, expires_at, conflict, state, sweep_due_at, embed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
@@ -54,7 +60,7 @@ impl TokenRows for Batch<'_> {
                 record.issued_at.millis(),
                 record.expires_at.millis(),
                 record.conflict,
-                rows::state_column(&record.state),
+                Value::from(rows::state_column(&record.state)),
                 record.sweep_due_at().map(Time::millis),
                 record.embed.as_ref().map(EmbedId::as_str),
             ],
@@ -68,14 +74,14 @@ impl TokenRows for Batch<'_> {
 
     /// The columns that a decision may change.
     fn save_token(&self, record: &Record) -> Loaded<()> {
-        self.execute(
+        self.0.execute(
             "UPDATE token SET conflict = ?3, state = ?4, sweep_due_at = ?5, refusals = ?6
              WHERE issued_secs = ?1 AND hash = ?2",
             params![
                 record.key.issued_secs,
                 record.key.hash.0,
                 record.conflict,
-                rows::state_column(&record.state),
+                Value::from(rows::state_column(&record.state)),
                 record.sweep_due_at().map(Time::millis),
                 record.refusals,
             ],
@@ -84,7 +90,7 @@ impl TokenRows for Batch<'_> {
     }
 
     fn delete_token(&self, key: &TokenKey) -> Loaded<()> {
-        self.execute(
+        self.0.execute(
             "DELETE FROM token WHERE issued_secs = ?1 AND hash = ?2",
             params![key.issued_secs, key.hash.0],
         )?;
@@ -94,17 +100,17 @@ impl TokenRows for Batch<'_> {
     fn named(&self, key: &[u8; 32]) -> Loaded<Option<(Idempotency, Record)>> {
         const SQL: &str = concat!(
             "SELECT ",
-            record_columns!(),
+            record_columns!("token.epoch"),
             ", name.key, name.fingerprint, name.seed, name.expires_at
              FROM name JOIN token USING (issued_secs, hash) WHERE name.key = ?1"
         );
-        Ok(self.first(SQL, [key], |row| {
+        Ok(self.0.first(SQL, [key], |row| {
             Ok((rows::idempotency(row)?, rows::record(row)?))
         })?)
     }
 
     fn save_name(&self, name: &Idempotency, token: &TokenKey) -> Loaded<()> {
-        self.execute(
+        self.0.execute(
             "INSERT OR REPLACE INTO name (key, fingerprint, seed, expires_at, issued_secs, hash)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
@@ -122,37 +128,37 @@ impl TokenRows for Batch<'_> {
     fn tokens_due(&self, due: Time, ahead: Time, limit: usize) -> Loaded<Vec<Option<Record>>> {
         const SQL: &str = concat!(
             "SELECT ",
-            record_columns!(),
+            record_columns!("token.epoch"),
             " FROM token WHERE sweep_due_at <= ?1 OR sweep_due_at > ?2
              ORDER BY sweep_due_at LIMIT ?3"
         );
         let params = params![due.millis(), ahead.millis(), sql_count(limit)];
-        Ok(self.all(SQL, params, |row| {
-            keep(self.left_out(), "token", row, rows::record(row))
+        Ok(self.0.all(SQL, params, |row| {
+            keep(self.0.left_out(), "token", row, rows::record(row))
         })?)
     }
 
     fn refused_tokens(&self, before: Time, refusals: u32, limit: usize) -> Loaded<Vec<Record>> {
         const SQL: &str = concat!(
             "SELECT ",
-            record_columns!(),
+            record_columns!("token.epoch"),
             " FROM token WHERE issued_secs <= ?1 AND issued_at < ?2 AND sweep_due_at IS NULL
                  AND refusals > ?3 LIMIT ?4"
         );
         let (secs, before) = (before.secs_u32(), before.millis());
         let params = params![secs, before, refusals, sql_count(limit)];
-        Ok(self.all(SQL, params, rows::record)?)
+        Ok(self.0.all(SQL, params, |row| rows::record(row))?)
     }
 
     fn old_tokens(&self, before: Time, limit: usize) -> Loaded<Vec<TokenKey>> {
         const SQL: &str = "SELECT issued_secs, hash FROM token
              WHERE issued_secs <= ?1 AND issued_at < ?2 AND sweep_due_at IS NULL LIMIT ?3";
         let params = params![before.secs_u32(), before.millis(), sql_count(limit)];
-        Ok(self.all(SQL, params, rows::token_key)?)
+        Ok(self.0.all(SQL, params, |row| rows::token_key(row))?)
     }
 
     fn forget_names(&self, until: Time, limit: usize) -> Loaded<usize> {
-        Ok(self.execute(
+        Ok(self.0.execute(
             "DELETE FROM name WHERE key IN (
                  SELECT key FROM name WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
             params![until.millis(), sql_count(limit)],
@@ -176,12 +182,12 @@ pub(super) fn lives(connection: &Connection, of: &LivesOf) -> rusqlite::Result<L
             of.merchant.as_str(),
             of.embed.as_str()
         ],
-        rows::lives,
+        |row| rows::lives(row),
     )
 }
 
 /// How the revocable ones of a selection are found, and the first value of the question.
-pub(super) fn revocable(selection: &Selection) -> (&'static str, Value) {
+pub(super) fn revocable(selection: &Selection) -> (&'static str, types::Value) {
     macro_rules! sql {
         ($column:literal) => {
             concat!(
@@ -194,8 +200,11 @@ pub(super) fn revocable(selection: &Selection) -> (&'static str, Value) {
         };
     }
     match selection {
-        Selection::Hash(hash) => (sql!("hash"), Value::Blob(hash.0.to_vec())),
-        Selection::Card(card) => (sql!("card"), Value::Blob(card.as_bytes().to_vec())),
-        Selection::Merchant(merchant) => (sql!("merchant"), Value::Text(merchant.as_str().into())),
+        Selection::Hash(hash) => (sql!("hash"), types::Value::Blob(hash.0.to_vec())),
+        Selection::Card(card) => (sql!("card"), types::Value::Blob(card.as_bytes().to_vec())),
+        Selection::Merchant(merchant) => (
+            sql!("merchant"),
+            types::Value::Text(merchant.as_str().into()),
+        ),
     }
 }

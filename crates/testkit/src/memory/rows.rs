@@ -19,8 +19,8 @@ use cardveil_core::keys::{self, ClassKey, Moved};
 use cardveil_core::merchant::{Credential, Embed, Merchant};
 use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::rows::{
-    CardRows, FactorRows, KeyRows, Loaded, LogRows, OutboxRows, RegistryRows, Rows, TokenRows,
-    WalletRows,
+    BudgetRows, CardRows, FactorRows, KeyRows, Loaded, LogRows, OutboxRows, RegistryRows, Rows,
+    TokenRows, WalletRows,
 };
 use cardveil_core::port::{Class, Error};
 use cardveil_core::token::{Epoch, Idempotency, Lives, LivesOf, Record, TokenKey};
@@ -265,7 +265,9 @@ impl FactorRows for Batch<'_> {
         self.set().persons.insert(key, person.clone());
         Ok(())
     }
+}
 
+impl BudgetRows for Batch<'_> {
     fn level(&self, of: &Of) -> Loaded<Option<Level>> {
         Ok(self.get().budgets.get(of).copied())
     }

@@ -15,7 +15,8 @@
 
 mod queue;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,7 +25,6 @@ use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link;
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
-use cardveil_core::port::rows::{Loaded, Rows};
 use cardveil_core::port::{Error, Result, Work, Writes};
 use cardveil_core::token::Epoch;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
@@ -39,6 +39,7 @@ use super::outbox;
 use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
+use crate::sql::{Loads, for_sqlite};
 
 /// How many pages wait in the WAL before a busy writer stops to bring them into the database:
 /// enough that a page which is written again and again is brought over once, and few enough that
@@ -90,6 +91,7 @@ impl Writer {
             database_id,
             clock: Arc::clone(&clock),
             left_out,
+            texts: Texts::default(),
             unsettled: false,
             untidy: true,
             wal_pages_max: WAL_PAGES_MAX,
@@ -130,7 +132,7 @@ impl Writer {
         } else {
             Patience::Endless
         };
-        self.submit(patience, move |batch| Ok(work.run(batch)?))
+        self.submit(patience, move |batch| Ok(work.run(&Loads(batch))?))
             .await
     }
 
@@ -230,10 +232,14 @@ impl Place {
     }
 }
 
+/// The form that a statement has here, by its place in memory.
+type Texts = RefCell<HashMap<usize, Arc<str>>>;
+
 /// A transaction under way, for the jobs in it.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
     left_out: &'a LeftOut,
+    texts: &'a Texts,
     place: Cell<Place>,
     /// Something was queued or settled in the outbox.
     queued: Cell<bool>,
@@ -241,7 +247,11 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// Begins it. From here on no other process writes.
-    fn begin(connection: &'a Connection, left_out: &'a LeftOut) -> rusqlite::Result<Self> {
+    fn begin(
+        connection: &'a Connection,
+        left_out: &'a LeftOut,
+        texts: &'a Texts,
+    ) -> rusqlite::Result<Self> {
         run(connection, "BEGIN IMMEDIATE")?;
         let epoch = connection
             .prepare_cached("SELECT epoch FROM meta")?
@@ -250,6 +260,7 @@ impl<'a> Batch<'a> {
         Ok(Self {
             connection,
             left_out,
+            texts,
             place: Cell::new(Place { epoch, end }),
             queued: Cell::new(false),
         })
@@ -258,6 +269,13 @@ impl<'a> Batch<'a> {
     /// For a lookup that is run outside a batch too. Nothing is written through it.
     pub(super) const fn connection(&self) -> &Connection {
         self.connection
+    }
+
+    /// A statement that both adapters have, in SQLite's form.
+    pub(super) fn text(&self, sql: &'static str) -> Arc<str> {
+        let mut texts = self.texts.borrow_mut();
+        let text = texts.entry(sql.as_ptr().addr());
+        Arc::clone(text.or_insert_with(|| for_sqlite(sql).into()))
     }
 
     /// Where rows that cannot be read are noted.
@@ -328,16 +346,6 @@ impl<'a> Batch<'a> {
     }
 }
 
-impl Rows for Batch<'_> {
-    fn epoch(&self) -> Epoch {
-        Batch::epoch(self)
-    }
-
-    fn log(&self, event: &Event) -> Loaded<()> {
-        Ok(Batch::log(self, event)?)
-    }
-}
-
 /// Runs a statement without parameters.
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
@@ -353,6 +361,7 @@ struct Shell {
     database_id: [u8; 16],
     clock: Arc<dyn Clock>,
     left_out: Arc<LeftOut>,
+    texts: Texts,
     /// A commit has failed and none has succeeded since.
     unsettled: bool,
     /// There may be pages in the WAL, or something of the fence to sync.
@@ -475,7 +484,7 @@ impl Shell {
         self.connection.busy_timeout(self.lock_try)?;
         let (mut left, mut seen) = (tries, None);
         loop {
-            let begun = Batch::begin(&self.connection, &self.left_out);
+            let begun = Batch::begin(&self.connection, &self.left_out, &self.texts);
             match &begun {
                 Ok(_) => self.let_in(),
                 Err(error) if fault::locked_out(error) => {

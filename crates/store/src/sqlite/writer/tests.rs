@@ -28,6 +28,7 @@ impl Bench {
             pulse: Pulse::new(clock()),
             queue: Arc::default(),
             left_out: Arc::default(),
+            texts: Texts::default(),
             connection: ready.connection,
             fence: ready.fence,
             database_id: ready.database_id,

@@ -1,4 +1,4 @@
-//! Columns and the domain's types, in both directions.
+//! Columns and the domain's types, in both directions and for both adapters.
 //!
 //! Parameters are owned ([`Value`]), so that a statement can be sent before the one ahead of it was
 //! answered.
@@ -8,19 +8,18 @@ use std::str::FromStr;
 
 use bytes::BytesMut;
 use cardveil_core::clock::Time;
-use cardveil_core::port::Error;
+use rusqlite::types::ToSqlOutput;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-use super::fault::Fault;
 use crate::text;
 
 type Boxed = Box<dyn StdError + Send + Sync>;
 
 /// A parameter of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Int(i64),
@@ -29,6 +28,21 @@ pub(super) enum Value {
     List(Vec<Self>),
     /// What could not be made into a column's text; the statement fails before it is sent.
     Unwritable(String),
+}
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let unwritable = |why: &str| rusqlite::Error::ToSqlConversionFailure(why.into());
+        Ok(match self {
+            Self::Null => rusqlite::types::Null.into(),
+            Self::Bool(value) => (*value).into(),
+            Self::Int(value) => (*value).into(),
+            Self::Text(value) => value.as_str().into(),
+            Self::Bytes(value) => value.as_slice().into(),
+            Self::List(_) => return Err(unwritable("a list is no value of a column")),
+            Self::Unwritable(why) => return Err(unwritable(why)),
+        })
+    }
 }
 
 impl ToSql for Value {
@@ -125,7 +139,7 @@ impl<T: Serialize> From<Json<T>> for Value {
 }
 
 /// Rows of one width, as one list for each column: what `unnest` takes.
-pub(super) fn columns(rows: Vec<Vec<Value>>) -> Vec<Value> {
+pub(crate) fn columns(rows: Vec<Vec<Value>>) -> Vec<Value> {
     let width = rows.first().map_or(0, Vec::len);
     let mut columns = vec![Vec::with_capacity(rows.len()); width];
     for row in rows {
@@ -139,15 +153,15 @@ pub(super) fn columns(rows: Vec<Vec<Value>>) -> Vec<Value> {
 /// The parameters of a statement.
 macro_rules! values {
     ($($value:expr),* $(,)?) => {
-        [$($crate::postgres::value::Value::from($value)),*]
+        [$($crate::sql::value::Value::from($value)),*]
     };
 }
-pub(super) use values;
+pub(crate) use values;
 
 /// What a column is read as.
-pub(super) trait Column: Sized {
+pub(crate) trait Column: Sized {
     /// How it arrives.
-    type Raw: for<'a> FromSql<'a>;
+    type Raw: for<'a> FromSql<'a> + rusqlite::types::FromSql;
     fn from_raw(raw: Self::Raw) -> Result<Self, Boxed>;
 }
 
@@ -199,7 +213,7 @@ impl<T: Column> Column for Option<T> {
 }
 
 /// A column with the text of an id.
-pub(super) struct Text<T>(pub(super) T);
+pub(crate) struct Text<T>(pub(crate) T);
 
 impl<T: FromStr<Err: StdError + Send + Sync + 'static>> Column for Text<T> {
     type Raw = String;
@@ -209,7 +223,7 @@ impl<T: FromStr<Err: StdError + Send + Sync + 'static>> Column for Text<T> {
 }
 
 /// A column with the name of a variant, as serde knows it.
-pub(super) struct Name<T>(pub(super) T);
+pub(crate) struct Name<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> Column for Name<T> {
     type Raw = String;
@@ -219,7 +233,7 @@ impl<T: DeserializeOwned> Column for Name<T> {
 }
 
 /// A column with JSON.
-pub(super) struct Json<T>(pub(super) T);
+pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> Column for Json<T> {
     type Raw = String;
@@ -228,21 +242,29 @@ impl<T: DeserializeOwned> Column for Json<T> {
     }
 }
 
-/// A row that a query found.
-pub(super) struct Row(pub(super) tokio_postgres::Row);
+/// A row that a query found, of either adapter.
+pub(crate) trait Row {
+    /// What the adapter calls what goes wrong.
+    type Fault;
 
-impl Row {
-    pub(super) fn get<T: Column>(&self, column: usize) -> Result<T, Fault> {
-        let raw = self.0.try_get(column).map_err(|error| unreadable(&error))?;
-        T::from_raw(raw).map_err(|error| unreadable(&*error))
+    /// A column.
+    fn get<T: Column>(&self, column: usize) -> Result<T, Self::Fault>;
+
+    /// A column with the text of an id.
+    fn text<T>(&self, column: usize) -> Result<T, Self::Fault>
+    where
+        T: FromStr<Err: StdError + Send + Sync + 'static>,
+    {
+        self.get(column).map(|Text(id)| id)
     }
 
-    /// Its last column.
-    pub(super) fn last<T: Column>(&self) -> Result<T, Fault> {
-        self.get(self.0.len().saturating_sub(1))
+    /// A column with the name of a variant.
+    fn name<T: DeserializeOwned>(&self, column: usize) -> Result<T, Self::Fault> {
+        self.get(column).map(|Name(variant)| variant)
     }
-}
 
-fn unreadable(error: &dyn StdError) -> Fault {
-    Fault::Own(Error::Corrupt(error.to_string()))
+    /// A column with JSON.
+    fn json<T: DeserializeOwned>(&self, column: usize) -> Result<T, Self::Fault> {
+        self.get(column).map(|Json(value)| value)
+    }
 }

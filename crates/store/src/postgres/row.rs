@@ -1,0 +1,31 @@
+//! Rows as PostgreSQL answers them.
+
+use std::error::Error as StdError;
+
+use cardveil_core::port::Error;
+
+use super::fault::Fault;
+use crate::sql::value::{self, Column};
+
+/// A row that a query found.
+pub(super) struct Row(pub(super) tokio_postgres::Row);
+
+impl Row {
+    /// Its last column.
+    pub(super) fn last<T: Column>(&self) -> Result<T, Fault> {
+        value::Row::get(self, self.0.len().saturating_sub(1))
+    }
+}
+
+impl value::Row for Row {
+    type Fault = Fault;
+
+    fn get<T: Column>(&self, column: usize) -> Result<T, Fault> {
+        let raw = self.0.try_get(column).map_err(|error| unreadable(&error))?;
+        T::from_raw(raw).map_err(|error| unreadable(&*error))
+    }
+}
+
+fn unreadable(error: &dyn StdError) -> Fault {
+    Fault::Own(Error::Corrupt(error.to_string()))
+}

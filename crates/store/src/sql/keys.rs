@@ -1,0 +1,164 @@
+//! The rows of class keys, and where the records under them are.
+//!
+//! A record's wrapped DEK names the version that it is under, and the expressions by which an
+//! adapter finds it are those of its indexes.
+
+use cardveil_core::id::{CardId, PersonId, SubscriptionId};
+use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot};
+use cardveil_core::mfa::Totp;
+use cardveil_core::port::Class;
+use cardveil_core::port::rows::{KeyRows, Loaded};
+
+use super::rows::{self, CLASS_KEY, CLASS_KEYS};
+use super::table::Statement;
+use super::value::{Json, Row, values};
+use super::{Loads, Sql};
+
+/// Where records of a class are.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    Card,
+    Cvv,
+    Pin,
+    Credential,
+    Totp,
+    WebhookSecret,
+    WebhookAuthorization,
+}
+
+pub(crate) const fn places(class: Class) -> &'static [Place] {
+    match class {
+        Class::Pan => &[Place::Card],
+        Class::Cvv => &[Place::Cvv],
+        Class::Pin => &[Place::Pin],
+        Class::Credential => &[
+            Place::Credential,
+            Place::Totp,
+            Place::WebhookSecret,
+            Place::WebhookAuthorization,
+        ],
+        Class::Index | Class::Access | Class::Manifest | Class::Audit | Class::Cvk => &[],
+    }
+}
+
+impl Place {
+    /// What is under a version, from the columns that an adapter's statement for the place names.
+    pub(crate) fn envelope<R: Row>(self, row: &R) -> Result<Envelope, R::Fault> {
+        if let Self::Totp = self {
+            return totp(row);
+        }
+        let merchant = row.text(1)?;
+        let card = || row.get(0).map(CardId::from_bytes);
+        let subscription = || row.get(0).map(SubscriptionId::from_bytes);
+        let (slot, fields) = match self {
+            Self::Card => (Slot::Card(card()?, merchant), 3..6),
+            Self::Cvv => (Slot::Cvv(card()?, merchant), 3..4),
+            Self::Pin => (Slot::Pin(card()?, merchant), 3..4),
+            Self::Credential | Self::Totp => (Slot::Credential(row.text(0)?, merchant), 3..4),
+            Self::WebhookSecret => (Slot::WebhookSecret(subscription()?, merchant), 3..4),
+            Self::WebhookAuthorization => {
+                (Slot::WebhookAuthorization(subscription()?, merchant), 3..4)
+            }
+        };
+        Ok(Envelope {
+            slot,
+            dek: row.get(2)?,
+            sealed: fields
+                .map(|field| row.get(field))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn totp<R: Row>(row: &R) -> Result<Envelope, R::Fault> {
+    let Json(totp): Json<Totp> = row.get(2)?;
+    Ok(Envelope {
+        slot: Slot::Totp(row.text(0)?, PersonId::from_bytes(row.get(1)?), totp.id),
+        dek: totp.sealed.dek,
+        sealed: vec![totp.sealed.sealed],
+    })
+}
+
+impl<B: Sql> KeyRows for Loads<'_, B> {
+    fn class_keys(&self) -> Loaded<Vec<ClassKey>> {
+        self.all(CLASS_KEYS, [], |row| rows::class_key(row))
+    }
+
+    fn save_class_key(&self, key: &ClassKey) -> Loaded<()> {
+        static PUT: Statement = Statement::new(|| CLASS_KEY.put());
+        self.send(&PUT, CLASS_KEY.values(key))
+    }
+
+    fn is_retired(&self, class: Class, version: u32) -> Loaded<bool> {
+        const SQL: &str = "SELECT retired_at IS NOT NULL FROM wrapped_key
+             WHERE class = $1 AND version = $2 FOR SHARE";
+        let retired = self.first(SQL, values![class.code(), version], |row| row.get(0))?;
+        Ok(retired.unwrap_or(false))
+    }
+
+    fn has_records(&self, class: Class, version: u32) -> Loaded<bool> {
+        self.0.has_records(class, version).map_err(Into::into)
+    }
+
+    fn move_envelope(&self, one: &Moved) -> Loaded<bool> {
+        let sealed = |at: usize| one.sealed.as_ref().and_then(|sealed| sealed.get(at));
+        let (was, dek) = (&one.was, &one.dek);
+        let changed = match &one.slot {
+            Slot::Card(id, _) => self.execute(
+                "UPDATE card SET dek = $3, pan = coalesce($4, pan), expiry = coalesce($5, expiry),
+                     name = coalesce($6, name)
+                 WHERE id = $1 AND dek = $2",
+                values![id.as_bytes(), was, dek, sealed(0), sealed(1), sealed(2)],
+            )?,
+            Slot::Cvv(id, _) => self.execute(
+                "UPDATE card SET cvv_dek = $3, cvv = coalesce($4, cvv) WHERE id = $1 AND cvv_dek = $2",
+                values![id.as_bytes(), was, dek, sealed(0)],
+            )?,
+            Slot::Pin(id, _) => self.execute(
+                "UPDATE card SET pin_dek = $3, pin = coalesce($4, pin) WHERE id = $1 AND pin_dek = $2",
+                values![id.as_bytes(), was, dek, sealed(0)],
+            )?,
+            Slot::Credential(id, _) => self.execute(
+                "UPDATE credential SET dek = $3, sealed = coalesce($4, sealed)
+                 WHERE id = $1 AND dek = $2",
+                values![id.as_str(), was, dek, sealed(0)],
+            )?,
+            Slot::WebhookSecret(id, _) => self.execute(
+                "UPDATE subscription SET secret_dek = $3, secret = coalesce($4, secret)
+                 WHERE id = $1 AND secret_dek = $2",
+                values![id.as_bytes(), was, dek, sealed(0)],
+            )?,
+            Slot::WebhookAuthorization(id, _) => self.execute(
+                "UPDATE subscription SET authorization_dek = $3,
+                     \"authorization\" = coalesce($4, \"authorization\")
+                 WHERE id = $1 AND authorization_dek = $2",
+                values![id.as_bytes(), was, dek, sealed(0)],
+            )?,
+            Slot::Totp(merchant, person, factor) => {
+                let key = values![merchant.as_str(), person.as_bytes()];
+                let found = self.first(
+                    "SELECT totp FROM mfa_person WHERE merchant = $1 AND person = $2
+                         AND totp IS NOT NULL FOR UPDATE",
+                    key,
+                    |row| row.get(0).map(|Json(totp)| totp),
+                )?;
+                let is_it = |totp: &Totp| totp.id == *factor && totp.sealed.dek == *was;
+                let Some(mut totp) = found.filter(is_it) else {
+                    return Ok(false);
+                };
+                totp.sealed.dek.clone_from(dek);
+                if let Some(sealed) = sealed(0) {
+                    totp.sealed.sealed.clone_from(sealed);
+                }
+                let saved = self.execute(
+                    "UPDATE mfa_person SET totp = $3 WHERE merchant = $1 AND person = $2",
+                    values![merchant.as_str(), person.as_bytes(), Json(&totp)],
+                )?;
+                let found_by = self.totp_saved(merchant, person, Some(&totp));
+                found_by.map_err(Into::into)?;
+                saved
+            }
+        };
+        Ok(changed == 1)
+    }
+}

@@ -1,0 +1,172 @@
+//! What both adapters say alike: SQL in PostgreSQL's words, and the rows that it is about. SQLite
+//! writes parameters otherwise and locks no rows, since it lets one process write at a time
+//! ([`for_sqlite`]). What an adapter does in a way of its own stands in its folder.
+
+mod factors;
+mod keys;
+mod log;
+mod outbox;
+mod registry;
+pub(crate) mod rows;
+mod table;
+pub(crate) mod value;
+mod wallet;
+
+use std::ops::Deref;
+
+use cardveil_core::audit::chain::Link;
+use cardveil_core::hook::Delivery;
+use cardveil_core::id::{DeliveryId, MerchantId, PersonId};
+use cardveil_core::mfa::Totp;
+use cardveil_core::port::Class;
+use cardveil_core::port::rows::{Fault, Loaded};
+use cardveil_core::token::Epoch;
+
+use self::value::{Row, Value};
+
+pub(crate) use factors::name_of;
+pub(crate) use keys::{Place, places};
+pub(crate) use outbox::FIND_DELIVERY;
+
+/// A transaction of an adapter.
+pub(crate) trait Sql {
+    /// What goes wrong.
+    type Fault: Into<Fault>;
+    /// A row that a query found.
+    type Row<'r>: Row<Fault = Self::Fault>;
+
+    /// Runs a statement; tells how many rows it changed.
+    fn execute(&self, sql: &'static str, values: impl AsRef<[Value]>)
+    -> Result<usize, Self::Fault>;
+
+    /// Runs a statement, whose answer need not be waited for.
+    fn send(&self, sql: &'static str, values: impl Into<Vec<Value>>) -> Result<(), Self::Fault>;
+
+    /// The first row that a query finds.
+    fn first<T>(
+        &self,
+        sql: &'static str,
+        values: impl AsRef<[Value]>,
+        read: impl FnOnce(&Self::Row<'_>) -> Result<T, Self::Fault>,
+    ) -> Result<Option<T>, Self::Fault>;
+
+    /// All rows that a query finds.
+    fn all<T>(
+        &self,
+        sql: &'static str,
+        values: impl AsRef<[Value]>,
+        read: impl FnMut(&Self::Row<'_>) -> Result<T, Self::Fault>,
+    ) -> Result<Vec<T>, Self::Fault>;
+
+    /// Of a row of many: what was read, or nothing where the row cannot be read and is left out.
+    fn keep<T>(
+        &self,
+        table: &'static str,
+        row: &Self::Row<'_>,
+        read: Result<T, Self::Fault>,
+    ) -> Result<Option<T>, Self::Fault>;
+
+    /// Keeps others from what goes by this name until the commit.
+    fn guard(&self, name: &[&[u8]]) -> Result<(), Self::Fault>;
+
+    /// Subscriptions are about to change: what is known of them is not so any more.
+    fn subscriptions_change(&self);
+
+    /// Has the bell rung once this is committed.
+    fn ring(&self);
+
+    /// The secret of a person's app was saved: what the adapter finds it by follows.
+    fn totp_saved(
+        &self,
+        merchant: &MerchantId,
+        person: &PersonId,
+        totp: Option<&Totp>,
+    ) -> Result<(), Self::Fault>;
+
+    /// Those of these deliveries that there are.
+    fn deliveries(&self, ids: &[DeliveryId]) -> Result<Vec<Delivery>, Self::Fault>;
+
+    /// Whether records are under a key. If not, that stays so until the commit.
+    fn has_records(&self, class: Class, version: u32) -> Result<bool, Self::Fault>;
+
+    /// Whether the log has this link.
+    fn has_link(&self, link: &Link) -> Result<bool, Self::Fault>;
+
+    /// The place of the last entry that is committed.
+    fn last_entry(&self) -> Result<i64, Self::Fault>;
+
+    /// Puts another epoch in the place of the one that is.
+    fn set_epoch(&self, epoch: Epoch) -> Result<(), Self::Fault>;
+}
+
+/// A transaction, as verbs load and save through it.
+pub(crate) struct Loads<'a, B>(pub(crate) &'a B);
+
+impl<B: Sql> Loads<'_, B> {
+    fn execute(&self, sql: &'static str, values: impl AsRef<[Value]>) -> Loaded<usize> {
+        self.0.execute(sql, values).map_err(Into::into)
+    }
+
+    fn send(&self, sql: &'static str, values: impl Into<Vec<Value>>) -> Loaded<()> {
+        self.0.send(sql, values).map_err(Into::into)
+    }
+
+    /// An insert that does nothing where a unique column is in use; tells whether it did.
+    fn add(&self, sql: &'static str, values: impl AsRef<[Value]>) -> Loaded<bool> {
+        Ok(self.execute(sql, values)? > 0)
+    }
+
+    fn first<T>(
+        &self,
+        sql: &'static str,
+        values: impl AsRef<[Value]>,
+        read: impl FnOnce(&B::Row<'_>) -> Result<T, B::Fault>,
+    ) -> Loaded<Option<T>> {
+        self.0.first(sql, values, read).map_err(Into::into)
+    }
+
+    fn count(&self, sql: &'static str, values: impl AsRef<[Value]>) -> Loaded<usize> {
+        let counted = self.first(sql, values, |row| row.get::<i64>(0))?;
+        Ok(counted.unwrap_or_default().try_into().unwrap_or(usize::MAX))
+    }
+
+    fn all<T>(
+        &self,
+        sql: &'static str,
+        values: impl AsRef<[Value]>,
+        read: impl FnMut(&B::Row<'_>) -> Result<T, B::Fault>,
+    ) -> Loaded<Vec<T>> {
+        self.0.all(sql, values, read).map_err(Into::into)
+    }
+}
+
+impl<B> Deref for Loads<'_, B> {
+    type Target = B;
+
+    fn deref(&self) -> &B {
+        self.0
+    }
+}
+
+/// SQLite's form of a statement.
+pub(crate) fn for_sqlite(sql: &str) -> String {
+    ["FOR UPDATE SKIP LOCKED", "FOR UPDATE", "FOR SHARE"]
+        .into_iter()
+        .fold(sql.replace('$', "?"), |sql, lock| sql.replace(lock, ""))
+}
+
+pub(crate) fn sql_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlite_has_other_parameters_and_no_locks() {
+        let sql = "SELECT a FROM b WHERE c = $1 AND d = $12 FOR UPDATE SKIP LOCKED";
+        assert_eq!(for_sqlite(sql), "SELECT a FROM b WHERE c = ?1 AND d = ?12 ");
+        assert_eq!(for_sqlite("SELECT a FROM b FOR SHARE"), "SELECT a FROM b ");
+    }
+}

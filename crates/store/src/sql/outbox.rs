@@ -1,0 +1,171 @@
+//! The rows of subscriptions, and of what is queued for them.
+
+use cardveil_core::audit::Event;
+use cardveil_core::clock::Time;
+use cardveil_core::hook::{Delivery, Line, Subscription};
+use cardveil_core::id::{DeliveryId, MerchantId, SubscriptionId};
+use cardveil_core::port::rows::{Loaded, OutboxRows};
+
+use super::rows::{self, SUBSCRIPTION, delivery_columns, subscription_columns};
+use super::table::Statement;
+use super::value::{Json, Row as _, values};
+use super::{Loads, Sql, sql_count};
+
+pub(crate) const FIND_DELIVERY: &str = concat!(
+    "SELECT ",
+    delivery_columns!(),
+    " FROM delivery WHERE delivery.id = $1"
+);
+
+impl<B: Sql> OutboxRows for Loads<'_, B> {
+    fn subscription(&self, id: SubscriptionId) -> Loaded<Option<Subscription>> {
+        static FIND: Statement = Statement::new(|| SUBSCRIPTION.find());
+        self.first(&FIND, values![id.as_bytes()], |row| rows::subscription(row))
+    }
+
+    fn subscriptions_of(&self, merchant: &MerchantId) -> Loaded<usize> {
+        const SQL: &str = "SELECT count(*) FROM subscription WHERE merchant = $1";
+        self.count(SQL, values![merchant.as_str()])
+    }
+
+    fn add_subscription(&self, new: &Subscription) -> Loaded<bool> {
+        static ADD: Statement = Statement::new(|| SUBSCRIPTION.add());
+        self.subscriptions_change();
+        self.add(&ADD, SUBSCRIPTION.values(new))
+    }
+
+    fn save_subscription(&self, next: &Subscription) -> Loaded<()> {
+        static SAVE: Statement = Statement::new(|| SUBSCRIPTION.save());
+        self.subscriptions_change();
+        self.send(&SAVE, SUBSCRIPTION.values(next))
+    }
+
+    fn delete_subscription(&self, id: SubscriptionId) -> Loaded<bool> {
+        const SQL: &str = "DELETE FROM subscription WHERE id = $1";
+        self.subscriptions_change();
+        Ok(self.execute(SQL, values![id.as_bytes()])? > 0)
+    }
+
+    fn due_subscriptions(&self, now: Time) -> Loaded<Vec<Subscription>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            subscription_columns!(),
+            " FROM (SELECT subscription.*, (SELECT min(due_at) FROM delivery
+                     WHERE delivery.subscription = subscription.id AND head) AS due
+                 FROM subscription WHERE enabled) AS subscription
+             WHERE due <= $1 ORDER BY due"
+        );
+        let due = self.all(SQL, values![now.millis()], |row| {
+            self.keep("subscription", row, rows::subscription(row))
+        })?;
+        Ok(due.into_iter().flatten().collect())
+    }
+
+    fn deliveries_under_way(&self, id: SubscriptionId, now: Time) -> Loaded<usize> {
+        const SQL: &str =
+            "SELECT count(*) FROM delivery WHERE subscription = $1 AND leased_until > $2";
+        self.count(SQL, values![id.as_bytes(), now.millis()])
+    }
+
+    fn due_deliveries(
+        &self,
+        id: SubscriptionId,
+        now: Time,
+        limit: usize,
+    ) -> Loaded<Vec<(Delivery, Event)>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            delivery_columns!(),
+            ", audit.event FROM delivery JOIN audit ON audit.seq = delivery.seq
+             WHERE delivery.subscription = $1 AND delivery.head AND delivery.due_at <= $2
+             ORDER BY delivery.due_at, delivery.seq LIMIT $3"
+        );
+        let values = values![id.as_bytes(), now.millis(), sql_count(limit)];
+        self.all(SQL, values, |row| {
+            let Json(event) = row.get(14)?;
+            Ok((rows::delivery(row)?, event))
+        })
+    }
+
+    fn deliveries_due_after(&self, after: Time, limit: usize) -> Loaded<Vec<Delivery>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            delivery_columns!(),
+            " FROM delivery WHERE state = 'waiting' AND due_at > $1 LIMIT $2"
+        );
+        let values = values![after.millis(), sql_count(limit)];
+        self.all(SQL, values, |row| rows::delivery(row))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Loaded<Option<Delivery>> {
+        self.first(FIND_DELIVERY, values![id.as_bytes()], |row| {
+            rows::delivery(row)
+        })
+    }
+
+    fn deliveries(&self, ids: &[DeliveryId]) -> Loaded<Vec<Delivery>> {
+        self.0.deliveries(ids).map_err(Into::into)
+    }
+
+    fn save_delivery(&self, next: &Delivery) -> Loaded<()> {
+        self.send(
+            "UPDATE delivery SET since = $2, attempts = $3, due_at = $4, leased_until = $5,
+                 state = $6, ended_at = $7, last = $8
+             WHERE id = $1",
+            values![
+                next.id.as_bytes(),
+                next.since.millis(),
+                next.attempts,
+                next.due_at.millis(),
+                next.leased_until.map(Time::millis),
+                next.state.as_str(),
+                next.state.ended_at().map(Time::millis),
+                next.last.map(Json),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The order is [`Delivery::head`]'s.
+    fn mend_line(&self, subscription: SubscriptionId, line: Line) -> Loaded<()> {
+        let line = line.to_string();
+        self.send(
+            "UPDATE delivery SET head = false
+             WHERE subscription = $1 AND line = $2 AND head",
+            values![subscription.as_bytes(), &line],
+        )?;
+        self.send(
+            "UPDATE delivery SET head = true WHERE id = (
+                 SELECT id FROM delivery WHERE subscription = $1 AND line = $2 AND state = 'waiting'
+                 ORDER BY leased_until IS NULL, seq LIMIT 1)",
+            values![subscription.as_bytes(), &line],
+        )?;
+        Ok(())
+    }
+
+    fn drop_deliveries(&self, subscription: SubscriptionId, limit: usize) -> Loaded<usize> {
+        let mut dropped = 0;
+        for sql in [
+            "DELETE FROM delivery WHERE id IN (
+                 SELECT id FROM delivery WHERE subscription = $1 AND NOT head LIMIT $2)",
+            "DELETE FROM delivery WHERE id IN (
+                 SELECT id FROM delivery WHERE subscription = $1 AND head LIMIT $2)",
+        ] {
+            let most = sql_count(limit - dropped);
+            dropped += self.execute(sql, values![subscription.as_bytes(), most])?;
+        }
+        Ok(dropped)
+    }
+
+    fn forget_deliveries(&self, before: Time, limit: usize) -> Loaded<usize> {
+        self.execute(
+            "DELETE FROM delivery WHERE id IN (
+                 SELECT id FROM delivery WHERE state = 'delivered' AND ended_at < $1 LIMIT $2)",
+            values![before.millis(), sql_count(limit)],
+        )
+    }
+
+    fn ring(&self) {
+        self.0.ring();
+    }
+}

@@ -1,0 +1,731 @@
+//! Rows and the domain's types: which columns a kind has, and what is read from them.
+
+use cardveil_core::audit::sink::{History, Holder, Lease, Progress};
+use cardveil_core::budget::Level;
+use cardveil_core::card::{Card, Fields, LastFour, SealedCard, SealedCvv, SealedPin};
+use cardveil_core::clock::Time;
+use cardveil_core::hook::{self, Delivery, Subscription, Tried};
+use cardveil_core::id::{
+    AccountId, CardId, CredentialId, DeliveryId, PersonId, SessionId, SubscriptionId, WalletTokenId,
+};
+use cardveil_core::keys::{self, ClassKey};
+use cardveil_core::merchant::{Credential, Embed, Merchant, Permissions, SealedSecret};
+use cardveil_core::mfa::{Person, Session, Totp};
+use cardveil_core::port::{Class, ListedToken, WrappedKey};
+use cardveil_core::token::{
+    CredentialLife, EmbedLife, Epoch, Idempotency, Lives, LivesOf, MerchantLife, Operation, Record,
+    State, Thumbprint, TokenHash, TokenKey,
+};
+use cardveil_core::wallet::{Census, Device, WalletToken};
+
+use super::table::Table;
+use super::value::{Column, Json, Name, Row, Text};
+use crate::text;
+
+/// A set of fields as `pan,cvv`.
+struct FieldNames(Fields);
+
+impl Column for FieldNames {
+    type Raw = String;
+    fn from_raw(raw: String) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let fields = text::fields(&raw).ok_or("a field of no known name")?;
+        Ok(Self(fields))
+    }
+}
+
+struct OperationName(Operation);
+
+impl Column for OperationName {
+    type Raw = String;
+    fn from_raw(raw: String) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let operation = Operation::parse(&raw).ok_or("an operation of no known name")?;
+        Ok(Self(operation))
+    }
+}
+
+struct ClassCode(Class);
+
+impl Column for ClassCode {
+    type Raw = i64;
+    fn from_raw(raw: i64) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let class = Class::from_code(raw.try_into()?).ok_or("a class of no known code")?;
+        Ok(Self(class))
+    }
+}
+
+/// The columns that [`record`] reads, first in a row, given what an adapter takes for the epoch.
+macro_rules! record_columns {
+    ($epoch:literal) => {
+        concat!(
+            "token.issued_secs, token.hash, ",
+            $epoch,
+            ", token.merchant, token.credential, token.card, token.operation, token.allowed, \
+             token.bound_to, token.issued_at, token.expires_at, token.conflict, token.state, \
+             token.embed, token.refusals"
+        )
+    };
+}
+pub(crate) use record_columns;
+
+pub(crate) fn token_key<R: Row>(row: &R) -> Result<TokenKey, R::Fault> {
+    Ok(TokenKey {
+        issued_secs: row.get(0)?,
+        hash: TokenHash(row.get(1)?),
+    })
+}
+
+pub(crate) fn record<R: Row>(row: &R) -> Result<Record, R::Fault> {
+    let state: Option<Json<State>> = row.get(12)?;
+    Ok(Record {
+        key: token_key(row)?,
+        epoch: Epoch(row.get(2)?),
+        merchant: row.text(3)?,
+        credential: row.text(4)?,
+        card: CardId::from_bytes(row.get(5)?),
+        operation: row.get(6).map(|OperationName(operation)| operation)?,
+        allowed: row.get(7).map(|FieldNames(fields)| fields)?,
+        bound_to: row.get::<Option<_>>(8)?.map(Thumbprint),
+        embed: row.get::<Option<_>>(13)?.map(|Text(id)| id),
+        issued_at: row.get(9)?,
+        expires_at: row.get(10)?,
+        conflict: row.get(11)?,
+        refusals: row.get(14)?,
+        state: state.map_or(State::Issued, |Json(state)| state),
+    })
+}
+
+/// The state's column: nothing while nobody has claimed it, so that most rows are short.
+pub(crate) fn state_column(state: &State) -> Option<Json<&State>> {
+    match state {
+        State::Issued => None,
+        State::Held(_) | State::Revoked(_) => Some(Json(state)),
+    }
+}
+
+/// A named request, after the columns of its token.
+pub(crate) fn idempotency<R: Row>(row: &R) -> Result<Idempotency, R::Fault> {
+    Ok(Idempotency {
+        key: row.get(15)?,
+        fingerprint: row.get(16)?,
+        seed: row.get(17)?,
+        expires_at: row.get(18)?,
+    })
+}
+
+pub(crate) const MERCHANT: Table<Merchant> = Table {
+    name: "merchant",
+    key: 1,
+    columns: &[
+        ("id", |it| it.id.as_str().into()),
+        ("name", |it| it.name.as_str().into()),
+        ("state", |it| Name(it.state).into()),
+        ("pci_enabled", |it| it.pci_enabled.into()),
+        ("created_at", |it| it.created_at.into()),
+        ("wallets", |it| Json(&it.wallets).into()),
+        ("mfa", |it| Json(it.mfa).into()),
+        ("may_export", |it| it.permissions.export.into()),
+        ("may_read_pins", |it| it.permissions.read_pins.into()),
+        ("may_set_pins", |it| it.permissions.set_pins.into()),
+    ],
+};
+
+/// The columns of [`MERCHANT`].
+macro_rules! merchant_columns {
+    () => {
+        "merchant.id, merchant.name, merchant.state, merchant.pci_enabled, merchant.created_at, \
+         merchant.wallets, merchant.mfa, merchant.may_export, merchant.may_read_pins, \
+         merchant.may_set_pins"
+    };
+}
+pub(crate) use merchant_columns;
+
+/// A merchant whose columns begin at `first`.
+pub(crate) fn merchant<R: Row>(row: &R, first: usize) -> Result<Merchant, R::Fault> {
+    Ok(Merchant {
+        id: row.text(first)?,
+        name: row.get(first + 1)?,
+        state: row.name(first + 2)?,
+        pci_enabled: row.get(first + 3)?,
+        created_at: row.get(first + 4)?,
+        wallets: row.json(first + 5)?,
+        mfa: row.json(first + 6)?,
+        permissions: Permissions {
+            export: row.get(first + 7)?,
+            read_pins: row.get(first + 8)?,
+            set_pins: row.get(first + 9)?,
+        },
+    })
+}
+
+pub(crate) const CREDENTIAL: Table<Credential> = Table {
+    name: "credential",
+    key: 1,
+    columns: &[
+        ("id", |it| it.id.as_str().into()),
+        ("merchant", |it| it.merchant.as_str().into()),
+        ("key_hash", |it| it.key_hash.into()),
+        ("dek", |it| (&it.sealed_secret.dek).into()),
+        ("sealed", |it| (&it.sealed_secret.sealed).into()),
+        ("allowed_ips", |it| Json(&it.allowed_ips).into()),
+        ("scopes", |it| Json(it.scopes_before()).into()),
+        ("person", |it| it.person.map(|id| *id.as_bytes()).into()),
+        ("state", |it| Name(it.state).into()),
+        ("expires_at", |it| it.expires_at.into()),
+        ("created_at", |it| it.created_at.into()),
+        ("rights", |it| Json(&it.scopes).into()),
+        ("ip_ceiling", |it| it.ip_ceiling.as_ref().map(Json).into()),
+        ("inherited", |it| it.inherited.into()),
+        ("client_certificates", |it| {
+            Json(&it.client_certificates).into()
+        }),
+    ],
+};
+
+/// The columns of [`CREDENTIAL`].
+macro_rules! credential_columns {
+    () => {
+        "credential.id, credential.merchant, credential.key_hash, credential.dek, \
+         credential.sealed, credential.allowed_ips, credential.scopes, credential.person, \
+         credential.state, credential.expires_at, credential.created_at, credential.rights, \
+         credential.ip_ceiling, credential.inherited, credential.client_certificates"
+    };
+}
+pub(crate) use credential_columns;
+
+pub(crate) fn credential<R: Row>(row: &R) -> Result<Credential, R::Fault> {
+    Ok(Credential {
+        id: row.text(0)?,
+        merchant: row.text(1)?,
+        key_hash: row.get(2)?,
+        sealed_secret: SealedSecret {
+            dek: row.get(3)?,
+            sealed: row.get(4)?,
+        },
+        allowed_ips: row.json(5)?,
+        // What a program of the version before wrote has no rights of its own.
+        scopes: match row.get::<Option<_>>(11)? {
+            Some(Json(scopes)) => scopes,
+            None => row.json(6)?,
+        },
+        ip_ceiling: row.get::<Option<_>>(12)?.map(|Json(nets)| nets),
+        inherited: row.get(13)?,
+        client_certificates: row.json(14)?,
+        person: row.get::<Option<_>>(7)?.map(PersonId::from_bytes),
+        state: row.name(8)?,
+        expires_at: row.get(9)?,
+        created_at: row.get(10)?,
+    })
+}
+
+pub(crate) const EMBED: Table<Embed> = Table {
+    name: "embed",
+    key: 1,
+    columns: &[
+        ("id", |it| it.id.as_str().into()),
+        ("merchant", |it| it.merchant.as_str().into()),
+        ("origins", |it| Json(&it.origins).into()),
+        ("copy_cvv", |it| it.copy_cvv.into()),
+        ("enabled", |it| it.enabled.into()),
+        ("created_at", |it| it.created_at.into()),
+        ("transparent", |it| it.transparent.into()),
+    ],
+};
+
+/// The columns of [`EMBED`].
+macro_rules! embed_columns {
+    () => {
+        "id, merchant, origins, copy_cvv, enabled, created_at, transparent"
+    };
+}
+pub(crate) use embed_columns;
+
+pub(crate) fn embed<R: Row>(row: &R) -> Result<Embed, R::Fault> {
+    Ok(Embed {
+        id: row.text(0)?,
+        merchant: row.text(1)?,
+        origins: row.json(2)?,
+        copy_cvv: row.get(3)?,
+        transparent: row.get(6)?,
+        enabled: row.get(4)?,
+        created_at: row.get(5)?,
+    })
+}
+
+/// The columns that [`lives`] reads.
+macro_rules! lives_columns {
+    () => {
+        "credential.state, credential.expires_at, coalesce(credential.rights, credential.scopes), \
+         credential.person, merchant.state, merchant.pci_enabled, embed.merchant, embed.enabled, embed.origins <> '[]'"
+    };
+}
+pub(crate) use lives_columns;
+
+/// Whose rows they are, after the columns of [`lives`].
+pub(crate) fn lives_of<R: Row>(row: &R) -> Result<LivesOf, R::Fault> {
+    Ok(LivesOf {
+        credential: row.text(9)?,
+        merchant: row.text(10)?,
+        embed: row.text(11)?,
+    })
+}
+
+/// What of the rows decides. A part that is not there has no state, or no owner.
+pub(crate) fn lives<R: Row>(row: &R) -> Result<Lives, R::Fault> {
+    let credential = match row.get(0)? {
+        None => None,
+        Some(Name(state)) => Some(CredentialLife {
+            state,
+            expires_at: row.get(1)?,
+            scopes: row.json(2)?,
+            person: row.get::<Option<_>>(3)?.map(PersonId::from_bytes),
+        }),
+    };
+    let merchant = match row.get(4)? {
+        None => None,
+        Some(Name(state)) => Some(MerchantLife {
+            state,
+            pci_enabled: row.get(5)?,
+        }),
+    };
+    let embed = match row.get(6)? {
+        None => None,
+        Some(Text(merchant)) => Some(EmbedLife {
+            merchant,
+            enabled: row.get(7)?,
+            is_web: row.get(8)?,
+        }),
+    };
+    Ok(Lives {
+        credential,
+        merchant,
+        embed,
+    })
+}
+
+pub(crate) const CARD: Table<Card> = Table {
+    name: "card",
+    key: 1,
+    columns: &[
+        ("id", |it| it.id.as_bytes().into()),
+        ("no", |it| it.no.as_str().into()),
+        ("merchant", |it| it.merchant.as_str().into()),
+        ("account", |it| it.account.as_str().into()),
+        ("person", |it| it.person.as_bytes().into()),
+        ("kind", |it| Name(it.kind).into()),
+        ("state", |it| Name(it.state).into()),
+        ("network", |it| Name(it.network).into()),
+        ("last_four", |it| it.last_four.as_str().into()),
+        ("label", |it| it.label.as_str().into()),
+        ("dek", |it| (&it.sealed.dek).into()),
+        ("pan", |it| (&it.sealed.pan).into()),
+        ("expiry", |it| (&it.sealed.expiry).into()),
+        ("name", |it| (&it.sealed.name).into()),
+        ("cvv_dek", |it| {
+            it.sealed.cvv.as_ref().map(|cvv| &cvv.dek).into()
+        }),
+        ("cvv", |it| {
+            it.sealed.cvv.as_ref().map(|cvv| &cvv.cvv).into()
+        }),
+        ("pan_index", |it| it.sealed.pan_index.into()),
+        ("created_at", |it| it.created_at.into()),
+        ("updated_at", |it| it.updated_at.into()),
+        ("product", |it| it.product.as_deref().into()),
+        ("unique_no", |it| it.unique_no.as_deref().into()),
+        ("holder_no", |it| it.holder_no.as_deref().into()),
+        ("pin_dek", |it| {
+            it.sealed.pin.as_ref().map(|pin| &pin.dek).into()
+        }),
+        ("pin", |it| {
+            it.sealed.pin.as_ref().map(|pin| &pin.pin).into()
+        }),
+    ],
+};
+
+/// The columns of [`CARD`], and the card's place in the order in which they came.
+macro_rules! card_columns {
+    () => {
+        "card.id, card.no, card.merchant, card.account, card.person, card.kind, card.state, \
+         card.network, card.last_four, card.label, card.dek, card.pan, card.expiry, card.name, \
+         card.cvv_dek, card.cvv, card.pan_index, card.created_at, card.updated_at, card.product, \
+         card.unique_no, card.holder_no, card.pin_dek, card.pin, card.seq"
+    };
+}
+pub(crate) use card_columns;
+
+pub(crate) fn card<R: Row>(row: &R) -> Result<Card, R::Fault> {
+    let cvv_dek: Option<Vec<u8>> = row.get(14)?;
+    let cvv: Option<Vec<u8>> = row.get(15)?;
+    let pin_dek: Option<Vec<u8>> = row.get(22)?;
+    let pin: Option<Vec<u8>> = row.get(23)?;
+    let created_at: Time = row.get(17)?;
+    Ok(Card {
+        id: CardId::from_bytes(row.get(0)?),
+        no: row.text(1)?,
+        merchant: row.text(2)?,
+        account: row.text(3)?,
+        person: PersonId::from_bytes(row.get(4)?),
+        kind: row.name(5)?,
+        state: row.name(6)?,
+        network: row.name(7)?,
+        last_four: row.name(8)?,
+        label: row.get(9)?,
+        sealed: SealedCard {
+            dek: row.get(10)?,
+            pan: row.get(11)?,
+            expiry: row.get(12)?,
+            name: row.get(13)?,
+            cvv: cvv_dek.zip(cvv).map(|(dek, cvv)| SealedCvv { dek, cvv }),
+            pin: pin_dek.zip(pin).map(|(dek, pin)| SealedPin { dek, pin }),
+            pan_index: row.get(16)?,
+        },
+        product: row.get(19)?,
+        unique_no: row.get(20)?,
+        holder_no: row.get(21)?,
+        created_at,
+        updated_at: row.get::<Option<Time>>(18)?.unwrap_or(created_at),
+    })
+}
+
+/// A card's place in the order in which they came.
+pub(crate) fn place_of_card<R: Row>(row: &R) -> Result<i64, R::Fault> {
+    row.get(24)
+}
+
+pub(crate) const CLASS_KEY: Table<ClassKey> = Table {
+    name: "wrapped_key",
+    key: 2,
+    columns: &[
+        ("class", |it| it.key.class.code().into()),
+        ("version", |it| it.key.version.into()),
+        ("wrapped", |it| (&it.key.wrapped).into()),
+        ("created_at", |it| it.created_at.into()),
+        ("retiring_at", |it| it.state.dates().0.into()),
+        ("retired_at", |it| it.state.dates().1.into()),
+    ],
+};
+
+/// The columns of [`CLASS_KEY`], of all of them.
+pub(crate) const CLASS_KEYS: &str = "SELECT class, version, wrapped, created_at, retiring_at, \
+     retired_at FROM wrapped_key ORDER BY class, version";
+
+pub(crate) fn class_key<R: Row>(row: &R) -> Result<ClassKey, R::Fault> {
+    let ClassCode(class) = row.get(0)?;
+    Ok(ClassKey {
+        key: WrappedKey {
+            class,
+            version: row.get(1)?,
+            wrapped: row.get(2)?,
+        },
+        created_at: row.get(3)?,
+        state: keys::State::from_dates(row.get(4)?, row.get(5)?),
+    })
+}
+
+pub(crate) const SUBSCRIPTION: Table<Subscription> = Table {
+    name: "subscription",
+    key: 1,
+    columns: &[
+        ("id", |it| it.id.as_bytes().into()),
+        ("merchant", |it| it.merchant.as_str().into()),
+        ("account", |it| {
+            it.account.as_ref().map(AccountId::as_str).into()
+        }),
+        ("form", |it| Name(it.form).into()),
+        ("url", |it| it.url.as_str().into()),
+        ("topics", |it| Json(&it.topics).into()),
+        ("enabled", |it| it.enabled.into()),
+        ("secret_dek", |it| {
+            it.secret.as_ref().map(|it| &it.dek).into()
+        }),
+        ("secret", |it| {
+            it.secret.as_ref().map(|it| &it.sealed).into()
+        }),
+        ("authorization_dek", |it| {
+            it.authorization.as_ref().map(|it| &it.dek).into()
+        }),
+        ("\"authorization\"", |it| {
+            it.authorization.as_ref().map(|it| &it.sealed).into()
+        }),
+        ("credential", |it| {
+            it.credential.as_ref().map(CredentialId::as_str).into()
+        }),
+        ("created_at", |it| it.created_at.into()),
+        ("updated_at", |it| it.updated_at.into()),
+    ],
+};
+
+/// The columns of [`SUBSCRIPTION`].
+macro_rules! subscription_columns {
+    () => {
+        "subscription.id, subscription.merchant, subscription.account, subscription.form, \
+         subscription.url, subscription.topics, subscription.enabled, subscription.secret_dek, \
+         subscription.secret, subscription.authorization_dek, subscription.\"authorization\", \
+         subscription.credential, subscription.created_at, subscription.updated_at"
+    };
+}
+pub(crate) use subscription_columns;
+
+pub(crate) fn subscription<R: Row>(row: &R) -> Result<Subscription, R::Fault> {
+    let sealed = |dek: usize| -> Result<Option<SealedSecret>, R::Fault> {
+        let (wrapped, sealed): (Option<Vec<u8>>, Option<Vec<u8>>) =
+            (row.get(dek)?, row.get(dek + 1)?);
+        Ok(wrapped
+            .zip(sealed)
+            .map(|(dek, sealed)| SealedSecret { dek, sealed }))
+    };
+    let account: Option<Text<_>> = row.get(2)?;
+    let credential: Option<Text<_>> = row.get(11)?;
+    Ok(Subscription {
+        id: SubscriptionId::from_bytes(row.get(0)?),
+        merchant: row.text(1)?,
+        account: account.map(|Text(id)| id),
+        form: row.name(3)?,
+        url: row.text(4)?,
+        topics: row.json(5)?,
+        enabled: row.get(6)?,
+        secret: sealed(7)?,
+        authorization: sealed(9)?,
+        credential: credential.map(|Text(id)| id),
+        created_at: row.get(12)?,
+        updated_at: row.get(13)?,
+    })
+}
+
+/// The columns of a delivery.
+macro_rules! delivery_columns {
+    () => {
+        "delivery.id, delivery.subscription, delivery.merchant, delivery.line, delivery.seq, \
+         delivery.topic, delivery.queued_at, delivery.since, delivery.attempts, delivery.due_at, \
+         delivery.leased_until, delivery.state, delivery.ended_at, delivery.last"
+    };
+}
+pub(crate) use delivery_columns;
+
+/// The name of a delivery's state.
+enum DeliveryState {
+    Waiting,
+    Delivered,
+    Failed,
+}
+
+impl Column for DeliveryState {
+    type Raw = String;
+    fn from_raw(raw: String) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        match &*raw {
+            "waiting" => Ok(Self::Waiting),
+            "delivered" => Ok(Self::Delivered),
+            "failed" => Ok(Self::Failed),
+            _ => Err("a delivery in no known state".into()),
+        }
+    }
+}
+pub(crate) fn delivery<R: Row>(row: &R) -> Result<Delivery, R::Fault> {
+    let state = match row.get(11)? {
+        DeliveryState::Waiting => hook::State::Waiting,
+        DeliveryState::Delivered => hook::State::Delivered(row.get(12)?),
+        DeliveryState::Failed => hook::State::Failed(row.get(12)?),
+    };
+    let last: Option<Json<Tried>> = row.get(13)?;
+    Ok(Delivery {
+        id: DeliveryId::from_bytes(row.get(0)?),
+        subscription: SubscriptionId::from_bytes(row.get(1)?),
+        merchant: row.text(2)?,
+        line: row.text(3)?,
+        seq: row.get(4)?,
+        topic: row.name(5)?,
+        queued_at: row.get(6)?,
+        since: row.get(7)?,
+        attempts: row.get(8)?,
+        due_at: row.get(9)?,
+        leased_until: row.get(10)?,
+        state,
+        last: last.map(|Json(tried)| tried),
+    })
+}
+
+pub(crate) const WALLET_TOKEN: Table<WalletToken> = Table {
+    name: "wallet_token",
+    key: 1,
+    columns: &[
+        ("id", |it| it.id.as_bytes().into()),
+        ("card", |it| it.card.as_bytes().into()),
+        ("merchant", |it| it.merchant.as_str().into()),
+        ("pan_index", |it| it.pan_index.into()),
+        ("wallet", |it| Name(it.device.wallet).into()),
+        ("device_type", |it| Name(it.device.device_type).into()),
+        ("device_id", |it| it.device.device_id.as_str().into()),
+        ("state", |it| Name(it.state).into()),
+        ("fulfilment", |it| Name(it.fulfilment).into()),
+        ("created_at", |it| it.created_at.into()),
+        ("updated_at", |it| it.updated_at.into()),
+    ],
+};
+
+/// The columns of [`WALLET_TOKEN`].
+macro_rules! wallet_token_columns {
+    () => {
+        "wallet_token.id, wallet_token.card, wallet_token.merchant, wallet_token.pan_index, \
+         wallet_token.wallet, wallet_token.device_type, wallet_token.device_id, \
+         wallet_token.state, wallet_token.fulfilment, wallet_token.created_at, \
+         wallet_token.updated_at"
+    };
+}
+
+pub(crate) use wallet_token_columns;
+
+/// The columns that [`listed_token`] reads, with the tables that they are of.
+macro_rules! listed_from {
+    () => {
+        concat!(
+            $crate::sql::rows::wallet_token_columns!(),
+            ", card.label, card.last_four
+             FROM wallet_token JOIN card ON card.id = wallet_token.card"
+        )
+    };
+}
+
+pub(crate) use listed_from;
+
+/// What a card number has, as seen from a device.
+pub(crate) const CENSUS: &str = "SELECT count(*) FILTER (WHERE state IN ('ACTIVE', 'SUSPENDED')),
+     count(*) FILTER (WHERE wallet = $2 AND device_id = $3
+         AND state NOT IN ('TERMINATED', 'REQUEST_DECLINED'))
+     FROM wallet_token WHERE pan_index = $1";
+
+pub(crate) fn wallet_token<R: Row>(row: &R) -> Result<WalletToken, R::Fault> {
+    Ok(WalletToken {
+        id: WalletTokenId::from_bytes(row.get(0)?),
+        card: CardId::from_bytes(row.get(1)?),
+        merchant: row.text(2)?,
+        pan_index: row.get(3)?,
+        device: Device {
+            wallet: row.name(4)?,
+            device_type: row.name(5)?,
+            device_id: row.text(6)?,
+        },
+        state: row.name(7)?,
+        fulfilment: row.name(8)?,
+        created_at: row.get(9)?,
+        updated_at: row.get(10)?,
+    })
+}
+
+pub(crate) fn listed_token<R: Row>(row: &R) -> Result<ListedToken, R::Fault> {
+    Ok(ListedToken {
+        token: wallet_token(row)?,
+        label: row.get(11)?,
+        last_four: row.name::<LastFour>(12)?,
+    })
+}
+
+pub(crate) fn census<R: Row>(row: &R) -> Result<Census, R::Fault> {
+    let on_device: i64 = row.get(1)?;
+    Ok(Census {
+        counted: row.get::<i64>(0)?.try_into().unwrap_or(usize::MAX),
+        on_device: on_device > 0,
+    })
+}
+
+pub(crate) const SESSION: Table<Session> = Table {
+    name: "mfa_session",
+    key: 1,
+    columns: &[
+        ("id", |it| it.id.as_bytes().into()),
+        ("epoch", |it| it.epoch.0.into()),
+        ("merchant", |it| it.merchant.as_str().into()),
+        ("person", |it| it.person.as_bytes().into()),
+        ("card", |it| it.card.as_bytes().into()),
+        ("operation", |it| Name(it.purpose).into()),
+        ("factor", |it| Name(it.factor).into()),
+        ("opened_at", |it| it.opened_at.into()),
+        ("expires_at", |it| it.expires_at.into()),
+        ("state", |it| Json(it.state).into()),
+    ],
+};
+
+pub(crate) const PERSON: Table<Person> = Table {
+    name: "mfa_person",
+    key: 2,
+    columns: &[
+        ("merchant", |it| it.merchant.as_str().into()),
+        ("person", |it| it.person.as_bytes().into()),
+        ("totp", |it| it.totp.as_ref().map(Json).into()),
+        ("wrong", |it| it.wrong.into()),
+        ("paused_until", |it| it.paused_until.into()),
+        ("opened", |it| Json(&it.opened).into()),
+    ],
+};
+
+pub(crate) fn session<R: Row>(row: &R) -> Result<Session, R::Fault> {
+    Ok(Session {
+        id: SessionId::from_bytes(row.get(0)?),
+        epoch: Epoch(row.get(1)?),
+        merchant: row.text(2)?,
+        person: PersonId::from_bytes(row.get(3)?),
+        card: CardId::from_bytes(row.get(4)?),
+        purpose: row.name(5)?,
+        factor: row.name(6)?,
+        opened_at: row.get(7)?,
+        expires_at: row.get(8)?,
+        state: row.json(9)?,
+    })
+}
+
+pub(crate) fn person<R: Row>(row: &R) -> Result<Person, R::Fault> {
+    let totp: Option<Json<Totp>> = row.get(2)?;
+    Ok(Person {
+        merchant: row.text(0)?,
+        person: PersonId::from_bytes(row.get(1)?),
+        totp: totp.map(|Json(totp)| totp),
+        wrong: row.get(3)?,
+        paused_until: row.get(4)?,
+        opened: row.json(5)?,
+    })
+}
+
+/// A level whose columns begin at `first`.
+pub(crate) fn level<R: Row>(row: &R, first: usize) -> Result<Level, R::Fault> {
+    Ok(Level {
+        whole_at: row.get(first)?,
+        charged_at: row.get(first + 1)?,
+    })
+}
+
+pub(crate) const SINK: Table<Progress> = Table {
+    name: "sink",
+    key: 1,
+    columns: &[
+        ("name", |it| it.name.as_str().into()),
+        ("place", |it| it.place.into()),
+        ("taken_at", |it| it.taken_at.into()),
+        ("holder", |it| it.lease.map(|lease| lease.holder.0).into()),
+        ("lease_until", |it| it.lease.map(|lease| lease.until).into()),
+        ("error", |it| it.error.as_deref().into()),
+        ("history_place", |it| {
+            it.history.map(|history| history.place).into()
+        }),
+        ("history_end", |it| {
+            it.history.map(|history| history.end).into()
+        }),
+    ],
+};
+
+pub(crate) fn progress<R: Row>(row: &R) -> Result<Progress, R::Fault> {
+    let (holder, until): (Option<[u8; 16]>, Option<Time>) = (row.get(3)?, row.get(4)?);
+    let Text(name) = row.get(0)?;
+    let history: (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
+    Ok(Progress {
+        name,
+        place: row.get(1)?,
+        taken_at: row.get(2)?,
+        lease: holder.zip(until).map(|(holder, until)| Lease {
+            holder: Holder(holder),
+            until,
+        }),
+        error: row.get(5)?,
+        history: history
+            .0
+            .zip(history.1)
+            .map(|(place, end)| History { place, end }),
+    })
+}

@@ -1,0 +1,118 @@
+//! The columns of a stored kind, each once: what is written to them is beside their names, and all
+//! statements about them are made of that.
+
+use std::sync::LazyLock;
+
+use super::value::Value;
+
+/// A kind, its table, and its columns with what is written to each.
+pub(crate) struct Table<T: 'static> {
+    pub(crate) name: &'static str,
+    /// How many of the columns, from the first on, are its key.
+    pub(crate) key: usize,
+    pub(crate) columns: &'static [Column<T>],
+}
+
+/// A column's name, and what is written to it.
+type Column<T> = (&'static str, fn(&T) -> Value);
+
+/// A statement that is made once.
+pub(crate) type Statement = LazyLock<String>;
+
+impl<T> Table<T> {
+    /// What a row holds, in the order of the columns.
+    pub(crate) fn values(&self, row: &T) -> Vec<Value> {
+        self.columns.iter().map(|(_, value)| value(row)).collect()
+    }
+
+    /// Adds a row, where no unique column is in use.
+    pub(crate) fn add(&self) -> String {
+        self.insert_with(&[])
+    }
+
+    /// The same with further columns, which SQL gives their values.
+    pub(crate) fn insert_with(&self, further: &[(&'static str, &str)]) -> String {
+        let names = self.names().chain(further.iter().map(|(name, _)| *name));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let places = (1..=self.columns.len()).map(|place| format!("${place}"));
+        let places = places.chain(further.iter().map(|(_, sql)| (*sql).to_owned()));
+        let places = places.collect::<Vec<_>>().join(", ");
+        let table = self.name;
+        format!("INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING")
+    }
+
+    /// A row's next form, where there is the row.
+    pub(crate) fn save(&self) -> String {
+        let (table, key) = (self.name, self.by_key());
+        let set = self.beside_key(|place, name| format!("{name} = ${place}"));
+        format!("UPDATE {table} SET {set} WHERE {key}")
+    }
+
+    /// A row's next form, or a new row.
+    pub(crate) fn put(&self) -> String {
+        let key = self.names().take(self.key).collect::<Vec<_>>().join(", ");
+        let set = self.beside_key(|_, name| format!("{name} = excluded.{name}"));
+        format!("{} ON CONFLICT ({key}) DO UPDATE SET {set}", self.insert())
+    }
+
+    /// The columns of the row with a key.
+    pub(crate) fn find(&self) -> String {
+        let names = self.select();
+        format!("SELECT {names} FROM {} WHERE {}", self.name, self.by_key())
+    }
+
+    /// The names of the columns, each with its table.
+    pub(crate) fn select(&self) -> String {
+        let names = self.names().map(|name| format!("{}.{name}", self.name));
+        names.collect::<Vec<_>>().join(", ")
+    }
+
+    fn insert(&self) -> String {
+        let names = self.names().collect::<Vec<_>>().join(", ");
+        let places = (1..=self.columns.len()).map(|place| format!("${place}"));
+        let places = places.collect::<Vec<_>>().join(", ");
+        format!("INSERT INTO {} ({names}) VALUES ({places})", self.name)
+    }
+
+    fn by_key(&self) -> String {
+        let parts = (1..).zip(self.names()).take(self.key);
+        let parts = parts.map(|(place, name)| format!("{name} = ${place}"));
+        parts.collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn beside_key(&self, set: impl Fn(usize, &str) -> String) -> String {
+        let others = (1..).zip(self.names()).skip(self.key);
+        let others = others.map(|(place, name)| set(place, name));
+        others.collect::<Vec<_>>().join(", ")
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.columns.iter().map(|(name, _)| *name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_makes_all_statements_of_its_columns() {
+        let table: Table<(i64, i64)> = Table {
+            name: "pair",
+            key: 1,
+            columns: &[("id", |row| row.0.into()), ("at", |row| row.1.into())],
+        };
+        assert_eq!(table.values(&(1, 2)), [Value::Int(1), Value::Int(2)]);
+        let inserted = "INSERT INTO pair (id, at) VALUES ($1, $2)";
+        assert_eq!(table.add(), format!("{inserted} ON CONFLICT DO NOTHING"));
+        assert_eq!(table.save(), "UPDATE pair SET at = $2 WHERE id = $1");
+        assert_eq!(
+            table.put(),
+            format!("{inserted} ON CONFLICT (id) DO UPDATE SET at = excluded.at")
+        );
+        assert_eq!(
+            table.find(),
+            "SELECT pair.id, pair.at FROM pair WHERE id = $1"
+        );
+    }
+}

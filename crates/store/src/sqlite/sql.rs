@@ -1,0 +1,139 @@
+//! What both adapters say alike, in SQLite.
+
+use cardveil_core::audit::Event;
+use cardveil_core::audit::chain::Link;
+use cardveil_core::hook::Delivery;
+use cardveil_core::id::{DeliveryId, MerchantId, PersonId};
+use cardveil_core::mfa::Totp;
+use cardveil_core::port::Class;
+use cardveil_core::port::rows::{Loaded, Rows};
+use cardveil_core::token::Epoch;
+use rusqlite::types::Type;
+use rusqlite::{Row, params, params_from_iter};
+
+use super::writer::Batch;
+use super::{audit, keep, keys};
+use crate::sql::value::{self, Column, Value, values};
+use crate::sql::{FIND_DELIVERY, Loads, Sql, places, rows};
+
+impl value::Row for Row<'_> {
+    type Fault = rusqlite::Error;
+
+    fn get<T: Column>(&self, column: usize) -> rusqlite::Result<T> {
+        let raw = Row::get(self, column)?;
+        let unreadable =
+            |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Null, error);
+        T::from_raw(raw).map_err(unreadable)
+    }
+}
+
+impl Rows for Loads<'_, Batch<'_>> {
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    fn log(&self, event: &Event) -> Loaded<()> {
+        Ok(self.0.log(event)?)
+    }
+}
+
+impl Sql for Batch<'_> {
+    type Fault = rusqlite::Error;
+    type Row<'r> = Row<'r>;
+
+    fn execute(&self, sql: &'static str, values: impl AsRef<[Value]>) -> rusqlite::Result<usize> {
+        Batch::execute(self, &self.text(sql), params_from_iter(values.as_ref()))
+    }
+
+    fn send(&self, sql: &'static str, values: impl Into<Vec<Value>>) -> rusqlite::Result<()> {
+        Sql::execute(self, sql, values.into()).map(drop)
+    }
+
+    fn first<T>(
+        &self,
+        sql: &'static str,
+        values: impl AsRef<[Value]>,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        Batch::first(
+            self,
+            &self.text(sql),
+            params_from_iter(values.as_ref()),
+            read,
+        )
+    }
+
+    fn all<T>(
+        &self,
+        sql: &'static str,
+        values: impl AsRef<[Value]>,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        Batch::all(
+            self,
+            &self.text(sql),
+            params_from_iter(values.as_ref()),
+            read,
+        )
+    }
+
+    fn keep<T>(
+        &self,
+        table: &'static str,
+        row: &Row<'_>,
+        read: rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        keep(self.left_out(), table, row, read)
+    }
+
+    /// No other process writes meanwhile.
+    fn guard(&self, _: &[&[u8]]) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    /// They are looked up for each event.
+    fn subscriptions_change(&self) {}
+
+    fn ring(&self) {
+        Batch::ring(self);
+    }
+
+    /// It is found by what is in it.
+    fn totp_saved(&self, _: &MerchantId, _: &PersonId, _: Option<&Totp>) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn deliveries(&self, ids: &[DeliveryId]) -> rusqlite::Result<Vec<Delivery>> {
+        let find = |id: &DeliveryId| {
+            Sql::first(self, FIND_DELIVERY, values![id.as_bytes()], |row| {
+                rows::delivery(row)
+            })
+        };
+        ids.iter().map(find).filter_map(Result::transpose).collect()
+    }
+
+    fn has_records(&self, class: Class, version: u32) -> rusqlite::Result<bool> {
+        for place in places(class) {
+            if !keys::under(self.connection(), *place, version, 1)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn has_link(&self, link: &Link) -> rusqlite::Result<bool> {
+        let at = params![audit::seq(link) - 1, 1];
+        let found = Batch::first(self, audit::AFTER, at, audit::chained)?;
+        Ok(found.is_some_and(|entry| entry.link == *link))
+    }
+
+    fn last_entry(&self) -> rusqlite::Result<i64> {
+        const END: &str = "SELECT coalesce(max(seq), 0) FROM audit";
+        let last = Batch::first(self, END, [], |row| Row::get(row, 0))?;
+        Ok(last.unwrap_or(0))
+    }
+
+    fn set_epoch(&self, epoch: Epoch) -> rusqlite::Result<()> {
+        Batch::set_epoch(self, epoch)
+    }
+}
