@@ -6,7 +6,7 @@
  * meant.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Browser, launch, type Look, type Visit } from "../src/browsers/index.ts";
+import { type Browser, launch, type Look, name, type Visit } from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
@@ -34,10 +34,15 @@ async function arrive(look: Partial<Look> = {}): Promise<Cardholder> {
 }
 
 /** A specimen of the gallery, as the whole page. */
-async function specimen(of: string, width: number, lang = "en"): Promise<Visit> {
+async function specimen(
+  of: string,
+  width: number,
+  lang = "en",
+  look: Partial<Look> = {},
+): Promise<Visit> {
   const wire = await Wire.open();
   const visit = await browser.visit(
-    { viewport: { width, height: 420 }, reducedMotion: "reduce" },
+    { viewport: { width, height: 420 }, reducedMotion: "reduce", ...look },
     `http://127.0.0.1:${wire.port}`,
   );
   leave.push(async () => {
@@ -267,6 +272,15 @@ it.each(["states.1", "states.16", "failures.3"])(
       expect(
         await digits.evaluate((digits) => Number.parseFloat(getComputedStyle(digits).fontSize)),
       ).toBeGreaterThanOrEqual(18);
+  },
+);
+
+it.runIf(name === "chromium")(
+  "forced colours indented parts by 4 px, where nobody knows what lies behind",
+  async () => {
+    const { page } = await specimen("parts.0", 320, "en", { forcedColors: "active" });
+    await page.evaluate(() => document.documentElement.classList.add("plate"));
+    expect((await box(page.locator(".group").first()))[0]).toBe(0);
   },
 );
 

@@ -119,8 +119,11 @@ export const SECTIONS: Record<string, { title: string; specimens: Specimen[] }> 
         note: "fieldGone",
       },
       {
-        title: "every field masked",
+        title: "every field masked, and nothing asked for",
         scene: shown({
+          lastFour: "",
+          network: "",
+          secs: 0,
           secrets: {},
           states: states({ pan: "masked", expiry: "masked", name: "masked" }),
           masked: ["pan", "expiry", "cvv", "name"],

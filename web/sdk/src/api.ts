@@ -177,7 +177,7 @@ export interface CardEvents {
 export interface Card {
   /**
    * Puts the whole card into an element, or the first that matches, and reveals it. Once per card.
-   * In 280 CSS pixels or more nothing moves when it shows and hides; down to 200, where nothing is
+   * In 320 CSS pixels or more nothing moves when it shows and hides; down to 200, where nothing is
    * cut either, its lines may break.
    */
   mount(target: string | Element): () => void;
