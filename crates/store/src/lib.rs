@@ -1,7 +1,7 @@
 //! Adapters of the ports of [`cardveil_core::port`].
 //!
-//! **Invariant:** no rule of the domain lives here. An adapter reads a row, asks the pure decision
-//! of [`cardveil_core::token`], and writes what that says, all inside one transaction.
+//! **Invariant:** no rule of the domain lives here. An adapter loads rows for the verbs of
+//! [`cardveil_core::verb`] and saves what they say, all inside one transaction.
 //!
 //! **Invariant:** nothing is answered before what it says is durable.
 //!

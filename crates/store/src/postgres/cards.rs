@@ -258,36 +258,3 @@ async fn rows_of<T>(
     let rows = lent.link()?.query(&asked.sql, &values).await?;
     rows.iter().map(read).collect()
 }
-
-/// What narrows a list, as SQL. Every value is a parameter, so the text depends on which filters
-/// are given alone, and few statements are ever prepared.
-#[derive(Default)]
-pub(super) struct Question {
-    condition: String,
-    values: Vec<Value>,
-}
-
-impl Question {
-    /// Each `?` is the same value.
-    pub(super) fn and(&mut self, condition: &str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.values.push(value.into());
-            let place = format!("${}", self.values.len());
-            self.condition.push_str(" AND ");
-            self.condition.push_str(&condition.replace('?', &place));
-        }
-    }
-
-    pub(super) fn condition(&self) -> &str {
-        &self.condition
-    }
-
-    pub(super) fn values(&self) -> &[Value] {
-        &self.values
-    }
-}
-
-/// The names of variants, as an array of texts.
-pub(super) fn name_array<T: serde::Serialize>(variants: &[T]) -> Value {
-    variants.iter().map(Name).collect()
-}

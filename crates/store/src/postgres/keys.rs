@@ -18,7 +18,7 @@ use crate::sql::{Place, places, rows, sql_count};
 impl Keys for Postgres {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
         self.readers
-            .all(rows::CLASS_KEYS, &values![], rows::class_key)
+            .all(&rows::CLASS_KEYS, &values![], rows::class_key)
             .await
     }
 

@@ -69,12 +69,11 @@ use self::readers::{LISTS, LOOKUPS, Readers};
 use self::row::Row;
 use self::writer::Writer;
 use crate::left_out::{LeftOut, name_of};
-use crate::sql::rows::{
-    self, credential_columns, delivery_columns, embed_columns, merchant_columns,
-    subscription_columns,
-};
-use crate::sql::sql_count;
+use crate::sql::question::{self, Question};
+use crate::sql::rows::{self, CREDENTIAL, EMBED, MERCHANT, SUBSCRIPTION};
+use crate::sql::table::Statement;
 use crate::sql::value::{Json, Row as _, Text, Value, values};
+use crate::sql::{FIND_DELIVERY, sql_count};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
@@ -212,56 +211,59 @@ impl Commits for Postgres {
 #[async_trait]
 impl Registry for Postgres {
     async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            credential_columns!(),
-            ", ",
-            merchant_columns!(),
-            ", (SELECT epoch FROM meta), wanted.place
+        static SQL: Statement = Statement::new(|| {
+            let (credential, merchant) = (CREDENTIAL.select(), MERCHANT.select());
+            format!(
+                "SELECT {credential}, {merchant}, (SELECT epoch FROM meta), wanted.place
              FROM unnest($1::bytea[]) WITH ORDINALITY AS wanted (key_hash, place)
                  CROSS JOIN LATERAL
                  (SELECT * FROM credential WHERE key_hash = wanted.key_hash LIMIT 1) AS credential
                  LEFT JOIN merchant ON merchant.id = credential.merchant"
-        );
+            )
+        });
         let admission = |row: &Row| {
-            let has_merchant: Option<Text<MerchantId>> = row.get(15)?;
-            let merchant = has_merchant.map(|_| rows::merchant(row, 15)).transpose()?;
+            let has_merchant: Option<Text<MerchantId>> = row.get(CREDENTIAL.columns.len())?;
+            let merchant = has_merchant
+                .map(|_| rows::merchant(row, CREDENTIAL.columns.len()))
+                .transpose()?;
             Ok(Admission {
                 credential: rows::credential(row)?,
                 merchant,
-                epoch: Epoch(row.get(25)?),
+                epoch: Epoch(row.get(CREDENTIAL.columns.len() + MERCHANT.columns.len())?),
             })
         };
         let is_it = |found: &Admission| found.credential.key_hash == *key_hash;
         self.readers
-            .find(SQL, values![key_hash], admission, is_it)
+            .find(&SQL, values![key_hash], admission, is_it)
             .await
     }
 
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            embed_columns!(),
-            ", wanted.place
+        static SQL: Statement = Statement::new(|| {
+            let columns = EMBED.select();
+            format!(
+                "SELECT {columns}, wanted.place
              FROM unnest($1::text[]) WITH ORDINALITY AS wanted (embed, place) CROSS JOIN LATERAL
                  (SELECT * FROM embed WHERE id = wanted.embed LIMIT 1) AS embed"
-        );
+            )
+        });
         self.readers
-            .find(SQL, values![id.as_str()], rows::embed, |it| it.id == *id)
+            .find(&SQL, values![id.as_str()], rows::embed, |it| it.id == *id)
             .await
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            merchant_columns!(),
-            ", wanted.place
+        static SQL: Statement = Statement::new(|| {
+            let columns = MERCHANT.select();
+            format!(
+                "SELECT {columns}, wanted.place
              FROM unnest($1::text[]) WITH ORDINALITY AS wanted (id, place) CROSS JOIN LATERAL
                  (SELECT * FROM merchant WHERE id = wanted.id LIMIT 1) AS merchant"
-        );
+            )
+        });
         let read = |row: &Row| rows::merchant(row, 0);
         self.readers
-            .find(SQL, values![id.as_str()], read, |it| it.id == *id)
+            .find(&SQL, values![id.as_str()], read, |it| it.id == *id)
             .await
     }
 
@@ -372,18 +374,14 @@ impl Audit for Postgres {
 #[async_trait]
 impl Admin for Postgres {
     async fn merchants(&self) -> Result<Vec<Merchant>> {
-        const SQL: &str = concat!("SELECT ", merchant_columns!(), " FROM merchant ORDER BY id");
-        self.list(("merchant", SQL), &values![], |row| rows::merchant(row, 0))
+        static SQL: Statement = Statement::new(|| MERCHANT.all("id"));
+        self.list(("merchant", &SQL), &values![], |row| rows::merchant(row, 0))
             .await
     }
 
     async fn credentials(&self) -> Result<Vec<Credential>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            credential_columns!(),
-            " FROM credential ORDER BY id"
-        );
-        self.list(("credential", SQL), &values![], rows::credential)
+        static SQL: Statement = Statement::new(|| CREDENTIAL.all("id"));
+        self.list(("credential", &SQL), &values![], rows::credential)
             .await
     }
 
@@ -395,8 +393,8 @@ impl Admin for Postgres {
     }
 
     async fn embeds(&self) -> Result<Vec<Embed>> {
-        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
-        self.list(("embed", SQL), &values![], rows::embed).await
+        static SQL: Statement = Statement::new(|| EMBED.all("id"));
+        self.list(("embed", &SQL), &values![], rows::embed).await
     }
 
     async fn epoch(&self) -> Result<Epoch> {
@@ -436,32 +434,21 @@ impl Admin for Postgres {
     }
 }
 
-const FIND_SUBSCRIPTION: &str = concat!(
-    "SELECT ",
-    subscription_columns!(),
-    " FROM subscription WHERE id = $1"
-);
-const FIND_DELIVERY: &str = concat!(
-    "SELECT ",
-    delivery_columns!(),
-    " FROM delivery WHERE delivery.id = $1"
-);
-
 #[async_trait]
 impl Outbox for Postgres {
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
+        static FIND: Statement = Statement::new(|| SUBSCRIPTION.find());
         let id = values![id.as_bytes()];
-        self.readers
-            .first(FIND_SUBSCRIPTION, &id, rows::subscription)
-            .await
+        self.readers.first(&FIND, &id, rows::subscription).await
     }
 
     async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            subscription_columns!(),
-            " FROM subscription WHERE $1::text IS NULL OR merchant = $1 ORDER BY seq"
-        );
+        static SQL: Statement = Statement::new(|| {
+            let columns = SUBSCRIPTION.select();
+            format!(
+                "SELECT {columns} FROM subscription WHERE $1::text IS NULL OR merchant = $1 ORDER BY seq"
+            )
+        });
         let merchant = merchant.map(MerchantId::as_str);
         let subscription = |row: &Row| {
             let read = rows::subscription(row);
@@ -469,7 +456,7 @@ impl Outbox for Postgres {
         };
         let found = self
             .lists
-            .all(SQL, &values![merchant], subscription)
+            .all(&SQL, &values![merchant], subscription)
             .await?;
         Ok(found.into_iter().flatten().collect())
     }
@@ -488,30 +475,8 @@ impl Outbox for Postgres {
         after: Option<(i64, DeliveryId)>,
         limit: usize,
     ) -> Result<Vec<Delivery>> {
-        let merchant = filter.merchant.as_ref().map(MerchantId::as_str);
-        let subscription = filter.subscription.map(|id| *id.as_bytes());
-        let (seq, id) = after.map_or((i64::MIN, [0; 16]), |(seq, id)| (seq, *id.as_bytes()));
-        let mut sql = concat!(
-            "SELECT ",
-            delivery_columns!(),
-            " FROM delivery WHERE (delivery.seq, delivery.id) > ($1, $2)"
-        )
-        .to_owned();
-        let mut values: Vec<Value> = values![seq, id].into();
-        for (condition, value) in [
-            ("merchant =", merchant.map(Value::from)),
-            ("subscription =", subscription.map(Value::from)),
-            ("state =", filter.state.map(Value::from)),
-            ("queued_at >=", filter.since.map(Value::from)),
-        ] {
-            if let Some(value) = value {
-                values.push(value);
-                sql = format!("{sql} AND {condition} ${}", values.len());
-            }
-        }
-        values.push(sql_count(limit).into());
-        let place = values.len();
-        let sql = format!("{sql} ORDER BY delivery.seq, delivery.id LIMIT ${place}");
+        let question = question::deliveries(filter, after, limit);
+        let Question { sql, values } = question;
         self.lists.all(&sql, &values, rows::delivery).await
     }
 

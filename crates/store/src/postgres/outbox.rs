@@ -14,16 +14,16 @@ use cardveil_core::id::{AccountId, MerchantId};
 
 use super::batch::Batch;
 use super::fault::Fault;
-use crate::sql::rows::{self, subscription_columns};
+use crate::sql::rows::{self, SUBSCRIPTION};
+use crate::sql::table::Statement;
 use crate::sql::value::{Name, Row as _, Text, Value, values};
 
 type Outcome<T> = Result<T, Fault>;
 
-const ENABLED: &str = concat!(
-    "SELECT ",
-    subscription_columns!(),
-    " FROM subscription WHERE merchant = ANY ($1) AND enabled ORDER BY seq"
-);
+static ENABLED: Statement = Statement::new(|| {
+    let columns = SUBSCRIPTION.select();
+    format!("SELECT {columns} FROM subscription WHERE merchant = ANY ($1) AND enabled ORDER BY seq")
+});
 
 /// Heads that may be due, to subscriptions that are told now.
 pub(super) const NEXT_DUE: &str = "SELECT min((SELECT min(due_at) FROM delivery
@@ -41,7 +41,7 @@ pub(super) fn look_up_told(batch: &Batch<'_>, merchants: BTreeSet<MerchantId>) -
         return Ok(());
     }
     let ids: Value = merchants.iter().map(MerchantId::as_str).collect();
-    let found = batch.all(ENABLED, [ids], rows::subscription)?;
+    let found = batch.all(&ENABLED, [ids], rows::subscription)?;
     let mut told = batch.told().borrow_mut();
     told.extend(merchants.into_iter().map(|id| (id, Vec::new())));
     for subscription in found {

@@ -81,7 +81,7 @@ fn totp<R: Row>(row: &R) -> Result<Envelope, R::Fault> {
 
 impl<B: Sql> KeyRows for Loads<'_, B> {
     fn class_keys(&self) -> Loaded<Vec<ClassKey>> {
-        self.all(CLASS_KEYS, [], |row| rows::class_key(row))
+        self.all(&CLASS_KEYS, [], |row| rows::class_key(row))
     }
 
     fn save_class_key(&self, key: &ClassKey) -> Loaded<()> {

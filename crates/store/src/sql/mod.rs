@@ -6,9 +6,10 @@ mod factors;
 mod keys;
 mod log;
 mod outbox;
+pub(crate) mod question;
 mod registry;
 pub(crate) mod rows;
-mod table;
+pub(crate) mod table;
 pub(crate) mod value;
 mod wallet;
 

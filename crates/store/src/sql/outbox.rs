@@ -6,7 +6,7 @@ use cardveil_core::hook::{Delivery, Line, Subscription};
 use cardveil_core::id::{DeliveryId, MerchantId, SubscriptionId};
 use cardveil_core::port::rows::{Loaded, OutboxRows};
 
-use super::rows::{self, SUBSCRIPTION, delivery_columns, subscription_columns};
+use super::rows::{self, SUBSCRIPTION, delivery_columns};
 use super::table::Statement;
 use super::value::{Json, Row as _, values};
 use super::{Loads, Sql, sql_count};
@@ -47,15 +47,17 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
     }
 
     fn due_subscriptions(&self, now: Time) -> Loaded<Vec<Subscription>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            subscription_columns!(),
-            " FROM (SELECT subscription.*, (SELECT min(due_at) FROM delivery
-                     WHERE delivery.subscription = subscription.id AND head) AS due
-                 FROM subscription WHERE enabled) AS subscription
-             WHERE due <= $1 ORDER BY due"
-        );
-        let due = self.all(SQL, values![now.millis()], |row| {
+        static SQL: Statement = Statement::new(|| {
+            let columns = SUBSCRIPTION.select();
+            format!(
+                "SELECT {columns}
+                 FROM (SELECT subscription.*, (SELECT min(due_at) FROM delivery
+                         WHERE delivery.subscription = subscription.id AND head) AS due
+                     FROM subscription WHERE enabled) AS subscription
+                 WHERE due <= $1 ORDER BY due"
+            )
+        });
+        let due = self.all(&SQL, values![now.millis()], |row| {
             self.keep("subscription", row, rows::subscription(row))
         })?;
         Ok(due.into_iter().flatten().collect())

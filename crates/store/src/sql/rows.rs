@@ -18,7 +18,7 @@ use cardveil_core::token::{
 };
 use cardveil_core::wallet::{Census, Device, WalletToken};
 
-use super::table::Table;
+use super::table::{Statement, Table};
 use super::value::{Column, Json, Name, Row, Text};
 use crate::text;
 
@@ -129,16 +129,6 @@ pub(crate) const MERCHANT: Table<Merchant> = Table {
     ],
 };
 
-/// The columns of [`MERCHANT`].
-macro_rules! merchant_columns {
-    () => {
-        "merchant.id, merchant.name, merchant.state, merchant.pci_enabled, merchant.created_at, \
-         merchant.wallets, merchant.mfa, merchant.may_export, merchant.may_read_pins, \
-         merchant.may_set_pins"
-    };
-}
-pub(crate) use merchant_columns;
-
 /// A merchant whose columns begin at `first`.
 pub(crate) fn merchant<R: Row>(row: &R, first: usize) -> Result<Merchant, R::Fault> {
     Ok(Merchant {
@@ -181,17 +171,6 @@ pub(crate) const CREDENTIAL: Table<Credential> = Table {
     ],
 };
 
-/// The columns of [`CREDENTIAL`].
-macro_rules! credential_columns {
-    () => {
-        "credential.id, credential.merchant, credential.key_hash, credential.dek, \
-         credential.sealed, credential.allowed_ips, credential.scopes, credential.person, \
-         credential.state, credential.expires_at, credential.created_at, credential.rights, \
-         credential.ip_ceiling, credential.inherited, credential.client_certificates"
-    };
-}
-pub(crate) use credential_columns;
-
 pub(crate) fn credential<R: Row>(row: &R) -> Result<Credential, R::Fault> {
     Ok(Credential {
         id: row.text(0)?,
@@ -230,14 +209,6 @@ pub(crate) const EMBED: Table<Embed> = Table {
         ("transparent", |it| it.transparent.into()),
     ],
 };
-
-/// The columns of [`EMBED`].
-macro_rules! embed_columns {
-    () => {
-        "id, merchant, origins, copy_cvv, enabled, created_at, transparent"
-    };
-}
-pub(crate) use embed_columns;
 
 pub(crate) fn embed<R: Row>(row: &R) -> Result<Embed, R::Fault> {
     Ok(Embed {
@@ -404,9 +375,8 @@ pub(crate) const CLASS_KEY: Table<ClassKey> = Table {
     ],
 };
 
-/// The columns of [`CLASS_KEY`], of all of them.
-pub(crate) const CLASS_KEYS: &str = "SELECT class, version, wrapped, created_at, retiring_at, \
-     retired_at FROM wrapped_key ORDER BY class, version";
+/// All class keys, by class and version.
+pub(crate) static CLASS_KEYS: Statement = Statement::new(|| CLASS_KEY.all("class, version"));
 
 pub(crate) fn class_key<R: Row>(row: &R) -> Result<ClassKey, R::Fault> {
     let ClassCode(class) = row.get(0)?;
@@ -453,17 +423,6 @@ pub(crate) const SUBSCRIPTION: Table<Subscription> = Table {
         ("updated_at", |it| it.updated_at.into()),
     ],
 };
-
-/// The columns of [`SUBSCRIPTION`].
-macro_rules! subscription_columns {
-    () => {
-        "subscription.id, subscription.merchant, subscription.account, subscription.form, \
-         subscription.url, subscription.topics, subscription.enabled, subscription.secret_dek, \
-         subscription.secret, subscription.authorization_dek, subscription.\"authorization\", \
-         subscription.credential, subscription.created_at, subscription.updated_at"
-    };
-}
-pub(crate) use subscription_columns;
 
 pub(crate) fn subscription<R: Row>(row: &R) -> Result<Subscription, R::Fault> {
     let sealed = |dek: usize| -> Result<Option<SealedSecret>, R::Fault> {

@@ -61,6 +61,12 @@ impl<T> Table<T> {
         format!("SELECT {names} FROM {} WHERE {}", self.name, self.by_key())
     }
 
+    /// The columns of all rows, in an order.
+    pub(crate) fn all(&self, order: &str) -> String {
+        let (names, table) = (self.select(), self.name);
+        format!("SELECT {names} FROM {table} ORDER BY {order}")
+    }
+
     /// The names of the columns, each with its table.
     pub(crate) fn select(&self) -> String {
         let names = self.names().map(|name| format!("{}.{name}", self.name));

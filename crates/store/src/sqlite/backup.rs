@@ -19,8 +19,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 
 use super::fence::{Fence, Found};
 use super::open::{OpenError, Refused, check_ours, connect, create_private, migrate};
-use super::rows::{CLASS_KEYS, class_key};
 use super::{all, audit, sql_count};
+use crate::sql::rows::{CLASS_KEYS, class_key};
 
 /// Writes a copy of the database, of this moment, to a file that is not there yet. The database may
 /// be in use.
@@ -145,7 +145,7 @@ impl Copy {
 
     /// Its class keys, as they are stored.
     pub fn class_keys(&self) -> Result<Vec<ClassKey>, OpenError> {
-        self.with(|connection| Ok(all(connection, CLASS_KEYS, [], |row| class_key(row))?))
+        self.with(|connection| Ok(all(connection, &CLASS_KEYS, [], |row| class_key(row))?))
     }
 
     /// Its audit entries after a place, with their links.

@@ -14,8 +14,11 @@ use crate::sql::{Place, places, rows, sql_count};
 #[async_trait]
 impl Keys for Sqlite {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
-        self.readers
-            .read(|connection| all(connection, rows::CLASS_KEYS, [], |row| rows::class_key(row)))
+        self.readers.read(|connection| {
+            all(connection, &rows::CLASS_KEYS, [], |row| {
+                rows::class_key(row)
+            })
+        })
     }
 
     async fn key_uses(&self) -> Result<Vec<Use>> {

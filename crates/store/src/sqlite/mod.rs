@@ -71,11 +71,10 @@ use self::lists::Lists;
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::left_out::{LeftOut, name_of};
-use crate::sql::rows::{
-    self, credential_columns, embed_columns, merchant_columns, subscription_columns,
-};
-use crate::sql::sql_count;
+use crate::sql::rows::{self, CREDENTIAL, EMBED, MERCHANT, SUBSCRIPTION};
+use crate::sql::table::Statement;
 use crate::sql::value::Row as _;
+use crate::sql::{for_sqlite, question, sql_count};
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
@@ -194,13 +193,6 @@ fn keep<T>(
     }
 }
 
-const MERCHANT: &str = concat!(
-    "SELECT ",
-    merchant_columns!(),
-    " FROM merchant WHERE id = ?1"
-);
-const EMBED: &str = concat!("SELECT ", embed_columns!(), " FROM embed WHERE id = ?1");
-
 #[async_trait]
 impl Commits for Sqlite {
     async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
@@ -211,36 +203,39 @@ impl Commits for Sqlite {
 #[async_trait]
 impl Registry for Sqlite {
     async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            credential_columns!(),
-            ", ",
-            merchant_columns!(),
-            ", (SELECT epoch FROM meta)
+        static SQL: Statement = Statement::new(|| {
+            let (credential, merchant) = (CREDENTIAL.select(), MERCHANT.select());
+            format!(
+                "SELECT {credential}, {merchant}, (SELECT epoch FROM meta)
              FROM credential LEFT JOIN merchant ON merchant.id = credential.merchant
              WHERE credential.key_hash = ?1"
-        );
+            )
+        });
         self.readers.read(|connection| {
-            first(connection, SQL, [key_hash], |row| {
-                let has_merchant: Option<String> = row.get(15)?;
-                let merchant = has_merchant.map(|_| rows::merchant(row, 15)).transpose()?;
+            first(connection, &SQL, [key_hash], |row| {
+                let has_merchant: Option<String> = row.get(CREDENTIAL.columns.len())?;
+                let merchant = has_merchant
+                    .map(|_| rows::merchant(row, CREDENTIAL.columns.len()))
+                    .transpose()?;
                 Ok(Admission {
                     credential: rows::credential(row)?,
                     merchant,
-                    epoch: Epoch(row.get(25)?),
+                    epoch: Epoch(row.get(CREDENTIAL.columns.len() + MERCHANT.columns.len())?),
                 })
             })
         })
     }
 
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
+        static FIND: Statement = Statement::new(|| for_sqlite(&EMBED.find()));
         self.readers
-            .read(|connection| first(connection, EMBED, [id.as_str()], |row| rows::embed(row)))
+            .read(|connection| first(connection, &FIND, [id.as_str()], |row| rows::embed(row)))
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
+        static FIND: Statement = Statement::new(|| for_sqlite(&MERCHANT.find()));
         self.readers.read(|connection| {
-            first(connection, MERCHANT, [id.as_str()], |row| {
+            first(connection, &FIND, [id.as_str()], |row| {
                 rows::merchant(row, 0)
             })
         })
@@ -341,22 +336,18 @@ impl Audit for Sqlite {
 #[async_trait]
 impl Admin for Sqlite {
     async fn merchants(&self) -> Result<Vec<Merchant>> {
-        const SQL: &str = concat!("SELECT ", merchant_columns!(), " FROM merchant ORDER BY id");
+        static SQL: Statement = Statement::new(|| MERCHANT.all("id"));
         self.readers.read(|connection| {
-            self.list(connection, ("merchant", SQL), [], |row| {
+            self.list(connection, ("merchant", &SQL), [], |row| {
                 rows::merchant(row, 0)
             })
         })
     }
 
     async fn credentials(&self) -> Result<Vec<Credential>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            credential_columns!(),
-            " FROM credential ORDER BY id"
-        );
+        static SQL: Statement = Statement::new(|| CREDENTIAL.all("id"));
         self.readers.read(|connection| {
-            self.list(connection, ("credential", SQL), [], |row| {
+            self.list(connection, ("credential", &SQL), [], |row| {
                 rows::credential(row)
             })
         })
@@ -372,9 +363,9 @@ impl Admin for Sqlite {
     }
 
     async fn embeds(&self) -> Result<Vec<Embed>> {
-        const SQL: &str = concat!("SELECT ", embed_columns!(), " FROM embed ORDER BY id");
+        static SQL: Statement = Statement::new(|| EMBED.all("id"));
         self.readers
-            .read(|connection| self.list(connection, ("embed", SQL), [], |row| rows::embed(row)))
+            .read(|connection| self.list(connection, ("embed", &SQL), [], |row| rows::embed(row)))
     }
 
     async fn time(&self) -> Result<Option<Time>> {
@@ -414,24 +405,24 @@ impl Admin for Sqlite {
 #[async_trait]
 impl Outbox for Sqlite {
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
+        static FIND: Statement = Statement::new(|| for_sqlite(&SUBSCRIPTION.find()));
         self.readers.read(|connection| {
             let id = [id.as_bytes()];
-            first(connection, outbox::FIND_SUBSCRIPTION, id, |row| {
-                rows::subscription(row)
-            })
+            first(connection, &FIND, id, |row| rows::subscription(row))
         })
     }
 
     async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            subscription_columns!(),
-            " FROM subscription WHERE ?1 IS NULL OR merchant = ?1 ORDER BY seq"
-        );
+        static SQL: Statement = Statement::new(|| {
+            let columns = SUBSCRIPTION.select();
+            format!(
+                "SELECT {columns} FROM subscription WHERE ?1 IS NULL OR merchant = ?1 ORDER BY seq"
+            )
+        });
         let merchant = merchant.map(|merchant| merchant.as_str().to_owned());
         let left_out = Arc::clone(&self.left_out);
         let found = self.lists.ask(move |connection| {
-            all(connection, SQL, [merchant], |row| {
+            all(connection, &SQL, [merchant], |row| {
                 keep(&left_out, "subscription", row, rows::subscription(row))
             })
         });
@@ -453,9 +444,9 @@ impl Outbox for Sqlite {
         after: Option<(i64, DeliveryId)>,
         limit: usize,
     ) -> Result<Vec<Delivery>> {
-        let filter = filter.clone();
+        let question = question::deliveries(filter, after, limit);
         self.lists
-            .ask(move |connection| outbox::deliveries(connection, &filter, after, limit))
+            .ask(move |connection| wallet::ask(connection, &question, |row| rows::delivery(row)))
             .await
     }
 
