@@ -44,7 +44,7 @@ IN_TESTS = [
      "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)", POSTGRES),
     ("P1-a-batch-that-forgets-its-own-claims", "crates/store/src/postgres/tokens.rs",
      "*held = Some(record.clone());", "let _ = held;", POSTGRES),
-    ("P2-a-checkpoint-of-a-log-that-is-gone", "crates/store/src/postgres/sinks.rs",
+    ("P2-a-checkpoint-of-a-log-that-is-gone", "crates/store/src/postgres/sql.rs",
      "found.is_some_and(|entry| entry.link == *link)", "found.is_some() || link.place > 0", POSTGRES),
     ("P2-a-lookup-that-joins-a-query-under-way", "crates/store/src/postgres/readers.rs",
      "let mut asked: Vec<_> = self.leave().into_iter().collect();",
@@ -56,8 +56,7 @@ IN_TESTS = [
      "self.lists\n            .ask(move |connection| ask(connection, &list, &left_out))\n            .await",
      "self.readers.read(move |connection| ask(connection, &list, &left_out))", STORE),
     ("P8-lists-take-the-connections-of-lookups", "crates/store/src/postgres/wallet.rs",
-     "self.lists.all(&sql, question.values(), kept).await?",
-     "self.readers.all(&sql, question.values(), kept).await?", POSTGRES),
+     "let rows = self\n                .lists\n", "let rows = self\n                .readers\n", POSTGRES),
     ("P8-a-credential-lists-as-often-as-it-likes", "crates/server/src/http/lists.rs",
      "let turn = self.turn(credential);", "let turn = Arc::new(Turn::default());", SERVER),
     ("P1-a-commit-that-is-not-looked-up", "crates/store/src/postgres/writer.rs",
@@ -69,7 +68,7 @@ IN_TESTS = [
     ("P1-a-dump-that-is-not-noticed", "crates/store/src/postgres/home.rs",
      "} else if !self.is_written_here {",
      "} else if !self.is_written_here && self.epoch.0 == 0 {", POSTGRES),
-    ("P1-a-token-put-back-that-is-not-noticed", "crates/store/src/postgres/rows.rs",
+    ("P1-a-token-put-back-that-is-not-noticed", "crates/store/src/postgres/tokens.rs",
      "THEN 0 ELSE token.epoch END", "THEN token.epoch ELSE token.epoch END", POSTGRES),
     ("P1-a-session-is-not-spent", "crates/core/src/mfa/session.rs",
      "state: State::Spent { at: event.at },", "state: session.state,", CORE),
@@ -125,7 +124,7 @@ IN_TESTS = [
     ("P10-a-ceiling-that-is-not-looked-at", "crates/core/src/merchant/allowlist.rs",
      "&& !ceiling.iter().any(|within| within.contains(&net))", "&& ceiling.iter().any(|_| false)",
      [*RULES, "merchant::allowlist"]),
-    ("P10-a-right-kept-in-another-s-place", "crates/store/src/sqlite/rows.rs",
+    ("P10-a-right-kept-in-another-s-place", "crates/store/src/sql/rows.rs",
      "read_pins: row.get(first + 8)?,", "read_pins: row.get(first + 9)?,",
      [*STORE, "--test", "sqlite", "what_a_pair_may_do"]),
     ("P7-an-altered-row-hides-the-others", "crates/store/src/sqlite/mod.rs",
@@ -204,7 +203,7 @@ RELEASES_LATE = (
 IN_MEMORY = (
     "static MEMORY: std::sync::Mutex<std::collections::BTreeMap<TokenKey, Record>> =\n"
     "    std::sync::Mutex::new(std::collections::BTreeMap::new());\n\n")
-FIND = "impl TokenRows for Batch<'_> {\n    fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {\n"
+FIND = "impl TokenRows for Loads<'_, Batch<'_>> {\n    fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {\n"
 FIND_IN_MEMORY = (
     IN_MEMORY
     + "pub(super) fn remembered(key: &TokenKey) -> Option<Record> {\n    MEMORY.lock().unwrap().get(key).cloned()\n}\n\n"
@@ -244,9 +243,9 @@ STALE_CARD = [
 # asynchronous commit is looked for on PostgreSQL alone, whose first process holds what is not yet written.
 IN_PROCESSES = [
     ("check-then-set-sqlite", "sqlite", [
-        (SQLITE_TOKENS, "Ok(self.first(FIND, params![key.issued_secs, key.hash.0], rows::record)?)",
-         "let found = self.first(FIND, params![key.issued_secs, key.hash.0], rows::record)?;\n"
-         "        Ok(found.map(|record| Record { state: cardveil_core::token::State::Issued, ..record }))")]),
+        (SQLITE_TOKENS, "key.hash.0], |row| {\n                rows::record(row)\n",
+         "key.hash.0], |row| {\n                let found = rows::record(row)?;\n"
+         "                Ok(Record { state: cardveil_core::token::State::Issued, ..found })\n")]),
     ("check-then-set-postgres", "postgres", [
         (POSTGRES_TOKENS, "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)")]),
     ("asynchronous-commit", "postgres", [
