@@ -22,6 +22,7 @@ import { about, fill, nameOf, type Speech } from "./words/index.ts";
  * be gone.
  */
 const GRACE_MS = 1500;
+const NARROW_PX = 240;
 
 /**
  * Whether a part is without looks: the page asks, and what the server wrote into this document
@@ -232,11 +233,16 @@ export class PartView {
   #toggle({ at, enabled, secs }: Drawing): Node {
     const { labels } = this.speech;
     const retry = secs > 0 ? fill(labels.retryIn, "seconds", secs) : labels.retry;
-    const [act, word, sign] = (
-      { shown: ["hide", labels.hide, EYE_OFF], failed: ["retry", retry, EYE] } as const
-    )[at as "shown" | "failed"] ?? ["show", labels.show, EYE];
+    // In a narrow place all of it would take a line more than what hides.
+    const show = labels[innerWidth < NARROW_PX ? "showShort" : "show"];
+    const [act, word, sign, label] = (
+      {
+        shown: ["hide", labels.hide, EYE_OFF, labels.hide],
+        failed: ["retry", retry, EYE, retry],
+      } as const
+    )[at as "shown" | "failed"] ?? ["show", show, EYE, labels.show];
     const toggle = button(
-      { class: "action", testid: act },
+      { class: "action", testid: act, label },
       () => this.#send(act),
       icon(...sign),
       el("span", { class: "word" }, word),

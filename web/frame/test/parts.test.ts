@@ -252,6 +252,17 @@ describe("a card in parts", () => {
     expect(heard.filter(({ type }) => type === "needToken")).toHaveLength(1);
   });
 
+  it("moved what follows by 23 px in a narrow place, and says a word there that takes one line", async () => {
+    vi.stubGlobal("innerWidth", 168);
+    await press("toggle", "hide", "hidden");
+    expect(find("toggle", "show")?.textContent).toBe("Show");
+    expect(find("toggle", "show")?.getAttribute("aria-label")).toBe("Show card details");
+    vi.unstubAllGlobals();
+    await press("toggle", "show", "revealed");
+    await press("toggle", "hide", "hidden");
+    expect(find("toggle", "show")?.textContent).toBe("Show card details");
+  });
+
   it("hides in every part when its time is over, and when the page destroys it", async () => {
     world.advance(60_000);
     await settled();
