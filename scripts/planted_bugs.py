@@ -37,7 +37,7 @@ IN_TESTS = [
     ("P1-an-asynchronous-commit", "crates/store/src/postgres/link.rs",
      "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END", POSTGRES),
     *[(f"P1-an-issue-of-an-older-epoch-{store}", "crates/core/src/token/issue.rs",
-       "if self.record.epoch != rows.epoch {", "if self.record.epoch > rows.epoch {",
+       "if self.record.epoch != epoch {", "if self.record.epoch > epoch {",
        ["-p", package, "--test", store, "an_issue_in_an_old_epoch"])
       for package, store in (("cardveil-testkit", "contract"), ("cardveil-store", "sqlite"), ("cardveil-store", "postgres"))],
     ("P1-a-claim-that-locks-nothing", "crates/store/src/postgres/tokens.rs",

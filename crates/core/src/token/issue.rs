@@ -4,7 +4,6 @@ use super::{Cause, Epoch, Record};
 use crate::audit::{Event, Source};
 use crate::budget::{Charge, Overdrawn};
 use crate::clock::Time;
-use crate::mfa::required::{Met, Rows};
 use crate::mfa::{Assertion, Required, Unmet, Use};
 
 /// A token's row that is to be written with its event.
@@ -24,31 +23,24 @@ pub struct Issue {
 }
 
 impl Issue {
-    /// The rules of an issue. What the request requires is decided after its name: one that was
-    /// answered before has been charged, and has spent its session.
-    pub fn decide(&self, rows: IssueRows) -> IssueDecided {
-        let refused = |verdict| IssueDecided { met: None, verdict };
-        if self.record.epoch != rows.epoch {
-            return refused(Issued::OldEpoch(rows.epoch));
+    /// What is answered at once, over the epoch and the request that had the name before; `None`
+    /// where it is decided by what it requires. One that was answered before has been charged, and
+    /// has spent its session.
+    pub fn decide(&self, epoch: Epoch, named: Option<(Idempotency, Record)>) -> Option<Issued> {
+        if self.record.epoch != epoch {
+            return Some(Issued::OldEpoch(epoch));
         }
-        if let Some((before, record)) = rows.named
-            && before.answers(&record, rows.epoch, self.record.issued_at)
-        {
-            return refused(Issued::Before(before, Box::new(record)));
-        }
-        let wanted = self.second_factor_use();
-        let met = self.required(&wanted).decide(&rows.required, rows.epoch);
-        IssueDecided {
-            verdict: met.verdict.map_or_else(Issued::from, |()| Issued::New),
-            met: Some(met),
-        }
+        let (before, record) = named?;
+        let answers = before.answers(&record, epoch, self.record.issued_at);
+        answers.then(|| Issued::Before(before, Box::new(record)))
     }
 
-    /// What it requires besides the card; `wanted` is its [`Self::second_factor_use`].
-    pub fn required<'a>(&'a self, wanted: &'a Use) -> Required<'a> {
+    /// What it requires besides the card; `wanted` is its [`Self::second_factor_use`], where it has
+    /// a second factor.
+    pub fn required<'a>(&'a self, wanted: Option<&'a Use>) -> Required<'a> {
         Required {
             charge: self.charge.as_ref(),
-            factor: self.mfa.as_ref().map(|assertion| (assertion, wanted)),
+            factor: self.mfa.as_ref().zip(wanted),
         }
     }
 
@@ -88,27 +80,6 @@ impl Idempotency {
     fn answers(&self, record: &Record, epoch: Epoch, now: Time) -> bool {
         now < self.expires_at && record.epoch == epoch && !record.issued_at.is_ahead_of(now)
     }
-}
-
-/// The rows that an issue needs, as they are in its commit.
-#[derive(Clone, Debug)]
-pub struct IssueRows {
-    /// The store's epoch.
-    pub epoch: Epoch,
-    /// The request that had the name before, and the token that it was given.
-    pub named: Option<(Idempotency, Record)>,
-    /// The rows of [`Issue::required`].
-    pub required: Rows,
-}
-
-/// What was decided of an issue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct IssueDecided {
-    /// To be written first, whatever the verdict.
-    pub met: Option<Met>,
-    /// To be told then. Where it is [`Issued::New`], row, name and event are written as well.
-    pub verdict: Issued,
 }
 
 /// What became of an issue.

@@ -14,7 +14,7 @@ mod state;
 pub use crate::clock::CLOCKS_APART;
 pub use crate::term::{Cause, Epoch, Operation, Thumbprint, TokenHash};
 pub use codec::{ClientToken, Malformed, Said, Unchecked};
-pub use issue::{Idempotency, Issue, IssueDecided, IssueRows, Issued};
+pub use issue::{Idempotency, Issue, Issued};
 pub use lives::{CredentialLife, EmbedLife, Lives, LivesOf, MerchantLife};
 pub use state::{
     Around, Attempt, Claim, ClaimKind, Claimed, Decision, Grant, Held, Observation, Record,

@@ -5,7 +5,7 @@ use super::keys::refuse_retired;
 use crate::budget::{Charge, Levels, Overdrawn, Reset};
 use crate::clock::Time;
 use crate::id::MerchantId;
-use crate::mfa::required::{Met, Rows as RequiredRows};
+use crate::mfa::required::Rows as RequiredRows;
 use crate::mfa::{
     Assertion, Decision, Effects, FactorRefused, FactorRequest, Opening, OpeningRefused, RETENTION,
     Required, Session, Unmet,
@@ -26,7 +26,7 @@ pub(super) fn needs_of(
     }
 }
 
-pub(super) fn required_rows(rows: &dyn Rows, required: Required<'_>) -> Loaded<RequiredRows> {
+fn required_rows(rows: &dyn Rows, required: Required<'_>) -> Loaded<RequiredRows> {
     let mut loaded = RequiredRows::default();
     if let Some(charge) = required.charge {
         loaded.levels = levels(rows, charge)?;
@@ -40,20 +40,15 @@ pub(super) fn required_rows(rows: &dyn Rows, required: Required<'_>) -> Loaded<R
     Ok(loaded)
 }
 
-pub(super) fn save_met(rows: &dyn Rows, met: &Met) -> Loaded<()> {
-    for (of, level) in &met.levels {
-        rows.save_level(of, *level)?;
-    }
-    match &met.effects {
-        Some(effects) => save(rows, effects),
-        None => Ok(()),
-    }
-}
-
 /// Whether what is required is met; what that changes is saved.
 pub(super) fn met(rows: &dyn Rows, required: Required<'_>) -> Loaded<Result<(), Unmet>> {
     let met = required.decide(&required_rows(rows, required)?, rows.epoch());
-    save_met(rows, &met)?;
+    for (of, level) in &met.levels {
+        rows.save_level(of, *level)?;
+    }
+    if let Some(effects) = &met.effects {
+        save(rows, effects)?;
+    }
     Ok(met.verdict)
 }
 

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use super::Verb;
 use super::cards::make_transition;
-use super::factors::{needs_of, required_rows, save_met};
+use super::factors::{met, needs_of};
 use crate::audit::Source;
 use crate::clock::Time;
 use crate::port::Needs;
 use crate::port::rows::{Loaded, Rows};
 use crate::token::{
-    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Issue, IssueRows, Issued,
-    LivesOf, Observation, REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, TokenKey, Verdict,
-    Write,
+    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Issue, Issued, LivesOf,
+    Observation, REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, TokenKey, Verdict, Write,
 };
 
 /// Applies [`Issue::decide`], over the name, the budgets and the second factor. One assertion gives
@@ -30,25 +29,26 @@ impl Verb for Issue {
     }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Issued> {
-        let wanted = self.second_factor_use();
+        let epoch = rows.epoch();
         let name = self.idempotency.as_ref();
-        let named = name.map(|name| rows.named(&name.key)).transpose()?;
-        let decided = self.decide(IssueRows {
-            epoch: rows.epoch(),
-            named: named.flatten(),
-            required: required_rows(rows, self.required(&wanted))?,
-        });
-        if let Some(met) = &decided.met {
-            save_met(rows, met)?;
+        // A name that nothing is decided by is not held.
+        let named = match name {
+            Some(name) if self.record.epoch == epoch => rows.named(&name.key)?,
+            Some(_) | None => None,
+        };
+        if let Some(answer) = self.decide(epoch, named) {
+            return Ok(answer);
         }
-        if decided.verdict == Issued::New {
-            rows.add_token(&self.record)?;
-            if let Some(name) = name {
-                rows.save_name(name, &self.record.key)?;
-            }
-            rows.log(&self.event)?;
+        let wanted = self.mfa.as_ref().map(|_| self.second_factor_use());
+        if let Err(unmet) = met(rows, self.required(wanted.as_ref()))? {
+            return Ok(unmet.into());
         }
-        Ok(decided.verdict)
+        rows.add_token(&self.record)?;
+        if let Some(name) = name {
+            rows.save_name(name, &self.record.key)?;
+        }
+        rows.log(&self.event)?;
+        Ok(Issued::New)
     }
 }
 

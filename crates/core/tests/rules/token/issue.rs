@@ -2,8 +2,11 @@ use std::time::Duration;
 
 use cardveil_core::budget::{Budget, Budgets, Charge};
 use cardveil_core::mfa::required::Rows;
-use cardveil_core::mfa::{Assertion, Proof};
-use cardveil_core::token::{Cause, Epoch, Idempotency, Issue, IssueRows, Issued};
+use cardveil_core::mfa::{Assertion, Proof, Unmet};
+use cardveil_core::port::Audit as _;
+use cardveil_core::token::{Cause, Epoch, Idempotency, Issue, Issued, Record};
+use cardveil_core::verb::Commit as _;
+use cardveil_testkit::Memory;
 use cardveil_testkit::sample::{self, START};
 
 const EPOCH: Epoch = Epoch(3);
@@ -43,45 +46,61 @@ fn issue(epoch: Epoch) -> Issue {
     }
 }
 
-fn rows(named: Option<(Idempotency, Epoch)>) -> IssueRows {
-    let token = |epoch| sample::record(1, START, epoch);
-    IssueRows {
-        epoch: EPOCH,
-        named: named.map(|(name, epoch)| (name, token(epoch))),
-        required: Rows::default(),
-    }
+/// The request that had the name before, with a token of this epoch.
+fn before(name: Idempotency, epoch: Epoch) -> Option<(Idempotency, Record)> {
+    Some((name, sample::record(1, START, epoch)))
 }
 
 #[test]
-fn an_older_epoch_comes_before_the_name_and_the_name_before_what_is_required() {
-    let named = rows(Some((name(), EPOCH)));
-    let older = issue(Epoch(2)).decide(named.clone());
-    assert_eq!(older.verdict, Issued::OldEpoch(EPOCH));
-    assert_eq!(older.met, None);
-    let again = issue(EPOCH).decide(named);
-    assert!(matches!(again.verdict, Issued::Before(..)), "{again:?}");
-    assert_eq!(again.met, None, "neither charged nor judged again");
+fn an_older_epoch_comes_before_the_name() {
+    let named = || before(name(), EPOCH);
+    let older = issue(Epoch(2)).decide(EPOCH, named());
+    assert_eq!(older, Some(Issued::OldEpoch(EPOCH)));
+    let again = issue(EPOCH).decide(EPOCH, named());
+    assert!(matches!(again, Some(Issued::Before(..))), "{again:?}");
 }
 
 #[test]
 fn a_name_is_free_again_once_its_token_is_good_for_nothing() {
     let mut past = name();
     past.expires_at = START;
-    for named in [None, Some((name(), Epoch(2))), Some((past, EPOCH))] {
-        let decided = issue(EPOCH).decide(rows(named));
-        assert_eq!(decided.verdict, Issued::MfaRefused(Cause::Unknown));
+    for named in [None, before(name(), Epoch(2)), before(past, EPOCH)] {
+        assert_eq!(issue(EPOCH).decide(EPOCH, named), None);
     }
 }
 
 #[test]
 fn what_the_second_factor_refuses_is_charged_to_no_budget() {
-    let decided = issue(EPOCH).decide(rows(None));
-    let met = decided.met.unwrap();
+    let required = |issue: &Issue| {
+        let wanted = issue.second_factor_use();
+        let rows = Rows::default();
+        issue.required(Some(&wanted)).decide(&rows, EPOCH)
+    };
+    let met = required(&issue(EPOCH));
+    assert_eq!(met.verdict, Err(Unmet::Mfa(Cause::Unknown)));
     assert_eq!(met.levels, []);
     assert!(met.effects.is_some(), "its refusal is on record");
     let mut without = issue(EPOCH);
     without.mfa = None;
-    let decided = without.decide(rows(None));
-    assert_eq!(decided.verdict, Issued::New);
-    assert_eq!(decided.met.unwrap().levels.len(), 1);
+    let met = required(&without);
+    assert_eq!((met.verdict, met.levels.len()), (Ok(()), 1));
+}
+
+#[tokio::test]
+async fn what_was_answered_before_is_neither_charged_nor_judged_again() {
+    let (store, epoch) = (Memory::default(), Epoch(0));
+    let mut first = issue(epoch);
+    first.mfa = None;
+    assert_eq!(store.commit(first).await.unwrap(), Issued::New);
+    let entries = store.last_entry().await.unwrap();
+    let again = store.commit(issue(epoch)).await.unwrap();
+    assert!(matches!(again, Issued::Before(..)), "{again:?}");
+    assert_eq!(store.last_entry().await.unwrap(), entries);
+    let other = Issue {
+        idempotency: None,
+        mfa: None,
+        ..issue(epoch)
+    };
+    let overdrawn = store.commit(other).await.unwrap();
+    assert!(matches!(overdrawn, Issued::Overdrawn(_)), "{overdrawn:?}");
 }
