@@ -80,6 +80,8 @@ pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_pla
 /// The version of files that this program writes.
 pub const VERSION: usize = open::MIGRATIONS.len();
 
+#[cfg(test)]
+pub(crate) use self::open::MIGRATIONS;
 pub use self::open::{OpenError, Opened, Options, Raised, Why, retire};
 
 /// The store. Share it in an [`std::sync::Arc`].

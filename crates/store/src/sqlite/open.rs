@@ -23,7 +23,7 @@ const APPLICATION_ID: i64 = 0x4356_4549;
 const MOVED_ID: i64 = 0x4356_4d56;
 /// Each brings the file from the version before to its own, which is its place in this list,
 /// counted from 1. Never change one that was released: add the next.
-pub(super) const MIGRATIONS: [&str; 23] = [
+pub(crate) const MIGRATIONS: [&str; 23] = [
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_outbox.sql"),
     include_str!("migrations/0003_cards.sql"),

@@ -9,7 +9,7 @@ use cardveil_core::port::{
     Admin, Audit, CardFilter, Cards, Change, Error, Keys, Paging, Store, Tokens,
 };
 use cardveil_core::token::{Cause, Verdict};
-use cardveil_core::verb::{Changes, Commit};
+use cardveil_core::verb::{Changes, Commit, NoteUses};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::{OpenError, from_sqlite, schema};
 use cardveil_store::sqlite::{self, Sqlite};
@@ -41,6 +41,8 @@ async fn filled(store: &dyn Store) {
     ];
     let results = store.commit(Changes(changes)).await.unwrap();
     assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let used = (sample::credential(1).id, START);
+    store.commit(NoteUses([used].into())).await.unwrap();
     let asked = sample::wallet_asked(1, START);
     store.commit(asked).await.unwrap().unwrap();
     let epoch = store.epoch().await.unwrap();
@@ -97,6 +99,9 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
         new.credentials().await.unwrap(),
         old.credentials().await.unwrap()
     );
+    let uses = new.last_uses().await.unwrap();
+    assert_eq!(uses.len(), 1);
+    assert_eq!(uses, old.last_uses().await.unwrap());
     assert_eq!(new.embeds().await.unwrap(), old.embeds().await.unwrap());
     assert_eq!(
         new.class_keys().await.unwrap(),
