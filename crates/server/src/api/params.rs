@@ -6,12 +6,14 @@ use cardveil_core::mfa::{Factor, Purpose};
 use super::extract::Query;
 use super::problem::Problem;
 
+/// What a field's name must be.
+pub(crate) const FIELD_NAMES: &str = "must be of pan, expiry, cvv, name";
+
 /// At least one field, each once.
 pub(crate) fn fields(names: &[String]) -> Result<Fields, Problem> {
     let mut fields = Fields::NONE;
     for name in names {
-        let field = Field::parse(name)
-            .ok_or_else(|| Problem::invalid("fields", "must be of pan, expiry, cvv, name"))?;
+        let field = Field::parse(name).ok_or_else(|| Problem::invalid("fields", FIELD_NAMES))?;
         if !fields.insert(field) {
             return Err(Problem::invalid("fields", "each may be given once"));
         }
@@ -62,4 +64,15 @@ pub(crate) fn list<T>(
     };
     let values: Option<Vec<T>> = text.split(',').map(|value| parse(value.trim())).collect();
     values.map(Some).ok_or_else(|| Problem::invalid(name, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_name_every_field() {
+        let names = Fields::ALL.names().join(", ");
+        assert_eq!(FIELD_NAMES, format!("must be of {names}"));
+    }
 }

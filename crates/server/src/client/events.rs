@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::api::admission::Holder;
 use crate::api::extract;
+use crate::api::params::FIELD_NAMES;
 use crate::api::problem::{Code, Problem};
 use crate::http::app::Shared;
 
@@ -69,10 +70,9 @@ pub(super) async fn event(
     };
     let field = match body.field.as_deref() {
         None => None,
-        Some(name) => Some(
-            Field::parse(name)
-                .ok_or_else(|| Problem::invalid("field", "must be of pan, expiry, cvv, name"))?,
-        ),
+        Some(name) => {
+            Some(Field::parse(name).ok_or_else(|| Problem::invalid("field", FIELD_NAMES))?)
+        }
     };
     let redemption = RedemptionId::parse(&body.redemption)
         .map_err(|_| Problem::invalid("redemption", "must be a redemption id, rdm_ and a word"))?;
