@@ -2,7 +2,7 @@
 //!
 //! `state` has the states and which of them follow which; `change` how a card is changed, with its
 //! event in the same value. To add a change: a request with its `decide` in `change`, a verb in
-//! [`crate::port::Cards`].
+//! [`crate::verb`].
 
 mod change;
 mod environment;
