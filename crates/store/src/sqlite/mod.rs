@@ -78,9 +78,8 @@ use crate::sql::{for_sqlite, question, sql_count};
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
-pub const VERSION: usize = open::MIGRATIONS.len();
+pub const VERSION: usize = MIGRATIONS.len();
 
-#[cfg(test)]
 pub(crate) use self::open::MIGRATIONS;
 pub use self::open::{OpenError, Opened, Options, Raised, Why, retire};
 
