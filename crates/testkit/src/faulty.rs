@@ -2,6 +2,7 @@
 //! written, or it was written and the answer was lost. The second is the one that makes one-time
 //! tokens hard.
 
+use std::any::type_name;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +28,7 @@ use cardveil_core::port::{
     DeliveryFilter, Error, Heard, Keys, ListedToken, Load, Mfa, Outbox, Paging, Registry, Result,
     Selection, Sinks, Store, Tokens, Told, WalletFilter, WalletPage, WalletTokens, Work, Writes,
 };
-use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
+use cardveil_core::token::{Attempt, Claim, Epoch, Lives, LivesOf, Record, TokenKey};
 use cardveil_core::verb::{Changes, Commit};
 use cardveil_core::wallet::{Census, Device};
 
@@ -120,11 +121,10 @@ impl<S: Store> Faulty<S> {
 #[async_trait]
 impl<S: Store> Commits for Faulty<S> {
     async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
-        let is = |verb: &str| work.verb().ends_with(verb);
-        if is("::Attempt") {
+        if work.verb() == type_name::<Attempt>() {
             return self.inner.run(work).await;
         }
-        if is("::Claim") {
+        if work.verb() == type_name::<Claim>() {
             let between = self.between.lock().map(|mut between| between.take());
             if let Some(transition) = between.unwrap_or_default() {
                 self.inner.commit(transition).await?;

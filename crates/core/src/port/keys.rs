@@ -6,7 +6,8 @@ use cardveil_seal::WrappedKey;
 use super::Result;
 use crate::keys::{ClassKey, Envelope, Sought, Use};
 
-/// The class keys, wrapped.
+/// The class keys, wrapped. What is to be written under a retired one is refused as
+/// [`Unavailable`](super::Error::Unavailable), whichever verb writes it.
 #[async_trait]
 pub trait Keys: Send + Sync {
     /// All of them, the retired ones too, by class and version.

@@ -94,6 +94,15 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// The rows that it loads, and nothing else.
+    pub const ROWS: Self = Self {
+        token: None,
+        budgets: Vec::new(),
+        person: None,
+        alone: false,
+        soon: false,
+    };
+
     /// No other commit in between.
     pub const ALONE: Self = Self {
         token: None,

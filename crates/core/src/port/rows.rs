@@ -211,6 +211,9 @@ pub trait RegistryRows {
     /// A credential's next form.
     fn save_credential(&self, credential: &Credential) -> Loaded<()>;
 
+    /// A credential's list of allowed networks, and nothing else of it.
+    fn save_allowlist(&self, credential: &Credential) -> Loaded<()>;
+
     /// When credentials were last used.
     fn save_uses(&self, uses: &BTreeMap<CredentialId, Time>) -> Loaded<()>;
 

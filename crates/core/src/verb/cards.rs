@@ -17,6 +17,10 @@ use crate::port::{Class, Needs};
 impl Verb for Transition {
     type Answer = Changed;
 
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
+
     fn run(&self, rows: &dyn Rows) -> Loaded<Changed> {
         make_transition(rows, self)
     }
@@ -30,6 +34,10 @@ pub(super) fn make_transition(rows: &dyn Rows, transition: &Transition) -> Loade
 /// Applies [`Relabel::decide`].
 impl Verb for Relabel {
     type Answer = Changed;
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Changed> {
         let card = rows.card(&self.merchant, &self.card)?;
@@ -58,6 +66,10 @@ fn save(rows: &dyn Rows, decided: Decided) -> Loaded<Changed> {
 /// is known of wrong proofs for it.
 impl Verb for Removal {
     type Answer = Removed;
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Removed> {
         let card = rows.card(&self.merchant, &self.card)?;
@@ -96,6 +108,10 @@ impl Verb for Export {
 impl Verb for Activation {
     type Answer = Activated;
 
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
+
     fn run(&self, rows: &dyn Rows) -> Loaded<Activated> {
         let card = rows.card(&self.merchant, &self.card)?;
         let guesses = match &card {
@@ -107,7 +123,8 @@ impl Verb for Activation {
     }
 }
 
-/// Applies [`PinSetting::decide`], and what it requires where it grants.
+/// Applies [`PinSetting::decide`], and what it requires where it grants: the budget first, then the
+/// second factor, both or neither.
 impl Verb for PinSetting {
     type Answer = PinSet;
 
@@ -153,6 +170,7 @@ fn factor_of(mfa: Option<&(Assertion, Use)>) -> Option<(&MerchantId, &Assertion)
     mfa.map(|(assertion, wanted)| (&wanted.merchant, assertion))
 }
 
+/// None of these ends a card: that goes by [`save`].
 fn hand_over<V>(rows: &dyn Rows, card: Option<&Card>, decided: HandoverDecided<V>) -> Loaded<V> {
     if let Some(next) = &decided.card {
         rows.save_card(next)?;

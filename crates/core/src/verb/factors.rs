@@ -133,6 +133,10 @@ pub struct SweepSessions {
 impl Verb for SweepSessions {
     type Answer = usize;
 
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
+
     fn run(&self, rows: &dyn Rows) -> Loaded<usize> {
         rows.forget_sessions(self.now.minus(RETENTION), self.limit)
     }

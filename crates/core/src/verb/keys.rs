@@ -119,6 +119,10 @@ impl Verb for Retirement {
 impl Verb for Move {
     type Answer = usize;
 
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
+
     fn run(&self, rows: &dyn Rows) -> Loaded<usize> {
         let deks = self.envelopes.iter().map(|one| (self.class, &*one.dek));
         refuse_retired(rows, deks)?;

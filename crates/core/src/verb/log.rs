@@ -15,6 +15,10 @@ pub struct RecordEvent(pub Event);
 impl Verb for RecordEvent {
     type Answer = ();
 
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
+
     fn run(&self, rows: &dyn Rows) -> Loaded<()> {
         rows.log(&self.0)
     }
@@ -32,6 +36,10 @@ pub struct RecordCheckpoint {
 
 impl Verb for RecordCheckpoint {
     type Answer = bool;
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<bool> {
         let is_there = rows.has_link(&self.link)?;

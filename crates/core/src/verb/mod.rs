@@ -32,10 +32,9 @@ pub trait Verb: Send + Sync + 'static {
     /// What became of it.
     type Answer: Send + 'static;
 
-    /// What its commit must know before it runs.
-    fn needs(&self) -> Needs {
-        Needs::default()
-    }
+    /// What its commit must know before it runs. A store of many nodes relies on it: who decides on
+    /// more than the rows that it loads and does not say [`Needs::ALONE`] is not kept from others.
+    fn needs(&self) -> Needs;
 
     /// Makes the change. A store may run it again where nothing of a run was committed, so it
     /// changes nothing but rows.

@@ -165,7 +165,7 @@ impl Verb for AllowlistChange {
     fn run(&self, rows: &dyn Rows) -> Loaded<AllowlistChanged> {
         let decided = self.decide(rows.credential(&self.credential)?.as_ref());
         if let Some((next, event)) = &decided.write {
-            rows.save_credential(next)?;
+            rows.save_allowlist(next)?;
             rows.log(event)?;
         }
         Ok(decided.verdict)
@@ -179,6 +179,10 @@ pub struct NoteUses(pub BTreeMap<CredentialId, Time>);
 
 impl Verb for NoteUses {
     type Answer = ();
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<()> {
         rows.save_uses(&self.0)

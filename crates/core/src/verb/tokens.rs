@@ -122,6 +122,7 @@ impl Verb for Observation {
     }
 }
 
+/// Nobody forgets the event of a change: it is in the same value.
 fn save<V>(rows: &dyn Rows, decision: Decision<V>) -> Loaded<V> {
     let (record, event) = match &decision.write {
         Write::Nothing => (None, None),
@@ -153,6 +154,10 @@ pub struct Revoke {
 
 impl Verb for Revoke {
     type Answer = usize;
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<usize> {
         let mut keys = self.tokens.clone();
@@ -196,6 +201,10 @@ pub struct Swept {
 
 impl Verb for Sweep {
     type Answer = Swept;
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Swept> {
         let Self { now, limit } = *self;

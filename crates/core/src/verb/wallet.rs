@@ -2,12 +2,17 @@
 //! number active or suspended than [`crate::wallet::TOKENS_PER_PAN_MAX`].
 
 use super::Verb;
+use crate::port::Needs;
 use crate::port::rows::{Loaded, Rows};
 use crate::wallet::{Asked, Census, Change, Changed, Refused, WalletToken};
 
 /// Applies [`Asked::decide`] over the card and its census, and writes the token.
 impl Verb for Asked {
     type Answer = Result<WalletToken, Refused>;
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Self::Answer> {
         let card = rows.card_of_any_merchant(self.card)?;
@@ -29,6 +34,10 @@ impl Verb for Asked {
 /// Applies [`Change::decide`].
 impl Verb for Change {
     type Answer = Result<WalletToken, Refused>;
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Self::Answer> {
         let token = rows.wallet_token(&self.id)?;

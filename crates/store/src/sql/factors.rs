@@ -30,7 +30,8 @@ impl<B: Sql> FactorRows for Loads<'_, B> {
 
     /// The person is held, whether there is anything known of them or not.
     fn person(&self, merchant: &MerchantId, person: &PersonId) -> Loaded<Option<Person>> {
-        static FIND: Statement = Statement::new(|| PERSON.find());
+        // A rewrap changes the row too.
+        static FIND: Statement = Statement::new(|| format!("{} FOR UPDATE", PERSON.find()));
         let held = self.guard(&name_of(merchant, person));
         held.map_err(Into::into)?;
         let key = values![merchant.as_str(), person.as_bytes()];

@@ -28,6 +28,8 @@ use self::value::{Row, Value};
 pub(crate) use factors::name_of;
 pub(crate) use keys::{Place, places};
 pub(crate) use outbox::FIND_DELIVERY;
+#[cfg(test)]
+pub(crate) use outbox::{DUE_DELIVERIES, DUE_SUBSCRIPTIONS, UNMARK};
 
 /// A transaction of an adapter.
 pub(crate) trait Sql {
@@ -149,11 +151,18 @@ impl<B> Deref for Loads<'_, B> {
     }
 }
 
-/// SQLite's form of a statement.
+/// SQLite's form of a statement. Its truths are numbers, by which its partial indexes are found.
 pub(crate) fn for_sqlite(sql: &str) -> String {
-    ["FOR UPDATE SKIP LOCKED", "FOR UPDATE", "FOR SHARE"]
-        .into_iter()
-        .fold(sql.replace('$', "?"), |sql, lock| sql.replace(lock, ""))
+    [
+        ("$", "?"),
+        ("= true", "= 1"),
+        ("= false", "= 0"),
+        ("FOR UPDATE SKIP LOCKED", ""),
+        ("FOR UPDATE", ""),
+        ("FOR SHARE", ""),
+    ]
+    .into_iter()
+    .fold(sql.to_owned(), |sql, (word, own)| sql.replace(word, own))
 }
 
 pub(crate) fn sql_count(count: usize) -> i64 {
@@ -165,9 +174,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sqlite_has_other_parameters_and_no_locks() {
+    fn sqlite_has_other_parameters_and_truths_and_no_locks() {
         let sql = "SELECT a FROM b WHERE c = $1 AND d = $12 FOR UPDATE SKIP LOCKED";
         assert_eq!(for_sqlite(sql), "SELECT a FROM b WHERE c = ?1 AND d = ?12 ");
         assert_eq!(for_sqlite("SELECT a FROM b FOR SHARE"), "SELECT a FROM b ");
+        assert_eq!(
+            for_sqlite("SET a = false WHERE b = true"),
+            "SET a = 0 WHERE b = 1"
+        );
     }
 }

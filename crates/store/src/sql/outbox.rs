@@ -17,9 +17,36 @@ pub(crate) const FIND_DELIVERY: &str = concat!(
     " FROM delivery WHERE delivery.id = $1"
 );
 
+/// Enabled subscriptions with a line whose head is due.
+pub(crate) static DUE_SUBSCRIPTIONS: Statement = Statement::new(|| {
+    let columns = SUBSCRIPTION.select();
+    format!(
+        "SELECT {columns}
+         FROM (SELECT subscription.*, (SELECT min(due_at) FROM delivery
+                 WHERE delivery.subscription = subscription.id AND head = true) AS due
+             FROM subscription WHERE enabled) AS subscription
+         WHERE due <= $1 ORDER BY due"
+    )
+});
+
+/// Heads that are due to a subscription.
+pub(crate) const DUE_DELIVERIES: &str = concat!(
+    "SELECT ",
+    delivery_columns!(),
+    ", audit.event FROM delivery JOIN audit ON audit.seq = delivery.seq
+     WHERE delivery.subscription = $1 AND delivery.head = true AND delivery.due_at <= $2
+     ORDER BY delivery.due_at, delivery.seq LIMIT $3"
+);
+
+/// Takes the mark from the head of a line. The time is one that all are after: with it the index of
+/// heads is used.
+pub(crate) const UNMARK: &str = "UPDATE delivery SET head = false
+     WHERE subscription = $1 AND line = $2 AND head = true AND due_at > $3";
+
 impl<B: Sql> OutboxRows for Loads<'_, B> {
     fn subscription(&self, id: SubscriptionId) -> Loaded<Option<Subscription>> {
-        static FIND: Statement = Statement::new(|| SUBSCRIPTION.find());
+        // A rewrap changes it too.
+        static FIND: Statement = Statement::new(|| format!("{} FOR UPDATE", SUBSCRIPTION.find()));
         self.first(&FIND, values![id.as_bytes()], |row| rows::subscription(row))
     }
 
@@ -47,17 +74,7 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
     }
 
     fn due_subscriptions(&self, now: Time) -> Loaded<Vec<Subscription>> {
-        static SQL: Statement = Statement::new(|| {
-            let columns = SUBSCRIPTION.select();
-            format!(
-                "SELECT {columns}
-                 FROM (SELECT subscription.*, (SELECT min(due_at) FROM delivery
-                         WHERE delivery.subscription = subscription.id AND head) AS due
-                     FROM subscription WHERE enabled) AS subscription
-                 WHERE due <= $1 ORDER BY due"
-            )
-        });
-        let due = self.all(&SQL, values![now.millis()], |row| {
+        let due = self.all(&DUE_SUBSCRIPTIONS, values![now.millis()], |row| {
             self.keep("subscription", row, rows::subscription(row))
         })?;
         Ok(due.into_iter().flatten().collect())
@@ -75,15 +92,8 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
         now: Time,
         limit: usize,
     ) -> Loaded<Vec<(Delivery, Event)>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            delivery_columns!(),
-            ", audit.event FROM delivery JOIN audit ON audit.seq = delivery.seq
-             WHERE delivery.subscription = $1 AND delivery.head AND delivery.due_at <= $2
-             ORDER BY delivery.due_at, delivery.seq LIMIT $3"
-        );
         let values = values![id.as_bytes(), now.millis(), sql_count(limit)];
-        self.all(SQL, values, |row| {
+        self.all(DUE_DELIVERIES, values, |row| {
             let Json(event) = row.get(14)?;
             Ok((rows::delivery(row)?, event))
         })
@@ -131,11 +141,7 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
     /// The order is [`Delivery::head`]'s.
     fn mend_line(&self, subscription: SubscriptionId, line: Line) -> Loaded<()> {
         let line = line.to_string();
-        self.send(
-            "UPDATE delivery SET head = false
-             WHERE subscription = $1 AND line = $2 AND head",
-            values![subscription.as_bytes(), &line],
-        )?;
+        self.send(UNMARK, values![subscription.as_bytes(), &line, i64::MIN])?;
         self.send(
             "UPDATE delivery SET head = true WHERE id = (
                  SELECT id FROM delivery WHERE subscription = $1 AND line = $2 AND state = 'waiting'
@@ -149,9 +155,9 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
         let mut dropped = 0;
         for sql in [
             "DELETE FROM delivery WHERE id IN (
-                 SELECT id FROM delivery WHERE subscription = $1 AND NOT head LIMIT $2)",
+                 SELECT id FROM delivery WHERE subscription = $1 AND head = false LIMIT $2)",
             "DELETE FROM delivery WHERE id IN (
-                 SELECT id FROM delivery WHERE subscription = $1 AND head LIMIT $2)",
+                 SELECT id FROM delivery WHERE subscription = $1 AND head = true LIMIT $2)",
         ] {
             let most = sql_count(limit - dropped);
             dropped += self.execute(sql, values![subscription.as_bytes(), most])?;

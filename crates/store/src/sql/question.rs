@@ -9,7 +9,7 @@ use super::sql_count;
 use super::value::{Name, Value};
 
 /// A question and its parameters. Every value is one of these, so the text depends on which filters
-/// are given alone, and few statements are ever prepared.
+/// are given and how many names they have, and few statements are ever prepared.
 #[derive(Default)]
 pub(crate) struct Question {
     pub(crate) sql: String,
@@ -71,7 +71,8 @@ pub(crate) fn page_of_wallet_tokens(filter: &WalletFilter, page: WalletPage) -> 
         "wallet_token.seq > (SELECT seq FROM wallet_token WHERE id = ?)",
         page.after.map(|id| *id.as_bytes()),
     );
-    let (limit, offset) = (sql_count(page.limit), sql_count(page.offset));
+    let limit = question.place(sql_count(page.limit).into());
+    let offset = question.place(sql_count(page.offset).into());
     question.end(&format!(
         " ORDER BY wallet_token.seq LIMIT {limit} OFFSET {offset}"
     ))
@@ -126,7 +127,7 @@ pub(crate) fn deliveries(
     question.and("delivery.subscription = ?", subscription);
     question.and("delivery.state = ?", filter.state);
     question.and("delivery.queued_at >= ?", filter.since);
-    let limit = sql_count(limit);
+    let limit = question.place(sql_count(limit).into());
     question.end(&format!(
         " ORDER BY delivery.seq, delivery.id LIMIT {limit}"
     ))

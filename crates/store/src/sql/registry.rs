@@ -9,7 +9,7 @@ use cardveil_core::port::rows::{Loaded, RegistryRows};
 
 use super::rows::{self, CREDENTIAL, EMBED, MERCHANT};
 use super::table::Statement;
-use super::value::values;
+use super::value::{Json, values};
 use super::{Loads, Sql};
 
 impl<B: Sql> RegistryRows for Loads<'_, B> {
@@ -48,6 +48,13 @@ impl<B: Sql> RegistryRows for Loads<'_, B> {
     fn save_credential(&self, credential: &Credential) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| CREDENTIAL.save());
         self.send(&SAVE, CREDENTIAL.values(credential))
+    }
+
+    /// What tokens live by is not changed by it, and adapters count changes of that.
+    fn save_allowlist(&self, credential: &Credential) -> Loaded<()> {
+        const SQL: &str = "UPDATE credential SET allowed_ips = $2 WHERE id = $1";
+        let networks = Json(&credential.allowed_ips);
+        self.send(SQL, values![credential.id.as_str(), networks])
     }
 
     /// In the order of the ids, so that nodes that write the same rows do not wait for each other.

@@ -74,7 +74,7 @@ use crate::left_out::{LeftOut, name_of};
 use crate::sql::rows::{self, CREDENTIAL, EMBED, MERCHANT, SUBSCRIPTION};
 use crate::sql::table::Statement;
 use crate::sql::value::Row as _;
-use crate::sql::{for_sqlite, question, sql_count};
+use crate::sql::{FIND_DELIVERY, for_sqlite, question, sql_count};
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
@@ -452,8 +452,9 @@ impl Outbox for Sqlite {
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        static FIND: Statement = Statement::new(|| for_sqlite(FIND_DELIVERY));
         self.readers.read(|connection| {
-            first(connection, outbox::FIND, [id.as_bytes()], |row| {
+            first(connection, &FIND, [id.as_bytes()], |row| {
                 rows::delivery(row)
             })
         })

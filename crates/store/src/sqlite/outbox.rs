@@ -9,7 +9,7 @@ use cardveil_core::id::AccountId;
 use rusqlite::params;
 
 use super::writer::Batch;
-use crate::sql::rows::{self, SUBSCRIPTION, delivery_columns};
+use crate::sql::rows::{self, SUBSCRIPTION};
 use crate::sql::table::Statement;
 use crate::sql::value::{Name, Row, Text, Value};
 
@@ -75,8 +75,32 @@ fn insert(batch: &Batch<'_>, new: &Delivery) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) const FIND: &str = concat!(
-    "SELECT ",
-    delivery_columns!(),
-    " FROM delivery WHERE delivery.id = ?1"
-);
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::super::open::MIGRATIONS;
+    use crate::sql::{DUE_DELIVERIES, DUE_SUBSCRIPTIONS, UNMARK, for_sqlite};
+
+    /// However many deliveries are kept, those that are due are found by the index of heads.
+    #[test]
+    fn heads_are_found_by_their_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        for migration in MIGRATIONS {
+            connection.execute_batch(migration).unwrap();
+        }
+        for sql in [DUE_DELIVERIES, &DUE_SUBSCRIPTIONS, UNMARK] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", for_sqlite(sql));
+            let mut explained = connection.prepare(&sql).unwrap();
+            let mut rows = explained.raw_query();
+            let mut plan = Vec::new();
+            while let Some(row) = rows.next().unwrap() {
+                plan.push(row.get::<_, String>("detail").unwrap());
+            }
+            let of_deliveries: Vec<_> = plan.iter().filter(|it| it.contains("delivery")).collect();
+            let is_by_index = |it: &&&String| it.contains("INDEX delivery_head");
+            assert!(of_deliveries.iter().all(|it| is_by_index(&it)), "{plan:?}");
+            assert!(!of_deliveries.is_empty(), "{plan:?}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
+use cardveil_core::merchant::allowlist::{AllowlistChange, AllowlistChanged, Wish, parse_net};
 use cardveil_core::merchant::{Credential, CredentialState};
 use cardveil_core::port::{Change, Set, Tokens};
 use cardveil_core::token::{Cause, REFUSALS_RECORDED_MAX, Record, Verdict};
@@ -59,6 +60,29 @@ async fn what_a_node_keeps_ends_with_a_change_by_anyone() {
     }
     let granted = claim(&one, &record, 1, Field::Cvv).await;
     assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
+}
+
+/// A merchant's own server changes its list as often as it likes; no node forgets what it keeps.
+#[tokio::test]
+async fn a_list_of_networks_is_nothing_that_tokens_live_by() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    with_merchant(&store).await;
+    let lives = || Cluster::shared().sql(&home.database, "SELECT lives FROM cardveil.meta");
+    let before = lives();
+    let change = AllowlistChange {
+        credential: sample::credential(1).id,
+        wish: Wish::Add {
+            net: parse_net("203.0.113.7").unwrap(),
+            description: "office".to_owned(),
+        },
+        from: Some([127, 0, 0, 1].into()),
+        at: START,
+        source: sample::operator(),
+    };
+    let changed = store.commit(change).await.unwrap();
+    assert!(matches!(changed, AllowlistChanged::Done(_)), "{changed:?}");
+    assert_eq!(lives(), before);
 }
 
 /// A claim that was judged waits for the head of the log, which the change holds: it is judged

@@ -28,7 +28,7 @@ use cardveil_core::wallet::{Census, Device, WalletToken};
 
 use super::Inner;
 
-/// A commit under way. What a verb has saved stays, should it fail afterwards: none does.
+/// A commit under way. What a verb has saved stays, should it fail afterwards: it fails first.
 pub(super) struct Batch<'a>(RefCell<&'a mut Inner>);
 
 impl<'a> Batch<'a> {
@@ -225,8 +225,11 @@ impl WalletRows for Batch<'_> {
     }
 
     fn add_wallet_token(&self, token: &WalletToken) -> Loaded<()> {
-        self.set().wallet_tokens.push(token.clone());
-        Ok(())
+        if add(&mut self.set().wallet_tokens, token, |it| it.id == token.id) {
+            return Ok(());
+        }
+        let twice = "a wallet token with this id exists";
+        Err(Error::Unavailable(twice.into()).into())
     }
 
     fn save_wallet_token(&self, next: &WalletToken) -> Loaded<()> {
@@ -355,6 +358,10 @@ impl RegistryRows for Batch<'_> {
     fn save_credential(&self, next: &Credential) -> Loaded<()> {
         put(&mut self.set().credentials, next, |it| it.id == next.id);
         Ok(())
+    }
+
+    fn save_allowlist(&self, credential: &Credential) -> Loaded<()> {
+        self.save_credential(credential)
     }
 
     fn save_uses(&self, uses: &BTreeMap<CredentialId, Time>) -> Loaded<()> {

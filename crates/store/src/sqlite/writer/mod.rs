@@ -233,7 +233,7 @@ impl Place {
 }
 
 /// The form that a statement has here, by its place in memory.
-type Texts = RefCell<HashMap<usize, Arc<str>>>;
+type Texts = RefCell<HashMap<(usize, usize), Arc<str>>>;
 
 /// A transaction under way, for the jobs in it.
 pub(super) struct Batch<'a> {
@@ -274,7 +274,7 @@ impl<'a> Batch<'a> {
     /// A statement that both adapters have, in SQLite's form.
     pub(super) fn text(&self, sql: &'static str) -> Arc<str> {
         let mut texts = self.texts.borrow_mut();
-        let text = texts.entry(sql.as_ptr().addr());
+        let text = texts.entry((sql.as_ptr().addr(), sql.len()));
         Arc::clone(text.or_insert_with(|| for_sqlite(sql).into()))
     }
 
