@@ -9,33 +9,10 @@ use cardveil_core::clock::Time;
 use cardveil_core::id::{AccountId, CardNo, MerchantId};
 use cardveil_core::port::{CardFilter, CardPage, Order, Paging, end_of_those_that_begin_with};
 
+use crate::sql::question::Question;
+use crate::sql::rows::CARD_COLUMNS;
+use crate::sql::value::Value;
 use crate::text;
-
-/// What a database calls things.
-pub(crate) struct Dialect {
-    /// Whether a parameter is `$1` and not `?`.
-    pub(crate) numbered: bool,
-    /// The function that finds a text in a text.
-    pub(crate) find: &'static str,
-    /// What is read of a card, its place last.
-    pub(crate) columns: &'static str,
-}
-
-/// A parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bound {
-    Number(i64),
-    Text(String),
-    Bytes([u8; 16]),
-}
-
-/// Every value is a parameter, so the text depends on which filters are given and on how many
-/// states, and few statements are ever prepared.
-#[derive(Debug, Default)]
-pub(crate) struct Statement {
-    pub(crate) sql: String,
-    pub(crate) values: Vec<Bound>,
-}
 
 /// How the cards of a page are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +29,6 @@ pub(crate) enum Way {
 
 /// A list that was asked for.
 pub(crate) struct CardList {
-    dialect: &'static Dialect,
     paging: Paging,
     /// What an index takes: the merchant, and one more.
     place: Vec<Condition>,
@@ -65,11 +41,11 @@ pub(crate) struct CardList {
 struct Condition {
     column: &'static str,
     sql: String,
-    values: Vec<Bound>,
+    values: Vec<Value>,
 }
 
 impl Condition {
-    fn new(column: &'static str, sql: impl Into<String>, values: Vec<Bound>) -> Self {
+    fn new(column: &'static str, sql: impl Into<String>, values: Vec<Value>) -> Self {
         Self {
             column,
             sql: sql.into(),
@@ -79,11 +55,10 @@ impl Condition {
 }
 
 impl CardList {
-    pub(crate) fn new(filter: &CardFilter, paging: Paging, dialect: &'static Dialect) -> Self {
-        let text = |value: &str| Bound::Text(value.to_owned());
+    pub(crate) fn new(filter: &CardFilter, paging: Paging) -> Self {
+        let text = |value: &str| Value::Text(value.to_owned());
         let merchant = filter.merchant.as_ref().map(MerchantId::as_str);
         let mut list = Self {
-            dialect,
             paging,
             place: Vec::new(),
             rest: Vec::new(),
@@ -97,7 +72,7 @@ impl CardList {
         list.place.extend(merchant.map(|id| place("merchant", id)));
         // The fewest first.
         let person = |id: cardveil_core::id::PersonId| {
-            Condition::new("person", "person = ?", vec![Bound::Bytes(*id.as_bytes())])
+            Condition::new("person", "person = ?", vec![Value::from(id.as_bytes())])
         };
         let equal = [
             filter
@@ -124,7 +99,7 @@ impl CardList {
                 list.rest.push(condition);
             }
         }
-        list.rest.extend(rest(filter, dialect));
+        list.rest.extend(rest(filter));
         list
     }
 
@@ -142,8 +117,8 @@ impl CardList {
     }
 
     /// How many there are in all.
-    pub(crate) fn count(&self) -> Statement {
-        let mut count = Builder::of(self, "SELECT count(*) FROM card WHERE true");
+    pub(crate) fn count(&self) -> Question {
+        let mut count = Builder::of("SELECT count(*) FROM card WHERE true");
         count.all(&self.place);
         count.all(&self.rest);
         count.statement
@@ -151,14 +126,14 @@ impl CardList {
 
     /// One card more than the page has, to know whether there are any. The inner question is
     /// answered by an index alone, however far the offset is.
-    pub(crate) fn page(&self) -> Statement {
+    pub(crate) fn page(&self) -> Question {
         let direction = self.direction();
         let order = if self.paging.by_time {
             format!("created_at {direction}, seq {direction}")
         } else {
             format!("seq {direction}")
         };
-        let mut page = Builder::of(self, &self.of_places("SELECT seq FROM card WHERE true"));
+        let mut page = Builder::of(&Self::of_places("SELECT seq FROM card WHERE true"));
         page.all(&self.place);
         page.all(&self.rest);
         page.after("seq", self.paging);
@@ -172,7 +147,7 @@ impl CardList {
     }
 
     /// The same, of the next cards that may be looked at.
-    pub(crate) fn window(&self) -> Statement {
+    pub(crate) fn window(&self) -> Question {
         let mut columns = vec!["seq"];
         for condition in &self.rest {
             if !columns.contains(&condition.column) {
@@ -184,7 +159,7 @@ impl CardList {
             "SELECT seq FROM (SELECT {} FROM card WHERE true",
             columns.join(", ")
         );
-        let mut window = Builder::of(self, &self.of_places(&looked_at));
+        let mut window = Builder::of(&Self::of_places(&looked_at));
         window.all(&self.place);
         window.after("seq", self.paging);
         window.push(&format!(
@@ -197,8 +172,8 @@ impl CardList {
 
     /// The place of the last card that is looked at, and of one behind it. No two: the list ends
     /// there.
-    pub(crate) fn window_end(&self) -> Statement {
-        let mut end = Builder::of(self, "SELECT seq FROM card WHERE true");
+    pub(crate) fn window_end(&self) -> Question {
+        let mut end = Builder::of("SELECT seq FROM card WHERE true");
         end.all(&self.place);
         end.after("seq", self.paging);
         end.push(&format!(
@@ -211,8 +186,8 @@ impl CardList {
 
     /// How many cards an index finds by the beginning of their label or their last four digits; no
     /// more are counted than one over what may be looked at.
-    pub(crate) fn begun_count(&self) -> Statement {
-        let mut few = Builder::of(self, "SELECT (SELECT count(*) FROM (SELECT 1 FROM card");
+    pub(crate) fn begun_count(&self) -> Question {
+        let mut few = Builder::of("SELECT (SELECT count(*) FROM (SELECT 1 FROM card");
         let most = || count(self.look_at().saturating_add(1));
         few.with_label(self.begins.as_ref());
         few.push(" LIMIT ?) AS labels) + (SELECT count(*) FROM (SELECT 1 FROM card");
@@ -224,9 +199,9 @@ impl CardList {
     }
 
     /// Those of them that the filter admits.
-    pub(crate) fn begun(&self) -> Statement {
-        let found = self.of_places("SELECT card.seq FROM (SELECT seq FROM card");
-        let mut begun = Builder::of(self, &found);
+    pub(crate) fn begun(&self) -> Question {
+        let found = Self::of_places("SELECT card.seq FROM (SELECT seq FROM card");
+        let mut begun = Builder::of(&found);
         begun.with_label(self.begins.as_ref());
         begun.push(" UNION SELECT seq FROM card");
         begun.with_last_four(self.begins.as_ref());
@@ -260,14 +235,11 @@ impl CardList {
         }
     }
 
-    fn of_places(&self, inner: &str) -> String {
-        format!(
-            "SELECT {} FROM card WHERE seq IN ({inner}",
-            self.dialect.columns
-        )
+    fn of_places(inner: &str) -> String {
+        format!("SELECT {} FROM card WHERE seq IN ({inner}", *CARD_COLUMNS)
     }
 
-    fn last_of(&self, mut page: Builder, seq: &str) -> Statement {
+    fn last_of(&self, mut page: Builder, seq: &str) -> Question {
         let direction = self.direction();
         page.push(&format!(
             " ORDER BY {seq} {direction} LIMIT ?) ORDER BY seq {direction}"
@@ -288,9 +260,8 @@ impl CardList {
     }
 }
 
-fn rest(filter: &CardFilter, dialect: &Dialect) -> Vec<Condition> {
-    let time =
-        |sql, time: Time| Condition::new("created_at", sql, vec![Bound::Number(time.millis())]);
+fn rest(filter: &CardFilter) -> Vec<Condition> {
+    let time = |sql, time: Time| Condition::new("created_at", sql, vec![Value::Int(time.millis())]);
     let mut rest: Vec<_> = [
         filter
             .created_from
@@ -306,7 +277,7 @@ fn rest(filter: &CardFilter, dialect: &Dialect) -> Vec<Condition> {
             .states
             .iter()
             .map(|state| text::name(state).unwrap_or_default());
-        let names: Vec<_> = names.map(Bound::Text).collect();
+        let names: Vec<_> = names.map(Value::Text).collect();
         let places = vec!["?"; names.len()].join(", ");
         rest.push(Condition::new(
             "state",
@@ -316,44 +287,42 @@ fn rest(filter: &CardFilter, dialect: &Dialect) -> Vec<Condition> {
     }
     if let Some(search) = &filter.search {
         // lower() knows ASCII alone, in SQLite and in the collation "C".
-        let sql = format!("({}(lower(label), ?) > 0 OR last_four = ?)", dialect.find);
+        let sql = "(strpos(lower(label), ?) > 0 OR last_four = ?)";
         let values = vec![
-            Bound::Text(search.to_ascii_lowercase()),
-            Bound::Text(search.clone()),
+            Value::Text(search.to_ascii_lowercase()),
+            Value::Text(search.clone()),
         ];
         rest.push(Condition::new("label, last_four", sql, values));
     }
     if let Some(begins) = &filter.begins {
         let start = begins.to_ascii_lowercase();
-        let mut values = vec![Bound::Text(start.clone())];
+        let mut values = vec![Value::Text(start.clone())];
         let mut sql = "(lower(label) >= ?".to_owned();
         if let Some(end) = end_of_those_that_begin_with(&start) {
             sql.push_str(" AND lower(label) < ?");
-            values.push(Bound::Text(end));
+            values.push(Value::Text(end));
         }
         sql.push_str(" OR last_four = ?)");
-        values.push(Bound::Text(start));
+        values.push(Value::Text(start));
         rest.push(Condition::new("label, last_four", sql, values));
     }
     rest
 }
 
-fn count(count: usize) -> Bound {
-    Bound::Number(i64::try_from(count).unwrap_or(i64::MAX))
+fn count(count: usize) -> Value {
+    Value::Int(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 struct Builder {
-    numbered: bool,
     places: usize,
-    statement: Statement,
+    statement: Question,
 }
 
 impl Builder {
-    fn of(list: &CardList, sql: &str) -> Self {
+    fn of(sql: &str) -> Self {
         let mut builder = Self {
-            numbered: list.dialect.numbered,
             places: 0,
-            statement: Statement::default(),
+            statement: Question::default(),
         };
         builder.push(sql);
         builder
@@ -362,19 +331,17 @@ impl Builder {
     /// Appends SQL in which each parameter is a `?`.
     fn push(&mut self, sql: &str) {
         for char in sql.chars() {
-            self.statement.sql.push(if char == '?' && self.numbered {
-                '$'
-            } else {
-                char
-            });
-            if char == '?' && self.numbered {
+            if char == '?' {
                 self.places += 1;
+                self.statement.sql.push('$');
                 self.statement.sql.push_str(&self.places.to_string());
+            } else {
+                self.statement.sql.push(char);
             }
         }
     }
 
-    fn bind(&mut self, values: impl IntoIterator<Item = Bound>) {
+    fn bind(&mut self, values: impl IntoIterator<Item = Value>) {
         self.statement.values.extend(values);
     }
 
@@ -395,23 +362,23 @@ impl Builder {
             Order::NewestFirst => '<',
         };
         self.push(&format!(" AND {seq} {comes} ?"));
-        self.bind([Bound::Number(after)]);
+        self.bind([Value::Int(after)]);
     }
 
     fn with_label(&mut self, begins: Option<&(String, String)>) {
         let (merchant, start) = begins.cloned().unwrap_or_default();
         let end = end_of_those_that_begin_with(&start);
         self.push(" WHERE merchant = ? AND lower(label) >= ?");
-        self.bind([Bound::Text(merchant), Bound::Text(start)]);
+        self.bind([Value::Text(merchant), Value::Text(start)]);
         if let Some(end) = end {
             self.push(" AND lower(label) < ?");
-            self.bind([Bound::Text(end)]);
+            self.bind([Value::Text(end)]);
         }
     }
 
     fn with_last_four(&mut self, begins: Option<&(String, String)>) {
         let (merchant, start) = begins.cloned().unwrap_or_default();
         self.push(" WHERE merchant = ? AND last_four = ?");
-        self.bind([Bound::Text(merchant), Bound::Text(start)]);
+        self.bind([Value::Text(merchant), Value::Text(start)]);
     }
 }

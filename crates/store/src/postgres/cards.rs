@@ -13,50 +13,56 @@ use super::fault::Fault;
 use super::readers::Lent;
 use super::row::Row;
 use super::{Postgres, keep};
-use crate::card_list::{Bound, CardList, Dialect, Statement, Way};
+use crate::card_list::{CardList, Way};
 use crate::left_out::LeftOut;
 use crate::sql::Loads;
-use crate::sql::rows::{self, CARD, card_columns};
-use crate::sql::value::{Json, Name, Row as _, Value, columns, values};
+use crate::sql::question::Question;
+use crate::sql::rows::{self, CARD, CARD_COLUMNS};
+use crate::sql::table::Statement;
+use crate::sql::value::{Json, Name, Row as _, columns, values};
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
 #[async_trait]
 impl Cards for Postgres {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
-        let list = CardList::new(filter, paging, &DIALECT);
+        let list = CardList::new(filter, paging);
         let lent = self.lists.begin().await?;
         let found = ask(&lent, &list, &self.left_out).await;
         self.lists.end(lent, found).await
     }
 }
 
-pub(super) const BY_NO: &str = concat!(
-    "SELECT ",
-    card_columns!(),
-    ", wanted.place
+pub(super) static BY_NO: Statement = Statement::new(|| {
+    format!(
+        "SELECT {}, wanted.place
      FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (merchant, no, place)
          CROSS JOIN LATERAL
-         (SELECT * FROM card WHERE merchant = wanted.merchant AND no = wanted.no LIMIT 1) AS card"
-);
-pub(super) const BY_ID: &str = concat!(
-    "SELECT ",
-    card_columns!(),
-    ", wanted.place
+         (SELECT * FROM card WHERE merchant = wanted.merchant AND no = wanted.no LIMIT 1) AS card",
+        *CARD_COLUMNS
+    )
+});
+pub(super) static BY_ID: Statement = Statement::new(|| {
+    format!(
+        "SELECT {}, wanted.place
      FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS wanted (merchant, id, place)
          CROSS JOIN LATERAL
-         (SELECT * FROM card WHERE id = wanted.id AND merchant = wanted.merchant LIMIT 1) AS card"
-);
-const HOLD_BY_NO: &str = concat!(
-    "SELECT ",
-    card_columns!(),
-    " FROM card WHERE merchant = $1 AND no = $2 FOR UPDATE"
-);
-const HOLD_BY_ID: &str = concat!(
-    "SELECT ",
-    card_columns!(),
-    " FROM card WHERE merchant = $1 AND id = $2 FOR UPDATE"
-);
+         (SELECT * FROM card WHERE id = wanted.id AND merchant = wanted.merchant LIMIT 1) AS card",
+        *CARD_COLUMNS
+    )
+});
+static HOLD_BY_NO: Statement = Statement::new(|| {
+    format!(
+        "SELECT {} FROM card WHERE merchant = $1 AND no = $2 FOR UPDATE",
+        *CARD_COLUMNS
+    )
+});
+static HOLD_BY_ID: Statement = Statement::new(|| {
+    format!(
+        "SELECT {} FROM card WHERE merchant = $1 AND id = $2 FOR UPDATE",
+        *CARD_COLUMNS
+    )
+});
 
 /// One lookup by the index for each, in the order in which they are named.
 const HOLD_STATES: &str = "SELECT card.id, card.merchant, card.state
@@ -74,12 +80,13 @@ impl CardRows for Loads<'_, Batch<'_>> {
     fn card(&self, merchant: &MerchantId, card: &CardRef) -> Loaded<Option<Card>> {
         let merchant = merchant.as_str();
         Ok(match card {
-            CardRef::No(no) => self
-                .0
-                .first(HOLD_BY_NO, values![merchant, no.as_str()], rows::card),
+            CardRef::No(no) => {
+                self.0
+                    .first(&HOLD_BY_NO, values![merchant, no.as_str()], rows::card)
+            }
             CardRef::Id(id) => {
                 self.0
-                    .first(HOLD_BY_ID, values![merchant, id.as_bytes()], rows::card)
+                    .first(&HOLD_BY_ID, values![merchant, id.as_bytes()], rows::card)
             }
         }?)
     }
@@ -150,12 +157,13 @@ impl CardRows for Loads<'_, Batch<'_>> {
     }
 
     fn card_of_any_merchant(&self, id: CardId) -> Loaded<Option<Card>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            card_columns!(),
-            " FROM card WHERE id = $1 FOR UPDATE"
-        );
-        Ok(self.0.first(SQL, values![id.as_bytes()], rows::card)?)
+        static SQL: Statement = Statement::new(|| {
+            format!(
+                "SELECT {} FROM card WHERE id = $1 FOR UPDATE",
+                *CARD_COLUMNS
+            )
+        });
+        Ok(self.0.first(&SQL, values![id.as_bytes()], rows::card)?)
     }
 
     fn add_cards(&self, cards: &[&Card]) -> Loaded<Vec<bool>> {
@@ -196,22 +204,6 @@ const ADD_CARDS: &str = "INSERT INTO card (id, no, merchant, account, person, ki
          $20::text[], $21::text[], $22::text[], $23::bytea[], $24::bytea[])
      ON CONFLICT DO NOTHING RETURNING id";
 
-const DIALECT: Dialect = Dialect {
-    numbered: true,
-    find: "strpos",
-    columns: card_columns!(),
-};
-
-impl From<Bound> for Value {
-    fn from(bound: Bound) -> Self {
-        match bound {
-            Bound::Number(value) => value.into(),
-            Bound::Text(value) => value.into(),
-            Bound::Bytes(value) => value.into(),
-        }
-    }
-}
-
 async fn ask(lent: &Lent<'_>, list: &CardList, left_out: &LeftOut) -> Outcome<CardPage> {
     let count = if list.paging().count {
         Some(number(lent, list.count()).await?)
@@ -244,17 +236,16 @@ async fn ask(lent: &Lent<'_>, list: &CardList, left_out: &LeftOut) -> Outcome<Ca
     Ok(list.finish(cards, end, count))
 }
 
-async fn number(lent: &Lent<'_>, asked: Statement) -> Outcome<i64> {
+async fn number(lent: &Lent<'_>, asked: Question) -> Outcome<i64> {
     let found = rows_of(lent, asked, |row| row.get(0)).await?;
     Ok(found.first().copied().unwrap_or_default())
 }
 
 async fn rows_of<T>(
     lent: &Lent<'_>,
-    asked: Statement,
+    asked: Question,
     read: impl Fn(&Row) -> Outcome<T>,
 ) -> Outcome<Vec<T>> {
-    let values: Vec<_> = asked.values.into_iter().map(Value::from).collect();
-    let rows = lent.link()?.query(&asked.sql, &values).await?;
+    let rows = lent.link()?.query(&asked.sql, &asked.values).await?;
     rows.iter().map(read).collect()
 }

@@ -17,27 +17,27 @@ use super::Postgres;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::row::Row;
+use crate::sql::rows::{self, PERSON, SESSION};
+use crate::sql::table::Statement;
 use crate::sql::value::{Row as _, values};
-use crate::sql::{Loads, rows, sql_count};
+use crate::sql::{Loads, sql_count};
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
-const SESSION: &str = "SELECT id, epoch, merchant, person, card, operation, factor, opened_at,
-     expires_at, state FROM mfa_session WHERE id = $1";
-const PERSON: &str = "SELECT merchant, person, totp, wrong, paused_until, opened FROM mfa_person
-     WHERE merchant = $1 AND person = $2";
+static FIND_SESSION: Statement = Statement::new(|| SESSION.find());
+static FIND_PERSON: Statement = Statement::new(|| PERSON.find());
 
 #[async_trait]
 impl Mfa for Postgres {
     async fn mfa_session(&self, id: &SessionId) -> Result<Option<Session>> {
         self.readers
-            .first(SESSION, &values![id.as_bytes()], rows::session)
+            .first(&FIND_SESSION, &values![id.as_bytes()], rows::session)
             .await
     }
 
     async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
         let key = values![merchant.as_str(), person.as_bytes()];
-        self.readers.first(PERSON, &key, rows::person).await
+        self.readers.first(&FIND_PERSON, &key, rows::person).await
     }
 }
 

@@ -276,8 +276,14 @@ impl Registry for Postgres {
 
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
         let (sql, values) = match card {
-            CardRef::No(no) => (cards::BY_NO, values![merchant.as_str(), no.as_str()]),
-            CardRef::Id(id) => (cards::BY_ID, values![merchant.as_str(), id.as_bytes()]),
+            CardRef::No(no) => (
+                cards::BY_NO.as_str(),
+                values![merchant.as_str(), no.as_str()],
+            ),
+            CardRef::Id(id) => (
+                cards::BY_ID.as_str(),
+                values![merchant.as_str(), id.as_bytes()],
+            ),
         };
         let is_it = |found: &Card| {
             found.merchant == *merchant

@@ -5,14 +5,15 @@ use cardveil_core::audit::sink::Progress;
 use cardveil_core::port::{self, Sinks};
 
 use super::Postgres;
-use crate::sql::rows;
+use crate::sql::rows::{self, SINK};
+use crate::sql::table::Statement;
 use crate::sql::value::values;
 
-const ALL: &str = "SELECT name, place, taken_at, holder, lease_until, error, history_place, history_end FROM sink ORDER BY name";
+static ALL: Statement = Statement::new(|| SINK.all("name"));
 
 #[async_trait]
 impl Sinks for Postgres {
     async fn sinks(&self) -> port::Result<Vec<Progress>> {
-        self.readers.all(ALL, &values![], rows::progress).await
+        self.readers.all(&ALL, &values![], rows::progress).await
     }
 }

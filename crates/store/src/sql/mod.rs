@@ -160,6 +160,7 @@ pub(crate) fn for_sqlite(sql: &str) -> String {
         ("FOR UPDATE SKIP LOCKED", ""),
         ("FOR UPDATE", ""),
         ("FOR SHARE", ""),
+        ("strpos(", "instr("),
     ]
     .into_iter()
     .fold(sql.to_owned(), |sql, (word, own)| sql.replace(word, own))

@@ -10,7 +10,7 @@ use super::value::{Name, Value};
 
 /// A question and its parameters. Every value is one of these, so the text depends on which filters
 /// are given and how many names they have, and few statements are ever prepared.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Question {
     pub(crate) sql: String,
     pub(crate) values: Vec<Value>,

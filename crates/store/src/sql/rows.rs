@@ -313,15 +313,8 @@ pub(crate) const CARD: Table<Card> = Table {
 };
 
 /// The columns of [`CARD`], and the card's place in the order in which they came.
-macro_rules! card_columns {
-    () => {
-        "card.id, card.no, card.merchant, card.account, card.person, card.kind, card.state, \
-         card.network, card.last_four, card.label, card.dek, card.pan, card.expiry, card.name, \
-         card.cvv_dek, card.cvv, card.pan_index, card.created_at, card.updated_at, card.product, \
-         card.unique_no, card.holder_no, card.pin_dek, card.pin, card.seq"
-    };
-}
-pub(crate) use card_columns;
+pub(crate) static CARD_COLUMNS: Statement =
+    Statement::new(|| format!("{}, card.seq", CARD.select()));
 
 pub(crate) fn card<R: Row>(row: &R) -> Result<Card, R::Fault> {
     let cvv_dek: Option<Vec<u8>> = row.get(14)?;
@@ -359,7 +352,7 @@ pub(crate) fn card<R: Row>(row: &R) -> Result<Card, R::Fault> {
 
 /// A card's place in the order in which they came.
 pub(crate) fn place_of_card<R: Row>(row: &R) -> Result<i64, R::Fault> {
-    row.get(24)
+    row.get(CARD.columns.len())
 }
 
 pub(crate) const CLASS_KEY: Table<ClassKey> = Table {

@@ -7,21 +7,22 @@ use cardveil_core::card::{Card, CardRef, Guesses, State};
 use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::rows::{CardRows, Loaded};
 use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
-use rusqlite::types::{ToSql, ToSqlOutput};
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::writer::Batch;
-use super::{Sqlite, all, keep};
-use crate::card_list::{Bound, CardList, Dialect, Statement, Way};
+use super::{Sqlite, keep, wallet};
+use crate::card_list::{CardList, Way};
 use crate::left_out::LeftOut;
-use crate::sql::rows::{self, CARD, card_columns};
+use crate::sql::question::Question;
+use crate::sql::rows::{self, CARD, CARD_COLUMNS};
+use crate::sql::table::Statement;
 use crate::sql::value::{Json, Name, Row as _, Value};
 use crate::sql::{Loads, for_sqlite};
 
 #[async_trait]
 impl Cards for Sqlite {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
-        let list = CardList::new(filter, paging, &DIALECT);
+        let list = CardList::new(filter, paging);
         let left_out = Arc::clone(&self.left_out);
         self.lists
             .ask(move |connection| ask(connection, &list, &left_out))
@@ -29,27 +30,29 @@ impl Cards for Sqlite {
     }
 }
 
-pub(super) const BY_NO: &str = concat!(
-    "SELECT ",
-    card_columns!(),
-    " FROM card WHERE merchant = ?1 AND no = ?2"
-);
-pub(super) const BY_ID: &str = concat!(
-    "SELECT ",
-    card_columns!(),
-    " FROM card WHERE id = ?2 AND merchant = ?1"
-);
+pub(super) static BY_NO: Statement = Statement::new(|| {
+    format!(
+        "SELECT {} FROM card WHERE merchant = ?1 AND no = ?2",
+        *CARD_COLUMNS
+    )
+});
+pub(super) static BY_ID: Statement = Statement::new(|| {
+    format!(
+        "SELECT {} FROM card WHERE id = ?2 AND merchant = ?1",
+        *CARD_COLUMNS
+    )
+});
 
 impl CardRows for Loads<'_, Batch<'_>> {
     fn card(&self, merchant: &MerchantId, card: &CardRef) -> Loaded<Option<Card>> {
         let merchant = merchant.as_str();
         Ok(match card {
-            CardRef::No(no) => self
-                .0
-                .first(BY_NO, params![merchant, no.as_str()], |row| rows::card(row)),
+            CardRef::No(no) => self.0.first(&BY_NO, params![merchant, no.as_str()], |row| {
+                rows::card(row)
+            }),
             CardRef::Id(id) => self
                 .0
-                .first(BY_ID, params![merchant, id.as_bytes()], |row| {
+                .first(&BY_ID, params![merchant, id.as_bytes()], |row| {
                     rows::card(row)
                 }),
         }?)
@@ -123,8 +126,9 @@ impl CardRows for Loads<'_, Batch<'_>> {
     }
 
     fn card_of_any_merchant(&self, id: CardId) -> Loaded<Option<Card>> {
-        const SQL: &str = concat!("SELECT ", card_columns!(), " FROM card WHERE id = ?1");
-        Ok(self.0.first(SQL, [id.as_bytes()], |row| rows::card(row))?)
+        static SQL: Statement =
+            Statement::new(|| format!("SELECT {} FROM card WHERE id = ?1", *CARD_COLUMNS));
+        Ok(self.0.first(&SQL, [id.as_bytes()], |row| rows::card(row))?)
     }
 
     fn add_cards(&self, cards: &[&Card]) -> Loaded<Vec<bool>> {
@@ -144,22 +148,6 @@ impl CardRows for Loads<'_, Batch<'_>> {
     }
 }
 
-const DIALECT: Dialect = Dialect {
-    numbered: false,
-    find: "instr",
-    columns: card_columns!(),
-};
-
-impl ToSql for Bound {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        match self {
-            Self::Number(value) => value.to_sql(),
-            Self::Text(value) => value.to_sql(),
-            Self::Bytes(value) => value.to_sql(),
-        }
-    }
-}
-
 /// In one read transaction, so that cards and count are of one moment.
 fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite::Result<CardPage> {
     let snapshot = connection.unchecked_transaction()?;
@@ -174,13 +162,13 @@ fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite
         Way::Window => list.window(),
         Way::Begun => list.begun(),
     };
-    let cards = rows_of(&snapshot, &page, |row| {
+    let cards = wallet::ask(&snapshot, &page, |row| {
         let card = keep(left_out, "card", row, rows::card(row))?;
         Ok((rows::place_of_card(row)?, card))
     })?;
     let end = match way {
         Way::Window if cards.len() <= list.paging().limit => {
-            match *rows_of(&snapshot, &list.window_end(), |row| row.get(0))? {
+            match *wallet::ask(&snapshot, &list.window_end(), |row| row.get(0))? {
                 [end, _] => Some(end),
                 _ => None,
             }
@@ -191,23 +179,10 @@ fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite
     Ok(list.finish(cards, end, count))
 }
 
-fn number(connection: &Connection, asked: &Statement) -> rusqlite::Result<i64> {
+fn number(connection: &Connection, asked: &Question) -> rusqlite::Result<i64> {
     connection
-        .prepare_cached(&asked.sql)?
+        .prepare_cached(&for_sqlite(&asked.sql))?
         .query_row(params_from_iter(&asked.values), |row| row.get(0))
-}
-
-fn rows_of<T>(
-    connection: &Connection,
-    asked: &Statement,
-    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Vec<T>> {
-    all(
-        connection,
-        &asked.sql,
-        params_from_iter(&asked.values),
-        read,
-    )
 }
 
 #[cfg(test)]
@@ -218,8 +193,8 @@ mod tests {
 
     use super::*;
 
-    fn plan(connection: &Connection, asked: &Statement) -> String {
-        let sql = format!("EXPLAIN QUERY PLAN {}", asked.sql);
+    fn plan(connection: &Connection, asked: &Question) -> String {
+        let sql = format!("EXPLAIN QUERY PLAN {}", for_sqlite(&asked.sql));
         let mut explained = connection.prepare(&sql).unwrap();
         let rows = explained.query_map(params_from_iter(&asked.values), |row| row.get(3));
         let steps: rusqlite::Result<Vec<String>> = rows.unwrap().collect();
@@ -246,7 +221,7 @@ mod tests {
                 look_at: Some(100),
                 ..Paging::default()
             };
-            let list = |filter: CardFilter, paging| CardList::new(&filter, paging, &DIALECT);
+            let list = |filter: CardFilter, paging| CardList::new(&filter, paging);
             let failed = CardFilter {
                 states: vec![State::Failed],
                 ..merchant.clone()

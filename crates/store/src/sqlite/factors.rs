@@ -11,19 +11,19 @@ use rusqlite::params;
 
 use super::writer::Batch;
 use super::{Sqlite, first};
-use crate::sql::{Loads, rows, sql_count};
+use crate::sql::rows::{self, PERSON, SESSION};
+use crate::sql::table::Statement;
+use crate::sql::{Loads, for_sqlite, sql_count};
 
-const SESSION: &str = "SELECT id, epoch, merchant, person, card, operation, factor, opened_at,
-     expires_at, state FROM mfa_session WHERE id = ?1";
-const PERSON: &str = "SELECT merchant, person, totp, wrong, paused_until, opened FROM mfa_person
-     WHERE merchant = ?1 AND person = ?2";
+static FIND_SESSION: Statement = Statement::new(|| for_sqlite(&SESSION.find()));
+static FIND_PERSON: Statement = Statement::new(|| for_sqlite(&PERSON.find()));
 const LEVEL: &str = "SELECT whole_at, charged_at FROM budget WHERE key = ?1";
 
 #[async_trait]
 impl Mfa for Sqlite {
     async fn mfa_session(&self, id: &SessionId) -> Result<Option<Session>> {
         self.readers.read(|connection| {
-            first(connection, SESSION, [id.as_bytes()], |row| {
+            first(connection, &FIND_SESSION, [id.as_bytes()], |row| {
                 rows::session(row)
             })
         })
@@ -32,7 +32,7 @@ impl Mfa for Sqlite {
     async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
         let key = params![merchant.as_str(), person.as_bytes()];
         self.readers
-            .read(|connection| first(connection, PERSON, key, |row| rows::person(row)))
+            .read(|connection| first(connection, &FIND_PERSON, key, |row| rows::person(row)))
     }
 }
 

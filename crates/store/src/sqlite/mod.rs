@@ -252,13 +252,13 @@ impl Registry for Sqlite {
         self.readers.read(|connection| match card {
             CardRef::No(no) => first(
                 connection,
-                cards::BY_NO,
+                &cards::BY_NO,
                 params![merchant, no.as_str()],
                 |row| rows::card(row),
             ),
             CardRef::Id(id) => first(
                 connection,
-                cards::BY_ID,
+                &cards::BY_ID,
                 params![merchant, id.as_bytes()],
                 |row| rows::card(row),
             ),

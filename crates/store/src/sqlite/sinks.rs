@@ -5,14 +5,15 @@ use cardveil_core::audit::sink::Progress;
 use cardveil_core::port::{self, Sinks};
 
 use super::{Sqlite, all};
-use crate::sql::rows;
+use crate::sql::rows::{self, SINK};
+use crate::sql::table::Statement;
 
-const ALL: &str = "SELECT name, place, taken_at, holder, lease_until, error, history_place, history_end FROM sink ORDER BY name";
+static ALL: Statement = Statement::new(|| SINK.all("name"));
 
 #[async_trait]
 impl Sinks for Sqlite {
     async fn sinks(&self) -> port::Result<Vec<Progress>> {
         self.readers
-            .read(|connection| all(connection, ALL, [], |row| rows::progress(row)))
+            .read(|connection| all(connection, &ALL, [], |row| rows::progress(row)))
     }
 }
