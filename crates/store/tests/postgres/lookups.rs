@@ -122,7 +122,8 @@ async fn while_lists_hold_their_connections_cards_are_issued_and_redeemed() {
         offset: 0,
         limit: 1,
     };
-    let lists = (0..2 * CONNECTIONS).map(|_| store.wallet_tokens(&filter, page));
+    // So many that who waited behind them would give up.
+    let lists = (0..6 * CONNECTIONS).map(|_| store.wallet_tokens(&filter, page));
     let others = async {
         let card = sample::card(1);
         let by_no = CardRef::No(card.no.clone());
