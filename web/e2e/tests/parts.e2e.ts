@@ -240,10 +240,11 @@ describe("a card in parts", () => {
       appearance: { text: { fontSize: 32, lineHeight: 1.5 } },
     });
     await inPart(ada, "pan", "pan").waitFor();
+    // Its height is set at once; its baseline is its frame's to tell.
     await ada.page.waitForFunction(
       () =>
-        (document.querySelector<HTMLElement>("[data-testid=cardveil-frame-pan]")?.style.height ??
-          "24px") !== "24px",
+        document.querySelector<HTMLElement>("[data-testid=cardveil-frame-pan]")?.style
+          .verticalAlign !== "",
     );
     const style = await ada.page
       .locator("[data-testid=cardveil-frame-pan]")
