@@ -115,7 +115,7 @@ impl Needs {
 
 /// What runs inside a commit: a [`crate::verb::Verb`] with a place for its answer.
 pub trait Work: Send + Sync {
-    /// Which verb it is, for the log.
+    /// Which verb it is, by the name of its type.
     fn verb(&self) -> &'static str;
 
     /// What it holds.

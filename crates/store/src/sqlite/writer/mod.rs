@@ -232,7 +232,7 @@ impl Place {
     }
 }
 
-/// The form that a statement has here, by its place in memory.
+/// The form that a statement has here, by its place and length in memory.
 type Texts = RefCell<HashMap<(usize, usize), Arc<str>>>;
 
 /// A transaction under way, for the jobs in it.
