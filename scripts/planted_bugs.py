@@ -42,7 +42,7 @@ IN_TESTS = [
       for package, store in (("cardveil-testkit", "contract"), ("cardveil-store", "sqlite"), ("cardveil-store", "postgres"))],
     ("P1-a-claim-that-locks-nothing", "crates/store/src/postgres/tokens.rs",
      "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)", POSTGRES),
-    ("P1-a-batch-that-forgets-its-own-claims", "crates/store/src/postgres/tokens.rs",
+    ("P1-a-batch-that-forgets-its-own-claims", "crates/store/src/postgres/sql.rs",
      "*held = Some(record.clone());", "let _ = held;", POSTGRES),
     ("P2-a-checkpoint-of-a-log-that-is-gone", "crates/store/src/postgres/sql.rs",
      "found.is_some_and(|entry| entry.link == *link)", "found.is_some() || link.place > 0", POSTGRES),
@@ -68,7 +68,7 @@ IN_TESTS = [
     ("P1-a-dump-that-is-not-noticed", "crates/store/src/postgres/home.rs",
      "} else if !self.is_written_here {",
      "} else if !self.is_written_here && self.epoch.0 == 0 {", POSTGRES),
-    ("P1-a-token-put-back-that-is-not-noticed", "crates/store/src/postgres/tokens.rs",
+    ("P1-a-token-put-back-that-is-not-noticed", "crates/store/src/sql/rows.rs",
      "THEN 0 ELSE token.epoch END", "THEN token.epoch ELSE token.epoch END", POSTGRES),
     ("P1-a-session-is-not-spent", "crates/core/src/mfa/session.rs",
      "state: State::Spent { at: event.at },", "state: session.state,", CORE),
@@ -203,20 +203,23 @@ RELEASES_LATE = (
 IN_MEMORY = (
     "static MEMORY: std::sync::Mutex<std::collections::BTreeMap<TokenKey, Record>> =\n"
     "    std::sync::Mutex::new(std::collections::BTreeMap::new());\n\n")
-FIND = "impl TokenRows for Loads<'_, Batch<'_>> {\n    fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {\n"
+FIND = "impl<B: Sql> TokenRows for Loads<'_, B> {\n    fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {\n"
 FIND_IN_MEMORY = (
     IN_MEMORY
-    + "pub(super) fn remembered(key: &TokenKey) -> Option<Record> {\n    MEMORY.lock().unwrap().get(key).cloned()\n}\n\n"
+    + "pub(crate) fn remembered(key: &TokenKey) -> Option<Record> {\n    MEMORY.lock().unwrap().get(key).cloned()\n}\n\n"
     + FIND + "        if let Some(record) = remembered(key) {\n            return Ok(Some(record));\n        }\n")
 UPDATE = "    fn save_token(&self, record: &Record) -> Loaded<()> {\n"
 LOOKED_UP = (
     "    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {\n",
     "    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {\n"
-    "        if let Some(record) = tokens::remembered(key) {\n            return Ok(Some(record));\n        }\n")
+    "        if let Some(record) = crate::sql::remembered(key) {\n            return Ok(Some(record));\n        }\n")
 UPDATE_IN_MEMORY = (
     UPDATE + "    MEMORY.lock().unwrap().insert(record.key, record.clone());\n"
     "    if record.expires_at.millis() > 0 {\n        return Ok(());\n    }\n")
-SQLITE_TOKENS = "crates/store/src/sqlite/tokens.rs"
+TOKENS = "crates/store/src/sql/tokens.rs"
+IN_MEMORY_ALONE = [
+    (TOKENS, FIND, FIND_IN_MEMORY), (TOKENS, UPDATE, UPDATE_IN_MEMORY),
+    ("crates/store/src/sql/mod.rs", "use tokens::revocable;", "use tokens::{remembered, revocable};")]
 POSTGRES_TOKENS = "crates/store/src/postgres/tokens.rs"
 EPOCH_IS_IGNORED = (STATE, "        if record.epoch != around.epoch {\n            return Err(Cause::OldEpoch",
                     "        if record.epoch > around.epoch {\n            return Err(Cause::OldEpoch")
@@ -243,9 +246,9 @@ STALE_CARD = [
 # asynchronous commit is looked for on PostgreSQL alone, whose first process holds what is not yet written.
 IN_PROCESSES = [
     ("check-then-set-sqlite", "sqlite", [
-        (SQLITE_TOKENS, "key.hash.0], |row| {\n                rows::record(row)\n",
-         "key.hash.0], |row| {\n                let found = rows::record(row)?;\n"
-         "                Ok(Record { state: cardveil_core::token::State::Issued, ..found })\n")]),
+        ("crates/store/src/sqlite/sql.rs", "&FIND_TOKEN, key, |row| rows::record(row))",
+         "&FIND_TOKEN, key, |row| {\n            let found = rows::record(row)?;\n"
+         "            Ok(Record { state: cardveil_core::token::State::Issued, ..found })\n        })")]),
     ("check-then-set-postgres", "postgres", [
         (POSTGRES_TOKENS, "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)")]),
     ("asynchronous-commit", "postgres", [
@@ -259,11 +262,9 @@ IN_PROCESSES = [
          "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n",
          "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n" + RELEASES_LATE)]),
     ("memory-only-claims-sqlite", "sqlite", [
-        (SQLITE_TOKENS, FIND, FIND_IN_MEMORY), (SQLITE_TOKENS, UPDATE, UPDATE_IN_MEMORY),
-        ("crates/store/src/sqlite/mod.rs", *LOOKED_UP)]),
+        *IN_MEMORY_ALONE, ("crates/store/src/sqlite/mod.rs", *LOOKED_UP)]),
     ("memory-only-claims-postgres", "postgres", [
-        (POSTGRES_TOKENS, FIND, FIND_IN_MEMORY), (POSTGRES_TOKENS, UPDATE, UPDATE_IN_MEMORY),
-        ("crates/store/src/postgres/mod.rs", *LOOKED_UP)]),
+        *IN_MEMORY_ALONE, ("crates/store/src/postgres/mod.rs", *LOOKED_UP)]),
     ("blind-retry", "postgres", [
         ("crates/store/src/postgres/writer.rs",
          "Ok(last) if last == self.number => return Ended::Committed,",

@@ -60,7 +60,7 @@ use cardveil_core::port::{
     Admin, Audit, Commits, Counts, DeliveryFilter, Error, Load, Outbox, Registry, Result,
     Selection, Tokens, Work, Writes,
 };
-use cardveil_core::token::{CLOCKS_APART, Epoch, Lives, LivesOf, Record, TokenKey};
+use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 
 use self::counters::Exchange;
 use self::fault::Fault;
@@ -73,7 +73,7 @@ use crate::sql::question::{self, Question};
 use crate::sql::rows::{self, CREDENTIAL, EMBED, MERCHANT, SUBSCRIPTION};
 use crate::sql::table::Statement;
 use crate::sql::value::{Json, Row as _, Text, Value, values};
-use crate::sql::{FIND_DELIVERY, sql_count};
+use crate::sql::{FIND_DELIVERY, revocable, sql_count};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
@@ -301,7 +301,7 @@ impl Tokens for Postgres {
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
         let keys = values![key.issued_secs, key.hash.0];
         self.readers
-            .find(tokens::FIND, keys, rows::record, |it| it.key == *key)
+            .find(&tokens::FIND, keys, rows::record, |it| it.key == *key)
             .await
     }
 
@@ -321,12 +321,7 @@ impl Tokens for Postgres {
         after: Option<TokenKey>,
         limit: usize,
     ) -> Result<Vec<TokenKey>> {
-        let (sql, what) = tokens::revocable(selection);
-        let (secs, hash) = after.map_or((-1, Vec::new()), |after| {
-            (i64::from(after.issued_secs), after.hash.0.to_vec())
-        });
-        let expired = at.minus(CLOCKS_APART);
-        let values = values![what, secs, hash, expired, sql_count(limit)];
+        let (sql, values) = revocable(selection, at, after, limit);
         let found = async {
             let link = self.readers.patient().await?;
             let found = link.query(sql, &values).await?;

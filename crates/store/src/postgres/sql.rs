@@ -1,20 +1,26 @@
 //! What both adapters say alike, in PostgreSQL.
 
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link;
+use cardveil_core::budget::Level;
+use cardveil_core::card::{self, Card};
 use cardveil_core::hook::Delivery;
-use cardveil_core::id::{DeliveryId, MerchantId, PersonId};
+use cardveil_core::id::{CardId, DeliveryId, MerchantId, PersonId};
 use cardveil_core::mfa::Totp;
 use cardveil_core::port::Class;
 use cardveil_core::port::rows::{Loaded, Rows};
-use cardveil_core::token::Epoch;
+use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 
 use super::batch::Batch;
 use super::fault::Fault;
 use super::row::Row;
-use super::{audit, keep, keys};
-use crate::sql::rows::{self, delivery_columns};
-use crate::sql::value::{Row as _, Value, values};
+use super::{audit, cards, factors, keep, keys, tokens};
+use crate::sql::rows::{self, CARD, CARD_TYPES, delivery_columns};
+use crate::sql::table::Statement;
+use crate::sql::value::{Row as _, Value, columns, values};
 use crate::sql::{Loads, Sql, places};
 
 type Outcome<T> = Result<T, Fault>;
@@ -123,5 +129,97 @@ impl Sql for Batch<'_> {
 
     fn set_epoch(&self, epoch: Epoch) -> Outcome<()> {
         Batch::set_epoch(self, epoch)
+    }
+
+    fn token(&self, key: &TokenKey) -> Outcome<Option<Record>> {
+        let held = self.tokens.held.borrow().get(key).cloned();
+        match held {
+            Some(record) => Ok(record),
+            None => Ok(tokens::read_held(self, &[*key])?.pop()),
+        }
+    }
+
+    fn tokens(&self, keys: &[TokenKey]) -> Outcome<Vec<Record>> {
+        tokens::read_held(self, keys)
+    }
+
+    fn lives(&self, of: LivesOf) -> Outcome<Arc<Lives>> {
+        Batch::lives(self, of)
+    }
+
+    /// A token's row is new and nobody else's, so nothing of it need be held; a second one with its
+    /// hash is refused by the table.
+    fn add_token(&self, row: Vec<Value>) -> Outcome<bool> {
+        self.tokens.issued.borrow_mut().push(row);
+        Ok(true)
+    }
+
+    fn send_tokens(&self) -> Outcome<()> {
+        tokens::send_issued(self)
+    }
+
+    fn token_saved(&self, record: &Record) {
+        if let Some(held) = self.tokens.held.borrow_mut().get_mut(&record.key) {
+            *held = Some(record.clone());
+        }
+    }
+
+    /// Its row is held, if need be as one that has expired.
+    fn hold_name(&self, key: &[u8; 32]) -> Outcome<()> {
+        const HOLD: &str =
+            "INSERT INTO name (key, fingerprint, seed, expires_at, issued_secs, hash)
+             VALUES ($1, '', '', 0, 0, '') ON CONFLICT (key) DO UPDATE SET key = excluded.key";
+        self.send(HOLD, values![key])
+    }
+
+    fn card_state(&self, merchant: &MerchantId, card: CardId) -> Outcome<Option<card::State>> {
+        if !self.card_states.borrow().contains_key(&card) {
+            cards::hold_states(self, [card].into_iter())?;
+        }
+        let states = self.card_states.borrow();
+        let found = states.get(&card).filter(|held| held.merchant == *merchant);
+        Ok(found.map(|held| held.state))
+    }
+
+    fn card_saved(&self, card: &Card) {
+        if let Some(held) = self.card_states.borrow_mut().get_mut(&card.id) {
+            held.state = card.state;
+        }
+    }
+
+    /// A sequence gives the places.
+    fn card_goes(&self) -> Outcome<()> {
+        Ok(())
+    }
+
+    fn add_cards(&self, rows: Vec<Vec<Value>>) -> Outcome<Vec<bool>> {
+        static ADD: Statement = Statement::new(|| {
+            let add = CARD.add_many(&CARD_TYPES);
+            format!("{add} ON CONFLICT DO NOTHING RETURNING id")
+        });
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = rows.iter().map(|row| row.first().cloned()).collect();
+        let added = self.all(&ADD, columns(rows), |row| {
+            Ok(Value::from(row.get::<[u8; 16]>(0)?))
+        })?;
+        let mut added: HashSet<_> = added.into_iter().map(Some).collect();
+        Ok(ids.iter().map(|id| added.remove(id)).collect())
+    }
+
+    /// What was not there is held as one that has been whole since the beginning of time.
+    fn level(&self, key: Vec<u8>) -> Outcome<Option<Level>> {
+        factors::hold(self, &BTreeSet::from([key.clone()]))?;
+        let kept = self.budgets.borrow().get(&key).copied();
+        Ok(kept.filter(|level| level.whole_at.millis() > 0))
+    }
+
+    fn level_saved(&self, key: Vec<u8>, level: Option<Level>) {
+        let mut held = self.budgets.borrow_mut();
+        match level {
+            Some(level) => held.insert(key, level),
+            None => held.remove(&key),
+        };
     }
 }

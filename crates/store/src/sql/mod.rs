@@ -2,6 +2,8 @@
 //! writes parameters otherwise and locks no rows, since it lets one process write at a time
 //! ([`for_sqlite`]). What an adapter does in a way of its own stands in its folder.
 
+mod budgets;
+mod cards;
 mod factors;
 mod keys;
 mod log;
@@ -10,19 +12,24 @@ pub(crate) mod question;
 mod registry;
 pub(crate) mod rows;
 pub(crate) mod table;
+mod tokens;
 pub(crate) mod value;
 mod wallet;
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use cardveil_core::audit::chain::Link;
+use cardveil_core::budget::Level;
+use cardveil_core::card::{self, Card};
 use cardveil_core::hook::Delivery;
-use cardveil_core::id::{DeliveryId, MerchantId, PersonId};
+use cardveil_core::id::{CardId, DeliveryId, MerchantId, PersonId};
 use cardveil_core::mfa::Totp;
 use cardveil_core::port::Class;
 use cardveil_core::port::rows::{Fault, Loaded};
-use cardveil_core::token::Epoch;
+use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 
+use self::rows::OWN_EPOCH;
 use self::value::{Row, Value};
 
 pub(crate) use factors::name_of;
@@ -30,6 +37,7 @@ pub(crate) use keys::{Place, places};
 pub(crate) use outbox::FIND_DELIVERY;
 #[cfg(test)]
 pub(crate) use outbox::{DUE_DELIVERIES, DUE_SUBSCRIPTIONS, UNMARK};
+pub(crate) use tokens::revocable;
 
 /// A transaction of an adapter.
 pub(crate) trait Sql {
@@ -100,6 +108,50 @@ pub(crate) trait Sql {
 
     /// Puts another epoch in the place of the one that is.
     fn set_epoch(&self, epoch: Epoch) -> Result<(), Self::Fault>;
+
+    /// A token, held until the commit.
+    fn token(&self, key: &TokenKey) -> Result<Option<Record>, Self::Fault>;
+
+    /// Those of these tokens that there are, held until the commit, in the order of their keys.
+    fn tokens(&self, keys: &[TokenKey]) -> Result<Vec<Record>, Self::Fault>;
+
+    /// What a token lives by.
+    fn lives(&self, of: LivesOf) -> Result<Arc<Lives>, Self::Fault>;
+
+    /// Adds the row of a token, now or before [`send_tokens`](Self::send_tokens) returns; tells
+    /// whether its key was free, where that is known at once. Else the commit fails.
+    fn add_token(&self, row: Vec<Value>) -> Result<bool, Self::Fault>;
+
+    /// Has all tokens that were added in their table, for a statement that reads it.
+    fn send_tokens(&self) -> Result<(), Self::Fault>;
+
+    /// A token was saved: what the adapter keeps of those that it holds follows.
+    fn token_saved(&self, record: &Record);
+
+    /// Holds the name of a request, whether there is one or not.
+    fn hold_name(&self, key: &[u8; 32]) -> Result<(), Self::Fault>;
+
+    /// The state of the merchant's card, held until the commit.
+    fn card_state(
+        &self,
+        merchant: &MerchantId,
+        card: CardId,
+    ) -> Result<Option<card::State>, Self::Fault>;
+
+    /// A card was saved: what the adapter keeps of those that it holds follows.
+    fn card_saved(&self, card: &Card);
+
+    /// A card is about to be deleted. Its place in the order of cards is given to none again.
+    fn card_goes(&self) -> Result<(), Self::Fault>;
+
+    /// Adds the rows of cards; tells of each whether nothing unique of it was in use.
+    fn add_cards(&self, rows: Vec<Vec<Value>>) -> Result<Vec<bool>, Self::Fault>;
+
+    /// How far the budget of this key is used; held until the commit.
+    fn level(&self, key: Vec<u8>) -> Result<Option<Level>, Self::Fault>;
+
+    /// A budget was saved or deleted: what the adapter keeps of those that it holds follows.
+    fn level_saved(&self, key: Vec<u8>, level: Option<Level>);
 }
 
 /// A transaction, as verbs load and save through it.
@@ -154,6 +206,7 @@ impl<B> Deref for Loads<'_, B> {
 /// SQLite's form of a statement. Its truths are numbers, by which its partial indexes are found.
 pub(crate) fn for_sqlite(sql: &str) -> String {
     [
+        (OWN_EPOCH, "token.epoch"),
         ("$", "?"),
         ("= true", "= 1"),
         ("= false", "= 0"),

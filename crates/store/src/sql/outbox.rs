@@ -64,7 +64,7 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
     fn save_subscription(&self, next: &Subscription) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| SUBSCRIPTION.save());
         self.subscriptions_change();
-        self.send(&SAVE, SUBSCRIPTION.values(next))
+        self.send(&SAVE, SUBSCRIPTION.changes(next))
     }
 
     fn delete_subscription(&self, id: SubscriptionId) -> Loaded<bool> {

@@ -25,7 +25,7 @@ impl<B: Sql> RegistryRows for Loads<'_, B> {
 
     fn save_merchant(&self, merchant: &Merchant) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| MERCHANT.save());
-        self.send(&SAVE, MERCHANT.values(merchant))
+        self.send(&SAVE, MERCHANT.changes(merchant))
     }
 
     /// A rewrap changes a credential too, so its row is held.
@@ -47,7 +47,7 @@ impl<B: Sql> RegistryRows for Loads<'_, B> {
 
     fn save_credential(&self, credential: &Credential) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| CREDENTIAL.save());
-        self.send(&SAVE, CREDENTIAL.values(credential))
+        self.send(&SAVE, CREDENTIAL.changes(credential))
     }
 
     /// What tokens live by is not changed by it, and adapters count changes of that.
@@ -79,6 +79,6 @@ impl<B: Sql> RegistryRows for Loads<'_, B> {
 
     fn save_embed(&self, embed: &Embed) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| EMBED.save());
-        self.send(&SAVE, EMBED.values(embed))
+        self.send(&SAVE, EMBED.changes(embed))
     }
 }

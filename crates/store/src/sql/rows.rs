@@ -2,11 +2,12 @@
 
 use cardveil_core::audit::sink::{History, Holder, Lease, Progress};
 use cardveil_core::budget::Level;
-use cardveil_core::card::{Card, Fields, LastFour, SealedCard, SealedCvv, SealedPin};
+use cardveil_core::card::{Card, Fields, Guesses, LastFour, SealedCard, SealedCvv, SealedPin};
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{self, Delivery, Subscription, Tried};
 use cardveil_core::id::{
-    AccountId, CardId, CredentialId, DeliveryId, PersonId, SessionId, SubscriptionId, WalletTokenId,
+    AccountId, CardId, CredentialId, DeliveryId, EmbedId, PersonId, SessionId, SubscriptionId,
+    WalletTokenId,
 };
 use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::merchant::{Credential, Embed, Merchant, Permissions, SealedSecret};
@@ -53,19 +54,44 @@ impl Column for ClassCode {
     }
 }
 
-/// The columns that [`record`] reads, first in a row, given what an adapter takes for the epoch.
-macro_rules! record_columns {
-    ($epoch:literal) => {
-        concat!(
-            "token.issued_secs, token.hash, ",
-            $epoch,
-            ", token.merchant, token.credential, token.card, token.operation, token.allowed, \
-             token.bound_to, token.issued_at, token.expires_at, token.conflict, token.state, \
-             token.embed, token.refusals"
-        )
-    };
-}
-pub(crate) use record_columns;
+pub(crate) const TOKEN: Table<Record> = Table {
+    name: "token",
+    key: 2,
+    fixed: 12,
+    columns: &[
+        ("issued_secs", |it| it.key.issued_secs.into()),
+        ("hash", |it| it.key.hash.0.into()),
+        ("epoch", |it| it.epoch.0.into()),
+        ("merchant", |it| it.merchant.as_str().into()),
+        ("credential", |it| it.credential.as_str().into()),
+        ("card", |it| it.card.as_bytes().into()),
+        ("operation", |it| it.operation.as_str().into()),
+        ("allowed", |it| text::field_names(it.allowed).into()),
+        ("bound_to", |it| it.bound_to.map(|key| key.0).into()),
+        ("issued_at", |it| it.issued_at.into()),
+        ("expires_at", |it| it.expires_at.into()),
+        ("embed", |it| it.embed.as_ref().map(EmbedId::as_str).into()),
+        ("conflict", |it| it.conflict.into()),
+        ("state", |it| state_column(&it.state).into()),
+        ("sweep_due_at", |it| it.sweep_due_at().into()),
+        ("refusals", |it| it.refusals.into()),
+    ],
+};
+
+/// PostgreSQL's types of the columns of [`TOKEN`].
+pub(crate) const TOKEN_TYPES: [&str; 16] = [
+    "bigint", "bytea", "bigint", "text", "text", "bytea", "text", "text", "bytea", "bigint",
+    "bigint", "text", "boolean", "text", "bigint", "bigint",
+];
+
+/// A token's epoch, in PostgreSQL. A row that a dump put back is of none: its stamp is not of the
+/// transaction that wrote it (`home`).
+pub(crate) const OWN_EPOCH: &str =
+    "CASE WHEN token.written_by::xid <> token.xmin THEN 0 ELSE token.epoch END";
+
+/// The columns of [`TOKEN`], as they are read.
+pub(crate) static TOKEN_COLUMNS: Statement =
+    Statement::new(|| TOKEN.select().replace("token.epoch", OWN_EPOCH));
 
 pub(crate) fn token_key<R: Row>(row: &R) -> Result<TokenKey, R::Fault> {
     Ok(TokenKey {
@@ -75,7 +101,7 @@ pub(crate) fn token_key<R: Row>(row: &R) -> Result<TokenKey, R::Fault> {
 }
 
 pub(crate) fn record<R: Row>(row: &R) -> Result<Record, R::Fault> {
-    let state: Option<Json<State>> = row.get(12)?;
+    let state: Option<Json<State>> = row.get(13)?;
     Ok(Record {
         key: token_key(row)?,
         epoch: Epoch(row.get(2)?),
@@ -85,36 +111,54 @@ pub(crate) fn record<R: Row>(row: &R) -> Result<Record, R::Fault> {
         operation: row.get(6).map(|OperationName(operation)| operation)?,
         allowed: row.get(7).map(|FieldNames(fields)| fields)?,
         bound_to: row.get::<Option<_>>(8)?.map(Thumbprint),
-        embed: row.get::<Option<_>>(13)?.map(|Text(id)| id),
         issued_at: row.get(9)?,
         expires_at: row.get(10)?,
-        conflict: row.get(11)?,
-        refusals: row.get(14)?,
+        embed: row.get::<Option<_>>(11)?.map(|Text(id)| id),
+        conflict: row.get(12)?,
+        refusals: row.get(15)?,
         state: state.map_or(State::Issued, |Json(state)| state),
     })
 }
 
 /// The state's column: nothing while nobody has claimed it, so that most rows are short.
-pub(crate) fn state_column(state: &State) -> Option<Json<&State>> {
+fn state_column(state: &State) -> Option<Json<&State>> {
     match state {
         State::Issued => None,
         State::Held(_) | State::Revoked(_) => Some(Json(state)),
     }
 }
 
+/// The name of a request, and the token that it was given.
+pub(crate) const NAME: Table<(Idempotency, TokenKey)> = Table {
+    name: "name",
+    key: 1,
+    fixed: 1,
+    columns: &[
+        ("key", |(it, _)| it.key.into()),
+        ("fingerprint", |(it, _)| it.fingerprint.into()),
+        ("seed", |(it, _)| it.seed.into()),
+        ("expires_at", |(it, _)| it.expires_at.into()),
+        ("issued_secs", |(_, token)| token.issued_secs.into()),
+        ("hash", |(_, token)| token.hash.0.into()),
+    ],
+};
+
 /// A named request, after the columns of its token.
-pub(crate) fn idempotency<R: Row>(row: &R) -> Result<Idempotency, R::Fault> {
-    Ok(Idempotency {
-        key: row.get(15)?,
-        fingerprint: row.get(16)?,
-        seed: row.get(17)?,
-        expires_at: row.get(18)?,
-    })
+pub(crate) fn named<R: Row>(row: &R) -> Result<(Idempotency, Record), R::Fault> {
+    let first = TOKEN.columns.len();
+    let name = Idempotency {
+        key: row.get(first)?,
+        fingerprint: row.get(first + 1)?,
+        seed: row.get(first + 2)?,
+        expires_at: row.get(first + 3)?,
+    };
+    Ok((name, record(row)?))
 }
 
 pub(crate) const MERCHANT: Table<Merchant> = Table {
     name: "merchant",
     key: 1,
+    fixed: 1,
     columns: &[
         ("id", |it| it.id.as_str().into()),
         ("name", |it| it.name.as_str().into()),
@@ -150,6 +194,7 @@ pub(crate) fn merchant<R: Row>(row: &R, first: usize) -> Result<Merchant, R::Fau
 pub(crate) const CREDENTIAL: Table<Credential> = Table {
     name: "credential",
     key: 1,
+    fixed: 1,
     columns: &[
         ("id", |it| it.id.as_str().into()),
         ("merchant", |it| it.merchant.as_str().into()),
@@ -199,6 +244,7 @@ pub(crate) fn credential<R: Row>(row: &R) -> Result<Credential, R::Fault> {
 pub(crate) const EMBED: Table<Embed> = Table {
     name: "embed",
     key: 1,
+    fixed: 2,
     columns: &[
         ("id", |it| it.id.as_str().into()),
         ("merchant", |it| it.merchant.as_str().into()),
@@ -276,6 +322,7 @@ pub(crate) fn lives<R: Row>(row: &R) -> Result<Lives, R::Fault> {
 pub(crate) const CARD: Table<Card> = Table {
     name: "card",
     key: 1,
+    fixed: 19,
     columns: &[
         ("id", |it| it.id.as_bytes().into()),
         ("no", |it| it.no.as_str().into()),
@@ -283,10 +330,8 @@ pub(crate) const CARD: Table<Card> = Table {
         ("account", |it| it.account.as_str().into()),
         ("person", |it| it.person.as_bytes().into()),
         ("kind", |it| Name(it.kind).into()),
-        ("state", |it| Name(it.state).into()),
         ("network", |it| Name(it.network).into()),
         ("last_four", |it| it.last_four.as_str().into()),
-        ("label", |it| it.label.as_str().into()),
         ("dek", |it| (&it.sealed.dek).into()),
         ("pan", |it| (&it.sealed.pan).into()),
         ("expiry", |it| (&it.sealed.expiry).into()),
@@ -299,10 +344,12 @@ pub(crate) const CARD: Table<Card> = Table {
         }),
         ("pan_index", |it| it.sealed.pan_index.into()),
         ("created_at", |it| it.created_at.into()),
-        ("updated_at", |it| it.updated_at.into()),
         ("product", |it| it.product.as_deref().into()),
         ("unique_no", |it| it.unique_no.as_deref().into()),
         ("holder_no", |it| it.holder_no.as_deref().into()),
+        ("state", |it| Name(it.state).into()),
+        ("label", |it| it.label.as_str().into()),
+        ("updated_at", |it| it.updated_at.into()),
         ("pin_dek", |it| {
             it.sealed.pin.as_ref().map(|pin| &pin.dek).into()
         }),
@@ -312,16 +359,23 @@ pub(crate) const CARD: Table<Card> = Table {
     ],
 };
 
+/// PostgreSQL's types of the columns of [`CARD`].
+pub(crate) const CARD_TYPES: [&str; 24] = [
+    "bytea", "text", "text", "text", "bytea", "text", "text", "text", "bytea", "bytea", "bytea",
+    "bytea", "bytea", "bytea", "bytea", "bigint", "text", "text", "text", "text", "text", "bigint",
+    "bytea", "bytea",
+];
+
 /// The columns of [`CARD`], and the card's place in the order in which they came.
 pub(crate) static CARD_COLUMNS: Statement =
     Statement::new(|| format!("{}, card.seq", CARD.select()));
 
 pub(crate) fn card<R: Row>(row: &R) -> Result<Card, R::Fault> {
-    let cvv_dek: Option<Vec<u8>> = row.get(14)?;
-    let cvv: Option<Vec<u8>> = row.get(15)?;
+    let cvv_dek: Option<Vec<u8>> = row.get(12)?;
+    let cvv: Option<Vec<u8>> = row.get(13)?;
     let pin_dek: Option<Vec<u8>> = row.get(22)?;
     let pin: Option<Vec<u8>> = row.get(23)?;
-    let created_at: Time = row.get(17)?;
+    let created_at: Time = row.get(15)?;
     Ok(Card {
         id: CardId::from_bytes(row.get(0)?),
         no: row.text(1)?,
@@ -329,24 +383,24 @@ pub(crate) fn card<R: Row>(row: &R) -> Result<Card, R::Fault> {
         account: row.text(3)?,
         person: PersonId::from_bytes(row.get(4)?),
         kind: row.name(5)?,
-        state: row.name(6)?,
-        network: row.name(7)?,
-        last_four: row.name(8)?,
-        label: row.get(9)?,
+        state: row.name(19)?,
+        network: row.name(6)?,
+        last_four: row.name(7)?,
+        label: row.get(20)?,
         sealed: SealedCard {
-            dek: row.get(10)?,
-            pan: row.get(11)?,
-            expiry: row.get(12)?,
-            name: row.get(13)?,
+            dek: row.get(8)?,
+            pan: row.get(9)?,
+            expiry: row.get(10)?,
+            name: row.get(11)?,
             cvv: cvv_dek.zip(cvv).map(|(dek, cvv)| SealedCvv { dek, cvv }),
             pin: pin_dek.zip(pin).map(|(dek, pin)| SealedPin { dek, pin }),
-            pan_index: row.get(16)?,
+            pan_index: row.get(14)?,
         },
-        product: row.get(19)?,
-        unique_no: row.get(20)?,
-        holder_no: row.get(21)?,
+        product: row.get(16)?,
+        unique_no: row.get(17)?,
+        holder_no: row.get(18)?,
         created_at,
-        updated_at: row.get::<Option<Time>>(18)?.unwrap_or(created_at),
+        updated_at: row.get::<Option<Time>>(21)?.unwrap_or(created_at),
     })
 }
 
@@ -358,6 +412,7 @@ pub(crate) fn place_of_card<R: Row>(row: &R) -> Result<i64, R::Fault> {
 pub(crate) const CLASS_KEY: Table<ClassKey> = Table {
     name: "wrapped_key",
     key: 2,
+    fixed: 2,
     columns: &[
         ("class", |it| it.key.class.code().into()),
         ("version", |it| it.key.version.into()),
@@ -387,6 +442,7 @@ pub(crate) fn class_key<R: Row>(row: &R) -> Result<ClassKey, R::Fault> {
 pub(crate) const SUBSCRIPTION: Table<Subscription> = Table {
     name: "subscription",
     key: 1,
+    fixed: 2,
     columns: &[
         ("id", |it| it.id.as_bytes().into()),
         ("merchant", |it| it.merchant.as_str().into()),
@@ -498,6 +554,7 @@ pub(crate) fn delivery<R: Row>(row: &R) -> Result<Delivery, R::Fault> {
 pub(crate) const WALLET_TOKEN: Table<WalletToken> = Table {
     name: "wallet_token",
     key: 1,
+    fixed: 7,
     columns: &[
         ("id", |it| it.id.as_bytes().into()),
         ("card", |it| it.card.as_bytes().into()),
@@ -581,6 +638,7 @@ pub(crate) fn census<R: Row>(row: &R) -> Result<Census, R::Fault> {
 pub(crate) const SESSION: Table<Session> = Table {
     name: "mfa_session",
     key: 1,
+    fixed: 9,
     columns: &[
         ("id", |it| it.id.as_bytes().into()),
         ("epoch", |it| it.epoch.0.into()),
@@ -598,6 +656,7 @@ pub(crate) const SESSION: Table<Session> = Table {
 pub(crate) const PERSON: Table<Person> = Table {
     name: "mfa_person",
     key: 2,
+    fixed: 2,
     columns: &[
         ("merchant", |it| it.merchant.as_str().into()),
         ("person", |it| it.person.as_bytes().into()),
@@ -635,17 +694,41 @@ pub(crate) fn person<R: Row>(row: &R) -> Result<Person, R::Fault> {
     })
 }
 
-/// A level whose columns begin at `first`.
-pub(crate) fn level<R: Row>(row: &R, first: usize) -> Result<Level, R::Fault> {
-    Ok(Level {
-        whole_at: row.get(first)?,
-        charged_at: row.get(first + 1)?,
-    })
+/// How far a budget is used, by the budget's key.
+pub(crate) const BUDGET: Table<(Vec<u8>, Level)> = Table {
+    name: "budget",
+    key: 1,
+    fixed: 1,
+    columns: &[
+        ("key", |(key, _)| key.into()),
+        ("whole_at", |(_, it)| it.whole_at.into()),
+        ("charged_at", |(_, it)| it.charged_at.into()),
+    ],
+};
+
+pub(crate) fn budget<R: Row>(row: &R) -> Result<(Vec<u8>, Level), R::Fault> {
+    let level = Level {
+        whole_at: row.get(1)?,
+        charged_at: row.get(2)?,
+    };
+    Ok((row.get(0)?, level))
 }
+
+/// The wrong proofs for a card.
+pub(crate) const GUESSES: Table<(CardId, Guesses)> = Table {
+    name: "card_guess",
+    key: 1,
+    fixed: 1,
+    columns: &[
+        ("card", |(card, _)| card.as_bytes().into()),
+        ("at", |(_, it)| Json(it).into()),
+    ],
+};
 
 pub(crate) const SINK: Table<Progress> = Table {
     name: "sink",
     key: 1,
+    fixed: 1,
     columns: &[
         ("name", |it| it.name.as_str().into()),
         ("place", |it| it.place.into()),
@@ -680,4 +763,15 @@ pub(crate) fn progress<R: Row>(row: &R) -> Result<Progress, R::Fault> {
             .zip(history.1)
             .map(|(place, end)| History { place, end }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_column_that_is_added_by_many_has_a_type() {
+        assert_eq!(TOKEN_TYPES.len(), TOKEN.columns.len());
+        assert_eq!(CARD_TYPES.len(), CARD.columns.len());
+    }
 }

@@ -10,6 +10,9 @@ pub(crate) struct Table<T: 'static> {
     pub(crate) name: &'static str,
     /// How many of the columns, from the first on, are its key.
     pub(crate) key: usize,
+    /// How many of the columns, from the first on, are as the row was added: the key, and what no
+    /// save changes.
+    pub(crate) fixed: usize,
     pub(crate) columns: &'static [Column<T>],
 }
 
@@ -23,6 +26,13 @@ impl<T> Table<T> {
     /// What a row holds, in the order of the columns.
     pub(crate) fn values(&self, row: &T) -> Vec<Value> {
         self.columns.iter().map(|(_, value)| value(row)).collect()
+    }
+
+    /// What [`save`](Self::save) takes: the key, and what may have changed.
+    pub(crate) fn changes(&self, row: &T) -> Vec<Value> {
+        let changed = self.columns.iter().take(self.key);
+        let changed = changed.chain(self.columns.iter().skip(self.fixed));
+        changed.map(|(_, value)| value(row)).collect()
     }
 
     /// Adds a row, where no unique column is in use.
@@ -41,17 +51,38 @@ impl<T> Table<T> {
         format!("INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING")
     }
 
+    /// Adds many rows, given as [`columns`](super::value::columns) of these types of PostgreSQL.
+    pub(crate) fn add_many(&self, types: &[&str]) -> String {
+        let names = self.names().collect::<Vec<_>>().join(", ");
+        let lists = (1..)
+            .zip(types)
+            .map(|(place, of)| format!("${place}::{of}[]"));
+        let lists = lists.collect::<Vec<_>>().join(", ");
+        format!(
+            "INSERT INTO {} ({names}) SELECT * FROM unnest({lists})",
+            self.name
+        )
+    }
+
     /// A row's next form, where there is the row.
     pub(crate) fn save(&self) -> String {
-        let (table, key) = (self.name, self.by_key());
-        let set = self.beside_key(|place, name| format!("{name} = ${place}"));
-        format!("UPDATE {table} SET {set} WHERE {key}")
+        let set = (self.key + 1..).zip(self.names().skip(self.fixed));
+        let set = set.map(|(place, name)| format!("{name} = ${place}"));
+        let set = set.collect::<Vec<_>>().join(", ");
+        format!("UPDATE {} SET {set} WHERE {}", self.name, self.by_key())
+    }
+
+    /// Deletes the row with a key.
+    pub(crate) fn delete(&self) -> String {
+        format!("DELETE FROM {} WHERE {}", self.name, self.by_key())
     }
 
     /// A row's next form, or a new row.
     pub(crate) fn put(&self) -> String {
         let key = self.names().take(self.key).collect::<Vec<_>>().join(", ");
-        let set = self.beside_key(|_, name| format!("{name} = excluded.{name}"));
+        let set = self.names().skip(self.fixed);
+        let set = set.map(|name| format!("{name} = excluded.{name}"));
+        let set = set.collect::<Vec<_>>().join(", ");
         format!("{} ON CONFLICT ({key}) DO UPDATE SET {set}", self.insert())
     }
 
@@ -86,12 +117,6 @@ impl<T> Table<T> {
         parts.collect::<Vec<_>>().join(" AND ")
     }
 
-    fn beside_key(&self, set: impl Fn(usize, &str) -> String) -> String {
-        let others = (1..).zip(self.names()).skip(self.key);
-        let others = others.map(|(place, name)| set(place, name));
-        others.collect::<Vec<_>>().join(", ")
-    }
-
     fn names(&self) -> impl Iterator<Item = &'static str> {
         self.columns.iter().map(|(name, _)| *name)
     }
@@ -106,19 +131,35 @@ mod tests {
         let table: Table<(i64, i64)> = Table {
             name: "pair",
             key: 1,
-            columns: &[("id", |row| row.0.into()), ("at", |row| row.1.into())],
+            fixed: 2,
+            columns: &[
+                ("id", |row| row.0.into()),
+                ("made", |row| row.0.into()),
+                ("at", |row| row.1.into()),
+            ],
         };
-        assert_eq!(table.values(&(1, 2)), [Value::Int(1), Value::Int(2)]);
-        let inserted = "INSERT INTO pair (id, at) VALUES ($1, $2)";
-        assert_eq!(table.add(), format!("{inserted} ON CONFLICT DO NOTHING"));
+        assert_eq!(table.values(&(1, 2)), [1, 1, 2].map(Value::Int));
+        assert_eq!(table.changes(&(1, 2)), [1, 2].map(Value::Int));
+        let inserted = "INSERT INTO pair (id, made, at)";
+        assert_eq!(
+            table.add(),
+            format!("{inserted} VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        );
+        assert_eq!(
+            table.add_many(&["bigint", "text", "bytea"]),
+            format!("{inserted} SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])")
+        );
         assert_eq!(table.save(), "UPDATE pair SET at = $2 WHERE id = $1");
+        assert_eq!(table.delete(), "DELETE FROM pair WHERE id = $1");
         assert_eq!(
             table.put(),
-            format!("{inserted} ON CONFLICT (id) DO UPDATE SET at = excluded.at")
+            format!(
+                "{inserted} VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET at = excluded.at"
+            )
         );
         assert_eq!(
             table.find(),
-            "SELECT pair.id, pair.at FROM pair WHERE id = $1"
+            "SELECT pair.id, pair.made, pair.at FROM pair WHERE id = $1"
         );
     }
 }

@@ -44,6 +44,6 @@ impl<B: Sql> WalletRows for Loads<'_, B> {
 
     fn save_wallet_token(&self, token: &WalletToken) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| WALLET_TOKEN.save());
-        self.send(&SAVE, WALLET_TOKEN.values(token))
+        self.send(&SAVE, WALLET_TOKEN.changes(token))
     }
 }

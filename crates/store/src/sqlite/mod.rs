@@ -63,9 +63,9 @@ use cardveil_core::port::{
     Admin, Audit, Commits, Counts, DeliveryFilter, Load, Outbox, Registry, Result, Selection,
     Tokens, Work, Writes,
 };
-use cardveil_core::token::{CLOCKS_APART, Epoch, Lives, LivesOf, Record, TokenKey};
+use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
 
 use self::lists::Lists;
 use self::readers::Readers;
@@ -74,7 +74,7 @@ use crate::left_out::{LeftOut, name_of};
 use crate::sql::rows::{self, CREDENTIAL, EMBED, MERCHANT, SUBSCRIPTION};
 use crate::sql::table::Statement;
 use crate::sql::value::Row as _;
-use crate::sql::{FIND_DELIVERY, for_sqlite, question, sql_count};
+use crate::sql::{FIND_DELIVERY, for_sqlite, question, revocable, sql_count};
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
@@ -271,7 +271,7 @@ impl Tokens for Sqlite {
     async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
         let key = params![key.issued_secs, key.hash.0];
         self.readers
-            .read(|connection| first(connection, tokens::FIND, key, |row| rows::record(row)))
+            .read(|connection| first(connection, &tokens::FIND, key, |row| rows::record(row)))
     }
 
     async fn first_form_last(&self, _: Time) -> Result<Option<Time>> {
@@ -288,14 +288,10 @@ impl Tokens for Sqlite {
         after: Option<TokenKey>,
         limit: usize,
     ) -> Result<Vec<TokenKey>> {
-        let (sql, what) = tokens::revocable(selection);
-        let (secs, hash) = after.map_or((-1, Vec::new()), |after| {
-            (i64::from(after.issued_secs), after.hash.0.to_vec())
-        });
-        let expired = at.minus(CLOCKS_APART).millis();
-        let params = params![what, secs, hash, expired, sql_count(limit)];
+        let (sql, values) = revocable(selection, at, after, limit);
+        let (sql, values) = (for_sqlite(sql), params_from_iter(values));
         self.readers
-            .read(|connection| all(connection, sql, params, |row| rows::token_key(row)))
+            .read(|connection| all(connection, &sql, values, |row| rows::token_key(row)))
     }
 }
 

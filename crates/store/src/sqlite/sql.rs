@@ -1,20 +1,29 @@
 //! What both adapters say alike, in SQLite.
 
+use std::sync::Arc;
+
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link;
+use cardveil_core::budget::Level;
+use cardveil_core::card::{self, Card};
 use cardveil_core::hook::Delivery;
-use cardveil_core::id::{DeliveryId, MerchantId, PersonId};
+use cardveil_core::id::{CardId, DeliveryId, MerchantId, PersonId};
 use cardveil_core::mfa::Totp;
 use cardveil_core::port::Class;
 use cardveil_core::port::rows::{Loaded, Rows};
-use cardveil_core::token::Epoch;
+use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 use rusqlite::types::Type;
 use rusqlite::{Row, params, params_from_iter};
 
 use super::writer::Batch;
-use super::{audit, keep, keys};
-use crate::sql::value::{self, Column, Value, values};
+use super::{audit, keep, keys, tokens};
+use crate::sql::rows::{BUDGET, CARD, TOKEN};
+use crate::sql::table::Statement;
+use crate::sql::value::{self, Column, Row as _, Value, values};
 use crate::sql::{FIND_DELIVERY, Loads, Sql, places, rows};
+
+static FIND_TOKEN: Statement = Statement::new(|| TOKEN.find());
+static FIND_BUDGET: Statement = Statement::new(|| BUDGET.find());
 
 impl value::Row for Row<'_> {
     type Fault = rusqlite::Error;
@@ -136,4 +145,73 @@ impl Sql for Batch<'_> {
     fn set_epoch(&self, epoch: Epoch) -> rusqlite::Result<()> {
         Batch::set_epoch(self, epoch)
     }
+
+    fn token(&self, key: &TokenKey) -> rusqlite::Result<Option<Record>> {
+        let key = values![key.issued_secs, key.hash.0];
+        Sql::first(self, &FIND_TOKEN, key, |row| rows::record(row))
+    }
+
+    fn tokens(&self, keys: &[TokenKey]) -> rusqlite::Result<Vec<Record>> {
+        let found = keys.iter().map(|key| Sql::token(self, key));
+        found.filter_map(Result::transpose).collect()
+    }
+
+    /// Nobody changes that until the commit.
+    fn lives(&self, of: LivesOf) -> rusqlite::Result<Arc<Lives>> {
+        tokens::lives(self.connection(), &of).map(Arc::new)
+    }
+
+    fn add_token(&self, row: Vec<Value>) -> rusqlite::Result<bool> {
+        static ADD: Statement = Statement::new(|| TOKEN.add());
+        Ok(Sql::execute(self, &ADD, row)? > 0)
+    }
+
+    fn send_tokens(&self) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn token_saved(&self, _: &Record) {}
+
+    fn hold_name(&self, _: &[u8; 32]) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn card_state(
+        &self,
+        merchant: &MerchantId,
+        card: CardId,
+    ) -> rusqlite::Result<Option<card::State>> {
+        const SQL: &str = "SELECT state FROM card WHERE id = $1 AND merchant = $2";
+        let key = values![card.as_bytes(), merchant.as_str()];
+        Sql::first(self, SQL, key, |row| row.name(0))
+    }
+
+    fn card_saved(&self, _: &Card) {}
+
+    /// The page that its row is in is written anyway, and then the row's bytes are zeroes
+    /// (`secure_delete`).
+    fn card_goes(&self) -> rusqlite::Result<()> {
+        const KEEP_PLACE: &str =
+            "UPDATE meta SET last_card = (SELECT coalesce(max(seq), 0) FROM card)
+             WHERE last_card < (SELECT coalesce(max(seq), 0) FROM card)";
+        Sql::send(self, KEEP_PLACE, values![])
+    }
+
+    fn add_cards(&self, rows: Vec<Vec<Value>>) -> rusqlite::Result<Vec<bool>> {
+        static ADD: Statement = Statement::new(|| {
+            CARD.insert_with(&[(
+                "seq",
+                "(SELECT max(last_card, (SELECT coalesce(max(seq), 0) FROM card)) + 1 FROM meta)",
+            )])
+        });
+        let add = |row| Ok(Sql::execute(self, &ADD, row)? > 0);
+        rows.into_iter().map(add).collect()
+    }
+
+    fn level(&self, key: Vec<u8>) -> rusqlite::Result<Option<Level>> {
+        let found = Sql::first(self, &FIND_BUDGET, values![key], |row| rows::budget(row))?;
+        Ok(found.map(|(_, level)| level))
+    }
+
+    fn level_saved(&self, _: Vec<u8>, _: Option<Level>) {}
 }

@@ -1,0 +1,139 @@
+//! The rows of tokens, and of the names of requests.
+
+use std::sync::Arc;
+
+use cardveil_core::clock::Time;
+use cardveil_core::port::rows::{Loaded, TokenRows};
+use cardveil_core::port::{Error, Selection};
+use cardveil_core::token::{CLOCKS_APART, Idempotency, Lives, LivesOf, Record, TokenKey};
+
+use super::rows::{self, NAME, TOKEN, TOKEN_COLUMNS};
+use super::table::Statement;
+use super::value::{Value, values};
+use super::{Loads, Sql, sql_count};
+
+impl<B: Sql> TokenRows for Loads<'_, B> {
+    fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {
+        self.0.token(key).map_err(Into::into)
+    }
+
+    fn tokens(&self, keys: &[TokenKey]) -> Loaded<Vec<Record>> {
+        self.0.tokens(keys).map_err(Into::into)
+    }
+
+    fn lives(&self, of: LivesOf) -> Loaded<Arc<Lives>> {
+        self.0.lives(of).map_err(Into::into)
+    }
+
+    fn add_token(&self, record: &Record) -> Loaded<()> {
+        let added = self.0.add_token(TOKEN.values(record));
+        if added.map_err(Into::into)? {
+            return Ok(());
+        }
+        let twice = "a token with this hash exists";
+        Err(Error::Unavailable(twice.into()).into())
+    }
+
+    fn save_token(&self, record: &Record) -> Loaded<()> {
+        static SAVE: Statement = Statement::new(|| TOKEN.save());
+        self.send(&SAVE, TOKEN.changes(record))?;
+        self.token_saved(record);
+        Ok(())
+    }
+
+    fn delete_token(&self, key: &TokenKey) -> Loaded<()> {
+        static DELETE: Statement = Statement::new(|| TOKEN.delete());
+        self.send(&DELETE, values![key.issued_secs, key.hash.0])
+    }
+
+    fn named(&self, key: &[u8; 32]) -> Loaded<Option<(Idempotency, Record)>> {
+        static SQL: Statement = Statement::new(|| {
+            let (token, name) = (&*TOKEN_COLUMNS, NAME.select());
+            format!(
+                "SELECT {token}, {name} FROM name JOIN token USING (issued_secs, hash)
+                 WHERE name.key = $1"
+            )
+        });
+        self.send_tokens().map_err(Into::into)?;
+        self.hold_name(key).map_err(Into::into)?;
+        self.first(&SQL, values![key], |row| rows::named(row))
+    }
+
+    fn save_name(&self, name: &Idempotency, token: &TokenKey) -> Loaded<()> {
+        static PUT: Statement = Statement::new(|| NAME.put());
+        self.send(&PUT, NAME.values(&(name.clone(), *token)))
+    }
+
+    fn tokens_due(&self, due: Time, ahead: Time, limit: usize) -> Loaded<Vec<Option<Record>>> {
+        static SQL: Statement = Statement::new(|| {
+            let columns = &*TOKEN_COLUMNS;
+            format!(
+                "SELECT {columns} FROM token WHERE sweep_due_at <= $1 OR sweep_due_at > $2
+                 ORDER BY sweep_due_at LIMIT $3 FOR UPDATE SKIP LOCKED"
+            )
+        });
+        self.send_tokens().map_err(Into::into)?;
+        self.all(&SQL, values![due, ahead, sql_count(limit)], |row| {
+            self.keep("token", row, rows::record(row))
+        })
+    }
+
+    fn refused_tokens(&self, before: Time, refusals: u32, limit: usize) -> Loaded<Vec<Record>> {
+        static SQL: Statement = Statement::new(|| {
+            let columns = &*TOKEN_COLUMNS;
+            format!(
+                "SELECT {columns} FROM token
+                 WHERE issued_secs <= $1 AND issued_at < $2 AND sweep_due_at IS NULL
+                     AND refusals > $3 LIMIT $4 FOR UPDATE SKIP LOCKED"
+            )
+        });
+        let values = values![before.secs_u32(), before, refusals, sql_count(limit)];
+        self.all(&SQL, values, |row| rows::record(row))
+    }
+
+    fn old_tokens(&self, before: Time, limit: usize) -> Loaded<Vec<TokenKey>> {
+        const SQL: &str = "SELECT issued_secs, hash FROM token
+             WHERE issued_secs <= $1 AND issued_at < $2 AND sweep_due_at IS NULL LIMIT $3
+             FOR UPDATE SKIP LOCKED";
+        let values = values![before.secs_u32(), before, sql_count(limit)];
+        self.all(SQL, values, |row| rows::token_key(row))
+    }
+
+    fn forget_names(&self, until: Time, limit: usize) -> Loaded<usize> {
+        const SQL: &str = "DELETE FROM name WHERE key IN (
+             SELECT key FROM name WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
+             FOR UPDATE SKIP LOCKED)";
+        self.execute(SQL, values![until, sql_count(limit)])
+    }
+}
+
+/// The revocable ones of a selection after a key: the table is read in the order of its key, and
+/// nothing waits meanwhile.
+pub(crate) fn revocable(
+    selection: &Selection,
+    at: Time,
+    after: Option<TokenKey>,
+    limit: usize,
+) -> (&'static str, [Value; 5]) {
+    macro_rules! sql {
+        ($column:literal) => {
+            concat!(
+                "SELECT issued_secs, hash FROM token WHERE ",
+                $column,
+                " = $1 AND (issued_secs, hash) > ($2, $3)
+                     AND (state IS NULL AND expires_at > $4 OR state NOT LIKE '{\"revoked\"%')
+                 ORDER BY issued_secs, hash LIMIT $5"
+            )
+        };
+    }
+    let (sql, of): (_, Value) = match selection {
+        Selection::Hash(hash) => (sql!("hash"), hash.0.into()),
+        Selection::Card(card) => (sql!("card"), card.as_bytes().into()),
+        Selection::Merchant(merchant) => (sql!("merchant"), merchant.as_str().into()),
+    };
+    let (secs, hash) = after.map_or((-1, Vec::new()), |after| {
+        (i64::from(after.issued_secs), after.hash.0.to_vec())
+    });
+    let expired = at.minus(CLOCKS_APART);
+    (sql, values![of, secs, hash, expired, sql_count(limit)])
+}
