@@ -1,7 +1,7 @@
 //! The rows that verbs decide on, as they are in the commit that a verb runs in: what a store
 //! loads, keeps from changing until that commit, and saves. It knows rows and no rules.
 //!
-//! To add a stored row: its methods here, in the store of `testkit` and in each adapter.
+//! To add a stored row: its methods here, in the store of `testkit` and once for both databases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
