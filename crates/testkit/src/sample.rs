@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use cardveil_core::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use cardveil_core::card::{
-    Card, CardNumber, CardRef, Field, Fields, Kind, LastFour, Network, PinRelease, PinSetting,
-    SealedCard, SealedCvv, SealedPin, State, Transition,
+    Card, CardNumber, CardRef, CardholderName, Cvv, Expiry, Field, Fields, Kind, Label, LastFour,
+    Network, PinRelease, PinSetting, SealedCard, SealedCvv, SealedPin, State, Transition,
 };
 use cardveil_core::clock::Time;
+use cardveil_core::flow::NewCard;
 use cardveil_core::hook::{Endpoint, Form, Patch, Subscription};
 use cardveil_core::id::{
     AccountId, AttemptId, CardId, CardNo, ClaimId, CredentialId, DeviceId, EmbedId, MerchantId,
@@ -22,6 +23,7 @@ use cardveil_core::token::{
     self, Claim, CredentialLife, EmbedLife, Epoch, Issue, Lives, MerchantLife, Operation, Record,
     TTL, Thumbprint, TokenHash, TokenKey,
 };
+use cardveil_core::vault::ClearCard;
 use cardveil_core::wallet::{self, Device, DeviceType, Wallet, WalletRules};
 use cardveil_seal::Class;
 
@@ -120,6 +122,35 @@ pub fn card(n: u8) -> Card {
         },
         created_at: START,
         updated_at: START.plus(Duration::from_millis(1)),
+    }
+}
+
+/// What is sealed of a card, in clear.
+pub fn clear_card() -> ClearCard {
+    ClearCard {
+        number: card_number(),
+        expiry: id(Expiry::new(12, 2030)),
+        name: id(CardholderName::parse("A CARDHOLDER")),
+        cvv: Some(id(Cvv::parse("739", Network::Visa))),
+    }
+}
+
+/// Card number `n` of merchant 1, to be added: without an attribute that it can be without.
+pub fn new_card(n: u8) -> NewCard {
+    let card = card(n);
+    NewCard {
+        id: Some(card.id),
+        no: card.no,
+        merchant: card.merchant,
+        account: card.account,
+        person: card.person,
+        kind: card.kind,
+        state: card.state,
+        label: id(Label::parse(&card.label)),
+        product: None,
+        unique_no: None,
+        holder_no: None,
+        clear: clear_card(),
     }
 }
 

@@ -11,7 +11,7 @@ use cardveil_core::audit::Kind;
 use cardveil_core::audit::sink::Gate;
 use cardveil_core::budget::Budgets;
 use cardveil_core::card::{
-    CardNumber, CardholderName, Cvv, Environment, Expiry, Kind as CardKind, Label, State,
+    CardNumber, CardholderName, Cvv, Environment, Kind as CardKind, Label, State,
 };
 use cardveil_core::flow::{NewCard, NewCredential, NewKey};
 use cardveil_core::id::{CardNo, PersonId};
@@ -493,16 +493,13 @@ pub(crate) fn new_card(
         account: ACCOUNT.parse().unwrap(),
         person: person.parse().unwrap(),
         kind: CardKind::Physical,
-        state: State::Active,
         label: Label::parse("A card").unwrap(),
-        product: None,
-        unique_no: None,
-        holder_no: None,
         clear: ClearCard {
             cvv: cvv.map(|cvv| Cvv::parse(cvv, number.network()).unwrap()),
-            expiry: Expiry::new(12, 2030).unwrap(),
             name: CardholderName::parse("A \"CARDHOLDER\"").unwrap(),
             number,
+            ..sample::clear_card()
         },
+        ..sample::new_card(1)
     }
 }

@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cardveil_core::audit::{Kind, Outcome, Target};
-use cardveil_core::card::{
-    Card, CardNumber, CardRef, CardholderName, Cvv, Environment, Expiry, Field, Network, Pin,
-    PinLength, SealedCard,
-};
+use cardveil_core::card::{Card, CardRef, Environment, Field, Pin, PinLength, SealedCard};
 use cardveil_core::clock::Time;
 use cardveil_core::flow::*;
 use cardveil_core::id::CardId;
 use cardveil_core::keys::{LOOK_EVERY, NOTICE, Retired, Retirement, RootChange, Rotation, Slot};
 use cardveil_core::port::{Audit as _, Change, Keys as _, Registry as _};
-use cardveil_core::vault::{ClearCard, Opener, SecretPlace, Vault};
+use cardveil_core::vault::{Opener, SecretPlace, Vault};
 use cardveil_core::verb::{Changes, Commit, CreateKeys};
 use cardveil_seal::{Class, FileRoot, Key, Keyring, Root, Roots, SeededEntropy, WrappedKey};
 use cardveil_testkit::sample::{self, START};
@@ -107,13 +104,7 @@ impl House {
 
     async fn add_card(&self, n: u8) {
         let mut card = sample::card(n);
-        let clear = ClearCard {
-            number: CardNumber::parse("4111111111111111").unwrap(),
-            expiry: Expiry::parse("12/2030").unwrap(),
-            name: CardholderName::parse("A CARDHOLDER").unwrap(),
-            cvv: Some(Cvv::parse("123", Network::Visa).unwrap()),
-        };
-        let vault = self.operator.vault();
+        let (vault, clear) = (self.operator.vault(), sample::clear_card());
         card.sealed = vault.seal_card(card.id, &card.merchant, &clear).unwrap();
         let pin = Pin::parse(b"2580", PinLength::Four).unwrap();
         card.sealed.pin = Some(vault.seal_pin(&card, &pin).unwrap());
@@ -249,7 +240,7 @@ async fn read(service: &Service, card: &Card) -> Result<(), Fault> {
     let slot = || Slot::Cvv(card.id, card.merchant.clone());
     let proof = |vault: &Vault| {
         let key = Key::from_slice(&[b's'; 32]).unwrap();
-        let cvv = cardveil_seal::Secret::new(b"123".to_vec());
+        let cvv = cardveil_seal::Secret::new(b"739".to_vec());
         let cvv = cardveil_seal::contract_ecb::encrypt_unauthenticated(&key, &cvv).unwrap();
         let cvv = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, cvv);
         let mut credential = sample::credential(1);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cardveil_core::audit::Kind;
-use cardveil_core::card::{CardNumber, CardholderName, Environment, Expiry};
+use cardveil_core::card::{Environment, Expiry};
 use cardveil_core::clock::Time;
 use cardveil_core::flow::*;
 use cardveil_core::port::{Audit as _, CardFilter, Cards as _, Change, Paging};
@@ -37,10 +37,9 @@ impl House {
         for (n, expiry) in (1..).zip(expiries) {
             let mut card = sample::card(n);
             let clear = ClearCard {
-                number: CardNumber::parse("4111111111111111").unwrap(),
                 expiry: Expiry::parse(expiry).unwrap(),
-                name: CardholderName::parse("A CARDHOLDER").unwrap(),
                 cvv: None,
+                ..sample::clear_card()
             };
             card.sealed = vault.seal_card(card.id, &merchant.id, &clear).unwrap();
             changes.push((Change::AddCard(Box::new(card)), event()));
