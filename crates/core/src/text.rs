@@ -6,7 +6,7 @@
 //! add a text: a type here, or a [`NumberedField`] where an issuer's own numbering decides its
 //! form.
 
-use serde::{Deserialize, Serialize};
+use crate::term::named;
 
 /// Why a text is refused. It repeats nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,33 +131,20 @@ impl From<Description> for String {
     }
 }
 
-/// The fields of a card that hold somebody's own numbering. An issuer whose numbers look like card
-/// numbers names them in its configuration ([`Numbering`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NumberedField {
-    /// KeySecure's order number.
-    CardNo,
-    /// Equals' account.
-    AccountId,
-    /// What a card is sold as.
-    Product,
-    /// What the merchant named a card.
-    CardUniqueNo,
-    /// The number of a card's holder.
-    CardholderNo,
-}
-
-impl NumberedField {
-    /// The name, as in files and configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CardNo => "card_no",
-            Self::AccountId => "account_id",
-            Self::Product => "product",
-            Self::CardUniqueNo => "card_unique_no",
-            Self::CardholderNo => "cardholder_no",
-        }
+named! {
+    /// The fields of a card that hold somebody's own numbering. An issuer whose numbers look like card
+    /// numbers names them in its configuration ([`Numbering`]).
+    NumberedField {
+        /// KeySecure's order number.
+        CardNo = "card_no",
+        /// Equals' account.
+        AccountId = "account_id",
+        /// What a card is sold as.
+        Product = "product",
+        /// What the merchant named a card.
+        CardUniqueNo = "card_unique_no",
+        /// The number of a card's holder.
+        CardholderNo = "cardholder_no",
     }
 }
 

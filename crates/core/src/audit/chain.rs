@@ -134,8 +134,7 @@ impl Chained {
             kind: String,
         }
         let kind = serde_json::from_str(&self.stored).map(|Told { kind }| kind);
-        let is_known = |kind: &String| serde_json::from_value::<Kind>(kind.as_str().into()).is_ok();
-        self.at().is_some() && kind.is_ok_and(|kind| !is_known(&kind))
+        self.at().is_some() && kind.is_ok_and(|kind| Kind::parse(&kind).is_none())
     }
 
     /// Whether it is a checkpoint.

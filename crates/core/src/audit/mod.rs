@@ -27,6 +27,7 @@ use crate::id::{
     AttemptId, CardId, CredentialId, EmbedId, MerchantId, PersonId, RedemptionId, SessionId,
     SubscriptionId, WalletTokenId,
 };
+use crate::term::named;
 use crate::term::{Cause, Fields, Purpose, Thumbprint, TokenHash, Verification};
 
 /// One audit record.
@@ -52,221 +53,137 @@ pub struct Event {
     pub detail: Detail,
 }
 
-/// The types of events. Their names are stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    /// A login token was given to a merchant's server.
-    #[serde(rename = "access.granted")]
-    AccessGranted,
-    /// Calls were refused at the door: [`refused`].
-    #[serde(rename = "access.refused")]
-    AccessRefused,
-    /// A client token was issued.
-    #[serde(rename = "token.issued")]
-    TokenIssued,
-    /// A client token was revoked.
-    #[serde(rename = "token.revoked")]
-    TokenRevoked,
-    /// Fields were released to a key for the first time.
-    #[serde(rename = "reveal.released")]
-    RevealReleased,
-    /// Fields that the key had already got were released to it again.
-    #[serde(rename = "reveal.repeated")]
-    RevealRepeated,
-    /// A second key asked: possible theft. Recorded once a token.
-    #[serde(rename = "reveal.conflict")]
-    RevealConflict,
-    /// A redemption was refused.
-    #[serde(rename = "reveal.refused")]
-    RevealRefused,
-    /// The browser claims to have shown fields.
-    #[serde(rename = "reveal.displayed")]
-    RevealDisplayed,
-    /// The browser claims that a field was copied.
-    #[serde(rename = "reveal.copied")]
-    RevealCopied,
-    /// The browser claims that the fields were hidden.
-    #[serde(rename = "reveal.hidden")]
-    RevealHidden,
-    /// The browser claims that the display time ran out.
-    #[serde(rename = "reveal.expired")]
-    RevealExpired,
-    /// A release whose display was never confirmed.
-    #[serde(rename = "reveal.unconfirmed")]
-    RevealUnconfirmed,
-    /// The outcome of an attempt was looked up after a commit that did not answer.
-    #[serde(rename = "reveal.settled")]
-    RevealSettled,
-    /// Card data went to a merchant's own server, encrypted under its credential's secret.
-    #[serde(rename = "card.exported")]
-    CardExported,
-    /// A merchant's server wanted a card activated and did not prove that somebody has it.
-    #[serde(rename = "card.activation_refused")]
-    CardActivationRefused,
-    /// A card's PIN was set.
-    #[serde(rename = "pin.set")]
-    PinSet,
-    /// A card's PIN went to a merchant's own server.
-    #[serde(rename = "pin.released")]
-    PinReleased,
-    /// A merchant was added.
-    #[serde(rename = "merchant.added")]
-    MerchantAdded,
-    /// A merchant was changed.
-    #[serde(rename = "merchant.changed")]
-    MerchantChanged,
-    /// A credential was added.
-    #[serde(rename = "credential.added")]
-    CredentialAdded,
-    /// A credential was changed.
-    #[serde(rename = "credential.changed")]
-    CredentialChanged,
-    /// An embed was added.
-    #[serde(rename = "embed.added")]
-    EmbedAdded,
-    /// An embed was changed.
-    #[serde(rename = "embed.changed")]
-    EmbedChanged,
-    /// A card was added.
-    #[serde(rename = "card.added")]
-    CardAdded,
-    /// A card was changed.
-    #[serde(rename = "card.changed")]
-    CardChanged,
-    /// A card's record and its keys were deleted.
-    #[serde(rename = "card.removed")]
-    CardRemoved,
-    /// A key was told whether its card can go into a wallet.
-    #[serde(rename = "wallet.checked")]
-    WalletChecked,
-    /// A digital wallet token was asked for.
-    #[serde(rename = "wallet_token.added")]
-    WalletTokenAdded,
-    /// A digital wallet token was changed.
-    #[serde(rename = "wallet_token.changed")]
-    WalletTokenChanged,
-    /// An authenticator app was enrolled; it proves nothing until it is confirmed.
-    #[serde(rename = "mfa.enrolled")]
-    MfaEnrolled,
-    /// An authenticator app gave its first right code.
-    #[serde(rename = "mfa.confirmed")]
-    MfaConfirmed,
-    /// An authenticator app was taken away.
-    #[serde(rename = "mfa.removed")]
-    MfaRemoved,
-    /// An operator lets a person try again who was wrong too often.
-    #[serde(rename = "mfa.reset")]
-    MfaReset,
-    /// An operator made a card's or a person's budget of reveals whole again.
-    #[serde(rename = "budget.reset")]
-    BudgetReset,
-    /// A session was opened that waits for the code of an authenticator app.
-    #[serde(rename = "mfa.opened")]
-    MfaOpened,
-    /// A session was opened that waits for a code which the merchant delivers.
-    #[serde(rename = "mfa.code")]
-    MfaCode,
-    /// A code was right, and its session is spent.
-    #[serde(rename = "mfa.passed")]
-    MfaPassed,
-    /// A code, a session or an enrolment was refused.
-    #[serde(rename = "mfa.refused")]
-    MfaRefused,
-    /// The epoch was raised: no older token is good.
-    #[serde(rename = "epoch.raised")]
-    EpochRaised,
-    /// The class keys were made.
-    #[serde(rename = "keys.created")]
-    KeysCreated,
-    /// A class has got a new key; the one before opens, and seals nothing new.
-    #[serde(rename = "keys.rotated")]
-    KeysRotated,
-    /// The class keys were put under another root key.
-    #[serde(rename = "keys.root_changed")]
-    KeysRootChanged,
-    /// Records were moved to the active key of their class.
-    #[serde(rename = "keys.rewrapped")]
-    KeysRewrapped,
-    /// A class key was destroyed.
-    #[serde(rename = "keys.retired")]
-    KeysRetired,
-    /// A record did not open: it was altered, or is not where it was sealed.
-    #[serde(rename = "vault.tampered")]
-    VaultTampered,
-    /// The audit log was read (10.2.1.3).
-    #[serde(rename = "audit.read")]
-    AuditRead,
-    /// A backup was made.
-    #[serde(rename = "backup.made")]
-    BackupMade,
-    /// A backup was put in the place of the database.
-    #[serde(rename = "backup.restored")]
-    BackupRestored,
-    /// How far a chain of the log had come was signed.
-    #[serde(rename = "audit.checkpoint")]
-    AuditCheckpoint,
-    /// A subscription to events was added.
-    #[serde(rename = "webhook.added")]
-    WebhookAdded,
-    /// A subscription to events was changed.
-    #[serde(rename = "webhook.changed")]
-    WebhookChanged,
-    /// A subscription to events was removed, with what still waited for it.
-    #[serde(rename = "webhook.removed")]
-    WebhookRemoved,
-    /// An event could not be delivered in time. It is kept and can be replayed.
-    #[serde(rename = "webhook.failed")]
-    WebhookFailed,
-    /// Events were queued once more, by an operator.
-    #[serde(rename = "webhook.replayed")]
-    WebhookReplayed,
-    /// The server started (10.2.1.6).
-    #[serde(rename = "server.started")]
-    ServerStarted,
-    /// The server stopped (10.2.1.6).
-    #[serde(rename = "server.stopped")]
-    ServerStopped,
-}
-
-/// What merchants may be told of as it happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Topic {
-    /// A card changed its state.
-    #[serde(rename = "card.state")]
-    CardState,
-    /// A digital wallet token changed its state.
-    #[serde(rename = "wallet_token.state")]
-    WalletToken,
-    /// A second key asked for a card: possible theft.
-    #[serde(rename = "reveal.conflict")]
-    RevealConflict,
-    /// A person asked for a one-time code, which the merchant delivers.
-    #[serde(rename = "mfa.code")]
-    MfaCode,
-}
-
-impl Topic {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::CardState,
-        Self::WalletToken,
-        Self::RevealConflict,
-        Self::MfaCode,
-    ];
-
-    /// The topic's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CardState => "card.state",
-            Self::WalletToken => "wallet_token.state",
-            Self::RevealConflict => "reveal.conflict",
-            Self::MfaCode => "mfa.code",
-        }
+named! {
+    /// The types of events. Their names are stable.
+    Kind {
+        /// A login token was given to a merchant's server.
+        AccessGranted = "access.granted",
+        /// Calls were refused at the door: [`refused`].
+        AccessRefused = "access.refused",
+        /// A client token was issued.
+        TokenIssued = "token.issued",
+        /// A client token was revoked.
+        TokenRevoked = "token.revoked",
+        /// Fields were released to a key for the first time.
+        RevealReleased = "reveal.released",
+        /// Fields that the key had already got were released to it again.
+        RevealRepeated = "reveal.repeated",
+        /// A second key asked: possible theft. Recorded once a token.
+        RevealConflict = "reveal.conflict",
+        /// A redemption was refused.
+        RevealRefused = "reveal.refused",
+        /// The browser claims to have shown fields.
+        RevealDisplayed = "reveal.displayed",
+        /// The browser claims that a field was copied.
+        RevealCopied = "reveal.copied",
+        /// The browser claims that the fields were hidden.
+        RevealHidden = "reveal.hidden",
+        /// The browser claims that the display time ran out.
+        RevealExpired = "reveal.expired",
+        /// A release whose display was never confirmed.
+        RevealUnconfirmed = "reveal.unconfirmed",
+        /// The outcome of an attempt was looked up after a commit that did not answer.
+        RevealSettled = "reveal.settled",
+        /// Card data went to a merchant's own server, encrypted under its credential's secret.
+        CardExported = "card.exported",
+        /// A merchant's server wanted a card activated and did not prove that somebody has it.
+        CardActivationRefused = "card.activation_refused",
+        /// A card's PIN was set.
+        PinSet = "pin.set",
+        /// A card's PIN went to a merchant's own server.
+        PinReleased = "pin.released",
+        /// A merchant was added.
+        MerchantAdded = "merchant.added",
+        /// A merchant was changed.
+        MerchantChanged = "merchant.changed",
+        /// A credential was added.
+        CredentialAdded = "credential.added",
+        /// A credential was changed.
+        CredentialChanged = "credential.changed",
+        /// An embed was added.
+        EmbedAdded = "embed.added",
+        /// An embed was changed.
+        EmbedChanged = "embed.changed",
+        /// A card was added.
+        CardAdded = "card.added",
+        /// A card was changed.
+        CardChanged = "card.changed",
+        /// A card's record and its keys were deleted.
+        CardRemoved = "card.removed",
+        /// A key was told whether its card can go into a wallet.
+        WalletChecked = "wallet.checked",
+        /// A digital wallet token was asked for.
+        WalletTokenAdded = "wallet_token.added",
+        /// A digital wallet token was changed.
+        WalletTokenChanged = "wallet_token.changed",
+        /// An authenticator app was enrolled; it proves nothing until it is confirmed.
+        MfaEnrolled = "mfa.enrolled",
+        /// An authenticator app gave its first right code.
+        MfaConfirmed = "mfa.confirmed",
+        /// An authenticator app was taken away.
+        MfaRemoved = "mfa.removed",
+        /// An operator lets a person try again who was wrong too often.
+        MfaReset = "mfa.reset",
+        /// An operator made a card's or a person's budget of reveals whole again.
+        BudgetReset = "budget.reset",
+        /// A session was opened that waits for the code of an authenticator app.
+        MfaOpened = "mfa.opened",
+        /// A session was opened that waits for a code which the merchant delivers.
+        MfaCode = "mfa.code",
+        /// A code was right, and its session is spent.
+        MfaPassed = "mfa.passed",
+        /// A code, a session or an enrolment was refused.
+        MfaRefused = "mfa.refused",
+        /// The epoch was raised: no older token is good.
+        EpochRaised = "epoch.raised",
+        /// The class keys were made.
+        KeysCreated = "keys.created",
+        /// A class has got a new key; the one before opens, and seals nothing new.
+        KeysRotated = "keys.rotated",
+        /// The class keys were put under another root key.
+        KeysRootChanged = "keys.root_changed",
+        /// Records were moved to the active key of their class.
+        KeysRewrapped = "keys.rewrapped",
+        /// A class key was destroyed.
+        KeysRetired = "keys.retired",
+        /// A record did not open: it was altered, or is not where it was sealed.
+        VaultTampered = "vault.tampered",
+        /// The audit log was read (10.2.1.3).
+        AuditRead = "audit.read",
+        /// A backup was made.
+        BackupMade = "backup.made",
+        /// A backup was put in the place of the database.
+        BackupRestored = "backup.restored",
+        /// How far a chain of the log had come was signed.
+        AuditCheckpoint = "audit.checkpoint",
+        /// A subscription to events was added.
+        WebhookAdded = "webhook.added",
+        /// A subscription to events was changed.
+        WebhookChanged = "webhook.changed",
+        /// A subscription to events was removed, with what still waited for it.
+        WebhookRemoved = "webhook.removed",
+        /// An event could not be delivered in time. It is kept and can be replayed.
+        WebhookFailed = "webhook.failed",
+        /// Events were queued once more, by an operator.
+        WebhookReplayed = "webhook.replayed",
+        /// The server started (10.2.1.6).
+        ServerStarted = "server.started",
+        /// The server stopped (10.2.1.6).
+        ServerStopped = "server.stopped",
     }
+}
 
-    /// The topic of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|topic| topic.as_str() == text)
+named! {
+    /// What merchants may be told of as it happens.
+    Topic {
+        /// A card changed its state.
+        CardState = "card.state",
+        /// A digital wallet token changed its state.
+        WalletToken = "wallet_token.state",
+        /// A second key asked for a card: possible theft.
+        RevealConflict = "reveal.conflict",
+        /// A person asked for a one-time code, which the merchant delivers.
+        MfaCode = "mfa.code",
     }
 }
 

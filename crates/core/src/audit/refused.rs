@@ -17,75 +17,40 @@ use super::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::id::{CredentialId, MerchantId};
 use crate::term::CertificateHash;
+use crate::term::named;
 
 /// How many records a minute has at most.
 pub const RECORDS_MAX: usize = 100;
 /// For how many addresses a credential has rows of its own; the others are one row together.
 pub const PLACES_OF_ONE: usize = 10;
 
-/// Why a call was refused at the door. The names are stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Denied {
-    /// It came without an Api-Key, or with what cannot be one.
-    KeyMissing,
-    /// Nobody has this Api-Key.
-    KeyUnknown,
-    /// The credential is disabled.
-    KeyDisabled,
-    /// The credential has expired.
-    KeyExpired,
-    /// The credential may not be used from there.
-    Address,
-    /// KeySecure: the call's time is not ours.
-    Timestamp,
-    /// KeySecure: it came without an Access-Token.
-    AccessTokenMissing,
-    /// KeySecure: the Access-Token is not good.
-    AccessTokenInvalid,
-    /// The client certificate is missing, not good, or none that the credential is bound to.
-    Certificate,
-    /// The merchant is suspended.
-    MerchantSuspended,
-    /// The merchant has gone.
-    MerchantClosed,
-    /// The credential, or its merchant, lacks what the call needs.
-    Scope,
-}
-
-impl Denied {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::KeyMissing,
-        Self::KeyUnknown,
-        Self::KeyDisabled,
-        Self::KeyExpired,
-        Self::Address,
-        Self::Timestamp,
-        Self::AccessTokenMissing,
-        Self::AccessTokenInvalid,
-        Self::Certificate,
-        Self::MerchantSuspended,
-        Self::MerchantClosed,
-        Self::Scope,
-    ];
-
-    /// Its name, as it is in records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::KeyMissing => "key_missing",
-            Self::KeyUnknown => "key_unknown",
-            Self::KeyDisabled => "key_disabled",
-            Self::KeyExpired => "key_expired",
-            Self::Address => "address",
-            Self::Timestamp => "timestamp",
-            Self::AccessTokenMissing => "access_token_missing",
-            Self::AccessTokenInvalid => "access_token_invalid",
-            Self::Certificate => "certificate",
-            Self::MerchantSuspended => "merchant_suspended",
-            Self::MerchantClosed => "merchant_closed",
-            Self::Scope => "scope",
-        }
+named! {
+    /// Why a call was refused at the door. The names are stable.
+    Denied {
+        /// It came without an Api-Key, or with what cannot be one.
+        KeyMissing = "key_missing",
+        /// Nobody has this Api-Key.
+        KeyUnknown = "key_unknown",
+        /// The credential is disabled.
+        KeyDisabled = "key_disabled",
+        /// The credential has expired.
+        KeyExpired = "key_expired",
+        /// The credential may not be used from there.
+        Address = "address",
+        /// KeySecure: the call's time is not ours.
+        Timestamp = "timestamp",
+        /// KeySecure: it came without an Access-Token.
+        AccessTokenMissing = "access_token_missing",
+        /// KeySecure: the Access-Token is not good.
+        AccessTokenInvalid = "access_token_invalid",
+        /// The client certificate is missing, not good, or none that the credential is bound to.
+        Certificate = "certificate",
+        /// The merchant is suspended.
+        MerchantSuspended = "merchant_suspended",
+        /// The merchant has gone.
+        MerchantClosed = "merchant_closed",
+        /// The credential, or its merchant, lacks what the call needs.
+        Scope = "scope",
     }
 }
 

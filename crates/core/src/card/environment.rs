@@ -1,35 +1,19 @@
 //! Which cards a deployment may hold: test numbers, or all others.
 
-use serde::{Deserialize, Serialize};
-
 use super::{CardNumber, InvalidCard};
+use crate::term::named;
 
-/// Which cards a deployment may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Environment {
-    /// The schemes' published test numbers only.
-    Sandbox,
-    /// Everything but those.
-    Live,
+named! {
+    /// Which cards a deployment may hold. The name is bound into every ciphertext.
+    Environment {
+        /// The schemes' published test numbers only.
+        Sandbox = "sandbox",
+        /// Everything but those.
+        Live = "live",
+    }
 }
 
 impl Environment {
-    /// The name, which is bound into every ciphertext.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sandbox => "sandbox",
-            Self::Live => "live",
-        }
-    }
-
-    /// The name of this environment.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Sandbox, Self::Live]
-            .into_iter()
-            .find(|env| env.as_str() == text)
-    }
-
     /// Whether a card of this number may be kept here.
     pub fn admits(self, number: &CardNumber) -> Result<(), InvalidCard> {
         let is_test = TEST_NUMBERS

@@ -13,7 +13,6 @@ mod state;
 mod value;
 
 use cardveil_seal::Class;
-use serde::{Deserialize, Serialize};
 
 pub use crate::term::{Field, Fields, Verification};
 pub use crate::text::{InvalidText, Label, Reason, is_unique_no, is_word};
@@ -30,31 +29,15 @@ pub use value::{CardNumber, CardholderName, Cvv, Expiry, InvalidCard, LastFour, 
 
 use crate::clock::Time;
 use crate::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
+use crate::term::named;
 
-/// Virtual or physical.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Exists as data only.
-    Virtual,
-    /// Also exists in plastic.
-    Physical,
-}
-
-impl Kind {
-    /// The name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Virtual => "virtual",
-            Self::Physical => "physical",
-        }
-    }
-
-    /// The kind of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Virtual, Self::Physical]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+named! {
+    /// Virtual or physical.
+    Kind {
+        /// Exists as data only.
+        Virtual = "virtual",
+        /// Also exists in plastic.
+        Physical = "physical",
     }
 }
 

@@ -3,40 +3,29 @@
 //! **Invariant:** there is no way out of a final state, and no state changes but along
 //! [`State::next`].
 
-use serde::{Deserialize, Serialize};
+use crate::term::named;
 
-/// A card's state: what KeySecure's and Equals' states have in common, each named once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Being made. KeySecure `Pending`.
-    Pending,
-    /// Made and not yet activated. KeySecure `ToActivate`, Equals `UNACTIVATED`.
-    Unactivated,
-    /// In use. KeySecure `Activated`, Equals `ACTIVE`.
-    Active,
-    /// Stopped for now. KeySecure `Frozen`, Equals `SUSPENDED`.
-    Suspended,
-    /// Another card has taken its place. Equals `REPLACED`.
-    Replaced,
-    /// Ended for good. KeySecure `Delete`, Equals `TERMINATED`.
-    Terminated,
-    /// Could not be made. KeySecure `Fail`.
-    Failed,
+named! {
+    /// A card's state: what KeySecure's and Equals' states have in common, each named once.
+    State {
+        /// Being made. KeySecure `Pending`.
+        Pending = "pending",
+        /// Made and not yet activated. KeySecure `ToActivate`, Equals `UNACTIVATED`.
+        Unactivated = "unactivated",
+        /// In use. KeySecure `Activated`, Equals `ACTIVE`.
+        Active = "active",
+        /// Stopped for now. KeySecure `Frozen`, Equals `SUSPENDED`.
+        Suspended = "suspended",
+        /// Another card has taken its place. Equals `REPLACED`.
+        Replaced = "replaced",
+        /// Ended for good. KeySecure `Delete`, Equals `TERMINATED`.
+        Terminated = "terminated",
+        /// Could not be made. KeySecure `Fail`.
+        Failed = "failed",
+    }
 }
 
 impl State {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Unactivated,
-        Self::Active,
-        Self::Suspended,
-        Self::Replaced,
-        Self::Terminated,
-        Self::Failed,
-    ];
-
     /// The states that may follow it; none when it is final (Equals, "About card states": a
     /// terminated card stays so; KeySecure: card/status/update).
     pub const fn next(self) -> &'static [Self] {
@@ -63,24 +52,6 @@ impl State {
     /// Whether nothing follows it.
     pub const fn is_final(self) -> bool {
         self.next().is_empty()
-    }
-
-    /// The name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Unactivated => "unactivated",
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Replaced => "replaced",
-            Self::Terminated => "terminated",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// The state of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
 

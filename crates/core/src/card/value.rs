@@ -6,6 +6,7 @@ use cardveil_seal::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
+use crate::term::named;
 use crate::text::{InvalidText, check_seen, luhn};
 
 /// Why a card's value is not one.
@@ -108,43 +109,29 @@ impl fmt::Debug for LastFour {
     }
 }
 
-/// A card scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Network {
-    /// Visa.
-    Visa,
-    /// Mastercard.
-    Mastercard,
-    /// American Express.
-    Amex,
-    /// Discover.
-    Discover,
-    /// Diners Club.
-    Diners,
-    /// JCB.
-    Jcb,
-    /// `UnionPay`.
-    Unionpay,
-    /// Any other.
-    Other,
+named! {
+    /// A card scheme.
+    Network {
+        /// Visa.
+        Visa = "visa",
+        /// Mastercard.
+        Mastercard = "mastercard",
+        /// American Express.
+        Amex = "amex",
+        /// Discover.
+        Discover = "discover",
+        /// Diners Club.
+        Diners = "diners",
+        /// JCB.
+        Jcb = "jcb",
+        /// `UnionPay`.
+        Unionpay = "unionpay",
+        /// Any other.
+        Other = "other",
+    }
 }
 
 impl Network {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Visa => "visa",
-            Self::Mastercard => "mastercard",
-            Self::Amex => "amex",
-            Self::Discover => "discover",
-            Self::Diners => "diners",
-            Self::Jcb => "jcb",
-            Self::Unionpay => "unionpay",
-            Self::Other => "other",
-        }
-    }
-
     /// The name for people.
     pub const fn title(self) -> &'static str {
         match self {

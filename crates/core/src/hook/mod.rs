@@ -26,12 +26,12 @@ pub use message::Message;
 pub use patch::{Patch, PatchDecided, Patched};
 
 use cardveil_seal::Class;
-use serde::{Deserialize, Serialize};
 
 use crate::audit::{Event, Topic};
 use crate::clock::Time;
 use crate::id::{AccountId, CredentialId, MerchantId, SubscriptionId};
 use crate::merchant::SealedSecret;
+use crate::term::named;
 
 /// How many subscriptions a merchant may have (P8).
 pub const SUBSCRIPTIONS_MAX: usize = 50;
@@ -101,36 +101,19 @@ impl Subscription {
     }
 }
 
-/// What messages look like: whose receivers understand them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Form {
-    /// `KeySecure`'s `Card_update` callback.
-    KeySecure,
-    /// Equals' webhooks.
-    Equals,
-    /// Standard Webhooks (standardwebhooks.com).
-    Standard,
+named! {
+    /// What messages look like: whose receivers understand them.
+    Form {
+        /// `KeySecure`'s `Card_update` callback.
+        KeySecure = "keysecure",
+        /// Equals' webhooks.
+        Equals = "equals",
+        /// Standard Webhooks (standardwebhooks.com).
+        Standard = "standard",
+    }
 }
 
 impl Form {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::KeySecure, Self::Equals, Self::Standard];
-
-    /// The name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::KeySecure => "keysecure",
-            Self::Equals => "equals",
-            Self::Standard => "standard",
-        }
-    }
-
-    /// The form of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|form| form.as_str() == text)
-    }
-
     /// Whether it has a message for this topic. KeySecure's only callback of ours is `Card_update`.
     pub const fn tells(self, topic: Topic) -> bool {
         match (self, topic) {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Credential, Merchant};
 use crate::audit::Topic;
 use crate::id::PersonId;
+use crate::term::named;
 
 /// What a merchant may have beside frames that show its cards. By default nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,82 +42,37 @@ impl Permissions {
     }
 }
 
-/// What a credential may do. The names are in the family of Equals Money's (`CommonAuth`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Scope {
-    /// The cards of the person that the credential is bound to.
-    #[serde(rename = "cards:read:own")]
-    CardsReadOwn,
-    /// All cards of the merchant.
-    #[serde(rename = "cards:read:any")]
-    CardsReadAny,
-    /// Changing the states and names of the cards of the person that the credential is bound to.
-    #[serde(rename = "cards:write:own")]
-    CardsWriteOwn,
-    /// Changing the states and names of all cards of the merchant.
-    #[serde(rename = "cards:write:any")]
-    CardsWriteAny,
-    /// Having the data of the cards that it sees.
-    #[serde(rename = "cards:export")]
-    CardsExport,
-    /// Being told the PINs of the cards that it sees.
-    #[serde(rename = "pins:read")]
-    PinsRead,
-    /// Setting the PINs of the cards that it sees.
-    #[serde(rename = "pins:set")]
-    PinsSet,
-    /// Having a wallet's provisioning payload for the cards that it sees.
-    #[serde(rename = "wallets:provision")]
-    WalletsProvision,
-    /// The merchant's subscriptions to events.
-    #[serde(rename = "webhooks:manage")]
-    WebhooksManage,
-    /// Subscriptions that carry cardholders' one-time codes.
-    #[serde(rename = "mfa:codes")]
-    MfaCodes,
-    /// The addresses from which the credential may call, within the operator's ceiling.
-    #[serde(rename = "ip-addresses:manage")]
-    IpAddressesManage,
-    /// Enrolling people's second factors.
-    #[serde(rename = "mfa:manage")]
-    MfaManage,
+named! {
+    /// What a credential may do. The names are in the family of Equals Money's (`CommonAuth`).
+    Scope {
+        /// The cards of the person that the credential is bound to.
+        CardsReadOwn = "cards:read:own",
+        /// All cards of the merchant.
+        CardsReadAny = "cards:read:any",
+        /// Changing the states and names of the cards of the person that the credential is bound to.
+        CardsWriteOwn = "cards:write:own",
+        /// Changing the states and names of all cards of the merchant.
+        CardsWriteAny = "cards:write:any",
+        /// Having the data of the cards that it sees.
+        CardsExport = "cards:export",
+        /// Being told the PINs of the cards that it sees.
+        PinsRead = "pins:read",
+        /// Setting the PINs of the cards that it sees.
+        PinsSet = "pins:set",
+        /// Having a wallet's provisioning payload for the cards that it sees.
+        WalletsProvision = "wallets:provision",
+        /// The merchant's subscriptions to events.
+        WebhooksManage = "webhooks:manage",
+        /// Subscriptions that carry cardholders' one-time codes.
+        MfaCodes = "mfa:codes",
+        /// The addresses from which the credential may call, within the operator's ceiling.
+        IpAddressesManage = "ip-addresses:manage",
+        /// Enrolling people's second factors.
+        MfaManage = "mfa:manage",
+    }
 }
 
 impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::CardsReadOwn,
-        Self::CardsReadAny,
-        Self::CardsWriteOwn,
-        Self::CardsWriteAny,
-        Self::CardsExport,
-        Self::PinsRead,
-        Self::PinsSet,
-        Self::WalletsProvision,
-        Self::WebhooksManage,
-        Self::MfaCodes,
-        Self::IpAddressesManage,
-        Self::MfaManage,
-    ];
-
-    /// The scope's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CardsReadOwn => "cards:read:own",
-            Self::CardsReadAny => "cards:read:any",
-            Self::CardsWriteOwn => "cards:write:own",
-            Self::CardsWriteAny => "cards:write:any",
-            Self::CardsExport => "cards:export",
-            Self::PinsRead => "pins:read",
-            Self::PinsSet => "pins:set",
-            Self::WalletsProvision => "wallets:provision",
-            Self::WebhooksManage => "webhooks:manage",
-            Self::MfaCodes => "mfa:codes",
-            Self::IpAddressesManage => "ip-addresses:manage",
-            Self::MfaManage => "mfa:manage",
-        }
-    }
-
     /// What it lets a credential do, in a few words.
     pub const fn words(self) -> &'static str {
         match self {
@@ -133,11 +89,6 @@ impl Scope {
             Self::IpAddressesManage => "change from where it may call, within its ceiling",
             Self::MfaManage => "enrol people's authenticator apps",
         }
-    }
-
-    /// The scope of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
     }
 
     /// Whether it is of one person's cards, and so means nothing without a person.

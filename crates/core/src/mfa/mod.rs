@@ -37,6 +37,7 @@ pub use crate::term::Purpose;
 
 use crate::audit::Event;
 use crate::clock::Time;
+use crate::term::named;
 use crate::text::holds_card_number;
 
 /// How long a session waits for its code (RTS 2018/389 Article 4(3)(d): five minutes at most).
@@ -55,35 +56,17 @@ pub const WRONG_IN_A_ROW_MAX: u32 = 100;
 /// How long a session's row is kept after its end; past it, the session is unknown.
 pub const RETENTION: Duration = Duration::from_secs(3_600);
 
-/// Whether an operation needs a second factor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    /// It needs none.
-    #[default]
-    Off,
-    /// The merchant has asked for it itself and says so with a reference of its own.
-    Delegated,
-    /// We ask for it.
-    Required,
-}
-
-impl Policy {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Off, Self::Delegated, Self::Required];
-
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Delegated => "delegated",
-            Self::Required => "required",
-        }
-    }
-
-    /// The policy of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|policy| policy.as_str() == text)
+named! {
+    /// Whether an operation needs a second factor.
+    #[derive(Default)]
+    Policy {
+        /// It needs none.
+        #[default]
+        Off = "off",
+        /// The merchant has asked for it itself and says so with a reference of its own.
+        Delegated = "delegated",
+        /// We ask for it.
+        Required = "required",
     }
 }
 
@@ -203,33 +186,14 @@ impl From<FactorSet> for Vec<Factor> {
     }
 }
 
-/// What a person proves that they have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Factor {
-    /// An authenticator app (RFC 6238).
-    #[serde(rename = "TOTP")]
-    Totp,
-    /// A code that the merchant delivers.
-    #[serde(rename = "OTP")]
-    Otp,
-}
-
-impl Factor {
-    /// All of them, the strongest first: an app's code is of the person's own secret, and one that
-    /// is delivered is known to whoever delivers it.
-    pub const ALL: [Self; 2] = [Self::Totp, Self::Otp];
-
-    /// Its name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Totp => "TOTP",
-            Self::Otp => "OTP",
-        }
-    }
-
-    /// The factor of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|factor| factor.as_str() == text)
+named! {
+    /// What a person proves that they have, the strongest first: an app's code is of the person's
+    /// own secret, and one that is delivered is known to whoever delivers it.
+    Factor {
+        /// An authenticator app (RFC 6238).
+        Totp = "TOTP",
+        /// A code that the merchant delivers.
+        Otp = "OTP",
     }
 }
 

@@ -2,41 +2,24 @@
 
 use std::fmt;
 
+use super::named::named;
 use serde::{Deserialize, Serialize};
 
-/// One value of a card that can be released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Field {
-    /// The card number (PAN).
-    Pan,
-    /// The expiry month and year.
-    Expiry,
-    /// The CVV2.
-    Cvv,
-    /// The cardholder's name.
-    Name,
+named! {
+    /// One value of a card that can be released.
+    Field {
+        /// The card number (PAN).
+        Pan = "pan",
+        /// The expiry month and year.
+        Expiry = "expiry",
+        /// The CVV2.
+        Cvv = "cvv",
+        /// The cardholder's name.
+        Name = "name",
+    }
 }
 
 impl Field {
-    /// All of them, in the order in which answers list them.
-    pub const ALL: [Self; 4] = [Self::Pan, Self::Expiry, Self::Cvv, Self::Name];
-
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pan => "pan",
-            Self::Expiry => "expiry",
-            Self::Cvv => "cvv",
-            Self::Name => "name",
-        }
-    }
-
-    /// The field of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.as_str() == text)
-    }
-
     const fn bit(self) -> u8 {
         match self {
             Self::Pan => 1,

@@ -1,32 +1,19 @@
 //! How a merchant says that it knows the cardholder.
 
-use serde::{Deserialize, Serialize};
+use super::named::named;
 
-/// How a merchant says that it has verified the cardholder before it asks for a PIN (Equals:
-/// `cardholderVerificationMethod`). Nobody here can check it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Verification {
-    /// By their face.
-    BiometricFace,
-    /// By a finger.
-    BiometricFingerprint,
-    /// By their login.
-    Login,
-    /// By a one-time code.
-    Otp,
-}
-
-impl Verification {
-    /// The method of this name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "BIOMETRIC_FACE" => Self::BiometricFace,
-            "BIOMETRIC_FINGERPRINT" => Self::BiometricFingerprint,
-            "LOGIN" => Self::Login,
-            "OTP" => Self::Otp,
-            _ => return None,
-        })
+named! {
+    /// How a merchant says that it has verified the cardholder before it asks for a PIN (Equals:
+    /// `cardholderVerificationMethod`). Nobody here can check it.
+    Verification {
+        /// By their face.
+        BiometricFace = "BIOMETRIC_FACE",
+        /// By a finger.
+        BiometricFingerprint = "BIOMETRIC_FINGERPRINT",
+        /// By their login.
+        Login = "LOGIN",
+        /// By a one-time code.
+        Otp = "OTP",
     }
 }
 

@@ -14,6 +14,7 @@
 mod rules;
 pub mod token;
 
+use crate::term::named;
 use serde::{Deserialize, Serialize};
 
 pub use rules::{Bin, Facts, InvalidBin, Reason, WalletRules};
@@ -24,41 +25,6 @@ pub use token::{
 /// How many active and suspended tokens one card number may have (Equals, "Create digital wallet
 /// tokens").
 pub const TOKENS_PER_PAN_MAX: usize = 25;
-
-/// An enum whose variants have one name, the same on the wire, in stores and in audit records.
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
-            serde::Serialize, serde::Deserialize,
-        )]
-        pub enum $name {
-            $($(#[$about])* #[serde(rename = $text)] $variant,)+
-        }
-
-        impl $name {
-            /// All of them, in order.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The name.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-
-            /// The one of this name.
-            pub fn parse(text: &str) -> Option<Self> {
-                match text {
-                    $($text => Some(Self::$variant),)+
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-use named;
 
 named! {
     /// A digital wallet, by Equals' name (`tokenType`).

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Census, Wallet, named};
+use super::{Census, Wallet};
 use crate::card::{Card, State};
+use crate::term::named;
 
 /// Why a text is not the beginning of card numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

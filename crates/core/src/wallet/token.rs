@@ -12,11 +12,12 @@
 //! **Invariant:** no change makes more than [`TOKENS_PER_PAN_MAX`] tokens of one card number active
 //! or suspended.
 
-use super::{Device, TOKENS_PER_PAN_MAX, named};
+use super::{Device, TOKENS_PER_PAN_MAX};
 use crate::audit::{Detail, Event, Kind, Source, Target};
 use crate::card::{self, Card};
 use crate::clock::Time;
 use crate::id::{CardId, MerchantId, WalletTokenId};
+use crate::term::named;
 
 named! {
     /// What has become of a token, by Equals' name.

@@ -56,10 +56,10 @@ proptest! {
 #[test]
 fn each_reason_stands_alone() {
     for reason in Reason::ALL {
-        assert_eq!(reasons_of(&[*reason]), [*reason]);
+        assert_eq!(reasons_of(&[reason]), [reason]);
     }
     assert_eq!(reasons_of(&[]), []);
-    assert_eq!(reasons_of(Reason::ALL), Reason::ALL);
+    assert_eq!(reasons_of(&Reason::ALL), Reason::ALL);
 }
 
 #[test]

@@ -168,8 +168,8 @@ fn a_request_becomes_what_network_and_issuer_decide() {
 #[test]
 fn names_are_read_as_they_are_written() {
     for state in State::ALL {
-        assert_eq!(State::parse(state.as_str()), Some(*state));
-        let json = serde_json::to_string(state).unwrap();
+        assert_eq!(State::parse(state.as_str()), Some(state));
+        let json = serde_json::to_string(&state).unwrap();
         assert_eq!(json, format!("{:?}", state.as_str()));
     }
     assert_eq!(State::parse("active"), None);

@@ -141,7 +141,7 @@ async fn every_reason_that_holds_is_told_in_one_order() {
         let wanted: Vec<Reason> = (0..)
             .zip(Reason::ALL)
             .filter(|(bit, _)| set >> bit & 1 == 1)
-            .map(|(_, reason)| *reason)
+            .map(|(_, reason)| reason)
             .collect();
         let world = world().await;
         spoil(&world, &wanted).await;
