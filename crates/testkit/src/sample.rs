@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use cardveil_core::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use cardveil_core::card::{
-    Card, CardNumber, CardRef, CardholderName, Cvv, Expiry, Field, Fields, Kind, Label, LastFour,
-    Network, PinRelease, PinSetting, SealedCard, SealedCvv, SealedPin, State, Transition,
+    Attributes, Card, CardNumber, CardRef, CardholderName, Cvv, Expiry, Field, Fields, Kind, Label,
+    LastFour, Network, PinRelease, PinSetting, SealedCard, SealedCvv, SealedPin, State, Transition,
 };
 use cardveil_core::clock::Time;
 use cardveil_core::flow::NewCard;
@@ -105,9 +105,11 @@ pub fn card(n: u8) -> Card {
         network: Network::Visa,
         last_four: id(LastFour::try_from(format!("{n:04}"))),
         label: format!("Card {n}"),
-        product: Some(format!("product-{n}")),
-        unique_no: Some(format!("unique-{n}")),
-        holder_no: Some(format!("holder-{n}")),
+        attributes: Attributes {
+            product: Some(format!("product-{n}")),
+            unique_no: Some(format!("unique-{n}")),
+            holder_no: Some(format!("holder-{n}")),
+        },
         sealed: SealedCard {
             dek: dek(n, Class::Pan),
             pan: vec![n; 45],
@@ -147,9 +149,7 @@ pub fn new_card(n: u8) -> NewCard {
         kind: card.kind,
         state: card.state,
         label: id(Label::parse(&card.label)),
-        product: None,
-        unique_no: None,
-        holder_no: None,
+        attributes: Attributes::default(),
         clear: clear_card(),
     }
 }
@@ -420,9 +420,7 @@ mod tests {
             network: _,
             last_four,
             label,
-            product,
-            unique_no,
-            holder_no,
+            attributes,
             sealed:
                 SealedCard {
                     dek,
@@ -444,10 +442,9 @@ mod tests {
             account.as_str().to_owned(),
             last_four.as_str().to_owned(),
             label,
-            product.unwrap(),
-            unique_no.unwrap(),
-            holder_no.unwrap(),
         ];
+        let attributes = attributes.all().map(|(_, text)| text.unwrap().to_owned());
+        let texts: Vec<_> = texts.into_iter().chain(attributes).collect();
         for (place, text) in texts.iter().enumerate() {
             assert!(!text.is_empty() && !texts[..place].contains(text), "{text}");
         }

@@ -1,5 +1,6 @@
 //! The command as an operator uses it.
 
+use cardveil_core::text::NumberedField;
 use cardveil_seal::hpke::holder::Holder;
 
 use crate::http::{self, Connection};
@@ -214,27 +215,23 @@ fn an_import_reports_each_refused_line_by_its_number() {
 #[test]
 fn a_card_number_is_taken_into_no_field_but_its_own() {
     let world = World::new(0);
-    let fields = [
-        "card_no",
-        "account_id",
-        "product",
-        "card_unique_no",
-        "cardholder_no",
-        "label",
-        "name",
-    ];
+    let fields = NumberedField::ALL.map(NumberedField::as_str);
+    let fields: Vec<_> = fields.into_iter().chain(["label", "name"]).collect();
     let lines: Vec<_> = fields
         .iter()
         .map(|field| {
             let mut card = card(1);
-            card[field] = "4111-1111-1111-1111".into();
+            card[*field] = "4111-1111-1111-1111".into();
             card.to_string()
         })
         .collect();
     let run = world.import("jsonl", &(lines.join("\n") + "\n"));
     assert_eq!(
         text(&run.stdout).trim(),
-        r#"{"added":0,"refused":7,"expired":0,"repeated":0}"#
+        format!(
+            r#"{{"added":0,"refused":{},"expired":0,"repeated":0}}"#,
+            fields.len()
+        )
     );
     let expected: Vec<_> = (1..)
         .zip(fields)

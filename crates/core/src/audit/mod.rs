@@ -27,7 +27,7 @@ use crate::id::{
     AttemptId, CardId, CredentialId, EmbedId, MerchantId, PersonId, RedemptionId, SessionId,
     SubscriptionId, WalletTokenId,
 };
-use crate::term::named;
+use crate::named;
 use crate::term::{Cause, Fields, Purpose, Thumbprint, TokenHash, Verification};
 
 /// One audit record.
@@ -55,7 +55,7 @@ pub struct Event {
 
 named! {
     /// The types of events. Their names are stable.
-    Kind {
+    pub enum Kind {
         /// A login token was given to a merchant's server.
         AccessGranted = "access.granted",
         /// Calls were refused at the door: [`refused`].
@@ -175,7 +175,7 @@ named! {
 
 named! {
     /// What merchants may be told of as it happens.
-    Topic {
+    pub enum Topic {
         /// A card changed its state.
         CardState = "card.state",
         /// A digital wallet token changed its state.

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::{Actor, Detail, Event, Kind, Origin, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::id::{CredentialId, MerchantId};
+use crate::named;
 use crate::term::CertificateHash;
-use crate::term::named;
 
 /// How many records a minute has at most.
 pub const RECORDS_MAX: usize = 100;
@@ -26,7 +26,7 @@ pub const PLACES_OF_ONE: usize = 10;
 
 named! {
     /// Why a call was refused at the door. The names are stable.
-    Denied {
+    pub enum Denied {
         /// It came without an Api-Key, or with what cannot be one.
         KeyMissing = "key_missing",
         /// Nobody has this Api-Key.

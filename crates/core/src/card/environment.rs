@@ -1,11 +1,11 @@
 //! Which cards a deployment may hold: test numbers, or all others.
 
 use super::{CardNumber, InvalidCard};
-use crate::term::named;
+use crate::named;
 
 named! {
     /// Which cards a deployment may hold. The name is bound into every ciphertext.
-    Environment {
+    pub enum Environment {
         /// The schemes' published test numbers only.
         Sandbox = "sandbox",
         /// Everything but those.

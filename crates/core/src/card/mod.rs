@@ -4,6 +4,7 @@
 //! event in the same value. To add a change: a request with its `decide` in `change`, a verb in
 //! [`crate::verb`].
 
+mod attributes;
 mod change;
 mod environment;
 mod handover;
@@ -16,6 +17,7 @@ use cardveil_seal::Class;
 
 pub use crate::term::{Field, Fields, Verification};
 pub use crate::text::{InvalidText, Label, Reason, is_unique_no, is_word};
+pub use attributes::Attributes;
 pub use change::{Changed, Decided, Relabel, Transition};
 pub use environment::{Environment, TEST_NUMBERS};
 pub use handover::{
@@ -29,11 +31,11 @@ pub use value::{CardNumber, CardholderName, Cvv, Expiry, InvalidCard, LastFour, 
 
 use crate::clock::Time;
 use crate::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
-use crate::term::named;
+use crate::named;
 
 named! {
     /// Virtual or physical.
-    Kind {
+    pub enum Kind {
         /// Exists as data only.
         Virtual = "virtual",
         /// Also exists in plastic.
@@ -73,15 +75,8 @@ pub struct Card {
     pub last_four: LastFour,
     /// What people call it; a [`Label`].
     pub label: String,
-    /// The name of what the card programme sells it as, in words of [`is_word`] (Equals
-    /// `cardProductId`).
-    pub product: Option<String>,
-    /// What the merchant named it when it was ordered; [`is_unique_no`] (KeySecure
-    /// `card_unique_no`).
-    pub unique_no: Option<String>,
-    /// What the card programme numbers its holder, in words of [`is_word`] (KeySecure
-    /// `cardholder_no`).
-    pub holder_no: Option<String>,
+    /// What it can be without.
+    pub attributes: Attributes,
     /// The sealed values.
     pub sealed: SealedCard,
     /// Since when we have it.

@@ -3,11 +3,11 @@
 //! **Invariant:** there is no way out of a final state, and no state changes but along
 //! [`State::next`].
 
-use crate::term::named;
+use crate::named;
 
 named! {
     /// A card's state: what KeySecure's and Equals' states have in common, each named once.
-    State {
+    pub enum State {
         /// Being made. KeySecure `Pending`.
         Pending = "pending",
         /// Made and not yet activated. KeySecure `ToActivate`, Equals `UNACTIVATED`.

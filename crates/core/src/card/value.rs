@@ -6,7 +6,7 @@ use cardveil_seal::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Time;
-use crate::term::named;
+use crate::named;
 use crate::text::{InvalidText, check_seen, luhn};
 
 /// Why a card's value is not one.
@@ -111,7 +111,7 @@ impl fmt::Debug for LastFour {
 
 named! {
     /// A card scheme.
-    Network {
+    pub enum Network {
         /// Visa.
         Visa = "visa",
         /// Mastercard.

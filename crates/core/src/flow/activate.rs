@@ -36,7 +36,7 @@ impl Service {
                 .holder_no
                 .is_none_or(|asked| held.as_deref() == Some(asked))
         };
-        let card = found.filter(|card| caller.reaches(card) && named(&card.holder_no));
+        let card = found.filter(|card| caller.reaches(card) && named(&card.attributes.holder_no));
         let Some(card) = card else {
             return Ok(Activate::Decided(Activated::Unknown));
         };

@@ -73,7 +73,7 @@ impl Service {
             caller.sees(card)
                 && account.is_none_or(|account| *account == card.account)
                 && sought.person.is_none_or(|person| person == card.person)
-                && (sought.holder_no.is_none() || sought.holder_no == card.holder_no)
+                && (sought.holder_no.is_none() || sought.holder_no == card.attributes.holder_no)
         }))
     }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{Fault, Service};
 use crate::audit::{Event, Kind, Source, Target};
-use crate::card::{Card, Kind as CardKind, Label, State};
+use crate::card::{Attributes, Card, Kind as CardKind, Label, State};
 use crate::clock::Time;
 use crate::id::base62;
 use crate::id::{AccountId, CardId, CardNo, CredentialId, MerchantId, PersonId};
@@ -37,43 +37,17 @@ pub struct NewCard {
     pub state: State,
     /// What people call it.
     pub label: Label,
-    /// What it is sold as ([`Card::product`]).
-    pub product: Option<String>,
-    /// What the merchant named it ([`Card::unique_no`]).
-    pub unique_no: Option<String>,
-    /// Its holder's number ([`Card::holder_no`]).
-    pub holder_no: Option<String>,
+    /// What it can be without.
+    pub attributes: Attributes,
     /// The clear values.
     pub clear: ClearCard,
 }
 
 impl NewCard {
     fn check_numbers(&self, numbering: &Numbering) -> Result<(), CardNumberIn> {
-        // Taken apart, so that a new text is not forgotten here.
-        let Self {
-            id: _,
-            no,
-            merchant: _,
-            account,
-            person: _,
-            kind: _,
-            state: _,
-            label: _,
-            product,
-            unique_no,
-            holder_no,
-            clear: _,
-        } = self;
-        numbering.check(NumberedField::CardNo, no.as_str())?;
-        numbering.check(NumberedField::AccountId, account.as_str())?;
-        for (field, text) in [
-            (NumberedField::Product, product),
-            (NumberedField::CardUniqueNo, unique_no),
-            (NumberedField::CardholderNo, holder_no),
-        ] {
-            numbering.check(field, text.as_deref().unwrap_or_default())?;
-        }
-        Ok(())
+        numbering.check(NumberedField::CardNo, self.no.as_str())?;
+        numbering.check(NumberedField::AccountId, self.account.as_str())?;
+        self.attributes.check_numbers(numbering)
     }
 }
 
@@ -159,9 +133,7 @@ impl Service {
             network: new.clear.number.network(),
             last_four: new.clear.number.last_four(),
             label: new.label.into(),
-            product: new.product,
-            unique_no: new.unique_no,
-            holder_no: new.holder_no,
+            attributes: new.attributes,
             sealed,
             created_at: now,
             updated_at: now,

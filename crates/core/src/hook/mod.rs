@@ -31,7 +31,7 @@ use crate::audit::{Event, Topic};
 use crate::clock::Time;
 use crate::id::{AccountId, CredentialId, MerchantId, SubscriptionId};
 use crate::merchant::SealedSecret;
-use crate::term::named;
+use crate::named;
 
 /// How many subscriptions a merchant may have (P8).
 pub const SUBSCRIPTIONS_MAX: usize = 50;
@@ -103,7 +103,7 @@ impl Subscription {
 
 named! {
     /// What messages look like: whose receivers understand them.
-    Form {
+    pub enum Form {
         /// `KeySecure`'s `Card_update` callback.
         KeySecure = "keysecure",
         /// Equals' webhooks.

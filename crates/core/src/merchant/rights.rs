@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Credential, Merchant};
 use crate::audit::Topic;
 use crate::id::PersonId;
-use crate::term::named;
+use crate::named;
 
 /// What a merchant may have beside frames that show its cards. By default nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl Permissions {
 
 named! {
     /// What a credential may do. The names are in the family of Equals Money's (`CommonAuth`).
-    Scope {
+    pub enum Scope {
         /// The cards of the person that the credential is bound to.
         CardsReadOwn = "cards:read:own",
         /// All cards of the merchant.

@@ -37,7 +37,7 @@ pub use crate::term::Purpose;
 
 use crate::audit::Event;
 use crate::clock::Time;
-use crate::term::named;
+use crate::named;
 use crate::text::holds_card_number;
 
 /// How long a session waits for its code (RTS 2018/389 Article 4(3)(d): five minutes at most).
@@ -59,7 +59,7 @@ pub const RETENTION: Duration = Duration::from_secs(3_600);
 named! {
     /// Whether an operation needs a second factor.
     #[derive(Default)]
-    Policy {
+    pub enum Policy {
         /// It needs none.
         #[default]
         Off = "off",
@@ -189,7 +189,7 @@ impl From<FactorSet> for Vec<Factor> {
 named! {
     /// What a person proves that they have, the strongest first: an app's code is of the person's
     /// own secret, and one that is delivered is known to whoever delivers it.
-    Factor {
+    pub enum Factor {
         /// An authenticator app (RFC 6238).
         Totp = "TOTP",
         /// A code that the merchant delivers.

@@ -61,8 +61,8 @@ impl CardFilter {
             && self.created_to.is_none_or(|to| card.created_at <= to)
             && found
             && begun
-            && (self.holder_no.is_none() || self.holder_no == card.holder_no)
-            && (self.unique_no.is_none() || self.unique_no == card.unique_no)
+            && (self.holder_no.is_none() || self.holder_no == card.attributes.holder_no)
+            && (self.unique_no.is_none() || self.unique_no == card.attributes.unique_no)
             && is(self.no.as_ref(), &card.no)
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::named::named;
+use crate::named;
 use serde::{Deserialize, Serialize};
 
 named! {
     /// One value of a card that can be released.
-    Field {
+    pub enum Field {
         /// The card number (PAN).
         Pan = "pan",
         /// The expiry month and year.

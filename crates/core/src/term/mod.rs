@@ -18,7 +18,6 @@ pub(crate) use digest::digest;
 pub use digest::{CertificateHash, PublicKeyHash, Thumbprint, TokenHash};
 pub use epoch::Epoch;
 pub use field::{Field, Fields};
-pub(crate) use named::named;
 pub use operation::Operation;
 pub use purpose::Purpose;
 pub use sealed::SealedSecret;

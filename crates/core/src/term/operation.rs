@@ -1,10 +1,10 @@
 //! What a client token is for.
 
-use super::named::named;
+use crate::named;
 
 named! {
     /// What a token is good for.
-    Operation {
+    pub enum Operation {
         /// Showing the card (Equals Money: the default).
         ViewCard = "VIEW_CARD",
         /// Putting it into a digital wallet.

@@ -2,11 +2,11 @@
 //! server does with a card's PIN itself.
 
 use super::Operation;
-use super::named::named;
+use crate::named;
 
 named! {
     /// An operation that a policy names and a session is opened for. The names are those of the wire.
-    Purpose {
+    pub enum Purpose {
         /// A client token that shows the card.
         ViewCard = "VIEW_CARD",
         /// A client token that puts it into a digital wallet.

@@ -1,11 +1,11 @@
 //! How a merchant says that it knows the cardholder.
 
-use super::named::named;
+use crate::named;
 
 named! {
     /// How a merchant says that it has verified the cardholder before it asks for a PIN (Equals:
     /// `cardholderVerificationMethod`). Nobody here can check it.
-    Verification {
+    pub enum Verification {
         /// By their face.
         BiometricFace = "BIOMETRIC_FACE",
         /// By a finger.

@@ -26,7 +26,7 @@ impl Vault {
         let expiry = Expiry::from_bytes(expiry.expose()).map_err(|_| Error::Form)?;
         let mut json = Json::default();
         json.text("card_no", card.no.as_str().as_bytes())?;
-        let unique_no = card.unique_no.as_deref().unwrap_or_default();
+        let unique_no = card.attributes.unique_no.as_deref().unwrap_or_default();
         json.text("card_unique_no", unique_no.as_bytes())?;
         match self.cvv(card)? {
             Some(cvv) => json.text("cvv", cvv.expose())?,

@@ -14,7 +14,7 @@
 mod rules;
 pub mod token;
 
-use crate::term::named;
+use crate::named;
 use serde::{Deserialize, Serialize};
 
 pub use rules::{Bin, Facts, InvalidBin, Reason, WalletRules};
@@ -28,7 +28,7 @@ pub const TOKENS_PER_PAN_MAX: usize = 25;
 
 named! {
     /// A digital wallet, by Equals' name (`tokenType`).
-    Wallet {
+    pub enum Wallet {
         /// Apple Pay.
         ApplePay = "APPLE_PAY",
         /// Google Pay and others on Android.
@@ -40,7 +40,7 @@ named! {
 
 named! {
     /// What the wallet runs on, by Equals' name (`deviceType`).
-    DeviceType {
+    pub enum DeviceType {
         /// A phone.
         MobilePhone = "MOBILE_PHONE",
         /// A tablet.

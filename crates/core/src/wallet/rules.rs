@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Census, Wallet};
 use crate::card::{Card, State};
-use crate::term::named;
+use crate::named;
 
 /// Why a text is not the beginning of card numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +88,7 @@ impl WalletRules {
 
 named! {
     /// Why a card cannot go into a wallet. The names are stable.
-    Reason {
+    pub enum Reason {
         /// The card is not in use.
         CardNotActive = "card_not_active",
         /// The merchant's cards do not go into this wallet.
@@ -126,7 +126,9 @@ impl Facts<'_> {
             Reason::CardNotActive => self.card.state != State::Active,
             Reason::WalletNotEnabled => !self.rules.wallets.contains(&self.wallet),
             Reason::BinNotEnabled => !self.bin_enabled,
-            Reason::ProductNotEnabled => !self.rules.admits_product(self.card.product.as_deref()),
+            Reason::ProductNotEnabled => !self
+                .rules
+                .admits_product(self.card.attributes.product.as_deref()),
             Reason::TokenLimitReached => !self.census.has_room(),
             Reason::AlreadyOnDevice => self.census.on_device,
         };

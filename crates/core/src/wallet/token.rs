@@ -17,11 +17,11 @@ use crate::audit::{Detail, Event, Kind, Source, Target};
 use crate::card::{self, Card};
 use crate::clock::Time;
 use crate::id::{CardId, MerchantId, WalletTokenId};
-use crate::term::named;
+use crate::named;
 
 named! {
     /// What has become of a token, by Equals' name.
-    State {
+    pub enum State {
         /// The network waits for the cardholder to be verified.
         Requested = "REQUESTED",
         /// It pays.
@@ -55,7 +55,7 @@ impl State {
 
 named! {
     /// How far the network has come with a token, by Equals' name (`fulfillmentStatus`).
-    Fulfilment {
+    pub enum Fulfilment {
         /// Refused without a question.
         DecisionRed = "DECISION_RED",
         /// Granted once the cardholder is verified.
@@ -71,7 +71,7 @@ named! {
 
 named! {
     /// The network's decision over a request.
-    Decision {
+    pub enum Decision {
         /// Granted.
         Green = "green",
         /// Granted once the cardholder is verified.

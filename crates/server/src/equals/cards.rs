@@ -360,7 +360,7 @@ fn shown(card: &Card, expiry: Option<&Expiry>) -> EqualsCard {
         user_token_id: None,
         card_owner_type: "PEOPLE",
         card_group_id: None,
-        card_product_id: card.product.clone(),
+        card_product_id: card.attributes.product.clone(),
         physical_card_state: physical.then_some(state),
         physical_card_id: physical.then(|| card.id.to_string()),
         force_change_pin: false,

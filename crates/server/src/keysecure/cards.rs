@@ -127,8 +127,8 @@ impl CardRow {
     fn of(card: &Card, zone: Zone) -> Self {
         Self {
             card_no: card.no.as_str().to_owned(),
-            card_unique_no: card.unique_no.clone().unwrap_or_default(),
-            cardholder_no: card.holder_no.clone().unwrap_or_default(),
+            card_unique_no: card.attributes.unique_no.clone().unwrap_or_default(),
+            cardholder_no: card.attributes.holder_no.clone().unwrap_or_default(),
             card_type: match card.kind {
                 Kind::Virtual => "Virtual",
                 Kind::Physical => "Physical",
@@ -279,7 +279,7 @@ async fn detail(
     let found = app.service.find_card(&admitted.caller, &sought).await;
     let found = found.map_err(|fault| Refusal::fault(&fault, language))?;
     let card = found.ok_or_else(|| Refusal::new(Code::CardNotExist, language))?;
-    let package = card.product.clone().unwrap_or_default();
+    let package = card.attributes.product.clone().unwrap_or_default();
     Ok(CardDetail {
         card: CardRow::of(&card, zone),
         card_name: card.label,

@@ -70,9 +70,9 @@ impl From<&Card> for NativeCard {
             network: card.network.as_str(),
             last_four: card.last_four.as_str().to_owned(),
             label: card.label.clone(),
-            product: card.product.clone(),
-            card_unique_no: card.unique_no.clone(),
-            cardholder_no: card.holder_no.clone(),
+            product: card.attributes.product.clone(),
+            card_unique_no: card.attributes.unique_no.clone(),
+            cardholder_no: card.attributes.holder_no.clone(),
             created_at: card.created_at.to_string(),
             updated_at: card.updated_at.to_string(),
         }

@@ -2,7 +2,9 @@
 
 use cardveil_core::audit::sink::{History, Holder, Lease, Progress};
 use cardveil_core::budget::Level;
-use cardveil_core::card::{Card, Fields, Guesses, LastFour, SealedCard, SealedCvv, SealedPin};
+use cardveil_core::card::{
+    Attributes, Card, Fields, Guesses, LastFour, SealedCard, SealedCvv, SealedPin,
+};
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{self, Delivery, Subscription, Tried};
 use cardveil_core::id::{
@@ -344,9 +346,9 @@ pub(crate) const CARD: Table<Card> = Table {
         }),
         ("pan_index", |it| it.sealed.pan_index.into()),
         ("created_at", |it| it.created_at.into()),
-        ("product", |it| it.product.as_deref().into()),
-        ("unique_no", |it| it.unique_no.as_deref().into()),
-        ("holder_no", |it| it.holder_no.as_deref().into()),
+        ("product", |it| it.attributes.product.as_deref().into()),
+        ("unique_no", |it| it.attributes.unique_no.as_deref().into()),
+        ("holder_no", |it| it.attributes.holder_no.as_deref().into()),
         ("state", |it| Name(it.state).into()),
         ("label", |it| it.label.as_str().into()),
         ("updated_at", |it| it.updated_at.into()),
@@ -396,9 +398,11 @@ pub(crate) fn card<R: Row>(row: &R) -> Result<Card, R::Fault> {
             pin: pin_dek.zip(pin).map(|(dek, pin)| SealedPin { dek, pin }),
             pan_index: row.get(14)?,
         },
-        product: row.get(16)?,
-        unique_no: row.get(17)?,
-        holder_no: row.get(18)?,
+        attributes: Attributes {
+            product: row.get(16)?,
+            unique_no: row.get(17)?,
+            holder_no: row.get(18)?,
+        },
         created_at,
         updated_at: row.get::<Option<Time>>(21)?.unwrap_or(created_at),
     })

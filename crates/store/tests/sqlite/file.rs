@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cardveil_core::audit::Kind;
-use cardveil_core::card::{self, CardRef, Field};
+use cardveil_core::card::{self, Attributes, CardRef, Field};
 use cardveil_core::clock::Time;
 use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::merchant::allowlist::Allowlist;
@@ -199,7 +199,7 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     let (store, opened) = home.open();
     assert!(!opened.created);
     let mut expected = sample::card(1);
-    (expected.product, expected.unique_no, expected.holder_no) = (None, None, None);
+    expected.attributes = Attributes::default();
     (expected.sealed.dek, expected.sealed.pan) = (vec![1], vec![2]);
     (expected.sealed.expiry, expected.sealed.name) = (vec![3], vec![4]);
     (expected.sealed.cvv, expected.sealed.pin) = (None, None);

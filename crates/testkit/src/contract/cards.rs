@@ -143,7 +143,7 @@ pub(super) async fn cards_are_listed_by_the_time_at_which_they_were_added(store:
     with_merchant(store).await;
     let added = |n: u8, secs: u64| Card {
         created_at: after(secs),
-        holder_no: sample::card(2).holder_no,
+        attributes: sample::card(2).attributes,
         ..sample::card(n)
     };
     with_cards(
@@ -158,7 +158,7 @@ pub(super) async fn cards_are_listed_by_the_time_at_which_they_were_added(store:
         ..CardFilter::default()
     };
     let of_one_holder = CardFilter {
-        holder_no: sample::card(2).holder_no,
+        holder_no: sample::card(2).attributes.holder_no,
         person: Some(sample::card(2).person),
         ..filter.clone()
     };
@@ -189,13 +189,13 @@ async fn with_various(store: &dyn Store) -> Vec<Card> {
     cards[2].state = State::Terminated;
     cards[2].person = PersonId::from_bytes([2; 16]);
     cards[3].account = AccountId::parse("F2").unwrap();
-    cards[3].holder_no = Some("H4".to_owned());
-    cards[3].product = Some("gold".to_owned());
+    cards[3].attributes.holder_no = Some("H4".to_owned());
+    cards[3].attributes.product = Some("gold".to_owned());
     cards[4].merchant = sample::merchant(2).id;
     cards[4].no = CardNo::parse("C4").unwrap();
     cards[5].created_at = after(60);
     cards[5].updated_at = after(61);
-    cards[5].unique_no = None;
+    cards[5].attributes.unique_no = None;
     with_cards(store, cards.iter().skip(1).cloned()).await;
     cards
 }

@@ -1,6 +1,8 @@
 //! The demo's cards, of the schemes' published test numbers.
 
-use cardveil_core::card::{CardNumber, CardholderName, Cvv, Expiry, Kind, Label, State};
+use cardveil_core::card::{
+    Attributes, CardNumber, CardholderName, Cvv, Expiry, Kind, Label, State,
+};
 use cardveil_core::flow::NewCard;
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
 use cardveil_core::vault::ClearCard;
@@ -195,9 +197,7 @@ impl Sample {
             kind: self.kind,
             state: self.state,
             label: Label::parse(self.label)?,
-            product: None,
-            unique_no: None,
-            holder_no: None,
+            attributes: Attributes::default(),
             clear: ClearCard {
                 number,
                 expiry: Expiry::parse(self.expiry)?,

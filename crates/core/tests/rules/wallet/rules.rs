@@ -1,4 +1,4 @@
-use cardveil_core::card::{Card, State};
+use cardveil_core::card::{Attributes, Card, State};
 use cardveil_core::wallet::*;
 use cardveil_testkit::sample;
 use proptest::prelude::*;
@@ -17,7 +17,10 @@ fn reasons_of(wanted: &[Reason]) -> Vec<Reason> {
         } else {
             State::Active
         },
-        product: Some(product.to_owned()),
+        attributes: Attributes {
+            product: Some(product.to_owned()),
+            ..Attributes::default()
+        },
         ..sample::card(1)
     };
     let wallets = if has(Reason::WalletNotEnabled) {

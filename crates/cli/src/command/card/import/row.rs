@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use cardveil_core::card::{
-    CardNumber, CardholderName, Cvv, Expiry, InvalidCard, InvalidText, Kind, Label, State,
-    is_unique_no, is_word,
+    Attributes, CardNumber, CardholderName, Cvv, Expiry, InvalidCard, InvalidText, Kind, Label,
+    State, is_unique_no, is_word,
 };
 use cardveil_core::flow::NewCard;
 use cardveil_core::id::{AccountId, CardId, CardNo, MerchantId, PersonId};
@@ -17,23 +17,24 @@ use serde_json::Value;
 
 use crate::deployment::Deployment;
 
-/// A column of a table, or a member of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Column {
-    CardNo,
-    AccountId,
-    PersonId,
-    Pan,
-    Expiry,
-    Name,
-    CardId,
-    Type,
-    State,
-    Cvv,
-    Label,
-    Product,
-    CardUniqueNo,
-    CardholderNo,
+cardveil_core::named! {
+    /// A column of a table, or a member of an object.
+    pub(super) enum Column {
+        CardNo = "card_no",
+        AccountId = "account_id",
+        PersonId = "person_id",
+        Pan = "pan",
+        Expiry = "expiry",
+        Name = "name",
+        CardId = "card_id",
+        Type = "type",
+        State = "state",
+        Cvv = "cvv",
+        Label = "label",
+        Product = "product",
+        CardUniqueNo = "card_unique_no",
+        CardholderNo = "cardholder_no",
+    }
 }
 
 impl Column {
@@ -46,46 +47,6 @@ impl Column {
         Self::Expiry,
         Self::Name,
     ];
-    pub(super) const ALL: [Self; 14] = [
-        Self::CardNo,
-        Self::AccountId,
-        Self::PersonId,
-        Self::Pan,
-        Self::Expiry,
-        Self::Name,
-        Self::CardId,
-        Self::Type,
-        Self::State,
-        Self::Cvv,
-        Self::Label,
-        Self::Product,
-        Self::CardUniqueNo,
-        Self::CardholderNo,
-    ];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::CardNo => "card_no",
-            Self::AccountId => "account_id",
-            Self::PersonId => "person_id",
-            Self::Pan => "pan",
-            Self::Expiry => "expiry",
-            Self::Name => "name",
-            Self::CardId => "card_id",
-            Self::Type => "type",
-            Self::State => "state",
-            Self::Cvv => "cvv",
-            Self::Label => "label",
-            Self::Product => "product",
-            Self::CardUniqueNo => "card_unique_no",
-            Self::CardholderNo => "cardholder_no",
-        }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|column| column.as_str() == name)
-    }
-
     pub(super) fn names(columns: &[Self]) -> String {
         let names: Vec<_> = columns.iter().map(|column| column.as_str()).collect();
         names.join(", ")
@@ -231,13 +192,15 @@ pub(super) fn card(
         state: state.ok_or_else(|| wrong(Column::State, "must be a card's state"))?,
         label: Label::parse(text(Column::Label))
             .map_err(|invalid| Refused::Text(Column::Label.as_str(), invalid))?,
-        product: optional(Column::Product, is_word, WORD)?,
-        unique_no: optional(
-            Column::CardUniqueNo,
-            is_unique_no,
-            "must be 1 to 64 printable ASCII characters without a space",
-        )?,
-        holder_no: optional(Column::CardholderNo, is_word, WORD)?,
+        attributes: Attributes {
+            product: optional(Column::Product, is_word, WORD)?,
+            unique_no: optional(
+                Column::CardUniqueNo,
+                is_unique_no,
+                "must be 1 to 64 printable ASCII characters without a space",
+            )?,
+            holder_no: optional(Column::CardholderNo, is_word, WORD)?,
+        },
         clear: ClearCard {
             number,
             expiry: Expiry::parse(text(Column::Expiry))?,

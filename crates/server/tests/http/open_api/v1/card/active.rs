@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cardveil_core::audit::{Kind, Outcome};
-use cardveil_core::card::{self, State};
+use cardveil_core::card::{self, Attributes, State};
 use cardveil_core::flow::NewCard;
 use cardveil_core::merchant::Scope;
 use cardveil_seal::{Key, Secret, contract_ecb};
@@ -182,7 +182,10 @@ async fn code_4001_an_unknown_card_a_foreign_one_and_another_holders_are_the_sam
     world
         .add(NewCard {
             state: State::Unactivated,
-            holder_no: Some("H7".to_owned()),
+            attributes: Attributes {
+                holder_no: Some("H7".to_owned()),
+                ..Attributes::default()
+            },
             ..new_card(
                 1,
                 ("C7", "00000007-0000-4000-8000-000000000000"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardveil_core::card::{Kind, State};
+use cardveil_core::card::{Attributes, Kind, State};
 use cardveil_core::flow::NewCard;
 use http::Method;
 use proptest::prelude::*;
@@ -97,8 +97,11 @@ async fn each_filter_narrows_the_list() {
     let world = World::new().await;
     world
         .add(NewCard {
-            unique_no: Some("order 7".to_owned()),
-            holder_no: Some("H7".to_owned()),
+            attributes: Attributes {
+                unique_no: Some("order 7".to_owned()),
+                holder_no: Some("H7".to_owned()),
+                ..Attributes::default()
+            },
             ..new_card(
                 1,
                 ("C7", "00000007-0000-4000-8000-000000000000"),

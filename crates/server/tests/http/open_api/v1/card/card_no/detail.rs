@@ -21,9 +21,11 @@ async fn a_card_has_what_the_document_lists() {
     let world = World::new().await;
     world
         .add(cardveil_core::flow::NewCard {
-            product: Some("gold".to_owned()),
-            unique_no: Some("order 7".to_owned()),
-            holder_no: Some("H7".to_owned()),
+            attributes: cardveil_core::card::Attributes {
+                product: Some("gold".to_owned()),
+                unique_no: Some("order 7".to_owned()),
+                holder_no: Some("H7".to_owned()),
+            },
             ..new_card(
                 1,
                 ("C7", "00000007-0000-4000-8000-000000000000"),

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cardveil_core::audit::Kind;
 use cardveil_core::budget::{Budget, Budgets};
-use cardveil_core::card::{self, CardRef, State};
+use cardveil_core::card::{self, Attributes, CardRef, State};
 use cardveil_core::flow::NewCard;
 use cardveil_core::merchant::Scope;
 use cardveil_core::mfa::Policy;
@@ -173,7 +173,10 @@ async fn a_holder_who_is_named_is_the_card_s() {
     let id = "33333333-5eb3-4dbc-916c-dbaf9e2deefd";
     world
         .add(NewCard {
-            holder_no: Some("H1".to_owned()),
+            attributes: Attributes {
+                holder_no: Some("H1".to_owned()),
+                ..Attributes::default()
+            },
             ..new_card(1, ("C9", id), PERSON, (PAN, Some(CVV)))
         })
         .await;
