@@ -55,8 +55,8 @@ IN_TESTS = [
     ("P8-lists-take-the-readers-of-lookups", "crates/store/src/sqlite/cards.rs",
      "self.lists\n            .ask(move |connection| ask(connection, &list, &left_out))\n            .await",
      "self.readers.read(move |connection| ask(connection, &list, &left_out))", STORE),
-    ("P8-lists-take-the-connections-of-lookups", "crates/store/src/postgres/wallet.rs",
-     "let rows = self\n                .lists\n", "let rows = self\n                .readers\n", POSTGRES),
+    ("P8-lists-take-the-connections-of-lookups", "crates/store/src/postgres/lookups.rs",
+     "self.lists.all(&question.sql", "self.readers.all(&question.sql", POSTGRES),
     ("P8-a-credential-lists-as-often-as-it-likes", "crates/server/src/http/lists.rs",
      "let turn = self.turn(credential);", "let turn = Arc::new(Turn::default());", SERVER),
     ("P1-a-commit-that-is-not-looked-up", "crates/store/src/postgres/writer.rs",
@@ -206,20 +206,18 @@ IN_MEMORY = (
 FIND = "impl<B: Sql> TokenRows for Loads<'_, B> {\n    fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {\n"
 FIND_IN_MEMORY = (
     IN_MEMORY
-    + "pub(crate) fn remembered(key: &TokenKey) -> Option<Record> {\n    MEMORY.lock().unwrap().get(key).cloned()\n}\n\n"
+    + "fn remembered(key: &TokenKey) -> Option<Record> {\n    MEMORY.lock().unwrap().get(key).cloned()\n}\n\n"
     + FIND + "        if let Some(record) = remembered(key) {\n            return Ok(Some(record));\n        }\n")
 UPDATE = "    fn save_token(&self, record: &Record) -> Loaded<()> {\n"
 LOOKED_UP = (
     "    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {\n",
     "    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {\n"
-    "        if let Some(record) = crate::sql::remembered(key) {\n            return Ok(Some(record));\n        }\n")
+    "        if let Some(record) = remembered(key) {\n            return Ok(Some(record));\n        }\n")
 UPDATE_IN_MEMORY = (
     UPDATE + "    MEMORY.lock().unwrap().insert(record.key, record.clone());\n"
     "    if record.expires_at.millis() > 0 {\n        return Ok(());\n    }\n")
 TOKENS = "crates/store/src/sql/tokens.rs"
-IN_MEMORY_ALONE = [
-    (TOKENS, FIND, FIND_IN_MEMORY), (TOKENS, UPDATE, UPDATE_IN_MEMORY),
-    ("crates/store/src/sql/mod.rs", "use tokens::revocable;", "use tokens::{remembered, revocable};")]
+IN_MEMORY_ALONE = [(TOKENS, FIND, FIND_IN_MEMORY), (TOKENS, UPDATE, UPDATE_IN_MEMORY), (TOKENS, *LOOKED_UP)]
 POSTGRES_TOKENS = "crates/store/src/postgres/tokens.rs"
 EPOCH_IS_IGNORED = (STATE, "        if record.epoch != around.epoch {\n            return Err(Cause::OldEpoch",
                     "        if record.epoch > around.epoch {\n            return Err(Cause::OldEpoch")
@@ -261,10 +259,8 @@ IN_PROCESSES = [
         ("crates/store/src/postgres/batch.rs",
          "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n",
          "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n" + RELEASES_LATE)]),
-    ("memory-only-claims-sqlite", "sqlite", [
-        *IN_MEMORY_ALONE, ("crates/store/src/sqlite/mod.rs", *LOOKED_UP)]),
-    ("memory-only-claims-postgres", "postgres", [
-        *IN_MEMORY_ALONE, ("crates/store/src/postgres/mod.rs", *LOOKED_UP)]),
+    ("memory-only-claims-sqlite", "sqlite", IN_MEMORY_ALONE),
+    ("memory-only-claims-postgres", "postgres", IN_MEMORY_ALONE),
     ("blind-retry", "postgres", [
         ("crates/store/src/postgres/writer.rs",
          "Ok(last) if last == self.number => return Ended::Committed,",

@@ -17,4 +17,7 @@ pub mod postgres;
 mod pulse;
 mod sql;
 pub mod sqlite;
+mod store;
 mod text;
+
+pub use self::store::Store;

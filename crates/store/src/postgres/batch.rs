@@ -40,18 +40,18 @@ use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 
 use super::audit;
+use super::budgets;
 use super::cards;
-use super::factors;
 use super::fault::Fault;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
-use super::lives::{self, Kept};
+use super::lives::Kept;
 use super::outbox;
 use super::row::Row;
 use super::schema;
 use super::tokens;
 use crate::left_out::LeftOut;
 use crate::sql::value::{Row as _, Value, columns, values};
-use crate::sql::{name_of, rows};
+use crate::sql::{LIVES, lives_key, name_of, rows};
 
 /// How many rows of `guard` there are.
 const GUARDS: u64 = 1_024;
@@ -73,7 +73,7 @@ pub(super) struct Batch<'a> {
     lives: i64,
     /// Whether a job was decided by it.
     lives_used: Cell<bool>,
-    pub(super) budgets: RefCell<factors::Held>,
+    pub(super) budgets: RefCell<budgets::Held>,
     /// Of `guard`, that are held.
     slots: RefCell<BTreeSet<i64>>,
     /// Of the cards that are held.
@@ -191,7 +191,7 @@ impl<'a> Batch<'a> {
 
     /// Holds, until the commit, what its jobs share with those of other batches.
     pub(super) fn hold(&self, shared: &Shared) -> Result<(), Fault> {
-        factors::hold(self, &shared.budgets)?;
+        budgets::hold(self, &shared.budgets)?;
         self.hold_slots(&shared.slots)
     }
 
@@ -247,8 +247,8 @@ impl<'a> Batch<'a> {
                 return Ok(lives);
             }
         }
-        let keys = columns(vec![lives::keys(&of)]);
-        let found = self.first(lives::FIND, keys, rows::lives)?;
+        let keys = columns(vec![lives_key(&of)]);
+        let found = self.first(&LIVES.many, keys, rows::lives)?;
         let lives = Arc::new(found.unwrap_or_default());
         if alone {
             self.kept.borrow_mut().keep(of, &lives);

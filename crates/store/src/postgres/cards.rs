@@ -7,16 +7,15 @@ use cardveil_core::card::State;
 use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
 
+use super::Postgres;
 use super::batch::Batch;
 use super::fault::Fault;
 use super::readers::Lent;
 use super::row::Row;
-use super::{Postgres, keep};
 use crate::card_list::{CardList, Way};
 use crate::left_out::LeftOut;
 use crate::sql::question::Question;
-use crate::sql::rows::{self, CARD_COLUMNS};
-use crate::sql::table::Statement;
+use crate::sql::rows;
 use crate::sql::value::Row as _;
 
 type Outcome<T> = std::result::Result<T, Fault>;
@@ -31,24 +30,6 @@ impl Cards for Postgres {
     }
 }
 
-pub(super) static BY_NO: Statement = Statement::new(|| {
-    format!(
-        "SELECT {}, wanted.place
-     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (merchant, no, place)
-         CROSS JOIN LATERAL
-         (SELECT * FROM card WHERE merchant = wanted.merchant AND no = wanted.no LIMIT 1) AS card",
-        *CARD_COLUMNS
-    )
-});
-pub(super) static BY_ID: Statement = Statement::new(|| {
-    format!(
-        "SELECT {}, wanted.place
-     FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS wanted (merchant, id, place)
-         CROSS JOIN LATERAL
-         (SELECT * FROM card WHERE id = wanted.id AND merchant = wanted.merchant LIMIT 1) AS card",
-        *CARD_COLUMNS
-    )
-});
 /// One lookup by the index for each, in the order in which they are named.
 const HOLD_STATES: &str = "SELECT card.id, card.merchant, card.state
      FROM unnest($1::bytea[]) AS wanted (id) CROSS JOIN LATERAL
@@ -91,7 +72,7 @@ async fn ask(lent: &Lent<'_>, list: &CardList, left_out: &LeftOut) -> Outcome<Ca
         Way::Begun => list.begun(),
     };
     let cards = rows_of(lent, page, |row| {
-        let card = keep(left_out, "card", row, rows::card(row))?;
+        let card = row.keep(left_out, "card", rows::card(row))?;
         Ok((rows::place_of_card(row)?, card))
     });
     let cards = cards.await?;

@@ -8,7 +8,7 @@ use super::tls;
 
 /// Why a job in a batch did not succeed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// PostgreSQL could not do it: the transaction is of no use any more.
     #[error(transparent)]
     Postgres(tokio_postgres::Error),

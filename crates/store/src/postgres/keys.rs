@@ -1,59 +1,13 @@
-//! Class keys, and the records under them: lookups, and the writes inside a batch.
+//! Where the records under class keys are.
 //!
 //! A record's wrapped DEK names the version that it is under, and the expressions by which it is
 //! found here are those of the indexes in `migrations/0001_start.sql`.
 
-use async_trait::async_trait;
-use cardveil_core::keys::{ClassKey, Envelope, Sought, Use, version_of};
+use cardveil_core::keys::version_of;
 use cardveil_core::mfa::Totp;
-use cardveil_core::port::{Class, Keys, Result};
+use cardveil_core::port::Class;
 
-use super::Postgres;
-use super::fault::Fault;
-use super::row::Row;
-use crate::sql::value::{Row as _, values};
-use crate::sql::{Place, places, rows, sql_count};
-
-#[async_trait]
-impl Keys for Postgres {
-    async fn class_keys(&self) -> Result<Vec<ClassKey>> {
-        self.readers
-            .all(&rows::CLASS_KEYS, &values![], rows::class_key)
-            .await
-    }
-
-    async fn key_uses(&self) -> Result<Vec<Use>> {
-        let counted = async {
-            let link = self.readers.patient().await?;
-            let mut uses = Vec::new();
-            for (class, sql) in COUNTED {
-                for row in link.query(sql, &[]).await? {
-                    // What names no version is none of ours, and will not open.
-                    if let Ok(version) = <[u8; 4]>::try_from(row.get::<Vec<u8>>(0)?) {
-                        uses.push(Use {
-                            class,
-                            version: u32::from_be_bytes(version),
-                            records: row.get::<i64>(1)?.unsigned_abs(),
-                        });
-                    }
-                }
-            }
-            Ok(uses)
-        };
-        counted.await.map_err(Fault::nothing_written)
-    }
-
-    async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {
-        let mut found = Vec::new();
-        for place in places(sought.class) {
-            let limit = sql_count(sought.limit - found.len());
-            let under = values![sought.version.to_be_bytes(), limit];
-            let read = |row: &Row| place.envelope(row);
-            found.extend(self.readers.all(sql(*place), &under, read).await?);
-        }
-        Ok(found)
-    }
-}
+use crate::sql::Place;
 
 /// What is under a version at a place.
 ///
@@ -101,7 +55,8 @@ pub(super) fn key_column(totp: Option<&Totp>) -> Option<[u8; 4]> {
     version_of(&totp?.sealed.dek).ok().map(u32::to_be_bytes)
 }
 
-const COUNTED: [(Class, &str); 4] = [
+/// How many records are under each version.
+pub(super) const COUNTED: [(Class, &str); 4] = [
     (
         Class::Pan,
         "SELECT substr(dek, 2, 4), count(*) FROM card GROUP BY 1 ORDER BY 1",

@@ -13,37 +13,8 @@ use std::sync::Arc;
 
 use cardveil_core::token::{Lives, LivesOf};
 
-use crate::sql::rows::lives_columns;
-use crate::sql::value::{Value, values};
-
 /// How many are kept.
 const KEPT_MAX: usize = 10_000;
-
-/// What a token lives by, by lists of credentials, merchants and embeds.
-pub(super) const FIND: &str = concat!(
-    "SELECT ",
-    lives_columns!(),
-    ", wanted.credential, wanted.merchant, wanted.embed, wanted.place
-     FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
-             AS wanted (credential, merchant, embed, place)
-         LEFT JOIN LATERAL (SELECT * FROM credential
-             WHERE id = wanted.credential AND merchant = wanted.merchant LIMIT 1)
-             AS credential ON true
-         LEFT JOIN LATERAL (SELECT * FROM merchant WHERE id = wanted.merchant LIMIT 1)
-             AS merchant ON true
-         LEFT JOIN LATERAL (SELECT * FROM embed WHERE id = wanted.embed LIMIT 1)
-             AS embed ON true"
-);
-
-/// The keys of [`FIND`].
-pub(super) fn keys(of: &LivesOf) -> Vec<Value> {
-    let keys = values![
-        of.credential.as_str(),
-        of.merchant.as_str(),
-        of.embed.as_str()
-    ];
-    keys.into()
-}
 
 /// What was read under one count of changes.
 #[derive(Default)]

@@ -25,11 +25,6 @@ static ENABLED: Statement = Statement::new(|| {
     format!("SELECT {columns} FROM subscription WHERE merchant = ANY ($1) AND enabled ORDER BY seq")
 });
 
-/// Heads that may be due, to subscriptions that are told now.
-pub(super) const NEXT_DUE: &str = "SELECT min((SELECT min(due_at) FROM delivery
-         WHERE delivery.subscription = subscription.id AND head))
-     FROM subscription WHERE enabled";
-
 /// The merchant who may be told of an event.
 pub(super) fn listener(event: &Event) -> Option<&MerchantId> {
     event.topic().and(event.merchant.as_ref())

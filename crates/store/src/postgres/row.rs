@@ -8,7 +8,7 @@ use super::fault::Fault;
 use crate::sql::value::{self, Column};
 
 /// A row that a query found.
-pub(super) struct Row(pub(super) tokio_postgres::Row);
+pub(crate) struct Row(pub(super) tokio_postgres::Row);
 
 impl Row {
     /// Its last column.
@@ -23,6 +23,10 @@ impl value::Row for Row {
     fn get<T: Column>(&self, column: usize) -> Result<T, Fault> {
         let raw = self.0.try_get(column).map_err(|error| unreadable(&error))?;
         T::from_raw(raw).map_err(|error| unreadable(&*error))
+    }
+
+    fn is_unreadable(fault: &Fault) -> bool {
+        matches!(fault, Fault::Own(Error::Corrupt(_)))
     }
 }
 

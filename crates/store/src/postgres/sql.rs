@@ -17,7 +17,8 @@ use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 use super::batch::Batch;
 use super::fault::Fault;
 use super::row::Row;
-use super::{audit, cards, factors, keep, keys, tokens};
+use super::{audit, budgets, cards, keys, tokens};
+use crate::left_out::LeftOut;
 use crate::sql::rows::{self, CARD, CARD_TYPES, delivery_columns};
 use crate::sql::table::Statement;
 use crate::sql::value::{Row as _, Value, columns, values};
@@ -65,8 +66,8 @@ impl Sql for Batch<'_> {
         Batch::all(self, sql, values, read)
     }
 
-    fn keep<T>(&self, table: &'static str, row: &Row, read: Outcome<T>) -> Outcome<Option<T>> {
-        keep(self.left_out(), table, row, read)
+    fn left_out(&self) -> &LeftOut {
+        Batch::left_out(self)
     }
 
     fn guard(&self, name: &[&[u8]]) -> Outcome<()> {
@@ -210,7 +211,7 @@ impl Sql for Batch<'_> {
 
     /// What was not there is held as one that has been whole since the beginning of time.
     fn level(&self, key: Vec<u8>) -> Outcome<Option<Level>> {
-        factors::hold(self, &BTreeSet::from([key.clone()]))?;
+        budgets::hold(self, &BTreeSet::from([key.clone()]))?;
         let kept = self.budgets.borrow().get(&key).copied();
         Ok(kept.filter(|level| level.whole_at.millis() > 0))
     }

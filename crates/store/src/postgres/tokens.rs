@@ -14,17 +14,6 @@ use crate::sql::value::{Value, columns};
 
 type Outcome<T> = Result<T, Fault>;
 
-pub(super) static FIND: Statement = Statement::new(|| {
-    let columns = &*TOKEN_COLUMNS;
-    format!(
-        "SELECT {columns}, wanted.place
-         FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS wanted (secs, hash, place)
-             CROSS JOIN LATERAL
-             (SELECT *, xmin FROM token
-                 WHERE issued_secs = wanted.secs AND hash = wanted.hash LIMIT 1)
-             AS token"
-    )
-});
 /// Holds rows until the commit, in the order in which they are named: one lookup by the primary key
 /// for each, however small the table was when the statement was planned.
 static HOLD: Statement = Statement::new(|| {

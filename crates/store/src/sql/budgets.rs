@@ -1,13 +1,17 @@
-//! The rows of budgets.
+//! Budgets.
 
+use async_trait::async_trait;
 use cardveil_core::budget::{Level, Of};
 use cardveil_core::clock::Time;
 use cardveil_core::port::rows::{BudgetRows, Loaded};
+use cardveil_core::port::{BudgetLevels, Result};
 
-use super::rows::BUDGET;
+use super::lookups::Lookups;
+use super::rows::{self, BUDGET};
 use super::table::Statement;
 use super::value::values;
 use super::{Loads, Sql, sql_count};
+use crate::Store;
 
 impl<B: Sql> BudgetRows for Loads<'_, B> {
     fn level(&self, of: &Of) -> Loaded<Option<Level>> {
@@ -34,5 +38,14 @@ impl<B: Sql> BudgetRows for Loads<'_, B> {
              SELECT key FROM budget WHERE whole_at <= $1 ORDER BY whole_at LIMIT $2
              FOR UPDATE SKIP LOCKED)";
         self.execute(SQL, values![now, sql_count(limit)])
+    }
+}
+
+#[async_trait]
+impl<D: Lookups> BudgetLevels for Store<D> {
+    async fn budget(&self, of: &Of) -> Result<Option<Level>> {
+        static FIND: Statement = Statement::new(|| BUDGET.find());
+        let found = self.first(&FIND, values![of.key()], |row| rows::budget(row));
+        Ok(found.await?.map(|(_, level)| level))
     }
 }

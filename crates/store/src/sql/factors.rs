@@ -1,14 +1,18 @@
-//! The rows of second factors.
+//! Second factors.
 
+use async_trait::async_trait;
 use cardveil_core::clock::Time;
 use cardveil_core::id::{MerchantId, PersonId, SessionId};
 use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::rows::{FactorRows, Loaded};
+use cardveil_core::port::{Mfa, Result};
 
+use super::lookups::Lookups;
 use super::rows::{self, PERSON, SESSION};
 use super::table::Statement;
 use super::value::values;
 use super::{Loads, Sql, sql_count};
+use crate::Store;
 
 impl<B: Sql> FactorRows for Loads<'_, B> {
     fn session(&self, id: &SessionId) -> Loaded<Option<Session>> {
@@ -49,4 +53,19 @@ impl<B: Sql> FactorRows for Loads<'_, B> {
 /// By which a person is held.
 pub(crate) fn name_of<'a>(merchant: &'a MerchantId, person: &'a PersonId) -> [&'a [u8]; 3] {
     [b"person", merchant.as_str().as_bytes(), person.as_bytes()]
+}
+
+#[async_trait]
+impl<D: Lookups> Mfa for Store<D> {
+    async fn mfa_session(&self, id: &SessionId) -> Result<Option<Session>> {
+        static FIND: Statement = Statement::new(|| SESSION.find());
+        let id = values![id.as_bytes()];
+        self.first(&FIND, id, |row| rows::session(row)).await
+    }
+
+    async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
+        static FIND: Statement = Statement::new(|| PERSON.find());
+        let key = values![merchant.as_str(), person.as_bytes()];
+        self.first(&FIND, key, |row| rows::person(row)).await
+    }
 }

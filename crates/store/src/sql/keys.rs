@@ -1,18 +1,21 @@
-//! The rows of class keys, and where the records under them are.
+//! Class keys, and where the records under them are.
 //!
 //! A record's wrapped DEK names the version that it is under, and the expressions by which an
 //! adapter finds it are those of its indexes.
 
+use async_trait::async_trait;
 use cardveil_core::id::{CardId, PersonId, SubscriptionId};
-use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot};
+use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use};
 use cardveil_core::mfa::Totp;
-use cardveil_core::port::Class;
 use cardveil_core::port::rows::{KeyRows, Loaded};
+use cardveil_core::port::{Class, Keys, Result};
 
+use super::lookups::Lookups;
 use super::rows::{self, CLASS_KEY, CLASS_KEYS};
 use super::table::Statement;
 use super::value::{Json, Row, values};
-use super::{Loads, Sql};
+use super::{Loads, Sql, sql_count};
+use crate::Store;
 
 /// Where records of a class are.
 #[derive(Clone, Copy)]
@@ -43,7 +46,7 @@ pub(crate) const fn places(class: Class) -> &'static [Place] {
 
 impl Place {
     /// What is under a version, from the columns that an adapter's statement for the place names.
-    pub(crate) fn envelope<R: Row>(self, row: &R) -> Result<Envelope, R::Fault> {
+    pub(crate) fn envelope<R: Row>(self, row: &R) -> std::result::Result<Envelope, R::Fault> {
         if let Self::Totp = self {
             return totp(row);
         }
@@ -65,12 +68,12 @@ impl Place {
             dek: row.get(2)?,
             sealed: fields
                 .map(|field| row.get(field))
-                .collect::<Result<_, _>>()?,
+                .collect::<std::result::Result<_, _>>()?,
         })
     }
 }
 
-fn totp<R: Row>(row: &R) -> Result<Envelope, R::Fault> {
+fn totp<R: Row>(row: &R) -> std::result::Result<Envelope, R::Fault> {
     let Json(totp): Json<Totp> = row.get(2)?;
     Ok(Envelope {
         slot: Slot::Totp(row.text(0)?, PersonId::from_bytes(row.get(1)?), totp.id),
@@ -160,5 +163,34 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
             }
         };
         Ok(changed == 1)
+    }
+}
+
+#[async_trait]
+impl<D: Lookups> Keys for Store<D> {
+    async fn class_keys(&self) -> Result<Vec<ClassKey>> {
+        self.all(&CLASS_KEYS, [], |row| rows::class_key(row)).await
+    }
+
+    async fn key_uses(&self) -> Result<Vec<Use>> {
+        let counted = self.uses().await?.into_iter();
+        // What names no version is none of ours, and will not open.
+        let uses = counted.filter_map(|(class, version, records)| {
+            Some(Use {
+                class,
+                version: u32::from_be_bytes(version.try_into().ok()?),
+                records: records.unsigned_abs(),
+            })
+        });
+        Ok(uses.collect())
+    }
+
+    async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {
+        let mut found = Vec::new();
+        for place in places(sought.class) {
+            let limit = sql_count(sought.limit - found.len());
+            found.extend(self.under(*place, sought.version, limit).await?);
+        }
+        Ok(found)
     }
 }

@@ -7,6 +7,7 @@ mod cards;
 mod factors;
 mod keys;
 mod log;
+pub(crate) mod lookups;
 mod outbox;
 pub(crate) mod question;
 mod registry;
@@ -31,13 +32,14 @@ use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 
 use self::rows::OWN_EPOCH;
 use self::value::{Row, Value};
+use crate::left_out::LeftOut;
 
 pub(crate) use factors::name_of;
 pub(crate) use keys::{Place, places};
 pub(crate) use outbox::FIND_DELIVERY;
 #[cfg(test)]
 pub(crate) use outbox::{DUE_DELIVERIES, DUE_SUBSCRIPTIONS, UNMARK};
-pub(crate) use tokens::revocable;
+pub(crate) use registry::{LIVES, lives_key};
 
 /// A transaction of an adapter.
 pub(crate) trait Sql {
@@ -69,13 +71,8 @@ pub(crate) trait Sql {
         read: impl FnMut(&Self::Row<'_>) -> Result<T, Self::Fault>,
     ) -> Result<Vec<T>, Self::Fault>;
 
-    /// Of a row of many: what was read, or nothing where the row cannot be read and is left out.
-    fn keep<T>(
-        &self,
-        table: &'static str,
-        row: &Self::Row<'_>,
-        read: Result<T, Self::Fault>,
-    ) -> Result<Option<T>, Self::Fault>;
+    /// Where rows that cannot be read are noted.
+    fn left_out(&self) -> &LeftOut;
 
     /// Keeps others from what goes by this name until the commit.
     fn guard(&self, name: &[&[u8]]) -> Result<(), Self::Fault>;

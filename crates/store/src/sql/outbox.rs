@@ -1,15 +1,22 @@
-//! The rows of subscriptions, and of what is queued for them.
+//! Subscriptions, and what is queued for them.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use cardveil_core::audit::Event;
 use cardveil_core::clock::Time;
-use cardveil_core::hook::{Delivery, Line, Subscription};
+use cardveil_core::hook::{Bell, Delivery, Line, Subscription};
 use cardveil_core::id::{DeliveryId, MerchantId, SubscriptionId};
 use cardveil_core::port::rows::{Loaded, OutboxRows};
+use cardveil_core::port::{Counts, DeliveryFilter, Outbox, Result};
 
+use super::lookups::Lookups;
+use super::question::{self, Question};
 use super::rows::{self, SUBSCRIPTION, delivery_columns};
 use super::table::Statement;
 use super::value::{Json, Row as _, values};
 use super::{Loads, Sql, sql_count};
+use crate::Store;
 
 pub(crate) const FIND_DELIVERY: &str = concat!(
     "SELECT ",
@@ -75,7 +82,7 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
 
     fn due_subscriptions(&self, now: Time) -> Loaded<Vec<Subscription>> {
         let due = self.all(&DUE_SUBSCRIPTIONS, values![now.millis()], |row| {
-            self.keep("subscription", row, rows::subscription(row))
+            row.keep(self.left_out(), "subscription", rows::subscription(row))
         })?;
         Ok(due.into_iter().flatten().collect())
     }
@@ -175,5 +182,63 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
 
     fn ring(&self) {
         self.0.ring();
+    }
+}
+
+#[async_trait]
+impl<D: Lookups> Outbox for Store<D> {
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
+        static FIND: Statement = Statement::new(|| SUBSCRIPTION.find());
+        let id = values![id.as_bytes()];
+        self.first(&FIND, id, |row| rows::subscription(row)).await
+    }
+
+    async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
+        let left_out = Arc::clone(self.0.left_out());
+        let found = self.ask(question::subscriptions(merchant), move |row| {
+            row.keep(&left_out, "subscription", rows::subscription(row))
+        });
+        Ok(found.await?.into_iter().flatten().collect())
+    }
+
+    async fn next_due(&self) -> Result<Option<Time>> {
+        // Heads that may be due, to subscriptions that are told now.
+        const SQL: &str = "SELECT min((SELECT min(due_at) FROM delivery
+                 WHERE delivery.subscription = subscription.id AND head = true))
+             FROM subscription WHERE enabled";
+        let due = self.first(SQL, [], |row| row.get(0)).await?;
+        Ok(due.flatten())
+    }
+
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<(i64, DeliveryId)>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>> {
+        let question = question::deliveries(filter, after, limit);
+        self.ask(question, |row| rows::delivery(row)).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        let id = values![id.as_bytes()];
+        self.first(FIND_DELIVERY, id, |row| rows::delivery(row))
+            .await
+    }
+
+    async fn outbox_counts(&self) -> Result<Counts> {
+        const SQL: &str = "SELECT (SELECT count(*) FROM delivery WHERE state = 'waiting'),
+                (SELECT count(*) FROM delivery WHERE state = 'failed')";
+        let counted = self.ask(Question::new(SQL), |row| {
+            Ok(Counts {
+                waiting: row.get(0)?,
+                failed: row.get(1)?,
+            })
+        });
+        Ok(counted.await?.pop().unwrap_or_default())
+    }
+
+    fn bell(&self) -> Bell {
+        self.0.bell()
     }
 }

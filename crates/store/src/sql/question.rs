@@ -4,7 +4,7 @@ use cardveil_core::id::{AccountId, DeliveryId, DeviceId, MerchantId};
 use cardveil_core::port::{DeliveryFilter, WalletFilter, WalletPage};
 use serde::Serialize;
 
-use super::rows::{delivery_columns, listed_from};
+use super::rows::{SUBSCRIPTION, delivery_columns, listed_from};
 use super::sql_count;
 use super::value::{Name, Value};
 
@@ -17,7 +17,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    fn new(sql: &str) -> Self {
+    pub(crate) fn new(sql: &str) -> Self {
         Self {
             sql: sql.to_owned(),
             values: Vec::new(),
@@ -103,6 +103,14 @@ fn wallet_tokens(sql: &str, filter: &WalletFilter) -> Question {
     question.and_one_of("wallet_token.wallet", wallets.as_ref());
     question.and_one_of("wallet_token.device_type", device_types.as_ref());
     question
+}
+
+/// A merchant's subscriptions, or all, in the order in which they came.
+pub(crate) fn subscriptions(merchant: Option<&MerchantId>) -> Question {
+    let columns = SUBSCRIPTION.select();
+    let mut question = Question::new(&format!("SELECT {columns} FROM subscription WHERE true"));
+    question.and("merchant = ?", merchant.map(MerchantId::as_str));
+    question.end(" ORDER BY seq")
 }
 
 /// Deliveries that match and come after a place.

@@ -1,16 +1,19 @@
-//! The rows of tokens, and of the names of requests.
+//! Tokens, and the names of requests.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use cardveil_core::clock::Time;
 use cardveil_core::port::rows::{Loaded, TokenRows};
-use cardveil_core::port::{Error, Selection};
+use cardveil_core::port::{Error, Result, Selection, Tokens};
 use cardveil_core::token::{CLOCKS_APART, Idempotency, Lives, LivesOf, Record, TokenKey};
 
+use super::lookups::{By, Lookup, Lookups};
 use super::rows::{self, NAME, TOKEN, TOKEN_COLUMNS};
 use super::table::Statement;
-use super::value::{Value, values};
+use super::value::{Row as _, Value, values};
 use super::{Loads, Sql, sql_count};
+use crate::Store;
 
 impl<B: Sql> TokenRows for Loads<'_, B> {
     fn token(&self, key: &TokenKey) -> Loaded<Option<Record>> {
@@ -74,7 +77,7 @@ impl<B: Sql> TokenRows for Loads<'_, B> {
         });
         self.send_tokens().map_err(Into::into)?;
         self.all(&SQL, values![due, ahead, sql_count(limit)], |row| {
-            self.keep("token", row, rows::record(row))
+            row.keep(self.left_out(), "token", rows::record(row))
         })
     }
 
@@ -107,33 +110,50 @@ impl<B: Sql> TokenRows for Loads<'_, B> {
     }
 }
 
-/// The revocable ones of a selection after a key: the table is read in the order of its key, and
-/// nothing waits meanwhile.
-pub(crate) fn revocable(
-    selection: &Selection,
-    at: Time,
-    after: Option<TokenKey>,
-    limit: usize,
-) -> (&'static str, [Value; 5]) {
-    macro_rules! sql {
-        ($column:literal) => {
-            concat!(
-                "SELECT issued_secs, hash FROM token WHERE ",
-                $column,
-                " = $1 AND (issued_secs, hash) > ($2, $3)
-                     AND (state IS NULL AND expires_at > $4 OR state NOT LIKE '{\"revoked\"%')
-                 ORDER BY issued_secs, hash LIMIT $5"
-            )
-        };
+#[async_trait]
+impl<D: Lookups> Tokens for Store<D> {
+    async fn token(&self, key: &TokenKey) -> Result<Option<Record>> {
+        static BY_KEY: Lookup = Lookup::new(|| {
+            let key = [("issued_secs", "bigint"), ("hash", "bytea")];
+            By::new(&TOKEN_COLUMNS, "token", &key, "")
+        });
+        let keys = values![key.issued_secs, key.hash.0].into();
+        self.find(&BY_KEY, keys, |row| rows::record(row), |it| it.key == *key)
+            .await
     }
-    let (sql, of): (_, Value) = match selection {
-        Selection::Hash(hash) => (sql!("hash"), hash.0.into()),
-        Selection::Card(card) => (sql!("card"), card.as_bytes().into()),
-        Selection::Merchant(merchant) => (sql!("merchant"), merchant.as_str().into()),
-    };
-    let (secs, hash) = after.map_or((-1, Vec::new()), |after| {
-        (i64::from(after.issued_secs), after.hash.0.to_vec())
-    });
-    let expired = at.minus(CLOCKS_APART);
-    (sql, values![of, secs, hash, expired, sql_count(limit)])
+
+    async fn first_form_last(&self, now: Time) -> Result<Option<Time>> {
+        self.0.first_form_last(now).await
+    }
+
+    /// The table is read in the order of its key, and nothing waits meanwhile.
+    async fn revocable(
+        &self,
+        selection: &Selection,
+        at: Time,
+        after: Option<TokenKey>,
+        limit: usize,
+    ) -> Result<Vec<TokenKey>> {
+        macro_rules! sql {
+            ($column:literal) => {
+                concat!(
+                    "SELECT issued_secs, hash FROM token WHERE ",
+                    $column,
+                    " = $1 AND (issued_secs, hash) > ($2, $3)
+                         AND (state IS NULL AND expires_at > $4 OR state NOT LIKE '{\"revoked\"%')
+                     ORDER BY issued_secs, hash LIMIT $5"
+                )
+            };
+        }
+        let (sql, of): (_, Value) = match selection {
+            Selection::Hash(hash) => (sql!("hash"), hash.0.into()),
+            Selection::Card(card) => (sql!("card"), card.as_bytes().into()),
+            Selection::Merchant(merchant) => (sql!("merchant"), merchant.as_str().into()),
+        };
+        let (secs, hash) = after.map_or((-1, Vec::new()), |after| {
+            (i64::from(after.issued_secs), after.hash.0.to_vec())
+        });
+        let values = values![of, secs, hash, at.minus(CLOCKS_APART), sql_count(limit)];
+        self.walk(sql, values, |row| rows::token_key(row)).await
+    }
 }

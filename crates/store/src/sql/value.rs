@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
+use crate::left_out::{LeftOut, name_of};
 use crate::text;
 
 type Boxed = Box<dyn StdError + Send + Sync>;
@@ -249,6 +250,33 @@ pub(crate) trait Row {
 
     /// A column.
     fn get<T: Column>(&self, column: usize) -> Result<T, Self::Fault>;
+
+    /// Whether a column holds what this program does not write.
+    fn is_unreadable(fault: &Self::Fault) -> bool;
+
+    /// Of a row of many: what was read, or nothing where the row cannot be read and is left out.
+    fn keep<T>(
+        &self,
+        left_out: &LeftOut,
+        table: &'static str,
+        read: Result<T, Self::Fault>,
+    ) -> Result<Option<T>, Self::Fault> {
+        match read {
+            Err(fault) if Self::is_unreadable(&fault) => {
+                let text = || {
+                    self.get(0)
+                        .ok()
+                        .map(|key: String| key.chars().take(64).collect())
+                };
+                let bytes = || self.get(0).ok().map(|key: Vec<u8>| key);
+                let key =
+                    text().or_else(|| bytes().map(|key| name_of(key.get(..32).unwrap_or(&key))));
+                left_out.note(table, key.as_deref().unwrap_or("?"));
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
 
     /// A column with the text of an id.
     fn text<T>(&self, column: usize) -> Result<T, Self::Fault>

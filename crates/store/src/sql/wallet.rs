@@ -1,14 +1,21 @@
-//! The rows of digital wallet tokens.
+//! Digital wallet tokens.
 
-use cardveil_core::id::{CardId, WalletTokenId};
-use cardveil_core::port::Error;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cardveil_core::id::{CardId, MerchantId, WalletTokenId};
 use cardveil_core::port::rows::{Loaded, WalletRows};
+use cardveil_core::port::{Error, ListedToken, Result, WalletFilter, WalletPage, WalletTokens};
 use cardveil_core::wallet::{Census, Device, WalletToken};
 
-use super::rows::{self, CENSUS, WALLET_TOKEN};
+use super::lookups::Lookups;
+use super::question::{count_of_wallet_tokens, page_of_wallet_tokens};
+use super::rows::{self, CENSUS, WALLET_TOKEN, listed_from};
 use super::table::Statement;
-use super::value::{Name, values};
+use super::value::{Name, Row as _, values};
 use super::{Loads, Sql};
+use crate::Store;
+use crate::left_out::FILLED_MOST;
 
 impl<B: Sql> WalletRows for Loads<'_, B> {
     fn wallet_token(&self, id: &WalletTokenId) -> Loaded<Option<WalletToken>> {
@@ -45,5 +52,59 @@ impl<B: Sql> WalletRows for Loads<'_, B> {
     fn save_wallet_token(&self, token: &WalletToken) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| WALLET_TOKEN.save());
         self.send(&SAVE, WALLET_TOKEN.changes(token))
+    }
+}
+
+#[async_trait]
+impl<D: Lookups> WalletTokens for Store<D> {
+    async fn wallet_token(
+        &self,
+        merchant: &MerchantId,
+        id: &WalletTokenId,
+    ) -> Result<Option<ListedToken>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            listed_from!(),
+            " WHERE wallet_token.id = $1 AND wallet_token.merchant = $2"
+        );
+        let key = values![id.as_bytes(), merchant.as_str()];
+        self.first(SQL, key, |row| rows::listed_token(row)).await
+    }
+
+    /// Up to the page's limit: where tokens cannot be read, others come in their place.
+    async fn wallet_tokens(
+        &self,
+        filter: &WalletFilter,
+        mut page: WalletPage,
+    ) -> Result<Vec<ListedToken>> {
+        let wanted = page.limit;
+        let mut found = Vec::new();
+        for _ in 0..FILLED_MOST {
+            page.limit = wanted.saturating_sub(found.len());
+            let left_out = Arc::clone(self.0.left_out());
+            let rows = self.ask(page_of_wallet_tokens(filter, page), move |row| {
+                row.keep(&left_out, "wallet_token", rows::listed_token(row))
+            });
+            let rows = rows.await?;
+            let is_last = rows.len() < page.limit;
+            page.offset = page.offset.saturating_add(rows.len());
+            found.extend(rows.into_iter().flatten());
+            if is_last || found.len() >= wanted {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn wallet_tokens_count(&self, filter: &WalletFilter) -> Result<usize> {
+        let counted = self.ask(count_of_wallet_tokens(filter), |row| row.get::<i64>(0));
+        let counted = counted.await?.pop().unwrap_or_default();
+        Ok(counted.try_into().unwrap_or(usize::MAX))
+    }
+
+    async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census> {
+        let values = values![pan_index, Name(device.wallet), device.device_id.as_str()];
+        let counted = self.first(CENSUS, values, |row| rows::census(row)).await?;
+        Ok(counted.unwrap_or_default())
     }
 }

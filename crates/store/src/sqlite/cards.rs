@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 
-use super::{Sqlite, keep, wallet};
+use super::{Sqlite, all};
 use crate::card_list::{CardList, Way};
 use crate::left_out::LeftOut;
 use crate::sql::for_sqlite;
 use crate::sql::question::Question;
-use crate::sql::rows::{self, CARD_COLUMNS};
-use crate::sql::table::Statement;
+use crate::sql::rows;
+use crate::sql::value::Row as _;
 
 #[async_trait]
 impl Cards for Sqlite {
@@ -24,19 +24,6 @@ impl Cards for Sqlite {
             .await
     }
 }
-
-pub(super) static BY_NO: Statement = Statement::new(|| {
-    format!(
-        "SELECT {} FROM card WHERE merchant = ?1 AND no = ?2",
-        *CARD_COLUMNS
-    )
-});
-pub(super) static BY_ID: Statement = Statement::new(|| {
-    format!(
-        "SELECT {} FROM card WHERE id = ?2 AND merchant = ?1",
-        *CARD_COLUMNS
-    )
-});
 
 /// In one read transaction, so that cards and count are of one moment.
 fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite::Result<CardPage> {
@@ -52,13 +39,13 @@ fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite
         Way::Window => list.window(),
         Way::Begun => list.begun(),
     };
-    let cards = wallet::ask(&snapshot, &page, |row| {
-        let card = keep(left_out, "card", row, rows::card(row))?;
+    let cards = rows_of(&snapshot, &page, |row| {
+        let card = row.keep(left_out, "card", rows::card(row))?;
         Ok((rows::place_of_card(row)?, card))
     })?;
     let end = match way {
         Way::Window if cards.len() <= list.paging().limit => {
-            match *wallet::ask(&snapshot, &list.window_end(), |row| row.get(0))? {
+            match *rows_of(&snapshot, &list.window_end(), |row| row.get(0))? {
                 [end, _] => Some(end),
                 _ => None,
             }
@@ -67,6 +54,15 @@ fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite
     };
     snapshot.finish()?;
     Ok(list.finish(cards, end, count))
+}
+
+fn rows_of<T>(
+    connection: &Connection,
+    asked: &Question,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let values = params_from_iter(&asked.values);
+    all(connection, &for_sqlite(&asked.sql), values, read)
 }
 
 fn number(connection: &Connection, asked: &Question) -> rusqlite::Result<i64> {

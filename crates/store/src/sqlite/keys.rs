@@ -1,41 +1,14 @@
-//! Class keys, and the records under them: lookups, and the writes inside a batch.
+//! Where the records under class keys are.
 //!
 //! A record's wrapped DEK names the version that it is under, and the expressions by which it is
 //! found here are those of the indexes in `migrations/0010_keys.sql`.
 
-use async_trait::async_trait;
-use cardveil_core::keys::{ClassKey, Envelope, Sought, Use};
-use cardveil_core::port::{Class, Keys, Result};
+use cardveil_core::keys::Envelope;
+use cardveil_core::port::Class;
 use rusqlite::{Connection, Row, params};
 
-use super::{Sqlite, all};
-use crate::sql::{Place, places, rows, sql_count};
-
-#[async_trait]
-impl Keys for Sqlite {
-    async fn class_keys(&self) -> Result<Vec<ClassKey>> {
-        self.readers.read(|connection| {
-            all(connection, &rows::CLASS_KEYS, [], |row| {
-                rows::class_key(row)
-            })
-        })
-    }
-
-    async fn key_uses(&self) -> Result<Vec<Use>> {
-        self.readers.read(uses)
-    }
-
-    async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {
-        self.readers.read(|connection| {
-            let mut found = Vec::new();
-            for place in places(sought.class) {
-                let limit = sql_count(sought.limit - found.len());
-                found.extend(under(connection, *place, sought.version, limit)?);
-            }
-            Ok(found)
-        })
-    }
-}
+use super::all;
+use crate::sql::Place;
 
 /// What is under a version at a place.
 const fn sql(place: Place) -> &'static str {
@@ -91,7 +64,7 @@ pub(super) fn under(
     }
 }
 
-fn uses(connection: &Connection) -> rusqlite::Result<Vec<Use>> {
+pub(super) fn uses(connection: &Connection) -> rusqlite::Result<Vec<(Class, Vec<u8>, i64)>> {
     const COUNTED: [(Class, &str); 4] = [
         (
             Class::Pan,
@@ -123,19 +96,9 @@ fn uses(connection: &Connection) -> rusqlite::Result<Vec<Use>> {
     let mut uses = Vec::new();
     for (class, sql) in COUNTED {
         let counted = all(connection, sql, [], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+            Ok((class, row.get(0)?, row.get(1)?))
         })?;
-        for (version, records) in counted {
-            // What names no version is none of ours, and will not open.
-            if let Ok(version) = <[u8; 4]>::try_from(version) {
-                let (version, records) = (u32::from_be_bytes(version), records.unsigned_abs());
-                uses.push(Use {
-                    class,
-                    version,
-                    records,
-                });
-            }
-        }
+        uses.extend(counted);
     }
     Ok(uses)
 }

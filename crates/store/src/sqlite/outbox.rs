@@ -18,11 +18,6 @@ static ENABLED: Statement = Statement::new(|| {
     format!("SELECT {columns} FROM subscription WHERE merchant = ?1 AND enabled")
 });
 
-/// Heads that may be due, to subscriptions that are told now.
-pub(super) const NEXT_DUE: &str = "SELECT min((SELECT min(due_at) FROM delivery
-         WHERE delivery.subscription = subscription.id AND head = 1))
-     FROM subscription WHERE enabled";
-
 /// Queues the event at `seq` for those who are told of it; tells whether there was one. Called for
 /// every event that is written.
 pub(super) fn queue(batch: &Batch<'_>, seq: i64, event: &Event) -> rusqlite::Result<bool> {

@@ -16,11 +16,12 @@ use rusqlite::types::Type;
 use rusqlite::{Row, params, params_from_iter};
 
 use super::writer::Batch;
-use super::{audit, keep, keys, tokens};
+use super::{audit, fault, keys};
+use crate::left_out::LeftOut;
 use crate::sql::rows::{BUDGET, CARD, TOKEN};
 use crate::sql::table::Statement;
 use crate::sql::value::{self, Column, Row as _, Value, values};
-use crate::sql::{FIND_DELIVERY, Loads, Sql, places, rows};
+use crate::sql::{FIND_DELIVERY, LIVES, Loads, Sql, lives_key, places, rows};
 
 static FIND_TOKEN: Statement = Statement::new(|| TOKEN.find());
 static FIND_BUDGET: Statement = Statement::new(|| BUDGET.find());
@@ -33,6 +34,10 @@ impl value::Row for Row<'_> {
         let unreadable =
             |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Null, error);
         T::from_raw(raw).map_err(unreadable)
+    }
+
+    fn is_unreadable(error: &rusqlite::Error) -> bool {
+        fault::unreadable(error)
     }
 }
 
@@ -86,13 +91,8 @@ impl Sql for Batch<'_> {
         )
     }
 
-    fn keep<T>(
-        &self,
-        table: &'static str,
-        row: &Row<'_>,
-        read: rusqlite::Result<T>,
-    ) -> rusqlite::Result<Option<T>> {
-        keep(self.left_out(), table, row, read)
+    fn left_out(&self) -> &LeftOut {
+        Batch::left_out(self)
     }
 
     /// No other process writes meanwhile.
@@ -158,7 +158,8 @@ impl Sql for Batch<'_> {
 
     /// Nobody changes that until the commit.
     fn lives(&self, of: LivesOf) -> rusqlite::Result<Arc<Lives>> {
-        tokens::lives(self.connection(), &of).map(Arc::new)
+        let found = Sql::first(self, &LIVES.one, lives_key(&of), |row| rows::lives(row))?;
+        Ok(Arc::new(found.unwrap_or_default()))
     }
 
     fn add_token(&self, row: Vec<Value>) -> rusqlite::Result<bool> {

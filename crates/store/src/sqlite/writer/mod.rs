@@ -15,8 +15,7 @@
 
 mod queue;
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,15 +30,15 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use tokio::sync::oneshot;
 
 use self::queue::{Next, QUEUE_MAX, Queue};
-use super::audit;
 use super::fault::{self, Fault};
 use super::fence::{Fence, Mark};
 use super::open::{self, OpenError, Why};
 use super::outbox;
+use super::{Texts, audit};
 use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
-use crate::sql::{Loads, for_sqlite};
+use crate::sql::Loads;
 
 /// How many pages wait in the WAL before a busy writer stops to bring them into the database:
 /// enough that a page which is written again and again is brought over once, and few enough that
@@ -232,9 +231,6 @@ impl Place {
     }
 }
 
-/// The form that a statement has here, by its place and length in memory.
-type Texts = RefCell<HashMap<(usize, usize), Arc<str>>>;
-
 /// A transaction under way, for the jobs in it.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
@@ -273,9 +269,7 @@ impl<'a> Batch<'a> {
 
     /// A statement that both adapters have, in SQLite's form.
     pub(super) fn text(&self, sql: &'static str) -> Arc<str> {
-        let mut texts = self.texts.borrow_mut();
-        let text = texts.entry((sql.as_ptr().addr(), sql.len()));
-        Arc::clone(text.or_insert_with(|| for_sqlite(sql).into()))
+        self.texts.of(sql)
     }
 
     /// Where rows that cannot be read are noted.
