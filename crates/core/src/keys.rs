@@ -319,7 +319,7 @@ impl Envelope {
 /// Where a sealed part of a record is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// A card's number, expiry and name, in this order.
+    /// What a card's own DEK seals ([`SealedCard::UNDER_DEK`](crate::card::SealedCard::UNDER_DEK)).
     Card(CardId, MerchantId),
     /// A card's CVV.
     Cvv(CardId, MerchantId),

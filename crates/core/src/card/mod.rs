@@ -123,6 +123,25 @@ pub struct SealedPin {
 }
 
 impl SealedCard {
+    /// What its own DEK seals. All of these move with the DEK, in the vault and in stores, where
+    /// their columns have the fields' names.
+    pub const UNDER_DEK: [Field; 3] = [Field::Pan, Field::Expiry, Field::Name];
+
+    /// Its own DEK, and what that seals in the order of [`Self::UNDER_DEK`].
+    pub const fn under_dek(&mut self) -> (&mut Vec<u8>, [&mut Vec<u8>; Self::UNDER_DEK.len()]) {
+        // Taken apart, so that no rotation leaves a new field under the DEK before.
+        let Self {
+            dek,
+            pan,
+            expiry,
+            name,
+            cvv: _,
+            pin: _,
+            pan_index: _,
+        } = self;
+        (dek, [pan, expiry, name])
+    }
+
     /// The wrapped DEKs, each with its class.
     pub fn deks(&self) -> Vec<(Class, &[u8])> {
         let mut deks = vec![(Class::Pan, &*self.dek)];

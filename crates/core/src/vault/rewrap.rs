@@ -5,7 +5,7 @@
 use cardveil_seal::{Class, Place};
 
 use super::{Error, FactorOf, SecretPlace, Vault, place_of_card};
-use crate::card::Field;
+use crate::card::{Field, SealedCard};
 use crate::keys::{Envelope, Moved, Slot};
 
 impl Vault {
@@ -68,7 +68,7 @@ impl Vault {
         }
         let (new, dek) = keyring.new_dek(class, place, entropy)?;
         let mut sealed = Vec::with_capacity(fields.len());
-        for (&field, was) in fields.iter().zip(&envelope.sealed) {
+        for (field, was) in fields.into_iter().zip(&envelope.sealed) {
             let (field, opened) = match old.open(field, was) {
                 // In the place of a CVV there can be the name of the key that gives it.
                 Err(cardveil_seal::Error::Refused) if class == Class::Cvv => {
@@ -83,20 +83,14 @@ impl Vault {
 }
 
 /// What an envelope's parts are sealed as, in the order of [`Slot`].
-const fn fields(slot: &Slot) -> &'static [&'static str] {
-    const CARD: &[&str] = &[
-        Field::Pan.as_str(),
-        Field::Expiry.as_str(),
-        Field::Name.as_str(),
-    ];
-    const CVV: &[&str] = &[Field::Cvv.as_str()];
+fn fields(slot: &Slot) -> Vec<&'static str> {
     match slot {
-        Slot::Card(..) => CARD,
-        Slot::Cvv(..) => CVV,
-        Slot::Pin(..) => &[super::pin::FIELD],
-        Slot::Credential(..) => &[super::API_SECRET],
-        Slot::Totp(..) => &[super::TOTP_SECRET],
-        Slot::WebhookSecret(..) => &[super::WEBHOOK_SECRET],
-        Slot::WebhookAuthorization(..) => &[super::WEBHOOK_AUTHORIZATION],
+        Slot::Card(..) => SealedCard::UNDER_DEK.map(Field::as_str).to_vec(),
+        Slot::Cvv(..) => vec![Field::Cvv.as_str()],
+        Slot::Pin(..) => vec![super::pin::FIELD],
+        Slot::Credential(..) => vec![super::API_SECRET],
+        Slot::Totp(..) => vec![super::TOTP_SECRET],
+        Slot::WebhookSecret(..) => vec![super::WEBHOOK_SECRET],
+        Slot::WebhookAuthorization(..) => vec![super::WEBHOOK_AUTHORIZATION],
     }
 }

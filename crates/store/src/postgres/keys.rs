@@ -7,7 +7,8 @@ use cardveil_core::keys::version_of;
 use cardveil_core::mfa::Totp;
 use cardveil_core::port::Class;
 
-use crate::sql::Place;
+use crate::sql::table::Statement;
+use crate::sql::{CARD_FIELDS, Place};
 
 /// What is under a version at a place.
 ///
@@ -15,12 +16,16 @@ use crate::sql::Place;
 /// which no statistics tell in time: an equality would have the planner walk the table for
 /// them, past all that were moved. Of a range in its order there is one way that sorts nothing,
 /// the index.
-pub(super) const fn sql(place: Place) -> &'static str {
+pub(super) fn sql(place: Place) -> &'static str {
+    static CARD: Statement = Statement::new(|| {
+        format!(
+            "SELECT id, merchant, dek, {} FROM card
+             WHERE substr(dek, 2, 4) BETWEEN $1 AND $1 ORDER BY substr(dek, 2, 4) LIMIT $2",
+            *CARD_FIELDS
+        )
+    });
     match place {
-        Place::Card => {
-            "SELECT id, merchant, dek, pan, expiry, name FROM card
-             WHERE substr(dek, 2, 4) BETWEEN $1 AND $1 ORDER BY substr(dek, 2, 4) LIMIT $2"
-        }
+        Place::Card => &CARD,
         Place::Cvv => {
             "SELECT id, merchant, cvv_dek, cvv FROM card
              WHERE cvv_dek IS NOT NULL AND substr(cvv_dek, 2, 4) BETWEEN $1 AND $1

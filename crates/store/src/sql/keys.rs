@@ -4,6 +4,7 @@
 //! adapter finds it are those of its indexes.
 
 use async_trait::async_trait;
+use cardveil_core::card::{Field, SealedCard};
 use cardveil_core::id::{CardId, PersonId, SubscriptionId};
 use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use};
 use cardveil_core::mfa::Totp;
@@ -16,6 +17,10 @@ use super::table::Statement;
 use super::value::{Json, Row, values};
 use super::{Loads, Sql, sql_count};
 use crate::Store;
+
+/// The columns of what a card's own DEK seals.
+pub(crate) static CARD_FIELDS: Statement =
+    Statement::new(|| SealedCard::UNDER_DEK.map(Field::as_str).join(", "));
 
 /// Where records of a class are.
 #[derive(Clone, Copy)]
@@ -54,7 +59,10 @@ impl Place {
         let card = || row.get(0).map(CardId::from_bytes);
         let subscription = || row.get(0).map(SubscriptionId::from_bytes);
         let (slot, fields) = match self {
-            Self::Card => (Slot::Card(card()?, merchant), 3..6),
+            Self::Card => (
+                Slot::Card(card()?, merchant),
+                3..3 + SealedCard::UNDER_DEK.len(),
+            ),
             Self::Cvv => (Slot::Cvv(card()?, merchant), 3..4),
             Self::Pin => (Slot::Pin(card()?, merchant), 3..4),
             Self::Credential | Self::Totp => (Slot::Credential(row.text(0)?, merchant), 3..4),
@@ -107,12 +115,17 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
         let sealed = |at: usize| one.sealed.as_ref().and_then(|sealed| sealed.get(at));
         let (was, dek) = (&one.was, &one.dek);
         let changed = match &one.slot {
-            Slot::Card(id, _) => self.execute(
-                "UPDATE card SET dek = $3, pan = coalesce($4, pan), expiry = coalesce($5, expiry),
-                     name = coalesce($6, name)
-                 WHERE id = $1 AND dek = $2",
-                values![id.as_bytes(), was, dek, sealed(0), sealed(1), sealed(2)],
-            )?,
+            Slot::Card(id, _) => {
+                static MOVE: Statement = Statement::new(|| {
+                    let fields = (4..).zip(SealedCard::UNDER_DEK.map(Field::as_str));
+                    let set = fields.map(|(at, name)| format!(", {name} = coalesce(${at}, {name})"));
+                    let set: String = set.collect();
+                    format!("UPDATE card SET dek = $3{set} WHERE id = $1 AND dek = $2")
+                });
+                let mut values = values![id.as_bytes(), was, dek].to_vec();
+                values.extend((0..SealedCard::UNDER_DEK.len()).map(|at| sealed(at).into()));
+                self.execute(&MOVE, values)?
+            }
             Slot::Cvv(id, _) => self.execute(
                 "UPDATE card SET cvv_dek = $3, cvv = coalesce($4, cvv) WHERE id = $1 AND cvv_dek = $2",
                 values![id.as_bytes(), was, dek, sealed(0)],

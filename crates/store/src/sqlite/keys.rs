@@ -8,15 +8,20 @@ use cardveil_core::port::Class;
 use rusqlite::{Connection, Row, params};
 
 use super::all;
-use crate::sql::Place;
+use crate::sql::table::Statement;
+use crate::sql::{CARD_FIELDS, Place};
 
 /// What is under a version at a place.
-const fn sql(place: Place) -> &'static str {
+fn sql(place: Place) -> &'static str {
+    static CARD: Statement = Statement::new(|| {
+        format!(
+            "SELECT id, merchant, dek, {} FROM card
+             WHERE substr(dek, 2, 4) = ?1 ORDER BY seq LIMIT ?2",
+            *CARD_FIELDS
+        )
+    });
     match place {
-        Place::Card => {
-            "SELECT id, merchant, dek, pan, expiry, name FROM card
-                 WHERE substr(dek, 2, 4) = ?1 ORDER BY seq LIMIT ?2"
-        }
+        Place::Card => &CARD,
         Place::Cvv => {
             "SELECT id, merchant, cvv_dek, cvv FROM card
                  WHERE cvv_dek IS NOT NULL AND substr(cvv_dek, 2, 4) = ?1 ORDER BY seq LIMIT ?2"

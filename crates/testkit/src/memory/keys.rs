@@ -16,9 +16,14 @@ impl Inner {
             all.push(Envelope { slot, dek, sealed });
         };
         for card in &self.cards {
-            let (id, merchant, sealed) = (card.id, || card.merchant.clone(), &card.sealed);
-            let fields = [&sealed.pan, &sealed.expiry, &sealed.name];
-            push(Slot::Card(id, merchant()), &sealed.dek, &fields);
+            let (id, merchant) = (card.id, || card.merchant.clone());
+            let mut sealed = card.sealed.clone();
+            let (dek, fields) = sealed.under_dek();
+            push(
+                Slot::Card(id, merchant()),
+                dek,
+                &fields.map(|field| &*field),
+            );
             if let Some(cvv) = &sealed.cvv {
                 push(Slot::Cvv(id, merchant()), &cvv.dek, &[&cvv.cvv]);
             }
@@ -62,8 +67,8 @@ impl Inner {
         match slot {
             Slot::Card(id, _) => {
                 let card = self.cards.iter_mut().find(|card| card.id == *id)?;
-                let s = &mut card.sealed;
-                Some((&mut s.dek, vec![&mut s.pan, &mut s.expiry, &mut s.name]))
+                let (dek, fields) = card.sealed.under_dek();
+                Some((dek, fields.into()))
             }
             Slot::Cvv(id, _) => {
                 let card = self.cards.iter_mut().find(|card| card.id == *id)?;
