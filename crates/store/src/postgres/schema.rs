@@ -17,7 +17,7 @@
 //!
 //! # To add a migration
 //!
-//! `migrations/NNNN_what.sql`, its line at the end of `MIGRATIONS`, and a test in `tests/postgres`
+//! `migrations/NNNN_what.sql`, and where it changes rows that are there, a test in `tests/postgres`
 //! that migrates a database of the version before.
 
 use cardveil_core::Entropy;
@@ -34,23 +34,8 @@ use super::options::Options;
 use crate::sql::value::{Row as _, values};
 
 /// Each brings the schema from the version before to its own, which is its place in this list,
-/// counted from 1.
-const MIGRATIONS: [&str; 14] = [
-    include_str!("migrations/0001_start.sql"),
-    include_str!("migrations/0002_counters.sql"),
-    include_str!("migrations/0003_sinks.sql"),
-    include_str!("migrations/0004_charged.sql"),
-    include_str!("migrations/0005_token_form.sql"),
-    include_str!("migrations/0006_transparent.sql"),
-    include_str!("migrations/0007_stamps.sql"),
-    include_str!("migrations/0008_permissions.sql"),
-    include_str!("migrations/0009_factors.sql"),
-    include_str!("migrations/0010_lives.sql"),
-    include_str!("migrations/0011_sink_history.sql"),
-    include_str!("migrations/0012_use.sql"),
-    include_str!("migrations/0013_lists.sql"),
-    include_str!("migrations/0014_client_certificates.sql"),
-];
+/// counted from 1. They are the files of `migrations`, in their order.
+const MIGRATIONS: &[&str] = include!(concat!(env!("OUT_DIR"), "/postgres.rs"));
 /// Indexes on what may be large, which are built while nodes serve: a migration's own `CREATE
 /// INDEX` would have all writes of the table wait for it. The migration that needs one says the
 /// same with `IF NOT EXISTS`.

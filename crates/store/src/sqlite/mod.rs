@@ -26,9 +26,10 @@
 //!
 //! # To add a migration
 //!
-//! Add `migrations/NNNN_what.sql` and its line at the end of `MIGRATIONS` in `open.rs`, and a test
-//! that opens a file of the version before. Migrations go forward only and run in one transaction,
-//! so a program of the version before must be stopped first; it refuses the file afterwards.
+//! Add `migrations/NNNN_what.sql`, and where it changes rows that are there, a test that opens a
+//! file of the version before. Migrations go forward only and run in one transaction, so a program
+//! of the version before must be stopped first; it refuses the file afterwards. Never change one
+//! that was released.
 
 mod audit;
 mod backup;

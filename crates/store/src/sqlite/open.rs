@@ -22,32 +22,8 @@ const APPLICATION_ID: i64 = 0x4356_4549;
 /// "CVMV": one that was moved to PostgreSQL, which no program serves from.
 const MOVED_ID: i64 = 0x4356_4d56;
 /// Each brings the file from the version before to its own, which is its place in this list,
-/// counted from 1. Never change one that was released: add the next.
-pub(crate) const MIGRATIONS: [&str; 23] = [
-    include_str!("migrations/0001_start.sql"),
-    include_str!("migrations/0002_outbox.sql"),
-    include_str!("migrations/0003_cards.sql"),
-    include_str!("migrations/0004_wallet.sql"),
-    include_str!("migrations/0005_mfa.sql"),
-    include_str!("migrations/0006_allowlist.sql"),
-    include_str!("migrations/0007_handover.sql"),
-    include_str!("migrations/0008_budget.sql"),
-    include_str!("migrations/0009_pin.sql"),
-    include_str!("migrations/0010_keys.sql"),
-    include_str!("migrations/0011_chain.sql"),
-    include_str!("migrations/0012_removal.sql"),
-    include_str!("migrations/0013_sinks.sql"),
-    include_str!("migrations/0014_charged.sql"),
-    include_str!("migrations/0015_token_form.sql"),
-    include_str!("migrations/0016_transparent.sql"),
-    include_str!("migrations/0017_permissions.sql"),
-    include_str!("migrations/0018_factors.sql"),
-    include_str!("migrations/0019_lives.sql"),
-    include_str!("migrations/0020_sink_history.sql"),
-    include_str!("migrations/0021_use.sql"),
-    include_str!("migrations/0022_lists.sql"),
-    include_str!("migrations/0023_client_certificates.sql"),
-];
+/// counted from 1. They are the files of `migrations`, in their order.
+pub(crate) const MIGRATIONS: &[&str] = include!(concat!(env!("OUT_DIR"), "/sqlite.rs"));
 /// After which of them the entries of the log are chained, which SQL alone cannot do.
 const CHAIN: usize = 11;
 /// How long a statement waits for another process' transaction.
