@@ -45,7 +45,6 @@ impl Budget {
         })
     }
 
-    /// Takes one.
     fn take(self, kept: Option<Level>, now: Time) -> Taken {
         let each = self.each_ms;
         let before = kept.map_or(0, |kept| self.used_ms(kept, now));
@@ -150,24 +149,19 @@ pub struct Budgets {
 /// One reveal to be charged for.
 #[derive(Clone, Debug)]
 pub struct Charge {
-    /// The budgets.
     pub budgets: Budgets,
     /// Whose card.
     pub merchant: MerchantId,
-    /// Which one.
     pub card: CardId,
-    /// Of which person.
     pub person: PersonId,
     /// Whether a second factor stands behind it.
     pub second_factor: bool,
-    /// When.
     pub at: Time,
 }
 
 /// Whose budget.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Of {
-    /// A card's.
     Card(CardId),
     /// A person's at one merchant.
     Person(MerchantId, PersonId),
@@ -198,22 +192,18 @@ pub struct Level {
 /// The levels of a card's and a person's budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
-    /// The card's.
     pub card: Option<Level>,
-    /// The person's.
     pub person: Option<Level>,
 }
 
 /// An operator's wish that a budget be whole again.
 #[derive(Clone, Debug)]
 pub struct Reset {
-    /// Whose.
     pub of: Of,
     /// At which merchant.
     pub merchant: MerchantId,
     /// The budget, where it is bounded.
     pub budget: Option<Budget>,
-    /// When.
     pub at: Time,
     /// Who wants it.
     pub source: Source,
@@ -280,7 +270,6 @@ impl Charge {
         Of::Card(self.card)
     }
 
-    /// The person's.
     pub fn of_person(&self) -> Of {
         Of::Person(self.merchant.clone(), self.person)
     }
@@ -372,7 +361,6 @@ mod tests {
         }
     }
 
-    /// Kept by one that grants it.
     fn granted(charge: &Charge, kept: &Levels) -> Levels {
         let decided = charge.decide(kept);
         assert_eq!(decided.verdict, Ok(()));

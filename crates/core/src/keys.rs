@@ -136,7 +136,6 @@ pub fn next_cvk<'a>(keys: impl Iterator<Item = &'a WrappedKey>) -> Option<u32> {
 pub struct Rotation {
     /// The next version of its class.
     pub key: WrappedKey,
-    /// Its event.
     pub event: Event,
 }
 
@@ -183,7 +182,6 @@ pub struct RootChange {
     pub from: Vec<WrappedKey>,
     /// The same, under the other root.
     pub to: Vec<WrappedKey>,
-    /// Its event.
     pub event: Event,
 }
 
@@ -208,11 +206,8 @@ impl RootChange {
 /// The end of a version.
 #[derive(Clone, Debug)]
 pub struct Retirement {
-    /// Its class.
     pub class: Class,
-    /// Which one.
     pub version: u32,
-    /// When.
     pub at: Time,
     /// Who wants it.
     pub source: Source,
@@ -290,9 +285,7 @@ fn lifetime(class: Class) -> Duration {
 /// How many records are under a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
-    /// The class.
     pub class: Class,
-    /// The version.
     pub version: u32,
     /// How many.
     pub records: u64,
@@ -303,7 +296,6 @@ pub struct Use {
 pub struct Envelope {
     /// Where it is.
     pub slot: Slot,
-    /// Its wrapped DEK.
     pub dek: Vec<u8>,
     /// What is sealed under the DEK, in the order of [`Slot`].
     pub sealed: Vec<Vec<u8>>,
@@ -321,9 +313,7 @@ impl Envelope {
 pub enum Slot {
     /// What a card's own DEK seals ([`SealedCard::UNDER_DEK`](crate::card::SealedCard::UNDER_DEK)).
     Card(CardId, MerchantId),
-    /// A card's CVV.
     Cvv(CardId, MerchantId),
-    /// A card's PIN.
     Pin(CardId, MerchantId),
     /// A credential's apiSecret.
     Credential(CredentialId, MerchantId),
@@ -389,9 +379,7 @@ impl Slot {
 /// Which envelopes are to be read: those of a class under a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sought {
-    /// The class.
     pub class: Class,
-    /// The version.
     pub version: u32,
     /// At most so many.
     pub limit: usize,
@@ -400,7 +388,6 @@ pub struct Sought {
 /// A batch of envelopes on its way from one version of a class to another, in one commit.
 #[derive(Clone, Debug)]
 pub struct Move {
-    /// The class.
     pub class: Class,
     /// The version that they are under.
     pub from: u32,
@@ -409,7 +396,6 @@ pub struct Move {
     /// Each as it was read, and as it will be. Only where the DEK is still the one that was read is
     /// anything written. What is sealed is written where it is given.
     pub envelopes: Vec<Moved>,
-    /// When.
     pub at: Time,
     /// Who wants it.
     pub source: Source,

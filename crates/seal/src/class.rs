@@ -54,7 +54,6 @@ impl Class {
         self as u8
     }
 
-    /// The class with this code.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::known().find(|class| class.code() == code)
     }
@@ -74,7 +73,6 @@ impl Class {
         }
     }
 
-    /// The class with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::known().find(|class| class.name() == name)
     }
@@ -146,7 +144,6 @@ impl fmt::Display for Class {
 /// A class key as it is stored: sealed under the root. Not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedKey {
-    /// What the key is for.
     pub class: Class,
     /// Counts up from 1 within a class and environment.
     pub version: u32,

@@ -173,7 +173,6 @@ pub(crate) struct Cvk {
 /// What operators may know of a CVK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CvkNote {
-    /// Which one.
     pub version: u32,
     /// For cards whose numbers begin with this.
     pub prefix: String,

@@ -144,7 +144,6 @@ pub(crate) fn id_of(key: &Key) -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }
 
-/// The key in a root key's file.
 pub(crate) fn read_key(path: &Path) -> Result<Key, Error> {
     let line = read_private(path, FILE_LEN)?;
     parse(&line).ok_or_else(|| Error::RootFormat { path: path.into() })

@@ -165,7 +165,6 @@ fn read_exactly(from: &mut dyn Read, into: &mut [u8]) -> Result<(), StreamError>
     })
 }
 
-/// The key of one stream.
 struct Chunks(LessSafeKey);
 
 impl Chunks {

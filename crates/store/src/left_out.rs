@@ -30,7 +30,6 @@ impl LeftOut {
         }
     }
 
-    /// Which.
     pub(crate) fn all(&self) -> Vec<String> {
         self.rows().iter().cloned().collect()
     }

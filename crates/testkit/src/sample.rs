@@ -208,7 +208,6 @@ pub fn event(kind: EventKind, at: Time) -> Event {
     Source::server().event(at, kind, None, target)
 }
 
-/// An operator.
 pub fn operator() -> Source {
     Source::operator("tester".to_owned())
 }

@@ -59,7 +59,6 @@ fn nothing_is_left_in_memory_over_postgresql() {
     Scene::new(&world, Some(&tls)).play();
 }
 
-/// What is sought, and what it is.
 struct Sought {
     what: &'static str,
     bytes: Vec<u8>,

@@ -31,7 +31,6 @@ impl Authority {
         Self { issuer, der, file }
     }
 
-    /// Its own certificate.
     pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.der.clone()
     }

@@ -60,7 +60,6 @@ impl Hash {
 /// Where an entry is in its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// Which chain.
     pub chain: ChainId,
     /// Which place in it, counted from 1 without a gap.
     pub place: u64,
@@ -179,7 +178,6 @@ impl<const N: usize> TryFrom<String> for ByteText<N> {
 /// How far a chain had come, signed. The time is that of its event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The link.
     #[serde(flatten)]
     pub link: Link,
     /// The public key that it is signed with.
@@ -250,9 +248,7 @@ pub struct Finding {
 /// How far a checkpoint reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Signed {
-    /// The place that was signed.
     pub place: u64,
-    /// When.
     pub at: Time,
 }
 
@@ -261,7 +257,6 @@ pub struct Signed {
 pub struct Seen {
     /// The first place that was seen: not 1 for a copy that begins later.
     pub first: u64,
-    /// The last link.
     #[serde(flatten)]
     pub last: Link,
     /// The last checkpoint that fits; what follows it is chained and not yet signed.

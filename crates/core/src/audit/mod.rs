@@ -92,21 +92,13 @@ named! {
         PinSet = "pin.set",
         /// A card's PIN went to a merchant's own server.
         PinReleased = "pin.released",
-        /// A merchant was added.
         MerchantAdded = "merchant.added",
-        /// A merchant was changed.
         MerchantChanged = "merchant.changed",
-        /// A credential was added.
         CredentialAdded = "credential.added",
-        /// A credential was changed.
         CredentialChanged = "credential.changed",
-        /// An embed was added.
         EmbedAdded = "embed.added",
-        /// An embed was changed.
         EmbedChanged = "embed.changed",
-        /// A card was added.
         CardAdded = "card.added",
-        /// A card was changed.
         CardChanged = "card.changed",
         /// A card's record and its keys were deleted.
         CardRemoved = "card.removed",
@@ -150,7 +142,6 @@ named! {
         VaultTampered = "vault.tampered",
         /// The audit log was read (10.2.1.3).
         AuditRead = "audit.read",
-        /// A backup was made.
         BackupMade = "backup.made",
         /// A backup was put in the place of the database.
         BackupRestored = "backup.restored",
@@ -308,22 +299,17 @@ pub enum Outcome {
 /// What it was done to. Empty fields do not apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// A card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardId>,
     /// A client token, by its SHA-256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenHash>,
-    /// A redemption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redemption: Option<RedemptionId>,
-    /// A credential.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialId>,
-    /// An embed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embed: Option<EmbedId>,
-    /// A person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
     /// An MFA session.
@@ -412,7 +398,6 @@ impl Detail {
 pub struct Entry {
     /// The place; grows, without promise of having no gaps.
     pub seq: i64,
-    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }

@@ -45,7 +45,6 @@ named! {
         AccessTokenInvalid = "access_token_invalid",
         /// The client certificate is missing, not good, or none that the credential is bound to.
         Certificate = "certificate",
-        /// The merchant is suspended.
         MerchantSuspended = "merchant_suspended",
         /// The merchant has gone.
         MerchantClosed = "merchant_closed",
@@ -63,10 +62,8 @@ pub struct Keyholder {
     pub merchant: MerchantId,
 }
 
-/// A call that was refused.
 #[derive(Clone, Debug)]
 pub struct RefusedCall {
-    /// When.
     pub at: Time,
     /// Why.
     pub denied: Denied,

@@ -27,7 +27,6 @@ pub const VALUE_CHARS_MAX: usize = 1_000;
 /// A setting that is no longer what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
-    /// Which.
     pub field: Cow<'static, str>,
     /// What it was; left out when it was nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -37,7 +37,6 @@ pub struct Holder(pub [u8; 16]);
 /// Until when a sink is one worker's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Whose.
     pub holder: Holder,
     /// Until when, if it is not made longer.
     pub until: Time,
@@ -46,7 +45,6 @@ pub struct Lease {
 /// How far a sink has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Which sink.
     pub name: SinkName,
     /// The place in the log of the last entry that it has taken; 0 when there is none.
     pub place: i64,
@@ -79,7 +77,6 @@ impl History {
 /// Wants to feed a sink, or to go on feeding it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// Which.
     pub name: SinkName,
     /// Who.
     pub holder: Holder,
@@ -128,11 +125,9 @@ impl Hold {
 /// What became of feeding a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fed {
-    /// Which.
     pub name: SinkName,
     /// By whom.
     pub holder: Holder,
-    /// When.
     pub at: Time,
     /// Until when it goes on; `None` gives the sink to whoever asks next.
     pub until: Option<Time>,

@@ -34,11 +34,8 @@ pub enum Changed {
 /// A wish that a card go to another state.
 #[derive(Clone, Debug)]
 pub struct Transition {
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Which card.
     pub card: CardRef,
-    /// To which state.
     pub to: State,
     /// Only out of one of these, when a dialect allows less than [`State::next`] does (KeySecure's
     /// card/status/update activates a frozen card and no other). A card that is in `to` already is
@@ -46,7 +43,6 @@ pub struct Transition {
     pub from: Option<&'static [State]>,
     /// Why, in the caller's words.
     pub reason: Option<Reason>,
-    /// When.
     pub at: Time,
     /// Who, and from where.
     pub source: Source,
@@ -81,13 +77,10 @@ impl Transition {
 /// A wish that a card be called otherwise.
 #[derive(Clone, Debug)]
 pub struct Relabel {
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Which card.
     pub card: CardRef,
     /// What people call it.
     pub label: Label,
-    /// When.
     pub at: Time,
     /// Who, and from where.
     pub source: Source,

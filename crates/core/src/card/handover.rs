@@ -28,9 +28,7 @@ pub const GUESSES_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 /// Card data is about to leave for a merchant's server.
 #[derive(Clone, Debug)]
 pub struct Export {
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Which card.
     pub card: CardRef,
     /// Its record.
     pub event: Event,
@@ -132,13 +130,10 @@ impl Guesses {
 /// A merchant's server wants a physical card activated.
 #[derive(Clone, Debug)]
 pub struct Activation {
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Which card.
     pub card: CardRef,
     /// Whether what it brought proves that somebody has the card.
     pub proven: bool,
-    /// When.
     pub at: Time,
     /// Who, and from where.
     pub source: Source,

@@ -67,7 +67,6 @@ pub struct Card {
     pub person: PersonId,
     /// Virtual or physical.
     pub kind: Kind,
-    /// Its state.
     pub state: State,
     /// The scheme.
     pub network: Network,
@@ -77,7 +76,6 @@ pub struct Card {
     pub label: String,
     /// What it can be without.
     pub attributes: Attributes,
-    /// The sealed values.
     pub sealed: SealedCard,
     /// Since when we have it.
     pub created_at: Time,
@@ -92,9 +90,7 @@ pub struct SealedCard {
     pub dek: Vec<u8>,
     /// The sealed number.
     pub pan: Vec<u8>,
-    /// The sealed expiry.
     pub expiry: Vec<u8>,
-    /// The sealed name.
     pub name: Vec<u8>,
     /// The wrapped DEK of the class CVV and the sealed CVV, where one is kept.
     pub cvv: Option<SealedCvv>,
@@ -107,18 +103,14 @@ pub struct SealedCard {
 /// A CVV under a DEK of its own class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedCvv {
-    /// The wrapped DEK.
     pub dek: Vec<u8>,
-    /// The sealed CVV.
     pub cvv: Vec<u8>,
 }
 
 /// A PIN under a DEK of its own class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedPin {
-    /// The wrapped DEK.
     pub dek: Vec<u8>,
-    /// The sealed PIN.
     pub pin: Vec<u8>,
 }
 

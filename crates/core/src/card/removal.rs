@@ -13,13 +13,10 @@ use crate::id::MerchantId;
 /// backups and freed pages may still hold of them is under keys that are nowhere.
 #[derive(Clone, Debug)]
 pub struct Removal {
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Which card.
     pub card: CardRef,
     /// Why, in words that hold no secret.
     pub why: &'static str,
-    /// When.
     pub at: Time,
     /// Who, and from where.
     pub source: Source,

@@ -112,17 +112,13 @@ impl fmt::Debug for LastFour {
 named! {
     /// A card scheme.
     pub enum Network {
-        /// Visa.
         Visa = "visa",
-        /// Mastercard.
         Mastercard = "mastercard",
         /// American Express.
         Amex = "amex",
-        /// Discover.
         Discover = "discover",
         /// Diners Club.
         Diners = "diners",
-        /// JCB.
         Jcb = "jcb",
         /// `UnionPay`.
         Unionpay = "unionpay",

@@ -8,7 +8,6 @@ use crate::verb::Commit;
 /// What a merchant's server brings to have a card activated.
 #[derive(Clone, Copy, Debug)]
 pub struct Proof<'a> {
-    /// Which card.
     pub card: &'a CardRef,
     /// The number of its holder, where the caller names one.
     pub holder_no: Option<&'a str>,

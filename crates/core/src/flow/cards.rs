@@ -11,7 +11,6 @@ use crate::verb::Commit;
 /// Which card a caller means.
 #[derive(Clone, Debug)]
 pub struct Sought {
-    /// The card.
     pub card: CardRef,
     /// It must be of this account, where the dialect names one.
     pub account: Option<AccountId>,
@@ -45,7 +44,6 @@ pub const MERCHANT_MOVES: &[State] = &[
 /// A step that a caller asks of a card.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// To which state.
     pub to: State,
     /// Only out of one of these, when the dialect allows less than the machine does.
     pub from: Option<&'static [State]>,

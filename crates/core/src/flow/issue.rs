@@ -20,7 +20,6 @@ use crate::verb::Commit;
 pub struct Caller {
     /// With which credential it came.
     pub credential: Credential,
-    /// Its merchant.
     pub merchant: Merchant,
     /// Who and from where, for the audit record.
     pub source: Source,
@@ -52,16 +51,13 @@ impl Caller {
     }
 }
 
-/// What it asks for.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The card.
     pub card: CardRef,
     /// The card must be of this account, where the dialect names one.
     pub account: Option<AccountId>,
     /// The card must be of this person, where the dialect names one.
     pub person: Option<PersonId>,
-    /// The operation.
     pub operation: Operation,
     /// The fields that may be released, as far as the card has them; all of those when left out.
     pub fields: Option<Fields>,
@@ -78,13 +74,11 @@ pub struct Asked {
 /// A request that its caller named (`Idempotency-Key`).
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The name.
     pub key: String,
     /// What was asked, in one canonical form: the same name with another request is refused.
     pub request: Vec<u8>,
 }
 
-/// A token that was issued.
 #[derive(Debug)]
 pub struct IssuedToken {
     /// The token, for the answer and nothing else.

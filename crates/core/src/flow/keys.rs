@@ -45,7 +45,6 @@ impl LeftOut {
 /// A batch of records that is to be moved.
 #[derive(Clone, Copy, Debug)]
 pub struct Rewrap<'a> {
-    /// Of which class.
     pub class: Class,
     /// From under which version.
     pub version: u32,

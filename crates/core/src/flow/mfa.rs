@@ -33,15 +33,12 @@ pub enum Presented {
     Given {
         /// The session, or the merchant's own reference.
         session: Option<String>,
-        /// The code.
         code: Option<Arc<Secret>>,
     },
 }
 
-/// A session to be opened.
 #[derive(Clone, Debug)]
 pub struct OpenSession {
-    /// The card.
     pub card: CardRef,
     /// The card must be of this account, where the dialect names one.
     pub account: Option<AccountId>,

@@ -63,10 +63,8 @@ use crate::verb::{Commit, RecordEvent, Sweep, SweepSessions, Swept};
 /// Why a flow could not be carried through. It is our fault, so callers learn no more than that.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The store.
     #[error(transparent)]
     Store(#[from] port::Error),
-    /// The vault.
     #[error(transparent)]
     Vault(#[from] vault::Error),
     /// The same key asked in so many places at once that none of its requests got through.
@@ -201,7 +199,6 @@ impl Service {
         &*self.store
     }
 
-    /// The vault.
     pub fn vault(&self) -> &Vault {
         &self.vault
     }

@@ -30,15 +30,12 @@ pub(super) const ROUNDS_MAX: usize = 3;
 
 /// What a browser or device asks.
 pub struct Redeem {
-    /// Its token.
     pub token: ClientToken,
     /// Where it is shown.
     pub embed: EmbedId,
-    /// Its key.
     pub key: HolderKey,
     /// The fields; at least one.
     pub fields: Fields,
-    /// This attempt.
     pub attempt: AttemptId,
     /// Whether it says that it comes from a page of our own origin. Whoever says another is refused
     /// before.
@@ -64,7 +61,6 @@ pub enum Redeemed {
 /// An answer that may go out: its claim and its record are durable.
 #[derive(Debug)]
 pub struct Released {
-    /// The redemption.
     pub redemption: RedemptionId,
     /// What anyone may see of the card.
     pub last_four: LastFour,
@@ -76,7 +72,6 @@ pub struct Released {
     pub sealed: hpke::Sealed,
     /// Until when further fields may be asked for.
     pub window_ends_at: Time,
-    /// Which ones.
     pub fields_left: Fields,
     /// What was asked for and is not on the card.
     pub missing: Fields,
@@ -84,13 +79,10 @@ pub struct Released {
 
 /// What a browser says of a redemption.
 pub struct Report {
-    /// Its token.
     pub token: ClientToken,
-    /// The redemption.
     pub redemption: RedemptionId,
     /// Displayed, copied, hidden or expired.
     pub kind: EventKind,
-    /// Which field, or all.
     pub field: Option<Field>,
     /// Whether it says that nothing hid the frame.
     pub seen: bool,
@@ -123,7 +115,6 @@ struct Prepared {
 }
 
 impl Service {
-    /// Redeems.
     pub async fn redeem(&self, asked: &Redeem) -> Result<Redeemed, Fault> {
         self.pass_gate()?;
         for _ in 0..ROUNDS_MAX {

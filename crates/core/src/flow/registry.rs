@@ -25,15 +25,11 @@ pub struct NewCard {
     pub id: Option<CardId>,
     /// KeySecure's order number.
     pub no: CardNo,
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Of which account.
     pub account: AccountId,
-    /// Of which person.
     pub person: PersonId,
     /// Virtual or physical.
     pub kind: CardKind,
-    /// Its state.
     pub state: State,
     /// What people call it.
     pub label: Label,
@@ -53,7 +49,6 @@ impl NewCard {
 
 /// A credential to be added.
 pub struct NewCredential {
-    /// Of which merchant.
     pub merchant: MerchantId,
     /// Where calls may come from.
     pub allowed_ips: Vec<IpNet>,
@@ -73,7 +68,6 @@ pub struct NewCredential {
 
 /// An Api-Key and its secret in clear: to be shown once, and kept nowhere.
 pub struct NewKey {
-    /// The Api-Key.
     pub api_key: Secret,
     /// The apiSecret: 32 printable characters, whose bytes are an AES-256 key.
     pub api_secret: Secret,

@@ -8,7 +8,6 @@ use crate::id::SinkName;
 /// How a sink stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkStanding {
-    /// Which.
     pub name: SinkName,
     /// How far it has come; `None` when it was never fed.
     pub progress: Option<Progress>,

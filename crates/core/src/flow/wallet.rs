@@ -27,7 +27,6 @@ pub struct CheckWallet {
     pub token: ClientToken,
     /// The app: an embed of the token's merchant.
     pub app: EmbedId,
-    /// Its key.
     pub key: HolderKey,
     /// Where the card is to go.
     pub device: Device,
@@ -64,7 +63,6 @@ pub struct WalletAnswer {
 /// Which card a call about wallets is about, as far as its dialect says.
 #[derive(Clone, Debug, Default)]
 pub struct WalletScope {
-    /// This card.
     pub card: Option<CardId>,
     /// A card of this account.
     pub account: Option<AccountId>,

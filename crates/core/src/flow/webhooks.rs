@@ -20,7 +20,6 @@ use crate::verb::{Commit, DropDeliveries, ReplayDeliveries};
 
 /// A subscription to be added.
 pub struct NewSubscription {
-    /// Of which merchant.
     pub merchant: MerchantId,
     /// Of this account's cards only.
     pub account: Option<AccountId>,
@@ -84,7 +83,6 @@ pub enum SubscriptionRefusal {
 
 /// A subscription that was added, and the secret that was made for it, to be shown this once.
 pub struct Subscribed {
-    /// The subscription.
     pub subscription: Subscription,
     /// Its secret's text, when we made it.
     pub made: Option<Secret>,
@@ -93,7 +91,6 @@ pub struct Subscribed {
 /// Which deliveries to queue once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// The one.
     One(DeliveryId),
     /// All to a subscription of events that happened at or after a moment.
     Since(SubscriptionId, Time),

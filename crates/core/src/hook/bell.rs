@@ -16,7 +16,6 @@ struct Rung {
 }
 
 impl Bell {
-    /// Rings it.
     pub fn ring(&self) {
         let waiting = {
             let mut rung = self.rung();

@@ -41,7 +41,6 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// To whom.
     pub subscription: SubscriptionId,
-    /// Of which merchant.
     pub merchant: MerchantId,
     /// Within which it keeps its order.
     pub line: Line,
@@ -77,7 +76,6 @@ pub enum Line {
 }
 
 impl Line {
-    /// The line of an event.
     pub(super) fn of(event: &Event, topic: Topic) -> Self {
         let target = &event.target;
         match (topic, target.session, target.card) {
@@ -141,7 +139,6 @@ pub enum State {
 }
 
 impl State {
-    /// The name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -295,7 +292,6 @@ impl Delivery {
 /// What became of an attempt: everything that is needed to record it.
 #[derive(Clone, Debug)]
 pub struct Attempted {
-    /// Of which delivery.
     pub delivery: DeliveryId,
     /// Under which lease.
     pub lease: Time,

@@ -39,9 +39,7 @@ pub const SUBSCRIPTIONS_MAX: usize = 50;
 /// A merchant's wish to be told of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// Its id.
     pub id: SubscriptionId,
-    /// Whose it is.
     pub merchant: MerchantId,
     /// Told of this account's cards only (Equals: `accountId`).
     pub account: Option<AccountId>,

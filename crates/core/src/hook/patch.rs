@@ -11,9 +11,7 @@ use crate::merchant::SealedSecret;
 /// What to change of a subscription; what is `None` stays as it is.
 #[derive(Clone, Debug)]
 pub struct Patch {
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Which one.
     pub id: SubscriptionId,
     /// Of this account's cards only, or of all.
     pub account: Option<Option<AccountId>>,
@@ -28,7 +26,6 @@ pub struct Patch {
     pub secret: Option<(Option<SealedSecret>, Option<CredentialId>)>,
     /// What is sent as `Authorization`, sealed for this row, or that nothing is.
     pub authorization: Option<Option<SealedSecret>>,
-    /// When.
     pub at: Time,
     /// Its record.
     pub event: Event,

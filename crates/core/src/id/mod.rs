@@ -28,7 +28,6 @@ macro_rules! text_id {
                 if valid(text) { Ok(Self(text.into())) } else { Err(InvalidId($what)) }
             }
 
-            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -144,7 +144,6 @@ pub struct AllowlistChange {
     pub wish: Wish,
     /// From where it is asked; must be allowed afterwards too.
     pub from: Option<IpAddr>,
-    /// When.
     pub at: Time,
     /// Who, and from where.
     pub source: Source,
@@ -167,7 +166,6 @@ pub enum Wish {
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowlistChanged {
-    /// It was done, to this network.
     Done(Network),
     /// It was refused. Nothing was written.
     Refused(Refusal),

@@ -14,9 +14,7 @@ use crate::term::{CertificateHash, PublicKeyHash};
 /// What counts of the certificate that a caller showed, after its authority was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// Which certificate.
     pub hash: CertificateHash,
-    /// Whose key.
     pub key: PublicKeyHash,
     /// The DNS names among its subject's alternative names, as they are written there.
     pub dns_names: Vec<String>,

@@ -62,7 +62,6 @@ pub enum MerchantState {
 pub struct Credential {
     /// Its name; safe to log.
     pub id: CredentialId,
-    /// Whose it is.
     pub merchant: MerchantId,
     /// SHA-256 of the Api-Key, which has 256 random bits (ASVS 6.5.2).
     pub key_hash: [u8; 32],
@@ -93,7 +92,6 @@ pub struct Credential {
     pub created_at: Time,
 }
 
-/// A credential's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialState {
@@ -106,9 +104,7 @@ pub enum CredentialState {
 /// Why a credential that exists may not be used now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Barred {
-    /// It is disabled.
     Disabled,
-    /// It has expired.
     Expired,
 }
 
@@ -153,7 +149,6 @@ pub(crate) fn usable(
 pub struct Embed {
     /// The public id.
     pub id: EmbedId,
-    /// Whose it is.
     pub merchant: MerchantId,
     /// The origins whose pages may frame it, exact and in ASCII form (`https://shop.example`).
     /// Empty for a native app.
@@ -191,7 +186,6 @@ pub fn is_secure_origin(origin: &str) -> bool {
 /// What one lookup of an Api-Key tells: enough to admit the call or to say why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// The credential.
     pub credential: Credential,
     /// Its merchant; `None` when the row is gone, which callers see as a closed merchant.
     pub merchant: Option<Merchant>,

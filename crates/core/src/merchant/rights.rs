@@ -131,7 +131,6 @@ pub enum Need {
 }
 
 impl Need {
-    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::ReadCards,
         Self::WriteCards,

@@ -136,7 +136,6 @@ impl Default for FactorPolicy {
     }
 }
 
-/// Some of the factors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Factor>", into = "Vec<Factor>")]
 pub struct FactorSet {
@@ -255,7 +254,6 @@ impl Reference {
         (word && !is_nothing(text)).then(|| Self(without_card_number(text)))
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

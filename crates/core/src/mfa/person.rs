@@ -37,7 +37,6 @@ pub struct Totp {
     pub id: FactorId,
     /// Its secret, sealed under the credential class key.
     pub sealed: SealedSecret,
-    /// When it was enrolled.
     pub enrolled_at: Time,
     /// When its first right code came; until then it proves nothing.
     pub confirmed_at: Option<Time>,
@@ -50,17 +49,13 @@ pub struct Totp {
 pub struct FactorRequest {
     /// At which merchant.
     pub merchant: MerchantId,
-    /// Whose.
     pub person: PersonId,
-    /// What.
     pub change: FactorChange,
-    /// When.
     pub at: Time,
     /// Who wants it.
     pub source: Source,
 }
 
-/// What changes.
 #[derive(Clone, Debug)]
 pub enum FactorChange {
     /// A new app takes the place of the one before, if any.

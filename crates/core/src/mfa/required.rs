@@ -7,7 +7,6 @@ use super::{Assertion, Effects, Person, Session, Use};
 use crate::budget::{Charge, Level, Levels, Of, Overdrawn};
 use crate::term::{Cause, Epoch};
 
-/// What is required.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Required<'a> {
     /// The charge to the budgets of card and person.

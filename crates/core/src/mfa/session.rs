@@ -17,17 +17,14 @@ pub struct Session {
     pub id: SessionId,
     /// The epoch of its opening.
     pub epoch: Epoch,
-    /// Whose it is.
     pub merchant: MerchantId,
     /// Who must prove it.
     pub person: PersonId,
-    /// The one card.
     pub card: CardId,
     /// The one operation.
     pub purpose: Purpose,
     /// What they must prove.
     pub factor: Factor,
-    /// When it was opened.
     pub opened_at: Time,
     /// The first moment at which no code passes it any more.
     pub expires_at: Time,
@@ -45,15 +42,9 @@ pub enum State {
         wrong: u8,
     },
     /// A right code has come, and what it was for was written with it.
-    Spent {
-        /// When.
-        at: Time,
-    },
+    Spent { at: Time },
     /// Wrong codes have ended it.
-    Locked {
-        /// When.
-        at: Time,
-    },
+    Locked { at: Time },
 }
 
 impl State {
@@ -70,13 +61,11 @@ impl State {
 /// A wish to open a session. The card was looked up: it is the person's.
 #[derive(Clone, Debug)]
 pub struct Opening {
-    /// The session's name.
     pub id: SessionId,
     /// At which merchant.
     pub merchant: MerchantId,
     /// Who.
     pub person: PersonId,
-    /// For which card.
     pub card: CardId,
     /// For which operation.
     pub purpose: Purpose,
@@ -84,7 +73,6 @@ pub struct Opening {
     pub factor: Option<Factor>,
     /// Which factors count.
     pub factors: FactorPolicy,
-    /// When.
     pub at: Time,
     /// Who wants it.
     pub source: Source,
@@ -110,11 +98,9 @@ pub enum OpeningRefused {
 pub struct Use {
     /// At which merchant.
     pub merchant: MerchantId,
-    /// For which card.
     pub card: CardId,
     /// For which operation.
     pub purpose: Purpose,
-    /// When.
     pub at: Time,
     /// Who wants it.
     pub source: Source,

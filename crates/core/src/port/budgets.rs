@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use super::Result;
 use crate::budget::{Level, Of};
 
-/// The levels of budgets.
 #[async_trait]
 pub trait BudgetLevels: Send + Sync {
     /// How far a budget is used; `None` when it is whole, or was never charged.

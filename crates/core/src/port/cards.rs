@@ -17,7 +17,6 @@ pub struct CardFilter {
     pub sight: Option<PersonId>,
     /// Of this person, because the caller asks for theirs.
     pub person: Option<PersonId>,
-    /// Of this account.
     pub account: Option<AccountId>,
     /// In one of these states; in any when empty.
     pub states: Vec<State>,
@@ -31,7 +30,6 @@ pub struct CardFilter {
     /// Whose label begins with this text, whatever the case of its ASCII letters, or whose last
     /// four digits are this. Within a merchant an index finds them.
     pub begins: Option<String>,
-    /// Whose holder has this number.
     pub holder_no: Option<String>,
     /// That the merchant named so.
     pub unique_no: Option<String>,
@@ -84,7 +82,6 @@ pub const LOOK_AT: usize = 20_000;
 /// Which part of a list to answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Paging {
-    /// In which order.
     pub order: Order,
     /// Run by the time at which cards were added, and by their places within a moment. An index
     /// finds a range of times then. There is no `after` in such a list.
@@ -107,7 +104,6 @@ pub struct Paging {
 /// Part of a list and, where it was asked for, the length of the whole, of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CardPage {
-    /// The cards.
     pub cards: Vec<Card>,
     /// How many there are in all, if [`Paging::count`] asks.
     pub count: Option<u64>,
@@ -129,7 +125,6 @@ pub fn end_of_those_that_begin_with(start: &str) -> Option<String> {
     None
 }
 
-/// Cards.
 #[async_trait]
 pub trait Cards: Send + Sync {
     /// The cards that `filter` admits, and how many where that is asked, in one snapshot. A place

@@ -139,10 +139,8 @@ pub trait Registry: Send + Sync {
     /// The credential of the Api-Key with this SHA-256, its merchant and the epoch, read together.
     async fn admission(&self, key_hash: &[u8; 32]) -> Result<Option<Admission>>;
 
-    /// The embed of this id.
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>>;
 
-    /// The merchant of this id.
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>>;
 
     /// What a token lives by, all of one moment.
@@ -155,15 +153,11 @@ pub trait Registry: Send + Sync {
 /// Which tokens to revoke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// The one with this hash.
     Hash(TokenHash),
-    /// All of a card.
     Card(CardId),
-    /// All of a merchant.
     Merchant(MerchantId),
 }
 
-/// Tokens.
 #[async_trait]
 pub trait Tokens: Send + Sync {
     /// The token's row, for looking before the claim. It decides nothing.
@@ -252,19 +246,15 @@ impl<T: PartialEq> Set<T> {
 /// A change to one row of the registry, by an operator.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Adds a merchant.
     AddMerchant(Merchant),
     /// Puts a merchant in place of the one with its id.
     SetMerchant(Box<Set<Merchant>>),
-    /// Adds a credential.
     AddCredential(Credential),
     /// Puts a credential in place of the one with its id.
     SetCredential(Box<Set<Credential>>),
-    /// Adds an embed.
     AddEmbed(Embed),
     /// Puts an embed in place of the one with its id.
     SetEmbed(Box<Set<Embed>>),
-    /// Adds a card.
     AddCard(Box<Card>),
     /// Adds a subscription, where the merchant has fewer than
     /// [`SUBSCRIPTIONS_MAX`](crate::hook::SUBSCRIPTIONS_MAX). A [`crate::hook::Patch`] changes

@@ -30,16 +30,13 @@ pub struct Due {
     pub delivery: Delivery,
     /// To whom.
     pub subscription: Subscription,
-    /// The event.
     pub event: Event,
 }
 
 /// Which deliveries to list.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
-    /// Of this merchant.
     pub merchant: Option<MerchantId>,
-    /// To this subscription.
     pub subscription: Option<SubscriptionId>,
     /// In the state of this name.
     pub state: Option<&'static str>,
@@ -69,7 +66,6 @@ pub struct Counts {
 /// way the delivery is due again when the lease ends.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// The subscription of this id.
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>>;
 
     /// All subscriptions, or a merchant's, in the order in which they came.
@@ -87,7 +83,6 @@ pub trait Outbox: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Delivery>>;
 
-    /// The delivery of this id.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>>;
 
     /// How much is in it.

@@ -42,7 +42,6 @@ pub trait Rows:
     + OutboxRows
     + LogRows
 {
-    /// The epoch.
     fn epoch(&self) -> Epoch;
 
     /// Appends to the audit log, and queues what merchants are told of.
@@ -51,13 +50,11 @@ pub trait Rows:
 
 /// Tokens, and the names of requests.
 pub trait TokenRows {
-    /// A token.
     fn token(&self, key: &TokenKey) -> Loaded<Option<Record>>;
 
     /// Those of these that there are, which come in the order of their keys.
     fn tokens(&self, keys: &[TokenKey]) -> Loaded<Vec<Record>>;
 
-    /// What a token lives by.
     fn lives(&self, of: LivesOf) -> Loaded<Arc<Lives>>;
 
     /// Adds a token. It is never put in the place of another: that would un-spend it.
@@ -66,7 +63,6 @@ pub trait TokenRows {
     /// A token's next form.
     fn save_token(&self, record: &Record) -> Loaded<()>;
 
-    /// Deletes a token.
     fn delete_token(&self, key: &TokenKey) -> Loaded<()>;
 
     /// The request that has this name, and the token that it was given.
@@ -92,10 +88,8 @@ pub trait TokenRows {
 
 /// Cards, and what is known of wrong proofs for them.
 pub trait CardRows {
-    /// The merchant's card.
     fn card(&self, merchant: &MerchantId, card: &CardRef) -> Loaded<Option<Card>>;
 
-    /// The state of the merchant's card.
     fn card_state(&self, merchant: &MerchantId, card: CardId) -> Loaded<Option<State>>;
 
     /// A card's next form: its state, label and PIN.
@@ -120,7 +114,6 @@ pub trait CardRows {
 
 /// Digital wallet tokens.
 pub trait WalletRows {
-    /// A token.
     fn wallet_token(&self, id: &WalletTokenId) -> Loaded<Option<WalletToken>>;
 
     /// A card's tokens, in the order in which they came.
@@ -139,7 +132,6 @@ pub trait WalletRows {
 
 /// Second factors.
 pub trait FactorRows {
-    /// A session.
     fn session(&self, id: &SessionId) -> Loaded<Option<Session>>;
 
     /// A session's next form, or a new one.
@@ -155,7 +147,6 @@ pub trait FactorRows {
     fn save_person(&self, person: &Person) -> Loaded<()>;
 }
 
-/// Budgets.
 pub trait BudgetRows {
     /// How far a budget is used.
     fn level(&self, of: &Of) -> Loaded<Option<Level>>;
@@ -190,7 +181,6 @@ pub trait KeyRows {
 
 /// Merchants, credentials and embeds.
 pub trait RegistryRows {
-    /// A merchant.
     fn merchant(&self, id: &MerchantId) -> Loaded<Option<Merchant>>;
 
     /// Adds a merchant; tells whether its id was free.
@@ -199,7 +189,6 @@ pub trait RegistryRows {
     /// A merchant's next form.
     fn save_merchant(&self, merchant: &Merchant) -> Loaded<()>;
 
-    /// A credential.
     fn credential(&self, id: &CredentialId) -> Loaded<Option<Credential>>;
 
     /// Whether another credential has the Api-Key with this SHA-256.
@@ -217,7 +206,6 @@ pub trait RegistryRows {
     /// When credentials were last used.
     fn save_uses(&self, uses: &BTreeMap<CredentialId, Time>) -> Loaded<()>;
 
-    /// An embed.
     fn embed(&self, id: &EmbedId) -> Loaded<Option<Embed>>;
 
     /// Adds an embed; tells whether its id was free.
@@ -229,7 +217,6 @@ pub trait RegistryRows {
 
 /// Subscriptions, and what is queued for them.
 pub trait OutboxRows {
-    /// A subscription.
     fn subscription(&self, id: SubscriptionId) -> Loaded<Option<Subscription>>;
 
     /// How many a merchant has.
@@ -262,7 +249,6 @@ pub trait OutboxRows {
     /// Deliveries that wait and are due later than `after`.
     fn deliveries_due_after(&self, after: Time, limit: usize) -> Loaded<Vec<Delivery>>;
 
-    /// A delivery.
     fn delivery(&self, id: DeliveryId) -> Loaded<Option<Delivery>>;
 
     /// Those of these deliveries that there are.

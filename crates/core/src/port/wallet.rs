@@ -10,13 +10,11 @@ use crate::wallet::{Census, Device, DeviceType, State, Wallet, WalletToken};
 /// Which tokens to list. What is left out does not narrow.
 #[derive(Clone, Debug, Default)]
 pub struct WalletFilter {
-    /// Of this merchant.
     pub merchant: Option<MerchantId>,
     /// Of cards of this account.
     pub account: Option<AccountId>,
     /// Of cards of this person.
     pub person: Option<PersonId>,
-    /// Of this card.
     pub card: Option<CardId>,
     /// Of cards whose numbers end so.
     pub last_fours: Option<Vec<LastFour>>,
@@ -44,7 +42,6 @@ pub struct WalletPage {
 /// A token with what anyone who may know of its card may see of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedToken {
-    /// The token.
     pub token: WalletToken,
     /// What people call the card.
     pub label: String,

@@ -17,7 +17,6 @@ pub enum Cause {
     MerchantBarred,
     /// It was not claimed in time.
     Expired,
-    /// It was revoked.
     Revoked,
     /// It is for another operation.
     WrongOperation,

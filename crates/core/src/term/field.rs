@@ -38,7 +38,6 @@ pub struct Fields(u8);
 impl Fields {
     /// No field.
     pub const NONE: Self = Self(0);
-    /// Every field.
     pub const ALL: Self = {
         let mut all = Self::NONE;
         let mut rest: &[Field] = &Field::ALL;

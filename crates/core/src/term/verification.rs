@@ -6,11 +6,9 @@ named! {
     /// How a merchant says that it has verified the cardholder before it asks for a PIN (Equals:
     /// `cardholderVerificationMethod`). Nobody here can check it.
     pub enum Verification {
-        /// By their face.
         BiometricFace = "BIOMETRIC_FACE",
         /// By a finger.
         BiometricFingerprint = "BIOMETRIC_FINGERPRINT",
-        /// By their login.
         Login = "LOGIN",
         /// By a one-time code.
         Otp = "OTP",

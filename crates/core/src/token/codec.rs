@@ -51,7 +51,6 @@ struct Keyed {
 pub struct Said<'a> {
     /// Where it is good.
     pub environment: Environment,
-    /// In which epoch.
     pub epoch: Epoch,
     /// Since when.
     pub issued_at: Time,

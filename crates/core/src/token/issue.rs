@@ -11,7 +11,6 @@ use crate::mfa::{Assertion, Required, Unmet, Use};
 pub struct Issue {
     /// The row.
     pub record: Record,
-    /// Its event.
     pub event: Event,
     /// Set when the caller named its request.
     pub idempotency: Option<Idempotency>,

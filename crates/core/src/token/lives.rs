@@ -24,7 +24,6 @@ pub struct LivesOf {
 pub struct Lives {
     /// The credential, if it is that merchant's.
     pub credential: Option<CredentialLife>,
-    /// The merchant.
     pub merchant: Option<MerchantLife>,
     /// The embed, whose ever it is.
     pub embed: Option<EmbedLife>,
@@ -55,7 +54,6 @@ pub struct MerchantLife {
 /// Of an [embed](crate::merchant::Embed).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbedLife {
-    /// Whose it is.
     pub merchant: MerchantId,
     /// Whether it is in use.
     pub enabled: bool,

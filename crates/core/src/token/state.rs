@@ -24,13 +24,10 @@ pub struct Record {
     pub key: TokenKey,
     /// The epoch of its issue.
     pub epoch: Epoch,
-    /// Whose it is.
     pub merchant: MerchantId,
     /// Who asked for it.
     pub credential: CredentialId,
-    /// The one card.
     pub card: CardId,
-    /// The one operation.
     pub operation: Operation,
     /// What may be released.
     pub allowed: Fields,
@@ -38,7 +35,6 @@ pub struct Record {
     pub bound_to: Option<Thumbprint>,
     /// The only embed that it can be redeemed in, when the merchant named one.
     pub embed: Option<EmbedId>,
-    /// When it was issued.
     pub issued_at: Time,
     /// The first moment at which it can no longer be claimed.
     pub expires_at: Time,
@@ -65,7 +61,6 @@ pub enum State {
 /// A token that a key holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// The redemption.
     pub redemption: RedemptionId,
     /// The key.
     pub by: Thumbprint,
@@ -84,7 +79,6 @@ pub struct Held {
 /// The release of one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// The field.
     pub field: Field,
     /// When it was first released.
     pub at: Time,
@@ -100,7 +94,6 @@ pub struct Release {
 /// What a store is to write. It comes with the event that the change needs, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Nothing.
     Nothing,
     /// An event alone.
     Event(Event),
@@ -124,7 +117,6 @@ pub struct Decision<V> {
 /// answer that was sealed before bears the name `redemption`.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The token.
     pub token: TokenKey,
     /// The embed that asks.
     pub embed: EmbedId,
@@ -132,7 +124,6 @@ pub struct Claim {
     pub with_origin: bool,
     /// The key.
     pub by: Thumbprint,
-    /// What the operation is.
     pub operation: Operation,
     /// The fields that are asked for: at least one to view a card, none for a wallet.
     pub fields: Fields,
@@ -154,7 +145,6 @@ pub struct Claim {
     /// virtual card comes into use when its details are first shown. It says itself from which
     /// states, so it does nothing to a card that has moved meanwhile.
     pub step: Option<Transition>,
-    /// When.
     pub at: Time,
     /// From where.
     pub origin: Origin,
@@ -167,7 +157,6 @@ pub struct Around<'a> {
     pub card: Option<card::State>,
     /// What the token lives by.
     pub lives: &'a Lives,
-    /// The epoch.
     pub epoch: Epoch,
 }
 
@@ -615,7 +604,6 @@ fn passed(from: Time, window: Duration, at: Time) -> bool {
 /// An attempt whose commit did not answer.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The token.
     pub token: TokenKey,
     /// The key.
     pub by: Thumbprint,
@@ -668,9 +656,7 @@ impl Attempt {
 /// What a browser says of a redemption. Nobody can check it, so its event is labelled a claim.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// The token.
     pub token: TokenKey,
-    /// The redemption.
     pub redemption: RedemptionId,
     /// Displayed, copied, hidden or expired.
     pub kind: Kind,

@@ -49,11 +49,8 @@ const WEBHOOK_AUTHORIZATION: &str = "authorization";
 
 /// A card's clear values, on their way in.
 pub struct ClearCard {
-    /// The number.
     pub number: CardNumber,
-    /// The expiry.
     pub expiry: Expiry,
-    /// The name.
     pub name: CardholderName,
     /// The CVV, where one is kept.
     pub cvv: Option<Cvv>,
@@ -170,7 +167,6 @@ impl Vault {
         Ok(true)
     }
 
-    /// Which version of a class seals.
     pub fn sealing_version(&self, class: Class) -> Result<u32, Error> {
         Ok(self.keyring().current_version(class)?)
     }
@@ -411,7 +407,6 @@ impl Vault {
 pub struct FactorOf<'a> {
     /// At which merchant.
     pub merchant: &'a MerchantId,
-    /// Whose.
     pub person: &'a PersonId,
     /// The enrolment.
     pub factor: &'a FactorId,

@@ -13,7 +13,6 @@ use crate::merchant::Credential;
 pub(super) const FIELD: &str = "pin";
 
 impl Vault {
-    /// Seals a PIN for a card.
     pub fn seal_pin(&self, card: &Card, pin: &Pin) -> Result<SealedPin, Error> {
         let entropy = &*self.entropy;
         let place = place_of_card(&card.id, &card.merchant);

@@ -32,7 +32,6 @@ pub(super) fn refuse_retired<'a>(
 /// one of the classes has a key already.
 #[derive(Clone)]
 pub struct CreateKeys {
-    /// The keys.
     pub keys: Vec<WrappedKey>,
     /// Their record.
     pub event: Event,

@@ -28,9 +28,7 @@ impl Verb for RecordEvent {
 /// took this one's place since the link was read: a standby that lagged, a backup. Tells whether.
 #[derive(Clone, Debug)]
 pub struct RecordCheckpoint {
-    /// Of which link.
     pub link: Link,
-    /// The checkpoint.
     pub event: Event,
 }
 

@@ -105,9 +105,7 @@ fn save(rows: &dyn Rows, next: &Delivery) -> Loaded<()> {
 /// records who did that; tells how many they were. Without one it writes nothing.
 #[derive(Clone, Debug)]
 pub struct ReplayDeliveries {
-    /// Which.
     pub deliveries: Vec<DeliveryId>,
-    /// When.
     pub at: Time,
     /// Who, and from where.
     pub source: Source,
@@ -144,7 +142,6 @@ impl Verb for ReplayDeliveries {
 /// here without a record. What is left is as it was: each of its lines still has its head.
 #[derive(Clone, Copy, Debug)]
 pub struct DropDeliveries {
-    /// Whose.
     pub subscription: SubscriptionId,
     /// At most so many.
     pub limit: usize,

@@ -144,9 +144,7 @@ fn save<V>(rows: &dyn Rows, decision: Decision<V>) -> Loaded<V> {
 /// others can wait for.
 #[derive(Clone, Debug)]
 pub struct Revoke {
-    /// Which.
     pub tokens: Vec<TokenKey>,
-    /// When.
     pub at: Time,
     /// Who, and from where.
     pub source: Source,

@@ -29,11 +29,9 @@ pub const TOKENS_PER_PAN_MAX: usize = 25;
 named! {
     /// A digital wallet, by Equals' name (`tokenType`).
     pub enum Wallet {
-        /// Apple Pay.
         ApplePay = "APPLE_PAY",
         /// Google Pay and others on Android.
         AndroidPay = "ANDROID_PAY",
-        /// Samsung Pay.
         SamsungPay = "SAMSUNG_PAY",
     }
 }
@@ -41,11 +39,8 @@ named! {
 named! {
     /// What the wallet runs on, by Equals' name (`deviceType`).
     pub enum DeviceType {
-        /// A phone.
         MobilePhone = "MOBILE_PHONE",
-        /// A tablet.
         Tablet = "TABLET",
-        /// A watch.
         Watch = "WATCH",
     }
 }
@@ -53,7 +48,6 @@ named! {
 /// A device and the wallet on it: where a card is to go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
-    /// The wallet.
     pub wallet: Wallet,
     /// What it runs on.
     pub device_type: DeviceType,

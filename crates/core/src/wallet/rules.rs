@@ -107,11 +107,9 @@ named! {
 /// What an answer about a card and a wallet rests on.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The card.
     pub card: &'a Card,
     /// Its merchant's rules.
     pub rules: &'a WalletRules,
-    /// The wallet.
     pub wallet: Wallet,
     /// Whether the rules name the beginning of its number, which the vault alone can tell.
     pub bin_enabled: bool,

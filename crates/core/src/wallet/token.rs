@@ -120,7 +120,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// All of them.
     pub const ALL: [Self; 5] = [
         Self::Activate,
         Self::Suspend,
@@ -145,7 +144,6 @@ impl Step {
 pub enum Refused {
     /// There is no such token of this merchant.
     Unknown,
-    /// Its state is final.
     Final(State),
     /// The card number has as many tokens as it may have.
     LimitReached,
@@ -194,13 +192,11 @@ impl Census {
 pub struct Change {
     /// Whose token.
     pub merchant: MerchantId,
-    /// Which one.
     pub id: WalletTokenId,
     /// How.
     pub step: Step,
     /// Why, in the caller's words.
     pub reason: Option<card::Reason>,
-    /// When.
     pub at: Time,
     /// Who and from where.
     pub source: Source,
@@ -302,17 +298,13 @@ impl WalletToken {
 /// A device's request for a token, with the network's decision over it.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The token's name to be.
     pub id: WalletTokenId,
     /// Whose card.
     pub merchant: MerchantId,
-    /// Which card.
     pub card: CardId,
     /// Where it is to go.
     pub device: Device,
-    /// The decision.
     pub decision: Decision,
-    /// When.
     pub at: Time,
     /// Who and from where.
     pub source: Source,

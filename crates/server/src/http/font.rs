@@ -38,7 +38,6 @@ pub enum InvalidFont {
          that CSS keeps for itself, such as serif or system-ui"
     )]
     Name,
-    /// Its weight.
     #[error("a font's weight is a number from 1 to 1000, or two such as \"100 900\"")]
     Weight,
     /// Its size.

@@ -56,7 +56,6 @@ pub struct Line {
     /// The request's id, which the caller gets as `X-Request-Id`.
     #[serde(rename = "request.id")]
     pub request_id: Arc<str>,
-    /// Which listener.
     pub listener: &'static str,
     /// The method; none when the head could not be read.
     #[serde(rename = "http.method", skip_serializing_if = "Option::is_none")]
@@ -66,7 +65,6 @@ pub struct Line {
     #[serde(rename = "http.route")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Arc<str>>,
-    /// The status.
     #[serde(rename = "http.status")]
     pub status: u16,
     /// The code told to the caller, where it was not a success.

@@ -22,7 +22,6 @@ pub mod tls;
 
 use serde::{Deserialize, Serialize};
 
-/// Which listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListenerKind {
@@ -38,7 +37,6 @@ impl ListenerKind {
     /// All three.
     pub const ALL: [Self; 3] = [Self::Merchant, Self::Client, Self::Admin];
 
-    /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Merchant => "merchant",

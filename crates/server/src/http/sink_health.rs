@@ -9,7 +9,6 @@ use cardveil_core::id::SinkName;
 #[derive(Default)]
 pub(crate) struct Board(Mutex<Vec<SinkHealth>>);
 
-/// One sink's.
 #[derive(Clone)]
 pub(crate) struct SinkHealth {
     pub(crate) name: SinkName,

@@ -25,11 +25,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// What came.
 #[derive(Clone, Debug)]
 pub struct Got {
-    /// The status.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
-    /// The body.
     pub body: Bytes,
 }
 

@@ -450,7 +450,6 @@ impl<'w> Operator<'w> {
         self.world.store.entries(0, usize::MAX).await.unwrap()
     }
 
-    /// The entries of this kind.
     pub(crate) async fn logged(&self, kind: Kind) -> Vec<Entry> {
         let mut log = self.log().await;
         log.retain(|entry| entry.event.kind == kind);

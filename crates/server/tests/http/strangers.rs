@@ -201,7 +201,6 @@ async fn a_route_is_on_its_own_listener_alone() {
     }
 }
 
-/// The methods that a path has.
 fn methods(kind: ListenerKind, path: &str) -> Vec<String> {
     let all = of(kind).into_iter();
     all.filter(|(_, known, _)| known == path)

@@ -47,7 +47,6 @@ pub(crate) const CARD_NO: &str = "C202605220001";
 pub(crate) const CARD_ID: &str = "e9293471-5eb3-4dbc-916c-dbaf9e2deefd";
 /// Its number.
 pub(crate) const PAN: &str = "4111111111111111";
-/// Its CVV.
 pub(crate) const CVV: &str = "739";
 /// A card of merchant 1 and of another person, without a CVV.
 pub(crate) const SECOND_NO: &str = "C202605220002";

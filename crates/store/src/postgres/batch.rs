@@ -76,7 +76,6 @@ pub(super) struct Batch<'a> {
     pub(super) budgets: RefCell<budgets::Held>,
     /// Of `guard`, that are held.
     slots: RefCell<BTreeSet<i64>>,
-    /// Of the cards that are held.
     pub(super) card_states: RefCell<HashMap<CardId, cards::Held>>,
     /// Something was queued or settled in the outbox.
     ring: Cell<bool>,

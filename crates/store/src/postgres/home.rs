@@ -41,7 +41,6 @@ use crate::sql::value::{Row as _, values};
 /// A raise of the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raised {
-    /// Why.
     pub why: Why,
     /// The epoch now.
     pub epoch: Epoch,

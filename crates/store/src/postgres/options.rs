@@ -75,7 +75,6 @@ pub enum OptionsError {
     /// It says something else of TLS than what is said beside it.
     #[error("it has sslmode={string}, and {beside}")]
     SslMode {
-        /// What is in it.
         string: &'static str,
         /// What is said beside it.
         beside: &'static str,

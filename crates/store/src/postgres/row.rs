@@ -11,7 +11,6 @@ use crate::sql::value::{self, Column};
 pub(crate) struct Row(pub(super) tokio_postgres::Row);
 
 impl Row {
-    /// Its last column.
     pub(super) fn last<T: Column>(&self) -> Result<T, Fault> {
         value::Row::get(self, self.0.len().saturating_sub(1))
     }

@@ -56,10 +56,8 @@ pub enum Way {
     Clear,
 }
 
-/// The schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schema {
-    /// Its version.
     pub version: i32,
     /// Whether even its owner cannot change the audit log without taking the triggers off it.
     pub is_append_only: bool,

@@ -35,7 +35,6 @@ pub enum AuthoritiesError {
     /// They cannot be read.
     #[error("{0}")]
     Unread(String),
-    /// There is none.
     #[error("it holds no certificate in PEM form")]
     None,
     /// One of them is broken.

@@ -427,7 +427,6 @@ pub(crate) const CLASS_KEY: Table<ClassKey> = Table {
     ],
 };
 
-/// All class keys, by class and version.
 pub(crate) static CLASS_KEYS: Statement = Statement::new(|| CLASS_KEY.all("class, version"));
 
 pub(crate) fn class_key<R: Row>(row: &R) -> Result<ClassKey, R::Fault> {
@@ -503,7 +502,6 @@ pub(crate) fn subscription<R: Row>(row: &R) -> Result<Subscription, R::Fault> {
     })
 }
 
-/// The columns of a delivery.
 macro_rules! delivery_columns {
     () => {
         "delivery.id, delivery.subscription, delivery.merchant, delivery.line, delivery.seq, \

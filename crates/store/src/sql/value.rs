@@ -233,7 +233,6 @@ impl<T: DeserializeOwned> Column for Name<T> {
     }
 }
 
-/// A column with JSON.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> Column for Json<T> {
@@ -248,7 +247,6 @@ pub(crate) trait Row {
     /// What the adapter calls what goes wrong.
     type Fault;
 
-    /// A column.
     fn get<T: Column>(&self, column: usize) -> Result<T, Self::Fault>;
 
     /// Whether a column holds what this program does not write.
@@ -291,7 +289,6 @@ pub(crate) trait Row {
         self.get(column).map(|Name(variant)| variant)
     }
 
-    /// A column with JSON.
     fn json<T: DeserializeOwned>(&self, column: usize) -> Result<T, Self::Fault> {
         self.get(column).map(|Json(value)| value)
     }

@@ -59,13 +59,9 @@ pub struct Copy {
 pub struct Contents {
     /// The version of its form.
     pub version: i64,
-    /// Its epoch.
     pub epoch: Epoch,
-    /// Its merchants.
     pub merchants: u64,
-    /// Its credentials.
     pub credentials: u64,
-    /// Its cards.
     pub cards: u64,
     /// Tokens that nobody has claimed.
     pub open_tokens: u64,

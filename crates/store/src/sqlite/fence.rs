@@ -39,7 +39,6 @@ pub(super) enum Found {
     Missing,
     /// There is one that no Cardveil wrote, or half of one.
     Unreadable,
-    /// There is one.
     Mark(Mark),
 }
 

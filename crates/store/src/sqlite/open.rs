@@ -56,7 +56,6 @@ pub struct Opened {
 /// A raise of the epoch at opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raised {
-    /// Why.
     pub why: Why,
     /// The epoch now.
     pub epoch: Epoch,
@@ -116,7 +115,6 @@ pub enum OpenError {
     Gone {
         /// The database.
         path: PathBuf,
-        /// The fence.
         fence: PathBuf,
     },
     /// It is a file of something else.

@@ -215,7 +215,6 @@ impl Cluster {
         name
     }
 
-    /// A connection string.
     pub(crate) fn connection(&self, user: &str, database: &str) -> String {
         let host = self.host().display();
         format!("host={host} user={user} dbname={database}")

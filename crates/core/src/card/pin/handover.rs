@@ -17,9 +17,7 @@ use crate::term::Cause;
 /// A merchant's server wants a card to have this PIN.
 #[derive(Clone, Debug)]
 pub struct PinSetting {
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Which card.
     pub card: CardRef,
     /// The PIN, sealed for that card.
     pub pin: SealedPin,
@@ -96,9 +94,7 @@ impl PinSetting {
 /// A card's PIN is about to leave for a merchant's server.
 #[derive(Clone, Debug)]
 pub struct PinRelease {
-    /// Of which merchant.
     pub merchant: MerchantId,
-    /// Which card.
     pub card: CardRef,
     /// What was opened for the answer.
     pub opened: Option<SealedPin>,

@@ -28,13 +28,11 @@ const ELSEWHERE: [(&str, &str); 2] = [
 /// An event type by its names, one for each topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventType {
-    /// The topic.
     pub topic: Topic,
     /// Its id: the published one, where there is one.
     pub id: &'static str,
     /// The id that version 0.1 gave it, by which callers may know it still.
     first_id: &'static str,
-    /// Its name.
     pub name: &'static str,
     /// What it tells.
     pub description: &'static str,
@@ -70,10 +68,8 @@ const MFA_CODE: EventType = EventType {
 };
 
 impl EventType {
-    /// All of them.
     pub const ALL: [Self; 4] = [CARD_STATE, WALLET_TOKEN, REVEAL_CONFLICT, MFA_CODE];
 
-    /// That of a topic.
     pub const fn of(topic: Topic) -> &'static Self {
         match topic {
             Topic::CardState => &CARD_STATE,
@@ -83,7 +79,6 @@ impl EventType {
         }
     }
 
-    /// The one of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         const { &Self::ALL }.iter().find(|kind| kind.name == name)
     }

@@ -31,7 +31,6 @@ pub struct Message {
 
 /// What a message is made from.
 pub struct Facts<'a> {
-    /// The delivery.
     pub delivery: &'a Delivery,
     /// What happened.
     pub event: &'a Event,

@@ -106,7 +106,6 @@ impl RequestIds {
 pub(crate) struct Routes {
     /// Answers a request.
     pub(crate) router: Router,
-    /// The patterns of its routes.
     pub(crate) patterns: Vec<String>,
     /// The answer to a request whose head breaks this rule.
     pub(crate) unsound: fn(rule: &str) -> Response,

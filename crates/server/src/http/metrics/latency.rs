@@ -33,7 +33,6 @@ const NAME: &str = "cardveil_request_duration_seconds";
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was done.
     Done,
     /// It was refused, in whichever form its API has for that.
     Refused,

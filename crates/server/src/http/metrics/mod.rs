@@ -25,11 +25,9 @@ use crate::http::tls;
 /// Counters of this process.
 #[derive(Default)]
 pub struct Metrics {
-    /// Tokens issued.
     pub tokens_issued: Counter,
     /// Redemptions that released fields.
     pub redemptions_released: Counter,
-    /// Redemptions that were refused.
     pub redemptions_refused: Counter,
     /// Redemptions refused because another key held the token.
     pub redemptions_conflict: Counter,
@@ -62,7 +60,6 @@ pub struct Metrics {
     pub webhook_attempts_failed: Counter,
     /// Webhooks that were given up. They are kept.
     pub webhooks_given_up: Counter,
-    /// Requests.
     pub requests: ByListener,
     /// Those among them that HTTP itself refuses, by their head.
     pub requests_malformed: ByListener,
@@ -80,7 +77,6 @@ pub struct Metrics {
 pub struct ByListener([Counter; 3]);
 
 impl ByListener {
-    /// That of one listener.
     pub const fn of(&self, kind: ListenerKind) -> &Counter {
         let [merchant, client, admin] = &self.0;
         match kind {
@@ -96,7 +92,6 @@ impl ByListener {
 pub struct ByCause([Counter; Denied::ALL.len()]);
 
 impl ByCause {
-    /// That of one cause.
     pub fn of(&self, denied: Denied) -> &Counter {
         let place = Denied::ALL.iter().position(|known| *known == denied);
         let [first, ..] = &self.0;

@@ -69,7 +69,6 @@ pub enum Error {
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
-        /// Which.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -96,7 +95,6 @@ pub enum Error {
     Expired {
         /// Its file.
         path: PathBuf,
-        /// When.
         at: Time,
     },
     /// The certificate's time has not come.
@@ -238,11 +236,8 @@ impl Tls {
 /// The TLS of each listener; without, it speaks plain HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct Listeners {
-    /// Of the merchant listener.
     pub merchant: Option<Arc<Tls>>,
-    /// Of the client listener.
     pub client: Option<Arc<Tls>>,
-    /// Of the admin listener.
     pub admin: Option<Arc<Tls>>,
 }
 

@@ -59,7 +59,6 @@ impl From<hyper::Error> for Failed {
 }
 
 impl Post {
-    /// Sends a message.
     pub(super) async fn send(&self, form: Form, url: &Endpoint, message: &Message) -> Answer {
         let Some(request) = request(url, message) else {
             return Answer::Unprepared;

@@ -71,7 +71,6 @@ impl Target {
     }
 }
 
-/// A sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sink {
     /// Whose place it goes on from. Nodes that use one name share the work.
@@ -85,7 +84,6 @@ pub struct Sink {
 /// What the workers are told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The sinks.
     pub sinks: Vec<Sink>,
     /// How often it is looked for new entries, and how far the sinks are behind.
     pub round: Duration,

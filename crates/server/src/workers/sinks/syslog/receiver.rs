@@ -73,7 +73,6 @@ pub enum Malformed {
     /// It has another scheme, or none.
     #[error("it begins with tls://, tcp:// or unix://")]
     Scheme,
-    /// UDP.
     #[error("syslog over UDP is not spoken: it loses entries, and nobody notices")]
     Udp,
     /// There is no host that could be reached, or shown by a certificate.
