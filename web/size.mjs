@@ -3,17 +3,17 @@ import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 
 const budgets = [
-  { what: "SDK (module)", files: ["cardveil.js"], max: 8_450 },
-  { what: "SDK (pure module)", files: ["pure.js"], max: 8_450 },
-  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_450 },
-  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_950 },
-  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 15_550 },
+  { what: "SDK (module)", files: ["cardveil.js"], max: 8_375 },
+  { what: "SDK (pure module)", files: ["pure.js"], max: 8_380 },
+  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_430 },
+  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_930 },
+  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 15_600 },
   {
     what: "a view in parts",
     files: ["holder.js", "part.js", "frame.css", "words/de.json"],
     max: 20_550,
   },
-  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 15_800 },
+  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 15_850 },
 ];
 for (const { what, files, max } of budgets) {
   const sizes = files.map(

@@ -1,1 +1,1 @@
-(()=>{function l(){location.replace(`${location.pathname}?whole=true&${location.search.slice(1)}`)}addEventListener("error",({target:e})=>e!==window&&l(),!0);window.cardveilStyled=new Promise(e=>{document.addEventListener("load",({target:o})=>o instanceof HTMLLinkElement&&o.rel==="stylesheet"&&e(),!0)});})();
+(()=>{function o(){location.replace(`?whole=true&${location.search.slice(1)}`)}addEventListener("error",({target:e})=>e!==window&&o(),!0);window.cardveilStyled=new Promise(e=>{document.addEventListener("load",({target:l})=>l.rel==="stylesheet"&&e(),!0)});})();

@@ -135,6 +135,11 @@ export class Cardholder {
     return this.visit.frame(`${this.demo.client_url}/embed/`);
   }
 
+  /** The first frame of an address that begins so. */
+  frameOf(prefix: string): Frame {
+    return this.visit.frame(prefix);
+  }
+
   async show(cardNo?: string): Promise<void> {
     if (cardNo !== undefined) await this.by(`card-${cardNo}`).click();
     await this.by("show-card").click();

@@ -6,7 +6,14 @@
  * meant.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Browser, launch, type Look, name, type Visit } from "../src/browsers/index.ts";
+import {
+  type Browser,
+  itNeeds,
+  launch,
+  type Look,
+  name,
+  type Visit,
+} from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
@@ -113,10 +120,20 @@ it.each([320, 375, 1100])(
   },
 );
 
-it.each([320, 375, 480, 1100])(
-  "the page below moved when the card came, and stays where it is at %i px",
-  async (width) => {
-    const ada = await arrive({ viewport: { width, height: 900 } });
+describe("the page below", () => {
+  it.each([320, 375, 480, 1100])(
+    "moved when the card came, and stays where it is at %i px",
+    (width) => stays({ viewport: { width, height: 900 } }),
+  );
+  itNeeds("font size")("moved where the browser is told to write in 20 px, and stays", () =>
+    stays({ viewport: { width: 375, height: 900 }, fontSize: 20 }),
+  );
+  itNeeds("font size")("moved where the browser is told to write in 24 px, and stays", () =>
+    stays({ viewport: { width: 1100, height: 900 }, fontSize: 24 }),
+  );
+
+  async function stays(look: Look): Promise<void> {
+    const ada = await arrive(look);
     const token = await ada.token(demo.cards[0]?.card_no ?? "");
     const { client_url: clientUrl, embed } = demo;
     const heights = await ada.page.evaluate(
@@ -137,8 +154,8 @@ it.each([320, 375, 480, 1100])(
       { clientUrl, embed, token },
     );
     expect(new Set(heights).size, heights.join()).toBe(1);
-  },
-);
+  }
+});
 
 /** Shown, masked, shown by a click, hidden, failed; and the parts that can be pressed. */
 const PRESSED = [
@@ -218,6 +235,28 @@ it.each(["en", "de", "fr", "ar"])(
       });
       expect([of, seen]).toEqual([of, { cut: 0, lines: 1, height: 300 }]);
     }
+  },
+);
+
+/** As above, with what can no longer be shown, and what was not copied. */
+const SENTENCES = [0, 1, 5, 7, 10, 15, 16, 17].map((at) => `states.${at}`);
+const LANGUAGES = ["en", "de", "fr", "es", "pt", "ar", "ja", "zh"];
+
+it.each([280, 300, 320, 375, 480])(
+  '"can no longer be shown" added 13 px on phones, as did hidden notes in small ones, and two buttons a field 38: %i px',
+  async (width) => {
+    const { page } = await specimen(SENTENCES[0] ?? "", width);
+    const moved: string[] = [];
+    for (const lang of LANGUAGES) {
+      const heights: (number | undefined)[] = [];
+      for (const of of SENTENCES) {
+        await page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=${lang}`);
+        await page.locator(":root[data-drawn]").waitFor({ state: "attached" });
+        heights.push((await box(page.locator("main")))[3]);
+      }
+      if (new Set(heights).size > 1) moved.push(`${lang}: ${heights.join()}`);
+    }
+    expect(moved).toEqual([]);
   },
 );
 

@@ -7,7 +7,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type CardOptions, type CardveilPart, type PartOptions } from "../../sdk/src/api.ts";
-import { type Browser, itNeeds, launch } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, launch, name } from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
@@ -287,7 +287,7 @@ describe("a card in parts", () => {
       "Expiration",
       "CVV",
       "Titulaire",
-      "Afficher les données de la carte",
+      "Afficher les données",
       "Votre carte",
     ]);
   });
@@ -537,6 +537,46 @@ describe("doctor", () => {
       .filter((path) => path.endsWith("/doctor.js"));
     expect(asked).toEqual([`/sdk/${version}/doctor.js`]);
   });
+
+  // Chromium alone can tell before a click.
+  it.runIf(name === "chromium").each([
+    ["", false],
+    ['allow="clipboard-write"', true],
+  ])(
+    "never saw in a browser that a page in an iframe may not let copy, and names the attribute: %s",
+    async (allow, copies) => {
+      const ada = await arrive();
+      const { client_url: clientUrl, embed, shop_url: shop } = demo;
+      // A page of another site, which nobody serves, around the shop's.
+      ada.wire.fault(/^\/around$/, async () => ({
+        status: 200,
+        headers: { "content-type": "text/html" },
+        body: Buffer.from(`<!doctype html><iframe src="${shop}/" ${allow}></iframe>`),
+      }));
+      ada.wire.fault(/^\/$/, async (pass) => {
+        const answer = await pass();
+        const { "content-security-policy": _, "x-frame-options": __, ...headers } = answer.headers;
+        return { ...answer, headers };
+      });
+      await ada.page.goto(`${shop.replace("localhost", "127.0.0.1")}/around`);
+      await ada.page.locator("iframe").contentFrame().locator("[data-testid=show-card]").waitFor();
+      const within = ada.frameOf(shop);
+      await within.evaluate("window.load = (url) => import(url)");
+      const { checks } = await within.evaluate(
+        async ({ clientUrl, embed }) => {
+          const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
+          return Cardveil({ embed }).doctor();
+        },
+        { clientUrl, embed },
+      );
+      const found = checks.find(({ check }) => check === "clipboard");
+      expect(found?.ok).toBe(copies);
+      if (!copies)
+        expect(found?.message).toContain(
+          'add allow="clipboard-write" to the iframe that this page is in',
+        );
+    },
+  );
 
   it("says that there is no such embed", async () => {
     const ada = await arrive();

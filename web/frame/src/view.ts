@@ -166,7 +166,9 @@ export class View implements Stage {
       time: labels.hiddenByTime,
       left: labels.hiddenByLeaving,
     }[scene.because];
-    const bar: HTMLElement[] = [el("p", { class: "note" }, because)];
+    const bar: HTMLElement[] = [
+      el("p", { class: isLong(because) ? "note long" : "note" }, because),
+    ];
     if (scene.showable) {
       bar.push(
         button(
@@ -315,13 +317,18 @@ export class View implements Stage {
 
   #note(text: string): void {
     const note = this.#find("note");
-    if (note !== null) note.textContent = text;
+    if (note === null) return;
+    note.textContent = text;
+    note.classList.toggle("long", isLong(text));
   }
 
   #find(testid: string): HTMLElement | null {
     return this.#scene.querySelector<HTMLElement>(`[data-testid="cardveil-${testid}"]`);
   }
 }
+
+/** Whether a text beside a button takes more than two lines on a phone. */
+const isLong = (text: string) => text.length > 28;
 
 const DETAILS = ["name", "expiry", "cvv"] as const;
 type Shown = Extract<Scene, { at: "shown" }>;

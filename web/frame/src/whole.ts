@@ -4,7 +4,7 @@
  * and has none of that name.
  */
 export function loadWhole(): void {
-  location.replace(`${location.pathname}?whole=true&${location.search.slice(1)}`);
+  location.replace(`?whole=true&${location.search.slice(1)}`);
 }
 
 declare global {

@@ -84,7 +84,7 @@ export class Frame {
       height === ""
         ? // Not `display: none`, in which some browsers run nothing.
           "position:absolute;width:0;height:0;border:0;visibility:hidden"
-        : `display:inline-block;vertical-align:top;width:100%;height:${height};border:0;background:transparent`;
+        : `display:inline-block;vertical-align:top;width:100%;height:${height};border:0;background:transparent;font:medium system-ui`;
   }
 
   /** What its page gives it from outside. */
@@ -120,13 +120,10 @@ export class Frame {
     // Only in its place can it tell what it stands on, which its document is to know before it
     // paints.
     const element = append(into, this.element);
-    // What the frame's own style makes of this width (--face-height), so that nothing moves when it
-    // comes.
+    // What the frame's own style makes of this width and of the size that the cardholder's browser
+    // writes in (--face-height, --bar-height), so that nothing moves when it comes.
     if (this.looks.as === "card")
-      element.style.setProperty(
-        "height",
-        `${Math.min(Math.max(Math.ceil(element.clientWidth * 0.6305 + 61), 300), 328)}px`,
-      );
+      element.style.height = `calc(32px + max(clamp(224px,${Math.ceil(element.clientWidth * 0.6305 - 15)}px,252px),10.5em) + max(44px,2.5em))`;
     if (this.looks.as !== "holder")
       this.#ground = watchGround(element, this.#stop.signal, () => this.#stand());
     this.load();
@@ -167,7 +164,7 @@ export class Frame {
     const { theme } = this.looks;
     const ground = theme === "auto" ? this.#ground?.() : undefined;
     const scheme = ground?.scheme ?? theme;
-    this.element.style.setProperty("color-scheme", scheme);
+    this.element.style.colorScheme = scheme;
     if (ground !== undefined) this.send({ type: "ground", ...ground });
     return scheme;
   }
@@ -178,18 +175,17 @@ export class Frame {
    */
   cover(made?: (scheme: string) => HTMLElement): void {
     const { style } = this.element;
-    style.setProperty("display", "none");
+    style.display = "none";
     if (this.#notice !== undefined || made === undefined) return;
-    this.#notice = made(style.getPropertyValue("color-scheme"));
-    this.#notice.style.setProperty("min-height", style.getPropertyValue("height"));
+    this.#notice = made(style.colorScheme);
+    this.#notice.style.minHeight = style.height;
     this.element.after(this.#notice);
   }
 
   uncover(): void {
     const notice = this.#notice;
     this.#notice = undefined;
-    this.element.style.removeProperty("display");
-    if (this.looks.height !== "") this.element.style.setProperty("display", "inline-block");
+    this.element.style.display = this.looks.height === "" ? "" : "inline-block";
     const focused = notice?.contains(native("activeElement"));
     notice?.remove();
     if (focused) this.element.focus();
@@ -241,10 +237,10 @@ export class Frame {
     } else if (message.type === "title") {
       this.#name(message.title);
     } else if (message.type === "size") {
-      this.element.style.setProperty("height", `${message.height}px`);
-      const { baseline } = message;
-      if (baseline !== undefined)
-        this.element.style.setProperty("vertical-align", `${baseline - message.height}px`);
+      const { style } = this.element;
+      const { height, baseline } = message;
+      style.height = `${height}px`;
+      if (baseline !== undefined) style.verticalAlign = `${baseline - height}px`;
     } else this.listener.heard(message);
   }
 

@@ -41,7 +41,7 @@ export function watchGround(
       style.color = `color-mix(in srgb,${colour},${colour})`;
       const numbers = /srgb (.+)\)/.exec(probe.color)?.[1]?.split(/[ /]+/);
       if (numbers === undefined) known = false;
-      const of = (i: number) => Number.parseFloat(numbers?.[i] ?? "1") || 0;
+      const of = (i: number) => parseFloat(numbers?.[i] ?? "1") || 0;
       color.forEach((value, i) => (color[i] = value + of(i) * of(3) * left));
       left *= 1 - of(3);
     };
@@ -50,7 +50,7 @@ export function watchGround(
       const { backgroundImage, width } = getComputedStyle(element, pseudo);
       if (
         (backgroundImage !== "none" || /^(img|video|canvas)$/.test(element.localName)) &&
-        Number.parseFloat(width) >= frame.clientWidth
+        parseFloat(width) >= frame.clientWidth
       )
         known = false;
     };

@@ -6,8 +6,10 @@ export type Name = (typeof NAMES)[number];
 /** What some tests need. `web/README.md` tells users of the suite. */
 export type Ability =
   | "back/forward cache"
+  | "cache"
   | "clock"
   | "forced colours"
+  | "font size"
   | "frames in frames"
   | "heap snapshots"
   | "print"
@@ -16,7 +18,15 @@ export type Ability =
 export const CANNOT: Record<Name, readonly Ability[]> = {
   chromium: ["back/forward cache"],
   firefox: ["back/forward cache", "heap snapshots", "print", "visibility"],
-  webkit: ["clock", "forced colours", "frames in frames", "heap snapshots", "print", "visibility"],
+  webkit: [
+    "clock",
+    "forced colours",
+    "font size",
+    "frames in frames",
+    "heap snapshots",
+    "print",
+    "visibility",
+  ],
 };
 
 export function nameOf(text: string | undefined): Name {

@@ -31,6 +31,8 @@ export interface Look {
   reducedMotion?: "reduce";
   forcedColors?: "active";
   deviceScaleFactor?: number;
+  /** What the browser is told to write in, in CSS pixels. */
+  fontSize?: number;
 }
 
 export interface Visit {

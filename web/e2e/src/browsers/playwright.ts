@@ -1,6 +1,7 @@
 /** Chromium and Firefox, as Debian builds them, by Playwright. */
 import {
   type BrowserContextOptions,
+  type BrowserType,
   chromium,
   firefox,
   type LaunchOptions,
@@ -26,31 +27,49 @@ const CHROMIUM: LaunchOptions = {
 };
 
 export async function launchChromium(): Promise<Browser> {
-  const browser = await chromium.launch(CHROMIUM);
+  const { dressed, close } = byOptions(chromium, ({ fontSize }) =>
+    fontSize === undefined
+      ? CHROMIUM
+      : {
+          ...CHROMIUM,
+          args: [...(CHROMIUM.args ?? []), `--blink-settings=defaultFontSize=${fontSize}`],
+        },
+  );
+  const options = ({ fontSize: _, ...look }: Look, proxy: string) => ({
+    ...look,
+    proxy: { server: proxy },
+  });
   return {
-    visit: (look, proxy) => visit(browser, { ...look, proxy: { server: proxy } }),
-    app: (look, proxy, ...page) => app(browser, { ...look, proxy: { server: proxy } }, ...page),
-    close: () => browser.close(),
+    visit: async (look, proxy) => visit(await dressed(look), options(look, proxy)),
+    app: async (look, proxy, ...page) => app(await dressed(look), options(look, proxy), ...page),
+    close,
+  };
+}
+
+/** What no command is for, is a process's: there is one for each look that needs it. */
+function byOptions(browser: BrowserType, optionsFor: (look: Look) => LaunchOptions) {
+  const launched = new Map<string, Promise<Launched>>();
+  return {
+    dressed(look: Look): Promise<Launched> {
+      const options = optionsFor(look);
+      const key = JSON.stringify(options);
+      const there = launched.get(key) ?? browser.launch(options);
+      launched.set(key, there);
+      return there;
+    },
+    async close(): Promise<void> {
+      await Promise.all([...launched.values()].map(async (browser) => (await browser).close()));
+    },
   };
 }
 
 /** By WebDriver BiDi, which Firefox itself speaks; `moz-firefox` is Playwright's name for that. */
 export async function launchFirefox(): Promise<Browser> {
-  // Preferences, which BiDi has no command for, are a process's: there is one for each look.
-  const launched = new Map<string, Promise<Launched>>();
-  const dressed = (look: Look): Promise<Launched> => {
-    const firefoxUserPrefs = preferences(look);
-    const key = JSON.stringify(firefoxUserPrefs);
-    const browser =
-      launched.get(key) ??
-      firefox.launch({
-        channel: "moz-firefox",
-        executablePath: process.env["FIREFOX"] ?? "/usr/bin/firefox-esr",
-        firefoxUserPrefs,
-      });
-    launched.set(key, browser);
-    return browser;
-  };
+  const { dressed, close } = byOptions(firefox, (look) => ({
+    channel: "moz-firefox",
+    executablePath: process.env["FIREFOX"] ?? "/usr/bin/firefox-esr",
+    firefoxUserPrefs: preferences(look),
+  }));
   const options = ({ viewport, deviceScaleFactor = 1 }: Look, proxy: string) => {
     const unset = { colorScheme: null, reducedMotion: null, forcedColors: null, contrast: null };
     return { viewport, deviceScaleFactor, proxy: { server: proxy }, ...unset };
@@ -58,9 +77,7 @@ export async function launchFirefox(): Promise<Browser> {
   return {
     visit: async (look, proxy) => visit(await dressed(look), options(look, proxy)),
     app: async (look, proxy, ...page) => app(await dressed(look), options(look, proxy), ...page),
-    async close() {
-      await Promise.all([...launched.values()].map(async (browser) => (await browser).close()));
-    },
+    close,
   };
 }
 
@@ -68,6 +85,7 @@ function preferences({
   colorScheme,
   reducedMotion,
   forcedColors,
+  fontSize = 16,
 }: Look): Record<string, number | boolean> {
   return {
     // Playwright's clicks do not reach a frame that has a process of its own. Origins are kept
@@ -77,6 +95,7 @@ function preferences({
     "layout.css.prefers-color-scheme.content-override": colorScheme === "dark" ? 0 : 1,
     "ui.prefersReducedMotion": reducedMotion === "reduce" ? 1 : 0,
     "browser.display.document_color_use": forcedColors === "active" ? 2 : 0,
+    "font.size.variable.x-western": fontSize,
   };
 }
 

@@ -11,7 +11,7 @@ addEventListener("error", ({ target }) => target !== window && loadWhole(), true
 window.cardveilStyled = new Promise((done) => {
   document.addEventListener(
     "load",
-    ({ target }) => target instanceof HTMLLinkElement && target.rel === "stylesheet" && done(),
+    ({ target }) => (target as HTMLLinkElement).rel === "stylesheet" && done(),
     true,
   );
 });

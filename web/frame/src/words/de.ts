@@ -10,8 +10,7 @@ export const de: Words = {
     name: "Karteninhaber",
     copyField: "{field} kopieren",
     copied: "Kopiert",
-    copyFailed:
-      "Das Kopieren hat nicht geklappt. Markieren Sie die Ziffern und kopieren Sie sie von Hand.",
+    copyFailed: "Nicht kopiert. Bitte kopieren Sie die Ziffern von Hand.",
     showField: "{field} anzeigen",
     hideField: "{field} verbergen",
     showShort: "Anzeigen",
@@ -25,7 +24,7 @@ export const de: Words = {
     hidden: "Kartendaten verborgen",
     hiddenByTime: "Zum Schutz Ihrer Karte verborgen.",
     hiddenByLeaving: "Verborgen, während Sie weg waren.",
-    fieldGone: "{field} kann nicht mehr angezeigt werden. Öffnen Sie Ihre Karte erneut.",
+    fieldGone: "{field} ist nicht mehr verfügbar. Öffnen Sie Ihre Karte erneut.",
     fieldAbsent: "{field}: auf dieser Karte nicht vorhanden.",
     covered:
       "Etwas auf dieser Seite verdeckt Ihre Karte. Sie erscheint, sobald nichts mehr darüber liegt.",

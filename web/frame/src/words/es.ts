@@ -14,7 +14,7 @@ export const es: Words = {
     showField: "Mostrar: {field}",
     hideField: "Ocultar: {field}",
     showShort: "Mostrar",
-    show: "Mostrar los datos de la tarjeta",
+    show: "Mostrar los datos",
     hide: "Ocultar",
     retry: "Reintentar",
     retryIn: "Reintentar en {seconds} s",
