@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use cardveil_core::id::EmbedId;
 use cardveil_core::merchant::Embed;
+use cardveil_core::sha384;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,10 @@ use crate::api::extract::{self, Header};
 use crate::api::problem::{Code, Problem};
 use crate::http::app::{App, Shared};
 use crate::http::font::{Font, FontFace};
-use crate::http::static_file::{IMMUTABLE, JAVASCRIPT, MOVING, StaticFile, built};
+use crate::http::headers;
+use crate::http::static_file::{
+    IMMUTABLE, JAVASCRIPT, MOVING, StaticFile, beginning, built, tagged,
+};
 
 /// A script or a style of the documents.
 pub(crate) struct Piece {
@@ -141,10 +145,15 @@ const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=()
      publickey-credentials-create=(), publickey-credentials-get=(), screen-wake-lock=(), \
      serial=(), storage-access=(), usb=(), window-management=(), xr-spatial-tracking=()";
 
+/// A browser may keep a document, which holds nothing of anyone, and asks whether it is still the
+/// same each time: who may frame it can change at any time.
+const CACHE: &str = "private, no-cache";
+const HTML: &str = "text/html; charset=utf-8";
+
 /// What every frame is served with, besides its policy and what every answer has.
 pub(crate) const HEADERS: [(&str, &str); 8] = [
-    ("cache-control", "no-store"),
-    ("content-type", "text/html; charset=utf-8"),
+    ("cache-control", CACHE),
+    ("content-type", HTML),
     ("cross-origin-embedder-policy", "require-corp"),
     ("cross-origin-resource-policy", "cross-origin"),
     ("cross-origin-opener-policy", "same-origin"),
@@ -192,7 +201,7 @@ impl Assets {
             };
             let policy = format!(
                 "default-src 'none'; script-src {script}; style-src {style}; {fonts}connect-src 'self'; \
-                 img-src 'none'; base-uri 'none'; form-action 'none'; object-src 'none'; \
+                 base-uri 'none'; form-action 'none'; \
                  require-trusted-types-for 'script'; trusted-types 'none'"
             );
             (document, policy)
@@ -289,7 +298,13 @@ pub(super) async fn frame(
     let Some(embed) = find(&app, embed).await? else {
         return Ok(notice::UNKNOWN.answer(StatusCode::NOT_FOUND));
     };
-    shown(&app, &prepared, "/embed/", &embed, query.as_deref())
+    shown(
+        &app,
+        &prepared,
+        "/embed/",
+        &embed,
+        (query.as_deref(), &headers),
+    )
 }
 
 /// The page of an app's WebView
@@ -325,7 +340,13 @@ pub(super) async fn webview(
     if !embed.origins.is_empty() {
         return Ok(notice::OF_PAGES.answer(StatusCode::FORBIDDEN));
     }
-    shown(&app, &prepared, "/webview/", &embed, query.as_deref())
+    shown(
+        &app,
+        &prepared,
+        "/webview/",
+        &embed,
+        (query.as_deref(), &headers),
+    )
 }
 
 /// Whether a browser that says what it wants a document for says this.
@@ -355,7 +376,7 @@ fn shown(
     prepared: &Prepared,
     path: &str,
     embed: &Embed,
-    query: Option<&str>,
+    (query, request): (Option<&str>, &HeaderMap),
 ) -> Result<Response, Problem> {
     // What is wrong with it is worth no refusal, which nobody would see in a frame.
     let query = extract::Query::parse(query);
@@ -376,16 +397,31 @@ fn shown(
         _ => "",
     };
     let page = page(*document, embed, &app.settings.fonts, words, scheme);
-    let mut response = (StatusCode::OK, page).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    for (name, value) in HEADERS {
-        headers.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+    let tag = tag(&page, &policy);
+    let mut response = tagged(request, &tag, HTML, CACHE, page.into());
+    // A browser that has the document keeps the headers that it came with (RFC 9111 3.2): the tag is
+    // theirs too.
+    if response.status() == StatusCode::OK {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        for (name, value) in HEADERS {
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
     }
     Ok(response)
+}
+
+/// Of a document with all that it is served with, so that nothing of it can change without the tag.
+fn tag(page: &str, policy: &HeaderValue) -> String {
+    let always = headers::always().map(|(name, value)| format!("{name}: {value}\n"));
+    let own = HEADERS.map(|(name, value)| format!("{name}: {value}\n"));
+    let mut all: Vec<u8> = own.into_iter().chain(always).collect::<String>().into();
+    all.extend(policy.as_bytes());
+    all.extend(page.as_bytes());
+    format!("\"{}\"", beginning(&sha384(&all)))
 }
 
 /// A script, a style or the words of a frame

@@ -1,8 +1,10 @@
 //! The headers of every answer, set once from constants (reference: ASVS 5.0 section 3.4).
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
 
-/// Set unless the handler has set its own.
+/// Set unless the handler has set its own, or says that the caller has the answer already: what a
+/// 304 says takes the place of what that came with (RFC 9111 3.2).
 const DEFAULTS: [(HeaderName, HeaderValue); 3] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (
@@ -39,9 +41,16 @@ pub(crate) fn always() -> impl Iterator<Item = (String, String)> {
         .map(move |(name, value)| (name.to_string(), text(&value)))
 }
 
-pub(crate) fn finish(headers: &mut HeaderMap, request_id: &str) {
-    for (name, value) in DEFAULTS {
-        headers.entry(name).or_insert(value);
+pub(crate) fn finish<B>(response: &mut Response<B>, request_id: &str) {
+    let known = response.status() == StatusCode::NOT_MODIFIED;
+    let headers = response.headers_mut();
+    if known {
+        // That of the body that is not there, which is not that of the answer (RFC 9110 8.6).
+        headers.remove(header::CONTENT_LENGTH);
+    } else {
+        for (name, value) in DEFAULTS {
+            headers.entry(name).or_insert(value);
+        }
     }
     for (name, value) in ALWAYS {
         headers.insert(name, value);

@@ -71,9 +71,7 @@ impl StaticFile {
 
     /// The beginning of its digest, for an address that is its bytes' own.
     pub(crate) fn tag(&self) -> String {
-        let eight = self.digest().iter().take(8);
-        let begin = eight.fold(0, |begin, byte| begin << 8 | u64::from(*byte));
-        format!("{begin:016x}")
+        beginning(self.digest())
     }
 
     /// The answer to a request for it.
@@ -111,6 +109,13 @@ pub(crate) fn integrity(bytes: &[u8]) -> String {
 
 fn integrity_of(digest: &[u8]) -> String {
     format!("sha384-{}", BASE64_STANDARD.encode(digest))
+}
+
+/// The beginning of a digest, which is enough to tell one thing of ours from another.
+pub(crate) fn beginning(digest: &[u8]) -> String {
+    let eight = digest.iter().take(8);
+    let begin = eight.fold(0, |begin, byte| begin << 8 | u64::from(*byte));
+    format!("{begin:016x}")
 }
 
 /// Public bytes, or that the caller has them already (RFC 9110 13.1.2).

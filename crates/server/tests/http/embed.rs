@@ -2,6 +2,7 @@
 
 mod fonts;
 
+use cardveil_core::merchant::Embed;
 use cardveil_server::ListenerKind;
 use serde_json::{Value, json};
 
@@ -31,7 +32,8 @@ async fn linked(world: &World, embed: &str, destination: Option<&str>) -> Answer
 fn head(answer: &Answer) -> String {
     let mut head = answer.clone();
     head.body.clear();
-    head.headers.retain(|(name, _)| name != "content-length");
+    head.headers
+        .retain(|(name, _)| name != "content-length" && name != "etag");
     let mut shown = head.shown();
     for (name, file) in [("script", "frame.js"), ("style", "frame.css")] {
         let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -160,6 +162,55 @@ async fn there_is_no_part_under_another_address() {
             .status,
         200
     );
+}
+
+#[tokio::test]
+async fn a_second_frame_cost_the_whole_document_again() {
+    let world = World::new().await;
+    let ask = async |query: &str, known: &str| {
+        let call = get(&format!("/embed/emb_1{query}")).header("sec-fetch-dest", "iframe");
+        let call = empty(call.header("if-none-match", known));
+        world.stranger().send(ListenerKind::Client, call).await
+    };
+    let first = ask("?as=part", "\"x\"").await;
+    assert_eq!(first.status, 200);
+    let tag = first.header("etag").unwrap();
+    let again = ask("?as=part", tag).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    // The browser goes on with the headers that it has (RFC 9111 3.2), so none may be another.
+    for (name, value) in &again.headers {
+        let same = first.header(name) == Some(value.as_str());
+        assert!(same || name == "x-request-id", "{name}: {value}");
+    }
+    assert_eq!(again.header("content-security-policy"), None);
+    for query in ["?as=card", "?as=part&lang=de", "?as=part&scheme=dark"] {
+        assert_eq!(ask(query, tag).await.status, 200, "{query}");
+    }
+    let elsewhere = |embed: &mut Embed| embed.origins = vec!["https://other.example".to_owned()];
+    world.operator().set_embed(1, elsewhere).await;
+    let other = ask("?as=part", tag).await;
+    assert_eq!(other.status, 200);
+    let policy = other.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("frame-ancestors https://other.example;"));
+    world
+        .operator()
+        .set_embed(1, |embed| embed.enabled = false)
+        .await;
+    assert_eq!(ask("?as=part", tag).await.status, 404);
+}
+
+/// A document that the browser has is still one for frames only.
+#[tokio::test]
+async fn a_frame_that_is_kept_opens_by_itself_no_more_than_another() {
+    let world = World::new().await;
+    let kept = linked(&world, "emb_1", Some("iframe")).await;
+    let call = get("/embed/emb_1").header("sec-fetch-dest", "document");
+    let call = call.header("if-none-match", kept.header("etag").unwrap());
+    let alone = world
+        .stranger()
+        .send(ListenerKind::Client, empty(call))
+        .await;
+    assert_eq!(alone.status, 403);
 }
 
 /// A page allows one host, and the frame needs no other.

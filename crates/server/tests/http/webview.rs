@@ -44,7 +44,7 @@ async fn an_app_gets_its_page_which_nobody_may_frame() {
             answer.header("cross-origin-opener-policy"),
             Some("same-origin")
         );
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("cache-control"), Some("private, no-cache"));
         let linked = page(&world, "emb_2?lang=de", destination).await;
         assert!(
             linked

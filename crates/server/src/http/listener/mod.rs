@@ -169,7 +169,7 @@ impl Listener {
             refused.headers_mut().insert(CONNECTION, close);
             refused
         };
-        headers::finish(response.headers_mut(), &id);
+        headers::finish(&mut response, &id);
         if self.app.is_draining() {
             // RFC 9112 9.6: a request that were sent on it once the server stops would be lost.
             // Whoever keeps connections open, through a load balancer for TCP too, opens the next

@@ -131,7 +131,12 @@ async fn the_frames_are_as_it_says() {
         for (name, value) in &told.headers {
             assert_eq!(frame.header(name), Some(value.as_str()), "{name}");
         }
-        let besides = ["content-security-policy", "content-length", "x-request-id"];
+        let besides = [
+            "content-security-policy",
+            "content-length",
+            "etag",
+            "x-request-id",
+        ];
         assert_eq!(frame.headers.len(), told.headers.len() + besides.len());
     }
 }
