@@ -1,6 +1,6 @@
 //! Cardveil's domain: types that make wrong states impossible, the flows, and the ports they need.
 //!
-//! The house is `seal <- core <- {store, server} <- cli`. This crate knows no runtime, no HTTP and
+//! The crates are `seal <- core <- {store, server} <- cli`. This crate knows no runtime, no HTTP and
 //! no SQL: time, chance and storage come in through [`Clock`], [`Entropy`] and [`port`].
 //!
 //! **Invariant:** no type in [`port`] can carry a clear card number, a token or a key; only their

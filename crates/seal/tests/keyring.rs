@@ -19,13 +19,13 @@ const KEKS: [Class; 4] = [Class::Pan, Class::Cvv, Class::Pin, Class::Credential]
 const MACS: [Class; 2] = [Class::Index, Class::Access];
 const PAN: &[u8] = b"4111111111111111";
 
-struct House {
+struct Setup {
     root: FileRoot,
     keys: Vec<WrappedKey>,
     ring: Keyring,
 }
 
-impl House {
+impl Setup {
     fn new(environment: &str) -> Self {
         Self::seeded(environment, 1)
     }
@@ -58,14 +58,14 @@ fn refused<T>(result: &Result<T, Error>) -> bool {
 
 #[test]
 fn every_class_has_a_first_version() {
-    let house = House::new("test");
-    let made: Vec<_> = house
+    let setup = Setup::new("test");
+    let made: Vec<_> = setup
         .keys
         .iter()
         .map(|key| (key.class, key.version))
         .collect();
     assert_eq!(made, Class::ALL.map(|class| (class, 1)));
-    assert_eq!(house.ring.environment(), "test");
+    assert_eq!(setup.ring.environment(), "test");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn codes_and_names_are_for_ever() {
 
 #[test]
 fn a_missing_class_is_told() {
-    let House { root, keys, .. } = House::new("test");
+    let Setup { root, keys, .. } = Setup::new("test");
     for class in Class::ALL {
         let without: Vec<_> = keys
             .iter()
@@ -109,7 +109,7 @@ fn a_missing_class_is_told() {
 
 #[test]
 fn an_older_environment_gets_the_classes_that_it_lacks_under_its_own_root_alone() {
-    let House { root, keys, .. } = House::new("test");
+    let Setup { root, keys, .. } = Setup::new("test");
     let missing = |root: &FileRoot, environment, keys: &[WrappedKey]| {
         Keyring::missing(root, environment, keys, &SystemEntropy)
     };
@@ -124,38 +124,38 @@ fn an_older_environment_gets_the_classes_that_it_lacks_under_its_own_root_alone(
         older.extend(made);
         assert!(Keyring::open(&root, "test", &older).is_ok());
     }
-    let other = House::seeded("test", 2).root;
+    let other = Setup::seeded("test", 2).root;
     assert!(refused(&missing(&other, "test", &keys[..1])));
     assert!(refused(&missing(&root, "live", &keys[..1])));
 }
 
 #[test]
 fn the_current_version_signs_and_nothing_else_does() {
-    let mut house = House::new("test");
-    let first = house.ring.public_key(Class::Manifest).unwrap();
-    let signature = house.ring.sign(Class::Manifest, b"message").unwrap();
+    let mut setup = Setup::new("test");
+    let first = setup.ring.public_key(Class::Manifest).unwrap();
+    let signature = setup.ring.sign(Class::Manifest, b"message").unwrap();
     first.verify(b"message", &signature).unwrap();
     assert_eq!(
-        house.ring.sign(Class::Manifest, b"message").unwrap(),
+        setup.ring.sign(Class::Manifest, b"message").unwrap(),
         signature
     );
-    house.rotate(Class::Manifest);
-    let second = house.ring.public_key(Class::Manifest).unwrap();
+    setup.rotate(Class::Manifest);
+    let second = setup.ring.public_key(Class::Manifest).unwrap();
     assert_ne!(first, second);
-    let signature = house.ring.sign(Class::Manifest, b"message").unwrap();
+    let signature = setup.ring.sign(Class::Manifest, b"message").unwrap();
     second.verify(b"message", &signature).unwrap();
     assert!(first.verify(b"message", &signature).is_err());
     for class in KEKS.into_iter().chain(MACS) {
         assert!(matches!(
-            house.ring.sign(class, b"message"),
+            setup.ring.sign(class, b"message"),
             Err(Error::WrongPurpose(told)) if told == class
         ));
-        assert!(house.ring.public_key(class).is_err());
+        assert!(setup.ring.public_key(class).is_err());
     }
     let manifest = Class::Manifest;
-    assert!(house.ring.mac(manifest, &[b"message"]).is_err());
+    assert!(setup.ring.mac(manifest, &[b"message"]).is_err());
     assert!(
-        house
+        setup
             .ring
             .new_dek(manifest, &PLACE, &SystemEntropy)
             .is_err()
@@ -164,7 +164,7 @@ fn the_current_version_signs_and_nothing_else_does() {
 
 #[test]
 fn a_version_is_there_once() {
-    let House { root, mut keys, .. } = House::new("test");
+    let Setup { root, mut keys, .. } = Setup::new("test");
     for class in [Class::Pan, Class::Index] {
         keys.push(Keyring::first(&root, "test", class, &SystemEntropy).unwrap());
         let error = Keyring::open(&root, "test", &keys).err().unwrap();
@@ -175,7 +175,7 @@ fn a_version_is_there_once() {
 
 #[test]
 fn class_keys_stay_in_their_environment_class_and_version() {
-    let House { root, keys, .. } = House::new("test");
+    let Setup { root, keys, .. } = Setup::new("test");
     assert!(refused(&Keyring::open(&root, "live", &keys)));
     for at in 0..keys.len() {
         let mut moved = keys.clone();
@@ -185,14 +185,14 @@ fn class_keys_stay_in_their_environment_class_and_version() {
         moved[at].class = Class::ALL[(at + 1) % Class::ALL.len()];
         assert!(refused(&Keyring::open(&root, "test", &moved)), "{at}");
     }
-    let other = House::seeded("test", 2);
+    let other = Setup::seeded("test", 2);
     assert!(refused(&Keyring::open(&other.root, "test", &keys)));
 }
 
 #[test]
 fn a_new_root_takes_the_keys_over() {
-    let old = House::new("test");
-    let new = House::seeded("test", 2);
+    let old = Setup::new("test");
+    let new = Setup::seeded("test", 2);
     let (dek, wrapped) = old
         .ring
         .new_dek(Class::Pan, &PLACE, &SystemEntropy)
@@ -220,9 +220,9 @@ fn a_new_root_takes_the_keys_over() {
 
 #[test]
 fn the_formats_are_as_documented() {
-    let mut house = House::new("test");
-    house.rotate(Class::Pan);
-    let (dek, wrapped) = house
+    let mut setup = Setup::new("test");
+    setup.rotate(Class::Pan);
+    let (dek, wrapped) = setup
         .ring
         .new_dek(Class::Pan, &PLACE, &SystemEntropy)
         .unwrap();
@@ -241,8 +241,8 @@ fn the_nonce_is_what_the_entropy_gave() {
             out.fill(7);
         }
     }
-    let house = House::new("test");
-    let (dek, wrapped) = house.ring.new_dek(Class::Pan, &PLACE, &Sevens).unwrap();
+    let setup = Setup::new("test");
+    let (dek, wrapped) = setup.ring.new_dek(Class::Pan, &PLACE, &Sevens).unwrap();
     assert_eq!(wrapped[5..17], [7; 12]);
     assert_eq!(dek.seal("pan", PAN, &Sevens).unwrap()[1..13], [7; 12]);
 }
@@ -311,38 +311,38 @@ fn version_one_of_the_formats_opens_for_ever() {
 
 #[test]
 fn rotation_seals_anew_and_opens_the_old() {
-    let mut house = House::new("test");
-    let (dek, old) = house
+    let mut setup = Setup::new("test");
+    let (dek, old) = setup
         .ring
         .new_dek(Class::Pan, &PLACE, &SystemEntropy)
         .unwrap();
     let sealed = dek.seal("pan", PAN, &SystemEntropy).unwrap();
     assert!(
-        house
+        setup
             .ring
             .rewrap_dek(Class::Pan, &PLACE, &old, &SystemEntropy)
             .unwrap()
             .is_none()
     );
 
-    house.rotate(Class::Pan);
-    assert_eq!(house.ring.current_version(Class::Pan).unwrap(), 2);
-    assert_eq!(house.ring.current_version(Class::Cvv).unwrap(), 1);
+    setup.rotate(Class::Pan);
+    assert_eq!(setup.ring.current_version(Class::Pan).unwrap(), 2);
+    assert_eq!(setup.ring.current_version(Class::Cvv).unwrap(), 1);
     let open = |ring: &Keyring, wrapped: &[u8]| {
         ring.open_dek(Class::Pan, &PLACE, wrapped)?
             .open("pan", &sealed)
     };
-    assert!(open(&house.ring, &old).unwrap().ct_eq(PAN));
+    assert!(open(&setup.ring, &old).unwrap().ct_eq(PAN));
 
     // The record moves to the new key; its fields stay as they are.
-    let new = house
+    let new = setup
         .ring
         .rewrap_dek(Class::Pan, &PLACE, &old, &SystemEntropy)
         .unwrap()
         .unwrap();
-    assert!(open(&house.ring, &new).unwrap().ct_eq(PAN));
+    assert!(open(&setup.ring, &new).unwrap().ct_eq(PAN));
     assert!(
-        house
+        setup
             .ring
             .rewrap_dek(Class::Pan, &PLACE, &new, &SystemEntropy)
             .unwrap()
@@ -350,13 +350,13 @@ fn rotation_seals_anew_and_opens_the_old() {
     );
 
     // Once all records have moved, the old key can go.
-    let keys: Vec<_> = house
+    let keys: Vec<_> = setup
         .keys
         .iter()
         .filter(|key| (key.class, key.version) != (Class::Pan, 1))
         .cloned()
         .collect();
-    let ring = Keyring::open(&house.root, "test", &keys).unwrap();
+    let ring = Keyring::open(&setup.root, "test", &keys).unwrap();
     assert!(open(&ring, &new).unwrap().ct_eq(PAN));
     assert!(matches!(
         open(&ring, &old),
@@ -369,17 +369,17 @@ fn rotation_seals_anew_and_opens_the_old() {
 
 #[test]
 fn a_claimed_version_is_authenticated() {
-    let mut house = House::new("test");
-    let (_, mut wrapped) = house
+    let mut setup = Setup::new("test");
+    let (_, mut wrapped) = setup
         .ring
         .new_dek(Class::Pan, &PLACE, &SystemEntropy)
         .unwrap();
-    house.rotate(Class::Pan);
+    setup.rotate(Class::Pan);
     wrapped[4] = 2;
-    assert!(refused(&house.ring.open_dek(Class::Pan, &PLACE, &wrapped)));
+    assert!(refused(&setup.ring.open_dek(Class::Pan, &PLACE, &wrapped)));
     wrapped[4] = 3;
     assert!(matches!(
-        house.ring.open_dek(Class::Pan, &PLACE, &wrapped),
+        setup.ring.open_dek(Class::Pan, &PLACE, &wrapped),
         Err(Error::UnknownVersion {
             class: Class::Pan,
             version: 3
@@ -389,7 +389,7 @@ fn a_claimed_version_is_authenticated() {
 
 #[test]
 fn each_way_to_be_wrong_has_its_error() {
-    let ring = House::new("test").ring;
+    let ring = Setup::new("test").ring;
     let (dek, wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
     let open_dek = |wrapped: &[u8]| ring.open_dek(Class::Pan, &PLACE, wrapped).err().unwrap();
     assert!(matches!(open_dek(&[]), Error::TooShort));
@@ -415,7 +415,7 @@ fn each_way_to_be_wrong_has_its_error() {
 
 #[test]
 fn a_class_has_one_purpose() {
-    let ring = House::new("test").ring;
+    let ring = Setup::new("test").ring;
     for class in KEKS {
         assert!(matches!(ring.mac(class, &[]), Err(Error::WrongPurpose(told)) if told == class));
         assert!(ring.verify_mac(class, &[], &[]).is_err());
@@ -432,25 +432,25 @@ fn a_class_has_one_purpose() {
 
 #[test]
 fn macs_differ_by_class_parts_environment_and_version() {
-    let mut house = House::new("test");
+    let mut setup = Setup::new("test");
     let mac = |ring: &Keyring, class, parts: &[&[u8]]| ring.mac(class, parts).unwrap();
-    let first = mac(&house.ring, Class::Index, &[b"pan", PAN]);
-    assert_eq!(first, mac(&house.ring, Class::Index, &[b"pan", PAN]));
-    assert_ne!(first, mac(&house.ring, Class::Access, &[b"pan", PAN]));
+    let first = mac(&setup.ring, Class::Index, &[b"pan", PAN]);
+    assert_eq!(first, mac(&setup.ring, Class::Index, &[b"pan", PAN]));
+    assert_ne!(first, mac(&setup.ring, Class::Access, &[b"pan", PAN]));
     assert_ne!(
         first,
-        mac(&house.ring, Class::Index, &[b"pa", b"n4111111111111111"])
+        mac(&setup.ring, Class::Index, &[b"pa", b"n4111111111111111"])
     );
-    assert_ne!(first, mac(&house.ring, Class::Index, &[b"pan", PAN, b""]));
+    assert_ne!(first, mac(&setup.ring, Class::Index, &[b"pan", PAN, b""]));
     assert_ne!(
         first,
-        mac(&House::seeded("live", 2).ring, Class::Index, &[b"pan", PAN])
+        mac(&Setup::seeded("live", 2).ring, Class::Index, &[b"pan", PAN])
     );
 
-    house.rotate(Class::Index);
-    let second = mac(&house.ring, Class::Index, &[b"pan", PAN]);
+    setup.rotate(Class::Index);
+    let second = mac(&setup.ring, Class::Index, &[b"pan", PAN]);
     assert_ne!(first, second);
-    let all: Vec<_> = house
+    let all: Vec<_> = setup
         .ring
         .macs(Class::Index, &[b"pan", PAN])
         .unwrap()
@@ -460,12 +460,12 @@ fn macs_differ_by_class_parts_environment_and_version() {
 
 #[test]
 fn a_mac_of_any_version_verifies() {
-    let mut house = House::new("test");
-    let old = house.ring.mac(Class::Access, &[b"token"]).unwrap();
-    house.rotate(Class::Access);
-    let new = house.ring.mac(Class::Access, &[b"token"]).unwrap();
+    let mut setup = Setup::new("test");
+    let old = setup.ring.mac(Class::Access, &[b"token"]).unwrap();
+    setup.rotate(Class::Access);
+    let new = setup.ring.mac(Class::Access, &[b"token"]).unwrap();
     let verifies =
-        |parts: &[&[u8]], tag: &[u8]| house.ring.verify_mac(Class::Access, parts, tag).unwrap();
+        |parts: &[&[u8]], tag: &[u8]| setup.ring.verify_mac(Class::Access, parts, tag).unwrap();
     assert!(verifies(&[b"token"], &old));
     assert!(verifies(&[b"token"], &new));
     assert!(!verifies(&[b"tokem"], &old));
@@ -479,7 +479,7 @@ fn a_mac_of_any_version_verifies() {
 /// The planted bug: were the AAD ignored, one DEK would open its own fields under any name.
 #[test]
 fn the_same_dek_opens_a_field_under_its_own_name_only() {
-    let ring = House::new("test").ring;
+    let ring = Setup::new("test").ring;
     let (dek, _) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
     let sealed = dek.seal("pan", PAN, &SystemEntropy).unwrap();
     assert!(dek.open("pan", &sealed).unwrap().ct_eq(PAN));
@@ -491,7 +491,7 @@ fn the_same_dek_opens_a_field_under_its_own_name_only() {
 /// The same key bytes everywhere, so that nothing but the AAD can tell two places apart.
 #[test]
 fn one_key_in_two_places_is_told_apart_by_the_aad_alone() {
-    let ring = House::new("test").ring;
+    let ring = Setup::new("test").ring;
     let dek =
         |class, place: &Place<'_>| ring.new_dek(class, place, &SeededEntropy::new(9)).unwrap();
     let (home, wrapped) = dek(Class::Pan, &PLACE);
@@ -542,7 +542,7 @@ fn one_key_in_two_places_is_told_apart_by_the_aad_alone() {
         );
         assert!(refused(&ring.open_dek(class, &PLACE, &wrapped)), "{class}");
     }
-    let live = House::new("live").ring;
+    let live = Setup::new("live").ring;
     let (elsewhere, _) = live
         .new_dek(Class::Pan, &PLACE, &SeededEntropy::new(9))
         .unwrap();
@@ -552,7 +552,7 @@ fn one_key_in_two_places_is_told_apart_by_the_aad_alone() {
 
 #[test]
 fn a_field_and_a_wrapped_key_are_never_taken_for_each_other() {
-    let ring = House::new("test").ring;
+    let ring = Setup::new("test").ring;
     let (dek, wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
     let without_version = [&wrapped[..1], &wrapped[5..]].concat();
     assert!(refused(&dek.open("pan", &without_version)));
@@ -560,7 +560,7 @@ fn a_field_and_a_wrapped_key_are_never_taken_for_each_other() {
 
 #[test]
 fn every_record_and_every_seal_is_fresh() {
-    let ring = House::new("test").ring;
+    let ring = Setup::new("test").ring;
     let (dek, wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
     let (other, other_wrapped) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
     assert_ne!(wrapped, other_wrapped);
@@ -574,13 +574,13 @@ fn every_record_and_every_seal_is_fresh() {
 
 #[test]
 fn no_error_tells_what_it_saw() {
-    let house = House::new("secret environment");
+    let setup = Setup::new("secret environment");
     let place = Place {
         table: "secret table",
         row: b"secret row",
         merchant: "secret merchant",
     };
-    let (dek, wrapped) = house
+    let (dek, wrapped) = setup
         .ring
         .new_dek(Class::Pan, &place, &SystemEntropy)
         .unwrap();
@@ -588,12 +588,12 @@ fn no_error_tells_what_it_saw() {
         dek.open("secret field", &[1; 40]).err().unwrap(),
         dek.open("secret field", &[2; 40]).err().unwrap(),
         dek.open("secret field", &[]).err().unwrap(),
-        house
+        setup
             .ring
             .open_dek(Class::Cvv, &place, &wrapped)
             .err()
             .unwrap(),
-        house
+        setup
             .ring
             .open_dek(Class::Index, &place, &wrapped)
             .err()
@@ -625,7 +625,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         bit in 0..8,
     ) {
-        let ring = House::new("test").ring;
+        let ring = Setup::new("test").ring;
         let place = Place { table: &table, row: &row, merchant: &merchant };
         let (dek, wrapped) = ring.new_dek(class, &place, &SystemEntropy).unwrap();
         let sealed = dek.seal(&field, &plaintext, &SystemEntropy).unwrap();
@@ -649,7 +649,7 @@ proptest! {
 
     #[test]
     fn no_input_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), first in 0_u8..3) {
-        let ring = House::new("test").ring;
+        let ring = Setup::new("test").ring;
         let (dek, _) = ring.new_dek(Class::Pan, &PLACE, &SystemEntropy).unwrap();
         let bytes = [&[first], &bytes[..]].concat();
         prop_assert!(dek.open("pan", &bytes).is_err());
@@ -659,13 +659,13 @@ proptest! {
 
 #[test]
 fn the_public_halves_of_all_versions_are_told() {
-    let mut house = House::new("test");
-    let first = house.ring.public_key(Class::Audit).unwrap();
-    assert_eq!(house.ring.public_keys(Class::Audit).unwrap(), [first]);
-    house.rotate(Class::Audit);
-    let second = house.ring.public_key(Class::Audit).unwrap();
-    let all = house.ring.public_keys(Class::Audit).unwrap();
+    let mut setup = Setup::new("test");
+    let first = setup.ring.public_key(Class::Audit).unwrap();
+    assert_eq!(setup.ring.public_keys(Class::Audit).unwrap(), [first]);
+    setup.rotate(Class::Audit);
+    let second = setup.ring.public_key(Class::Audit).unwrap();
+    let all = setup.ring.public_keys(Class::Audit).unwrap();
     assert_eq!(all, [second, first], "the current one first");
-    assert_ne!(second, house.ring.public_key(Class::Manifest).unwrap());
-    assert!(house.ring.public_keys(Class::Pan).is_err());
+    assert_ne!(second, setup.ring.public_key(Class::Manifest).unwrap());
+    assert!(setup.ring.public_keys(Class::Pan).is_err());
 }

@@ -34,28 +34,28 @@ struct Report {
 
 /// `cardveil backup`.
 pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
-    refuse_postgres(&house.config)?;
+    let deployment = Deployment::load(config).await?;
+    refuse_postgres(&deployment.config)?;
     refuse_existing(&args.file)?;
     let partial = Scratch::take(&args.file, ".partial")?;
-    let copy = Scratch::take(&house.config.store.database, ".copy")?;
-    let now = house.service.now();
+    let copy = Scratch::take(&deployment.config.store.database, ".copy")?;
+    let now = deployment.service.now();
     say("copying the database");
-    copy_to(&house.config.store.database, &copy.path)?;
+    copy_to(&deployment.config.store.database, &copy.path)?;
     say("checking the copy");
     let opened = Copy::open(&copy.path).map_err(|error| no_copy(&error))?;
     let contents = opened.contents()?;
-    verify_chain(&opened, &house.service.vault().audit_keys()?)?;
+    verify_chain(&opened, &deployment.service.vault().audit_keys()?)?;
     let wrapped = wrapped_keys(&opened)?;
     drop(opened);
-    let roots = roots::open(&house.config.keys)?;
+    let roots = roots::open(&deployment.config.keys)?;
     // While one root key takes the other's place: under the one that its class keys are under, so
     // that who keeps that one can restore it.
-    let root = roots.of(&wrapped, house.config.environment.as_str());
+    let root = roots.of(&wrapped, deployment.config.environment.as_str());
     let header = serde_json::to_vec(&Header {
         form: FORM,
         made_at: now.to_string(),
-        environment: house.config.environment.as_str().to_owned(),
+        environment: deployment.config.environment.as_str().to_owned(),
         root: root.name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
@@ -67,10 +67,10 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
         resource: Some("database".into()),
         ..Target::default()
     };
-    let mut event = operator().event(house.service.now(), Kind::BackupMade, None, target);
+    let mut event = operator().event(deployment.service.now(), Kind::BackupMade, None, target);
     let seq = contents.last_entry;
     event.detail.note = Some(format!("as of entry {seq}").into());
-    house.store.commit(RecordEvent(event)).await?;
+    deployment.store.commit(RecordEvent(event)).await?;
     let report = Report {
         file: args.file,
         made_at: now.to_string(),

@@ -41,32 +41,32 @@ pub(crate) enum BudgetCommand {
 
 /// `cardveil budget`.
 pub(crate) async fn run(config: &Path, command: BudgetCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     match command {
         BudgetCommand::Show { whose } => {
-            let (of, budget) = find(&house, &whose).await?;
-            print::fields(&view(&house, &of, budget).await?)
+            let (of, budget) = find(&deployment, &whose).await?;
+            print::fields(&view(&deployment, &of, budget).await?)
         }
         BudgetCommand::Reset(whose) => {
-            let (of, budget) = find(&house, &whose).await?;
+            let (of, budget) = find(&deployment, &whose).await?;
             let reset = Reset {
                 of: of.clone(),
                 merchant: whose.merchant,
                 budget,
-                at: house.service.now(),
+                at: deployment.service.now(),
                 source: operator(),
             };
-            if !house.store.commit(reset).await? {
+            if !deployment.store.commit(reset).await? {
                 say("it is whole: there is nothing to do");
             }
-            print::done(&view(&house, &of, budget).await?)
+            print::done(&view(&deployment, &of, budget).await?)
         }
     }
 }
 
-async fn view(house: &Deployment, of: &Of, budget: Option<Budget>) -> anyhow::Result<Value> {
-    let level = house.store.budget(of).await?;
-    let now = house.service.now();
+async fn view(deployment: &Deployment, of: &Of, budget: Option<Budget>) -> anyhow::Result<Value> {
+    let level = deployment.store.budget(of).await?;
+    let now = deployment.service.now();
     let used = budget.map(|budget| level.map_or(0, |level| budget.used(level, now)));
     Ok(json!({
         "used": used,
@@ -78,15 +78,15 @@ async fn view(house: &Deployment, of: &Of, budget: Option<Budget>) -> anyhow::Re
     }))
 }
 
-async fn find(house: &Deployment, whose: &Whose) -> anyhow::Result<(Of, Option<Budget>)> {
-    house.find_merchant(&whose.merchant).await?;
-    let budgets = house.service.budgets();
+async fn find(deployment: &Deployment, whose: &Whose) -> anyhow::Result<(Of, Option<Budget>)> {
+    deployment.find_merchant(&whose.merchant).await?;
+    let budgets = deployment.service.budgets();
     if let Some(person) = whose.person {
         return Ok((Of::Person(whose.merchant.clone(), person), budgets.person));
     }
     let card = whose.card.clone().map(CardRef::No);
     let card = card.ok_or_else(|| missing("card"))?;
-    let card = house.store.card(&whose.merchant, &card).await?;
+    let card = deployment.store.card(&whose.merchant, &card).await?;
     let card = card.ok_or_else(|| missing("card"))?;
     Ok((Of::Card(card.id), budgets.card))
 }

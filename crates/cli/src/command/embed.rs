@@ -57,7 +57,7 @@ pub(crate) enum EmbedCommand {
 
 /// `cardveil embed`.
 pub(crate) async fn run(config: &Path, command: EmbedCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     let checked = |origins: Vec<String>| {
         origins
             .iter()
@@ -78,24 +78,24 @@ pub(crate) async fn run(config: &Path, command: EmbedCommand) -> anyhow::Result<
                 copy_cvv,
                 transparent,
                 enabled: true,
-                created_at: house.service.now(),
+                created_at: deployment.service.now(),
             };
             let target = Target {
                 embed: Some(embed.id.clone()),
                 ..Target::default()
             };
             let change = Change::AddEmbed(embed.clone());
-            house
+            deployment
                 .change(change, Kind::EmbedAdded, Some(&merchant), target)
                 .await?;
             print::fields(&embed)
         }
         EmbedCommand::List => {
-            let embeds = house.store.embeds().await?;
-            house.tell_left_out();
+            let embeds = deployment.store.embeds().await?;
+            deployment.tell_left_out();
             print::list(&embeds, &["id", "merchant", "origins", "enabled"])
         }
-        EmbedCommand::Show { id } => print::fields(&house.find_embed(&id).await?),
+        EmbedCommand::Show { id } => print::fields(&deployment.find_embed(&id).await?),
         EmbedCommand::Set {
             id,
             enabled,
@@ -105,7 +105,7 @@ pub(crate) async fn run(config: &Path, command: EmbedCommand) -> anyhow::Result<
         } => {
             let flags = [enabled, copy_cvv, transparent];
             something(!origins.is_empty() || flags.iter().any(Option::is_some))?;
-            let was = house.find_embed(&id).await?;
+            let was = deployment.find_embed(&id).await?;
             let mut embed = was.clone();
             embed.enabled = enabled.unwrap_or(embed.enabled);
             embed.copy_cvv = copy_cvv.unwrap_or(embed.copy_cvv);
@@ -118,7 +118,7 @@ pub(crate) async fn run(config: &Path, command: EmbedCommand) -> anyhow::Result<
                 embed: Some(id),
                 ..Target::default()
             };
-            house
+            deployment
                 .change(
                     Change::SetEmbed(Set::boxed(was, embed.clone())),
                     Kind::EmbedChanged,

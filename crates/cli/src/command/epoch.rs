@@ -20,17 +20,17 @@ pub(crate) enum EpochCommand {
 
 /// `cardveil epoch`.
 pub(crate) async fn run(config: &Path, command: EpochCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     let epoch = match command {
-        EpochCommand::Show => house.store.epoch().await?,
+        EpochCommand::Show => deployment.store.epoch().await?,
         EpochCommand::Raise(yes) => {
             yes.confirm("Every token and login issued before is refused, on all nodes.")?;
             let target = Target {
                 resource: Some("epoch".into()),
                 ..Target::default()
             };
-            let event = operator().event(house.service.now(), Kind::EpochRaised, None, target);
-            house.store.commit(RaiseEpoch(event)).await?
+            let event = operator().event(deployment.service.now(), Kind::EpochRaised, None, target);
+            deployment.store.commit(RaiseEpoch(event)).await?
         }
     };
     let epoch = epoch.0;

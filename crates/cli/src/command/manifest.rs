@@ -16,10 +16,10 @@ pub(crate) enum ManifestCommand {
 
 /// `cardveil manifest`.
 pub(crate) async fn run(config: &Path, command: ManifestCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     match command {
         ManifestCommand::Key => {
-            let jwk = Jwk::of(&house.service.vault().manifest_key()?);
+            let jwk = Jwk::of(&deployment.service.vault().manifest_key()?);
             print::object(&jwk, Jwk::print)
         }
     }

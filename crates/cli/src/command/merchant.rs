@@ -217,7 +217,7 @@ pub(crate) enum MerchantStateArg {
 
 /// `cardveil merchant`.
 pub(crate) async fn run(config: &Path, command: MerchantCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     match command {
         MerchantCommand::Add {
             name,
@@ -240,10 +240,10 @@ pub(crate) async fn run(config: &Path, command: MerchantCommand) -> anyhow::Resu
                 },
                 wallets: WalletRules::default(),
                 mfa: MfaPolicy::default(),
-                created_at: house.service.now(),
+                created_at: deployment.service.now(),
             };
             let change = Change::AddMerchant(merchant.clone());
-            house
+            deployment
                 .change(
                     change,
                     Kind::MerchantAdded,
@@ -254,14 +254,14 @@ pub(crate) async fn run(config: &Path, command: MerchantCommand) -> anyhow::Resu
             print::fields(&merchant)
         }
         MerchantCommand::List => {
-            let merchants = house.store.merchants().await?;
-            house.tell_left_out();
+            let merchants = deployment.store.merchants().await?;
+            deployment.tell_left_out();
             print::list(
                 &merchants,
                 &["id", "name", "state", "pci_enabled", "permissions"],
             )
         }
-        MerchantCommand::Show { id } => print::fields(&house.find_merchant(&id).await?),
+        MerchantCommand::Show { id } => print::fields(&deployment.find_merchant(&id).await?),
         MerchantCommand::Set {
             id,
             name,
@@ -275,7 +275,7 @@ pub(crate) async fn run(config: &Path, command: MerchantCommand) -> anyhow::Resu
             let plain = name.is_some() || state.is_some() || pci_enabled.is_some();
             let grouped = permissions.is_given() || wallets.is_given() || factors.is_given();
             something(plain || grouped || !mfa.is_empty())?;
-            let was = house.find_merchant(&id).await?;
+            let was = deployment.find_merchant(&id).await?;
             let mut merchant = was.clone();
             merchant.name = name.map_or(merchant.name, String::from);
             merchant.pci_enabled = pci_enabled.unwrap_or(merchant.pci_enabled);
@@ -292,7 +292,7 @@ pub(crate) async fn run(config: &Path, command: MerchantCommand) -> anyhow::Resu
             };
             wallets.apply(&mut merchant.wallets)?;
             let change = Change::SetMerchant(Set::boxed(was, merchant.clone()));
-            house
+            deployment
                 .change(change, Kind::MerchantChanged, Some(&id), Target::default())
                 .await?;
             print::done(&merchant)

@@ -64,47 +64,47 @@ pub(crate) enum MfaCommand {
 
 /// `cardveil mfa`.
 pub(crate) async fn run(config: &Path, command: MfaCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     match command {
         MfaCommand::Enrol { whose, yes } => {
-            let merchant = house.find_merchant(&whose.merchant).await?;
-            let known = known(&house, &whose).await?;
+            let merchant = deployment.find_merchant(&whose.merchant).await?;
+            let known = known(&deployment, &whose).await?;
             if known.is_some_and(|known| app(&known) == "confirmed") {
                 yes.confirm(&format!(
                     "The app of {} at {} is good for nothing any more.",
                     whose.person, whose.merchant
                 ))?;
             }
-            let enrolled = house
+            let enrolled = deployment
                 .service
                 .enrol(&merchant, whose.person, None, &operator())
                 .await?;
             shown(&enrolled.map_err(refused)?)
         }
         MfaCommand::Confirm { whose, code } => {
-            house.find_merchant(&whose.merchant).await?;
+            deployment.find_merchant(&whose.merchant).await?;
             let code = Secret::new(code.map_or_else(ask, Ok)?.into_bytes());
-            house
+            deployment
                 .service
                 .confirm(&whose.merchant, whose.person, &code, &operator())
                 .await?
                 .map_err(refused)?;
-            print::done(&view(&house, &whose).await?)
+            print::done(&view(&deployment, &whose).await?)
         }
-        MfaCommand::Show { whose } => print::fields(&view(&house, &whose).await?),
-        MfaCommand::Reset(whose) => change(&house, whose, FactorChange::Reset).await,
+        MfaCommand::Show { whose } => print::fields(&view(&deployment, &whose).await?),
+        MfaCommand::Reset(whose) => change(&deployment, whose, FactorChange::Reset).await,
         MfaCommand::Remove { whose, yes } => {
             yes.confirm(&format!(
                 "The app of {} at {} is taken away.",
                 whose.person, whose.merchant
             ))?;
-            change(&house, whose, FactorChange::Remove).await
+            change(&deployment, whose, FactorChange::Remove).await
         }
     }
 }
 
-async fn view(house: &Deployment, whose: &Whose) -> anyhow::Result<Value> {
-    let known = known(house, whose).await?;
+async fn view(deployment: &Deployment, whose: &Whose) -> anyhow::Result<Value> {
+    let known = known(deployment, whose).await?;
     let known = known.ok_or_else(|| refused(FactorRefused::Unavailable))?;
     let time = |at: cardveil_core::Time| at.to_string();
     Ok(json!({
@@ -117,8 +117,8 @@ async fn view(house: &Deployment, whose: &Whose) -> anyhow::Result<Value> {
     }))
 }
 
-async fn known(house: &Deployment, whose: &Whose) -> anyhow::Result<Option<Person>> {
-    Ok(house
+async fn known(deployment: &Deployment, whose: &Whose) -> anyhow::Result<Option<Person>> {
+    Ok(deployment
         .store
         .mfa_person(&whose.merchant, &whose.person)
         .await?)
@@ -132,13 +132,13 @@ fn app(known: &Person) -> &'static str {
     }
 }
 
-async fn change(house: &Deployment, whose: Whose, change: FactorChange) -> anyhow::Result<()> {
-    house
+async fn change(deployment: &Deployment, whose: Whose, change: FactorChange) -> anyhow::Result<()> {
+    deployment
         .service
         .change_factor(&whose.merchant, whose.person, change, &operator())
         .await?
         .map_err(refused)?;
-    print::done(&view(house, &whose).await?)
+    print::done(&view(deployment, &whose).await?)
 }
 
 fn shown(enrolled: &Enrolment) -> anyhow::Result<()> {

@@ -79,8 +79,10 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     let kept = put_in_place(&copy.path, &database, now).map_err(|error| in_use(&error))?;
     drop(copy);
     // Brings the fence into step, so that the next start has nothing to notice.
-    let house = Deployment::open(config).await?;
-    let epoch_after = cardveil_core::port::Admin::epoch(&*house.store).await?.0;
+    let deployment = Deployment::open(config).await?;
+    let epoch_after = cardveil_core::port::Admin::epoch(&*deployment.store)
+        .await?
+        .0;
     let last_at = revived
         .last
         .and_then(|last| last.event())

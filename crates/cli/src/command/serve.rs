@@ -77,9 +77,12 @@ fn tell_of_framing(config: &Config) {
 }
 
 /// Says once that credentials may be called from further away than was meant.
-async fn tell_of_networks(house: &Deployment) -> anyhow::Result<()> {
-    let (now, proxies) = (house.service.now(), &house.config.network.trusted_proxies);
-    let credentials = house.store.credentials().await?;
+async fn tell_of_networks(deployment: &Deployment) -> anyhow::Result<()> {
+    let (now, proxies) = (
+        deployment.service.now(),
+        &deployment.config.network.trusted_proxies,
+    );
+    let credentials = deployment.store.credentials().await?;
     let in_use = credentials.iter().filter(|known| known.usable(now).is_ok());
     let networks = in_use
         .map(|known| networks::wide(known, proxies).len())
@@ -95,8 +98,8 @@ async fn tell_of_networks(house: &Deployment) -> anyhow::Result<()> {
 }
 
 /// A node whose clock is far from its peers' would refuse their tokens.
-async fn refuse_clock_apart(house: &Deployment) -> anyhow::Result<()> {
-    match house.service.compare_clocks().await? {
+async fn refuse_clock_apart(deployment: &Deployment) -> anyhow::Result<()> {
+    match deployment.service.compare_clocks().await? {
         Some(ahead) if ahead.is_too_far() => Err(hinted(
             format!("the clock is {ahead} of the database's"),
             "have both keep time by NTP (timedatectl, chronyc tracking)",

@@ -46,11 +46,11 @@ pub(crate) struct RevokeArgs {
 /// `cardveil token`.
 pub(crate) async fn run(config: &Path, command: TokenCommand) -> anyhow::Result<()> {
     let TokenCommand::Revoke(args) = command;
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     let yes = args.yes;
-    let selection = house.selection(args).await?;
+    let selection = deployment.selection(args).await?;
     yes.confirm("What these tokens were for has to be asked for anew.")?;
-    let revoked = house.service.revoke(&selection, &operator()).await?;
+    let revoked = deployment.service.revoke(&selection, &operator()).await?;
     print::object(&json!({ "revoked": revoked }), |_| {
         print::line(&format!("revoked {revoked}"))
     })

@@ -109,7 +109,7 @@ impl From<ListedToken> for View {
 
 /// `cardveil wallet-token`.
 pub(crate) async fn run(config: &Path, command: WalletTokenCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     match command {
         WalletTokenCommand::List {
             merchant,
@@ -131,8 +131,8 @@ pub(crate) async fn run(config: &Path, command: WalletTokenCommand) -> anyhow::R
                 offset,
                 limit,
             };
-            let found = house.store.wallet_tokens(&filter, page).await?;
-            house.tell_left_out();
+            let found = deployment.store.wallet_tokens(&filter, page).await?;
+            deployment.tell_left_out();
             let views: Vec<_> = found.into_iter().map(View::from).collect();
             let columns = [
                 "id",
@@ -156,13 +156,13 @@ pub(crate) async fn run(config: &Path, command: WalletTokenCommand) -> anyhow::R
                     "The token {id} of {merchant} is terminated for good."
                 ))?;
             }
-            set(&house, merchant, id, state, reason).await
+            set(&deployment, merchant, id, state, reason).await
         }
     }
 }
 
 async fn set(
-    house: &Deployment,
+    deployment: &Deployment,
     merchant: MerchantId,
     id: WalletTokenId,
     step: Step,
@@ -174,10 +174,10 @@ async fn set(
         id,
         step,
         reason: reason.map_err(|error| hinted(error.to_string(), "say it in other words"))?,
-        at: house.service.now(),
+        at: deployment.service.now(),
         source: operator(),
     };
-    match house.store.commit(change).await? {
+    match deployment.store.commit(change).await? {
         Ok(token) => print::done(&json!({ "id": token.id, "state": token.state })),
         Err(Refused::Unknown) => Err(missing("wallet-token")),
         Err(Refused::Final(state) | Refused::NotRequested(state)) => Err(hinted(

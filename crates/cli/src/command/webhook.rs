@@ -190,17 +190,17 @@ impl From<&Delivery> for DeliveryView {
 
 /// `cardveil webhook`.
 pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     match command {
-        WebhookCommand::Add(args) => add(&house, args).await,
+        WebhookCommand::Add(args) => add(&deployment, args).await,
         WebhookCommand::List => {
-            let all = house.store.subscriptions(None).await?;
-            house.tell_left_out();
+            let all = deployment.store.subscriptions(None).await?;
+            deployment.tell_left_out();
             let views: Vec<_> = all.iter().map(View::from).collect();
             let columns = ["id", "merchant", "form", "url", "topics", "enabled"];
             print::list(&views, &columns)
         }
-        WebhookCommand::Show { id } => print::fields(&View::from(&find(&house, id).await?)),
+        WebhookCommand::Show { id } => print::fields(&View::from(&find(&deployment, id).await?)),
         WebhookCommand::Set {
             id,
             url,
@@ -208,9 +208,9 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
             enabled,
             secret_stdin,
         } => {
-            let known = find(&house, id).await?;
+            let known = find(&deployment, id).await?;
             if let Some(url) = &url {
-                check_url(&house, url)?;
+                check_url(&deployment, url)?;
             }
             let asked = SubscriptionChange {
                 url,
@@ -219,19 +219,19 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
                 secret: read_secret(secret_stdin)?.map(Some),
                 ..SubscriptionChange::default()
             };
-            let set = house
+            let set = deployment
                 .service
                 .set_subscription(&known.merchant, id, asked, &operator())
                 .await?;
             print::done(&View::from(&set.map_err(refused)?))
         }
         WebhookCommand::Remove { id, yes } => {
-            let known = find(&house, id).await?;
+            let known = find(&deployment, id).await?;
             yes.confirm(&format!(
                 "The subscription {id} of {} is removed, with all that waits for it.",
                 known.merchant
             ))?;
-            let removed = house
+            let removed = deployment
                 .service
                 .unsubscribe(&known.merchant, id, &operator())
                 .await?;
@@ -241,17 +241,17 @@ pub(crate) async fn run(config: &Path, command: WebhookCommand) -> anyhow::Resul
         WebhookCommand::Deliveries {
             state,
             subscription,
-        } => deliveries(&house, state, subscription).await,
+        } => deliveries(&deployment, state, subscription).await,
         WebhookCommand::Replay {
             delivery,
             subscription,
             since,
-        } => replay(&house, delivery, subscription.zip(since)).await,
+        } => replay(&deployment, delivery, subscription.zip(since)).await,
     }
 }
 
-async fn add(house: &Deployment, args: AddArgs) -> anyhow::Result<()> {
-    check_url(house, &args.url)?;
+async fn add(deployment: &Deployment, args: AddArgs) -> anyhow::Result<()> {
+    check_url(deployment, &args.url)?;
     let form = match args.form {
         FormArg::Standard => Form::Standard,
         FormArg::Equals => Form::Equals,
@@ -267,7 +267,7 @@ async fn add(house: &Deployment, args: AddArgs) -> anyhow::Result<()> {
         secret: read_secret(args.secret_stdin || form == Form::KeySecure)?,
         authorization: None,
     };
-    let added = house.service.subscribe(new, &operator()).await?;
+    let added = deployment.service.subscribe(new, &operator()).await?;
     let added = added.map_err(refused)?;
     let made = added.made.as_ref().map(Secret::expose);
     let view = View {
@@ -277,8 +277,8 @@ async fn add(house: &Deployment, args: AddArgs) -> anyhow::Result<()> {
     print::fields(&view)
 }
 
-async fn find(house: &Deployment, id: SubscriptionId) -> anyhow::Result<Subscription> {
-    let found = house.store.subscription(id).await?;
+async fn find(deployment: &Deployment, id: SubscriptionId) -> anyhow::Result<Subscription> {
+    let found = deployment.store.subscription(id).await?;
     found.ok_or_else(|| {
         hinted(
             "there is no such subscription",
@@ -287,8 +287,8 @@ async fn find(house: &Deployment, id: SubscriptionId) -> anyhow::Result<Subscrip
     })
 }
 
-fn check_url(house: &Deployment, url: &Endpoint) -> anyhow::Result<()> {
-    callable(url, house.config.webhooks.allow_private).map_err(|why| {
+fn check_url(deployment: &Deployment, url: &Endpoint) -> anyhow::Result<()> {
+    callable(url, deployment.config.webhooks.allow_private).map_err(|why| {
         hinted(
             format!("the URL {why}"),
             "give another, or set webhooks.allow_private for receivers of your own network",
@@ -325,7 +325,7 @@ fn refused(refusal: SubscriptionRefusal) -> anyhow::Error {
 }
 
 async fn deliveries(
-    house: &Deployment,
+    deployment: &Deployment,
     state: Option<StateArg>,
     subscription: Option<SubscriptionId>,
 ) -> anyhow::Result<()> {
@@ -341,7 +341,7 @@ async fn deliveries(
     let (mut list, mut rows) = (print::List::new(), Vec::new());
     let mut after = None;
     loop {
-        let page = house.store.deliveries(&filter, after, PAGE).await?;
+        let page = deployment.store.deliveries(&filter, after, PAGE).await?;
         after = page.last().map(|last| (last.seq, last.id));
         let more = page.len() == PAGE;
         for delivery in page.iter().map(DeliveryView::from) {
@@ -359,7 +359,7 @@ async fn deliveries(
 }
 
 async fn replay(
-    house: &Deployment,
+    deployment: &Deployment,
     delivery: Option<DeliveryId>,
     since: Option<(SubscriptionId, Time)>,
 ) -> anyhow::Result<()> {
@@ -373,7 +373,7 @@ async fn replay(
             ));
         }
     };
-    match house.service.replay(selection, &operator()).await? {
+    match deployment.service.replay(selection, &operator()).await? {
         0 => Err(hinted(
             "there is no such delivery",
             "see `cardveil webhook deliveries`",

@@ -212,12 +212,12 @@ mod tests {
     async fn an_older_deployment_gets_the_class_keys_that_it_lacks() {
         let dir = tempfile::tempdir().unwrap();
         let (config, _, keys) = older(dir.path()).await;
-        let house = Deployment::open(config.clone()).await.unwrap();
-        let key = house.service.vault().manifest_key().unwrap();
-        let now = house.store.wrapped_keys().await.unwrap();
+        let deployment = Deployment::open(config.clone()).await.unwrap();
+        let key = deployment.service.vault().manifest_key().unwrap();
+        let now = deployment.store.wrapped_keys().await.unwrap();
         assert_eq!(now.len(), keys.len() + 1);
         assert!(keys.iter().all(|key| now.contains(key)));
-        let log = house.store.entries(0, 100).await.unwrap();
+        let log = deployment.store.entries(0, 100).await.unwrap();
         let last = &log.last().unwrap().event;
         assert_eq!(last.kind, Kind::KeysCreated);
         let resource = last.target.resource.as_deref();
@@ -237,8 +237,8 @@ mod tests {
         wrong.keys.root = RootKey::File(path);
         let error = Deployment::open(wrong).await.err().unwrap();
         assert!(hint(&error).unwrap().contains("the root key"));
-        let house = Deployment::open(config).await.unwrap();
-        let now = house.store.wrapped_keys().await.unwrap();
+        let deployment = Deployment::open(config).await.unwrap();
+        let now = deployment.store.wrapped_keys().await.unwrap();
         assert_eq!(now.len(), keys.len() + 1);
     }
 }

@@ -42,11 +42,11 @@ impl Listed {
 }
 
 /// The configured sinks, as they stand.
-pub(crate) async fn listed(house: &Deployment) -> anyhow::Result<Vec<Listed>> {
-    let sinks = &configured(&house.config);
+pub(crate) async fn listed(deployment: &Deployment) -> anyhow::Result<Vec<Listed>> {
+    let sinks = &configured(&deployment.config);
     let names: Vec<_> = sinks.iter().map(|sink| sink.name.clone()).collect();
-    let standings = house.service.sink_standings(&names).await?;
-    let now = house.service.now();
+    let standings = deployment.service.sink_standings(&names).await?;
+    let now = deployment.service.now();
     let one = |(sink, standing): (&Sink, SinkStanding)| {
         let (kind, target) = words(&sink.target()?);
         let lag = standing.lag;

@@ -53,14 +53,14 @@ fn pass(mut from: TcpStream, to: SocketAddr, change: Change) {
     from.write_all(changed.as_bytes()).unwrap();
 }
 
-struct House {
+struct Setup {
     world: World,
     _server: Server,
     proxy: Proxy,
     key: String,
 }
 
-impl House {
+impl Setup {
     fn new() -> Self {
         let world = World::new(0);
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -128,34 +128,34 @@ fn is_frame(request: &str, answer: &str) -> bool {
 
 #[test]
 fn a_deployment_that_is_well_has_no_finding() {
-    let house = House::new();
-    let pinned = ["--origin", "https://shop.example", "--key", &house.key];
-    let (code, told) = house.probe(&pinned);
+    let setup = Setup::new();
+    let pinned = ["--origin", "https://shop.example", "--key", &setup.key];
+    let (code, told) = setup.probe(&pinned);
     assert_eq!((code, &told["findings"]), (Some(0), &Value::Array(vec![])));
     assert_eq!((&told["ok"], &told["pinned"]), (&true.into(), &true.into()));
-    let key = house.world.json(&["manifest", "key", "--json"]);
+    let key = setup.world.json(&["manifest", "key", "--json"]);
     assert_eq!(told["kid"], key["kid"]);
     assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(told["notes"], Value::Array(vec![]));
     assert_eq!(told["checked"].as_array().unwrap().len(), 20, "{told}");
 
-    let (code, told) = house.probe(&[]);
+    let (code, told) = setup.probe(&[]);
     assert_eq!(code, Some(0));
     assert_eq!(told["pinned"], false);
     let note = told["notes"][0].as_str().unwrap();
     assert!(note.contains("no key is pinned"), "{note}");
 
     // The server itself, which is not where it says that it is.
-    let (code, told) = house.probe_at(house.world.client_at, &pinned);
+    let (code, told) = setup.probe_at(setup.world.client_at, &pinned);
     assert_eq!(code, Some(1));
     assert_eq!(codes(&told), BTreeSet::from(["manifest_origin".to_owned()]));
     let finding = &told["findings"][0];
     assert_eq!(finding["at"], "/sdk/v1/manifest.jws");
     assert_eq!(
         finding["expected"],
-        format!("http://{}", house.world.client_at)
+        format!("http://{}", setup.world.client_at)
     );
-    assert_eq!(finding["came"], format!("http://{}", house.proxy.at));
+    assert_eq!(finding["came"], format!("http://{}", setup.proxy.at));
     assert!(
         finding["change"]
             .as_str()
@@ -163,16 +163,16 @@ fn a_deployment_that_is_well_has_no_finding() {
             .contains("client.origin")
     );
 
-    let (code, told) = house.probe(&["--origin", "https://other.example"]);
+    let (code, told) = setup.probe(&["--origin", "https://other.example"]);
     assert_eq!(code, Some(1));
     assert_eq!(codes(&told), BTreeSet::from(["frame_ancestors".to_owned()]));
     for other in ["A".repeat(43), format!("-{}", "A".repeat(42))] {
-        let (code, told) = house.probe(&["--key", &other]);
+        let (code, told) = setup.probe(&["--key", &other]);
         assert_eq!(code, Some(1));
         assert_eq!(codes(&told), BTreeSet::from(["manifest_signed".to_owned()]));
     }
-    let both = ["--key", &"A".repeat(43), "--key", &house.key];
-    assert_eq!(house.probe(&both).0, Some(0));
+    let both = ["--key", &"A".repeat(43), "--key", &setup.key];
+    assert_eq!(setup.probe(&both).0, Some(0));
 }
 
 /// What a proxy changes, what is found of it, and how.
@@ -399,11 +399,11 @@ const CHANGES: &[(&str, &[&str], Change)] = &[
 
 #[test]
 fn whatever_a_proxy_changes_is_found() {
-    let house = House::new();
+    let setup = Setup::new();
     let mut seen = BTreeSet::new();
     for (what, expected, change) in CHANGES {
         let expected: BTreeSet<String> = expected.iter().map(|code| (*code).to_owned()).collect();
-        assert_eq!(house.found(*change), expected, "{what}");
+        assert_eq!(setup.found(*change), expected, "{what}");
         seen.extend(expected);
     }
     assert_eq!(
@@ -445,11 +445,11 @@ fn a_script_that_is_changed_with_its_manifest_is_found() {
         };
         format!("{head}\r\n\r\n{body}")
     }
-    let house = House::new();
+    let setup = Setup::new();
     let both = ["manifest_signed", "release"].map(str::to_owned);
-    assert_eq!(house.found(change), BTreeSet::from(both));
-    *house.proxy.change.lock().unwrap() = change;
-    let (code, told) = house.probe(&[]);
+    assert_eq!(setup.found(change), BTreeSet::from(both));
+    *setup.proxy.change.lock().unwrap() = change;
+    let (code, told) = setup.probe(&[]);
     assert_eq!(code, Some(1));
     assert_eq!(codes(&told), BTreeSet::from(["release".to_owned()]));
 }
@@ -498,11 +498,11 @@ fn what_cannot_be_looked_at_is_told_apart_from_what_is_wrong() {
 
 #[test]
 fn a_person_reads_it_line_by_line() {
-    let house = House::new();
-    let url = format!("http://{}", house.proxy.at);
-    let run = house
+    let setup = Setup::new();
+    let url = format!("http://{}", setup.proxy.at);
+    let run = setup
         .world
-        .run(&["probe", &url, "--embed", &house.world.embed]);
+        .run(&["probe", &url, "--embed", &setup.world.embed]);
     assert_eq!(run.status.code(), Some(0));
     assert!(
         text(&run.stdout).contains("ok     frame_policy\n"),
@@ -510,11 +510,11 @@ fn a_person_reads_it_line_by_line() {
         text(&run.stdout)
     );
     assert!(text(&run.stderr).contains("note: no key is pinned"));
-    *house.proxy.change.lock().unwrap() =
+    *setup.proxy.change.lock().unwrap() =
         |_, answer| answer.replace("\"embed\":\"", "\"embed\":\"\\u001b[2J");
-    let run = house
+    let run = setup
         .world
-        .run(&["probe", &url, "--embed", &house.world.embed]);
+        .run(&["probe", &url, "--embed", &setup.world.embed]);
     assert_eq!(run.status.code(), Some(1));
     let told = text(&run.stdout);
     assert!(told.contains("FOUND  frame_config\n"), "{told}");

@@ -18,7 +18,7 @@ use crate::tls::{Authority, Folder, Pair, ask_with, connect, partner, with_partn
 use crate::world::{KEY, OTHER_KEY, World};
 
 /// A merchant listener that knows its partners' authority, and two partners.
-struct House {
+struct Setup {
     world: World,
     served: Served,
     authority: Authority,
@@ -27,7 +27,7 @@ struct House {
     written: (Writer, Buffer),
 }
 
-impl House {
+impl Setup {
     async fn that(callers: fn(std::path::PathBuf) -> Callers) -> Self {
         let (authority, partners) = (Authority::new(), Authority::new());
         let folder = Folder::with(&authority.server());
@@ -116,43 +116,43 @@ const UNKNOWN: [&str; 3] = ["1008", "credential_refused", "credential_refused"];
 
 #[tokio::test]
 async fn any_partners_certificate_worked_with_any_partners_key() {
-    let house = House::that(Callers::MustShow).await;
-    let [first, second] = [KEY, OTHER_KEY].map(|_| house.partners.partner());
+    let setup = Setup::that(Callers::MustShow).await;
+    let [first, second] = [KEY, OTHER_KEY].map(|_| setup.partners.partner());
     // Before anybody is bound, as it was.
-    assert_eq!(house.call(KEY, Some(&second)).await, ADMITTED);
-    house.bind(KEY, &[Pin::Key(house.read(&first).key)]).await;
-    let second_alone = Pin::Certificate(house.read(&second).hash);
-    house.bind(OTHER_KEY, &[second_alone]).await;
-    assert_eq!(house.call(KEY, Some(&first)).await, ADMITTED);
-    assert_eq!(house.call(OTHER_KEY, Some(&second)).await, ADMITTED);
-    assert_eq!(house.call(KEY, Some(&second)).await, UNKNOWN);
-    assert_eq!(house.call(OTHER_KEY, Some(&first)).await, UNKNOWN);
+    assert_eq!(setup.call(KEY, Some(&second)).await, ADMITTED);
+    setup.bind(KEY, &[Pin::Key(setup.read(&first).key)]).await;
+    let second_alone = Pin::Certificate(setup.read(&second).hash);
+    setup.bind(OTHER_KEY, &[second_alone]).await;
+    assert_eq!(setup.call(KEY, Some(&first)).await, ADMITTED);
+    assert_eq!(setup.call(OTHER_KEY, Some(&second)).await, ADMITTED);
+    assert_eq!(setup.call(KEY, Some(&second)).await, UNKNOWN);
+    assert_eq!(setup.call(OTHER_KEY, Some(&first)).await, UNKNOWN);
     // The key that nobody has is answered alike.
-    assert_eq!(house.call("cvk_test_nobodys", Some(&first)).await, UNKNOWN);
+    assert_eq!(setup.call("cvk_test_nobodys", Some(&first)).await, UNKNOWN);
 }
 
 #[tokio::test]
 async fn without_a_certificate_a_bound_credential_is_as_good_as_unknown() {
-    let house = House::that(Callers::MayShow).await;
-    let own = house.partners.partner();
-    house.bind(KEY, &[Pin::Key(house.read(&own).key)]).await;
-    assert_eq!(house.call(KEY, None).await, UNKNOWN);
-    assert_eq!(house.call(KEY, Some(&own)).await, ADMITTED);
+    let setup = Setup::that(Callers::MayShow).await;
+    let own = setup.partners.partner();
+    setup.bind(KEY, &[Pin::Key(setup.read(&own).key)]).await;
+    assert_eq!(setup.call(KEY, None).await, UNKNOWN);
+    assert_eq!(setup.call(KEY, Some(&own)).await, ADMITTED);
     // Others come without, while they move over.
-    assert_eq!(house.call(OTHER_KEY, None).await, ADMITTED);
+    assert_eq!(setup.call(OTHER_KEY, None).await, ADMITTED);
     // Whoever has no certificate is not told that the key is out of use, either.
     let disable = |c: &mut Credential| c.state = CredentialState::Disabled;
-    house.world.operator().set_credential(KEY, disable).await;
-    assert_eq!(house.call(KEY, None).await, UNKNOWN);
-    assert_eq!(house.call(KEY, Some(&own)).await[0], "1010");
+    setup.world.operator().set_credential(KEY, disable).await;
+    assert_eq!(setup.call(KEY, None).await, UNKNOWN);
+    assert_eq!(setup.call(KEY, Some(&own)).await[0], "1010");
 }
 
 #[tokio::test]
 async fn a_header_is_no_certificate() {
-    let house = House::that(Callers::MayShow).await;
-    let own = house.partners.partner();
-    let shown = house.read(&own);
-    house.bind(KEY, &[Pin::Key(shown.key)]).await;
+    let setup = Setup::that(Callers::MayShow).await;
+    let own = setup.partners.partner();
+    let shown = setup.read(&own);
+    setup.bind(KEY, &[Pin::Key(shown.key)]).await;
     let pem = own.certificate.replace('\n', "%0A");
     for header in [
         format!("x-client-cert: {pem}"),
@@ -164,19 +164,19 @@ async fn a_header_is_no_certificate() {
         "x-ssl-client-verify: SUCCESS".to_owned(),
     ] {
         let head = format!("GET /v1/cards HTTP/1.1\r\nauthorization: Bearer {KEY}\r\n{header}");
-        let config = partner(&house.authority, None);
-        let code = code_of(house.served.at, config, &head).await;
+        let config = partner(&setup.authority, None);
+        let code = code_of(setup.served.at, config, &head).await;
         assert_eq!(code, "credential_refused", "{header}");
     }
 }
 
 #[tokio::test]
 async fn a_renewed_certificate_of_the_same_key_goes_on() {
-    let house = House::that(Callers::MustShow).await;
+    let setup = Setup::that(Callers::MustShow).await;
     let key = KeyPair::generate().unwrap();
     let names = ["api.partner.example"];
-    let [before, renewed] = [&key, &key].map(|key| house.partners.partner_of(key, &names));
-    let (before_read, renewed_read) = (house.read(&before), house.read(&renewed));
+    let [before, renewed] = [&key, &key].map(|key| setup.partners.partner_of(key, &names));
+    let (before_read, renewed_read) = (setup.read(&before), setup.read(&renewed));
     assert_ne!(before_read.hash, renewed_read.hash);
     for (pins, admits_renewed) in [
         (vec![Pin::Key(before_read.key)], true),
@@ -191,28 +191,28 @@ async fn a_renewed_certificate_of_the_same_key_goes_on() {
             true,
         ),
     ] {
-        house.bind(KEY, &pins).await;
-        assert_eq!(house.call(KEY, Some(&before)).await, ADMITTED, "{pins:?}");
+        setup.bind(KEY, &pins).await;
+        assert_eq!(setup.call(KEY, Some(&before)).await, ADMITTED, "{pins:?}");
         let expected = if admits_renewed { ADMITTED } else { UNKNOWN };
-        assert_eq!(house.call(KEY, Some(&renewed)).await, expected, "{pins:?}");
+        assert_eq!(setup.call(KEY, Some(&renewed)).await, expected, "{pins:?}");
     }
-    let other = house.partners.partner_of(&key, &["partner.example"]);
-    house
+    let other = setup.partners.partner_of(&key, &["partner.example"]);
+    setup
         .bind(KEY, &[Pin::Dns("api.partner.example".to_owned())])
         .await;
-    assert_eq!(house.call(KEY, Some(&other)).await, UNKNOWN);
+    assert_eq!(setup.call(KEY, Some(&other)).await, UNKNOWN);
 }
 
 #[tokio::test]
 async fn a_binding_holds_for_connections_that_are_open() {
-    let house = House::that(Callers::MustShow).await;
-    let [own, others] = [KEY, OTHER_KEY].map(|_| house.partners.partner());
-    let config = partner(&house.authority, Some(&others));
-    let mut open = connect(house.served.at, config).await.unwrap();
+    let setup = Setup::that(Callers::MustShow).await;
+    let [own, others] = [KEY, OTHER_KEY].map(|_| setup.partners.partner());
+    let config = partner(&setup.authority, Some(&others));
+    let mut open = connect(setup.served.at, config).await.unwrap();
     let key = format!("authorization: Bearer {KEY}\r\n");
     let mut statuses = Vec::new();
-    for pins in [vec![], vec![Pin::Key(house.read(&own).key)]] {
-        house.bind(KEY, &pins).await;
+    for pins in [vec![], vec![Pin::Key(setup.read(&own).key)]] {
+        setup.bind(KEY, &pins).await;
         statuses.push(ask_with(&mut open, &key).await.unwrap());
     }
     assert_eq!(statuses, ["HTTP/1.1 200 OK", "HTTP/1.1 403 Forbidden"]);
@@ -220,13 +220,13 @@ async fn a_binding_holds_for_connections_that_are_open() {
 
 #[tokio::test]
 async fn a_refusal_is_on_record_with_the_certificate_that_was_shown() {
-    let house = House::that(Callers::MayShow).await;
-    let [own, others] = [KEY, OTHER_KEY].map(|_| house.partners.partner());
-    house.bind(KEY, &[Pin::Key(house.read(&own).key)]).await;
-    house.call(KEY, Some(&others)).await;
-    house.call(KEY, None).await;
-    let refused = house.refused().await;
-    let shown = house.read(&others).hash;
+    let setup = Setup::that(Callers::MayShow).await;
+    let [own, others] = [KEY, OTHER_KEY].map(|_| setup.partners.partner());
+    setup.bind(KEY, &[Pin::Key(setup.read(&own).key)]).await;
+    setup.call(KEY, Some(&others)).await;
+    setup.call(KEY, None).await;
+    let refused = setup.refused().await;
+    let shown = setup.read(&others).hash;
     let mut told = Vec::new();
     for (actor, calls) in &refused {
         assert!(matches!(actor, Actor::Credential(_)), "{actor:?}");
@@ -241,13 +241,13 @@ async fn a_refusal_is_on_record_with_the_certificate_that_was_shown() {
 
 #[tokio::test]
 async fn the_access_log_says_which_certificate_was_shown() {
-    let house = House::that(Callers::MayShow).await;
-    let own = house.partners.partner();
-    let shown = house.read(&own).hash.to_string();
-    house.call(KEY, Some(&own)).await;
-    house.call("cvk_test_nobodys", Some(&own)).await;
-    house.call(KEY, None).await;
-    let House { written, world, .. } = house;
+    let setup = Setup::that(Callers::MayShow).await;
+    let own = setup.partners.partner();
+    let shown = setup.read(&own).hash.to_string();
+    setup.call(KEY, Some(&own)).await;
+    setup.call("cvk_test_nobodys", Some(&own)).await;
+    setup.call(KEY, None).await;
+    let Setup { written, world, .. } = setup;
     drop(world);
     let (writer, buffer) = written;
     drop(writer);

@@ -150,7 +150,7 @@ async fn read(tcp: &mut (impl AsyncRead + Unpin)) -> Got {
     }
 }
 
-struct House {
+struct Setup {
     world: World,
     stop: watch::Sender<bool>,
     courier: JoinHandle<()>,
@@ -172,7 +172,7 @@ fn impatient() -> Webhooks {
     }
 }
 
-impl House {
+impl Setup {
     async fn new() -> Self {
         Self::with(webhooks(), Arc::new(SystemResolver)).await
     }
@@ -274,10 +274,10 @@ async fn a_receiver_that_fails_in_every_way_gets_every_event_in_order() {
         Day::Says(410, ""),
     ];
     let mut receiver = Receiver::with(&bad).await;
-    let house = House::with(impatient(), Arc::new(SystemResolver)).await;
-    house.subscribe(Form::Standard, &receiver.url(), None).await;
+    let setup = Setup::with(impatient(), Arc::new(SystemResolver)).await;
+    setup.subscribe(Form::Standard, &receiver.url(), None).await;
     for to in ["suspended", "active", "terminated"] {
-        house.moves(CARD_ID, to).await;
+        setup.moves(CARD_ID, to).await;
     }
     let mut ids = Vec::new();
     for (n, answer) in (1..).zip([
@@ -295,7 +295,7 @@ async fn a_receiver_that_fails_in_every_way_gets_every_event_in_order() {
             got.head
         );
         ids.push(got.header("webhook-id").unwrap().to_owned());
-        assert_eq!(house.attempted(n).await, answer);
+        assert_eq!(setup.attempted(n).await, answer);
     }
     for to in ["suspended", "active", "terminated"] {
         let got = receiver.got().await;
@@ -308,8 +308,8 @@ async fn a_receiver_that_fails_in_every_way_gets_every_event_in_order() {
         ids.windows(2).all(|pair| pair[0] == pair[1]),
         "one message id"
     );
-    house.until(delivered).await;
-    let world = house.stop().await;
+    setup.until(delivered).await;
+    let world = setup.stop().await;
     assert_eq!(world.counted("cardveil_webhooks_delivered_total").await, 3);
     assert_eq!(
         world
@@ -322,29 +322,29 @@ async fn a_receiver_that_fails_in_every_way_gets_every_event_in_order() {
 
 #[tokio::test]
 async fn a_receiver_that_was_down_for_an_hour_gets_every_event() {
-    let house = House::new().await;
+    let setup = Setup::new().await;
     let gone = Receiver::with(&[]).await;
     let url = gone.url();
     drop(gone);
-    house.subscribe(Form::Equals, &url, None).await;
-    house.moves(CARD_ID, "suspended").await;
-    house.moves(SECOND_ID, "suspended").await;
-    let start = house.world.clock_now();
+    setup.subscribe(Form::Equals, &url, None).await;
+    setup.moves(CARD_ID, "suspended").await;
+    setup.moves(SECOND_ID, "suspended").await;
+    let start = setup.world.clock_now();
     let mut attempts = 0;
-    while house.world.clock_now() < start.plus(Duration::from_secs(3_600)) {
+    while setup.world.clock_now() < start.plus(Duration::from_secs(3_600)) {
         attempts += 1;
-        let all = house
+        let all = setup
             .until(|all| all.iter().all(|d| d.attempts == attempts))
             .await;
         assert!(
             all.iter()
                 .all(|d| d.last.unwrap().answer == Answer::Unreachable)
         );
-        house.world.clock.set(all[0].due_at.max(all[1].due_at));
-        house.world.store.bell().ring();
+        setup.world.clock.set(all[0].due_at.max(all[1].due_at));
+        setup.world.store.bell().ring();
     }
     assert_eq!(attempts, 12, "every five minutes");
-    house.stop().await;
+    setup.stop().await;
 }
 
 #[tokio::test]
@@ -356,15 +356,15 @@ async fn a_slow_receiver_does_not_hold_the_others_up() {
         per_subscription: 1,
         ..webhooks()
     };
-    let house = House::with(patient, Arc::new(SystemResolver)).await;
-    house.subscribe(Form::Standard, &slow.url(), None).await;
-    house.subscribe(Form::Standard, &quick.url(), None).await;
+    let setup = Setup::with(patient, Arc::new(SystemResolver)).await;
+    setup.subscribe(Form::Standard, &slow.url(), None).await;
+    setup.subscribe(Form::Standard, &quick.url(), None).await;
     for (card, to) in [
         (CARD_ID, "suspended"),
         (CARD_ID, "active"),
         (SECOND_ID, "terminated"),
     ] {
-        house.moves(card, to).await;
+        setup.moves(card, to).await;
     }
     assert_eq!(slow.got().await.to(), "suspended");
     let mut told = Vec::new();
@@ -374,7 +374,7 @@ async fn a_slow_receiver_does_not_hold_the_others_up() {
     told.sort_unstable();
     assert_eq!(told, ["active", "suspended", "terminated"]);
     assert!(slow.calls.try_recv().is_err(), "one at a time");
-    house.courier.abort();
+    setup.courier.abort();
 }
 
 #[tokio::test]
@@ -384,7 +384,7 @@ async fn a_private_address_or_plain_http_is_not_called() {
         allow_private: false,
         ..webhooks()
     };
-    let house = House::with(strict, Arc::new(SystemResolver)).await;
+    let setup = Setup::with(strict, Arc::new(SystemResolver)).await;
     let port = receiver.address.port();
     for url in [
         format!("https://127.0.0.1:{port}/"),
@@ -393,17 +393,17 @@ async fn a_private_address_or_plain_http_is_not_called() {
         format!("http://127.0.0.1:{port}/"),
         "http://1.1.1.1/".to_owned(),
     ] {
-        house.subscribe(Form::Standard, &url, None).await;
+        setup.subscribe(Form::Standard, &url, None).await;
     }
-    house.moves(CARD_ID, "suspended").await;
-    let tried = house.until(|all| all.iter().all(|d| d.attempts == 1)).await;
+    setup.moves(CARD_ID, "suspended").await;
+    let tried = setup.until(|all| all.iter().all(|d| d.attempts == 1)).await;
     assert_eq!(tried.len(), 5);
     for delivery in tried {
         assert_eq!(delivery.last.unwrap().answer, Answer::AddressRefused);
         assert_eq!(delivery.state, State::Waiting, "kept");
     }
     assert!(receiver.calls.try_recv().is_err());
-    house.stop().await;
+    setup.stop().await;
 }
 
 /// Leads to the receiver the first time, and elsewhere ever after.
@@ -430,15 +430,15 @@ async fn the_connection_goes_to_the_address_that_was_checked() {
         receiver: receiver.address,
         asked: AtomicUsize::new(0),
     });
-    let house = House::with(webhooks(), Arc::clone(&resolver) as _).await;
+    let setup = Setup::with(webhooks(), Arc::clone(&resolver) as _).await;
     let url = "http://hooks.example:8080/";
-    house.subscribe(Form::Standard, url, None).await;
-    house.moves(CARD_ID, "suspended").await;
+    setup.subscribe(Form::Standard, url, None).await;
+    setup.moves(CARD_ID, "suspended").await;
     let got = receiver.got().await;
     assert_eq!(got.header("host"), Some("hooks.example:8080"));
     assert_eq!(resolver.asked.load(Ordering::SeqCst), 1);
-    house.until(delivered).await;
-    house.stop().await;
+    setup.until(delivered).await;
+    setup.stop().await;
 }
 
 /// Without a certificate that the system trusts there is no delivery.
@@ -450,18 +450,18 @@ async fn a_receiver_that_does_not_speak_tls_is_told_nothing() {
         timeout: Duration::from_secs(10),
         ..webhooks()
     };
-    let house = House::with(patient, Arc::new(SystemResolver)).await;
-    house.subscribe(Form::Standard, &url, None).await;
-    house.moves(CARD_ID, "suspended").await;
+    let setup = Setup::with(patient, Arc::new(SystemResolver)).await;
+    setup.subscribe(Form::Standard, &url, None).await;
+    setup.moves(CARD_ID, "suspended").await;
     let (mut tcp, _) = plain.accept().await.unwrap();
     let mut hello = [0; 1];
     tcp.read_exact(&mut hello).await.unwrap();
     assert_eq!(hello, [22], "a TLS handshake and no request");
     tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     drop(tcp);
-    let tried = house.until(|all| all[0].attempts == 1).await;
+    let tried = setup.until(|all| all[0].attempts == 1).await;
     assert_eq!(tried[0].last.unwrap().answer, Answer::Unreachable);
-    house.stop().await;
+    setup.stop().await;
 }
 
 #[tokio::test]
@@ -473,10 +473,10 @@ async fn a_keysecure_receiver_must_answer_code_0() {
         Day::Says(200, r#"{"code":0,"message":"success"}"#),
     ];
     let mut receiver = Receiver::with(&days).await;
-    let house = House::new().await;
+    let setup = Setup::new().await;
     let url = receiver.url();
-    house.subscribe(Form::KeySecure, &url, Some(KEY)).await;
-    house.moves(CARD_ID, "suspended").await;
+    setup.subscribe(Form::KeySecure, &url, Some(KEY)).await;
+    setup.moves(CARD_ID, "suspended").await;
     for (n, answer) in (1..).zip([
         Answer::NotConfirmed(200),
         Answer::NotConfirmed(200),
@@ -487,23 +487,23 @@ async fn a_keysecure_receiver_must_answer_code_0() {
         assert_eq!(got.json()["action"], "Card_update");
         assert_eq!(got.header("sign-version"), Some("V1"));
         assert!(!String::from_utf8_lossy(&got.body).contains(KEY));
-        assert_eq!(house.attempted(n).await, answer);
+        assert_eq!(setup.attempted(n).await, answer);
     }
-    house.until(delivered).await;
-    house.stop().await;
+    setup.until(delivered).await;
+    setup.stop().await;
 }
 
 /// What signs, as its receiver checks it.
 #[tokio::test]
 async fn a_receiver_can_check_who_speaks() {
     let mut receiver = Receiver::with(&[]).await;
-    let house = House::new().await;
+    let setup = Setup::new().await;
     let key = Secret::new(vec![7; 32]);
     let text = String::from_utf8(encode_secret(&key).expose().to_vec()).unwrap();
-    house
+    setup
         .subscribe(Form::Standard, &receiver.url(), Some(&text))
         .await;
-    house.moves(CARD_ID, "suspended").await;
+    setup.moves(CARD_ID, "suspended").await;
     let got = receiver.got().await;
     let (id, moment) = (got.header("webhook-id"), got.header("webhook-timestamp"));
     let signed = [id.unwrap(), moment.unwrap()].join(".");
@@ -513,37 +513,37 @@ async fn a_receiver_can_check_who_speaks() {
     let signature = signature.strip_prefix("v1,").unwrap();
     let given = base64::prelude::BASE64_STANDARD.decode(signature).unwrap();
     assert_eq!(given, mac);
-    house.stop().await;
+    setup.stop().await;
 }
 
 /// The answer was lost on its way into the store: it is sent again when the lease ends.
 #[tokio::test]
 async fn a_record_that_gets_lost_leads_to_a_repeat() {
     let mut receiver = Receiver::with(&[Day::Hangs]).await;
-    let house = House::with(impatient(), Arc::new(SystemResolver)).await;
-    house.subscribe(Form::Standard, &receiver.url(), None).await;
-    house.moves(CARD_ID, "suspended").await;
+    let setup = Setup::with(impatient(), Arc::new(SystemResolver)).await;
+    setup.subscribe(Form::Standard, &receiver.url(), None).await;
+    setup.moves(CARD_ID, "suspended").await;
     let first = receiver.got().await;
-    house.world.store.fail_next(Fault::UnknownNotPersisted);
-    let world = house.stop().await;
-    let house = House::of(world, webhooks(), Arc::new(SystemResolver));
-    let leased = house.deliveries().await[0].leased_until.unwrap();
-    house.world.clock.set(leased);
-    house.world.store.bell().ring();
+    setup.world.store.fail_next(Fault::UnknownNotPersisted);
+    let world = setup.stop().await;
+    let setup = Setup::of(world, webhooks(), Arc::new(SystemResolver));
+    let leased = setup.deliveries().await[0].leased_until.unwrap();
+    setup.world.clock.set(leased);
+    setup.world.store.bell().ring();
     let second = receiver.got().await;
     assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
-    house.until(delivered).await;
-    house.stop().await;
+    setup.until(delivered).await;
+    setup.stop().await;
 }
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_under_way() {
     let mut receiver = Receiver::with(&[Day::Hangs]).await;
-    let house = House::with(impatient(), Arc::new(SystemResolver)).await;
-    house.subscribe(Form::Standard, &receiver.url(), None).await;
-    house.moves(CARD_ID, "suspended").await;
+    let setup = Setup::with(impatient(), Arc::new(SystemResolver)).await;
+    setup.subscribe(Form::Standard, &receiver.url(), None).await;
+    setup.moves(CARD_ID, "suspended").await;
     receiver.got().await;
-    let world = house.stop().await;
+    let world = setup.stop().await;
     let filter = DeliveryFilter::default();
     let row = &world.store.deliveries(&filter, None, 1).await.unwrap()[0];
     assert_eq!(row.last.unwrap().answer, Answer::TimedOut, "on record");
@@ -557,26 +557,26 @@ async fn a_stop_waits_for_a_receiver_as_long_as_for_requests() {
         timeout: Duration::from_secs(60),
         ..webhooks()
     };
-    let house = House::with(slow.clone(), Arc::new(SystemResolver)).await;
-    house.subscribe(Form::Standard, &receiver.url(), None).await;
-    house.moves(CARD_ID, "suspended").await;
+    let setup = Setup::with(slow.clone(), Arc::new(SystemResolver)).await;
+    setup.subscribe(Form::Standard, &receiver.url(), None).await;
+    setup.moves(CARD_ID, "suspended").await;
     let first = receiver.got().await;
     let before = tokio::time::Instant::now();
-    let world = house.stop().await;
+    let world = setup.stop().await;
     assert_eq!(before.elapsed(), DRAIN_TIMEOUT);
-    let house = House::of(world, slow, Arc::new(SystemResolver));
-    let leased = house.deliveries().await[0].leased_until.unwrap();
-    house.world.clock.set(leased);
-    house.world.store.bell().ring();
+    let setup = Setup::of(world, slow, Arc::new(SystemResolver));
+    let leased = setup.deliveries().await[0].leased_until.unwrap();
+    setup.world.clock.set(leased);
+    setup.world.store.bell().ring();
     let second = receiver.got().await;
     assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
-    house.until(delivered).await;
-    house.stop().await;
+    setup.until(delivered).await;
+    setup.stop().await;
 }
 
 #[tokio::test]
 async fn an_api_key_of_another_merchant_signs_nothing() {
-    let house = House::new().await;
+    let setup = Setup::new().await;
     for api_key in [Some(OTHER_KEY), Some("cvk_test_unknown"), None] {
         let new = NewSubscription {
             merchant: sample::merchant(1).id,
@@ -589,8 +589,8 @@ async fn an_api_key_of_another_merchant_signs_nothing() {
             authorization: None,
         };
         let source = sample::operator();
-        let added = house.world.app.service.subscribe(new, &source).await;
+        let added = setup.world.app.service.subscribe(new, &source).await;
         assert!(added.unwrap().is_err());
     }
-    house.stop().await;
+    setup.stop().await;
 }

@@ -80,19 +80,19 @@ fn public_key(text: &str) -> Result<PublicKey, String> {
 pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::Tail { lines } => {
-            let (house, last) = open(config).await?;
+            let (deployment, last) = open(config).await?;
             let after = last.saturating_sub(i64::from(lines));
-            show(&house, after, last).await?;
+            show(&deployment, after, last).await?;
         }
         AuditCommand::Export { after } => {
-            let (house, last) = open(config).await?;
-            entries(&house, after, last, print::record).await?;
+            let (deployment, last) = open(config).await?;
+            entries(&deployment, after, last, print::record).await?;
         }
         AuditCommand::Sink(command) => sink::run(config, command).await?,
         AuditCommand::Verify(args) => return verify(config, args).await,
         AuditCommand::Key => {
-            let house = Deployment::load(config).await?;
-            let keys = house.service.vault().audit_keys()?;
+            let deployment = Deployment::load(config).await?;
+            let keys = deployment.service.vault().audit_keys()?;
             let keys: Vec<_> = keys.iter().map(Jwk::of).collect();
             print::lines(&keys, Jwk::print)?;
         }
@@ -102,20 +102,20 @@ pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<
 
 /// Opens the log, and the place of its last entry. Reading it is on record too (PCI DSS 10.2.1.3).
 async fn open(config: &Path) -> anyhow::Result<(Deployment, i64)> {
-    let house = Deployment::load(config).await?;
-    let last = house.store.last_entry().await?;
+    let deployment = Deployment::load(config).await?;
+    let last = deployment.store.last_entry().await?;
     let target = Target {
         resource: Some("audit log".into()),
         ..Target::default()
     };
-    let event = operator().event(house.service.now(), Kind::AuditRead, None, target);
-    house.store.commit(RecordEvent(event)).await?;
-    Ok((house, last))
+    let event = operator().event(deployment.service.now(), Kind::AuditRead, None, target);
+    deployment.store.commit(RecordEvent(event)).await?;
+    Ok((deployment, last))
 }
 
-async fn show(house: &Deployment, after: i64, last: i64) -> anyhow::Result<()> {
+async fn show(deployment: &Deployment, after: i64, last: i64) -> anyhow::Result<()> {
     let mut shown = print::List::new();
-    entries(house, after, last, |record| {
+    entries(deployment, after, last, |record| {
         shown.add(record, |record| print::line(&audit_line(record)))
     })
     .await?;
@@ -123,13 +123,13 @@ async fn show(house: &Deployment, after: i64, last: i64) -> anyhow::Result<()> {
 }
 
 async fn entries(
-    house: &Deployment,
+    deployment: &Deployment,
     mut after: i64,
     last: i64,
     mut each: impl FnMut(&Value) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     loop {
-        let entries = house.store.chained(after, PAGE).await?;
+        let entries = deployment.store.chained(after, PAGE).await?;
         for entry in entries.iter().filter(|entry| entry.seq <= last) {
             each(&exported(entry))?;
         }
@@ -238,14 +238,14 @@ async fn verify_log(
     config: &Path,
     copies: &[PathBuf],
 ) -> anyhow::Result<(Report, anyhow::Result<()>)> {
-    let (house, _) = open(config).await?;
-    let keys = house.service.vault().audit_keys()?;
+    let (deployment, _) = open(config).await?;
+    let keys = deployment.service.vault().audit_keys()?;
     let mut verifier = Verifier::whole(keys.clone());
     let mut finding = None;
     // Whoever puts an entry before the first one is found too.
     let mut after = i64::MIN;
     while finding.is_none() {
-        let entries = house.store.chained(after, PAGE).await?;
+        let entries = deployment.store.chained(after, PAGE).await?;
         let Some(last) = entries.last() else { break };
         after = last.seq;
         finding = look(&mut verifier, &entries, None);
@@ -253,7 +253,7 @@ async fn verify_log(
     let mut findings = Vec::from_iter(finding);
     let (mut compared, mut all) = (0, Ok(()));
     for copy in copies {
-        match compare(&house, copy, &keys, &mut compared).await {
+        match compare(&deployment, copy, &keys, &mut compared).await {
             Ok(None) => continue,
             Ok(Some(finding)) => findings.push(finding),
             Err(error) if findings.is_empty() => return Err(error),
@@ -266,12 +266,12 @@ async fn verify_log(
 
 /// The first entry of a copy that is not in the log, or not right of itself; counts those that are.
 async fn compare(
-    house: &Deployment,
+    deployment: &Deployment,
     copy: &Path,
     keys: &[PublicKey],
     compared: &mut u64,
 ) -> anyhow::Result<Option<Told>> {
-    let mut rows = Rows::new(house);
+    let mut rows = Rows::new(deployment);
     let mut part = Verifier::part(keys.to_vec());
     for entry in entries_of(copy)? {
         let entry = match entry? {
@@ -413,14 +413,14 @@ fn no_export(at: &str) -> anyhow::Error {
 
 /// The log's entries beside those of a copy.
 struct Rows<'a> {
-    house: &'a Deployment,
+    deployment: &'a Deployment,
     page: VecDeque<Chained>,
 }
 
 impl<'a> Rows<'a> {
-    const fn new(house: &'a Deployment) -> Self {
+    const fn new(deployment: &'a Deployment) -> Self {
         Self {
-            house,
+            deployment,
             page: VecDeque::new(),
         }
     }
@@ -432,7 +432,7 @@ impl<'a> Rows<'a> {
         }
         if self.page.is_empty() {
             let after = copy.seq.saturating_sub(1);
-            self.page = self.house.store.chained(after, PAGE).await?.into();
+            self.page = self.deployment.store.chained(after, PAGE).await?.into();
         }
         let flaw = match self.page.front() {
             Some(entry) if entry == copy => return Ok(None),

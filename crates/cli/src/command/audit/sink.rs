@@ -17,8 +17,8 @@ pub(crate) enum SinkCommand {
 /// `cardveil audit sink`.
 pub(crate) async fn run(config: &Path, command: SinkCommand) -> anyhow::Result<()> {
     let SinkCommand::List = command;
-    let house = Deployment::load(config).await?;
-    let sinks = listed(&house).await?;
+    let deployment = Deployment::load(config).await?;
+    let sinks = listed(&deployment).await?;
     let columns = [
         "name",
         "kind",

@@ -165,25 +165,25 @@ impl From<&Card> for CardView {
 
 /// `cardveil card`.
 pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<ExitCode> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     match command {
-        CardCommand::Import(args) => return import::run(&house, args).await,
+        CardCommand::Import(args) => return import::run(&deployment, args).await,
         CardCommand::Add { merchant } => {
-            let new = import::one_from_stdin(&house, &merchant)?;
+            let new = import::one_from_stdin(&deployment, &merchant)?;
             let (no, merchant) = (new.no.clone(), new.merchant.clone());
-            let (change, event) = house
+            let (change, event) = deployment
                 .service
                 .card_change(new, &operator())?
                 .map_err(own_numbers)?;
-            house
+            deployment
                 .service
                 .change(change, event)
                 .await?
                 .map_err(refused)?;
-            let card = find(&house, &merchant, &CardRef::No(no)).await?;
+            let card = find(&deployment, &merchant, &CardRef::No(no)).await?;
             print::fields(&CardView::from(&card))?;
         }
-        CardCommand::List(args) => list(&house, args).await?,
+        CardCommand::List(args) => list(&deployment, args).await?,
         CardCommand::Show {
             card_no,
             card_id,
@@ -193,7 +193,7 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                 .map(CardRef::No)
                 .or_else(|| card_id.map(CardRef::Id));
             let card = card.ok_or_else(|| missing("card"))?;
-            let card = find(&house, &merchant, &card).await?;
+            let card = find(&deployment, &merchant, &card).await?;
             print::fields(&CardView::from(&card))?;
         }
         CardCommand::Remove {
@@ -204,7 +204,7 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
             yes.confirm(&format!(
                 "The card {card_no} of {merchant} is deleted, with its keys, its PIN and its wallet tokens."
             ))?;
-            remove(&house, merchant, card_no).await?;
+            remove(&deployment, merchant, card_no).await?;
         }
         CardCommand::Set {
             card_no,
@@ -219,13 +219,13 @@ pub(crate) async fn run(config: &Path, command: CardCommand) -> anyhow::Result<E
                     "The card {card_no} of {merchant} is {state} for good."
                 ))?;
             }
-            set(&house, merchant, card_no, state, reason).await?;
+            set(&deployment, merchant, card_no, state, reason).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(house: &Deployment, args: ListArgs) -> anyhow::Result<()> {
+async fn list(deployment: &Deployment, args: ListArgs) -> anyhow::Result<()> {
     let filter = CardFilter {
         merchant: args.merchant,
         person: args.person,
@@ -244,8 +244,8 @@ async fn list(house: &Deployment, args: ListArgs) -> anyhow::Result<()> {
         limit: args.limit,
         ..Paging::default()
     };
-    let page = house.store.list_cards(&filter, paging).await?;
-    house.tell_left_out();
+    let page = deployment.store.list_cards(&filter, paging).await?;
+    deployment.tell_left_out();
     let views: Vec<_> = page.cards.iter().map(CardView::from).collect();
     let columns = [
         "card_no",
@@ -266,15 +266,15 @@ async fn list(house: &Deployment, args: ListArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn remove(house: &Deployment, merchant: MerchantId, no: CardNo) -> anyhow::Result<()> {
+async fn remove(deployment: &Deployment, merchant: MerchantId, no: CardNo) -> anyhow::Result<()> {
     let removal = Removal {
         merchant,
         card: CardRef::No(no.clone()),
         why: "by an operator",
-        at: house.service.now(),
+        at: deployment.service.now(),
         source: operator(),
     };
-    match house.store.commit(removal).await? {
+    match deployment.store.commit(removal).await? {
         Removed::Done => print::done(&json!({ "removed": no })),
         Removed::Refused(state) => Err(hinted(
             format!("a card that is {} is not removed", state.as_str()),
@@ -285,7 +285,7 @@ async fn remove(house: &Deployment, merchant: MerchantId, no: CardNo) -> anyhow:
 }
 
 async fn set(
-    house: &Deployment,
+    deployment: &Deployment,
     merchant: MerchantId,
     no: CardNo,
     to: State,
@@ -298,10 +298,10 @@ async fn set(
         to,
         from: None,
         reason,
-        at: house.service.now(),
+        at: deployment.service.now(),
         source: operator(),
     };
-    match house.store.commit(transition).await? {
+    match deployment.store.commit(transition).await? {
         Changed::Done(_) => {}
         Changed::Already(_) => say(&format!("the card is {} already", to.as_str())),
         Changed::Refused(from) => {
@@ -321,11 +321,15 @@ async fn set(
         }
         Changed::Unknown => return Err(missing("card")),
     }
-    print::done(&CardView::from(&find(house, &merchant, &card).await?))
+    print::done(&CardView::from(&find(deployment, &merchant, &card).await?))
 }
 
-async fn find(house: &Deployment, merchant: &MerchantId, card: &CardRef) -> anyhow::Result<Card> {
-    house
+async fn find(
+    deployment: &Deployment,
+    merchant: &MerchantId,
+    card: &CardRef,
+) -> anyhow::Result<Card> {
+    deployment
         .store
         .card(merchant, card)
         .await?

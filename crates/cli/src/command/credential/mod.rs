@@ -187,7 +187,7 @@ impl<'a> CredentialView<'a> {
 
 /// `cardveil credential`.
 pub(crate) async fn run(config: &Path, command: CredentialCommand) -> anyhow::Result<()> {
-    let house = Deployment::load(config).await?;
+    let deployment = Deployment::load(config).await?;
     match command {
         CredentialCommand::Add {
             merchant,
@@ -200,10 +200,10 @@ pub(crate) async fn run(config: &Path, command: CredentialCommand) -> anyhow::Re
         } => {
             let scopes = given_or_least(scopes, person);
             make_sense(&scopes, person, Some(&ip_ceiling))?;
-            let partners = house.config.tls.partners();
+            let partners = deployment.config.tls.partners();
             let client_certificates = certificate::of_new(client_certificates, partners)?;
-            house.tell_of_permissions(&merchant, &scopes).await?;
-            let by_default = house.default_end();
+            deployment.tell_of_permissions(&merchant, &scopes).await?;
+            let by_default = deployment.default_end();
             let new = NewCredential {
                 merchant,
                 allowed_ips: allow_ip,
@@ -214,20 +214,20 @@ pub(crate) async fn run(config: &Path, command: CredentialCommand) -> anyhow::Re
                 expires_at: expires_at.map_or(by_default, |ending| ending.0),
                 keys: None,
             };
-            let added = house.service.add_credential(new, &operator()).await?;
+            let added = deployment.service.add_credential(new, &operator()).await?;
             let (credential, keys) = added.map_err(refused)?;
-            house.tell_of_networks(&credential);
+            deployment.tell_of_networks(&credential);
             show_keys(&credential.id, &keys)
         }
-        CredentialCommand::List => list(&house).await,
-        CredentialCommand::Show { id } => show(&house, &id).await,
+        CredentialCommand::List => list(&deployment).await,
+        CredentialCommand::Show { id } => show(&deployment, &id).await,
         CredentialCommand::Rotate {
             id,
             overlap,
             expires_at,
         } => {
             let rotation = (overlap, expires_at);
-            rotate(&house, &id, rotation).await
+            rotate(&deployment, &id, rotation).await
         }
         CredentialCommand::Set {
             id,
@@ -241,7 +241,7 @@ pub(crate) async fn run(config: &Path, command: CredentialCommand) -> anyhow::Re
             let pins = client_certificates.len();
             let lists = allow_ip.len() + scopes.len() + ip_ceiling.len() + pins;
             something(enabled.is_some() || lists > 0 || expires_at.is_some())?;
-            let was = house.find_credential(&id).await?;
+            let was = deployment.find_credential(&id).await?;
             let mut credential = was.clone();
             credential.state = match enabled {
                 None => credential.state,
@@ -249,7 +249,7 @@ pub(crate) async fn run(config: &Path, command: CredentialCommand) -> anyhow::Re
                 Some(false) => CredentialState::Disabled,
             };
             if !allow_ip.is_empty() {
-                let now = house.service.now();
+                let now = deployment.service.now();
                 credential.allowed_ips = credential.allowed_ips.replaced(allow_ip, now);
             }
             credential.expires_at = expires_at.map_or(credential.expires_at, |ending| ending.0);
@@ -257,45 +257,58 @@ pub(crate) async fn run(config: &Path, command: CredentialCommand) -> anyhow::Re
                 credential.ip_ceiling = Some(ip_ceiling.into_iter().flatten().collect());
             }
             if !client_certificates.is_empty() {
-                let partners = house.config.tls.partners();
+                let partners = deployment.config.tls.partners();
                 credential.client_certificates =
                     certificate::chosen(client_certificates, partners)?;
             }
             if !scopes.is_empty() {
                 let ceiling = credential.ip_ceiling.as_deref();
                 make_sense(&scopes, credential.person, ceiling)?;
-                house
+                deployment
                     .tell_of_permissions(&credential.merchant, &scopes)
                     .await?;
                 credential.scopes = scopes;
                 credential.inherited = false;
             }
-            let merchant = credential.merchant.clone();
-            let target = Target {
-                credential: Some(id),
-                ..Target::default()
-            };
-            house.tell_of_networks(&credential);
-            let change = Change::SetCredential(Set::boxed(was, credential.clone()));
-            house
-                .change(change, Kind::CredentialChanged, Some(&merchant), target)
-                .await?;
-            let last_used_at = house.store.last_uses().await?.get(&credential.id).copied();
-            print::done(&CredentialView::of(&credential, last_used_at))
+            save(&deployment, was, credential).await
         }
     }
 }
 
-async fn show(house: &Deployment, id: &CredentialId) -> anyhow::Result<()> {
-    let known = house.find_credential(id).await?;
-    let last_used_at = house.store.last_uses().await?.get(id).copied();
+async fn save(
+    deployment: &Deployment,
+    was: Credential,
+    credential: Credential,
+) -> anyhow::Result<()> {
+    let target = Target {
+        credential: Some(credential.id.clone()),
+        ..Target::default()
+    };
+    deployment.tell_of_networks(&credential);
+    let change = Change::SetCredential(Set::boxed(was, credential.clone()));
+    deployment
+        .change(
+            change,
+            Kind::CredentialChanged,
+            Some(&credential.merchant),
+            target,
+        )
+        .await?;
+    let uses = deployment.store.last_uses().await?;
+    let last_used_at = uses.get(&credential.id).copied();
+    print::done(&CredentialView::of(&credential, last_used_at))
+}
+
+async fn show(deployment: &Deployment, id: &CredentialId) -> anyhow::Result<()> {
+    let known = deployment.find_credential(id).await?;
+    let last_used_at = deployment.store.last_uses().await?.get(id).copied();
     print::fields(&CredentialView::of(&known, last_used_at))
 }
 
-async fn list(house: &Deployment) -> anyhow::Result<()> {
-    let credentials = house.store.credentials().await?;
-    house.tell_left_out();
-    let uses = house.store.last_uses().await?;
+async fn list(deployment: &Deployment) -> anyhow::Result<()> {
+    let credentials = deployment.store.credentials().await?;
+    deployment.tell_left_out();
+    let uses = deployment.store.last_uses().await?;
     let view = |known| CredentialView::of(known, uses.get(&known.id).copied());
     let views: Vec<_> = credentials.iter().map(view).collect();
     print::list(
@@ -314,23 +327,23 @@ async fn list(house: &Deployment) -> anyhow::Result<()> {
 }
 
 async fn rotate(
-    house: &Deployment,
+    deployment: &Deployment,
     id: &CredentialId,
     (overlap, expires_at): (Duration, Option<Ending>),
 ) -> anyhow::Result<()> {
-    let before = house.find_credential(id).await?;
-    if before.usable(house.service.now()).is_err() {
+    let before = deployment.find_credential(id).await?;
+    if before.usable(deployment.service.now()).is_err() {
         return Err(hinted(
             "it is not in use, so there is nothing to rotate",
             "`cardveil credential add` makes another",
         ));
     }
-    let by_default = house.default_end().or(before.expires_at);
+    let by_default = deployment.default_end().or(before.expires_at);
     let rotation = Rotation {
         overlap,
         expires_at: expires_at.map_or(by_default, |ending| ending.0),
     };
-    let rotated = house
+    let rotated = deployment
         .service
         .rotate_credential(&before, rotation, &operator())
         .await?

@@ -39,7 +39,7 @@ pub(super) struct Pages<'a> {
     pub(super) transparent: bool,
 }
 
-pub(super) async fn fill(house: &Deployment, pages: &Pages<'_>) -> anyhow::Result<()> {
+pub(super) async fn fill(deployment: &Deployment, pages: &Pages<'_>) -> anyhow::Result<()> {
     let open = Partner {
         id: MERCHANT,
         name: "Saltmarsh",
@@ -49,7 +49,7 @@ pub(super) async fn fill(house: &Deployment, pages: &Pages<'_>) -> anyhow::Resul
         keys: &[(API_KEY, API_SECRET), (EQUALS_API_KEY, EQUALS_API_SECRET)],
         cards: &SAMPLES,
     };
-    open.fill(house, pages).await?;
+    open.fill(deployment, pages).await?;
     // One card, and a cardholder whose authenticator app's secret is public.
     let protected = Partner {
         id: MFA_MERCHANT,
@@ -65,8 +65,8 @@ pub(super) async fn fill(house: &Deployment, pages: &Pages<'_>) -> anyhow::Resul
         keys: &[(MFA_EQUALS_API_KEY, MFA_API_SECRET)],
         cards: &[PROTECTED],
     };
-    if let Some(merchant) = protected.fill(house, pages).await? {
-        enrol(house, &merchant).await?;
+    if let Some(merchant) = protected.fill(deployment, pages).await? {
+        enrol(deployment, &merchant).await?;
     }
     Ok(())
 }
@@ -75,11 +75,11 @@ impl Partner<'_> {
     /// Answers the merchant if it is new.
     async fn fill(
         &self,
-        house: &Deployment,
+        deployment: &Deployment,
         pages: &Pages<'_>,
     ) -> anyhow::Result<Option<Merchant>> {
-        let merchant = self.merchant(house)?;
-        let known = house.store.embed(&EmbedId::parse(self.embed)?).await?;
+        let merchant = self.merchant(deployment)?;
+        let known = deployment.store.embed(&EmbedId::parse(self.embed)?).await?;
         let mut changes = vec![];
         if known.is_none() {
             let source = Source::server();
@@ -93,7 +93,7 @@ impl Partner<'_> {
             changes.push((Change::AddMerchant(merchant.clone()), event));
             for card in self.cards {
                 let card = card.card(&merchant.id)?;
-                changes.push(house.service.card_change(card, &source)??);
+                changes.push(deployment.service.card_change(card, &source)??);
             }
         }
         let no_pages = Pages {
@@ -101,20 +101,20 @@ impl Partner<'_> {
             transparent: false,
         };
         for (id, pages) in [(self.embed, pages), (self.app, &no_pages)] {
-            changes.push(embed_change(house, &merchant, id, pages).await?);
+            changes.push(embed_change(deployment, &merchant, id, pages).await?);
         }
-        let done = house.store.commit(Changes(changes)).await?;
+        let done = deployment.store.commit(Changes(changes)).await?;
         done.into_iter().collect::<Result<(), _>>()?;
         if known.is_some() {
             return Ok(None);
         }
         for key in self.keys {
-            add_key(house, &merchant.id, key).await?;
+            add_key(deployment, &merchant.id, key).await?;
         }
         Ok(Some(merchant))
     }
 
-    fn merchant(&self, house: &Deployment) -> anyhow::Result<Merchant> {
+    fn merchant(&self, deployment: &Deployment) -> anyhow::Result<Merchant> {
         Ok(Merchant {
             id: MerchantId::parse(self.id)?,
             name: self.name.to_owned(),
@@ -127,18 +127,18 @@ impl Partner<'_> {
             },
             wallets: WalletRules::all(),
             mfa: self.mfa,
-            created_at: house.service.now(),
+            created_at: deployment.service.now(),
         })
     }
 }
 
 async fn embed_change(
-    house: &Deployment,
+    deployment: &Deployment,
     merchant: &Merchant,
     id: &str,
     pages: &Pages<'_>,
 ) -> anyhow::Result<(Change, cardveil_core::audit::Event)> {
-    let now = house.service.now();
+    let now = deployment.service.now();
     let embed = Embed {
         id: EmbedId::parse(id)?,
         merchant: merchant.id.clone(),
@@ -153,7 +153,7 @@ async fn embed_change(
         ..Target::default()
     };
     let event = |kind| Source::server().event(now, kind, Some(merchant.id.clone()), target);
-    Ok(match house.store.embed(&embed.id).await? {
+    Ok(match deployment.store.embed(&embed.id).await? {
         Some(was) => {
             let change = Change::SetEmbed(Set::boxed(was, embed));
             (change, event(EventKind::EmbedChanged))
@@ -163,7 +163,7 @@ async fn embed_change(
 }
 
 async fn add_key(
-    house: &Deployment,
+    deployment: &Deployment,
     merchant: &MerchantId,
     (api_key, api_secret): &(&str, &str),
 ) -> anyhow::Result<()> {
@@ -192,7 +192,7 @@ async fn add_key(
             api_secret: Secret::new((*api_secret).into()),
         }),
     };
-    house
+    deployment
         .service
         .add_credential(new, &Source::server())
         .await??;
@@ -200,17 +200,17 @@ async fn add_key(
 }
 
 /// Confirmed by the code of the step before, so that the present one is still good.
-async fn enrol(house: &Deployment, merchant: &Merchant) -> anyhow::Result<()> {
+async fn enrol(deployment: &Deployment, merchant: &Merchant) -> anyhow::Result<()> {
     let source = Source::server();
     let person = PersonId::parse(PERSON)?;
     let secret = || Secret::new(MFA_TOTP.to_vec());
-    let enrolled = house
+    let enrolled = deployment
         .service
         .enrol(merchant, person, Some(secret()), &source)
         .await?;
-    let before = step_at(house.service.now()).saturating_sub(1);
+    let before = step_at(deployment.service.now()).saturating_sub(1);
     let code = totp::code(&secret(), before);
-    let confirmed = house
+    let confirmed = deployment
         .service
         .confirm(&merchant.id, person, &code, &source)
         .await?;

@@ -119,7 +119,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let base = args.port_base;
     let shop_url = format!("http://localhost:{base}");
     let config = config(&dir, base, args.strict);
-    let house = Deployment::create(config).await?;
+    let deployment = Deployment::create(config).await?;
     let mut origins = vec![shop_url.clone()];
     for origin in &args.allow_origin {
         origins.push(config::embed_origin(origin)?);
@@ -128,9 +128,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         origins: &origins,
         transparent: args.transparent,
     };
-    merchants::fill(&house, &pages).await?;
-    let ready = ready(&house, shop_url).await?;
-    let shop = shop(&house, &ready).await?;
+    merchants::fill(&deployment, &pages).await?;
+    let ready = ready(&deployment, shop_url).await?;
+    let shop = shop(&deployment, &ready).await?;
     let mut shop_listeners = vec![bind(SocketAddr::from(([127, 0, 0, 1], base))).await?];
     // `localhost` may mean either; where there is no IPv6, it means the other.
     if let Ok(v6) = TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, base))).await {
@@ -139,7 +139,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let mut signal = StopSignal::listen()?;
     // What fails before is told as to people, who try it out.
     let telling = tokio::spawn(log::start("warn").tell_repeated());
-    let running = Running::start(house).await?;
+    let running = Running::start(deployment).await?;
     let shops: Vec<_> = shop_listeners
         .into_iter()
         .map(|tcp| tokio::spawn(shop.clone().serve(tcp)))
@@ -186,25 +186,25 @@ fn config(dir: &std::path::Path, base: u16, strict: bool) -> Config {
     config
 }
 
-async fn all_cards(house: &Deployment, filter: &CardFilter) -> anyhow::Result<Vec<Card>> {
+async fn all_cards(deployment: &Deployment, filter: &CardFilter) -> anyhow::Result<Vec<Card>> {
     let paging = Paging {
         limit: 1_000,
         ..Paging::default()
     };
-    Ok(house.store.list_cards(filter, paging).await?.cards)
+    Ok(deployment.store.list_cards(filter, paging).await?.cards)
 }
 
-async fn ready(house: &Deployment, shop_url: String) -> anyhow::Result<Ready> {
-    let listen = &house.config.listen;
+async fn ready(deployment: &Deployment, shop_url: String) -> anyhow::Result<Ready> {
+    let listen = &deployment.config.listen;
     // Those of the merchant whose key is `api_key`; the other's card is `mfa.card`.
     let filter = CardFilter {
         merchant: Some(MerchantId::parse(MERCHANT)?),
         ..CardFilter::default()
     };
-    let cards = all_cards(house, &filter).await?;
+    let cards = all_cards(deployment, &filter).await?;
     Ok(Ready {
         merchant_url: format!("http://{}", listen.merchant),
-        client_url: house.config.client.origin.clone(),
+        client_url: deployment.config.client.origin.clone(),
         admin_url: format!("http://{}", listen.admin),
         shop_url,
         api_key: API_KEY,
@@ -230,18 +230,18 @@ async fn ready(house: &Deployment, shop_url: String) -> anyhow::Result<Ready> {
             person_id: PERSON,
             totp_secret: MFA_TOTP_SECRET,
         },
-        manifest_key: manifest::key_text(&house.service.vault().manifest_key()?),
+        manifest_key: manifest::key_text(&deployment.service.vault().manifest_key()?),
     })
 }
 
-async fn shop(house: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
+async fn shop(deployment: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
     let open = Programme {
         embed: EMBED.to_owned(),
         app: Some(APP.to_owned()),
         keysecure_key: Some(API_KEY.to_owned()),
         equals_api_key: EQUALS_API_KEY.to_owned(),
         totp_secret: None,
-        cards: shop_cards(house, MERCHANT).await?,
+        cards: shop_cards(deployment, MERCHANT).await?,
     };
     let protected = Programme {
         embed: MFA_EMBED.to_owned(),
@@ -249,7 +249,7 @@ async fn shop(house: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
         keysecure_key: None,
         equals_api_key: MFA_EQUALS_API_KEY.to_owned(),
         totp_secret: Some(MFA_TOTP_SECRET.to_owned()),
-        cards: shop_cards(house, MFA_MERCHANT).await?,
+        cards: shop_cards(deployment, MFA_MERCHANT).await?,
     };
     Ok(Shop::new(cardveil_example_shop::Settings {
         merchant_url: ready.merchant_url.clone(),
@@ -258,12 +258,12 @@ async fn shop(house: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
     }))
 }
 
-async fn shop_cards(house: &Deployment, merchant: &str) -> anyhow::Result<Vec<ShopCard>> {
+async fn shop_cards(deployment: &Deployment, merchant: &str) -> anyhow::Result<Vec<ShopCard>> {
     let filter = CardFilter {
         merchant: Some(MerchantId::parse(merchant)?),
         ..CardFilter::default()
     };
-    let cards = all_cards(house, &filter).await?;
+    let cards = all_cards(deployment, &filter).await?;
     let of = |card: &Card| ShopCard {
         card_no: card.no.to_string(),
         card_id: card.id.to_string(),

@@ -252,27 +252,27 @@ fn fallbacks(merchants: &[Merchant], checks: &mut Vec<Check>) {
 
 /// What shows when it is opened.
 async fn inside(file: &Path, config: Config, checks: &mut Vec<Check>) {
-    let house = match Deployment::open(config).await {
-        Ok(house) => house,
+    let deployment = match Deployment::open(config).await {
+        Ok(deployment) => deployment,
         Err(error) => {
             checks.push(check("opening", false, words(error, file)));
             return;
         }
     };
     let found = async {
-        let keys = house.store.wrapped_keys().await?.len();
-        let epoch = house.store.epoch().await?.0;
-        if let Some(ahead) = house.service.compare_clocks().await? {
+        let keys = deployment.store.wrapped_keys().await?.len();
+        let epoch = deployment.store.epoch().await?.0;
+        if let Some(ahead) = deployment.service.compare_clocks().await? {
             let found = format!("{ahead} of the database's");
             checks.push(check("clock", !ahead.is_told(), found));
         }
-        let merchants = house.store.merchants().await?;
-        let credentials = house.store.credentials().await?;
+        let merchants = deployment.store.merchants().await?;
+        let credentials = deployment.store.credentials().await?;
         fallbacks(&merchants, checks);
-        let embeds = house.store.embeds().await?;
+        let embeds = deployment.store.embeds().await?;
         embeds::look(&embeds, checks);
-        let demo = demo::credentials_present(&house.service).await?;
-        let sinks = sinks::listed(&house).await?;
+        let demo = demo::credentials_present(&deployment.service).await?;
+        let sinks = sinks::listed(&deployment).await?;
         for sink in sinks {
             checks.push(check(
                 "audit sink",
@@ -316,9 +316,9 @@ async fn inside(file: &Path, config: Config, checks: &mut Vec<Check>) {
                 "none"
             };
             checks.push(check("demo keys", !demo, found));
-            let now = house.service.now();
-            let proxies = &house.config.network.trusted_proxies;
-            let partners = house.config.tls.partners();
+            let now = deployment.service.now();
+            let proxies = &deployment.config.network.trusted_proxies;
+            let partners = deployment.config.tls.partners();
             permissions::look(&merchants, &credentials, (partners, now), checks);
             let in_use = credentials.iter().filter(|known| known.usable(now).is_ok());
             let wide = in_use.flat_map(|known| networks::wide(known, proxies));

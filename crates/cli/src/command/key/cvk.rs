@@ -44,7 +44,7 @@ fn hex(check_value: [u8; 3]) -> String {
 }
 
 /// Puts a key together from components that different people enter, and seals it under the root.
-pub(crate) async fn import(house: &Deployment, args: &Import) -> anyhow::Result<()> {
+pub(crate) async fn import(deployment: &Deployment, args: &Import) -> anyhow::Result<()> {
     let mut components = Vec::new();
     for n in 1..=args.components {
         let component = component(n, args.components)?;
@@ -62,10 +62,10 @@ pub(crate) async fn import(house: &Deployment, args: &Import) -> anyhow::Result<
         let what = format!("the components give a key with the check value {kcv}");
         return Err(hinted(what, hint));
     }
-    let environment = house.config.environment.as_str();
-    let roots = roots::open(&house.config.keys)?;
-    let wrapped = house.store.wrapped_keys().await?;
-    let all = house.store.class_keys().await?;
+    let environment = deployment.config.environment.as_str();
+    let roots = roots::open(&deployment.config.keys)?;
+    let wrapped = deployment.store.wrapped_keys().await?;
+    let all = deployment.store.class_keys().await?;
     let keyring = Keyring::open(&roots, environment, &wrapped)?;
     let version = next_cvk(all.iter().map(|key| &key.key))
         .ok_or_else(|| anyhow::anyhow!("there are too many card verification keys"))?;
@@ -74,8 +74,8 @@ pub(crate) async fn import(house: &Deployment, args: &Import) -> anyhow::Result<
     let key = keyring
         .import_cvk(root, (version, &key), place, &SystemEntropy)?
         .map_err(|error| hinted(error.to_string(), "give another --prefix"))?;
-    let rotation = Rotation::imported(key, house.service.now(), &operator());
-    if !house.store.commit(rotation).await? {
+    let rotation = Rotation::imported(key, deployment.service.now(), &operator());
+    if !deployment.store.commit(rotation).await? {
         return Err(hinted(
             "somebody else has imported a card verification key meanwhile",
             "look at `cardveil key cvks`, and run it again",
@@ -93,8 +93,8 @@ fn view(version: u32, prefix: &str, order: ExpiryOrder, check_value: [u8; 3]) ->
 }
 
 /// Lists them.
-pub(crate) fn list(house: &Deployment) -> anyhow::Result<()> {
-    let cvks = house.service.vault().cvks();
+pub(crate) fn list(deployment: &Deployment) -> anyhow::Result<()> {
+    let cvks = deployment.service.vault().cvks();
     let views: Vec<_> = cvks
         .iter()
         .map(|cvk| view(cvk.version, &cvk.prefix, cvk.order, cvk.check_value))

@@ -110,17 +110,17 @@ pub(crate) async fn run(config: &Path, command: KeyCommand) -> anyhow::Result<()
         | KeyCommand::Cvks
         | KeyCommand::Retire { .. } => {}
     }
-    let house = Deployment::open(loaded).await?;
+    let deployment = Deployment::open(loaded).await?;
     match command {
-        KeyCommand::List => list(&house).await,
-        KeyCommand::Inventory => inventory(&house).await,
+        KeyCommand::List => list(&deployment).await,
+        KeyCommand::Inventory => inventory(&deployment).await,
         KeyCommand::Rotate(args) => match args.class {
-            Some(class) => rotate(&house, class).await,
-            None => rotate_root(&house).await,
+            Some(class) => rotate(&deployment, class).await,
+            None => rotate_root(&deployment).await,
         },
-        KeyCommand::ImportCvk(args) => cvk::import(&house, &args).await,
-        KeyCommand::Cvks => cvk::list(&house),
-        KeyCommand::Rewrap(args) => rewrap(&house, &args).await,
+        KeyCommand::ImportCvk(args) => cvk::import(&deployment, &args).await,
+        KeyCommand::Cvks => cvk::list(&deployment),
+        KeyCommand::Rewrap(args) => rewrap(&deployment, &args).await,
         KeyCommand::Retire {
             class,
             version,
@@ -130,7 +130,7 @@ pub(crate) async fn run(config: &Path, command: KeyCommand) -> anyhow::Result<()
                 "Version {version} of the {class} key is destroyed: backups from before its records were \
                  moved do not open without it."
             ))?;
-            retire(&house, class, version).await
+            retire(&deployment, class, version).await
         }
         KeyCommand::CreateRoot { .. } | KeyCommand::Split(_) => Ok(()),
     }
@@ -151,11 +151,11 @@ struct Listed {
     records: Option<u64>,
 }
 
-async fn listed(house: &Deployment) -> anyhow::Result<Vec<Listed>> {
-    let keys = house.store.class_keys().await?;
-    let uses = house.store.key_uses().await?;
-    let roots = roots::open(&house.config.keys)?;
-    let environment = house.config.environment.as_str();
+async fn listed(deployment: &Deployment) -> anyhow::Result<Vec<Listed>> {
+    let keys = deployment.store.class_keys().await?;
+    let uses = deployment.store.key_uses().await?;
+    let roots = roots::open(&deployment.config.keys)?;
+    let environment = deployment.config.environment.as_str();
     let text = |at: Option<Time>| at.map(|at| at.to_string());
     let one = |row: &ClassKey| {
         let WrappedKey { class, version, .. } = row.key;
@@ -177,8 +177,8 @@ async fn listed(house: &Deployment) -> anyhow::Result<Vec<Listed>> {
     Ok(keys.iter().map(one).collect())
 }
 
-async fn list(house: &Deployment) -> anyhow::Result<()> {
-    let listed = listed(house).await?;
+async fn list(deployment: &Deployment) -> anyhow::Result<()> {
+    let listed = listed(deployment).await?;
     let columns = [
         "class",
         "version",
@@ -193,8 +193,8 @@ async fn list(house: &Deployment) -> anyhow::Result<()> {
 }
 
 /// Generated from what is in use, so that it cannot say otherwise.
-async fn inventory(house: &Deployment) -> anyhow::Result<()> {
-    let roots = roots::open(&house.config.keys)?;
+async fn inventory(deployment: &Deployment) -> anyhow::Result<()> {
+    let roots = roots::open(&deployment.config.keys)?;
     let mut rows = Vec::new();
     for (root, state) in roots.iter().zip(["active", "next"]) {
         rows.push(json!({
@@ -204,7 +204,7 @@ async fn inventory(house: &Deployment) -> anyhow::Result<()> {
             "created_at": null, "retiring_since": null, "retired_at": null, "records": null,
         }));
     }
-    for key in listed(house).await? {
+    for key in listed(deployment).await? {
         let (algorithm, bits, purpose) = class(key.class).map_err(anyhow::Error::msg)?.inventory();
         let place = match key.retired_at {
             Some(_) => "nowhere: it was destroyed",
@@ -225,7 +225,7 @@ async fn inventory(house: &Deployment) -> anyhow::Result<()> {
         "created_at": null, "retiring_since": null, "retired_at": null, "records": null,
     }));
     let inventory = json!({
-        "environment": house.config.environment.as_str(),
+        "environment": deployment.config.environment.as_str(),
         "random": "AWS-LC", "keys": rows,
     });
     let columns = [
@@ -242,7 +242,7 @@ async fn inventory(house: &Deployment) -> anyhow::Result<()> {
     print::object(&inventory, |_| print::table(&rows, &columns))
 }
 
-async fn rotate(house: &Deployment, class: Class) -> anyhow::Result<()> {
+async fn rotate(deployment: &Deployment, class: Class) -> anyhow::Result<()> {
     refuse_cvk(class)?;
     if class == Class::Index {
         return Err(hinted(
@@ -251,15 +251,15 @@ async fn rotate(house: &Deployment, class: Class) -> anyhow::Result<()> {
              once; make a new deployment and import the cards there",
         ));
     }
-    let environment = house.config.environment.as_str();
-    let roots = roots::open(&house.config.keys)?;
-    let wrapped = house.store.wrapped_keys().await?;
+    let environment = deployment.config.environment.as_str();
+    let roots = roots::open(&deployment.config.keys)?;
+    let wrapped = deployment.store.wrapped_keys().await?;
     let keyring = Keyring::open(&roots, environment, &wrapped)?;
     // A change of root that is under way is not undone: the new key goes where the others are.
     let key = keyring.rotate(roots.of(&wrapped, environment), class, &SystemEntropy)?;
     let version = key.version;
-    let rotation = Rotation::new(key, house.service.now(), &operator());
-    if !house.store.commit(rotation).await? {
+    let rotation = Rotation::new(key, deployment.service.now(), &operator());
+    if !deployment.store.commit(rotation).await? {
         return Err(hinted(
             format!("somebody else has rotated the {class} key meanwhile"),
             "look at `cardveil key list`",
@@ -272,16 +272,16 @@ async fn rotate(house: &Deployment, class: Class) -> anyhow::Result<()> {
     print::done(&json!({ "class": class.name(), "version": version }))
 }
 
-async fn rotate_root(house: &Deployment) -> anyhow::Result<()> {
-    let environment = house.config.environment.as_str();
-    let roots = roots::open(&house.config.keys)?;
+async fn rotate_root(deployment: &Deployment) -> anyhow::Result<()> {
+    let environment = deployment.config.environment.as_str();
+    let roots = roots::open(&deployment.config.keys)?;
     let next = roots.next().ok_or_else(|| {
         hinted(
             "no root key is named that could take the place of keys.root",
             "name it as keys.next_root, make it with `cardveil key create-root`, and restart all servers",
         )
     })?;
-    let from = house.store.wrapped_keys().await?;
+    let from = deployment.store.wrapped_keys().await?;
     if from.iter().all(|key| key.opens_under(next, environment)) {
         say(&format!("all class keys are under {} already", next.name()));
         return print::done(&json!({ "root": next.name(), "moved": 0 }));
@@ -294,12 +294,16 @@ async fn rotate_root(house: &Deployment) -> anyhow::Result<()> {
         resource: Some("root key".into()),
         ..Target::default()
     };
-    let now = house.service.now();
+    let now = deployment.service.now();
     let mut event = operator().event(now, Kind::KeysRootChanged, None, target);
     event.detail.from = Some(roots.of(&from, environment).name().into());
     event.detail.to = Some(next.name().into());
     let count = to.len();
-    if !house.store.commit(RootChange { from, to, event }).await? {
+    if !deployment
+        .store
+        .commit(RootChange { from, to, event })
+        .await?
+    {
         return Err(hinted(
             "the class keys have changed meanwhile, and nothing was done",
             "run it again",
@@ -356,21 +360,21 @@ struct Report {
     stuck: usize,
 }
 
-async fn rewrap(house: &Deployment, args: &RewrapArgs) -> anyhow::Result<()> {
-    let keys = house.store.class_keys().await?;
+async fn rewrap(deployment: &Deployment, args: &RewrapArgs) -> anyhow::Result<()> {
+    let keys = deployment.store.class_keys().await?;
     let is_due = |key: &&ClassKey| {
         let class = key.key.class;
         class.wraps()
             && matches!(key.state, State::Retiring { .. })
             && args.class.is_none_or(|asked| asked == class)
     };
-    let uses = house.store.key_uses().await?;
+    let uses = deployment.store.key_uses().await?;
     let mut reports = Vec::new();
     for key in keys.iter().filter(is_due) {
         let WrappedKey { class, version, .. } = key.key;
         let is_it = |u: &&keys::Use| (u.class, u.version) == (class, version);
         let total = uses.iter().find(is_it).map_or(0, |u| u.records);
-        reports.push(rewrap_one(house, args, (class, version), total).await?);
+        reports.push(rewrap_one(deployment, args, (class, version), total).await?);
     }
     if reports.is_empty() {
         say("no key is retiring: nothing to move (`cardveil key rotate` makes a new one)");
@@ -387,12 +391,12 @@ async fn rewrap(house: &Deployment, args: &RewrapArgs) -> anyhow::Result<()> {
 }
 
 async fn rewrap_one(
-    house: &Deployment,
+    deployment: &Deployment,
     args: &RewrapArgs,
     (class, version): (Class, u32),
     total: u64,
 ) -> anyhow::Result<Report> {
-    let to = house.service.vault().sealing_version(class)?;
+    let to = deployment.service.vault().sealing_version(class)?;
     let what = format!("{class} {version} -> {to}");
     let mut pace = Pace::new(args.per_second);
     let (mut moved, mut stuck) = (0_u64, Vec::new());
@@ -404,7 +408,7 @@ async fn rewrap_one(
             limit: usize::try_from(pace.batch()).context("a batch")?,
             anew: args.deks,
         };
-        let done = house.service.rewrap(asked, &operator()).await?;
+        let done = deployment.service.rewrap(asked, &operator()).await?;
         let Rewrapped {
             found,
             moved: now,
@@ -486,7 +490,7 @@ fn refuse_cvk(class: Class) -> anyhow::Result<()> {
     ))
 }
 
-async fn retire(house: &Deployment, class: Class, version: u32) -> anyhow::Result<()> {
+async fn retire(deployment: &Deployment, class: Class, version: u32) -> anyhow::Result<()> {
     refuse_cvk(class)?;
     if class == Class::Audit {
         return Err(hinted(
@@ -498,10 +502,10 @@ async fn retire(house: &Deployment, class: Class, version: u32) -> anyhow::Resul
         let retirement = Retirement {
             class,
             version,
-            at: house.service.now(),
+            at: deployment.service.now(),
             source: operator(),
         };
-        match house.store.commit(retirement).await? {
+        match deployment.store.commit(retirement).await? {
             Retired::Done => {
                 say(&format!(
                     "version {version} of the {class} key is destroyed"

@@ -25,7 +25,7 @@ const CARDS: u8 = 7;
 const WRAPPING: [Class; 4] = [Class::Pan, Class::Cvv, Class::Pin, Class::Credential];
 
 /// A store with cards, an operator's process, and a server's.
-pub(super) struct House {
+pub(super) struct Setup {
     folder: TempDir,
     pub(super) store: Arc<Memory>,
     pub(super) clock: Arc<ManualClock>,
@@ -63,7 +63,7 @@ impl Opener for FromFiles {
     }
 }
 
-impl House {
+impl Setup {
     pub(super) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let chance = SeededEntropy::new(1);
@@ -77,7 +77,7 @@ impl House {
         let both = [1, 2];
         let operator = process(&folder, &store, &clock, &both).await.unwrap();
         let server = process(&folder, &store, &clock, &both).await.unwrap();
-        let house = Self {
+        let setup = Self {
             folder,
             store,
             clock,
@@ -85,12 +85,12 @@ impl House {
             server,
         };
         let merchant = Change::AddMerchant(sample::merchant(1));
-        house.add(merchant, Kind::MerchantAdded).await;
+        setup.add(merchant, Kind::MerchantAdded).await;
         for n in 1..=CARDS {
-            house.add_card(n).await;
+            setup.add_card(n).await;
         }
-        house.add_secrets().await;
-        house
+        setup.add_secrets().await;
+        setup
     }
 
     async fn add(&self, change: Change, kind: Kind) {
@@ -268,51 +268,51 @@ fn batch(class: Class, version: u32, anew: bool) -> Rewrap<'static> {
 #[tokio::test]
 async fn a_server_reads_everything_at_every_step_of_a_rotation() {
     for anew in [false, true] {
-        let house = House::new().await;
+        let setup = Setup::new().await;
         let mut cards = CARDS;
-        let before = house.card(1).await.sealed;
+        let before = setup.card(1).await.sealed;
         for class in WRAPPING {
-            house.rotate(class).await;
-            house.read_all(&house.server, cards).await;
+            setup.rotate(class).await;
+            setup.read_all(&setup.server, cards).await;
             // A card that the operator adds is under a key that the server has not seen.
             cards += 1;
-            house.add_card(cards).await;
-            house.read_all(&house.server, cards).await;
+            setup.add_card(cards).await;
+            setup.read_all(&setup.server, cards).await;
             loop {
                 let asked = batch(class, 1, anew);
-                let done = house.operator.rewrap(asked, &sample::operator()).await;
+                let done = setup.operator.rewrap(asked, &sample::operator()).await;
                 let done = done.unwrap();
                 assert_eq!((done.moved, done.stuck), (done.found, vec![]));
-                house.read_all(&house.server, cards).await;
+                setup.read_all(&setup.server, cards).await;
                 if done.found == 0 {
                     break;
                 }
-                let early = house.retire(class, 1).await;
+                let early = setup.retire(class, 1).await;
                 assert_ne!(early, Retired::Done);
             }
-            house.clock.advance(NOTICE);
-            assert_eq!(house.retire(class, 1).await, Retired::Done);
-            house.read_all(&house.server, cards).await;
-            house.server.look_at_keys().await.unwrap();
-            house.read_all(&house.server, cards).await;
-            assert_eq!(house.server.vault().sealing_version(class).unwrap(), 2);
+            setup.clock.advance(NOTICE);
+            assert_eq!(setup.retire(class, 1).await, Retired::Done);
+            setup.read_all(&setup.server, cards).await;
+            setup.server.look_at_keys().await.unwrap();
+            setup.read_all(&setup.server, cards).await;
+            assert_eq!(setup.server.vault().sealing_version(class).unwrap(), 2);
         }
-        let after = house.card(1).await.sealed;
+        let after = setup.card(1).await.sealed;
         assert_ne!(after.dek, before.dek);
         assert_eq!(after.pan == before.pan, !anew);
-        assert_eq!(house.server.vault().alarms(), 0);
-        let fresh = process(&house.folder, &house.store, &house.clock, &[1]);
-        house.read_all(&fresh.await.unwrap(), cards).await;
+        assert_eq!(setup.server.vault().alarms(), 0);
+        let fresh = process(&setup.folder, &setup.store, &setup.clock, &[1]);
+        setup.read_all(&fresh.await.unwrap(), cards).await;
     }
 }
 
 #[tokio::test]
 async fn under_a_new_root_a_server_goes_on_and_the_old_one_opens_nothing() {
-    let house = House::new().await;
-    let old_alone = process(&house.folder, &house.store, &house.clock, &[1]).await;
+    let setup = Setup::new().await;
+    let old_alone = process(&setup.folder, &setup.store, &setup.clock, &[1]).await;
     let old_alone = old_alone.unwrap();
-    let from = house.store.wrapped_keys().await.unwrap();
-    let [first, second] = [[1], [2]].map(|names| house.files(&names).roots());
+    let from = setup.store.wrapped_keys().await.unwrap();
+    let [first, second] = [[1], [2]].map(|names| setup.files(&names).roots());
     let rewrap = |key: &WrappedKey| {
         let chance = SeededEntropy::new(3);
         key.rewrap(&first, &second, "sandbox", &chance).unwrap()
@@ -322,28 +322,28 @@ async fn under_a_new_root_a_server_goes_on_and_the_old_one_opens_nothing() {
         from,
         event: sample::event(Kind::KeysRootChanged, START),
     };
-    assert!(house.store.commit(change).await.unwrap());
-    assert!(house.server.look_at_keys().await.unwrap());
-    house.read_all(&house.server, CARDS).await;
+    assert!(setup.store.commit(change).await.unwrap());
+    assert!(setup.server.look_at_keys().await.unwrap());
+    setup.read_all(&setup.server, CARDS).await;
     // One that was not told of the new root keeps what it has open, and says so.
     assert!(old_alone.look_at_keys().await.is_err());
-    house.read_all(&old_alone, CARDS).await;
-    house.rotate(Class::Pan).await;
-    house.add_card(CARDS + 1).await;
-    house.read_all(&house.server, CARDS + 1).await;
-    let restarted = process(&house.folder, &house.store, &house.clock, &[1]).await;
+    setup.read_all(&old_alone, CARDS).await;
+    setup.rotate(Class::Pan).await;
+    setup.add_card(CARDS + 1).await;
+    setup.read_all(&setup.server, CARDS + 1).await;
+    let restarted = process(&setup.folder, &setup.store, &setup.clock, &[1]).await;
     assert!(matches!(
         restarted.err(),
         Some(cardveil_seal::Error::Refused)
     ));
-    let restarted = process(&house.folder, &house.store, &house.clock, &[2]).await;
-    house.read_all(&restarted.unwrap(), CARDS + 1).await;
+    let restarted = process(&setup.folder, &setup.store, &setup.clock, &[2]).await;
+    setup.read_all(&restarted.unwrap(), CARDS + 1).await;
 }
 
 #[tokio::test]
 async fn requests_that_meet_a_new_key_at_once_all_read_and_the_root_is_asked_once() {
-    let house = House::new().await;
-    let (server, card, tries) = house.meets_a_new_key(house.files(&[1])).await;
+    let setup = Setup::new().await;
+    let (server, card, tries) = setup.meets_a_new_key(setup.files(&[1])).await;
     let before = tries.load(Ordering::Relaxed);
     let (one, other) = tokio::join!(read(&server, &card), read(&server, &card));
     one.unwrap();
@@ -354,21 +354,21 @@ async fn requests_that_meet_a_new_key_at_once_all_read_and_the_root_is_asked_onc
 
 #[tokio::test]
 async fn a_root_that_does_not_open_is_not_asked_by_every_request() {
-    let house = House::new().await;
-    let mut opener = house.files(&[1]);
-    opener.clock = Some(Arc::clone(&house.clock));
-    let (server, card, tries) = house.meets_a_new_key(opener).await;
-    let key = house.folder.path().join("1.key");
-    let away = house.folder.path().join("away.key");
+    let setup = Setup::new().await;
+    let mut opener = setup.files(&[1]);
+    opener.clock = Some(Arc::clone(&setup.clock));
+    let (server, card, tries) = setup.meets_a_new_key(opener).await;
+    let key = setup.folder.path().join("1.key");
+    let away = setup.folder.path().join("away.key");
     std::fs::rename(&key, &away).unwrap();
-    std::fs::copy(house.folder.path().join("2.key"), &key).unwrap();
+    std::fs::copy(setup.folder.path().join("2.key"), &key).unwrap();
     let before = tries.load(Ordering::Relaxed);
     for _ in 0..3 {
         assert!(read(&server, &card).await.is_err());
     }
     assert_eq!(tries.load(Ordering::Relaxed), before + 1);
     std::fs::rename(&away, &key).unwrap();
-    house.clock.advance(LOOK_EVERY);
+    setup.clock.advance(LOOK_EVERY);
     read(&server, &card).await.unwrap();
     assert_eq!(server.vault().alarms(), 0);
 }
@@ -376,8 +376,8 @@ async fn a_root_that_does_not_open_is_not_asked_by_every_request() {
 /// A module that hangs has each caller give up; what it says in the end counts.
 #[tokio::test]
 async fn a_root_that_nobody_waited_for_is_asked_no_second_time() {
-    let house = House::new().await;
-    let (server, card, tries) = house.meets_a_new_key(house.files(&[1])).await;
+    let setup = Setup::new().await;
+    let (server, card, tries) = setup.meets_a_new_key(setup.files(&[1])).await;
     let before = tries.load(Ordering::Relaxed);
     assert!(read(&server, &card).now_or_never().is_none());
     read(&server, &card).await.unwrap();
@@ -387,37 +387,37 @@ async fn a_root_that_nobody_waited_for_is_asked_no_second_time() {
 /// A card that another process added after a rotation is not taken for a damaged one.
 #[tokio::test]
 async fn a_purge_reads_what_is_under_a_key_that_it_has_not_seen() {
-    let house = House::new().await;
-    house.rotate(Class::Pan).await;
-    house.add_card(CARDS + 1).await;
-    let purge = house.server.purge_expired(Duration::ZERO, None, 100);
+    let setup = Setup::new().await;
+    setup.rotate(Class::Pan).await;
+    setup.add_card(CARDS + 1).await;
+    let purge = setup.server.purge_expired(Duration::ZERO, None, 100);
     assert_eq!(purge.await.unwrap().unreadable, 0);
 }
 
 #[tokio::test]
 async fn what_was_authenticated_before_a_rotation_is_good_after_it() {
-    let house = House::new().await;
+    let setup = Setup::new().await;
     let session = cardveil_core::id::SessionId::from_bytes([4; 16]);
-    let code = house.server.otp_code(&session).unwrap();
-    let before = house.server.vault().mac(&[b"x"]).unwrap();
-    house.rotate(Class::Access).await;
-    assert!(house.server.look_at_keys().await.unwrap());
-    assert_ne!(house.server.vault().mac(&[b"x"]).unwrap(), before);
-    let macs = house.server.vault().macs(&[b"x"]).unwrap();
+    let code = setup.server.otp_code(&session).unwrap();
+    let before = setup.server.vault().mac(&[b"x"]).unwrap();
+    setup.rotate(Class::Access).await;
+    assert!(setup.server.look_at_keys().await.unwrap());
+    assert_ne!(setup.server.vault().mac(&[b"x"]).unwrap(), before);
+    let macs = setup.server.vault().macs(&[b"x"]).unwrap();
     assert_eq!(macs.len(), 2);
     assert!(macs.contains(&before));
-    assert!(house.server.is_otp_code(&session, &code).unwrap());
-    house.clock.advance(Duration::from_secs(7_210));
-    assert_eq!(house.retire(Class::Access, 1).await, Retired::Done);
-    house.server.look_at_keys().await.unwrap();
-    assert!(!house.server.is_otp_code(&session, &code).unwrap());
+    assert!(setup.server.is_otp_code(&session, &code).unwrap());
+    setup.clock.advance(Duration::from_secs(7_210));
+    assert_eq!(setup.retire(Class::Access, 1).await, Retired::Done);
+    setup.server.look_at_keys().await.unwrap();
+    assert!(!setup.server.is_otp_code(&session, &code).unwrap());
 }
 
 /// Each thing that somebody with the database could exchange is noticed, and told of.
 #[tokio::test]
 async fn whatever_is_swapped_does_not_open_and_is_alarmed() {
-    let house = House::new().await;
-    let (one, two) = (house.card(1).await, house.card(2).await);
+    let setup = Setup::new().await;
+    let (one, two) = (setup.card(1).await, setup.card(2).await);
     let with = |change: &dyn Fn(&mut SealedCard)| {
         let mut card = one.clone();
         change(&mut card.sealed);
@@ -454,12 +454,12 @@ async fn whatever_is_swapped_does_not_open_and_is_alarmed() {
     ];
     let count = swapped.len();
     for (what, card) in &swapped {
-        let refused = house.server.expiry(card).await;
+        let refused = setup.server.expiry(card).await;
         assert!(matches!(refused, Err(Fault::Vault(_))), "{what}");
     }
     let told = u64::try_from(count).unwrap();
-    assert_eq!(house.server.vault().alarms(), told);
-    let log = house.store.entries(0, 1_000).await.unwrap();
+    assert_eq!(setup.server.vault().alarms(), told);
+    let log = setup.store.entries(0, 1_000).await.unwrap();
     let alarms: Vec<_> = log
         .into_iter()
         .map(|entry| entry.event)
@@ -476,12 +476,12 @@ async fn whatever_is_swapped_does_not_open_and_is_alarmed() {
     let mut card = one.clone();
     card.sealed.cvv.clone_from(&two.sealed.cvv);
     card.sealed.pin.clone_from(&two.sealed.pin);
-    let vault = house.server.vault();
+    let vault = setup.server.vault();
     assert!(vault.open_pin(&card).is_err());
     let fields = cardveil_core::card::Fields::from_iter([Field::Cvv]);
     let holder = cardveil_seal::holder::Holder::generate().unwrap();
     assert!(vault.release(&card, fields, holder.key(), b"").is_err());
-    let credential = house.store.admission(&[1; 32]).await.unwrap().unwrap();
+    let credential = setup.store.admission(&[1; 32]).await.unwrap().unwrap();
     let sealed = credential.credential.sealed_secret;
     let subscription = sample::subscription(1);
     let at = SecretPlace::webhook_secret(&subscription.id, &subscription.merchant);
@@ -491,17 +491,17 @@ async fn whatever_is_swapped_does_not_open_and_is_alarmed() {
 /// One record a call would fill the log, by whoever lists.
 #[tokio::test]
 async fn an_altered_card_is_left_out_of_lists_with_one_alarm() {
-    let house = House::new().await;
-    let good = house.card(1).await;
-    let mut bad = house.card(2).await;
+    let setup = Setup::new().await;
+    let good = setup.card(1).await;
+    let mut bad = setup.card(2).await;
     bad.sealed.expiry[20] ^= 1;
     for _ in 0..3 {
-        assert!(house.server.listed_expiry(&bad).await.unwrap().is_none());
-        let listed = house.server.listed_expiry(&good).await.unwrap();
+        assert!(setup.server.listed_expiry(&bad).await.unwrap().is_none());
+        let listed = setup.server.listed_expiry(&good).await.unwrap();
         assert_eq!(listed.unwrap().month(), "12");
     }
-    assert_eq!(house.server.vault().alarms(), 1);
-    let log = house.store.entries(0, 1_000).await.unwrap();
+    assert_eq!(setup.server.vault().alarms(), 1);
+    let log = setup.store.entries(0, 1_000).await.unwrap();
     let alarms = log.iter().filter(|e| e.event.kind == Kind::VaultTampered);
     assert_eq!(alarms.count(), 1);
 }
@@ -509,21 +509,21 @@ async fn an_altered_card_is_left_out_of_lists_with_one_alarm() {
 /// What does not open stays where it is, is told of, and holds nothing up.
 #[tokio::test]
 async fn a_rewrap_passes_over_what_does_not_open() {
-    let house = House::new().await;
-    let mut bad = house.card(1).await;
+    let setup = Setup::new().await;
+    let mut bad = setup.card(1).await;
     bad.id = CardId::from_bytes([90; 16]);
     bad.no = sample::card(90).no;
-    house
+    setup
         .add(Change::AddCard(Box::new(bad)), Kind::CardAdded)
         .await;
-    house.rotate(Class::Pan).await;
+    setup.rotate(Class::Pan).await;
     let (mut moved, mut stuck) = (0, Vec::new());
     loop {
         let asked = Rewrap {
             stuck: &stuck,
             ..batch(Class::Pan, 1, true)
         };
-        let done = house.operator.rewrap(asked, &sample::operator()).await;
+        let done = setup.operator.rewrap(asked, &sample::operator()).await;
         let done = done.unwrap();
         moved += done.moved;
         stuck.extend(done.stuck);
@@ -532,8 +532,8 @@ async fn a_rewrap_passes_over_what_does_not_open() {
         }
     }
     assert_eq!((moved, stuck.len()), (usize::from(CARDS), 1));
-    assert_eq!(house.operator.vault().alarms(), 1);
-    house.clock.advance(NOTICE);
-    assert_eq!(house.retire(Class::Pan, 1).await, Retired::InUse);
-    house.read_all(&house.server, CARDS).await;
+    assert_eq!(setup.operator.vault().alarms(), 1);
+    setup.clock.advance(NOTICE);
+    assert_eq!(setup.retire(Class::Pan, 1).await, Retired::InUse);
+    setup.read_all(&setup.server, CARDS).await;
 }

@@ -13,13 +13,13 @@ use cardveil_testkit::{ManualClock, Memory, sample};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-struct House {
+struct Setup {
     service: Service,
     store: Arc<Memory>,
     clock: Arc<ManualClock>,
 }
 
-impl House {
+impl Setup {
     /// Cards that expire in the given months, each `MM/YYYY`.
     async fn with_cards(expiries: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -92,39 +92,39 @@ fn a_card_expires_with_the_last_moment_of_its_month() {
 /// At the edge: to the millisecond the days after the month, and those after the end.
 #[tokio::test]
 async fn an_expired_card_is_ended_and_later_removed() {
-    let house = House::with_cards(&["01/2030", "02/2030"]).await;
+    let setup = Setup::with_cards(&["01/2030", "02/2030"]).await;
     let due = at("2030-02-01T00:00:00Z").plus(DAY * 30);
-    house.clock.set(due.minus(Duration::from_millis(1)));
-    assert_eq!(house.purge().await, Purged::default());
-    house.clock.set(due);
-    let purged = house.purge().await;
+    setup.clock.set(due.minus(Duration::from_millis(1)));
+    assert_eq!(setup.purge().await, Purged::default());
+    setup.clock.set(due);
+    let purged = setup.purge().await;
     assert_eq!((purged.ended, purged.removed), (1, 0));
     assert_eq!(
-        house.cards().await,
+        setup.cards().await,
         ["C1", "C2"],
         "its merchant is told first"
     );
-    house
+    setup
         .clock
         .set(due.plus(HOLD).minus(Duration::from_millis(1)));
-    assert_eq!(house.purge().await, Purged::default());
-    house.clock.set(due.plus(HOLD));
-    let purged = house.purge().await;
+    assert_eq!(setup.purge().await, Purged::default());
+    setup.clock.set(due.plus(HOLD));
+    let purged = setup.purge().await;
     assert_eq!((purged.ended, purged.removed), (0, 1));
-    assert_eq!(house.cards().await, ["C2"]);
-    let log = house.store.entries(0, 100).await.unwrap();
+    assert_eq!(setup.cards().await, ["C2"]);
+    let log = setup.store.entries(0, 100).await.unwrap();
     let kinds: Vec<_> = log.iter().rev().take(2).map(|e| e.event.kind).collect();
     assert_eq!(kinds, [Kind::CardRemoved, Kind::CardChanged]);
-    assert_eq!(house.purge().await, Purged::default(), "once");
+    assert_eq!(setup.purge().await, Purged::default(), "once");
 }
 
 #[tokio::test]
 async fn it_goes_through_all_cards_in_pieces() {
-    let house = House::with_cards(&["01/2030"; 7]).await;
-    house.clock.set(at("2031-01-01T00:00:00Z"));
+    let setup = Setup::with_cards(&["01/2030"; 7]).await;
+    setup.clock.set(at("2031-01-01T00:00:00Z"));
     let (mut ended, mut place, mut rounds) = (0, None, 0);
     loop {
-        let purged = house.service.purge_expired(DAY, place, 3).await.unwrap();
+        let purged = setup.service.purge_expired(DAY, place, 3).await.unwrap();
         (ended, place, rounds) = (ended + purged.ended, purged.next, rounds + 1);
         if place.is_none() {
             break;
@@ -136,13 +136,13 @@ async fn it_goes_through_all_cards_in_pieces() {
 /// One that does not open stands in no other's way.
 #[tokio::test]
 async fn a_card_whose_expiry_does_not_open_is_kept_and_told() {
-    let house = House::with_cards(&["01/2030"]).await;
+    let setup = Setup::with_cards(&["01/2030"]).await;
     let card = sample::card(9);
     let event = sample::event(Kind::CardAdded, sample::START);
     let change = (Change::AddCard(Box::new(card)), event);
-    house.store.commit(Changes(vec![change])).await.unwrap()[0].unwrap();
-    house.clock.set(at("2031-01-01T00:00:00Z"));
-    let purged = house.purge().await;
+    setup.store.commit(Changes(vec![change])).await.unwrap()[0].unwrap();
+    setup.clock.set(at("2031-01-01T00:00:00Z"));
+    let purged = setup.purge().await;
     assert_eq!((purged.ended, purged.unreadable), (1, 1));
-    assert_eq!(house.cards().await, ["C1", "C9"]);
+    assert_eq!(setup.cards().await, ["C1", "C9"]);
 }

@@ -140,7 +140,7 @@ fn nothing_is_taken_before_it_is_due_or_after_it_has_ended() {
     }
 }
 
-async fn house() -> Faulty<Memory> {
+async fn setup() -> Faulty<Memory> {
     let store = Faulty::new(Memory::default());
     let event = |kind| sample::event(kind, START);
     let mut changes = vec![(
@@ -184,7 +184,7 @@ async fn an_event_is_queued_if_and_only_if_its_change_is_written() {
         (Fault::UnknownNotPersisted, 0),
         (Fault::UnknownPersisted, 2),
     ] {
-        let store = house().await;
+        let store = setup().await;
         store.fail_next(fault);
         assert!(!change(&store, 1, START).await);
         assert_eq!(
@@ -202,7 +202,7 @@ async fn a_lease_or_an_answer_that_gets_lost_leads_to_a_repeat() {
         Fault::UnknownNotPersisted,
         Fault::UnknownPersisted,
     ] {
-        let store = house().await;
+        let store = setup().await;
         change(&store, 1, START).await;
         store.fail_next(fault);
         store.commit(take(START)).await.unwrap_err();
@@ -270,7 +270,7 @@ fn arrive(arrived: &mut Arrived, delivery: &Delivery) {
 }
 
 async fn play(steps: Vec<Step>) -> (Arrived, usize) {
-    let store = house().await;
+    let store = setup().await;
     let mut now = START;
     let mut under_way: Vec<cardveil_core::port::Due> = Vec::new();
     let mut arrived = Arrived::new();

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::{Got, House, delivered, read, webhooks};
+use super::{Got, Setup, delivered, read, webhooks};
 use crate::tls::{Authority, acceptor};
 use crate::world::CARD_ID;
 
@@ -30,7 +30,7 @@ async fn receiver(authority: &Authority) -> (String, JoinHandle<Option<Got>>) {
 }
 
 /// One that knows this authority besides the system's.
-async fn house(known: &Authority) -> House {
+async fn setup(known: &Authority) -> Setup {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("authority.pem");
     std::fs::write(&path, &known.certificate).unwrap();
@@ -38,33 +38,33 @@ async fn house(known: &Authority) -> House {
         authorities: Authorities::read(&path).unwrap(),
         ..webhooks()
     };
-    House::with(webhooks, Arc::new(SystemResolver)).await
+    Setup::with(webhooks, Arc::new(SystemResolver)).await
 }
 
 #[tokio::test]
 async fn a_receiver_of_an_authority_that_the_operator_names_gets_its_events() {
     let authority = Authority::new();
-    let house = house(&authority).await;
+    let setup = setup(&authority).await;
     let (url, receiver) = receiver(&authority).await;
-    house.subscribe(Form::Standard, &url, None).await;
-    house.moves(CARD_ID, "suspended").await;
+    setup.subscribe(Form::Standard, &url, None).await;
+    setup.moves(CARD_ID, "suspended").await;
     let got = receiver.await.unwrap().unwrap();
     assert!(got.head.starts_with("POST /hooks HTTP/1.1\r\n"));
     assert_eq!(got.to(), "suspended");
-    house.until(delivered).await;
-    let world = house.stop().await;
+    setup.until(delivered).await;
+    let world = setup.stop().await;
     assert_eq!(world.counted("cardveil_webhooks_delivered_total").await, 1);
 }
 
 #[tokio::test]
 async fn a_receiver_of_another_authority_is_told_nothing() {
-    let house = house(&Authority::new()).await;
+    let setup = setup(&Authority::new()).await;
     let (url, receiver) = receiver(&Authority::new()).await;
-    house.subscribe(Form::Standard, &url, None).await;
-    house.moves(CARD_ID, "suspended").await;
-    assert_eq!(house.attempted(1).await, Answer::Unreachable);
+    setup.subscribe(Form::Standard, &url, None).await;
+    setup.moves(CARD_ID, "suspended").await;
+    assert_eq!(setup.attempted(1).await, Answer::Unreachable);
     assert!(receiver.await.unwrap().is_none());
-    house.stop().await;
+    setup.stop().await;
 }
 
 #[test]

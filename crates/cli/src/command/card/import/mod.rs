@@ -99,7 +99,7 @@ struct Sent {
 type Running = JoinHandle<port::Result<Vec<Result<(), Taken>>>>;
 
 struct Import<'a> {
-    house: &'a Deployment,
+    deployment: &'a Deployment,
     merchant: MerchantId,
     source: Source,
     check: bool,
@@ -145,8 +145,8 @@ impl Seen {
 }
 
 /// Runs it.
-pub(crate) async fn run(house: &Deployment, args: Args) -> anyhow::Result<ExitCode> {
-    house.find_merchant(&args.merchant).await?;
+pub(crate) async fn run(deployment: &Deployment, args: Args) -> anyhow::Result<ExitCode> {
+    deployment.find_merchant(&args.merchant).await?;
     let form = args.form.or_else(|| form_of(&args.file)).ok_or_else(|| {
         hinted(
             "the file's ending does not tell its form",
@@ -166,7 +166,7 @@ pub(crate) async fn run(house: &Deployment, args: Args) -> anyhow::Result<ExitCo
     let input = BufReader::with_capacity(256 * 1_024, progress.reads(input));
     let input = text_of(input, form)?;
     let mut import = Import {
-        house,
+        deployment,
         merchant: args.merchant,
         source: operator(),
         check: args.check,
@@ -188,7 +188,10 @@ pub(crate) async fn run(house: &Deployment, args: Args) -> anyhow::Result<ExitCo
 }
 
 /// One card from standard input, as JSON.
-pub(crate) fn one_from_stdin(house: &Deployment, merchant: &MerchantId) -> anyhow::Result<NewCard> {
+pub(crate) fn one_from_stdin(
+    deployment: &Deployment,
+    merchant: &MerchantId,
+) -> anyhow::Result<NewCard> {
     let mut text = Vec::new();
     std::io::stdin()
         .lock()
@@ -201,7 +204,7 @@ pub(crate) fn one_from_stdin(house: &Deployment, merchant: &MerchantId) -> anyho
             "`cardveil help import` says what its members are",
         )
     })?;
-    Ok(row::card(house, merchant, &members.row()?)?)
+    Ok(row::card(deployment, merchant, &members.row()?)?)
 }
 
 /// A new file: one that is there, or a link, may be anybody's.
@@ -278,7 +281,7 @@ impl Import<'_> {
 
     /// One line: sealed and put into the batch, or refused.
     async fn take(&mut self, place: Place, row: Result<Row, Refused>) -> anyhow::Result<()> {
-        let new = row.and_then(|row| row::card(self.house, &self.merchant, &row));
+        let new = row.and_then(|row| row::card(self.deployment, &self.merchant, &row));
         match new {
             Err(refused) => self.refuse(place, &refused)?,
             Ok(new) => self.seal(place, new)?,
@@ -290,9 +293,9 @@ impl Import<'_> {
     }
 
     fn seal(&mut self, place: Place, new: NewCard) -> anyhow::Result<()> {
-        let now = self.house.service.now();
+        let now = self.deployment.service.now();
         let expired = new.state == State::Active && new.clear.expiry.ends_at() <= now;
-        let change = match self.house.service.card_change(new, &self.source) {
+        let change = match self.deployment.service.card_change(new, &self.source) {
             Ok(Ok(change)) => change,
             Ok(Err(number)) => return self.refuse(place, &number.into()),
             Err(Fault::Vault(vault::Error::Card(invalid))) => {
@@ -319,7 +322,7 @@ impl Import<'_> {
     /// Sends the batch to be committed, and waits for the oldest when enough are on their way.
     async fn send(&mut self) -> anyhow::Result<()> {
         let (sent, changes) = std::mem::take(&mut self.batch).into_iter().unzip();
-        let store = Arc::clone(&self.house.store);
+        let store = Arc::clone(&self.deployment.store);
         let check = self.check;
         let commit = tokio::spawn(async move {
             if check {

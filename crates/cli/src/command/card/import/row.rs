@@ -149,7 +149,7 @@ impl Members {
 /// The domain's card of a line. White space around a value is no part of it, and names of types and
 /// states may be in capitals.
 pub(super) fn card(
-    house: &Deployment,
+    deployment: &Deployment,
     merchant: &MerchantId,
     row: &Row,
 ) -> Result<NewCard, Refused> {
@@ -165,10 +165,10 @@ pub(super) fn card(
     let cvv = given(Column::Cvv)
         .map(|text| Cvv::parse(text, network))
         .transpose()?;
-    if cvv.is_some() && house.service.vault().derives(&number) {
+    if cvv.is_some() && deployment.service.vault().derives(&number) {
         return Err(Refused::CvvDerived);
     }
-    if cvv.is_some() && house.config.issuer.store_cvv_reason.is_none() {
+    if cvv.is_some() && deployment.config.issuer.store_cvv_reason.is_none() {
         return Err(Refused::NoIssuerMode);
     }
     let kind = given(Column::Type).map_or(Some(Kind::Virtual), |name| {
