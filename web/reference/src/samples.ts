@@ -47,18 +47,20 @@ const HEADERS: Record<string, string[]> = {
 };
 
 /**
- * Puts the listeners where they are, as far as the page can know: the operators' is where the page
- * comes from. The others of a demo are 20 and 10 ports before it; those of a live deployment are
- * its own, and keep a name to replace.
+ * Puts the listeners where they are: the operators' is where the page comes from, which knows where
+ * the cardholders' is. That for servers is 20 ports before a demo's; that of a live deployment has
+ * whatever name its own network gives it, and keeps one to replace.
  */
 export function placeServers(
   { servers, info }: Description,
   { origin, hostname, port }: Pick<Location, "origin" | "hostname" | "port">,
+  client: string,
 ): void {
   const demo = ["127.0.0.1", "localhost", "admin.localhost"].includes(hostname) && port !== "";
-  const before = (ports: number, name: string) =>
-    demo ? `http://127.0.0.1:${Number(port) - ports}` : `https://${name}.example`;
-  const urls = [before(20, "cardveil-merchant"), before(10, "cardveil-client"), origin];
+  const merchant = demo
+    ? `http://127.0.0.1:${Number(port) - 20}`
+    : "https://cardveil-merchant.example";
+  const urls = [merchant, client, origin];
   servers.forEach((server, at) => {
     const url = urls[at] ?? server.url;
     // The first call of all is in the words of the description.

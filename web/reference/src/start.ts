@@ -5,9 +5,9 @@ declare const Redoc: {
   init(description: Description, options: object, into: Element, drawn: () => void): void;
 };
 
-async function start(into: Element): Promise<void> {
+async function start(into: HTMLElement): Promise<void> {
   const description: Description = await (await fetch("/openapi.json")).json();
-  placeServers(description, location);
+  placeServers(description, location, into.dataset["client"] ?? "");
   addSamples(description);
   new MutationObserver(() => mend(into)).observe(into, { childList: true, subtree: true });
   Redoc.init(description, OPTIONS, into, () => into.classList.add("drawn"));

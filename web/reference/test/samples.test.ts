@@ -46,9 +46,9 @@ it("each API is called in its own way", () => {
 });
 
 describe("the address of a call", () => {
-  const calls = (page: string) => {
+  const calls = (page: string, client: string) => {
     const description = structuredClone(openapi) as unknown as Description;
-    placeServers(description, new URL(page));
+    placeServers(description, new URL(page), client);
     addSamples(description);
     return [
       ["/v1/client-tokens", "post"],
@@ -61,22 +61,22 @@ describe("the address of a call", () => {
   };
 
   it("was that of port 7410 whatever the demo's ports are, and goes by where the page is", () => {
-    expect(calls("http://127.0.0.1:9030/reference")).toEqual([
+    expect(calls("http://127.0.0.1:9030/reference", "http://127.0.0.1:9020")).toEqual([
       "http://127.0.0.1:9010",
       "http://127.0.0.1:9020",
       "http://127.0.0.1:9030",
     ]);
-    expect(calls("http://admin.localhost:7430/reference")).toEqual([
+    expect(calls("http://admin.localhost:7430/reference", "http://card.localhost:7420")).toEqual([
       "http://127.0.0.1:7410",
-      "http://127.0.0.1:7420",
+      "http://card.localhost:7420",
       "http://admin.localhost:7430",
     ]);
   });
 
-  it("of a live deployment is the operators' own, and a name to replace for the others", () => {
-    expect(calls("https://admin.bank.example/reference")).toEqual([
+  it("of a live deployment was a name to replace for cardholders, and is where they go", () => {
+    expect(calls("https://admin.bank.example/reference", "https://cards.bank.example")).toEqual([
       "https://cardveil-merchant.example",
-      "https://cardveil-client.example",
+      "https://cards.bank.example",
       "https://admin.bank.example",
     ]);
   });

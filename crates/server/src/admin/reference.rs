@@ -1,11 +1,14 @@
 //! The reference page: the description of all listeners, rendered for people by Redoc, which is
 //! built into the program and fetches nothing from anywhere else.
 
+use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderValue};
 
+use crate::http::app::Shared;
 use crate::http::static_file::{JAVASCRIPT, StaticFile, built};
 
+/// `{client}` is where the client listener is.
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
 <head>
@@ -28,7 +31,7 @@ a[href*="redocly.com"] { display: none !important }
 </style>
 </head>
 <body>
-<main id="reference"><noscript>This page needs JavaScript. The description itself is at <a href="/openapi.json">/openapi.json</a>.</noscript></main>
+<main id="reference" data-client="{client}"><noscript>This page needs JavaScript. The description itself is at <a href="/openapi.json">/openapi.json</a>.</noscript></main>
 <script src="/reference/redoc.js"></script>
 <script src="/reference/start.js"></script>
 </body>
@@ -51,8 +54,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     get, path = "/reference", tag = "Admin", operation_id = "reference",
     responses((status = 200, description = "A page.", content_type = "text/html"))
 )]
-pub(super) async fn page() -> Response {
-    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(PAGE)).into_response()
+pub(super) async fn page(State(app): Shared) -> Response {
+    let page = PAGE.replace("{client}", &app.settings.client_origin);
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
 }
 
 /// The library that renders it
