@@ -195,7 +195,7 @@ impl Sql for Batch<'_> {
 
     fn add_cards(&self, rows: Vec<Vec<Value>>) -> Outcome<Vec<bool>> {
         static ADD: Statement = Statement::new(|| {
-            let add = CARD.add_many(&CARD_TYPES);
+            let add = CARD.add_many(CARD_TYPES);
             format!("{add} ON CONFLICT DO NOTHING RETURNING id")
         });
         if rows.is_empty() {

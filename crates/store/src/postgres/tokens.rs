@@ -37,7 +37,7 @@ pub(super) struct Gathered {
 }
 
 pub(super) fn send_issued(batch: &Batch<'_>) -> Outcome<()> {
-    static ADD: Statement = Statement::new(|| TOKEN.add_many(&TOKEN_TYPES));
+    static ADD: Statement = Statement::new(|| TOKEN.add_many(TOKEN_TYPES));
     let issued = batch.tokens.issued.take();
     if !issued.is_empty() {
         batch.send(&ADD, columns(issued))?;

@@ -81,7 +81,7 @@ pub(crate) const TOKEN: Table<Record> = Table {
 };
 
 /// PostgreSQL's types of the columns of [`TOKEN`].
-pub(crate) const TOKEN_TYPES: [&str; 16] = [
+pub(crate) const TOKEN_TYPES: &[&str] = &[
     "bigint", "bytea", "bigint", "text", "text", "bytea", "text", "text", "bytea", "bigint",
     "bigint", "text", "boolean", "text", "bigint", "bigint",
 ];
@@ -362,7 +362,7 @@ pub(crate) const CARD: Table<Card> = Table {
 };
 
 /// PostgreSQL's types of the columns of [`CARD`].
-pub(crate) const CARD_TYPES: [&str; 24] = [
+pub(crate) const CARD_TYPES: &[&str] = &[
     "bytea", "text", "text", "text", "bytea", "text", "text", "text", "bytea", "bytea", "bytea",
     "bytea", "bytea", "bytea", "bytea", "bigint", "text", "text", "text", "text", "text", "bigint",
     "bytea", "bytea",

@@ -1,5 +1,6 @@
 //! `GET /open-api/v1/card/{card_no}/detail`.
 
+use cardveil_testkit::sample;
 use serde_json::json;
 
 use crate::actors::{Merchant, empty};
@@ -21,11 +22,7 @@ async fn a_card_has_what_the_document_lists() {
     let world = World::new().await;
     world
         .add(cardveil_core::flow::NewCard {
-            attributes: cardveil_core::card::Attributes {
-                product: Some("gold".to_owned()),
-                unique_no: Some("order 7".to_owned()),
-                holder_no: Some("H7".to_owned()),
-            },
+            attributes: sample::card(7).attributes,
             ..new_card(
                 1,
                 ("C7", "00000007-0000-4000-8000-000000000000"),
@@ -38,10 +35,10 @@ async fn a_card_has_what_the_document_lists() {
     assert_eq!(
         answer.json(),
         json!({"code": 0, "msg": "Success", "data": {
-            "card_no": "C7", "card_unique_no": "order 7", "cardholder_no": "H7", "card_type": "Physical",
+            "card_no": "C7", "card_unique_no": "unique-7", "cardholder_no": "holder-7", "card_type": "Physical",
             "card_last_no": "1111", "organization": "VISA", "status": "Activated",
             "time": "2026-01-01 00:00:00", "card_name": "A card",
-            "package_name_en": "gold", "package_name_cn": "gold", "fee_detail": {},
+            "package_name_en": "product-7", "package_name_cn": "product-7", "fee_detail": {},
         }})
     );
     assert!(!answer.text().contains(PAN));
