@@ -59,6 +59,8 @@ IN_TESTS = [
      "self.lists.all(&question.sql", "self.readers.all(&question.sql", POSTGRES),
     ("P8-a-credential-lists-as-often-as-it-likes", "crates/server/src/http/lists.rs",
      "let turn = self.turn(credential);", "let turn = Arc::new(Turn::default());", SERVER),
+    ("P2-a-commit-behind-a-statement-that-failed", "crates/store/src/postgres/writer.rs",
+     "done.map_err(|fault| (fault.ends_its_transaction(), fault))?;", "drop(done);", POSTGRES),
     ("P1-a-commit-that-is-not-looked-up", "crates/store/src/postgres/writer.rs",
      "Ok(last) if last == self.number => return Ended::Committed,",
      "Ok(last) if last < 0 && last == self.number => return Ended::Committed,", POSTGRES),

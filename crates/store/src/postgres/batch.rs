@@ -37,6 +37,7 @@ use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::{Error, Needs};
 use cardveil_core::token::{Epoch, Lives, LivesOf};
 use futures_util::FutureExt as _;
+use futures_util::future::join;
 use tokio::runtime::Runtime;
 
 use super::audit;
@@ -105,8 +106,11 @@ impl<'a> Batch<'a> {
         left_out: &'a LeftOut,
     ) -> Result<Self, Fault> {
         let (epoch, lives) = runtime.block_on(async {
-            link.run("BEGIN").await?;
-            let rows = link.query("SELECT epoch, lives FROM meta", &[]).await?;
+            // The second is sent before the first is answered.
+            let rows = link.query("SELECT epoch, lives FROM meta", &[]);
+            let (begun, rows) = join(link.run("BEGIN"), rows).await;
+            begun?;
+            let rows = rows?;
             let row = rows.first().ok_or_else(schema::not_there)?;
             Ok::<_, Fault>((Epoch(row.get(0)?), row.get(1)?))
         })?;
@@ -144,7 +148,8 @@ impl<'a> Batch<'a> {
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
-    /// Sends a statement and does not wait for its answer: the batch ends only when it has come.
+    /// Sends a statement and does not wait for its answer: the commit is sent behind it, and counts
+    /// only where it succeeded.
     /// The server runs statements in the order in which they were sent.
     pub(super) fn send(&self, sql: &str, values: impl Into<Vec<Value>>) -> Result<(), Fault> {
         let mut sent = self
@@ -291,8 +296,12 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Writes what the jobs have logged, and by which writer's which batch: all but the commit.
-    pub(super) fn finish(&self, writer: &[u8; 16], number: i64) -> Result<Place, Fault> {
+    /// Sends what the jobs have logged, and by which writer's which batch: all but the commit.
+    pub(super) fn finish(
+        &self,
+        writer: &[u8; 16],
+        number: i64,
+    ) -> Result<(Place, Vec<Sent>), Fault> {
         tokens::send_issued(self)?;
         let audit_seq = if self.log.borrow().is_empty() {
             None
@@ -304,12 +313,12 @@ impl<'a> Batch<'a> {
              ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, touched_at = now()",
             values![writer, number, i64::from(schema::known())],
         )?;
-        self.settle()?;
-        Ok(Place {
+        let place = Place {
             epoch: self.epoch.get(),
             audit_seq,
             ring: self.ring.get(),
-        })
+        };
+        Ok((place, self.sent.take()))
     }
 
     /// The fault with which it began: what was sent before may have failed first, and then all that

@@ -75,6 +75,28 @@ impl Fault {
         }
     }
 
+    /// An answer to `COMMIT` which says that it was rolled back. Any other failure may come after it.
+    pub(super) fn is_a_refusal(&self) -> bool {
+        self.code().is_some_and(|code| {
+            in_the_way(code)
+                || class_of(code) == "23"
+                || *code == SqlState::IN_FAILED_SQL_TRANSACTION
+        })
+    }
+
+    /// An answer to a statement ahead of a `COMMIT`, after which the commit is none.
+    pub(super) fn ends_its_transaction(&self) -> bool {
+        let unknown = SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
+        self.code().is_some_and(|code| *code != unknown)
+    }
+
+    fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Postgres(error) => error.code(),
+            Self::Connection(_) | Self::Stale | Self::Unfit(_) | Self::Own(_) => None,
+        }
+    }
+
     /// Whether it is of what one job wrote, and not of the server, the schema or what the role may.
     pub(super) fn is_of_a_job(&self) -> bool {
         match self {
@@ -129,13 +151,6 @@ fn class_of(code: &SqlState) -> &str {
 fn in_the_way(code: &SqlState) -> bool {
     let rolled_back = class_of(code) == "40" && *code != SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
     rolled_back || *code == SqlState::LOCK_NOT_AVAILABLE
-}
-
-/// An answer to `COMMIT` which says that it was rolled back. Any other failure may come after it.
-pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| {
-        in_the_way(code) || class_of(code) == "23" || *code == SqlState::IN_FAILED_SQL_TRANSACTION
-    })
 }
 
 /// The server ends, starts, is a standby now, has no room or has been given another password:

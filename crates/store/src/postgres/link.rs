@@ -13,7 +13,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Connection, NoTls, SimpleQueryMessage, Socket, Statement};
 
-use super::fault::{Fault, describe, is_refusal};
+use super::fault::{Fault, describe};
 use super::options::Options;
 use super::row::Row;
 use crate::sql::value::Value;
@@ -102,9 +102,7 @@ impl Link {
     pub(super) async fn commit(&self) -> Result<(), Error> {
         match self.run("COMMIT").await {
             Ok(()) => Ok(()),
-            Err(Fault::Postgres(error)) if is_refusal(&error) => {
-                Err(Fault::Postgres(error).nothing_written())
-            }
+            Err(fault) if fault.is_a_refusal() => Err(fault.nothing_written()),
             Err(Fault::Postgres(error)) => Err(Error::Unknown(describe(&error))),
             Err(Fault::Connection(text)) => Err(Error::Unknown(text)),
             Err(fault @ (Fault::Stale | Fault::Unfit(_) | Fault::Own(_))) => {
@@ -133,6 +131,12 @@ impl Link {
         Ok(Box::pin(async move {
             client.execute(&statement, &references(&values)).await
         }))
+    }
+
+    /// A statement without parameters, ready to be sent as [`prepare`](Self::prepare) has it.
+    pub(super) fn ready(&self, sql: &'static str) -> Sent {
+        let client = Arc::clone(&self.client);
+        Box::pin(async move { client.batch_execute(sql).await.map(|()| 0) })
     }
 
     async fn statement(&self, sql: &str) -> Result<Statement, Fault> {

@@ -22,13 +22,14 @@ use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Needs, Result, Work, Writes};
 use cardveil_core::token::TokenKey;
+use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::batch::{Batch, Place, Shared};
-use super::fault::{Fault, Remedy, is_refusal};
+use super::fault::{Fault, Remedy};
 use super::home::Home;
-use super::link::Link;
+use super::link::{ANSWER_WITHIN, Link, Sent, within};
 use super::lives::Kept;
 use super::options::Options;
 use super::schema;
@@ -342,8 +343,8 @@ impl Shell {
         if let Err(fault) = self.connect() {
             return Ended::Failed(fault);
         }
-        let place = match self.run_jobs(jobs) {
-            Ok(place) => place,
+        let (place, sent) = match self.run_jobs(jobs) {
+            Ok(finished) => finished,
             Err(fault) => {
                 self.roll_back();
                 return Ended::Failed(fault);
@@ -353,7 +354,7 @@ impl Shell {
             self.roll_back();
             return Ended::Late;
         }
-        let ended = self.send_commit();
+        let ended = self.send_commit(sent);
         if let Ended::Committed = ended {
             if let Some(seq) = place.audit_seq {
                 self.home.saw(seq, place.epoch);
@@ -365,7 +366,7 @@ impl Shell {
         ended
     }
 
-    fn run_jobs(&self, jobs: &[Job]) -> std::result::Result<Place, Fault> {
+    fn run_jobs(&self, jobs: &[Job]) -> std::result::Result<(Place, Vec<Sent>), Fault> {
         let Some(link) = &self.link else {
             return Err(Fault::Connection("there is no connection".into()));
         };
@@ -393,17 +394,35 @@ impl Shell {
             .map_err(|fault| batch.cause(fault))
     }
 
-    fn send_commit(&mut self) -> Ended {
+    /// Sends the commit behind what is not yet answered, in one trip to the server. Where one of
+    /// those fails, the server has rolled back and the commit is none.
+    fn send_commit(&mut self, sent: Vec<Sent>) -> Ended {
         let Some(link) = &self.link else {
             return Ended::Failed(Fault::Connection("there is no connection".into()));
         };
-        let error = match self.runtime.block_on(link.run("COMMIT")) {
-            Ok(()) => return Ended::Committed,
-            Err(Fault::Postgres(error)) if is_refusal(&error) => {
-                self.roll_back();
-                return Ended::Failed(Fault::Postgres(error));
+        let mut commit = link.ready("COMMIT");
+        let early = (&mut commit).now_or_never();
+        let answered = self.runtime.block_on(async {
+            for statement in sent {
+                let done = within(ANSWER_WITHIN, statement).await;
+                done.map_err(|fault| (fault.ends_its_transaction(), fault))?;
             }
-            Err(fault) => fault.nothing_written().to_string(),
+            let answer = async {
+                match early {
+                    Some(answer) => answer,
+                    None => commit.await,
+                }
+            };
+            let committed = within(ANSWER_WITHIN, answer).await;
+            committed.map_err(|fault| (fault.is_a_refusal(), fault))
+        });
+        let error = match answered {
+            Ok(_) => return Ended::Committed,
+            Err((true, fault)) => {
+                self.roll_back();
+                return Ended::Failed(fault);
+            }
+            Err((false, fault)) => fault.nothing_written().to_string(),
         };
         self.link = None;
         tracing::warn!(error, "a commit did not answer and is looked up");
