@@ -91,7 +91,7 @@ struct Logged {
 
 /// What is true once the batch is committed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct Committed {
     pub(super) epoch: Epoch,
     /// Nothing when the batch has logged nothing.
     pub(super) audit_seq: Option<i64>,
@@ -301,7 +301,7 @@ impl<'a> Batch<'a> {
         &self,
         writer: &[u8; 16],
         number: i64,
-    ) -> Result<(Place, Vec<Sent>), Fault> {
+    ) -> Result<(Committed, Vec<Sent>), Fault> {
         tokens::send_issued(self)?;
         let audit_seq = if self.log.borrow().is_empty() {
             None
@@ -313,12 +313,12 @@ impl<'a> Batch<'a> {
              ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, touched_at = now()",
             values![writer, number, i64::from(schema::known())],
         )?;
-        let place = Place {
+        let committed = Committed {
             epoch: self.epoch.get(),
             audit_seq,
             ring: self.ring.get(),
         };
-        Ok((place, self.sent.take()))
+        Ok((committed, self.sent.take()))
     }
 
     /// The fault with which it began: what was sent before may have failed first, and then all that

@@ -8,7 +8,7 @@ use cardveil_core::mfa::Totp;
 use cardveil_core::port::Class;
 
 use crate::sql::table::Statement;
-use crate::sql::{CARD_FIELDS, Place};
+use crate::sql::{CARD_FIELDS, RecordKind};
 
 /// What is under a version at a place.
 ///
@@ -16,7 +16,7 @@ use crate::sql::{CARD_FIELDS, Place};
 /// which no statistics tell in time: an equality would have the planner walk the table for
 /// them, past all that were moved. Of a range in its order there is one way that sorts nothing,
 /// the index.
-pub(super) fn sql(place: Place) -> &'static str {
+pub(super) fn sql(place: RecordKind) -> &'static str {
     static CARD: Statement = Statement::new(|| {
         format!(
             "SELECT id, merchant, dek, {} FROM card
@@ -25,30 +25,30 @@ pub(super) fn sql(place: Place) -> &'static str {
         )
     });
     match place {
-        Place::Card => &CARD,
-        Place::Cvv => {
+        RecordKind::Card => &CARD,
+        RecordKind::Cvv => {
             "SELECT id, merchant, cvv_dek, cvv FROM card
              WHERE cvv_dek IS NOT NULL AND substr(cvv_dek, 2, 4) BETWEEN $1 AND $1
              ORDER BY substr(cvv_dek, 2, 4) LIMIT $2"
         }
-        Place::Pin => {
+        RecordKind::Pin => {
             "SELECT id, merchant, pin_dek, pin FROM card
              WHERE pin_dek IS NOT NULL AND substr(pin_dek, 2, 4) BETWEEN $1 AND $1
              ORDER BY substr(pin_dek, 2, 4) LIMIT $2"
         }
-        Place::Credential => {
+        RecordKind::Credential => {
             "SELECT id, merchant, dek, sealed FROM credential
              WHERE substr(dek, 2, 4) = $1 LIMIT $2"
         }
-        Place::WebhookSecret => {
+        RecordKind::WebhookSecret => {
             "SELECT id, merchant, secret_dek, secret FROM subscription
              WHERE substr(secret_dek, 2, 4) = $1 LIMIT $2"
         }
-        Place::WebhookAuthorization => {
+        RecordKind::WebhookAuthorization => {
             "SELECT id, merchant, authorization_dek, \"authorization\" FROM subscription
              WHERE substr(authorization_dek, 2, 4) = $1 LIMIT $2"
         }
-        Place::Totp => {
+        RecordKind::Totp => {
             "SELECT merchant, person, totp FROM mfa_person
              WHERE totp_key BETWEEN $1 AND $1 ORDER BY totp_key LIMIT $2"
         }

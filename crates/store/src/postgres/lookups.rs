@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::row::Row;
 use super::{Database, keys, schema};
 use crate::left_out::LeftOut;
-use crate::sql::Place;
+use crate::sql::RecordKind;
 use crate::sql::lookups::{By, Lookups};
 use crate::sql::question::Question;
 use crate::sql::value::{Row as _, Value, values};
@@ -128,7 +128,7 @@ impl Lookups for Database {
         counted.await.map_err(Fault::nothing_written)
     }
 
-    async fn under(&self, place: Place, version: u32, limit: i64) -> Result<Vec<Envelope>> {
+    async fn under(&self, place: RecordKind, version: u32, limit: i64) -> Result<Vec<Envelope>> {
         let under = values![version.to_be_bytes(), limit];
         self.all(keys::sql(place), under, |row| place.envelope(row))
             .await

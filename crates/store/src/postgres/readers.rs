@@ -211,7 +211,7 @@ impl Readers {
             return (answer, place);
         }
         waiting.last += 1;
-        let place = Place {
+        let place = Turn {
             readers: Arc::clone(self),
             sql,
             number: waiting.last,
@@ -312,13 +312,13 @@ impl Readers {
 
 /// The place of lookups among those that wait; it is left when the connection is there, or nobody
 /// waits any more.
-struct Place {
+struct Turn {
     readers: Arc<Readers>,
     sql: &'static str,
     number: u64,
 }
 
-impl Place {
+impl Turn {
     async fn ask(self) -> Result<Arc<Vec<Option<Row>>>> {
         let readers = Arc::clone(&self.readers);
         let sql = self.sql;
@@ -350,7 +350,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.leave();
     }

@@ -22,7 +22,7 @@ use crate::left_out::LeftOut;
 use crate::sql::rows::{self, CARD, CARD_TYPES, delivery_columns};
 use crate::sql::table::Statement;
 use crate::sql::value::{Row as _, Value, columns, values};
-use crate::sql::{Loads, Sql, places};
+use crate::sql::{Loads, Sql, record_kinds};
 
 type Outcome<T> = Result<T, Fault>;
 
@@ -107,7 +107,7 @@ impl Sql for Batch<'_> {
     fn has_records(&self, class: Class, version: u32) -> Outcome<bool> {
         const HOLD: &str = "SELECT 1 FROM wrapped_key WHERE class = $1 AND version = $2 FOR UPDATE";
         self.execute(HOLD, values![class.code(), version])?;
-        for place in places(class) {
+        for place in record_kinds(class) {
             let under = values![version.to_be_bytes(), 1_i64];
             if self.first(keys::sql(*place), under, |_| Ok(()))?.is_some() {
                 return Ok(true);

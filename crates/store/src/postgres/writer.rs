@@ -26,7 +26,7 @@ use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use super::batch::{Batch, Place, Shared};
+use super::batch::{Batch, Committed, Shared};
 use super::fault::{Fault, Remedy};
 use super::home::Home;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
@@ -247,7 +247,7 @@ struct Shell {
 
 impl Shell {
     fn run(&mut self) {
-        let _ended = Left(Arc::clone(&self.queue), self.pulse.clone());
+        let _ended = ThreadEnd(Arc::clone(&self.queue), self.pulse.clone());
         while let Some(mut jobs) = self.queue.next() {
             jobs.sort_by_key(|job| job.order.turn);
             self.serve(jobs, &mut 0);
@@ -366,7 +366,7 @@ impl Shell {
         ended
     }
 
-    fn run_jobs(&self, jobs: &[Job]) -> std::result::Result<(Place, Vec<Sent>), Fault> {
+    fn run_jobs(&self, jobs: &[Job]) -> std::result::Result<(Committed, Vec<Sent>), Fault> {
         let Some(link) = &self.link else {
             return Err(Fault::Connection("there is no connection".into()));
         };
@@ -508,9 +508,9 @@ fn answer(jobs: Jobs, outcome: &Result<()>) {
 }
 
 /// However the thread ends, no caller waits for it any more.
-struct Left(Arc<Queue>, Pulse);
+struct ThreadEnd(Arc<Queue>, Pulse);
 
-impl Drop for Left {
+impl Drop for ThreadEnd {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a writer has panicked: the store takes no more writes");

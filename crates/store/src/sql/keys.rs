@@ -22,9 +22,9 @@ use crate::Store;
 pub(crate) static CARD_FIELDS: Statement =
     Statement::new(|| SealedCard::UNDER_DEK.map(Field::as_str).join(", "));
 
-/// Where records of a class are.
+/// The kinds of records that have a wrapped DEK.
 #[derive(Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum RecordKind {
     Card,
     Cvv,
     Pin,
@@ -34,22 +34,22 @@ pub(crate) enum Place {
     WebhookAuthorization,
 }
 
-pub(crate) const fn places(class: Class) -> &'static [Place] {
+pub(crate) const fn record_kinds(class: Class) -> &'static [RecordKind] {
     match class {
-        Class::Pan => &[Place::Card],
-        Class::Cvv => &[Place::Cvv],
-        Class::Pin => &[Place::Pin],
+        Class::Pan => &[RecordKind::Card],
+        Class::Cvv => &[RecordKind::Cvv],
+        Class::Pin => &[RecordKind::Pin],
         Class::Credential => &[
-            Place::Credential,
-            Place::Totp,
-            Place::WebhookSecret,
-            Place::WebhookAuthorization,
+            RecordKind::Credential,
+            RecordKind::Totp,
+            RecordKind::WebhookSecret,
+            RecordKind::WebhookAuthorization,
         ],
         Class::Index | Class::Access | Class::Manifest | Class::Audit | Class::Cvk => &[],
     }
 }
 
-impl Place {
+impl RecordKind {
     /// What is under a version, from the columns that an adapter's statement for the place names.
     pub(crate) fn envelope<R: Row>(self, row: &R) -> std::result::Result<Envelope, R::Fault> {
         if let Self::Totp = self {
@@ -200,7 +200,7 @@ impl<D: Lookups> Keys for Store<D> {
 
     async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>> {
         let mut found = Vec::new();
-        for place in places(sought.class) {
+        for place in record_kinds(sought.class) {
             let limit = sql_count(sought.limit - found.len());
             found.extend(self.under(*place, sought.version, limit).await?);
         }

@@ -8,7 +8,7 @@ use cardveil_core::keys::Envelope;
 use cardveil_core::port::{Class, Load, Result, Writes};
 use cardveil_core::token::Epoch;
 
-use super::Place;
+use super::RecordKind;
 use super::question::Question;
 use super::value::{Row, Value};
 use crate::left_out::LeftOut;
@@ -80,7 +80,7 @@ pub(crate) trait Lookups: Send + Sync + 'static {
     /// What is under a version of a class key at a place.
     fn under(
         &self,
-        place: Place,
+        place: RecordKind,
         version: u32,
         limit: i64,
     ) -> impl Future<Output = Result<Vec<Envelope>>> + Send;

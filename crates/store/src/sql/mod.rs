@@ -35,7 +35,7 @@ use self::value::{Row, Value};
 use crate::left_out::LeftOut;
 
 pub(crate) use factors::name_of;
-pub(crate) use keys::{CARD_FIELDS, Place, places};
+pub(crate) use keys::{CARD_FIELDS, RecordKind, record_kinds};
 pub(crate) use outbox::FIND_DELIVERY;
 #[cfg(test)]
 pub(crate) use outbox::{DUE_DELIVERIES, DUE_SUBSCRIPTIONS, UNMARK};

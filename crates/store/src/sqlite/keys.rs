@@ -9,10 +9,10 @@ use rusqlite::{Connection, Row, params};
 
 use super::all;
 use crate::sql::table::Statement;
-use crate::sql::{CARD_FIELDS, Place};
+use crate::sql::{CARD_FIELDS, RecordKind};
 
 /// What is under a version at a place.
-fn sql(place: Place) -> &'static str {
+fn sql(place: RecordKind) -> &'static str {
     static CARD: Statement = Statement::new(|| {
         format!(
             "SELECT id, merchant, dek, {} FROM card
@@ -21,28 +21,28 @@ fn sql(place: Place) -> &'static str {
         )
     });
     match place {
-        Place::Card => &CARD,
-        Place::Cvv => {
+        RecordKind::Card => &CARD,
+        RecordKind::Cvv => {
             "SELECT id, merchant, cvv_dek, cvv FROM card
                  WHERE cvv_dek IS NOT NULL AND substr(cvv_dek, 2, 4) = ?1 ORDER BY seq LIMIT ?2"
         }
-        Place::Pin => {
+        RecordKind::Pin => {
             "SELECT id, merchant, pin_dek, pin FROM card
                  WHERE pin_dek IS NOT NULL AND substr(pin_dek, 2, 4) = ?1 ORDER BY seq LIMIT ?2"
         }
-        Place::Credential => {
+        RecordKind::Credential => {
             "SELECT id, merchant, dek, sealed FROM credential
                  WHERE substr(dek, 2, 4) = ?1 ORDER BY key_hash LIMIT ?2"
         }
-        Place::WebhookSecret => {
+        RecordKind::WebhookSecret => {
             "SELECT id, merchant, secret_dek, secret FROM subscription
                  WHERE substr(secret_dek, 2, 4) = ?1 ORDER BY seq LIMIT ?2"
         }
-        Place::WebhookAuthorization => {
+        RecordKind::WebhookAuthorization => {
             "SELECT id, merchant, authorization_dek, authorization FROM subscription
                  WHERE substr(authorization_dek, 2, 4) = ?1 ORDER BY seq LIMIT ?2"
         }
-        Place::Totp => {
+        RecordKind::Totp => {
             "SELECT merchant, person, totp FROM mfa_person
                  WHERE totp IS NOT NULL AND json_extract(totp, '$.sealed.dek[1]') = ?1
                      AND json_extract(totp, '$.sealed.dek[2]') = ?2
@@ -55,13 +55,13 @@ fn sql(place: Place) -> &'static str {
 
 pub(super) fn under(
     connection: &Connection,
-    place: Place,
+    place: RecordKind,
     version: u32,
     limit: i64,
 ) -> rusqlite::Result<Vec<Envelope>> {
     let version = version.to_be_bytes();
     let read = |row: &Row<'_>| place.envelope(row);
-    if let Place::Totp = place {
+    if let RecordKind::Totp = place {
         let [a, b, c, d] = version;
         all(connection, sql(place), params![a, b, c, d, limit], read)
     } else {
@@ -121,10 +121,10 @@ mod tests {
             connection.execute_batch(migration).unwrap();
         }
         for (place, index) in [
-            (Place::Card, "card_pan_key"),
-            (Place::Cvv, "card_cvv_key"),
-            (Place::Pin, "card_pin_key"),
-            (Place::Totp, "mfa_person_key"),
+            (RecordKind::Card, "card_pan_key"),
+            (RecordKind::Cvv, "card_cvv_key"),
+            (RecordKind::Pin, "card_pin_key"),
+            (RecordKind::Totp, "mfa_person_key"),
         ] {
             let sql = format!("EXPLAIN QUERY PLAN {}", sql(place));
             let mut explained = connection.prepare(&sql).unwrap();

@@ -14,7 +14,7 @@ use crate::left_out::LeftOut;
 use crate::sql::lookups::{By, Lookups};
 use crate::sql::question::Question;
 use crate::sql::value::Value;
-use crate::sql::{Place, for_sqlite};
+use crate::sql::{RecordKind, for_sqlite};
 
 impl Lookups for Database {
     type Fault = rusqlite::Error;
@@ -118,7 +118,7 @@ impl Lookups for Database {
         self.readers.read(keys::uses)
     }
 
-    async fn under(&self, place: Place, version: u32, limit: i64) -> Result<Vec<Envelope>> {
+    async fn under(&self, place: RecordKind, version: u32, limit: i64) -> Result<Vec<Envelope>> {
         self.readers
             .read(|connection| keys::under(connection, place, version, limit))
     }

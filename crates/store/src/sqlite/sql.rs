@@ -21,7 +21,7 @@ use crate::left_out::LeftOut;
 use crate::sql::rows::{BUDGET, CARD, TOKEN};
 use crate::sql::table::Statement;
 use crate::sql::value::{self, Column, Row as _, Value, values};
-use crate::sql::{FIND_DELIVERY, LIVES, Loads, Sql, lives_key, places, rows};
+use crate::sql::{FIND_DELIVERY, LIVES, Loads, Sql, lives_key, record_kinds, rows};
 
 static FIND_TOKEN: Statement = Statement::new(|| TOKEN.find());
 static FIND_BUDGET: Statement = Statement::new(|| BUDGET.find());
@@ -122,7 +122,7 @@ impl Sql for Batch<'_> {
     }
 
     fn has_records(&self, class: Class, version: u32) -> rusqlite::Result<bool> {
-        for place in places(class) {
+        for place in record_kinds(class) {
             if !keys::under(self.connection(), *place, version, 1)?.is_empty() {
                 return Ok(true);
             }

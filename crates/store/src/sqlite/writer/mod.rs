@@ -220,12 +220,12 @@ where
 
 /// How far the database has come: the epoch, and the end of the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct Reached {
     epoch: Epoch,
     end: Link,
 }
 
-impl Place {
+impl Reached {
     fn generation(&self) -> i64 {
         audit::seq(&self.end)
     }
@@ -236,7 +236,7 @@ pub(super) struct Batch<'a> {
     connection: &'a Connection,
     left_out: &'a LeftOut,
     texts: &'a Texts,
-    place: Cell<Place>,
+    place: Cell<Reached>,
     /// Something was queued or settled in the outbox.
     queued: Cell<bool>,
 }
@@ -257,7 +257,7 @@ impl<'a> Batch<'a> {
             connection,
             left_out,
             texts,
-            place: Cell::new(Place { epoch, end }),
+            place: Cell::new(Reached { epoch, end }),
             queued: Cell::new(false),
         })
     }
@@ -312,7 +312,7 @@ impl<'a> Batch<'a> {
     pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {
         let place = self.place.get();
         let end = audit::append(self.connection, &place.end, event)?;
-        self.place.set(Place { end, ..place });
+        self.place.set(Reached { end, ..place });
         if outbox::queue(self, audit::seq(&end), event)? {
             self.ring();
         }
@@ -332,7 +332,7 @@ impl<'a> Batch<'a> {
     /// Puts another epoch in its place.
     pub(super) fn set_epoch(&self, epoch: Epoch) -> rusqlite::Result<()> {
         self.execute("UPDATE meta SET epoch = ?1", [epoch.0])?;
-        self.place.set(Place {
+        self.place.set(Reached {
             epoch,
             ..self.place.get()
         });
@@ -460,7 +460,7 @@ impl Shell {
         Ok(())
     }
 
-    fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Place, Place, bool)> {
+    fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Reached, Reached, bool)> {
         let batch = self.begin(LOCK_TRIES)?;
         let before = batch.place.get();
         self.raise_if_put_back(&batch)?;
@@ -541,7 +541,7 @@ impl Shell {
     /// Finds out whether the batch is there, by a commit after which that cannot change; see the
     /// invariant at the top. A batch that moved nothing on wrote nothing that a caller was
     /// promised.
-    fn after_failed_commit(&mut self, error: &rusqlite::Error, before: Place) -> Error {
+    fn after_failed_commit(&mut self, error: &rusqlite::Error, before: Reached) -> Error {
         self.roll_back();
         self.unsettled = true;
         match self.barrier(LOCK_TRIES) {
@@ -552,7 +552,7 @@ impl Shell {
     }
 
     /// A commit that writes. It tells where the database stood.
-    fn barrier(&mut self, tries: u32) -> rusqlite::Result<Place> {
+    fn barrier(&mut self, tries: u32) -> rusqlite::Result<Reached> {
         let written = self.write_barrier(tries);
         match written {
             Ok(_) => self.unsettled = false,
@@ -561,7 +561,7 @@ impl Shell {
         written
     }
 
-    fn write_barrier(&self, tries: u32) -> rusqlite::Result<Place> {
+    fn write_barrier(&self, tries: u32) -> rusqlite::Result<Reached> {
         let batch = self.begin(tries)?;
         batch.execute("UPDATE meta SET barrier = barrier + 1", [])?;
         run(&self.connection, "COMMIT")?;
@@ -577,13 +577,13 @@ impl Shell {
     }
 
     /// What is committed stays so; the next batch waits until the fence is in step.
-    fn advance_fence(&mut self, place: Place) {
+    fn advance_fence(&mut self, place: Reached) {
         if let Err(error) = self.fence.advance(self.mark(place)) {
             tracing::error!(%error, "the fence could not be written: no writes until it can");
         }
     }
 
-    fn mark(&self, place: Place) -> Mark {
+    fn mark(&self, place: Reached) -> Mark {
         Mark {
             database_id: self.database_id,
             generation: place.generation(),
