@@ -2,6 +2,7 @@
 
 STATE = "crates/core/src/token/state.rs"
 CODEC = "crates/core/src/token/codec.rs"
+PERSONAL_RS = "crates/core/src/audit/personal.rs"
 CORE = ["-p", "cardveil-core", "-p", "cardveil-testkit"]
 RULES = ["-p", "cardveil-core", "--test", "rules"]
 STORE = ["-p", "cardveil-store"]
@@ -91,10 +92,21 @@ IN_TESTS = [
      "        if record.epoch != around.epoch {\n            return Err(Cause::OldEpoch",
      "        if record.epoch > around.epoch {\n            return Err(Cause::OldEpoch", CORE),
     ("P2-change-without-its-event", "crates/store/src/sqlite/writer/mod.rs",
-     'let end = audit::append(self.connection, &place.end, event)?;',
+     'let end = audit::append(self.connection, &place.end, event, salts)?;',
      'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
      '            place.end\n        } else {\n'
-     '            audit::append(self.connection, &place.end, event)?\n        };', STORE),
+     '            audit::append(self.connection, &place.end, event, salts)?\n        };', STORE),
+    ("P2-a-personal-value-that-is-not-compared", PERSONAL_RS,
+     "entry.commitments.get(member) == Some(&commitment(salt, member, value))",
+     "entry.commitments.contains_key(member) && commitment(salt, member, value).0 != [0; 32]", RULES),
+    ("P2-a-personal-value-in-the-chain", PERSONAL_RS,
+     '("person", "/target/person")', '("person", "/target/persons")', RULES),
+    ("P2-one-salt-for-many-values", PERSONAL_RS,
+     "self.used = self.used.saturating_add(SALT_BYTES);", "self.used = self.used.max(SALT_BYTES);", RULES),
+    ("P2-an-entry-of-form-1-after-form-2", "crates/core/src/audit/chain.rs",
+     "if form < seen.form {", "if form < Form::One {", RULES),
+    ("P2-form-2-while-old-nodes-serve", "crates/store/src/postgres/schema.rs",
+     "if works_with < FORM_TWO {", "if works_with < WORKS_WITH {", [*POSTGRES, "a_log_goes_on_in_form_2"]),
     ("P10-a-change-without-its-from-and-to", "crates/core/src/verb/registry.rs",
      "rows.log(&change.record(event))?;", "rows.log(event)?;", STORE),
     ("P10-an-allow-list-without-its-from-and-to", "crates/core/src/merchant/allowlist.rs",

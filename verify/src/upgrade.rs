@@ -1,5 +1,6 @@
 //! An upgrade under load, as `docs/operate/upgrade.md` says it is done: the new program migrates
-//! while old nodes serve, then the nodes are exchanged one by one, behind a load balancer.
+//! while old nodes serve, then the nodes are exchanged one by one, behind a load balancer, and then
+//! an operator says that no old one runs any more.
 //!
 //! What counts as a failure: a request without an answer; an answer that is the server's fault, 503
 //! among them; whatever the history may not hold.
@@ -7,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 
 use crate::balancer::Balancer;
 use crate::history::{self, Facts, Log, Outcome};
@@ -42,7 +43,7 @@ pub(crate) fn check(programs: &Programs) -> anyhow::Result<()> {
             let load = &load;
             scope.spawn(move || load.run(client));
         }
-        let done = upgrade(&mut system, &load, &programs.new);
+        let done = upgrade(&mut system, &load, programs);
         load.stop.store(true, Ordering::Relaxed);
         done
     })?;
@@ -77,9 +78,9 @@ pub(crate) fn check(programs: &Programs) -> anyhow::Result<()> {
 }
 
 /// What migrating said.
-fn upgrade(system: &mut System, load: &Load, new: &Path) -> anyhow::Result<String> {
+fn upgrade(system: &mut System, load: &Load, programs: &Programs) -> anyhow::Result<String> {
     load.serve_on(BETWEEN)?;
-    system.program(new);
+    system.program(&programs.new);
     tell("migrating");
     let migrated = system.operate(&["migrate", "--owner", OWNER])?;
     let migrated = String::from_utf8_lossy(&migrated.stderr);
@@ -91,5 +92,22 @@ fn upgrade(system: &mut System, load: &Load, new: &Path) -> anyhow::Result<Strin
         system.start(node)?;
         load.serve_on(BETWEEN)?;
     }
+    tell("finishing");
+    system.operate(&["migrate", "--owner", OWNER, "--finish"])?;
+    load.serve_on(BETWEEN)?;
+    if migrated.contains("was migrated") {
+        refuses(system, &programs.old)?;
+        system.program(&programs.new);
+    }
     Ok(migrated.trim().to_owned())
+}
+
+/// An old program does not serve on what was finished, and says so.
+fn refuses(system: &mut System, old: &Path) -> anyhow::Result<()> {
+    system.program(old);
+    match system.verify_audit() {
+        Ok(()) => bail!("the old program still reads the log"),
+        Err(error) if error.to_string().contains("works with programs") => Ok(()),
+        Err(error) => Err(error.context("the old program was not refused with words")),
+    }
 }

@@ -13,7 +13,7 @@ use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::port::{Admin as _, Change};
 use cardveil_core::token::{Epoch, Issue, Issued, TokenHash};
 use cardveil_core::verb::{Changes, Commit};
-use cardveil_seal::sha256;
+use cardveil_seal::{SystemEntropy, sha256};
 use cardveil_store::sqlite::{Options, Sqlite};
 use cardveil_testkit::sample;
 
@@ -96,7 +96,7 @@ fn issue(folder: &Path, callers: u32, time: Duration) -> anyhow::Result<Measured
     for path in [&options.database, &options.fence] {
         std::fs::create_dir_all(path.parent().context("a path without a folder")?)?;
     }
-    let (store, _) = Sqlite::open(&options, Arc::new(SystemClock))?;
+    let (store, _) = Sqlite::open(&options, Arc::new(SystemClock), Arc::new(SystemEntropy))?;
     let store = Arc::new(store);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let measured = runtime.block_on(async {

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Chained;
 use cardveil_core::audit::sink::Progress;
-use cardveil_core::audit::{Entry, Event};
 use cardveil_core::budget::{Level, Of};
 use cardveil_core::card::{Card, CardRef, Transition};
 use cardveil_core::clock::Time;
@@ -202,9 +202,6 @@ impl<S: Store> Cards for Faulty<S> {
 
 #[async_trait]
 impl<S: Store> Audit for Faulty<S> {
-    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
-        self.inner.entries(after, limit).await
-    }
     async fn last_entry(&self) -> Result<i64> {
         self.inner.last_entry().await
     }

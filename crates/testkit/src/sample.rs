@@ -249,7 +249,7 @@ pub fn issue(n: u8, at: Time, epoch: Epoch) -> Issue {
 /// A network origin.
 pub fn origin() -> Origin {
     Origin::Network {
-        ip: std::net::IpAddr::from([192, 0, 2, 7]),
+        ip: Some(std::net::IpAddr::from([192, 0, 2, 7])),
         request: "req-1".into(),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use cardveil_core::Entropy;
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::port::Error;
 use cardveil_seal::SystemEntropy;
@@ -28,6 +30,10 @@ pub(crate) struct Args {
     /// serve from the file, then or afterwards
     #[arg(long, value_name = "FILE")]
     from_sqlite: Option<PathBuf>,
+    /// Then say that no node of an earlier version runs any more, nor will: it would be refused.
+    /// The audit log goes on in the form that keeps personal values out of its chain
+    #[arg(long)]
+    finish: bool,
     #[command(flatten)]
     yes: Yes,
 }
@@ -38,6 +44,8 @@ struct Report {
     /// The versions of the schema.
     from: Option<i32>,
     to: Option<i32>,
+    /// No earlier program may serve on it, from now on or before.
+    finished: bool,
     /// How many rows of each table were copied.
     copied: BTreeMap<String, usize>,
     /// Which epoch was raised to.
@@ -83,14 +91,28 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     let mut report = Report {
         from: Some(migrated.from),
         to: Some(migrated.to),
+        finished: migrated.is_finished,
         ..Report::default()
     };
+    if args.finish {
+        schema::finish(&owner)
+            .await
+            .map_err(|error| not_migrated(&owner.place(), &error))?;
+        say("it is finished: programs of an earlier version are refused from now on");
+        report.finished = true;
+    } else if !migrated.is_finished {
+        say(
+            "programs of the version before may serve on it: once none runs any more, run \
+             `cardveil migrate --finish`",
+        );
+    }
     if let Some(file) = &args.from_sqlite {
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let told = |table: &str, rows| {
             say(&format!("{table:<13} {rows:>9} rows"));
             report.copied.insert(table.to_owned(), rows);
         };
-        let epoch = from_sqlite(&owner, file, SystemClock.now(), told)
+        let epoch = from_sqlite(&owner, file, (SystemClock.now(), &entropy), told)
             .await
             .map_err(|error| not_copied(&error))?;
         say(&format!(

@@ -7,11 +7,12 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cardveil_core::Time;
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::token::Epoch;
-use cardveil_seal::{Class, Keyring, PublicKey, Roots};
+use cardveil_seal::{Class, Keyring, PublicKey, Roots, SystemEntropy};
 use cardveil_store::sqlite::{Copy, OpenError, fence_epoch, put_in_place};
 use serde::Serialize;
 
@@ -71,7 +72,7 @@ pub(crate) async fn run(config: &Path, args: Args) -> anyhow::Result<()> {
     let mut opened = Copy::open(&copy.path).map_err(|error| no_copy(&error))?;
     let floor = newest_epoch(&config, args.replace);
     let note = format!("made at {}", header.made_at);
-    let revived = opened.revive(floor, (&operator(), now, note))?;
+    let revived = opened.revive(floor, (&operator(), now, note), Arc::new(SystemEntropy))?;
     let contents = opened.contents()?;
     let keys = class_keys(&opened, &root, &config)?;
     verify_chain(&opened, &keys)?;

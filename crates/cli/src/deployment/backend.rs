@@ -26,7 +26,8 @@ impl Backend {
     pub(crate) async fn open(config: &config::Store) -> anyhow::Result<Self> {
         let (backend, why) = if let Some(connection) = &config.postgres {
             let options = options(config, connection)?;
-            let opened = Postgres::open(&options, Arc::new(SystemClock), &SystemEntropy).await;
+            let opened =
+                Postgres::open(&options, Arc::new(SystemClock), Arc::new(SystemEntropy)).await;
             let (store, raised) = opened.map_err(|error| unusable(&error, &options.place()))?;
             let why = raised.map(|raised| raised.why.to_string());
             (Self::Postgres(Arc::new(store)), why)
@@ -35,9 +36,10 @@ impl Backend {
                 database: config.database.clone(),
                 fence: config.fence.clone(),
             };
-            let (store, opened) = Sqlite::open(&options, Arc::new(SystemClock))
-                .map_err(not_opened)
-                .with_context(|| format!("cannot open {}", options.database.display()))?;
+            let (store, opened) =
+                Sqlite::open(&options, Arc::new(SystemClock), Arc::new(SystemEntropy))
+                    .map_err(not_opened)
+                    .with_context(|| format!("cannot open {}", options.database.display()))?;
             let why = opened.epoch_raised.map(|raised| raised.why.to_string());
             (Self::Sqlite(Arc::new(store)), why)
         };

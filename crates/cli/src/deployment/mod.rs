@@ -188,7 +188,8 @@ mod tests {
             database: config.store.database.clone(),
             fence: config.store.fence.clone(),
         };
-        let (store, _) = Sqlite::open(&options, Arc::new(SystemClock)).unwrap();
+        let (store, _) =
+            Sqlite::open(&options, Arc::new(SystemClock), Arc::new(SystemEntropy)).unwrap();
         let event = operator().event(
             SystemClock.now(),
             Kind::KeysCreated,

@@ -150,6 +150,32 @@ fn a_checkpoint_of_another_deployment_is_refused() {
     }
 }
 
+/// A copy has what it takes to verify personal values elsewhere, and is whole without them.
+#[test]
+fn personal_values_of_a_copy_are_verified_and_may_be_erased() {
+    let world = served();
+    let copied = std::fs::read_to_string(export(&world, "copy.jsonl")).unwrap();
+    let mut lines: Vec<_> = copied.lines().map(str::to_owned).collect();
+    let by_operator = |line: &String| line.contains("\"actor\":{\"operator\":\"");
+    let at = lines.iter().position(by_operator).unwrap();
+    let mut record: Value = serde_json::from_str(&lines[at]).unwrap();
+    let operator = string(&record, "/actor/operator");
+    assert!(!string(&record, "/stored").contains(&operator));
+    assert!(string(&record, "/personal").contains(&operator));
+
+    let edited = lines[at].replace(&operator, "somebody else");
+    let whole = std::mem::replace(&mut lines[at], edited);
+    let seq = record["seq"].as_i64().unwrap();
+    assert_eq!(finding(&world, &lines), (seq, "personal".to_owned()));
+
+    record.as_object_mut().unwrap().remove("personal");
+    record["actor"]["operator"] = Value::Null;
+    record["erased"] = vec!["operator"].into();
+    lines[at] = record.to_string();
+    assert_eq!(verify_file(&world, &lines)["ok"], true);
+    assert_ne!(lines[at], whole);
+}
+
 /// What a copy of the log has seen cannot be taken back.
 #[test]
 fn a_log_that_was_cut_short_is_found_by_a_copy() {

@@ -5,12 +5,17 @@
 //! # What is hashed
 //!
 //! ```text
-//! hash = SHA-256( "cardveil/audit-chain/v1" | chain (16) | place (u64) | hash before (32) | length (u64) | entry )
+//! hash = SHA-256( label | chain (16) | place (u64) | hash before (32) | length (u64) | entry )
 //! ```
 //!
 //! Numbers are big endian. `entry` is the bytes that the store keeps, and nothing that was made of
 //! them again: a later program may write the same event otherwise. The first entry of a chain has
 //! place 1 and 32 zero bytes as the hash before.
+//!
+//! | form | begins with | label | since |
+//! | --- | --- | --- | --- |
+//! | 1 | `{"at":` | `cardveil/audit-chain/v1` | the first version |
+//! | 2 | `{"form":2,` | `cardveil/audit-chain/v2` | the place where a chain's first entry of this form stands; none of form 1 follows. [`personal`] says what it leaves out |
 //!
 //! # What is signed
 //!
@@ -26,7 +31,7 @@
 //! does not fit. What is cut off at the end shows only beside a copy that is longer: an export, a
 //! sink, a fence.
 //!
-//! To change what is hashed: a new label, beside the old one, and a place where it begins.
+//! To change what is hashed: a new [`Form`] with its label, beside the old ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -36,12 +41,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cardveil_seal::{PublicKey, sha256};
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Kind};
+use super::personal::{self, Form};
+use super::{Entry, Event, Kind};
 use crate::clock::Time;
 use crate::id::ChainId;
 use crate::term::digest;
 
 const CHAIN_LABEL: &[u8] = b"cardveil/audit-chain/v1";
+const CHAIN_LABEL_TWO: &[u8] = b"cardveil/audit-chain/v2";
 const CHECKPOINT_LABEL: &[u8] = b"cardveil/audit-checkpoint/v1";
 /// How many links a checkpoint may lie behind its own entry: other writes come between the look at
 /// the chain's end and its commit.
@@ -82,11 +89,15 @@ impl Link {
     pub fn next(&self, stored: &[u8]) -> Self {
         let place = self.place.saturating_add(1);
         let length = u64::try_from(stored.len()).unwrap_or(u64::MAX);
+        let label = match Form::of(stored) {
+            Form::One => CHAIN_LABEL,
+            Form::Two => CHAIN_LABEL_TWO,
+        };
         Self {
             chain: self.chain,
             place,
             hash: Hash(sha256(&[
-                CHAIN_LABEL,
+                label,
                 self.chain.as_bytes(),
                 &place.to_be_bytes(),
                 &self.hash.0,
@@ -104,13 +115,36 @@ pub struct Chained {
     pub seq: i64,
     /// Its place in its chain.
     pub link: Link,
-    /// The bytes that the hash is of: an [`Event`] as JSON.
+    /// The bytes that the hash is of: an [`Event`] as JSON, in one of the [`Form`]s.
     pub stored: String,
+    /// Its personal values, which stand beside it; `None` in an entry of form 1, and where all were
+    /// erased.
+    pub personal: Option<String>,
 }
 
 impl Chained {
-    /// The event, if it is one.
+    /// The event with its personal values, if it is one.
     pub fn event(&self) -> Option<Event> {
+        personal::event(&self.stored, self.personal.as_deref())
+    }
+
+    /// The same, with its place in the log.
+    pub fn entry(&self) -> Option<Entry> {
+        let (event, erased) = personal::read(&self.stored, self.personal.as_deref());
+        Some(Entry {
+            seq: self.seq,
+            event: serde_json::from_value(event).ok()?,
+            erased,
+        })
+    }
+
+    /// Whether it is the same entry, whatever was erased of one of the two.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.seq, self.link, &self.stored) == (other.seq, other.link, &other.stored)
+    }
+
+    /// The event without its personal values: what the chain itself says.
+    fn bare(&self) -> Option<Event> {
         serde_json::from_str(&self.stored).ok()
     }
 
@@ -138,7 +172,7 @@ impl Chained {
 
     /// Whether it is a checkpoint.
     pub fn is_checkpoint(&self) -> bool {
-        self.event()
+        self.bare()
             .is_some_and(|event| event.kind == Kind::AuditCheckpoint)
     }
 }
@@ -217,6 +251,12 @@ pub enum Flaw {
     /// It is no event.
     #[error("it is not an audit entry")]
     Unreadable,
+    /// It is of form 1, and its chain had come to form 2 before.
+    #[error("it is of an earlier form than the entries of its chain before it")]
+    EarlierForm,
+    /// A personal value that stands beside it is not what the entry has committed to.
+    #[error("a personal value beside it is not the one that was written")]
+    Personal,
     /// It is a checkpoint, and the chain before it is not the one that was signed.
     #[error("the chain was written anew: what was signed of place {place} is something else")]
     Rewritten {
@@ -261,6 +301,8 @@ pub struct Seen {
     pub last: Link,
     /// The last checkpoint that fits; what follows it is chained and not yet signed.
     pub signed: Option<Signed>,
+    #[serde(skip)]
+    form: Form,
     #[serde(skip)]
     recent: VecDeque<Hash>,
 }
@@ -355,7 +397,7 @@ impl Verifier {
         if entry.seq <= self.last_seq {
             if self.is_part && self.is_double(entry) {
                 self.doubles = self.doubles.saturating_add(1);
-                return Ok(());
+                return personal_fits(entry);
             }
             return Err(Flaw::OutOfPlace);
         }
@@ -373,6 +415,7 @@ impl Verifier {
                 Link::start(link.chain)
             },
             signed: None,
+            form: Form::One,
             recent: VecDeque::new(),
         });
         let anchors = is_part && link.place > 1 && seen.recent.is_empty();
@@ -388,10 +431,16 @@ impl Verifier {
         if link.hash != next.hash && !anchors {
             return Err(Flaw::Edited);
         }
-        let event = entry.event();
+        let form = Form::of(entry.stored.as_bytes());
+        if form < seen.form {
+            return Err(Flaw::EarlierForm);
+        }
+        seen.form = form;
+        let event = entry.bare();
         if event.is_none() && !entry.is_of_a_later_version() {
             return Err(Flaw::Unreadable);
         }
+        personal_fits(entry)?;
         if let Some(event) = event.filter(|event| event.kind == Kind::AuditCheckpoint) {
             let checkpoint = event.detail.checkpoint.ok_or(Flaw::Unreadable)?;
             signed_by(&self.keys, &checkpoint, event.at)?;
@@ -427,6 +476,14 @@ impl Verifier {
             hash,
         };
         before.next(entry.stored.as_bytes()) == link
+    }
+}
+
+fn personal_fits(entry: &Chained) -> Result<(), Flaw> {
+    if personal::fits(&entry.stored, entry.personal.as_deref()) {
+        Ok(())
+    } else {
+        Err(Flaw::Personal)
     }
 }
 

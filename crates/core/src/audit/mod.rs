@@ -4,10 +4,11 @@
 //! SHA-256, keys as their thumbprint, cards by their id.
 //!
 //! The records of a log are chained by their hashes, and the chain is signed now and then:
-//! [`chain`].
+//! [`chain`]. The chain holds no personal value, only a commitment to each: [`personal`].
 
 pub mod chain;
 mod exported;
+pub mod personal;
 pub mod refused;
 pub mod settings;
 pub mod sink;
@@ -258,8 +259,9 @@ pub enum Actor {
     Holder(Thumbprint),
     /// Somebody who called with no Api-Key that anybody has.
     Stranger,
-    /// A person with the command line; who the machine says that they are.
-    Operator(String),
+    /// A person with the command line; who the machine says that they are. `None` where that was
+    /// erased.
+    Operator(Option<String>),
     /// The server itself.
     System,
 }
@@ -270,8 +272,9 @@ pub enum Actor {
 pub enum Origin {
     /// A request over the network.
     Network {
-        /// The caller's address, after the rules for trusted proxies.
-        ip: IpAddr,
+        /// The caller's address, after the rules for trusted proxies. `None` where it was erased.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ip: Option<IpAddr>,
         /// The request's id, which the log carries too.
         request: Cow<'static, str>,
     },
@@ -324,6 +327,10 @@ pub struct Target {
     /// Anything else: a part of the system, or a setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<Cow<'static, str>>,
+    /// The version of the row after the event, where the event wrote a row that counts its
+    /// versions: 1 when the row was added, and one more with each write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
 }
 
 /// What else is worth knowing. Empty fields do not apply.
@@ -400,6 +407,9 @@ pub struct Entry {
     pub seq: i64,
     #[serde(flatten)]
     pub event: Event,
+    /// The personal members that it was written with, and whose values were erased.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<String>,
 }
 
 /// Who is acting and from where: what a flow needs to write an event.
@@ -415,7 +425,7 @@ impl Source {
     /// A person at the command line.
     pub fn operator(name: String) -> Self {
         Self {
-            actor: Actor::Operator(name),
+            actor: Actor::Operator(Some(name)),
             origin: Origin::Console,
         }
     }

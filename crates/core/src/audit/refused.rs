@@ -257,7 +257,7 @@ impl RefusedCalls {
 
 /// One address; of IPv6 the /64, which is one subscriber's.
 fn place(origin: &Origin) -> Option<IpNet> {
-    let Origin::Network { ip, .. } = origin else {
+    let Origin::Network { ip: Some(ip), .. } = origin else {
         return None;
     };
     match ip.to_canonical() {
@@ -287,7 +287,7 @@ mod tests {
             denied,
             holder: holder.map(keyholder),
             origin: Origin::Network {
-                ip: ip.into(),
+                ip: Some(ip.into()),
                 request: format!("r{ms}").into(),
             },
             certificate: None,

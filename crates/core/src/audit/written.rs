@@ -1,13 +1,13 @@
 //! An event as stores keep it: JSON, byte for byte as serde writes it.
 //!
 //! The events of each issue and each redemption are put together here, because serde needs three
-//! times as many instructions for the same bytes. serde writes all others.
+//! times as many instructions for the same bytes. serde writes all others, and all of form 1.
 //!
-//! **Invariant:** the bytes are serde's: a build with assertions compares each event that it
-//! writes.
+//! **Invariant:** the bytes are serde's: a build with assertions compares each event that is put
+//! together.
 //!
 //! To add an event that is written often: its kind in [`often`]. A new member of [`Event`],
-//! [`Target`] or [`Detail`] does not compile until the functions here write it or leaves it to
+//! [`Target`] or [`Detail`] does not compile until the functions here write it or leave it to
 //! serde.
 
 use std::fmt::Write as _;
@@ -18,28 +18,42 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use uuid::Uuid;
 
+use super::personal::{self, COMMITMENTS, FORM_TWO, Form, Salt, Salts, Written, commitment};
 use super::{Actor, Detail, Event, Kind, Origin, Outcome, Target};
 
-/// An event of an issue has about 450 bytes, one of a redemption 550.
-const USUAL_BYTES: usize = 640;
+/// An event of an issue has about 510 bytes, one of a redemption 610.
+const USUAL_BYTES: usize = 704;
+/// The values of one have about 50.
+const USUAL_PERSONAL_BYTES: usize = 96;
 
 impl Event {
     /// As it is stored.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        let Some(json) = self.put_together() else {
-            return serde_json::to_string(self);
+    pub fn write(&self, form: Form, salts: &mut Salts) -> Result<Written, serde_json::Error> {
+        if form == Form::One {
+            return Ok(Written {
+                stored: serde_json::to_string(self)?,
+                personal: None,
+            });
+        }
+        let salt = salts.draw();
+        let Some(written) = self.put_together(&salt) else {
+            return personal::write(self, || salts.draw());
         };
-        debug_assert_eq!(Some(&json), serde_json::to_string(self).ok().as_ref());
-        Ok(json)
+        debug_assert_eq!(Some(&written), personal::write(self, || salt).ok().as_ref());
+        Ok(written)
     }
 
     /// `None` for what serde is to write.
-    fn put_together(&self) -> Option<String> {
+    fn put_together(&self, salt: &Salt) -> Option<Written> {
         let Self {
             at,
             kind,
             actor,
-            origin: Origin::Network { ip, request },
+            origin:
+                Origin::Network {
+                    ip: Some(ip),
+                    request,
+                },
             outcome: Outcome::Success,
             merchant,
             target,
@@ -49,15 +63,14 @@ impl Event {
             return None;
         };
         let mut out = String::with_capacity(USUAL_BYTES);
-        out.push_str("{\"at\":");
+        out.push_str(FORM_TWO);
+        out.push_str("\"at\":");
         push_number(&mut out, u64::try_from(at.millis()).ok()?);
         out.push_str(",\"kind\":\"");
         out.push_str(often(*kind)?);
         out.push_str("\",\"actor\":{\"");
         push_actor(&mut out, actor)?;
-        out.push_str("\"},\"origin\":{\"network\":{\"ip\":\"");
-        push_address(&mut out, ip)?;
-        out.push_str("\",\"request\":\"");
+        out.push_str("\"},\"origin\":{\"network\":{\"request\":\"");
         out.push_str(as_it_is(request)?);
         out.push_str("\"}},\"outcome\":\"success\"");
         if let Some(merchant) = merchant {
@@ -69,8 +82,23 @@ impl Event {
         push_target(&mut out, target)?;
         out.push_str("},\"detail\":{");
         push_detail(&mut out, detail)?;
-        out.push_str("}}");
-        Some(out)
+        out.push_str("},\"");
+        out.push_str(COMMITMENTS);
+        out.push_str("\":{\"ip\":\"");
+        let mut personal = String::with_capacity(USUAL_PERSONAL_BYTES);
+        personal.push_str("{\"ip\":[\"");
+        BASE64_URL_SAFE_NO_PAD.encode_string(salt.0, &mut personal);
+        personal.push_str("\",\"");
+        let value_at = personal.len();
+        push_address(&mut personal, ip)?;
+        let value = personal.get(value_at..)?;
+        BASE64_URL_SAFE_NO_PAD.encode_string(commitment(salt, "ip", value).0, &mut out);
+        out.push_str("\"}}");
+        personal.push_str("\"]}");
+        Some(Written {
+            stored: out,
+            personal: Some(personal),
+        })
     }
 }
 
@@ -112,6 +140,7 @@ fn push_target(out: &mut String, target: &Target) -> Option<()> {
         wallet_token: None,
         subscription: None,
         resource: None,
+        version: None,
     } = target
     else {
         return None;
@@ -205,6 +234,7 @@ fn push_number(out: &mut String, number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chain::ByteText;
     use super::*;
     use crate::card::{Field, Fields};
     use crate::clock::Time;
@@ -212,13 +242,15 @@ mod tests {
     use crate::mfa::Purpose;
     use crate::token::{Thumbprint, TokenHash};
 
+    const SALT: Salt = ByteText([0x5a; 16]);
+
     fn issued() -> Event {
         Event {
             at: Time::from_millis(1_790_000_000_007),
             kind: Kind::TokenIssued,
             actor: Actor::Credential(CredentialId::parse("crd_1").unwrap()),
             origin: Origin::Network {
-                ip: "192.0.2.10".parse().unwrap(),
+                ip: "192.0.2.10".parse().ok(),
                 request: "r-0123".into(),
             },
             outcome: Outcome::Success,
@@ -267,14 +299,14 @@ mod tests {
             event.at = Time::from_millis(at);
             event.merchant = None;
             if let Origin::Network { ip: from, .. } = &mut event.origin {
-                *from = ip.parse().unwrap();
+                *from = ip.parse().ok();
             }
             events.push(event);
         }
         for event in events {
-            let json = event.put_together();
-            assert_eq!(json, serde_json::to_string(&event).ok());
-            assert_eq!(json, event.to_json().ok());
+            let together = event.put_together(&SALT);
+            assert!(together.is_some(), "{event:?}");
+            assert_eq!(together, personal::write(&event, || SALT).ok());
         }
     }
 
@@ -289,24 +321,24 @@ mod tests {
         let events = [
             but(|event| event.at = Time::from_millis(-1)),
             but(|event| event.kind = Kind::CardChanged),
-            but(|event| event.actor = Actor::Operator("Ann \"A\"".to_owned())),
+            but(|event| event.actor = Actor::Operator(Some("Ann \"A\"".to_owned()))),
             but(|event| event.origin = Origin::Console),
             but(|event| {
                 event.origin = Origin::Network {
-                    ip: "192.0.2.10".parse().unwrap(),
+                    ip: "192.0.2.10".parse().ok(),
                     request: "a\"b\\c\n".into(),
                 };
             }),
             but(|event| event.outcome = Outcome::Failure),
             but(|event| event.target.card = None),
             but(|event| event.target.resource = Some("epoch".into())),
+            but(|event| event.target.version = Some(2)),
             but(|event| event.detail.operation = None),
             but(|event| event.detail.attested = Some("a reference".to_owned())),
             but(|event| event.detail.claim = true),
         ];
         for event in events {
-            assert_eq!(event.put_together(), None, "{event:?}");
-            assert_eq!(event.to_json().ok(), serde_json::to_string(&event).ok());
+            assert_eq!(event.put_together(&SALT), None, "{event:?}");
         }
     }
 }

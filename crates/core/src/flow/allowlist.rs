@@ -14,7 +14,7 @@ impl Service {
         wish: Wish,
     ) -> Result<AllowlistChanged, Fault> {
         let from = match caller.source.origin {
-            Origin::Network { ip, .. } => Some(ip),
+            Origin::Network { ip, .. } => ip,
             // A call from an address that is not told is not admitted.
             Origin::Untold { .. } | Origin::Console | Origin::Server => None,
         };

@@ -187,7 +187,15 @@ pub trait Tokens: Send + Sync {
 #[async_trait]
 pub trait Audit: Send + Sync {
     /// Up to `limit` entries after the place `after`, oldest first.
-    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>>;
+    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
+        let chained = self.chained(after, limit).await?;
+        let entry = |chained: &Chained| {
+            let seq = chained.seq;
+            let unreadable = || Error::Corrupt(format!("audit entry {seq} is no event"));
+            chained.entry().ok_or_else(unreadable)
+        };
+        chained.iter().map(entry).collect()
+    }
 
     /// The place of the last entry; 0 when there is none.
     async fn last_entry(&self) -> Result<i64>;

@@ -41,7 +41,7 @@ impl Call {
     /// For audit records of a call from `ip`.
     pub(crate) fn origin(&self, ip: IpAddr) -> Origin {
         Origin::Network {
-            ip,
+            ip: Some(ip),
             request: (*self.id).to_owned().into(),
         }
     }

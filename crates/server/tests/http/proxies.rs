@@ -313,7 +313,7 @@ async fn the_audit_record_has_the_callers_address_and_the_request() {
         .await;
     let granted = world.operator().logged(Kind::AccessGranted).await;
     let origin = Origin::Network {
-        ip: OFFICE.parse().unwrap(),
+        ip: Some(OFFICE.parse().unwrap()),
         request: answer.header("x-request-id").unwrap().to_owned().into(),
     };
     assert_eq!(granted[0].event.origin, origin);

@@ -3,8 +3,12 @@
 //! **Invariant:** entries are written by [`append`] alone, under the head (the row of `meta`, which
 //! knows where the chain ends), so the chain is one over all nodes and its places have no gap.
 
+use std::sync::Arc;
+
+use cardveil_core::Entropy;
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::{Chained, Hash, Link as Chain};
+use cardveil_core::audit::personal::{Form, Salts, Written};
 use cardveil_core::id::ChainId;
 use cardveil_core::port::Error;
 use cardveil_core::token::Epoch;
@@ -16,9 +20,11 @@ use super::schema::{self, not_there};
 use crate::sql::value::{Row as _, Value, columns, values};
 
 /// After a place, up to so many.
-pub(super) const AFTER: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id
+pub(super) const AFTER: &str =
+    "SELECT audit.seq, audit.event, audit.hash, meta.database_id, audit.personal
      FROM audit, meta WHERE audit.seq > $1 ORDER BY audit.seq LIMIT $2";
-pub(super) const LAST: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id
+pub(super) const LAST: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id,
+         audit.personal
      FROM audit, meta ORDER BY audit.seq DESC LIMIT 1";
 /// Holds the head until the commit. Whoever migrates holds it too, so that no program writes to a
 /// schema that it must not serve on, on connections that it has had for long.
@@ -27,12 +33,22 @@ pub(super) const HOLD: &str =
          written_by::xid IS NOT DISTINCT FROM xmin, lives
      FROM meta FOR UPDATE";
 pub(super) const ADVANCE: &str = "UPDATE meta SET audit_seq = $1, audit_hash = $2";
-pub(super) const APPEND: &str = "INSERT INTO audit (seq, event, hash)
-     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])";
+pub(super) const APPEND: &str = "INSERT INTO audit (seq, event, hash, personal)
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[])";
 
-/// The epoch and where the chain ends, from the columns of [`HOLD`].
-pub(super) fn head(row: &Row) -> Result<(Epoch, Chain), Fault> {
-    schema::check(row.get(4)?, row.get(5)?)?;
+/// The head of the log, while it is held.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    /// Where the chain ends.
+    pub(super) end: Chain,
+    /// How entries are to be written.
+    pub(super) form: Form,
+}
+
+/// The epoch and the head, from the columns of [`HOLD`].
+pub(super) fn head(row: &Row) -> Result<(Epoch, Head), Fault> {
+    let works_with = row.get(5)?;
+    schema::check(row.get(4)?, works_with)?;
     if !row.get(6)? {
         // On a connection that was there before: the next one raises the epoch (`home`).
         let restored = "what the database says of itself was put back from a dump";
@@ -43,29 +59,39 @@ pub(super) fn head(row: &Row) -> Result<(Epoch, Chain), Fault> {
         0 => Chain::start(chain),
         seq => link_at(chain, seq, Hash(row.get(3)?)),
     };
-    Ok((Epoch(row.get(0)?), end))
+    let form = schema::form(works_with);
+    Ok((Epoch(row.get(0)?), Head { end, form }))
+}
+
+/// An event as it is to be stored.
+pub(super) fn write(event: &Event, form: Form, salts: &mut Salts) -> Result<Written, Fault> {
+    event
+        .write(form, salts)
+        .map_err(|error| Fault::Own(Error::Unavailable(error.to_string())))
 }
 
 /// Entries behind `end`: the parameters of [`APPEND`], those of [`ADVANCE`], and where the chain
 /// ends.
-pub(super) fn append(end: Chain, stored: Vec<String>) -> (Vec<Value>, [Value; 2], Chain) {
+pub(super) fn append(end: Chain, written: Vec<Written>) -> (Vec<Value>, [Value; 2], Chain) {
     let mut last = end;
-    let entry = |text: String| {
-        last = last.next(text.as_bytes());
-        values![seq(&last), text, last.hash.0].into()
+    let entry = |Written { stored, personal }| {
+        last = last.next(String::as_bytes(&stored));
+        values![seq(&last), stored, last.hash.0, personal].into()
     };
-    let entries = columns(stored.into_iter().map(entry).collect());
+    let entries = columns(written.into_iter().map(entry).collect());
     (entries, values![seq(&last), last.hash.0], last)
 }
 
 /// Writes an entry outside a batch, in the transaction that holds the head; tells its place.
-pub(super) async fn append_one(link: &Link, event: &Event) -> Result<i64, Fault> {
+pub(super) async fn append_one(
+    link: &Link,
+    event: &Event,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<i64, Fault> {
     let held = link.query(HOLD, &values![]).await?;
-    let (_, end) = head(held.first().ok_or_else(not_there)?)?;
-    let stored = event
-        .to_json()
-        .map_err(|error| Fault::Own(Error::Unavailable(error.to_string())))?;
-    let (entries, place, last) = append(end, vec![stored]);
+    let (_, Head { end, form }) = head(held.first().ok_or_else(not_there)?)?;
+    let written = write(event, form, &mut Salts::new(Arc::clone(entropy)))?;
+    let (entries, place, last) = append(end, vec![written]);
     link.execute(ADVANCE, &place).await?;
     link.execute(APPEND, &entries).await?;
     Ok(seq(&last))
@@ -86,6 +112,7 @@ pub(super) fn chained(row: &Row) -> Result<Chained, Fault> {
         seq,
         link: link_at(ChainId::from_bytes(row.get(3)?), seq, hash),
         stored: row.get(1)?,
+        personal: row.get(4)?,
     })
 }
 

@@ -30,17 +30,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cardveil_core::audit::Event;
-use cardveil_core::audit::chain::Link as Chain;
+use cardveil_core::audit::personal::Salts;
 use cardveil_core::budget::Of;
 use cardveil_core::hook::Subscription;
 use cardveil_core::id::{CardId, MerchantId};
-use cardveil_core::port::{Error, Needs};
+use cardveil_core::port::Needs;
 use cardveil_core::token::{Epoch, Lives, LivesOf};
 use futures_util::FutureExt as _;
 use futures_util::future::join;
 use tokio::runtime::Runtime;
 
-use super::audit;
+use super::audit::{self, Head};
 use super::budgets;
 use super::cards;
 use super::fault::Fault;
@@ -62,8 +62,9 @@ pub(super) struct Batch<'a> {
     runtime: &'a Runtime,
     epoch: Cell<Epoch>,
     /// Where the audit log ends, once the head is held.
-    head: Cell<Option<Chain>>,
+    head: Cell<Option<Head>>,
     log: RefCell<Vec<Logged>>,
+    salts: &'a RefCell<Salts>,
     /// Sent and not yet answered.
     sent: RefCell<Vec<Sent>>,
     told: RefCell<HashMap<MerchantId, Vec<Subscription>>>,
@@ -104,6 +105,7 @@ impl<'a> Batch<'a> {
         runtime: &'a Runtime,
         kept: &'a RefCell<Kept>,
         left_out: &'a LeftOut,
+        salts: &'a RefCell<Salts>,
     ) -> Result<Self, Fault> {
         let (epoch, lives) = runtime.block_on(async {
             // The second is sent before the first is answered.
@@ -121,6 +123,7 @@ impl<'a> Batch<'a> {
             epoch: Cell::new(epoch),
             head: Cell::default(),
             log: RefCell::default(),
+            salts,
             sent: RefCell::default(),
             told: RefCell::default(),
             tokens: tokens::Gathered::default(),
@@ -265,21 +268,21 @@ impl<'a> Batch<'a> {
         &self.told
     }
 
-    /// Holds the head of the audit log until the commit; tells where it ends.
-    pub(super) fn hold_head(&self) -> Result<Chain, Fault> {
-        if let Some(end) = self.head.get() {
-            return Ok(end);
+    /// Holds the head of the audit log until the commit.
+    pub(super) fn hold_head(&self) -> Result<Head, Fault> {
+        if let Some(head) = self.head.get() {
+            return Ok(head);
         }
-        let head = |row: &Row| Ok((audit::head(row)?, row.get::<i64>(7)?));
-        let found = self.first(audit::HOLD, values![], head)?;
-        let ((epoch, end), lives) = found.ok_or_else(schema::not_there)?;
+        let read = |row: &Row| Ok((audit::head(row)?, row.get::<i64>(7)?));
+        let found = self.first(audit::HOLD, values![], read)?;
+        let ((epoch, head), lives) = found.ok_or_else(schema::not_there)?;
         let outlived = self.lives_used.get() && self.lives != lives;
         if epoch != self.epoch.get() || outlived {
             return Err(Fault::Stale);
         }
-        self.head.set(Some(end));
+        self.head.set(Some(head));
         self.tell_of_what_was_logged()?;
-        Ok(end)
+        Ok(head)
     }
 
     fn tell_of_what_was_logged(&self) -> Result<(), Fault> {
@@ -339,12 +342,14 @@ impl<'a> Batch<'a> {
     }
 
     fn append(&self) -> Result<i64, Fault> {
-        let end = self.hold_head()?;
+        let Head { end, form } = self.hold_head()?;
         let log = self.log.take();
-        let texts: Result<Vec<_>, _> = log.iter().map(|logged| logged.event.to_json()).collect();
-        let unwritable =
-            |error: serde_json::Error| Fault::Own(Error::Unavailable(error.to_string()));
-        let (entries, place, last) = audit::append(end, texts.map_err(unwritable)?);
+        let salts = &mut self.salts.borrow_mut();
+        let written: Result<_, _> = log
+            .iter()
+            .map(|logged| audit::write(&logged.event, form, salts))
+            .collect();
+        let (entries, place, last) = audit::append(end, written?);
         self.send(audit::ADVANCE, place)?;
         self.send(audit::APPEND, entries)?;
         for (seq, logged) in (audit::seq(&end) + 1..).zip(&log) {

@@ -24,8 +24,9 @@
 //! covers a cluster which was put back as files, for as long as one process has seen it before. One
 //! of a newer epoch may hold less: another node has raised it, for all that was seen before.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cardveil_core::Entropy;
 use cardveil_core::audit::{Kind, Source, Target};
 use cardveil_core::clock::Time;
 use cardveil_core::port::Error;
@@ -83,9 +84,9 @@ struct Seen {
 }
 
 /// What the connections of one process share.
-#[derive(Default)]
 pub(super) struct Home {
     seen: Mutex<Seen>,
+    entropy: Arc<dyn Entropy>,
 }
 
 /// What `meta` says, and what the server says of itself.
@@ -133,6 +134,14 @@ pub(super) const SERVER_NOW: &str = "SELECT system_identifier,
          substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) FROM pg_control_system()";
 
 impl Home {
+    /// Of a process that has seen nothing. Chance is for the record of a raise.
+    pub(super) fn new(entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            seen: Mutex::default(),
+            entropy,
+        }
+    }
+
     /// Takes down that something was committed.
     pub(super) fn saw(&self, audit_seq: i64, epoch: Epoch) {
         let mut seen = self.seen();
@@ -154,7 +163,7 @@ impl Home {
             return Ok(None);
         }
         link.run("BEGIN").await?;
-        let raised = raise(link, seen, now).await;
+        let raised = raise(link, (seen, now), &self.entropy).await;
         match raised {
             Ok(_) => link.run("COMMIT").await?,
             Err(_) => link.run("ROLLBACK").await?,
@@ -177,7 +186,11 @@ impl Home {
 }
 
 /// Whoever comes second finds that it is done.
-async fn raise(link: &Link, seen: Seen, now: Time) -> Result<(Option<Raised>, i64), Fault> {
+async fn raise(
+    link: &Link,
+    (seen, now): (Seen, Time),
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(Option<Raised>, i64), Fault> {
     let found = Found::read(link, FIND_AND_HOLD).await?;
     let (Some(why), Some(server)) = (found.why(seen)?, found.server) else {
         return Ok((None, found.audit_seq));
@@ -192,11 +205,14 @@ async fn raise(link: &Link, seen: Seen, now: Time) -> Result<(Option<Raised>, i6
     };
     let mut event = Source::server().event(now, Kind::EpochRaised, None, target);
     event.detail.note = Some(format!("raised to {}: {why}", next.0).into());
-    // Where the head alone was put back, the log goes on from its own end.
-    link.run(
-        "UPDATE meta SET audit_seq = log.seq, audit_hash = log.hash
-             FROM (SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1) AS log
+    // Where the head alone was put back, the log goes on from its own end, and in its form.
+    link.execute(
+        "UPDATE meta SET audit_seq = log.seq, audit_hash = log.hash,
+                 works_with = CASE WHEN starts_with(log.event, '{\"form\":2,')
+                     THEN greatest(works_with, $1) ELSE works_with END
+             FROM (SELECT seq, hash, event FROM audit ORDER BY seq DESC LIMIT 1) AS log
              WHERE log.seq > meta.audit_seq",
+        &values![i64::from(schema::FORM_TWO)],
     )
     .await?;
     link.execute(
@@ -206,7 +222,7 @@ async fn raise(link: &Link, seen: Seen, now: Time) -> Result<(Option<Raised>, i6
         &values![next.0, server.system_identifier, server.timeline],
     )
     .await?;
-    let seq = audit::append_one(link, &event).await?;
+    let seq = audit::append_one(link, &event, entropy).await?;
     let raised = Raised { why, epoch: next };
     Ok((Some(raised), seq))
 }

@@ -5,7 +5,9 @@
 //! alone.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use cardveil_core::Entropy;
 use cardveil_core::audit::{Kind, Source, Target};
 use cardveil_core::clock::Time;
 use cardveil_core::mfa::Totp;
@@ -19,7 +21,7 @@ use super::fault::Fault;
 use super::keys;
 use super::link::Link;
 use super::options::Options;
-use super::schema::not_there;
+use super::schema::{self, not_there};
 use crate::sql::value::{Json, Row as _, Value, values};
 use crate::sqlite;
 
@@ -31,7 +33,7 @@ const COUNTED: [&str; 3] = ["card", "subscription", "wallet_token"];
 pub async fn from_sqlite(
     options: &Options,
     file: &Path,
-    now: Time,
+    (now, entropy): (Time, &Arc<dyn Entropy>),
     mut progress: impl FnMut(&str, usize),
 ) -> Result<Epoch, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -47,7 +49,7 @@ pub async fn from_sqlite(
             let count = copy(&source, &link, table).await?;
             progress(table, count);
         }
-        let epoch = finish(&source, &link, now).await?;
+        let epoch = finish(&source, &link, now, entropy).await?;
         Ok((link, epoch))
     };
     let (link, epoch) = copied.await.map_err(Fault::nothing_written)?;
@@ -109,14 +111,17 @@ async fn refuse_full(link: &Link, tables: &[String]) -> Result<(), Fault> {
 
 async fn copy(source: &Connection, link: &Link, table: &str) -> Result<usize, Fault> {
     let columns = columns(source, link, table).await?;
-    let names: Vec<_> = columns
-        .iter()
-        .map(|(name, _)| format!("\"{name}\""))
-        .collect();
+    let quoted = |name: &str| format!("\"{name}\"");
+    let names: Vec<_> = columns.iter().map(|(name, _)| quoted(name)).collect();
     let names = names.join(", ");
+    let here: Vec<_> = columns
+        .iter()
+        .map(|(name, _)| quoted(name_here(table, name)))
+        .collect();
+    let here = here.join(", ");
     let places: Vec<_> = (1..=columns.len()).map(|n| format!("${n}")).collect();
     let insert = format!(
-        "INSERT INTO {table} ({names}) VALUES ({})",
+        "INSERT INTO {table} ({here}) VALUES ({})",
         places.join(", ")
     );
     let broken = |error: rusqlite::Error| unreadable(&error);
@@ -144,6 +149,14 @@ async fn copy(source: &Connection, link: &Link, table: &str) -> Result<usize, Fa
     }
 }
 
+/// What a column of SQLite is called in PostgreSQL.
+fn name_here<'a>(table: &str, name: &'a str) -> &'a str {
+    match (table, name) {
+        ("audit", "link_hash") => "hash",
+        _ => name,
+    }
+}
+
 /// The columns that both have. What SQLite has alone would be lost, and is refused.
 async fn columns(
     source: &Connection,
@@ -164,7 +177,7 @@ async fn columns(
             .query(
                 "SELECT data_type::text FROM information_schema.columns
                  WHERE table_schema = 'cardveil' AND table_name = $1 AND column_name = $2",
-                &values![table, &name],
+                &values![table, name_here(table, &name)],
             )
             .await?;
         let kind = kind
@@ -190,8 +203,13 @@ fn value(value: ValueRef<'_>, kind: &str) -> Result<Value, Fault> {
     }
 }
 
-/// What no row says: places that count on, the chain's name and end, and the epoch.
-async fn finish(source: &Connection, link: &Link, now: Time) -> Result<Epoch, Fault> {
+/// What no row says: places that count on, the chain's name, end and form, and the epoch.
+async fn finish(
+    source: &Connection,
+    link: &Link,
+    now: Time,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Epoch, Fault> {
     for table in COUNTED {
         let sql = format!(
             "SELECT setval(pg_get_serial_sequence('{table}', 'seq'), coalesce(max(seq), 1),
@@ -220,8 +238,9 @@ async fn finish(source: &Connection, link: &Link, now: Time) -> Result<Epoch, Fa
     link.execute(
         "UPDATE meta SET database_id = $1, epoch = $2,
              audit_seq = coalesce((SELECT max(seq) FROM audit), 0),
-             audit_hash = (SELECT hash FROM audit ORDER BY seq DESC LIMIT 1)",
-        &values![id, raised.0],
+             audit_hash = (SELECT hash FROM audit ORDER BY seq DESC LIMIT 1),
+             works_with = greatest(works_with, $3)",
+        &values![id, raised.0, i64::from(schema::FORM_TWO)],
     )
     .await?;
     let target = Target {
@@ -230,6 +249,6 @@ async fn finish(source: &Connection, link: &Link, now: Time) -> Result<Epoch, Fa
     };
     let mut event = Source::server().event(now, Kind::EpochRaised, None, target);
     event.detail.note = Some(format!("raised to {}: moved out of SQLite", raised.0).into());
-    audit::append_one(link, &event).await?;
+    audit::append_one(link, &event, entropy).await?;
     Ok(raised)
 }

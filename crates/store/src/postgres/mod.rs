@@ -47,7 +47,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cardveil_core::Entropy;
-use cardveil_core::audit::Entry;
 use cardveil_core::audit::chain::Chained;
 use cardveil_core::clock::Clock;
 use cardveil_core::port::{Audit, Commits, Error, Result, Work};
@@ -56,12 +55,11 @@ use self::counters::Exchange;
 use self::fault::Fault;
 use self::home::Home;
 use self::readers::{LISTS, LOOKUPS, Readers};
-use self::row::Row;
 use self::writer::Writer;
 use crate::Store;
 use crate::left_out::LeftOut;
 use crate::sql::sql_count;
-use crate::sql::value::{Json, Row as _, values};
+use crate::sql::value::{Row as _, values};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
@@ -112,9 +110,9 @@ impl Postgres {
     pub async fn open(
         options: &Options,
         clock: Arc<dyn Clock>,
-        entropy: &dyn Entropy,
+        entropy: Arc<dyn Entropy>,
     ) -> std::result::Result<(Self, Option<Raised>), OpenError> {
-        let home = Arc::new(Home::default());
+        let home = Arc::new(Home::new(Arc::clone(&entropy)));
         let pool = |r#use| {
             Readers::new(
                 r#use,
@@ -127,11 +125,9 @@ impl Postgres {
         // Boxed: whoever opens a store need not be as large as what opens connections.
         Box::pin(fit::examine(options)).await?;
         let raised = readers.probe().await?;
-        let mut id = [0; 16];
-        entropy.fill(&mut id);
         let left_out = Arc::default();
         let writer =
-            Writer::start(options, &home, &clock, &left_out, id).map_err(OpenError::Thread)?;
+            Writer::start(options, &home, &clock, &left_out, entropy).map_err(OpenError::Thread)?;
         let exchange = Exchange::new(options.clone(), home, clock);
         let database = Database {
             writer,
@@ -170,19 +166,6 @@ impl Commits for Postgres {
 
 #[async_trait]
 impl Audit for Postgres {
-    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
-        const SQL: &str = "SELECT seq, event FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
-        let values = values![after, sql_count(limit)];
-        let entry = |row: &Row| {
-            let Json(event) = row.get(1)?;
-            Ok(Entry {
-                seq: row.get(0)?,
-                event,
-            })
-        };
-        self.readers.all(SQL, &values, entry).await
-    }
-
     async fn last_entry(&self) -> Result<i64> {
         const SQL: &str = "SELECT max(seq) FROM audit";
         let last = self

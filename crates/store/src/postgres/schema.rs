@@ -21,6 +21,7 @@
 //! that migrates a database of the version before.
 
 use cardveil_core::Entropy;
+use cardveil_core::audit::personal::Form;
 use cardveil_core::clock::Time;
 use cardveil_core::token::Epoch;
 use tokio_postgres::error::SqlState;
@@ -46,12 +47,24 @@ const ONLINE: [(&str, &str); 3] = [
 ];
 /// The oldest program that may serve on the newest schema.
 const WORKS_WITH: i32 = 1;
+/// The version whose programs read entries of form 2 of the audit log.
+pub(super) const FORM_TWO: i32 = 15;
 /// Held while one process migrates.
 const MIGRATION_LOCK: i64 = 0x4356_4549;
 
 /// The version that this program knows.
 pub fn known() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// How entries of the audit log are written where programs of this version, and no earlier ones,
+/// may serve.
+pub(super) fn form(works_with: i32) -> Form {
+    if works_with < FORM_TWO {
+        Form::One
+    } else {
+        Form::Two
+    }
 }
 
 pub(super) fn unfit(version: i32, works_with: i32) -> Option<Unfit> {
@@ -123,6 +136,8 @@ pub struct Migrated {
     pub from: i32,
     /// The version now.
     pub to: i32,
+    /// No program that is older than this one may serve on it.
+    pub is_finished: bool,
 }
 
 /// Brings the schema to the newest version as its owner, all in one transaction, and lets `server`
@@ -207,15 +222,41 @@ async fn migrate_in(
         fit::control(link).await?;
         begin(link, now, entropy).await?;
     }
-    link.execute(
-        "UPDATE meta SET version = $1, works_with = $2",
-        &values![i64::from(to), i64::from(WORKS_WITH)],
-    )
-    .await?;
+    // No program serves on a new database, so none that is older than this one need be let in.
+    let works_with = if from == 0 { to } else { WORKS_WITH };
+    let rows = link
+        .query(
+            "UPDATE meta SET version = $1, works_with = greatest(works_with, $2)
+             RETURNING works_with >= $1",
+            &values![i64::from(to), i64::from(works_with)],
+        )
+        .await?;
+    let is_finished = rows.first().ok_or_else(not_there)?.get(0)?;
     if let Some(server) = server {
         grant(link, server).await?;
     }
-    Ok(Migrated { from, to })
+    Ok(Migrated {
+        from,
+        to,
+        is_finished,
+    })
+}
+
+/// Says that no program serves any more that is older than this one, and lets none in: from then on
+/// the audit log goes on in form 2. Tells whether earlier ones were let in before. After
+/// `Error::Unknown` it was done or not: the next call tells.
+pub async fn finish(options: &Options) -> Result<bool, OpenError> {
+    const FINISH: &str = "UPDATE meta SET works_with = $1 WHERE works_with < $1";
+    let done = async {
+        let link = Link::patient(options).await?;
+        link.run("BEGIN").await?;
+        found(&link).await?;
+        let changed = link.execute(FINISH, &values![i64::from(known())]).await?;
+        Ok::<_, Fault>((link, changed > 0))
+    };
+    let (link, changed) = done.await?;
+    link.commit().await?;
+    Ok(changed)
 }
 
 /// Builds what is missing of [`ONLINE`]. Reads and writes go on meanwhile; it waits for

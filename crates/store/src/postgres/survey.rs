@@ -61,6 +61,8 @@ pub struct Schema {
     pub version: i32,
     /// Whether even its owner cannot change the audit log without taking the triggers off it.
     pub is_append_only: bool,
+    /// Whether no program may serve on it that is older than this one.
+    pub is_finished: bool,
 }
 
 const SERVER: &str = "SELECT current_setting('server_version_num')::int, NOT pg_is_in_recovery(),
@@ -123,9 +125,11 @@ async fn look(link: &Link, encoding: String) -> Result<Survey, Fault> {
             let audit = one(link, AUDIT).await?;
             excess.extend(which(&audit, &RIGHTS)?);
             let is_append_only = audit.get(RIGHTS.len())?;
+            let works_with: i32 = one(link, "SELECT works_with FROM meta").await?.get(0)?;
             fit::rights(link).await.map(|()| Schema {
                 version,
                 is_append_only,
+                is_finished: works_with >= schema::known(),
             })
         }
         Err(fault) => Err(fault),

@@ -18,6 +18,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use cardveil_core::Entropy;
+use cardveil_core::audit::personal::Salts;
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Needs, Result, Work, Writes};
@@ -91,14 +93,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// `id` is random.
+    /// Chance is for its id, and for the salts of personal values.
     pub(super) fn start(
         options: &Options,
         home: &Arc<Home>,
         clock: &Arc<dyn Clock>,
         left_out: &Arc<LeftOut>,
-        id: [u8; 16],
+        entropy: Arc<dyn Entropy>,
     ) -> std::io::Result<Self> {
+        let mut id = [0; 16];
+        entropy.fill(&mut id);
         let queue = Arc::new(Queue::default());
         let bell = Bell::default();
         let pulse = Pulse::new(Arc::clone(clock));
@@ -116,6 +120,7 @@ impl Writer {
             link: None,
             kept: RefCell::default(),
             left_out: Arc::clone(left_out),
+            salts: RefCell::new(Salts::new(entropy)),
             id,
             number: 0,
         };
@@ -240,6 +245,7 @@ struct Shell {
     link: Option<Link>,
     kept: RefCell<Kept>,
     left_out: Arc<LeftOut>,
+    salts: RefCell<Salts>,
     /// Which row of `writer` is its own.
     id: [u8; 16],
     number: i64,
@@ -370,7 +376,7 @@ impl Shell {
         let Some(link) = &self.link else {
             return Err(Fault::Connection("there is no connection".into()));
         };
-        let batch = Batch::begin(link, &self.runtime, &self.kept, &self.left_out)?;
+        let batch = Batch::begin(link, &self.runtime, &self.kept, &self.left_out, &self.salts)?;
         let mut tokens: Vec<_> = jobs
             .iter()
             .filter_map(|job| job.order.turn.token())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cardveil_core::audit::Event;
+use cardveil_core::audit::{Event, personal};
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{Bell, Delivery, Line, Subscription};
 use cardveil_core::id::{DeliveryId, MerchantId, SubscriptionId};
@@ -40,7 +40,7 @@ pub(crate) static DUE_SUBSCRIPTIONS: Statement = Statement::new(|| {
 pub(crate) const DUE_DELIVERIES: &str = concat!(
     "SELECT ",
     delivery_columns!(),
-    ", audit.event FROM delivery JOIN audit ON audit.seq = delivery.seq
+    ", audit.event, audit.personal FROM delivery JOIN audit ON audit.seq = delivery.seq
      WHERE delivery.subscription = $1 AND delivery.head = true AND delivery.due_at <= $2
      ORDER BY delivery.due_at, delivery.seq LIMIT $3"
 );
@@ -101,7 +101,15 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
     ) -> Loaded<Vec<(Delivery, Event)>> {
         let values = values![id.as_bytes(), now.millis(), sql_count(limit)];
         self.all(DUE_DELIVERIES, values, |row| {
-            let Json(event) = row.get(14)?;
+            let (stored, personal): (String, Option<String>) = (row.get(14)?, row.get(15)?);
+            let event = match personal::event(&stored, personal.as_deref()) {
+                Some(event) => event,
+                None => {
+                    // It is no event: the adapter says so in its own words.
+                    let Json(event) = row.get(14)?;
+                    event
+                }
+            };
             Ok((rows::delivery(row)?, event))
         })
     }

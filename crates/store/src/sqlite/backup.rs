@@ -9,8 +9,11 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use cardveil_core::Entropy;
 use cardveil_core::audit::chain::Chained;
+use cardveil_core::audit::personal::Salts;
 use cardveil_core::audit::{Event, Kind, Source, Target};
 use cardveil_core::clock::Time;
 use cardveil_core::keys::ClassKey;
@@ -146,8 +149,17 @@ impl Copy {
 
     /// Its audit entries after a place, with their links.
     pub fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>, OpenError> {
+        const IS_THERE: &str =
+            "SELECT count(*) > 0 FROM pragma_table_info('audit') WHERE name = 'personal'";
         let params = params![after, sql_count(limit)];
-        self.with(|connection| Ok(all(connection, audit::AFTER, params, audit::chained)?))
+        self.with(|connection| {
+            let sql = if connection.query_row(IS_THERE, [], |row| row.get(0))? {
+                audit::AFTER
+            } else {
+                audit::AFTER_OF_FORM_ONE
+            };
+            Ok(all(connection, sql, params, audit::chained)?)
+        })
     }
 
     /// Makes it a database that may be served: brings it to the newest form, and raises the epoch
@@ -156,7 +168,9 @@ impl Copy {
         &mut self,
         floor: Option<Epoch>,
         (source, now, note): (&Source, Time, String),
+        entropy: Arc<dyn Entropy>,
     ) -> Result<Revived, OpenError> {
+        let mut salts = Salts::new(entropy);
         let path = &self.path;
         let connection = &mut self.connection;
         let revived = (|| {
@@ -184,7 +198,8 @@ impl Copy {
                 };
                 let mut event: Event = source.event(now, kind, None, target);
                 event.detail.note = Some(note.into());
-                audit::append(&transaction, &audit::end(&transaction)?, &event)?;
+                let end = audit::end(&transaction)?;
+                audit::append(&transaction, &end, &event, &mut salts)?;
             }
             transaction.commit()?;
             Ok(Revived {

@@ -159,6 +159,7 @@ mod tests {
     };
     use cardveil_core::token::Verdict;
     use cardveil_core::verb::{Changes, Commit};
+    use cardveil_seal::SystemEntropy;
     use cardveil_testkit::ManualClock;
     use cardveil_testkit::sample::{self, START};
     use futures_util::FutureExt as _;
@@ -173,9 +174,13 @@ mod tests {
             database: data.join("cardveil.db"),
             fence: folder.path().join("fence"),
         };
-        Sqlite::open(&options, Arc::new(ManualClock::at(START)))
-            .unwrap()
-            .0
+        Sqlite::open(
+            &options,
+            Arc::new(ManualClock::at(START)),
+            Arc::new(SystemEntropy),
+        )
+        .unwrap()
+        .0
     }
 
     async fn with_merchant(store: &Sqlite) {

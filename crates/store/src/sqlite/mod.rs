@@ -50,7 +50,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use cardveil_core::audit::Entry;
+use cardveil_core::Entropy;
 use cardveil_core::audit::chain::Chained;
 use cardveil_core::clock::Clock;
 use cardveil_core::port::{Audit, Commits, Result, Work};
@@ -61,7 +61,6 @@ use self::readers::Readers;
 use self::writer::Writer;
 use crate::Store;
 use crate::left_out::LeftOut;
-use crate::sql::value::Row as _;
 use crate::sql::{for_sqlite, sql_count};
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
@@ -85,21 +84,17 @@ pub struct Database {
 
 impl Sqlite {
     /// Opens the database, or makes it, and migrates it. `clock` says what an epoch that must be
-    /// raised is raised to.
+    /// raised is raised to; chance is for the salts of personal values in the audit log.
     pub fn open(
         options: &Options,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
     ) -> std::result::Result<(Self, Opened), OpenError> {
-        let ready = open::open(options, clock.now())?;
+        let ready = open::open(options, clock.now(), entropy)?;
+        let opened = ready.opened.clone();
         let left_out = Arc::<LeftOut>::default();
-        let writer = Writer::start(
-            ready.connection,
-            ready.fence,
-            ready.database_id,
-            clock,
-            Arc::clone(&left_out),
-        )
-        .map_err(OpenError::Thread)?;
+        let writer =
+            Writer::start(ready, clock, Arc::clone(&left_out)).map_err(OpenError::Thread)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::new(options.database.clone(), cores + 1);
         let lists = Lists::start(options.database.clone()).map_err(OpenError::Thread)?;
@@ -110,7 +105,7 @@ impl Sqlite {
             texts: Texts::default(),
             left_out,
         };
-        Ok((Self(database), ready.opened))
+        Ok((Self(database), opened))
     }
 }
 
@@ -163,19 +158,6 @@ impl Commits for Sqlite {
 
 #[async_trait]
 impl Audit for Sqlite {
-    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
-        const SQL: &str = "SELECT seq, event FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-        let params = params![after, sql_count(limit)];
-        self.readers.read(|connection| {
-            all(connection, SQL, params, |row| {
-                Ok(Entry {
-                    seq: row.get(0)?,
-                    event: row.json(1)?,
-                })
-            })
-        })
-    }
-
     async fn last_entry(&self) -> Result<i64> {
         const SQL: &str = "SELECT max(seq) FROM audit";
         let last = self

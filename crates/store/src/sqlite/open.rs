@@ -5,8 +5,11 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use cardveil_core::Entropy;
+use cardveil_core::audit::personal::Salts;
 use cardveil_core::audit::{Event, Kind, Source, Target};
 use cardveil_core::clock::Time;
 use cardveil_core::token::Epoch;
@@ -173,13 +176,19 @@ pub(super) struct Ready {
     pub(super) connection: Connection,
     pub(super) fence: Fence,
     pub(super) database_id: [u8; 16],
+    pub(super) salts: Salts,
     pub(super) opened: Opened,
 }
 
 /// Opens the database, migrates it, and raises the epoch if it went back in time. The fence is
 /// locked all the while, so of several processes one does this after the other, and what the fence
 /// said is compared with a database that was read later.
-pub(super) fn open(options: &Options, now: Time) -> Result<Ready, OpenError> {
+pub(super) fn open(
+    options: &Options,
+    now: Time,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Ready, OpenError> {
+    let mut salts = Salts::new(entropy);
     fence_apart(options)?;
     let unusable = |source| OpenError::Fence {
         path: options.fence.clone(),
@@ -197,13 +206,14 @@ pub(super) fn open(options: &Options, now: Time) -> Result<Ready, OpenError> {
         path: options.database.clone(),
         source,
     })?;
-    let (connection, mark, opened) =
-        prepare(&options.database, &found, now).map_err(|refused| refused.at(&options.database))?;
+    let (connection, mark, opened) = prepare(&options.database, &found, now, &mut salts)
+        .map_err(|refused| refused.at(&options.database))?;
     fence.release(mark).map_err(unusable)?;
     Ok(Ready {
         connection,
         fence,
         database_id: mark.database_id,
+        salts,
         opened,
     })
 }
@@ -307,7 +317,12 @@ impl Refused {
     }
 }
 
-fn prepare(path: &Path, found: &Found, now: Time) -> Result<(Connection, Mark, Opened), Refused> {
+fn prepare(
+    path: &Path,
+    found: &Found,
+    now: Time,
+    salts: &mut Salts,
+) -> Result<(Connection, Mark, Opened), Refused> {
     let mut connection = connect(path)?;
     check_ours(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -315,7 +330,7 @@ fn prepare(path: &Path, found: &Found, now: Time) -> Result<(Connection, Mark, O
     connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let created = migrate(&transaction)?;
-    let (mark, epoch_raised) = judge(&transaction, found, created, now)?;
+    let (mark, epoch_raised) = judge(&transaction, (found, created), now, salts)?;
     transaction.commit()?;
     let opened = Opened {
         epoch_raised,
@@ -368,9 +383,9 @@ pub(super) fn migrate(transaction: &Transaction<'_>) -> Result<bool, Refused> {
 /// Compares the database with its fence, and raises the epoch where they tell of a restore.
 fn judge(
     transaction: &Transaction<'_>,
-    found: &Found,
-    created: bool,
+    (found, created): (&Found, bool),
     now: Time,
+    salts: &mut Salts,
 ) -> Result<(Mark, Option<Raised>), Refused> {
     let mut mark = read_mark(transaction)?;
     let why = match found {
@@ -396,7 +411,7 @@ fn judge(
     transaction.execute("UPDATE meta SET epoch = ?1", [mark.epoch.0])?;
     if let Some(why) = why {
         let event = raised(mark.epoch, why, now);
-        let end = audit::append(transaction, &audit::end(transaction)?, &event)?;
+        let end = audit::append(transaction, &audit::end(transaction)?, &event, salts)?;
         mark.generation = audit::seq(&end);
     }
     let raised = why.map(|why| Raised {

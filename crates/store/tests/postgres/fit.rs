@@ -24,7 +24,7 @@ async fn refusals(owner: &Options, server: &Options) -> [OpenError; 3] {
             .await
             .err()
             .unwrap(),
-        Postgres::open(server, clock, &SystemEntropy)
+        Postgres::open(server, clock, Arc::new(SystemEntropy))
             .await
             .err()
             .unwrap(),
@@ -72,7 +72,7 @@ async fn a_pooler_of_sessions_is_served_through() {
     let migrated = schema::migrate(&through(OWNER), Some(SERVER), START, &SystemEntropy).await;
     assert_eq!(migrated.unwrap().from, 0);
     let clock = Arc::new(ManualClock::at(START));
-    let opened = Postgres::open(&through(SERVER), clock, &SystemEntropy).await;
+    let opened = Postgres::open(&through(SERVER), clock, Arc::new(SystemEntropy)).await;
     let (store, _) = opened.unwrap();
     crate::home::with_merchant(&store).await;
     crate::home::with_token(&store, 1).await;
@@ -227,7 +227,7 @@ async fn a_password_that_a_vault_rotated_is_read_at_the_next_connection() {
     let options = Options::parse(&connection, Transport::Local).unwrap();
     let options = options.with_password(of_file(&file));
     let clock = Arc::new(ManualClock::at(START));
-    let (store, _) = Postgres::open(&options, clock, &SystemEntropy)
+    let (store, _) = Postgres::open(&options, clock, Arc::new(SystemEntropy))
         .await
         .unwrap();
     crate::home::with_merchant(&store).await;

@@ -69,7 +69,7 @@ pub(crate) async fn try_open(
 ) -> Result<(Postgres, Option<Raised>), OpenError> {
     let options = options(cluster, SERVER, database);
     let clock = Arc::new(ManualClock::at(START));
-    Postgres::open(&options, clock, &SystemEntropy).await
+    Postgres::open(&options, clock, Arc::new(SystemEntropy)).await
 }
 
 pub(crate) async fn open(cluster: &Cluster, database: &str) -> Postgres {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cardveil_core::Entropy;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::Field;
 use cardveil_core::port::{
@@ -66,7 +67,12 @@ async fn deployment(folder: &Path) -> (sqlite::Options, Sqlite) {
     for file in [&files.database, &files.fence] {
         std::fs::create_dir(file.parent().unwrap()).unwrap();
     }
-    let (old, _) = Sqlite::open(&files, Arc::new(ManualClock::at(START))).unwrap();
+    let (old, _) = Sqlite::open(
+        &files,
+        Arc::new(ManualClock::at(START)),
+        Arc::new(SystemEntropy),
+    )
+    .unwrap();
     filled(&old).await;
     (files, old)
 }
@@ -77,8 +83,9 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
     let (files, old) = deployment(folder.path()).await;
     let home = Home::new().await;
     let owner = options(Cluster::shared(), OWNER, &home.database);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let mut told = Vec::new();
-    let copy = from_sqlite(&owner, &files.database, START, |table, rows| {
+    let copy = from_sqlite(&owner, &files.database, (START, &entropy), |table, rows| {
         told.push((table.to_owned(), rows));
     });
     let raised = copy.await.unwrap();
@@ -148,7 +155,7 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
         [Ok(())]
     );
 
-    let again = from_sqlite(&owner, &files.database, START, |_, _| {}).await;
+    let again = from_sqlite(&owner, &files.database, (START, &entropy), |_, _| {}).await;
     assert!(again.unwrap_err().to_string().contains("not empty"));
 }
 
@@ -158,14 +165,15 @@ async fn what_was_in_sqlite_is_in_postgresql_and_no_token_of_before_is_good() {
 async fn a_copy_whose_commit_has_no_answer_is_told_as_unknown_and_the_next_one_tells() {
     let folder = tempfile::tempdir().unwrap();
     let (files, _old) = deployment(folder.path()).await;
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let proxy = Proxy::start();
     for (fate, is_there) in [(Fate::Done, true), (Fate::Undone, false)] {
         let home = Home::new().await;
         let owner = proxy.options(OWNER, &home.database);
         proxy.next(fate);
-        let lost = from_sqlite(&owner, &files.database, START, |_, _| {}).await;
+        let lost = from_sqlite(&owner, &files.database, (START, &entropy), |_, _| {}).await;
         assert!(matches!(lost, Err(Error::Unknown(_))), "{lost:?}");
-        let again = from_sqlite(&owner, &files.database, START, |_, _| {}).await;
+        let again = from_sqlite(&owner, &files.database, (START, &entropy), |_, _| {}).await;
         match again {
             Err(Error::Unavailable(why)) => {
                 assert!(

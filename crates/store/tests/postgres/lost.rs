@@ -94,7 +94,7 @@ async fn a_write_that_waits_for_five_seconds_is_refused_and_claims_nothing() {
     migrate(&cluster, &database).await;
     let clock = Arc::new(ManualClock::at(START));
     let options = options(&cluster, SERVER, &database);
-    let opened = Postgres::open(&options, clock.clone(), &SystemEntropy).await;
+    let opened = Postgres::open(&options, clock.clone(), Arc::new(SystemEntropy)).await;
     let (store, _) = opened.unwrap();
     let epoch = with_merchant(&store).await;
     let record = with_token(&store, 1).await;

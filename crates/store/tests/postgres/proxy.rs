@@ -103,7 +103,7 @@ impl Proxy {
     pub(crate) async fn open(&self, database: &str) -> Postgres {
         let options = self.options(SERVER, database);
         let clock = Arc::new(ManualClock::at(START));
-        let opened = Postgres::open(&options, clock, &SystemEntropy).await;
+        let opened = Postgres::open(&options, clock, Arc::new(SystemEntropy)).await;
         opened.unwrap().0
     }
 }

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use cardveil_core::audit::Kind;
+use cardveil_core::audit::chain::{Finding, Flaw, Verifier};
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::merchant::{Credential, Permissions, Scope};
-use cardveil_core::port::{Admin, Change, Counters, Error, Heard, NodeId, Set, Tokens, Told};
+use cardveil_core::port::{
+    Admin, Audit, Change, Counters, Error, Heard, NodeId, Set, Tokens, Told,
+};
 use cardveil_core::token::Issued;
 use cardveil_core::verb::{Changes, Commit};
 use cardveil_seal::SystemEntropy;
 use cardveil_store::postgres::fit::Unfit;
 use cardveil_store::postgres::schema;
-use cardveil_store::postgres::{OpenError, Options, OptionsError, Transport};
+use cardveil_store::postgres::{OpenError, Options, OptionsError, Postgres, Transport};
 use cardveil_testkit::sample::{self, START};
 use tokio_postgres::NoTls;
 
@@ -157,6 +160,60 @@ async fn a_node_that_runs_serves_on_a_newer_schema_only_if_it_may() {
     assert!(store.epoch().await.is_err(), "it is not ready");
 }
 
+async fn verify(store: &Postgres) -> Result<u64, Finding> {
+    let mut verifier = Verifier::whole(Vec::new());
+    let log = store.chained(i64::MIN, 10_000).await.unwrap();
+    log.iter().try_for_each(|entry| verifier.look(entry))?;
+    Ok(verifier.count())
+}
+
+/// As long as a program of an earlier version may serve, it reads what the others write. Once an
+/// operator says that none does, it is refused, and the same chain goes on in form 2.
+#[tokio::test]
+async fn a_log_goes_on_in_form_2_once_it_is_finished_and_old_nodes_are_refused() {
+    let cluster = Cluster::shared();
+    let home = Home::new().await;
+    let sql = |sql: &str| cluster.sql(&home.database, sql);
+    let known = schema::known().to_string();
+    assert_eq!(
+        sql("SELECT works_with FROM cardveil.meta"),
+        known,
+        "a fresh one"
+    );
+    sql("UPDATE cardveil.meta SET works_with = 1");
+    let store = home.open().await;
+    with_merchant(&store).await;
+    with_token(&store, 1).await;
+    let count = "SELECT count(*), count(personal) FROM cardveil.audit";
+    assert_eq!(sql(count), "5|0");
+    assert!(!migrate(cluster, &home.database).await.is_finished);
+    with_token(&store, 2).await;
+    assert_eq!(sql(count), "6|0", "`migrate` alone does not say it");
+
+    let owner = options(cluster, OWNER, &home.database);
+    assert!(schema::finish(&owner).await.unwrap());
+    assert!(!schema::finish(&owner).await.unwrap(), "it was said before");
+    // A program that knows one version less is one that works_with does not let in: the test above.
+    assert_eq!(sql("SELECT works_with FROM cardveil.meta"), known);
+    assert!(migrate(cluster, &home.database).await.is_finished);
+    with_token(&store, 3).await;
+    assert_eq!(sql(count), "7|1", "the node that runs has taken it up");
+    assert_eq!(verify(&store).await, Ok(7));
+
+    sql("ALTER TABLE cardveil.audit DISABLE TRIGGER audit_is_not_changed");
+    sql(
+        "UPDATE cardveil.audit SET personal = '{\"ip\":[\"AAAAAAAAAAAAAAAAAAAAAA\",\"192.0.2.7\"]}'
+         WHERE seq = 7",
+    );
+    let edited = Err(Finding {
+        seq: 7,
+        flaw: Flaw::Personal,
+    });
+    assert_eq!(verify(&store).await, edited);
+    sql("UPDATE cardveil.audit SET personal = NULL");
+    assert_eq!(verify(&store).await, Ok(7), "erased");
+}
+
 /// `CREATE INDEX CONCURRENTLY` that is killed leaves an index which is kept up to date and finds
 /// nothing.
 #[tokio::test]
@@ -198,7 +255,8 @@ const BACK_TO_THE_FIRST: &str = "
         DROP client_certificates;
     ALTER TABLE cardveil.token DROP COLUMN embed, DROP COLUMN refusals;
     ALTER TABLE cardveil.meta DROP COLUMN lives;
-    UPDATE cardveil.meta SET version = 1";
+    ALTER TABLE cardveil.audit DROP COLUMN personal;
+    UPDATE cardveil.meta SET version = 1, works_with = 1";
 
 /// A database of the first version is migrated under the nodes that serve on it: its server's role
 /// may use what is new, and nothing that was there is changed.

@@ -33,6 +33,7 @@ async fn a_server_with_our_schema_and_its_role() {
         schema: Ok(Schema {
             version: schema::known(),
             is_append_only: true,
+            is_finished: true,
         }),
     };
     assert_eq!(found, expected);

@@ -115,7 +115,7 @@ impl Away {
     ) -> Result<(Postgres, Option<Raised>), OpenError> {
         let options = self.options(SERVER, authority);
         let clock = Arc::new(ManualClock::at(START));
-        Postgres::open(&options, clock, &SystemEntropy).await
+        Postgres::open(&options, clock, Arc::new(SystemEntropy)).await
     }
 
     /// How many connections the server's role has, and how many of them are TLS of these versions.
@@ -258,7 +258,7 @@ async fn an_authority_that_took_anothers_place_is_read_at_the_next_connection() 
     let options = Options::parse(&away.string(SERVER), Transport::Tls(read)).unwrap();
     let options = options.with_password(fixed(PASSWORD));
     let clock = Arc::new(ManualClock::at(START));
-    let (store, _) = Postgres::open(&options, clock, &SystemEntropy)
+    let (store, _) = Postgres::open(&options, clock, Arc::new(SystemEntropy))
         .await
         .unwrap();
     with_merchant(&store).await;

@@ -1,10 +1,13 @@
 //! Copies of the file.
 
+use std::sync::Arc;
+
 use cardveil_core::audit::chain::Verifier;
 use cardveil_core::card::{CardRef, Removal, Removed, State, Transition};
 use cardveil_core::port::{Admin, Audit, Change, Registry};
 use cardveil_core::token::Epoch;
 use cardveil_core::verb::{Changes, Commit};
+use cardveil_seal::SystemEntropy;
 use cardveil_store::sqlite::{Copy, OpenError, copy_to, put_in_place};
 use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
@@ -74,7 +77,7 @@ async fn a_revived_copy_has_an_epoch_above_all_that_were() {
         let path = copied(&home);
         let mut copy = Copy::open(&path).unwrap();
         let by = (&sample::operator(), START, "made today".to_owned());
-        let revived = copy.revive(floor, by).unwrap();
+        let revived = copy.revive(floor, by, Arc::new(SystemEntropy)).unwrap();
         assert_eq!(revived.before, epoch);
         assert_eq!(revived.after, Epoch(floor.unwrap_or(epoch).0 + 1));
         assert_eq!(copy.contents().unwrap().epoch, revived.after);

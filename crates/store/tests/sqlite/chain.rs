@@ -1,7 +1,8 @@
 //! The chain of the audit log, and a hand in its file.
 
 use cardveil_core::audit::Kind;
-use cardveil_core::audit::chain::{Finding, Flaw, Verifier};
+use cardveil_core::audit::chain::{Finding, Flaw, Link, Verifier};
+use cardveil_core::id::ChainId;
 use cardveil_core::port::Audit;
 use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_store::sqlite::Sqlite;
@@ -52,7 +53,7 @@ async fn an_edited_row_is_found() {
     assert_eq!(tampered(edit).await, at(3, Flaw::Edited));
     let edit = "UPDATE audit SET event = event || ' ' WHERE seq = 3";
     assert_eq!(tampered(edit).await, at(3, Flaw::Edited), "a blank");
-    let edit = "UPDATE audit SET hash = randomblob(32) WHERE seq = 8";
+    let edit = "UPDATE audit SET link_hash = randomblob(32) WHERE seq = 8";
     assert_eq!(tampered(edit).await, at(8, Flaw::Edited), "the hash");
 }
 
@@ -77,16 +78,57 @@ async fn rows_that_changed_places_are_found() {
     assert_eq!(tampered(swap).await, at(4, Flaw::Edited));
 }
 
+/// Four entries of an operator, and the hand of somebody who has dropped the trigger.
+async fn beside(hand: &str) -> Result<u64, Finding> {
+    let home = Home::new();
+    let (store, _) = home.open();
+    for _ in 0..4 {
+        let mut read = sample::event(Kind::AuditRead, START);
+        read.actor = sample::operator().actor;
+        store.commit(RecordEvent(read)).await.unwrap();
+    }
+    let raw = Connection::open(&home.options.database).unwrap();
+    raw.execute_batch("DROP TRIGGER audit_is_not_changed")
+        .unwrap();
+    raw.execute_batch(hand).unwrap();
+    assert!(raw.total_changes() > 0, "{hand}");
+    verify(&store).await
+}
+
+#[tokio::test]
+async fn a_personal_value_that_is_not_what_was_written_is_found() {
+    let edit = "UPDATE audit SET personal = replace(personal, 'tester', 'bystander') WHERE seq = 3";
+    assert_eq!(beside(edit).await, at(3, Flaw::Personal), "a value");
+    let edit = "UPDATE audit SET personal = json_set(personal, '$.operator[0]',
+                    (SELECT personal ->> '$.operator[0]' FROM audit WHERE seq = 4))
+                WHERE seq = 3";
+    assert_eq!(beside(edit).await, at(3, Flaw::Personal), "a salt");
+    let swap = "UPDATE audit SET personal = (SELECT personal FROM audit WHERE seq = 4)
+                WHERE seq = 3";
+    assert_eq!(beside(swap).await, at(3, Flaw::Personal), "another entry's");
+    let edit = "UPDATE audit SET event = replace(event, '\"operator\":\"', '\"operator\":\"x')
+                WHERE seq = 3";
+    assert_eq!(beside(edit).await, at(3, Flaw::Edited), "a commitment");
+}
+
+#[tokio::test]
+async fn a_personal_value_that_was_erased_leaves_the_chain_whole() {
+    let erase = "UPDATE audit SET personal = json_remove(personal, '$.operator') WHERE seq = 3;
+                 UPDATE audit SET personal = NULL WHERE seq = 4;";
+    assert_eq!(beside(erase).await, Ok(4));
+}
+
 #[tokio::test]
 async fn an_inserted_row_is_found() {
-    let at_the_end = "INSERT INTO audit (event, hash) SELECT event, hash FROM audit WHERE seq = 4";
+    let at_the_end = "INSERT INTO audit (event, link_hash, personal)
+                      SELECT event, link_hash, personal FROM audit WHERE seq = 4";
     assert_eq!(tampered(at_the_end).await, at(9, Flaw::Edited));
-    let before_all = "INSERT INTO audit (seq, event, hash)
-                      SELECT -1, event, hash FROM audit WHERE seq = 4";
+    let before_all = "INSERT INTO audit (seq, event, link_hash, personal)
+                      SELECT -1, event, link_hash, personal FROM audit WHERE seq = 4";
     assert_eq!(tampered(before_all).await, at(-1, Flaw::OutOfPlace));
     let between = "UPDATE audit SET seq = seq + 100 WHERE seq > 4;
-                   INSERT INTO audit (seq, event, hash)
-                   SELECT 5, event, hash FROM audit WHERE seq = 4;
+                   INSERT INTO audit (seq, event, link_hash, personal)
+                   SELECT 5, event, link_hash, personal FROM audit WHERE seq = 4;
                    UPDATE audit SET seq = seq - 99 WHERE seq > 100;";
     assert_eq!(tampered(between).await, at(5, Flaw::Edited));
 }
@@ -169,6 +211,47 @@ async fn a_file_of_version_10_is_chained() {
     for sql in ["UPDATE audit SET event = ''", "DELETE FROM audit"] {
         assert!(raw.execute(sql, []).is_err(), "{sql}");
     }
+}
+
+/// Entries of form 1 stay as they are, those of form 2 follow them in one chain, and a program of the
+/// version before that still has the file open writes nothing more.
+#[tokio::test]
+async fn a_log_of_form_1_goes_on_in_form_2_and_an_old_process_writes_no_more() {
+    const APPEND: &str = "INSERT INTO audit (seq, event, hash) VALUES (?1, ?2, ?3)";
+    let home = Home::new();
+    drop(home.open());
+    let raw = Connection::open(&home.options.database).unwrap();
+    raw.execute_batch(
+        "ALTER TABLE audit RENAME COLUMN link_hash TO hash;
+         ALTER TABLE audit DROP COLUMN personal;
+         PRAGMA user_version = 23;",
+    )
+    .unwrap();
+    let id = raw.query_row("SELECT database_id FROM meta", [], |row| row.get(0));
+    let mut end = Link::start(ChainId::from_bytes(id.unwrap()));
+    let mut old_process_writes = |seq: i64| {
+        let mut event = sample::event(Kind::AuditRead, START);
+        event.actor = sample::operator().actor;
+        let stored = serde_json::to_string(&event).unwrap();
+        end = end.next(stored.as_bytes());
+        raw.execute(APPEND, (seq, stored, end.hash.0))
+    };
+    for seq in 1..=3 {
+        old_process_writes(seq).unwrap();
+    }
+    // The fence has seen none of them.
+    let (store, opened) = home.open();
+    assert_eq!(opened.epoch_raised, None);
+    with_merchant(&store).await;
+    let refused = old_process_writes(8).unwrap_err().to_string();
+    assert!(refused.contains("no column named hash"), "{refused}");
+    assert_eq!(verify(&store).await, Ok(7));
+    let log = store.chained(0, 10).await.unwrap();
+    let forms: Vec<_> = log.iter().map(|entry| entry.personal.is_some()).collect();
+    assert_eq!(forms, [false, false, false, true, true, true, true]);
+    let first = log[0].entry().unwrap();
+    assert_eq!(first.event.actor, sample::operator().actor);
+    assert!(first.erased.is_empty());
 }
 
 /// Two processes, such as the server and the command line, continue one chain.

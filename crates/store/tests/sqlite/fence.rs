@@ -322,6 +322,7 @@ async fn a_database_that_is_gone_is_not_made_anew() {
         let refused = Sqlite::open(
             &home.options,
             std::sync::Arc::new(cardveil_core::clock::SystemClock),
+            std::sync::Arc::new(cardveil_seal::SystemEntropy),
         )
         .err()
         .unwrap();

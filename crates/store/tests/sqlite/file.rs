@@ -16,6 +16,7 @@ use cardveil_core::port::{
 };
 use cardveil_core::token::{self, Idempotency, Issued, State, Verdict};
 use cardveil_core::verb::{Changes, Commit, CreateKeys, RecordEvent};
+use cardveil_seal::SystemEntropy;
 use cardveil_store::sqlite::{OpenError, Options, Sqlite, VERSION};
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::sample::{self, START};
@@ -465,7 +466,9 @@ fn a_fence_beside_the_database_is_refused() {
             ..home.options.clone()
         };
         let clock = Arc::new(ManualClock::at(START));
-        let error = Sqlite::open(&options, clock).map(drop).unwrap_err();
+        let error = Sqlite::open(&options, clock, Arc::new(SystemEntropy))
+            .map(drop)
+            .unwrap_err();
         assert!(matches!(error, OpenError::FenceInside(_)), "{error:?}");
     }
     assert!(!home.options.database.exists(), "and nothing was made");
@@ -476,7 +479,7 @@ fn a_fence_beside_the_database_is_refused() {
 async fn a_write_that_waits_for_five_seconds_is_refused_and_claims_nothing() {
     let home = Home::new();
     let clock = Arc::new(ManualClock::at(START));
-    let (store, _) = Sqlite::open(&home.options, clock.clone()).unwrap();
+    let (store, _) = Sqlite::open(&home.options, clock.clone(), Arc::new(SystemEntropy)).unwrap();
     with_merchant(&store).await;
     let record = with_token(&store, 1).await;
     let other = rusqlite::Connection::open(&home.options.database).unwrap();

@@ -7,6 +7,7 @@ use cardveil_core::audit::Kind;
 use cardveil_core::port::{Admin, Change};
 use cardveil_core::token::{Epoch, Issued, Record};
 use cardveil_core::verb::{Changes, Commit};
+use cardveil_seal::SystemEntropy;
 use cardveil_store::sqlite::{OpenError, Opened, Options, Sqlite};
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::sample::{self, START};
@@ -33,7 +34,11 @@ impl Home {
     }
 
     pub(crate) fn try_open(&self) -> Result<(Sqlite, Opened), OpenError> {
-        Sqlite::open(&self.options, Arc::new(ManualClock::at(START)))
+        Sqlite::open(
+            &self.options,
+            Arc::new(ManualClock::at(START)),
+            Arc::new(SystemEntropy),
+        )
     }
 
     pub(crate) fn open(&self) -> (Sqlite, Opened) {

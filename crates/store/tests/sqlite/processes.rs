@@ -12,6 +12,7 @@ use cardveil_core::card::Field;
 use cardveil_core::port::{Admin, Audit, Error, Tokens, Writes};
 use cardveil_core::token::{Epoch, Issue, Issued, TokenHash, Verdict};
 use cardveil_core::verb::{Commit, Sweep};
+use cardveil_seal::SystemEntropy;
 use cardveil_store::sqlite::Sqlite;
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::sample::{self, START};
@@ -62,7 +63,8 @@ async fn plays_its_part() {
         return;
     };
     let clock = Arc::new(ManualClock::at(START));
-    let (store, opened) = Sqlite::open(&options(Path::new(&folder)), clock).unwrap();
+    let (store, opened) =
+        Sqlite::open(&options(Path::new(&folder)), clock, Arc::new(SystemEntropy)).unwrap();
     assert_eq!(opened.epoch_raised, None);
     match part.split_once(' ') {
         Some(("race", key)) => race(&store, key.parse().unwrap()).await,

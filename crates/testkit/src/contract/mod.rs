@@ -150,6 +150,7 @@ macro_rules! contract_cases {
                 every_entry_is_chained_to_the_one_before,
                 a_checkpoint_is_of_what_the_log_holds,
                 entries_written_at_once_are_one_chain,
+                personal_values_stand_beside_the_chain,
             }
             keys {
                 class_keys_are_created_once,

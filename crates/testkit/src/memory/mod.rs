@@ -16,8 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use cardveil_core::audit::chain::{Chained, Link};
+use cardveil_core::audit::personal::{Form, Salts, Written};
 use cardveil_core::audit::sink::Progress;
-use cardveil_core::audit::{Entry, Event, Target};
+use cardveil_core::audit::{Event, Target};
 use cardveil_core::budget::{Level, Of};
 use cardveil_core::card::{Card, CardRef, Guesses};
 use cardveil_core::clock::Time;
@@ -38,6 +39,8 @@ use cardveil_core::token::{
 };
 use cardveil_core::wallet::WalletToken;
 
+use cardveil_seal::SeededEntropy;
+
 use self::rows::Batch;
 
 /// A store in memory.
@@ -53,6 +56,7 @@ struct Inner {
     names: BTreeMap<[u8; 32], (Idempotency, TokenKey)>,
     written: Vec<Event>,
     chain: Vec<Chained>,
+    salts: SeededSalts,
     merchants: BTreeMap<MerchantId, Merchant>,
     credentials: Vec<Credential>,
     uses: BTreeMap<CredentialId, Time>,
@@ -70,6 +74,14 @@ struct Inner {
     sessions: BTreeMap<SessionId, Session>,
     persons: BTreeMap<(MerchantId, PersonId), Person>,
     told: BTreeMap<(NodeId, i64), Told>,
+}
+
+struct SeededSalts(Salts);
+
+impl Default for SeededSalts {
+    fn default() -> Self {
+        Self(Salts::new(Arc::new(SeededEntropy::new(0))))
+    }
 }
 
 impl Memory {
@@ -102,11 +114,13 @@ impl Inner {
         let start = Link::start(ChainId::from_bytes([0xc4; 16]));
         let last = self.chain.last().map_or(start, |entry| entry.link);
         // An event is texts and numbers, which always have a form.
-        let stored = event.to_json().unwrap_or_default();
+        let written = event.write(Form::Two, &mut self.salts.0);
+        let Written { stored, personal } = written.unwrap_or_default();
         self.chain.push(Chained {
             seq: i64::try_from(self.chain.len() + 1).unwrap_or(i64::MAX),
             link: last.next(stored.as_bytes()),
             stored,
+            personal,
         });
         self.written.push(event);
         self.queue_last();
@@ -213,15 +227,6 @@ impl Tokens for Memory {
 
 #[async_trait]
 impl Audit for Memory {
-    async fn entries(&self, after: i64, limit: usize) -> Result<Vec<Entry>> {
-        let numbered = (1_i64..).zip(self.inner().written.clone());
-        Ok(numbered
-            .skip_while(|(seq, _)| *seq <= after)
-            .take(limit)
-            .map(|(seq, event)| Entry { seq, event })
-            .collect())
-    }
-
     async fn last_entry(&self) -> Result<i64> {
         Ok(i64::try_from(self.inner().written.len()).unwrap_or(i64::MAX))
     }

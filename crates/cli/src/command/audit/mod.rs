@@ -140,11 +140,15 @@ async fn entries(
     }
 }
 
-/// `place  time  kind  outcome  who  what`.
+/// `place  time  kind  outcome  who  what`, and what was erased of it.
 fn audit_line(record: &Value) -> String {
     let part = |name: &str| record.get(name).map(print::compact).unwrap_or_default();
+    let erased = match part("erased") {
+        none if none.is_empty() => none,
+        erased => format!(" erased: {erased}"),
+    };
     format!(
-        "{:>8}  {}  {:<20}  {:<7}  {}  {} {}",
+        "{:>8}  {}  {:<20}  {:<7}  {}  {} {}{erased}",
         part("seq"),
         part("at"),
         part("kind"),
@@ -374,6 +378,7 @@ struct Line {
     #[serde(flatten)]
     link: Link,
     stored: String,
+    personal: Option<String>,
 }
 
 /// The entries of an exported file: an error when it is none, a finding where a line says something
@@ -394,6 +399,7 @@ fn entries_of(
             seq: parsed.seq,
             link: parsed.link,
             stored: parsed.stored,
+            personal: parsed.personal,
         };
         if exported(&entry) == record {
             Ok(Ok(entry))
@@ -435,7 +441,7 @@ impl<'a> Rows<'a> {
             self.page = self.deployment.store.chained(after, PAGE).await?.into();
         }
         let flaw = match self.page.front() {
-            Some(entry) if entry == copy => return Ok(None),
+            Some(entry) if entry.is_same(copy) => return Ok(None),
             Some(entry) if entry.seq == copy.seq => Flaw::Different,
             Some(_) | None => Flaw::Removed,
         };

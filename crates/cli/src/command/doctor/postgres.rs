@@ -120,7 +120,15 @@ fn pages(found: &Survey) -> Check {
 
 fn schema(found: &Survey) -> Check {
     let (well, words) = match &found.schema {
-        Ok(schema) if schema.is_append_only => (true, format!("version {}", schema.version)),
+        Ok(schema) if schema.is_append_only && schema.is_finished => {
+            (true, format!("version {}", schema.version))
+        }
+        Ok(schema) if schema.is_append_only => {
+            let version = schema.version;
+            let advice = "once no node of it runs any more: `cardveil migrate --finish`";
+            let words = format!("version {version}, also for the version before; {advice}");
+            (true, words)
+        }
         Ok(schema) => {
             let version = schema.version;
             let advice = "the audit log's triggers are off or gone: find out who did it";
@@ -168,6 +176,7 @@ mod tests {
             schema: Ok(Schema {
                 version: 3,
                 is_append_only: true,
+                is_finished: true,
             }),
         }
     }
@@ -242,6 +251,7 @@ mod tests {
                     found.schema = Ok(Schema {
                         version: 3,
                         is_append_only: false,
+                        is_finished: true,
                     });
                 },
                 "schema: version 3, but the audit log's triggers",

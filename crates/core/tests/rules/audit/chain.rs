@@ -41,6 +41,7 @@ fn append(log: &mut Vec<Chained>, event: &Event) {
         seq: last.place as i64 + 1,
         link: last.next(stored.as_bytes()),
         stored,
+        personal: None,
     });
 }
 
@@ -183,6 +184,7 @@ fn an_inserted_entry_is_found() {
         seq: 13,
         link: rows[11].link,
         stored: "{}".to_owned(),
+        personal: None,
     });
     assert_eq!(found(&vault, &rows), (13, Flaw::OutOfPlace), "at the end");
 }
@@ -283,6 +285,7 @@ fn an_entry_of_a_later_version_is_read_as_one() {
         seq: end.place as i64 + 1,
         link: end.next(stored.as_bytes()),
         stored,
+        personal: None,
     });
     let last = log.last().unwrap();
     assert_eq!((last.event(), last.at()), (None, Some(START)));
@@ -346,6 +349,7 @@ fn chains_are_verified_beside_each_other() {
             seq: n as i64 * 3,
             link: *end,
             stored,
+            personal: None,
         });
     }
     let verifier = verdict(&vault, &rows).unwrap();

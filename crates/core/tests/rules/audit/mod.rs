@@ -1,6 +1,7 @@
 //! What every record has, whatever it is of.
 
 mod chain;
+mod personal;
 mod settings;
 
 use cardveil_core::audit::*;
@@ -13,7 +14,7 @@ fn every_kind_of_record_has_the_fields_of_pci_dss_10_2_2() {
     let network = Source {
         actor: Actor::System,
         origin: Origin::Network {
-            ip: [192, 0, 2, 1].into(),
+            ip: Some([192, 0, 2, 1].into()),
             request: "req_1".into(),
         },
     };

@@ -218,7 +218,12 @@ mod tests {
         let one = |seq| {
             let stored = format!("{{\"at\":{seq}}}");
             link = link.next(stored.as_bytes());
-            Chained { seq, link, stored }
+            Chained {
+                seq,
+                link,
+                stored,
+                personal: None,
+            }
         };
         (1..=count).map(one).collect()
     }

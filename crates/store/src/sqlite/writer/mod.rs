@@ -15,13 +15,14 @@
 
 mod queue;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link;
+use cardveil_core::audit::personal::Salts;
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Result, Work, Writes};
@@ -32,7 +33,7 @@ use tokio::sync::oneshot;
 use self::queue::{Next, QUEUE_MAX, Queue};
 use super::fault::{self, Fault};
 use super::fence::{Fence, Mark};
-use super::open::{self, OpenError, Why};
+use super::open::{self, OpenError, Ready, Why};
 use super::outbox;
 use super::{Texts, audit};
 use crate::left_out::LeftOut;
@@ -72,9 +73,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(
-        connection: Connection,
-        fence: Fence,
-        database_id: [u8; 16],
+        ready: Ready,
         clock: Arc<dyn Clock>,
         left_out: Arc<LeftOut>,
     ) -> std::io::Result<Self> {
@@ -85,12 +84,13 @@ impl Writer {
             queue: Arc::clone(&queue),
             bell: bell.clone(),
             pulse: pulse.clone(),
-            connection,
-            fence,
-            database_id,
+            connection: ready.connection,
+            fence: ready.fence,
+            database_id: ready.database_id,
             clock: Arc::clone(&clock),
             left_out,
             texts: Texts::default(),
+            salts: RefCell::new(ready.salts),
             unsettled: false,
             untidy: true,
             wal_pages_max: WAL_PAGES_MAX,
@@ -236,6 +236,7 @@ pub(super) struct Batch<'a> {
     connection: &'a Connection,
     left_out: &'a LeftOut,
     texts: &'a Texts,
+    salts: &'a RefCell<Salts>,
     place: Cell<Reached>,
     /// Something was queued or settled in the outbox.
     queued: Cell<bool>,
@@ -247,6 +248,7 @@ impl<'a> Batch<'a> {
         connection: &'a Connection,
         left_out: &'a LeftOut,
         texts: &'a Texts,
+        salts: &'a RefCell<Salts>,
     ) -> rusqlite::Result<Self> {
         run(connection, "BEGIN IMMEDIATE")?;
         let epoch = connection
@@ -257,6 +259,7 @@ impl<'a> Batch<'a> {
             connection,
             left_out,
             texts,
+            salts,
             place: Cell::new(Reached { epoch, end }),
             queued: Cell::new(false),
         })
@@ -311,7 +314,8 @@ impl<'a> Batch<'a> {
     /// Appends to the audit log, and queues what merchants are told of. Nothing else writes to it.
     pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {
         let place = self.place.get();
-        let end = audit::append(self.connection, &place.end, event)?;
+        let salts = &mut self.salts.borrow_mut();
+        let end = audit::append(self.connection, &place.end, event, salts)?;
         self.place.set(Reached { end, ..place });
         if outbox::queue(self, audit::seq(&end), event)? {
             self.ring();
@@ -356,6 +360,7 @@ struct Shell {
     clock: Arc<dyn Clock>,
     left_out: Arc<LeftOut>,
     texts: Texts,
+    salts: RefCell<Salts>,
     /// A commit has failed and none has succeeded since.
     unsettled: bool,
     /// There may be pages in the WAL, or something of the fence to sync.
@@ -478,7 +483,7 @@ impl Shell {
         self.connection.busy_timeout(self.lock_try)?;
         let (mut left, mut seen) = (tries, None);
         loop {
-            let begun = Batch::begin(&self.connection, &self.left_out, &self.texts);
+            let begun = Batch::begin(&self.connection, &self.left_out, &self.texts, &self.salts);
             match &begun {
                 Ok(_) => self.let_in(),
                 Err(error) if fault::locked_out(error) => {

@@ -3,13 +3,14 @@
 use std::sync::mpsc;
 
 use cardveil_core::audit::Kind;
+use cardveil_seal::SystemEntropy;
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::sample::{START, event};
 use rusqlite::ErrorCode;
 use tempfile::TempDir;
 
 use super::*;
-use crate::sqlite::open::{Options, Ready, open};
+use crate::sqlite::open::{Options, open};
 
 /// A way to hear what a job was answered.
 type Answer<T> = oneshot::Receiver<Result<T>>;
@@ -29,6 +30,7 @@ impl Bench {
             queue: Arc::default(),
             left_out: Arc::default(),
             texts: Texts::default(),
+            salts: RefCell::new(ready.salts),
             connection: ready.connection,
             fence: ready.fence,
             database_id: ready.database_id,
@@ -60,7 +62,10 @@ fn ready() -> (Ready, TempDir) {
         fence: folder.path().join("fence"),
     };
     std::fs::create_dir(folder.path().join("data")).unwrap();
-    (open(&options, START).unwrap(), folder)
+    (
+        open(&options, START, Arc::new(SystemEntropy)).unwrap(),
+        folder,
+    )
 }
 
 fn job<T: Send + 'static>(
@@ -369,7 +374,7 @@ fn the_log_cannot_be_changed() {
     let connection = &bench.shell.connection;
     connection
         .execute(
-            "INSERT INTO audit (event, hash) VALUES ('{}', zeroblob(32))",
+            "INSERT INTO audit (event, link_hash) VALUES ('{}', zeroblob(32))",
             [],
         )
         .unwrap();
@@ -385,14 +390,7 @@ fn the_log_cannot_be_changed() {
 
 fn started() -> (Arc<Writer>, TempDir) {
     let (ready, folder) = ready();
-    let writer = Writer::start(
-        ready.connection,
-        ready.fence,
-        ready.database_id,
-        clock(),
-        Arc::default(),
-    )
-    .unwrap();
+    let writer = Writer::start(ready, clock(), Arc::default()).unwrap();
     (Arc::new(writer), folder)
 }
 

@@ -171,6 +171,7 @@ mod tests {
             seq: 7,
             link,
             stored,
+            personal: None,
         }
     }
 
