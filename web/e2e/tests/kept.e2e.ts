@@ -6,7 +6,7 @@
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { type Browser, itNeeds, launch } from "../src/browsers/index.ts";
 import { Cardholder } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
@@ -79,44 +79,41 @@ itNeeds("cache")(
   },
 );
 
-itNeeds("cache")(
-  "a page that may not frame it cannot frame what another page of its site has left in the cache",
-  async () => {
-    await ada.show();
-    const { href } = documents()[0]?.url ?? {};
-    const frames = async () => {
-      try {
-        return await ada.frameOf(`${demo.client_url}/embed/`).evaluate(isOurs);
-      } catch {
-        return false;
-      }
-    };
-    expect(await frames()).toBe(true);
-    const server = createServer((_, reply) => {
-      reply.setHeader("content-type", "text/html");
-      reply.end(`<!doctype html><body><script>
+it("a page that may not frame it cannot frame what another page of its site has left in the cache", async () => {
+  await ada.show();
+  const { href } = documents()[0]?.url ?? {};
+  const frames = async () => {
+    try {
+      return await ada.frameOf(`${demo.client_url}/embed/`).evaluate(isOurs);
+    } catch {
+      return false;
+    }
+  };
+  expect(await frames()).toBe(true);
+  const server = createServer((_, reply) => {
+    reply.setHeader("content-type", "text/html");
+    reply.end(`<!doctype html><body><script>
       const frame = document.createElement("iframe");
       frame.src = ${JSON.stringify(href)};
       frame.onload = () => (document.title = "loaded");
       document.body.append(frame);
     </script>`);
-    });
-    elsewhere = server;
-    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-    const { port } = server.address() as AddressInfo;
-    await ada.page.goto(`http://localhost:${port}/`);
-    await ada.wire.until(
-      ({ url, status }) => url.href === href && status !== undefined && documents().length > 1,
-    );
-    await ada.page.evaluate(
-      () =>
-        new Promise<void>((done) => {
-          const look = () =>
-            document.title === "loaded" ? setTimeout(done, 300) : setTimeout(look, 20);
-          setTimeout(done, 3000);
-          look();
-        }),
-    );
-    expect(await frames()).toBe(false);
-  },
-);
+  });
+  elsewhere = server;
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address() as AddressInfo;
+  await ada.page.goto(`http://localhost:${port}/`);
+  await ada.wire.until(
+    ({ url, status }) => url.href === href && status !== undefined && documents().length > 1,
+  );
+  await ada.page.evaluate(
+    () =>
+      new Promise<void>((done) => {
+        const look = () =>
+          document.title === "loaded" ? setTimeout(done, 300) : setTimeout(look, 20);
+        setTimeout(done, 3000);
+        look();
+      }),
+  );
+  expect(await frames()).toBe(false);
+});

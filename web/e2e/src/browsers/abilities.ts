@@ -19,6 +19,7 @@ export const CANNOT: Record<Name, readonly Ability[]> = {
   chromium: ["back/forward cache"],
   firefox: ["back/forward cache", "heap snapshots", "print", "visibility"],
   webkit: [
+    "cache",
     "clock",
     "forced colours",
     "font size",
