@@ -55,7 +55,7 @@ pub(crate) fn missing(what: &str) -> anyhow::Error {
 pub(crate) fn refused(taken: Taken) -> anyhow::Error {
     match taken {
         Taken::Exists => hinted("it exists already", "choose another id"),
-        Taken::Changed => hinted(
+        Taken::Stale => hinted(
             "it was changed meanwhile, and nothing was done",
             "look at it with `show`, and run this again",
         ),

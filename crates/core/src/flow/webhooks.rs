@@ -174,7 +174,7 @@ impl Service {
         Ok(match self.change(change, event).await? {
             Ok(()) => Ok(Subscribed { subscription, made }),
             Err(Taken::Full) => Err(SubscriptionRefusal::TooMany),
-            Err(Taken::Exists | Taken::NoMerchant | Taken::Changed) => {
+            Err(Taken::Exists | Taken::NoMerchant | Taken::Stale) => {
                 Err(SubscriptionRefusal::Unknown)
             }
         })

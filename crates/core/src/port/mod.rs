@@ -220,9 +220,9 @@ pub enum Taken {
     /// The merchant has as many as it may.
     #[error("the merchant has as many as it may have")]
     Full,
-    /// It is no longer what it was read as.
+    /// The row is no longer what it was read as.
     #[error("it was changed meanwhile")]
-    Changed,
+    Stale,
 }
 
 /// A row in place of the one that was read. Whoever changes one field writes the others as they
@@ -245,7 +245,7 @@ impl<T: PartialEq> Set<T> {
     pub fn decide(&self, row: Option<&T>) -> std::result::Result<&T, Taken> {
         match row {
             None => Err(Taken::NoMerchant),
-            Some(row) if *row != self.was => Err(Taken::Changed),
+            Some(row) if *row != self.was => Err(Taken::Stale),
             Some(_) => Ok(&self.to),
         }
     }

@@ -339,9 +339,9 @@ pub(super) async fn a_change_of_what_was_changed_meanwhile_is_refused(store: &dy
     for (first, late) in pairs {
         // In one commit, and in two.
         let made = store.commit(Changes(vec![(first, event()), (late.clone(), event())]));
-        assert_eq!(made.await.unwrap(), [Ok(()), Err(Taken::Changed)]);
+        assert_eq!(made.await.unwrap(), [Ok(()), Err(Taken::Stale)]);
         let made = store.commit(Changes(vec![(late, event())])).await.unwrap();
-        assert_eq!(made, [Err(Taken::Changed)]);
+        assert_eq!(made, [Err(Taken::Stale)]);
     }
     assert_eq!(log_len(store).await, before + 3);
     let admission = store.admission(&[1; 32]).await.unwrap().unwrap();
@@ -375,7 +375,7 @@ pub(super) async fn of_many_who_change_one_credential_one_does(store: &dyn Store
     let made = join_all((1..=8).map(change)).await;
     let made: Vec<_> = made.into_iter().flat_map(Result::unwrap).collect();
     let done = made.iter().filter(|made| made.is_ok()).count();
-    let refused = made.iter().filter(|made| **made == Err(Taken::Changed));
+    let refused = made.iter().filter(|made| **made == Err(Taken::Stale));
     assert_eq!((done, refused.count()), (1, 7), "{made:?}");
 }
 
