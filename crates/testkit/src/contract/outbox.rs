@@ -126,10 +126,15 @@ pub(super) async fn an_event_is_queued_in_the_commit_that_writes_it(store: &dyn 
     let mut alone = sample::moved(2, CardState::Active, after(6));
     alone.kind = Kind::RevealConflict;
     alone.detail.to = None;
+    // Personal values, which stand beside the chain.
+    alone.origin = sample::origin();
+    alone.detail.reason = Some("asked for by phone".to_owned());
     let mut conflicts = sample::subscription(2);
     conflicts.topics = vec![Topic::RevealConflict];
     subscribe(store, conflicts).await;
-    store.commit(RecordEvent(alone)).await.unwrap();
+    store.commit(RecordEvent(alone.clone())).await.unwrap();
+    let taken = take(store, after(6)).await;
+    assert!(taken.iter().any(|due| due.event == alone), "{taken:?}");
     let epoch = store.epoch().await.unwrap();
     let issue = sample::issue(1, START, epoch);
     let card_token = issue.record.clone();
