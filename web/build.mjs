@@ -16,21 +16,24 @@ const common = {
   minify: true,
   charset: "utf8",
   legalComments: "none",
+  // A library's errors are told by their kind; no stack of theirs is ever read.
+  define: { "Error.captureStackTrace": "undefined" },
   target: ["es2022"],
   logLevel: "warning",
 };
 const banner = { js: "/*! Cardveil, Apache-2.0 */" };
+const bannerWithOthers = { js: "/*! Cardveil, Apache-2.0; see LICENSES.txt */" };
 await Promise.all([
   build({
     ...common,
-    banner,
+    banner: bannerWithOthers,
     entryPoints: ["frame/src/entry/card.ts"],
     outfile: "dist/frame.js",
     format: "iife",
   }),
   build({
     ...common,
-    banner,
+    banner: bannerWithOthers,
     entryPoints: ["frame/src/entry/holder.ts"],
     outfile: "dist/holder.js",
     format: "iife",
@@ -50,7 +53,7 @@ await Promise.all([
   }),
   build({
     ...common,
-    banner,
+    banner: bannerWithOthers,
     entryPoints: ["frame/src/entry/app.ts"],
     outfile: "dist/app.js",
     format: "iife",
@@ -199,13 +202,19 @@ await writeFile(
   redoc.replaceAll("https://cdn.redoc.ly/redoc/logo-mini.svg", "data:,"),
 );
 
-const { version } = JSON.parse(await readFile("node_modules/redoc/package.json", "utf8"));
-const license = await readFile("node_modules/redoc/LICENSE", "utf8");
-const inside = await readFile("node_modules/redoc/bundles/redoc.standalone.js.LICENSE.txt", "utf8");
-await writeFile(
-  "dist/LICENSES.txt",
-  `redoc ${version}, in redoc.js\n\n${license}\n----\n\nWhat redoc.js holds of others\n\n${inside}`,
+const parts = {
+  hpke: ["frame.js, holder.js and app.js", "LICENSE.md"],
+  redoc: ["redoc.js", "LICENSE"],
+};
+const licenses = await Promise.all(
+  Object.entries(parts).map(async ([name, [file, license]]) => {
+    const { version } = JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8"));
+    return `${name} ${version}, in ${file}\n\n${await readFile(`node_modules/${name}/${license}`, "utf8")}`;
+  }),
 );
+const inside = await readFile("node_modules/redoc/bundles/redoc.standalone.js.LICENSE.txt", "utf8");
+licenses.push(`What redoc.js holds of others\n\n${inside}`);
+await writeFile("dist/LICENSES.txt", licenses.join("\n----\n\n"));
 
 // The server writes both into its page as they are.
 for (const file of ["boot.js", "frame.js", "holder.js", "part.js", "app.js", "frame.css"]) {

@@ -7,13 +7,13 @@ const budgets = [
   { what: "SDK (pure module)", files: ["pure.js"], max: 8_380 },
   { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_430 },
   { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_930 },
-  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 15_600 },
+  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 20_000 },
   {
     what: "a view in parts",
     files: ["holder.js", "part.js", "frame.css", "words/de.json"],
-    max: 20_550,
+    max: 25_000,
   },
-  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 15_850 },
+  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_250 },
 ];
 for (const { what, files, max } of budgets) {
   const sizes = files.map(

@@ -1,5 +1,5 @@
+import { AEAD_AES_256_GCM, CipherSuite, KDF_HKDF_SHA256, KEM_DHKEM_P256_HKDF_SHA256 } from "hpke";
 import { fromBase64Url, sha256, utf8 } from "./bytes.ts";
-import { open } from "./hpke.ts";
 
 export interface PublicJwk {
   kty: "EC";
@@ -8,6 +8,7 @@ export interface PublicJwk {
   y: string;
 }
 
+const suite = new CipherSuite(KEM_DHKEM_P256_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_256_GCM);
 const INFO = utf8("cardveil/redeem/v1");
 
 /** Answers the pair that was kept under a name, or keeps the one that it makes. */
@@ -59,7 +60,7 @@ export class HolderKey {
     read: (json: string) => T,
   ): Promise<T> {
     const [enc, ciphertext] = [fromBase64Url(sealed.enc), fromBase64Url(sealed.ciphertext)];
-    const plaintext = await open(this.#pair, enc, ciphertext, { info: INFO, aad });
+    const plaintext = await suite.Open(this.#pair, enc, ciphertext, { aad, info: INFO });
     try {
       return read(new TextDecoder("utf-8", { fatal: true }).decode(plaintext));
     } finally {

@@ -1,4 +1,6 @@
+import { AEAD_AES_128_GCM, CipherSuite, KDF_HKDF_SHA256, KEM_DHKEM_P256_HKDF_SHA256 } from "hpke";
 import { describe, expect, it, vi } from "vitest";
+import rfc from "../../../crates/seal/tests/vectors/rfc9180_a3_1.json" with { type: "json" };
 import { fromBase64Url, toBase64Url } from "../src/bytes.ts";
 import { HolderKey } from "../src/holder-key.ts";
 import vector from "./hpke.json" with { type: "json" };
@@ -13,6 +15,34 @@ async function holder(): Promise<HolderKey> {
   const publicKey = await crypto.subtle.importKey("jwk", open, ALGORITHM, true, []);
   return HolderKey.of({ privateKey, publicKey });
 }
+
+/** The frame's own suite differs from that of the appendix in the length of its AES key alone. */
+describe("the library", () => {
+  it("opens the first message of RFC 9180, A.3.1, and no other in its place", async () => {
+    const hex = (text: string) =>
+      Uint8Array.from(text.match(/../g) ?? [], (byte) => parseInt(byte, 16));
+    const [x, y] = [hex(rfc.pkRm).slice(1, 33), hex(rfc.pkRm).slice(33)].map(toBase64Url);
+    const open = { kty: "EC", crv: "P-256", x, y } as JsonWebKey;
+    const privateKey = await crypto.subtle.importKey(
+      "jwk",
+      { ...open, d: toBase64Url(hex(rfc.skRm)) },
+      ALGORITHM,
+      false,
+      ["deriveBits"],
+    );
+    const publicKey = await crypto.subtle.importKey("jwk", open, ALGORITHM, true, []);
+    const suite = new CipherSuite(KEM_DHKEM_P256_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_128_GCM);
+    const opened = rfc.encryptions.map(({ aad, ct }) =>
+      suite.Open({ privateKey, publicKey }, hex(rfc.enc), hex(ct), {
+        aad: hex(aad),
+        info: hex(rfc.info),
+      }),
+    );
+    const [first, ...others] = await Promise.allSettled(opened);
+    expect(first).toEqual({ status: "fulfilled", value: hex(rfc.encryptions[0]!.pt) });
+    expect(others.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  });
+});
 
 describe("HolderKey", () => {
   it("opens the vector", async () => {

@@ -45,7 +45,7 @@ export const de: Words = {
     ],
     rate_limited: [
       "Zu viele Versuche",
-      "Warten Sie einen Moment und versuchen Sie es dann erneut.",
+      "Versuchen Sie es gleich noch einmal.",
     ],
     unavailable: [
       "Ihre Karte kann gerade nicht angezeigt werden",
