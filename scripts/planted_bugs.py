@@ -45,7 +45,7 @@ IN_TESTS = [
      "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)", POSTGRES),
     ("P1-a-batch-that-forgets-its-own-claims", "crates/store/src/postgres/sql.rs",
      "*held = Some(record.clone());", "let _ = held;", POSTGRES),
-    ("P2-a-checkpoint-of-a-log-that-is-gone", "crates/store/src/postgres/sql.rs",
+    ("P2-a-checkpoint-of-a-log-that-is-gone", "crates/store/src/sql/log.rs",
      "found.is_some_and(|entry| entry.link == *link)", "found.is_some() || link.place > 0", POSTGRES),
     ("P2-a-lookup-that-joins-a-query-under-way", "crates/store/src/postgres/readers.rs",
      "let mut asked: Vec<_> = self.leave().into_iter().collect();",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cardveil_core::Entropy;
 use cardveil_core::audit::Event;
-use cardveil_core::audit::chain::{Chained, Hash, Link as Chain};
+use cardveil_core::audit::chain::{Hash, Link as Chain};
 use cardveil_core::audit::personal::{Form, Salts, Written};
 use cardveil_core::id::ChainId;
 use cardveil_core::port::Error;
@@ -17,15 +17,9 @@ use super::fault::Fault;
 use super::link::Link;
 use super::row::Row;
 use super::schema::{self, not_there};
+use crate::sql::rows::{link, seq};
 use crate::sql::value::{Row as _, Value, columns, values};
 
-/// After a place, up to so many.
-pub(super) const AFTER: &str =
-    "SELECT audit.seq, audit.event, audit.hash, meta.database_id, audit.personal
-     FROM audit, meta WHERE audit.seq > $1 ORDER BY audit.seq LIMIT $2";
-pub(super) const LAST: &str = "SELECT audit.seq, audit.event, audit.hash, meta.database_id,
-         audit.personal
-     FROM audit, meta ORDER BY audit.seq DESC LIMIT 1";
 /// Holds the head until the commit. Whoever migrates holds it too, so that no program writes to a
 /// schema that it must not serve on, on connections that it has had for long.
 pub(super) const HOLD: &str =
@@ -57,7 +51,7 @@ pub(super) fn head(row: &Row) -> Result<(Epoch, Head), Fault> {
     let chain = ChainId::from_bytes(row.get(1)?);
     let end = match row.get(2)? {
         0 => Chain::start(chain),
-        seq => link_at(chain, seq, Hash(row.get(3)?)),
+        seq => link(chain, seq, Hash(row.get(3)?)),
     };
     let form = schema::form(works_with);
     Ok((Epoch(row.get(0)?), Head { end, form }))
@@ -84,42 +78,15 @@ pub(super) fn append(end: Chain, written: Vec<Written>) -> (Vec<Value>, [Value; 
 
 /// Writes an entry outside a batch, in the transaction that holds the head; tells its place.
 pub(super) async fn append_one(
-    link: &Link,
+    to: &Link,
     event: &Event,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<i64, Fault> {
-    let held = link.query(HOLD, &values![]).await?;
+    let held = to.query(HOLD, &values![]).await?;
     let (_, Head { end, form }) = head(held.first().ok_or_else(not_there)?)?;
     let written = write(event, form, &mut Salts::new(Arc::clone(entropy)))?;
     let (entries, place, last) = append(end, vec![written]);
-    link.execute(ADVANCE, &place).await?;
-    link.execute(APPEND, &entries).await?;
+    to.execute(ADVANCE, &place).await?;
+    to.execute(APPEND, &entries).await?;
     Ok(seq(&last))
-}
-
-/// The place in the log that a link is at.
-pub(super) fn seq(link: &Chain) -> i64 {
-    i64::try_from(link.place).unwrap_or(i64::MAX)
-}
-
-/// An entry with its link, from the columns of [`AFTER`].
-pub(super) fn chained(row: &Row) -> Result<Chained, Fault> {
-    let seq = row.get(0)?;
-    let hash: Vec<u8> = row.get(2)?;
-    // A hash that somebody cut is no hash; the verifier says so.
-    let hash = Hash(hash.try_into().unwrap_or_default());
-    Ok(Chained {
-        seq,
-        link: link_at(ChainId::from_bytes(row.get(3)?), seq, hash),
-        stored: row.get(1)?,
-        personal: row.get(4)?,
-    })
-}
-
-fn link_at(chain: ChainId, seq: i64, hash: Hash) -> Chain {
-    Chain {
-        chain,
-        place: u64::try_from(seq).unwrap_or(0),
-        hash,
-    }
 }

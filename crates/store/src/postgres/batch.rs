@@ -352,13 +352,13 @@ impl<'a> Batch<'a> {
         let (entries, place, last) = audit::append(end, written?);
         self.send(audit::ADVANCE, place)?;
         self.send(audit::APPEND, entries)?;
-        for (seq, logged) in (audit::seq(&end) + 1..).zip(&log) {
+        for (seq, logged) in (rows::seq(&end) + 1..).zip(&log) {
             for subscription in logged.told.iter().flatten() {
                 outbox::queue(self, subscription, seq, &logged.event)?;
                 self.ring();
             }
         }
-        Ok(audit::seq(&last))
+        Ok(rows::seq(&last))
     }
 }
 

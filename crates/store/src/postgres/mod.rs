@@ -47,9 +47,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cardveil_core::Entropy;
-use cardveil_core::audit::chain::Chained;
 use cardveil_core::clock::Clock;
-use cardveil_core::port::{Audit, Commits, Error, Result, Work};
+use cardveil_core::port::{Commits, Error, Result, Work};
 
 use self::counters::Exchange;
 use self::fault::Fault;
@@ -58,8 +57,6 @@ use self::readers::{LISTS, LOOKUPS, Readers};
 use self::writer::Writer;
 use crate::Store;
 use crate::left_out::LeftOut;
-use crate::sql::sql_count;
-use crate::sql::value::{Row as _, values};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
@@ -161,30 +158,5 @@ impl Drop for Database {
 impl Commits for Postgres {
     async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
         self.writer.run(work).await
-    }
-}
-
-#[async_trait]
-impl Audit for Postgres {
-    async fn last_entry(&self) -> Result<i64> {
-        const SQL: &str = "SELECT max(seq) FROM audit";
-        let last = self
-            .readers
-            .first(SQL, &values![], |row| row.get::<Option<i64>>(0))
-            .await?;
-        Ok(last.flatten().unwrap_or(0))
-    }
-
-    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>> {
-        let values = values![after, sql_count(limit)];
-        self.readers
-            .all(audit::AFTER, &values, audit::chained)
-            .await
-    }
-
-    async fn chain_end(&self) -> Result<Option<Chained>> {
-        self.readers
-            .first(audit::LAST, &values![], audit::chained)
-            .await
     }
 }

@@ -130,17 +130,6 @@ impl Readers {
         Ok(found)
     }
 
-    /// The first row that a query finds.
-    pub(super) async fn first<T>(
-        &self,
-        sql: &str,
-        values: &[Value],
-        read: impl FnMut(&Row) -> std::result::Result<T, Fault>,
-    ) -> Result<Option<T>> {
-        let rows = self.all(sql, values, read).await?;
-        Ok(rows.into_iter().next())
-    }
-
     /// All rows that a query finds.
     pub(super) async fn all<T>(
         &self,

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use cardveil_core::audit::Event;
-use cardveil_core::audit::chain::Link;
 use cardveil_core::budget::Level;
 use cardveil_core::card::{self, Card};
 use cardveil_core::hook::Delivery;
@@ -17,7 +16,7 @@ use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 use super::batch::Batch;
 use super::fault::Fault;
 use super::row::Row;
-use super::{audit, budgets, cards, keys, tokens};
+use super::{budgets, cards, keys, tokens};
 use crate::left_out::LeftOut;
 use crate::sql::rows::{self, CARD, CARD_TYPES, delivery_columns};
 use crate::sql::table::Statement;
@@ -114,13 +113,6 @@ impl Sql for Batch<'_> {
             }
         }
         Ok(false)
-    }
-
-    /// A batch that failed may be run again on another server, so it is looked at in the batch.
-    fn has_link(&self, link: &Link) -> Outcome<bool> {
-        let at = values![audit::seq(link) - 1, 1_i64];
-        let found = self.first(audit::AFTER, at, audit::chained)?;
-        Ok(found.is_some_and(|entry| entry.link == *link))
     }
 
     fn last_entry(&self) -> Outcome<i64> {

@@ -1,23 +1,26 @@
-//! The audit log's sinks.
+//! The audit log, and its sinks.
 
 use async_trait::async_trait;
-use cardveil_core::audit::chain::Link;
+use cardveil_core::audit::chain::{Chained, Link};
 use cardveil_core::audit::sink::Progress;
 use cardveil_core::id::SinkName;
 use cardveil_core::port::rows::{Loaded, LogRows};
-use cardveil_core::port::{Result, Sinks};
+use cardveil_core::port::{Audit, Result, Sinks};
 use cardveil_core::token::Epoch;
 
 use super::lookups::Lookups;
-use super::rows::{self, SINK};
+use super::rows::{self, ENTRIES_AFTER, LAST_ENTRY, SINK};
 use super::table::Statement;
-use super::value::values;
-use super::{Loads, Sql};
+use super::value::{Row as _, values};
+use super::{Loads, Sql, sql_count};
 use crate::Store;
 
 impl<B: Sql> LogRows for Loads<'_, B> {
+    /// A batch that failed may be run again on another server, so it is looked at in the batch.
     fn has_link(&self, link: &Link) -> Loaded<bool> {
-        self.0.has_link(link).map_err(Into::into)
+        let at = values![rows::seq(link) - 1, 1_i64];
+        let found = self.first(ENTRIES_AFTER, at, |row| rows::chained(row))?;
+        Ok(found.is_some_and(|entry| entry.link == *link))
     }
 
     fn last_entry(&self) -> Loaded<i64> {
@@ -44,5 +47,24 @@ impl<D: Lookups> Sinks for Store<D> {
     async fn sinks(&self) -> Result<Vec<Progress>> {
         static ALL: Statement = Statement::new(|| SINK.all("name"));
         self.all(&ALL, [], |row| rows::progress(row)).await
+    }
+}
+
+#[async_trait]
+impl<D: Lookups> Audit for Store<D> {
+    async fn last_entry(&self) -> Result<i64> {
+        const SQL: &str = "SELECT max(seq) FROM audit";
+        let last = self.first(SQL, [], |row| row.get::<Option<i64>>(0));
+        Ok(last.await?.flatten().unwrap_or(0))
+    }
+
+    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>> {
+        let values = values![after, sql_count(limit)];
+        self.all(ENTRIES_AFTER, values, |row| rows::chained(row))
+            .await
+    }
+
+    async fn chain_end(&self) -> Result<Option<Chained>> {
+        self.first(LAST_ENTRY, [], |row| rows::chained(row)).await
     }
 }

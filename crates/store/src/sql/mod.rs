@@ -20,7 +20,6 @@ mod wallet;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use cardveil_core::audit::chain::Link;
 use cardveil_core::budget::Level;
 use cardveil_core::card::{self, Card};
 use cardveil_core::hook::Delivery;
@@ -96,9 +95,6 @@ pub(crate) trait Sql {
 
     /// Whether records are under a key. If not, that stays so until the commit.
     fn has_records(&self, class: Class, version: u32) -> Result<bool, Self::Fault>;
-
-    /// Whether the log has this link.
-    fn has_link(&self, link: &Link) -> Result<bool, Self::Fault>;
 
     /// The place of the last entry that is committed.
     fn last_entry(&self) -> Result<i64, Self::Fault>;
@@ -204,6 +200,7 @@ impl<B> Deref for Loads<'_, B> {
 pub(crate) fn for_sqlite(sql: &str) -> String {
     [
         (OWN_EPOCH, "token.epoch"),
+        ("audit.hash", "audit.link_hash"),
         ("$", "?"),
         ("= true", "= 1"),
         ("= false", "= 0"),

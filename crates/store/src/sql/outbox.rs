@@ -102,14 +102,9 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
         let values = values![id.as_bytes(), now.millis(), sql_count(limit)];
         self.all(DUE_DELIVERIES, values, |row| {
             let (stored, personal): (String, Option<String>) = (row.get(14)?, row.get(15)?);
-            let event = match personal::event(&stored, personal.as_deref()) {
-                Some(event) => event,
-                None => {
-                    // It is no event: the adapter says so in its own words.
-                    let Json(event) = row.get(14)?;
-                    event
-                }
-            };
+            let event = personal::event(&stored, personal.as_deref());
+            // What is no event the adapter says in its own words.
+            let event = event.map_or_else(|| row.json(14), Ok)?;
             Ok((rows::delivery(row)?, event))
         })
     }

@@ -1,5 +1,6 @@
 //! Rows and the domain's types: which columns a kind has, and what is read from them.
 
+use cardveil_core::audit::chain::{Chained, Hash, Link};
 use cardveil_core::audit::sink::{History, Holder, Lease, Progress};
 use cardveil_core::budget::Level;
 use cardveil_core::card::{
@@ -8,8 +9,8 @@ use cardveil_core::card::{
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{self, Delivery, Subscription, Tried};
 use cardveil_core::id::{
-    AccountId, CardId, CredentialId, DeliveryId, EmbedId, PersonId, SessionId, SubscriptionId,
-    WalletTokenId,
+    AccountId, CardId, ChainId, CredentialId, DeliveryId, EmbedId, PersonId, SessionId,
+    SubscriptionId, WalletTokenId,
 };
 use cardveil_core::keys::{self, ClassKey};
 use cardveil_core::merchant::{Credential, Embed, Merchant, Permissions, SealedSecret};
@@ -22,7 +23,7 @@ use cardveil_core::token::{
 use cardveil_core::wallet::{Census, Device, WalletToken};
 
 use super::table::{Statement, Table};
-use super::value::{Column, Json, Name, Row, Text};
+use super::value::{Column, Json, Lossy, Name, Row, Text};
 use crate::text;
 
 /// A set of fields as `pan,cvv`.
@@ -764,6 +765,49 @@ pub(crate) fn progress<R: Row>(row: &R) -> Result<Progress, R::Fault> {
             .0
             .zip(history.1)
             .map(|(place, end)| History { place, end }),
+    })
+}
+
+/// Entries of the audit log, as [`chained`] reads them. SQLite calls the hash otherwise.
+macro_rules! chained_from {
+    () => {
+        "SELECT audit.seq, audit.event, audit.hash, meta.database_id, audit.personal FROM audit, meta"
+    };
+}
+/// After a place, up to so many.
+pub(crate) const ENTRIES_AFTER: &str = concat!(
+    chained_from!(),
+    " WHERE audit.seq > $1 ORDER BY audit.seq LIMIT $2"
+);
+pub(crate) const LAST_ENTRY: &str = concat!(chained_from!(), " ORDER BY audit.seq DESC LIMIT 1");
+
+/// The place in the log that a link is at.
+pub(crate) fn seq(link: &Link) -> i64 {
+    i64::try_from(link.place).unwrap_or(i64::MAX)
+}
+
+/// The link at a place in the log.
+pub(crate) fn link(chain: ChainId, seq: i64, hash: Hash) -> Link {
+    Link {
+        chain,
+        place: u64::try_from(seq).unwrap_or(0),
+        hash,
+    }
+}
+
+/// An entry with its link. A text that somebody made no text is not what was hashed either.
+pub(crate) fn chained<R: Row>(row: &R) -> Result<Chained, R::Fault> {
+    let seq = row.get(0)?;
+    let Lossy(stored) = row.get(1)?;
+    let hash: Vec<u8> = row.get(2)?;
+    // A hash that somebody cut is no hash; the verifier says so.
+    let hash = Hash(hash.try_into().unwrap_or_default());
+    let personal: Option<Lossy> = row.get(4)?;
+    Ok(Chained {
+        seq,
+        link: link(ChainId::from_bytes(row.get(3)?), seq, hash),
+        stored,
+        personal: personal.map(|Lossy(personal)| personal),
     })
 }
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use bytes::BytesMut;
 use cardveil_core::clock::Time;
-use rusqlite::types::ToSqlOutput;
+use rusqlite::types::{FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
@@ -239,6 +239,39 @@ impl<T: DeserializeOwned> Column for Json<T> {
     type Raw = String;
     fn from_raw(raw: String) -> Result<Self, Boxed> {
         Ok(Self(serde_json::from_str(&raw)?))
+    }
+}
+
+/// A text as it is stored, even if somebody made it no text.
+pub(crate) struct Lossy(pub(crate) String);
+
+impl Column for Lossy {
+    type Raw = Self;
+    fn from_raw(raw: Self) -> Result<Self, Boxed> {
+        Ok(raw)
+    }
+}
+
+impl rusqlite::types::FromSql for Lossy {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                Ok(Self(String::from_utf8_lossy(bytes).into_owned()))
+            }
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => {
+                Err(FromSqlError::InvalidType)
+            }
+        }
+    }
+}
+
+impl<'a> FromSql<'a> for Lossy {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Boxed> {
+        String::from_sql(kind, raw).map(Self)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        <String as FromSql<'_>>::accepts(kind)
     }
 }
 

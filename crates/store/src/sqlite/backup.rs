@@ -22,8 +22,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 
 use super::fence::{Fence, Found};
 use super::open::{OpenError, Refused, check_ours, connect, create_private, migrate};
-use super::{all, audit, sql_count};
-use crate::sql::rows::{CLASS_KEYS, class_key};
+use super::{all, audit};
+use crate::sql::rows::{self, CLASS_KEYS, ENTRIES_AFTER, LAST_ENTRY, class_key};
+use crate::sql::{for_sqlite, sql_count};
 
 /// Writes a copy of the database, of this moment, to a file that is not there yet. The database may
 /// be in use.
@@ -153,12 +154,13 @@ impl Copy {
             "SELECT count(*) > 0 FROM pragma_table_info('audit') WHERE name = 'personal'";
         let params = params![after, sql_count(limit)];
         self.with(|connection| {
+            let newest = for_sqlite(ENTRIES_AFTER);
             let sql = if connection.query_row(IS_THERE, [], |row| row.get(0))? {
-                audit::AFTER
+                newest.as_str()
             } else {
                 audit::AFTER_OF_FORM_ONE
             };
-            Ok(all(connection, sql, params, audit::chained)?)
+            Ok(all(connection, sql, params, |row| rows::chained(row))?)
         })
     }
 
@@ -180,7 +182,7 @@ impl Copy {
             let before =
                 transaction.query_row("SELECT epoch FROM meta", [], |row| row.get(0).map(Epoch))?;
             let last = transaction
-                .query_row(audit::LAST, [], audit::chained)
+                .query_row(&for_sqlite(LAST_ENTRY), [], |row| rows::chained(row))
                 .optional()?;
             let latest = floor.map_or(before, |floor| floor.max(before));
             let after = latest

@@ -51,17 +51,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use cardveil_core::Entropy;
-use cardveil_core::audit::chain::Chained;
 use cardveil_core::clock::Clock;
-use cardveil_core::port::{Audit, Commits, Result, Work};
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use cardveil_core::port::{Commits, Result, Work};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use self::lists::Lists;
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::Store;
 use crate::left_out::LeftOut;
-use crate::sql::{for_sqlite, sql_count};
+use crate::sql::for_sqlite;
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
@@ -153,28 +152,6 @@ fn all<T>(
 impl Commits for Sqlite {
     async fn run(&self, work: Arc<dyn Work>) -> Result<()> {
         self.writer.run(work).await
-    }
-}
-
-#[async_trait]
-impl Audit for Sqlite {
-    async fn last_entry(&self) -> Result<i64> {
-        const SQL: &str = "SELECT max(seq) FROM audit";
-        let last = self
-            .readers
-            .read(|connection| first(connection, SQL, [], |row| row.get::<_, Option<i64>>(0)))?;
-        Ok(last.flatten().unwrap_or(0))
-    }
-
-    async fn chained(&self, after: i64, limit: usize) -> Result<Vec<Chained>> {
-        let params = params![after, sql_count(limit)];
-        self.readers
-            .read(|connection| all(connection, audit::AFTER, params, audit::chained))
-    }
-
-    async fn chain_end(&self) -> Result<Option<Chained>> {
-        self.readers
-            .read(|connection| first(connection, audit::LAST, [], audit::chained))
     }
 }
 

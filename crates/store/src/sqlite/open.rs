@@ -19,6 +19,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use super::audit;
 use super::fault::damaged;
 use super::fence::{Fence, Found, Mark};
+use crate::sql::rows::seq;
 
 /// "CVEI": what `file` and SQLite's own tools know a Cardveil database by.
 const APPLICATION_ID: i64 = 0x4356_4549;
@@ -412,7 +413,7 @@ fn judge(
     if let Some(why) = why {
         let event = raised(mark.epoch, why, now);
         let end = audit::append(transaction, &audit::end(transaction)?, &event, salts)?;
-        mark.generation = audit::seq(&end);
+        mark.generation = seq(&end);
     }
     let raised = why.map(|why| Raised {
         why,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use cardveil_core::audit::Event;
-use cardveil_core::audit::chain::Link;
 use cardveil_core::budget::Level;
 use cardveil_core::card::{self, Card};
 use cardveil_core::hook::Delivery;
@@ -13,10 +12,10 @@ use cardveil_core::port::Class;
 use cardveil_core::port::rows::{Loaded, Rows};
 use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
 use rusqlite::types::Type;
-use rusqlite::{Row, params, params_from_iter};
+use rusqlite::{Row, params_from_iter};
 
 use super::writer::Batch;
-use super::{audit, fault, keys};
+use super::{fault, keys};
 use crate::left_out::LeftOut;
 use crate::sql::rows::{BUDGET, CARD, TOKEN};
 use crate::sql::table::Statement;
@@ -128,12 +127,6 @@ impl Sql for Batch<'_> {
             }
         }
         Ok(false)
-    }
-
-    fn has_link(&self, link: &Link) -> rusqlite::Result<bool> {
-        let at = params![audit::seq(link) - 1, 1];
-        let found = Batch::first(self, audit::AFTER, at, audit::chained)?;
-        Ok(found.is_some_and(|entry| entry.link == *link))
     }
 
     fn last_entry(&self) -> rusqlite::Result<i64> {

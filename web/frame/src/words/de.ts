@@ -43,10 +43,7 @@ export const de: Words = {
       "Diese Seite darf Ihre Karte nicht anzeigen",
       "Sie ist dafür nicht registriert. Bitte melden Sie es dem Support dieser Seite.",
     ],
-    rate_limited: [
-      "Zu viele Versuche",
-      "Versuchen Sie es gleich noch einmal.",
-    ],
+    rate_limited: ["Zu viele Versuche", "Versuchen Sie es gleich noch einmal."],
     unavailable: [
       "Ihre Karte kann gerade nicht angezeigt werden",
       "Mit Ihrer Karte ist alles in Ordnung. Versuchen Sie es gleich noch einmal.",

@@ -40,6 +40,7 @@ use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 use crate::sql::Loads;
+use crate::sql::rows::seq;
 
 /// How many pages wait in the WAL before a busy writer stops to bring them into the database:
 /// enough that a page which is written again and again is brought over once, and few enough that
@@ -227,7 +228,7 @@ struct Reached {
 
 impl Reached {
     fn generation(&self) -> i64 {
-        audit::seq(&self.end)
+        seq(&self.end)
     }
 }
 
@@ -317,7 +318,7 @@ impl<'a> Batch<'a> {
         let salts = &mut self.salts.borrow_mut();
         let end = audit::append(self.connection, &place.end, event, salts)?;
         self.place.set(Reached { end, ..place });
-        if outbox::queue(self, audit::seq(&end), event)? {
+        if outbox::queue(self, seq(&end), event)? {
             self.ring();
         }
         Ok(())
