@@ -37,7 +37,7 @@ use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::Needs;
 use cardveil_core::token::{Epoch, Lives, LivesOf};
 use futures_util::FutureExt as _;
-use futures_util::future::join;
+use futures_util::future::join3;
 use tokio::runtime::Runtime;
 
 use super::audit::{self, Head};
@@ -106,13 +106,21 @@ impl<'a> Batch<'a> {
         kept: &'a RefCell<Kept>,
         left_out: &'a LeftOut,
         salts: &'a RefCell<Salts>,
+        (writer, number): (&[u8; 16], i64),
     ) -> Result<Self, Fault> {
+        // Held from here on: whoever looks a commit up waits until the server has ended the
+        // transaction, however much of it was sent and not answered.
+        const HOLD_OWN: &str = "INSERT INTO writer (id, batch, knows) VALUES ($1, $2, $3)
+             ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, touched_at = now()";
+        let own = values![writer, number, i64::from(schema::known())];
         let (epoch, lives) = runtime.block_on(async {
-            // The second is sent before the first is answered.
+            // Each is sent before the one ahead of it is answered.
             let rows = link.query("SELECT epoch, lives FROM meta", &[]);
-            let (begun, rows) = join(link.run("BEGIN"), rows).await;
+            let own = link.execute(HOLD_OWN, &own);
+            let (begun, rows, held) = join3(link.run("BEGIN"), rows, own).await;
             begun?;
             let rows = rows?;
+            held?;
             let row = rows.first().ok_or_else(schema::not_there)?;
             Ok::<_, Fault>((Epoch(row.get(0)?), row.get(1)?))
         })?;
@@ -299,23 +307,14 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Sends what the jobs have logged, and by which writer's which batch: all but the commit.
-    pub(super) fn finish(
-        &self,
-        writer: &[u8; 16],
-        number: i64,
-    ) -> Result<(Committed, Vec<Sent>), Fault> {
+    /// Sends what the jobs have logged: all but the commit.
+    pub(super) fn finish(&self) -> Result<(Committed, Vec<Sent>), Fault> {
         tokens::send_issued(self)?;
         let audit_seq = if self.log.borrow().is_empty() {
             None
         } else {
             Some(self.append()?)
         };
-        self.send(
-            "INSERT INTO writer (id, batch, knows) VALUES ($1, $2, $3)
-             ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, touched_at = now()",
-            values![writer, number, i64::from(schema::known())],
-        )?;
         let committed = Committed {
             epoch: self.epoch.get(),
             audit_seq,

@@ -1,7 +1,7 @@
 //! What goes wrong in PostgreSQL, in the words of the port.
 
 use cardveil_core::port::{Error, rows};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use super::fit::Unfit;
 use super::tls;
@@ -84,10 +84,15 @@ impl Fault {
         })
     }
 
-    /// An answer to a statement ahead of a `COMMIT`, after which the commit is none.
+    /// An answer to a statement ahead of a `COMMIT`, after which the commit is none. What ends the
+    /// connection too can come of a pooler, after the commit.
     pub(super) fn ends_its_transaction(&self) -> bool {
-        let unknown = SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN;
-        self.code().is_some_and(|code| *code != unknown)
+        let Self::Postgres(error) = self else {
+            return false;
+        };
+        let severity = error.as_db_error().and_then(DbError::parsed_severity);
+        severity == Some(Severity::Error)
+            && error.code() != Some(&SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN)
     }
 
     fn code(&self) -> Option<&SqlState> {

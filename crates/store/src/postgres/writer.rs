@@ -376,7 +376,14 @@ impl Shell {
         let Some(link) = &self.link else {
             return Err(Fault::Connection("there is no connection".into()));
         };
-        let batch = Batch::begin(link, &self.runtime, &self.kept, &self.left_out, &self.salts)?;
+        let batch = Batch::begin(
+            link,
+            &self.runtime,
+            &self.kept,
+            &self.left_out,
+            &self.salts,
+            (&self.id, self.number),
+        )?;
         let mut tokens: Vec<_> = jobs
             .iter()
             .filter_map(|job| job.order.turn.token())
@@ -396,12 +403,13 @@ impl Shell {
         batch
             .hold(&shared)
             .and_then(|()| jobs.iter().try_for_each(run))
-            .and_then(|()| batch.finish(&self.id, self.number))
+            .and_then(|()| batch.finish())
             .map_err(|fault| batch.cause(fault))
     }
 
     /// Sends the commit behind what is not yet answered, in one trip to the server. Where one of
-    /// those fails, the server has rolled back and the commit is none.
+    /// those fails, the server has rolled back and the commit is none. What stalls from here on is a
+    /// commit that stalls: jobs that grow late meanwhile are answered by what became of it.
     fn send_commit(&mut self, sent: Vec<Sent>) -> Ended {
         let Some(link) = &self.link else {
             return Ended::Failed(Fault::Connection("there is no connection".into()));

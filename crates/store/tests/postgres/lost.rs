@@ -13,6 +13,7 @@ use cardveil_store::postgres::Postgres;
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::sample::{self, START};
 use futures_util::future::{join, join3};
+use tokio_postgres::NoTls;
 
 use crate::cluster::{Cluster, SERVER};
 use crate::home::{Home, migrate, options, with_merchant, with_token};
@@ -53,6 +54,42 @@ async fn a_commit_without_an_answer_is_looked_up() {
     }
     let raised = store.epoch().await.unwrap();
     assert_eq!(raised, epoch, "a lost connection is no restore");
+}
+
+/// The server goes on with what it was sent, and nothing is known before it has come to its end: a
+/// batch that is taken for lost meanwhile, and run again, would be there twice.
+#[tokio::test]
+async fn a_commit_that_the_server_has_not_come_to_is_waited_for() {
+    let home = Home::new().await;
+    let proxy = Proxy::start();
+    let store = proxy.open(&home.database).await;
+    let epoch = with_merchant(&store).await;
+    let cluster = Cluster::shared();
+    let connection = cluster.connection("postgres", &home.database);
+    let (other, driver) = tokio_postgres::connect(&connection, NoTls).await.unwrap();
+    tokio::spawn(driver);
+    // No entry is written meanwhile, and what is behind it waits.
+    let entries = "BEGIN; LOCK TABLE cardveil.audit IN SHARE MODE";
+    other.batch_execute(entries).await.unwrap();
+    proxy.next(Fate::Done);
+    let release = async {
+        let waiting = format!(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = '{}' AND wait_event_type = 'Lock'",
+            home.database
+        );
+        while cluster.sql("postgres", &waiting) != "2" {
+            tokio::task::yield_now().await;
+        }
+        other.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let issue = sample::issue(1, START, epoch);
+    let (issued, ()) = join(store.commit(issue), release).await;
+    assert_eq!(issued.unwrap(), Issued::New);
+    assert_eq!(proxy.lost(), 1);
+    let log = store.entries(0, 100).await.unwrap();
+    let issued = log.iter().filter(|it| it.event.kind == Kind::TokenIssued);
+    assert_eq!(issued.count(), 1);
 }
 
 /// As behind a standby that is waited for and has gone.
