@@ -341,6 +341,7 @@ pub struct Verifier {
     last_seq: i64,
     count: u64,
     doubles: u64,
+    erased: u64,
 }
 
 impl Verifier {
@@ -353,6 +354,7 @@ impl Verifier {
             last_seq: i64::MIN,
             count: 0,
             doubles: 0,
+            erased: 0,
         }
     }
 
@@ -383,6 +385,11 @@ impl Verifier {
         self.doubles
     }
 
+    /// How many entries have lost personal values that they were written with.
+    pub const fn erased(&self) -> u64 {
+        self.erased
+    }
+
     /// The place in the log of the last entry.
     pub fn last_seq(&self) -> Option<i64> {
         (self.count > 0).then_some(self.last_seq)
@@ -397,7 +404,7 @@ impl Verifier {
         if entry.seq <= self.last_seq {
             if self.is_part && self.is_double(entry) {
                 self.doubles = self.doubles.saturating_add(1);
-                return personal_fits(entry);
+                return has_erased(entry).map(drop);
             }
             return Err(Flaw::OutOfPlace);
         }
@@ -440,7 +447,8 @@ impl Verifier {
         if event.is_none() && !entry.is_of_a_later_version() {
             return Err(Flaw::Unreadable);
         }
-        personal_fits(entry)?;
+        let erased = u64::from(has_erased(entry)?);
+        self.erased = self.erased.saturating_add(erased);
         if let Some(event) = event.filter(|event| event.kind == Kind::AuditCheckpoint) {
             let checkpoint = event.detail.checkpoint.ok_or(Flaw::Unreadable)?;
             signed_by(&self.keys, &checkpoint, event.at)?;
@@ -479,12 +487,8 @@ impl Verifier {
     }
 }
 
-fn personal_fits(entry: &Chained) -> Result<(), Flaw> {
-    if personal::fits(&entry.stored, entry.personal.as_deref()) {
-        Ok(())
-    } else {
-        Err(Flaw::Personal)
-    }
+fn has_erased(entry: &Chained) -> Result<bool, Flaw> {
+    personal::is_erased(&entry.stored, entry.personal.as_deref()).ok_or(Flaw::Personal)
 }
 
 fn signed_by(keys: &[PublicKey], checkpoint: &Checkpoint, at: Time) -> Result<(), Flaw> {

@@ -159,25 +159,24 @@ pub(super) fn write(
     })
 }
 
-/// Whether each value that stands beside an entry is one that the entry has committed to. Values
-/// that are not there were erased.
-pub(super) fn fits(stored: &str, personal: Option<&str>) -> bool {
+/// Whether values of an entry were erased: not all that it has committed to stand beside it. `None`
+/// where one of those that do is not what the entry has committed to.
+pub(super) fn is_erased(stored: &str, personal: Option<&str>) -> Option<bool> {
     #[derive(Deserialize)]
     struct Committed {
         #[serde(default)]
         commitments: BTreeMap<String, ByteText<32>>,
     }
-    let Some(personal) = personal else {
-        return true;
-    };
-    let (Ok(entry), Some(opened)) = (serde_json::from_str::<Committed>(stored), parse(personal))
-    else {
-        return false;
-    };
+    if Form::of(stored.as_bytes()) == Form::One {
+        return personal.is_none().then_some(false);
+    }
+    let Committed { commitments } = serde_json::from_str(stored).ok()?;
+    let opened = personal.map_or_else(|| Some(BTreeMap::new()), parse)?;
     let is_it = |(member, (salt, value)): (&String, &(Salt, String))| {
-        entry.commitments.get(member) == Some(&commitment(salt, member, value))
+        commitments.get(member) == Some(&commitment(salt, member, value))
     };
-    Form::of(stored.as_bytes()) == Form::Two && opened.iter().all(is_it)
+    let fits = opened.iter().all(is_it);
+    fits.then(|| opened.len() < commitments.len())
 }
 
 /// An entry with its values put back, and the names of those that were erased.
@@ -250,9 +249,10 @@ fn without_nothing(value: Value) -> Value {
 /// Of a name that only a later version knows, nothing is put back.
 fn put_back(entry: &mut Value, member: &str, value: String) {
     let known = MEMBERS.iter().find(|(name, _)| *name == member);
-    let pointer = match known {
-        Some((_, pointer)) => (*pointer).to_owned(),
-        None => format!("/detail/{}", member.replace('.', "/")),
+    let pointer = match (known, member.strip_prefix("changes.")) {
+        (Some((_, pointer)), _) => (*pointer).to_owned(),
+        (None, Some(side)) => format!("/detail/changes/{}", side.replace('.', "/")),
+        (None, None) => return,
     };
     let Some((place, name)) = pointer.rsplit_once('/') else {
         return;

@@ -100,7 +100,7 @@ impl Service {
     async fn is_there(&self, end: &Chained) -> Result<bool, Fault> {
         let before = end.seq.saturating_sub(1);
         let found = self.store.chained(before, 1).await?;
-        Ok(found.first() == Some(end))
+        Ok(found.first().is_some_and(|found| found.is_same(end)))
     }
 
     async fn tell_rewritten(&self, last: &Signed) -> Result<Signing, Fault> {

@@ -93,6 +93,13 @@ impl Memory {
         inner.written.truncate(left);
     }
 
+    /// Erases the personal values of all entries.
+    pub fn erase_personal(&self) {
+        for entry in &mut self.inner().chain {
+            entry.personal = None;
+        }
+    }
+
     /// A program that knows only the first form of tokens writes, as a node of the version before.
     pub fn write_as_the_version_before(&self, at: Time) {
         self.inner().first_form_last = Some(at);

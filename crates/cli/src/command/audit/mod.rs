@@ -165,6 +165,8 @@ struct Report {
     ok: bool,
     entries: u64,
     doubles: u64,
+    /// Entries that have lost personal values that they were written with.
+    erased: u64,
     last_seq: Option<i64>,
     chains: Vec<ChainReport>,
     compared: u64,
@@ -324,6 +326,7 @@ fn report(verifier: &Verifier, compared: u64, findings: Vec<Told>) -> Report {
         ok: findings.is_empty(),
         entries: verifier.count(),
         doubles: verifier.doubles(),
+        erased: verifier.erased(),
         last_seq: verifier.last_seq(),
         chains: verifier.chains().map(ChainReport::from).collect(),
         compared,
@@ -351,6 +354,12 @@ fn print_report(report: &Report) -> anyhow::Result<()> {
         print::line(&format!(
             "NOT WHAT WAS WRITTEN: entry {}{place}: {}",
             told.finding.seq, told.message
+        ))?;
+    }
+    if report.erased > 0 {
+        print::line(&format!(
+            "{} entries have lost personal values that they were written with",
+            report.erased
         ))?;
     }
     if !report.ok {

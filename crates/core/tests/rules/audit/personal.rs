@@ -143,6 +143,15 @@ fn verdict(log: &[Chained]) -> Result<u64, Finding> {
     Ok(verifier.count())
 }
 
+/// How many entries have lost values.
+fn erased(log: &[Chained]) -> u64 {
+    let mut verifier = Verifier::whole(Vec::new());
+    log.iter()
+        .try_for_each(|entry| verifier.look(entry))
+        .unwrap();
+    verifier.erased()
+}
+
 fn at(seq: i64, flaw: Flaw) -> Result<u64, Finding> {
     Err(Finding { seq, flaw })
 }
@@ -367,6 +376,7 @@ fn values_that_changed_places_are_found() {
 fn an_erased_value_leaves_the_chain_whole() {
     let some = beside(|personal| drop(personal.as_object_mut().unwrap().remove("ip")));
     assert_eq!(verdict(&some), Ok(6));
+    assert_eq!((erased(&log()), erased(&some)), (0, 1));
     let read = some[3].entry().unwrap();
     assert_eq!(read.erased, ["ip"]);
     let mut without = full();
@@ -380,6 +390,7 @@ fn an_erased_value_leaves_the_chain_whole() {
     let mut all = log();
     all[3].personal = None;
     assert_eq!(verdict(&all), Ok(6));
+    assert_eq!(erased(&all), 1);
     let read = all[3].entry().unwrap();
     assert_eq!(read.erased.len(), MEMBERS.len() + 3);
     assert_eq!(read.event.actor, Actor::Operator(None));

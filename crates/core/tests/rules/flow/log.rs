@@ -66,6 +66,16 @@ async fn what_was_signed_and_then_written_anew_is_not_signed_again() {
     }
 }
 
+/// A value that was erased takes nothing back that was signed.
+#[tokio::test]
+async fn a_log_is_signed_on_when_values_of_what_was_signed_were_erased() {
+    let (store, service) = signed(3).await;
+    store.erase_personal();
+    add(&store, 1).await;
+    assert_eq!(service.sign_log().await.unwrap(), Signing::Done);
+    assert_eq!(service.vault().alarms(), 0);
+}
+
 #[tokio::test]
 async fn a_database_of_another_epoch_may_end_before_what_was_signed() {
     let (store, service) = signed(3).await;
