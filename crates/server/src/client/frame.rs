@@ -146,7 +146,9 @@ const PERMISSIONS: &str = "clipboard-write=(self), accelerometer=(), autoplay=()
      serial=(), storage-access=(), usb=(), window-management=(), xr-spatial-tracking=()";
 
 /// A browser may keep a document, which holds nothing of anyone, and asks whether it is still the
-/// same each time: who may frame it can change at any time.
+/// same each time: who may frame it can change at any time. On the way back to a page it may show
+/// what it kept unasked (RFC 9111 4.2.4); then the policy is that of before, and whoever framed it
+/// then needs a token of the embed still.
 const CACHE: &str = "private, no-cache";
 const HTML: &str = "text/html; charset=utf-8";
 
