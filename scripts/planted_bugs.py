@@ -100,8 +100,8 @@ IN_TESTS = [
      '            place.end\n        } else {\n'
      '            audit::append(self.connection, &place.end, event, salts)?\n        };', STORE),
     ("P2-a-personal-value-that-is-not-compared", PERSONAL_RS,
-     "entry.commitments.get(member) == Some(&commitment(salt, member, value))",
-     "entry.commitments.contains_key(member) && commitment(salt, member, value).0 != [0; 32]", RULES),
+     "commitments.get(member) == Some(&commitment(salt, member, value))",
+     "commitments.contains_key(member) && commitment(salt, member, value).0 != [0; 32]", RULES),
     ("P2-a-personal-value-in-the-chain", PERSONAL_RS,
      '("person", "/target/person")', '("person", "/target/persons")', RULES),
     ("P2-one-salt-for-many-values", PERSONAL_RS,
