@@ -176,7 +176,7 @@ pub(super) fn is_erased(stored: &str, personal: Option<&str>) -> Option<bool> {
         commitments.get(member) == Some(&commitment(salt, member, value))
     };
     let fits = opened.iter().all(is_it);
-    fits.then(|| opened.len() < commitments.len())
+    fits.then_some(opened.len() < commitments.len())
 }
 
 /// An entry with its values put back, and the names of those that were erased.
