@@ -25,7 +25,7 @@ use cardveil_seal::{Class, WrappedKey};
 use crate::audit::{Event, Kind, Source, Target};
 use crate::clock::Time;
 use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, SubscriptionId};
-use crate::token::ACCESS_TTL;
+use crate::token::{ACCESS_TTL, RETENTION};
 
 /// How long after a rotation a server may still be using the version before: longer than the time
 /// between two looks at the class keys ([`LOOK_EVERY`]).
@@ -43,6 +43,8 @@ pub struct ClassKey {
     pub created_at: Option<Time>,
     /// What it may do.
     pub state: State,
+    /// Of the class [`Class::Row`]: since when every row that decides has a MAC.
+    pub complete_at: Option<Time>,
 }
 
 /// What a class key may do.
@@ -103,6 +105,7 @@ impl ClassKey {
             key,
             created_at: Some(at),
             state: State::Active,
+            complete_at: None,
         }
     }
 
@@ -171,7 +174,11 @@ impl Rotation {
             state: State::Retiring { since },
             ..before.clone()
         };
-        Some(vec![retiring, ClassKey::new(self.key.clone(), since)])
+        let next = ClassKey {
+            complete_at: before.complete_at,
+            ..ClassKey::new(self.key.clone(), since)
+        };
+        Some(vec![retiring, next])
     }
 }
 
@@ -256,7 +263,7 @@ impl Retirement {
                 ..found.key
             },
             state: State::Retired { since, at: self.at },
-            created_at: found.created_at,
+            ..found.clone()
         };
         let place = target(self.class, self.version);
         let mut event = self.source.event(self.at, Kind::KeysRetired, None, place);
@@ -278,6 +285,8 @@ fn lifetime(class: Class) -> Duration {
         | Class::Manifest
         | Class::Audit
         | Class::Cvk => NOTICE,
+        // The rows of tokens are not moved: they go by themselves.
+        Class::Row => NOTICE.saturating_add(RETENTION),
         Class::Access => NOTICE.saturating_add(ACCESS_TTL),
     }
 }

@@ -25,6 +25,9 @@ pub enum Class {
     /// Derives card verification values. Such keys are the card programme's: none is generated,
     /// each version is another card verification key, and there may be none.
     Cvk = 9,
+    /// Authenticates the rows that decide. A database that programs from before this class serve on
+    /// has no key of it.
+    Row = 10,
 }
 
 /// How keys of a class are used.
@@ -32,12 +35,13 @@ pub enum Class {
 pub(crate) enum Purpose {
     Wrap,
     Authenticate,
+    AuthenticateRows,
     Sign,
     Derive,
 }
 
 impl Class {
-    /// Every class of which each environment has a key, in the order of the codes.
+    /// Every class of which each environment has a key from its beginning, in the order of the codes.
     pub const ALL: [Self; 8] = [
         Self::Pan,
         Self::Cvv,
@@ -70,6 +74,7 @@ impl Class {
             Self::Manifest => "manifest",
             Self::Audit => "audit",
             Self::Cvk => "cvk",
+            Self::Row => "row",
         }
     }
 
@@ -78,14 +83,16 @@ impl Class {
     }
 
     fn known() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().chain([Self::Cvk])
+        Self::ALL.into_iter().chain([Self::Cvk, Self::Row])
     }
 
     /// Whether records name the version of the class key that they are under.
     pub const fn wraps(self) -> bool {
         match self {
             Self::Pan | Self::Cvv | Self::Pin | Self::Credential => true,
-            Self::Index | Self::Access | Self::Manifest | Self::Audit | Self::Cvk => false,
+            Self::Index | Self::Access | Self::Manifest | Self::Audit | Self::Cvk | Self::Row => {
+                false
+            }
         }
     }
 
@@ -122,6 +129,11 @@ impl Class {
                 112,
                 "derives card verification values (CVV2, CVC2)",
             ),
+            Self::Row => (
+                "AES-256-CMAC",
+                256,
+                "authenticates the rows that decide whose card is whose and who may call",
+            ),
         }
     }
 
@@ -131,6 +143,7 @@ impl Class {
             Self::Index | Self::Access => Purpose::Authenticate,
             Self::Manifest | Self::Audit => Purpose::Sign,
             Self::Cvk => Purpose::Derive,
+            Self::Row => Purpose::AuthenticateRows,
         }
     }
 }

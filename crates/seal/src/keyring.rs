@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{cmac, hmac};
 
 use crate::{
     Class, Entropy, Error, Key, Root, Secret, WrappedKey,
@@ -14,7 +14,7 @@ use crate::{
     class::Purpose,
     constant_time_eq,
     cvk::{Cvk, CvkError, CvkNote, CvkParts, ExpiryOrder},
-    digest::mac,
+    digest::{cmac, mac},
     sign::{PublicKey, Signer},
 };
 
@@ -98,6 +98,8 @@ pub struct Keyring {
     environment: String,
     keks: BTreeMap<(Class, u32), Cipher>,
     macs: BTreeMap<(Class, u32), hmac::Key>,
+    /// Each behind what the MACs of all rows begin with.
+    rows: BTreeMap<u32, cmac::Context>,
     signers: BTreeMap<(Class, u32), Signer>,
     cvks: BTreeMap<u32, Cvk>,
 }
@@ -197,6 +199,7 @@ impl Keyring {
             environment: environment.to_owned(),
             keks: BTreeMap::new(),
             macs: BTreeMap::new(),
+            rows: BTreeMap::new(),
             signers: BTreeMap::new(),
             cvks: BTreeMap::new(),
         };
@@ -242,6 +245,7 @@ impl Keyring {
         let current = match class.purpose() {
             Purpose::Wrap => highest(&self.keks, class),
             Purpose::Authenticate => highest(&self.macs, class),
+            Purpose::AuthenticateRows => self.rows.keys().next_back().copied(),
             Purpose::Sign => highest(&self.signers, class),
             Purpose::Derive => self.cvks.keys().next_back().copied(),
         };
@@ -272,6 +276,16 @@ impl Keyring {
         aead::bind(&mut message, parts)?;
         let keys = self.macs.range(versions(class)).rev();
         Ok(keys.map(move |(&(_, version), key)| (version, mac(key, &[&message]))))
+    }
+
+    /// The MAC of a row under this version of [`Class::Row`]: AES-256-CMAC (NIST SP 800-38B), which
+    /// takes no nonce, so that a row that is written again in a commit that failed costs nothing.
+    /// `message` says the row without a doubt about where one of its parts ends.
+    pub fn row_mac(&self, version: u32, message: &[u8]) -> Result<[u8; 16], Error> {
+        let class = Class::Row;
+        let key = self.rows.get(&version);
+        let key = key.ok_or(Error::UnknownVersion { class, version })?;
+        cmac(key.clone(), message)
     }
 
     /// Whether there is a key of this version to MAC with.
@@ -345,6 +359,15 @@ impl Keyring {
             Purpose::Authenticate => {
                 let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
                 self.macs.insert(at, key).is_none()
+            }
+            Purpose::AuthenticateRows => {
+                let key = cmac::Key::new(cmac::AES_256, key.expose());
+                let mut context = cmac::Context::with_key(&key.map_err(|_| Error::Refused)?);
+                let mut place = Vec::new();
+                let parts: [&[u8]; 2] = [b"cardveil/row/v1", self.environment.as_bytes()];
+                aead::bind(&mut place, &parts)?;
+                context.update(&place).map_err(|_| Error::Refused)?;
+                self.rows.insert(version, context).is_none()
             }
             Purpose::Sign => self.signers.insert(at, Signer::new(key)?).is_none(),
             Purpose::Derive => self.cvks.insert(version, Cvk::open(key)?).is_none(),

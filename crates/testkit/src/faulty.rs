@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Chained;
 use cardveil_core::audit::sink::Progress;
+use cardveil_core::audit::{Entry, Event};
 use cardveil_core::budget::{Level, Of};
 use cardveil_core::card::{Card, CardRef, Transition};
 use cardveil_core::clock::Time;
@@ -24,11 +24,13 @@ use cardveil_core::keys::{ClassKey, Envelope, Sought as KeySought, Use as KeyUse
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::{
-    Admin, Audit, BudgetLevels, CardFilter, CardPage, Cards, Change, Commits, Counters, Counts,
-    DeliveryFilter, Error, Heard, Keys, ListedToken, Load, Mfa, Outbox, Paging, Registry, Result,
-    Selection, Sinks, Store, Tokens, Told, WalletFilter, WalletPage, WalletTokens, Work, Writes,
+    Admin, Audit, BudgetLevels, CardFilter, CardPage, Cards, Change, CheckedPage, Commits,
+    Counters, Counts, DeliveryFilter, Error, Heard, Keys, ListedToken, Load, Mfa, Outbox, Paging,
+    Registry, Result, RowChecks, RowPlace, Selection, Sinks, Store, Tokens, Told, WalletFilter,
+    WalletPage, WalletTokens, Work, Writes,
 };
 use cardveil_core::token::{Attempt, Claim, Epoch, Lives, LivesOf, Record, TokenKey};
+use cardveil_core::vault::RowMacs;
 use cardveil_core::verb::{Changes, Commit};
 use cardveil_core::wallet::{Census, Device};
 
@@ -252,9 +254,28 @@ impl<S: Store> Admin for Faulty<S> {
 }
 
 #[async_trait]
+impl<S: Store> RowChecks for Faulty<S> {
+    async fn check_rows(&self, at: &RowPlace, limit: usize) -> Result<CheckedPage> {
+        self.inner.check_rows(at, limit).await
+    }
+    async fn keeps_version_of(&self, entry: &Entry) -> Result<bool> {
+        self.inner.keeps_version_of(entry).await
+    }
+    async fn unguarded_rows(&self) -> Result<u64> {
+        self.inner.unguarded_rows().await
+    }
+}
+
+#[async_trait]
 impl<S: Store> Keys for Faulty<S> {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
         self.inner.class_keys().await
+    }
+    async fn guards_rows(&self) -> Result<bool> {
+        self.inner.guards_rows().await
+    }
+    fn row_macs(&self) -> Arc<RowMacs> {
+        self.inner.row_macs()
     }
     async fn key_uses(&self) -> Result<Vec<KeyUse>> {
         self.inner.key_uses().await

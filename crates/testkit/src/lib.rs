@@ -4,6 +4,7 @@
 pub mod contract;
 mod faulty;
 mod memory;
+mod row_macs;
 pub mod sample;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use faulty::{Fault, Faulty};
 pub use memory::Memory;
+pub use row_macs::guard_rows;
 
 use cardveil_core::clock::{Clock, Time};
 

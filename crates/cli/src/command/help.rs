@@ -24,7 +24,7 @@ macro_rules! page {
 }
 
 /// Pages that messages name: what an operator needs where there is no network.
-const PAGES: [Page; 18] = [
+const PAGES: [Page; 19] = [
     page!("operate", "audit"),
     page!("operate", "backup"),
     page!("operate", "clocks"),
@@ -39,6 +39,7 @@ const PAGES: [Page; 18] = [
     page!("operate", "postgresql-backup"),
     page!("operate", "proxies"),
     page!("operate", "retention"),
+    page!("operate", "rows"),
     page!("operate", "sinks"),
     page!("operate", "upgrade"),
     page!("reference", "command-line"),
@@ -52,7 +53,7 @@ pub(crate) const AFTER_HELP: &str = "Exit codes: 0 done, 1 it failed or found so
     in part (an import that refused lines), 4 the root key's module refuses the PIN.\n\n\
     `cardveil help PAGE` prints a page of the docs: audit, backup, clocks, deploy, import, \
     incidents, integrity, keys, limits, monitoring, postgresql, postgresql-backup, proxies, \
-    retention, sinks, upgrade, command-line or configuration; and `cardveil help PAGE TITLE` a \
+    retention, rows, sinks, upgrade, command-line or configuration; and `cardveil help PAGE TITLE` a \
     part of it.";
 
 #[derive(clap::Args)]

@@ -27,13 +27,13 @@ use cardveil_core::text::Numbering;
 use cardveil_core::vault::Vault;
 use cardveil_core::verb::{Commit, CreateKeys};
 use cardveil_core::{Entropy, Service};
-use cardveil_seal::{Keyring, Roots, SystemEntropy};
+use cardveil_seal::{Class, Keyring, Roots, SystemEntropy};
 
 use self::backend::Backend;
 pub(crate) use self::change::{missing, refused};
 use self::config::{Config, RootKey};
 pub(crate) use self::operator::operator;
-use crate::print::explained;
+use crate::print::{explained, hinted};
 
 /// An open deployment.
 pub(crate) struct Deployment {
@@ -89,11 +89,20 @@ impl Deployment {
         let backend = Backend::open(&config.store).await?;
         let store = backend.store();
         let environment = config.environment.as_str();
-        let (keyring, wrapped) = keyring(&*store, &roots, environment, clock.now()).await?;
+        let (keyring, wrapped, is_new) = keyring(&*store, &roots, environment, clock.now()).await?;
         drop(roots);
         let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
-            .reloading(roots::FromConfig::of(&config), wrapped);
-        let service = Service::new(Arc::clone(&store), Arc::new(vault), clock, entropy)
+            .reloading(roots::FromConfig::of(&config), wrapped.clone());
+        let opened_from = wrapped;
+        let vault = Arc::new(vault);
+        store.row_macs().open(Arc::clone(&vault));
+        if store.wrapped_keys().await? != opened_from {
+            return Err(hinted(
+                "a class key's row is not what was written",
+                "somebody writes to the database: keep a copy of it as it is, and find out who may write",
+            ));
+        }
+        let service = Service::new(Arc::clone(&store), vault, clock, entropy)
             .with_budgets(config.budgets.budgets()?)
             .with_numbering(Numbering::with_own(config.numbering.own.clone()))
             .with_gate(if config.audit.can_stop() {
@@ -101,6 +110,9 @@ impl Deployment {
             } else {
                 Gate::open()
             });
+        if is_new {
+            service.guard_new_rows(&operator()).await?;
+        }
         Ok(Self {
             config,
             service,
@@ -110,13 +122,13 @@ impl Deployment {
     }
 }
 
-/// The open class keys; those that are not there yet are made.
+/// The open class keys, and whether all of them are new: those that are not there yet are made.
 async fn keyring(
     store: &dyn Store,
     roots: &Roots,
     environment: &str,
     now: Time,
-) -> anyhow::Result<(Keyring, Vec<WrappedKey>)> {
+) -> anyhow::Result<(Keyring, Vec<WrappedKey>, bool)> {
     let unfit = |error: cardveil_seal::Error| {
         use cardveil_seal::Error::{PinRefused, RootUnavailable};
         let hint = if let RootUnavailable(_) = error {
@@ -131,7 +143,14 @@ async fn keyring(
     let mut wrapped = store.wrapped_keys().await?;
     // While one root key takes the other's place: under the one that the others are under.
     let root = roots.of(&wrapped, environment);
-    let missing = Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
+    let mut missing =
+        Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
+    let of_rows = Class::Row;
+    if !wrapped.iter().any(|key| key.class == of_rows) && store.guards_rows().await? {
+        let first = Keyring::first(root, environment, of_rows, &SystemEntropy);
+        missing.push(first.map_err(unfit)?);
+    }
+    let mut is_new = false;
     if !missing.is_empty() {
         let classes: Vec<_> = missing.iter().map(|key| key.class.name()).collect();
         let target = Target {
@@ -140,16 +159,12 @@ async fn keyring(
         };
         let event: Event = operator().event(now, Kind::KeysCreated, None, target);
         // Another process may have been first; then its keys are the keys.
-        store
-            .commit(CreateKeys {
-                keys: missing,
-                event,
-            })
-            .await?;
+        let keys = missing;
+        is_new = store.commit(CreateKeys { keys, event }).await? && wrapped.is_empty();
         wrapped = store.wrapped_keys().await?;
     }
     let keyring = Keyring::open(roots, environment, &wrapped).map_err(unfit)?;
-    Ok((keyring, wrapped))
+    Ok((keyring, wrapped, is_new))
 }
 
 /// A folder that only its owner can look into.
@@ -165,7 +180,7 @@ pub(crate) fn create_private_folder(folder: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use cardveil_core::card::Environment;
-    use cardveil_seal::{Class, FileRoot};
+    use cardveil_seal::FileRoot;
     use cardveil_store::sqlite::{Options, Sqlite};
 
     use super::*;
@@ -216,13 +231,13 @@ mod tests {
         let deployment = Deployment::open(config.clone()).await.unwrap();
         let key = deployment.service.vault().manifest_key().unwrap();
         let now = deployment.store.wrapped_keys().await.unwrap();
-        assert_eq!(now.len(), keys.len() + 1);
+        assert_eq!(now.len(), keys.len() + 2);
         assert!(keys.iter().all(|key| now.contains(key)));
         let log = deployment.store.entries(0, 100).await.unwrap();
         let last = &log.last().unwrap().event;
         assert_eq!(last.kind, Kind::KeysCreated);
         let resource = last.target.resource.as_deref();
-        assert_eq!(resource, Some("class keys: manifest"));
+        assert_eq!(resource, Some("class keys: manifest, row"));
         let again = Deployment::open(config).await.unwrap();
         assert_eq!(again.service.vault().manifest_key().unwrap(), key);
         assert_eq!(again.store.wrapped_keys().await.unwrap(), now);
@@ -240,6 +255,6 @@ mod tests {
         assert!(hint(&error).unwrap().contains("the root key"));
         let deployment = Deployment::open(config).await.unwrap();
         let now = deployment.store.wrapped_keys().await.unwrap();
-        assert_eq!(now.len(), keys.len() + 1);
+        assert_eq!(now.len(), keys.len() + 2);
     }
 }

@@ -19,7 +19,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::work::{look_at_keys, purge, renew, sign, sweep, tell_signing, watchdog, write_uses};
+use self::work::{
+    guard_rows, look_at_keys, purge, renew, sign, sweep, tell_signing, watchdog, write_uses,
+};
 use crate::deployment::{Deployment, process};
 use crate::print::{self, hinted};
 
@@ -95,6 +97,7 @@ impl Running {
         tasks.spawn(app.keep_up("limits", &stopped, sharing));
         tasks.spawn(app.keep_up("last use", &stopped, write_uses));
         tasks.spawn(app.keep_up("sweep", &stopped, sweep));
+        tasks.spawn(app.keep_up("rows", &stopped, guard_rows));
         if let Some(every) = process::watchdog() {
             let watchdog = move |app, stop| watchdog(app, every, stop);
             tasks.spawn(app.keep_up("watchdog", &stopped, watchdog));

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cardveil_core::audit::Source;
 use cardveil_core::clock::{Ahead, Steadiness};
 use cardveil_core::flow::{Fault, Purged, Signing};
 use cardveil_core::keys;
+use cardveil_core::port::RowPlace;
 use cardveil_server::{App, listener};
 use tokio::signal::unix::Signal;
 use tokio::sync::{Mutex, watch};
@@ -33,6 +35,16 @@ const PURGE_CARDS: usize = 500;
 /// How often tokens are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const WRITE_USES_EVERY: Duration = Duration::from_secs(300);
+/// How often a page of the rows that decide is compared with what is on record of them, and of how
+/// many rows it is: 2,000 a second.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
+const CHECK_ROWS: usize = 200;
+/// How long it rests when it has gone through all rows.
+const CHECK_AGAIN: Duration = Duration::from_secs(20);
+/// How many rows are given MACs at a time.
+const GUARD_ROWS: usize = 200;
+/// How long after a failure it goes on at the same place.
+const CHECK_LATER: Duration = Duration::from_secs(5);
 /// How many rows a sweep takes at a time, so that redemptions wait for milliseconds at the most.
 const SWEEP_ROWS: usize = 1_000;
 
@@ -252,6 +264,9 @@ pub(super) async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
         }
         listener::tidy(&app);
+        if let Err(error) = app.service.tell_altered().await {
+            tracing::error!(error = chain(error), "an altered row is not yet on record");
+        }
         compare_clocks(&app, &mut told).await;
         loop {
             match app.service.sweep(SWEEP_ROWS).await {
@@ -269,6 +284,54 @@ pub(super) async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             }
         }
     }
+}
+
+/// Goes through all rows that decide again and again: gives them MACs until each has one, and from
+/// then on compares them with what is on record of them.
+pub(super) async fn guard_rows(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut place = RowPlace::default();
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = listener::stopped(&mut stop) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let done = match app.service.row_macs() {
+            (_, true) => check_page(&app, &place).await,
+            // Programs of the version before may serve, or have not noticed the key.
+            (None, false) => {
+                pause = keys::NOTICE;
+                continue;
+            }
+            (Some(_), false) => guard_page(&app, &place).await,
+        };
+        match done {
+            Ok(Some(next)) => (place, pause) = (next, CHECK_EVERY),
+            Ok(None) => (place, pause) = (RowPlace::default(), CHECK_AGAIN),
+            Err(error) => {
+                pause = CHECK_LATER;
+                let error = chain(error);
+                tracing::error!(
+                    error,
+                    "rows could not be gone through; it will be tried again"
+                );
+            }
+        }
+    }
+}
+
+async fn check_page(app: &App, place: &RowPlace) -> Result<Option<RowPlace>, Fault> {
+    Ok(app.service.check_rows(place, CHECK_ROWS).await?.next)
+}
+
+/// Where it is the last page, every row has a MAC.
+async fn guard_page(app: &App, place: &RowPlace) -> Result<Option<RowPlace>, Fault> {
+    let (place, source) = (place.clone(), Source::server());
+    let page = app.service.guard_page(place, GUARD_ROWS, &source).await?;
+    if page.next.is_none() && app.service.complete_rows(&source).await? {
+        tracing::info!("every row that decides has a MAC: from now on one without is refused");
+    }
+    Ok(page.next)
 }
 
 /// Tells the service manager that a restart would make nothing better, as often as it wants to hear

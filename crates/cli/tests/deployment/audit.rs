@@ -246,3 +246,75 @@ fn a_log_that_is_broken_is_compared_too() {
     assert!(text(&run.stdout).contains("NOT WHAT WAS WRITTEN"));
     assert!(text(&run.stderr).contains("cannot read"), "{run:?}");
 }
+
+/// What an operator sees of a row that somebody altered, and how it is put right: it is refused at
+/// once, it is on record, it is told by whoever goes through all rows, and it counts again when it
+/// was looked at.
+#[test]
+fn an_altered_card_is_refused_told_and_put_right() {
+    let world = World::new(2);
+    let database = world.dir.path().join("data/cardveil.db");
+    let sql = |sql: &str| {
+        let raw = rusqlite::Connection::open(&database).unwrap();
+        raw.execute_batch(sql).unwrap();
+    };
+    let cards = world.json(&["card", "list", "--merchant", &world.merchant, "--json"]);
+    let no = |at: usize| string(&cards, &format!("/{at}/card_no"));
+    let id = string(&cards, "/0/card_id");
+    let show = ["card", "show", &no(0), "--merchant", &world.merchant];
+    assert!(world.run(&show).status.success());
+    // One cardholder's order number on another's card.
+    sql(&format!(
+        "UPDATE card SET no = 'swap' WHERE no = '{one}';
+         UPDATE card SET no = '{one}' WHERE no = '{other}';
+         UPDATE card SET no = '{other}' WHERE no = 'swap'",
+        one = no(0),
+        other = no(1)
+    ));
+    assert!(!world.run(&show).status.success());
+    let verify = || report(&world.run(&["audit", "verify", "--rows", "--json"]));
+    let found = verify();
+    assert_eq!(found["ok"], false);
+    assert_eq!(found["rows"]["all_have_a_mac"], true);
+    let altered = found["rows"]["altered"].as_array().unwrap();
+    assert_eq!(altered.len(), 2, "{found}");
+    assert!(altered.contains(&format!("card {id}").into()), "{found}");
+    let alarms = world.audit();
+    let alarms = alarms
+        .iter()
+        .filter(|entry| entry["kind"] == "vault.tampered");
+    assert!(alarms.count() >= 2);
+    // What is put back by hand is right as it was.
+    sql(&format!(
+        "UPDATE card SET no = 'swap' WHERE no = '{one}';
+         UPDATE card SET no = '{one}' WHERE no = '{other}';
+         UPDATE card SET no = '{other}' WHERE no = 'swap'",
+        one = no(0),
+        other = no(1)
+    ));
+    assert_eq!(verify()["ok"], true);
+    // What cannot be is looked at, put right, and taken as it is.
+    sql(&format!(
+        "UPDATE card SET mac = NULL WHERE no = '{}'",
+        no(0)
+    ));
+    assert!(!world.run(&show).status.success());
+    let taken = world.json(&["audit", "accept", "card", &id, "--yes", "--json"]);
+    assert_eq!(taken["taken"], "as it is");
+    assert!(world.run(&show).status.success());
+    assert_eq!(verify()["ok"], true);
+    sql(&format!("DELETE FROM card WHERE no = '{}'", no(1)));
+    assert_eq!(verify()["rows"]["altered"].as_array().unwrap().len(), 1);
+    let other = string(&cards, "/1/card_id");
+    let taken = world.json(&["audit", "accept", "card", &other, "--yes", "--json"]);
+    assert_eq!(taken["taken"], "as gone");
+    assert_eq!(verify()["ok"], true);
+    // Whoever takes the version off the record too is found by the log.
+    sql("DELETE FROM row_change WHERE kind = 'merchant'");
+    let lost = verify();
+    assert_eq!(
+        lost["rows"]["versions_lost"].as_array().unwrap().len(),
+        1,
+        "{lost}"
+    );
+}

@@ -227,6 +227,13 @@ fn keys_and_log(json: &mut Json<'_>) {
         3
     );
     assert_eq!(json.prints("audit verify", &[], "")["ok"], true);
+    let rows = json.prints("audit verify", &["--rows"], "");
+    assert_eq!(
+        rows.pointer("/rows/altered"),
+        Some(&Value::Array(Vec::new()))
+    );
+    let merchant = ["merchant", &*json.world.merchant];
+    json.prints("audit accept", &[&merchant[..], &["--yes"]].concat(), "");
     json.prints("audit key", &[], "");
     json.prints("audit sink list", &[], "");
 }

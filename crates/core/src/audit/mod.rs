@@ -139,6 +139,12 @@ named! {
         KeysRewrapped = "keys.rewrapped",
         /// A class key was destroyed.
         KeysRetired = "keys.retired",
+        /// Rows that decide from before they had MACs were given them.
+        RowsGuarded = "rows.guarded",
+        /// An operator took a row that was altered, or is gone, for what is right.
+        RowsAccepted = "rows.accepted",
+        /// Every row that decides has a MAC: from then on one without is refused.
+        RowsComplete = "rows.complete",
         /// A record did not open: it was altered, or is not where it was sealed.
         VaultTampered = "vault.tampered",
         /// The audit log was read (10.2.1.3).
@@ -234,6 +240,9 @@ impl Event {
             | Kind::KeysRewrapped
             | Kind::KeysRetired
             | Kind::VaultTampered
+            | Kind::RowsGuarded
+            | Kind::RowsAccepted
+            | Kind::RowsComplete
             | Kind::AuditRead
             | Kind::AuditCheckpoint
             | Kind::BackupMade

@@ -10,6 +10,7 @@
 //! [`Target`] or [`Detail`] does not compile until the functions here write it or leave it to
 //! serde.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -29,6 +30,16 @@ const USUAL_PERSONAL_BYTES: usize = 96;
 impl Event {
     /// As it is stored.
     pub fn write(&self, form: Form, salts: &mut Salts) -> Result<Written, serde_json::Error> {
+        self.write_at(self.target.version, form, salts)
+    }
+
+    /// As it is stored, of a row that has this version after it. Entries of form 1 say none.
+    pub fn write_at(
+        &self,
+        version: Option<u64>,
+        form: Form,
+        salts: &mut Salts,
+    ) -> Result<Written, serde_json::Error> {
         if form == Form::One {
             return Ok(Written {
                 stored: serde_json::to_string(self)?,
@@ -36,15 +47,28 @@ impl Event {
             });
         }
         let salt = salts.draw();
-        let Some(written) = self.put_together(&salt) else {
-            return personal::write(self, || salts.draw());
+        let Some(written) = self.put_together(version, &salt) else {
+            return personal::write(&self.at_version(version), || salts.draw());
         };
-        debug_assert_eq!(Some(&written), personal::write(self, || salt).ok().as_ref());
+        debug_assert_eq!(
+            Some(&written),
+            personal::write(&self.at_version(version), || salt)
+                .ok()
+                .as_ref()
+        );
         Ok(written)
     }
 
+    fn at_version(&self, version: Option<u64>) -> Cow<'_, Self> {
+        let mut event = Cow::Borrowed(self);
+        if version != self.target.version {
+            event.to_mut().target.version = version;
+        }
+        event
+    }
+
     /// `None` for what serde is to write.
-    fn put_together(&self, salt: &Salt) -> Option<Written> {
+    fn put_together(&self, version: Option<u64>, salt: &Salt) -> Option<Written> {
         let Self {
             at,
             kind,
@@ -79,7 +103,7 @@ impl Event {
             out.push('"');
         }
         out.push_str(",\"target\":{");
-        push_target(&mut out, target)?;
+        push_target(&mut out, target, version)?;
         out.push_str("},\"detail\":{");
         push_detail(&mut out, detail)?;
         out.push_str("},\"");
@@ -128,7 +152,7 @@ fn push_actor(out: &mut String, actor: &Actor) -> Option<()> {
     Some(())
 }
 
-fn push_target(out: &mut String, target: &Target) -> Option<()> {
+fn push_target(out: &mut String, target: &Target, version: Option<u64>) -> Option<()> {
     let Target {
         card: Some(card),
         token: Some(token),
@@ -140,7 +164,7 @@ fn push_target(out: &mut String, target: &Target) -> Option<()> {
         wallet_token: None,
         subscription: None,
         resource: None,
-        version: None,
+        version: _,
     } = target
     else {
         return None;
@@ -154,6 +178,10 @@ fn push_target(out: &mut String, target: &Target) -> Option<()> {
         out.push_str(redemption.as_str());
     }
     out.push('"');
+    if let Some(version) = version {
+        out.push_str(",\"version\":");
+        push_number(out, version);
+    }
     Some(())
 }
 
@@ -303,8 +331,11 @@ mod tests {
             }
             events.push(event);
         }
+        let mut versioned = issued();
+        versioned.target.version = Some(2);
+        events.push(versioned);
         for event in events {
-            let together = event.put_together(&SALT);
+            let together = event.put_together(event.target.version, &SALT);
             assert!(together.is_some(), "{event:?}");
             assert_eq!(together, personal::write(&event, || SALT).ok());
         }
@@ -332,13 +363,12 @@ mod tests {
             but(|event| event.outcome = Outcome::Failure),
             but(|event| event.target.card = None),
             but(|event| event.target.resource = Some("epoch".into())),
-            but(|event| event.target.version = Some(2)),
             but(|event| event.detail.operation = None),
             but(|event| event.detail.attested = Some("a reference".to_owned())),
             but(|event| event.detail.claim = true),
         ];
         for event in events {
-            assert_eq!(event.put_together(&SALT), None, "{event:?}");
+            assert_eq!(event.put_together(None, &SALT), None, "{event:?}");
         }
     }
 }

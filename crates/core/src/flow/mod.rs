@@ -9,6 +9,7 @@ mod activate;
 mod allowlist;
 mod cards;
 mod export;
+mod guard;
 mod issue;
 mod keys;
 mod log;

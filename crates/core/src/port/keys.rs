@@ -1,10 +1,48 @@
 //! The class keys in store, and the records under them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cardveil_seal::WrappedKey;
 
 use super::Result;
+use crate::audit::Entry;
 use crate::keys::{ClassKey, Envelope, Sought, Use};
+use crate::vault::RowMacs;
+
+/// Where a page of all rows that decide begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowPlace {
+    /// The store's own number of their kind.
+    pub kind: usize,
+    /// The key of the row before.
+    pub after: Option<Vec<u8>>,
+}
+
+/// What was found on a page of rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedPage {
+    /// How many were looked at.
+    pub checked: usize,
+    /// How many are not what was written last. Which, [`RowMacs`] tells.
+    pub altered: usize,
+    /// Where the next page begins; nothing after the last.
+    pub next: Option<RowPlace>,
+}
+
+/// Comparing all rows that decide with what is on record of them.
+#[async_trait]
+pub trait RowChecks: Send + Sync {
+    /// Compares a page: each row has a right MAC, and the version that its last event gave it; each
+    /// row that the log knows, and does not say was removed, is there.
+    async fn check_rows(&self, at: &RowPlace, limit: usize) -> Result<CheckedPage>;
+
+    /// Whether the store still knows that an entry of the log gave a row its version, where it did.
+    async fn keeps_version_of(&self, entry: &Entry) -> Result<bool>;
+
+    /// How many rows have no MAC.
+    async fn unguarded_rows(&self) -> Result<u64>;
+}
 
 /// The class keys, wrapped. What is to be written under a retired one is refused as
 /// [`Unavailable`](super::Error::Unavailable), whichever verb writes it.
@@ -12,6 +50,14 @@ use crate::keys::{ClassKey, Envelope, Sought, Use};
 pub trait Keys: Send + Sync {
     /// All of them, the retired ones too, by class and version.
     async fn class_keys(&self) -> Result<Vec<ClassKey>>;
+
+    /// What makes and checks the MACs of this store's rows. It knows the keys that
+    /// [`class_keys`](Self::class_keys) told last.
+    fn row_macs(&self) -> Arc<RowMacs>;
+
+    /// Whether rows that decide may have MACs: no program serves any more that would leave one as it
+    /// was when it changes a row.
+    async fn guards_rows(&self) -> Result<bool>;
 
     /// Those that open, by class and version.
     async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {

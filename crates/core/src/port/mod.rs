@@ -54,7 +54,7 @@ use crate::token::{Epoch, Lives, LivesOf, Record, TokenHash, TokenKey};
 use self::rows::{Loaded, Rows};
 
 pub use counters::{Count, Counters, Heard, NodeId, ROUNDS_KEPT, Told};
-pub use keys::Keys;
+pub use keys::{CheckedPage, Keys, RowChecks, RowPlace};
 pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Take};
 pub use sinks::Sinks;
 pub use wallet::{ListedToken, WalletFilter, WalletPage, WalletTokens};
@@ -390,6 +390,7 @@ pub trait Store:
     + Audit
     + Admin
     + Keys
+    + RowChecks
     + Outbox
     + WalletTokens
     + Mfa
@@ -407,6 +408,7 @@ impl<
         + Audit
         + Admin
         + Keys
+        + RowChecks
         + Outbox
         + WalletTokens
         + Mfa

@@ -20,7 +20,7 @@ use crate::id::{
 use crate::keys::{ClassKey, Moved};
 use crate::merchant::{Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
-use crate::port::Class;
+use crate::port::{Class, RowPlace};
 use crate::token::{Epoch, Idempotency, Lives, LivesOf, Record, TokenKey};
 use crate::wallet::{Census, Device, WalletToken};
 
@@ -39,6 +39,7 @@ pub trait Rows:
     + BudgetRows
     + KeyRows
     + RegistryRows
+    + GuardRows
     + OutboxRows
     + LogRows
 {
@@ -62,6 +63,10 @@ pub trait TokenRows {
 
     /// A token's next form.
     fn save_token(&self, record: &Record) -> Loaded<()>;
+
+    /// A token's next form that is no other to its holder: refusals, or that it was swept. Its version
+    /// stays.
+    fn count_token(&self, record: &Record) -> Loaded<()>;
 
     fn delete_token(&self, key: &TokenKey) -> Loaded<()>;
 
@@ -177,6 +182,45 @@ pub trait KeyRows {
 
     /// Moves an envelope, where it is as it was; tells whether.
     fn move_envelope(&self, moved: &Moved) -> Loaded<bool>;
+}
+
+/// All rows that decide, whatever their kind, and their MACs.
+pub trait GuardRows {
+    /// Gives a MAC under the active key to each row of a page that has none, or one under another
+    /// key. One that was altered stays as it is.
+    fn guard_rows(&self, at: &RowPlace, limit: usize) -> Loaded<GuardedPage>;
+
+    /// Takes a row as it is now for what was written last, or as gone where it is: it gets a MAC and
+    /// its next version. The table is one of the store's, the key as [`RowMacs`](crate::vault::RowMacs) tells it. Tells
+    /// whether anything is known of such a row.
+    fn accept_row(&self, table: &str, key: &str) -> Loaded<Option<Accepted>>;
+
+    /// Whether a row that lives for longer than minutes has a MAC under this version.
+    fn has_guarded(&self, version: u32) -> Loaded<bool>;
+}
+
+/// How a row was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// As it is.
+    AsItIs,
+    /// As gone.
+    AsGone,
+}
+
+/// What became of a page of rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardedPage {
+    /// The table that they are of.
+    pub kind: &'static str,
+    /// How many had no MAC before.
+    pub given: usize,
+    /// How many had one under another key.
+    pub moved: usize,
+    /// How many are not what was written.
+    pub altered: usize,
+    /// Where the next page begins; nothing after the last.
+    pub next: Option<RowPlace>,
 }
 
 /// Merchants, credentials and embeds.

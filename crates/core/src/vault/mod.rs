@@ -19,6 +19,7 @@ mod export;
 mod pin;
 mod proof;
 mod rewrap;
+mod row_macs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -37,6 +38,8 @@ use crate::clock::Time;
 use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, SubscriptionId};
 use crate::merchant::SealedSecret;
 use crate::wallet::Bin;
+
+pub use self::row_macs::{AlteredRow, ROW_MAC_BYTES, RowMacs};
 
 /// The label of a redemption's HPKE context (docs/reference/protocol.md, "Open the answer").
 const REDEEM_INFO: &[u8] = b"cardveil/redeem/v1";
@@ -314,6 +317,11 @@ impl Vault {
             .keyring()
             .open_dek(Class::Credential, &of.place(&row), &sealed.dek)?;
         Ok(dek.open(TOTP_SECRET, &sealed.sealed)?)
+    }
+
+    /// The MAC of a row that decides, under this version.
+    pub(crate) fn row_mac(&self, version: u32, message: &[u8]) -> Result<[u8; 16], Error> {
+        Ok(self.keyring().row_mac(version, message)?)
     }
 
     /// A keyed digest that only this deployment can make.

@@ -8,6 +8,7 @@
 
 mod cards;
 mod factors;
+mod guard;
 mod keys;
 mod log;
 mod outbox;
@@ -21,6 +22,7 @@ use crate::port::rows::{Loaded, Rows};
 use crate::port::{Commits, Error, Needs, Result, Work};
 
 pub use factors::SweepSessions;
+pub use guard::{AcceptRow, CompleteRows, GuardPage};
 pub use keys::CreateKeys;
 pub use log::{RaiseEpoch, RecordCheckpoint, RecordEvent};
 pub use outbox::{DateDeliveries, DropDeliveries, ForgetDeliveries, ReplayDeliveries};

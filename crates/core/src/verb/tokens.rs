@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Verb;
 use super::cards::make_transition;
 use super::factors::{met, needs_of};
-use crate::audit::Source;
+use crate::audit::{Outcome, Source};
 use crate::clock::Time;
 use crate::port::Needs;
 use crate::port::rows::{Loaded, Rows};
@@ -124,17 +124,19 @@ impl Verb for Observation {
 
 /// Nobody forgets the event of a change: it is in the same value.
 fn save<V>(rows: &dyn Rows, decision: Decision<V>) -> Loaded<V> {
-    let (record, event) = match &decision.write {
-        Write::Nothing => (None, None),
-        Write::Event(event) => (None, Some(event)),
-        Write::Change(record, event) => (Some(record), Some(event)),
-        Write::Count(record) => (Some(record), None),
-    };
-    if let Some(record) = record {
-        rows.save_token(record)?;
-    }
-    if let Some(event) = event {
-        rows.log(event)?;
+    match &decision.write {
+        Write::Nothing => {}
+        Write::Event(event) => rows.log(event)?,
+        // Of a refusal there remain a count and what was told: the token is as good as before.
+        Write::Change(record, event) if event.outcome == Outcome::Failure => {
+            rows.count_token(record)?;
+            rows.log(event)?;
+        }
+        Write::Change(record, event) => {
+            rows.save_token(record)?;
+            rows.log(event)?;
+        }
+        Write::Count(record) => rows.count_token(record)?,
     }
     Ok(decision.verdict)
 }
@@ -214,11 +216,13 @@ impl Verb for Sweep {
             ..Swept::default()
         };
         for (record, event) in due.iter().flatten().filter_map(|record| record.sweep(now)) {
+            let Some(event) = event else {
+                rows.count_token(&record)?;
+                continue;
+            };
             rows.save_token(&record)?;
-            if let Some(event) = event {
-                rows.log(&event)?;
-                swept.unconfirmed += 1;
-            }
+            rows.log(&event)?;
+            swept.unconfirmed += 1;
         }
         let oldest = now.minus(RETENTION);
         for record in rows.refused_tokens(oldest, REFUSALS_RECORDED_MAX, limit)? {

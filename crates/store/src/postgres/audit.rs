@@ -58,9 +58,14 @@ pub(super) fn head(row: &Row) -> Result<(Epoch, Head), Fault> {
 }
 
 /// An event as it is to be stored.
-pub(super) fn write(event: &Event, form: Form, salts: &mut Salts) -> Result<Written, Fault> {
+pub(super) fn write(
+    event: &Event,
+    version: Option<u64>,
+    form: Form,
+    salts: &mut Salts,
+) -> Result<Written, Fault> {
     event
-        .write(form, salts)
+        .write_at(version, form, salts)
         .map_err(|error| Fault::Own(Error::Unavailable(error.to_string())))
 }
 
@@ -84,7 +89,7 @@ pub(super) async fn append_one(
 ) -> Result<i64, Fault> {
     let held = to.query(HOLD, &values![]).await?;
     let (_, Head { end, form }) = head(held.first().ok_or_else(not_there)?)?;
-    let written = write(event, form, &mut Salts::new(Arc::clone(entropy)))?;
+    let written = write(event, None, form, &mut Salts::new(Arc::clone(entropy)))?;
     let (entries, place, last) = append(end, vec![written]);
     to.execute(ADVANCE, &place).await?;
     to.execute(APPEND, &entries).await?;

@@ -36,6 +36,7 @@ use cardveil_core::hook::Subscription;
 use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::Needs;
 use cardveil_core::token::{Epoch, Lives, LivesOf};
+use cardveil_core::vault::RowMacs;
 use futures_util::FutureExt as _;
 use futures_util::future::join3;
 use tokio::runtime::Runtime;
@@ -51,6 +52,7 @@ use super::row::Row;
 use super::schema;
 use super::tokens;
 use crate::left_out::LeftOut;
+use crate::sql::deciding::{KEEP_CHANGES, RowKey, RowMemory, Said, Versions, kept_change};
 use crate::sql::value::{Row as _, Value, columns, values};
 use crate::sql::{LIVES, lives_key, name_of, rows};
 
@@ -71,6 +73,8 @@ pub(super) struct Batch<'a> {
     pub(super) tokens: tokens::Gathered,
     kept: &'a RefCell<Kept>,
     left_out: &'a LeftOut,
+    macs: &'a RowMacs,
+    versions: Versions,
     /// How often what tokens live by had been changed when this began.
     lives: i64,
     /// Whether a job was decided by it.
@@ -86,17 +90,20 @@ pub(super) struct Batch<'a> {
 /// An event that gets its place at the end of the batch, and who is to be told of it.
 struct Logged {
     event: Event,
+    said: Said,
     /// Nothing while the head is not held: only under it is it certain who is subscribed.
     told: Option<Vec<Subscription>>,
 }
 
 /// What is true once the batch is committed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Committed {
     pub(super) epoch: Epoch,
     /// Nothing when the batch has logged nothing.
     pub(super) audit_seq: Option<i64>,
     pub(super) ring: bool,
+    /// What is remembered of rows.
+    pub(super) brief: Vec<(RowKey, i64)>,
 }
 
 impl<'a> Batch<'a> {
@@ -104,7 +111,7 @@ impl<'a> Batch<'a> {
         link: &'a Link,
         runtime: &'a Runtime,
         kept: &'a RefCell<Kept>,
-        left_out: &'a LeftOut,
+        (left_out, macs, memory): (&'a LeftOut, &'a RowMacs, &Arc<RowMemory>),
         salts: &'a RefCell<Salts>,
         (writer, number): (&[u8; 16], i64),
     ) -> Result<Self, Fault> {
@@ -137,6 +144,8 @@ impl<'a> Batch<'a> {
             tokens: tokens::Gathered::default(),
             kept,
             left_out,
+            macs,
+            versions: Versions::new(memory, epoch),
             lives,
             lives_used: Cell::default(),
             budgets: RefCell::default(),
@@ -149,6 +158,16 @@ impl<'a> Batch<'a> {
     /// Where rows that cannot be read are noted.
     pub(super) const fn left_out(&self) -> &LeftOut {
         self.left_out
+    }
+
+    /// Makes and checks the MACs of rows.
+    pub(super) const fn macs(&self) -> &RowMacs {
+        self.macs
+    }
+
+    /// The versions of its rows.
+    pub(super) const fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     /// Runs a statement; tells how many rows it changed.
@@ -224,13 +243,14 @@ impl<'a> Batch<'a> {
     }
 
     /// Appends to the audit log, and queues what merchants are told of. Nothing else writes to it.
-    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {
+    pub(super) fn log(&self, event: &Event, said: Said) -> Result<(), Fault> {
         let told = match self.head.get() {
             Some(_) => Some(outbox::told(self, event)?),
             None => None,
         };
         self.log.borrow_mut().push(Logged {
             event: event.clone(),
+            said,
             told,
         });
         Ok(())
@@ -250,6 +270,7 @@ impl<'a> Batch<'a> {
     pub(super) fn set_epoch(&self, epoch: Epoch) -> Result<(), Fault> {
         self.send("UPDATE meta SET epoch = $1", values![epoch.0])?;
         self.epoch.set(epoch);
+        self.versions.turn_to(epoch);
         Ok(())
     }
 
@@ -263,7 +284,7 @@ impl<'a> Batch<'a> {
             }
         }
         let keys = columns(vec![lives_key(&of)]);
-        let found = self.first(&LIVES.many, keys, rows::lives)?;
+        let found = self.first(&LIVES.many, keys, |row| rows::lives(self.macs, row))?;
         let lives = Arc::new(found.unwrap_or_default());
         if alone {
             self.kept.borrow_mut().keep(of, &lives);
@@ -319,6 +340,7 @@ impl<'a> Batch<'a> {
             epoch: self.epoch.get(),
             audit_seq,
             ring: self.ring.get(),
+            brief: self.versions.take_brief(),
         };
         Ok((committed, self.sent.take()))
     }
@@ -346,16 +368,22 @@ impl<'a> Batch<'a> {
         let salts = &mut self.salts.borrow_mut();
         let written: Result<_, _> = log
             .iter()
-            .map(|logged| audit::write(&logged.event, form, salts))
+            .map(|logged| audit::write(&logged.event, logged.said.version, form, salts))
             .collect();
         let (entries, place, last) = audit::append(end, written?);
         self.send(audit::ADVANCE, place)?;
         self.send(audit::APPEND, entries)?;
+        let mut kept = Vec::new();
         for (seq, logged) in (rows::seq(&end) + 1..).zip(&log) {
+            let changed = logged.said.changed.iter().cloned();
+            kept.extend(changed.map(|changed| Vec::from(kept_change(changed, seq))));
             for subscription in logged.told.iter().flatten() {
                 outbox::queue(self, subscription, seq, &logged.event)?;
                 self.ring();
             }
+        }
+        if !kept.is_empty() {
+            self.send(&KEEP_CHANGES, columns(kept))?;
         }
         Ok(rows::seq(&last))
     }

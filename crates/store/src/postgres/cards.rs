@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use cardveil_core::card::State;
 use cardveil_core::id::{CardId, MerchantId};
 use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
+use cardveil_core::vault::RowMacs;
 
 use super::Postgres;
 use super::batch::Batch;
@@ -15,7 +16,8 @@ use super::row::Row;
 use crate::card_list::{CardList, Way};
 use crate::left_out::LeftOut;
 use crate::sql::question::Question;
-use crate::sql::rows;
+use crate::sql::rows::{self, CARD};
+use crate::sql::table::Statement;
 use crate::sql::value::Row as _;
 
 type Outcome<T> = std::result::Result<T, Fault>;
@@ -25,15 +27,19 @@ impl Cards for Postgres {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
         let list = CardList::new(filter, paging);
         let lent = self.lists.begin().await?;
-        let found = ask(&lent, &list, &self.left_out).await;
+        let found = ask(&lent, &list, (&self.left_out, &self.macs)).await;
         self.lists.end(lent, found).await
     }
 }
 
 /// One lookup by the index for each, in the order in which they are named.
-const HOLD_STATES: &str = "SELECT card.id, card.merchant, card.state
-     FROM unnest($1::bytea[]) AS wanted (id) CROSS JOIN LATERAL
-         (SELECT * FROM card WHERE id = wanted.id FOR UPDATE) AS card";
+static HOLD_STATES: Statement = Statement::new(|| {
+    let columns = CARD.select();
+    format!(
+        "SELECT {columns} FROM unnest($1::bytea[]) AS wanted (id) CROSS JOIN LATERAL
+             (SELECT * FROM card WHERE id = wanted.id FOR UPDATE) AS card"
+    )
+});
 
 /// What is decided on of a card that is held: as it is in this transaction.
 pub(super) struct Held {
@@ -45,18 +51,24 @@ pub(super) struct Held {
 pub(super) fn hold_states(batch: &Batch<'_>, cards: impl Iterator<Item = CardId>) -> Outcome<()> {
     // Each once, and all batches in the same order.
     let cards: BTreeSet<_> = cards.map(|card| *card.as_bytes()).collect();
-    let held = batch.all(HOLD_STATES, [cards.into_iter().collect()], |row| {
-        let held = Held {
-            merchant: row.text(1)?,
-            state: row.name(2)?,
+    let held = batch.all(&HOLD_STATES, [cards.into_iter().collect()], |row| {
+        let Some(state) = rows::card_state(batch.macs(), row)? else {
+            return Ok(None);
         };
-        Ok((CardId::from_bytes(row.get(0)?), held))
+        let merchant = row.text(2)?;
+        let card = CardId::from_bytes(row.get(0)?);
+        Ok(Some((card, Held { merchant, state })))
     })?;
-    batch.card_states.borrow_mut().extend(held);
+    let mut states = batch.card_states.borrow_mut();
+    states.extend(held.into_iter().flatten());
     Ok(())
 }
 
-async fn ask(lent: &Lent<'_>, list: &CardList, left_out: &LeftOut) -> Outcome<CardPage> {
+async fn ask(
+    lent: &Lent<'_>,
+    list: &CardList,
+    (left_out, macs): (&LeftOut, &RowMacs),
+) -> Outcome<CardPage> {
     let count = if list.paging().count {
         Some(number(lent, list.count()).await?)
     } else {
@@ -72,7 +84,8 @@ async fn ask(lent: &Lent<'_>, list: &CardList, left_out: &LeftOut) -> Outcome<Ca
         Way::Begun => list.begun(),
     };
     let cards = rows_of(lent, page, |row| {
-        let card = row.keep(left_out, "card", rows::card(row))?;
+        let card = CARD.load(macs, row, 0, || rows::card(row));
+        let card = row.keep(left_out, "card", card)?.flatten();
         Ok((rows::place_of_card(row)?, card))
     });
     let cards = cards.await?;

@@ -152,7 +152,7 @@ async fn copy(source: &Connection, link: &Link, table: &str) -> Result<usize, Fa
 /// What a column of SQLite is called in PostgreSQL.
 fn name_here<'a>(table: &str, name: &'a str) -> &'a str {
     match (table, name) {
-        ("audit", "link_hash") => "hash",
+        ("audit", "chain_hash") => "hash",
         _ => name,
     }
 }
@@ -240,7 +240,7 @@ async fn finish(
              audit_seq = coalesce((SELECT max(seq) FROM audit), 0),
              audit_hash = (SELECT hash FROM audit ORDER BY seq DESC LIMIT 1),
              works_with = greatest(works_with, $3)",
-        &values![id, raised.0, i64::from(schema::FORM_TWO)],
+        &values![id, raised.0, i64::from(schema::GUARDED)],
     )
     .await?;
     let target = Target {

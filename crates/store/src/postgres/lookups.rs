@@ -7,12 +7,15 @@ use cardveil_core::hook::Bell;
 use cardveil_core::keys::Envelope;
 use cardveil_core::port::{Class, Error, Load, Result, Writes};
 use cardveil_core::token::Epoch;
+use cardveil_core::vault::RowMacs;
 
 use super::fault::Fault;
 use super::row::Row;
 use super::{Database, keys, schema};
 use crate::left_out::LeftOut;
 use crate::sql::RecordKind;
+use crate::sql::deciding::RowKey;
+use crate::sql::guard::{LAST_CHANGES, LastChanges, last_change, wanted_changes};
 use crate::sql::lookups::{By, Lookups};
 use crate::sql::question::Question;
 use crate::sql::value::{Row as _, Value, values};
@@ -68,6 +71,21 @@ impl Lookups for Database {
 
     fn left_out(&self) -> &Arc<LeftOut> {
         &self.left_out
+    }
+
+    fn macs(&self) -> &Arc<RowMacs> {
+        &self.macs
+    }
+
+    async fn guards_rows(&self) -> Result<bool> {
+        const SQL: &str = "SELECT works_with >= $1 FROM meta";
+        let found = self.first(SQL, values![i64::from(schema::GUARDED)], |row| row.get(0));
+        Ok(found.await?.unwrap_or(false))
+    }
+
+    async fn last_changes(&self, rows: Vec<RowKey>) -> Result<LastChanges> {
+        let found = self.all(LAST_CHANGES, wanted_changes(&rows), last_change);
+        Ok(found.await?.into_iter().collect())
     }
 
     async fn first_form_last(&self, now: Time) -> Result<Option<Time>> {

@@ -49,6 +49,7 @@ use async_trait::async_trait;
 use cardveil_core::Entropy;
 use cardveil_core::clock::Clock;
 use cardveil_core::port::{Commits, Error, Result, Work};
+use cardveil_core::vault::RowMacs;
 
 use self::counters::Exchange;
 use self::fault::Fault;
@@ -98,6 +99,7 @@ pub struct Database {
     lists: Readers,
     exchange: Exchange,
     left_out: Arc<LeftOut>,
+    macs: Arc<RowMacs>,
 }
 
 impl Postgres {
@@ -123,8 +125,10 @@ impl Postgres {
         Box::pin(fit::examine(options)).await?;
         let raised = readers.probe().await?;
         let left_out = Arc::default();
+        let macs = Arc::new(RowMacs::new(Arc::clone(&clock)));
+        let kept = (&left_out, &macs);
         let writer =
-            Writer::start(options, &home, &clock, &left_out, entropy).map_err(OpenError::Thread)?;
+            Writer::start(options, &home, &clock, kept, entropy).map_err(OpenError::Thread)?;
         let exchange = Exchange::new(options.clone(), home, clock);
         let database = Database {
             writer,
@@ -132,6 +136,7 @@ impl Postgres {
             lists,
             exchange,
             left_out,
+            macs,
         };
         Ok((Self(database), raised))
     }

@@ -36,10 +36,12 @@ pub(super) fn look_up_told(batch: &Batch<'_>, merchants: BTreeSet<MerchantId>) -
         return Ok(());
     }
     let ids: Value = merchants.iter().map(MerchantId::as_str).collect();
-    let found = batch.all(&ENABLED, [ids], rows::subscription)?;
+    let found = batch.all(&ENABLED, [ids], |row| {
+        SUBSCRIPTION.load(batch.macs(), row, 0, || rows::subscription(row))
+    })?;
     let mut told = batch.told().borrow_mut();
     told.extend(merchants.into_iter().map(|id| (id, Vec::new())));
-    for subscription in found {
+    for subscription in found.into_iter().flatten() {
         if let Some(of_merchant) = told.get_mut(&subscription.merchant) {
             of_merchant.push(subscription);
         }

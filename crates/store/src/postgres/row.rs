@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use cardveil_core::port::Error;
 
 use super::fault::Fault;
-use crate::sql::value::{self, Column};
+use crate::sql::value::{self, Column, Raw};
 
 /// A row that a query found.
 pub(crate) struct Row(pub(super) tokio_postgres::Row);
@@ -26,6 +26,18 @@ impl value::Row for Row {
 
     fn is_unreadable(fault: &Fault) -> bool {
         matches!(fault, Fault::Own(Error::Corrupt(_)))
+    }
+
+    fn unreadable(why: &'static str) -> Fault {
+        Fault::Own(Error::Corrupt(why.into()))
+    }
+
+    fn put(&self, column: usize, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let raw: Option<Raw<'_>> = self.0.try_get(column).map_err(|error| unreadable(&error))?;
+        if let Some(raw) = raw {
+            raw.put(out);
+        }
+        Ok(())
     }
 }
 

@@ -10,30 +10,22 @@ use cardveil_core::hook::Delivery;
 use cardveil_core::id::{CardId, DeliveryId, MerchantId, PersonId};
 use cardveil_core::mfa::Totp;
 use cardveil_core::port::Class;
-use cardveil_core::port::rows::{Loaded, Rows};
 use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
+use cardveil_core::vault::RowMacs;
 
 use super::batch::Batch;
 use super::fault::Fault;
 use super::row::Row;
 use super::{budgets, cards, keys, tokens};
 use crate::left_out::LeftOut;
+use crate::sql::deciding::{RowKey, Said, Versions};
+use crate::sql::guard::{LAST_CHANGES, LastChanges, last_change, wanted_changes};
 use crate::sql::rows::{self, CARD, CARD_TYPES, delivery_columns};
 use crate::sql::table::Statement;
 use crate::sql::value::{Row as _, Value, columns, values};
-use crate::sql::{Loads, Sql, record_kinds};
+use crate::sql::{Sql, record_kinds};
 
 type Outcome<T> = Result<T, Fault>;
-
-impl Rows for Loads<'_, Batch<'_>> {
-    fn epoch(&self) -> Epoch {
-        self.0.epoch()
-    }
-
-    fn log(&self, event: &Event) -> Loaded<()> {
-        Ok(self.0.log(event)?)
-    }
-}
 
 impl Sql for Batch<'_> {
     type Fault = Fault;
@@ -67,6 +59,22 @@ impl Sql for Batch<'_> {
 
     fn left_out(&self) -> &LeftOut {
         Batch::left_out(self)
+    }
+
+    fn log(&self, event: &Event, said: Said) -> Outcome<()> {
+        Batch::log(self, event, said)
+    }
+
+    fn epoch(&self) -> Epoch {
+        Batch::epoch(self)
+    }
+
+    fn macs(&self) -> &RowMacs {
+        Batch::macs(self)
+    }
+
+    fn versions(&self) -> &Versions {
+        Batch::versions(self)
     }
 
     fn guard(&self, name: &[&[u8]]) -> Outcome<()> {
@@ -199,6 +207,11 @@ impl Sql for Batch<'_> {
         })?;
         let mut added: HashSet<_> = added.into_iter().map(Some).collect();
         Ok(ids.iter().map(|id| added.remove(id)).collect())
+    }
+
+    fn last_changes(&self, rows: &[RowKey]) -> Outcome<LastChanges> {
+        let found = self.all(LAST_CHANGES, wanted_changes(rows), last_change)?;
+        Ok(found.into_iter().collect())
     }
 
     /// What was not there is held as one that has been whole since the beginning of time.

@@ -63,5 +63,8 @@ pub(super) fn read_held(batch: &Batch<'_>, keys: &[TokenKey]) -> Outcome<Vec<Rec
     send_issued(batch)?;
     let secs = keys.iter().map(|key| key.issued_secs).collect();
     let hashes = keys.iter().map(|key| key.hash.0).collect();
-    batch.all(&HOLD, [secs, hashes], rows::record)
+    let found = batch.all(&HOLD, [secs, hashes], |row| {
+        TOKEN.load_held((batch.macs(), batch.versions()), row, || rows::record(row))
+    })?;
+    Ok(found.into_iter().flatten().collect())
 }

@@ -24,6 +24,7 @@ use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Needs, Result, Work, Writes};
 use cardveil_core::token::TokenKey;
+use cardveil_core::vault::RowMacs;
 use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -40,6 +41,7 @@ use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 use crate::sql::Loads;
+use crate::sql::deciding::RowMemory;
 use crate::sql::value::{Row as _, values};
 
 /// How many jobs may wait (P8); more are refused.
@@ -98,7 +100,7 @@ impl Writer {
         options: &Options,
         home: &Arc<Home>,
         clock: &Arc<dyn Clock>,
-        left_out: &Arc<LeftOut>,
+        (left_out, macs): (&Arc<LeftOut>, &Arc<RowMacs>),
         entropy: Arc<dyn Entropy>,
     ) -> std::io::Result<Self> {
         let mut id = [0; 16];
@@ -120,6 +122,8 @@ impl Writer {
             link: None,
             kept: RefCell::default(),
             left_out: Arc::clone(left_out),
+            macs: Arc::clone(macs),
+            memory: Arc::default(),
             salts: RefCell::new(Salts::new(entropy)),
             id,
             number: 0,
@@ -245,6 +249,8 @@ struct Shell {
     link: Option<Link>,
     kept: RefCell<Kept>,
     left_out: Arc<LeftOut>,
+    macs: Arc<RowMacs>,
+    memory: Arc<RowMemory>,
     salts: RefCell<Salts>,
     /// Which row of `writer` is its own.
     id: [u8; 16],
@@ -362,6 +368,7 @@ impl Shell {
         }
         let ended = self.send_commit(sent);
         if let Ended::Committed = ended {
+            self.memory.remember(place.brief);
             if let Some(seq) = place.audit_seq {
                 self.home.saw(seq, place.epoch);
             }
@@ -380,7 +387,7 @@ impl Shell {
             link,
             &self.runtime,
             &self.kept,
-            &self.left_out,
+            (&self.left_out, &self.macs, &self.memory),
             &self.salts,
             (&self.id, self.number),
         )?;
@@ -398,7 +405,7 @@ impl Shell {
                 Turn::Token(_) => tokens::hold(&batch, &std::mem::take(&mut tokens))?,
                 Turn::Head => drop(batch.hold_head()?),
             }
-            Ok(job.work.run(&Loads(&batch))?)
+            Ok(job.work.run(&Loads::of_job(&batch))?)
         };
         batch
             .hold(&shared)

@@ -18,7 +18,7 @@ impl<B: Sql> CardRows for Loads<'_, B> {
             CardRef::No(no) => (BY_NO.as_str(), values![merchant, no.as_str()]),
             CardRef::Id(id) => (BY_ID.as_str(), values![merchant, id.as_bytes()]),
         };
-        self.first(sql, values, |row| rows::card(row))
+        self.row(&CARD, sql, values, |row| rows::card(row))
     }
 
     fn card_state(&self, merchant: &MerchantId, card: CardId) -> Loaded<Option<State>> {
@@ -27,13 +27,14 @@ impl<B: Sql> CardRows for Loads<'_, B> {
 
     fn save_card(&self, card: &Card) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| CARD.save());
-        self.send(&SAVE, CARD.changes(card))?;
+        self.save_row(&CARD, &SAVE, card)?;
         self.card_saved(card);
         Ok(())
     }
 
     fn delete_card(&self, card: CardId) -> Loaded<()> {
         self.card_goes().map_err(Into::into)?;
+        self.versions().goes(CARD.key_of(&values![card.as_bytes()]));
         for sql in [
             "DELETE FROM wallet_token WHERE card = $1",
             "DELETE FROM card_guess WHERE card = $1",
@@ -61,12 +62,28 @@ impl<B: Sql> CardRows for Loads<'_, B> {
 
     fn card_of_any_merchant(&self, id: CardId) -> Loaded<Option<Card>> {
         static SQL: Statement = Statement::new(|| find("id = $1"));
-        self.first(&SQL, values![id.as_bytes()], |row| rows::card(row))
+        self.row(&CARD, &SQL, values![id.as_bytes()], |row| rows::card(row))
     }
 
     fn add_cards(&self, cards: &[&Card]) -> Loaded<Vec<bool>> {
-        let rows = cards.iter().map(|card| CARD.values(card)).collect();
-        self.0.add_cards(rows).map_err(Into::into)
+        if self.macs().version().is_some() {
+            // A card that was removed may come again: its versions go on.
+            let keys: Vec<_> = cards
+                .iter()
+                .map(|card| CARD.key_of(&values![card.id.as_bytes()]))
+                .collect();
+            for (key, (version, _)) in self.0.last_changes(&keys).map_err(Into::into)? {
+                self.versions().saw((CARD.name, key), version);
+            }
+        }
+        let rows = cards.iter().map(|card| self.values_of(&CARD, card));
+        let rows: Vec<_> = rows.collect::<Loaded<_>>()?;
+        let keys: Vec<_> = rows.iter().map(|row| CARD.key_of(row)).collect();
+        let added = self.0.add_cards(rows).map_err(Into::into)?;
+        for (key, _) in keys.iter().zip(&added).filter(|(_, added)| !**added) {
+            self.versions().was_not_added(key);
+        }
+        Ok(added)
     }
 }
 

@@ -10,19 +10,21 @@ use cardveil_core::port::{Mfa, Result};
 use super::lookups::Lookups;
 use super::rows::{self, PERSON, SESSION};
 use super::table::Statement;
-use super::value::values;
+use super::value::{Row as _, values};
 use super::{Loads, Sql, sql_count};
 use crate::Store;
 
 impl<B: Sql> FactorRows for Loads<'_, B> {
     fn session(&self, id: &SessionId) -> Loaded<Option<Session>> {
         static FIND: Statement = Statement::new(|| format!("{} FOR UPDATE", SESSION.find()));
-        self.first(&FIND, values![id.as_bytes()], |row| rows::session(row))
+        self.row(&SESSION, &FIND, values![id.as_bytes()], |row| {
+            rows::session(row)
+        })
     }
 
     fn save_session(&self, session: &Session) -> Loaded<()> {
         static PUT: Statement = Statement::new(|| SESSION.put());
-        self.send(&PUT, SESSION.values(session))
+        self.send(&PUT, self.values_of(&SESSION, session)?)
     }
 
     fn forget_sessions(&self, before: Time, limit: usize) -> Loaded<usize> {
@@ -39,12 +41,16 @@ impl<B: Sql> FactorRows for Loads<'_, B> {
         let held = self.guard(&name_of(merchant, person));
         held.map_err(Into::into)?;
         let key = values![merchant.as_str(), person.as_bytes()];
-        self.first(&FIND, key, |row| rows::person(row))
+        self.first(&FIND, key, |row| {
+            // One that was altered is not one that nothing is known of: that would loosen.
+            let person = self.load(&PERSON, row, || rows::person(row))?;
+            person.ok_or_else(|| B::Row::unreadable("what is known of a person was altered"))
+        })
     }
 
     fn save_person(&self, person: &Person) -> Loaded<()> {
         static PUT: Statement = Statement::new(|| PERSON.put());
-        self.send(&PUT, PERSON.values(person))?;
+        self.send(&PUT, self.values_of(&PERSON, person)?)?;
         let saved = self.totp_saved(&person.merchant, &person.person, person.totp.as_ref());
         saved.map_err(Into::into)
     }
@@ -60,12 +66,13 @@ impl<D: Lookups> Mfa for Store<D> {
     async fn mfa_session(&self, id: &SessionId) -> Result<Option<Session>> {
         static FIND: Statement = Statement::new(|| SESSION.find());
         let id = values![id.as_bytes()];
-        self.first(&FIND, id, |row| rows::session(row)).await
+        self.row(&SESSION, &FIND, id, |row| rows::session(row))
+            .await
     }
 
     async fn mfa_person(&self, merchant: &MerchantId, person: &PersonId) -> Result<Option<Person>> {
         static FIND: Statement = Statement::new(|| PERSON.find());
         let key = values![merchant.as_str(), person.as_bytes()];
-        self.first(&FIND, key, |row| rows::person(row)).await
+        self.row(&PERSON, &FIND, key, |row| rows::person(row)).await
     }
 }

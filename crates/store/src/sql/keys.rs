@@ -3,13 +3,16 @@
 //! A record's wrapped DEK names the version that it is under, and the expressions by which an
 //! adapter finds it are those of its indexes.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cardveil_core::card::{Field, SealedCard};
 use cardveil_core::id::{CardId, PersonId, SubscriptionId};
 use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use};
 use cardveil_core::mfa::Totp;
-use cardveil_core::port::rows::{KeyRows, Loaded};
+use cardveil_core::port::rows::{FactorRows as _, GuardRows as _, KeyRows, Loaded};
 use cardveil_core::port::{Class, Keys, Result};
+use cardveil_core::vault::RowMacs;
 
 use super::lookups::Lookups;
 use super::rows::{self, CLASS_KEY, CLASS_KEYS};
@@ -45,7 +48,9 @@ pub(crate) const fn record_kinds(class: Class) -> &'static [RecordKind] {
             RecordKind::WebhookSecret,
             RecordKind::WebhookAuthorization,
         ],
-        Class::Index | Class::Access | Class::Manifest | Class::Audit | Class::Cvk => &[],
+        Class::Index | Class::Access | Class::Manifest | Class::Audit | Class::Cvk | Class::Row => {
+            &[]
+        }
     }
 }
 
@@ -92,12 +97,15 @@ fn totp<R: Row>(row: &R) -> std::result::Result<Envelope, R::Fault> {
 
 impl<B: Sql> KeyRows for Loads<'_, B> {
     fn class_keys(&self) -> Loaded<Vec<ClassKey>> {
-        self.all(&CLASS_KEYS, [], |row| rows::class_key(row))
+        let keys = self.all(&CLASS_KEYS, [], |row| {
+            self.load(&CLASS_KEY, row, || rows::class_key(row))
+        })?;
+        Ok(keys.into_iter().flatten().collect())
     }
 
     fn save_class_key(&self, key: &ClassKey) -> Loaded<()> {
         static PUT: Statement = Statement::new(|| CLASS_KEY.put());
-        self.send(&PUT, CLASS_KEY.values(key))
+        self.send(&PUT, self.values_of(&CLASS_KEY, key)?)
     }
 
     fn is_retired(&self, class: Class, version: u32) -> Loaded<bool> {
@@ -108,6 +116,9 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
     }
 
     fn has_records(&self, class: Class, version: u32) -> Loaded<bool> {
+        if class == Class::Row {
+            return self.has_guarded(version);
+        }
         self.0.has_records(class, version).map_err(Into::into)
     }
 
@@ -151,28 +162,19 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
                 values![id.as_bytes(), was, dek, sealed(0)],
             )?,
             Slot::Totp(merchant, person, factor) => {
-                let key = values![merchant.as_str(), person.as_bytes()];
-                let found = self.first(
-                    "SELECT totp FROM mfa_person WHERE merchant = $1 AND person = $2
-                         AND totp IS NOT NULL FOR UPDATE",
-                    key,
-                    |row| row.get(0).map(|Json(totp)| totp),
-                )?;
                 let is_it = |totp: &Totp| totp.id == *factor && totp.sealed.dek == *was;
-                let Some(mut totp) = found.filter(is_it) else {
+                let Some(mut row) = self.person(merchant, person)? else {
+                    return Ok(false);
+                };
+                let Some(totp) = row.totp.as_mut().filter(|totp| is_it(totp)) else {
                     return Ok(false);
                 };
                 totp.sealed.dek.clone_from(dek);
                 if let Some(sealed) = sealed(0) {
                     totp.sealed.sealed.clone_from(sealed);
                 }
-                let saved = self.execute(
-                    "UPDATE mfa_person SET totp = $3 WHERE merchant = $1 AND person = $2",
-                    values![merchant.as_str(), person.as_bytes(), Json(&totp)],
-                )?;
-                let found_by = self.totp_saved(merchant, person, Some(&totp));
-                found_by.map_err(Into::into)?;
-                saved
+                self.save_person(&row)?;
+                1
             }
         };
         Ok(changed == 1)
@@ -182,7 +184,18 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
 #[async_trait]
 impl<D: Lookups> Keys for Store<D> {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
-        self.all(&CLASS_KEYS, [], |row| rows::class_key(row)).await
+        let keys = self.list(&CLASS_KEY, &CLASS_KEYS, |row| rows::class_key(row));
+        let keys = keys.await?;
+        self.macs().learn(&keys);
+        Ok(keys)
+    }
+
+    async fn guards_rows(&self) -> Result<bool> {
+        self.0.guards_rows().await
+    }
+
+    fn row_macs(&self) -> Arc<RowMacs> {
+        Arc::clone(self.macs())
     }
 
     async fn key_uses(&self) -> Result<Vec<Use>> {

@@ -7,9 +7,13 @@ use cardveil_core::hook::Bell;
 use cardveil_core::keys::Envelope;
 use cardveil_core::port::{Class, Load, Result, Writes};
 use cardveil_core::token::Epoch;
+use cardveil_core::vault::RowMacs;
 
 use super::RecordKind;
+use super::deciding::{RowKey, Unchecked};
+use super::guard::LastChanges;
 use super::question::Question;
+use super::table::Table;
 use super::value::{Row, Value};
 use crate::left_out::LeftOut;
 
@@ -56,6 +60,15 @@ pub(crate) trait Lookups: Send + Sync + 'static {
     /// Where rows that cannot be read are noted.
     fn left_out(&self) -> &Arc<LeftOut>;
 
+    /// Checks the MACs of rows.
+    fn macs(&self) -> &Arc<RowMacs>;
+
+    /// See [`Keys::guards_rows`](cardveil_core::port::Keys::guards_rows).
+    fn guards_rows(&self) -> impl Future<Output = Result<bool>> + Send;
+
+    /// The last changes on record of these rows.
+    fn last_changes(&self, rows: Vec<RowKey>) -> impl Future<Output = Result<LastChanges>> + Send;
+
     /// See [`Tokens::first_form_last`](cardveil_core::port::Tokens::first_form_last).
     fn first_form_last(&self, now: Time) -> impl Future<Output = Result<Option<Time>>> + Send;
 
@@ -85,17 +98,34 @@ pub(crate) trait Lookups: Send + Sync + 'static {
         limit: i64,
     ) -> impl Future<Output = Result<Vec<Envelope>>> + Send;
 
-    /// All rows that can be read.
+    /// All rows of a kind that can be read, and are what was written.
     fn list<T: Send>(
         &self,
-        table: &'static str,
+        table: &'static Table<T>,
         sql: &'static str,
-        mut read: impl FnMut(&Self::Row<'_>) -> std::result::Result<T, Self::Fault> + Send,
+        mut read: impl FnMut(&Self::Row<'_>) -> std::result::Result<Unchecked<T>, Self::Fault> + Send,
     ) -> impl Future<Output = Result<Vec<T>>> + Send {
         async move {
-            let keep = |row: &Self::Row<'_>| row.keep(self.left_out(), table, read(row));
+            let keep = |row: &Self::Row<'_>| {
+                let loaded = table.load(self.macs(), row, 0, || read(row));
+                row.keep(self.left_out(), table.name, loaded)
+            };
             let rows = self.all(sql, [], keep).await?;
-            Ok(rows.into_iter().flatten().collect())
+            Ok(rows.into_iter().flatten().flatten().collect())
+        }
+    }
+
+    /// The row of a kind with a key, where it is what was written.
+    fn row<T: Send>(
+        &self,
+        table: &'static Table<T>,
+        sql: &'static str,
+        values: impl Into<Vec<Value>> + Send,
+        mut read: impl FnMut(&Self::Row<'_>) -> std::result::Result<Unchecked<T>, Self::Fault> + Send,
+    ) -> impl Future<Output = Result<Option<T>>> + Send {
+        async move {
+            let load = |row: &Self::Row<'_>| table.load(self.macs(), row, 0, || read(row));
+            Ok(self.first(sql, values, load).await?.flatten())
         }
     }
 

@@ -4,7 +4,9 @@
 
 mod budgets;
 mod cards;
+pub(crate) mod deciding;
 mod factors;
+pub(crate) mod guard;
 mod keys;
 mod log;
 pub(crate) mod lookups;
@@ -20,16 +22,21 @@ mod wallet;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use cardveil_core::audit::Event;
 use cardveil_core::budget::Level;
 use cardveil_core::card::{self, Card};
 use cardveil_core::hook::Delivery;
 use cardveil_core::id::{CardId, DeliveryId, MerchantId, PersonId};
 use cardveil_core::mfa::Totp;
-use cardveil_core::port::Class;
-use cardveil_core::port::rows::{Fault, Loaded};
+use cardveil_core::port::rows::{Fault, Loaded, Rows};
+use cardveil_core::port::{Class, Error};
 use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
+use cardveil_core::vault::RowMacs;
 
-use self::rows::OWN_EPOCH;
+use self::deciding::{RowKey, Said, Unchecked, Versions};
+use self::guard::LastChanges;
+use self::rows::PUT_BACK;
+use self::table::Table;
 use self::value::{Row, Value};
 use crate::left_out::LeftOut;
 
@@ -72,6 +79,18 @@ pub(crate) trait Sql {
 
     /// Where rows that cannot be read are noted.
     fn left_out(&self) -> &LeftOut;
+
+    /// Makes and checks the MACs of rows.
+    fn macs(&self) -> &RowMacs;
+
+    /// The versions of this batch's rows.
+    fn versions(&self) -> &Versions;
+
+    /// Appends to the audit log, and queues what merchants are told of.
+    fn log(&self, event: &Event, said: Said) -> Result<(), Self::Fault>;
+
+    /// The epoch as it is in this transaction.
+    fn epoch(&self) -> Epoch;
 
     /// Keeps others from what goes by this name until the commit.
     fn guard(&self, name: &[&[u8]]) -> Result<(), Self::Fault>;
@@ -140,6 +159,9 @@ pub(crate) trait Sql {
     /// Adds the rows of cards; tells of each whether nothing unique of it was in use.
     fn add_cards(&self, rows: Vec<Vec<Value>>) -> Result<Vec<bool>, Self::Fault>;
 
+    /// The last changes on record of these rows.
+    fn last_changes(&self, rows: &[RowKey]) -> Result<LastChanges, Self::Fault>;
+
     /// How far the budget of this key is used; held until the commit.
     fn level(&self, key: Vec<u8>) -> Result<Option<Level>, Self::Fault>;
 
@@ -148,9 +170,15 @@ pub(crate) trait Sql {
 }
 
 /// A transaction, as verbs load and save through it.
-pub(crate) struct Loads<'a, B>(pub(crate) &'a B);
+pub(crate) struct Loads<'a, B>(&'a B);
 
-impl<B: Sql> Loads<'_, B> {
+impl<'a, B: Sql> Loads<'a, B> {
+    /// For one job of a batch.
+    pub(crate) fn of_job(batch: &'a B) -> Self {
+        batch.versions().begin_job();
+        Self(batch)
+    }
+
     fn execute(&self, sql: &'static str, values: impl AsRef<[Value]>) -> Loaded<usize> {
         self.0.execute(sql, values).map_err(Into::into)
     }
@@ -171,6 +199,54 @@ impl<B: Sql> Loads<'_, B> {
         read: impl FnOnce(&B::Row<'_>) -> Result<T, B::Fault>,
     ) -> Loaded<Option<T>> {
         self.0.first(sql, values, read).map_err(Into::into)
+    }
+
+    /// The first row of a kind that a query finds, where it is what was written.
+    fn row<T>(
+        &self,
+        table: &Table<T>,
+        sql: &'static str,
+        values: impl AsRef<[Value]>,
+        read: impl FnOnce(&B::Row<'_>) -> Result<Unchecked<T>, B::Fault>,
+    ) -> Loaded<Option<T>> {
+        let found = self.first(sql, values, |row| self.load(table, row, || read(row)))?;
+        Ok(found.flatten())
+    }
+
+    fn load<T>(
+        &self,
+        table: &Table<T>,
+        row: &B::Row<'_>,
+        read: impl FnOnce() -> Result<Unchecked<T>, B::Fault>,
+    ) -> Result<Option<T>, B::Fault> {
+        table.load_held((self.macs(), self.versions()), row, read)
+    }
+
+    /// All values of a row that is about to be saved.
+    fn values_of<T>(&self, table: &Table<T>, row: &T) -> Loaded<Vec<Value>> {
+        self.values_at(table, row, true)
+    }
+
+    /// The same; where no event is of the change, its version stays.
+    fn values_at<T>(&self, table: &Table<T>, row: &T, has_event: bool) -> Loaded<Vec<Value>> {
+        let values = table.guarded((self.macs(), self.versions()), row, has_event);
+        values.map_err(|error| Error::Unavailable(error.to_string()).into())
+    }
+
+    /// Adds a row, where no unique column is in use; tells whether it did.
+    fn add_row<T>(&self, table: &Table<T>, sql: &'static str, row: &T) -> Loaded<bool> {
+        let values = self.values_of(table, row)?;
+        let key = table.key_of(&values);
+        let added = self.add(sql, values)?;
+        if !added {
+            self.versions().was_not_added(&key);
+        }
+        Ok(added)
+    }
+
+    /// Saves a row's next form.
+    fn save_row<T>(&self, table: &Table<T>, sql: &'static str, row: &T) -> Loaded<()> {
+        self.send(sql, table.changes(self.values_of(table, row)?))
     }
 
     fn count(&self, sql: &'static str, values: impl AsRef<[Value]>) -> Loaded<usize> {
@@ -196,11 +272,22 @@ impl<B> Deref for Loads<'_, B> {
     }
 }
 
+impl<B: Sql> Rows for Loads<'_, B> {
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    fn log(&self, event: &Event) -> Loaded<()> {
+        let said = self.versions().said(event);
+        self.0.log(event, said).map_err(Into::into)
+    }
+}
+
 /// SQLite's form of a statement. Its truths are numbers, by which its partial indexes are found.
 pub(crate) fn for_sqlite(sql: &str) -> String {
     [
-        (OWN_EPOCH, "token.epoch"),
-        ("audit.hash", "audit.link_hash"),
+        (PUT_BACK, "false"),
+        ("audit.hash", "audit.chain_hash"),
         ("$", "?"),
         ("= true", "= 1"),
         ("= false", "= 0"),

@@ -54,7 +54,9 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
     fn subscription(&self, id: SubscriptionId) -> Loaded<Option<Subscription>> {
         // A rewrap changes it too.
         static FIND: Statement = Statement::new(|| format!("{} FOR UPDATE", SUBSCRIPTION.find()));
-        self.first(&FIND, values![id.as_bytes()], |row| rows::subscription(row))
+        self.row(&SUBSCRIPTION, &FIND, values![id.as_bytes()], |row| {
+            rows::subscription(row)
+        })
     }
 
     fn subscriptions_of(&self, merchant: &MerchantId) -> Loaded<usize> {
@@ -65,26 +67,31 @@ impl<B: Sql> OutboxRows for Loads<'_, B> {
     fn add_subscription(&self, new: &Subscription) -> Loaded<bool> {
         static ADD: Statement = Statement::new(|| SUBSCRIPTION.add());
         self.subscriptions_change();
-        self.add(&ADD, SUBSCRIPTION.values(new))
+        self.add_row(&SUBSCRIPTION, &ADD, new)
     }
 
     fn save_subscription(&self, next: &Subscription) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| SUBSCRIPTION.save());
         self.subscriptions_change();
-        self.send(&SAVE, SUBSCRIPTION.changes(next))
+        self.save_row(&SUBSCRIPTION, &SAVE, next)
     }
 
     fn delete_subscription(&self, id: SubscriptionId) -> Loaded<bool> {
         const SQL: &str = "DELETE FROM subscription WHERE id = $1";
         self.subscriptions_change();
+        // Its version is known from here on. One that was altered goes too.
+        self.subscription(id)?;
+        self.versions()
+            .goes(SUBSCRIPTION.key_of(&values![id.as_bytes()]));
         Ok(self.execute(SQL, values![id.as_bytes()])? > 0)
     }
 
     fn due_subscriptions(&self, now: Time) -> Loaded<Vec<Subscription>> {
         let due = self.all(&DUE_SUBSCRIPTIONS, values![now.millis()], |row| {
-            row.keep(self.left_out(), "subscription", rows::subscription(row))
+            let due = self.load(&SUBSCRIPTION, row, || rows::subscription(row));
+            row.keep(self.left_out(), "subscription", due)
         })?;
-        Ok(due.into_iter().flatten().collect())
+        Ok(due.into_iter().flatten().flatten().collect())
     }
 
     fn deliveries_under_way(&self, id: SubscriptionId, now: Time) -> Loaded<usize> {
@@ -193,15 +200,21 @@ impl<D: Lookups> Outbox for Store<D> {
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>> {
         static FIND: Statement = Statement::new(|| SUBSCRIPTION.find());
         let id = values![id.as_bytes()];
-        self.first(&FIND, id, |row| rows::subscription(row)).await
+        self.row(&SUBSCRIPTION, &FIND, id, |row| rows::subscription(row))
+            .await
     }
 
     async fn subscriptions(&self, merchant: Option<&MerchantId>) -> Result<Vec<Subscription>> {
-        let left_out = Arc::clone(self.0.left_out());
+        let (left_out, macs) = (Arc::clone(self.0.left_out()), Arc::clone(self.macs()));
         let found = self.ask(question::subscriptions(merchant), move |row| {
-            row.keep(&left_out, "subscription", rows::subscription(row))
+            let read = || rows::subscription(row);
+            row.keep(
+                &left_out,
+                "subscription",
+                SUBSCRIPTION.load(&macs, row, 0, read),
+            )
         });
-        Ok(found.await?.into_iter().flatten().collect())
+        Ok(found.await?.into_iter().flatten().flatten().collect())
     }
 
     async fn next_due(&self) -> Result<Option<Time>> {

@@ -12,7 +12,7 @@ use cardveil_core::port::{Admin, Load, Registry, Result, Writes};
 use cardveil_core::token::{Epoch, Lives, LivesOf};
 
 use super::lookups::{By, Lookup, Lookups};
-use super::rows::{self, CARD_COLUMNS, CREDENTIAL, EMBED, MERCHANT, lives_columns};
+use super::rows::{self, CARD, CARD_COLUMNS, CREDENTIAL, EMBED, MERCHANT, lives_columns};
 use super::table::Statement;
 use super::value::{Json, Row as _, Text, Value, values};
 use super::{Loads, Sql};
@@ -21,23 +21,27 @@ use crate::Store;
 impl<B: Sql> RegistryRows for Loads<'_, B> {
     fn merchant(&self, id: &MerchantId) -> Loaded<Option<Merchant>> {
         static FIND: Statement = Statement::new(|| MERCHANT.find());
-        self.first(&FIND, values![id.as_str()], |row| rows::merchant(row, 0))
+        self.row(&MERCHANT, &FIND, values![id.as_str()], |row| {
+            rows::merchant(row, 0)
+        })
     }
 
     fn add_merchant(&self, merchant: &Merchant) -> Loaded<bool> {
         static ADD: Statement = Statement::new(|| MERCHANT.add());
-        self.add(&ADD, MERCHANT.values(merchant))
+        self.add_row(&MERCHANT, &ADD, merchant)
     }
 
     fn save_merchant(&self, merchant: &Merchant) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| MERCHANT.save());
-        self.send(&SAVE, MERCHANT.changes(merchant))
+        self.save_row(&MERCHANT, &SAVE, merchant)
     }
 
     /// A rewrap changes a credential too, so its row is held.
     fn credential(&self, id: &CredentialId) -> Loaded<Option<Credential>> {
         static FIND: Statement = Statement::new(|| format!("{} FOR UPDATE", CREDENTIAL.find()));
-        self.first(&FIND, values![id.as_str()], |row| rows::credential(row))
+        self.row(&CREDENTIAL, &FIND, values![id.as_str()], |row| {
+            rows::credential(row)
+        })
     }
 
     fn key_is_of_another(&self, key_hash: &[u8; 32], id: &CredentialId) -> Loaded<bool> {
@@ -48,19 +52,23 @@ impl<B: Sql> RegistryRows for Loads<'_, B> {
 
     fn add_credential(&self, credential: &Credential) -> Loaded<bool> {
         static ADD: Statement = Statement::new(|| CREDENTIAL.add());
-        self.add(&ADD, CREDENTIAL.values(credential))
+        self.add_row(&CREDENTIAL, &ADD, credential)
     }
 
     fn save_credential(&self, credential: &Credential) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| CREDENTIAL.save());
-        self.send(&SAVE, CREDENTIAL.changes(credential))
+        self.save_row(&CREDENTIAL, &SAVE, credential)
     }
 
     /// What tokens live by is not changed by it, and adapters count changes of that.
     fn save_allowlist(&self, credential: &Credential) -> Loaded<()> {
-        const SQL: &str = "UPDATE credential SET allowed_ips = $2 WHERE id = $1";
+        const SQL: &str =
+            "UPDATE credential SET allowed_ips = $2, row_version = $3, mac = $4 WHERE id = $1";
+        let values = self.values_of(&CREDENTIAL, credential)?;
+        let guards = values.get(CREDENTIAL.columns.len()..).unwrap_or_default();
         let networks = Json(&credential.allowed_ips);
-        self.send(SQL, values![credential.id.as_str(), networks])
+        let changed = values![credential.id.as_str(), networks];
+        self.send(SQL, [&changed, guards].concat())
     }
 
     /// In the order of the ids, so that nodes that write the same rows do not wait for each other.
@@ -75,32 +83,32 @@ impl<B: Sql> RegistryRows for Loads<'_, B> {
 
     fn embed(&self, id: &EmbedId) -> Loaded<Option<Embed>> {
         static FIND: Statement = Statement::new(|| EMBED.find());
-        self.first(&FIND, values![id.as_str()], |row| rows::embed(row))
+        self.row(&EMBED, &FIND, values![id.as_str()], |row| rows::embed(row))
     }
 
     fn add_embed(&self, embed: &Embed) -> Loaded<bool> {
         static ADD: Statement = Statement::new(|| EMBED.add());
-        self.add(&ADD, EMBED.values(embed))
+        self.add_row(&EMBED, &ADD, embed)
     }
 
     fn save_embed(&self, embed: &Embed) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| EMBED.save());
-        self.send(&SAVE, EMBED.changes(embed))
+        self.save_row(&EMBED, &SAVE, embed)
     }
 }
 
 /// What a token lives by, by credential, merchant and embed: all three, whether they are there.
 pub(crate) static LIVES: Lookup = Lookup::new(|| {
-    const COLUMNS: &str = lives_columns!();
+    let columns = lives_columns();
     By {
         one: format!(
-            "SELECT {COLUMNS}, $1, $2, $3 FROM (SELECT 1)
+            "SELECT {columns}, $1, $2, $3 FROM (SELECT 1)
                  LEFT JOIN credential ON credential.id = $1 AND credential.merchant = $2
                  LEFT JOIN merchant ON merchant.id = $2
                  LEFT JOIN embed ON embed.id = $3"
         ),
         many: format!(
-            "SELECT {COLUMNS}, wanted.credential, wanted.merchant, wanted.embed, wanted.place
+            "SELECT {columns}, wanted.credential, wanted.merchant, wanted.embed, wanted.place
              FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
                      AS wanted (credential, merchant, embed, place)
                  LEFT JOIN LATERAL (SELECT * FROM credential
@@ -137,38 +145,48 @@ impl<D: Lookups> Registry for Store<D> {
             )
         });
         let admission = |row: &D::Row<'_>| {
-            let at = CREDENTIAL.columns.len();
+            let at = CREDENTIAL.width();
             let has_merchant: Option<Text<MerchantId>> = row.get(at)?;
-            let merchant = has_merchant.map(|_| rows::merchant(row, at)).transpose()?;
-            Ok(Admission {
-                credential: rows::credential(row)?,
+            let merchant = match has_merchant {
+                Some(_) => MERCHANT.load(self.macs(), row, at, || rows::merchant(row, at))?,
+                None => None,
+            };
+            let epoch = Epoch(row.get(at + MERCHANT.width())?);
+            let credential = CREDENTIAL.load(self.macs(), row, 0, || rows::credential(row))?;
+            Ok(credential.map(|credential| Admission {
+                credential,
                 merchant,
-                epoch: Epoch(row.get(at + MERCHANT.columns.len())?),
-            })
+                epoch,
+            }))
         };
-        let is_it = |found: &Admission| found.credential.key_hash == *key_hash;
-        self.find(&BY_KEY, values![key_hash].into(), admission, is_it)
-            .await
+        let is_it = |found: &Option<Admission>| {
+            let found = found.as_ref();
+            found.is_none_or(|found| found.credential.key_hash == *key_hash)
+        };
+        let key = values![key_hash].into();
+        Ok(self.find(&BY_KEY, key, admission, is_it).await?.flatten())
     }
 
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
         static BY_ID: Lookup =
             Lookup::new(|| By::new(&EMBED.select(), "embed", &[("id", "text")], ""));
         let key = values![id.as_str()].into();
-        self.find(&BY_ID, key, |row| rows::embed(row), |it| it.id == *id)
-            .await
+        let read = |row: &D::Row<'_>| EMBED.load(self.macs(), row, 0, || rows::embed(row));
+        let is_it = |found: &Option<Embed>| found.as_ref().is_none_or(|it| it.id == *id);
+        Ok(self.find(&BY_ID, key, read, is_it).await?.flatten())
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
         static BY_ID: Lookup =
             Lookup::new(|| By::new(&MERCHANT.select(), "merchant", &[("id", "text")], ""));
         let key = values![id.as_str()].into();
-        self.find(&BY_ID, key, |row| rows::merchant(row, 0), |it| it.id == *id)
-            .await
+        let read = |row: &D::Row<'_>| MERCHANT.load(self.macs(), row, 0, || rows::merchant(row, 0));
+        let is_it = |found: &Option<Merchant>| found.as_ref().is_none_or(|it| it.id == *id);
+        Ok(self.find(&BY_ID, key, read, is_it).await?.flatten())
     }
 
     async fn lives(&self, of: &LivesOf) -> Result<Lives> {
-        let read = |row: &D::Row<'_>| Ok((rows::lives_of(row)?, rows::lives(row)?));
+        let read = |row: &D::Row<'_>| Ok((rows::lives_of(row)?, rows::lives(self.macs(), row)?));
         let is_it = |(whose, _): &(LivesOf, Lives)| whose == of;
         let found = self.find(&LIVES, lives_key(of), read, is_it).await?;
         Ok(found.map_or_else(Lives::default, |(_, lives)| lives))
@@ -184,15 +202,16 @@ impl<D: Lookups> Registry for Store<D> {
             CardRef::No(no) => (&BY_NO, values![merchant.as_str(), no.as_str()]),
             CardRef::Id(id) => (&BY_ID, values![merchant.as_str(), id.as_bytes()]),
         };
-        let is_it = |found: &Card| {
+        let is_of = |found: &Card| {
             found.merchant == *merchant
                 && match card {
                     CardRef::No(no) => found.no == *no,
                     CardRef::Id(id) => found.id == *id,
                 }
         };
-        self.find(by, key.into(), |row| rows::card(row), is_it)
-            .await
+        let is_it = |found: &Option<Card>| found.as_ref().is_none_or(is_of);
+        let read = |row: &D::Row<'_>| CARD.load(self.macs(), row, 0, || rows::card(row));
+        Ok(self.find(by, key.into(), read, is_it).await?.flatten())
     }
 }
 
@@ -200,25 +219,29 @@ impl<D: Lookups> Registry for Store<D> {
 impl<D: Lookups> Admin for Store<D> {
     async fn merchants(&self) -> Result<Vec<Merchant>> {
         static SQL: Statement = Statement::new(|| MERCHANT.all("id"));
-        self.list("merchant", &SQL, |row| rows::merchant(row, 0))
+        self.list(&MERCHANT, &SQL, |row| rows::merchant(row, 0))
             .await
     }
 
     async fn credentials(&self) -> Result<Vec<Credential>> {
         static SQL: Statement = Statement::new(|| CREDENTIAL.all("id"));
-        self.list("credential", &SQL, |row| rows::credential(row))
+        self.list(&CREDENTIAL, &SQL, |row| rows::credential(row))
             .await
     }
 
     async fn last_uses(&self) -> Result<BTreeMap<CredentialId, Time>> {
         const SQL: &str = "SELECT credential, used_at FROM credential_use";
-        let uses = self.list("credential_use", SQL, |row| Ok((row.text(0)?, row.get(1)?)));
-        Ok(uses.await?.into_iter().collect())
+        let read = |row: &D::Row<'_>| {
+            let used = row.text(0).and_then(|id| Ok((id, row.get(1)?)));
+            row.keep(self.0.left_out(), "credential_use", used)
+        };
+        let uses = self.all(SQL, [], read).await?;
+        Ok(uses.into_iter().flatten().collect())
     }
 
     async fn embeds(&self) -> Result<Vec<Embed>> {
         static SQL: Statement = Statement::new(|| EMBED.all("id"));
-        self.list("embed", &SQL, |row| rows::embed(row)).await
+        self.list(&EMBED, &SQL, |row| rows::embed(row)).await
     }
 
     async fn time(&self) -> Result<Option<Time>> {
@@ -230,7 +253,11 @@ impl<D: Lookups> Admin for Store<D> {
     }
 
     fn left_out(&self) -> Vec<String> {
-        self.0.left_out().all()
+        let altered = self.macs().all_altered().into_iter();
+        let altered = altered.map(|(table, key)| format!("{table} {key}"));
+        let mut all: Vec<_> = self.0.left_out().all().into_iter().chain(altered).collect();
+        all.sort();
+        all
     }
 
     fn writes(&self) -> Writes {

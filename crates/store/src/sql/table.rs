@@ -3,11 +3,15 @@
 
 use std::sync::LazyLock;
 
+use super::deciding::Deciding;
 use super::value::Value;
 
 /// A kind, its table, and its columns with what is written to each.
 pub(crate) struct Table<T: 'static> {
     pub(crate) name: &'static str,
+    /// How rows that decide are guarded. Behind their columns they have two more, [`VERSION`] and
+    /// [`MAC`].
+    pub(crate) deciding: Option<Deciding>,
     /// How many of the columns, from the first on, are its key.
     pub(crate) key: usize,
     /// How many of the columns, from the first on, are as the row was added: the key, and what no
@@ -15,6 +19,11 @@ pub(crate) struct Table<T: 'static> {
     pub(crate) fixed: usize,
     pub(crate) columns: &'static [Column<T>],
 }
+
+/// How often a row has been changed, counted from 1.
+const VERSION: &str = "row_version";
+/// The MAC over what a row says, where it stands and its version.
+const MAC: &str = "mac";
 
 /// A column's name, and what is written to it.
 type Column<T> = (&'static str, fn(&T) -> Value);
@@ -28,11 +37,18 @@ impl<T> Table<T> {
         self.columns.iter().map(|(_, value)| value(row)).collect()
     }
 
-    /// What [`save`](Self::save) takes: the key, and what may have changed.
-    pub(crate) fn changes(&self, row: &T) -> Vec<Value> {
-        let changed = self.columns.iter().take(self.key);
-        let changed = changed.chain(self.columns.iter().skip(self.fixed));
-        changed.map(|(_, value)| value(row)).collect()
+    /// Of all values what [`save`](Self::save) takes: the key, and what may have changed.
+    pub(crate) fn changes(&self, mut values: Vec<Value>) -> Vec<Value> {
+        values.drain(self.key..self.fixed);
+        values
+    }
+
+    /// How many columns a row has, as it is read.
+    pub(crate) const fn width(&self) -> usize {
+        match self.deciding {
+            Some(_) => self.columns.len() + 2,
+            None => self.columns.len(),
+        }
     }
 
     /// Adds a row, where no unique column is in use.
@@ -44,7 +60,7 @@ impl<T> Table<T> {
     pub(crate) fn insert_with(&self, further: &[(&'static str, &str)]) -> String {
         let names = self.names().chain(further.iter().map(|(name, _)| *name));
         let names = names.collect::<Vec<_>>().join(", ");
-        let places = (1..=self.columns.len()).map(|place| format!("${place}"));
+        let places = (1..=self.width()).map(|place| format!("${place}"));
         let places = places.chain(further.iter().map(|(_, sql)| (*sql).to_owned()));
         let places = places.collect::<Vec<_>>().join(", ");
         let table = self.name;
@@ -106,7 +122,7 @@ impl<T> Table<T> {
 
     fn insert(&self) -> String {
         let names = self.names().collect::<Vec<_>>().join(", ");
-        let places = (1..=self.columns.len()).map(|place| format!("${place}"));
+        let places = (1..=self.width()).map(|place| format!("${place}"));
         let places = places.collect::<Vec<_>>().join(", ");
         format!("INSERT INTO {} ({names}) VALUES ({places})", self.name)
     }
@@ -118,7 +134,8 @@ impl<T> Table<T> {
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.columns.iter().map(|(name, _)| *name)
+        let guards = self.deciding.iter().flat_map(|_| [VERSION, MAC]);
+        self.columns.iter().map(|(name, _)| *name).chain(guards)
     }
 }
 
@@ -130,6 +147,7 @@ mod tests {
     fn a_table_makes_all_statements_of_its_columns() {
         let table: Table<(i64, i64)> = Table {
             name: "pair",
+            deciding: None,
             key: 1,
             fixed: 2,
             columns: &[
@@ -139,7 +157,7 @@ mod tests {
             ],
         };
         assert_eq!(table.values(&(1, 2)), [1, 1, 2].map(Value::Int));
-        assert_eq!(table.changes(&(1, 2)), [1, 2].map(Value::Int));
+        assert_eq!(table.changes(table.values(&(1, 2))), [1, 2].map(Value::Int));
         let inserted = "INSERT INTO pair (id, made, at)";
         assert_eq!(
             table.add(),

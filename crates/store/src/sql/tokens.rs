@@ -29,7 +29,7 @@ impl<B: Sql> TokenRows for Loads<'_, B> {
     }
 
     fn add_token(&self, record: &Record) -> Loaded<()> {
-        let added = self.0.add_token(TOKEN.values(record));
+        let added = self.0.add_token(self.values_of(&TOKEN, record)?);
         if added.map_err(Into::into)? {
             return Ok(());
         }
@@ -39,14 +39,26 @@ impl<B: Sql> TokenRows for Loads<'_, B> {
 
     fn save_token(&self, record: &Record) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| TOKEN.save());
-        self.send(&SAVE, TOKEN.changes(record))?;
+        self.save_row(&TOKEN, &SAVE, record)?;
+        self.token_saved(record);
+        Ok(())
+    }
+
+    fn count_token(&self, record: &Record) -> Loaded<()> {
+        static SAVE: Statement = Statement::new(|| TOKEN.save());
+        let values = self.values_at(&TOKEN, record, false)?;
+        self.send(&SAVE, TOKEN.changes(values))?;
         self.token_saved(record);
         Ok(())
     }
 
     fn delete_token(&self, key: &TokenKey) -> Loaded<()> {
+        const FORGET: &str = "DELETE FROM row_change WHERE kind = $1 AND key = $2";
         static DELETE: Statement = Statement::new(|| TOKEN.delete());
-        self.send(&DELETE, values![key.issued_secs, key.hash.0])
+        let values = values![key.issued_secs, key.hash.0];
+        let (kind, row) = TOKEN.key_of(&values);
+        self.send(&DELETE, values)?;
+        self.send(FORGET, values![kind, row])
     }
 
     fn named(&self, key: &[u8; 32]) -> Loaded<Option<(Idempotency, Record)>> {
@@ -59,7 +71,11 @@ impl<B: Sql> TokenRows for Loads<'_, B> {
         });
         self.send_tokens().map_err(Into::into)?;
         self.hold_name(key).map_err(Into::into)?;
-        self.first(&SQL, values![key], |row| rows::named(row))
+        let found = self.first(&SQL, values![key], |row| {
+            let record = self.load(&TOKEN, row, || rows::record(row))?;
+            Ok((rows::name(row)?, record))
+        })?;
+        Ok(found.and_then(|(name, record)| Some((name, record?))))
     }
 
     fn save_name(&self, name: &Idempotency, token: &TokenKey) -> Loaded<()> {
@@ -77,7 +93,8 @@ impl<B: Sql> TokenRows for Loads<'_, B> {
         });
         self.send_tokens().map_err(Into::into)?;
         self.all(&SQL, values![due, ahead, sql_count(limit)], |row| {
-            row.keep(self.left_out(), "token", rows::record(row))
+            let record = self.load(&TOKEN, row, || rows::record(row));
+            Ok(row.keep(self.left_out(), "token", record)?.flatten())
         })
     }
 
@@ -91,7 +108,10 @@ impl<B: Sql> TokenRows for Loads<'_, B> {
             )
         });
         let values = values![before.secs_u32(), before, refusals, sql_count(limit)];
-        self.all(&SQL, values, |row| rows::record(row))
+        let found = self.all(&SQL, values, |row| {
+            self.load(&TOKEN, row, || rows::record(row))
+        })?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     fn old_tokens(&self, before: Time, limit: usize) -> Loaded<Vec<TokenKey>> {
@@ -118,8 +138,9 @@ impl<D: Lookups> Tokens for Store<D> {
             By::new(&TOKEN_COLUMNS, "token", &key, "")
         });
         let keys = values![key.issued_secs, key.hash.0].into();
-        self.find(&BY_KEY, keys, |row| rows::record(row), |it| it.key == *key)
-            .await
+        let read = |row: &D::Row<'_>| TOKEN.load(self.macs(), row, 0, || rows::record(row));
+        let is_it = |found: &Option<Record>| found.as_ref().is_none_or(|it| it.key == *key);
+        Ok(self.find(&BY_KEY, keys, read, is_it).await?.flatten())
     }
 
     async fn first_form_last(&self, now: Time) -> Result<Option<Time>> {

@@ -31,6 +31,90 @@ pub(crate) enum Value {
     Unwritable(String),
 }
 
+impl Value {
+    /// Appends it so that no doubt is left about what it is and where it ends; nothing for null. The
+    /// same for both databases, whose truths differ.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Bool(value) => put_int(i64::from(*value), out),
+            Self::Int(value) => put_int(*value, out),
+            Self::Text(value) => put_bytes(b't', value.as_bytes(), out),
+            Self::Bytes(value) => put_bytes(b'b', value, out),
+            // No column holds one, and what cannot be written fails its statement.
+            Self::Null | Self::List(_) | Self::Unwritable(_) => {}
+        }
+    }
+}
+
+impl Value {
+    /// For people, as part of a key.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => text.chars().take(64).collect(),
+            Self::Bytes(bytes) => name_of(bytes.get(..32).unwrap_or(bytes)),
+            Self::Int(number) => number.to_string(),
+            Self::Bool(_) | Self::Null | Self::List(_) | Self::Unwritable(_) => "?".into(),
+        }
+    }
+}
+
+fn put_int(value: i64, out: &mut Vec<u8>) {
+    out.push(b'i');
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_bytes(kind: u8, value: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(&(value.len() as u64).to_be_bytes());
+    out.extend_from_slice(value);
+}
+
+/// What a column of SQLite holds, as [`Value::put`] appends it.
+pub(crate) fn put_column(value: ValueRef<'_>, out: &mut Vec<u8>) {
+    match value {
+        ValueRef::Null => {}
+        ValueRef::Integer(value) => put_int(value, out),
+        ValueRef::Text(value) => put_bytes(b't', value, out),
+        ValueRef::Blob(value) => put_bytes(b'b', value, out),
+        // No column holds one that we wrote.
+        ValueRef::Real(value) => put_bytes(b'r', &value.to_be_bytes(), out),
+    }
+}
+
+/// What a column of PostgreSQL holds, as [`Value::put`] appends it.
+pub(crate) enum Raw<'a> {
+    Int(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl Raw<'_> {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Int(value) => put_int(*value, out),
+            Self::Text(value) => put_bytes(b't', value.as_bytes(), out),
+            Self::Bytes(value) => put_bytes(b'b', value, out),
+        }
+    }
+}
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Boxed> {
+        Ok(match *kind {
+            Type::BOOL => Self::Int(bool::from_sql(kind, raw)?.into()),
+            Type::INT4 => Self::Int(i32::from_sql(kind, raw)?.into()),
+            Type::INT8 => Self::Int(i64::from_sql(kind, raw)?),
+            Type::BYTEA => Self::Bytes(<&[u8]>::from_sql(kind, raw)?),
+            _ => Self::Text(<&str>::from_sql(kind, raw)?),
+        })
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        matches!(*kind, Type::BOOL | Type::INT4 | Type::INT8 | Type::BYTEA)
+            || <&str as FromSql<'_>>::accepts(kind)
+    }
+}
+
 impl rusqlite::ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let unwritable = |why: &str| rusqlite::Error::ToSqlConversionFailure(why.into());
@@ -285,6 +369,24 @@ pub(crate) trait Row {
     /// Whether a column holds what this program does not write.
     fn is_unreadable(fault: &Self::Fault) -> bool;
 
+    /// What goes wrong with a row that this program did not write.
+    fn unreadable(why: &'static str) -> Self::Fault;
+
+    /// Appends what a column holds, as [`Value::put`] does.
+    fn put(&self, column: usize, out: &mut Vec<u8>) -> Result<(), Self::Fault>;
+
+    /// A column of a key, for people.
+    fn shown(&self, column: usize) -> String {
+        let text = || self.get::<String>(column).ok();
+        let bytes = || self.get::<Vec<u8>>(column).ok();
+        let number = || self.get::<i64>(column).ok();
+        text()
+            .map(|key| key.chars().take(64).collect())
+            .or_else(|| bytes().map(|key| name_of(key.get(..32).unwrap_or(&key))))
+            .or_else(|| number().map(|key| key.to_string()))
+            .unwrap_or_else(|| "?".into())
+    }
+
     /// Of a row of many: what was read, or nothing where the row cannot be read and is left out.
     fn keep<T>(
         &self,
@@ -294,15 +396,7 @@ pub(crate) trait Row {
     ) -> Result<Option<T>, Self::Fault> {
         match read {
             Err(fault) if Self::is_unreadable(&fault) => {
-                let text = || {
-                    self.get(0)
-                        .ok()
-                        .map(|key: String| key.chars().take(64).collect())
-                };
-                let bytes = || self.get(0).ok().map(|key: Vec<u8>| key);
-                let key =
-                    text().or_else(|| bytes().map(|key| name_of(key.get(..32).unwrap_or(&key))));
-                left_out.note(table, key.as_deref().unwrap_or("?"));
+                left_out.note(table, &self.shown(0));
                 Ok(None)
             }
             read => read.map(Some),

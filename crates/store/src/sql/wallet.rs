@@ -51,7 +51,7 @@ impl<B: Sql> WalletRows for Loads<'_, B> {
 
     fn save_wallet_token(&self, token: &WalletToken) -> Loaded<()> {
         static SAVE: Statement = Statement::new(|| WALLET_TOKEN.save());
-        self.send(&SAVE, WALLET_TOKEN.changes(token))
+        self.send(&SAVE, WALLET_TOKEN.changes(WALLET_TOKEN.values(token)))
     }
 }
 

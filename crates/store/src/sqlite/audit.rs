@@ -20,7 +20,7 @@ pub(super) const AFTER_OF_FORM_ONE: &str = "SELECT audit.seq, audit.event, audit
 
 /// Where the chain of this database ends.
 pub(super) fn end(connection: &Connection) -> rusqlite::Result<Link> {
-    const SQL: &str = "SELECT database_id, audit.seq, audit.link_hash FROM meta
+    const SQL: &str = "SELECT database_id, audit.seq, audit.chain_hash FROM meta
          LEFT JOIN audit ON audit.seq = (SELECT max(seq) FROM audit)";
     connection.prepare_cached(SQL)?.query_row([], |row| {
         let chain = ChainId::from_bytes(row.get(0)?);
@@ -35,12 +35,13 @@ pub(super) fn end(connection: &Connection) -> rusqlite::Result<Link> {
 pub(super) fn append(
     connection: &Connection,
     end: &Link,
-    event: &Event,
+    (event, version): (&Event, Option<u64>),
     salts: &mut Salts,
 ) -> rusqlite::Result<Link> {
-    const SQL: &str = "INSERT INTO audit (seq, event, link_hash, personal) VALUES (?1, ?2, ?3, ?4)";
+    const SQL: &str =
+        "INSERT INTO audit (seq, event, chain_hash, personal) VALUES (?1, ?2, ?3, ?4)";
     let written = event
-        .write(Form::Two, salts)
+        .write_at(version, Form::Two, salts)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let next = end.next(written.stored.as_bytes());
     connection.prepare_cached(SQL)?.execute(params![

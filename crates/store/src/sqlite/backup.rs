@@ -18,12 +18,13 @@ use cardveil_core::audit::{Event, Kind, Source, Target};
 use cardveil_core::clock::Time;
 use cardveil_core::keys::ClassKey;
 use cardveil_core::token::Epoch;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::fence::{Fence, Found};
 use super::open::{OpenError, Refused, check_ours, connect, create_private, migrate};
 use super::{all, audit};
-use crate::sql::rows::{self, CLASS_KEYS, ENTRIES_AFTER, LAST_ENTRY, class_key};
+use crate::sql::deciding::Unchecked;
+use crate::sql::rows::{self, ENTRIES_AFTER, LAST_ENTRY, class_key};
 use crate::sql::{for_sqlite, sql_count};
 
 /// Writes a copy of the database, of this moment, to a file that is not there yet. The database may
@@ -145,7 +146,12 @@ impl Copy {
 
     /// Its class keys, as they are stored.
     pub fn class_keys(&self) -> Result<Vec<ClassKey>, OpenError> {
-        self.with(|connection| Ok(all(connection, &CLASS_KEYS, [], |row| class_key(row))?))
+        // Copies from before have no other columns.
+        const SQL: &str =
+            "SELECT class, version, wrapped, created_at, retiring_at, retired_at, NULL
+             FROM wrapped_key ORDER BY class, version";
+        let read = |row: &Row<'_>| class_key(row).map(Unchecked::of_a_copy);
+        self.with(|connection| Ok(all(connection, SQL, [], read)?))
     }
 
     /// Its audit entries after a place, with their links.
@@ -201,7 +207,7 @@ impl Copy {
                 let mut event: Event = source.event(now, kind, None, target);
                 event.detail.note = Some(note.into());
                 let end = audit::end(&transaction)?;
-                audit::append(&transaction, &end, &event, &mut salts)?;
+                audit::append(&transaction, &end, (&event, None), &mut salts)?;
             }
             transaction.commit()?;
             Ok(Revived {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cardveil_core::port::{CardFilter, CardPage, Cards, Paging, Result};
+use cardveil_core::vault::RowMacs;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::{Sqlite, all};
@@ -11,22 +12,26 @@ use crate::card_list::{CardList, Way};
 use crate::left_out::LeftOut;
 use crate::sql::for_sqlite;
 use crate::sql::question::Question;
-use crate::sql::rows;
+use crate::sql::rows::{self, CARD};
 use crate::sql::value::Row as _;
 
 #[async_trait]
 impl Cards for Sqlite {
     async fn list_cards(&self, filter: &CardFilter, paging: Paging) -> Result<CardPage> {
         let list = CardList::new(filter, paging);
-        let left_out = Arc::clone(&self.left_out);
+        let (left_out, macs) = (Arc::clone(&self.left_out), Arc::clone(&self.macs));
         self.lists
-            .ask(move |connection| ask(connection, &list, &left_out))
+            .ask(move |connection| ask(connection, &list, (&left_out, &macs)))
             .await
     }
 }
 
 /// In one read transaction, so that cards and count are of one moment.
-fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite::Result<CardPage> {
+fn ask(
+    connection: &Connection,
+    list: &CardList,
+    (left_out, macs): (&LeftOut, &RowMacs),
+) -> rusqlite::Result<CardPage> {
     let snapshot = connection.unchecked_transaction()?;
     let count = list.paging().count.then(|| list.count());
     let count = count.map(|count| number(&snapshot, &count)).transpose()?;
@@ -40,7 +45,8 @@ fn ask(connection: &Connection, list: &CardList, left_out: &LeftOut) -> rusqlite
         Way::Begun => list.begun(),
     };
     let cards = rows_of(&snapshot, &page, |row| {
-        let card = row.keep(left_out, "card", rows::card(row))?;
+        let card = CARD.load(macs, row, 0, || rows::card(row));
+        let card = row.keep(left_out, "card", card)?.flatten();
         Ok((rows::place_of_card(row)?, card))
     })?;
     let end = match way {

@@ -7,13 +7,16 @@ use cardveil_core::hook::Bell;
 use cardveil_core::keys::Envelope;
 use cardveil_core::port::{Class, Load, Result, Writes};
 use cardveil_core::token::Epoch;
+use cardveil_core::vault::RowMacs;
 use rusqlite::{Row, params_from_iter};
 
 use super::{Database, all, first, keys};
 use crate::left_out::LeftOut;
+use crate::sql::deciding::RowKey;
+use crate::sql::guard::{LAST_CHANGE, LastChanges, last_change};
 use crate::sql::lookups::{By, Lookups};
 use crate::sql::question::Question;
-use crate::sql::value::Value;
+use crate::sql::value::{Value, values};
 use crate::sql::{RecordKind, for_sqlite};
 
 impl Lookups for Database {
@@ -73,6 +76,24 @@ impl Lookups for Database {
 
     fn left_out(&self) -> &Arc<LeftOut> {
         &self.left_out
+    }
+
+    fn macs(&self) -> &Arc<RowMacs> {
+        &self.macs
+    }
+
+    /// A program of the version before cannot write to the file.
+    async fn guards_rows(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn last_changes(&self, rows: Vec<RowKey>) -> Result<LastChanges> {
+        let mut last = LastChanges::default();
+        for (kind, key) in rows {
+            let of = values![kind, key];
+            last.extend(self.first(LAST_CHANGE, of, |row| last_change(row)).await?);
+        }
+        Ok(last)
     }
 
     async fn first_form_last(&self, _: Time) -> Result<Option<Time>> {

@@ -53,6 +53,7 @@ use async_trait::async_trait;
 use cardveil_core::Entropy;
 use cardveil_core::clock::Clock;
 use cardveil_core::port::{Commits, Result, Work};
+use cardveil_core::vault::RowMacs;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use self::lists::Lists;
@@ -79,6 +80,7 @@ pub struct Database {
     lists: Lists,
     texts: Texts,
     left_out: Arc<LeftOut>,
+    macs: Arc<RowMacs>,
 }
 
 impl Sqlite {
@@ -92,8 +94,9 @@ impl Sqlite {
         let ready = open::open(options, clock.now(), entropy)?;
         let opened = ready.opened.clone();
         let left_out = Arc::<LeftOut>::default();
-        let writer =
-            Writer::start(ready, clock, Arc::clone(&left_out)).map_err(OpenError::Thread)?;
+        let macs = Arc::new(RowMacs::new(Arc::clone(&clock)));
+        let kept = (Arc::clone(&left_out), Arc::clone(&macs));
+        let writer = Writer::start(ready, clock, kept).map_err(OpenError::Thread)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::new(options.database.clone(), cores + 1);
         let lists = Lists::start(options.database.clone()).map_err(OpenError::Thread)?;
@@ -103,6 +106,7 @@ impl Sqlite {
             lists,
             texts: Texts::default(),
             left_out,
+            macs,
         };
         Ok((Self(database), opened))
     }

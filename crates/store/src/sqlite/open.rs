@@ -412,7 +412,12 @@ fn judge(
     transaction.execute("UPDATE meta SET epoch = ?1", [mark.epoch.0])?;
     if let Some(why) = why {
         let event = raised(mark.epoch, why, now);
-        let end = audit::append(transaction, &audit::end(transaction)?, &event, salts)?;
+        let end = audit::append(
+            transaction,
+            &audit::end(transaction)?,
+            (&event, None),
+            salts,
+        )?;
         mark.generation = seq(&end);
     }
     let raised = why.map(|why| Raised {

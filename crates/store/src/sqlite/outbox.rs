@@ -24,7 +24,10 @@ pub(super) fn queue(batch: &Batch<'_>, seq: i64, event: &Event) -> rusqlite::Res
     let (Some(topic), Some(merchant)) = (event.topic(), &event.merchant) else {
         return Ok(false);
     };
-    let told = batch.all(&ENABLED, [merchant.as_str()], |row| rows::subscription(row))?;
+    let told = batch.all(&ENABLED, [merchant.as_str()], |row| {
+        SUBSCRIPTION.load(batch.macs(), row, 0, || rows::subscription(row))
+    })?;
+    let told: Vec<_> = told.into_iter().flatten().collect();
     if told.is_empty() {
         return Ok(false);
     }

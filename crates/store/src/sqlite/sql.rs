@@ -9,20 +9,25 @@ use cardveil_core::hook::Delivery;
 use cardveil_core::id::{CardId, DeliveryId, MerchantId, PersonId};
 use cardveil_core::mfa::Totp;
 use cardveil_core::port::Class;
-use cardveil_core::port::rows::{Loaded, Rows};
 use cardveil_core::token::{Epoch, Lives, LivesOf, Record, TokenKey};
+use cardveil_core::vault::RowMacs;
 use rusqlite::types::Type;
 use rusqlite::{Row, params_from_iter};
 
 use super::writer::Batch;
 use super::{fault, keys};
 use crate::left_out::LeftOut;
-use crate::sql::rows::{BUDGET, CARD, TOKEN};
+use crate::sql::deciding::{RowKey, Said, Versions};
+use crate::sql::guard::{LAST_CHANGE, LastChanges, last_change};
+use crate::sql::rows::{BUDGET, CARD, TOKEN, TOKEN_COLUMNS};
 use crate::sql::table::Statement;
-use crate::sql::value::{self, Column, Row as _, Value, values};
-use crate::sql::{FIND_DELIVERY, LIVES, Loads, Sql, lives_key, record_kinds, rows};
+use crate::sql::value::{self, Column, Value, values};
+use crate::sql::{FIND_DELIVERY, LIVES, Sql, lives_key, record_kinds, rows};
 
-static FIND_TOKEN: Statement = Statement::new(|| TOKEN.find());
+static FIND_TOKEN: Statement = Statement::new(|| {
+    let columns = &*TOKEN_COLUMNS;
+    format!("SELECT {columns} FROM token WHERE issued_secs = $1 AND hash = $2")
+});
 static FIND_BUDGET: Statement = Statement::new(|| BUDGET.find());
 
 impl value::Row for Row<'_> {
@@ -38,15 +43,14 @@ impl value::Row for Row<'_> {
     fn is_unreadable(error: &rusqlite::Error) -> bool {
         fault::unreadable(error)
     }
-}
 
-impl Rows for Loads<'_, Batch<'_>> {
-    fn epoch(&self) -> Epoch {
-        self.0.epoch()
+    fn unreadable(why: &'static str) -> rusqlite::Error {
+        rusqlite::Error::FromSqlConversionFailure(0, Type::Null, why.into())
     }
 
-    fn log(&self, event: &Event) -> Loaded<()> {
-        Ok(self.0.log(event)?)
+    fn put(&self, column: usize, out: &mut Vec<u8>) -> rusqlite::Result<()> {
+        value::put_column(self.get_ref(column)?, out);
+        Ok(())
     }
 }
 
@@ -92,6 +96,22 @@ impl Sql for Batch<'_> {
 
     fn left_out(&self) -> &LeftOut {
         Batch::left_out(self)
+    }
+
+    fn log(&self, event: &Event, said: Said) -> rusqlite::Result<()> {
+        Batch::log(self, event, said)
+    }
+
+    fn epoch(&self) -> Epoch {
+        Batch::epoch(self)
+    }
+
+    fn macs(&self) -> &RowMacs {
+        Batch::macs(self)
+    }
+
+    fn versions(&self) -> &Versions {
+        Batch::versions(self)
     }
 
     /// No other process writes meanwhile.
@@ -141,7 +161,11 @@ impl Sql for Batch<'_> {
 
     fn token(&self, key: &TokenKey) -> rusqlite::Result<Option<Record>> {
         let key = values![key.issued_secs, key.hash.0];
-        Sql::first(self, &FIND_TOKEN, key, |row| rows::record(row))
+        let guards = (Sql::macs(self), Sql::versions(self));
+        let found = Sql::first(self, &FIND_TOKEN, key, |row| {
+            TOKEN.load_held(guards, row, || rows::record(row))
+        })?;
+        Ok(found.flatten())
     }
 
     fn tokens(&self, keys: &[TokenKey]) -> rusqlite::Result<Vec<Record>> {
@@ -151,7 +175,10 @@ impl Sql for Batch<'_> {
 
     /// Nobody changes that until the commit.
     fn lives(&self, of: LivesOf) -> rusqlite::Result<Arc<Lives>> {
-        let found = Sql::first(self, &LIVES.one, lives_key(&of), |row| rows::lives(row))?;
+        let macs = Sql::macs(self);
+        let found = Sql::first(self, &LIVES.one, lives_key(&of), |row| {
+            rows::lives(macs, row)
+        })?;
         Ok(Arc::new(found.unwrap_or_default()))
     }
 
@@ -175,9 +202,13 @@ impl Sql for Batch<'_> {
         merchant: &MerchantId,
         card: CardId,
     ) -> rusqlite::Result<Option<card::State>> {
-        const SQL: &str = "SELECT state FROM card WHERE id = $1 AND merchant = $2";
-        let key = values![card.as_bytes(), merchant.as_str()];
-        Sql::first(self, SQL, key, |row| row.name(0))
+        static SQL: Statement = Statement::new(|| {
+            let columns = CARD.select();
+            format!("SELECT {columns} FROM card WHERE id = $1 AND merchant = $2")
+        });
+        let (key, macs) = (values![card.as_bytes(), merchant.as_str()], Sql::macs(self));
+        let found = Sql::first(self, &SQL, key, |row| rows::card_state(macs, row))?;
+        Ok(found.flatten())
     }
 
     fn card_saved(&self, _: &Card) {}
@@ -200,6 +231,14 @@ impl Sql for Batch<'_> {
         });
         let add = |row| Ok(Sql::execute(self, &ADD, row)? > 0);
         rows.into_iter().map(add).collect()
+    }
+
+    fn last_changes(&self, rows: &[RowKey]) -> rusqlite::Result<LastChanges> {
+        let find = |(kind, key): &RowKey| {
+            let of = values![*kind, key];
+            Sql::first(self, LAST_CHANGE, of, |row| last_change(row)).transpose()
+        };
+        rows.iter().filter_map(find).collect()
     }
 
     fn level(&self, key: Vec<u8>) -> rusqlite::Result<Option<Level>> {

@@ -1,6 +1,10 @@
 //! Rows that somebody with the database has altered.
 
-use cardveil_testkit::contract::{an_altered_row_hides_no_other, with_three_of_each};
+use async_trait::async_trait;
+use cardveil_testkit::contract::{
+    Hand, an_altered_row_hides_no_other, no_altered_row_is_taken_for_what_was_written,
+    no_row_that_was_put_back_goes_on, with_three_of_each,
+};
 
 use tokio_postgres::NoTls;
 
@@ -27,4 +31,55 @@ async fn one_altered_record_fails_no_list() {
     let alter = ALTER.replace('%', "cardveil.");
     other.batch_execute(&alter).await.unwrap();
     an_altered_row_hides_no_other(&store).await;
+}
+
+struct Raw(tokio_postgres::Client);
+
+#[async_trait]
+impl Hand for Raw {
+    async fn run(&self, sql: &str) {
+        self.0.batch_execute(sql).await.unwrap();
+    }
+
+    async fn columns(&self, table: &str) -> Vec<(String, String)> {
+        const COLUMNS: &str = "SELECT column_name::text, data_type::text
+             FROM information_schema.columns WHERE table_schema = 'cardveil' AND table_name = $1";
+        let columns = self.0.query(COLUMNS, &[&table]).await.unwrap();
+        let other = |row: &tokio_postgres::Row| {
+            let (name, kind): (String, String) = (row.get(0), row.get(1));
+            let other = match &*kind {
+                "bigint" | "integer" => format!("coalesce(\"{name}\", 0) + 100"),
+                "text" => format!("coalesce(\"{name}\", '') || ' '"),
+                "boolean" => format!("NOT coalesce(\"{name}\", false)"),
+                _ => format!("decode(repeat('f7', coalesce(length(\"{name}\"), 16)), 'hex')"),
+            };
+            (name, other)
+        };
+        columns.iter().map(other).collect()
+    }
+}
+
+async fn hand(home: &Home) -> Raw {
+    let connection = Cluster::shared().connection("postgres", &home.database);
+    let (raw, driver) = tokio_postgres::connect(&connection, NoTls).await.unwrap();
+    tokio::spawn(driver);
+    // No trigger stamps what it writes, and no constraint is looked at.
+    let all = "SET search_path = cardveil; SET session_replication_role = replica";
+    raw.batch_execute(all).await.unwrap();
+    Raw(raw)
+}
+
+#[tokio::test]
+async fn no_altered_row_passes() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    no_altered_row_is_taken_for_what_was_written(&store, &hand(&home).await).await;
+}
+
+#[tokio::test]
+async fn no_row_that_was_put_back_passes() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    let other = home.open().await;
+    no_row_that_was_put_back_goes_on(&store, &other, &hand(&home).await).await;
 }

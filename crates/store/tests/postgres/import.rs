@@ -73,6 +73,7 @@ async fn deployment(folder: &Path) -> (sqlite::Options, Sqlite) {
         Arc::new(SystemEntropy),
     )
     .unwrap();
+    cardveil_testkit::guard_rows(&old);
     filled(&old).await;
     (files, old)
 }

@@ -104,7 +104,9 @@ impl Proxy {
         let options = self.options(SERVER, database);
         let clock = Arc::new(ManualClock::at(START));
         let opened = Postgres::open(&options, clock, Arc::new(SystemEntropy)).await;
-        opened.unwrap().0
+        let store = opened.unwrap().0;
+        cardveil_testkit::guard_rows(&store);
+        store
     }
 }
 

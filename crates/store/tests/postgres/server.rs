@@ -19,7 +19,7 @@ use cardveil_testkit::sample::{self, START};
 use tokio_postgres::NoTls;
 
 use crate::cluster::{Cluster, OWNER, SERVER};
-use crate::home::{Home, migrate, open, options, try_open, with_merchant, with_token};
+use crate::home::{Home, migrate, options, try_open, unguarded, with_merchant, with_token};
 
 #[tokio::test]
 async fn the_servers_role_appends_to_the_log_and_does_no_more() {
@@ -256,6 +256,16 @@ const BACK_TO_THE_FIRST: &str = "
     ALTER TABLE cardveil.token DROP COLUMN embed, DROP COLUMN refusals;
     ALTER TABLE cardveil.meta DROP COLUMN lives;
     ALTER TABLE cardveil.audit DROP COLUMN personal;
+    ALTER TABLE cardveil.merchant DROP COLUMN row_version, DROP COLUMN mac;
+    ALTER TABLE cardveil.credential DROP COLUMN row_version, DROP COLUMN mac;
+    ALTER TABLE cardveil.embed DROP COLUMN row_version, DROP COLUMN mac;
+    ALTER TABLE cardveil.card DROP COLUMN row_version, DROP COLUMN mac;
+    ALTER TABLE cardveil.token DROP COLUMN row_version, DROP COLUMN mac;
+    ALTER TABLE cardveil.subscription DROP COLUMN row_version, DROP COLUMN mac;
+    ALTER TABLE cardveil.mfa_session DROP COLUMN row_version, DROP COLUMN mac;
+    ALTER TABLE cardveil.mfa_person DROP COLUMN row_version, DROP COLUMN mac;
+    ALTER TABLE cardveil.wrapped_key DROP COLUMN row_version, DROP COLUMN mac, DROP COLUMN complete_at;
+    DROP TABLE cardveil.row_change;
     UPDATE cardveil.meta SET version = 1, works_with = 1";
 
 /// A database of the first version is migrated under the nodes that serve on it: its server's role
@@ -264,7 +274,7 @@ const BACK_TO_THE_FIRST: &str = "
 async fn a_database_of_the_first_version_is_migrated() {
     let cluster = Cluster::shared();
     let home = Home::new().await;
-    let before = home.open().await;
+    let (before, _) = unguarded(cluster, &home.database).await.unwrap();
     let record = {
         with_merchant(&before).await;
         with_token(&before, 1).await
@@ -279,7 +289,7 @@ async fn a_database_of_the_first_version_is_migrated() {
          WHERE relname IN ('card_created', 'card_label', 'card_last_four') AND indisvalid";
     assert_eq!(sql(indexes), "3");
     assert_eq!(sql("SELECT works_with FROM cardveil.meta"), "1");
-    let after = open(cluster, &home.database).await;
+    let (after, _) = unguarded(cluster, &home.database).await.unwrap();
     for node in [&before, &after] {
         assert_eq!(node.token(&record.key).await.unwrap(), Some(record.clone()));
     }
@@ -359,7 +369,7 @@ async fn credentials_of_the_version_before_keep_what_they_could() {
     add(5, "mer_1", all, "NULL");
     sql(r#"UPDATE cardveil.credential SET scopes = '["cards:read:any"]' WHERE id = 'crd_3'"#);
 
-    let store = home.open().await;
+    let (store, _) = unguarded(cluster, &home.database).await.unwrap();
     let merchants = store.merchants().await.unwrap();
     let [first, second] = merchants.as_slice() else {
         panic!("{merchants:?}")

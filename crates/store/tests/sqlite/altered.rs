@@ -1,6 +1,13 @@
 //! Rows that somebody with the database has altered.
 
-use cardveil_testkit::contract::{an_altered_row_hides_no_other, with_three_of_each};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use cardveil_testkit::contract::{
+    Hand, an_altered_row_hides_no_other, no_altered_row_is_taken_for_what_was_written,
+    no_row_that_was_put_back_goes_on, with_three_of_each,
+};
+use rusqlite::Connection;
 
 use crate::home::Home;
 
@@ -18,7 +25,53 @@ async fn one_altered_record_fails_no_list() {
     let home = Home::new();
     let (store, _) = home.open();
     with_three_of_each(&store).await;
-    let raw = rusqlite::Connection::open(&home.options.database).unwrap();
+    let raw = Connection::open(&home.options.database).unwrap();
     raw.execute_batch(&ALTER.replace('%', "")).unwrap();
     an_altered_row_hides_no_other(&store).await;
+}
+
+struct Raw(Mutex<Connection>);
+
+#[async_trait]
+impl Hand for Raw {
+    async fn run(&self, sql: &str) {
+        self.0.lock().unwrap().execute_batch(sql).unwrap();
+    }
+
+    async fn columns(&self, table: &str) -> Vec<(String, String)> {
+        const COLUMNS: &str = "SELECT name, type FROM pragma_table_info(?1)";
+        let raw = self.0.lock().unwrap();
+        let mut columns = raw.prepare(COLUMNS).unwrap();
+        let columns = columns.query_map([table], |row| {
+            let (name, kind): (String, String) = (row.get(0)?, row.get(1)?);
+            let other = match &*kind {
+                "INTEGER" => format!("coalesce(\"{name}\", 0) + 100"),
+                "TEXT" => format!("coalesce(\"{name}\", '') || ' '"),
+                _ => format!("randomblob(coalesce(length(\"{name}\"), 16))"),
+            };
+            Ok((name, other))
+        });
+        columns.unwrap().map(Result::unwrap).collect()
+    }
+}
+
+fn hand(home: &Home) -> Raw {
+    let raw = Connection::open(&home.options.database).unwrap();
+    raw.pragma_update(None, "foreign_keys", false).unwrap();
+    Raw(Mutex::new(raw))
+}
+
+#[tokio::test]
+async fn no_altered_row_passes() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    no_altered_row_is_taken_for_what_was_written(&store, &hand(&home)).await;
+}
+
+#[tokio::test]
+async fn no_row_that_was_put_back_passes() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    let (other, _) = home.open();
+    no_row_that_was_put_back_goes_on(&store, &other, &hand(&home)).await;
 }

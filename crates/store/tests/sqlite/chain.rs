@@ -53,7 +53,7 @@ async fn an_edited_row_is_found() {
     assert_eq!(tampered(edit).await, at(3, Flaw::Edited));
     let edit = "UPDATE audit SET event = event || ' ' WHERE seq = 3";
     assert_eq!(tampered(edit).await, at(3, Flaw::Edited), "a blank");
-    let edit = "UPDATE audit SET link_hash = randomblob(32) WHERE seq = 8";
+    let edit = "UPDATE audit SET chain_hash = randomblob(32) WHERE seq = 8";
     assert_eq!(tampered(edit).await, at(8, Flaw::Edited), "the hash");
 }
 
@@ -120,15 +120,15 @@ async fn a_personal_value_that_was_erased_leaves_the_chain_whole() {
 
 #[tokio::test]
 async fn an_inserted_row_is_found() {
-    let at_the_end = "INSERT INTO audit (event, link_hash, personal)
-                      SELECT event, link_hash, personal FROM audit WHERE seq = 4";
+    let at_the_end = "INSERT INTO audit (event, chain_hash, personal)
+                      SELECT event, chain_hash, personal FROM audit WHERE seq = 4";
     assert_eq!(tampered(at_the_end).await, at(9, Flaw::Edited));
-    let before_all = "INSERT INTO audit (seq, event, link_hash, personal)
-                      SELECT -1, event, link_hash, personal FROM audit WHERE seq = 4";
+    let before_all = "INSERT INTO audit (seq, event, chain_hash, personal)
+                      SELECT -1, event, chain_hash, personal FROM audit WHERE seq = 4";
     assert_eq!(tampered(before_all).await, at(-1, Flaw::OutOfPlace));
     let between = "UPDATE audit SET seq = seq + 100 WHERE seq > 4;
-                   INSERT INTO audit (seq, event, link_hash, personal)
-                   SELECT 5, event, link_hash, personal FROM audit WHERE seq = 4;
+                   INSERT INTO audit (seq, event, chain_hash, personal)
+                   SELECT 5, event, chain_hash, personal FROM audit WHERE seq = 4;
                    UPDATE audit SET seq = seq - 99 WHERE seq > 100;";
     assert_eq!(tampered(between).await, at(5, Flaw::Edited));
 }
@@ -222,11 +222,29 @@ async fn a_log_of_form_1_goes_on_in_form_2_and_an_old_process_writes_no_more() {
     drop(home.open());
     let raw = Connection::open(&home.options.database).unwrap();
     raw.execute_batch(
-        "ALTER TABLE audit RENAME COLUMN link_hash TO hash;
+        "ALTER TABLE audit RENAME COLUMN chain_hash TO hash;
          ALTER TABLE audit DROP COLUMN personal;
+         ALTER TABLE wrapped_key DROP COLUMN complete_at;
+         DROP TABLE row_change;
          PRAGMA user_version = 23;",
     )
     .unwrap();
+    for table in [
+        "merchant",
+        "credential",
+        "embed",
+        "card",
+        "token",
+        "subscription",
+        "mfa_session",
+        "mfa_person",
+        "wrapped_key",
+    ] {
+        let sql = format!(
+            "ALTER TABLE {table} DROP COLUMN mac; ALTER TABLE {table} DROP COLUMN row_version;"
+        );
+        raw.execute_batch(&sql).unwrap();
+    }
     let id = raw.query_row("SELECT database_id FROM meta", [], |row| row.get(0));
     let mut end = Link::start(ChainId::from_bytes(id.unwrap()));
     let mut old_process_writes = |seq: i64| {

@@ -33,6 +33,7 @@ impl Home {
         self.folder.path()
     }
 
+    /// One whose rows need no MAC: of a version before.
     pub(crate) fn try_open(&self) -> Result<(Sqlite, Opened), OpenError> {
         Sqlite::open(
             &self.options,
@@ -41,8 +42,11 @@ impl Home {
         )
     }
 
+    /// One whose rows all have a MAC.
     pub(crate) fn open(&self) -> (Sqlite, Opened) {
-        self.try_open().unwrap()
+        let opened = self.try_open().unwrap();
+        cardveil_testkit::guard_rows(&opened.0);
+        opened
     }
 
     /// Takes a copy of the database's files, as a backup of its folder would.

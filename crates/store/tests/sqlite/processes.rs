@@ -65,6 +65,7 @@ async fn plays_its_part() {
     let clock = Arc::new(ManualClock::at(START));
     let (store, opened) =
         Sqlite::open(&options(Path::new(&folder)), clock, Arc::new(SystemEntropy)).unwrap();
+    cardveil_testkit::guard_rows(&store);
     assert_eq!(opened.epoch_raised, None);
     match part.split_once(' ') {
         Some(("race", key)) => race(&store, key.parse().unwrap()).await,

@@ -28,7 +28,7 @@ fn first_version(home: &Home) {
 async fn a_file_from_before_wallets_enables_none_and_takes_tokens() {
     let home = Home::new();
     first_version(&home);
-    let (store, opened) = home.open();
+    let (store, opened) = home.try_open().unwrap();
     assert!(!opened.created);
     let merchant = store.merchant(&sample::merchant(1).id).await.unwrap();
     let merchant = merchant.unwrap();
@@ -58,7 +58,7 @@ async fn an_embed_from_before_keeps_its_transparent_parts() {
     )
     .unwrap();
     drop(raw);
-    let (store, _) = home.open();
+    let (store, _) = home.try_open().unwrap();
     let kept = store.embed(&sample::embed(1).id).await.unwrap().unwrap();
     assert!(kept.transparent);
     assert_eq!(kept.origins, ["http://shop.example"]);
@@ -101,7 +101,7 @@ async fn credentials_of_the_version_before_keep_what_they_could() {
     add(4, "mer_2", "[]", None);
     drop(raw);
 
-    let (store, _) = home.open();
+    let (store, _) = home.try_open().unwrap();
     let merchants = store.merchants().await.unwrap();
     let [first, second] = merchants.as_slice() else {
         panic!("{merchants:?}")

@@ -334,7 +334,7 @@ fn searches() -> Vec<(CardFilter, Vec<&'static str>)> {
     ]
 }
 
-fn transition(card: &Card, to: State, secs: u64) -> Transition {
+pub(super) fn transition(card: &Card, to: State, secs: u64) -> Transition {
     Transition {
         merchant: card.merchant.clone(),
         card: CardRef::Id(card.id),

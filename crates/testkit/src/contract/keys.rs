@@ -55,13 +55,13 @@ fn card_under(n: u8, version: u32) -> Card {
     card
 }
 
-async fn with_keys(store: &dyn Store) {
+pub(super) async fn with_keys(store: &dyn Store) {
     let keys = Class::ALL.map(|class| key(class, 1, 1)).to_vec();
     let event = sample::event(Kind::KeysCreated, START);
     assert!(store.commit(CreateKeys { keys, event }).await.unwrap());
 }
 
-async fn rotate(store: &dyn Store, class: Class, version: u32, at: Time) -> bool {
+pub(super) async fn rotate(store: &dyn Store, class: Class, version: u32, at: Time) -> bool {
     let rotation = Rotation::new(key(class, version, 2), at, &sample::operator());
     store.commit(rotation).await.unwrap()
 }

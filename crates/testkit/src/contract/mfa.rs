@@ -36,7 +36,7 @@ fn opening(n: u8, factor: Factor, at: Time) -> Opening {
     }
 }
 
-async fn open(store: &dyn Store, n: u8, at: Time) -> Session {
+pub(super) async fn open(store: &dyn Store, n: u8, at: Time) -> Session {
     let opened = store.commit(opening(n, Factor::Otp, at)).await.unwrap();
     opened.unwrap()
 }
@@ -79,7 +79,7 @@ fn totp(n: u8) -> Totp {
 }
 
 /// Enrolled and confirmed by the code of step 10.
-async fn with_app(store: &dyn Store, n: u8) -> FactorId {
+pub(super) async fn with_app(store: &dyn Store, n: u8) -> FactorId {
     let app = totp(n);
     let factor = app.id;
     assert_eq!(

@@ -23,6 +23,7 @@ mod budget;
 mod cards;
 mod clocks;
 mod counters;
+mod hand;
 mod handovers;
 mod keys;
 mod lives;
@@ -35,6 +36,9 @@ mod tokens;
 mod wallet;
 
 pub use altered::{ALTERED, an_altered_row_hides_no_other, with_three_of_each};
+pub use hand::{
+    Hand, no_altered_row_is_taken_for_what_was_written, no_row_that_was_put_back_goes_on,
+};
 
 use std::time::Duration;
 
@@ -311,13 +315,19 @@ async fn revoke(store: &dyn Store, selection: Selection, at: Time) -> usize {
         .unwrap()
 }
 
+/// Its events without the versions of rows, which a store in memory does not count.
 async fn log_of(store: &dyn Store, kind: Kind) -> Vec<Event> {
     let entries = store.entries(0, 10_000).await.unwrap();
     entries
         .into_iter()
-        .map(|entry| entry.event)
+        .map(|entry| unversioned(entry.event))
         .filter(|event| event.kind == kind)
         .collect()
+}
+
+fn unversioned(mut event: Event) -> Event {
+    event.target.version = None;
+    event
 }
 
 async fn log_len(store: &dyn Store) -> usize {

@@ -1,11 +1,16 @@
 //! Class keys in memory, and the records under them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
+use cardveil_core::audit::Entry;
+use cardveil_core::clock::SystemClock;
 use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use};
 use cardveil_core::merchant::SealedSecret;
-use cardveil_core::port::{Class, Keys, Result};
+use cardveil_core::port::{CheckedPage, Class, Keys, Result, RowChecks, RowPlace};
+use cardveil_core::vault::RowMacs;
 
 impl Inner {
     /// All envelopes, in the order in which their records came.
@@ -115,10 +120,37 @@ impl Inner {
     }
 }
 
+/// No hand but ours gets at these rows, so they have no MACs.
+#[async_trait]
+impl RowChecks for Memory {
+    async fn check_rows(&self, _: &RowPlace, _: usize) -> Result<CheckedPage> {
+        Ok(CheckedPage {
+            checked: 0,
+            altered: 0,
+            next: None,
+        })
+    }
+
+    async fn keeps_version_of(&self, _: &Entry) -> Result<bool> {
+        Ok(true)
+    }
+    async fn unguarded_rows(&self) -> Result<u64> {
+        Ok(0)
+    }
+}
+
 #[async_trait]
 impl Keys for Memory {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
         Ok(self.inner().keys.clone())
+    }
+
+    async fn guards_rows(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn row_macs(&self) -> Arc<RowMacs> {
+        Arc::new(RowMacs::new(Arc::new(SystemClock)))
     }
 
     async fn key_uses(&self) -> Result<Vec<Use>> {

@@ -19,10 +19,10 @@ use cardveil_core::keys::{self, ClassKey, Moved};
 use cardveil_core::merchant::{Credential, Embed, Merchant};
 use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::rows::{
-    BudgetRows, CardRows, FactorRows, KeyRows, Loaded, LogRows, OutboxRows, RegistryRows, Rows,
-    TokenRows, WalletRows,
+    Accepted, BudgetRows, CardRows, FactorRows, GuardRows, GuardedPage, KeyRows, Loaded, LogRows,
+    OutboxRows, RegistryRows, Rows, TokenRows, WalletRows,
 };
-use cardveil_core::port::{Class, Error};
+use cardveil_core::port::{Class, Error, RowPlace};
 use cardveil_core::token::{Epoch, Idempotency, Lives, LivesOf, Record, TokenKey};
 use cardveil_core::wallet::{Census, Device, WalletToken};
 
@@ -97,6 +97,10 @@ impl TokenRows for Batch<'_> {
     fn save_token(&self, record: &Record) -> Loaded<()> {
         self.set().tokens.insert(record.key, record.clone());
         Ok(())
+    }
+
+    fn count_token(&self, record: &Record) -> Loaded<()> {
+        self.save_token(record)
     }
 
     fn delete_token(&self, key: &TokenKey) -> Loaded<()> {
@@ -288,6 +292,20 @@ impl BudgetRows for Batch<'_> {
     fn forget_levels(&self, now: Time, _: usize) -> Loaded<usize> {
         self.set().budgets.retain(|_, level| now < level.whole_at);
         Ok(0)
+    }
+}
+
+impl GuardRows for Batch<'_> {
+    fn guard_rows(&self, _: &RowPlace, _: usize) -> Loaded<GuardedPage> {
+        Ok(GuardedPage::default())
+    }
+
+    fn accept_row(&self, _: &str, _: &str) -> Loaded<Option<Accepted>> {
+        Ok(None)
+    }
+
+    fn has_guarded(&self, _: u32) -> Loaded<bool> {
+        Ok(false)
     }
 }
 

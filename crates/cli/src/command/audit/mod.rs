@@ -11,18 +11,20 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use cardveil_core::audit::chain::{Chained, Finding, Flaw, Link, Seen, Verifier};
 use cardveil_core::audit::{Kind, Target, exported};
+use cardveil_core::port::RowPlace;
+use cardveil_core::port::rows::Accepted;
 use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_seal::PublicKey;
 use cardveil_server::manifest::parse_key;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::deployment::jwk::Jwk;
 use crate::deployment::{Deployment, operator};
 
 use self::sink::SinkCommand;
-use crate::print::{self, hinted};
+use crate::print::{self, Yes, hinted, say};
 
 /// How many entries are read at a time.
 const PAGE: usize = 1_000;
@@ -43,6 +45,16 @@ pub(crate) enum AuditCommand {
     },
     /// Find an entry that was edited, removed, moved or inserted; exit code 1 when there is one
     Verify(VerifyArgs),
+    /// Take a row that was altered for right, as it is now: look at it and put it right before
+    Accept {
+        /// Its table, as the alarm told it
+        table: String,
+        /// Its key, as the alarm told it
+        #[arg(required = true)]
+        key: Vec<String>,
+        #[command(flatten)]
+        yes: Yes,
+    },
     /// Where the log is copied to as it grows
     #[command(subcommand)]
     Sink(SinkCommand),
@@ -70,6 +82,10 @@ pub(crate) struct VerifyArgs {
     /// repeat for several
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     against: Vec<PathBuf>,
+    /// Also compare each row that decides with its MAC and its last event, and find rows that are
+    /// gone
+    #[arg(long, conflicts_with = "from")]
+    rows: bool,
 }
 
 fn public_key(text: &str) -> Result<PublicKey, String> {
@@ -90,6 +106,13 @@ pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<
         }
         AuditCommand::Sink(command) => sink::run(config, command).await?,
         AuditCommand::Verify(args) => return verify(config, args).await,
+        AuditCommand::Accept { table, key, yes } => {
+            let key = key.join(" ");
+            yes.confirm(&format!(
+                "From now on {table} {key} counts as it is in the database, whoever wrote it."
+            ))?;
+            accept(config, &table, &key).await?;
+        }
         AuditCommand::Key => {
             let deployment = Deployment::load(config).await?;
             let keys = deployment.service.vault().audit_keys()?;
@@ -98,6 +121,24 @@ pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn accept(config: &Path, table: &str, key: &str) -> anyhow::Result<()> {
+    let deployment = Deployment::load(config).await?;
+    let by = operator();
+    let accepted = deployment.service.accept_row(table, key, &by).await?;
+    let how = match accepted {
+        Some(Accepted::AsItIs) => "as it is",
+        Some(Accepted::AsGone) => "as gone",
+        None => {
+            return Err(hinted(
+                format!("nothing is known of a row {table} {key}"),
+                "give table and key as `cardveil audit verify --rows` tells them",
+            ));
+        }
+    };
+    say(&format!("{table} {key} is taken {how}"));
+    print::done(&json!({ "table": table, "key": key, "taken": how }))
 }
 
 /// Opens the log, and the place of its last entry. Reading it is on record too (PCI DSS 10.2.1.3).
@@ -170,9 +211,42 @@ struct Report {
     last_seq: Option<i64>,
     chains: Vec<ChainReport>,
     compared: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<RowsReport>,
     /// The first that is wrong with what was looked at, and the first in which it is not what a
     /// copy says.
     findings: Vec<Told>,
+}
+
+/// What was found of the rows that decide.
+#[derive(Serialize)]
+struct RowsReport {
+    checked: usize,
+    /// From when on one without is refused.
+    all_have_a_mac: bool,
+    /// Those that are not what was written last, or are gone.
+    altered: Vec<String>,
+    /// Entries of the log whose row's version the database does not know any more.
+    versions_lost: Vec<i64>,
+}
+
+impl RowsReport {
+    fn print(&self) -> anyhow::Result<()> {
+        for row in &self.altered {
+            print::line(&format!("row {row}: not what was written last"))?;
+        }
+        for seq in &self.versions_lost {
+            print::line(&format!(
+                "entry {seq}: what it says of its row's version was taken away"
+            ))?;
+        }
+        let rows = self.checked;
+        print::line(&if self.all_have_a_mac {
+            format!("rows: {rows} compared")
+        } else {
+            format!("rows: {rows} compared; not all have a MAC yet")
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -219,7 +293,7 @@ impl Told {
 
 async fn verify(config: &Path, args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let (report, all) = if args.from.is_empty() {
-        verify_log(config, &args.against).await?
+        verify_log(config, &args).await?
     } else {
         let keys = if args.key.is_empty() {
             let here = "without --key, the keys are those of the deployment here";
@@ -239,15 +313,40 @@ async fn verify(config: &Path, args: VerifyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!report.ok)))
 }
 
+/// All rows that decide, compared with what is on record of them.
+async fn verify_rows(
+    deployment: &Deployment,
+    versions_lost: Vec<i64>,
+) -> anyhow::Result<RowsReport> {
+    let mut checked = 0;
+    let mut next = Some(RowPlace::default());
+    while let Some(place) = next {
+        let page = deployment.service.check_rows(&place, PAGE).await?;
+        checked += page.checked;
+        next = page.next;
+    }
+    let macs = deployment.store.row_macs();
+    let altered = macs.all_altered().into_iter();
+    Ok(RowsReport {
+        checked,
+        all_have_a_mac: macs.are_complete(),
+        versions_lost,
+        altered: altered
+            .map(|(table, row)| format!("{table} {row}"))
+            .collect(),
+    })
+}
+
 /// What was found; and why a copy could not be read, where the log itself is not what was written.
 async fn verify_log(
     config: &Path,
-    copies: &[PathBuf],
+    args: &VerifyArgs,
 ) -> anyhow::Result<(Report, anyhow::Result<()>)> {
     let (deployment, _) = open(config).await?;
     let keys = deployment.service.vault().audit_keys()?;
     let mut verifier = Verifier::whole(keys.clone());
     let mut finding = None;
+    let mut forgotten = Vec::new();
     // Whoever puts an entry before the first one is found too.
     let mut after = i64::MIN;
     while finding.is_none() {
@@ -255,10 +354,13 @@ async fn verify_log(
         let Some(last) = entries.last() else { break };
         after = last.seq;
         finding = look(&mut verifier, &entries, None);
+        if args.rows {
+            forgotten.extend(versions_lost(&deployment, last.seq, entries.len()).await?);
+        }
     }
     let mut findings = Vec::from_iter(finding);
     let (mut compared, mut all) = (0, Ok(()));
-    for copy in copies {
+    for copy in &args.against {
         match compare(&deployment, copy, &keys, &mut compared).await {
             Ok(None) => continue,
             Ok(Some(finding)) => findings.push(finding),
@@ -267,7 +369,29 @@ async fn verify_log(
         }
         break;
     }
-    Ok((report(&verifier, compared, findings), all))
+    let mut report = report(&verifier, compared, findings);
+    if args.rows {
+        let rows = verify_rows(&deployment, forgotten).await?;
+        report.ok &= rows.altered.is_empty() && rows.versions_lost.is_empty();
+        report.rows = Some(rows);
+    }
+    Ok((report, all))
+}
+
+/// The places of those of a page's entries whose row's version the store does not know any more.
+async fn versions_lost(
+    deployment: &Deployment,
+    last: i64,
+    count: usize,
+) -> anyhow::Result<Vec<i64>> {
+    let before = last.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX));
+    let mut forgotten = Vec::new();
+    for entry in deployment.store.entries(before, count).await? {
+        if entry.seq <= last && !deployment.store.keeps_version_of(&entry).await? {
+            forgotten.push(entry.seq);
+        }
+    }
+    Ok(forgotten)
 }
 
 /// The first entry of a copy that is not in the log, or not right of itself; counts those that are.
@@ -330,6 +454,7 @@ fn report(verifier: &Verifier, compared: u64, findings: Vec<Told>) -> Report {
         last_seq: verifier.last_seq(),
         chains: verifier.chains().map(ChainReport::from).collect(),
         compared,
+        rows: None,
         findings,
     }
 }
@@ -361,6 +486,9 @@ fn print_report(report: &Report) -> anyhow::Result<()> {
             "{} entries have lost personal values that they were written with",
             report.erased
         ))?;
+    }
+    if let Some(rows) = &report.rows {
+        rows.print()?;
     }
     if !report.ok {
         return Ok(());

@@ -251,6 +251,32 @@ fn fallbacks(merchants: &[Merchant], checks: &mut Vec<Check>) {
 }
 
 /// What shows when it is opened.
+/// Whether the rows that decide have MACs, and are what was written.
+async fn rows(deployment: &Deployment) -> anyhow::Result<Check> {
+    let what = "rows that decide";
+    let left = deployment.store.unguarded_rows().await?;
+    Ok(match deployment.service.row_macs() {
+        (_, true) => check(
+            what,
+            left == 0,
+            match left {
+                0 => "all have a MAC".to_owned(),
+                left => format!("{left} have lost their MAC: cardveil audit verify --rows"),
+            },
+        ),
+        (Some(_), false) => check(
+            what,
+            true,
+            format!("{left} have no MAC yet: a server that runs gives them one"),
+        ),
+        (None, false) => check(
+            what,
+            true,
+            "none has a MAC yet: on PostgreSQL they wait for `cardveil migrate --finish`",
+        ),
+    })
+}
+
 async fn inside(file: &Path, config: Config, checks: &mut Vec<Check>) {
     let deployment = match Deployment::open(config).await {
         Ok(deployment) => deployment,
@@ -266,6 +292,7 @@ async fn inside(file: &Path, config: Config, checks: &mut Vec<Check>) {
             let found = format!("{ahead} of the database's");
             checks.push(check("clock", !ahead.is_told(), found));
         }
+        checks.push(rows(&deployment).await?);
         let merchants = deployment.store.merchants().await?;
         let credentials = deployment.store.credentials().await?;
         fallbacks(&merchants, checks);

@@ -1,6 +1,7 @@
 //! `cardveil key`: the class keys over their lives. No command prints a key.
 
 mod cvk;
+mod rows;
 
 use std::path::Path;
 use std::time::Duration;
@@ -91,7 +92,8 @@ pub(crate) struct RewrapArgs {
 
 fn class(name: &str) -> Result<Class, String> {
     Class::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = Class::ALL.iter().map(|class| class.name()).collect();
+        let classes = Class::ALL.iter().chain([&Class::Row]);
+        let names: Vec<_> = classes.map(|class| class.name()).collect();
         format!("the classes are {}", names.join(", "))
     })
 }
@@ -266,7 +268,7 @@ async fn rotate(deployment: &Deployment, class: Class) -> anyhow::Result<()> {
         ));
     }
     say(&format!("the {class} key is at version {version}"));
-    if class.wraps() {
+    if class.wraps() || class == Class::Row {
         say("next: cardveil key rewrap");
     }
     print::done(&json!({ "class": class.name(), "version": version }))
@@ -364,7 +366,7 @@ async fn rewrap(deployment: &Deployment, args: &RewrapArgs) -> anyhow::Result<()
     let keys = deployment.store.class_keys().await?;
     let is_due = |key: &&ClassKey| {
         let class = key.key.class;
-        class.wraps()
+        (class.wraps() || class == Class::Row)
             && matches!(key.state, State::Retiring { .. })
             && args.class.is_none_or(|asked| asked == class)
     };
@@ -372,6 +374,10 @@ async fn rewrap(deployment: &Deployment, args: &RewrapArgs) -> anyhow::Result<()
     let mut reports = Vec::new();
     for key in keys.iter().filter(is_due) {
         let WrappedKey { class, version, .. } = key.key;
+        if class == Class::Row {
+            reports.push(rows::rewrap(deployment, version, args.per_second).await?);
+            continue;
+        }
         let is_it = |u: &&keys::Use| (u.class, u.version) == (class, version);
         let total = uses.iter().find(is_it).map_or(0, |u| u.records);
         reports.push(rewrap_one(deployment, args, (class, version), total).await?);

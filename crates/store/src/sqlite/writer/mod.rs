@@ -27,7 +27,8 @@ use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Result, Work, Writes};
 use cardveil_core::token::Epoch;
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use cardveil_core::vault::RowMacs;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params_from_iter};
 use tokio::sync::oneshot;
 
 use self::queue::{Next, QUEUE_MAX, Queue};
@@ -40,6 +41,7 @@ use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 use crate::sql::Loads;
+use crate::sql::deciding::{KEEP_CHANGE, RowKey, RowMemory, Said, Versions, kept_change};
 use crate::sql::rows::seq;
 
 /// How many pages wait in the WAL before a busy writer stops to bring them into the database:
@@ -76,7 +78,7 @@ impl Writer {
     pub(super) fn start(
         ready: Ready,
         clock: Arc<dyn Clock>,
-        left_out: Arc<LeftOut>,
+        (left_out, macs): (Arc<LeftOut>, Arc<RowMacs>),
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let bell = Bell::default();
@@ -89,8 +91,12 @@ impl Writer {
             fence: ready.fence,
             database_id: ready.database_id,
             clock: Arc::clone(&clock),
-            left_out,
-            texts: Texts::default(),
+            kept: Kept {
+                left_out,
+                macs,
+                memory: Arc::default(),
+                texts: Texts::default(),
+            },
             salts: RefCell::new(ready.salts),
             unsettled: false,
             untidy: true,
@@ -132,7 +138,7 @@ impl Writer {
         } else {
             Patience::Endless
         };
-        self.submit(patience, move |batch| Ok(work.run(&Loads(batch))?))
+        self.submit(patience, move |batch| Ok(work.run(&Loads::of_job(batch))?))
             .await
     }
 
@@ -235,9 +241,9 @@ impl Reached {
 /// A transaction under way, for the jobs in it.
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
-    left_out: &'a LeftOut,
-    texts: &'a Texts,
+    kept: &'a Kept,
     salts: &'a RefCell<Salts>,
+    versions: Versions,
     place: Cell<Reached>,
     /// Something was queued or settled in the outbox.
     queued: Cell<bool>,
@@ -247,8 +253,7 @@ impl<'a> Batch<'a> {
     /// Begins it. From here on no other process writes.
     fn begin(
         connection: &'a Connection,
-        left_out: &'a LeftOut,
-        texts: &'a Texts,
+        kept: &'a Kept,
         salts: &'a RefCell<Salts>,
     ) -> rusqlite::Result<Self> {
         run(connection, "BEGIN IMMEDIATE")?;
@@ -258,9 +263,9 @@ impl<'a> Batch<'a> {
         let end = audit::end(connection)?;
         Ok(Self {
             connection,
-            left_out,
-            texts,
+            kept,
             salts,
+            versions: Versions::new(&kept.memory, epoch),
             place: Cell::new(Reached { epoch, end }),
             queued: Cell::new(false),
         })
@@ -273,12 +278,22 @@ impl<'a> Batch<'a> {
 
     /// A statement that both adapters have, in SQLite's form.
     pub(super) fn text(&self, sql: &'static str) -> Arc<str> {
-        self.texts.of(sql)
+        self.kept.texts.of(sql)
     }
 
     /// Where rows that cannot be read are noted.
-    pub(super) const fn left_out(&self) -> &LeftOut {
-        self.left_out
+    pub(super) fn left_out(&self) -> &LeftOut {
+        &self.kept.left_out
+    }
+
+    /// Makes and checks the MACs of rows.
+    pub(super) fn macs(&self) -> &RowMacs {
+        &self.kept.macs
+    }
+
+    /// The versions of its rows.
+    pub(super) const fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     /// Runs a statement; tells how many rows it changed.
@@ -313,11 +328,17 @@ impl<'a> Batch<'a> {
     }
 
     /// Appends to the audit log, and queues what merchants are told of. Nothing else writes to it.
-    pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {
+    pub(super) fn log(&self, event: &Event, said: Said) -> rusqlite::Result<()> {
         let place = self.place.get();
         let salts = &mut self.salts.borrow_mut();
-        let end = audit::append(self.connection, &place.end, event, salts)?;
+        let end = audit::append(self.connection, &place.end, (event, said.version), salts)?;
         self.place.set(Reached { end, ..place });
+        for changed in said.changed {
+            self.execute(
+                &self.text(&KEEP_CHANGE),
+                params_from_iter(kept_change(changed, seq(&end))),
+            )?;
+        }
         if outbox::queue(self, seq(&end), event)? {
             self.ring();
         }
@@ -337,6 +358,7 @@ impl<'a> Batch<'a> {
     /// Puts another epoch in its place.
     pub(super) fn set_epoch(&self, epoch: Epoch) -> rusqlite::Result<()> {
         self.execute("UPDATE meta SET epoch = ?1", [epoch.0])?;
+        self.versions.turn_to(epoch);
         self.place.set(Reached {
             epoch,
             ..self.place.get()
@@ -350,6 +372,23 @@ fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
+/// What follows once a batch is committed.
+struct Done {
+    /// Something was queued or settled in the outbox.
+    queued: bool,
+    /// What is remembered of rows.
+    brief: Vec<(RowKey, i64)>,
+}
+
+/// What every batch has.
+struct Kept {
+    /// Where rows that cannot be read are noted.
+    left_out: Arc<LeftOut>,
+    macs: Arc<RowMacs>,
+    memory: Arc<RowMemory>,
+    texts: Texts,
+}
+
 /// The thread's own things.
 struct Shell {
     queue: Arc<Queue>,
@@ -359,8 +398,7 @@ struct Shell {
     fence: Fence,
     database_id: [u8; 16],
     clock: Arc<dyn Clock>,
-    left_out: Arc<LeftOut>,
-    texts: Texts,
+    kept: Kept,
     salts: RefCell<Salts>,
     /// A commit has failed and none has succeeded since.
     unsettled: bool,
@@ -447,7 +485,7 @@ impl Shell {
         self.fence
             .catch_up()
             .map_err(|error| Error::Unavailable(format!("the fence: {error}")))?;
-        let (before, after, queued) = match self.run_jobs(jobs) {
+        let (before, after, done) = match self.run_jobs(jobs) {
             Ok(ran) => ran,
             Err(error) => {
                 self.roll_back();
@@ -460,13 +498,14 @@ impl Shell {
         if after != before {
             self.advance_fence(after);
         }
-        if queued {
+        self.kept.memory.remember(done.brief);
+        if done.queued {
             self.bell.ring();
         }
         Ok(())
     }
 
-    fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Reached, Reached, bool)> {
+    fn run_jobs(&self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<(Reached, Reached, Done)> {
         let batch = self.begin(LOCK_TRIES)?;
         let before = batch.place.get();
         self.raise_if_put_back(&batch)?;
@@ -476,7 +515,11 @@ impl Shell {
         for job in in_time {
             job.run(&batch)?;
         }
-        Ok((before, batch.place.get(), batch.queued.get()))
+        let done = Done {
+            queued: batch.queued.get(),
+            brief: batch.versions.take_brief(),
+        };
+        Ok((before, batch.place.get(), done))
     }
 
     /// Begins a transaction, and says so when another program keeps it from that.
@@ -484,7 +527,7 @@ impl Shell {
         self.connection.busy_timeout(self.lock_try)?;
         let (mut left, mut seen) = (tries, None);
         loop {
-            let begun = Batch::begin(&self.connection, &self.left_out, &self.texts, &self.salts);
+            let begun = Batch::begin(&self.connection, &self.kept, &self.salts);
             match &begun {
                 Ok(_) => self.let_in(),
                 Err(error) if fault::locked_out(error) => {
@@ -539,7 +582,7 @@ impl Shell {
             rusqlite::Error::ToSqlConversionFailure(OpenError::EpochExhausted.into())
         })?;
         batch.set_epoch(epoch)?;
-        batch.log(&open::raised(epoch, why, now))?;
+        batch.log(&open::raised(epoch, why, now), Said::default())?;
         tracing::warn!(store.epoch = epoch.0, "the epoch was raised: {why}");
         Ok(())
     }

@@ -28,8 +28,12 @@ impl Bench {
             clock: clock(),
             pulse: Pulse::new(clock()),
             queue: Arc::default(),
-            left_out: Arc::default(),
-            texts: Texts::default(),
+            kept: Kept {
+                left_out: Arc::default(),
+                macs: Arc::new(RowMacs::new(clock())),
+                memory: Arc::default(),
+                texts: Texts::default(),
+            },
             salts: RefCell::new(ready.salts),
             connection: ready.connection,
             fence: ready.fence,
@@ -86,7 +90,7 @@ fn logging() -> (Box<dyn Job>, Answer<()>) {
 }
 
 fn log_one(batch: &Batch<'_>) -> std::result::Result<(), Fault> {
-    Ok(batch.log(&event(Kind::AuditRead, START))?)
+    Ok(batch.log(&event(Kind::AuditRead, START), Said::default())?)
 }
 
 /// Writes what only the commit finds to be wrong.
@@ -374,7 +378,7 @@ fn the_log_cannot_be_changed() {
     let connection = &bench.shell.connection;
     connection
         .execute(
-            "INSERT INTO audit (event, link_hash) VALUES ('{}', zeroblob(32))",
+            "INSERT INTO audit (event, chain_hash) VALUES ('{}', zeroblob(32))",
             [],
         )
         .unwrap();
@@ -390,7 +394,8 @@ fn the_log_cannot_be_changed() {
 
 fn started() -> (Arc<Writer>, TempDir) {
     let (ready, folder) = ready();
-    let writer = Writer::start(ready, clock(), Arc::default()).unwrap();
+    let macs = Arc::new(RowMacs::new(clock()));
+    let writer = Writer::start(ready, clock(), (Arc::default(), macs)).unwrap();
     (Arc::new(writer), folder)
 }
 

@@ -1,0 +1,186 @@
+//! MACs over the rows that decide whose card is whose and who may call (P11).
+//!
+//! A store gives the words of a row and gets its MAC, and asks of a row that it has loaded whether
+//! its MAC is right. The keys are of the class [`Class::Row`], and a MAC names the version that it
+//! is under.
+//!
+//! Rows of a database from before have no MAC. They are taken as they are until all of them have
+//! one, which is on record and part of the key's own row ([`ClassKey::complete_at`]); from then on
+//! a row without a MAC is refused as one with a wrong one is.
+//!
+//! A version makes MACs once every server has had the time to notice it ([`NOTICE`]), so that none
+//! meets one that it cannot check.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use cardveil_seal::{Class, constant_time_eq};
+
+use super::{Error, Vault};
+use crate::clock::{Clock, Time};
+use crate::keys::{ClassKey, NOTICE};
+
+/// How many altered rows are remembered until they are told of. Whoever alters more has been told
+/// of.
+const ALTERED_MAX: usize = 100;
+
+/// How many bytes a MAC has: the version of its key, and the MAC itself.
+pub const ROW_MAC_BYTES: usize = 4 + 16;
+
+/// What is known of the class keys, as they were last looked at.
+#[derive(Default)]
+struct Known {
+    /// The versions that open, the newest first, and when each was made.
+    versions: Vec<(u32, Option<Time>)>,
+    /// Whether every row has a MAC.
+    is_complete: bool,
+}
+
+/// A row that is not what was written, by its table and key.
+pub type AlteredRow = (&'static str, String);
+
+/// Makes and checks the MACs of rows, once the vault is open.
+pub struct RowMacs {
+    vault: OnceLock<Arc<Vault>>,
+    clock: Arc<dyn Clock>,
+    is_alone: AtomicBool,
+    known: RwLock<Known>,
+    altered: Mutex<Altered>,
+}
+
+#[derive(Default)]
+struct Altered {
+    waiting: BTreeSet<AlteredRow>,
+    told: BTreeSet<AlteredRow>,
+}
+
+impl RowMacs {
+    /// That can do nothing yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            vault: OnceLock::new(),
+            clock,
+            is_alone: AtomicBool::new(false),
+            known: RwLock::default(),
+            altered: Mutex::default(),
+        }
+    }
+
+    /// Gives them the keys. The first vault stays.
+    pub fn open(&self, vault: Arc<Vault>) {
+        // Whoever opens a deployment does it once.
+        drop(self.vault.set(vault));
+    }
+
+    /// Takes down which keys there are.
+    pub fn learn(&self, keys: &[ClassKey]) {
+        let of_rows = keys.iter().filter(|key| key.key.class == Class::Row);
+        let mut versions: Vec<_> = of_rows
+            .clone()
+            .filter(|key| key.opens())
+            .map(|key| (key.key.version, key.created_at))
+            .collect();
+        versions.sort_unstable_by(|one, other| other.cmp(one));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // What was once so is not taken back by rows that say otherwise, or are gone.
+        if !versions.is_empty() {
+            known.versions = versions;
+        }
+        known.is_complete |= of_rows.into_iter().any(|key| key.complete_at.is_some());
+    }
+
+    /// No server can be there that has not noticed the first version: the database is new.
+    pub fn begin_at_once(&self) {
+        self.is_alone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether every row has a MAC.
+    pub fn are_complete(&self) -> bool {
+        self.known().is_complete
+    }
+
+    /// The version that makes MACs now.
+    pub fn version(&self) -> Option<u32> {
+        let now = self.clock.now();
+        let known = self.known();
+        // Where every row has a MAC, all servers know the oldest version.
+        let is_first = |version: u32| known.versions.last().is_some_and(|last| last.0 == version);
+        let is_known = known.is_complete || self.is_alone.load(Ordering::Relaxed);
+        let is_noticed = |version: u32, at: Option<Time>| {
+            (is_known && is_first(version)) || at.is_none_or(|at| at.plus(NOTICE) <= now)
+        };
+        let noticed = known.versions.iter();
+        let noticed = noticed
+            .copied()
+            .find(|(version, at)| is_noticed(*version, *at));
+        noticed.map(|(version, _)| version)
+    }
+
+    /// The MAC of a row; nothing while rows get none. Where the key is not open, no row is written.
+    pub fn make(&self, message: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let Some(version) = self.version() else {
+            return Ok(None);
+        };
+        let unknown = cardveil_seal::Error::MissingClass(Class::Row);
+        let vault = self.vault.get().ok_or(Error::Seal(unknown))?;
+        let mac = vault.row_mac(version, message)?;
+        Ok(Some([&version.to_be_bytes()[..], &mac].concat()))
+    }
+
+    /// Whether the MAC of a row is right. `None`: nobody can tell, because the keys are not open.
+    pub fn check(&self, message: &[u8], mac: Option<&[u8]>) -> Option<bool> {
+        let Some(mac) = mac else {
+            return Some(!self.are_complete());
+        };
+        let vault = self.vault.get()?;
+        let Some((version, tag)) = mac.split_first_chunk() else {
+            return Some(false);
+        };
+        let expected = vault.row_mac(u32::from_be_bytes(*version), message);
+        Some(expected.is_ok_and(|expected| constant_time_eq(&expected, tag)))
+    }
+
+    /// Takes down that a row is not what was written; tells whether that was not known. What is in
+    /// it is not taken down: whoever altered it would have it told.
+    pub fn note(&self, table: &'static str, key: String) -> bool {
+        let mut altered = self.altered();
+        let row = (table, key);
+        let is_new = altered.told.len() < ALTERED_MAX && altered.told.insert(row.clone());
+        if is_new {
+            altered.waiting.insert(row);
+            if let Some(vault) = self.vault.get() {
+                vault.alarm();
+            }
+        }
+        is_new
+    }
+
+    /// A row is right again: if it is altered once more, that is news.
+    pub fn forget(&self, table: &str, key: &str) {
+        let is_it = |row: &AlteredRow| row.0 == table && row.1 == key;
+        let mut altered = self.altered();
+        altered.told.retain(|row| !is_it(row));
+        altered.waiting.retain(|row| !is_it(row));
+    }
+
+    /// The rows that were noted and not yet taken from here.
+    pub fn take_altered(&self) -> Vec<AlteredRow> {
+        std::mem::take(&mut self.altered().waiting)
+            .into_iter()
+            .collect()
+    }
+
+    /// All rows that were noted.
+    pub fn all_altered(&self) -> Vec<AlteredRow> {
+        self.altered().told.iter().cloned().collect()
+    }
+
+    fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn altered(&self) -> MutexGuard<'_, Altered> {
+        self.altered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,536 @@
+//! All rows that decide, page by page: they get their MACs, move to another key, and are compared
+//! with what was written last.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use cardveil_core::audit::{Entry, Event};
+use cardveil_core::id::CardId;
+use cardveil_core::port::rows::{Accepted, GuardRows, GuardedPage, Loaded};
+use cardveil_core::port::{CheckedPage, Error, Result, RowChecks, RowPlace};
+use cardveil_core::vault::{self, RowMacs};
+
+use super::deciding::{Deciding, RowKey, UNVERSIONED, message, note};
+use super::lookups::Lookups;
+use super::rows::{
+    CARD, CLASS_KEY, CREDENTIAL, EMBED, MERCHANT, PERSON, SESSION, SUBSCRIPTION, TOKEN,
+};
+use super::table::Table;
+use super::value::{Row, Value, values};
+use super::{Loads, Sql, sql_count};
+use crate::Store;
+
+/// A kind of rows that decide, without its type.
+struct Shape {
+    name: &'static str,
+    key: usize,
+    deciding: Deciding,
+    columns: usize,
+    first_page: String,
+    next_page: String,
+    find: String,
+    guard: String,
+    under: String,
+}
+
+static SHAPES: LazyLock<Vec<Shape>> = LazyLock::new(|| {
+    let all = [
+        shape(&MERCHANT),
+        shape(&CREDENTIAL),
+        shape(&EMBED),
+        shape(&SUBSCRIPTION),
+        shape(&PERSON),
+        shape(&CLASS_KEY),
+        shape(&TOKEN),
+        shape(&SESSION),
+        shape(&CARD),
+    ];
+    all.into_iter().flatten().collect()
+});
+
+/// Nothing for a kind that does not decide.
+fn shape<T>(table: &Table<T>) -> Option<Shape> {
+    let deciding = table.deciding?;
+    let columns: Vec<_> = table.columns.iter().map(|(name, _)| *name).collect();
+    let (name, select, find) = (table.name, table.select(), table.find());
+    let key = columns.iter().take(table.key).copied();
+    let key = key.collect::<Vec<_>>().join(", ");
+    let places = |from: usize| {
+        let places = (from..from + table.key).map(|place| format!("${place}"));
+        places.collect::<Vec<_>>().join(", ")
+    };
+    let limit = table.key + 1;
+    let is_it = columns.iter().take(table.key).zip(3..);
+    let is_it = is_it.map(|(name, place)| format!("{name} = ${place}"));
+    let is_it = is_it.collect::<Vec<_>>().join(" AND ");
+    Some(Shape {
+        name,
+        key: table.key,
+        deciding,
+        first_page: format!("SELECT {select} FROM {name} ORDER BY {key} LIMIT $1"),
+        next_page: format!(
+            "SELECT {select} FROM {name} WHERE ({key}) > ({}) ORDER BY {key} LIMIT ${limit}",
+            places(1)
+        ),
+        find,
+        guard: format!("UPDATE {name} SET row_version = $1, mac = $2 WHERE {is_it}"),
+        under: format!("SELECT 1 FROM {name} WHERE substr(mac, 1, 4) = $1 LIMIT 1"),
+        columns: columns.len(),
+    })
+}
+
+/// A row of a page.
+struct Found {
+    key: Vec<u8>,
+    version: i64,
+    mac: Option<Vec<u8>>,
+    /// What its MAC is over, at its version and at the next.
+    messages: [Vec<u8>; 2],
+    shown: String,
+}
+
+impl Shape {
+    fn page(&self, after: Option<&[u8]>, limit: usize) -> (&str, Vec<Value>) {
+        match after.and_then(key_values) {
+            Some(mut key) => {
+                key.push(sql_count(limit).into());
+                (&self.next_page, key)
+            }
+            None => (&self.first_page, values![sql_count(limit)].into()),
+        }
+    }
+
+    /// What the MAC of a row is over at a version.
+    fn said<R: Row>(&self, row: &R, version: i64) -> std::result::Result<Vec<u8>, R::Fault> {
+        let of = (self.name, &self.deciding);
+        message(of, self.columns, version, |place, out| row.put(place, out))
+    }
+
+    fn read<R: Row>(&self, row: &R) -> std::result::Result<Found, R::Fault> {
+        let at = self.columns;
+        let version = row.get::<Option<i64>>(at)?.unwrap_or(UNVERSIONED);
+        let mut key = Vec::new();
+        for place in 0..self.key {
+            row.put(place, &mut key)?;
+        }
+        let shown = (0..self.key).map(|place| row.shown(place));
+        let said = |version| self.said(row, version);
+        Ok(Found {
+            key,
+            version,
+            mac: row.get(at + 1)?,
+            messages: [said(version)?, said(version + 1)?],
+            shown: shown.collect::<Vec<_>>().join(" "),
+        })
+    }
+}
+
+/// A part of a key, from how people are told it.
+fn key_value(shown: &str) -> Value {
+    if let Ok(number) = shown.parse::<i64>() {
+        return number.into();
+    }
+    match shown.parse::<CardId>() {
+        Ok(id) => id.as_bytes().into(),
+        Err(_) => shown.into(),
+    }
+}
+
+/// The values of a key, from how a MAC says them.
+fn key_values(mut key: &[u8]) -> Option<Vec<Value>> {
+    let mut values = Vec::new();
+    while let Some((kind, rest)) = key.split_first() {
+        let (number, rest) = rest.split_first_chunk()?;
+        if *kind == b'i' {
+            values.push(Value::Int(i64::from_be_bytes(*number)));
+            key = rest;
+            continue;
+        }
+        let length = usize::try_from(u64::from_be_bytes(*number)).ok()?;
+        let (bytes, rest) = rest.split_at_checked(length)?;
+        values.push(match kind {
+            b't' => Value::Text(String::from_utf8(bytes.to_vec()).ok()?),
+            _ => Value::Bytes(bytes.to_vec()),
+        });
+        key = rest;
+    }
+    Some(values)
+}
+
+/// The place behind a page: in the same kind, at the next, or nowhere.
+fn behind(kind: usize, kinds: usize, last: Option<Vec<u8>>, is_full: bool) -> Option<RowPlace> {
+    match last.filter(|_| is_full) {
+        Some(last) => Some(RowPlace {
+            kind,
+            after: Some(last),
+        }),
+        None if kind + 1 < kinds => Some(RowPlace {
+            kind: kind + 1,
+            after: None,
+        }),
+        None => None,
+    }
+}
+
+impl<B: Sql> GuardRows for Loads<'_, B> {
+    fn guard_rows(&self, at: &RowPlace, limit: usize) -> Loaded<GuardedPage> {
+        let mut page = GuardedPage::default();
+        let Some(shape) = SHAPES.get(at.kind) else {
+            return Ok(page);
+        };
+        let macs = self.macs();
+        let Some(current) = macs.version() else {
+            return Ok(page);
+        };
+        page.kind = shape.name;
+        if shape.deciding.keeps.is_brief() {
+            self.send_tokens().map_err(Into::into)?;
+        }
+        let (sql, values) = shape.page(at.after.as_deref(), limit);
+        let held: &'static str = held(sql);
+        let found = self.all(held, values, |row| shape.read(row))?;
+        let last = found.last().map(|row| row.key.clone());
+        page.next = behind(at.kind, SHAPES.len(), last, found.len() == limit);
+        let bare = found.iter().filter(|row| row.mac.is_none());
+        let bare: Vec<_> = bare.map(|row| (shape.name, row.key.clone())).collect();
+        // Whoever took a MAC away is not given another.
+        let had_one = if bare.is_empty() {
+            LastChanges::default()
+        } else {
+            self.0.last_changes(&bare).map_err(Into::into)?
+        };
+        for row in found {
+            let [now, next] = &row.messages;
+            if row.mac.is_none() && had_one.contains_key(&row.key) {
+                note(macs, shape.name, &row.shown);
+                page.altered += 1;
+                continue;
+            }
+            if !is_right(macs, shape, &row) {
+                page.altered += 1;
+                continue;
+            }
+            let is_current = |mac: &Vec<u8>| mac.starts_with(&current.to_be_bytes());
+            let (version, message) = match &row.mac {
+                Some(mac) if is_current(mac) => continue,
+                Some(_) => {
+                    page.moved += 1;
+                    (row.version, now)
+                }
+                None => {
+                    page.given += 1;
+                    let key = (shape.name, row.key.clone());
+                    self.versions().saw(key.clone(), row.version);
+                    (self.versions().next(key, shape.deciding.keeps), next)
+                }
+            };
+            let unavailable = |error: vault::Error| Error::Unavailable(error.to_string());
+            let mac = macs.make(message).map_err(unavailable)?;
+            let mut values: Vec<_> = values![version, mac].into();
+            values.extend(key_values(&row.key).unwrap_or_default());
+            self.send(&shape.guard, values)?;
+        }
+        Ok(page)
+    }
+
+    fn accept_row(&self, table: &str, key: &str) -> Loaded<Option<Accepted>> {
+        let shape = SHAPES.iter().find(|shape| shape.name == table);
+        let Some(shape) = shape.filter(|shape| !shape.deciding.keeps.is_brief()) else {
+            return Ok(None);
+        };
+        let values: Vec<_> = key.split(' ').map(key_value).collect();
+        if values.len() != shape.key {
+            return Ok(None);
+        }
+        let mut key = Vec::new();
+        for value in &values {
+            value.put(&mut key);
+        }
+        let row: RowKey = (shape.name, key);
+        let last = self.0.last_changes(std::slice::from_ref(&row));
+        let last = last.map_err(Into::into)?.remove(&row.1);
+        let (version, was_gone) = last.unwrap_or((UNVERSIONED, false));
+        let found = self.first(&shape.find, values, |found| {
+            Ok((shape.read(found)?, shape.said(found, version + 1)?))
+        })?;
+        self.versions().saw(row.clone(), version);
+        let Some((found, message)) = found else {
+            let is_known = version > UNVERSIONED && !was_gone;
+            if is_known {
+                self.versions().goes(row);
+            }
+            return Ok(is_known.then_some(Accepted::AsGone));
+        };
+        let version = self.versions().next(row, shape.deciding.keeps);
+        let unavailable = |error: vault::Error| Error::Unavailable(error.to_string());
+        let mac = self.macs().make(&message).map_err(unavailable)?;
+        let mut values: Vec<_> = values![version, mac].into();
+        values.extend(key_values(&found.key).unwrap_or_default());
+        self.send(&shape.guard, values)?;
+        Ok(Some(Accepted::AsItIs))
+    }
+
+    fn has_guarded(&self, version: u32) -> Loaded<bool> {
+        for shape in SHAPES
+            .iter()
+            .filter(|shape| !shape.deciding.keeps.is_brief())
+        {
+            let under = values![version.to_be_bytes()];
+            if self.first(&shape.under, under, |_| Ok(()))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a row is what was written, as far as its MAC tells.
+fn is_right(macs: &RowMacs, shape: &Shape, row: &Found) -> bool {
+    let [message, _] = &row.messages;
+    let is_right = macs.check(message, row.mac.as_deref()) != Some(false);
+    if !is_right {
+        note(macs, shape.name, &row.shown);
+    }
+    is_right
+}
+
+/// The statement of a page with its rows held, made once.
+fn held(page: &str) -> &'static str {
+    static HELD: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+        let pages = SHAPES
+            .iter()
+            .flat_map(|shape| [&shape.first_page, &shape.next_page]);
+        let held = |page: &String| (page.clone(), format!("{page} FOR UPDATE"));
+        pages.map(held).collect()
+    });
+    HELD.get(page).map_or("", String::as_str)
+}
+
+/// How often a row that does not fit is looked at again: it may have been changed in between.
+const LOOKS: usize = 3;
+
+#[async_trait]
+impl<D: Lookups> RowChecks for Store<D> {
+    async fn check_rows(&self, at: &RowPlace, limit: usize) -> Result<CheckedPage> {
+        match SHAPES.get(at.kind) {
+            // Each is checked whenever it is used, and there may be very many.
+            Some(shape) if shape.deciding.keeps.is_brief() => Ok(CheckedPage {
+                checked: 0,
+                altered: 0,
+                next: behind(at.kind, SHAPES.len() + 1, None, false),
+            }),
+            Some(shape) => check_page(&self.0, shape, at, limit).await,
+            None => check_changes(&self.0, at, limit).await,
+        }
+    }
+
+    async fn keeps_version_of(&self, entry: &Entry) -> Result<bool> {
+        const SQL: &str = "SELECT 1 FROM row_change
+             WHERE kind = $1 AND key = $2 AND version = $3 AND seq = $4";
+        let target = &entry.event.target;
+        let (Some((kind, key)), Some(version)) = (row_of(&entry.event), target.version) else {
+            return Ok(true);
+        };
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        let values = values![kind, key, version, entry.seq];
+        let found = self.first(SQL, values, |_| Ok(())).await?;
+        Ok(found.is_some())
+    }
+
+    async fn unguarded_rows(&self) -> Result<u64> {
+        let mut count = 0;
+        for shape in &*SHAPES {
+            let sql: &'static str = unguarded(shape.name);
+            let found = self.walk(sql, [], |row| row.get::<i64>(0)).await?;
+            count += found.first().copied().unwrap_or_default().unsigned_abs();
+        }
+        Ok(count)
+    }
+}
+
+/// The row that an event with a version is of, where its version is kept.
+fn row_of(event: &Event) -> Option<RowKey> {
+    let target = &event.target;
+    let bytes = |table: &'static str, id: &[u8]| {
+        let mut key = Vec::new();
+        Value::from(id).put(&mut key);
+        (table, key)
+    };
+    let text = |table: &'static str, id: &str| {
+        let mut key = Vec::new();
+        Value::from(id).put(&mut key);
+        (table, key)
+    };
+    let name = event.kind.as_str();
+    match name.split_once('.').map_or(name, |(of, _)| of) {
+        "card" | "pin" => target.card.map(|id| bytes(CARD.name, id.as_bytes())),
+        "credential" => {
+            let id = target.credential.as_ref();
+            id.map(|id| text(CREDENTIAL.name, id.as_str()))
+        }
+        "embed" => target
+            .embed
+            .as_ref()
+            .map(|id| text(EMBED.name, id.as_str())),
+        "merchant" => {
+            let id = event.merchant.as_ref();
+            id.map(|id| text(MERCHANT.name, id.as_str()))
+        }
+        "webhook" => {
+            let id = target.subscription.as_ref();
+            id.map(|id| bytes(SUBSCRIPTION.name, id.as_bytes()))
+        }
+        _ => None,
+    }
+}
+
+fn unguarded(kind: &str) -> &'static str {
+    static COUNTS: LazyLock<HashMap<&'static str, String>> = LazyLock::new(|| {
+        let count = |shape: &Shape| {
+            let name = shape.name;
+            (
+                name,
+                format!("SELECT count(*) FROM {name} WHERE mac IS NULL"),
+            )
+        };
+        SHAPES.iter().map(count).collect()
+    });
+    COUNTS.get(kind).map_or("", String::as_str)
+}
+
+/// A page of a kind: each row's MAC, and its version, which is that of its last change on record.
+async fn check_page<D: Lookups>(
+    database: &D,
+    shape: &'static Shape,
+    at: &RowPlace,
+    limit: usize,
+) -> Result<CheckedPage> {
+    let (sql, values) = shape.page(at.after.as_deref(), limit);
+    let found = database.all(sql, values, |row| shape.read(row)).await?;
+    let last = found.last().map(|row| row.key.clone());
+    let mut page = CheckedPage {
+        checked: found.len(),
+        altered: 0,
+        next: behind(at.kind, SHAPES.len() + 1, last, found.len() == limit),
+    };
+    let mut unsure = Vec::new();
+    for row in found {
+        if is_right(database.macs(), shape, &row) {
+            unsure.push(row);
+        } else {
+            page.altered += 1;
+        }
+    }
+    for look in 0..LOOKS {
+        let keys = unsure.iter().map(|row| (shape.name, row.key.clone()));
+        let last = database.last_changes(keys.collect()).await?;
+        // One from before MACs has no version on record either.
+        unsure.retain(|row| last.get(&row.key).map_or(UNVERSIONED, |last| last.0) != row.version);
+        if unsure.is_empty() || look + 1 == LOOKS {
+            break;
+        }
+        let mut again = Vec::new();
+        for row in &unsure {
+            let key = key_values(&row.key).unwrap_or_default();
+            again.extend(
+                database
+                    .first(&shape.find, key, |row| shape.read(row))
+                    .await?,
+            );
+        }
+        unsure = again;
+    }
+    for row in &unsure {
+        note(database.macs(), shape.name, &row.shown);
+    }
+    page.altered += unsure.len();
+    Ok(page)
+}
+
+/// A page of what is on record of rows: each is there, unless its last change is that it went.
+async fn check_changes<D: Lookups>(
+    database: &D,
+    at: &RowPlace,
+    limit: usize,
+) -> Result<CheckedPage> {
+    const PAGE: &str = "SELECT kind, key FROM row_change
+         WHERE (kind, key) > ($1, $2) AND kind <> 'token' GROUP BY kind, key ORDER BY kind, key LIMIT $3";
+    let after = at.after.as_deref().and_then(|after| {
+        let mut values = key_values(after)?;
+        (values.len() == 2).then(|| {
+            values.push(sql_count(limit).into());
+            values
+        })
+    });
+    let values = after.unwrap_or_else(|| values!["", Vec::new(), sql_count(limit)].into());
+    let read = |row: &D::Row<'_>| Ok((row.get::<String>(0)?, row.get::<Vec<u8>>(1)?));
+    let found = database.all(PAGE, values, read).await?;
+    let last = found.last().map(|(kind, key)| {
+        let mut place = Vec::new();
+        Value::from(kind).put(&mut place);
+        Value::from(key).put(&mut place);
+        place
+    });
+    let mut page = CheckedPage {
+        checked: found.len(),
+        altered: 0,
+        next: behind(at.kind, at.kind + 1, last, found.len() == limit),
+    };
+    for (kind, key) in found {
+        let Some(shape) = SHAPES.iter().find(|shape| shape.name == kind) else {
+            continue;
+        };
+        if !is_as_recorded(database, shape, &key).await? {
+            let shown = key_values(&key).unwrap_or_default();
+            let shown: Vec<_> = shown.iter().map(Value::shown).collect();
+            note(database.macs(), shape.name, &shown.join(" "));
+            page.altered += 1;
+        }
+    }
+    Ok(page)
+}
+
+async fn is_as_recorded<D: Lookups>(
+    database: &D,
+    shape: &'static Shape,
+    key: &[u8],
+) -> Result<bool> {
+    for _ in 0..LOOKS {
+        let of_key = key_values(key).unwrap_or_default();
+        let is_there = database.first(&shape.find, of_key, |_| Ok(())).await?;
+        let last = database
+            .last_changes(vec![(shape.name, key.to_vec())])
+            .await?;
+        let is_gone = last.get(key).is_some_and(|(_, is_gone)| *is_gone);
+        if is_there.is_some() != is_gone {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The last changes on record of rows, by their keys: the version, and whether the row went.
+pub(crate) type LastChanges = HashMap<Vec<u8>, (i64, bool)>;
+/// One of them.
+pub(crate) type LastChange = (Vec<u8>, (i64, bool));
+
+/// What finds them in PostgreSQL.
+pub(crate) const LAST_CHANGES: &str =
+    "SELECT DISTINCT ON (row_change.key) row_change.key, row_change.version, row_change.gone
+     FROM unnest($1::text[], $2::bytea[]) AS wanted (kind, key)
+         JOIN row_change ON row_change.kind = wanted.kind AND row_change.key = wanted.key
+     ORDER BY row_change.key, row_change.version DESC";
+/// The same of one row.
+pub(crate) const LAST_CHANGE: &str = "SELECT key, version, gone FROM row_change
+     WHERE kind = $1 AND key = $2 ORDER BY version DESC LIMIT 1";
+
+pub(crate) fn last_change<R: Row>(row: &R) -> std::result::Result<LastChange, R::Fault> {
+    Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
+}
+
+/// What [`LAST_CHANGES`] takes.
+pub(crate) fn wanted_changes(rows: &[RowKey]) -> [Value; 2] {
+    let kinds = rows.iter().map(|(kind, _)| *kind).collect();
+    [kinds, rows.iter().map(|(_, key)| key).collect()]
+}

@@ -1,0 +1,324 @@
+//! A hand in the database (P11): somebody who can write to it and has no key. How it writes is the
+//! adapter's own, so these are halves of its test and no cases of the suite.
+
+use async_trait::async_trait;
+
+use super::super::sample::{self, START};
+use super::altered::with_three_of_each;
+use super::{after, cards, keys, mfa};
+use cardveil_core::audit::Kind;
+use cardveil_core::card::{CardRef, Field, State};
+use cardveil_core::id::SessionId;
+use cardveil_core::port::{Change, Class, RowPlace, Set, Store};
+use cardveil_core::token::{Cause, Record, Verdict};
+use cardveil_core::verb::{Changes, Commit};
+
+/// How an adapter's test writes to its database.
+#[async_trait]
+pub trait Hand: Send + Sync {
+    /// Runs statements, as whoever may do everything. No constraint between tables is looked at.
+    async fn run(&self, sql: &str);
+
+    /// The names of a table's columns, each with an expression for another value of it.
+    async fn columns(&self, table: &str) -> Vec<(String, String)>;
+}
+
+/// A table whose rows decide: one row of it, another, and the columns that its MAC leaves out,
+/// which are sealed to their place or are the store's own.
+struct Deciding {
+    table: &'static str,
+    row: &'static str,
+    other: Option<&'static str>,
+    left_out: &'static [&'static str],
+}
+
+const TABLES: [Deciding; 9] = [
+    Deciding {
+        table: "merchant",
+        row: "id = 'mer_2'",
+        other: Some("id = 'mer_3'"),
+        left_out: &[],
+    },
+    Deciding {
+        table: "credential",
+        row: "id = 'crd_2'",
+        other: Some("id = 'crd_3'"),
+        left_out: &["dek", "sealed"],
+    },
+    Deciding {
+        table: "embed",
+        row: "id = 'emb_2'",
+        other: Some("id = 'emb_3'"),
+        left_out: &[],
+    },
+    Deciding {
+        table: "card",
+        row: "no = 'C2'",
+        other: Some("no = 'C3'"),
+        left_out: &[
+            "seq", "dek", "pan", "expiry", "name", "cvv_dek", "cvv", "pin_dek", "pin",
+        ],
+    },
+    Deciding {
+        table: "subscription",
+        row: "seq = (SELECT seq FROM kept_subscription ORDER BY seq LIMIT 1 OFFSET 1)",
+        other: Some("seq = (SELECT max(seq) FROM kept_subscription)"),
+        left_out: &[
+            "seq",
+            "secret_dek",
+            "secret",
+            "authorization_dek",
+            "authorization",
+        ],
+    },
+    Deciding {
+        table: "token",
+        row: "1 = 1",
+        other: None,
+        left_out: &["written_by"],
+    },
+    Deciding {
+        table: "mfa_session",
+        row: "1 = 1",
+        other: None,
+        left_out: &[],
+    },
+    Deciding {
+        table: "mfa_person",
+        row: "1 = 1",
+        other: None,
+        left_out: &["totp_key"],
+    },
+    Deciding {
+        table: "wrapped_key",
+        row: "class = 1",
+        other: Some("class = 2"),
+        left_out: &[],
+    },
+];
+
+/// One of each, and what they are.
+async fn all_kinds(store: &dyn Store) -> Record {
+    with_three_of_each(store).await;
+    keys::with_keys(store).await;
+    mfa::open(store, 1, START).await;
+    mfa::with_app(store, 1).await;
+    let epoch = store.epoch().await.unwrap();
+    let issue = sample::issue(1, START, epoch);
+    let record = issue.record.clone();
+    store.commit(issue).await.unwrap();
+    record
+}
+
+/// How many rows are not what was written last.
+async fn altered(store: &dyn Store) -> usize {
+    let (mut altered, mut next) = (0, Some(RowPlace::default()));
+    while let Some(place) = next {
+        let page = store.check_rows(&place, 2).await.unwrap();
+        altered += page.altered;
+        next = page.next;
+    }
+    altered
+}
+
+/// Whether whoever looks the row up finds none.
+async fn is_refused(store: &dyn Store, table: &str, token: &Record) -> bool {
+    let merchant = sample::merchant(1);
+    match table {
+        "merchant" => none(&store.merchant(&sample::merchant(2).id).await),
+        "credential" => none(&store.admission(&sample::credential(2).key_hash).await),
+        "embed" => none(&store.embed(&sample::embed(2).id).await),
+        "card" => {
+            let by_id = CardRef::Id(sample::card(2).id);
+            let by_no = CardRef::No(sample::card(2).no);
+            none(&store.card(&merchant.id, &by_id).await)
+                && none(&store.card(&merchant.id, &by_no).await)
+        }
+        "subscription" => none(&store.subscription(sample::subscription(2).id).await),
+        "token" => none(&store.token(&token.key).await),
+        "mfa_session" => {
+            let id = SessionId::from_bytes([1; 16]);
+            none(&store.mfa_session(&id).await)
+        }
+        "mfa_person" => none(
+            &store
+                .mfa_person(&merchant.id, &sample::card(1).person)
+                .await,
+        ),
+        _ => {
+            let keys = store.class_keys().await.unwrap();
+            !keys.iter().any(|key| key.key.class == Class::Pan)
+        }
+    }
+}
+
+fn none<T, E>(found: &Result<Option<T>, E>) -> bool {
+    !matches!(found, Ok(Some(_)))
+}
+
+async fn keep(hand: &dyn Hand, table: &str) {
+    hand.run(&format!(
+        "DROP TABLE IF EXISTS kept_{table}; CREATE TABLE kept_{table} AS SELECT * FROM {table}"
+    ))
+    .await;
+}
+
+async fn put_back(hand: &dyn Hand, table: &str) {
+    hand.run(&format!(
+        "DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table}"
+    ))
+    .await;
+}
+
+/// Column by column: edited, given another row's MAC, stripped of the MAC. Each is refused at once,
+/// and found by whoever goes through all rows; so is a row that is gone.
+pub async fn no_altered_row_is_taken_for_what_was_written(store: &dyn Store, hand: &dyn Hand) {
+    let token = all_kinds(store).await;
+    assert_eq!(altered(store).await, 0);
+    for kind in &TABLES {
+        let (table, row) = (kind.table, kind.row);
+        // Whoever goes through all rows leaves out those that live for minutes.
+        let is_brief = ["token", "mfa_session"].contains(&table);
+        keep(hand, table).await;
+        assert!(!is_refused(store, table, &token).await, "{table}");
+        let mut edits = Vec::new();
+        for (column, other) in hand.columns(table).await {
+            if !kind.left_out.contains(&column.as_str()) {
+                edits.push(format!("\"{column}\" = {other}"));
+            }
+        }
+        assert!(edits.len() > 5, "{table}: {edits:?}");
+        edits.push("mac = NULL, row_version = NULL".into());
+        if let Some(other) = kind.other {
+            let of = |column| format!("(SELECT {column} FROM kept_{table} WHERE {other})");
+            let (mac, version) = (of("mac"), of("row_version"));
+            edits.push(format!("mac = {mac}, row_version = {version}"));
+        }
+        for edit in edits {
+            hand.run(&format!("UPDATE {table} SET {edit} WHERE {row}"))
+                .await;
+            assert!(is_refused(store, table, &token).await, "{table}: {edit}");
+            assert!(is_brief || altered(store).await > 0, "{table}: {edit}");
+            put_back(hand, table).await;
+            assert!(!is_refused(store, table, &token).await, "{table}: {edit}");
+            assert_eq!(altered(store).await, 0, "{table}: {edit}");
+        }
+        // Tokens and sessions live for minutes, and nothing is to be had for one that is gone.
+        if !is_brief {
+            hand.run(&format!("DELETE FROM {table} WHERE {row}")).await;
+            assert_ne!(altered(store).await, 0, "{table}: deleted");
+            put_back(hand, table).await;
+        }
+    }
+    assert_eq!(altered(store).await, 0);
+    let told = store.left_out();
+    for kind in &TABLES {
+        assert!(
+            told.iter().any(|row| row.starts_with(kind.table)),
+            "{told:?}"
+        );
+    }
+}
+
+/// A row as it was before its last change has a right MAC: a token's is refused all the same, and
+/// the others are found by whoever goes through all rows. Nobody changes one again.
+///
+/// `other` is a server of the same database that has nothing to remember.
+pub async fn no_row_that_was_put_back_goes_on(
+    store: &dyn Store,
+    other: &dyn Store,
+    hand: &dyn Hand,
+) {
+    let token = all_kinds(store).await;
+    for table in [
+        "merchant",
+        "credential",
+        "embed",
+        "card",
+        "wrapped_key",
+        "token",
+    ] {
+        keep(hand, table).await;
+    }
+    let (merchant, credential, embed) =
+        (sample::merchant(2), sample::credential(2), sample::embed(2));
+    let credential = cardveil_core::merchant::Credential {
+        merchant: sample::merchant(1).id,
+        ..credential
+    };
+    let embed = cardveil_core::merchant::Embed {
+        merchant: sample::merchant(1).id,
+        ..embed
+    };
+    let changes = [
+        (
+            Change::SetMerchant(Set::boxed(merchant.clone(), {
+                let mut to = merchant.clone();
+                to.pci_enabled = !to.pci_enabled;
+                to
+            })),
+            Kind::MerchantChanged,
+        ),
+        (
+            Change::SetCredential(Set::boxed(credential.clone(), {
+                let mut to = credential.clone();
+                to.expires_at = Some(after(99));
+                to
+            })),
+            Kind::CredentialChanged,
+        ),
+        (
+            Change::SetEmbed(Set::boxed(embed.clone(), {
+                let mut to = embed.clone();
+                to.enabled = false;
+                to
+            })),
+            Kind::EmbedChanged,
+        ),
+    ];
+    let changes: Vec<_> = changes
+        .into_iter()
+        .map(|(change, kind)| (change, sample::event(kind, START)))
+        .collect();
+    let made = store.commit(Changes(changes.clone())).await.unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    let suspend = || cards::transition(&sample::card(2), State::Suspended, 5);
+    store.commit(suspend()).await.unwrap();
+    assert!(keys::rotate(store, Class::Pan, 2, START).await);
+    let claim = |key: u8| sample::claim(&token, key, &[Field::Pan], START);
+    let granted = store.commit(claim(1)).await.unwrap();
+    assert!(matches!(granted, Verdict::Granted(_)), "{granted:?}");
+    assert_eq!(altered(store).await, 0);
+
+    put_back(hand, "token").await;
+    let thief = store.commit(claim(2)).await.unwrap();
+    assert!(
+        matches!(thief, Verdict::Refused(Cause::Unknown)),
+        "{thief:?}"
+    );
+    let thief = other.commit(claim(2)).await;
+    assert!(!matches!(thief, Ok(Verdict::Granted(_))), "{thief:?}");
+    for (table, rows) in [
+        ("merchant", 1),
+        ("credential", 1),
+        ("embed", 1),
+        ("card", 1),
+        // Version 1, which is active again, and version 2, which is gone.
+        ("wrapped_key", 2),
+    ] {
+        hand.run(&format!(
+            "DROP TABLE IF EXISTS now_{table}; CREATE TABLE now_{table} AS SELECT * FROM {table}"
+        ))
+        .await;
+        put_back(hand, table).await;
+        assert_eq!(altered(store).await, rows, "{table}");
+        if table == "card" {
+            assert!(store.commit(suspend()).await.is_err());
+        }
+        hand.run(&format!(
+            "DELETE FROM {table}; INSERT INTO {table} SELECT * FROM now_{table}"
+        ))
+        .await;
+        assert_eq!(altered(store).await, 0, "{table}");
+    }
+}
