@@ -12,6 +12,9 @@ BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
 MEMORY = ["-p", "cardveil", "--test", "deployment", "memory"]
 CERTIFICATE_RS = "crates/core/src/merchant/certificate.rs"
 RIGHTS_RS = "crates/core/src/merchant/rights.rs"
+ROW_MACS = "crates/core/src/vault/row_macs.rs"
+DECIDING = "crates/store/src/sql/deciding.rs"
+ALTERED = ["-p", "cardveil-store", "--test", "sqlite", "altered"]
 RIGHTS = [*RULES, "merchant::rights"]
 
 # Name, file, what stands there once, what is planted, the tests that must fail.
@@ -54,8 +57,8 @@ IN_TESTS = [
     ("P2-a-lookup-that-gets-the-row-of-another", "crates/store/src/postgres/readers.rs",
      "asked.sort_unstable_by_key(|(_, place)| *place);", "asked.sort_unstable_by_key(|(_, place)| place % 3);", POSTGRES),
     ("P8-lists-take-the-readers-of-lookups", "crates/store/src/sqlite/cards.rs",
-     "self.lists\n            .ask(move |connection| ask(connection, &list, &left_out))\n            .await",
-     "self.readers.read(move |connection| ask(connection, &list, &left_out))", STORE),
+     "self.lists\n            .ask(move |connection| ask(connection, &list, (&left_out, &macs)))\n            .await",
+     "self.readers.read(move |connection| ask(connection, &list, (&left_out, &macs)))", STORE),
     ("P8-lists-take-the-connections-of-lookups", "crates/store/src/postgres/lookups.rs",
      "self.lists.all(&question.sql", "self.readers.all(&question.sql", POSTGRES),
     ("P8-a-credential-lists-as-often-as-it-likes", "crates/server/src/http/lists.rs",
@@ -75,7 +78,8 @@ IN_TESTS = [
      "} else if !self.is_written_here {",
      "} else if !self.is_written_here && self.epoch.0 == 0 {", POSTGRES),
     ("P1-a-token-put-back-that-is-not-noticed", "crates/store/src/sql/rows.rs",
-     "THEN 0 ELSE token.epoch END", "THEN token.epoch ELSE token.epoch END", POSTGRES),
+     "epoch: Epoch(if was_put_back { 0 } else { row.get(11)? }),",
+     "epoch: Epoch(if was_put_back { row.get(11)? } else { row.get(11)? }),", POSTGRES),
     ("P1-a-session-is-not-spent", "crates/core/src/mfa/session.rs",
      "state: State::Spent { at: event.at },", "state: session.state,", CORE),
     ("P2-the-card-is-not-looked-at-in-the-commit", STATE,
@@ -95,10 +99,10 @@ IN_TESTS = [
      "        if record.epoch != around.epoch {\n            return Err(Cause::OldEpoch",
      "        if record.epoch > around.epoch {\n            return Err(Cause::OldEpoch", CORE),
     ("P2-change-without-its-event", "crates/store/src/sqlite/writer/mod.rs",
-     'let end = audit::append(self.connection, &place.end, event, salts)?;',
+     'let end = audit::append(self.connection, &place.end, (event, said.version), salts)?;',
      'let end = if event.kind == cardveil_core::audit::Kind::RevealReleased {\n'
      '            place.end\n        } else {\n'
-     '            audit::append(self.connection, &place.end, event, salts)?\n        };', STORE),
+     '            audit::append(self.connection, &place.end, (event, said.version), salts)?\n        };', STORE),
     ("P2-a-personal-value-that-is-not-compared", PERSONAL_RS,
      "commitments.get(member) == Some(&commitment(salt, member, value))",
      "commitments.contains_key(member) && commitment(salt, member, value).0 != [0; 32]", RULES),
@@ -113,6 +117,19 @@ IN_TESTS = [
      "if form < seen.form {", "if form < Form::One {", RULES),
     ("P2-form-2-while-old-nodes-serve", "crates/store/src/postgres/schema.rs",
      "if works_with < FORM_TWO {", "if works_with < WORKS_WITH {", [*POSTGRES, "a_log_goes_on_in_form_2"]),
+    ("P11-any-mac-is-right", ROW_MACS,
+     "Some(expected.is_ok_and(|expected| constant_time_eq(&expected, tag)))",
+     "Some(expected.is_ok_and(|expected| constant_time_eq(&expected, tag) || tag.len() == 16))", ALTERED),
+    ("P11-a-row-that-lost-its-mac-is-taken", ROW_MACS,
+     "return Some(!self.are_complete());", "return Some(true);", ALTERED),
+    ("P11-a-token-that-was-put-back-is-taken", DECIDING,
+     "known.is_some_and(|known| *known > version)", "known.is_some_and(|known| *known > version + 1_000)", ALTERED),
+    ("P11-a-version-that-a-row-has-had-already", DECIDING,
+     "Self::Later => version > UNVERSIONED + 1,", "Self::Later => version > UNVERSIONED + 1_000,", ALTERED),
+    ("P11-a-row-of-an-older-version-is-not-seen", "crates/store/src/sql/guard.rs",
+     "UNVERSIONED, |last| last.0) != row.version)", "UNVERSIONED, |last| last.0) < row.version)", ALTERED),
+    ("P11-a-row-that-is-gone-is-not-seen", "crates/store/src/sql/guard.rs",
+     "if is_there.is_some() != is_gone {", "if is_there.is_some() != is_gone || last.len() == 1 {", ALTERED),
     ("P10-a-change-without-its-from-and-to", "crates/core/src/verb/registry.rs",
      "rows.log(&change.record(event))?;", "rows.log(event)?;", STORE),
     ("P10-an-allow-list-without-its-from-and-to", "crates/core/src/merchant/allowlist.rs",
@@ -264,21 +281,21 @@ STALE_CARD = [
 # asynchronous commit is looked for on PostgreSQL alone, whose first process holds what is not yet written.
 IN_PROCESSES = [
     ("check-then-set-sqlite", "sqlite", [
-        ("crates/store/src/sqlite/sql.rs", "&FIND_TOKEN, key, |row| rows::record(row))",
-         "&FIND_TOKEN, key, |row| {\n            let found = rows::record(row)?;\n"
-         "            Ok(Record { state: cardveil_core::token::State::Issued, ..found })\n        })")]),
+        ("crates/store/src/sqlite/sql.rs", "        Ok(found.flatten())\n    }\n\n    fn tokens(",
+         "        let found = found.flatten();\n        Ok(found.map(|found| Record { state: cardveil_core::token::State::Issued, ..found }))\n"
+         "    }\n\n    fn tokens(")]),
     ("check-then-set-postgres", "postgres", [
         (POSTGRES_TOKENS, "hash = wanted.hash FOR UPDATE)", "hash = wanted.hash)")]),
     ("asynchronous-commit", "postgres", [
         ("crates/store/src/postgres/link.rs", "THEN 'remote_apply' ELSE 'on' END", "THEN 'remote_apply' ELSE 'off' END")]),
     ("audit-after-send-sqlite", "sqlite", [
         ("crates/store/src/sqlite/writer/mod.rs",
-         "    pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {\n",
-         "    pub(super) fn log(&self, event: &Event) -> rusqlite::Result<()> {\n" + RELEASES_LATE)]),
+         "    pub(super) fn log(&self, event: &Event, said: Said) -> rusqlite::Result<()> {\n",
+         "    pub(super) fn log(&self, event: &Event, said: Said) -> rusqlite::Result<()> {\n" + RELEASES_LATE)]),
     ("audit-after-send-postgres", "postgres", [
         ("crates/store/src/postgres/batch.rs",
-         "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n",
-         "    pub(super) fn log(&self, event: &Event) -> Result<(), Fault> {\n" + RELEASES_LATE)]),
+         "    pub(super) fn log(&self, event: &Event, said: Said) -> Result<(), Fault> {\n",
+         "    pub(super) fn log(&self, event: &Event, said: Said) -> Result<(), Fault> {\n" + RELEASES_LATE)]),
     ("memory-only-claims-sqlite", "sqlite", IN_MEMORY_ALONE),
     ("memory-only-claims-postgres", "postgres", IN_MEMORY_ALONE),
     ("blind-retry", "postgres", [
