@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import rotation
@@ -212,10 +213,13 @@ def files_and_terminals(t):
         except AssertionError:
             pass
     once(t.client_at, "POST", "/client/v1/redeem", {**t.frame(), "user-agent": "a\x1b[2Jb", "x-request-id": "\x1b[2J"}, t.wish(t.token("C1", key)))
-    # Whoever writes the database passes by all checks.
+    # Whoever writes the database passes by all checks of texts, and an operator may take the rows as they are.
     with t.sql() as database:
         database.execute("UPDATE card SET label = ?1 WHERE no = 'C1'", [ESCAPE])
         database.execute("UPDATE merchant SET name = ?1 WHERE id = ?2", [ESCAPE, t.other])
+    (card,) = t.sql().execute("SELECT id FROM card WHERE no = 'C1'").fetchone()
+    for row in (("card", str(uuid.UUID(bytes=card))), ("merchant", t.other)):
+        t.run("audit", "accept", *row, "--yes")
     seen(ESCAPE in t.sql().execute("SELECT label FROM card WHERE no = 'C1'").fetchone()[0], "the escapes in the database")
     of = ("--merchant", t.merchant)
     printed = [
