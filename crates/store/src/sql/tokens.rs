@@ -29,10 +29,12 @@ impl<B: Sql> TokenRows for Loads<'_, B> {
     }
 
     fn add_token(&self, record: &Record) -> Loaded<()> {
-        let added = self.0.add_token(self.values_of(&TOKEN, record)?);
-        if added.map_err(Into::into)? {
+        let values = self.values_of(&TOKEN, record)?;
+        let key = TOKEN.key_of(&values);
+        if self.0.add_token(values).map_err(Into::into)? {
             return Ok(());
         }
+        self.versions().was_not_added(&key);
         let twice = "a token with this hash exists";
         Err(Error::Unavailable(twice.into()).into())
     }
