@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use cardveil_core::card::Environment;
+use cardveil_core::clock::Time;
 use cardveil_core::keys::{ClassKey, State};
 use cardveil_core::port::{Class, Keys};
 use cardveil_core::vault::Vault;
-use cardveil_seal::{FileRoot, Keyring, SeededEntropy, WrappedKey};
+use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
 
 use crate::sample::START;
 
@@ -15,8 +16,21 @@ use crate::sample::START;
 /// # Panics
 ///
 /// If no temporary file can be written.
-#[expect(clippy::expect_used, reason = "this is for tests")]
 pub fn guard_rows(store: &dyn Keys) {
+    open(store, None, Some(START));
+}
+
+/// Has a store know the same key, made at this time, while not every row has a MAC.
+///
+/// # Panics
+///
+/// If no temporary file can be written.
+pub fn know_row_key(store: &dyn Keys, created_at: Time) {
+    open(store, Some(created_at), None);
+}
+
+#[expect(clippy::expect_used, reason = "this is for tests")]
+fn open(store: &dyn Keys, created_at: Option<Time>, complete_at: Option<Time>) {
     let entropy = SeededEntropy::new(25);
     let folder = tempfile::tempdir().expect("a folder");
     let root = FileRoot::create(&folder.path().join("root"), &entropy).expect("a root key");
@@ -27,14 +41,10 @@ pub fn guard_rows(store: &dyn Keys) {
     let vault = Vault::new(keyring, Environment::Sandbox, Arc::new(entropy));
     let macs = store.row_macs();
     macs.open(Arc::new(vault));
-    macs.learn(&[complete(of_rows)]);
-}
-
-const fn complete(key: WrappedKey) -> ClassKey {
-    ClassKey {
-        key,
-        created_at: None,
+    macs.learn(&[ClassKey {
+        key: of_rows,
+        created_at,
         state: State::Active,
-        complete_at: Some(START),
-    }
+        complete_at,
+    }]);
 }

@@ -39,7 +39,7 @@ use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, Subscripti
 use crate::merchant::SealedSecret;
 use crate::wallet::Bin;
 
-pub use self::row_macs::{AlteredRow, ROW_MAC_BYTES, RowMacs};
+pub use self::row_macs::{AlteredRow, RowMacs};
 
 /// The label of a redemption's HPKE context (docs/reference/protocol.md, "Open the answer").
 const REDEEM_INFO: &[u8] = b"cardveil/redeem/v1";

@@ -25,9 +25,6 @@ use crate::keys::{ClassKey, NOTICE};
 /// of.
 const ALTERED_MAX: usize = 100;
 
-/// How many bytes a MAC has: the version of its key, and the MAC itself.
-pub const ROW_MAC_BYTES: usize = 4 + 16;
-
 /// What is known of the class keys, as they were last looked at.
 #[derive(Default)]
 struct Known {
@@ -35,6 +32,7 @@ struct Known {
     versions: Vec<(u32, Option<Time>)>,
     /// Whether every row has a MAC.
     is_complete: bool,
+    looked_at: Option<Time>,
 }
 
 /// A row that is not what was written, by its table and key.
@@ -82,7 +80,9 @@ impl RowMacs {
             .map(|key| (key.key.version, key.created_at))
             .collect();
         versions.sort_unstable_by(|one, other| other.cmp(one));
+        let looked_at = Some(self.clock.now());
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.looked_at = looked_at;
         // What was once so is not taken back by rows that say otherwise, or are gone.
         if !versions.is_empty() {
             known.versions = versions;
@@ -117,18 +117,19 @@ impl RowMacs {
         noticed.map(|(version, _)| version)
     }
 
-    /// The MAC of a row; nothing while rows get none. Where the key is not open, no row is written.
-    pub fn make(&self, message: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let Some(version) = self.version() else {
-            return Ok(None);
-        };
-        let unknown = cardveil_seal::Error::MissingClass(Class::Row);
-        let vault = self.vault.get().ok_or(Error::Seal(unknown))?;
+    /// The MAC of a row. Where the key is not open, no row is written.
+    pub fn make(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let none = || Error::Seal(cardveil_seal::Error::MissingClass(Class::Row));
+        let oldest = || self.known().versions.last().map(|(version, _)| *version);
+        // A row that has a MAC already keeps one, also where this server's clock is behind.
+        let version = self.version().or_else(oldest).ok_or_else(none)?;
+        let vault = self.vault.get().ok_or_else(none)?;
         let mac = vault.row_mac(version, message)?;
-        Ok(Some([&version.to_be_bytes()[..], &mac].concat()))
+        Ok([&version.to_be_bytes()[..], &mac].concat())
     }
 
-    /// Whether the MAC of a row is right. `None`: nobody can tell, because the keys are not open.
+    /// Whether the MAC of a row is right. `None`: nobody can tell, because the keys are not open, or
+    /// not yet the one that it is under.
     pub fn check(&self, message: &[u8], mac: Option<&[u8]>) -> Option<bool> {
         let Some(mac) = mac else {
             return Some(!self.are_complete());
@@ -137,8 +138,23 @@ impl RowMacs {
         let Some((version, tag)) = mac.split_first_chunk() else {
             return Some(false);
         };
-        let expected = vault.row_mac(u32::from_be_bytes(*version), message);
-        Some(expected.is_ok_and(|expected| constant_time_eq(&expected, tag)))
+        let version = u32::from_be_bytes(*version);
+        match vault.row_mac(version, message) {
+            Ok(expected) => Some(constant_time_eq(&expected, tag)),
+            Err(_) if self.knows_all_but(version) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether there is no key of this version. One makes MACs only when whoever looked at the keys
+    /// within [`NOTICE`] has seen it; who looked longer ago cannot tell.
+    fn knows_all_but(&self, version: u32) -> bool {
+        let now = self.clock.now();
+        let known = self.known();
+        let is_fresh = known
+            .looked_at
+            .is_some_and(|at| at <= now && now < at.plus(NOTICE));
+        is_fresh && !known.versions.iter().any(|known| known.0 == version)
     }
 
     /// Takes down that a row is not what was written; tells whether that was not known. What is in

@@ -360,11 +360,12 @@ impl<T> Table<T> {
         let Some(deciding) = &self.deciding else {
             return Ok(values);
         };
-        if macs.version().is_none() {
+        let key = self.key_of(&values);
+        // One that another server gave a MAC keeps having one, whatever this one's clock says.
+        if macs.version().is_none() && versions.of(&key) == UNVERSIONED {
             values.extend([Value::Null, Value::Null]);
             return Ok(values);
         }
-        let key = self.key_of(&values);
         let version = if has_event {
             versions.next(key, deciding.keeps)
         } else {

@@ -200,17 +200,25 @@ impl<B: Sql> GuardRows for Loads<'_, B> {
         } else {
             self.0.last_changes(&bare).map_err(Into::into)?
         };
-        for row in found {
-            let [now, next] = &row.messages;
-            if row.mac.is_none() && had_one.contains_key(&row.key) {
+        let judged = found.iter().map(|row| {
+            let lost_it = row.mac.is_none() && had_one.contains_key(&row.key);
+            if lost_it {
                 note(macs, shape.name, &row.shown);
+                return Some(false);
+            }
+            is_right(macs, shape, row)
+        });
+        // No MAC is given to what nobody has checked.
+        let Some(judged) = judged.collect::<Option<Vec<_>>>() else {
+            let closed = "a row is under a key that is not open here";
+            return Err(Error::Unavailable(closed.into()).into());
+        };
+        for (row, is_right) in found.into_iter().zip(judged) {
+            if !is_right {
                 page.altered += 1;
                 continue;
             }
-            if !is_right(macs, shape, &row) {
-                page.altered += 1;
-                continue;
-            }
+            let [now, next] = &row.messages;
             let is_current = |mac: &Vec<u8>| mac.starts_with(&current.to_be_bytes());
             let (version, message) = match &row.mac {
                 Some(mac) if is_current(mac) => continue,
@@ -285,11 +293,12 @@ impl<B: Sql> GuardRows for Loads<'_, B> {
     }
 }
 
-/// Whether a row is what was written, as far as its MAC tells.
-fn is_right(macs: &RowMacs, shape: &Shape, row: &Found) -> bool {
+/// Whether a row is what was written, as far as its MAC tells. `None`: the key that it is under is
+/// not open here.
+fn is_right(macs: &RowMacs, shape: &Shape, row: &Found) -> Option<bool> {
     let [message, _] = &row.messages;
-    let is_right = macs.check(message, row.mac.as_deref()) != Some(false);
-    if !is_right {
+    let is_right = macs.check(message, row.mac.as_deref());
+    if is_right == Some(false) {
         note(macs, shape.name, &row.shown);
     }
     is_right
@@ -416,10 +425,10 @@ async fn check_page<D: Lookups>(
     };
     let mut unsure = Vec::new();
     for row in found {
-        if is_right(database.macs(), shape, &row) {
-            unsure.push(row);
-        } else {
-            page.altered += 1;
+        match is_right(database.macs(), shape, &row) {
+            Some(true) => unsure.push(row),
+            Some(false) => page.altered += 1,
+            None => {}
         }
     }
     for look in 0..LOOKS {
@@ -516,11 +525,10 @@ pub(crate) type LastChanges = HashMap<Vec<u8>, (i64, bool)>;
 pub(crate) type LastChange = (Vec<u8>, (i64, bool));
 
 /// What finds them in PostgreSQL.
-pub(crate) const LAST_CHANGES: &str =
-    "SELECT DISTINCT ON (row_change.key) row_change.key, row_change.version, row_change.gone
-     FROM unnest($1::text[], $2::bytea[]) AS wanted (kind, key)
-         JOIN row_change ON row_change.kind = wanted.kind AND row_change.key = wanted.key
-     ORDER BY row_change.key, row_change.version DESC";
+pub(crate) const LAST_CHANGES: &str = "SELECT last.key, last.version, last.gone
+     FROM unnest($1::text[], $2::bytea[]) AS wanted (kind, key) CROSS JOIN LATERAL
+         (SELECT * FROM row_change WHERE row_change.kind = wanted.kind
+             AND row_change.key = wanted.key ORDER BY version DESC LIMIT 1) AS last";
 /// The same of one row.
 pub(crate) const LAST_CHANGE: &str = "SELECT key, version, gone FROM row_change
      WHERE kind = $1 AND key = $2 ORDER BY version DESC LIMIT 1";

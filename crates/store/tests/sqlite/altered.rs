@@ -1,15 +1,21 @@
 //! Rows that somebody with the database has altered.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use cardveil_core::audit::Kind;
+use cardveil_core::merchant::Merchant;
+use cardveil_core::port::{Change, Registry as _, Set};
+use cardveil_core::verb::{Changes, Commit as _};
 use cardveil_testkit::contract::{
     Hand, an_altered_row_hides_no_other, no_altered_row_is_taken_for_what_was_written,
     no_row_that_was_put_back_goes_on, with_three_of_each,
 };
+use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
 
-use crate::home::Home;
+use crate::home::{Home, with_merchant};
 
 /// What no program of ours writes there, in the second row of each table.
 const ALTER: &str = "
@@ -74,4 +80,32 @@ async fn no_row_that_was_put_back_passes() {
     let (store, _) = home.open();
     let (other, _) = home.open();
     no_row_that_was_put_back_goes_on(&store, &other, &hand(&home)).await;
+}
+
+/// A server whose clock is behind has not noticed the key when others use it already: it gives new
+/// rows no MAC yet, and takes none away.
+#[tokio::test]
+async fn a_server_whose_clock_is_behind_takes_no_mac_away() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    let (behind, _) = home.try_open().unwrap();
+    cardveil_testkit::know_row_key(&behind, START.plus(Duration::from_secs(5)));
+    let merchant = sample::merchant(1);
+    let renamed = Merchant {
+        name: "Renamed".into(),
+        ..merchant.clone()
+    };
+    let change = Change::SetMerchant(Set::boxed(merchant, renamed.clone()));
+    let new = Change::AddMerchant(sample::merchant(3));
+    for change in [change, new] {
+        let event = sample::event(Kind::MerchantChanged, START);
+        let made = behind.commit(Changes(vec![(change, event)])).await.unwrap();
+        assert_eq!(made, [Ok(())]);
+    }
+    assert_eq!(store.merchant(&renamed.id).await.unwrap(), Some(renamed));
+    let raw = Connection::open(&home.options.database).unwrap();
+    let sql = "SELECT id FROM merchant WHERE mac IS NULL";
+    let bare: String = raw.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(bare, "mer_3");
 }

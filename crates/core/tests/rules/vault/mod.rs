@@ -1,1 +1,2 @@
 mod pin;
+mod row_macs;
