@@ -1,7 +1,7 @@
 //! `cardveil audit verify`, over the log and over copies of it.
 
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ fn verify_file(world: &World, lines: &[String]) -> Value {
     let path = world.dir.path().join("tampered.jsonl");
     std::fs::write(&path, lines.join("\n")).unwrap();
     let key = key(world);
-    let run = std::process::Command::new(env!("CARGO_BIN_EXE_cardveil"))
+    let run = Command::new(env!("CARGO_BIN_EXE_cardveil"))
         .current_dir("/")
         .args(["audit", "verify", "--json", "--key", &key, "--from"])
         .arg(path)
@@ -254,9 +254,12 @@ fn a_log_that_is_broken_is_compared_too() {
 fn an_altered_card_is_refused_told_and_put_right() {
     let world = World::new(2);
     let database = world.dir.path().join("data/cardveil.db");
+    // A stranger's hand in the database, which has nothing of this program.
     let sql = |sql: &str| {
-        let raw = rusqlite::Connection::open(&database).unwrap();
-        raw.execute_batch(sql).unwrap();
+        let edit = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])";
+        let mut python = Command::new("python3");
+        python.args(["-c", edit]).arg(&database).arg(sql);
+        assert!(python.status().unwrap().success());
     };
     let cards = world.json(&["card", "list", "--merchant", &world.merchant, "--json"]);
     let no = |at: usize| string(&cards, &format!("/{at}/card_no"));
