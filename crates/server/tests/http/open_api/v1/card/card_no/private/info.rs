@@ -322,6 +322,8 @@ async fn no_log_and_no_figure_holds_what_was_exported() {
     let text = |buffer: &Buffer| String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
     let (program, access) = (text(&program), text(&access));
     assert!(audit.contains("card.exported") && access.contains("private/info"));
+    // How long a call took may be three digits too, and those of the CVV.
+    let access = access.replace(&format!("\"duration_us\":{CVV}}}"), "");
     for (place, text) in [
         ("audit", audit),
         ("figures", figures),
