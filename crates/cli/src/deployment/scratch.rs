@@ -30,6 +30,12 @@ impl Scratch {
         };
         let file = file.with_context(cannot)?;
         file.try_lock().map_err(|_| scratch_in_use(&path))?;
+        // SQLite would bring the journal of the one before into this one.
+        for left in of_sqlite(&path) {
+            if left.symlink_metadata().is_ok() {
+                remove_left_over(&left)?;
+            }
+        }
         Ok(Self { path, file })
     }
 
@@ -107,12 +113,19 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // One that was given its place is gone already.
         let _ = std::fs::remove_file(&self.path);
-        for suffix in ["-journal", "-wal", "-shm"] {
-            let mut beside = self.path.as_os_str().to_owned();
-            beside.push(suffix);
+        for beside in of_sqlite(&self.path) {
             let _ = std::fs::remove_file(beside);
         }
     }
+}
+
+/// What SQLite may have put beside a file.
+fn of_sqlite(path: &Path) -> [PathBuf; 3] {
+    ["-journal", "-wal", "-shm"].map(|suffix| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        beside.into()
+    })
 }
 
 pub(crate) fn exists(file: &Path) -> anyhow::Error {
@@ -120,4 +133,31 @@ pub(crate) fn exists(file: &Path) -> anyhow::Error {
         format!("{} exists already", file.display()),
         "name a new file: a backup is never overwritten",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A restore that was killed while SQLite wrote leaves a journal, which is of other pages.
+    #[test]
+    fn nothing_that_sqlite_left_of_a_killed_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("cardveil.db");
+        let left = folder.path().join("cardveil.db.restoring");
+        for file in of_sqlite(&left).iter().chain([&left]) {
+            std::fs::write(file, "of the one before").unwrap();
+        }
+        let taken = Scratch::take(&database, ".restoring").unwrap();
+        assert_eq!(taken.file.metadata().unwrap().len(), 0);
+        assert!(!of_sqlite(&taken.path).iter().any(|file| file.exists()));
+        drop(taken);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        // Nobody has it remove what a link names.
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, "kept").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &of_sqlite(&left)[0]).unwrap();
+        assert!(Scratch::take(&database, ".restoring").is_err());
+        assert!(elsewhere.exists());
+    }
 }
