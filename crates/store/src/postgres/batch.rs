@@ -18,7 +18,7 @@
 //!    cluster. They lock nothing that others hold while they wait for the head.
 //!
 //! What tokens live by is written in case 3 and decides in case 1, without a lock: see
-//! [`super::lives`].
+//! [`crate::sql::kept`].
 //!
 //! **Invariant:** no row that case 3 writes is locked by a job of case 1; but for what an operator
 //! does to keys and credentials while their records are moved to another key. Then, and where two
@@ -46,13 +46,13 @@ use super::budgets;
 use super::cards;
 use super::fault::Fault;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
-use super::lives::Kept;
 use super::outbox;
 use super::row::Row;
 use super::schema;
 use super::tokens;
 use crate::left_out::LeftOut;
 use crate::sql::deciding::{KEEP_CHANGES, RowKey, RowMemory, Said, Versions, kept_change};
+use crate::sql::kept::{Checked, Count, Kept, are_whole};
 use crate::sql::value::{Row as _, Value, columns, values};
 use crate::sql::{LIVES, lives_key, name_of, rows};
 
@@ -71,12 +71,15 @@ pub(super) struct Batch<'a> {
     sent: RefCell<Vec<Sent>>,
     told: RefCell<HashMap<MerchantId, Vec<Subscription>>>,
     pub(super) tokens: tokens::Gathered,
-    kept: &'a RefCell<Kept>,
+    kept: &'a Kept<LivesOf, Lives>,
     left_out: &'a LeftOut,
     macs: &'a RowMacs,
+    checked: &'a Checked,
     versions: Versions,
-    /// How often what tokens live by had been changed when this began.
-    lives: i64,
+    /// How often what tokens live by had been changed when this began. The count is read again under
+    /// the head of the audit log: where both are the same, what was read in between, or before under
+    /// the same count, is what the commit finds.
+    lives: Count,
     /// Whether a job was decided by it.
     lives_used: Cell<bool>,
     pub(super) budgets: RefCell<budgets::Held>,
@@ -110,8 +113,9 @@ impl<'a> Batch<'a> {
     pub(super) fn begin(
         link: &'a Link,
         runtime: &'a Runtime,
-        kept: &'a RefCell<Kept>,
-        (left_out, macs, memory): (&'a LeftOut, &'a RowMacs, &Arc<RowMemory>),
+        kept: &'a Kept<LivesOf, Lives>,
+        (left_out, macs, checked): (&'a LeftOut, &'a RowMacs, &'a Checked),
+        memory: &Arc<RowMemory>,
         salts: &'a RefCell<Salts>,
         (writer, number): (&[u8; 16], i64),
     ) -> Result<Self, Fault> {
@@ -120,7 +124,7 @@ impl<'a> Batch<'a> {
         const HOLD_OWN: &str = "INSERT INTO writer (id, batch, knows) VALUES ($1, $2, $3)
              ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, touched_at = now()";
         let own = values![writer, number, i64::from(schema::known())];
-        let (epoch, lives) = runtime.block_on(async {
+        let lives = runtime.block_on(async {
             // Each is sent before the one ahead of it is answered.
             let rows = link.query("SELECT epoch, lives FROM meta", &[]);
             let own = link.execute(HOLD_OWN, &own);
@@ -129,9 +133,12 @@ impl<'a> Batch<'a> {
             let rows = rows?;
             held?;
             let row = rows.first().ok_or_else(schema::not_there)?;
-            Ok::<_, Fault>((Epoch(row.get(0)?), row.get(1)?))
+            Ok::<_, Fault>(Count {
+                epoch: Epoch(row.get(0)?),
+                changes: row.get(1)?,
+            })
         })?;
-        kept.borrow_mut().turn_to(lives);
+        let epoch = lives.epoch;
         Ok(Self {
             link,
             runtime,
@@ -145,6 +152,7 @@ impl<'a> Batch<'a> {
             kept,
             left_out,
             macs,
+            checked,
             versions: Versions::new(memory, epoch),
             lives,
             lives_used: Cell::default(),
@@ -163,6 +171,11 @@ impl<'a> Batch<'a> {
     /// Makes and checks the MACs of rows.
     pub(super) const fn macs(&self) -> &RowMacs {
         self.macs
+    }
+
+    /// Rows that were looked up and whose MACs were right.
+    pub(super) const fn checked(&self) -> &Checked {
+        self.checked
     }
 
     /// The versions of its rows.
@@ -279,15 +292,16 @@ impl<'a> Batch<'a> {
         let alone = self.head.get().is_none();
         if alone {
             self.lives_used.set(true);
-            if let Some(lives) = self.kept.borrow().find(&of) {
+            if let Some(lives) = self.kept.find(self.lives, &of) {
                 return Ok(lives);
             }
         }
         let keys = columns(vec![lives_key(&of)]);
         let found = self.first(&LIVES.many, keys, |row| rows::lives(self.macs, row))?;
         let lives = Arc::new(found.unwrap_or_default());
-        if alone {
-            self.kept.borrow_mut().keep(of, &lives);
+        // The batch itself changes them under the head only.
+        if alone && are_whole(&lives) {
+            self.kept.keep(self.lives, of, &lives);
         }
         Ok(lives)
     }
@@ -305,7 +319,7 @@ impl<'a> Batch<'a> {
         let read = |row: &Row| Ok((audit::head(row)?, row.get::<i64>(7)?));
         let found = self.first(audit::HOLD, values![], read)?;
         let ((epoch, head), lives) = found.ok_or_else(schema::not_there)?;
-        let outlived = self.lives_used.get() && self.lives != lives;
+        let outlived = self.lives_used.get() && self.lives.changes != lives;
         if epoch != self.epoch.get() || outlived {
             return Err(Fault::Stale);
         }

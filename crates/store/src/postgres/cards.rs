@@ -52,7 +52,8 @@ pub(super) fn hold_states(batch: &Batch<'_>, cards: impl Iterator<Item = CardId>
     // Each once, and all batches in the same order.
     let cards: BTreeSet<_> = cards.map(|card| *card.as_bytes()).collect();
     let held = batch.all(&HOLD_STATES, [cards.into_iter().collect()], |row| {
-        let Some(state) = rows::card_state(batch.macs(), row)? else {
+        let guards = (batch.macs(), &batch.checked().cards);
+        let Some(state) = rows::card_state(guards, row)? else {
             return Ok(None);
         };
         let merchant = row.text(2)?;

@@ -16,6 +16,7 @@ use crate::left_out::LeftOut;
 use crate::sql::RecordKind;
 use crate::sql::deciding::RowKey;
 use crate::sql::guard::{LAST_CHANGES, LastChanges, last_change, wanted_changes};
+use crate::sql::kept::{Checked, Registered};
 use crate::sql::lookups::{By, Lookups};
 use crate::sql::question::Question;
 use crate::sql::value::{Row as _, Value, values};
@@ -75,6 +76,14 @@ impl Lookups for Database {
 
     fn macs(&self) -> &Arc<RowMacs> {
         &self.macs
+    }
+
+    fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
+    fn registered(&self) -> &Registered {
+        &self.registered
     }
 
     async fn guards_rows(&self) -> Result<bool> {

@@ -30,7 +30,6 @@ mod home;
 mod import;
 mod keys;
 mod link;
-mod lives;
 mod lookups;
 mod options;
 mod outbox;
@@ -58,6 +57,7 @@ use self::readers::{LISTS, LOOKUPS, Readers};
 use self::writer::Writer;
 use crate::Store;
 use crate::left_out::LeftOut;
+use crate::sql::kept::{Checked, Registered};
 
 pub use self::home::{Raised, Why};
 pub use self::import::from_sqlite;
@@ -100,6 +100,8 @@ pub struct Database {
     exchange: Exchange,
     left_out: Arc<LeftOut>,
     macs: Arc<RowMacs>,
+    checked: Arc<Checked>,
+    registered: Registered,
 }
 
 impl Postgres {
@@ -126,7 +128,9 @@ impl Postgres {
         let raised = readers.probe().await?;
         let left_out = Arc::default();
         let macs = Arc::new(RowMacs::new(Arc::clone(&clock)));
-        let kept = (&left_out, &macs);
+        let checked = Arc::new(Checked::new(&clock));
+        let kept = (&left_out, &macs, &checked);
+        let registered = Registered::new(&clock);
         let writer =
             Writer::start(options, &home, &clock, kept, entropy).map_err(OpenError::Thread)?;
         let exchange = Exchange::new(options.clone(), home, clock);
@@ -137,6 +141,8 @@ impl Postgres {
             exchange,
             left_out,
             macs,
+            checked,
+            registered,
         };
         Ok((Self(database), raised))
     }

@@ -6,8 +6,9 @@
 //! in which what is asked for twice is there once: a partner's server asks for all of its tokens by
 //! one credential.
 //!
-//! **Invariant:** nothing is cached above PostgreSQL: the query that answers a lookup was sent
-//! after the lookup was made, so it sees what any node had committed by then.
+//! **Invariant:** nothing is kept above PostgreSQL but what PostgreSQL says was not changed
+//! ([`crate::sql::kept`]): the query that answers a lookup, or says so, was sent after the lookup was
+//! made, so it sees what any node had committed by then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

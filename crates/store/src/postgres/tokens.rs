@@ -64,7 +64,8 @@ pub(super) fn read_held(batch: &Batch<'_>, keys: &[TokenKey]) -> Outcome<Vec<Rec
     let secs = keys.iter().map(|key| key.issued_secs).collect();
     let hashes = keys.iter().map(|key| key.hash.0).collect();
     let found = batch.all(&HOLD, [secs, hashes], |row| {
-        TOKEN.load_held((batch.macs(), batch.versions()), row, || rows::record(row))
+        let guards = (batch.macs(), batch.versions());
+        TOKEN.load_known(guards, &batch.checked().tokens, row, || rows::record(row))
     })?;
     Ok(found.into_iter().flatten().collect())
 }

@@ -23,7 +23,7 @@ use cardveil_core::audit::personal::Salts;
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Needs, Result, Work, Writes};
-use cardveil_core::token::TokenKey;
+use cardveil_core::token::{Lives, LivesOf, TokenKey};
 use cardveil_core::vault::RowMacs;
 use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
@@ -33,7 +33,6 @@ use super::batch::{Batch, Committed, Shared};
 use super::fault::{Fault, Remedy};
 use super::home::Home;
 use super::link::{ANSWER_WITHIN, Link, Sent, within};
-use super::lives::Kept;
 use super::options::Options;
 use super::schema;
 use super::tokens;
@@ -42,6 +41,7 @@ use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
 use crate::sql::Loads;
 use crate::sql::deciding::RowMemory;
+use crate::sql::kept::{Checked, Kept};
 use crate::sql::value::{Row as _, values};
 
 /// How many jobs may wait (P8); more are refused.
@@ -100,7 +100,7 @@ impl Writer {
         options: &Options,
         home: &Arc<Home>,
         clock: &Arc<dyn Clock>,
-        (left_out, macs): (&Arc<LeftOut>, &Arc<RowMacs>),
+        (left_out, macs, checked): (&Arc<LeftOut>, &Arc<RowMacs>, &Arc<Checked>),
         entropy: Arc<dyn Entropy>,
     ) -> std::io::Result<Self> {
         let mut id = [0; 16];
@@ -120,9 +120,10 @@ impl Writer {
             clock: Arc::clone(clock),
             runtime,
             link: None,
-            kept: RefCell::default(),
+            kept: Kept::new(clock),
             left_out: Arc::clone(left_out),
             macs: Arc::clone(macs),
+            checked: Arc::clone(checked),
             memory: Arc::default(),
             salts: RefCell::new(Salts::new(entropy)),
             id,
@@ -247,9 +248,11 @@ struct Shell {
     clock: Arc<dyn Clock>,
     runtime: Runtime,
     link: Option<Link>,
-    kept: RefCell<Kept>,
+    /// What tokens live by.
+    kept: Kept<LivesOf, Lives>,
     left_out: Arc<LeftOut>,
     macs: Arc<RowMacs>,
+    checked: Arc<Checked>,
     memory: Arc<RowMemory>,
     salts: RefCell<Salts>,
     /// Which row of `writer` is its own.
@@ -387,7 +390,8 @@ impl Shell {
             link,
             &self.runtime,
             &self.kept,
-            (&self.left_out, &self.macs, &self.memory),
+            (&self.left_out, &self.macs, &self.checked),
+            &self.memory,
             &self.salts,
             (&self.id, self.number),
         )?;
@@ -488,7 +492,7 @@ impl Shell {
         }
         self.link = None;
         // Another server may have counted other changes as many times.
-        self.kept.take();
+        self.kept.clear();
         let connecting = async {
             let link = Link::connect(&self.options).await?;
             self.home.admit(&link, self.clock.now()).await?;

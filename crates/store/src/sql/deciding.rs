@@ -15,6 +15,7 @@ use cardveil_core::audit::{Event, Kind};
 use cardveil_core::token::Epoch;
 use cardveil_core::vault::RowMacs;
 
+use super::kept::{Guarded, Known};
 use super::rows::{CARD, CLASS_KEY};
 use super::table::{Statement, Table};
 use super::value::{Row, Value, values};
@@ -318,6 +319,25 @@ impl<T> Table<T> {
         read().map(|Unchecked(read)| Some(read))
     }
 
+    /// The same of a row that may have been checked when it was looked up.
+    pub(crate) fn load_known<R: Row, U: PartialEq>(
+        &self,
+        (macs, versions): (&RowMacs, &Versions),
+        known: &Known<U>,
+        row: &R,
+        read: impl Fn() -> Result<Unchecked<U>, R::Fault>,
+    ) -> Result<Option<U>, R::Fault> {
+        if let Ok(Unchecked(found)) = read()
+            && let Some((key, found)) = self.as_guarded(row, found)?
+            && known.has(&key, &found)
+            && !versions.memory.knows_later(&key, found.version)
+        {
+            versions.saw(key, found.version);
+            return Ok(Some(found.read));
+        }
+        self.load_held((macs, versions), row, read)
+    }
+
     /// The version of the row whose columns begin at `first`; nothing where it is not what was
     /// written.
     pub(crate) fn version<R: Row>(
@@ -380,6 +400,21 @@ impl<T> Table<T> {
         let mac = macs.make(&self.message(deciding, version, put)?)?;
         values.extend([Value::Int(version), mac.into()]);
         Ok(values)
+    }
+
+    /// What was read of a row, with what guards it; nothing of one without a MAC.
+    pub(crate) fn as_guarded<R: Row, U>(
+        &self,
+        row: &R,
+        read: U,
+    ) -> Result<Option<(RowKey, Guarded<U>)>, R::Fault> {
+        let at = self.columns.len();
+        let version: Option<i64> = row.get(at)?;
+        let Some((version, mac)) = version.zip(row.get(at + 1)?) else {
+            return Ok(None);
+        };
+        let guarded = Guarded { read, version, mac };
+        Ok(Some((self.key_in(row, 0)?, guarded)))
     }
 
     fn message<E>(

@@ -1,5 +1,6 @@
 //! How callers look things up, outside of any commit: they see what is committed.
 
+use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
 
 use cardveil_core::clock::Time;
@@ -12,9 +13,10 @@ use cardveil_core::vault::RowMacs;
 use super::RecordKind;
 use super::deciding::{RowKey, Unchecked};
 use super::guard::LastChanges;
+use super::kept::{COUNT, Checked, Count, Kept, Registered, count};
 use super::question::Question;
 use super::table::Table;
-use super::value::{Row, Value};
+use super::value::{Row, Value, values};
 use crate::left_out::LeftOut;
 
 /// A database that is asked.
@@ -62,6 +64,12 @@ pub(crate) trait Lookups: Send + Sync + 'static {
 
     /// Checks the MACs of rows.
     fn macs(&self) -> &Arc<RowMacs>;
+
+    /// Rows that were looked up and whose MACs were right.
+    fn checked(&self) -> &Checked;
+
+    /// What lookups of the registry keep.
+    fn registered(&self) -> &Registered;
 
     /// See [`Keys::guards_rows`](cardveil_core::port::Keys::guards_rows).
     fn guards_rows(&self) -> impl Future<Output = Result<bool>> + Send;
@@ -126,6 +134,42 @@ pub(crate) trait Lookups: Send + Sync + 'static {
         async move {
             let load = |row: &Self::Row<'_>| table.load(self.macs(), row, 0, || read(row));
             Ok(self.first(sql, values, load).await?.flatten())
+        }
+    }
+
+    /// What is kept of a lookup in the registry, or what it finds; with the count of then.
+    fn find_kept<K, V>(
+        &self,
+        (kept, key): (&Kept<K, V>, K),
+        is_whole: impl Fn(&V) -> bool + Send,
+        look_up: impl Future<Output = Result<Option<(Count, Option<V>)>>> + Send,
+    ) -> impl Future<Output = Result<Option<V>>> + Send
+    where
+        K: Eq + Hash + Send + Sync,
+        V: Clone + Send + Sync,
+    {
+        static ALONE: Lookup = Lookup::new(|| By {
+            one: format!("{COUNT} WHERE one = $1"),
+            many: "SELECT meta.epoch, meta.registry, wanted.place
+                 FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (one, place)
+                     JOIN meta ON meta.one = wanted.one"
+                .into(),
+        });
+        async move {
+            let one = values![1_i64].into();
+            let now = self.find(&ALONE, one, |row| count(row, 0), |_| true);
+            if let Some(now) = now.await?
+                && let Some(found) = kept.find(now, &key)
+            {
+                return Ok(Some(V::clone(&found)));
+            }
+            let Some((then, Some(found))) = look_up.await? else {
+                return Ok(None);
+            };
+            if is_whole(&found) {
+                kept.keep(then, key, &Arc::new(found.clone()));
+            }
+            Ok(Some(found))
         }
     }
 

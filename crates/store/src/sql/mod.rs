@@ -7,6 +7,7 @@ mod cards;
 pub(crate) mod deciding;
 mod factors;
 pub(crate) mod guard;
+pub(crate) mod kept;
 mod keys;
 mod log;
 pub(crate) mod lookups;

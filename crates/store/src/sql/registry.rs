@@ -11,10 +11,13 @@ use cardveil_core::port::rows::{Loaded, RegistryRows};
 use cardveil_core::port::{Admin, Load, Registry, Result, Writes};
 use cardveil_core::token::{Epoch, Lives, LivesOf};
 
+use super::kept::{COUNTED, Count, are_whole, count};
 use super::lookups::{By, Lookup, Lookups};
-use super::rows::{self, CARD, CARD_COLUMNS, CREDENTIAL, EMBED, MERCHANT, lives_columns};
+use super::rows::{
+    self, CARD, CARD_COLUMNS, CREDENTIAL, EMBED, LIVES_END, MERCHANT, lives_columns,
+};
 use super::table::Statement;
-use super::value::{Json, Row as _, Text, Value, values};
+use super::value::{Json, Row, Text, Value, values};
 use super::{Loads, Sql};
 use crate::Store;
 
@@ -102,13 +105,13 @@ pub(crate) static LIVES: Lookup = Lookup::new(|| {
     let columns = lives_columns();
     By {
         one: format!(
-            "SELECT {columns}, $1, $2, $3 FROM (SELECT 1)
+            "SELECT {columns}, $1, $2, $3, {COUNTED} FROM (SELECT 1)
                  LEFT JOIN credential ON credential.id = $1 AND credential.merchant = $2
                  LEFT JOIN merchant ON merchant.id = $2
                  LEFT JOIN embed ON embed.id = $3"
         ),
         many: format!(
-            "SELECT {columns}, wanted.credential, wanted.merchant, wanted.embed, wanted.place
+            "SELECT {columns}, wanted.credential, wanted.merchant, wanted.embed, {COUNTED}, wanted.place
              FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
                      AS wanted (credential, merchant, embed, place)
                  LEFT JOIN LATERAL (SELECT * FROM credential
@@ -138,42 +141,53 @@ impl<D: Lookups> Registry for Store<D> {
         static BY_KEY: Lookup = Lookup::new(|| {
             let (credential, merchant) = (CREDENTIAL.select(), MERCHANT.select());
             By::new(
-                &format!("{credential}, {merchant}, (SELECT epoch FROM meta)"),
+                &format!("{credential}, {merchant}, {COUNTED}"),
                 "credential",
                 &[("key_hash", "bytea")],
                 "LEFT JOIN merchant ON merchant.id = credential.merchant",
             )
         });
-        let admission = |row: &D::Row<'_>| {
+        let read = |row: &D::Row<'_>| {
             let at = CREDENTIAL.width();
             let has_merchant: Option<Text<MerchantId>> = row.get(at)?;
             let merchant = match has_merchant {
                 Some(_) => MERCHANT.load(self.macs(), row, at, || rows::merchant(row, at))?,
                 None => None,
             };
-            let epoch = Epoch(row.get(at + MERCHANT.width())?);
+            let count = count(row, at + MERCHANT.width())?;
             let credential = CREDENTIAL.load(self.macs(), row, 0, || rows::credential(row))?;
-            Ok(credential.map(|credential| Admission {
+            let admission = |credential| Admission {
                 credential,
                 merchant,
-                epoch,
-            }))
+                epoch: count.epoch,
+            };
+            Ok((count, credential.map(admission)))
         };
-        let is_it = |found: &Option<Admission>| {
+        let is_it = |(_, found): &(Count, Option<Admission>)| {
             let found = found.as_ref();
             found.is_none_or(|found| found.credential.key_hash == *key_hash)
         };
-        let key = values![key_hash].into();
-        Ok(self.find(&BY_KEY, key, admission, is_it).await?.flatten())
+        let kept = (&self.registered().admissions, *key_hash);
+        let is_whole = |found: &Admission| found.merchant.is_some();
+        let found = self.find(&BY_KEY, values![key_hash].into(), read, is_it);
+        self.find_kept(kept, is_whole, found).await
     }
 
     async fn embed(&self, id: &EmbedId) -> Result<Option<Embed>> {
-        static BY_ID: Lookup =
-            Lookup::new(|| By::new(&EMBED.select(), "embed", &[("id", "text")], ""));
-        let key = values![id.as_str()].into();
-        let read = |row: &D::Row<'_>| EMBED.load(self.macs(), row, 0, || rows::embed(row));
-        let is_it = |found: &Option<Embed>| found.as_ref().is_none_or(|it| it.id == *id);
-        Ok(self.find(&BY_ID, key, read, is_it).await?.flatten())
+        static BY_ID: Lookup = Lookup::new(|| {
+            let columns = format!("{}, {COUNTED}", EMBED.select());
+            By::new(&columns, "embed", &[("id", "text")], "")
+        });
+        let read = |row: &D::Row<'_>| {
+            let found = EMBED.load(self.macs(), row, 0, || rows::embed(row))?;
+            Ok((count(row, EMBED.width())?, found))
+        };
+        let is_it = |(_, found): &(Count, Option<Embed>)| {
+            found.as_ref().is_none_or(|found| found.id == *id)
+        };
+        let kept = (&self.registered().embeds, id.clone());
+        let found = self.find(&BY_ID, values![id.as_str()].into(), read, is_it);
+        self.find_kept(kept, |_| true, found).await
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>> {
@@ -186,10 +200,18 @@ impl<D: Lookups> Registry for Store<D> {
     }
 
     async fn lives(&self, of: &LivesOf) -> Result<Lives> {
-        let read = |row: &D::Row<'_>| Ok((rows::lives_of(row)?, rows::lives(self.macs(), row)?));
-        let is_it = |(whose, _): &(LivesOf, Lives)| whose == of;
-        let found = self.find(&LIVES, lives_key(of), read, is_it).await?;
-        Ok(found.map_or_else(Lives::default, |(_, lives)| lives))
+        let read = |row: &D::Row<'_>| {
+            let found = (count(row, LIVES_END + 3)?, rows::lives(self.macs(), row)?);
+            Ok((rows::lives_of(row)?, found))
+        };
+        let is_it = |(whose, _): &(LivesOf, _)| whose == of;
+        let look_up = async {
+            let found = self.find(&LIVES, lives_key(of), read, is_it).await?;
+            Ok(found.map(|(_, (count, lives))| (count, Some(lives))))
+        };
+        let kept = (&self.registered().lives, of.clone());
+        let found = self.find_kept(kept, are_whole, look_up).await?;
+        Ok(found.unwrap_or_default())
     }
 
     async fn card(&self, merchant: &MerchantId, card: &CardRef) -> Result<Option<Card>> {
@@ -210,7 +232,15 @@ impl<D: Lookups> Registry for Store<D> {
                 }
         };
         let is_it = |found: &Option<Card>| found.as_ref().is_none_or(is_of);
-        let read = |row: &D::Row<'_>| CARD.load(self.macs(), row, 0, || rows::card(row));
+        let read = |row: &D::Row<'_>| {
+            let found = CARD.load(self.macs(), row, 0, || rows::card(row))?;
+            if found.is_some()
+                && let Some((key, seen)) = CARD.as_guarded(row, rows::card_seen(row)?)?
+            {
+                self.checked().cards.note(key, seen);
+            }
+            Ok(found)
+        };
         Ok(self.find(by, key.into(), read, is_it).await?.flatten())
     }
 }

@@ -24,6 +24,7 @@ use cardveil_core::vault::RowMacs;
 use cardveil_core::wallet::{Census, Device, WalletToken};
 
 use super::deciding::{Deciding, Keeps, Places, Unchecked};
+use super::kept::{CardSeen, Known};
 use super::table::{Statement, Table};
 use super::value::{Column, Json, Lossy, Name, Row, Text};
 use crate::text;
@@ -307,7 +308,7 @@ pub(crate) fn lives_columns() -> String {
 /// Where the columns of the merchant, of the embed, and of what comes after them begin.
 const LIVES_MERCHANT: usize = CREDENTIAL.width();
 const LIVES_EMBED: usize = LIVES_MERCHANT + MERCHANT.width();
-const LIVES_END: usize = LIVES_EMBED + EMBED.width();
+pub(crate) const LIVES_END: usize = LIVES_EMBED + EMBED.width();
 
 /// Whose rows they are, after the columns of [`lives`].
 pub(crate) fn lives_of<R: Row>(row: &R) -> Result<LivesOf, R::Fault> {
@@ -439,8 +440,22 @@ pub(crate) fn card<R: Row>(row: &R) -> Result<Unchecked<Card>, R::Fault> {
     }))
 }
 
-/// What decides of a card, from the columns of [`CARD`]; nothing where it is not what was written.
-pub(crate) fn card_state<R: Row>(macs: &RowMacs, row: &R) -> Result<Option<card::State>, R::Fault> {
+/// What decides of a card that is claimed, from the columns of [`CARD`].
+pub(crate) fn card_seen<R: Row>(row: &R) -> Result<CardSeen, R::Fault> {
+    Ok((row.text(2)?, row.name(19)?))
+}
+
+/// Its state; nothing where the row is not what was written.
+pub(crate) fn card_state<R: Row>(
+    (macs, known): (&RowMacs, &Known<CardSeen>),
+    row: &R,
+) -> Result<Option<card::State>, R::Fault> {
+    if let Ok(seen) = card_seen(row)
+        && let Some((key, found)) = CARD.as_guarded(row, seen)?
+        && known.has(&key, &found)
+    {
+        return Ok(Some(found.read.1));
+    }
     let version = CARD.version(macs, row, 0)?;
     version.map(|_| row.name(19)).transpose()
 }

@@ -140,7 +140,15 @@ impl<D: Lookups> Tokens for Store<D> {
             By::new(&TOKEN_COLUMNS, "token", &key, "")
         });
         let keys = values![key.issued_secs, key.hash.0].into();
-        let read = |row: &D::Row<'_>| TOKEN.load(self.macs(), row, 0, || rows::record(row));
+        let read = |row: &D::Row<'_>| {
+            let found = TOKEN.load(self.macs(), row, 0, || rows::record(row))?;
+            if let Some(record) = &found
+                && let Some((key, seen)) = TOKEN.as_guarded(row, record.clone())?
+            {
+                self.checked().tokens.note(key, seen);
+            }
+            Ok(found)
+        };
         let is_it = |found: &Option<Record>| found.as_ref().is_none_or(|it| it.key == *key);
         Ok(self.find(&BY_KEY, keys, read, is_it).await?.flatten())
     }

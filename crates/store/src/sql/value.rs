@@ -59,14 +59,20 @@ impl Value {
 }
 
 fn put_int(value: i64, out: &mut Vec<u8>) {
-    out.push(b'i');
-    out.extend_from_slice(&value.to_be_bytes());
+    put_head(b'i', value.to_be_bytes(), out);
 }
 
 fn put_bytes(kind: u8, value: &[u8], out: &mut Vec<u8>) {
-    out.push(kind);
-    out.extend_from_slice(&(value.len() as u64).to_be_bytes());
+    put_head(kind, (value.len() as u64).to_be_bytes(), out);
     out.extend_from_slice(value);
+}
+
+/// At once: a row's MAC is over many of them.
+fn put_head(kind: u8, number: [u8; 8], out: &mut Vec<u8>) {
+    let mut head = [kind; 9];
+    let [_, rest @ ..] = &mut head;
+    *rest = number;
+    out.extend_from_slice(&head);
 }
 
 /// What a column of SQLite holds, as [`Value::put`] appends it.

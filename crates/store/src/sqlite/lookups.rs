@@ -14,6 +14,7 @@ use super::{Database, all, first, keys};
 use crate::left_out::LeftOut;
 use crate::sql::deciding::RowKey;
 use crate::sql::guard::{LAST_CHANGE, LastChanges, last_change};
+use crate::sql::kept::{Checked, Registered};
 use crate::sql::lookups::{By, Lookups};
 use crate::sql::question::Question;
 use crate::sql::value::{Value, values};
@@ -80,6 +81,14 @@ impl Lookups for Database {
 
     fn macs(&self) -> &Arc<RowMacs> {
         &self.macs
+    }
+
+    fn checked(&self) -> &Checked {
+        &self.checked
+    }
+
+    fn registered(&self) -> &Registered {
+        &self.registered
     }
 
     /// A program of the version before cannot write to the file.

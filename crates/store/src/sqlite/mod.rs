@@ -62,6 +62,7 @@ use self::writer::Writer;
 use crate::Store;
 use crate::left_out::LeftOut;
 use crate::sql::for_sqlite;
+use crate::sql::kept::{Checked, Registered};
 
 pub use self::backup::{Contents, Copy, Revived, copy_to, fence_epoch, put_in_place};
 /// The version of files that this program writes.
@@ -81,6 +82,8 @@ pub struct Database {
     texts: Texts,
     left_out: Arc<LeftOut>,
     macs: Arc<RowMacs>,
+    checked: Arc<Checked>,
+    registered: Registered,
 }
 
 impl Sqlite {
@@ -95,7 +98,13 @@ impl Sqlite {
         let opened = ready.opened.clone();
         let left_out = Arc::<LeftOut>::default();
         let macs = Arc::new(RowMacs::new(Arc::clone(&clock)));
-        let kept = (Arc::clone(&left_out), Arc::clone(&macs));
+        let checked = Arc::new(Checked::new(&clock));
+        let kept = (
+            Arc::clone(&left_out),
+            Arc::clone(&macs),
+            Arc::clone(&checked),
+        );
+        let registered = Registered::new(&clock);
         let writer = Writer::start(ready, clock, kept).map_err(OpenError::Thread)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = Readers::new(options.database.clone(), cores + 1);
@@ -107,6 +116,8 @@ impl Sqlite {
             texts: Texts::default(),
             left_out,
             macs,
+            checked,
+            registered,
         };
         Ok((Self(database), opened))
     }

@@ -1,7 +1,8 @@
 //! Connections for lookups, which run where they are asked for: a lookup of a few pages is cheaper
 //! than handing it to another thread.
 //!
-//! **Invariant:** nothing is cached above SQLite, so a lookup sees what any process has committed.
+//! **Invariant:** nothing is kept above SQLite but what SQLite says was not changed
+//! ([`crate::sql::kept`]), so a lookup sees what any process has committed.
 
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

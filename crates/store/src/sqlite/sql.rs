@@ -22,7 +22,7 @@ use crate::sql::guard::{LAST_CHANGE, LastChanges, last_change};
 use crate::sql::rows::{BUDGET, CARD, TOKEN, TOKEN_COLUMNS};
 use crate::sql::table::Statement;
 use crate::sql::value::{self, Column, Value, values};
-use crate::sql::{FIND_DELIVERY, LIVES, Sql, lives_key, record_kinds, rows};
+use crate::sql::{FIND_DELIVERY, Sql, record_kinds, rows};
 
 static FIND_TOKEN: Statement = Statement::new(|| {
     let columns = &*TOKEN_COLUMNS;
@@ -163,7 +163,7 @@ impl Sql for Batch<'_> {
         let key = values![key.issued_secs, key.hash.0];
         let guards = (Sql::macs(self), Sql::versions(self));
         let found = Sql::first(self, &FIND_TOKEN, key, |row| {
-            TOKEN.load_held(guards, row, || rows::record(row))
+            TOKEN.load_known(guards, &self.checked().tokens, row, || rows::record(row))
         })?;
         Ok(found.flatten())
     }
@@ -173,13 +173,8 @@ impl Sql for Batch<'_> {
         found.filter_map(Result::transpose).collect()
     }
 
-    /// Nobody changes that until the commit.
     fn lives(&self, of: LivesOf) -> rusqlite::Result<Arc<Lives>> {
-        let macs = Sql::macs(self);
-        let found = Sql::first(self, &LIVES.one, lives_key(&of), |row| {
-            rows::lives(macs, row)
-        })?;
-        Ok(Arc::new(found.unwrap_or_default()))
+        Batch::lives(self, of)
     }
 
     fn add_token(&self, row: Vec<Value>) -> rusqlite::Result<bool> {
@@ -206,8 +201,9 @@ impl Sql for Batch<'_> {
             let columns = CARD.select();
             format!("SELECT {columns} FROM card WHERE id = $1 AND merchant = $2")
         });
-        let (key, macs) = (values![card.as_bytes(), merchant.as_str()], Sql::macs(self));
-        let found = Sql::first(self, &SQL, key, |row| rows::card_state(macs, row))?;
+        let key = values![card.as_bytes(), merchant.as_str()];
+        let guards = (Sql::macs(self), &self.checked().cards);
+        let found = Sql::first(self, &SQL, key, |row| rows::card_state(guards, row))?;
         Ok(found.flatten())
     }
 

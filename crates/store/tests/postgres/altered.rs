@@ -1,15 +1,18 @@
 //! Rows that somebody with the database has altered.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use cardveil_testkit::ManualClock;
 use cardveil_testkit::contract::{
     Hand, an_altered_row_hides_no_other, no_altered_row_is_taken_for_what_was_written,
-    no_row_that_was_put_back_goes_on, with_three_of_each,
+    no_row_that_was_put_back_goes_on, what_is_kept_goes_with_a_change, with_three_of_each,
 };
-
+use cardveil_testkit::sample::START;
 use tokio_postgres::NoTls;
 
 use crate::cluster::Cluster;
-use crate::home::Home;
+use crate::home::{Home, unguarded_at};
 
 /// What no program of ours writes there, in the second row of each table.
 const ALTER: &str = "
@@ -82,4 +85,17 @@ async fn no_row_that_was_put_back_passes() {
     let store = home.open().await;
     let other = home.open().await;
     no_row_that_was_put_back_goes_on(&store, &other, &hand(&home).await).await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_counted_or_not_is_seen() {
+    const STOP: &str = "ALTER TABLE credential DISABLE TRIGGER ALL";
+    let home = Home::new().await;
+    let clock = Arc::new(ManualClock::at(START));
+    let opened = unguarded_at(Cluster::shared(), &home.database, Arc::clone(&clock)).await;
+    let (store, _) = opened.unwrap();
+    cardveil_testkit::guard_rows(&store);
+    let other = home.open().await;
+    let hand = hand(&home).await;
+    what_is_kept_goes_with_a_change((&store, &clock), &other, (&hand, STOP)).await;
 }

@@ -77,8 +77,16 @@ pub(crate) async fn unguarded(
     cluster: &Cluster,
     database: &str,
 ) -> Result<(Postgres, Option<Raised>), OpenError> {
+    unguarded_at(cluster, database, Arc::new(ManualClock::at(START))).await
+}
+
+/// The same, by a clock to turn.
+pub(crate) async fn unguarded_at(
+    cluster: &Cluster,
+    database: &str,
+    clock: Arc<ManualClock>,
+) -> Result<(Postgres, Option<Raised>), OpenError> {
     let options = options(cluster, SERVER, database);
-    let clock = Arc::new(ManualClock::at(START));
     Postgres::open(&options, clock, Arc::new(SystemEntropy)).await
 }
 

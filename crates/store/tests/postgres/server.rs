@@ -244,6 +244,7 @@ const BACK_TO_THE_FIRST: &str = "
     DROP INDEX cardveil.card_created, cardveil.card_label;
     DROP TABLE cardveil.counted, cardveil.sink, cardveil.credential_use;
     DROP FUNCTION cardveil.lives_change CASCADE;
+    DROP FUNCTION cardveil.registry_change CASCADE;
     ALTER TABLE cardveil.budget DROP COLUMN charged_at;
     ALTER TABLE cardveil.writer DROP COLUMN knows;
     ALTER TABLE cardveil.embed DROP COLUMN transparent;
@@ -254,7 +255,7 @@ const BACK_TO_THE_FIRST: &str = "
     ALTER TABLE cardveil.credential DROP rights, DROP ip_ceiling, DROP inherited,
         DROP client_certificates;
     ALTER TABLE cardveil.token DROP COLUMN embed, DROP COLUMN refusals;
-    ALTER TABLE cardveil.meta DROP COLUMN lives;
+    ALTER TABLE cardveil.meta DROP COLUMN lives, DROP COLUMN registry;
     ALTER TABLE cardveil.audit DROP COLUMN personal;
     ALTER TABLE cardveil.merchant DROP COLUMN row_version, DROP COLUMN mac;
     ALTER TABLE cardveil.credential DROP COLUMN row_version, DROP COLUMN mac;

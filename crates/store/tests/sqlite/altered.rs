@@ -1,6 +1,6 @@
 //! Rows that somebody with the database has altered.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,9 +8,10 @@ use cardveil_core::audit::Kind;
 use cardveil_core::merchant::Merchant;
 use cardveil_core::port::{Change, Registry as _, Set};
 use cardveil_core::verb::{Changes, Commit as _};
+use cardveil_testkit::ManualClock;
 use cardveil_testkit::contract::{
     Hand, an_altered_row_hides_no_other, no_altered_row_is_taken_for_what_was_written,
-    no_row_that_was_put_back_goes_on, with_three_of_each,
+    no_row_that_was_put_back_goes_on, what_is_kept_goes_with_a_change, with_three_of_each,
 };
 use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
@@ -80,6 +81,17 @@ async fn no_row_that_was_put_back_passes() {
     let (store, _) = home.open();
     let (other, _) = home.open();
     no_row_that_was_put_back_goes_on(&store, &other, &hand(&home)).await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_counted_or_not_is_seen() {
+    const STOP: &str = "DROP TRIGGER credential_changes";
+    let home = Home::new();
+    let clock = Arc::new(ManualClock::at(START));
+    let (store, _) = home.try_open_at(Arc::clone(&clock)).unwrap();
+    cardveil_testkit::guard_rows(&store);
+    let (other, _) = home.open();
+    what_is_kept_goes_with_a_change((&store, &clock), &other, (&hand(&home), STOP)).await;
 }
 
 /// A server whose clock is behind has not noticed the key when others use it already: it gives new

@@ -226,6 +226,10 @@ async fn a_log_of_form_1_goes_on_in_form_2_and_an_old_process_writes_no_more() {
          ALTER TABLE audit DROP COLUMN personal;
          ALTER TABLE wrapped_key DROP COLUMN complete_at;
          DROP TABLE row_change;
+         DROP TRIGGER credential_changes; DROP TRIGGER credential_goes;
+         DROP TRIGGER merchant_changes; DROP TRIGGER merchant_goes;
+         DROP TRIGGER embed_changes; DROP TRIGGER embed_goes;
+         ALTER TABLE meta DROP COLUMN registry;
          PRAGMA user_version = 23;",
     )
     .unwrap();

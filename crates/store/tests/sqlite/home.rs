@@ -35,11 +35,15 @@ impl Home {
 
     /// One whose rows need no MAC: of a version before.
     pub(crate) fn try_open(&self) -> Result<(Sqlite, Opened), OpenError> {
-        Sqlite::open(
-            &self.options,
-            Arc::new(ManualClock::at(START)),
-            Arc::new(SystemEntropy),
-        )
+        self.try_open_at(Arc::new(ManualClock::at(START)))
+    }
+
+    /// The same, by a clock to turn.
+    pub(crate) fn try_open_at(
+        &self,
+        clock: Arc<ManualClock>,
+    ) -> Result<(Sqlite, Opened), OpenError> {
+        Sqlite::open(&self.options, clock, Arc::new(SystemEntropy))
     }
 
     /// One whose rows all have a MAC.

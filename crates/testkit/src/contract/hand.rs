@@ -1,16 +1,21 @@
 //! A hand in the database (P11): somebody who can write to it and has no key. How it writes is the
 //! adapter's own, so these are halves of its test and no cases of the suite.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::super::sample::{self, START};
 use super::altered::with_three_of_each;
-use super::{after, cards, keys, mfa};
+use super::lives::{set_credential, set_embed, set_merchant};
+use super::{after, cards, keys, mfa, with_merchant};
+use crate::ManualClock;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{CardRef, Field, State};
 use cardveil_core::id::SessionId;
+use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState};
 use cardveil_core::port::{Change, Class, RowPlace, Set, Store};
-use cardveil_core::token::{Cause, Record, Verdict};
+use cardveil_core::token::{Cause, LivesOf, Record, Verdict};
 use cardveil_core::verb::{Changes, Commit};
 
 /// How an adapter's test writes to its database.
@@ -242,11 +247,11 @@ pub async fn no_row_that_was_put_back_goes_on(
     }
     let (merchant, credential, embed) =
         (sample::merchant(2), sample::credential(2), sample::embed(2));
-    let credential = cardveil_core::merchant::Credential {
+    let credential = Credential {
         merchant: sample::merchant(1).id,
         ..credential
     };
-    let embed = cardveil_core::merchant::Embed {
+    let embed = Embed {
         merchant: sample::merchant(1).id,
         ..embed
     };
@@ -321,4 +326,70 @@ pub async fn no_row_that_was_put_back_goes_on(
         .await;
         assert_eq!(altered(store).await, 0, "{table}");
     }
+}
+
+/// What a server keeps of callers, and of what tokens live by, goes with a change by anyone. Who
+/// stops the database from counting changes has it kept for ten seconds and no longer.
+pub async fn what_is_kept_goes_with_a_change(
+    (store, clock): (&dyn Store, &ManualClock),
+    other: &dyn Store,
+    (hand, stop_counting): (&dyn Hand, &str),
+) {
+    with_merchant(store).await;
+    let (merchant, credential, embed) =
+        (sample::merchant(1), sample::credential(1), sample::embed(1));
+    let of = LivesOf {
+        credential: credential.id.clone(),
+        merchant: merchant.id.clone(),
+        embed: embed.id.clone(),
+    };
+    let seen = async || {
+        let lives = store.lives(&of).await.unwrap();
+        let admission = store
+            .admission(&credential.key_hash)
+            .await
+            .unwrap()
+            .unwrap();
+        let embed = store.embed(&embed.id).await.unwrap().unwrap();
+        let merchant = admission.merchant.unwrap();
+        let seen = (admission.credential.state, merchant.state, embed.enabled);
+        let of_token = (
+            lives.credential.unwrap().state,
+            lives.merchant.unwrap().state,
+            lives.embed.unwrap().enabled,
+        );
+        assert_eq!(seen, of_token);
+        seen
+    };
+    let disabled = Credential {
+        state: CredentialState::Disabled,
+        ..credential.clone()
+    };
+    let suspended = Merchant {
+        state: MerchantState::Suspended,
+        ..merchant.clone()
+    };
+    let out_of_use = Embed {
+        enabled: false,
+        ..embed.clone()
+    };
+    let as_it_was = (CredentialState::Enabled, MerchantState::Active, true);
+    assert_eq!(seen().await, as_it_was);
+    set_credential(other, &credential, &disabled).await;
+    assert_eq!(seen().await.0, CredentialState::Disabled);
+    set_credential(other, &disabled, &credential).await;
+    assert_eq!(seen().await, as_it_was);
+    set_merchant(other, &merchant, &suspended).await;
+    assert_eq!(seen().await.1, MerchantState::Suspended);
+    set_merchant(other, &suspended, &merchant).await;
+    assert_eq!(seen().await, as_it_was);
+    set_embed(other, &embed, &out_of_use).await;
+    assert!(!seen().await.2);
+    set_embed(other, &out_of_use, &embed).await;
+    assert_eq!(seen().await, as_it_was);
+
+    hand.run(stop_counting).await;
+    set_credential(other, &credential, &disabled).await;
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(seen().await.0, CredentialState::Disabled);
 }

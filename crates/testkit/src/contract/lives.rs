@@ -17,19 +17,19 @@ use cardveil_core::token::{
 };
 use cardveil_core::verb::{Changes, Commit, Sweep};
 
-async fn set_credential(store: &dyn Store, was: &Credential, to: &Credential) {
+pub(super) async fn set_credential(store: &dyn Store, was: &Credential, to: &Credential) {
     let change = Change::SetCredential(Set::boxed(was.clone(), to.clone()));
     let event = sample::event(Kind::CredentialChanged, START);
     store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
 }
 
-async fn set_merchant(store: &dyn Store, was: &Merchant, to: &Merchant) {
+pub(super) async fn set_merchant(store: &dyn Store, was: &Merchant, to: &Merchant) {
     let change = Change::SetMerchant(Set::boxed(was.clone(), to.clone()));
     let event = sample::event(Kind::MerchantChanged, START);
     store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
 }
 
-async fn set_embed(store: &dyn Store, was: &Embed, to: &Embed) {
+pub(super) async fn set_embed(store: &dyn Store, was: &Embed, to: &Embed) {
     let change = Change::SetEmbed(Set::boxed(was.clone(), to.clone()));
     let event = sample::event(Kind::EmbedChanged, START);
     store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();

@@ -26,7 +26,7 @@ use cardveil_core::audit::personal::Salts;
 use cardveil_core::clock::Clock;
 use cardveil_core::hook::Bell;
 use cardveil_core::port::{Error, Result, Work, Writes};
-use cardveil_core::token::Epoch;
+use cardveil_core::token::{Epoch, Lives, LivesOf};
 use cardveil_core::vault::RowMacs;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params_from_iter};
 use tokio::sync::oneshot;
@@ -40,9 +40,10 @@ use super::{Texts, audit};
 use crate::left_out::LeftOut;
 use crate::patience::{Patience, waited_too_long};
 use crate::pulse::Pulse;
-use crate::sql::Loads;
 use crate::sql::deciding::{KEEP_CHANGE, RowKey, RowMemory, Said, Versions, kept_change};
-use crate::sql::rows::seq;
+use crate::sql::kept::{self, Checked, Count, are_whole};
+use crate::sql::rows::{self, seq};
+use crate::sql::{LIVES, Loads, lives_key};
 
 /// How many pages wait in the WAL before a busy writer stops to bring them into the database:
 /// enough that a page which is written again and again is brought over once, and few enough that
@@ -78,7 +79,7 @@ impl Writer {
     pub(super) fn start(
         ready: Ready,
         clock: Arc<dyn Clock>,
-        (left_out, macs): (Arc<LeftOut>, Arc<RowMacs>),
+        (left_out, macs, checked): (Arc<LeftOut>, Arc<RowMacs>, Arc<Checked>),
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let bell = Bell::default();
@@ -94,7 +95,9 @@ impl Writer {
             kept: Kept {
                 left_out,
                 macs,
+                checked,
                 memory: Arc::default(),
+                lives: kept::Kept::new(&clock),
                 texts: Texts::default(),
             },
             salts: RefCell::new(ready.salts),
@@ -244,6 +247,8 @@ pub(super) struct Batch<'a> {
     kept: &'a Kept,
     salts: &'a RefCell<Salts>,
     versions: Versions,
+    /// How often what tokens live by had been changed when this began.
+    registry: Count,
     place: Cell<Reached>,
     /// Something was queued or settled in the outbox.
     queued: Cell<bool>,
@@ -257,15 +262,15 @@ impl<'a> Batch<'a> {
         salts: &'a RefCell<Salts>,
     ) -> rusqlite::Result<Self> {
         run(connection, "BEGIN IMMEDIATE")?;
-        let epoch = connection
-            .prepare_cached("SELECT epoch FROM meta")?
-            .query_row([], |row| row.get(0).map(Epoch))?;
+        let registry = count(connection)?;
+        let epoch = registry.epoch;
         let end = audit::end(connection)?;
         Ok(Self {
             connection,
             kept,
             salts,
             versions: Versions::new(&kept.memory, epoch),
+            registry,
             place: Cell::new(Reached { epoch, end }),
             queued: Cell::new(false),
         })
@@ -291,9 +296,33 @@ impl<'a> Batch<'a> {
         &self.kept.macs
     }
 
+    /// Rows that were looked up and whose MACs were right.
+    pub(super) fn checked(&self) -> &Checked {
+        &self.kept.checked
+    }
+
     /// The versions of its rows.
     pub(super) const fn versions(&self) -> &Versions {
         &self.versions
+    }
+
+    /// What a token lives by. Nobody else changes that until the commit; whether this batch has, and
+    /// may take it back, is what the count tells.
+    pub(super) fn lives(&self, of: LivesOf) -> rusqlite::Result<Arc<Lives>> {
+        let is_as_it_was = count(self.connection)? == self.registry;
+        let kept = is_as_it_was.then(|| self.kept.lives.find(self.registry, &of));
+        if let Some(found) = kept.flatten() {
+            return Ok(found);
+        }
+        let key = params_from_iter(lives_key(&of));
+        let found = self.first(&self.text(&LIVES.one), key, |row| {
+            rows::lives(self.macs(), row)
+        })?;
+        let found = Arc::new(found.unwrap_or_default());
+        if is_as_it_was && are_whole(&found) {
+            self.kept.lives.keep(self.registry, of, &found);
+        }
+        Ok(found)
     }
 
     /// Runs a statement; tells how many rows it changed.
@@ -367,6 +396,12 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// How often the registry was changed.
+fn count(connection: &Connection) -> rusqlite::Result<Count> {
+    let mut count = connection.prepare_cached(kept::COUNT)?;
+    count.query_row([], |row| kept::count(row, 0))
+}
+
 /// Runs a statement without parameters.
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
@@ -385,7 +420,9 @@ struct Kept {
     /// Where rows that cannot be read are noted.
     left_out: Arc<LeftOut>,
     macs: Arc<RowMacs>,
+    checked: Arc<Checked>,
     memory: Arc<RowMemory>,
+    lives: kept::Kept<LivesOf, Lives>,
     texts: Texts,
 }
 

@@ -31,7 +31,9 @@ impl Bench {
             kept: Kept {
                 left_out: Arc::default(),
                 macs: Arc::new(RowMacs::new(clock())),
+                checked: Arc::new(Checked::new(&clock())),
                 memory: Arc::default(),
+                lives: kept::Kept::new(&clock()),
                 texts: Texts::default(),
             },
             salts: RefCell::new(ready.salts),
@@ -395,7 +397,9 @@ fn the_log_cannot_be_changed() {
 fn started() -> (Arc<Writer>, TempDir) {
     let (ready, folder) = ready();
     let macs = Arc::new(RowMacs::new(clock()));
-    let writer = Writer::start(ready, clock(), (Arc::default(), macs)).unwrap();
+    let checked = Arc::new(Checked::new(&clock()));
+    let kept = (Arc::default(), macs, checked);
+    let writer = Writer::start(ready, clock(), kept).unwrap();
     (Arc::new(writer), folder)
 }
 
