@@ -12,7 +12,7 @@ use cardveil_seal::{Entropy as _, SeededEntropy};
 use rustix::process::Signal;
 
 use crate::clock::Clock;
-use crate::history::{Log, Restore, Suspension};
+use crate::history::{Hand, Log, Restore, Suspension};
 use crate::load::Load;
 use crate::postgres::Postgres;
 use crate::report::tell;
@@ -39,6 +39,7 @@ pub(crate) struct Faults {
     pub(crate) others: BTreeMap<&'static str, usize>,
     pub(crate) restores: Vec<Restore>,
     pub(crate) suspensions: Vec<Suspension>,
+    pub(crate) hands: Vec<Hand>,
 }
 
 impl Faults {
@@ -55,7 +56,8 @@ impl Faults {
 const TELL_EVERY_MS: u64 = 30_000;
 /// After so long without an answer there will be none: no fault lasts for as long.
 const SILENCE_MAX_MS: u64 = 120_000;
-/// How many requests are answered while a card is suspended, and while numbers have changed places.
+/// How many requests are answered while a card is suspended, while numbers have changed places, and
+/// before and after rows are put back.
 const MEANWHILE: usize = 40;
 /// How long a disk is full at most: what was left in a file may do for a while.
 const FULL_MAX_MS: u64 = 3_000;
@@ -72,6 +74,8 @@ enum Fault {
     Stop,
     Suspend,
     Swap,
+    Exchange,
+    PutBack,
     StepClock,
     FillDisk,
 }
@@ -83,6 +87,8 @@ const OF_A_NODE: &[Fault] = &[
     Fault::Stop,
     Fault::Suspend,
     Fault::Swap,
+    Fault::Exchange,
+    Fault::PutBack,
     Fault::StepClock,
     Fault::FillDisk,
 ];
@@ -218,6 +224,25 @@ fn break_once(
             load.serve_on(MEANWHILE)?;
             system.swap_cards()?;
             faults.count("swaps of sealed numbers");
+        }
+        (Fault::Exchange, _) => {
+            let began = load.clock.millis();
+            system.exchange_orders()?;
+            load.serve_on(MEANWHILE)?;
+            system.exchange_orders()?;
+            let ended = load.clock.millis();
+            faults.hands.push(Hand { began, ended });
+            faults.count("exchanges of order numbers");
+        }
+        (Fault::PutBack, _) => {
+            system.keep_tokens()?;
+            load.serve_on(MEANWHILE)?;
+            let began = load.clock.millis();
+            system.put_tokens_back()?;
+            let ended = load.clock.millis();
+            load.serve_on(MEANWHILE)?;
+            faults.hands.push(Hand { began, ended });
+            faults.count("tokens put back");
         }
         (Fault::StepClock, _) => {
             let off = chance.below(2 * CLOCK_OFF_MAX + 1).cast_signed();

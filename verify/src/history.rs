@@ -134,6 +134,21 @@ impl Suspension {
     }
 }
 
+/// A hand in the database: from when on rows were not what the program wrote, and the last moment at
+/// which a token came that it touched. Milliseconds since the run began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hand {
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+}
+
+impl Hand {
+    /// A token may have been refused for it.
+    fn touches(self, story: &Story, came: u64) -> bool {
+        self.began <= came && self.ended >= story.issued
+    }
+}
+
 /// A key may ask again for so long, and so often.
 const REPEAT_MS: u64 = 30_000;
 const ANSWERS_MAX: usize = 4;
@@ -187,6 +202,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) holders: &'a [String],
     pub(crate) restores: &'a [Restore],
     pub(crate) suspensions: &'a [Suspension],
+    pub(crate) hands: &'a [Hand],
     /// How often a restore raises the epoch at most.
     pub(crate) raises_max: usize,
 }
@@ -196,6 +212,7 @@ impl Facts<'_> {
     fn excuse(&self, story: &Story, came: u64) -> bool {
         self.restores.iter().any(|it| it.touches(story, came))
             || self.suspensions.iter().any(|it| it.touches(story, came))
+            || self.hands.iter().any(|it| it.touches(story, came))
     }
 }
 
@@ -390,6 +407,7 @@ mod tests {
             holders: &holders,
             restores,
             suspensions: &[],
+            hands: &[],
             raises_max: 1,
         };
         let found = check(&[story(asked)], &facts);
@@ -488,6 +506,7 @@ mod tests {
                 holders: &holders,
                 restores: &[],
                 suspensions: &suspensions,
+                hands: &[],
                 raises_max: 1,
             };
             let found = check(&[self::story(story)], &facts);
@@ -506,6 +525,37 @@ mod tests {
         let nobody = [asked(0, 250, Refused), asked(1, 450, Refused)];
         assert_eq!(suspended_for(&[], 1, &nobody), []);
         assert_eq!(suspended_for(&[], 2, &nobody), [Violation::TokenLost]);
+    }
+
+    #[test]
+    fn a_hand_in_the_database_has_tokens_refused_and_gives_none_away() {
+        use Outcome::{Granted, Refused};
+        let hands = [Hand {
+            began: 200,
+            ended: 300,
+        }];
+        let after = |asked: &[Asked], holders: &[&str]| {
+            let (log, holders) = (log(holders), HOLDERS.map(str::to_owned));
+            let facts = Facts {
+                log: &log,
+                holders: &holders,
+                restores: &[],
+                suspensions: &[],
+                hands: &hands,
+                raises_max: 1,
+            };
+            let found = check(&[story(asked)], &facts);
+            found.into_iter().map(|found| found.1).collect::<Vec<_>>()
+        };
+        let put_back = [asked(0, 0, Granted), asked(0, 400, Refused)];
+        assert_eq!(after(&put_back, &["ada"]), []);
+        let unspent = [asked(0, 0, Granted), asked(1, 400, Granted)];
+        assert_eq!(
+            after(&unspent, &["ada", "eve"]),
+            [Violation::TwoKeys, Violation::TwoKeysOnRecord]
+        );
+        let before = [asked(0, 0, Granted), asked(0, 50, Refused)];
+        assert_eq!(after(&before, &["ada"]), [Violation::ClaimLost]);
     }
 
     #[test]
@@ -556,6 +606,7 @@ mod tests {
                 holders: &holders,
                 restores: &restore,
                 suspensions: &[],
+                hands: &[],
                 raises_max: 1,
             };
             let found = check(std::slice::from_ref(&later), &facts);

@@ -209,6 +209,7 @@ fn check_store(binary: &std::path::Path, plan: &Plan) -> anyhow::Result<String> 
         holders: &load.holders,
         restores: &faults.restores,
         suspensions: &faults.suspensions,
+        hands: &faults.hands,
         raises_max: plan.store.raises_max(),
     };
     let mut found = history::check(&stories, &facts);

@@ -222,14 +222,17 @@ impl Postgres {
         self.standby.is_some()
     }
 
-    /// Changes a table past the program; tells how many rows.
+    /// Changes a table past the program; tells how many rows the last update changed.
     pub(crate) fn change(&self, table: &str, sql: &str) -> anyhow::Result<usize> {
         // Apart from the program's own batches, with which it might lock itself out.
         let apart =
             format!("SET search_path TO {SCHEMA}; LOCK TABLE {table} IN EXCLUSIVE MODE; {sql}");
         let said = self.sql(DATABASE, &apart)?;
-        let count = said.lines().find_map(|line| line.strip_prefix("UPDATE "));
-        Ok(count.context("no update")?.parse()?)
+        let count = said
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("UPDATE "));
+        Ok(count.unwrap_or("0").parse()?)
     }
 
     fn sql(&self, database: &str, sql: &str) -> anyhow::Result<String> {

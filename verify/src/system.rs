@@ -352,19 +352,74 @@ impl System {
              WHERE (card.no, other.no) IN (VALUES {})",
             pairs.join(", ")
         );
-        let changed = if let Some(postgres) = &self.postgres {
-            postgres.change("card", &sql)?
-        } else {
-            let database = rusqlite::Connection::open(self.database()?)?;
-            database.busy_timeout(BUSY)?;
-            database.execute(&sql, [])?
-        };
+        let changed = self.change("card", &sql)?;
         let wanted = pairs.len();
         ensure!(
             changed == wanted,
             "{changed} cards changed, and not {wanted}"
         );
         Ok(())
+    }
+
+    /// Has the order numbers of the same pairs change places: whoever asks for one card would be
+    /// shown another.
+    pub(crate) fn exchange_orders(&self) -> anyhow::Result<()> {
+        const ASIDE: &str = "aside ";
+        let firsts = (0..CARDS).step_by(4);
+        let both = |n| [(n, n + 1), (n + 1, n)];
+        let pairs: Vec<_> = firsts.flat_map(both).collect();
+        // No two rows have one number in between.
+        let aside: Vec<_> = pairs
+            .iter()
+            .map(|(one, _)| format!("'{}'", card_no(*one)))
+            .collect();
+        let aside = format!(
+            "UPDATE card SET no = '{ASIDE}' || no WHERE no IN ({})",
+            aside.join(", ")
+        );
+        let to: Vec<_> = pairs
+            .iter()
+            .map(|(one, other)| {
+                format!("WHEN '{ASIDE}{}' THEN '{}'", card_no(*one), card_no(*other))
+            })
+            .collect();
+        let to = format!(
+            "UPDATE card SET no = CASE no {} END WHERE no LIKE '{ASIDE}%'",
+            to.join(" ")
+        );
+        let changed = self.change("card", &format!("{aside}; {to}"))?;
+        let wanted = pairs.len();
+        ensure!(
+            changed == wanted,
+            "{changed} cards changed, and not {wanted}"
+        );
+        Ok(())
+    }
+
+    /// Takes a copy of all tokens.
+    pub(crate) fn keep_tokens(&self) -> anyhow::Result<()> {
+        const KEEP: &str = "CREATE TABLE kept_token AS SELECT * FROM token";
+        self.change("token", KEEP).map(drop)
+    }
+
+    /// Puts them back as they were then: what was redeemed since looks as if it were not.
+    pub(crate) fn put_tokens_back(&self) -> anyhow::Result<()> {
+        const PUT_BACK: &str = "DELETE FROM token WHERE hash IN (SELECT hash FROM kept_token);
+             INSERT INTO token SELECT * FROM kept_token;
+             DROP TABLE kept_token";
+        self.change("token", PUT_BACK).map(drop)
+    }
+
+    /// Changes the database past the program, as one who can write into it and knows no key; tells
+    /// how many rows the last update changed.
+    fn change(&self, table: &str, sql: &str) -> anyhow::Result<usize> {
+        if let Some(postgres) = &self.postgres {
+            return postgres.change(table, sql);
+        }
+        let database = rusqlite::Connection::open(self.database()?)?;
+        database.busy_timeout(BUSY)?;
+        database.execute_batch(&format!("BEGIN IMMEDIATE; {sql}; COMMIT"))?;
+        Ok(usize::try_from(database.changes())?)
     }
 
     /// Runs an operator's command.

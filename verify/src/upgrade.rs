@@ -60,6 +60,7 @@ pub(crate) fn check(programs: &Programs) -> anyhow::Result<()> {
         holders: &load.holders,
         restores: &[],
         suspensions: &[],
+        hands: &[],
         raises_max: 1,
     };
     let found = history::check(&stories, &facts);
