@@ -85,8 +85,8 @@ struct Found {
     key: Vec<u8>,
     version: i64,
     mac: Option<Vec<u8>>,
-    /// What its MAC is over, at its version and at the next.
-    messages: [Vec<u8>; 2],
+    /// What its MAC is over; of a row without one, at the version that comes with it.
+    message: Vec<u8>,
     shown: String,
 }
 
@@ -115,12 +115,13 @@ impl Shape {
             row.put(place, &mut key)?;
         }
         let shown = (0..self.key).map(|place| row.shown(place));
-        let said = |version| self.said(row, version);
+        let mac: Option<_> = row.get(at + 1)?;
+        let guarded = if mac.is_some() { version } else { version + 1 };
         Ok(Found {
             key,
             version,
-            mac: row.get(at + 1)?,
-            messages: [said(version)?, said(version + 1)?],
+            mac,
+            message: self.said(row, guarded)?,
             shown: shown.collect::<Vec<_>>().join(" "),
         })
     }
@@ -218,23 +219,22 @@ impl<B: Sql> GuardRows for Loads<'_, B> {
                 page.altered += 1;
                 continue;
             }
-            let [now, next] = &row.messages;
             let is_current = |mac: &Vec<u8>| mac.starts_with(&current.to_be_bytes());
-            let (version, message) = match &row.mac {
+            let version = match &row.mac {
                 Some(mac) if is_current(mac) => continue,
                 Some(_) => {
                     page.moved += 1;
-                    (row.version, now)
+                    row.version
                 }
                 None => {
                     page.given += 1;
                     let key = (shape.name, row.key.clone());
                     self.versions().saw(key.clone(), row.version);
-                    (self.versions().next(key, shape.deciding.keeps), next)
+                    self.versions().next(key, shape.deciding.keeps)
                 }
             };
             let unavailable = |error: vault::Error| Error::Unavailable(error.to_string());
-            let mac = macs.make(message).map_err(unavailable)?;
+            let mac = macs.make(&row.message).map_err(unavailable)?;
             let mut values: Vec<_> = values![version, mac].into();
             values.extend(key_values(&row.key).unwrap_or_default());
             self.send(&shape.guard, values)?;
@@ -296,8 +296,7 @@ impl<B: Sql> GuardRows for Loads<'_, B> {
 /// Whether a row is what was written, as far as its MAC tells. `None`: the key that it is under is
 /// not open here.
 fn is_right(macs: &RowMacs, shape: &Shape, row: &Found) -> Option<bool> {
-    let [message, _] = &row.messages;
-    let is_right = macs.check(message, row.mac.as_deref());
+    let is_right = macs.check(&row.message, row.mac.as_deref());
     if is_right == Some(false) {
         note(macs, shape.name, &row.shown);
     }
@@ -457,7 +456,7 @@ async fn check_page<D: Lookups>(
     Ok(page)
 }
 
-/// A page of what is on record of rows: each is there, unless its last change is that it went.
+/// A page of what is on record of rows: each is there, or its last change is that it went.
 async fn check_changes<D: Lookups>(
     database: &D,
     at: &RowPlace,
@@ -507,12 +506,17 @@ async fn is_as_recorded<D: Lookups>(
 ) -> Result<bool> {
     for _ in 0..LOOKS {
         let of_key = key_values(key).unwrap_or_default();
-        let is_there = database.first(&shape.find, of_key, |_| Ok(())).await?;
-        let last = database
-            .last_changes(vec![(shape.name, key.to_vec())])
-            .await?;
-        let is_gone = last.get(key).is_some_and(|(_, is_gone)| *is_gone);
-        if is_there.is_some() != is_gone {
+        // Of one that is there, whoever goes through the rows compares the version.
+        if database
+            .first(&shape.find, of_key, |_| Ok(()))
+            .await?
+            .is_some()
+        {
+            return Ok(true);
+        }
+        let row = vec![(shape.name, key.to_vec())];
+        let last = database.last_changes(row).await?;
+        if last.get(key).is_some_and(|(_, is_gone)| *is_gone) {
             return Ok(true);
         }
     }
