@@ -23,6 +23,7 @@ pub use cardveil_seal::version_of;
 use cardveil_seal::{Class, WrappedKey};
 
 use crate::audit::{Event, Kind, Source, Target};
+use crate::card::Card;
 use crate::clock::Time;
 use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, SubscriptionId};
 use crate::token::{ACCESS_TTL, RETENTION};
@@ -441,6 +442,65 @@ impl Move {
         event.detail.note = Some(format!("{moved} records {how} version {to} from {from}").into());
         Some(event)
     }
+}
+
+/// A batch of cards on their way to an index under another version of the key, each with its
+/// digital wallet tokens, in one commit. No event is of each card, so its version stays.
+#[derive(Clone, Debug)]
+pub struct Reindex {
+    /// The version that they are under.
+    pub from: u32,
+    /// The version that they will be under.
+    pub to: u32,
+    pub cards: Vec<Reindexed>,
+    pub at: Time,
+    /// Who wants it.
+    pub source: Source,
+}
+
+/// A card's index on its way. Only where the index is still the one that was read is anything
+/// written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reindexed {
+    pub card: CardId,
+    /// The index as it was read.
+    pub was: [u8; 32],
+    /// The index that takes its place.
+    pub index: [u8; 32],
+}
+
+impl Reindex {
+    /// The event of a batch of which so many were moved; none if there were none.
+    pub fn event(&self, moved: usize) -> Option<Event> {
+        if moved == 0 {
+            return None;
+        }
+        let place = target(Class::Index, self.to);
+        let mut event = self.source.event(self.at, Kind::KeysRewrapped, None, place);
+        let (from, to) = (self.from, self.to);
+        event.detail.note =
+            Some(format!("{moved} cards indexed under version {to} from {from}").into());
+        Some(event)
+    }
+}
+
+/// Where a page of all cards begins, and how many it has at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexPage {
+    /// Behind this card.
+    pub after: Option<CardId>,
+    pub limit: usize,
+}
+
+/// The cards of a page whose index is under a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexedCards {
+    pub cards: Vec<Card>,
+    /// How many of the page are not what was written. Which, [`RowMacs`](crate::vault::RowMacs)
+    /// tells.
+    pub altered: usize,
+    /// The last card of the page; nothing where the page is the last.
+    pub last: Option<CardId>,
 }
 
 /// How an audit event names a class key.

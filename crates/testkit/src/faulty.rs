@@ -13,14 +13,16 @@ use cardveil_core::audit::chain::Chained;
 use cardveil_core::audit::sink::Progress;
 use cardveil_core::audit::{Entry, Event};
 use cardveil_core::budget::{Level, Of};
-use cardveil_core::card::{Card, CardRef, Transition};
+use cardveil_core::card::{Card, CardRef, PanIndexes, Transition};
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{Bell, Delivery, Subscription};
 use cardveil_core::id::{
     CredentialId, DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SubscriptionId,
     WalletTokenId,
 };
-use cardveil_core::keys::{ClassKey, Envelope, Sought as KeySought, Use as KeyUse};
+use cardveil_core::keys::{
+    ClassKey, Envelope, IndexPage, IndexedCards, Sought as KeySought, Use as KeyUse,
+};
 use cardveil_core::merchant::{Admission, Credential, Embed, Merchant};
 use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::{
@@ -283,6 +285,12 @@ impl<S: Store> Keys for Faulty<S> {
     async fn envelopes(&self, sought: KeySought) -> Result<Vec<Envelope>> {
         self.inner.envelopes(sought).await
     }
+    async fn moves_indexes(&self) -> Result<bool> {
+        self.inner.moves_indexes().await
+    }
+    async fn indexed_cards(&self, version: u32, page: IndexPage) -> Result<IndexedCards> {
+        self.inner.indexed_cards(version, page).await
+    }
 }
 
 #[async_trait]
@@ -334,8 +342,8 @@ impl<S: Store> WalletTokens for Faulty<S> {
     async fn wallet_tokens_count(&self, filter: &WalletFilter) -> Result<usize> {
         self.inner.wallet_tokens_count(filter).await
     }
-    async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census> {
-        self.inner.wallet_census(pan_index, device).await
+    async fn wallet_census(&self, indexes: &PanIndexes, device: &Device) -> Result<Census> {
+        self.inner.wallet_census(indexes, device).await
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use cardveil_core::audit::{Event, Kind as EventKind, Origin, Source, Target, Topic};
 use cardveil_core::card::{
     Attributes, Card, CardNumber, CardRef, CardholderName, Cvv, Expiry, Field, Fields, Kind, Label,
-    LastFour, Network, PinRelease, PinSetting, SealedCard, SealedCvv, SealedPin, State, Transition,
+    LastFour, Network, PanIndexes, PinRelease, PinSetting, SealedCard, SealedCvv, SealedPin, State,
+    Transition,
 };
 use cardveil_core::clock::Time;
 use cardveil_core::flow::NewCard;
@@ -121,6 +122,7 @@ pub fn card(n: u8) -> Card {
             }),
             pin: Some(pin(n)),
             pan_index: [n; 32],
+            index_key: 2,
         },
         created_at: START,
         updated_at: START.plus(Duration::from_millis(1)),
@@ -381,6 +383,7 @@ pub fn wallet_asked(n: u8, at: Time) -> wallet::Asked {
         id: WalletTokenId::from_bytes([n; 16]),
         merchant: merchant(1).id,
         card: card(1).id,
+        indexes: pan_indexes(1),
         device: device(n),
         decision: wallet::Decision::Green,
         at,
@@ -388,11 +391,17 @@ pub fn wallet_asked(n: u8, at: Time) -> wallet::Asked {
     }
 }
 
+/// The index of card `n`'s number, under the one version of the key.
+pub fn pan_indexes(n: u8) -> PanIndexes {
+    PanIndexes([card(n).sealed.pan_index; 2])
+}
+
 /// A step of wallet token number `n` of merchant 1.
 pub fn wallet_change(n: u8, step: wallet::Step, at: Time) -> wallet::Change {
     wallet::Change {
         merchant: merchant(1).id,
         id: WalletTokenId::from_bytes([n; 16]),
+        indexes: pan_indexes(1),
         step,
         reason: None,
         at,
@@ -429,6 +438,7 @@ mod tests {
                     cvv,
                     pin,
                     pan_index,
+                    index_key,
                 },
             created_at,
             updated_at,
@@ -455,6 +465,7 @@ mod tests {
             );
         }
         assert_ne!(pan_index, [0; 32]);
+        assert_ne!(index_key, 1, "the one that stores do not write");
         assert_ne!(id.as_bytes(), person.as_bytes());
         assert_ne!(created_at, updated_at);
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cardveil_core::card::Reason;
+use cardveil_core::card::{CardRef, Reason};
 use cardveil_core::id::{CardId, MerchantId, WalletTokenId};
 use cardveil_core::port::{ListedToken, WalletFilter, WalletPage};
 use cardveil_core::verb::Commit;
@@ -169,9 +169,14 @@ async fn set(
     reason: Option<String>,
 ) -> anyhow::Result<()> {
     let reason = reason.as_deref().map(Reason::parse).transpose();
+    let token = deployment.store.wallet_token(&merchant, &id).await?;
+    let card = CardRef::Id(token.ok_or_else(|| missing("wallet-token"))?.token.card);
+    let card = deployment.store.card(&merchant, &card).await?;
+    let card = card.ok_or_else(|| missing("wallet-token"))?;
     let change = Change {
         merchant,
         id,
+        indexes: deployment.service.pan_indexes(&card).await?,
         step,
         reason: reason.map_err(|error| hinted(error.to_string(), "say it in other words"))?,
         at: deployment.service.now(),

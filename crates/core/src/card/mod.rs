@@ -98,6 +98,20 @@ pub struct SealedCard {
     pub pin: Option<SealedPin>,
     /// The keyed index of the number (PCI DSS 3.5.1.1).
     pub pan_index: [u8; 32],
+    /// The version of the key that the index is under.
+    pub index_key: u32,
+}
+
+/// The index of one number under each version of the key that is open: under the newest, and under
+/// the one that is still retiring. Twice the same where there is one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PanIndexes(pub [[u8; 32]; 2]);
+
+impl PanIndexes {
+    /// Whether this is an index of the number.
+    pub fn has(&self, index: &[u8; 32]) -> bool {
+        self.0.contains(index)
+    }
 }
 
 /// A CVV under a DEK of its own class.
@@ -130,6 +144,7 @@ impl SealedCard {
             cvv: _,
             pin: _,
             pan_index: _,
+            index_key: _,
         } = self;
         (dek, [pan, expiry, name])
     }

@@ -14,7 +14,7 @@ use crate::audit::{Event, Kind, Outcome, Source};
 use crate::card::{Card, Expiry};
 use crate::clock::Time;
 use crate::id::CardId;
-use crate::keys::{LOOK_EVERY, Move, Slot, Sought};
+use crate::keys::{IndexPage, LOOK_EVERY, Move, Reindex, Reindexed, Slot, Sought};
 use crate::merchant::Credential;
 use crate::vault::{Error, Vault};
 use crate::verb::{Commit, RecordEvent};
@@ -65,6 +65,19 @@ pub struct Rewrapped {
     pub moved: usize,
     /// Those that do not open. They stay as they are.
     pub stuck: Vec<Slot>,
+}
+
+/// What became of a page of cards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageMoved {
+    /// How many have an index under the version before.
+    pub found: usize,
+    /// How many were moved. Others had changed meanwhile.
+    pub moved: usize,
+    /// How many are not what was written, or do not open. They stay as they are.
+    pub stuck: usize,
+    /// The last card of the page; nothing where the page is the last.
+    pub last: Option<CardId>,
 }
 
 /// Other class keys than those that are open.
@@ -226,6 +239,58 @@ impl Service {
             rewrapped.moved = self.store.commit(batch).await?;
         }
         Ok(rewrapped)
+    }
+
+    /// The version that new indexes of numbers are under.
+    pub fn index_version(&self) -> Result<u32, Fault> {
+        match self.store.row_macs().index_version() {
+            Some(version) => Ok(version),
+            None => Ok(self.vault.sealing_version(Class::Index)?),
+        }
+    }
+
+    /// Moves the cards of a page whose index is under `from` to an index under the version that new
+    /// ones are under. Where it is killed it goes on from, because each card names its key itself.
+    pub async fn reindex(
+        &self,
+        from: u32,
+        page: IndexPage,
+        source: &Source,
+    ) -> Result<PageMoved, Fault> {
+        let to = self.index_version()?;
+        let found = self.store.indexed_cards(from, page).await?;
+        let mut done = PageMoved {
+            found: found.cards.len(),
+            moved: 0,
+            stuck: found.altered,
+            last: found.last,
+        };
+        let mut cards = Vec::new();
+        for card in found.cards {
+            match self.vault.pan_index(&card, to) {
+                Ok(index) => cards.push(Reindexed {
+                    card: card.id,
+                    was: card.sealed.pan_index,
+                    index,
+                }),
+                Err(error) if error.is_tampering() => {
+                    self.alarm(&slot_of(&card), &error).await?;
+                    done.stuck += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !cards.is_empty() {
+            let batch = Reindex {
+                from,
+                to,
+                cards,
+                at: self.now(),
+                source: source.clone(),
+            };
+            done.moved = self.store.commit(batch).await?;
+        }
+        Ok(done)
     }
 
     /// PCI DSS 3.7.6: a substituted key or record is noticed.

@@ -36,7 +36,7 @@ pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
 pub use export::ExportRefusal;
 use futures_util::lock::Mutex;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
-pub use keys::{Rewrap, Rewrapped};
+pub use keys::{PageMoved, Rewrap, Rewrapped};
 pub use log::Signing;
 pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use pin::{AskedPin, NewPin, PinRefusal};

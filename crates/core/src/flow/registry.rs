@@ -109,7 +109,10 @@ impl Service {
             return Ok(Err(refused));
         }
         let id = new.id.unwrap_or_else(|| CardId::generate(&*self.entropy));
-        let sealed = self.vault.seal_card(id, &new.merchant, &new.clear)?;
+        let index_key = self.index_version()?;
+        let sealed = self
+            .vault
+            .seal_card(id, &new.merchant, &new.clear, index_key)?;
         let now = self.now();
         let target = Target {
             card: Some(id),

@@ -10,7 +10,7 @@ use super::keys::slot_of;
 use super::redeem::{ROUNDS_MAX, early};
 use super::{Caller, Fault, Service};
 use crate::audit::Origin;
-use crate::card::{Card, CardRef, Fields, LastFour, Network};
+use crate::card::{Card, CardRef, Fields, LastFour, Network, PanIndexes};
 use crate::id::{
     AccountId, AttemptId, CardId, ClaimId, EmbedId, MerchantId, PersonId, RedemptionId,
     WalletTokenId,
@@ -130,8 +130,8 @@ impl Service {
     ) -> Result<Option<ListedToken>, Fault> {
         let sight = caller.credential.sight();
         let scope = WalletScope::default();
-        self.token_within(&caller.merchant.id, sight, &scope, id)
-            .await
+        let within = self.token_within(&caller.merchant.id, sight, &scope, id);
+        Ok(within.await?.map(|(listed, _)| listed))
     }
 
     /// A card that the caller sees and that is within the scope.
@@ -156,16 +156,13 @@ impl Service {
     ) -> Result<Result<WalletToken, Refused>, Fault> {
         let reach = caller.credential.reach();
         let merchant = &caller.merchant.id;
-        if self
-            .token_within(merchant, reach, scope, id)
-            .await?
-            .is_none()
-        {
+        let Some((_, card)) = self.token_within(merchant, reach, scope, id).await? else {
             return Ok(Err(Refused::Unknown));
-        }
+        };
         let change = Change {
             merchant: merchant.clone(),
             id,
+            indexes: self.pan_indexes(&card).await?,
             step,
             reason: None,
             at: self.now(),
@@ -185,17 +182,14 @@ impl Service {
         let reach = caller.credential.reach();
         let merchant = &caller.merchant.id;
         let scope = WalletScope::default();
-        if self
-            .card_within(merchant, reach, &scope, card)
-            .await?
-            .is_none()
-        {
+        let Some(found) = self.card_within(merchant, reach, &scope, card).await? else {
             return Ok(Err(Refused::Unknown));
-        }
+        };
         let asked = Asked {
             id: WalletTokenId::generate(&*self.entropy),
             merchant: merchant.clone(),
             card,
+            indexes: self.pan_indexes(&found).await?,
             device,
             decision,
             at: self.now(),
@@ -204,19 +198,26 @@ impl Service {
         Ok(self.store.commit(asked).await?)
     }
 
+    /// The token, and the card that it stands for.
     async fn token_within(
         &self,
         merchant: &MerchantId,
         sight: Sight,
         scope: &WalletScope,
         id: WalletTokenId,
-    ) -> Result<Option<ListedToken>, Fault> {
+    ) -> Result<Option<(ListedToken, Card)>, Fault> {
         let Some(listed) = self.store.wallet_token(merchant, &id).await? else {
             return Ok(None);
         };
         let card = listed.token.card;
         let within = self.card_within(merchant, sight, scope, card).await?;
-        Ok(within.map(|_| listed))
+        Ok(within.map(|card| (listed, card)))
+    }
+
+    /// What the tokens of the card's number are counted by.
+    pub async fn pan_indexes(&self, card: &Card) -> Result<PanIndexes, Fault> {
+        self.open(|| slot_of(card), |vault| vault.pan_indexes(card))
+            .await
     }
 
     async fn card_within(
@@ -316,8 +317,8 @@ impl Service {
         let Some(card) = self.store.card(&record.merchant, &card).await? else {
             return Ok(Err(Cause::CardState));
         };
-        let index = &card.sealed.pan_index;
-        let census = self.store.wallet_census(index, &asked.device).await?;
+        let indexes = self.pan_indexes(&card).await?;
+        let census = self.store.wallet_census(&indexes, &asked.device).await?;
         let bin_enabled = match &merchant.wallets.bins {
             None => true,
             Some(bins) => {

@@ -7,7 +7,7 @@ use cardveil_seal::WrappedKey;
 
 use super::Result;
 use crate::audit::Entry;
-use crate::keys::{ClassKey, Envelope, Sought, Use};
+use crate::keys::{ClassKey, Envelope, IndexPage, IndexedCards, Sought, Use};
 use crate::vault::RowMacs;
 
 /// Where a page of all rows that decide begins.
@@ -59,6 +59,10 @@ pub trait Keys: Send + Sync {
     /// was when it changes a row.
     async fn guards_rows(&self) -> Result<bool>;
 
+    /// Whether indexes of numbers may be under another key than the first: no program serves any more
+    /// that knows of no other.
+    async fn moves_indexes(&self) -> Result<bool>;
+
     /// Those that open, by class and version.
     async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {
         let keys = self.class_keys().await?;
@@ -66,11 +70,15 @@ pub trait Keys: Send + Sync {
         Ok(opening.map(|key| key.key).collect())
     }
 
-    /// How many records are under each version of the classes that wrap, by class and version; only
-    /// those that have some.
+    /// How many records are under each version of the classes that wrap, and how many cards and
+    /// digital wallet tokens under each of the index, by class and version; only those that have
+    /// some.
     async fn key_uses(&self) -> Result<Vec<Use>>;
 
     /// Envelopes under a version, whichever come first. It takes no longer the more were moved
     /// away.
     async fn envelopes(&self, sought: Sought) -> Result<Vec<Envelope>>;
+
+    /// The cards of a page, in the order of their ids, whose index is under a version.
+    async fn indexed_cards(&self, version: u32, page: IndexPage) -> Result<IndexedCards>;
 }

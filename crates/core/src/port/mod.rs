@@ -292,6 +292,21 @@ impl Change {
         Cow::Owned(event)
     }
 
+    /// The version of the key that an index which it writes is under.
+    pub fn index_key(&self) -> Option<u32> {
+        match self {
+            Self::AddCard(card) => Some(card.sealed.index_key),
+            Self::AddMerchant(_)
+            | Self::SetMerchant(_)
+            | Self::AddCredential(_)
+            | Self::SetCredential(_)
+            | Self::AddEmbed(_)
+            | Self::SetEmbed(_)
+            | Self::AddSubscription(_)
+            | Self::RemoveSubscription(_) => None,
+        }
+    }
+
     /// The wrapped DEKs that it writes, each with its class.
     pub fn deks(&self) -> Vec<(Class, &[u8])> {
         match self {

@@ -10,14 +10,14 @@ use crate::audit::Event;
 use crate::audit::chain::Link;
 use crate::audit::sink::Progress;
 use crate::budget::{Level, Of};
-use crate::card::{Card, CardRef, Guesses, State};
+use crate::card::{Card, CardRef, Guesses, PanIndexes, State};
 use crate::clock::Time;
 use crate::hook::{Delivery, Line, Subscription};
 use crate::id::{
     CardId, CredentialId, DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SinkName,
     SubscriptionId, WalletTokenId,
 };
-use crate::keys::{ClassKey, Moved};
+use crate::keys::{ClassKey, Moved, Reindexed};
 use crate::merchant::{Credential, Embed, Merchant};
 use crate::mfa::{Person, Session};
 use crate::port::{Class, RowPlace};
@@ -124,9 +124,9 @@ pub trait WalletRows {
     /// A card's tokens, in the order in which they came.
     fn wallet_tokens_of(&self, card: CardId) -> Loaded<Vec<WalletToken>>;
 
-    /// What the card number of this keyed index has, as seen from this device. Nobody else adds or
+    /// What the card number of these keyed indexes has, as seen from this device. Nobody else adds or
     /// changes a token of it until the commit.
-    fn census(&self, pan_index: &[u8; 32], device: &Device) -> Loaded<Census>;
+    fn census(&self, indexes: &PanIndexes, device: &Device) -> Loaded<Census>;
 
     /// Adds a token. It is never put in the place of another.
     fn add_wallet_token(&self, token: &WalletToken) -> Loaded<()>;
@@ -182,6 +182,10 @@ pub trait KeyRows {
 
     /// Moves an envelope, where it is as it was; tells whether.
     fn move_envelope(&self, moved: &Moved) -> Loaded<bool>;
+
+    /// Gives a card and its digital wallet tokens another index, under version `index_key`, where the
+    /// card's is as it was; tells whether. The card's version stays.
+    fn move_index(&self, moved: &Reindexed, index_key: u32) -> Loaded<bool>;
 }
 
 /// All rows that decide, whatever their kind, and their MACs.

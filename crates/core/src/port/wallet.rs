@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::card::LastFour;
+use crate::card::{LastFour, PanIndexes};
 use crate::id::{AccountId, CardId, DeviceId, MerchantId, PersonId, WalletTokenId};
 use crate::wallet::{Census, Device, DeviceType, State, Wallet, WalletToken};
 
@@ -69,6 +69,6 @@ pub trait WalletTokens: Send + Sync {
     /// How many match.
     async fn wallet_tokens_count(&self, filter: &WalletFilter) -> Result<usize>;
 
-    /// What the card number of this keyed index has, as seen from this device.
-    async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census>;
+    /// What the card number of these keyed indexes has, as seen from this device.
+    async fn wallet_census(&self, indexes: &PanIndexes, device: &Device) -> Result<Census>;
 }

@@ -32,7 +32,7 @@ use cardveil_seal::{
 use crate::audit::chain::{self, ByteText, Checkpoint, Link};
 use crate::card::{
     Card, CardNumber, CardholderName, Cvv, Environment, Expiry, Field, Fields, InvalidCard,
-    SealedCard,
+    PanIndexes, SealedCard,
 };
 use crate::clock::Time;
 use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, SubscriptionId};
@@ -41,6 +41,8 @@ use crate::wallet::Bin;
 
 pub use self::row_macs::{AlteredRow, RowMacs};
 
+/// What the index of a number is the MAC of, before the number. Never change it.
+const PAN_INDEX: &[u8] = b"pan";
 /// The label of a redemption's HPKE context (docs/reference/protocol.md, "Open the answer").
 const REDEEM_INFO: &[u8] = b"cardveil/redeem/v1";
 
@@ -194,12 +196,14 @@ impl Vault {
         self.environment
     }
 
-    /// Seals a card for the row `id` of `merchant`.
+    /// Seals a card for the row `id` of `merchant`, with its number's index under version
+    /// `index_key`.
     pub fn seal_card(
         &self,
         id: CardId,
         merchant: &MerchantId,
         clear: &ClearCard,
+        index_key: u32,
     ) -> Result<SealedCard, Error> {
         self.environment.admits(&clear.number)?;
         let entropy = &*self.entropy;
@@ -214,10 +218,38 @@ impl Vault {
             dek: wrapped,
             cvv,
             pin: None,
-            pan_index: self
-                .keyring()
-                .mac(Class::Index, &[b"pan", clear.number.expose()])?,
+            pan_index: pan_index(&self.keyring(), index_key, clear.number.expose())?,
+            index_key,
         })
+    }
+
+    /// The index of a card's number under a version of the key. The number is in memory for as long
+    /// as that takes (P3).
+    pub fn pan_index(&self, card: &Card, index_key: u32) -> Result<[u8; 32], Error> {
+        let keyring = self.keyring();
+        pan_index(&keyring, index_key, number(&keyring, card)?.expose())
+    }
+
+    /// The same under each version that is open. Where the card's own index is under one that is not
+    /// open here, that is an unknown key, and not an index fewer.
+    pub fn pan_indexes(&self, card: &Card) -> Result<PanIndexes, Error> {
+        let (class, version) = (Class::Index, card.sealed.index_key);
+        let keyring = self.keyring();
+        if !keyring.knows_mac(class, version) {
+            return Err(cardveil_seal::Error::UnknownVersion { class, version }.into());
+        }
+        let number = number(&keyring, card)?;
+        let parts = [PAN_INDEX, number.expose()];
+        let mut macs = keyring.macs(class, &parts)?;
+        let (_, newest) = macs
+            .next()
+            .ok_or(cardveil_seal::Error::MissingClass(class))?;
+        let before = macs.next().map_or(newest, |(_, before)| before);
+        // A third would go uncounted. No rotation begins while another is under way.
+        match macs.next() {
+            None => Ok(PanIndexes([newest, before])),
+            Some(_) => Err(cardveil_seal::Error::VersionsExhausted(class).into()),
+        }
     }
 
     /// Opens the asked fields of a card and seals them to `key`. In between they are in memory and
@@ -248,11 +280,7 @@ impl Vault {
     /// Whether the card's number begins with one of these. The number is in memory for as long as
     /// it takes to compare, and the answer is all that leaves (P3).
     pub fn begins_with(&self, card: &Card, bins: &[Bin]) -> Result<bool, Error> {
-        let place = place_of_card(&card.id, &card.merchant);
-        let dek = self
-            .keyring()
-            .open_dek(Class::Pan, &place, &card.sealed.dek)?;
-        let number = open(&dek, Field::Pan, &card.sealed.pan)?;
+        let number = number(&self.keyring(), card)?;
         let begins = |bin: &Bin| number.expose().starts_with(bin.as_str().as_bytes());
         Ok(bins.iter().any(begins))
     }
@@ -489,6 +517,17 @@ struct Opened(Secret);
 
 fn open(dek: &Dek, field: Field, sealed: &[u8]) -> Result<Secret, Error> {
     Ok(dek.open(field.as_str(), sealed)?)
+}
+
+/// A card's number, opened.
+fn number(keyring: &Keyring, card: &Card) -> Result<Secret, Error> {
+    let place = place_of_card(&card.id, &card.merchant);
+    let dek = keyring.open_dek(Class::Pan, &place, &card.sealed.dek)?;
+    open(&dek, Field::Pan, &card.sealed.pan)
+}
+
+fn pan_index(keyring: &Keyring, version: u32, number: &[u8]) -> Result<[u8; 32], Error> {
+    Ok(keyring.mac_under(Class::Index, version, &[PAN_INDEX, number])?)
 }
 
 fn place_of_card<'a>(id: &'a CardId, merchant: &'a MerchantId) -> Place<'a> {

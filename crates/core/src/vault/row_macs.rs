@@ -25,11 +25,16 @@ use crate::keys::{ClassKey, NOTICE};
 /// of.
 const ALTERED_MAX: usize = 100;
 
+/// A version, and when it was made.
+type Version = (u32, Option<Time>);
+
 /// What is known of the class keys, as they were last looked at.
 #[derive(Default)]
 struct Known {
     /// The versions that open, the newest first, and when each was made.
-    versions: Vec<(u32, Option<Time>)>,
+    versions: Vec<Version>,
+    /// The same of the class [`Class::Index`].
+    indexes: Vec<Version>,
     /// Whether every row has a MAC.
     is_complete: bool,
     looked_at: Option<Time>,
@@ -74,12 +79,7 @@ impl RowMacs {
     /// Takes down which keys there are.
     pub fn learn(&self, keys: &[ClassKey]) {
         let of_rows = keys.iter().filter(|key| key.key.class == Class::Row);
-        let mut versions: Vec<_> = of_rows
-            .clone()
-            .filter(|key| key.opens())
-            .map(|key| (key.key.version, key.created_at))
-            .collect();
-        versions.sort_unstable_by(|one, other| other.cmp(one));
+        let versions = open_versions(keys, Class::Row);
         let looked_at = Some(self.clock.now());
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.looked_at = looked_at;
@@ -87,6 +87,7 @@ impl RowMacs {
         if !versions.is_empty() {
             known.versions = versions;
         }
+        known.indexes = open_versions(keys, Class::Index);
         known.is_complete |= of_rows.into_iter().any(|key| key.complete_at.is_some());
     }
 
@@ -115,6 +116,18 @@ impl RowMacs {
             .copied()
             .find(|(version, at)| is_noticed(*version, *at));
         noticed.map(|(version, _)| version)
+    }
+
+    /// The version that new indexes of numbers are under: the newest that every server has had the
+    /// time to notice, so that none counts by fewer indexes than there are.
+    pub fn index_version(&self) -> Option<u32> {
+        let now = self.clock.now();
+        let known = self.known();
+        let is_noticed = |(_, at): &&Version| at.is_none_or(|at| at.plus(NOTICE) <= now);
+        let noticed = known.indexes.iter().find(is_noticed);
+        // The oldest was there before all others.
+        let version = noticed.or_else(|| known.indexes.last());
+        version.map(|(version, _)| *version)
     }
 
     /// The MAC of a row. Where the key is not open, no row is written.
@@ -199,4 +212,13 @@ impl RowMacs {
     fn altered(&self) -> MutexGuard<'_, Altered> {
         self.altered.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The versions of a class that open, the newest first.
+fn open_versions(keys: &[ClassKey], class: Class) -> Vec<Version> {
+    let of_class = keys.iter().filter(|key| key.key.class == class);
+    let open = of_class.filter(|key| key.opens());
+    let mut versions: Vec<_> = open.map(|key| (key.key.version, key.created_at)).collect();
+    versions.sort_unstable_by(|one, other| other.cmp(one));
+    versions
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Verb;
 use crate::audit::Event;
-use crate::keys::{ClassKey, Move, Retired, Retirement, RootChange, Rotation, version_of};
+use crate::keys::{ClassKey, Move, Reindex, Retired, Retirement, RootChange, Rotation, version_of};
 use crate::port::rows::{Loaded, Rows};
 use crate::port::{Class, Error, Needs, WrappedKey};
 
@@ -18,10 +18,18 @@ pub(super) fn refuse_retired<'a>(
     let versions = deks
         .into_iter()
         .filter_map(|(class, dek)| Some((class, version_of(dek).ok()?)));
+    refuse_retired_versions(rows, versions)
+}
+
+/// The same of what names its version beside it.
+pub(super) fn refuse_retired_versions(
+    rows: &dyn Rows,
+    versions: impl IntoIterator<Item = (Class, u32)>,
+) -> Loaded<()> {
     // Many records are under few keys.
-    for (class, version) in versions.collect::<BTreeSet<_>>() {
+    for (class, version) in versions.into_iter().collect::<BTreeSet<_>>() {
         if rows.is_retired(class, version)? {
-            let why = "a record is sealed under a retired key";
+            let why = "a record is under a retired key";
             return Err(Error::Unavailable(why.into()).into());
         }
     }
@@ -128,6 +136,28 @@ impl Verb for Move {
         let mut moved = 0;
         for one in &self.envelopes {
             moved += usize::from(rows.move_envelope(one)?);
+        }
+        if let Some(event) = self.event(moved) {
+            rows.log(&event)?;
+        }
+        Ok(moved)
+    }
+}
+
+/// Moves the indexes with [`Reindex::event`], if any was moved; tells how many were. An index that
+/// is not what it was read as stays as it is.
+impl Verb for Reindex {
+    type Answer = usize;
+
+    fn needs(&self) -> Needs {
+        Needs::ROWS
+    }
+
+    fn run(&self, rows: &dyn Rows) -> Loaded<usize> {
+        refuse_retired_versions(rows, [(Class::Index, self.to)])?;
+        let mut moved = 0;
+        for one in &self.cards {
+            moved += usize::from(rows.move_index(one, self.to)?);
         }
         if let Some(event) = self.event(moved) {
             rows.log(&event)?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Verb;
-use super::keys::refuse_retired;
+use super::keys::{refuse_retired, refuse_retired_versions};
 use crate::audit::Event;
 use crate::card::Card;
 use crate::clock::Time;
@@ -13,7 +13,7 @@ use crate::id::{CredentialId, MerchantId};
 use crate::merchant::Credential;
 use crate::merchant::allowlist::{AllowlistChange, AllowlistChanged};
 use crate::port::rows::{Loaded, Rows};
-use crate::port::{Change, Needs, Set, Taken};
+use crate::port::{Change, Class, Needs, Set, Taken};
 
 /// Makes the changes, each with its event; tells of each whether it was refused. A refused one
 /// writes nothing, not even its event, and does not stop the others. A [`Set`] is decided over the
@@ -32,6 +32,8 @@ impl Verb for Changes {
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Vec<Made>> {
         refuse_retired(rows, self.0.iter().flat_map(|(change, _)| change.deks()))?;
+        let indexes = self.0.iter().filter_map(|(change, _)| change.index_key());
+        refuse_retired_versions(rows, indexes.map(|version| (Class::Index, version)))?;
         let mut all = Vec::new();
         let are_cards = |one: &(Change, Event), next: &(Change, Event)| {
             matches!((&one.0, &next.0), (Change::AddCard(_), Change::AddCard(_)))

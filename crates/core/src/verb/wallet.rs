@@ -2,9 +2,11 @@
 //! number active or suspended than [`crate::wallet::TOKENS_PER_PAN_MAX`].
 
 use super::Verb;
-use crate::port::Needs;
+use super::keys::refuse_retired_versions;
+use crate::card::PanIndexes;
 use crate::port::rows::{Loaded, Rows};
-use crate::wallet::{Asked, Census, Change, Changed, Refused, WalletToken};
+use crate::port::{Class, Error, Needs};
+use crate::wallet::{Asked, Census, Change, Changed, Device, Refused, WalletToken};
 
 /// Applies [`Asked::decide`] over the card and its census, and writes the token.
 impl Verb for Asked {
@@ -17,7 +19,10 @@ impl Verb for Asked {
     fn run(&self, rows: &dyn Rows) -> Loaded<Self::Answer> {
         let card = rows.card_of_any_merchant(self.card)?;
         let census = match &card {
-            Some(card) => rows.census(&card.sealed.pan_index, &self.device)?,
+            Some(card) => {
+                refuse_retired_versions(rows, [(Class::Index, card.sealed.index_key)])?;
+                census(rows, &self.indexes, &card.sealed.pan_index, &self.device)?
+            }
             None => Census::default(),
         };
         Ok(match self.decide(card.as_ref(), census) {
@@ -42,7 +47,7 @@ impl Verb for Change {
     fn run(&self, rows: &dyn Rows) -> Loaded<Self::Answer> {
         let token = rows.wallet_token(&self.id)?;
         let counted = match &token {
-            Some(token) => rows.census(&token.pan_index, &token.device)?.counted,
+            Some(token) => census(rows, &self.indexes, &token.pan_index, &token.device)?.counted,
             None => 0,
         };
         let changed = match self.decide(token.as_ref(), counted) {
@@ -55,4 +60,18 @@ impl Verb for Change {
         }
         Ok(Ok(changed.token().clone()))
     }
+}
+
+/// What the card number has, where these are its indexes: by others its tokens would go uncounted.
+fn census(
+    rows: &dyn Rows,
+    indexes: &PanIndexes,
+    own: &[u8; 32],
+    device: &Device,
+) -> Loaded<Census> {
+    if indexes.has(own) {
+        return rows.census(indexes, device);
+    }
+    let why = "a card number is under an index that it was not counted by";
+    Err(Error::Unavailable(why.into()).into())
 }

@@ -14,7 +14,7 @@
 
 use super::{Device, TOKENS_PER_PAN_MAX};
 use crate::audit::{Detail, Event, Kind, Source, Target};
-use crate::card::{self, Card};
+use crate::card::{self, Card, PanIndexes};
 use crate::clock::Time;
 use crate::id::{CardId, MerchantId, WalletTokenId};
 use crate::named;
@@ -92,6 +92,8 @@ pub struct WalletToken {
     pub merchant: MerchantId,
     /// The keyed index of the card's number, by which tokens are counted.
     pub pan_index: [u8; 32],
+    /// The version of the key that the index is under.
+    pub index_key: u32,
     /// Where it is.
     pub device: Device,
     /// What has become of it.
@@ -193,6 +195,8 @@ pub struct Change {
     /// Whose token.
     pub merchant: MerchantId,
     pub id: WalletTokenId,
+    /// Of its card's number.
+    pub indexes: PanIndexes,
     /// How.
     pub step: Step,
     /// Why, in the caller's words.
@@ -302,6 +306,8 @@ pub struct Asked {
     /// Whose card.
     pub merchant: MerchantId,
     pub card: CardId,
+    /// Of the card's number.
+    pub indexes: PanIndexes,
     /// Where it is to go.
     pub device: Device,
     pub decision: Decision,
@@ -338,6 +344,7 @@ impl Asked {
             card: self.card,
             merchant: self.merchant.clone(),
             pan_index: card.sealed.pan_index,
+            index_key: card.sealed.index_key,
             device: self.device.clone(),
             state,
             fulfilment,

@@ -232,8 +232,9 @@ impl<'a> Batch<'a> {
     }
 
     /// Holds, until the commit, whatever goes by this name.
-    pub(super) fn guard(&self, name: &[&[u8]]) -> Result<(), Fault> {
-        self.hold_slots(&BTreeSet::from([slot(name)]))
+    pub(super) fn guard<const PARTS: usize>(&self, names: &[[&[u8]; PARTS]]) -> Result<(), Fault> {
+        // Of many in one statement, in the order of the slots.
+        self.hold_slots(&names.iter().map(|name| slot(name)).collect())
     }
 
     /// Holds, until the commit, what its jobs share with those of other batches.

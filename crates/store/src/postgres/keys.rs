@@ -61,7 +61,7 @@ pub(super) fn key_column(totp: Option<&Totp>) -> Option<[u8; 4]> {
 }
 
 /// How many records are under each version.
-pub(super) const COUNTED: [(Class, &str); 4] = [
+pub(super) const COUNTED: [(Class, &str); 5] = [
     (
         Class::Pan,
         "SELECT substr(dek, 2, 4), count(*) FROM card GROUP BY 1 ORDER BY 1",
@@ -86,5 +86,12 @@ pub(super) const COUNTED: [(Class, &str); 4] = [
                  WHERE authorization_dek IS NOT NULL
              UNION ALL SELECT totp_key FROM mfa_person WHERE totp_key IS NOT NULL
          ) AS keys GROUP BY 1 ORDER BY 1",
+    ),
+    (
+        Class::Index,
+        "SELECT int4send(key::int4), count(*) FROM (
+             SELECT coalesce(index_key, 1) AS key FROM card
+             UNION ALL SELECT coalesce(index_key, 1) FROM wallet_token
+         ) AS keys GROUP BY key ORDER BY key",
     ),
 ];

@@ -87,9 +87,11 @@ impl Lookups for Database {
     }
 
     async fn guards_rows(&self) -> Result<bool> {
-        const SQL: &str = "SELECT works_with >= $1 FROM meta";
-        let found = self.first(SQL, values![i64::from(schema::GUARDED)], |row| row.get(0));
-        Ok(found.await?.unwrap_or(false))
+        self.serves_from(schema::GUARDED).await
+    }
+
+    async fn moves_indexes(&self) -> Result<bool> {
+        self.serves_from(schema::INDEXED).await
     }
 
     async fn last_changes(&self, rows: Vec<RowKey>) -> Result<LastChanges> {
@@ -159,5 +161,14 @@ impl Lookups for Database {
         let under = values![version.to_be_bytes(), limit];
         self.all(keys::sql(place), under, |row| place.envelope(row))
             .await
+    }
+}
+
+impl Database {
+    /// Whether no program serves that is older than this version.
+    async fn serves_from(&self, version: i32) -> Result<bool> {
+        const SQL: &str = "SELECT works_with >= $1 FROM meta";
+        let found = self.first(SQL, values![i64::from(version)], |row| row.get(0));
+        Ok(found.await?.unwrap_or(false))
     }
 }

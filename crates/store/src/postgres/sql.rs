@@ -77,8 +77,8 @@ impl Sql for Batch<'_> {
         Batch::versions(self)
     }
 
-    fn guard(&self, name: &[&[u8]]) -> Outcome<()> {
-        Batch::guard(self, name)
+    fn guard<const PARTS: usize>(&self, names: &[[&[u8]; PARTS]]) -> Outcome<()> {
+        Batch::guard(self, names)
     }
 
     fn subscriptions_change(&self) {

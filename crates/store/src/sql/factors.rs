@@ -38,7 +38,7 @@ impl<B: Sql> FactorRows for Loads<'_, B> {
     fn person(&self, merchant: &MerchantId, person: &PersonId) -> Loaded<Option<Person>> {
         // A rewrap changes the row too.
         static FIND: Statement = Statement::new(|| format!("{} FOR UPDATE", PERSON.find()));
-        let held = self.guard(&name_of(merchant, person));
+        let held = self.guard(&[name_of(merchant, person)]);
         held.map_err(Into::into)?;
         let key = values![merchant.as_str(), person.as_bytes()];
         self.first(&FIND, key, |row| {

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cardveil_core::card::{Field, SealedCard};
 use cardveil_core::id::{CardId, PersonId, SubscriptionId};
-use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use};
+use cardveil_core::keys::{
+    ClassKey, Envelope, IndexPage, IndexedCards, Moved, Reindexed, Slot, Sought, Use,
+};
 use cardveil_core::mfa::Totp;
-use cardveil_core::port::rows::{FactorRows as _, GuardRows as _, KeyRows, Loaded};
+use cardveil_core::port::rows::{CardRows as _, FactorRows as _, GuardRows as _, KeyRows, Loaded};
 use cardveil_core::port::{Class, Keys, Result};
 use cardveil_core::vault::RowMacs;
 
 use super::lookups::Lookups;
-use super::rows::{self, CLASS_KEY, CLASS_KEYS};
+use super::rows::{self, CARD, CLASS_KEY, CLASS_KEYS, index_key_column};
 use super::table::Statement;
 use super::value::{Json, Row, values};
 use super::{Loads, Sql, sql_count};
@@ -119,7 +121,11 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
         if class == Class::Row {
             return self.has_guarded(version);
         }
-        self.0.has_records(class, version).map_err(Into::into)
+        // Before it is looked whether there are any: from here on none is added.
+        if self.0.has_records(class, version).map_err(Into::into)? {
+            return Ok(true);
+        }
+        Ok(class == Class::Index && self.has_indexed(version)?)
     }
 
     fn move_envelope(&self, one: &Moved) -> Loaded<bool> {
@@ -179,6 +185,45 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
         };
         Ok(changed == 1)
     }
+
+    fn move_index(&self, moved: &Reindexed, index_key: u32) -> Loaded<bool> {
+        static MOVE: Statement = Statement::new(|| {
+            "UPDATE card SET pan_index = $2, index_key = $3, row_version = $4, mac = $5 WHERE id = $1"
+                .into()
+        });
+        const FOLLOW: &str =
+            "UPDATE wallet_token SET pan_index = $2, index_key = $3 WHERE card = $1";
+        let Some(mut card) = self.card_of_any_merchant(moved.card)? else {
+            return Ok(false);
+        };
+        if card.sealed.pan_index != moved.was {
+            return Ok(false);
+        }
+        card.sealed.pan_index = moved.index;
+        card.sealed.index_key = index_key;
+        let mut values = self.values_at(&CARD, &card, false)?;
+        let guards = values.split_off(CARD.columns.len());
+        let key = index_key_column(index_key);
+        let index = values![card.id.as_bytes(), moved.index, key];
+        self.send(&MOVE, [&index[..], &guards].concat())?;
+        self.send(FOLLOW, index)?;
+        Ok(true)
+    }
+}
+
+impl<B: Sql> Loads<'_, B> {
+    /// Whether the index of a card or of a digital wallet token is under a version.
+    fn has_indexed(&self, version: u32) -> Loaded<bool> {
+        for sql in [
+            "SELECT 1 FROM card WHERE coalesce(index_key, 1) = $1 LIMIT 1",
+            "SELECT 1 FROM wallet_token WHERE coalesce(index_key, 1) = $1 LIMIT 1",
+        ] {
+            if self.first(sql, values![version], |_| Ok(()))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 #[async_trait]
@@ -218,5 +263,37 @@ impl<D: Lookups> Keys for Store<D> {
             found.extend(self.under(*place, sought.version, limit).await?);
         }
         Ok(found)
+    }
+
+    async fn moves_indexes(&self) -> Result<bool> {
+        self.0.moves_indexes().await
+    }
+
+    async fn indexed_cards(&self, version: u32, page: IndexPage) -> Result<IndexedCards> {
+        // All of them in the order of the key: no plan for this goes by anything else.
+        static PAGE: Statement = Statement::new(|| {
+            let columns = CARD.select();
+            format!("SELECT {columns} FROM card WHERE id > $1 ORDER BY id LIMIT $2")
+        });
+        let after = page
+            .after
+            .map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+        let values = values![after, sql_count(page.limit)];
+        let load = |row: &D::Row<'_>| {
+            let card = CARD.load(self.0.macs(), row, 0, || rows::card(row))?;
+            Ok((CardId::from_bytes(row.get(0)?), card))
+        };
+        let found = self.0.all(&PAGE, values, load).await?;
+        let is_full = found.len() == page.limit;
+        let last = found.last().map(|(id, _)| *id).filter(|_| is_full);
+        let altered = found.iter().filter(|(_, card)| card.is_none()).count();
+        let cards = found.into_iter().filter_map(|(_, card)| card);
+        Ok(IndexedCards {
+            cards: cards
+                .filter(|card| card.sealed.index_key == version)
+                .collect(),
+            altered,
+            last,
+        })
     }
 }

@@ -93,8 +93,8 @@ pub(crate) trait Sql {
     /// The epoch as it is in this transaction.
     fn epoch(&self) -> Epoch;
 
-    /// Keeps others from what goes by this name until the commit.
-    fn guard(&self, name: &[&[u8]]) -> Result<(), Self::Fault>;
+    /// Keeps others from what goes by these names until the commit.
+    fn guard<const PARTS: usize>(&self, names: &[[&[u8]; PARTS]]) -> Result<(), Self::Fault>;
 
     /// Subscriptions are about to change: what is known of them is not so any more.
     fn subscriptions_change(&self);

@@ -390,14 +390,29 @@ pub(crate) const CARD: Table<Card> = Table {
         ("pin", |it| {
             it.sealed.pin.as_ref().map(|pin| &pin.pin).into()
         }),
+        ("index_key", |it| {
+            index_key_column(it.sealed.index_key).into()
+        }),
     ],
 };
+
+/// The first version of the index's key, which rows do not name: those from before cannot, and
+/// their MACs stay right.
+const FIRST_INDEX_KEY: u32 = 1;
+
+pub(crate) fn index_key_column(version: u32) -> Option<u32> {
+    (version != FIRST_INDEX_KEY).then_some(version)
+}
+
+fn index_key<R: Row>(row: &R, place: usize) -> Result<u32, R::Fault> {
+    Ok(row.get::<Option<u32>>(place)?.unwrap_or(FIRST_INDEX_KEY))
+}
 
 /// PostgreSQL's types of the columns of [`CARD`].
 pub(crate) const CARD_TYPES: &[&str] = &[
     "bytea", "text", "text", "text", "bytea", "text", "text", "text", "bytea", "bytea", "bytea",
     "bytea", "bytea", "bytea", "bytea", "bigint", "text", "text", "text", "text", "text", "bigint",
-    "bytea", "bytea", "bigint", "bytea",
+    "bytea", "bytea", "bigint", "bigint", "bytea",
 ];
 
 /// The columns of [`CARD`], and the card's place in the order in which they came.
@@ -429,6 +444,7 @@ pub(crate) fn card<R: Row>(row: &R) -> Result<Unchecked<Card>, R::Fault> {
             cvv: cvv_dek.zip(cvv).map(|(dek, cvv)| SealedCvv { dek, cvv }),
             pin: pin_dek.zip(pin).map(|(dek, pin)| SealedPin { dek, pin }),
             pan_index: row.get(14)?,
+            index_key: index_key(row, 24)?,
         },
         attributes: Attributes {
             product: row.get(16)?,
@@ -629,6 +645,7 @@ pub(crate) const WALLET_TOKEN: Table<WalletToken> = Table {
         ("fulfilment", |it| Name(it.fulfilment).into()),
         ("created_at", |it| it.created_at.into()),
         ("updated_at", |it| it.updated_at.into()),
+        ("index_key", |it| index_key_column(it.index_key).into()),
     ],
 };
 
@@ -638,7 +655,7 @@ macro_rules! wallet_token_columns {
         "wallet_token.id, wallet_token.card, wallet_token.merchant, wallet_token.pan_index, \
          wallet_token.wallet, wallet_token.device_type, wallet_token.device_id, \
          wallet_token.state, wallet_token.fulfilment, wallet_token.created_at, \
-         wallet_token.updated_at"
+         wallet_token.updated_at, wallet_token.index_key"
     };
 }
 
@@ -657,11 +674,12 @@ macro_rules! listed_from {
 
 pub(crate) use listed_from;
 
-/// What a card number has, as seen from a device.
+/// What a card number has, as seen from a device. By both of its indexes in one statement: a token
+/// that moves from one to the other is counted once.
 pub(crate) const CENSUS: &str = "SELECT count(*) FILTER (WHERE state IN ('ACTIVE', 'SUSPENDED')),
-     count(*) FILTER (WHERE wallet = $2 AND device_id = $3
+     count(*) FILTER (WHERE wallet = $3 AND device_id = $4
          AND state NOT IN ('TERMINATED', 'REQUEST_DECLINED'))
-     FROM wallet_token WHERE pan_index = $1";
+     FROM wallet_token WHERE pan_index IN ($1, $2)";
 
 pub(crate) fn wallet_token<R: Row>(row: &R) -> Result<WalletToken, R::Fault> {
     Ok(WalletToken {
@@ -669,6 +687,7 @@ pub(crate) fn wallet_token<R: Row>(row: &R) -> Result<WalletToken, R::Fault> {
         card: CardId::from_bytes(row.get(1)?),
         merchant: row.text(2)?,
         pan_index: row.get(3)?,
+        index_key: index_key(row, 11)?,
         device: Device {
             wallet: row.name(4)?,
             device_type: row.name(5)?,
@@ -684,8 +703,8 @@ pub(crate) fn wallet_token<R: Row>(row: &R) -> Result<WalletToken, R::Fault> {
 pub(crate) fn listed_token<R: Row>(row: &R) -> Result<ListedToken, R::Fault> {
     Ok(ListedToken {
         token: wallet_token(row)?,
-        label: row.get(11)?,
-        last_four: row.name::<LastFour>(12)?,
+        label: row.get(12)?,
+        last_four: row.name::<LastFour>(13)?,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cardveil_core::card::PanIndexes;
 use cardveil_core::id::{CardId, MerchantId, WalletTokenId};
 use cardveil_core::port::rows::{Loaded, WalletRows};
 use cardveil_core::port::{Error, ListedToken, Result, WalletFilter, WalletPage, WalletTokens};
@@ -12,7 +13,7 @@ use super::lookups::Lookups;
 use super::question::{count_of_wallet_tokens, page_of_wallet_tokens};
 use super::rows::{self, CENSUS, WALLET_TOKEN, listed_from};
 use super::table::Statement;
-use super::value::{Name, Row as _, values};
+use super::value::{Name, Row as _, Value, values};
 use super::{Loads, Sql};
 use crate::Store;
 use crate::left_out::FILLED_MOST;
@@ -33,10 +34,12 @@ impl<B: Sql> WalletRows for Loads<'_, B> {
         })
     }
 
-    fn census(&self, pan_index: &[u8; 32], device: &Device) -> Loaded<Census> {
-        self.guard(&[b"census", pan_index]).map_err(Into::into)?;
-        let values = values![pan_index, Name(device.wallet), device.device_id.as_str()];
-        let counted = self.first(CENSUS, values, |row| rows::census(row))?;
+    fn census(&self, indexes: &PanIndexes, device: &Device) -> Loaded<Census> {
+        // By each: of two servers one may not know yet of the newest, or still of the one before.
+        let PanIndexes([newest, before]) = indexes;
+        self.guard(&[[&b"census"[..], newest], [&b"census"[..], before]])
+            .map_err(Into::into)?;
+        let counted = self.first(CENSUS, census_of(indexes, device), |row| rows::census(row))?;
         Ok(counted.unwrap_or_default())
     }
 
@@ -102,9 +105,15 @@ impl<D: Lookups> WalletTokens for Store<D> {
         Ok(counted.try_into().unwrap_or(usize::MAX))
     }
 
-    async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census> {
-        let values = values![pan_index, Name(device.wallet), device.device_id.as_str()];
+    async fn wallet_census(&self, indexes: &PanIndexes, device: &Device) -> Result<Census> {
+        let values = census_of(indexes, device);
         let counted = self.first(CENSUS, values, |row| rows::census(row)).await?;
         Ok(counted.unwrap_or_default())
     }
+}
+
+/// What [`CENSUS`] takes.
+fn census_of(PanIndexes([newest, before]): &PanIndexes, device: &Device) -> [Value; 4] {
+    let device_id = device.device_id.as_str();
+    values![newest, before, Name(device.wallet), device_id]
 }

@@ -70,7 +70,7 @@ pub(super) fn under(
 }
 
 pub(super) fn uses(connection: &Connection) -> rusqlite::Result<Vec<(Class, Vec<u8>, i64)>> {
-    const COUNTED: [(Class, &str); 4] = [
+    const COUNTED: [(Class, &str); 5] = [
         (
             Class::Pan,
             "SELECT substr(dek, 2, 4), count(*) FROM card GROUP BY 1",
@@ -96,6 +96,13 @@ pub(super) fn uses(connection: &Connection) -> rusqlite::Result<Vec<(Class, Vec<
                      json_extract(totp, '$.sealed.dek[3]'), json_extract(totp, '$.sealed.dek[4]')))
                      FROM mfa_person WHERE totp IS NOT NULL
              ) GROUP BY 1",
+        ),
+        (
+            Class::Index,
+            "SELECT unhex(printf('%08x', key)), count(*) FROM (
+                 SELECT coalesce(index_key, 1) AS key FROM card
+                 UNION ALL SELECT coalesce(index_key, 1) FROM wallet_token
+             ) GROUP BY key ORDER BY key",
         ),
     ];
     let mut uses = Vec::new();

@@ -96,6 +96,10 @@ impl Lookups for Database {
         Ok(true)
     }
 
+    async fn moves_indexes(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     async fn last_changes(&self, rows: Vec<RowKey>) -> Result<LastChanges> {
         let mut last = LastChanges::default();
         for (kind, key) in rows {

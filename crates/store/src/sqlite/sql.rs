@@ -115,7 +115,7 @@ impl Sql for Batch<'_> {
     }
 
     /// No other process writes meanwhile.
-    fn guard(&self, _: &[&[u8]]) -> rusqlite::Result<()> {
+    fn guard<const PARTS: usize>(&self, _: &[[&[u8]; PARTS]]) -> rusqlite::Result<()> {
         Ok(())
     }
 

@@ -267,6 +267,8 @@ const BACK_TO_THE_FIRST: &str = "
     ALTER TABLE cardveil.mfa_person DROP COLUMN row_version, DROP COLUMN mac;
     ALTER TABLE cardveil.wrapped_key DROP COLUMN row_version, DROP COLUMN mac, DROP COLUMN complete_at;
     DROP TABLE cardveil.row_change;
+    ALTER TABLE cardveil.card DROP COLUMN index_key;
+    ALTER TABLE cardveil.wallet_token DROP COLUMN index_key;
     UPDATE cardveil.meta SET version = 1, works_with = 1";
 
 /// A database of the first version is migrated under the nodes that serve on it: its server's role

@@ -230,6 +230,8 @@ async fn a_log_of_form_1_goes_on_in_form_2_and_an_old_process_writes_no_more() {
          DROP TRIGGER merchant_changes; DROP TRIGGER merchant_goes;
          DROP TRIGGER embed_changes; DROP TRIGGER embed_goes;
          ALTER TABLE meta DROP COLUMN registry;
+         ALTER TABLE card DROP COLUMN index_key;
+         ALTER TABLE wallet_token DROP COLUMN index_key;
          PRAGMA user_version = 23;",
     )
     .unwrap();

@@ -202,6 +202,7 @@ async fn a_file_of_version_1_is_brought_to_the_newest() {
     (expected.sealed.dek, expected.sealed.pan) = (vec![1], vec![2]);
     (expected.sealed.expiry, expected.sealed.name) = (vec![3], vec![4]);
     (expected.sealed.cvv, expected.sealed.pin) = (None, None);
+    expected.sealed.index_key = 1;
     expected.updated_at = expected.created_at;
     let mut merchant = sample::merchant(1);
     merchant.mfa.factors.fallback = [Factor::Otp].into_iter().collect();

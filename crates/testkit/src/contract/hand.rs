@@ -116,7 +116,7 @@ async fn all_kinds(store: &dyn Store) -> Record {
 }
 
 /// How many rows are not what was written last.
-async fn altered(store: &dyn Store) -> usize {
+pub(super) async fn altered(store: &dyn Store) -> usize {
     let (mut altered, mut next) = (0, Some(RowPlace::default()));
     while let Some(place) = next {
         let page = store.check_rows(&place, 2).await.unwrap();

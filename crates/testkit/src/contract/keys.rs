@@ -5,14 +5,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::super::sample::{self, START};
+use super::hand::altered;
 use super::{after, log_len, log_of, with_merchant};
 use cardveil_core::audit::Kind;
-use cardveil_core::card::{Card, CardRef, SealedCvv};
+use cardveil_core::card::{self, Card, CardRef, SealedCvv};
 use cardveil_core::clock::Time;
 use cardveil_core::id::{CardId, FactorId};
 use cardveil_core::keys::{
-    ClassKey, Envelope, Move, Moved, NOTICE, Retired, Retirement, RootChange, Rotation, Slot,
-    Sought, State, Use,
+    ClassKey, Envelope, IndexPage, Move, Moved, NOTICE, Reindex, Reindexed, Retired, Retirement,
+    RootChange, Rotation, Slot, Sought, State, Use,
 };
 use cardveil_core::merchant::SealedSecret;
 use cardveil_core::mfa::{FactorChange, FactorRequest, Totp};
@@ -52,6 +53,7 @@ fn card_under(n: u8, version: u32) -> Card {
     });
     card.sealed.pin = Some(sample::pin(n));
     card.sealed.pin.as_mut().unwrap().dek = dek(version, n);
+    card.sealed.index_key = version;
     card
 }
 
@@ -304,6 +306,7 @@ pub(super) async fn a_key_with_records_under_it_is_not_retired(store: &dyn Store
         use_of(Class::Cvv, 1),
         use_of(Class::Pin, 1),
         use_of(Class::Credential, 4),
+        use_of(Class::Index, 1),
     ];
     assert_eq!(of_one, expected);
     for class in [Class::Pan, Class::Cvv, Class::Pin, Class::Credential] {
@@ -493,7 +496,13 @@ pub(super) async fn records_under_a_version_are_found_in_batches(store: &dyn Sto
 pub(super) async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
     with_merchant(store).await;
     with_keys(store).await;
-    for class in [Class::Pan, Class::Cvv, Class::Pin, Class::Credential] {
+    for class in [
+        Class::Pan,
+        Class::Cvv,
+        Class::Pin,
+        Class::Credential,
+        Class::Index,
+    ] {
         assert!(rotate(store, class, 2, START).await);
         assert_eq!(retire(store, class, 1, after(99)).await, Retired::Done);
     }
@@ -501,11 +510,12 @@ pub(super) async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
     let refused = |result: Result<(), Error>| {
         assert!(matches!(result, Err(Error::Unavailable(_))), "{result:?}");
     };
-    for late in 0..3 {
+    for late in 0..4 {
         let mut card = card_under(66, 2);
         match late {
             0 => card.sealed.dek = dek(1, 1),
             1 => card.sealed.cvv.as_mut().unwrap().dek = dek(1, 1),
+            2 => card.sealed.index_key = 1,
             _ => card.sealed.pin.as_mut().unwrap().dek = dek(1, 1),
         }
         refused(add_card(store, card).await);
@@ -524,4 +534,97 @@ pub(super) async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
     assert_eq!(log_len(store).await, length);
     add_card(store, card_under(66, 2)).await.unwrap();
     enrol(store, 2).await.unwrap();
+}
+
+/// Index and version of the key change, of the card and of its tokens and of no other, in one commit
+/// with one event. What else was written meanwhile stays, and each row is what was written last.
+pub(super) async fn a_card_gets_another_index_with_its_wallet_tokens(store: &dyn Store) {
+    with_merchant(store).await;
+    with_keys(store).await;
+    add_card(store, card_under(61, 1)).await.unwrap();
+    add_card(store, card_under(62, 1)).await.unwrap();
+    for n in [61, 62] {
+        let mut asked = sample::wallet_asked(n, START);
+        asked.card = sample::card(n).id;
+        asked.indexes = sample::pan_indexes(n);
+        store.commit(asked).await.unwrap().unwrap();
+    }
+    assert!(rotate(store, Class::Index, 2, START).await);
+    let index_of = |n: u8, was: [u8; 32]| Reindexed {
+        card: sample::card(n).id,
+        was,
+        index: [100 + n; 32],
+    };
+    let reindex = |cards| Reindex {
+        from: 1,
+        to: 2,
+        cards,
+        at: after(9),
+        source: sample::operator(),
+    };
+    let both = vec![index_of(61, [61; 32]), index_of(62, [9; 32])];
+    store
+        .commit(sample::transition(61, card::State::Suspended, after(8)))
+        .await
+        .unwrap();
+    let before = (found(store, 61).await, found(store, 62).await);
+    assert_eq!(store.commit(reindex(both.clone())).await.unwrap(), 1);
+    let mut expected = before.0;
+    expected.sealed.pan_index = [161; 32];
+    expected.sealed.index_key = 2;
+    assert_eq!(found(store, 61).await, expected);
+    assert_eq!(found(store, 62).await, before.1, "its index was another");
+    assert_eq!(wallet_index(store, 61).await, ([161; 32], 2));
+    assert_eq!(wallet_index(store, 62).await, ([62; 32], 1));
+    assert_eq!(altered(store).await, 0);
+    let length = log_len(store).await;
+    assert_eq!(store.commit(reindex(both)).await.unwrap(), 0, "once");
+    assert_eq!(log_len(store).await, length);
+    let early = retire(store, Class::Index, 1, after(99)).await;
+    assert_eq!(early, Retired::InUse);
+    let other = vec![index_of(62, [62; 32])];
+    assert_eq!(store.commit(reindex(other)).await.unwrap(), 1);
+    let done = retire(store, Class::Index, 1, after(99)).await;
+    assert_eq!(done, Retired::Done);
+    let events = log_of(store, Kind::KeysRewrapped).await;
+    let notes = events.iter().map(|event| event.detail.note.as_deref());
+    let note = Some("1 cards indexed under version 2 from 1");
+    assert_eq!(notes.collect::<Vec<_>>(), [note, note]);
+    // The row goes on from there.
+    let back = sample::transition(61, card::State::Active, after(10));
+    store.commit(back).await.unwrap();
+    let card = found(store, 61).await;
+    assert_eq!(card.state, card::State::Active);
+    assert_eq!(card.sealed, expected.sealed);
+    assert_eq!(altered(store).await, 0);
+}
+
+async fn wallet_index(store: &dyn Store, n: u8) -> ([u8; 32], u32) {
+    let (merchant, id) = (sample::merchant(1).id, sample::wallet_asked(n, START).id);
+    let listed = store.wallet_token(&merchant, &id).await.unwrap().unwrap();
+    (listed.token.pan_index, listed.token.index_key)
+}
+
+/// Each once, in the order of the ids, past those that are under another version.
+pub(super) async fn cards_under_an_index_are_found_in_pages(store: &dyn Store) {
+    with_merchant(store).await;
+    for n in 61..=66 {
+        add_card(store, card_under(n, 1 + u32::from(n % 2)))
+            .await
+            .unwrap();
+    }
+    let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = IndexPage { after, limit: 2 };
+        let page = store.indexed_cards(1, page).await.unwrap();
+        assert_eq!(page.altered, 0);
+        found.extend(page.cards.iter().map(|card| card.id.as_bytes()[0]));
+        pages += 1;
+        after = page.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, [62, 64, 66]);
+    assert_eq!(pages, 4, "of seven cards");
 }

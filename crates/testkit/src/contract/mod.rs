@@ -168,6 +168,8 @@ macro_rules! contract_cases {
                 a_record_that_changed_meanwhile_is_not_moved,
                 records_under_a_version_are_found_in_batches,
                 nothing_is_written_under_a_retired_key,
+                a_card_gets_another_index_with_its_wallet_tokens,
+                cards_under_an_index_are_found_in_pages,
             }
             outbox {
                 an_event_is_queued_in_the_commit_that_writes_it,
@@ -191,6 +193,7 @@ macro_rules! contract_cases {
                 a_wallet_token_moves_with_its_event,
                 a_wallet_token_that_stays_writes_nothing,
                 of_30_concurrent_wallet_tokens_25_are_granted,
+                tokens_are_counted_by_both_indexes_of_a_number,
                 a_terminated_card_ends_its_wallet_tokens,
                 wallet_tokens_are_listed_by_what_narrows_them,
                 wallet_tokens_are_listed_in_pages,

@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use super::{after, log_len, log_of, with_merchant};
 use crate::sample::{self, START};
 use cardveil_core::audit::{Actor, Kind, Topic};
-use cardveil_core::card::{self, Card, State as CardState};
+use cardveil_core::card::{self, Card, PanIndexes, State as CardState};
 use cardveil_core::id::{AccountId, DeviceId, PersonId, WalletTokenId};
 use cardveil_core::merchant::Merchant;
-use cardveil_core::port::{Change, Set, Store, WalletFilter, WalletPage};
+use cardveil_core::port::{Change, Error, Set, Store, WalletFilter, WalletPage};
 use cardveil_core::verb::{Changes, Commit};
 use cardveil_core::wallet::{
     Bin, Census, Decision, DeviceType, Fulfilment, Refused, State, Step, TOKENS_PER_PAN_MAX,
@@ -156,10 +156,10 @@ pub(super) async fn of_30_concurrent_wallet_tokens_25_are_granted(store: &dyn St
         assert_eq!(declined.state, State::RequestDeclined);
         assert_eq!(declined.fulfilment, Fulfilment::Rejected);
     }
-    let index = sample::card(1).sealed.pan_index;
+    let indexes = sample::pan_indexes(1);
     let census = |n: u8| async move {
         let device = sample::device(n);
-        store.wallet_census(&index, &device).await.unwrap()
+        store.wallet_census(&indexes, &device).await.unwrap()
     };
     let first = active[0].id.as_bytes()[0];
     assert_eq!(
@@ -188,11 +188,60 @@ pub(super) async fn of_30_concurrent_wallet_tokens_25_are_granted(store: &dyn St
     assert_eq!(census(first).await, left, "one that has ended does not");
     assert_eq!(
         store
-            .wallet_census(&[9; 32], &sample::device(1))
+            .wallet_census(&sample::pan_indexes(9), &sample::device(1))
             .await
             .unwrap(),
         Census::default()
     );
+}
+
+/// While the key of the index is rotated, cards of one number are told by two indexes: what a number
+/// may have is what both have together, and by one of them nothing is decided.
+pub(super) async fn tokens_are_counted_by_both_indexes_of_a_number(store: &dyn Store) {
+    with_merchant(store).await;
+    let mut moved = sample::card(2);
+    moved.sealed.index_key += 1;
+    let added = Change::AddCard(Box::new(moved.clone()));
+    let added = vec![(added, sample::event(Kind::CardAdded, START))];
+    store.commit(Changes(added)).await.unwrap()[0].unwrap();
+    let both = PanIndexes([moved.sealed.pan_index, sample::card(1).sealed.pan_index]);
+    let ask = |n: u8, card: u8, decision: Decision| {
+        let mut asked = sample::wallet_asked(n, START);
+        asked.card = sample::card(card).id;
+        asked.indexes = both;
+        asked.decision = decision;
+        store.commit(asked)
+    };
+    let waiting = ask(99, 1, Decision::Yellow).await.unwrap().unwrap();
+    assert_eq!(waiting.state, State::Requested);
+    for n in 1..=25 {
+        let token = ask(n, 1 + n % 2, Decision::Green).await.unwrap().unwrap();
+        assert_eq!(token.state, State::Active, "{n}");
+        let is_moved = token.card == moved.id;
+        assert_eq!(token.index_key == moved.sealed.index_key, is_moved);
+        assert_eq!(token.pan_index == moved.sealed.pan_index, is_moved);
+    }
+    for card in [1, 2] {
+        let token = ask(100 + card, card, Decision::Green).await;
+        assert_eq!(token.unwrap().unwrap().state, State::RequestDeclined);
+    }
+    let mut activate = sample::wallet_change(99, Step::Activate, after(1));
+    activate.indexes = both;
+    let refused = store.commit(activate.clone()).await.unwrap();
+    assert_eq!(refused, Err(Refused::LimitReached));
+    let census = store.wallet_census(&both, &sample::device(1)).await;
+    let all = Census {
+        counted: 25,
+        on_device: true,
+    };
+    assert_eq!(census.unwrap(), all);
+    activate.indexes = sample::pan_indexes(2);
+    let unseen = store.commit(activate).await;
+    assert!(matches!(unseen, Err(Error::Unavailable(_))), "{unseen:?}");
+    let mut asked = sample::wallet_asked(98, START);
+    asked.indexes = sample::pan_indexes(2);
+    let unseen = store.commit(asked).await;
+    assert!(matches!(unseen, Err(Error::Unavailable(_))), "{unseen:?}");
 }
 
 /// "A terminated card terminates its tokens": in its own commit, each with its event.
@@ -215,7 +264,9 @@ pub(super) async fn a_terminated_card_ends_its_wallet_tokens(store: &dyn Store) 
     for (n, decision) in (1..).zip(decisions) {
         let mut asked = sample::wallet_asked(n, START);
         asked.decision = decision;
-        asked.card = sample::card(if n == 4 { 2 } else { 1 }).id;
+        let card = if n == 4 { 2 } else { 1 };
+        asked.card = sample::card(card).id;
+        asked.indexes = sample::pan_indexes(card);
         store.commit(asked).await.unwrap().unwrap();
     }
     let at = after(10);
@@ -275,6 +326,7 @@ async fn with_six_tokens(store: &dyn Store) {
             4 | 5 => second(),
             _ => third(),
         };
+        asked.indexes = PanIndexes([card.sealed.pan_index; 2]);
         (asked.card, asked.merchant) = (card.id, card.merchant);
         store.commit(asked).await.unwrap().unwrap();
     }

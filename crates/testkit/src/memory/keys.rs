@@ -6,8 +6,11 @@ use async_trait::async_trait;
 
 use super::{Inner, Memory};
 use cardveil_core::audit::Entry;
+use cardveil_core::card::Card;
 use cardveil_core::clock::SystemClock;
-use cardveil_core::keys::{ClassKey, Envelope, Moved, Slot, Sought, Use};
+use cardveil_core::keys::{
+    ClassKey, Envelope, IndexPage, IndexedCards, Moved, Reindexed, Slot, Sought, Use,
+};
 use cardveil_core::merchant::SealedSecret;
 use cardveil_core::port::{CheckedPage, Class, Keys, Result, RowChecks, RowPlace};
 use cardveil_core::vault::RowMacs;
@@ -120,6 +123,29 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// The versions that the indexes of cards and digital wallet tokens are under.
+    pub(super) fn index_keys(&self) -> impl Iterator<Item = u32> {
+        let of_cards = self.cards.iter().map(|card| card.sealed.index_key);
+        of_cards.chain(self.wallet_tokens.iter().map(|token| token.index_key))
+    }
+
+    pub(super) fn move_index(&mut self, moved: &Reindexed, index_key: u32) -> bool {
+        let is_it = |card: &&mut Card| card.id == moved.card && card.sealed.pan_index == moved.was;
+        let Some(card) = self.cards.iter_mut().find(is_it) else {
+            return false;
+        };
+        card.sealed.pan_index = moved.index;
+        card.sealed.index_key = index_key;
+        let of_card = self.wallet_tokens.iter_mut();
+        for token in of_card.filter(|token| token.card == moved.card) {
+            token.pan_index = moved.index;
+            token.index_key = index_key;
+        }
+        true
+    }
+}
+
 /// No hand but ours gets at these rows, so they have no MACs.
 #[async_trait]
 impl RowChecks for Memory {
@@ -155,11 +181,11 @@ impl Keys for Memory {
 
     async fn key_uses(&self) -> Result<Vec<Use>> {
         let mut uses: Vec<Use> = Vec::new();
-        for envelope in self.inner().all_envelopes() {
-            let class = envelope.slot.class();
-            let Some(version) = envelope.version() else {
-                continue;
-            };
+        let inner = self.inner();
+        let envelopes = inner.all_envelopes().into_iter();
+        let sealed = envelopes.filter_map(|one| Some((one.slot.class(), one.version()?)));
+        let indexed = inner.index_keys().map(|version| (Class::Index, version));
+        for (class, version) in sealed.chain(indexed) {
             let is_it = |known: &&mut Use| (known.class, known.version) == (class, version);
             match uses.iter_mut().find(is_it) {
                 Some(known) => known.records += 1,
@@ -178,5 +204,24 @@ impl Keys for Memory {
         let inner = self.inner();
         let under = inner.under(sought.class, sought.version);
         Ok(under.take(sought.limit).collect())
+    }
+
+    async fn moves_indexes(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn indexed_cards(&self, version: u32, page: IndexPage) -> Result<IndexedCards> {
+        let mut cards = self.inner().cards.clone();
+        cards.retain(|card| page.after.is_none_or(|after| card.id > after));
+        cards.sort_by_key(|card| card.id);
+        let is_full = cards.len() >= page.limit;
+        cards.truncate(page.limit);
+        let last = cards.last().map(|card| card.id).filter(|_| is_full);
+        cards.retain(|card| card.sealed.index_key == version);
+        Ok(IndexedCards {
+            cards,
+            altered: 0,
+            last,
+        })
     }
 }

@@ -8,14 +8,14 @@ use cardveil_core::audit::Event;
 use cardveil_core::audit::chain::Link;
 use cardveil_core::audit::sink::Progress;
 use cardveil_core::budget::{Level, Of};
-use cardveil_core::card::{Card, CardRef, Guesses, State};
+use cardveil_core::card::{Card, CardRef, Guesses, PanIndexes, State};
 use cardveil_core::clock::Time;
 use cardveil_core::hook::{self, Delivery, Line, Subscription};
 use cardveil_core::id::{
     CardId, CredentialId, DeliveryId, EmbedId, MerchantId, PersonId, SessionId, SinkName,
     SubscriptionId, WalletTokenId,
 };
-use cardveil_core::keys::{self, ClassKey, Moved};
+use cardveil_core::keys::{self, ClassKey, Moved, Reindexed};
 use cardveil_core::merchant::{Credential, Embed, Merchant};
 use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::rows::{
@@ -224,8 +224,8 @@ impl WalletRows for Batch<'_> {
         Ok(of_card.cloned().collect())
     }
 
-    fn census(&self, pan_index: &[u8; 32], device: &Device) -> Loaded<Census> {
-        Ok(self.get().census(pan_index, device))
+    fn census(&self, indexes: &PanIndexes, device: &Device) -> Loaded<Census> {
+        Ok(self.get().census(indexes, device))
     }
 
     fn add_wallet_token(&self, token: &WalletToken) -> Loaded<()> {
@@ -331,11 +331,17 @@ impl KeyRows for Batch<'_> {
     }
 
     fn has_records(&self, class: Class, version: u32) -> Loaded<bool> {
-        Ok(self.get().under(class, version).next().is_some())
+        let inner = self.get();
+        let is_indexed = class == Class::Index && inner.index_keys().any(|key| key == version);
+        Ok(is_indexed || inner.under(class, version).next().is_some())
     }
 
     fn move_envelope(&self, moved: &Moved) -> Loaded<bool> {
         Ok(self.set().move_one(moved))
+    }
+
+    fn move_index(&self, moved: &Reindexed, index_key: u32) -> Loaded<bool> {
+        Ok(self.set().move_index(moved, index_key))
     }
 }
 

@@ -3,17 +3,17 @@
 use async_trait::async_trait;
 
 use super::{Inner, Memory};
-use cardveil_core::card::Card;
+use cardveil_core::card::{Card, PanIndexes};
 use cardveil_core::id::{MerchantId, WalletTokenId};
 use cardveil_core::port::{ListedToken, Result, WalletFilter, WalletPage, WalletTokens};
 use cardveil_core::wallet::{Census, Device, WalletToken};
 
 impl Inner {
-    pub(super) fn census(&self, pan_index: &[u8; 32], device: &Device) -> Census {
+    pub(super) fn census(&self, indexes: &PanIndexes, device: &Device) -> Census {
         let of_number = || {
             self.wallet_tokens
                 .iter()
-                .filter(|token| token.pan_index == *pan_index)
+                .filter(|token| indexes.has(&token.pan_index))
         };
         Census {
             counted: of_number().filter(|token| token.state.counts()).count(),
@@ -116,7 +116,7 @@ impl WalletTokens for Memory {
         Ok(self.inner().matching(filter).len())
     }
 
-    async fn wallet_census(&self, pan_index: &[u8; 32], device: &Device) -> Result<Census> {
-        Ok(self.inner().census(pan_index, device))
+    async fn wallet_census(&self, indexes: &PanIndexes, device: &Device) -> Result<Census> {
+        Ok(self.inner().census(indexes, device))
     }
 }

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cardveil_core::audit::{Kind, Outcome, Target};
-use cardveil_core::card::{Card, CardRef, Environment, Field, Pin, PinLength, SealedCard};
+use cardveil_core::card::{
+    Card, CardRef, Environment, Field, PanIndexes, Pin, PinLength, SealedCard,
+};
 use cardveil_core::clock::Time;
 use cardveil_core::flow::*;
 use cardveil_core::id::CardId;
-use cardveil_core::keys::{LOOK_EVERY, NOTICE, Retired, Retirement, RootChange, Rotation, Slot};
+use cardveil_core::keys::{
+    IndexPage, LOOK_EVERY, NOTICE, Retired, Retirement, RootChange, Rotation, Slot,
+};
 use cardveil_core::port::{Audit as _, Change, Keys as _, Registry as _};
 use cardveil_core::vault::{Opener, SecretPlace, Vault};
 use cardveil_core::verb::{Changes, Commit, CreateKeys};
@@ -105,7 +109,7 @@ impl Setup {
     async fn add_card(&self, n: u8) {
         let mut card = sample::card(n);
         let (vault, clear) = (self.operator.vault(), sample::clear_card());
-        card.sealed = vault.seal_card(card.id, &card.merchant, &clear).unwrap();
+        card.sealed = vault.seal_card(card.id, &card.merchant, &clear, 1).unwrap();
         let pin = Pin::parse(b"2580", PinLength::Four).unwrap();
         card.sealed.pin = Some(vault.seal_pin(&card, &pin).unwrap());
         self.add(Change::AddCard(Box::new(card)), Kind::CardAdded)
@@ -304,6 +308,46 @@ async fn a_server_reads_everything_at_every_step_of_a_rotation() {
         let fresh = process(&setup.folder, &setup.store, &setup.clock, &[1]);
         setup.read_all(&fresh.await.unwrap(), cards).await;
     }
+}
+
+/// Page by page, one card being one that does not open; and a server that has not looked yet counts
+/// by no index fewer than there are.
+#[tokio::test]
+async fn cards_are_indexed_under_another_key() {
+    let setup = Setup::new().await;
+    let before = setup.card(1).await;
+    let one = setup.server.pan_indexes(&before).await.unwrap();
+    assert_eq!(one, PanIndexes([before.sealed.pan_index; 2]));
+    setup.rotate(Class::Index).await;
+    let mut moved_here = sample::card(CARDS + 1);
+    moved_here.sealed = before.sealed.clone();
+    let change = Change::AddCard(Box::new(moved_here));
+    setup.add(change, Kind::CardAdded).await;
+    let (mut after, mut found, mut moved, mut stuck) = (None, 0, 0, 0);
+    loop {
+        let page = IndexPage { after, limit: 3 };
+        let done = setup.operator.reindex(1, page, &sample::operator()).await;
+        let done = done.unwrap();
+        (found, moved) = (found + done.found, moved + done.moved);
+        stuck += done.stuck;
+        after = done.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    let all = usize::from(CARDS);
+    assert_eq!((found, moved, stuck), (all + 1, all, 1));
+    assert_eq!(setup.operator.vault().alarms(), 1);
+    let card = setup.card(1).await;
+    assert_eq!(card.sealed.index_key, 2);
+    let both = setup.server.pan_indexes(&card).await.unwrap();
+    let index = card.sealed.pan_index;
+    assert_eq!(both, PanIndexes([index, before.sealed.pan_index]));
+    // All are of one number.
+    assert_eq!(setup.card(2).await.sealed.pan_index, index);
+    // A third index would go uncounted, so nobody counts.
+    setup.rotate(Class::Index).await;
+    assert!(setup.operator.pan_indexes(&card).await.is_err());
 }
 
 #[tokio::test]

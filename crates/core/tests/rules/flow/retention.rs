@@ -41,7 +41,7 @@ impl Setup {
                 cvv: None,
                 ..sample::clear_card()
             };
-            card.sealed = vault.seal_card(card.id, &merchant.id, &clear).unwrap();
+            card.sealed = vault.seal_card(card.id, &merchant.id, &clear, 1).unwrap();
             changes.push((Change::AddCard(Box::new(card)), event()));
         }
         assert!(

@@ -70,6 +70,25 @@ fn a_key_makes_macs_once_every_server_has_had_the_time_to_notice_it() {
 }
 
 #[test]
+fn numbers_are_indexed_by_a_key_once_every_server_has_had_the_time_to_notice_it() {
+    let world = World::new(1);
+    assert_eq!(world.macs.index_version(), None);
+    let mut keys = world.keys.clone();
+    for key in &mut keys {
+        key.key.class = Class::Index;
+    }
+    world.macs.learn(&keys[..1]);
+    assert_eq!(world.macs.index_version(), Some(1), "there is no other");
+    world.clock.set(START.plus(HOUR));
+    world.macs.learn(&keys);
+    assert_eq!(world.macs.index_version(), Some(1));
+    world.clock.advance(NOTICE);
+    assert_eq!(world.macs.index_version(), Some(2));
+    world.macs.learn(&keys[1..]);
+    assert_eq!(world.macs.index_version(), Some(2));
+}
+
+#[test]
 fn a_row_without_a_mac_is_taken_until_all_have_one_and_never_again() {
     let world = World::new(1);
     world.macs.learn(&world.keys[..1]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::{CardRef, State};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, MerchantState};
-use cardveil_core::port::Change;
+use cardveil_core::port::{Change, Registry as _};
 use cardveil_core::token::Cause;
 use cardveil_core::verb::Commit;
 use cardveil_core::wallet::{Bin, Reason, Wallet, WalletRules};
@@ -117,7 +117,11 @@ async fn spoil(world: &World, reasons: &[Reason]) {
         .await;
     let add = async |n: u8, device: &str| {
         let mut asked = sample::wallet_asked(n, world.app.service.now());
-        asked.card = CARD_ID.parse().unwrap();
+        let card = CardRef::Id(CARD_ID.parse().unwrap());
+        let card = world.store.card(&asked.merchant, &card).await;
+        let card = card.unwrap().unwrap();
+        asked.indexes = world.app.service.vault().pan_indexes(&card).unwrap();
+        asked.card = card.id;
         asked.device.device_id = device.parse().unwrap();
         world.store.commit(asked).await.unwrap().unwrap();
     };

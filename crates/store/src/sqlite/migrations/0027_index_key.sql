@@ -1,0 +1,4 @@
+-- The version of the key that the index of a number is under. NULL is the first, which rows from before have: a MAC
+-- says nothing of what is NULL, so theirs stay right.
+ALTER TABLE card ADD COLUMN index_key INTEGER;
+ALTER TABLE wallet_token ADD COLUMN index_key INTEGER;
