@@ -1,6 +1,7 @@
 //! `cardveil key`: the class keys over their lives. No command prints a key.
 
 mod cvk;
+mod index;
 mod rows;
 
 use std::path::Path;
@@ -173,7 +174,7 @@ async fn listed(deployment: &Deployment) -> anyhow::Result<Vec<Listed>> {
             retiring_since: text(retiring_since),
             retired_at: text(retired_at),
             root: roots.iter().find(opens).map(Root::name),
-            records: class.wraps().then_some(records),
+            records: (class.wraps() || class == Class::Index).then_some(records),
         }
     };
     Ok(keys.iter().map(one).collect())
@@ -247,11 +248,7 @@ async fn inventory(deployment: &Deployment) -> anyhow::Result<()> {
 async fn rotate(deployment: &Deployment, class: Class) -> anyhow::Result<()> {
     refuse_cvk(class)?;
     if class == Class::Index {
-        return Err(hinted(
-            "the index key cannot be rotated",
-            "cards of one number are told by it, so all of them would have to be indexed anew at \
-             once; make a new deployment and import the cards there",
-        ));
+        index::refuse_rotation(deployment).await?;
     }
     let environment = deployment.config.environment.as_str();
     let roots = roots::open(&deployment.config.keys)?;
@@ -268,7 +265,7 @@ async fn rotate(deployment: &Deployment, class: Class) -> anyhow::Result<()> {
         ));
     }
     say(&format!("the {class} key is at version {version}"));
-    if class.wraps() || class == Class::Row {
+    if is_moved_from(class) {
         say("next: cardveil key rewrap");
     }
     print::done(&json!({ "class": class.name(), "version": version }))
@@ -352,6 +349,11 @@ fn create_root(config: &Config, threshold: Option<u8>) -> anyhow::Result<()> {
     print::done(&json!({ "root": root.name() }))
 }
 
+/// Whether what is under a key of the class is moved to the next, and does not go by itself.
+fn is_moved_from(class: Class) -> bool {
+    class.wraps() || matches!(class, Class::Index | Class::Row)
+}
+
 /// What a rewrap has done with one version.
 #[derive(Serialize)]
 struct Report {
@@ -366,7 +368,7 @@ async fn rewrap(deployment: &Deployment, args: &RewrapArgs) -> anyhow::Result<()
     let keys = deployment.store.class_keys().await?;
     let is_due = |key: &&ClassKey| {
         let class = key.key.class;
-        (class.wraps() || class == Class::Row)
+        is_moved_from(class)
             && matches!(key.state, State::Retiring { .. })
             && args.class.is_none_or(|asked| asked == class)
     };
@@ -376,6 +378,10 @@ async fn rewrap(deployment: &Deployment, args: &RewrapArgs) -> anyhow::Result<()
         let WrappedKey { class, version, .. } = key.key;
         if class == Class::Row {
             reports.push(rows::rewrap(deployment, version, args.per_second).await?);
+            continue;
+        }
+        if class == Class::Index {
+            reports.push(index::rewrap(deployment, version, args.per_second).await?);
             continue;
         }
         let is_it = |u: &&keys::Use| (u.class, u.version) == (class, version);

@@ -120,8 +120,9 @@ struct Tally {
     not_utf8: bool,
 }
 
-/// What stood in the file before: eight bytes of each card's number under its keyed index, and
-/// where nothing is written, of each name.
+/// What stood in the file before: eight bytes of each card's number, and where nothing is written, of
+/// each name, under a key that this import alone has. A number's index is no measure of it: its key may
+/// become another one meanwhile.
 #[derive(Default)]
 struct Seen {
     numbers: HashSet<u64>,
@@ -130,11 +131,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn number(&mut self, card: &Card) -> bool {
-        let start = card.sealed.pan_index.first_chunk().copied();
-        !self
-            .numbers
-            .insert(u64::from_be_bytes(start.unwrap_or_default()))
+    fn number(&mut self, number: u64) -> bool {
+        !self.numbers.insert(number)
     }
 
     fn name(&mut self, card: &Card) -> bool {
@@ -295,6 +293,7 @@ impl Import<'_> {
     fn seal(&mut self, place: Place, new: NewCard) -> anyhow::Result<()> {
         let now = self.deployment.service.now();
         let expired = new.state == State::Active && new.clear.expiry.ends_at() <= now;
+        let number = self.seen.keys.hash_one(new.clear.number.expose());
         let change = match self.deployment.service.card_change(new, &self.source) {
             Ok(Ok(change)) => change,
             Ok(Err(number)) => return self.refuse(place, &number.into()),
@@ -311,7 +310,7 @@ impl Import<'_> {
             if self.check && self.seen.name(card) {
                 return self.refuse(place, &Refused::Taken(Taken::Exists));
             }
-            if self.seen.number(card) {
+            if self.seen.number(number) {
                 warnings.push(Warning::Repeated);
             }
         }
