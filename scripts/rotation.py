@@ -206,7 +206,7 @@ def main():
         finally:
             if cluster:
                 cluster.stop()
-    print(f"{CARDS} cards in {STORE}: class key, record keys and root rotated, no reveal failed")
+    print(f"{CARDS} cards in {STORE}: class key, record keys, index and root rotated, no reveal failed")
 
 
 def rotate(d):
@@ -220,6 +220,10 @@ def rotate(d):
     print("the records' keys")
     d.run("key", "rotate", "--class", "pan")
     d.move("--deks")
+    print("the index of the numbers")
+    d.run("key", "rotate", "--class", "index")
+    d.run("key", "rewrap", "--class", "index", "--per-second", str(CARDS))
+    d.run("key", "retire", "--class", "index", "--version", "1")
     load.end()
     print("the root")
     d.configure('root = "keys/root.key"', 'root = "keys/root.key"\nnext_root = "new-keys/root.key"')

@@ -183,8 +183,8 @@ fn a_new_root_takes_over_and_the_old_one_opens_nothing() {
     );
 }
 
-/// Cards of one number are told by it, so there are two indexes while it is rotated; and the rows are
-/// what was written last at each step.
+/// Cards of one number are told by it, so there are two indexes while it is rotated; and the rows
+/// are what was written last at each step.
 #[test]
 fn the_index_key_is_rotated_while_a_server_reads() {
     const INDEX: [&str; 2] = ["--class", "index"];

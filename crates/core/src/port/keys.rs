@@ -59,8 +59,8 @@ pub trait Keys: Send + Sync {
     /// was when it changes a row.
     async fn guards_rows(&self) -> Result<bool>;
 
-    /// Whether indexes of numbers may be under another key than the first: no program serves any more
-    /// that knows of no other.
+    /// Whether indexes of numbers may be under another key than the first: no program serves any
+    /// more that knows of no other.
     async fn moves_indexes(&self) -> Result<bool>;
 
     /// Those that open, by class and version.

@@ -124,8 +124,8 @@ pub trait WalletRows {
     /// A card's tokens, in the order in which they came.
     fn wallet_tokens_of(&self, card: CardId) -> Loaded<Vec<WalletToken>>;
 
-    /// What the card number of these keyed indexes has, as seen from this device. Nobody else adds or
-    /// changes a token of it until the commit.
+    /// What the card number of these keyed indexes has, as seen from this device. Nobody else adds
+    /// or changes a token of it until the commit.
     fn census(&self, indexes: &PanIndexes, device: &Device) -> Loaded<Census>;
 
     /// Adds a token. It is never put in the place of another.
@@ -183,8 +183,8 @@ pub trait KeyRows {
     /// Moves an envelope, where it is as it was; tells whether.
     fn move_envelope(&self, moved: &Moved) -> Loaded<bool>;
 
-    /// Gives a card and its digital wallet tokens another index, under version `index_key`, where the
-    /// card's is as it was; tells whether. The card's version stays.
+    /// Gives a card and its digital wallet tokens another index, under version `index_key`, where
+    /// the card's is as it was; tells whether. The card's version stays.
     fn move_index(&self, moved: &Reindexed, index_key: u32) -> Loaded<bool>;
 }
 

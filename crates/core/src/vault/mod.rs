@@ -230,8 +230,8 @@ impl Vault {
         pan_index(&keyring, index_key, number(&keyring, card)?.expose())
     }
 
-    /// The same under each version that is open. Where the card's own index is under one that is not
-    /// open here, that is an unknown key, and not an index fewer.
+    /// The same under each version that is open. Where the card's own index is under one that is
+    /// not open here, that is an unknown key, and not an index fewer.
     pub fn pan_indexes(&self, card: &Card) -> Result<PanIndexes, Error> {
         let (class, version) = (Class::Index, card.sealed.index_key);
         let keyring = self.keyring();

@@ -8,6 +8,9 @@
 //! one, which is on record and part of the key's own row ([`ClassKey::complete_at`]); from then on
 //! a row without a MAC is refused as one with a wrong one is.
 //!
+//! Here it is known which keys there are and since when, so the key of the index of numbers is
+//! chosen here too ([`RowMacs::index_version`]): an index is a column of such a row.
+//!
 //! A version makes MACs once every server has had the time to notice it ([`NOTICE`]), so that none
 //! meets one that it cannot check.
 

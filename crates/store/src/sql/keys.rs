@@ -188,7 +188,8 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
 
     fn move_index(&self, moved: &Reindexed, index_key: u32) -> Loaded<bool> {
         static MOVE: Statement = Statement::new(|| {
-            "UPDATE card SET pan_index = $2, index_key = $3, row_version = $4, mac = $5 WHERE id = $1"
+            "UPDATE card SET pan_index = $2, index_key = $3, row_version = $4, mac = $5
+             WHERE id = $1"
                 .into()
         });
         const FOLLOW: &str =

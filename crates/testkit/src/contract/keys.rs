@@ -536,8 +536,8 @@ pub(super) async fn nothing_is_written_under_a_retired_key(store: &dyn Store) {
     enrol(store, 2).await.unwrap();
 }
 
-/// Index and version of the key change, of the card and of its tokens and of no other, in one commit
-/// with one event. What else was written meanwhile stays, and each row is what was written last.
+/// Index and version of the key change, of the card and of its tokens and of no other, in one
+/// commit with one event. What else was written meanwhile stays, and each row is what was written last.
 pub(super) async fn a_card_gets_another_index_with_its_wallet_tokens(store: &dyn Store) {
     with_merchant(store).await;
     with_keys(store).await;

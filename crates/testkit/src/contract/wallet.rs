@@ -195,8 +195,8 @@ pub(super) async fn of_30_concurrent_wallet_tokens_25_are_granted(store: &dyn St
     );
 }
 
-/// While the key of the index is rotated, cards of one number are told by two indexes: what a number
-/// may have is what both have together, and by one of them nothing is decided.
+/// While the key of the index is rotated, cards of one number are told by two indexes: what a
+/// number may have is what both have together, and by one of them nothing is decided.
 pub(super) async fn tokens_are_counted_by_both_indexes_of_a_number(store: &dyn Store) {
     with_merchant(store).await;
     let mut moved = sample::card(2);

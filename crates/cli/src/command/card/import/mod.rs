@@ -120,9 +120,9 @@ struct Tally {
     not_utf8: bool,
 }
 
-/// What stood in the file before: eight bytes of each card's number, and where nothing is written, of
-/// each name, under a key that this import alone has. A number's index is no measure of it: its key may
-/// become another one meanwhile.
+/// What stood in the file before: eight bytes of each card's number, and where nothing is written,
+/// of each name, under a key that this import alone has. A number's index is no measure of it: the
+/// key of the index may become another one meanwhile.
 #[derive(Default)]
 struct Seen {
     numbers: HashSet<u64>,
