@@ -3,9 +3,11 @@
 use std::sync::mpsc;
 
 use cardveil_core::audit::Kind;
+use cardveil_core::port::Change;
+use cardveil_core::verb::{Changes, Verb as _};
 use cardveil_seal::SystemEntropy;
 use cardveil_testkit::ManualClock;
-use cardveil_testkit::sample::{START, event};
+use cardveil_testkit::sample::{self, START, event};
 use rusqlite::ErrorCode;
 use tempfile::TempDir;
 
@@ -139,6 +141,61 @@ fn a_job_that_sqlite_refuses_takes_its_batch_with_it() {
         "and it goes on"
     );
     assert_eq!(bench.last_entry(), 1);
+}
+
+/// What tokens live by is kept from batch to batch. A change in a claim's own batch is seen, and one
+/// that is taken back leaves nothing, though the next has the same count.
+#[test]
+fn what_is_kept_follows_a_change_in_its_own_batch() {
+    let enabled = || {
+        job(|batch| {
+            let of = LivesOf {
+                credential: sample::credential(1).id,
+                merchant: sample::merchant(1).id,
+                embed: sample::embed(1).id,
+            };
+            let lives = batch.lives(of)?;
+            Ok(lives.embed.as_ref().map(|embed| embed.enabled))
+        })
+    };
+    let sql = |sql: &'static str| job(move |batch| Ok(batch.execute(sql, [])?));
+    let mut bench = Bench::new();
+    let (add, _) = job(|batch| {
+        let add = |change, kind| (change, event(kind, START));
+        let changes = Changes(vec![
+            add(
+                Change::AddMerchant(sample::merchant(1)),
+                Kind::MerchantAdded,
+            ),
+            add(
+                Change::AddCredential(sample::credential(1)),
+                Kind::CredentialAdded,
+            ),
+            add(Change::AddEmbed(sample::embed(1)), Kind::EmbedAdded),
+        ]);
+        Ok(changes.run(&Loads::of_job(batch))?)
+    });
+    let (first, seen) = enabled();
+    bench.shell.serve(vec![add]);
+    bench.shell.serve(vec![first]);
+    assert!(matches!(seen.blocking_recv(), Ok(Ok(Some(true)))));
+
+    let (disable, _) = sql("UPDATE embed SET enabled = 0");
+    let (then, seen) = enabled();
+    bench.shell.serve(vec![disable, then]);
+    assert!(matches!(seen.blocking_recv(), Ok(Ok(Some(false)))));
+    let (enable, _) = sql("UPDATE embed SET enabled = 1");
+    bench.shell.serve(vec![enable]);
+
+    let (disable, _) = sql("UPDATE embed SET enabled = 0");
+    let (then, _) = enabled();
+    let (bad, _) = sql("INSERT INTO meta (one, database_id, epoch) VALUES (2, x'', 0)");
+    bench.shell.serve(vec![disable, then, bad]);
+    let (other, _) = sql("UPDATE embed SET copy_cvv = 1");
+    bench.shell.serve(vec![other]);
+    let (last, seen) = enabled();
+    bench.shell.serve(vec![last]);
+    assert!(matches!(seen.blocking_recv(), Ok(Ok(Some(true)))));
 }
 
 #[test]
