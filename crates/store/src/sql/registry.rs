@@ -111,7 +111,8 @@ pub(crate) static LIVES: Lookup = Lookup::new(|| {
                  LEFT JOIN embed ON embed.id = $3"
         ),
         many: format!(
-            "SELECT {columns}, wanted.credential, wanted.merchant, wanted.embed, {COUNTED}, wanted.place
+            "SELECT {columns}, wanted.credential, wanted.merchant, wanted.embed, {COUNTED},
+                 wanted.place
              FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
                      AS wanted (credential, merchant, embed, place)
                  LEFT JOIN LATERAL (SELECT * FROM credential

@@ -94,6 +94,24 @@ async fn a_change_that_is_counted_or_not_is_seen() {
     what_is_kept_goes_with_a_change((&store, &clock), &other, (&hand(&home), STOP)).await;
 }
 
+/// SQLite deletes for it without the trigger that counts deletions.
+#[tokio::test]
+async fn a_row_that_a_hand_replaces_is_refused_at_once() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    with_merchant(&store).await;
+    let hash = sample::credential(1).key_hash;
+    assert!(store.admission(&hash).await.unwrap().is_some());
+    let raw = hand(&home);
+    raw.run(
+        "CREATE TEMP TABLE other AS SELECT * FROM credential;
+         UPDATE other SET allowed_ips = '[]', expires_at = NULL, mac = randomblob(20);
+         REPLACE INTO credential SELECT * FROM other",
+    )
+    .await;
+    assert_eq!(store.admission(&hash).await.unwrap(), None);
+}
+
 /// A server whose clock is behind has not noticed the key when others use it already: it gives new
 /// rows no MAC yet, and takes none away.
 #[tokio::test]

@@ -229,6 +229,7 @@ async fn a_log_of_form_1_goes_on_in_form_2_and_an_old_process_writes_no_more() {
          DROP TRIGGER credential_changes; DROP TRIGGER credential_goes;
          DROP TRIGGER merchant_changes; DROP TRIGGER merchant_goes;
          DROP TRIGGER embed_changes; DROP TRIGGER embed_goes;
+         DROP TRIGGER credential_comes; DROP TRIGGER merchant_comes; DROP TRIGGER embed_comes;
          ALTER TABLE meta DROP COLUMN registry;
          ALTER TABLE card DROP COLUMN index_key;
          ALTER TABLE wallet_token DROP COLUMN index_key;
