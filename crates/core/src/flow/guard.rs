@@ -84,7 +84,9 @@ impl Service {
     /// Puts on record which rows were found not to be what was written.
     pub async fn tell_altered(&self) -> Result<(), Fault> {
         let macs = self.store.row_macs();
-        for (table, row) in macs.take_altered() {
+        let mut waiting = macs.take_altered().into_iter();
+        while let Some(altered) = waiting.next() {
+            let (table, row) = &altered;
             let target = Target {
                 resource: Some(format!("row: {table} {row}").into()),
                 ..Target::default()
@@ -93,7 +95,10 @@ impl Service {
             let mut event: Event = source.event(self.now(), Kind::VaultTampered, None, target);
             event.outcome = Outcome::Failure;
             event.detail.note = Some("a row is not what was written".into());
-            self.store.commit(RecordEvent(event)).await?;
+            if let Err(fault) = self.store.commit(RecordEvent(event)).await {
+                macs.wait_again(std::iter::once(altered).chain(waiting));
+                return Err(fault.into());
+            }
         }
         Ok(())
     }

@@ -203,6 +203,11 @@ impl RowMacs {
             .collect()
     }
 
+    /// They could not be put on record.
+    pub fn wait_again(&self, rows: impl Iterator<Item = AlteredRow>) {
+        self.altered().waiting.extend(rows);
+    }
+
     /// All rows that were noted.
     pub fn all_altered(&self) -> Vec<AlteredRow> {
         self.altered().told.iter().cloned().collect()

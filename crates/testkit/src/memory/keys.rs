@@ -176,7 +176,8 @@ impl Keys for Memory {
     }
 
     fn row_macs(&self) -> Arc<RowMacs> {
-        Arc::new(RowMacs::new(Arc::new(SystemClock)))
+        let new = || Arc::new(RowMacs::new(Arc::new(SystemClock)));
+        Arc::clone(self.inner().row_macs.get_or_insert_with(new))
     }
 
     async fn key_uses(&self) -> Result<Vec<Use>> {

@@ -37,6 +37,7 @@ use cardveil_core::port::{
 use cardveil_core::token::{
     CredentialLife, EmbedLife, Epoch, Idempotency, Lives, LivesOf, MerchantLife, Record, TokenKey,
 };
+use cardveil_core::vault::RowMacs;
 use cardveil_core::wallet::WalletToken;
 
 use cardveil_seal::SeededEntropy;
@@ -51,6 +52,7 @@ pub struct Memory(Mutex<Inner>);
 struct Inner {
     budgets: BTreeMap<Of, Level>,
     epoch: u32,
+    row_macs: Option<Arc<RowMacs>>,
     first_form_last: Option<Time>,
     tokens: BTreeMap<TokenKey, Record>,
     names: BTreeMap<[u8; 32], (Idempotency, TokenKey)>,

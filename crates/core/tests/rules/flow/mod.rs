@@ -1,3 +1,4 @@
+mod guard;
 mod keys;
 mod log;
 mod retention;
