@@ -12,7 +12,7 @@ use cardveil_seal::{Entropy as _, SeededEntropy};
 use rustix::process::Signal;
 
 use crate::clock::Clock;
-use crate::history::{Hand, Log, Restore, Suspension};
+use crate::history::{Log, Span, Suspension};
 use crate::load::Load;
 use crate::postgres::Postgres;
 use crate::report::tell;
@@ -37,9 +37,9 @@ pub(crate) struct Faults {
     pub(crate) nodes_killed: usize,
     pub(crate) databases_killed: usize,
     pub(crate) others: BTreeMap<&'static str, usize>,
-    pub(crate) restores: Vec<Restore>,
+    pub(crate) restores: Vec<Span>,
     pub(crate) suspensions: Vec<Suspension>,
-    pub(crate) hands: Vec<Hand>,
+    pub(crate) hands: Vec<Span>,
 }
 
 impl Faults {
@@ -61,6 +61,8 @@ const SILENCE_MAX_MS: u64 = 120_000;
 const MEANWHILE: usize = 40;
 /// How long a disk is full at most: what was left in a file may do for a while.
 const FULL_MAX_MS: u64 = 3_000;
+/// Within which time it is on record that rows were altered.
+const TOLD_WITHIN_MS: u64 = 60_000;
 /// How far a node's clock is off at most, in seconds.
 pub(crate) const CLOCK_OFF_MAX: u64 = 3;
 
@@ -229,9 +231,15 @@ fn break_once(
             let began = load.clock.millis();
             system.exchange_orders()?;
             load.serve_on(MEANWHILE)?;
+            // While it stands: told are those whose cards are asked for.
+            while !system.has_told_of("card")? {
+                let waited = load.clock.millis() - began;
+                ensure!(waited < TOLD_WITHIN_MS, "nobody told of exchanged cards");
+                load.serve_on(1)?;
+            }
             system.exchange_orders()?;
             let ended = load.clock.millis();
-            faults.hands.push(Hand { began, ended });
+            faults.hands.push(Span { began, ended });
             faults.count("exchanges of order numbers");
         }
         (Fault::PutBack, _) => {
@@ -241,7 +249,7 @@ fn break_once(
             system.put_tokens_back()?;
             let ended = load.clock.millis();
             load.serve_on(MEANWHILE)?;
-            faults.hands.push(Hand { began, ended });
+            faults.hands.push(Span { began, ended });
             faults.count("tokens put back");
         }
         (Fault::StepClock, _) => {

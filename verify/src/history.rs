@@ -93,17 +93,18 @@ impl Violation {
     }
 }
 
-/// A restore or a promotion: from when on nobody was served by the database of before, and since
-/// when the other serves. Milliseconds since the run began.
+/// While the database was not what the program had written to it: a restore or a promotion took the
+/// place of the one before, or a hand was in it. Milliseconds since the run began.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Restore {
+pub(crate) struct Span {
     pub(crate) began: u64,
     pub(crate) ended: u64,
 }
 
-impl Restore {
-    /// It fell into the life of a token that was asked about so late. What the database of before
-    /// has said of it may be gone; who got an answer may not.
+impl Span {
+    /// It fell into the life of a token that was asked about so late, which may have been refused
+    /// for it. What the database of before a restore has said of it may be gone; who got an answer
+    /// may not.
     fn touches(self, story: &Story, came: u64) -> bool {
         self.began <= came && self.ended >= story.issued
     }
@@ -131,21 +132,6 @@ impl Suspension {
     /// The card was suspended all the while.
     fn covers(self, story: &Story, asked: &Asked) -> bool {
         self.card == story.card && self.began < asked.sent && asked.came < self.ended
-    }
-}
-
-/// A hand in the database: from when on rows were not what the program wrote, and the last moment at
-/// which a token came that it touched. Milliseconds since the run began.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hand {
-    pub(crate) began: u64,
-    pub(crate) ended: u64,
-}
-
-impl Hand {
-    /// A token may have been refused for it.
-    fn touches(self, story: &Story, came: u64) -> bool {
-        self.began <= came && self.ended >= story.issued
     }
 }
 
@@ -200,9 +186,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) log: &'a Log,
     /// The keys' thumbprints, as the log names them.
     pub(crate) holders: &'a [String],
-    pub(crate) restores: &'a [Restore],
+    pub(crate) restores: &'a [Span],
     pub(crate) suspensions: &'a [Suspension],
-    pub(crate) hands: &'a [Hand],
+    pub(crate) hands: &'a [Span],
     /// How often a restore raises the epoch at most.
     pub(crate) raises_max: usize,
 }
@@ -292,7 +278,7 @@ fn violations(story: &Story, facts: &Facts<'_>) -> Vec<Violation> {
 }
 
 /// It was there before a restore, and was granted after it.
-fn is_revived(story: &Story, restore: Restore) -> bool {
+fn is_revived(story: &Story, restore: Span) -> bool {
     let was_there = story.there < restore.began;
     let granted = |asked: &Asked| asked.outcome == Outcome::Granted && asked.sent > restore.ended;
     was_there && story.asked.iter().any(granted)
@@ -301,7 +287,7 @@ fn is_revived(story: &Story, restore: Restore) -> bool {
 /// It was under way when another database took the place: what the one before had committed, and
 /// had not answered, is in its log, and the request was decided anew.
 fn was_decided_anew(asked: &Asked, facts: &Facts<'_>) -> bool {
-    let spans = |restore: &Restore| asked.sent < restore.ended && asked.came > restore.began;
+    let spans = |restore: &Span| asked.sent < restore.ended && asked.came > restore.began;
     facts.restores.iter().any(spans)
 }
 
@@ -400,7 +386,7 @@ mod tests {
         found_after(asked, log, &[])
     }
 
-    fn found_after(asked: &[Asked], log: &Log, restores: &[Restore]) -> Vec<Violation> {
+    fn found_after(asked: &[Asked], log: &Log, restores: &[Span]) -> Vec<Violation> {
         let holders = HOLDERS.map(str::to_owned);
         let facts = Facts {
             log,
@@ -530,7 +516,7 @@ mod tests {
     #[test]
     fn a_hand_in_the_database_has_tokens_refused_and_gives_none_away() {
         use Outcome::{Granted, Refused};
-        let hands = [Hand {
+        let hands = [Span {
             began: 200,
             ended: 300,
         }];
@@ -561,7 +547,7 @@ mod tests {
     #[test]
     fn a_restore_takes_claims_away_and_gives_none() {
         use Outcome::{Granted, Refused};
-        let restore = [Restore {
+        let restore = [Span {
             began: 200,
             ended: 300,
         }];

@@ -235,6 +235,12 @@ impl Postgres {
         Ok(count.unwrap_or("0").parse()?)
     }
 
+    /// What a question of yes or no finds.
+    pub(crate) fn is_so(&self, sql: &str) -> anyhow::Result<bool> {
+        let said = self.sql(DATABASE, &format!("SET search_path TO {SCHEMA}; {sql}"))?;
+        Ok(said.lines().any(|line| line.trim() == "t"))
+    }
+
     fn sql(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         let mut psql = self.program("psql");
         psql.args([

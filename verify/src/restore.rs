@@ -6,7 +6,7 @@
 
 use anyhow::Context as _;
 
-use crate::history::{Log, Restore};
+use crate::history::{Log, Span};
 use crate::load::Load;
 use crate::postgres::Successor;
 use crate::system::System;
@@ -22,7 +22,7 @@ pub(crate) fn restore(
     log: &mut Log,
     n: usize,
     mut between: impl FnMut(&mut System) -> anyhow::Result<()>,
-) -> anyhow::Result<Restore> {
+) -> anyhow::Result<Span> {
     // One that is redeemed in between, which a backup does not know, and one that is not.
     let mut redeemed = load.issue_for(0);
     let live = load.issue_for(1);
@@ -57,7 +57,7 @@ fn put_back(
     log: &mut Log,
     (n, common): (usize, i64),
     mut between: impl FnMut(&mut System) -> anyhow::Result<()>,
-) -> anyhow::Result<Restore> {
+) -> anyhow::Result<Span> {
     let file = system.file(&format!("{n}.backup"));
     let name = file.to_string_lossy();
     system.operate(&["backup", &name])?;
@@ -74,7 +74,7 @@ fn put_back(
     }
     std::fs::remove_file(&file)?;
     let ended = load.clock.millis();
-    Ok(Restore { began, ended })
+    Ok(Span { began, ended })
 }
 
 /// Whole, or its rows alone, in turn; into the same server, which says nothing of it.
@@ -84,7 +84,7 @@ fn put_dump_back(
     log: &mut Log,
     (n, common): (usize, i64),
     mut between: impl FnMut(&mut System) -> anyhow::Result<()>,
-) -> anyhow::Result<Restore> {
+) -> anyhow::Result<Span> {
     let postgres = system.postgres.as_mut().context("no PostgreSQL")?;
     let dump = postgres.dump(n)?;
     load.serve_on(BETWEEN)?;
@@ -104,7 +104,7 @@ fn put_dump_back(
         system.start(node)?;
     }
     let ended = load.clock.millis();
-    Ok(Restore { began, ended })
+    Ok(Span { began, ended })
 }
 
 fn succeed(
@@ -113,7 +113,7 @@ fn succeed(
     log: &mut Log,
     (successor, common): (Successor, i64),
     mut between: impl FnMut(&mut System) -> anyhow::Result<()>,
-) -> anyhow::Result<Restore> {
+) -> anyhow::Result<Span> {
     let postgres = system.postgres.as_mut().context("no PostgreSQL")?;
     postgres.prepare(successor)?;
     load.serve_on(BETWEEN)?;
@@ -129,5 +129,5 @@ fn succeed(
     let other = postgres.revive(&mut old)?;
     let config = system.config_for(&other)?;
     system.export(&config, common, |entry| log.read(entry))?;
-    Ok(Restore { began, ended })
+    Ok(Span { began, ended })
 }

@@ -396,6 +396,19 @@ impl System {
         Ok(())
     }
 
+    /// Whether the log says of rows of a table that they are not what was written.
+    pub(crate) fn has_told_of(&self, table: &str) -> anyhow::Result<bool> {
+        let sql = format!(
+            "SELECT count(*) > 0 FROM audit WHERE event LIKE '%vault.tampered%row: {table} %'"
+        );
+        if let Some(postgres) = &self.postgres {
+            return postgres.is_so(&sql);
+        }
+        let database = rusqlite::Connection::open(self.database()?)?;
+        database.busy_timeout(BUSY)?;
+        Ok(database.query_row(&sql, [], |row| row.get(0))?)
+    }
+
     /// Takes a copy of all tokens.
     pub(crate) fn keep_tokens(&self) -> anyhow::Result<()> {
         const KEEP: &str = "CREATE TABLE kept_token AS SELECT * FROM token";
