@@ -45,6 +45,8 @@ pub(super) enum Found {
 /// The open file, and what is to be done to it.
 pub(super) struct Fence {
     file: File,
+    /// What it wrote last, with its line: that need not be parsed when it is read again.
+    written: Option<(Mark, String)>,
     wanted: Option<Mark>,
     synced_at: Instant,
     unsynced: bool,
@@ -70,9 +72,10 @@ impl Fence {
             File::open(folder)?.sync_all()?;
         }
         lock(&file)?;
-        let found = read(&file)?;
+        let found = read(&file, None)?;
         let fence = Self {
             file,
+            written: None,
             wanted: None,
             synced_at: monotonic_now(),
             unsynced: false,
@@ -83,7 +86,7 @@ impl Fence {
     /// What it says now, without its lock and without making one.
     pub(super) fn peek(path: &Path) -> io::Result<Found> {
         match File::open(path) {
-            Ok(file) => read(&file),
+            Ok(file) => read(&file, None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Missing),
             Err(error) => Err(error),
         }
@@ -92,8 +95,8 @@ impl Fence {
     /// Writes the first mark after opening, synced and in place of all that was there, and gives
     /// the lock back.
     pub(super) fn release(&mut self, mark: Mark) -> io::Result<()> {
-        self.write(mark)?;
-        self.file.set_len(mark.to_line().len() as u64)?;
+        let length = self.write(mark)?;
+        self.file.set_len(length as u64)?;
         self.file.sync_data()?;
         self.file.unlock()
     }
@@ -152,7 +155,7 @@ impl Fence {
     /// Call it in a transaction that writes, which no other process ends meanwhile. Where the
     /// database has the higher epoch, another process has noticed before.
     pub(super) fn ahead_of(&self, mark: Mark) -> io::Result<Option<Mark>> {
-        Ok(match read(&self.file)? {
+        Ok(match self.read()? {
             Found::Mark(there)
                 if there.database_id == mark.database_id
                     && there.generation > mark.generation
@@ -166,21 +169,30 @@ impl Fence {
 
     /// Another process may have come further, and must not be set back. An epoch that was raised
     /// over a restored copy is further than all that was before.
-    fn write_if_newer(&self, mark: Mark) -> io::Result<()> {
+    fn write_if_newer(&mut self, mark: Mark) -> io::Result<()> {
         let place = |mark: Mark| (mark.epoch, mark.generation);
-        match read(&self.file)? {
+        match self.read()? {
             Found::Mark(there)
                 if there.database_id == mark.database_id && place(there) > place(mark) =>
             {
                 Ok(())
             }
-            Found::Mark(_) | Found::Missing | Found::Unreadable => self.write(mark),
+            Found::Mark(_) | Found::Missing | Found::Unreadable => self.write(mark).map(drop),
         }
     }
 
-    /// One write of fewer bytes than a sector, so that lost power leaves the old or the new.
-    fn write(&self, mark: Mark) -> io::Result<()> {
-        self.file.write_all_at(mark.to_line().as_bytes(), 0)
+    fn read(&self) -> io::Result<Found> {
+        read(&self.file, self.written.as_ref())
+    }
+
+    /// One write of fewer bytes than a sector, so that lost power leaves the old or the new. Tells
+    /// how many there are.
+    fn write(&mut self, mark: Mark) -> io::Result<usize> {
+        let line = mark.to_line();
+        self.file.write_all_at(line.as_bytes(), 0)?;
+        let length = line.len();
+        self.written = Some((mark, line));
+        Ok(length)
     }
 }
 
@@ -220,9 +232,14 @@ fn lock(file: &File) -> io::Result<()> {
     ))
 }
 
-fn read(file: &File) -> io::Result<Found> {
+fn read(file: &File, written: Option<&(Mark, String)>) -> io::Result<Found> {
     let mut bytes = [0; READ_MAX];
     let length = file.read_at(&mut bytes, 0)?;
+    if let Some((mark, line)) = written
+        && bytes.get(..length) == Some(line.as_bytes())
+    {
+        return Ok(Found::Mark(*mark));
+    }
     let line = bytes
         .get(..length)
         .and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -289,7 +306,7 @@ mod tests {
                 ..MARK
             })
             .unwrap();
-        assert_eq!(read(&ahead.file).unwrap(), Found::Mark(further));
+        assert_eq!(ahead.read().unwrap(), Found::Mark(further));
     }
 
     #[test]
@@ -305,9 +322,9 @@ mod tests {
         };
         fence.advance(next).unwrap();
         assert!(fence.is_behind());
-        assert_eq!(read(&fence.file).unwrap(), Found::Mark(MARK));
+        assert_eq!(fence.read().unwrap(), Found::Mark(MARK));
         other.release(MARK).unwrap();
         fence.catch_up().unwrap();
-        assert_eq!(read(&fence.file).unwrap(), Found::Mark(next));
+        assert_eq!(fence.read().unwrap(), Found::Mark(next));
     }
 }

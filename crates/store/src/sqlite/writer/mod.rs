@@ -49,6 +49,8 @@ use crate::sql::{LIVES, Loads, lives_key};
 /// enough that a page which is written again and again is brought over once, and few enough that
 /// callers do not feel it.
 const CHECKPOINT_PAGES: i64 = 1_000;
+/// How many rows are changed before the writer looks how many there are: some pages each.
+const LOOK_AT_WAL_ROWS: u64 = 200;
 /// From here on readers are made to wait, so that the WAL can start anew and stays bounded.
 const WAL_PAGES_MAX: i64 = 16_000;
 /// How long a checkpoint waits for readers that are under way.
@@ -104,6 +106,7 @@ impl Writer {
             unsettled: false,
             untidy: true,
             wal_pages_max: WAL_PAGES_MAX,
+            wal_looked_at: 0,
             lock_try: LOCK_TRY,
         };
         let thread = std::thread::Builder::new()
@@ -444,6 +447,8 @@ struct Shell {
     /// How long the WAL may get before readers are made to wait. A reader that does not end soon,
     /// such as a backup, is not waited for again before the WAL has grown by as much once more.
     wal_pages_max: i64,
+    /// How many rows the connection had changed when it looked at the WAL last.
+    wal_looked_at: u64,
     lock_try: Duration,
 }
 
@@ -693,6 +698,11 @@ impl Shell {
     }
 
     fn checkpoint_if_due(&mut self) {
+        let changed = self.connection.total_changes();
+        if changed.saturating_sub(self.wal_looked_at) < LOOK_AT_WAL_ROWS {
+            return;
+        }
+        self.wal_looked_at = changed;
         match self.wal("NOOP") {
             Ok((pages, _)) if pages > self.wal_pages_max => {
                 self.checkpoint("TRUNCATE");

@@ -45,6 +45,7 @@ impl Bench {
             unsettled: false,
             untidy: false,
             wal_pages_max: WAL_PAGES_MAX,
+            wal_looked_at: 0,
             lock_try: Duration::ZERO,
         };
         Self { shell, folder }
