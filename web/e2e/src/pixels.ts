@@ -1,4 +1,5 @@
 /** What stands in a picture: the contrast that eyes get, whatever styles say. */
+import { readFile } from "node:fs/promises";
 import { PNG } from "pngjs";
 
 type Rgb = [number, number, number];
@@ -9,9 +10,10 @@ export interface Box {
   height: number;
 }
 
+export const pictureIn = async (path: string): Promise<PNG> => PNG.sync.read(await readFile(path));
+
 /** WCAG's contrast of what stands in a box with what most of the box is. */
-export function contrastIn(png: Buffer, { left, top, width, height }: Box): number {
-  const picture = PNG.sync.read(png);
+export function contrastIn(picture: PNG, { left, top, width, height }: Box): number {
   const seen = new Map<number, number>();
   for (let y = Math.max(Math.floor(top), 0); y < Math.min(top + height, picture.height); y += 1) {
     for (let x = Math.max(Math.floor(left), 0); x < Math.min(left + width, picture.width); x += 1) {

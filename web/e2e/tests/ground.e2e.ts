@@ -4,10 +4,11 @@
  *
  * Counts as a failure: a text of less than 4.5:1 (WCAG 2.2, 1.4.3) in any state.
  */
-import { mkdtemp, readFile } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { PNG } from "pngjs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { token } from "../../../examples/server.mjs";
@@ -22,7 +23,7 @@ import {
 import type { Locator, Scope } from "../src/browsers/page.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
 import { GROUNDS, serveHosts } from "../src/hosts.ts";
-import { contrastIn } from "../src/pixels.ts";
+import { contrastIn, pictureIn } from "../src/pixels.ts";
 import { Wire } from "../src/wire.ts";
 
 /** Twice the pixels where the driver can, so that thin strokes have their colour. */
@@ -80,7 +81,7 @@ const place = async (element: Locator) =>
   });
 
 /** The contrast of something in a frame, in the picture of all. */
-async function contrast(picture: Buffer, frames: Locator[], element: Locator): Promise<number> {
+async function contrast(picture: PNG, frames: Locator[], element: Locator): Promise<number> {
   const box = await place(element);
   for (const frame of frames) {
     const { left, top } = await place(frame);
@@ -123,7 +124,7 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
       async function unreadable(page: Scope, texts: Texts): Promise<Record<string, number>> {
         const path = join(pictures, `${crypto.randomUUID()}.png`);
         await visit.page.screenshot({ path });
-        const picture = await readFile(path);
+        const picture = await pictureIn(path);
         const found: Record<string, number> = {};
         for (const [text, [css, of]] of Object.entries(texts)) {
           const frame = page.locator(`${css} iframe`);
