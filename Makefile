@@ -77,7 +77,7 @@ verify: release ## Check the promises while everything goes wrong (LONG=1: as fo
 	target/debug/cardveil-verify $(if $(LONG),--long)
 
 .PHONY: rotation
-rotation: release ## Rotate root, class keys and records' keys under load (CARDS=100000 STORE=sqlite; two minutes)
+rotation: release ## Rotate every key under load (CARDS=100000 STORE=sqlite; four minutes)
 	scripts/rotation.py
 
 .PHONY: fairness

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Rotates everything under load: class keys, records' keys and the root, over many cards (`make rotation`).
+"""Rotates everything under load: class keys, records' keys, the index, the MACs and the root, over many cards
+(`make rotation`).
 
 Counts as a failure: a reveal that fails at any moment; a move that does not go on after a kill where it was;
 a record that is left behind; a root key of before that still opens something. CARDS=100000 says how many, and
 STORE=postgres where."""
 
+import contextlib
 import json
 import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -57,6 +60,11 @@ class Cluster:
         command = [*self.drop, self.bin / program, *args]
         subprocess.run(command, check=True, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
+    def ask(self, sql):
+        """What its superuser finds, as text."""
+        command = [*self.drop, self.bin / "psql", "-X", "-At", "-h", self.folder, "-U", "postgres", "-d", "cardveil", "-c", sql]
+        return subprocess.run(command, check=True, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+
     def stop(self):
         self.run("pg_ctl", "-w", "-m", "fast", "-D", self.data, "stop")
 
@@ -81,6 +89,7 @@ class Deployment:
         if cluster:
             self.configure('database = "data/cardveil.db"\nfence = "fence/cardveil.fence"', f'postgres = "{cluster.connection}"')
             self.run("migrate", "--owner", "owner")
+        self.cluster = cluster
         self.merchant = self.json("merchant", "add", "--name", "Shop", "--json")["id"]
         of = ("--merchant", self.merchant, "--json")
         self.api_key = self.json("credential", "add", "--allow-ip", "127.0.0.1/32", *of)["api_key"]
@@ -116,25 +125,38 @@ class Deployment:
         self.server.send_signal(signal.SIGTERM)
         assert self.server.wait() == 0
 
-    def under(self, state):
-        """How many records are under the card keys in a state."""
+    def under(self, of, state):
+        """How many records are under the keys of a class in a state."""
         keys = self.json("key", "list", "--json")
-        return sum(key["records"] for key in keys if key["class"] == "pan" and key["state"] == state)
+        return sum(key["records"] for key in keys if key["class"] == of and key["state"] == state)
 
-    def move(self, *more):
-        """Moves all records, killed twice on the way."""
+    def macs_under(self, version):
+        """How many cards have a MAC under that version of the key for rows."""
+        if self.cluster:
+            sql = f"SELECT count(*) FROM card WHERE substr(mac, 1, 4) = '\\x{version:08x}'"
+            return int(self.cluster.ask(sql))
+        with contextlib.closing(sqlite3.connect(f"file:{self.home}/data/cardveil.db?mode=ro", uri=True)) as file:
+            sql = "SELECT count(*) FROM card WHERE substr(mac, 1, 4) = ?"
+            return file.execute(sql, [version.to_bytes(4, "big")]).fetchone()[0]
+
+    def move(self, left, *more):
+        """Moves all that `left` counts, killed twice on the way."""
         command = [BINARY, "key", "rewrap", "--per-second", str(max(CARDS // SECONDS, 1)), *more]
-        left = self.under("retiring")
+        still = left()
+        assert still == CARDS, f"{still} of {CARDS} are to be moved"
         for _ in range(2):
             moving = subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(SECONDS / 3)
+            # It may first wait until every server has noticed the key.
+            while left() == still and moving.poll() is None:
+                time.sleep(0.1)
+            time.sleep(SECONDS / 4)
             moving.kill()
             moving.wait()
-            before, left = left, self.under("retiring")
-            print(f"  killed: {left} of {CARDS} are still to be moved")
-            assert 0 < left < before, "it was killed too early or too late to mean anything"
+            before, still = still, left()
+            print(f"  killed: {still} of {CARDS} are still to be moved")
+            assert 0 < still < before, "it was killed too early or too late to mean anything"
         assert subprocess.run(command, env=self.env, capture_output=True).returncode == 0
-        assert self.under("retiring") == 0 and self.under("active") == CARDS
+        assert left() == 0
 
 
 class Load:
@@ -206,24 +228,31 @@ def main():
         finally:
             if cluster:
                 cluster.stop()
-    print(f"{CARDS} cards in {STORE}: class key, record keys, index and root rotated, no reveal failed")
+    print(f"{CARDS} cards in {STORE}: class key, record keys, index, MACs and root rotated, no reveal failed")
 
 
 def rotate(d):
-    print("the class key")
     load = Load(d)
+    print("the class key")
     d.run("key", "rotate", "--class", "pan")
-    d.move()
+    d.move(lambda: d.under("pan", "retiring"), "--class", "pan")
     # It waits until every server has the new one.
     time.sleep(11)
     d.run("key", "retire", "--class", "pan", "--version", "1")
     print("the records' keys")
     d.run("key", "rotate", "--class", "pan")
-    d.move("--deks")
+    d.move(lambda: d.under("pan", "retiring"), "--class", "pan", "--deks")
+    assert d.under("pan", "active") == CARDS
     print("the index of the numbers")
     d.run("key", "rotate", "--class", "index")
-    d.run("key", "rewrap", "--class", "index", "--per-second", str(CARDS))
+    d.move(lambda: d.under("index", "retiring"), "--class", "index")
     d.run("key", "retire", "--class", "index", "--version", "1")
+    print("the MACs of the rows")
+    d.run("key", "rotate", "--class", "row")
+    d.move(lambda: d.macs_under(1), "--class", "row")
+    assert d.macs_under(2) == CARDS
+    # Tokens and sessions, which are not moved, may live for an hour.
+    print("  not yet:", d.run("key", "retire", "--class", "row", "--version", "1", fails=True).stderr.splitlines()[0])
     load.end()
     print("the root")
     d.configure('root = "keys/root.key"', 'root = "keys/root.key"\nnext_root = "new-keys/root.key"')
