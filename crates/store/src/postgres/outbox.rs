@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 
 use cardveil_core::audit::Event;
 use cardveil_core::hook::{Delivery, Subscription};
-use cardveil_core::id::{AccountId, MerchantId};
+use cardveil_core::id::MerchantId;
 
 use super::batch::Batch;
 use super::fault::Fault;
-use crate::sql::rows::{self, SUBSCRIPTION};
+use crate::sql::rows::{self, FIND_CARD, SUBSCRIPTION, card_account};
 use crate::sql::table::Statement;
-use crate::sql::value::{Name, Row as _, Text, Value, values};
+use crate::sql::value::{Name, Value, values};
 
 type Outcome<T> = Result<T, Fault>;
 
@@ -60,16 +60,15 @@ pub(super) fn told(batch: &Batch<'_>, event: &Event) -> Outcome<Vec<Subscription
     }
     let known = batch.told().borrow().get(merchant).cloned();
     let subscriptions = known.unwrap_or_default();
-    let account: Option<Text<AccountId>> = match event.target.card {
-        Some(card) if subscriptions.iter().any(|s| s.account.is_some()) => batch.first(
-            "SELECT account FROM card WHERE id = $1",
-            values![card.as_bytes()],
-            |row| row.get(0),
-        )?,
+    let account = match event.target.card {
+        Some(card) if subscriptions.iter().any(|s| s.account.is_some()) => batch
+            .first(&FIND_CARD, values![card.as_bytes()], |row| {
+                card_account(batch.macs(), row)
+            })?
+            .flatten(),
         Some(_) | None => None,
     };
-    let account = account.as_ref().map(|Text(account)| account);
-    let hears = |subscription: &Subscription| subscription.hears(topic, account);
+    let hears = |subscription: &Subscription| subscription.hears(topic, account.as_ref());
     Ok(subscriptions.into_iter().filter(hears).collect())
 }
 

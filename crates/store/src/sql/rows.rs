@@ -476,6 +476,15 @@ pub(crate) fn card_state<R: Row>(
     version.map(|_| row.name(19)).transpose()
 }
 
+/// The row of one card.
+pub(crate) static FIND_CARD: Statement = Statement::new(|| CARD.find());
+
+/// Its account; nothing where the row is not what was written.
+pub(crate) fn card_account<R: Row>(macs: &RowMacs, row: &R) -> Result<Option<AccountId>, R::Fault> {
+    let version = CARD.version(macs, row, 0)?;
+    version.map(|_| row.text(3)).transpose()
+}
+
 /// A card's place in the order in which they came.
 pub(crate) fn place_of_card<R: Row>(row: &R) -> Result<i64, R::Fault> {
     row.get(CARD.width())

@@ -5,13 +5,12 @@
 
 use cardveil_core::audit::Event;
 use cardveil_core::hook::Delivery;
-use cardveil_core::id::AccountId;
 use rusqlite::params;
 
 use super::writer::Batch;
-use crate::sql::rows::{self, SUBSCRIPTION};
+use crate::sql::rows::{self, FIND_CARD, SUBSCRIPTION, card_account};
 use crate::sql::table::Statement;
-use crate::sql::value::{Name, Row, Text, Value};
+use crate::sql::value::{Name, Value};
 
 static ENABLED: Statement = Statement::new(|| {
     let columns = SUBSCRIPTION.select();
@@ -31,17 +30,16 @@ pub(super) fn queue(batch: &Batch<'_>, seq: i64, event: &Event) -> rusqlite::Res
     if told.is_empty() {
         return Ok(false);
     }
-    let account: Option<Text<AccountId>> = match event.target.card {
-        Some(card) => batch.first(
-            "SELECT account FROM card WHERE id = ?1",
-            [card.as_bytes()],
-            |row| Row::get(row, 0),
-        )?,
-        None => None,
+    let account = match event.target.card {
+        Some(card) if told.iter().any(|s| s.account.is_some()) => batch
+            .first(&FIND_CARD, [card.as_bytes()], |row| {
+                card_account(batch.macs(), row)
+            })?
+            .flatten(),
+        Some(_) | None => None,
     };
-    let account = account.as_ref().map(|Text(account)| account);
     let mut queued = false;
-    for subscription in told.iter().filter(|s| s.hears(topic, account)) {
+    for subscription in told.iter().filter(|s| s.hears(topic, account.as_ref())) {
         insert(batch, &subscription.queue(seq, event, topic))?;
         queued = true;
     }

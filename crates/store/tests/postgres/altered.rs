@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::contract::{
-    Hand, an_altered_row_hides_no_other, no_altered_row_is_taken_for_what_was_written,
-    no_row_that_was_put_back_goes_on, what_is_kept_goes_with_a_change, with_three_of_each,
+    Hand, an_altered_row_hides_no_other, no_account_hears_of_a_card_that_a_hand_gave_it,
+    no_altered_row_is_taken_for_what_was_written, no_row_that_was_put_back_goes_on,
+    what_is_kept_goes_with_a_change, with_three_of_each,
 };
 use cardveil_testkit::sample::START;
 use tokio_postgres::NoTls;
@@ -85,6 +86,13 @@ async fn no_row_that_was_put_back_passes() {
     let store = home.open().await;
     let other = home.open().await;
     no_row_that_was_put_back_goes_on(&store, &other, &hand(&home).await).await;
+}
+
+#[tokio::test]
+async fn no_account_hears_of_another_s_card() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    no_account_hears_of_a_card_that_a_hand_gave_it(&store, &hand(&home).await).await;
 }
 
 #[tokio::test]

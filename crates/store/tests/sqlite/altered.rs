@@ -10,8 +10,9 @@ use cardveil_core::port::{Change, Registry as _, Set};
 use cardveil_core::verb::{Changes, Commit as _};
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::contract::{
-    Hand, an_altered_row_hides_no_other, no_altered_row_is_taken_for_what_was_written,
-    no_row_that_was_put_back_goes_on, what_is_kept_goes_with_a_change, with_three_of_each,
+    Hand, an_altered_row_hides_no_other, no_account_hears_of_a_card_that_a_hand_gave_it,
+    no_altered_row_is_taken_for_what_was_written, no_row_that_was_put_back_goes_on,
+    what_is_kept_goes_with_a_change, with_three_of_each,
 };
 use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
@@ -81,6 +82,13 @@ async fn no_row_that_was_put_back_passes() {
     let (store, _) = home.open();
     let (other, _) = home.open();
     no_row_that_was_put_back_goes_on(&store, &other, &hand(&home)).await;
+}
+
+#[tokio::test]
+async fn no_account_hears_of_another_s_card() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    no_account_hears_of_a_card_that_a_hand_gave_it(&store, &hand(&home)).await;
 }
 
 #[tokio::test]

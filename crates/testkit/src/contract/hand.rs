@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use super::super::sample::{self, START};
 use super::altered::with_three_of_each;
 use super::lives::{set_credential, set_embed, set_merchant};
-use super::{after, cards, keys, mfa, with_merchant};
+use super::{after, cards, keys, mfa, outbox, with_merchant};
 use crate::ManualClock;
-use cardveil_core::audit::Kind;
+use cardveil_core::audit::{Kind, Topic};
 use cardveil_core::card::{CardRef, Field, State};
-use cardveil_core::id::SessionId;
+use cardveil_core::hook::Subscription;
+use cardveil_core::id::{AccountId, SessionId};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState};
 use cardveil_core::port::{Change, Class, RowPlace, Set, Store};
 use cardveil_core::token::{Cause, LivesOf, Record, Verdict};
-use cardveil_core::verb::{Changes, Commit};
+use cardveil_core::verb::{Changes, Commit, RecordEvent};
 
 /// How an adapter's test writes to its database.
 #[async_trait]
@@ -392,4 +393,27 @@ pub async fn what_is_kept_goes_with_a_change(
     set_credential(other, &credential, &disabled).await;
     clock.advance(Duration::from_secs(10));
     assert_eq!(seen().await.0, CredentialState::Disabled);
+}
+
+/// A hand that gives a card to another account has that one told nothing of it.
+pub async fn no_account_hears_of_a_card_that_a_hand_gave_it(store: &dyn Store, hand: &dyn Hand) {
+    with_merchant(store).await;
+    let of = |n, account: &str| Subscription {
+        account: Some(AccountId::parse(account).unwrap()),
+        topics: vec![Topic::RevealConflict],
+        ..sample::subscription(n)
+    };
+    outbox::subscribe(store, of(1, "F50091")).await;
+    outbox::subscribe(store, of(2, "F50092")).await;
+    let mut conflict = sample::moved(1, State::Active, START);
+    conflict.kind = Kind::RevealConflict;
+    conflict.detail.to = None;
+    let told = async || {
+        store.commit(RecordEvent(conflict.clone())).await.unwrap();
+        let taken = outbox::take(store, START).await.into_iter();
+        taken.map(|due| due.subscription.id).collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, [sample::subscription(1).id]);
+    hand.run("UPDATE card SET account = 'F50092'").await;
+    assert_eq!(told().await, []);
 }

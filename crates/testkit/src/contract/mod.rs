@@ -37,7 +37,8 @@ mod wallet;
 
 pub use altered::{ALTERED, an_altered_row_hides_no_other, with_three_of_each};
 pub use hand::{
-    Hand, no_altered_row_is_taken_for_what_was_written, no_row_that_was_put_back_goes_on,
+    Hand, no_account_hears_of_a_card_that_a_hand_gave_it,
+    no_altered_row_is_taken_for_what_was_written, no_row_that_was_put_back_goes_on,
     what_is_kept_goes_with_a_change,
 };
 

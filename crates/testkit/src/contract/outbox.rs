@@ -27,7 +27,7 @@ use cardveil_core::verb::{
 
 const LEASE: Duration = Duration::from_secs(30);
 
-async fn subscribe(store: &dyn Store, subscription: Subscription) {
+pub(super) async fn subscribe(store: &dyn Store, subscription: Subscription) {
     let event = sample::event(Kind::WebhookAdded, START);
     let change = Change::AddSubscription(Box::new(subscription));
     store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
@@ -50,7 +50,7 @@ async fn moves(store: &dyn Store, n: u8, to: CardState, at: Time) {
     assert!(matches!(moved, Ok(Changed::Done(_))), "{moved:?}");
 }
 
-async fn take(store: &dyn Store, now: Time) -> Vec<Due> {
+pub(super) async fn take(store: &dyn Store, now: Time) -> Vec<Due> {
     let take = Take {
         now,
         lease_until: now.plus(LEASE),
