@@ -80,6 +80,10 @@ verify: release ## Check the promises while everything goes wrong (LONG=1: as fo
 rotation: release ## Rotate every key under load (CARDS=100000 STORE=sqlite; four minutes)
 	scripts/rotation.py
 
+.PHONY: comparison
+comparison: release ## What the comparison of rows costs beside a load (CARDS=100000 STORE=sqlite; four minutes)
+	scripts/comparison.py
+
 .PHONY: fairness
 fairness: release ## What one merchant's lists do to another's issue and redeem (CARDS=100000 STORE=sqlite; one minute)
 	scripts/fairness.py

@@ -133,7 +133,7 @@ class Deployment:
     def macs_under(self, version):
         """How many cards have a MAC under that version of the key for rows."""
         if self.cluster:
-            sql = f"SELECT count(*) FROM card WHERE substr(mac, 1, 4) = '\\x{version:08x}'"
+            sql = f"SELECT count(*) FROM cardveil.card WHERE substr(mac, 1, 4) = '\\x{version:08x}'"
             return int(self.cluster.ask(sql))
         with contextlib.closing(sqlite3.connect(f"file:{self.home}/data/cardveil.db?mode=ro", uri=True)) as file:
             sql = "SELECT count(*) FROM card WHERE substr(mac, 1, 4) = ?"

@@ -321,7 +321,10 @@ pub(super) async fn guard_rows(app: Arc<App>, mut stop: watch::Receiver<bool>) {
 }
 
 async fn check_page(app: &App, place: &RowPlace) -> Result<Option<RowPlace>, Fault> {
-    Ok(app.service.check_rows(place, CHECK_ROWS).await?.next)
+    let page = app.service.check_rows(place, CHECK_ROWS).await?;
+    let compared = u64::try_from(page.checked).unwrap_or(u64::MAX);
+    app.metrics.rows_compared.add(compared);
+    Ok(page.next)
 }
 
 /// Where it is the last page, every row has a MAC.

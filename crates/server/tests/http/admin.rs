@@ -198,6 +198,7 @@ async fn the_figures_count_what_happened_and_name_nobody() {
     cardveil_cards_exported_total 0
     cardveil_pins_released_total 0
     cardveil_releases_unconfirmed_total 0
+    cardveil_rows_compared_total 0
     cardveil_faults_total 0
     cardveil_panics_total 0
     cardveil_rate_limited_total 0

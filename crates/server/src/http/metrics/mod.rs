@@ -44,6 +44,8 @@ pub struct Metrics {
     pub pins_released: Counter,
     /// Releases that no browser confirmed.
     pub releases_unconfirmed: Counter,
+    /// Rows that decide which were compared with what is on record of them.
+    pub rows_compared: Counter,
     /// Calls that were refused at the door, by cause.
     pub access_refused: ByCause,
     /// Requests that ended in a fault of ours.
@@ -248,6 +250,11 @@ impl Metrics {
                 &self.releases_unconfirmed,
             ),
             (
+                "rows_compared",
+                "Rows that decide, compared with what is on record of them.",
+                &self.rows_compared,
+            ),
+            (
                 "faults",
                 "Answers with a status of 500 or more.",
                 &self.faults,
@@ -287,6 +294,10 @@ impl Metrics {
             let name = format!("cardveil_{name}_total");
             text.one(&name, Kind::Counter, help, counter.value());
         }
+        self.render_refused(text);
+    }
+
+    fn render_refused(&self, text: &mut Text) {
         let name = "cardveil_access_refused_total";
         let help = "Calls refused at the door, by cause.";
         text.family(name, Kind::Counter, help);
