@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Plants bugs in a copy of the tree, one after the other, and runs what must find them: for each promise
-(P1 to P10 of README.md) the tests, and for what only goes wrong between processes the checker, which kills,
+(P1 to P11 of README.md) the tests, and for what only goes wrong between processes the checker, which kills,
 stops and restores the program that has the bug. A test counts that fails twice with the bug and passes without it.
 A bug that is not found, or that does not compile, fails the run. `make planted`; `scripts/planted.py NAME...` runs some of them, and `--places` looks whether each can still be
 planted. The bugs are in planted_bugs.py."""
