@@ -218,7 +218,7 @@ IN_TESTS = [
      "let event = (unconfirmed.is_empty() && !held.swept && held.events > 9).then(|| {", CORE),
     ("P7-an-event-is-not-queued", "crates/store/src/sqlite/outbox.rs",
      "for subscription in told.iter().filter(|s| s.hears(topic, account.as_ref())) {",
-     "for subscription in told.iter().filter(|s| s.hears(topic, account)).skip(1) {", STORE),
+     "for subscription in told.iter().filter(|s| s.hears(topic, account.as_ref())).skip(1) {", STORE),
     ("P8-a-budget-is-not-counted", "crates/core/src/mfa/required.rs",
      "(charge.levels(decided.write).collect(), decided.verdict)", "(Vec::new(), decided.verdict)", STORE),
     ("P8-a-body-without-bound", "crates/server/src/api/extract.rs",
