@@ -7,7 +7,7 @@ use cardveil_core::audit::chain::{Finding, Flaw, Verifier};
 use cardveil_core::clock::{Clock as _, SystemClock};
 use cardveil_core::merchant::{Credential, Permissions, Scope};
 use cardveil_core::port::{
-    Admin, Audit, Change, Counters, Error, Heard, NodeId, Set, Tokens, Told,
+    Admin, Audit, Change, Counters, Error, Heard, Keys as _, NodeId, Set, Tokens, Told,
 };
 use cardveil_core::token::Issued;
 use cardveil_core::verb::{Changes, Commit};
@@ -212,6 +212,19 @@ async fn a_log_goes_on_in_form_2_once_it_is_finished_and_old_nodes_are_refused()
     assert_eq!(verify(&store).await, edited);
     sql("UPDATE cardveil.audit SET personal = NULL");
     assert_eq!(verify(&store).await, Ok(7), "erased");
+}
+
+#[tokio::test]
+async fn numbers_move_to_another_index_only_when_no_program_serves_that_knows_one() {
+    let cluster = Cluster::shared();
+    let home = Home::new().await;
+    let before = "UPDATE cardveil.meta SET works_with = 17";
+    cluster.sql(&home.database, before);
+    let store = home.open().await;
+    assert!(!store.moves_indexes().await.unwrap());
+    let owner = options(cluster, OWNER, &home.database);
+    assert!(schema::finish(&owner).await.unwrap());
+    assert!(store.moves_indexes().await.unwrap());
 }
 
 /// `CREATE INDEX CONCURRENTLY` that is killed leaves an index which is kept up to date and finds

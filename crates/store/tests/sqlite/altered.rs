@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cardveil_core::audit::Kind;
+use cardveil_core::card::CardRef;
 use cardveil_core::merchant::Merchant;
-use cardveil_core::port::{Change, Registry as _, Set};
+use cardveil_core::port::{Change, Registry as _, RowChecks as _, RowPlace, Set};
 use cardveil_core::verb::{Changes, Commit as _};
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::contract::{
@@ -146,4 +147,45 @@ async fn a_server_whose_clock_is_behind_takes_no_mac_away() {
     let sql = "SELECT id FROM merchant WHERE mac IS NULL";
     let bare: String = raw.query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(bare, "mer_3");
+}
+
+/// What version 25 of the schema had.
+#[tokio::test]
+async fn rows_with_macs_go_on_under_a_later_schema() {
+    let home = Home::new();
+    // As all were.
+    let mut card = sample::card(1);
+    card.sealed.index_key = 1;
+    let changes = [
+        Change::AddMerchant(sample::merchant(1)),
+        Change::AddCredential(sample::credential(1)),
+        Change::AddEmbed(sample::embed(1)),
+        Change::AddCard(Box::new(card.clone())),
+    ];
+    let event = || sample::event(Kind::MerchantAdded, START);
+    let changes = changes.map(|change| (change, event()));
+    let made = home.open().0.commit(Changes(changes.into())).await.unwrap();
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    hand(&home)
+        .run(
+            "DROP TRIGGER credential_changes; DROP TRIGGER credential_goes;
+             DROP TRIGGER merchant_changes; DROP TRIGGER merchant_goes;
+             DROP TRIGGER embed_changes; DROP TRIGGER embed_goes;
+             DROP TRIGGER credential_comes; DROP TRIGGER merchant_comes;
+             DROP TRIGGER embed_comes;
+             ALTER TABLE meta DROP COLUMN registry;
+             ALTER TABLE card DROP COLUMN index_key;
+             ALTER TABLE wallet_token DROP COLUMN index_key;
+             PRAGMA user_version = 25;",
+        )
+        .await;
+    let (store, _) = home.open();
+    let mut next = Some(RowPlace::default());
+    while let Some(place) = next {
+        let page = store.check_rows(&place, 100).await.unwrap();
+        assert_eq!(page.altered, 0);
+        next = page.next;
+    }
+    let found = store.card(&card.merchant, &CardRef::Id(card.id)).await;
+    assert_eq!(found.unwrap(), Some(card));
 }
