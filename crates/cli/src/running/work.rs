@@ -290,12 +290,13 @@ pub(super) async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
 /// then on compares them with what is on record of them.
 pub(super) async fn guard_rows(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let mut place = RowPlace::default();
-    let mut pause = Duration::ZERO;
+    let (mut began, mut pause) = (Instant::now(), Duration::ZERO);
     loop {
         tokio::select! {
             () = listener::stopped(&mut stop) => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep_until(began + pause) => {}
         }
+        began = Instant::now();
         let done = match app.service.row_macs() {
             (_, true) => check_page(&app, &place).await,
             // Programs of the version before may serve, or have not noticed the key.
