@@ -245,7 +245,8 @@ impl Service {
                     }));
                 }
                 Issued::Before(before, record) => {
-                    return self.again(idempotency.as_ref(), &before, &record);
+                    let of = (caller, asked.operation, &wanted.card);
+                    return self.again(idempotency.as_ref(), of, &before, &record);
                 }
                 Issued::OldEpoch(current) => epoch = current,
                 Issued::MfaRefused(_) => return Ok(Err(IssueRefusal::MfaRefused)),
@@ -259,10 +260,23 @@ impl Service {
     fn again(
         &self,
         asked: Option<&Idempotency>,
+        (caller, operation, card): (&Caller, Operation, &Card),
         before: &Idempotency,
         record: &Record,
     ) -> Result<Result<IssuedToken, IssueRefusal>, Fault> {
         if asked.is_none_or(|asked| asked.fingerprint != before.fingerprint) {
+            return Ok(Err(IssueRefusal::NameReused));
+        }
+        // The same request has a token for the same. The row of a name has no MAC; that of a token
+        // has one.
+        let is_its = record.merchant == caller.merchant.id
+            && record.credential == caller.credential.id
+            && record.card == card.id
+            && record.operation == operation;
+        if !is_its {
+            // Whose name it is, and not which: that is a hash, and says nothing to anybody.
+            let name = format!("of {}", caller.credential.id.as_str());
+            self.store.row_macs().note("name", name);
             return Ok(Err(IssueRefusal::NameReused));
         }
         // It was made under the key of then, and in the form of then.
