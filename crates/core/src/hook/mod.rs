@@ -79,6 +79,14 @@ impl Subscription {
         self.enabled && of_account && self.topics.contains(&topic)
     }
 
+    /// Whether a delivery of an event is one that it was [queued](Self::queue) for, as far as the
+    /// event says whose it is.
+    pub fn is_told(&self, delivery: &Delivery, event: &Event) -> bool {
+        delivery.merchant == self.merchant
+            && event.merchant.as_ref() == Some(&self.merchant)
+            && event.topic() == Some(delivery.topic)
+    }
+
     /// The delivery of the event at `seq` of the audit log, due at once.
     pub fn queue(&self, seq: i64, event: &Event, topic: Topic) -> Delivery {
         Delivery {

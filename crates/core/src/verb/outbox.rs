@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 
 use super::Verb;
 use super::keys::refuse_retired;
-use crate::audit::Source;
+use crate::audit::{Kind, Outcome, Source, Target};
 use crate::clock::Time;
-use crate::hook::{Attempted, Delivery, Patch, Patched, Settled, delivery as rules};
+use crate::hook::{Attempted, Delivery, Patch, Patched, Settled, State, delivery as rules};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::port::rows::{Loaded, Rows};
 use crate::port::{Due, Needs, Take};
@@ -59,6 +59,10 @@ impl Verb for Take {
                 continue;
             }
             for (head, event) in rows.due_deliveries(subscription.id, self.now, most)? {
+                if !subscription.is_told(&head, &event) {
+                    refuse(rows, &head, self.now)?;
+                    continue;
+                }
                 if let Some(delivery) = head.lease(self.now, self.lease_until) {
                     rows.save_delivery(&delivery)?;
                     taken.push(Due {
@@ -71,6 +75,25 @@ impl Verb for Take {
         }
         Ok(taken)
     }
+}
+
+/// Somebody who can write to the database has queued an event of one for another: it is sent to
+/// nobody.
+fn refuse(rows: &dyn Rows, head: &Delivery, now: Time) -> Loaded<()> {
+    let target = Target {
+        subscription: Some(head.subscription),
+        resource: Some(format!("row: delivery {}", head.id).into()),
+        ..Target::default()
+    };
+    let mut event = Source::server().event(now, Kind::VaultTampered, None, target);
+    event.outcome = Outcome::Failure;
+    event.detail.note = Some("a delivery of an event that is another merchant's".into());
+    let refused = Delivery {
+        state: State::Failed(now),
+        ..head.clone()
+    };
+    save(rows, &refused)?;
+    rows.log(&event)
 }
 
 /// Applies [`Attempted::decide`]. Returns the row as it then is, or `None` when the lease was over.
