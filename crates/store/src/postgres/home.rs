@@ -180,6 +180,12 @@ impl Home {
         Ok(raised)
     }
 
+    /// Whether this process has seen a later one. Then the connection that says so has to be
+    /// [admitted](Self::admit) anew.
+    pub(super) fn has_passed(&self, epoch: Epoch) -> bool {
+        epoch.0 < self.seen().epoch
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -395,6 +395,9 @@ impl Shell {
             &self.salts,
             (&self.id, self.number),
         )?;
+        if self.home.has_passed(batch.epoch()) {
+            return Err(Fault::Connection("the epoch was set back".into()));
+        }
         let mut tokens: Vec<_> = jobs
             .iter()
             .filter_map(|job| job.order.turn.token())

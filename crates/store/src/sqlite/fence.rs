@@ -150,7 +150,7 @@ impl Fence {
     }
 
     /// What it says of a database that it is behind this, if it does: a copy was put in its place
-    /// while it was open.
+    /// while it was open, or its epoch was set back.
     ///
     /// Call it in a transaction that writes, which no other process ends meanwhile. Where the
     /// database has the higher epoch, another process has noticed before.
@@ -158,8 +158,8 @@ impl Fence {
         Ok(match self.read()? {
             Found::Mark(there)
                 if there.database_id == mark.database_id
-                    && there.generation > mark.generation
-                    && there.epoch >= mark.epoch =>
+                    && (there.epoch > mark.epoch
+                        || (there.epoch == mark.epoch && there.generation > mark.generation)) =>
             {
                 Some(there)
             }
