@@ -147,6 +147,13 @@ async fn keyring(
         Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
     let of_rows = Class::Row;
     if !wrapped.iter().any(|key| key.class == of_rows) && store.guards_rows().await? {
+        if store.row_macs().are_complete() {
+            return Err(hinted(
+                "the key of the rows' MACs is gone, and every row has had one",
+                "somebody writes to the database: keep a copy of it as it is, find out who may write, \
+                 and restore a backup",
+            ));
+        }
         let first = Keyring::first(root, environment, of_rows, &SystemEntropy);
         missing.push(first.map_err(unfit)?);
     }

@@ -291,6 +291,7 @@ pub(super) async fn sweep(app: Arc<App>, mut stop: watch::Receiver<bool>) {
 pub(super) async fn guard_rows(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let mut place = RowPlace::default();
     let (mut began, mut pause) = (Instant::now(), Duration::ZERO);
+    let mut has_failed = false;
     loop {
         tokio::select! {
             () = listener::stopped(&mut stop) => return,
@@ -311,6 +312,12 @@ pub(super) async fn guard_rows(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             Ok(None) => (place, pause) = (RowPlace::default(), CHECK_AGAIN),
             Err(error) => {
                 pause = CHECK_LATER;
+                // What cannot be gone through keeps nobody from the rest.
+                place = RowPlace {
+                    kind: if has_failed { 0 } else { place.kind + 1 },
+                    after: None,
+                };
+                has_failed = !has_failed;
                 let error = chain(error);
                 tracing::error!(
                     error,

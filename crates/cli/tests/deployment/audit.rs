@@ -1,10 +1,11 @@
 //! `cardveil audit verify`, over the log and over copies of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::http::Connection;
 use crate::world::{World, string, text};
 
 /// A deployment whose server has run and ended, so that its log is signed.
@@ -247,6 +248,75 @@ fn a_log_that_is_broken_is_compared_too() {
     assert!(text(&run.stderr).contains("cannot read"), "{run:?}");
 }
 
+/// A stranger's hand in the database, which has nothing of this program.
+fn edit(database: &Path, sql: &str) {
+    let edit = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])";
+    let mut python = Command::new("python3");
+    python.args(["-c", edit]).arg(database).arg(sql);
+    assert!(python.status().unwrap().success());
+}
+
+/// That every row has had a MAC is not taken back by who takes it off the keys, or takes the key.
+#[test]
+fn no_hand_goes_back_to_before_rows_had_macs() {
+    let keys = [
+        "UPDATE wrapped_key SET complete_at = NULL, mac = NULL, row_version = NULL WHERE class = 10",
+        "DELETE FROM wrapped_key WHERE class = 10",
+    ];
+    for edit_keys in keys {
+        let world = World::new(1);
+        let show = ["card", "show", "C0", "--merchant", &world.merchant];
+        assert!(world.run(&show).status.success());
+        edit(
+            &world.dir.path().join("data/cardveil.db"),
+            &format!(
+                "{edit_keys}; DELETE FROM row_change WHERE kind IN ('wrapped_key', 'card');
+                 UPDATE card SET account = 'F00001', mac = NULL, row_version = NULL;"
+            ),
+        );
+        let run = world.run(&show);
+        assert!(!run.status.success(), "{}", text(&run.stdout));
+        let said = text(&run.stderr);
+        assert!(said.contains("somebody writes to the database"), "{said}");
+    }
+}
+
+/// The name of a request leads to the token that it was given, and to no other.
+#[test]
+fn a_name_that_a_hand_points_at_another_s_token_gives_none() {
+    let world = World::new(2);
+    let _server = world.serve();
+    let issue = |card: &str, name: &str| {
+        let bearer = format!("Bearer {}", world.api_key);
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("idempotency-key", name),
+        ];
+        let body = format!("{{\"card_no\":\"{card}\"}}");
+        let mut connection = Connection::open(world.merchant_at).unwrap();
+        connection
+            .send("POST", "/v1/client-tokens", &headers, &body)
+            .unwrap()
+    };
+    assert_eq!(issue("C0", "mine-0000").status, 201);
+    assert_eq!(issue("C1", "other-000").status, 201);
+    assert_eq!(issue("C0", "mine-0000").status, 201);
+    let of = |column: &str| {
+        format!(
+            "{column} = (SELECT name.{column} FROM name JOIN token USING (hash)
+                 JOIN card ON card.id = token.card WHERE card.no = 'C1')"
+        )
+    };
+    let columns = ["seed", "issued_secs", "hash"].map(of);
+    edit(
+        &world.dir.path().join("data/cardveil.db"),
+        &format!("UPDATE name SET {}", columns.join(", ")),
+    );
+    let answer = issue("C0", "mine-0000");
+    assert_eq!(answer.status, 422, "{}", answer.body);
+}
+
 /// What an operator sees of a row that somebody altered, and how it is put right: it is refused at
 /// once, it is on record, it is told by whoever goes through all rows, and it counts again when it
 /// was looked at.
@@ -254,13 +324,7 @@ fn a_log_that_is_broken_is_compared_too() {
 fn an_altered_card_is_refused_told_and_put_right() {
     let world = World::new(2);
     let database = world.dir.path().join("data/cardveil.db");
-    // A stranger's hand in the database, which has nothing of this program.
-    let sql = |sql: &str| {
-        let edit = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])";
-        let mut python = Command::new("python3");
-        python.args(["-c", edit]).arg(&database).arg(sql);
-        assert!(python.status().unwrap().success());
-    };
+    let sql = |sql: &str| edit(&database, sql);
     let cards = world.json(&["card", "list", "--merchant", &world.merchant, "--json"]);
     let no = |at: usize| string(&cards, &format!("/{at}/card_no"));
     let id = string(&cards, "/0/card_id");

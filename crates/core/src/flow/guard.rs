@@ -57,6 +57,9 @@ impl Service {
     /// Compares a page of rows with what is on record of them, and tells of what does not fit.
     pub async fn check_rows(&self, place: &RowPlace, limit: usize) -> Result<CheckedPage, Fault> {
         let page = self.store.check_rows(place, limit).await?;
+        if page.next.is_none() {
+            self.store.row_macs().end_round();
+        }
         self.tell_altered().await?;
         Ok(page)
     }

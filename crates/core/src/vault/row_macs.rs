@@ -14,7 +14,7 @@
 //! A version makes MACs once every server has had the time to notice it ([`NOTICE`]), so that none
 //! meets one that it cannot check.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -23,10 +23,11 @@ use cardveil_seal::{Class, constant_time_eq};
 use super::{Error, Vault};
 use crate::clock::{Clock, Time};
 use crate::keys::{ClassKey, NOTICE};
+use crate::text::holds_card_number;
 
-/// How many altered rows are remembered until they are told of. Whoever alters more has been told
-/// of.
-const ALTERED_MAX: usize = 100;
+/// How many altered rows are remembered and told of, until all rows were gone through once more.
+/// Whoever alters more has been told of.
+const ALTERED_MAX: usize = 1_000;
 
 /// A version, and when it was made.
 type Version = (u32, Option<Time>);
@@ -51,14 +52,21 @@ pub struct RowMacs {
     vault: OnceLock<Arc<Vault>>,
     clock: Arc<dyn Clock>,
     is_alone: AtomicBool,
+    has_asked_the_log: AtomicBool,
+    keeps_any_back: AtomicBool,
     known: RwLock<Known>,
     altered: Mutex<Altered>,
 }
 
 #[derive(Default)]
 struct Altered {
+    /// How often all rows were gone through.
+    round: u64,
     waiting: BTreeSet<AlteredRow>,
-    told: BTreeSet<AlteredRow>,
+    /// And in which round each was noted last.
+    told: BTreeMap<AlteredRow, u64>,
+    /// Those whose MAC is right, and which are not what was written last.
+    kept_back: BTreeSet<AlteredRow>,
 }
 
 impl RowMacs {
@@ -68,6 +76,8 @@ impl RowMacs {
             vault: OnceLock::new(),
             clock,
             is_alone: AtomicBool::new(false),
+            has_asked_the_log: AtomicBool::new(false),
+            keeps_any_back: AtomicBool::new(false),
             known: RwLock::default(),
             altered: Mutex::default(),
         }
@@ -92,6 +102,19 @@ impl RowMacs {
         }
         known.indexes = open_versions(keys, Class::Index);
         known.is_complete |= of_rows.into_iter().any(|key| key.complete_at.is_some());
+    }
+
+    /// Whether the log should be asked if every row has a MAC, since the keys do not say so: whoever
+    /// takes that off a key's row takes it off no entry of the log. Once for a process.
+    pub fn asks_the_log(&self) -> bool {
+        !self.are_complete() && !self.has_asked_the_log.load(Ordering::Relaxed)
+    }
+
+    /// What the log says.
+    pub fn heard_of_the_log(&self, is_complete: bool) {
+        self.has_asked_the_log.store(true, Ordering::Relaxed);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.is_complete |= is_complete;
     }
 
     /// No server can be there that has not noticed the first version: the database is new.
@@ -176,24 +199,63 @@ impl RowMacs {
     /// Takes down that a row is not what was written; tells whether that was not known. What is in
     /// it is not taken down: whoever altered it would have it told.
     pub fn note(&self, table: &'static str, key: String) -> bool {
+        let row = (table, tellable(key));
         let mut altered = self.altered();
-        let row = (table, key);
-        let is_new = altered.told.len() < ALTERED_MAX && altered.told.insert(row.clone());
-        if is_new {
-            altered.waiting.insert(row);
-            if let Some(vault) = self.vault.get() {
-                vault.alarm();
-            }
+        let round = altered.round;
+        if let Some(noted) = altered.told.get_mut(&row) {
+            *noted = round;
+            return false;
         }
-        is_new
+        if altered.told.len() >= ALTERED_MAX {
+            return false;
+        }
+        altered.told.insert(row.clone(), round);
+        altered.waiting.insert(row);
+        if let Some(vault) = self.vault.get() {
+            vault.alarm();
+        }
+        true
+    }
+
+    /// A row whose MAC is right is not what was written last: from here on it is refused too.
+    pub fn keep_back(&self, table: &'static str, key: String) {
+        self.altered().kept_back.insert((table, tellable(key)));
+        self.keeps_any_back.store(true, Ordering::Relaxed);
+    }
+
+    pub fn keeps_any_back(&self) -> bool {
+        self.keeps_any_back.load(Ordering::Relaxed)
+    }
+
+    pub fn keeps_back(&self, table: &'static str, key: &str) -> bool {
+        self.altered().kept_back.contains(&(table, key.to_owned()))
+    }
+
+    /// It is what was written last again.
+    pub fn let_go(&self, table: &'static str, key: &str) {
+        let mut altered = self.altered();
+        altered.kept_back.remove(&(table, key.to_owned()));
+        let any = !altered.kept_back.is_empty();
+        self.keeps_any_back.store(any, Ordering::Relaxed);
     }
 
     /// A row is right again: if it is altered once more, that is news.
     pub fn forget(&self, table: &str, key: &str) {
         let is_it = |row: &AlteredRow| row.0 == table && row.1 == key;
         let mut altered = self.altered();
-        altered.told.retain(|row| !is_it(row));
+        altered.told.retain(|row, _| !is_it(row));
         altered.waiting.retain(|row| !is_it(row));
+        altered.kept_back.retain(|row| !is_it(row));
+        let any = !altered.kept_back.is_empty();
+        self.keeps_any_back.store(any, Ordering::Relaxed);
+    }
+
+    /// All rows were gone through. What was not noted meanwhile is right again, or gone.
+    pub fn end_round(&self) {
+        let mut altered = self.altered();
+        let round = altered.round;
+        altered.told.retain(|_, noted| *noted >= round);
+        altered.round += 1;
     }
 
     /// The rows that were noted and not yet taken from here.
@@ -210,7 +272,7 @@ impl RowMacs {
 
     /// All rows that were noted.
     pub fn all_altered(&self) -> Vec<AlteredRow> {
-        self.altered().told.iter().cloned().collect()
+        self.altered().told.keys().cloned().collect()
     }
 
     fn known(&self) -> std::sync::RwLockReadGuard<'_, Known> {
@@ -219,6 +281,17 @@ impl RowMacs {
 
     fn altered(&self) -> MutexGuard<'_, Altered> {
         self.altered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A row's key is told as it is where it could be one of ours: whoever forges a row may write a
+/// card number there, or what a terminal obeys.
+fn tellable(key: String) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b" _-.:".contains(&byte);
+    if key.bytes().all(is_plain) && !holds_card_number(&key) {
+        key
+    } else {
+        "?".to_owned()
     }
 }
 

@@ -132,7 +132,9 @@ impl RowMemory {
 
     fn turn_to(&self, epoch: Epoch) {
         let mut remembered = self.remembered();
-        if remembered.epoch.replace(epoch) != Some(epoch) {
+        // One that a hand has set back makes nobody forget.
+        if remembered.epoch < Some(epoch) {
+            remembered.epoch = Some(epoch);
             remembered.kinds.clear();
         }
     }
@@ -357,6 +359,11 @@ impl<T> Table<T> {
             None => Vec::new(),
         };
         match macs.check(&message, mac.as_deref()) {
+            Some(true)
+                if macs.keeps_any_back() && macs.keeps_back(self.name, &self.shown(row, first)) =>
+            {
+                Ok(None)
+            }
             Some(true) => Ok(Some(version)),
             Some(false) => {
                 self.altered(macs, row, first);
@@ -445,8 +452,13 @@ impl<T> Table<T> {
     }
 
     fn altered<R: Row>(&self, macs: &RowMacs, row: &R, first: usize) {
+        note(macs, self.name, &self.shown(row, first));
+    }
+
+    /// The key of a row, as people are told it.
+    fn shown<R: Row>(&self, row: &R, first: usize) -> String {
         let key = (first..first + self.key).map(|at| row.shown(at));
-        note(macs, self.name, &key.collect::<Vec<_>>().join(" "));
+        key.collect::<Vec<_>>().join(" ")
     }
 }
 

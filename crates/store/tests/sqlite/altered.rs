@@ -12,8 +12,9 @@ use cardveil_core::verb::{Changes, Commit as _};
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::contract::{
     Hand, an_altered_row_hides_no_other, no_account_hears_of_a_card_that_a_hand_gave_it,
-    no_altered_row_is_taken_for_what_was_written, no_row_that_was_put_back_goes_on,
-    what_is_kept_goes_with_a_change, with_three_of_each,
+    no_altered_row_is_taken_for_what_was_written, no_change_on_record_stops_the_comparison,
+    no_epoch_is_set_back, no_event_is_delivered_to_another_merchant,
+    no_row_that_was_put_back_goes_on, what_is_kept_goes_with_a_change, with_three_of_each,
 };
 use cardveil_testkit::sample::{self, START};
 use rusqlite::Connection;
@@ -90,6 +91,27 @@ async fn no_account_hears_of_another_s_card() {
     let home = Home::new();
     let (store, _) = home.open();
     no_account_hears_of_a_card_that_a_hand_gave_it(&store, &hand(&home)).await;
+}
+
+#[tokio::test]
+async fn what_a_hand_puts_on_record_stops_nobody() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    no_change_on_record_stops_the_comparison(&store, &hand(&home)).await;
+}
+
+#[tokio::test]
+async fn an_epoch_that_a_hand_sets_back_is_raised() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    no_epoch_is_set_back(&store, &hand(&home)).await;
+}
+
+#[tokio::test]
+async fn an_event_goes_to_no_other_merchant() {
+    let home = Home::new();
+    let (store, _) = home.open();
+    no_event_is_delivered_to_another_merchant(&store, &hand(&home)).await;
 }
 
 #[tokio::test]

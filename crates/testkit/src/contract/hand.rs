@@ -11,13 +11,13 @@ use super::lives::{set_credential, set_embed, set_merchant};
 use super::{after, cards, keys, mfa, outbox, with_merchant};
 use crate::ManualClock;
 use cardveil_core::audit::{Kind, Topic};
-use cardveil_core::card::{CardRef, Field, State};
+use cardveil_core::card::{CardRef, Changed, Field, State};
 use cardveil_core::hook::Subscription;
 use cardveil_core::id::{AccountId, SessionId};
 use cardveil_core::merchant::{Credential, CredentialState, Embed, Merchant, MerchantState};
 use cardveil_core::port::{Change, Class, RowPlace, Set, Store};
 use cardveil_core::token::{Cause, LivesOf, Record, Verdict};
-use cardveil_core::verb::{Changes, Commit, RecordEvent};
+use cardveil_core::verb::{Changes, Commit, RaiseEpoch, RecordEvent};
 
 /// How an adapter's test writes to its database.
 #[async_trait]
@@ -319,7 +319,11 @@ pub async fn no_row_that_was_put_back_goes_on(
         put_back(hand, table).await;
         assert_eq!(altered(store).await, rows, "{table}");
         if table == "card" {
-            assert!(store.commit(suspend()).await.is_err());
+            let (of, card) = (sample::merchant(1).id, CardRef::Id(sample::card(2).id));
+            let found = store.card(&of, &card).await.unwrap();
+            assert_eq!(found, None, "it is refused from then on");
+            let suspended = store.commit(suspend()).await;
+            assert!(!matches!(suspended, Ok(Changed::Done(_))), "{suspended:?}");
         }
         hand.run(&format!(
             "DELETE FROM {table}; INSERT INTO {table} SELECT * FROM now_{table}"
@@ -416,4 +420,64 @@ pub async fn no_account_hears_of_a_card_that_a_hand_gave_it(store: &dyn Store, h
     assert_eq!(told().await, [sample::subscription(1).id]);
     hand.run("UPDATE card SET account = 'F50092'").await;
     assert_eq!(told().await, []);
+}
+
+/// What a hand writes beside the rows keeps nobody from going through them.
+pub async fn no_change_on_record_stops_the_comparison(store: &dyn Store, hand: &dyn Hand) {
+    all_kinds(store).await;
+    assert_eq!(altered(store).await, 0);
+    hand.run(
+        "INSERT INTO row_change (kind, key, version, seq, gone)
+         SELECT kind, substr(key, 1, 3), version, seq, gone FROM row_change
+         WHERE kind = 'card' LIMIT 1",
+    )
+    .await;
+    assert_eq!(altered(store).await, 1);
+    hand.run("UPDATE card SET label = 'another'").await;
+    assert_eq!(altered(store).await, 4);
+}
+
+/// An epoch that is set back is raised again: no token of before is good.
+pub async fn no_epoch_is_set_back(store: &dyn Store, hand: &dyn Hand) {
+    let token = all_kinds(store).await;
+    let before = store.epoch().await.unwrap();
+    let raised = RaiseEpoch(sample::event(Kind::EpochRaised, START));
+    store.commit(raised).await.unwrap();
+    let since = store.epoch().await.unwrap();
+    hand.run(&format!("UPDATE meta SET epoch = {}", before.0))
+        .await;
+    let claim = sample::claim(&token, 1, &[Field::Pan], START);
+    let claimed = store.commit(claim).await.unwrap();
+    assert!(
+        matches!(claimed, Verdict::Refused(Cause::OldEpoch)),
+        "{claimed:?}"
+    );
+    assert!(store.epoch().await.unwrap() > since);
+}
+
+/// What a hand queues of one merchant's events for another is sent to nobody, and told of.
+pub async fn no_event_is_delivered_to_another_merchant(store: &dyn Store, hand: &dyn Hand) {
+    with_merchant(store).await;
+    let of_others = Subscription {
+        merchant: sample::merchant(2).id,
+        ..sample::subscription(2)
+    };
+    outbox::subscribe(store, sample::subscription(1)).await;
+    outbox::subscribe(store, of_others).await;
+    let moved = sample::moved(1, State::Active, START);
+    store.commit(RecordEvent(moved)).await.unwrap();
+    hand.run(
+        "INSERT INTO delivery (id, subscription, merchant, line, seq, topic, queued_at, since,
+             attempts, due_at, state, head)
+         SELECT (SELECT id FROM card LIMIT 1),
+             (SELECT id FROM subscription WHERE merchant = 'mer_2'), merchant, line, seq, topic,
+             queued_at, since, attempts, due_at, state, head FROM delivery LIMIT 1",
+    )
+    .await;
+    let taken = outbox::take(store, START).await.into_iter();
+    let told: Vec<_> = taken.map(|due| due.subscription.id).collect();
+    assert_eq!(told, [sample::subscription(1).id]);
+    let log = store.entries(0, 100).await.unwrap();
+    let alarms = log.iter().filter(|it| it.event.kind == Kind::VaultTampered);
+    assert_eq!(alarms.count(), 1);
 }

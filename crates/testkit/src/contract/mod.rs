@@ -38,8 +38,9 @@ mod wallet;
 pub use altered::{ALTERED, an_altered_row_hides_no_other, with_three_of_each};
 pub use hand::{
     Hand, no_account_hears_of_a_card_that_a_hand_gave_it,
-    no_altered_row_is_taken_for_what_was_written, no_row_that_was_put_back_goes_on,
-    what_is_kept_goes_with_a_change,
+    no_altered_row_is_taken_for_what_was_written, no_change_on_record_stops_the_comparison,
+    no_epoch_is_set_back, no_event_is_delivered_to_another_merchant,
+    no_row_that_was_put_back_goes_on, what_is_kept_goes_with_a_change,
 };
 
 use std::time::Duration;
