@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { minify } from "vite";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 process.chdir(here);
@@ -21,100 +22,41 @@ const common = {
   target: ["es2022"],
   logLevel: "warning",
 };
-const banner = { js: "/*! Cardveil, Apache-2.0 */" };
-const bannerWithOthers = { js: "/*! Cardveil, Apache-2.0; see LICENSES.txt */" };
+
+/** One script of `dist/`: bundled by the one, made small by both. */
+async function script(file, entry, format, { banner = "/*! Cardveil, Apache-2.0 */" } = {}) {
+  const { outputFiles } = await build({
+    ...common,
+    entryPoints: [entry],
+    format,
+    write: false,
+  });
+  const { code, errors } = await minify(file, outputFiles[0].text, {
+    module: format === "esm",
+    compress: { target: "es2022" },
+    mangle: { toplevel: true },
+    codegen: { removeWhitespace: true, legalComments: "none" },
+  });
+  if (errors.length > 0) throw new AggregateError(errors, file);
+  await writeFile(`dist/${file}`, `${banner}${banner === "" ? "" : "\n"}${code}\n`);
+}
+
+const withOthers = { banner: "/*! Cardveil, Apache-2.0; see LICENSES.txt */" };
 await Promise.all([
-  build({
-    ...common,
-    banner: bannerWithOthers,
-    entryPoints: ["frame/src/entry/card.ts"],
-    outfile: "dist/frame.js",
-    format: "iife",
-  }),
-  build({
-    ...common,
-    banner: bannerWithOthers,
-    entryPoints: ["frame/src/entry/holder.ts"],
-    outfile: "dist/holder.js",
-    format: "iife",
-  }),
-  build({
-    ...common,
-    entryPoints: ["frame/src/entry/boot.ts"],
-    outfile: "dist/boot.js",
-    format: "iife",
-  }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["frame/src/entry/part.ts"],
-    outfile: "dist/part.js",
-    format: "iife",
-  }),
-  build({
-    ...common,
-    banner: bannerWithOthers,
-    entryPoints: ["frame/src/entry/app.ts"],
-    outfile: "dist/app.js",
-    format: "iife",
-  }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["gallery/src/gallery.ts"],
-    outfile: "dist/gallery.js",
-    format: "esm",
-  }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["gallery/src/specimen.ts"],
-    outfile: "dist/specimen.js",
-    format: "esm",
-  }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["reference/src/start.ts"],
-    outfile: "dist/reference.js",
-    format: "iife",
-  }),
+  script("doctor.js", "sdk/src/doctor.ts", "esm"),
+  script("frame.js", "frame/src/entry/card.ts", "iife", withOthers),
+  script("holder.js", "frame/src/entry/holder.ts", "iife", withOthers),
+  script("boot.js", "frame/src/entry/boot.ts", "iife", { banner: "" }),
+  script("part.js", "frame/src/entry/part.ts", "iife"),
+  script("app.js", "frame/src/entry/app.ts", "iife", withOthers),
+  script("gallery.js", "gallery/src/gallery.ts", "esm"),
+  script("specimen.js", "gallery/src/specimen.ts", "esm"),
+  script("reference.js", "reference/src/start.ts", "iife"),
+  script("cardveil.js", "sdk/src/esm.ts", "esm"),
+  script("pure.js", "sdk/src/pure.ts", "esm"),
+  script("cardveil.iife.js", "sdk/src/iife.ts", "iife"),
+  script("marqeta.js", "sdk/src/marqeta.ts", "iife"),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["sdk/src/esm.ts"],
-    outfile: "dist/cardveil.js",
-    format: "esm",
-  }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["sdk/src/pure.ts"],
-    outfile: "dist/pure.js",
-    format: "esm",
-  }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["sdk/src/iife.ts"],
-    outfile: "dist/cardveil.iife.js",
-    format: "iife",
-  }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["sdk/src/marqeta.ts"],
-    outfile: "dist/marqeta.js",
-    format: "iife",
-  }),
-  build({
-    ...common,
-    banner,
-    entryPoints: ["sdk/src/doctor.ts"],
-    outfile: "dist/doctor.js",
-    format: "esm",
-  }),
 ]);
 
 // A file for each language, so that nobody's phone fetches the others.

@@ -3,17 +3,17 @@ import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 
 const budgets = [
-  { what: "SDK (module)", files: ["cardveil.js"], max: 8_375 },
-  { what: "SDK (pure module)", files: ["pure.js"], max: 8_380 },
-  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_430 },
-  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_930 },
-  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 20_000 },
+  { what: "SDK (module)", files: ["cardveil.js"], max: 8_175 },
+  { what: "SDK (pure module)", files: ["pure.js"], max: 8_180 },
+  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_240 },
+  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_695 },
+  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_620 },
   {
     what: "a view in parts",
     files: ["holder.js", "part.js", "frame.css", "words/de.json"],
-    max: 25_000,
+    max: 24_490,
   },
-  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_250 },
+  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 19_780 },
 ];
 for (const { what, files, max } of budgets) {
   const sizes = files.map(

@@ -1,1 +1,1 @@
-(()=>{function o(){location.replace(`?whole=true&${location.search.slice(1)}`)}addEventListener("error",({target:e})=>e!==window&&o(),!0);window.cardveilStyled=new Promise(e=>{document.addEventListener("load",({target:l})=>l.rel==="stylesheet"&&e(),!0)});})();
+(()=>{function e(){location.replace(`?whole=true&${location.search.slice(1)}`)}addEventListener(`error`,({target:t})=>t!==window&&e(),!0),window.cardveilStyled=new Promise(e=>{document.addEventListener(`load`,({target:t})=>t.rel===`stylesheet`&&e(),!0)})})();
