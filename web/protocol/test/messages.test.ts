@@ -259,7 +259,7 @@ describe("messages", () => {
 
   it("handshake", () => {
     expect(isHello(hello())).toBe(true);
-    expect(parseConnect(connect(NONCE))).toEqual({ nonce: NONCE });
+    expect(parseConnect(connect(NONCE))).toEqual(connect(NONCE));
     expect(isHello(connect(NONCE))).toBeUndefined();
     expect(parseConnect(hello())).toBeUndefined();
   });

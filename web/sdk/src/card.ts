@@ -1,8 +1,7 @@
-import { bare, type ForPage, type Part, tokenOf } from "@cardveil/protocol";
+import { bare, type Part, tokenOf } from "@cardveil/protocol";
 import type {
   Card,
   CardChanges,
-  CardError,
   CardErrorCode,
   CardEvents,
   CardOptions,
@@ -10,7 +9,7 @@ import type {
 } from "./api.ts";
 import { native } from "./document.ts";
 import { badOption, CardveilError } from "./error.ts";
-import { Frame, type Listener, type Looks } from "./frame.ts";
+import { Frame, type Heard, type Listener, type Looks } from "./frame.ts";
 import { notice } from "./notice.ts";
 import { type Sorry, sorryIn } from "./sorry.ts";
 import { elementOf, parseChanges, parsePart, type Place, type Settings } from "./options.ts";
@@ -64,16 +63,17 @@ export class FramedCard implements Card {
    */
   readonly #token: CardOptions["token"];
   #giving: Promise<string> | undefined;
+  #settings: Settings;
 
   constructor(
     private readonly place: Place,
-    private settings: Settings,
-    token: CardOptions["token"],
+    { token, ...settings }: Settings & Pick<CardOptions, "token">,
     /** A frame that was prepared in a place. */
     private readonly prepared: (as: Looks["as"], into: Element) => Frame | undefined = () =>
       undefined,
   ) {
     this.#token = token;
+    this.#settings = settings;
   }
 
   mount(target: string | Element, part?: Part, options: PartOptions = {}): () => void {
@@ -93,7 +93,7 @@ export class FramedCard implements Card {
   }
 
   update(changes: CardChanges): void {
-    const { title, ...more } = (this.settings = { ...this.settings, ...parseChanges(changes) });
+    const { title, ...more } = (this.#settings = { ...this.#settings, ...parseChanges(changes) });
     const { appearance, locale, labels, hideAfter, copy } = more;
     this.#frame?.dress(appearance.theme, title);
     this.#frame?.send({ type: "update", appearance, locale, labels, hideAfter, copy });
@@ -128,14 +128,14 @@ export class FramedCard implements Card {
   #mountPart(element: Element, part: Part, options: PartOptions): () => void {
     if (this.#phase === "whole" || this.#phase === "destroyed") throw badOption(TAKEN);
     const { looks, title, ...kind } = parsePart(part, options);
-    const masked = (this.settings.masked as readonly Part[]).includes(part);
+    const masked = (this.#settings.masked as readonly Part[]).includes(part);
     if (this.#phase === "new") {
       this.#phase = "parts";
       this.#group = crypto.randomUUID();
       this.#makeHolder("holder", native("body"));
     }
     const tell = (type: "part" | "update") => {
-      const { locale, labels, appearance: card } = this.settings;
+      const { locale, labels, appearance: card } = this.#settings;
       const appearance = looks(card);
       frame.dress(appearance.theme, title);
       // It finds its card only when that is there to be found.
@@ -147,36 +147,19 @@ export class FramedCard implements Card {
           labels,
         });
     };
-    const { locale, appearance, timeouts } = this.settings;
-    const { fontSize = 16, lineHeight = 1.4 } = looks(appearance).text ?? {};
+    const { theme, text } = looks(this.#settings.appearance);
     // A button, or room for one, is as high as a thumb needs.
     const least = masked || /-|toggle/.test(part) ? 44 : 0;
-    const height = kind.transparent
-      ? "100%"
-      : `${Math.max(least, Math.ceil(fontSize * lineHeight))}px`;
-    const frame: Frame = new Frame(
-      this.place,
-      {
-        as: "part",
-        locale,
-        theme: looks(appearance).theme,
-        title,
-        testid: `cardveil-frame-${part}`,
-        height,
-        patienceMs: 1000 * timeouts.frame,
-      },
-      {
-        connected: () => {
-          this.#found();
-          tell("part");
-        },
-        ready: () => {},
-        heard: (message) => this.#obey(message),
-        lost: (offline, why) => this.#lose([frame], offline, why),
+    const line = Math.ceil((text?.fontSize ?? 16) * (text?.lineHeight ?? 1.4));
+    const height = kind.transparent ? "100%" : `${Math.max(least, line)}px`;
+    const frame = this.#make(
+      { as: "part", theme, title, testid: `cardveil-frame-${part}`, height },
+      element,
+      (frame) => {
+        this.#parts.set(frame, tell);
+        return { connected: () => tell("part"), places: () => [frame] };
       },
     );
-    this.#parts.set(frame, tell);
-    frame.mount(element);
     if (this.#frame?.lost) frame.cover();
     return () => {
       this.#parts.delete(frame);
@@ -185,72 +168,73 @@ export class FramedCard implements Card {
   }
 
   #makeHolder(as: "card" | "holder", into: Element): void {
-    const { appearance, locale, title, timeouts } = this.settings;
+    const { appearance, title } = this.#settings;
     const height = as === "card" ? "300px" : "";
-    const looks = {
-      as,
-      locale,
-      theme: appearance.theme,
-      title,
-      testid: "cardveil-frame",
-      height,
-      patienceMs: 1000 * timeouts.frame,
-    };
+    this.#make(
+      { as, theme: appearance.theme, title, testid: "cardveil-frame", height },
+      into,
+      (frame) => {
+        this.#frame = frame;
+        return {
+          connected: () => {
+            const { title: _, timeouts: __, ...configuration } = this.#settings;
+            const group = this.#group === "" ? {} : { group: this.#group };
+            frame.send({ type: "configure", ...configuration, ...group });
+          },
+          ready: () => {
+            this.#emit("ready", undefined);
+            this.#want(this.#wanted);
+            for (const tell of this.#parts.values()) tell("part");
+          },
+          places: () => (as === "card" ? [frame] : [...this.#parts.keys()]),
+        };
+      },
+    );
+  }
+
+  /** A frame in its place, or the one that was prepared there. */
+  #make(
+    looks: Omit<Looks, "locale" | "patienceMs">,
+    into: Element,
+    /** Makes it the card's; answers what it is told, and where a notice may stand for it. */
+    join: (frame: Frame) => { connected(): void; ready?(): void; places(): Frame[] },
+  ): Frame {
+    const { locale, timeouts } = this.#settings;
+    const all = { ...looks, locale, patienceMs: 1000 * timeouts.frame };
+    const prepared = this.prepared(looks.as, into);
+    const frame = prepared ?? new Frame(this.place, all);
+    const { connected, ready, places } = join(frame);
     const listener: Listener = {
       connected: () => {
         this.#found();
-        const { title: _, timeouts: __, ...configuration } = this.settings;
-        frame.send({
-          type: "configure",
-          ...configuration,
-          ...(this.#group === "" ? {} : { group: this.#group }),
-        });
+        connected();
       },
-      ready: () => {
-        this.#emit("ready", undefined);
-        frame.send({ type: this.#wanted ? "reveal" : "hide" });
-        for (const tell of this.#parts.values()) tell("part");
-      },
+      ready: () => ready?.(),
       heard: (message) => this.#obey(message),
-      lost: (offline, why) =>
-        this.#lose(as === "card" ? [frame] : [...this.#parts.keys()], offline, why),
+      lost: (offline, why) => this.#lose(places(), offline, why),
     };
-    const prepared = this.prepared(as, into);
-    const frame = (this.#frame = prepared ?? new Frame(this.place, looks, listener));
-    if (prepared === undefined) frame.mount(into);
-    else prepared.adopt(looks, listener);
+    if (prepared !== undefined) prepared.adopt(all, listener);
+    else {
+      frame.listener = listener;
+      frame.mount(into);
+    }
+    return frame;
   }
 
-  #obey(message: ForPage): void {
-    switch (message.type) {
-      case "needToken":
-        void this.#giveToken();
-        break;
-      case "error":
-        this.#fail(
-          new CardveilError(message.code, message.message, message.retryable, message.requestId),
-        );
-        break;
-      case "hidden":
-      case "expired":
-        this.#emit(message.type, undefined);
-        break;
-      case "warning":
-        void this.#warn(message);
-        break;
-      case "ready":
-      case "title":
-      case "size": // the frame's own
-        break;
-      default: {
-        const { type, ...detail } = message;
-        this.#emit(type, detail as CardEvents[typeof type]);
-      }
+  #obey(message: Heard): void {
+    const { type, ...detail } = message;
+    if (type === "needToken") void this.#giveToken();
+    else if (type === "warning") void this.#warn(message);
+    else if (type === "error")
+      this.#fail(message.code, message.message, message.retryable, message.requestId);
+    else {
+      const bare = type === "hidden" || type === "expired";
+      this.#emit(type, (bare ? undefined : detail) as CardEvents[typeof type]);
     }
   }
 
   /** What a frame cannot tell, its page may: what lies over it. */
-  async #warn({ type: _, ...warning }: ForPage & { type: "warning" }): Promise<void> {
+  async #warn({ type: _, ...warning }: Heard & { type: "warning" }): Promise<void> {
     const frames = this.#phase === "parts" ? [...this.#parts.keys()] : this.#frames();
     const asked = () =>
       this.place.doctor().then(({ hides }) => hides(frames.map(({ element }) => element)));
@@ -281,7 +265,7 @@ export class FramedCard implements Card {
     return Promise.race([
       token(),
       new Promise<never>((_, reject) =>
-        setTimeout(reject, 1000 * this.settings.timeouts.token, new Error("no token in time")),
+        setTimeout(reject, 1000 * this.#settings.timeouts.token, new Error("no token in time")),
       ),
     ]);
   }
@@ -296,7 +280,7 @@ export class FramedCard implements Card {
     for (const place of places) place.cover();
     if (told) return;
     const sorry = (this.#sorry = new AbortController());
-    const { labels, locale } = this.settings;
+    const { labels, locale } = this.#settings;
     const { lang, retry, ...texts } = { ...sorryIn(locale), ...(labels as Partial<Sorry>) };
     // Where the rest of the card is there, a part that is not has nothing to say of it.
     const rest = this.#frame?.here && [...this.#parts.keys()].some(({ here }) => here);
@@ -304,8 +288,7 @@ export class FramedCard implements Card {
     places[0]?.cover((scheme) => notice(text, retry, lang, scheme, () => this.reveal()));
     window.addEventListener("online", () => this.#retry(), bare({ signal: sorry.signal }));
     const [code, why] = await reason;
-    if (this.#phase !== "destroyed")
-      this.#fail(new CardveilError(code, `Cardveil: ${why}`, PASSING.test(code)));
+    if (this.#phase !== "destroyed") this.#fail(code, `Cardveil: ${why}`, PASSING.test(code));
   }
 
   /** Loads what was lost once more, and what is about to be. */
@@ -330,7 +313,8 @@ export class FramedCard implements Card {
     return [...(this.#frame === undefined ? [] : [this.#frame]), ...this.#parts.keys()];
   }
 
-  #fail(error: CardError): void {
+  #fail(...told: ConstructorParameters<typeof CardveilError>): void {
+    const error = new CardveilError(...told);
     if (this.#handlers.error.size === 0) console.error(error);
     this.#emit("error", error);
   }

@@ -19,11 +19,14 @@ import type { Place } from "./options.ts";
  */
 const HELLO_AFTER_LOAD_MS = 2_000;
 
+/** What the card hears; the rest is the frame's own. */
+export type Heard = Exclude<ForPage, { type: "ready" | "title" | "size" }>;
+
 export interface Listener {
   /** The frame listens, and knows nothing yet. It comes again when the frame was loaded again. */
   connected(): void;
   ready(): void;
-  heard(message: ForPage): void;
+  heard(message: Heard): void;
   /** It does not come. Why, takes a moment to find out. */
   lost(offline: boolean, why: Promise<[code: CardErrorCode, why: string]>): void;
 }
@@ -44,22 +47,23 @@ export interface Looks {
 /** One iframe and the channel to it. */
 export class Frame {
   readonly element = native("createElement")("iframe");
+  listener: Listener = { connected() {}, ready() {}, heard() {}, lost() {} };
+  ready = false;
+  /** Whether it was waited for in vain. */
+  lost = false;
   #port: MessagePort | undefined;
   #nonce = "";
-  #ready = false;
   /** What it calls itself. */
   #title = "Card details";
   #notice: HTMLElement | undefined;
-  #lost = false;
   /** What it stands on, where it can be seen; told where the theme is the page's. */
   #ground: (() => Ground) | undefined;
   readonly #stop = new AbortController();
-  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  readonly #timers: ReturnType<typeof setTimeout>[] = [];
 
   constructor(
-    private readonly place: Place,
-    private looks: Looks,
-    private listener: Listener,
+    readonly place: Place,
+    public looks: Looks,
   ) {
     const { element } = this;
     element.allow = "clipboard-write";
@@ -77,8 +81,8 @@ export class Frame {
   }
 
   #dress(): void {
-    const { height, title, testid } = this.looks;
-    this.element.title = title ?? this.#title;
+    const { height, testid } = this.looks;
+    this.#name();
     this.element.dataset["testid"] = testid;
     this.element.style.cssText =
       height === ""
@@ -92,16 +96,7 @@ export class Frame {
     const other = theme !== this.looks.theme;
     Object.assign(this.looks, { theme, title });
     if (other) this.#stand();
-    this.element.title = title ?? this.#title;
-  }
-
-  get ready(): boolean {
-    return this.#ready;
-  }
-
-  /** Whether it was waited for in vain. */
-  get lost(): boolean {
-    return this.#lost;
+    this.#name();
   }
 
   /** Whether it has said hello. */
@@ -143,7 +138,7 @@ export class Frame {
   }
 
   #wait(): void {
-    this.#lost = false;
+    this.lost = false;
     this.#clearTimers();
     // Some browsers tell of a frame that failed; others wait. `onLine` is wrong now and then, and a
     // late frame as good.
@@ -212,10 +207,10 @@ export class Frame {
       return;
     // A second hello means that the frame was loaded again: it knows nothing any more.
     this.#port?.close();
-    this.#ready = false;
+    this.ready = false;
     this.#clearTimers();
     // It may be late, and is as good.
-    this.#lost = false;
+    this.lost = false;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#nonce = crypto.randomUUID();
@@ -230,13 +225,12 @@ export class Frame {
 
   #obey(message: ForPage): void {
     if (message.type === "ready") {
-      if (this.#ready || message.nonce !== this.#nonce) return;
-      this.#ready = true;
+      if (this.ready || message.nonce !== this.#nonce) return;
+      this.ready = true;
       this.#name(message.title);
       this.listener.ready();
-    } else if (message.type === "title") {
-      this.#name(message.title);
-    } else if (message.type === "size") {
+    } else if (message.type === "title") this.#name(message.title);
+    else if (message.type === "size") {
       const { style } = this.element;
       const { height, baseline } = message;
       style.height = `${height}px`;
@@ -244,7 +238,7 @@ export class Frame {
     } else this.listener.heard(message);
   }
 
-  #name(title: string): void {
+  #name(title = this.#title): void {
     this.#title = title;
     this.element.title = this.looks.title ?? title;
   }
@@ -258,9 +252,9 @@ export class Frame {
   }
 
   #lose(code: "frame_blocked" | "frame_timeout" | "csp_blocked"): void {
-    if (this.#port !== undefined || this.#lost) return;
+    if (this.#port !== undefined || this.lost) return;
     this.#clearTimers();
-    this.#lost = true;
+    this.lost = true;
     const { place } = this;
     const offline = !navigator.onLine;
     // What the frame cannot tell, the doctor finds out, where it can be reached.
@@ -281,11 +275,10 @@ export class Frame {
   }
 
   #after(ms: number, run: () => void): void {
-    this.#timers.add(setTimeout(run, ms));
+    this.#timers.push(setTimeout(run, ms));
   }
 
   #clearTimers(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    for (const timer of this.#timers.splice(0)) clearTimeout(timer);
   }
 }

@@ -1,12 +1,18 @@
+/**
+ * What callers say, checked where the mistake is, and not later in a frame.
+ *
+ * To add an option: its parser here, in the table of what it is an option of, and in `EXPECTED` what
+ * it must be.
+ */
 import {
   type Appearance,
-  COLORS,
   type Configuration,
   FIELDS,
   HIDE_AFTER_SECS,
   LOOKS,
+  members,
   ownOf,
-  parseAppearance,
+  type Parser,
   parseFields,
   parseHideAfter,
   parseLocale,
@@ -16,51 +22,144 @@ import {
   type Part,
   PARTS,
   sentence,
+  type Shape,
+  type Strange,
   text,
-  TEXTS,
   within,
 } from "@cardveil/protocol";
-import type {
-  CardAppearance,
-  CardChanges,
-  CardOptions,
-  CardveilOptions,
-  PartOptions,
-} from "./api.ts";
+import type { CardChanges, CardOptions, CardveilOptions, PartOptions } from "./api.ts";
 import { native } from "./document.ts";
 import { badOption, CardveilError, policyLine, warnOnce } from "./error.ts";
 
+/** All that a card is told, what its page calls its frame, and how long it waits. */
+export type Settings = Configuration & {
+  title: string | undefined;
+  timeouts: { frame: number; token: number };
+};
+
+const SOME = `some of ${FIELDS.join(", ")}`;
+const EXPECTED: Record<string, string> = {
+  embed: "such as emb_...",
+  clientUrl: "such as https://cards.example.com",
+  token: "a string or a function",
+  fields: SOME,
+  masked: `a boolean, or ${SOME}`,
+  copy: `a boolean, or ${SOME}`,
+  appearance: "as CardAppearance has it",
+  locale: "such as en or de-CH",
+  hideAfter: `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`,
+  labels: "short texts",
+  title: "a short text",
+  timeouts: "seconds from 5 to 120",
+  part: `one of ${PARTS.join(", ")}`,
+};
+
+/** Names that there are not may be of another version, which is no reason to show no card. */
+const strange =
+  (path: string): Strange =>
+  (name, known) =>
+    warnOnce(`there is no option "${path}${name}"; there are ${known.join(", ")}`);
+
+function checked<S extends Shape>(given: unknown, shape: S) {
+  try {
+    return members(Object(given), shape, true, strange(""));
+  } catch (path) {
+    const option = String(path).slice(1);
+    throw badOption(`the option "${option}" must be ${EXPECTED[option.split(".")[0] as string]}`);
+  }
+}
+
+const or =
+  <T>(otherwise: unknown, parse: Parser<T>): Parser<T> =>
+  (value) =>
+    parse(value ?? otherwise);
+const some: Parser<Configuration["copy"]> = (value) =>
+  parseSome(typeof value === "boolean" ? FIELDS.filter(() => value) : value);
+const title: Parser<string | undefined> = (value) =>
+  value === undefined ? value : sentence(value);
+const looks = (value: unknown) => members(value ?? {}, LOOKS, false, strange("appearance."));
+const secs = /* @__PURE__ */ within(5, 120);
+
+/** What a card may become. */
+const LIVE = {
+  appearance: (value: unknown): Appearance => ({ theme: "auto", ...looks(value) }),
+  locale: (value: unknown) => parseLocale(value ?? pageLocale()),
+  hideAfter: /* @__PURE__ */ or(HIDE_AFTER_SECS.default, parseHideAfter),
+  copy: /* @__PURE__ */ or(["pan"], some),
+  labels: /* @__PURE__ */ or({}, parseTexts),
+  title,
+  timeouts: (value: unknown) =>
+    members(value ?? {}, { frame: or(20, secs), token: or(30, secs) }, true, strange("timeouts.")),
+};
+
+const CARD = {
+  token: (value: unknown) =>
+    typeof value === "function" ? (value as CardOptions["token"]) : text(/./)(value),
+  fields: /* @__PURE__ */ or(FIELDS, parseFields),
+  masked: /* @__PURE__ */ or(["cvv"], some),
+  ...LIVE,
+};
+
+export function parseOptions(given: CardOptions): Settings & Pick<CardOptions, "token"> {
+  const options = checked(given, CARD);
+  return { ...options, renewable: typeof options.token === "function" };
+}
+
+/** All of it is checked before any of it counts. What is there and undefined is as if never said. */
+export function parseChanges(given: CardChanges): Partial<Settings> {
+  if (typeof given !== "object" || given === null)
+    throw badOption("update takes an object of options");
+  const names = Object.keys(given) as (keyof CardChanges)[];
+  for (const name of names)
+    if (!Object.hasOwn(LIVE, name))
+      throw badOption(`"${name}" cannot be changed; make another card`);
+  return checked(given, ownOf(LIVE, ...names)) as Partial<Settings>;
+}
+
+/**
+ * What a part is, and how it looks: like its card, whatever that becomes, but for what it says
+ * itself.
+ */
+export function parsePart(name: Part, options: PartOptions) {
+  const { appearance, transparent, ...rest } = checked(options, {
+    appearance: looks,
+    transparent: (value) => value === true,
+    title,
+  });
+  return {
+    ...checked({ part: name }, { part: parsePartName }),
+    ...rest,
+    looks: (card: Appearance): Appearance => ({ ...card, ...appearance }),
+    transparent,
+  };
+}
+
+/** Where the frame lives, and who finds out what is wrong there. */
 export interface Place {
   origin: string;
   embed: string;
   frameUrl: string;
-  /** Loaded when something is wrong, so that no page carries it. */
   doctor(): Promise<typeof import("./doctor.ts")>;
 }
 
 /**
- * Where the frame lives. `scriptUrl` is where the SDK came from. If that was Cardveil, by its path,
- * tokens go to no other origin, whatever `clientUrl` says; unless it was the page's own origin,
- * which may keep a copy there.
+ * `scriptUrl` is where the SDK came from. If that was Cardveil, by its path, tokens go to no other
+ * origin, whatever `clientUrl` says; unless it was the page's own origin, which may keep a copy
+ * there.
  */
 export function parsePlace(options: CardveilOptions, scriptUrl: string | undefined): Place {
-  const { embed: id, clientUrl } = known("", options, ["embed", "clientUrl"]);
-  const embed = check("embed", "such as emb_...", () => text(id, /^emb_\w{1,64}$/));
   const script = scriptUrl === undefined ? undefined : new URL(scriptUrl);
-  const served =
-    script !== undefined && /^\/sdk\/[\w.]+\/[a-z.]+\.js$/.test(script.pathname)
-      ? script
-      : undefined;
-  const named =
-    clientUrl === undefined && served !== undefined
-      ? served.origin
-      : check("clientUrl", "such as https://cards.example.com", () => {
-          const url = new URL(text(clientUrl, /^https?:/));
-          if (url.pathname !== "/") throw new TypeError();
-          return url.origin;
-        });
-  const origin = served !== undefined && served.origin !== location.origin ? served.origin : named;
-  if (origin !== named)
+  const served = /^\/sdk\/[\w.]+\/[a-z.]+\.js$/.test(script?.pathname ?? "") ? script : undefined;
+  const { embed, clientUrl } = checked(options, {
+    embed: text<string>(/^emb_\w{1,64}$/),
+    clientUrl: (value) => {
+      if (value === undefined && served !== undefined) return served.origin;
+      const { origin, pathname } = new URL(text<string>(/^https?:/)(value));
+      return text<string>(/^\/$/)(pathname) && origin;
+    },
+  });
+  const origin = served && served.origin !== location.origin ? served.origin : clientUrl;
+  if (origin !== clientUrl)
     console.warn(`Cardveil: clientUrl is left out: the SDK came from ${origin}`);
   return {
     origin,
@@ -76,96 +175,6 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
   };
 }
 
-/** What a caller says of a card. */
-export const cardOptions = (given: CardOptions): CardOptions =>
-  known("", given, ["token", "fields", "masked", ...LIVE]);
-
-/** An object's own members; of names that there are not it tells, and goes on without them. */
-function known<T, const K extends keyof T & string>(
-  path: string,
-  given: T,
-  names: readonly K[],
-): Pick<T, K> {
-  tellStrange(path, given, names);
-  return ownOf(given, ...names);
-}
-
-/** They may be of another version, which is no reason to show no card. */
-function tellStrange(path: string, given: unknown, names: readonly string[]): void {
-  for (const name of Object.keys(Object(given)))
-    if (!names.includes(name))
-      warnOnce(`there is no option "${path}${name}"; there are ${names.join(", ")}`);
-}
-
-/** All that a card is told, what its page calls its frame, and how long it waits. */
-export type Settings = Configuration & {
-  title: string | undefined;
-  timeouts: { frame: number; token: number };
-};
-
-/** Checks every option now, where the mistake is, and not later in a frame. */
-export function parseOptions(given: CardOptions): Settings {
-  const options = cardOptions(given);
-  const { token, fields, masked } = options;
-  check("token", "a string or a function", () => {
-    if (typeof token !== "function") text(token, /./);
-  });
-  return {
-    renewable: typeof token === "function",
-    fields: check("fields", `some of ${FIELDS.join(", ")}`, () => parseFields(fields ?? FIELDS)),
-    masked: some("masked", masked ?? ["cvv"]),
-    ...parseLive(options, LIVE),
-  };
-}
-
-/**
- * What a card may become: all of it checked before any of it counts. What is there and undefined is
- * as if never said.
- */
-export function parseChanges(given: CardChanges): Partial<Settings> {
-  if (typeof given !== "object" || given === null)
-    throw badOption("update takes an object of options");
-  const names = Object.keys(given) as (keyof CardChanges)[];
-  for (const name of names)
-    if (!LIVE.includes(name)) throw badOption(`"${name}" cannot be changed; make another card`);
-  return parseLive(ownOf(given, ...names), names);
-}
-
-const LIVE = [
-  "appearance",
-  "locale",
-  "hideAfter",
-  "copy",
-  "labels",
-  "title",
-  "timeouts",
-] as const satisfies (keyof CardChanges)[];
-type Live = Pick<Settings, (typeof LIVE)[number]>;
-
-function parseLive<K extends keyof Live>(
-  { appearance, locale, hideAfter, copy, labels, title, timeouts }: CardChanges,
-  names: readonly K[],
-): Pick<Live, K> {
-  const parsers: { [P in keyof Live]: () => Live[P] } = {
-    appearance: () => checkAppearance(appearance),
-    locale: () => check("locale", "such as en or de-CH", () => parseLocale(locale ?? pageLocale())),
-    hideAfter: () =>
-      check("hideAfter", `seconds from ${HIDE_AFTER_SECS.min} to ${HIDE_AFTER_SECS.max}`, () =>
-        parseHideAfter(hideAfter ?? HIDE_AFTER_SECS.default),
-      ),
-    copy: () => some("copy", copy ?? ["pan"]),
-    labels: () => check("labels", "short texts", () => parseTexts(labels ?? {})),
-    title: () => checkTitle(title),
-    timeouts: () => {
-      const given = known("timeouts.", timeouts ?? {}, ["frame", "token"]);
-      const secs = (value: number) =>
-        check("timeouts", "frame and token, seconds from 5 to 120", () => within(value, 5, 120));
-      return { frame: secs(given.frame ?? 20), token: secs(given.token ?? 30) };
-    },
-  };
-  return Object.fromEntries(names.map((name) => [name, parsers[name]()])) as Pick<Live, K>;
-}
-
 export const pageLocale = (): string =>
   (typeof document === "object" && native("documentElement").lang) || "en";
 
@@ -174,74 +183,3 @@ export function elementOf(target: string | Element): Element {
   if (element instanceof Element) return element;
   throw badOption(`there is no element ${target}`);
 }
-
-/**
- * What a part is, and how it looks: like its card, whatever that becomes, but for what it says
- * itself.
- */
-export function parsePart(name: Part, options: PartOptions) {
-  const { appearance, transparent, title } = known("", options, [
-    "appearance",
-    "transparent",
-    "title",
-  ]);
-  const said = { ...appearance };
-  const { theme, ...rest } = checkAppearance(said);
-  const own = Object.hasOwn(said, "theme") ? { theme, ...rest } : rest;
-  return {
-    part: check("part", `one of ${PARTS.join(", ")}`, () => parsePartName(name)),
-    looks: (card: Appearance): Appearance => ({ ...card, ...own }),
-    transparent: transparent === true,
-    title: checkTitle(title),
-  };
-}
-
-function some(option: string, value: boolean | readonly string[]) {
-  return check(option, `a boolean, or some of ${FIELDS.join(", ")}`, () =>
-    parseSome(typeof value === "boolean" ? FIELDS.filter(() => value) : value),
-  );
-}
-
-function checkAppearance(given: CardAppearance | undefined): Appearance {
-  const looks = typeof given === "object" ? ownOf(given, ...keysOf(LOOKS)) : (given ?? {});
-  try {
-    const parsed = parseAppearance(looks);
-    const { colors, text } = looks;
-    tellStrange("appearance.", given, keysOf(LOOKS));
-    tellStrange("appearance.colors.", colors, COLORS);
-    tellStrange("appearance.text.", text, keysOf(TEXTS));
-    return parsed;
-  } catch {
-    throw wrong(`appearance${wrongIn(looks, parseAppearance)}`, "as CardAppearance has it");
-  }
-}
-
-const keysOf = <T extends object>(table: T) => Object.keys(table) as (keyof T & string)[];
-
-/** The first member that is not as it must be, and the first one of that. */
-function wrongIn(value: object, parse: (value: object) => unknown): string {
-  for (const [name, member] of Object.entries(Object(value))) {
-    const alone = (member: unknown) => parse({ [name]: member });
-    try {
-      alone(member);
-    } catch {
-      return `.${name}${typeof member === "object" ? wrongIn(member as object, alone) : ""}`;
-    }
-  }
-  return "";
-}
-
-function checkTitle(value: unknown): string | undefined {
-  return value === undefined ? undefined : check("title", "a short text", () => sentence(value));
-}
-
-function check<T>(option: string, expected: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch {
-    throw wrong(option, expected);
-  }
-}
-
-const wrong = (option: string, expected: string) =>
-  badOption(`the option "${option}" must be ${expected}`);

@@ -75,7 +75,7 @@ describe("a frame that cannot be seen", () => {
       frameUrl: `${ORIGIN}/embed/emb_1`,
       doctor: () => Promise.reject(new Error("blocked")),
     };
-    const card = new FramedCard(place, parseOptions({ token: TOKEN }), TOKEN);
+    const card = new FramedCard(place, parseOptions({ token: TOKEN }));
     cards.push(card);
     const warned: unknown[] = [];
     card.on("warning", (warning) => warned.push(warning));

@@ -49,6 +49,7 @@ describe("what a card is to be", () => {
   it("has defaults", () => {
     document.documentElement.lang = "de-AT";
     expect(parseOptions({ token: "cvt_test_1" })).toEqual({
+      token: "cvt_test_1",
       renewable: false,
       fields: ["pan", "expiry", "cvv", "name"],
       appearance: { theme: "auto" },
@@ -77,7 +78,7 @@ describe("what a card is to be", () => {
     expect(parseOptions({ token: "t", [option]: false })[option]).toEqual([]);
   });
 
-  it.each<[string, unknown]>([
+  it.each<[string, unknown, inner?: string]>([
     ["token", undefined],
     ["token", ""],
     ["token", 1],
@@ -91,18 +92,18 @@ describe("what a card is to be", () => {
     ["hideAfter", "60"],
     ["copy", ["pin"]],
     ["masked", "pan"],
-    ["labels", { hide: "" }],
+    ["labels", { hide: "" }, ".hide"],
     ["title", ""],
-    ["timeouts", { frame: 4 }],
-    ["timeouts", { token: 121 }],
-    ["timeouts", { frame: "30" }],
+    ["timeouts", { frame: 4 }, ".frame"],
+    ["timeouts", { token: 121 }, ".token"],
+    ["timeouts", { frame: "30" }, ".frame"],
     ["title", 1],
-  ])("refuses a wrong %s: %j", (option, value) => {
+  ])("refuses a wrong %s: %j", (option, value, inner = "") => {
     const options = { token: "t", [option]: value } as CardOptions;
     expect(() => parseOptions(options)).toThrow(
       expect.objectContaining({
         code: "bad_option",
-        message: expect.stringContaining(`"${option}"`),
+        message: expect.stringContaining(`"${option}${inner}"`),
       }),
     );
   });

@@ -76,7 +76,7 @@ export function make(
     frameUrl: `${ORIGIN}/embed/emb_1`,
     doctor: () => import("../src/doctor.ts"),
   };
-  const card = new FramedCard(place, parseOptions({ token, ...options }), token);
+  const card = new FramedCard(place, parseOptions({ token, ...options }));
   cards.push(card);
   return card;
 }
