@@ -1,6 +1,7 @@
 // Writes the bundles to dist/, which is committed: the server embeds them, so that it builds with
 // Rust alone. The same sources give the same bytes. No path, date or name of this machine goes in.
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -23,10 +24,16 @@ const common = {
   logLevel: "warning",
 };
 
-/** One script of `dist/`: bundled by the one, made small by both. */
-async function script(file, entry, format, { banner = "/*! Cardveil, Apache-2.0 */" } = {}) {
+/** One script of `dist/`: bundled by the one, made small by both. Answers with its bytes. */
+async function script(
+  file,
+  entry,
+  format,
+  { define = {}, banner = "/*! Cardveil, Apache-2.0 */" } = {},
+) {
   const { outputFiles } = await build({
     ...common,
+    define: { ...common.define, ...define },
     entryPoints: [entry],
     format,
     write: false,
@@ -38,24 +45,30 @@ async function script(file, entry, format, { banner = "/*! Cardveil, Apache-2.0 
     codegen: { removeWhitespace: true, legalComments: "none" },
   });
   if (errors.length > 0) throw new AggregateError(errors, file);
-  await writeFile(`dist/${file}`, `${banner}${banner === "" ? "" : "\n"}${code}\n`);
+  const bytes = `${banner}${banner === "" ? "" : "\n"}${code}\n`;
+  await writeFile(`dist/${file}`, bytes);
+  return bytes;
 }
 
+/** As an `integrity` attribute names it. */
+const integrity = (bytes) => `sha256-${createHash("sha256").update(bytes).digest("base64")}`;
+
 const withOthers = { banner: "/*! Cardveil, Apache-2.0; see LICENSES.txt */" };
+const doctor = await script("doctor.js", "sdk/src/doctor.ts", "esm");
+const bound = { define: { DOCTOR_INTEGRITY: JSON.stringify(integrity(doctor)) } };
 await Promise.all([
-  script("doctor.js", "sdk/src/doctor.ts", "esm"),
   script("frame.js", "frame/src/entry/card.ts", "iife", withOthers),
   script("holder.js", "frame/src/entry/holder.ts", "iife", withOthers),
   script("boot.js", "frame/src/entry/boot.ts", "iife", { banner: "" }),
   script("part.js", "frame/src/entry/part.ts", "iife"),
   script("app.js", "frame/src/entry/app.ts", "iife", withOthers),
-  script("gallery.js", "gallery/src/gallery.ts", "esm"),
-  script("specimen.js", "gallery/src/specimen.ts", "esm"),
+  script("gallery.js", "gallery/src/gallery.ts", "esm", bound),
+  script("specimen.js", "gallery/src/specimen.ts", "esm", bound),
   script("reference.js", "reference/src/start.ts", "iife"),
-  script("cardveil.js", "sdk/src/esm.ts", "esm"),
-  script("pure.js", "sdk/src/pure.ts", "esm"),
-  script("cardveil.iife.js", "sdk/src/iife.ts", "iife"),
-  script("marqeta.js", "sdk/src/marqeta.ts", "iife"),
+  script("cardveil.js", "sdk/src/esm.ts", "esm", bound),
+  script("pure.js", "sdk/src/pure.ts", "esm", bound),
+  script("cardveil.iife.js", "sdk/src/iife.ts", "iife", bound),
+  script("marqeta.js", "sdk/src/marqeta.ts", "iife", bound),
   build({ ...common, entryPoints: ["frame/src/frame.css"], outfile: "dist/frame.css" }),
 ]);
 

@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 
 const budgets = [
-  { what: "SDK (module)", files: ["cardveil.js"], max: 7_775 },
-  { what: "SDK (pure module)", files: ["pure.js"], max: 7_780 },
-  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 7_840 },
-  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_285 },
+  { what: "SDK (module)", files: ["cardveil.js"], max: 8_005 },
+  { what: "SDK (pure module)", files: ["pure.js"], max: 7_990 },
+  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_040 },
+  { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_500 },
   { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_510 },
   {
     what: "a view in parts",

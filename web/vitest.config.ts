@@ -18,6 +18,7 @@ export default defineConfig({
       },
     ],
   },
+  define: { DOCTOR_INTEGRITY: JSON.stringify("sha384-of-the-doctor") },
   test: {
     include: ["{protocol,frame,sdk,react,react-native,reference}/test/**/*.test.{ts,tsx}"],
     environment: "happy-dom",

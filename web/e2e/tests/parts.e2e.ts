@@ -538,6 +538,33 @@ describe("doctor", () => {
     expect(asked).toEqual([`/sdk/${version}/doctor.js`]);
   });
 
+  it("ran whatever lay at its address, and is the one that was built with the SDK or none", async () => {
+    const ada = await arrive();
+    const { client_url: clientUrl, embed } = demo;
+    ada.wire.fault(/\/doctor\.js$/, async (pass) => {
+      const answer = await pass();
+      const { "content-encoding": _, "content-length": __, ...headers } = answer.headers;
+      const body = Buffer.from(
+        "window.foreign = true; export const examine = () => ({ ok: true });",
+      );
+      return { ...answer, headers, body };
+    });
+    const found = await ada.page.evaluate(
+      async ({ clientUrl, embed }) => {
+        const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
+        const said = await Cardveil({ embed })
+          .doctor()
+          .then(String, ({ name, message }) => `${name}: ${message}`);
+        return { said, ran: "foreign" in window };
+      },
+      { clientUrl, embed },
+    );
+    expect(found).toEqual({
+      said: expect.stringMatching(/^CardveilError: .*load the SDK from .*script-src/),
+      ran: false,
+    });
+  });
+
   // Chromium alone can tell before a click.
   it.runIf(name === "chromium").each([
     ["", false],

@@ -29,7 +29,8 @@ import {
 } from "@cardveil/protocol";
 import type { CardChanges, CardOptions, CardveilOptions, PartOptions } from "./api.ts";
 import { native } from "./document.ts";
-import { badOption, CardveilError, policyLine, warnOnce } from "./error.ts";
+import { badOption, warnOnce } from "./error.ts";
+import { loadDoctor } from "./load-doctor.ts";
 
 /** All that a card is told, what its page calls its frame, and how long it waits. */
 export type Settings = Configuration & {
@@ -166,12 +167,7 @@ export function parsePlace(options: CardveilOptions, scriptUrl: string | undefin
     embed,
     frameUrl: `${origin}/embed/${embed}`,
     // Of the version that the page has, where it has one from there.
-    doctor: () => {
-      const { href } = new URL("doctor.js", served ?? `${origin}/sdk/v1/`);
-      return import(/* @vite-ignore */ /* webpackIgnore: true */ href).catch(() => {
-        throw new CardveilError("csp_blocked", policyLine(`script-src ${origin}`));
-      });
-    },
+    doctor: () => loadDoctor(origin, served ?? `${origin}/sdk/v1/`),
   };
 }
 

@@ -151,11 +151,3 @@ describe("a name that no option has", () => {
     warn.mockRestore();
   });
 });
-
-it("says which line of a policy lets the doctor in, where a page that holds the SDK in its bundle does not", async () => {
-  const place = parsePlace({ embed: "emb_1", clientUrl: "https://cards.example" }, undefined);
-  await expect(place.doctor()).rejects.toMatchObject({
-    code: "csp_blocked",
-    message: expect.stringContaining(`"script-src https://cards.example"`),
-  });
-});
