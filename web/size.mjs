@@ -7,13 +7,13 @@ const budgets = [
   { what: "SDK (pure module)", files: ["pure.js"], max: 7_990 },
   { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_040 },
   { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_500 },
-  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_510 },
+  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_560 },
   {
     what: "a view in parts",
     files: ["holder.js", "part.js", "frame.css", "words/de.json"],
-    max: 24_250,
+    max: 24_295,
   },
-  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 19_655 },
+  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 19_705 },
 ];
 for (const { what, files, max } of budgets) {
   const sizes = files.map(

@@ -212,7 +212,7 @@ it.each(PRESSED)(
 /** Loading, shown, shown whole, masked, shown by clicks, copied, hidden as asked and by time. */
 const SCENES = [0, 1, 2, 6, 7, 9, 15, 16].map((at) => `states.${at}`);
 
-it.each(["en", "de", "fr", "ar"])(
+it.each(["en", "de", "fr", "ar", "ja"])(
   "the card jumped by 23 px, the CVV's button was cut and a masked number wrapped at 320 px: %s",
   async (lang) => {
     const { page } = await specimen(SCENES[0] ?? "", 320, lang);
@@ -238,6 +238,15 @@ it.each(["en", "de", "fr", "ar"])(
   },
 );
 
+it("a Japanese label took two lines at 280 px, and leaves the card as high as its place", async () => {
+  const { page } = await specimen(SCENES[0] ?? "", 280, "ja");
+  for (const of of SCENES) {
+    await page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=ja`);
+    await page.locator(":root[data-drawn]").waitFor({ state: "attached" });
+    expect([of, (await box(page.locator("main")))[3]]).toEqual([of, 300]);
+  }
+});
+
 /** As above, with what can no longer be shown, and what was not copied. */
 const SENTENCES = [0, 1, 5, 7, 10, 15, 16, 17].map((at) => `states.${at}`);
 const LANGUAGES = ["en", "de", "fr", "es", "pt", "ar", "ja", "zh"];
@@ -259,6 +268,71 @@ it.each([280, 300, 320, 375, 480])(
     expect(moved).toEqual([]);
   },
 );
+
+/** Every scene, failures, and the parts that hold words. */
+const LARGE = [
+  ...Array.from({ length: 18 }, (_, at) => `states.${at}`),
+  ...[3, 5, 6, 8, 11].map((at) => `failures.${at}`),
+  ...[7, 11, 14].map((at) => `parts.${at}`),
+];
+
+/** Those of a specimen's texts and buttons that are cut by what they stand in, or lie on others. */
+const misplaced = ({ page }: Visit): Promise<string[]> =>
+  page.evaluate(() => {
+    const main = document.querySelector("main") as Element;
+    const seen: [what: string, element: Element, box: DOMRect][] = [];
+    const texts = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode() !== null) {
+      const { currentNode: text } = texts;
+      const around = text.parentElement as HTMLElement;
+      if (around.closest(".unseen") !== null) continue;
+      const range = document.createRange();
+      range.selectNodeContents(text);
+      for (const box of range.getClientRects()) seen.push([String(text.textContent), around, box]);
+    }
+    for (const button of main.querySelectorAll("button"))
+      seen.push([String(button.dataset["testid"]), button, button.getBoundingClientRect()]);
+    const wrong: string[] = [];
+    if (document.documentElement.scrollWidth > innerWidth) wrong.push("wider than its frame");
+    seen.forEach(([what, element, box], index) => {
+      const outer = (element.closest(".face") ?? main).getBoundingClientRect();
+      const cut = [
+        outer.left - box.left,
+        box.right - outer.right,
+        outer.top - box.top,
+        box.bottom - outer.bottom,
+      ];
+      if (Math.max(...cut) > 1) wrong.push(`cut: ${what}`);
+      for (const [other, its, where] of seen.slice(index + 1)) {
+        if (element.contains(its) || its.contains(element)) continue;
+        const across = Math.min(box.right, where.right) - Math.max(box.left, where.left);
+        const down = Math.min(box.bottom, where.bottom) - Math.max(box.top, where.top);
+        if (across > 1.5 && down > 1.5) wrong.push(`${what} lies on ${other}`);
+      }
+    });
+    return wrong;
+  });
+
+describe.each<[string, number, Partial<Look>]>([
+  ["told to write in 24 px", 320, { fontSize: 24 }],
+  ["told to write in 32 px", 280, { fontSize: 32 }],
+  ["told to write in no less than 24 px", 280, { leastFontSize: 24 }],
+  ["at 200 %", 280, { deviceScaleFactor: 2 }],
+])("a browser %s, in a place of %i px,", (_, width, look) => {
+  const test = look.deviceScaleFactor === undefined ? itNeeds("font size") : it;
+  for (const lang of ["de", "ja"])
+    test(`cut "American Express", laid notes on buttons, and does not: ${lang}`, async () => {
+      const visit = await specimen("states.0", width, lang, look);
+      const found: Record<string, string[]> = {};
+      for (const of of LARGE) {
+        await visit.page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=${lang}`);
+        await visit.page.locator(":root[data-drawn]").waitFor({ state: "attached" });
+        const wrong = await misplaced(visit);
+        if (wrong.length > 0) found[of] = wrong;
+      }
+      expect(found).toEqual({});
+    });
+});
 
 it.each(SCENES.slice(1, 5))(
   "the face cut the CVV's button below 212 px, and cuts nothing at 200 px: %s",

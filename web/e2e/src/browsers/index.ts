@@ -33,6 +33,8 @@ export interface Look {
   deviceScaleFactor?: number;
   /** What the browser is told to write in, in CSS pixels. */
   fontSize?: number;
+  /** The least that the browser is told to write in, whatever a page says. */
+  leastFontSize?: number;
 }
 
 export interface Visit {

@@ -27,15 +27,15 @@ const CHROMIUM: LaunchOptions = {
 };
 
 export async function launchChromium(): Promise<Browser> {
-  const { dressed, close } = byOptions(chromium, ({ fontSize }) =>
-    fontSize === undefined
+  const { dressed, close } = byOptions(chromium, ({ fontSize, leastFontSize }) => {
+    const settings = Object.entries({ defaultFontSize: fontSize, minimumFontSize: leastFontSize })
+      .filter(([, size]) => size !== undefined)
+      .map(([name, size]) => `${name}=${size}`);
+    return settings.length === 0
       ? CHROMIUM
-      : {
-          ...CHROMIUM,
-          args: [...(CHROMIUM.args ?? []), `--blink-settings=defaultFontSize=${fontSize}`],
-        },
-  );
-  const options = ({ fontSize: _, ...look }: Look, proxy: string) => ({
+      : { ...CHROMIUM, args: [...(CHROMIUM.args ?? []), `--blink-settings=${settings}`] };
+  });
+  const options = ({ fontSize: _, leastFontSize: __, ...look }: Look, proxy: string) => ({
     ...look,
     proxy: { server: proxy },
   });
@@ -86,6 +86,7 @@ function preferences({
   reducedMotion,
   forcedColors,
   fontSize = 16,
+  leastFontSize = 0,
 }: Look): Record<string, number | boolean> {
   return {
     // Playwright's clicks do not reach a frame that has a process of its own. Origins are kept
@@ -95,7 +96,13 @@ function preferences({
     "layout.css.prefers-color-scheme.content-override": colorScheme === "dark" ? 0 : 1,
     "ui.prefersReducedMotion": reducedMotion === "reduce" ? 1 : 0,
     "browser.display.document_color_use": forcedColors === "active" ? 2 : 0,
-    "font.size.variable.x-western": fontSize,
+    // Firefox has a setting for each script.
+    ...Object.fromEntries(
+      ["x-western", "ja", "ar", "zh-CN"].flatMap((script) => [
+        [`font.size.variable.${script}`, fontSize],
+        [`font.minimum-size.${script}`, leastFontSize],
+      ]),
+    ),
   };
 }
 
