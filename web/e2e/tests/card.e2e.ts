@@ -307,6 +307,51 @@ describe("hide", () => {
     expect(ada.redeems).toHaveLength(1);
   });
 
+  it("leaves a card that Back brings again, when it is asked for, and by another token", async () => {
+    const ada = await shown();
+    await ada.page.goto(`${demo.client_url}/sdk/v1/cardveil.js`);
+    await ada.page.goBack();
+    const again = ada.page.locator("[data-testid=show-card]:enabled:not([hidden])");
+    await again.or(ada.by("cardveil-frame")).first().waitFor();
+    // Loaded again, it has the shop's button; as it was, the frame's.
+    if ((await ada.by("cardveil-frame").count()) > 0) await press(ada.in("show"));
+    else await again.click();
+    await ada.in("hide").waitFor();
+    expect(await ada.in("pan").textContent()).toBe(PAN);
+    expect(ada.tokens).toBe(2);
+    expect(ada.redeems[1]?.key).not.toEqual(ada.redeems[0]?.key);
+  });
+
+  it("leaves a page that was written with its token, which Back shows again to the same key alone, or says what to do", async () => {
+    const ada = await arrive();
+    const token = await ada.token(demo.cards[0]?.card_no ?? "");
+    const { client_url: clientUrl, embed } = demo;
+    ada.wire.fault(/^\/written$/, async () => ({
+      status: 200,
+      headers: { "content-type": "text/html", "cache-control": "no-cache" },
+      body: Buffer.from(`<!doctype html><title>A page</title><main id="card"></main><script type="module">
+        const { Cardveil } = await import("${clientUrl}/sdk/v1/cardveil.js");
+        Cardveil({ embed: "${embed}" }).card({ token: "${token}" }).mount("#card");
+      </script>`),
+    }));
+    await ada.page.goto(`${demo.shop_url}/written`);
+    await ada.in("hide").waitFor();
+    expect(await ada.in("pan").textContent()).toBe(PAN);
+    await ada.page.goto(`${demo.client_url}/sdk/v1/cardveil.js`);
+    await ada.page.goBack();
+    await ada.in("hide").or(ada.in("show")).or(ada.in("error")).first().waitFor();
+    if ((await ada.in("show").count()) > 0) await press(ada.in("show"));
+    await ada.in("hide").or(ada.in("error")).first().waitFor();
+    if ((await ada.in("error").count()) > 0)
+      expect(await ada.in("error").textContent()).toContain("open your card again");
+    else {
+      expect(await ada.in("pan").textContent()).toBe(PAN);
+      // Nothing was kept: the server was asked, and answered the key that it knows.
+      expect(ada.redeems).toHaveLength(2);
+      expect(ada.redeems[1]?.key).toEqual(ada.redeems[0]?.key);
+    }
+  });
+
   itNeeds("back/forward cache")(
     "happens on the way into the back/forward cache, with token and key",
     async () => {
