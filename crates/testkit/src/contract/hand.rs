@@ -470,7 +470,7 @@ pub async fn no_event_is_delivered_to_another_merchant(store: &dyn Store, hand: 
         "INSERT INTO delivery (id, subscription, merchant, line, seq, topic, queued_at, since,
              attempts, due_at, state, head)
          SELECT (SELECT id FROM card LIMIT 1),
-             (SELECT id FROM subscription WHERE merchant = 'mer_2'), merchant, line, seq, topic,
+             (SELECT id FROM subscription WHERE merchant = 'mer_2'), 'mer_2', line, seq, topic,
              queued_at, since, attempts, due_at, state, head FROM delivery LIMIT 1",
     )
     .await;
