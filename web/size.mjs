@@ -4,8 +4,8 @@ import { brotliCompressSync } from "node:zlib";
 
 const budgets = [
   { what: "SDK (module)", files: ["cardveil.js"], max: 8_005 },
-  { what: "SDK (pure module)", files: ["pure.js"], max: 7_990 },
-  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_040 },
+  { what: "SDK (pure module)", files: ["pure.js"], max: 7_995 },
+  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_050 },
   { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_500 },
   { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_560 },
   {

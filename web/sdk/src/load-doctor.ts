@@ -16,6 +16,9 @@ declare global {
     | undefined;
 }
 
+/** Made once: a page may allow no second of its name. */
+let policy: { createScriptURL(url: string): string } | undefined;
+
 /**
  * Loads the doctor of this build and no other: no page carries it, and one that pins the SDK has
  * pinned the doctor too. What an element has checked is the module that `import` then finds. WebKit
@@ -29,12 +32,12 @@ export function loadDoctor(
   const script = native("createElement")("script");
   return new Promise((resolve, reject) => {
     const rules = bare({ createScriptURL: (url: string) => url });
-    const trusted = globalThis.trustedTypes?.createPolicy("cardveil", rules);
+    policy ??= globalThis.trustedTypes?.createPolicy("cardveil", rules);
     Object.assign(script, {
       type: "module",
       crossOrigin: "",
       integrity: DOCTOR_INTEGRITY,
-      src: trusted?.createScriptURL(href) ?? href,
+      src: policy?.createScriptURL(href) ?? href,
       onload: resolve,
       onerror: reject,
     });

@@ -41,11 +41,32 @@ describe("the doctor", () => {
     expect(refusal.message).toContain(`load the SDK from ${ORIGIN}`);
   });
 
+  it("asks a page that allows no second policy of one name for one", async () => {
+    const made: string[] = [];
+    const createPolicy = (name: string, rules: object) => {
+      if (made.includes(name)) throw new TypeError("exists");
+      made.push(name);
+      return rules;
+    };
+    vi.stubGlobal("trustedTypes", { createPolicy });
+    for (let round = 0; round < 2; round += 1) {
+      asked = undefined;
+      place()
+        .doctor()
+        .catch(() => {});
+      expect(asked).toBeDefined();
+    }
+    vi.unstubAllGlobals();
+  });
+
   it("is refused in words where a policy for trusted types allows none of its name", async () => {
     const createPolicy = () => {
       throw new TypeError("not allowed");
     };
     vi.stubGlobal("trustedTypes", { createPolicy });
+    vi.resetModules();
+    const fresh = await import("../src/options.ts");
+    const place = () => fresh.parsePlace({ embed: "emb_1", clientUrl: ORIGIN }, undefined);
     await expect(place().doctor()).rejects.toMatchObject({ name: "CardveilError" });
     expect(asked).toBeUndefined();
     vi.unstubAllGlobals();
