@@ -349,7 +349,10 @@ class WebkitLocator extends WebkitScope implements Locator {
     return run().catch((error) => {
       if (
         error instanceof WebDriverError &&
-        /^(no such (frame|window)|stale element)/.test(error.message)
+        // The driver has no word for a frame that goes while it steps in.
+        /^(no such (frame|window)|stale element|unknown error: +\(POST \/frame\))/.test(
+          error.message,
+        )
       )
         return undefined;
       throw error;
