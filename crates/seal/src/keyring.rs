@@ -21,27 +21,40 @@ use crate::{
 /// What the algorithm of a DEK is, for a cryptographic inventory.
 pub const DEK_ALGORITHM: &str = "AES-256-GCM";
 
+/// Whether a class key says, by what it is bound to, that every row has a MAC. No hand in the
+/// database makes it say so, or takes it back.
+type SaysRowsHaveMacs = bool;
+
 impl WrappedKey {
-    fn generate(
+    fn wrap(
         root: &dyn Root,
         environment: &str,
-        (class, version): (Class, u32),
+        (class, version, key): (Class, u32, &Key),
+        says: SaysRowsHaveMacs,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
-        let aad = kek_aad(environment, class, version)?;
-        let wrapped = root.wrap(&Key::generate(entropy), &aad, entropy)?;
+        let aad = kek_aad(environment, class, version, says)?;
         Ok(Self {
             class,
             version,
-            wrapped,
+            wrapped: root.wrap(key, &aad, entropy)?,
         })
+    }
+
+    fn open(&self, root: &dyn Root, environment: &str) -> Result<(Key, SaysRowsHaveMacs), Error> {
+        let open = |says| {
+            let aad = kek_aad(environment, self.class, self.version, says)?;
+            Ok((root.unwrap(&self.wrapped, &aad)?, says))
+        };
+        match open(true) {
+            Err(Error::Refused) => open(false),
+            opened => opened,
+        }
     }
 
     /// Whether a root opens it.
     pub fn opens_under(&self, root: &dyn Root, environment: &str) -> bool {
-        kek_aad(environment, self.class, self.version)
-            .and_then(|aad| root.unwrap(&self.wrapped, &aad))
-            .is_ok()
+        self.open(root, environment).is_ok()
     }
 
     /// The same key under another root. What is sealed under the key is untouched.
@@ -52,12 +65,21 @@ impl WrappedKey {
         environment: &str,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
-        let aad = kek_aad(environment, self.class, self.version)?;
-        let key = from.unwrap(&self.wrapped, &aad)?;
-        Ok(Self {
-            wrapped: to.wrap(&key, &aad, entropy)?,
-            ..*self
-        })
+        let (key, says) = self.open(from, environment)?;
+        let key = (self.class, self.version, &key);
+        Self::wrap(to, environment, key, says, entropy)
+    }
+
+    /// The same key under the same root, saying that every row has a MAC.
+    pub fn saying_rows_have_macs(
+        &self,
+        root: &dyn Root,
+        environment: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, Error> {
+        let (key, _) = self.open(root, environment)?;
+        let key = (self.class, self.version, &key);
+        Self::wrap(root, environment, key, true, entropy)
     }
 }
 
@@ -96,6 +118,9 @@ pub struct Place<'a> {
 /// ```
 pub struct Keyring {
     environment: String,
+    /// What the keys say; all of them once they were bound to it.
+    says: SaysRowsHaveMacs,
+    all_say: SaysRowsHaveMacs,
     keks: BTreeMap<(Class, u32), Cipher>,
     macs: BTreeMap<(Class, u32), hmac::Key>,
     /// Each behind what the MACs of all rows begin with.
@@ -121,7 +146,8 @@ impl Keyring {
         class: Class,
         entropy: &dyn Entropy,
     ) -> Result<WrappedKey, Error> {
-        WrappedKey::generate(root, environment, (class, 1), entropy)
+        let key = Key::generate(entropy);
+        WrappedKey::wrap(root, environment, (class, 1, &key), false, entropy)
     }
 
     /// Version 1 of each class that has no key yet: all of them for a new environment, those that
@@ -133,12 +159,16 @@ impl Keyring {
         wrapped: &[WrappedKey],
         entropy: &dyn Entropy,
     ) -> Result<Vec<WrappedKey>, Error> {
+        let there = |class| wrapped.iter().any(|key| key.class == class);
         for key in wrapped {
-            root.unwrap(&key.wrapped, &kek_aad(environment, key.class, key.version)?)?;
+            let (_, says) = key.open(root, environment)?;
+            if says && !there(Class::Row) {
+                return Err(Error::MissingClass(Class::Row));
+            }
         }
         Class::ALL
             .into_iter()
-            .filter(|class| !wrapped.iter().any(|key| key.class == *class))
+            .filter(|class| !there(*class))
             .map(|class| Self::first(root, environment, class, entropy))
             .collect()
     }
@@ -156,14 +186,8 @@ impl Keyring {
             Ok(key) => key,
             Err(refused) => return Ok(Err(refused)),
         };
-        let class = Class::Cvk;
-        let aad = kek_aad(&self.environment, class, version)?;
-        let wrapped = root.wrap(&key, &aad, entropy)?;
-        Ok(Ok(WrappedKey {
-            class,
-            version,
-            wrapped,
-        }))
+        let key = (Class::Cvk, version, &key);
+        WrappedKey::wrap(root, &self.environment, key, self.says, entropy).map(Ok)
     }
 
     /// The card verification key of new cards of this number: of those that are for it, the one
@@ -197,24 +221,25 @@ impl Keyring {
     pub fn open(root: &dyn Root, environment: &str, wrapped: &[WrappedKey]) -> Result<Self, Error> {
         let mut keyring = Self {
             environment: environment.to_owned(),
+            says: false,
+            all_say: true,
             keks: BTreeMap::new(),
             macs: BTreeMap::new(),
             rows: BTreeMap::new(),
             signers: BTreeMap::new(),
             cvks: BTreeMap::new(),
         };
-        for &WrappedKey {
-            class,
-            version,
-            ref wrapped,
-        } in wrapped
-        {
-            let key = root.unwrap(wrapped, &kek_aad(environment, class, version)?)?;
+        for wrapped in wrapped {
+            let (class, version) = (wrapped.class, wrapped.version);
+            let (key, says) = wrapped.open(root, environment)?;
+            keyring.says |= says;
+            keyring.all_say &= says;
             if !keyring.insert(class, version, &key)? {
                 return Err(Error::DuplicateKey { class, version });
             }
         }
-        for class in Class::ALL {
+        let with_rows = keyring.says.then_some(Class::Row);
+        for class in Class::ALL.into_iter().chain(with_rows) {
             keyring.current_version(class)?;
         }
         Ok(keyring)
@@ -232,7 +257,19 @@ impl Keyring {
             .current_version(class)?
             .checked_add(1)
             .ok_or(Error::VersionsExhausted(class))?;
-        WrappedKey::generate(root, &self.environment, (class, next), entropy)
+        let key = Key::generate(entropy);
+        let key = (class, next, &key);
+        WrappedKey::wrap(root, &self.environment, key, self.says, entropy)
+    }
+
+    /// Whether a key says that every row has a MAC.
+    pub fn says_rows_have_macs(&self) -> bool {
+        self.says
+    }
+
+    /// Whether all of them do.
+    pub fn all_say_rows_have_macs(&self) -> bool {
+        self.all_say
     }
 
     /// The environment that all keys are bound to.
@@ -497,7 +534,12 @@ fn versions(class: Class) -> RangeInclusive<(Class, u32)> {
     (class, u32::MIN)..=(class, u32::MAX)
 }
 
-fn kek_aad(environment: &str, class: Class, version: u32) -> Result<Vec<u8>, Error> {
+fn kek_aad(
+    environment: &str,
+    class: Class,
+    version: u32,
+    says: SaysRowsHaveMacs,
+) -> Result<Vec<u8>, Error> {
     let mut aad = Vec::new();
     aead::bind(
         &mut aad,
@@ -508,6 +550,9 @@ fn kek_aad(environment: &str, class: Class, version: u32) -> Result<Vec<u8>, Err
             &version.to_be_bytes(),
         ],
     )?;
+    if says {
+        aead::bind(&mut aad, &[b"every row has a MAC"])?;
+    }
     Ok(aad)
 }
 

@@ -26,7 +26,8 @@
 //! # The key hierarchy
 //!
 //! ```text
-//! root key        Root::wrap            cardveil/kek/v1   environment, class, version
+//! root key        Root::wrap            cardveil/kek/v1   environment, class, version,
+//!                                                         once it is so: "every row has a MAC"
 //!   class key     Keyring::new_dek      cardveil/dek/v1   environment, table, row, merchant, class, class key version
 //!     DEK         Dek::seal             cardveil/field/v1 environment, table, row, merchant, class, field
 //!       field

@@ -189,6 +189,46 @@ fn class_keys_stay_in_their_environment_class_and_version() {
     assert!(refused(&Keyring::open(&other.root, "test", &keys)));
 }
 
+/// Under another root and in later versions too, and never without the key of the rows.
+#[test]
+fn keys_that_say_that_every_row_has_a_mac_go_on_saying_so() {
+    let Setup { root, mut keys, .. } = Setup::new("test");
+    let open = |root: &FileRoot, keys: &[WrappedKey]| Keyring::open(root, "test", keys);
+    let entropy = &SystemEntropy;
+    keys.push(Keyring::first(&root, "test", Class::Row, entropy).unwrap());
+    let before = open(&root, &keys).unwrap();
+    assert!(!before.says_rows_have_macs());
+    let bind = |key: &WrappedKey| key.saying_rows_have_macs(&root, "test", entropy).unwrap();
+    let mut one_says = keys.clone();
+    one_says[0] = bind(&one_says[0]);
+    let ring = open(&root, &one_says).unwrap();
+    assert!(ring.says_rows_have_macs() && !ring.all_say_rows_have_macs());
+    let mut all_say: Vec<_> = one_says.iter().map(bind).collect();
+    let ring = open(&root, &all_say).unwrap();
+    assert!(ring.all_say_rows_have_macs());
+    all_say.push(ring.rotate(&root, Class::Pan, entropy).unwrap());
+    let other = Setup::seeded("test", 2).root;
+    let moved = all_say
+        .iter()
+        .map(|key| key.rewrap(&root, &other, "test", entropy).unwrap())
+        .collect::<Vec<_>>();
+    let ring = open(&other, &moved).unwrap();
+    assert!(ring.all_say_rows_have_macs());
+    assert_eq!(
+        ring.mac(Class::Index, &[b"same"]).unwrap(),
+        before.mac(Class::Index, &[b"same"]).unwrap()
+    );
+    let without: Vec<_> = moved
+        .into_iter()
+        .filter(|key| key.class != Class::Row)
+        .collect();
+    let gone = |error| matches!(error, Some(Error::MissingClass(Class::Row)));
+    assert!(gone(open(&other, &without).err()));
+    assert!(gone(
+        Keyring::missing(&other, "test", &without, entropy).err()
+    ));
+}
+
 #[test]
 fn a_new_root_takes_the_keys_over() {
     let old = Setup::new("test");

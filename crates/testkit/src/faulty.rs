@@ -273,8 +273,8 @@ impl<S: Store> Keys for Faulty<S> {
     async fn class_keys(&self) -> Result<Vec<ClassKey>> {
         self.inner.class_keys().await
     }
-    async fn guards_rows(&self) -> Result<bool> {
-        self.inner.guards_rows().await
+    async fn is_finished(&self) -> Result<bool> {
+        self.inner.is_finished().await
     }
     fn row_macs(&self) -> Arc<RowMacs> {
         self.inner.row_macs()
@@ -284,9 +284,6 @@ impl<S: Store> Keys for Faulty<S> {
     }
     async fn envelopes(&self, sought: KeySought) -> Result<Vec<Envelope>> {
         self.inner.envelopes(sought).await
-    }
-    async fn moves_indexes(&self) -> Result<bool> {
-        self.inner.moves_indexes().await
     }
     async fn indexed_cards(&self, version: u32, page: IndexPage) -> Result<IndexedCards> {
         self.inner.indexed_cards(version, page).await

@@ -22,6 +22,7 @@ use anyhow::Context as _;
 use cardveil_core::audit::sink::Gate;
 use cardveil_core::audit::{Event, Kind, Target};
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
+use cardveil_core::keys::RootChange;
 use cardveil_core::port::{Store, WrappedKey};
 use cardveil_core::text::Numbering;
 use cardveil_core::vault::Vault;
@@ -90,7 +91,7 @@ impl Deployment {
         let store = backend.store();
         let environment = config.environment.as_str();
         let (keyring, wrapped, is_new) = keyring(&*store, &roots, environment, clock.now()).await?;
-        drop(roots);
+        let all_say = keyring.all_say_rows_have_macs();
         let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
             .reloading(roots::FromConfig::of(&config), wrapped.clone());
         let opened_from = wrapped;
@@ -113,6 +114,10 @@ impl Deployment {
         if is_new {
             service.guard_new_rows(&operator()).await?;
         }
+        if !all_say {
+            bind_keys(&*store, &roots, environment, service.now()).await?;
+        }
+        drop(roots);
         Ok(Self {
             config,
             service,
@@ -130,8 +135,11 @@ async fn keyring(
     now: Time,
 ) -> anyhow::Result<(Keyring, Vec<WrappedKey>, bool)> {
     let unfit = |error: cardveil_seal::Error| {
-        use cardveil_seal::Error::{PinRefused, RootUnavailable};
-        let hint = if let RootUnavailable(_) = error {
+        use cardveil_seal::Error::{MissingClass, PinRefused, RootUnavailable};
+        let hint = if let MissingClass(Class::Row) = error {
+            "every row has a MAC under it: somebody writes to the database. Keep a copy of it as it is, \
+             find out who may write, and restore a backup"
+        } else if let RootUnavailable(_) = error {
             "it was reached a moment ago: run this again, and if that does not help look at its module"
         } else if let PinRefused(_) = error {
             "put the right PIN into its file before this is run again: each run enters it once"
@@ -146,14 +154,7 @@ async fn keyring(
     let mut missing =
         Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
     let of_rows = Class::Row;
-    if !wrapped.iter().any(|key| key.class == of_rows) && store.guards_rows().await? {
-        if store.row_macs().are_complete() {
-            return Err(hinted(
-                "the key of the rows' MACs is gone, and every row has had one",
-                "somebody writes to the database: keep a copy of it as it is, find out who may write, \
-                 and restore a backup",
-            ));
-        }
+    if !wrapped.iter().any(|key| key.class == of_rows) && store.is_finished().await? {
         let first = Keyring::first(root, environment, of_rows, &SystemEntropy);
         missing.push(first.map_err(unfit)?);
     }
@@ -172,6 +173,32 @@ async fn keyring(
     }
     let keyring = Keyring::open(roots, environment, &wrapped).map_err(unfit)?;
     Ok((keyring, wrapped, is_new))
+}
+
+/// Once every row has a MAC, has each class key say so under the root key. It needs to be done once;
+/// another process may be first.
+async fn bind_keys(
+    store: &dyn Store,
+    roots: &Roots,
+    environment: &str,
+    now: Time,
+) -> anyhow::Result<()> {
+    if !store.row_macs().are_complete() || !store.is_finished().await? {
+        return Ok(());
+    }
+    let from = store.wrapped_keys().await?;
+    let root = roots.of(&from, environment);
+    let to = from
+        .iter()
+        .map(|key| key.saying_rows_have_macs(root, environment, &SystemEntropy))
+        .collect::<Result<Vec<_>, _>>()?;
+    let target = Target {
+        resource: Some("class keys".into()),
+        ..Target::default()
+    };
+    let event = operator().event(now, Kind::KeysBound, None, target);
+    store.commit(RootChange { from, to, event }).await?;
+    Ok(())
 }
 
 /// A folder that only its owner can look into.

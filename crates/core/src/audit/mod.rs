@@ -137,6 +137,8 @@ named! {
         KeysRootChanged = "keys.root_changed",
         /// Records were moved to the active key of their class.
         KeysRewrapped = "keys.rewrapped",
+        /// The class keys say from here on that every row has a MAC.
+        KeysBound = "keys.bound",
         /// A class key was destroyed.
         KeysRetired = "keys.retired",
         /// Rows that decide from before they had MACs were given them.
@@ -238,6 +240,7 @@ impl Event {
             | Kind::KeysRotated
             | Kind::KeysRootChanged
             | Kind::KeysRewrapped
+            | Kind::KeysBound
             | Kind::KeysRetired
             | Kind::VaultTampered
             | Kind::RowsGuarded

@@ -55,13 +55,9 @@ pub trait Keys: Send + Sync {
     /// [`class_keys`](Self::class_keys) told last.
     fn row_macs(&self) -> Arc<RowMacs>;
 
-    /// Whether rows that decide may have MACs: no program serves any more that would leave one as it
-    /// was when it changes a row.
-    async fn guards_rows(&self) -> Result<bool>;
-
-    /// Whether indexes of numbers may be under another key than the first: no program serves any
-    /// more that knows of no other.
-    async fn moves_indexes(&self) -> Result<bool>;
+    /// Whether no program serves any more that is older than this one: it would know nothing of
+    /// MACs of rows, of a second index key, or of keys that say something.
+    async fn is_finished(&self) -> Result<bool>;
 
     /// Those that open, by class and version.
     async fn wrapped_keys(&self) -> Result<Vec<WrappedKey>> {

@@ -191,6 +191,11 @@ impl Vault {
         Arc::clone(&open.keyring)
     }
 
+    /// Whether a class key says that every row has a MAC.
+    pub fn says_rows_have_macs(&self) -> bool {
+        self.keyring().says_rows_have_macs()
+    }
+
     /// Which cards it takes.
     pub const fn environment(&self) -> Environment {
         self.environment

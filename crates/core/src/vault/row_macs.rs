@@ -6,7 +6,9 @@
 //!
 //! Rows of a database from before have no MAC. They are taken as they are until all of them have
 //! one, which is on record and part of the key's own row ([`ClassKey::complete_at`]); from then on
-//! a row without a MAC is refused as one with a wrong one is.
+//! a row without a MAC is refused as one with a wrong one is. The class keys are bound to it, under
+//! the root key, when a deployment is opened next: from then on no hand in the database takes it
+//! back.
 //!
 //! Here it is known which keys there are and since when, so the key of the index of numbers is
 //! chosen here too ([`RowMacs::index_version`]): an index is a column of such a row.
@@ -52,7 +54,6 @@ pub struct RowMacs {
     vault: OnceLock<Arc<Vault>>,
     clock: Arc<dyn Clock>,
     is_alone: AtomicBool,
-    has_asked_the_log: AtomicBool,
     keeps_any_back: AtomicBool,
     known: RwLock<Known>,
     altered: Mutex<Altered>,
@@ -76,7 +77,6 @@ impl RowMacs {
             vault: OnceLock::new(),
             clock,
             is_alone: AtomicBool::new(false),
-            has_asked_the_log: AtomicBool::new(false),
             keeps_any_back: AtomicBool::new(false),
             known: RwLock::default(),
             altered: Mutex::default(),
@@ -85,6 +85,8 @@ impl RowMacs {
 
     /// Gives them the keys. The first vault stays.
     pub fn open(&self, vault: Arc<Vault>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.is_complete |= vault.says_rows_have_macs();
         // Whoever opens a deployment does it once.
         drop(self.vault.set(vault));
     }
@@ -102,19 +104,6 @@ impl RowMacs {
         }
         known.indexes = open_versions(keys, Class::Index);
         known.is_complete |= of_rows.into_iter().any(|key| key.complete_at.is_some());
-    }
-
-    /// Whether the log should be asked if every row has a MAC, since the keys do not say so: whoever
-    /// takes that off a key's row takes it off no entry of the log. Once for a process.
-    pub fn asks_the_log(&self) -> bool {
-        !self.are_complete() && !self.has_asked_the_log.load(Ordering::Relaxed)
-    }
-
-    /// What the log says.
-    pub fn heard_of_the_log(&self, is_complete: bool) {
-        self.has_asked_the_log.store(true, Ordering::Relaxed);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.is_complete |= is_complete;
     }
 
     /// No server can be there that has not noticed the first version: the database is new.

@@ -240,7 +240,7 @@ async fn finish(
              audit_seq = coalesce((SELECT max(seq) FROM audit), 0),
              audit_hash = (SELECT hash FROM audit ORDER BY seq DESC LIMIT 1),
              works_with = greatest(works_with, $3)",
-        &values![id, raised.0, i64::from(schema::INDEXED)],
+        &values![id, raised.0, i64::from(schema::known())],
     )
     .await?;
     let target = Target {

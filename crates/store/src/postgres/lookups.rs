@@ -86,12 +86,11 @@ impl Lookups for Database {
         &self.registered
     }
 
-    async fn guards_rows(&self) -> Result<bool> {
-        self.serves_from(schema::GUARDED).await
-    }
-
-    async fn moves_indexes(&self) -> Result<bool> {
-        self.serves_from(schema::INDEXED).await
+    async fn is_finished(&self) -> Result<bool> {
+        const SQL: &str = "SELECT works_with >= $1 FROM meta";
+        let known = values![i64::from(schema::known())];
+        let found = self.first(SQL, known, |row| row.get(0));
+        Ok(found.await?.unwrap_or(false))
     }
 
     async fn last_changes(&self, rows: Vec<RowKey>) -> Result<LastChanges> {
@@ -161,14 +160,5 @@ impl Lookups for Database {
         let under = values![version.to_be_bytes(), limit];
         self.all(keys::sql(place), under, |row| place.envelope(row))
             .await
-    }
-}
-
-impl Database {
-    /// Whether no program serves that is older than this version.
-    async fn serves_from(&self, version: i32) -> Result<bool> {
-        const SQL: &str = "SELECT works_with >= $1 FROM meta";
-        let found = self.first(SQL, values![i64::from(version)], |row| row.get(0));
-        Ok(found.await?.unwrap_or(false))
     }
 }

@@ -49,10 +49,6 @@ const ONLINE: [(&str, &str); 3] = [
 const WORKS_WITH: i32 = 1;
 /// The version whose programs read entries of form 2 of the audit log.
 pub(super) const FORM_TWO: i32 = 15;
-/// The version whose programs make and check the MACs of rows.
-pub(super) const GUARDED: i32 = 16;
-/// The version whose programs know that an index of a number can be under another key.
-pub(super) const INDEXED: i32 = 18;
 /// Held while one process migrates.
 const MIGRATION_LOCK: i64 = 0x4356_4549;
 

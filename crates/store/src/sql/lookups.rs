@@ -71,11 +71,8 @@ pub(crate) trait Lookups: Send + Sync + 'static {
     /// What lookups of the registry keep.
     fn registered(&self) -> &Registered;
 
-    /// See [`Keys::guards_rows`](cardveil_core::port::Keys::guards_rows).
-    fn guards_rows(&self) -> impl Future<Output = Result<bool>> + Send;
-
-    /// See [`Keys::moves_indexes`](cardveil_core::port::Keys::moves_indexes).
-    fn moves_indexes(&self) -> impl Future<Output = Result<bool>> + Send;
+    /// See [`Keys::is_finished`](cardveil_core::port::Keys::is_finished).
+    fn is_finished(&self) -> impl Future<Output = Result<bool>> + Send;
 
     /// The last changes on record of these rows.
     fn last_changes(&self, rows: Vec<RowKey>) -> impl Future<Output = Result<LastChanges>> + Send;

@@ -92,11 +92,7 @@ impl Lookups for Database {
     }
 
     /// A program of the version before cannot write to the file.
-    async fn guards_rows(&self) -> Result<bool> {
-        Ok(true)
-    }
-
-    async fn moves_indexes(&self) -> Result<bool> {
+    async fn is_finished(&self) -> Result<bool> {
         Ok(true)
     }
 

@@ -215,16 +215,16 @@ async fn a_log_goes_on_in_form_2_once_it_is_finished_and_old_nodes_are_refused()
 }
 
 #[tokio::test]
-async fn numbers_move_to_another_index_only_when_no_program_serves_that_knows_one() {
+async fn what_older_programs_do_not_know_waits_until_none_serves() {
     let cluster = Cluster::shared();
     let home = Home::new().await;
-    let before = "UPDATE cardveil.meta SET works_with = 17";
+    let before = "UPDATE cardveil.meta SET works_with = 18";
     cluster.sql(&home.database, before);
     let store = home.open().await;
-    assert!(!store.moves_indexes().await.unwrap());
+    assert!(!store.is_finished().await.unwrap());
     let owner = options(cluster, OWNER, &home.database);
     assert!(schema::finish(&owner).await.unwrap());
-    assert!(store.moves_indexes().await.unwrap());
+    assert!(store.is_finished().await.unwrap());
 }
 
 /// `CREATE INDEX CONCURRENTLY` that is killed leaves an index which is kept up to date and finds

@@ -171,8 +171,8 @@ impl Keys for Memory {
         Ok(self.inner().keys.clone())
     }
 
-    async fn guards_rows(&self) -> Result<bool> {
-        Ok(false)
+    async fn is_finished(&self) -> Result<bool> {
+        Ok(true)
     }
 
     fn row_macs(&self) -> Arc<RowMacs> {
@@ -205,10 +205,6 @@ impl Keys for Memory {
         let inner = self.inner();
         let under = inner.under(sought.class, sought.version);
         Ok(under.take(sought.limit).collect())
-    }
-
-    async fn moves_indexes(&self) -> Result<bool> {
-        Ok(true)
     }
 
     async fn indexed_cards(&self, version: u32, page: IndexPage) -> Result<IndexedCards> {

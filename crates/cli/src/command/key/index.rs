@@ -16,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Cards of one number are told by at most two indexes, and by programs that know of no other key
 /// than the first by one.
 pub(super) async fn refuse_rotation(deployment: &Deployment) -> anyhow::Result<()> {
-    if !deployment.store.moves_indexes().await? {
+    if !deployment.store.is_finished().await? {
         return Err(hinted(
             "programs may serve that know of one index key alone",
             "exchange all of them, then run cardveil migrate --finish",

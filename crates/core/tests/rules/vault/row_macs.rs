@@ -23,6 +23,11 @@ const HOUR: Duration = Duration::from_secs(3_600);
 impl World {
     /// With the first so many versions open.
     fn new(open: usize) -> Self {
+        Self::saying(open, false)
+    }
+
+    /// And the class keys saying that every row has a MAC, or not.
+    fn saying(open: usize, says: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let entropy = SeededEntropy::new(7);
         let root = FileRoot::create(&folder.path().join("root"), &entropy).unwrap();
@@ -32,6 +37,10 @@ impl World {
         let keyring = Keyring::open(&root, "sandbox", &wrapped).unwrap();
         let two = keyring.rotate(&root, Class::Row, &entropy).unwrap();
         wrapped.extend([two.clone()].into_iter().take(open - 1));
+        if says {
+            let bound = wrapped[0].saying_rows_have_macs(&root, "sandbox", &entropy);
+            wrapped[0] = bound.unwrap();
+        }
         let keyring = Keyring::open(&root, "sandbox", &wrapped).unwrap();
         let vault = Vault::new(keyring, Environment::Sandbox, Arc::new(entropy));
         let clock = Arc::new(ManualClock::at(START));
@@ -102,6 +111,13 @@ fn a_row_without_a_mac_is_taken_until_all_have_one_and_never_again() {
     world.macs.learn(&[]);
     assert_eq!(world.macs.check(b"a row", None), Some(false));
     assert_eq!(world.macs.version(), Some(1));
+}
+
+#[test]
+fn a_row_without_a_mac_is_refused_where_one_class_key_says_that_all_have_one() {
+    let world = World::saying(1, true);
+    world.macs.learn(&world.keys[..1]);
+    assert_eq!(world.macs.check(b"a row", None), Some(false));
 }
 
 #[test]

@@ -1,0 +1,1 @@
+-- Nothing is otherwise here: programs from this version on open class keys that say that every row has a MAC.
