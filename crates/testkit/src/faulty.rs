@@ -28,8 +28,8 @@ use cardveil_core::mfa::{Person, Session};
 use cardveil_core::port::{
     Admin, Audit, BudgetLevels, CardFilter, CardPage, Cards, Change, CheckedPage, Commits,
     Counters, Counts, DeliveryFilter, Error, Heard, Keys, ListedToken, Load, Mfa, Outbox, Paging,
-    Registry, Result, RowChecks, RowPlace, Selection, Sinks, Store, Tokens, Told, WalletFilter,
-    WalletPage, WalletTokens, Work, Writes,
+    Registry, Result, RowChecks, RowPlace, Selection, ShownRow, Sinks, Store, Tokens, Told,
+    WalletFilter, WalletPage, WalletTokens, Work, Writes,
 };
 use cardveil_core::token::{Attempt, Claim, Epoch, Lives, LivesOf, Record, TokenKey};
 use cardveil_core::vault::RowMacs;
@@ -259,6 +259,9 @@ impl<S: Store> Admin for Faulty<S> {
 impl<S: Store> RowChecks for Faulty<S> {
     async fn check_rows(&self, at: &RowPlace, limit: usize) -> Result<CheckedPage> {
         self.inner.check_rows(at, limit).await
+    }
+    async fn show_row(&self, table: &str, key: &str) -> Result<Option<ShownRow>> {
+        self.inner.show_row(table, key).await
     }
     async fn keeps_version_of(&self, entry: &Entry) -> Result<bool> {
         self.inner.keeps_version_of(entry).await

@@ -369,6 +369,16 @@ fn an_altered_card_is_refused_told_and_put_right() {
         no(0)
     ));
     assert!(!world.run(&show).status.success());
+    sql(&format!(
+        "UPDATE card SET label = '4111111111111111' WHERE no = '{}'",
+        no(0)
+    ));
+    let stands = world.json(&["audit", "row", "card", &id, "--json"]);
+    assert_eq!(stands["no"], no(0).as_str(), "{stands}");
+    assert_eq!(stands["merchant"], world.merchant.as_str());
+    assert_eq!(stands["mac"], "not right");
+    assert_eq!(stands["label"], "?", "nobody's number is shown");
+    assert_eq!(stands["row_version"], stands["version_on_record"]);
     let taken = world.json(&["audit", "accept", "card", &id, "--yes", "--json"]);
     assert_eq!(taken["taken"], "as it is");
     assert!(world.run(&show).status.success());
@@ -376,6 +386,9 @@ fn an_altered_card_is_refused_told_and_put_right() {
     sql(&format!("DELETE FROM card WHERE no = '{}'", no(1)));
     assert_eq!(verify()["rows"]["altered"].as_array().unwrap().len(), 1);
     let other = string(&cards, "/1/card_id");
+    let gone = world.json(&["audit", "row", "card", &other, "--json"]);
+    assert_eq!(gone["mac"], "the row is gone", "{gone}");
+    assert!(!world.run(&["audit", "row", "card", "C0"]).status.success());
     let taken = world.json(&["audit", "accept", "card", &other, "--yes", "--json"]);
     assert_eq!(taken["taken"], "as gone");
     assert_eq!(verify()["ok"], true);

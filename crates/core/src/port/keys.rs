@@ -30,12 +30,30 @@ pub struct CheckedPage {
     pub next: Option<RowPlace>,
 }
 
+/// A row that decides, for people who look at one that was altered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShownRow {
+    /// What stands in its columns, and in none where it is gone. Of bytes that are no id their
+    /// length is told.
+    pub columns: Vec<(&'static str, Option<String>)>,
+    /// Whether its MAC is right. `None`: it is gone, or the key of its MAC is not open here.
+    pub is_right: Option<bool>,
+    pub version: Option<i64>,
+    /// The version that its last event on record gave it, and whether it went with that.
+    pub last: Option<(i64, bool)>,
+}
+
 /// Comparing all rows that decide with what is on record of them.
 #[async_trait]
 pub trait RowChecks: Send + Sync {
     /// Compares a page: each row has a right MAC, and the version that its last event gave it; each
     /// row that the log knows, and does not say was removed, is there.
     async fn check_rows(&self, at: &RowPlace, limit: usize) -> Result<CheckedPage>;
+
+    /// A row as it stands, whoever wrote it, by its table and its key as
+    /// [`RowMacs`](crate::vault::RowMacs) tells it. `None`: there is no such table, or no such key
+    /// could be.
+    async fn show_row(&self, table: &str, key: &str) -> Result<Option<ShownRow>>;
 
     /// Whether the store still knows that an entry of the log gave a row its version, where it did.
     async fn keeps_version_of(&self, entry: &Entry) -> Result<bool>;

@@ -54,7 +54,7 @@ use crate::token::{Epoch, Lives, LivesOf, Record, TokenHash, TokenKey};
 use self::rows::{Loaded, Rows};
 
 pub use counters::{Count, Counters, Heard, NodeId, ROUNDS_KEPT, Told};
-pub use keys::{CheckedPage, Keys, RowChecks, RowPlace};
+pub use keys::{CheckedPage, Keys, RowChecks, RowPlace, ShownRow};
 pub use outbox::{Counts, DeliveryFilter, Due, Outbox, Take};
 pub use sinks::Sinks;
 pub use wallet::{ListedToken, WalletFilter, WalletPage, WalletTokens};

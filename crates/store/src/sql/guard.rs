@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use cardveil_core::audit::{Entry, Event};
 use cardveil_core::id::CardId;
 use cardveil_core::port::rows::{Accepted, GuardRows, GuardedPage, Loaded};
-use cardveil_core::port::{CheckedPage, Error, Result, RowChecks, RowPlace};
+use cardveil_core::port::{CheckedPage, Error, Result, RowChecks, RowPlace, ShownRow};
+use cardveil_core::text::holds_card_number;
 use cardveil_core::vault::{self, RowMacs};
 
 use super::deciding::{Deciding, RowKey, UNVERSIONED, message, note};
@@ -26,7 +27,7 @@ struct Shape {
     name: &'static str,
     key: usize,
     deciding: Deciding,
-    columns: usize,
+    columns: Vec<&'static str>,
     first_page: String,
     next_page: String,
     find: String,
@@ -76,7 +77,7 @@ fn shape<T>(table: &Table<T>) -> Option<Shape> {
         find,
         guard: format!("UPDATE {name} SET row_version = $1, mac = $2 WHERE {is_it}"),
         under: format!("SELECT 1 FROM {name} WHERE substr(mac, 1, 4) = $1 LIMIT 1"),
-        columns: columns.len(),
+        columns,
     })
 }
 
@@ -104,11 +105,30 @@ impl Shape {
     /// What the MAC of a row is over at a version.
     fn said<R: Row>(&self, row: &R, version: i64) -> std::result::Result<Vec<u8>, R::Fault> {
         let of = (self.name, &self.deciding);
-        message(of, self.columns, version, |place, out| row.put(place, out))
+        message(of, self.columns.len(), version, |place, out| {
+            row.put(place, out)
+        })
+    }
+
+    /// What people may see of its columns: nobody's card number, whoever wrote it there.
+    fn columns_of<R: Row>(&self, row: &R) -> Vec<(&'static str, Option<String>)> {
+        let told = |place| match row.get::<Option<Vec<u8>>>(place) {
+            // Sealed, a hash or a key; what is so long is an id.
+            Ok(Some(bytes)) if bytes.len() != 16 => Some(format!("{} bytes", bytes.len())),
+            _ => row.told(place).map(|told| {
+                if holds_card_number(&told) {
+                    "?".to_owned()
+                } else {
+                    told
+                }
+            }),
+        };
+        let columns = self.columns.iter().enumerate();
+        columns.map(|(place, name)| (*name, told(place))).collect()
     }
 
     fn read<R: Row>(&self, row: &R) -> std::result::Result<Found, R::Fault> {
-        let at = self.columns;
+        let at = self.columns.len();
         let version = row.get::<Option<i64>>(at)?.unwrap_or(UNVERSIONED);
         let mut key = Vec::new();
         for place in 0..self.key {
@@ -125,6 +145,22 @@ impl Shape {
             shown: shown.collect::<Vec<_>>().join(" "),
         })
     }
+}
+
+/// The kind of a table, and a key of it, from how people are told them.
+fn asked_for(table: &str, key: &str) -> Option<(&'static Shape, Vec<Value>)> {
+    let shape = SHAPES.iter().find(|shape| shape.name == table)?;
+    let values: Vec<_> = key.split(' ').map(key_value).collect();
+    (values.len() == shape.key).then_some((shape, values))
+}
+
+/// How a MAC says a key.
+fn said_key(values: &[Value]) -> Vec<u8> {
+    let mut key = Vec::new();
+    for value in values {
+        value.put(&mut key);
+    }
+    key
 }
 
 /// A part of a key, from how people are told it.
@@ -243,19 +279,12 @@ impl<B: Sql> GuardRows for Loads<'_, B> {
     }
 
     fn accept_row(&self, table: &str, key: &str) -> Loaded<Option<Accepted>> {
-        let shape = SHAPES.iter().find(|shape| shape.name == table);
-        let Some(shape) = shape.filter(|shape| !shape.deciding.keeps.is_brief()) else {
+        let asked = asked_for(table, key);
+        let Some((shape, values)) = asked.filter(|(shape, _)| !shape.deciding.keeps.is_brief())
+        else {
             return Ok(None);
         };
-        let values: Vec<_> = key.split(' ').map(key_value).collect();
-        if values.len() != shape.key {
-            return Ok(None);
-        }
-        let mut key = Vec::new();
-        for value in &values {
-            value.put(&mut key);
-        }
-        let row: RowKey = (shape.name, key);
+        let row: RowKey = (shape.name, said_key(&values));
         let last = self.0.last_changes(std::slice::from_ref(&row));
         let last = last.map_err(Into::into)?.remove(&row.1);
         let (version, was_gone) = last.unwrap_or((UNVERSIONED, false));
@@ -331,6 +360,29 @@ impl<D: Lookups> RowChecks for Store<D> {
             Some(shape) => check_page(&self.0, shape, at, limit).await,
             None => check_changes(&self.0, at, limit).await,
         }
+    }
+
+    async fn show_row(&self, table: &str, key: &str) -> Result<Option<ShownRow>> {
+        let Some((shape, values)) = asked_for(table, key) else {
+            return Ok(None);
+        };
+        let key = said_key(&values);
+        let of = vec![(shape.name, key.clone())];
+        let last = self.0.last_changes(of).await?.remove(&key);
+        let read = |row: &D::Row<'_>| Ok((shape.columns_of(row), shape.read(row)?));
+        let found = self.0.first(&shape.find, values, read).await?;
+        Ok(Some(match found {
+            None => ShownRow {
+                last,
+                ..ShownRow::default()
+            },
+            Some((columns, row)) => ShownRow {
+                columns,
+                is_right: is_right(self.macs(), shape, &row),
+                version: Some(row.version),
+                last,
+            },
+        }))
     }
 
     async fn keeps_version_of(&self, entry: &Entry) -> Result<bool> {
@@ -472,8 +524,12 @@ async fn check_changes<D: Lookups>(
     at: &RowPlace,
     limit: usize,
 ) -> Result<CheckedPage> {
-    const PAGE: &str = "SELECT kind, key FROM row_change
-         WHERE (kind, key) > ($1, $2) AND kind <> 'token' GROUP BY kind, key ORDER BY kind, key LIMIT $3";
+    // There are few rows but cards. The key of one is its id, behind a letter and a length.
+    const PAGE: &str = "SELECT kind, key,
+             kind = 'card' AND EXISTS (SELECT 1 FROM card WHERE id = substr(key, 10))
+         FROM (SELECT kind, key FROM row_change WHERE (kind, key) > ($1, $2) AND kind <> 'token'
+             GROUP BY kind, key ORDER BY kind, key LIMIT $3) AS page
+         ORDER BY kind, key";
     let after = at.after.as_deref().and_then(|after| {
         let mut values = key_values(after)?;
         (values.len() == 2).then(|| {
@@ -482,9 +538,15 @@ async fn check_changes<D: Lookups>(
         })
     });
     let values = after.unwrap_or_else(|| values!["", Vec::new(), sql_count(limit)].into());
-    let read = |row: &D::Row<'_>| Ok((row.get::<String>(0)?, row.get::<Vec<u8>>(1)?));
+    let read = |row: &D::Row<'_>| {
+        Ok((
+            row.get::<String>(0)?,
+            row.get::<Vec<u8>>(1)?,
+            row.get::<bool>(2)?,
+        ))
+    };
     let found = database.all(PAGE, values, read).await?;
-    let last = found.last().map(|(kind, key)| {
+    let last = found.last().map(|(kind, key, _)| {
         let mut place = Vec::new();
         Value::from(kind).put(&mut place);
         Value::from(key).put(&mut place);
@@ -495,13 +557,15 @@ async fn check_changes<D: Lookups>(
         altered: 0,
         next: behind(at.kind, at.kind + 1, last, found.len() == limit),
     };
-    for (kind, key) in found {
+    for (kind, key, is_there) in found {
         let Some(shape) = SHAPES.iter().find(|shape| shape.name == kind) else {
             continue;
         };
-        if !is_as_recorded(database, shape, &key).await? {
-            let shown = key_values(&key).unwrap_or_default();
-            let shown: Vec<_> = shown.iter().map(Value::shown).collect();
+        let values = key_values(&key).unwrap_or_default();
+        // No program of ours keeps changes of a key of another form.
+        let is_ours = values.len() == shape.key;
+        if !is_ours || !(is_there || is_as_recorded(database, shape, (&key, &values)).await?) {
+            let shown: Vec<_> = values.iter().map(Value::shown).collect();
             note(database.macs(), shape.name, &shown.join(" "));
             page.altered += 1;
         }
@@ -512,20 +576,12 @@ async fn check_changes<D: Lookups>(
 async fn is_as_recorded<D: Lookups>(
     database: &D,
     shape: &'static Shape,
-    key: &[u8],
+    (key, values): (&[u8], &[Value]),
 ) -> Result<bool> {
-    let of_key = key_values(key).filter(|values| values.len() == shape.key);
-    // No program of ours keeps changes of such a key.
-    let Some(of_key) = of_key else {
-        return Ok(false);
-    };
     for _ in 0..LOOKS {
         // Of one that is there, whoever goes through the rows compares the version.
-        if database
-            .first(&shape.find, of_key.clone(), |_| Ok(()))
-            .await?
-            .is_some()
-        {
+        let found = database.first(&shape.find, values, |_| Ok(())).await?;
+        if found.is_some() {
             return Ok(true);
         }
         let row = vec![(shape.name, key.to_vec())];

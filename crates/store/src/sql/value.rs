@@ -383,14 +383,23 @@ pub(crate) trait Row {
 
     /// A column of a key, for people.
     fn shown(&self, column: usize) -> String {
-        let text = || self.get::<String>(column).ok();
-        let bytes = || self.get::<Vec<u8>>(column).ok();
-        let number = || self.get::<i64>(column).ok();
-        text()
-            .map(|key| key.chars().take(64).collect())
-            .or_else(|| bytes().map(|key| name_of(key.get(..32).unwrap_or(&key))))
-            .or_else(|| number().map(|key| key.to_string()))
-            .unwrap_or_else(|| "?".into())
+        let told = self.told(column).unwrap_or_else(|| "?".into());
+        told.chars().take(64).collect()
+    }
+
+    /// A column, for people. `None`: it is null, or none of ours.
+    fn told(&self, column: usize) -> Option<String> {
+        if let Ok(text) = self.get::<Option<String>>(column) {
+            return text;
+        }
+        if let Ok(bytes) = self.get::<Option<Vec<u8>>>(column) {
+            return bytes.map(|bytes| name_of(&bytes));
+        }
+        if let Ok(number) = self.get::<Option<i64>>(column) {
+            return number.map(|number| number.to_string());
+        }
+        let flag = self.get::<Option<bool>>(column).ok()?;
+        flag.map(|flag| flag.to_string())
     }
 
     /// Of a row of many: what was read, or nothing where the row cannot be read and is left out.

@@ -97,12 +97,17 @@ impl Lookups for Database {
     }
 
     async fn last_changes(&self, rows: Vec<RowKey>) -> Result<LastChanges> {
-        let mut last = LastChanges::default();
-        for (kind, key) in rows {
-            let of = values![kind, key];
-            last.extend(self.first(LAST_CHANGE, of, |row| last_change(row)).await?);
-        }
-        Ok(last)
+        let sql = self.texts.of(LAST_CHANGE);
+        self.readers.read(|connection| {
+            // Each statement would lock the file, and read its pages anew.
+            let read = connection.unchecked_transaction()?;
+            let mut last = LastChanges::default();
+            for (kind, key) in rows {
+                let of = params_from_iter(values![kind, key]);
+                last.extend(first(&read, &sql, of, |row| last_change(row))?);
+            }
+            Ok(last)
+        })
     }
 
     async fn first_form_last(&self, _: Time) -> Result<Option<Time>> {

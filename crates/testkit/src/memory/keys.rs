@@ -12,7 +12,7 @@ use cardveil_core::keys::{
     ClassKey, Envelope, IndexPage, IndexedCards, Moved, Reindexed, Slot, Sought, Use,
 };
 use cardveil_core::merchant::SealedSecret;
-use cardveil_core::port::{CheckedPage, Class, Keys, Result, RowChecks, RowPlace};
+use cardveil_core::port::{CheckedPage, Class, Keys, Result, RowChecks, RowPlace, ShownRow};
 use cardveil_core::vault::RowMacs;
 
 impl Inner {
@@ -157,6 +157,9 @@ impl RowChecks for Memory {
         })
     }
 
+    async fn show_row(&self, _: &str, _: &str) -> Result<Option<ShownRow>> {
+        Ok(None)
+    }
     async fn keeps_version_of(&self, _: &Entry) -> Result<bool> {
         Ok(true)
     }

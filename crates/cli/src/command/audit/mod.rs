@@ -18,7 +18,7 @@ use cardveil_seal::PublicKey;
 use cardveil_server::manifest::parse_key;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::deployment::jwk::Jwk;
 use crate::deployment::{Deployment, operator};
@@ -45,6 +45,14 @@ pub(crate) enum AuditCommand {
     },
     /// Find an entry that was edited, removed, moved or inserted; exit code 1 when there is one
     Verify(VerifyArgs),
+    /// Show a row that was altered as it stands, beside what is on record of it
+    Row {
+        /// Its table, as the alarm told it
+        table: String,
+        /// Its key, as the alarm told it
+        #[arg(required = true)]
+        key: Vec<String>,
+    },
     /// Take a row that was altered for right, as it is now: look at it and put it right before
     Accept {
         /// Its table, as the alarm told it
@@ -106,12 +114,21 @@ pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<
         }
         AuditCommand::Sink(command) => sink::run(config, command).await?,
         AuditCommand::Verify(args) => return verify(config, args).await,
+        AuditCommand::Row { table, key } => {
+            let deployment = Deployment::load(config).await?;
+            let row = shown(&deployment, &table, &key.join(" ")).await?;
+            print::fields(&row)?;
+        }
         AuditCommand::Accept { table, key, yes } => {
             let key = key.join(" ");
+            let deployment = Deployment::load(config).await?;
+            for (name, value) in shown(&deployment, &table, &key).await? {
+                say(&format!("{name}  {}", print::compact(&value)));
+            }
             yes.confirm(&format!(
                 "From now on {table} {key} counts as it is in the database, whoever wrote it."
             ))?;
-            accept(config, &table, &key).await?;
+            accept(&deployment, &table, &key).await?;
         }
         AuditCommand::Key => {
             let deployment = Deployment::load(config).await?;
@@ -123,19 +140,50 @@ pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn accept(config: &Path, table: &str, key: &str) -> anyhow::Result<()> {
-    let deployment = Deployment::load(config).await?;
+fn unknown(table: &str, key: &str) -> anyhow::Error {
+    hinted(
+        format!("nothing is known of a row {table} {key}"),
+        "give table and key as `cardveil audit verify --rows` tells them",
+    )
+}
+
+/// What stands in a row's columns, and what is on record of it.
+async fn shown(
+    deployment: &Deployment,
+    table: &str,
+    key: &str,
+) -> anyhow::Result<Map<String, Value>> {
+    let row = deployment.store.show_row(table, key).await?;
+    let row = row.filter(|row| row.version.is_some() || row.last.is_some());
+    let row = row.ok_or_else(|| unknown(table, key))?;
+    let columns = row.columns.into_iter();
+    let mut fields: Map<_, _> = columns
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
+    let mac = match (row.version, row.is_right) {
+        (None, _) => "the row is gone",
+        (_, Some(true)) => "right",
+        (_, Some(false)) => "not right",
+        (_, None) => "under a key that is not open here",
+    };
+    fields.insert("mac".into(), mac.into());
+    fields.insert("row_version".into(), row.version.into());
+    fields.insert(
+        "version_on_record".into(),
+        row.last.map(|(version, _)| version).into(),
+    );
+    let went = row.last.is_some_and(|(_, is_gone)| is_gone);
+    fields.insert("went_on_record".into(), went.into());
+    Ok(fields)
+}
+
+async fn accept(deployment: &Deployment, table: &str, key: &str) -> anyhow::Result<()> {
     let by = operator();
     let accepted = deployment.service.accept_row(table, key, &by).await?;
     let how = match accepted {
         Some(Accepted::AsItIs) => "as it is",
         Some(Accepted::AsGone) => "as gone",
-        None => {
-            return Err(hinted(
-                format!("nothing is known of a row {table} {key}"),
-                "give table and key as `cardveil audit verify --rows` tells them",
-            ));
-        }
+        None => return Err(unknown(table, key)),
     };
     say(&format!("{table} {key} is taken {how}"));
     print::done(&json!({ "table": table, "key": key, "taken": how }))
