@@ -21,8 +21,8 @@ const CHROMIUM: LaunchOptions = {
     "--disable-component-update",
     "--disable-sync",
     // Playwright switches off what gives a frame of another site its own storage; the last word
-    // counts.
-    "--disable-features=Translate",
+    // counts. The popups are pages of the address bar's, which each window would load anew.
+    "--disable-features=Translate,WebUIOmniboxPopup,WebUIOmniboxAimPopup",
   ],
 };
 
