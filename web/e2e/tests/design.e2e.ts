@@ -14,19 +14,23 @@ import {
   name,
   type Visit,
 } from "../src/browsers/index.ts";
-import type { Locator } from "../src/browsers/page.ts";
+import type { Locator, Page } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
-import { Wire } from "../src/wire.ts";
+import { Visits } from "../src/visits.ts";
 
 let demo: Demo;
 let browser: Browser;
+/** In front of the gallery. */
+let visits: Visits;
 let leave: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
+  visits = new Visits(browser);
 });
 afterAll(async () => {
+  await visits?.leave();
   await browser?.close();
   await demo?.stop();
 });
@@ -47,18 +51,52 @@ async function specimen(
   lang = "en",
   look: Partial<Look> = {},
 ): Promise<Visit> {
-  const wire = await Wire.open();
-  const visit = await browser.visit(
-    { viewport: { width, height: 420 }, reducedMotion: "reduce", ...look },
-    `http://127.0.0.1:${wire.port}`,
-  );
-  leave.push(async () => {
-    await visit.leave();
-    wire.close();
+  const visit = await visits.like({
+    viewport: { width, height: 420 },
+    reducedMotion: "reduce",
+    ...look,
   });
   await visit.page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=${lang}`);
   await visit.page.locator(":root[data-drawn]").waitFor({ state: "attached" });
   return visit;
+}
+
+/**
+ * Specimens of the gallery, each in a frame of this width, all on one page of their own origin,
+ * which can look into them. A frame's name is what it shows.
+ */
+async function specimens(
+  ofs: readonly string[],
+  width: number,
+  langs: readonly string[],
+  look: Partial<Look> = {},
+): Promise<Page> {
+  const { page } = await visits.like({
+    viewport: { width: 640, height: 900 },
+    reducedMotion: "reduce",
+    ...look,
+  });
+  await page.goto(`${demo.shop_url}/gallery?only=none`);
+  const shown = langs.flatMap((lang) => ofs.map((of) => ({ of, lang })));
+  const drawn = await page.evaluate(
+    ({ shown, width }) =>
+      Promise.all(
+        shown.map(async ({ of, lang }) => {
+          const frame = document.createElement("iframe");
+          frame.name = `${of} ${lang}`;
+          frame.src = `/gallery/specimen?of=${of}&lang=${lang}`;
+          frame.style.cssText = `width: ${width}px; height: 420px`;
+          const loaded = new Promise((done) => (frame.onload = done));
+          document.body.append(frame);
+          await loaded;
+          const { innerWidth, document: inside } = frame.contentWindow as Window;
+          return innerWidth === width && inside.documentElement.dataset["drawn"] !== undefined;
+        }),
+      ),
+    { shown, width },
+  );
+  expect(drawn).toEqual(shown.map(() => true));
+  return page;
 }
 
 const box = (element: Locator) =>
@@ -215,36 +253,39 @@ const SCENES = [0, 1, 2, 6, 7, 9, 15, 16].map((at) => `states.${at}`);
 it.each(["en", "de", "fr", "ar", "ja"])(
   "the card jumped by 23 px, the CVV's button was cut and a masked number wrapped at 320 px: %s",
   async (lang) => {
-    const { page } = await specimen(SCENES[0] ?? "", 320, lang);
-    for (const of of SCENES) {
-      await page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=${lang}`);
-      await page.locator(":root[data-drawn]").waitFor({ state: "attached" });
-      const seen = await page.evaluate(() => {
-        const face = (document.querySelector(".face") as Element).getBoundingClientRect();
-        const cut = [...document.querySelectorAll("button, .value, .masked")].filter((one) => {
+    const page = await specimens(SCENES, 320, [lang]);
+    const seen = await page.evaluate(() =>
+      [...document.querySelectorAll("iframe")].map(({ name, contentDocument }) => {
+        const inside = contentDocument as Document;
+        const face = (inside.querySelector(".face") as Element).getBoundingClientRect();
+        const cut = [...inside.querySelectorAll("button, .value, .masked")].filter((one) => {
           const { left, right } = one.getBoundingClientRect();
           return left < face.left || right > face.right;
         });
         const lines = new Set(
-          [...document.querySelectorAll(".digits .group")].map(
+          [...inside.querySelectorAll(".digits .group")].map(
             (group) => group.getBoundingClientRect().top,
           ),
         );
-        const { height } = (document.querySelector("main") as Element).getBoundingClientRect();
-        return { cut: cut.length, lines: lines.size, height: Math.round(height) };
-      });
-      expect([of, seen]).toEqual([of, { cut: 0, lines: 1, height: 300 }]);
-    }
+        const { height } = (inside.querySelector("main") as Element).getBoundingClientRect();
+        return [name, { cut: cut.length, lines: lines.size, height: Math.round(height) }];
+      }),
+    );
+    expect(seen).toEqual(SCENES.map((of) => [`${of} ${lang}`, { cut: 0, lines: 1, height: 300 }]));
   },
 );
 
+/** How high the cards of specimens are, in their order. */
+const heights = (page: Page): Promise<number[]> =>
+  page.evaluate(() =>
+    [...document.querySelectorAll("iframe")].map(({ contentDocument }) => {
+      const main = contentDocument?.querySelector("main") as Element;
+      return Math.round(main.getBoundingClientRect().height);
+    }),
+  );
+
 it("a Japanese label took two lines at 280 px, and leaves the card as high as its place", async () => {
-  const { page } = await specimen(SCENES[0] ?? "", 280, "ja");
-  for (const of of SCENES) {
-    await page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=ja`);
-    await page.locator(":root[data-drawn]").waitFor({ state: "attached" });
-    expect([of, (await box(page.locator("main")))[3]]).toEqual([of, 300]);
-  }
+  expect(await heights(await specimens(SCENES, 280, ["ja"]))).toEqual(SCENES.map(() => 300));
 });
 
 /** As above, with what can no longer be shown, and what was not copied. */
@@ -254,17 +295,11 @@ const LANGUAGES = ["en", "de", "fr", "es", "pt", "ar", "ja", "zh"];
 it.each([280, 300, 320, 375, 480])(
   '"can no longer be shown" added 13 px on phones, as did hidden notes in small ones, and two buttons a field 38: %i px',
   async (width) => {
-    const { page } = await specimen(SENTENCES[0] ?? "", width);
-    const moved: string[] = [];
-    for (const lang of LANGUAGES) {
-      const heights: (number | undefined)[] = [];
-      for (const of of SENTENCES) {
-        await page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=${lang}`);
-        await page.locator(":root[data-drawn]").waitFor({ state: "attached" });
-        heights.push((await box(page.locator("main")))[3]);
-      }
-      if (new Set(heights).size > 1) moved.push(`${lang}: ${heights.join()}`);
-    }
+    const all = await heights(await specimens(SENTENCES, width, LANGUAGES));
+    const moved = LANGUAGES.map((lang, at) => ({
+      lang,
+      heights: all.slice(at * SENTENCES.length, (at + 1) * SENTENCES.length),
+    })).filter(({ heights }) => new Set(heights).size !== 1);
     expect(moved).toEqual([]);
   },
 );
@@ -276,42 +311,50 @@ const LARGE = [
   ...[7, 11, 14].map((at) => `parts.${at}`),
 ];
 
-/** Those of a specimen's texts and buttons that are cut by what they stand in, or lie on others. */
-const misplaced = ({ page }: Visit): Promise<string[]> =>
-  page.evaluate(() => {
-    const main = document.querySelector("main") as Element;
-    const seen: [what: string, element: Element, box: DOMRect][] = [];
-    const texts = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode() !== null) {
-      const { currentNode: text } = texts;
-      const around = text.parentElement as HTMLElement;
-      if (around.closest(".unseen") !== null) continue;
-      const range = document.createRange();
-      range.selectNodeContents(text);
-      for (const box of range.getClientRects()) seen.push([String(text.textContent), around, box]);
-    }
-    for (const button of main.querySelectorAll("button"))
-      seen.push([String(button.dataset["testid"]), button, button.getBoundingClientRect()]);
-    const wrong: string[] = [];
-    if (document.documentElement.scrollWidth > innerWidth) wrong.push("wider than its frame");
-    seen.forEach(([what, element, box], index) => {
-      const outer = (element.closest(".face") ?? main).getBoundingClientRect();
-      const cut = [
-        outer.left - box.left,
-        box.right - outer.right,
-        outer.top - box.top,
-        box.bottom - outer.bottom,
-      ];
-      if (Math.max(...cut) > 1) wrong.push(`cut: ${what}`);
-      for (const [other, its, where] of seen.slice(index + 1)) {
-        if (element.contains(its) || its.contains(element)) continue;
-        const across = Math.min(box.right, where.right) - Math.max(box.left, where.left);
-        const down = Math.min(box.bottom, where.bottom) - Math.max(box.top, where.top);
-        if (across > 1.5 && down > 1.5) wrong.push(`${what} lies on ${other}`);
+/** By specimen, the texts and buttons that are cut by what they stand in, or lie on others. */
+const misplaced = async (page: Page): Promise<Record<string, string[]>> => {
+  const found = await page.evaluate(() =>
+    [...document.querySelectorAll("iframe")].map(({ name, contentDocument }) => {
+      const inside = contentDocument as Document;
+      const main = inside.querySelector("main") as Element;
+      const seen: [what: string, element: Element, box: DOMRect][] = [];
+      const texts = inside.createTreeWalker(main, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode() !== null) {
+        const { currentNode: text } = texts;
+        const around = text.parentElement as HTMLElement;
+        if (around.closest(".unseen") !== null) continue;
+        const range = inside.createRange();
+        range.selectNodeContents(text);
+        for (const box of range.getClientRects())
+          seen.push([String(text.textContent), around, box]);
       }
-    });
-    return wrong;
-  });
+      for (const button of main.querySelectorAll("button"))
+        seen.push([String(button.dataset["testid"]), button, button.getBoundingClientRect()]);
+      const wrong: string[] = [];
+      const { scrollWidth } = inside.documentElement;
+      if (scrollWidth > (inside.defaultView as Window).innerWidth)
+        wrong.push("wider than its frame");
+      seen.forEach(([what, element, box], index) => {
+        const outer = (element.closest(".face") ?? main).getBoundingClientRect();
+        const cut = [
+          outer.left - box.left,
+          box.right - outer.right,
+          outer.top - box.top,
+          box.bottom - outer.bottom,
+        ];
+        if (Math.max(...cut) > 1) wrong.push(`cut: ${what}`);
+        for (const [other, its, where] of seen.slice(index + 1)) {
+          if (element.contains(its) || its.contains(element)) continue;
+          const across = Math.min(box.right, where.right) - Math.max(box.left, where.left);
+          const down = Math.min(box.bottom, where.bottom) - Math.max(box.top, where.top);
+          if (across > 1.5 && down > 1.5) wrong.push(`${what} lies on ${other}`);
+        }
+      });
+      return [name, wrong] as const;
+    }),
+  );
+  return Object.fromEntries(found.filter(([, wrong]) => wrong.length > 0));
+};
 
 describe.each<[string, number, Partial<Look>]>([
   ["told to write in 24 px", 320, { fontSize: 24 }],
@@ -322,15 +365,7 @@ describe.each<[string, number, Partial<Look>]>([
   const test = look.deviceScaleFactor === undefined ? itNeeds("font size") : it;
   for (const lang of ["de", "ja"])
     test(`cut "American Express", laid notes on buttons, and does not: ${lang}`, async () => {
-      const visit = await specimen("states.0", width, lang, look);
-      const found: Record<string, string[]> = {};
-      for (const of of LARGE) {
-        await visit.page.goto(`${demo.shop_url}/gallery/specimen?of=${of}&lang=${lang}`);
-        await visit.page.locator(":root[data-drawn]").waitFor({ state: "attached" });
-        const wrong = await misplaced(visit);
-        if (wrong.length > 0) found[of] = wrong;
-      }
-      expect(found).toEqual({});
+      expect(await misplaced(await specimens(LARGE, width, [lang], look))).toEqual({});
     });
 });
 
