@@ -14,15 +14,17 @@ export const pictureIn = async (path: string): Promise<PNG> => PNG.sync.read(awa
 
 /** WCAG's contrast of what stands in a box with what most of the box is. */
 export function contrastIn(picture: PNG, { left, top, width, height }: Box): number {
+  if (left < 0 || top < 0 || left + width > picture.width || top + height > picture.height)
+    throw new Error("the box is not within the picture");
   const seen = new Map<number, number>();
-  for (let y = Math.max(Math.floor(top), 0); y < Math.min(top + height, picture.height); y += 1) {
-    for (let x = Math.max(Math.floor(left), 0); x < Math.min(left + width, picture.width); x += 1) {
+  for (let y = Math.floor(top); y < top + height; y += 1) {
+    for (let x = Math.floor(left); x < left + width; x += 1) {
       const colour = picture.data.readUInt32BE((y * picture.width + x) * 4) >>> 8;
       seen.set(colour, (seen.get(colour) ?? 0) + 1);
     }
   }
   const ground = [...seen].sort(([, a], [, b]) => b - a)[0]?.[0];
-  if (ground === undefined) throw new Error("the box is outside of the picture");
+  if (ground === undefined) throw new Error("there is nothing in the box");
   return Math.max(...[...seen.keys()].map((colour) => contrast(rgb(colour), rgb(ground))));
 }
 

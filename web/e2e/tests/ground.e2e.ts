@@ -9,22 +9,16 @@ import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PNG } from "pngjs";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { token } from "../../../examples/server.mjs";
 import type { Card, CardveilFactory } from "../../sdk/src/api.ts";
-import {
-  type Browser,
-  itNeeds,
-  launch,
-  name as browserName,
-  type Visit,
-} from "../src/browsers/index.ts";
-import type { Locator, Scope } from "../src/browsers/page.ts";
+import { type Browser, itNeeds, launch, name as browserName } from "../src/browsers/index.ts";
+import type { Locator, Page, Scope } from "../src/browsers/page.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
 import { GROUNDS, serveHosts } from "../src/hosts.ts";
-import { contrastIn, pictureIn } from "../src/pixels.ts";
-import { Wire } from "../src/wire.ts";
+import { type Box, contrastIn, pictureIn } from "../src/pixels.ts";
+import { Visits } from "../src/visits.ts";
 
 /** Twice the pixels where the driver can, so that thin strokes have their colour. */
 const SCALE = browserName === "webkit" ? 1 : 2;
@@ -33,8 +27,7 @@ let demo: Demo;
 let browser: Browser;
 let origin: string;
 let server: Server;
-let wire: Wire;
-let visit: Visit;
+let visits: Visits;
 let pictures: string;
 
 beforeAll(async () => {
@@ -44,6 +37,7 @@ beforeAll(async () => {
     launch(),
     mkdtemp(join(tmpdir(), "cardveil-ground-")),
   ]);
+  visits = new Visits(browser);
   const {
     merchant_url: merchantUrl,
     client_url: client,
@@ -56,14 +50,11 @@ beforeAll(async () => {
   [origin, server] = await serveHosts(GROUNDS, issue, { client, embed }, port);
 });
 afterAll(async () => {
+  await visits?.leave();
   server?.close();
   server?.closeAllConnections();
   await browser?.close();
   await demo?.stop();
-});
-afterEach(async () => {
-  await visit?.leave();
-  wire?.close();
 });
 
 async function freePort(): Promise<number> {
@@ -74,23 +65,18 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-const place = async (element: Locator) =>
+const place = (element: Locator): Promise<Box> =>
   element.evaluate((element) => {
     const { left, top, width, height } = element.getBoundingClientRect();
     return { left, top, width, height };
   });
 
-/** The contrast of something in a frame, in the picture of all. */
-async function contrast(picture: PNG, frames: Locator[], element: Locator): Promise<number> {
+/** The contrast of something in a frame that has this place, in the picture of all. */
+async function contrast(picture: PNG, frame: Box, element: Locator): Promise<number> {
   const box = await place(element);
-  for (const frame of frames) {
-    const { left, top } = await place(frame);
-    box.left += left;
-    box.top += top;
-  }
   return contrastIn(picture, {
-    left: box.left * SCALE,
-    top: box.top * SCALE,
+    left: (frame.left + box.left) * SCALE,
+    top: (frame.top + box.top) * SCALE,
     width: box.width * SCALE,
     height: box.height * SCALE,
   });
@@ -105,32 +91,35 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
   describe.each(GROUNDS.map((host, index) => ({ ...host, index })))(
     "$name",
     ({ index, framed, later }) => {
+      let page: Page;
+
       async function arrive(): Promise<Scope> {
-        wire = await Wire.open();
-        visit = await browser.visit(
-          {
-            viewport: { width: 640, height: 1200 },
-            colorScheme,
-            reducedMotion: "reduce",
-            deviceScaleFactor: SCALE,
-          },
-          `http://127.0.0.1:${wire.port}`,
-        );
-        await visit.page.goto(`${origin}/${index}/`);
-        return framed ? visit.page.locator("#inner").contentFrame() : visit.page;
+        ({ page } = await visits.like({
+          // No more than the card and its parts take: every pixel is looked at.
+          viewport: { width: 640, height: 720 },
+          colorScheme,
+          reducedMotion: "reduce",
+          deviceScaleFactor: SCALE,
+        }));
+        await page.goto(`${origin}/${index}/`);
+        return framed ? page.locator("#inner").contentFrame() : page;
       }
 
       /** Those of these texts that cannot be read. */
-      async function unreadable(page: Scope, texts: Texts): Promise<Record<string, number>> {
+      async function unreadable(host: Scope, texts: Texts): Promise<Record<string, number>> {
         const path = join(pictures, `${crypto.randomUUID()}.png`);
-        await visit.page.screenshot({ path });
+        await page.screenshot({ path });
         const picture = await pictureIn(path);
+        const outer = framed ? await place(page.locator("#inner")) : { left: 0, top: 0 };
+        const frames = new Map<string, Box>();
         const found: Record<string, number> = {};
         for (const [text, [css, of]] of Object.entries(texts)) {
-          const frame = page.locator(`${css} iframe`);
+          const frame = host.locator(`${css} iframe`);
+          const box = frames.get(css) ?? (await place(frame));
+          frames.set(css, box);
           const ratio = await contrast(
             picture,
-            framed ? [visit.page.locator("#inner"), frame] : [frame],
+            { ...box, left: outer.left + box.left, top: outer.top + box.top },
             of(frame.contentFrame()),
           );
           if (ratio < 4.5) found[text] = Number(ratio.toFixed(2));
@@ -141,16 +130,16 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
       async function changed(...places: string[]): Promise<void> {
         if (later === undefined) throw new Error("nothing changes here");
         const scheme = (css: string) =>
-          visit.page.locator(`${css} iframe`).evaluate((frame) => frame.style.colorScheme);
+          page.locator(`${css} iframe`).evaluate((frame) => frame.style.colorScheme);
         const before = await scheme(String(places[0]));
-        await visit.page.evaluate(
+        await page.evaluate(
           ({ name, value }) => document.documentElement.setAttribute(name, value),
           later,
         );
         const after = before === "dark" ? "light" : "dark";
         for (const css of places) {
           // Told, and painted.
-          const root = visit.page
+          const root = page
             .locator(`${css} iframe`)
             .contentFrame()
             .locator(`:root[data-theme="${after}"]`);
@@ -160,9 +149,9 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
 
       const read = framed ? itNeeds("frames in frames") : it;
       read("can be read, whole and in parts", async () => {
-        const page = await arrive();
-        const whole = page.locator("#card iframe").contentFrame();
-        const part = (name: string) => page.locator(`[data-part=${name}] iframe`).contentFrame();
+        const host = await arrive();
+        const whole = host.locator("#card iframe").contentFrame();
+        const part = (name: string) => host.locator(`[data-part=${name}] iframe`).contentFrame();
         await byId(whole, "hide").waitFor();
         await byId(part("pan"), "pan").waitFor();
         await byId(part("toggle"), "hide").waitFor();
@@ -188,13 +177,13 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
           countdown: ofPart("countdown"),
           toggle: ofPart("toggle", "hide"),
         };
-        expect(await unreadable(page, shown)).toEqual({});
+        expect(await unreadable(host, shown)).toEqual({});
         if (later !== undefined) {
           await changed("#card", "[data-part=pan]");
-          expect(await unreadable(page, shown)).toEqual({});
+          expect(await unreadable(host, shown)).toEqual({});
         }
         // By the page: Firefox's driver reaches no frame that has a process of its own.
-        await page
+        await host
           .locator("main")
           .evaluate(() => (window as unknown as { whole: Card }).whole.hide());
         await byId(whole, "show").waitFor();
@@ -202,7 +191,7 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
           note: ["#card", (frame) => frame.locator(".note:not(.said)")] as Text,
           show: ofWhole("show"),
         };
-        expect(await unreadable(page, hidden)).toEqual({});
+        expect(await unreadable(host, hidden)).toEqual({});
       });
     },
   );
@@ -210,16 +199,12 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
 
 describe("the doctor", () => {
   it("adds no report to those of a page whose policy lets the frame in and forbids to ask", async () => {
-    wire = await Wire.open();
-    visit = await browser.visit(
-      { viewport: { width: 640, height: 760 } },
-      `http://127.0.0.1:${wire.port}`,
-    );
-    await visit.page.goto(
+    const { page } = await visits.like({ viewport: { width: 640, height: 760 } });
+    await page.goto(
       `${origin}/${GROUNDS.findIndex(({ name }) => name === "under a strict policy")}/`,
     );
-    await byId(visit.page.locator("#card iframe").contentFrame(), "hide").waitFor();
-    const found = await visit.page.evaluate(async () => {
+    await byId(page.locator("#card iframe").contentFrame(), "hide").waitFor();
+    const found = await page.evaluate(async () => {
       const reports: string[] = [];
       addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) =>
         reports.push(`${effectiveDirective} ${blockedURI}`),
