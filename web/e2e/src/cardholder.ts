@@ -74,6 +74,15 @@ export class Cardholder {
     await this.page.evaluate("window.load = (url) => import(url)");
   }
 
+  /** In front of the shop once more, as if they had just arrived; their browser knows its cache. */
+  async arriveAgain(): Promise<void> {
+    await this.page.goto("about:blank");
+    // A name stays with its window, whatever page comes next.
+    await this.page.evaluate(() => void (window.name = ""));
+    this.wire.forget();
+    await this.open();
+  }
+
   async leave(): Promise<void> {
     await this.visit.leave();
     this.wire.close();

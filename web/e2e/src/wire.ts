@@ -98,6 +98,12 @@ export class Wire {
     this.#faults = [];
   }
 
+  /** As if nothing had gone over it, and nothing failed. */
+  forget(): void {
+    this.mend();
+    this.exchanges.length = 0;
+  }
+
   async #serve(ask: IncomingMessage, reply: ServerResponse): Promise<void> {
     const body = await read(ask);
     const url = new URL(ask.url ?? "", "http://none.invalid");

@@ -48,18 +48,35 @@ async function arrive(): Promise<void> {
   await takeOver(ada);
 }
 
+async function gotNothing(): Promise<void> {
+  expect(await loot(ada)).not.toMatch(DIGITS);
+  expect(await ada.page.evaluate(() => window.raid.ran)).toBe(0);
+}
+
 async function leave(): Promise<void> {
   try {
-    expect(await loot(ada)).not.toMatch(DIGITS);
-    expect(await ada.page.evaluate(() => window.raid.ran)).toBe(0);
+    await gotNothing();
   } finally {
     await ada.leave();
   }
 }
 
-function eachOnItsOwnPage(): void {
+function eachInItsOwnWindow(): void {
   beforeEach(arrive);
   afterEach(leave);
+}
+
+/** In one window, which no test does anything to but by its page. */
+function eachOnItsOwnPage(): void {
+  beforeAll(async () => {
+    ada = await Cardholder.arrive(browser, demo);
+  });
+  beforeEach(async () => {
+    await ada.arriveAgain();
+    await takeOver(ada);
+  });
+  afterEach(gotNothing);
+  afterAll(() => ada.leave());
 }
 
 /** The card and its CVV are on the screen. */
@@ -330,7 +347,7 @@ describe("a message to the frame", () => {
 });
 
 describe("a page that is not what it should be", () => {
-  eachOnItsOwnPage();
+  eachInItsOwnWindow();
 
   it("gets nothing by fetching the frame's address, or by opening it as a page", async () => {
     expect(
