@@ -5,7 +5,7 @@
  * after a click on Copy; a redemption that nobody clicked for; silence where something failed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, itOnce, launch, type Look } from "../src/browsers/index.ts";
 import { Cardholder, TEST_NUMBERS, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
@@ -66,7 +66,7 @@ describe("show my card", () => {
     expect(ada.tokens).toBe(active.length);
   });
 
-  it.each(["KeySecure", "Equals", "Native"])("works with a token by %s", async (dialect) => {
+  itOnce.each(["KeySecure", "Equals", "Native"])("works with a token by %s", async (dialect) => {
     const ada = await arrive();
     await ada.page.getByText("For developers").click();
     await ada.page.getByText(dialect, { exact: true }).click();

@@ -7,7 +7,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { codeOf, wrongCode } from "../src/authenticator.ts";
 import { complaints } from "../src/axe.ts";
-import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, itOnce, launch, type Look } from "../src/browsers/index.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
@@ -82,7 +82,7 @@ describe("a protected card", () => {
     expect(ada.console).toEqual([]);
   });
 
-  it.each(["Equals", "Native"])(
+  itOnce.each(["Equals", "Native"])(
     "is shown with a token by %s; KeySecure's call has no place for a code",
     async (dialect) => {
       await arrive({}, false);

@@ -6,7 +6,7 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { complaints } from "../src/axe.ts";
-import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, itOnce, launch, type Look } from "../src/browsers/index.ts";
 import { Cardholder } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
@@ -97,7 +97,7 @@ describe("a card in use", () => {
     expect(ada.console).toEqual([]);
   });
 
-  it.each([
+  itOnce.each([
     ["Google Pay", "My watch", "Equals"],
     ["Samsung Pay", "My tablet", "Native"],
   ])("can go into %s on %s, by a token of %s", async (wallet, device, dialect) => {
@@ -111,7 +111,7 @@ describe("a card in use", () => {
     await expect.poll(listed).toEqual([`${wallet}, ${device}, Active`]);
   });
 
-  it("is verified when the network's decision is yellow", async () => {
+  itOnce("is verified when the network's decision is yellow", async () => {
     await arrive();
     await simulate("Yellow");
     await told("One more check");
@@ -121,21 +121,24 @@ describe("a card in use", () => {
     await expect.poll(listed).toEqual(["Apple Pay, My phone, Active"]);
   });
 
-  it("is declined when that check fails, and when the decision is red (stripe-react-native#953)", async () => {
-    await arrive();
-    await simulate("Yellow");
-    await ada.by("wallet-fail").click();
-    await told("The check failed");
-    await expect.poll(listed).toEqual(["Apple Pay, My phone, Declined"]);
-    await simulate("Red");
-    await told("Declined");
-    await expect
-      .poll(listed)
-      .toEqual(["Apple Pay, My phone, Declined", "Apple Pay, My phone, Declined"]);
-    expect(await rows().getByRole("button").count()).toBe(0);
-  });
+  itOnce(
+    "is declined when that check fails, and when the decision is red (stripe-react-native#953)",
+    async () => {
+      await arrive();
+      await simulate("Yellow");
+      await ada.by("wallet-fail").click();
+      await told("The check failed");
+      await expect.poll(listed).toEqual(["Apple Pay, My phone, Declined"]);
+      await simulate("Red");
+      await told("Declined");
+      await expect
+        .poll(listed)
+        .toEqual(["Apple Pay, My phone, Declined", "Apple Pay, My phone, Declined"]);
+      expect(await rows().getByRole("button").count()).toBe(0);
+    },
+  );
 
-  it("can be suspended, resumed and removed, and the list is there the next time", async () => {
+  itOnce("can be suspended, resumed and removed, and the list is there the next time", async () => {
     await arrive();
     await simulate("Green");
     await ada.by("wallet-suspend").click();
@@ -155,7 +158,7 @@ describe("a card in use", () => {
   });
 });
 
-it("asks as the card's own programme for a card that is protected by a code", async () => {
+itOnce("asks as the card's own programme for a card that is protected by a code", async () => {
   ada = await Cardholder.arrive(browser, demo);
   await ada.page.getByText("Protected by a code").click();
   await open();
@@ -163,7 +166,7 @@ it("asks as the card's own programme for a card that is protected by a code", as
   await expect.poll(listed).toEqual(["Apple Pay, My phone, Active"]);
 });
 
-it("tells why a card that is suspended cannot go into a wallet", async () => {
+itOnce("tells why a card that is suspended cannot go into a wallet", async () => {
   await arrive("5556");
   await check();
   await told("This card cannot go into Apple Pay");
@@ -172,32 +175,35 @@ it("tells why a card that is suspended cannot go into a wallet", async () => {
   expect(await ada.by("wallet-simulate-form").isVisible()).toBe(false);
 });
 
-it("tells every reason, and forgets them when something else is picked (stripe-ios#1791)", async () => {
-  await arrive();
-  ada.wire.fault(/\/wallet\/check$/, async (pass) => {
-    const answer = await pass();
-    const reasons = [
-      "card_not_active",
-      "wallet_not_enabled",
-      "bin_not_enabled",
-      "product_not_enabled",
-      "token_limit_reached",
-      "already_on_device",
-    ];
-    return {
-      ...answer,
-      body: Buffer.from(
-        JSON.stringify({ ...JSON.parse(answer.body.toString()), eligible: false, reasons }),
-      ),
-    };
-  });
-  await check();
-  expect(await reasons()).toHaveLength(6);
-  for (const text of await result().getByRole("listitem").allTextContents())
-    expect(text).toMatch(/^The card .{20,}\.$/);
-  await pick("Google Pay");
-  expect(await result().textContent()).toBe("");
-});
+itOnce(
+  "tells every reason, and forgets them when something else is picked (stripe-ios#1791)",
+  async () => {
+    await arrive();
+    ada.wire.fault(/\/wallet\/check$/, async (pass) => {
+      const answer = await pass();
+      const reasons = [
+        "card_not_active",
+        "wallet_not_enabled",
+        "bin_not_enabled",
+        "product_not_enabled",
+        "token_limit_reached",
+        "already_on_device",
+      ];
+      return {
+        ...answer,
+        body: Buffer.from(
+          JSON.stringify({ ...JSON.parse(answer.body.toString()), eligible: false, reasons }),
+        ),
+      };
+    });
+    await check();
+    expect(await reasons()).toHaveLength(6);
+    for (const text of await result().getByRole("listitem").allTextContents())
+      expect(text).toMatch(/^The card .{20,}\.$/);
+    await pick("Google Pay");
+    expect(await result().textContent()).toBe("");
+  },
+);
 
 it("tells of a backend that cannot be reached", async () => {
   await arrive();

@@ -57,6 +57,9 @@ export const name = nameOf(process.env["BROWSER"]);
 
 export const launch = (): Promise<Browser> => LAUNCH[name]();
 
+/** `it`, for what the server decides and a page only passes on: Chromium shows it for all. */
+export const itOnce = it.runIf(name === "chromium");
+
 /**
  * `it`, for a test that not every browser's driver can do; where it cannot, the test's name says
  * so.
