@@ -7,40 +7,37 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Browser, launch, type Look, name, type Visit } from "../src/browsers/index.ts";
 import type { Frame } from "../src/browsers/page.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
-import { Wire } from "../src/wire.ts";
+import { Visits } from "../src/visits.ts";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const SECTIONS = ["looks", "languages", "states", "parts", "failures"] as const;
 
 let demo: Demo;
 let browser: Browser;
-let wire: Wire;
+let visits: Visits;
 let visit: Visit;
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
+  visits = new Visits(browser);
 });
 
 afterAll(async () => {
+  await visits?.leave();
   await browser?.close();
   await demo?.stop();
 });
 
-afterEach(async () => {
-  await visit?.leave();
-  wire?.close();
-});
-
 async function open(query: string, look: Partial<Look> = {}): Promise<void> {
-  wire = await Wire.open();
-  visit = await browser.visit(
-    { viewport: { width: 1200, height: 900 }, reducedMotion: "reduce", ...look },
-    `http://127.0.0.1:${wire.port}`,
-  );
+  visit = await visits.like({
+    viewport: { width: 1200, height: 900 },
+    reducedMotion: "reduce",
+    ...look,
+  });
   await visit.page.goto(`${demo.shop_url}/gallery?${query}`);
   // The specimens are of the page's own origin, so it can look into them.
   await visit.page.waitForFunction(() => {
