@@ -7,8 +7,8 @@ const names = only === undefined ? NAMES : [nameOf(only)];
 export default defineConfig({
   test: {
     root: import.meta.dirname ?? new URL(".", import.meta.url).pathname,
-    // Two files at once, each with a server and a browser; each test has a visit of its own.
-    maxWorkers: 2,
+    // Files at once, each with a server and a browser: one more than CI has cores, as each waits.
+    maxWorkers: 3,
     // It names the tests that a browser cannot do, and why.
     reporters: ["verbose"],
     projects: names.map((name) => ({
@@ -16,6 +16,8 @@ export default defineConfig({
         name,
         include: ["tests/**/*.e2e.ts"],
         env: { BROWSER: name },
+        // The modules of src/ keep nothing of a test, so a worker loads them once.
+        isolate: false,
         testTimeout: 60_000,
         hookTimeout: 60_000,
       },
