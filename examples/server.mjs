@@ -42,11 +42,13 @@ async function answer({ method, url }, settings) {
   const { pathname } = new URL(url, "http://localhost");
   if (method === "POST" && pathname === "/token") return token(settings);
   // Each example is a folder of plain files; nothing else of this folder is served.
-  const path = /^\/(element|react|marqeta)\/(dist\/)?([a-z]+\.(?:html|js|css))?$/.exec(pathname);
+  const path = /^\/(element|react|vue|svelte|marqeta)\/(dist\/)?([a-z]+\.(?:html|js|css))?$/.exec(
+    pathname,
+  );
   if (pathname === "/")
     return {
       type: TYPES[".html"],
-      body: '<!doctype html><title>Examples</title><ul><li><a href="/element/">element</a><li><a href="/react/">react</a><li><a href="/marqeta/">marqeta</a></ul><p>And an app: examples/webview/card.py',
+      body: '<!doctype html><title>Examples</title><ul><li><a href="/element/">element</a><li><a href="/react/">react</a><li><a href="/vue/">vue</a><li><a href="/svelte/">svelte</a><li><a href="/marqeta/">marqeta</a></ul><p>And an app: examples/webview/card.py',
     };
   if (method !== "GET" || path === null) return { status: 404, body: "not found" };
   const [, folder, dist = "", file = "index.html"] = path;

@@ -7,9 +7,10 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import { createServer } from "node:net";
-import { mkdir } from "node:fs/promises";
+import { cp, mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { build as viteBuild } from "vite";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { serve } from "../../../examples/server.mjs";
@@ -21,6 +22,10 @@ import { Wire } from "../src/wire.ts";
 
 const PAN = "4111 1111 1111 1111";
 const root = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+const alias = {
+  "@cardveil/react": root("web/react/src/index.tsx"),
+  "@cardveil/js/pure": root("web/sdk/src/pure.ts"),
+};
 
 let demo: Demo;
 let server: Server;
@@ -45,19 +50,7 @@ beforeAll(async () => {
   } = demo;
   const cardNo = cards.find(({ last_four }) => last_four === "1111")?.card_no;
   server = await serve({ port, merchantUrl, clientUrl, apiKey, embed, cardNo });
-  await build({
-    entryPoints: [root("examples/react/main.jsx")],
-    outfile: root("examples/react/dist/main.js"),
-    bundle: true,
-    format: "esm",
-    jsx: "automatic",
-    define: { "process.env.NODE_ENV": '"development"' },
-    nodePaths: [root("web/node_modules")],
-    alias: {
-      "@cardveil/react": root("web/react/src/index.tsx"),
-      "@cardveil/js/pure": root("web/sdk/src/pure.ts"),
-    },
-  });
+  await Promise.all([buildReact(), buildByVite("vue"), buildByVite("svelte")]);
 });
 
 afterAll(async () => {
@@ -79,6 +72,31 @@ afterEach(async () => {
   await visit?.leave();
   wire?.close();
 });
+
+const buildReact = () =>
+  build({
+    entryPoints: [root("examples/react/main.jsx")],
+    outfile: root("examples/react/dist/main.js"),
+    bundle: true,
+    format: "esm",
+    jsx: "automatic",
+    define: { "process.env.NODE_ENV": '"development"' },
+    nodePaths: [root("web/node_modules")],
+    alias,
+  });
+
+/** By the example's own configuration, in a copy from where the packages here are found. */
+async function buildByVite(example: string) {
+  const copy = root(`web/e2e/test-results/${name}/${example}`);
+  await cp(root(`examples/${example}`), copy, { recursive: true });
+  await viteBuild({
+    root: copy,
+    mode: "development", // in which a framework warns
+    logLevel: "warn",
+    resolve: { alias },
+    build: { outDir: root(`examples/${example}/dist`), emptyOutDir: false },
+  });
+}
 
 async function freePort(): Promise<number> {
   const probe = createServer();
@@ -108,13 +126,13 @@ const heard = async (what: string) => {
   await visit.page.locator("#heard").filter({ hasText: what }).waitFor();
 };
 /**
- * Of the page, React and the SDK. Firefox tells as errors that a hello went to an origin that is
- * not there, and that the driver's own style, for a picture, was not applied.
+ * Of the page, its framework and the SDK. Firefox tells as errors that a hello went to an origin
+ * that is not there, and that the driver's own style, for a picture, was not applied.
  */
 const complaints = () =>
   visit.console.filter(
     (line) =>
-      /^pageerror|Cardveil:|^(error|warning): .*React/.test(line) &&
+      /^pageerror|Cardveil:|^(error|warning): .*(React|Vue|svelte)/.test(line) &&
       !/target origin provided|blocked an inline style/.test(line),
   );
 /** A picture to look at. */
@@ -140,47 +158,80 @@ describe("the element", () => {
   });
 });
 
-describe("React", () => {
-  it("asks for one token for each card in StrictMode", async () => {
-    await open("react");
-    expect(await digits(inside("[data-cardveil=card]"))).toBe(PAN);
-    expect(await digits(inside("[data-cardveil=pan]"))).toBe(PAN);
+describe.each([
+  // React's page has a card in parts too.
+  ["React", "[data-cardveil=card]", "[data-cardveil=pan]"],
+  ["Vue", "cardveil-card"],
+  ["Svelte", "cardveil-card"],
+])("%s", (framework, element, ...parts) => {
+  const example = framework.toLowerCase();
+  const cards = [element, ...parts];
+  const whole = () => inside(element);
+  const frames = () => visit.page.locator("iframe").count();
+  const visitIt = async () => {
+    await open(example);
+    for (const css of cards) expect(await digits(inside(css))).toBe(PAN);
+  };
+
+  it("asks for one token for each card", async () => {
+    await visitIt();
     await heard("revealed pan,expiry,name");
-    await picture("react");
-    // Each thing that was heard rendered the page anew, with options and functions made anew.
-    expect(asked()).toEqual([2, 2]);
+    await picture(example);
+    // Each thing that was heard rendered the page anew, in React with options and functions made
+    // anew, and twice at first, by StrictMode.
+    expect(asked()).toEqual([cards.length, cards.length]);
     expect(complaints()).toEqual([]);
   });
 
   it("changes language and looks of a card that is shown, without another token", async () => {
-    await open("react");
-    const card = inside("[data-cardveil=card]");
-    await digits(card);
-    await at(inside("[data-cardveil=pan]"), "pan").waitFor();
+    await visitIt();
+    const rounded = (radius: string) =>
+      whole().locator(`html[style*="--radius: ${radius}"]`).waitFor({ state: "attached" });
     const before = asked();
+    await rounded("12px");
     await click("In German");
-    await card.getByRole("button", { name: "Verbergen" }).waitFor();
-    expect(await digits(card)).toBe(PAN);
+    await whole().getByRole("button", { name: "Verbergen" }).waitFor();
+    await rounded("4px");
+    expect(await digits(whole())).toBe(PAN);
     await click("In English");
-    await card.getByRole("button", { name: "Hide" }).waitFor();
+    await whole().getByRole("button", { name: "Hide" }).waitFor();
     expect(asked()).toEqual(before);
   });
 
-  it("hides and shows by a ref and by a hook, and goes away with its component", async () => {
-    await open("react");
-    await digits(inside("[data-cardveil=card]"));
-    await digits(inside("[data-cardveil=pan]"));
+  it("hides and shows, goes away with its component, and comes back with one more token", async () => {
+    await visitIt();
     await click("Hide it");
     await heard("hidden");
-    expect(await at(inside("[data-cardveil=card]"), "pan").count()).toBe(0);
+    expect(await at(whole(), "pan").count()).toBe(0);
     await click("Show it");
-    expect(await digits(inside("[data-cardveil=card]"))).toBe(PAN);
-    await click("Hide the parts");
-    await at(inside("[data-cardveil=pan]"), "pan").waitFor({ state: "detached" });
+    expect(await digits(whole())).toBe(PAN);
+    const before = await frames();
+    const [tokens = 0, redeemed = 0] = asked();
     await click("Close");
-    await visit.page.locator("[data-cardveil=card]").waitFor({ state: "detached" });
+    await visit.page.locator(element).waitFor({ state: "detached" });
+    expect(await frames()).toBe(before - 1);
     await click("Open");
-    expect(await digits(inside("[data-cardveil=card]"))).toBe(PAN);
+    expect(await digits(whole())).toBe(PAN);
+    expect(await frames()).toBe(before);
+    expect(asked()).toEqual([tokens + 1, redeemed + 1]);
+    expect(complaints()).toEqual([]);
+  });
+
+  it("hears the code of an error, and shows nothing", async () => {
+    wire.fault(/^\/token$/, async () => "cut");
+    await open(example);
+    await heard("token_failed");
+    expect(await at(whole(), "pan").count()).toBe(0);
+  });
+});
+
+describe("React", () => {
+  it("hides a card in parts by a hook", async () => {
+    await open("react");
+    const pan = inside("[data-cardveil=pan]");
+    await digits(pan);
+    await click("Hide the parts");
+    await at(pan, "pan").waitFor({ state: "detached" });
   });
 });
 
