@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 
 const budgets = [
-  { what: "SDK (module)", files: ["cardveil.js"], max: 8_005 },
-  { what: "SDK (pure module)", files: ["pure.js"], max: 7_995 },
-  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_050 },
+  { what: "SDK (module)", files: ["cardveil.js"], max: 8_015 },
+  { what: "SDK (pure module)", files: ["pure.js"], max: 8_025 },
+  { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_070 },
   { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_500 },
   { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_560 },
   {

@@ -234,7 +234,10 @@ export type CardveilElementEvents = {
  * card's parts, and the element nothing itself.
  */
 export interface CardveilCardElement extends HTMLElement {
-    /** Instead of the attribute, when it is a function. */
+    /**
+     * Instead of the attribute, when it is a function. Another function is called when the next token
+     * is needed, and changes nothing before; `null` before it makes another card.
+     */
     token: CardOptions["token"] | null;
     /** What it says comes before the attributes. */
     appearance: CardAppearance | null;

@@ -60,8 +60,10 @@ export function defineElement(cardveil: CardveilFactory): void {
       }
 
       set token(token: CardOptions["token"] | null) {
+        // Frameworks make a function anew at each render: the newest is called, and costs no token.
+        const both = typeof token === "function" && typeof this.#token === "function";
         this.#token = token;
-        this.#restart();
+        if (!both) this.#restart();
       }
 
       get appearance(): CardAppearance | null {
@@ -150,7 +152,7 @@ export function defineElement(cardveil: CardveilFactory): void {
           // What a page wrote into an attribute can be anything; the options are checked like
           // anyone's.
           const fixed = {
-            token,
+            token: typeof token === "function" ? () => (this.#token as typeof token)() : token,
             fields: this.#said("fields", words),
             masked: this.#said("masked", some),
           } as CardOptions;

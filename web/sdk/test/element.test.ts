@@ -270,10 +270,24 @@ it("waits for both the embed and a token, which may be a function", () => {
   element.setAttribute("embed", "emb_1");
   vi.runAllTimers();
   expect(made).toHaveLength(0);
-  const token = async () => "cvt_test_1";
-  element.token = token;
+  element.token = async () => "cvt_test_1";
   vi.runAllTimers();
-  expect(made[0]?.options.token).toBe(token);
+  expect(made).toHaveLength(1);
+});
+
+it("asks the newest of its token functions, and makes no other card for it", async () => {
+  const element = html('<cardveil-card embed="emb_1"></cardveil-card>');
+  element.token = async () => "cvt_test_1";
+  vi.runAllTimers();
+  element.token = async () => "cvt_test_2";
+  vi.runAllTimers();
+  expect(made).toHaveLength(1);
+  const { token } = made[0]?.options as { token: () => Promise<string> };
+  expect(await token()).toBe("cvt_test_2");
+  element.token = null;
+  element.token = async () => "cvt_test_3";
+  vi.runAllTimers();
+  expect(made.map(({ destroyed }) => destroyed)).toEqual([true, false]);
 });
 
 it("makes no card when it is taken out in the same task", () => {
