@@ -1,4 +1,4 @@
-/** Visits that tests share which only look at pages: one for each look, in which each test loads its own. */
+/** Visits that tests share which only look: one for each look, in which each test loads a page. */
 import type { Browser, Look, Visit } from "./browsers/index.ts";
 import { Wire } from "./wire.ts";
 
