@@ -250,7 +250,6 @@ fn fallbacks(merchants: &[Merchant], checks: &mut Vec<Check>) {
     }
 }
 
-/// What shows when it is opened.
 /// Whether the rows that decide have MACs, and are what was written.
 async fn rows(deployment: &Deployment) -> anyhow::Result<Check> {
     let what = "rows that decide";
@@ -260,7 +259,7 @@ async fn rows(deployment: &Deployment) -> anyhow::Result<Check> {
             what,
             left == 0,
             match left {
-                0 => "all have a MAC".to_owned(),
+                0 => "all have a MAC; `cardveil audit verify --rows` checks each".to_owned(),
                 left => format!("{left} have lost their MAC: cardveil audit verify --rows"),
             },
         ),
@@ -277,6 +276,7 @@ async fn rows(deployment: &Deployment) -> anyhow::Result<Check> {
     })
 }
 
+/// What shows when it is opened.
 async fn inside(file: &Path, config: Config, checks: &mut Vec<Check>) {
     let deployment = match Deployment::open(config).await {
         Ok(deployment) => deployment,
