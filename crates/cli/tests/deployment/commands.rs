@@ -233,6 +233,7 @@ fn keys_and_log(json: &mut Json<'_>) {
         Some(&Value::Array(Vec::new()))
     );
     let merchant = ["merchant", &*json.world.merchant];
+    assert_eq!(json.prints("audit row", &merchant, "")["mac"], "right");
     json.prints("audit accept", &[&merchant[..], &["--yes"]].concat(), "");
     json.prints("audit key", &[], "");
     json.prints("audit sink list", &[], "");
