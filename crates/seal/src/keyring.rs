@@ -130,7 +130,22 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Version 1 of every class, for a new environment.
+    /// Version 1 of every class, for a new environment: it has no row without a MAC, and its keys say
+    /// so from the first.
+    pub fn begin(
+        root: &dyn Root,
+        environment: &str,
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<WrappedKey>, Error> {
+        let make = |class| {
+            let key = Key::generate(entropy);
+            WrappedKey::wrap(root, environment, (class, 1, &key), true, entropy)
+        };
+        let classes = Class::ALL.into_iter().chain([Class::Row]);
+        classes.map(make).collect()
+    }
+
+    /// Version 1 of every class but that of rows, as environments had them before it.
     pub fn generate(
         root: &dyn Root,
         environment: &str,
@@ -150,9 +165,9 @@ impl Keyring {
         WrappedKey::wrap(root, environment, (class, 1, &key), false, entropy)
     }
 
-    /// Version 1 of each class that has no key yet: all of them for a new environment, those that
-    /// are younger than it for an older one. If a key that is there does not open, nothing is made,
-    /// or the set would hold keys of two roots.
+    /// Version 1 of each class that is younger than an environment. If a key that is there does not
+    /// open, nothing is made, or the set would hold keys of two roots. Where one says that every row
+    /// has a MAC, all were there once: one that is gone is not made again.
     pub fn missing(
         root: &dyn Root,
         environment: &str,
@@ -160,15 +175,17 @@ impl Keyring {
         entropy: &dyn Entropy,
     ) -> Result<Vec<WrappedKey>, Error> {
         let there = |class| wrapped.iter().any(|key| key.class == class);
+        let missing = Class::ALL.into_iter().chain([Class::Row]);
+        let missing: Vec<_> = missing.filter(|class| !there(*class)).collect();
         for key in wrapped {
             let (_, says) = key.open(root, environment)?;
-            if says && !there(Class::Row) {
-                return Err(Error::MissingClass(Class::Row));
+            if let Some(class) = missing.first().filter(|_| says) {
+                return Err(Error::MissingClass(*class));
             }
         }
-        Class::ALL
+        missing
             .into_iter()
-            .filter(|class| !there(*class))
+            .filter(|class| *class != Class::Row)
             .map(|class| Self::first(root, environment, class, entropy))
             .collect()
     }

@@ -108,6 +108,26 @@ fn a_missing_class_is_told() {
 }
 
 #[test]
+fn a_class_that_is_gone_from_a_new_environment_is_not_made_again() {
+    let root = Setup::new("test").root;
+    let keys = Keyring::begin(&root, "test", &SystemEntropy).unwrap();
+    assert!(
+        Keyring::open(&root, "test", &keys)
+            .unwrap()
+            .all_say_rows_have_macs()
+    );
+    for gone in Class::ALL.into_iter().chain([Class::Row]) {
+        let left: Vec<_> = keys
+            .iter()
+            .filter(|key| key.class != gone)
+            .cloned()
+            .collect();
+        let error = Keyring::missing(&root, "test", &left, &SystemEntropy).err();
+        assert!(matches!(error, Some(Error::MissingClass(told)) if told == gone));
+    }
+}
+
+#[test]
 fn an_older_environment_gets_the_classes_that_it_lacks_under_its_own_root_alone() {
     let Setup { root, keys, .. } = Setup::new("test");
     let missing = |root: &FileRoot, environment, keys: &[WrappedKey]| {

@@ -22,7 +22,7 @@ use anyhow::Context as _;
 use cardveil_core::audit::sink::Gate;
 use cardveil_core::audit::{Event, Kind, Target};
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
-use cardveil_core::keys::RootChange;
+use cardveil_core::keys::{ClassKey, RootChange};
 use cardveil_core::port::{Store, WrappedKey};
 use cardveil_core::text::Numbering;
 use cardveil_core::vault::Vault;
@@ -90,14 +90,25 @@ impl Deployment {
         let backend = Backend::open(&config.store).await?;
         let store = backend.store();
         let environment = config.environment.as_str();
-        let (keyring, wrapped, is_new) = keyring(&*store, &roots, environment, clock.now()).await?;
+        let now = clock.now();
+        let (wrapped, is_new) = class_keys(&*store, &roots, environment, now).await?;
+        let keyring = Keyring::open(&roots, environment, &wrapped).map_err(unfit)?;
         let all_say = keyring.all_say_rows_have_macs();
         let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
             .reloading(roots::FromConfig::of(&config), wrapped.clone());
-        let opened_from = wrapped;
         let vault = Arc::new(vault);
         store.row_macs().open(Arc::clone(&vault));
-        if store.wrapped_keys().await? != opened_from {
+        if is_new {
+            let keys = wrapped.iter().cloned().map(|key| ClassKey::new(key, now));
+            store.row_macs().learn(&keys.collect::<Vec<_>>());
+            if !create(&*store, wrapped.clone(), now).await? {
+                return Err(hinted(
+                    "another program has made the class keys just now",
+                    "run this again: it opens those",
+                ));
+            }
+        }
+        if store.wrapped_keys().await? != wrapped {
             return Err(hinted(
                 "a class key's row is not what was written",
                 "somebody writes to the database: keep a copy of it as it is, and find out who may write",
@@ -111,9 +122,6 @@ impl Deployment {
             } else {
                 Gate::open()
             });
-        if is_new {
-            service.guard_new_rows(&operator()).await?;
-        }
         if !all_say {
             bind_keys(&*store, &roots, environment, service.now()).await?;
         }
@@ -127,30 +135,50 @@ impl Deployment {
     }
 }
 
-/// The open class keys, and whether all of them are new: those that are not there yet are made.
-async fn keyring(
+fn unfit(error: cardveil_seal::Error) -> anyhow::Error {
+    use cardveil_seal::Error::{MissingClass, PinRefused, RootUnavailable};
+    let hint = if let MissingClass(_) = error {
+        "it was there: somebody writes to the database. Keep a copy of it as it is, find out who may \
+         write, and restore a backup"
+    } else if let RootUnavailable(_) = error {
+        "it was reached a moment ago: run this again, and if that does not help look at its module"
+    } else if let PinRefused(_) = error {
+        "put the right PIN into its file before this is run again: each run enters it once"
+    } else {
+        "the root key or the environment is not the one that this database was made with"
+    };
+    explained(error, "the class keys do not open", hint)
+}
+
+/// The wrapped class keys. Those of an older environment that are not there yet are made; of a new
+/// one, all, and it is told that they are not stored yet: their rows have MACs under one of them.
+async fn class_keys(
     store: &dyn Store,
     roots: &Roots,
     environment: &str,
     now: Time,
-) -> anyhow::Result<(Keyring, Vec<WrappedKey>, bool)> {
-    let unfit = |error: cardveil_seal::Error| {
-        use cardveil_seal::Error::{MissingClass, PinRefused, RootUnavailable};
-        let hint = if let MissingClass(Class::Row) = error {
-            "every row has a MAC under it: somebody writes to the database. Keep a copy of it as it is, \
-             find out who may write, and restore a backup"
-        } else if let RootUnavailable(_) = error {
-            "it was reached a moment ago: run this again, and if that does not help look at its module"
-        } else if let PinRefused(_) = error {
-            "put the right PIN into its file before this is run again: each run enters it once"
-        } else {
-            "the root key or the environment is not the one that this database was made with"
-        };
-        explained(error, "the class keys do not open", hint)
-    };
-    let mut wrapped = store.wrapped_keys().await?;
+) -> anyhow::Result<(Vec<WrappedKey>, bool)> {
+    let wrapped = store.wrapped_keys().await?;
     // While one root key takes the other's place: under the one that the others are under.
     let root = roots.of(&wrapped, environment);
+    if wrapped.is_empty() {
+        // Whoever took them away is given none to go on with.
+        if store.last_entry().await? > 0 {
+            return Err(hinted(
+                "the class keys are gone from the database, and its log is there",
+                "somebody writes to the database: keep a copy of it as it is, find out who may write, and \
+                 restore a backup",
+            ));
+        }
+        if !store.is_finished().await? {
+            return Err(hinted(
+                "programs of the version before may serve on this schema, and there are no class keys",
+                "run cardveil migrate --finish",
+            ));
+        }
+        let keys = Keyring::begin(root, environment, &SystemEntropy).map_err(unfit)?;
+        return Ok((keys, true));
+    }
     let mut missing =
         Keyring::missing(root, environment, &wrapped, &SystemEntropy).map_err(unfit)?;
     let of_rows = Class::Row;
@@ -158,21 +186,22 @@ async fn keyring(
         let first = Keyring::first(root, environment, of_rows, &SystemEntropy);
         missing.push(first.map_err(unfit)?);
     }
-    let mut is_new = false;
-    if !missing.is_empty() {
-        let classes: Vec<_> = missing.iter().map(|key| key.class.name()).collect();
-        let target = Target {
-            resource: Some(format!("class keys: {}", classes.join(", ")).into()),
-            ..Target::default()
-        };
-        let event: Event = operator().event(now, Kind::KeysCreated, None, target);
-        // Another process may have been first; then its keys are the keys.
-        let keys = missing;
-        is_new = store.commit(CreateKeys { keys, event }).await? && wrapped.is_empty();
-        wrapped = store.wrapped_keys().await?;
+    if missing.is_empty() {
+        return Ok((wrapped, false));
     }
-    let keyring = Keyring::open(roots, environment, &wrapped).map_err(unfit)?;
-    Ok((keyring, wrapped, is_new))
+    // Another process may have been first; then its keys are the keys.
+    create(store, missing, now).await?;
+    Ok((store.wrapped_keys().await?, false))
+}
+
+async fn create(store: &dyn Store, keys: Vec<WrappedKey>, now: Time) -> anyhow::Result<bool> {
+    let classes: Vec<_> = keys.iter().map(|key| key.class.name()).collect();
+    let target = Target {
+        resource: Some(format!("class keys: {}", classes.join(", ")).into()),
+        ..Target::default()
+    };
+    let event: Event = operator().event(now, Kind::KeysCreated, None, target);
+    Ok(store.commit(CreateKeys { keys, event }).await?)
 }
 
 /// Once every row has a MAC, has each class key say so under the root key. It needs to be done once;

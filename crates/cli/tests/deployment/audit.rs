@@ -263,6 +263,8 @@ fn no_hand_goes_back_to_before_rows_had_macs() {
     let keys = [
         "UPDATE wrapped_key SET complete_at = NULL, mac = NULL, row_version = NULL WHERE class = 10",
         "DELETE FROM wrapped_key WHERE class = 10",
+        "DELETE FROM wrapped_key WHERE class <> 1",
+        "DELETE FROM wrapped_key",
     ];
     for edit_keys in keys {
         let world = World::new(1);
@@ -282,6 +284,38 @@ fn no_hand_goes_back_to_before_rows_had_macs() {
         let said = text(&run.stderr);
         assert!(said.contains("somebody writes to the database"), "{said}");
     }
+}
+
+/// Whoever takes all class keys, and the log, has a server that makes new ones: rows get no MACs by
+/// that, and what is put back of the keys counts for nothing.
+#[test]
+fn new_class_keys_give_no_row_a_mac() {
+    let world = World::new(2);
+    let database = world.dir.path().join("data/cardveil.db");
+    let strip = "UPDATE card SET account = 'F00001', mac = NULL, row_version = NULL;
+         UPDATE merchant SET mac = NULL, row_version = NULL";
+    edit(
+        &database,
+        &format!(
+            "{strip}; DELETE FROM row_change; DROP TRIGGER audit_is_not_deleted; DELETE FROM audit;
+             CREATE TABLE taken AS SELECT * FROM wrapped_key; DELETE FROM wrapped_key;
+             CREATE TRIGGER back AFTER INSERT ON audit BEGIN
+                 UPDATE wrapped_key SET wrapped = (SELECT wrapped FROM taken
+                     WHERE taken.class = wrapped_key.class) WHERE class <> 10; END"
+        ),
+    );
+    let show = ["card", "show", "C0", "--merchant", &world.merchant];
+    for _ in 0..2 {
+        let run = world.run(&show);
+        assert!(!run.status.success(), "{}", text(&run.stdout));
+    }
+    edit(
+        &database,
+        "DROP TRIGGER back; UPDATE wrapped_key SET wrapped = (SELECT wrapped FROM taken
+             WHERE taken.class = wrapped_key.class)",
+    );
+    let run = world.run(&show);
+    assert!(!run.status.success(), "{}", text(&run.stdout));
 }
 
 /// The name of a request leads to the token that it was given, and to no other.

@@ -14,19 +14,6 @@ impl Service {
         (macs.version(), macs.are_complete())
     }
 
-    /// Gives all rows MACs, of a database that was made just now.
-    pub async fn guard_new_rows(&self, source: &Source) -> Result<(), Fault> {
-        const PAGE: usize = 100;
-        self.store.class_keys().await?;
-        self.store.row_macs().begin_at_once();
-        let mut next = Some(RowPlace::default());
-        while let Some(place) = next {
-            next = self.guard_page(place, PAGE, source).await?.next;
-        }
-        self.complete_rows(source).await?;
-        Ok(())
-    }
-
     /// Gives a page of rows MACs under the active key.
     pub async fn guard_page(
         &self,

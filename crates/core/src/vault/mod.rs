@@ -39,7 +39,7 @@ use crate::id::{CardId, CredentialId, FactorId, MerchantId, PersonId, Subscripti
 use crate::merchant::SealedSecret;
 use crate::wallet::Bin;
 
-pub use self::row_macs::{AlteredRow, RowMacs};
+pub use self::row_macs::{AlteredRow, RowMacs, tellable};
 
 /// What the index of a number is the MAC of, before the number. Never change it.
 const PAN_INDEX: &[u8] = b"pan";

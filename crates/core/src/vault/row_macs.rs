@@ -7,8 +7,8 @@
 //! Rows of a database from before have no MAC. They are taken as they are until all of them have
 //! one, which is on record and part of the key's own row ([`ClassKey::complete_at`]); from then on
 //! a row without a MAC is refused as one with a wrong one is. The class keys are bound to it, under
-//! the root key, when a deployment is opened next: from then on no hand in the database takes it
-//! back.
+//! the root key, when a deployment is opened next, and those of a new one when they are made: from
+//! then on no hand in the database takes it back.
 //!
 //! Here it is known which keys there are and since when, so the key of the index of numbers is
 //! chosen here too ([`RowMacs::index_version`]): an index is a column of such a row.
@@ -53,7 +53,6 @@ pub type AlteredRow = (&'static str, String);
 pub struct RowMacs {
     vault: OnceLock<Arc<Vault>>,
     clock: Arc<dyn Clock>,
-    is_alone: AtomicBool,
     keeps_any_back: AtomicBool,
     known: RwLock<Known>,
     altered: Mutex<Altered>,
@@ -76,7 +75,6 @@ impl RowMacs {
         Self {
             vault: OnceLock::new(),
             clock,
-            is_alone: AtomicBool::new(false),
             keeps_any_back: AtomicBool::new(false),
             known: RwLock::default(),
             altered: Mutex::default(),
@@ -106,11 +104,6 @@ impl RowMacs {
         known.is_complete |= of_rows.into_iter().any(|key| key.complete_at.is_some());
     }
 
-    /// No server can be there that has not noticed the first version: the database is new.
-    pub fn begin_at_once(&self) {
-        self.is_alone.store(true, Ordering::Relaxed);
-    }
-
     /// Whether every row has a MAC.
     pub fn are_complete(&self) -> bool {
         self.known().is_complete
@@ -122,9 +115,8 @@ impl RowMacs {
         let known = self.known();
         // Where every row has a MAC, all servers know the oldest version.
         let is_first = |version: u32| known.versions.last().is_some_and(|last| last.0 == version);
-        let is_known = known.is_complete || self.is_alone.load(Ordering::Relaxed);
         let is_noticed = |version: u32, at: Option<Time>| {
-            (is_known && is_first(version)) || at.is_none_or(|at| at.plus(NOTICE) <= now)
+            (known.is_complete && is_first(version)) || at.is_none_or(|at| at.plus(NOTICE) <= now)
         };
         let noticed = known.versions.iter();
         let noticed = noticed
@@ -275,7 +267,7 @@ impl RowMacs {
 
 /// A row's key is told as it is where it could be one of ours: whoever forges a row may write a
 /// card number there, or what a terminal obeys.
-fn tellable(key: String) -> String {
+pub fn tellable(key: String) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b" _-.:".contains(&byte);
     if key.bytes().all(is_plain) && !holds_card_number(&key) {
         key
