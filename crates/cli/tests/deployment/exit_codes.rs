@@ -62,7 +62,7 @@ fn args_of(command: &str) -> Vec<&str> {
             "123456",
         ],
         "wallet-token set" => &[UUID, "--merchant", "mer_1", "--state", "ACTIVE"],
-        "audit accept" => &["merchant", "mer_1"],
+        "audit row" | "audit accept" => &["merchant", "mer_1"],
         "key rotate" => &["--class", "pan"],
         "key retire" => &["--class", "pan", "--version", "1"],
         "key import-cvk" => &["--expiry", "yymm"],

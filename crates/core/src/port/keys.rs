@@ -8,7 +8,7 @@ use cardveil_seal::WrappedKey;
 use super::Result;
 use crate::audit::Entry;
 use crate::keys::{ClassKey, Envelope, IndexPage, IndexedCards, Sought, Use};
-use crate::vault::RowMacs;
+use crate::vault::{AlteredRow, RowMacs};
 
 /// Where a page of all rows that decide begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct RowPlace {
 pub struct CheckedPage {
     /// How many were looked at.
     pub checked: usize,
-    /// How many are not what was written last. Which, [`RowMacs`] tells.
-    pub altered: usize,
+    /// Those that are not what was written last.
+    pub altered: Vec<AlteredRow>,
     /// Where the next page begins; nothing after the last.
     pub next: Option<RowPlace>,
 }

@@ -10,7 +10,7 @@ use cardveil_core::id::CardId;
 use cardveil_core::port::rows::{Accepted, GuardRows, GuardedPage, Loaded};
 use cardveil_core::port::{CheckedPage, Error, Result, RowChecks, RowPlace, ShownRow};
 use cardveil_core::text::holds_card_number;
-use cardveil_core::vault::{self, RowMacs};
+use cardveil_core::vault::{self, RowMacs, tellable};
 
 use super::deciding::{Deciding, RowKey, UNVERSIONED, message, note};
 use super::lookups::Lookups;
@@ -112,16 +112,21 @@ impl Shape {
 
     /// What people may see of its columns: nobody's card number, whoever wrote it there.
     fn columns_of<R: Row>(&self, row: &R) -> Vec<(&'static str, Option<String>)> {
-        let told = |place| match row.get::<Option<Vec<u8>>>(place) {
-            // Sealed, a hash or a key; what is so long is an id.
-            Ok(Some(bytes)) if bytes.len() != 16 => Some(format!("{} bytes", bytes.len())),
-            _ => row.told(place).map(|told| {
-                if holds_card_number(&told) {
-                    "?".to_owned()
-                } else {
-                    told
+        let told = |place| {
+            if let Ok(Some(bytes)) = row.get::<Option<Vec<u8>>>(place) {
+                // Sealed, a hash or a key; what is so long is an id.
+                if bytes.len() != 16 {
+                    return Some(format!("{} bytes", bytes.len()));
                 }
-            }),
+            }
+            let told = row.told(place)?;
+            // One time in ten passes for a card number.
+            let is_time = told.parse().is_ok_and(|ms| (0..TIMES_END).contains(&ms));
+            Some(match told.char_indices().nth(SHOWN_MAX) {
+                _ if !is_time && holds_card_number(&told) => "?".to_owned(),
+                Some((end, _)) => format!("{}...", told.get(..end).unwrap_or_default()),
+                None => told,
+            })
         };
         let columns = self.columns.iter().enumerate();
         columns.map(|(place, name)| (*name, told(place))).collect()
@@ -344,6 +349,11 @@ fn held(page: &str) -> &'static str {
     HELD.get(page).map_or("", String::as_str)
 }
 
+/// How many characters of a column people are shown.
+const SHOWN_MAX: usize = 500;
+/// Times in milliseconds until 2065. Of this length are no card numbers that begin so.
+const TIMES_END: i64 = 3_000_000_000_000;
+
 /// How often a row that does not fit is looked at again: it may have been changed in between.
 const LOOKS: usize = 3;
 
@@ -354,7 +364,7 @@ impl<D: Lookups> RowChecks for Store<D> {
             // Each is checked whenever it is used, and there may be very many.
             Some(shape) if shape.deciding.keeps.is_brief() => Ok(CheckedPage {
                 checked: 0,
-                altered: 0,
+                altered: Vec::new(),
                 next: behind(at.kind, SHAPES.len() + 1, None, false),
             }),
             Some(shape) => check_page(&self.0, shape, at, limit).await,
@@ -471,14 +481,14 @@ async fn check_page<D: Lookups>(
     let last = found.last().map(|row| row.key.clone());
     let mut page = CheckedPage {
         checked: found.len(),
-        altered: 0,
+        altered: Vec::new(),
         next: behind(at.kind, SHAPES.len() + 1, last, found.len() == limit),
     };
     let mut unsure = Vec::new();
     for row in found {
         match is_right(database.macs(), shape, &row) {
             Some(true) => unsure.push(row),
-            Some(false) => page.altered += 1,
+            Some(false) => page.altered.push((shape.name, tellable(row.shown))),
             None => {}
         }
     }
@@ -514,7 +524,9 @@ async fn check_page<D: Lookups>(
             database.macs().keep_back(shape.name, row.shown.clone());
         }
     }
-    page.altered += unsure.len();
+    let altered = unsure.into_iter();
+    page.altered
+        .extend(altered.map(|row| (shape.name, tellable(row.shown))));
     Ok(page)
 }
 
@@ -554,7 +566,7 @@ async fn check_changes<D: Lookups>(
     });
     let mut page = CheckedPage {
         checked: found.len(),
-        altered: 0,
+        altered: Vec::new(),
         next: behind(at.kind, at.kind + 1, last, found.len() == limit),
     };
     for (kind, key, is_there) in found {
@@ -566,8 +578,9 @@ async fn check_changes<D: Lookups>(
         let is_ours = values.len() == shape.key;
         if !is_ours || !(is_there || is_as_recorded(database, shape, (&key, &values)).await?) {
             let shown: Vec<_> = values.iter().map(Value::shown).collect();
-            note(database.macs(), shape.name, &shown.join(" "));
-            page.altered += 1;
+            let shown = shown.join(" ");
+            note(database.macs(), shape.name, &shown);
+            page.altered.push((shape.name, tellable(shown)));
         }
     }
     Ok(page)

@@ -205,7 +205,7 @@ async fn rows_with_macs_go_on_under_a_later_schema() {
     let mut next = Some(RowPlace::default());
     while let Some(place) = next {
         let page = store.check_rows(&place, 100).await.unwrap();
-        assert_eq!(page.altered, 0);
+        assert!(page.altered.is_empty());
         next = page.next;
     }
     let found = store.card(&card.merchant, &CardRef::Id(card.id)).await;

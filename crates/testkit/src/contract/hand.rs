@@ -121,7 +121,7 @@ pub(super) async fn altered(store: &dyn Store) -> usize {
     let (mut altered, mut next) = (0, Some(RowPlace::default()));
     while let Some(place) = next {
         let page = store.check_rows(&place, 2).await.unwrap();
-        altered += page.altered;
+        altered += page.altered.len();
         next = page.next;
     }
     altered

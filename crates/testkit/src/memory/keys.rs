@@ -152,7 +152,7 @@ impl RowChecks for Memory {
     async fn check_rows(&self, _: &RowPlace, _: usize) -> Result<CheckedPage> {
         Ok(CheckedPage {
             checked: 0,
-            altered: 0,
+            altered: Vec::new(),
             next: None,
         })
     }
