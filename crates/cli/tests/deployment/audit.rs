@@ -286,6 +286,37 @@ fn no_hand_goes_back_to_before_rows_had_macs() {
     }
 }
 
+/// A thousand junk rows hide none that was altered, and neither does an entry of the log that cannot
+/// be read. What is shown of it is what stands there.
+#[test]
+fn an_altered_row_is_told_whatever_else_was_altered() {
+    let world = World::new(1);
+    let cards = world.json(&["card", "list", "--merchant", &world.merchant, "--json"]);
+    let id = string(&cards, "/0/card_id");
+    // A time that passes for a card number.
+    let made_at = "1796061478873";
+    edit(
+        &world.dir.path().join("data/cardveil.db"),
+        &format!(
+            "WITH RECURSIVE junk (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM junk WHERE i < 1100)
+                 INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at)
+                 SELECT printf('emb_%022d', i), '{merchant}', '[]', 0, 1, 0 FROM junk;
+             DROP TRIGGER audit_is_not_changed; UPDATE audit SET event = 'x' WHERE seq = 2;
+             UPDATE card SET label = '{long}', created_at = {made_at}",
+            merchant = world.merchant,
+            long = "long ".repeat(1_000),
+        ),
+    );
+    let found = report(&world.run(&["audit", "verify", "--rows", "--json"]));
+    assert_eq!(found.pointer("/findings/0/seq"), Some(&2.into()));
+    let altered = found["rows"]["altered"].as_array().unwrap();
+    assert_eq!(altered.len(), 1_101);
+    assert!(altered.contains(&format!("card {id}").into()));
+    let stands = world.json(&["audit", "row", "card", &id, "--json"]);
+    assert_eq!(stands["created_at"], made_at);
+    assert_eq!(string(&stands, "/label").len(), 503);
+}
+
 /// Whoever takes all class keys, and the log, has a server that makes new ones: rows get no MACs by
 /// that, and what is put back of the keys counts for nothing.
 #[test]
