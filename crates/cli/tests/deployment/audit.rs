@@ -435,7 +435,7 @@ fn an_altered_card_is_refused_told_and_put_right() {
     ));
     assert!(!world.run(&show).status.success());
     sql(&format!(
-        "UPDATE card SET label = '4111111111111111' WHERE no = '{}'",
+        "UPDATE card SET label = '4111 1111 1111 1111' WHERE no = '{}'",
         no(0)
     ));
     let stands = world.json(&["audit", "row", "card", &id, "--json"]);
