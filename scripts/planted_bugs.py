@@ -142,7 +142,7 @@ IN_TESTS = [
      "(class, 1, &key), true, entropy)", "(class, 1, &key), false, entropy)",
      ["-p", "cardveil", "--test", "deployment", "no_hand_goes_back"]),
     ("P11-keys-are-made-again", "crates/cli/src/deployment/mod.rs",
-     "if store.last_entry().await? > 0 {", "if store.last_entry().await? < 0 {",
+     "if wrapped.is_empty() && has_begun(store).await? {", "if wrapped.len() > 99 {",
      ["-p", "cardveil", "--test", "deployment", "no_hand_goes_back"]),
     ("P11-the-key-of-rows-may-be-gone", "crates/seal/src/keyring.rs",
      "missing.first().filter(|_| says)", "missing.first().filter(|_| !says)", ["-p", "cardveil-seal"]),

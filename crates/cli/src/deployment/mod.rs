@@ -101,12 +101,14 @@ impl Deployment {
         if is_new {
             let keys = wrapped.iter().cloned().map(|key| ClassKey::new(key, now));
             store.row_macs().learn(&keys.collect::<Vec<_>>());
-            if !create(&*store, wrapped.clone(), now).await? {
+            let made = create(&*store, wrapped.clone(), now).await;
+            if !matches!(made, Ok(true)) && has_begun(&*store).await? {
                 return Err(hinted(
                     "another program has made the class keys just now",
                     "run this again: it opens those",
                 ));
             }
+            made?;
         }
         if store.wrapped_keys().await? != wrapped {
             return Err(hinted(
@@ -158,18 +160,22 @@ async fn class_keys(
     environment: &str,
     now: Time,
 ) -> anyhow::Result<(Vec<WrappedKey>, bool)> {
-    let wrapped = store.wrapped_keys().await?;
-    // While one root key takes the other's place: under the one that the others are under.
-    let root = roots.of(&wrapped, environment);
-    if wrapped.is_empty() {
-        // Whoever took them away is given none to go on with.
-        if store.last_entry().await? > 0 {
+    let mut wrapped = store.wrapped_keys().await?;
+    if wrapped.is_empty() && has_begun(store).await? {
+        // Another program may have made them just now. Whoever took them away is given none to go
+        // on with.
+        wrapped = store.wrapped_keys().await?;
+        if wrapped.is_empty() {
             return Err(hinted(
-                "the class keys are gone from the database, and its log is there",
+                "the class keys are gone from the database, and its log says that there were some",
                 "somebody writes to the database: keep a copy of it as it is, find out who may write, and \
                  restore a backup",
             ));
         }
+    }
+    // While one root key takes the other's place: under the one that the others are under.
+    let root = roots.of(&wrapped, environment);
+    if wrapped.is_empty() {
         if !store.is_finished().await? {
             return Err(hinted(
                 "programs of the version before may serve on this schema, and there are no class keys",
@@ -192,6 +198,15 @@ async fn class_keys(
     // Another process may have been first; then its keys are the keys.
     create(store, missing, now).await?;
     Ok((store.wrapped_keys().await?, false))
+}
+
+/// Whether the log says that there were class keys: all but a raised epoch needs them.
+async fn has_begun(store: &dyn Store) -> anyhow::Result<bool> {
+    const FIRST: usize = 10;
+    let entries = store.entries(0, FIRST).await?;
+    Ok(entries
+        .iter()
+        .any(|entry| entry.event.kind != Kind::EpochRaised))
 }
 
 async fn create(store: &dyn Store, keys: Vec<WrappedKey>, now: Time) -> anyhow::Result<bool> {
