@@ -286,6 +286,37 @@ fn no_hand_goes_back_to_before_rows_had_macs() {
     }
 }
 
+/// Each ends well, or says what to do; nobody is told of a hand in the database.
+#[test]
+fn programs_that_begin_together_make_one_set_of_keys() {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    let world = World::new(0);
+    for folder in ["data", "fence"] {
+        let folder = world.dir.path().join(folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .unwrap();
+    }
+    let add = || world.run(&["merchant", "add", "--name", "M"]);
+    let runs = std::thread::scope(|scope| {
+        let runs = [(); 3].map(|()| scope.spawn(add));
+        runs.map(|run| run.join().unwrap())
+    });
+    assert!(runs.iter().any(|run| run.status.success()), "{runs:?}");
+    for run in runs.iter().filter(|run| !run.status.success()) {
+        let said = text(&run.stderr);
+        assert!(
+            said.contains("another program has made the class keys"),
+            "{said}"
+        );
+    }
+    let verified = world.run(&["audit", "verify", "--rows"]);
+    assert!(verified.status.success(), "{verified:?}");
+}
+
 /// A thousand junk rows hide none that was altered, and neither does an entry of the log that cannot
 /// be read. What is shown of it is what stands there.
 #[test]
