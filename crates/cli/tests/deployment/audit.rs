@@ -333,9 +333,10 @@ fn an_altered_row_is_told_whatever_else_was_altered() {
                  INSERT INTO embed (id, merchant, origins, copy_cvv, enabled, created_at)
                  SELECT printf('emb_%022d', i), '{merchant}', '[]', 0, 1, 0 FROM junk;
              DROP TRIGGER audit_is_not_changed; UPDATE audit SET event = 'x' WHERE seq = 2;
-             UPDATE card SET label = '{long}', created_at = {made_at}",
+             UPDATE card SET label = '{long}', no = '{short}', created_at = {made_at}",
             merchant = world.merchant,
             long = "long ".repeat(1_000),
+            short = "500000000009",
         ),
     );
     let found = report(&world.run(&["audit", "verify", "--rows", "--json"]));
@@ -345,6 +346,7 @@ fn an_altered_row_is_told_whatever_else_was_altered() {
     assert!(altered.contains(&format!("card {id}").into()));
     let stands = world.json(&["audit", "row", "card", &id, "--json"]);
     assert_eq!(stands["created_at"], made_at);
+    assert_eq!(stands["no"], "?", "there are card numbers of twelve digits");
     assert_eq!(string(&stands, "/label").len(), 503);
 }
 

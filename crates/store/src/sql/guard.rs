@@ -2,6 +2,7 @@
 //! with what was written last.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
@@ -121,7 +122,7 @@ impl Shape {
             }
             let told = row.told(place)?;
             // One time in ten passes for a card number.
-            let is_time = told.parse().is_ok_and(|ms| (0..TIMES_END).contains(&ms));
+            let is_time = told.parse().is_ok_and(|ms| TIMES.contains(&ms));
             Some(match told.char_indices().nth(SHOWN_MAX) {
                 _ if !is_time && holds_card_number(&told) => "?".to_owned(),
                 Some((end, _)) => format!("{}...", told.get(..end).unwrap_or_default()),
@@ -351,8 +352,8 @@ fn held(page: &str) -> &'static str {
 
 /// How many characters of a column people are shown.
 const SHOWN_MAX: usize = 500;
-/// Times in milliseconds until 2065. Of this length are no card numbers that begin so.
-const TIMES_END: i64 = 3_000_000_000_000;
+/// Times in milliseconds, from 2001 to 2065: no card number has so many digits and begins so.
+const TIMES: Range<i64> = 1_000_000_000_000..3_000_000_000_000;
 
 /// How often a row that does not fit is looked at again: it may have been changed in between.
 const LOOKS: usize = 3;
