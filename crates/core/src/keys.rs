@@ -135,9 +135,18 @@ pub fn next_cvk<'a>(keys: impl Iterator<Item = &'a WrappedKey>) -> Option<u32> {
         .checked_add(1)
 }
 
+/// The rows of these keys, where they are all that open.
+pub(crate) fn as_read<'a>(from: &[WrappedKey], keys: &'a [ClassKey]) -> Option<Vec<&'a ClassKey>> {
+    let opening: Vec<_> = keys.iter().filter(|key| key.opens()).collect();
+    let is_same = opening.len() == from.len() && opening.iter().all(|key| from.contains(&key.key));
+    is_same.then_some(opening)
+}
+
 /// A new version for a class, which takes the place of the one before; or a card verification key.
 #[derive(Clone, Debug)]
 pub struct Rotation {
+    /// All that open, as they were read: the new one is bound to what these are.
+    pub from: Vec<WrappedKey>,
     /// The next version of its class.
     pub key: WrappedKey,
     pub event: Event,
@@ -145,23 +154,24 @@ pub struct Rotation {
 
 impl Rotation {
     /// With its event.
-    pub fn new(key: WrappedKey, at: Time, source: &Source) -> Self {
+    pub fn new(from: Vec<WrappedKey>, key: WrappedKey, at: Time, source: &Source) -> Self {
         let mut event = source.event(at, Kind::KeysRotated, None, target(key.class, key.version));
         event.detail.to = Some(State::Active.as_str().into());
-        Self { key, event }
+        Self { from, key, event }
     }
 
     /// A card verification key that was brought here: it takes no other's place, because each card
     /// keeps the one that it was made with.
-    pub fn imported(key: WrappedKey, at: Time, source: &Source) -> Self {
+    pub fn imported(from: Vec<WrappedKey>, key: WrappedKey, at: Time, source: &Source) -> Self {
         let mut event = source.event(at, Kind::KeysCreated, None, target(key.class, key.version));
         event.detail.to = Some(State::Active.as_str().into());
-        Self { key, event }
+        Self { from, key, event }
     }
 
-    /// The rows that come out; none if the key is not the version after the newest one, because
-    /// somebody else was first.
+    /// The rows that come out; none if the keys are not those that were read, because somebody else
+    /// was first.
     pub fn decide(&self, keys: &[ClassKey]) -> Option<Vec<ClassKey>> {
+        as_read(&self.from, keys)?;
         if self.key.class == Class::Cvk {
             let new = next_cvk(keys.iter().map(|key| &key.key)) == Some(self.key.version);
             return new.then(|| vec![ClassKey::new(self.key.clone(), self.event.at)]);
@@ -196,18 +206,13 @@ pub struct RootChange {
 impl RootChange {
     /// The rows that come out; none if the keys are not those that were read.
     pub fn decide(&self, keys: &[ClassKey]) -> Option<Vec<ClassKey>> {
-        let opening = keys.iter().filter(|key| key.opens());
-        let mut rows = Vec::new();
-        for row in opening {
-            if !self.from.contains(&row.key) {
-                return None;
-            }
+        let rows = as_read(&self.from, keys)?.into_iter().map(|row| {
             let is_same =
                 |to: &&WrappedKey| (to.class, to.version) == (row.key.class, row.key.version);
             let key = self.to.iter().find(is_same)?.clone();
-            rows.push(ClassKey { key, ..row.clone() });
-        }
-        (rows.len() == self.from.len()).then_some(rows)
+            Some(ClassKey { key, ..row.clone() })
+        });
+        rows.collect()
     }
 }
 

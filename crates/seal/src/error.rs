@@ -44,6 +44,14 @@ pub enum Error {
         /// The version that is there twice.
         version: u32,
     },
+    /// Keys that were not bound together.
+    #[error("version {version} of the {class} key does not go with the other class keys")]
+    OfOtherKeys {
+        /// The class of the first that does not.
+        class: Class,
+        /// Its version.
+        version: u32,
+    },
     /// The class has no version after this one.
     #[error("the {0} key has used up its version numbers")]
     VersionsExhausted(Class),

@@ -21,33 +21,77 @@ use crate::{
 /// What the algorithm of a DEK is, for a cryptographic inventory.
 pub const DEK_ALGORITHM: &str = "AES-256-GCM";
 
-/// Whether a class key says, by what it is bound to, that every row has a MAC. No hand in the
-/// database makes it say so, or takes it back.
-type SaysRowsHaveMacs = bool;
+/// What a class key is bound to beside its place. No hand in the database binds it to anything else.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Bound {
+    /// Nothing: it is of an environment from before rows had MACs.
+    Not,
+    /// That every row has a MAC.
+    ToMacs,
+    /// That too, and to the keys that it goes with: no other is taken beside it.
+    To(Birth),
+}
+
+impl Bound {
+    fn goes_with(self, other: Self) -> bool {
+        let is_to_none = |bound| matches!(bound, Self::Not | Self::ToMacs);
+        self == other || (is_to_none(self) && is_to_none(other))
+    }
+}
+
+/// Tells the class keys that were bound together from all others, those of another deployment under
+/// the same root key among them. It is random, and not secret.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Birth([u8; Self::LEN]);
+
+impl Birth {
+    const LEN: usize = 16;
+
+    /// Of keys that are bound now.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        let mut birth = [0; Self::LEN];
+        entropy.fill(&mut birth);
+        Self(birth)
+    }
+}
+
+/// What a key that says so is bound to.
+const ROWS_HAVE_MACS: &[u8] = b"every row has a MAC";
+/// What a key that names its birth begins with. What a root returns begins with an algorithm.
+const WITH_BIRTH: u8 = 0x10;
 
 impl WrappedKey {
     fn wrap(
         root: &dyn Root,
         environment: &str,
         (class, version, key): (Class, u32, &Key),
-        says: SaysRowsHaveMacs,
+        bound: Bound,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
-        let aad = kek_aad(environment, class, version, says)?;
+        let aad = kek_aad(environment, class, version, bound)?;
+        let mut wrapped = match bound {
+            Bound::Not | Bound::ToMacs => Vec::new(),
+            Bound::To(Birth(birth)) => [&[WITH_BIRTH][..], &birth].concat(),
+        };
+        wrapped.extend(root.wrap(key, &aad, entropy)?);
         Ok(Self {
             class,
             version,
-            wrapped: root.wrap(key, &aad, entropy)?,
+            wrapped,
         })
     }
 
-    fn open(&self, root: &dyn Root, environment: &str) -> Result<(Key, SaysRowsHaveMacs), Error> {
-        let open = |says| {
-            let aad = kek_aad(environment, self.class, self.version, says)?;
-            Ok((root.unwrap(&self.wrapped, &aad)?, says))
+    fn open(&self, root: &dyn Root, environment: &str) -> Result<(Key, Bound), Error> {
+        let open = |bound, wrapped: &[u8]| {
+            let aad = kek_aad(environment, self.class, self.version, bound)?;
+            Ok((root.unwrap(wrapped, &aad)?, bound))
         };
-        match open(true) {
-            Err(Error::Refused) => open(false),
+        if let Some((&WITH_BIRTH, rest)) = self.wrapped.split_first() {
+            let (birth, wrapped) = rest.split_first_chunk().ok_or(Error::TooShort)?;
+            return open(Bound::To(Birth(*birth)), wrapped);
+        }
+        match open(Bound::ToMacs, &self.wrapped) {
+            Err(Error::Refused) => open(Bound::Not, &self.wrapped),
             opened => opened,
         }
     }
@@ -65,21 +109,23 @@ impl WrappedKey {
         environment: &str,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
-        let (key, says) = self.open(from, environment)?;
+        let (key, bound) = self.open(from, environment)?;
         let key = (self.class, self.version, &key);
-        Self::wrap(to, environment, key, says, entropy)
+        Self::wrap(to, environment, key, bound, entropy)
     }
 
-    /// The same key under the same root, saying that every row has a MAC.
-    pub fn saying_rows_have_macs(
+    /// The same key under the same root, bound to the keys of this birth, and saying that every row
+    /// has a MAC.
+    pub fn bound_to(
         &self,
+        birth: Birth,
         root: &dyn Root,
         environment: &str,
         entropy: &dyn Entropy,
     ) -> Result<Self, Error> {
         let (key, _) = self.open(root, environment)?;
         let key = (self.class, self.version, &key);
-        Self::wrap(root, environment, key, true, entropy)
+        Self::wrap(root, environment, key, Bound::To(birth), entropy)
     }
 }
 
@@ -118,9 +164,8 @@ pub struct Place<'a> {
 /// ```
 pub struct Keyring {
     environment: String,
-    /// What the keys say; all of them once they were bound to it.
-    says: SaysRowsHaveMacs,
-    all_say: SaysRowsHaveMacs,
+    /// What new keys are bound to: what any of them is.
+    bound: Bound,
     keks: BTreeMap<(Class, u32), Cipher>,
     macs: BTreeMap<(Class, u32), hmac::Key>,
     /// Each behind what the MACs of all rows begin with.
@@ -131,15 +176,16 @@ pub struct Keyring {
 
 impl Keyring {
     /// Version 1 of every class, for a new environment: it has no row without a MAC, and its keys say
-    /// so from the first.
+    /// so and are bound to each other from the first.
     pub fn begin(
         root: &dyn Root,
         environment: &str,
         entropy: &dyn Entropy,
     ) -> Result<Vec<WrappedKey>, Error> {
+        let bound = Bound::To(Birth::generate(entropy));
         let make = |class| {
             let key = Key::generate(entropy);
-            WrappedKey::wrap(root, environment, (class, 1, &key), true, entropy)
+            WrappedKey::wrap(root, environment, (class, 1, &key), bound, entropy)
         };
         let classes = Class::ALL.into_iter().chain([Class::Row]);
         classes.map(make).collect()
@@ -162,7 +208,7 @@ impl Keyring {
         entropy: &dyn Entropy,
     ) -> Result<WrappedKey, Error> {
         let key = Key::generate(entropy);
-        WrappedKey::wrap(root, environment, (class, 1, &key), false, entropy)
+        WrappedKey::wrap(root, environment, (class, 1, &key), Bound::Not, entropy)
     }
 
     /// Version 1 of each class that is younger than an environment. If a key that is there does not
@@ -178,8 +224,8 @@ impl Keyring {
         let missing = Class::ALL.into_iter().chain([Class::Row]);
         let missing: Vec<_> = missing.filter(|class| !there(*class)).collect();
         for key in wrapped {
-            let (_, says) = key.open(root, environment)?;
-            if let Some(class) = missing.first().filter(|_| says) {
+            let (_, bound) = key.open(root, environment)?;
+            if let Some(class) = missing.first().filter(|_| bound != Bound::Not) {
                 return Err(Error::MissingClass(*class));
             }
         }
@@ -204,7 +250,7 @@ impl Keyring {
             Err(refused) => return Ok(Err(refused)),
         };
         let key = (Class::Cvk, version, &key);
-        WrappedKey::wrap(root, &self.environment, key, self.says, entropy).map(Ok)
+        WrappedKey::wrap(root, &self.environment, key, self.bound, entropy).map(Ok)
     }
 
     /// The card verification key of new cards of this number: of those that are for it, the one
@@ -234,28 +280,32 @@ impl Keyring {
         self.cvks.iter().map(|(version, cvk)| cvk.note(*version))
     }
 
-    /// Unwraps all keys. There may be several versions of a class: the highest seals, all open.
+    /// Unwraps all keys. There may be several versions of a class: the highest seals, all open. Where
+    /// one is bound to the keys that it goes with, all are these.
     pub fn open(root: &dyn Root, environment: &str, wrapped: &[WrappedKey]) -> Result<Self, Error> {
         let mut keyring = Self {
             environment: environment.to_owned(),
-            says: false,
-            all_say: true,
+            bound: Bound::Not,
             keks: BTreeMap::new(),
             macs: BTreeMap::new(),
             rows: BTreeMap::new(),
             signers: BTreeMap::new(),
             cvks: BTreeMap::new(),
         };
+        let mut all = None;
         for wrapped in wrapped {
             let (class, version) = (wrapped.class, wrapped.version);
-            let (key, says) = wrapped.open(root, environment)?;
-            keyring.says |= says;
-            keyring.all_say &= says;
+            let (key, bound) = wrapped.open(root, environment)?;
+            if all.is_some_and(|all: Bound| !all.goes_with(bound)) {
+                return Err(Error::OfOtherKeys { class, version });
+            }
+            all = all.max(Some(bound));
             if !keyring.insert(class, version, &key)? {
                 return Err(Error::DuplicateKey { class, version });
             }
         }
-        let with_rows = keyring.says.then_some(Class::Row);
+        keyring.bound = all.unwrap_or(Bound::Not);
+        let with_rows = keyring.says_rows_have_macs().then_some(Class::Row);
         for class in Class::ALL.into_iter().chain(with_rows) {
             keyring.current_version(class)?;
         }
@@ -276,17 +326,17 @@ impl Keyring {
             .ok_or(Error::VersionsExhausted(class))?;
         let key = Key::generate(entropy);
         let key = (class, next, &key);
-        WrappedKey::wrap(root, &self.environment, key, self.says, entropy)
+        WrappedKey::wrap(root, &self.environment, key, self.bound, entropy)
     }
 
     /// Whether a key says that every row has a MAC.
     pub fn says_rows_have_macs(&self) -> bool {
-        self.says
+        self.bound != Bound::Not
     }
 
-    /// Whether all of them do.
-    pub fn all_say_rows_have_macs(&self) -> bool {
-        self.all_say
+    /// Whether the keys are bound to each other.
+    pub fn is_bound(&self) -> bool {
+        matches!(self.bound, Bound::To(_))
     }
 
     /// The environment that all keys are bound to.
@@ -551,12 +601,7 @@ fn versions(class: Class) -> RangeInclusive<(Class, u32)> {
     (class, u32::MIN)..=(class, u32::MAX)
 }
 
-fn kek_aad(
-    environment: &str,
-    class: Class,
-    version: u32,
-    says: SaysRowsHaveMacs,
-) -> Result<Vec<u8>, Error> {
+fn kek_aad(environment: &str, class: Class, version: u32, bound: Bound) -> Result<Vec<u8>, Error> {
     let mut aad = Vec::new();
     aead::bind(
         &mut aad,
@@ -567,8 +612,10 @@ fn kek_aad(
             &version.to_be_bytes(),
         ],
     )?;
-    if says {
-        aead::bind(&mut aad, &[b"every row has a MAC"])?;
+    match bound {
+        Bound::Not => {}
+        Bound::ToMacs => aead::bind(&mut aad, &[ROWS_HAVE_MACS])?,
+        Bound::To(Birth(birth)) => aead::bind(&mut aad, &[ROWS_HAVE_MACS, &birth])?,
     }
     Ok(aad)
 }

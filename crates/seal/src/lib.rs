@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! root key        Root::wrap            cardveil/kek/v1   environment, class, version,
-//!                                                         once it is so: "every row has a MAC"
+//!                                                         once it is so: "every row has a MAC", birth
 //!   class key     Keyring::new_dek      cardveil/dek/v1   environment, table, row, merchant, class, class key version
 //!     DEK         Dek::seal             cardveil/field/v1 environment, table, row, merchant, class, field
 //!       field
@@ -56,10 +56,12 @@
 //!
 //! ```text
 //! sealed field, wrapped class key   01 | nonce (12) | ciphertext | tag (16)
+//! class key that names its birth    10 | birth (16) | wrapped class key
 //! wrapped DEK                       01 | class key version (u32) | nonce (12) | ciphertext (32) | tag (16)
 //! ```
 //!
-//! `01` is AES-256-GCM. A new algorithm takes a new byte; the old byte goes on opening.
+//! `01` is AES-256-GCM. Class keys of one birth are those of one deployment, and no others are taken
+//! beside them. A new algorithm takes a new byte; the old byte goes on opening.
 //!
 //! # How to add
 //!
@@ -102,7 +104,7 @@ pub use exposed::is_exposed;
 #[cfg(any(test, feature = "testing"))]
 pub use hpke::holder;
 pub use hpke::{HolderKey, Sealed, seal_to};
-pub use keyring::{DEK_ALGORITHM, Dek, Keyring, Place, version_of};
+pub use keyring::{Birth, DEK_ALGORITHM, Dek, Keyring, Place, version_of};
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Place, Pkcs11Root};
 pub use root::{FileRoot, Root, Roots};

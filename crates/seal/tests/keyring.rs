@@ -7,8 +7,8 @@ mod common;
 use std::fs;
 
 use cardveil_seal::{
-    Class, Dek, Entropy, Error, FileRoot, Keyring, Place, Root, SeededEntropy, SystemEntropy,
-    WrappedKey,
+    Birth, Class, Dek, Entropy, Error, FileRoot, Keyring, Place, Root, SeededEntropy,
+    SystemEntropy, WrappedKey,
 };
 use common::hex;
 use proptest::prelude::*;
@@ -111,11 +111,7 @@ fn a_missing_class_is_told() {
 fn a_class_that_is_gone_from_a_new_environment_is_not_made_again() {
     let root = Setup::new("test").root;
     let keys = Keyring::begin(&root, "test", &SystemEntropy).unwrap();
-    assert!(
-        Keyring::open(&root, "test", &keys)
-            .unwrap()
-            .all_say_rows_have_macs()
-    );
+    assert!(Keyring::open(&root, "test", &keys).unwrap().is_bound());
     for gone in Class::ALL.into_iter().chain([Class::Row]) {
         let left: Vec<_> = keys
             .iter()
@@ -209,31 +205,32 @@ fn class_keys_stay_in_their_environment_class_and_version() {
     assert!(refused(&Keyring::open(&other.root, "test", &keys)));
 }
 
+/// A key, bound to those of a birth.
+fn bound(key: &WrappedKey, birth: Birth, root: &FileRoot) -> WrappedKey {
+    key.bound_to(birth, root, "test", &SystemEntropy).unwrap()
+}
+
 /// Under another root and in later versions too, and never without the key of the rows.
 #[test]
-fn keys_that_say_that_every_row_has_a_mac_go_on_saying_so() {
+fn keys_that_are_bound_stay_so() {
     let Setup { root, mut keys, .. } = Setup::new("test");
     let open = |root: &FileRoot, keys: &[WrappedKey]| Keyring::open(root, "test", keys);
     let entropy = &SystemEntropy;
     keys.push(Keyring::first(&root, "test", Class::Row, entropy).unwrap());
     let before = open(&root, &keys).unwrap();
-    assert!(!before.says_rows_have_macs());
-    let bind = |key: &WrappedKey| key.saying_rows_have_macs(&root, "test", entropy).unwrap();
-    let mut one_says = keys.clone();
-    one_says[0] = bind(&one_says[0]);
-    let ring = open(&root, &one_says).unwrap();
-    assert!(ring.says_rows_have_macs() && !ring.all_say_rows_have_macs());
-    let mut all_say: Vec<_> = one_says.iter().map(bind).collect();
-    let ring = open(&root, &all_say).unwrap();
-    assert!(ring.all_say_rows_have_macs());
-    all_say.push(ring.rotate(&root, Class::Pan, entropy).unwrap());
+    assert!(!before.says_rows_have_macs() && !before.is_bound());
+    let birth = Birth::generate(entropy);
+    let mut keys: Vec<_> = keys.iter().map(|key| bound(key, birth, &root)).collect();
+    let ring = open(&root, &keys).unwrap();
+    assert!(ring.says_rows_have_macs() && ring.is_bound());
+    keys.push(ring.rotate(&root, Class::Pan, entropy).unwrap());
     let other = Setup::seeded("test", 2).root;
-    let moved = all_say
+    let moved = keys
         .iter()
         .map(|key| key.rewrap(&root, &other, "test", entropy).unwrap())
         .collect::<Vec<_>>();
     let ring = open(&other, &moved).unwrap();
-    assert!(ring.all_say_rows_have_macs());
+    assert!(ring.says_rows_have_macs() && ring.is_bound());
     assert_eq!(
         ring.mac(Class::Index, &[b"same"]).unwrap(),
         before.mac(Class::Index, &[b"same"]).unwrap()
@@ -247,6 +244,76 @@ fn keys_that_say_that_every_row_has_a_mac_go_on_saying_so() {
     assert!(gone(
         Keyring::missing(&other, "test", &without, entropy).err()
     ));
+}
+
+/// Those of another deployment under the same root key, and its own from before it was bound.
+#[test]
+fn no_key_is_taken_beside_others_than_those_of_its_birth() {
+    let Setup { root, keys, .. } = Setup::new("test");
+    let make = || Keyring::begin(&root, "test", &SystemEntropy).unwrap();
+    let (ours, theirs) = (make(), make());
+    assert!(Keyring::open(&root, "test", &ours).is_ok());
+    let unbound = keys.iter().find(|key| key.class == Class::Pan).unwrap();
+    for stranger in theirs.iter().chain([unbound]) {
+        let name = |key: &WrappedKey| (key.class, key.version);
+        let mut mixed = ours.clone();
+        mixed.retain(|key| name(key) != name(stranger));
+        for place in [0, mixed.len()] {
+            mixed.insert(place, stranger.clone());
+            let error = Keyring::open(&root, "test", &mixed).err();
+            assert!(matches!(error, Some(Error::OfOtherKeys { .. })));
+            mixed.remove(place);
+        }
+    }
+    // A name of another birth that is written before a key is no birth of that key.
+    let mut forged = theirs[0].clone();
+    forged.wrapped[1..17].copy_from_slice(&ours[0].wrapped[1..17]);
+    assert!(!forged.opens_under(&root, "test"));
+}
+
+/// Those of the version that bound keys to nothing but the MACs of rows.
+#[test]
+fn keys_that_say_no_birth_are_opened_and_bound() {
+    let Setup { root, keys, .. } = Setup::new("test");
+    let mut keys = keys;
+    keys.push(Keyring::first(&root, "test", Class::Row, &SystemEntropy).unwrap());
+    let says = |key: &WrappedKey| {
+        let (class, version) = (key.class, key.version);
+        let parts: [&[u8]; 4] = [
+            b"cardveil/kek/v1",
+            b"test",
+            &[class.code()],
+            &version.to_be_bytes(),
+        ];
+        let without = aad(&parts);
+        let with = [&without[..], &aad(&[b"every row has a MAC"])].concat();
+        let opened = root.unwrap(&key.wrapped, &without).unwrap();
+        let wrapped = root.wrap(&opened, &with, &SystemEntropy).unwrap();
+        WrappedKey {
+            class,
+            version,
+            wrapped,
+        }
+    };
+    let said: Vec<_> = keys.iter().map(says).collect();
+    // Another program may have made one just before they were bound.
+    let mixed = [&said[..1], &keys[1..]].concat();
+    for keys in [said, mixed] {
+        let ring = Keyring::open(&root, "test", &keys).unwrap();
+        assert!(ring.says_rows_have_macs() && !ring.is_bound());
+        let birth = Birth::generate(&SystemEntropy);
+        let keys: Vec<_> = keys.iter().map(|key| bound(key, birth, &root)).collect();
+        assert!(Keyring::open(&root, "test", &keys).unwrap().is_bound());
+    }
+}
+
+/// Parts as they are bound: each behind its length.
+fn aad(parts: &[&[u8]]) -> Vec<u8> {
+    let part = |part: &&[u8]| {
+        let length = u32::try_from(part.len()).unwrap();
+        [&length.to_be_bytes()[..], part].concat()
+    };
+    parts.iter().flat_map(part).collect()
 }
 
 #[test]

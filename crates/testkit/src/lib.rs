@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use faulty::{Fault, Faulty};
 pub use memory::Memory;
-pub use row_macs::{guard_rows, know_row_key};
+pub use row_macs::{guard_rows, guard_rows_otherwise, know_row_key};
 
 use cardveil_core::clock::{Clock, Time};
 

@@ -11,13 +11,25 @@ use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
 
 use crate::sample::START;
 
+/// What the chance of the keys begins from.
+const KEYS: u64 = 25;
+
 /// Has a store refuse rows without a right MAC, as one does whose rows all have one.
 ///
 /// # Panics
 ///
 /// If no temporary file can be written.
 pub fn guard_rows(store: &dyn Keys) {
-    open(store, None, Some(START));
+    open(store, KEYS, None, Some(START));
+}
+
+/// The same under keys that no other store knows.
+///
+/// # Panics
+///
+/// If no temporary file can be written.
+pub fn guard_rows_otherwise(store: &dyn Keys) {
+    open(store, KEYS + 1, None, Some(START));
 }
 
 /// Has a store know the same key, made at this time, while not every row has a MAC.
@@ -26,12 +38,12 @@ pub fn guard_rows(store: &dyn Keys) {
 ///
 /// If no temporary file can be written.
 pub fn know_row_key(store: &dyn Keys, created_at: Time) {
-    open(store, Some(created_at), None);
+    open(store, KEYS, Some(created_at), None);
 }
 
 #[expect(clippy::expect_used, reason = "this is for tests")]
-fn open(store: &dyn Keys, created_at: Option<Time>, complete_at: Option<Time>) {
-    let entropy = SeededEntropy::new(25);
+fn open(store: &dyn Keys, keys: u64, created_at: Option<Time>, complete_at: Option<Time>) {
+    let entropy = SeededEntropy::new(keys);
     let folder = tempfile::tempdir().expect("a folder");
     let root = FileRoot::create(&folder.path().join("root"), &entropy).expect("a root key");
     let mut keys = Keyring::generate(&root, "sandbox", &entropy).expect("class keys");

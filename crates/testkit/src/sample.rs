@@ -20,6 +20,7 @@ use cardveil_core::merchant::{
     Credential, CredentialState, Embed, Merchant, MerchantState, Permissions, Scope, SealedSecret,
 };
 use cardveil_core::mfa::MfaPolicy;
+use cardveil_core::port::Change;
 use cardveil_core::token::{
     self, Claim, CredentialLife, EmbedLife, Epoch, Issue, Lives, MerchantLife, Operation, Record,
     TTL, Thumbprint, TokenHash, TokenKey,
@@ -208,6 +209,35 @@ pub fn event(kind: EventKind, at: Time) -> Event {
         ..Target::default()
     };
     Source::server().event(at, kind, None, target)
+}
+
+/// A change with its event, which names what it is of.
+pub fn recorded(change: Change) -> (Change, Event) {
+    let of = |kind| event(kind, START);
+    let mut event = match &change {
+        Change::AddMerchant(_) => of(EventKind::MerchantAdded),
+        Change::SetMerchant(_) => of(EventKind::MerchantChanged),
+        Change::AddCredential(_) => of(EventKind::CredentialAdded),
+        Change::SetCredential(_) => of(EventKind::CredentialChanged),
+        Change::AddEmbed(_) => of(EventKind::EmbedAdded),
+        Change::SetEmbed(_) => of(EventKind::EmbedChanged),
+        Change::AddCard(_) => of(EventKind::CardAdded),
+        Change::AddSubscription(_) => of(EventKind::WebhookAdded),
+        Change::RemoveSubscription(_) => of(EventKind::WebhookRemoved),
+    };
+    let target = &mut event.target;
+    match &change {
+        Change::AddMerchant(new) => event.merchant = Some(new.id.clone()),
+        Change::SetMerchant(set) => event.merchant = Some(set.to.id.clone()),
+        Change::AddCredential(new) => target.credential = Some(new.id.clone()),
+        Change::SetCredential(set) => target.credential = Some(set.to.id.clone()),
+        Change::AddEmbed(new) => target.embed = Some(new.id.clone()),
+        Change::SetEmbed(set) => target.embed = Some(set.to.id.clone()),
+        Change::AddCard(new) => target.card = Some(new.id),
+        Change::AddSubscription(new) => target.subscription = Some(new.id),
+        Change::RemoveSubscription(id) => target.subscription = Some(*id),
+    }
+    (change, event)
 }
 
 pub fn operator() -> Source {

@@ -28,7 +28,7 @@ use cardveil_core::text::Numbering;
 use cardveil_core::vault::Vault;
 use cardveil_core::verb::{Commit, CreateKeys};
 use cardveil_core::{Entropy, Service};
-use cardveil_seal::{Class, Keyring, Roots, SystemEntropy};
+use cardveil_seal::{Birth, Class, Keyring, Roots, SystemEntropy};
 
 use self::backend::Backend;
 pub(crate) use self::change::{missing, refused};
@@ -93,7 +93,7 @@ impl Deployment {
         let now = clock.now();
         let (wrapped, is_new) = class_keys(&*store, &roots, environment, now).await?;
         let keyring = Keyring::open(&roots, environment, &wrapped).map_err(unfit)?;
-        let all_say = keyring.all_say_rows_have_macs();
+        let are_bound = keyring.is_bound();
         let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
             .reloading(roots::FromConfig::of(&config), wrapped.clone());
         let vault = Arc::new(vault);
@@ -101,7 +101,7 @@ impl Deployment {
         if is_new {
             let keys = wrapped.iter().cloned().map(|key| ClassKey::new(key, now));
             store.row_macs().learn(&keys.collect::<Vec<_>>());
-            let made = create(&*store, wrapped.clone(), now).await;
+            let made = create(&*store, Vec::new(), wrapped.clone(), now).await;
             if !matches!(made, Ok(true)) && has_begun(&*store).await? {
                 return Err(hinted(
                     "another program has made the class keys just now",
@@ -124,7 +124,7 @@ impl Deployment {
             } else {
                 Gate::open()
             });
-        if !all_say {
+        if !are_bound {
             bind_keys(&*store, &roots, environment, service.now()).await?;
         }
         drop(roots);
@@ -138,8 +138,11 @@ impl Deployment {
 }
 
 fn unfit(error: cardveil_seal::Error) -> anyhow::Error {
-    use cardveil_seal::Error::{MissingClass, PinRefused, RootUnavailable};
-    let hint = if let MissingClass(_) = error {
+    use cardveil_seal::Error::{MissingClass, OfOtherKeys, PinRefused, RootUnavailable};
+    let hint = if let OfOtherKeys { .. } = error {
+        "somebody has put a key there that is another deployment's, or of another time: keep a copy of \
+         the database as it is, find out who may write to it, and restore a backup"
+    } else if let MissingClass(_) = error {
         "it was there: somebody writes to the database. Keep a copy of it as it is, find out who may \
          write, and restore a backup"
     } else if let RootUnavailable(_) = error {
@@ -196,7 +199,7 @@ async fn class_keys(
         return Ok((wrapped, false));
     }
     // Another process may have been first; then its keys are the keys.
-    create(store, missing, now).await?;
+    create(store, wrapped, missing, now).await?;
     Ok((store.wrapped_keys().await?, false))
 }
 
@@ -209,18 +212,23 @@ async fn has_begun(store: &dyn Store) -> anyhow::Result<bool> {
         .any(|entry| entry.event.kind != Kind::EpochRaised))
 }
 
-async fn create(store: &dyn Store, keys: Vec<WrappedKey>, now: Time) -> anyhow::Result<bool> {
+async fn create(
+    store: &dyn Store,
+    from: Vec<WrappedKey>,
+    keys: Vec<WrappedKey>,
+    now: Time,
+) -> anyhow::Result<bool> {
     let classes: Vec<_> = keys.iter().map(|key| key.class.name()).collect();
     let target = Target {
         resource: Some(format!("class keys: {}", classes.join(", ")).into()),
         ..Target::default()
     };
     let event: Event = operator().event(now, Kind::KeysCreated, None, target);
-    Ok(store.commit(CreateKeys { keys, event }).await?)
+    Ok(store.commit(CreateKeys { from, keys, event }).await?)
 }
 
-/// Once every row has a MAC, has each class key say so under the root key. It needs to be done once;
-/// another process may be first.
+/// Once every row has a MAC, has each class key say so under the root key, and binds them to each
+/// other. It needs to be done once; another process may be first.
 async fn bind_keys(
     store: &dyn Store,
     roots: &Roots,
@@ -232,9 +240,10 @@ async fn bind_keys(
     }
     let from = store.wrapped_keys().await?;
     let root = roots.of(&from, environment);
+    let birth = Birth::generate(&SystemEntropy);
     let to = from
         .iter()
-        .map(|key| key.saying_rows_have_macs(root, environment, &SystemEntropy))
+        .map(|key| key.bound_to(birth, root, environment, &SystemEntropy))
         .collect::<Result<Vec<_>, _>>()?;
     let target = Target {
         resource: Some("class keys".into()),
@@ -292,6 +301,7 @@ mod tests {
         assert!(
             store
                 .commit(CreateKeys {
+                    from: Vec::new(),
                     keys: keys.clone(),
                     event
                 })

@@ -342,7 +342,8 @@ fn an_altered_row_is_told_whatever_else_was_altered() {
     let found = report(&world.run(&["audit", "verify", "--rows", "--json"]));
     assert_eq!(found.pointer("/findings/0/seq"), Some(&2.into()));
     let altered = found["rows"]["altered"].as_array().unwrap();
-    assert_eq!(altered.len(), 1_101);
+    // The merchant too: the entry that tells of its version is not what was written.
+    assert_eq!(altered.len(), 1_102);
     assert!(altered.contains(&format!("card {id}").into()));
     let stands = world.json(&["audit", "row", "card", &id, "--json"]);
     assert_eq!(stands["created_at"], made_at);
@@ -380,6 +381,43 @@ fn new_class_keys_give_no_row_a_mac() {
     );
     let run = world.run(&show);
     assert!(!run.status.success(), "{}", text(&run.stdout));
+}
+
+/// Where two have one root key: the key of the other's rows would make its rows right here.
+#[test]
+fn no_key_of_another_deployment_is_taken() {
+    let (world, other) = (World::new(1), World::new(0));
+    let of = |world: &World, path: &str| world.dir.path().join(path);
+    std::fs::copy(of(&world, "keys/root.key"), of(&other, "keys/root.key")).unwrap();
+    for folder in ["data", "fence"] {
+        let folder = of(&other, folder);
+        for file in std::fs::read_dir(folder).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    let begun = other.run(&["merchant", "add", "--name", "M"]);
+    assert!(begun.status.success(), "{begun:?}");
+    let show = ["card", "show", "C0", "--merchant", &world.merchant];
+    for version in [1, 2] {
+        let database = of(&world, "data/cardveil.db");
+        let theirs = of(&other, "data/cardveil.db");
+        let own = std::fs::read(&database).unwrap();
+        edit(
+            &database,
+            &format!(
+                "ATTACH '{}' AS other;
+                 INSERT OR REPLACE INTO wrapped_key SELECT * FROM other.wrapped_key WHERE class = 10;
+                 INSERT OR REPLACE INTO row_change SELECT * FROM other.row_change
+                     WHERE kind = 'wrapped_key';
+                 UPDATE wrapped_key SET version = {version} WHERE class = 10;",
+                theirs.display()
+            ),
+        );
+        let run = world.run(&show);
+        assert!(!run.status.success(), "{}", text(&run.stdout));
+        assert!(text(&run.stderr).contains("class key"), "{run:?}");
+        std::fs::write(&database, own).unwrap();
+    }
 }
 
 /// The name of a request leads to the token that it was given, and to no other.

@@ -137,7 +137,7 @@ named! {
         KeysRootChanged = "keys.root_changed",
         /// Records were moved to the active key of their class.
         KeysRewrapped = "keys.rewrapped",
-        /// The class keys say from here on that every row has a MAC.
+        /// The class keys are bound to each other, and say that every row has a MAC.
         KeysBound = "keys.bound",
         /// A class key was destroyed.
         KeysRetired = "keys.retired",

@@ -171,6 +171,9 @@ pub trait KeyRows {
     /// All of them, the retired ones too, by class and version.
     fn class_keys(&self) -> Loaded<Vec<ClassKey>>;
 
+    /// Whether there is any, also one that is not what was written.
+    fn has_class_keys(&self) -> Loaded<bool>;
+
     /// A key's next form, or a new one.
     fn save_class_key(&self, key: &ClassKey) -> Loaded<()>;
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::Verb;
 use crate::audit::Event;
-use crate::keys::{ClassKey, Move, Reindex, Retired, Retirement, RootChange, Rotation, version_of};
+use crate::keys::{
+    ClassKey, Move, Reindex, Retired, Retirement, RootChange, Rotation, as_read, version_of,
+};
 use crate::port::rows::{Loaded, Rows};
 use crate::port::{Class, Error, Needs, WrappedKey};
 
@@ -37,9 +39,11 @@ pub(super) fn refuse_retired_versions(
 }
 
 /// Writes the first keys of classes, made at the event's time. `false`, and nothing written, when
-/// one of the classes has a key already.
+/// the keys that are there are not those that were read, or one of the classes has a key already.
 #[derive(Clone)]
 pub struct CreateKeys {
+    /// All that open, as they were read.
+    pub from: Vec<WrappedKey>,
     pub keys: Vec<WrappedKey>,
     /// Their record.
     pub event: Event,
@@ -55,7 +59,9 @@ impl Verb for CreateKeys {
     fn run(&self, rows: &dyn Rows) -> Loaded<bool> {
         let known = rows.class_keys()?;
         let is_there = |new: &WrappedKey| known.iter().any(|key| key.key.class == new.class);
-        if self.keys.iter().any(is_there) {
+        // Rows whose MACs are under keys that another program has just made are unknown here.
+        let is_first = !self.from.is_empty() || !rows.has_class_keys()?;
+        if !is_first || as_read(&self.from, &known).is_none() || self.keys.iter().any(is_there) {
             return Ok(false);
         }
         let keys = self.keys.iter();

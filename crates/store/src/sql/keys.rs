@@ -105,6 +105,11 @@ impl<B: Sql> KeyRows for Loads<'_, B> {
         Ok(keys.into_iter().flatten().collect())
     }
 
+    fn has_class_keys(&self) -> Loaded<bool> {
+        let found = self.first("SELECT 1 FROM wrapped_key LIMIT 1", [], |_| Ok(()))?;
+        Ok(found.is_some())
+    }
+
     fn save_class_key(&self, key: &ClassKey) -> Loaded<()> {
         static PUT: Statement = Statement::new(|| CLASS_KEY.put());
         self.send(&PUT, self.values_of(&CLASS_KEY, key)?)

@@ -42,6 +42,7 @@ async fn a_reopened_store_has_everything() {
     assert!(
         store
             .commit(CreateKeys {
+                from: Vec::new(),
                 keys: keys.clone(),
                 event: made
             })

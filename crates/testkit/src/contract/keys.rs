@@ -59,12 +59,22 @@ fn card_under(n: u8, version: u32) -> Card {
 
 pub(super) async fn with_keys(store: &dyn Store) {
     let keys = Class::ALL.map(|class| key(class, 1, 1)).to_vec();
-    let event = sample::event(Kind::KeysCreated, START);
-    assert!(store.commit(CreateKeys { keys, event }).await.unwrap());
+    assert!(create(store, &[], keys).await);
+}
+
+/// The first keys of classes, by whoever has read these.
+async fn create(store: &dyn Store, from: &[WrappedKey], keys: Vec<WrappedKey>) -> bool {
+    let (from, event) = (from.to_vec(), sample::event(Kind::KeysCreated, START));
+    store
+        .commit(CreateKeys { from, keys, event })
+        .await
+        .unwrap()
 }
 
 pub(super) async fn rotate(store: &dyn Store, class: Class, version: u32, at: Time) -> bool {
-    let rotation = Rotation::new(key(class, version, 2), at, &sample::operator());
+    let from = store.wrapped_keys().await.unwrap();
+    let next = key(class, version, 2);
+    let rotation = Rotation::new(from, next, at, &sample::operator());
     store.commit(rotation).await.unwrap()
 }
 
@@ -79,9 +89,8 @@ async fn retire(store: &dyn Store, class: Class, version: u32, at: Time) -> Reti
 }
 
 async fn add_card(store: &dyn Store, card: Card) -> Result<(), Error> {
-    let event = sample::event(Kind::CardAdded, START);
-    let change = Change::AddCard(Box::new(card));
-    let added = store.commit(Changes(vec![(change, event)])).await?;
+    let change = sample::recorded(Change::AddCard(Box::new(card)));
+    let added = store.commit(Changes(vec![change])).await?;
     added[0].unwrap();
     Ok(())
 }
@@ -139,58 +148,21 @@ async fn to_two(store: &dyn Store, class: Class) -> Move {
 pub(super) async fn class_keys_are_created_once(store: &dyn Store) {
     assert!(store.wrapped_keys().await.unwrap().is_empty());
     let keys = |byte: u8| vec![key(Class::Pan, 1, byte)];
-    let event = || sample::event(Kind::KeysCreated, START);
-    assert!(
-        store
-            .commit(CreateKeys {
-                keys: keys(1),
-                event: event()
-            })
-            .await
-            .unwrap()
-    );
-    assert!(
-        !store
-            .commit(CreateKeys {
-                keys: keys(2),
-                event: event()
-            })
-            .await
-            .unwrap()
-    );
+    assert!(create(store, &[], keys(1)).await);
+    assert!(!create(store, &[], keys(2)).await);
+    // Whoever has read none makes no others either.
+    assert!(!create(store, &[], vec![key(Class::Manifest, 1, 2)]).await);
     let kept = store.class_keys().await.unwrap();
     assert_eq!(kept, [ClassKey::new(key(Class::Pan, 1, 1), START)]);
     assert_eq!(log_of(store, Kind::KeysCreated).await.len(), 1);
+    let there = keys(1);
     let mixed = vec![key(Class::Manifest, 1, 3), key(Class::Pan, 1, 3)];
-    assert!(
-        !store
-            .commit(CreateKeys {
-                keys: mixed,
-                event: event()
-            })
-            .await
-            .unwrap()
-    );
+    assert!(!create(store, &there, mixed).await);
     assert_eq!(store.wrapped_keys().await.unwrap().len(), 1);
     let younger = |byte: u8| vec![key(Class::Manifest, 1, byte)];
-    assert!(
-        store
-            .commit(CreateKeys {
-                keys: younger(4),
-                event: event()
-            })
-            .await
-            .unwrap()
-    );
-    assert!(
-        !store
-            .commit(CreateKeys {
-                keys: younger(5),
-                event: event()
-            })
-            .await
-            .unwrap()
-    );
+    assert!(!create(store, &keys(2), younger(3)).await);
+    assert!(create(store, &there, younger(4)).await);
+    assert!(!create(store, &there, younger(5)).await);
     let kept = store.wrapped_keys().await.unwrap();
     assert_eq!(kept, [key(Class::Pan, 1, 1), key(Class::Manifest, 1, 4)]);
     assert_eq!(log_of(store, Kind::KeysCreated).await.len(), 2);
@@ -211,6 +183,9 @@ pub(super) async fn a_class_key_goes_from_state_to_state(store: &dyn Store) {
     );
     assert!(!rotate(store, Class::Pan, 1, after(5)).await);
     assert!(!rotate(store, Class::Pan, 3, after(5)).await);
+    let (from, next) = (vec![key(Class::Pan, 1, 9)], key(Class::Pan, 2, 2));
+    let of_others = Rotation::new(from, next, after(5), &sample::operator());
+    assert!(!store.commit(of_others).await.unwrap());
     assert_eq!(log_len(store).await, length);
     assert!(rotate(store, Class::Pan, 2, after(5)).await);
     let since = after(5);

@@ -314,6 +314,10 @@ impl KeyRows for Batch<'_> {
         Ok(self.get().keys.clone())
     }
 
+    fn has_class_keys(&self) -> Loaded<bool> {
+        Ok(!self.get().keys.is_empty())
+    }
+
     fn save_class_key(&self, next: &ClassKey) -> Loaded<()> {
         let name = |key: &ClassKey| (key.key.class, key.key.version);
         let keys = &mut self.set().keys;

@@ -74,10 +74,10 @@ pub(crate) async fn import(deployment: &Deployment, args: &Import) -> anyhow::Re
     let key = keyring
         .import_cvk(root, (version, &key), place, &SystemEntropy)?
         .map_err(|error| hinted(error.to_string(), "give another --prefix"))?;
-    let rotation = Rotation::imported(key, deployment.service.now(), &operator());
+    let rotation = Rotation::imported(wrapped, key, deployment.service.now(), &operator());
     if !deployment.store.commit(rotation).await? {
         return Err(hinted(
-            "somebody else has imported a card verification key meanwhile",
+            "the class keys have changed meanwhile, and nothing was kept",
             "look at `cardveil key cvks`, and run it again",
         ));
     }

@@ -257,10 +257,10 @@ async fn rotate(deployment: &Deployment, class: Class) -> anyhow::Result<()> {
     // A change of root that is under way is not undone: the new key goes where the others are.
     let key = keyring.rotate(roots.of(&wrapped, environment), class, &SystemEntropy)?;
     let version = key.version;
-    let rotation = Rotation::new(key, deployment.service.now(), &operator());
+    let rotation = Rotation::new(wrapped, key, deployment.service.now(), &operator());
     if !deployment.store.commit(rotation).await? {
         return Err(hinted(
-            format!("somebody else has rotated the {class} key meanwhile"),
+            "the class keys have changed meanwhile, and nothing was done",
             "look at `cardveil key list`",
         ));
     }

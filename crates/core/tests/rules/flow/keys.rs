@@ -76,7 +76,9 @@ impl Setup {
         let store = Arc::new(Memory::default());
         let keys = Keyring::generate(&root, "sandbox", &chance).unwrap();
         let event = sample::event(Kind::KeysCreated, START);
-        assert!(store.commit(CreateKeys { keys, event }).await.unwrap());
+        let from = Vec::new();
+        let create = CreateKeys { from, keys, event };
+        assert!(store.commit(create).await.unwrap());
         let clock = Arc::new(ManualClock::at(START));
         let both = [1, 2];
         let operator = process(&folder, &store, &clock, &both).await.unwrap();
@@ -168,7 +170,7 @@ impl Setup {
                 &SeededEntropy::new(class.code().into()),
             )
             .unwrap();
-        let rotation = Rotation::new(key, self.clock_now(), &sample::operator());
+        let rotation = Rotation::new(keys, key, self.clock_now(), &sample::operator());
         assert!(self.store.commit(rotation).await.unwrap());
         assert!(self.operator.look_at_keys().await.unwrap());
     }

@@ -7,7 +7,7 @@ use cardveil_core::card::Environment;
 use cardveil_core::keys::{ClassKey, NOTICE};
 use cardveil_core::port::Class;
 use cardveil_core::vault::{RowMacs, Vault};
-use cardveil_seal::{FileRoot, Keyring, SeededEntropy};
+use cardveil_seal::{Birth, FileRoot, Keyring, SeededEntropy, WrappedKey};
 use cardveil_testkit::ManualClock;
 use cardveil_testkit::sample::START;
 
@@ -38,8 +38,9 @@ impl World {
         let two = keyring.rotate(&root, Class::Row, &entropy).unwrap();
         wrapped.extend([two.clone()].into_iter().take(open - 1));
         if says {
-            let bound = wrapped[0].saying_rows_have_macs(&root, "sandbox", &entropy);
-            wrapped[0] = bound.unwrap();
+            let birth = Birth::generate(&entropy);
+            let bind = |key: &WrappedKey| key.bound_to(birth, &root, "sandbox", &entropy);
+            wrapped = wrapped.iter().map(|key| bind(key).unwrap()).collect();
         }
         let keyring = Keyring::open(&root, "sandbox", &wrapped).unwrap();
         let vault = Vault::new(keyring, Environment::Sandbox, Arc::new(entropy));

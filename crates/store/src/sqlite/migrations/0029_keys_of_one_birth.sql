@@ -1,0 +1,1 @@
+-- Nothing is otherwise here: programs from this version on open class keys that are bound to each other.
