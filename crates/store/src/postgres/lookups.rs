@@ -1,5 +1,6 @@
 //! How lookups ask PostgreSQL.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cardveil_core::clock::Time;
@@ -15,7 +16,7 @@ use super::{Database, keys, schema};
 use crate::left_out::LeftOut;
 use crate::sql::RecordKind;
 use crate::sql::deciding::RowKey;
-use crate::sql::guard::{LAST_CHANGES, LastChanges, last_change, wanted_changes};
+use crate::sql::guard::{RECORDED_CHANGES, Recorded, recorded, wanted_changes};
 use crate::sql::kept::{Checked, Registered};
 use crate::sql::lookups::{By, Lookups};
 use crate::sql::question::Question;
@@ -93,8 +94,8 @@ impl Lookups for Database {
         Ok(found.await?.unwrap_or(false))
     }
 
-    async fn last_changes(&self, rows: Vec<RowKey>) -> Result<LastChanges> {
-        let found = self.all(LAST_CHANGES, wanted_changes(&rows), last_change);
+    async fn last_changes(&self, rows: Vec<RowKey>) -> Result<HashMap<Vec<u8>, Recorded>> {
+        let found = self.all(RECORDED_CHANGES, wanted_changes(&rows), recorded);
         Ok(found.await?.into_iter().collect())
     }
 

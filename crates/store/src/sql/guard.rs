@@ -6,12 +6,13 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use cardveil_core::audit::{Entry, Event};
-use cardveil_core::id::CardId;
+use cardveil_core::audit::{Entry, Event, Kind, Target};
+use cardveil_core::id::{CardId, CredentialId, EmbedId, MerchantId};
 use cardveil_core::port::rows::{Accepted, GuardRows, GuardedPage, Loaded};
 use cardveil_core::port::{CheckedPage, Error, Result, RowChecks, RowPlace, ShownRow};
 use cardveil_core::text::holds_card_number;
 use cardveil_core::vault::{self, RowMacs, tellable};
+use serde::Deserialize;
 
 use super::deciding::{Deciding, RowKey, UNVERSIONED, message, note};
 use super::lookups::Lookups;
@@ -19,7 +20,7 @@ use super::rows::{
     CARD, CLASS_KEY, CREDENTIAL, EMBED, MERCHANT, PERSON, SESSION, SUBSCRIPTION, TOKEN,
 };
 use super::table::Table;
-use super::value::{Row, Value, values};
+use super::value::{Lossy, Row, Value, values};
 use super::{Loads, Sql, sql_count};
 use crate::Store;
 
@@ -384,14 +385,14 @@ impl<D: Lookups> RowChecks for Store<D> {
         let found = self.0.first(&shape.find, values, read).await?;
         Ok(Some(match found {
             None => ShownRow {
-                last,
+                last: last.map(|last| (last.version, last.is_gone)),
                 ..ShownRow::default()
             },
             Some((columns, row)) => ShownRow {
                 columns,
                 is_right: is_right(self.macs(), shape, &row),
                 version: Some(row.version),
-                last,
+                last: last.map(|last| (last.version, last.is_gone)),
             },
         }))
     }
@@ -399,8 +400,14 @@ impl<D: Lookups> RowChecks for Store<D> {
     async fn keeps_version_of(&self, entry: &Entry) -> Result<bool> {
         const SQL: &str = "SELECT 1 FROM row_change
              WHERE kind = $1 AND key = $2 AND version = $3 AND seq = $4";
-        let target = &entry.event.target;
-        let (Some((kind, key)), Some(version)) = (row_of(&entry.event), target.version) else {
+        let Event {
+            kind,
+            merchant,
+            target,
+            ..
+        } = &entry.event;
+        let row = row_of(*kind, merchant.as_ref(), target);
+        let (Some((kind, key)), Some(version)) = (row, target.version) else {
             return Ok(true);
         };
         let version = i64::try_from(version).unwrap_or(i64::MAX);
@@ -421,38 +428,78 @@ impl<D: Lookups> RowChecks for Store<D> {
 }
 
 /// The row that an event with a version is of, where its version is kept.
-fn row_of(event: &Event) -> Option<RowKey> {
-    let target = &event.target;
-    let bytes = |table: &'static str, id: &[u8]| {
+fn row_of(kind: Kind, merchant: Option<&MerchantId>, target: &Target) -> Option<RowKey> {
+    let row = |table: &'static str, id: Value| {
         let mut key = Vec::new();
-        Value::from(id).put(&mut key);
+        id.put(&mut key);
         (table, key)
     };
-    let text = |table: &'static str, id: &str| {
-        let mut key = Vec::new();
-        Value::from(id).put(&mut key);
-        (table, key)
-    };
-    let name = event.kind.as_str();
-    match name.split_once('.').map_or(name, |(of, _)| of) {
-        "card" | "pin" => target.card.map(|id| bytes(CARD.name, id.as_bytes())),
-        "credential" => {
-            let id = target.credential.as_ref();
-            id.map(|id| text(CREDENTIAL.name, id.as_str()))
-        }
-        "embed" => target
-            .embed
-            .as_ref()
-            .map(|id| text(EMBED.name, id.as_str())),
-        "merchant" => {
-            let id = event.merchant.as_ref();
-            id.map(|id| text(MERCHANT.name, id.as_str()))
-        }
+    let of = subject(kind);
+    let text = |table, id: Option<&str>| id.map(|id| row(table, id.into()));
+    match of {
+        "card" | "pin" => target.card.map(|id| row(CARD.name, id.as_bytes().into())),
+        "credential" => text(
+            CREDENTIAL.name,
+            target.credential.as_ref().map(CredentialId::as_str),
+        ),
+        "embed" => text(EMBED.name, target.embed.as_ref().map(EmbedId::as_str)),
+        "merchant" => text(MERCHANT.name, merchant.map(MerchantId::as_str)),
         "webhook" => {
-            let id = target.subscription.as_ref();
-            id.map(|id| bytes(SUBSCRIPTION.name, id.as_bytes()))
+            let id = target.subscription;
+            id.map(|id| row(SUBSCRIPTION.name, id.as_bytes().into()))
         }
         _ => None,
+    }
+}
+
+/// What an event is of: the first word of its name.
+fn subject(kind: Kind) -> &'static str {
+    let name = kind.as_str();
+    name.split_once('.').map_or(name, |(of, _)| of)
+}
+
+/// What an entry of the log says of the rows that were changed with it.
+#[derive(Deserialize)]
+struct Told {
+    kind: Kind,
+    #[serde(default)]
+    merchant: Option<MerchantId>,
+    #[serde(default)]
+    target: Target,
+}
+
+impl Told {
+    /// Whether it says that a row got this version with it, or went. An entry names the row that it
+    /// is of; those that are of many name none, and say of which kind they are.
+    fn says(&self, (table, key): (&str, &[u8]), version: i64, is_gone: bool) -> bool {
+        let is_its_version = self.target.version == Some(version.unsigned_abs());
+        if let Some((its_table, its_key)) = row_of(self.kind, self.merchant.as_ref(), &self.target)
+        {
+            let removes = matches!(self.kind, Kind::CardRemoved | Kind::WebhookRemoved);
+            let is_it = its_table == table && its_key == key;
+            return is_it && is_its_version && is_gone == removes;
+        }
+        if self.kind == Kind::RowsGuarded {
+            return version == UNVERSIONED + 1 && !is_gone;
+        }
+        if self.kind == Kind::RowsAccepted {
+            return is_its_version && self.accepts(table, key);
+        }
+        let are_its = match subject(self.kind) {
+            // The secrets of authenticator apps move with records.
+            "keys" => [CLASS_KEY.name, PERSON.name].contains(&table),
+            "mfa" => table == PERSON.name,
+            "rows" => table == CLASS_KEY.name,
+            _ => false,
+        };
+        are_its && !is_gone && (is_its_version || self.target.version.is_none())
+    }
+
+    fn accepts(&self, table: &str, key: &[u8]) -> bool {
+        let told = self.target.resource.as_deref();
+        let row = told.and_then(|told| told.strip_prefix("row: ")?.split_once(' '));
+        let row = row.and_then(|(table, key)| asked_for(table, key));
+        row.is_some_and(|(shape, values)| shape.name == table && said_key(&values) == key)
     }
 }
 
@@ -496,9 +543,11 @@ async fn check_page<D: Lookups>(
     for look in 0..LOOKS {
         let keys = unsure.iter().map(|row| (shape.name, row.key.clone()));
         let last = database.last_changes(keys.collect()).await?;
-        // One from before MACs has no version on record either.
-        let is_last =
-            |row: &Found| last.get(&row.key).map_or(UNVERSIONED, |last| last.0) == row.version;
+        let is_last = |row: &Found| match last.get(&row.key) {
+            Some(last) => last.version == row.version && last.is_told,
+            // One from before MACs has no version on record.
+            None => row.version == UNVERSIONED,
+        };
         for row in unsure.extract_if(.., |row| is_last(row)) {
             if database.macs().keeps_any_back() {
                 database.macs().let_go(shape.name, &row.shown);
@@ -600,7 +649,8 @@ async fn is_as_recorded<D: Lookups>(
         }
         let row = vec![(shape.name, key.to_vec())];
         let last = database.last_changes(row).await?;
-        if last.get(key).is_some_and(|(_, is_gone)| *is_gone) {
+        let went = |last: &Recorded| last.is_gone && last.is_told;
+        if last.get(key).is_some_and(went) {
             return Ok(true);
         }
     }
@@ -612,6 +662,14 @@ pub(crate) type LastChanges = HashMap<Vec<u8>, (i64, bool)>;
 /// One of them.
 pub(crate) type LastChange = (Vec<u8>, (i64, bool));
 
+/// The same as it is compared with the log.
+pub(crate) struct Recorded {
+    pub(crate) version: i64,
+    pub(crate) is_gone: bool,
+    /// Whether the entry of the log that it came with says so.
+    pub(crate) is_told: bool,
+}
+
 /// What finds them in PostgreSQL.
 pub(crate) const LAST_CHANGES: &str = "SELECT last.key, last.version, last.gone
      FROM unnest($1::text[], $2::bytea[]) AS wanted (kind, key) CROSS JOIN LATERAL
@@ -620,9 +678,35 @@ pub(crate) const LAST_CHANGES: &str = "SELECT last.key, last.version, last.gone
 /// The same of one row.
 pub(crate) const LAST_CHANGE: &str = "SELECT key, version, gone FROM row_change
      WHERE kind = $1 AND key = $2 ORDER BY version DESC LIMIT 1";
+/// The same with the entries of the log that they came with.
+pub(crate) const RECORDED_CHANGES: &str =
+    "SELECT last.key, last.version, last.gone, last.kind, audit.event
+     FROM unnest($1::text[], $2::bytea[]) AS wanted (kind, key) CROSS JOIN LATERAL
+         (SELECT * FROM row_change WHERE row_change.kind = wanted.kind
+             AND row_change.key = wanted.key ORDER BY version DESC LIMIT 1) AS last
+         LEFT JOIN audit ON audit.seq = last.seq";
+/// The same of one row.
+pub(crate) const RECORDED_CHANGE: &str = "SELECT key, version, gone, kind, audit.event
+     FROM row_change LEFT JOIN audit ON audit.seq = row_change.seq
+     WHERE kind = $1 AND key = $2 ORDER BY version DESC LIMIT 1";
 
 pub(crate) fn last_change<R: Row>(row: &R) -> std::result::Result<LastChange, R::Fault> {
     Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
+}
+
+pub(crate) fn recorded<R: Row>(row: &R) -> std::result::Result<(Vec<u8>, Recorded), R::Fault> {
+    let (key, (version, is_gone)) = last_change(row)?;
+    let Lossy(table) = row.get(3)?;
+    // An entry that cannot be read says nothing.
+    let told = row.get(4).ok().flatten();
+    let told: Option<Told> = told.and_then(|Lossy(entry)| serde_json::from_str(&entry).ok());
+    let is_told = told.is_some_and(|told| told.says((&table, &key), version, is_gone));
+    let recorded = Recorded {
+        version,
+        is_gone,
+        is_told,
+    };
+    Ok((key, recorded))
 }
 
 /// What [`LAST_CHANGES`] takes.

@@ -1,5 +1,6 @@
 //! How callers look things up, outside of any commit: they see what is committed.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
 
@@ -12,7 +13,7 @@ use cardveil_core::vault::RowMacs;
 
 use super::RecordKind;
 use super::deciding::{RowKey, Unchecked};
-use super::guard::LastChanges;
+use super::guard::Recorded;
 use super::kept::{COUNT, Checked, Count, Kept, Registered, count};
 use super::question::Question;
 use super::table::Table;
@@ -74,8 +75,11 @@ pub(crate) trait Lookups: Send + Sync + 'static {
     /// See [`Keys::is_finished`](cardveil_core::port::Keys::is_finished).
     fn is_finished(&self) -> impl Future<Output = Result<bool>> + Send;
 
-    /// The last changes on record of these rows.
-    fn last_changes(&self, rows: Vec<RowKey>) -> impl Future<Output = Result<LastChanges>> + Send;
+    /// The last changes on record of these rows, by their keys.
+    fn last_changes(
+        &self,
+        rows: Vec<RowKey>,
+    ) -> impl Future<Output = Result<HashMap<Vec<u8>, Recorded>>> + Send;
 
     /// See [`Tokens::first_form_last`](cardveil_core::port::Tokens::first_form_last).
     fn first_form_last(&self, now: Time) -> impl Future<Output = Result<Option<Time>>> + Send;

@@ -1,5 +1,6 @@
 //! How lookups ask SQLite.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cardveil_core::clock::Time;
@@ -13,7 +14,7 @@ use rusqlite::{Row, params_from_iter};
 use super::{Database, all, first, keys};
 use crate::left_out::LeftOut;
 use crate::sql::deciding::RowKey;
-use crate::sql::guard::{LAST_CHANGE, LastChanges, last_change};
+use crate::sql::guard::{RECORDED_CHANGE, Recorded, recorded};
 use crate::sql::kept::{Checked, Registered};
 use crate::sql::lookups::{By, Lookups};
 use crate::sql::question::Question;
@@ -96,15 +97,15 @@ impl Lookups for Database {
         Ok(true)
     }
 
-    async fn last_changes(&self, rows: Vec<RowKey>) -> Result<LastChanges> {
-        let sql = self.texts.of(LAST_CHANGE);
+    async fn last_changes(&self, rows: Vec<RowKey>) -> Result<HashMap<Vec<u8>, Recorded>> {
+        let sql = self.texts.of(RECORDED_CHANGE);
         self.readers.read(|connection| {
             // Each statement would lock the file, and read its pages anew.
             let read = connection.unchecked_transaction()?;
-            let mut last = LastChanges::default();
+            let mut last = HashMap::new();
             for (kind, key) in rows {
                 let of = params_from_iter(values![kind, key]);
-                last.extend(first(&read, &sql, of, |row| last_change(row))?);
+                last.extend(first(&read, &sql, of, |row| recorded(row))?);
             }
             Ok(last)
         })

@@ -8,7 +8,8 @@ use cardveil_testkit::contract::{
     Hand, an_altered_row_hides_no_other, no_account_hears_of_a_card_that_a_hand_gave_it,
     no_altered_row_is_taken_for_what_was_written, no_change_on_record_stops_the_comparison,
     no_epoch_is_set_back, no_event_is_delivered_to_another_merchant,
-    no_row_that_was_put_back_goes_on, what_is_kept_goes_with_a_change, with_three_of_each,
+    no_row_that_was_put_back_goes_on, no_version_counts_that_the_log_does_not_tell,
+    what_is_kept_goes_with_a_change, with_three_of_each,
 };
 use cardveil_testkit::sample::START;
 use tokio_postgres::NoTls;
@@ -87,6 +88,13 @@ async fn no_row_that_was_put_back_passes() {
     let store = home.open().await;
     let other = home.open().await;
     no_row_that_was_put_back_goes_on(&store, &other, &hand(&home).await).await;
+}
+
+#[tokio::test]
+async fn no_version_passes_that_the_log_does_not_tell() {
+    let home = Home::new().await;
+    let store = home.open().await;
+    no_version_counts_that_the_log_does_not_tell(&store, &hand(&home).await).await;
 }
 
 #[tokio::test]

@@ -7,16 +7,19 @@ use async_trait::async_trait;
 use cardveil_core::audit::Kind;
 use cardveil_core::card::CardRef;
 use cardveil_core::merchant::Merchant;
-use cardveil_core::port::{Change, Registry as _, RowChecks as _, RowPlace, Set};
-use cardveil_core::verb::{Changes, Commit as _};
-use cardveil_testkit::ManualClock;
+use cardveil_core::port::{
+    Change, Class, Keys as _, Registry as _, RowChecks as _, RowPlace, Set, WrappedKey,
+};
+use cardveil_core::verb::{Changes, Commit as _, CreateKeys};
 use cardveil_testkit::contract::{
     Hand, an_altered_row_hides_no_other, no_account_hears_of_a_card_that_a_hand_gave_it,
     no_altered_row_is_taken_for_what_was_written, no_change_on_record_stops_the_comparison,
     no_epoch_is_set_back, no_event_is_delivered_to_another_merchant,
-    no_row_that_was_put_back_goes_on, what_is_kept_goes_with_a_change, with_three_of_each,
+    no_row_that_was_put_back_goes_on, no_version_counts_that_the_log_does_not_tell,
+    what_is_kept_goes_with_a_change, with_three_of_each,
 };
 use cardveil_testkit::sample::{self, START};
+use cardveil_testkit::{ManualClock, guard_rows_otherwise};
 use rusqlite::Connection;
 
 use crate::home::{Home, with_merchant};
@@ -87,6 +90,13 @@ async fn no_row_that_was_put_back_passes() {
 }
 
 #[tokio::test]
+async fn no_version_passes_that_the_log_does_not_tell() {
+    let home = Home::new();
+    let store = home.open().0;
+    no_version_counts_that_the_log_does_not_tell(&store, &hand(&home)).await;
+}
+
+#[tokio::test]
 async fn no_account_hears_of_another_s_card() {
     let home = Home::new();
     let (store, _) = home.open();
@@ -143,6 +153,27 @@ async fn a_row_that_a_hand_replaces_is_refused_at_once() {
     assert_eq!(store.admission(&hash).await.unwrap(), None);
 }
 
+/// To who makes keys at the same time their rows are none that it knows.
+#[tokio::test]
+async fn keys_that_another_program_has_made_are_not_overwritten() {
+    let home = Home::new();
+    let store = home.open().0;
+    let create = |byte: u8| CreateKeys {
+        from: Vec::new(),
+        keys: vec![WrappedKey {
+            class: Class::Pan,
+            version: 1,
+            wrapped: vec![byte; 61],
+        }],
+        event: sample::event(Kind::KeysCreated, START),
+    };
+    assert!(store.commit(create(1)).await.unwrap());
+    let (other, _) = home.try_open().unwrap();
+    guard_rows_otherwise(&other);
+    assert!(!other.commit(create(2)).await.unwrap());
+    assert_eq!(store.wrapped_keys().await.unwrap(), create(1).keys);
+}
+
 /// A server whose clock is behind has not noticed the key when others use it already: it gives new
 /// rows no MAC yet, and takes none away.
 #[tokio::test]
@@ -160,8 +191,8 @@ async fn a_server_whose_clock_is_behind_takes_no_mac_away() {
     let change = Change::SetMerchant(Set::boxed(merchant, renamed.clone()));
     let new = Change::AddMerchant(sample::merchant(3));
     for change in [change, new] {
-        let event = sample::event(Kind::MerchantChanged, START);
-        let made = behind.commit(Changes(vec![(change, event)])).await.unwrap();
+        let change = sample::recorded(change);
+        let made = behind.commit(Changes(vec![change])).await.unwrap();
         assert_eq!(made, [Ok(())]);
     }
     assert_eq!(store.merchant(&renamed.id).await.unwrap(), Some(renamed));
@@ -184,8 +215,7 @@ async fn rows_with_macs_go_on_under_a_later_schema() {
         Change::AddEmbed(sample::embed(1)),
         Change::AddCard(Box::new(card.clone())),
     ];
-    let event = || sample::event(Kind::MerchantAdded, START);
-    let changes = changes.map(|change| (change, event()));
+    let changes = changes.map(sample::recorded);
     let made = home.open().0.commit(Changes(changes.into())).await.unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     hand(&home)

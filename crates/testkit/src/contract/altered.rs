@@ -3,7 +3,6 @@
 
 use super::super::sample::{self, START};
 use super::with_merchant;
-use cardveil_core::audit::Kind;
 use cardveil_core::hook::Form;
 use cardveil_core::port::{CardFilter, Change, Paging, Store, WalletFilter, WalletPage};
 use cardveil_core::verb::{Changes, Commit};
@@ -39,8 +38,7 @@ pub async fn with_three_of_each(store: &dyn Store) {
     let first = Change::AddSubscription(Box::new(sample::subscription(1)));
     changes.push(first);
     changes.extend([2, 3].into_iter().flat_map(of_merchant_1));
-    let event = || sample::event(Kind::MerchantAdded, START);
-    let changes: Vec<_> = changes.into_iter().map(|c| (c, event())).collect();
+    let changes: Vec<_> = changes.into_iter().map(sample::recorded).collect();
     let made = store.commit(Changes(changes)).await.unwrap();
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     for n in 1..=3 {

@@ -19,20 +19,20 @@ use cardveil_core::verb::{Changes, Commit, Sweep};
 
 pub(super) async fn set_credential(store: &dyn Store, was: &Credential, to: &Credential) {
     let change = Change::SetCredential(Set::boxed(was.clone(), to.clone()));
-    let event = sample::event(Kind::CredentialChanged, START);
-    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
+    let made = store.commit(Changes(vec![sample::recorded(change)])).await;
+    made.unwrap()[0].unwrap();
 }
 
 pub(super) async fn set_merchant(store: &dyn Store, was: &Merchant, to: &Merchant) {
     let change = Change::SetMerchant(Set::boxed(was.clone(), to.clone()));
-    let event = sample::event(Kind::MerchantChanged, START);
-    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
+    let made = store.commit(Changes(vec![sample::recorded(change)])).await;
+    made.unwrap()[0].unwrap();
 }
 
 pub(super) async fn set_embed(store: &dyn Store, was: &Embed, to: &Embed) {
     let change = Change::SetEmbed(Set::boxed(was.clone(), to.clone()));
-    let event = sample::event(Kind::EmbedChanged, START);
-    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
+    let made = store.commit(Changes(vec![sample::recorded(change)])).await;
+    made.unwrap()[0].unwrap();
 }
 
 /// The verdict on a claim, and what its record says.
@@ -213,8 +213,8 @@ pub(super) async fn a_token_bound_to_an_embed_is_redeemed_in_no_other(store: &dy
         ..sample::embed(3)
     };
     let change = Change::AddEmbed(other.clone());
-    let event = sample::event(Kind::EmbedAdded, START);
-    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
+    let made = store.commit(Changes(vec![sample::recorded(change)])).await;
+    made.unwrap()[0].unwrap();
     let mut issue = sample::issue(1, START, epoch);
     issue.record.embed = Some(other.id.clone());
     let record = issue.record.clone();
@@ -240,8 +240,8 @@ pub(super) async fn a_web_embeds_claim_carries_an_origin_and_an_apps_need_not(st
         ..sample::embed(4)
     };
     let change = Change::AddEmbed(app.clone());
-    let event = sample::event(Kind::EmbedAdded, START);
-    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
+    let made = store.commit(Changes(vec![sample::recorded(change)])).await;
+    made.unwrap()[0].unwrap();
     let issue = sample::issue(1, START, epoch);
     let record = issue.record.clone();
     store.commit(issue).await.unwrap();

@@ -28,18 +28,16 @@ use cardveil_core::verb::{
 const LEASE: Duration = Duration::from_secs(30);
 
 pub(super) async fn subscribe(store: &dyn Store, subscription: Subscription) {
-    let event = sample::event(Kind::WebhookAdded, START);
-    let change = Change::AddSubscription(Box::new(subscription));
-    store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
+    let change = sample::recorded(Change::AddSubscription(Box::new(subscription)));
+    store.commit(Changes(vec![change])).await.unwrap()[0].unwrap();
 }
 
 /// Merchant 1 with card 1, 2 and 3, and subscription 1.
 async fn with_subscription(store: &dyn Store) {
     with_merchant(store).await;
     for n in [2, 3] {
-        let event = sample::event(Kind::CardAdded, START);
-        let change = Change::AddCard(Box::new(sample::card(n)));
-        store.commit(Changes(vec![(change, event)])).await.unwrap()[0].unwrap();
+        let change = sample::recorded(Change::AddCard(Box::new(sample::card(n))));
+        store.commit(Changes(vec![change])).await.unwrap()[0].unwrap();
     }
     subscribe(store, sample::subscription(1)).await;
 }
