@@ -36,8 +36,8 @@ const PURGE_CARDS: usize = 500;
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const WRITE_USES_EVERY: Duration = Duration::from_secs(300);
 /// How often a page of the rows that decide is compared with what is on record of them, and of how
-/// many rows it is: 4,000 a second.
-const CHECK_EVERY: Duration = Duration::from_millis(50);
+/// many rows it is: 2,500 a second.
+const CHECK_EVERY: Duration = Duration::from_millis(80);
 const CHECK_ROWS: usize = 200;
 /// How long it rests when it has gone through all rows.
 const CHECK_AGAIN: Duration = Duration::from_secs(20);

@@ -339,8 +339,8 @@ pub struct Target {
     /// Anything else: a part of the system, or a setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<Cow<'static, str>>,
-    /// The version of the row after the event, where the event wrote a row that counts its
-    /// versions: 1 when the row was added, and one more with each write.
+    /// The version of the row after the event, where the event wrote a row that has versions: greater
+    /// with each write, by chance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
 }

@@ -215,6 +215,16 @@ pub enum Accepted {
     AsGone,
 }
 
+impl Accepted {
+    /// As it is on record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AsItIs => "as it is",
+            Self::AsGone => "as gone",
+        }
+    }
+}
+
 /// What became of a page of rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardedPage {

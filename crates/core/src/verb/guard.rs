@@ -83,11 +83,7 @@ impl Verb for AcceptRow {
                 ..Target::default()
             };
             let mut event = self.source.event(self.at, Kind::RowsAccepted, None, target);
-            let how = match accepted {
-                Accepted::AsItIs => "as it is",
-                Accepted::AsGone => "as gone",
-            };
-            event.detail.note = Some(how.into());
+            event.detail.to = Some(accepted.as_str().into());
             rows.log(&event)?;
         }
         Ok(accepted)

@@ -75,7 +75,7 @@ pub(super) struct Batch<'a> {
     left_out: &'a LeftOut,
     macs: &'a RowMacs,
     checked: &'a Checked,
-    versions: Versions,
+    versions: Versions<'a>,
     /// How often what tokens live by had been changed when this began. The count is read again under
     /// the head of the audit log: where both are the same, what was read in between, or before under
     /// the same count, is what the commit finds.
@@ -153,7 +153,7 @@ impl<'a> Batch<'a> {
             left_out,
             macs,
             checked,
-            versions: Versions::new(memory, epoch),
+            versions: Versions::new(memory, epoch, salts),
             lives,
             lives_used: Cell::default(),
             budgets: RefCell::default(),
@@ -179,7 +179,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The versions of its rows.
-    pub(super) const fn versions(&self) -> &Versions {
+    pub(super) const fn versions(&self) -> &Versions<'_> {
         &self.versions
     }
 

@@ -11,6 +11,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cardveil_core::audit::chain::ByteText;
+use cardveil_core::audit::personal::Salts;
 use cardveil_core::audit::{Event, Kind};
 use cardveil_core::token::Epoch;
 use cardveil_core::vault::RowMacs;
@@ -94,6 +96,9 @@ impl<T> Unchecked<T> {
 
 /// The version of a row that was never changed under a MAC.
 pub(super) const UNVERSIONED: i64 = 0;
+/// The least by which the version of a row grows with a change: what is given to one from before MACs
+/// is less.
+const FIRST_STEP: i64 = 2;
 
 /// A table and a key in it.
 pub(crate) type RowKey = (&'static str, Vec<u8>);
@@ -152,13 +157,26 @@ impl RowMemory {
 }
 
 /// The versions of the rows of a batch, as they are in its transaction.
-pub(crate) struct Versions {
+///
+/// A row's next version is greater by chance: in a copy of the database that goes on by itself the
+/// same row gets others, so that none of the copy's is taken for one that was written here. The rows
+/// that live for minutes only count by one: one of a version that the row has had is refused.
+pub(crate) struct Versions<'a> {
     memory: Arc<RowMemory>,
-    seen: RefCell<HashMap<RowKey, i64>>,
+    chance: &'a RefCell<Salts>,
+    seen: RefCell<HashMap<RowKey, Seen>>,
     /// Of rows that live for minutes only, those that were changed.
     brief: RefCell<Vec<(RowKey, i64)>>,
     /// Of rows that were changed and whose event was not yet logged.
     changed: RefCell<Vec<Changed>>,
+}
+
+/// The version of a row as it is in a transaction.
+#[derive(Clone, Copy)]
+struct Seen {
+    version: i64,
+    /// Whether the transaction has changed it.
+    is_changed: bool,
 }
 
 /// What an event says of the rows that it is of.
@@ -175,16 +193,19 @@ pub(crate) struct Said {
 pub(crate) struct Changed {
     pub(crate) row: RowKey,
     pub(crate) version: i64,
+    /// The version before, where it must be the last that is kept: else the row was put back.
+    after: Option<i64>,
     /// Whether the row was deleted.
     pub(crate) is_gone: bool,
     keeps: Keeps,
 }
 
-impl Versions {
-    pub(crate) fn new(memory: &Arc<RowMemory>, epoch: Epoch) -> Self {
+impl<'a> Versions<'a> {
+    pub(crate) fn new(memory: &Arc<RowMemory>, epoch: Epoch, chance: &'a RefCell<Salts>) -> Self {
         memory.turn_to(epoch);
         Self {
             memory: Arc::clone(memory),
+            chance,
             seen: RefCell::default(),
             brief: RefCell::default(),
             changed: RefCell::default(),
@@ -201,15 +222,34 @@ impl Versions {
         self.brief.take()
     }
 
+    /// What a row that is there has, or last had. What the transaction itself made it stays.
     pub(crate) fn saw(&self, row: RowKey, version: i64) {
-        self.seen.borrow_mut().insert(row, version);
+        let seen = Seen {
+            version,
+            is_changed: false,
+        };
+        let mut all = self.seen.borrow_mut();
+        let known = all.entry(row).or_insert(seen);
+        if !known.is_changed {
+            *known = seen;
+        }
+    }
+
+    /// How much greater the next version of a row is.
+    pub(super) fn step(&self, keeps: Keeps) -> i64 {
+        if keeps.is_brief() {
+            return 1;
+        }
+        let ByteText([a, b, c, d, ..]) = self.chance.borrow_mut().draw();
+        i64::from(u32::from_be_bytes([a, b, c, d])) + FIRST_STEP
     }
 
     pub(super) fn next(&self, row: RowKey, keeps: Keeps) -> i64 {
-        let mut seen = self.seen.borrow_mut();
-        let version = seen.entry(row.clone()).or_insert(UNVERSIONED);
-        *version += 1;
-        let version = *version;
+        self.advance(row, keeps, self.step(keeps))
+    }
+
+    pub(super) fn advance(&self, row: RowKey, keeps: Keeps, step: i64) -> i64 {
+        let (version, after) = self.reach(row.clone(), step);
         // A row that was added has no older version that could be put back.
         if keeps.is_brief() && version > UNVERSIONED + 1 {
             self.brief.borrow_mut().push((row.clone(), version));
@@ -217,10 +257,27 @@ impl Versions {
         self.changed.borrow_mut().push(Changed {
             row,
             version,
+            after: after.filter(|_| !keeps.is_brief()),
             is_gone: false,
             keeps,
         });
         version
+    }
+
+    /// The version that a row has from here on, and the one before where it is the transaction's
+    /// first.
+    fn reach(&self, row: RowKey, step: i64) -> (i64, Option<i64>) {
+        let mut all = self.seen.borrow_mut();
+        let seen = all.entry(row).or_insert(Seen {
+            version: UNVERSIONED,
+            is_changed: false,
+        });
+        let after = (!seen.is_changed).then_some(seen.version);
+        *seen = Seen {
+            version: seen.version + step,
+            is_changed: true,
+        };
+        (seen.version, after)
     }
 
     /// A job begins.
@@ -260,12 +317,13 @@ impl Versions {
 
     /// A row is deleted.
     pub(crate) fn goes(&self, row: RowKey) {
-        let mut seen = self.seen.borrow_mut();
         // One that never had a version is on record nowhere.
-        if let Some(version) = seen.remove(&row).filter(|version| *version > UNVERSIONED) {
+        if self.of(&row) > UNVERSIONED {
+            let (version, after) = self.reach(row.clone(), self.step(Keeps::All));
             self.changed.borrow_mut().push(Changed {
                 row,
-                version: version + 1,
+                version,
+                after,
                 is_gone: true,
                 keeps: Keeps::All,
             });
@@ -274,7 +332,7 @@ impl Versions {
 
     fn of(&self, row: &RowKey) -> i64 {
         let seen = self.seen.borrow();
-        seen.get(row).copied().unwrap_or(UNVERSIONED)
+        seen.get(row).map_or(UNVERSIONED, |seen| seen.version)
     }
 
     /// A row was not added: another stands in its place.
@@ -305,7 +363,7 @@ impl<T> Table<T> {
     /// The same in a batch, which takes down the row's version.
     pub(crate) fn load_held<R: Row, U>(
         &self,
-        (macs, versions): (&RowMacs, &Versions),
+        (macs, versions): (&RowMacs, &Versions<'_>),
         row: &R,
         read: impl FnOnce() -> Result<Unchecked<U>, R::Fault>,
     ) -> Result<Option<U>, R::Fault> {
@@ -324,7 +382,7 @@ impl<T> Table<T> {
     /// The same of a row that may have been checked when it was looked up.
     pub(crate) fn load_known<R: Row, U: PartialEq>(
         &self,
-        (macs, versions): (&RowMacs, &Versions),
+        (macs, versions): (&RowMacs, &Versions<'_>),
         known: &Known<U>,
         row: &R,
         read: impl Fn() -> Result<Unchecked<U>, R::Fault>,
@@ -379,7 +437,7 @@ impl<T> Table<T> {
     /// where no event is of the change.
     pub(crate) fn guarded(
         &self,
-        (macs, versions): (&RowMacs, &Versions),
+        (macs, versions): (&RowMacs, &Versions<'_>),
         row: &T,
         has_event: bool,
     ) -> Result<Vec<Value>, cardveil_core::vault::Error> {
@@ -496,21 +554,43 @@ pub(crate) fn note(macs: &RowMacs, table: &'static str, key: &str) {
     }
 }
 
-/// Keeps which version a row has after an entry of the audit log. A version that the row has had
-/// already is refused: the row was put back before it was changed.
+/// Keeps which version a row has after an entry of the audit log. Where the version before is not the
+/// last that is kept there is no entry, which is refused: the row was put back before it was changed.
 pub(crate) static KEEP_CHANGE: Statement = Statement::new(|| {
-    "INSERT INTO row_change (kind, key, version, seq, gone) VALUES ($1, $2, $3, $4, $5)".into()
+    format!(
+        "INSERT INTO row_change (kind, key, version, seq, gone) VALUES ($1, $2, $3, {}, $5)",
+        entry_of(["$1", "$2", "$4", "$6"])
+    )
 });
 
 /// The same of many rows.
 pub(crate) static KEEP_CHANGES: Statement = Statement::new(|| {
-    "INSERT INTO row_change (kind, key, version, seq, gone)
-         SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::boolean[])"
-        .into()
+    format!(
+        "INSERT INTO row_change (kind, key, version, seq, gone)
+         SELECT kind, key, version, {}, gone
+         FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::boolean[], $6::bigint[])
+             AS changed (kind, key, version, seq, gone, after)",
+        entry_of(["changed.kind", "changed.key", "changed.seq", "changed.after"])
+    )
 });
 
+fn entry_of([kind, key, seq, after]: [&str; 4]) -> String {
+    format!(
+        "CASE WHEN {after} IS NULL OR {after} = coalesce(
+             (SELECT max(known.version) FROM row_change AS known
+                  WHERE known.kind = {kind} AND known.key = {key}), {UNVERSIONED}) THEN {seq} END"
+    )
+}
+
 /// What [`KEEP_CHANGE`] takes.
-pub(crate) fn kept_change(changed: Changed, seq: i64) -> [Value; 5] {
+pub(crate) fn kept_change(changed: Changed, seq: i64) -> [Value; 6] {
     let (kind, key) = changed.row;
-    values![kind, key, changed.version, seq, changed.is_gone]
+    values![
+        kind,
+        key,
+        changed.version,
+        seq,
+        changed.is_gone,
+        changed.after
+    ]
 }

@@ -85,7 +85,7 @@ pub(crate) trait Sql {
     fn macs(&self) -> &RowMacs;
 
     /// The versions of this batch's rows.
-    fn versions(&self) -> &Versions;
+    fn versions(&self) -> &Versions<'_>;
 
     /// Appends to the audit log, and queues what merchants are told of.
     fn log(&self, event: &Event, said: Said) -> Result<(), Self::Fault>;

@@ -110,7 +110,7 @@ impl Sql for Batch<'_> {
         Batch::macs(self)
     }
 
-    fn versions(&self) -> &Versions {
+    fn versions(&self) -> &Versions<'_> {
         Batch::versions(self)
     }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cardveil_core::audit::Kind;
-use cardveil_core::card::CardRef;
+use cardveil_core::card::{CardRef, State};
 use cardveil_core::merchant::Merchant;
 use cardveil_core::port::{
     Change, Class, Keys as _, Registry as _, RowChecks as _, RowPlace, Set, WrappedKey,
 };
 use cardveil_core::verb::{Changes, Commit as _, CreateKeys};
+use cardveil_store::sqlite::Sqlite;
 use cardveil_testkit::contract::{
     Hand, an_altered_row_hides_no_other, no_account_hears_of_a_card_that_a_hand_gave_it,
     no_altered_row_is_taken_for_what_was_written, no_change_on_record_stops_the_comparison,
@@ -153,6 +154,46 @@ async fn a_row_that_a_hand_replaces_is_refused_at_once() {
     assert_eq!(store.admission(&hash).await.unwrap(), None);
 }
 
+async fn altered(store: &Sqlite) -> usize {
+    let (mut altered, mut next) = (0, Some(RowPlace::default()));
+    while let Some(place) = next {
+        let page = store.check_rows(&place, 100).await.unwrap();
+        altered += page.altered.len();
+        next = page.next;
+    }
+    altered
+}
+
+/// What was changed as often there has another version: a copy goes on by itself with the same keys.
+#[tokio::test]
+async fn no_row_of_a_copy_that_went_on_passes() {
+    let (home, copy) = (Home::new(), Home::new());
+    let store = home.open().0;
+    with_three_of_each(&store).await;
+    let hand = hand(&home);
+    let there = copy.options.database.display();
+    hand.run(&format!("VACUUM INTO '{there}'")).await;
+    for (store, to) in [
+        (&store, State::Suspended),
+        (&copy.open().0, State::Terminated),
+    ] {
+        store
+            .commit(sample::transition(2, to, START))
+            .await
+            .unwrap();
+        assert_eq!(altered(store).await, 0);
+    }
+    hand.run(&format!(
+        "ATTACH '{there}' AS copy; DELETE FROM card;
+         INSERT INTO card SELECT * FROM copy.card"
+    ))
+    .await;
+    assert_eq!(altered(&store).await, 1);
+    hand.run("INSERT OR IGNORE INTO row_change SELECT * FROM copy.row_change")
+        .await;
+    assert_eq!(altered(&store).await, 1);
+}
+
 /// To who makes keys at the same time their rows are none that it knows.
 #[tokio::test]
 async fn keys_that_another_program_has_made_are_not_overwritten() {
@@ -232,12 +273,7 @@ async fn rows_with_macs_go_on_under_a_later_schema() {
         )
         .await;
     let (store, _) = home.open();
-    let mut next = Some(RowPlace::default());
-    while let Some(place) = next {
-        let page = store.check_rows(&place, 100).await.unwrap();
-        assert!(page.altered.is_empty());
-        next = page.next;
-    }
+    assert_eq!(altered(&store).await, 0);
     let found = store.card(&card.merchant, &CardRef::Id(card.id)).await;
     assert_eq!(found.unwrap(), Some(card));
 }

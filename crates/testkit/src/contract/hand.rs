@@ -305,6 +305,10 @@ pub async fn no_row_that_was_put_back_goes_on(
         ))
         .await;
         put_back(hand, table).await;
+        if table == "card" {
+            let before_it_is_found = store.commit(suspend()).await;
+            assert!(!matches!(before_it_is_found, Ok(Changed::Done(_))));
+        }
         assert_eq!(altered(store).await, rows, "{table}");
         if table == "card" {
             let (of, card) = (sample::merchant(1).id, CardRef::Id(sample::card(2).id));

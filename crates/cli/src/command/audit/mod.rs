@@ -12,7 +12,6 @@ use anyhow::Context as _;
 use cardveil_core::audit::chain::{Chained, Finding, Flaw, Link, Seen, Verifier};
 use cardveil_core::audit::{Kind, Target, exported};
 use cardveil_core::port::RowPlace;
-use cardveil_core::port::rows::Accepted;
 use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_seal::PublicKey;
 use cardveil_server::manifest::parse_key;
@@ -180,11 +179,7 @@ async fn shown(
 async fn accept(deployment: &Deployment, table: &str, key: &str) -> anyhow::Result<()> {
     let by = operator();
     let accepted = deployment.service.accept_row(table, key, &by).await?;
-    let how = match accepted {
-        Some(Accepted::AsItIs) => "as it is",
-        Some(Accepted::AsGone) => "as gone",
-        None => return Err(unknown(table, key)),
-    };
+    let how = accepted.ok_or_else(|| unknown(table, key))?.as_str();
     say(&format!("{table} {key} is taken {how}"));
     print::done(&json!({ "table": table, "key": key, "taken": how }))
 }

@@ -249,7 +249,7 @@ pub(super) struct Batch<'a> {
     connection: &'a Connection,
     kept: &'a Kept,
     salts: &'a RefCell<Salts>,
-    versions: Versions,
+    versions: Versions<'a>,
     /// How often what tokens live by had been changed when this began.
     registry: Count,
     place: Cell<Reached>,
@@ -272,7 +272,7 @@ impl<'a> Batch<'a> {
             connection,
             kept,
             salts,
-            versions: Versions::new(&kept.memory, epoch),
+            versions: Versions::new(&kept.memory, epoch, salts),
             registry,
             place: Cell::new(Reached { epoch, end }),
             queued: Cell::new(false),
@@ -305,7 +305,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The versions of its rows.
-    pub(super) const fn versions(&self) -> &Versions {
+    pub(super) const fn versions(&self) -> &Versions<'_> {
         &self.versions
     }
 
