@@ -34,7 +34,7 @@ pub enum Error {
         version: u32,
     },
     /// The keyring was opened without any key of a class.
-    #[error("there is no {0} key among the wrapped keys; generate one for this environment")]
+    #[error("there is no {0} key among the class keys")]
     MissingClass(Class),
     /// The same class and version twice.
     #[error("version {version} of the {class} key is there twice")]
@@ -45,7 +45,9 @@ pub enum Error {
         version: u32,
     },
     /// Keys that were not bound together.
-    #[error("version {version} of the {class} key does not go with the other class keys")]
+    #[error(
+        "the class keys were not made together: version {version} of the {class} key is none of those before it"
+    )]
     OfOtherKeys {
         /// The class of the first that does not.
         class: Class,

@@ -3,7 +3,7 @@
 //! tokens hard.
 
 use std::any::type_name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -265,6 +265,9 @@ impl<S: Store> RowChecks for Faulty<S> {
     }
     async fn keeps_version_of(&self, entry: &Entry) -> Result<bool> {
         self.inner.keeps_version_of(entry).await
+    }
+    async fn person_versions(&self) -> Result<HashSet<(i64, u64)>> {
+        self.inner.person_versions().await
     }
     async fn unguarded_rows(&self) -> Result<u64> {
         self.inner.unguarded_rows().await

@@ -94,6 +94,14 @@ impl Deployment {
         let (wrapped, is_new) = class_keys(&*store, &roots, environment, now).await?;
         let keyring = Keyring::open(&roots, environment, &wrapped).map_err(unfit)?;
         let are_bound = keyring.is_bound();
+        if !are_bound && store.is_finished().await? && were_bound(&*store).await? {
+            return Err(hinted(
+                "the class keys are as they were before they were bound to each other, and the log says \
+                 that they were bound",
+                "somebody writes to the database: keep a copy of it as it is, find out who may write, and \
+                 restore a backup",
+            ));
+        }
         let vault = Vault::new(keyring, config.environment, Arc::clone(&entropy))
             .reloading(roots::FromConfig::of(&config), wrapped.clone());
         let vault = Arc::new(vault);
@@ -150,7 +158,8 @@ fn unfit(error: cardveil_seal::Error) -> anyhow::Error {
     } else if let PinRefused(_) = error {
         "put the right PIN into its file before this is run again: each run enters it once"
     } else {
-        "the root key or the environment is not the one that this database was made with"
+        "the root key or the environment is not the one that this database was made with, or somebody has \
+         written to the database"
     };
     explained(error, "the class keys do not open", hint)
 }
@@ -227,6 +236,30 @@ async fn create(
     Ok(store.commit(CreateKeys { from, keys, event }).await?)
 }
 
+/// What the log says was bound.
+const ONE_BIRTH: &str = "class keys of one birth";
+
+/// Whether the log says that the class keys were bound to each other. It is read while they are not:
+/// once, but where a deployment is from before.
+async fn were_bound(store: &dyn Store) -> anyhow::Result<bool> {
+    const PAGE: usize = 1_000;
+    let has = |stored: &[u8]| {
+        let says = ONE_BIRTH.as_bytes();
+        stored.windows(says.len()).any(|part| part == says)
+    };
+    let mut after = 0;
+    loop {
+        let entries = store.chained(after, PAGE).await?;
+        if entries.iter().any(|entry| has(entry.stored.as_bytes())) {
+            return Ok(true);
+        }
+        let Some(last) = entries.last() else {
+            return Ok(false);
+        };
+        after = last.seq;
+    }
+}
+
 /// Once every row has a MAC, has each class key say so under the root key, and binds them to each
 /// other. It needs to be done once; another process may be first.
 async fn bind_keys(
@@ -246,7 +279,7 @@ async fn bind_keys(
         .map(|key| key.bound_to(birth, root, environment, &SystemEntropy))
         .collect::<Result<Vec<_>, _>>()?;
     let target = Target {
-        resource: Some("class keys".into()),
+        resource: Some(ONE_BIRTH.into()),
         ..Target::default()
     };
     let event = operator().event(now, Kind::KeysBound, None, target);
@@ -269,6 +302,8 @@ mod tests {
     use cardveil_core::card::Environment;
     use cardveil_seal::FileRoot;
     use cardveil_store::sqlite::{Options, Sqlite};
+
+    use cardveil_core::verb::RecordEvent;
 
     use super::*;
     use crate::print::hint;
@@ -329,6 +364,22 @@ mod tests {
         let again = Deployment::open(config).await.unwrap();
         assert_eq!(again.service.vault().manifest_key().unwrap(), key);
         assert_eq!(again.store.wrapped_keys().await.unwrap(), now);
+    }
+
+    /// Those of a copy from before, put back.
+    #[tokio::test]
+    async fn keys_that_were_bound_are_not_taken_as_they_were_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, _, _) = older(dir.path()).await;
+        let deployment = Deployment::open(config.clone()).await.unwrap();
+        let target = Target {
+            resource: Some(ONE_BIRTH.into()),
+            ..Target::default()
+        };
+        let bound = operator().event(SystemClock.now(), Kind::KeysBound, None, target);
+        deployment.store.commit(RecordEvent(bound)).await.unwrap();
+        let error = Deployment::open(config).await.err().unwrap();
+        assert!(hint(&error).unwrap().contains("somebody writes"), "{error}");
     }
 
     #[tokio::test]

@@ -529,11 +529,16 @@ fn an_altered_card_is_refused_told_and_put_right() {
     assert_eq!(taken["taken"], "as gone");
     assert_eq!(verify()["ok"], true);
     // Whoever takes the version off the record too is found by the log.
+    let person = "0190c3f2-2222-7000-8000-000000000001";
+    let enrol = ["mfa", "enrol", "--merchant", &world.merchant];
+    world.json(&[&enrol[..], &["--person", person, "--json"]].concat());
+    assert_eq!(verify()["ok"], true);
     sql("DELETE FROM row_change WHERE kind = 'merchant'");
+    sql("DELETE FROM mfa_person; DELETE FROM row_change WHERE kind = 'mfa_person'");
     let lost = verify();
     assert_eq!(
         lost["rows"]["versions_lost"].as_array().unwrap().len(),
-        1,
+        2,
         "{lost}"
     );
 }

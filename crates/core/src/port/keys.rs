@@ -1,5 +1,6 @@
 //! The class keys in store, and the records under them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -55,8 +56,13 @@ pub trait RowChecks: Send + Sync {
     /// could be.
     async fn show_row(&self, table: &str, key: &str) -> Result<Option<ShownRow>>;
 
-    /// Whether the store still knows that an entry of the log gave a row its version, where it did.
+    /// Whether the store still knows that an entry of the log gave a row its version, where it did and
+    /// names the row.
     async fn keeps_version_of(&self, entry: &Entry) -> Result<bool>;
+
+    /// The places of the entries that gave the rows of persons their versions, with these: an entry
+    /// does not name the person.
+    async fn person_versions(&self) -> Result<HashSet<(i64, u64)>>;
 
     /// How many rows have no MAC.
     async fn unguarded_rows(&self) -> Result<u64>;

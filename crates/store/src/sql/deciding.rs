@@ -305,10 +305,10 @@ impl<'a> Versions<'a> {
             (Some(only), None) => Some(only.version),
             _ => None,
         };
+        // A session goes with its person.
+        changed.retain(|changed| changed.keeps != Keeps::Nothing);
         let version = of_one(changed.iter());
         changed.retain(|changed| changed.keeps.has(changed.version));
-        // A session goes with its person, whose version is kept.
-        let version = version.or_else(|| of_one(changed.iter()));
         Said {
             version: version.map(i64::unsigned_abs),
             changed,

@@ -1,7 +1,7 @@
 //! All rows that decide, page by page: they get their MACs, move to another key, and are compared
 //! with what was written last.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -419,6 +419,13 @@ impl<D: Lookups> RowChecks for Store<D> {
         Ok(found.is_some())
     }
 
+    async fn person_versions(&self) -> Result<HashSet<(i64, u64)>> {
+        const SQL: &str = "SELECT seq, version FROM row_change WHERE kind = $1";
+        let read = |row: &D::Row<'_>| Ok((row.get(0)?, row.get::<i64>(1)?.unsigned_abs()));
+        let found = self.walk(SQL, values![PERSON.name], read).await?;
+        Ok(found.into_iter().collect())
+    }
+
     async fn unguarded_rows(&self) -> Result<u64> {
         let mut count = 0;
         for shape in &*SHAPES {
@@ -450,6 +457,12 @@ fn row_of(kind: Kind, merchant: Option<&MerchantId>, target: &Target) -> Option<
         "webhook" => {
             let id = target.subscription;
             id.map(|id| row(SUBSCRIPTION.name, id.as_bytes().into()))
+        }
+        _ if kind == Kind::RowsAccepted => {
+            let told = target.resource.as_deref()?.strip_prefix("row: ")?;
+            let (table, key) = told.split_once(' ')?;
+            let (shape, values) = asked_for(table, key)?;
+            Some((shape.name, said_key(&values)))
         }
         _ => None,
     }
@@ -485,18 +498,11 @@ impl Told {
         let is_its_version = self.target.version == Some(version.unsigned_abs());
         if let Some((its_table, its_key)) = row_of(self.kind, self.merchant.as_ref(), &self.target)
         {
-            let removes = matches!(self.kind, Kind::CardRemoved | Kind::WebhookRemoved);
             let is_it = its_table == table && its_key == key;
-            return is_it && is_its_version && is_gone == removes;
+            return is_it && is_its_version && self.tells_whether_it_went(is_gone);
         }
         if self.kind == Kind::RowsGuarded {
             return version == UNVERSIONED + 1 && !is_gone;
-        }
-        if self.kind == Kind::RowsAccepted {
-            let went = |to: &String| to == Accepted::AsGone.as_str();
-            // Entries from before do not say it.
-            let is_said = self.detail.to.as_ref().is_none_or(|to| went(to) == is_gone);
-            return is_its_version && is_said && self.accepts(table, key);
         }
         let are_its = match subject(self.kind) {
             // The secrets of authenticator apps move with records.
@@ -508,11 +514,13 @@ impl Told {
         are_its && !is_gone && (is_its_version || self.target.version.is_none())
     }
 
-    fn accepts(&self, table: &str, key: &[u8]) -> bool {
-        let told = self.target.resource.as_deref();
-        let row = told.and_then(|told| told.strip_prefix("row: ")?.split_once(' '));
-        let row = row.and_then(|(table, key)| asked_for(table, key));
-        row.is_some_and(|(shape, values)| shape.name == table && said_key(&values) == key)
+    fn tells_whether_it_went(&self, is_gone: bool) -> bool {
+        if self.kind == Kind::RowsAccepted {
+            let went = |to: &String| to == Accepted::AsGone.as_str();
+            // Entries from before do not say it.
+            return self.detail.to.as_ref().is_none_or(|to| went(to) == is_gone);
+        }
+        is_gone == matches!(self.kind, Kind::CardRemoved | Kind::WebhookRemoved)
     }
 }
 
@@ -557,7 +565,7 @@ async fn check_page<D: Lookups>(
         let keys = unsure.iter().map(|row| (shape.name, row.key.clone()));
         let last = database.last_changes(keys.collect()).await?;
         let is_last = |row: &Found| match last.get(&row.key) {
-            Some(last) => last.version == row.version && last.is_told,
+            Some(last) => last.version == row.version && last.is_told && !last.is_gone,
             // One from before MACs has no version on record.
             None => row.version == UNVERSIONED,
         };

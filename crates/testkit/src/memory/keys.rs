@@ -1,5 +1,6 @@
 //! Class keys in memory, and the records under them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -162,6 +163,9 @@ impl RowChecks for Memory {
     }
     async fn keeps_version_of(&self, _: &Entry) -> Result<bool> {
         Ok(true)
+    }
+    async fn person_versions(&self) -> Result<HashSet<(i64, u64)>> {
+        Ok(HashSet::new())
     }
     async fn unguarded_rows(&self) -> Result<u64> {
         Ok(0)

@@ -2,7 +2,7 @@
 
 mod sink;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use cardveil_core::audit::chain::{Chained, Finding, Flaw, Link, Seen, Verifier};
-use cardveil_core::audit::{Kind, Target, exported};
+use cardveil_core::audit::{Event, Kind, Target, exported};
 use cardveil_core::port::RowPlace;
 use cardveil_core::verb::{Commit, RecordEvent};
 use cardveil_seal::PublicKey;
@@ -394,6 +394,13 @@ async fn verify_log(
     let mut forgotten = Vec::new();
     // Whoever puts an entry before the first one is found too.
     let mut after = i64::MIN;
+    // Of what comes meanwhile it is not asked.
+    let end = deployment.store.last_entry().await?;
+    let persons = if args.rows {
+        deployment.store.person_versions().await?
+    } else {
+        HashSet::new()
+    };
     while finding.is_none() {
         let entries = deployment.store.chained(after, PAGE).await?;
         let Some(last) = entries.last() else { break };
@@ -401,7 +408,8 @@ async fn verify_log(
         finding = look(&mut verifier, &entries, None);
         // What was altered cannot be asked for its row.
         if args.rows && finding.is_none() {
-            forgotten.extend(versions_lost(&deployment, last.seq, entries.len()).await?);
+            let page = (last.seq, entries.len());
+            forgotten.extend(versions_lost(&deployment, (end, &persons), page).await?);
         }
     }
     let mut findings = Vec::from_iter(finding);
@@ -427,17 +435,38 @@ async fn verify_log(
 /// The places of those of a page's entries whose row's version the store does not know any more.
 async fn versions_lost(
     deployment: &Deployment,
-    last: i64,
-    count: usize,
+    (end, persons): (i64, &HashSet<(i64, u64)>),
+    (last, count): (i64, usize),
 ) -> anyhow::Result<Vec<i64>> {
     let before = last.saturating_sub(i64::try_from(count).unwrap_or(i64::MAX));
     let mut forgotten = Vec::new();
     for entry in deployment.store.entries(before, count).await? {
-        if entry.seq <= last && !deployment.store.keeps_version_of(&entry).await? {
+        if entry.seq > last {
+            break;
+        }
+        let is_known = entry.seq <= end && is_of_person(&entry.event);
+        let version = entry.event.target.version.filter(|_| is_known);
+        let is_kept = match version {
+            Some(version) => persons.contains(&(entry.seq, version)),
+            None => deployment.store.keeps_version_of(&entry).await?,
+        };
+        if !is_kept {
             forgotten.push(entry.seq);
         }
     }
     Ok(forgotten)
+}
+
+/// Whether the version that an entry tells is of a person's row. Those from before may tell a
+/// session's, which counted by one.
+fn is_of_person(event: &Event) -> bool {
+    const OF_A_SESSION: u64 = 1_000;
+    let of_person_alone = matches!(
+        event.kind,
+        Kind::MfaEnrolled | Kind::MfaConfirmed | Kind::MfaRemoved | Kind::MfaReset
+    );
+    let is_mfa = event.kind.as_str().starts_with("mfa.");
+    of_person_alone || (is_mfa && event.target.version > Some(OF_A_SESSION))
 }
 
 /// The first entry of a copy that is not in the log, or not right of itself; counts those that are.
