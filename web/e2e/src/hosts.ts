@@ -89,18 +89,22 @@ export const GROUNDS: Host[] = [
 ];
 
 const SCRIPT = `
-const { Cardveil } = await import("{client}/sdk/v1/cardveil.js");
-const token = async () => (await fetch("/token", { method: "POST" })).text();
-const veil = window.veil = Cardveil({ embed: "{embed}" });
-const whole = (window.whole = veil.card({ token, hideAfter: 300 }));
-whole.mount("#card");
-const parts = veil.card({ token, hideAfter: 300 });
-for (const part of document.querySelectorAll("[data-part]")) parts.mount(part, part.dataset.part);
+window.loaded = (async () => {
+  const { Cardveil } = await import("{client}/sdk/v1/cardveil.js");
+  const token = async () => (await fetch("/token", { method: "POST" })).text();
+  const veil = window.veil = Cardveil({ embed: "{embed}" });
+  const whole = (window.whole = veil.card({ token, hideAfter: 300 }));
+  whole.mount("#card");
+  const parts = veil.card({ token, hideAfter: 300 });
+  for (const part of document.querySelectorAll("span")) parts.mount(part, part.id);
+  const frames = [...document.querySelectorAll("iframe")];
+  await Promise.all(frames.map((frame) => new Promise((done) => (frame.onload = done))));
+})();
 `;
 
 const CHECK = `<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><path d="M0 0h20v20H0zM20 20h20v20H20z"/></svg>`;
 const NIGHT = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9" preserveAspectRatio="none"><path d="M0 0h9v9H0z" fill="#081020"/></svg>`;
-const PARTS = ["pan", "expiry", "cvv", "name", "countdown", "toggle"];
+export const PARTS = ["pan", "expiry", "cvv", "name", "countdown", "toggle"];
 
 export async function serveHosts(
   hosts: readonly Host[],
@@ -148,4 +152,4 @@ export async function serveHosts(
 
 const page = ({ html = "", behind = "" }: Host, index: string) => `<!doctype html>
 <html lang="en" ${html}><head><meta charset="utf-8"><title>A page</title><link rel="stylesheet" href="/${index}/host.css"><script type="module" src="/host.js"></script></head>
-<body><main>${behind}<section><div id="card"></div>${PARTS.map((part) => `<p><span data-part="${part}"></span></p>`).join("")}</section></main></body></html>`;
+<body><main>${behind}<section><div id="card"></div>${PARTS.map((part) => `<p><span id="${part}"></span></p>`).join("")}</section></main></body></html>`;

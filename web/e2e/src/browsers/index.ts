@@ -41,8 +41,8 @@ export interface Visit {
   readonly page: Page;
   /** What stands in the browser's console. */
   readonly console: string[];
-  /** The first frame whose address starts so, to look into it as no page can. */
-  frame(prefix: string): Frame;
+  /** The first frame whose address starts so, or the nth of them, to look into it as no page can. */
+  frame(prefix: string, nth?: number): Frame;
   /** A snapshot of the heap that a frame lives in, or else the page, as text. */
   heap(prefix?: string): Promise<string>;
   leave(): Promise<void>;

@@ -157,8 +157,8 @@ async function visit(browser: Launched, options: BrowserContextOptions): Promise
   const console: string[] = [];
   page.on("console", (message) => console.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => console.push(`pageerror: ${error.message}`));
-  const frame = (prefix: string) => {
-    const found = page.frames().find((frame) => frame.url().startsWith(prefix));
+  const frame = (prefix: string, nth = 0) => {
+    const found = page.frames().filter((frame) => frame.url().startsWith(prefix))[nth];
     if (found === undefined) throw new Error(`no frame is at ${prefix}`);
     return found;
   };

@@ -73,7 +73,8 @@ async function visit(
   return {
     page,
     console: [], // the driver tells nothing of it
-    frame: (prefix) => new WebkitFrame(session, { css: `iframe[src^="${prefix}"]` }, prefix),
+    frame: (prefix, nth = 0) =>
+      new WebkitFrame(session, { all: { css: `iframe[src^="${prefix}"]` }, nth }, prefix),
     heap: () => Promise.reject(new Error("WebKitWebDriver has no command for the heap")),
     async leave() {
       await session.delete().catch(() => undefined); // the window goes before it answers
