@@ -54,7 +54,8 @@ async function error(
   return cardholder.page.evaluate(
     async ({ clientUrl, embed }) => {
       const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
-      const card = Cardveil({ embed, clientUrl }).card({ token: "cvt_test_none" });
+      const timeouts = { frame: 5 }; // sdk/test/lost.test.ts has the time of a page that says none
+      const card = Cardveil({ embed, clientUrl }).card({ token: "cvt_test_none", timeouts });
       return new Promise<{ code: string; message: string }>((resolve) => {
         card.on("error", ({ code, message }) => resolve({ code, message }));
         card.mount("#card");
