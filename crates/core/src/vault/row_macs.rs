@@ -24,6 +24,7 @@ use cardveil_seal::{Class, constant_time_eq};
 
 use super::{Error, Vault};
 use crate::clock::{Clock, Time};
+use crate::id::CardId;
 use crate::keys::{ClassKey, NOTICE};
 use crate::text::holds_card_number;
 
@@ -65,7 +66,7 @@ struct Altered {
     waiting: BTreeSet<AlteredRow>,
     /// And in which round each was noted last.
     told: BTreeMap<AlteredRow, u64>,
-    /// Those whose MAC is right, and which are not what was written last.
+    /// Those whose MAC is right, and which are not what was written last, by their keys as they are.
     kept_back: BTreeSet<AlteredRow>,
 }
 
@@ -200,7 +201,7 @@ impl RowMacs {
 
     /// A row whose MAC is right is not what was written last: from here on it is refused too.
     pub fn keep_back(&self, table: &'static str, key: String) {
-        self.altered().kept_back.insert((table, tellable(key)));
+        self.altered().kept_back.insert((table, key));
         self.keeps_any_back.store(true, Ordering::Relaxed);
     }
 
@@ -222,11 +223,14 @@ impl RowMacs {
 
     /// A row is right again: if it is altered once more, that is news.
     pub fn forget(&self, table: &str, key: &str) {
-        let is_it = |row: &AlteredRow| row.0 == table && row.1 == key;
+        let told = tellable(key.to_owned());
+        let is_told = |row: &AlteredRow| row.0 == table && row.1 == told;
         let mut altered = self.altered();
-        altered.told.retain(|row, _| !is_it(row));
-        altered.waiting.retain(|row| !is_it(row));
-        altered.kept_back.retain(|row| !is_it(row));
+        altered.told.retain(|row, _| !is_told(row));
+        altered.waiting.retain(|row| !is_told(row));
+        altered
+            .kept_back
+            .retain(|row| row.0 != table || row.1 != key);
         let any = !altered.kept_back.is_empty();
         self.keeps_any_back.store(any, Ordering::Relaxed);
     }
@@ -266,10 +270,13 @@ impl RowMacs {
 }
 
 /// A row's key is told as it is where it could be one of ours: whoever forges a row may write a
-/// card number there, or what a terminal obeys.
+/// card number there, or what a terminal obeys. One in two hundred of our random ids would pass for a
+/// card number.
 pub fn tellable(key: String) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b" _-.:".contains(&byte);
-    if key.bytes().all(is_plain) && !holds_card_number(&key) {
+    let is_id = |part: &&str| part.parse::<CardId>().is_ok();
+    let others: Vec<_> = key.split(' ').filter(|part| !is_id(part)).collect();
+    if key.bytes().all(is_plain) && !holds_card_number(&others.join(" ")) {
         key
     } else {
         "?".to_owned()

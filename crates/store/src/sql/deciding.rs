@@ -15,7 +15,7 @@ use cardveil_core::audit::chain::ByteText;
 use cardveil_core::audit::personal::Salts;
 use cardveil_core::audit::{Event, Kind};
 use cardveil_core::token::Epoch;
-use cardveil_core::vault::RowMacs;
+use cardveil_core::vault::{RowMacs, tellable};
 
 use super::kept::{Guarded, Known};
 use super::rows::{CARD, CLASS_KEY};
@@ -548,7 +548,7 @@ pub(crate) fn note(macs: &RowMacs, table: &'static str, key: &str) {
     if macs.note(table, key.to_owned()) {
         tracing::error!(
             store.table = table,
-            store.row = key,
+            store.row = tellable(key.to_owned()),
             "a row is not what was written: it is refused"
         );
     }

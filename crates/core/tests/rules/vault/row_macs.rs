@@ -137,3 +137,21 @@ fn a_mac_under_a_key_that_does_not_open_here_is_neither_right_nor_wrong() {
     one.clock.advance(NOTICE);
     assert_eq!(one.macs.check(b"a row", Some(&mac)), None);
 }
+
+/// One in two hundred ids passes for a card number: it is told and kept back as any other.
+#[test]
+fn a_row_is_kept_back_whatever_its_id_looks_like() {
+    let macs = World::saying(1, true).macs;
+    let id = "41111111-1111-4111-8000-000000000000";
+    macs.note("card", id.to_owned());
+    macs.keep_back("card", id.to_owned());
+    assert_eq!(macs.all_altered(), [("card", id.to_owned())]);
+    assert!(macs.keeps_back("card", id));
+    macs.forget("card", id);
+    assert!(!macs.keeps_back("card", id) && macs.all_altered().is_empty());
+    for written in ["4111 1111 1111 1111", "crd_4111111111111111", "\u{1b}[2J"] {
+        assert!(macs.note("credential", written.to_owned()));
+        assert_eq!(macs.all_altered(), [("credential", "?".to_owned())]);
+        macs.forget("credential", written);
+    }
+}
