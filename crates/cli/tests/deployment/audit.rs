@@ -515,7 +515,15 @@ fn an_altered_card_is_refused_told_and_put_right() {
     assert_eq!(stands["mac"], "not right");
     assert_eq!(stands["label"], "?", "nobody's number is shown");
     assert_eq!(stands["row_version"], stands["version_on_record"]);
-    let taken = world.json(&["audit", "accept", "card", &id, "--yes", "--json"]);
+    let accept = ["audit", "accept", "card", &id, "--yes", "--json"];
+    let refused = world.run(&accept);
+    assert!(!refused.status.success(), "lists would show it");
+    assert!(text(&refused.stderr).contains("stand in label"));
+    sql(&format!(
+        "UPDATE card SET label = '' WHERE no = '{}'",
+        no(0)
+    ));
+    let taken = world.json(&accept);
     assert_eq!(taken["taken"], "as it is");
     assert!(world.run(&show).status.success());
     assert_eq!(verify()["ok"], true);

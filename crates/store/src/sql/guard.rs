@@ -122,10 +122,11 @@ impl Shape {
                 }
             }
             let told = row.told(place)?;
-            // One time in ten passes for a card number.
+            // One time in ten passes for a card number, and one id in two hundred.
             let is_time = told.parse().is_ok_and(|ms| TIMES.contains(&ms));
+            let is_ours = is_time || told.parse::<CardId>().is_ok();
             Some(match told.char_indices().nth(SHOWN_MAX) {
-                _ if !is_time && holds_card_number(&told) => "?".to_owned(),
+                _ if !is_ours && holds_card_number(&told) => "?".to_owned(),
                 Some((end, _)) => format!("{}...", told.get(..end).unwrap_or_default()),
                 None => told,
             })
@@ -506,9 +507,9 @@ impl Told {
         }
         let are_its = match subject(self.kind) {
             // The secrets of authenticator apps move with records.
-            "keys" => [CLASS_KEY.name, PERSON.name].contains(&table),
+            "keys" if table == PERSON.name => self.kind == Kind::KeysRewrapped,
+            "keys" | "rows" => table == CLASS_KEY.name,
             "mfa" => table == PERSON.name,
-            "rows" => table == CLASS_KEY.name,
             _ => false,
         };
         are_its && !is_gone && (is_its_version || self.target.version.is_none())

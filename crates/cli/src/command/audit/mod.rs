@@ -121,8 +121,16 @@ pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<
         AuditCommand::Accept { table, key, yes } => {
             let key = key.join(" ");
             let deployment = Deployment::load(config).await?;
-            for (name, value) in shown(&deployment, &table, &key).await? {
-                say(&format!("{name}  {}", print::compact(&value)));
+            let row = shown(&deployment, &table, &key).await?;
+            for (name, value) in &row {
+                say(&format!("{name}  {}", print::compact(value)));
+            }
+            // From then on lists would show it.
+            if let Some((name, _)) = row.iter().find(|(_, value)| *value == "?") {
+                return Err(hinted(
+                    format!("a card number may stand in {name}, so the row is not taken"),
+                    "put that column right in the database first",
+                ));
             }
             yes.confirm(&format!(
                 "From now on {table} {key} counts as it is in the database, whoever wrote it."
