@@ -95,6 +95,9 @@ impl Deployment {
         let keyring = Keyring::open(&roots, environment, &wrapped).map_err(unfit)?;
         let are_bound = keyring.is_bound();
         if !are_bound && store.is_finished().await? && were_bound(&*store).await? {
+            if store.wrapped_keys().await? != wrapped {
+                return Err(keys_changed());
+            }
             return Err(hinted(
                 "the class keys are as they were before they were bound to each other, and the log says \
                  that they were bound",
@@ -118,7 +121,11 @@ impl Deployment {
             }
             made?;
         }
-        if store.wrapped_keys().await? != wrapped {
+        let right = store.wrapped_keys().await?;
+        if right.iter().any(|key| !wrapped.contains(key)) {
+            return Err(keys_changed());
+        }
+        if right != wrapped {
             return Err(hinted(
                 "a class key's row is not what was written",
                 "somebody writes to the database: keep a copy of it as it is, and find out who may write",
@@ -143,6 +150,14 @@ impl Deployment {
             backend,
         })
     }
+}
+
+/// By a program of ours: their rows are right.
+fn keys_changed() -> anyhow::Error {
+    hinted(
+        "another program has changed the class keys just now",
+        "run this again: it opens those",
+    )
 }
 
 fn unfit(error: cardveil_seal::Error) -> anyhow::Error {
@@ -300,10 +315,9 @@ pub(crate) fn create_private_folder(folder: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use cardveil_core::card::Environment;
+    use cardveil_core::verb::RecordEvent;
     use cardveil_seal::FileRoot;
     use cardveil_store::sqlite::{Options, Sqlite};
-
-    use cardveil_core::verb::RecordEvent;
 
     use super::*;
     use crate::print::hint;
