@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// Keys that were not bound together.
     #[error(
-        "the class keys were not made together: version {version} of the {class} key is none of those before it"
+        "the class keys were not made together: version {version} of the {class} key does not go with those before it"
     )]
     OfOtherKeys {
         /// The class of the first that does not.
