@@ -91,6 +91,7 @@ impl Hash for Row {
         (conflict, epoch.0).hash(hasher);
         match state {
             State::Issued => 0.hash(hasher),
+            State::Waiting => 3.hash(hasher),
             State::Revoked(at) => (1, at.millis()).hash(hasher),
             State::Held(held) => {
                 (2, held.redemption.as_str(), held.by.0, held.at.millis()).hash(hasher);
@@ -301,7 +302,9 @@ fn lives(disabled: bool) -> Lives {
 fn granted(verdict: &Verdict) -> Verdict {
     match verdict {
         Verdict::Granted(grant) => Verdict::Granted(grant.clone()),
-        Verdict::Refused(_) => Verdict::Superseded,
+        Verdict::Refused(_) | Verdict::WantsFactor | Verdict::FactorRefused(_) => {
+            Verdict::Superseded
+        }
         Verdict::Superseded => Verdict::Refused(Cause::Unknown),
     }
 }

@@ -302,6 +302,7 @@ pub fn claim(record: &Record, key: u8, fields: &[Field], at: Time) -> Claim {
         person: Some(card(1).person),
         barred: None,
         seen: Some(State::Active),
+        answered: None,
         step: None,
         at,
         origin: origin(),

@@ -200,10 +200,12 @@ fn mfa_policy(text: &str) -> Result<(Purpose, Policy), String> {
             "set-pin" => Purpose::SetPin,
             _ => return None,
         };
-        Some((operation, Policy::parse(policy)?))
+        let policy = Policy::parse(policy).filter(|policy| policy.fits(operation))?;
+        Some((operation, policy))
     });
     parsed.ok_or_else(|| {
-        "give view-card, add-card-to-wallet, view-pin or set-pin, = and off, delegated or required"
+        "give view-card, add-card-to-wallet, view-pin or set-pin, = and off, delegated or required; \
+         or in-frame, for the first two"
             .to_owned()
     })
 }

@@ -50,7 +50,7 @@ impl Service {
         }
         match caller.merchant.mfa.of(Purpose::ViewCard) {
             Policy::Off => {}
-            Policy::Delegated | Policy::Required => {
+            Policy::Delegated | Policy::Required | Policy::InFrame => {
                 return Ok(Err(ExportRefusal::MfaUnsupported));
             }
         }

@@ -187,6 +187,7 @@ impl Service {
         asked: &Asked,
         wanted: &Wanted,
     ) -> Result<Result<IssuedToken, IssueRefusal>, Fault> {
+        let waits = matches!(wanted.mfa, SecondFactor::InFrame);
         // An epoch is raised by hand or at a start: once more is enough.
         for _ in 0..2 {
             let now = self.now();
@@ -201,11 +202,12 @@ impl Service {
                 Some(named) => self.vault.mac_under(version, &seeded(&named.seed))?,
                 None => self.random(),
             };
-            // A node of the version before knows of no embed. It must not read what it would not
-            // keep to.
-            let form = match asked.embed {
-                Some(_) => Form::Keyed,
-                None => self.form().await?,
+            // A node of the version before knows of no embed, and of no factor that is waited for.
+            // It must not read what it would not keep to.
+            let form = if asked.embed.is_some() || waits {
+                Form::Keyed
+            } else {
+                self.form().await?
             };
             let token = self.write(form, version, (epoch, now), &random)?;
             let record = Record {
@@ -222,7 +224,11 @@ impl Service {
                 expires_at: now.plus(token::TTL),
                 conflict: false,
                 refusals: 0,
-                state: token::State::Issued,
+                state: if waits {
+                    token::State::Waiting
+                } else {
+                    token::State::Issued
+                },
             };
             let event = issued_event(caller, &record, &wanted.mfa);
             match self
@@ -376,6 +382,7 @@ fn issued_event(caller: &Caller, record: &Record, mfa: &SecondFactor) -> crate::
         attested: mfa
             .reference()
             .map(|reference| reference.as_str().to_owned()),
+        note: matches!(mfa, SecondFactor::InFrame).then(|| "a second factor in the frame".into()),
         ..Detail::default()
     };
     event

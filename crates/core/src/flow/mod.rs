@@ -38,7 +38,9 @@ use futures_util::lock::Mutex;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use keys::{PageMoved, Rewrap, Rewrapped};
 pub use log::Signing;
-pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
+pub use mfa::{
+    AskChallenge, ChallengeAnswer, Enrolment, GivenAnswer, OpenSession, Presented, SessionRefused,
+};
 pub use pin::{AskedPin, NewPin, PinRefusal};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey, Rotated, Rotation};

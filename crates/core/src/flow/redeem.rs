@@ -10,6 +10,7 @@ use cardveil_seal::{HolderKey, hpke};
 use serde::Serialize;
 
 use super::keys::slot_of;
+use super::mfa::GivenAnswer;
 use super::{Fault, Service};
 use crate::audit::{Actor, Kind as EventKind, Origin, Source};
 use crate::card::{
@@ -37,6 +38,8 @@ pub struct Redeem {
     /// The fields; at least one.
     pub fields: Fields,
     pub attempt: AttemptId,
+    /// What it brings of a second factor, where its token waits for one.
+    pub factor: Option<GivenAnswer>,
     /// Whether it says that it comes from a page of our own origin. Whoever says another is refused
     /// before.
     pub with_origin: bool,
@@ -56,6 +59,11 @@ pub enum Redeemed {
     NoField,
     /// The embed is framed by pages, and this came from none. Nothing was spent.
     NoOrigin,
+    /// Nothing is wrong with the token: it waits for a second factor, and none was brought. Nothing
+    /// was spent.
+    WantsFactor,
+    /// The second factor is refused, whatever is wrong with it. The token waits as before.
+    FactorRefused,
 }
 
 /// An answer that may go out: its claim and its record are durable.
@@ -156,12 +164,23 @@ impl Service {
             person: None,
             barred: None,
             seen: None,
+            answered: None,
             step: None,
             at: self.now(),
             origin: asked.origin.clone(),
         };
+        let seen = match &asked.factor {
+            Some(given) => self.bring(given, &record, &mut claim).await?,
+            None => None,
+        };
         let mut prepared = None;
         match early(&claim, &record, &lives) {
+            // What cannot pass opens no card; the commit counts it.
+            Verdict::Granted(_) if is_wrong(&claim) => claim.seen = seen,
+            Verdict::WantsFactor => match self.viewable(&record).await? {
+                Some(_) => return Ok(Some(Redeemed::WantsFactor)),
+                None => claim.barred = Some(Cause::CardState),
+            },
             Verdict::Granted(_) | Verdict::Refused(Cause::FieldNotAllowed) => {
                 match self.prepare(asked, &record, &mut claim).await? {
                     Ok(answer) => {
@@ -173,10 +192,10 @@ impl Service {
                     Err(cause) => claim.barred = Some(cause),
                 }
             }
-            Verdict::Refused(cause) => claim.barred = Some(cause),
+            Verdict::Refused(cause) | Verdict::FactorRefused(cause) => claim.barred = Some(cause),
             Verdict::Superseded => return Ok(None),
         }
-        if prepared.is_none() {
+        if prepared.is_none() && !is_wrong(&claim) {
             claim.fields = asked.fields;
         }
         Ok(match (self.claim(claim).await?, prepared) {
@@ -187,8 +206,36 @@ impl Service {
             (Verdict::Granted(_), None) => return Err(Fault::Contention),
             (Verdict::Refused(Cause::FieldNotAllowed), _) => Some(Redeemed::NoField),
             (Verdict::Refused(cause), _) => Some(Redeemed::Refused(cause)),
+            (Verdict::WantsFactor, _) => Some(Redeemed::WantsFactor),
+            (Verdict::FactorRefused(_), _) => Some(Redeemed::FactorRefused),
             (Verdict::Superseded, _) => None,
         })
+    }
+
+    /// Puts what was brought of a second factor into a claim of a token that waits for one; the
+    /// state of its card comes back.
+    pub(super) async fn bring(
+        &self,
+        given: &GivenAnswer,
+        record: &Record,
+        claim: &mut Claim,
+    ) -> Result<Option<State>, Fault> {
+        if !record.waits_for_factor() {
+            return Ok(None);
+        }
+        let answered = self.answered(record, claim.by, given).await?;
+        Ok(answered.map(|(answered, card)| {
+            claim.person = Some(card.person);
+            claim.answered = Some(answered);
+            card.state
+        }))
+    }
+
+    /// The token's card, if its details may be shown now.
+    async fn viewable(&self, record: &Record) -> Result<Option<Card>, Fault> {
+        let card = CardRef::Id(record.card);
+        let card = self.store.card(&record.merchant, &card).await?;
+        Ok(card.filter(Card::viewable))
     }
 
     /// Opens the card and seals the answer, before anything is claimed. The claim is then for those
@@ -199,11 +246,7 @@ impl Service {
         record: &Record,
         claim: &mut Claim,
     ) -> Result<Result<Prepared, Cause>, Fault> {
-        let card = self
-            .store
-            .card(&record.merchant, &CardRef::Id(record.card))
-            .await?;
-        let Some(card) = card.filter(Card::viewable) else {
+        let Some(card) = self.viewable(record).await? else {
             return Ok(Err(Cause::CardState));
         };
         claim.person = Some(card.person);
@@ -289,6 +332,12 @@ pub(super) fn early(claim: &Claim, record: &Record, lives: &Lives) -> Verdict {
         epoch: record.epoch,
     };
     claim.decide(Some(record), &around).verdict
+}
+
+/// Whether it brings a second factor that cannot pass.
+pub(super) fn is_wrong(claim: &Claim) -> bool {
+    let answered = claim.answered.as_ref();
+    answered.is_some_and(|answered| !answered.proof.may_pass())
 }
 
 /// What is on record of a CVV that no row holds.

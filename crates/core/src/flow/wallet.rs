@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use cardveil_seal::HolderKey;
 
 use super::keys::slot_of;
-use super::redeem::{ROUNDS_MAX, early};
+use super::mfa::GivenAnswer;
+use super::redeem::{ROUNDS_MAX, early, is_wrong};
 use super::{Caller, Fault, Service};
 use crate::audit::Origin;
 use crate::card::{Card, CardRef, Fields, LastFour, Network, PanIndexes};
@@ -30,6 +31,8 @@ pub struct CheckWallet {
     pub key: HolderKey,
     /// Where the card is to go.
     pub device: Device,
+    /// As of a [redemption](super::Redeem::factor).
+    pub factor: Option<GivenAnswer>,
     /// As of a [redemption](super::Redeem::with_origin).
     pub with_origin: bool,
     /// From where it comes.
@@ -45,6 +48,10 @@ pub enum WalletChecked {
     Refused(Cause),
     /// The app is an embed that pages frame, and this came from none. Nothing was spent.
     NoOrigin,
+    /// As of a [redemption](super::Redeemed::WantsFactor).
+    WantsFactor,
+    /// As of a [redemption](super::Redeemed::FactorRefused).
+    FactorRefused,
 }
 
 /// Whether a card can go into a wallet, and what anyone may see of it.
@@ -277,12 +284,20 @@ impl Service {
             person: None,
             barred: None,
             seen: None,
+            answered: None,
             step: None,
             at: self.now(),
             origin: asked.origin.clone(),
         };
+        let seen = match &asked.factor {
+            Some(given) => self.bring(given, &record, &mut claim).await?,
+            None => None,
+        };
         let mut prepared = None;
         match early(&claim, &record, &lives) {
+            // What cannot pass opens no card; the commit counts it.
+            Verdict::Granted(_) if is_wrong(&claim) => claim.seen = seen,
+            Verdict::WantsFactor => return Ok(Some(WalletChecked::WantsFactor)),
             Verdict::Granted(_) => match self.look(asked, &record).await? {
                 Ok((answer, card)) => {
                     claim.note = Some(note(&asked.device, &answer));
@@ -292,7 +307,7 @@ impl Service {
                 }
                 Err(cause) => claim.barred = Some(cause),
             },
-            Verdict::Refused(cause) => claim.barred = Some(cause),
+            Verdict::Refused(cause) | Verdict::FactorRefused(cause) => claim.barred = Some(cause),
             Verdict::Superseded => return Ok(None),
         }
         Ok(match (self.claim(claim).await?, prepared) {
@@ -300,6 +315,8 @@ impl Service {
             // Cannot be: what was not prepared was barred, and what is barred is not granted.
             (Verdict::Granted(_), None) => return Err(Fault::Contention),
             (Verdict::Refused(cause), _) => Some(WalletChecked::Refused(cause)),
+            (Verdict::WantsFactor, _) => Some(WalletChecked::WantsFactor),
+            (Verdict::FactorRefused(_), _) => Some(WalletChecked::FactorRefused),
             (Verdict::Superseded, _) => None,
         })
     }

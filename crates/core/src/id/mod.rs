@@ -224,14 +224,29 @@ uuid_id!(
 );
 
 impl NetworkId {
-    /// From a digest (RFC 9562 version 8).
     pub(crate) fn derived(digest: [u8; 32]) -> Self {
-        let mut bytes = [0; 16];
-        for (to, from) in bytes.iter_mut().zip(digest) {
-            *to = from;
-        }
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        Self(derived(digest))
     }
+}
+
+impl SessionId {
+    pub(crate) fn derived(digest: [u8; 32]) -> Self {
+        Self(derived(digest))
+    }
+
+    /// Whether it is named by what it is for, and not by chance.
+    pub(crate) fn is_derived(&self) -> bool {
+        self.0.get_version() == Some(uuid::Version::Custom)
+    }
+}
+
+/// From a digest (RFC 9562 version 8).
+fn derived(digest: [u8; 32]) -> Uuid {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(digest) {
+        *to = from;
+    }
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 uuid_id!(

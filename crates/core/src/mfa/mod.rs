@@ -65,8 +65,21 @@ named! {
         Off = "off",
         /// The merchant has asked for it itself and says so with a reference of its own.
         Delegated = "delegated",
-        /// We ask for it.
+        /// The merchant's server brings it.
         Required = "required",
+        /// The frame asks for it: the token is issued without, and waits for it.
+        InFrame = "in-frame",
+    }
+}
+
+impl Policy {
+    /// Whether an operation can have it: a frame asks where there is one.
+    pub const fn fits(self, purpose: Purpose) -> bool {
+        match (self, purpose) {
+            (Self::InFrame, Purpose::ViewPin | Purpose::SetPin) => false,
+            (Self::InFrame, Purpose::ViewCard | Purpose::AddCardToWallet)
+            | (Self::Off | Self::Delegated | Self::Required, _) => true,
+        }
     }
 }
 

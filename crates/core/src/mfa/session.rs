@@ -136,6 +136,17 @@ pub enum Proof {
     Nothing,
 }
 
+impl Proof {
+    /// Whether it can pass at all. The commit still judges it.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Totp { step, .. } => step.is_some(),
+            Self::Otp { right } => *right,
+            Self::Nothing => false,
+        }
+    }
+}
+
 impl Opening {
     /// The rules of opening. `person` is the row, if there is one; `epoch` the store's at the
     /// moment of writing.

@@ -6,6 +6,7 @@
 //!
 //! Each decision that changes something carries its audit event in the same value (P2).
 
+mod challenge;
 mod codec;
 mod issue;
 mod lives;
@@ -13,6 +14,7 @@ mod state;
 
 pub use crate::clock::CLOCKS_APART;
 pub use crate::term::{Cause, Epoch, Operation, Thumbprint, TokenHash};
+pub use challenge::{Answered, Challenge, Challenged, session_of};
 pub use codec::{ClientToken, Malformed, Said, Unchecked};
 pub use issue::{Idempotency, Issue, Issued};
 pub use lives::{CredentialLife, EmbedLife, Lives, LivesOf, MerchantLife};

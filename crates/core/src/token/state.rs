@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::challenge::Answered;
 use super::lives::Refused;
 use super::{
     CHECKS_MAX, CLOCKS_APART, Cause, EVENTS_MAX, Epoch, Lives, Operation, REFUSALS_RECORDED_MAX,
@@ -52,6 +53,8 @@ pub struct Record {
 pub enum State {
     /// Nobody has claimed it.
     Issued,
+    /// Nobody has claimed it, and no key can without a second factor.
+    Waiting,
     /// A key holds it.
     Held(Held),
     /// It was revoked at this moment.
@@ -141,6 +144,8 @@ pub struct Claim {
     pub barred: Option<Cause>,
     /// The state in which the card was when the answer was made of it; none while none was made.
     pub seen: Option<card::State>,
+    /// What it brings of a second factor, which counts where the token waits for one.
+    pub answered: Option<Answered>,
     /// What the card does when this is granted, in the same commit and with its own event: a
     /// virtual card comes into use when its details are first shown. It says itself from which
     /// states, so it does nothing to a card that has moved meanwhile.
@@ -167,6 +172,11 @@ pub enum Verdict {
     Granted(Grant),
     /// It may not.
     Refused(Cause),
+    /// It may, with a second factor, and none was brought. Nothing was written.
+    WantsFactor,
+    /// It may, with a second factor, and the one that was brought is refused. That is on record, and
+    /// the token is as before.
+    FactorRefused(Cause),
     /// The key holds the token already under another redemption than the answer was sealed for, or
     /// the card is in another state than the answer was made in. Nothing was written: look again
     /// and seal again.
@@ -205,7 +215,7 @@ impl Record {
     pub fn window_ends_at(&self) -> Option<Time> {
         match &self.state {
             State::Held(held) => Some(held.at.plus(REVEAL_WINDOW)),
-            State::Issued | State::Revoked(_) => None,
+            State::Issued | State::Waiting | State::Revoked(_) => None,
         }
     }
 
@@ -213,7 +223,7 @@ impl Record {
     pub fn sweep_due_at(&self) -> Option<Time> {
         match &self.state {
             State::Held(held) if !held.swept => Some(held.at.plus(REVEAL_WINDOW)),
-            State::Held(_) | State::Issued | State::Revoked(_) => None,
+            State::Held(_) | State::Issued | State::Waiting | State::Revoked(_) => None,
         }
     }
 
@@ -221,7 +231,7 @@ impl Record {
     pub fn redemption_of(&self, by: Thumbprint) -> Option<&RedemptionId> {
         match &self.state {
             State::Held(held) if held.by == by => Some(&held.redemption),
-            State::Held(_) | State::Issued | State::Revoked(_) => None,
+            State::Held(_) | State::Issued | State::Waiting | State::Revoked(_) => None,
         }
     }
 
@@ -229,7 +239,7 @@ impl Record {
     /// nobody claimed before it expired, gives nothing any more.
     pub fn is_revocable(&self, at: Time) -> bool {
         match &self.state {
-            State::Issued => at.minus(CLOCKS_APART) < self.expires_at,
+            State::Issued | State::Waiting => at.minus(CLOCKS_APART) < self.expires_at,
             State::Held(_) => true,
             State::Revoked(_) => false,
         }
@@ -239,7 +249,7 @@ impl Record {
     pub fn revoke(&self, at: Time, source: &Source) -> Option<(Self, Event)> {
         match self.state {
             State::Revoked(_) => None,
-            State::Issued | State::Held(_) => {
+            State::Issued | State::Waiting | State::Held(_) => {
                 let event = source.event(
                     at,
                     Kind::TokenRevoked,
@@ -320,7 +330,7 @@ impl Record {
     fn target(&self) -> Target {
         let redemption = match &self.state {
             State::Held(held) => Some(held.redemption.clone()),
-            State::Issued | State::Revoked(_) => None,
+            State::Issued | State::Waiting | State::Revoked(_) => None,
         };
         Target {
             card: Some(self.card),
@@ -354,6 +364,10 @@ impl Claim {
             };
         };
         match self.judge(record, around) {
+            Ok(_) if record.waits_for_factor() && self.answered.is_none() => Decision {
+                write: Write::Nothing,
+                verdict: Verdict::WantsFactor,
+            },
             Ok(Claimed { held, kind: _ })
                 if held.redemption != self.redemption || self.seen != around.card =>
             {
@@ -368,7 +382,10 @@ impl Claim {
                     state: State::Held(held),
                     ..record.clone()
                 };
-                let event = self.release(&next, kind);
+                let mut event = self.release(&next, kind);
+                event.target.session = self
+                    .second_factor(record)
+                    .and_then(|(assertion, _)| assertion.session);
                 Decision {
                     write: Write::Change(Box::new(next), event),
                     verdict: Verdict::Granted(grant),
@@ -404,7 +421,10 @@ impl Claim {
     pub fn step_of(&self, verdict: &Verdict) -> Option<&Transition> {
         match verdict {
             Verdict::Granted(_) => self.step.as_ref(),
-            Verdict::Refused(_) | Verdict::Superseded => None,
+            Verdict::Refused(_)
+            | Verdict::WantsFactor
+            | Verdict::FactorRefused(_)
+            | Verdict::Superseded => None,
         }
     }
 
@@ -419,7 +439,7 @@ impl Claim {
         let claimed = match &record.state {
             State::Revoked(_) => Err(Cause::Revoked),
             _ if record.bound_to.is_some_and(|key| key != self.by) => Err(Cause::OtherKey),
-            State::Issued => self.first(record),
+            State::Issued | State::Waiting => self.first(record),
             State::Held(held) => self.again(held, record),
         }?;
         around.lives.last(self)?;
@@ -623,7 +643,7 @@ impl Attempt {
             State::Held(held) if held.by == self.by && held.claims.contains(&self.claim) => {
                 Some(record.grant(held))
             }
-            State::Held(_) | State::Issued | State::Revoked(_) => None,
+            State::Held(_) | State::Issued | State::Waiting | State::Revoked(_) => None,
         });
         let target = record.map_or_else(
             || Target {

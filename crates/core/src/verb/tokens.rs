@@ -7,11 +7,14 @@ use super::cards::make_transition;
 use super::factors::{met, needs_of};
 use crate::audit::{Outcome, Source};
 use crate::clock::Time;
+use crate::id::{MerchantId, PersonId};
+use crate::mfa::{Required, Unmet};
 use crate::port::Needs;
 use crate::port::rows::{Loaded, Rows};
 use crate::token::{
-    Around, Attempt, CLOCKS_APART, Cause, Claim, Decision, Grant, Issue, Issued, LivesOf,
-    Observation, REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, TokenKey, Verdict, Write,
+    Around, Attempt, CLOCKS_APART, Cause, Challenge, Challenged, Claim, Decision, Grant, Issue,
+    Issued, LivesOf, Observation, REFUSALS_RECORDED_MAX, RETENTION, REVEAL_WINDOW, Record,
+    TokenKey, Verdict, Write,
 };
 
 /// Applies [`Issue::decide`], over the name, the budgets and the second factor. One assertion gives
@@ -62,29 +65,92 @@ impl Verb for Claim {
         Needs {
             token: Some(self.token),
             soon: true,
+            person: person_of(self),
             ..Needs::default()
         }
     }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Verdict> {
-        let record = rows.token(&self.token)?;
-        let (card, lives) = match &record {
-            Some(record) => (
-                rows.card_state(&record.merchant, record.card)?,
-                rows.lives(LivesOf::token(record, &self.embed))?,
-            ),
-            None => (None, Arc::default()),
-        };
-        let around = Around {
-            card,
-            lives: &lives,
-            epoch: rows.epoch(),
-        };
-        let verdict = save(rows, self.decide(record.as_ref(), &around))?;
+        let (record, decision) = decided(self, rows)?;
+        let factor = record.and_then(|record| self.second_factor(&record));
+        if let (Verdict::Granted(_), Some((assertion, wanted))) = (&decision.verdict, &factor) {
+            let required = Required {
+                charge: None,
+                factor: Some((assertion, wanted)),
+            };
+            match met(rows, required)? {
+                Ok(()) => {}
+                Err(Unmet::Mfa(cause)) => return Ok(Verdict::FactorRefused(cause)),
+                // Cannot be: nothing is charged here. What is not met opens nothing.
+                Err(Unmet::Overdrawn(_)) => return Ok(Verdict::FactorRefused(Cause::TooOften)),
+            }
+        }
+        let verdict = save(rows, decision)?;
         if let Some(step) = self.step_of(&verdict) {
             make_transition(rows, step)?;
         }
         Ok(verdict)
+    }
+}
+
+fn person_of(claim: &Claim) -> Option<(MerchantId, PersonId)> {
+    let answered = claim.answered.as_ref();
+    answered.map(|it| (it.merchant.clone(), it.person))
+}
+
+/// What a claim comes to, over its token's row, which it finds.
+fn decided(claim: &Claim, rows: &dyn Rows) -> Loaded<(Option<Record>, Decision<Verdict>)> {
+    let record = rows.token(&claim.token)?;
+    let (card, lives) = match &record {
+        Some(record) => (
+            rows.card_state(&record.merchant, record.card)?,
+            rows.lives(LivesOf::token(record, &claim.embed))?,
+        ),
+        None => (None, Arc::default()),
+    };
+    let around = Around {
+        card,
+        lives: &lives,
+        epoch: rows.epoch(),
+    };
+    let decision = claim.decide(record.as_ref(), &around);
+    Ok((record, decision))
+}
+
+/// Judges the claim that the challenge is for, and opens its session where that wants a factor and
+/// nothing else. Claims nothing.
+impl Verb for Challenge {
+    type Answer = Challenged;
+
+    fn needs(&self) -> Needs {
+        Needs {
+            token: Some(self.claim.token),
+            person: Some((self.opening.merchant.clone(), self.opening.person)),
+            soon: true,
+            ..Needs::default()
+        }
+    }
+
+    fn run(&self, rows: &dyn Rows) -> Loaded<Challenged> {
+        let (_, decision) = decided(&self.claim, rows)?;
+        match decision.verdict {
+            Verdict::WantsFactor => {}
+            Verdict::Refused(cause) => {
+                save(rows, decision)?;
+                return Ok(Challenged::Refused(cause));
+            }
+            Verdict::Granted(_) | Verdict::FactorRefused(_) | Verdict::Superseded => {
+                return Ok(Challenged::NotWanted);
+            }
+        }
+        // Asked again, it opens no other: that would give the wrong codes of this one back.
+        if let Some(session) = rows.session(&self.opening.id)? {
+            return Ok(Challenged::Asked(session));
+        }
+        Ok(match self.opening.run(rows)? {
+            Ok(session) => Challenged::Asked(session),
+            Err(refused) => Challenged::Unavailable(refused),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** whatever is wrong with a token, the answer is the same bytes (P6).
 
+mod challenge;
 mod events;
 pub(crate) mod font;
 pub(crate) mod frame;
@@ -63,6 +64,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(MANIFEST, with(routes!(manifest::json)))
         .route(MANIFEST, with(routes!(manifest::jws)))
         .route(TokenHolder, routes!(redeem::redeem))
+        .route(TokenHolder, routes!(challenge::challenge))
         .route(TokenHolder, routes!(events::event))
         .route(TokenHolder, routes!(wallet::eligibility))
 }

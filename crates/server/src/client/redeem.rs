@@ -13,6 +13,7 @@ use cardveil_core::token::{self, Cause};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::challenge::{self, FactorAnswer};
 use crate::api::admission::Holder;
 use crate::api::extract::{self, Object};
 use crate::api::params::fields;
@@ -38,6 +39,10 @@ pub(super) struct RedeemRequest {
     /// A UUID of this attempt.
     #[schema(format = "uuid")]
     attempt: String,
+    /// Where the token waits for a second factor.
+    #[serde(default)]
+    #[schema(value_type = Option<FactorAnswer>)]
+    factor: Option<Object<FactorAnswer>>,
 }
 
 /// A P-256 public key as a JWK (RFC 7517); other members are ignored, but a private one is refused.
@@ -116,7 +121,7 @@ struct Window {
     request_body = RedeemRequest,
     responses(
         (status = 200, description = "The fields, sealed. HPKE base mode, one shot: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; info `cardveil/redeem/v1`; aad the decoded bytes of `header`.", body = RedeemAnswer),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `field_unavailable`, where the token is good and not for a field, or its card has none of them; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `field_unavailable`, where the token is good and not for a field, or its card has none of them; `mfa_required`, where the token is good and waits for a second factor; `mfa_refused`, where that was not right; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes"),
         (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was released, the token is still good"),
     )
 )]
@@ -127,7 +132,7 @@ pub(super) async fn redeem(
 ) -> Result<Json<RedeemAnswer>, Problem> {
     let with_origin = super::admit(&app, request.headers())?;
     let body: RedeemRequest = extract::json(request).await?;
-    let asked = parse(&app, &holder, with_origin, &body).await?;
+    let asked = parse(&app, &holder, with_origin, body).await?;
     match app.service.redeem(&asked).await? {
         Redeemed::Released(released) => {
             app.metrics.redemptions_released.increment();
@@ -144,6 +149,11 @@ pub(super) async fn redeem(
             app.metrics.redemptions_refused.increment();
             Err(Problem::new(Code::FieldUnavailable))
         }
+        Redeemed::WantsFactor => Err(challenge::wanted()),
+        Redeemed::FactorRefused => {
+            app.metrics.redemptions_refused.increment();
+            Err(challenge::refused())
+        }
         Redeemed::NoOrigin => Err(super::no_origin()),
     }
 }
@@ -154,7 +164,7 @@ async fn parse(
     app: &Arc<App>,
     holder: &Holder,
     with_origin: bool,
-    body: &RedeemRequest,
+    body: RedeemRequest,
 ) -> Result<Redeem, Problem> {
     let key = holder_key(&body.key.0)?;
     let fields = fields(&body.fields)?;
@@ -162,6 +172,7 @@ async fn parse(
         .map_err(|_| Problem::invalid("attempt", "must be a UUID"))?;
     let embed = EmbedId::parse(&body.embed)
         .map_err(|_| Problem::invalid("embed", "must be an embed id, emb_ and a word"))?;
+    let factor = challenge::answer(body.factor)?;
     let token = super::token(app, holder, &body.token, token::LIFE).await?;
     Ok(Redeem {
         token,
@@ -169,6 +180,7 @@ async fn parse(
         key,
         fields,
         attempt,
+        factor,
         with_origin,
         origin: holder.origin.clone(),
     })

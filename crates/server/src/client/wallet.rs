@@ -12,6 +12,7 @@ use cardveil_core::wallet::{Device, DeviceType, Reason, Wallet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::challenge::{self, FactorAnswer};
 use super::redeem::{PublicKey, holder_key};
 use crate::api::admission::Holder;
 use crate::api::extract::{self, Object};
@@ -47,6 +48,10 @@ pub(super) struct EligibilityRequest {
         max_length = 64
     )]
     device_id: String,
+    /// Where the token waits for a second factor.
+    #[serde(default)]
+    #[schema(value_type = Option<FactorAnswer>)]
+    factor: Option<Object<FactorAnswer>>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -80,7 +85,7 @@ struct WalletCard {
     request_body = EligibilityRequest,
     responses(
         (status = 200, description = "Whether it can, and what speaks against it.", body = EligibilityAnswer),
-        (status = 403, description = "`token_refused`, whatever is wrong with the token; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes"),
+        (status = 403, description = "`token_refused`, whatever is wrong with the token; `mfa_required`, where the token is good and waits for a second factor; `mfa_refused`, where that was not right; `origin_refused`; `caller_unknown`, where a proxy does not tell from which address the call comes"),
         (status = 503, description = "`unavailable`, `audit_sink_full`, `clock_apart`: nothing was told, the token is still good"),
     )
 )]
@@ -91,7 +96,7 @@ pub(super) async fn eligibility(
 ) -> Result<Json<EligibilityAnswer>, Problem> {
     let with_origin = super::admit(&app, request.headers())?;
     let body: EligibilityRequest = extract::json(request).await?;
-    let asked = parse(&app, &holder, with_origin, &body).await?;
+    let asked = parse(&app, &holder, with_origin, body).await?;
     match app.service.check_wallet(&asked).await? {
         WalletChecked::Told(told) => Ok(Json(answer(told))),
         WalletChecked::Refused(cause) => {
@@ -100,6 +105,11 @@ pub(super) async fn eligibility(
                 app.metrics.redemptions_conflict.increment();
             }
             Err(Problem::new(Code::TokenRefused))
+        }
+        WalletChecked::WantsFactor => Err(challenge::wanted()),
+        WalletChecked::FactorRefused => {
+            app.metrics.redemptions_refused.increment();
+            Err(challenge::refused())
         }
         WalletChecked::NoOrigin => Err(super::no_origin()),
     }
@@ -110,7 +120,7 @@ async fn parse(
     app: &Arc<App>,
     holder: &Holder,
     with_origin: bool,
-    body: &EligibilityRequest,
+    body: EligibilityRequest,
 ) -> Result<CheckWallet, Problem> {
     let key = holder_key(&body.key.0)?;
     let wallet = Wallet::parse(&body.wallet).ok_or_else(|| {
@@ -122,6 +132,7 @@ async fn parse(
         .map_err(|_| Problem::invalid("device_id", "must be 1 to 64 letters, digits, _ or -"))?;
     let embed = EmbedId::parse(&body.app)
         .map_err(|_| Problem::invalid("app", "must be an app's id, emb_ and a word"))?;
+    let factor = challenge::answer(body.factor)?;
     let token = super::token(app, holder, &body.token, token::LIFE).await?;
     Ok(CheckWallet {
         token,
@@ -132,6 +143,7 @@ async fn parse(
             device_type,
             device_id,
         },
+        factor,
         with_origin,
         origin: holder.origin.clone(),
     })

@@ -14,6 +14,7 @@ mod budgets;
 mod certificates;
 mod client {
     mod v1 {
+        mod challenge;
         mod events;
         mod redeem;
         mod wallet {

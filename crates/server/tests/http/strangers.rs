@@ -117,6 +117,13 @@ fn plausible(world: &World, path: &str) -> Body {
                 "wallet": "APPLE_PAY", "device_type": "WATCH", "device_id": "guessed",
             })
         }
+        "/client/v1/challenge" => {
+            let stranger = crate::actors::Cardholder::with(world, "cvt_test_guessed".to_owned());
+            json!({
+                "token": stranger.token, "embed": "emb_1", "key": stranger.jwk(),
+                "challenge": world.attempt(),
+            })
+        }
         "/client/v1/events" => json!({
             "redemption": "rdm_guessed", "token": "cvt_test_guessed", "event": "displayed",
         }),

@@ -21,6 +21,7 @@ mod altered;
 mod audit;
 mod budget;
 mod cards;
+mod challenges;
 mod clocks;
 mod counters;
 mod hand;
@@ -216,6 +217,14 @@ macro_rules! contract_cases {
                 a_named_request_spends_its_session_once,
                 old_sessions_are_deleted_in_bounded_rounds,
                 a_weaker_factor_counts_as_a_fallback_alone_and_on_record,
+            }
+            challenges {
+                a_token_that_waits_opens_nothing_without_a_factor,
+                the_factor_that_was_asked_for_opens_it_once,
+                a_factor_passes_for_its_token_and_its_key_alone,
+                a_challenge_that_is_sent_again_gives_no_try_back,
+                a_challenge_is_refused_as_a_redemption_is,
+                of_16_concurrent_keys_with_factors_one_gets_it,
             }
             counters {
                 what_a_node_tells_is_heard_once,

@@ -111,7 +111,7 @@ pub(crate) fn record<R: Row>(row: &R) -> Result<Unchecked<Record>, R::Fault> {
 fn state_column(state: &State) -> Option<Json<&State>> {
     match state {
         State::Issued => None,
-        State::Held(_) | State::Revoked(_) => Some(Json(state)),
+        State::Waiting | State::Held(_) | State::Revoked(_) => Some(Json(state)),
     }
 }
 

@@ -433,6 +433,25 @@ async fn a_delegated_second_factor_is_on_record_by_the_merchant_s_reference() {
     }
 }
 
+/// No frame shows or sets a PIN here, so none could ask.
+#[tokio::test]
+async fn a_policy_that_a_frame_asks_by_bars_pins() {
+    let world = world().await;
+    policies(&world, Policy::InFrame, Policy::InFrame).await;
+    for code in ["", "123456"] {
+        let mfa = json!({"sessionId": "theirs-1", "token": code});
+        let answer = set(&world, json!({"pin": PIN, "mfa": mfa})).await;
+        is(&answer, 403, "mfa_required");
+    }
+    is(
+        &get(&world.merchant(), CARD_ID, ASKED).await,
+        403,
+        "mfa_required",
+    );
+    assert!(world.operator().logged(Kind::PinSet).await.is_empty());
+    assert!(world.operator().logged(Kind::PinReleased).await.is_empty());
+}
+
 /// Five wrong codes end a session here too.
 #[tokio::test]
 async fn wrong_codes_for_a_pin_count() {

@@ -238,7 +238,7 @@ async fn code_1004_names_the_parameter() {
 #[tokio::test]
 async fn code_1012_under_a_policy_that_asks_for_a_second_factor() {
     let world = world().await;
-    for policy in [Policy::Required, Policy::Delegated] {
+    for policy in [Policy::Required, Policy::Delegated, Policy::InFrame] {
         world
             .operator()
             .set_merchant(1, |merchant| merchant.mfa.set_pin = policy)

@@ -368,7 +368,7 @@ async fn no_other_dialect_offers_it() {
 #[tokio::test]
 async fn code_1012_under_a_policy_to_view_a_card() {
     let world = world().await;
-    for policy in [Policy::Required, Policy::Delegated] {
+    for policy in [Policy::Required, Policy::Delegated, Policy::InFrame] {
         world
             .operator()
             .set_merchant(1, |merchant| merchant.mfa.view_card = policy)
