@@ -8,6 +8,7 @@ RULES = ["-p", "cardveil-core", "--test", "rules"]
 STORE = ["-p", "cardveil-store"]
 POSTGRES = ["-p", "cardveil-store", "--test", "postgres"]
 SERVER = ["-p", "cardveil-server"]
+FACTOR = ["-p", "cardveil-testkit", "--test", "contract"]
 BINARY = ["-p", "cardveil", "--test", "deployment", "canary"]
 MEMORY = ["-p", "cardveil", "--test", "deployment", "memory"]
 CERTIFICATE_RS = "crates/core/src/merchant/certificate.rs"
@@ -29,10 +30,17 @@ IN_TESTS = [
      "let is_known = release.attempts.contains(&self.attempt);",
      "let is_known = !release.attempts.is_empty();", CORE),
     ("P1-the-claim-does-not-look", "crates/core/src/verb/tokens.rs",
-     "        let record = rows.token(&self.token)?;\n        let (card, lives)",
-     "        let record = rows.token(&self.token)?\n"
-     "            .map(|record| crate::token::Record { state: crate::token::State::Issued, ..record });\n"
-     "        let (card, lives)", STORE),
+     "    let record = rows.token(&claim.token)?;\n    let (card, lives)",
+     "    let record = rows.token(&claim.token)?\n"
+     "        .map(|record| crate::token::Record { state: crate::token::State::Issued, ..record });\n"
+     "    let (card, lives)", STORE),
+    ("P1-a-token-that-waits-opens", "crates/core/src/token/state.rs",
+     "record.waits_for_factor() && self.answered.is_none()",
+     "record.waits_for_factor() && self.answered.is_none() && self.fields.is_empty()", FACTOR),
+    ("P1-a-code-of-any-key", "crates/core/src/token/challenge.rs", "        &by.0,\n", "        &[by.0[0] / 255; 32],\n", FACTOR),
+    ("P1-a-challenge-sent-again-gives-tries-back", "crates/core/src/verb/tokens.rs",
+     "        if let Some(session) = rows.session(&self.opening.id)? {\n            return Ok(Challenged::Asked(session));\n        }\n",
+     "", FACTOR),
     ("P1-a-copy-put-back-into-the-open-database", "crates/store/src/sqlite/writer/mod.rs",
      "        self.raise_if_put_back(&batch)?;", "        if batch.place.get().epoch.0 == 0 {\n"
      "            self.raise_if_put_back(&batch)?;\n        }", [*STORE, "--test", "sqlite", "fence"]),
@@ -307,16 +315,15 @@ AAD_WITHOUT_ROW = ("crates/seal/src/keyring.rs",
                    "                table.as_bytes(),\n                row.get(..0).unwrap_or_default(),\n")
 STALE_CARD = [
     ("crates/core/src/flow/redeem.rs",
-     "        let card = self\n            .store\n            .card(&record.merchant, &CardRef::Id(record.card))\n"
-     "            .await?;\n        let Some(card) = card.filter(Card::viewable)",
+     "        let card = self.store.card(&record.merchant, &card).await?;\n        Ok(card.filter(Card::viewable))",
      "        static CACHE: std::sync::Mutex<std::collections::BTreeMap<[u8; 16], State>> =\n"
      "            std::sync::Mutex::new(std::collections::BTreeMap::new());\n"
-     "        let mut card = self.store.card(&record.merchant, &CardRef::Id(record.card)).await?;\n"
+     "        let mut card = self.store.card(&record.merchant, &card).await?;\n"
      "        if let Some(card) = &mut card {\n"
      "            let mut cache = CACHE.lock().unwrap();\n"
      "            card.state = *cache.entry(*record.card.as_bytes()).or_insert(card.state);\n"
      "        }\n"
-     "        let Some(card) = card.filter(Card::viewable)"),
+     "        Ok(card.filter(Card::viewable))"),
     (STATE, "held.redemption != self.redemption || self.seen != around.card =>",
      "held.redemption != self.redemption || (self.seen != around.card && around.card.is_none()) =>"),
 ]
