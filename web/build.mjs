@@ -60,6 +60,7 @@ await Promise.all([
   script("frame.js", "frame/src/entry/card.ts", "iife", withOthers),
   script("holder.js", "frame/src/entry/holder.ts", "iife", withOthers),
   script("boot.js", "frame/src/entry/boot.ts", "iife", { banner: "" }),
+  script("code.js", "frame/src/entry/code.ts", "iife"),
   script("part.js", "frame/src/entry/part.ts", "iife"),
   script("app.js", "frame/src/entry/app.ts", "iife", withOthers),
   script("gallery.js", "gallery/src/gallery.ts", "esm", bound),
@@ -172,7 +173,7 @@ licenses.push(`What redoc.js holds of others\n\n${inside}`);
 await writeFile("dist/LICENSES.txt", licenses.join("\n----\n\n"));
 
 // The server writes both into its page as they are.
-for (const file of ["boot.js", "frame.js", "holder.js", "part.js", "app.js", "frame.css"]) {
+for (const file of ["boot.js", "frame.js", "holder.js", "part.js", "app.js", "code.js", "frame.css"]) {
   const text = await readFile(`dist/${file}`, "utf8");
   if (/<\/script|<\/style|<!--/i.test(text)) throw new Error(`dist/${file} could end its element`);
 }

@@ -107,7 +107,7 @@ export interface CardAppearance {
         textAlign?: "start" | "center" | "end";
     };
 }
-export type CardErrorCode = "token_refused" | "field_unavailable" | "origin_refused" | "rate_limited" | "unavailable" | "invalid_request" | "offline" | "timeout" | "unsupported" | "header_mismatch" | "internal" | "frame_timeout" | "frame_blocked" | "csp_blocked" | "embed_unknown" | "token_failed" | "bad_option";
+export type CardErrorCode = "token_refused" | "field_unavailable" | "origin_refused" | "rate_limited" | "unavailable" | "invalid_request" | "mfa_required" | "factor_unavailable" | "offline" | "timeout" | "unsupported" | "header_mismatch" | "internal" | "frame_timeout" | "frame_blocked" | "csp_blocked" | "embed_unknown" | "token_failed" | "bad_option";
 export interface CardError extends Error {
     readonly code: CardErrorCode;
     /** Whether the same card may work when it is tried again. */

@@ -1,6 +1,7 @@
 import type {
   Changes,
   Configuration,
+  ErrorCode,
   Field,
   ForFrame,
   ForPage,
@@ -9,11 +10,12 @@ import type {
 import type { World } from "./client.ts";
 import type { Config } from "./config.ts";
 import { Failure } from "./failure.ts";
-import { Redemption } from "./redemption.ts";
+import { Redemption, type Release } from "./redemption.ts";
+import type { AskFactor } from "./second-factor.ts";
 import { type Secrets, written } from "./secrets.ts";
 import { isHindrance, type Sighting } from "./sight.ts";
 import type { Because, FieldState, FieldStates, Scene, Stage } from "./stage.ts";
-import { about, type FrameError, type Speech, wordsFor } from "./words/index.ts";
+import { about, sentenceOf, type Speech, wordsFor } from "./words/index.ts";
 import { Tongue } from "./words/tongue.ts";
 
 /** What a card needs of the browser. */
@@ -27,6 +29,8 @@ export interface Surroundings extends World {
   visible(): boolean;
   /** Whether what is rendered can be seen. */
   sight: Sighting;
+  /** Asks the cardholder for a second factor, where this frame can. */
+  askFactor?: AskFactor | undefined;
 }
 
 type State =
@@ -63,6 +67,8 @@ export class Card {
   #obtaining: Promise<Redemption> | undefined;
   #tokens = 0;
   #turn = 0;
+  /** Whether the cardholder is asked for a second factor. */
+  #asking = false;
   #last = { lastFour: "", network: "" };
   #cancelTimers: (() => void)[] = [];
   #cancelTick = () => {};
@@ -129,6 +135,8 @@ export class Card {
 
   /** Clears the digits, now. What is being fetched is dropped when it arrives. */
   hide(because: Because): void {
+    // Whoever looks for the code in another app comes back to the form, which holds nothing.
+    if (this.#asking && because === "left") return;
     const { at } = this.#state;
     if (at === "shown") {
       this.#redemption?.report(because === "time" ? "expired" : "hidden");
@@ -142,6 +150,7 @@ export class Card {
 
   /** Hides and forgets the token as well: the document is going away or into a cache. */
   leave(): void {
+    this.#asking = false;
     this.hide("left");
     this.#redemption = undefined;
   }
@@ -188,7 +197,7 @@ export class Card {
 
   #render(scene: Scene): void {
     this.#scene = scene;
-    this.stage.render(scene);
+    if (!this.#asking) this.stage.render(scene);
   }
 
   #renderLoading(note?: string): void {
@@ -214,7 +223,7 @@ export class Card {
       if (turn !== this.#turn) return;
       // The token may have taken its time.
       if (this.around.sight.hidden) await this.#seen();
-      const { secrets, there, left, ...known } = await redemption.release(wanted);
+      const { secrets, there, left, ...known } = await this.#release(redemption, wanted);
       if (turn !== this.#turn) return;
       this.#last = known;
       this.#show(there, secrets, left);
@@ -253,6 +262,31 @@ export class Card {
       return this.#redemption;
     } finally {
       if (turn === this.#turn) this.#forget();
+    }
+  }
+
+  /** Releases fields, after the second factor that the cardholder's programme may ask for. */
+  async #release(redemption: Redemption, fields: readonly Field[]): Promise<Release> {
+    const turn = this.#turn;
+    const { askFactor } = this.around;
+    try {
+      return await redemption.release(fields);
+    } catch (cause) {
+      if (!askFactor || !this.stage.ask || Failure.from(cause).code !== "mfa_required") throw cause;
+    }
+    const place = (form: HTMLElement) => {
+      if (turn !== this.#turn) return;
+      this.#asking = true;
+      this.stage.ask?.(form);
+    };
+    try {
+      return await askFactor(redemption, fields, this.#speech, this.around, place, this.post);
+    } finally {
+      // The card that was there before, which the fields come to.
+      if (turn === this.#turn && this.#scene) {
+        this.#asking = false;
+        this.stage.render(this.#scene);
+      }
     }
   }
 
@@ -358,7 +392,7 @@ export class Card {
       const redemption = await this.#obtain([field]);
       if (turn !== this.#turn) return;
       if (this.around.sight.hidden) await this.#seen();
-      const { secrets, there: _, left: __, ...known } = await redemption.release([field]);
+      const { secrets, there: _, left: __, ...known } = await this.#release(redemption, [field]);
       if (turn !== this.#turn) return;
       this.#last = known;
       Object.assign(state.secrets, secrets);
@@ -462,15 +496,15 @@ export class Card {
     const message = this.#sentence(failure);
     this.post({
       type: "error",
-      code,
+      code: code as ErrorCode,
       message,
       retryable,
       ...(requestId === undefined ? {} : { requestId }),
     });
   }
 
-  #sentence({ code }: Failure): string {
-    return this.#speech.errors[code as FrameError].join(". ");
+  #sentence(failure: Failure): string {
+    return sentenceOf(this.#speech, failure).join(". ");
   }
 
   #hidden(because: Because): void {
@@ -528,6 +562,7 @@ export class Card {
     for (const cancel of this.#cancelTimers.splice(0)) cancel();
     this.#cancelTick();
     this.#forget();
+    this.#asking = false;
     this.#state = next;
     this.#turn += 1;
     return this.#turn;

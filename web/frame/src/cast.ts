@@ -3,7 +3,7 @@ import { written } from "./secrets.ts";
 import { isSight, type Sight, Sighting } from "./sight.ts";
 import { type Drawing, fieldOf, type ForPart, type FromPart } from "./siblings.ts";
 import type { Actions, FieldState, Scene, Stage } from "./stage.ts";
-import type { FrameError, Speech } from "./words/index.ts";
+import { sentenceOf, type Speech } from "./words/index.ts";
 
 /** The order in which a part is asked to speak for all: one says what happened, and only one. */
 const SPEAKERS: readonly Part[] = ["pan", "name", "expiry", "cvv", "toggle", "countdown"];
@@ -133,7 +133,7 @@ export class Cast implements Stage {
   #words(): Pick<Drawing, "says" | "alert"> {
     const scene = this.#scene;
     if (scene.at !== "failed") return { says: this.#said, alert: false };
-    const [title, advice] = this.#speech?.errors[scene.failure.code as FrameError] ?? ["", ""];
+    const [title, advice] = this.#speech ? sentenceOf(this.#speech, scene.failure) : ["", ""];
     return { says: `${title}. ${advice}`, alert: true };
   }
 

@@ -1,4 +1,4 @@
-import { type ErrorCode, type Field, FIELDS, REQUEST_ID } from "@cardveil/protocol";
+import { type Field, FIELDS, REQUEST_ID } from "@cardveil/protocol";
 import { Failure } from "./failure.ts";
 import type { KeepKey, PublicJwk } from "./holder-key.ts";
 
@@ -17,6 +17,13 @@ export interface RedeemRequest {
   embed: string;
   key: PublicJwk;
   fields: readonly Field[];
+  factor: FactorAnswer | undefined;
+}
+
+/** Where the token waits for a second factor. */
+export interface FactorAnswer {
+  challenge: string;
+  code: string;
 }
 
 export interface Answer {
@@ -50,11 +57,20 @@ const TIMEOUT_MS = 8000;
  * Redeems, and asks again when the answer got lost: the token is bound to the key by then, and the
  * server repeats itself to that key for 30 s. All of the tries share one attempt id.
  */
-export async function redeem(world: World, request: RedeemRequest): Promise<Answer> {
-  const body = JSON.stringify({ ...request, attempt: world.uuid() });
+export const redeem = (world: World, request: RedeemRequest): Promise<Answer> =>
+  ask(world, "redeem", { ...request, attempt: world.uuid() }, parseAnswer);
+
+/** Asks the server, and again when the answer got lost. */
+export async function ask<T>(
+  world: World,
+  what: string,
+  request: object,
+  parse: (response: Response, now: number) => Promise<T>,
+): Promise<T> {
+  const body = JSON.stringify(request);
   for (let tries = 0; ; tries += 1) {
     try {
-      return await redeemOnce(world, body);
+      return await askOnce(world, what, body, parse);
     } catch (cause) {
       const failure = Failure.from(cause);
       const delay = RETRY_DELAYS_MS[tries];
@@ -96,16 +112,21 @@ const POST = {
   referrerPolicy: "no-referrer",
 } as const satisfies RequestInit;
 
-const LOST: ReadonlySet<ErrorCode> = new Set(["offline", "timeout", "unavailable"]);
+const LOST: ReadonlySet<string> = new Set(["offline", "timeout", "unavailable"]);
 
-async function redeemOnce(world: World, body: string): Promise<Answer> {
+async function askOnce<T>(
+  world: World,
+  what: string,
+  body: string,
+  parse: (response: Response, now: number) => Promise<T>,
+): Promise<T> {
   const abort = new AbortController();
   try {
     const exchange = world
-      .fetch("/client/v1/redeem", { ...POST, body, signal: abort.signal })
+      .fetch(`/client/v1/${what}`, { ...POST, body, signal: abort.signal })
       .then(async (response) => {
         if (!response.ok) throw await refusal(response);
-        return parseAnswer(response, world.now());
+        return parse(response, world.now());
       });
     return await Promise.race([exchange, timeout(world, abort.signal)]);
   } catch (cause) {
@@ -135,11 +156,18 @@ async function refusal(response: Response): Promise<Failure> {
   // Our own refusals say why; anything else stands between, such as the page of a guest network.
   if (response.status >= 500 || !problem["code"])
     return new Failure("unavailable", { retryable: true, requestId });
-  const known = (["token_refused", "field_unavailable", "origin_refused"] as const).find(
-    (code) => code === problem["code"],
-  );
+  const known = KNOWN.find((code) => code === problem["code"]);
   return new Failure(known ?? "invalid_request", { requestId });
 }
+
+const KNOWN = [
+  "token_refused",
+  "field_unavailable",
+  "origin_refused",
+  "mfa_required",
+  "mfa_refused",
+  "factor_unavailable",
+] as const;
 
 async function parseAnswer(response: Response, now: number): Promise<Answer> {
   const text = await response.text(); // a body cut short throws here, and is asked for again

@@ -9,7 +9,8 @@ export class Failure extends Error {
   retryAfterMs: number | undefined;
 
   constructor(
-    readonly code: ErrorCode,
+    /** That a code is refused, no page hears. */
+    readonly code: ErrorCode | "mfa_refused",
     more: {
       retryable?: boolean;
       requestId?: string | undefined;
@@ -24,6 +25,9 @@ export class Failure extends Error {
   }
 
   static from(cause: unknown): Failure {
-    return cause instanceof Failure ? cause : new Failure("internal", { cause });
+    // By its form: what asks for a second factor is a bundle with a class of its own.
+    return (cause as Failure)?.retryable === undefined
+      ? new Failure("internal", { cause })
+      : (cause as Failure);
   }
 }

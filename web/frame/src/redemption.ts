@@ -1,8 +1,16 @@
 import { type Field, FIELDS } from "@cardveil/protocol";
 import { fromBase64Url, sha256 } from "./bytes.ts";
-import { type Answer, type Event, redeem, report, sameFields, type World } from "./client.ts";
+import {
+  type Answer,
+  type Event,
+  type FactorAnswer,
+  redeem,
+  report,
+  sameFields,
+  type World,
+} from "./client.ts";
 import { Failure } from "./failure.ts";
-import { HolderKey } from "./holder-key.ts";
+import { HolderKey, type PublicJwk } from "./holder-key.ts";
 import { parseSecrets, type Secrets } from "./secrets.ts";
 
 export interface Release {
@@ -60,14 +68,19 @@ export class Redemption {
     return this.#repeats < REPEATS && this.world.now() < endsAt - WINDOW_LEFT_AFTER_REPEATS_MS;
   }
 
-  async release(fields: readonly Field[]): Promise<Release> {
-    const { world, embed, token, key } = this;
+  /** What every request of this token says. */
+  request<T>(more: T): T & { token: string; embed: string; key: PublicJwk } {
+    const { embed, token, key } = this;
+    return { token, embed, key: key.jwk, ...more };
+  }
+
+  async release(fields: readonly Field[], factor?: FactorAnswer): Promise<Release> {
     if (fields.some((field) => this.#released.has(field))) this.#repeats += 1;
-    const answer = await redeem(world, { token, embed, key: key.jwk, fields });
+    const answer = await redeem(this.world, this.request({ fields, factor }));
     const missing: readonly unknown[] = Array.isArray(answer.missing) ? answer.missing : [];
     const there = fields.filter((field) => !missing.includes(field));
     const header = await this.#checkedHeader(answer, there);
-    const secrets = await key
+    const secrets = await this.key
       .open(answer.sealed, header, (json) => parseSecrets(json, there))
       .catch((cause) => {
         throw new Failure("header_mismatch", { cause });

@@ -52,6 +52,8 @@ export interface Stage {
   on(actions: Actions): void;
   configure(speech: Speech, appearance: Appearance): void;
   render(scene: Scene): void;
+  /** Puts a form where the card is going to be, on a stage that has room for one. */
+  ask?(form: HTMLElement): void;
   /** Changes one field of the scene that is shown. */
   field(field: Field, state: FieldState, of: Known & { secrets: Secrets }, note?: string): void;
   tick(secs: number): void;

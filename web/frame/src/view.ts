@@ -20,8 +20,8 @@ import type { Actions, FieldState, Known, Scene, Stage } from "./stage.ts";
 import {
   about,
   fill,
-  type FrameError,
   nameOf,
+  sentenceOf,
   type Speech,
   type Spoken,
   wordsFor,
@@ -63,7 +63,11 @@ export class View implements Stage {
     this.wear(appearance);
   }
 
-  render(scene: Scene): void {
+  ask(form: HTMLElement): void {
+    this.render({ at: "asking", form });
+  }
+
+  render(scene: Scene | Asking): void {
     const focused = this.#scene.contains(document.activeElement)
       ? (document.activeElement as HTMLElement).dataset["testid"]
       : undefined;
@@ -87,7 +91,7 @@ export class View implements Stage {
     // While there is nothing to press, the card itself keeps it.
     if (focused === undefined) return;
     const same = this.#find(focused.replace(/^cardveil-/, ""));
-    (same ?? this.#find("hide") ?? next.querySelector("button") ?? next).focus({
+    (same ?? this.#find("hide") ?? next.querySelector<HTMLElement>("input, button") ?? next).focus({
       preventScroll: true,
     });
   }
@@ -141,7 +145,7 @@ export class View implements Stage {
     button.setAttribute("aria-disabled", String(secs > 0));
   }
 
-  #draw(scene: Scene): Node[] {
+  #draw(scene: Scene | Asking): Node[] {
     switch (scene.at) {
       case "loading":
         return [this.#blank(scene), this.#bar()];
@@ -156,6 +160,8 @@ export class View implements Stage {
         return this.#hiddenScene(scene);
       case "failed":
         return [this.#failure(scene)];
+      case "asking":
+        return [scene.form];
     }
   }
 
@@ -297,8 +303,8 @@ export class View implements Stage {
   }
 
   #failure({ failure, retryable }: Extract<Scene, { at: "failed" }>): HTMLElement {
-    const { labels, errors } = this.#speech;
-    const [title, advice] = errors[failure.code as FrameError];
+    const { labels } = this.#speech;
+    const [title, advice] = sentenceOf(this.#speech, failure);
     const box = el("div", { class: "failure", testid: "error", role: "alert" });
     box.append(
       el("span", { class: "badge", hidden: true }, "!"),
@@ -332,3 +338,4 @@ const isLong = (text: string) => text.length > 28;
 
 const DETAILS = ["name", "expiry", "cvv"] as const;
 type Shown = Extract<Scene, { at: "shown" }>;
+type Asking = { at: "asking"; form: HTMLElement };

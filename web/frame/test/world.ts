@@ -7,6 +7,7 @@ import { sha256, toBase64Url, utf8 } from "../src/bytes.ts";
 import type { Surroundings } from "../src/card.ts";
 import type { Config } from "../src/config.ts";
 import type { KeepKey } from "../src/holder-key.ts";
+import { askFactor } from "../src/second-factor.ts";
 import { Sighting } from "../src/sight.ts";
 import { en } from "../src/words/en.ts";
 import { LANGUAGES } from "../src/words/all.ts";
@@ -61,6 +62,12 @@ export class World implements Surroundings {
   events: Body[] = [];
   fates: Fate[] = [];
   eventFates: ("lose" | number)[] = [];
+  /** What the tokens wait for, by which code they open, and who has been asked. */
+  asks: "TOTP" | "OTP" | undefined;
+  code = "123456";
+  challenges: Body[] = [];
+  challengeFates: Response[] = [];
+  askFactor = askFactor;
   /** The languages whose words were asked for. */
   languages: string[] = [];
   wordFates: ("lose" | number)[] = [];
@@ -126,6 +133,7 @@ export class World implements Surroundings {
     if (language !== undefined) return this.#speak(language);
     const body: Body = JSON.parse(String(init.body));
     if (path === "/client/v1/events") return this.#event(body);
+    if (path === "/client/v1/challenge") return this.#challenge(body);
     if (path !== "/client/v1/redeem") throw new Error(`nobody should ask for ${path}`);
     this.redeems.push(body);
     const fate = this.fates.shift() ?? "ok";
@@ -148,6 +156,18 @@ export class World implements Surroundings {
     return Response.json(wordsOf(language in LANGUAGES ? language : "en"));
   }
 
+  #challenge(body: Body): Response {
+    this.challenges.push(body);
+    const fate = this.challengeFates.shift();
+    if (fate !== undefined) return fate;
+    const serverNow = this.time + this.serverAheadMs;
+    const expires_at = new Date(serverNow + 300_000).toISOString();
+    return Response.json(
+      { factor: this.asks, expires_at },
+      { headers: { date: new Date(serverNow).toUTCString() } },
+    );
+  }
+
   #event(body: Body): Response {
     this.events.push(body);
     const fate = this.eventFates.shift();
@@ -159,6 +179,11 @@ export class World implements Surroundings {
     const { x, y } = body["key"];
     const thumbprint = await sha256(JSON.stringify({ crv: "P-256", kty: "EC", x, y }));
     const serverNow = this.time + this.serverAheadMs;
+    if (this.asks !== undefined && !this.#bound.has(body["token"])) {
+      if (body["factor"] === undefined) return problem(403, "mfa_required");
+      const asked = this.challenges.some(({ challenge }) => challenge === body["factor"].challenge);
+      if (!asked || body["factor"].code !== this.code) return problem(403, "mfa_refused");
+    }
     const bound = this.#bound.get(body["token"]) ?? {
       thumbprint,
       id: `rdm_${this.#bound.size + 1}`,

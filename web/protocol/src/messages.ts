@@ -41,6 +41,8 @@ export const ERROR_CODES = [
   "rate_limited",
   "unavailable",
   "invalid_request",
+  "mfa_required",
+  "factor_unavailable",
   // from the frame
   "offline",
   "timeout",

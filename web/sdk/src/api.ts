@@ -115,6 +115,8 @@ export type CardErrorCode =
   | "rate_limited"
   | "unavailable"
   | "invalid_request"
+  | "mfa_required"
+  | "factor_unavailable"
   | "offline"
   | "timeout"
   | "unsupported"

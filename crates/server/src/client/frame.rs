@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use cardveil_core::id::EmbedId;
 use cardveil_core::merchant::Embed;
+use cardveil_core::mfa::Policy;
 use cardveil_core::sha384;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -64,6 +65,10 @@ static APP: Piece = Piece {
     purpose: "As frame.js, for the page that an app opens in a WebView: it speaks to the app over \
               the bridge that the app brings.",
 };
+pub(crate) static CODE: Piece = Piece {
+    file: built!("code.js"),
+    purpose: "Asks the cardholder for a second factor, in the frames of programmes that ask there.",
+};
 pub(crate) static STYLE: Piece = Piece {
     file: built!("frame.css"),
     purpose: "How the frames look.",
@@ -80,12 +85,15 @@ static WORDS: [StaticFile; 8] = [
     built!("words/zh.json"),
 ];
 
-/// One of the documents. They differ in their script alone; the policy of each allows no other.
+/// One of the documents. They differ in their scripts alone; the policy of each allows no other.
 #[derive(Clone, Copy)]
 pub(crate) struct Document {
     /// Where it is. `{embed}` stands for an embed's id.
     pub(crate) path: &'static str,
     pub(crate) script: &'static Piece,
+    /// What it has besides, for the merchants whose cardholders need it ([`Policy::InFrame`]). Its
+    /// policy allows it always, so that there is one for all.
+    pub(crate) task: Option<&'static Piece>,
     pub(crate) form: Form,
 }
 
@@ -102,18 +110,28 @@ pub(crate) enum Form {
 /// All of them. A page or an app asks for linked ones; the whole ones are at the same addresses
 /// with `whole=true`.
 const DOCUMENTS: [Document; 8] = {
-    const fn of(path: &'static str, script: &'static Piece, form: Form) -> Document {
-        Document { path, script, form }
+    type Scripts = (&'static Piece, Option<&'static Piece>);
+    const CARD: Scripts = (&FRAME, Some(&CODE));
+    const HELD: Scripts = (&HOLDER, None);
+    const SHOWN: Scripts = (&PART, None);
+    const IN_APP: Scripts = (&APP, Some(&CODE));
+    const fn of(path: &'static str, (script, task): Scripts, form: Form) -> Document {
+        Document {
+            path,
+            script,
+            task,
+            form,
+        }
     }
     [
-        of("/embed/{embed}?as=card", &FRAME, Form::Linked),
-        of("/embed/{embed}?as=holder", &HOLDER, Form::Linked),
-        of("/embed/{embed}?as=part", &PART, Form::Linked),
-        of("/webview/{embed}", &APP, Form::Linked),
-        of("/embed/{embed}?whole=true&as=card", &FRAME, Form::Whole),
-        of("/embed/{embed}?whole=true&as=holder", &HOLDER, Form::Whole),
-        of("/embed/{embed}?whole=true&as=part", &PART, Form::Whole),
-        of("/webview/{embed}?whole=true", &APP, Form::Whole),
+        of("/embed/{embed}?as=card", CARD, Form::Linked),
+        of("/embed/{embed}?as=holder", HELD, Form::Linked),
+        of("/embed/{embed}?as=part", SHOWN, Form::Linked),
+        of("/webview/{embed}", IN_APP, Form::Linked),
+        of("/embed/{embed}?whole=true&as=card", CARD, Form::Whole),
+        of("/embed/{embed}?whole=true&as=holder", HELD, Form::Whole),
+        of("/embed/{embed}?whole=true&as=part", SHOWN, Form::Whole),
+        of("/webview/{embed}?whole=true", IN_APP, Form::Whole),
     ]
 };
 
@@ -123,7 +141,7 @@ const FOLDER: &str = "/embed/assets/";
 
 /// What is there, with its type.
 fn assets() -> impl Iterator<Item = (&'static StaticFile, &'static str)> {
-    let scripts = [&FRAME, &HOLDER, &PART, &APP];
+    let scripts = [&FRAME, &HOLDER, &PART, &APP, &CODE];
     let scripts = scripts.map(|script| (&script.file, JAVASCRIPT));
     let style = (&STYLE.file, "text/css; charset=utf-8");
     let words = WORDS.iter().map(|words| (words, JSON));
@@ -193,13 +211,17 @@ impl Assets {
         let source = |file: &StaticFile| format!("{client_origin}{}", address(file));
         let hash = |file: &StaticFile| format!("'{}'", file.integrity());
         let with_policy = |document: Document| {
-            let script = &document.script.file;
+            let scripts = [Some(document.script), document.task];
+            let scripts = scripts.into_iter().flatten().map(|script| &script.file);
             let (script, style) = match document.form {
-                Form::Linked => (
-                    format!("{} {}", hash(&BOOT.file), source(script)),
-                    source(&STYLE.file),
-                ),
-                Form::Whole => (hash(script), hash(&STYLE.file)),
+                Form::Linked => {
+                    let all = [hash(&BOOT.file)].into_iter().chain(scripts.map(source));
+                    (all.collect::<Vec<_>>().join(" "), source(&STYLE.file))
+                }
+                Form::Whole => {
+                    let all: Vec<_> = scripts.map(hash).collect();
+                    (all.join(" "), hash(&STYLE.file))
+                }
             };
             let policy = format!(
                 "default-src 'none'; script-src {script}; style-src {style}; {fonts}connect-src 'self'; \
@@ -300,11 +322,12 @@ pub(super) async fn frame(
     let Some(embed) = find(&app, embed).await? else {
         return Ok(notice::UNKNOWN.answer(StatusCode::NOT_FOUND));
     };
+    let asks = asks_for_factor(&app, &embed).await?;
     shown(
         &app,
         &prepared,
         "/embed/",
-        &embed,
+        (&embed, asks),
         (query.as_deref(), &headers),
     )
 }
@@ -342,11 +365,12 @@ pub(super) async fn webview(
     if !embed.origins.is_empty() {
         return Ok(notice::OF_PAGES.answer(StatusCode::FORBIDDEN));
     }
+    let asks = asks_for_factor(&app, &embed).await?;
     shown(
         &app,
         &prepared,
         "/webview/",
-        &embed,
+        (&embed, asks),
         (query.as_deref(), &headers),
     )
 }
@@ -358,6 +382,12 @@ fn opened_as(headers: &HeaderMap, destination: &str) -> bool {
         Header::Value(value) => value == destination,
         Header::Malformed => false,
     }
+}
+
+/// Whether the frames of an embed ask for second factors themselves.
+async fn asks_for_factor(app: &App, embed: &Embed) -> Result<bool, Problem> {
+    let merchant = app.service.store().merchant(&embed.merchant).await?;
+    Ok(merchant.is_some_and(|merchant| merchant.mfa.view_card == Policy::InFrame))
 }
 
 /// The embed, if there is one that is enabled.
@@ -377,7 +407,7 @@ fn shown(
     app: &App,
     prepared: &Prepared,
     path: &str,
-    embed: &Embed,
+    (embed, asks): (&Embed, bool),
     (query, request): (Option<&str>, &HeaderMap),
 ) -> Result<Response, Problem> {
     // What is wrong with it is worth no refusal, which nobody would see in a frame.
@@ -398,7 +428,11 @@ fn shown(
         Ok(Some(scheme @ ("light" | "dark"))) => scheme,
         _ => "",
     };
-    let page = page(*document, embed, &app.settings.fonts, words, scheme);
+    let document = Document {
+        task: document.task.filter(|_| asks),
+        ..*document
+    };
+    let page = page(document, embed, &app.settings.fonts, words, scheme);
     let tag = tag(&page, &policy);
     let mut response = tagged(request, &tag, HTML, CACHE, page.into());
     // A browser that has the document keeps the headers that it came with (RFC 9111 3.2): the tag is
@@ -533,23 +567,33 @@ fn is_plain(origin: &str) -> bool {
 
 /// The document. An empty `scheme` is the device's.
 fn page(
-    Document { script, form, .. }: Document,
+    Document {
+        script, task, form, ..
+    }: Document,
     embed: &Embed,
     fonts: &[Font],
     (file, words): &(&StaticFile, Words),
     scheme: &str,
 ) -> String {
     let linked = |file: &StaticFile| (address(file), file.integrity());
+    // The task is there before the script that looks for it.
+    let scripts = [task, Some(script)].into_iter().flatten();
     let (said, head, foot) = match form {
         Form::Linked => {
             let words = address(file);
-            let ((style, style_hash), (script, script_hash)) =
-                (linked(&STYLE.file), linked(&script.file));
+            let (style, style_hash) = linked(&STYLE.file);
+            let scripts = scripts.map(|script| {
+                let (script, script_hash) = linked(&script.file);
+                format!(
+                    "<script defer src=\"{script}\" integrity=\"{script_hash}\" crossorigin=\"anonymous\"></script>"
+                )
+            });
+            let scripts = scripts.collect::<Vec<_>>().join("\n");
             let head = format!(
                 "<script>{}</script>\n\
                  <link rel=\"stylesheet\" href=\"{style}\" integrity=\"{style_hash}\" crossorigin=\"anonymous\">\n\
                  <link rel=\"preload\" as=\"fetch\" href=\"{words}\" crossorigin=\"anonymous\">\n\
-                 <script defer src=\"{script}\" integrity=\"{script_hash}\" crossorigin=\"anonymous\"></script>",
+                 {scripts}",
                 BOOT.file.text
             );
             (Value::String(words), head, String::new())
@@ -557,7 +601,9 @@ fn page(
         Form::Whole => (
             serde_json::from_str(file.text).unwrap_or_default(),
             format!("<style>{}</style>", STYLE.file.text),
-            format!("<script>{}</script>\n", script.file.text),
+            scripts
+                .map(|script| format!("<script>{}</script>\n", script.file.text))
+                .collect(),
         ),
     };
     let config = Config {
@@ -600,7 +646,7 @@ mod tests {
     #[test]
     fn the_bundles_cannot_end_their_elements() {
         let scripts = DOCUMENTS.map(|document| &document.script.file);
-        for script in scripts.into_iter().chain([&BOOT.file]) {
+        for script in scripts.into_iter().chain([&BOOT.file, &CODE.file]) {
             assert!(!script.text.to_ascii_lowercase().contains("</script"));
             assert!(!script.text.contains("<!--"));
         }
@@ -656,7 +702,8 @@ mod tests {
                 Form::Linked => 3,
                 Form::Whole => 2,
             };
-            assert_eq!(page.matches("</script>").count(), scripts);
+            let tasks = usize::from(document.task.is_some());
+            assert_eq!(page.matches("</script>").count(), scripts + tasks);
         }
     }
 }

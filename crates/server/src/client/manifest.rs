@@ -174,13 +174,15 @@ fn of(client_origin: &str, Assets { documents, .. }: &Assets) -> Manifest {
             ..asset(file, kind, path(script::VERSION), script.purpose)
         }
     });
-    let scripts = documents.iter().map(|(document, _)| {
-        let frame::Piece { file, purpose } = document.script;
-        let (kind, path) = match document.form {
-            frame::Form::Linked => (AssetKind::Script, frame::address(file)),
-            frame::Form::Whole => (AssetKind::InlineScript, document.path.to_owned()),
-        };
-        asset(file, kind, path, purpose)
+    let scripts = documents.iter().flat_map(|(document, _)| {
+        let scripts = [Some(document.script), document.task].into_iter().flatten();
+        scripts.map(|frame::Piece { file, purpose }| {
+            let (kind, path) = match document.form {
+                frame::Form::Linked => (AssetKind::Script, frame::address(file)),
+                frame::Form::Whole => (AssetKind::InlineScript, document.path.to_owned()),
+            };
+            asset(file, kind, path, purpose)
+        })
     });
     let (boot, style) = (&frame::BOOT, &frame::STYLE);
     let inline = |piece: &frame::Piece, kind| {
@@ -218,6 +220,11 @@ fn of(client_origin: &str, Assets { documents, .. }: &Assets) -> Manifest {
 /// The integrity value of a script or a style (SRI 3.2; CSP Level 3, 2.3.1).
 pub fn integrity(bytes: &[u8]) -> String {
     static_file::integrity(bytes)
+}
+
+/// What frames have besides, where their merchant's cardholders need it; by its name.
+pub fn is_task(asset: &Asset) -> bool {
+    asset.name == frame::CODE.file.name
 }
 
 /// What a deployment of this program's version serves at an origin, but for its fonts.

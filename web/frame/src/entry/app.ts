@@ -16,7 +16,8 @@ async function start(root: HTMLElement): Promise<void> {
   view.render({ at: "loading", fields: FIELDS, lastFour: "", network: "" });
   // What lies over a WebView is the app's, and nothing in the page sees it.
   const sight = new Sighting(() => performance.now(), "unknown");
-  serveApp(window as Surface, config, { ...browser, sight }, view, (card, _settings, post) => {
+  const around = { ...browser, sight, askFactor: cardveilCode };
+  serveApp(window as Surface, config, around, view, (card, _settings, post) => {
     view.wear = (appearance) => wearFont(config, appearance, post);
     reportSize(root, post);
     hideWhenLeft(

@@ -25,7 +25,8 @@ async function start(root: HTMLElement): Promise<void> {
     view.wear = (appearance) => wearFont(config, appearance, post);
     reportSize(root, post);
     // Not before: a frame that was prepared has no size until it is a card's.
-    return new Card(config, { ...browser, sight: lookAt(root, ROOM.card) }, view, post);
+    const around = { ...browser, sight: lookAt(root, ROOM.card), askFactor: cardveilCode };
+    return new Card(config, around, view, post);
   });
 }
 

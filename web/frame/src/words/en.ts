@@ -2,10 +2,19 @@ import type { ErrorCode, Label } from "@cardveil/protocol";
 
 /** A title and what to do next. */
 export type Sentence = readonly [title: string, advice: string];
-/** The failures that the frame itself can meet; the others belong to the SDK. */
+/**
+ * The failures that the frame itself can meet and has words for; the others belong to the SDK, or to
+ * what asks for a second factor.
+ */
 export type FrameError = Exclude<
   ErrorCode,
-  "frame_timeout" | "frame_blocked" | "csp_blocked" | "embed_unknown" | "bad_option"
+  | "mfa_required"
+  | "factor_unavailable"
+  | "frame_timeout"
+  | "frame_blocked"
+  | "csp_blocked"
+  | "embed_unknown"
+  | "bad_option"
 >;
 
 export interface Words {

@@ -1,5 +1,5 @@
 import type { Field, Label } from "@cardveil/protocol";
-import type { Words } from "./en.ts";
+import type { FrameError, Sentence, Words } from "./en.ts";
 
 export type { FrameError, Words } from "./en.ts";
 
@@ -53,6 +53,10 @@ export function about(
       : name.charAt(0).toLowerCase() + name.slice(1);
   return fill(template, "field", small);
 }
+
+/** Of what a frame has no words for, the page is not set up for it. */
+export const sentenceOf = ({ errors }: Speech, { code }: { code: string }): Sentence =>
+  errors[code as FrameError] ?? errors.invalid_request;
 
 export const nameOf = ({ labels }: Speech, field: Field): string =>
   labels[field === "pan" ? "number" : field];

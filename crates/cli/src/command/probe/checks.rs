@@ -290,8 +290,12 @@ fn document(
     ] {
         let wanted = Policy::parse(&seen.told.policy);
         let source = |element| source(element, manifest);
-        let came = found.into_iter().map(source).collect();
-        same((code, at), wanted.sources(directive).to_vec(), came, report);
+        let came: Vec<_> = found.into_iter().map(source).collect();
+        // The policy allows it to all, and the document has it where its merchant needs it.
+        let optional = |source: &String| !came.contains(source) && is_task(source, manifest);
+        let mut wanted = wanted.sources(directive).to_vec();
+        wanted.retain(|source| !optional(source));
+        same((code, at), wanted, came, report);
     }
     let config = elements.iter().find(data);
     let config = config.and_then(|config| serde_json::from_str::<Config>(config.text).ok());
@@ -354,6 +358,18 @@ fn source(element: &Element<'_>, manifest: &Manifest) -> String {
     } else {
         format!("{source}, which is not in the manifest")
     }
+}
+
+/// Whether a source of a policy is what not every document has.
+fn is_task(source: &str, manifest: &Manifest) -> bool {
+    let is = |asset: &Asset| {
+        source == format!("'{}'", asset.integrity)
+            || source == format!("{}{}", manifest.client_origin, asset.path)
+    };
+    manifest
+        .scripts
+        .iter()
+        .any(|asset| manifest::is_task(asset) && is(asset))
 }
 
 /// Each script or style is one of those that are wanted, and each of those is there.
