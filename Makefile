@@ -24,7 +24,7 @@ setup: ## Install what the tests need (packages of Debian, Node and Python, carg
 test: setup check packaging unit verify e2e docs conformance canary instructions ## Install what is needed, then run every check and test
 
 .PHONY: check
-check: ## Formatting, lints, dependency rules, circles, generated files
+check: ## Formatting, lints, dependency rules, circles, generated files, rows of the docs that name tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
