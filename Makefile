@@ -10,7 +10,7 @@ TEST_TMP := $(shell if [ "$$(id -u)" = 0 ] && ! setpriv --reuid=nobody --regid=n
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 14
 
 .PHONY: demo
 demo: ## Run everything with test cards and a shop page

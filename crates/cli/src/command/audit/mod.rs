@@ -115,6 +115,7 @@ pub(crate) async fn run(config: &Path, command: AuditCommand) -> anyhow::Result<
         AuditCommand::Verify(args) => return verify(config, args).await,
         AuditCommand::Row { table, key } => {
             let deployment = Deployment::load(config).await?;
+            record_read(&deployment).await?;
             let row = shown(&deployment, &table, &key.join(" ")).await?;
             print::fields(&row)?;
         }
@@ -192,17 +193,22 @@ async fn accept(deployment: &Deployment, table: &str, key: &str) -> anyhow::Resu
     print::done(&json!({ "table": table, "key": key, "taken": how }))
 }
 
-/// Opens the log, and the place of its last entry. Reading it is on record too (PCI DSS 10.2.1.3).
+/// Opens the log, and the place of its last entry.
 async fn open(config: &Path) -> anyhow::Result<(Deployment, i64)> {
     let deployment = Deployment::load(config).await?;
     let last = deployment.store.last_entry().await?;
+    record_read(&deployment).await?;
+    Ok((deployment, last))
+}
+
+/// Reading the log is on record too (PCI DSS 10.2.1.3).
+async fn record_read(deployment: &Deployment) -> anyhow::Result<()> {
     let target = Target {
         resource: Some("audit log".into()),
         ..Target::default()
     };
     let event = operator().event(deployment.service.now(), Kind::AuditRead, None, target);
-    deployment.store.commit(RecordEvent(event)).await?;
-    Ok((deployment, last))
+    Ok(deployment.store.commit(RecordEvent(event)).await?)
 }
 
 async fn show(deployment: &Deployment, after: i64, last: i64) -> anyhow::Result<()> {
