@@ -133,7 +133,11 @@ impl<'w> Scene<'w> {
         let mut tokens = vec![self.keysecure(&mut first)];
         tokens.push(self.pin_set_and_told(&mut first, &physical));
         self.app_enrolled(&mut first);
-        self.require_a_factor();
+        self.set_factor("in-frame");
+        let [mut merchant, mut client] =
+            [self.world.merchant_at, self.world.client_at].map(|at| self.connection(at));
+        self.code_in_the_frame(&mut merchant, &mut client, &messages);
+        self.set_factor("required");
         let mut second = self.connection(self.world.merchant_at);
         tokens.push(self.delivered_code(&mut second, &virtual_one, &messages));
         let mut client = self.connection(self.world.client_at);
@@ -320,10 +324,11 @@ impl<'w> Scene<'w> {
         messages
     }
 
-    fn require_a_factor(&self) {
+    fn set_factor(&self, policy: &str) {
         let merchant = &self.world.merchant;
-        let required = ["merchant", "set", merchant, "--mfa", "view-card=required"];
-        let set = self.world.run(&required);
+        let policy = format!("view-card={policy}");
+        let set = ["merchant", "set", merchant, "--mfa", &policy];
+        let set = self.world.run(&set);
         assert!(set.status.success(), "{}", text(&set.stderr));
     }
 
@@ -349,6 +354,34 @@ impl<'w> Scene<'w> {
         );
         let issued = self.equals(merchant, "GET", &path, "");
         self.token(&issued, "/token")
+    }
+
+    /// A code goes by webhook and comes back with the redemption, as frames have it.
+    fn code_in_the_frame(
+        &mut self,
+        merchant: &mut Connection,
+        client: &mut Connection,
+        messages: &Receiver<Value>,
+    ) {
+        let body = json!({"card_no": "C1"});
+        let issued = self.native(merchant, "POST", "/v1/client-tokens", &body);
+        let token = self.token(&issued, "/token");
+        let holder = Holder::generate().unwrap();
+        let challenge = "00000000-0000-4000-8000-000000000002";
+        let asked = json!({ "challenge": challenge, "factor": "OTP" });
+        let of = (token.as_str(), &holder);
+        let told = self.world.ask(client, "challenge", of, asked).unwrap();
+        assert_eq!(told.status, 200, "{}", told.body);
+        let message = messages.recv_timeout(PATIENCE).unwrap();
+        let code = string(&message, "/data/code");
+        self.seek("code in the frame", &code);
+        let asked = json!({
+            "fields": ["pan"], "attempt": challenge,
+            "factor": { "challenge": challenge, "code": code },
+        });
+        let answer = self.world.ask(client, "redeem", of, asked).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(opened(&answer, &holder)["pan"], PAN);
     }
 
     /// All of the card.

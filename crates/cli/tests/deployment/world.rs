@@ -283,20 +283,35 @@ impl World {
         holder: &Holder,
         fields: &[&str],
     ) -> Option<http::Answer> {
+        let attempt = "00000000-0000-4000-8000-000000000001";
+        let asked = json!({ "fields": fields, "attempt": attempt });
+        self.ask(connection, "redeem", (token, holder), asked)
+    }
+
+    /// What a frame asks of a token with its key.
+    pub(crate) fn ask(
+        &self,
+        connection: &mut http::Connection,
+        what: &str,
+        (token, holder): (&str, &Holder),
+        mut asked: Value,
+    ) -> Option<http::Answer> {
         let key = holder.key();
-        let body = json!({
-            "token": token,
-            "embed": self.embed,
-            "key": { "kty": "EC", "crv": "P-256", "x": BASE64.encode(key.x()), "y": BASE64.encode(key.y()) },
-            "fields": fields,
-            "attempt": "00000000-0000-4000-8000-000000000001",
-        });
+        let jwk = json!({ "kty": "EC", "crv": "P-256", "x": BASE64.encode(key.x()), "y": BASE64.encode(key.y()) });
+        for (member, value) in [
+            ("token", token.into()),
+            ("embed", self.embed.as_str().into()),
+            ("key", jwk),
+        ] {
+            asked[member] = value;
+        }
         let origin = self.client_origin();
         let headers = [
             ("content-type", "application/json"),
             ("origin", origin.as_str()),
         ];
-        connection.send("POST", "/client/v1/redeem", &headers, &body.to_string())
+        let path = format!("/client/v1/{what}");
+        connection.send("POST", &path, &headers, &asked.to_string())
     }
 }
 
