@@ -296,6 +296,7 @@ fn to_judge(
     let wanted = Use {
         merchant: card.merchant.clone(),
         card: card.id,
+        token: None,
         purpose,
         at,
         source: caller.source.clone(),

@@ -8,7 +8,7 @@ use super::{
 use crate::audit::{Detail, Event, Kind, Outcome, Source, Target};
 use crate::clock::Time;
 use crate::id::{CardId, FactorId, MerchantId, PersonId, SessionId};
-use crate::term::{Cause, Epoch};
+use crate::term::{Cause, Epoch, TokenHash};
 
 /// A session as stores keep it: for one person, card and operation of one merchant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,8 @@ pub struct Use {
     /// At which merchant.
     pub merchant: MerchantId,
     pub card: CardId,
+    /// Which token is to be opened; none where one is to be issued, and for a PIN.
+    pub token: Option<TokenHash>,
     /// For which operation.
     pub purpose: Purpose,
     pub at: Time,
@@ -344,6 +346,7 @@ impl Assertion {
     fn event(&self, kind: Kind, wanted: &Use) -> Event {
         let target = Target {
             card: Some(wanted.card),
+            token: wanted.token,
             person: Some(self.person),
             session: self.session,
             ..Target::default()

@@ -80,6 +80,7 @@ impl Claim {
             let wanted = Use {
                 merchant: record.merchant.clone(),
                 card: record.card,
+                token: Some(self.token.hash),
                 purpose: record.operation.into(),
                 at: self.at,
                 source: Source {

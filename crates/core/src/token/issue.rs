@@ -48,6 +48,7 @@ impl Issue {
         Use {
             merchant: self.record.merchant.clone(),
             card: self.record.card,
+            token: None,
             purpose: self.record.operation.into(),
             at: self.record.issued_at,
             source: Source {

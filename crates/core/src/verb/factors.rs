@@ -81,7 +81,7 @@ fn save(rows: &dyn Rows, effects: &Effects) -> Loaded<()> {
     rows.log(&effects.event)
 }
 
-fn save_decision<V>(rows: &dyn Rows, decision: Decision<V>) -> Loaded<V> {
+pub(super) fn save_decision<V>(rows: &dyn Rows, decision: Decision<V>) -> Loaded<V> {
     save(rows, &decision.effects)?;
     Ok(decision.verdict)
 }

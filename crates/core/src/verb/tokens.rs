@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::Verb;
 use super::cards::make_transition;
-use super::factors::{met, needs_of};
+use super::factors::{met, needs_of, save_decision};
 use crate::audit::{Outcome, Source};
 use crate::clock::Time;
 use crate::id::{MerchantId, PersonId};
-use crate::mfa::{Required, Unmet};
+use crate::mfa::{Opening, Required, Unmet};
 use crate::port::Needs;
 use crate::port::rows::{Loaded, Rows};
 use crate::token::{
@@ -147,7 +147,13 @@ impl Verb for Challenge {
         if let Some(session) = rows.session(&self.opening.id)? {
             return Ok(Challenged::Asked(session));
         }
-        Ok(match self.opening.run(rows)? {
+        let Opening {
+            merchant, person, ..
+        } = &self.opening;
+        let person = rows.person(merchant, person)?;
+        let mut opened = self.opening.decide(person.as_ref(), rows.epoch());
+        opened.effects.event.target.token = Some(self.claim.token.hash);
+        Ok(match save_decision(rows, opened)? {
             Ok(session) => Challenged::Asked(session),
             Err(refused) => Challenged::Unavailable(refused),
         })

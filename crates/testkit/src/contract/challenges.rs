@@ -142,7 +142,14 @@ pub(super) async fn a_challenge_that_is_sent_again_gives_no_try_back(store: &dyn
         let wrong = store.commit(claim(&record, 1, Some((7, false)), after(2)));
         assert!(matches!(wrong.await.unwrap(), Verdict::FactorRefused(_)));
     }
-    assert_eq!(log_of(store, Kind::MfaCode).await.len(), 1);
+    let codes = log_of(store, Kind::MfaCode).await;
+    assert_eq!(codes.len(), 1);
+    let refused = log_of(store, Kind::MfaRefused).await;
+    assert_eq!(refused.len(), usize::from(WRONG_CODES_MAX));
+    // The record says of which token, when somebody has a cardholder asked again and again.
+    for event in codes.iter().chain(&refused) {
+        assert_eq!(event.target.token, Some(record.key.hash));
+    }
     let right = store.commit(claim(&record, 1, Some((7, true)), after(2)));
     assert_eq!(
         right.await.unwrap(),

@@ -176,6 +176,7 @@ fn asserted(session: u8, purpose: Purpose, right: bool, at: Time) -> (Assertion,
     let wanted = Use {
         merchant: card.merchant,
         card: card.id,
+        token: None,
         purpose,
         at,
         source: sample::operator(),
