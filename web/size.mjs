@@ -7,14 +7,14 @@ const budgets = [
   { what: "SDK (pure module)", files: ["pure.js"], max: 8_025 },
   { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_070 },
   { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_500 },
-  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_765 },
+  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_725 },
   {
     what: "a view in parts",
     files: ["holder.js", "part.js", "frame.css", "words/de.json"],
-    max: 24_490,
+    max: 24_450,
   },
   { what: "what asks for a second factor", files: ["code.js"], max: 5_200 },
-  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 19_915 },
+  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 19_920 },
 ];
 for (const { what, files, max } of budgets) {
   const sizes = files.map(

@@ -267,13 +267,10 @@ export class Card {
 
   /** Releases fields, after the second factor that the cardholder's programme may ask for. */
   async #release(redemption: Redemption, fields: readonly Field[]): Promise<Release> {
-    const turn = this.#turn;
     const { askFactor } = this.around;
-    try {
-      return await redemption.release(fields);
-    } catch (cause) {
-      if (!askFactor || !this.stage.ask || Failure.from(cause).code !== "mfa_required") throw cause;
-    }
+    const held = redemption.windowEndsAt !== undefined;
+    if (held || !askFactor || !this.stage.ask) return redemption.release(fields);
+    const turn = this.#turn;
     const place = (form: HTMLElement) => {
       if (turn !== this.#turn) return;
       this.#asking = true;

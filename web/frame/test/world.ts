@@ -7,7 +7,7 @@ import { sha256, toBase64Url, utf8 } from "../src/bytes.ts";
 import type { Surroundings } from "../src/card.ts";
 import type { Config } from "../src/config.ts";
 import type { KeepKey } from "../src/holder-key.ts";
-import { askFactor } from "../src/second-factor.ts";
+import type { AskFactor } from "../src/second-factor.ts";
 import { Sighting } from "../src/sight.ts";
 import { en } from "../src/words/en.ts";
 import { LANGUAGES } from "../src/words/all.ts";
@@ -67,7 +67,7 @@ export class World implements Surroundings {
   code = "123456";
   challenges: Body[] = [];
   challengeFates: Response[] = [];
-  askFactor = askFactor;
+  askFactor: AskFactor | undefined;
   /** The languages whose words were asked for. */
   languages: string[] = [];
   wordFates: ("lose" | number)[] = [];
