@@ -8,6 +8,7 @@ mod access;
 mod activate;
 mod allowlist;
 mod cards;
+mod challenge;
 mod export;
 mod guard;
 mod issue;
@@ -33,14 +34,13 @@ use self::tokens::Earlier;
 pub use access::AccessRefused;
 pub use activate::{Activate, Proof};
 pub use cards::{CardRefusal, MERCHANT_MOVES, Sought, Step};
+pub use challenge::{AskChallenge, ChallengeAnswer, GivenAnswer};
 pub use export::ExportRefusal;
 use futures_util::lock::Mutex;
 pub use issue::{Asked, Caller, IssueRefusal, IssuedToken, Named};
 pub use keys::{PageMoved, Rewrap, Rewrapped};
 pub use log::Signing;
-pub use mfa::{
-    AskChallenge, ChallengeAnswer, Enrolment, GivenAnswer, OpenSession, Presented, SessionRefused,
-};
+pub use mfa::{Enrolment, OpenSession, Presented, SessionRefused};
 pub use pin::{AskedPin, NewPin, PinRefusal};
 pub use redeem::{Redeem, Redeemed, Released, Report};
 pub use registry::{NewCard, NewCredential, NewKey, Rotated, Rotation};

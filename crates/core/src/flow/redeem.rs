@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use cardveil_seal::{HolderKey, hpke};
 use serde::Serialize;
 
+use super::challenge::GivenAnswer;
 use super::keys::slot_of;
-use super::mfa::GivenAnswer;
 use super::{Fault, Service};
 use crate::audit::{Actor, Kind as EventKind, Origin, Source};
 use crate::card::{

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use cardveil_seal::HolderKey;
 
+use super::challenge::GivenAnswer;
 use super::keys::slot_of;
-use super::mfa::GivenAnswer;
 use super::redeem::{ROUNDS_MAX, early, is_wrong};
 use super::{Caller, Fault, Service};
 use crate::audit::Origin;
