@@ -602,7 +602,7 @@ fn page(
             serde_json::from_str(file.text).unwrap_or_default(),
             format!("<style>{}</style>", STYLE.file.text),
             scripts
-                .map(|script| format!("<script>{}</script>\n", script.file.text))
+                .flat_map(|script| ["<script>", script.file.text, "</script>\n"])
                 .collect(),
         ),
     };
