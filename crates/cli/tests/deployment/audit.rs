@@ -532,11 +532,11 @@ fn an_altered_card_is_refused_told_and_put_right() {
     let other = string(&cards, "/1/card_id");
     let gone = world.json(&["audit", "row", "card", &other, "--json"]);
     assert_eq!(gone["mac"], "the row is gone", "{gone}");
-    let last = world.run(&["audit", "tail", "-n", "1", "--json"]);
-    let last = String::from_utf8(last.stdout).unwrap();
+    let tail = world.run(&["audit", "tail", "-n", "1", "--json"]);
+    let tail = String::from_utf8(tail.stdout).unwrap();
     assert!(
-        last.contains("audit.read"),
-        "reading it is on record: {last}"
+        tail.contains("audit.read"),
+        "reading it is on record: {tail}"
     );
     assert!(!world.run(&["audit", "row", "card", "C0"]).status.success());
     let taken = world.json(&["audit", "accept", "card", &other, "--yes", "--json"]);
