@@ -12,7 +12,7 @@ import { Failure } from "./failure.ts";
 import { Redemption } from "./redemption.ts";
 import { type Secrets, written } from "./secrets.ts";
 import { isHindrance, type Sighting } from "./sight.ts";
-import type { Because, FieldState, FieldStates, Scene, Stage } from "./stage.ts";
+import type { Because, FieldState, FieldStates, Known, Scene, Stage } from "./stage.ts";
 import { about, type FrameError, type Speech, wordsFor } from "./words/index.ts";
 import { Tongue } from "./words/tongue.ts";
 
@@ -63,7 +63,7 @@ export class Card {
   #obtaining: Promise<Redemption> | undefined;
   #tokens = 0;
   #turn = 0;
-  #last = { lastFour: "", network: "" };
+  #last: Known = { lastFour: "", network: "" };
   #cancelTimers: (() => void)[] = [];
   #cancelTick = () => {};
 

@@ -17,6 +17,8 @@ export type Because = "asked" | "time" | "left";
 export interface Known {
   lastFour: string;
   network: string;
+  /** The registered design that the card wears, where the server names one. */
+  design?: string | undefined;
 }
 
 export type Scene =

@@ -6,7 +6,8 @@ import { type Surface, serveApp } from "../app.ts";
 import { FIELDS } from "@cardveil/protocol";
 import { browser } from "../browser.ts";
 import { readConfig } from "../config.ts";
-import { hideWhenLeft, reportSize, wearFont } from "../page.ts";
+import { attire } from "../design.ts";
+import { hideWhenLeft, reportSize } from "../page.ts";
 import { Sighting } from "../sight.ts";
 import { View } from "../view.ts";
 
@@ -17,7 +18,7 @@ async function start(root: HTMLElement): Promise<void> {
   // What lies over a WebView is the app's, and nothing in the page sees it.
   const sight = new Sighting(() => performance.now(), "unknown");
   serveApp(window as Surface, config, { ...browser, sight }, view, (card, _settings, post) => {
-    view.wear = (appearance) => wearFont(config, appearance, post);
+    view.wear = attire(config, post);
     reportSize(root, post);
     hideWhenLeft(
       () => card.hide("left"),
