@@ -20,6 +20,9 @@ const common = {
   legalComments: "none",
   // A library's errors are told by their kind; no stack of theirs is ever read.
   define: { "Error.captureStackTrace": "undefined" },
+  // Members by which the HPKE library knows its own, and that nothing outside of a bundle sees.
+  mangleProps:
+    /^((Des|S)erialize(Private|Public)Key|(Generate|Derive)KeyPair|Setup(Sender|Recipient)|(Send|Receive)Export|(encapsulated|exported)Secret|exporter_secret|shared_secret|base_nonce|max_seq|suite_id|bitmask|Nsecret|Nenc|Npk|Nsk|(En|De)cap|Extract|Expand|Export|Derive|Seal|Open|stages)$/,
   target: ["es2022"],
   logLevel: "warning",
 };

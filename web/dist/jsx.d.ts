@@ -23,6 +23,7 @@ export interface CardveilCardAttributes extends HTMLAttributes<CardveilCardEleme
     accent?: string;
     radius?: number | string;
     font?: string;
+    design?: string;
     appearance?: CardveilCardElement["appearance"];
     labels?: CardveilCardElement["labels"];
     timeouts?: CardveilCardElement["timeouts"];

@@ -32,6 +32,7 @@ pub use workers::{courier, fetch, refused, sinks};
 pub use self::http::ListenerKind;
 pub use self::http::address::Peer;
 pub use self::http::app::{App, Settings};
+pub use self::http::design::{ART_BYTES_MAX, Art, Design, DesignName, Ink, InvalidDesign, Look};
 pub use self::http::font::{FONT_BYTES_MAX, Font, FontStyle, InvalidFont};
 pub use self::http::limit::{Connections, Limits};
 pub use self::http::listener::{self, Listener};

@@ -10,9 +10,10 @@ use crate::Shop;
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
 /// To add a file: a row here.
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 19] = [
     ("/", HTML, include_str!("../page/index.html")),
     ("/shop.css", CSS, include_str!("../page/shop.css")),
     ("/code.css", CSS, include_str!("../page/code.css")),
@@ -40,6 +41,26 @@ const FILES: [(&str, &str, &str); 15] = [
         SCRIPT,
         include_str!("../../../web/dist/specimen.js"),
     ),
+    (
+        "/gallery/tideline.svg",
+        SVG,
+        include_str!("../page/tideline.svg"),
+    ),
+    (
+        "/gallery/tideline-dark.svg",
+        SVG,
+        include_str!("../page/tideline-dark.svg"),
+    ),
+    (
+        "/gallery/tideline-logo.svg",
+        SVG,
+        include_str!("../page/tideline-logo.svg"),
+    ),
+    (
+        "/gallery/tideline-logo-dark.svg",
+        SVG,
+        include_str!("../page/tideline-logo-dark.svg"),
+    ),
 ];
 
 /// The one page that another may frame: the gallery shows each specimen in a document of its own.
@@ -60,7 +81,7 @@ pub(crate) fn routes() -> Router<Shop> {
 /// the client origin.
 fn file(path: &'static str, content_type: &'static str, text: &'static str) -> Response {
     let policy = if path == SPECIMEN {
-        "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+        "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'self'"
     } else {
         "default-src 'self'; script-src 'self' http://127.0.0.1:*; \

@@ -14,7 +14,7 @@ import { Redemption, type Release } from "./redemption.ts";
 import type { AskFactor } from "./second-factor.ts";
 import { type Secrets, written } from "./secrets.ts";
 import { isHindrance, type Sighting } from "./sight.ts";
-import type { Because, FieldState, FieldStates, Scene, Stage } from "./stage.ts";
+import type { Because, FieldState, FieldStates, Known, Scene, Stage } from "./stage.ts";
 import { about, sentenceOf, type Speech, wordsFor } from "./words/index.ts";
 import { Tongue } from "./words/tongue.ts";
 
@@ -29,7 +29,7 @@ export interface Surroundings extends World {
   visible(): boolean;
   /** Whether what is rendered can be seen. */
   sight: Sighting;
-  /** Asks the cardholder for a second factor, where this frame can. */
+  /** Asks the cardholder for a second factor, where this frame can and has room for a form. */
   askFactor?: AskFactor | undefined;
 }
 
@@ -69,7 +69,7 @@ export class Card {
   #turn = 0;
   /** Whether the cardholder is asked for a second factor. */
   #asking = false;
-  #last = { lastFour: "", network: "" };
+  #last: Known = { lastFour: "", network: "" };
   #cancelTimers: (() => void)[] = [];
   #cancelTick = () => {};
 
@@ -269,20 +269,20 @@ export class Card {
   async #release(redemption: Redemption, fields: readonly Field[]): Promise<Release> {
     const { askFactor } = this.around;
     const held = redemption.windowEndsAt !== undefined;
-    if (held || !askFactor || !this.stage.ask) return redemption.release(fields);
+    if (held || !askFactor) return redemption.release(fields);
     const turn = this.#turn;
     const place = (form: HTMLElement) => {
       if (turn !== this.#turn) return;
       this.#asking = true;
-      this.stage.ask?.(form);
+      this.stage.render({ at: "asking", form });
     };
     try {
       return await askFactor(redemption, fields, this.#speech, this.around, place, this.post);
     } finally {
       // The card that was there before, which the fields come to.
-      if (turn === this.#turn && this.#scene) {
+      if (turn === this.#turn) {
         this.#asking = false;
-        this.stage.render(this.#scene);
+        if (this.#scene) this.stage.render(this.#scene);
       }
     }
   }

@@ -30,6 +30,8 @@ export interface Answer {
   redemption: string;
   lastFour: string;
   network: string;
+  /** What the card wears. */
+  design: string | undefined;
   header: string;
   sealed: { enc: string; ciphertext: string };
   /** What may still be asked for. */
@@ -180,6 +182,7 @@ async function parseAnswer(response: Response, now: number): Promise<Answer> {
       redemption: string(redemption),
       lastFour: /^\d{4}$/.test(string(card.last_four)) ? card.last_four : "",
       network: string(card.network).toLowerCase(),
+      design: card.design,
       header: string(header),
       sealed: { enc, ciphertext },
       fieldsLeft: window.fields_left,

@@ -1,4 +1,5 @@
 import { awaitConnection, type Connection } from "./connect.ts";
+import type { RegisteredDesign } from "./design.ts";
 import { loadWhole } from "./whole.ts";
 import type { Spoken } from "./words/index.ts";
 
@@ -23,6 +24,7 @@ export interface Config {
   /** The language that the address asked for; `words` may be in another. */
   asked: string;
   fonts: readonly RegisteredFont[];
+  designs: readonly RegisteredDesign[];
   /** The page's, where there is one above. It is on its way before the words are there. */
   connection?: Promise<Connection> | undefined;
 }
@@ -43,6 +45,7 @@ export async function readConfig(document: Document): Promise<Config> {
     words,
     asked,
     fonts: data.fonts,
+    designs: data.designs,
     connection,
   };
 }

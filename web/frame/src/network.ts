@@ -16,7 +16,8 @@ const NAMES: Record<string, string> = {
 export function networkMark(network: string): HTMLElement {
   const name = NAMES[network];
   if (name === undefined) return el("span", { class: "network" });
-  const mark = el("span", { class: `network ${network}` });
+  // Named, for whoever listens where a design puts the network's own mark in the place of the name.
+  const mark = el("span", { class: `network ${network}`, role: "img", label: name });
   const colours = CIRCLES[network];
   if (colours !== undefined) mark.append(circles(colours));
   mark.append(name);

@@ -74,7 +74,7 @@ export function hideWhenLeft(hide: () => void, leave: () => void): void {
 const tried = new Set<string | undefined>();
 
 export function wearFont(
-  config: Config,
+  config: Pick<Config, "fonts">,
   { font }: Appearance,
   post: (message: ForPage) => void,
 ): void {

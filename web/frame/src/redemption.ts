@@ -19,6 +19,8 @@ export interface Release {
   there: readonly Field[];
   lastFour: string;
   network: string;
+  /** What the card wears. */
+  design: string | undefined;
   /** What this token may still show. */
   left: readonly Field[];
 }
@@ -101,6 +103,7 @@ export class Redemption {
       left,
       lastFour: secrets.pan?.slice(-4) ?? answer.lastFour,
       network: answer.network,
+      design: answer.design,
     };
   }
 

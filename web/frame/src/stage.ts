@@ -17,6 +17,8 @@ export type Because = "asked" | "time" | "left";
 export interface Known {
   lastFour: string;
   network: string;
+  /** The registered design that the card wears, where the server names one. */
+  design?: string | undefined;
 }
 
 export type Scene =
@@ -35,6 +37,9 @@ export type Scene =
   /** `secs`: until it may be tried again, where the server said so. */
   | { at: "failed"; failure: Failure; retryable: boolean; secs: number };
 
+/** A form in the place of the card, for a stage that has room for one. */
+export type Asking = { at: "asking"; form: HTMLElement };
+
 /** What the cardholder can do. */
 export interface Actions {
   show(): void;
@@ -51,9 +56,7 @@ export interface Actions {
 export interface Stage {
   on(actions: Actions): void;
   configure(speech: Speech, appearance: Appearance): void;
-  render(scene: Scene): void;
-  /** Puts a form where the card is going to be, on a stage that has room for one. */
-  ask?(form: HTMLElement): void;
+  render(scene: Scene | Asking): void;
   /** Changes one field of the scene that is shown. */
   field(field: Field, state: FieldState, of: Known & { secrets: Secrets }, note?: string): void;
   tick(secs: number): void;

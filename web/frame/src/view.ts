@@ -16,7 +16,7 @@ import {
   text,
 } from "./pieces.ts";
 import { type Secrets, written } from "./secrets.ts";
-import type { Actions, FieldState, Known, Scene, Stage } from "./stage.ts";
+import type { Actions, Asking, FieldState, Known, Scene, Stage } from "./stage.ts";
 import {
   about,
   fill,
@@ -40,9 +40,10 @@ export class View implements Stage {
   #actions: Actions | undefined;
   #copyable: readonly Field[] = [];
   #masked: readonly Field[] = [];
-  #label: string | undefined;
-  /** Called with each appearance, for what takes more than a style. */
-  wear: (appearance: Appearance) => void = () => {};
+  #appearance: Appearance = { theme: "auto" };
+  #known: Partial<Known> = {};
+  /** Called with each scene, and each second of one, for looks that take more than a style. */
+  wear: (appearance: Appearance, known: Partial<Known>) => void = () => {};
 
   constructor(
     private readonly root: HTMLElement,
@@ -58,16 +59,12 @@ export class View implements Stage {
 
   configure(speech: Speech, appearance: Appearance): void {
     this.#speech = speech;
-    this.#label = appearance.label;
+    this.#appearance = appearance;
     dress(speech, appearance);
-    this.wear(appearance);
-  }
-
-  ask(form: HTMLElement): void {
-    this.render({ at: "asking", form });
   }
 
   render(scene: Scene | Asking): void {
+    this.#wear("network" in scene ? scene : undefined);
     const focused = this.#scene.contains(document.activeElement)
       ? (document.activeElement as HTMLElement).dataset["testid"]
       : undefined;
@@ -105,12 +102,14 @@ export class View implements Stage {
   }
 
   tick(secs: number): void {
+    this.#wear(); // in the scheme of this second
     const countdown = this.#find("countdown");
     if (countdown !== null) countdown.textContent = hidesIn(this.#speech, secs);
   }
 
   field(field: Field, state: FieldState, of: Known & { secrets: Secrets }, note = ""): void {
     // Of a card that is masked throughout, the first field that comes brings these along.
+    this.#wear(of);
     this.#scene.querySelector(".network")?.replaceWith(networkMark(of.network));
     this.#scene.querySelector(".number .masked")?.replaceWith(maskedNumber(this.#speech, of));
     const slot = this.#scene.querySelector(`.${field}-slot`);
@@ -143,6 +142,11 @@ export class View implements Stage {
     button.textContent = secs > 0 ? fill(retryIn, "seconds", secs) : retry;
     // Not `disabled`, which would drop the keyboard's focus.
     button.setAttribute("aria-disabled", String(secs > 0));
+  }
+
+  #wear(known = this.#known): void {
+    this.#known = known;
+    this.wear(this.#appearance, known);
   }
 
   #draw(scene: Scene | Asking): Node[] {
@@ -215,7 +219,7 @@ export class View implements Stage {
       "div",
       { class: "top" },
       el("span", { class: "chip", hidden: true }),
-      el("span", { class: "label" }, this.#label ?? ""),
+      el("span", { class: "label" }, this.#appearance.label ?? ""),
       networkMark(network),
     );
     return el("div", { class: "face" }, top, ...rows);
@@ -338,4 +342,3 @@ const isLong = (text: string) => text.length > 28;
 
 const DETAILS = ["name", "expiry", "cvv"] as const;
 type Shown = Extract<Scene, { at: "shown" }>;
-type Asking = { at: "asking"; form: HTMLElement };

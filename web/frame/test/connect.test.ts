@@ -84,6 +84,7 @@ it("reads its configuration and takes no origin that is none", async () => {
     copy_cvv: "yes",
     words: { lang: "en" },
     fonts: [],
+    designs: [],
   });
   document.body.append(script);
   expect(await readConfig(document)).toEqual({
@@ -94,12 +95,13 @@ it("reads its configuration and takes no origin that is none", async () => {
     words: { lang: "en" },
     asked: "en",
     fonts: [],
+    designs: [],
   });
 });
 
 describe("the words of a document that links them", () => {
   const linked = () => {
-    document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":[],"words":"/embed/assets/words-de-0.json","fonts":[]}</script>`;
+    document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":[],"words":"/embed/assets/words-de-0.json","fonts":[],"designs":[]}</script>`;
     return readConfig(document);
   };
 
@@ -116,7 +118,7 @@ describe("the words of a document that links them", () => {
       .spyOn(window, "parent", "get")
       .mockReturnValue(page as unknown as Window & typeof globalThis);
     vi.stubGlobal("fetch", () => new Promise(() => {}));
-    document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":["https://shop.example"],"words":"/embed/assets/words-de-0.json","fonts":[]}</script>`;
+    document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":["https://shop.example"],"words":"/embed/assets/words-de-0.json","fonts":[],"designs":[]}</script>`;
     void readConfig(document);
     expect(page.postMessage.mock.calls).toEqual([[hello(), "https://shop.example"]]);
     parent.mockRestore();
@@ -136,7 +138,7 @@ describe("the words of a document that links them", () => {
 });
 
 it("spends no token before the style is there: a document without one loads again in one piece", async () => {
-  document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":[],"words":{"lang":"en"},"fonts":[]}</script>`;
+  document.body.innerHTML = `<script type="application/json" id="cardveil-config">{"embed":"emb_1","origins":[],"words":{"lang":"en"},"fonts":[],"designs":[]}</script>`;
   await import("../src/entry/boot.ts");
   const read = vi.fn();
   const reading = readConfig(document).then(read);

@@ -31,6 +31,7 @@ export const CONFIG: Config = {
   words: wordsOf("en"),
   asked: "en",
   fonts: [],
+  designs: [],
 };
 
 type Body = Record<string, any>;

@@ -3,6 +3,7 @@
  * all.
  */
 import type { Appearance, PartConfiguration } from "@cardveil/protocol";
+import { attire } from "../../frame/src/design.ts";
 import { dress } from "../../frame/src/dress.ts";
 import { Failure } from "../../frame/src/failure.ts";
 import { PartView } from "../../frame/src/part.ts";
@@ -13,7 +14,7 @@ import { en } from "../../frame/src/words/en.ts";
 import { about, wordsFor } from "../../frame/src/words/index.ts";
 import { notice } from "../../sdk/src/notice.ts";
 import { sorryIn } from "../../sdk/src/sorry.ts";
-import { SECTIONS, type Specimen } from "./specimens.ts";
+import { DESIGNS, SECTIONS, type Specimen } from "./specimens.ts";
 
 const query = new URLSearchParams(location.search);
 const [section = "", index = ""] = (query.get("of") ?? "").split(".");
@@ -55,6 +56,7 @@ function draw(root: HTMLElement, specimen: Specimen): void {
     view.draw(specimen.drawing());
   } else {
     const view = new View(root, words);
+    view.wear = attire({ designs: DESIGNS, fonts: [] }, () => {});
     view.configure(speech, appearance);
     if ("failure" in specimen) {
       const { failure: code, retryable, waits, requestId } = specimen;

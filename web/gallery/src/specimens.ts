@@ -5,6 +5,7 @@
  * To add one: a row in `SECTIONS`.
  */
 import { type Appearance, type ErrorCode, type Field, FIELDS, type Part } from "@cardveil/protocol";
+import type { RegisteredDesign } from "../../frame/src/design.ts";
 import type { Drawing } from "../../frame/src/siblings.ts";
 import type { FieldState, Scene } from "../../frame/src/stage.ts";
 import type { Secrets } from "../../frame/src/secrets.ts";
@@ -62,6 +63,28 @@ const looks: [string, Partial<Appearance>][] = [
   ["a programme's name", { accent: "#0f5c4c", label: "Saltmarsh" }],
   ["square corners", { radius: 0 }],
   ["round corners", { radius: 32 }],
+  ["a design, light", { theme: "light", design: "tideline" }],
+  ["a design, dark", { theme: "dark", design: "tideline" }],
+  ["a design and a name", { design: "tideline", label: "Saltmarsh" }],
+];
+
+/** The demo's, without a mark: marks are trademarks. */
+export const DESIGNS: RegisteredDesign[] = [
+  {
+    name: "tideline",
+    light: {
+      ink: "#12323a",
+      veil: "#ffffff5c",
+      art: "/gallery/tideline.svg",
+      logo: "/gallery/tideline-logo.svg",
+    },
+    dark: {
+      ink: "#f1f6f3",
+      veil: "#0000005c",
+      art: "/gallery/tideline-dark.svg",
+      logo: "/gallery/tideline-logo-dark.svg",
+    },
+  },
 ];
 const languages = {
   ar: "العربية",

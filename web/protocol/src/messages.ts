@@ -64,6 +64,7 @@ export const WARNING_CODES = [
   "copy_failed",
   "field_missing",
   "font_unavailable",
+  "design_unavailable",
   "transparent_refused",
   "frame_covered",
 ] as const;
@@ -115,6 +116,8 @@ export interface Appearance {
   radius?: number;
   /** `system`, or the name of a font that the operator registered. */
   font?: string;
+  /** The name of a design that the operator registered, for a card whose product has none. */
+  design?: string;
   /** The programme's name, on the face. */
   label?: string;
   /** What stands outside the face, each `#rrggbb`. */

@@ -45,12 +45,16 @@ export const parseTexts: Parser<Partial<Record<Label, string>>> = (data) =>
 
 const colour: Parser<string> = /* @__PURE__ */ text(/^#[0-9a-f]{6}$/i);
 
+/** The name of what the operator registered. */
+const registered: Parser<string> = /* @__PURE__ */ text(/^[a-z\d][a-z\d-]{0,31}$/);
+
 /** How each member of an appearance is parsed. */
 export const LOOKS = {
   theme: /* @__PURE__ */ oneOf("light", "dark", "auto"),
   accent: colour,
   radius: /* @__PURE__ */ within(0, 32),
-  font: /* @__PURE__ */ text<string>(/^[a-z\d][a-z\d-]{0,31}$/),
+  font: registered,
+  design: registered,
   /** Characters that are written, and not those that control. */
   label: /* @__PURE__ */ text<string>(/^[^\p{Cc}]{1,24}$/u),
   colors: { ink: colour, inkSoft: colour, line: colour, control: colour, panel: colour },

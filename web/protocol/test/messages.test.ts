@@ -37,6 +37,7 @@ const part: ForFrame = {
   appearance: {
     theme: "auto",
     font: "inter-2",
+    design: "tide-2",
     colors: { ink: "#000000", panel: "#ffffff" },
     text: {
       color: "#123456",
@@ -172,6 +173,8 @@ const hostile: unknown[] = [
     { radius: NaN },
     { font: "Evil" },
     { font: 'a"' },
+    { design: "Tide" },
+    { design: "../tide" },
     { label: "" },
     { label: "x".repeat(25) },
     { label: "a\nb" },

@@ -17,6 +17,7 @@ export interface CardAppearance {
   accent?: string;
   radius?: number;
   font?: string;
+  design?: string;
   colors?: { ink?: string; inkSoft?: string; line?: string; control?: string; panel?: string };
 }
 

@@ -89,6 +89,11 @@ export interface CardAppearance {
   radius?: number;
   /** `system`, or the name of a font that Cardveil's operator registered. */
   font?: string;
+  /**
+   * The name of a design that Cardveil's operator registered: what the face of a whole card looks
+   * like, where the card's product has no design of its own.
+   */
+  design?: string;
   /** The programme's name on the card's face, up to 24 characters. */
   label?: string;
   /** What stands outside the face, each `#rrggbb`. */
@@ -147,7 +152,12 @@ export type CoverCause = "covered" | "effect" | "too_small" | "not_rendered";
 /** Something went wrong that leaves the card as it is. */
 export interface CardWarning {
   readonly code:
-    "copy_failed" | "field_missing" | "font_unavailable" | "transparent_refused" | "frame_covered";
+    | "copy_failed"
+    | "field_missing"
+    | "font_unavailable"
+    | "design_unavailable"
+    | "transparent_refused"
+    | "frame_covered";
   readonly message: string;
   /**
    * Of `frame_covered`: what likely hides the frame; `message` names it, where it is the page's.
@@ -261,7 +271,7 @@ export type CardveilElementEvents = { [E in keyof CardEvents]: CustomEvent<CardE
 /**
  * `<cardveil-card embed token>`. Optional attributes: `client-url`, `fields`, `masked`, which make
  * another card when they change, as `embed` and `token` do; `locale`, `hide-after`, `copy`,
- * `frame-title`, and of the appearance `theme`, `accent`, `radius` and `font`, which change the
+ * `frame-title`, and of the appearance `theme`, `accent`, `radius`, `font` and `design`, which change the
  * card that is there. Lists are words with spaces; `masked` and `copy` alone, or `true`, mean all
  * fields, `false` none.
  *

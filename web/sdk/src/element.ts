@@ -23,7 +23,17 @@ const PATIENCE_MS = 5_000;
 
 /** Another card, when one of these changes. */
 const ANOTHER = ["embed", "token", "client-url", "fields", "masked"];
-const LIVE = ["locale", "hide-after", "copy", "frame-title", "theme", "accent", "radius", "font"];
+const LIVE = [
+  "locale",
+  "hide-after",
+  "copy",
+  "frame-title",
+  "theme",
+  "accent",
+  "radius",
+  "font",
+  "design",
+];
 
 /**
  * Defines `<cardveil-card>`, unless another copy of the SDK has, or there is no document at all.
@@ -192,6 +202,7 @@ export function defineElement(cardveil: CardveilFactory): void {
             accent: this.#said("accent", String),
             radius: this.#said("radius", Number),
             font: this.#said("font", String),
+            design: this.#said("design", String),
             ...this.#appearance,
           },
         } as CardChanges;

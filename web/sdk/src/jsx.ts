@@ -31,6 +31,7 @@ export interface CardveilCardAttributes
   accent?: string;
   radius?: number | string;
   font?: string;
+  design?: string;
   appearance?: CardveilCardElement["appearance"];
   labels?: CardveilCardElement["labels"];
   timeouts?: CardveilCardElement["timeouts"];

@@ -104,7 +104,7 @@ it("leaves out what has no attribute", () => {
 
 it("takes every option that a card takes", () => {
   const element = html(
-    '<cardveil-card embed="emb_1" token="cvt_test_1" masked copy="pan expiry" frame-title="My card" theme="light" accent="#112233" radius="4" font="inter"></cardveil-card>',
+    '<cardveil-card embed="emb_1" token="cvt_test_1" masked copy="pan expiry" frame-title="My card" theme="light" accent="#112233" radius="4" font="inter" design="tide"></cardveil-card>',
   );
   element.appearance = { theme: "dark", text: { fontSize: 20 } };
   element.labels = { hide: "Away" };
@@ -121,6 +121,7 @@ it("takes every option that a card takes", () => {
       accent: "#112233",
       radius: 4,
       font: "inter",
+      design: "tide",
       text: { fontSize: 20 },
     },
   });
@@ -171,6 +172,7 @@ it("changes the card that is there, by attributes and by properties, without ano
     ["accent", "#112233"],
     ["radius", "2"],
     ["font", "inter"],
+    ["design", "tide"],
   ] as const) {
     element.setAttribute(name, value);
   }
@@ -180,14 +182,14 @@ it("changes the card that is there, by attributes and by properties, without ano
   vi.runAllTimers();
   expect(made).toHaveLength(1);
   expect(made[0]?.destroyed).toBe(false);
-  expect(made[0]?.updates).toHaveLength(11);
+  expect(made[0]?.updates).toHaveLength(12);
   expect(made[0]?.updates.at(-1)).toEqual({
     locale: "de",
     hideAfter: undefined,
     copy: true,
     title: "Karte",
     labels: { hide: "Weg" },
-    appearance: { theme: "dark", accent: "#112233", radius: 9, font: "inter" },
+    appearance: { theme: "dark", accent: "#112233", radius: 9, font: "inter", design: "tide" },
   });
   expect(token).not.toHaveBeenCalled();
 });

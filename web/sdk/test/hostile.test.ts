@@ -120,6 +120,7 @@ const WISHES: [string, unknown][] = [
   ["accent", "#000000"],
   ["radius", 32],
   ["font", "evil"],
+  ["design", "evil"],
   ["colors", { ink: "#000000" }],
   ["text", { color: "#000000", fontSize: 8 }],
   ["color", "#000000"],

@@ -25,6 +25,6 @@ it("name what the protocol names", () => {
   expectTypeOf<CardWarning["code"]>().toEqualTypeOf<WarningCode>();
   expectTypeOf<CardEvents["copied"]["field"]>().toEqualTypeOf<Field>();
   expect([FIELDS.length, PARTS.length, ERROR_CODES.length, WARNING_CODES.length]).toEqual([
-    4, 10, 19, 5,
+    4, 10, 19, 6,
   ]);
 });

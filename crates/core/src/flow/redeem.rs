@@ -74,6 +74,8 @@ pub struct Released {
     pub last_four: LastFour,
     /// The scheme.
     pub network: Network,
+    /// What the card programme sells it as.
+    pub product: Option<String>,
     /// The JSON that the sealing is bound to.
     pub header: Vec<u8>,
     /// The sealed fields.
@@ -370,6 +372,7 @@ impl Prepared {
             redemption: grant.redemption,
             last_four: self.card.last_four,
             network: self.card.network,
+            product: self.card.attributes.product,
             header: self.header,
             sealed: self.sealed,
             window_ends_at: grant.window_ends_at,

@@ -28,7 +28,8 @@ use super::Prepared;
 use super::notice::{self, Notice};
 use crate::api::extract::{self, Header};
 use crate::api::problem::{Code, Problem};
-use crate::http::app::{App, Shared};
+use crate::http::app::{App, Settings, Shared};
+use crate::http::design::{Design, Face};
 use crate::http::font::{Font, FontFace};
 use crate::http::headers;
 use crate::http::static_file::{
@@ -95,6 +96,31 @@ pub(crate) struct Document {
     /// policy allows it always, so that there is one for all.
     pub(crate) task: Option<&'static Piece>,
     pub(crate) form: Form,
+}
+
+impl Document {
+    /// Whether it shows a whole card. Parts wear no design.
+    fn has_face(self) -> bool {
+        [&FRAME, &APP]
+            .iter()
+            .any(|script| script.file.name == self.script.file.name)
+    }
+}
+
+/// What the operator registered for frames to load, besides what is ours.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Registered<'a> {
+    fonts: &'a [Font],
+    designs: &'a [Design],
+}
+
+impl<'a> Registered<'a> {
+    pub(crate) fn of(settings: &'a Settings) -> Self {
+        Self {
+            fonts: &settings.fonts,
+            designs: &settings.designs,
+        }
+    }
 }
 
 /// How a document comes by its script, its style and its words.
@@ -202,8 +228,8 @@ struct Labels {
 }
 
 impl Assets {
-    pub(crate) fn new(client_origin: &str, fonts: &[Font]) -> Self {
-        let fonts = if fonts.is_empty() {
+    pub(crate) fn new(client_origin: &str, registered: Registered<'_>) -> Self {
+        let fonts = if registered.fonts.is_empty() {
             ""
         } else {
             "font-src 'self'; "
@@ -223,8 +249,13 @@ impl Assets {
                     (all.join(" "), hash(&STYLE.file))
                 }
             };
+            let pictures = if document.has_face() && !registered.designs.is_empty() {
+                "img-src 'self'; "
+            } else {
+                ""
+            };
             let policy = format!(
-                "default-src 'none'; script-src {script}; style-src {style}; {fonts}connect-src 'self'; \
+                "default-src 'none'; script-src {script}; style-src {style}; {fonts}{pictures}connect-src 'self'; \
                  base-uri 'none'; form-action 'none'; \
                  require-trusted-types-for 'script'; trusted-types 'none'"
             );
@@ -284,6 +315,7 @@ struct Config<'a> {
     copy_cvv: bool,
     transparent: bool,
     fonts: Vec<FontFace<'a>>,
+    designs: Vec<Face<'a>>,
     /// Themselves, or their address.
     words: Value,
 }
@@ -432,7 +464,13 @@ fn shown(
         task: document.task.filter(|_| asks),
         ..*document
     };
-    let page = page(document, embed, &app.settings.fonts, words, scheme);
+    let page = page(
+        document,
+        embed,
+        Registered::of(&app.settings),
+        words,
+        scheme,
+    );
     let tag = tag(&page, &policy);
     let mut response = tagged(request, &tag, HTML, CACHE, page.into());
     // A browser that has the document keeps the headers that it came with (RFC 9111 3.2): the tag is
@@ -567,14 +605,20 @@ fn is_plain(origin: &str) -> bool {
 
 /// The document. An empty `scheme` is the device's.
 fn page(
-    Document {
-        script, task, form, ..
-    }: Document,
+    document: Document,
     embed: &Embed,
-    fonts: &[Font],
+    registered: Registered<'_>,
     (file, words): &(&StaticFile, Words),
     scheme: &str,
 ) -> String {
+    let Document {
+        script, task, form, ..
+    } = document;
+    let designs: &[Design] = if document.has_face() {
+        registered.designs
+    } else {
+        &[]
+    };
     let linked = |file: &StaticFile| (address(file), file.integrity());
     // The task is there before the script that looks for it.
     let scripts = [task, Some(script)].into_iter().flatten();
@@ -611,7 +655,8 @@ fn page(
         origins: &embed.origins,
         copy_cvv: embed.copy_cvv,
         transparent: embed.transparent,
-        fonts: fonts.iter().map(Font::told).collect(),
+        fonts: registered.fonts.iter().map(Font::told).collect(),
+        designs: designs.iter().map(Design::told).collect(),
         words: said,
     };
     // In a script element only `<` can end the text.
@@ -655,7 +700,7 @@ mod tests {
 
     #[test]
     fn every_language_is_there_and_any_other_is_english() {
-        let assets = Assets::new("https://cards.example", &[]);
+        let assets = Assets::new("https://cards.example", Registered::default());
         let words = |language| &assets.words(language).unwrap().1;
         for language in ["ar", "de", "en", "es", "fr", "ja", "pt", "zh"] {
             let words = words(Some(language));
@@ -694,10 +739,10 @@ mod tests {
     fn the_config_cannot_end_its_element() {
         let mut embed = sample::embed(1);
         embed.origins = vec!["</script><script>alert(1)".to_owned()];
-        let assets = Assets::new("", &[]);
+        let assets = Assets::new("", Registered::default());
         let words = assets.words(None).unwrap();
         for document in DOCUMENTS {
-            let page = page(document, &embed, &[], words, "");
+            let page = page(document, &embed, Registered::default(), words, "");
             let scripts = match document.form {
                 Form::Linked => 3,
                 Form::Whole => 2,

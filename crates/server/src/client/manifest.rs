@@ -23,7 +23,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::frame::Assets;
+use super::frame::{Assets, Registered};
 use super::{Prepared, frame, script};
 use crate::api::problem::Problem;
 use crate::http::app::{App, Shared};
@@ -227,9 +227,13 @@ pub fn is_task(asset: &Asset) -> bool {
     asset.name == frame::CODE.file.name
 }
 
-/// What a deployment of this program's version serves at an origin, but for its fonts.
+/// What a deployment of this program's version serves at an origin, but for its fonts and
+/// designs.
 pub fn own(client_origin: &str) -> Manifest {
-    of(client_origin, &Assets::new(client_origin, &[]))
+    of(
+        client_origin,
+        &Assets::new(client_origin, Registered::default()),
+    )
 }
 
 /// The JOSE header (RFC 7515 4).

@@ -3,6 +3,7 @@
 //! **Invariant:** whatever is wrong with a token, the answer is the same bytes (P6).
 
 mod challenge;
+pub(crate) mod design;
 mod events;
 pub(crate) mod font;
 pub(crate) mod frame;
@@ -25,7 +26,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::routes;
 
-use self::frame::Assets;
+use self::frame::{Assets, Registered};
 use crate::api::admission::{Holder, Refused};
 use crate::api::extract::{self, Header};
 use crate::api::openapi::{self, On, SharedRefusal};
@@ -46,6 +47,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
     const WORDS: Public =
         Public::because("what frames say in a language: the same words for everyone");
     const FONT: Public = Public::because("a font that the operator registered");
+    const DESIGN: Public = Public::because("a picture of a design that the operator registered");
     const MANIFEST: Public =
         Public::because("what the public scripts are: the same bytes for everyone");
     let prepared = Arc::<Prepared>::default();
@@ -60,6 +62,7 @@ pub(crate) fn routes(surface: Surface) -> Surface {
         .route(EMBED, routes!(frame::embed))
         .route(WORDS, with(routes!(frame::words)))
         .route(FONT, routes!(font::font))
+        .route(DESIGN, routes!(design::design))
         .route(SCRIPT, routes!(script::script))
         .route(MANIFEST, with(routes!(manifest::json)))
         .route(MANIFEST, with(routes!(manifest::jws)))
@@ -78,7 +81,7 @@ struct Prepared {
 
 impl Prepared {
     fn frames(&self, settings: &Settings) -> &Assets {
-        let make = || Assets::new(&settings.client_origin, &settings.fonts);
+        let make = || Assets::new(&settings.client_origin, Registered::of(settings));
         self.frames.get_or_init(make)
     }
 }

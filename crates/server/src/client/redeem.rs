@@ -20,6 +20,7 @@ use crate::api::params::fields;
 use crate::api::problem::{Code, Problem};
 use crate::api::schema::FieldSet;
 use crate::http::app::{App, Shared};
+use crate::http::design::Design;
 
 /// What is asked.
 #[derive(Deserialize, ToSchema)]
@@ -94,6 +95,10 @@ pub(super) struct RedeemAnswer {
 struct CardFace {
     last_four: String,
     network: &'static str,
+    /// The registered design that the card's product wears; left out when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    design: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -136,7 +141,8 @@ pub(super) async fn redeem(
     match app.service.redeem(&asked).await? {
         Redeemed::Released(released) => {
             app.metrics.redemptions_released.increment();
-            Ok(Json(answer(&released)))
+            let design = design_of(&app.settings.designs, released.product.as_deref());
+            Ok(Json(answer(&released, design)))
         }
         Redeemed::Refused(cause) => {
             app.metrics.redemptions_refused.increment();
@@ -208,13 +214,21 @@ pub(super) fn holder_key(jwk: &PublicKey) -> Result<HolderKey, Problem> {
         .map_err(|_| Problem::invalid("key", "must be a point on P-256"))
 }
 
-fn answer(released: &Released) -> RedeemAnswer {
+/// What a card of this product wears.
+fn design_of<'a>(designs: &'a [Design], product: Option<&str>) -> Option<&'a str> {
+    let product = product?;
+    let of = |design: &&Design| design.products.iter().any(|known| known == product);
+    designs.iter().find(of).map(|design| design.name.as_str())
+}
+
+fn answer(released: &Released, design: Option<&str>) -> RedeemAnswer {
     let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
     RedeemAnswer {
         redemption: released.redemption.to_string(),
         card: CardFace {
             last_four: released.last_four.as_str().to_owned(),
             network: released.network.as_str(),
+            design: design.map(str::to_owned),
         },
         header: encode(&released.header),
         sealed: SealedFields {

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use tokio::runtime::Handle;
 
 use super::ListenerKind;
+use super::design::Design;
 use super::font::Font;
 use super::limit::{Limiter, Limits};
 use super::lists::Lists;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub private_webhooks: bool,
     /// The fonts that frames may show.
     pub fonts: Vec<Font>,
+    /// The designs that cards' faces may wear.
+    pub designs: Vec<Design>,
     /// Which listeners speak TLS.
     pub tls: tls::Listeners,
 }

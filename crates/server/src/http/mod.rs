@@ -5,6 +5,7 @@ pub(crate) mod address;
 pub(crate) mod app;
 pub(crate) mod call;
 pub(crate) mod chain;
+pub(crate) mod design;
 pub(crate) mod font;
 pub(crate) mod headers;
 pub(crate) mod limit;

@@ -1,5 +1,6 @@
 //! `GET /embed/{embed}`: the frame.
 
+mod designs;
 mod fonts;
 
 use cardveil_core::merchant::Embed;
@@ -242,7 +243,7 @@ async fn the_whole_document_holds_its_script_its_style_and_its_config() {
     let words = config["words"].take();
     assert_eq!(
         config,
-        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy_cvv": false, "transparent": false, "fonts": [], "words": null})
+        json!({"embed": "emb_1", "origins": ["https://shop.example"], "copy_cvv": false, "transparent": false, "fonts": [], "designs": [], "words": null})
     );
     assert_eq!(
         (&words["lang"], &words["labels"]["hide"]),

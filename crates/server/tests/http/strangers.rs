@@ -12,13 +12,14 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::actors::{empty, get, request, session_for};
-use crate::world::{CARD_ID, CARD_NO, PERSON, World, font, settings};
+use crate::world::{CARD_ID, CARD_NO, PERSON, World, design, font, settings};
 
 /// All that anyone may call. Who adds one says so here.
-const PUBLIC: [&str; 16] = [
+const PUBLIC: [&str; 17] = [
     "GET /client/v1/embeds/{embed}",
     "GET /client/v1/words/{language}",
     "GET /embed/assets/{asset}",
+    "GET /embed/designs/{picture}",
     "GET /embed/fonts/{font}",
     "GET /embed/{embed}",
     "GET /healthz",
@@ -39,6 +40,9 @@ const SUBSCRIPTION: &str = "c92e2960-b745-4b38-8e77-898b2f9ad9bb";
 
 /// The address of the font that is registered.
 const FONT: &str = "inter-5c1fe60bf735d8a2.woff2";
+
+/// The address of a picture of the design that is registered.
+const PICTURE: &str = "880485a05a519b27.svg";
 
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
@@ -82,6 +86,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{embed}", "emb_1")
         .replace("{asset}", &asset())
         .replace("{font}", FONT)
+        .replace("{picture}", PICTURE)
         .replace("{language}", "de")
         .replace("{version}", "v1")
         .replace("{file}", "cardveil.js")
@@ -136,6 +141,7 @@ fn plausible(world: &World, path: &str) -> Body {
 async fn a_stranger_is_let_into_the_public_routes_alone() {
     let mut settings = settings();
     settings.fonts = vec![font("inter", None, FontStyle::Normal)];
+    settings.designs = vec![design("dune", &[])];
     let world = World::with(settings, AccessLog::none()).await;
     world
         .operator()

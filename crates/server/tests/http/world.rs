@@ -11,7 +11,7 @@ use cardveil_core::audit::Kind;
 use cardveil_core::audit::sink::Gate;
 use cardveil_core::budget::Budgets;
 use cardveil_core::card::{
-    CardNumber, CardholderName, Cvv, Environment, Kind as CardKind, Label, State,
+    CardNumber, CardholderName, Cvv, Environment, Kind as CardKind, Label, Network, State,
 };
 use cardveil_core::flow::{NewCard, NewCredential, NewKey};
 use cardveil_core::id::{CardNo, PersonId};
@@ -21,7 +21,8 @@ use cardveil_core::vault::{ClearCard, Vault};
 use cardveil_seal::{Entropy, FileRoot, Keyring, Secret, SeededEntropy};
 use cardveil_server::log::AccessLog;
 use cardveil_server::{
-    App, Font, FontStyle, Limits, Listener, ListenerKind, Peer, Settings, mount,
+    App, Art, Design, DesignName, Font, FontStyle, Ink, Limits, Listener, ListenerKind, Look, Peer,
+    Settings, mount,
 };
 use cardveil_testkit::{Faulty, ManualClock, Memory, sample};
 use http::header::HOST;
@@ -104,6 +105,28 @@ pub(crate) fn font(name: &str, weight: Option<&str>, style: FontStyle) -> Font {
     Font::new(name, weight, style, WOFF2.to_vec()).unwrap()
 }
 
+/// A design of a smallest file for each picture, with a mark of Visa.
+pub(crate) fn design(name: &str, products: &[&str]) -> Design {
+    let art = |bytes: &[u8]| Art::new(bytes.to_vec()).unwrap();
+    let look = |ink: &str, background: &[u8]| Look {
+        ink: Ink::parse(ink).unwrap(),
+        background: art(background),
+        logo: Some(art(b"\xff\xd8\xff")),
+        mark: Some(art(b"<svg id=\"mark\">")),
+    };
+    Design {
+        name: DesignName::parse(name).unwrap(),
+        products: products.iter().map(|&product| product.to_owned()).collect(),
+        network: Some(Network::Visa),
+        light: look("#1d2b3a", b"<svg>"),
+        dark: Look {
+            logo: None,
+            mark: None,
+            ..look("#f4efe6", b"\x89PNG\r\n\x1a\n")
+        },
+    }
+}
+
 pub(crate) fn settings() -> Settings {
     Settings {
         client_origin: CLIENT_ORIGIN.to_owned(),
@@ -115,6 +138,7 @@ pub(crate) fn settings() -> Settings {
         timestamp_future_tolerance_ms: 0,
         private_webhooks: false,
         fonts: vec![],
+        designs: vec![],
         tls: cardveil_server::tls::Listeners::default(),
         limits: Limits::none(),
     }

@@ -6,7 +6,8 @@ import { type Surface, serveApp } from "../app.ts";
 import { FIELDS } from "@cardveil/protocol";
 import { browser } from "../browser.ts";
 import { readConfig } from "../config.ts";
-import { hideWhenLeft, reportSize, wearFont } from "../page.ts";
+import { attire } from "../design.ts";
+import { hideWhenLeft, reportSize } from "../page.ts";
 import { Sighting } from "../sight.ts";
 import { View } from "../view.ts";
 
@@ -18,7 +19,7 @@ async function start(root: HTMLElement): Promise<void> {
   const sight = new Sighting(() => performance.now(), "unknown");
   const around = { ...browser, sight, askFactor: cardveilCode };
   serveApp(window as Surface, config, around, view, (card, _settings, post) => {
-    view.wear = (appearance) => wearFont(config, appearance, post);
+    view.wear = attire(config, post);
     reportSize(root, post);
     hideWhenLeft(
       () => card.hide("left"),

@@ -3,8 +3,9 @@ import { FIELDS } from "@cardveil/protocol";
 import { browser } from "../browser.ts";
 import { Card } from "../card.ts";
 import { readConfig } from "../config.ts";
+import { attire } from "../design.ts";
 import { Failure } from "../failure.ts";
-import { hold, reportSize, wearFont } from "../page.ts";
+import { hold, reportSize } from "../page.ts";
 import { lookAt, ROOM } from "../sight.ts";
 import { View } from "../view.ts";
 
@@ -22,7 +23,7 @@ async function start(root: HTMLElement): Promise<void> {
     return;
   }
   await hold(config, (post) => {
-    view.wear = (appearance) => wearFont(config, appearance, post);
+    view.wear = attire(config, post);
     reportSize(root, post);
     // Not before: a frame that was prepared has no size until it is a card's.
     const around = { ...browser, sight: lookAt(root, ROOM.card), askFactor: cardveilCode };

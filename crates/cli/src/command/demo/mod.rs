@@ -3,6 +3,7 @@
 //! Its credentials are fixed and public, so it listens on loopback alone and `serve` refuses a
 //! database that holds them.
 
+mod design;
 mod merchants;
 mod samples;
 
@@ -118,7 +119,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     create_private_folder(&dir)?;
     let base = args.port_base;
     let shop_url = format!("http://localhost:{base}");
-    let config = config(&dir, base, args.strict);
+    let mut config = config(&dir, base, args.strict);
+    config.designs.push(design::write(&dir)?);
     let deployment = Deployment::create(config).await?;
     let mut origins = vec![shop_url.clone()];
     for origin in &args.allow_origin {

@@ -19,6 +19,7 @@ pub(super) struct Sample {
     kind: Kind,
     state: State,
     label: &'static str,
+    product: Option<&'static str>,
 }
 
 /// The first one is the card of the examples in both published descriptions.
@@ -47,14 +48,17 @@ pub(super) const SAMPLES: [Sample; 12] = [
         State::Active,
         "Business",
     ),
-    sample(
-        4,
-        "c0ffee00-0000-4000-8000-000000000004",
-        "6011111111111117",
-        "135",
-        State::Active,
-        "Groceries",
-    ),
+    Sample {
+        product: Some(super::design::PRODUCT),
+        ..sample(
+            4,
+            "c0ffee00-0000-4000-8000-000000000004",
+            "6011111111111117",
+            "135",
+            State::Active,
+            "Groceries",
+        )
+    },
     sample(
         5,
         "c0ffee00-0000-4000-8000-000000000005",
@@ -63,14 +67,17 @@ pub(super) const SAMPLES: [Sample; 12] = [
         State::Active,
         "Japan trip",
     ),
-    sample(
-        6,
-        "c0ffee00-0000-4000-8000-000000000006",
-        "30569309025904",
-        "357",
-        State::Active,
-        "Dining",
-    ),
+    Sample {
+        product: Some(super::design::PRODUCT),
+        ..sample(
+            6,
+            "c0ffee00-0000-4000-8000-000000000006",
+            "30569309025904",
+            "357",
+            State::Active,
+            "Dining",
+        )
+    },
     sample(
         7,
         "c0ffee00-0000-4000-8000-000000000007",
@@ -168,6 +175,7 @@ const fn sample(
         kind: Kind::Virtual,
         state,
         label,
+        product: None,
     }
 }
 
@@ -197,7 +205,10 @@ impl Sample {
             kind: self.kind,
             state: self.state,
             label: Label::parse(self.label)?,
-            attributes: Attributes::default(),
+            attributes: Attributes {
+                product: self.product.map(str::to_owned),
+                ..Attributes::default()
+            },
             clear: ClearCard {
                 number,
                 expiry: Expiry::parse(self.expiry)?,

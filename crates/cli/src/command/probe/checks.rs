@@ -108,8 +108,10 @@ fn release(manifest: Option<&Manifest>, report: &mut Report) {
     }
     let mut frames = manifest.frames.clone();
     for frame in &mut frames {
-        // The operator's fonts are no part of a release.
-        frame.policy = frame.policy.replace(" font-src 'self';", "");
+        // The operator's fonts and designs are no part of a release.
+        for own in [" font-src 'self';", " img-src 'self';"] {
+            frame.policy = frame.policy.replace(own, "");
+        }
     }
     let same = frames == own.frames;
     let at = (Code::Release, FRAME_PATH);

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::designs::Design;
 use super::fonts::Font;
 use super::sinks::{Audit, Sink};
 use super::tls::Tls;
@@ -56,7 +57,7 @@ fn fields<T: DeserializeOwned>() -> Vec<String> {
 #[test]
 fn the_page_names_every_key_and_no_other() {
     let documented: Vec<_> = rows().iter().flat_map(|row| keys(row[0])).collect();
-    let mut known = BTreeSet::from(["environment".to_owned(), "fonts".to_owned()]);
+    let mut known = BTreeSet::from(["environment", "fonts", "designs"].map(str::to_owned));
     let sections = [
         ("store", fields::<Store>()),
         ("keys", fields::<Keys>()),
@@ -94,6 +95,7 @@ fn a_row_of_tables_names_every_field_of_one() {
     for (key, fields) in [
         ("`[[audit.sink]]`", fields::<Sink>()),
         ("`[[fonts]]`", fields::<Font>()),
+        ("`[[designs]]`", fields::<Design>()),
     ] {
         let rows = rows();
         let row = rows.iter().find(|row| row[0] == key).unwrap();

@@ -1,6 +1,7 @@
 //! The configuration: a TOML file and `CARDVEIL_` variables over it. Unknown keys are errors. No
 //! secret is in it: the root key is a path.
 
+mod designs;
 #[cfg(test)]
 mod documented;
 mod fonts;
@@ -26,6 +27,7 @@ use cardveil_server::courier::Authorities;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::designs::Design;
 pub(crate) use self::fonts::Font;
 pub(crate) use self::keys::{Keys, Pkcs11, RootKey};
 pub(crate) use self::limits::{Budgets, Credentials, Limits};
@@ -75,6 +77,9 @@ pub(crate) struct Config {
     /// The fonts that frames may show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) fonts: Vec<Font>,
+    /// The designs that cards' faces may wear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) designs: Vec<Design>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +244,7 @@ impl Config {
             log: Log::default(),
             shutdown: Shutdown::default(),
             fonts: Vec::new(),
+            designs: Vec::new(),
         }
     }
 
@@ -301,6 +307,9 @@ impl Config {
         }
         for font in &mut self.fonts {
             font.file = base.join(&font.file);
+        }
+        for design in &mut self.designs {
+            design.under(base);
         }
         if let Some(path) = &mut self.webhooks.ca_file {
             *path = base.join(&*path);
@@ -370,6 +379,7 @@ impl Config {
             private_webhooks: self.webhooks.allow_private,
             limits: self.limits.limits(),
             fonts: fonts::read(&self.fonts)?,
+            designs: designs::read(&self.designs)?,
             tls: self.tls.load(now)?,
         })
     }
@@ -625,6 +635,27 @@ mod tests {
         let expected = ["/srv/fonts/inter.woff2", "/etc/inter.woff2"];
         assert_eq!(files, expected.map(Path::new));
         for wrong in ["style = \"oblique\"", "family = \"x\"", "weight = 400"] {
+            assert!(parse(&format!("{text}{wrong}\n"), &[]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn designs_are_a_list_with_paths_relative_to_the_file() {
+        let text = format!(
+            "{}\n[[designs]]\nname = \"dune\"\nbackground = \"designs/dune.svg\"\nink = \"#1d2b3a\"\n\
+             logo = \"/etc/logo.png\"\nmark = \"visa.svg\"\nnetwork = \"visa\"\nproducts = [\"a\"]\n",
+            fresh_text()
+        );
+        let config = parse(&text, &[]).unwrap();
+        assert_eq!(
+            parse(&toml::to_string(&config).unwrap(), &[]).unwrap(),
+            config
+        );
+        let design = config.under(Path::new("/srv")).designs.remove(0);
+        assert_eq!(design.background, Path::new("/srv/designs/dune.svg"));
+        assert_eq!(design.logo.as_deref(), Some(Path::new("/etc/logo.png")));
+        assert_eq!(design.mark.as_deref(), Some(Path::new("/srv/visa.svg")));
+        for wrong in ["title = \"x\"", "ink_dark = 1"] {
             assert!(parse(&format!("{text}{wrong}\n"), &[]).is_err(), "{wrong}");
         }
     }

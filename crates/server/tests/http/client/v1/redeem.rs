@@ -1,5 +1,6 @@
 //! `POST /client/v1/redeem`: the heart.
 
+mod design;
 mod fields;
 mod first_view;
 mod form;
