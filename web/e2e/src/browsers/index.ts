@@ -15,6 +15,7 @@ export interface Browser {
   visit(look: Look, proxy: string): Promise<Visit>;
   /** The same for a page that an app opens in its WebView, with the app around it. */
   app(look: Look, proxy: string, page: string, tokenAddress: string): Promise<App>;
+  /** At a file's end: leaves what it visited, and keeps what the worker's next file needs too. */
   close(): Promise<void>;
 }
 
