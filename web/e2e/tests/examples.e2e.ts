@@ -14,7 +14,7 @@ import { build as viteBuild } from "vite";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { serve } from "../../../examples/server.mjs";
-import { type Browser, launch, name, type Visit } from "../src/browsers/index.ts";
+import { type Browser, itOnce, launch, name, type Visit } from "../src/browsers/index.ts";
 import type { Scope } from "../src/browsers/page.ts";
 import { press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
@@ -183,7 +183,7 @@ describe.each([
     expect(complaints()).toEqual([]);
   });
 
-  it("changes language and looks of a card that is shown, without another token", async () => {
+  itOnce("changes language and looks of a card that is shown, without another token", async () => {
     await visitIt();
     const rounded = (radius: string) =>
       whole().locator(`html[style*="--radius: ${radius}"]`).waitFor({ state: "attached" });
@@ -198,26 +198,29 @@ describe.each([
     expect(asked()).toEqual(before);
   });
 
-  it("hides and shows, goes away with its component, and comes back with one more token", async () => {
-    await visitIt();
-    await click("Hide it");
-    await heard("hidden");
-    expect(await at(whole(), "pan").count()).toBe(0);
-    await click("Show it");
-    expect(await digits(whole())).toBe(PAN);
-    const before = await frames();
-    const [tokens = 0, redeemed = 0] = asked();
-    await click("Close");
-    await visit.page.locator(element).waitFor({ state: "detached" });
-    expect(await frames()).toBe(before - 1);
-    await click("Open");
-    expect(await digits(whole())).toBe(PAN);
-    expect(await frames()).toBe(before);
-    expect(asked()).toEqual([tokens + 1, redeemed + 1]);
-    expect(complaints()).toEqual([]);
-  });
+  itOnce(
+    "hides and shows, goes away with its component, and comes back with one more token",
+    async () => {
+      await visitIt();
+      await click("Hide it");
+      await heard("hidden");
+      expect(await at(whole(), "pan").count()).toBe(0);
+      await click("Show it");
+      expect(await digits(whole())).toBe(PAN);
+      const before = await frames();
+      const [tokens = 0, redeemed = 0] = asked();
+      await click("Close");
+      await visit.page.locator(element).waitFor({ state: "detached" });
+      expect(await frames()).toBe(before - 1);
+      await click("Open");
+      expect(await digits(whole())).toBe(PAN);
+      expect(await frames()).toBe(before);
+      expect(asked()).toEqual([tokens + 1, redeemed + 1]);
+      expect(complaints()).toEqual([]);
+    },
+  );
 
-  it("hears the code of an error, and shows nothing", async () => {
+  itOnce("hears the code of an error, and shows nothing", async () => {
     wire.fault(/^\/token$/, async () => "cut");
     await open(example);
     await heard("token_failed");
@@ -226,7 +229,7 @@ describe.each([
 });
 
 describe("React", () => {
-  it("hides a card in parts by a hook", async () => {
+  itOnce("hides a card in parts by a hook", async () => {
     await open("react");
     const pan = inside("[data-cardveil=pan]");
     await digits(pan);

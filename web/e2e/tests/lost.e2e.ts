@@ -6,7 +6,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Card, CardOptions, CardveilPart } from "../../sdk/src/api.ts";
-import { type Browser, launch, type Look } from "../src/browsers/index.ts";
+import { type Browser, itOnce, launch, type Look } from "../src/browsers/index.ts";
 import { Cardholder } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
@@ -149,7 +149,7 @@ describe("a frame that does not come", () => {
     expect([ada.tokens, ada.redeems.length]).toEqual([1, 1]);
   });
 
-  it.each([
+  itOnce.each([
     ["light", 320],
     ["dark", 320],
     ["dark", 768],

@@ -7,7 +7,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type CardOptions, type CardveilPart, type PartOptions } from "../../sdk/src/api.ts";
-import { type Browser, itNeeds, launch, name } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, itOnce, launch, name } from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
@@ -174,26 +174,29 @@ describe("a card in parts", () => {
     }
   });
 
-  it("keeps its looks over a button of the page's, unless its embed allows parts without", async () => {
-    const ada = await arrive();
-    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], {
-      transparent: true,
-    });
-    await inPart(ada, "pan", "pan").waitFor();
-    await inPart(ada, "copy-pan", "copy-pan").waitFor();
-    expect(
-      await ada.page
-        .locator("[data-testid=cardveil-frame-copy-pan]")
-        .contentFrame()
-        .locator("main")
-        .getAttribute("class"),
-    ).toBe("part");
-    expect(await inPart(ada, "copy-pan", "copy-pan").textContent()).toContain("Copy card number");
-    const warning = (await ada.page.evaluate(() => window.told)).find((line) =>
-      line.startsWith("warning"),
-    );
-    expect(warning).toContain("transparent_refused");
-  });
+  itOnce(
+    "keeps its looks over a button of the page's, unless its embed allows parts without",
+    async () => {
+      const ada = await arrive();
+      await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], {
+        transparent: true,
+      });
+      await inPart(ada, "pan", "pan").waitFor();
+      await inPart(ada, "copy-pan", "copy-pan").waitFor();
+      expect(
+        await ada.page
+          .locator("[data-testid=cardveil-frame-copy-pan]")
+          .contentFrame()
+          .locator("main")
+          .getAttribute("class"),
+      ).toBe("part");
+      expect(await inPart(ada, "copy-pan", "copy-pan").textContent()).toContain("Copy card number");
+      const warning = (await ada.page.evaluate(() => window.told)).find((line) =>
+        line.startsWith("warning"),
+      );
+      expect(warning).toContain("transparent_refused");
+    },
+  );
 
   it("copies from a button of its own, without looks over the page's", async () => {
     const generous = await startDemo("--transparent");
@@ -273,7 +276,7 @@ describe("a card in parts", () => {
     expect(await ada.page.locator("iframe").count()).toBe(0);
   });
 
-  it("has a short title of its own for every frame, in the language of the card", async () => {
+  itOnce("has a short title of its own for every frame, in the language of the card", async () => {
     const ada = await arrive();
     await mount(ada, { token: await ada.token(visa.card_no), locale: "fr" }, PARTS);
     await inPart(ada, "pan", "pan").waitFor();
@@ -297,7 +300,7 @@ describe("a card without a CVV", () => {
   const asked = ["pan", "expiry", "cvv"] as const;
   const without = () => demo.cards.find((card) => card.last_four === "3222")?.card_no ?? "";
 
-  it.each(["light", "dark"] as const)(
+  itOnce.each(["light", "dark"] as const)(
     "in parts shows the rest, all at once, and names what is not there, %s (engrid#324)",
     async (theme) => {
       const ada = await arrive();
@@ -322,7 +325,7 @@ describe("a card without a CVV", () => {
     },
   );
 
-  it.each(["light", "dark"] as const)(
+  itOnce.each(["light", "dark"] as const)(
     "as a whole has no row for it, %s (braintree-web-drop-in#149)",
     async (theme) => {
       const ada = await arrive();
@@ -347,7 +350,7 @@ describe("a card without a CVV", () => {
     },
   );
 
-  it("tells why nothing is shown where nothing is left, and the token stays good", async () => {
+  itOnce("tells why nothing is shown where nothing is left, and the token stays good", async () => {
     const ada = await arrive();
     const token = await ada.token(without());
     await mount(ada, { token, fields: ["cvv"], masked: false }, []);
@@ -364,7 +367,7 @@ describe("a card without a CVV", () => {
     await inPart(ada, "pan", "pan").waitFor();
   });
 
-  it("on a page for Marqeta.js succeeds with the rest (engrid#324)", async () => {
+  itOnce("on a page for Marqeta.js succeeds with the rest (engrid#324)", async () => {
     const ada = await arrive();
     const { client_url: clientUrl, embed } = demo;
     const heard = await ada.page.evaluate(
@@ -409,7 +412,7 @@ describe("a card without a CVV", () => {
 });
 
 describe("masked", () => {
-  it("means not fetched: nothing is redeemed before the click (hcb#10669)", async () => {
+  itOnce("means not fetched: nothing is redeemed before the click (hcb#10669)", async () => {
     const ada = await arrive();
     await mount(ada, { token: await ada.token(visa.card_no), masked: true }, []);
     await ada.in("show-pan").waitFor();
@@ -519,7 +522,7 @@ describe("doctor", () => {
     expect(report.ok).toBe(true);
   });
 
-  it("is of the version that a page has pinned", async () => {
+  itOnce("is of the version that a page has pinned", async () => {
     const ada = await arrive();
     const { client_url: clientUrl, embed } = demo;
     const { version } = (await (await fetch(`${clientUrl}/sdk/v1/manifest.json`)).json()) as {
@@ -605,7 +608,7 @@ describe("doctor", () => {
     },
   );
 
-  it("says that there is no such embed", async () => {
+  itOnce("says that there is no such embed", async () => {
     const ada = await arrive();
     const { client_url: clientUrl } = demo;
     const report = await ada.page.evaluate(
