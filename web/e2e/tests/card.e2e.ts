@@ -5,18 +5,21 @@
  * after a click on Copy; a redemption that nobody clicked for; silence where something failed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Browser, itNeeds, itOnce, launch, type Look } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, itOnce, launch } from "../src/browsers/index.ts";
 import { Cardholder, TEST_NUMBERS, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
+import { Visits } from "../src/visits.ts";
 
 let demo: Demo;
 let browser: Browser;
+let visits: Visits;
 let present: Cardholder[] = [];
 let visa: DemoCard;
 const PAN = "4111111111111111";
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
+  visits = new Visits(browser);
   const found = demo.cards.find(
     (card) => card.last_four === "1111" && /^active$/i.test(card.state),
   );
@@ -25,6 +28,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await visits?.leave();
   await browser?.close();
   await demo?.stop();
 });
@@ -33,14 +37,21 @@ afterEach(async () => {
   await Promise.all(present.splice(0).map((cardholder) => cardholder.leave()));
 });
 
-async function arrive(look?: Partial<Look>): Promise<Cardholder> {
-  const cardholder = await Cardholder.arrive(browser, demo, look);
+/** Who asks nothing of their window but a page. */
+async function arrive(): Promise<Cardholder> {
+  const cardholder = await Cardholder.arriveIn(visits, demo);
   present.push(cardholder);
   return cardholder;
 }
 
-async function shown(): Promise<Cardholder> {
-  const cardholder = await arrive();
+async function arriveAnew(): Promise<Cardholder> {
+  const cardholder = await Cardholder.arrive(browser, demo);
+  present.push(cardholder);
+  return cardholder;
+}
+
+async function shown(arriving = arrive): Promise<Cardholder> {
+  const cardholder = await arriving();
   await cardholder.show(visa.card_no);
   return cardholder;
 }
@@ -78,7 +89,7 @@ describe("show my card", () => {
   });
 
   it("reports what was displayed", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     await ada.show(visa.card_no);
     await ada.reported("displayed");
     expect(ada.events).toEqual([expect.objectContaining({ event: "displayed" })]);
@@ -99,7 +110,7 @@ describe("show my card", () => {
   it.each(["js", "css", "json"])(
     "shows it whole where another version's node does not have the frame's .%s, as in an upgrade",
     async (kind) => {
-      const ada = await arrive();
+      const ada = await arriveAnew();
       ada.wire.fault(new RegExp(`^/embed/assets/.*\\.${kind}$`), async () => ({
         status: 404,
         headers: {},
@@ -180,7 +191,7 @@ describe("a card without a CVV on file", () => {
 
 describe("copy", () => {
   it("puts bare digits into the clipboard", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     await press(ada.in("copy-pan"));
     await ada.by("seen-copied").waitFor();
     expect(await ada.in("note").textContent()).toBe("Copied");
@@ -188,7 +199,7 @@ describe("copy", () => {
   });
 
   it("works without the clipboard API, and the digits never stand in a field for it (DFXswiss/app#1296)", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     await ada.frame.evaluate(() => {
       Object.defineProperty(navigator, "clipboard", { value: undefined });
       new MutationObserver((changes) => {
@@ -217,7 +228,7 @@ describe("copy", () => {
   });
 
   it("by selection gives bare digits as well", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     await ada.in("pan").click();
     await ada.page.keyboard.press("Control+C");
     expect(await ada.paste()).toBe(PAN);
@@ -253,7 +264,7 @@ describe("hide", () => {
   });
 
   it("happens by itself when the countdown ends", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     const token = await ada.token(visa.card_no);
     const told = await ada.mount({ token, hideAfter: 5 }, "hidden");
     expect(told.map(({ event }) => event)).toEqual(["ready", "revealed", "expired", "hidden"]);
@@ -370,7 +381,7 @@ describe("hide", () => {
   );
 
   it("happens with destroy", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     await press(ada.by("close-card"));
     await ada.reported("hidden");
     expect(await ada.by("cardveil-frame").count()).toBe(0);
@@ -379,7 +390,7 @@ describe("hide", () => {
 
 describe("nobody else", () => {
   itOnce("can use a token that was used", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     const eve = await arrive();
     const told = await eve.mount({ token: String(ada.redeems[0]?.token) }, "revealed", "error");
     expect(told.at(-1)).toMatchObject({ event: "error", code: "token_refused" });
@@ -431,7 +442,7 @@ describe("nobody else", () => {
   });
 
   it("finds card data outside the frame: page, messages, requests, storage, console (peanut-ui#2088)", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     await ada.page.evaluate(() => {
       const heard: string[] = [];
       Object.assign(window, { heard });

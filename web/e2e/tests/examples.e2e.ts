@@ -11,7 +11,7 @@ import { cp, mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { build as viteBuild } from "vite";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { serve } from "../../../examples/server.mjs";
 import { type Browser, itOnce, launch, name, type Visit } from "../src/browsers/index.ts";
@@ -54,23 +54,26 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await visit?.leave();
+  wire?.close();
   server?.close();
   server?.closeAllConnections();
   await browser?.close();
   await demo?.stop();
 });
 
-beforeEach(async () => {
+// One window: nothing is done to it but by a page.
+beforeAll(async () => {
   wire = await Wire.open();
   visit = await browser.visit(
     { viewport: { width: 800, height: 1000 } },
     `http://127.0.0.1:${wire.port}`,
   );
 });
-
 afterEach(async () => {
-  await visit?.leave();
-  wire?.close();
+  await visit.page.goto("about:blank");
+  visit.console.length = 0;
+  wire.forget();
 });
 
 const buildReact = () =>

@@ -11,9 +11,11 @@ import { type Browser, itNeeds, itOnce, launch, name } from "../src/browsers/ind
 import type { Locator } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
+import { Visits } from "../src/visits.ts";
 
 let demo: Demo;
 let browser: Browser;
+let visits: Visits;
 let present: Cardholder[] = [];
 let visa: DemoCard;
 const PAN = "4111111111111111";
@@ -28,6 +30,7 @@ declare global {
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
+  visits = new Visits(browser);
   const found = demo.cards.find(
     (card) => card.last_four === "1111" && /^active$/i.test(card.state),
   );
@@ -35,6 +38,7 @@ beforeAll(async () => {
   visa = found;
 });
 afterAll(async () => {
+  await visits?.leave();
   await browser?.close();
   await demo?.stop();
 });
@@ -42,7 +46,14 @@ afterEach(async () => {
   await Promise.all(present.splice(0).map((cardholder) => cardholder.leave()));
 });
 
+/** Who asks nothing of their window but a page. */
 async function arrive(): Promise<Cardholder> {
+  const cardholder = await Cardholder.arriveIn(visits, demo);
+  present.push(cardholder);
+  return cardholder;
+}
+
+async function arriveAnew(): Promise<Cardholder> {
   const cardholder = await Cardholder.arrive(browser, demo);
   present.push(cardholder);
   return cardholder;
@@ -119,7 +130,7 @@ describe("a card in parts", () => {
   });
 
   itNeeds("print")("hides in all of its parts before the page is printed", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
     await inPart(ada, "pan", "pan").waitFor();
     await ada.page.pdf();
@@ -480,7 +491,7 @@ describe("one token, one key", () => {
   });
 
   it("and what the browser keeps of it holds no digit and no token", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     const token = await ada.token(visa.card_no);
     await mount(ada, { token }, []);
     await ada.in("pan").waitFor();
@@ -523,7 +534,7 @@ describe("doctor", () => {
   });
 
   itOnce("is of the version that a page has pinned", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     const { client_url: clientUrl, embed } = demo;
     const { version } = (await (await fetch(`${clientUrl}/sdk/v1/manifest.json`)).json()) as {
       version: string;
@@ -542,7 +553,7 @@ describe("doctor", () => {
   });
 
   it("ran whatever lay at its address, and is the one that was built with the SDK or none", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     const { client_url: clientUrl, embed } = demo;
     ada.wire.fault(/\/doctor\.js$/, async (pass) => {
       const answer = await pass();
@@ -575,7 +586,7 @@ describe("doctor", () => {
   ])(
     "never saw in a browser that a page in an iframe may not let copy, and names the attribute: %s",
     async (allow, copies) => {
-      const ada = await arrive();
+      const ada = await arriveAnew();
       const { client_url: clientUrl, embed, shop_url: shop } = demo;
       // A page of another site, which nobody serves, around the shop's.
       ada.wire.fault(/^\/around$/, async () => ({
