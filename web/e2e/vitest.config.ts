@@ -16,8 +16,9 @@ export default defineConfig({
         name,
         include: ["tests/**/*.e2e.ts"],
         env: { BROWSER: name },
-        // The modules of src/ keep nothing of a test, so a worker loads them once.
+        // The modules of src/ keep nothing of a test but the browser, so a worker loads them once.
         isolate: false,
+        runner: "./src/runner.ts",
         testTimeout: 60_000,
         hookTimeout: 60_000,
       },

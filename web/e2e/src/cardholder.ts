@@ -5,6 +5,7 @@ import type { CardEvents, CardOptions, CardveilFactory } from "../../sdk/src/api
 import { type Browser, type Look, name as browserName, type Visit } from "./browsers/index.ts";
 import type { Frame, Locator, Page } from "./browsers/page.ts";
 import type { Demo } from "./demo.ts";
+import type { Visits } from "./visits.ts";
 import { Wire } from "./wire.ts";
 
 /**
@@ -49,20 +50,40 @@ export async function press(button: Locator): Promise<void> {
   await button.click();
 }
 
+const LOOK: Look = { viewport: { width: 1100, height: 860 } };
+
 export class Cardholder {
   private constructor(
     readonly demo: Demo,
     readonly wire: Wire,
     private readonly visit: Visit,
+    private readonly end: () => Promise<void>,
   ) {}
 
+  /** In a window of their own. */
   static async arrive(browser: Browser, demo: Demo, look: Partial<Look> = {}): Promise<Cardholder> {
     const wire = await Wire.open();
-    const visit = await browser.visit(
-      { viewport: { width: 1100, height: 860 }, ...look },
-      `http://127.0.0.1:${wire.port}`,
-    );
-    const cardholder = new Cardholder(demo, wire, visit);
+    const visit = await browser.visit({ ...LOOK, ...look }, `http://127.0.0.1:${wire.port}`);
+    const cardholder = new Cardholder(demo, wire, visit, async () => {
+      await visit.leave();
+      wire.close();
+    });
+    await cardholder.open();
+    return cardholder;
+  }
+
+  /**
+   * In a window that others may have had before, for a test that does nothing to it but by a page,
+   * and for which it is all the same what the clipboard and the cache hold, and what a card that
+   * was left still reports.
+   */
+  static async arriveIn(visits: Visits, demo: Demo, look: Partial<Look> = {}): Promise<Cardholder> {
+    const place = await visits.take({ ...LOOK, ...look });
+    const cardholder = new Cardholder(demo, place.wire, place.visit, async () => {
+      await cardholder.#clear();
+      visits.giveBack({ ...LOOK, ...look }, place);
+    });
+    cardholder.#forget();
     await cardholder.open();
     return cardholder;
   }
@@ -76,16 +97,24 @@ export class Cardholder {
 
   /** In front of the shop once more, as if they had just arrived; their browser knows its cache. */
   async arriveAgain(): Promise<void> {
-    await this.page.goto("about:blank");
-    // A name stays with its window, whatever page comes next.
-    await this.page.evaluate(() => void (window.name = ""));
-    this.wire.forget();
+    await this.#clear();
+    this.#forget();
     await this.open();
   }
 
-  async leave(): Promise<void> {
-    await this.visit.leave();
-    this.wire.close();
+  async #clear(): Promise<void> {
+    await this.page.goto("about:blank");
+    // A name stays with its window, whatever page comes next.
+    await this.page.evaluate(() => void (window.name = ""));
+  }
+
+  #forget(): void {
+    this.wire.forget();
+    this.visit.console.length = 0;
+  }
+
+  leave(): Promise<void> {
+    return this.end();
   }
 
   get page(): Page {

@@ -5,18 +5,21 @@
  * after a click on Copy; a redemption that nobody clicked for; silence where something failed.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Browser, itNeeds, itOnce, launch, type Look } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, itOnce, launch } from "../src/browsers/index.ts";
 import { Cardholder, TEST_NUMBERS, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
+import { Visits } from "../src/visits.ts";
 
 let demo: Demo;
 let browser: Browser;
+let visits: Visits;
 let present: Cardholder[] = [];
 let visa: DemoCard;
 const PAN = "4111111111111111";
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
+  visits = new Visits(browser);
   const found = demo.cards.find(
     (card) => card.last_four === "1111" && /^active$/i.test(card.state),
   );
@@ -25,6 +28,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await visits?.leave();
   await browser?.close();
   await demo?.stop();
 });
@@ -33,38 +37,48 @@ afterEach(async () => {
   await Promise.all(present.splice(0).map((cardholder) => cardholder.leave()));
 });
 
-async function arrive(look?: Partial<Look>): Promise<Cardholder> {
-  const cardholder = await Cardholder.arrive(browser, demo, look);
+/** Who asks nothing of their window but a page. */
+async function arrive(): Promise<Cardholder> {
+  const cardholder = await Cardholder.arriveIn(visits, demo);
   present.push(cardholder);
   return cardholder;
 }
 
-async function shown(): Promise<Cardholder> {
-  const cardholder = await arrive();
+async function arriveAnew(): Promise<Cardholder> {
+  const cardholder = await Cardholder.arrive(browser, demo);
+  present.push(cardholder);
+  return cardholder;
+}
+
+async function shown(arriving = arrive): Promise<Cardholder> {
+  const cardholder = await arriving();
   await cardholder.show(visa.card_no);
   return cardholder;
 }
 
 describe("show my card", () => {
-  it("shows each active card's own number, and the page hears of it without a digit", async () => {
-    const ada = await arrive();
-    const active = demo.cards.filter((card) => /^active$/i.test(card.state));
-    expect(active.length).toBeGreaterThan(1);
-    for (const card of active) {
-      await ada.show(card.card_no);
-      const pan = await ada.in("pan").textContent();
-      expect(pan?.slice(-4)).toBe(card.last_four);
-      expect(pan).toMatch(/^\d{14,19}$/);
-      if (card.last_four in TEST_NUMBERS) expect(pan).toBe(TEST_NUMBERS[card.last_four]);
-      expect(await ada.in("expiry").textContent()).toMatch(/^(0[1-9]|1[0-2])\/\d\d$/);
-      expect(await ada.in("name").textContent()).not.toBe("");
-      await ada.by("seen-revealed").first().waitFor();
-      expect(await ada.by("seen").textContent()).not.toMatch(/\d{3}/);
-      await press(ada.by("close-card"));
-    }
-    expect(ada.redeems).toHaveLength(active.length);
-    expect(ada.tokens).toBe(active.length);
-  });
+  itOnce(
+    "shows each active card's own number, and the page hears of it without a digit",
+    async () => {
+      const ada = await arrive();
+      const active = demo.cards.filter((card) => /^active$/i.test(card.state));
+      expect(active.length).toBeGreaterThan(1);
+      for (const card of active) {
+        await ada.show(card.card_no);
+        const pan = await ada.in("pan").textContent();
+        expect(pan?.slice(-4)).toBe(card.last_four);
+        expect(pan).toMatch(/^\d{14,19}$/);
+        if (card.last_four in TEST_NUMBERS) expect(pan).toBe(TEST_NUMBERS[card.last_four]);
+        expect(await ada.in("expiry").textContent()).toMatch(/^(0[1-9]|1[0-2])\/\d\d$/);
+        expect(await ada.in("name").textContent()).not.toBe("");
+        await ada.by("seen-revealed").first().waitFor();
+        expect(await ada.by("seen").textContent()).not.toMatch(/\d{3}/);
+        await press(ada.by("close-card"));
+      }
+      expect(ada.redeems).toHaveLength(active.length);
+      expect(ada.tokens).toBe(active.length);
+    },
+  );
 
   itOnce.each(["KeySecure", "Equals", "Native"])("works with a token by %s", async (dialect) => {
     const ada = await arrive();
@@ -75,13 +89,13 @@ describe("show my card", () => {
   });
 
   it("reports what was displayed", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     await ada.show(visa.card_no);
     await ada.reported("displayed");
     expect(ada.events).toEqual([expect.objectContaining({ event: "displayed" })]);
   });
 
-  it("says in words why a card that is not in use cannot be shown", async () => {
+  itOnce("says in words why a card that is not in use cannot be shown", async () => {
     const ada = await arrive();
     const frozen = demo.cards.find((card) => !/^(active|unactivated|pending)/i.test(card.state));
     if (frozen === undefined) throw new Error("the demo has no card out of use");
@@ -96,7 +110,7 @@ describe("show my card", () => {
   it.each(["js", "css", "json"])(
     "shows it whole where another version's node does not have the frame's .%s, as in an upgrade",
     async (kind) => {
-      const ada = await arrive();
+      const ada = await arriveAnew();
       ada.wire.fault(new RegExp(`^/embed/assets/.*\\.${kind}$`), async () => ({
         status: 404,
         headers: {},
@@ -116,7 +130,7 @@ describe("show my card", () => {
     },
   );
 
-  it("keeps several cards on one page apart", async () => {
+  itOnce("keeps several cards on one page apart", async () => {
     const ada = await arrive();
     const [first, second] = demo.cards.filter((card) => /^active$/i.test(card.state));
     for (const card of [first, second]) {
@@ -127,7 +141,7 @@ describe("show my card", () => {
     expect((await ada.in("pan", 1).textContent())?.slice(-4)).toBe(second?.last_four);
   });
 
-  it("works as an element and as a classic script", async () => {
+  itOnce("works as an element and as a classic script", async () => {
     const ada = await arrive();
     const token = await ada.token(visa.card_no);
     await ada.page.evaluate(
@@ -151,7 +165,7 @@ describe("show my card", () => {
 });
 
 describe("CVV", () => {
-  it("is not fetched before its click", async () => {
+  itOnce("is not fetched before its click", async () => {
     const ada = await shown();
     expect(await ada.in("cvv").count()).toBe(0);
     expect(ada.redeems.map(({ fields }) => fields)).toEqual([["pan", "expiry", "name"]]);
@@ -165,7 +179,7 @@ describe("CVV", () => {
 });
 
 describe("a card without a CVV on file", () => {
-  it("offers none", async () => {
+  itOnce("offers none", async () => {
     const ada = await arrive();
     const without = demo.cards.find((card) => card.last_four === "3222");
     if (without === undefined) throw new Error("the demo has no card without a CVV");
@@ -177,7 +191,7 @@ describe("a card without a CVV on file", () => {
 
 describe("copy", () => {
   it("puts bare digits into the clipboard", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     await press(ada.in("copy-pan"));
     await ada.by("seen-copied").waitFor();
     expect(await ada.in("note").textContent()).toBe("Copied");
@@ -185,7 +199,7 @@ describe("copy", () => {
   });
 
   it("works without the clipboard API, and the digits never stand in a field for it (DFXswiss/app#1296)", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     await ada.frame.evaluate(() => {
       Object.defineProperty(navigator, "clipboard", { value: undefined });
       new MutationObserver((changes) => {
@@ -201,7 +215,7 @@ describe("copy", () => {
     expect(await ada.frame.evaluate(() => document.documentElement.dataset["leak"])).toBe("false");
   });
 
-  it("says so when nothing was copied", async () => {
+  itOnce("says so when nothing was copied", async () => {
     const ada = await shown();
     await ada.frame.evaluate(() => {
       Object.defineProperty(navigator, "clipboard", { value: undefined });
@@ -214,7 +228,7 @@ describe("copy", () => {
   });
 
   it("by selection gives bare digits as well", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     await ada.in("pan").click();
     await ada.page.keyboard.press("Control+C");
     expect(await ada.paste()).toBe(PAN);
@@ -250,7 +264,7 @@ describe("hide", () => {
   });
 
   it("happens by itself when the countdown ends", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     const token = await ada.token(visa.card_no);
     const told = await ada.mount({ token, hideAfter: 5 }, "hidden");
     expect(told.map(({ event }) => event)).toEqual(["ready", "revealed", "expired", "hidden"]);
@@ -367,7 +381,7 @@ describe("hide", () => {
   );
 
   it("happens with destroy", async () => {
-    const ada = await shown();
+    const ada = await shown(arriveAnew);
     await press(ada.by("close-card"));
     await ada.reported("hidden");
     expect(await ada.by("cardveil-frame").count()).toBe(0);
@@ -375,8 +389,8 @@ describe("hide", () => {
 });
 
 describe("nobody else", () => {
-  it("can use a token that was used", async () => {
-    const ada = await shown();
+  itOnce("can use a token that was used", async () => {
+    const ada = await shown(arriveAnew);
     const eve = await arrive();
     const told = await eve.mount({ token: String(ada.redeems[0]?.token) }, "revealed", "error");
     expect(told.at(-1)).toMatchObject({ event: "error", code: "token_refused" });
@@ -387,7 +401,7 @@ describe("nobody else", () => {
     expect(await ada.in("pan").textContent()).toBe(PAN);
   });
 
-  it("can tell a token that never was from one that was used", async () => {
+  itOnce("can tell a token that never was from one that was used", async () => {
     const eve = await arrive();
     const invented = "cvt_test_000000000000000000000000000000000000000000000000000000";
     const told = await eve.mount({ token: invented }, "revealed", "error");
@@ -428,7 +442,7 @@ describe("nobody else", () => {
   });
 
   it("finds card data outside the frame: page, messages, requests, storage, console (peanut-ui#2088)", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     await ada.page.evaluate(() => {
       const heard: string[] = [];
       Object.assign(window, { heard });
@@ -473,32 +487,35 @@ describe("nobody else", () => {
 });
 
 describe("redeems", () => {
-  it("once for a card that is mounted and destroyed at once, as in StrictMode: for the one that stays", async () => {
-    const ada = await arrive();
-    const token = await ada.token(visa.card_no);
-    const calls = await ada.page.evaluate(
-      async ({ client_url, embed, token }) => {
-        const { Cardveil } = await window.load(`${client_url}/sdk/v1/cardveil.js`);
-        let calls = 0;
-        const make = () => Cardveil({ embed }).card({ token: async () => ((calls += 1), token) });
-        const first = make();
-        first.mount("#card");
-        first.destroy();
-        const second = make();
-        second.mount("#card");
-        second.on("ready", () => second.destroy());
-        await new Promise((done) => second.on("ready", done));
-        const third = make();
-        third.mount("#card");
-        await new Promise((done) => third.on("revealed", done));
-        return calls;
-      },
-      { client_url: demo.client_url, embed: demo.embed, token },
-    );
-    expect(calls).toBe(1);
-    expect(ada.redeems).toHaveLength(1);
-    expect(await ada.by("cardveil-frame").count()).toBe(1);
-  });
+  itOnce(
+    "once for a card that is mounted and destroyed at once, as in StrictMode: for the one that stays",
+    async () => {
+      const ada = await arrive();
+      const token = await ada.token(visa.card_no);
+      const calls = await ada.page.evaluate(
+        async ({ client_url, embed, token }) => {
+          const { Cardveil } = await window.load(`${client_url}/sdk/v1/cardveil.js`);
+          let calls = 0;
+          const make = () => Cardveil({ embed }).card({ token: async () => ((calls += 1), token) });
+          const first = make();
+          first.mount("#card");
+          first.destroy();
+          const second = make();
+          second.mount("#card");
+          second.on("ready", () => second.destroy());
+          await new Promise((done) => second.on("ready", done));
+          const third = make();
+          third.mount("#card");
+          await new Promise((done) => third.on("revealed", done));
+          return calls;
+        },
+        { client_url: demo.client_url, embed: demo.embed, token },
+      );
+      expect(calls).toBe(1);
+      expect(ada.redeems).toHaveLength(1);
+      expect(await ada.by("cardveil-frame").count()).toBe(1);
+    },
+  );
 
   it("again with the same key and attempt when the answer got lost after the claim", async () => {
     const ada = await arrive();
@@ -529,7 +546,7 @@ describe("redeems", () => {
     expect(ada.tokens).toBe(1);
   });
 
-  it("not an answer that was changed on the way", async () => {
+  itOnce("not an answer that was changed on the way", async () => {
     const ada = await arrive();
     ada.wire.fault(/^\/client\/v1\/redeem$/, async (pass) => {
       const answer = await pass();

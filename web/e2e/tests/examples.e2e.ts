@@ -11,10 +11,10 @@ import { cp, mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { build as viteBuild } from "vite";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, as its readers get it
 import { serve } from "../../../examples/server.mjs";
-import { type Browser, launch, name, type Visit } from "../src/browsers/index.ts";
+import { type Browser, itOnce, launch, name, type Visit } from "../src/browsers/index.ts";
 import type { Scope } from "../src/browsers/page.ts";
 import { press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
@@ -54,23 +54,26 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await visit?.leave();
+  wire?.close();
   server?.close();
   server?.closeAllConnections();
   await browser?.close();
   await demo?.stop();
 });
 
-beforeEach(async () => {
+// One window: nothing is done to it but by a page.
+beforeAll(async () => {
   wire = await Wire.open();
   visit = await browser.visit(
     { viewport: { width: 800, height: 1000 } },
     `http://127.0.0.1:${wire.port}`,
   );
 });
-
 afterEach(async () => {
-  await visit?.leave();
-  wire?.close();
+  await visit.page.goto("about:blank");
+  visit.console.length = 0;
+  wire.forget();
 });
 
 const buildReact = () =>
@@ -183,7 +186,7 @@ describe.each([
     expect(complaints()).toEqual([]);
   });
 
-  it("changes language and looks of a card that is shown, without another token", async () => {
+  itOnce("changes language and looks of a card that is shown, without another token", async () => {
     await visitIt();
     const rounded = (radius: string) =>
       whole().locator(`html[style*="--radius: ${radius}"]`).waitFor({ state: "attached" });
@@ -198,26 +201,29 @@ describe.each([
     expect(asked()).toEqual(before);
   });
 
-  it("hides and shows, goes away with its component, and comes back with one more token", async () => {
-    await visitIt();
-    await click("Hide it");
-    await heard("hidden");
-    expect(await at(whole(), "pan").count()).toBe(0);
-    await click("Show it");
-    expect(await digits(whole())).toBe(PAN);
-    const before = await frames();
-    const [tokens = 0, redeemed = 0] = asked();
-    await click("Close");
-    await visit.page.locator(element).waitFor({ state: "detached" });
-    expect(await frames()).toBe(before - 1);
-    await click("Open");
-    expect(await digits(whole())).toBe(PAN);
-    expect(await frames()).toBe(before);
-    expect(asked()).toEqual([tokens + 1, redeemed + 1]);
-    expect(complaints()).toEqual([]);
-  });
+  itOnce(
+    "hides and shows, goes away with its component, and comes back with one more token",
+    async () => {
+      await visitIt();
+      await click("Hide it");
+      await heard("hidden");
+      expect(await at(whole(), "pan").count()).toBe(0);
+      await click("Show it");
+      expect(await digits(whole())).toBe(PAN);
+      const before = await frames();
+      const [tokens = 0, redeemed = 0] = asked();
+      await click("Close");
+      await visit.page.locator(element).waitFor({ state: "detached" });
+      expect(await frames()).toBe(before - 1);
+      await click("Open");
+      expect(await digits(whole())).toBe(PAN);
+      expect(await frames()).toBe(before);
+      expect(asked()).toEqual([tokens + 1, redeemed + 1]);
+      expect(complaints()).toEqual([]);
+    },
+  );
 
-  it("hears the code of an error, and shows nothing", async () => {
+  itOnce("hears the code of an error, and shows nothing", async () => {
     wire.fault(/^\/token$/, async () => "cut");
     await open(example);
     await heard("token_failed");
@@ -226,7 +232,7 @@ describe.each([
 });
 
 describe("React", () => {
-  it("hides a card in parts by a hook", async () => {
+  itOnce("hides a card in parts by a hook", async () => {
     await open("react");
     const pan = inside("[data-cardveil=pan]");
     await digits(pan);

@@ -129,7 +129,17 @@ describe.each(["light", "dark"] as const)("on a %s device", (colorScheme) => {
         });
         await visit.page.goto(`${origin}/${index}/`);
         host = framed ? visit.frame(`${origin}/${index}/inner`) : visit.page;
-        await host.evaluate(() => (window as unknown as Host).loaded);
+        // An isolated page comes in another process, and WebKit's driver may be asked before.
+        await vi.waitFor(
+          () =>
+            host.evaluate(async (path) => {
+              const { loaded } = window as unknown as Host;
+              if (!location.pathname.startsWith(path) || loaded === undefined)
+                throw new Error(`no cards are at ${location}`);
+              await loaded;
+            }, `/${index}/`),
+          { timeout: 15_000 },
+        );
         // A driver may hear of the last one later than the page.
         await vi.waitFor(() => inside("toggle"));
       }

@@ -61,11 +61,6 @@ async function leave(): Promise<void> {
   }
 }
 
-function eachInItsOwnWindow(): void {
-  beforeEach(arrive);
-  afterEach(leave);
-}
-
 /** In one window, which no test does anything to but by its page. */
 function eachOnItsOwnPage(): void {
   beforeAll(async () => {
@@ -347,7 +342,7 @@ describe("a message to the frame", () => {
 });
 
 describe("a page that is not what it should be", () => {
-  eachInItsOwnWindow();
+  eachOnItsOwnPage();
 
   it("gets nothing by fetching the frame's address, or by opening it as a page", async () => {
     expect(

@@ -5,7 +5,7 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import type { CardveilPart } from "../../sdk/src/api.ts";
-import { type Browser, launch } from "../src/browsers/index.ts";
+import { type Browser, itOnce, launch } from "../src/browsers/index.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
 
@@ -120,7 +120,7 @@ it("a copy follows no request, so that no browser refuses it (clipboard-polyfill
   expect(await ada.paste()).toBe(PAN);
 });
 
-it("digits are no telephone number (RAWeb#1444, firefox-ios#34360)", async () => {
+itOnce("digits are no telephone number (RAWeb#1444, firefox-ios#34360)", async () => {
   const ada = await arrive();
   await ada.show(visa.card_no);
   const digits = await ada
@@ -135,36 +135,40 @@ it("digits are no telephone number (RAWeb#1444, firefox-ios#34360)", async () =>
   expect(detection).toBe("telephone=no");
 });
 
-it("every frame and button has one short name (braintree-web#545, paypal-js#958, recurly-js#283, stripe-js#785)", async () => {
-  const ada = await arrive();
-  const { client_url: clientUrl, embed } = demo;
-  const parts: CardveilPart[] = ["pan", "copy-pan", "cvv", "toggle"];
-  await ada.page.evaluate(
-    async ({ clientUrl, embed, token, parts }) => {
-      const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
-      const card = Cardveil({ embed }).card({ token });
-      const place = document.querySelector("#card") as HTMLElement;
-      place.replaceChildren();
-      for (const part of parts) card.mount(place.appendChild(document.createElement("div")), part);
-    },
-    { clientUrl, embed, token: await ada.token(visa.card_no), parts },
-  );
-  const inside = (part: CardveilPart) =>
-    ada.page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame();
-  await inside("pan").locator("[data-testid=cardveil-pan]").waitFor();
-  await inside("toggle").locator("[data-testid=cardveil-hide]").waitFor();
-  const titles = await ada.page
-    .locator("iframe[data-testid^=cardveil-frame-]")
-    .evaluateAll((frames) => frames.map((frame) => frame.title));
-  expect(new Set(titles).size).toBe(parts.length);
-  for (const title of titles) expect(title.length).toBeLessThan(30);
-  for (const part of parts) {
-    const names = await inside(part)
-      .locator("button")
-      .evaluateAll((buttons) =>
-        buttons.map((button) => button.getAttribute("aria-label") ?? button.textContent ?? ""),
-      );
-    for (const name of names) expect(name.trim()).not.toBe("");
-    expect(new Set(names).size).toBe(names.length);
-  }
-});
+itOnce(
+  "every frame and button has one short name (braintree-web#545, paypal-js#958, recurly-js#283, stripe-js#785)",
+  async () => {
+    const ada = await arrive();
+    const { client_url: clientUrl, embed } = demo;
+    const parts: CardveilPart[] = ["pan", "copy-pan", "cvv", "toggle"];
+    await ada.page.evaluate(
+      async ({ clientUrl, embed, token, parts }) => {
+        const { Cardveil } = await window.load(`${clientUrl}/sdk/v1/cardveil.js`);
+        const card = Cardveil({ embed }).card({ token });
+        const place = document.querySelector("#card") as HTMLElement;
+        place.replaceChildren();
+        for (const part of parts)
+          card.mount(place.appendChild(document.createElement("div")), part);
+      },
+      { clientUrl, embed, token: await ada.token(visa.card_no), parts },
+    );
+    const inside = (part: CardveilPart) =>
+      ada.page.locator(`[data-testid=cardveil-frame-${part}]`).contentFrame();
+    await inside("pan").locator("[data-testid=cardveil-pan]").waitFor();
+    await inside("toggle").locator("[data-testid=cardveil-hide]").waitFor();
+    const titles = await ada.page
+      .locator("iframe[data-testid^=cardveil-frame-]")
+      .evaluateAll((frames) => frames.map((frame) => frame.title));
+    expect(new Set(titles).size).toBe(parts.length);
+    for (const title of titles) expect(title.length).toBeLessThan(30);
+    for (const part of parts) {
+      const names = await inside(part)
+        .locator("button")
+        .evaluateAll((buttons) =>
+          buttons.map((button) => button.getAttribute("aria-label") ?? button.textContent ?? ""),
+        );
+      for (const name of names) expect(name.trim()).not.toBe("");
+      expect(new Set(names).size).toBe(names.length);
+    }
+  },
+);

@@ -1,7 +1,14 @@
 /** What people see and hear: keyboard, screen readers (axe), small screens, pictures to look at. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { complaints } from "../src/axe.ts";
-import { type Browser, itNeeds, launch, type Look } from "../src/browsers/index.ts";
+import {
+  type Browser,
+  itForEach,
+  itNeeds,
+  itOnce,
+  launch,
+  type Look,
+} from "../src/browsers/index.ts";
 import type { Frame, Locator } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, startDemo } from "../src/demo.ts";
@@ -38,7 +45,8 @@ const lines = (pan: Locator) =>
   );
 
 describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
-  it("axe finds nothing in the page or in any state of the frame", async () => {
+  const inEach = colorScheme === "light" ? it : itOnce;
+  inEach("axe finds nothing in the page or in any state of the frame", async () => {
     await arrive({ colorScheme });
     expect(await complaints(ada.page)).toEqual([]);
     await ada.show();
@@ -55,11 +63,14 @@ describe.each(["light", "dark"] as const)("in %s", (colorScheme) => {
     expect(await complaints(ada.page, ada.frame)).toEqual([]);
   });
 
-  it.each([
+  // What an engine's own letters are too wide for is too wide at 320 px first.
+  const rows: [string, number, number][] = [
     ["wide", 1100, 860],
     ["375", 375, 1400],
     ["320", 320, 1400],
-  ])("fits %s, and is there to look at", async (name, width, height) => {
+  ];
+  const at = itForEach(rows, ([name]) => name === "320" && colorScheme === "light");
+  at("fits %s, and is there to look at", async (name, width, height) => {
     await arrive({ colorScheme, viewport: { width, height }, deviceScaleFactor: 2 });
     const shoot = (state: string) => ada.picture(`${state}-${name}-${colorScheme}`);
     expect(

@@ -6,12 +6,14 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Card, CardOptions, CardveilPart } from "../../sdk/src/api.ts";
-import { type Browser, launch, type Look } from "../src/browsers/index.ts";
+import { type Browser, itOnce, launch, type Look } from "../src/browsers/index.ts";
 import { Cardholder } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
+import { Visits } from "../src/visits.ts";
 
 let demo: Demo;
 let browser: Browser;
+let visits: Visits;
 let present: Cardholder[] = [];
 let visa: DemoCard;
 const PAN = "4111111111111111";
@@ -26,6 +28,7 @@ declare global {
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
+  visits = new Visits(browser);
   const found = demo.cards.find(
     (card) => card.last_four === "1111" && /^active$/i.test(card.state),
   );
@@ -33,6 +36,7 @@ beforeAll(async () => {
   visa = found;
 });
 afterAll(async () => {
+  await visits?.leave();
   await browser?.close();
   await demo?.stop();
 });
@@ -40,8 +44,13 @@ afterEach(async () => {
   await Promise.all(present.splice(0).map((cardholder) => cardholder.leave()));
 });
 
-async function arrive(look: Partial<Look> = {}): Promise<Cardholder> {
-  const ada = await Cardholder.arrive(browser, demo, look);
+const arrive = async (look: Partial<Look> = {}) =>
+  loaded(await Cardholder.arriveIn(visits, demo, look));
+/** Before whom no frame is in the browser's cache. */
+const arriveAnew = async () => loaded(await Cardholder.arrive(browser, demo));
+
+/** The SDK is there, and a place for a card. */
+async function loaded(ada: Cardholder): Promise<Cardholder> {
   present.push(ada);
   await ada.page.evaluate(
     async ({ clientUrl, embed }) => {
@@ -149,7 +158,7 @@ describe("a frame that does not come", () => {
     expect([ada.tokens, ada.redeems.length]).toEqual([1, 1]);
   });
 
-  it.each([
+  itOnce.each([
     ["light", 320],
     ["dark", 320],
     ["dark", 768],
@@ -173,7 +182,7 @@ describe("a frame that does not come", () => {
 
 describe("a prepared frame", () => {
   it("is loaded before there is a token, and becomes the card without another request for it", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     await ada.page.evaluate(() => window.veil.prepare("#card"));
     await ada.wire.until(({ url, status }) => url.pathname.startsWith("/embed/") && status === 200);
     expect(await ada.page.locator("#card iframe").isVisible()).toBe(false);
@@ -187,7 +196,7 @@ describe("a prepared frame", () => {
   });
 
   it("serves a card in parts", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     await ada.page.evaluate(() => window.veil.prepare());
     await ada.wire.until(
       ({ url, status }) => url.searchParams.get("as") === "holder" && status === 200,

@@ -7,13 +7,15 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type CardOptions, type CardveilPart, type PartOptions } from "../../sdk/src/api.ts";
-import { type Browser, itNeeds, launch, name } from "../src/browsers/index.ts";
+import { type Browser, itNeeds, itOnce, launch, name } from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
 import { Cardholder, press } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
+import { Visits } from "../src/visits.ts";
 
 let demo: Demo;
 let browser: Browser;
+let visits: Visits;
 let present: Cardholder[] = [];
 let visa: DemoCard;
 const PAN = "4111111111111111";
@@ -28,6 +30,7 @@ declare global {
 
 beforeAll(async () => {
   [demo, browser] = await Promise.all([startDemo(), launch()]);
+  visits = new Visits(browser);
   const found = demo.cards.find(
     (card) => card.last_four === "1111" && /^active$/i.test(card.state),
   );
@@ -35,6 +38,7 @@ beforeAll(async () => {
   visa = found;
 });
 afterAll(async () => {
+  await visits?.leave();
   await browser?.close();
   await demo?.stop();
 });
@@ -42,7 +46,14 @@ afterEach(async () => {
   await Promise.all(present.splice(0).map((cardholder) => cardholder.leave()));
 });
 
+/** Who asks nothing of their window but a page. */
 async function arrive(): Promise<Cardholder> {
+  const cardholder = await Cardholder.arriveIn(visits, demo);
+  present.push(cardholder);
+  return cardholder;
+}
+
+async function arriveAnew(): Promise<Cardholder> {
   const cardholder = await Cardholder.arrive(browser, demo);
   present.push(cardholder);
   return cardholder;
@@ -119,7 +130,7 @@ describe("a card in parts", () => {
   });
 
   itNeeds("print")("hides in all of its parts before the page is printed", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     await mount(ada, { token: await ada.token(visa.card_no) }, PARTS);
     await inPart(ada, "pan", "pan").waitFor();
     await ada.page.pdf();
@@ -174,26 +185,29 @@ describe("a card in parts", () => {
     }
   });
 
-  it("keeps its looks over a button of the page's, unless its embed allows parts without", async () => {
-    const ada = await arrive();
-    await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], {
-      transparent: true,
-    });
-    await inPart(ada, "pan", "pan").waitFor();
-    await inPart(ada, "copy-pan", "copy-pan").waitFor();
-    expect(
-      await ada.page
-        .locator("[data-testid=cardveil-frame-copy-pan]")
-        .contentFrame()
-        .locator("main")
-        .getAttribute("class"),
-    ).toBe("part");
-    expect(await inPart(ada, "copy-pan", "copy-pan").textContent()).toContain("Copy card number");
-    const warning = (await ada.page.evaluate(() => window.told)).find((line) =>
-      line.startsWith("warning"),
-    );
-    expect(warning).toContain("transparent_refused");
-  });
+  itOnce(
+    "keeps its looks over a button of the page's, unless its embed allows parts without",
+    async () => {
+      const ada = await arrive();
+      await mount(ada, { token: await ada.token(visa.card_no) }, ["pan", "copy-pan"], {
+        transparent: true,
+      });
+      await inPart(ada, "pan", "pan").waitFor();
+      await inPart(ada, "copy-pan", "copy-pan").waitFor();
+      expect(
+        await ada.page
+          .locator("[data-testid=cardveil-frame-copy-pan]")
+          .contentFrame()
+          .locator("main")
+          .getAttribute("class"),
+      ).toBe("part");
+      expect(await inPart(ada, "copy-pan", "copy-pan").textContent()).toContain("Copy card number");
+      const warning = (await ada.page.evaluate(() => window.told)).find((line) =>
+        line.startsWith("warning"),
+      );
+      expect(warning).toContain("transparent_refused");
+    },
+  );
 
   it("copies from a button of its own, without looks over the page's", async () => {
     const generous = await startDemo("--transparent");
@@ -273,7 +287,7 @@ describe("a card in parts", () => {
     expect(await ada.page.locator("iframe").count()).toBe(0);
   });
 
-  it("has a short title of its own for every frame, in the language of the card", async () => {
+  itOnce("has a short title of its own for every frame, in the language of the card", async () => {
     const ada = await arrive();
     await mount(ada, { token: await ada.token(visa.card_no), locale: "fr" }, PARTS);
     await inPart(ada, "pan", "pan").waitFor();
@@ -297,7 +311,7 @@ describe("a card without a CVV", () => {
   const asked = ["pan", "expiry", "cvv"] as const;
   const without = () => demo.cards.find((card) => card.last_four === "3222")?.card_no ?? "";
 
-  it.each(["light", "dark"] as const)(
+  itOnce.each(["light", "dark"] as const)(
     "in parts shows the rest, all at once, and names what is not there, %s (engrid#324)",
     async (theme) => {
       const ada = await arrive();
@@ -322,7 +336,7 @@ describe("a card without a CVV", () => {
     },
   );
 
-  it.each(["light", "dark"] as const)(
+  itOnce.each(["light", "dark"] as const)(
     "as a whole has no row for it, %s (braintree-web-drop-in#149)",
     async (theme) => {
       const ada = await arrive();
@@ -347,7 +361,7 @@ describe("a card without a CVV", () => {
     },
   );
 
-  it("tells why nothing is shown where nothing is left, and the token stays good", async () => {
+  itOnce("tells why nothing is shown where nothing is left, and the token stays good", async () => {
     const ada = await arrive();
     const token = await ada.token(without());
     await mount(ada, { token, fields: ["cvv"], masked: false }, []);
@@ -364,7 +378,7 @@ describe("a card without a CVV", () => {
     await inPart(ada, "pan", "pan").waitFor();
   });
 
-  it("on a page for Marqeta.js succeeds with the rest (engrid#324)", async () => {
+  itOnce("on a page for Marqeta.js succeeds with the rest (engrid#324)", async () => {
     const ada = await arrive();
     const { client_url: clientUrl, embed } = demo;
     const heard = await ada.page.evaluate(
@@ -409,7 +423,7 @@ describe("a card without a CVV", () => {
 });
 
 describe("masked", () => {
-  it("means not fetched: nothing is redeemed before the click (hcb#10669)", async () => {
+  itOnce("means not fetched: nothing is redeemed before the click (hcb#10669)", async () => {
     const ada = await arrive();
     await mount(ada, { token: await ada.token(visa.card_no), masked: true }, []);
     await ada.in("show-pan").waitFor();
@@ -477,7 +491,7 @@ describe("one token, one key", () => {
   });
 
   it("and what the browser keeps of it holds no digit and no token", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     const token = await ada.token(visa.card_no);
     await mount(ada, { token }, []);
     await ada.in("pan").waitFor();
@@ -519,8 +533,8 @@ describe("doctor", () => {
     expect(report.ok).toBe(true);
   });
 
-  it("is of the version that a page has pinned", async () => {
-    const ada = await arrive();
+  itOnce("is of the version that a page has pinned", async () => {
+    const ada = await arriveAnew();
     const { client_url: clientUrl, embed } = demo;
     const { version } = (await (await fetch(`${clientUrl}/sdk/v1/manifest.json`)).json()) as {
       version: string;
@@ -539,7 +553,7 @@ describe("doctor", () => {
   });
 
   it("ran whatever lay at its address, and is the one that was built with the SDK or none", async () => {
-    const ada = await arrive();
+    const ada = await arriveAnew();
     const { client_url: clientUrl, embed } = demo;
     ada.wire.fault(/\/doctor\.js$/, async (pass) => {
       const answer = await pass();
@@ -572,7 +586,7 @@ describe("doctor", () => {
   ])(
     "never saw in a browser that a page in an iframe may not let copy, and names the attribute: %s",
     async (allow, copies) => {
-      const ada = await arrive();
+      const ada = await arriveAnew();
       const { client_url: clientUrl, embed, shop_url: shop } = demo;
       // A page of another site, which nobody serves, around the shop's.
       ada.wire.fault(/^\/around$/, async () => ({
@@ -605,7 +619,7 @@ describe("doctor", () => {
     },
   );
 
-  it("says that there is no such embed", async () => {
+  itOnce("says that there is no such embed", async () => {
     const ada = await arrive();
     const { client_url: clientUrl } = demo;
     const report = await ada.page.evaluate(

@@ -5,7 +5,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Card, CardveilPart } from "../../sdk/src/api.ts";
-import { type Browser, launch } from "../src/browsers/index.ts";
+import { type Browser, itOnce, launch } from "../src/browsers/index.ts";
 import type { Locator } from "../src/browsers/page.ts";
 import { Cardholder } from "../src/cardholder.ts";
 import { type Demo, type DemoCard, startDemo } from "../src/demo.ts";
@@ -139,7 +139,7 @@ describe("an update", () => {
     expect(await spent(ada)).toEqual(before);
   });
 
-  it("changes each part of a card, and the one that nobody sees", async () => {
+  itOnce("changes each part of a card, and the one that nobody sees", async () => {
     const ada = await arrive("parts");
     const before = await spent(ada);
     await ada.page.evaluate(() =>
@@ -156,7 +156,7 @@ describe("an update", () => {
     expect(await spent(ada)).toEqual(before);
   });
 
-  it("comes by the element's attributes and properties too", async () => {
+  itOnce("comes by the element's attributes and properties too", async () => {
     const ada = await arrive("element");
     const before = await spent(ada);
     await ada.page.evaluate(() => {
@@ -171,7 +171,7 @@ describe("an update", () => {
     expect(await spent(ada)).toEqual(before);
   });
 
-  it("leaves the card in its words where another language cannot be had", async () => {
+  itOnce("leaves the card in its words where another language cannot be had", async () => {
     const ada = await arrive("whole");
     const before = await spent(ada);
     ada.wire.fault(/^\/client\/v1\/words\//, async () => "cut");

@@ -15,6 +15,7 @@ export interface Browser {
   visit(look: Look, proxy: string): Promise<Visit>;
   /** The same for a page that an app opens in its WebView, with the app around it. */
   app(look: Look, proxy: string, page: string, tokenAddress: string): Promise<App>;
+  /** At a file's end: leaves what it visited, and keeps what the worker's next file needs too. */
   close(): Promise<void>;
 }
 
@@ -57,8 +58,19 @@ export const name = nameOf(process.env["BROWSER"]);
 
 export const launch = (): Promise<Browser> => LAUNCH[name]();
 
-/** `it`, for what the server decides and a page only passes on: Chromium shows it for all. */
+/**
+ * `it`, for what the server decides, what the logic of the SDK, the frame or the shop decides, and
+ * pictures to look at: Chromium shows it for all.
+ */
 export const itOnce = it.runIf(name === "chromium");
+
+/** `it.each`, where an engine has a part in some of the rows; the others run as with `itOnce`. */
+export function itForEach<Row extends unknown[]>(rows: Row[], hasPart: (row: Row) => boolean) {
+  return (test: string, run: (...row: Row) => Promise<void>): void => {
+    it.each(rows.filter(hasPart))(test, run);
+    itOnce.each(rows.filter((row) => !hasPart(row)))(test, run);
+  };
+}
 
 /**
  * `it`, for a test that not every browser's driver can do; where it cannot, the test's name says

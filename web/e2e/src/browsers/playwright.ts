@@ -27,7 +27,7 @@ const CHROMIUM: LaunchOptions = {
 };
 
 export async function launchChromium(): Promise<Browser> {
-  const { dressed, close } = byOptions(chromium, ({ fontSize, leastFontSize }) => {
+  const { dressed, close } = processes(chromium, ({ fontSize, leastFontSize }) => {
     const settings = Object.entries({ defaultFontSize: fontSize, minimumFontSize: leastFontSize })
       .filter(([, size]) => size !== undefined)
       .map(([name, size]) => `${name}=${size}`);
@@ -46,26 +46,47 @@ export async function launchChromium(): Promise<Browser> {
   };
 }
 
+/** By what they were launched with. They are the worker's, and serve one file after another. */
+const launched = new Map<string, { rare: boolean; process: Promise<Launched> }>();
+
 /** What no command is for, is a process's: there is one for each look that needs it. */
-function byOptions(browser: BrowserType, optionsFor: (look: Look) => LaunchOptions) {
-  const launched = new Map<string, Promise<Launched>>();
+function processes(browser: BrowserType, optionsFor: (look: Look) => LaunchOptions) {
+  const launch = (key: string, options: LaunchOptions, rare: boolean) => {
+    const process = browser.launch(options);
+    launched.set(key, { rare, process });
+    // One that crashed, or never began, is launched anew by whoever needs it next.
+    const forget = () => void (launched.get(key)?.process === process && launched.delete(key));
+    process.then((running) => running.on("disconnected", forget), forget);
+    return process;
+  };
   return {
     dressed(look: Look): Promise<Launched> {
       const options = optionsFor(look);
       const key = JSON.stringify(options);
-      const there = launched.get(key) ?? browser.launch(options);
-      launched.set(key, there);
-      return there;
+      return launched.get(key)?.process ?? launch(key, options, isRare(look));
     },
     async close(): Promise<void> {
-      await Promise.all([...launched.values()].map(async (browser) => (await browser).close()));
+      for (const { rare, process } of [...launched.values()]) {
+        const running = await process;
+        if (rare) await running.close();
+        else await Promise.all(running.contexts().map((context) => context.close()));
+      }
     },
   };
 }
 
+/** So few files need it that its process does not wait for the next. */
+const isRare = ({ colorScheme, forcedColors, fontSize, leastFontSize }: Look) =>
+  colorScheme === "dark" || [forcedColors, fontSize, leastFontSize].some((it) => it !== undefined);
+
+/** At the worker's end. */
+export async function endProcesses(): Promise<void> {
+  await Promise.all([...launched.values()].map(async ({ process }) => (await process).close()));
+}
+
 /** By WebDriver BiDi, which Firefox itself speaks; `moz-firefox` is Playwright's name for that. */
 export async function launchFirefox(): Promise<Browser> {
-  const { dressed, close } = byOptions(firefox, (look) => ({
+  const { dressed, close } = processes(firefox, (look) => ({
     channel: "moz-firefox",
     executablePath: process.env["FIREFOX"] ?? "/usr/bin/firefox-esr",
     firefoxUserPrefs: preferences(look),
