@@ -70,10 +70,11 @@ canary: ## Seek clear card numbers and tokens in all that the tests left behind
 swap: release ## Press a server out of its memory, and look at what got into swap (as root)
 	scripts/swap.py
 
-# Built as it is developed, which is fast enough for a checker: the program that it checks is the release.
+# Built as it is developed, which is fast enough for a checker, and as `unit` has built it: the program that it checks
+# is the release.
 .PHONY: verify
 verify: release ## Check the promises while everything goes wrong (LONG=1: as for a release)
-	cargo build --quiet --locked -p cardveil-verify
+	cargo build --quiet --locked --workspace --all-targets
 	target/debug/cardveil-verify $(if $(LONG),--long)
 
 .PHONY: rotation
@@ -98,7 +99,7 @@ neighbours: setup release ## Real nginx, haproxy, pgbouncer, syslog-ng, Patroni 
 
 .PHONY: upgrade
 upgrade: release ## Upgrade three nodes under load, losing no request (FROM=ref, or OLD_BINARY=file)
-	cargo build --quiet --locked -p cardveil-verify
+	cargo build --quiet --locked --workspace --all-targets
 	scripts/upgrade.sh
 
 .PHONY: planted
