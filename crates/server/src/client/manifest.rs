@@ -174,22 +174,33 @@ fn of(client_origin: &str, Assets { documents, .. }: &Assets) -> Manifest {
             ..asset(file, kind, path(script::VERSION), script.purpose)
         }
     });
-    let scripts = documents.iter().flat_map(|(document, _)| {
-        let scripts = [Some(document.script), document.task].into_iter().flatten();
-        scripts.map(|frame::Piece { file, purpose }| {
-            let (kind, path) = match document.form {
-                frame::Form::Linked => (AssetKind::Script, frame::address(file)),
-                frame::Form::Whole => (AssetKind::InlineScript, document.path.to_owned()),
-            };
-            asset(file, kind, path, purpose)
-        })
+    let scripts = documents.iter().map(|(document, _)| {
+        let frame::Piece { file, purpose } = document.script;
+        let (kind, path) = match document.form {
+            frame::Form::Linked => (AssetKind::Script, frame::address(file)),
+            frame::Form::Whole => (AssetKind::InlineScript, document.path.to_owned()),
+        };
+        asset(file, kind, path, purpose)
     });
-    let (boot, style) = (&frame::BOOT, &frame::STYLE);
+    // Where a document links it, it is the same address for all.
+    let tasks = documents.iter().filter_map(|(document, _)| {
+        let frame::Piece { file, purpose } = document.task?;
+        let path = document.path.to_owned();
+        let is_inline = document.form == frame::Form::Whole;
+        is_inline.then(|| asset(file, AssetKind::InlineScript, path, purpose))
+    });
+    let (boot, style, code) = (&frame::BOOT, &frame::STYLE, &frame::CODE);
     let inline = |piece: &frame::Piece, kind| {
         let path = FRAME_PATH.to_owned();
         asset(&piece.file, kind, path, piece.purpose)
     };
     let shared = [
+        asset(
+            &code.file,
+            AssetKind::Script,
+            frame::address(&code.file),
+            code.purpose,
+        ),
         inline(boot, AssetKind::InlineScript),
         inline(style, AssetKind::InlineStyle),
         asset(
@@ -205,7 +216,7 @@ fn of(client_origin: &str, Assets { documents, .. }: &Assets) -> Manifest {
     Manifest {
         version: script::VERSION.to_owned(),
         client_origin: client_origin.to_owned(),
-        scripts: pages.chain(scripts).chain(shared).collect(),
+        scripts: pages.chain(scripts).chain(tasks).chain(shared).collect(),
         frames: documents
             .iter()
             .map(|(document, policy)| Frame {

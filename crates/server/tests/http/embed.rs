@@ -3,7 +3,8 @@
 mod designs;
 mod fonts;
 
-use cardveil_core::merchant::Embed;
+use cardveil_core::merchant::{Embed, Merchant};
+use cardveil_core::mfa::Policy;
 use cardveil_server::ListenerKind;
 use serde_json::{Value, json};
 
@@ -36,7 +37,11 @@ fn head(answer: &Answer) -> String {
     head.headers
         .retain(|(name, _)| name != "content-length" && name != "etag");
     let mut shown = head.shown();
-    for (name, file) in [("script", "frame.js"), ("style", "frame.css")] {
+    for (name, file) in [
+        ("script", "frame.js"),
+        ("what asks", "code.js"),
+        ("style", "frame.css"),
+    ] {
         let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
         let digest = cardveil_seal::sha384(&std::fs::read(built).unwrap());
         let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
@@ -121,10 +126,8 @@ async fn a_document_names_its_parts_by_addresses_that_are_their_bytes_own() {
                 assert_eq!(config(&answer)["words"], **link);
                 continue;
             }
-            assert!(
-                policy.contains(&format!(" https://cards.example{link};")),
-                "{policy}"
-            );
+            let source = format!(" https://cards.example{link}");
+            assert!(policy.contains(&source), "{policy}");
             let digest = cardveil_seal::sha384(&built);
             let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
             assert!(document.contains(&format!("{link}\" integrity=\"sha384-{digest}\"")));
@@ -307,16 +310,49 @@ async fn each_whole_document_has_its_own_script_and_a_policy_that_allows_no_othe
         ("?as=admin", "frame.js"),
     ] {
         let answer = frame(&world, &format!("emb_1{query}"), Some("iframe")).await;
-        let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
-        let script = std::fs::read_to_string(built).unwrap();
+        let (script, source) = built(file);
         assert!(answer.text().contains(&script), "{query}");
-        let digest = cardveil_seal::sha384(script.as_bytes());
-        let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
         let policy = answer.header("content-security-policy").unwrap();
-        assert!(
-            policy.contains(&format!("script-src 'sha384-{digest}';")),
-            "{query}"
-        );
+        let sources = if file == "frame.js" {
+            format!("{source} {}", built("code.js").1)
+        } else {
+            source
+        };
+        let sources = format!("script-src {sources};");
+        assert!(policy.contains(&sources), "{query}");
+    }
+}
+
+/// A script and what a policy calls it.
+fn built(file: &str) -> (String, String) {
+    let built = format!("{}/../../web/dist/{file}", env!("CARGO_MANIFEST_DIR"));
+    let script = std::fs::read_to_string(built).unwrap();
+    let digest = cardveil_seal::sha384(script.as_bytes());
+    let digest = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, digest);
+    (script, format!("'sha384-{digest}'"))
+}
+
+/// The others' cardholders load nothing that they have no use for.
+#[tokio::test]
+async fn the_frames_of_a_programme_that_asks_bring_what_asks_and_no_others_do() {
+    let world = World::new().await;
+    let (asks, _) = built("code.js");
+    for policy in [Policy::Off, Policy::Required, Policy::InFrame] {
+        let set = |merchant: &mut Merchant| merchant.mfa.view_card = policy;
+        world.operator().set_merchant(1, set).await;
+        for query in ["", "?as=holder", "?as=part"] {
+            let is_there = policy == Policy::InFrame && query.is_empty();
+            let embed = format!("emb_1{query}");
+            let whole = frame(&world, &embed, Some("iframe")).await;
+            let has = whole.text().contains(&asks);
+            assert_eq!(has, is_there, "{policy:?} {query}");
+            let linked = linked(&world, &embed, Some("iframe")).await;
+            let links = links(linked.text());
+            let place = links.iter().position(|link| link.contains("/code-"));
+            // Before the script that looks for it.
+            let before = is_there.then(|| links.len() - 2);
+            assert_eq!(place, before, "{policy:?} {query}");
+        }
     }
 }
 
