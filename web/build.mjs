@@ -176,7 +176,15 @@ licenses.push(`What redoc.js holds of others\n\n${inside}`);
 await writeFile("dist/LICENSES.txt", licenses.join("\n----\n\n"));
 
 // The server writes both into its page as they are.
-for (const file of ["boot.js", "frame.js", "holder.js", "part.js", "app.js", "code.js", "frame.css"]) {
+for (const file of [
+  "boot.js",
+  "frame.js",
+  "holder.js",
+  "part.js",
+  "app.js",
+  "code.js",
+  "frame.css",
+]) {
   const text = await readFile(`dist/${file}`, "utf8");
   if (/<\/script|<\/style|<!--/i.test(text)) throw new Error(`dist/${file} could end its element`);
 }

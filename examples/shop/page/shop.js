@@ -1,7 +1,7 @@
 // The page of a partner's shop. It asks its own backend for a client token, hands that to Cardveil's SDK,
 // and hears what happened. It never holds card data: that stays in the frame, which is another site.
 
-import { askForCode, reserve } from "./code.js";
+import { showApp } from "./app.js";
 import { $, NETWORKS, api, ask, cardName, el, words } from "./page.js";
 import { openWallet } from "./wallet.js";
 
@@ -57,17 +57,11 @@ async function start() {
 function choose(card) {
   chosen = card;
   close();
-  reserve(card);
+  showApp(card);
   $("chosen").textContent = card.label ?? "Card";
   $("about").textContent = `${card.type ? `${words(card.type)} ` : ""}${cardName(card)}`;
   $("show").disabled = $("add-to-wallet").disabled = false;
-  const keysecure = document.querySelector("input[name=api][value=keysecure]");
-  keysecure.disabled = isProtected(card);
-  if (keysecure.disabled && keysecure.checked)
-    document.querySelector("input[name=api][value=equals]").checked = true;
-  $("api-note").textContent = keysecure.disabled
-    ? "KeySecure has no place for a code."
-    : "A real shop uses one of them.";
+  $("add-to-wallet").hidden = !card.wallets;
 }
 
 async function show() {
@@ -78,13 +72,12 @@ async function show() {
   $("show").disabled = true;
   try {
     // The first token here, so that a refusal is told by the page; later ones when the frame asks.
-    let token = isProtected(card) ? await askForCode(card, signal) : await fetchToken(card);
+    let token = await fetchToken(card);
     const { Cardveil } = await import(`${shop.clientUrl}/sdk/v1/cardveil.js`);
     if (signal.aborted) return;
     shown = Cardveil({ embed: card.embed }).card({
       appearance: { accent: "#0f5c4c", label: "Saltmarsh" },
       token: async () => {
-        if (token === undefined && isProtected(card)) return askAgain();
         const ready = token ?? (await fetchToken(card));
         token = undefined;
         return ready;
@@ -105,12 +98,6 @@ async function show() {
   } finally {
     if (showing?.signal === signal) $("show").disabled = false;
   }
-}
-
-/** The frame wants another token, which takes another code: back to the form. This frame gets none. */
-function askAgain() {
-  show();
-  return new Promise(() => {});
 }
 
 function close() {
@@ -168,7 +155,7 @@ function row(card) {
     el("span", "label", card.label ?? "Card"),
     el("span", "facts", `${NETWORKS[card.network] ?? "Card"} ••\u00a0${card.last_four}`),
   );
-  if (isProtected(card)) text.append(el("span", "shield", "Protected by a code"));
+  if (card.totp_secret !== null) text.append(el("span", "shield", "Protected by a code"));
   const label = el("label", "row", input, mini, text);
   label.append(el("span", `state ${mood(card)}`, words(card.state)));
   label.dataset.testid = `card-${card.card_no}`;
@@ -177,10 +164,6 @@ function row(card) {
 
 function isActive(card) {
   return /^active$/i.test(card.state);
-}
-
-function isProtected(card) {
-  return card.totp_secret !== null;
 }
 
 function mood(card) {

@@ -209,18 +209,6 @@ fn of_problem(said: &Said) -> Refusal {
     let code = text("code").unwrap_or_default();
     let (title, detail) = match code {
         "card_not_viewable" => (NOT_NOW, NOT_NOW_ADVICE),
-        "mfa_refused" => (
-            "That code was not accepted",
-            "Type the code that your app shows now. Each code works once.",
-        ),
-        "mfa_required" => (
-            "This card needs a code",
-            "Start again and type the code that your app shows.",
-        ),
-        "factor_unavailable" => (
-            "Your authenticator app is not set up",
-            "Ask your card programme to set it up again.",
-        ),
         "rate_limited" => ("Too many tries", "Try again later."),
         "token_refused" => ("The phone's request was refused", "Check the card again."),
         _ => (

@@ -5,10 +5,10 @@
 //! `Shop::holding` is where a shop checks that the card is its visitor's.
 
 mod client;
-mod factor;
 mod page;
 mod wallet;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,6 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use client::{Answer, Cardveil, Refusal, token_of};
-use factor::Proof;
 
 /// How a shop finds Cardveil, and what it knows of its own cards.
 #[derive(Clone, Debug)]
@@ -44,11 +43,12 @@ pub struct Programme {
     /// The phone app's id, where cards can be added to wallets.
     pub app: Option<String>,
     /// The Api-Key for KeySecure's API.
-    pub keysecure_key: Option<String>,
+    pub keysecure_key: String,
     /// The Api-Key for Equals' and the native API.
     pub equals_api_key: String,
-    /// Set where showing a card needs a code: the secret (Base32) of the cardholder's authenticator
-    /// app. A real shop never sees it. The demo's is public, and the page plays the app with it.
+    /// Set where the frame asks for a code before it shows a card: the secret (Base32) of the
+    /// cardholder's authenticator app. A real shop never sees it. The demo's is public, and the page
+    /// plays the app with it.
     pub totp_secret: Option<String>,
     /// Its cardholder's cards.
     pub cards: Vec<ShopCard>,
@@ -87,8 +87,8 @@ pub struct Shop(Arc<Inner>);
 struct Inner {
     settings: Settings,
     cardveil: Cardveil,
-    /// KeySecure's login token, kept until a call is refused with 1007.
-    login: Mutex<Option<String>>,
+    /// KeySecure's login tokens by their keys, each kept until a call is refused with 1007.
+    logins: Mutex<BTreeMap<String, String>>,
 }
 
 /// A card and the programme that it is of.
@@ -136,7 +136,7 @@ impl Shop {
         Self(Arc::new(Inner {
             settings,
             cardveil,
-            login: Mutex::new(None),
+            logins: Mutex::default(),
         }))
     }
 
@@ -144,7 +144,6 @@ impl Shop {
     pub async fn serve(self, tcp: TcpListener) {
         let router = page::routes()
             .route("/api/cards", get(cards))
-            .route("/api/cards/{card_no}/session", post(factor::open_session))
             .route("/api/cards/{card_no}/token", post(token))
             .route("/api/cards/{card_no}/wallet/check", post(wallet::check))
             .route(
@@ -177,16 +176,8 @@ impl Shop {
     }
 
     /// A token to show a card.
-    async fn token(
-        &self,
-        holding: &Holding<'_>,
-        api: Api,
-        proof: Option<&Proof>,
-    ) -> Result<String, Refusal> {
-        let Holding { programme, card } = holding;
-        if programme.totp_secret.is_some() {
-            return self.proven(holding, api, proof).await;
-        }
+    async fn token(&self, holding: &Holding<'_>, api: Api) -> Result<String, Refusal> {
+        let card = holding.card;
         match api {
             Api::Keysecure => self.by_keysecure(holding).await,
             Api::Equals => {
@@ -208,41 +199,34 @@ impl Shop {
 
     /// Logs in when it has to, and once more when its login has run out.
     async fn by_keysecure(&self, holding: &Holding<'_>) -> Result<String, Refusal> {
-        let not_logged_in = || {
-            Err(Refusal::new(
-                "login",
-                "The shop could not log in",
-                "Try again.",
-            ))
-        };
-        let Some(key) = &holding.programme.keysecure_key else {
-            return not_logged_in();
-        };
+        let key = &holding.programme.keysecure_key;
         let inner = &self.0;
         let path = format!(
             "/open-api/v1/merchant/client/{}/token",
             holding.card.card_no
         );
-        let mut login = inner.login.lock().await;
+        let mut logins = inner.logins.lock().await;
         for _ in 0..2 {
-            let access = match &*login {
+            let access = match logins.get(key) {
                 Some(access) => access.clone(),
-                None => match inner.cardveil.keysecure_login(key, &timestamp()).await {
-                    Ok(access) => login.insert(access).clone(),
-                    Err(refusal) => return Err(refusal),
-                },
+                None => inner.cardveil.keysecure_login(key, &timestamp()).await?,
             };
+            logins.insert(key.clone(), access.clone());
             match inner
                 .cardveil
                 .keysecure(&path, key, &timestamp(), &access)
                 .await
             {
-                Answer::LoginNeeded => *login = None,
+                Answer::LoginNeeded => drop(logins.remove(key)),
                 Answer::Token(token) => return Ok(token),
                 Answer::Refused(refusal) => return Err(refusal),
             }
         }
-        not_logged_in()
+        Err(Refusal::new(
+            "login",
+            "The shop could not log in",
+            "Try again.",
+        ))
     }
 }
 
@@ -290,13 +274,11 @@ async fn token(
     State(shop): State<Shop>,
     Path(card_no): Path<String>,
     Query(query): Query<TokenQuery>,
-    proof: Option<Json<Proof>>,
 ) -> Response {
     let Some(holding) = shop.holding(&card_no) else {
         return refused(&Refusal::no_such_card());
     };
-    let proof = proof.as_ref().map(|Json(proof)| proof);
-    match shop.token(&holding, query.api(), proof).await {
+    match shop.token(&holding, query.api()).await {
         Ok(token) => (
             [(header::CACHE_CONTROL, "no-store")],
             Json(json!({ "token": token })),

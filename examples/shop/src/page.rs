@@ -16,10 +16,10 @@ const SVG: &str = "image/svg+xml";
 const FILES: [(&str, &str, &str); 19] = [
     ("/", HTML, include_str!("../page/index.html")),
     ("/shop.css", CSS, include_str!("../page/shop.css")),
-    ("/code.css", CSS, include_str!("../page/code.css")),
+    ("/app.css", CSS, include_str!("../page/app.css")),
     ("/wallet.css", CSS, include_str!("../page/wallet.css")),
     ("/shop.js", SCRIPT, include_str!("../page/shop.js")),
-    ("/code.js", SCRIPT, include_str!("../page/code.js")),
+    ("/app.js", SCRIPT, include_str!("../page/app.js")),
     ("/totp.js", SCRIPT, include_str!("../page/totp.js")),
     ("/wallet.js", SCRIPT, include_str!("../page/wallet.js")),
     ("/page.js", SCRIPT, include_str!("../page/page.js")),

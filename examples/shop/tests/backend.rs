@@ -19,7 +19,6 @@ use tokio::net::TcpListener;
 
 const CARD: &str = "C1";
 const PROTECTED: &str = "C2";
-const SESSION: &str = "c92e2960-b745-4b38-8e77-898b2f9ad9bb";
 
 /// A call that Cardveil got.
 struct Call {
@@ -131,7 +130,7 @@ fn programme(card_no: &str, key: &str, totp_secret: Option<&str>) -> Programme {
     Programme {
         embed: format!("emb_{card_no}"),
         app: Some(format!("emb_app_{card_no}")),
-        keysecure_key: None,
+        keysecure_key: key.to_owned(),
         equals_api_key: key.to_owned(),
         totp_secret: totp_secret.map(str::to_owned),
         cards: vec![ShopCard {
@@ -156,78 +155,26 @@ fn a_token(_: &str) -> Answer {
     ok(json!({"token": "cvt_test_1"}))
 }
 
-fn proof(session: &str, code: &str) -> Value {
-    json!({ "sessionId": session, "code": code })
-}
-
 #[tokio::test]
-async fn a_protected_card_takes_a_session_and_a_code_by_either_api_that_has_a_place_for_them() {
-    let world = World::new(|line| match line {
-        "POST /v2/mfa/sessions" => ok(json!({"sessionId": SESSION, "expiresAt": "later"})),
-        "POST /v1/mfa/sessions" => ok(json!({"session_id": SESSION, "expires_at": "later"})),
-        _ => a_token(line),
-    })
-    .await;
+async fn a_protected_card_is_asked_for_like_any_other() {
+    let world = World::new(a_token).await;
     for api in ["equals", "native"] {
-        let path = format!("/api/cards/{PROTECTED}/session?api={api}");
-        let (status, session) = world.ask(Method::POST, &path, None).await;
-        assert_eq!(status, StatusCode::CREATED);
-        assert_eq!(session, json!({"sessionId": SESSION, "expiresAt": "later"}));
         let path = format!("/api/cards/{PROTECTED}/token?api={api}");
-        let (status, token) = world.post(&path, proof(SESSION, "123456")).await;
+        let (status, token) = world.ask(Method::POST, &path, None).await;
         assert_eq!(
             (status, token),
             (StatusCode::OK, json!({"token": "cvt_test_1"}))
         );
     }
-    let equals = format!(
-        "GET /v2/cards/id-C2/access-token?accountId=F50091&sessionId={SESSION}&token=123456"
-    );
     let expected = [
-        "POST /v2/mfa/sessions",
-        &equals,
-        "POST /v1/mfa/sessions",
+        "GET /v2/cards/id-C2/access-token?accountId=F50091",
         "POST /v1/client-tokens",
     ];
     assert_eq!(world.lines(), expected);
-    let calls = world.calls.lock().unwrap();
-    assert_eq!(calls[0].body["personId"], "person");
-    assert_eq!(calls[0].body["cardId"], "id-C2");
-    let mfa = json!({"session_id": SESSION, "code": "123456"});
-    assert_eq!(calls[3].body["mfa"], mfa);
-    for call in &*calls {
+    for call in &*world.calls.lock().unwrap() {
         let key = call.headers["Authorization"].to_str().unwrap();
         assert!(key.ends_with(" protected-key"), "{key}");
     }
-}
-
-#[tokio::test]
-async fn a_protected_card_without_a_proper_code_is_not_even_asked_for() {
-    let world = World::new(a_token).await;
-    let token = |api| format!("/api/cards/{PROTECTED}/token?api={api}");
-    let (status, said) = world.ask(Method::POST, &token("equals"), None).await;
-    assert_eq!(status, StatusCode::CONFLICT);
-    assert_eq!(said["error"]["code"], "mfa_required");
-    for (session, code) in [
-        (SESSION, "12345"),
-        (SESSION, "1234567"),
-        (SESSION, "12345&"),
-        ("a&accountId=F1", "123456"),
-        ("../x", "123456"),
-        ("", "123456"),
-    ] {
-        let (status, said) = world.post(&token("equals"), proof(session, code)).await;
-        assert_eq!(status, StatusCode::CONFLICT, "{session} {code}");
-        assert_eq!(said["error"]["code"], "mfa_required");
-    }
-    let (_, said) = world
-        .post(&token("keysecure"), proof(SESSION, "123456"))
-        .await;
-    assert_eq!(said["error"]["code"], "mfa_unsupported");
-    let session = format!("/api/cards/{PROTECTED}/session");
-    let (_, said) = world.ask(Method::POST, &session, None).await;
-    assert_eq!(said["error"]["code"], "mfa_unsupported");
-    assert_eq!(world.lines(), [""; 0]);
 }
 
 #[tokio::test]
@@ -241,19 +188,18 @@ async fn a_refusal_keeps_its_code_and_its_time_and_gets_words() {
                 body,
             );
         }
-        let body = json!({"code": "mfa_refused", "title": "The second factor is refused"});
+        let body = json!({"code": "card_not_viewable", "title": "The card cannot be shown now"});
         (StatusCode::FORBIDDEN, &[], body)
     })
     .await;
-    let session = format!("/api/cards/{PROTECTED}/session?api=equals");
-    let (status, said) = world.ask(Method::POST, &session, None).await;
+    let token = |api| format!("/api/cards/{CARD}/token?api={api}");
+    let (status, said) = world.ask(Method::POST, &token("native"), None).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert_eq!(said["error"]["code"], "rate_limited");
     assert_eq!(said["error"]["retry_after"], 900);
-    let token = format!("/api/cards/{PROTECTED}/token?api=equals");
-    let (_, said) = world.post(&token, proof(SESSION, "123456")).await;
-    assert_eq!(said["error"]["code"], "mfa_refused");
-    assert_eq!(said["error"]["title"], "That code was not accepted");
+    let (_, said) = world.ask(Method::POST, &token("equals"), None).await;
+    assert_eq!(said["error"]["code"], "card_not_viewable");
+    assert_eq!(said["error"]["title"], "This card cannot be shown now");
     assert_eq!(said["error"].get("retry_after"), None);
 }
 
@@ -406,7 +352,7 @@ async fn the_simulator_is_asked_for_this_card_whatever_the_page_says() {
 #[tokio::test]
 async fn a_card_that_is_not_the_cardholders_is_not_there() {
     let world = World::new(a_token).await;
-    for path in ["session", "token", "wallet/check", "wallet/tokens"] {
+    for path in ["token", "wallet/check", "wallet/tokens"] {
         let body = (path == "wallet/check").then(question);
         let method = if path == "wallet/tokens" {
             Method::GET

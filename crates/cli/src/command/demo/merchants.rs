@@ -55,7 +55,7 @@ pub(super) async fn fill(deployment: &Deployment, pages: &Pages<'_>) -> anyhow::
         id: MFA_MERCHANT,
         name: "Saltmarsh Private",
         mfa: MfaPolicy {
-            view_card: Policy::Required,
+            view_card: Policy::InFrame,
             view_pin: Policy::Required,
             set_pin: Policy::Required,
             ..MfaPolicy::default()

@@ -240,7 +240,7 @@ async fn shop(deployment: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
     let open = Programme {
         embed: EMBED.to_owned(),
         app: Some(APP.to_owned()),
-        keysecure_key: Some(API_KEY.to_owned()),
+        keysecure_key: API_KEY.to_owned(),
         equals_api_key: EQUALS_API_KEY.to_owned(),
         totp_secret: None,
         cards: shop_cards(deployment, MERCHANT).await?,
@@ -248,7 +248,7 @@ async fn shop(deployment: &Deployment, ready: &Ready) -> anyhow::Result<Shop> {
     let protected = Programme {
         embed: MFA_EMBED.to_owned(),
         app: Some(MFA_APP.to_owned()),
-        keysecure_key: None,
+        keysecure_key: MFA_EQUALS_API_KEY.to_owned(),
         equals_api_key: MFA_EQUALS_API_KEY.to_owned(),
         totp_secret: Some(MFA_TOTP_SECRET.to_owned()),
         cards: shop_cards(deployment, MFA_MERCHANT).await?,
