@@ -39,8 +39,8 @@ IN_TESTS = [
      "record.waits_for_factor() && self.answered.is_none() && self.fields.is_empty()", FACTOR),
     ("P1-a-code-of-any-key", "crates/core/src/token/challenge.rs", "        &by.0,\n", "        &[by.0[0] / 255; 32],\n", FACTOR),
     ("P1-a-challenge-sent-again-gives-tries-back", "crates/core/src/verb/tokens.rs",
-     "        if let Some(session) = rows.session(&self.opening.id)? {\n            return Ok(Challenged::Asked(session));\n        }\n",
-     "", FACTOR),
+     "        if let Some(session) = rows.session(&self.opening.id)? {\n"
+     "            return Ok(self.asked_again(session, person.as_ref()));\n        }\n", "", FACTOR),
     ("P1-a-copy-put-back-into-the-open-database", "crates/store/src/sqlite/writer/mod.rs",
      "        self.raise_if_put_back(&batch)?;", "        if batch.place.get().epoch.0 == 0 {\n"
      "            self.raise_if_put_back(&batch)?;\n        }", [*STORE, "--test", "sqlite", "fence"]),
@@ -106,8 +106,8 @@ IN_TESTS = [
      "constant_time_eq(check, &keyed.check)", "constant_time_eq(check, check)", CORE),
     ("P8-a-check-of-fewer-bytes", CODEC,
      "constant_time_eq(check, &keyed.check)", "check.starts_with(&keyed.check[..4])", CORE),
-    ("P8-refusals-without-end", STATE,
-     "record.refusals < REFUSALS_RECORDED_MAX", "record.refusals < u32::MAX", CORE),
+    ("P8-refusals-without-end", "crates/core/src/token/challenge.rs",
+     "self.refusals < REFUSALS_RECORDED_MAX", "self.refusals < u32::MAX.min(REFUSALS_RECORDED_MAX + 99)", CORE),
     ("P1-epoch-is-ignored", STATE,
      "        if record.epoch != around.epoch {\n            return Err(Cause::OldEpoch",
      "        if record.epoch > around.epoch {\n            return Err(Cause::OldEpoch", CORE),

@@ -88,6 +88,8 @@ async function show() {
     $("show").hidden = true;
     $("close").hidden = false;
     shown.mount("#card");
+    // A card that nobody can see waits.
+    $("card").scrollIntoView({ block: "nearest" });
     shownAt = performance.now();
     $("close").focus();
   } catch (error) {

@@ -12,7 +12,6 @@ export interface FactorWords {
   all: string;
   wrong: string;
   left: string;
-  fifth: string;
   over: string;
   restart: string;
   tooOften: string;
@@ -32,7 +31,6 @@ const en: FactorWords = {
   all: "Type all six digits.",
   wrong: "The code was not accepted.",
   left: "Tries left: {tries}.",
-  fifth: "That was the fifth wrong code",
   over: "The time for this code is over",
   restart: "Start again",
   tooOften: "Too many tries",
@@ -52,7 +50,6 @@ const de: FactorWords = {
   all: "Geben Sie alle sechs Ziffern ein.",
   wrong: "Der Code wurde nicht angenommen.",
   left: "Verbleibende Versuche: {tries}.",
-  fifth: "Das war der fünfte falsche Code",
   over: "Die Zeit für diesen Code ist abgelaufen",
   restart: "Neu beginnen",
   tooOften: "Zu viele Versuche",
@@ -73,7 +70,6 @@ const es: FactorWords = {
   all: "Escriba los seis dígitos.",
   wrong: "El código no se ha aceptado.",
   left: "Intentos restantes: {tries}.",
-  fifth: "Ese fue el quinto código incorrecto",
   over: "El tiempo de este código ha terminado",
   restart: "Empezar de nuevo",
   tooOften: "Demasiados intentos",
@@ -93,7 +89,6 @@ const fr: FactorWords = {
   all: "Saisissez les six chiffres.",
   wrong: "Le code n’a pas été accepté.",
   left: "Essais restants : {tries}.",
-  fifth: "C’était le cinquième code erroné",
   over: "Le délai de ce code est écoulé",
   restart: "Recommencer",
   tooOften: "Trop d’essais",
@@ -113,7 +108,6 @@ const pt: FactorWords = {
   all: "Digite os seis dígitos.",
   wrong: "O código não foi aceito.",
   left: "Tentativas restantes: {tries}.",
-  fifth: "Esse foi o quinto código errado",
   over: "O tempo deste código acabou",
   restart: "Começar de novo",
   tooOften: "Tentativas demais",
@@ -133,7 +127,6 @@ const ja: FactorWords = {
   all: "6桁すべてを入力してください。",
   wrong: "コードが正しくありません。",
   left: "残り{tries}回。",
-  fifth: "誤ったコードが5回入力されました",
   over: "このコードの有効時間が過ぎました",
   restart: "もう一度始める",
   tooOften: "試行回数が多すぎます",
@@ -154,7 +147,6 @@ const zh: FactorWords = {
   all: "请输入全部六位数字。",
   wrong: "验证码不正确。",
   left: "剩余次数：{tries}。",
-  fifth: "验证码已连续输错五次",
   over: "此验证码已过期",
   restart: "重新开始",
   tooOften: "尝试次数过多",
@@ -174,7 +166,6 @@ const ar: FactorWords = {
   all: "اكتب الأرقام الستة كلها.",
   wrong: "لم يُقبل الرمز.",
   left: "المحاولات المتبقية: {tries}.",
-  fifth: "كان هذا خامس رمز خاطئ",
   over: "انتهى وقت هذا الرمز",
   restart: "البدء من جديد",
   tooOften: "محاولات كثيرة جدًا",

@@ -148,22 +148,26 @@ class Form {
       this.done(await this.#redemption.release(this.#fields, { challenge, code }));
       this.#input.value = "";
     } catch (cause) {
-      this.#work(false);
       const failure = cause as Failure;
       if (failure.code === "mfa_refused") return this.#wrong();
+      this.#work(false);
       // The answer may have been lost: the same code opens the card then, too.
       if (failure.retryable) return this.#say(this.#sentence(failure));
       this.failed(cause);
     }
   }
 
-  #wrong(): void {
+  async #wrong(): Promise<void> {
     const words = this.#words;
     const left = (this.#asked.left -= 1);
     this.#input.value = "";
-    if (this.#around.now() >= this.#expiresAt) this.#ended(words.over);
-    else if (left <= 0) this.#ended(words.fifth);
-    else this.#say(`${words.wrong} ${fill(words.left, "tries", left)}`);
+    // Nobody tells what was wrong with a code; who has to wait is told, also for wrong ones elsewhere.
+    const refused = await this.#challenge(false).catch((cause: Failure) => cause);
+    this.#work(false);
+    if (typeof refused === "object" && refused.retryAfterMs !== undefined)
+      return this.#wait(this.#around.now() + refused.retryAfterMs);
+    if (this.#around.now() >= this.#expiresAt) return this.#ended(words.over);
+    this.#say(`${words.wrong} ${fill(words.left, "tries", Math.max(left, 0))}`);
   }
 
   async #again(): Promise<void> {

@@ -106,7 +106,7 @@ describe("a card that opens after a code", () => {
     expect(input()?.value).toBe("");
     await type(world.code);
     await until(() => find("pan"));
-    expect(world.challenges).toHaveLength(1);
+    expect(new Set(world.challenges.map(({ challenge }) => challenge)).size).toBe(1);
   });
 
   it("ends at the fifth wrong code, and says when to come back", async () => {
@@ -115,11 +115,8 @@ describe("a card that opens after a code", () => {
       await type("000000");
       await until(() => error()?.includes(`Tries left: ${5 - tries}.`));
     }
-    await type("000000");
-    await until(() => find("restart"));
-    expect(root.textContent).toContain("fifth wrong code");
     world.challengeFates.push(problem(429, "rate_limited", { "retry-after": "900" }));
-    find("restart")?.click();
+    await type("000000");
     await until(() => root.textContent?.includes("Try again in 15 minutes."));
     world.advance(840_000);
     expect(root.textContent).toContain("Try again in 60 seconds.");
@@ -127,7 +124,7 @@ describe("a card that opens after a code", () => {
     await until(() => find("restart"));
     find("restart")?.click();
     await until(input);
-    expect(new Set(world.challenges.map(({ challenge }) => challenge)).size).toBe(3);
+    expect(new Set(world.challenges.map(({ challenge }) => challenge)).size).toBe(2);
   });
 
   it("has a delivered code sent again when the cardholder wants it, and not before", async () => {

@@ -61,30 +61,25 @@ pub enum ChallengeAnswer {
 }
 
 impl Service {
-    /// What a frame answers to a challenge of its token, with the card that it is for; nothing where
-    /// that card is gone.
+    /// What a frame answers to a challenge of its token.
     pub(super) async fn answered(
         &self,
         record: &Record,
         by: Thumbprint,
+        card: &Card,
         given: &GivenAnswer,
-    ) -> Result<Option<(Answered, Card)>, Fault> {
+    ) -> Result<Answered, Fault> {
         let merchant = &record.merchant;
-        let card = CardRef::Id(record.card);
-        let Some(card) = self.store.card(merchant, &card).await? else {
-            return Ok(None);
-        };
         let session = session_of(&record.key.hash, by, given.challenge);
         let proof = self
             .prove(merchant, Some(session), card.person, &given.code)
             .await?;
-        let answered = Answered {
+        Ok(Answered {
             challenge: given.challenge,
             merchant: merchant.clone(),
             person: card.person,
             proof,
-        };
-        Ok(Some((answered, card)))
+        })
     }
 
     /// Has the second factor asked for that a token waits for, and tells which. It claims nothing
@@ -145,7 +140,7 @@ impl Service {
         Ok(match challenged {
             Challenged::Asked(session) => ChallengeAnswer::Asked {
                 factor: session.factor,
-                expires_at: session.expires_at,
+                expires_at: session.expires_at.min(record.expires_at),
             },
             Challenged::NotWanted => ChallengeAnswer::NotWanted,
             Challenged::Unavailable(refused) => {

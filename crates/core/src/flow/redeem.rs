@@ -172,17 +172,24 @@ impl Service {
             origin: asked.origin.clone(),
         };
         let seen = match &asked.factor {
-            Some(given) => self.bring(given, &record, &mut claim).await?,
+            Some(given) => {
+                let fits = |card: &Card| {
+                    let fields = asked.fields.and(card.fields());
+                    !fields.is_empty() && fields.within(record.allowed)
+                };
+                self.bring(given, &record, &mut claim, fits).await?
+            }
             None => None,
         };
         let mut prepared = None;
         match early(&claim, &record, &lives) {
             // What cannot pass opens no card; the commit counts it.
             Verdict::Granted(_) if is_wrong(&claim) => claim.seen = seen,
-            Verdict::WantsFactor => match self.viewable(&record).await? {
-                Some(_) => return Ok(Some(Redeemed::WantsFactor)),
-                None => claim.barred = Some(Cause::CardState),
-            },
+            // Told in the commit, which knows the epoch and counts a refusal.
+            Verdict::WantsFactor => {
+                let viewable = self.viewable(&record).await?;
+                claim.barred = viewable.is_none().then_some(Cause::CardState);
+            }
             Verdict::Granted(_) | Verdict::Refused(Cause::FieldNotAllowed) => {
                 match self.prepare(asked, &record, &mut claim).await? {
                     Ok(answer) => {
@@ -197,7 +204,7 @@ impl Service {
             Verdict::Refused(cause) | Verdict::FactorRefused(cause) => claim.barred = Some(cause),
             Verdict::Superseded => return Ok(None),
         }
-        if prepared.is_none() && !is_wrong(&claim) {
+        if claim.barred.is_some() {
             claim.fields = asked.fields;
         }
         Ok(match (self.claim(claim).await?, prepared) {
@@ -215,22 +222,32 @@ impl Service {
     }
 
     /// Puts what was brought of a second factor into a claim of a token that waits for one; the
-    /// state of its card comes back.
+    /// state of its card comes back. Nobody learns what a code is worth where it would open nothing:
+    /// of a card that is not shown now, or by a request that does not `fit` token and card.
     pub(super) async fn bring(
         &self,
         given: &GivenAnswer,
         record: &Record,
         claim: &mut Claim,
+        fits: impl Fn(&Card) -> bool,
     ) -> Result<Option<State>, Fault> {
         if !record.waits_for_factor() {
             return Ok(None);
         }
-        let answered = self.answered(record, claim.by, given).await?;
-        Ok(answered.map(|(answered, card)| {
-            claim.person = Some(card.person);
-            claim.answered = Some(answered);
-            card.state
-        }))
+        let card = CardRef::Id(record.card);
+        let card = self.store.card(&record.merchant, &card).await?;
+        let views = record.operation == Operation::ViewCard;
+        let Some(card) = card.filter(|card| !views || card.viewable()) else {
+            claim.barred = Some(Cause::CardState);
+            return Ok(None);
+        };
+        if !fits(&card) {
+            claim.fields = Fields::NONE;
+            return Ok(None);
+        }
+        claim.person = Some(card.person);
+        claim.answered = Some(self.answered(record, claim.by, &card, given).await?);
+        Ok(Some(card.state))
     }
 
     /// The token's card, if its details may be shown now.

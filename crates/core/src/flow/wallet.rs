@@ -290,14 +290,19 @@ impl Service {
             origin: asked.origin.clone(),
         };
         let seen = match &asked.factor {
-            Some(given) => self.bring(given, &record, &mut claim).await?,
+            Some(given) => self.bring(given, &record, &mut claim, |_| true).await?,
             None => None,
         };
         let mut prepared = None;
         match early(&claim, &record, &lives) {
             // What cannot pass opens no card; the commit counts it.
             Verdict::Granted(_) if is_wrong(&claim) => claim.seen = seen,
-            Verdict::WantsFactor => return Ok(Some(WalletChecked::WantsFactor)),
+            // Told in the commit, which knows the epoch and counts a refusal.
+            Verdict::WantsFactor => {
+                let card = CardRef::Id(record.card);
+                let card = self.store.card(&record.merchant, &card).await?;
+                claim.barred = card.is_none().then_some(Cause::CardState);
+            }
             Verdict::Granted(_) => match self.look(asked, &record).await? {
                 Ok((answer, card)) => {
                     claim.note = Some(note(&asked.device, &answer));

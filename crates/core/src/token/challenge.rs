@@ -1,13 +1,15 @@
 //! The second factor that is proved in the frame: which one a token waits for, and what its key
 //! answers.
 
+use std::time::Duration;
+
 use cardveil_seal::sha256;
 
-use super::state::State;
-use super::{Cause, Claim, Record, Thumbprint, TokenHash};
-use crate::audit::Source;
+use super::state::{Decision, State, Verdict, Write};
+use super::{Cause, Claim, REFUSALS_RECORDED_MAX, Record, Thumbprint, TokenHash};
+use crate::audit::{Actor, Source};
 use crate::id::{AttemptId, MerchantId, PersonId, SessionId};
-use crate::mfa::{Assertion, Opening, OpeningRefused, Proof, Session, Use};
+use crate::mfa::{self, Assertion, Opening, OpeningRefused, Person, Proof, Session, Use};
 
 /// A frame's wish to have the factor asked for that its token waits for.
 ///
@@ -60,7 +62,50 @@ pub fn session_of(token: &TokenHash, by: Thumbprint, challenge: AttemptId) -> Se
     ]))
 }
 
+impl Challenge {
+    /// What becomes of it when it is sent once more, and its session is there.
+    pub fn asked_again(&self, session: Session, person: Option<&Person>) -> Challenged {
+        let at = self.opening.at;
+        let paused = person.and_then(|person| person.paused_until);
+        let waits = match session.state {
+            mfa::State::Open { .. } => None,
+            // For this one no code is right any more: another may be asked for at once.
+            mfa::State::Spent { .. } | mfa::State::Locked { .. } => Some(at.plus(AT_ONCE)),
+        };
+        match paused.filter(|until| at < *until).max(waits) {
+            None => Challenged::Asked(session),
+            Some(until) => Challenged::Unavailable(OpeningRefused::TooOften { until }),
+        }
+    }
+
+    /// The record of a refusal says that nothing was asked for but a code.
+    pub fn refused(&self, mut decision: Decision<Verdict>) -> Decision<Verdict> {
+        if let Write::Change(_, event) = &mut decision.write {
+            event.detail.fields = None;
+            event.detail.note.get_or_insert("a challenge".into());
+        }
+        decision
+    }
+}
+
+/// The least that anyone is told to wait.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 impl Record {
+    /// Whether a refusal of it is a record of its own, or counted alone.
+    pub fn tells_refusals(&self) -> bool {
+        self.refusals < REFUSALS_RECORDED_MAX
+    }
+
+    /// With a refusal more.
+    #[must_use]
+    pub fn refused_once(&self) -> Self {
+        Self {
+            refusals: self.refusals.saturating_add(1),
+            ..self.clone()
+        }
+    }
+
     /// Whether nobody gets anything for it without a second factor.
     pub fn waits_for_factor(&self) -> bool {
         self.state == State::Waiting
@@ -84,7 +129,7 @@ impl Claim {
                 purpose: record.operation.into(),
                 at: self.at,
                 source: Source {
-                    actor: crate::audit::Actor::Holder(self.by),
+                    actor: Actor::Holder(self.by),
                     origin: self.origin.clone(),
                 },
             };

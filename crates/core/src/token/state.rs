@@ -399,13 +399,12 @@ impl Claim {
         let alarm = refused.cause == Cause::OtherKey && !record.conflict;
         let next = Box::new(Record {
             conflict: record.conflict || alarm,
-            refusals: record.refusals.saturating_add(1),
-            ..record.clone()
+            ..record.refused_once()
         });
         let write = if alarm {
             let event = self.refusal(record, Kind::RevealConflict, refused);
             Write::Change(next, event)
-        } else if record.refusals < REFUSALS_RECORDED_MAX {
+        } else if record.tells_refusals() {
             let event = self.refusal(record, Kind::RevealRefused, refused);
             Write::Change(next, event)
         } else {

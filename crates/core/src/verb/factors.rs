@@ -7,11 +7,12 @@ use crate::clock::Time;
 use crate::id::MerchantId;
 use crate::mfa::required::Rows as RequiredRows;
 use crate::mfa::{
-    Assertion, Decision, Effects, FactorRefused, FactorRequest, Opening, OpeningRefused, RETENTION,
-    Required, Session, Unmet,
+    Assertion, Decision, Effects, FactorRefused, FactorRequest, Opening, OpeningRefused, Person,
+    RETENTION, Required, Session, Unmet, Use,
 };
 use crate::port::Needs;
 use crate::port::rows::{Loaded, Rows};
+use crate::term::{Cause, TokenHash};
 
 /// What a charge and a second factor at a merchant hold.
 pub(super) fn needs_of(
@@ -52,6 +53,27 @@ pub(super) fn met(rows: &dyn Rows, required: Required<'_>) -> Loaded<Result<(), 
     Ok(met.verdict)
 }
 
+/// Whether a second factor that a frame brought is right. What counts is saved; a refusal that
+/// changes nothing is on record where `tells`, so that nobody fills the log with them.
+pub(super) fn brought(
+    rows: &dyn Rows,
+    factor: (&Assertion, &Use),
+    tells: bool,
+) -> Loaded<Result<(), Cause>> {
+    let required = Required {
+        charge: None,
+        factor: Some(factor),
+    };
+    let loaded = required_rows(rows, required)?;
+    let (assertion, wanted) = factor;
+    let (session, person) = (loaded.session.as_ref(), loaded.person.as_ref());
+    let decided = assertion.decide(wanted, session, person, rows.epoch());
+    if tells || decided.effects.session.is_some() {
+        save(rows, &decided.effects)?;
+    }
+    Ok(decided.verdict)
+}
+
 /// Whether the budgets allow a charge, where there is one; it is saved.
 pub(super) fn charged(rows: &dyn Rows, charge: Option<&Charge>) -> Loaded<Result<(), Overdrawn>> {
     let Some(charge) = charge else {
@@ -81,9 +103,24 @@ fn save(rows: &dyn Rows, effects: &Effects) -> Loaded<()> {
     rows.log(&effects.event)
 }
 
-pub(super) fn save_decision<V>(rows: &dyn Rows, decision: Decision<V>) -> Loaded<V> {
+fn save_decision<V>(rows: &dyn Rows, decision: Decision<V>) -> Loaded<V> {
     save(rows, &decision.effects)?;
     Ok(decision.verdict)
+}
+
+/// As [`brought`], of a session that a frame wants to open for a token.
+pub(super) fn opened(
+    rows: &dyn Rows,
+    opening: &Opening,
+    person: Option<&Person>,
+    (token, tells): (TokenHash, bool),
+) -> Loaded<Result<Session, OpeningRefused>> {
+    let mut decided = opening.decide(person, rows.epoch());
+    decided.effects.event.target.token = Some(token);
+    if tells || decided.effects.session.is_some() {
+        save(rows, &decided.effects)?;
+    }
+    Ok(decided.verdict)
 }
 
 /// Applies [`Opening::decide`].

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::Verb;
 use super::cards::make_transition;
-use super::factors::{met, needs_of, save_decision};
+use super::factors::{brought, met, needs_of, opened};
 use crate::audit::{Outcome, Source};
 use crate::clock::Time;
 use crate::id::{MerchantId, PersonId};
-use crate::mfa::{Opening, Required, Unmet};
+use crate::mfa::Opening;
 use crate::port::Needs;
 use crate::port::rows::{Loaded, Rows};
 use crate::token::{
@@ -72,18 +72,12 @@ impl Verb for Claim {
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Verdict> {
         let (record, decision) = decided(self, rows)?;
-        let factor = record.and_then(|record| self.second_factor(&record));
-        if let (Verdict::Granted(_), Some((assertion, wanted))) = (&decision.verdict, &factor) {
-            let required = Required {
-                charge: None,
-                factor: Some((assertion, wanted)),
-            };
-            match met(rows, required)? {
-                Ok(()) => {}
-                Err(Unmet::Mfa(cause)) => return Ok(Verdict::FactorRefused(cause)),
-                // Cannot be: nothing is charged here. What is not met opens nothing.
-                Err(Unmet::Overdrawn(_)) => return Ok(Verdict::FactorRefused(Cause::TooOften)),
-            }
+        if let (Verdict::Granted(_), Some(record)) = (&decision.verdict, &record)
+            && let Some((assertion, wanted)) = self.second_factor(record)
+            && let Err(cause) = brought(rows, (&assertion, &wanted), record.tells_refusals())?
+        {
+            rows.count_token(&record.refused_once())?;
+            return Ok(Verdict::FactorRefused(cause));
         }
         let verdict = save(rows, decision)?;
         if let Some(step) = self.step_of(&verdict) {
@@ -132,30 +126,35 @@ impl Verb for Challenge {
     }
 
     fn run(&self, rows: &dyn Rows) -> Loaded<Challenged> {
-        let (_, decision) = decided(&self.claim, rows)?;
+        let (record, decision) = decided(&self.claim, rows)?;
+        let Some(record) = record else {
+            return Ok(Challenged::Refused(Cause::Unknown));
+        };
         match decision.verdict {
             Verdict::WantsFactor => {}
             Verdict::Refused(cause) => {
-                save(rows, decision)?;
+                save(rows, self.refused(decision))?;
                 return Ok(Challenged::Refused(cause));
             }
             Verdict::Granted(_) | Verdict::FactorRefused(_) | Verdict::Superseded => {
                 return Ok(Challenged::NotWanted);
             }
         }
-        // Asked again, it opens no other: that would give the wrong codes of this one back.
-        if let Some(session) = rows.session(&self.opening.id)? {
-            return Ok(Challenged::Asked(session));
-        }
         let Opening {
             merchant, person, ..
         } = &self.opening;
         let person = rows.person(merchant, person)?;
-        let mut opened = self.opening.decide(person.as_ref(), rows.epoch());
-        opened.effects.event.target.token = Some(self.claim.token.hash);
-        Ok(match save_decision(rows, opened)? {
+        // Asked again, it opens no other: that would give the wrong codes of this one back.
+        if let Some(session) = rows.session(&self.opening.id)? {
+            return Ok(self.asked_again(session, person.as_ref()));
+        }
+        let of = (record.key.hash, record.tells_refusals());
+        Ok(match opened(rows, &self.opening, person.as_ref(), of)? {
             Ok(session) => Challenged::Asked(session),
-            Err(refused) => Challenged::Unavailable(refused),
+            Err(refused) => {
+                rows.count_token(&record.refused_once())?;
+                Challenged::Unavailable(refused)
+            }
         })
     }
 }

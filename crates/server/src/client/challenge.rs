@@ -119,10 +119,7 @@ pub(super) async fn challenge(
             | SessionRefused::StrongerEnrolled
             | SessionRefused::UnknownCard,
         ) => Err(Problem::new(Code::FactorUnavailable)),
-        ChallengeAnswer::Refused(_) => {
-            app.metrics.redemptions_refused.increment();
-            Err(Problem::new(Code::TokenRefused))
-        }
+        ChallengeAnswer::Refused(_) => Err(Problem::new(Code::TokenRefused)),
         ChallengeAnswer::NoOrigin => Err(super::no_origin()),
     }
 }

@@ -8,7 +8,9 @@ use cardveil_core::audit::{Kind, Outcome};
 use cardveil_core::card::Field;
 use cardveil_core::clock::Time;
 use cardveil_core::id::AttemptId;
-use cardveil_core::mfa::{Factor, FactorPolicy, Opening, OpeningRefused, Proof, WRONG_CODES_MAX};
+use cardveil_core::mfa::{
+    Factor, FactorPolicy, Opening, OpeningRefused, PAUSE, Proof, WRONG_CODES_MAX,
+};
 use cardveil_core::port::Store;
 use cardveil_core::token::{
     Answered, Cause, Challenge, Challenged, Claim, Record, State, Verdict, session_of,
@@ -81,7 +83,35 @@ pub(super) async fn a_token_that_waits_opens_nothing_without_a_factor(store: &dy
         claimed.await.unwrap(),
         Verdict::FactorRefused(Cause::Unknown)
     );
-    assert_eq!(row(store, &record).await, before);
+    let waits = row(store, &record).await;
+    assert_eq!((waits.state, waits.refusals), (State::Waiting, 1));
+}
+
+/// Nobody fills the log with what needs neither a code nor the cardholder.
+pub(super) async fn factors_that_nobody_asked_for_are_counted_and_16_are_on_record(
+    store: &dyn Store,
+) {
+    with_merchant(store).await;
+    let record = waiting(store, 1).await;
+    for n in 0..20 {
+        let bogus = store.commit(claim(&record, 1, Some((n, true)), after(1)));
+        assert_eq!(bogus.await.unwrap(), Verdict::FactorRefused(Cause::Unknown));
+    }
+    let mut nobody = challenge(&record, 1, 50, after(1));
+    nobody.opening.factor = Some(Factor::Totp);
+    let asked = store.commit(nobody).await.unwrap();
+    let unavailable = Challenged::Unavailable(OpeningRefused::FactorUnavailable);
+    assert_eq!(asked, unavailable);
+    let refused = log_of(store, Kind::MfaRefused).await;
+    assert_eq!(refused.len(), 16, "the rest is a count");
+    let counted = row(store, &record).await;
+    assert_eq!((counted.state, counted.refusals), (State::Waiting, 21));
+    assert!(matches!(
+        ask(store, &record, 1, 7).await,
+        Challenged::Asked(_)
+    ));
+    let right = store.commit(claim(&record, 1, Some((7, true)), after(2)));
+    assert!(matches!(right.await.unwrap(), Verdict::Granted(_)));
 }
 
 pub(super) async fn the_factor_that_was_asked_for_opens_it_once(store: &dyn Store) {
@@ -155,11 +185,13 @@ pub(super) async fn a_challenge_that_is_sent_again_gives_no_try_back(store: &dyn
         right.await.unwrap(),
         Verdict::FactorRefused(Cause::SessionLocked)
     );
-    let asked = ask(store, &record, 1, 8).await;
-    assert!(matches!(
-        asked,
-        Challenged::Unavailable(OpeningRefused::TooOften { .. })
-    ));
+    // Neither the one that is locked nor another: whoever waits is told so.
+    for name in [7, 8] {
+        let asked = ask(store, &record, 1, name).await;
+        let until = after(2).plus(PAUSE);
+        let too_often = Challenged::Unavailable(OpeningRefused::TooOften { until });
+        assert_eq!(asked, too_often);
+    }
     assert_eq!(row(store, &record).await.state, State::Waiting);
 }
 
@@ -194,11 +226,11 @@ pub(super) async fn a_challenge_is_refused_as_a_redemption_is(store: &dyn Store)
     assert!(log_of(store, Kind::MfaCode).await.is_empty());
     let refused = log_of(store, Kind::RevealRefused).await;
     assert_eq!(refused.len(), 4, "all but that without a row");
-    assert!(
-        refused
-            .iter()
-            .all(|event| event.outcome == Outcome::Failure)
-    );
+    for event in &refused {
+        assert_eq!(event.outcome, Outcome::Failure);
+        assert_eq!(event.detail.fields, None, "none was asked for");
+        assert!(event.detail.note.is_some());
+    }
     // One that waits for nothing is told so.
     let plain = sample::issue(3, START, epoch);
     store.commit(plain.clone()).await.unwrap();

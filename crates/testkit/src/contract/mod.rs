@@ -220,6 +220,7 @@ macro_rules! contract_cases {
             }
             challenges {
                 a_token_that_waits_opens_nothing_without_a_factor,
+                factors_that_nobody_asked_for_are_counted_and_16_are_on_record,
                 the_factor_that_was_asked_for_opens_it_once,
                 a_factor_passes_for_its_token_and_its_key_alone,
                 a_challenge_that_is_sent_again_gives_no_try_back,

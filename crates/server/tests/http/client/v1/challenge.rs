@@ -269,6 +269,61 @@ async fn a_challenge_is_refused_in_the_words_of_a_redemption() {
     assert_eq!(count(&world, Kind::MfaCode).await, 0);
 }
 
+/// What a code is worth nobody learns where it would open nothing: of a card that is not shown now,
+/// by fields that the token is not for, in an epoch that is over.
+#[tokio::test]
+async fn a_code_is_judged_only_where_it_would_open_the_card() {
+    let world = world().await;
+    let phone = Phone::of(&world, PERSON).await;
+    let body = json!({"card_no": CARD_NO, "fields": ["pan"]});
+    let issued = world.merchant().native(&body).await;
+    let token = issued.json()["token"].as_str().unwrap().to_owned();
+    let cardholder = Cardholder::with(&world, token);
+    challenge(&cardholder, FIRST).await;
+    for code in [phone.code(0), phone.wrong()] {
+        // It is for `pan` alone.
+        let answer = redeem(&cardholder, FIRST, &code).await;
+        is(&answer, 403, "field_unavailable");
+    }
+    let never_was = Cardholder::with(&world, "cvt_test_guessed".to_owned());
+    let refused = never_was.redeem(&["pan"]).await.without_id();
+    let tries = async |at: &str| {
+        assert_eq!(
+            cardholder.redeem(&["pan"]).await.without_id(),
+            refused,
+            "{at}"
+        );
+        for (name, code) in [
+            (FIRST, phone.code(0)),
+            (FIRST, phone.wrong()),
+            (SECOND, phone.code(0)),
+        ] {
+            let mut body = cardholder.ask_for(&["pan"]);
+            body["factor"] = json!({"challenge": name, "code": code});
+            let answer = cardholder.send(&body).await.without_id();
+            assert_eq!(answer, refused, "{at}");
+        }
+        assert_eq!(challenge(&cardholder, SECOND).await.without_id(), refused);
+    };
+    world.operator().set_card(CARD_ID, State::Suspended).await;
+    tries("a suspended card").await;
+    world.operator().set_card(CARD_ID, State::Active).await;
+    world.operator().raise_epoch().await;
+    tries("another epoch").await;
+    assert_eq!(count(&world, Kind::MfaRefused).await, 0);
+    assert_eq!(count(&world, Kind::MfaPassed).await, 0);
+}
+
+/// A code is asked for no longer than it can open anything.
+#[tokio::test]
+async fn a_challenge_ends_with_its_token() {
+    let world = world().await;
+    let cardholder = world.cardholder().await;
+    world.clock.advance(Duration::from_secs(290));
+    let asked = challenge(&cardholder, FIRST).await;
+    assert_eq!(asked.json()["expires_at"], "2026-01-01T00:05:00.000Z");
+}
+
 #[tokio::test]
 async fn what_is_malformed_is_named() {
     let world = world().await;
