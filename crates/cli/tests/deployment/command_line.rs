@@ -74,6 +74,31 @@ fn an_embed_takes_https_origins_and_is_asked_for_transparent_parts() {
 }
 
 #[test]
+fn doctor_tells_of_codes_that_nobody_delivers_and_a_pin_has_no_frame() {
+    let world = World::new(0);
+    let found = || {
+        let found = text(&world.run(&["doctor"]).stdout);
+        found.contains("a code that nobody delivers")
+    };
+    let set = |flags: &[&str]| world.run(&[&["merchant", "set", &world.merchant], flags].concat());
+    assert!(!found());
+    assert!(set(&["--mfa", "view-card=in-frame"]).status.success());
+    assert!(found());
+    assert!(set(&["--factor", "totp"]).status.success());
+    assert!(!found(), "an app alone");
+    assert!(set(&["--factor", "otp"]).status.success());
+    let url = "http://127.0.0.1:9/hooks";
+    let add = ["webhook", "add", "--merchant", &world.merchant];
+    let add = [&add[..], &["--url", url, "--topic", "mfa.code"]].concat();
+    let added = world.run(&add);
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    assert!(!found(), "it is delivered");
+    let refused = set(&["--mfa", "view-pin=in-frame"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("in-frame, for the first two"));
+}
+
+#[test]
 fn what_an_operator_changes_is_seen_by_the_running_server() {
     let world = World::new(1);
     let _server = world.serve();

@@ -8,9 +8,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use cardveil_core::audit::Topic;
 use cardveil_core::card::Environment;
 use cardveil_core::clock::{Clock as _, SystemClock, Time};
+use cardveil_core::hook::Subscription;
 use cardveil_core::merchant::Merchant;
+use cardveil_core::mfa::{Factor, Policy, Purpose};
 use cardveil_server::ListenerKind;
 use serde::Serialize;
 
@@ -250,6 +253,29 @@ fn fallbacks(merchants: &[Merchant], checks: &mut Vec<Check>) {
     }
 }
 
+/// Merchants whose frames may ask for a code that nobody delivers.
+fn undelivered(merchants: &[Merchant], subscriptions: &[Subscription], checks: &mut Vec<Check>) {
+    let asks = |merchant: &&Merchant| {
+        let frames = [Purpose::ViewCard, Purpose::AddCardToWallet];
+        let in_frame = frames.map(|purpose| merchant.mfa.of(purpose) == Policy::InFrame);
+        in_frame.contains(&true) && merchant.mfa.factors.accepts.contains(Factor::Otp)
+    };
+    for merchant in merchants.iter().filter(asks) {
+        let id = &merchant.id;
+        let delivers = |it: &Subscription| {
+            it.merchant == *id && it.enabled && it.topics.contains(&Topic::MfaCode)
+        };
+        if !subscriptions.iter().any(delivers) {
+            let found = format!(
+                "{id} has its frames ask whoever has no authenticator app for a code that nobody \
+                 delivers: cardveil webhook add --merchant {id} --topic mfa.code, or cardveil \
+                 merchant set {id} --factor totp"
+            );
+            checks.push(check("second factors", true, found));
+        }
+    }
+}
+
 /// Whether the rows that decide have MACs, and are what was written.
 async fn rows(deployment: &Deployment) -> anyhow::Result<Check> {
     let what = "rows that decide";
@@ -296,6 +322,8 @@ async fn inside(file: &Path, config: Config, checks: &mut Vec<Check>) {
         let merchants = deployment.store.merchants().await?;
         let credentials = deployment.store.credentials().await?;
         fallbacks(&merchants, checks);
+        let subscriptions = deployment.store.subscriptions(None).await?;
+        undelivered(&merchants, &subscriptions, checks);
         let embeds = deployment.store.embeds().await?;
         embeds::look(&embeds, checks);
         let demo = demo::credentials_present(&deployment.service).await?;
