@@ -7,7 +7,7 @@ const budgets = [
   { what: "SDK (pure module)", files: ["pure.js"], max: 8_085 },
   { what: "SDK (script)", files: ["cardveil.iife.js"], max: 8_105 },
   { what: "stand-in for Marqeta.js", files: ["marqeta.js"], max: 8_510 },
-  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_985 },
+  { what: "a view", files: ["frame.js", "frame.css", "words/de.json"], max: 19_995 },
   {
     what: "a view in parts",
     files: ["holder.js", "part.js", "frame.css", "words/de.json"],

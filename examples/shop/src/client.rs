@@ -210,6 +210,10 @@ fn of_problem(said: &Said) -> Refusal {
     let (title, detail) = match code {
         "card_not_viewable" => (NOT_NOW, NOT_NOW_ADVICE),
         "rate_limited" => ("Too many tries", "Try again later."),
+        "mfa_required" => (
+            "This demo's data is of an older version",
+            "Start the demo with another --dir.",
+        ),
         "token_refused" => ("The phone's request was refused", "Check the card again."),
         _ => (
             text("title").unwrap_or("That did not work"),

@@ -72,24 +72,30 @@ class Form {
 
   /** Has the cardholder asked, and shows the form. */
   async begin(anew = false): Promise<void> {
+    if (this.#busy) return;
+    this.#work(true);
     try {
       const factor = await this.#challenge(anew);
       if (factor === undefined) this.done(await this.#redemption.release(this.#fields));
       else this.#ask(factor);
     } catch (cause) {
-      const { code, retryAfterMs } = cause as Failure;
-      if (code === "factor_unavailable") this.#unavailable();
-      else if (code === "rate_limited" && retryAfterMs !== undefined)
-        this.#wait(this.#around.now() + retryAfterMs);
-      else this.failed(cause);
+      this.#notAsked(cause as Failure);
+    } finally {
+      this.#work(false);
     }
+  }
+
+  #notAsked(failure: Failure): void {
+    if (failure.code === "factor_unavailable") this.#unavailable();
+    else if (failure.retryAfterMs !== undefined)
+      this.#wait(this.#around.now() + failure.retryAfterMs);
+    else this.failed(failure);
   }
 
   /** What is waited for; nothing where the token has been opened meanwhile. */
   async #challenge(anew: boolean): Promise<"TOTP" | "OTP" | undefined> {
-    if (anew || !challenges.has(this.#redemption))
-      challenges.set(this.#redemption, { challenge: this.#around.uuid(), left: TRIES });
-    const { challenge } = this.#asked;
+    const known = anew ? undefined : challenges.get(this.#redemption);
+    const { challenge } = known ?? { challenge: this.#around.uuid() };
     const { factor, expiresAt } = await ask(
       this.#around,
       "challenge",
@@ -100,6 +106,8 @@ class Form {
         return { factor, expiresAt: now + Date.parse(expires_at) - serverNow };
       },
     );
+    // Not before: a code of the one that was there is good where no other was asked for.
+    if (known === undefined) challenges.set(this.#redemption, { challenge, left: TRIES });
     this.#expiresAt = expiresAt;
     return factor;
   }
@@ -130,9 +138,14 @@ class Form {
     this.#say("");
     Object.assign(label.style, { display: "grid", gap: "4px", fontSize: "0.875rem" });
     Object.assign(this.#input.style, INPUT);
-    Object.assign(this.#error.style, { color: "var(--bad)", fontSize: "0.875rem" });
+    // Room for two lines, so that nothing moves when they come.
+    Object.assign(this.#error.style, {
+      fontSize: "0.875rem",
+      lineHeight: "1.3",
+      minHeight: "2.6em",
+    });
     Object.assign(buttons.style, { display: "flex", flexWrap: "wrap", gap: "8px" });
-    this.#place(words.title, advice, label, this.#error, buttons).style.gap = "12px";
+    this.#place(words.title, advice, label, this.#error, buttons);
     // Where the cardholder is at work in this frame, and not in the page around it.
     if (document.hasFocus()) this.#input.focus({ preventScroll: true });
   }
@@ -178,7 +191,11 @@ class Form {
       this.#input.value = "";
       this.#say(this.#words.another, false);
     } catch (cause) {
-      this.#say(this.#sentence(cause as Failure));
+      const failure = cause as Failure;
+      // The code that is on its way is still good.
+      if (failure.retryable && failure.retryAfterMs === undefined)
+        this.#say(this.#sentence(failure));
+      else this.#notAsked(failure);
     } finally {
       this.#work(false);
     }
@@ -224,6 +241,7 @@ class Form {
   #place(title: string, ...rest: Node[]): HTMLElement {
     const form = el("div", { class: "failure", testid: "code-form", role: "form", label: title });
     form.append(el("p", { class: "title" }, title), ...rest);
+    form.style.paddingBlock = "12px";
     this.#put(form);
     return form;
   }

@@ -144,6 +144,18 @@ describe("a card that opens after a code", () => {
     });
   });
 
+  it("keeps the code that is on its way when no other could be sent", async () => {
+    world.asks = "OTP";
+    await asked();
+    world.challengeFates.push(problem(503, "unavailable"), problem(503, "unavailable"));
+    world.challengeFates.push(problem(503, "unavailable"));
+    find("send-code")?.click();
+    await until(() => error()?.includes("cannot be shown right now"));
+    await type(world.code);
+    await until(() => find("pan"));
+    expect(world.redeems[0]?.["factor"].challenge).toBe(world.challenges[0]?.["challenge"]);
+  });
+
   it("says that it is locked, to the cardholder and the page", async () => {
     world.challengeFates.push(problem(409, "factor_unavailable"));
     card.reveal();

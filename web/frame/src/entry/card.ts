@@ -26,7 +26,11 @@ async function start(root: HTMLElement): Promise<void> {
     view.wear = attire(config, post);
     reportSize(root, post);
     // Not before: a frame that was prepared has no size until it is a card's.
-    const around = { ...browser, sight: lookAt(root, ROOM.card), askFactor: globalThis.cardveilCode };
+    const around = {
+      ...browser,
+      sight: lookAt(root, ROOM.card),
+      askFactor: globalThis.cardveilCode,
+    };
     return new Card(config, around, view, post);
   });
 }

@@ -32,13 +32,13 @@ struct Partner<'a> {
     cards: &'a [Sample],
 }
 
-/// Adds what is not there yet.
 /// What pages may show cards, and how.
 pub(super) struct Pages<'a> {
     pub(super) origins: &'a [String],
     pub(super) transparent: bool,
 }
 
+/// Adds what is not there yet.
 pub(super) async fn fill(deployment: &Deployment, pages: &Pages<'_>) -> anyhow::Result<()> {
     let open = Partner {
         id: MERCHANT,
