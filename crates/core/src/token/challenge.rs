@@ -82,7 +82,10 @@ impl Challenge {
     pub fn refused(&self, mut decision: Decision<Verdict>) -> Decision<Verdict> {
         if let Write::Change(_, event) = &mut decision.write {
             event.detail.fields = None;
-            event.detail.note.get_or_insert("a challenge".into());
+            event
+                .detail
+                .note
+                .get_or_insert_with(|| "a challenge".into());
         }
         decision
     }
