@@ -24,11 +24,12 @@ macro_rules! page {
 }
 
 /// Pages that messages name: what an operator needs where there is no network.
-const PAGES: [Page; 19] = [
+const PAGES: [Page; 20] = [
     page!("operate", "audit"),
     page!("operate", "backup"),
     page!("operate", "clocks"),
     page!("operate", "deploy"),
+    page!("operate", "designs"),
     page!("operate", "import"),
     page!("operate", "incidents"),
     page!("operate", "integrity"),
@@ -51,8 +52,8 @@ const ELSEWHERE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
 /// For `--help` and the man page of the whole.
 pub(crate) const AFTER_HELP: &str = "Exit codes: 0 done, 1 it failed or found something, 2 wrong usage, 3 done \
     in part (an import that refused lines), 4 the root key's module refuses the PIN.\n\n\
-    `cardveil help PAGE` prints a page of the docs: audit, backup, clocks, deploy, import, \
-    incidents, integrity, keys, limits, monitoring, postgresql, postgresql-backup, proxies, \
+    `cardveil help PAGE` prints a page of the docs: audit, backup, clocks, deploy, designs, \
+    import, incidents, integrity, keys, limits, monitoring, postgresql, postgresql-backup, proxies, \
     retention, rows, sinks, upgrade, command-line or configuration; and `cardveil help PAGE TITLE` a \
     part of it.";
 
