@@ -14,7 +14,7 @@ const budgets = [
     max: 24_500,
   },
   { what: "what asks for a second factor", files: ["code.js"], max: 5_200 },
-  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_190 },
+  { what: "page of an app", files: ["app.js", "frame.css", "words/de.json"], max: 20_205 },
 ];
 for (const { what, files, max } of budgets) {
   const sizes = files.map(

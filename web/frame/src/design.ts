@@ -37,7 +37,9 @@ export function attire(
     wearFont(config, appearance, post);
     const name = known.design ?? appearance.design;
     const design = config.designs.find((design) => design.name === name);
-    const isDark = getComputedStyle(html).colorScheme === "dark";
+    // Nothing that has the browser work its styles out: WebKit then keeps what `:has` said before.
+    const { theme } = html.dataset;
+    const isDark = theme ? theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches;
     const look = { ...(isDark ? design?.dark : design?.light) };
     if (design?.network !== known.network) delete look["mark"];
     const next = name + Object.values(look).join();

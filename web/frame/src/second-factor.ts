@@ -26,7 +26,9 @@ export type AskFactor = (
 
 declare global {
   /** There where the frame can ask. */
-  var cardveilCode: AskFactor | undefined;
+  interface Window {
+    cardveilCode: AskFactor | undefined;
+  }
 }
 
 /** What the server grants one challenge (docs/integrate/mfa.md). */

@@ -82,10 +82,10 @@ it("shows a network's mark on its own cards alone", async () => {
 });
 
 it("is of the scheme that the document is in", async () => {
-  html.style.colorScheme = "dark";
+  html.dataset["theme"] = "dark";
   await wear(auto, { ...VISA, design: "tide" });
   expect([worn(), property("ink")]).toEqual(["ink veil art", "#f1f6f3"]);
-  html.style.colorScheme = "light";
+  html.dataset["theme"] = "light";
   await wear(auto, { ...VISA, design: "tide" });
   expect(property("ink")).toBe("#12323a");
 });

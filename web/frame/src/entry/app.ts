@@ -17,7 +17,7 @@ async function start(root: HTMLElement): Promise<void> {
   view.render({ at: "loading", fields: FIELDS, lastFour: "", network: "" });
   // What lies over a WebView is the app's, and nothing in the page sees it.
   const sight = new Sighting(() => performance.now(), "unknown");
-  const around = { ...browser, sight, askFactor: globalThis.cardveilCode };
+  const around = { ...browser, sight, askFactor: window.cardveilCode };
   serveApp(window as Surface, config, around, view, (card, _settings, post) => {
     view.wear = attire(config, post);
     reportSize(root, post);

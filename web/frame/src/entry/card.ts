@@ -29,7 +29,7 @@ async function start(root: HTMLElement): Promise<void> {
     const around = {
       ...browser,
       sight: lookAt(root, ROOM.card),
-      askFactor: globalThis.cardveilCode,
+      askFactor: window.cardveilCode,
     };
     return new Card(config, around, view, post);
   });

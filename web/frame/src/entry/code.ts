@@ -1,4 +1,4 @@
 /** The entry of what a frame asks a second factor with. It runs before the frame's own script. */
 import { askFactor } from "../second-factor.ts";
 
-globalThis.cardveilCode = askFactor;
+window.cardveilCode = askFactor;
