@@ -1,6 +1,5 @@
 //! `[[designs]]`: how the faces of cards may look. Their files are read once, at the start.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,6 +8,7 @@ use cardveil_server::{ART_BYTES_MAX, Art, DesignName, Ink, InvalidDesign, Look};
 use serde::{Deserialize, Serialize};
 
 use super::Setting;
+use super::fonts::bytes;
 use crate::print::hinted;
 
 /// A frame is told of all of them, so there are not many.
@@ -184,7 +184,7 @@ fn pair(
 }
 
 fn art(path: &Path) -> anyhow::Result<Art> {
-    let bytes = bytes(path).map_err(|error| {
+    let bytes = bytes(path, ART_BYTES_MAX).map_err(|error| {
         hinted(
             format!("cannot read the picture {}: {error}", path.display()),
             "give the path of a file that the server's user can read, or take the key out",
@@ -196,15 +196,6 @@ fn art(path: &Path) -> anyhow::Result<Art> {
             error.to_string(),
         )
     })
-}
-
-/// One byte more than a picture may have shows one that is too large, however large it is.
-fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
-    let most = u64::try_from(ART_BYTES_MAX).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn one(font: &Font) -> anyhow::Result<cardveil_server::Font> {
         Style::Normal => FontStyle::Normal,
         Style::Italic => FontStyle::Italic,
     };
-    let bytes = bytes(&font.file).map_err(|error| {
+    let bytes = bytes(&font.file, FONT_BYTES_MAX).map_err(|error| {
         hinted(
             format!("cannot read the font {}: {error}", font.file.display()),
             "give `file` the path of a WOFF2 file that the server's user can read, or take the [[fonts]] out",
@@ -88,9 +88,10 @@ fn one(font: &Font) -> anyhow::Result<cardveil_server::Font> {
     })
 }
 
-/// One byte more than a font may have shows one that is too large, however large it is.
-fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
-    let most = u64::try_from(FONT_BYTES_MAX).unwrap_or(u64::MAX);
+/// What is in a file that may have `most` bytes. One byte more shows one that is too large, however
+/// large it is.
+pub(super) fn bytes(path: &Path, most: usize) -> std::io::Result<Vec<u8>> {
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
