@@ -4,42 +4,37 @@
 import { $ } from "./page.js";
 import { codeOf, secondsLeft, stepAt } from "./totp.js";
 
+let secret; // of the card that is picked; null where it needs no code
+let code = "";
 let timer;
 
-/** Shows what the app of a card's holder shows, if it has one. */
-export function showApp(card) {
-  clearTimeout(timer);
-  $("app").hidden = card.totp_secret === null;
-  $("copy-code").textContent = "Copy code";
-  if (card.totp_secret !== null) run(card.totp_secret);
-}
-
-function run(secret) {
-  let code = "";
-  let stopped = false;
-  const tick = async () => {
-    const now = Date.now();
-    code = await codeOf(secret, stepAt(now));
-    if (stopped) return;
-    const seconds = secondsLeft(now);
-    $("app-code").textContent = `${code.slice(0, 3)} ${code.slice(3)}`;
-    $("app-left").textContent = `Changes in ${seconds} s`;
-    $("app-bar").style.setProperty("--left", String(seconds / 30));
-    timer = setTimeout(tick, 1_000 - (now % 1_000));
-    $("copy-code").onclick = () => copy(code);
-  };
-  stop();
-  stop = () => (stopped = true);
-  tick();
-}
-
-let stop = () => {};
-
-async function copy(code) {
+$("copy-code").addEventListener("click", async () => {
   try {
     await navigator.clipboard.writeText(code);
     $("copy-code").textContent = "Copied";
   } catch {
     $("copy-code").textContent = "Type it by hand";
   }
+});
+
+/** Shows what the app of a card's holder shows, if it has one. */
+export function showApp(card) {
+  secret = card.totp_secret;
+  $("app").hidden = secret === null;
+  $("copy-code").textContent = "Copy code";
+  clearTimeout(timer);
+  if (secret !== null) tick(secret);
+}
+
+async function tick(of) {
+  const now = Date.now();
+  const next = await codeOf(of, stepAt(now));
+  if (of !== secret) return;
+  code = next;
+  const seconds = secondsLeft(now);
+  $("app-code").textContent = `${code.slice(0, 3)} ${code.slice(3)}`;
+  $("app-left").textContent = `Changes in ${seconds} s`;
+  $("app-bar").style.setProperty("--left", String(seconds / 30));
+  clearTimeout(timer);
+  timer = setTimeout(tick, 1_000 - (now % 1_000), of);
 }
